@@ -1,0 +1,4 @@
+//! Leveret: a durable message broker that speaks AMQP 0-9-1. This file is the map: one line per room.
+//! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
+
+pub mod model; // names, ids, messages: plain data

@@ -1,0 +1,7 @@
+//! Plain data that every room shares: identities and messages. No behaviour of queues, no I/O.
+
+mod id;
+mod message;
+
+pub use id::{ConnectionId, ConsumerId, LogId, MessageId, QueueId, Ticket};
+pub use message::{Body, Message, Name, Origin};
