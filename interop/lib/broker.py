@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Starts, kills, restarts and stops the broker under test, from any process.
+
+`broker.py start|restart|stop STATE`: STATE is a JSON file with `command` (an executable called as
+`COMMAND DATA_DIR PORT`, which must become the broker rather than its parent), `data_dir`, `port`
+and `log`; `pid` is added here. Runners get `broker.py restart STATE` as INTEROP_RESTART.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+READY_SECONDS = 60
+STOP_SECONDS = 20
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+FRAME_METHOD = b"\x01"
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    """Whether an AMQP 0-9-1 broker greets on the port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as peer:
+            peer.sendall(PROTOCOL_HEADER)
+            return peer.recv(1) == FRAME_METHOD
+    except OSError:
+        return False
+
+
+def running(pid: int) -> bool:
+    """Whether the process runs; one that only waits for its parent to notice its end does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    stat = state.stdout.strip()
+    return stat != "" and not stat.startswith("Z")
+
+
+def wait_until(what: str, seconds: float, probe) -> None:
+    """Poll `probe`; end the program with a message if the deadline passes."""
+    deadline = time.monotonic() + seconds
+    while not probe():
+        if time.monotonic() > deadline:
+            sys.exit(f"broker: {what} not seen within {seconds} s")
+        time.sleep(0.05)
+
+
+def start(path: pathlib.Path) -> None:
+    """Start the broker detached from this process and return once it greets."""
+    state = json.loads(path.read_text())
+    with open(state["log"], "ab") as log:
+        broker = subprocess.Popen(
+            [*state["command"], state["data_dir"], str(state["port"])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    state["pid"] = broker.pid
+    path.write_text(json.dumps(state))
+
+    def ready() -> bool:
+        if broker.poll() is not None:
+            sys.exit(f"broker: ended at once with status {broker.returncode}; see {state['log']}")
+        return answers(state["port"])
+
+    wait_until("a greeting", READY_SECONDS, ready)
+
+
+def end(path: pathlib.Path, sig: signal.Signals) -> None:
+    """Signal the broker's process group and wait until the process is gone."""
+    pid = json.loads(path.read_text()).get("pid")
+    if pid is None or not running(pid):
+        return
+    os.killpg(pid, sig)
+    wait_until(f"the end of process {pid}", STOP_SECONDS, lambda: not running(pid))
+
+
+def main(verb: str, state: str) -> None:
+    path = pathlib.Path(state)
+    match verb:
+        case "start":
+            start(path)
+        case "restart":
+            end(path, signal.SIGKILL)
+            start(path)
+        case "stop":
+            end(path, signal.SIGTERM)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,70 @@
+"""How each client library is installed into the cache and how its runner is called.
+
+A client is a folder of `interop/` with a file that pins versions; nothing here knows what is checked.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Callable
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client: `install(cache)` gets what it needs and returns the command of its runner."""
+
+    name: str
+    checks: str
+    install: Callable[[pathlib.Path], list[str]]
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return ROOT / self.name
+
+    def expected(self) -> list[str]:
+        """The names that the runner has to report, from the client's list of checks."""
+        lines = (ROOT / self.checks).read_text().splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+def call(command: list, **options) -> None:
+    """Run an installer with its output on our stderr, so that stdout keeps one line per check."""
+    subprocess.run([str(part) for part in command], check=True, stdout=sys.stderr, **options)
+
+
+def venv(cache: pathlib.Path, requirements: pathlib.Path, name: str) -> pathlib.Path:
+    """A virtual environment with what the file pins; returns its interpreter."""
+    home = cache / "venv" / name
+    python = home / "bin" / "python"
+    if not python.exists():
+        call([sys.executable, "-m", "venv", home])
+    call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements])
+    return python
+
+
+def python_client(name: str) -> Client:
+    def install(cache: pathlib.Path) -> list[str]:
+        python = venv(cache, ROOT / name / "requirements.txt", name)
+        return [str(python), str(ROOT / name / "runner.py")]
+
+    return Client(name, "checks.txt", install)
+
+
+def install_amqplib(cache: pathlib.Path) -> list[str]:
+    # npm installs beside package.json only, so the pinned files and the runner are copied to the cache.
+    home = cache / "amqplib"
+    home.mkdir(parents=True, exist_ok=True)
+    for file in ("package.json", "package-lock.json", "runner.js"):
+        (home / file).write_text((ROOT / "amqplib" / file).read_text())
+    call(["npm", "ci", "--ignore-scripts", "--silent", "--cache", cache / "npm"], cwd=home)
+    return ["node", str(home / "runner.js")]
+
+
+CLIENTS = [
+    python_client("pika"),
+    Client("amqplib", "checks.txt", install_amqplib),
+]
