@@ -1,0 +1,1 @@
+# The machinery of the parity check: codec, client, transcripts, runner, reference broker.

@@ -1,0 +1,96 @@
+# Runs scenarios side by side against one broker and compares with the stored transcripts.
+# Knows where transcripts and deviations are kept, and nothing of AMQP.
+
+import concurrent.futures
+import difflib
+import fnmatch
+import os
+import pathlib
+import time
+import tomllib
+import traceback
+
+from . import session
+
+ROOT = pathlib.Path(__file__).parent.parent
+TRANSCRIPTS = ROOT / "transcripts"
+DEVIATIONS = ROOT / "deviations.toml"
+JOBS = 24
+
+
+def select(pattern):
+    """Names of the scenarios that match, those that wait first."""
+    catalogue = session.load()
+    names = fnmatch.filter(sorted(catalogue), pattern)
+    return sorted(names, key=lambda name: not getattr(catalogue[name][0], "slow", False))
+
+
+def perform(address, names, jobs=JOBS):
+    """Runs the scenarios; returns {name: (transcript, seconds)}."""
+    run_id = os.urandom(3).hex()
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        waiting = {name: pool.submit(_one, address, f"lp{run_id}{number:03d}.", name)
+                   for number, name in enumerate(names)}
+        return {name: future.result() for name, future in waiting.items()}
+
+
+def _one(address, prefix, name):
+    function, title = session.CATALOGUE[name]
+    current = session.Session(address, prefix)
+    started = time.monotonic()
+    try:
+        text = current.run(function)
+    except Exception:       # a fault of the scenario or the broker's bytes: shown as a difference
+        text = current.transcript.text() + "!! " + traceback.format_exc()
+    seconds = time.monotonic() - started
+    try:
+        current.tidy()
+    except Exception:
+        text += "!! tidying: " + traceback.format_exc()
+    head = "".join(f"# {line}\n" for line in title.splitlines())
+    return head + "\n" + text, seconds
+
+
+def stored(name):
+    """The recorded transcript, or None."""
+    path = TRANSCRIPTS / f"{name}.txt"
+    return path.read_text() if path.exists() else None
+
+
+def difference(expected, got):
+    """Unified diff, empty if equal."""
+    return "".join(difflib.unified_diff(expected.splitlines(True), got.splitlines(True),
+                                        "recorded", "this broker", n=3))
+
+
+def accepted():
+    """{scenario: deviation} from deviations.toml; a reason is required."""
+    listed = {}
+    if DEVIATIONS.exists():
+        for entry in tomllib.loads(DEVIATIONS.read_text()).get("deviation", []):
+            if not entry.get("reason", "").strip():
+                raise SystemExit(f"deviations.toml: {entry.get('scenario')} has no reason")
+            listed[entry["scenario"]] = entry
+    return listed
+
+
+def verdict(name, got, deviation):
+    """('passed' | 'failed' | 'skipped', what to print). Skipped is an accepted deviation."""
+    expected = stored(name)
+    if expected is None:
+        return "failed", "no recorded transcript\n" + got
+    diff = difference(expected, got)
+    if deviation is None:
+        return ("failed", diff) if diff else ("passed", "")
+    if not diff:
+        return "failed", "listed in deviations.toml, but it does not deviate\n"
+    pinned = deviation.get("diff")
+    if pinned is not None and _changes(pinned) != _changes(diff):
+        return "failed", "deviates in another way than deviations.toml says\n" + diff
+    return "skipped", ""
+
+
+def _changes(diff):
+    """The added and removed lines only."""
+    return [line for line in diff.splitlines()
+            if line[:1] in "+-" and line[:3] not in ("+++", "---")]
