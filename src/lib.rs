@@ -1,4 +1,6 @@
 //! Leveret: a durable message broker that speaks AMQP 0-9-1. This file is the map: one line per room.
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
+pub mod broker; // virtual hosts, users, permissions: what the broker does
+pub mod clock; // the one reader of the clocks
 pub mod model; // names, ids, messages: plain data

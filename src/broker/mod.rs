@@ -1,0 +1,9 @@
+//! What the broker does, whatever the protocol: virtual hosts, exchanges, queues, users and their rights.
+//! Knows no channel numbers, reply codes or sockets.
+
+pub mod connections; // who is connected, for operators
+pub mod limits; // limits per user and virtual host
+mod logins; // verified logins, remembered for a minute
+pub mod password; // password hashes
+pub mod permissions; // patterns per user and virtual host
+pub mod users; // users and what they may do

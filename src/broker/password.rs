@@ -1,0 +1,223 @@
+//! Password hashes: argon2id for passwords set here, RabbitMQ's salted SHA-256, SHA-512 and MD5 for
+//! users that come with a hash of their own. Pure computation; callers keep it off the async threads.
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::Md5;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256, Sha512};
+
+/// Argon2id memory in KiB: with three passes about 25 ms of one core per login.
+const ARGON2_MEMORY_KIB: u32 = 12 * 1024;
+/// Argon2id passes.
+const ARGON2_PASSES: u32 = 3;
+/// RabbitMQ puts a salt of four bytes before its digests.
+const RABBIT_SALT_LEN: usize = 4;
+
+/// How a stored hash was made. The names are those of RabbitMQ's definitions files; `argon2id` is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HashingAlgorithm {
+    /// PHC string, what this broker makes.
+    #[serde(rename = "argon2id")]
+    Argon2id,
+    /// base64(salt || SHA-256(salt || password)): RabbitMQ's default.
+    #[serde(rename = "rabbit_password_hashing_sha256")]
+    RabbitSha256,
+    /// base64(salt || SHA-512(salt || password)).
+    #[serde(rename = "rabbit_password_hashing_sha512")]
+    RabbitSha512,
+    /// base64(salt || MD5(salt || password)): users that date from RabbitMQ 3.5.
+    #[serde(rename = "rabbit_password_hashing_md5")]
+    RabbitMd5,
+}
+
+/// A stored hash with the way it was made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordHash {
+    /// The hash text.
+    #[serde(rename = "password_hash")]
+    text: String,
+    /// How to verify against it.
+    #[serde(rename = "hashing_algorithm")]
+    algorithm: HashingAlgorithm,
+}
+
+/// The hash text is not one of the algorithm's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the password hash is not one of {0:?}")]
+pub struct MalformedHash(pub HashingAlgorithm);
+
+impl std::fmt::Debug for PasswordHash {
+    // Hashes do not belong into logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PasswordHash({:?})", self.algorithm)
+    }
+}
+
+impl PasswordHash {
+    /// Hashes a new password with argon2id and a random salt. Takes tens of milliseconds.
+    pub fn new(password: &[u8]) -> PasswordHash {
+        let salt: [u8; 16] = rand::random();
+        let text = SaltString::encode_b64(&salt)
+            .and_then(|salt| {
+                argon2id()
+                    .hash_password(password, &salt)
+                    .map(|hash| hash.to_string())
+            })
+            .unwrap_or_else(|error| {
+                unreachable!("fixed argon2id parameters and a salt of 16 bytes: {error}")
+            });
+        PasswordHash {
+            text,
+            algorithm: HashingAlgorithm::Argon2id,
+        }
+    }
+
+    /// RabbitMQ's own salted SHA-256, as `hash_password` prints it and definitions carry it.
+    pub fn rabbit_sha256(password: &[u8]) -> PasswordHash {
+        let salt: [u8; RABBIT_SALT_LEN] = rand::random();
+        let mut salted = salt.to_vec();
+        salted.extend_from_slice(&digest::<Sha256>(&salt, password));
+        PasswordHash {
+            text: BASE64.encode(salted),
+            algorithm: HashingAlgorithm::RabbitSha256,
+        }
+    }
+
+    /// Takes over a hash made elsewhere.
+    pub fn import(text: &str, algorithm: HashingAlgorithm) -> Result<PasswordHash, MalformedHash> {
+        let well_formed = match algorithm {
+            HashingAlgorithm::Argon2id => argon2::PasswordHash::new(text).is_ok(),
+            HashingAlgorithm::RabbitSha256 => rabbit_parts(text, 32).is_some(),
+            HashingAlgorithm::RabbitSha512 => rabbit_parts(text, 64).is_some(),
+            HashingAlgorithm::RabbitMd5 => rabbit_parts(text, 16).is_some(),
+        };
+        if well_formed {
+            Ok(PasswordHash {
+                text: text.to_owned(),
+                algorithm,
+            })
+        } else {
+            Err(MalformedHash(algorithm))
+        }
+    }
+
+    /// The hash text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How the hash was made.
+    pub fn algorithm(&self) -> HashingAlgorithm {
+        self.algorithm
+    }
+
+    /// Whether this is the hash of `password`. As slow as [`PasswordHash::new`] for argon2id.
+    pub fn verify(&self, password: &[u8]) -> bool {
+        match self.algorithm {
+            HashingAlgorithm::Argon2id => argon2::PasswordHash::new(&self.text)
+                .is_ok_and(|hash| argon2id().verify_password(password, &hash).is_ok()),
+            HashingAlgorithm::RabbitSha256 => verify_rabbit::<Sha256>(&self.text, password),
+            HashingAlgorithm::RabbitSha512 => verify_rabbit::<Sha512>(&self.text, password),
+            HashingAlgorithm::RabbitMd5 => verify_rabbit::<Md5>(&self.text, password),
+        }
+    }
+}
+
+fn argon2id() -> Argon2<'static> {
+    let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn digest<D: Digest>(salt: &[u8], password: &[u8]) -> Vec<u8> {
+    D::new()
+        .chain_update(salt)
+        .chain_update(password)
+        .finalize()
+        .to_vec()
+}
+
+/// Salt and digest of a RabbitMQ hash, if the digest has the algorithm's length.
+fn rabbit_parts(text: &str, digest_len: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut salt = BASE64.decode(text).ok()?;
+    if salt.len() != RABBIT_SALT_LEN + digest_len {
+        return None;
+    }
+    let digest = salt.split_off(RABBIT_SALT_LEN);
+    Some((salt, digest))
+}
+
+fn verify_rabbit<D: Digest>(text: &str, password: &[u8]) -> bool {
+    rabbit_parts(text, <D as Digest>::output_size())
+        .is_some_and(|(salt, expected)| same_bytes(&digest::<D>(&salt, password), &expected))
+}
+
+/// Compares without stopping at the first difference, so that time tells nothing of the hash.
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .fold(0, |difference, (x, y)| difference | (x ^ y))
+            == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_hash_verifies_its_password_only() {
+        let hash = PasswordHash::new(b"secret");
+        assert!(
+            hash.text().starts_with("$argon2id$v=19$m=12288,t=3,p=1$"),
+            "{}",
+            hash.text()
+        );
+        assert!(hash.verify(b"secret"));
+        assert!(!hash.verify(b"Secret"));
+        assert!(!hash.verify(b""));
+        assert_ne!(hash, PasswordHash::new(b"secret"), "salts differ");
+    }
+
+    #[test]
+    fn rabbitmq_hashes_verify() {
+        // Made with RabbitMQ's documented recipe: salt 908D C60A, password "test12".
+        let known = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
+        let check = |text: &str, algorithm, password: &[u8], expected: bool| {
+            let hash = PasswordHash::import(text, algorithm).unwrap();
+            assert_eq!(hash.verify(password), expected, "{algorithm:?} {text}");
+        };
+        check(known, HashingAlgorithm::RabbitSha256, b"test12", true);
+        check(known, HashingAlgorithm::RabbitSha256, b"test13", false);
+        for (algorithm, digest) in [
+            (
+                HashingAlgorithm::RabbitSha512,
+                digest::<Sha512>(b"salt", b"pw"),
+            ),
+            (HashingAlgorithm::RabbitMd5, digest::<Md5>(b"salt", b"pw")),
+        ] {
+            let text = BASE64.encode([b"salt".to_vec(), digest].concat());
+            check(&text, algorithm, b"pw", true);
+            check(&text, algorithm, b"pW", false);
+        }
+        assert!(PasswordHash::rabbit_sha256(b"x").verify(b"x"));
+    }
+
+    #[test]
+    fn a_hash_of_another_shape_is_refused() {
+        for (text, algorithm) in [
+            ("", HashingAlgorithm::RabbitSha256),
+            ("not base64!", HashingAlgorithm::RabbitSha256),
+            ("c2FsdA==", HashingAlgorithm::RabbitMd5),
+            ("$argon2id$", HashingAlgorithm::Argon2id),
+        ] {
+            assert_eq!(
+                PasswordHash::import(text, algorithm),
+                Err(MalformedHash(algorithm)),
+                "{text}"
+            );
+        }
+    }
+}
