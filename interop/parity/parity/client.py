@@ -27,6 +27,7 @@ class Connection:
         self.inboxes = collections.defaultdict(collections.deque)
         self.partial = {}            # channel number -> [method, body size, properties, body]
         self.channels = {}
+        self.opened = False          # connection.open-ok was seen
         self.gone = False            # the socket's end was seen, or we closed it
         self.frame_size_seen = 0     # largest frame received, in octets
         self.heartbeats = 0
@@ -93,6 +94,7 @@ class Connection:
             self.heartbeats += 1
         elif kind == wire.FRAME_METHOD:
             method = wire.decode_method(payload)
+            self.opened |= method.name == "connection.open-ok"
             if number in self.partial:
                 raise wire.WireError("method frame inside content")
             if method.name in wire.CONTENT_METHODS:
@@ -250,12 +252,18 @@ class Connection:
         """An orderly, logged close."""
         self.send("connection.close", reply_code=200, reply_text="bye")
         self.expect("connection.close-ok")
-        self.await_end("connection.close-ok")
+        self.close_socket()      # RabbitMQ leaves this to the client
 
     def finish(self):
         """At the scenario's end: closes quietly, and logs what the scenario never looked at."""
-        if self.gone:
-            return
+        if self.opened and not self.gone:
+            self._farewell()
+        if any(self.inboxes.values()):
+            self.log.note(self.label, "left unread:")
+            self.flush()
+        self.close_socket()
+
+    def _farewell(self):
         payload = wire.method_payload("connection.close", {"reply-code": 200})
         self.send_bytes(wire.frame(1, 0, payload))
         deadline = time.monotonic() + WAIT_S
@@ -265,7 +273,3 @@ class Connection:
             self.inboxes[0].remove(next(e for e in self.inboxes[0] if is_method(e, "connection.close-ok")))
         except (EOFError, TimeoutError, wire.WireError) as error:
             self.log.note(self.label, f"!! no connection.close-ok: {type(error).__name__} {error}")
-        if any(self.inboxes.values()):
-            self.log.note(self.label, "left unread:")
-            self.flush()
-        self.close_socket()
