@@ -1,0 +1,214 @@
+//! The store without a disk: what is committed lives as long as the process. For tests and for brokers that keep
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::{
+    Batch, LogRecord, LogState, Op, PageBits, RangeSet, Store, StoreError, StoredChunk, chunk,
+};
+use crate::model::LogId;
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// A store that holds these tables.
+    pub(super) fn with(tables: Tables) -> MemoryStore {
+        MemoryStore {
+            tables: Mutex::new(tables),
+        }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.tables().apply(batch);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        Ok(self.tables().read(log, from, max_bytes))
+    }
+
+    fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
+        Ok(self.tables().logs())
+    }
+
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        Ok(self.tables().meta(prefix))
+    }
+
+    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
+        Ok(self.tables().sweep(log, below, max))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The contents of a store as plain maps. What [`Store`] promises, in its simplest form.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    chunks: BTreeMap<(LogId, u64), Bytes>,
+    logs: BTreeMap<LogId, LogRecord>,
+    pages: BTreeMap<(LogId, u64), PageBits>,
+    counts: BTreeMap<(LogId, u64), u32>,
+    meta: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Tables {
+    pub(super) fn apply(&mut self, batch: &Batch) {
+        for op in &batch.ops {
+            self.apply_op(op);
+        }
+    }
+
+    fn apply_op(&mut self, op: &Op) {
+        match op {
+            Op::PutChunk { log, first, chunk } => {
+                self.chunks.insert((*log, *first), chunk.clone());
+            }
+            Op::RemoveChunk { log, first } => {
+                self.chunks.remove(&(*log, *first));
+            }
+            Op::PutLog { log, record } => {
+                self.logs.insert(*log, *record);
+            }
+            Op::RemoveLog { log } => {
+                self.logs.remove(log);
+                remove_log(&mut self.chunks, *log);
+                remove_log(&mut self.pages, *log);
+                remove_log(&mut self.counts, *log);
+            }
+            Op::PutPage { log, page, settled } => {
+                self.pages.insert((*log, *page), settled.clone());
+            }
+            Op::RemovePage { log, page } => {
+                self.pages.remove(&(*log, *page));
+            }
+            Op::PutCount { log, offset, count } => {
+                self.counts.insert((*log, *offset), *count);
+            }
+            Op::RemoveCount { log, offset } => {
+                self.counts.remove(&(*log, *offset));
+            }
+            Op::PutMeta { key, value } => {
+                self.meta.insert(key.clone(), value.clone());
+            }
+            Op::RemoveMeta { key } => {
+                self.meta.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, log: LogId, from: u64, max_bytes: usize) -> Vec<StoredChunk> {
+        let before = self.chunks.range((log, 0)..=(log, from)).next_back();
+        let start = match before {
+            Some((&(_, first), data)) if first + messages_in(data) > from => first,
+            _ => from,
+        };
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for (&(_, first), data) in self.chunks.range((log, start)..=(log, u64::MAX)) {
+            bytes += data.len();
+            found.push(StoredChunk {
+                first,
+                data: data.clone(),
+            });
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        found
+    }
+
+    pub(super) fn logs(&self) -> Vec<(LogId, LogState)> {
+        self.logs
+            .iter()
+            .map(|(&log, &record)| {
+                let mut settled = RangeSet::new();
+                for (&(_, page), bits) in self.pages.range((log, 0)..=(log, u64::MAX)) {
+                    settled.insert_page(page, bits);
+                }
+                settled.remove_below(record.floor);
+                let counts = self
+                    .counts
+                    .range((log, record.floor)..=(log, u64::MAX))
+                    .map(|(&(_, offset), &count)| (offset, count))
+                    .collect();
+                (
+                    log,
+                    LogState {
+                        record,
+                        settled,
+                        counts,
+                    },
+                )
+            })
+            .collect()
+    }
+
+    pub(super) fn meta(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.meta
+            .range(prefix.to_vec()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    pub(super) fn sweep(&mut self, log: LogId, below: u64, max: usize) -> bool {
+        let floor = self.logs.get(&log).map_or(0, |record| record.floor);
+        let below = below.min(floor);
+        let gone: Vec<_> = self
+            .chunks
+            .range((log, 0)..(log, below))
+            .take_while(|((_, first), data)| first + messages_in(data) <= below)
+            .map(|(key, _)| *key)
+            .take(max.saturating_add(1))
+            .collect();
+        for key in gone.iter().take(max) {
+            self.chunks.remove(key);
+        }
+        gone.len() <= max
+    }
+}
+
+/// Messages in a chunk; a damaged one counts as one, as its first offset at least is taken.
+fn messages_in(data: &Bytes) -> u64 {
+    chunk::count(data).map_or(1, u64::from)
+}
+
+fn remove_log<V>(table: &mut BTreeMap<(LogId, u64), V>, log: LogId) {
+    let gone: Vec<_> = table
+        .range((log, 0)..=(log, u64::MAX))
+        .map(|(key, _)| *key)
+        .collect();
+    for key in gone {
+        table.remove(&key);
+    }
+}

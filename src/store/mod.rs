@@ -1,0 +1,253 @@
+//! Durable records: the `Store` trait, what can be written (`Op`, `Batch`) and what recovery finds. Knows logs,
+//! offsets and bytes; knows nothing of consumers, exchanges or connections.
+//!
+//! A *log* is one lane of a queue: chunks of messages by offset, plus a small record and the pages that say which
+//! offsets are settled. Everything is written in batches, by one committer for all queues.
+
+pub mod chunk; // versioned encoding of messages, pure
+pub mod memory; // the store without a disk
+mod ranges; // sets of offsets
+mod record; // versioned encoding of log records and pages, pure
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::model::{LogId, Ticket};
+
+pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
+pub use memory::MemoryStore;
+pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
+pub use record::{LogRecord, RecordError};
+
+/// A place where batches are kept.
+///
+/// Logs are never used again once removed: what is put into a log after its `RemoveLog` may be dropped.
+pub trait Store: Send + Sync + 'static {
+    /// Writes a batch: all of it or nothing, visible to reads when this returns, not yet safe from a power loss.
+    /// A batch whose ticket was already committed before a [`Store::reopen`] is recognised and not written twice.
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Makes every commit that returned before this call durable.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// The chunk that holds `from` (or the next one after it) and those that follow, in order: until `max_bytes`
+    /// is reached, but at least one if there is one.
+    fn read(&self, log: LogId, from: u64, max_bytes: usize)
+    -> Result<Vec<StoredChunk>, StoreError>;
+
+    /// Every log that has a record, for recovery. Touches no message.
+    fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
+
+    /// The definitions whose key starts with `prefix`, in key order.
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+
+    /// Removes up to `max` chunks that lie wholly below `below`, and below the log's committed floor. True when
+    /// none is left. For the background: after a purge, in small batches.
+    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;
+
+    /// Whether the store has fallen behind with its own work, so that the next commit should wait.
+    fn throttled(&self) -> bool {
+        false
+    }
+
+    /// Free bytes on the file system that holds the data; `None` when there is none.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Starts over from what is on disk after a failed commit or sync.
+    fn reopen(&self) -> Result<(), StoreError>;
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Adds a chunk made by [`ChunkEncoder`] whose first message has offset `first`. A chunk is put once.
+    PutChunk {
+        /// The log.
+        log: LogId,
+        /// Offset of the chunk's first message.
+        first: u64,
+        /// The encoded chunk.
+        chunk: Bytes,
+    },
+    /// Removes a chunk, when all its messages are settled.
+    RemoveChunk {
+        /// The log.
+        log: LogId,
+        /// Offset of the chunk's first message.
+        first: u64,
+    },
+    /// Creates or replaces the record of a log.
+    PutLog {
+        /// The log.
+        log: LogId,
+        /// Its new record.
+        record: LogRecord,
+    },
+    /// Removes a log: at once for recovery, its chunks and pages in the background.
+    RemoveLog {
+        /// The log.
+        log: LogId,
+    },
+    /// Replaces one page of settled offsets.
+    PutPage {
+        /// The log.
+        log: LogId,
+        /// Page number: offset / [`PAGE_OFFSETS`].
+        page: u64,
+        /// What is settled in it.
+        settled: PageBits,
+    },
+    /// Removes a page that the floor has passed.
+    RemovePage {
+        /// The log.
+        log: LogId,
+        /// Page number.
+        page: u64,
+    },
+    /// Notes how often a message that is waiting again was delivered.
+    PutCount {
+        /// The log.
+        log: LogId,
+        /// The message.
+        offset: u64,
+        /// Deliveries so far.
+        count: u32,
+    },
+    /// Forgets a delivery count.
+    RemoveCount {
+        /// The log.
+        log: LogId,
+        /// The message.
+        offset: u64,
+    },
+    /// Writes a definition.
+    PutMeta {
+        /// Its key.
+        key: Vec<u8>,
+        /// Its value.
+        value: Vec<u8>,
+    },
+    /// Removes a definition.
+    RemoveMeta {
+        /// Its key.
+        key: Vec<u8>,
+    },
+}
+
+impl Op {
+    /// Roughly the bytes that this change adds to a batch.
+    pub fn weight(&self) -> usize {
+        const FIXED: usize = 32; // key, lengths and kind
+        FIXED
+            + match self {
+                Op::PutChunk { chunk, .. } => chunk.len(),
+                Op::PutPage { settled, .. } => settled.encoded_len(),
+                Op::PutMeta { key, value } => key.len() + value.len(),
+                Op::RemoveMeta { key } => key.len(),
+                Op::PutLog { .. } => record::LOG_RECORD_LEN,
+                Op::RemoveChunk { .. }
+                | Op::RemoveLog { .. }
+                | Op::RemovePage { .. }
+                | Op::PutCount { .. }
+                | Op::RemoveCount { .. } => 0,
+            }
+    }
+}
+
+/// What is written together: all of it survives a crash or nothing. Of two changes of one thing the later holds.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Its place in the order of commits; 0 outside a committer.
+    pub ticket: Ticket,
+    /// The changes in order.
+    pub ops: Vec<Op>,
+    /// Roughly the bytes in `ops`.
+    pub bytes: usize,
+}
+
+impl Batch {
+    /// Adds a change.
+    pub fn push(&mut self, op: Op) {
+        self.bytes += op.weight();
+        self.ops.push(op);
+    }
+}
+
+impl FromIterator<Op> for Batch {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Batch {
+        let mut batch = Batch::default();
+        ops.into_iter().for_each(|op| batch.push(op));
+        batch
+    }
+}
+
+/// A chunk as it was put; decode it with [`chunk::decode`].
+#[derive(Clone, Debug)]
+pub struct StoredChunk {
+    /// Offset of its first message.
+    pub first: u64,
+    /// The encoded chunk.
+    pub data: Bytes,
+}
+
+/// What recovery knows of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    /// Its record.
+    pub record: LogRecord,
+    /// Settled offsets at or above the floor.
+    pub settled: RangeSet,
+    /// Delivery counts by offset, ascending.
+    pub counts: Vec<(u64, u32)>,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database said no.
+    #[error("{doing}: {reason}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What the database said.
+        reason: String,
+    },
+    /// Bytes on disk that no release of this program wrote.
+    #[error("the data directory is damaged: {0}")]
+    Corrupt(String),
+    /// Another broker runs on the same data.
+    #[error("the data directory {} is in use by another broker{holder}", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// ` (process N)` if known.
+        holder: String,
+    },
+    /// The data were written by a later release.
+    #[error(
+        "the data directory {} has format {found}, but this release reads formats up to {known}: \
+         start it with the release that wrote it, or a later one", dir.display()
+    )]
+    NewerFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest format that this release knows.
+        known: u32,
+    },
+    /// An earlier failure has closed the store; see [`Store::reopen`].
+    #[error("the store is closed after a failure")]
+    Closed,
+}
