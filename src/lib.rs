@@ -3,5 +3,6 @@
 
 pub mod broker; // virtual hosts, users, permissions: what the broker does
 pub mod clock; // the one reader of the clocks
+pub mod config; // what the broker can be told
 pub mod model; // names, ids, messages: plain data
 pub mod store; // durable records: chunks of messages, commit, recovery

@@ -1,0 +1,11 @@
+//! What the broker can be told. [`RawConfig`] is what was said, and where; [`Config`] is what it means: typed,
+//! complete and valid, so that nothing after it asks for a default. Values are passed in from here, never read
+//! globally.
+
+mod options;
+mod parse;
+mod raw;
+
+pub use options::{Config, OPTIONS, OptionSpec};
+pub use parse::{LogLevel, MemoryWatermark, parse_bytes, parse_fraction};
+pub use raw::{ConfigError, RawConfig, Source};

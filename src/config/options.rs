@@ -1,0 +1,105 @@
+//! The one table of options. A row is the field of [`Config`], its flag (`--data-dir`), its environment variable
+//! (`LEVERET_DATA_DIR`), its key in the file (`data-dir`), its default and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::parse::{self, LogLevel, MemoryWatermark};
+use super::raw::{ConfigError, RawConfig};
+use crate::model::Name;
+
+/// One option, but for its type.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// What stands for the value in help.
+    pub value: &'static str,
+    /// The default as one would write it.
+    pub default: &'static str,
+    /// What it does; one sentence or two.
+    pub help: &'static str,
+    /// Whether it may be given more than once, or as a list.
+    pub repeatable: bool,
+}
+
+impl OptionSpec {
+    /// Flag (after `--`) and key in the file.
+    pub fn key(&self) -> String {
+        self.field.replace('_', "-")
+    }
+
+    /// Environment variable.
+    pub fn env(&self) -> String {
+        format!("LEVERET_{}", self.field.to_uppercase())
+    }
+}
+
+/// Makes [`Config`] and [`OPTIONS`] from the rows. `one` takes a single value, `many` a list.
+macro_rules! options {
+    ($($(#[doc = $help:literal])+ $field:ident: $type:ty = $arity:ident($parse:path), $value:literal, $default:literal;)+) => {
+        /// Everything that was configured or left at its default.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $help])+ pub $field: $type,)+
+        }
+
+        /// All options, in the order of help.
+        pub const OPTIONS: &[OptionSpec] = &[$(OptionSpec {
+            field: stringify!($field),
+            value: $value,
+            default: $default,
+            help: concat!($($help),+).trim_ascii(),
+            repeatable: options!(@repeatable $arity),
+        }),+];
+
+        impl Config {
+            /// What was said, made complete with defaults. The first value that makes no sense is the error.
+            pub fn from_raw(raw: &RawConfig) -> Result<Config, ConfigError> {
+                Ok(Config { $($field: options!(@read $arity, raw, stringify!($field), $default, $parse),)+ })
+            }
+        }
+    };
+    (@repeatable one) => { false };
+    (@repeatable many) => { true };
+    (@read one, $raw:ident, $field:expr, $default:literal, $parse:path) => { $raw.one($field, $default, $parse)? };
+    (@read many, $raw:ident, $field:expr, $default:literal, $parse:path) => { $raw.many($field, $default, $parse)? };
+}
+
+options! {
+    /// Directory that holds everything durable, and the socket of `leveret ctl`. Made if it is missing.
+    data_dir: PathBuf = one(parse::path), "DIR", "./leveret-data";
+    /// Address and port to accept AMQP 0-9-1 connections on; port 0 takes a free one. May be given more than once.
+    amqp_listen: Vec<SocketAddr> = many(parse::address), "ADDRESS:PORT", "0.0.0.0:5672";
+    /// Heartbeat interval offered to clients, in seconds; 0 offers none.
+    heartbeat: u16 = one(parse::number), "SECONDS", "60";
+    /// Largest frame offered to clients, in bytes; 4096 at least.
+    frame_max: u32 = one(parse::frame_max), "BYTES", "131072";
+    /// Channels that one connection may have open.
+    channel_max: u16 = one(parse::positive), "COUNT", "2047";
+    /// Largest message body accepted, in bytes; 512MiB at most.
+    max_message_size: u64 = one(parse::message_size), "BYTES", "16777216";
+    /// Memory for messages that wait in queues; what is beyond it stays on disk until it is wanted.
+    memory_budget: u64 = one(parse::bytes), "BYTES", "256MiB";
+    /// Resident memory at which publishers are blocked: a fraction of what the machine (or its cgroup) has, or bytes.
+    memory_high_watermark: MemoryWatermark = one(parse::watermark), "FRACTION|BYTES", "0.6";
+    /// Free disk space below which publishers are blocked, in bytes.
+    disk_free_limit: u64 = one(parse::bytes), "BYTES", "50MB";
+    /// Users that may log in from this machine only; `none` lets everyone in from anywhere. May be given more than once.
+    loopback_users: Vec<Name> = many(parse::user_or_none), "USER", "guest";
+    /// User created, as administrator, when the data directory is new.
+    default_user: Name = one(parse::name), "USER", "guest";
+    /// Password of the user created when the data directory is new.
+    default_pass: Name = one(parse::name), "PASSWORD", "guest";
+    /// Virtual host created when the data directory is new.
+    default_vhost: Name = one(parse::name), "VHOST", "/";
+    /// Time a consumer may take to acknowledge a delivery before its channel is closed, in milliseconds; 0 is forever.
+    consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000";
+    /// Time a client may take from connecting to an open connection, in milliseconds.
+    handshake_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
+    /// Time that connections are given to close in good order at shutdown, in milliseconds.
+    shutdown_grace: Duration = one(parse::milliseconds), "MILLISECONDS", "10000";
+    /// How much is logged to standard error: error, warn, info, debug or trace.
+    log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
+}

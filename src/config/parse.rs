@@ -1,0 +1,236 @@
+//! From text to typed values: one function per kind of value. Errors are what comes after "invalid value".
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::model::Name;
+
+/// RabbitMQ's smallest frame-max up to 4.0, below which clients that are current fail.
+const FRAME_MAX_MIN: u32 = 4096;
+/// Largest frame-max that can be configured: a frame is held in memory whole.
+const FRAME_MAX_MAX: u32 = 16 * 1024 * 1024;
+/// RabbitMQ's hard cap on a message body.
+const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Data at risk.
+    Error,
+    /// Surprises that were dealt with.
+    Warn,
+    /// Life of connections, virtual hosts and queues.
+    Info,
+    /// Per method.
+    Debug,
+    /// Per frame.
+    Trace,
+}
+
+/// Where memory is too full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryWatermark {
+    /// Of what the machine or its cgroup has.
+    Fraction(f64),
+    /// In bytes.
+    Bytes(u64),
+}
+
+impl MemoryWatermark {
+    /// The watermark in bytes where `total` bytes of memory are to be had.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            MemoryWatermark::Bytes(bytes) => bytes,
+            MemoryWatermark::Fraction(fraction) => scale(total, fraction),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the fraction is from 0 to 1, so the product lies within u64, and a watermark needs no exact byte"
+)]
+fn scale(total: u64, fraction: f64) -> u64 {
+    (total as f64 * fraction).round() as u64
+}
+
+/// Bytes with RabbitMQ's units: kB, MB, GB, TB count in thousands; k, M, G, T and kiB, MiB, GiB, TiB in 1024s.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1000_u64.pow(2),
+        "GB" => 1000_u64.pow(3),
+        "TB" => 1000_u64.pow(4),
+        "k" | "K" | "kiB" | "KiB" => 1024,
+        "M" | "MiB" => 1024_u64.pow(2),
+        "G" | "GiB" => 1024_u64.pow(3),
+        "T" | "TiB" => 1024_u64.pow(4),
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// A number from 0.0 to 1.0.
+pub fn parse_fraction(text: &str) -> Option<f64> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|fraction| (0.0..=1.0).contains(fraction))
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        Err("a path is not empty".to_owned())
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:5672 or [::1]:5672".to_owned())
+}
+
+pub(super) fn number<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(super) fn positive(text: &str) -> Result<u16, String> {
+    match number(text)? {
+        0 => Err("must be at least 1".to_owned()),
+        count => Ok(count),
+    }
+}
+
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "expected bytes, such as 50000000, 50MB or 256MiB".to_owned())
+}
+
+pub(super) fn frame_max(text: &str) -> Result<u32, String> {
+    u32::try_from(bytes(text)?)
+        .ok()
+        .filter(|size| (FRAME_MAX_MIN..=FRAME_MAX_MAX).contains(size))
+        .ok_or_else(|| format!("must be from {FRAME_MAX_MIN} to {FRAME_MAX_MAX}"))
+}
+
+pub(super) fn message_size(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if size <= MESSAGE_SIZE_MAX {
+        Ok(size)
+    } else {
+        Err(format!("must be at most {MESSAGE_SIZE_MAX}"))
+    }
+}
+
+pub(super) fn watermark(text: &str) -> Result<MemoryWatermark, String> {
+    // `1` is all of the memory rather than one byte.
+    parse_fraction(text)
+        .map(MemoryWatermark::Fraction)
+        .or_else(|| parse_bytes(text).map(MemoryWatermark::Bytes))
+        .ok_or_else(|| "expected a fraction from 0.0 to 1.0, or bytes such as 2GiB".to_owned())
+}
+
+pub(super) fn name(text: &str) -> Result<Name, String> {
+    // AMQP's short strings end there.
+    if text.is_empty() || text.len() > 255 {
+        Err("must be 1 to 255 bytes long".to_owned())
+    } else {
+        Ok(text.into())
+    }
+}
+
+/// `none` is nobody; it makes an empty list where nothing else is said.
+pub(super) fn user_or_none(text: &str) -> Result<Name, String> {
+    if text == "none" {
+        Ok("".into())
+    } else {
+        name(text)
+    }
+}
+
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    number(text).map(Duration::from_millis)
+}
+
+pub(super) fn positive_milliseconds(text: &str) -> Result<Duration, String> {
+    match milliseconds(text)? {
+        Duration::ZERO => Err("must be at least 1".to_owned()),
+        time => Ok(time),
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
+    match text {
+        "error" => Ok(LogLevel::Error),
+        "warn" => Ok(LogLevel::Warn),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        "trace" => Ok(LogLevel::Trace),
+        _ => Err("expected error, warn, info, debug or trace".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("50000000", Some(50_000_000)),
+            ("50MB", Some(50_000_000)),
+            ("50 MB", Some(50_000_000)),
+            ("1GB", Some(1_000_000_000)),
+            ("256MiB", Some(268_435_456)),
+            ("2k", Some(2048)),
+            ("", None),
+            ("MB", None),
+            ("5XB", None),
+            ("-1", None),
+            ("1.5GB", None),
+            ("99999999999TB", None),
+        ] {
+            assert_eq!(parse_bytes(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn watermarks_are_fractions_or_bytes() {
+        for (text, expected) in [
+            ("0.6", Some(600)),
+            ("1.0", Some(1000)),
+            ("0", Some(0)),
+            ("1", Some(1000)),
+            ("2GB", Some(2_000_000_000)),
+            ("1.5", None),
+            ("x", None),
+        ] {
+            assert_eq!(
+                watermark(text).ok().map(|mark| mark.bytes(1000)),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        assert!(frame_max("4096").is_ok() && frame_max("4095").is_err() && frame_max("0").is_err());
+        assert!(frame_max("16777216").is_ok() && frame_max("16777217").is_err());
+        assert!(message_size("512MiB").is_ok() && message_size("536870913").is_err());
+        assert!(positive("65535").is_ok() && positive("0").is_err() && positive("65536").is_err());
+        assert!(
+            name(&"x".repeat(255)).is_ok() && name(&"x".repeat(256)).is_err() && name("").is_err()
+        );
+        assert!(address("[::1]:0").is_ok() && address("5672").is_err());
+    }
+}
