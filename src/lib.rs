@@ -6,3 +6,4 @@ pub mod clock; // the one reader of the clocks
 pub mod config; // what the broker can be told
 pub mod model; // names, ids, messages: plain data
 pub mod store; // durable records: chunks of messages, commit, recovery
+pub mod wire; // AMQP 0-9-1 bytes: frames, methods, content headers, tables

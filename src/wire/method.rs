@@ -1,0 +1,346 @@
+//! Method payloads (spec 2.3.5.1) to values. Each method's fields are listed once, in [`fields`]: a payload is walked
+//! along that list, so that unknown methods, short or over-long arguments, bad UTF-8 and deep tables are told apart and
+//! refused before amq-protocol builds the value. The methods that come once per message are read without allocation.
+
+use std::str;
+
+use thiserror::Error;
+
+use super::cursor::Cursor;
+use super::table::{TableError, walk_table};
+use super::{AMQPClass, notation};
+
+/// Why a payload is not a method.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MethodError {
+    /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection.
+    #[error("unknown method {class_id}.{method_id}")]
+    Unknown {
+        /// The class id in the payload.
+        class_id: u16,
+        /// The method id in the payload.
+        method_id: u16,
+    },
+    /// The arguments cannot be decoded: 501 FRAME_ERROR with this `Display` text, class and method in the close.
+    #[error("{text}")]
+    Malformed {
+        /// The class id in the payload.
+        class_id: u16,
+        /// The method id in the payload.
+        method_id: u16,
+        /// What is wrong.
+        fault: Fault,
+        /// RabbitMQ's text for it.
+        text: String,
+    },
+    /// Too short to hold the two ids. Frames like that are refused by `frame` already.
+    #[error("method without class and method id")]
+    NoIds,
+}
+
+/// What is wrong with a method's arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// Too few bytes.
+    #[error("cut short")]
+    Truncated,
+    /// Too many.
+    #[error("{0} bytes left over")]
+    Trailing(usize),
+    /// A short string is not UTF-8.
+    #[error("short string is not UTF-8")]
+    NotUtf8,
+    /// A field table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// amq-protocol's parser refuses what the walk let pass.
+    #[error("refused by the parser")]
+    Parser,
+}
+
+/// `basic.publish`, borrowed from the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishView<'a> {
+    /// The exchange to publish to; empty is the default exchange.
+    pub exchange: &'a str,
+    /// The routing key.
+    pub routing_key: &'a str,
+    /// Whether an unroutable message comes back.
+    pub mandatory: bool,
+    /// Not supported by RabbitMQ since 3.0: 540.
+    pub immediate: bool,
+}
+
+/// A method, those that come once per message without allocation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hot<'a> {
+    /// `basic.publish`.
+    Publish(PublishView<'a>),
+    /// `basic.ack`.
+    Ack {
+        /// The delivery; 0 with `multiple` means all so far.
+        delivery_tag: u64,
+        /// Whether earlier deliveries are meant too.
+        multiple: bool,
+    },
+    /// `basic.nack`.
+    Nack {
+        /// The delivery; 0 with `multiple` means all so far.
+        delivery_tag: u64,
+        /// Whether earlier deliveries are meant too.
+        multiple: bool,
+        /// Whether they go back to their queues.
+        requeue: bool,
+    },
+    /// `basic.reject`.
+    Reject {
+        /// The delivery.
+        delivery_tag: u64,
+        /// Whether it goes back to its queue.
+        requeue: bool,
+    },
+    /// Any other method.
+    Other(AMQPClass),
+}
+
+/// Reads a method frame's payload. All of it must be used up.
+pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
+    let (class_id, method_id, arguments) = ids(payload)?;
+    let fields = fields(class_id, method_id).ok_or(MethodError::Unknown {
+        class_id,
+        method_id,
+    })?;
+    walk(fields, arguments).map_err(|fault| malformed(class_id, method_id, fault, arguments))?;
+    // The parser is a streaming one: it would ask for more where the walk has seen that there is enough.
+    match amq_protocol::protocol::parse_class(payload) {
+        Ok(([], method)) => Ok(method),
+        Ok(_) | Err(_) => Err(malformed(class_id, method_id, Fault::Parser, arguments)),
+    }
+}
+
+/// Reads a method frame's payload, with a short way for the methods of the message path.
+pub fn decode_hot(payload: &[u8]) -> Result<Hot<'_>, MethodError> {
+    let (class_id, method_id, arguments) = ids(payload)?;
+    let hot = match (class_id, method_id) {
+        (60, 40) => publish(arguments).map(Hot::Publish),
+        (60, 80) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Ack {
+            delivery_tag,
+            multiple: bit(bits, 0),
+        }),
+        (60, 90) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Reject {
+            delivery_tag,
+            requeue: bit(bits, 0),
+        }),
+        (60, 120) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Nack {
+            delivery_tag,
+            multiple: bit(bits, 0),
+            requeue: bit(bits, 1),
+        }),
+        _ => return decode_method(payload).map(Hot::Other),
+    };
+    hot.map_err(|fault| malformed(class_id, method_id, fault, arguments))
+}
+
+fn ids(payload: &[u8]) -> Result<(u16, u16, &[u8]), MethodError> {
+    let mut cursor = Cursor::new(payload);
+    match (cursor.u16(), cursor.u16()) {
+        (Some(class_id), Some(method_id)) => Ok((class_id, method_id, cursor.rest())),
+        _ => Err(MethodError::NoIds),
+    }
+}
+
+fn publish(arguments: &[u8]) -> Result<PublishView<'_>, Fault> {
+    let mut cursor = Cursor::new(arguments);
+    cursor.u16().ok_or(Fault::Truncated)?; // ticket, not used since 0-9
+    let exchange = short_str(&mut cursor)?;
+    let routing_key = short_str(&mut cursor)?;
+    let bits = cursor.u8().ok_or(Fault::Truncated)?;
+    at_end(&cursor)?;
+    Ok(PublishView {
+        exchange,
+        routing_key,
+        mandatory: bit(bits, 0),
+        immediate: bit(bits, 1),
+    })
+}
+
+/// The shape shared by ack, reject and nack: a tag and some bits.
+fn settlement(arguments: &[u8]) -> Result<(u64, u8), Fault> {
+    let mut cursor = Cursor::new(arguments);
+    let delivery_tag = cursor.u64().ok_or(Fault::Truncated)?;
+    let bits = cursor.u8().ok_or(Fault::Truncated)?;
+    at_end(&cursor)?;
+    Ok((delivery_tag, bits))
+}
+
+fn bit(bits: u8, index: u8) -> bool {
+    (bits >> index) & 1 == 1
+}
+
+fn short_str<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+    let bytes = cursor.short().ok_or(Fault::Truncated)?;
+    str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)
+}
+
+fn at_end(cursor: &Cursor<'_>) -> Result<(), Fault> {
+    if cursor.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::Trailing(cursor.rest().len()))
+    }
+}
+
+/// RabbitMQ names a bad short string; for everything else it quotes the arguments.
+fn malformed(class_id: u16, method_id: u16, fault: Fault, arguments: &[u8]) -> MethodError {
+    let text = match fault {
+        Fault::NotUtf8 => "Malformed UTF-8 in shortstr".to_owned(),
+        Fault::Truncated | Fault::Trailing(_) | Fault::Table(_) | Fault::Parser => {
+            format!("cannot decode {}", notation::numbers(arguments))
+        }
+    };
+    MethodError::Malformed {
+        class_id,
+        method_id,
+        fault,
+        text,
+    }
+}
+
+/// A method's field as far as its length on the wire goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    /// Up to eight bits, packed.
+    Bits,
+    Octet,
+    Short,
+    Long,
+    LongLong,
+    ShortStr,
+    LongStr,
+    Table,
+}
+
+fn walk(fields: &[Field], arguments: &[u8]) -> Result<(), Fault> {
+    let mut cursor = Cursor::new(arguments);
+    for field in fields {
+        match field {
+            Field::Bits | Field::Octet => cursor.take(1).map(drop),
+            Field::Short => cursor.take(2).map(drop),
+            Field::Long => cursor.take(4).map(drop),
+            Field::LongLong => cursor.take(8).map(drop),
+            Field::LongStr => cursor.long().map(drop),
+            Field::ShortStr => Some(short_str(&mut cursor).map(drop)?),
+            Field::Table => Some(walk_table(&mut cursor)?),
+        }
+        .ok_or(Fault::Truncated)?;
+    }
+    at_end(&cursor)
+}
+
+/// The fields of every method of AMQP 0-9-1 and RabbitMQ's additions to it, both directions.
+fn fields(class_id: u16, method_id: u16) -> Option<&'static [Field]> {
+    match class_id {
+        10 => connection_fields(method_id),
+        20 => channel_fields(method_id),
+        30 => access_fields(method_id),
+        40 => exchange_fields(method_id),
+        50 => queue_fields(method_id),
+        60 => basic_fields(method_id),
+        85 => confirm_fields(method_id),
+        90 => tx_fields(method_id),
+        _ => None,
+    }
+}
+
+fn connection_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[Octet, Octet, Table, LongStr, LongStr],
+        11 => &[Table, ShortStr, LongStr, ShortStr],
+        20 | 21 => &[LongStr],
+        30 | 31 => &[Short, Long, Short],
+        40 => &[ShortStr, ShortStr, Bits],
+        41 | 60 => &[ShortStr],
+        50 => &[Short, ShortStr, Short, Short],
+        51 | 61 | 71 => &[],
+        70 => &[LongStr, ShortStr],
+        _ => return None,
+    })
+}
+
+fn channel_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[ShortStr],
+        11 => &[LongStr],
+        20 | 21 => &[Bits],
+        40 => &[Short, ShortStr, Short, Short],
+        41 => &[],
+        _ => return None,
+    })
+}
+
+fn access_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[ShortStr, Bits],
+        11 => &[Short],
+        _ => return None,
+    })
+}
+
+fn exchange_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[Short, ShortStr, ShortStr, Bits, Table],
+        20 => &[Short, ShortStr, Bits],
+        30 | 40 => &[Short, ShortStr, ShortStr, ShortStr, Bits, Table],
+        11 | 21 | 31 | 51 => &[],
+        _ => return None,
+    })
+}
+
+fn queue_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[Short, ShortStr, Bits, Table],
+        11 => &[ShortStr, Long, Long],
+        20 => &[Short, ShortStr, ShortStr, ShortStr, Bits, Table],
+        30 | 40 => &[Short, ShortStr, Bits],
+        31 | 41 => &[Long],
+        50 => &[Short, ShortStr, ShortStr, ShortStr, Table],
+        21 | 51 => &[],
+        _ => return None,
+    })
+}
+
+fn basic_fields(method_id: u16) -> Option<&'static [Field]> {
+    use Field::*;
+    Some(match method_id {
+        10 => &[Long, Short, Bits],
+        20 => &[Short, ShortStr, ShortStr, Bits, Table],
+        21 | 31 | 72 => &[ShortStr],
+        30 => &[ShortStr, Bits],
+        40 => &[Short, ShortStr, ShortStr, Bits],
+        50 => &[Short, ShortStr, ShortStr, ShortStr],
+        60 => &[ShortStr, LongLong, Bits, ShortStr, ShortStr],
+        70 => &[Short, ShortStr, Bits],
+        71 => &[LongLong, Bits, ShortStr, ShortStr, Long],
+        80 | 90 | 120 => &[LongLong, Bits],
+        100 | 110 => &[Bits],
+        11 | 111 => &[],
+        _ => return None,
+    })
+}
+
+fn confirm_fields(method_id: u16) -> Option<&'static [Field]> {
+    match method_id {
+        10 => Some(&[Field::Bits]),
+        11 => Some(&[]),
+        _ => None,
+    }
+}
+
+fn tx_fields(method_id: u16) -> Option<&'static [Field]> {
+    matches!(method_id, 10 | 11 | 20 | 21 | 30 | 31).then_some(&[])
+}

@@ -1,0 +1,36 @@
+//! AMQP 0-9-1 on the wire: frames, methods, content headers, field tables; bytes to values and back. Pure: no
+//! socket, no clock, no rule of the broker. Everything a peer declares (sizes, lengths, nesting) is checked here
+//! before it is believed, and nothing is allocated for bytes that have not arrived.
+
+pub mod content;
+pub mod encode;
+pub mod frame;
+pub mod method;
+pub mod properties;
+pub mod table;
+
+mod cursor;
+mod notation;
+
+pub use amq_protocol::protocol::{self, AMQPClass, basic::AMQPProperties};
+pub use amq_protocol::types::{
+    AMQPType, AMQPValue, FieldArray, FieldTable, LongString, ShortString,
+};
+
+pub use content::{
+    BASIC_CLASS_ID, ContentHeader, HEADER_MIN, HeaderError, decode_header, encode_header,
+};
+pub use encode::{
+    put_ack, put_body_frame, put_content_header, put_deliver, put_get_ok, put_nack, put_return,
+    reply_text, short_string,
+};
+pub use frame::{
+    FRAME_END, FRAME_OVERHEAD, Frame, FrameError, FrameKind, FrameRef, Frames, HEARTBEAT,
+    encode_method, put_frame_header, split,
+};
+pub use method::{Fault, Hot, MethodError, PublishView, decode_hot, decode_method};
+pub use properties::{PropertiesEdit, PropertiesView, decode_properties, encode_properties};
+pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
+
+#[cfg(test)]
+mod tests;
