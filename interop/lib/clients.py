@@ -64,7 +64,28 @@ def install_amqplib(cache: pathlib.Path) -> list[str]:
     return ["node", str(home / "runner.js")]
 
 
+def install_go(cache: pathlib.Path) -> list[str]:
+    binary = cache / "amqp091-go" / "runner"
+    call(["go", "build", "-o", binary, "."], cwd=ROOT / "amqp091-go", env=go_environment(cache))
+    return [str(binary)]
+
+
+def go_environment(cache: pathlib.Path) -> dict[str, str]:
+    """The environment with Go's module cache inside ours, writable so that it can be removed."""
+    return os.environ | {"GOMODCACHE": str(cache / "go"), "GOFLAGS": "-modcacherw -buildvcs=false"}
+
+
+def install_lapin(cache: pathlib.Path) -> list[str]:
+    target = cache / "lapin"
+    manifest = ROOT / "lapin" / "Cargo.toml"
+    call(["cargo", "build", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", target])
+    return [str(target / "debug" / "interop-lapin")]
+
+
 CLIENTS = [
     python_client("pika"),
+    python_client("aio-pika"),
     Client("amqplib", "checks.txt", install_amqplib),
+    Client("amqp091-go", "checks.txt", install_go),
+    Client("lapin", "checks.txt", install_lapin),
 ]
