@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use fancy_regex::Regex;
-use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
 
@@ -323,36 +322,6 @@ impl PermissionTable {
             .iter()
             .map(|((user, vhost, exchange), topic)| (user, vhost, exchange, topic))
     }
-}
-
-/// The patterns of a grant as they are stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantRecord {
-    /// User.
-    pub user: Name,
-    /// Virtual host.
-    pub vhost: Name,
-    /// Configure pattern.
-    pub configure: Name,
-    /// Write pattern.
-    pub write: Name,
-    /// Read pattern.
-    pub read: Name,
-}
-
-/// The patterns of a topic permission as they are stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicRecord {
-    /// User.
-    pub user: Name,
-    /// Virtual host.
-    pub vhost: Name,
-    /// Topic exchange.
-    pub exchange: Name,
-    /// Write pattern with its variables.
-    pub write: Name,
-    /// Read pattern with its variables.
-    pub read: Name,
 }
 
 /// The decisions that one connection has been given, so that a publish costs no pattern match. Good for one

@@ -1,0 +1,98 @@
+//! The alarms that stop publishers: memory and disk. Whoever watches a resource sets its alarm here; whoever
+//! serves publishers subscribes.
+
+use tokio::sync::watch;
+
+/// Which alarms are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// Resident memory is above its watermark.
+    pub memory: bool,
+    /// The disk failed, or has too little room.
+    pub disk: bool,
+}
+
+impl Raised {
+    /// Whether publishers must wait.
+    pub fn any(self) -> bool {
+        self.memory || self.disk
+    }
+
+    /// The reason that `connection.blocked` gives, as RabbitMQ words it; None when no alarm is on.
+    pub fn reason(self) -> Option<&'static str> {
+        match (self.memory, self.disk) {
+            (false, false) => None,
+            (true, false) => Some("low on memory"),
+            (false, true) => Some("low on disk"),
+            (true, true) => Some("low on memory & disk"),
+        }
+    }
+}
+
+/// The broker's alarms.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    raised: watch::Sender<Raised>,
+}
+
+impl Alarms {
+    /// What is on now, and every change from now.
+    pub fn subscribe(&self) -> watch::Receiver<Raised> {
+        self.raised.subscribe()
+    }
+
+    /// What is on now.
+    pub fn raised(&self) -> Raised {
+        *self.raised.borrow()
+    }
+
+    /// Switches the memory alarm.
+    pub fn set_memory(&self, on: bool) {
+        if self.switch(|raised| std::mem::replace(&mut raised.memory, on) != on) {
+            log("memory", on);
+        }
+    }
+
+    /// Switches the disk alarm.
+    pub fn set_disk(&self, on: bool) {
+        if self.switch(|raised| std::mem::replace(&mut raised.disk, on) != on) {
+            log("disk", on);
+        }
+    }
+
+    fn switch(&self, change: impl FnOnce(&mut Raised) -> bool) -> bool {
+        self.raised.send_if_modified(change)
+    }
+}
+
+fn log(resource: &str, on: bool) {
+    if on {
+        tracing::warn!(resource, "alarm raised: publishers are blocked");
+    } else {
+        tracing::info!(resource, "alarm cleared");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_seen_once() {
+        let alarms = Alarms::default();
+        let mut changes = alarms.subscribe();
+        alarms.set_memory(false);
+        assert!(!changes.has_changed().unwrap(), "nothing has changed");
+        alarms.set_memory(true);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(changes.borrow_and_update().reason(), Some("low on memory"));
+        alarms.set_memory(true);
+        assert!(!changes.has_changed().unwrap());
+        alarms.set_disk(true);
+        assert_eq!(alarms.raised().reason(), Some("low on memory & disk"));
+        alarms.set_memory(false);
+        alarms.set_disk(false);
+        assert!(!alarms.raised().any());
+        assert_eq!(alarms.raised().reason(), None);
+    }
+}
