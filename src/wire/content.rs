@@ -23,18 +23,19 @@ pub struct ContentHeader {
     pub properties: Bytes,
 }
 
-/// Why a content header or its properties cannot be read.
+/// Why a content header or its properties cannot be read. Where nothing else is said, RabbitMQ's answer is a
+/// connection closed with 541 and the bare text `INTERNAL_ERROR`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// Shorter than what it announces.
     #[error("content header is cut short")]
     Truncated,
-    /// The weight field is reserved and must be zero. RabbitMQ answers 505, as to a frame that was not expected.
+    /// The weight field is reserved and must be zero. RabbitMQ answers 505, as to a frame other than a header.
     #[error("content header has weight {0}")]
     Weight(u16),
-    /// A property flag that `basic` does not have, or a second word of flags.
-    #[error("unknown property flags {0:#06x}")]
-    UnknownFlags(u16),
+    /// A second word of property flags.
+    #[error("more property flags than there are properties")]
+    MoreFlags,
     /// Bytes after the last property.
     #[error("{0} bytes after the last property")]
     Trailing(usize),

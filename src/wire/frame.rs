@@ -17,6 +17,8 @@ pub const FRAME_OVERHEAD: usize = HEAD + 1;
 const METHOD_MIN: usize = 4;
 /// How many bytes of a payload RabbitMQ quotes in the text of a frame error.
 const SNIPPET_MAX: usize = 16;
+/// Columns of a line of Erlang's term printer.
+const PRINTER_LINE: usize = 80;
 /// The least by which a read buffer is grown.
 const RESERVE_MIN: usize = 4096;
 
@@ -100,7 +102,7 @@ pub enum FrameError {
         allowed: u32,
     },
     /// The octet after the payload is not `FRAME_END`. What follows in the stream cannot be read.
-    #[error("type {octet}, {snippet}: {{invalid_frame_end_marker,{end}}}")]
+    #[error("{}", bad_end_text(*.octet, .snippet, *.end))]
     BadEnd {
         /// The type octet.
         octet: u8,
@@ -361,6 +363,22 @@ fn look(bytes: &[u8], frame_max: u32) -> Look {
             missing: head.whole_len() - bytes.len(),
         },
     }
+}
+
+/// RabbitMQ's text for a frame of type `octet` that may not come now (505): type and beginning of the payload.
+pub fn frame_text(octet: u8, payload: &[u8]) -> String {
+    format!("type {octet}, {}", snippet(payload))
+}
+
+/// Erlang's printer breaks a tuple that would pass its line length, and aligns what follows; clients get it like that.
+fn bad_end_text(octet: u8, snippet: &str, end: u8) -> String {
+    let before = format!("type {octet}, {snippet}: ");
+    let reason = format!("{{invalid_frame_end_marker,{end}}}");
+    if before.len() + reason.len() <= PRINTER_LINE {
+        return before + &reason;
+    }
+    let indent = " ".repeat(before.len() + 1);
+    format!("{before}{{invalid_frame_end_marker,\n{indent}{end}}}")
 }
 
 /// Room for what is missing, but at most as much again as has arrived.

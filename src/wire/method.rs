@@ -7,13 +7,13 @@ use std::str;
 use thiserror::Error;
 
 use super::cursor::Cursor;
-use super::table::{TableError, walk_table};
+use super::table::{TableError, masked, walk_fields};
 use super::{AMQPClass, notation};
 
 /// Why a payload is not a method.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MethodError {
-    /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection.
+    /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection without a word.
     #[error("unknown method {class_id}.{method_id}")]
     Unknown {
         /// The class id in the payload.
@@ -33,6 +33,16 @@ pub enum MethodError {
         /// RabbitMQ's text for it.
         text: String,
     },
+    /// A field table lies within the arguments but is itself malformed. RabbitMQ drops the connection without a word.
+    #[error("field table in method {class_id}.{method_id}: {fault}")]
+    Table {
+        /// The class id in the payload.
+        class_id: u16,
+        /// The method id in the payload.
+        method_id: u16,
+        /// What is wrong.
+        fault: TableError,
+    },
     /// Too short to hold the two ids. Frames like that are refused by `frame` already.
     #[error("method without class and method id")]
     NoIds,
@@ -50,9 +60,6 @@ pub enum Fault {
     /// A short string is not UTF-8.
     #[error("short string is not UTF-8")]
     NotUtf8,
-    /// A field table.
-    #[error(transparent)]
-    Table(#[from] TableError),
     /// amq-protocol's parser refuses what the walk let pass.
     #[error("refused by the parser")]
     Parser,
@@ -110,11 +117,19 @@ pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
         class_id,
         method_id,
     })?;
-    walk(fields, arguments).map_err(|fault| malformed(class_id, method_id, fault, arguments))?;
+    let broken = |fault| malformed(class_id, method_id, fault, arguments);
+    let mut odd_names = Vec::new();
+    if let Some(table) = walk(fields, arguments).map_err(broken)? {
+        walk_fields(table, &mut odd_names, 1).map_err(|fault| MethodError::Table {
+            class_id,
+            method_id,
+            fault,
+        })?;
+    }
     // The parser is a streaming one: it would ask for more where the walk has seen that there is enough.
-    match amq_protocol::protocol::parse_class(payload) {
+    match amq_protocol::protocol::parse_class(&*masked(payload, &odd_names)) {
         Ok(([], method)) => Ok(method),
-        Ok(_) | Err(_) => Err(malformed(class_id, method_id, Fault::Parser, arguments)),
+        Ok(_) | Err(_) => Err(broken(Fault::Parser)),
     }
 }
 
@@ -194,7 +209,7 @@ fn at_end(cursor: &Cursor<'_>) -> Result<(), Fault> {
 fn malformed(class_id: u16, method_id: u16, fault: Fault, arguments: &[u8]) -> MethodError {
     let text = match fault {
         Fault::NotUtf8 => "Malformed UTF-8 in shortstr".to_owned(),
-        Fault::Truncated | Fault::Trailing(_) | Fault::Table(_) | Fault::Parser => {
+        Fault::Truncated | Fault::Trailing(_) | Fault::Parser => {
             format!("cannot decode {}", notation::numbers(arguments))
         }
     };
@@ -220,21 +235,27 @@ enum Field {
     Table,
 }
 
-fn walk(fields: &[Field], arguments: &[u8]) -> Result<(), Fault> {
+/// Walks `arguments` along `fields`; gives the fields of the table among them. No method has two.
+fn walk<'a>(fields: &[Field], arguments: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
     let mut cursor = Cursor::new(arguments);
+    let mut table = None;
     for field in fields {
         match field {
-            Field::Bits | Field::Octet => cursor.take(1).map(drop),
-            Field::Short => cursor.take(2).map(drop),
-            Field::Long => cursor.take(4).map(drop),
-            Field::LongLong => cursor.take(8).map(drop),
-            Field::LongStr => cursor.long().map(drop),
-            Field::ShortStr => Some(short_str(&mut cursor).map(drop)?),
-            Field::Table => Some(walk_table(&mut cursor)?),
+            Field::Bits | Field::Octet => cursor.take(1),
+            Field::Short => cursor.take(2),
+            Field::Long => cursor.take(4),
+            Field::LongLong => cursor.take(8),
+            Field::LongStr => cursor.long(),
+            Field::ShortStr => Some(short_str(&mut cursor)?.as_bytes()),
+            Field::Table => {
+                table = cursor.long();
+                table
+            }
         }
         .ok_or(Fault::Truncated)?;
     }
-    at_end(&cursor)
+    at_end(&cursor)?;
+    Ok(table)
 }
 
 /// The fields of every method of AMQP 0-9-1 and RabbitMQ's additions to it, both directions.

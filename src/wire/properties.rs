@@ -28,8 +28,8 @@ const APP_ID: usize = 12;
 const CLUSTER_ID: usize = 13;
 /// How many properties there are; their flags are the highest bits, first property highest.
 const COUNT: usize = 14;
-/// The two flag bits that are no property: unused, and "more flags follow".
-const UNUSED_FLAGS: u16 = 0b11;
+/// The lowest flag: another word of flags follows. `basic` has no use for one. The flag above it means nothing.
+const MORE_FLAGS: u16 = 1;
 
 /// The properties of one message, read from their raw form without allocation. Strings are bytes: AMQP says UTF-8,
 /// RabbitMQ does not check, and clients do put binary correlation ids there.
@@ -45,8 +45,8 @@ impl<'a> PropertiesView<'a> {
     pub fn parse(raw: &'a [u8]) -> Result<PropertiesView<'a>, HeaderError> {
         let mut cursor = Cursor::new(raw);
         let flags = cursor.u16().ok_or(HeaderError::Truncated)?;
-        if flags & UNUSED_FLAGS != 0 {
-            return Err(HeaderError::UnknownFlags(flags));
+        if flags & MORE_FLAGS != 0 {
+            return Err(HeaderError::MoreFlags);
         }
         let mut fields = [None; COUNT];
         for (index, field) in fields.iter_mut().enumerate() {

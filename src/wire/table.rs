@@ -4,6 +4,7 @@
 //! A table is walked here before amq-protocol's parser, which recurses, gets to see it: shape and depth are known good
 //! by then. Tables that are only looked into ([`Entries`], [`find`]) are never built at all.
 
+use std::borrow::Cow;
 use std::str;
 
 use amq_protocol::types::generation::gen_field_table;
@@ -16,7 +17,7 @@ use super::cursor::Cursor;
 
 /// How deep tables and arrays may lie in one another. RabbitMQ has no such bound; nobody nests like that, and the
 /// stack of a thread is finite.
-pub const TABLE_DEPTH_MAX: usize = 64;
+pub const TABLE_DEPTH_MAX: usize = 128;
 
 /// Why bytes are not a field table.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -30,9 +31,6 @@ pub enum TableError {
     /// A value's type tag is not one of RabbitMQ's.
     #[error("unknown field type {0}")]
     UnknownTag(u8),
-    /// A field's name is not UTF-8.
-    #[error("field name is not UTF-8")]
-    NameNotUtf8,
     /// Nested deeper than [`TABLE_DEPTH_MAX`].
     #[error("field table is nested deeper than {TABLE_DEPTH_MAX}")]
     TooDeep,
@@ -40,9 +38,14 @@ pub enum TableError {
 
 /// Reads a table with its length in front; nothing may follow it.
 pub fn decode_table(raw: &[u8]) -> Result<FieldTable, TableError> {
-    check_table(raw)?;
+    let mut cursor = Cursor::new(raw);
+    let mut odd_names = Vec::new();
+    walk_table(&mut cursor, &mut odd_names)?;
+    if !cursor.is_empty() {
+        return Err(TableError::Trailing(cursor.rest().len()));
+    }
     // A walked table parses; were the parser of another opinion, "cut short" is the nearest thing to say.
-    match parse_field_table(raw) {
+    match parse_field_table(&*masked(raw, &odd_names)) {
         Ok(([], table)) => Ok(table),
         Ok((rest, _)) => Err(TableError::Trailing(rest.len())),
         Err(_) => Err(TableError::Truncated),
@@ -70,7 +73,7 @@ pub fn encode_table(table: &FieldTable, out: &mut BytesMut) {
 /// Walks a table with its length in front, without building anything.
 pub fn check_table(raw: &[u8]) -> Result<(), TableError> {
     let mut cursor = Cursor::new(raw);
-    walk_table(&mut cursor)?;
+    walk_table(&mut cursor, &mut Vec::new())?;
     if cursor.is_empty() {
         Ok(())
     } else {
@@ -94,6 +97,11 @@ pub struct Entry<'a> {
 pub struct Entries<'a>(Cursor<'a>);
 
 impl<'a> Entries<'a> {
+    /// The fields of a table without its length.
+    pub fn of_fields(fields: &'a [u8]) -> Entries<'a> {
+        Entries(Cursor::new(fields))
+    }
+
     /// The fields of a table with its length in front.
     pub fn of_table(raw: &'a [u8]) -> Entries<'a> {
         Entries(Cursor::new(Cursor::new(raw).long().unwrap_or_default()))
@@ -125,42 +133,81 @@ pub fn find<'a>(raw: &'a [u8], name: &str) -> Option<Entry<'a>> {
     Entries::of_table(raw).find(|entry| entry.name == name.as_bytes())
 }
 
-/// Walks one table off the front of `cursor`.
-pub(super) fn walk_table(cursor: &mut Cursor<'_>) -> Result<(), TableError> {
-    let fields = cursor.long().ok_or(TableError::Truncated)?;
-    walk_fields(fields, 1)
+/// `outer` with the bytes above 127 of `odd_names`, slices of it, replaced by question marks. RabbitMQ takes field names
+/// of any bytes; the values here have text for names, and nobody asks for the others.
+pub(super) fn masked<'a>(outer: &'a [u8], odd_names: &[&[u8]]) -> Cow<'a, [u8]> {
+    if odd_names.is_empty() {
+        return Cow::Borrowed(outer);
+    }
+    let mut bytes = outer.to_vec();
+    for name in odd_names {
+        let start = name.as_ptr().addr() - outer.as_ptr().addr();
+        for byte in bytes
+            .iter_mut()
+            .skip(start)
+            .take(name.len())
+            .filter(|byte| !byte.is_ascii())
+        {
+            *byte = b'?';
+        }
+    }
+    Cow::Owned(bytes)
 }
 
-fn walk_fields(fields: &[u8], depth: usize) -> Result<(), TableError> {
+/// Walks one table off the front of `cursor`. Names that are not UTF-8 are added to `odd_names`: see [`masked`].
+pub(super) fn walk_table<'a>(
+    cursor: &mut Cursor<'a>,
+    odd_names: &mut Vec<&'a [u8]>,
+) -> Result<(), TableError> {
+    let fields = cursor.long().ok_or(TableError::Truncated)?;
+    walk_fields(fields, odd_names, 1)
+}
+
+/// Walks the fields of a table that lies `depth` deep.
+pub(super) fn walk_fields<'a>(
+    fields: &'a [u8],
+    odd_names: &mut Vec<&'a [u8]>,
+    depth: usize,
+) -> Result<(), TableError> {
     if depth > TABLE_DEPTH_MAX {
         return Err(TableError::TooDeep);
     }
     let mut cursor = Cursor::new(fields);
     while !cursor.is_empty() {
         let name = cursor.short().ok_or(TableError::Truncated)?;
-        str::from_utf8(name).map_err(|_| TableError::NameNotUtf8)?;
-        walk_value(&mut cursor, depth)?;
+        if str::from_utf8(name).is_err() {
+            odd_names.push(name);
+        }
+        walk_value(&mut cursor, odd_names, depth)?;
     }
     Ok(())
 }
 
-fn walk_array(values: &[u8], depth: usize) -> Result<(), TableError> {
+fn walk_array<'a>(
+    values: &'a [u8],
+    odd_names: &mut Vec<&'a [u8]>,
+    depth: usize,
+) -> Result<(), TableError> {
     if depth > TABLE_DEPTH_MAX {
         return Err(TableError::TooDeep);
     }
     let mut cursor = Cursor::new(values);
     while !cursor.is_empty() {
-        walk_value(&mut cursor, depth)?;
+        walk_value(&mut cursor, odd_names, depth)?;
     }
     Ok(())
 }
 
-fn walk_value(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), TableError> {
+fn walk_value<'a>(
+    cursor: &mut Cursor<'a>,
+    odd_names: &mut Vec<&'a [u8]>,
+    depth: usize,
+) -> Result<(), TableError> {
     let tag = cursor.u8().ok_or(TableError::Truncated)?;
     let value = take_value(cursor, tag)?;
     match tag {
-        b'F' => walk_fields(value, depth + 1),
-        b'A' => walk_array(value, depth + 1),
+        b'F' => walk_fields(value, odd_names, depth + 1),
+        b'A' => walk_array(value, odd_names, depth + 1),
         _ => Ok(()),
     }
 }

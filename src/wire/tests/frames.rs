@@ -107,6 +107,21 @@ fn errors_have_rabbitmqs_texts() {
 }
 
 #[test]
+fn a_long_text_is_broken_as_erlang_breaks_it() {
+    let payload = [
+        0, 40, 0, 10, 0, 0, 10, 97, 109, 113, 46, 100, 105, 114, 101, 99, 116,
+    ];
+    let mut buf = BytesMut::from(&raw(1, 1, &payload, 205)[..]);
+    let error = split(&mut buf, FRAME_MAX).expect_err("bad end");
+    let expected = format!(
+        "type 1, first 16 octets = <<0,40,0,10,0,0,10,97,109,113,46,100,105,114,101,99>>: \
+         {{invalid_frame_end_marker,\n{}205}}",
+        " ".repeat(82)
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn an_unknown_frame_does_not_hide_those_after_it() {
     let mut buf = BytesMut::new();
     buf.put_slice(&HEARTBEAT);

@@ -67,8 +67,7 @@ fn malformed_properties_are_refused() {
         (b"\x10\0", HeaderError::Truncated),
         (b"\0\x40\0\0\0\0\0\0\0", HeaderError::Truncated),
         (b"\x20\0\0\0\0\x01", HeaderError::Truncated),
-        (b"\0\x01\0\0", HeaderError::UnknownFlags(1)),
-        (b"\0\x02", HeaderError::UnknownFlags(2)),
+        (b"\0\x01\0\0", HeaderError::MoreFlags),
         (b"\0\0\0", HeaderError::Trailing(1)),
     ];
     for (raw, expected) in cases {
@@ -83,6 +82,14 @@ fn malformed_properties_are_refused() {
             "{raw:?}"
         );
     }
+}
+
+#[test]
+fn the_flag_without_meaning_is_tolerated() {
+    assert_eq!(
+        decode_properties(b"\x08\x02\x05"),
+        Ok(AMQPProperties::default().with_priority(5))
+    );
 }
 
 #[test]

@@ -84,7 +84,6 @@ fn malformed_tables_are_refused() {
         (&single(b"I\0\0\0"), TableError::Truncated),
         (&single(b"S\0\0\0\x05abc"), TableError::Truncated),
         (&single(b"A\0\0\0\x01I"), TableError::Truncated),
-        (b"\0\0\0\x03\x01\xffV", TableError::NameNotUtf8),
     ];
     for (bytes, expected) in cases {
         assert_eq!(decode_table(bytes).as_ref(), Err(expected), "{bytes:?}");
@@ -130,6 +129,21 @@ fn nesting_is_bounded_before_anything_recurses() {
             Err(TableError::TooDeep)
         );
     }
+}
+
+#[test]
+fn names_that_are_not_text_are_masked() {
+    let raw = with_len(b"\x02\xfeaV\x01nF\0\0\0\x04\x02\xff\xc3V\x02\xc3\xa9V");
+    let table = decode_table(&raw).expect("well formed");
+    let names: Vec<_> = table.into_iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["?a", "n", "é"]);
+    let inner = table
+        .inner()
+        .get("n")
+        .and_then(AMQPValue::as_field_table)
+        .expect("table");
+    assert!(inner.contains_key("??"));
+    assert_eq!(find(&raw, "n").map(|entry| entry.tag), Some(b'F'));
 }
 
 #[test]
@@ -198,7 +212,9 @@ proptest! {
         let walked = check_table(&raw);
         let parsed = amq_protocol::types::parsing::parse_field_table(&raw[..]);
         match walked {
-            Ok(()) => prop_assert!(matches!(parsed, Ok(([], _)))),
+            Ok(()) if str::from_utf8(&raw).is_ok() => prop_assert!(matches!(parsed, Ok(([], _)))),
+            // A name or a value has bytes above 127.
+            Ok(()) => prop_assert!(decode_table(&raw).is_ok()),
             // The one tag that amq-protocol knows and RabbitMQ does not.
             Err(TableError::UnknownTag(b'U')) => {}
             Err(_) => prop_assert!(parsed.is_err()),
