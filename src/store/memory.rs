@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Batch, LogRecord, LogState, Op, PageBits, RangeSet, Store, StoreError, StoredChunk, chunk,
+    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, Store, StoreError, StoredChunk,
+    chunk,
 };
 use crate::model::LogId;
 
@@ -21,13 +22,6 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
-    }
-
-    /// A store that holds these tables.
-    pub(super) fn with(tables: Tables) -> MemoryStore {
-        MemoryStore {
-            tables: Mutex::new(tables),
-        }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -58,7 +52,7 @@ impl Store for MemoryStore {
         Ok(self.tables().logs())
     }
 
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
         Ok(self.tables().meta(prefix))
     }
 
@@ -173,12 +167,16 @@ impl Tables {
             .collect()
     }
 
-    pub(super) fn meta(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(super) fn meta(&self, prefix: &[u8]) -> Vec<MetaEntry> {
         self.meta
             .range(prefix.to_vec()..)
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    pub(super) fn has_meta(&self, key: &[u8]) -> bool {
+        self.meta.contains_key(key)
     }
 
     pub(super) fn sweep(&mut self, log: LogId, below: u64, max: usize) -> bool {

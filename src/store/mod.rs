@@ -2,9 +2,11 @@
 //! offsets and bytes; knows nothing of consumers, exchanges or connections.
 //!
 //! A *log* is one lane of a queue: chunks of messages by offset, plus a small record and the pages that say which
-//! offsets are settled. Everything is written in batches, by one committer for all queues.
+//! offsets are settled. Everything is written in batches, through the [`Committer`].
 
 pub mod chunk; // versioned encoding of messages, pure
+pub mod commit; // group commit: one batch for everything that waits, one sync for many batches
+pub mod faulty; // a store that fails or loses power on purpose
 pub mod memory; // the store without a disk
 mod ranges; // sets of offsets
 mod record; // versioned encoding of log records and pages, pure
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use crate::model::{LogId, Ticket};
 
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
+pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
 pub use record::{LogRecord, RecordError};
@@ -40,7 +43,7 @@ pub trait Store: Send + Sync + 'static {
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
 
     /// The definitions whose key starts with `prefix`, in key order.
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError>;
 
     /// Removes up to `max` chunks that lie wholly below `below`, and below the log's committed floor. True when
     /// none is left. For the background: after a purge, in small batches.
@@ -59,6 +62,9 @@ pub trait Store: Send + Sync + 'static {
     /// Starts over from what is on disk after a failed commit or sync.
     fn reopen(&self) -> Result<(), StoreError>;
 }
+
+/// Key and value of a definition.
+pub type MetaEntry = (Vec<u8>, Vec<u8>);
 
 /// One change.
 #[derive(Clone, Debug)]

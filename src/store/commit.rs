@@ -1,0 +1,765 @@
+//! Group commit: everything that waits goes into one batch, one thread commits it and another makes it durable
+//! while the next batch gathers. Nothing here is done per message, and nothing runs while nothing waits.
+//!
+//! A batch is what arrived while the disk was busy with the one before. When much arrives ([`PIPELINE_BYTES`]) it
+//! is committed during that sync; when little arrives the committer syncs by itself, which spares a publisher that
+//! waits for each confirm a hand-off between threads.
+//!
+//! A *source* (a queue) that has something to write marks itself dirty once and learns the ticket of the batch that
+//! will hold it. Batches are committed in ticket order, and "durable up to ticket N" is reported only after a sync
+//! that followed the commit of every batch up to N. Two rules keep that true:
+//!
+//! - The list of dirty sources is taken under the same lock under which tickets are given out, so a source is
+//!   always in the batch whose ticket it got. What it adds between being taken and being collected goes along.
+//! - After a failed commit or sync nothing is reported until every batch since the last durable one has been
+//!   committed again to the reopened store and synced. Those batches are kept in memory until they are durable.
+//!
+//! Locks, in the order in which they may be taken: boundary, a source's own, gate; waiters alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::{Batch, Op, Store, StoreError};
+use crate::clock;
+use crate::model::Ticket;
+
+/// Something that gathers changes between batches.
+pub trait Source: Send + Sync {
+    /// Moves what is pending into the batch and clears the source's own dirty mark. Called on the committer's
+    /// thread, once for each [`Committer::mark_dirty`]. Must not wait for the committer.
+    fn collect(&self, batch: &mut Batch);
+}
+
+/// Someone who waits for a ticket.
+pub trait Waiter: Send + Sync {
+    /// Everything up to this ticket is durable. Called on a thread of the committer: must be quick.
+    fn durable(&self, upto: Ticket);
+}
+
+/// Bounds of a committer.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes that may wait to become durable before publishers are held back.
+    pub pending_bytes_max: usize,
+    /// Free bytes on the disk below which the alarm is raised and a failed store is not reopened.
+    pub disk_free_min: u64,
+    /// How often the free space is looked at.
+    pub disk_check_every: Duration,
+    /// How long to wait before a failed store is tried again.
+    pub retry_after: Duration,
+}
+
+/// Default of [`Limits::pending_bytes_max`].
+pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Default of [`Limits::disk_free_min`], as RabbitMQ's `disk_free_limit`.
+pub const DISK_FREE_MIN: u64 = 50_000_000;
+/// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
+/// Less is not worth a batch of its own while the disk is busy: it would only make more and smaller chunks.
+const PIPELINE_BYTES: usize = 256 * 1024;
+/// How long a commit waits for a store that has fallen behind, in steps.
+const THROTTLE_STEP: Duration = Duration::from_millis(2);
+/// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
+const THROTTLE_STEPS_MAX: u32 = 2500;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            pending_bytes_max: PENDING_BYTES_MAX,
+            disk_free_min: DISK_FREE_MIN,
+            disk_check_every: Duration::from_secs(5),
+            retry_after: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why publishers are stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// The store failed; it is tried again until it works.
+    DiskFailed(String),
+    /// Too little free space.
+    DiskLow {
+        /// Free bytes.
+        free: u64,
+        /// The limit that they are below.
+        limit: u64,
+    },
+}
+
+/// The store was shut down before the ticket was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store was closed before the change was durable")]
+pub struct StoreFailed;
+
+/// The handle of the group commit. Dropping it shuts it down.
+pub struct Committer {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the threads.
+    pub fn start(store: Arc<dyn Store>, limits: Limits) -> Result<Arc<Committer>, StoreError> {
+        let shared = Arc::new(Shared::new(store, limits));
+        let committer = Arc::new(Committer {
+            shared: shared.clone(),
+            threads: Mutex::default(),
+        });
+        let mut bodies: Vec<(&str, ThreadBody)> =
+            vec![("commit", Shared::commit_loop), ("sync", Shared::sync_loop)];
+        if shared.store.free_bytes().is_some() {
+            shared.check_disk();
+            bodies.push(("disk", Shared::disk_loop));
+        }
+        for (name, body) in bodies {
+            let shared = shared.clone();
+            let thread = thread::Builder::new()
+                .name(format!("leveret-{name}"))
+                .spawn(move || {
+                    let _guard = FailOnPanic(&shared);
+                    body(&shared);
+                })
+                .map_err(|source| StoreError::Io {
+                    doing: format!("starting the {name} thread"),
+                    source,
+                })?;
+            lock(&committer.threads).push(thread);
+        }
+        Ok(committer)
+    }
+
+    /// Puts a source on the list of the batch that gathers now, and returns that batch's ticket. The source calls
+    /// this when it goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
+    pub fn mark_dirty(&self, source: Arc<dyn Source>) -> Ticket {
+        let mut gate = lock(&self.shared.gate);
+        gate.dirty.push(source);
+        self.shared.work_came(&mut gate);
+        gate.open
+    }
+
+    /// Adds loose changes to the batch that gathers now. They come after those of the sources.
+    pub fn append(&self, ops: Vec<Op>) -> Ticket {
+        let mut gate = lock(&self.shared.gate);
+        gate.loose.extend(ops);
+        self.shared.work_came(&mut gate);
+        gate.open
+    }
+
+    /// While this is held no batch is closed: what several sources do under it is in one batch. Take it before any
+    /// source's lock, and never twice on one thread.
+    pub fn batch_guard(&self) -> RwLockReadGuard<'_, ()> {
+        self.shared
+            .boundary
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last ticket that is safe from a power loss.
+    pub fn durable(&self) -> Ticket {
+        Ticket(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// The last ticket that is committed: visible to reads of the store.
+    pub fn committed(&self) -> Ticket {
+        Ticket(self.shared.committed.load(Ordering::Acquire))
+    }
+
+    /// Tells the waiter once the ticket is durable; at once, on this thread, if it is already. If the store is
+    /// shut down first the waiter is dropped.
+    pub fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
+        self.shared.when_durable(ticket, waiter);
+    }
+
+    /// Waits until the ticket is durable: for as long as a failed store takes to work again.
+    pub async fn wait(&self, ticket: Ticket) -> Result<(), StoreFailed> {
+        if self.durable() >= ticket {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.when_durable(ticket, Arc::new(OneWaiter(Mutex::new(Some(sender)))));
+        receiver.await.map_err(|_| StoreFailed)
+    }
+
+    /// Counts bytes that a publisher has handed to queues. They are taken off when the batch that follows is durable.
+    pub fn note_pending(&self, bytes: usize) {
+        self.shared.pending.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.shared.gathered.fetch_add(bytes, Ordering::AcqRel);
+        if before < PIPELINE_BYTES && before + bytes >= PIPELINE_BYTES {
+            let mut gate = lock(&self.shared.gate);
+            if gate.committer == Pace::AwaitsSync {
+                self.shared.wake_committer(&mut gate);
+            }
+        }
+    }
+
+    /// Whether publishers may go on.
+    pub fn has_room(&self) -> bool {
+        self.shared.pending.load(Ordering::Relaxed) <= self.shared.limits.pending_bytes_max
+    }
+
+    /// Waits until publishers may go on.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.shared.room.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            self.shared.nudge();
+            freed.await;
+        }
+    }
+
+    /// The store beneath, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Why publishers are stopped, if they are.
+    pub fn alarm(&self) -> watch::Receiver<Option<Alarm>> {
+        self.shared.alarm.subscribe()
+    }
+
+    /// Commits and syncs what waits, then stops the threads. Blocks. A store that has failed gets one more try.
+    pub fn shutdown(&self) {
+        {
+            let mut gate = lock(&self.shared.gate);
+            gate.closing = true;
+            self.shared.wake_all();
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        // A source may hold the last handle, and then this runs on one of the threads: they end by themselves.
+        let me = thread::current().id();
+        if threads.iter().any(|thread| thread.thread().id() == me) {
+            return;
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a thread of the committer has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+type ThreadBody = fn(&Shared);
+
+/// What the threads share.
+struct Shared {
+    store: Arc<dyn Store>,
+    limits: Limits,
+    /// Held for writing only while a batch is collected.
+    boundary: RwLock<()>,
+    gate: Mutex<Gate>,
+    /// The committer waits here.
+    work: Condvar,
+    /// The sync thread waits here, and the committer when it needs the sync thread to finish.
+    synced: Condvar,
+    /// The disk thread waits here.
+    closing: Condvar,
+    durable: AtomicU64,
+    committed: AtomicU64,
+    waiters: Mutex<Waiters>,
+    /// Bytes handed to queues and not yet durable.
+    pending: AtomicUsize,
+    /// The part of `pending` that belongs to the batch that gathers.
+    gathered: AtomicUsize,
+    room: Notify,
+    alarms: Mutex<Alarms>,
+    alarm: watch::Sender<Option<Alarm>>,
+}
+
+/// The batch that gathers and those that are on their way to the disk.
+struct Gate {
+    open: Ticket,
+    dirty: Vec<Arc<dyn Source>>,
+    loose: Vec<Op>,
+    /// A batch is wanted although nothing is dirty.
+    nudged: bool,
+    committer: Pace,
+    /// Committed or to be committed again, and not yet durable; in ticket order.
+    flights: VecDeque<Flight>,
+    /// A sync is running.
+    syncing: bool,
+    failure: Option<String>,
+    closing: bool,
+    closed: bool,
+}
+
+/// What the committer's thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// It will look again by itself.
+    Works,
+    /// Nothing to do.
+    AwaitsWork,
+    /// There is work, but the disk is busy: for the sync to end, or for much more work.
+    AwaitsSync,
+}
+
+impl Gate {
+    fn has_work(&self) -> bool {
+        self.nudged || !self.dirty.is_empty() || !self.loose.is_empty()
+    }
+}
+
+/// A batch between its commit and its sync.
+struct Flight {
+    batch: Batch,
+    /// Pending bytes that go with it.
+    share: usize,
+}
+
+#[derive(Default)]
+struct Waiters {
+    by_ticket: BTreeMap<Ticket, Vec<Arc<dyn Waiter>>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Alarms {
+    failed: Option<String>,
+    low: Option<u64>,
+}
+
+impl Shared {
+    fn new(store: Arc<dyn Store>, limits: Limits) -> Shared {
+        Shared {
+            store,
+            limits,
+            boundary: RwLock::default(),
+            gate: Mutex::new(Gate {
+                open: Ticket(1),
+                dirty: Vec::new(),
+                loose: Vec::new(),
+                nudged: false,
+                committer: Pace::Works,
+                flights: VecDeque::new(),
+                syncing: false,
+                failure: None,
+                closing: false,
+                closed: false,
+            }),
+            work: Condvar::new(),
+            synced: Condvar::new(),
+            closing: Condvar::new(),
+            durable: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            gathered: AtomicUsize::new(0),
+            room: Notify::new(),
+            alarms: Mutex::default(),
+            alarm: watch::Sender::new(None),
+        }
+    }
+
+    /// The committer's thread.
+    fn commit_loop(&self) {
+        loop {
+            let gate = self.wait_for_work();
+            if gate.closed {
+                break;
+            } else if gate.failure.is_some() {
+                if !self.recover(gate) {
+                    break;
+                }
+            } else if gate.has_work() {
+                drop(gate);
+                self.commit_one();
+            } else if !gate.flights.is_empty() {
+                // Closing: the last batches must be durable first.
+                drop(self.sync_or_wait(gate));
+            } else {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    fn wait_for_work(&self) -> MutexGuard<'_, Gate> {
+        let mut gate = lock(&self.gate);
+        loop {
+            if gate.closing || gate.closed || gate.failure.is_some() {
+                break;
+            }
+            gate.committer = if !gate.has_work() {
+                Pace::AwaitsWork
+            } else if !gate.flights.is_empty()
+                && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
+            {
+                Pace::AwaitsSync
+            } else {
+                break;
+            };
+            gate = wait(&self.work, gate);
+        }
+        gate.committer = Pace::Works;
+        gate
+    }
+
+    /// Closes the batch that gathers, and commits it.
+    fn commit_one(&self) {
+        self.wait_while_throttled();
+        let flight = self.collect();
+        let ticket = flight.batch.ticket;
+        let bytes = flight.batch.bytes;
+        let outcome = self.commit_batch(&flight.batch);
+        let mut gate = lock(&self.gate);
+        gate.flights.push_back(flight);
+        if let Err(failure) = outcome {
+            gate.failure.get_or_insert(failure.to_string());
+            return;
+        }
+        self.committed.store(ticket.0, Ordering::Release);
+        let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
+        if gate.syncing || gate.failure.is_some() {
+            // The sync thread looks again when it is done; after its failure this is committed anew.
+        } else if much {
+            self.synced.notify_all();
+        } else {
+            drop(self.sync(gate));
+        }
+    }
+
+    fn collect(&self) -> Flight {
+        let boundary = self
+            .boundary
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut gate = lock(&self.gate);
+        let ticket = gate.open;
+        gate.open = Ticket(ticket.0 + 1);
+        gate.nudged = false;
+        let sources = std::mem::take(&mut gate.dirty);
+        let loose = std::mem::take(&mut gate.loose);
+        drop(gate);
+        let share = self.gathered.swap(0, Ordering::Relaxed);
+        let mut batch = Batch {
+            ticket,
+            ..Batch::default()
+        };
+        for source in &sources {
+            source.collect(&mut batch);
+        }
+        loose.into_iter().for_each(|op| batch.push(op));
+        drop(boundary);
+        Flight { batch, share }
+    }
+
+    fn commit_batch(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.ops.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch)
+    }
+
+    /// Holds the next batch back while the store is busy with its own work: what arrives meanwhile gathers, and
+    /// its publishers are stopped by `pending_bytes_max`.
+    fn wait_while_throttled(&self) {
+        for _ in 0..THROTTLE_STEPS_MAX {
+            if !self.store.throttled() || lock(&self.gate).failure.is_some() {
+                return;
+            }
+            thread::sleep(THROTTLE_STEP);
+        }
+    }
+
+    /// The sync thread.
+    fn sync_loop(&self) {
+        let mut gate = lock(&self.gate);
+        while !gate.closed {
+            gate = if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
+                wait(&self.synced, gate)
+            } else {
+                self.sync(gate)
+            };
+        }
+    }
+
+    /// Makes durable what is committed, and tells those who wait. The gate is open while the disk works.
+    fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) else {
+            return gate;
+        };
+        let written = gate
+            .flights
+            .iter()
+            .any(|flight| !flight.batch.ops.is_empty());
+        gate.syncing = true;
+        drop(gate);
+        let outcome = if written { self.store.sync() } else { Ok(()) };
+        let mut gate = lock(&self.gate);
+        gate.syncing = false;
+        match outcome {
+            Ok(()) => gate = self.land(gate, upto),
+            Err(failure) => {
+                gate.failure.get_or_insert(failure.to_string());
+            }
+        }
+        if gate.committer == Pace::AwaitsSync {
+            self.wake_committer(&mut gate);
+        } else if gate.failure.is_some() || gate.closing {
+            self.wake_all();
+        }
+        gate
+    }
+
+    /// Takes the batches up to `upto` off the list and reports them.
+    fn land<'a>(&'a self, mut gate: MutexGuard<'a, Gate>, upto: Ticket) -> MutexGuard<'a, Gate> {
+        let landed = gate
+            .flights
+            .partition_point(|flight| flight.batch.ticket <= upto);
+        let landed: Vec<Flight> = gate.flights.drain(..landed).collect();
+        drop(gate);
+        self.durable.store(upto.0, Ordering::Release);
+        let later = Ticket(upto.0 + 1);
+        let mut waiters = lock(&self.waiters);
+        let waiting = waiters.by_ticket.split_off(&later);
+        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
+        drop(waiters);
+        for waiter in served.into_values().flatten() {
+            waiter.durable(upto);
+        }
+        let share: usize = landed.iter().map(|flight| flight.share).sum();
+        let before = self.pending.fetch_sub(share, Ordering::Relaxed);
+        let max = self.limits.pending_bytes_max;
+        if before > max && before - share <= max {
+            self.room.notify_waiters();
+        }
+        drop(landed); // the bodies, outside the gate
+        lock(&self.gate)
+    }
+
+    /// Syncs, or waits for the sync that runs.
+    fn sync_or_wait<'a>(&'a self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        if gate.syncing {
+            wait(&self.work, gate)
+        } else {
+            self.sync(gate)
+        }
+    }
+
+    /// After a failure: tries until everything since the last durable ticket is on disk. False when the committer
+    /// is closing and the last try failed too.
+    fn recover<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> bool {
+        while gate.syncing && !gate.closed {
+            gate = wait(&self.work, gate);
+        }
+        let failure = gate.failure.clone().unwrap_or_default();
+        error!(%failure, "the store failed: nothing is confirmed until it works again");
+        self.set_alarms(|alarms| alarms.failed = Some(failure));
+        loop {
+            let closing = gate.closing;
+            if !closing {
+                gate = wait_timeout(&self.work, gate, self.limits.retry_after);
+            }
+            let mut flights = std::mem::take(&mut gate.flights);
+            drop(gate);
+            let outcome = self.write_again(flights.make_contiguous());
+            gate = lock(&self.gate);
+            // Only this thread adds flights, so nothing was added meanwhile.
+            gate.flights = flights;
+            match outcome {
+                Ok(()) => {
+                    gate.failure = None;
+                    break;
+                }
+                Err(failure) => {
+                    warn!(%failure, "the store does not work yet");
+                    if closing {
+                        return false;
+                    }
+                }
+            }
+        }
+        self.set_alarms(|alarms| alarms.failed = None);
+        info!("the store works again; nothing that was confirmed is lost");
+        if let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) {
+            self.committed.store(upto.0, Ordering::Release);
+            drop(self.land(gate, upto));
+        }
+        true
+    }
+
+    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
+        if let Some(free) = self.store.free_bytes()
+            && free < self.limits.disk_free_min
+        {
+            return Err(StoreError::Io {
+                doing: format!("waiting for free disk space ({free} bytes left)"),
+                source: std::io::ErrorKind::StorageFull.into(),
+            });
+        }
+        self.store.reopen()?;
+        for flight in flights {
+            self.commit_batch(&flight.batch)?;
+        }
+        self.store.sync()
+    }
+
+    /// The thread that watches the free space.
+    fn disk_loop(&self) {
+        let mut gate = lock(&self.gate);
+        while !gate.closing && !gate.closed {
+            gate = wait_timeout(&self.closing, gate, self.limits.disk_check_every);
+            drop(gate);
+            self.check_disk();
+            gate = lock(&self.gate);
+        }
+    }
+
+    fn check_disk(&self) {
+        let limit = self.limits.disk_free_min;
+        let low = self.store.free_bytes().filter(|free| *free < limit);
+        self.set_alarms(|alarms| {
+            match (alarms.low, low) {
+                (None, Some(free)) => warn!(free, limit, "free disk space is below the limit"),
+                (Some(_), None) => info!(limit, "free disk space is above the limit again"),
+                (None, None) | (Some(_), Some(_)) => {}
+            }
+            alarms.low = low;
+        });
+    }
+
+    fn set_alarms(&self, change: impl FnOnce(&mut Alarms)) {
+        let mut alarms = lock(&self.alarms);
+        change(&mut alarms);
+        let limit = self.limits.disk_free_min;
+        let now = match (&alarms.failed, alarms.low) {
+            (Some(failure), _) => Some(Alarm::DiskFailed(failure.clone())),
+            (None, Some(free)) => Some(Alarm::DiskLow { free, limit }),
+            (None, None) => None,
+        };
+        self.alarm.send_if_modified(|alarm| {
+            // How many bytes are free is no news to those who wait for it to be enough.
+            let same = match (&*alarm, &now) {
+                (Some(Alarm::DiskLow { .. }), Some(Alarm::DiskLow { .. })) => true,
+                (before, after) => before == after,
+            };
+            *alarm = now;
+            !same
+        });
+    }
+
+    fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
+        let mut waiters = lock(&self.waiters);
+        // Read under the lock: `land` stores the ticket before it takes the lock, so none is left behind.
+        let durable = Ticket(self.durable.load(Ordering::Acquire));
+        if durable < ticket {
+            if !waiters.closed {
+                waiters.by_ticket.entry(ticket).or_default().push(waiter);
+            }
+            return;
+        }
+        drop(waiters);
+        waiter.durable(durable);
+    }
+
+    /// No ticket becomes durable any more: those who wait are let go.
+    fn close(&self) {
+        lock(&self.gate).closed = true;
+        self.wake_all();
+        let mut waiters = lock(&self.waiters);
+        waiters.closed = true;
+        let abandoned = std::mem::take(&mut waiters.by_ticket);
+        drop(waiters);
+        drop(abandoned);
+    }
+
+    fn work_came(&self, gate: &mut Gate) {
+        if gate.committer == Pace::AwaitsWork {
+            self.wake_committer(gate);
+        }
+    }
+
+    /// Closes a batch even if nothing is dirty: what was noted as pending but belongs to no batch, because its
+    /// messages went nowhere, leaves with it.
+    fn nudge(&self) {
+        let mut gate = lock(&self.gate);
+        gate.nudged = true;
+        self.work_came(&mut gate);
+    }
+
+    /// Waking is a system call: done once, not by everyone who finds the committer asleep.
+    fn wake_committer(&self, gate: &mut Gate) {
+        gate.committer = Pace::Works;
+        self.work.notify_all();
+    }
+
+    fn wake_all(&self) {
+        self.work.notify_all();
+        self.synced.notify_all();
+        self.closing.notify_all();
+    }
+}
+
+/// A waiter behind [`Committer::wait`].
+struct OneWaiter(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Waiter for OneWaiter {
+    fn durable(&self, _upto: Ticket) {
+        if let Some(sender) = lock(&self.0).take()
+            && sender.send(()).is_err()
+        {
+            // Whoever waited has gone away.
+        }
+    }
+}
+
+/// A panic on a thread of the committer must not leave publishers waiting in silence.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let failure = "a thread of the committer has panicked".to_owned();
+            error!("{failure}; nothing is confirmed any more");
+            self.0.set_alarms(|alarms| alarms.failed = Some(failure));
+            self.0.close();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for the whole time, whatever wakes the thread in between, unless the committer closes.
+fn wait_timeout<'a>(
+    condvar: &Condvar,
+    mut guard: MutexGuard<'a, Gate>,
+    time: Duration,
+) -> MutexGuard<'a, Gate> {
+    let deadline = clock::monotonic() + time;
+    loop {
+        let left = deadline.saturating_duration_since(clock::monotonic());
+        if left.is_zero() || guard.closing || guard.closed {
+            return guard;
+        }
+        guard = condvar
+            .wait_timeout(guard, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+    }
+}
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,0 +1,251 @@
+//! A store that fails or loses power on purpose, to show that nothing is confirmed that would not survive. It models
+//! what survives: a power loss keeps what was synced and any number of the batches after it, a killed process keeps
+//! everything that was committed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::memory::Tables;
+use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk};
+use crate::model::LogId;
+
+/// One failure that will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// At which call.
+    pub at: Call,
+    /// Before or after the call did its work.
+    pub when: When,
+    /// What happens.
+    pub what: What,
+}
+
+/// A call, counted from 1 since the store was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The n-th commit.
+    Commit(u64),
+    /// The n-th sync.
+    Sync(u64),
+}
+
+/// Whether the call did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was done.
+    Before,
+    /// It was done, but the caller does not learn of it.
+    After,
+}
+
+/// What a fault does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The call fails, and all that follow until the store is reopened.
+    Error,
+    /// The power is gone: every call fails from now on, and reopening too.
+    PowerLoss,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct FaultyStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a power loss leaves.
+    synced: Tables,
+    /// What reads see.
+    visible: Tables,
+    /// Commits since the last sync.
+    unsynced: Vec<Batch>,
+    commits: u64,
+    syncs: u64,
+    faults: Vec<Fault>,
+    failed: bool,
+    power_lost: bool,
+    free_bytes: Option<u64>,
+    /// How many of the unsynced batches are on disk all the same when the store is reopened.
+    kept_at_reopen: usize,
+}
+
+impl FaultyStore {
+    /// An empty store with these faults ahead.
+    pub fn new(faults: Vec<Fault>) -> FaultyStore {
+        FaultyStore::with(Tables::default(), faults)
+    }
+
+    fn with(tables: Tables, faults: Vec<Fault>) -> FaultyStore {
+        FaultyStore {
+            state: Mutex::new(State {
+                synced: tables.clone(),
+                visible: tables,
+                faults,
+                ..State::default()
+            }),
+        }
+    }
+
+    /// Commits so far, failed ones too.
+    pub fn commits(&self) -> u64 {
+        self.state().commits
+    }
+
+    /// Syncs so far, failed ones too.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// Whether a fault has taken the power.
+    pub fn power_lost(&self) -> bool {
+        self.state().power_lost
+    }
+
+    /// Sets what [`Store::free_bytes`] says.
+    pub fn set_free_bytes(&self, free: Option<u64>) {
+        self.state().free_bytes = free;
+    }
+
+    /// Sets how many unsynced batches a reopened store still has.
+    pub fn keep_at_reopen(&self, batches: usize) {
+        self.state().kept_at_reopen = batches;
+    }
+
+    /// Adds a fault.
+    pub fn add_fault(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// Commits that a power loss could take.
+    pub fn unsynced(&self) -> usize {
+        self.state().unsynced.len()
+    }
+
+    /// Whether a definition would survive a power loss now.
+    pub fn has_synced_meta(&self, key: &[u8]) -> bool {
+        self.state().synced.has_meta(key)
+    }
+
+    /// A store as the next start finds it after a power loss: what was synced, and the first `kept` batches after.
+    pub fn after_power_loss(&self, kept: usize) -> FaultyStore {
+        let state = self.state();
+        let mut tables = state.synced.clone();
+        state
+            .unsynced
+            .iter()
+            .take(kept)
+            .for_each(|batch| tables.apply(batch));
+        FaultyStore::with(tables, Vec::new())
+    }
+
+    /// A store as the next start finds it after the process was killed.
+    pub fn after_kill(&self) -> FaultyStore {
+        FaultyStore::with(self.state().visible.clone(), Vec::new())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Does the work of a call unless a fault says otherwise.
+    fn call(&mut self, call: Call, work: impl FnOnce(&mut State)) -> Result<(), StoreError> {
+        self.check()?;
+        let fault = self.faults.iter().copied().find(|fault| fault.at == call);
+        if fault.is_none_or(|fault| fault.when == When::After) {
+            work(self);
+        }
+        let Some(fault) = fault else {
+            return Ok(());
+        };
+        self.failed = true;
+        self.power_lost |= fault.what == What::PowerLoss;
+        Err(StoreError::Io {
+            doing: format!("{call:?}"),
+            source: std::io::Error::other("a fault on purpose"),
+        })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.failed {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Store for FaultyStore {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.commits += 1;
+        let call = Call::Commit(state.commits);
+        state.call(call, |state| {
+            state.visible.apply(batch);
+            state.unsynced.push(batch.clone());
+        })
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.syncs += 1;
+        let call = Call::Sync(state.syncs);
+        state.call(call, |state| {
+            let batches = std::mem::take(&mut state.unsynced);
+            batches.iter().for_each(|batch| state.synced.apply(batch));
+        })
+    }
+
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        let state = self.state();
+        state.check()?;
+        Ok(state.visible.read(log, from, max_bytes))
+    }
+
+    fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
+        let state = self.state();
+        state.check()?;
+        Ok(state.visible.logs())
+    }
+
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
+        let state = self.state();
+        state.check()?;
+        Ok(state.visible.meta(prefix))
+    }
+
+    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        state.check()?;
+        // Sweeping again after a power loss changes nothing, so both pictures may be swept at once.
+        state.synced.sweep(log, below, max);
+        Ok(state.visible.sweep(log, below, max))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.state().free_bytes
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.power_lost {
+            return Err(StoreError::Closed);
+        }
+        let kept = state.kept_at_reopen;
+        let batches = std::mem::take(&mut state.unsynced);
+        batches
+            .iter()
+            .take(kept)
+            .for_each(|batch| state.synced.apply(batch));
+        state.visible = state.synced.clone();
+        state.failed = false;
+        Ok(())
+    }
+}
