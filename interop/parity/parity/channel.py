@@ -183,7 +183,10 @@ class Channel:
         return self.poll(done, "queue.declare", queue=queue, passive=True)
 
     def counts(self, queue):
-        """Ready messages and consumers, by passive declare."""
+        """
+        Ready messages and consumers, by passive declare. RabbitMQ's queues answer this before publishes and
+        acks that they have not looked at yet, so after those use `counts_when`.
+        """
         return self.call("queue.declare", queue=queue, passive=True)
 
     def drain(self, queue, count):
@@ -192,17 +195,14 @@ class Channel:
             self.get_when_there(queue)
         self.get(queue)
 
-    def barrier(self, queue=None):
+    def barrier(self):
         """
-        A silent round trip, through `queue` if given, and then all that had come before its reply.
-        This is how a scenario shows that nothing was sent.
+        A silent round trip, and then all that had come before its reply: how a scenario shows that
+        nothing was sent. What a queue has to do first must have been done, e.g. confirmed.
         """
         self._usable()
         kept = self.log.lines[:]
-        if queue:
-            self.call("queue.declare", queue=queue, passive=True)
-        else:
-            self.call("exchange.declare", exchange="amq.direct", passive=True)
+        self.call("exchange.declare", exchange="amq.direct", passive=True)
         if self.closed:
             return
         self.log.lines[:] = kept

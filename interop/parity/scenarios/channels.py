@@ -1,10 +1,8 @@
 # Opening, closing and misusing channels.
 
 import struct
-import time
 
 from parity import wire
-from parity.channel import WAIT_S
 from parity.session import add, scenario
 
 
@@ -193,20 +191,6 @@ def error_leaves_other_channels(s):
     one, two = c.channel(), c.channel()
     one.counts(s.name("missing"))
     two.queue(s.name("q"))
-
-
-@scenario
-def error_without_close_ok(s):
-    """Before the client's close-ok the number cannot be opened again."""
-    c = s.connect()
-    c.channel(1)
-    c.send("queue.declare", channel=1, queue=s.name("missing"), passive=True)
-    deadline = time.monotonic() + WAIT_S
-    while not c.inboxes[1]:
-        c.pump(deadline)
-    c.send("channel.open", channel=1)
-    c.wait(1, lambda e: True, "channel.close")
-    c.channel(1).exchange("amq.direct", passive=True)
 
 
 @scenario
