@@ -3,6 +3,7 @@
 A client is a folder of `interop/` with a file that pins versions; nothing here knows what is checked.
 """
 
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -20,10 +21,11 @@ class Client:
     name: str
     checks: str
     install: Callable[[pathlib.Path], list[str]]
+    folder_name: str = ""
 
     @property
     def folder(self) -> pathlib.Path:
-        return ROOT / self.name
+        return ROOT / (self.folder_name or self.name)
 
     def expected(self) -> list[str]:
         """The names that the runner has to report, from the client's list of checks."""
@@ -82,10 +84,31 @@ def install_lapin(cache: pathlib.Path) -> list[str]:
     return [str(target / "debug" / "interop-lapin")]
 
 
+def install_java(main: str) -> Callable[[pathlib.Path], list[str]]:
+    def install(cache: pathlib.Path) -> list[str]:
+        # Named after what is pinned, so that a changed pin does not run with old jars.
+        pins = hashlib.sha256((ROOT / "java/pom.xml").read_bytes()).hexdigest()[:12]
+        jars, classes = cache / "java" / f"jars-{pins}", cache / "java" / "classes"
+        if not jars.is_dir():
+            copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+            call(
+                ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", f"-Dmaven.repo.local={cache / 'maven'}"]
+                + [copy, f"-DoutputDirectory={jars}"],
+                cwd=ROOT / "java",
+            )
+        call(["javac", "-d", classes, "-cp", f"{jars}/*", *sorted((ROOT / "java/src/interop").iterdir())])
+        quiet = f"-Dlogback.configurationFile={ROOT / 'java/logback.xml'}"
+        return ["java", quiet, "-cp", f"{classes}:{jars}/*", f"interop.{main}"]
+
+    return install
+
+
 CLIENTS = [
     python_client("pika"),
     python_client("aio-pika"),
     Client("amqplib", "checks.txt", install_amqplib),
     Client("amqp091-go", "checks.txt", install_go),
     Client("lapin", "checks.txt", install_lapin),
+    Client("java", "checks.txt", install_java("Checks")),
+    Client("perf-test", "java/perf-test.txt", install_java("PerfTestRuns"), folder_name="java"),
 ]
