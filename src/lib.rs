@@ -4,6 +4,7 @@
 pub mod broker; // virtual hosts, users, permissions: what the broker does
 pub mod clock; // the one reader of the clocks
 pub mod config; // what the broker can be told
+pub mod ctl; // the command line that manages a running broker
 pub mod model; // names, ids, messages: plain data
 pub mod store; // durable records: chunks of messages, commit, recovery
 pub mod wire; // AMQP 0-9-1 bytes: frames, methods, content headers, tables

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{UserLimits, VhostLimits};
 use super::password::PasswordHash;
+use super::permissions::InvalidPattern;
 use crate::model::Name;
 use crate::store::{Op, Store, StoreError};
 
@@ -61,6 +62,15 @@ pub enum DefinitionError {
         /// What is wrong.
         reason: String,
     },
+    /// A stored permission pattern does not compile.
+    #[error("the stored permission pattern {0:?} does not compile")]
+    Pattern(String),
+}
+
+impl DefinitionError {
+    pub(super) fn pattern(invalid: InvalidPattern) -> DefinitionError {
+        DefinitionError::Pattern(invalid.pattern)
+    }
 }
 
 /// A kind of record: the first part of its key.

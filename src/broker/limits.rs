@@ -1,12 +1,14 @@
 //! Limits per user and per virtual host, and the live counts they are held against. What a refusal means to a
 //! client is the front door's business.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::access_records::{DefinitionError, Record, VhostLimitsRecord};
 use crate::model::Name;
+use crate::store::{Committer, Op, StoreFailed};
 
 /// What an operator has limited for one user. Negative means no limit, as in RabbitMQ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +98,7 @@ struct UserCount {
 
 /// Live counts of connections and channels.
 #[derive(Debug, Default)]
-pub struct Usage {
+struct Usage {
     counts: Mutex<Counts>,
 }
 
@@ -105,8 +107,8 @@ impl Usage {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a connection of `user` to `vhost`, unless a limit is reached. RabbitMQ looks at the virtual host first.
-    pub fn open_connection(
+    /// Counts a connection, unless a limit is reached. RabbitMQ looks at the virtual host first.
+    fn open_connection(
         self: &Arc<Self>,
         user: &Name,
         user_limits: &UserLimits,
@@ -194,6 +196,95 @@ impl Drop for ConnectionPermit {
                 counts.vhosts.remove(&self.vhost);
             }
         }
+    }
+}
+
+/// Limits of virtual hosts, durable through the committer, and what is open now.
+pub struct Limits {
+    vhosts: RwLock<BTreeMap<Name, VhostLimits>>,
+    usage: Arc<Usage>,
+    committer: Arc<Committer>,
+}
+
+impl Limits {
+    /// The limits that the committer's store holds.
+    pub fn open(committer: Arc<Committer>) -> Result<Limits, DefinitionError> {
+        let records = VhostLimitsRecord::load(&**committer.store())?;
+        let vhosts = records
+            .into_iter()
+            .map(|record| (record.vhost, record.limits))
+            .collect();
+        Ok(Limits {
+            vhosts: RwLock::new(vhosts),
+            usage: Arc::default(),
+            committer,
+        })
+    }
+
+    /// The limits of a virtual host, as of now.
+    pub fn of_vhost(&self, vhost: &str) -> VhostLimits {
+        self.vhosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(vhost)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// All virtual hosts that have limits, ordered.
+    pub fn list(&self) -> Vec<(Name, VhostLimits)> {
+        let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
+        vhosts
+            .iter()
+            .map(|(vhost, limits)| (vhost.clone(), *limits))
+            .collect()
+    }
+
+    /// Replaces the limits of a virtual host, which the caller knows to exist.
+    pub async fn set(&self, vhost: &str, limits: VhostLimits) -> Result<(), StoreFailed> {
+        let ticket = {
+            let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
+            vhosts.insert(vhost.into(), limits);
+            self.committer.append(vec![
+                VhostLimitsRecord {
+                    vhost: vhost.into(),
+                    limits,
+                }
+                .put(),
+            ])
+        };
+        self.committer.wait(ticket).await
+    }
+
+    /// Removes the limits of a virtual host; whether there were any.
+    pub async fn clear(&self, vhost: &str) -> Result<bool, StoreFailed> {
+        let ops = self.forget_vhost(vhost);
+        if ops.is_empty() {
+            return Ok(false);
+        }
+        let ticket = self.committer.append(ops);
+        self.committer.wait(ticket).await.map(|()| true)
+    }
+
+    /// Forgets the limits of a virtual host. The changes are for the batch that deletes the virtual host.
+    pub fn forget_vhost(&self, vhost: &str) -> Vec<Op> {
+        let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
+        vhosts
+            .remove(vhost)
+            .map(|_| VhostLimitsRecord::remove(&[vhost]))
+            .into_iter()
+            .collect()
+    }
+
+    /// Counts a connection of `user`, whose limits are given, to `vhost`, unless a limit is reached.
+    pub fn open_connection(
+        &self,
+        user: &Name,
+        user_limits: &UserLimits,
+        vhost: &Name,
+    ) -> Result<ConnectionPermit, LimitReached> {
+        self.usage
+            .open_connection(user, user_limits, vhost, &self.of_vhost(vhost))
     }
 }
 
@@ -292,6 +383,30 @@ mod tests {
         );
         drop(b);
         a.open_channel(&limits(-1, 2)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn vhost_limits_survive_a_restart() {
+        let store = Arc::new(crate::store::MemoryStore::new());
+        let open = || {
+            Limits::open(Committer::start(store.clone(), crate::store::Limits::default()).unwrap())
+                .unwrap()
+        };
+        let limits = open();
+        let two = VhostLimits {
+            max_connections: Some(2),
+            max_queues: None,
+        };
+        limits.set("v", two).await.unwrap();
+        limits.set("w", two).await.unwrap();
+        assert!(limits.clear("w").await.unwrap() && !limits.clear("w").await.unwrap());
+        limits.committer.shutdown();
+        let limits = open();
+        assert_eq!(limits.list(), [("v".into(), two)]);
+        assert_eq!(limits.of_vhost("w"), VhostLimits::default());
+        let permit = || limits.open_connection(&"u".into(), &UserLimits::default(), &"v".into());
+        let _open = (permit().unwrap(), permit().unwrap());
+        assert!(permit().is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the broker does, whatever the protocol: virtual hosts, exchanges, queues, users and their rights.
 //! Knows no channel numbers, reply codes or sockets.
 
-mod access_records; // how users and permissions are stored
+pub mod access_records; // how users and permissions are stored
 pub mod alarms; // memory and disk: when publishers must wait
 pub mod connections; // who is connected, for operators
 pub mod limits; // limits per user and virtual host

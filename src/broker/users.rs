@@ -1,19 +1,24 @@
 //! Users and what they may do: login, tags, limits and permissions, durable through the committer. Knows
 //! neither SASL nor reply codes; which virtual hosts exist is the broker's to know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::Semaphore;
 
+use super::access_records::{DefinitionError, GrantRecord, Record, TopicRecord, UserRecord};
+use super::connections::Connections;
 use super::limits::UserLimits;
 use super::logins::Logins;
 use super::password::PasswordHash;
-use super::permissions::{AccessRefused, Permission, PermissionTable, ResourceKind};
+use super::permissions::{
+    AccessRefused, Grant, InvalidPattern, Permission, PermissionTable, ResourceKind, TopicGrant,
+};
 use crate::clock;
 use crate::model::Name;
+use crate::store::{Committer, Op, StoreFailed};
 
 /// Password hashes computed at once. Each takes a core and 12 MiB while it runs; the others wait their turn.
 const HASHES_AT_ONCE: usize = 2;
@@ -59,14 +64,35 @@ pub enum LoginError {
     LoopbackOnly(Name),
 }
 
+/// Why a change of users or permissions was refused.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum UserError {
+    /// There is such a user already.
+    #[error("user '{0}' already exists")]
+    AlreadyExists(Name),
+    /// There is no such user.
+    #[error("user '{0}' does not exist")]
+    NoSuchUser(Name),
+    /// A pattern does not compile.
+    #[error(transparent)]
+    InvalidPattern(#[from] InvalidPattern),
+    /// The broker is shutting down.
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
+
 /// All users, and their permissions.
 pub struct Users {
     access: RwLock<Access>,
     /// Changes with every permission, so that cached decisions know when they are stale.
     epoch: AtomicU64,
+    /// The revision that the next user or password gets.
+    revision: AtomicU64,
     loopback_only: Vec<Name>,
     logins: Mutex<Logins>,
     hashing: Arc<Semaphore>,
+    committer: Arc<Committer>,
+    connections: Arc<Connections>,
 }
 
 #[derive(Debug, Default)]
@@ -76,15 +102,23 @@ struct Access {
 }
 
 impl Users {
-    /// No users yet. Those called `loopback_only` may log in from this machine only.
-    pub fn new(loopback_only: Vec<Name>) -> Users {
-        Users {
-            access: RwLock::default(),
+    /// The users that the committer's store holds. Those called `loopback_only` may log in from this machine only.
+    pub fn open(
+        committer: Arc<Committer>,
+        connections: Arc<Connections>,
+        loopback_only: Vec<Name>,
+    ) -> Result<Users, DefinitionError> {
+        let users = Users {
+            access: RwLock::new(Access::load(&committer)?),
             epoch: AtomicU64::new(1),
+            revision: AtomicU64::new(1),
             loopback_only,
             logins: Mutex::default(),
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
-        }
+            committer,
+            connections,
+        };
+        Ok(users)
     }
 
     /// Verifies a login from `peer`. Takes tens of milliseconds unless it was verified within the last minute.
@@ -226,11 +260,490 @@ impl Users {
         })
     }
 
+    /// Creates a user with a password. It may enter no virtual host yet.
+    pub async fn add(&self, name: &str, password: &[u8], tags: Vec<Name>) -> Result<(), UserError> {
+        if self.get(name).is_some() {
+            return Err(UserError::AlreadyExists(name.into()));
+        }
+        let hash = self.hash_password(password).await?;
+        self.add_hashed(name, Some(hash), tags).await
+    }
+
+    /// Creates a user whose password was hashed elsewhere, or that has none.
+    pub async fn add_hashed(
+        &self,
+        name: &str,
+        password: Option<PasswordHash>,
+        tags: Vec<Name>,
+    ) -> Result<(), UserError> {
+        let user = User {
+            name: name.into(),
+            tags,
+            limits: UserLimits::default(),
+            password,
+            revision: self.next_revision(),
+        };
+        self.change(|access, ops| {
+            if access.users.contains_key(name) {
+                return Err(UserError::AlreadyExists(name.into()));
+            }
+            access.put(user, ops);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a user with its permissions, and closes its connections; whether there was one.
+    pub async fn delete(&self, name: &str) -> Result<bool, UserError> {
+        let deleted = self
+            .change(|access, ops| {
+                let deleted = access.users.remove(name).is_some();
+                if deleted {
+                    ops.push(UserRecord::remove(&[name]));
+                }
+                access.clear_permissions(|user, _| user == name, ops);
+                Ok(deleted)
+            })
+            .await?;
+        if deleted {
+            self.connections
+                .close_where(&format!("user '{name}' is deleted"), |info| {
+                    *info.user == *name
+                });
+        }
+        Ok(deleted)
+    }
+
+    /// Replaces a user's password. Connections that are open stay.
+    pub async fn change_password(&self, name: &str, password: &[u8]) -> Result<(), UserError> {
+        if self.get(name).is_none() {
+            return Err(UserError::NoSuchUser(name.into()));
+        }
+        let hash = self.hash_password(password).await?;
+        self.set_password(name, Some(hash)).await
+    }
+
+    /// Replaces a user's password hash; with None it cannot log in with a password any more.
+    pub async fn set_password(
+        &self,
+        name: &str,
+        password: Option<PasswordHash>,
+    ) -> Result<(), UserError> {
+        let revision = self.next_revision();
+        self.change_user(name, |user| {
+            user.password = password;
+            user.revision = revision;
+        })
+        .await
+    }
+
+    /// Replaces a user's tags.
+    pub async fn set_tags(&self, name: &str, tags: Vec<Name>) -> Result<(), UserError> {
+        self.change_user(name, |user| user.tags = tags).await
+    }
+
+    /// Changes a user's limits.
+    pub async fn set_limits(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut UserLimits),
+    ) -> Result<(), UserError> {
+        self.change_user(name, |user| change(&mut user.limits))
+            .await
+    }
+
+    /// Lets a user enter a virtual host, which the caller knows to exist, and do there what the patterns say.
+    pub async fn set_permissions(
+        &self,
+        user: &str,
+        vhost: &str,
+        [configure, write, read]: [&str; 3],
+    ) -> Result<(), UserError> {
+        let grant = Grant::new(configure, write, read)?;
+        self.change(|access, ops| {
+            access.known(user)?;
+            ops.push(
+                GrantRecord {
+                    user: user.into(),
+                    vhost: vhost.into(),
+                    configure: configure.into(),
+                    write: write.into(),
+                    read: read.into(),
+                }
+                .put(),
+            );
+            access.permissions.set(user.into(), vhost.into(), grant);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a user's permissions in a virtual host away.
+    pub async fn clear_permissions(&self, user: &str, vhost: &str) -> Result<(), UserError> {
+        self.change(|access, ops| {
+            if access.permissions.clear(user, vhost) {
+                ops.push(GrantRecord::remove(&[user, vhost]));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Restricts the routing keys that a user may use on a topic exchange.
+    pub async fn set_topic_permissions(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        [write, read]: [&str; 2],
+    ) -> Result<(), UserError> {
+        let topic = TopicGrant::new(write, read, user, vhost)?;
+        self.change(|access, ops| {
+            access.known(user)?;
+            ops.push(
+                TopicRecord {
+                    user: user.into(),
+                    vhost: vhost.into(),
+                    exchange: exchange.into(),
+                    write: write.into(),
+                    read: read.into(),
+                }
+                .put(),
+            );
+            access
+                .permissions
+                .set_topic(user.into(), vhost.into(), exchange.into(), topic);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lifts the restrictions on one topic exchange, or on all of a virtual host.
+    pub async fn clear_topic_permissions(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: Option<&str>,
+    ) -> Result<(), UserError> {
+        self.change(|access, ops| {
+            for exchange in access.permissions.clear_topic(user, vhost, exchange) {
+                ops.push(TopicRecord::remove(&[user, vhost, &exchange]));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets all permissions in a virtual host. The changes are for the batch that deletes the virtual host.
+    pub fn forget_vhost(&self, vhost: &str) -> Vec<Op> {
+        let mut ops = Vec::new();
+        self.access_mut()
+            .clear_permissions(|_, own| own == vhost, &mut ops);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        ops
+    }
+
+    /// Reads the permission tables: every grant and topic permission, in order.
+    pub fn with_permissions<T>(&self, read: impl FnOnce(&PermissionTable) -> T) -> T {
+        read(&self.access().permissions)
+    }
+
+    async fn hash_password(&self, password: &[u8]) -> Result<PasswordHash, UserError> {
+        let password = password.to_vec();
+        self.hash(move || PasswordHash::new(&password))
+            .await
+            .ok_or(UserError::Store(StoreFailed))
+    }
+
+    async fn change_user(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut User),
+    ) -> Result<(), UserError> {
+        self.change(|access, ops| {
+            let old = access.known(name)?;
+            let mut user = User {
+                name: old.name.clone(),
+                tags: old.tags.clone(),
+                limits: old.limits,
+                password: old.password.clone(),
+                revision: old.revision,
+            };
+            change(&mut user);
+            access.put(user, ops);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a change in memory and on disk; on disk when this returns. Changes reach the committer in the order in
+    /// which they were made, since it is told under the lock.
+    async fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Access, &mut Vec<Op>) -> Result<T, UserError>,
+    ) -> Result<T, UserError> {
+        let (result, ticket) = {
+            let mut access = self.access_mut();
+            let mut ops = Vec::new();
+            let result = change(&mut access, &mut ops)?;
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            let ticket = (!ops.is_empty()).then(|| self.committer.append(ops));
+            (result, ticket)
+        };
+        if let Some(ticket) = ticket {
+            self.committer.wait(ticket).await?;
+        }
+        Ok(result)
+    }
+
+    fn next_revision(&self) -> u64 {
+        self.revision.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
+        self.access.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn access(&self) -> RwLockReadGuard<'_, Access> {
         self.access.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logins(&self) -> MutexGuard<'_, Logins> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Access {
+    fn load(committer: &Committer) -> Result<Access, DefinitionError> {
+        let store = &**committer.store();
+        let mut access = Access::default();
+        for UserRecord {
+            name,
+            tags,
+            password,
+            limits,
+        } in UserRecord::load(store)?
+        {
+            let user = User {
+                name: name.clone(),
+                tags,
+                limits,
+                password,
+                revision: 0,
+            };
+            access.users.insert(name, Arc::new(user));
+        }
+        for GrantRecord {
+            user,
+            vhost,
+            configure,
+            write,
+            read,
+        } in GrantRecord::load(store)?
+        {
+            let grant = Grant::new(&configure, &write, &read).map_err(DefinitionError::pattern)?;
+            access.permissions.set(user, vhost, grant);
+        }
+        for TopicRecord {
+            user,
+            vhost,
+            exchange,
+            write,
+            read,
+        } in TopicRecord::load(store)?
+        {
+            let topic =
+                TopicGrant::new(&write, &read, &user, &vhost).map_err(DefinitionError::pattern)?;
+            access.permissions.set_topic(user, vhost, exchange, topic);
+        }
+        Ok(access)
+    }
+
+    fn known(&self, name: &str) -> Result<&Arc<User>, UserError> {
+        self.users
+            .get(name)
+            .ok_or_else(|| UserError::NoSuchUser(name.into()))
+    }
+
+    fn put(&mut self, user: User, ops: &mut Vec<Op>) {
+        let record = UserRecord {
+            name: user.name.clone(),
+            tags: user.tags.clone(),
+            password: user.password.clone(),
+            limits: user.limits,
+        };
+        ops.push(record.put());
+        self.users.insert(user.name.clone(), Arc::new(user));
+    }
+
+    /// Removes every grant and topic permission of the users and virtual hosts picked.
+    fn clear_permissions(&mut self, concerned: impl Fn(&str, &str) -> bool, ops: &mut Vec<Op>) {
+        let pairs: BTreeSet<(Name, Name)> = self
+            .permissions
+            .grants()
+            .map(|(user, vhost, _)| (user, vhost))
+            .chain(
+                self.permissions
+                    .topics()
+                    .map(|(user, vhost, _, _)| (user, vhost)),
+            )
+            .filter(|(user, vhost)| concerned(user, vhost))
+            .map(|(user, vhost)| (user.clone(), vhost.clone()))
+            .collect();
+        for (user, vhost) in pairs {
+            if self.permissions.clear(&user, &vhost) {
+                ops.push(GrantRecord::remove(&[&user, &vhost]));
+            }
+            for exchange in self.permissions.clear_topic(&user, &vhost, None) {
+                ops.push(TopicRecord::remove(&[&user, &vhost, &exchange]));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Limits, MemoryStore, Store};
+
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn open(store: &Arc<MemoryStore>) -> Users {
+        let store: Arc<dyn Store> = store.clone();
+        let committer = Committer::start(store, Limits::default()).unwrap();
+        Users::open(committer, Arc::default(), vec!["guest".into()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn logins_are_verified_and_remembered_until_the_password_changes() {
+        let users = open(&Arc::new(MemoryStore::new()));
+        users
+            .add("guest", b"pw", vec![TAG_ADMINISTRATOR.into()])
+            .await
+            .unwrap();
+        assert!(
+            users
+                .login("guest", b"pw", LOCAL)
+                .await
+                .unwrap()
+                .has_tag("administrator")
+        );
+        let again = std::time::Instant::now();
+        assert!(users.login("guest", b"pw", LOCAL).await.is_ok());
+        assert!(again.elapsed() < Duration::from_millis(5), "no second hash");
+        let refused = Err(LoginError::InvalidCredentials("guest".into()));
+        assert_eq!(users.login("guest", b"PW", LOCAL).await.map(drop), refused);
+        assert_eq!(
+            users.login("guest", b"pw", FAR).await.map(drop),
+            Err(LoginError::LoopbackOnly("guest".into()))
+        );
+        assert!(
+            users
+                .login("guest", b"pw", "::ffff:127.0.0.1".parse().unwrap())
+                .await
+                .is_ok()
+        );
+        assert_eq!(
+            users.login("guest", b"", LOCAL).await.map(drop),
+            Err(LoginError::BlankPassword("guest".into()))
+        );
+        users.change_password("guest", b"new").await.unwrap();
+        assert_eq!(users.login("guest", b"pw", LOCAL).await.map(drop), refused);
+        assert!(users.login("guest", b"new", LOCAL).await.is_ok());
+        users.set_password("guest", None).await.unwrap();
+        assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+        users.delete("guest").await.unwrap();
+        users.add("guest", b"other", vec![]).await.unwrap();
+        assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+    }
+
+    #[tokio::test]
+    async fn everything_survives_a_restart() {
+        let store = Arc::new(MemoryStore::new());
+        {
+            let users = open(&store);
+            users
+                .add("ann", b"pw", vec!["monitoring".into()])
+                .await
+                .unwrap();
+            users.add("bob", b"pw", vec![]).await.unwrap();
+            users
+                .set_limits("ann", |limits| limits.max_channels = Some(3))
+                .await
+                .unwrap();
+            for user in ["ann", "bob"] {
+                users
+                    .set_permissions(user, "/", ["^a", "", ".*"])
+                    .await
+                    .unwrap();
+                users
+                    .set_permissions(user, "v", [".*", ".*", ".*"])
+                    .await
+                    .unwrap();
+                users
+                    .set_topic_permissions(user, "/", "t", ["^w", "^r"])
+                    .await
+                    .unwrap();
+            }
+            users.delete("bob").await.unwrap();
+            users.committer.append(users.forget_vhost("v"));
+            users.committer.shutdown();
+        }
+        let users = open(&store);
+        let ann = users.login("ann", b"pw", FAR).await.unwrap();
+        assert_eq!(
+            (ann.tags.as_slice(), ann.limits.max_channels),
+            (&["monitoring".into()][..], Some(3))
+        );
+        assert!(users.get("bob").is_none());
+        assert!(
+            users.may_enter("ann", "/")
+                && !users.may_enter("ann", "v")
+                && !users.may_enter("bob", "/")
+        );
+        assert!(users.allows("ann", "/", Permission::Configure, "a"));
+        assert!(!users.allows("ann", "/", Permission::Write, "a"));
+        assert!(
+            users
+                .check_topic(&"ann".into(), &"/".into(), "t", Permission::Write, "r")
+                .is_err()
+        );
+        assert!(
+            users
+                .check_topic(&"bob".into(), &"/".into(), "t", Permission::Write, "r")
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn refusals_change_nothing() {
+        let users = open(&Arc::new(MemoryStore::new()));
+        users.add("ann", b"pw", vec![]).await.unwrap();
+        let epoch = users.permission_epoch();
+        assert_eq!(
+            users.add("ann", b"x", vec![]).await,
+            Err(UserError::AlreadyExists("ann".into()))
+        );
+        let unknown = Err(UserError::NoSuchUser("bob".into()));
+        assert_eq!(users.change_password("bob", b"x").await, unknown);
+        assert_eq!(users.set_tags("bob", vec![]).await, unknown);
+        assert_eq!(
+            users.set_permissions("bob", "/", ["", "", ""]).await,
+            unknown
+        );
+        assert!(matches!(
+            users.set_permissions("ann", "/", ["*", "", ""]).await,
+            Err(UserError::InvalidPattern(pattern)) if pattern.pattern == "*"
+        ));
+        assert_eq!(users.delete("bob").await, Ok(false));
+        assert!(!users.may_enter("ann", "/"));
+        users
+            .set_permissions("ann", "/", ["", "", ""])
+            .await
+            .unwrap();
+        assert!(users.permission_epoch() > epoch);
     }
 }

@@ -1,0 +1,211 @@
+//! Columns of the listing verbs: which exist, and which are shown when none is named. Names are rabbitmqctl's.
+
+use super::verbs::Verb;
+
+/// The columns of one verb.
+#[derive(Debug)]
+pub struct Columns {
+    /// All that can be asked for.
+    pub all: &'static [&'static str],
+    /// Those shown when none is named.
+    pub usual: &'static [&'static str],
+    /// Whether they are shown in the order of `all` rather than in the order in which they were named.
+    pub fixed_order: bool,
+}
+
+impl Columns {
+    /// The columns to show when `named` were named.
+    pub fn choose(&self, named: &[String]) -> Vec<String> {
+        if named.is_empty() {
+            self.usual.iter().map(|&column| column.to_owned()).collect()
+        } else if self.fixed_order {
+            let named = |column: &&&str| named.iter().any(|name| name == **column);
+            self.all
+                .iter()
+                .filter(named)
+                .map(|&column| column.to_owned())
+                .collect()
+        } else {
+            named.to_vec()
+        }
+    }
+}
+
+/// The columns that can be named after a verb; None if the verb takes none.
+pub fn of(verb: Verb) -> Option<&'static Columns> {
+    match verb {
+        Verb::ListQueues => Some(&QUEUES),
+        Verb::ListExchanges => Some(&EXCHANGES),
+        Verb::ListBindings => Some(&BINDINGS),
+        Verb::ListConsumers => Some(&CONSUMERS),
+        Verb::ListConnections => Some(&CONNECTIONS),
+        Verb::ListChannels => Some(&CHANNELS),
+        Verb::ListVhosts => Some(&VHOSTS),
+        _ => None,
+    }
+}
+
+static QUEUES: Columns = Columns {
+    all: &[
+        "name",
+        "durable",
+        "auto_delete",
+        "arguments",
+        "policy",
+        "pid",
+        "owner_pid",
+        "exclusive",
+        "messages_ready",
+        "messages_unacknowledged",
+        "messages",
+        "message_bytes_ready",
+        "consumers",
+        "state",
+        "type",
+        "leader",
+        "members",
+        "online",
+    ],
+    usual: &["name", "messages"],
+    fixed_order: false,
+};
+
+static EXCHANGES: Columns = Columns {
+    all: &[
+        "name",
+        "type",
+        "durable",
+        "auto_delete",
+        "internal",
+        "arguments",
+        "policy",
+    ],
+    usual: &["name", "type"],
+    fixed_order: false,
+};
+
+static BINDINGS: Columns = Columns {
+    all: &[
+        "source_name",
+        "source_kind",
+        "destination_name",
+        "destination_kind",
+        "routing_key",
+        "arguments",
+    ],
+    usual: &[
+        "source_name",
+        "source_kind",
+        "destination_name",
+        "destination_kind",
+        "routing_key",
+        "arguments",
+    ],
+    fixed_order: false,
+};
+
+static CONSUMERS: Columns = Columns {
+    all: &[
+        "queue_name",
+        "channel_pid",
+        "consumer_tag",
+        "ack_required",
+        "prefetch_count",
+        "active",
+        "activity_status",
+        "arguments",
+    ],
+    usual: &[
+        "queue_name",
+        "channel_pid",
+        "consumer_tag",
+        "ack_required",
+        "prefetch_count",
+        "active",
+        "arguments",
+    ],
+    fixed_order: true,
+};
+
+static CONNECTIONS: Columns = Columns {
+    all: &[
+        "pid",
+        "name",
+        "port",
+        "host",
+        "peer_port",
+        "peer_host",
+        "ssl",
+        "state",
+        "channels",
+        "protocol",
+        "auth_mechanism",
+        "user",
+        "vhost",
+        "timeout",
+        "frame_max",
+        "channel_max",
+        "client_properties",
+        "connected_at",
+        "recv_oct",
+        "send_oct",
+    ],
+    usual: &["user", "peer_host", "peer_port", "state"],
+    fixed_order: false,
+};
+
+static CHANNELS: Columns = Columns {
+    all: &[
+        "pid",
+        "connection",
+        "name",
+        "number",
+        "user",
+        "vhost",
+        "transactional",
+        "confirm",
+        "consumer_count",
+        "messages_unacknowledged",
+        "messages_uncommitted",
+        "messages_unconfirmed",
+        "prefetch_count",
+    ],
+    usual: &["pid", "user", "consumer_count", "messages_unacknowledged"],
+    fixed_order: false,
+};
+
+static VHOSTS: Columns = Columns {
+    all: &[
+        "name",
+        "description",
+        "tags",
+        "default_queue_type",
+        "tracing",
+    ],
+    usual: &["name"],
+    fixed_order: false,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_keep_the_order_asked_for_unless_fixed() {
+        let named = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(QUEUES.choose(&[]), ["name", "messages"]);
+        assert_eq!(
+            QUEUES.choose(&named(&["messages", "name"])),
+            ["messages", "name"]
+        );
+        assert_eq!(
+            CONSUMERS.choose(&named(&["arguments", "queue_name"])),
+            ["queue_name", "arguments"]
+        );
+    }
+}

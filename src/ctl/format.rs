@@ -1,0 +1,245 @@
+//! How rows are printed: tab-separated, JSON or CSV, as rabbitmqctl prints them. Pure.
+
+use serde_json::{Map, Value};
+
+use super::args::{Format, Style};
+use super::protocol::{Cell, TypedCell};
+
+/// Prints rows one by one.
+#[derive(Debug)]
+pub struct Printer {
+    format: Format,
+    headers: bool,
+    columns: Vec<String>,
+    rows: usize,
+}
+
+impl Printer {
+    /// A printer in the style asked for.
+    pub fn new(style: &Style) -> Printer {
+        let headers = !style.silent && !style.no_table_headers;
+        Printer {
+            format: style.format,
+            headers,
+            columns: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// What to print when the columns are known.
+    pub fn start(&mut self, columns: Vec<String>) -> String {
+        self.columns = columns;
+        match self.format {
+            Format::Json => "[\n".to_owned(),
+            Format::Table | Format::Csv => String::new(),
+        }
+    }
+
+    /// What to print for a row; headers come before the first one.
+    pub fn row(&mut self, cells: &[Cell]) -> String {
+        let first = self.rows == 0;
+        self.rows += 1;
+        match self.format {
+            Format::Table => {
+                let header = if first && self.headers {
+                    self.columns.join("\t") + "\n"
+                } else {
+                    String::new()
+                };
+                header + &cells.iter().map(table).collect::<Vec<_>>().join("\t") + "\n"
+            }
+            Format::Csv => {
+                let header = match first && self.headers {
+                    true => {
+                        self.columns
+                            .iter()
+                            .map(|column| quoted_csv(column))
+                            .collect::<Vec<_>>()
+                            .join(",")
+                            + "\n"
+                    }
+                    false => String::new(),
+                };
+                header + &cells.iter().map(csv).collect::<Vec<_>>().join(",") + "\n"
+            }
+            Format::Json => {
+                let object: Map<String, Value> = self
+                    .columns
+                    .iter()
+                    .cloned()
+                    .zip(cells.iter().map(json))
+                    .collect();
+                format!(
+                    "{}{}\n",
+                    if first { "" } else { "," },
+                    Value::Object(object)
+                )
+            }
+        }
+    }
+
+    /// What to print after the last row.
+    pub fn end(&self) -> &'static str {
+        match self.format {
+            Format::Json => "]\n",
+            Format::Table | Format::Csv => "",
+        }
+    }
+
+    /// A message that is the whole result.
+    pub fn message(&self, text: &str) -> String {
+        match self.format {
+            Format::Json => format!("{}\n", serde_json::json!({ "message": text })),
+            Format::Table | Format::Csv => format!("{text}\n"),
+        }
+    }
+}
+
+fn table(cell: &Cell) -> String {
+    match cell {
+        Cell::Nothing => String::new(),
+        Cell::Text(text) => text.clone(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Float(number) => number.to_string(),
+        Cell::Bool(truth) => truth.to_string(),
+        Cell::Words(words) => format!("[{}]", words.join(", ")),
+        Cell::List(items) => {
+            format!(
+                "[{}]",
+                items
+                    .iter()
+                    .map(|item| nested(&item.cell))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            )
+        }
+        Cell::Table(entries) => {
+            let entry = |(name, value): &(String, TypedCell)| {
+                format!("{{\"{name}\",{}}}", nested(&value.cell))
+            };
+            format!(
+                "[{}]",
+                entries.iter().map(entry).collect::<Vec<_>>().join(",")
+            )
+        }
+    }
+}
+
+/// Text within a list is quoted.
+fn nested(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => format!("\"{text}\""),
+        other => table(other),
+    }
+}
+
+fn csv(cell: &Cell) -> String {
+    match cell {
+        Cell::Integer(_) | Cell::Float(_) | Cell::Bool(_) => table(cell),
+        other => quoted_csv(&table(other)),
+    }
+}
+
+fn quoted_csv(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+fn json(cell: &Cell) -> Value {
+    match cell {
+        Cell::Nothing => Value::String(String::new()),
+        Cell::Text(text) => Value::String(text.clone()),
+        Cell::Integer(number) => Value::from(*number),
+        Cell::Float(number) => Value::from(*number),
+        Cell::Bool(truth) => Value::Bool(*truth),
+        Cell::Words(words) => words.iter().cloned().map(Value::String).collect(),
+        Cell::List(items) => items
+            .iter()
+            .map(|item| Value::from(vec![item.kind.clone().into(), json(&item.cell)]))
+            .collect(),
+        Cell::Table(entries) => entries
+            .iter()
+            .map(|(name, value)| {
+                Value::from(vec![
+                    name.clone().into(),
+                    value.kind.clone().into(),
+                    json(&value.cell),
+                ])
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(format: Format, headers: bool, rows: &[Vec<Cell>]) -> String {
+        let style = Style {
+            format,
+            no_table_headers: !headers,
+            ..Style::default()
+        };
+        let mut printer = Printer::new(&style);
+        let mut text = printer.start(vec!["user".into(), "tags".into()]);
+        for row in rows {
+            text += &printer.row(row);
+        }
+        text + printer.end()
+    }
+
+    #[test]
+    fn rows_print_as_rabbitmqctl_prints_them() {
+        let rows = vec![
+            vec![
+                "guest".into(),
+                Cell::Words(vec!["administrator".into(), "monitoring".into()]),
+            ],
+            vec!["bob".into(), Cell::Words(vec![])],
+        ];
+        assert_eq!(
+            print(Format::Table, true, &rows),
+            "user\ttags\nguest\t[administrator, monitoring]\nbob\t[]\n"
+        );
+        assert_eq!(
+            print(Format::Table, false, &rows),
+            "guest\t[administrator, monitoring]\nbob\t[]\n"
+        );
+        assert_eq!(
+            print(Format::Json, true, &rows),
+            "[\n{\"user\":\"guest\",\"tags\":[\"administrator\",\"monitoring\"]}\n,{\"user\":\"bob\",\"tags\":[]}\n]\n"
+        );
+        assert_eq!(
+            print(Format::Csv, true, &rows),
+            "\"user\",\"tags\"\n\"guest\",\"[administrator, monitoring]\"\n\"bob\",\"[]\"\n"
+        );
+        assert_eq!(print(Format::Table, true, &[]), "", "no rows, no headers");
+        assert_eq!(print(Format::Json, true, &[]), "[\n]\n");
+    }
+
+    #[test]
+    fn amqp_tables_print_with_and_without_types() {
+        let typed = |kind: &str, cell: Cell| TypedCell {
+            kind: kind.into(),
+            cell,
+        };
+        let cell = Cell::Table(vec![
+            ("x-max-length".into(), typed("signedint", Cell::Integer(10))),
+            ("x-queue-type".into(), typed("longstr", "classic".into())),
+            (
+                "inner".into(),
+                typed(
+                    "table",
+                    Cell::Table(vec![("a".into(), typed("bool", true.into()))]),
+                ),
+            ),
+        ]);
+        assert_eq!(
+            table(&cell),
+            r#"[{"x-max-length",10},{"x-queue-type","classic"},{"inner",[{"a",true}]}]"#
+        );
+        assert_eq!(
+            json(&cell).to_string(),
+            r#"[["x-max-length","signedint",10],["x-queue-type","longstr","classic"],["inner","table",[["a","bool",true]]]]"#
+        );
+    }
+}

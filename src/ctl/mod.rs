@@ -1,0 +1,8 @@
+//! `leveret ctl`: rabbitmqctl's verbs over a Unix socket in the data directory. The client side parses words and
+//! prints; the broker's side carries verbs out. Knows nothing of AMQP frames.
+
+pub mod args;
+mod columns;
+mod format;
+pub mod protocol;
+pub mod verbs;

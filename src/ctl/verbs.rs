@@ -1,0 +1,216 @@
+//! The verbs of `leveret ctl`: one row each, with what may follow it. Names, arguments and options are
+//! rabbitmqctl's, so that scripts written for it run unchanged.
+
+use serde::{Deserialize, Serialize};
+
+/// Makes [`Verb`] and [`VERBS`] from the rows.
+macro_rules! verbs {
+    ($($group:literal: { $($verb:ident $name:literal ($min:literal..=$max:expr) [$($option:literal),*] $usage:literal $about:literal;)+ })+) => {
+        /// A verb.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Verb {
+            $($(#[doc = $about] #[serde(rename = $name)] $verb,)+)+
+        }
+
+        /// All verbs, by group.
+        pub const VERBS: &[VerbSpec] = &[$($(VerbSpec {
+            verb: Verb::$verb,
+            name: $name,
+            group: $group,
+            min: $min,
+            max: $max,
+            options: &[$($option),*],
+            usage: $usage,
+            about: $about,
+        }),+),+];
+    };
+}
+
+/// What may follow a verb.
+#[derive(Debug)]
+pub struct VerbSpec {
+    /// The verb.
+    pub verb: Verb,
+    /// Its name.
+    pub name: &'static str,
+    /// The heading under which usage lists it.
+    pub group: &'static str,
+    /// Fewest arguments.
+    pub min: usize,
+    /// Most arguments.
+    pub max: usize,
+    /// Its own options, beside those that every verb takes.
+    pub options: &'static [&'static str],
+    /// Arguments and options as usage shows them.
+    pub usage: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Columns and tags: as many as fit a request.
+const MANY: usize = 256;
+
+verbs! {
+    "Nodes": {
+        AwaitStartup "await_startup" (0..=0) [] "" "Waits for the broker to serve clients";
+        StartApp "start_app" (0..=0) [] "" "Accepts clients again after stop_app";
+        Stop "stop" (0..=1) [] "" "Stops the broker in good order";
+        StopApp "stop_app" (0..=0) [] "" "Closes listeners and connections; the process keeps running";
+    }
+    "Users": {
+        AddUser "add_user" (1..=2) ["pre-hashed-password"] "<username> [<password>] [<password_hash> --pre-hashed-password]" "Creates a new user, without permissions for any virtual host";
+        AuthenticateUser "authenticate_user" (1..=2) [] "<username> [<password>]" "Attempts to authenticate a user. Exits with a non-zero code if authentication fails.";
+        ChangePassword "change_password" (1..=2) [] "<username> [<password>]" "Changes the user password";
+        ClearPassword "clear_password" (1..=1) [] "<username>" "Clears the password and disables password login for a user";
+        ClearUserLimits "clear_user_limits" (2..=2) [] "<username> <limit_type> | all" "Clears user connection/channel limits";
+        DeleteUser "delete_user" (1..=1) [] "<username>" "Removes a user";
+        ListUserLimits "list_user_limits" (0..=0) ["user", "global"] "[--user <username>] [--global]" "Displays configured user limits";
+        ListUsers "list_users" (0..=0) [] "[--no-table-headers]" "List user names and tags";
+        SetUserLimits "set_user_limits" (2..=2) [] "<username> <definition>" "Sets user limits";
+        SetUserTags "set_user_tags" (1..=MANY) [] "<username> <tag> [...]" "Sets user tags";
+    }
+    "Access Control": {
+        ClearPermissions "clear_permissions" (1..=1) ["vhost"] "[--vhost <vhost>] <username>" "Revokes user permissions for a vhost";
+        ClearTopicPermissions "clear_topic_permissions" (1..=2) ["vhost"] "[--vhost <vhost>] <username> [<exchange>]" "Clears user topic permissions for a vhost or exchange";
+        ListPermissions "list_permissions" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists user permissions in a virtual host";
+        ListTopicPermissions "list_topic_permissions" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists topic permissions in a virtual host";
+        ListUserPermissions "list_user_permissions" (1..=1) [] "[--no-table-headers] <username>" "Lists permissions of a user across all virtual hosts";
+        ListUserTopicPermissions "list_user_topic_permissions" (1..=1) [] "[--no-table-headers] <username>" "Lists user topic permissions";
+        ListVhosts "list_vhosts" (0..=MANY) [] "[--no-table-headers] [<column> ...]" "Lists virtual hosts";
+        SetPermissions "set_permissions" (4..=4) ["vhost"] "[--vhost <vhost>] <username> <conf> <write> <read>" "Sets user permissions for a vhost";
+        SetPermissionsGlobally "set_permissions_globally" (4..=4) [] "<username> <conf> <write> <read>" "Sets user permissions for all virtual hosts.";
+        SetTopicPermissions "set_topic_permissions" (4..=4) ["vhost"] "[--vhost <vhost>] <username> <exchange> <write> <read>" "Sets user topic permissions for an exchange";
+    }
+    "Monitoring, observability and health checks": {
+        ListBindings "list_bindings" (0..=MANY) ["vhost"] "[--vhost <vhost>] [--no-table-headers] [<column> ...]" "Lists all bindings on a vhost";
+        ListChannels "list_channels" (0..=MANY) [] "[--no-table-headers] [<column> ...]" "Lists all channels in the node";
+        ListConnections "list_connections" (0..=MANY) [] "[--no-table-headers] [<column> ...]" "Lists AMQP 0.9.1 connections for the node";
+        ListConsumers "list_consumers" (0..=MANY) ["vhost"] "[--vhost <vhost>] [--no-table-headers] [<column> ...]" "Lists all consumers for a vhost";
+        ListExchanges "list_exchanges" (0..=MANY) ["vhost"] "[--vhost <vhost>] [--no-table-headers] [<column> ...]" "Lists exchanges";
+        ListQueues "list_queues" (0..=MANY) ["vhost", "online", "offline", "local"] "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...]" "Lists queues and their properties";
+        Ping "ping" (0..=0) [] "" "Checks that the broker's process is up and answers";
+        Status "status" (0..=0) [] "" "Displays status of the broker";
+    }
+    "Virtual hosts": {
+        AddVhost "add_vhost" (1..=1) ["description", "tags", "default-queue-type"] "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]" "Creates a virtual host";
+        ClearVhostLimits "clear_vhost_limits" (0..=0) ["vhost"] "[--vhost <vhost>]" "Clears virtual host limits";
+        DeleteVhost "delete_vhost" (1..=1) [] "<vhost>" "Deletes a virtual host";
+        ListVhostLimits "list_vhost_limits" (0..=0) ["vhost", "global"] "[--vhost <vhost>] [--global] [--no-table-headers]" "Displays configured virtual host limits";
+        SetVhostLimits "set_vhost_limits" (1..=1) ["vhost"] "[--vhost <vhost>] <definition>" "Sets virtual host limits";
+    }
+    "Queues": {
+        DeleteQueue "delete_queue" (1..=1) ["vhost", "if-empty", "if-unused"] "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u]" "Deletes a queue";
+        PurgeQueue "purge_queue" (1..=1) ["vhost"] "[--vhost <vhost>] <queue>" "Purges a queue (removes all messages in it)";
+    }
+    "Operations": {
+        CloseAllConnections "close_all_connections" (1..=1) ["vhost", "global", "limit"] "[--vhost <vhost> --limit <limit>] [--global] <explanation>" "Instructs the broker to close all connections for the specified vhost or entire node";
+        CloseAllUserConnections "close_all_user_connections" (2..=2) [] "<username> <explanation>" "Instructs the broker to close all connections of the specified user";
+        CloseConnection "close_connection" (2..=2) [] "<connection_pid> <explanation>" "Instructs the broker to close the connection with this id";
+    }
+    "Configuration and Environment": {
+        SetDiskFreeLimit "set_disk_free_limit" (1..=2) [] "<disk_limit> | mem_relative <fraction>" "Sets the disk_free_limit setting";
+        SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
+    }
+    "Other": {
+        HashPassword "hash_password" (0..=1) [] "[<password>]" "Hashes a plaintext password";
+    }
+}
+
+/// The row of a verb by its name.
+pub fn find(name: &str) -> Option<&'static VerbSpec> {
+    VERBS.iter().find(|spec| spec.name == name)
+}
+
+/// The verb that was probably meant.
+pub fn similar(name: &str) -> Option<&'static str> {
+    let nearest = VERBS
+        .iter()
+        .map(|spec| (distance(name, spec.name), spec.name))
+        .min()?;
+    // Two slips are a typo; more is another word.
+    (nearest.0 <= 2).then_some(nearest.1)
+}
+
+/// Insertions, deletions and replacements between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (y, pair) in b.iter().zip(row.windows(2)) {
+            let (Some(&[diagonal, above]), Some(&left)) = (pair.first_chunk::<2>(), next.last())
+            else {
+                continue;
+            };
+            next.push(
+                (diagonal + usize::from(x != *y))
+                    .min(above + 1)
+                    .min(left + 1),
+            );
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// `Usage` of one verb.
+pub fn usage(spec: &VerbSpec) -> String {
+    let sep = if spec.usage.is_empty() { "" } else { " " };
+    format!(
+        "Usage\n\nleveret ctl [--node <node>] [--longnames] [--quiet] {}{sep}{} [--timeout <timeout>]",
+        spec.name, spec.usage
+    )
+}
+
+/// `Usage` of all verbs, by group.
+pub fn usage_all() -> String {
+    use std::fmt::Write;
+    let width = VERBS.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
+    let mut text = "Usage\n\nleveret ctl [--data-dir <dir>] [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> [<command options>]\n\nAvailable commands:\n".to_owned();
+    let mut group = "";
+    for spec in VERBS {
+        if spec.group != group {
+            group = spec.group;
+            text.push_str(&format!("\n{group}:\n\n"));
+        }
+        // Writing to a String does not fail.
+        writeln!(text, "   {:width$}  {}", spec.name, spec.about).unwrap_or_default();
+    }
+    text.push_str("\nUse 'leveret ctl help <command>' to learn more about a specific command");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_socket_are_the_names_typed() {
+        for spec in VERBS {
+            assert_eq!(
+                serde_json::to_string(&spec.verb).unwrap(),
+                format!("{:?}", spec.name)
+            );
+            assert!(spec.min <= spec.max);
+            assert_eq!(find(spec.name).unwrap().verb, spec.verb);
+        }
+        assert!(find("list_user").is_none());
+    }
+
+    #[test]
+    fn typos_find_their_verb() {
+        assert_eq!(similar("add_usr"), Some("add_user"));
+        assert_eq!(similar("list_queue"), Some("list_queues"));
+        assert_eq!(similar("bogus_verb"), None);
+    }
+
+    #[test]
+    fn usage_names_arguments() {
+        let usage = usage(find("delete_user").unwrap());
+        assert_eq!(
+            usage,
+            "Usage\n\nleveret ctl [--node <node>] [--longnames] [--quiet] delete_user <username> [--timeout <timeout>]"
+        );
+        assert!(usage_all().contains("\nUsers:\n\n   add_user "));
+    }
+}
