@@ -1,6 +1,7 @@
 //! Leveret: a durable message broker that speaks AMQP 0-9-1. This file is the map: one line per room.
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
+pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
 pub mod broker; // virtual hosts, users, permissions: what the broker does
 pub mod clock; // the one reader of the clocks
 pub mod config; // what the broker can be told

@@ -26,7 +26,7 @@ pub use encode::{
 };
 pub use frame::{
     FRAME_END, FRAME_OVERHEAD, Frame, FrameError, FrameKind, FrameRef, Frames, HEARTBEAT,
-    encode_method, put_frame_header, split,
+    encode_method, frame_text, put_frame_header, split,
 };
 pub use method::{Fault, Hot, MethodError, PublishView, decode_hot, decode_method};
 pub use properties::{PropertiesEdit, PropertiesView, decode_properties, encode_properties};

@@ -52,15 +52,6 @@ pub fn decode_table(raw: &[u8]) -> Result<FieldTable, TableError> {
     }
 }
 
-/// Reads the fields of a table that has no length in front, such as an AMQPLAIN response.
-pub fn decode_fields(fields: &[u8]) -> Result<FieldTable, TableError> {
-    let len = u32::try_from(fields.len()).map_err(|_| TableError::Truncated)?;
-    let mut raw = Vec::with_capacity(4 + fields.len());
-    raw.put_u32(len);
-    raw.put_slice(fields);
-    decode_table(&raw)
-}
-
 /// Writes a table with its length in front.
 pub fn encode_table(table: &FieldTable, out: &mut BytesMut) {
     let context = amq_protocol::frame::WriteContext::from(Vec::with_capacity(64));
@@ -79,6 +70,11 @@ pub fn check_table(raw: &[u8]) -> Result<(), TableError> {
     } else {
         Err(TableError::Trailing(cursor.rest().len()))
     }
+}
+
+/// Walks the fields of a table that has no length in front, without building anything.
+pub fn check_fields(fields: &[u8]) -> Result<(), TableError> {
+    walk_fields(fields, &mut Vec::new(), 1)
 }
 
 /// One field of a table as it stands on the wire.
