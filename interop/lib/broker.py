@@ -6,14 +6,20 @@
 and `log`; `pid` is added here. Runners get `broker.py restart STATE` as INTEROP_RESTART.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LEVERET = str(ROOT / "brokers" / "leveret")
 
 READY_SECONDS = 60
 STOP_SECONDS = 20
@@ -83,6 +89,36 @@ def end(path: pathlib.Path, sig: signal.Signals) -> None:
         return
     os.killpg(pid, sig)
     wait_until(f"the end of process {pid}", STOP_SECONDS, lambda: not running(pid))
+
+
+def build_leveret() -> None:
+    """Build the release binary that brokers/leveret runs, unless LEVERET_BIN names another one."""
+    if "LEVERET_BIN" not in os.environ:
+        command = ["cargo", "build", "--release", "--quiet"]
+        subprocess.run(command, cwd=ROOT.parent, check=True, stdout=sys.stderr)
+
+
+@contextlib.contextmanager
+def fresh(command: str):
+    """A broker on an empty data directory; yields its URL and the shell command that restarts it."""
+    if command == LEVERET:
+        build_leveret()
+    with tempfile.TemporaryDirectory(prefix="interop-") as folder:
+        state = pathlib.Path(folder) / "broker.json"
+        described = {
+            "command": [command],
+            "data_dir": f"{folder}/data",
+            "port": free_port(),
+            "log": f"{folder}/broker.log",
+        }
+        state.write_text(json.dumps(described))
+        control = [sys.executable, __file__]
+        try:
+            subprocess.run([*control, "start", str(state)], check=True)
+            restart = shlex.join([*control, "restart", str(state)])
+            yield f"amqp://guest:guest@127.0.0.1:{described['port']}/%2f", restart
+        finally:
+            subprocess.run([*control, "stop", str(state)], check=True)
 
 
 def main(verb: str, state: str) -> None:
