@@ -190,7 +190,16 @@ class Channel:
         return self.call("queue.declare", queue=queue, passive=True)
 
     def drain(self, queue, count):
-        """Gets `count` messages (polling for each) and then shows that there is no more."""
+        """Waits until the queue holds `count` messages, gets them, and shows that there is no more."""
+        kept, deadline = self.log.lines[:], time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            reply = self.call("queue.declare", queue=queue, passive=True)
+            if self.closed:
+                return
+            if reply.fields["message-count"] >= count:
+                break
+            time.sleep(POLL_S)
+        self.log.lines[:] = kept
         for _ in range(count):
             self.get_when_there(queue)
         self.get(queue)
