@@ -4,8 +4,11 @@
 pub mod access_records; // how users and permissions are stored
 pub mod alarms; // memory and disk: when publishers must wait
 pub mod connections; // who is connected, for operators
+pub mod error; // why something is refused
+pub mod exchange; // exchanges and what is bound to them, per type
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
+pub mod router; // the walk from an exchange to queues
 pub mod users; // users and what they may do

@@ -1,5 +1,6 @@
 //! Plain data that every room shares: identities and messages. No behaviour of queues, no I/O.
 
+pub mod arguments; // queue arguments, parsed and compared
 mod id;
 mod message;
 

@@ -1,0 +1,478 @@
+//! Exchanges: what an exchange is, and for each type the table that finds the destinations bound for a message.
+//! Pure: knows no queue beyond its name, no virtual host, no disk. Following bindings from exchange to exchange
+//! is `router`'s.
+
+mod consistent_hash;
+mod direct;
+mod headers;
+mod targets;
+mod topic;
+
+use std::cell::OnceCell;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use rand::seq::IteratorRandom;
+
+use crate::broker::error::BrokerError;
+use crate::model::Name;
+use crate::model::arguments::text_value;
+use crate::wire::{FieldTable, PropertiesView, encode_table};
+
+use consistent_hash::{ConsistentHash, HashOn};
+use direct::Direct;
+use headers::{HeaderMatch, Headers};
+use targets::Targets;
+use topic::Topic;
+
+/// The argument that names an exchange's alternate exchange.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// The types of exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExchangeKind {
+    /// `direct`: the routing key is the binding key.
+    Direct,
+    /// `fanout`: everything bound.
+    Fanout,
+    /// `topic`: by patterns over the words of the routing key.
+    Topic,
+    /// `headers`: by header values.
+    Headers,
+    /// `x-consistent-hash`: one of those bound, by hash and weight.
+    ConsistentHash,
+    /// `x-local-random`: one of those bound, at random.
+    LocalRandom,
+    /// `x-random`: one of those bound, at random.
+    Random,
+}
+
+impl ExchangeKind {
+    /// The type called `name`.
+    pub fn parse(name: &str) -> Result<ExchangeKind, BrokerError> {
+        match name {
+            "direct" => Ok(ExchangeKind::Direct),
+            "fanout" => Ok(ExchangeKind::Fanout),
+            "topic" => Ok(ExchangeKind::Topic),
+            "headers" => Ok(ExchangeKind::Headers),
+            "x-consistent-hash" => Ok(ExchangeKind::ConsistentHash),
+            "x-local-random" => Ok(ExchangeKind::LocalRandom),
+            "x-random" => Ok(ExchangeKind::Random),
+            "" => Err(BrokerError::InvalidExchangeType(String::new())),
+            other => Err(BrokerError::UnknownExchangeType(other.to_owned())),
+        }
+    }
+
+    /// The type's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExchangeKind::Direct => "direct",
+            ExchangeKind::Fanout => "fanout",
+            ExchangeKind::Topic => "topic",
+            ExchangeKind::Headers => "headers",
+            ExchangeKind::ConsistentHash => "x-consistent-hash",
+            ExchangeKind::LocalRandom => "x-local-random",
+            ExchangeKind::Random => "x-random",
+        }
+    }
+
+    /// Checks the arguments of an exchange that is to be declared.
+    pub fn check_arguments(self, arguments: &FieldTable) -> Result<(), BrokerError> {
+        match self {
+            ExchangeKind::ConsistentHash => HashOn::parse(arguments).map(drop),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::Headers
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+
+    /// Checks a binding that is to be made to an exchange of this type.
+    pub fn check_binding(self, key: &str, arguments: &FieldTable) -> Result<(), BrokerError> {
+        match self {
+            ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),
+            ExchangeKind::ConsistentHash => consistent_hash::weight(key).map(drop),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+}
+
+/// An exchange as it was declared.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Its name; empty for the default exchange.
+    pub name: Name,
+    /// Its type.
+    pub kind: ExchangeKind,
+    /// It is there after a restart.
+    pub durable: bool,
+    /// It is deleted when its last binding as a source goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Its arguments as they were declared.
+    pub arguments: FieldTable,
+}
+
+impl Exchange {
+    /// Where messages go for which nothing is bound.
+    pub fn alternate(&self) -> Option<Name> {
+        self.arguments
+            .inner()
+            .get(ALTERNATE_EXCHANGE)
+            .and_then(text_value)
+    }
+
+    /// Whether this is the default exchange, to which every queue is bound by its name.
+    pub fn is_default(&self) -> bool {
+        self.name.is_empty()
+    }
+}
+
+/// Where a binding leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    /// A queue.
+    Queue(Name),
+    /// Another exchange.
+    Exchange(Name),
+}
+
+impl Destination {
+    /// The name of the queue or exchange.
+    pub fn name(&self) -> &Name {
+        match self {
+            Destination::Queue(name) | Destination::Exchange(name) => name,
+        }
+    }
+
+    /// Whether it is a queue.
+    pub fn is_queue(&self) -> bool {
+        matches!(self, Destination::Queue(_))
+    }
+}
+
+/// A binding. Two bindings are the same if source, destination, key and arguments are, types of values included.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The exchange it leads from.
+    pub source: Name,
+    /// Where it leads.
+    pub destination: Destination,
+    /// Its key.
+    pub routing_key: Name,
+    /// Its arguments.
+    pub arguments: FieldTable,
+    /// The arguments as bytes: their identity.
+    encoded: Box<[u8]>,
+}
+
+impl Binding {
+    /// A binding.
+    pub fn new(
+        source: Name,
+        destination: Destination,
+        routing_key: Name,
+        arguments: FieldTable,
+    ) -> Binding {
+        let mut encoded = bytes::BytesMut::new();
+        if !arguments.inner().is_empty() {
+            encode_table(&arguments, &mut encoded);
+        }
+        Binding {
+            source,
+            destination,
+            routing_key,
+            arguments,
+            encoded: encoded.as_ref().into(),
+        }
+    }
+
+    /// The arguments in the encoding that tells bindings apart; empty if there are none.
+    pub fn encoded_arguments(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    fn identity(&self) -> (&Name, &Destination, &Name, &[u8]) {
+        (
+            &self.source,
+            &self.destination,
+            &self.routing_key,
+            &self.encoded,
+        )
+    }
+}
+
+impl PartialEq for Binding {
+    fn eq(&self, other: &Binding) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Binding {}
+
+impl Hash for Binding {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+/// What of a message decides where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteKeys<'a> {
+    /// Its routing key.
+    pub routing_key: &'a str,
+    /// Further keys: the `CC` and `BCC` headers.
+    pub cc: &'a [Name],
+    /// Its properties as they are on the wire. Read only if an exchange on the way asks for them.
+    pub properties: &'a [u8],
+}
+
+/// A message's keys and, read at most once and only when asked for, its properties.
+#[derive(Debug)]
+pub(super) struct Content<'a> {
+    keys: RouteKeys<'a>,
+    view: OnceCell<Option<PropertiesView<'a>>>,
+    headers: OnceCell<FieldTable>,
+}
+
+impl<'a> Content<'a> {
+    pub(super) fn new(keys: RouteKeys<'a>) -> Content<'a> {
+        Content {
+            keys,
+            view: OnceCell::new(),
+            headers: OnceCell::new(),
+        }
+    }
+
+    /// The first key.
+    fn routing_key(&self) -> &'a str {
+        self.keys.routing_key
+    }
+
+    /// All keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let further = self.keys.cc.iter().map(|key| &**key);
+        std::iter::once(self.keys.routing_key).chain(further)
+    }
+
+    /// The properties; none if they are malformed.
+    fn view(&self) -> Option<&PropertiesView<'a>> {
+        self.view
+            .get_or_init(|| PropertiesView::parse(self.keys.properties).ok())
+            .as_ref()
+    }
+
+    /// The headers; none if there are none, or if they are malformed.
+    fn headers(&self) -> &FieldTable {
+        self.headers.get_or_init(|| {
+            self.view()
+                .and_then(|view| view.headers().ok())
+                .unwrap_or_default()
+        })
+    }
+}
+
+/// The bindings of one exchange, in the shape in which its type looks them up.
+#[derive(Debug)]
+pub(super) struct Table(Shape);
+
+#[derive(Debug)]
+enum Shape {
+    Direct(Direct),
+    Fanout(Targets),
+    Topic(Topic),
+    Headers(Headers),
+    ConsistentHash(ConsistentHash),
+    Random(Targets),
+}
+
+impl Table {
+    /// An empty table for an exchange.
+    pub(super) fn new(exchange: &Exchange) -> Table {
+        let shape = match exchange.kind {
+            ExchangeKind::Direct => Shape::Direct(Direct::default()),
+            ExchangeKind::Fanout => Shape::Fanout(Targets::default()),
+            ExchangeKind::Topic => Shape::Topic(Topic::default()),
+            ExchangeKind::Headers => Shape::Headers(Headers::default()),
+            ExchangeKind::ConsistentHash => {
+                // The arguments were checked when the exchange was declared.
+                let on = HashOn::parse(&exchange.arguments).unwrap_or(HashOn::RoutingKey);
+                Shape::ConsistentHash(ConsistentHash::new(on))
+            }
+            ExchangeKind::LocalRandom | ExchangeKind::Random => Shape::Random(Targets::default()),
+        };
+        Table(shape)
+    }
+
+    /// Adds a binding that is not there yet.
+    pub(super) fn add(&mut self, binding: &Arc<Binding>) {
+        let (key, destination) = (&binding.routing_key, &binding.destination);
+        match &mut self.0 {
+            Shape::Direct(table) => table.add(key, destination),
+            Shape::Fanout(targets) | Shape::Random(targets) => targets.add(destination),
+            Shape::Topic(table) => table.add(key, destination),
+            Shape::Headers(table) => table.add(binding),
+            Shape::ConsistentHash(table) => table.add(binding),
+        }
+    }
+
+    /// Removes a binding that is there.
+    pub(super) fn remove(&mut self, binding: &Binding) {
+        let (key, destination) = (&binding.routing_key, &binding.destination);
+        match &mut self.0 {
+            Shape::Direct(table) => table.remove(key, destination),
+            Shape::Fanout(targets) | Shape::Random(targets) => targets.remove(destination),
+            Shape::Topic(table) => table.remove(key, destination),
+            Shape::Headers(table) => table.remove(binding),
+            Shape::ConsistentHash(table) => table.remove(binding),
+        }
+    }
+
+    /// Calls `visit` with each destination for the message, some perhaps more than once.
+    pub(super) fn route<'a>(
+        &'a self,
+        content: &Content<'_>,
+        visit: &mut dyn FnMut(&'a Destination),
+    ) {
+        match &self.0 {
+            Shape::Direct(table) => content.keys().for_each(|key| table.route(key, visit)),
+            Shape::Fanout(targets) => targets.iter().for_each(visit),
+            Shape::Topic(table) => content.keys().for_each(|key| table.route(key, visit)),
+            Shape::Headers(table) => table.route(content.headers(), visit),
+            Shape::ConsistentHash(table) => table.route(content, visit),
+            Shape::Random(targets) => {
+                if let Some(destination) = targets.iter().choose(&mut rand::rng()) {
+                    visit(destination);
+                }
+            }
+        }
+    }
+
+    /// Whether two messages with the same keys may go different ways.
+    pub(super) fn needs_content(&self) -> bool {
+        match &self.0 {
+            Shape::Direct(_) | Shape::Fanout(_) | Shape::Topic(_) => false,
+            Shape::Headers(_) => true,
+            Shape::ConsistentHash(table) => table.needs_content(),
+            Shape::Random(targets) => targets.len() > 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn content(routing_key: &str) -> Content<'_> {
+        Content::new(RouteKeys {
+            routing_key,
+            cc: &[],
+            properties: &[],
+        })
+    }
+
+    pub(super) fn binding(queue: &str, routing_key: &str) -> Arc<Binding> {
+        Arc::new(Binding::new(
+            "x".into(),
+            Destination::Queue(queue.into()),
+            routing_key.into(),
+            FieldTable::default(),
+        ))
+    }
+
+    fn routed(table: &Table, key: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        table.route(&content(key), &mut |destination| {
+            names.push(destination.name().to_string());
+        });
+        names.sort();
+        names
+    }
+
+    fn exchange(kind: ExchangeKind) -> Exchange {
+        Exchange {
+            name: "x".into(),
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: FieldTable::default(),
+        }
+    }
+
+    #[test]
+    fn tables_route_by_their_type() {
+        for (kind, expected) in [
+            (ExchangeKind::Direct, &["a"][..]),
+            (ExchangeKind::Fanout, &["a", "b"]),
+            (ExchangeKind::Topic, &["a"]),
+        ] {
+            let mut table = Table::new(&exchange(kind));
+            table.add(&binding("a", "k"));
+            table.add(&binding("b", "l"));
+            assert_eq!(routed(&table, "k"), expected, "{kind:?}");
+            table.remove(&binding("a", "k"));
+            table.remove(&binding("b", "l"));
+            assert!(routed(&table, "k").is_empty(), "{kind:?}");
+        }
+        let mut random = Table::new(&exchange(ExchangeKind::LocalRandom));
+        assert!(routed(&random, "k").is_empty());
+        random.add(&binding("a", "k"));
+        random.add(&binding("b", "l"));
+        assert_eq!(routed(&random, "z").len(), 1);
+    }
+
+    #[test]
+    fn a_destination_stays_until_its_last_binding_goes() {
+        let mut table = Table::new(&exchange(ExchangeKind::Fanout));
+        table.add(&binding("a", "1"));
+        table.add(&binding("a", "2"));
+        table.remove(&binding("a", "1"));
+        assert_eq!(routed(&table, ""), ["a"]);
+        table.remove(&binding("a", "2"));
+        assert!(routed(&table, "").is_empty());
+    }
+
+    #[test]
+    fn types_are_known_by_name() {
+        for kind in [
+            "direct",
+            "fanout",
+            "topic",
+            "headers",
+            "x-consistent-hash",
+            "x-local-random",
+            "x-random",
+        ] {
+            assert_eq!(ExchangeKind::parse(kind).unwrap().as_str(), kind);
+        }
+        let refused = |kind| ExchangeKind::parse(kind).unwrap_err().to_string();
+        assert_eq!(refused("zz"), "unknown exchange type 'zz'");
+        assert_eq!(refused(""), "invalid exchange type ''");
+    }
+
+    #[test]
+    fn bindings_are_told_apart_by_arguments_and_their_types() {
+        use crate::wire::AMQPValue;
+        let with = |value| {
+            let mut arguments = FieldTable::default();
+            arguments.insert("a".into(), value);
+            Binding::new(
+                "x".into(),
+                Destination::Queue("q".into()),
+                "k".into(),
+                arguments,
+            )
+        };
+        assert_eq!(with(AMQPValue::LongInt(1)), with(AMQPValue::LongInt(1)));
+        assert_ne!(with(AMQPValue::LongInt(1)), with(AMQPValue::LongLongInt(1)));
+        assert_ne!(with(AMQPValue::LongInt(1)), *binding("q", "k"));
+    }
+}

@@ -1,0 +1,486 @@
+//! The routing state of one virtual host: its exchanges, queues and bindings, and the walk from an exchange to the
+//! queues a message goes to. Pure: queues are handles of any kind, nothing is locked, stored or checked for rights.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::exchange::{Binding, Content, Destination, Exchange, RouteKeys, Table};
+use crate::model::Name;
+
+/// Exchanges, queues (as handles `Q`) and bindings.
+#[derive(Debug)]
+pub struct Routing<Q> {
+    exchanges: HashMap<Name, Entry>,
+    queues: HashMap<Name, Q>,
+    /// The bindings that lead to each destination.
+    inbound: HashMap<Destination, HashSet<Arc<Binding>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    exchange: Arc<Exchange>,
+    table: Table,
+    alternate: Option<Name>,
+    /// The bindings that lead from here.
+    outbound: HashSet<Arc<Binding>>,
+}
+
+/// What went along with something that was removed.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Exchanges: the one removed, and those that deleted themselves.
+    pub exchanges: Vec<Arc<Exchange>>,
+    /// Bindings to and from them.
+    pub bindings: Vec<Arc<Binding>>,
+}
+
+impl<Q> Default for Routing<Q> {
+    fn default() -> Self {
+        Routing {
+            exchanges: HashMap::new(),
+            queues: HashMap::new(),
+            inbound: HashMap::new(),
+        }
+    }
+}
+
+impl<Q: Clone> Routing<Q> {
+    /// An exchange by name.
+    pub fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
+        self.exchanges.get(name).map(|entry| &entry.exchange)
+    }
+
+    /// All exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
+        self.exchanges.values().map(|entry| &entry.exchange)
+    }
+
+    /// A queue by name.
+    pub fn queue(&self, name: &str) -> Option<&Q> {
+        self.queues.get(name)
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> impl Iterator<Item = &Q> {
+        self.queues.values()
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// All bindings, without those of the default exchange.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.exchanges
+            .values()
+            .flat_map(|entry| entry.outbound.iter())
+    }
+
+    /// The binding that is the same as this one, if there is.
+    pub fn binding(&self, binding: &Binding) -> Option<&Arc<Binding>> {
+        self.exchanges
+            .get(&binding.source)
+            .and_then(|entry| entry.outbound.get(binding))
+    }
+
+    /// Whether anything is bound to the exchange as a source.
+    pub fn is_used(&self, exchange: &str) -> bool {
+        self.exchanges
+            .get(exchange)
+            .is_some_and(|entry| !entry.outbound.is_empty())
+    }
+
+    /// Whether there is such a queue or exchange.
+    pub fn exists(&self, destination: &Destination) -> bool {
+        match destination {
+            Destination::Queue(name) => self.queues.contains_key(name),
+            Destination::Exchange(name) => self.exchanges.contains_key(name),
+        }
+    }
+
+    /// Adds an exchange that is not there yet.
+    pub fn insert_exchange(&mut self, exchange: Arc<Exchange>) {
+        let entry = Entry {
+            table: Table::new(&exchange),
+            alternate: exchange.alternate(),
+            outbound: HashSet::new(),
+            exchange,
+        };
+        self.exchanges.insert(entry.exchange.name.clone(), entry);
+    }
+
+    /// Adds a queue that is not there yet.
+    pub fn insert_queue(&mut self, name: Name, queue: Q) {
+        self.queues.insert(name, queue);
+    }
+
+    /// Adds a binding between things that are there; whether it was not there before.
+    pub fn bind(&mut self, binding: Arc<Binding>) -> bool {
+        let Some(entry) = self.exchanges.get_mut(&binding.source) else {
+            return false;
+        };
+        if !entry.outbound.insert(Arc::clone(&binding)) {
+            return false;
+        }
+        entry.table.add(&binding);
+        self.inbound
+            .entry(binding.destination.clone())
+            .or_default()
+            .insert(binding);
+        true
+    }
+
+    /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none.
+    pub fn unbind(&mut self, binding: &Binding) -> Removed {
+        let mut removed = Removed::default();
+        let mut idle = Vec::new();
+        self.drop_binding(binding, &mut removed, &mut idle);
+        self.drop_idle(idle, &mut removed);
+        removed
+    }
+
+    /// Removes an exchange with its bindings.
+    pub fn remove_exchange(&mut self, name: &str) -> Removed {
+        let mut removed = Removed::default();
+        let mut idle = Vec::new();
+        self.drop_exchange(name, &mut removed, &mut idle);
+        self.drop_idle(idle, &mut removed);
+        removed
+    }
+
+    /// Removes a queue with its bindings.
+    pub fn remove_queue(&mut self, name: &str) -> Removed {
+        let mut removed = Removed::default();
+        let mut idle = Vec::new();
+        self.queues.remove(name);
+        self.drop_inbound(&Destination::Queue(name.into()), &mut removed, &mut idle);
+        self.drop_idle(idle, &mut removed);
+        removed
+    }
+
+    /// Appends the queues that a message goes to from `exchange`, each once. Each exchange on the way is asked
+    /// once; its alternate exchange is asked if nothing is bound there for the message.
+    pub fn route(&self, exchange: &str, keys: &RouteKeys<'_>, out: &mut Vec<Q>) {
+        let content = Content::new(*keys);
+        let mut names: Vec<&str> = Vec::new();
+        let mut work: Vec<&str> = vec![exchange];
+        let mut seen: HashSet<&str> = HashSet::new();
+        while let Some(name) = work.pop() {
+            let Some(entry) = self.exchanges.get(name) else {
+                continue;
+            };
+            if entry.exchange.is_default() {
+                let bound = content
+                    .keys()
+                    .filter_map(|key| self.queues.get_key_value(key));
+                names.extend(bound.map(|(name, _)| &**name));
+                continue;
+            }
+            let mut matched = false;
+            entry.table.route(&content, &mut |destination| {
+                matched = true;
+                match destination {
+                    Destination::Queue(name) => names.push(name),
+                    Destination::Exchange(name) => {
+                        if **name != *exchange && seen.insert(name) {
+                            work.push(name);
+                        }
+                    }
+                }
+            });
+            if let (false, Some(alternate)) = (matched, &entry.alternate)
+                && **alternate != *exchange
+                && seen.insert(alternate)
+            {
+                work.push(alternate);
+            }
+        }
+        if names.len() > 1 {
+            names.sort_unstable();
+            names.dedup();
+        }
+        out.extend(
+            names
+                .iter()
+                .filter_map(|name| self.queues.get(*name))
+                .cloned(),
+        );
+    }
+
+    /// Whether two messages with the same keys may go different ways from `exchange`, so that where the first one
+    /// went says nothing about the next.
+    pub fn needs_content(&self, exchange: &str) -> bool {
+        let mut seen: HashSet<&str> = HashSet::from([exchange]);
+        let mut work: Vec<&str> = vec![exchange];
+        while let Some(name) = work.pop() {
+            let Some(entry) = self.exchanges.get(name) else {
+                continue;
+            };
+            if entry.table.needs_content() {
+                return true;
+            }
+            let next = entry
+                .outbound
+                .iter()
+                .filter_map(|binding| match &binding.destination {
+                    Destination::Exchange(name) => Some(name),
+                    Destination::Queue(_) => None,
+                });
+            for name in next.chain(&entry.alternate) {
+                if seen.insert(name) {
+                    work.push(name);
+                }
+            }
+        }
+        false
+    }
+
+    /// Drops a binding; its source is noted in `idle` if it deletes itself for that.
+    fn drop_binding(&mut self, binding: &Binding, removed: &mut Removed, idle: &mut Vec<Name>) {
+        let Some(entry) = self.exchanges.get_mut(&binding.source) else {
+            return;
+        };
+        let Some(binding) = entry.outbound.take(binding) else {
+            return;
+        };
+        entry.table.remove(&binding);
+        if entry.exchange.auto_delete && entry.outbound.is_empty() {
+            idle.push(binding.source.clone());
+        }
+        if let Some(inbound) = self.inbound.get_mut(&binding.destination) {
+            inbound.remove(&binding);
+            if inbound.is_empty() {
+                self.inbound.remove(&binding.destination);
+            }
+        }
+        removed.bindings.push(binding);
+    }
+
+    fn drop_inbound(&mut self, to: &Destination, removed: &mut Removed, idle: &mut Vec<Name>) {
+        for binding in self.inbound.remove(to).unwrap_or_default() {
+            self.drop_binding(&binding, removed, idle);
+        }
+    }
+
+    fn drop_exchange(&mut self, name: &str, removed: &mut Removed, idle: &mut Vec<Name>) {
+        self.drop_inbound(&Destination::Exchange(name.into()), removed, idle);
+        let Some(entry) = self.exchanges.remove(name) else {
+            return;
+        };
+        for binding in entry.outbound {
+            if let Some(inbound) = self.inbound.get_mut(&binding.destination) {
+                inbound.remove(&binding);
+                if inbound.is_empty() {
+                    self.inbound.remove(&binding.destination);
+                }
+            }
+            removed.bindings.push(binding);
+        }
+        removed.exchanges.push(entry.exchange);
+    }
+
+    /// Deletes exchanges that delete themselves, and so on for those that led to them.
+    fn drop_idle(&mut self, mut idle: Vec<Name>, removed: &mut Removed) {
+        while let Some(name) = idle.pop() {
+            self.drop_exchange(&name, removed, &mut idle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::exchange::{ALTERNATE_EXCHANGE, ExchangeKind};
+    use crate::wire::{AMQPValue, FieldTable};
+
+    fn exchange(name: &str, kind: ExchangeKind) -> Exchange {
+        Exchange {
+            name: name.into(),
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: FieldTable::default(),
+        }
+    }
+
+    fn routing(
+        exchanges: &[(&str, ExchangeKind)],
+        queues: &[&'static str],
+    ) -> Routing<&'static str> {
+        let mut routing = Routing::default();
+        routing.insert_exchange(Arc::new(exchange("", ExchangeKind::Direct)));
+        for (name, kind) in exchanges {
+            routing.insert_exchange(Arc::new(exchange(name, *kind)));
+        }
+        for name in queues {
+            routing.insert_queue((*name).into(), *name);
+        }
+        routing
+    }
+
+    fn to_queue(source: &str, key: &str, queue: &str) -> Arc<Binding> {
+        let to = Destination::Queue(queue.into());
+        Arc::new(Binding::new(
+            source.into(),
+            to,
+            key.into(),
+            FieldTable::default(),
+        ))
+    }
+
+    fn to_exchange(source: &str, key: &str, exchange: &str) -> Arc<Binding> {
+        let to = Destination::Exchange(exchange.into());
+        Arc::new(Binding::new(
+            source.into(),
+            to,
+            key.into(),
+            FieldTable::default(),
+        ))
+    }
+
+    fn routed(
+        routing: &Routing<&'static str>,
+        exchange: &str,
+        key: &str,
+        cc: &[&str],
+    ) -> Vec<&'static str> {
+        let cc: Vec<Name> = cc.iter().map(|key| (*key).into()).collect();
+        let keys = RouteKeys {
+            routing_key: key,
+            cc: &cc,
+            properties: &[],
+        };
+        let mut out = Vec::new();
+        routing.route(exchange, &keys, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_default_exchange_knows_queues_by_name() {
+        let routing = routing(&[], &["q", "r"]);
+        assert_eq!(routed(&routing, "", "q", &[]), ["q"]);
+        assert_eq!(routed(&routing, "", "q", &["r", "q", "none"]), ["q", "r"]);
+        assert!(routed(&routing, "", "none", &[]).is_empty());
+        assert!(routed(&routing, "missing", "q", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_queue_gets_a_message_once_and_cycles_end() {
+        let kind = ExchangeKind::Topic;
+        let mut routing = routing(&[("a", kind), ("b", kind)], &["q"]);
+        for binding in [
+            to_exchange("a", "#", "b"),
+            to_exchange("b", "#", "a"),
+            to_exchange("a", "#", "a"),
+            to_queue("a", "*", "q"),
+            to_queue("a", "#", "q"),
+            to_queue("b", "k", "q"),
+        ] {
+            assert!(routing.bind(Arc::clone(&binding)));
+            assert!(!routing.bind(binding), "binding again changes nothing");
+        }
+        assert_eq!(routed(&routing, "a", "k", &["k2", "k3"]), ["q"]);
+        assert_eq!(routed(&routing, "b", "k", &[]), ["q"]);
+    }
+
+    #[test]
+    fn the_alternate_exchange_takes_what_nothing_is_bound_for() {
+        let mut routing = routing(
+            &[
+                ("alt", ExchangeKind::Fanout),
+                ("empty", ExchangeKind::Fanout),
+            ],
+            &["q", "k"],
+        );
+        let mut with_alternate = |name: &str, alternate: &str| {
+            let mut exchange = exchange(name, ExchangeKind::Direct);
+            let alternate = AMQPValue::LongString(alternate.into());
+            exchange
+                .arguments
+                .insert(ALTERNATE_EXCHANGE.into(), alternate);
+            routing.insert_exchange(Arc::new(exchange));
+        };
+        with_alternate("x", "alt");
+        with_alternate("missing", "nowhere");
+        with_alternate("default", "");
+        with_alternate("self", "self");
+        routing.bind(to_queue("alt", "", "q"));
+        routing.bind(to_exchange("x", "e2e", "empty"));
+        routing.bind(to_queue("x", "k", "k"));
+        assert_eq!(routed(&routing, "x", "none", &[]), ["q"]);
+        assert_eq!(
+            routed(&routing, "x", "k", &["none"]),
+            ["k"],
+            "one key matched"
+        );
+        assert!(
+            routed(&routing, "x", "e2e", &[]).is_empty(),
+            "bound, if to nothing"
+        );
+        assert!(routed(&routing, "missing", "k", &[]).is_empty());
+        assert_eq!(routed(&routing, "default", "k", &[]), ["k"]);
+        assert!(routed(&routing, "self", "k", &[]).is_empty());
+    }
+
+    #[test]
+    fn auto_delete_exchanges_go_one_after_the_other() {
+        let mut routing = routing(&[("stays", ExchangeKind::Fanout)], &["q"]);
+        for name in ["x", "y"] {
+            let mut exchange = exchange(name, ExchangeKind::Fanout);
+            exchange.auto_delete = true;
+            routing.insert_exchange(Arc::new(exchange));
+        }
+        routing.bind(to_exchange("stays", "", "y"));
+        routing.bind(to_exchange("y", "", "x"));
+        routing.bind(to_queue("x", "", "q"));
+        routing.bind(to_queue("x", "2", "q"));
+        assert!(
+            routing
+                .unbind(&to_queue("x", "2", "q"))
+                .exchanges
+                .is_empty()
+        );
+        let removed = routing.remove_queue("q");
+        let names: Vec<&str> = removed.exchanges.iter().map(|x| &*x.name).collect();
+        assert_eq!(names, ["x", "y"]);
+        assert_eq!(removed.bindings.len(), 3);
+        assert_eq!(routing.bindings().count(), 0);
+        assert!(routing.inbound.is_empty());
+        assert!(routing.exchange("stays").is_some());
+    }
+
+    #[test]
+    fn an_exchange_takes_its_bindings_along() {
+        let kind = ExchangeKind::Direct;
+        let mut routing = routing(&[("a", kind), ("b", kind)], &["q"]);
+        routing.bind(to_exchange("a", "k", "b"));
+        routing.bind(to_exchange("b", "k", "b"));
+        routing.bind(to_queue("b", "k", "q"));
+        assert!(routing.is_used("b"));
+        let removed = routing.remove_exchange("b");
+        assert_eq!((removed.exchanges.len(), removed.bindings.len()), (1, 3));
+        assert!(!routing.is_used("a"));
+        assert!(routing.inbound.is_empty());
+        assert!(routing.unbind(&to_queue("a", "k", "q")).bindings.is_empty());
+    }
+
+    #[test]
+    fn routes_that_depend_on_more_than_keys_are_known() {
+        let mut routing = routing(
+            &[
+                ("a", ExchangeKind::Direct),
+                ("b", ExchangeKind::Fanout),
+                ("h", ExchangeKind::Headers),
+            ],
+            &[],
+        );
+        assert!(routing.needs_content("h"));
+        assert!(!routing.needs_content("a"));
+        routing.bind(to_exchange("a", "k", "b"));
+        assert!(!routing.needs_content("a"));
+        routing.bind(to_exchange("b", "", "h"));
+        assert!(routing.needs_content("a"));
+    }
+}
