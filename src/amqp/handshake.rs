@@ -18,8 +18,8 @@ use thiserror::Error;
 use super::sasl::{Credentials, MECHANISMS, Mechanism, SaslError};
 use crate::wire::protocol::connection::{AMQPMethod, Close, OpenOk, Start, StartOk, Tune, TuneOk};
 use crate::wire::{
-    AMQPClass, AMQPValue, FieldTable, Frame, FrameError, FrameKind, MethodError, decode_method,
-    encode_method, frame_text, reply_text, short_string, split,
+    AMQPClass, AMQPValue, Fault, FieldTable, Frame, FrameError, FrameKind, MethodError,
+    decode_method, encode_method, frame_text, reply_text, short_string, split,
 };
 
 /// The RabbitMQ release whose behaviour clients may expect. They read it from server-properties and want it dotted.
@@ -593,12 +593,23 @@ enum Answer {
 
 fn close_for(why: &Refusal) -> Answer {
     match why {
+        // On a channel, any frame is one too many, whatever is wrong with it.
+        Refusal::Frame(FrameError::Unknown {
+            octet,
+            channel: 1..,
+            snippet,
+        }) => Answer::Close(close(
+            505,
+            &format!("UNEXPECTED_FRAME - type {octet}, {snippet}"),
+            0,
+            0,
+        )),
         Refusal::Frame(error) => Answer::Close(close(501, &format!("FRAME_ERROR - {error}"), 0, 0)),
         Refusal::Method(MethodError::Malformed {
             class_id,
             method_id,
+            fault: Fault::NotUtf8,
             text,
-            ..
         }) => Answer::Close(close(
             501,
             &format!("FRAME_ERROR - {text}"),
@@ -618,7 +629,7 @@ fn close_for(why: &Refusal) -> Answer {
         }
         Refusal::Method(MethodError::Unknown { .. } | MethodError::NoIds)
         | Refusal::ProtocolHeader(_) => Answer::HangUp,
-        Refusal::Method(MethodError::Table { .. })
+        Refusal::Method(MethodError::Malformed { .. } | MethodError::Table { .. })
         | Refusal::Sasl(_)
         | Refusal::Login { .. }
         | Refusal::Tuning { .. }

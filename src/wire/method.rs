@@ -21,7 +21,9 @@ pub enum MethodError {
         /// The method id in the payload.
         method_id: u16,
     },
-    /// The arguments cannot be decoded: 501 FRAME_ERROR with this `Display` text, class and method in the close.
+    /// The arguments cannot be decoded. On a channel this is 501 `FRAME_ERROR` with this `Display` text, and class and
+    /// method in the close (but none for [`Fault::NotUtf8`]). On channel 0 RabbitMQ answers 541 with the bare text
+    /// `INTERNAL_ERROR`, but [`Fault::NotUtf8`] is 501 there too, with class and method.
     #[error("{text}")]
     Malformed {
         /// The class id in the payload.
@@ -33,7 +35,8 @@ pub enum MethodError {
         /// RabbitMQ's text for it.
         text: String,
     },
-    /// A field table lies within the arguments but is itself malformed. RabbitMQ drops the connection without a word.
+    /// A field table lies within the arguments but is itself malformed. RabbitMQ drops the connection without a word;
+    /// on channel 0 it answers 541 with the bare text `INTERNAL_ERROR`.
     #[error("field table in method {class_id}.{method_id}: {fault}")]
     Table {
         /// The class id in the payload.

@@ -547,8 +547,18 @@ fn after_tune_ok_errors_are_told() {
             wait,
         ),
         (
-            tuned().frame(FrameKind::Method, 0, b"\0\x0a\0\x28\x09/"),
-            "close 501 10.40 FRAME_ERROR - cannot decode <<9,47>>",
+            tuned().frame(FrameKind::Method, 0, b"\0\x0a\0\x28\x01\xff\0\0"),
+            "close 501 10.40 FRAME_ERROR - Malformed UTF-8 in shortstr",
+            wait,
+        ),
+        (
+            tuned().frame(FrameKind::Header, 0, b"\0\x3c\0\0\0\0\0\0\0\0\0\0"),
+            "close 505 0.0 UNEXPECTED_FRAME - type 2, all octets = <<0,60,0,0,0,0,0,0,0,0,0,0>>",
+            wait,
+        ),
+        (
+            tuned().raw(&[9, 0, 1, 0, 0, 0, 2, b'z', b'z', FRAME_END]),
+            "close 505 0.0 UNEXPECTED_FRAME - type 9, all octets = <<\"zz\">>",
             wait,
         ),
         (
@@ -570,6 +580,8 @@ fn after_tune_ok_errors_are_told() {
     for (input, text, how) in cases {
         check(text, &input, &WILLING, &["start", "tune", text], how);
     }
+    let cut = tuned().frame(FrameKind::Method, 0, b"\0\x0a\0\x28\x09/");
+    check("cut arguments", &cut, &WILLING, &["start", "tune"], over);
     let unknown = tuned().frame(FrameKind::Method, 0, b"\0\x63\0\x0a");
     check(
         "unknown method",
