@@ -10,5 +10,6 @@ pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
+pub mod queue; // queues: the state machine and its shell
 pub mod router; // the walk from an exchange to queues
 pub mod users; // users and what they may do

@@ -1,0 +1,71 @@
+//! How much memory all queues together may use for messages. Counts bytes; decides nothing else.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// No queue is asked to go below this: it always may keep the chunk it works on.
+pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
+
+/// No queue keeps more than this in memory, however much is free: what a lagging consumer needs is read ahead.
+pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// The memory for messages, shared by all queues.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    total: u64,
+    used: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget of `total` bytes.
+    pub fn new(total: u64) -> Self {
+        MemoryBudget {
+            total,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// A queue's share has changed.
+    pub(super) fn change(&self, before: u64, after: u64) {
+        if after >= before {
+            self.used.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.used.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// To how many bytes a queue that uses `resident` has to shrink, if it has to.
+    pub(super) fn allowance(&self, resident: u64) -> Option<u64> {
+        let allowed = if self.used() > self.total {
+            QUEUE_RESIDENT_BYTES_MIN
+        } else {
+            QUEUE_RESIDENT_BYTES_MAX
+        };
+        (resident > allowed).then_some(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_shrink_when_all_together_are_over_the_budget() {
+        let budget = MemoryBudget::new(10_000_000);
+        budget.change(0, 9_000_000);
+        assert_eq!(budget.allowance(9_000_000), None);
+        budget.change(0, 2_000_000);
+        assert_eq!(budget.allowance(9_000_000), Some(QUEUE_RESIDENT_BYTES_MIN));
+        assert_eq!(budget.allowance(QUEUE_RESIDENT_BYTES_MIN), None);
+        budget.change(9_000_000, 0);
+        assert_eq!(budget.used(), 2_000_000);
+        assert_eq!(
+            budget.allowance(QUEUE_RESIDENT_BYTES_MAX + 1),
+            Some(QUEUE_RESIDENT_BYTES_MAX)
+        );
+    }
+}

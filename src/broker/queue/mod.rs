@@ -1,0 +1,569 @@
+//! Queues: the handle that connections hold, and the thin shell that carries out what the pure state machine
+//! (`state`) decides. Every call locks the queue, applies a run of commands, carries out the effects and unlocks;
+//! the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
+
+mod block;
+mod budget;
+mod consumers;
+mod dead_letter;
+mod lane;
+mod state;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::wall_ms;
+use crate::model::arguments::{Overflow, QueueArguments};
+use crate::model::{ConnectionId, ConsumerId, LogId, Message, MessageId, Name, QueueId, Ticket};
+use crate::store::commit::{Committer, Source};
+use crate::store::{
+    Batch, ChunkError, LogState, Op, StoreError, StoredChunk, StoredMessage, chunk,
+};
+
+pub use block::DeathReason;
+pub use budget::MemoryBudget;
+pub use consumers::{
+    ChannelLimiter, ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer,
+};
+pub use dead_letter::DeadLetter;
+pub use state::{Counts, Got, Settle};
+pub use timers::Timers;
+
+use state::{Dead, Effects, Get, QueueState};
+
+/// How much of a backlog one read brings.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// How long to wait after a read that failed.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// How many chunks one step of a sweep removes.
+const SWEEP_CHUNKS: usize = 1024;
+
+/// What a queue is.
+#[derive(Clone, Debug)]
+pub struct QueueSpec {
+    /// Its id, never used again.
+    pub id: QueueId,
+    /// Its name.
+    pub name: Name,
+    /// It is there after a restart.
+    pub durable: bool,
+    /// The connection that owns it, if it is exclusive.
+    pub exclusive_owner: Option<ConnectionId>,
+    /// It is deleted when its last consumer leaves.
+    pub auto_delete: bool,
+    /// Its arguments.
+    pub arguments: QueueArguments,
+}
+
+/// What queues share.
+#[derive(Clone)]
+pub struct QueueServices {
+    /// The way to the disk.
+    pub committer: Arc<Committer>,
+    /// Deadlines.
+    pub timers: Arc<Timers>,
+    /// Memory for messages.
+    pub budget: Arc<MemoryBudget>,
+    /// The virtual host.
+    pub owner: Weak<dyn QueueOwner>,
+}
+
+/// What a queue asks of its virtual host. None of these is called with the queue's lock held.
+pub trait QueueOwner: Send + Sync {
+    /// The queues that a dead letter goes to.
+    fn route_dead_letter(&self, letter: &DeadLetter) -> Vec<Arc<Queue>>;
+    /// The last consumer of an auto-delete queue has left.
+    fn queue_unused(&self, queue: &Arc<Queue>);
+    /// `x-expires` has passed.
+    fn queue_expired(&self, queue: &Arc<Queue>);
+}
+
+/// What became of a run of publishes.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// When this is durable, the run may be confirmed; `None` if nothing has to be waited for.
+    pub ticket: Option<Ticket>,
+    /// Indexes in the run that `x-overflow` refused.
+    pub rejected: Vec<u32>,
+}
+
+/// The queue has been deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is gone")]
+pub struct QueueGone;
+
+/// A queue.
+pub struct Queue {
+    spec: QueueSpec,
+    services: QueueServices,
+    cell: Mutex<Cell>,
+    /// A read has ended.
+    loaded: Notify,
+    me: Weak<Queue>,
+}
+
+/// What the lock guards.
+struct Cell {
+    state: QueueState,
+    fx: Effects,
+    /// The batch that will collect this queue, if it has anything to write.
+    ticket: Option<Ticket>,
+    /// The deadline that the timers know.
+    deadline_ms: Option<u64>,
+    /// What the memory budget knows.
+    resident_bytes: u64,
+    deleted: bool,
+}
+
+/// A message that left `queue` and is on its way to a dead letter exchange. `id` is its lease there; none if it
+/// was refused before it was enqueued.
+struct Burial {
+    queue: Arc<Queue>,
+    id: Option<MessageId>,
+    message: Arc<Message>,
+    reason: DeathReason,
+}
+
+impl Queue {
+    /// Opens a queue: a new one, or with `recovered` one that was there before.
+    pub fn open(
+        spec: QueueSpec,
+        services: QueueServices,
+        recovered: Vec<(LogId, LogState)>,
+    ) -> Arc<Queue> {
+        let state = QueueState::new(
+            spec.id,
+            spec.durable,
+            spec.arguments.clone(),
+            recovered,
+            wall_ms(),
+        );
+        let cell = Cell {
+            state,
+            fx: Effects::default(),
+            ticket: None,
+            deadline_ms: None,
+            resident_bytes: 0,
+            deleted: false,
+        };
+        let queue = Arc::new_cyclic(|me| Queue {
+            spec,
+            services,
+            cell: Mutex::new(cell),
+            loaded: Notify::new(),
+            me: Weak::clone(me),
+        });
+        queue.tick();
+        queue
+    }
+
+    /// What the queue is.
+    pub fn spec(&self) -> &QueueSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.spec.name
+    }
+
+    /// Its id.
+    pub fn id(&self) -> QueueId {
+        self.spec.id
+    }
+
+    /// Enqueues a run of messages, in order.
+    pub fn publish(&self, run: &[Arc<Message>]) -> Published {
+        self.with_burials(|burials| self.publish_run(run, burials))
+    }
+
+    /// Registers a consumer; deliveries may reach its sink before this returns.
+    pub fn consume(&self, consumer: NewConsumer) -> Result<ConsumerId, ConsumeError> {
+        self.run(|state, now_ms, fx| state.consume(now_ms, consumer, fx))
+            .unwrap_or(Err(ConsumeError::Gone))
+    }
+
+    /// Takes a consumer out. What it holds stays leased until it is settled.
+    pub fn cancel(&self, consumer: ConsumerId) {
+        let was_last = self
+            .run(|state, now_ms, fx| state.cancel(now_ms, consumer, fx))
+            .unwrap_or(false);
+        if was_last && self.spec.auto_delete {
+            self.tell_owner(|owner, queue| owner.queue_unused(queue));
+        }
+    }
+
+    /// Grants credit to consumers.
+    pub fn credit(&self, credit: &[(ConsumerId, Credit)]) {
+        self.run(|state, now_ms, fx| state.grant(now_ms, credit, fx));
+    }
+
+    /// A channel's shared limiter has room again.
+    pub fn poke(&self) {
+        self.run(|state, now_ms, fx| state.poke(now_ms, fx));
+    }
+
+    /// Ends leases and grants the credit that this frees.
+    pub fn settle(&self, how: Settle, leases: &[MessageId], credit: &[(ConsumerId, Credit)]) {
+        self.run(|state, now_ms, fx| state.settle(now_ms, how, leases, credit, fx));
+    }
+
+    /// Takes the message at the head; with `no_ack` it is settled at once.
+    pub async fn get(&self, no_ack: bool) -> Result<Option<Got>, QueueGone> {
+        loop {
+            let loaded = self.loaded.notified();
+            match self.run(|state, now_ms, fx| state.get(now_ms, no_ack, fx)) {
+                None => return Err(QueueGone),
+                Some(Get::Empty) => return Ok(None),
+                Some(Get::Got(got)) => return Ok(Some(got)),
+                Some(Get::Loading) => loaded.await,
+            }
+        }
+    }
+
+    /// Drops every message that waits. The ticket tells when a restart will not bring them back.
+    pub fn purge(&self) -> (u64, Option<Ticket>) {
+        match self.with_burials(|burials| {
+            self.apply(|state, now_ms, fx| state.purge(now_ms, fx), burials)
+        }) {
+            Some((purged, ticket)) => (purged, ticket),
+            None => (0, None),
+        }
+    }
+
+    /// The queue was declared again.
+    pub fn touch(&self) {
+        self.run(|state, now_ms, _| state.touch(now_ms));
+    }
+
+    /// Its numbers.
+    pub fn counts(&self) -> Counts {
+        self.lock().state.counts()
+    }
+
+    /// Its consumers.
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        self.lock().state.consumer_infos()
+    }
+
+    /// Deletes the queue: its consumers are told, what it wrote is removed with the batch of the returned ticket.
+    /// `None` if it was deleted before, or if `only_if` says no to its numbers.
+    pub fn delete(&self, only_if: impl FnOnce(&Counts) -> bool) -> Option<(Counts, Ticket)> {
+        let mut cell = self.lock();
+        let counts = cell.state.counts();
+        if cell.deleted || !only_if(&counts) {
+            return None;
+        }
+        cell.deleted = true;
+        let consumers = cell.state.drain_consumers();
+        let ops = cell.state.logs().map(|log| Op::RemoveLog { log }).collect();
+        self.services.budget.change(cell.resident_bytes, 0);
+        cell.resident_bytes = 0;
+        let deadline = cell.deadline_ms.take();
+        self.services
+            .timers
+            .schedule(&self.me, self.spec.id, deadline, None);
+        // Under the lock, so that a batch either collects the queue's last chunks before this or, seeing that the
+        // queue is deleted, nothing.
+        let ticket = self.services.committer.append(ops);
+        drop(cell);
+        for consumer in consumers {
+            consumer.new.sink.cancelled(consumer.new.key);
+        }
+        self.loaded.notify_waiters();
+        Some((counts, ticket))
+    }
+
+    /// Whether it has been deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.lock().deleted
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&self) {
+        {
+            let mut cell = self.lock();
+            cell.deadline_ms = None;
+        }
+        let expired = self.run(|state, now_ms, fx| {
+            state.tick(now_ms, fx);
+            state.is_expired(now_ms)
+        });
+        if expired == Some(true) {
+            self.tell_owner(|owner, queue| owner.queue_expired(queue));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cell> {
+        // A panic under the lock leaves the state as it was between two commands at worst: going on is better
+        // than to take every other connection down.
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies `command` and carries out its effects; `None` if the queue has been deleted.
+    fn run<R>(&self, command: impl FnOnce(&mut QueueState, u64, &mut Effects) -> R) -> Option<R> {
+        self.with_burials(|burials| self.apply(command, burials))
+            .map(|(result, _)| result)
+    }
+
+    /// Calls `act`, then dead-letters what it left to be buried, all within one batch: a dead letter is never in
+    /// neither queue.
+    fn with_burials<R>(&self, act: impl FnOnce(&mut VecDeque<Burial>) -> R) -> R {
+        let mut burials = VecDeque::new();
+        if self.spec.arguments.dead_letter_exchange.is_none() {
+            return act(&mut burials);
+        }
+        let _one_batch = self.services.committer.batch_guard();
+        let result = act(&mut burials);
+        while let Some(burial) = burials.pop_front() {
+            self.bury(burial, &mut burials);
+        }
+        result
+    }
+
+    fn publish_run(&self, run: &[Arc<Message>], burials: &mut VecDeque<Burial>) -> Published {
+        let mut published = Published::default();
+        let applied = self.apply(
+            |state, now_ms, fx| {
+                state.publish(now_ms, run, &mut published.rejected, fx);
+                fx.persisted
+            },
+            burials,
+        );
+        if let Some((true, ticket)) = applied {
+            published.ticket = ticket;
+        }
+        if self.spec.arguments.overflow == Overflow::RejectPublishDlx {
+            let refused = published
+                .rejected
+                .iter()
+                .filter_map(|index| run.get(usize::try_from(*index).ok()?));
+            for message in refused {
+                self.to_bury(None, Arc::clone(message), DeathReason::MaxLength, burials);
+            }
+        }
+        published
+    }
+
+    /// Applies a command and carries out its effects but for the burials, which go to `burials`. Returns the
+    /// command's result and the ticket of the batch that will hold what the queue has to write, if it has anything.
+    fn apply<R>(
+        &self,
+        command: impl FnOnce(&mut QueueState, u64, &mut Effects) -> R,
+        burials: &mut VecDeque<Burial>,
+    ) -> Option<(R, Option<Ticket>)> {
+        let mut guard = self.lock();
+        let cell = &mut *guard;
+        if cell.deleted {
+            return None;
+        }
+        cell.fx.persisted = false;
+        let result = command(&mut cell.state, wall_ms(), &mut cell.fx);
+        for id in cell.fx.served.drain(..) {
+            if let Some(consumer) = cell.state.served_consumer(id) {
+                consumer.new.sink.deliver(&mut consumer.pending);
+            }
+        }
+        for Dead {
+            id,
+            message,
+            reason,
+        } in cell.fx.dead.drain(..)
+        {
+            self.to_bury(Some(id), message, reason, burials);
+        }
+        for (lane, from) in cell.fx.loads.drain(..) {
+            self.start_load(lane, from);
+        }
+        for (lane, below) in cell.fx.sweeps.drain(..) {
+            self.start_sweep(lane, below);
+        }
+        if cell.ticket.is_none()
+            && cell.state.is_dirty()
+            && let Some(me) = self.me.upgrade()
+        {
+            cell.ticket = Some(self.services.committer.mark_dirty(me));
+        }
+        self.keep_to_budget(cell);
+        self.keep_deadline(cell);
+        Some((result, cell.ticket))
+    }
+
+    fn to_bury(
+        &self,
+        id: Option<MessageId>,
+        message: Arc<Message>,
+        reason: DeathReason,
+        burials: &mut VecDeque<Burial>,
+    ) {
+        if let Some(queue) = self.me.upgrade() {
+            burials.push_back(Burial {
+                queue,
+                id,
+                message,
+                reason,
+            });
+        }
+    }
+
+    /// Publishes a dead letter where it goes and takes it out of its queue. Called within a batch guard and
+    /// with no lock held.
+    fn bury(&self, burial: Burial, burials: &mut VecDeque<Burial>) {
+        let queue = &burial.queue;
+        let letter = dead_letter::write(&queue.spec, &burial.message, burial.reason, wall_ms());
+        match letter {
+            Ok(letter) => {
+                let owner = queue.services.owner.upgrade();
+                let targets = owner
+                    .map(|owner| owner.route_dead_letter(&letter))
+                    .unwrap_or_default();
+                let run = [Arc::clone(&letter.message)];
+                for target in targets
+                    .iter()
+                    .filter(|target| !letter.would_cycle(target.name()))
+                {
+                    target.publish_run(&run, burials);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(queue = %queue.name(), %error, "message cannot be dead-lettered and is dropped")
+            }
+        }
+        if let Some(id) = burial.id {
+            queue.apply(|state, _, _| state.bury(id), burials);
+        }
+    }
+
+    fn keep_to_budget(&self, cell: &mut Cell) {
+        let budget = &self.services.budget;
+        let mut resident = cell.state.resident_bytes();
+        if let Some(allowed) = budget.allowance(resident) {
+            cell.state
+                .shrink(allowed, self.services.committer.committed());
+            resident = cell.state.resident_bytes();
+        }
+        if resident != cell.resident_bytes {
+            budget.change(cell.resident_bytes, resident);
+            cell.resident_bytes = resident;
+        }
+    }
+
+    /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
+    /// left: it only makes the queue look once more.
+    fn keep_deadline(&self, cell: &mut Cell) {
+        let Some(deadline) = cell.state.deadline_ms() else {
+            return;
+        };
+        if cell.deadline_ms.is_none_or(|known| deadline < known) {
+            self.services
+                .timers
+                .schedule(&self.me, self.spec.id, cell.deadline_ms, Some(deadline));
+            cell.deadline_ms = Some(deadline);
+        }
+    }
+
+    fn tell_owner(&self, tell: impl FnOnce(&dyn QueueOwner, &Arc<Queue>)) {
+        if let (Some(owner), Some(me)) = (self.services.owner.upgrade(), self.me.upgrade()) {
+            tell(&*owner, &me);
+        }
+    }
+
+    /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
+    fn start_load(&self, lane: u8, from: u64) {
+        let Some(queue) = self.me.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let chunks = match queue.read(lane, from) {
+                Ok(chunks) => chunks,
+                Err(error) => {
+                    tracing::error!(queue = %queue.name(), lane, from, %error, "cannot read messages; trying again");
+                    // Not a wait for something: it keeps a broken disk from being read in a loop.
+                    std::thread::sleep(READ_RETRY);
+                    Vec::new()
+                }
+            };
+            queue.run(|state, now_ms, fx| state.loaded(now_ms, lane, chunks, fx));
+            queue.loaded.notify_waiters();
+        });
+    }
+
+    fn read(&self, lane: u8, from: u64) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let stored =
+            self.services
+                .committer
+                .store()
+                .read(self.spec.id.log(lane), from, READ_BYTES)?;
+        if stored.is_empty() && !self.is_deleted() {
+            return Err(StoreError::Corrupt(format!(
+                "queue {}: no message at {from} of lane {lane}",
+                self.name()
+            )));
+        }
+        let decode = |stored: StoredChunk| {
+            let messages =
+                chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;
+            Ok((stored.first, messages))
+        };
+        let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
+        decoded.map_err(|error| {
+            StoreError::Corrupt(format!(
+                "queue {}, lane {lane}, from {from}: {error}",
+                self.name()
+            ))
+        })
+    }
+
+    /// Removes chunks that a purge left behind, step by step.
+    fn start_sweep(&self, lane: u8, below: u64) {
+        let log = self.spec.id.log(lane);
+        let store = Arc::clone(self.services.committer.store());
+        tokio::task::spawn_blocking(move || {
+            loop {
+                match store.sweep(log, below, SWEEP_CHUNKS) {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    // What is left is swept after the next start.
+                    Err(error) => {
+                        return tracing::warn!(?log, %error, "cannot remove purged messages");
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Source for Queue {
+    fn collect(&self, batch: &mut Batch) {
+        let mut cell = self.lock();
+        let Some(ticket) = cell.ticket.take() else {
+            return;
+        };
+        if !cell.deleted {
+            cell.state.collect(ticket, batch);
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let cell = self.cell.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.services.budget.change(cell.resident_bytes, 0);
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,640 @@
+//! One queue as a pure state machine: what happens and the time come in, effects come out. Knows no socket,
+//! no lock, no disk and no clock; what it wants done is in [`Effects`], what it wants written in [`QueueState::collect`].
+
+use std::sync::Arc;
+
+use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
+use crate::model::{ConsumerId, LogId, Message, MessageId, QueueId, Ticket};
+use crate::store::{Batch, LogState, StoredMessage};
+
+use super::block::DeathReason;
+use super::consumers::{
+    ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer,
+};
+use super::lane::{Head, Lane};
+
+/// A backlog is read this far ahead of its consumers.
+pub(super) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
+
+/// What the state machine wants done. The buffers are kept and used again.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Consumers with deliveries in their `pending`.
+    pub(super) served: Vec<ConsumerId>,
+    /// Messages that leave the queue other than by an ack. They stay leased until [`QueueState::bury`].
+    pub(super) dead: Vec<Dead>,
+    /// Places to read from: lane and offset.
+    pub(super) loads: Vec<(u8, u64)>,
+    /// Chunks to be swept from the store: lane and the offset below which nothing lives.
+    pub(super) sweeps: Vec<(u8, u64)>,
+    /// Something was enqueued that a restart must find.
+    pub(super) persisted: bool,
+}
+
+/// A message that leaves the queue for its dead letter exchange.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) id: MessageId,
+    pub(super) message: Arc<Message>,
+    pub(super) reason: DeathReason,
+}
+
+/// How leases end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// basic.ack: the messages are gone.
+    Ack,
+    /// basic.nack or basic.reject with `requeue`, basic.recover, or the end of the channel: back to their places.
+    Requeue,
+    /// basic.nack or basic.reject without `requeue`: dead-lettered, or dropped.
+    Reject,
+}
+
+/// What basic.get takes.
+#[derive(Debug)]
+pub struct Got {
+    /// Which message.
+    pub id: MessageId,
+    /// The message.
+    pub message: Arc<Message>,
+    /// It was handed out before.
+    pub redelivered: bool,
+    /// How often it came back before.
+    pub delivery_count: u32,
+    /// How many are ready behind it.
+    pub remaining: u64,
+}
+
+/// What an attempt to get found.
+pub(super) enum Get {
+    Empty,
+    /// The head has to be read from disk first; the read is among the effects.
+    Loading,
+    Got(Got),
+}
+
+/// A queue's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that wait.
+    pub ready: u64,
+    /// Messages handed out and not settled.
+    pub unacked: u64,
+    /// Bytes of properties and bodies of those that wait.
+    pub ready_bytes: u64,
+    /// The same of those handed out.
+    pub unacked_bytes: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Bytes in memory.
+    pub resident_bytes: u64,
+}
+
+/// One queue.
+pub(super) struct QueueState {
+    id: QueueId,
+    durable: bool,
+    arguments: QueueArguments,
+    /// Highest priority first. Queues without priorities have just lane 0.
+    lanes: Vec<(u8, Lane)>,
+    consumers: Consumers,
+    /// When the queue was last in use, for `x-expires`.
+    used_ms: u64,
+}
+
+impl QueueState {
+    pub(super) fn new(
+        id: QueueId,
+        durable: bool,
+        arguments: QueueArguments,
+        recovered: Vec<(LogId, LogState)>,
+        now_ms: u64,
+    ) -> Self {
+        let quorum = arguments.kind == QueueKind::Quorum;
+        let consumers = Consumers::new(arguments.single_active_consumer, quorum);
+        let mut state = QueueState {
+            id,
+            durable,
+            arguments,
+            lanes: Vec::new(),
+            consumers,
+            used_ms: now_ms,
+        };
+        let keeps_counts = state.keeps_counts();
+        for (log, recovered) in recovered {
+            state
+                .lanes
+                .push((log.lane(), Lane::recover(log, keeps_counts, recovered)));
+        }
+        state
+            .lanes
+            .sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+        if state.lanes.is_empty() {
+            state
+                .lanes
+                .push((0, Lane::new(id.log(0), durable, keeps_counts)));
+        }
+        state
+    }
+
+    /// Enqueues a run of messages. Those that `x-overflow` refuses are named in `rejected` by their index.
+    pub(super) fn publish(
+        &mut self,
+        now_ms: u64,
+        run: &[Arc<Message>],
+        rejected: &mut Vec<u32>,
+        fx: &mut Effects,
+    ) {
+        let refuses = self.arguments.overflow != Overflow::DropHead && self.is_limited();
+        for (index, message) in (0..).zip(run) {
+            if refuses && self.would_overflow(message.size() as u64) {
+                rejected.push(index);
+                continue;
+            }
+            let lane = self.lane_for(message.priority);
+            lane.push(now_ms, message);
+            fx.persisted |= message.persistent && self.durable;
+            if refuses {
+                self.dispatch(now_ms, fx);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Registers a consumer.
+    pub(super) fn consume(
+        &mut self,
+        now_ms: u64,
+        new: NewConsumer,
+        fx: &mut Effects,
+    ) -> Result<ConsumerId, ConsumeError> {
+        self.used_ms = now_ms;
+        let id = self.consumers.add(new)?;
+        self.settle_down(now_ms, fx);
+        Ok(id)
+    }
+
+    /// Takes a consumer out. What it holds stays leased. True if it was the last one.
+    pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
+        let was_there = self.consumers.remove(id).is_some();
+        self.used_ms = now_ms;
+        self.settle_down(now_ms, fx);
+        was_there && self.consumers.len() == 0
+    }
+
+    /// Grants credit to consumers.
+    pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
+        for (id, credit) in credit {
+            self.consumers.grant(*id, *credit);
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// A channel's shared limiter may have room again.
+    pub(super) fn poke(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.consumers.poke();
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Ends leases, and grants the credit that this frees. Ids that are not leased are passed over.
+    pub(super) fn settle(
+        &mut self,
+        now_ms: u64,
+        how: Settle,
+        leases: &[MessageId],
+        credit: &[(ConsumerId, Credit)],
+        fx: &mut Effects,
+    ) {
+        for id in leases {
+            match how {
+                Settle::Ack => {
+                    if let Some(lane) = self.lane_mut(id.lane) {
+                        lane.settle(id.offset);
+                    }
+                }
+                Settle::Requeue => self.requeue(*id, fx),
+                Settle::Reject => self.kill(*id, DeathReason::Rejected, fx),
+            }
+        }
+        self.grant(now_ms, credit, fx);
+    }
+
+    /// Takes the message at the head, as basic.get does.
+    pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
+        self.used_ms = now_ms;
+        self.expire(now_ms, Expiry::Due, fx);
+        let Some(index) = self.first_ready_lane() else {
+            return Get::Empty;
+        };
+        let Some((priority, lane)) = self.lanes.get_mut(index) else {
+            return Get::Empty;
+        };
+        match lane.head() {
+            Head::Empty => Get::Empty,
+            Head::Cold(offset) => {
+                request_load(*priority, lane, offset, fx);
+                Get::Loading
+            }
+            Head::Ready(offset) => {
+                let id = MessageId {
+                    lane: *priority,
+                    offset,
+                };
+                let Some(leased) = lane.lease(offset) else {
+                    return Get::Empty;
+                };
+                if no_ack {
+                    lane.settle(offset);
+                }
+                self.settle_down(now_ms, fx);
+                Get::Got(Got {
+                    id,
+                    message: leased.message,
+                    redelivered: leased.redelivered,
+                    delivery_count: leased.returns,
+                    remaining: self.ready(),
+                })
+            }
+        }
+    }
+
+    /// Drops every ready message and returns how many there were.
+    pub(super) fn purge(&mut self, now_ms: u64, fx: &mut Effects) -> u64 {
+        let purged = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
+        self.settle_down(now_ms, fx);
+        purged
+    }
+
+    /// Takes in what was read from the store; an empty answer ends the read all the same.
+    pub(super) fn loaded(
+        &mut self,
+        now_ms: u64,
+        lane: u8,
+        chunks: Vec<(u64, Vec<StoredMessage>)>,
+        fx: &mut Effects,
+    ) {
+        let mut doomed = Vec::new();
+        if let Some(lane) = self.lane_mut(lane) {
+            *lane.loading_mut() = false;
+            for (first, messages) in chunks {
+                lane.load(first, messages, &mut doomed);
+            }
+        }
+        let dead = doomed.into_iter().map(|(offset, message, reason)| Dead {
+            id: MessageId { lane, offset },
+            message,
+            reason,
+        });
+        fx.dead.extend(dead);
+        self.settle_down(now_ms, fx);
+    }
+
+    /// A dead message has been written to where it goes: it leaves the queue.
+    pub(super) fn bury(&mut self, id: MessageId) {
+        if let Some(lane) = self.lane_mut(id.lane) {
+            lane.settle(id.offset);
+        }
+    }
+
+    /// Time has passed: drops what has expired.
+    pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.settle_down(now_ms, fx);
+    }
+
+    /// The queue was declared again: it is in use.
+    pub(super) fn touch(&mut self, now_ms: u64) {
+        self.used_ms = now_ms;
+    }
+
+    /// When [`QueueState::tick`] is next needed, Unix ms. A deadline that has passed means that the head waits
+    /// for a read, which looks again when it ends.
+    pub(super) fn deadline_ms(&mut self) -> Option<u64> {
+        let head = self.head_expiry().map(|(_, _, expires)| expires);
+        head.into_iter().chain(self.expires_ms()).min()
+    }
+
+    /// Whether `x-expires` says that the queue is to be deleted now.
+    pub(super) fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms().is_some_and(|expires| expires <= now_ms)
+    }
+
+    /// Everybody leaves, because the queue is deleted.
+    pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+        self.consumers.drain()
+    }
+
+    /// The deliveries of this turn that go to consumer `id`, with its sink.
+    pub(super) fn served_consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+        self.consumers.get_mut(id)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            consumers: self.consumers.len() as u64,
+            ..Counts::default()
+        };
+        for (_, lane) in &self.lanes {
+            counts.ready += lane.ready();
+            counts.unacked += lane.leased();
+            counts.ready_bytes += lane.ready_bytes();
+            counts.unacked_bytes += lane.leased_bytes();
+            counts.resident_bytes += lane.resident_bytes();
+        }
+        counts
+    }
+
+    pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
+        self.consumers.infos()
+    }
+
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.lanes
+            .iter()
+            .map(|(_, lane)| lane.resident_bytes())
+            .sum()
+    }
+
+    /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
+    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+        // Lowest priority first: it is needed last.
+        for index in (0..self.lanes.len()).rev() {
+            let others = self.resident_bytes();
+            if let Some((_, lane)) = self.lanes.get_mut(index) {
+                let rest = others - lane.resident_bytes();
+                lane.shrink(target.saturating_sub(rest), committed);
+            }
+        }
+    }
+
+    /// Whether the disk has to be told anything.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.lanes.iter().any(|(_, lane)| lane.is_dirty())
+    }
+
+    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        for (_, lane) in &mut self.lanes {
+            if lane.is_dirty() {
+                lane.collect(ticket, batch);
+            }
+        }
+    }
+
+    /// The lanes in use.
+    pub(super) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
+        self.lanes
+            .iter()
+            .map(|(priority, _)| self.id.log(*priority))
+    }
+
+    fn ready(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.ready()).sum()
+    }
+
+    fn ready_bytes(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum()
+    }
+
+    fn keeps_counts(&self) -> bool {
+        self.durable && self.arguments.kind == QueueKind::Quorum
+    }
+
+    fn lane_mut(&mut self, priority: u8) -> Option<&mut Lane> {
+        self.lanes
+            .iter_mut()
+            .find(|(lane, _)| *lane == priority)
+            .map(|(_, lane)| lane)
+    }
+
+    /// The lane for a message of `priority`, made when it is first needed.
+    fn lane_for(&mut self, priority: u8) -> &mut Lane {
+        let priority = self
+            .arguments
+            .max_priority
+            .map_or(0, |max| priority.min(max));
+        let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
+            Ok(index) => index,
+            Err(index) => {
+                let lane = Lane::new(self.id.log(priority), self.durable, self.keeps_counts());
+                self.lanes.insert(index, (priority, lane));
+                index
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "the index was found or made above")]
+        let (_, lane) = &mut self.lanes[index];
+        lane
+    }
+
+    fn first_ready_lane(&self) -> Option<usize> {
+        self.lanes.iter().position(|(_, lane)| lane.ready() > 0)
+    }
+
+    /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
+    /// read ahead, sweep.
+    fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.dispatch(now_ms, fx);
+        self.expire(now_ms, Expiry::Due, fx);
+        self.enforce_length(fx);
+        let awaited = self.consumers.any_runnable();
+        self.watch_head(fx);
+        for (priority, lane) in &mut self.lanes {
+            if let Some(offset) = lane.first_dying_cold() {
+                request_load(*priority, lane, offset, fx);
+            } else if awaited
+                && lane.ready() > 0
+                && let Some(offset) = lane.read_ahead(READ_AHEAD_BYTES)
+            {
+                request_load(*priority, lane, offset, fx);
+            }
+            if let Some(below) = lane.take_sweep() {
+                fx.sweeps.push((*priority, below));
+            }
+        }
+    }
+
+    /// Messages expire at the head, so where any may, and where somebody waits for those that do, the head has
+    /// to be in memory even if nobody consumes.
+    fn watch_head(&mut self, fx: &mut Effects) {
+        if self.arguments.message_ttl_ms.is_none() && self.arguments.dead_letter_exchange.is_none()
+        {
+            return;
+        }
+        if let Some(index) = self.first_ready_lane()
+            && let Some((priority, lane)) = self.lanes.get_mut(index)
+            && let Head::Cold(offset) = lane.head()
+        {
+            request_load(*priority, lane, offset, fx);
+        }
+    }
+
+    fn dispatch(&mut self, now_ms: u64, fx: &mut Effects) {
+        while self.consumers.any_runnable() {
+            // A message whose time to live is 0 is delivered if somebody waits: only what is past due goes first.
+            self.expire(now_ms, Expiry::PastDue, fx);
+            let Some(index) = self.first_ready_lane() else {
+                return;
+            };
+            let Some((priority, lane)) = self.lanes.get_mut(index) else {
+                return;
+            };
+            let offset = match lane.head() {
+                Head::Empty => return,
+                Head::Cold(offset) => return request_load(*priority, lane, offset, fx),
+                Head::Ready(offset) => offset,
+            };
+            let Some(consumer_id) = self.consumers.next() else {
+                return;
+            };
+            let Some(leased) = lane.lease(offset) else {
+                return;
+            };
+            let Some(consumer) = self.consumers.charge(consumer_id, leased.size) else {
+                return;
+            };
+            if consumer.new.no_ack {
+                lane.settle(offset);
+            }
+            if consumer.pending.is_empty() {
+                fx.served.push(consumer_id);
+            }
+            consumer.pending.push(Delivery {
+                key: consumer.new.key,
+                id: MessageId {
+                    lane: *priority,
+                    offset,
+                },
+                message: leased.message,
+                redelivered: leased.redelivered,
+                delivery_count: leased.returns,
+            });
+        }
+    }
+
+    fn requeue(&mut self, id: MessageId, fx: &mut Effects) {
+        let quorum = self.arguments.kind == QueueKind::Quorum;
+        let limit = self.arguments.delivery_limit;
+        let Some(lane) = self.lane_mut(id.lane) else {
+            return;
+        };
+        let Some(returns) = lane.requeue(id.offset, quorum) else {
+            return;
+        };
+        if limit.is_some_and(|limit| returns > limit) {
+            self.kill(id, DeathReason::DeliveryLimit, fx);
+        }
+    }
+
+    fn kill(&mut self, id: MessageId, reason: DeathReason, fx: &mut Effects) {
+        let dead_letters = self.arguments.dead_letter_exchange.is_some();
+        let Some(lane) = self.lane_mut(id.lane) else {
+            return;
+        };
+        if !dead_letters {
+            lane.settle(id.offset);
+        } else if let Some(message) = lane.doom(id.offset, reason) {
+            fx.dead.push(Dead {
+                id,
+                message,
+                reason,
+            });
+        }
+    }
+
+    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
+    fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
+        while let Some((lane, offset, expires_ms)) = self.head_expiry() {
+            let expired = match expiry {
+                Expiry::Due => expires_ms <= now_ms,
+                Expiry::PastDue => expires_ms < now_ms,
+            };
+            if !expired {
+                return;
+            }
+            self.kill(MessageId { lane, offset }, DeathReason::Expired, fx);
+        }
+    }
+
+    /// Lane, offset and time of expiry of the head, if it is in memory and ever expires. A head on disk is
+    /// read first, where that matters.
+    fn head_expiry(&mut self) -> Option<(u8, u64, u64)> {
+        let queue_ttl = self.arguments.message_ttl_ms;
+        let index = self.first_ready_lane()?;
+        let (priority, lane) = self.lanes.get_mut(index)?;
+        let Head::Ready(offset) = lane.head() else {
+            return None;
+        };
+        let (message, enqueued_ms) = lane.peek(offset)?;
+        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min()?;
+        Some((*priority, offset, enqueued_ms.saturating_add(ttl_ms)))
+    }
+
+    fn is_limited(&self) -> bool {
+        self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
+    }
+
+    fn would_overflow(&self, size: u64) -> bool {
+        self.arguments
+            .max_length
+            .is_some_and(|max| self.ready() + 1 > max)
+            || self
+                .arguments
+                .max_length_bytes
+                .is_some_and(|max| self.ready_bytes() + size > max)
+    }
+
+    fn enforce_length(&mut self, fx: &mut Effects) {
+        if !self.is_limited() || self.arguments.overflow != Overflow::DropHead {
+            return;
+        }
+        while self
+            .arguments
+            .max_length
+            .is_some_and(|max| self.ready() > max)
+            || self
+                .arguments
+                .max_length_bytes
+                .is_some_and(|max| self.ready_bytes() > max)
+        {
+            let Some(index) = self.first_ready_lane() else {
+                return;
+            };
+            let Some((priority, lane)) = self.lanes.get_mut(index) else {
+                return;
+            };
+            match lane.head() {
+                Head::Empty => return,
+                Head::Cold(offset) => return request_load(*priority, lane, offset, fx),
+                Head::Ready(offset) => {
+                    let id = MessageId {
+                        lane: *priority,
+                        offset,
+                    };
+                    self.kill(id, DeathReason::MaxLength, fx);
+                }
+            }
+        }
+    }
+
+    fn expires_ms(&self) -> Option<u64> {
+        let idle = self.consumers.len() == 0;
+        self.arguments
+            .expires_ms
+            .filter(|_| idle)
+            .map(|expires| self.used_ms.saturating_add(expires))
+    }
+}
+
+/// Which messages an expiry takes.
+#[derive(Clone, Copy)]
+enum Expiry {
+    /// Those whose time has come.
+    Due,
+    /// Those whose time came before now.
+    PastDue,
+}
+
+fn request_load(priority: u8, lane: &mut Lane, offset: u64, fx: &mut Effects) {
+    if !std::mem::replace(lane.loading_mut(), true) {
+        fx.loads.push((priority, offset));
+    }
+}

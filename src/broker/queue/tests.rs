@@ -1,0 +1,655 @@
+//! The queue's state machine against a naive model that keeps every message in one list: the same commands
+//! in, the same deliveries, counts and recovered messages out, whatever is in memory or on disk meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use amq_protocol::types::FieldTable;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::model::arguments::QueueArguments;
+use crate::model::{
+    Body, ConnectionId, ConsumerId, LogId, Message, MessageId, Origin, QueueId, Ticket,
+};
+use crate::store::{Batch, MemoryStore, Store, chunk};
+use crate::wire::{AMQPValue, LongString, ShortString};
+
+use super::consumers::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
+use super::state::{Effects, Get, QueueState, Settle};
+use super::{ChannelLimiter, DeathReason};
+
+const QUEUE: QueueId = QueueId(7);
+
+/// Collects what it is given.
+#[derive(Default)]
+struct Collector(Mutex<Vec<Delivery>>);
+
+impl DeliverySink for Collector {
+    fn deliver(&self, run: &mut Vec<Delivery>) {
+        self.0.lock().expect("not poisoned").append(run);
+    }
+
+    fn cancelled(&self, _key: u64) {}
+}
+
+/// A queue with its store, driven by hand.
+struct Rig {
+    state: QueueState,
+    store: MemoryStore,
+    sink: Arc<Collector>,
+    fx: Effects,
+    arguments: QueueArguments,
+    committed: u64,
+    now_ms: u64,
+    dead: Vec<(Bytes, DeathReason)>,
+    rejected: usize,
+}
+
+impl Rig {
+    fn new(arguments: &[(&str, AMQPValue)]) -> Rig {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert(ShortString::from(*name), value.clone());
+        }
+        let arguments = QueueArguments::parse(&table).expect("valid arguments");
+        Rig {
+            state: QueueState::new(QUEUE, true, arguments.clone(), Vec::new(), 0),
+            store: MemoryStore::new(),
+            sink: Arc::default(),
+            fx: Effects::default(),
+            arguments,
+            committed: 0,
+            now_ms: 1_000,
+            dead: Vec::new(),
+            rejected: 0,
+        }
+    }
+
+    fn publish(&mut self, messages: &[Arc<Message>]) {
+        let mut rejected = Vec::new();
+        self.state
+            .publish(self.now_ms, messages, &mut rejected, &mut self.fx);
+        self.rejected += rejected.len();
+        self.carry_out();
+    }
+
+    fn consume(
+        &mut self,
+        key: u64,
+        no_ack: bool,
+        priority: i32,
+        messages: u32,
+    ) -> Result<ConsumerId, ConsumeError> {
+        let sink = Arc::clone(&self.sink) as Arc<dyn DeliverySink>;
+        let new = NewConsumer {
+            tag: "c".into(),
+            sink,
+            key,
+            no_ack,
+            exclusive: false,
+            priority,
+            credit: Credit {
+                messages,
+                bytes: 1 << 40,
+            },
+            limiter: None,
+            prefetch_count: 0,
+            arguments: FieldTable::default(),
+            connection: ConnectionId(1),
+            channel: 1,
+        };
+        let id = self.state.consume(self.now_ms, new, &mut self.fx);
+        self.carry_out();
+        id
+    }
+
+    fn grant(&mut self, consumer: ConsumerId, messages: u32) {
+        self.state.grant(
+            self.now_ms,
+            &[(consumer, Credit { messages, bytes: 0 })],
+            &mut self.fx,
+        );
+        self.carry_out();
+    }
+
+    fn settle(&mut self, how: Settle, ids: &[MessageId]) {
+        self.state.settle(self.now_ms, how, ids, &[], &mut self.fx);
+        self.carry_out();
+    }
+
+    fn get(&mut self) -> Option<(MessageId, Bytes, bool)> {
+        loop {
+            let got = self.state.get(self.now_ms, false, &mut self.fx);
+            self.carry_out();
+            match got {
+                Get::Empty => return None,
+                Get::Loading => {}
+                Get::Got(got) => return Some((got.id, body(&got.message), got.redelivered)),
+            }
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.state.tick(now_ms, &mut self.fx);
+        self.carry_out();
+    }
+
+    /// What the shell does: deliver, bury, read, sweep, until nothing is left to do.
+    fn carry_out(&mut self) {
+        loop {
+            for id in self.fx.served.drain(..) {
+                let consumer = self
+                    .state
+                    .served_consumer(id)
+                    .expect("a served consumer is there");
+                consumer.new.sink.deliver(&mut consumer.pending);
+            }
+            for dead in std::mem::take(&mut self.fx.dead) {
+                self.dead.push((body(&dead.message), dead.reason));
+                self.state.bury(dead.id);
+            }
+            for (lane, below) in self.fx.sweeps.drain(..) {
+                while !self
+                    .store
+                    .sweep(QUEUE.log(lane), below, 2)
+                    .expect("memory store")
+                {}
+            }
+            let loads = std::mem::take(&mut self.fx.loads);
+            if loads.is_empty() {
+                return;
+            }
+            for (lane, from) in loads {
+                let chunks = self
+                    .store
+                    .read(QUEUE.log(lane), from, 300)
+                    .expect("memory store");
+                assert!(
+                    !chunks.is_empty(),
+                    "offset {from} of lane {lane} is not in the store"
+                );
+                let decode = |data: Bytes, first| {
+                    chunk::decode(first, data)
+                        .expect("a chunk")
+                        .map(|m| m.expect("a message"))
+                        .collect()
+                };
+                let chunks = chunks
+                    .into_iter()
+                    .map(|stored| (stored.first, decode(stored.data, stored.first)))
+                    .collect();
+                self.state.loaded(self.now_ms, lane, chunks, &mut self.fx);
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        let mut batch = Batch {
+            ticket: Ticket(self.committed + 1),
+            ..Batch::default()
+        };
+        self.state.collect(batch.ticket, &mut batch);
+        self.store.commit(&batch).expect("memory store");
+        self.committed += 1;
+        assert!(!self.state.is_dirty());
+    }
+
+    fn shrink(&mut self, target: u64) {
+        self.state.shrink(target, Ticket(self.committed));
+    }
+
+    fn restart(&mut self) {
+        let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
+        self.state = QueueState::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
+        self.fx = Effects::default();
+        self.tick(self.now_ms);
+    }
+
+    fn take_deliveries(&self) -> Vec<Delivery> {
+        std::mem::take(&mut *self.sink.0.lock().expect("not poisoned"))
+    }
+
+    fn bodies(&self) -> Vec<Bytes> {
+        self.take_deliveries()
+            .iter()
+            .map(|delivery| body(&delivery.message))
+            .collect()
+    }
+}
+
+fn body(message: &Message) -> Bytes {
+    message.body.slices().concat().into()
+}
+
+fn message(text: &str) -> Arc<Message> {
+    with(text, |_| {})
+}
+
+fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
+    let mut message = Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        }),
+        properties: Bytes::from_static(&[0, 0]),
+        body: Body::Whole(Bytes::copy_from_slice(text.as_bytes())),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+    };
+    change(&mut message);
+    Arc::new(message)
+}
+
+fn long(value: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(value)
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
+
+#[test]
+fn consumers_of_equal_priority_take_turns_and_higher_ones_go_first() {
+    let mut rig = Rig::new(&[]);
+    rig.consume(1, false, 0, 10).expect("a consumer");
+    rig.consume(2, false, 0, 10).expect("a consumer");
+    rig.consume(3, false, 5, 2).expect("a consumer");
+    rig.publish(&["a", "b", "c", "d", "e"].map(message));
+    let keys: Vec<u64> = rig
+        .take_deliveries()
+        .iter()
+        .map(|delivery| delivery.key)
+        .collect();
+    // Deliveries reach the sink consumer by consumer; counting is what matters.
+    assert_eq!(keys.iter().filter(|key| **key == 3).count(), 2);
+    assert!(keys.iter().filter(|key| **key == 1).count() >= 1);
+    assert!(keys.iter().filter(|key| **key == 2).count() >= 1);
+}
+
+#[test]
+fn a_requeued_message_goes_back_to_its_place() {
+    let mut rig = Rig::new(&[]);
+    rig.publish(&["a", "b", "c", "d"].map(message));
+    let a = rig.get().expect("a");
+    let b = rig.get().expect("b");
+    rig.settle(Settle::Requeue, &[b.0]);
+    rig.settle(Settle::Requeue, &[a.0]);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get())
+        .map(|(_, body, redelivered)| (body, redelivered))
+        .collect();
+    let expected = [("a", true), ("b", true), ("c", false), ("d", false)];
+    assert_eq!(
+        order,
+        expected.map(|(body, redelivered)| (Bytes::from(body), redelivered))
+    );
+}
+
+#[test]
+fn length_limits_drop_the_head_or_refuse_the_newest() {
+    let mut drop_head = Rig::new(&[("x-max-length", long(2))]);
+    drop_head.publish(&["a", "b", "c"].map(message));
+    assert_eq!(drop_head.get().expect("b").1, "b");
+    let mut reject = Rig::new(&[
+        ("x-max-length", long(2)),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    reject.publish(&["a", "b", "c"].map(message));
+    assert_eq!(
+        (reject.rejected, reject.get().expect("a").1),
+        (1, Bytes::from("a"))
+    );
+}
+
+#[test]
+fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
+    let mut rig = Rig::new(&[
+        ("x-message-ttl", long(100)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.publish(&["a", "b"].map(message));
+    assert_eq!(rig.state.deadline_ms(), Some(1_100));
+    rig.now_ms = 1_050;
+    rig.publish(&[message("c")]);
+    rig.tick(1_100);
+    assert_eq!(
+        rig.dead,
+        [
+            ("a".into(), DeathReason::Expired),
+            ("b".into(), DeathReason::Expired)
+        ]
+    );
+    assert_eq!(rig.state.counts().ready, 1);
+    assert_eq!(rig.state.counts().unacked, 0);
+}
+
+#[test]
+fn a_message_behind_one_that_lives_longer_waits_with_it() {
+    let mut rig = Rig::new(&[]);
+    rig.publish(&[
+        with("long", |m| m.expiration_ms = Some(500)),
+        with("short", |m| m.expiration_ms = Some(10)),
+    ]);
+    rig.tick(1_100);
+    assert_eq!(rig.state.counts().ready, 2);
+    rig.tick(1_500);
+    assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn time_to_live_zero_delivers_at_once_or_never() {
+    let mut rig = Rig::new(&[("x-message-ttl", long(0))]);
+    rig.publish(&[message("nobody")]);
+    assert_eq!(rig.state.counts().ready, 0);
+    rig.consume(1, true, 0, 10).expect("a consumer");
+    rig.publish(&[message("somebody")]);
+    assert_eq!(rig.bodies(), ["somebody"]);
+}
+
+#[test]
+fn expired_backlog_on_disk_is_dead_lettered_after_a_restart_without_consumers() {
+    let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
+    rig.publish(&[
+        with("a", |m| m.expiration_ms = Some(10)),
+        with("b", |m| m.expiration_ms = Some(10)),
+    ]);
+    rig.commit();
+    rig.now_ms = 2_000;
+    rig.restart();
+    assert_eq!(rig.dead.len(), 2);
+    assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn higher_priorities_come_first_and_requeue_into_their_own_lane() {
+    let mut rig = Rig::new(&[("x-max-priority", long(5))]);
+    let prioritised = [("low", 1), ("high", 9), ("none", 0), ("high2", 5)];
+    rig.publish(&prioritised.map(|(text, priority)| with(text, |m| m.priority = priority)));
+    let high = rig.get().expect("a message");
+    assert_eq!(high.1, "high");
+    rig.settle(Settle::Requeue, &[high.0]);
+    rig.commit();
+    rig.restart();
+    let order: Vec<_> = std::iter::from_fn(|| rig.get())
+        .map(|(_, body, _)| body)
+        .collect();
+    assert_eq!(order, ["high", "high2", "low", "none"]);
+}
+
+#[test]
+fn the_delivery_limit_counts_returns_and_survives_a_restart() {
+    let arguments = [
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", long(2)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ];
+    let mut rig = Rig::new(&arguments);
+    rig.publish(&[message("poison")]);
+    for _ in 0..2 {
+        let (id, _, _) = rig.get().expect("still there");
+        rig.settle(Settle::Requeue, &[id]);
+    }
+    rig.commit();
+    rig.restart();
+    let (id, _, redelivered) = rig.get().expect("still there");
+    assert!(redelivered);
+    rig.settle(Settle::Requeue, &[id]);
+    assert_eq!(rig.dead, [("poison".into(), DeathReason::DeliveryLimit)]);
+    assert!(rig.get().is_none());
+}
+
+#[test]
+fn a_rejected_message_whose_body_is_on_disk_is_read_before_it_dies() {
+    let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
+    rig.publish(&["a", "b"].map(message));
+    rig.commit();
+    rig.publish(&["c"].map(message));
+    rig.commit();
+    let ids: Vec<_> = std::iter::from_fn(|| rig.get())
+        .map(|(id, _, _)| id)
+        .collect();
+    rig.shrink(0);
+    rig.settle(Settle::Reject, &ids);
+    let dead: Vec<_> = rig.dead.iter().map(|(body, _)| body.clone()).collect();
+    assert_eq!(dead.len(), 3);
+    assert_eq!(rig.state.counts().unacked, 0);
+}
+
+#[test]
+fn only_one_consumer_is_active_and_the_next_takes_over() {
+    let mut rig = Rig::new(&[("x-single-active-consumer", AMQPValue::Boolean(true))]);
+    let first = rig.consume(1, false, 0, 10).expect("a consumer");
+    rig.consume(2, false, 0, 10).expect("a consumer");
+    rig.publish(&["a", "b"].map(message));
+    assert!(
+        rig.take_deliveries()
+            .iter()
+            .all(|delivery| delivery.key == 1)
+    );
+    rig.state.cancel(rig.now_ms, first, &mut rig.fx);
+    rig.publish(&[message("c")]);
+    assert!(
+        rig.take_deliveries()
+            .iter()
+            .all(|delivery| delivery.key == 2)
+    );
+}
+
+#[test]
+fn an_exclusive_consumer_is_alone() {
+    let mut consumers = super::consumers::Consumers::new(false, false);
+    let new = |exclusive| NewConsumer {
+        tag: "c".into(),
+        sink: Arc::new(Collector::default()),
+        key: 0,
+        no_ack: true,
+        exclusive,
+        priority: 0,
+        credit: Credit::default(),
+        limiter: Some(Arc::new(ChannelLimiter::new(1))),
+        prefetch_count: 0,
+        arguments: FieldTable::default(),
+        connection: ConnectionId(1),
+        channel: 1,
+    };
+    let id = consumers.add(new(true)).expect("the first");
+    assert_eq!(consumers.add(new(false)), Err(ConsumeError::ExclusiveUse));
+    consumers.remove(id);
+    consumers.add(new(false)).expect("now free");
+    assert_eq!(consumers.add(new(true)), Err(ConsumeError::ExclusiveUse));
+}
+
+#[test]
+fn transient_messages_are_gone_after_a_restart_and_persistent_ones_are_not() {
+    let mut rig = Rig::new(&[]);
+    rig.publish(&[
+        message("p1"),
+        with("t", |m| m.persistent = false),
+        message("p2"),
+    ]);
+    rig.commit();
+    rig.restart();
+    assert_eq!(rig.state.counts().ready, 2);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get())
+        .map(|(_, body, _)| body)
+        .collect();
+    assert_eq!(order, ["p1", "p2"]);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_backlog() {
+    let mut rig = Rig::new(&[]);
+    let mut published = 0;
+    for round in 0..200 {
+        let run: Vec<_> = (0..50)
+            .map(|n| message(&format!("{round:04}-{n:03} {}", "x".repeat(1000))))
+            .collect();
+        published += run.len();
+        rig.publish(&run);
+        rig.commit();
+        rig.shrink(200_000);
+        assert!(
+            rig.state.resident_bytes() < 400_000,
+            "{} bytes resident",
+            rig.state.resident_bytes()
+        );
+    }
+    let consumer = rig.consume(1, true, 0, 100).expect("a consumer");
+    let mut seen: Vec<Bytes> = rig.bodies();
+    while seen.len() < published {
+        rig.grant(consumer, 100);
+        let more = rig.bodies();
+        assert!(!more.is_empty(), "stuck after {} messages", seen.len());
+        seen.extend(more);
+        rig.commit();
+        rig.shrink(200_000);
+    }
+    assert!(seen.is_sorted(), "out of order");
+    assert_eq!(rig.state.counts().ready, 0);
+    assert_eq!(rig.state.resident_bytes(), 0);
+    assert_eq!(
+        rig.store
+            .read(QUEUE.log(0), 0, 1 << 30)
+            .expect("memory store")
+            .len(),
+        0,
+        "chunks are left behind"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish {
+        count: usize,
+        size: usize,
+        persistent: bool,
+    },
+    Get,
+    Settle {
+        how: Settle,
+        which: usize,
+    },
+    Purge,
+    Commit,
+    Shrink(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let how =
+        prop_oneof![3 => Just(Settle::Ack), 2 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
+    prop_oneof![
+        5 => (1..6usize, prop_oneof![Just(10usize), Just(100), Just(40_000)], prop::bool::weighted(0.8))
+            .prop_map(|(count, size, persistent)| Step::Publish { count, size, persistent }),
+        6 => Just(Step::Get),
+        5 => (how, 0..50usize).prop_map(|(how, which)| Step::Settle { how, which }),
+        1 => Just(Step::Purge),
+        4 => Just(Step::Commit),
+        3 => (0..100_000u64).prop_map(Step::Shrink),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What the queue should hold: every unsettled message by offset.
+#[derive(Default)]
+struct Model {
+    messages: BTreeMap<u64, Known>,
+    next: u64,
+}
+
+#[derive(Clone)]
+struct Known {
+    body: Bytes,
+    leased: bool,
+    redelivered: bool,
+    persistent: bool,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_queue_does_what_a_list_would(steps in prop::collection::vec(step(), 1..120)) {
+        let mut rig = Rig::new(&[]);
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Publish { count, size, persistent } => {
+                    let run: Vec<_> = (0..count).map(|n| {
+                        let text = format!("{:06}{}", model.next + n as u64, "x".repeat(size));
+                        with(&text, |m| m.persistent = persistent)
+                    }).collect();
+                    for message in &run {
+                        let known = Known { body: body(message), leased: false, redelivered: false, persistent };
+                        model.messages.insert(model.next, known);
+                        model.next += 1;
+                    }
+                    rig.publish(&run);
+                }
+                Step::Get => {
+                    let expected = model.messages.iter_mut().find(|(_, known)| !known.leased);
+                    match (rig.get(), expected) {
+                        (None, None) => {}
+                        (Some((id, body, redelivered)), Some((offset, known))) => {
+                            prop_assert_eq!(id, MessageId { lane: 0, offset: *offset });
+                            prop_assert_eq!(&body, &known.body);
+                            prop_assert_eq!(redelivered, known.redelivered);
+                            known.leased = true;
+                        }
+                        (got, expected) => prop_assert!(false, "got {got:?}, expected one: {}", expected.is_some()),
+                    }
+                }
+                Step::Settle { how, which } => {
+                    let leased: Vec<u64> = model.messages.iter().filter(|(_, known)| known.leased).map(|(offset, _)| *offset).collect();
+                    if let Some(offset) = leased.get(which % leased.len().max(1)) {
+                        rig.settle(how, &[MessageId { lane: 0, offset: *offset }]);
+                        if how == Settle::Requeue {
+                            let known = model.messages.get_mut(offset).expect("leased");
+                            known.leased = false;
+                            known.redelivered = true;
+                        } else {
+                            model.messages.remove(offset);
+                        }
+                    }
+                }
+                Step::Purge => {
+                    let purged = rig.state.purge(rig.now_ms, &mut rig.fx);
+                    rig.carry_out();
+                    prop_assert_eq!(purged, model.messages.values().filter(|known| !known.leased).count() as u64);
+                    model.messages.retain(|_, known| known.leased);
+                }
+                Step::Commit => rig.commit(),
+                Step::Shrink(target) => rig.shrink(target),
+                Step::Restart => {
+                    rig.commit();
+                    rig.restart();
+                    model.messages.retain(|_, known| known.persistent);
+                    for known in model.messages.values_mut() {
+                        known.leased = false;
+                        known.redelivered = true;
+                    }
+                }
+            }
+            let counts = rig.state.counts();
+            let leased = model.messages.values().filter(|known| known.leased).count() as u64;
+            prop_assert_eq!((counts.ready, counts.unacked), (model.messages.len() as u64 - leased, leased));
+            let ready_bytes: usize = model.messages.values().filter(|known| !known.leased).map(|known| known.body.len() + 2).sum();
+            prop_assert_eq!(counts.ready_bytes, ready_bytes as u64);
+        }
+        // Whatever happened, everything can be drained in order, and then nothing is left on disk.
+        let rest: Vec<Bytes> = model.messages.values().filter(|known| !known.leased).map(|known| known.body.clone()).collect();
+        let mut drained = Vec::new();
+        while let Some((id, body, _)) = rig.get() {
+            drained.push(body);
+            rig.settle(Settle::Ack, &[id]);
+        }
+        prop_assert_eq!(drained, rest);
+        let leased: Vec<MessageId> = model.messages.iter().filter(|(_, known)| known.leased)
+            .map(|(offset, _)| MessageId { lane: 0, offset: *offset }).collect();
+        rig.settle(Settle::Ack, &leased);
+        rig.commit();
+        prop_assert_eq!(rig.state.resident_bytes(), 0);
+    }
+}

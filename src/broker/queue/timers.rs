@@ -1,0 +1,87 @@
+//! One task that wakes queues at their deadlines. A queue has at most one deadline here; nothing runs while
+//! none is due.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::wall_ms;
+use crate::model::QueueId;
+
+use super::Queue;
+
+/// Deadlines of queues.
+#[derive(Default)]
+pub struct Timers {
+    due: Mutex<BTreeMap<(u64, QueueId), Weak<Queue>>>,
+    /// An earlier deadline than all others came in, or the timers are dropped.
+    earlier: Arc<Notify>,
+}
+
+impl Timers {
+    /// Starts the task that serves them; it ends when they are dropped.
+    pub fn start() -> Arc<Timers> {
+        let timers = Arc::new(Timers::default());
+        tokio::spawn(serve(Arc::downgrade(&timers), Arc::clone(&timers.earlier)));
+        timers
+    }
+
+    /// Moves the deadline of queue `id` from `before` to `after`, both Unix ms.
+    pub(super) fn schedule(
+        &self,
+        queue: &Weak<Queue>,
+        id: QueueId,
+        before: Option<u64>,
+        after: Option<u64>,
+    ) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = before {
+            due.remove(&(before, id));
+        }
+        let Some(after) = after else { return };
+        let is_first = due
+            .first_key_value()
+            .is_none_or(|((first, _), _)| after < *first);
+        due.insert((after, id), Weak::clone(queue));
+        drop(due);
+        if is_first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Takes the queues that are due, and tells when the next one will be.
+    fn take_due(&self, now_ms: u64) -> (Vec<Weak<Queue>>, Option<u64>) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = due.split_off(&(now_ms + 1, QueueId(0)));
+        let queues = std::mem::replace(&mut *due, later).into_values().collect();
+        (queues, due.first_key_value().map(|((at, _), _)| *at))
+    }
+}
+
+impl Drop for Timers {
+    fn drop(&mut self) {
+        self.earlier.notify_one();
+    }
+}
+
+async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
+    while let Some((queues, next)) = timers.upgrade().map(|timers| timers.take_due(wall_ms())) {
+        for queue in queues.iter().filter_map(Weak::upgrade) {
+            queue.tick();
+        }
+        if queues.is_empty() {
+            match next {
+                Some(at) => {
+                    let wait = Duration::from_millis(at.saturating_sub(wall_ms()));
+                    // Whichever ends the wait, what is due is looked up anew.
+                    if tokio::time::timeout(wait, earlier.notified()).await.is_ok() {
+                        continue;
+                    }
+                }
+                None => earlier.notified().await,
+            }
+        }
+    }
+}
