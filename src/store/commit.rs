@@ -18,7 +18,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -152,12 +152,10 @@ impl Committer {
     }
 
     /// While this is held no batch is closed: what several sources do under it is in one batch. Take it before any
-    /// source's lock, and never twice on one thread.
-    pub fn batch_guard(&self) -> RwLockReadGuard<'_, ()> {
-        self.shared
-            .boundary
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// source's lock. A thread may take it again while it holds it: a transaction publishes to queues that
+    /// dead-letter, and both want one batch.
+    pub fn batch_guard(&self) -> parking_lot::RwLockReadGuard<'_, ()> {
+        self.shared.boundary.read_recursive()
     }
 
     /// The last ticket that is safe from a power loss.
@@ -261,7 +259,7 @@ struct Shared {
     store: Arc<dyn Store>,
     limits: Limits,
     /// Held for writing only while a batch is collected.
-    boundary: RwLock<()>,
+    boundary: parking_lot::RwLock<()>,
     gate: Mutex<Gate>,
     /// The committer waits here.
     work: Condvar,
@@ -339,7 +337,7 @@ impl Shared {
         Shared {
             store,
             limits,
-            boundary: RwLock::default(),
+            boundary: parking_lot::RwLock::default(),
             gate: Mutex::new(Gate {
                 open: Ticket(1),
                 dirty: Vec::new(),
@@ -435,10 +433,7 @@ impl Shared {
     }
 
     fn collect(&self) -> Flight {
-        let boundary = self
-            .boundary
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let boundary = self.boundary.write();
         let mut gate = lock(&self.gate);
         let ticket = gate.open;
         gate.open = Ticket(ticket.0 + 1);
