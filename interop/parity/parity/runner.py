@@ -40,13 +40,15 @@ def _one(address, prefix, name):
     started = time.monotonic()
     try:
         text = current.run(function)
-    except Exception:       # a fault of the scenario or the broker's bytes: shown as a difference
+    except OSError as error:
+        text = current.transcript.text() + f"!! {error}\n"
+    except Exception:       # a fault of the scenario: shown as a difference
         text = current.transcript.text() + "!! " + traceback.format_exc()
     seconds = time.monotonic() - started
     try:
         current.tidy()
-    except Exception:
-        text += "!! tidying: " + traceback.format_exc()
+    except OSError as error:
+        text += f"!! tidying: {error}\n"
     head = "".join(f"# {line}\n" for line in title.splitlines())
     return head + "\n" + text, seconds
 
@@ -68,9 +70,13 @@ def accepted():
     listed = {}
     if DEVIATIONS.exists():
         for entry in tomllib.loads(DEVIATIONS.read_text()).get("deviation", []):
+            names = entry.get("scenarios") or [entry["scenario"]]
             if not entry.get("reason", "").strip():
-                raise SystemExit(f"deviations.toml: {entry.get('scenario')} has no reason")
-            listed[entry["scenario"]] = entry
+                raise SystemExit(f"deviations.toml: {names} has no reason")
+            for name in names:
+                if name in listed:
+                    raise SystemExit(f"deviations.toml: {name} is listed twice")
+                listed[name] = entry
     return listed
 
 

@@ -174,7 +174,7 @@ def bytes_limit_large_message(s):
 
 @scenario
 def bytes_limit_reject(s):
-    """With reject-publish a message is refused once the limit is reached, not before."""
+    """With reject-publish a message is refused that would go over the limit; a smaller one still fits."""
     ch, q, _ = limited(s, x_max_length_bytes=10, x_overflow="reject-publish")
     fill(ch, q, "12345678", "12345678", "1")
     ch.drain(q, 2)

@@ -147,15 +147,29 @@ def reserved_name_passive(s):
 
 @scenario
 def name_line_feeds(s):
-    """CR and LF are stripped from names when declaring, and everywhere else too."""
+    """CR and LF are stripped from names when declaring."""
     ch = s.channel()
     ch.queue(s.name("a\r\nb"))
-    ch.publish("", s.name("ab"), "m")
-    ch.get(s.name("a\nb"))
-    ch.call("queue.purge", queue=s.name("\nab"))
-    ch.bind(s.name("ab\r"), "amq.dir\nect", "k")
-    ch.call("queue.delete", queue=s.name("a\rb"))
-    ch.counts(s.name("ab"))
+    ch.queue(s.name("ab"), passive=True)
+    ch.queue(s.name("\nab\r"), passive=True)
+
+
+for _name, _call in {
+    "publish": lambda ch, s: ch.publish("", s.name("a\nb"), "m", mandatory=True),
+    "get": lambda ch, s: ch.get(s.name("a\nb")),
+    "consume": lambda ch, s: ch.consume(s.name("a\nb"), "t"),
+    "purge": lambda ch, s: ch.call("queue.purge", queue=s.name("a\nb")),
+    "delete": lambda ch, s: ch.call("queue.delete", queue=s.name("a\nb")),
+    "bind": lambda ch, s: ch.bind(s.name("a\nb"), "amq.direct", s.name("k")),
+    "bind_exchange": lambda ch, s: ch.bind(s.name("ab"), "amq.dir\nect", s.name("k")),
+    "unbind": lambda ch, s: ch.call("queue.unbind", queue=s.name("a\nb"), exchange="amq.direct"),
+}.items():
+    def _run(s, call=_call):
+        ch = s.channel()
+        ch.queue(s.name("ab"))
+        call(ch, s)
+        ch.barrier()
+    add(__name__, f"name_line_feeds_{_name}", _run, f"{_name} with a name that has a line feed in it.")
 
 
 @scenario
