@@ -3,9 +3,11 @@
 
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
 pub mod broker; // virtual hosts, users, permissions: what the broker does
+pub mod cli; // the command line
 pub mod clock; // the one reader of the clocks
 pub mod config; // what the broker can be told
 pub mod ctl; // the command line that manages a running broker
+pub mod memory; // the watch over resident memory
 pub mod model; // names, ids, messages: plain data
 pub mod store; // durable records: chunks of messages, commit, recovery
 pub mod wire; // AMQP 0-9-1 bytes: frames, methods, content headers, tables

@@ -46,6 +46,11 @@ impl ConnectionInfo {
     pub fn pid(&self) -> String {
         format!("<leveret.1.{}.0>", self.id.0)
     }
+
+    /// The process id of one of its channels.
+    pub fn channel_pid(&self, number: u16) -> String {
+        format!("<leveret.1.{}.{number}>", self.id.0)
+    }
 }
 
 /// What changes about an open connection.

@@ -14,12 +14,12 @@ use crate::store::{Committer, Op, StoreFailed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UserLimits {
-    /// Connections open at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_connections: Option<i64>,
     /// Channels open at once, over all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_channels: Option<i64>,
+    /// Connections open at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<i64>,
 }
 
 /// What an operator has limited for one virtual host. Negative means no limit.

@@ -4,18 +4,18 @@ use super::verbs::Verb;
 
 /// The columns of one verb.
 #[derive(Debug)]
-pub struct Columns {
+pub(super) struct Columns {
     /// All that can be asked for.
-    pub all: &'static [&'static str],
+    pub(super) all: &'static [&'static str],
     /// Those shown when none is named.
-    pub usual: &'static [&'static str],
+    pub(super) usual: &'static [&'static str],
     /// Whether they are shown in the order of `all` rather than in the order in which they were named.
-    pub fixed_order: bool,
+    pub(super) fixed_order: bool,
 }
 
 impl Columns {
     /// The columns to show when `named` were named.
-    pub fn choose(&self, named: &[String]) -> Vec<String> {
+    pub(super) fn choose(&self, named: &[String]) -> Vec<String> {
         if named.is_empty() {
             self.usual.iter().map(|&column| column.to_owned()).collect()
         } else if self.fixed_order {
@@ -32,7 +32,7 @@ impl Columns {
 }
 
 /// The columns that can be named after a verb; None if the verb takes none.
-pub fn of(verb: Verb) -> Option<&'static Columns> {
+pub(super) fn of(verb: Verb) -> Option<&'static Columns> {
     match verb {
         Verb::ListQueues => Some(&QUEUES),
         Verb::ListExchanges => Some(&EXCHANGES),

@@ -7,28 +7,29 @@ use super::protocol::{Cell, TypedCell};
 
 /// Prints rows one by one.
 #[derive(Debug)]
-pub struct Printer {
+pub(super) struct Printer {
     format: Format,
     headers: bool,
-    columns: Vec<String>,
+    /// None until a table has started.
+    columns: Option<Vec<String>>,
     rows: usize,
 }
 
 impl Printer {
     /// A printer in the style asked for.
-    pub fn new(style: &Style) -> Printer {
+    pub(super) fn new(style: &Style) -> Printer {
         let headers = !style.silent && !style.no_table_headers;
         Printer {
             format: style.format,
             headers,
-            columns: Vec::new(),
+            columns: None,
             rows: 0,
         }
     }
 
     /// What to print when the columns are known.
-    pub fn start(&mut self, columns: Vec<String>) -> String {
-        self.columns = columns;
+    pub(super) fn start(&mut self, columns: Vec<String>) -> String {
+        self.columns = Some(columns);
         match self.format {
             Format::Json => "[\n".to_owned(),
             Format::Table | Format::Csv => String::new(),
@@ -36,13 +37,14 @@ impl Printer {
     }
 
     /// What to print for a row; headers come before the first one.
-    pub fn row(&mut self, cells: &[Cell]) -> String {
+    pub(super) fn row(&mut self, cells: &[Cell]) -> String {
         let first = self.rows == 0;
         self.rows += 1;
+        let columns = self.columns.as_deref().unwrap_or_default();
         match self.format {
             Format::Table => {
                 let header = if first && self.headers {
-                    self.columns.join("\t") + "\n"
+                    columns.join("\t") + "\n"
                 } else {
                     String::new()
                 };
@@ -51,7 +53,7 @@ impl Printer {
             Format::Csv => {
                 let header = match first && self.headers {
                     true => {
-                        self.columns
+                        columns
                             .iter()
                             .map(|column| quoted_csv(column))
                             .collect::<Vec<_>>()
@@ -63,8 +65,7 @@ impl Printer {
                 header + &cells.iter().map(csv).collect::<Vec<_>>().join(",") + "\n"
             }
             Format::Json => {
-                let object: Map<String, Value> = self
-                    .columns
+                let object: Map<String, Value> = columns
                     .iter()
                     .cloned()
                     .zip(cells.iter().map(json))
@@ -79,17 +80,26 @@ impl Printer {
     }
 
     /// What to print after the last row.
-    pub fn end(&self) -> &'static str {
+    pub(super) fn end(&self) -> &'static str {
         match self.format {
-            Format::Json => "]\n",
+            Format::Json if self.columns.is_some() => "]\n",
+            Format::Json => "",
             Format::Table | Format::Csv => "",
         }
     }
 
     /// A message that is the whole result.
-    pub fn message(&self, text: &str) -> String {
+    pub(super) fn message(&self, text: &str) -> String {
         match self.format {
             Format::Json => format!("{}\n", serde_json::json!({ "message": text })),
+            Format::Table | Format::Csv => format!("{text}\n"),
+        }
+    }
+
+    /// A report in the form that suits.
+    pub(super) fn report(&self, text: &str, json: &Value) -> String {
+        match self.format {
+            Format::Json => format!("{json}\n"),
             Format::Table | Format::Csv => format!("{text}\n"),
         }
     }

@@ -2,6 +2,8 @@
 //! prints; the broker's side carries verbs out. Knows nothing of AMQP frames.
 
 pub mod args;
+mod banner;
+pub mod client;
 mod columns;
 mod format;
 pub mod protocol;

@@ -52,6 +52,13 @@ pub enum Event {
     Row(Vec<Cell>),
     /// A message for the operator.
     Message(String),
+    /// A report: text for people, JSON for programs.
+    Report {
+        /// For people.
+        text: String,
+        /// For programs.
+        json: serde_json::Value,
+    },
     /// The verb was carried out.
     Done,
     /// It was not: exit code and text for standard error.

@@ -225,6 +225,19 @@ impl Committer {
         self.shared.alarm.subscribe()
     }
 
+    /// Free bytes on the disk below which the alarm is raised.
+    pub fn disk_free_min(&self) -> u64 {
+        self.shared.disk_free_min.load(Ordering::Relaxed)
+    }
+
+    /// Replaces [`Limits::disk_free_min`] and looks at the disk at once.
+    pub fn set_disk_free_min(&self, bytes: u64) {
+        self.shared.disk_free_min.store(bytes, Ordering::Relaxed);
+        if self.shared.store.free_bytes().is_some() {
+            self.shared.check_disk();
+        }
+    }
+
     /// Commits and syncs what waits, then stops the threads. Blocks. A store that has failed gets one more try.
     pub fn shutdown(&self) {
         {
@@ -258,6 +271,8 @@ type ThreadBody = fn(&Shared);
 struct Shared {
     store: Arc<dyn Store>,
     limits: Limits,
+    /// Of `limits` at first; an operator may change it.
+    disk_free_min: AtomicU64,
     /// Held for writing only while a batch is collected.
     boundary: parking_lot::RwLock<()>,
     gate: Mutex<Gate>,
@@ -337,6 +352,7 @@ impl Shared {
         Shared {
             store,
             limits,
+            disk_free_min: AtomicU64::new(limits.disk_free_min),
             boundary: parking_lot::RwLock::default(),
             gate: Mutex::new(Gate {
                 open: Ticket(1),
@@ -591,7 +607,7 @@ impl Shared {
 
     fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
         if let Some(free) = self.store.free_bytes()
-            && free < self.limits.disk_free_min
+            && free < self.disk_free_min.load(Ordering::Relaxed)
         {
             return Err(StoreError::Io {
                 doing: format!("waiting for free disk space ({free} bytes left)"),
@@ -617,7 +633,7 @@ impl Shared {
     }
 
     fn check_disk(&self) {
-        let limit = self.limits.disk_free_min;
+        let limit = self.disk_free_min.load(Ordering::Relaxed);
         let low = self.store.free_bytes().filter(|free| *free < limit);
         self.set_alarms(|alarms| {
             match (alarms.low, low) {
@@ -632,7 +648,7 @@ impl Shared {
     fn set_alarms(&self, change: impl FnOnce(&mut Alarms)) {
         let mut alarms = lock(&self.alarms);
         change(&mut alarms);
-        let limit = self.limits.disk_free_min;
+        let limit = self.disk_free_min.load(Ordering::Relaxed);
         let now = match (&alarms.failed, alarms.low) {
             (Some(failure), _) => Some(Alarm::DiskFailed(failure.clone())),
             (None, Some(free)) => Some(Alarm::DiskLow { free, limit }),

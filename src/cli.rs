@@ -1,0 +1,222 @@
+//! The command line: which command, and the configuration it runs with. Everything about options comes from the
+//! table in `config`; `leveret ctl` has a language of its own and is handed over whole.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+
+use crate::config::{Config, ConfigError, OPTIONS, OptionSpec, RawConfig};
+
+/// The environment variable that names the configuration file.
+pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Run the broker.
+    Serve(Box<Config>),
+    /// Say whether the configuration is valid.
+    CheckConfig(Box<Config>),
+    /// Manage a running broker: the words after `ctl`.
+    Ctl(Vec<String>),
+}
+
+/// The command line made no sense, or asked for help.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// For clap to print.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// A value makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Understands the words of the command line (the program's name first).
+pub fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Command, CliError> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if words.get(1).is_some_and(|word| word == "ctl") {
+        return Ok(Command::Ctl(
+            words
+                .iter()
+                .skip(2)
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+        ));
+    }
+    let matches = command().try_get_matches_from(words)?;
+    match matches.subcommand() {
+        Some(("check-config", inner)) => Ok(Command::CheckConfig(Box::new(configure(
+            inner,
+            environment,
+        )?))),
+        Some((_, inner)) => Ok(Command::Serve(Box::new(configure(inner, environment)?))),
+        None => Ok(Command::Serve(Box::new(configure(&matches, environment)?))),
+    }
+}
+
+/// Flags, then environment, then file.
+fn configure(
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let flag = |key: &str| {
+        matches
+            .get_many::<String>(key)
+            .map(|values| values.cloned().collect::<Vec<_>>())
+    };
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    let mut raw = RawConfig::default();
+    raw.add_flags(flag);
+    raw.add_environment(&environment);
+    if let Some(file) = file.or_else(|| {
+        environment(CONFIG_ENV)
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from)
+    }) {
+        raw.add_file(&file)?;
+    }
+    Config::from_raw(&raw)
+}
+
+fn command() -> Clap {
+    Clap::new("leveret")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .after_help(
+            "Every option can also be set by the environment variable shown, or in a TOML file under the name of its \
+             flag. A flag counts more than the environment, the environment more than the file.",
+        )
+        .args_conflicts_with_subcommands(true)
+        .args(arguments())
+        .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
+        .subcommand(Clap::new("check-config").about("Check the configuration without starting").args(arguments()))
+        .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
+}
+
+fn arguments() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(format!("TOML file with options [env: {CONFIG_ENV}]"));
+    std::iter::once(config)
+        .chain(OPTIONS.iter().map(argument))
+        .collect()
+}
+
+fn argument(option: &OptionSpec) -> Arg {
+    let OptionSpec { help, default, .. } = option;
+    Arg::new(option.key())
+        .long(option.key())
+        .value_name(option.value)
+        .help(format!(
+            "{help} [default: {default}] [env: {}]",
+            option.env()
+        ))
+        .allow_hyphen_values(true)
+        .action(if option.repeatable {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str, environment: &[(&str, &str)]) -> Result<Command, CliError> {
+        let words = std::iter::once("leveret")
+            .chain(line.split_whitespace())
+            .map(OsString::from);
+        parse(words, |name| {
+            environment
+                .iter()
+                .find(|(own, _)| *own == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn serve(line: &str, environment: &[(&str, &str)]) -> Config {
+        match run(line, environment) {
+            Ok(Command::Serve(config)) => *config,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_command_is_serve() {
+        let config = serve(
+            "--data-dir /a --amqp-listen 127.0.0.1:0 --amqp-listen [::1]:0",
+            &[],
+        );
+        assert_eq!(config.data_dir, PathBuf::from("/a"));
+        assert_eq!(config.amqp_listen.len(), 2);
+        assert_eq!(serve("serve --heartbeat 5", &[]).heartbeat, 5);
+        assert_eq!(serve("", &[("LEVERET_HEARTBEAT", "6")]).heartbeat, 6);
+        assert_eq!(
+            serve("--heartbeat=7", &[("LEVERET_HEARTBEAT", "6")]).heartbeat,
+            7
+        );
+    }
+
+    #[test]
+    fn a_file_counts_least() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("leveret.toml");
+        std::fs::write(&file, "heartbeat = 1\nchannel-max = 1\nframe-max = 5000\n").unwrap();
+        let file = file.to_str().unwrap();
+        let config = serve(
+            &format!("--config {file} --heartbeat 3"),
+            &[("LEVERET_CHANNEL_MAX", "2")],
+        );
+        assert_eq!(
+            (config.heartbeat, config.channel_max, config.frame_max),
+            (3, 2, 5000)
+        );
+        assert_eq!(serve("", &[(CONFIG_ENV, file)]).heartbeat, 1);
+        assert!(matches!(
+            run("--config /nowhere", &[]),
+            Err(CliError::Config(_))
+        ));
+    }
+
+    #[test]
+    fn other_commands() {
+        assert!(
+            matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(c)) if c.heartbeat == 5)
+        );
+        assert!(
+            matches!(run("ctl -q list_users --help", &[]), Ok(Command::Ctl(words)) if words.len() == 3)
+        );
+        assert!(matches!(
+            run("check-config --heartbeat x", &[]),
+            Err(CliError::Config(_))
+        ));
+        assert!(matches!(run("bogus", &[]), Err(CliError::Usage(_))));
+        assert!(matches!(run("--bogus", &[]), Err(CliError::Usage(_))));
+    }
+
+    #[test]
+    fn help_names_every_option_its_default_and_variable() {
+        let help = command()
+            .render_long_help()
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        for option in OPTIONS {
+            for part in [
+                format!("--{} <{}>", option.key(), option.value),
+                format!("[default: {}] [env: {}]", option.default, option.env()),
+            ] {
+                assert!(help.contains(&part), "{part} in {help}");
+            }
+        }
+    }
+}

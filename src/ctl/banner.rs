@@ -1,0 +1,307 @@
+//! What rabbitmqctl says before and after a verb, and the checks of arguments that need no broker. Pure.
+
+use super::args::{EX_DATAERR, Invocation};
+use super::verbs::Verb;
+use crate::config::{parse_bytes, parse_fraction};
+
+/// What is said before a verb is carried out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Banner {
+    /// Nothing.
+    Silent,
+    /// One line or more.
+    Say(String),
+}
+
+/// What to say before the broker is asked.
+pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner {
+    let arg = |index: usize| invocation.args.get(index).map_or("", String::as_str);
+    let vhost = invocation.options.get("vhost").map_or("/", String::as_str);
+    let has = |option: &str| invocation.options.contains_key(option);
+    let rest = |from: usize| {
+        invocation
+            .args
+            .iter()
+            .skip(from)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Banner::Say(match verb {
+        Verb::AwaitStartup => return Banner::Silent,
+        Verb::StartApp => format!("Starting node {node} ..."),
+        Verb::Stop => format!("Stopping and halting node {node} ..."),
+        Verb::StopApp => format!("Stopping rabbit application on node {node} ..."),
+        Verb::AddUser => format!("Adding user \"{}\" ...", arg(0)),
+        Verb::AuthenticateUser => format!("Authenticating user \"{}\" ...", arg(0)),
+        Verb::ChangePassword => format!("Changing password for user \"{}\" ...", arg(0)),
+        Verb::ClearPassword => format!("Clearing password for user \"{}\" ...", arg(0)),
+        Verb::ClearUserLimits if arg(1) == "all" => {
+            format!("Clearing all limits for user \"{}\" ...", arg(0))
+        }
+        Verb::ClearUserLimits => {
+            format!("Clearing \"{}\" limit for user \"{}\" ...", arg(1), arg(0))
+        }
+        Verb::DeleteUser => format!("Deleting user \"{}\" ...", arg(0)),
+        Verb::ListUserLimits if has("global") => "Listing limits for all users ...".to_owned(),
+        Verb::ListUserLimits => {
+            let user = invocation
+                .options
+                .get("user")
+                .map_or("guest", String::as_str);
+            format!("Listing limits for user \"{user}\" ...")
+        }
+        Verb::ListUsers => "Listing users ...".to_owned(),
+        Verb::SetUserLimits => format!(
+            "Setting user limits to \"{}\" for user \"{}\" ...",
+            arg(1),
+            arg(0)
+        ),
+        Verb::SetUserTags => format!("Setting tags for user \"{}\" to [{}] ...", arg(0), rest(1)),
+        Verb::ClearPermissions => format!(
+            "Clearing permissions for user \"{}\" in vhost \"{vhost}\" ...",
+            arg(0)
+        ),
+        Verb::ClearTopicPermissions if arg(1).is_empty() => {
+            format!(
+                "Clearing topic permissions for user \"{}\" in vhost \"{vhost}\" ...",
+                arg(0)
+            )
+        }
+        Verb::ClearTopicPermissions => {
+            let (user, exchange) = (arg(0), arg(1));
+            format!(
+                "Clearing topic permissions on \"{exchange}\" for user \"{user}\" in vhost \"{vhost}\" ..."
+            )
+        }
+        Verb::ListPermissions => format!("Listing permissions for vhost \"{vhost}\" ..."),
+        Verb::ListTopicPermissions => {
+            format!("Listing topic permissions for vhost \"{vhost}\" ...")
+        }
+        Verb::ListUserPermissions => format!("Listing permissions for user \"{}\" ...", arg(0)),
+        Verb::ListUserTopicPermissions => {
+            format!("Listing topic permissions for user \"{}\" ...", arg(0))
+        }
+        Verb::ListVhosts => "Listing vhosts ...".to_owned(),
+        Verb::SetPermissions => format!(
+            "Setting permissions for user \"{}\" in vhost \"{vhost}\" ...",
+            arg(0)
+        ),
+        Verb::SetPermissionsGlobally => {
+            format!(
+                "Setting permissions for user \"{}\" in all virtual hosts ...",
+                arg(0)
+            )
+        }
+        Verb::SetTopicPermissions => {
+            let (user, exchange) = (arg(0), arg(1));
+            format!(
+                "Setting topic permissions on \"{exchange}\" for user \"{user}\" in vhost \"{vhost}\" ..."
+            )
+        }
+        Verb::ListBindings => format!("Listing bindings for vhost {vhost}..."),
+        Verb::ListChannels => "Listing channels ...".to_owned(),
+        Verb::ListConnections => "Listing connections ...".to_owned(),
+        Verb::ListConsumers => format!("Listing consumers in vhost {vhost} ..."),
+        Verb::ListExchanges => format!("Listing exchanges for vhost {vhost} ..."),
+        Verb::ListQueues => {
+            let seconds = invocation
+                .target
+                .timeout
+                .map_or(60.0, |timeout| timeout.as_secs_f64());
+            format!("Timeout: {seconds:.1} seconds ...\nListing queues for vhost {vhost} ...")
+        }
+        Verb::Ping => {
+            let millis = invocation
+                .target
+                .timeout
+                .map_or(60_000, |timeout| timeout.as_millis());
+            format!(
+                "Will ping {node}. This checks that the broker's process answers. Timeout: {millis} ms."
+            )
+        }
+        Verb::Status => format!("Status of node {node} ..."),
+        Verb::AddVhost => format!("Adding vhost \"{}\" ...", arg(0)),
+        Verb::ClearVhostLimits => format!("Clearing vhost \"{vhost}\" limits ..."),
+        Verb::DeleteVhost => format!("Deleting vhost \"{}\" ...", arg(0)),
+        Verb::ListVhostLimits if has("global") => "Listing limits for all vhosts ...".to_owned(),
+        Verb::ListVhostLimits => format!("Listing limits for vhost \"{vhost}\" ..."),
+        Verb::SetVhostLimits => format!(
+            "Setting vhost limits to \"{}\" for vhost \"{vhost}\" ...",
+            arg(0)
+        ),
+        Verb::DeleteQueue => {
+            let condition = match (has("if-empty"), has("if-unused")) {
+                (true, true) => "if queue is empty and if queue is unused ",
+                (true, false) => "if queue is empty ",
+                (false, true) => "if queue is unused ",
+                (false, false) => "",
+            };
+            format!(
+                "Deleting queue '{}' on vhost '{vhost}' {condition}...",
+                arg(0)
+            )
+        }
+        Verb::PurgeQueue => format!("Purging queue '{}' in vhost '{vhost}' ...", arg(0)),
+        Verb::CloseAllConnections if has("global") => {
+            format!(
+                "Closing all connections to node {node} (across all vhosts), reason: {}...",
+                arg(0)
+            )
+        }
+        Verb::CloseAllConnections => format!(
+            "Closing all connections in vhost {vhost}, reason: {}...",
+            arg(0)
+        ),
+        Verb::CloseAllUserConnections => {
+            format!(
+                "Closing connections of user {}, reason: {}...",
+                arg(0),
+                arg(1)
+            )
+        }
+        Verb::CloseConnection => format!("Closing connection {}, reason: {}...", arg(0), arg(1)),
+        Verb::SetDiskFreeLimit if arg(0) == "mem_relative" => {
+            format!(
+                "Setting disk free limit on {node} to {} times the total RAM ...",
+                arg(1)
+            )
+        }
+        Verb::SetDiskFreeLimit => {
+            format!("Setting disk free limit on {node} to {} bytes ...", arg(0))
+        }
+        Verb::SetVmMemoryHighWatermark if arg(0) == "absolute" => {
+            format!("Setting memory threshold on {node} to {} bytes ...", arg(1))
+        }
+        Verb::SetVmMemoryHighWatermark => {
+            format!("Setting memory threshold on {node} to {} ...", arg(0))
+        }
+        Verb::HashPassword => format!("Will hash password {}", arg(0)),
+    })
+}
+
+/// What to say when a verb was carried out.
+pub(super) fn epilogue(verb: Verb) -> &'static str {
+    match verb {
+        Verb::AddUser => {
+            "Done. Don't forget to grant the user permissions to some virtual hosts! See 'leveret ctl help \
+             set_permissions' to learn more.\n"
+        }
+        _ => "",
+    }
+}
+
+/// Why the arguments make no sense, with the exit code; None when they do.
+pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)> {
+    let args: Vec<&str> = invocation.args.iter().map(String::as_str).collect();
+    let bad = || Some((EX_DATAERR, "Bad argument.".to_owned()));
+    match (verb, args.as_slice()) {
+        (Verb::SetVmMemoryHighWatermark, ["absolute", value]) if parse_bytes(value).is_some() => {
+            None
+        }
+        (Verb::SetVmMemoryHighWatermark, [value]) if *value != "absolute" => match value
+            .parse::<f64>()
+        {
+            Ok(_) if parse_fraction(value).is_some() => None,
+            Ok(_) => Some((
+                EX_DATAERR,
+                "Bad argument: The threshold should be a fraction between 0.0 and 1.0".to_owned(),
+            )),
+            Err(_) => bad(),
+        },
+        (Verb::SetDiskFreeLimit, ["mem_relative", value])
+            if value.parse::<f64>().is_ok_and(|v| v >= 0.0) =>
+        {
+            None
+        }
+        (Verb::SetDiskFreeLimit, [value]) if parse_bytes(value).is_some() => None,
+        (Verb::SetVmMemoryHighWatermark | Verb::SetDiskFreeLimit, _) => bad(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{Parsed, parse};
+    use super::*;
+
+    fn invocation(line: &str) -> (Verb, Invocation) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match parse(&words) {
+            Ok(Parsed::Run(invocation)) => (
+                super::super::verbs::find(invocation.verb).unwrap().verb,
+                invocation,
+            ),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn banners_read_as_rabbitmqctls() {
+        for (line, expected) in [
+            ("add_user bob pw", "Adding user \"bob\" ..."),
+            (
+                "set_user_tags bob a b",
+                "Setting tags for user \"bob\" to [a, b] ...",
+            ),
+            (
+                "set_user_tags bob",
+                "Setting tags for user \"bob\" to [] ...",
+            ),
+            (
+                "set_permissions -p v bob a b c",
+                "Setting permissions for user \"bob\" in vhost \"v\" ...",
+            ),
+            (
+                "clear_topic_permissions bob",
+                "Clearing topic permissions for user \"bob\" in vhost \"/\" ...",
+            ),
+            (
+                "list_queues",
+                "Timeout: 60.0 seconds ...\nListing queues for vhost / ...",
+            ),
+            ("list_bindings", "Listing bindings for vhost /..."),
+            (
+                "delete_queue q -e",
+                "Deleting queue 'q' on vhost '/' if queue is empty ...",
+            ),
+            ("delete_queue q", "Deleting queue 'q' on vhost '/' ..."),
+            ("stop_app", "Stopping rabbit application on node n@h ..."),
+            (
+                "set_disk_free_limit mem_relative 1.0",
+                "Setting disk free limit on n@h to 1.0 times the total RAM ...",
+            ),
+        ] {
+            let (verb, invocation) = invocation(line);
+            assert_eq!(
+                banner(verb, &invocation, "n@h"),
+                Banner::Say(expected.to_owned()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn thresholds_are_checked_before_the_broker_is_asked() {
+        for (line, sound) in [
+            ("set_vm_memory_high_watermark 0.4", true),
+            ("set_vm_memory_high_watermark 0", true),
+            ("set_vm_memory_high_watermark absolute 1GB", true),
+            ("set_vm_memory_high_watermark 2", false),
+            ("set_vm_memory_high_watermark -1", false),
+            ("set_vm_memory_high_watermark abc", false),
+            ("set_vm_memory_high_watermark absolute", false),
+            ("set_vm_memory_high_watermark absolute x", false),
+            ("set_disk_free_limit 50MB", true),
+            ("set_disk_free_limit mem_relative 1.0", true),
+            ("set_disk_free_limit mem_relative x", false),
+            ("set_disk_free_limit garbage", false),
+            ("set_disk_free_limit 1 2", false),
+        ] {
+            let (verb, invocation) = invocation(line);
+            let complaint = check(verb, &invocation);
+            assert_eq!(complaint.is_none(), sound, "{line}: {complaint:?}");
+            assert!(complaint.is_none_or(|(exit, _)| exit == EX_DATAERR));
+        }
+    }
+}

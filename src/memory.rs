@@ -1,0 +1,114 @@
+//! Watches the resident memory of the process against its watermark, and raises the memory alarm above it. Knows
+//! nothing of who stops publishing because of it.
+
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::broker::alarms::Alarms;
+use crate::config::MemoryWatermark;
+
+/// How often resident memory is looked at, as RabbitMQ does.
+const CHECK_EVERY: Duration = Duration::from_millis(2500);
+
+/// The watch over resident memory.
+pub struct MemoryMonitor {
+    alarms: Arc<Alarms>,
+    total: u64,
+    watermark: Mutex<MemoryWatermark>,
+}
+
+impl MemoryMonitor {
+    /// A watch that has not looked yet.
+    pub fn new(alarms: Arc<Alarms>, watermark: MemoryWatermark) -> MemoryMonitor {
+        MemoryMonitor {
+            alarms,
+            total: total_memory(),
+            watermark: Mutex::new(watermark),
+        }
+    }
+
+    /// Looks now, and then every so often, for ever.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(CHECK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.check();
+        }
+    }
+
+    /// Replaces the watermark and looks at once.
+    pub fn set_watermark(&self, watermark: MemoryWatermark) {
+        *self
+            .watermark
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = watermark;
+        self.check();
+    }
+
+    /// The watermark as it was set.
+    pub fn watermark(&self) -> MemoryWatermark {
+        *self
+            .watermark
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The watermark in bytes.
+    pub fn limit_bytes(&self) -> u64 {
+        self.watermark().bytes(self.total)
+    }
+
+    /// Memory that the machine or its cgroup has, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.total
+    }
+
+    fn check(&self) {
+        self.alarms
+            .set_memory(resident_bytes() > self.limit_bytes());
+    }
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not say.
+pub fn resident_bytes() -> u64 {
+    kib_field("/proc/self/status", "VmRSS:").unwrap_or(0)
+}
+
+/// Memory of the machine, or what the cgroup allows if that is less. All there is where the system does not say.
+fn total_memory() -> u64 {
+    let machine = kib_field("/proc/meminfo", "MemTotal:");
+    let cgroups = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let cgroup = cgroups
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+    cgroup.chain(machine).min().unwrap_or(u64::MAX)
+}
+
+/// A field such as `VmRSS:   1234 kB`, in bytes.
+fn kib_field(file: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tiny_watermark_raises_the_alarm_and_a_large_one_clears_it() {
+        let alarms = Arc::new(Alarms::default());
+        let monitor = MemoryMonitor::new(alarms.clone(), MemoryWatermark::Fraction(1.0));
+        assert!(resident_bytes() > 0 && monitor.total_bytes() > resident_bytes());
+        monitor.set_watermark(MemoryWatermark::Fraction(0.000_000_01));
+        assert!(alarms.raised().memory);
+        monitor.set_watermark(MemoryWatermark::Bytes(u64::MAX));
+        assert!(!alarms.raised().memory);
+    }
+}
