@@ -98,25 +98,31 @@ def build_leveret() -> None:
         subprocess.run(command, cwd=ROOT.parent, check=True, stdout=sys.stderr)
 
 
+def describe(folder: pathlib.Path, command: str) -> tuple[pathlib.Path, int]:
+    """Write the state file of a broker that has yet to start; returns it and the broker's port."""
+    state, port = folder / "broker.json", free_port()
+    described = {
+        "command": [command],
+        "data_dir": f"{folder}/data",
+        "port": port,
+        "log": f"{folder}/broker.log",
+    }
+    state.write_text(json.dumps(described))
+    return state, port
+
+
 @contextlib.contextmanager
 def fresh(command: str):
     """A broker on an empty data directory; yields its URL and the shell command that restarts it."""
     if command == LEVERET:
         build_leveret()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
-        state = pathlib.Path(folder) / "broker.json"
-        described = {
-            "command": [command],
-            "data_dir": f"{folder}/data",
-            "port": free_port(),
-            "log": f"{folder}/broker.log",
-        }
-        state.write_text(json.dumps(described))
+        state, port = describe(pathlib.Path(folder), command)
         control = [sys.executable, __file__]
         try:
             subprocess.run([*control, "start", str(state)], check=True)
             restart = shlex.join([*control, "restart", str(state)])
-            yield f"amqp://guest:guest@127.0.0.1:{described['port']}/%2f", restart
+            yield f"amqp://guest:guest@127.0.0.1:{port}/%2f", restart
         finally:
             subprocess.run([*control, "stop", str(state)], check=True)
 

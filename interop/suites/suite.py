@@ -36,10 +36,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """What a suite script is given: the broker, a folder of its own, and the tests it must leave out."""
+    """What a suite script is given: the broker, a folder of its own, and the tests it must leave out.
+
+    `command` starts further brokers of the same kind; it is None when the broker is not ours.
+    """
 
     suite: str
     url: str
+    command: str | None
     folder: pathlib.Path
     cache: pathlib.Path
     skips: dict[str, str]
@@ -139,6 +143,7 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:
         url = options.url or stack.enter_context(broker.fresh(options.broker))[0]
-        run = Run(suite, url, folder, cache, skips)
+        command = None if options.url else options.broker
+        run = Run(suite, url, command, folder, cache, skips)
         status = report(run, body(run))
     sys.exit(status)

@@ -1,0 +1,46 @@
+"""How aiormq's and aio-pika's suites are fetched and run: both are pytest suites in PyPI sdists."""
+
+import contextlib
+import os
+import re
+import shutil
+import tarfile
+
+import containers
+import suite
+from clients import ROOT, venv
+
+# TLS needs certificates and a second port, which these brokers are not given.
+LEAVE_OUT = "not amqps"
+
+
+def source(run: suite.Run, python, package: str):
+    """The unpacked sdist of the version that the runner in `interop/aio-pika` pins."""
+    pins = (ROOT / "aio-pika" / "requirements.txt").read_text()
+    version = re.search(rf"^{re.escape(package)}==(\S+)", pins, re.MULTILINE).group(1)
+    packed = run.folder / f"{package.replace('-', '_')}-{version}.tar.gz"
+    if not packed.exists():
+        download = [python, "-m", "pip", "download", "--no-deps", "--no-binary", package, "-d", run.folder]
+        run.must([*download, f"{package}=={version}"])
+    copy = run.folder / "source"
+    shutil.rmtree(copy, ignore_errors=True)
+    with tarfile.open(packed) as archive:
+        archive.extractall(copy, filter="data")
+    return next(copy.iterdir())
+
+
+def body(run: suite.Run, package: str, needs_engine: bool):
+    """Run the tests against the installed library, with an engine for the containers if they want one."""
+    python = venv(run.cache, suite.HERE / "aio-requirements.txt", "aio-suites")
+    tree = source(run, python, package)
+    results = run.folder / "results.xml"
+    results.unlink(missing_ok=True)
+    command = [python, "-m", "pytest", "tests", "-k", LEAVE_OUT, "-p", "given_broker", "-p", "no:cacheprovider"]
+    command += [f"--junitxml={results}", f"--rootdir={tree}"]
+    environment = os.environ | {"AMQP_URL": run.url, "PYTHONPATH": f"{suite.HERE}:{tree}"}
+    environment.pop("DOCKER_HOST", None)
+    with contextlib.ExitStack() as stack:
+        if needs_engine and run.command:
+            environment["DOCKER_HOST"] = stack.enter_context(containers.serve(run.command))
+        run.log(command, cwd=tree, env=environment)
+    return suite.junit(results) if results.exists() else []
