@@ -3,7 +3,13 @@
 
 pub mod access_records; // how users and permissions are stored
 pub mod alarms; // memory and disk: when publishers must wait
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after what it holds"
+)]
+pub mod broker; // virtual hosts, users, and what they share
 pub mod connections; // who is connected, for operators
+mod definitions; // how exchanges, queues and bindings are stored
 pub mod error; // why something is refused
 pub mod exchange; // exchanges and what is bound to them, per type
 pub mod limits; // limits per user and virtual host
@@ -12,4 +18,6 @@ pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
 pub mod queue; // queues: the state machine and its shell
 pub mod router; // the walk from an exchange to queues
+pub mod session; // what one connection may do
 pub mod users; // users and what they may do
+pub mod vhost; // exchanges, queues and bindings of a virtual host, and every change of them

@@ -346,10 +346,9 @@ mod tests {
         key: &str,
         cc: &[&str],
     ) -> Vec<&'static str> {
-        let cc: Vec<Name> = cc.iter().map(|key| (*key).into()).collect();
         let keys = RouteKeys {
             routing_key: key,
-            cc: &cc,
+            cc,
             properties: &[],
         };
         let mut out = Vec::new();

@@ -17,7 +17,7 @@ const MAX_PRIORITY_MAX: i64 = 255;
 const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
 /// The argument that names a queue's type.
-const QUEUE_TYPE: &str = "x-queue-type";
+pub const QUEUE_TYPE: &str = "x-queue-type";
 /// The argument that names a queue's dead letter exchange.
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";

@@ -229,7 +229,7 @@ pub struct RouteKeys<'a> {
     /// Its routing key.
     pub routing_key: &'a str,
     /// Further keys: the `CC` and `BCC` headers.
-    pub cc: &'a [Name],
+    pub cc: &'a [&'a str],
     /// Its properties as they are on the wire. Read only if an exchange on the way asks for them.
     pub properties: &'a [u8],
 }
@@ -258,7 +258,7 @@ impl<'a> Content<'a> {
 
     /// All keys.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
-        let further = self.keys.cc.iter().map(|key| &**key);
+        let further = self.keys.cc.iter().copied();
         std::iter::once(self.keys.routing_key).chain(further)
     }
 

@@ -1,0 +1,311 @@
+//! The broker: virtual hosts, users and what they share. What front doors and operators hold. Opening it restores
+//! all that was durable; what a virtual host does is in `vhost`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tracing::info;
+
+use super::access_records::{DefinitionError, Record};
+use super::connections::Connections;
+use super::definitions::{Definitions, QueueIds, QueueRecord, VhostRecord};
+use super::error::BrokerError;
+use super::limits::Limits;
+use super::queue::{MemoryBudget, Timers};
+use super::session::Session;
+use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
+use super::vhost::{Shared, Vhost, VhostMetadata};
+use crate::model::{ConnectionId, LogId, Name, QueueId};
+use crate::store::commit::{Committer, StoreFailed};
+use crate::store::{LogState, Op};
+
+/// The virtual host that a fresh broker has.
+pub const DEFAULT_VHOST: &str = "/";
+/// The user that a fresh broker has, and its password.
+pub const DEFAULT_USER: &str = "guest";
+
+/// What a broker is told.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Users who may log in from this machine only.
+    pub loopback_users: Vec<Name>,
+    /// How many bytes all queues together may keep in memory.
+    pub memory_bytes: u64,
+}
+
+/// Why a broker cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What was stored cannot be read.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// The default user cannot be made.
+    #[error("cannot create the default user: {0}")]
+    User(#[from] UserError),
+    /// The store failed before the default virtual host was durable.
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
+
+/// Why a virtual host cannot be added or deleted.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum VhostError {
+    /// There is one of that name.
+    #[error("virtual host '{0}' already exists")]
+    AlreadyExists(Name),
+    /// There is none of that name.
+    #[error("virtual host '{0}' does not exist")]
+    NotFound(Name),
+    /// The name is longer than [`super::vhost::NAME_BYTES_MAX`].
+    #[error("the name of a virtual host has at most 255 bytes")]
+    NameTooLong,
+    /// It is made, but not durable.
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
+
+/// Everything that runs behind the front doors.
+pub struct Broker {
+    users: Users,
+    connections: Arc<Connections>,
+    vhosts: RwLock<BTreeMap<Name, Arc<Vhost>>>,
+    shared: Arc<Shared>,
+    last_connection: AtomicU64,
+}
+
+impl Broker {
+    /// Opens the broker on what the committer's store holds; on a fresh store, with the default virtual host and
+    /// user. Reads no message.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read, or the defaults cannot be written.
+    pub async fn open(
+        committer: Arc<Committer>,
+        config: BrokerConfig,
+    ) -> Result<Arc<Broker>, OpenError> {
+        let connections = Arc::<Connections>::default();
+        let users = Users::open(
+            Arc::clone(&committer),
+            Arc::clone(&connections),
+            config.loopback_users,
+        )?;
+        let limits = Arc::new(Limits::open(Arc::clone(&committer))?);
+        let logs = committer.store().logs().map_err(DefinitionError::from)?;
+        let highest = logs.iter().map(|(log, _)| log.queue()).max();
+        let shared = Arc::new(Shared {
+            ids: QueueIds::open(Arc::clone(&committer), highest)?,
+            committer: Arc::clone(&committer),
+            timers: Timers::start(),
+            budget: Arc::new(MemoryBudget::new(config.memory_bytes)),
+            limits,
+        });
+        let broker = Arc::new(Broker {
+            users,
+            connections,
+            vhosts: RwLock::default(),
+            shared,
+            last_connection: AtomicU64::new(0),
+        });
+        let definitions = Definitions::load(&**committer.store())?;
+        let fresh = definitions.vhosts.is_empty();
+        broker.restore(definitions, logs)?;
+        if fresh {
+            broker.create_defaults().await?;
+        }
+        Ok(broker)
+    }
+
+    /// Users and permissions.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Limits of virtual hosts and users.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Who is connected.
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// The way to the disk.
+    pub fn committer(&self) -> &Arc<Committer> {
+        &self.shared.committer
+    }
+
+    /// Memory for messages.
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.shared.budget
+    }
+
+    /// A virtual host by name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts().get(name).cloned()
+    }
+
+    /// All virtual hosts, ordered by name.
+    pub fn vhost_list(&self) -> Vec<Arc<Vhost>> {
+        self.vhosts().values().cloned().collect()
+    }
+
+    /// An id for a connection.
+    pub fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.last_connection.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// What `user` may do in `vhost` over one connection. Whether it may enter at all is checked by who opens.
+    pub fn session(
+        self: &Arc<Broker>,
+        vhost: Arc<Vhost>,
+        user: Arc<User>,
+        connection: ConnectionId,
+    ) -> Session {
+        Session::new(Arc::clone(self), vhost, user, connection)
+    }
+
+    /// Adds a virtual host; it is durable when this returns.
+    pub async fn add_vhost(&self, name: &str, metadata: VhostMetadata) -> Result<(), VhostError> {
+        if name.len() > super::vhost::NAME_BYTES_MAX {
+            return Err(VhostError::NameTooLong);
+        }
+        let name: Name = name.into();
+        let ticket = {
+            let mut vhosts = self.vhosts_mut();
+            if vhosts.contains_key(&name) {
+                return Err(VhostError::AlreadyExists(name));
+            }
+            let ops = vec![metadata.record(&name).put()];
+            let vhost = Vhost::new(name.clone(), metadata, Arc::clone(&self.shared));
+            vhosts.insert(name.clone(), vhost);
+            self.shared.committer.append(ops)
+        };
+        self.shared.committer.wait(ticket).await?;
+        info!(vhost = %name, "virtual host added");
+        Ok(())
+    }
+
+    /// Changes what an operator says of a virtual host.
+    pub async fn update_vhost(
+        &self,
+        name: &str,
+        metadata: VhostMetadata,
+    ) -> Result<(), VhostError> {
+        let vhost = self.vhost(name);
+        let set = vhost.and_then(|vhost| vhost.set_metadata(metadata).ok());
+        let ticket = set.ok_or_else(|| VhostError::NotFound(name.into()))?;
+        Ok(self.shared.committer.wait(ticket).await?)
+    }
+
+    /// Deletes a virtual host with everything in it, permissions and limits included, and closes its connections.
+    pub async fn delete_vhost(&self, name: &str) -> Result<(), VhostError> {
+        let not_found = || VhostError::NotFound(name.into());
+        let vhost = self.vhosts_mut().remove(name).ok_or_else(not_found)?;
+        self.connections
+            .close_where(&format!("vhost '{name}' is deleted"), |info| {
+                *info.vhost == *name
+            });
+        let mut ops = vec![VhostRecord::remove(&[name])];
+        ops.extend(self.users.forget_vhost(name));
+        ops.extend(self.shared.limits.forget_vhost(name));
+        let ticket = vhost.delete(ops).ok_or_else(not_found)?;
+        self.shared.committer.wait(ticket).await?;
+        info!(vhost = name, "virtual host deleted");
+        Ok(())
+    }
+
+    /// Takes over what was stored; logs that no queue claims are dropped: those of queues that were not durable,
+    /// or were being deleted.
+    fn restore(
+        &self,
+        definitions: Definitions,
+        logs: Vec<(LogId, LogState)>,
+    ) -> Result<(), DefinitionError> {
+        let mut by_queue: HashMap<QueueId, Vec<(LogId, LogState)>> = HashMap::new();
+        for (log, state) in logs {
+            by_queue.entry(log.queue()).or_default().push((log, state));
+        }
+        let mut vhosts = self.vhosts_mut();
+        for record in &definitions.vhosts {
+            let metadata = VhostMetadata::of_record(record);
+            let vhost = Vhost::new(record.name.clone(), metadata, Arc::clone(&self.shared));
+            vhosts.insert(record.name.clone(), vhost);
+        }
+        for record in &definitions.exchanges {
+            if let Some(vhost) = vhosts.get(record.vhost()) {
+                vhost.restore_exchange(record)?;
+            }
+        }
+        for record in &definitions.queues {
+            restore_queue(&vhosts, record, &mut by_queue)?;
+        }
+        for record in &definitions.bindings {
+            if let Some(vhost) = vhosts.get(record.vhost()) {
+                vhost.restore_binding(record)?;
+            }
+        }
+        let unclaimed = by_queue.into_values().flatten();
+        let ops: Vec<Op> = unclaimed.map(|(log, _)| Op::RemoveLog { log }).collect();
+        if !ops.is_empty() {
+            // Not waited for: if it does not happen, it will at the next start.
+            self.shared.committer.append(ops);
+        }
+        Ok(())
+    }
+
+    /// What a fresh broker has. The virtual host comes last: as long as it is not there, the store is fresh.
+    async fn create_defaults(&self) -> Result<(), OpenError> {
+        let tags = vec![TAG_ADMINISTRATOR.into()];
+        match self
+            .users
+            .add(DEFAULT_USER, DEFAULT_USER.as_bytes(), tags)
+            .await
+        {
+            Ok(()) | Err(UserError::AlreadyExists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let everything = [".*", ".*", ".*"];
+        self.users
+            .set_permissions(DEFAULT_USER, DEFAULT_VHOST, everything)
+            .await?;
+        match self
+            .add_vhost(DEFAULT_VHOST, VhostMetadata::default())
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(VhostError::Store(failed)) => Err(failed.into()),
+            Err(
+                VhostError::AlreadyExists(_) | VhostError::NotFound(_) | VhostError::NameTooLong,
+            ) => Ok(()),
+        }
+    }
+
+    fn vhosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
+        self.vhosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn vhosts_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
+        self.vhosts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<StoreFailed> for BrokerError {
+    fn from(_: StoreFailed) -> BrokerError {
+        BrokerError::StoreFailed
+    }
+}
+
+fn restore_queue(
+    vhosts: &BTreeMap<Name, Arc<Vhost>>,
+    record: &QueueRecord,
+    logs: &mut HashMap<QueueId, Vec<(LogId, LogState)>>,
+) -> Result<(), DefinitionError> {
+    if let Some(vhost) = vhosts.get(record.vhost()) {
+        let spec = record.spec()?;
+        let logs = logs.remove(&spec.id).unwrap_or_default();
+        vhost.restore_queue(spec, logs);
+    }
+    Ok(())
+}
