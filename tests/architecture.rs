@@ -1,0 +1,134 @@
+//! The arrows between the rooms of `src`, as ARCHITECTURE.md draws them, and a few habits that no compiler
+//! watches. Reads the sources as text; runs nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room with the rooms it may use.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("wire", &[]),
+    ("model", &["wire"]),
+    ("store", &["model", "clock"]),
+    ("broker", &["model", "store", "wire", "clock"]),
+    ("amqp", &["broker", "model", "store", "wire", "clock"]),
+    ("ctl", &["broker", "config", "model", "wire", "clock"]),
+    ("config", &["model"]),
+    ("bench", &["wire"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a readable directory") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn under(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    if root.exists() {
+        sources(&root, &mut found);
+    }
+    found
+}
+
+/// The rooms that a source names as `crate::room`.
+fn rooms_used(text: &str) -> Vec<String> {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let after = code.flat_map(|line| {
+        line.split("crate::")
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    after
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn dependence_points_one_way() {
+    let mut wrong = Vec::new();
+    for (room, allowed) in ROOMS {
+        for path in under(&format!("src/{room}")) {
+            let text = fs::read_to_string(&path).expect("a readable source");
+            for used in rooms_used(&text) {
+                let known = ROOMS.iter().any(|(name, _)| *name == used) || used == "server";
+                if known && used != *room && !allowed.contains(&used.as_str()) {
+                    wrong.push(format!("{} uses {used}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "arrows that ARCHITECTURE.md does not draw:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_file_says_what_lives_there() {
+    let files = under("src").into_iter().chain(under("tests"));
+    let silent: Vec<_> = files
+        .filter(|path| {
+            !fs::read_to_string(path)
+                .expect("a readable source")
+                .starts_with("//!")
+        })
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "files that do not open with //!: {silent:?}"
+    );
+}
+
+#[test]
+fn only_the_store_touches_the_database() {
+    let outside = under("src")
+        .into_iter()
+        .filter(|path| !path.components().any(|part| part.as_os_str() == "store"));
+    let users: Vec<_> = outside
+        .filter(|path| {
+            fs::read_to_string(path)
+                .expect("a readable source")
+                .contains("fjall::")
+        })
+        .collect();
+    assert!(
+        users.is_empty(),
+        "fjall is used outside src/store: {users:?}"
+    );
+}
+
+#[test]
+fn the_files_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let named = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.ends_with(".rs") && !word.contains(' '));
+    let missing: Vec<_> = named
+        .filter(|word| {
+            ![root.join(word), root.join("src").join(word)]
+                .iter()
+                .any(|path| path.exists())
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "ARCHITECTURE.md names files that are not there: {missing:?}"
+    );
+}
