@@ -10,7 +10,12 @@ pub struct QueueId(pub u64);
 impl QueueId {
     /// The log in which one lane of this queue is stored.
     pub fn log(self, lane: u8) -> LogId {
-        LogId((self.0 << 8) | u64::from(lane))
+        LogId((self.0 << LogId::LANE_BITS) | u64::from(lane))
+    }
+
+    /// The log in which messages of this queue lie that are not to be delivered yet.
+    pub fn delayed_log(self) -> LogId {
+        LogId((self.0 << LogId::LANE_BITS) | LogId::DELAYED)
     }
 }
 
@@ -19,14 +24,23 @@ impl QueueId {
 pub struct LogId(pub u64);
 
 impl LogId {
+    const LANE_BITS: u32 = 9;
+    /// Set in the log of delayed messages; the eight bits below name a lane.
+    const DELAYED: u64 = 0x100;
+
     /// The queue that owns the log.
     pub fn queue(self) -> QueueId {
-        QueueId(self.0 >> 8)
+        QueueId(self.0 >> LogId::LANE_BITS)
     }
 
-    /// The lane of that queue.
+    /// The lane of that queue; 0 for its delayed messages.
     pub fn lane(self) -> u8 {
         self.0.to_le_bytes()[0]
+    }
+
+    /// Whether it holds the queue's delayed messages.
+    pub fn is_delayed(self) -> bool {
+        self.0 & LogId::DELAYED != 0
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Message {
     pub priority: u8,
     /// The `expiration` property in milliseconds, checked when it was published.
     pub expiration_ms: Option<u64>,
+    /// Milliseconds for which its queues keep it back before it counts as ready.
+    pub delay_ms: Option<u64>,
 }
 
 impl Message {

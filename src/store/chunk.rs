@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! chunk   = version u8, flags u8 (0), count u32, first enqueue time u64 (ms since the epoch), message * count
-//! message = flags u8, time since the previous message, [expiration], [priority u8], [exchange, routing key],
+//! message = flags u8, time since the previous message, [expiration], [delay], [priority u8], [exchange, routing key],
 //!           properties length, body length, properties, body
 //! ```
-//! Fixed integers are little-endian; times, lengths and the expiration are LEB128 variable-length integers, so the
+//! Fixed integers are little-endian; times and lengths are LEB128 variable-length integers, so the
 //! usual small message costs 6 bytes beyond its content. Exchange and routing key are left out when they are those
 //! of the message before. A body is copied once, here, and decoded as a slice of the chunk.
 
@@ -28,7 +28,8 @@ const PERSISTENT: u8 = 1;
 const EXPIRES: u8 = 1 << 1;
 const PRIORITY: u8 = 1 << 2;
 const SAME_ORIGIN: u8 = 1 << 3;
-const KNOWN_FLAGS: u8 = PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN;
+const DELAYED: u8 = 1 << 4;
+const KNOWN_FLAGS: u8 = PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN | DELAYED;
 
 /// Gathers messages into a chunk. Holds no memory while it is empty.
 #[derive(Debug, Default)]
@@ -88,6 +89,7 @@ impl ChunkEncoder {
         for (bit, on) in [
             (PERSISTENT, message.persistent),
             (EXPIRES, message.expiration_ms.is_some()),
+            (DELAYED, message.delay_ms.is_some()),
             (PRIORITY, message.priority != 0),
             (SAME_ORIGIN, same_origin),
         ] {
@@ -102,6 +104,9 @@ impl ChunkEncoder {
         self.last_ms = self.last_ms.max(now_ms);
         if let Some(expiration_ms) = message.expiration_ms {
             put_varint(out, expiration_ms);
+        }
+        if let Some(delay_ms) = message.delay_ms {
+            put_varint(out, delay_ms);
         }
         if message.priority != 0 {
             out.push(message.priority);
@@ -249,6 +254,7 @@ impl ChunkReader {
             .checked_add(delta)
             .ok_or(ChunkError::Malformed)?;
         let expiration_ms = (flags & EXPIRES != 0).then(|| self.varint()).transpose()?;
+        let delay_ms = (flags & DELAYED != 0).then(|| self.varint()).transpose()?;
         let priority = if flags & PRIORITY != 0 {
             self.byte()?
         } else {
@@ -268,6 +274,7 @@ impl ChunkReader {
             persistent: flags & PERSISTENT != 0,
             priority,
             expiration_ms,
+            delay_ms,
         };
         Ok(StoredMessage {
             offset,
@@ -379,6 +386,7 @@ mod tests {
             persistent: true,
             priority: 0,
             expiration_ms: None,
+            delay_ms: None,
         }
     }
 
@@ -389,6 +397,7 @@ mod tests {
         assert_eq!(read.persistent, written.persistent);
         assert_eq!(read.priority, written.priority);
         assert_eq!(read.expiration_ms, written.expiration_ms);
+        assert_eq!(read.delay_ms, written.delay_ms);
     }
 
     #[test]
@@ -487,16 +496,25 @@ mod tests {
             body,
             any::<bool>(),
             any::<u8>(),
-            any::<Option<u64>>(),
+            any::<(Option<u64>, Option<u64>)>(),
         )
             .prop_map(
-                |(exchange, key, properties, body, persistent, priority, expiration_ms)| Message {
+                |(
+                    exchange,
+                    key,
+                    properties,
+                    body,
+                    persistent,
+                    priority,
+                    (expiration_ms, delay_ms),
+                )| Message {
                     origin: origin(exchange, key),
                     properties: properties.into(),
                     body: Body::Parts(body.into_iter().map(Bytes::from).collect()),
                     persistent,
                     priority,
                     expiration_ms,
+                    delay_ms,
                 },
             )
     }

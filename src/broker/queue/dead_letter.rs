@@ -255,6 +255,7 @@ mod tests {
             persistent: true,
             priority: 0,
             expiration_ms: Some(5),
+            delay_ms: None,
         }
     }
 

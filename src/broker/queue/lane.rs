@@ -157,6 +157,28 @@ impl Lane {
         self.resident_bytes
     }
 
+    pub(super) fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// The next offset to be given out.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The first offset at or after `from` that is not settled.
+    pub(super) fn first_unsettled(&self, from: u64) -> u64 {
+        self.settled.first_gap(from)
+    }
+
+    pub(super) fn is_settled(&self, offset: u64) -> bool {
+        self.settled.contains(offset)
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading
+    }
+
     /// Whether a read is under way; set by the caller when it starts one.
     pub(super) fn loading_mut(&mut self) -> &mut bool {
         &mut self.loading

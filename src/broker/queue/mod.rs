@@ -6,6 +6,7 @@ mod block;
 mod budget;
 mod consumers;
 mod dead_letter;
+mod delayed;
 mod lane;
 mod state;
 #[cfg(test)]
@@ -380,11 +381,11 @@ impl Queue {
         {
             self.to_bury(Some(id), message, reason, burials);
         }
-        for (lane, from) in cell.fx.loads.drain(..) {
-            self.start_load(lane, from);
+        for (log, from) in cell.fx.loads.drain(..) {
+            self.start_load(log, from);
         }
-        for (lane, below) in cell.fx.sweeps.drain(..) {
-            self.start_sweep(lane, below);
+        for (log, below) in cell.fx.sweeps.drain(..) {
+            self.start_sweep(log, below);
         }
         if cell.ticket.is_none()
             && cell.state.is_dirty()
@@ -477,34 +478,34 @@ impl Queue {
     }
 
     /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
-    fn start_load(&self, lane: u8, from: u64) {
+    fn start_load(&self, log: LogId, from: u64) {
         let Some(queue) = self.me.upgrade() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            let chunks = match queue.read(lane, from) {
+            let chunks = match queue.read(log, from) {
                 Ok(chunks) => chunks,
                 Err(error) => {
-                    tracing::error!(queue = %queue.name(), lane, from, %error, "cannot read messages; trying again");
+                    tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
                     // Not a wait for something: it keeps a broken disk from being read in a loop.
                     std::thread::sleep(READ_RETRY);
                     Vec::new()
                 }
             };
-            queue.run(|state, now_ms, fx| state.loaded(now_ms, lane, chunks, fx));
+            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, chunks, fx));
             queue.loaded.notify_waiters();
         });
     }
 
-    fn read(&self, lane: u8, from: u64) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let stored =
-            self.services
-                .committer
-                .store()
-                .read(self.spec.id.log(lane), from, READ_BYTES)?;
+    fn read(&self, log: LogId, from: u64) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let stored = self
+            .services
+            .committer
+            .store()
+            .read(log, from, READ_BYTES)?;
         if stored.is_empty() && !self.is_deleted() {
             return Err(StoreError::Corrupt(format!(
-                "queue {}: no message at {from} of lane {lane}",
+                "queue {}: no message at {from} of {log:?}",
                 self.name()
             )));
         }
@@ -516,15 +517,14 @@ impl Queue {
         let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
         decoded.map_err(|error| {
             StoreError::Corrupt(format!(
-                "queue {}, lane {lane}, from {from}: {error}",
+                "queue {}, {log:?}, from {from}: {error}",
                 self.name()
             ))
         })
     }
 
     /// Removes chunks that a purge left behind, step by step.
-    fn start_sweep(&self, lane: u8, below: u64) {
-        let log = self.spec.id.log(lane);
+    fn start_sweep(&self, log: LogId, below: u64) {
         let store = Arc::clone(self.services.committer.store());
         tokio::task::spawn_blocking(move || {
             loop {

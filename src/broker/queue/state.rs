@@ -11,6 +11,7 @@ use super::block::DeathReason;
 use super::consumers::{
     ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer,
 };
+use super::delayed::Delayed;
 use super::lane::{Head, Lane};
 
 /// A backlog is read this far ahead of its consumers.
@@ -23,10 +24,10 @@ pub(super) struct Effects {
     pub(super) served: Vec<ConsumerId>,
     /// Messages that leave the queue other than by an ack. They stay leased until [`QueueState::bury`].
     pub(super) dead: Vec<Dead>,
-    /// Places to read from: lane and offset.
-    pub(super) loads: Vec<(u8, u64)>,
-    /// Chunks to be swept from the store: lane and the offset below which nothing lives.
-    pub(super) sweeps: Vec<(u8, u64)>,
+    /// Places to read from: log and offset.
+    pub(super) loads: Vec<(LogId, u64)>,
+    /// Chunks to be swept from the store: log and the offset below which nothing lives.
+    pub(super) sweeps: Vec<(LogId, u64)>,
     /// Something was enqueued that a restart must find.
     pub(super) persisted: bool,
 }
@@ -84,6 +85,8 @@ pub struct Counts {
     pub ready_bytes: u64,
     /// The same of those handed out.
     pub unacked_bytes: u64,
+    /// Messages that are kept back until their time has come.
+    pub delayed: u64,
     /// Consumers.
     pub consumers: u64,
     /// Bytes in memory.
@@ -97,6 +100,8 @@ pub(super) struct QueueState {
     arguments: QueueArguments,
     /// Highest priority first. Queues without priorities have just lane 0.
     lanes: Vec<(u8, Lane)>,
+    /// Messages that are not to be delivered yet; made when the first comes.
+    delayed: Option<Delayed>,
     consumers: Consumers,
     /// When the queue was last in use, for `x-expires`.
     used_ms: u64,
@@ -117,14 +122,18 @@ impl QueueState {
             durable,
             arguments,
             lanes: Vec::new(),
+            delayed: None,
             consumers,
             used_ms: now_ms,
         };
         let keeps_counts = state.keeps_counts();
         for (log, recovered) in recovered {
-            state
-                .lanes
-                .push((log.lane(), Lane::recover(log, keeps_counts, recovered)));
+            if log.is_delayed() {
+                state.delayed = Some(Delayed::recover(log, recovered));
+            } else {
+                let lane = Lane::recover(log, keeps_counts, recovered);
+                state.lanes.push((log.lane(), lane));
+            }
         }
         state
             .lanes
@@ -151,8 +160,11 @@ impl QueueState {
                 rejected.push(index);
                 continue;
             }
-            let lane = self.lane_for(message.priority);
-            lane.push(now_ms, message);
+            if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
+                self.delayed_mut().push(now_ms, message);
+            } else {
+                self.lane_for(message.priority).push(now_ms, message);
+            }
             fx.persisted |= message.persistent && self.durable;
             if refuses {
                 self.dispatch(now_ms, fx);
@@ -232,7 +244,7 @@ impl QueueState {
         match lane.head() {
             Head::Empty => Get::Empty,
             Head::Cold(offset) => {
-                request_load(*priority, lane, offset, fx);
+                request_load(lane, offset, fx);
                 Get::Loading
             }
             Head::Ready(offset) => {
@@ -269,12 +281,15 @@ impl QueueState {
     pub(super) fn loaded(
         &mut self,
         now_ms: u64,
-        lane: u8,
+        log: LogId,
         chunks: Vec<(u64, Vec<StoredMessage>)>,
         fx: &mut Effects,
     ) {
+        let lane = log.lane();
         let mut doomed = Vec::new();
-        if let Some(lane) = self.lane_mut(lane) {
+        if log.is_delayed() {
+            self.delayed_mut().loaded(chunks);
+        } else if let Some(lane) = self.lane_mut(lane) {
             *lane.loading_mut() = false;
             for (first, messages) in chunks {
                 lane.load(first, messages, &mut doomed);
@@ -310,7 +325,8 @@ impl QueueState {
     /// for a read, which looks again when it ends.
     pub(super) fn deadline_ms(&mut self) -> Option<u64> {
         let head = self.head_expiry().map(|(_, _, expires)| expires);
-        head.into_iter().chain(self.expires_ms()).min()
+        let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
+        [head, due, self.expires_ms()].into_iter().flatten().min()
     }
 
     /// Whether `x-expires` says that the queue is to be deleted now.
@@ -338,8 +354,9 @@ impl QueueState {
             counts.unacked += lane.leased();
             counts.ready_bytes += lane.ready_bytes();
             counts.unacked_bytes += lane.leased_bytes();
-            counts.resident_bytes += lane.resident_bytes();
         }
+        counts.delayed = self.delayed.as_ref().map_or(0, Delayed::len);
+        counts.resident_bytes = self.resident_bytes();
         counts
     }
 
@@ -348,14 +365,15 @@ impl QueueState {
     }
 
     pub(super) fn resident_bytes(&self) -> u64 {
-        self.lanes
-            .iter()
-            .map(|(_, lane)| lane.resident_bytes())
-            .sum()
+        let lanes = self.lanes.iter().map(|(_, lane)| lane.resident_bytes());
+        lanes.sum::<u64>() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
     }
 
     /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
     pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+        if let Some(delayed) = &mut self.delayed {
+            delayed.shrink(0, committed);
+        }
         // Lowest priority first: it is needed last.
         for index in (0..self.lanes.len()).rev() {
             let others = self.resident_bytes();
@@ -369,6 +387,7 @@ impl QueueState {
     /// Whether the disk has to be told anything.
     pub(super) fn is_dirty(&self) -> bool {
         self.lanes.iter().any(|(_, lane)| lane.is_dirty())
+            || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
@@ -378,13 +397,18 @@ impl QueueState {
                 lane.collect(ticket, batch);
             }
         }
+        if let Some(delayed) = self.delayed.as_mut().filter(|delayed| delayed.is_dirty()) {
+            delayed.collect(ticket, batch);
+        }
     }
 
-    /// The lanes in use.
+    /// The logs in use.
     pub(super) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
-        self.lanes
+        let lanes = self
+            .lanes
             .iter()
-            .map(|(priority, _)| self.id.log(*priority))
+            .map(|(priority, _)| self.id.log(*priority));
+        lanes.chain(self.delayed.as_ref().map(Delayed::log))
     }
 
     fn ready(&self) -> u64 {
@@ -425,6 +449,12 @@ impl QueueState {
         lane
     }
 
+    fn delayed_mut(&mut self) -> &mut Delayed {
+        let (id, durable) = (self.id, self.durable);
+        self.delayed
+            .get_or_insert_with(|| Delayed::new(id.delayed_log(), durable))
+    }
+
     fn first_ready_lane(&self) -> Option<usize> {
         self.lanes.iter().position(|(_, lane)| lane.ready() > 0)
     }
@@ -432,22 +462,23 @@ impl QueueState {
     /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
     /// read ahead, sweep.
     fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.release(now_ms, fx);
         self.dispatch(now_ms, fx);
         self.expire(now_ms, Expiry::Due, fx);
         self.enforce_length(fx);
-        let awaited = self.consumers.any_runnable();
         self.watch_head(fx);
-        for (priority, lane) in &mut self.lanes {
+        let awaited = self.consumers.len() > 0;
+        for (_, lane) in &mut self.lanes {
             if let Some(offset) = lane.first_dying_cold() {
-                request_load(*priority, lane, offset, fx);
+                request_load(lane, offset, fx);
             } else if awaited
                 && lane.ready() > 0
                 && let Some(offset) = lane.read_ahead(READ_AHEAD_BYTES)
             {
-                request_load(*priority, lane, offset, fx);
+                request_load(lane, offset, fx);
             }
             if let Some(below) = lane.take_sweep() {
-                fx.sweeps.push((*priority, below));
+                fx.sweeps.push((lane.log(), below));
             }
         }
     }
@@ -460,10 +491,22 @@ impl QueueState {
             return;
         }
         if let Some(index) = self.first_ready_lane()
-            && let Some((priority, lane)) = self.lanes.get_mut(index)
+            && let Some((_, lane)) = self.lanes.get_mut(index)
             && let Head::Cold(offset) = lane.head()
         {
-            request_load(*priority, lane, offset, fx);
+            request_load(lane, offset, fx);
+        }
+    }
+
+    /// Delayed messages whose time has come join their lanes.
+    fn release(&mut self, now_ms: u64, fx: &mut Effects) {
+        let Some(delayed) = &mut self.delayed else {
+            return;
+        };
+        let due = delayed.take_due(now_ms);
+        fx.loads.extend(delayed.wanted(now_ms));
+        for message in due {
+            self.lane_for(message.priority).push(now_ms, &message);
         }
     }
 
@@ -479,7 +522,7 @@ impl QueueState {
             };
             let offset = match lane.head() {
                 Head::Empty => return,
-                Head::Cold(offset) => return request_load(*priority, lane, offset, fx),
+                Head::Cold(offset) => return request_load(lane, offset, fx),
                 Head::Ready(offset) => offset,
             };
             let Some(consumer_id) = self.consumers.next() else {
@@ -603,7 +646,7 @@ impl QueueState {
             };
             match lane.head() {
                 Head::Empty => return,
-                Head::Cold(offset) => return request_load(*priority, lane, offset, fx),
+                Head::Cold(offset) => return request_load(lane, offset, fx),
                 Head::Ready(offset) => {
                     let id = MessageId {
                         lane: *priority,
@@ -633,8 +676,8 @@ enum Expiry {
     PastDue,
 }
 
-fn request_load(priority: u8, lane: &mut Lane, offset: u64, fx: &mut Effects) {
+fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {
     if !std::mem::replace(lane.loading_mut(), true) {
-        fx.loads.push((priority, offset));
+        fx.loads.push((lane.log(), offset));
     }
 }

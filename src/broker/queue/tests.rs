@@ -150,25 +150,18 @@ impl Rig {
                 self.dead.push((body(&dead.message), dead.reason));
                 self.state.bury(dead.id);
             }
-            for (lane, below) in self.fx.sweeps.drain(..) {
-                while !self
-                    .store
-                    .sweep(QUEUE.log(lane), below, 2)
-                    .expect("memory store")
-                {}
+            for (log, below) in self.fx.sweeps.drain(..) {
+                while !self.store.sweep(log, below, 2).expect("memory store") {}
             }
             let loads = std::mem::take(&mut self.fx.loads);
             if loads.is_empty() {
                 return;
             }
-            for (lane, from) in loads {
-                let chunks = self
-                    .store
-                    .read(QUEUE.log(lane), from, 300)
-                    .expect("memory store");
+            for (log, from) in loads {
+                let chunks = self.store.read(log, from, 300).expect("memory store");
                 assert!(
                     !chunks.is_empty(),
-                    "offset {from} of lane {lane} is not in the store"
+                    "offset {from} of {log:?} is not in the store"
                 );
                 let decode = |data: Bytes, first| {
                     chunk::decode(first, data)
@@ -180,7 +173,7 @@ impl Rig {
                     .into_iter()
                     .map(|stored| (stored.first, decode(stored.data, stored.first)))
                     .collect();
-                self.state.loaded(self.now_ms, lane, chunks, &mut self.fx);
+                self.state.loaded(self.now_ms, log, chunks, &mut self.fx);
             }
         }
     }
@@ -238,6 +231,7 @@ fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
         persistent: true,
         priority: 0,
         expiration_ms: None,
+        delay_ms: None,
     };
     change(&mut message);
     Arc::new(message)
@@ -476,6 +470,55 @@ fn transient_messages_are_gone_after_a_restart_and_persistent_ones_are_not() {
         .map(|(_, body, _)| body)
         .collect();
     assert_eq!(order, ["p1", "p2"]);
+}
+
+#[test]
+fn delayed_messages_are_not_ready_before_their_time_and_come_in_its_order() {
+    let mut rig = Rig::new(&[]);
+    let delayed = [("c", 300), ("a", 100), ("now", 0), ("b", 200)];
+    rig.publish(&delayed.map(|(text, delay_ms)| with(text, |m| m.delay_ms = Some(delay_ms))));
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().delayed),
+        (1, 3)
+    );
+    assert_eq!(rig.state.deadline_ms(), Some(1_100));
+    assert_eq!(rig.get().expect("no delay").1, "now");
+    rig.tick(1_099);
+    assert!(rig.get().is_none());
+    rig.tick(1_200);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order, ["a", "b"]);
+    assert_eq!(rig.state.deadline_ms(), Some(1_300));
+}
+
+#[test]
+fn delayed_messages_survive_a_restart_and_cost_little_memory() {
+    let mut rig = Rig::new(&[]);
+    for n in (0..500_u64).rev() {
+        rig.publish(&[with(&format!("{n:03}"), |m| m.delay_ms = Some(10 + n))]);
+        if n % 7 == 0 {
+            rig.commit();
+        }
+    }
+    rig.shrink(0);
+    assert!(
+        rig.state.resident_bytes() < 10_000,
+        "{}",
+        rig.state.resident_bytes()
+    );
+    rig.tick(1_109);
+    assert_eq!(rig.state.counts().ready, 100);
+    rig.commit();
+    rig.restart();
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().delayed),
+        (100, 400)
+    );
+    rig.tick(9_999);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order.len(), 500);
+    assert!(order.is_sorted());
+    assert_eq!(rig.state.counts().delayed, 0);
 }
 
 #[test]
