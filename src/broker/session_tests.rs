@@ -132,6 +132,7 @@ fn message() -> Arc<Message> {
         persistent: true,
         priority: 0,
         expiration_ms: None,
+        delay_ms: None,
     })
 }
 
