@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::exchange::{Binding, Content, Destination, Exchange, RouteKeys, Table};
+use super::exchange::{Binding, Content, Destination, Exchange, ExchangeKind, RouteKeys, Table};
 use crate::model::Name;
 
 /// Exchanges, queues (as handles `Q`) and bindings.
@@ -32,6 +32,15 @@ pub struct Removed {
     pub exchanges: Vec<Arc<Exchange>>,
     /// Bindings to and from them.
     pub bindings: Vec<Arc<Binding>>,
+}
+
+/// The queues that get a message later.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held<Q> {
+    /// After how many milliseconds.
+    pub delay_ms: u64,
+    /// The queues, each once.
+    pub queues: Vec<Q>,
 }
 
 impl<Q> Default for Routing<Q> {
@@ -160,10 +169,38 @@ impl<Q: Clone> Routing<Q> {
     }
 
     /// Appends the queues that a message goes to from `exchange`, each once. Each exchange on the way is asked
-    /// once; its alternate exchange is asked if nothing is bound there for the message.
-    pub fn route(&self, exchange: &str, keys: &RouteKeys<'_>, out: &mut Vec<Q>) {
+    /// once; its alternate exchange is asked if nothing is bound there for the message. Returned are the queues that
+    /// it goes to later, if a delayed exchange on the way holds it.
+    pub fn route(&self, exchange: &str, keys: &RouteKeys<'_>, out: &mut Vec<Q>) -> Option<Held<Q>> {
         let content = Content::new(*keys);
-        let mut names: Vec<&str> = Vec::new();
+        let (mut names, mut holders) = (Vec::new(), Vec::new());
+        let hold = |exchange| content.delay_ms().map(|_| holders.push(exchange)).is_some();
+        self.walk(exchange, &content, hold, &mut names);
+        self.handles(&mut names, out);
+        if holders.is_empty() {
+            return None;
+        }
+        let delay_ms = content.delay_ms()?;
+        for exchange in holders {
+            self.walk(exchange, &content, |_| false, &mut names);
+        }
+        let mut queues = Vec::new();
+        self.handles(&mut names, &mut queues);
+        Some(Held { delay_ms, queues })
+    }
+
+    /// Follows bindings from `exchange`, and notes the queues they lead to. `hold` is asked at each delayed
+    /// exchange whether the message ends there.
+    fn walk<'a>(
+        &'a self,
+        exchange: &str,
+        content: &Content<'_>,
+        mut hold: impl FnMut(&'a str) -> bool,
+        names: &mut Vec<&'a str>,
+    ) {
+        let Some((exchange, _)) = self.exchanges.get_key_value(exchange) else {
+            return;
+        };
         let mut work: Vec<&str> = vec![exchange];
         let mut seen: HashSet<&str> = HashSet::new();
         while let Some(name) = work.pop() {
@@ -177,35 +214,38 @@ impl<Q: Clone> Routing<Q> {
                 names.extend(bound.map(|(name, _)| &**name));
                 continue;
             }
+            if entry.exchange.kind == ExchangeKind::Delayed && hold(&entry.exchange.name) {
+                continue;
+            }
             let mut matched = false;
-            entry.table.route(&content, &mut |destination| {
+            entry.table.route(content, &mut |destination| {
                 matched = true;
                 match destination {
                     Destination::Queue(name) => names.push(name),
                     Destination::Exchange(name) => {
-                        if **name != *exchange && seen.insert(name) {
+                        if **name != **exchange && seen.insert(name) {
                             work.push(name);
                         }
                     }
                 }
             });
             if let (false, Some(alternate)) = (matched, &entry.alternate)
-                && **alternate != *exchange
+                && **alternate != **exchange
                 && seen.insert(alternate)
             {
                 work.push(alternate);
             }
         }
+    }
+
+    /// Takes the names, each once, and appends their queues.
+    fn handles(&self, names: &mut Vec<&str>, out: &mut Vec<Q>) {
         if names.len() > 1 {
             names.sort_unstable();
             names.dedup();
         }
-        out.extend(
-            names
-                .iter()
-                .filter_map(|name| self.queues.get(*name))
-                .cloned(),
-        );
+        let queues = names.drain(..).filter_map(|name| self.queues.get(name));
+        out.extend(queues.cloned());
     }
 
     /// Whether two messages with the same keys may go different ways from `exchange`, so that where the first one
@@ -217,7 +257,7 @@ impl<Q: Clone> Routing<Q> {
             let Some(entry) = self.exchanges.get(name) else {
                 continue;
             };
-            if entry.table.needs_content() {
+            if entry.exchange.kind == ExchangeKind::Delayed || entry.table.needs_content() {
                 return true;
             }
             let next = entry
@@ -291,8 +331,8 @@ impl<Q: Clone> Routing<Q> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::exchange::{ALTERNATE_EXCHANGE, ExchangeKind};
-    use crate::wire::{AMQPValue, FieldTable};
+    use crate::broker::exchange::ALTERNATE_EXCHANGE;
+    use crate::wire::{AMQPProperties, AMQPValue, FieldTable, encode_properties};
 
     fn exchange(name: &str, kind: ExchangeKind) -> Exchange {
         Exchange {
@@ -352,7 +392,7 @@ mod tests {
             properties: &[],
         };
         let mut out = Vec::new();
-        routing.route(exchange, &keys, &mut out);
+        assert_eq!(routing.route(exchange, &keys, &mut out), None);
         out
     }
 
@@ -481,5 +521,45 @@ mod tests {
         assert!(!routing.needs_content("a"));
         routing.bind(to_exchange("b", "", "h"));
         assert!(routing.needs_content("a"));
+    }
+
+    #[test]
+    fn a_delayed_exchange_holds_what_says_so_wherever_it_stands() {
+        let mut delayed = exchange("d", ExchangeKind::Delayed);
+        let direct = AMQPValue::LongString("direct".into());
+        delayed.arguments.insert("x-delayed-type".into(), direct);
+        let mut routing = routing(&[("x", ExchangeKind::Fanout)], &["now", "q", "other"]);
+        routing.insert_exchange(Arc::new(delayed));
+        routing.bind(to_queue("d", "k", "q"));
+        routing.bind(to_queue("d", "l", "other"));
+        routing.bind(to_exchange("x", "", "d"));
+        routing.bind(to_queue("x", "", "now"));
+        assert!(routing.needs_content("d") && routing.needs_content("x"));
+        let properties = |delay| {
+            let mut headers = FieldTable::default();
+            headers.insert("x-delay".into(), AMQPValue::LongInt(delay));
+            encode_properties(&AMQPProperties::default().with_headers(headers))
+        };
+        for (from, delay, expected_now, expected_held) in [
+            ("d", 500, &[][..], Some(&["q"][..])),
+            ("x", 500, &["now"], Some(&["q"])),
+            ("d", 0, &["q"], None),
+            ("x", -500, &["now", "q"], None),
+        ] {
+            let properties = properties(delay);
+            let keys = RouteKeys {
+                routing_key: "k",
+                cc: &[],
+                properties: &properties,
+            };
+            let mut now = Vec::new();
+            let held = routing.route(from, &keys, &mut now);
+            assert_eq!(now, expected_now, "{from} {delay}");
+            let expected = expected_held.map(|queues| Held {
+                delay_ms: 500,
+                queues: queues.to_vec(),
+            });
+            assert_eq!(held, expected, "{from} {delay}");
+        }
     }
 }

@@ -113,7 +113,7 @@ fn routed(session: &Session, exchange: &str, routing_key: &str) -> Vec<String> {
     };
     let mut queues = Vec::new();
     if let Some(exchange) = session.vhost.exchange(exchange) {
-        session.vhost.route(&exchange, &keys, &mut queues);
+        assert!(session.vhost.route(&exchange, &keys, &mut queues).is_none());
     }
     queues
         .iter()

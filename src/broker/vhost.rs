@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, We
 use super::access_records::{DefinitionError, Record};
 use super::definitions::{BindingRecord, ExchangeRecord, QueueIds, QueueRecord, VhostRecord};
 use super::error::{BrokerError, Resource};
-use super::exchange::{Binding, Destination, Exchange, ExchangeKind, RouteKeys};
+use super::exchange::{Binding, Destination, Exchange, ExchangeKind, RouteKeys, keep_back};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
 use super::queue::{
     Counts, DeadLetter, MemoryBudget, Queue, QueueOwner, QueueServices, QueueSpec, Timers,
 };
-use super::router::{Removed, Routing};
+use super::router::{Held, Removed, Routing};
 use crate::model::arguments::{QueueArguments, QueueKind};
 use crate::model::{ConnectionId, LogId, Name, Ticket};
 use crate::store::commit::Committer;
@@ -187,13 +187,20 @@ impl Vhost {
         self.routing().queue(name).cloned()
     }
 
-    /// Appends the queues that a message goes to from `exchange`, each once.
-    pub fn route(&self, exchange: &Exchange, keys: &RouteKeys<'_>, out: &mut Vec<Arc<Queue>>) {
-        self.routing().route(&exchange.name, keys, out);
+    /// Appends the queues that a message goes to from `exchange`, each once. What it returns are those that get it
+    /// later, through a delayed exchange: as [`keep_back`] makes it.
+    #[must_use = "a message that is held still has to be published"]
+    pub fn route(
+        &self,
+        exchange: &Exchange,
+        keys: &RouteKeys<'_>,
+        out: &mut Vec<Arc<Queue>>,
+    ) -> Option<Held<Arc<Queue>>> {
+        self.routing().route(&exchange.name, keys, out)
     }
 
     /// Whether messages with the same keys may go different ways from `exchange`, so that a route cannot be
-    /// remembered by its key: there is a headers exchange on the way, or one that hashes a header or draws lots.
+    /// remembered by its key: there is a headers exchange on the way, or one that hashes a header, delays or draws lots.
     pub fn needs_headers(&self, exchange: &Exchange) -> bool {
         self.routing().needs_content(&exchange.name)
     }
@@ -247,7 +254,7 @@ impl Vhost {
         if let Some(existing) = self.exchange(&exchange.name) {
             return Ok(Created::Existing(existing));
         }
-        exchange.kind.check_arguments(&exchange.arguments)?;
+        exchange.check_arguments()?;
         let exchange = Arc::new(exchange);
         let ticket = exchange.durable.then(|| {
             let record = ExchangeRecord::new(&self.name, &exchange);
@@ -366,9 +373,7 @@ impl Vhost {
                 exchange.durable
             }
         };
-        source
-            .kind
-            .check_binding(&binding.routing_key, &binding.arguments)?;
+        source.check_binding(&binding.routing_key, &binding.arguments)?;
         if self.routing().binding(&binding).is_some() {
             return Ok(Some(changes.last));
         }
@@ -511,7 +516,17 @@ impl QueueOwner for Vhost {
                 cc: &cc,
                 properties: &letter.message.properties,
             };
-            self.routing().route(letter.exchange(), &keys, &mut queues);
+            let held = self.routing().route(letter.exchange(), &keys, &mut queues);
+            if let Some(Held { delay_ms, queues }) = held {
+                let message = [keep_back(&letter.message, delay_ms)];
+                for queue in queues
+                    .iter()
+                    .filter(|queue| !letter.would_cycle(queue.name()))
+                {
+                    // The queue that the letter comes from holds the batch: nobody waits for this ticket alone.
+                    queue.publish(&message);
+                }
+            }
         }
         queues
     }

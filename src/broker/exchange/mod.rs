@@ -3,6 +3,7 @@
 //! is `router`'s.
 
 mod consistent_hash;
+mod delayed;
 mod direct;
 mod headers;
 mod targets;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use rand::seq::IteratorRandom;
 
 use crate::broker::error::BrokerError;
-use crate::model::Name;
 use crate::model::arguments::text_value;
+use crate::model::{Message, Name};
 use crate::wire::{FieldTable, PropertiesView, encode_table};
 
 use consistent_hash::{ConsistentHash, HashOn};
@@ -41,6 +42,8 @@ pub enum ExchangeKind {
     Headers,
     /// `x-consistent-hash`: one of those bound, by hash and weight.
     ConsistentHash,
+    /// `x-delayed-message`: as another type, later.
+    Delayed,
     /// `x-local-random`: one of those bound, at random.
     LocalRandom,
     /// `x-random`: one of those bound, at random.
@@ -56,6 +59,7 @@ impl ExchangeKind {
             "topic" => Ok(ExchangeKind::Topic),
             "headers" => Ok(ExchangeKind::Headers),
             "x-consistent-hash" => Ok(ExchangeKind::ConsistentHash),
+            "x-delayed-message" => Ok(ExchangeKind::Delayed),
             "x-local-random" => Ok(ExchangeKind::LocalRandom),
             "x-random" => Ok(ExchangeKind::Random),
             "" => Err(BrokerError::InvalidExchangeType(String::new())),
@@ -71,34 +75,9 @@ impl ExchangeKind {
             ExchangeKind::Topic => "topic",
             ExchangeKind::Headers => "headers",
             ExchangeKind::ConsistentHash => "x-consistent-hash",
+            ExchangeKind::Delayed => "x-delayed-message",
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::Random => "x-random",
-        }
-    }
-
-    /// Checks the arguments of an exchange that is to be declared.
-    pub fn check_arguments(self, arguments: &FieldTable) -> Result<(), BrokerError> {
-        match self {
-            ExchangeKind::ConsistentHash => HashOn::parse(arguments).map(drop),
-            ExchangeKind::Direct
-            | ExchangeKind::Fanout
-            | ExchangeKind::Topic
-            | ExchangeKind::Headers
-            | ExchangeKind::LocalRandom
-            | ExchangeKind::Random => Ok(()),
-        }
-    }
-
-    /// Checks a binding that is to be made to an exchange of this type.
-    pub fn check_binding(self, key: &str, arguments: &FieldTable) -> Result<(), BrokerError> {
-        match self {
-            ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),
-            ExchangeKind::ConsistentHash => consistent_hash::weight(key).map(drop),
-            ExchangeKind::Direct
-            | ExchangeKind::Fanout
-            | ExchangeKind::Topic
-            | ExchangeKind::LocalRandom
-            | ExchangeKind::Random => Ok(()),
         }
     }
 }
@@ -127,6 +106,42 @@ impl Exchange {
             .inner()
             .get(ALTERNATE_EXCHANGE)
             .and_then(text_value)
+    }
+
+    /// The type by which it routes: its own but for a delayed exchange.
+    fn routes_as(&self) -> Result<ExchangeKind, BrokerError> {
+        match self.kind {
+            ExchangeKind::Delayed => delayed::inner_kind(&self.arguments),
+            kind => Ok(kind),
+        }
+    }
+
+    /// Checks the arguments of an exchange that is to be declared.
+    pub fn check_arguments(&self) -> Result<(), BrokerError> {
+        match self.routes_as()? {
+            ExchangeKind::ConsistentHash => HashOn::parse(&self.arguments).map(drop),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::Headers
+            | ExchangeKind::Delayed
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+
+    /// Checks a binding that is to be made from this exchange.
+    pub fn check_binding(&self, key: &str, arguments: &FieldTable) -> Result<(), BrokerError> {
+        match self.routes_as()? {
+            ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),
+            ExchangeKind::ConsistentHash => consistent_hash::weight(key).map(drop),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::Delayed
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::Random => Ok(()),
+        }
     }
 
     /// Whether this is the default exchange, to which every queue is bound by its name.
@@ -262,6 +277,11 @@ impl<'a> Content<'a> {
         std::iter::once(self.keys.routing_key).chain(further)
     }
 
+    /// For how long a delayed exchange keeps the message back, if it does.
+    pub(super) fn delay_ms(&self) -> Option<u64> {
+        delayed::delay_ms(self.headers())
+    }
+
     /// The properties; none if they are malformed.
     fn view(&self) -> Option<&PropertiesView<'a>> {
         self.view
@@ -277,6 +297,11 @@ impl<'a> Content<'a> {
                 .unwrap_or_default()
         })
     }
+}
+
+/// A message as queues keep it back for `delay_ms`: see [`Held`](super::router::Held).
+pub fn keep_back(message: &Message, delay_ms: u64) -> Arc<Message> {
+    delayed::keep_back(message, delay_ms)
 }
 
 /// The bindings of one exchange, in the shape in which its type looks them up.
@@ -296,13 +321,13 @@ enum Shape {
 impl Table {
     /// An empty table for an exchange.
     pub(super) fn new(exchange: &Exchange) -> Table {
-        let shape = match exchange.kind {
-            ExchangeKind::Direct => Shape::Direct(Direct::default()),
+        // Its arguments were checked when the exchange was declared.
+        let shape = match exchange.routes_as().unwrap_or(ExchangeKind::Direct) {
+            ExchangeKind::Direct | ExchangeKind::Delayed => Shape::Direct(Direct::default()),
             ExchangeKind::Fanout => Shape::Fanout(Targets::default()),
             ExchangeKind::Topic => Shape::Topic(Topic::default()),
             ExchangeKind::Headers => Shape::Headers(Headers::default()),
             ExchangeKind::ConsistentHash => {
-                // The arguments were checked when the exchange was declared.
                 let on = HashOn::parse(&exchange.arguments).unwrap_or(HashOn::RoutingKey);
                 Shape::ConsistentHash(ConsistentHash::new(on))
             }
@@ -448,6 +473,7 @@ mod tests {
             "topic",
             "headers",
             "x-consistent-hash",
+            "x-delayed-message",
             "x-local-random",
             "x-random",
         ] {
