@@ -6,10 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
-use crate::config::{Config, ConfigError, OPTIONS, OptionSpec, RawConfig};
-
-/// The environment variable that names the configuration file.
-pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig};
 
 /// What to do.
 #[derive(Debug)]

@@ -11,7 +11,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "clock"]),
     ("broker", &["model", "store", "wire", "clock"]),
     ("amqp", &["broker", "model", "store", "wire", "clock"]),
-    ("ctl", &["broker", "config", "model", "wire", "clock"]),
+    (
+        "ctl",
+        &["broker", "config", "model", "store", "wire", "clock"],
+    ),
     ("config", &["model"]),
     ("bench", &["wire"]),
 ];

@@ -20,9 +20,11 @@ use crate::model::{ConnectionId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
 
-/// The virtual host that a fresh broker has.
+/// Memory for messages unless told otherwise.
+const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// The virtual host that a fresh broker has unless told otherwise.
 pub const DEFAULT_VHOST: &str = "/";
-/// The user that a fresh broker has, and its password.
+/// The user that a fresh broker has unless told otherwise, and its password.
 pub const DEFAULT_USER: &str = "guest";
 
 /// What a broker is told.
@@ -32,6 +34,33 @@ pub struct BrokerConfig {
     pub loopback_users: Vec<Name>,
     /// How many bytes all queues together may keep in memory.
     pub memory_bytes: u64,
+    /// What a fresh broker has.
+    pub defaults: Defaults,
+}
+
+/// What a fresh broker has.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// An administrator.
+    pub user: Name,
+    /// Its password.
+    pub pass: Name,
+    /// A virtual host where it may do everything.
+    pub vhost: Name,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> BrokerConfig {
+        BrokerConfig {
+            loopback_users: vec![DEFAULT_USER.into()],
+            memory_bytes: MEMORY_BYTES,
+            defaults: Defaults {
+                user: DEFAULT_USER.into(),
+                pass: DEFAULT_USER.into(),
+                vhost: DEFAULT_VHOST.into(),
+            },
+        }
+    }
 }
 
 /// Why a broker cannot be opened.
@@ -111,7 +140,7 @@ impl Broker {
         let fresh = definitions.vhosts.is_empty();
         broker.restore(definitions, logs)?;
         if fresh {
-            broker.create_defaults().await?;
+            broker.create_defaults(&config.defaults).await?;
         }
         Ok(broker)
     }
@@ -256,24 +285,20 @@ impl Broker {
     }
 
     /// What a fresh broker has. The virtual host comes last: as long as it is not there, the store is fresh.
-    async fn create_defaults(&self) -> Result<(), OpenError> {
+    async fn create_defaults(&self, defaults: &Defaults) -> Result<(), OpenError> {
+        let Defaults { user, pass, vhost } = defaults;
         let tags = vec![TAG_ADMINISTRATOR.into()];
-        match self
-            .users
-            .add(DEFAULT_USER, DEFAULT_USER.as_bytes(), tags)
-            .await
-        {
+        match self.users.add(user, pass.as_bytes(), tags).await {
             Ok(()) | Err(UserError::AlreadyExists(_)) => {}
             Err(error) => return Err(error.into()),
         }
         let everything = [".*", ".*", ".*"];
-        self.users
-            .set_permissions(DEFAULT_USER, DEFAULT_VHOST, everything)
-            .await?;
-        match self
-            .add_vhost(DEFAULT_VHOST, VhostMetadata::default())
-            .await
-        {
+        self.users.set_permissions(user, vhost, everything).await?;
+        let metadata = VhostMetadata {
+            description: "Default virtual host".to_owned(),
+            ..VhostMetadata::default()
+        };
+        match self.add_vhost(vhost, metadata).await {
             Ok(()) => Ok(()),
             Err(VhostError::Store(failed)) => Err(failed.into()),
             Err(

@@ -26,6 +26,7 @@ impl Fixture {
         let config = BrokerConfig {
             loopback_users: Vec::new(),
             memory_bytes: 64 << 20,
+            ..BrokerConfig::default()
         };
         let broker = Broker::open(committer, config).await.unwrap();
         Fixture { store, broker }

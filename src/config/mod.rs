@@ -6,6 +6,9 @@ mod options;
 mod parse;
 mod raw;
 
+/// The environment variable that names the configuration file.
+pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+
 pub use options::{Config, OPTIONS, OptionSpec};
 pub use parse::{LogLevel, MemoryWatermark, parse_bytes, parse_fraction};
 pub use raw::{ConfigError, RawConfig, Source};

@@ -117,7 +117,8 @@ impl Session<'_> {
         raw.add_flags(said);
         raw.add_environment(self.environment);
         let file = invocation.target.config.clone();
-        let file = file.or_else(|| (self.environment)(crate::cli::CONFIG_ENV).map(PathBuf::from));
+        let file =
+            file.or_else(|| (self.environment)(crate::config::CONFIG_ENV).map(PathBuf::from));
         let config = match file {
             Some(file) => raw.add_file(&file).and_then(|()| Config::from_raw(&raw)),
             None => Config::from_raw(&raw),

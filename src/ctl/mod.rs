@@ -6,5 +6,7 @@ mod banner;
 pub mod client;
 mod columns;
 mod format;
+mod handle;
 pub mod protocol;
+pub mod service;
 pub mod verbs;

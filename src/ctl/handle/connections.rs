@@ -1,0 +1,121 @@
+//! Connections and channels: list, close.
+
+use super::super::protocol::{Cell, Request};
+use super::super::service::Context;
+use super::{Failure, Outcome, Reply, cells, listing};
+use crate::broker::connections::{ChannelStatus, Connection, ConnectionStatus};
+use crate::ctl::args::EX_UNAVAILABLE;
+
+pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
+    let all = ctx.connections().list().into_iter().map(|connection| {
+        let status = connection.status();
+        (connection, status)
+    });
+    listing(request, all, |(connection, status), column| {
+        cell(connection, status, column)
+    })
+}
+
+fn cell(connection: &Connection, status: &ConnectionStatus, column: &str) -> Cell {
+    let info = &connection.info;
+    match column {
+        "pid" => info.pid().into(),
+        "name" => info.name().into(),
+        "port" => info.local.port().into(),
+        "host" => info.local.ip().to_string().into(),
+        "peer_port" => info.peer.port().into(),
+        "peer_host" => info.peer.ip().to_string().into(),
+        // There is no TLS listener.
+        "ssl" => false.into(),
+        "state" => status.state.as_str().into(),
+        "channels" => status.channels.len().into(),
+        "protocol" => "{0,9,1}".into(),
+        "auth_mechanism" => (*info.auth_mechanism).into(),
+        "user" => (*info.user).into(),
+        "vhost" => (*info.vhost).into(),
+        "timeout" => info.heartbeat_secs.into(),
+        "frame_max" => info.frame_max.into(),
+        "channel_max" => info.channel_max.into(),
+        "client_properties" => cells::table(&info.client_properties),
+        "connected_at" => info.connected_at_ms.into(),
+        "recv_oct" => status.received_bytes.into(),
+        "send_oct" => status.sent_bytes.into(),
+        _ => Cell::Nothing,
+    }
+}
+
+pub(super) fn list_channels(ctx: &Context, request: &Request) -> Outcome {
+    let all = ctx.connections().list().into_iter().flat_map(|connection| {
+        let channels = connection.status().channels;
+        channels
+            .into_iter()
+            .map(move |channel| (connection.clone(), channel))
+    });
+    listing(request, all, |(connection, channel), column| {
+        channel_cell(connection, channel, column)
+    })
+}
+
+fn channel_cell(connection: &Connection, channel: &ChannelStatus, column: &str) -> Cell {
+    let info = &connection.info;
+    match column {
+        "pid" => info.channel_pid(channel.number).into(),
+        "connection" => info.pid().into(),
+        "name" => format!("{} ({})", info.name(), channel.number).into(),
+        "number" => channel.number.into(),
+        "user" => (*info.user).into(),
+        "vhost" => (*info.vhost).into(),
+        "transactional" => channel.transactional.into(),
+        "confirm" => channel.confirm.into(),
+        "consumer_count" => channel.consumers.into(),
+        "messages_unacknowledged" => channel.unacknowledged.into(),
+        "messages_uncommitted" => channel.uncommitted.into(),
+        "messages_unconfirmed" => channel.unconfirmed.into(),
+        "prefetch_count" => channel.prefetch.into(),
+        _ => Cell::Nothing,
+    }
+}
+
+/// Closes one connection. One that is gone is closed already, as in RabbitMQ.
+pub(super) fn close(ctx: &Context, request: &Request) -> Outcome {
+    let pid = request.arg(0);
+    if !(pid.starts_with('<') && pid.ends_with('>') && pid.split('.').count() == 4) {
+        let text = format!("Error:\n{{:invalid_pid_syntax, \"{pid}\"}}");
+        return Err(Failure::error(EX_UNAVAILABLE, text));
+    }
+    ctx.connections()
+        .close_where(request.arg(1), |info| info.pid() == pid);
+    Ok(Reply::Done)
+}
+
+pub(super) fn close_all(ctx: &Context, request: &Request) -> Outcome {
+    let vhost = (!request.has("global")).then(|| request.vhost());
+    let limit = match request
+        .options
+        .get("limit")
+        .map(|limit| limit.parse::<usize>())
+    {
+        None | Some(Ok(0)) => usize::MAX,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => {
+            return Err(Failure::error(
+                super::super::args::EX_DATAERR,
+                "Bad argument: --limit",
+            ));
+        }
+    };
+    let all = ctx.connections().list().into_iter();
+    let concerned = all
+        .filter(|c| vhost.is_none_or(|vhost| *c.info.vhost == *vhost))
+        .take(limit);
+    let closed = concerned
+        .map(|connection| connection.close(request.arg(0)))
+        .count();
+    Ok(Reply::Message(format!("Closed {closed} connections")))
+}
+
+pub(super) fn close_all_of_user(ctx: &Context, request: &Request) -> Outcome {
+    ctx.connections()
+        .close_where(request.arg(1), |info| *info.user == *request.arg(0));
+    Ok(Reply::Done)
+}

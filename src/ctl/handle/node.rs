@@ -1,0 +1,215 @@
+//! The process as a whole: stop and start serving, status, thresholds.
+
+use std::fmt::Write;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::super::args::{EX_DATAERR, EX_UNAVAILABLE};
+use super::super::client::node_name;
+use super::super::protocol::Request;
+use super::super::service::{Context, NodeCommand};
+use super::{Failure, Outcome, Reply};
+use crate::clock;
+use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
+use crate::memory::resident_bytes;
+
+fn ending() -> Failure {
+    Failure::error(EX_UNAVAILABLE, "the broker is shutting down")
+}
+
+/// The socket is opened when the broker is up, so there is nothing to wait for but `start_app`.
+pub(super) fn await_startup(ctx: &Context) -> Outcome {
+    if ctx.node.is_running() {
+        Ok(Reply::Done)
+    } else {
+        Err(Failure::error(EX_UNAVAILABLE, "rabbit_is_not_running"))
+    }
+}
+
+pub(super) async fn stop_app(ctx: &Context) -> Outcome {
+    let (done, stopped) = oneshot::channel();
+    ctx.node
+        .commands
+        .send(NodeCommand::StopApp(done))
+        .await
+        .map_err(|_| ending())?;
+    stopped.await.map_err(|_| ending())?;
+    Ok(Reply::Done)
+}
+
+pub(super) async fn start_app(ctx: &Context) -> Outcome {
+    let (done, started) = oneshot::channel();
+    ctx.node
+        .commands
+        .send(NodeCommand::StartApp(done))
+        .await
+        .map_err(|_| ending())?;
+    started
+        .await
+        .map_err(|_| ending())?
+        .map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;
+    Ok(Reply::Done)
+}
+
+pub(super) async fn stop(ctx: &Context) -> Outcome {
+    ctx.node
+        .commands
+        .send(NodeCommand::Stop)
+        .await
+        .map_err(|_| ending())?;
+    Ok(Reply::Done)
+}
+
+pub(super) fn ping() -> Outcome {
+    Ok(Reply::Message("Ping succeeded".to_owned()))
+}
+
+pub(super) fn set_memory_watermark(ctx: &Context, request: &Request) -> Outcome {
+    let bad = || Failure::error(EX_DATAERR, "Bad argument.");
+    let watermark = match request.arg(0) {
+        "absolute" => MemoryWatermark::Bytes(parse_bytes(request.arg(1)).ok_or_else(bad)?),
+        fraction => MemoryWatermark::Fraction(parse_fraction(fraction).ok_or_else(bad)?),
+    };
+    ctx.memory.set_watermark(watermark);
+    Ok(Reply::Done)
+}
+
+pub(super) fn set_disk_free_limit(ctx: &Context, request: &Request) -> Outcome {
+    let bad = || Failure::error(EX_DATAERR, "Bad argument.");
+    let limit = match request.arg(0) {
+        "mem_relative" => scaled(ctx.memory.total_bytes(), request.arg(1)).ok_or_else(bad)?,
+        bytes => parse_bytes(bytes).ok_or_else(bad)?,
+    };
+    ctx.broker.committer().set_disk_free_min(limit);
+    Ok(Reply::Done)
+}
+
+/// `total` times a factor such as `1.5`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a threshold needs no exact byte, and the conversion saturates"
+)]
+fn scaled(total: u64, factor: &str) -> Option<u64> {
+    let factor = factor
+        .parse::<f64>()
+        .ok()
+        .filter(|factor| factor.is_finite() && *factor >= 0.0)?;
+    Some((total as f64 * factor) as u64)
+}
+
+pub(super) fn status(ctx: &Context) -> Outcome {
+    let uptime_secs = clock::wall_ms().saturating_sub(ctx.node.started_at_ms) / 1000;
+    let (resident, limit) = (resident_bytes(), ctx.memory.limit_bytes());
+    let free = ctx.broker.committer().store().free_bytes();
+    let disk_limit = ctx.broker.committer().disk_free_min();
+    let raised = ctx.alarms.raised();
+    let alarms: Vec<&str> = [("memory", raised.memory), ("disk", raised.disk)]
+        .iter()
+        .filter(|(_, on)| *on)
+        .map(|(name, _)| *name)
+        .collect();
+    let vhosts = ctx.broker.vhost_list();
+    let queues: usize = vhosts.iter().map(|vhost| vhost.queues().len()).sum();
+    let json = json!({
+        "pid": std::process::id(),
+        "os": std::env::consts::OS,
+        "uptime": uptime_secs,
+        "leveret_version": env!("CARGO_PKG_VERSION"),
+        "node": node_name(),
+        "data_directory": ctx.node.data_dir.display().to_string(),
+        "alarms": alarms,
+        "memory": { "rss": resident },
+        "vm_memory_high_watermark_limit": limit,
+        "disk_free": free,
+        "disk_free_limit": disk_limit,
+        "totals": {
+            "connection_count": ctx.connections().len(),
+            "queue_count": queues,
+            "virtual_host_count": vhosts.len(),
+        },
+        "listeners": ctx.node.listeners.iter().map(|address| json!({
+            "interface": address.ip().to_string(),
+            "port": address.port(),
+            "protocol": "amqp",
+            "purpose": "AMQP 0-9-1",
+        })).collect::<Vec<_>>(),
+    });
+    let text = report(&json, &ctx.node.listeners, &alarms);
+    Ok(Reply::Report { text, json })
+}
+
+/// The report for people: headings and lines as rabbitmqctl has them.
+fn report(json: &serde_json::Value, listeners: &[std::net::SocketAddr], alarms: &[&str]) -> String {
+    let field = |path: &str| match json.pointer(path) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(serde_json::Value::Null) | None => "unknown".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let mut text = String::new();
+    for (heading, lines) in [
+        (
+            "Runtime",
+            &[
+                ("OS PID", "/pid"),
+                ("OS", "/os"),
+                ("Uptime (seconds)", "/uptime"),
+                ("Leveret version", "/leveret_version"),
+                ("Node name", "/node"),
+            ][..],
+        ),
+        (
+            "Data directory",
+            &[("Node data directory", "/data_directory")],
+        ),
+        (
+            "Memory",
+            &[
+                ("Resident memory (bytes)", "/memory/rss"),
+                (
+                    "Memory high watermark (bytes)",
+                    "/vm_memory_high_watermark_limit",
+                ),
+            ],
+        ),
+        (
+            "Free Disk Space",
+            &[
+                ("Low free disk space watermark (bytes)", "/disk_free_limit"),
+                ("Free disk space (bytes)", "/disk_free"),
+            ],
+        ),
+        (
+            "Totals",
+            &[
+                ("Connection count", "/totals/connection_count"),
+                ("Queue count", "/totals/queue_count"),
+                ("Virtual host count", "/totals/virtual_host_count"),
+            ],
+        ),
+    ] {
+        // Writing to a String does not fail.
+        writeln!(text, "{heading}\n").unwrap_or_default();
+        for (label, path) in lines {
+            writeln!(text, "{label}: {}", field(path)).unwrap_or_default();
+        }
+        text.push('\n');
+    }
+    let alarms = if alarms.is_empty() {
+        "(none)".to_owned()
+    } else {
+        alarms.join("\n")
+    };
+    writeln!(text, "Alarms\n\n{alarms}\n\nListeners\n").unwrap_or_default();
+    for address in listeners {
+        let (ip, port) = (address.ip(), address.port());
+        writeln!(
+            text,
+            "Interface: {ip}, port: {port}, protocol: amqp, purpose: AMQP 0-9-1"
+        )
+        .unwrap_or_default();
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,227 @@
+//! Queues, exchanges, bindings and consumers of a virtual host: list, purge, delete.
+
+use std::sync::Arc;
+
+use super::super::args::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
+use super::super::client::node_name;
+use super::super::protocol::{Cell, Request};
+use super::super::service::Context;
+use super::{Failure, Outcome, Reply, cells, listing};
+use crate::broker::exchange::{Destination, Exchange};
+use crate::broker::queue::{ConsumerInfo, Counts, Queue};
+use crate::broker::vhost::Vhost;
+use crate::model::ConnectionId;
+use crate::model::arguments::QueueKind;
+
+/// The virtual host that a request is about. A listing of one that does not exist is empty, as in RabbitMQ.
+fn vhost(ctx: &Context, request: &Request) -> Option<Arc<Vhost>> {
+    ctx.broker.vhost(request.vhost())
+}
+
+pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
+    // There is one node, and it is up: every queue is online and local.
+    let queues = match request.has("offline") {
+        true => Vec::new(),
+        false => sorted(vhost(ctx, request).map(|vhost| vhost.queues()), |queue| {
+            queue.name().clone()
+        }),
+    };
+    let with_counts = queues.into_iter().map(|queue| {
+        let counts = queue.counts();
+        (queue, counts)
+    });
+    listing(request, with_counts, |(queue, counts), column| {
+        queue_cell(ctx, queue, counts, column)
+    })
+}
+
+fn sorted<T, K: Ord>(items: Option<Vec<T>>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut items = items.unwrap_or_default();
+    items.sort_by_key(key);
+    items
+}
+
+fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Cell {
+    let spec = queue.spec();
+    match column {
+        "name" => (*spec.name).into(),
+        "durable" => spec.durable.into(),
+        "auto_delete" => spec.auto_delete.into(),
+        "arguments" => cells::table(&spec.arguments.raw),
+        // No policy applies to any queue.
+        "policy" => Cell::Nothing,
+        "pid" => format!("<leveret.2.{}.0>", spec.id.0).into(),
+        "owner_pid" => spec
+            .exclusive_owner
+            .map_or(Cell::Nothing, |owner| connection_pid(ctx, owner)),
+        "exclusive_consumer_tag" => {
+            exclusive_consumer(queue).map_or(Cell::Nothing, |consumer| (*consumer.tag).into())
+        }
+        "exclusive_consumer_pid" => {
+            exclusive_consumer(queue).map_or(Cell::Nothing, |consumer| channel_pid(ctx, &consumer))
+        }
+        "exclusive" => spec.exclusive_owner.is_some().into(),
+        "messages_ready" => counts.ready.into(),
+        "messages_unacknowledged" => counts.unacked.into(),
+        "messages" => counts.ready.saturating_add(counts.unacked).into(),
+        "message_bytes" => counts
+            .ready_bytes
+            .saturating_add(counts.unacked_bytes)
+            .into(),
+        "message_bytes_ready" => counts.ready_bytes.into(),
+        "message_bytes_unacknowledged" => counts.unacked_bytes.into(),
+        "memory" => counts.resident_bytes.into(),
+        "consumers" => counts.consumers.into(),
+        "state" => "running".into(),
+        "type" => spec.arguments.kind.as_str().into(),
+        "leader" => node_name().into(),
+        "members" => Cell::Words(vec![node_name()]),
+        "online" if spec.arguments.kind == QueueKind::Quorum => Cell::Words(vec![node_name()]),
+        _ => Cell::Nothing,
+    }
+}
+
+/// The consumer that has the queue to itself, if there is one.
+fn exclusive_consumer(queue: &Queue) -> Option<ConsumerInfo> {
+    queue
+        .consumers()
+        .into_iter()
+        .find(|consumer| consumer.exclusive)
+}
+
+fn channel_pid(ctx: &Context, consumer: &ConsumerInfo) -> Cell {
+    let all = ctx.connections().list();
+    let own = all
+        .iter()
+        .find(|connection| connection.info.id == consumer.connection);
+    own.map_or(Cell::Nothing, |connection| {
+        connection.info.channel_pid(consumer.channel).into()
+    })
+}
+
+fn connection_pid(ctx: &Context, id: ConnectionId) -> Cell {
+    let all = ctx.connections().list();
+    let owner = all.iter().find(|connection| connection.info.id == id);
+    owner.map_or(Cell::Nothing, |connection| connection.info.pid().into())
+}
+
+pub(super) fn list_exchanges(ctx: &Context, request: &Request) -> Outcome {
+    let exchanges = sorted(
+        vhost(ctx, request).map(|vhost| vhost.exchanges()),
+        |exchange| exchange.name.clone(),
+    );
+    listing(request, exchanges, |exchange, column| {
+        exchange_cell(exchange, column)
+    })
+}
+
+fn exchange_cell(exchange: &Exchange, column: &str) -> Cell {
+    match column {
+        "name" => (*exchange.name).into(),
+        "type" => exchange.kind.as_str().into(),
+        "durable" => exchange.durable.into(),
+        "auto_delete" => exchange.auto_delete.into(),
+        "internal" => exchange.internal.into(),
+        "arguments" => cells::table(&exchange.arguments),
+        _ => Cell::Nothing,
+    }
+}
+
+/// Bindings with those of the default exchange, which every queue has.
+pub(super) fn list_bindings(ctx: &Context, request: &Request) -> Outcome {
+    let bindings = vhost(ctx, request)
+        .map(|vhost| vhost.bindings())
+        .unwrap_or_default();
+    listing(request, bindings, |binding, column| match column {
+        "source_name" => (*binding.source).into(),
+        "source_kind" => "exchange".into(),
+        "destination_name" => (**binding.destination.name()).into(),
+        "destination_kind" => match binding.destination {
+            Destination::Queue(_) => "queue".into(),
+            Destination::Exchange(_) => "exchange".into(),
+        },
+        "routing_key" => (*binding.routing_key).into(),
+        "arguments" => cells::table(&binding.arguments),
+        _ => Cell::Nothing,
+    })
+}
+
+pub(super) fn list_consumers(ctx: &Context, request: &Request) -> Outcome {
+    let queues = sorted(vhost(ctx, request).map(|vhost| vhost.queues()), |queue| {
+        queue.name().clone()
+    });
+    let consumers = queues.iter().flat_map(|queue| {
+        queue
+            .consumers()
+            .into_iter()
+            .map(move |consumer| (queue, consumer))
+    });
+    listing(request, consumers, |(queue, consumer), column| {
+        consumer_cell(ctx, queue, consumer, column)
+    })
+}
+
+fn consumer_cell(ctx: &Context, queue: &Queue, consumer: &ConsumerInfo, column: &str) -> Cell {
+    match column {
+        "queue_name" => (**queue.name()).into(),
+        "channel_pid" => channel_pid(ctx, consumer),
+        "consumer_tag" => (*consumer.tag).into(),
+        "ack_required" => consumer.ack_required.into(),
+        "prefetch_count" => consumer.prefetch_count.into(),
+        "active" => consumer.active.into(),
+        "activity_status" => match (
+            queue.spec().arguments.single_active_consumer,
+            consumer.active,
+        ) {
+            (false, _) => "up".into(),
+            (true, true) => "single_active".into(),
+            (true, false) => "waiting".into(),
+        },
+        "arguments" => cells::table(&consumer.arguments),
+        _ => Cell::Nothing,
+    }
+}
+
+pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {
+    let queue = vhost(ctx, request).and_then(|vhost| vhost.queue(request.arg(0)));
+    let Some(queue) = queue else {
+        return Err(Failure::plain(
+            EX_DATAERR,
+            "Object (queue, stream, exchange, etc) was not found",
+        ));
+    };
+    if let (_, Some(ticket)) = queue.purge() {
+        ctx.broker.committer().wait(ticket).await?;
+    }
+    Ok(Reply::Done)
+}
+
+pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
+    let not_found = || Failure::error(EX_USAGE, "Queue not found");
+    let vhost = vhost(ctx, request).ok_or_else(not_found)?;
+    let queue = vhost.queue(request.arg(0)).ok_or_else(not_found)?;
+    let mut refused = None;
+    let deleted = vhost.delete_queue(&queue, |counts| {
+        if request.has("if-empty") && counts.ready > 0 {
+            refused = Some("not empty");
+        } else if request.has("if-unused") && counts.consumers > 0 {
+            refused = Some("in use");
+        }
+        refused.is_none()
+    });
+    if let Some(reason) = refused {
+        let resource = format!(
+            "queue '{}' in vhost '{}' {reason}",
+            request.arg(0),
+            request.vhost()
+        );
+        let text = format!("{{:amqp_error, :precondition_failed, ~c\"{resource}\", :none}}");
+        return Err(Failure::error(EX_UNAVAILABLE, text));
+    }
+    let (counts, ticket) = deleted.ok_or_else(not_found)?;
+    ctx.broker.committer().wait(ticket).await?;
+    Ok(Reply::Message(format!(
+        "Queue was successfully deleted with {} ready messages",
+        counts.ready
+    )))
+}

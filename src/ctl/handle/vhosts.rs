@@ -1,0 +1,99 @@
+//! Virtual hosts: add, delete, list.
+
+use super::super::args::{EX_DATAERR, EX_USAGE};
+use super::super::protocol::{Cell, Request};
+use super::super::service::Context;
+use super::permissions::no_such_vhost;
+use super::users::words;
+use super::{Failure, Outcome, Reply, listing};
+use crate::broker::broker::VhostError;
+use crate::broker::vhost::VhostMetadata;
+use crate::model::Name;
+use crate::model::arguments::QueueKind;
+
+/// Adds a virtual host. One that is there already keeps what is not said anew, and that is no error, as in RabbitMQ.
+pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
+    let name = request.arg(0);
+    let existing = ctx.broker.vhost(name).map(|vhost| vhost.metadata());
+    let mut metadata = existing.clone().unwrap_or_default();
+    if let Some(description) = request.options.get("description") {
+        metadata.description.clone_from(description);
+    }
+    if let Some(tags) = request.options.get("tags") {
+        metadata.tags = tags
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(Name::from)
+            .collect();
+    }
+    if let Some(kind) = request.options.get("default-queue-type") {
+        metadata.default_queue_kind = Some(queue_kind(kind)?);
+    }
+    let done = match existing {
+        Some(unchanged) if unchanged == metadata => Ok(()),
+        Some(_) => ctx.broker.update_vhost(name, metadata).await,
+        None => ctx.broker.add_vhost(name, metadata).await,
+    };
+    match done {
+        // Somebody else was faster: it is there.
+        Ok(()) | Err(VhostError::AlreadyExists(_)) => Ok(Reply::Done),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+fn queue_kind(name: &str) -> Result<QueueKind, Failure> {
+    let kinds = [QueueKind::Classic, QueueKind::Quorum];
+    kinds
+        .into_iter()
+        .find(|kind| kind.as_str() == name)
+        .ok_or_else(|| {
+            Failure::error(
+                EX_USAGE,
+                format!("Default queue type must be one of: classic, quorum. Was: {name}"),
+            )
+        })
+}
+
+fn failure(error: VhostError) -> Failure {
+    match error {
+        VhostError::NotFound(name) => no_such_vhost(&name),
+        VhostError::Store(error) => error.into(),
+        VhostError::AlreadyExists(_) | VhostError::NameTooLong => Failure::error(EX_DATAERR, error),
+    }
+}
+
+pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
+    ctx.broker
+        .delete_vhost(request.arg(0))
+        .await
+        .map_err(failure)?;
+    Ok(Reply::Done)
+}
+
+pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
+    let all = ctx
+        .broker
+        .vhost_list()
+        .into_iter()
+        .map(|vhost| (vhost.name().clone(), vhost.metadata()));
+    listing(request, all, |(name, metadata), column| {
+        cell(name, metadata, column)
+    })
+}
+
+fn cell(name: &Name, metadata: &VhostMetadata, column: &str) -> Cell {
+    match column {
+        "name" => (**name).into(),
+        "description" => metadata.description.clone().into(),
+        "tags" => words(&metadata.tags),
+        "default_queue_type" => metadata
+            .default_queue_kind
+            .unwrap_or(QueueKind::Classic)
+            .as_str()
+            .into(),
+        // There is no firehose to switch on.
+        "tracing" => false.into(),
+        _ => Cell::Nothing,
+    }
+}
