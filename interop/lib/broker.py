@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEVERET = str(ROOT / "brokers" / "leveret")
@@ -98,6 +99,14 @@ def build_leveret() -> None:
         subprocess.run(command, cwd=ROOT.parent, check=True, stdout=sys.stderr)
 
 
+class Broker(NamedTuple):
+    """A broker that runs: its URL, the shell command that restarts it, and where its data is."""
+
+    url: str
+    restart: str
+    data_dir: str
+
+
 def describe(folder: pathlib.Path, command: str) -> tuple[pathlib.Path, int]:
     """Write the state file of a broker that has yet to start; returns it and the broker's port."""
     state, port = folder / "broker.json", free_port()
@@ -113,7 +122,7 @@ def describe(folder: pathlib.Path, command: str) -> tuple[pathlib.Path, int]:
 
 @contextlib.contextmanager
 def fresh(command: str):
-    """A broker on an empty data directory; yields its URL and the shell command that restarts it."""
+    """A broker on an empty data directory, ended and removed afterwards; yields a `Broker`."""
     if command == LEVERET:
         build_leveret()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
@@ -122,7 +131,7 @@ def fresh(command: str):
         try:
             subprocess.run([*control, "start", str(state)], check=True)
             restart = shlex.join([*control, "restart", str(state)])
-            yield f"amqp://guest:guest@127.0.0.1:{port}/%2f", restart
+            yield Broker(f"amqp://guest:guest@127.0.0.1:{port}/%2f", restart, f"{folder}/data")
         finally:
             subprocess.run([*control, "stop", str(state)], check=True)
 

@@ -2,6 +2,7 @@
 
 Speaks the few requests those suites send, over HTTP on a loopback port (DOCKER_HOST), and answers each
 new container with a broker process of its own on an empty data directory. Images are not looked at.
+What is executed in a container is rabbitmqctl, and goes to the broker's control script.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import json
 import pathlib
 import re
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 
@@ -22,9 +25,10 @@ class Containers:
     def __init__(self, command: str) -> None:
         self.command = command
         self.brokers: dict[str, tuple[pathlib.Path, int]] = {}
+        self.executions: list[tuple[list[str], int | None]] = []
         self.folder = tempfile.TemporaryDirectory(prefix="interop-containers-")
 
-    def answer(self, method: str, path: str) -> tuple[int, dict]:
+    def answer(self, method: str, path: str, body: dict) -> tuple[int, dict]:
         """One request's status and body."""
         if method == "POST" and path.startswith("/images/create"):
             return 200, {}
@@ -34,10 +38,29 @@ class Containers:
             folder.mkdir()
             self.brokers[number] = broker.describe(folder, self.command)
             return 201, {"Id": number}
+        if match := re.fullmatch(r"/exec/(\d+)/(start|json)", path):
+            return self.execution(int(match[1]), match[2])
         match = re.fullmatch(r"/containers/(\d+)(?:/(\w+))?(?:\?.*)?", path)
         if match is None or match[1] not in self.brokers:
             return 404, {"message": f"{method} {path} is not served here"}
+        if match[2] == "exec":
+            return self.prepare(self.brokers[match[1]][0], body["Cmd"])
         return self.act(method, match[2], *self.brokers[match[1]])
+
+    def prepare(self, state: pathlib.Path, command: list[str]) -> tuple[int, dict]:
+        """A command that a container is to execute, known by its number until it is started."""
+        if command[0] != "rabbitmqctl":
+            return 501, {"message": f"{command[0]} is not served here"}
+        self.executions.append(([f"{self.command}.ctl", str(state.parent / "data"), *command[1:]], None))
+        return 201, {"Id": str(len(self.executions) - 1)}
+
+    def execution(self, number: int, verb: str) -> tuple[int, dict]:
+        """Starts a prepared command and waits for its end, or tells how it ended."""
+        command, status = self.executions[number]
+        if verb == "start":
+            self.executions[number] = (command, subprocess.run(command, stdout=sys.stderr).returncode)
+            return 200, {}
+        return 200, {"Running": status is None, "ExitCode": status}
 
     def act(self, method: str, verb: str | None, state: pathlib.Path, port: int) -> tuple[int, dict]:
         """A request about one container."""
@@ -69,9 +92,9 @@ def serve(command: str):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                status, body = containers.answer(self.command, self.path)
+                status, body = containers.answer(self.command, self.path, json.loads(sent or b"{}"))
             except SystemExit as failed:  # how lib/broker.py says that a broker did not start or end
                 status, body = 500, {"message": str(failed)}
             payload = json.dumps(body).encode() if status != 204 else b""

@@ -38,12 +38,14 @@ class Result:
 class Run:
     """What a suite script is given: the broker, a folder of its own, and the tests it must leave out.
 
-    `command` starts further brokers of the same kind; it is None when the broker is not ours.
+    `command` starts further brokers of the same kind, and `data_dir` holds this one's data; both are
+    None when the broker is not ours.
     """
 
     suite: str
     url: str
     command: str | None
+    data_dir: str | None
     folder: pathlib.Path
     cache: pathlib.Path
     skips: dict[str, str]
@@ -142,8 +144,9 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     (folder / "log.txt").unlink(missing_ok=True)
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:
-        url = options.url or stack.enter_context(broker.fresh(options.broker))[0]
+        own = None if options.url else stack.enter_context(broker.fresh(options.broker))
+        url = options.url or own.url
         command = None if options.url else options.broker
-        run = Run(suite, url, command, folder, cache, skips)
+        run = Run(suite, url, command, own and own.data_dir, folder, cache, skips)
         status = report(run, body(run))
     sys.exit(status)
