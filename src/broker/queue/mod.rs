@@ -212,9 +212,19 @@ impl Queue {
         self.run(|state, now_ms, fx| state.poke(now_ms, fx));
     }
 
-    /// Ends leases and grants the credit that this frees.
-    pub fn settle(&self, how: Settle, leases: &[MessageId], credit: &[(ConsumerId, Credit)]) {
-        self.run(|state, now_ms, fx| state.settle(now_ms, how, leases, credit, fx));
+    /// Ends leases and grants the credit that this frees. The ticket tells when it is durable; `None` if there is
+    /// nothing to write.
+    pub fn settle(
+        &self,
+        how: Settle,
+        leases: &[MessageId],
+        credit: &[(ConsumerId, Credit)],
+    ) -> Option<Ticket> {
+        let settle = |state: &mut QueueState, now_ms, fx: &mut Effects| {
+            state.settle(now_ms, how, leases, credit, fx)
+        };
+        let (_, ticket) = self.with_burials(|burials| self.apply(settle, burials))?;
+        ticket
     }
 
     /// Takes the message at the head; with `no_ack` it is settled at once.
@@ -367,8 +377,7 @@ impl Queue {
             return None;
         }
         cell.fx.persisted = false;
-        let now_ms = wall_ms();
-        let result = command(&mut cell.state, now_ms, &mut cell.fx);
+        let result = command(&mut cell.state, wall_ms(), &mut cell.fx);
         for id in cell.fx.served.drain(..) {
             if let Some(consumer) = cell.state.served_consumer(id) {
                 consumer.new.sink.deliver(&mut consumer.pending);
@@ -395,7 +404,7 @@ impl Queue {
             cell.ticket = Some(self.services.committer.mark_dirty(me));
         }
         self.keep_to_budget(cell);
-        self.keep_deadline(cell, now_ms);
+        self.keep_deadline(cell);
         Some((result, cell.ticket))
     }
 
@@ -460,8 +469,8 @@ impl Queue {
 
     /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
     /// left: it only makes the queue look once more.
-    fn keep_deadline(&self, cell: &mut Cell, now_ms: u64) {
-        let Some(deadline) = cell.state.deadline_ms(now_ms) else {
+    fn keep_deadline(&self, cell: &mut Cell) {
+        let Some(deadline) = cell.state.deadline_ms() else {
             return;
         };
         if cell.deadline_ms.is_none_or(|known| deadline < known) {

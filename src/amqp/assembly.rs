@@ -1,0 +1,355 @@
+//! Puts a content together from its method, header and body frames (AMQP 0-9-1, 4.2.6). Pure: says what is complete
+//! and what may not come now; knows nothing of channels or of what the content is for.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::limits::BODY_PART_MIN;
+use crate::model::Body;
+
+/// The class whose methods carry content.
+pub(crate) const CLASS_BASIC: u16 = 60;
+
+/// Where one channel stands. `P` is what the publish method said.
+#[derive(Debug)]
+pub(crate) enum Assembly<P> {
+    /// A method may come.
+    Idle,
+    /// The content header has to come.
+    AwaitHeader(P),
+    /// Body frames have to come.
+    AwaitBody(Box<Partial<P>>),
+}
+
+/// A content whose body is not yet whole.
+#[derive(Debug)]
+pub(crate) struct Partial<P> {
+    publish: P,
+    properties: Bytes,
+    remaining: u64,
+    parts: Parts,
+}
+
+/// A content that is whole.
+#[derive(Debug)]
+pub(crate) struct Content<P> {
+    /// What the method said.
+    pub(crate) publish: P,
+    /// Property flags and list as they came.
+    pub(crate) properties: Bytes,
+    /// The body.
+    pub(crate) body: Body,
+}
+
+/// A frame that may not come now. RabbitMQ's texts, which clients' tests match on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unexpected {
+    /// A header or body where only a method may come.
+    NotMethod,
+    /// Something else than the header.
+    NotHeader,
+    /// A header for another class.
+    WrongClass(u16),
+    /// Something else than a body frame.
+    NotBody,
+    /// More body than the header announced.
+    BodyTooLong,
+}
+
+impl Unexpected {
+    /// The reply text, without its leading code name.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Unexpected::NotMethod => {
+                "expected method frame, got non method frame instead".to_owned()
+            }
+            Unexpected::NotHeader => {
+                format!(
+                    "expected content header for class {CLASS_BASIC}, got non content header frame instead"
+                )
+            }
+            Unexpected::WrongClass(class) => {
+                format!(
+                    "expected content header for class {CLASS_BASIC}, got one for class {class} instead"
+                )
+            }
+            Unexpected::NotBody => {
+                "expected content body, got non content body frame instead".to_owned()
+            }
+            Unexpected::BodyTooLong => "body is longer than its header announced".to_owned(),
+        }
+    }
+}
+
+impl<P> Assembly<P> {
+    /// A method frame came: `Ok` if one may.
+    pub(crate) fn method(&self) -> Result<(), Unexpected> {
+        match self {
+            Assembly::Idle => Ok(()),
+            Assembly::AwaitHeader(_) => Err(Unexpected::NotHeader),
+            Assembly::AwaitBody(_) => Err(Unexpected::NotBody),
+        }
+    }
+
+    /// What is wrong if something comes that is neither method nor body nor a readable header.
+    pub(crate) fn header_missing(&self) -> Unexpected {
+        match self {
+            Assembly::Idle => Unexpected::NotMethod,
+            Assembly::AwaitHeader(_) => Unexpected::NotHeader,
+            Assembly::AwaitBody(_) => Unexpected::NotBody,
+        }
+    }
+
+    /// The method that came carries content.
+    pub(crate) fn begin(&mut self, publish: P) {
+        *self = Assembly::AwaitHeader(publish);
+    }
+
+    /// A content header came. A content without body is whole with it.
+    pub(crate) fn header(
+        &mut self,
+        class: u16,
+        body_size: u64,
+        properties: Bytes,
+    ) -> Result<Option<Content<P>>, Unexpected> {
+        match std::mem::replace(self, Assembly::Idle) {
+            Assembly::AwaitHeader(_) if class != CLASS_BASIC => Err(Unexpected::WrongClass(class)),
+            Assembly::AwaitHeader(publish) if body_size == 0 => Ok(Some(Content {
+                publish,
+                properties,
+                body: Body::Whole(Bytes::new()),
+            })),
+            Assembly::AwaitHeader(publish) => {
+                let parts = Parts::default();
+                *self = Assembly::AwaitBody(Box::new(Partial {
+                    publish,
+                    properties,
+                    remaining: body_size,
+                    parts,
+                }));
+                Ok(None)
+            }
+            Assembly::Idle => Err(Unexpected::NotMethod),
+            Assembly::AwaitBody(_) => Err(Unexpected::NotBody),
+        }
+    }
+
+    /// A body frame came. Gives the content when this was the last.
+    pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Content<P>>, Unexpected> {
+        let length = payload.len() as u64;
+        match std::mem::replace(self, Assembly::Idle) {
+            Assembly::AwaitBody(partial) if length > partial.remaining => {
+                Err(Unexpected::BodyTooLong)
+            }
+            Assembly::AwaitBody(mut partial) if length < partial.remaining => {
+                partial.remaining -= length;
+                partial.parts.push(payload);
+                *self = Assembly::AwaitBody(partial);
+                Ok(None)
+            }
+            Assembly::AwaitBody(partial) => {
+                let Partial {
+                    publish,
+                    properties,
+                    parts,
+                    ..
+                } = *partial;
+                Ok(Some(Content {
+                    publish,
+                    properties,
+                    body: parts.finish(payload),
+                }))
+            }
+            Assembly::AwaitHeader(_) => Err(Unexpected::NotHeader),
+            Assembly::Idle => Err(Unexpected::NotMethod),
+        }
+    }
+
+    /// A body frame came that nobody wants: only its length counts.
+    pub(crate) fn skip_body(&mut self, length: usize) -> Result<(), Unexpected> {
+        let length = length as u64;
+        match self {
+            Assembly::AwaitBody(partial) if length > partial.remaining => {
+                Err(Unexpected::BodyTooLong)
+            }
+            Assembly::AwaitBody(partial) if length < partial.remaining => {
+                partial.remaining -= length;
+                Ok(())
+            }
+            Assembly::AwaitBody(_) => {
+                *self = Assembly::Idle;
+                Ok(())
+            }
+            Assembly::AwaitHeader(_) => Err(Unexpected::NotHeader),
+            Assembly::Idle => Err(Unexpected::NotMethod),
+        }
+    }
+
+    /// Drops what has arrived of a body; the rest is to be skipped.
+    pub(crate) fn forget_body(&mut self) {
+        if let Assembly::AwaitBody(partial) = self {
+            partial.parts = Parts::default();
+        }
+    }
+
+    /// Bytes of the body that are held.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Assembly::AwaitBody(partial) => partial.parts.held,
+            Assembly::Idle | Assembly::AwaitHeader(_) => 0,
+        }
+    }
+}
+
+/// Body frames so far. Short ones are joined: a slice costs more than its bytes when those are few.
+#[derive(Debug, Default)]
+struct Parts {
+    whole: Vec<Bytes>,
+    joined: BytesMut,
+    held: usize,
+}
+
+impl Parts {
+    fn push(&mut self, part: Bytes) {
+        self.held += part.len();
+        if part.len() < BODY_PART_MIN {
+            self.joined.put(part);
+            return;
+        }
+        self.close_joined();
+        self.whole.push(part);
+    }
+
+    fn finish(mut self, last: Bytes) -> Body {
+        if self.held == 0 {
+            return Body::Whole(last);
+        }
+        self.push(last);
+        self.close_joined();
+        match self.whole.pop() {
+            Some(only) if self.whole.is_empty() => Body::Whole(only),
+            Some(last) => {
+                self.whole.push(last);
+                Body::Parts(self.whole)
+            }
+            None => Body::Whole(Bytes::new()),
+        }
+    }
+
+    fn close_joined(&mut self) {
+        if !self.joined.is_empty() {
+            self.whole.push(self.joined.split().freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(body: &Body) -> Vec<u8> {
+        body.slices().concat()
+    }
+
+    #[test]
+    fn wrong_frames() {
+        let properties = Bytes::new;
+        let mut a: Assembly<()> = Assembly::Idle;
+        assert_eq!(
+            a.header(60, 3, properties()).err(),
+            Some(Unexpected::NotMethod)
+        );
+        assert_eq!(
+            a.body(Bytes::from_static(b"x")).err(),
+            Some(Unexpected::NotMethod)
+        );
+        assert_eq!(a.method(), Ok(()));
+        a.begin(());
+        assert_eq!(a.method(), Err(Unexpected::NotHeader));
+        assert_eq!(a.body(Bytes::new()).err(), Some(Unexpected::NotHeader));
+        a.begin(());
+        assert_eq!(
+            a.header(50, 3, properties()).err(),
+            Some(Unexpected::WrongClass(50))
+        );
+        a.begin(());
+        assert!(a.header(60, 3, properties()).unwrap().is_none());
+        assert_eq!(a.method(), Err(Unexpected::NotBody));
+        assert_eq!(
+            a.header(60, 3, properties()).err(),
+            Some(Unexpected::NotBody)
+        );
+        a.begin(());
+        a.header(60, 3, properties()).unwrap();
+        assert_eq!(
+            a.body(Bytes::from_static(b"four")).err(),
+            Some(Unexpected::BodyTooLong)
+        );
+    }
+
+    #[test]
+    fn no_body_and_one_frame_are_not_copied() {
+        let mut a = Assembly::Idle;
+        a.begin(1);
+        let content = a.header(60, 0, Bytes::from_static(b"p")).unwrap().unwrap();
+        assert_eq!(
+            (
+                content.publish,
+                content.properties.as_ref(),
+                content.body.len()
+            ),
+            (1, b"p".as_slice(), 0)
+        );
+        a.begin(2);
+        a.header(60, 4, Bytes::new()).unwrap();
+        let frame = Bytes::from(b"four".to_vec());
+        let content = a.body(frame.clone()).unwrap().unwrap();
+        assert!(matches!(&content.body, Body::Whole(b) if b.as_ptr() == frame.as_ptr()));
+        assert!(matches!(a, Assembly::Idle));
+    }
+
+    #[test]
+    fn tiny_frames_are_joined() {
+        let mut a = Assembly::Idle;
+        a.begin(());
+        a.header(60, 100_000, Bytes::new()).unwrap();
+        for _ in 0..99_999 {
+            // Each frame is a slice of a large read buffer, which must not stay alive.
+            assert!(a.body(Bytes::from(vec![7; 1])).unwrap().is_none());
+        }
+        assert_eq!(a.held(), 99_999);
+        let body = a.body(Bytes::from_static(&[7])).unwrap().unwrap().body;
+        assert_eq!((body.slices().len(), body.len()), (1, 100_000));
+    }
+
+    #[test]
+    fn a_body_can_be_skipped() {
+        let mut a = Assembly::Idle;
+        a.begin(());
+        a.header(60, 10, Bytes::new()).unwrap();
+        assert!(a.body(Bytes::from_static(b"1234")).unwrap().is_none());
+        a.forget_body();
+        assert_eq!(a.held(), 0);
+        assert_eq!(a.skip_body(5), Ok(()));
+        assert_eq!(a.method(), Err(Unexpected::NotBody));
+        assert_eq!(a.skip_body(2), Err(Unexpected::BodyTooLong));
+        assert_eq!(a.skip_body(1), Ok(()));
+        assert_eq!(a.method(), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_body_is_what_was_sent(sizes in proptest::collection::vec(0usize..9_000, 1..12)) {
+            let mut a = Assembly::Idle;
+            let frames: Vec<Vec<u8>> = sizes.iter().zip(0u8..).map(|(n, i)| vec![i; *n]).collect();
+            let sent = frames.concat();
+            a.begin(());
+            let mut content = a.header(60, sent.len() as u64, Bytes::new()).unwrap();
+            for frame in frames {
+                if content.is_some() { break; }
+                content = a.body(Bytes::from(frame)).unwrap();
+            }
+            prop_assert_eq!(whole(&content.unwrap().body), sent);
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The task of one connection: it alone reads and writes the socket, and all state of the connection is its own. This
+//! file waits and moves bytes; what the frames do is in `dispatch`.
+//!
+//! Each turn takes what the broker has for the client, handles what the client has sent, and writes what came of both.
+//! Reading goes on while a write is blocked, since a peer with one thread may not read before it has written; but not
+//! when too many answers wait, or the disk has fallen behind what this connection publishes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::channel::{Done, Later};
+use super::dispatch::Channels;
+use super::handshake::{Capabilities, Open};
+use super::heartbeat::Heart;
+use super::limits::{
+    CLOSE_TIMEOUT, OUTPUT_LOW_WATER, OUTPUT_PENDING_MAX, READ_MAX, READ_MIN, ROUNDS_BEFORE_YIELD,
+    STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
+};
+use super::listener::Front;
+use super::outbox::Outbox;
+use super::writer::Writer;
+use crate::broker::alarms::Raised;
+use crate::broker::connections::{ConnectionState, Registration};
+use crate::broker::limits::ConnectionPermit;
+use crate::broker::queue::Delivery;
+use crate::broker::session::Session;
+use crate::model::Ticket;
+use crate::store::commit::Committer;
+use crate::wire::{Frames, HEARTBEAT};
+
+/// What all channels of a connection share.
+pub(crate) struct Context {
+    /// What the user may do in the virtual host.
+    pub(crate) session: Arc<Session>,
+    /// What the broker has for the connection.
+    pub(crate) outbox: Arc<Outbox>,
+    /// What all connections share.
+    pub(crate) front: Arc<Front>,
+    /// The way to the disk.
+    pub(crate) committer: Arc<Committer>,
+    /// The largest frame.
+    pub(crate) frame_max: u32,
+    /// How many channels there may be.
+    pub(crate) channel_max: u16,
+    /// What the client can do.
+    pub(crate) client: Capabilities,
+}
+
+/// Where the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Open.
+    Running,
+    /// `connection.close` was sent; only the answer counts.
+    AwaitCloseOk { until: Instant },
+    /// The last word was said; the peer is to close its socket.
+    AwaitEof { until: Instant, half_closed: bool },
+    /// The socket is to be closed.
+    Over,
+}
+
+/// A connection and its socket.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    input: BytesMut,
+    /// Frames that have been read and not handled.
+    pub(super) frames: Option<Frames>,
+    /// Bytes offered to the next read.
+    read_size: usize,
+    pub(super) out: Writer,
+    pub(super) shared: Context,
+    pub(super) channels: Channels,
+    pub(super) later: Option<Later>,
+    pub(super) phase: Phase,
+    pub(super) permit: ConnectionPermit,
+    /// Room for what the outbox gives; empty between turns.
+    pub(super) deliveries: Vec<Delivery>,
+    /// Bytes of deliveries among the output; they are bounded by credit, and do not stop reading.
+    pub(super) delivering_bytes: usize,
+    /// The ticket that the committer knows this connection to wait for.
+    pub(super) registered: Option<Ticket>,
+    pub(super) alarms: watch::Receiver<Raised>,
+    /// An alarm is on and the client has published: nothing is read.
+    pub(super) blocked: bool,
+    /// The client was told so.
+    pub(super) told_blocked: bool,
+    pub(super) heart: Heart,
+    pub(super) opened: Instant,
+    timer: Pin<Box<Sleep>>,
+    next_tick: Instant,
+    status_due: Option<Instant>,
+    registration: Option<Registration>,
+}
+
+/// What ended a wait.
+enum Woken {
+    Looked,
+    Done(Done),
+    Timer,
+}
+
+impl Connection {
+    /// A connection that has just been opened. `input` is what the client has sent ahead.
+    pub(crate) fn new(
+        stream: TcpStream,
+        input: BytesMut,
+        open: &Open,
+        shared: Context,
+        permit: ConnectionPermit,
+        registration: Registration,
+        alarms: watch::Receiver<Raised>,
+    ) -> Connection {
+        let heart = Heart::new(open.heartbeat);
+        let opened = Instant::now();
+        let next_tick = opened + heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
+        let mut connection = Connection {
+            stream,
+            input,
+            frames: None,
+            read_size: READ_MIN,
+            out: Writer::default(),
+            shared,
+            channels: Channels::default(),
+            later: None,
+            phase: Phase::Running,
+            permit,
+            deliveries: Vec::new(),
+            delivering_bytes: 0,
+            registered: None,
+            alarms,
+            blocked: false,
+            told_blocked: false,
+            heart,
+            opened,
+            timer: Box::pin(tokio::time::sleep_until(next_tick)),
+            next_tick,
+            status_due: None,
+            registration: Some(registration),
+        };
+        connection.take_frames();
+        connection
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self) {
+        let mut rounds = 0;
+        while self.phase != Phase::Over {
+            match self.turn() {
+                Ok(true) if self.phase != Phase::Over => {
+                    rounds += 1;
+                    if rounds >= ROUNDS_BEFORE_YIELD {
+                        rounds = 0;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Ok(_) => {
+                    rounds = 0;
+                    self.wait().await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "connection lost");
+                    self.phase = Phase::Over;
+                }
+            }
+        }
+        self.give_up();
+    }
+
+    /// One turn. True if there is more to do at once.
+    fn turn(&mut self) -> io::Result<bool> {
+        self.take_outbox();
+        self.handle_frames();
+        self.end_batch();
+        let mut more = false;
+        if self.frames.is_none() && self.wants_to_read() {
+            more = self.read()?;
+        }
+        self.write()?;
+        Ok(more || (self.phase == Phase::Running && self.shared.outbox.is_signalled()))
+    }
+
+    /// Whether more is read from the peer now.
+    fn wants_to_read(&self) -> bool {
+        match self.phase {
+            Phase::Running => {
+                self.frames.is_none()
+                    && self.later.is_none()
+                    && !self.blocked
+                    && self.out.pending() < OUTPUT_PENDING_MAX + self.delivering_bytes
+                    && !self.waits_for_room()
+            }
+            Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } => true,
+            Phase::Over => false,
+        }
+    }
+
+    /// Whether the disk has to catch up before this connection goes on.
+    fn waits_for_room(&self) -> bool {
+        self.phase == Phase::Running
+            && self.channels.has_published
+            && !self.shared.committer.has_room()
+    }
+
+    /// Reads what there is, up to the size of the buffer. True if there may be more.
+    fn read(&mut self) -> io::Result<bool> {
+        if self.input.capacity() - self.input.len() < self.read_size / 2 {
+            self.input.reserve(self.read_size);
+        }
+        let room = self.input.capacity() - self.input.len();
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => {
+                self.phase = Phase::Over;
+                Ok(false)
+            }
+            Ok(n) => {
+                self.heart.received();
+                self.shared.outbox.gauges().add_received(n);
+                if n >= room {
+                    self.read_size = (self.read_size * 2).min(READ_MAX);
+                } else if n < self.read_size / 8 {
+                    self.read_size = (self.read_size / 2).max(READ_MIN);
+                }
+                match self.phase {
+                    Phase::AwaitEof { .. } => self.input.clear(),
+                    Phase::Running | Phase::AwaitCloseOk { .. } | Phase::Over => self.take_frames(),
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the whole frames off what was read.
+    fn take_frames(&mut self) {
+        let frames = Frames::take(&mut self.input, self.shared.frame_max);
+        self.frames = (!frames.is_empty()).then_some(frames);
+    }
+
+    /// Writes what the socket takes. Consumers get their credit back once most of it is gone.
+    fn write(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return self.half_close();
+        }
+        let stream = &self.stream;
+        let (written, result) = self.out.flush(|slices| stream.try_write_vectored(slices));
+        if written > 0 {
+            self.heart.sent();
+            self.shared.outbox.gauges().add_sent(written);
+        }
+        if self.out.pending() < OUTPUT_LOW_WATER {
+            self.deliveries_written();
+        }
+        match result {
+            Ok(()) => self.half_close(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After the last word the peer sees the end of the stream at once.
+    fn half_close(&mut self) -> io::Result<()> {
+        if let Phase::AwaitEof {
+            until,
+            half_closed: false,
+        } = self.phase
+        {
+            rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write)?;
+            self.phase = Phase::AwaitEof {
+                until,
+                half_closed: true,
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self) {
+        self.tell_status();
+        self.set_timer();
+        let interest = match (self.wants_to_read(), !self.out.is_empty()) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        };
+        let waits_for_room = self.waits_for_room();
+        let Connection {
+            stream,
+            later,
+            shared,
+            alarms,
+            timer,
+            ..
+        } = self;
+        let woken = tokio::select! {
+            // Errors show when the socket is used.
+            _ = stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => Woken::Looked,
+            () = shared.outbox.ready() => Woken::Looked,
+            done = async { later.as_mut().map(|later| later.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if later.is_some() => Woken::Done(done),
+            () = shared.committer.room(), if waits_for_room => Woken::Looked,
+            Ok(()) = alarms.changed() => Woken::Looked,
+            () = timer.as_mut() => Woken::Timer,
+        };
+        match woken {
+            Woken::Looked => {}
+            Woken::Done(done) => self.complete(done),
+            Woken::Timer => self.tick(),
+        }
+        self.look_at_alarms();
+    }
+
+    /// The earliest of the deadlines. The timer is set anew only if it would ring too late.
+    fn set_timer(&mut self) {
+        let mut deadline = self.next_tick;
+        if let Some(due) = self.status_due {
+            deadline = deadline.min(due);
+        }
+        match self.phase {
+            Phase::AwaitCloseOk { until } | Phase::AwaitEof { until, .. } => {
+                deadline = deadline.min(until)
+            }
+            Phase::Running | Phase::Over => {}
+        }
+        if self.timer.is_elapsed() || deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// The timer has rung: whatever is due.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        match self.phase {
+            Phase::AwaitCloseOk { until } | Phase::AwaitEof { until, .. } if now >= until => {
+                self.phase = Phase::Over;
+                return;
+            }
+            Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } | Phase::Running | Phase::Over => {}
+        }
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + self.heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
+        if self.phase == Phase::Running && !self.wants_to_read() {
+            // What is not read cannot be counted as silence.
+            self.heart.received();
+        }
+        let beat = self.heart.tick();
+        if beat.dead {
+            tracing::warn!(user = %self.shared.session.user.name, "missed heartbeats from client");
+            self.phase = Phase::Over;
+            return;
+        }
+        if beat.send && self.out.is_empty() && self.phase == Phase::Running {
+            self.out.buffer().extend_from_slice(&HEARTBEAT);
+        }
+        self.check_consumer_timeouts();
+        self.shrink();
+    }
+
+    /// Gives up memory that an idle connection does not need.
+    fn shrink(&mut self) {
+        if self.input.is_empty() && self.frames.is_none() {
+            self.input = BytesMut::new();
+            self.read_size = READ_MIN;
+        }
+        if self.deliveries.is_empty() {
+            self.deliveries = Vec::new();
+        }
+    }
+
+    /// Tells operators how things stand, not too often.
+    fn tell_status(&mut self) {
+        if !self.channels.changed {
+            return;
+        }
+        let now = Instant::now();
+        match self.status_due {
+            Some(due) if now < due => {}
+            Some(_) => {
+                self.status_due = None;
+                self.channels.changed = false;
+                let state = match self.phase {
+                    Phase::Running if self.blocked => ConnectionState::Blocked,
+                    Phase::Running if self.alarms.borrow().any() => ConnectionState::Blocking,
+                    Phase::Running if self.waits_for_room() => ConnectionState::Flow,
+                    Phase::Running => ConnectionState::Running,
+                    Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } | Phase::Over => {
+                        ConnectionState::Closing
+                    }
+                };
+                self.shared
+                    .outbox
+                    .gauges()
+                    .set(state, self.channels.status());
+            }
+            None => self.status_due = Some(now + STATUS_EVERY),
+        }
+    }
+
+    /// A deadline for the peer's part of closing.
+    pub(super) fn close_deadline() -> Instant {
+        Instant::now() + CLOSE_TIMEOUT
+    }
+
+    /// Seconds since the connection was opened.
+    pub(super) fn now_secs(&self) -> u32 {
+        u32::try_from(self.opened.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Gives everything back to the broker.
+    fn give_up(&mut self) {
+        self.later = None;
+        self.release();
+        self.registration = None;
+    }
+}
+
+impl Drop for Connection {
+    /// However the task ends, nothing stays leased and nobody waits for this connection.
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}

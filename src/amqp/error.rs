@@ -1,0 +1,251 @@
+//! From what went wrong to what the client is told: reply code, whether the channel or the whole connection ends, and
+//! the text. The one place where the broker's errors meet AMQP's codes.
+
+use crate::broker::error::BrokerError;
+use crate::broker::limits::LimitReached;
+use crate::wire::ShortString;
+
+/// Reply codes in use (AMQP 0-9-1, 1.2, and RabbitMQ's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    ConnectionForced,
+    AccessRefused,
+    NotFound,
+    ResourceLocked,
+    PreconditionFailed,
+    FrameError,
+    CommandInvalid,
+    ChannelError,
+    UnexpectedFrame,
+    ResourceError,
+    NotAllowed,
+    NotImplemented,
+    InternalError,
+}
+
+/// What ends with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Channel,
+    Connection,
+}
+
+impl Code {
+    /// The number.
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            Code::ConnectionForced => 320,
+            Code::AccessRefused => 403,
+            Code::NotFound => 404,
+            Code::ResourceLocked => 405,
+            Code::PreconditionFailed => 406,
+            Code::FrameError => 501,
+            Code::CommandInvalid => 503,
+            Code::ChannelError => 504,
+            Code::UnexpectedFrame => 505,
+            Code::ResourceError => 506,
+            Code::NotAllowed => 530,
+            Code::NotImplemented => 540,
+            Code::InternalError => 541,
+        }
+    }
+
+    /// The name, which opens the reply text.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Code::ConnectionForced => "CONNECTION_FORCED",
+            Code::AccessRefused => "ACCESS_REFUSED",
+            Code::NotFound => "NOT_FOUND",
+            Code::ResourceLocked => "RESOURCE_LOCKED",
+            Code::PreconditionFailed => "PRECONDITION_FAILED",
+            Code::FrameError => "FRAME_ERROR",
+            Code::CommandInvalid => "COMMAND_INVALID",
+            Code::ChannelError => "CHANNEL_ERROR",
+            Code::UnexpectedFrame => "UNEXPECTED_FRAME",
+            Code::ResourceError => "RESOURCE_ERROR",
+            Code::NotAllowed => "NOT_ALLOWED",
+            Code::NotImplemented => "NOT_IMPLEMENTED",
+            Code::InternalError => "INTERNAL_ERROR",
+        }
+    }
+
+    /// What it ends: the 4xx in use here are soft errors, all others hard ones.
+    pub(crate) fn scope(self) -> Scope {
+        match self {
+            Code::AccessRefused
+            | Code::NotFound
+            | Code::ResourceLocked
+            | Code::PreconditionFailed => Scope::Channel,
+            Code::ConnectionForced
+            | Code::FrameError
+            | Code::CommandInvalid
+            | Code::ChannelError
+            | Code::UnexpectedFrame
+            | Code::ResourceError
+            | Code::NotAllowed
+            | Code::NotImplemented
+            | Code::InternalError => Scope::Connection,
+        }
+    }
+}
+
+/// A class and a method id: what an error is about. Zeros when it is about no method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MethodId {
+    pub(crate) class: u16,
+    pub(crate) method: u16,
+}
+
+/// A request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The reply code; it says what ends.
+    pub(crate) code: Code,
+    /// What follows the code's name in the reply text; may be empty.
+    pub(crate) text: String,
+    /// The method that is to blame, if it is not the one being handled.
+    pub(crate) about: Option<MethodId>,
+}
+
+impl Refusal {
+    /// A refusal of the method being handled.
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Refusal {
+        Refusal {
+            code,
+            text: text.into(),
+            about: None,
+        }
+    }
+
+    /// A refusal that is about this method.
+    pub(crate) fn about(mut self, class: u16, method: u16) -> Refusal {
+        self.about = Some(MethodId { class, method });
+        self
+    }
+
+    /// A refusal that is about no method.
+    pub(crate) fn about_nothing(self) -> Refusal {
+        self.about(0, 0)
+    }
+
+    /// The reply text as RabbitMQ spells it.
+    pub(crate) fn reply_text(&self) -> ShortString {
+        match self.text.is_empty() {
+            true => crate::wire::reply_text(self.code.name()),
+            false => crate::wire::reply_text(&format!("{} - {}", self.code.name(), self.text)),
+        }
+    }
+}
+
+/// Why handling a frame ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// With an answer.
+    Refused(Refusal),
+    /// Without one: the socket is closed at once, as RabbitMQ does with what it cannot make sense of.
+    Drop,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
+impl From<BrokerError> for Refusal {
+    fn from(error: BrokerError) -> Self {
+        let text = error.to_string();
+        let refusal = Refusal::new(code_of(&error), text);
+        match error {
+            // The limit of channels is found by the connection, whatever method opened it.
+            BrokerError::LimitReached(LimitReached::UserChannels { .. }) => refusal.about_nothing(),
+            _ => refusal,
+        }
+    }
+}
+
+fn code_of(error: &BrokerError) -> Code {
+    match error {
+        error if error.is_not_implemented() => Code::NotImplemented,
+        BrokerError::NotFound(_) => Code::NotFound,
+        BrokerError::AccessRefused(_)
+        | BrokerError::DefaultExchange
+        | BrokerError::ReservedName { .. }
+        | BrokerError::SystemExchange(_)
+        | BrokerError::InternalExchange(_) => Code::AccessRefused,
+        BrokerError::ResourceLocked(_) => Code::ResourceLocked,
+        BrokerError::Inequivalent { .. }
+        | BrokerError::InvalidArgument { .. }
+        | BrokerError::InvalidArgumentType { .. }
+        | BrokerError::InvalidProperty { .. }
+        | BrokerError::ServerNamed(_)
+        | BrokerError::UnknownExchangeType(_)
+        | BrokerError::InvalidExchangeType(_)
+        | BrokerError::Refused(_)
+        | BrokerError::InUse(_)
+        | BrokerError::NotEmpty(_)
+        | BrokerError::NameTooLong(_)
+        | BrokerError::LimitReached(LimitReached::VhostQueues { .. }) => Code::PreconditionFailed,
+        BrokerError::LimitReached(
+            LimitReached::VhostConnections { .. }
+            | LimitReached::UserConnections { .. }
+            | LimitReached::UserChannels { .. },
+        )
+        | BrokerError::VhostNotFound(_) => Code::NotAllowed,
+        BrokerError::NotImplemented(_) => Code::NotImplemented,
+        BrokerError::StoreFailed => Code::InternalError,
+    }
+}
+
+/// RabbitMQ writes a string that it quotes from a peer as Erlang does: printable characters as they are.
+pub(crate) fn erlang_string(bytes: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for byte in bytes {
+        match byte {
+            b'\n' => quoted.push_str("\\n"),
+            b'\r' => quoted.push_str("\\r"),
+            b'\t' => quoted.push_str("\\t"),
+            b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
+            0x20..0x7f => quoted.push(char::from(*byte)),
+            _ => {
+                let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+                return format!("[{}]", numbers.join(","));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let text = |refusal: Refusal| refusal.reply_text().to_string();
+        assert_eq!(
+            text(Refusal::new(Code::InternalError, "")),
+            "INTERNAL_ERROR"
+        );
+        assert_eq!(
+            text(Refusal::new(Code::NotImplemented, "active=false")),
+            "NOT_IMPLEMENTED - active=false"
+        );
+        let long = text(Refusal::new(Code::NotFound, "q".repeat(300)));
+        assert_eq!((long.len(), long.ends_with("qqq...")), (255, true));
+    }
+
+    #[test]
+    fn only_four_codes_are_soft() {
+        assert_eq!(Code::PreconditionFailed.scope(), Scope::Channel);
+        assert_eq!(Code::NotAllowed.scope(), Scope::Connection);
+    }
+
+    #[test]
+    fn quoted_strings() {
+        assert_eq!(erlang_string(b"x"), "\"x\"");
+        assert_eq!(erlang_string(b"\n\""), r#""\n\"""#);
+        assert_eq!(erlang_string(b"\x01a"), "[1,97]");
+    }
+}

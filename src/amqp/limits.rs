@@ -1,0 +1,75 @@
+//! The bounds of one client connection, each with a name. Those that an operator may set (frame size, channels,
+//! message size, heartbeat) are in the configuration; these are the broker's own.
+
+use std::time::Duration;
+
+/// Connections that may be open at once over all listeners; further ones wait to be accepted.
+pub(super) const CONNECTIONS_MAX: usize = 100_000;
+
+/// How long a peer may take to answer `connection.close`, or to close its socket after `close-ok`.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Smallest and largest space offered to one read of the socket. It grows while reads fill it.
+pub(super) const READ_MIN: usize = 4 * 1024;
+/// See [`READ_MIN`].
+pub(super) const READ_MAX: usize = 256 * 1024;
+
+/// A body of up to this many bytes is copied into the output buffer; a larger one is written from where it is.
+pub(super) const COPY_BODY_MAX: usize = 512;
+
+/// Slices given to one vectored write.
+pub(super) const WRITE_SLICES: usize = 256;
+
+/// Output that waits for the socket above which nothing more is read from the peer: its requests have
+/// answers that it does not take.
+pub(super) const OUTPUT_PENDING_MAX: usize = 1024 * 1024;
+
+/// Output that waits for the socket below which written deliveries are given back as credit.
+pub(super) const OUTPUT_LOW_WATER: usize = 64 * 1024;
+
+/// Room for deliveries that all consumers of a connection share, in bytes; each gets its part of it.
+pub(super) const DELIVERY_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
+/// The least that one consumer may have under way, however many there are.
+pub(super) const DELIVERY_WINDOW_BYTES_MIN: u64 = 4 * 1024;
+/// Deliveries that one consumer may have under way to the socket, whatever its prefetch.
+pub(super) const DELIVERY_WINDOW_MESSAGES: u32 = 2_000;
+
+/// Deliveries of one channel that wait for an acknowledgement. Its consumers are parked at this number,
+/// although the client asked for no limit.
+pub(super) const UNACKED_PER_CHANNEL_MAX: usize = 2 * 1024 * 1024;
+
+/// Consumers on one channel.
+pub(super) const CONSUMERS_PER_CHANNEL_MAX: usize = u16::MAX as usize;
+
+/// Messages of one run: publishes of one channel with the same route that go to the queue together.
+pub(super) const RUN_MESSAGES_MAX: usize = 1_024;
+
+/// Bytes of properties and bodies in one run.
+pub(super) const RUN_BYTES_MAX: usize = 512 * 1024;
+
+/// Routes that a channel remembers.
+pub(super) const ROUTES_PER_CHANNEL_MAX: usize = 64;
+
+/// Body frames shorter than this are joined, so that a body in many tiny frames costs no more than its bytes.
+pub(super) const BODY_PART_MIN: usize = 4 * 1024;
+
+/// Content that all channels of one connection may have half received.
+pub(super) const ASSEMBLING_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes of messages, and number of publishes and acknowledgements, that one open transaction may hold.
+pub(super) const TX_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// See [`TX_BYTES_MAX`].
+pub(super) const TX_ENTRIES_MAX: usize = 1_000_000;
+
+/// Replies of direct reply-to that wait for their requester; further ones are dropped, as the feature promises
+/// no more than that.
+pub(super) const REPLIES_PENDING_MAX: usize = 10_000;
+
+/// Rounds of reading and handling after which a busy connection lets others run.
+pub(super) const ROUNDS_BEFORE_YIELD: u32 = 8;
+
+/// How often a connection without heartbeats looks after itself.
+pub(super) const TICK_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// How old the figures that operators see may be while a connection is busy.
+pub(super) const STATUS_EVERY: Duration = Duration::from_millis(50);

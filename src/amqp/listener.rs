@@ -1,0 +1,331 @@
+//! Accepts connections, takes them through the handshake, and gives each its task.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::{Connection, Context};
+use super::handshake::{self, Ending, Handshake, Hangup, Open, Step, VhostRefusal};
+use super::limits::{CONNECTIONS_MAX, READ_MIN};
+use super::outbox::Outbox;
+use super::replies::Replies;
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::broker::connections::ConnectionInfo;
+use crate::broker::limits::ConnectionPermit;
+use crate::broker::session::Session;
+use crate::broker::users::User;
+use crate::clock::wall_ms;
+use crate::wire::{Frame, FrameKind, split};
+
+/// How long to wait when the system has no more sockets to give.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What an operator may set about connections.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The largest `channel-max` that a client may ask for.
+    pub channel_max: u16,
+    /// The largest frame, in bytes.
+    pub frame_max: u32,
+    /// The heartbeat suggested to clients, in seconds; 0 is none.
+    pub heartbeat_secs: u16,
+    /// The largest message body, in bytes.
+    pub message_bytes_max: u64,
+    /// How long a delivery may stay unanswered, in milliseconds; `None` is for ever.
+    pub consumer_timeout_ms: Option<u64>,
+    /// From the accepted socket to `connection.open-ok`.
+    pub handshake_timeout: Duration,
+    /// The cluster's name, told to clients.
+    pub cluster_name: String,
+}
+
+/// What all connections share, over all listeners.
+pub struct Front {
+    pub(super) broker: Arc<Broker>,
+    alarms: Arc<Alarms>,
+    pub(super) settings: Settings,
+    pub(super) replies: Arc<Replies>,
+    handshake: Arc<handshake::Settings>,
+    places: Arc<Semaphore>,
+}
+
+impl Front {
+    /// A front door to the broker, which stops publishers while one of the alarms is on.
+    pub fn new(broker: Arc<Broker>, alarms: Arc<Alarms>, settings: Settings) -> Arc<Front> {
+        let handshake = Arc::new(handshake::Settings {
+            channel_max: settings.channel_max,
+            frame_max: settings.frame_max,
+            heartbeat: settings.heartbeat_secs,
+            cluster_name: settings.cluster_name.clone(),
+        });
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Arc::new(Front {
+            broker,
+            alarms,
+            settings,
+            replies: Arc::default(),
+            handshake,
+            places,
+        })
+    }
+
+    /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has
+    /// ended: they are asked to close with [`crate::broker::connections::Connections::close_where`]. Those still in
+    /// their handshake are dropped. Dropping this future drops all of them.
+    pub async fn serve(
+        self: Arc<Front>,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut tasks = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(ended) = tasks.join_next() => {
+                    log_panic(ended);
+                    continue;
+                }
+                accepted = accept(&listener, &self.places) => accepted,
+            };
+            if let Some((stream, peer, place)) = accepted {
+                tasks.spawn(Arc::clone(&self).accepted(stream, peer, place, stopped.clone()));
+            }
+        }
+        drop(listener);
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
+        }
+    }
+
+    /// One client, from its first byte to its last.
+    async fn accepted(
+        self: Arc<Front>,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        }
+        let mut input = BytesMut::with_capacity(READ_MIN);
+        let shaken = tokio::select! {
+            shaken = timeout(self.settings.handshake_timeout, self.shake_hands(&mut stream, peer, &mut input)) => shaken,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let (open, opened) = match shaken {
+            Ok(Ok(Some(opened))) => opened,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                return tracing::debug!(%peer, %error, "connection lost in its handshake");
+            }
+            Err(_) => return tracing::warn!(%peer, "handshake took too long"),
+        };
+        // Boxed, so that the large state of an open connection is not part of every handshake.
+        Box::pin(Arc::clone(&self).serve_open(stream, peer, input, open, opened)).await;
+        drop(place);
+    }
+}
+
+/// What a connection has of the broker from its handshake on.
+struct Opened {
+    session: Session,
+    permit: ConnectionPermit,
+}
+
+impl Front {
+    /// The handshake. `None` if it did not lead to a connection; the socket may be closed then.
+    async fn shake_hands(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        input: &mut BytesMut,
+    ) -> std::io::Result<Option<(Open, Opened)>> {
+        let mut out = BytesMut::new();
+        let mut step = Step::Read(Handshake::new(Arc::clone(&self.handshake)));
+        let mut user = None;
+        loop {
+            step = match step {
+                Step::Read(handshake) => {
+                    send(stream, &mut out).await?;
+                    if stream.read_buf(input).await? == 0 {
+                        return Ok(None);
+                    }
+                    handshake.advance(input, &mut out)
+                }
+                Step::Login(credentials, waiting) => {
+                    let users = self.broker.users();
+                    match users
+                        .login(&credentials.user, &credentials.password, peer.ip())
+                        .await
+                    {
+                        Ok(known) => {
+                            user = Some(known);
+                            Step::Read(waiting.accepted(&mut out))
+                        }
+                        Err(error) => {
+                            tracing::warn!(%peer, %error, "login refused");
+                            Step::End(waiting.refused(&mut out))
+                        }
+                    }
+                }
+                Step::Vhost(vhost, waiting) => {
+                    match user.as_ref().map(|user| self.open_vhost(user, &vhost)) {
+                        Some(Ok(opened)) => {
+                            let open = waiting.granted(&mut out);
+                            send(stream, &mut out).await?;
+                            return Ok(Some((open, opened)));
+                        }
+                        Some(Err(refusal)) => Step::End(waiting.refused(refusal, &mut out)),
+                        None => Step::End(waiting.refused(VhostRefusal::NoAccess, &mut out)),
+                    }
+                }
+                Step::End(ending) => {
+                    tracing::warn!(%peer, why = %ending.why, "connection refused");
+                    send(stream, &mut out).await?;
+                    hang_up(stream, input, &ending, self.settings.frame_max).await?;
+                    return Ok(None);
+                }
+            };
+            // The peer may have sent ahead.
+            if let Step::Read(handshake) = step {
+                step = handshake.advance(input, &mut out);
+            }
+        }
+    }
+
+    /// Opens the virtual host, if the user may and no limit is reached.
+    fn open_vhost(&self, user: &Arc<User>, vhost: &str) -> Result<Opened, VhostRefusal> {
+        let broker = &self.broker;
+        let vhost = broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
+        if !broker.users().may_enter(&user.name, vhost.name()) {
+            return Err(VhostRefusal::NoAccess);
+        }
+        let permit = broker
+            .limits()
+            .open_connection(&user.name, &user.limits, vhost.name())
+            .map_err(|limit| VhostRefusal::Limit(limit.to_string()))?;
+        let session = broker.session(vhost, Arc::clone(user), broker.next_connection());
+        Ok(Opened { session, permit })
+    }
+
+    /// From `open-ok` to the end.
+    async fn serve_open(
+        self: Arc<Front>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        input: BytesMut,
+        open: Open,
+        opened: Opened,
+    ) {
+        let Opened { session, permit } = opened;
+        let local = match stream.local_addr() {
+            Ok(local) => local,
+            Err(error) => return tracing::debug!(%peer, %error, "connection lost"),
+        };
+        let outbox = Arc::new(Outbox::default());
+        let info = ConnectionInfo {
+            id: session.connection,
+            peer,
+            local,
+            user: Arc::clone(&session.user.name),
+            vhost: Arc::clone(session.vhost.name()),
+            auth_mechanism: open.mechanism.name().into(),
+            client_properties: open.client_properties.clone(),
+            frame_max: open.frame_max,
+            channel_max: open.channel_max,
+            heartbeat_secs: open.heartbeat,
+            connected_at_ms: wall_ms(),
+        };
+        let name = info.name();
+        tracing::info!(connection = %name, user = %info.user, vhost = %info.vhost, "connection opened");
+        let registration = self.broker.connections().register(info, outbox.clone());
+        let context = Context {
+            session: Arc::new(session),
+            outbox,
+            committer: Arc::clone(self.broker.committer()),
+            frame_max: open.frame_max,
+            channel_max: open.channel_max,
+            client: open.capabilities,
+            front: Arc::clone(&self),
+        };
+        let alarms = self.alarms.subscribe();
+        Connection::new(stream, input, &open, context, permit, registration, alarms)
+            .run()
+            .await;
+        tracing::info!(connection = %name, "connection closed");
+    }
+}
+
+async fn send(stream: &mut TcpStream, out: &mut BytesMut) -> std::io::Result<()> {
+    stream.write_all(out).await?;
+    out.clear();
+    Ok(())
+}
+
+/// Ends a handshake that led nowhere, as its outcome says. The handshake's own deadline applies as well.
+async fn hang_up(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    ending: &Ending,
+    frame_max: u32,
+) -> std::io::Result<()> {
+    match ending.how {
+        Hangup::Now => {}
+        Hangup::After(delay) => tokio::time::sleep(delay).await,
+        Hangup::AwaitCloseOk(delay) => {
+            let closed = async {
+                loop {
+                    match split(input, frame_max) {
+                        Ok(Some(frame)) if is_close_ok(&frame) => return,
+                        Ok(Some(_)) => {}
+                        Ok(None) => match stream.read_buf(input).await {
+                            Ok(0) | Err(_) => return,
+                            Ok(_) => {}
+                        },
+                        Err(_) => return,
+                    }
+                }
+            };
+            // Whether it answers or not, the socket is closed.
+            drop(timeout(delay, closed).await);
+        }
+    }
+    Ok(())
+}
+
+fn is_close_ok(frame: &Frame) -> bool {
+    frame.kind == FrameKind::Method
+        && frame.channel == 0
+        && frame.payload.starts_with(&[0, 10, 0, 51])
+}
+
+/// The next connection, when there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer, place)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task has failed");
+    }
+}

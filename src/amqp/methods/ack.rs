@@ -1,0 +1,258 @@
+//! What clients say about deliveries: ack, nack, reject, recover. Acks are gathered to the end of the batch of frames
+//! and given to each queue as one settlement, together with the credit that they free.
+
+use super::super::channel::{Channel, Cx, Handled, Mode};
+use super::super::credit::{Grant, Window};
+use super::super::error::{Code, Refusal};
+use super::super::limits::{TX_ENTRIES_MAX, UNACKED_PER_CHANNEL_MAX};
+use super::super::unacked::{ConsumerRef, Unacked};
+use crate::broker::queue::{Credit, Settle};
+use crate::model::{ConsumerId, MessageId, Ticket};
+use crate::wire::AMQPClass;
+use crate::wire::protocol::basic::{AMQPMethod, RecoverOk};
+
+/// Acks of the current batch of frames, by queue.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    by_queue: Vec<(u32, Vec<MessageId>)>,
+    /// How many were deliveries to consumers, for the channel's limiter.
+    to_consumers: usize,
+    /// Room for what the ledger gives; empty between calls.
+    taken: Vec<(u64, Unacked)>,
+}
+
+/// Credit for consumers, by queue.
+type Grants = Vec<(u32, ConsumerId, Credit)>;
+
+impl Channel {
+    /// `basic.ack`.
+    pub(crate) fn basic_ack(&mut self, cx: &mut Cx<'_>, tag: u64, multiple: bool) -> Handled {
+        let mut taken = std::mem::take(&mut self.answers.taken);
+        let result = self.take(tag, multiple, &mut taken);
+        if let Mode::Tx(transaction) = &mut self.mode {
+            transaction.answer(Settle::Ack, taken);
+            self.check_transaction()?;
+            return result;
+        }
+        for (_, entry) in taken.drain(..) {
+            self.gather(&entry);
+        }
+        self.answers.taken = taken;
+        self.mark_dirty(cx);
+        result
+    }
+
+    /// `basic.nack`, and `basic.reject`, which is a nack of one.
+    pub(crate) fn basic_nack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tag: u64,
+        multiple: bool,
+        requeue: bool,
+    ) -> Handled {
+        let mut taken = Vec::new();
+        self.take(tag, multiple, &mut taken)?;
+        let how = if requeue {
+            Settle::Requeue
+        } else {
+            Settle::Reject
+        };
+        if let Mode::Tx(transaction) = &mut self.mode {
+            transaction.answer(how, taken);
+            return self.check_transaction();
+        }
+        // In order with the acks and publishes before it: what goes back to a queue may be seen by others at once.
+        self.flush(cx);
+        self.settle_now(how, &taken);
+        self.flush_credit(cx);
+        Ok(())
+    }
+
+    /// `basic.recover` and `basic.recover-async`: everything unanswered goes back.
+    pub(crate) fn basic_recover(
+        &mut self,
+        cx: &mut Cx<'_>,
+        requeue: bool,
+        answer: bool,
+    ) -> Handled {
+        if !requeue {
+            return Err(Refusal::new(Code::NotImplemented, "requeue=false"));
+        }
+        let mut taken = Vec::new();
+        self.ledger.take_all(&mut taken);
+        self.settle_now(Settle::Requeue, &taken);
+        if answer {
+            cx.send(
+                self.number,
+                AMQPClass::Basic(AMQPMethod::RecoverOk(RecoverOk {})),
+            );
+        }
+        self.flush_credit(cx);
+        Ok(())
+    }
+
+    /// Ends leases at once, in order. The ticket tells when that is durable; `None` if nothing is written.
+    pub(crate) fn settle_now(&mut self, how: Settle, entries: &[(u64, Unacked)]) -> Option<Ticket> {
+        if entries.is_empty() {
+            return None;
+        }
+        for (_, entry) in entries {
+            self.gather(entry);
+        }
+        self.settle_gathered(how, Vec::new())
+    }
+
+    /// Gives the acks of the batch to their queues.
+    pub(crate) fn flush_answers(&mut self, cx: &mut Cx<'_>) {
+        if self.answers.by_queue.is_empty() {
+            return;
+        }
+        let grants = self.grants(cx);
+        self.settle_gathered(Settle::Ack, grants);
+    }
+
+    /// Gives consumers the credit that they may have by now.
+    pub(crate) fn flush_credit(&mut self, cx: &mut Cx<'_>) {
+        if self.touched.is_empty() && !self.parked {
+            return;
+        }
+        let mut grants = self.grants(cx);
+        while let Some((queue, ..)) = grants.first().copied() {
+            let credit = take_grants(&mut grants, queue);
+            if let Some(queue) = self.queues.get(queue) {
+                queue.credit(&credit);
+            }
+        }
+    }
+
+    /// Notes that a consumer's account has changed.
+    pub(crate) fn touch(&mut self, reference: ConsumerRef) {
+        if let Some(consumer) = self.consumers.get_mut(reference)
+            && !std::mem::replace(&mut consumer.touched, true)
+        {
+            self.touched.push(reference);
+        }
+    }
+
+    /// The socket has taken what was sent: the consumers may be given more.
+    pub(crate) fn deliveries_written(&mut self, cx: &mut Cx<'_>) {
+        for reference in std::mem::take(&mut self.under_way) {
+            if let Some(consumer) = self.consumers.get_mut(reference) {
+                consumer.account.written();
+                self.touch(reference);
+            }
+        }
+        self.flush_credit(cx);
+    }
+
+    fn take(&mut self, tag: u64, multiple: bool, taken: &mut Vec<(u64, Unacked)>) -> Handled {
+        self.ledger.take(tag, multiple, taken).map_err(|unknown| {
+            Refusal::new(
+                Code::PreconditionFailed,
+                format!("unknown delivery tag {}", unknown.0),
+            )
+        })
+    }
+
+    fn check_transaction(&self) -> Handled {
+        match &self.mode {
+            Mode::Tx(transaction) if transaction.len() > TX_ENTRIES_MAX => Err(Refusal::new(
+                Code::ResourceError,
+                "transaction is too large",
+            )),
+            Mode::Tx(_) | Mode::Plain | Mode::Confirm(_) => Ok(()),
+        }
+    }
+
+    /// Puts an answered delivery with the others of its queue, and takes it off its consumer's account.
+    fn gather(&mut self, entry: &Unacked) {
+        let by_queue = &mut self.answers.by_queue;
+        match by_queue.iter_mut().find(|(queue, _)| *queue == entry.queue) {
+            Some((_, ids)) => ids.push(entry.id),
+            None => by_queue.push((entry.queue, vec![entry.id])),
+        }
+        if let Some(reference) = entry.consumer {
+            self.answers.to_consumers += 1;
+            if let Some(consumer) = self.consumers.get_mut(reference) {
+                consumer.account.settled();
+                self.touch(reference);
+            }
+        }
+    }
+
+    /// Settles what was gathered. The channel's limiter has its places back before the queues deliver again.
+    fn settle_gathered(&mut self, how: Settle, mut grants: Grants) -> Option<Ticket> {
+        let mut ticket = None;
+        let answered = std::mem::take(&mut self.answers.to_consumers);
+        if let Some(limiter) = &self.limiter {
+            limiter.give_back(i64::try_from(answered).unwrap_or(i64::MAX));
+        }
+        for (handle, ids) in std::mem::take(&mut self.answers.by_queue) {
+            let credit = take_grants(&mut grants, handle);
+            if let Some(queue) = self.queues.get(handle) {
+                ticket = ticket.max(queue.settle(how, &ids, &credit));
+            }
+            self.queues.release(handle, ids.len());
+        }
+        while let Some((handle, ..)) = grants.first().copied() {
+            let credit = take_grants(&mut grants, handle);
+            if let Some(queue) = self.queues.get(handle) {
+                queue.credit(&credit);
+            }
+        }
+        if answered > 0 && self.is_limited() {
+            self.poke_queues();
+        }
+        ticket
+    }
+
+    /// What the consumers whose accounts have changed may be granted now.
+    fn grants(&mut self, cx: &Cx<'_>) -> Grants {
+        let window = Window::share(*cx.consumers);
+        let was_parked = self.parked;
+        self.parked = self.ledger.len() >= UNACKED_PER_CHANNEL_MAX;
+        if was_parked && !self.parked {
+            let all: Vec<ConsumerRef> = self
+                .consumers
+                .iter()
+                .map(|(reference, _)| reference)
+                .collect();
+            all.into_iter().for_each(|reference| self.touch(reference));
+        }
+        let parked = self.parked;
+        let mut grants = Vec::new();
+        for reference in self.touched.drain(..) {
+            let Some(consumer) = self.consumers.get_mut(reference) else {
+                continue;
+            };
+            consumer.touched = false;
+            let Some(source) = consumer.source else {
+                continue;
+            };
+            if let Some(grant) = consumer.account.grant(window, parked) {
+                grants.push((source.queue, source.id, credit(grant)));
+            }
+        }
+        grants
+    }
+}
+
+/// A grant as queues take it.
+pub(super) fn credit(grant: Grant) -> Credit {
+    Credit {
+        messages: grant.messages,
+        bytes: grant.bytes,
+    }
+}
+
+/// Takes the grants of one queue out.
+fn take_grants(grants: &mut Grants, queue: u32) -> Vec<(ConsumerId, Credit)> {
+    let mut taken = Vec::new();
+    grants.retain(|(of, consumer, credit)| {
+        if *of == queue {
+            taken.push((*consumer, *credit));
+        }
+        *of != queue
+    });
+    taken
+}

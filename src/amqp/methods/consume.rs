@@ -1,0 +1,223 @@
+//! `basic.consume` and `basic.cancel`.
+
+use std::sync::Arc;
+
+use super::super::channel::{Channel, Cx, Handled};
+use super::super::consumers::{Consumer, Source, key};
+use super::super::credit::{Account, Window};
+use super::super::error::{Code, Refusal};
+use super::super::limits::CONSUMERS_PER_CHANNEL_MAX;
+use super::super::outbox::sink;
+use super::super::replies::REPLY_TO;
+use super::super::unacked::ConsumerRef;
+use super::ack::credit;
+use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
+use crate::model::Name;
+use crate::model::arguments::{integer_value, type_name};
+use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
+use crate::wire::{AMQPClass, FieldTable, short_string};
+
+impl Channel {
+    /// `basic.consume`.
+    pub(crate) fn basic_consume(&mut self, cx: &mut Cx<'_>, m: Consume) -> Handled {
+        let tag: Name = match m.consumer_tag.as_str() {
+            "" => format!("amq.ctag-{}", super::super::random_name()).into(),
+            tag => tag.into(),
+        };
+        if self.consumers.find(&tag).is_some() {
+            return Err(Refusal::new(
+                Code::NotAllowed,
+                format!("attempt to reuse consumer tag '{tag}'"),
+            ));
+        }
+        let slot = self
+            .consumers
+            .free_slot()
+            .filter(|_| self.consumers.len() < CONSUMERS_PER_CHANNEL_MAX)
+            .ok_or_else(|| {
+                Refusal::new(Code::ResourceError, "too many consumers on the channel")
+            })?;
+        *cx.serial = cx.serial.wrapping_add(1);
+        let reference = ConsumerRef {
+            slot,
+            serial: *cx.serial,
+        };
+        if m.queue.as_str() == REPLY_TO {
+            return self.consume_replies(cx, &m, tag, reference);
+        }
+        let name = self.queue_name(m.queue.as_str())?;
+        let queue = cx.shared.session.queue_for_consume(&name)?;
+        let priority = priority(&m.arguments, &queue, cx)?;
+        let timeout_ms = timeout_ms(&m.arguments);
+        let mut account = Account::new(self.prefetch, m.no_ack);
+        let initial = account
+            .grant(Window::share(*cx.consumers + 1), false)
+            .unwrap_or_default();
+        let limiter = (!m.no_ack).then(|| self.limiter());
+        let registered = queue.consume(NewConsumer {
+            tag: Arc::clone(&tag),
+            sink: sink(&cx.shared.outbox),
+            key: key(self.number, reference),
+            no_ack: m.no_ack,
+            exclusive: m.exclusive,
+            priority,
+            credit: credit(initial),
+            limiter,
+            prefetch_count: self.prefetch,
+            arguments: m.arguments,
+            connection: cx.shared.session.connection,
+            channel: self.number,
+        });
+        let id = registered.map_err(|error| consume_refused(error, &queue, cx))?;
+        let source = Some(Source {
+            queue: self.queues.acquire(&queue),
+            id,
+        });
+        let serial = reference.serial;
+        let consumer = Consumer {
+            tag: Arc::clone(&tag),
+            serial,
+            no_ack: m.no_ack,
+            source,
+            account,
+            touched: false,
+            timeout_ms,
+        };
+        self.consumers.put(slot, consumer);
+        *cx.consumers += 1;
+        self.consume_ok(cx, m.nowait, &tag);
+        Ok(())
+    }
+
+    /// `basic.cancel`. Deliveries that are on their way come before the answer, and stay to be answered.
+    pub(crate) fn basic_cancel(&mut self, cx: &mut Cx<'_>, m: Cancel) -> Handled {
+        if let Some(reference) = self.consumers.find(m.consumer_tag.as_str()) {
+            self.cancel_consumer(cx, reference);
+        }
+        if !m.nowait {
+            let ok = CancelOk {
+                consumer_tag: m.consumer_tag,
+            };
+            cx.send(self.number, AMQPClass::Basic(AMQPMethod::CancelOk(ok)));
+        }
+        Ok(())
+    }
+
+    fn cancel_consumer(&mut self, cx: &mut Cx<'_>, reference: ConsumerRef) {
+        if self
+            .reply
+            .as_ref()
+            .is_some_and(|(own, _)| *own == reference)
+        {
+            self.reply = None;
+        }
+        if let Some(source) = self
+            .consumers
+            .get(reference)
+            .and_then(|consumer| consumer.source)
+            && let Some(queue) = self.queues.get(source.queue)
+        {
+            queue.cancel(source.id);
+        }
+        // Nothing more comes; what has come is on this channel's side of the outbox or in it.
+        for delivery in cx.shared.outbox.take_for(key(self.number, reference)) {
+            self.deliver(cx, &delivery);
+        }
+        if let Some(consumer) = self.consumers.remove(reference) {
+            *cx.consumers = cx.consumers.saturating_sub(1);
+            if let Some(source) = consumer.source {
+                self.queues.release(source.queue, 1);
+            }
+        }
+    }
+
+    /// Consuming from direct reply-to's pseudo queue.
+    fn consume_replies(
+        &mut self,
+        cx: &mut Cx<'_>,
+        m: &Consume,
+        tag: Name,
+        reference: ConsumerRef,
+    ) -> Handled {
+        if self.reply.is_some() {
+            return Err(Refusal::new(
+                Code::PreconditionFailed,
+                "reply consumer already set",
+            ));
+        }
+        if !m.no_ack {
+            return Err(Refusal::new(
+                Code::PreconditionFailed,
+                "reply consumer cannot acknowledge",
+            ));
+        }
+        let address = cx
+            .shared
+            .front
+            .replies
+            .register(&cx.shared.outbox, key(self.number, reference));
+        self.reply = Some((reference, address));
+        let consumer = Consumer {
+            tag: Arc::clone(&tag),
+            serial: reference.serial,
+            no_ack: true,
+            source: None,
+            account: Account::new(0, true),
+            touched: false,
+            timeout_ms: None,
+        };
+        self.consumers.put(reference.slot, consumer);
+        *cx.consumers += 1;
+        self.consume_ok(cx, m.nowait, &tag);
+        Ok(())
+    }
+
+    fn consume_ok(&mut self, cx: &mut Cx<'_>, nowait: bool, tag: &str) {
+        if !nowait {
+            let ok = ConsumeOk {
+                consumer_tag: short_string(tag),
+            };
+            cx.send(self.number, AMQPClass::Basic(AMQPMethod::ConsumeOk(ok)));
+        }
+    }
+}
+
+fn consume_refused(error: ConsumeError, queue: &Queue, cx: &Cx<'_>) -> Refusal {
+    let resource = format!(
+        "queue '{}' in vhost '{}'",
+        queue.name(),
+        cx.shared.session.vhost.name()
+    );
+    match error {
+        ConsumeError::ExclusiveUse => {
+            Refusal::new(Code::AccessRefused, format!("{resource} in exclusive use"))
+        }
+        ConsumeError::Gone => Refusal::new(Code::NotFound, format!("no {resource}")),
+    }
+}
+
+/// `x-priority`; any integer, cut to what fits.
+fn priority(arguments: &FieldTable, queue: &Queue, cx: &Cx<'_>) -> Result<i32, Refusal> {
+    let Some(value) = arguments.inner().get("x-priority") else {
+        return Ok(0);
+    };
+    let Some(priority) = integer_value(value) else {
+        let vhost = cx.shared.session.vhost.name();
+        let text = format!(
+            "invalid arg 'x-priority' for queue '{}' in vhost '{vhost}': \"expected integer, got {}\"",
+            queue.name(),
+            type_name(value)
+        );
+        return Err(Refusal::new(Code::PreconditionFailed, text));
+    };
+    Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+}
+
+/// `x-consumer-timeout` in milliseconds; what is no positive integer does not count, as in RabbitMQ.
+fn timeout_ms(arguments: &FieldTable) -> Option<u64> {
+    let value = arguments
+        .inner()
+        .get("x-consumer-timeout")
+        .and_then(integer_value)?;
+    u64::try_from(value).ok().filter(|timeout| *timeout > 0)
+}

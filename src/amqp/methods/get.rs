@@ -1,0 +1,216 @@
+//! `basic.get`, and how a message is written as content frames.
+
+use bytes::{BufMut, Bytes};
+
+use super::super::channel::{Channel, Cx, Handled, done};
+use super::super::error::{Code, Refusal};
+use super::super::unacked::Unacked;
+use super::super::writer::Writer;
+use super::queue::count;
+use crate::broker::queue::{Got, Queue};
+use crate::model::Message;
+use crate::model::arguments::QueueKind;
+use crate::wire::protocol::basic::{AMQPMethod, Get, GetEmpty};
+use crate::wire::{self, AMQPClass, FRAME_END, FRAME_OVERHEAD, FrameKind, PropertiesView};
+use std::sync::Arc;
+
+impl Channel {
+    /// `basic.get`.
+    pub(crate) fn basic_get(&mut self, cx: &mut Cx<'_>, m: Get) -> Handled {
+        let name = self.queue_name(m.queue.as_str())?;
+        let queue = cx.shared.session.queue_for_get(&name)?;
+        let vhost = Arc::clone(cx.shared.session.vhost.name());
+        cx.later(self, async move {
+            let got = queue.get(m.no_ack).await;
+            done(move |channel, cx| match got {
+                Ok(Some(got)) => channel.got(cx, &queue, &got, m.no_ack),
+                Ok(None) => {
+                    cx.send(
+                        channel.number,
+                        AMQPClass::Basic(AMQPMethod::GetEmpty(GetEmpty {})),
+                    );
+                    Ok(())
+                }
+                Err(_) => Err(Refusal::new(
+                    Code::NotFound,
+                    format!("no queue '{name}' in vhost '{vhost}'"),
+                )),
+            })
+        });
+        Ok(())
+    }
+
+    fn got(&mut self, cx: &mut Cx<'_>, queue: &Arc<Queue>, got: &Got, no_ack: bool) -> Handled {
+        let tag = match no_ack {
+            true => self.ledger.skip(),
+            false => {
+                let queue = self.queues.acquire(queue);
+                self.ledger.push(Unacked {
+                    queue,
+                    consumer: None,
+                    id: got.id,
+                    at_secs: cx.now_secs,
+                })
+            }
+        };
+        let origin = &got.message.origin;
+        wire::put_get_ok(
+            cx.out.buffer(),
+            self.number,
+            tag,
+            got.redelivered,
+            &origin.exchange,
+            &origin.routing_key,
+            count(got.remaining),
+        );
+        let is_quorum = queue.spec().arguments.kind == QueueKind::Quorum;
+        let deliveries = if is_quorum { got.delivery_count } else { 0 };
+        put_content(
+            cx.out,
+            cx.shared.frame_max,
+            self.number,
+            &got.message,
+            deliveries,
+        );
+        Ok(())
+    }
+}
+
+/// Writes a message's header and body frames. A `delivery_count` above zero is told in the headers, as quorum queues do.
+pub(crate) fn put_content(
+    out: &mut Writer,
+    frame_max: u32,
+    channel: u16,
+    message: &Message,
+    delivery_count: u32,
+) {
+    let size = message.body.len();
+    match delivery_count {
+        0 => wire::put_content_header(out.buffer(), channel, &message.properties, size as u64),
+        count => {
+            let properties = with_delivery_count(&message.properties, count);
+            wire::put_content_header(out.buffer(), channel, &properties, size as u64);
+        }
+    }
+    let most = (frame_max as usize).saturating_sub(FRAME_OVERHEAD).max(1);
+    if size <= most {
+        if size > 0 {
+            wire::put_frame_header(out.buffer(), FrameKind::Body, channel, size);
+            message
+                .body
+                .slices()
+                .iter()
+                .for_each(|part| out.put_body(part));
+            out.buffer().put_u8(FRAME_END);
+        }
+        return;
+    }
+    // Cut without regard to the frames in which it came: the publisher's frames may have been larger.
+    let mut left = size;
+    let mut room = 0;
+    for part in message.body.slices() {
+        let mut part: Bytes = part.clone();
+        while !part.is_empty() {
+            if room == 0 {
+                room = left.min(most);
+                wire::put_frame_header(out.buffer(), FrameKind::Body, channel, room);
+            }
+            let piece = part.split_to(part.len().min(room));
+            out.put_body(&piece);
+            room -= piece.len();
+            left -= piece.len();
+            if room == 0 {
+                out.buffer().put_u8(FRAME_END);
+            }
+        }
+    }
+}
+
+/// The properties with `x-delivery-count` among the headers. Properties that cannot be read stay as they are.
+fn with_delivery_count(properties: &Bytes, count: u32) -> Bytes {
+    let Ok(view) = PropertiesView::parse(properties) else {
+        return properties.clone();
+    };
+    let Ok(mut headers) = view.headers() else {
+        return properties.clone();
+    };
+    headers.insert(
+        "x-delivery-count".into(),
+        wire::AMQPValue::LongLongInt(i64::from(count)),
+    );
+    view.edit().set_headers(&headers).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Body, Origin};
+    use crate::wire::{Frame, split};
+    use bytes::BytesMut;
+
+    fn frames(body: Body, frame_max: u32) -> Vec<Frame> {
+        let origin = Arc::new(Origin {
+            exchange: "x".into(),
+            routing_key: "k".into(),
+        });
+        let properties = Bytes::from_static(&[0, 0]);
+        let message = Message {
+            origin,
+            properties,
+            body,
+            persistent: false,
+            priority: 0,
+            expiration_ms: None,
+            delay_ms: None,
+        };
+        let mut out = Writer::default();
+        put_content(&mut out, frame_max, 3, &message, 0);
+        let mut bytes = BytesMut::new();
+        out.flush(|slices| {
+            bytes.extend_from_slice(&slices[0]);
+            Ok(slices[0].len())
+        })
+        .1
+        .unwrap();
+        std::iter::from_fn(|| split(&mut bytes, frame_max).unwrap()).collect()
+    }
+
+    #[test]
+    fn bodies_are_cut_at_frame_max() {
+        let part = |n: usize, byte: u8| Bytes::from(vec![byte; n]);
+        for (body, sizes) in [
+            (Body::Whole(Bytes::new()), vec![]),
+            (Body::Whole(part(4_088, 1)), vec![4_088]),
+            (Body::Whole(part(4_089, 1)), vec![4_088, 1]),
+            (
+                Body::Parts(vec![part(3_000, 1), part(3_000, 2), part(2_177, 3)]),
+                vec![4_088, 4_088, 1],
+            ),
+            (Body::Parts(vec![part(10, 1), part(10, 2)]), vec![20]),
+        ] {
+            let sent = body.slices().concat();
+            let frames = frames(body, 4_096);
+            assert_eq!(frames[0].kind, FrameKind::Header);
+            assert_eq!(
+                frames[1..]
+                    .iter()
+                    .map(|frame| frame.payload.len())
+                    .collect::<Vec<_>>(),
+                sizes
+            );
+            assert!(
+                frames[1..]
+                    .iter()
+                    .all(|frame| frame.kind == FrameKind::Body && frame.channel == 3)
+            );
+            assert_eq!(
+                frames[1..]
+                    .iter()
+                    .map(|frame| frame.payload.clone())
+                    .collect::<Vec<_>>()
+                    .concat(),
+                sent
+            );
+        }
+    }
+}

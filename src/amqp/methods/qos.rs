@@ -1,0 +1,84 @@
+//! `basic.qos`: how many deliveries may wait for their answer.
+
+use std::sync::Arc;
+
+use super::super::channel::{Channel, Cx, Handled};
+use super::super::error::{Code, Refusal};
+use crate::broker::queue::ChannelLimiter;
+use crate::wire::AMQPClass;
+use crate::wire::protocol::basic::{AMQPMethod, Qos, QosOk};
+
+/// What a limiter starts with that limits nothing: more than can ever be unanswered.
+const NO_LIMIT: i64 = 1 << 40;
+
+impl Channel {
+    /// `basic.qos`. Without `global` it is for the consumers to come, with it for all of the channel together, those
+    /// there are included (RabbitMQ's meaning of the flag). The size in `payload` is refused unless it is zero; the
+    /// parsed method does not have it.
+    pub(crate) fn basic_qos(&mut self, cx: &mut Cx<'_>, payload: &[u8], m: Qos) -> Handled {
+        let size = payload
+            .get(4..8)
+            .and_then(|size| size.try_into().ok())
+            .map_or(0, u32::from_be_bytes);
+        if size != 0 {
+            return Err(Refusal::new(
+                Code::NotImplemented,
+                format!("prefetch_size!=0 ({size})"),
+            ));
+        }
+        match m.global {
+            true => self.limit_together(m.prefetch_count),
+            false => self.prefetch = m.prefetch_count,
+        }
+        cx.send(self.number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {})));
+        Ok(())
+    }
+
+    /// The limiter of the channel's consumers. They all have one, since a limit may be set after they were registered.
+    pub(crate) fn limiter(&mut self) -> Arc<ChannelLimiter> {
+        let limit = places(self.global_prefetch);
+        Arc::clone(
+            self.limiter
+                .get_or_insert_with(|| Arc::new(ChannelLimiter::new(limit))),
+        )
+    }
+
+    /// Whether the channel has a limit for all its consumers.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.global_prefetch > 0
+    }
+
+    /// The queues of all consumers look again whether they may deliver.
+    pub(crate) fn poke_queues(&mut self) {
+        let mut poked = Vec::new();
+        for (_, consumer) in self.consumers.iter() {
+            let Some(source) = consumer.source else {
+                continue;
+            };
+            if !poked.contains(&source.queue)
+                && let Some(queue) = self.queues.get(source.queue)
+            {
+                queue.poke();
+                poked.push(source.queue);
+            }
+        }
+    }
+
+    fn limit_together(&mut self, prefetch: u16) {
+        let more = places(prefetch) - places(self.global_prefetch);
+        self.global_prefetch = prefetch;
+        if let Some(limiter) = &self.limiter {
+            limiter.give_back(more);
+            if more > 0 {
+                self.poke_queues();
+            }
+        }
+    }
+}
+
+fn places(prefetch: u16) -> i64 {
+    match prefetch {
+        0 => NO_LIMIT,
+        count => i64::from(count),
+    }
+}

@@ -1,0 +1,164 @@
+//! `queue.*`: declare, bind, unbind, purge, delete.
+
+use std::sync::Arc;
+
+use super::super::channel::{Channel, Cx, Handled, done};
+use super::super::error::{Code, Refusal};
+use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
+use crate::broker::session::{DeclareQueue, QueueDeclared};
+use crate::model::Name;
+use crate::wire::protocol::queue::{
+    AMQPMethod, Bind, BindOk, Declare, DeclareOk, Delete, DeleteOk, Purge, PurgeOk, Unbind,
+    UnbindOk,
+};
+use crate::wire::{AMQPClass, short_string};
+
+impl Channel {
+    /// `queue.declare`.
+    pub(crate) fn queue_declare(&mut self, cx: &mut Cx<'_>, m: Declare) -> Handled {
+        if self.is_reply_address(cx, m.queue.as_str()) {
+            let declared = QueueDeclared {
+                name: m.queue.as_str().into(),
+                messages: 0,
+                consumers: 1,
+            };
+            return self.queue_declared(cx, m.nowait, declared);
+        }
+        // A client does not name queues under the reply prefix: what is not a waiting requester is not there.
+        let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO_PREFIX);
+        let named = match passive {
+            true => self.queue_name(m.queue.as_str())?,
+            false => m.queue.as_str().into(),
+        };
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let declare = DeclareQueue {
+                name: &named,
+                passive,
+                durable: m.durable,
+                exclusive: m.exclusive,
+                auto_delete: m.auto_delete,
+                arguments: m.arguments,
+            };
+            let declared = session.declare_queue(declare).await;
+            done(move |channel, cx| channel.queue_declared(cx, m.nowait, declared?))
+        });
+        Ok(())
+    }
+
+    fn queue_declared(
+        &mut self,
+        cx: &mut Cx<'_>,
+        nowait: bool,
+        declared: QueueDeclared,
+    ) -> Handled {
+        let queue = short_string(&declared.name);
+        self.last_queue = Some(declared.name);
+        let ok = DeclareOk {
+            queue,
+            message_count: count(declared.messages),
+            consumer_count: count(declared.consumers),
+        };
+        self.queue_ok(cx, nowait, AMQPMethod::DeclareOk(ok))
+    }
+
+    /// `queue.bind`.
+    pub(crate) fn queue_bind(&mut self, cx: &mut Cx<'_>, m: Bind) -> Handled {
+        let queue = self.queue_name(m.queue.as_str())?;
+        // Without queue and key, the key is the name of the queue declared last (AMQP 0-9-1, queue.bind).
+        let key: Name = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
+            true => Arc::clone(&queue),
+            false => m.routing_key.as_str().into(),
+        };
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let bound = session
+                .bind_queue(&queue, m.exchange.as_str(), &key, m.arguments)
+                .await;
+            done(move |channel, cx| {
+                bound?;
+                channel.queue_ok(cx, m.nowait, AMQPMethod::BindOk(BindOk {}))
+            })
+        });
+        Ok(())
+    }
+
+    /// `queue.unbind`.
+    pub(crate) fn queue_unbind(&mut self, cx: &mut Cx<'_>, m: Unbind) -> Handled {
+        let queue = self.queue_name(m.queue.as_str())?;
+        let key: Name = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
+            true => Arc::clone(&queue),
+            false => m.routing_key.as_str().into(),
+        };
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let unbound = session
+                .unbind_queue(&queue, m.exchange.as_str(), &key, m.arguments)
+                .await;
+            done(move |channel, cx| {
+                unbound?;
+                channel.queue_ok(cx, false, AMQPMethod::UnbindOk(UnbindOk {}))
+            })
+        });
+        Ok(())
+    }
+
+    /// `queue.purge`.
+    pub(crate) fn queue_purge(&mut self, cx: &mut Cx<'_>, m: Purge) -> Handled {
+        let queue = self.queue_name(m.queue.as_str())?;
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let purged = session.purge_queue(&queue).await;
+            done(move |channel, cx| {
+                let ok = PurgeOk {
+                    message_count: count(purged?),
+                };
+                channel.queue_ok(cx, m.nowait, AMQPMethod::PurgeOk(ok))
+            })
+        });
+        Ok(())
+    }
+
+    /// `queue.delete`.
+    pub(crate) fn queue_delete(&mut self, cx: &mut Cx<'_>, m: Delete) -> Handled {
+        let queue = self.queue_name(m.queue.as_str())?;
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let deleted = session.delete_queue(&queue, m.if_unused, m.if_empty).await;
+            done(move |channel, cx| {
+                let ok = DeleteOk {
+                    message_count: count(deleted?),
+                };
+                channel.queue_ok(cx, m.nowait, AMQPMethod::DeleteOk(ok))
+            })
+        });
+        Ok(())
+    }
+
+    /// The queue that a method names: an empty name means the one declared last on this channel.
+    pub(crate) fn queue_name(&self, name: &str) -> Result<Name, Refusal> {
+        match (name.is_empty(), &self.last_queue) {
+            (false, _) => Ok(name.into()),
+            (true, Some(last)) => Ok(Arc::clone(last)),
+            (true, None) => Err(Refusal::new(Code::NotFound, "no previously declared queue")),
+        }
+    }
+
+    /// Whether a name is direct reply-to's pseudo queue, or that of a requester that waits.
+    fn is_reply_address(&self, cx: &Cx<'_>, name: &str) -> bool {
+        name == REPLY_TO
+            || name.starts_with(REPLY_TO_PREFIX) && cx.shared.front.replies.is_waiting(name)
+    }
+
+    fn queue_ok(&mut self, cx: &mut Cx<'_>, nowait: bool, ok: AMQPMethod) -> Handled {
+        if !nowait {
+            cx.send(self.number, AMQPClass::Queue(ok));
+        }
+        Ok(())
+    }
+}
+
+/// A number of messages or consumers as AMQP can say it.
+pub(super) fn count(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,189 @@
+//! `tx.*` and `confirm.select`. A transaction holds publishes and answers back until the commit, and then gives them to
+//! their queues within one batch of the store: after a crash all of them are there, or none.
+
+use std::sync::Arc;
+
+use super::super::channel::{Channel, Cx, Handled, Mode, done};
+use super::super::confirms::Confirms;
+use super::super::error::{Code, Refusal};
+use super::super::limits::{TX_BYTES_MAX, TX_ENTRIES_MAX};
+use super::super::unacked::Unacked;
+use super::publish::put_return;
+use crate::broker::queue::{Queue, Settle};
+use crate::model::Message;
+use crate::wire::AMQPClass;
+use crate::wire::protocol::tx::{AMQPMethod, CommitOk, RollbackOk, SelectOk};
+use crate::wire::protocol::{confirm, tx};
+
+/// What a transaction has gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    publishes: Vec<Publish>,
+    answers: Vec<(Settle, Vec<(u64, Unacked)>)>,
+    bytes: usize,
+    answered: usize,
+}
+
+#[derive(Debug)]
+struct Publish {
+    message: Arc<Message>,
+    queues: Arc<[Arc<Queue>]>,
+    mandatory: bool,
+}
+
+impl Transaction {
+    /// Publishes and answers in it.
+    pub(crate) fn len(&self) -> usize {
+        self.publishes.len() + self.answered
+    }
+
+    /// Adds a message that was routed.
+    pub(super) fn publish(
+        &mut self,
+        message: Arc<Message>,
+        queues: Arc<[Arc<Queue>]>,
+        mandatory: bool,
+    ) -> Handled {
+        self.bytes += message.size();
+        self.publishes.push(Publish {
+            message,
+            queues,
+            mandatory,
+        });
+        if self.bytes > TX_BYTES_MAX || self.len() > TX_ENTRIES_MAX {
+            return Err(Refusal::new(
+                Code::ResourceError,
+                "transaction is too large",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds answers to deliveries.
+    pub(super) fn answer(&mut self, how: Settle, taken: Vec<(u64, Unacked)>) {
+        self.answered += taken.len();
+        match self.answers.last_mut() {
+            Some((last, entries)) if *last == how => entries.extend(taken),
+            _ => self.answers.push((how, taken)),
+        }
+    }
+
+    /// The deliveries that were answered, and are not.
+    pub(crate) fn into_answers(self) -> Vec<(u64, Unacked)> {
+        self.answers
+            .into_iter()
+            .flat_map(|(_, taken)| taken)
+            .collect()
+    }
+}
+
+impl Channel {
+    /// `confirm.select`.
+    pub(crate) fn confirm_select(&mut self, cx: &mut Cx<'_>, m: confirm::Select) -> Handled {
+        match &self.mode {
+            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+            Mode::Tx(_) => return precondition("cannot switch from tx to confirm mode"),
+        }
+        if !m.nowait {
+            let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
+            cx.send(self.number, AMQPClass::Confirm(ok));
+        }
+        Ok(())
+    }
+
+    /// `tx.select`.
+    pub(crate) fn tx_select(&mut self, cx: &mut Cx<'_>) -> Handled {
+        match &self.mode {
+            Mode::Plain => self.mode = Mode::Tx(Box::default()),
+            Mode::Tx(_) => {}
+            Mode::Confirm(_) => return precondition("cannot switch from confirm to tx mode"),
+        }
+        cx.send(
+            self.number,
+            AMQPClass::Tx(AMQPMethod::SelectOk(SelectOk {})),
+        );
+        Ok(())
+    }
+
+    /// `tx.rollback`: publishes are forgotten, deliveries wait for an answer again.
+    pub(crate) fn tx_rollback(&mut self, cx: &mut Cx<'_>) -> Handled {
+        let transaction = self.take_transaction()?;
+        self.ledger.put_back(transaction.into_answers());
+        cx.send(
+            self.number,
+            AMQPClass::Tx(AMQPMethod::RollbackOk(RollbackOk {})),
+        );
+        Ok(())
+    }
+
+    /// `tx.commit`. The answer comes when all of it is on disk.
+    pub(crate) fn tx_commit(&mut self, cx: &mut Cx<'_>) -> Handled {
+        let transaction = self.take_transaction()?;
+        let committer = Arc::clone(&cx.shared.committer);
+        let mut rejected = false;
+        let mut ticket = None;
+        {
+            let _one_batch = committer.batch_guard();
+            for run in transaction
+                .publishes
+                .chunk_by(|a, b| Arc::ptr_eq(&a.queues, &b.queues))
+            {
+                let messages: Vec<Arc<Message>> = run
+                    .iter()
+                    .map(|publish| Arc::clone(&publish.message))
+                    .collect();
+                for queue in run.iter().take(1).flat_map(|publish| publish.queues.iter()) {
+                    let published = queue.publish(&messages);
+                    rejected |= !published.rejected.is_empty();
+                    ticket = ticket.max(published.ticket);
+                }
+            }
+            for (how, taken) in &transaction.answers {
+                ticket = ticket.max(self.settle_now(*how, taken));
+            }
+        }
+        committer.note_pending(transaction.bytes);
+        for publish in transaction
+            .publishes
+            .iter()
+            .filter(|publish| publish.mandatory && publish.queues.is_empty())
+        {
+            put_return(cx, self.number, &publish.message);
+        }
+        self.flush_credit(cx);
+        cx.later(self, async move {
+            let durable = match ticket {
+                Some(ticket) => committer.wait(ticket).await,
+                None => Ok(()),
+            };
+            done(move |channel, cx| {
+                durable.map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
+                if rejected {
+                    return precondition("partial tx completion");
+                }
+                cx.send(
+                    channel.number,
+                    AMQPClass::Tx(tx::AMQPMethod::CommitOk(CommitOk {})),
+                );
+                Ok(())
+            })
+        });
+        Ok(())
+    }
+
+    /// Takes what the open transaction has gathered; the channel stays in transaction mode.
+    fn take_transaction(&mut self) -> Result<Transaction, Refusal> {
+        match &mut self.mode {
+            Mode::Tx(transaction) => Ok(std::mem::take(&mut **transaction)),
+            Mode::Plain | Mode::Confirm(_) => Err(Refusal::new(
+                Code::PreconditionFailed,
+                "channel is not transactional",
+            )),
+        }
+    }
+}
+
+fn precondition(text: &str) -> Handled {
+    Err(Refusal::new(Code::PreconditionFailed, text))
+}

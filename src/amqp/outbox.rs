@@ -1,0 +1,166 @@
+//! What the rest of the broker has for one connection: deliveries, cancelled consumers, a request to close. Queues put
+//! it here under their own lock, so putting is a swap and a wake; the connection's task takes everything at once.
+//! Its size is bounded by the credit that the connection has given.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::broker::connections::{
+    ChannelStatus, ConnectionControl, ConnectionState, ConnectionStatus,
+};
+use crate::broker::queue::{Delivery, DeliverySink};
+use crate::model::Ticket;
+use crate::store::commit::Waiter;
+
+/// What may come besides deliveries.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The queue of the consumer with this key is gone.
+    Cancelled(u64),
+    /// The connection has to close: 320 with this reason.
+    Close(String),
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    deliveries: Vec<Delivery>,
+    events: Vec<Event>,
+}
+
+/// The shared end of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    inbox: Mutex<Inbox>,
+    signalled: AtomicBool,
+    wake: Notify,
+    gauges: Gauges,
+}
+
+/// What the connection tells about itself, for operators.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    received: AtomicU64,
+    sent: AtomicU64,
+    state: Mutex<(ConnectionState, Vec<ChannelStatus>)>,
+}
+
+impl Outbox {
+    /// Waits until something was put since the last [`Outbox::take`]. Cancel-safe.
+    pub(crate) async fn ready(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what there is: deliveries are put into the (empty) vector, whose room the outbox uses on.
+    pub(crate) fn take(&self, deliveries: &mut Vec<Delivery>) -> Vec<Event> {
+        // Cleared first: what is put after this wakes again.
+        self.signalled.store(false, Ordering::SeqCst);
+        let mut inbox = self.lock();
+        std::mem::swap(&mut inbox.deliveries, deliveries);
+        std::mem::take(&mut inbox.events)
+    }
+
+    /// Takes the deliveries of one consumer, which leaves.
+    pub(crate) fn take_for(&self, key: u64) -> Vec<Delivery> {
+        let mut inbox = self.lock();
+        let (own, others) = std::mem::take(&mut inbox.deliveries)
+            .into_iter()
+            .partition(|d| d.key == key);
+        inbox.deliveries = others;
+        own
+    }
+
+    /// Whether something was put that has not been taken.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.signalled.load(Ordering::SeqCst)
+    }
+
+    /// The connection's figures.
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Puts an event.
+    pub(crate) fn put_event(&self, event: Event) {
+        self.lock().events.push(event);
+        self.signal();
+    }
+
+    fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gauges {
+    /// Counts bytes read from the socket.
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes written to it.
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Replaces what is told of state and channels.
+    pub(crate) fn set(&self, state: ConnectionState, channels: Vec<ChannelStatus>) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (state, channels);
+    }
+}
+
+impl DeliverySink for Outbox {
+    fn deliver(&self, run: &mut Vec<Delivery>) {
+        let mut inbox = self.lock();
+        if inbox.deliveries.is_empty() {
+            std::mem::swap(&mut inbox.deliveries, run);
+        } else {
+            inbox.deliveries.append(run);
+        }
+        drop(inbox);
+        self.signal();
+    }
+
+    fn cancelled(&self, key: u64) {
+        self.put_event(Event::Cancelled(key));
+    }
+}
+
+impl Waiter for Outbox {
+    /// Wakes the connection; it asks the committer how far it is.
+    fn durable(&self, _upto: Ticket) {
+        self.signal();
+    }
+}
+
+impl ConnectionControl for Outbox {
+    fn close(&self, reason: &str) {
+        self.put_event(Event::Close(reason.to_owned()));
+    }
+
+    fn status(&self) -> ConnectionStatus {
+        let (state, channels) = self
+            .gauges
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        ConnectionStatus {
+            state,
+            received_bytes: self.gauges.received.load(Ordering::Relaxed),
+            sent_bytes: self.gauges.sent.load(Ordering::Relaxed),
+            channels,
+        }
+    }
+}
+
+/// A connection's outbox as a queue's sink.
+pub(crate) fn sink(outbox: &Arc<Outbox>) -> Arc<dyn DeliverySink> {
+    Arc::clone(outbox) as Arc<dyn DeliverySink>
+}
