@@ -217,12 +217,11 @@ impl BindingRecord {
             true => Destination::Queue(self.destination.clone()),
             false => Destination::Exchange(self.destination.clone()),
         };
-        Ok(Binding::new(
-            self.source.clone(),
-            destination,
-            self.routing_key.clone(),
-            self.arguments.table(&self.source)?,
-        ))
+        let arguments = self.arguments.table(&self.source)?;
+        let (source, key) = (self.source.clone(), self.routing_key.clone());
+        let mut binding = Binding::new(source, destination, key, arguments);
+        binding.durable = true;
+        Ok(binding)
     }
 }
 

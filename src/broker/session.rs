@@ -591,6 +591,10 @@ impl Session {
         {
             let mut owned = self.owned();
             if !owned.closed {
+                // Those that deleted themselves are let go of before the list would grow for them.
+                if owned.queues.len() == owned.queues.capacity() {
+                    owned.queues.retain(|queue| !queue.is_deleted());
+                }
                 owned.queues.push(Arc::clone(queue));
                 return Ok(());
             }
@@ -676,5 +680,5 @@ fn declared(queue: &Arc<Queue>) -> QueueDeclared {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
+#[path = "session_tests/mod.rs"]
 mod tests;

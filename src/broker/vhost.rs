@@ -351,7 +351,7 @@ impl Vhost {
     /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination.
     pub fn bind(
         &self,
-        binding: Binding,
+        mut binding: Binding,
         check: impl FnOnce(&Arc<Queue>) -> Result<(), BrokerError>,
     ) -> Result<Option<Ticket>, BrokerError> {
         let mut changes = self.change()?;
@@ -377,7 +377,8 @@ impl Vhost {
         if self.routing().binding(&binding).is_some() {
             return Ok(Some(changes.last));
         }
-        let ticket = (source.durable && durable).then(|| {
+        binding.durable = source.durable && durable;
+        let ticket = binding.durable.then(|| {
             let record = BindingRecord::new(&self.name, &binding);
             self.append(&mut changes, vec![record.put()])
         });
@@ -497,8 +498,7 @@ impl Vhost {
         for exchange in removed.exchanges.iter().filter(|exchange| exchange.durable) {
             ops.push(ExchangeRecord::remove(&[&self.name, &exchange.name]));
         }
-        for binding in &removed.bindings {
-            // Removing what is not there costs nothing, so it need not be known whether both ends were durable.
+        for binding in removed.bindings.iter().filter(|binding| binding.durable) {
             let record = BindingRecord::new(&self.name, binding);
             ops.push(BindingRecord::remove(&record.identity()));
         }

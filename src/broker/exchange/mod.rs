@@ -184,12 +184,14 @@ pub struct Binding {
     pub routing_key: Name,
     /// Its arguments.
     pub arguments: FieldTable,
+    /// It is there after a restart, since both its ends are.
+    pub durable: bool,
     /// The arguments as bytes: their identity.
     encoded: Box<[u8]>,
 }
 
 impl Binding {
-    /// A binding.
+    /// A binding; not durable until it is known that its ends are.
     pub fn new(
         source: Name,
         destination: Destination,
@@ -205,6 +207,7 @@ impl Binding {
             destination,
             routing_key,
             arguments,
+            durable: false,
             encoded: encoded.as_ref().into(),
         }
     }

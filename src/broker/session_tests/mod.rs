@@ -1,0 +1,140 @@
+//! Declaring, binding and deleting as a connection sees it, on a store in memory. Here: the broker they run on.
+
+mod life;
+mod refusals;
+
+use super::*;
+use crate::broker::broker::{BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
+use crate::broker::exchange::RouteKeys;
+use crate::broker::limits::VhostLimits;
+use crate::broker::vhost::VhostMetadata;
+use crate::model::{Body, Message, Origin};
+use crate::store::commit::{Committer, Limits};
+use crate::store::{MemoryStore, Store};
+
+/// A broker on a store that outlives it.
+struct Fixture {
+    store: Arc<dyn Store>,
+    broker: Arc<Broker>,
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        Fixture::open(Arc::new(MemoryStore::new())).await
+    }
+
+    async fn open(store: Arc<dyn Store>) -> Fixture {
+        let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
+        let config = BrokerConfig {
+            loopback_users: Vec::new(),
+            memory_bytes: 64 << 20,
+            ..BrokerConfig::default()
+        };
+        let broker = Broker::open(committer, config).await.unwrap();
+        Fixture { store, broker }
+    }
+
+    async fn restart(self) -> Fixture {
+        self.broker.committer().shutdown();
+        Fixture::open(self.store).await
+    }
+
+    fn session(&self) -> Session {
+        self.session_of(DEFAULT_USER, DEFAULT_VHOST)
+    }
+
+    fn session_of(&self, user: &str, vhost: &str) -> Session {
+        let vhost = self.broker.vhost(vhost).unwrap();
+        let user = self.broker.users().get(user).unwrap();
+        self.broker
+            .session(vhost, user, self.broker.next_connection())
+    }
+}
+
+fn exchange<'a>(name: &'a str, kind: &'a str) -> DeclareExchange<'a> {
+    DeclareExchange {
+        name,
+        kind,
+        passive: false,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: FieldTable::default(),
+    }
+}
+
+fn queue(name: &str) -> DeclareQueue<'_> {
+    DeclareQueue {
+        name,
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: FieldTable::default(),
+    }
+}
+
+fn exclusive(name: &str) -> DeclareQueue<'_> {
+    DeclareQueue {
+        exclusive: true,
+        ..queue(name)
+    }
+}
+
+fn passive(name: &str) -> DeclareQueue<'_> {
+    DeclareQueue {
+        passive: true,
+        ..queue(name)
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn table(fields: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in fields {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+fn none() -> FieldTable {
+    FieldTable::default()
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, BrokerError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+fn routed(session: &Session, exchange: &str, routing_key: &str) -> Vec<String> {
+    let keys = RouteKeys {
+        routing_key,
+        cc: &[],
+        properties: &[],
+    };
+    let mut queues = Vec::new();
+    if let Some(exchange) = session.vhost.exchange(exchange) {
+        assert!(session.vhost.route(&exchange, &keys, &mut queues).is_none());
+    }
+    queues
+        .iter()
+        .map(|queue| queue.name().to_string())
+        .collect()
+}
+
+fn message() -> Arc<Message> {
+    Arc::new(Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        }),
+        properties: bytes::Bytes::from_static(&[0, 0]),
+        body: Body::Whole(bytes::Bytes::from_static(b"body")),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms: None,
+    })
+}
