@@ -1,12 +1,12 @@
-//! Verified logins, remembered for a minute, so that thousands of connections a second do not each pay for a
-//! slow password hash. Holds no password: only digests under a key that lives as long as the process.
+//! What came of logins, remembered for a minute, so that thousands of connections a second do not each pay for a
+//! slow password hash, nor a client that tries the same wrong password for ever. Holds no password: only digests under a key that lives as long as the process.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// How long a verified login is good for.
+/// How long it is remembered what came of a login.
 pub(super) const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
 /// Bound on the logins remembered at once.
 pub(super) const LOGINS_REMEMBERED_MAX: usize = 4096;
@@ -16,6 +16,7 @@ pub(super) const LOGINS_REMEMBERED_MAX: usize = 4096;
 pub(super) struct LoginDigest([u8; 32]);
 
 struct Remembered {
+    right: bool,
     revision: u64,
     until: Instant,
 }
@@ -23,14 +24,14 @@ struct Remembered {
 /// The logins remembered.
 pub(super) struct Logins {
     key: [u8; 32],
-    verified: HashMap<LoginDigest, Remembered>,
+    known: HashMap<LoginDigest, Remembered>,
 }
 
 impl Default for Logins {
     fn default() -> Logins {
         Logins {
             key: rand::random(),
-            verified: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 }
@@ -46,25 +47,33 @@ impl Logins {
         LoginDigest(digest.finalize().into())
     }
 
-    /// Whether this login was verified lately against the same `revision` of the user.
-    pub(super) fn recall(&self, digest: LoginDigest, revision: u64, now: Instant) -> bool {
-        self.verified
+    /// Whether the password was right, if this login was tried lately against the same `revision` of the user.
+    pub(super) fn recall(&self, digest: LoginDigest, revision: u64, now: Instant) -> Option<bool> {
+        self.known
             .get(&digest)
-            .is_some_and(|login| login.revision == revision && now < login.until)
+            .filter(|login| login.revision == revision && now < login.until)
+            .map(|login| login.right)
     }
 
-    /// Remembers a login that was just verified against `revision` of the user. When there are too many, those that
-    /// have run out are forgotten; if none has, all are: they only cost a hash again.
-    pub(super) fn remember(&mut self, digest: LoginDigest, revision: u64, now: Instant) {
-        if self.verified.len() >= LOGINS_REMEMBERED_MAX {
-            self.verified.retain(|_, login| now < login.until);
-            if self.verified.len() >= LOGINS_REMEMBERED_MAX {
-                self.verified.clear();
+    /// Remembers whether the password was right, which was just seen against `revision` of the user. When there are
+    /// too many, those that have run out are forgotten; if none has, all are: they only cost a hash again.
+    pub(super) fn remember(
+        &mut self,
+        digest: LoginDigest,
+        revision: u64,
+        right: bool,
+        now: Instant,
+    ) {
+        if self.known.len() >= LOGINS_REMEMBERED_MAX {
+            self.known.retain(|_, login| now < login.until);
+            if self.known.len() >= LOGINS_REMEMBERED_MAX {
+                self.known.clear();
             }
         }
-        self.verified.insert(
+        self.known.insert(
             digest,
             Remembered {
+                right,
                 revision,
                 until: now + LOGIN_REMEMBERED,
             },
@@ -81,14 +90,18 @@ mod tests {
         let mut logins = Logins::default();
         let now = Instant::now();
         let digest = logins.digest("u", b"pw");
-        assert!(!logins.recall(digest, 1, now));
-        logins.remember(digest, 1, now);
-        assert!(logins.recall(digest, 1, now));
-        assert!(!logins.recall(digest, 2, now), "the user has changed");
-        assert!(!logins.recall(digest, 1, now + LOGIN_REMEMBERED));
-        assert!(!logins.recall(logins.digest("u", b"pW"), 1, now));
-        assert!(
-            !logins.recall(logins.digest("up", b"w"), 1, now),
+        assert_eq!(logins.recall(digest, 1, now), None);
+        logins.remember(digest, 1, true, now);
+        assert_eq!(logins.recall(digest, 1, now), Some(true));
+        assert_eq!(logins.recall(digest, 2, now), None, "the user has changed");
+        assert_eq!(logins.recall(digest, 1, now + LOGIN_REMEMBERED), None);
+        let wrong = logins.digest("u", b"pW");
+        assert_eq!(logins.recall(wrong, 1, now), None);
+        logins.remember(wrong, 1, false, now);
+        assert_eq!(logins.recall(wrong, 1, now), Some(false));
+        assert_eq!(
+            logins.recall(logins.digest("up", b"w"), 1, now),
+            None,
             "name and password do not run together"
         );
     }
@@ -99,9 +112,9 @@ mod tests {
         let now = Instant::now();
         for n in 0..2 * LOGINS_REMEMBERED_MAX {
             let digest = logins.digest("u", &n.to_be_bytes());
-            logins.remember(digest, 1, now);
-            assert!(logins.verified.len() <= LOGINS_REMEMBERED_MAX);
-            assert!(logins.recall(digest, 1, now));
+            logins.remember(digest, 1, true, now);
+            assert!(logins.known.len() <= LOGINS_REMEMBERED_MAX);
+            assert_eq!(logins.recall(digest, 1, now), Some(true));
         }
     }
 }

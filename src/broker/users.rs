@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access_records::{DefinitionError, GrantRecord, Record, TopicRecord, UserRecord};
 use super::connections::Connections;
 use super::limits::UserLimits;
-use super::logins::Logins;
+use super::logins::{LoginDigest, Logins};
 use super::password::PasswordHash;
 use super::permissions::{
     AccessRefused, Grant, InvalidPattern, Permission, PermissionTable, ResourceKind, TopicGrant,
@@ -148,37 +148,45 @@ impl Users {
             return Err(refused());
         };
         let digest = self.logins().digest(name, password);
-        if self
-            .logins()
-            .recall(digest, user.revision, clock::monotonic())
-        {
-            return Ok(user);
-        }
-        let password = password.to_vec();
-        if !self
-            .hash(move || hash.verify(&password))
-            .await
-            .unwrap_or(false)
-        {
-            return Err(refused());
-        }
-        self.logins()
-            .remember(digest, user.revision, clock::monotonic());
-        Ok(user)
+        let right = match self.recall(digest, &user) {
+            Some(right) => right,
+            None => self.verify(digest, &user, hash, password).await,
+        };
+        if right { Ok(user) } else { Err(refused()) }
     }
 
-    /// Runs a slow hash off the async threads, a bounded number at once. None if the runtime is ending.
-    async fn hash<T: Send + 'static>(
+    fn recall(&self, digest: LoginDigest, user: &User) -> Option<bool> {
+        self.logins()
+            .recall(digest, user.revision, clock::monotonic())
+    }
+
+    /// Hashes the password when its turn has come, unless somebody with the same login was faster: when a thousand
+    /// clients come at once, one pays.
+    async fn verify(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let permit = Arc::clone(&self.hashing).acquire_owned().await.ok()?;
-        let hashed = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(permit);
-            result
-        });
-        hashed.await.ok()
+        digest: LoginDigest,
+        user: &User,
+        hash: PasswordHash,
+        password: &[u8],
+    ) -> bool {
+        let Some(turn) = self.turn().await else {
+            return false;
+        };
+        if let Some(right) = self.recall(digest, user) {
+            return right;
+        }
+        let password = password.to_vec();
+        let Some(right) = off_thread(turn, move || hash.verify(&password)).await else {
+            return false;
+        };
+        self.logins()
+            .remember(digest, user.revision, right, clock::monotonic());
+        right
+    }
+
+    /// Waits for a turn to hash. None if the broker is ending.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.hashing).acquire_owned().await.ok()
     }
 
     /// A user by name, as of now.
@@ -450,9 +458,13 @@ impl Users {
 
     async fn hash_password(&self, password: &[u8]) -> Result<PasswordHash, UserError> {
         let password = password.to_vec();
-        self.hash(move || PasswordHash::new(&password))
+        let ending = UserError::Store(StoreFailed);
+        let Some(turn) = self.turn().await else {
+            return Err(ending);
+        };
+        off_thread(turn, move || PasswordHash::new(&password))
             .await
-            .ok_or(UserError::Store(StoreFailed))
+            .ok_or(ending)
     }
 
     async fn change_user(
@@ -511,6 +523,20 @@ impl Users {
     fn logins(&self) -> MutexGuard<'_, Logins> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a slow hash off the async threads. The turn lasts as long as the hash, whoever has stopped waiting for it.
+/// None if the runtime is ending.
+async fn off_thread<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let hashed = tokio::task::spawn_blocking(move || {
+        let result = work();
+        drop(turn);
+        result
+    });
+    hashed.await.ok()
 }
 
 impl Access {
@@ -658,6 +684,25 @@ mod tests {
         users.delete("guest").await.unwrap();
         users.add("guest", b"other", vec![]).await.unwrap();
         assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+    }
+
+    #[tokio::test]
+    async fn when_many_come_at_once_one_pays() {
+        let users = Arc::new(open(&Arc::new(MemoryStore::new())));
+        users.add("u", b"pw", vec![]).await.unwrap();
+        let began = clock::monotonic();
+        users.login("u", b"pw", FAR).await.unwrap();
+        let one = began.elapsed();
+        users.change_password("u", b"new").await.unwrap();
+        let mut logins = tokio::task::JoinSet::new();
+        let began = clock::monotonic();
+        for _ in 0..100 {
+            let users = users.clone();
+            logins.spawn(async move { users.login("u", b"new", FAR).await.is_ok() });
+        }
+        assert!(logins.join_all().await.into_iter().all(|right| right));
+        let all = began.elapsed();
+        assert!(all < one * 20, "{all:?} for a hundred, {one:?} for one");
     }
 
     #[tokio::test]
