@@ -6,10 +6,19 @@
 
 pub mod chunk; // versioned encoding of messages, pure
 pub mod commit; // group commit: one batch for everything that waits, one sync for many batches
+mod dir; // the data directory and its lock
 pub mod faulty; // a store that fails or loses power on purpose
+mod fjall; // the store on disk
+mod journal; // syncing the database's journal ourselves
+mod keys; // every key on disk
 pub mod memory; // the store without a disk
+mod plan; // a batch as writes of keys, pure
 mod ranges; // sets of offsets
 mod record; // versioned encoding of log records and pages, pure
+mod rotate; // the thread that seals memtables
+mod schema; // the format of a data directory
+mod scrub; // repair of journals before the database is opened
+mod upkeep; // the background thread: sweeping and giving space back
 
 use std::path::PathBuf;
 
@@ -19,9 +28,11 @@ use crate::model::{LogId, Ticket};
 
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
+pub use fjall::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
 pub use record::{LogRecord, RecordError};
+pub use upkeep::UpkeepOptions;
 
 /// A place where batches are kept.
 ///

@@ -1,0 +1,128 @@
+//! The data directory: its lock, and the small file operations that must reach the disk.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+const LOCK_FILE: &str = "leveret.lock";
+
+/// Keeps other brokers out of a data directory for as long as it lives.
+#[derive(Debug)]
+pub(super) struct DirLock {
+    /// The lock goes with the file handle, also when the process is killed.
+    _file: File,
+}
+
+/// Creates the directory if need be, and locks it.
+pub(super) fn lock(dir: &Path) -> Result<DirLock, StoreError> {
+    std::fs::create_dir_all(dir).map_err(|e| io_error("creating", dir, e))?;
+    let path = dir.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| io_error("opening", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse {
+                dir: dir.to_owned(),
+                holder: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(e)) => return Err(io_error("locking", &path, e)),
+    }
+    // The process id is only for the message above.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(|e| io_error("writing", &path, e))?;
+    Ok(DirLock { _file: file })
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.take(20).read_to_string(&mut text) {
+        Ok(_) if text.parse::<u32>().is_ok() => format!(" (process {text})"),
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
+/// An error that names the file.
+pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io {
+        doing: format!("{doing} {}", path.display()),
+        source,
+    }
+}
+
+/// Makes created, renamed and removed entries of a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) {
+        File::open(dir)
+            .and_then(|handle| handle.sync_all())
+            .map_err(|e| io_error("syncing", dir, e))?;
+    }
+    Ok(())
+}
+
+/// Free bytes for ordinary users on the file system of a directory.
+pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(dir).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// The journals `N.jnl` in the database's directory, by ascending number.
+pub(super) fn journals(db: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(db).map_err(|e| io_error("reading", db, e))? {
+        let path = entry.map_err(|e| io_error("reading", db, e))?.path();
+        let number = path
+            .extension()
+            .filter(|extension| *extension == "jnl")
+            .and_then(|_| path.file_stem()?.to_str()?.parse().ok());
+        if let Some(number) = number {
+            found.push((number, path));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_broker_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let refused = lock(dir.path()).unwrap_err().to_string();
+        let expected = format!(
+            "the data directory {} is in use by another broker (process {})",
+            dir.path().display(),
+            std::process::id()
+        );
+        assert_eq!(refused, expected);
+        drop(first);
+        lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn journals_are_found_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["10.jnl", "9.jnl", "9.jnl.torn", "x.jnl", "version"] {
+            File::create(dir.path().join(name)).unwrap();
+        }
+        let numbers: Vec<_> = journals(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect();
+        assert_eq!(numbers, [9, 10]);
+    }
+}

@@ -1,0 +1,701 @@
+//! The store on disk: everything that touches the database. Three keyspaces shared by all queues; chunks with their
+//! values apart from the keys, so that compaction moves handles and not messages; commits without a sync, and our own
+//! sync of the journal (see [`super::journal`]). Relies on the exact version of fjall that is pinned in Cargo.toml.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
+use ::fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
+    OwnedWriteBatch, PersistMode,
+};
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::dir::{self, DirLock, io_error};
+use super::journal::JournalSync;
+use super::keys;
+use super::plan::{Change, Plan, Space};
+use super::rotate::Rotator;
+use super::upkeep::{Upkeep, UpkeepOptions};
+use super::{
+    Batch, LogRecord, LogState, MetaEntry, PageBits, RangeSet, Store, StoreError, StoredChunk,
+    chunk, record, schema, scrub,
+};
+use crate::model::LogId;
+
+/// Sizes of the database.
+#[derive(Clone, Copy, Debug)]
+pub struct FjallOptions {
+    /// Bytes of chunks in memory before they go to a table. Messages that are settled earlier never do.
+    pub msgs_memtable_bytes: u64,
+    /// Bytes of records in memory before they go to a table.
+    pub state_memtable_bytes: u64,
+    /// Size of the files that hold chunks.
+    pub blob_file_bytes: u64,
+    /// Bytes of journals after which laggards are flushed: what a start after a crash reads again. At least 64 MiB.
+    pub journal_bytes_max: u64,
+    /// Bytes of the cache for index and record blocks.
+    pub cache_bytes: u64,
+    /// Background work.
+    pub upkeep: UpkeepOptions,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for FjallOptions {
+    fn default() -> FjallOptions {
+        FjallOptions {
+            msgs_memtable_bytes: 64 * MIB,
+            state_memtable_bytes: 8 * MIB,
+            blob_file_bytes: 64 * MIB,
+            journal_bytes_max: 128 * MIB,
+            cache_bytes: 32 * MIB,
+            upkeep: UpkeepOptions::default(),
+        }
+    }
+}
+
+/// Values from this size are kept apart from their keys.
+const SEPARATION_BYTES: u32 = 512;
+/// The database itself stops writers, in coarse steps, at four sealed memtables; we stop before.
+const SEALED_MEMTABLES_MAX: usize = 3;
+/// An active memtable may outgrow its size by this factor while the database's worker is busy.
+const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
+/// Removed and swept logs that are remembered.
+const SWEPT_LOGS_MAX: usize = 4096;
+
+/// The store in a directory.
+pub struct FjallStore {
+    core: Arc<Core>,
+    upkeep: Upkeep,
+    rotator: Rotator,
+    /// Dropped last: the next broker may come when the database is closed.
+    _lock: DirLock,
+}
+
+impl FjallStore {
+    /// Opens or creates the store in a directory, after repairing what a power loss has torn.
+    pub fn open(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
+        let lock = dir::lock(dir)?;
+        let core = Core {
+            dir: dir.to_owned(),
+            options,
+            epoch: rand::random(),
+            open: RwLock::default(),
+            removed: Mutex::default(),
+        };
+        core.open_database()?;
+        let core = Arc::new(core);
+        let remains = core.load_tombs()?;
+        let upkeep = Upkeep::start(core.clone(), options.upkeep, remains)?;
+        let rotator = Rotator::start(core.clone())?;
+        Ok(FjallStore {
+            core,
+            upkeep,
+            rotator,
+            _lock: lock,
+        })
+    }
+
+    /// Bytes on disk, journals included.
+    pub fn disk_bytes(&self) -> Result<u64, StoreError> {
+        let open = self.core.open()?;
+        open.db.disk_space().map_err(failed("measuring"))
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        self.upkeep.stop();
+        self.rotator.stop();
+        self.core.close();
+    }
+}
+
+impl Store for FjallStore {
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        if batch.ticket.0 != 0 && batch.ticket.0 <= open.survived {
+            return Ok(()); // it was on disk when the database was opened again
+        }
+        let plan = Plan::new(batch, &self.core.removed().dead);
+        let (removed_logs, removed_chunks) = (plan.removed_logs.clone(), plan.removed_chunks);
+        let mut writes = open.batch(batch.ops.len() + 1);
+        for write in plan.into_writes() {
+            let space = match write.space {
+                Space::Msgs => &open.msgs,
+                Space::State => &open.state,
+                Space::Meta => &open.meta,
+            };
+            match write.change {
+                Change::Put(value) => writes.insert(space, write.key, value),
+                Change::Remove => writes.remove(space, write.key),
+                Change::RemoveOnce => writes.remove_weak(space, write.key),
+            }
+        }
+        // Besides its purpose, this leaves one key of each batch in `msgs` whatever else vanishes there, so that the
+        // tables know how far they reach and old journals can go.
+        let last = [self.core.epoch.to_le_bytes(), batch.ticket.0.to_le_bytes()].concat();
+        writes.insert(&open.msgs, keys::LAST_BATCH, last);
+        writes.commit().map_err(failed("committing"))?;
+        let overgrown = open.overgrown(&self.core.options).next().is_some();
+        drop(open);
+        if overgrown {
+            self.rotator.wake();
+        }
+        if !removed_logs.is_empty() {
+            self.core.removed().dead.extend(&removed_logs);
+        }
+        self.upkeep
+            .committed(batch.bytes, removed_chunks, removed_logs);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        if cfg!(unix) {
+            lock(&open.journal).sync()
+        } else {
+            open.db
+                .persist(PersistMode::SyncData)
+                .map_err(failed("syncing"))
+        }
+    }
+
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        let open = self.core.open()?;
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        if let Some(holder) = open.chunk_holding(log, from)? {
+            next = holder.first.saturating_add(1);
+            bytes += holder.data.len();
+            found.push(holder);
+        }
+        if bytes >= max_bytes && !found.is_empty() {
+            return Ok(found);
+        }
+        for entry in open.msgs.range(keys::chunks(log, next..=u64::MAX)) {
+            let chunk = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
+            bytes += chunk.data.len();
+            found.push(chunk);
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
+        let open = self.core.open()?;
+        let mut logs = open.load_logs()?;
+        for (log, state) in &mut logs {
+            open.check_tail(*log, &mut state.record)?;
+        }
+        Ok(logs.into_iter().collect())
+    }
+
+    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
+        let open = self.core.open()?;
+        let mut found = Vec::new();
+        for entry in open.meta.prefix(keys::definition(prefix)) {
+            let (key, value) = entry.into_inner().map_err(failed("reading definitions"))?;
+            let key = key.get(1..).unwrap_or_default().to_vec();
+            found.push((key, value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
+        self.core.sweep(log, below, max)
+    }
+
+    fn throttled(&self) -> bool {
+        let Ok(open) = self.core.open() else {
+            return false; // the commit will say what is wrong
+        };
+        let overgrown = self.core.options.msgs_memtable_bytes * MEMTABLE_OVERSHOOT_MAX;
+        open.msgs.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
+            || open.state.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
+            || open.msgs.tree.active_memtable().size() > overgrown
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        dir::free_bytes(&self.core.dir)
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.core.close();
+        scrub::write_again(&self.core.db_dir())?;
+        self.core.open_database()?;
+        self.upkeep.reopened(self.core.load_tombs()?);
+        Ok(())
+    }
+}
+
+/// What the store and its background thread share.
+pub(super) struct Core {
+    dir: PathBuf,
+    options: FjallOptions,
+    /// Tells this run's tickets from those of runs before.
+    epoch: u64,
+    open: RwLock<Option<Open>>,
+    removed: Mutex<Removed>,
+}
+
+/// What is known of removed logs and chunks.
+#[derive(Default)]
+struct Removed {
+    /// Logs to which nothing is written any more.
+    dead: HashSet<LogId>,
+    /// Those of them that are swept, oldest first. They are remembered for a while, lest a change that was on its
+    /// way when the log was removed bring it back.
+    swept: VecDeque<LogId>,
+    /// Where the sweep of a log goes on: everything before is removed, and would cost time to skip.
+    cursors: HashMap<LogId, u64>,
+}
+
+impl Removed {
+    fn sweep_ended(&mut self, log: LogId) {
+        self.cursors.remove(&log);
+        self.swept.push_back(log);
+        if self.swept.len() > SWEPT_LOGS_MAX
+            && let Some(forgotten) = self.swept.pop_front()
+        {
+            self.dead.remove(&forgotten);
+        }
+    }
+}
+
+/// The open database. Readers hold it shared; it is exchanged as a whole after a failure.
+pub(super) struct Open {
+    journal: Mutex<JournalSync>,
+    pub(super) msgs: Keyspace,
+    pub(super) state: Keyspace,
+    meta: Keyspace,
+    /// The last ticket of this run that was on disk when the database was opened.
+    survived: u64,
+    db: Database,
+}
+
+impl Core {
+    /// The database, unless it is closed after a failure.
+    pub(super) fn open(&self) -> Result<OpenGuard<'_>, StoreError> {
+        let guard = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if guard.is_none() {
+            return Err(StoreError::Closed);
+        }
+        Ok(OpenGuard(guard))
+    }
+
+    fn removed(&self) -> MutexGuard<'_, Removed> {
+        lock(&self.removed)
+    }
+
+    /// Removed logs with something left.
+    #[cfg(test)]
+    fn unswept(&self) -> usize {
+        let removed = self.removed();
+        removed.dead.len() - removed.swept.len()
+    }
+
+    fn db_dir(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+
+    fn close(&self) {
+        let open = self
+            .open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(open);
+    }
+
+    fn open_database(&self) -> Result<(), StoreError> {
+        let db_dir = self.db_dir();
+        remove_stillborn(&db_dir)?;
+        if db_dir.exists() {
+            scrub::scrub(&db_dir)?;
+        }
+        let open = Open::new(&self.dir, &db_dir, &self.options, self.epoch)?;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        Ok(())
+    }
+
+    /// Seals the memtables that have outgrown their size, so that they go to tables.
+    pub(super) fn rotate_overgrown(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        for keyspace in open.overgrown(&self.options) {
+            keyspace.rotate_memtable().map_err(failed("flushing"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes something, so that a flush has something to write.
+    pub(super) fn touch(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        let mut writes = open.batch(1);
+        writes.insert(&open.msgs, keys::FLUSH, Bytes::new());
+        writes.commit().map_err(failed("writing"))
+    }
+
+    /// Removed logs that are not swept to the end, as far as they are not known yet.
+    fn load_tombs(&self) -> Result<Vec<LogId>, StoreError> {
+        let mut remains = Vec::new();
+        for entry in self.open()?.state.prefix([keys::TOMB]) {
+            let key = entry.key().map_err(failed("reading"))?;
+            if let Some((_, log, _)) = keys::parse_state(&key) {
+                remains.push(log);
+            }
+        }
+        let mut removed = self.removed();
+        removed.cursors.clear();
+        remains.retain(|log| removed.dead.insert(*log));
+        Ok(remains)
+    }
+
+    /// See [`Store::sweep`].
+    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
+        let open = self.open()?;
+        let Some(value) = open
+            .state
+            .get(keys::of_log(keys::RECORD, log))
+            .map_err(failed("reading"))?
+        else {
+            return Ok(true); // a removed log is swept on its own
+        };
+        let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
+        let below = below.min(record.floor);
+        let from = self.cursor(log);
+        let mut gone = Vec::new();
+        let mut done = true;
+        if from < below {
+            for entry in open.msgs.range(keys::chunks(log, from..=below - 1)) {
+                gone.push(first_of(&entry.key().map_err(failed("reading"))?)?);
+                if gone.len() > max {
+                    done = false;
+                    break;
+                }
+            }
+        }
+        // The last one found may reach over `below`; the others end where the next begins.
+        let mut cursor = gone.pop();
+        if done
+            && let Some(first) = cursor
+            && first.saturating_add(open.messages_at(log, first)?) <= below
+        {
+            gone.push(first);
+            cursor = Some(first + 1);
+        }
+        let mut writes = open.batch(gone.len());
+        for first in gone {
+            writes.remove_weak(&open.msgs, keys::chunk(log, first));
+        }
+        writes.commit().map_err(failed("sweeping"))?;
+        if let Some(cursor) = cursor {
+            self.removed().cursors.insert(log, cursor);
+        }
+        Ok(done)
+    }
+
+    fn cursor(&self, log: LogId) -> u64 {
+        self.removed().cursors.get(&log).copied().unwrap_or(0)
+    }
+
+    /// Removes up to `max` keys that a removed log has left; true when none is left and the log is forgotten.
+    pub(super) fn sweep_removed(&self, log: LogId, max: usize) -> Result<bool, StoreError> {
+        let open = self.open()?;
+        let mut writes = open.batch(max);
+        let mut cursor = self.cursor(log);
+        for entry in open
+            .msgs
+            .range(keys::chunks(log, cursor..=u64::MAX))
+            .take(max)
+        {
+            let key = entry.key().map_err(failed("reading"))?;
+            cursor = first_of(&key)?;
+            writes.remove_weak(&open.msgs, key);
+        }
+        for prefix in [keys::PAGE, keys::COUNT] {
+            for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
+                writes.remove(&open.state, entry.key().map_err(failed("reading"))?);
+            }
+        }
+        let done = writes.is_empty();
+        if done {
+            writes.remove(&open.state, keys::of_log(keys::TOMB, log));
+        }
+        writes.commit().map_err(failed("sweeping"))?;
+        let mut removed = self.removed();
+        if done {
+            removed.sweep_ended(log);
+        } else {
+            removed.cursors.insert(log, cursor);
+        }
+        Ok(done)
+    }
+}
+
+impl Open {
+    fn new(
+        dir: &Path,
+        db_dir: &Path,
+        options: &FjallOptions,
+        epoch: u64,
+    ) -> Result<Open, StoreError> {
+        let db = Database::builder(db_dir)
+            .cache_size(options.cache_bytes)
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
+            // A second worker would spin while the first one works; ours has little to compact.
+            .worker_threads(1)
+            .open()
+            .map_err(failed("opening the database"))?;
+        let keyspace = |name, create: KeyspaceCreateOptions| {
+            db.keyspace(name, || create)
+                .map_err(failed("opening the database"))
+        };
+        let small = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(u64::MAX) // see `rotate`
+                .data_block_compression_policy(CompressionPolicy::disabled())
+        };
+        let meta = keyspace("meta", small())?;
+        let state = keyspace("state", small())?;
+        let msgs = keyspace("msgs", msgs_options(options))?;
+        let marker = meta
+            .get(keys::FORMAT)
+            .map_err(failed("reading the format"))?;
+        if schema::check(dir, marker.as_deref())? {
+            meta.insert(keys::FORMAT, schema::FORMAT.to_le_bytes())
+                .and_then(|()| db.persist(PersistMode::SyncAll))
+                .map_err(failed("writing the format"))?;
+        }
+        let last = msgs.get(keys::LAST_BATCH).map_err(failed("reading"))?;
+        let survived = last.map_or(0, |last| survived(&last, epoch));
+        Ok(Open {
+            journal: Mutex::new(JournalSync::new(db_dir)),
+            msgs,
+            state,
+            meta,
+            survived,
+            db,
+        })
+    }
+
+    /// The keyspaces whose active memtable is larger than it should be.
+    fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
+        let state = options.state_memtable_bytes;
+        [
+            (&self.msgs, options.msgs_memtable_bytes),
+            (&self.state, state),
+            (&self.meta, state),
+        ]
+        .into_iter()
+        .filter(|(keyspace, max)| {
+            keyspace.tree.active_memtable().size() > *max
+                && keyspace.sealed_memtable_count() < SEALED_MEMTABLES_MAX
+        })
+        .map(|(keyspace, _)| keyspace)
+    }
+
+    /// A batch that is written when it is committed, and synced by nobody yet.
+    pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
+        OwnedWriteBatch::with_capacity(self.db.clone(), capacity)
+            .durability(Some(PersistMode::Buffer))
+    }
+
+    /// The chunk whose offsets include `from`.
+    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<StoredChunk>, StoreError> {
+        // Bounded, so that it does not wade through what was removed long ago.
+        let earliest = from.saturating_sub(u64::from(chunk::CHUNK_MESSAGES_MAX) - 1);
+        let Some(entry) = self
+            .msgs
+            .range(keys::chunks(log, earliest..=from))
+            .next_back()
+        else {
+            return Ok(None);
+        };
+        let found = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
+        let count = chunk::count(&found.data).map_err(corrupt("chunk", log))?;
+        Ok((found.first.saturating_add(u64::from(count)) > from).then_some(found))
+    }
+
+    fn messages_at(&self, log: LogId, first: u64) -> Result<u64, StoreError> {
+        let data = self
+            .msgs
+            .get(keys::chunk(log, first))
+            .map_err(failed("reading"))?;
+        let count = data.map_or(Ok(0), |data| chunk::count(&data));
+        count.map(u64::from).map_err(corrupt("chunk", log))
+    }
+
+    fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
+        let mut logs = BTreeMap::new();
+        for entry in self.state.prefix([keys::RECORD]) {
+            let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
+            if let Some((_, log, _)) = keys::parse_state(&key) {
+                let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
+                let state = LogState {
+                    record,
+                    settled: RangeSet::new(),
+                    counts: Vec::new(),
+                };
+                logs.insert(log, state);
+            }
+        }
+        for prefix in [keys::PAGE, keys::COUNT] {
+            for entry in self.state.prefix([prefix]) {
+                let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
+                let Some((_, log, Some(part))) = keys::parse_state(&key) else {
+                    continue;
+                };
+                let Some(state) = logs.get_mut(&log) else {
+                    continue; // remains of a removed log
+                };
+                if prefix == keys::PAGE {
+                    let page = PageBits::decode(&value).map_err(corrupt("settled page", log))?;
+                    state.settled.insert_page(part, &page);
+                } else if part >= state.record.floor {
+                    let count = record::decode_count(&value).map_err(corrupt("count", log))?;
+                    state.counts.push((part, count));
+                }
+            }
+        }
+        for state in logs.values_mut() {
+            state.settled.remove_below(state.record.floor);
+        }
+        Ok(logs)
+    }
+
+    /// A record and its chunks are written together, so no chunk can start at or after `next`. If one does all the
+    /// same, its offsets must not be given out again.
+    fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
+        let Some(entry) = self
+            .msgs
+            .range(keys::chunks(log, record.next..=u64::MAX))
+            .next_back()
+        else {
+            return Ok(());
+        };
+        let last = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
+        let count = chunk::count(&last.data).map_err(corrupt("chunk", log))?;
+        let next = last.first.saturating_add(u64::from(count));
+        warn!(
+            log = log.0,
+            recorded = record.next,
+            found = next,
+            "a log is longer than its record says"
+        );
+        record.next = next;
+        Ok(())
+    }
+}
+
+/// The open database while it is in use.
+pub(super) struct OpenGuard<'a>(RwLockReadGuard<'a, Option<Open>>);
+
+impl std::ops::Deref for OpenGuard<'_> {
+    type Target = Open;
+
+    #[expect(
+        clippy::expect_used,
+        reason = "checked when the guard was made, and nobody writes while it is held"
+    )]
+    fn deref(&self) -> &Open {
+        self.0.as_ref().expect("open while guarded")
+    }
+}
+
+fn msgs_options(options: &FjallOptions) -> KeyspaceCreateOptions {
+    let separation = KvSeparationOptions::default()
+        .separation_threshold(SEPARATION_BYTES)
+        .compression(CompressionType::None)
+        .file_target_size(options.blob_file_bytes)
+        // Chunks die in about the order in which they were written, so files die whole: rewriting the survivors of
+        // a file early would be in vain for most.
+        .staleness_threshold(0.6)
+        .age_cutoff(1.0);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(u64::MAX) // see `rotate`
+        .with_kv_separation(Some(separation))
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
+        // Chunks are found by ranges, for which filters are of no use.
+        .filter_policy(FilterPolicy::disabled())
+}
+
+/// The ticket in the note of the last batch, if this run wrote it.
+fn survived(last: &[u8], epoch: u64) -> u64 {
+    match last.split_first_chunk::<8>() {
+        Some((found, ticket)) if u64::from_le_bytes(*found) == epoch => {
+            ticket.try_into().map_or(0, u64::from_le_bytes)
+        }
+        _ => 0,
+    }
+}
+
+/// A start that was killed before the database was complete leaves files over which the next start would stumble.
+/// Nothing can have been stored in it.
+fn remove_stillborn(db_dir: &Path) -> Result<(), StoreError> {
+    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
+    if !exists(db_dir.to_owned())? || exists(db_dir.join("version"))? {
+        return Ok(());
+    }
+    if exists(db_dir.join("keyspaces").join("1"))? {
+        return Err(StoreError::Corrupt(format!(
+            "{} has lost its version file",
+            db_dir.display()
+        )));
+    }
+    info!(dir = %db_dir.display(), "removing an unfinished database");
+    std::fs::remove_dir_all(db_dir).map_err(|e| io_error("removing", db_dir, e))
+}
+
+fn stored_chunk((key, value): ::fjall::KvPair) -> Result<StoredChunk, StoreError> {
+    let first =
+        keys::chunk_first(&key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))?;
+    Ok(StoredChunk {
+        first,
+        data: Bytes::from(value),
+    })
+}
+
+fn first_of(key: &[u8]) -> Result<u64, StoreError> {
+    keys::chunk_first(key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))
+}
+
+/// Names what was being done when the database failed.
+pub(super) fn failed(doing: &'static str) -> impl Fn(::fjall::Error) -> StoreError {
+    move |error| match error {
+        ::fjall::Error::Io(source) => StoreError::Io {
+            doing: doing.to_owned(),
+            source,
+        },
+        other => StoreError::Database {
+            doing,
+            reason: other.to_string(),
+        },
+    }
+}
+
+fn corrupt<E: std::fmt::Display>(what: &'static str, log: LogId) -> impl Fn(E) -> StoreError {
+    move |error| StoreError::Corrupt(format!("{what} of log {}: {error}", log.0))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "fjall_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! Every key on disk. Numbers are big-endian, so that keys sort as offsets do.
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | `msgs` | log u64, first offset u64 | chunk |
+//! | `msgs` | 17 bytes 0xff | the last batch: epoch u64, ticket u64 |
+//! | `msgs` | 18 bytes 0xff | nothing; see `upkeep` |
+//! | `state` | `L`, log u64 | log record |
+//! | `state` | `P`, log u64, page u64 | settled page |
+//! | `state` | `C`, log u64, offset u64 | delivery count |
+//! | `state` | `T`, log u64 | a removed log whose remains are not swept yet |
+//! | `meta` | `!format` | format of the data directory, u32 |
+//! | `meta` | `m`, any bytes | definition |
+
+use std::ops::RangeInclusive;
+
+use crate::model::LogId;
+
+/// Prefix of log records in `state`.
+pub(super) const RECORD: u8 = b'L';
+/// Prefix of settled pages in `state`.
+pub(super) const PAGE: u8 = b'P';
+/// Prefix of delivery counts in `state`.
+pub(super) const COUNT: u8 = b'C';
+/// Prefix of removed logs in `state`.
+pub(super) const TOMB: u8 = b'T';
+/// Prefix of definitions in `meta`.
+pub(super) const DEFINITION: u8 = b'm';
+/// Where `meta` keeps the format of the data directory.
+pub(super) const FORMAT: &[u8] = b"!format";
+/// Where `msgs` keeps the number of the last batch: behind every chunk, as no log has the last id.
+pub(super) const LAST_BATCH: [u8; 17] = [0xff; 17];
+
+/// What `msgs` is given to write when a flush is wanted and nothing else is there.
+pub(super) const FLUSH: [u8; 18] = [0xff; 18];
+
+/// Key of a chunk in `msgs`.
+pub(super) fn chunk(log: LogId, first: u64) -> [u8; 16] {
+    join(log.0.to_be_bytes(), first.to_be_bytes())
+}
+
+/// The first offset in a chunk's key.
+pub(super) fn chunk_first(key: &[u8]) -> Option<u64> {
+    let (_, first) = key.split_first_chunk::<8>()?;
+    first.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Keys of a log's chunks that start in these offsets.
+pub(super) fn chunks(log: LogId, firsts: RangeInclusive<u64>) -> RangeInclusive<[u8; 16]> {
+    chunk(log, *firsts.start())..=chunk(log, *firsts.end())
+}
+
+/// Key of a log's record or tombstone in `state`.
+pub(super) fn of_log(prefix: u8, log: LogId) -> [u8; 9] {
+    join([prefix], log.0.to_be_bytes())
+}
+
+/// Key of a log's page or count in `state`.
+pub(super) fn of_part(prefix: u8, log: LogId, part: u64) -> [u8; 17] {
+    join(of_log(prefix, log), part.to_be_bytes())
+}
+
+/// Prefix, log and (for pages and counts) part of a key in `state`.
+pub(super) fn parse_state(key: &[u8]) -> Option<(u8, LogId, Option<u64>)> {
+    let (&prefix, rest) = key.split_first()?;
+    let (log, rest) = rest.split_first_chunk::<8>()?;
+    let log = LogId(u64::from_be_bytes(*log));
+    match (prefix, rest) {
+        (RECORD | TOMB, []) => Some((prefix, log, None)),
+        (PAGE | COUNT, part) => {
+            let part = part.try_into().ok().map(u64::from_be_bytes)?;
+            Some((prefix, log, Some(part)))
+        }
+        _ => None,
+    }
+}
+
+/// Key of a definition in `meta`.
+pub(super) fn definition(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len() + 1);
+    out.push(DEFINITION);
+    out.extend_from_slice(key);
+    out
+}
+
+fn join<const A: usize, const B: usize, const C: usize>(left: [u8; A], right: [u8; B]) -> [u8; C] {
+    const { assert!(A + B == C) }
+    let mut bytes = left.into_iter().chain(right);
+    std::array::from_fn(|_| bytes.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_log_and_offset() {
+        let keys = [
+            chunk(LogId(1), 0),
+            chunk(LogId(1), 255),
+            chunk(LogId(1), 256),
+            chunk(LogId(2), 0),
+            chunk(LogId(u64::MAX - 1), u64::MAX),
+        ];
+        assert!(keys.is_sorted());
+        assert!(keys.iter().all(|key| key[..] < LAST_BATCH[..]));
+        assert_eq!(chunk_first(&keys[2]), Some(256));
+        assert_eq!(chunk_first(&LAST_BATCH), None);
+    }
+
+    #[test]
+    fn state_keys_are_read_back() {
+        let log = LogId(0x0102_0304_0506_0708);
+        assert_eq!(parse_state(&of_log(RECORD, log)), Some((RECORD, log, None)));
+        assert_eq!(
+            parse_state(&of_part(COUNT, log, 9)),
+            Some((COUNT, log, Some(9)))
+        );
+        for odd in [
+            &b""[..],
+            b"L",
+            b"L1234567",
+            b"Lx12345678",
+            b"P12345678",
+            b"Z12345678",
+        ] {
+            assert_eq!(parse_state(odd), None, "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Turns a batch into writes of keys and values. Pure. The database gives all writes of a batch one sequence number,
+//! so of two writes of one key only the last may remain.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+use super::{Batch, Op, keys};
+use crate::model::LogId;
+
+/// Where a key lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Space {
+    /// Chunks.
+    Msgs,
+    /// Logs' records, pages, counts.
+    State,
+    /// Definitions.
+    Meta,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Write {
+    pub(super) space: Space,
+    pub(super) key: Bytes,
+    pub(super) change: Change,
+}
+
+/// What happens to the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Put(Bytes),
+    Remove,
+    /// For a key that was put exactly once: if that is still in memory, both vanish and neither reaches a table.
+    RemoveOnce,
+}
+
+/// What is left of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    writes: Vec<Option<Write>>,
+    places: HashMap<(Space, Bytes), usize, Xxh3DefaultBuilder>,
+    /// Logs that the batch removes.
+    pub(super) removed_logs: Vec<LogId>,
+    /// Chunks that the batch removes.
+    pub(super) removed_chunks: u64,
+}
+
+impl Plan {
+    /// The writes of a batch. `dead` are the logs removed before, to which nothing is written any more.
+    pub(super) fn new(batch: &Batch, dead: &HashSet<LogId>) -> Plan {
+        let mut plan = Plan::default();
+        plan.writes.reserve(batch.ops.len() + 1);
+        plan.places.reserve(batch.ops.len());
+        for op in &batch.ops {
+            let alive = |log: &LogId| !dead.contains(log) && !plan.removed_logs.contains(log);
+            match op {
+                Op::PutChunk { log, first, chunk } if alive(log) => {
+                    plan.set(
+                        Space::Msgs,
+                        &keys::chunk(*log, *first),
+                        Change::Put(chunk.clone()),
+                    );
+                }
+                Op::RemoveChunk { log, first } if alive(log) => {
+                    plan.removed_chunks += 1;
+                    plan.set(Space::Msgs, &keys::chunk(*log, *first), Change::RemoveOnce);
+                }
+                Op::PutLog { log, record } if alive(log) => {
+                    let value = record.encode().into();
+                    plan.set(
+                        Space::State,
+                        &keys::of_log(keys::RECORD, *log),
+                        Change::Put(value),
+                    );
+                }
+                Op::RemoveLog { log } => plan.remove_log(*log),
+                Op::PutPage { log, page, settled } if alive(log) => {
+                    let key = keys::of_part(keys::PAGE, *log, *page);
+                    plan.set(Space::State, &key, Change::Put(settled.encode().into()));
+                }
+                Op::RemovePage { log, page } if alive(log) => {
+                    plan.set(
+                        Space::State,
+                        &keys::of_part(keys::PAGE, *log, *page),
+                        Change::Remove,
+                    );
+                }
+                Op::PutCount { log, offset, count } if alive(log) => {
+                    let key = keys::of_part(keys::COUNT, *log, *offset);
+                    let value = super::record::encode_count(*count).into();
+                    plan.set(Space::State, &key, Change::Put(value));
+                }
+                Op::RemoveCount { log, offset } if alive(log) => {
+                    let key = keys::of_part(keys::COUNT, *log, *offset);
+                    plan.set(Space::State, &key, Change::Remove);
+                }
+                Op::PutMeta { key, value } => {
+                    let value = Bytes::copy_from_slice(value);
+                    plan.set(Space::Meta, &keys::definition(key), Change::Put(value));
+                }
+                Op::RemoveMeta { key } => {
+                    plan.set(Space::Meta, &keys::definition(key), Change::Remove);
+                }
+                Op::PutChunk { .. }
+                | Op::RemoveChunk { .. }
+                | Op::PutLog { .. }
+                | Op::PutPage { .. }
+                | Op::RemovePage { .. }
+                | Op::PutCount { .. }
+                | Op::RemoveCount { .. } => {} // of a dead log
+            }
+        }
+        plan
+    }
+
+    /// The writes, each key once.
+    pub(super) fn into_writes(self) -> impl Iterator<Item = Write> {
+        self.writes.into_iter().flatten()
+    }
+
+    fn remove_log(&mut self, log: LogId) {
+        if !self.removed_logs.contains(&log) {
+            self.removed_logs.push(log);
+        }
+        self.set(
+            Space::State,
+            &keys::of_log(keys::RECORD, log),
+            Change::Remove,
+        );
+        self.set(
+            Space::State,
+            &keys::of_log(keys::TOMB, log),
+            Change::Put(Bytes::new()),
+        );
+    }
+
+    fn set(&mut self, space: Space, key: &[u8], change: Change) {
+        let key = Bytes::copy_from_slice(key);
+        let place = self.places.insert((space, key.clone()), self.writes.len());
+        let before = place
+            .and_then(|at| self.writes.get_mut(at))
+            .and_then(Option::take);
+        let put_now = before.is_some_and(|write| matches!(write.change, Change::Put(_)));
+        // A chunk put and removed in one batch never existed; removing it would undo nothing.
+        let write =
+            (change != Change::RemoveOnce || !put_now).then_some(Write { space, key, change });
+        self.writes.push(write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LogRecord;
+    use super::*;
+
+    fn writes(ops: Vec<Op>, dead: &[LogId]) -> Vec<(Space, Vec<u8>, Change)> {
+        let batch: Batch = ops.into_iter().collect();
+        let dead = dead.iter().copied().collect();
+        Plan::new(&batch, &dead)
+            .into_writes()
+            .map(|write| (write.space, write.key.to_vec(), write.change))
+            .collect()
+    }
+
+    const LOG: LogId = LogId(7);
+
+    fn put_chunk(first: u64) -> Op {
+        Op::PutChunk {
+            log: LOG,
+            first,
+            chunk: Bytes::from_static(b"chunk"),
+        }
+    }
+
+    fn put_log(next: u64) -> Op {
+        Op::PutLog {
+            log: LOG,
+            record: LogRecord {
+                next,
+                ..LogRecord::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_last_write_of_a_key_remains() {
+        let left = writes(vec![put_log(1), put_log(2)], &[]);
+        let record = LogRecord {
+            next: 2,
+            ..LogRecord::default()
+        };
+        let key = keys::of_log(keys::RECORD, LOG).to_vec();
+        assert_eq!(
+            left,
+            [(Space::State, key, Change::Put(record.encode().into()))]
+        );
+        let key = b"k".to_vec();
+        let left = writes(
+            vec![
+                Op::PutMeta {
+                    key: key.clone(),
+                    value: vec![1],
+                },
+                Op::RemoveMeta { key },
+            ],
+            &[],
+        );
+        assert_eq!(left, [(Space::Meta, b"mk".to_vec(), Change::Remove)]);
+    }
+
+    #[test]
+    fn a_chunk_put_and_removed_at_once_never_existed() {
+        let remove = Op::RemoveChunk { log: LOG, first: 3 };
+        assert_eq!(writes(vec![put_chunk(3), remove.clone()], &[]), []);
+        let key = keys::chunk(LOG, 3).to_vec();
+        assert_eq!(
+            writes(vec![remove], &[]),
+            [(Space::Msgs, key, Change::RemoveOnce)]
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_removed_log() {
+        let removal = [
+            (
+                Space::State,
+                keys::of_log(keys::RECORD, LOG).to_vec(),
+                Change::Remove,
+            ),
+            (
+                Space::State,
+                keys::of_log(keys::TOMB, LOG).to_vec(),
+                Change::Put(Bytes::new()),
+            ),
+        ];
+        let ops = vec![
+            put_log(1),
+            Op::RemoveLog { log: LOG },
+            put_log(2),
+            put_chunk(1),
+        ];
+        assert_eq!(writes(ops, &[]), removal);
+        assert_eq!(writes(vec![put_log(2), put_chunk(1)], &[LOG]), []);
+        assert_eq!(
+            writes(vec![Op::RemoveLog { log: LOG }], &[LOG]),
+            removal,
+            "a second try"
+        );
+    }
+}

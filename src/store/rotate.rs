@@ -1,0 +1,116 @@
+//! Seals memtables that have grown to their size, on a thread of its own.
+//!
+//! The database could do it, but its worker can lock itself up: every commit over the limit sends it a request
+//! through a bounded channel, and a request makes the worker send itself another message through the same channel.
+//! When a long flush has let the channel fill up, the worker waits for itself. So its own limit is out of reach, and
+//! it hears of each memtable once.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tracing::{debug, error};
+
+use super::StoreError;
+use super::fjall::Core;
+
+/// The handle of the thread.
+pub(super) struct Rotator {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Asleep,
+    Wanted,
+    Working,
+    Stopping,
+}
+
+impl Rotator {
+    /// Starts the thread.
+    pub(super) fn start(core: Arc<Core>) -> Result<Rotator, StoreError> {
+        let shared = Arc::new(Shared {
+            core,
+            state: Mutex::new(State::Wanted), // what recovery read back may be too large already
+            changed: Condvar::new(),
+        });
+        let thread = thread::Builder::new()
+            .name("leveret-rotate".to_owned())
+            .spawn({
+                let shared = shared.clone();
+                move || shared.run()
+            })
+            .map_err(|source| StoreError::Io {
+                doing: "starting the thread that seals memtables".to_owned(),
+                source,
+            })?;
+        Ok(Rotator {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Something has outgrown its size.
+    pub(super) fn wake(&self) {
+        let mut state = self.shared.state();
+        match *state {
+            State::Asleep => {
+                *state = State::Wanted;
+                self.shared.changed.notify_all();
+            }
+            State::Working => *state = State::Wanted,
+            State::Wanted | State::Stopping => {}
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        *self.shared.state() = State::Stopping;
+        self.shared.changed.notify_all();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the thread that seals memtables has panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        loop {
+            let mut state = self.state();
+            if *state == State::Working {
+                *state = State::Asleep;
+            }
+            while *state == State::Asleep {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if *state == State::Stopping {
+                return;
+            }
+            *state = State::Working;
+            drop(state);
+            if let Err(failure) = self.core.rotate_overgrown() {
+                // The next commit hears the reason, and what was kept is written to the database opened anew.
+                debug!(%failure, "could not seal a memtable");
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,50 @@
+//! The format of a data directory: which release may open it.
+
+use std::path::Path;
+
+use super::StoreError;
+
+/// The format that this release writes.
+pub(super) const FORMAT: u32 = 1;
+
+/// Decides whether a directory with this marker may be opened. True when it is new and the marker must be written.
+pub(super) fn check(dir: &Path, marker: Option<&[u8]>) -> Result<bool, StoreError> {
+    let Some(marker) = marker else {
+        return Ok(true);
+    };
+    let found = marker
+        .try_into()
+        .map(u32::from_le_bytes)
+        .map_err(|_| StoreError::Corrupt(format!("format marker {marker:?}")))?;
+    match found {
+        FORMAT => Ok(false),
+        0 => Err(StoreError::Corrupt("format 0 was never written".to_owned())),
+        _ => Err(StoreError::NewerFormat {
+            dir: dir.to_owned(),
+            found,
+            known: FORMAT,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_formats_are_opened() {
+        let dir = Path::new("/data");
+        assert!(check(dir, None).unwrap());
+        assert!(!check(dir, Some(&FORMAT.to_le_bytes())).unwrap());
+        let newer = check(dir, Some(&(FORMAT + 1).to_le_bytes())).unwrap_err();
+        assert_eq!(
+            newer.to_string(),
+            "the data directory /data has format 2, but this release reads formats up to 1: \
+             start it with the release that wrote it, or a later one"
+        );
+        assert!(matches!(
+            check(dir, Some(b"x")),
+            Err(StoreError::Corrupt(_))
+        ));
+    }
+}

@@ -1,0 +1,285 @@
+//! The store's background thread: removes what deleted logs have left, and gives the space of removed chunks back to
+//! the file system once it is quiet. Sleeps while there is nothing to do.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, warn};
+
+use super::StoreError;
+use super::fjall::{Core, failed};
+use crate::clock;
+use crate::model::LogId;
+
+/// When the background thread acts.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepOptions {
+    /// Removed chunks after which giving space back is considered.
+    pub reclaim_after_chunks: u64,
+    /// Bytes of chunk files below which it is not worth it.
+    pub reclaim_min_bytes: u64,
+    /// How long little must have been written before.
+    pub quiet: Duration,
+}
+
+impl Default for UpkeepOptions {
+    fn default() -> UpkeepOptions {
+        UpkeepOptions {
+            reclaim_after_chunks: 1024,
+            reclaim_min_bytes: 128 * 1024 * 1024,
+            quiet: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Bytes written in the quiet time that still count as quiet.
+const QUIET_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Keys removed in one batch, so that commits in between do not wait long.
+const SWEEP_KEYS: usize = 256;
+/// How long the thread leaves a failed database alone unless it is reopened earlier.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long a memtable may take to reach the disk before reclaiming is put off.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The handle of the thread.
+pub(super) struct Upkeep {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    options: UpkeepOptions,
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Removed logs with something left.
+    logs: VecDeque<LogId>,
+    /// Chunks removed since space was given back.
+    removed_chunks: u64,
+    /// Bytes committed, to see whether it is quiet.
+    written: u64,
+    /// The database was opened again after a failure.
+    reopened: bool,
+    asleep: bool,
+    stopping: bool,
+}
+
+/// What to do next.
+enum Task {
+    Sweep(LogId),
+    /// Enough was removed; `written` tells later whether it was quiet.
+    ConsiderReclaim {
+        written: u64,
+    },
+    Stop,
+}
+
+impl Upkeep {
+    /// Starts the thread, with the remains of logs removed before.
+    pub(super) fn start(
+        core: Arc<Core>,
+        options: UpkeepOptions,
+        remains: Vec<LogId>,
+    ) -> Result<Upkeep, StoreError> {
+        let work = Work {
+            logs: remains.into(),
+            ..Work::default()
+        };
+        let shared = Arc::new(Shared {
+            core,
+            options,
+            work: Mutex::new(work),
+            changed: Condvar::new(),
+        });
+        let thread = thread::Builder::new()
+            .name("leveret-upkeep".to_owned())
+            .spawn({
+                let shared = shared.clone();
+                move || shared.run()
+            })
+            .map_err(|source| StoreError::Io {
+                doing: "starting the upkeep thread".to_owned(),
+                source,
+            })?;
+        Ok(Upkeep {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Takes note of a commit.
+    pub(super) fn committed(&self, bytes: usize, removed_chunks: u64, removed_logs: Vec<LogId>) {
+        let mut work = self.shared.work();
+        work.written = work.written.wrapping_add(bytes as u64);
+        work.removed_chunks += removed_chunks;
+        let wanted = !removed_logs.is_empty() || self.shared.due(&work);
+        work.logs.extend(removed_logs);
+        if wanted && std::mem::take(&mut work.asleep) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Takes note of the database's return, and of remains found then.
+    pub(super) fn reopened(&self, remains: Vec<LogId>) {
+        let mut work = self.shared.work();
+        work.reopened = true;
+        work.logs.extend(remains);
+        drop(work);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.shared.work().stopping = true;
+        self.shared.changed.notify_all();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the upkeep thread has panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        loop {
+            match self.next_task() {
+                Task::Sweep(log) => self.sweep(log),
+                Task::ConsiderReclaim { written } => self.consider_reclaim(written),
+                Task::Stop => return,
+            }
+        }
+    }
+
+    fn next_task(&self) -> Task {
+        let mut work = self.work();
+        loop {
+            if work.stopping {
+                return Task::Stop;
+            }
+            if let Some(log) = work.logs.pop_front() {
+                return Task::Sweep(log);
+            }
+            if self.due(&work) {
+                return Task::ConsiderReclaim {
+                    written: work.written,
+                };
+            }
+            work.asleep = true;
+            work = self
+                .changed
+                .wait(work)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn due(&self, work: &Work) -> bool {
+        work.removed_chunks >= self.options.reclaim_after_chunks
+    }
+
+    fn sweep(&self, log: LogId) {
+        let mut swept = 0;
+        loop {
+            match self.core.sweep_removed(log, SWEEP_KEYS) {
+                Ok(true) => break,
+                Ok(false) => swept += SWEEP_KEYS as u64,
+                Err(failure) => {
+                    debug!(log = log.0, %failure, "sweeping a removed log is put off");
+                    self.work().logs.push_back(log);
+                    self.rest(RETRY_AFTER, |work| work.reopened);
+                    return;
+                }
+            }
+            if self.work().stopping {
+                return; // the tombstone stays, and the next start goes on
+            }
+        }
+        self.work().removed_chunks += swept;
+    }
+
+    /// Gives space back if there is enough of it and little was written since `written` was noted.
+    fn consider_reclaim(&self, written: u64) {
+        self.rest(self.options.quiet, |work| !work.logs.is_empty());
+        let mut work = self.work();
+        let quiet = work.written.wrapping_sub(written) <= QUIET_BYTES_MAX && work.logs.is_empty();
+        if work.stopping || !quiet {
+            return; // looked at again at once, with a fresh mark
+        }
+        work.removed_chunks = 0;
+        drop(work);
+        if let Err(failure) = self.reclaim() {
+            warn!(%failure, "giving disk space back is put off");
+        }
+    }
+
+    /// A removed chunk's space is free only after its file was found dead in one merge and dropped by the next, and
+    /// both run only when something is written.
+    fn reclaim(&self) -> Result<(), StoreError> {
+        let before = self.core.open()?.msgs.disk_space();
+        if before < self.options.reclaim_min_bytes {
+            return Ok(());
+        }
+        for _ in 0..2 {
+            self.flush()?;
+            self.core
+                .open()?
+                .msgs
+                .major_compact()
+                .map_err(failed("compacting"))?;
+        }
+        self.flush()?; // old versions let go of their files
+        let after = self.core.open()?.msgs.disk_space();
+        debug!(before, after, "gave disk space back");
+        Ok(())
+    }
+
+    /// Writes what is in memory to a table, with at least one key.
+    fn flush(&self) -> Result<(), StoreError> {
+        self.core.touch()?;
+        let rotated = self
+            .core
+            .open()?
+            .msgs
+            .rotate_memtable()
+            .map_err(failed("flushing"))?;
+        let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
+        while rotated && self.core.open()?.msgs.sealed_memtable_count() > 0 {
+            if self.rest(Duration::from_millis(20), |_| false) || clock::monotonic() > deadline {
+                return Err(StoreError::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits, but not once the thread is to stop or `until` holds. True when it is to stop.
+    fn rest(&self, time: Duration, until: impl Fn(&Work) -> bool) -> bool {
+        let deadline = clock::monotonic() + time;
+        let mut work = self.work();
+        work.reopened = false;
+        while !work.stopping && !until(&work) {
+            let left = deadline.saturating_duration_since(clock::monotonic());
+            if left.is_zero() {
+                break;
+            }
+            work = self
+                .changed
+                .wait_timeout(work, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        work.stopping
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
