@@ -1,0 +1,116 @@
+//! The options of `leveret bench`. Whether they go together is checked by `Run::new`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::layout::Routing;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Mode {
+    /// Publish only.
+    Produce,
+    /// Fill the queues, then measure how fast they are emptied.
+    Consume,
+    /// Publish and consume at the same time, as fast as it goes.
+    Both,
+    /// Publish at a fixed rate and consume; latency counts from when each message was due.
+    Latency,
+    /// Fill the queues, restart the broker if there is a hook for it, empty the queues.
+    Backlog,
+    /// Open connections and hold them.
+    Connections,
+    /// Open and close connections all the time.
+    Churn,
+}
+
+/// Measure a broker: leveret, RabbitMQ, or any other that speaks AMQP 0-9-1.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure.
+    pub(super) mode: Mode,
+    /// The broker, as amqp://user:password@host:port/vhost.
+    #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    pub(super) uri: String,
+    /// Drive a sink inside this process instead of a broker, to see what the load generator itself can do. One
+    /// consumer per queue, default exchange, bodies up to 100 KB.
+    #[arg(long, conflicts_with_all = ["uri", "pid", "pid_file", "exchange_type"])]
+    pub(super) sink: bool,
+    /// Process ids of the broker, to report its CPU time and memory.
+    #[arg(long, value_delimiter = ',')]
+    pub(super) pid: Vec<u32>,
+    /// Files that hold a process id of the broker; read whenever it is needed, for a broker that is restarted.
+    #[arg(long, value_delimiter = ',')]
+    pub(super) pid_file: Vec<PathBuf>,
+    /// So many producers and consumers, each pair with a queue of its own.
+    #[arg(long, conflicts_with_all = ["producers", "consumers", "queues"])]
+    pub(super) pairs: Option<usize>,
+    /// Producers, one connection each.
+    #[arg(long)]
+    pub(super) producers: Option<usize>,
+    /// Consumers, one connection each.
+    #[arg(long)]
+    pub(super) consumers: Option<usize>,
+    /// Queues. They are shared out among producers and consumers.
+    #[arg(long)]
+    pub(super) queues: Option<usize>,
+    /// Length of bodies in bytes, at least 16.
+    #[arg(long, default_value_t = 1024)]
+    pub(super) size: usize,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 5.0)]
+    pub(super) seconds: f64,
+    /// Seconds before measuring starts.
+    #[arg(long, default_value_t = 1.5)]
+    pub(super) warm_up: f64,
+    /// Measure so many messages, all queues together, instead of a time. Filling for `consume` takes 500,000 and for
+    /// `backlog` 1,000,000 unless this says otherwise.
+    #[arg(long)]
+    pub(super) count: Option<u64>,
+    /// Messages per second to offer, all producers together; `latency` offers 1,000 unless this says otherwise.
+    #[arg(long)]
+    pub(super) rate: Option<u64>,
+    /// Messages that a producer may have unconfirmed; 0: no confirms.
+    #[arg(long, default_value_t = 1000)]
+    pub(super) confirm_window: u32,
+    /// Unacknowledged messages per consumer and queue; 0: no limit.
+    #[arg(long, default_value_t = 500)]
+    pub(super) prefetch: u16,
+    /// Messages per acknowledgement; 0: none are asked for. Unless this says otherwise 1 for `latency`, else 100.
+    #[arg(long)]
+    pub(super) ack_batch: Option<u32>,
+    /// Publish transient messages.
+    #[arg(long)]
+    pub(super) transient: bool,
+    /// Declare queues that do not outlive a restart.
+    #[arg(long)]
+    pub(super) transient_queues: bool,
+    /// An argument for every queue, as name=value, such as x-queue-type=quorum. May be repeated.
+    #[arg(long = "queue-argument")]
+    pub(super) queue_arguments: Vec<String>,
+    /// The exchange to publish to.
+    #[arg(long, value_enum, default_value_t = Routing::Default)]
+    pub(super) exchange_type: Routing,
+    /// Bindings of a direct or topic exchange, all queues together; producers publish to each in turn.
+    #[arg(long, default_value_t = 0)]
+    pub(super) bindings: usize,
+    /// Connections to hold, or threads that open and close them.
+    #[arg(long, default_value_t = 100)]
+    pub(super) connections: usize,
+    /// For `backlog`: a shell command that restarts the broker and returns when it may be connected to.
+    #[arg(long)]
+    pub(super) restart_hook: Option<String>,
+    /// The names of queues and exchanges begin with this.
+    #[arg(long, default_value = "leveret-bench")]
+    pub(super) prefix: String,
+    /// Leave queues and exchanges behind.
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Write the summary as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Show no progress.
+    #[arg(long)]
+    pub(super) quiet: bool,
+}

@@ -1,0 +1,248 @@
+//! Frames of messages to publish, made once and sent again and again: before each sending only the stamps are written
+//! anew. So a message costs a few stores and its share of a `write`.
+
+use bytes::BytesMut;
+
+use super::layout::Layout;
+use super::link::CHANNEL;
+use super::stamp::{STAMP_LEN, Stamp};
+use crate::wire::protocol::basic;
+use crate::wire::{
+    AMQPClass, AMQPProperties, FRAME_OVERHEAD, encode_method, encode_properties, put_body_frame,
+    put_content_header, short_string,
+};
+
+/// A block is about this large, in bytes: many messages per `write`, and still in the cache when it is sent again.
+const BLOCK_BYTES: usize = 192 * 1024;
+
+/// What is the same for every message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessageShape {
+    /// Length of the body in bytes.
+    pub(super) size: usize,
+    pub(super) persistent: bool,
+}
+
+/// One message in the block.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// Where its body begins, and the whole message ends.
+    stamp_at: usize,
+    end: usize,
+    /// Which of the producer's routes it takes.
+    route: usize,
+}
+
+/// One route of a producer.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    stream: u32,
+    next_sequence: u64,
+}
+
+/// A producer's messages, ready to be sent in a circle.
+#[derive(Debug)]
+pub(super) struct Block {
+    bytes: BytesMut,
+    slots: Vec<Slot>,
+    routes: Vec<Route>,
+    /// The slot to be sent next.
+    next: usize,
+}
+
+impl Block {
+    /// Makes the messages of a producer, each of its routes as often as the others.
+    pub(super) fn new(
+        layout: &Layout,
+        producer: usize,
+        shape: MessageShape,
+        frame_max: u32,
+    ) -> Block {
+        let routes = layout.routes_of(producer);
+        let piece_max = usize::try_from(frame_max).unwrap_or(usize::MAX) - FRAME_OVERHEAD;
+        let rounds = (BLOCK_BYTES / (shape.size.max(1) * routes.len())).clamp(1, 2000);
+        let mut block = Block {
+            bytes: BytesMut::new(),
+            slots: Vec::with_capacity(rounds * routes.len()),
+            routes: routes
+                .iter()
+                .map(|route| Route {
+                    stream: u32::try_from(layout.stream(producer, *route)).unwrap_or(u32::MAX),
+                    next_sequence: 0,
+                })
+                .collect(),
+            next: 0,
+        };
+        let properties = encode_properties(
+            &AMQPProperties::default().with_delivery_mode(if shape.persistent { 2 } else { 1 }),
+        );
+        let mut filler = Filler(0x9E37_79B9_7F4A_7C15 ^ producer as u64);
+        for _ in 0..rounds {
+            for (nth, route) in routes.iter().enumerate() {
+                let publish = basic::Publish {
+                    exchange: short_string(&layout.exchange_name()),
+                    routing_key: short_string(&layout.routing_key(*route)),
+                    mandatory: false,
+                    immediate: false,
+                };
+                let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+                encode_method(&mut block.bytes, CHANNEL, &publish);
+                put_content_header(&mut block.bytes, CHANNEL, &properties, shape.size as u64);
+                let stamp_at = block.bytes.len() + FRAME_OVERHEAD - 1;
+                for piece in filler.bytes(shape.size).chunks(piece_max) {
+                    put_body_frame(&mut block.bytes, CHANNEL, piece);
+                }
+                block.slots.push(Slot {
+                    stamp_at,
+                    end: block.bytes.len(),
+                    route: nth,
+                });
+            }
+        }
+        block
+    }
+
+    /// The next messages in one piece, at most `max`, with fresh stamps; `due_ns` says when the first, second... were
+    /// due. Returns how many there are, and their frames.
+    pub(super) fn take(&mut self, max: usize, due_ns: impl Fn(usize) -> u64) -> (usize, &[u8]) {
+        let slots = self.slots.get(self.next..).unwrap_or_default();
+        let count = slots.len().min(max);
+        let from = self
+            .next
+            .checked_sub(1)
+            .and_then(|slot| self.slots.get(slot))
+            .map_or(0, |slot| slot.end);
+        let mut end = from;
+        for (nth, slot) in slots.iter().take(count).enumerate() {
+            if let Some(route) = self.routes.get_mut(slot.route) {
+                let stamp = Stamp {
+                    due_ns: due_ns(nth),
+                    stream: route.stream,
+                    sequence: route.next_sequence,
+                };
+                route.next_sequence += 1;
+                if let Some(body) = self.bytes.get_mut(slot.stamp_at..slot.stamp_at + STAMP_LEN) {
+                    body.copy_from_slice(&stamp.encode());
+                }
+            }
+            end = slot.end;
+        }
+        self.next = (self.next + count) % self.slots.len().max(1);
+        (count, self.bytes.get(from..end).unwrap_or_default())
+    }
+
+    /// How many messages were taken, by stream.
+    pub(super) fn sent(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.routes.iter().map(|route| {
+            (
+                usize::try_from(route.stream).unwrap_or(usize::MAX),
+                route.next_sequence,
+            )
+        })
+    }
+}
+
+/// Bytes that no compression makes smaller, so that no broker is flattered.
+struct Filler(u64);
+
+impl Filler {
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            // xorshift64
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            bytes.extend_from_slice(&self.0.to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Routing;
+    use super::*;
+    use crate::wire::{Frame, FrameKind, decode_header, decode_method, split};
+
+    /// Reads frames back with the broker's own decoder: exchange, key, and what the body says.
+    fn read_back(bytes: &[u8], size: usize) -> Vec<(String, String, Stamp)> {
+        let mut buffer = BytesMut::from(bytes);
+        let mut next = || -> Option<Frame> { split(&mut buffer, 1 << 17).unwrap() };
+        let mut messages = Vec::new();
+        while let Some(method) = next() {
+            let AMQPClass::Basic(basic::AMQPMethod::Publish(publish)) =
+                decode_method(&method.payload).unwrap()
+            else {
+                panic!("not a publish");
+            };
+            let header = decode_header(next().unwrap().payload).unwrap();
+            assert_eq!(header.body_size, size as u64);
+            let mut body = Vec::new();
+            while body.len() < size {
+                let frame = next().unwrap();
+                assert_eq!((frame.kind, frame.channel), (FrameKind::Body, CHANNEL));
+                body.extend_from_slice(&frame.payload);
+            }
+            let stamp = Stamp::decode(body.first_chunk().unwrap());
+            messages.push((
+                publish.exchange.to_string(),
+                publish.routing_key.to_string(),
+                stamp,
+            ));
+        }
+        messages
+    }
+
+    #[test]
+    fn messages_take_their_routes_in_turn_and_count_on() {
+        let layout = Layout::new("t", (2, 0, 6), Routing::Topic, 6).unwrap();
+        let shape = MessageShape {
+            size: 20_000,
+            persistent: true,
+        };
+        let mut block = Block::new(&layout, 1, shape, 8192);
+        let mut seen = Vec::new();
+        while seen.len() < 50 {
+            let (count, bytes) = block.take(4, |nth| nth as u64);
+            let messages = read_back(bytes, shape.size);
+            assert_eq!(messages.len(), count);
+            seen.extend(messages);
+        }
+        for (nth, (exchange, key, stamp)) in seen.iter().enumerate() {
+            let route = [1, 3, 5][nth % 3];
+            assert_eq!(
+                (exchange.as_str(), key),
+                ("t.topic", &format!("bench.{route}.some.words"))
+            );
+            assert_eq!(stamp.stream, 6 + route);
+            assert_eq!(stamp.sequence, nth as u64 / 3);
+        }
+        assert_eq!(
+            block.sent().map(|(_, sent)| sent).sum::<u64>(),
+            seen.len() as u64
+        );
+    }
+
+    #[test]
+    fn the_due_time_is_the_one_given() {
+        let layout = Layout::new("t", (1, 1, 1), Routing::Default, 0).unwrap();
+        let mut block = Block::new(
+            &layout,
+            0,
+            MessageShape {
+                size: 16,
+                persistent: false,
+            },
+            1 << 17,
+        );
+        let (count, bytes) = block.take(3, |nth| 1000 + nth as u64);
+        assert_eq!(count, 3);
+        let due: Vec<u64> = read_back(bytes, 16)
+            .iter()
+            .map(|(_, _, stamp)| stamp.due_ns)
+            .collect();
+        assert_eq!(due, [1000, 1001, 1002]);
+    }
+}
