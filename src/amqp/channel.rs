@@ -486,7 +486,7 @@ impl Channel {
                 if let Some((_, address)) = &self.reply {
                     address.taken(1);
                 }
-                self.ledger.skip()
+                self.ledger.next_tag()
             }
         };
         if delivery.delivery_count > 0

@@ -13,9 +13,16 @@ use super::super::unacked::ConsumerRef;
 use super::ack::credit;
 use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
 use crate::model::Name;
-use crate::model::arguments::{integer_value, type_name};
+use crate::model::arguments::{QueueKind, integer_value, type_name};
 use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
 use crate::wire::{AMQPClass, FieldTable, short_string};
+
+/// Consumer arguments that only streams know.
+const STREAM_ARGUMENTS: [&str; 3] = [
+    "x-stream-offset",
+    "x-stream-filter",
+    "x-stream-match-unfiltered",
+];
 
 impl Channel {
     /// `basic.consume`.
@@ -47,6 +54,7 @@ impl Channel {
         }
         let name = self.queue_name(m.queue.as_str())?;
         let queue = cx.shared.session.queue_for_consume(&name)?;
+        self.check_consume(cx, &m.arguments, &queue)?;
         let priority = priority(&m.arguments, &queue, cx)?;
         let timeout_ms = timeout_ms(&m.arguments);
         let mut account = Account::new(self.prefetch, m.no_ack);
@@ -86,6 +94,26 @@ impl Channel {
         self.consumers.put(slot, consumer);
         *cx.consumers += 1;
         self.consume_ok(cx, m.nowait, &tag);
+        Ok(())
+    }
+
+    /// What the queue's type does not allow.
+    fn check_consume(&self, cx: &Cx<'_>, arguments: &FieldTable, queue: &Queue) -> Handled {
+        let kind = queue.spec().arguments.kind;
+        if kind == QueueKind::Quorum && self.is_limited() {
+            let text = format!("{} does not support global qos", described(queue, cx));
+            return Err(Refusal::new(Code::NotImplemented, text));
+        }
+        for argument in STREAM_ARGUMENTS {
+            if arguments.contains_key(argument) {
+                let queue = described(queue, cx);
+                let text = format!(
+                    "invalid arg '{argument}' for {queue} of queue type {}",
+                    kind.long_name()
+                );
+                return Err(Refusal::new(Code::PreconditionFailed, text));
+            }
+        }
         Ok(())
     }
 
@@ -182,17 +210,18 @@ impl Channel {
     }
 }
 
+fn described(queue: &Queue, cx: &Cx<'_>) -> String {
+    let vhost = cx.shared.session.vhost.name();
+    format!("queue '{}' in vhost '{vhost}'", queue.name())
+}
+
 fn consume_refused(error: ConsumeError, queue: &Queue, cx: &Cx<'_>) -> Refusal {
-    let resource = format!(
-        "queue '{}' in vhost '{}'",
-        queue.name(),
-        cx.shared.session.vhost.name()
-    );
+    let queue = described(queue, cx);
     match error {
         ConsumeError::ExclusiveUse => {
-            Refusal::new(Code::AccessRefused, format!("{resource} in exclusive use"))
+            Refusal::new(Code::AccessRefused, format!("{queue} in exclusive use"))
         }
-        ConsumeError::Gone => Refusal::new(Code::NotFound, format!("no {resource}")),
+        ConsumeError::Gone => Refusal::new(Code::NotFound, format!("no {queue}")),
     }
 }
 
@@ -202,15 +231,13 @@ fn priority(arguments: &FieldTable, queue: &Queue, cx: &Cx<'_>) -> Result<i32, R
         return Ok(0);
     };
     let Some(priority) = integer_value(value) else {
-        let vhost = cx.shared.session.vhost.name();
-        let text = format!(
-            "invalid arg 'x-priority' for queue '{}' in vhost '{vhost}': \"expected integer, got {}\"",
-            queue.name(),
-            type_name(value)
-        );
+        let (queue, found) = (described(queue, cx), type_name(value));
+        let text =
+            format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
         return Err(Refusal::new(Code::PreconditionFailed, text));
     };
-    Ok(i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }))
+    let furthest = if priority < 0 { i32::MIN } else { i32::MAX };
+    Ok(i32::try_from(priority).unwrap_or(furthest))
 }
 
 /// `x-consumer-timeout` in milliseconds; what is no positive integer does not count, as in RabbitMQ.

@@ -20,6 +20,14 @@ impl Channel {
         let name = self.queue_name(m.queue.as_str())?;
         let queue = cx.shared.session.queue_for_get(&name)?;
         let vhost = Arc::clone(cx.shared.session.vhost.name());
+        let arguments = &queue.spec().arguments;
+        if arguments.kind == QueueKind::Quorum && arguments.single_active_consumer {
+            let text = format!(
+                "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not \
+                 supported by quorum queues with single active consumer"
+            );
+            return Err(Refusal::new(Code::ResourceLocked, text));
+        }
         cx.later(self, async move {
             let got = queue.get(m.no_ack).await;
             done(move |channel, cx| match got {

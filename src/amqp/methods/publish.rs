@@ -24,6 +24,11 @@ const NO_ROUTE: u16 = 312;
 /// The largest `expiration`: ten years, in milliseconds.
 const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
 
+/// The queues of a message.
+type Targets = Arc<[Arc<Queue>]>;
+/// Those that get it later.
+type HeldTargets = Held<Arc<Queue>>;
+
 /// A channel's publishing state.
 #[derive(Default)]
 pub(crate) struct Publishing {
@@ -37,7 +42,7 @@ pub(crate) struct Publishing {
 #[derive(Default)]
 struct Run {
     messages: Vec<Arc<Message>>,
-    queues: Option<Arc<[Arc<Queue>]>>,
+    queues: Option<Targets>,
     bytes: usize,
     /// Confirm number of the last message.
     last_seq: u64,
@@ -116,11 +121,11 @@ impl Channel {
         &mut self,
         cx: &mut Cx<'_>,
         message: Arc<Message>,
-        queues: Arc<[Arc<Queue>]>,
-        held: Held<Arc<Queue>>,
+        queues: Targets,
+        held: HeldTargets,
     ) -> Handled {
         let kept = keep_back(&message, held.delay_ms);
-        let later: Arc<[Arc<Queue>]> = held.queues.into();
+        let later: Targets = held.queues.into();
         if let Mode::Tx(transaction) = &mut self.mode {
             transaction.publish(kept, later, false)?;
             return match queues.is_empty() {
@@ -165,13 +170,7 @@ impl Channel {
         }
     }
 
-    fn add_to_run(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: Arc<Message>,
-        queues: Arc<[Arc<Queue>]>,
-        seq: u64,
-    ) {
+    fn add_to_run(&mut self, cx: &mut Cx<'_>, message: Arc<Message>, queues: Targets, seq: u64) {
         if self
             .publishing
             .run
@@ -258,7 +257,7 @@ impl Channel {
         index: usize,
         message: &Message,
         more_keys: &[Name],
-    ) -> Result<(Arc<[Arc<Queue>]>, Option<Held<Arc<Queue>>>), Refusal> {
+    ) -> Result<(Targets, Option<HeldTargets>), Refusal> {
         let Some(way) = self
             .publishing
             .routes
@@ -371,7 +370,7 @@ fn give(queues: &[Arc<Queue>], messages: &[Arc<Message>]) -> (Option<Ticket>, Ve
     (ticket, rejected)
 }
 
-fn same(a: &Arc<[Arc<Queue>]>, b: &Arc<[Arc<Queue>]>) -> bool {
+fn same(a: &Targets, b: &Targets) -> bool {
     Arc::ptr_eq(a, b)
         || (a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| Arc::ptr_eq(a, b)))
 }

@@ -26,14 +26,10 @@ impl Channel {
         }
         // A client does not name queues under the reply prefix: what is not a waiting requester is not there.
         let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO_PREFIX);
-        let named = match passive {
-            true => self.queue_name(m.queue.as_str())?,
-            false => m.queue.as_str().into(),
-        };
         let session = Arc::clone(&cx.shared.session);
         cx.later(self, async move {
             let declare = DeclareQueue {
-                name: &named,
+                name: m.queue.as_str(),
                 passive,
                 durable: m.durable,
                 exclusive: m.exclusive,

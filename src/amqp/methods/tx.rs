@@ -135,7 +135,7 @@ impl Channel {
                     .collect();
                 for queue in run.iter().take(1).flat_map(|publish| publish.queues.iter()) {
                     let published = queue.publish(&messages);
-                    rejected |= !published.rejected.is_empty();
+                    rejected |= !published.rejected.is_empty() || queue.is_deleted();
                     ticket = ticket.max(published.ticket);
                 }
             }
