@@ -378,7 +378,8 @@ impl Queue {
             return None;
         }
         cell.fx.persisted = false;
-        let result = command(&mut cell.state, wall_ms(), &mut cell.fx);
+        let now_ms = wall_ms();
+        let result = command(&mut cell.state, now_ms, &mut cell.fx);
         hand_out(&mut cell.state, &mut cell.fx.served);
         for Dead {
             id,
@@ -401,7 +402,7 @@ impl Queue {
             cell.ticket = Some(self.services.committer.mark_dirty(me));
         }
         self.keep_to_budget(cell);
-        self.keep_deadline(cell);
+        self.keep_deadline(cell, now_ms);
         Some((result, cell.ticket))
     }
 
@@ -466,8 +467,8 @@ impl Queue {
 
     /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
     /// left: it only makes the queue look once more.
-    fn keep_deadline(&self, cell: &mut Cell) {
-        let Some(deadline) = cell.state.deadline_ms() else {
+    fn keep_deadline(&self, cell: &mut Cell, now_ms: u64) {
+        let Some(deadline) = cell.state.deadline_ms(now_ms) else {
             return;
         };
         if cell.deadline_ms.is_none_or(|known| deadline < known) {

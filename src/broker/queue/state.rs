@@ -321,12 +321,13 @@ impl QueueState {
         self.used_ms = now_ms;
     }
 
-    /// When [`QueueState::tick`] is next needed, Unix ms. A deadline that has passed means that the head waits
-    /// for a read, which looks again when it ends.
-    pub(super) fn deadline_ms(&mut self) -> Option<u64> {
+    /// When [`QueueState::tick`] is next needed, Unix ms. A queue that has expired needs no further one: its owner
+    /// was told.
+    pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
         let head = self.head_expiry().map(|(_, _, expires)| expires);
         let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
-        [head, due, self.expires_ms()].into_iter().flatten().min()
+        let expires = self.expires_ms().filter(|expires| *expires > now_ms);
+        [head, due, expires].into_iter().flatten().min()
     }
 
     /// Whether `x-expires` says that the queue is to be deleted now.

@@ -304,7 +304,7 @@ fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
         ("x-dead-letter-exchange", text("dlx")),
     ]);
     rig.publish(&["a", "b"].map(message));
-    assert_eq!(rig.state.deadline_ms(), Some(1_100));
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
     rig.now_ms = 1_050;
     rig.publish(&[message("c")]);
     rig.tick(1_100);
@@ -412,6 +412,18 @@ fn a_rejected_message_whose_body_is_on_disk_is_read_before_it_dies() {
 }
 
 #[test]
+fn an_unused_queue_expires_once() {
+    let mut rig = Rig::new(&[("x-expires", long(100))]);
+    rig.state.touch(1_000);
+    assert_eq!(rig.state.deadline_ms(1_000), Some(1_100));
+    assert!(!rig.state.is_expired(1_099));
+    assert!(rig.state.is_expired(1_100));
+    assert_eq!(rig.state.deadline_ms(1_100), None);
+    rig.consume(1, false, 0, 1).expect("a consumer");
+    assert!(!rig.state.is_expired(9_999));
+}
+
+#[test]
 fn only_one_consumer_is_active_and_the_next_takes_over() {
     let mut rig = Rig::new(&[("x-single-active-consumer", AMQPValue::Boolean(true))]);
     let first = rig.consume(1, false, 0, 10).expect("a consumer");
@@ -481,14 +493,14 @@ fn delayed_messages_are_not_ready_before_their_time_and_come_in_its_order() {
         (rig.state.counts().ready, rig.state.counts().delayed),
         (1, 3)
     );
-    assert_eq!(rig.state.deadline_ms(), Some(1_100));
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
     assert_eq!(rig.get().expect("no delay").1, "now");
     rig.tick(1_099);
     assert!(rig.get().is_none());
     rig.tick(1_200);
     let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
     assert_eq!(order, ["a", "b"]);
-    assert_eq!(rig.state.deadline_ms(), Some(1_300));
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_300));
 }
 
 #[test]

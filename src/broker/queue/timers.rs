@@ -12,6 +12,9 @@ use crate::model::QueueId;
 
 use super::Queue;
 
+/// How long to sleep when there is no deadline at all; an earlier one wakes.
+const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Deadlines of queues.
 #[derive(Default)]
 pub struct Timers {
@@ -71,17 +74,17 @@ async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
         for queue in queues.iter().filter_map(Weak::upgrade) {
             queue.tick();
         }
-        if queues.is_empty() {
-            match next {
-                Some(at) => {
-                    let wait = Duration::from_millis(at.saturating_sub(wall_ms()));
-                    // Whichever ends the wait, what is due is looked up anew.
-                    if tokio::time::timeout(wait, earlier.notified()).await.is_ok() {
-                        continue;
-                    }
-                }
-                None => earlier.notified().await,
-            }
+        if !queues.is_empty() {
+            // What the queues asked for may have to run before more can come of their next deadlines.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let wait = next.map_or(NOTHING_DUE, |at| {
+            Duration::from_millis(at.saturating_sub(wall_ms()))
+        });
+        tokio::select! {
+            () = earlier.notified() => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
