@@ -10,5 +10,8 @@ pub mod config; // what the broker can be told
 pub mod ctl; // the command line that manages a running broker
 pub mod memory; // the watch over resident memory
 pub mod model; // names, ids, messages: plain data
+pub mod node; // this node's name
+pub mod server; // builds a broker from its configuration and runs it
+pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery
 pub mod wire; // AMQP 0-9-1 bytes: frames, methods, content headers, tables

@@ -1,3 +1,128 @@
-//! The `leveret` binary.
+//! The `leveret` binary: command line, logging, runtime. What a broker is made of is in `server`.
 
-fn main() {}
+use std::io::{IsTerminal, Write, stderr};
+use std::process::ExitCode;
+
+use leveret::cli::{self, CliError, Command};
+use leveret::config::{Config, LogLevel};
+use leveret::ctl;
+use leveret::server::Server;
+use leveret::shutdown::Signals;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_CONFIG`: the configuration makes no sense.
+const EX_CONFIG: u8 = 78;
+/// `EX_OSERR`: the system refused something that every process needs.
+const EX_OSERR: u8 = 71;
+/// Ended by a second signal, before everything was closed in good order.
+const EX_HURRIED: u8 = 1;
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    match cli::parse(std::env::args_os(), environment) {
+        Ok(Command::Serve(config)) => serve(*config),
+        // Whatever is wrong was found while it was read.
+        Ok(Command::CheckConfig(_)) => say("the configuration is valid", ExitCode::SUCCESS),
+        Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
+        Err(CliError::Usage(error)) => {
+            // Help and version count as errors there; they go to standard output, and exit with 0.
+            let code = u8::try_from(error.exit_code()).unwrap_or(EX_CONFIG);
+            match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(EX_OSERR),
+            }
+        }
+        Err(CliError::Config(error)) => {
+            say(&format!("leveret: {error}"), ExitCode::from(EX_CONFIG))
+        }
+    }
+}
+
+/// Says one line on standard error and passes the exit code on.
+fn say(line: &str, code: ExitCode) -> ExitCode {
+    match writeln!(stderr(), "{line}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::from(EX_OSERR),
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    log_to_stderr(config.log_level);
+    raise_open_files();
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(run(config)),
+        Err(error) => {
+            error!(%error, "cannot start");
+            ExitCode::from(EX_OSERR)
+        }
+    }
+}
+
+/// Serves until a signal or `leveret ctl stop`. A second signal ends it at once.
+async fn run(config: Config) -> ExitCode {
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "cannot listen for signals");
+            return ExitCode::from(EX_OSERR);
+        }
+    };
+    let mut server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            error!("cannot start: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    tokio::select! {
+        signal = signals.next() => info!(signal, "shutting down"),
+        () = server.stop_asked() => info!("shutting down as asked by ctl"),
+    }
+    tokio::select! {
+        () = server.shutdown() => {
+            info!("shut down");
+            ExitCode::SUCCESS
+        }
+        signal = signals.next() => {
+            warn!(signal, "second signal: ending at once");
+            ExitCode::from(EX_HURRIED)
+        }
+    }
+}
+
+/// Every connection is an open file, and the usual limit of 1024 is there for programs of another kind.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, limit = limit.current, "cannot raise the limit of open files");
+    }
+}
+
+/// One line per event. Libraries are heard only when they warn.
+fn log_to_stderr(level: LogLevel) {
+    let filter = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "warn,leveret=info",
+        LogLevel::Debug => "warn,leveret=debug",
+        LogLevel::Trace => "warn,leveret=trace",
+    };
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .with_env_filter(EnvFilter::new(filter))
+        .init();
+}

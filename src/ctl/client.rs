@@ -69,7 +69,11 @@ impl Session<'_> {
             return Err(args::invalid(spec, self.words, exit, &reason));
         }
         ask_password(spec.verb, &mut invocation)?;
-        let node = invocation.target.node.clone().unwrap_or_else(node_name);
+        let node = invocation
+            .target
+            .node
+            .clone()
+            .unwrap_or_else(crate::node::name);
         self.say_banner(spec.verb, &invocation, &node)?;
         let timeout = invocation.target.timeout.unwrap_or(ANSWER_TIMEOUT);
         let socket = self.socket(&invocation)?;
@@ -247,11 +251,4 @@ fn ask_password(verb: Verb, invocation: &mut Invocation) -> Result<(), Complaint
     }
     invocation.args.push(password.to_owned());
     Ok(())
-}
-
-/// The name that rabbitmqctl would show for this node.
-pub(super) fn node_name() -> String {
-    let uname = rustix::system::uname();
-    let host = uname.nodename().to_string_lossy();
-    format!("leveret@{}", host.split('.').next().unwrap_or("localhost"))
 }

@@ -6,13 +6,13 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::super::args::{EX_DATAERR, EX_UNAVAILABLE};
-use super::super::client::node_name;
 use super::super::protocol::Request;
 use super::super::service::{Context, NodeCommand};
 use super::{Failure, Outcome, Reply};
 use crate::clock;
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
 use crate::memory::resident_bytes;
+use crate::node;
 
 fn ending() -> Failure {
     Failure::error(EX_UNAVAILABLE, "the broker is shutting down")
@@ -118,7 +118,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "os": std::env::consts::OS,
         "uptime": uptime_secs,
         "leveret_version": env!("CARGO_PKG_VERSION"),
-        "node": node_name(),
+        "node": node::name(),
         "data_directory": ctx.node.data_dir.display().to_string(),
         "alarms": alarms,
         "memory": { "rss": resident },

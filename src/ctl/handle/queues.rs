@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::args::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
-use super::super::client::node_name;
 use super::super::protocol::{Cell, Request};
 use super::super::service::Context;
 use super::{Failure, Outcome, Reply, cells, listing};
@@ -12,6 +11,7 @@ use crate::broker::queue::{ConsumerInfo, Counts, Queue};
 use crate::broker::vhost::Vhost;
 use crate::model::ConnectionId;
 use crate::model::arguments::QueueKind;
+use crate::node;
 
 /// The virtual host that a request is about. A listing of one that does not exist is empty, as in RabbitMQ.
 fn vhost(ctx: &Context, request: &Request) -> Option<Arc<Vhost>> {
@@ -74,9 +74,9 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
         "consumers" => counts.consumers.into(),
         "state" => "running".into(),
         "type" => spec.arguments.kind.as_str().into(),
-        "leader" => node_name().into(),
-        "members" => Cell::Words(vec![node_name()]),
-        "online" if spec.arguments.kind == QueueKind::Quorum => Cell::Words(vec![node_name()]),
+        "leader" => node::name().into(),
+        "members" => Cell::Words(vec![node::name()]),
+        "online" if spec.arguments.kind == QueueKind::Quorum => Cell::Words(vec![node::name()]),
         _ => Cell::Nothing,
     }
 }

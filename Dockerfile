@@ -1,0 +1,20 @@
+# Leveret in a small image: built in one stage, run by an ordinary user in another.
+
+FROM rust:1.95-slim-trixie AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+RUN cargo build --release --locked --bin leveret
+
+FROM debian:trixie-slim
+RUN useradd --system --uid 5672 --home-dir /var/lib/leveret --create-home leveret \
+    && chmod 0700 /var/lib/leveret
+COPY --from=build /src/target/release/leveret /usr/local/bin/leveret
+USER leveret
+# `guest` may log in from loopback only; in a container nobody comes from there. Make a user of your own:
+#   leveret ctl add_user NAME PASSWORD && leveret ctl set_permissions NAME '.*' '.*' '.*'
+ENV LEVERET_DATA_DIR=/var/lib/leveret
+VOLUME /var/lib/leveret
+EXPOSE 5672
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["leveret", "ctl", "-q", "ping"]
+ENTRYPOINT ["leveret"]

@@ -1,0 +1,415 @@
+//! Builds a broker from its configuration and runs it: store, committer, broker, listeners, the socket of ctl. Wires
+//! what the rooms offer; decides nothing about AMQP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, info, warn};
+
+use crate::amqp;
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
+use crate::clock;
+use crate::config::Config;
+use crate::ctl::protocol::SOCKET;
+use crate::ctl::service::{self, Context, Node, NodeCommand};
+use crate::memory::MemoryMonitor;
+use crate::node;
+use crate::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
+
+/// Connections that the system keeps for us until they are accepted.
+const ACCEPT_BACKLOG: u32 = 1024;
+/// Commands of operators that wait for the main task.
+const COMMANDS_WAITING: usize = 16;
+/// What connections are told when the broker ends: RabbitMQ's words.
+const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made or kept to its owner.
+    #[error("cannot prepare the data directory {}: {error}", dir.display())]
+    DataDir {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored definition cannot be read, or one cannot be stored.
+    #[error(transparent)]
+    Broker(#[from] OpenError),
+    /// No address was configured.
+    #[error("there is no address to listen on: set amqp-listen")]
+    NoAddress,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The socket of ctl cannot be made.
+    #[error("cannot open the ctl socket {}: {error}", path.display())]
+    CtlSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    /// The exit code of the process: 75 when another broker holds the data directory, 69 when an address is taken,
+    /// 78 for configuration, 74 for the rest, which is input and output.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Store(StoreError::InUse { .. }) => 75,
+            StartError::Listen { .. } => 69,
+            StartError::NoAddress => 78,
+            StartError::DataDir { .. }
+            | StartError::Store(_)
+            | StartError::Broker(_)
+            | StartError::CtlSocket { .. } => 74,
+        }
+    }
+}
+
+/// Starts brokers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a broker; it accepts connections when this returns.
+    pub async fn start(config: Config) -> Result<RunningServer, StartError> {
+        let started_at_ms = clock::wall_ms();
+        prepare_data_dir(&config.data_dir)?;
+        let store = open_store(config.data_dir.clone()).await?;
+        let limits = Limits {
+            disk_free_min: config.disk_free_limit,
+            ..Limits::default()
+        };
+        let committer = Committer::start(store, limits)?;
+        let broker = Broker::open(committer.clone(), broker_config(&config)).await?;
+        let alarms = Arc::new(Alarms::default());
+        let watermark = config.memory_high_watermark;
+        let memory = Arc::new(MemoryMonitor::new(alarms.clone(), watermark));
+        let settings = amqp_settings(&config);
+        let front = amqp::Front::new(broker.clone(), alarms.clone(), settings);
+        let listeners = Listeners::open(&config.amqp_listen, &front)?;
+        let addresses: Arc<[SocketAddr]> = listeners.addresses.clone().into();
+        let (commands, taken) = mpsc::channel(COMMANDS_WAITING);
+        let ctl_commands = commands.clone();
+        let (running, is_running) = watch::channel(true);
+        let node = Node {
+            commands: ctl_commands,
+            running: is_running,
+            listeners: addresses.clone(),
+            data_dir: config.data_dir.clone().into(),
+            started_at_ms,
+        };
+        let context = Arc::new(Context {
+            broker: broker.clone(),
+            node,
+            alarms: alarms.clone(),
+            memory: memory.clone(),
+        });
+        let ctl_socket = config.data_dir.join(SOCKET);
+        let ctl = service::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
+            path: ctl_socket.clone(),
+            error,
+        })?;
+        let mut background = JoinSet::new();
+        background.spawn(service::serve(ctl, context));
+        background.spawn(async move { memory.watch().await });
+        background.spawn(forward_disk_alarm(committer.clone(), alarms.clone()));
+        let (stop_asked, stop_seen) = watch::channel(false);
+        let main = Main {
+            broker: broker.clone(),
+            front,
+            grace: config.shutdown_grace,
+            addresses: addresses.clone(),
+            running,
+        };
+        let main = tokio::spawn(main.run(listeners, taken, stop_asked));
+        info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
+        Ok(RunningServer {
+            addresses,
+            broker,
+            alarms,
+            committer,
+            commands,
+            ctl_socket,
+            stop_seen,
+            main,
+            background,
+        })
+    }
+}
+
+/// Makes the directory, and keeps it to its owner: passwords' hashes and messages are in it.
+fn prepare_data_dir(dir: &Path) -> Result<(), StartError> {
+    let failed = |error| StartError::DataDir {
+        dir: dir.to_owned(),
+        error,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(failed)?;
+    let mode = std::fs::metadata(dir).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0
+        && let Err(error) = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+    {
+        // A volume that belongs to another user: what is in it still has modes of its own.
+        warn!(dir = %dir.display(), %error, "the data directory is open to other users");
+    }
+    Ok(())
+}
+
+fn broker_config(config: &Config) -> BrokerConfig {
+    BrokerConfig {
+        loopback_users: config.loopback_users.clone(),
+        memory_bytes: config.memory_budget,
+        defaults: Defaults {
+            user: config.default_user.clone(),
+            pass: config.default_pass.clone(),
+            vhost: config.default_vhost.clone(),
+        },
+    }
+}
+
+fn amqp_settings(config: &Config) -> amqp::Settings {
+    let timeout_ms = u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX);
+    amqp::Settings {
+        channel_max: config.channel_max,
+        frame_max: config.frame_max,
+        heartbeat_secs: config.heartbeat,
+        message_bytes_max: config.max_message_size,
+        consumer_timeout_ms: (timeout_ms > 0).then_some(timeout_ms),
+        handshake_timeout: config.handshake_timeout,
+        cluster_name: node::name(),
+    }
+}
+
+async fn open_store(dir: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
+    let opened =
+        tokio::task::spawn_blocking(move || FjallStore::open(&dir, FjallOptions::default())).await;
+    match opened {
+        Ok(store) => Ok(Arc::new(store?)),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
+    let mut alarm = committer.alarm();
+    loop {
+        let raised = alarm.borrow_and_update().is_some();
+        alarms.set_disk(raised);
+        if alarm.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The AMQP listeners that are open and the connections that came through them.
+struct Listeners {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Listeners {
+    fn open(wanted: &[SocketAddr], front: &Arc<amqp::Front>) -> Result<Listeners, StartError> {
+        if wanted.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = Listeners {
+            addresses: Vec::new(),
+            stop,
+            tasks: JoinSet::new(),
+        };
+        for &wanted in wanted {
+            let failed = |error| StartError::Listen {
+                address: wanted,
+                error,
+            };
+            let socket = listen(wanted).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            info!("AMQP listener on {address}");
+            listeners.addresses.push(address);
+            let serve = front.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        Ok(listeners)
+    }
+
+    /// Closes listeners and connections, in good order for as long as the grace lasts.
+    async fn close(mut self, broker: &Broker, grace: Duration) {
+        self.stop.send_replace(true);
+        let closing = broker.connections().close_where(SHUTDOWN_REASON, |_| true);
+        info!(connections = closing, "closing connections");
+        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_closed).await.is_err() {
+            warn!(
+                connections = broker.connections().len(),
+                "some connections did not close in time"
+            );
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    // A broker that is started again must not wait for the old one's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
+}
+
+/// The task that opens and closes listeners.
+struct Main {
+    broker: Arc<Broker>,
+    front: Arc<amqp::Front>,
+    grace: Duration,
+    /// Those taken at the start: after `start_app` the broker is found where it was.
+    addresses: Arc<[SocketAddr]>,
+    running: watch::Sender<bool>,
+}
+
+impl Main {
+    async fn run(
+        self,
+        listeners: Listeners,
+        mut commands: mpsc::Receiver<NodeCommand>,
+        stop_asked: watch::Sender<bool>,
+    ) {
+        let mut listeners = Some(listeners);
+        while let Some(command) = commands.recv().await {
+            match command {
+                NodeCommand::StopApp(done) => {
+                    self.close(listeners.take()).await;
+                    // The operator may have gone; the listeners are closed all the same.
+                    done.send(()).unwrap_or_default();
+                }
+                NodeCommand::StartApp(done) => {
+                    let outcome = self.start_app(&mut listeners);
+                    done.send(outcome).unwrap_or_default();
+                }
+                NodeCommand::Stop => {
+                    stop_asked.send_replace(true);
+                }
+                NodeCommand::End(done) => {
+                    self.close(listeners.take()).await;
+                    done.send(()).unwrap_or_default();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn close(&self, listeners: Option<Listeners>) {
+        self.running.send_replace(false);
+        if let Some(listeners) = listeners {
+            listeners.close(&self.broker, self.grace).await;
+        }
+    }
+
+    fn start_app(&self, listeners: &mut Option<Listeners>) -> Result<(), String> {
+        if listeners.is_none() {
+            let opened = Listeners::open(&self.addresses, &self.front);
+            *listeners = Some(opened.map_err(|error| error.to_string())?);
+        }
+        self.running.send_replace(true);
+        Ok(())
+    }
+}
+
+/// A broker that runs. Dropped without [`RunningServer::shutdown`], it ends as if it had been killed, but for the
+/// store, which is synced.
+pub struct RunningServer {
+    addresses: Arc<[SocketAddr]>,
+    broker: Arc<Broker>,
+    alarms: Arc<Alarms>,
+    committer: Arc<Committer>,
+    commands: mpsc::Sender<NodeCommand>,
+    ctl_socket: PathBuf,
+    stop_seen: watch::Receiver<bool>,
+    main: JoinHandle<()>,
+    background: JoinSet<()>,
+}
+
+impl RunningServer {
+    /// The first AMQP address that was taken: port 0 has become a real one.
+    pub fn amqp_addr(&self) -> SocketAddr {
+        self.addresses
+            .first()
+            .copied()
+            .unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+    }
+
+    /// All AMQP addresses that were taken, in the order of the configuration.
+    pub fn amqp_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Its alarms.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Waits until `leveret ctl stop` was given. Cancel-safe.
+    pub async fn stop_asked(&mut self) {
+        if self.stop_seen.wait_for(|asked| *asked).await.is_err() {
+            // The main task is gone, so nobody can ask any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stops accepting, closes connections with 320 within the grace that was configured, makes everything durable.
+    pub async fn shutdown(mut self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(NodeCommand::End(done)).await.is_err() || closed.await.is_err() {
+            error!("the main task ended early; connections are cut off");
+        }
+        let committer = self.committer.clone();
+        if tokio::task::spawn_blocking(move || committer.shutdown())
+            .await
+            .is_err()
+        {
+            error!("the store did not close in good order");
+        }
+        if let Err(error) = std::fs::remove_file(&self.ctl_socket) {
+            warn!(%error, "cannot remove the ctl socket");
+        }
+        self.background.shutdown().await;
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.main.abort();
+    }
+}

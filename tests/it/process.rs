@@ -1,0 +1,178 @@
+//! The real binary as a process: what it logs, how it ends, and that it guards its data directory.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest wait for anything a process should do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker process; killed when dropped.
+struct Process {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: String,
+}
+
+fn leveret(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command
+        .args(args)
+        .arg("--data-dir")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Process {
+    /// Starts a broker and reads its log to the line that tells its address.
+    fn start(dir: &Path) -> Process {
+        let mut child = leveret(dir, &["--amqp-listen", "127.0.0.1:0"])
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                log.read_line(&mut line).unwrap(),
+                0,
+                "the broker ended early"
+            );
+            if let Some((_, address)) = line.split_once("AMQP listener on ") {
+                let address = address.trim().to_owned();
+                return Process {
+                    child,
+                    log,
+                    address,
+                };
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end; the exit code and the rest of the log.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let mut rest = String::new();
+                self.log.read_to_string(&mut rest).unwrap();
+                return (status.code(), rest);
+            }
+            assert!(Instant::now() < deadline, "the broker does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map(drop)
+            .unwrap_or_default();
+    }
+}
+
+fn run(dir: &Path, args: &[&str]) -> (i32, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = leveret(dir, args).output().unwrap();
+    (
+        status.code().unwrap(),
+        String::from_utf8([stdout, stderr].concat()).unwrap(),
+    )
+}
+
+#[test]
+fn signals_end_it_in_good_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let mut broker = Process::start(dir.path());
+        std::net::TcpStream::connect(&broker.address).unwrap();
+        broker.signal(signal);
+        let (code, log) = broker.ended();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains(name) && log.contains("shut down"), "{log}");
+    }
+}
+
+#[test]
+fn ctl_stop_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Process::start(dir.path());
+    let mut stop = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let stopped = stop
+        .args(["ctl", "-q", "stop", "--data-dir"])
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert_eq!(stopped.code(), Some(0));
+    assert_eq!(broker.ended().0, Some(0));
+}
+
+#[test]
+fn a_second_broker_on_the_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Process::start(dir.path());
+    let (code, said) = run(dir.path(), &["--amqp-listen", "127.0.0.1:0"]);
+    assert_eq!(code, 75, "{said}");
+    let expected = format!(
+        "the data directory {} is in use by another broker",
+        dir.path().display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    first.signal(Signal::KILL);
+    first.ended();
+    drop(Process::start(dir.path()));
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Process::start(one.path());
+    let (code, said) = run(other.path(), &["--amqp-listen", &first.address]);
+    assert_eq!(code, 69, "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {}", first.address)),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_configuration_can_be_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(
+        run(dir.path(), &["check-config"]),
+        (0, "the configuration is valid\n".into())
+    );
+    let file = dir.path().join("leveret.toml");
+    std::fs::write(&file, "hartbeat = 5\n").unwrap();
+    let (code, said) = run(
+        dir.path(),
+        &["check-config", "--config", file.to_str().unwrap()],
+    );
+    assert_eq!(code, 78);
+    assert_eq!(
+        said,
+        format!(
+            "leveret: configuration file {}: unknown option 'hartbeat'\n",
+            file.display()
+        )
+    );
+    assert_eq!(run(dir.path(), &["--heartbeat", "x"]).0, 78);
+    assert_eq!(run(dir.path(), &["--bogus"]).0, 2);
+}
