@@ -186,7 +186,8 @@ impl<Q: Clone> Routing<Q> {
         }
         let mut queues = Vec::new();
         self.handles(&mut names, &mut queues);
-        Some(Held { delay_ms, queues })
+        // Held for nobody is routed nowhere.
+        (!queues.is_empty()).then_some(Held { delay_ms, queues })
     }
 
     /// Follows bindings from `exchange`, and notes the queues they lead to. `hold` is asked at each delayed
@@ -532,6 +533,9 @@ mod tests {
         routing.insert_exchange(Arc::new(delayed));
         routing.bind(to_queue("d", "k", "q"));
         routing.bind(to_queue("d", "l", "other"));
+        let mut none = Exchange::clone(routing.exchange("d").unwrap());
+        none.name = "none".into();
+        routing.insert_exchange(Arc::new(none));
         routing.bind(to_exchange("x", "", "d"));
         routing.bind(to_queue("x", "", "now"));
         assert!(routing.needs_content("d") && routing.needs_content("x"));
@@ -543,6 +547,7 @@ mod tests {
         for (from, delay, expected_now, expected_held) in [
             ("d", 500, &[][..], Some(&["q"][..])),
             ("x", 500, &["now"], Some(&["q"])),
+            ("none", 500, &[], None),
             ("d", 0, &["q"], None),
             ("x", -500, &["now", "q"], None),
         ] {
