@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use leveret::cli;
 use leveret::config::Config;
 use leveret::server::{RunningServer, Server};
+
+/// Longest wait for anything the broker should do.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker on a free port with a data directory of its own.
 struct Node {
@@ -55,6 +59,16 @@ impl Node {
             said.out
         );
         said.out
+    }
+
+    /// Waits for the disk alarm to be on or off.
+    async fn until_disk_alarm(&self, on: bool) {
+        let mut alarms = self.server.alarms().subscribe();
+        let changed = alarms.wait_for(|raised| raised.disk == on);
+        tokio::time::timeout(PATIENCE, changed)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// What a command prints to standard error and how it exits when it fails.
@@ -407,6 +421,11 @@ async fn the_node_reports_and_obeys() {
     assert!(node.server.alarms().raised().memory);
     node.ok(&["set_vm_memory_high_watermark", "1.0"]).await;
     assert!(!node.server.alarms().raised().memory);
+
+    node.ok(&["set_disk_free_limit", "100000TB"]).await;
+    node.until_disk_alarm(true).await;
+    node.ok(&["set_disk_free_limit", "1MB"]).await;
+    node.until_disk_alarm(false).await;
 
     let address = node.server.amqp_addr();
     node.ok(&["stop_app"]).await;

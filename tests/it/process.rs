@@ -35,23 +35,24 @@ impl Process {
         let mut child = leveret(dir, &["--amqp-listen", "127.0.0.1:0"])
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        loop {
-            let mut line = String::new();
-            assert_ne!(
-                log.read_line(&mut line).unwrap(),
-                0,
-                "the broker ended early"
-            );
-            if let Some((_, address)) = line.split_once("AMQP listener on ") {
-                let address = address.trim().to_owned();
-                return Process {
-                    child,
-                    log,
-                    address,
-                };
-            }
-        }
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut process = Process {
+            child,
+            log,
+            address: String::new(),
+        };
+        process.address = process.announced_address();
+        process
+    }
+
+    fn announced_address(&mut self) -> String {
+        let mut lines = self.log.by_ref().lines().map(Result::unwrap);
+        lines
+            .find_map(|line| {
+                let (_, address) = line.split_once("AMQP listener on ")?;
+                Some(address.trim().to_owned())
+            })
+            .expect("the broker ended early")
     }
 
     fn signal(&self, signal: Signal) {
