@@ -143,9 +143,11 @@ impl Committer {
         gate.open
     }
 
-    /// Adds loose changes to the batch that gathers now. They come after those of the sources.
+    /// Adds loose changes to the batch that gathers now. They come after those of the sources. Without changes it
+    /// is a way to wait for what came before.
     pub fn append(&self, ops: Vec<Op>) -> Ticket {
         let mut gate = lock(&self.shared.gate);
+        gate.nudged |= ops.is_empty();
         gate.loose.extend(ops);
         self.shared.work_came(&mut gate);
         gate.open
@@ -154,8 +156,16 @@ impl Committer {
     /// While this is held no batch is closed: what several sources do under it is in one batch. Take it before any
     /// source's lock. A thread may take it again while it holds it: a transaction publishes to queues that
     /// dead-letter, and both want one batch.
-    pub fn batch_guard(&self) -> parking_lot::RwLockReadGuard<'_, ()> {
-        self.shared.boundary.read_recursive()
+    pub fn batch_guard(&self) -> BatchGuard<'_> {
+        let nested = GUARDS.get() > 0;
+        // Only a nested guard may pass a committer that waits: if all did, many short guards could keep it out.
+        let guard = if nested {
+            self.shared.boundary.read_recursive()
+        } else {
+            self.shared.boundary.read()
+        };
+        GUARDS.set(GUARDS.get() + 1);
+        BatchGuard { _guard: guard }
     }
 
     /// The last ticket that is safe from a power loss.
@@ -262,6 +272,22 @@ impl Committer {
 impl Drop for Committer {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+thread_local! {
+    /// Batch guards that this thread holds.
+    static GUARDS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// See [`Committer::batch_guard`].
+pub struct BatchGuard<'a> {
+    _guard: parking_lot::RwLockReadGuard<'a, ()>,
+}
+
+impl Drop for BatchGuard<'_> {
+    fn drop(&mut self) {
+        GUARDS.set(GUARDS.get().saturating_sub(1));
     }
 }
 

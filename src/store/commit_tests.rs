@@ -106,6 +106,8 @@ fn what_is_appended_becomes_durable() {
     assert!(committer.durable() >= second && committer.committed() >= second);
     assert_eq!(store.meta(b"").unwrap(), [(b"b".to_vec(), b"v".to_vec())]);
     block_on(committer.wait(first)).unwrap(); // at once
+    let nothing = committer.append(Vec::new());
+    block_on(committer.wait(nothing)).unwrap();
 }
 
 #[test]
@@ -260,6 +262,30 @@ fn what_is_done_under_the_guard_is_in_one_batch() {
             let (_, second) = right.put(&committer);
             drop(guard);
             assert_eq!(first, second);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn many_guards_do_not_keep_the_committer_out() {
+    let committer = Committer::start(Arc::new(MemoryStore::new()), quick()).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let outer = committer.batch_guard();
+                    thread::yield_now();
+                    let nested = committer.batch_guard();
+                    thread::yield_now();
+                    drop((nested, outer));
+                }
+            });
+        }
+        for _ in 0..20 {
+            let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+            block_on(committer.wait(ticket)).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
     });
