@@ -7,5 +7,12 @@
 )]
 
 mod config; // options and who reads them
+mod confirms; // publisher confirms, returns, what a queue refuses
+mod connection; // opening, keeping and ending connections and channels
+mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
+mod hostile; // peers that send anything
 mod process; // the binary as a process
+mod reply_to; // direct reply-to
+mod support; // a broker of one's own, and a raw peer
+mod transactions; // all or nothing
