@@ -1,3 +1,6 @@
-//! What survives a crash: every failure point of a store in memory, under a broker in this process.
+//! What survives a crash: every failure point of a store in memory under a broker in this process, and the real
+//! process killed under load.
 
+mod client;
 mod every_failure;
+mod killed;

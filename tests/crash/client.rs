@@ -1,0 +1,237 @@
+//! A small AMQP client of the tests' own, on a blocking socket: just enough to publish with confirms and to consume.
+//! Every call ends with an error when the broker dies.
+
+use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+const BODY: u8 = 3;
+const FRAME_END: u8 = 0xce;
+/// What the broker's default frame-max of 128 KiB leaves for a payload.
+const FRAME_PAYLOAD_MAX: usize = 128 * 1024 - 8;
+const CONNECTION: u16 = 10;
+const CHANNEL: u16 = 20;
+const QUEUE: u16 = 50;
+const BASIC: u16 = 60;
+const CONFIRM: u16 = 85;
+
+/// A connection with channel 1 open.
+pub(crate) struct Client {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+/// A method that the broker sent.
+pub(crate) struct Method {
+    pub(crate) class: u16,
+    pub(crate) id: u16,
+    pub(crate) arguments: Vec<u8>,
+}
+
+/// What the broker sends unasked.
+pub(crate) enum Event {
+    /// basic.ack: the tag, and whether it stands for all before.
+    Confirm { tag: u64, multiple: bool },
+    /// basic.deliver.
+    Delivery { tag: u64, body: Vec<u8> },
+}
+
+impl Client {
+    /// Logs in and opens a channel.
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
+        let writer = TcpStream::connect(address)?;
+        writer.set_nodelay(true)?;
+        writer.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut client = Client {
+            reader: BufReader::new(writer.try_clone()?),
+            writer,
+        };
+        client.writer.write_all(b"AMQP\x00\x00\x09\x01")?;
+        client.expect(CONNECTION, 10)?;
+        let mut start_ok = vec![0; 4]; // client properties
+        short(&mut start_ok, "PLAIN");
+        long(&mut start_ok, b"\0guest\0guest");
+        short(&mut start_ok, "en_US");
+        client.send(0, CONNECTION, 11, &start_ok)?;
+        let mut tune = client.expect(CONNECTION, 30)?;
+        tune.truncate(6);
+        tune.extend([0, 0]); // no heartbeat
+        client.send(0, CONNECTION, 31, &tune)?;
+        client.send(0, CONNECTION, 40, b"\x01/\x00\x00")?;
+        client.expect(CONNECTION, 41)?;
+        client.send(1, CHANNEL, 10, b"\x00")?;
+        client.expect(CHANNEL, 11)?;
+        Ok(client)
+    }
+
+    /// Declares a durable queue; returns how many messages wait in it.
+    pub(crate) fn declare(&mut self, queue: &str) -> io::Result<u32> {
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, queue);
+        arguments.push(2); // durable
+        arguments.extend([0; 4]);
+        self.send(1, QUEUE, 10, &arguments)?;
+        let answer = self.expect(QUEUE, 11)?;
+        let mut rest = &answer[..];
+        let [name_len] = take(&mut rest)?;
+        let mut rest = rest.get(usize::from(name_len)..).unwrap_or_default();
+        Ok(u32::from_be_bytes(take(&mut rest)?))
+    }
+
+    /// Puts the channel into confirm mode.
+    pub(crate) fn confirms(&mut self) -> io::Result<()> {
+        self.send(1, CONFIRM, 10, &[0])?;
+        self.expect(CONFIRM, 11).map(drop)
+    }
+
+    /// Publishes a persistent message to a queue.
+    pub(crate) fn publish(&mut self, queue: &str, body: &[u8]) -> io::Result<()> {
+        let mut out = Vec::with_capacity(body.len() + 128);
+        let mut arguments = vec![0, 0, 0];
+        short(&mut arguments, queue);
+        arguments.push(0);
+        method(&mut out, 1, BASIC, 40, &arguments);
+        let mut header = BASIC.to_be_bytes().to_vec();
+        header.extend([0, 0]);
+        header.extend((body.len() as u64).to_be_bytes());
+        header.extend([0x10, 0, 2]); // delivery-mode 2
+        frame(&mut out, HEADER, 1, &header);
+        for part in body.chunks(FRAME_PAYLOAD_MAX) {
+            frame(&mut out, BODY, 1, part);
+        }
+        self.writer.write_all(&out)
+    }
+
+    /// Consumes from a queue.
+    pub(crate) fn consume(&mut self, queue: &str, no_ack: bool) -> io::Result<()> {
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, queue);
+        short(&mut arguments, "c");
+        arguments.push(if no_ack { 2 } else { 0 });
+        arguments.extend([0; 4]);
+        self.send(1, BASIC, 20, &arguments)?;
+        self.expect(BASIC, 21).map(drop)
+    }
+
+    /// Acknowledges one delivery.
+    pub(crate) fn ack(&mut self, tag: u64) -> io::Result<()> {
+        let mut arguments = tag.to_be_bytes().to_vec();
+        arguments.push(0);
+        self.send(1, BASIC, 80, &arguments)
+    }
+
+    /// Waits for a confirm or a delivery.
+    pub(crate) fn event(&mut self) -> io::Result<Event> {
+        let method = self.method()?;
+        let mut rest = &method.arguments[..];
+        match (method.class, method.id) {
+            (BASIC, 80) => Ok(Event::Confirm {
+                tag: u64::from_be_bytes(take(&mut rest)?),
+                multiple: take::<1>(&mut rest)? != [0],
+            }),
+            (BASIC, 60) => {
+                let [tag_len] = take(&mut rest)?;
+                let mut rest = rest.get(usize::from(tag_len)..).unwrap_or_default();
+                let tag = u64::from_be_bytes(take(&mut rest)?);
+                let body = self.content()?;
+                Ok(Event::Delivery { tag, body })
+            }
+            (class, id) => Err(unexpected(class, id, &method.arguments)),
+        }
+    }
+
+    fn content(&mut self) -> io::Result<Vec<u8>> {
+        let (kind, header) = self.frame()?;
+        let mut rest = header.get(4..).unwrap_or_default();
+        let size = u64::from_be_bytes(take(&mut rest)?);
+        let mut body = Vec::new();
+        while kind == HEADER && (body.len() as u64) < size {
+            body.extend(self.frame()?.1);
+        }
+        Ok(body)
+    }
+
+    fn expect(&mut self, class: u16, id: u16) -> io::Result<Vec<u8>> {
+        let method = self.method()?;
+        if (method.class, method.id) != (class, id) {
+            return Err(unexpected(method.class, method.id, &method.arguments));
+        }
+        Ok(method.arguments)
+    }
+
+    fn method(&mut self) -> io::Result<Method> {
+        let (kind, payload) = self.frame()?;
+        let mut rest = &payload[..];
+        let class = u16::from_be_bytes(take(&mut rest)?);
+        let id = u16::from_be_bytes(take(&mut rest)?);
+        if kind != METHOD {
+            return Err(unexpected(class, id, &payload));
+        }
+        Ok(Method {
+            class,
+            id,
+            arguments: rest.to_vec(),
+        })
+    }
+
+    fn frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 7];
+        self.reader.read_exact(&mut head)?;
+        let [kind, _, _, size @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes(size) as usize + 1];
+        self.reader.read_exact(&mut payload)?;
+        assert_eq!(payload.pop(), Some(FRAME_END));
+        Ok((kind, payload))
+    }
+
+    fn send(&mut self, channel: u16, class: u16, id: u16, arguments: &[u8]) -> io::Result<()> {
+        let mut out = Vec::new();
+        method(&mut out, channel, class, id, arguments);
+        self.writer.write_all(&out)
+    }
+}
+
+fn unexpected(class: u16, id: u16, arguments: &[u8]) -> io::Error {
+    let text = String::from_utf8_lossy(arguments);
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!("unexpected method {class}.{id}: {text}"),
+    )
+}
+
+fn method(out: &mut Vec<u8>, channel: u16, class: u16, id: u16, arguments: &[u8]) {
+    let payload = [&class.to_be_bytes()[..], &id.to_be_bytes(), arguments].concat();
+    frame(out, METHOD, channel, &payload);
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, channel: u16, payload: &[u8]) {
+    out.push(kind);
+    out.extend(channel.to_be_bytes());
+    out.extend(len_field(payload.len()));
+    out.extend(payload);
+    out.push(FRAME_END);
+}
+
+fn short(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).expect("a short string"));
+    out.extend(text.as_bytes());
+}
+
+fn long(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(len_field(text.len()));
+    out.extend(text);
+}
+
+fn len_field(len: usize) -> [u8; 4] {
+    u32::try_from(len).expect("a short text").to_be_bytes()
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> io::Result<[u8; N]> {
+    let (bytes, left) = rest
+        .split_first_chunk::<N>()
+        .ok_or(ErrorKind::UnexpectedEof)?;
+    *rest = left;
+    Ok(*bytes)
+}
