@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command as Clap, FromArgMatches};
 
+use crate::bench;
 use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig};
 
 /// What to do.
@@ -17,6 +18,8 @@ pub enum Command {
     CheckConfig(Box<Config>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
+    /// Measure a broker.
+    Bench(Box<bench::Args>),
 }
 
 /// The command line made no sense, or asked for help.
@@ -50,6 +53,9 @@ pub fn parse(
         Some(("check-config", inner)) => Ok(Command::CheckConfig(Box::new(configure(
             inner,
             environment,
+        )?))),
+        Some(("bench", inner)) => Ok(Command::Bench(Box::new(bench::Args::from_arg_matches(
+            inner,
         )?))),
         Some((_, inner)) => Ok(Command::Serve(Box::new(configure(inner, environment)?))),
         None => Ok(Command::Serve(Box::new(configure(&matches, environment)?))),
@@ -92,6 +98,7 @@ fn command() -> Clap {
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
         .subcommand(Clap::new("check-config").about("Check the configuration without starting").args(arguments()))
+        .subcommand(bench::Args::augment_args(Clap::new("bench")))
         .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
 }
 
@@ -194,6 +201,10 @@ mod tests {
         assert!(matches!(
             run("check-config --heartbeat x", &[]),
             Err(CliError::Config(_))
+        ));
+        assert!(matches!(
+            run("bench both --pairs 4", &[]),
+            Ok(Command::Bench(_))
         ));
         assert!(matches!(run("bogus", &[]), Err(CliError::Usage(_))));
         assert!(matches!(run("--bogus", &[]), Err(CliError::Usage(_))));

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
+use leveret::bench;
 use leveret::cli::{self, CliError, Command};
 use leveret::config::{Config, LogLevel};
 use leveret::ctl;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config)) => serve(*config),
         // Whatever is wrong was found while it was read.
         Ok(Command::CheckConfig(_)) => say("the configuration is valid", ExitCode::SUCCESS),
+        Ok(Command::Bench(args)) => bench::run(&args),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Err(CliError::Usage(error)) => {
             // Help and version count as errors there; they go to standard output, and exit with 0.
