@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     /// The client was told so.
     pub(super) told_blocked: bool,
     pub(super) heart: Heart,
+    /// The socket has taken something since the last tick.
+    has_written: bool,
     pub(super) opened: Instant,
     timer: Pin<Box<Sleep>>,
     next_tick: Instant,
@@ -138,6 +140,7 @@ impl Connection {
             blocked: false,
             told_blocked: false,
             heart,
+            has_written: false,
             opened,
             timer: Box::pin(tokio::time::sleep_until(next_tick)),
             next_tick,
@@ -254,6 +257,7 @@ impl Connection {
         let (written, result) = self.out.flush(|slices| stream.try_write_vectored(slices));
         if written > 0 {
             self.heart.sent();
+            self.has_written = true;
             self.shared.outbox.gauges().add_sent(written);
         }
         if self.out.pending() < OUTPUT_LOW_WATER {
@@ -349,8 +353,9 @@ impl Connection {
             return;
         }
         self.next_tick = now + self.heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
-        if self.phase == Phase::Running && !self.wants_to_read() {
-            // What is not read cannot be counted as silence.
+        // What is not read cannot be counted as silence, unless it is the peer that takes nothing either.
+        let takes_output = self.out.is_empty() || std::mem::take(&mut self.has_written);
+        if self.phase == Phase::Running && !self.wants_to_read() && takes_output {
             self.heart.received();
         }
         let beat = self.heart.tick();
