@@ -7,6 +7,7 @@ failure counts is decided here, from `skips/SUITE.txt`. No suite's code lives in
 import argparse
 import collections
 import contextlib
+import fcntl
 import pathlib
 import subprocess
 import sys
@@ -141,6 +142,12 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     cache = options.cache.resolve()
     folder = cache / "suites" / suite
     folder.mkdir(parents=True, exist_ok=True)
+    # Two runs of one suite would work on the same files; the lock goes with this process.
+    lock = open(folder / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(f"{suite}: is running already in {folder}")
     (folder / "log.txt").unlink(missing_ok=True)
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:
