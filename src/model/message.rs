@@ -66,6 +66,8 @@ pub struct Message {
     pub expiration_ms: Option<u64>,
     /// Milliseconds for which its queues keep it back before it counts as ready.
     pub delay_ms: Option<u64>,
+    /// Its `x-death` header was written by this broker: what a publisher sent under that name does not count.
+    pub dead_lettered: bool,
 }
 
 impl Message {

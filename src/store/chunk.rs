@@ -29,7 +29,8 @@ const EXPIRES: u8 = 1 << 1;
 const PRIORITY: u8 = 1 << 2;
 const SAME_ORIGIN: u8 = 1 << 3;
 const DELAYED: u8 = 1 << 4;
-const KNOWN_FLAGS: u8 = PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN | DELAYED;
+const DEAD_LETTERED: u8 = 1 << 5;
+const KNOWN_FLAGS: u8 = PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN | DELAYED | DEAD_LETTERED;
 
 /// Gathers messages into a chunk. Holds no memory while it is empty.
 #[derive(Debug, Default)]
@@ -90,6 +91,7 @@ impl ChunkEncoder {
             (PERSISTENT, message.persistent),
             (EXPIRES, message.expiration_ms.is_some()),
             (DELAYED, message.delay_ms.is_some()),
+            (DEAD_LETTERED, message.dead_lettered),
             (PRIORITY, message.priority != 0),
             (SAME_ORIGIN, same_origin),
         ] {
@@ -275,6 +277,7 @@ impl ChunkReader {
             priority,
             expiration_ms,
             delay_ms,
+            dead_lettered: flags & DEAD_LETTERED != 0,
         };
         Ok(StoredMessage {
             offset,
@@ -387,6 +390,7 @@ mod tests {
             priority: 0,
             expiration_ms: None,
             delay_ms: None,
+            dead_lettered: false,
         }
     }
 
@@ -398,6 +402,7 @@ mod tests {
         assert_eq!(read.priority, written.priority);
         assert_eq!(read.expiration_ms, written.expiration_ms);
         assert_eq!(read.delay_ms, written.delay_ms);
+        assert_eq!(read.dead_lettered, written.dead_lettered);
     }
 
     #[test]
@@ -515,6 +520,7 @@ mod tests {
                     priority,
                     expiration_ms,
                     delay_ms,
+                    dead_lettered: persistent,
                 },
             )
     }

@@ -62,6 +62,7 @@ fn chunk_of(seed: u64, count: u32, len: usize) -> Bytes {
         priority: 0,
         expiration_ms: None,
         delay_ms: None,
+        dead_lettered: false,
     };
     (0..count).for_each(|_| encoder.push(1, &message));
     encoder.finish()

@@ -81,6 +81,7 @@ fn message(id: u64) -> Arc<Message> {
         priority: 0,
         expiration_ms: None,
         delay_ms: None,
+        dead_lettered: false,
     })
 }
 

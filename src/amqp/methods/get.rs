@@ -170,6 +170,7 @@ mod tests {
             priority: 0,
             expiration_ms: None,
             delay_ms: None,
+            dead_lettered: false,
         };
         let mut out = Writer::default();
         put_content(&mut out, frame_max, 3, &message, 0);

@@ -92,6 +92,7 @@ impl Channel {
             priority: facts.priority,
             expiration_ms: facts.expiration_ms,
             delay_ms: None,
+            dead_lettered: false,
         });
         let (queues, held) = match queues {
             Some(queues) if facts.more_keys.is_empty() => (queues, None),

@@ -50,7 +50,7 @@ pub(super) enum SlotState {
 pub(super) struct Slot {
     /// The message; `None` when it is on disk only.
     pub(super) message: Option<Arc<Message>>,
-    /// Properties and body in bytes.
+    /// Bytes of the body: what counts in limits and listings.
     pub(super) size: u32,
     /// Milliseconds after the block's `first_ms` at which it was enqueued.
     pub(super) enqueued: u32,

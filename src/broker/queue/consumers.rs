@@ -162,20 +162,20 @@ pub(super) struct Consumers {
     limited: Vec<ConsumerId>,
     /// `Some` on queues with `x-single-active-consumer`: the consumer that is served.
     single_active: Option<Option<ConsumerId>>,
-    /// Quorum queues hand activity to a waiting consumer of higher priority at once.
-    priority_takes_over: bool,
+    /// Quorum queues hand activity to a waiting consumer of higher priority at once, and know no exclusive ones.
+    is_quorum: bool,
     exclusive: bool,
     last_id: u64,
 }
 
 impl Consumers {
-    pub(super) fn new(single_active: bool, priority_takes_over: bool) -> Self {
+    pub(super) fn new(single_active: bool, is_quorum: bool) -> Self {
         Consumers {
             all: Vec::new(),
             rings: BTreeMap::new(),
             limited: Vec::new(),
             single_active: single_active.then_some(None),
-            priority_takes_over,
+            is_quorum,
             exclusive: false,
             last_id: 0,
         }
@@ -186,10 +186,13 @@ impl Consumers {
     }
 
     pub(super) fn add(&mut self, new: NewConsumer) -> Result<ConsumerId, ConsumeError> {
-        if self.exclusive || (new.exclusive && !self.all.is_empty()) {
+        // An exclusive consumer and a single active one exclude each other; quorum queues take no notice of the flag.
+        let exclusive = new.exclusive && !self.is_quorum;
+        let refused = self.single_active.is_some() || !self.all.is_empty();
+        if self.exclusive || (exclusive && refused) {
             return Err(ConsumeError::ExclusiveUse);
         }
-        self.exclusive = new.exclusive;
+        self.exclusive = exclusive;
         self.last_id += 1;
         let id = ConsumerId(self.last_id);
         let credit = new.credit;
@@ -276,11 +279,11 @@ impl Consumers {
     }
 
     /// Takes one message of `size` bytes from the consumer's credit and returns the consumer.
-    pub(super) fn charge(&mut self, id: ConsumerId, size: u32) -> Option<&mut Consumer> {
+    pub(super) fn charge(&mut self, id: ConsumerId, size: usize) -> Option<&mut Consumer> {
         let index = self.index(id)?;
         let consumer = self.all.get_mut(index)?;
         consumer.messages = consumer.messages.saturating_sub(1);
-        consumer.bytes -= i64::from(size);
+        consumer.bytes = consumer.bytes.saturating_sub(signed(size as u64));
         if !consumer.has_credit() {
             self.leave_ring(id);
         }
@@ -367,35 +370,31 @@ impl Consumers {
         }
     }
 
-    /// With a single active consumer: makes sure that somebody is active. First come, first served; on
-    /// quorum queues a higher priority goes first.
+    /// With a single active consumer: makes sure that somebody is active, the first of those with the highest
+    /// priority. On quorum queues a higher priority also takes over.
     fn elect(&mut self) {
         let Some(active) = self.single_active else {
             return;
         };
-        let priority = |id: ConsumerId| {
+        // max_by_key returns the last of equals, and the first registered is to win.
+        let best = self
+            .all
+            .iter()
+            .rev()
+            .max_by_key(|consumer| consumer.new.priority);
+        let priority = |id| {
             self.index(id)
                 .and_then(|i| self.all.get(i))
                 .map(|c| c.new.priority)
         };
-        let best = if self.priority_takes_over {
-            // max_by_key returns the last of equals, and the first registered is to win.
-            self.all
-                .iter()
-                .rev()
-                .max_by_key(|c| c.new.priority)
-                .map(|c| c.id)
-        } else {
-            self.all.first().map(|c| c.id)
-        };
         let elected = match (active, best) {
             (Some(active), Some(best))
-                if self.priority_takes_over && priority(best) > priority(active) =>
+                if self.is_quorum && Some(best.new.priority) > priority(active) =>
             {
-                Some(best)
+                Some(best.id)
             }
             (Some(active), _) => Some(active),
-            (None, best) => best,
+            (None, best) => best.map(|consumer| consumer.id),
         };
         if elected != active {
             if let Some(old) = active {

@@ -59,10 +59,14 @@ pub(super) fn write(
     let view = PropertiesView::parse(&message.properties)?;
     let mut headers = view.headers()?;
     let cc = carbon_copies(&headers);
-    let mut deaths = match headers.inner().get("x-death") {
-        Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().to_vec(),
-        _ => Vec::new(),
-    };
+    let mut deaths = Vec::new();
+    if message.dead_lettered {
+        if let Some(AMQPValue::FieldArray(known)) = headers.inner().get("x-death") {
+            deaths = known.as_slice().to_vec();
+        }
+    } else {
+        headers = without_first_death(&headers);
+    }
     let queue = spec.name.as_bytes();
     let same = deaths
         .iter()
@@ -106,6 +110,7 @@ pub(super) fn write(
         origin: Arc::new(origin),
         properties: edit.finish(),
         expiration_ms: None,
+        dead_lettered: true,
         ..message.clone()
     };
     Ok(DeadLetter {
@@ -164,6 +169,13 @@ fn mark(
             headers.insert(short(&name), text(value));
         }
     }
+}
+
+/// What a publisher claims about a first death does not count.
+fn without_first_death(headers: &FieldTable) -> FieldTable {
+    let mut kept = headers.inner().clone();
+    kept.retain(|name, _| !name.as_str().starts_with("x-first-death-"));
+    FieldTable::from(kept)
 }
 
 fn carbon_copies(headers: &FieldTable) -> Vec<Name> {
@@ -256,6 +268,7 @@ mod tests {
             priority: 0,
             expiration_ms: Some(5),
             delay_ms: None,
+            dead_lettered: false,
         }
     }
 
@@ -344,6 +357,29 @@ mod tests {
             Some(&text("dlx"))
         );
         assert_eq!(second.routing_keys, [Name::from("other")]);
+    }
+
+    #[test]
+    fn a_history_that_the_publisher_made_up_does_not_count() {
+        let known = write(
+            &queue("a", None),
+            &message(&AMQPProperties::default()),
+            DeathReason::Rejected,
+            1,
+        )
+        .expect("a letter");
+        let claimed = Message {
+            dead_lettered: false,
+            ..Message::clone(&known.message)
+        };
+        let letter =
+            write(&queue("b", None), &claimed, DeathReason::Rejected, 2).expect("a letter");
+        let table = headers(&letter);
+        let Some(AMQPValue::FieldArray(deaths)) = table.inner().get("x-death") else {
+            panic!("no x-death")
+        };
+        assert_eq!(deaths.as_slice().len(), 1);
+        assert_eq!(table.inner().get("x-first-death-queue"), Some(&text("b")));
     }
 
     #[test]

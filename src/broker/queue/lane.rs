@@ -31,7 +31,6 @@ pub(super) enum Head {
 /// A message as a lease hands it out.
 pub(super) struct Leased {
     pub(super) message: Arc<Message>,
-    pub(super) size: u32,
     pub(super) redelivered: bool,
     pub(super) returns: u32,
 }
@@ -187,7 +186,7 @@ impl Lane {
     /// Puts a message at the end and returns its offset.
     pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) -> u64 {
         let offset = self.next;
-        let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
+        let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
         let persistent = message.persistent && self.durable;
         let fits = self.blocks.back().is_some_and(|block| {
             matches!(&block.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
@@ -220,7 +219,7 @@ impl Lane {
         self.next += 1;
         self.ready += 1;
         self.ready_bytes += u64::from(size);
-        self.resident_bytes += u64::from(size) + SLOT_OVERHEAD;
+        self.resident_bytes += weight(message);
         if persistent {
             self.durable_bytes += u64::from(size);
         } else {
@@ -289,14 +288,14 @@ impl Lane {
             .filter(|slot| slot.state == SlotState::Ready)?;
         let message = slot.message.clone()?;
         slot.state = SlotState::Leased;
+        let size = slot.size;
         let leased = Leased {
             message,
-            size: slot.size,
             redelivered: slot.redelivered,
             returns: slot.returns,
         };
         block.touched = true;
-        self.count_ready_to_leased(leased.size);
+        self.count_ready_to_leased(size);
         self.hint = offset + 1;
         Some(leased)
     }
@@ -324,10 +323,8 @@ impl Lane {
                 self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
             }
         }
-        if slot.message.take().is_some() {
-            self.resident_bytes = self
-                .resident_bytes
-                .saturating_sub(u64::from(size) + SLOT_OVERHEAD);
+        if let Some(message) = slot.message.take() {
+            self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
         }
         let (returns, persistent) = (slot.returns, slot.persistent);
         block.unsettled -= 1;
@@ -466,8 +463,8 @@ impl Lane {
             let evict = block.is_evictable(committed) && !block.contains(self.hint);
             let mut freed = 0;
             for slot in &mut block.slots {
-                if (evict || slot.state == SlotState::Leased) && slot.message.take().is_some() {
-                    freed += u64::from(slot.size) + SLOT_OVERHEAD;
+                if evict || slot.state == SlotState::Leased {
+                    freed += slot.message.take().map_or(0, |message| weight(&message));
                 }
             }
             self.resident_bytes = self.resident_bytes.saturating_sub(freed);
@@ -490,10 +487,9 @@ impl Lane {
                     SlotState::Ready => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
-                        if slot.message.take().is_some() {
-                            self.resident_bytes = self
-                                .resident_bytes
-                                .saturating_sub(u64::from(slot.size) + SLOT_OVERHEAD);
+                        if let Some(message) = slot.message.take() {
+                            self.resident_bytes =
+                                self.resident_bytes.saturating_sub(weight(&message));
                         }
                     }
                     SlotState::Leased | SlotState::Dying(_) => {
@@ -682,7 +678,7 @@ impl Lane {
             if slot.message.is_some() || slot.state == SlotState::Settled {
                 continue;
             }
-            self.resident_bytes += u64::from(slot.size) + SLOT_OVERHEAD;
+            self.resident_bytes += weight(&stored.message);
             slot.message = Some(Arc::clone(&stored.message));
             if let SlotState::Dying(reason) = slot.state
                 && self.dying_cold.remove(&stored.offset).is_some()
@@ -705,12 +701,12 @@ impl Lane {
         };
         for stored in messages {
             let settled = self.settled.contains(stored.offset);
-            let size = u32::try_from(stored.message.size()).unwrap_or(u32::MAX);
+            let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
             let returns = self.counts.remove(&stored.offset).unwrap_or(0);
             block.touched |= returns > 0;
             if !settled {
                 block.unsettled += 1;
-                self.resident_bytes += u64::from(size) + SLOT_OVERHEAD;
+                self.resident_bytes += weight(&stored.message);
             }
             block.slots.push(Slot {
                 size,
@@ -734,4 +730,9 @@ impl Lane {
             self.blocks.insert(index, block);
         }
     }
+}
+
+/// What a message costs in memory.
+fn weight(message: &Message) -> u64 {
+    message.size() as u64 + SLOT_OVERHEAD
 }

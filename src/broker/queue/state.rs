@@ -17,6 +17,12 @@ use super::lane::{Head, Lane};
 /// A backlog is read this far ahead of its consumers.
 pub(super) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 
+/// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
+const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
+
+/// So many messages of high priority are handed out for one of normal priority, as RabbitMQ 4.0 does.
+const HIGH_IN_A_ROW_MAX: u8 = 2;
+
 /// What the state machine wants done. The buffers are kept and used again.
 #[derive(Default)]
 pub(super) struct Effects {
@@ -81,7 +87,7 @@ pub struct Counts {
     pub ready: u64,
     /// Messages handed out and not settled.
     pub unacked: u64,
-    /// Bytes of properties and bodies of those that wait.
+    /// Bytes of the bodies of those that wait.
     pub ready_bytes: u64,
     /// The same of those handed out.
     pub unacked_bytes: u64,
@@ -103,6 +109,8 @@ pub(super) struct QueueState {
     /// Messages that are not to be delivered yet; made when the first comes.
     delayed: Option<Delayed>,
     consumers: Consumers,
+    /// How many messages of high priority a quorum queue has handed out since the last normal one.
+    high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
     used_ms: u64,
 }
@@ -124,6 +132,7 @@ impl QueueState {
             lanes: Vec::new(),
             delayed: None,
             consumers,
+            high_in_a_row: 0,
             used_ms: now_ms,
         };
         let keeps_counts = state.keeps_counts();
@@ -156,7 +165,7 @@ impl QueueState {
     ) {
         let refuses = self.arguments.overflow != Overflow::DropHead && self.is_limited();
         for (index, message) in (0..).zip(run) {
-            if refuses && self.would_overflow(message.size() as u64) {
+            if refuses && self.would_overflow(message.body.len() as u64) {
                 rejected.push(index);
                 continue;
             }
@@ -235,7 +244,7 @@ impl QueueState {
     pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
         self.used_ms = now_ms;
         self.expire(now_ms, Expiry::Due, fx);
-        let Some(index) = self.first_ready_lane() else {
+        let Some(index) = self.head_lane() else {
             return Get::Empty;
         };
         let Some((priority, lane)) = self.lanes.get_mut(index) else {
@@ -258,6 +267,7 @@ impl QueueState {
                 if no_ack {
                     lane.settle(offset);
                 }
+                self.count_turn(id.lane);
                 self.settle_down(now_ms, fx);
                 Get::Got(Got {
                     id,
@@ -433,10 +443,13 @@ impl QueueState {
 
     /// The lane for a message of `priority`, made when it is first needed.
     fn lane_for(&mut self, priority: u8) -> &mut Lane {
-        let priority = self
-            .arguments
-            .max_priority
-            .map_or(0, |max| priority.min(max));
+        let priority = match self.arguments.kind {
+            QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
+            QueueKind::Classic => self
+                .arguments
+                .max_priority
+                .map_or(0, |max| priority.min(max)),
+        };
         let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
             Ok(index) => index,
             Err(index) => {
@@ -456,8 +469,30 @@ impl QueueState {
             .get_or_insert_with(|| Delayed::new(id.delayed_log(), durable))
     }
 
-    fn first_ready_lane(&self) -> Option<usize> {
-        self.lanes.iter().position(|(_, lane)| lane.ready() > 0)
+    /// The lane whose head is next: the one of the highest priority that has any. Quorum queues serve the lower
+    /// one now and then, so that it does not starve.
+    fn head_lane(&self) -> Option<usize> {
+        let mut ready = (0..)
+            .zip(&self.lanes)
+            .filter(|(_, (_, lane))| lane.ready() > 0)
+            .map(|(index, _)| index);
+        let first = ready.next();
+        if self.high_in_a_row >= HIGH_IN_A_ROW_MAX {
+            ready.next().or(first)
+        } else {
+            first
+        }
+    }
+
+    /// A message of this lane was handed out.
+    fn count_turn(&mut self, priority: u8) {
+        if self.arguments.kind == QueueKind::Quorum {
+            self.high_in_a_row = if priority == 0 {
+                0
+            } else {
+                self.high_in_a_row.saturating_add(1)
+            };
+        }
     }
 
     /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
@@ -491,7 +526,7 @@ impl QueueState {
         {
             return;
         }
-        if let Some(index) = self.first_ready_lane()
+        if let Some(index) = self.head_lane()
             && let Some((_, lane)) = self.lanes.get_mut(index)
             && let Head::Cold(offset) = lane.head()
         {
@@ -515,7 +550,7 @@ impl QueueState {
         while self.consumers.any_runnable() {
             // A message whose time to live is 0 is delivered if somebody waits: only what is past due goes first.
             self.expire(now_ms, Expiry::PastDue, fx);
-            let Some(index) = self.first_ready_lane() else {
+            let Some(index) = self.head_lane() else {
                 return;
             };
             let Some((priority, lane)) = self.lanes.get_mut(index) else {
@@ -532,7 +567,7 @@ impl QueueState {
             let Some(leased) = lane.lease(offset) else {
                 return;
             };
-            let Some(consumer) = self.consumers.charge(consumer_id, leased.size) else {
+            let Some(consumer) = self.consumers.charge(consumer_id, leased.message.size()) else {
                 return;
             };
             if consumer.new.no_ack {
@@ -551,6 +586,8 @@ impl QueueState {
                 redelivered: leased.redelivered,
                 delivery_count: leased.returns,
             });
+            let priority = *priority;
+            self.count_turn(priority);
         }
     }
 
@@ -602,7 +639,7 @@ impl QueueState {
     /// read first, where that matters.
     fn head_expiry(&mut self) -> Option<(u8, u64, u64)> {
         let queue_ttl = self.arguments.message_ttl_ms;
-        let index = self.first_ready_lane()?;
+        let index = self.head_lane()?;
         let (priority, lane) = self.lanes.get_mut(index)?;
         let Head::Ready(offset) = lane.head() else {
             return None;
@@ -639,7 +676,7 @@ impl QueueState {
                 .max_length_bytes
                 .is_some_and(|max| self.ready_bytes() > max)
         {
-            let Some(index) = self.first_ready_lane() else {
+            let Some(index) = self.head_lane() else {
                 return;
             };
             let Some((priority, lane)) = self.lanes.get_mut(index) else {

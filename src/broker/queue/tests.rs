@@ -232,6 +232,7 @@ fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
         priority: 0,
         expiration_ms: None,
         delay_ms: None,
+        dead_lettered: false,
     };
     change(&mut message);
     Arc::new(message)
@@ -370,6 +371,15 @@ fn higher_priorities_come_first_and_requeue_into_their_own_lane() {
         .map(|(_, body, _)| body)
         .collect();
     assert_eq!(order, ["high", "high2", "low", "none"]);
+}
+
+#[test]
+fn quorum_queues_serve_two_of_high_priority_for_one_of_normal() {
+    let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
+    let prioritised = [("a", 1), ("b", 4), ("C", 5), ("D", 9), ("E", 6), ("f", 0)];
+    rig.publish(&prioritised.map(|(text, priority)| with(text, |m| m.priority = priority)));
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order, ["C", "D", "a", "E", "b", "f"]);
 }
 
 #[test]
@@ -690,7 +700,7 @@ proptest! {
             let counts = rig.state.counts();
             let leased = model.messages.values().filter(|known| known.leased).count() as u64;
             prop_assert_eq!((counts.ready, counts.unacked), (model.messages.len() as u64 - leased, leased));
-            let ready_bytes: usize = model.messages.values().filter(|known| !known.leased).map(|known| known.body.len() + 2).sum();
+            let ready_bytes: usize = model.messages.values().filter(|known| !known.leased).map(|known| known.body.len()).sum();
             prop_assert_eq!(counts.ready_bytes, ready_bytes as u64);
         }
         // Whatever happened, everything can be drained in order, and then nothing is left on disk.

@@ -136,5 +136,6 @@ fn message() -> Arc<Message> {
         priority: 0,
         expiration_ms: None,
         delay_ms: None,
+        dead_lettered: false,
     })
 }
