@@ -23,6 +23,27 @@ struct Entry {
     alternate: Option<Name>,
     /// The bindings that lead from here.
     outbound: HashSet<Arc<Binding>>,
+    /// The exchanges that some of them lead to, and how many: what a walk over the graph needs to know of ten
+    /// thousand bindings to queues is nothing.
+    onward: HashMap<Name, usize>,
+}
+
+impl Entry {
+    /// Notes that a binding to `destination` has come or gone.
+    fn count_onward(&mut self, destination: &Destination, added: bool) {
+        let Destination::Exchange(name) = destination else {
+            return;
+        };
+        let count = self.onward.entry(Arc::clone(name)).or_default();
+        *count = if added {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+        if *count == 0 {
+            self.onward.remove(name);
+        }
+    }
 }
 
 /// What went along with something that was removed.
@@ -114,6 +135,7 @@ impl<Q: Clone> Routing<Q> {
             table: Table::new(&exchange),
             alternate: exchange.alternate(),
             outbound: HashSet::new(),
+            onward: HashMap::new(),
             exchange,
         };
         self.exchanges.insert(entry.exchange.name.clone(), entry);
@@ -133,6 +155,7 @@ impl<Q: Clone> Routing<Q> {
             return false;
         }
         entry.table.add(&binding);
+        entry.count_onward(&binding.destination, true);
         self.inbound
             .entry(binding.destination.clone())
             .or_default()
@@ -261,14 +284,7 @@ impl<Q: Clone> Routing<Q> {
             if entry.exchange.kind == ExchangeKind::Delayed || entry.table.needs_content() {
                 return true;
             }
-            let next = entry
-                .outbound
-                .iter()
-                .filter_map(|binding| match &binding.destination {
-                    Destination::Exchange(name) => Some(name),
-                    Destination::Queue(_) => None,
-                });
-            for name in next.chain(&entry.alternate) {
+            for name in entry.onward.keys().chain(&entry.alternate) {
                 if seen.insert(name) {
                     work.push(name);
                 }
@@ -286,6 +302,7 @@ impl<Q: Clone> Routing<Q> {
             return;
         };
         entry.table.remove(&binding);
+        entry.count_onward(&binding.destination, false);
         if entry.exchange.auto_delete && entry.outbound.is_empty() {
             idle.push(binding.source.clone());
         }
