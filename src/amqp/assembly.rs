@@ -49,10 +49,8 @@ pub(crate) enum Unexpected {
     NotHeader,
     /// A header for another class.
     WrongClass(u16),
-    /// Something else than a body frame.
+    /// Something else than a body frame, or, as RabbitMQ has it, more body than the header announced.
     NotBody,
-    /// More body than the header announced.
-    BodyTooLong,
 }
 
 impl Unexpected {
@@ -75,7 +73,6 @@ impl Unexpected {
             Unexpected::NotBody => {
                 "expected content body, got non content body frame instead".to_owned()
             }
-            Unexpected::BodyTooLong => "body is longer than its header announced".to_owned(),
         }
     }
 }
@@ -137,9 +134,7 @@ impl<P> Assembly<P> {
     pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Content<P>>, Unexpected> {
         let length = payload.len() as u64;
         match std::mem::replace(self, Assembly::Idle) {
-            Assembly::AwaitBody(partial) if length > partial.remaining => {
-                Err(Unexpected::BodyTooLong)
-            }
+            Assembly::AwaitBody(partial) if length > partial.remaining => Err(Unexpected::NotBody),
             Assembly::AwaitBody(mut partial) if length < partial.remaining => {
                 partial.remaining -= length;
                 partial.parts.push(payload);
@@ -168,9 +163,7 @@ impl<P> Assembly<P> {
     pub(crate) fn skip_body(&mut self, length: usize) -> Result<(), Unexpected> {
         let length = length as u64;
         match self {
-            Assembly::AwaitBody(partial) if length > partial.remaining => {
-                Err(Unexpected::BodyTooLong)
-            }
+            Assembly::AwaitBody(partial) if length > partial.remaining => Err(Unexpected::NotBody),
             Assembly::AwaitBody(partial) if length < partial.remaining => {
                 partial.remaining -= length;
                 Ok(())
@@ -283,7 +276,7 @@ mod tests {
         a.header(60, 3, properties()).unwrap();
         assert_eq!(
             a.body(Bytes::from_static(b"four")).err(),
-            Some(Unexpected::BodyTooLong)
+            Some(Unexpected::NotBody)
         );
     }
 
@@ -332,7 +325,7 @@ mod tests {
         assert_eq!(a.held(), 0);
         assert_eq!(a.skip_body(5), Ok(()));
         assert_eq!(a.method(), Err(Unexpected::NotBody));
-        assert_eq!(a.skip_body(2), Err(Unexpected::BodyTooLong));
+        assert_eq!(a.skip_body(2), Err(Unexpected::NotBody));
         assert_eq!(a.skip_body(1), Ok(()));
         assert_eq!(a.method(), Ok(()));
     }

@@ -646,7 +646,6 @@ pub(crate) fn unexpected(unexpected: super::assembly::Unexpected) -> Failure {
     let refusal = |code| Refusal::new(code, unexpected.text());
     match unexpected {
         Unexpected::NotMethod => refusal(Code::UnexpectedFrame).about_nothing(),
-        Unexpected::BodyTooLong => refusal(Code::FrameError).about(60, 40),
         Unexpected::NotHeader | Unexpected::WrongClass(_) | Unexpected::NotBody => {
             refusal(Code::UnexpectedFrame).about(60, 40)
         }

@@ -24,10 +24,10 @@ use crate::wire::{
 
 /// The RabbitMQ release whose behaviour clients may expect. They read it from server-properties and want it dotted.
 const COMPATIBLE_VERSION: &str = "4.2.0";
-/// What is said to a peer of another AMQP version: the protocol that is spoken here.
+/// What is said to a peer of a neighbouring version or of AMQP 1.0: the protocol that is spoken here.
 const SPOKEN_HERE: &[u8; 8] = b"AMQP\0\0\x09\x01";
-/// What RabbitMQ 4 says to octets that are no AMQP header at all.
-const NOT_AMQP: &[u8; 8] = b"AMQP\x03\x01\0\0";
+/// What RabbitMQ 4 says to all others. No client of 0-9-1 ever sees it.
+const NOT_SPOKEN: &[u8; 8] = b"AMQP\x03\x01\0\0";
 
 /// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before `tune-ok`.
 pub const FRAME_MAX_MIN: u32 = 4096;
@@ -492,8 +492,8 @@ impl fmt::Display for Mechanism {
 fn check_header(header: [u8; 8], out: &mut BytesMut) -> Result<(), Ending> {
     let answer = match &header {
         b"AMQP\0\0\x09\x01" | b"AMQP\x01\x01\0\x09" => return Ok(()),
-        [b'A', b'M', b'Q', b'P', ..] => SPOKEN_HERE,
-        _ => NOT_AMQP,
+        [b'A', b'M', b'Q', b'P', 0 | 3, ..] => SPOKEN_HERE,
+        _ => NOT_SPOKEN,
     };
     out.extend_from_slice(answer);
     Err(Ending {

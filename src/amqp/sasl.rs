@@ -8,7 +8,11 @@ use thiserror::Error;
 use crate::wire::table::{Entries, TableError, check_fields};
 
 /// The mechanisms on offer, as `connection.start` lists them.
-pub const MECHANISMS: &str = "PLAIN AMQPLAIN";
+pub const MECHANISMS: &str = "PLAIN AMQPLAIN ANONYMOUS";
+
+/// Whom an anonymous peer logs in as, and with what: RabbitMQ's defaults. It may do no more than anyone who tries
+/// the default user, and nothing once that user's password was changed.
+const ANONYMOUS: (&[u8], &[u8]) = (b"guest", b"guest");
 
 /// A way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Mechanism {
     Plain,
     /// AMQP 0-8's own: a field table, without its length, with the fields `LOGIN` and `PASSWORD`.
     AmqPlain,
+    /// RFC 4505: the default user with its default password. What the response says is not looked at.
+    Anonymous,
 }
 
 /// What a peer logs in with.
@@ -51,6 +57,7 @@ impl Mechanism {
         match name {
             "PLAIN" => Ok(Mechanism::Plain),
             "AMQPLAIN" => Ok(Mechanism::AmqPlain),
+            "ANONYMOUS" => Ok(Mechanism::Anonymous),
             other => Err(SaslError::UnknownMechanism(other.to_owned())),
         }
     }
@@ -60,6 +67,7 @@ impl Mechanism {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::AmqPlain => "AMQPLAIN",
+            Mechanism::Anonymous => "ANONYMOUS",
         }
     }
 
@@ -68,6 +76,7 @@ impl Mechanism {
         match self {
             Mechanism::Plain => plain(response),
             Mechanism::AmqPlain => amqplain(response),
+            Mechanism::Anonymous => Ok(Credentials::new(ANONYMOUS.0, ANONYMOUS.1)),
         }
     }
 }
@@ -177,6 +186,16 @@ mod tests {
                 Mechanism::AmqPlain.credentials(response),
                 *expected,
                 "{response:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_is_the_default_user() {
+        for response in [&b""[..], b"trace@example", b"\0other\0password"] {
+            assert_eq!(
+                Mechanism::Anonymous.credentials(response),
+                credentials("guest", b"guest")
             );
         }
     }

@@ -83,8 +83,8 @@ async fn broken_rules_are_answered_as_rabbitmq_does() {
                 (Header, 1, header(60, 1, &[0, 0])),
                 (Body, 1, vec![1, 2]),
             ],
-            501,
-            "FRAME_ERROR - body is longer than its header announced",
+            505,
+            "UNEXPECTED_FRAME - expected content body, got non content body frame instead",
         ),
         (
             "heartbeat on a channel",

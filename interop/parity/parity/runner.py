@@ -99,4 +99,4 @@ def verdict(name, got, deviation):
 def _changes(diff):
     """The added and removed lines only."""
     return [line for line in diff.splitlines()
-            if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+            if line.startswith(("+", "-")) and line[:3] not in ("+++", "---")]

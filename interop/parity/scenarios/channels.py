@@ -219,7 +219,7 @@ def close_ok_on_unopened(s):
     """channel.close-ok on a channel that was never opened."""
     c = s.connect()
     c.send("channel.close-ok", channel=3)
-    c.channel(1).exchange("amq.direct", passive=True)
+    c.wait(3, lambda e: True, "an answer")
 
 
 @scenario

@@ -237,7 +237,7 @@ fn the_server_introduces_itself_as_rabbitmq_does() {
     assert_eq!((start.version_major, start.version_minor), (0, 9));
     assert_eq!(
         (start.mechanisms.as_bytes(), start.locales.as_bytes()),
-        (&b"PLAIN AMQPLAIN"[..], &b"en_US"[..])
+        (&b"PLAIN AMQPLAIN ANONYMOUS"[..], &b"en_US"[..])
     );
     let properties = start.server_properties.inner();
     let names: Vec<_> = properties.keys().map(|name| name.as_str()).collect();
@@ -295,7 +295,7 @@ fn protocol_headers() {
         (b"AMQP\0\0\x09\0", b"AMQP\0\0\x09\x01"),
         (b"AMQP\0\0\x09\x02", b"AMQP\0\0\x09\x01"),
         (b"AMQP\0\0\x0a\0", b"AMQP\0\0\x09\x01"),
-        (b"AMQP\x01\x01\x08\0", b"AMQP\0\0\x09\x01"),
+        (b"AMQP\x01\x01\x08\0", b"AMQP\x03\x01\0\0"),
         (b"AMQP\0\x01\0\0", b"AMQP\0\0\x09\x01"),
         (b"AMQP\x03\x01\0\0", b"AMQP\0\0\x09\x01"),
         (b"amqp\0\0\x09\x01", b"AMQP\x03\x01\0\0"),

@@ -135,6 +135,9 @@ impl Exchange {
         match self.routes_as()? {
             ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),
             ExchangeKind::ConsistentHash => consistent_hash::weight(key).map(drop),
+            ExchangeKind::LocalRandom if !key.is_empty() => Err(BrokerError::Refused(format!(
+                "Non empty binding '{key}' key not permitted"
+            ))),
             ExchangeKind::Direct
             | ExchangeKind::Fanout
             | ExchangeKind::Topic
