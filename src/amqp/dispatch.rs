@@ -38,6 +38,9 @@ pub(super) struct Channels {
     consumers: usize,
     /// Bytes of bodies that have arrived in part.
     assembling: usize,
+    /// Keys of consumers that have lost their queue while a method waited: told once it is answered. No consumer
+    /// can be added meanwhile, and each is in here at most once.
+    cancelled: Vec<u64>,
     /// The client publishes.
     pub(super) has_published: bool,
     /// Something has changed that operators may want to see.
@@ -465,12 +468,7 @@ impl Connection {
         }
         for event in self.take_deliveries() {
             match event {
-                Event::Cancelled(key) => {
-                    let (number, reference) = parts(key);
-                    self.on_channel(number, MethodId::default(), |channel, cx| {
-                        channel.consumer_cancelled(cx, reference);
-                    });
-                }
+                Event::Cancelled(key) => self.channels.cancelled.push(key),
                 Event::Close(reason) => {
                     self.close_connection(
                         &Refusal::new(Code::ConnectionForced, reason).about_nothing(),
@@ -478,8 +476,23 @@ impl Connection {
                 }
             }
         }
+        self.tell_cancelled();
         self.channels.changed = true;
         self.send_confirms();
+    }
+
+    /// Ends the consumers that have lost their queue. What took it may be the method that waits, and a client
+    /// expects the answer to `queue.delete` before what follows from it.
+    fn tell_cancelled(&mut self) {
+        if self.later.is_some() {
+            return;
+        }
+        for key in std::mem::take(&mut self.channels.cancelled) {
+            let (number, reference) = parts(key);
+            self.on_channel(number, MethodId::default(), |channel, cx| {
+                channel.consumer_cancelled(cx, reference);
+            });
+        }
     }
 
     fn take_deliveries(&mut self) -> Vec<Event> {
@@ -561,6 +574,7 @@ impl Connection {
         if let Some(Err(refusal)) = handled {
             self.fail(later.channel, blame(refusal.into(), later.method));
         }
+        self.tell_cancelled();
     }
 
     /// A client that publishes while an alarm is on is told, and not read until the alarm is over.

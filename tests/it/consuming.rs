@@ -179,6 +179,45 @@ async fn a_deleted_queue_tells_its_consumers() {
     peer.consume(1, "q", "t", false).await;
 }
 
+/// Whoever deletes a durable queue reads the answer first, however long the disk takes, and then that the queue's
+/// consumers have ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_is_answered_before_its_consumers_are_cancelled() {
+    let server = TestServer::start().await;
+    let mut peer = Peer::new(&server).await;
+    for round in 0..20 {
+        let name = format!("q{round}");
+        peer.declare_with(1, &name, true, &[]).await;
+        for tag in ["a", "b"] {
+            peer.consume(1, &name, tag, true).await;
+        }
+        let delete = queue::Delete {
+            queue: name.as_str().into(),
+            if_unused: false,
+            if_empty: false,
+            nowait: false,
+        };
+        let answer = peer
+            .call(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)))
+            .await;
+        assert!(
+            matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_))),
+            "round {round}: {answer:?} instead of the answer"
+        );
+        let mut ended = Vec::new();
+        for _ in 0..2 {
+            match peer.method().await.1 {
+                AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)) => {
+                    ended.push(cancel.consumer_tag.to_string());
+                }
+                other => panic!("not cancelled: {other:?}"),
+            }
+        }
+        ended.sort();
+        assert_eq!(ended, ["a", "b"]);
+    }
+}
+
 /// A consumer that does not read gets no more than its window, whatever is in the queue and however it asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_is_not_buffered_for() {
