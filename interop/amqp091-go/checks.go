@@ -1,4 +1,5 @@
-// The checks themselves, through RabbitMQ's Go client: one function per name in checks.txt.
+// The checks themselves, through RabbitMQ's Go client: one function per name in the two lists of checks,
+// the one for all clients and the one beside this file.
 package main
 
 import (
@@ -35,6 +36,9 @@ var checks = []struct {
 	{"heartbeat-idle", heartbeatIdle},
 	{"channel-error-connection-alive", channelErrorConnectionAlive},
 	{"restart-durable", restartDurable},
+	{"recover-without-requeue-refused", recoverWithoutRequeueRefused},
+	{"queue-ttl-get", queueTTLGet},
+	{"nack-multiple-requeue", nackMultipleRequeue},
 }
 
 // publish sends one message through the default exchange.
@@ -686,6 +690,92 @@ func fillBeforeRestart(exchange, queue string) error {
 	}
 	for i := 0; i < 10; i++ {
 		if _, err := take(channel, queue); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverWithoutRequeueRefused asks for what the broker does not offer: the error closes the connection.
+func recoverWithoutRequeueRefused(connection *amqp.Connection) error {
+	channel, err := connection.Channel()
+	if err != nil {
+		return err
+	}
+	closed := connection.NotifyClose(make(chan *amqp.Error, 1))
+	if err := wantClose(540, "NOT_IMPLEMENTED", channel.Recover(false)); err != nil {
+		return err
+	}
+	select {
+	case reason := <-closed:
+		return wantClose(540, "NOT_IMPLEMENTED", reason)
+	case <-time.After(deadline):
+		return errors.New("the connection was not closed")
+	}
+}
+
+// queueTTLGet wants no message from a queue once its time is over, and one that has none to stay.
+func queueTTLGet(connection *amqp.Connection) error {
+	const ttl = 100 * time.Millisecond
+	channel, err := connection.Channel()
+	if err != nil {
+		return err
+	}
+	lasting, err := temporary(channel)
+	if err != nil {
+		return err
+	}
+	arguments := amqp.Table{"x-message-ttl": int32(ttl.Milliseconds())}
+	expiring, err := channel.QueueDeclare("", false, false, true, false, arguments)
+	if err != nil {
+		return err
+	}
+	send, err := confirmed(channel)
+	if err != nil {
+		return err
+	}
+	for _, queue := range []string{expiring.Name, lasting} {
+		if err := send("", queue, amqp.Publishing{Body: []byte("ttl")}); err != nil {
+			return err
+		}
+	}
+	// Not polled: a get before the message's time would take it.
+	time.Sleep(2 * ttl)
+	if message, found, err := channel.Get(expiring.Name, false); err != nil || found {
+		return fmt.Errorf("after its time: found %v, %q (%v)", found, message.Body, err)
+	}
+	if _, found, err := channel.Get(lasting, true); err != nil || !found {
+		return fmt.Errorf("without a time to live: found %v (%v)", found, err)
+	}
+	return nil
+}
+
+// nackMultipleRequeue gives two messages back with one nack and wants both again, in order.
+func nackMultipleRequeue(connection *amqp.Connection) error {
+	channel, err := connection.Channel()
+	if err != nil {
+		return err
+	}
+	queue, err := temporary(channel)
+	if err != nil {
+		return err
+	}
+	for _, body := range []string{"1", "2"} {
+		if err := publish(channel, queue, amqp.Publishing{Body: []byte(body)}); err != nil {
+			return err
+		}
+	}
+	for _, redelivered := range []bool{false, true} {
+		var last amqp.Delivery
+		for _, body := range []string{"1", "2"} {
+			if last, err = take(channel, queue); err != nil {
+				return err
+			}
+			if string(last.Body) != body || last.Redelivered != redelivered {
+				return fmt.Errorf("got %q redelivered %v, want %q %v", last.Body, last.Redelivered, body, redelivered)
+			}
+		}
+		if err := last.Nack(true, true); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+# What every client's runner reports.
+COMMON = ("checks.txt",)
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Client:
     """One client: `install(cache)` gets what it needs and returns the command of its runner."""
 
     name: str
-    checks: str
+    checks: tuple[str, ...]
     install: Callable[[pathlib.Path], list[str]]
     folder_name: str = ""
 
@@ -28,8 +30,8 @@ class Client:
         return ROOT / (self.folder_name or self.name)
 
     def expected(self) -> list[str]:
-        """The names that the runner has to report, from the client's list of checks."""
-        lines = (ROOT / self.checks).read_text().splitlines()
+        """The names that the runner has to report, from the client's lists of checks."""
+        lines = [line for file in self.checks for line in (ROOT / file).read_text().splitlines()]
         return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -53,7 +55,7 @@ def python_client(name: str) -> Client:
         python = venv(cache, ROOT / name / "requirements.txt", name)
         return [str(python), str(ROOT / name / "runner.py")]
 
-    return Client(name, "checks.txt", install)
+    return Client(name, COMMON, install)
 
 
 def install_amqplib(cache: pathlib.Path) -> list[str]:
@@ -106,9 +108,9 @@ def install_java(main: str) -> Callable[[pathlib.Path], list[str]]:
 CLIENTS = [
     python_client("pika"),
     python_client("aio-pika"),
-    Client("amqplib", "checks.txt", install_amqplib),
-    Client("amqp091-go", "checks.txt", install_go),
-    Client("lapin", "checks.txt", install_lapin),
-    Client("java", "checks.txt", install_java("Checks")),
-    Client("perf-test", "java/perf-test.txt", install_java("PerfTestRuns"), folder_name="java"),
+    Client("amqplib", COMMON, install_amqplib),
+    Client("amqp091-go", (*COMMON, "amqp091-go/checks.txt"), install_go),
+    Client("lapin", COMMON, install_lapin),
+    Client("java", COMMON, install_java("Checks")),
+    Client("perf-test", ("java/perf-test.txt",), install_java("PerfTestRuns"), folder_name="java"),
 ]
