@@ -30,15 +30,23 @@ pub(crate) struct Confirm {
     pub(crate) ack: bool,
 }
 
-/// The ledger of a channel in confirm mode. Numbers are answered in order, so that nearly every answer can be
-/// `multiple`; a run of messages costs one entry.
+/// The ledger of a channel in confirm mode. A run of messages costs one entry. What waits for the disk, and what was
+/// refused, is answered in order, so that nearly every answer can be `multiple`. What waits for nothing does not wait
+/// for those before it either: it is acknowledged by itself if any of them is still open.
 #[derive(Debug, Default)]
 pub(crate) struct Confirms {
+    /// What is not answered to the end, in order.
     runs: VecDeque<Run>,
     /// Highest number given out.
     last: u64,
-    /// Highest number answered.
+    /// Up to this number everything is answered.
     answered: u64,
+    /// Up to this number everything that waits for nothing is answered.
+    told: u64,
+    /// The highest number that waits for nothing and came after one that may.
+    overtaking: u64,
+    /// How many numbers above `answered` are answered.
+    ahead: u64,
 }
 
 impl Confirms {
@@ -50,7 +58,7 @@ impl Confirms {
 
     /// Messages that wait for their answer.
     pub(crate) fn outstanding(&self) -> u64 {
-        self.last - self.answered
+        self.last - self.answered - self.ahead
     }
 
     /// The numbers up to `last`, from where the previous call ended, wait for `ticket`; `None`: for nothing.
@@ -73,28 +81,74 @@ impl Confirms {
 
     /// The next frame to send, given what is durable.
     pub(crate) fn pop(&mut self, durable: Ticket) -> Option<Confirm> {
-        let first = *self.runs.front()?;
-        let ack = resolved(first.fate, durable)?;
-        let mut seq = first.last;
-        self.runs.pop_front();
-        while let Some(run) = self.runs.front() {
+        self.in_order(durable).or_else(|| self.overtake())
+    }
+
+    /// Answers the oldest, and those after them with the same answer.
+    fn in_order(&mut self, durable: Ticket) -> Option<Confirm> {
+        while self.runs.front().is_some_and(|run| self.is_told(*run)) {
+            self.pass();
+        }
+        let before = self.answered;
+        let ack = resolved(self.runs.front()?.fate, durable)?;
+        let mut seq = before;
+        while let Some(run) = self.runs.front().copied() {
             if resolved(run.fate, durable) != Some(ack) {
                 break;
             }
-            seq = run.last;
-            self.runs.pop_front();
+            if !self.is_told(run) {
+                seq = run.last;
+            }
+            self.pass();
         }
-        // RabbitMQ sets the bit in every nack, which is as true here: all before have been answered.
-        let multiple = !ack || seq - self.answered > 1;
-        self.answered = seq;
         if self.runs.is_empty() && self.runs.capacity() > 256 {
             self.runs = VecDeque::new();
         }
+        // RabbitMQ sets the bit in every nack, which is as true here: all before have been answered.
+        let multiple = !ack || seq - before > 1;
         Some(Confirm { seq, multiple, ack })
+    }
+
+    /// Whether all of a run has been answered ahead of those before it.
+    fn is_told(&self, run: Run) -> bool {
+        run.fate == Fate::Acked && run.last <= self.told
+    }
+
+    /// Takes the first run off: it is answered.
+    fn pass(&mut self) {
+        if let Some(run) = self.runs.pop_front() {
+            if run.fate == Fate::Acked {
+                self.ahead -= self.told.min(run.last).saturating_sub(self.answered);
+            }
+            self.answered = run.last;
+            self.told = self.told.max(run.last);
+        }
+    }
+
+    /// Acknowledges one that waits for nothing, although some before it do wait.
+    fn overtake(&mut self) -> Option<Confirm> {
+        while self.told < self.overtaking {
+            let index = self.runs.partition_point(|run| run.last <= self.told);
+            let run = self.runs.get(index)?;
+            if run.fate == Fate::Acked {
+                self.told += 1;
+                self.ahead += 1;
+                return Some(Confirm {
+                    seq: self.told,
+                    multiple: false,
+                    ack: true,
+                });
+            }
+            self.told = run.last;
+        }
+        None
     }
 
     fn push(&mut self, last: u64, fate: Fate) {
         debug_assert!(last <= self.last, "a number that was not given out");
+        if fate == Fate::Acked && !self.runs.is_empty() {
+            self.overtaking = last;
+        }
         match self.runs.back_mut() {
             Some(run) if run.fate == fate => run.last = last,
             // A later run with a lower ticket is answered with the one before it, so it may as well wait for it.
@@ -131,7 +185,7 @@ mod tests {
         }
         c.accept(3, Some(Ticket(1)));
         c.accept(5, Some(Ticket(2)));
-        c.accept(6, None);
+        c.accept(6, Some(Ticket(1)));
         assert_eq!(c.waits_for(), Some(Ticket(1)));
         assert_eq!(c.pop(Ticket(0)), None);
         assert_eq!(
@@ -196,51 +250,95 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_waits_for_nothing_overtakes() {
+        let mut c = Confirms::default();
+        for _ in 0..7 {
+            c.next();
+        }
+        let said = |c: &mut Confirms, durable| {
+            let mut said = Vec::new();
+            while let Some(confirm) = c.pop(Ticket(durable)) {
+                said.push((confirm.seq, confirm.multiple, confirm.ack));
+            }
+            said
+        };
+        c.accept(1, Some(Ticket(1)));
+        c.accept(3, None);
+        assert_eq!(said(&mut c, 0), [(2, false, true), (3, false, true)]);
+        assert_eq!((c.outstanding(), c.waits_for()), (5, Some(Ticket(1))));
+        c.refuse(4);
+        c.accept(5, None);
+        assert_eq!(said(&mut c, 0), [(5, false, true)], "a nack keeps its turn");
+        c.refuse(6);
+        c.accept(7, Some(Ticket(2)));
+        assert_eq!(
+            said(&mut c, 1),
+            [(1, false, true), (4, true, false), (6, true, false)],
+            "no nack spans what was acknowledged"
+        );
+        assert_eq!((c.outstanding(), c.waits_for()), (1, Some(Ticket(2))));
+        assert_eq!(said(&mut c, 2), [(7, false, true)]);
+        assert_eq!((c.outstanding(), c.waits_for()), (0, None));
+    }
+
     proptest! {
-        /// Every number is answered exactly once, as its run was, and never before its ticket is durable.
+        /// Every number is answered exactly once, as its run was, never before its ticket is durable, and at once if
+        /// it waits for nothing.
         #[test]
-        fn each_once_and_not_too_early(steps in proptest::collection::vec((0u8..4, 1u8..5, 0u64..10), 1..100)) {
+        fn each_once_and_in_time(steps in proptest::collection::vec((0u8..5, 1u8..5, 0u64..10), 1..100)) {
             let mut c = Confirms::default();
             let mut fates: Vec<Fate> = Vec::new();
             let mut answered: Vec<Option<bool>> = Vec::new();
             let mut durable = 0;
             for (kind, n, ticket) in steps {
-                match kind {
-                    0..=2 => {
-                        for _ in 0..n { c.next(); }
-                        fates.resize(fates.len() + usize::from(n), match kind {
-                            0 => Fate::Waits(Ticket(durable + ticket)),
-                            1 => Fate::Acked,
-                            _ => Fate::Nacked,
-                        });
-                        answered.resize(fates.len(), None);
-                        let last = fates.len() as u64;
-                        match kind {
-                            0 => c.accept(last, Some(Ticket(durable + ticket))),
-                            1 => c.accept(last, None),
-                            _ => c.refuse(last),
-                        }
-                    }
-                    _ => durable += u64::from(n),
+                let fate = match kind {
+                    0 => Fate::Waits(Ticket(durable + ticket)),
+                    1 | 2 => Fate::Acked,
+                    3 => Fate::Nacked,
+                    _ => { durable += u64::from(n); continue; }
+                };
+                for _ in 0..n { c.next(); }
+                fates.resize(fates.len() + usize::from(n), fate);
+                answered.resize(fates.len(), None);
+                let last = fates.len() as u64;
+                match fate {
+                    Fate::Waits(ticket) => c.accept(last, Some(ticket)),
+                    Fate::Acked => c.accept(last, None),
+                    Fate::Nacked => c.refuse(last),
                 }
-                while let Some(confirm) = c.pop(Ticket(durable)) {
-                    let last = usize::try_from(confirm.seq).unwrap();
-                    let open: Vec<usize> = (0..last).filter(|i| answered[*i].is_none()).collect();
-                    let stands_for = if confirm.multiple { open } else { vec![last - 1] };
-                    for i in stands_for {
-                        prop_assert_eq!(answered[i], None);
-                        prop_assert_eq!(resolved(fates[i], Ticket(durable)), Some(confirm.ack));
-                        answered[i] = Some(confirm.ack);
-                    }
+                // Now and then several runs come before what is due is asked for.
+                if ticket % 3 > 0 {
+                    answer(&mut c, durable, &fates, &mut answered)?;
+                    prop_assert!(fates.iter().zip(&answered).all(|(fate, answer)| *fate != Fate::Acked || *answer == Some(true)));
+                    let open = answered.iter().position(Option::is_none);
+                    prop_assert_eq!(c.waits_for().is_some(), open.is_some(), "the first open one waits for the disk");
                 }
+                prop_assert_eq!(c.outstanding(), answered.iter().filter(|answer| answer.is_none()).count() as u64);
             }
-            while c.pop(Ticket(u64::MAX)).map(|confirm| {
-                for fate in answered.iter_mut().take(usize::try_from(confirm.seq).unwrap()) {
-                    if fate.is_none() { *fate = Some(confirm.ack); }
-                }
-            }).is_some() {}
+            answer(&mut c, u64::MAX, &fates, &mut answered)?;
             prop_assert!(answered.iter().all(Option::is_some));
             prop_assert_eq!(c.outstanding(), 0);
         }
+    }
+
+    /// Takes all that is due and checks each frame: it answers what is open and nothing that was answered otherwise.
+    fn answer(
+        c: &mut Confirms,
+        durable: u64,
+        fates: &[Fate],
+        answered: &mut [Option<bool>],
+    ) -> Result<(), TestCaseError> {
+        while let Some(confirm) = c.pop(Ticket(durable)) {
+            let last = usize::try_from(confirm.seq).unwrap();
+            prop_assert_eq!(answered[last - 1], None);
+            let from = answered.iter().position(Option::is_none).unwrap();
+            let from = if confirm.multiple { from } else { last - 1 };
+            for i in from..last {
+                prop_assert_eq!(resolved(fates[i], Ticket(durable)), Some(confirm.ack));
+                answered[i] = Some(confirm.ack);
+            }
+        }
+        Ok(())
     }
 }

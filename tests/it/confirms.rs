@@ -1,30 +1,36 @@
 //! Publisher confirms, returns, and what a queue refuses.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
 use leveret::wire::protocol::basic;
 use leveret::wire::{AMQPClass, AMQPValue};
 use tokio::time::timeout;
 
 use crate::support::{Client, Peer, TestServer, eventually};
 
-/// Reads confirms until `count` messages are answered: their numbers with whether they were acked.
+/// Reads confirms until `count` messages are answered: their numbers, in order, with whether they were acked.
 async fn answers(peer: &mut Peer, count: u64) -> Vec<(u64, bool)> {
-    let mut answered: Vec<(u64, bool)> = Vec::new();
+    let mut answered: BTreeMap<u64, bool> = BTreeMap::new();
+    let mut all_before = 0;
     while (answered.len() as u64) < count {
         let (tag, multiple, ack) = match peer.method().await.1 {
             AMQPClass::Basic(basic::AMQPMethod::Ack(m)) => (m.delivery_tag, m.multiple, true),
             AMQPClass::Basic(basic::AMQPMethod::Nack(m)) => (m.delivery_tag, m.multiple, false),
             other => panic!("no confirm: {other:?}"),
         };
-        let first = if multiple {
-            answered.iter().map(|(tag, _)| tag + 1).max().unwrap_or(1)
-        } else {
-            tag
-        };
-        answered.extend((first..=tag).map(|tag| (tag, ack)));
+        assert!(!answered.contains_key(&tag), "{tag} was answered before");
+        let first = if multiple { all_before + 1 } else { tag };
+        for tag in first..=tag {
+            answered.entry(tag).or_insert(ack);
+        }
+        if multiple {
+            all_before = tag;
+        }
     }
-    answered
+    answered.into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,6 +56,32 @@ async fn every_message_is_confirmed_once() {
         assert_eq!(peer.get(1, "q", true).await.unwrap().body, i.to_be_bytes());
     }
     assert_eq!(peer.get(1, "q", true).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transient_messages_do_not_wait_for_the_disk() {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    let server = TestServer::start_on(store.clone()).await;
+    let mut peer = Peer::new(&server).await;
+    peer.declare_with(1, "q", true, &[]).await;
+    peer.confirm_select(1).await;
+    let what = What::Error;
+    let (at, when) = (Call::Sync(store.syncs() + 1), When::Before);
+    store.add_fault(Fault { at, when, what });
+    let mut bytes = Vec::new();
+    for (key, persistent) in [("q", true), ("q", false), ("nowhere", true), ("q", true)] {
+        bytes.extend_from_slice(&peer.publish_bytes(1, key, persistent, false, b"m"));
+    }
+    peer.raw(&bytes).await;
+    let mut acks = Vec::new();
+    while acks.len() < 3 {
+        match peer.method().await.1 {
+            AMQPClass::Basic(basic::AMQPMethod::Ack(m)) => acks.push((m.delivery_tag, m.multiple)),
+            other => panic!("no ack: {other:?}"),
+        }
+    }
+    // The disk has failed once, and the other two had to wait for it.
+    assert_eq!(acks, [(2, false), (3, false), (4, true)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

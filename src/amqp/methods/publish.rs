@@ -46,6 +46,8 @@ struct Run {
     bytes: usize,
     /// Confirm number of the last message.
     last_seq: u64,
+    /// Some are transient: their confirms do not wait for the others.
+    has_transient: bool,
 }
 
 /// What the properties of a message say that matters here.
@@ -144,7 +146,7 @@ impl Channel {
             .note_pending(message.size() * (later.len() + queues.len()));
         if let Mode::Confirm(confirms) = &mut self.mode {
             let seq = confirms.next();
-            resolve(confirms, seq, 1, ticket.max(ticket_now), &rejected);
+            resolve(confirms, seq, &[message], ticket.max(ticket_now), &rejected);
             self.expect_confirms(cx);
         }
         Ok(())
@@ -158,15 +160,20 @@ impl Channel {
         };
         let (ticket, rejected) = give(&queues, &run.messages);
         cx.shared.committer.note_pending(run.bytes * queues.len());
-        let length = run.messages.len() as u64;
-        let last = run.last_seq;
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            let alike = ticket.is_none() || !run.has_transient;
+            match alike && rejected.is_empty() {
+                true => confirms.accept(run.last_seq, ticket),
+                false => resolve(confirms, run.last_seq, &run.messages, ticket, &rejected),
+            }
+        }
         run.messages.clear();
         run.bytes = 0;
+        run.has_transient = false;
         if run.messages.capacity() > RUN_MESSAGES_MAX {
             run.messages = Vec::new();
         }
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            resolve(confirms, last, length, ticket, &rejected);
+        if let Mode::Confirm(_) = self.mode {
             self.expect_confirms(cx);
         }
     }
@@ -185,6 +192,7 @@ impl Channel {
         run.queues = Some(queues);
         run.bytes += message.size();
         run.last_seq = seq;
+        run.has_transient |= !message.persistent;
         run.messages.push(message);
         let full = run.messages.len() >= RUN_MESSAGES_MAX || run.bytes >= RUN_BYTES_MAX;
         self.mark_dirty(cx);
@@ -332,26 +340,21 @@ impl Channel {
     }
 }
 
-/// Notes what `length` messages, of which `last` is the last, wait for: the ticket, or a nack for those rejected.
+/// Notes what messages, of which `last` is the last one's number, wait for: the ticket, if they are to be kept, or a
+/// nack for those rejected (in order).
 fn resolve(
     confirms: &mut Confirms,
     last: u64,
-    length: u64,
+    messages: &[Arc<Message>],
     ticket: Option<Ticket>,
     rejected: &[u32],
 ) {
-    let first = last + 1 - length;
-    let mut next = first;
-    for index in rejected {
-        let seq = first + u64::from(*index);
-        if seq > next {
-            confirms.accept(seq - 1, ticket);
+    let first = last + 1 - messages.len() as u64;
+    for ((seq, index), message) in (first..).zip(0u32..).zip(messages) {
+        match rejected.binary_search(&index) {
+            Ok(_) => confirms.refuse(seq),
+            Err(_) => confirms.accept(seq, ticket.filter(|_| message.persistent)),
         }
-        confirms.refuse(seq);
-        next = seq + 1;
-    }
-    if next <= last {
-        confirms.accept(last, ticket);
     }
 }
 
@@ -494,22 +497,41 @@ fn internal<T>() -> Result<T, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Body;
+
+    fn message(persistent: bool) -> Arc<Message> {
+        Arc::new(Message {
+            origin: Arc::new(Origin {
+                exchange: "".into(),
+                routing_key: "q".into(),
+            }),
+            properties: Bytes::new(),
+            body: Body::Whole(Bytes::new()),
+            persistent,
+            priority: 0,
+            expiration_ms: None,
+            delay_ms: None,
+            dead_lettered: false,
+        })
+    }
+
+    /// What is answered for four messages that follow an answered one, with `durable` on disk of ticket 1.
+    fn answers(messages: &[Arc<Message>], rejected: &[u32], durable: u64) -> Vec<(u64, bool)> {
+        let mut confirms = Confirms::default();
+        for _ in 0..5 {
+            confirms.next();
+        }
+        confirms.accept(1, None);
+        resolve(&mut confirms, 5, messages, Some(Ticket(1)), rejected);
+        std::iter::from_fn(|| confirms.pop(Ticket(durable)))
+            .map(|confirm| (confirm.seq, confirm.ack))
+            .collect()
+    }
 
     #[test]
     fn rejected_messages_are_nacked_and_the_others_acked() {
-        let answers = |rejected: &[u32]| {
-            let mut confirms = Confirms::default();
-            for _ in 0..5 {
-                confirms.next();
-            }
-            confirms.accept(1, None);
-            resolve(&mut confirms, 5, 4, Some(Ticket(1)), rejected);
-            let mut answers = Vec::new();
-            while let Some(confirm) = confirms.pop(Ticket(1)) {
-                answers.push((confirm.seq, confirm.ack));
-            }
-            answers
-        };
+        let messages = vec![message(true); 4];
+        let answers = |rejected| answers(&messages, rejected, 1);
         assert_eq!(answers(&[]), [(5, true)]);
         assert_eq!(answers(&[0, 1]), [(1, true), (3, false), (5, true)]);
         assert_eq!(
@@ -517,6 +539,17 @@ mod tests {
             [(2, true), (3, false), (4, true), (5, false)]
         );
         assert_eq!(answers(&[0, 1, 2, 3]), [(1, true), (5, false)]);
+    }
+
+    #[test]
+    fn transient_messages_do_not_wait_for_the_disk() {
+        let messages = [true, false, false, true].map(message);
+        assert_eq!(
+            answers(&messages, &[], 0),
+            [(1, true), (3, true), (4, true)]
+        );
+        assert_eq!(answers(&messages, &[1], 0), [(1, true), (4, true)]);
+        assert_eq!(answers(&messages, &[], 1), [(5, true)]);
     }
 
     #[test]

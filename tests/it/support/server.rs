@@ -30,17 +30,14 @@ impl TestServer {
 
     /// With settings changed.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> TestServer {
-        let mut settings = Settings {
-            channel_max: 2047,
-            frame_max: 131_072,
-            heartbeat_secs: 60,
-            message_bytes_max: 16 * 1024 * 1024,
-            consumer_timeout_ms: Some(1_800_000),
-            handshake_timeout: Duration::from_secs(10),
-            cluster_name: "test".to_owned(),
-        };
+        let mut settings = settings();
         change(&mut settings);
         TestServer::on(Arc::new(MemoryStore::default()), settings).await
+    }
+
+    /// On a store of the test's own.
+    pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
+        TestServer::on(store, settings()).await
     }
 
     async fn on(store: Arc<dyn Store>, settings: Settings) -> TestServer {
@@ -75,16 +72,7 @@ impl TestServer {
             .await
             .unwrap();
         let store = Arc::clone(&self.store);
-        let settings = Settings {
-            channel_max: 2047,
-            frame_max: 131_072,
-            heartbeat_secs: 60,
-            message_bytes_max: 16 * 1024 * 1024,
-            consumer_timeout_ms: None,
-            handshake_timeout: Duration::from_secs(10),
-            cluster_name: "test".to_owned(),
-        };
-        TestServer::on(store, settings).await
+        TestServer::on(store, settings()).await
     }
 
     /// The numbers of a queue; none if it is not there.
@@ -97,5 +85,18 @@ impl TestServer {
         self.counts(queue).map_or((0, 0, 0), |counts| {
             (counts.ready, counts.unacked, counts.consumers)
         })
+    }
+}
+
+/// The configuration's defaults.
+fn settings() -> Settings {
+    Settings {
+        channel_max: 2047,
+        frame_max: 131_072,
+        heartbeat_secs: 60,
+        message_bytes_max: 16 * 1024 * 1024,
+        consumer_timeout_ms: Some(1_800_000),
+        handshake_timeout: Duration::from_secs(10),
+        cluster_name: "test".to_owned(),
     }
 }
