@@ -522,9 +522,14 @@ impl Channel {
         if let Some(source) = consumer.source {
             self.queues.release(source.queue, 1);
         }
+        self.tell_cancelled(cx, &consumer.tag);
+    }
+
+    /// Tells the client that a consumer has been cancelled from this side, if it understands that.
+    pub(crate) fn tell_cancelled(&self, cx: &mut Cx<'_>, tag: &str) {
         if cx.shared.client.consumer_cancel_notify && self.phase == Phase::Open {
             let cancel = basic::Cancel {
-                consumer_tag: wire::short_string(&consumer.tag),
+                consumer_tag: wire::short_string(tag),
                 nowait: true,
             };
             cx.send(

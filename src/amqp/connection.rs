@@ -31,12 +31,14 @@ use crate::broker::connections::{ConnectionState, Registration};
 use crate::broker::limits::ConnectionPermit;
 use crate::broker::queue::Delivery;
 use crate::broker::session::Session;
-use crate::model::Ticket;
+use crate::model::{Name, Ticket};
 use crate::store::commit::Committer;
 use crate::wire::{Frames, HEARTBEAT};
 
 /// What all channels of a connection share.
 pub(crate) struct Context {
+    /// What the log calls the connection.
+    pub(crate) name: Name,
     /// What the user may do in the virtual host.
     pub(crate) session: Arc<Session>,
     /// What the broker has for the connection.
@@ -168,7 +170,7 @@ impl Connection {
                     self.wait().await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "connection lost");
+                    tracing::debug!(connection = %self.shared.name, %error, "connection lost");
                     self.phase = Phase::Over;
                 }
             }
@@ -360,7 +362,7 @@ impl Connection {
         }
         let beat = self.heart.tick();
         if beat.dead {
-            tracing::warn!(user = %self.shared.session.user.name, "missed heartbeats from client");
+            tracing::warn!(connection = %self.shared.name, user = %self.shared.session.user.name, "missed heartbeats from client");
             self.phase = Phase::Over;
             return;
         }

@@ -9,6 +9,7 @@ use super::channel::{
 use super::connection::{Connection, Phase};
 use super::consumers::parts;
 use super::error::{Code, Failure, MethodId, Refusal, Scope};
+use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
 use super::outbox::Event;
 use crate::broker::connections::ChannelStatus;
 use crate::model::Ticket;
@@ -43,6 +44,8 @@ pub(super) struct Channels {
     cancelled: Vec<u64>,
     /// The client publishes.
     pub(super) has_published: bool,
+    /// Channel errors that have been logged.
+    errors_logged: u32,
     /// Something has changed that operators may want to see.
     pub(super) changed: bool,
 }
@@ -224,7 +227,7 @@ impl Connection {
             }
             (Some(_), 20, 40) => {
                 let close = wire::decode_method(payload).map_err(undecodable)?;
-                tracing::debug!(channel = number, ?close, "channel closed by client");
+                tracing::debug!(connection = %self.shared.name, channel = number, ?close, "channel closed by client");
                 self.client_closes_channel(number, method)
             }
             (Some(ChannelPhase::Closing | ChannelPhase::Crossed), 20, 41) => {
@@ -313,7 +316,7 @@ impl Connection {
         let decoded = wire::decode_method(payload).map_err(undecodable_on_zero)?;
         match decoded {
             AMQPClass::Connection(connection::AMQPMethod::Close(close)) => {
-                tracing::debug!(code = close.reply_code, text = %close.reply_text, "connection closed by client");
+                tracing::debug!(connection = %self.shared.name, code = close.reply_code, text = %close.reply_text, "connection closed by client");
                 // Exclusive queues are gone before close-ok.
                 self.release();
                 self.send(
@@ -326,8 +329,10 @@ impl Connection {
                 };
                 Ok(())
             }
-            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(_)) => {
-                // Passwords do not expire here, and permissions are looked up whenever they have changed.
+            AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(m)) => {
+                let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+                tracing::debug!(%connection, %user, reason = %m.reason, "secret updated");
+                self.refresh_permissions();
                 let ok = connection::UpdateSecretOk {};
                 self.send(
                     0,
@@ -341,6 +346,14 @@ impl Connection {
                     .about(method.class, method.method)
                     .into())
             }
+        }
+    }
+
+    /// The client has a new secret. Passwords do not expire, so that any will do (as in RabbitMQ), and permissions are
+    /// looked up whenever they have changed; but those that were given to a consumer may be gone.
+    fn refresh_permissions(&mut self) {
+        for number in self.channels.numbers() {
+            self.on_channel(number, MethodId::default(), Channel::cancel_unreadable);
         }
     }
 
@@ -395,7 +408,7 @@ impl Connection {
     }
 
     fn close_channel(&mut self, number: u16, refusal: &Refusal) {
-        tracing::warn!(channel = number, code = refusal.code.number(), text = %refusal.reply_text(), "channel error");
+        self.log_channel_error(number, refusal);
         let about = refusal.about.unwrap_or_default();
         self.wind_up_channel(number, about);
         let close = channel::Close {
@@ -410,13 +423,27 @@ impl Connection {
         );
     }
 
+    /// What a client did wrong is between it and its channel: of one that does so again and again, the log says no
+    /// more.
+    fn log_channel_error(&mut self, number: u16, refusal: &Refusal) {
+        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        let (code, text) = (refusal.code.number(), refusal.reply_text());
+        if self.channels.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
+            self.channels.errors_logged += 1;
+            tracing::info!(%connection, %user, channel = number, code, %text, "channel error");
+        } else {
+            tracing::debug!(%connection, %user, channel = number, code, %text, "channel error");
+        }
+    }
+
     /// Closes the connection from this side.
     pub(super) fn close_connection(&mut self, refusal: &Refusal) {
         if self.phase != Phase::Running {
             return;
         }
         let text = refusal.reply_text();
-        tracing::warn!(user = %self.shared.session.user.name, code = refusal.code.number(), %text, "closing connection");
+        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        tracing::info!(%connection, %user, code = refusal.code.number(), %text, "closing connection");
         self.later = None;
         self.blocked = false;
         self.release();

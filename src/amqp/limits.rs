@@ -65,6 +65,9 @@ pub(super) const TX_ENTRIES_MAX: usize = 1_000_000;
 /// no more than that.
 pub(super) const REPLIES_PENDING_MAX: usize = 10_000;
 
+/// Channel errors of one connection that the log shows at level info; further ones are for level debug.
+pub(super) const CHANNEL_ERRORS_LOGGED_MAX: u32 = 10;
+
 /// Rounds of reading and handling after which a busy connection lets others run.
 pub(super) const ROUNDS_BEFORE_YIELD: u32 = 8;
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Context};
-use super::handshake::{self, Ending, Handshake, Hangup, Open, Step, VhostRefusal};
+use super::handshake::{self, Ending, Handshake, Hangup, Open, Refusal, Step, VhostRefusal};
 use super::limits::{CONNECTIONS_MAX, READ_MIN};
 use super::outbox::Outbox;
 use super::replies::Replies;
@@ -127,7 +127,7 @@ impl Front {
             Ok(Err(error)) => {
                 return tracing::debug!(%peer, %error, "connection lost in its handshake");
             }
-            Err(_) => return tracing::warn!(%peer, "handshake took too long"),
+            Err(_) => return tracing::info!(%peer, "handshake took too long"),
         };
         // Boxed, so that the large state of an open connection is not part of every handshake.
         Box::pin(Arc::clone(&self).serve_open(stream, peer, input, open, opened)).await;
@@ -189,7 +189,7 @@ impl Front {
                     }
                 }
                 Step::End(ending) => {
-                    tracing::warn!(%peer, why = %ending.why, "connection refused");
+                    log_refused(peer, &ending.why);
                     send(stream, &mut out).await?;
                     hang_up(stream, input, &ending, self.settings.frame_max).await?;
                     return Ok(None);
@@ -249,6 +249,7 @@ impl Front {
         tracing::info!(connection = %name, user = %info.user, vhost = %info.vhost, "connection opened");
         let registration = self.broker.connections().register(info, outbox.clone());
         let context = Context {
+            name: name.as_str().into(),
             session: Arc::new(session),
             outbox,
             committer: Arc::clone(self.broker.committer()),
@@ -321,6 +322,23 @@ async fn accept(
             tokio::time::sleep(ACCEPT_RETRY).await;
             None
         }
+    }
+}
+
+/// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
+/// has been logged with its reason.
+fn log_refused(peer: SocketAddr, why: &Refusal) {
+    match why {
+        Refusal::ProtocolHeader(_) | Refusal::Login { .. } => {
+            tracing::debug!(%peer, %why, "connection refused");
+        }
+        Refusal::Frame(_)
+        | Refusal::Method(_)
+        | Refusal::UnexpectedFrame(_)
+        | Refusal::UnexpectedMethod { .. }
+        | Refusal::Sasl(_)
+        | Refusal::Tuning { .. }
+        | Refusal::Vhost(_) => tracing::info!(%peer, %why, "connection refused"),
     }
 }
 

@@ -332,6 +332,12 @@ impl Session {
         Ok(queue)
     }
 
+    /// Whether the user may, as things are now, read from a queue of this name.
+    pub fn may_read(&self, queue: &str) -> bool {
+        self.check(Permission::Read, ResourceKind::Queue, queue)
+            .is_ok()
+    }
+
     /// The queue to take single messages from.
     pub fn queue_for_get(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
         self.queue_for_consume(name)

@@ -6,6 +6,7 @@
     reason = "a test that fails panics, and its helpers with it"
 )]
 
+mod access; // rights that change, limits of users
 mod config; // options and who reads them
 mod confirms; // publisher confirms, returns, what a queue refuses
 mod connection; // opening, keeping and ending connections and channels

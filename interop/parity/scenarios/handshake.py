@@ -346,6 +346,15 @@ def update_secret_same(s):
 
 
 @scenario
+def update_secret_other(s):
+    """update-secret with another password: those kept by the broker do not expire, so it is not looked at."""
+    c = s.connect()
+    c.send("connection.update-secret", new_secret="wrong", reason="parity")
+    c.wait(0, lambda e: True, "an answer")
+    c.channel().exchange("amq.direct", passive=True)
+
+
+@scenario
 def close_with_open_channels(s):
     """Closing a connection needs no closing of its channels."""
     c = s.connect()

@@ -131,6 +131,26 @@ impl Channel {
         Ok(())
     }
 
+    /// Cancels the consumers of queues that the user may no longer read from.
+    pub(crate) fn cancel_unreadable(&mut self, cx: &mut Cx<'_>) {
+        let may_read = |consumer: &Consumer| {
+            let queue = consumer
+                .source
+                .and_then(|source| self.queues.get(source.queue));
+            queue.is_none_or(|queue| cx.shared.session.may_read(queue.name()))
+        };
+        let lost: Vec<(ConsumerRef, Name)> = self
+            .consumers
+            .iter()
+            .filter(|(_, consumer)| !may_read(consumer))
+            .map(|(reference, consumer)| (reference, Arc::clone(&consumer.tag)))
+            .collect();
+        for (reference, tag) in lost {
+            self.cancel_consumer(cx, reference);
+            self.tell_cancelled(cx, &tag);
+        }
+    }
+
     fn cancel_consumer(&mut self, cx: &mut Cx<'_>, reference: ConsumerRef) {
         if self
             .reply
