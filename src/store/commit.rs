@@ -49,7 +49,7 @@ pub struct Limits {
     pub pending_bytes_max: usize,
     /// Free bytes on the disk below which the alarm is raised and a failed store is not reopened.
     pub disk_free_min: u64,
-    /// How often the free space is looked at.
+    /// How often the free space is looked at, besides after a share of it has been used.
     pub disk_check_every: Duration,
     /// How long to wait before a failed store is tried again.
     pub retry_after: Duration,
@@ -62,6 +62,12 @@ pub const DISK_FREE_MIN: u64 = 50_000_000;
 /// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
 /// Less is not worth a batch of its own while the disk is busy: it would only make more and smaller chunks.
 const PIPELINE_BYTES: usize = 256 * 1024;
+/// Free space is looked at again when this share of what is free above the limit has been committed, ...
+const DISK_CHECK_SHARE: u64 = 8;
+/// ... but not for less than this.
+const DISK_CHECK_BYTES_MIN: u64 = 256 * 1024;
+/// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
+const RETRY_PAUSES_MAX: u32 = 16;
 /// How long a commit waits for a store that has fallen behind, in steps.
 const THROTTLE_STEP: Duration = Duration::from_millis(2);
 /// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
@@ -85,7 +91,7 @@ pub enum Alarm {
     DiskFailed(String),
     /// Too little free space.
     DiskLow {
-        /// Free bytes.
+        /// Free bytes, less those that the store owes to the disk.
         free: u64,
         /// The limit that they are below.
         limit: u64,
@@ -316,6 +322,8 @@ struct Shared {
     /// The part of `pending` that belongs to the batch that gathers.
     gathered: AtomicUsize,
     room: Notify,
+    /// Bytes that may be committed before the free space is looked at again.
+    disk_margin: AtomicU64,
     alarms: Mutex<Alarms>,
     alarm: watch::Sender<Option<Alarm>>,
 }
@@ -401,6 +409,7 @@ impl Shared {
             pending: AtomicUsize::new(0),
             gathered: AtomicUsize::new(0),
             room: Notify::new(),
+            disk_margin: AtomicU64::new(u64::MAX),
             alarms: Mutex::default(),
             alarm: watch::Sender::new(None),
         }
@@ -457,6 +466,7 @@ impl Shared {
         let ticket = flight.batch.ticket;
         let bytes = flight.batch.bytes;
         let outcome = self.commit_batch(&flight.batch);
+        self.use_disk(bytes as u64);
         let mut gate = lock(&self.gate);
         gate.flights.push_back(flight);
         if let Err(failure) = outcome {
@@ -598,14 +608,19 @@ impl Shared {
         let failure = gate.failure.clone().unwrap_or_default();
         error!(%failure, "the store failed: nothing is confirmed until it works again");
         self.set_alarms(|alarms| alarms.failed = Some(failure));
+        let mut said = String::new();
+        let mut pauses = 1;
         loop {
             let closing = gate.closing;
             if !closing {
-                gate = wait_timeout(&self.work, gate, self.limits.retry_after);
+                gate = wait_timeout(&self.work, gate, self.limits.retry_after * pauses);
             }
             let mut flights = std::mem::take(&mut gate.flights);
             drop(gate);
-            let outcome = self.write_again(flights.make_contiguous());
+            let outcome = self.room_to_recover().and_then(|()| {
+                pauses = (pauses * 2).min(RETRY_PAUSES_MAX);
+                self.write_again(flights.make_contiguous())
+            });
             gate = lock(&self.gate);
             // Only this thread adds flights, so nothing was added meanwhile.
             gate.flights = flights;
@@ -615,7 +630,11 @@ impl Shared {
                     break;
                 }
                 Err(failure) => {
-                    warn!(%failure, "the store does not work yet");
+                    let failure = failure.to_string();
+                    if said != failure {
+                        warn!(failure, "the store does not work yet");
+                        said = failure;
+                    }
                     if closing {
                         return false;
                     }
@@ -631,15 +650,19 @@ impl Shared {
         true
     }
 
-    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
-        if let Some(free) = self.store.free_bytes()
-            && free < self.disk_free_min.load(Ordering::Relaxed)
-        {
-            return Err(StoreError::Io {
-                doing: format!("waiting for free disk space ({free} bytes left)"),
+    /// Opening a store takes some space, and so does what must be written again.
+    fn room_to_recover(&self) -> Result<(), StoreError> {
+        let limit = self.disk_free_min.load(Ordering::Relaxed);
+        match self.store.free_bytes() {
+            Some(free) if free < limit => Err(StoreError::Io {
+                doing: format!("waiting until {limit} bytes are free"),
                 source: std::io::ErrorKind::StorageFull.into(),
-            });
+            }),
+            _ => Ok(()),
         }
+    }
+
+    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
         self.store.reopen()?;
         for flight in flights {
             self.commit_batch(&flight.batch)?;
@@ -658,12 +681,36 @@ impl Shared {
         }
     }
 
+    /// Looks at the free space as often as it may have changed by much, so that a fast publisher is stopped in time.
+    fn use_disk(&self, bytes: u64) {
+        let margin = self.disk_margin.load(Ordering::Relaxed);
+        if bytes < margin {
+            self.disk_margin.store(margin - bytes, Ordering::Relaxed);
+        } else {
+            self.check_disk();
+        }
+    }
+
     fn check_disk(&self) {
         let limit = self.disk_free_min.load(Ordering::Relaxed);
-        let low = self.store.free_bytes().filter(|free| *free < limit);
+        let owed = self.store.owed_bytes();
+        let free = self
+            .store
+            .free_bytes()
+            .map(|free| free.saturating_sub(owed));
+        let margin = free.map_or(u64::MAX, |free| {
+            (free.saturating_sub(limit) / DISK_CHECK_SHARE).max(DISK_CHECK_BYTES_MIN)
+        });
+        self.disk_margin.store(margin, Ordering::Relaxed);
+        let low = free.filter(|free| *free < limit);
+        if low.is_some() {
+            self.store.spare();
+        }
         self.set_alarms(|alarms| {
             match (alarms.low, low) {
-                (None, Some(free)) => warn!(free, limit, "free disk space is below the limit"),
+                (None, Some(free)) => {
+                    warn!(free, owed, limit, "free disk space is below the limit")
+                }
                 (Some(_), None) => info!(limit, "free disk space is above the limit again"),
                 (None, None) | (Some(_), Some(_)) => {}
             }

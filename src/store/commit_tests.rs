@@ -372,6 +372,33 @@ fn the_alarm_follows_the_free_space() {
 }
 
 #[test]
+fn the_alarm_does_not_wait_for_the_next_look_when_much_is_written() {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    store.set_free_bytes(Some(DISK_FREE_MIN + 1));
+    let limits = Limits {
+        disk_check_every: Duration::from_secs(3600),
+        ..quick()
+    };
+    let committer = Committer::start(store.clone(), limits).unwrap();
+    let write = || {
+        let value = vec![0; usize::try_from(DISK_CHECK_BYTES_MIN).unwrap()];
+        let key = b"k".to_vec();
+        let ticket = committer.append(vec![Op::PutMeta { key, value }]);
+        block_on(committer.wait(ticket)).unwrap();
+    };
+    write();
+    assert_eq!(*committer.alarm().borrow(), None);
+    // What the store has yet to write counts as written.
+    store.set_owed_bytes(2);
+    write();
+    let low = Alarm::DiskLow {
+        free: DISK_FREE_MIN - 1,
+        limit: DISK_FREE_MIN,
+    };
+    assert_eq!(*committer.alarm().borrow(), Some(low));
+}
+
+#[test]
 fn a_failed_store_is_not_tried_before_there_is_room() {
     let fault = Fault {
         at: Call::Commit(1),

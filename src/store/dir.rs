@@ -36,11 +36,17 @@ pub(super) fn lock(dir: &Path) -> Result<DirLock, StoreError> {
         }
         Err(TryLockError::Error(e)) => return Err(io_error("locking", &path, e)),
     }
-    // The process id is only for the message above.
-    file.set_len(0)
+    // The process id is only for the message above, so a full disk does not matter.
+    match file
+        .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(|e| io_error("writing", &path, e))?;
+    {
+        Err(e) if e.kind() != io::ErrorKind::StorageFull => {
+            return Err(io_error("writing", &path, e));
+        }
+        Ok(()) | Err(_) => {}
+    }
     Ok(DirLock { _file: file })
 }
 

@@ -66,6 +66,7 @@ struct State {
     failed: bool,
     power_lost: bool,
     free_bytes: Option<u64>,
+    owed_bytes: u64,
     /// How many of the unsynced batches are on disk all the same when the store is reopened.
     kept_at_reopen: usize,
 }
@@ -105,6 +106,11 @@ impl FaultyStore {
     /// Sets what [`Store::free_bytes`] says.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.state().free_bytes = free;
+    }
+
+    /// Sets what [`Store::owed_bytes`] says.
+    pub fn set_owed_bytes(&self, owed: u64) {
+        self.state().owed_bytes = owed;
     }
 
     /// Sets how many unsynced batches a reopened store still has.
@@ -231,6 +237,10 @@ impl Store for FaultyStore {
 
     fn free_bytes(&self) -> Option<u64> {
         self.state().free_bytes
+    }
+
+    fn owed_bytes(&self) -> u64 {
+        self.state().owed_bytes
     }
 
     fn reopen(&self) -> Result<(), StoreError> {

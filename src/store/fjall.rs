@@ -232,6 +232,14 @@ impl Store for FjallStore {
         dir::free_bytes(&self.core.dir)
     }
 
+    fn owed_bytes(&self) -> u64 {
+        self.core.owed_bytes()
+    }
+
+    fn spare(&self) {
+        self.upkeep.space_is_short();
+    }
+
     fn reopen(&self) -> Result<(), StoreError> {
         self.core.close();
         scrub::write_again(&self.core.db_dir())?;
@@ -338,6 +346,16 @@ impl Core {
             keyspace.rotate_memtable().map_err(failed("flushing"))?;
         }
         Ok(())
+    }
+
+    /// Bytes of memtables.
+    fn owed_bytes(&self) -> u64 {
+        self.open().map_or(0, |open| open.db.write_buffer_size())
+    }
+
+    /// Whether what is in memory fits on the disk.
+    pub(super) fn has_room_to_flush(&self) -> bool {
+        dir::free_bytes(&self.dir).is_none_or(|free| free > self.owed_bytes())
     }
 
     /// Writes something, so that a flush has something to write.

@@ -70,6 +70,14 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Bytes that the store holds in memory and has yet to write to that file system, besides its journals.
+    fn owed_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Space is short: what can be given back should be, soon. Returns at once.
+    fn spare(&self) {}
+
     /// Starts over from what is on disk after a failed commit or sync.
     fn reopen(&self) -> Result<(), StoreError>;
 }

@@ -42,11 +42,11 @@ pub(super) fn scrub(db: &Path) -> Result<(), StoreError> {
                     extent.whole,
                 )));
             }
-            cut(path, extent.whole, torn).map_err(|e| io_error("cutting", path, e))?;
+            let kept = cut(path, extent.whole, torn).map_err(|e| io_error("cutting", path, e))?;
             sync_dir(db)?;
             warn!(
-                journal = %path.display(), at = extent.whole, bytes = torn,
-                "cut off an unfinished write, kept aside as .torn; nothing in it was confirmed"
+                journal = %path.display(), at = extent.whole, bytes = torn, kept_as_torn = kept,
+                "cut off an unfinished write; nothing in it was confirmed"
             );
         }
         newer_has_batches |= extent.whole > 0;
@@ -129,14 +129,30 @@ fn last_nonzero(mut file: File) -> io::Result<Option<u64>> {
     }
 }
 
-fn cut(path: &Path, at: u64, torn: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    file.seek(SeekFrom::Start(at))?;
-    let mut kept = File::create(path.with_extension("jnl.torn"))?;
-    io::copy(&mut (&mut file).take(torn), &mut kept)?;
-    kept.sync_all()?;
+/// Cuts a journal. False if the disk is too full to keep what was cut off: a start must not fail of that.
+fn cut(path: &Path, at: u64, torn: u64) -> io::Result<bool> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let aside = path.with_extension("jnl.torn");
+    let kept = match keep_aside(&file, at, torn, &aside) {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+            if aside.try_exists()? {
+                std::fs::remove_file(&aside)?;
+            }
+            false
+        }
+        Err(e) => return Err(e),
+    };
     file.set_len(at)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(kept)
+}
+
+fn keep_aside(mut file: &File, at: u64, torn: u64, aside: &Path) -> io::Result<()> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut kept = File::create(aside)?;
+    io::copy(&mut file.take(torn), &mut kept)?;
+    kept.sync_all()
 }
 
 /// Reads batches as long as they are whole.

@@ -64,10 +64,22 @@ struct Work {
     removed_chunks: u64,
     /// Bytes committed, to see whether it is quiet.
     written: u64,
+    /// Space is short, and may be given back although there is little of it.
+    short: Shortage,
     /// The database was opened again after a failure.
     reopened: bool,
     asleep: bool,
     stopping: bool,
+}
+
+/// Whether free space is below its limit, as far as this thread has not acted on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shortage {
+    #[default]
+    None,
+    Told,
+    /// Acted on. Told again it is worth another try only if something was removed since.
+    Tried,
 }
 
 /// What to do next.
@@ -122,6 +134,17 @@ impl Upkeep {
         work.logs.extend(removed_logs);
         if wanted && std::mem::take(&mut work.asleep) {
             self.shared.changed.notify_all();
+        }
+    }
+
+    /// Takes note that free space is below its limit.
+    pub(super) fn space_is_short(&self) {
+        let mut work = self.shared.work();
+        if work.short == Shortage::None || work.removed_chunks > 0 {
+            work.short = Shortage::Told;
+            if std::mem::take(&mut work.asleep) {
+                self.shared.changed.notify_all();
+            }
         }
     }
 
@@ -183,7 +206,7 @@ impl Shared {
     }
 
     fn due(&self, work: &Work) -> bool {
-        work.removed_chunks >= self.options.reclaim_after_chunks
+        work.short == Shortage::Told || work.removed_chunks >= self.options.reclaim_after_chunks
     }
 
     fn sweep(&self, log: LogId) {
@@ -206,26 +229,38 @@ impl Shared {
         self.work().removed_chunks += swept;
     }
 
-    /// Gives space back if there is enough of it and little was written since `written` was noted.
+    /// Gives space back if there is enough of it and little was written since `written` was noted, or if it is short.
     fn consider_reclaim(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
         let mut work = self.work();
         let quiet = work.written.wrapping_sub(written) <= QUIET_BYTES_MAX && work.logs.is_empty();
-        if work.stopping || !quiet {
+        let short = work.short == Shortage::Told;
+        if work.stopping || !(quiet || short) {
             return; // looked at again at once, with a fresh mark
         }
+        if short && !self.core.has_room_to_flush() {
+            // It would fail, and close the database. Someone has to make room first; then this is told again.
+            work.short = Shortage::None;
+            return;
+        }
         work.removed_chunks = 0;
+        let min_bytes = if short {
+            work.short = Shortage::Tried;
+            0
+        } else {
+            self.options.reclaim_min_bytes
+        };
         drop(work);
-        if let Err(failure) = self.reclaim() {
+        if let Err(failure) = self.reclaim(min_bytes) {
             warn!(%failure, "giving disk space back is put off");
         }
     }
 
     /// A removed chunk's space is free only after its file was found dead in one merge and dropped by the next, and
     /// both run only when something is written.
-    fn reclaim(&self) -> Result<(), StoreError> {
+    fn reclaim(&self, min_bytes: u64) -> Result<(), StoreError> {
         let before = self.core.open()?.msgs.disk_space();
-        if before < self.options.reclaim_min_bytes {
+        if before < min_bytes {
             return Ok(());
         }
         for _ in 0..2 {
