@@ -169,7 +169,7 @@ impl QueueRecord {
             durable: true,
             exclusive_owner: None,
             auto_delete: self.auto_delete,
-            arguments: QueueArguments::parse(&arguments)
+            arguments: QueueArguments::shared(&arguments)
                 .map_err(|error| damaged(&self.name, error.fault))?,
         })
     }

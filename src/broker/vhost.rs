@@ -291,7 +291,7 @@ impl Vhost {
             return Ok(Created::Existing(existing));
         }
         let resource = || self.resource(ResourceKind::Queue, &new.name);
-        let arguments = QueueArguments::parse(&new.arguments).map_err(|error| {
+        let arguments = QueueArguments::shared(&new.arguments).map_err(|error| {
             BrokerError::InvalidArgument {
                 queue: resource(),
                 error,

@@ -3,6 +3,8 @@
 //!
 //! Which arguments a type knows, the order of the checks and every text are RabbitMQ 4.0's, as it answers them.
 
+use std::sync::{Arc, LazyLock};
+
 use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -150,6 +152,20 @@ impl Default for QueueArguments {
 }
 
 impl QueueArguments {
+    /// As [`QueueArguments::parse`]; the many queues that are declared without arguments share one value.
+    ///
+    /// # Errors
+    /// As [`QueueArguments::parse`].
+    pub fn shared(table: &FieldTable) -> Result<Arc<QueueArguments>, ArgumentError> {
+        static PLAIN: LazyLock<Arc<QueueArguments>> = LazyLock::new(Arc::default);
+        let parsed = QueueArguments::parse(table)?;
+        Ok(if parsed.raw == PLAIN.raw {
+            Arc::clone(&PLAIN)
+        } else {
+            Arc::new(parsed)
+        })
+    }
+
     /// Checks arguments as a declaration of a new queue does, and reads them.
     pub fn parse(table: &FieldTable) -> Result<QueueArguments, ArgumentError> {
         let kind = queue_kind(table)?;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// No queue is asked to go below this: it always may keep the chunk it works on.
 pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
 
-/// No queue keeps more than this in memory, however much is free: what a lagging consumer needs is read ahead.
-pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// No queue keeps more than this in memory, however much is free: what a lagging consumer needs is read ahead, and
+/// buffers that are let go early are used again while they are warm.
+pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The memory for messages, shared by all queues.
 #[derive(Debug)]
@@ -55,13 +56,13 @@ mod tests {
 
     #[test]
     fn queues_shrink_when_all_together_are_over_the_budget() {
-        let budget = MemoryBudget::new(10_000_000);
-        budget.change(0, 9_000_000);
-        assert_eq!(budget.allowance(9_000_000), None);
+        let budget = MemoryBudget::new(5_000_000);
+        budget.change(0, 4_000_000);
+        assert_eq!(budget.allowance(4_000_000), None);
         budget.change(0, 2_000_000);
-        assert_eq!(budget.allowance(9_000_000), Some(QUEUE_RESIDENT_BYTES_MIN));
+        assert_eq!(budget.allowance(4_000_000), Some(QUEUE_RESIDENT_BYTES_MIN));
         assert_eq!(budget.allowance(QUEUE_RESIDENT_BYTES_MIN), None);
-        budget.change(9_000_000, 0);
+        budget.change(4_000_000, 0);
         assert_eq!(budget.used(), 2_000_000);
         assert_eq!(
             budget.allowance(QUEUE_RESIDENT_BYTES_MAX + 1),

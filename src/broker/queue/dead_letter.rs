@@ -245,7 +245,7 @@ mod tests {
         if let Some(key) = dead_letter_routing_key {
             table.insert(short("x-dead-letter-routing-key"), text(key));
         }
-        let arguments = QueueArguments::parse(&table).expect("valid arguments");
+        let arguments = QueueArguments::shared(&table).expect("valid arguments");
         QueueSpec {
             id: QueueId(1),
             name: name.into(),

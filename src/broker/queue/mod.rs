@@ -62,7 +62,7 @@ pub struct QueueSpec {
     /// It is deleted when its last consumer leaves.
     pub auto_delete: bool,
     /// Its arguments.
-    pub arguments: QueueArguments,
+    pub arguments: Arc<QueueArguments>,
 }
 
 /// What queues share.
@@ -144,7 +144,7 @@ impl Queue {
         let state = QueueState::new(
             spec.id,
             spec.durable,
-            spec.arguments.clone(),
+            Arc::clone(&spec.arguments),
             recovered,
             wall_ms(),
         );

@@ -103,7 +103,7 @@ pub struct Counts {
 pub(super) struct QueueState {
     id: QueueId,
     durable: bool,
-    arguments: QueueArguments,
+    arguments: Arc<QueueArguments>,
     /// Highest priority first. Queues without priorities have just lane 0.
     lanes: Vec<(u8, Lane)>,
     /// Messages that are not to be delivered yet; made when the first comes.
@@ -119,7 +119,7 @@ impl QueueState {
     pub(super) fn new(
         id: QueueId,
         durable: bool,
-        arguments: QueueArguments,
+        arguments: Arc<QueueArguments>,
         recovered: Vec<(LogId, LogState)>,
         now_ms: u64,
     ) -> Self {
@@ -129,7 +129,8 @@ impl QueueState {
             id,
             durable,
             arguments,
-            lanes: Vec::new(),
+            // Nearly every queue has one lane, and there may be very many queues.
+            lanes: Vec::with_capacity(recovered.len().max(1)),
             delayed: None,
             consumers,
             high_in_a_row: 0,

@@ -39,7 +39,7 @@ struct Rig {
     store: MemoryStore,
     sink: Arc<Collector>,
     fx: Effects,
-    arguments: QueueArguments,
+    arguments: Arc<QueueArguments>,
     committed: u64,
     now_ms: u64,
     dead: Vec<(Bytes, DeathReason)>,
@@ -52,7 +52,7 @@ impl Rig {
         for (name, value) in arguments {
             table.insert(ShortString::from(*name), value.clone());
         }
-        let arguments = QueueArguments::parse(&table).expect("valid arguments");
+        let arguments = QueueArguments::shared(&table).expect("valid arguments");
         Rig {
             state: QueueState::new(QUEUE, true, arguments.clone(), Vec::new(), 0),
             store: MemoryStore::new(),
