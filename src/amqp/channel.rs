@@ -65,6 +65,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) has_published: &'a mut bool,
     /// Bytes of bodies that have arrived in part, on all channels.
     pub(crate) assembling: &'a mut usize,
+    /// Size of the buffer that the frames at hand were read into.
+    pub(crate) read_buffer: usize,
 }
 
 impl Cx<'_> {

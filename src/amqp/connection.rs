@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     pub(super) frames: Option<Frames>,
     /// Bytes offered to the next read.
     read_size: usize,
+    /// Size of the buffer that is read into: what its last message keeps alive.
+    pub(super) read_buffer: usize,
     pub(super) out: Writer,
     pub(super) shared: Context,
     pub(super) channels: Channels,
@@ -129,6 +131,7 @@ impl Connection {
             input,
             frames: None,
             read_size: READ_MIN,
+            read_buffer: READ_MIN,
             out: Writer::default(),
             shared,
             channels: Channels::default(),
@@ -217,7 +220,10 @@ impl Connection {
     fn read(&mut self) -> io::Result<bool> {
         if self.input.capacity() - self.input.len() < self.read_size / 2 {
             self.input.reserve(self.read_size);
+            self.read_buffer = self.input.capacity();
         }
+        // A large frame may have made the buffer grow.
+        self.read_buffer = self.read_buffer.max(self.input.capacity());
         let room = self.input.capacity() - self.input.len();
         match self.stream.try_read_buf(&mut self.input) {
             Ok(0) => {

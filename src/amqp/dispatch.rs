@@ -110,6 +110,7 @@ impl Connection {
             shared,
             out,
             later,
+            read_buffer,
             ..
         } = self;
         let index = channels.index(number)?;
@@ -138,6 +139,7 @@ impl Connection {
             delivering,
             has_published,
             assembling,
+            read_buffer: *read_buffer,
         };
         Some(act(channel, &mut cx))
     }

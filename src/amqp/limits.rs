@@ -17,6 +17,15 @@ pub(super) const READ_MAX: usize = 256 * 1024;
 /// A body of up to this many bytes is copied into the output buffer; a larger one is written from where it is.
 pub(super) const COPY_BODY_MAX: usize = 512;
 
+/// A message of up to this many bytes of properties and body is copied out of the read buffer when it is published.
+/// Below some hundred bytes an allocation costs no more than the references to the shared buffer, and [`READ_MAX`] would
+/// be a thousand times what such a message needs while it waits.
+pub(super) const COPY_MESSAGE_MAX: usize = 256;
+
+/// How many bytes of read buffer a run of larger messages may keep alive per byte of its own; above, it is copied. Few
+/// messages of a read are copied so, since it happens only to a run that is less than an eighth of its buffer.
+pub(super) const PINNED_PER_BYTE_MAX: usize = 8;
+
 /// Slices given to one vectored write.
 pub(super) const WRITE_SLICES: usize = 256;
 

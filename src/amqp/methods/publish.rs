@@ -9,6 +9,7 @@ use super::super::assembly::Content;
 use super::super::channel::{Channel, Cx, Handled, Mode};
 use super::super::confirms::Confirms;
 use super::super::error::{Code, Refusal, erlang_string};
+use super::super::keep::{Properties, detach};
 use super::super::limits::{RUN_BYTES_MAX, RUN_MESSAGES_MAX};
 use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
 use super::super::routes::{Routes, Way};
@@ -33,6 +34,7 @@ type HeldTargets = Held<Arc<Queue>>;
 #[derive(Default)]
 pub(crate) struct Publishing {
     pub(crate) routes: Routes,
+    properties: Properties,
     run: Run,
     /// Room for the queues of one message; empty between calls.
     found: Vec<Arc<Queue>>,
@@ -86,10 +88,14 @@ impl Channel {
         let (origin, mandatory) = (Arc::clone(&route.origin), route.mandatory);
         let queues = route.way.as_ref().and_then(|way| way.queues.clone());
         let facts = self.facts(cx, content.properties)?;
+        let (properties, body) = self
+            .publishing
+            .properties
+            .keep(facts.properties, content.body);
         let message = Arc::new(Message {
             origin,
-            properties: facts.properties,
-            body: content.body,
+            properties,
+            body,
             persistent: facts.persistent,
             priority: facts.priority,
             expiration_ms: facts.expiration_ms,
@@ -158,6 +164,7 @@ impl Channel {
         let Some(queues) = run.queues.take() else {
             return;
         };
+        detach(&mut run.messages, run.bytes, cx.read_buffer);
         let (ticket, rejected) = give(&queues, &run.messages);
         cx.shared.committer.note_pending(run.bytes * queues.len());
         if let Mode::Confirm(confirms) = &mut self.mode {

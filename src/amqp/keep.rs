@@ -1,0 +1,130 @@
+//! What a message keeps alive while it waits in a queue. Bodies and properties are slices of the buffer that the
+//! socket was read into, so that the last message of a buffer holds all of it. Here it is decided which messages get
+//! memory of their own instead. Pure.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::limits::{COPY_MESSAGE_MAX, PINNED_PER_BYTE_MAX};
+use crate::model::{Body, Message};
+
+/// The properties of a channel's last small message: the next one's are nearly always the same.
+#[derive(Debug, Default)]
+pub(crate) struct Properties(Bytes);
+
+impl Properties {
+    /// Properties and body of a message as they are to be kept: a small one's in memory of their own.
+    pub(crate) fn keep(&mut self, properties: Bytes, body: Body) -> (Bytes, Body) {
+        if properties.len() + body.len() > COPY_MESSAGE_MAX {
+            return (properties, body);
+        }
+        if self.0 != properties {
+            self.0 = Bytes::copy_from_slice(&properties);
+        }
+        (self.0.clone(), copy(&body))
+    }
+}
+
+/// Copies a run of messages, of so many bytes together, that is but a small part of the buffer it was read into: the
+/// others of that buffer may be gone long before. A run that is most of its buffer stays as it is, which is how a fast
+/// publisher's messages arrive.
+pub(crate) fn detach(run: &mut [Arc<Message>], bytes: usize, buffer: usize) {
+    if bytes * PINNED_PER_BYTE_MAX >= buffer {
+        return;
+    }
+    for message in run {
+        if message.size() > COPY_MESSAGE_MAX
+            && let Some(message) = Arc::get_mut(message)
+        {
+            message.properties = Bytes::copy_from_slice(&message.properties);
+            message.body = copy(&message.body);
+        }
+    }
+}
+
+fn copy(body: &Body) -> Body {
+    Body::Whole(match body.slices() {
+        [] => Bytes::new(),
+        [only] => Bytes::copy_from_slice(only),
+        several => Bytes::from(several.concat()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Origin;
+
+    /// Whether the bytes lie in the buffer.
+    fn within(bytes: &Bytes, buffer: &Bytes) -> bool {
+        buffer.as_ptr_range().contains(&bytes.as_ptr())
+    }
+
+    fn message(properties: Bytes, body: Body) -> Arc<Message> {
+        Arc::new(Message {
+            origin: Arc::new(Origin {
+                exchange: "".into(),
+                routing_key: "q".into(),
+            }),
+            properties,
+            body,
+            persistent: false,
+            priority: 0,
+            expiration_ms: None,
+            delay_ms: None,
+            dead_lettered: false,
+        })
+    }
+
+    #[test]
+    fn small_messages_leave_the_buffer() {
+        let buffer = Bytes::from(vec![7; 10_000]);
+        let mut kept = Properties::default();
+        for (body, small) in [
+            (0, true),
+            (COPY_MESSAGE_MAX - 3, true),
+            (COPY_MESSAGE_MAX - 2, false),
+        ] {
+            let body = buffer.slice(3..3 + body);
+            let (properties, copied) = kept.keep(buffer.slice(..3), Body::Whole(body.clone()));
+            assert_eq!(properties, buffer.slice(..3));
+            assert_eq!(copied.slices(), [body]);
+            assert_eq!(within(&properties, &buffer), !small);
+            assert_eq!(within(&copied.slices()[0], &buffer), !small);
+        }
+    }
+
+    #[test]
+    fn properties_that_come_again_are_shared() {
+        let mut kept = Properties::default();
+        let mut keep = |text: &'static str| {
+            let properties = Bytes::copy_from_slice(text.as_bytes());
+            kept.keep(properties, Body::Whole(Bytes::new())).0
+        };
+        let (a, b, c, again) = (keep("one"), keep("one"), keep("two"), keep("one"));
+        assert_eq!(a.as_ptr(), b.as_ptr());
+        assert_eq!((&c[..], &again[..]), (&b"two"[..], &b"one"[..]));
+    }
+
+    #[test]
+    fn a_run_leaves_a_buffer_that_is_mostly_of_others() {
+        let buffer = Bytes::from(vec![7; 64_000]);
+        let size = 8_000;
+        let parts = vec![buffer.slice(3..4_003), buffer.slice(4_003..size)];
+        let check = |buffer_bytes, copied: bool| {
+            let mut run = [message(buffer.slice(..3), Body::Parts(parts.clone()))];
+            detach(&mut run, size, buffer_bytes);
+            let [message] = run;
+            assert_eq!(message.body.slices().concat(), parts.concat());
+            let slices: [&Bytes; 2] = [&message.body.slices()[0], &message.properties];
+            assert_eq!(slices.map(|slice| within(slice, &buffer)), [!copied; 2]);
+        };
+        check(size * PINNED_PER_BYTE_MAX, false);
+        check(size * PINNED_PER_BYTE_MAX + 1, true);
+        // What somebody else holds as well is left alone.
+        let shared = message(buffer.slice(..3), Body::Whole(buffer.slice(..1_000)));
+        detach(&mut [Arc::clone(&shared)], 1_000, 64_000);
+        assert!(within(&shared.properties, &buffer));
+    }
+}
