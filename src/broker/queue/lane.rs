@@ -1,18 +1,18 @@
-//! One log of a queue: which of its messages are ready, leased or settled, which of them are in memory,
-//! and what the disk has to be told about it. Knows nothing of consumers, limits or time to live.
+//! One log of a queue: which of its messages are ready, leased or settled, and which of them are in memory.
+//! Knows nothing of consumers, limits or time to live.
 //!
 //! Every offset below `next` is exactly one of: settled; in a resident block; or *cold*, which means ready and
 //! on disk only. Cold messages cost no memory, so a backlog may be of any length.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{LogId, Message, Ticket};
 use crate::store::chunk::{CHUNK_BYTES_MAX, ChunkEncoder};
-use crate::store::{Batch, LogRecord, LogState, Op, RangeSet, StoredMessage, page_of};
+use crate::store::{Batch, LogState, Op, RangeSet, StoredMessage};
 
 use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::ledger::Ledger;
 
 /// What a message costs in memory besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
@@ -38,7 +38,6 @@ pub(super) struct Leased {
 /// One log of a queue.
 pub(super) struct Lane {
     log: LogId,
-    /// Whether what happens is to be known after a restart.
     durable: bool,
     /// Whether delivery counts are to be known after a restart.
     keeps_counts: bool,
@@ -46,8 +45,6 @@ pub(super) struct Lane {
     next: u64,
     /// Settled offsets.
     settled: RangeSet,
-    /// Settled offsets as a restart would see them: the above, and all transient messages.
-    settled_on_disk: RangeSet,
     /// Resident blocks in offset order; open ones are the last.
     blocks: VecDeque<Block>,
     /// No offset below is ready.
@@ -62,18 +59,11 @@ pub(super) struct Lane {
     ready_bytes: u64,
     leased: u64,
     leased_bytes: u64,
-    /// Bytes of unsettled persistent messages: what the log's record says.
-    durable_bytes: u64,
     resident_bytes: u64,
     /// A read is under way.
     loading: bool,
-    /// For the disk: chunks whose messages are all settled, and other pending operations.
-    removals: Vec<u64>,
-    count_ops: Vec<Op>,
-    dirty_pages: BTreeSet<u64>,
-    written_pages: BTreeSet<u64>,
-    record_dirty: bool,
-    record_written: bool,
+    /// What the disk has to be told.
+    ledger: Ledger,
     /// Chunks below may still lie on disk after a purge.
     sweep_below: Option<u64>,
 }
@@ -86,7 +76,6 @@ impl Lane {
             keeps_counts,
             next: 0,
             settled: RangeSet::default(),
-            settled_on_disk: RangeSet::default(),
             blocks: VecDeque::new(),
             hint: 0,
             recovered_below: 0,
@@ -96,15 +85,9 @@ impl Lane {
             ready_bytes: 0,
             leased: 0,
             leased_bytes: 0,
-            durable_bytes: 0,
             resident_bytes: 0,
             loading: false,
-            removals: Vec::new(),
-            count_ops: Vec::new(),
-            dirty_pages: BTreeSet::new(),
-            written_pages: BTreeSet::new(),
-            record_dirty: false,
-            record_written: false,
+            ledger: Ledger::new(log, durable),
             sweep_below: None,
         }
     }
@@ -115,12 +98,6 @@ impl Lane {
         lane.next = state.record.next;
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
-        lane.settled_on_disk = lane.settled.clone();
-        let floor = state.record.floor;
-        for range in lane.settled.iter_in(floor..lane.next) {
-            lane.written_pages
-                .extend(page_of(range.start)..=page_of(range.end - 1));
-        }
         lane.recovered_below = lane.next;
         lane.counts = state.counts.into_iter().collect();
         lane.ready = lane.next.saturating_sub(lane.settled.len());
@@ -129,9 +106,8 @@ impl Lane {
         } else {
             state.record.bytes
         };
-        lane.durable_bytes = lane.ready_bytes;
         lane.hint = lane.settled.first_gap(0);
-        lane.record_written = true;
+        lane.ledger = Ledger::recover(log, state.record, lane.settled.clone(), lane.ready_bytes);
         lane.sweep_below = Some(lane.hint);
         lane
     }
@@ -220,12 +196,7 @@ impl Lane {
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         self.resident_bytes += weight(message);
-        if persistent {
-            self.durable_bytes += u64::from(size);
-        } else {
-            self.settle_on_disk(offset..offset + 1);
-        }
-        self.record_dirty = true;
+        self.ledger.enqueued(offset, size, persistent);
         offset
     }
 
@@ -330,21 +301,14 @@ impl Lane {
         block.unsettled -= 1;
         let empty_first = (block.unsettled == 0 && !block.is_open()).then_some(block.first);
         if let Some(first) = empty_first {
-            self.removals.push(first);
+            self.ledger.emptied(first);
             self.blocks.remove(index);
         }
         if returns > 0 && self.keeps_counts {
-            self.count_ops.push(Op::RemoveCount {
-                log: self.log,
-                offset,
-            });
+            self.ledger.forget_count(offset);
         }
         self.settled.insert(offset);
-        if persistent {
-            self.durable_bytes = self.durable_bytes.saturating_sub(u64::from(size));
-            self.settle_on_disk(offset..offset + 1);
-        }
-        self.record_dirty = true;
+        self.ledger.settled(offset, size, persistent);
         true
     }
 
@@ -361,11 +325,7 @@ impl Lane {
         if counted {
             slot.returns = slot.returns.saturating_add(1);
             if self.keeps_counts {
-                self.count_ops.push(Op::PutCount {
-                    log: self.log,
-                    offset,
-                    count: slot.returns,
-                });
+                self.ledger.returned(offset, slot.returns);
             }
         }
         let (size, returns) = (slot.size, slot.returns);
@@ -504,24 +464,22 @@ impl Lane {
         }
         for offset in kept.into_iter().chain([self.next]) {
             self.settled.insert_range(from..offset);
-            self.settle_on_disk(from..offset);
+            self.ledger.purged(from..offset, kept_bytes);
             from = offset + 1;
         }
-        let removals = &mut self.removals;
+        let ledger = &mut self.ledger;
         self.blocks.retain(|block| {
             let gone = block.unsettled == 0 && !block.is_open();
             if gone {
-                removals.push(block.first);
+                ledger.emptied(block.first);
             }
             !gone
         });
         self.ready = 0;
         self.ready_bytes = 0;
-        self.durable_bytes = kept_bytes;
         self.hint = self.next;
         self.counts.clear();
         self.sweep_below = Some(self.next);
-        self.record_dirty = true;
         purged
     }
 
@@ -537,39 +495,13 @@ impl Lane {
 
     /// Whether the disk has to be told anything.
     pub(super) fn is_dirty(&self) -> bool {
-        self.record_dirty || !self.count_ops.is_empty()
+        self.ledger.is_dirty()
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
     pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
-        self.record_dirty = false;
-        let mut wrote = self.collect_chunks(ticket, batch);
-        for first in self.removals.drain(..) {
-            batch.push(Op::RemoveChunk {
-                log: self.log,
-                first,
-            });
-        }
-        for op in self.count_ops.drain(..) {
-            batch.push(op);
-        }
-        if self.durable {
-            self.collect_pages(batch);
-            wrote = true;
-        }
-        // A log that is not durable needs its record just once: a restart finds the log by it, and drops it.
-        if wrote && (self.durable || !self.record_written) {
-            self.record_written = true;
-            let record = LogRecord {
-                next: self.next,
-                floor: self.settled_on_disk.first_gap(0),
-                bytes: self.durable_bytes,
-            };
-            batch.push(Op::PutLog {
-                log: self.log,
-                record,
-            });
-        }
+        let wrote = self.collect_chunks(ticket, batch);
+        self.ledger.collect(self.next, wrote, batch);
     }
 
     /// Closes the open blocks. One whose messages are all settled by now is never written.
@@ -597,46 +529,6 @@ impl Lane {
             index += 1;
         }
         wrote
-    }
-
-    fn collect_pages(&mut self, batch: &mut Batch) {
-        let floor = self.settled_on_disk.first_gap(0);
-        let floor_page = page_of(floor);
-        for page in std::mem::take(&mut self.dirty_pages) {
-            if page >= floor_page {
-                batch.push(Op::PutPage {
-                    log: self.log,
-                    page,
-                    settled: self.settled_on_disk.page(page),
-                });
-                self.written_pages.insert(page);
-            }
-        }
-        while let Some(page) = self
-            .written_pages
-            .first()
-            .copied()
-            .filter(|page| *page < floor_page)
-        {
-            self.written_pages.remove(&page);
-            batch.push(Op::RemovePage {
-                log: self.log,
-                page,
-            });
-        }
-    }
-
-    fn settle_on_disk(&mut self, range: Range<u64>) {
-        if !self.durable || range.is_empty() {
-            return;
-        }
-        self.settled_on_disk.insert_range(range.clone());
-        // What the floor has passed needs no page: the log's record says it.
-        let floor = self.settled_on_disk.first_gap(0);
-        if range.end > floor {
-            let pages = page_of(range.start.max(floor))..=page_of(range.end - 1);
-            self.dirty_pages.extend(pages);
-        }
     }
 
     /// The index of the block that holds `offset`, or where such a block would stand.
@@ -724,8 +616,7 @@ impl Lane {
             });
         }
         if block.unsettled == 0 {
-            self.removals.push(first);
-            self.record_dirty = true;
+            self.ledger.emptied(first);
         } else {
             self.blocks.insert(index, block);
         }

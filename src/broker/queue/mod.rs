@@ -8,6 +8,7 @@ mod consumers;
 mod dead_letter;
 mod delayed;
 mod lane;
+mod ledger;
 mod state;
 #[cfg(test)]
 mod tests;
