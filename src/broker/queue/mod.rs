@@ -7,6 +7,7 @@ mod budget;
 mod consumers;
 mod dead_letter;
 mod delayed;
+mod effects;
 mod lane;
 mod ledger;
 mod state;
@@ -35,10 +36,11 @@ pub use consumers::{
     ChannelLimiter, ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer,
 };
 pub use dead_letter::DeadLetter;
-pub use state::{Counts, Got, Settle};
+pub use effects::{Counts, Got, Settle};
 pub use timers::Timers;
 
-use state::{Dead, Effects, Get, QueueState};
+use effects::{Dead, Effects, Get};
+use state::QueueState;
 
 /// How much of a backlog one read brings.
 const READ_BYTES: usize = 1024 * 1024;

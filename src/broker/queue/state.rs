@@ -12,6 +12,7 @@ use super::consumers::{
     ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer,
 };
 use super::delayed::Delayed;
+use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
 use super::lane::{Head, Lane};
 
 /// A backlog is read this far ahead of its consumers.
@@ -22,82 +23,6 @@ const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
 
 /// So many messages of high priority are handed out for one of normal priority, as RabbitMQ 4.0 does.
 const HIGH_IN_A_ROW_MAX: u8 = 2;
-
-/// What the state machine wants done. The buffers are kept and used again.
-#[derive(Default)]
-pub(super) struct Effects {
-    /// Consumers with deliveries in their `pending`.
-    pub(super) served: Vec<ConsumerId>,
-    /// Messages that leave the queue other than by an ack. They stay leased until [`QueueState::bury`].
-    pub(super) dead: Vec<Dead>,
-    /// Places to read from: log and offset.
-    pub(super) loads: Vec<(LogId, u64)>,
-    /// Chunks to be swept from the store: log and the offset below which nothing lives.
-    pub(super) sweeps: Vec<(LogId, u64)>,
-    /// Something was enqueued that a restart must find.
-    pub(super) persisted: bool,
-}
-
-/// A message that leaves the queue for its dead letter exchange.
-#[derive(Debug)]
-pub(super) struct Dead {
-    pub(super) id: MessageId,
-    pub(super) message: Arc<Message>,
-    pub(super) reason: DeathReason,
-}
-
-/// How leases end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// basic.ack: the messages are gone.
-    Ack,
-    /// basic.nack or basic.reject with `requeue`, basic.recover, or the end of the channel: back to their places.
-    Requeue,
-    /// basic.nack or basic.reject without `requeue`: dead-lettered, or dropped.
-    Reject,
-}
-
-/// What basic.get takes.
-#[derive(Debug)]
-pub struct Got {
-    /// Which message.
-    pub id: MessageId,
-    /// The message.
-    pub message: Arc<Message>,
-    /// It was handed out before.
-    pub redelivered: bool,
-    /// How often it came back before.
-    pub delivery_count: u32,
-    /// How many are ready behind it.
-    pub remaining: u64,
-}
-
-/// What an attempt to get found.
-pub(super) enum Get {
-    Empty,
-    /// The head has to be read from disk first; the read is among the effects.
-    Loading,
-    Got(Got),
-}
-
-/// A queue's numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages that wait.
-    pub ready: u64,
-    /// Messages handed out and not settled.
-    pub unacked: u64,
-    /// Bytes of the bodies of those that wait.
-    pub ready_bytes: u64,
-    /// The same of those handed out.
-    pub unacked_bytes: u64,
-    /// Messages that are kept back until their time has come.
-    pub delayed: u64,
-    /// Consumers.
-    pub consumers: u64,
-    /// Bytes in memory.
-    pub resident_bytes: u64,
-}
 
 /// One queue.
 pub(super) struct QueueState {

@@ -16,7 +16,8 @@ use crate::store::{Batch, MemoryStore, Store, chunk};
 use crate::wire::{AMQPValue, LongString, ShortString};
 
 use super::consumers::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
-use super::state::{Effects, Get, QueueState, Settle};
+use super::effects::{Effects, Get, Settle};
+use super::state::QueueState;
 use super::{ChannelLimiter, DeathReason};
 
 const QUEUE: QueueId = QueueId(7);
