@@ -36,6 +36,10 @@ pub(crate) enum Event {
     Confirm { tag: u64, multiple: bool },
     /// basic.deliver.
     Delivery { tag: u64, body: Vec<u8> },
+    /// connection.blocked.
+    Blocked,
+    /// connection.unblocked.
+    Unblocked,
 }
 
 impl Client {
@@ -50,7 +54,15 @@ impl Client {
         };
         client.writer.write_all(b"AMQP\x00\x00\x09\x01")?;
         client.expect(CONNECTION, 10)?;
-        let mut start_ok = vec![0; 4]; // client properties
+        let mut blocked = Vec::new();
+        short(&mut blocked, "connection.blocked");
+        blocked.extend(b"t\x01");
+        let mut properties = Vec::new();
+        short(&mut properties, "capabilities");
+        properties.push(b'F');
+        long(&mut properties, &blocked);
+        let mut start_ok = Vec::new();
+        long(&mut start_ok, &properties);
         short(&mut start_ok, "PLAIN");
         long(&mut start_ok, b"\0guest\0guest");
         short(&mut start_ok, "en_US");
@@ -64,6 +76,11 @@ impl Client {
         client.send(1, CHANNEL, 10, b"\x00")?;
         client.expect(CHANNEL, 11)?;
         Ok(client)
+    }
+
+    /// How long to wait for the broker's next word.
+    pub(crate) fn be_patient(&self, time: Duration) -> io::Result<()> {
+        self.writer.set_read_timeout(Some(time))
     }
 
     /// Declares a durable queue; returns how many messages wait in it.
@@ -115,6 +132,19 @@ impl Client {
         self.expect(BASIC, 21).map(drop)
     }
 
+    /// Ends the consumer; deliveries on the way are passed over.
+    pub(crate) fn cancel(&mut self) -> io::Result<()> {
+        self.send(1, BASIC, 30, b"\x01c\x00")?;
+        loop {
+            let method = self.method()?;
+            match (method.class, method.id) {
+                (BASIC, 31) => return Ok(()),
+                (BASIC, 60) => drop(self.content()?),
+                (class, id) => return Err(unexpected(class, id, &method.arguments)),
+            }
+        }
+    }
+
     /// Acknowledges one delivery.
     pub(crate) fn ack(&mut self, tag: u64) -> io::Result<()> {
         let mut arguments = tag.to_be_bytes().to_vec();
@@ -138,6 +168,8 @@ impl Client {
                 let body = self.content()?;
                 Ok(Event::Delivery { tag, body })
             }
+            (CONNECTION, 60) => Ok(Event::Blocked),
+            (CONNECTION, 61) => Ok(Event::Unblocked),
             (class, id) => Err(unexpected(class, id, &method.arguments)),
         }
     }

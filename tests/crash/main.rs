@@ -1,6 +1,9 @@
 //! What survives a crash: every failure point of a store in memory under a broker in this process, and the real
-//! process killed under load.
+//! process killed under load, and with a full disk.
 
 mod client;
 mod every_failure;
+mod full_disk;
 mod killed;
+mod ledger;
+mod process;
