@@ -485,8 +485,8 @@ impl Channel {
             }
             Some(_) => self.ledger.skip(),
             None => {
-                if let Some((_, address)) = &self.reply {
-                    address.taken(1);
+                if let Some((_, address)) = &mut self.reply {
+                    address.hand_out(message.size());
                 }
                 self.ledger.next_tag()
             }

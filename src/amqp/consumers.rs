@@ -210,6 +210,7 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amqp::limits::CONSUMERS_PER_CHANNEL_MAX;
 
     fn consumer(tag: &str, serial: u32) -> Consumer {
         let account = Account::new(0, false);
@@ -240,5 +241,21 @@ mod tests {
         assert!(table.get(b).is_none());
         assert_eq!(table.find("d"), Some(ConsumerRef { slot: 1, serial: 9 }));
         assert_eq!(table.len(), 3);
+    }
+
+    #[test]
+    fn a_channel_has_room_for_as_many_as_its_limit_says() {
+        let mut table = Consumers::default();
+        for slot in 0..u16::MAX {
+            table.put(slot, consumer("t", u32::from(slot)));
+            if usize::from(slot) + 2 == CONSUMERS_PER_CHANNEL_MAX {
+                assert_eq!(table.free_slot(), Some(u16::MAX - 1));
+            }
+        }
+        assert_eq!(table.len(), CONSUMERS_PER_CHANNEL_MAX);
+        assert_eq!(table.free_slot(), None);
+        let one = ConsumerRef { slot: 9, serial: 9 };
+        assert!(table.remove(one).is_some());
+        assert_eq!(table.free_slot(), Some(9));
     }
 }

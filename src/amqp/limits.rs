@@ -70,9 +70,11 @@ pub(super) const TX_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// See [`TX_BYTES_MAX`].
 pub(super) const TX_ENTRIES_MAX: usize = 1_000_000;
 
-/// Replies of direct reply-to that wait for their requester; further ones are dropped, as the feature promises
-/// no more than that.
+/// Replies of direct reply-to that wait for their requester to read them, and their bytes; further ones are dropped, as
+/// the feature promises no more than that.
 pub(super) const REPLIES_PENDING_MAX: usize = 10_000;
+/// See [`REPLIES_PENDING_MAX`]. One reply more than fits is taken, so that none is too large.
+pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Channel errors of one connection that the log shows at level info; further ones are for level debug.
 pub(super) const CHANNEL_ERRORS_LOGGED_MAX: u32 = 10;

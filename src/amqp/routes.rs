@@ -105,3 +105,29 @@ impl Routes {
         self.known.get_mut(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut routes = Routes::default();
+        let origin = Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        });
+        let payload = |n: usize| n.to_be_bytes();
+        for n in 0..ROUTES_PER_CHANNEL_MAX {
+            assert_eq!(routes.find(&payload(n)), None);
+            let index = routes.insert(&payload(n), Arc::clone(&origin), n == 1, false);
+            assert_eq!(routes.find(&payload(n)), Some(index));
+        }
+        assert!((0..ROUTES_PER_CHANNEL_MAX).all(|n| routes.find(&payload(n)) == Some(n)));
+        let index = routes.insert(&payload(ROUTES_PER_CHANNEL_MAX), origin, false, false);
+        assert_eq!((index, routes.find(&payload(0))), (0, None));
+        assert_eq!(routes.find(&payload(ROUTES_PER_CHANNEL_MAX)), Some(0));
+        let second = routes.find(&payload(1)).and_then(|index| routes.get(index));
+        assert!(second.is_some_and(|route| route.mandatory));
+    }
+}

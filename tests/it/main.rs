@@ -13,6 +13,7 @@ mod connection; // opening, keeping and ending connections and channels
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
 mod hostile; // peers that send anything
+mod limits; // bounds, at and past them
 mod process; // the binary as a process
 mod reply_to; // direct reply-to
 mod support; // a broker of one's own, and a raw peer

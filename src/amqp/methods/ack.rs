@@ -4,7 +4,7 @@
 use super::super::channel::{Channel, Cx, Handled, Mode};
 use super::super::credit::{Grant, Window};
 use super::super::error::{Code, Refusal};
-use super::super::limits::{TX_ENTRIES_MAX, UNACKED_PER_CHANNEL_MAX};
+use super::super::limits::UNACKED_PER_CHANNEL_MAX;
 use super::super::unacked::{ConsumerRef, Unacked};
 use crate::broker::queue::{Credit, Settle};
 use crate::model::{ConsumerId, MessageId, Ticket};
@@ -136,6 +136,9 @@ impl Channel {
 
     /// The socket has taken what was sent: the consumers may be given more.
     pub(crate) fn deliveries_written(&mut self, cx: &mut Cx<'_>) {
+        if let Some((_, address)) = &mut self.reply {
+            address.written();
+        }
         for reference in std::mem::take(&mut self.under_way) {
             if let Some(consumer) = self.consumers.get_mut(reference) {
                 consumer.account.written();
@@ -156,11 +159,8 @@ impl Channel {
 
     fn check_transaction(&self) -> Handled {
         match &self.mode {
-            Mode::Tx(transaction) if transaction.len() > TX_ENTRIES_MAX => Err(Refusal::new(
-                Code::ResourceError,
-                "transaction is too large",
-            )),
-            Mode::Tx(_) | Mode::Plain | Mode::Confirm(_) => Ok(()),
+            Mode::Tx(transaction) => transaction.check(),
+            Mode::Plain | Mode::Confirm(_) => Ok(()),
         }
     }
 

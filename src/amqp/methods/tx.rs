@@ -50,13 +50,18 @@ impl Transaction {
             queues,
             mandatory,
         });
-        if self.bytes > TX_BYTES_MAX || self.len() > TX_ENTRIES_MAX {
-            return Err(Refusal::new(
+        self.check()
+    }
+
+    /// Refuses what is too large.
+    pub(super) fn check(&self) -> Handled {
+        match self.bytes > TX_BYTES_MAX || self.len() > TX_ENTRIES_MAX {
+            true => Err(Refusal::new(
                 Code::ResourceError,
                 "transaction is too large",
-            ));
+            )),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Adds answers to deliveries.
@@ -186,4 +191,66 @@ impl Channel {
 
 fn precondition(text: &str) -> Handled {
     Err(Refusal::new(Code::PreconditionFailed, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Body, MessageId, Origin};
+
+    fn message(bytes: usize) -> Arc<Message> {
+        Arc::new(Message {
+            origin: Arc::new(Origin {
+                exchange: "".into(),
+                routing_key: "q".into(),
+            }),
+            properties: bytes::Bytes::new(),
+            body: Body::Whole(vec![0; bytes].into()),
+            persistent: true,
+            priority: 0,
+            expiration_ms: None,
+            delay_ms: None,
+            dead_lettered: false,
+        })
+    }
+
+    fn too_large() -> Handled {
+        Err(Refusal::new(
+            Code::ResourceError,
+            "transaction is too large",
+        ))
+    }
+
+    #[test]
+    fn a_transaction_holds_so_many_bytes() {
+        let mut transaction = Transaction::default();
+        let mut publish = |message: &Arc<Message>| {
+            transaction.publish(Arc::clone(message), Arc::default(), false)
+        };
+        let part = message(TX_BYTES_MAX / 16);
+        assert!((0..16).all(|_| publish(&part).is_ok()));
+        assert_eq!(publish(&message(0)), Ok(()));
+        assert_eq!(publish(&message(1)), too_large());
+    }
+
+    #[test]
+    fn a_transaction_holds_so_many_publishes_and_answers() {
+        let mut transaction = Transaction::default();
+        let entry = Unacked {
+            queue: 0,
+            consumer: None,
+            id: MessageId { lane: 0, offset: 0 },
+            at_secs: 0,
+        };
+        transaction.answer(Settle::Ack, vec![(1, entry); TX_ENTRIES_MAX - 1]);
+        let empty = message(0);
+        let mut publish = || transaction.publish(Arc::clone(&empty), Arc::default(), false);
+        assert_eq!(publish(), Ok(()));
+        assert_eq!(publish(), too_large());
+        let mut transaction = Transaction::default();
+        transaction.answer(Settle::Ack, vec![(1, entry); TX_ENTRIES_MAX]);
+        assert_eq!(transaction.check(), Ok(()));
+        transaction.answer(Settle::Requeue, vec![(1, entry)]);
+        assert_eq!(transaction.check(), too_large());
+    }
 }
