@@ -19,6 +19,8 @@ use crate::process::{Broker, PROGRAM};
 
 const QUEUE: &str = "full";
 const WINDOW: u64 = 200;
+/// So many confirms more show that a publisher goes on.
+const SOME: usize = 400;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Within this time a publisher that is not stopped would have been confirmed many messages.
 const A_WHILE: Duration = Duration::from_millis(700);
@@ -80,7 +82,7 @@ impl Disk {
             stdin: holder.stdin.take(),
             holder,
             enter,
-            mount_point: mount_point,
+            mount_point,
         })
     }
 
@@ -192,7 +194,7 @@ impl Publisher {
     fn goes_on(&self) {
         let before = self.confirmed();
         eventually("publishing goes on", || {
-            !self.is_blocked() && self.confirmed() > before + 2 * WINDOW as usize
+            !self.is_blocked() && self.confirmed() > before + SOME
         });
     }
 }
