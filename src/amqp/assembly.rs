@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::limits::BODY_PART_MIN;
+use super::limits::{ASSEMBLING_BYTES_MAX, BODY_PART_MIN};
 use crate::model::Body;
 
 /// The class whose methods carry content.
@@ -38,6 +38,18 @@ pub(crate) struct Content<P> {
     pub(crate) properties: Bytes,
     /// The body.
     pub(crate) body: Body,
+}
+
+/// Bytes that all channels of a connection hold of contents that are not whole.
+#[derive(Debug, Default)]
+pub(crate) struct Assembling(usize);
+
+impl Assembling {
+    /// A channel held `before` bytes and now holds `after`. Whether that is within bounds.
+    pub(crate) fn change(&mut self, before: usize, after: usize) -> bool {
+        self.0 = (self.0 + after).saturating_sub(before);
+        self.0 <= ASSEMBLING_BYTES_MAX
+    }
 }
 
 /// A frame that may not come now. RabbitMQ's texts, which clients' tests match on.
@@ -313,6 +325,16 @@ mod tests {
         assert_eq!(a.held(), 99_999);
         let body = a.body(Bytes::from_static(&[7])).unwrap().unwrap().body;
         assert_eq!((body.slices().len(), body.len()), (1, 100_000));
+    }
+
+    #[test]
+    fn channels_hold_so_much_together() {
+        let mut all = Assembling::default();
+        assert!(all.change(0, ASSEMBLING_BYTES_MAX - 10));
+        assert!(all.change(0, 10));
+        assert!(!all.change(10, 11));
+        assert!(all.change(ASSEMBLING_BYTES_MAX - 10, 0));
+        assert!(all.change(0, ASSEMBLING_BYTES_MAX - 11));
     }
 
     #[test]

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::assembly::{Assembly, Content};
+use super::assembly::{Assembling, Assembly, Content};
 use super::confirms::Confirms;
 use super::connection::Context;
 use super::consumers::{Consumers, Queues, parts};
 use super::error::{Code, Failure, MethodId, Refusal};
-use super::limits::ASSEMBLING_BYTES_MAX;
 use super::methods::ack::Answers;
 use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
@@ -63,8 +62,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) delivering: &'a mut Vec<u16>,
     /// The client publishes.
     pub(crate) has_published: &'a mut bool,
-    /// Bytes of bodies that have arrived in part, on all channels.
-    pub(crate) assembling: &'a mut usize,
+    /// What has arrived in part, on all channels.
+    pub(crate) assembling: &'a mut Assembling,
     /// Size of the buffer that the frames at hand were read into.
     pub(crate) read_buffer: usize,
 }
@@ -239,8 +238,7 @@ impl Channel {
         }
         let before = self.assembly.held();
         let content = self.assembly.body(payload).map_err(unexpected)?;
-        *cx.assembling = (*cx.assembling + self.assembly.held()).saturating_sub(before);
-        if *cx.assembling > ASSEMBLING_BYTES_MAX {
+        if !cx.assembling.change(before, self.assembly.held()) {
             return Err(
                 Refusal::new(Code::ResourceError, "too many messages half sent")
                     .about(60, 40)
@@ -573,7 +571,7 @@ impl Channel {
         self.limiter = None;
         self.touched = Vec::new();
         self.under_way = Vec::new();
-        *cx.assembling = cx.assembling.saturating_sub(self.assembly.held());
+        cx.assembling.change(self.assembly.held(), 0);
         self.assembly.forget_body();
     }
 

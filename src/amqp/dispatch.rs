@@ -3,6 +3,7 @@
 
 use tokio::time::Instant;
 
+use super::assembly::Assembling;
 use super::channel::{
     Channel, Cx, Done, Phase as ChannelPhase, undecodable, undecodable_on_zero, unexpected,
 };
@@ -37,8 +38,8 @@ pub(super) struct Channels {
     serial: u32,
     /// How many consumers there are.
     consumers: usize,
-    /// Bytes of bodies that have arrived in part.
-    assembling: usize,
+    /// What has arrived in part.
+    assembling: Assembling,
     /// Keys of consumers that have lost their queue while a method waited: told once it is answered. No consumer
     /// can be added meanwhile, and each is in here at most once.
     cancelled: Vec<u64>,
@@ -318,7 +319,7 @@ impl Connection {
         let decoded = wire::decode_method(payload).map_err(undecodable_on_zero)?;
         match decoded {
             AMQPClass::Connection(connection::AMQPMethod::Close(close)) => {
-                tracing::debug!(connection = %self.shared.name, code = close.reply_code, text = %close.reply_text, "connection closed by client");
+                tracing::debug!(connection = %self.shared.name, code = close.reply_code, text = ?close.reply_text.as_str(), "connection closed by client");
                 // Exclusive queues are gone before close-ok.
                 self.release();
                 self.send(
@@ -333,7 +334,7 @@ impl Connection {
             }
             AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(m)) => {
                 let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
-                tracing::debug!(%connection, %user, reason = %m.reason, "secret updated");
+                tracing::debug!(%connection, %user, reason = ?m.reason.as_str(), "secret updated");
                 self.refresh_permissions();
                 let ok = connection::UpdateSecretOk {};
                 self.send(
@@ -432,9 +433,9 @@ impl Connection {
         let (code, text) = (refusal.code.number(), refusal.reply_text());
         if self.channels.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
             self.channels.errors_logged += 1;
-            tracing::info!(%connection, %user, channel = number, code, %text, "channel error");
+            tracing::info!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
         } else {
-            tracing::debug!(%connection, %user, channel = number, code, %text, "channel error");
+            tracing::debug!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
         }
     }
 
@@ -445,7 +446,7 @@ impl Connection {
         }
         let text = refusal.reply_text();
         let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
-        tracing::info!(%connection, %user, code = refusal.code.number(), %text, "closing connection");
+        tracing::info!(%connection, %user, code = refusal.code.number(), text = ?text.as_str(), "closing connection");
         self.later = None;
         self.blocked = false;
         self.release();

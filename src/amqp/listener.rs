@@ -172,7 +172,7 @@ impl Front {
                             Step::Read(waiting.accepted(&mut out))
                         }
                         Err(error) => {
-                            tracing::warn!(%peer, %error, "login refused");
+                            tracing::warn!(%peer, error = ?error.to_string(), "login refused");
                             Step::End(waiting.refused(&mut out))
                         }
                     }
@@ -328,9 +328,11 @@ async fn accept(
 /// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
 /// has been logged with its reason.
 fn log_refused(peer: SocketAddr, why: &Refusal) {
+    // Quoted, since it may repeat what the peer has sent.
+    let text = why.to_string();
     match why {
         Refusal::ProtocolHeader(_) | Refusal::Login { .. } => {
-            tracing::debug!(%peer, %why, "connection refused");
+            tracing::debug!(%peer, why = ?text, "connection refused");
         }
         Refusal::Frame(_)
         | Refusal::Method(_)
@@ -338,7 +340,7 @@ fn log_refused(peer: SocketAddr, why: &Refusal) {
         | Refusal::UnexpectedMethod { .. }
         | Refusal::Sasl(_)
         | Refusal::Tuning { .. }
-        | Refusal::Vhost(_) => tracing::info!(%peer, %why, "connection refused"),
+        | Refusal::Vhost(_) => tracing::info!(%peer, why = ?text, "connection refused"),
     }
 }
 
