@@ -12,6 +12,7 @@ mod confirms; // publisher confirms, returns, what a queue refuses
 mod connection; // opening, keeping and ending connections and channels
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
+mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
 mod limits; // bounds, at and past them
 mod process; // the binary as a process
