@@ -48,8 +48,8 @@ struct Run {
     bytes: usize,
     /// Confirm number of the last message.
     last_seq: u64,
-    /// Some are transient: their confirms do not wait for the others.
-    has_transient: bool,
+    /// Some are kept by no queue: their confirms do not wait for the others.
+    has_fleeting: bool,
 }
 
 /// What the properties of a message say that matters here.
@@ -152,7 +152,15 @@ impl Channel {
             .note_pending(message.size() * (later.len() + queues.len()));
         if let Mode::Confirm(confirms) = &mut self.mode {
             let seq = confirms.next();
-            resolve(confirms, seq, &[message], ticket.max(ticket_now), &rejected);
+            let is_kept = |message: &Message| is_kept(&later, message) || is_kept(&queues, message);
+            resolve(
+                confirms,
+                seq,
+                &[message],
+                ticket.max(ticket_now),
+                &rejected,
+                is_kept,
+            );
             self.expect_confirms(cx);
         }
         Ok(())
@@ -168,15 +176,22 @@ impl Channel {
         let (ticket, rejected) = give(&queues, &run.messages);
         cx.shared.committer.note_pending(run.bytes * queues.len());
         if let Mode::Confirm(confirms) = &mut self.mode {
-            let alike = ticket.is_none() || !run.has_transient;
+            let alike = ticket.is_none() || !run.has_fleeting;
             match alike && rejected.is_empty() {
                 true => confirms.accept(run.last_seq, ticket),
-                false => resolve(confirms, run.last_seq, &run.messages, ticket, &rejected),
+                false => resolve(
+                    confirms,
+                    run.last_seq,
+                    &run.messages,
+                    ticket,
+                    &rejected,
+                    |message| is_kept(&queues, message),
+                ),
             }
         }
         run.messages.clear();
         run.bytes = 0;
-        run.has_transient = false;
+        run.has_fleeting = false;
         if run.messages.capacity() > RUN_MESSAGES_MAX {
             run.messages = Vec::new();
         }
@@ -195,11 +210,12 @@ impl Channel {
         {
             self.flush_run(cx);
         }
+        let kept = is_kept(&queues, &message);
         let run = &mut self.publishing.run;
         run.queues = Some(queues);
         run.bytes += message.size();
         run.last_seq = seq;
-        run.has_transient |= !message.persistent;
+        run.has_fleeting |= !kept;
         run.messages.push(message);
         let full = run.messages.len() >= RUN_MESSAGES_MAX || run.bytes >= RUN_BYTES_MAX;
         self.mark_dirty(cx);
@@ -355,14 +371,20 @@ fn resolve(
     messages: &[Arc<Message>],
     ticket: Option<Ticket>,
     rejected: &[u32],
+    is_kept: impl Fn(&Message) -> bool,
 ) {
     let first = last + 1 - messages.len() as u64;
     for ((seq, index), message) in (first..).zip(0u32..).zip(messages) {
         match rejected.binary_search(&index) {
             Ok(_) => confirms.refuse(seq),
-            Err(_) => confirms.accept(seq, ticket.filter(|_| message.persistent)),
+            Err(_) => confirms.accept(seq, ticket.filter(|_| is_kept(message))),
         }
     }
+}
+
+/// Whether some of the queues would have the message again after a restart.
+fn is_kept(queues: &[Arc<Queue>], message: &Message) -> bool {
+    queues.iter().any(|queue| queue.keeps(message))
 }
 
 /// Gives a run to each of its queues: the ticket that all of it waits for, and what some queue refused.
@@ -529,7 +551,14 @@ mod tests {
             confirms.next();
         }
         confirms.accept(1, None);
-        resolve(&mut confirms, 5, messages, Some(Ticket(1)), rejected);
+        resolve(
+            &mut confirms,
+            5,
+            messages,
+            Some(Ticket(1)),
+            rejected,
+            |message| message.persistent,
+        );
         std::iter::from_fn(|| confirms.pop(Ticket(durable)))
             .map(|confirm| (confirm.seq, confirm.ack))
             .collect()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::model::{LogId, Message, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
+use super::keeps::Keeps;
 use super::lane::Lane;
 
 /// How many messages move in one turn, so that other commands get between.
@@ -26,16 +27,16 @@ pub(super) struct Delayed {
 }
 
 impl Delayed {
-    pub(super) fn new(log: LogId, durable: bool) -> Self {
+    pub(super) fn new(log: LogId, keeps: Keeps) -> Self {
         Delayed {
-            lane: Lane::new(log, durable, false),
+            lane: Lane::new(log, keeps),
             due: BTreeSet::new(),
             unread: 0..0,
         }
     }
 
-    pub(super) fn recover(log: LogId, state: LogState) -> Self {
-        let lane = Lane::recover(log, false, state);
+    pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
+        let lane = Lane::recover(log, keeps, state);
         let unread = lane.first_unsettled(0)..lane.next();
         Delayed {
             lane,

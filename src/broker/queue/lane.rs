@@ -12,6 +12,7 @@ use crate::store::chunk::{CHUNK_BYTES_MAX, ChunkEncoder};
 use crate::store::{Batch, LogState, Op, RangeSet, StoredMessage};
 
 use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::keeps::Keeps;
 use super::ledger::Ledger;
 
 /// What a message costs in memory besides its bytes, for the memory budget.
@@ -38,9 +39,7 @@ pub(super) struct Leased {
 /// One log of a queue.
 pub(super) struct Lane {
     log: LogId,
-    durable: bool,
-    /// Whether delivery counts are to be known after a restart.
-    keeps_counts: bool,
+    keeps: Keeps,
     /// The next offset to be given out.
     next: u64,
     /// Settled offsets.
@@ -69,11 +68,10 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(log: LogId, durable: bool, keeps_counts: bool) -> Self {
+    pub(super) fn new(log: LogId, keeps: Keeps) -> Self {
         Lane {
             log,
-            durable,
-            keeps_counts,
+            keeps,
             next: 0,
             settled: RangeSet::default(),
             blocks: VecDeque::new(),
@@ -87,14 +85,14 @@ impl Lane {
             leased_bytes: 0,
             resident_bytes: 0,
             loading: false,
-            ledger: Ledger::new(log, durable),
+            ledger: Ledger::new(log, keeps != Keeps::Nothing),
             sweep_below: None,
         }
     }
 
     /// The lane as it was when the broker stopped. Whatever was leased is ready again.
-    pub(super) fn recover(log: LogId, keeps_counts: bool, state: LogState) -> Self {
-        let mut lane = Lane::new(log, true, keeps_counts);
+    pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
+        let mut lane = Lane::new(log, keeps);
         lane.next = state.record.next;
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
@@ -163,7 +161,7 @@ impl Lane {
     pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) -> u64 {
         let offset = self.next;
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-        let persistent = message.persistent && self.durable;
+        let persistent = self.keeps.message(message);
         let fits = self.blocks.back().is_some_and(|block| {
             matches!(&block.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
         });
@@ -304,7 +302,7 @@ impl Lane {
             self.ledger.emptied(first);
             self.blocks.remove(index);
         }
-        if returns > 0 && self.keeps_counts {
+        if returns > 0 && self.keeps == Keeps::Everything {
             self.ledger.forget_count(offset);
         }
         self.settled.insert(offset);
@@ -324,7 +322,7 @@ impl Lane {
         slot.redelivered = true;
         if counted {
             slot.returns = slot.returns.saturating_add(1);
-            if self.keeps_counts {
+            if self.keeps == Keeps::Everything {
                 self.ledger.returned(offset, slot.returns);
             }
         }
@@ -611,7 +609,7 @@ impl Lane {
                     SlotState::Ready
                 },
                 redelivered: stored.offset < self.recovered_below,
-                persistent: stored.message.persistent && self.durable,
+                persistent: self.keeps.message(&stored.message),
                 message: (!settled).then_some(stored.message),
             });
         }

@@ -8,6 +8,7 @@ mod consumers;
 mod dead_letter;
 mod delayed;
 mod effects;
+mod keeps;
 mod lane;
 mod ledger;
 mod state;
@@ -40,6 +41,7 @@ pub use effects::{Counts, Got, Settle};
 pub use timers::Timers;
 
 use effects::{Dead, Effects, Get};
+use keeps::Keeps;
 use state::QueueState;
 
 /// How much of a backlog one read brings.
@@ -183,6 +185,11 @@ impl Queue {
     /// Its id.
     pub fn id(&self) -> QueueId {
         self.spec.id
+    }
+
+    /// Whether a restart would find this message in the queue: whether its confirm waits for the disk.
+    pub fn keeps(&self, message: &Message) -> bool {
+        Keeps::of(self.spec.durable, self.spec.arguments.kind).message(message)
     }
 
     /// Enqueues a run of messages, in order.

@@ -13,6 +13,7 @@ use super::consumers::{
 };
 use super::delayed::Delayed;
 use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
+use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 
 /// A backlog is read this far ahead of its consumers.
@@ -27,7 +28,7 @@ const HIGH_IN_A_ROW_MAX: u8 = 2;
 /// One queue.
 pub(super) struct QueueState {
     id: QueueId,
-    durable: bool,
+    keeps: Keeps,
     arguments: Arc<QueueArguments>,
     /// Highest priority first. Queues without priorities have just lane 0.
     lanes: Vec<(u8, Lane)>,
@@ -48,11 +49,12 @@ impl QueueState {
         recovered: Vec<(LogId, LogState)>,
         now_ms: u64,
     ) -> Self {
+        let keeps = Keeps::of(durable, arguments.kind);
         let quorum = arguments.kind == QueueKind::Quorum;
         let consumers = Consumers::new(arguments.single_active_consumer, quorum);
         let mut state = QueueState {
             id,
-            durable,
+            keeps,
             arguments,
             // Nearly every queue has one lane, and there may be very many queues.
             lanes: Vec::with_capacity(recovered.len().max(1)),
@@ -61,12 +63,11 @@ impl QueueState {
             high_in_a_row: 0,
             used_ms: now_ms,
         };
-        let keeps_counts = state.keeps_counts();
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                state.delayed = Some(Delayed::recover(log, recovered));
+                state.delayed = Some(Delayed::recover(log, keeps, recovered));
             } else {
-                let lane = Lane::recover(log, keeps_counts, recovered);
+                let lane = Lane::recover(log, keeps, recovered);
                 state.lanes.push((log.lane(), lane));
             }
         }
@@ -74,9 +75,7 @@ impl QueueState {
             .lanes
             .sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
         if state.lanes.is_empty() {
-            state
-                .lanes
-                .push((0, Lane::new(id.log(0), durable, keeps_counts)));
+            state.lanes.push((0, Lane::new(id.log(0), keeps)));
         }
         state
     }
@@ -100,7 +99,7 @@ impl QueueState {
             } else {
                 self.lane_for(message.priority).push(now_ms, message);
             }
-            fx.persisted |= message.persistent && self.durable;
+            fx.persisted |= self.keeps.message(message);
             if refuses {
                 self.dispatch(now_ms, fx);
             }
@@ -356,10 +355,6 @@ impl QueueState {
         self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum()
     }
 
-    fn keeps_counts(&self) -> bool {
-        self.durable && self.arguments.kind == QueueKind::Quorum
-    }
-
     fn lane_mut(&mut self, priority: u8) -> Option<&mut Lane> {
         self.lanes
             .iter_mut()
@@ -379,7 +374,7 @@ impl QueueState {
         let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
             Ok(index) => index,
             Err(index) => {
-                let lane = Lane::new(self.id.log(priority), self.durable, self.keeps_counts());
+                let lane = Lane::new(self.id.log(priority), self.keeps);
                 self.lanes.insert(index, (priority, lane));
                 index
             }
@@ -390,9 +385,9 @@ impl QueueState {
     }
 
     fn delayed_mut(&mut self) -> &mut Delayed {
-        let (id, durable) = (self.id, self.durable);
+        let (id, keeps) = (self.id, self.keeps);
         self.delayed
-            .get_or_insert_with(|| Delayed::new(id.delayed_log(), durable))
+            .get_or_insert_with(|| Delayed::new(id.delayed_log(), keeps))
     }
 
     /// The lane whose head is next: the one of the highest priority that has any. Quorum queues serve the lower

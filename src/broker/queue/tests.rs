@@ -384,6 +384,16 @@ fn quorum_queues_serve_two_of_high_priority_for_one_of_normal() {
 }
 
 #[test]
+fn quorum_queues_keep_transient_messages_too() {
+    let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
+    rig.publish(&[with("t", |m| m.persistent = false)]);
+    assert!(rig.fx.persisted);
+    rig.commit();
+    rig.restart();
+    assert_eq!(rig.get().expect("still there").1, "t");
+}
+
+#[test]
 fn the_delivery_limit_counts_returns_and_survives_a_restart() {
     let arguments = [
         ("x-queue-type", text("quorum")),
