@@ -1,6 +1,7 @@
 //! Tests of the store on disk: against the store in memory as its model, against torn journals, and of what its
 //! background thread promises.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::{ChunkEncoder, MemoryStore, Op, page_of};
+use super::super::{ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, page_of};
 use super::*;
 use crate::clock;
 use crate::model::{Body, Message, Origin, Ticket};

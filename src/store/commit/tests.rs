@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::MemoryStore;
 use super::super::faulty::{Call, Fault, FaultyStore, What, When};
+use super::disk::DISK_CHECK_BYTES_MIN;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -16,6 +16,10 @@
 //!
 //! Locks, in the order in which they may be taken: boundary, a source's own, gate; waiters alone.
 
+mod disk; // the free space and the alarm
+mod pipeline; // the threads that commit and sync
+mod recovery; // after a failure
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,8 +27,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
-use tracing::{error, info, warn};
+use tracing::error;
 
+pub use self::disk::Alarm;
+use self::disk::Alarms;
 use super::{Batch, Op, Store, StoreError};
 use crate::clock;
 use crate::model::Ticket;
@@ -62,16 +68,6 @@ pub const DISK_FREE_MIN: u64 = 50_000_000;
 /// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
 /// Less is not worth a batch of its own while the disk is busy: it would only make more and smaller chunks.
 const PIPELINE_BYTES: usize = 256 * 1024;
-/// Free space is looked at again when this share of what is free above the limit has been committed, ...
-const DISK_CHECK_SHARE: u64 = 8;
-/// ... but not for less than this.
-const DISK_CHECK_BYTES_MIN: u64 = 256 * 1024;
-/// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
-const RETRY_PAUSES_MAX: u32 = 16;
-/// How long a commit waits for a store that has fallen behind, in steps.
-const THROTTLE_STEP: Duration = Duration::from_millis(2);
-/// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
-const THROTTLE_STEPS_MAX: u32 = 2500;
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -82,20 +78,6 @@ impl Default for Limits {
             retry_after: Duration::from_secs(1),
         }
     }
-}
-
-/// Why publishers are stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alarm {
-    /// The store failed; it is tried again until it works.
-    DiskFailed(String),
-    /// Too little free space.
-    DiskLow {
-        /// Free bytes, less those that the store owes to the disk.
-        free: u64,
-        /// The limit that they are below.
-        limit: u64,
-    },
 }
 
 /// The store was shut down before the ticket was durable.
@@ -375,12 +357,6 @@ struct Waiters {
     closed: bool,
 }
 
-#[derive(Default)]
-struct Alarms {
-    failed: Option<String>,
-    low: Option<u64>,
-}
-
 impl Shared {
     fn new(store: Arc<dyn Store>, limits: Limits) -> Shared {
         Shared {
@@ -413,329 +389,6 @@ impl Shared {
             alarms: Mutex::default(),
             alarm: watch::Sender::new(None),
         }
-    }
-
-    /// The committer's thread.
-    fn commit_loop(&self) {
-        loop {
-            let gate = self.wait_for_work();
-            if gate.closed {
-                break;
-            } else if gate.failure.is_some() {
-                if !self.recover(gate) {
-                    break;
-                }
-            } else if gate.has_work() {
-                drop(gate);
-                self.commit_one();
-            } else if !gate.flights.is_empty() {
-                // Closing: the last batches must be durable first.
-                drop(self.sync_or_wait(gate));
-            } else {
-                break;
-            }
-        }
-        self.close();
-    }
-
-    fn wait_for_work(&self) -> MutexGuard<'_, Gate> {
-        let mut gate = lock(&self.gate);
-        loop {
-            if gate.closing || gate.closed || gate.failure.is_some() {
-                break;
-            }
-            gate.committer = if !gate.has_work() {
-                Pace::AwaitsWork
-            } else if !gate.flights.is_empty()
-                && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
-            {
-                Pace::AwaitsSync
-            } else {
-                break;
-            };
-            gate = wait(&self.work, gate);
-        }
-        gate.committer = Pace::Works;
-        gate
-    }
-
-    /// Closes the batch that gathers, and commits it.
-    fn commit_one(&self) {
-        self.wait_while_throttled();
-        let flight = self.collect();
-        let ticket = flight.batch.ticket;
-        let bytes = flight.batch.bytes;
-        let outcome = self.commit_batch(&flight.batch);
-        self.use_disk(bytes as u64);
-        let mut gate = lock(&self.gate);
-        gate.flights.push_back(flight);
-        if let Err(failure) = outcome {
-            gate.failure.get_or_insert(failure.to_string());
-            return;
-        }
-        self.committed.store(ticket.0, Ordering::Release);
-        let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
-        if gate.syncing || gate.failure.is_some() {
-            // The sync thread looks again when it is done; after its failure this is committed anew.
-        } else if much {
-            self.synced.notify_all();
-        } else {
-            drop(self.sync(gate));
-        }
-    }
-
-    fn collect(&self) -> Flight {
-        let boundary = self.boundary.write();
-        let mut gate = lock(&self.gate);
-        let ticket = gate.open;
-        gate.open = Ticket(ticket.0 + 1);
-        gate.nudged = false;
-        let sources = std::mem::take(&mut gate.dirty);
-        let loose = std::mem::take(&mut gate.loose);
-        drop(gate);
-        let share = self.gathered.swap(0, Ordering::Relaxed);
-        let mut batch = Batch {
-            ticket,
-            ..Batch::default()
-        };
-        for source in &sources {
-            source.collect(&mut batch);
-        }
-        loose.into_iter().for_each(|op| batch.push(op));
-        drop(boundary);
-        Flight { batch, share }
-    }
-
-    fn commit_batch(&self, batch: &Batch) -> Result<(), StoreError> {
-        if batch.ops.is_empty() {
-            return Ok(());
-        }
-        self.store.commit(batch)
-    }
-
-    /// Holds the next batch back while the store is busy with its own work: what arrives meanwhile gathers, and
-    /// its publishers are stopped by `pending_bytes_max`.
-    fn wait_while_throttled(&self) {
-        for _ in 0..THROTTLE_STEPS_MAX {
-            if !self.store.throttled() || lock(&self.gate).failure.is_some() {
-                return;
-            }
-            thread::sleep(THROTTLE_STEP);
-        }
-    }
-
-    /// The sync thread.
-    fn sync_loop(&self) {
-        let mut gate = lock(&self.gate);
-        while !gate.closed {
-            gate = if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
-                wait(&self.synced, gate)
-            } else {
-                self.sync(gate)
-            };
-        }
-    }
-
-    /// Makes durable what is committed, and tells those who wait. The gate is open while the disk works.
-    fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
-        let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) else {
-            return gate;
-        };
-        let written = gate
-            .flights
-            .iter()
-            .any(|flight| !flight.batch.ops.is_empty());
-        gate.syncing = true;
-        drop(gate);
-        let outcome = if written { self.store.sync() } else { Ok(()) };
-        let mut gate = lock(&self.gate);
-        gate.syncing = false;
-        match outcome {
-            Ok(()) => gate = self.land(gate, upto),
-            Err(failure) => {
-                gate.failure.get_or_insert(failure.to_string());
-            }
-        }
-        if gate.committer == Pace::AwaitsSync {
-            self.wake_committer(&mut gate);
-        } else if gate.failure.is_some() || gate.closing {
-            self.wake_all();
-        }
-        gate
-    }
-
-    /// Takes the batches up to `upto` off the list and reports them.
-    fn land<'a>(&'a self, mut gate: MutexGuard<'a, Gate>, upto: Ticket) -> MutexGuard<'a, Gate> {
-        let landed = gate
-            .flights
-            .partition_point(|flight| flight.batch.ticket <= upto);
-        let landed: Vec<Flight> = gate.flights.drain(..landed).collect();
-        drop(gate);
-        self.durable.store(upto.0, Ordering::Release);
-        let later = Ticket(upto.0 + 1);
-        let mut waiters = lock(&self.waiters);
-        let waiting = waiters.by_ticket.split_off(&later);
-        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
-        drop(waiters);
-        for waiter in served.into_values().flatten() {
-            waiter.durable(upto);
-        }
-        let share: usize = landed.iter().map(|flight| flight.share).sum();
-        let before = self.pending.fetch_sub(share, Ordering::Relaxed);
-        let max = self.limits.pending_bytes_max;
-        if before > max && before - share <= max {
-            self.room.notify_waiters();
-        }
-        drop(landed); // the bodies, outside the gate
-        lock(&self.gate)
-    }
-
-    /// Syncs, or waits for the sync that runs.
-    fn sync_or_wait<'a>(&'a self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
-        if gate.syncing {
-            wait(&self.work, gate)
-        } else {
-            self.sync(gate)
-        }
-    }
-
-    /// After a failure: tries until everything since the last durable ticket is on disk. False when the committer
-    /// is closing and the last try failed too.
-    fn recover<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> bool {
-        while gate.syncing && !gate.closed {
-            gate = wait(&self.work, gate);
-        }
-        let failure = gate.failure.clone().unwrap_or_default();
-        error!(%failure, "the store failed: nothing is confirmed until it works again");
-        self.set_alarms(|alarms| alarms.failed = Some(failure));
-        let mut said = String::new();
-        let mut pauses = 1;
-        loop {
-            let closing = gate.closing;
-            if !closing {
-                gate = wait_timeout(&self.work, gate, self.limits.retry_after * pauses);
-            }
-            let mut flights = std::mem::take(&mut gate.flights);
-            drop(gate);
-            let outcome = self.room_to_recover().and_then(|()| {
-                pauses = (pauses * 2).min(RETRY_PAUSES_MAX);
-                self.write_again(flights.make_contiguous())
-            });
-            gate = lock(&self.gate);
-            // Only this thread adds flights, so nothing was added meanwhile.
-            gate.flights = flights;
-            match outcome {
-                Ok(()) => {
-                    gate.failure = None;
-                    break;
-                }
-                Err(failure) => {
-                    let failure = failure.to_string();
-                    if said != failure {
-                        warn!(failure, "the store does not work yet");
-                        said = failure;
-                    }
-                    if closing {
-                        return false;
-                    }
-                }
-            }
-        }
-        self.set_alarms(|alarms| alarms.failed = None);
-        info!("the store works again; nothing that was confirmed is lost");
-        if let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) {
-            self.committed.store(upto.0, Ordering::Release);
-            drop(self.land(gate, upto));
-        }
-        true
-    }
-
-    /// Opening a store takes some space, and so does what must be written again.
-    fn room_to_recover(&self) -> Result<(), StoreError> {
-        let limit = self.disk_free_min.load(Ordering::Relaxed);
-        match self.store.free_bytes() {
-            Some(free) if free < limit => Err(StoreError::Io {
-                doing: format!("waiting until {limit} bytes are free"),
-                source: std::io::ErrorKind::StorageFull.into(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
-        self.store.reopen()?;
-        for flight in flights {
-            self.commit_batch(&flight.batch)?;
-        }
-        self.store.sync()
-    }
-
-    /// The thread that watches the free space.
-    fn disk_loop(&self) {
-        let mut gate = lock(&self.gate);
-        while !gate.closing && !gate.closed {
-            gate = wait_timeout(&self.closing, gate, self.limits.disk_check_every);
-            drop(gate);
-            self.check_disk();
-            gate = lock(&self.gate);
-        }
-    }
-
-    /// Looks at the free space as often as it may have changed by much, so that a fast publisher is stopped in time.
-    fn use_disk(&self, bytes: u64) {
-        let margin = self.disk_margin.load(Ordering::Relaxed);
-        if bytes < margin {
-            self.disk_margin.store(margin - bytes, Ordering::Relaxed);
-        } else {
-            self.check_disk();
-        }
-    }
-
-    fn check_disk(&self) {
-        let limit = self.disk_free_min.load(Ordering::Relaxed);
-        let owed = self.store.owed_bytes();
-        let free = self
-            .store
-            .free_bytes()
-            .map(|free| free.saturating_sub(owed));
-        let margin = free.map_or(u64::MAX, |free| {
-            (free.saturating_sub(limit) / DISK_CHECK_SHARE).max(DISK_CHECK_BYTES_MIN)
-        });
-        self.disk_margin.store(margin, Ordering::Relaxed);
-        let low = free.filter(|free| *free < limit);
-        if low.is_some() {
-            self.store.spare();
-        }
-        self.set_alarms(|alarms| {
-            match (alarms.low, low) {
-                (None, Some(free)) => {
-                    warn!(free, owed, limit, "free disk space is below the limit")
-                }
-                (Some(_), None) => info!(limit, "free disk space is above the limit again"),
-                (None, None) | (Some(_), Some(_)) => {}
-            }
-            alarms.low = low;
-        });
-    }
-
-    fn set_alarms(&self, change: impl FnOnce(&mut Alarms)) {
-        let mut alarms = lock(&self.alarms);
-        change(&mut alarms);
-        let limit = self.disk_free_min.load(Ordering::Relaxed);
-        let now = match (&alarms.failed, alarms.low) {
-            (Some(failure), _) => Some(Alarm::DiskFailed(failure.clone())),
-            (None, Some(free)) => Some(Alarm::DiskLow { free, limit }),
-            (None, None) => None,
-        };
-        self.alarm.send_if_modified(|alarm| {
-            // How many bytes are free is no news to those who wait for it to be enough.
-            let same = match (&*alarm, &now) {
-                (Some(Alarm::DiskLow { .. }), Some(Alarm::DiskLow { .. })) => true,
-                (before, after) => before == after,
-            };
-            *alarm = now;
-            !same
-        });
     }
 
     fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
@@ -845,5 +498,4 @@ fn wait_timeout<'a>(
 }
 
 #[cfg(test)]
-#[path = "commit_tests.rs"]
 mod tests;

@@ -2,7 +2,9 @@
 //! values apart from the keys, so that compaction moves handles and not messages; commits without a sync, and our own
 //! sync of the journal (see [`super::journal`]). Relies on the exact version of fjall that is pinned in Cargo.toml.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod recovery; // what a start finds
+mod sweep; // removing what is settled or deleted
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -12,18 +14,16 @@ use ::fjall::{
     OwnedWriteBatch, PersistMode,
 };
 use bytes::Bytes;
-use tracing::{info, warn};
 
-use super::dir::{self, DirLock, io_error};
+use self::recovery::{remove_stillborn, survived};
+use self::sweep::Removed;
+use super::dir::{self, DirLock};
 use super::journal::JournalSync;
 use super::keys;
 use super::plan::{Change, Plan, Space};
 use super::rotate::Rotator;
 use super::upkeep::{Upkeep, UpkeepOptions};
-use super::{
-    Batch, LogRecord, LogState, MetaEntry, PageBits, RangeSet, Store, StoreError, StoredChunk,
-    chunk, record, schema, scrub,
-};
+use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk, chunk, schema, scrub};
 use crate::model::LogId;
 
 /// Sizes of the database.
@@ -64,8 +64,6 @@ const SEPARATION_BYTES: u32 = 512;
 const SEALED_MEMTABLES_MAX: usize = 3;
 /// An active memtable may outgrow its size by this factor while the database's worker is busy.
 const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
-/// Removed and swept logs that are remembered.
-const SWEPT_LOGS_MAX: usize = 4096;
 
 /// The store in a directory.
 pub struct FjallStore {
@@ -259,30 +257,6 @@ pub(super) struct Core {
     removed: Mutex<Removed>,
 }
 
-/// What is known of removed logs and chunks.
-#[derive(Default)]
-struct Removed {
-    /// Logs to which nothing is written any more.
-    dead: HashSet<LogId>,
-    /// Those of them that are swept, oldest first. They are remembered for a while, lest a change that was on its
-    /// way when the log was removed bring it back.
-    swept: VecDeque<LogId>,
-    /// Where the sweep of a log goes on: everything before is removed, and would cost time to skip.
-    cursors: HashMap<LogId, u64>,
-}
-
-impl Removed {
-    fn sweep_ended(&mut self, log: LogId) {
-        self.cursors.remove(&log);
-        self.swept.push_back(log);
-        if self.swept.len() > SWEPT_LOGS_MAX
-            && let Some(forgotten) = self.swept.pop_front()
-        {
-            self.dead.remove(&forgotten);
-        }
-    }
-}
-
 /// The open database. Readers hold it shared; it is exchanged as a whole after a failure.
 pub(super) struct Open {
     journal: Mutex<JournalSync>,
@@ -364,102 +338,6 @@ impl Core {
         let mut writes = open.batch(1);
         writes.insert(&open.msgs, keys::FLUSH, Bytes::new());
         writes.commit().map_err(failed("writing"))
-    }
-
-    /// Removed logs that are not swept to the end, as far as they are not known yet.
-    fn load_tombs(&self) -> Result<Vec<LogId>, StoreError> {
-        let mut remains = Vec::new();
-        for entry in self.open()?.state.prefix([keys::TOMB]) {
-            let key = entry.key().map_err(failed("reading"))?;
-            if let Some((_, log, _)) = keys::parse_state(&key) {
-                remains.push(log);
-            }
-        }
-        let mut removed = self.removed();
-        removed.cursors.clear();
-        remains.retain(|log| removed.dead.insert(*log));
-        Ok(remains)
-    }
-
-    /// See [`Store::sweep`].
-    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        let open = self.open()?;
-        let Some(value) = open
-            .state
-            .get(keys::of_log(keys::RECORD, log))
-            .map_err(failed("reading"))?
-        else {
-            return Ok(true); // a removed log is swept on its own
-        };
-        let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
-        let below = below.min(record.floor);
-        let from = self.cursor(log);
-        let mut gone = Vec::new();
-        let mut done = true;
-        if from < below {
-            for entry in open.msgs.range(keys::chunks(log, from..=below - 1)) {
-                gone.push(first_of(&entry.key().map_err(failed("reading"))?)?);
-                if gone.len() > max {
-                    done = false;
-                    break;
-                }
-            }
-        }
-        // The last one found may reach over `below`; the others end where the next begins.
-        let mut cursor = gone.pop();
-        if done
-            && let Some(first) = cursor
-            && first.saturating_add(open.messages_at(log, first)?) <= below
-        {
-            gone.push(first);
-            cursor = Some(first + 1);
-        }
-        let mut writes = open.batch(gone.len());
-        for first in gone {
-            writes.remove_weak(&open.msgs, keys::chunk(log, first));
-        }
-        writes.commit().map_err(failed("sweeping"))?;
-        if let Some(cursor) = cursor {
-            self.removed().cursors.insert(log, cursor);
-        }
-        Ok(done)
-    }
-
-    fn cursor(&self, log: LogId) -> u64 {
-        self.removed().cursors.get(&log).copied().unwrap_or(0)
-    }
-
-    /// Removes up to `max` keys that a removed log has left; true when none is left and the log is forgotten.
-    pub(super) fn sweep_removed(&self, log: LogId, max: usize) -> Result<bool, StoreError> {
-        let open = self.open()?;
-        let mut writes = open.batch(max);
-        let mut cursor = self.cursor(log);
-        for entry in open
-            .msgs
-            .range(keys::chunks(log, cursor..=u64::MAX))
-            .take(max)
-        {
-            let key = entry.key().map_err(failed("reading"))?;
-            cursor = first_of(&key)?;
-            writes.remove_weak(&open.msgs, key);
-        }
-        for prefix in [keys::PAGE, keys::COUNT] {
-            for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
-                writes.remove(&open.state, entry.key().map_err(failed("reading"))?);
-            }
-        }
-        let done = writes.is_empty();
-        if done {
-            writes.remove(&open.state, keys::of_log(keys::TOMB, log));
-        }
-        writes.commit().map_err(failed("sweeping"))?;
-        let mut removed = self.removed();
-        if done {
-            removed.sweep_ended(log);
-        } else {
-            removed.cursors.insert(log, cursor);
-        }
-        Ok(done)
     }
 }
 
@@ -547,76 +425,6 @@ impl Open {
         let count = chunk::count(&found.data).map_err(corrupt("chunk", log))?;
         Ok((found.first.saturating_add(u64::from(count)) > from).then_some(found))
     }
-
-    fn messages_at(&self, log: LogId, first: u64) -> Result<u64, StoreError> {
-        let data = self
-            .msgs
-            .get(keys::chunk(log, first))
-            .map_err(failed("reading"))?;
-        let count = data.map_or(Ok(0), |data| chunk::count(&data));
-        count.map(u64::from).map_err(corrupt("chunk", log))
-    }
-
-    fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
-        let mut logs = BTreeMap::new();
-        for entry in self.state.prefix([keys::RECORD]) {
-            let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
-            if let Some((_, log, _)) = keys::parse_state(&key) {
-                let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
-                let state = LogState {
-                    record,
-                    settled: RangeSet::new(),
-                    counts: Vec::new(),
-                };
-                logs.insert(log, state);
-            }
-        }
-        for prefix in [keys::PAGE, keys::COUNT] {
-            for entry in self.state.prefix([prefix]) {
-                let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
-                let Some((_, log, Some(part))) = keys::parse_state(&key) else {
-                    continue;
-                };
-                let Some(state) = logs.get_mut(&log) else {
-                    continue; // remains of a removed log
-                };
-                if prefix == keys::PAGE {
-                    let page = PageBits::decode(&value).map_err(corrupt("settled page", log))?;
-                    state.settled.insert_page(part, &page);
-                } else if part >= state.record.floor {
-                    let count = record::decode_count(&value).map_err(corrupt("count", log))?;
-                    state.counts.push((part, count));
-                }
-            }
-        }
-        for state in logs.values_mut() {
-            state.settled.remove_below(state.record.floor);
-        }
-        Ok(logs)
-    }
-
-    /// A record and its chunks are written together, so no chunk can start at or after `next`. If one does all the
-    /// same, its offsets must not be given out again.
-    fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
-        let Some(entry) = self
-            .msgs
-            .range(keys::chunks(log, record.next..=u64::MAX))
-            .next_back()
-        else {
-            return Ok(());
-        };
-        let last = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
-        let count = chunk::count(&last.data).map_err(corrupt("chunk", log))?;
-        let next = last.first.saturating_add(u64::from(count));
-        warn!(
-            log = log.0,
-            recorded = record.next,
-            found = next,
-            "a log is longer than its record says"
-        );
-        record.next = next;
-        Ok(())
-    }
 }
 
 /// The open database while it is in use.
@@ -652,33 +460,6 @@ fn msgs_options(options: &FjallOptions) -> KeyspaceCreateOptions {
         .filter_policy(FilterPolicy::disabled())
 }
 
-/// The ticket in the note of the last batch, if this run wrote it.
-fn survived(last: &[u8], epoch: u64) -> u64 {
-    match last.split_first_chunk::<8>() {
-        Some((found, ticket)) if u64::from_le_bytes(*found) == epoch => {
-            ticket.try_into().map_or(0, u64::from_le_bytes)
-        }
-        _ => 0,
-    }
-}
-
-/// A start that was killed before the database was complete leaves files over which the next start would stumble.
-/// Nothing can have been stored in it.
-fn remove_stillborn(db_dir: &Path) -> Result<(), StoreError> {
-    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
-    if !exists(db_dir.to_owned())? || exists(db_dir.join("version"))? {
-        return Ok(());
-    }
-    if exists(db_dir.join("keyspaces").join("1"))? {
-        return Err(StoreError::Corrupt(format!(
-            "{} has lost its version file",
-            db_dir.display()
-        )));
-    }
-    info!(dir = %db_dir.display(), "removing an unfinished database");
-    std::fs::remove_dir_all(db_dir).map_err(|e| io_error("removing", db_dir, e))
-}
-
 fn stored_chunk((key, value): ::fjall::KvPair) -> Result<StoredChunk, StoreError> {
     let first =
         keys::chunk_first(&key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))?;
@@ -686,10 +467,6 @@ fn stored_chunk((key, value): ::fjall::KvPair) -> Result<StoredChunk, StoreError
         first,
         data: Bytes::from(value),
     })
-}
-
-fn first_of(key: &[u8]) -> Result<u64, StoreError> {
-    keys::chunk_first(key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))
 }
 
 /// Names what was being done when the database failed.
@@ -715,5 +492,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "fjall_tests.rs"]
 mod tests;

@@ -1,0 +1,206 @@
+//! The two threads that bring batches to the disk: one gathers and commits, the other syncs while the next batch
+//! gathers. What they do after a failure stands in [`super::recovery`].
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared, lock, wait};
+use crate::model::Ticket;
+use crate::store::{Batch, StoreError};
+
+/// How long a commit waits for a store that has fallen behind, in steps.
+const THROTTLE_STEP: Duration = Duration::from_millis(2);
+/// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
+const THROTTLE_STEPS_MAX: u32 = 2500;
+
+impl Shared {
+    /// The committer's thread.
+    pub(super) fn commit_loop(&self) {
+        loop {
+            let gate = self.wait_for_work();
+            if gate.closed {
+                break;
+            } else if gate.failure.is_some() {
+                if !self.recover(gate) {
+                    break;
+                }
+            } else if gate.has_work() {
+                drop(gate);
+                self.commit_one();
+            } else if !gate.flights.is_empty() {
+                // Closing: the last batches must be durable first.
+                drop(self.sync_or_wait(gate));
+            } else {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    fn wait_for_work(&self) -> MutexGuard<'_, Gate> {
+        let mut gate = lock(&self.gate);
+        loop {
+            if gate.closing || gate.closed || gate.failure.is_some() {
+                break;
+            }
+            gate.committer = if !gate.has_work() {
+                Pace::AwaitsWork
+            } else if !gate.flights.is_empty()
+                && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
+            {
+                Pace::AwaitsSync
+            } else {
+                break;
+            };
+            gate = wait(&self.work, gate);
+        }
+        gate.committer = Pace::Works;
+        gate
+    }
+
+    /// Closes the batch that gathers, and commits it.
+    fn commit_one(&self) {
+        self.wait_while_throttled();
+        let flight = self.collect();
+        let ticket = flight.batch.ticket;
+        let bytes = flight.batch.bytes;
+        let outcome = self.commit_batch(&flight.batch);
+        self.use_disk(bytes as u64);
+        let mut gate = lock(&self.gate);
+        gate.flights.push_back(flight);
+        if let Err(failure) = outcome {
+            gate.failure.get_or_insert(failure.to_string());
+            return;
+        }
+        self.committed.store(ticket.0, Ordering::Release);
+        let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
+        if gate.syncing || gate.failure.is_some() {
+            // The sync thread looks again when it is done; after its failure this is committed anew.
+        } else if much {
+            self.synced.notify_all();
+        } else {
+            drop(self.sync(gate));
+        }
+    }
+
+    fn collect(&self) -> Flight {
+        let boundary = self.boundary.write();
+        let mut gate = lock(&self.gate);
+        let ticket = gate.open;
+        gate.open = Ticket(ticket.0 + 1);
+        gate.nudged = false;
+        let sources = std::mem::take(&mut gate.dirty);
+        let loose = std::mem::take(&mut gate.loose);
+        drop(gate);
+        let share = self.gathered.swap(0, Ordering::Relaxed);
+        let mut batch = Batch {
+            ticket,
+            ..Batch::default()
+        };
+        for source in &sources {
+            source.collect(&mut batch);
+        }
+        loose.into_iter().for_each(|op| batch.push(op));
+        drop(boundary);
+        Flight { batch, share }
+    }
+
+    pub(super) fn commit_batch(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.ops.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch)
+    }
+
+    /// Holds the next batch back while the store is busy with its own work: what arrives meanwhile gathers, and
+    /// its publishers are stopped by `pending_bytes_max`.
+    fn wait_while_throttled(&self) {
+        for _ in 0..THROTTLE_STEPS_MAX {
+            if !self.store.throttled() || lock(&self.gate).failure.is_some() {
+                return;
+            }
+            thread::sleep(THROTTLE_STEP);
+        }
+    }
+
+    /// The sync thread.
+    pub(super) fn sync_loop(&self) {
+        let mut gate = lock(&self.gate);
+        while !gate.closed {
+            gate = if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
+                wait(&self.synced, gate)
+            } else {
+                self.sync(gate)
+            };
+        }
+    }
+
+    /// Makes durable what is committed, and tells those who wait. The gate is open while the disk works.
+    fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) else {
+            return gate;
+        };
+        let written = gate
+            .flights
+            .iter()
+            .any(|flight| !flight.batch.ops.is_empty());
+        gate.syncing = true;
+        drop(gate);
+        let outcome = if written { self.store.sync() } else { Ok(()) };
+        let mut gate = lock(&self.gate);
+        gate.syncing = false;
+        match outcome {
+            Ok(()) => gate = self.land(gate, upto),
+            Err(failure) => {
+                gate.failure.get_or_insert(failure.to_string());
+            }
+        }
+        if gate.committer == Pace::AwaitsSync {
+            self.wake_committer(&mut gate);
+        } else if gate.failure.is_some() || gate.closing {
+            self.wake_all();
+        }
+        gate
+    }
+
+    /// Takes the batches up to `upto` off the list and reports them.
+    pub(super) fn land<'a>(
+        &'a self,
+        mut gate: MutexGuard<'a, Gate>,
+        upto: Ticket,
+    ) -> MutexGuard<'a, Gate> {
+        let landed = gate
+            .flights
+            .partition_point(|flight| flight.batch.ticket <= upto);
+        let landed: Vec<Flight> = gate.flights.drain(..landed).collect();
+        drop(gate);
+        self.durable.store(upto.0, Ordering::Release);
+        let later = Ticket(upto.0 + 1);
+        let mut waiters = lock(&self.waiters);
+        let waiting = waiters.by_ticket.split_off(&later);
+        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
+        drop(waiters);
+        for waiter in served.into_values().flatten() {
+            waiter.durable(upto);
+        }
+        let share: usize = landed.iter().map(|flight| flight.share).sum();
+        let before = self.pending.fetch_sub(share, Ordering::Relaxed);
+        let max = self.limits.pending_bytes_max;
+        if before > max && before - share <= max {
+            self.room.notify_waiters();
+        }
+        drop(landed); // the bodies, outside the gate
+        lock(&self.gate)
+    }
+
+    /// Syncs, or waits for the sync that runs.
+    fn sync_or_wait<'a>(&'a self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+        if gate.syncing {
+            wait(&self.work, gate)
+        } else {
+            self.sync(gate)
+        }
+    }
+}

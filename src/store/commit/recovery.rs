@@ -1,0 +1,86 @@
+//! What the committer does after a failed commit or sync: it tries until everything since the last durable ticket is
+//! on disk, and nothing is reported before.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use tracing::{error, info, warn};
+
+use super::{Flight, Gate, Shared, lock, wait, wait_timeout};
+use crate::store::StoreError;
+
+/// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
+const RETRY_PAUSES_MAX: u32 = 16;
+
+impl Shared {
+    /// After a failure: tries until everything since the last durable ticket is on disk. False when the committer
+    /// is closing and the last try failed too.
+    pub(super) fn recover<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> bool {
+        while gate.syncing && !gate.closed {
+            gate = wait(&self.work, gate);
+        }
+        let failure = gate.failure.clone().unwrap_or_default();
+        error!(%failure, "the store failed: nothing is confirmed until it works again");
+        self.set_alarms(|alarms| alarms.failed = Some(failure));
+        let mut said = String::new();
+        let mut pauses = 1;
+        loop {
+            let closing = gate.closing;
+            if !closing {
+                gate = wait_timeout(&self.work, gate, self.limits.retry_after * pauses);
+            }
+            let mut flights = std::mem::take(&mut gate.flights);
+            drop(gate);
+            let outcome = self.room_to_recover().and_then(|()| {
+                pauses = (pauses * 2).min(RETRY_PAUSES_MAX);
+                self.write_again(flights.make_contiguous())
+            });
+            gate = lock(&self.gate);
+            // Only this thread adds flights, so nothing was added meanwhile.
+            gate.flights = flights;
+            match outcome {
+                Ok(()) => {
+                    gate.failure = None;
+                    break;
+                }
+                Err(failure) => {
+                    let failure = failure.to_string();
+                    if said != failure {
+                        warn!(failure, "the store does not work yet");
+                        said = failure;
+                    }
+                    if closing {
+                        return false;
+                    }
+                }
+            }
+        }
+        self.set_alarms(|alarms| alarms.failed = None);
+        info!("the store works again; nothing that was confirmed is lost");
+        if let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) {
+            self.committed.store(upto.0, Ordering::Release);
+            drop(self.land(gate, upto));
+        }
+        true
+    }
+
+    /// Opening a store takes some space, and so does what must be written again.
+    fn room_to_recover(&self) -> Result<(), StoreError> {
+        let limit = self.disk_free_min.load(Ordering::Relaxed);
+        match self.store.free_bytes() {
+            Some(free) if free < limit => Err(StoreError::Io {
+                doing: format!("waiting until {limit} bytes are free"),
+                source: std::io::ErrorKind::StorageFull.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
+        self.store.reopen()?;
+        for flight in flights {
+            self.commit_batch(&flight.batch)?;
+        }
+        self.store.sync()
+    }
+}

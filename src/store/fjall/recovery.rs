@@ -1,0 +1,102 @@
+//! What a start finds in the database: logs, their settled offsets and counts, and how far the last run came. Touches
+//! no message but the last of each log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::{Open, corrupt, failed, stored_chunk};
+use crate::model::LogId;
+use crate::store::dir::io_error;
+use crate::store::{LogRecord, LogState, PageBits, RangeSet, StoreError, chunk, keys, record};
+
+impl Open {
+    pub(super) fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
+        let mut logs = BTreeMap::new();
+        for entry in self.state.prefix([keys::RECORD]) {
+            let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
+            if let Some((_, log, _)) = keys::parse_state(&key) {
+                let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
+                let state = LogState {
+                    record,
+                    settled: RangeSet::new(),
+                    counts: Vec::new(),
+                };
+                logs.insert(log, state);
+            }
+        }
+        for prefix in [keys::PAGE, keys::COUNT] {
+            for entry in self.state.prefix([prefix]) {
+                let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
+                let Some((_, log, Some(part))) = keys::parse_state(&key) else {
+                    continue;
+                };
+                let Some(state) = logs.get_mut(&log) else {
+                    continue; // remains of a removed log
+                };
+                if prefix == keys::PAGE {
+                    let page = PageBits::decode(&value).map_err(corrupt("settled page", log))?;
+                    state.settled.insert_page(part, &page);
+                } else if part >= state.record.floor {
+                    let count = record::decode_count(&value).map_err(corrupt("count", log))?;
+                    state.counts.push((part, count));
+                }
+            }
+        }
+        for state in logs.values_mut() {
+            state.settled.remove_below(state.record.floor);
+        }
+        Ok(logs)
+    }
+
+    /// A record and its chunks are written together, so no chunk can start at or after `next`. If one does all the
+    /// same, its offsets must not be given out again.
+    pub(super) fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
+        let Some(entry) = self
+            .msgs
+            .range(keys::chunks(log, record.next..=u64::MAX))
+            .next_back()
+        else {
+            return Ok(());
+        };
+        let last = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
+        let count = chunk::count(&last.data).map_err(corrupt("chunk", log))?;
+        let next = last.first.saturating_add(u64::from(count));
+        warn!(
+            log = log.0,
+            recorded = record.next,
+            found = next,
+            "a log is longer than its record says"
+        );
+        record.next = next;
+        Ok(())
+    }
+}
+
+/// The ticket in the note of the last batch, if this run wrote it.
+pub(super) fn survived(last: &[u8], epoch: u64) -> u64 {
+    match last.split_first_chunk::<8>() {
+        Some((found, ticket)) if u64::from_le_bytes(*found) == epoch => {
+            ticket.try_into().map_or(0, u64::from_le_bytes)
+        }
+        _ => 0,
+    }
+}
+
+/// A start that was killed before the database was complete leaves files over which the next start would stumble.
+/// Nothing can have been stored in it.
+pub(super) fn remove_stillborn(db_dir: &Path) -> Result<(), StoreError> {
+    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
+    if !exists(db_dir.to_owned())? || exists(db_dir.join("version"))? {
+        return Ok(());
+    }
+    if exists(db_dir.join("keyspaces").join("1"))? {
+        return Err(StoreError::Corrupt(format!(
+            "{} has lost its version file",
+            db_dir.display()
+        )));
+    }
+    info!(dir = %db_dir.display(), "removing an unfinished database");
+    std::fs::remove_dir_all(db_dir).map_err(|e| io_error("removing", db_dir, e))
+}
