@@ -4,6 +4,7 @@ FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY benches/micro benches/micro
 RUN cargo build --release --locked --bin leveret
 
 FROM debian:trixie-slim

@@ -23,6 +23,14 @@ pub(super) enum Mode {
     Connections,
     /// Open and close connections all the time.
     Churn,
+    /// Declare queues one after another, restart the broker if there is a hook for it, delete them.
+    Queues,
+    /// Many slow pairs: publish at a fixed rate to each of many queues, every one with a producer and a consumer of its
+    /// own.
+    Swarm,
+    /// No broker: append the same messages to a preallocated file in `--dir`, with a sync per confirm window. What the
+    /// disk allows.
+    IdealLog,
 }
 
 /// Measure a broker: leveret, RabbitMQ, or any other that speaks AMQP 0-9-1.
@@ -68,7 +76,8 @@ pub struct Args {
     /// `backlog` 1,000,000 unless this says otherwise.
     #[arg(long)]
     pub(super) count: Option<u64>,
-    /// Messages per second to offer, all producers together; `latency` offers 1,000 unless this says otherwise.
+    /// Messages per second to offer, all producers together. Unless this says otherwise `latency` offers 1,000, and
+    /// `swarm` 100 per pair.
     #[arg(long)]
     pub(super) rate: Option<u64>,
     /// Messages that a producer may have unconfirmed; 0: no confirms.
@@ -98,9 +107,12 @@ pub struct Args {
     /// Connections to hold, or threads that open and close them.
     #[arg(long, default_value_t = 100)]
     pub(super) connections: usize,
-    /// For `backlog`: a shell command that restarts the broker and returns when it may be connected to.
+    /// For `backlog` and `queues`: a shell command that restarts the broker and returns when it may be connected to.
     #[arg(long)]
     pub(super) restart_hook: Option<String>,
+    /// For `ideal-log`: the directory whose disk is measured.
+    #[arg(long)]
+    pub(super) dir: Option<PathBuf>,
     /// The names of queues and exchanges begin with this.
     #[arg(long, default_value = "leveret-bench")]
     pub(super) prefix: String,

@@ -22,9 +22,9 @@ pub(super) const STACK_BYTES: usize = 256 * 1024;
 /// How often the leader looks.
 const TICK: Duration = Duration::from_millis(5);
 /// How often the broker's memory is looked at.
-const RSS_EVERY: Duration = Duration::from_millis(100);
+pub(super) const RSS_EVERY: Duration = Duration::from_millis(100);
 /// How long consumers may receive nothing before what is missing is given up.
-const DRAIN_STALL: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+pub(super) const DRAIN_STALL: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
 
 /// How long a load is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

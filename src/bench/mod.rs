@@ -6,6 +6,7 @@ mod connections;
 mod consumer;
 mod error;
 mod histogram;
+mod ideal_log;
 mod layout;
 mod link;
 mod load;
@@ -14,12 +15,14 @@ mod process;
 mod producer;
 mod progress;
 mod publish;
+mod queues;
 mod report;
 mod scan;
 mod setup;
 mod sink;
 mod stage;
 mod stamp;
+mod swarm;
 mod target;
 mod window;
 
@@ -32,9 +35,11 @@ use clap::ValueEnum;
 
 pub use args::Args;
 pub use error::BenchError;
+pub use ideal_log::IdealLog;
 
 use args::Mode;
 use consumer::ConsumerPlan;
+use ideal_log::LogPlan;
 use layout::Layout;
 use link::Link;
 use load::{Length, Load, Outcome};
@@ -44,6 +49,7 @@ use report::{LoadReport, Settings, Summary};
 use setup::Setup;
 use sink::Sink;
 use stamp::STAMP_LEN;
+use swarm::SwarmPlan;
 
 /// The largest body that the sink can make up: it is not cut into frames.
 const SINK_BODY_MAX: usize = 100_000;
@@ -92,25 +98,43 @@ impl Run<'_> {
         {
             return usage("--seconds must be more than 0, and --warm-up not less");
         }
-        let ack_batch = args
-            .ack_batch
-            .unwrap_or(if args.mode == Mode::Latency { 1 } else { 100 });
+        let ack_batch = args.ack_batch.unwrap_or(match args.mode {
+            Mode::Latency | Mode::Swarm => 1,
+            _ => 100,
+        });
         if args.prefetch > 0 && ack_batch > u32::from(args.prefetch) {
             return usage(
                 "--ack-batch must not be more than --prefetch, or consumers wait for ever",
             );
         }
-        let rate = args.rate.or((args.mode == Mode::Latency).then_some(1000));
+        let pairs = args.pairs.unwrap_or(1);
+        let rate = args.rate.or(match args.mode {
+            Mode::Latency => Some(1000),
+            Mode::Swarm => Some(100 * pairs as u64),
+            _ => None,
+        });
         if rate == Some(0) {
             return usage("--rate must be more than 0");
         }
-        let pairs = args.pairs.unwrap_or(1);
+        if (args.mode == Mode::IdealLog) != args.dir.is_some() {
+            return usage("--dir goes with ideal-log, and ideal-log with --dir");
+        }
+        if matches!(args.mode, Mode::Swarm | Mode::IdealLog) && args.confirm_window == 0 {
+            return usage("--confirm-window must be more than 0 here");
+        }
+        if args.mode == Mode::Swarm && args.ack_batch.is_some_and(|batch| batch == 0) {
+            return usage("--ack-batch must be more than 0 here");
+        }
         let producers = args.producers.unwrap_or(pairs);
         let consumers = args.consumers.unwrap_or(pairs);
         let queues = args
             .queues
             .unwrap_or(if args.pairs.is_some() { pairs } else { 1 });
-        if consumers == 0 && !matches!(args.mode, Mode::Produce | Mode::Connections | Mode::Churn) {
+        let consuming = matches!(
+            args.mode,
+            Mode::Consume | Mode::Both | Mode::Latency | Mode::Backlog | Mode::Swarm
+        );
+        if consumers == 0 && consuming {
             return usage("at least one consumer is needed");
         }
         let target = match args.sink {
@@ -176,7 +200,14 @@ impl Run<'_> {
                 });
                 return Ok(summary);
             }
-            Mode::Produce | Mode::Consume | Mode::Both | Mode::Latency | Mode::Backlog => {}
+            Mode::Queues => return self.measure_queues(summary),
+            Mode::IdealLog => return self.measure_ideal_log(summary),
+            Mode::Produce
+            | Mode::Consume
+            | Mode::Both
+            | Mode::Latency
+            | Mode::Backlog
+            | Mode::Swarm => {}
         }
         let declared = self.setup.declare()?;
         summary.broker = declared.broker;
@@ -225,9 +256,55 @@ impl Run<'_> {
                 load(self.drain("drain", sent))?;
                 summary.restart_seconds = restarted;
             }
-            Mode::Connections | Mode::Churn => {}
+            Mode::Swarm => {
+                let outcome = swarm::measure(&self.setup, self.swarm_plan())?;
+                summary.loads.push(LoadReport::new(
+                    "swarm",
+                    &outcome,
+                    self.args.size,
+                    self.rate,
+                ));
+            }
+            Mode::Connections | Mode::Churn | Mode::Queues | Mode::IdealLog => {}
         }
         Ok(())
+    }
+
+    fn measure_queues(&self, mut summary: Summary) -> Result<Summary, BenchError> {
+        let link = Link::open(&self.setup.target)?;
+        summary.broker = link.server_name();
+        link.close()?;
+        let hook = self.args.restart_hook.as_deref();
+        let restart = || hook.map(|hook| self.restart(hook)).transpose();
+        summary.queues = Some(queues::measure(&self.setup, restart)?);
+        Ok(summary)
+    }
+
+    fn measure_ideal_log(&self, mut summary: Summary) -> Result<Summary, BenchError> {
+        summary.broker = "ideal log".to_owned();
+        let plan = LogPlan {
+            size: self.args.size,
+            batch: self.args.confirm_window,
+            warm_up: Duration::from_secs_f64(self.args.warm_up),
+            time: Duration::from_secs_f64(self.args.seconds),
+        };
+        if let Some(dir) = &self.args.dir {
+            let outcome = ideal_log::measure(dir, plan)?;
+            let report = LoadReport::new("ideal-log", &outcome, self.args.size, None);
+            summary.loads.push(report);
+        }
+        Ok(summary)
+    }
+
+    fn swarm_plan(&self) -> SwarmPlan {
+        SwarmPlan {
+            rate: self.rate.unwrap_or(1),
+            confirm_window: self.args.confirm_window,
+            prefetch: self.args.prefetch,
+            ack_batch: self.consume.ack_batch.unwrap_or(1),
+            warm_up: Duration::from_secs_f64(self.args.warm_up),
+            time: Duration::from_secs_f64(self.args.seconds),
+        }
     }
 
     /// A load as the options say: for a time, or so many messages from the beginning.
@@ -340,6 +417,7 @@ impl Run<'_> {
             loads: Vec::new(),
             restart_seconds: None,
             connections: None,
+            queues: None,
             ok: true,
         }
     }
@@ -383,6 +461,7 @@ mod tests {
             ("latency --seconds 0.3 --rate 2000 --size 16", 1),
             ("backlog --count 5000 --size 40000 --restart-hook true", 2),
             ("both --count 5000 --ack-batch 0", 1),
+            ("swarm --pairs 30 --rate 3000 --seconds 0.3", 1),
         ] {
             let summary = measure(line, None);
             assert!(summary.ok, "{line}: {summary}");
@@ -413,6 +492,27 @@ mod tests {
     }
 
     #[test]
+    fn queues_are_declared_and_deleted() {
+        let queues = measure("queues --queues 20 --restart-hook true", None);
+        let queues = queues.queues.unwrap();
+        assert_eq!(queues.declared, 20);
+        assert!(queues.declared_per_second > 0.0 && queues.restart_seconds.is_some());
+    }
+
+    #[test]
+    fn the_disk_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = format!(
+            "ideal-log --seconds 0.1 --confirm-window 10 --dir {}",
+            dir.path().display()
+        );
+        let [load] = &measure(&line, None).loads[..] else {
+            panic!("one load")
+        };
+        assert!(load.rate > 0.0 && load.confirm_ms.is_some());
+    }
+
+    #[test]
     fn a_lost_message_is_found() {
         let summary = measure("latency --seconds 0.3 --rate 2000", Some(100));
         assert!(!summary.ok);
@@ -430,6 +530,9 @@ mod tests {
             "produce --seconds 0",
             "produce --bindings 4",
             "produce --uri http://nowhere",
+            "ideal-log",
+            "produce --dir .",
+            "swarm --confirm-window 0",
         ] {
             assert!(Run::new(&args(&format!("bench {line}"))).is_err(), "{line}");
         }

@@ -58,9 +58,29 @@ impl Block {
         shape: MessageShape,
         frame_max: u32,
     ) -> Block {
+        Block::sized(BLOCK_BYTES, layout, producer, shape, frame_max)
+    }
+
+    /// A block with one message per route, for producers that are many and slow.
+    pub(super) fn small(
+        layout: &Layout,
+        producer: usize,
+        shape: MessageShape,
+        frame_max: u32,
+    ) -> Block {
+        Block::sized(0, layout, producer, shape, frame_max)
+    }
+
+    fn sized(
+        block_bytes: usize,
+        layout: &Layout,
+        producer: usize,
+        shape: MessageShape,
+        frame_max: u32,
+    ) -> Block {
         let routes = layout.routes_of(producer);
         let piece_max = usize::try_from(frame_max).unwrap_or(usize::MAX) - FRAME_OVERHEAD;
-        let rounds = (BLOCK_BYTES / (shape.size.max(1) * routes.len())).clamp(1, 2000);
+        let rounds = (block_bytes / (shape.size.max(1) * routes.len())).clamp(1, 2000);
         let mut block = Block {
             bytes: BytesMut::new(),
             slots: Vec::with_capacity(rounds * routes.len()),

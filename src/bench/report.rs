@@ -30,6 +30,8 @@ pub(super) struct Summary {
     pub(super) restart_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connections: Option<ConnectionReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queues: Option<QueueReport>,
     /// Nothing was lost, repeated, out of order, or refused.
     pub(super) ok: bool,
 }
@@ -120,6 +122,23 @@ pub(super) struct ConnectionReport {
     pub(super) kilobytes_each: Option<f64>,
     /// CPU of the broker: while idle connections are held, or during the churn; in percent of a core.
     pub(super) broker_cpu_percent: Option<f64>,
+}
+
+/// What declaring many queues showed.
+#[derive(Debug, Serialize)]
+pub(super) struct QueueReport {
+    pub(super) declared: u64,
+    /// One after another on one connection.
+    pub(super) declared_per_second: f64,
+    pub(super) deleted_per_second: f64,
+    /// Memory of the broker before, with the queues, and with them after a restart.
+    pub(super) rss_before_mb: Option<f64>,
+    pub(super) rss_declared_mb: Option<f64>,
+    /// CPU that the idle queues cost, in percent of a core.
+    pub(super) idle_cpu_percent: Option<f64>,
+    /// How long the broker was away for the restart hook, until it let a client in again.
+    pub(super) restart_seconds: Option<f64>,
+    pub(super) rss_restarted_mb: Option<f64>,
 }
 
 impl LoadReport {
@@ -248,6 +267,9 @@ impl Display for Summary {
         if let Some(connections) = &self.connections {
             write!(f, "{connections}")?;
         }
+        if let Some(queues) = &self.queues {
+            write!(f, "{queues}")?;
+        }
         writeln!(f, "{}", if self.ok { "ok" } else { "NOT OK" })
     }
 }
@@ -357,6 +379,31 @@ impl Display for ConnectionReport {
             write!(f, "; {cpu:.1} % of a core")?;
         }
         writeln!(f)
+    }
+}
+
+impl Display for QueueReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} queues declared, {:.0} per second; deleted {:.0} per second",
+            self.declared, self.declared_per_second, self.deleted_per_second
+        )?;
+        if let (Some(before), Some(declared)) = (self.rss_before_mb, self.rss_declared_mb) {
+            write!(f, "  broker {before:.1} MB before, {declared:.1} MB after")?;
+        }
+        if let Some(cpu) = self.idle_cpu_percent {
+            write!(f, "; idle {cpu:.1} % of a core")?;
+        }
+        writeln!(f)?;
+        if let Some(seconds) = self.restart_seconds {
+            write!(f, "  restart {seconds:.2} s")?;
+            if let Some(rss) = self.rss_restarted_mb {
+                write!(f, ", then {rss:.1} MB")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,153 @@
+//! A queue as connections use it: runs of publishes, deliveries and acks. On the store in memory, so that the disk has
+//! no say.
+
+use std::mem;
+use std::sync::{Arc, Mutex, Weak};
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+
+use leveret::broker::queue::{
+    Credit, DeadLetter, Delivery, DeliverySink, MemoryBudget, NewConsumer, Queue, QueueOwner,
+    QueueServices, QueueSpec, Settle, Timers,
+};
+use leveret::model::arguments::QueueArguments;
+use leveret::model::{Body, ConnectionId, ConsumerId, Message, MessageId, Origin, QueueId};
+use leveret::store::{Committer, Limits, MemoryStore};
+use leveret::wire::FieldTable;
+
+/// Owns nothing: no queue here dead-letters or expires.
+struct Nobody;
+
+impl QueueOwner for Nobody {
+    fn route_dead_letter(&self, _: &DeadLetter) -> Vec<Arc<Queue>> {
+        Vec::new()
+    }
+
+    fn queue_unused(&self, _: &Arc<Queue>) {}
+
+    fn queue_expired(&self, _: &Arc<Queue>) {}
+}
+
+/// Collects what a consumer is sent.
+#[derive(Default)]
+struct Collector(Mutex<Vec<Delivery>>);
+
+impl Collector {
+    fn take(&self) -> Vec<Delivery> {
+        mem::take(&mut self.0.lock().expect("not poisoned"))
+    }
+}
+
+impl DeliverySink for Collector {
+    fn deliver(&self, run: &mut Vec<Delivery>) {
+        self.0.lock().expect("not poisoned").append(run);
+    }
+
+    fn cancelled(&self, _: u64) {}
+}
+
+fn message(size: usize) -> Arc<Message> {
+    Arc::new(Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        }),
+        properties: Bytes::from_static(&[0x10, 0, 2]),
+        body: Body::Whole(vec![7; size].into()),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms: None,
+        dead_lettered: false,
+    })
+}
+
+fn open(services: &QueueServices, id: u64) -> Arc<Queue> {
+    let spec = QueueSpec {
+        id: QueueId(id),
+        name: "q".into(),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments: Arc::new(QueueArguments::default()),
+    };
+    Queue::open(spec, services.clone(), Vec::new())
+}
+
+fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
+    let consumer = NewConsumer {
+        tag: "c".into(),
+        sink: Arc::clone(sink) as Arc<dyn DeliverySink>,
+        key: 1,
+        no_ack: false,
+        exclusive: false,
+        priority: 0,
+        credit: Credit {
+            messages: 500,
+            bytes: 1 << 40,
+        },
+        limiter: None,
+        prefetch_count: 500,
+        arguments: FieldTable::default(),
+        connection: ConnectionId(1),
+        channel: 1,
+    };
+    queue.consume(consumer).expect("a consumer")
+}
+
+/// Publish, deliver and ack in runs of 1 and of 100, and filling and purging a backlog.
+pub(crate) fn runs(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let owner: Arc<dyn QueueOwner> = Arc::new(Nobody);
+    let committer =
+        Committer::start(Arc::new(MemoryStore::new()), Limits::default()).expect("a committer");
+    let services = QueueServices {
+        committer: Arc::clone(&committer),
+        timers: Timers::start(),
+        budget: Arc::new(MemoryBudget::new(256 * 1024 * 1024)),
+        owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,
+    };
+    let mut group = criterion.benchmark_group("queue");
+    for length in [1_usize, 100] {
+        let run = vec![message(1024); length];
+        let queue = open(&services, length as u64);
+        let sink = Arc::new(Collector::default());
+        let consumer = consume(&queue, &sink);
+        group.throughput(Throughput::Elements(length as u64));
+        group.bench_function(
+            format!("publish, deliver, ack/runs of {length}"),
+            |bencher| {
+                bencher.iter(|| {
+                    queue.publish(&run);
+                    let ids: Vec<MessageId> =
+                        sink.take().iter().map(|delivery| delivery.id).collect();
+                    assert_eq!(ids.len(), run.len());
+                    let credit = Credit {
+                        messages: u32::try_from(ids.len()).expect("a short run"),
+                        bytes: 1024 * ids.len() as u64,
+                    };
+                    queue.settle(Settle::Ack, &ids, &[(consumer, credit)])
+                });
+            },
+        );
+    }
+    let run = vec![message(1024); 100];
+    let queue = open(&services, 1000);
+    group.throughput(Throughput::Elements(10 * run.len() as u64));
+    group.bench_function("publish and purge/1000", |bencher| {
+        bencher.iter(|| {
+            for _ in 0..10 {
+                queue.publish(&run);
+            }
+            queue.purge()
+        });
+    });
+    group.finish();
+    committer.shutdown();
+}
