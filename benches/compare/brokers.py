@@ -1,17 +1,20 @@
 # Brokers to measure: starts and stops them, finds their processes. Every broker that is started here listens on
 # loopback, on ports of its own, and keeps its data in a folder that goes with the run.
 
+import atexit
 import contextlib
 import dataclasses
 import glob
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -24,24 +27,31 @@ class Broker:
     """A broker that runs."""
     name: str
     uri: str
-    pid: int | None
-    # Where it keeps its data, if that is known.
-    data: pathlib.Path | None = None
+    # A file that holds the id of its process; none if the process is not on this machine.
+    pid_file: pathlib.Path | None = None
+    # A shell command that restarts it, and returns when it may be connected to.
+    restart_hook: str | None = None
 
 
 def running(name, uri):
     """A broker that somebody else has started; its process is found if it is on this machine."""
-    parts = urllib.parse.urlsplit(uri)
-    return Broker(name, uri, _pid_listening(parts.port or 5672))
+    pid = _pid_listening(urllib.parse.urlsplit(uri).port or 5672)
+    if pid is None:
+        return Broker(name, uri)
+    pid_file = pathlib.Path(tempfile.gettempdir()) / f"leveret-compare-{os.getpid()}-{pid}.pid"
+    pid_file.write_text(f"{pid}\n")
+    atexit.register(pid_file.unlink, missing_ok=True)
+    return Broker(name, uri, pid_file)
 
 
 @contextlib.contextmanager
 def leveret(binary, data, options):
     """Leveret with its defaults."""
     port = _free_port()
-    command = [str(binary), "serve", "--data-dir", str(data), "--amqp-listen", f"127.0.0.1:{port}", *options]
-    with _process(command, port, data.with_suffix(".log")) as process:
-        yield Broker("leveret", f"amqp://guest:guest@127.0.0.1:{port}/%2f", process.pid, data)
+    command = [str(binary), "serve", "--data-dir", str(data / "leveret"), "--amqp-listen", f"127.0.0.1:{port}",
+               *options]
+    with _Process(command, port, data / "leveret.log") as process:
+        yield process.broker("leveret")
 
 
 @contextlib.contextmanager
@@ -83,11 +93,10 @@ def _rabbitmq(enter, server, inside, folder, data):
     }
     (folder / "plugins").write_text("[].\n")
     command = [*enter, *(f"{key}={value}" for key, value in environment.items()), server]
+    version = re.search(r"rabbitmq_server-([\d.]+\d)", server).group(1)
     try:
-        with _process(command, port, data / "rabbitmq.log"):
-            version = re.search(r"rabbitmq_server-([\d.]+\d)", server).group(1)
-            uri = f"amqp://guest:guest@127.0.0.1:{port}/%2f"
-            yield Broker(f"RabbitMQ {version}", uri, _pid_listening(port), folder)
+        with _Process(command, port, data / "rabbitmq.log") as process:
+            yield process.broker(f"RabbitMQ {version}")
     finally:
         epmd = _pid_listening(mapper)
         if epmd:
@@ -102,22 +111,56 @@ def _server(root):
     return "/" + str(pathlib.Path(sorted(found)[-1]).relative_to(root))
 
 
-@contextlib.contextmanager
-def _process(command, port, log):
-    """Runs a broker until the end of the block."""
-    with open(log, "wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    try:
-        _until(lambda: _answers(port) or process.poll() is not None, START_S, f"{command[0]} does not answer")
-        if process.poll() is not None:
-            raise SystemExit(f"{' '.join(command)} has ended:\n{log.read_text()[-2000:]}")
-        yield process
-    finally:
+class _Process:
+    """A broker's process: runs until the end of the block, and is restarted by a shell command in between."""
+
+    def __init__(self, command, port, log):
+        self._command, self._port, self._log = command, port, log
+        self._process = None
+        self._pid_file = log.with_suffix(".pid")
+        # Two pipes with names: who writes to the one may read from the other when the broker is back.
+        self._ask, self._answer = log.with_suffix(".ask"), log.with_suffix(".answer")
+
+    def __enter__(self):
+        self._start()
+        for pipe in (self._ask, self._answer):
+            os.mkfifo(pipe)
+        threading.Thread(target=self._serve_restarts, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def broker(self, name):
+        ask, answer = shlex.quote(str(self._ask)), shlex.quote(str(self._answer))
+        return Broker(name, f"amqp://guest:guest@127.0.0.1:{self._port}/%2f", self._pid_file,
+                      f'echo > {ask} && test "$(cat {answer})" = done')
+
+    def _serve_restarts(self):
+        while True:
+            self._ask.read_text()
+            try:
+                self._stop()
+                self._start()
+                outcome = "done"
+            except (SystemExit, OSError, subprocess.TimeoutExpired) as error:
+                outcome = str(error)
+            self._answer.write_text(outcome)
+
+    def _start(self):
+        with open(self._log, "ab") as out:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        _until(lambda: _answers(self._port) or self._process.poll() is not None, START_S,
+               f"{self._command[0]} does not answer")
+        if self._process.poll() is not None:
+            raise SystemExit(f"{' '.join(map(str, self._command))} has ended:\n{self._log.read_text()[-2000:]}")
+        self._pid_file.write_text(f"{_pid_listening(self._port) or self._process.pid}\n")
+
+    def _stop(self):
         # The Erlang machine is a child of the process that was started: it is told, and the rest follows.
-        listener = _pid_listening(port) or process.pid
-        if process.poll() is None:
-            os.kill(listener, signal.SIGTERM)
-        process.wait(STOP_S)
+        if self._process.poll() is None:
+            os.kill(int(self._pid_file.read_text()), signal.SIGTERM)
+        self._process.wait(STOP_S)
 
 
 def _answers(port):
@@ -133,7 +176,7 @@ def _until(condition, seconds, otherwise):
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit(otherwise)
-        time.sleep(0.1)
+        time.sleep(0.01)
 
 
 def _free_port():

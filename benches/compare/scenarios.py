@@ -3,35 +3,94 @@
 
 import dataclasses
 
+# The peer of every broker: what the disk allows, without a broker.
+IDEAL = "ideal log"
+
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
     """A row of the result."""
     name: str
     title: str
-    # The table it belongs to: "rate", "latency" or "backlog".
+    # The table it belongs to.
     table: str
     # The words after `leveret bench`.
     words: tuple
+    # Takes long, with RabbitMQ at least: done once with --quick.
+    heavy: bool = False
+    # Restarts the broker, where the runner can.
+    restarts: bool = False
+    # The scenario of the ideal log that this one is held against.
+    ideal: str | None = None
+    # Is itself one: it has no broker.
+    is_ideal: bool = False
 
 
 def every(given):
     """All scenarios, with the times and counts that were asked for."""
     time = ("--seconds", str(given.seconds), "--warm-up", str(given.warm_up))
-    found = []
-    for mode, length in (("produce", time), ("consume", ("--count", str(given.drain))), ("both", time)):
-        for pairs in (1, 4):
-            title = f"{mode}, {pairs} {'pair' if pairs == 1 else 'pairs'}"
-            found.append(Scenario(f"{mode}-{pairs}", title, "rate", (mode, "--pairs", str(pairs), *length)))
-    for rate in (1_000, 10_000):
-        found.append(Scenario(f"latency-{rate}", f"{rate:,}/s offered", "latency",
-                              ("latency", "--rate", str(rate), *time)))
-    found.append(Scenario("backlog", f"backlog of {given.backlog:,}", "backlog",
-                          ("backlog", "--count", str(given.backlog))))
+    found = [*_throughput(given, time), *_sizes(given, time), *_routing(time), *_latency(time), *_ideal(time)]
+    backlog = ("backlog", "--count", str(given.backlog))
+    found.append(Scenario("backlog", f"backlog of {given.backlog:,}", "backlog", backlog, heavy=True, restarts=True))
+    found.append(Scenario("queues", f"{given.queues:,} durable queues", "queues",
+                          ("queues", "--queues", str(given.queues)), heavy=True, restarts=True))
+    for count in (1_000, 10_000):
+        found.append(Scenario(f"idle-{count}", f"{count:,} idle connections", "connections",
+                              ("connections", "--connections", str(count), "--seconds", str(given.seconds)),
+                              heavy=count > 1_000))
+    found.append(Scenario("churn", "opened and closed by 4 threads", "connections",
+                          ("churn", "--connections", "4", "--seconds", str(given.seconds))))
     return found
 
 
+def _throughput(given, time):
+    for mode, length in (("produce", time), ("consume", ("--count", str(given.drain))), ("both", time)):
+        for pairs in (1, 2, 4):
+            title = f"{mode}, {pairs} {'pair' if pairs == 1 else 'pairs'}"
+            yield Scenario(f"{mode}-{pairs}", title, "rate", (mode, "--pairs", str(pairs), *length),
+                           ideal="ideal-1KB" if mode == "produce" else None)
+
+
+def _sizes(given, time):
+    # Large bodies: a window in messages would be one of many megabytes.
+    small = ("--size", "16", "--prefetch", "100", "--ack-batch", "20")
+    large = ("--size", "65536", "--prefetch", "100", "--ack-batch", "20", "--confirm-window", "100")
+    for name, title, words, count in (("16B", "16 B", small, given.drain),
+                                      ("64KB", "64 KB", large, max(given.drain // 40, 1_000))):
+        for mode, length in (("produce", time), ("consume", ("--count", str(count))), ("both", time)):
+            yield Scenario(f"{mode}-{name}", f"{mode}, {title}", "size", (mode, *words, *length),
+                           ideal=f"ideal-{name}" if mode == "produce" else None)
+
+
+def _routing(time):
+    yield Scenario("fanout-100", "fanout to 100 queues, received", "routing",
+                   ("both", "--exchange-type", "fanout", "--queues", "100", "--consumers", "4", *time))
+    for bindings in (1, 10_000):
+        plural = "" if bindings == 1 else "s"
+        yield Scenario(f"topic-{bindings}", f"topic, {bindings:,} binding{plural}", "routing",
+                       ("both", "--exchange-type", "topic", "--bindings", str(bindings), *time), heavy=bindings > 1)
+    yield Scenario("swarm-1000", "1,000 queues with a pair each, 100/s each", "routing",
+                   ("swarm", "--pairs", "1000", "--rate", "100000", *time), heavy=True)
+
+
+def _latency(time):
+    for rate in (1_000, 10_000):
+        yield Scenario(f"latency-{rate}", f"{rate:,}/s offered", "latency", ("latency", "--rate", str(rate), *time))
+    yield Scenario("lone", "lone publisher, waits for each confirm", "lone",
+                   ("produce", "--confirm-window", "1", *time), ideal="ideal-lone")
+
+
+def _ideal(time):
+    for name, size, window in (("1KB", 1024, 1000), ("16B", 16, 1000), ("64KB", 65536, 100), ("lone", 1024, 1)):
+        yield Scenario(f"ideal-{name}", name, "ideal", ("ideal-log", "--size", str(size), "--confirm-window",
+                                                        str(window), *time), is_ideal=True)
+
+
 def chosen(given):
-    """The scenarios that --only leaves."""
-    wanted = tuple(word for word in given.only.split(",") if word)
-    return [scenario for scenario in every(given) if not wanted or scenario.name.startswith(wanted)]
+    """The scenarios that --rows leaves, and those of the ideal log that they are held against."""
+    wanted = tuple(word for word in given.rows.split(",") if word)
+    found = [scenario for scenario in every(given)
+             if not wanted or any(f"{scenario.name}-".startswith(f"{word}-") for word in wanted)]
+    needed = {scenario.ideal for scenario in found}
+    return [scenario for scenario in every(given)
+            if scenario in found or scenario.name in needed]

@@ -1,35 +1,52 @@
-# From single results to Markdown: medians, spreads, ratios to the peers. Pure but for `machine`.
+# From the document of a run (its JSON) to Markdown. Pure but for `machine` and `commit`.
 
 import datetime
 import os
 import pathlib
 import platform
-import statistics
 import subprocess
 
+import scenarios
+from cells import Cell, ratio, share
 
-def report(machine, command, chosen, compared, results, given):
-    """The whole document."""
-    lines = ["# Leveret compared", "", *machine, f"Command: `{command}`.", ""]
-    lines += [f"Medians of {given.runs} {'run' if given.runs == 1 else 'runs'} (lowest to highest), the brokers in turn, all on this machine together "
-              "with the load generator. 1 KB bodies that do not compress, persistent messages, durable classic "
-              "queues, publisher confirms with a window of 1,000 per producer, manual acknowledgements (100 at once; "
-              "single ones where latency is measured), prefetch 500. Each pair has its own queue.", ""]
-    makers = {"rate": _rate_table, "latency": _latency_table, "backlog": _backlog_table}
-    for kind, make in makers.items():
-        rows = [scenario for scenario in chosen if scenario.table == kind]
+CPU = ("broker", "cpu_seconds_per_million")
+# What the reader has to know about the numbers.
+TERMS = ("The brokers in turn, all on this machine together with the load generator. 1 KB bodies that do not compress, "
+         "persistent messages, durable classic queues, publisher confirms with a window of 1,000 per producer, manual "
+         "acknowledgements (100 at once; single ones where latency is measured), prefetch 500. Bodies of 16 B and 64 KB: "
+         "prefetch 100, acknowledgements 20 at once; of 64 KB: window 100. Each pair has its own queue.")
+LIMIT = ("Part of the limit: the ideal log appends the same messages to one preallocated file and syncs once per "
+         "confirm window, without a broker. First its rate: how much of it the broker reaches. Then CPU: how much of the "
+         "broker's CPU seconds per million the ideal log needs.")
+
+
+def report(document):
+    """The whole Markdown."""
+    lines = ["# Leveret compared", "", document["machine"], "", f"Command: `{document['command']}`.", "",
+             medians(document) + " " + TERMS, "", LIMIT, "", *durability_table(document), ""]
+    for kind, make in MAKERS.items():
+        rows = [one for one in document["scenarios"] if one["table"] == kind]
         if rows:
-            lines += make(rows, compared, results) + [""]
-    failed = [result for result in results if not result["ok"]]
+            lines += make(rows, document) + [""]
+    failed = [result for result in document["results"] if not result["ok"]]
     if failed:
         lines += ["## Runs that failed", ""]
         lines += [f"- {result['scenario']}, {result['peer']}: {result.get('error') or brief(result)}"
-                  for result in failed]
+                  for result in failed] + [""]
     return "\n".join(lines)
 
 
-def commit(repo):
-    """What was built."""
+def medians(document):
+    """How many runs a number stands for."""
+    runs = document["runs"]
+    once = "; rows that take long once" if document["quick"] and runs > 1 else ""
+    return f"Medians of {runs} {'run' if runs == 1 else 'runs'} (lowest to highest){once}."
+
+
+def commit(repo, binary):
+    """What was built, or which binary was given."""
+    if binary:
+        return f"binary {_output([str(binary), '--version']) or binary}"
     return "commit " + (_output(["git", "-C", str(repo), "describe", "--always", "--dirty"]) or "unknown")
 
 
@@ -38,12 +55,12 @@ def machine(build, data):
     cpu = next((line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines()
                 if line.startswith("model name")), platform.processor())
     memory = int(_read("/proc/meminfo").split()[1]) / 1024 / 1024
-    mount = _output(["findmnt", "-no", "FSTYPE,SOURCE", "-T", str(data.parent)]) or "?"
+    mount = _output(["findmnt", "-no", "FSTYPE,SOURCE", "-T", str(data)]) or "?"
     release = next((line.split("=")[1].strip('"') for line in _read("/etc/os-release").splitlines()
                     if line.startswith("PRETTY_NAME")), platform.system())
-    return [f"{datetime.date.today()}; {cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; {release}, "
+    return (f"{datetime.date.today()}; {cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; {release}, "
             f"Linux {platform.release()}; {' on '.join(mount.split())}; load before the runs "
-            f"{os.getloadavg()[0]:.1f}; {build}.", ""]
+            f"{os.getloadavg()[0]:.1f}; {build}.")
 
 
 def brief(summary):
@@ -54,101 +71,147 @@ def brief(summary):
     for load in summary["loads"]:
         cpu = f", {load['broker']['cpu_seconds_per_million']:.2f} s/M" if load["broker"] else ""
         parts.append(f"{load['name']} {load['rate']:,.0f}/s{cpu}")
+    if summary.get("queues"):
+        parts.append(f"{summary['queues']['declared_per_second']:,.0f} declared/s")
+    if summary.get("connections"):
+        parts.append(f"{summary['connections']['opened_per_second']:,.0f} opened/s")
+    if summary.get("restart_seconds"):
+        parts.append(f"restart {summary['restart_seconds']:.2f} s")
     return "; ".join(parts) + ("" if summary["ok"] else " NOT OK")
 
 
-class _Cell:
-    """What the runs of one scenario with one broker have shown."""
-
-    def __init__(self, results, scenario, broker, load=-1):
-        self.loads = [result["loads"][load] for result in results
-                      if (result["scenario"], result["peer"]) == (scenario.name, broker.name)
-                      and result.get("loads")]
-
-    def values(self, *path):
-        """One number of every run; runs that do not have it are left out."""
-        found = []
-        for load in self.loads:
-            value = load
-            for key in path:
-                value = value.get(key) if value else None
-            if value is not None:
-                found.append(value)
-        return found
-
-    def median(self, *path):
-        values = self.values(*path)
-        return statistics.median(values) if values else None
-
-    def show(self, *path, digits=0):
-        value = self.median(*path)
-        return "-" if value is None else f"{value:,.{digits}f}"
-
-    def spread(self, *path):
-        values = self.values(*path)
-        return f"{min(values):,.0f} to {max(values):,.0f}" if values else "-"
-
-    def limits(self):
-        return ", ".join(sorted({load["limit"] for load in self.loads})) or "-"
+def durability_table(document):
+    lines = ["| broker | says it is | when a confirm leaves, the message is |", "|---|---|---|"]
+    return lines + [f"| {one['name']} | {one['server']} | {one['durability']} |" for one in document["peers"]]
 
 
-def _ratio(cells, number, *path):
-    """How many times the first broker's figure is that of the nth."""
-    if number == 0:
-        return ""
-    first, other = cells[0].median(*path), cells[number].median(*path)
-    return f"leveret {first / other:.2f} x" if first and other else "-"
+def _each(rows, document, load=-1):
+    """Row, number of the broker, broker, and the cells of all brokers in that row."""
+    for row in rows:
+        cells = [Cell(document, row["name"], peer["name"], load) for peer in document["peers"]]
+        for number, peer in enumerate(document["peers"]):
+            if cells[number].runs:
+                yield row, number, peer, cells
 
 
-def _rate_table(rows, compared, results):
-    lines = ["## Throughput", "",
-             "| scenario | broker | messages/s | spread | ratio | broker CPU s per million | client CPU s per million "
-             "| CPU % of a core: broker / client / others | confirm p50 / p99 ms | peak RSS MB | limit |",
-             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
-    for scenario in rows:
-        cells = [_Cell(results, scenario, broker) for broker in compared]
-        for number, (broker, cell) in enumerate(zip(compared, cells)):
+def _rate_table(heading):
+    def make(rows, document):
+        lines = [f"## {heading}", "",
+                 "| scenario | broker | confirm means | messages/s | spread | ratio | MB/s | broker CPU s per million "
+                 "| client CPU s per million | part of the limit: rate / CPU "
+                 "| CPU % of a core: broker / client / others | confirm p50 / p99 ms | peak RSS MB | limit |",
+                 "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
+        for row, number, peer, cells in _each(rows, document):
+            cell = cells[number]
             shares = " / ".join([cell.show("broker", "cpu_percent"), cell.show("client", "cpu_percent"),
                                  cell.show("others_cpu_percent")])
             confirm = f"{cell.show('confirm_ms', 'p50', digits=1)} / {cell.show('confirm_ms', 'p99', digits=1)}"
-            lines.append(f"| {scenario.title} | {broker.name} | {cell.show('rate')} | {cell.spread('rate')} "
-                         f"| {_ratio(cells, number, 'rate')} "
-                         f"| {cell.show('broker', 'cpu_seconds_per_million', digits=2)} "
-                         f"| {cell.show('client', 'cpu_seconds_per_million', digits=2)} | {shares} "
+            lines.append(f"| {row['title']} | {peer['name']} | {peer['durability']} | {cell.show('rate')} "
+                         f"| {cell.spread('rate')} | {ratio(cells, number, 'rate')} "
+                         f"| {cell.show('megabytes_per_second')} | {cell.show(*CPU, digits=2)} "
+                         f"| {cell.show('client', 'cpu_seconds_per_million', digits=2)} "
+                         f"| {_part_of_limit(row, document, cell)} | {shares} "
                          f"| {confirm} | {cell.show('broker', 'rss_peak_mb')} | {cell.limits()} |")
-    return lines
+        return lines
+    return make
 
 
-def _latency_table(rows, compared, results):
+def _part_of_limit(row, document, cell):
+    if not row["ideal"]:
+        return ""
+    ideal = Cell(document, row["ideal"], scenarios.IDEAL)
+    return f"{share(cell.median('rate'), ideal.median('rate'))} / {share(ideal.median(*CPU), cell.median(*CPU))}"
+
+
+def _latency_table(rows, document):
     lines = ["## End-to-end latency at a fixed rate, from when a message was due, in ms", "",
-             "| rate | broker | p50 | p95 | p99 | p99.9 | max | confirm p50 | confirm p99 | broker CPU % | got/s |",
-             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for scenario in rows:
-        for broker in compared:
-            cell = _Cell(results, scenario, broker)
-            latency = " | ".join(cell.show("latency_ms", key, digits=2) for key in ("p50", "p95", "p99", "p999", "max"))
-            confirm = " | ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))
-            lines.append(f"| {scenario.title} | {broker.name} | {latency} | {confirm} "
-                         f"| {cell.show('broker', 'cpu_percent')} | {cell.show('rate')} |")
+             "| rate | broker | confirm means | p50 | p95 | p99 | p99.9 | max | confirm p50 | confirm p99 "
+             "| broker CPU % | got/s |",
+             "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    for row, number, peer, cells in _each(rows, document):
+        cell = cells[number]
+        latency = " | ".join(cell.show("latency_ms", key, digits=2) for key in ("p50", "p95", "p99", "p999", "max"))
+        confirm = " | ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))
+        lines.append(f"| {row['title']} | {peer['name']} | {peer['durability']} | {latency} | {confirm} "
+                     f"| {cell.show('broker', 'cpu_percent')} | {cell.show('rate')} |")
     return lines
 
 
-def _backlog_table(rows, compared, results):
+def _lone_table(rows, document):
+    lines = ["## A lone publisher that waits for each confirm, in ms", "",
+             "The disk's own: one record written and synced with fdatasync, without a broker.", "",
+             "| broker | confirm means | p50 | p99 | p50 less the disk's own | times the disk's own | messages/s |",
+             "|---|---|--:|--:|--:|--:|--:|"]
+    for row, number, peer, cells in _each(rows, document):
+        ideal = Cell(document, row["ideal"], scenarios.IDEAL).median("confirm_ms", "p50")
+        mine = cells[number].median("confirm_ms", "p50")
+        more = f"{mine - ideal:.2f} | {mine / ideal:.2f}" if mine and ideal else "- | -"
+        lines.append(f"| {peer['name']} | {peer['durability']} | {cells[number].show('confirm_ms', 'p50', digits=2)} "
+                     f"| {cells[number].show('confirm_ms', 'p99', digits=2)} | {more} | {cells[number].show('rate')} |")
+    return lines
+
+
+def _backlog_table(rows, document):
     lines = ["## Backlog", "",
-             "| scenario | broker | fill/s | last tenth of the fill | drain/s | ratio of the drain | last tenth of the "
-             "drain | RSS MB, filling | RSS MB, draining | CPU s per million, fill / drain |",
-             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for scenario in rows:
-        fills = [_Cell(results, scenario, broker, 0) for broker in compared]
-        drains = [_Cell(results, scenario, broker, 1) for broker in compared]
-        for number, broker in enumerate(compared):
-            fill, drain = fills[number], drains[number]
-            cpu = " / ".join(cell.show("broker", "cpu_seconds_per_million", digits=2) for cell in (fill, drain))
-            lines.append(f"| {scenario.title} | {broker.name} | {fill.show('rate')} | {fill.show('last_tenth_rate')} "
-                         f"| {drain.show('rate')} | {_ratio(drains, number, 'rate')} "
-                         f"| {drain.show('last_tenth_rate')} | {fill.show('broker', 'rss_peak_mb')} "
-                         f"| {drain.show('broker', 'rss_peak_mb')} | {cpu} |")
+             "| scenario | broker | fill/s | fill, first / last tenth | restart s | drain/s | ratio of the drain "
+             "| drain, last tenth | RSS MB, filling | RSS MB, draining | CPU s per million, fill / drain |",
+             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    for row, number, peer, drains in _each(rows, document):
+        fill, drain = Cell(document, row["name"], peer["name"], 0), drains[number]
+        cpu = " / ".join(cell.show(*CPU, digits=2) for cell in (fill, drain))
+        tenths = f"{fill.show('first_tenth_rate')} / {fill.show('last_tenth_rate')}"
+        lines.append(f"| {row['title']} | {peer['name']} | {fill.show('rate')} | {tenths} "
+                     f"| {drain.show('/', 'restart_seconds', digits=2)} | {drain.show('rate')} "
+                     f"| {ratio(drains, number, 'rate')} | {drain.show('last_tenth_rate')} "
+                     f"| {fill.show('broker', 'rss_peak_mb')} | {drain.show('broker', 'rss_peak_mb')} | {cpu} |")
     return lines
+
+
+def _queues_table(rows, document):
+    lines = ["## Many queues", "",
+             "| scenario | broker | declared/s | ratio | deleted/s | RSS MB before | RSS MB | idle CPU % of a core "
+             "| restart s | RSS MB after it |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    for row, number, peer, cells in _each(rows, document):
+        def shown(key, digits=0, cell=cells[number]):
+            return cell.show("/", "queues", key, digits=digits)
+        lines.append(f"| {row['title']} | {peer['name']} | {shown('declared_per_second')} "
+                     f"| {ratio(cells, number, '/', 'queues', 'declared_per_second')} | {shown('deleted_per_second')} "
+                     f"| {shown('rss_before_mb')} | {shown('rss_declared_mb')} | {shown('idle_cpu_percent', 1)} "
+                     f"| {shown('restart_seconds', 2)} | {shown('rss_restarted_mb')} |")
+    return lines
+
+
+def _connections_table(rows, document):
+    lines = ["## Connections, each with one channel", "",
+             "| scenario | broker | opened/s | ratio | open p50 / p99 ms | RSS MB before / open / after | KB each "
+             "| broker CPU % of a core |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for row, number, peer, cells in _each(rows, document):
+        def shown(*path, digits=0, cell=cells[number]):
+            return cell.show("/", "connections", *path, digits=digits)
+        opening = " / ".join(shown("open_ms", key, digits=2) for key in ("p50", "p99"))
+        rss = " / ".join(shown(f"rss_{when}_mb") for when in ("before", "open", "after"))
+        lines.append(f"| {row['title']} | {peer['name']} | {shown('opened_per_second')} "
+                     f"| {ratio(cells, number, '/', 'connections', 'opened_per_second')} | {opening} | {rss} "
+                     f"| {shown('kilobytes_each', digits=1)} | {shown('broker_cpu_percent', digits=1)} |")
+    return lines
+
+
+def _ideal_table(rows, document):
+    lines = ["## The ideal log", "",
+             "| records | records/s | spread | MB/s | CPU s per million | write and sync of a window, p50 / p99 ms |",
+             "|---|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        cell = Cell(document, row["name"], scenarios.IDEAL)
+        sync = " / ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))
+        lines.append(f"| {row['title']} | {cell.show('rate')} | {cell.spread('rate')} "
+                     f"| {cell.show('megabytes_per_second')} | {cell.show(*CPU, digits=2)} | {sync} |")
+    return lines
+
+
+MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
+          "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
+          "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
+          "ideal": _ideal_table}
 
 
 def _read(path):
