@@ -35,7 +35,9 @@ class Broker:
 
 def running(name, uri):
     """A broker that somebody else has started; its process is found if it is on this machine."""
-    pid = _pid_listening(urllib.parse.urlsplit(uri).port or 5672)
+    parts = urllib.parse.urlsplit(uri)
+    here = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
+    pid = _pid_listening(parts.port or 5672) if here else None
     if pid is None:
         return Broker(name, uri)
     pid_file = pathlib.Path(tempfile.gettempdir()) / f"leveret-compare-{os.getpid()}-{pid}.pid"
