@@ -52,6 +52,14 @@ def ratio(cells, number, *path):
     return f"leveret {first / other:.2f} x" if first and other else "-"
 
 
+def better(cells, number, *path, less=False):
+    """How many times better the first broker's figure is than that of the nth; of some figures less is better."""
+    first, other = cells[0].median(*path), cells[number].median(*path)
+    if not first or not other:
+        return "-"
+    return f"{other / first if less else first / other:.2f} x"
+
+
 def share(part, whole):
     """A part in percent."""
     return f"{part / whole * 100:.0f} %" if part and whole else "-"
