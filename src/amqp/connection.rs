@@ -186,6 +186,8 @@ impl Connection {
         self.take_outbox();
         self.handle_frames();
         self.end_batch();
+        // What the batch has brought for this connection leaves in one write with its answers.
+        self.take_outbox();
         let mut more = false;
         if self.frames.is_none() && self.wants_to_read() {
             more = self.read()?;
