@@ -12,7 +12,7 @@ use leveret::broker::queue::{
     QueueServices, QueueSpec, Settle, Timers,
 };
 use leveret::model::arguments::QueueArguments;
-use leveret::model::{Body, ConnectionId, ConsumerId, Message, MessageId, Origin, QueueId};
+use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
 use leveret::store::{Committer, Limits, MemoryStore};
 use leveret::wire::FieldTable;
 
@@ -87,6 +87,7 @@ fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
             messages: 500,
             bytes: 1 << 40,
         },
+        visibility_timeout_ms: None,
         limiter: None,
         prefetch_count: 500,
         arguments: FieldTable::default(),
@@ -125,8 +126,8 @@ pub(crate) fn runs(criterion: &mut Criterion) {
             |bencher| {
                 bencher.iter(|| {
                     queue.publish(&run);
-                    let ids: Vec<MessageId> =
-                        sink.take().iter().map(|delivery| delivery.id).collect();
+                    let ids: Vec<Lease> =
+                        sink.take().iter().map(|delivery| delivery.lease).collect();
                     assert_eq!(ids.len(), run.len());
                     let credit = Credit {
                         messages: u32::try_from(ids.len()).expect("a short run"),

@@ -477,7 +477,7 @@ impl Channel {
                 self.ledger.push(Unacked {
                     queue: source.queue,
                     consumer: Some(reference),
-                    id: delivery.id,
+                    lease: delivery.lease,
                     at_secs: cx.now_secs,
                 })
             }

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use super::limits::{REPLIES_PENDING_BYTES_MAX, REPLIES_PENDING_MAX};
 use super::outbox::Outbox;
 use crate::broker::queue::{Delivery, DeliverySink};
-use crate::model::{Message, MessageId};
+use crate::model::{Lease, Message};
 
 /// The pseudo queue.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -81,10 +81,14 @@ impl Replies {
         if !requester.pending.add(message.size()) {
             return;
         }
-        let id = MessageId { lane: 0, offset: 0 };
+        let lease = Lease {
+            offset: 0,
+            turn: 0,
+            lane: 0,
+        };
         let delivery = Delivery {
             key: requester.key,
-            id,
+            lease,
             message,
             redelivered: false,
             delivery_count: 0,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::MessageId;
+use crate::model::Lease;
 
 /// One delivery that waits for the client's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub(crate) struct Unacked {
     pub(crate) queue: u32,
     /// Slot of the consumer in its channel; `None` for `basic.get`.
     pub(crate) consumer: Option<ConsumerRef>,
-    /// The message in that queue.
-    pub(crate) id: MessageId,
+    /// Which handing-out of which message of that queue.
+    pub(crate) lease: Lease,
     /// When it was delivered, in seconds on the connection's clock.
     pub(crate) at_secs: u32,
 }
@@ -190,7 +190,11 @@ mod tests {
         Unacked {
             queue: 0,
             consumer: None,
-            id: MessageId { lane: 0, offset },
+            lease: Lease {
+                offset,
+                turn: 0,
+                lane: 0,
+            },
             at_secs: 0,
         }
     }

@@ -22,6 +22,8 @@ const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 pub const QUEUE_TYPE: &str = "x-queue-type";
 /// The argument that names a queue's dead letter exchange.
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// The argument that says how long a message may stay unacked before it goes back to its place, in milliseconds.
+pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 
 /// What a classic queue knows, in the order in which declarations are compared.
@@ -40,6 +42,7 @@ const CLASSIC: &[&str] = &[
     QUEUE_TYPE,
     "x-queue-master-locator",
     "x-queue-leader-locator",
+    VISIBILITY_TIMEOUT,
 ];
 
 /// What a quorum queue knows, in the order in which declarations are compared.
@@ -59,6 +62,7 @@ const QUORUM: &[&str] = &[
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+    VISIBILITY_TIMEOUT,
 ];
 
 /// What only streams know: refused for other types, where an argument that nobody knows is let pass.
@@ -143,6 +147,8 @@ pub struct QueueArguments {
     pub delivery_limit: Option<u32>,
     /// `x-consumer-timeout` in milliseconds, if the queue has its own.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-visibility-timeout` in milliseconds, at least 1; `None` is for ever.
+    pub visibility_timeout_ms: Option<u64>,
 }
 
 impl Default for QueueArguments {
@@ -263,6 +269,7 @@ impl QueueArguments {
                 (QueueKind::Quorum, Some(limit)) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
             consumer_timeout_ms: unsigned("x-consumer-timeout").filter(|timeout| *timeout > 0),
+            visibility_timeout_ms: unsigned(VISIBILITY_TIMEOUT),
         }
     }
 }
@@ -569,6 +576,18 @@ pub fn exchange_name_fault(table: &FieldTable, argument: &str) -> Option<&'stati
         .map(type_name)
 }
 
+/// `x-visibility-timeout` among the arguments of a consumer, in milliseconds.
+///
+/// # Errors
+/// As for the queue argument.
+pub fn visibility_timeout_ms(table: &FieldTable) -> Result<Option<u64>, ArgumentError> {
+    let Some(value) = table.inner().get(VISIBILITY_TIMEOUT) else {
+        return Ok(None);
+    };
+    check_expires(value, table).map_err(|fault| ArgumentError::new(VISIBILITY_TIMEOUT, fault))?;
+    Ok(integer_value(value).and_then(|value| u64::try_from(value).ok()))
+}
+
 type Check = fn(&AMQPValue, &FieldTable) -> Result<(), ArgumentFault>;
 
 /// The checks of values, in the order in which they are made.
@@ -607,6 +626,8 @@ const CHECKS: &[(&str, Check)] = &[
             "invalid_queue_locator_arg",
         )
     }),
+    // Not RabbitMQ's; a lease of no length at all would be none.
+    (VISIBILITY_TIMEOUT, check_expires),
 ];
 
 fn non_negative(value: &AMQPValue) -> Result<i64, ArgumentFault> {

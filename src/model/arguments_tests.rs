@@ -46,6 +46,7 @@ fn integers_are_checked_as_rabbitmq_does() {
     for name in [
         "x-message-ttl",
         "x-expires",
+        "x-visibility-timeout",
         "x-max-length",
         "x-max-length-bytes",
         "x-max-priority",
@@ -75,12 +76,13 @@ fn integers_are_checked_as_rabbitmq_does() {
             check(name, value, &format!("\"expected integer, got {kind}\""));
         }
     }
-    for name in ["x-message-ttl", "x-expires"] {
+    for name in ["x-message-ttl", "x-expires", "x-visibility-timeout"] {
         check(name, int(315_360_000_000), OK);
         check(name, int(315_360_000_001), "{value_too_large,315360000001}");
     }
     check("x-message-ttl", int(0), OK);
     check("x-expires", int(0), "{value_zero,0}");
+    check("x-visibility-timeout", int(0), "{value_zero,0}");
     check("x-max-length", int(0), OK);
     check("x-max-length-bytes", int(i64::MAX), OK);
     check("x-max-priority", int(255), OK);
@@ -293,6 +295,7 @@ fn arguments_are_read() {
     let classic = QueueArguments::parse(&table(&[
         ("x-message-ttl", int(5)),
         ("x-expires", int(6)),
+        ("x-visibility-timeout", int(7)),
         ("x-max-length", int(7)),
         ("x-max-length-bytes", int(8)),
         ("x-overflow", text("reject-publish-dlx")),
@@ -306,6 +309,7 @@ fn arguments_are_read() {
     assert_eq!(classic.kind, QueueKind::Classic);
     assert_eq!(classic.message_ttl_ms, Some(5));
     assert_eq!(classic.expires_ms, Some(6));
+    assert_eq!(classic.visibility_timeout_ms, Some(7));
     assert_eq!(
         (classic.max_length, classic.max_length_bytes),
         (Some(7), Some(8))

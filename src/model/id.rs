@@ -53,6 +53,28 @@ pub struct MessageId {
     pub offset: u64,
 }
 
+/// One handing-out of a message: what settles it. A message that came back and was handed out again has another
+/// lease, so an answer that comes too late settles nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lease {
+    /// The offset in the lane's log.
+    pub offset: u64,
+    /// How often the message had come back before it was handed out.
+    pub turn: u32,
+    /// The lane; 0 but in priority queues.
+    pub lane: u8,
+}
+
+impl Lease {
+    /// The message.
+    pub fn id(self) -> MessageId {
+        MessageId {
+            lane: self.lane,
+            offset: self.offset,
+        }
+    }
+}
+
 /// A consumer, unique within its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub u64);

@@ -4,5 +4,5 @@ pub mod arguments; // queue arguments, parsed and compared
 mod id;
 mod message;
 
-pub use id::{ConnectionId, ConsumerId, LogId, MessageId, QueueId, Ticket};
+pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
 pub use message::{Body, Message, Name, Origin};

@@ -138,9 +138,9 @@ async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
                 .get_mut(&id_of(&got.message))
                 .expect("a message that was published");
             match (step + n) % 5 {
-                0 | 1 => fate.acked = Some(work.settle(Settle::Ack, &[got.id], &[])),
-                2 => fate.rejected = Some(work.settle(Settle::Reject, &[got.id], &[])),
-                3 => drop(work.settle(Settle::Requeue, &[got.id], &[])),
+                0 | 1 => fate.acked = Some(work.settle(Settle::Ack, &[got.lease], &[])),
+                2 => fate.rejected = Some(work.settle(Settle::Reject, &[got.lease], &[])),
+                3 => drop(work.settle(Settle::Requeue, &[got.lease], &[])),
                 _ => {} // stays with its consumer
             }
         }

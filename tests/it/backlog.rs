@@ -121,7 +121,7 @@ async fn memory_does_not_grow_with_the_backlog() {
             for expected in (2 * run + index) * RUN..(2 * run + index + 1) * RUN {
                 let got = queue.get(false).await.unwrap().unwrap();
                 assert_eq!(number_of(&got.message), expected);
-                leases.push(got.id);
+                leases.push(got.lease);
             }
             queue.settle(Settle::Ack, &leases, &[]);
             most = most.max(resident(&broker));

@@ -16,7 +16,7 @@ use leveret::broker::queue::{Queue, Settle};
 use leveret::broker::session::{DeclareExchange, DeclareQueue, Session};
 use leveret::broker::vhost::{Vhost, VhostMetadata};
 use leveret::model::arguments::QueueKind;
-use leveret::model::{Body, Message, MessageId, Origin};
+use leveret::model::{Body, Lease, Message, Origin};
 use leveret::store::{Committer, FjallOptions, FjallStore, Limits};
 use leveret::wire::{AMQPValue, FieldTable};
 
@@ -465,10 +465,10 @@ async fn last_words(broker: &Arc<Broker>) {
     flushed(broker).await;
 }
 
-async fn take(queue: &Queue, count: usize) -> Vec<MessageId> {
+async fn take(queue: &Queue, count: usize) -> Vec<Lease> {
     let mut taken = Vec::new();
     while taken.len() < count {
-        taken.push(queue.get(false).await.unwrap().unwrap().id);
+        taken.push(queue.get(false).await.unwrap().unwrap().lease);
     }
     taken
 }

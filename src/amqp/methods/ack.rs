@@ -7,14 +7,14 @@ use super::super::error::{Code, Refusal};
 use super::super::limits::UNACKED_PER_CHANNEL_MAX;
 use super::super::unacked::{ConsumerRef, Unacked};
 use crate::broker::queue::{Credit, Settle};
-use crate::model::{ConsumerId, MessageId, Ticket};
+use crate::model::{ConsumerId, Lease, Ticket};
 use crate::wire::AMQPClass;
 use crate::wire::protocol::basic::{AMQPMethod, RecoverOk};
 
 /// Acks of the current batch of frames, by queue.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    by_queue: Vec<(u32, Vec<MessageId>)>,
+    by_queue: Vec<(u32, Vec<Lease>)>,
     /// How many were deliveries to consumers, for the channel's limiter.
     to_consumers: usize,
     /// Room for what the ledger gives; empty between calls.
@@ -168,8 +168,8 @@ impl Channel {
     fn gather(&mut self, entry: &Unacked) {
         let by_queue = &mut self.answers.by_queue;
         match by_queue.iter_mut().find(|(queue, _)| *queue == entry.queue) {
-            Some((_, ids)) => ids.push(entry.id),
-            None => by_queue.push((entry.queue, vec![entry.id])),
+            Some((_, leases)) => leases.push(entry.lease),
+            None => by_queue.push((entry.queue, vec![entry.lease])),
         }
         if let Some(reference) = entry.consumer {
             self.answers.to_consumers += 1;
@@ -187,12 +187,12 @@ impl Channel {
         if let Some(limiter) = &self.limiter {
             limiter.give_back(i64::try_from(answered).unwrap_or(i64::MAX));
         }
-        for (handle, ids) in std::mem::take(&mut self.answers.by_queue) {
+        for (handle, leases) in std::mem::take(&mut self.answers.by_queue) {
             let credit = take_grants(&mut grants, handle);
             if let Some(queue) = self.queues.get(handle) {
-                ticket = ticket.max(queue.settle(how, &ids, &credit));
+                ticket = ticket.max(queue.settle(how, &leases, &credit));
             }
-            self.queues.release(handle, ids.len());
+            self.queues.release(handle, leases.len());
         }
         while let Some((handle, ..)) = grants.first().copied() {
             let credit = take_grants(&mut grants, handle);

@@ -13,7 +13,9 @@ use super::super::unacked::ConsumerRef;
 use super::ack::credit;
 use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
 use crate::model::Name;
-use crate::model::arguments::{QueueKind, integer_value, type_name};
+use crate::model::arguments::{
+    ArgumentError, QueueKind, integer_value, type_name, visibility_timeout_ms,
+};
 use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
 use crate::wire::{AMQPClass, FieldTable, short_string};
 
@@ -57,6 +59,7 @@ impl Channel {
         self.check_consume(cx, &m.arguments, &queue)?;
         let priority = priority(&m.arguments, &queue, cx)?;
         let timeout_ms = timeout_ms(&m.arguments);
+        let visibility_timeout_ms = visibility_timeout(&m.arguments, &queue, cx)?;
         let mut account = Account::new(self.prefetch, m.no_ack);
         let initial = account
             .grant(Window::share(*cx.consumers + 1), false)
@@ -70,6 +73,7 @@ impl Channel {
             exclusive: m.exclusive,
             priority,
             credit: credit(initial),
+            visibility_timeout_ms,
             limiter,
             prefetch_count: self.prefetch,
             arguments: m.arguments,
@@ -258,6 +262,19 @@ fn priority(arguments: &FieldTable, queue: &Queue, cx: &Cx<'_>) -> Result<i32, R
     };
     let furthest = if priority < 0 { i32::MIN } else { i32::MAX };
     Ok(i32::try_from(priority).unwrap_or(furthest))
+}
+
+/// `x-visibility-timeout` in milliseconds, which takes the place of the queue's.
+fn visibility_timeout(
+    arguments: &FieldTable,
+    queue: &Queue,
+    cx: &Cx<'_>,
+) -> Result<Option<u64>, Refusal> {
+    visibility_timeout_ms(arguments).map_err(|ArgumentError { argument, fault }| {
+        let queue = described(queue, cx);
+        let text = format!("invalid arg '{argument}' for {queue}: {fault}");
+        Refusal::new(Code::PreconditionFailed, text)
+    })
 }
 
 /// `x-consumer-timeout` in milliseconds; what is no positive integer does not count, as in RabbitMQ.

@@ -56,7 +56,7 @@ impl Channel {
                 self.ledger.push(Unacked {
                     queue,
                     consumer: None,
-                    id: got.id,
+                    lease: got.lease,
                     at_secs: cx.now_secs,
                 })
             }

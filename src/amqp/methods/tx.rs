@@ -196,7 +196,7 @@ fn precondition(text: &str) -> Handled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Body, MessageId, Origin};
+    use crate::model::{Body, Lease, Origin};
 
     fn message(bytes: usize) -> Arc<Message> {
         Arc::new(Message {
@@ -239,7 +239,11 @@ mod tests {
         let entry = Unacked {
             queue: 0,
             consumer: None,
-            id: MessageId { lane: 0, offset: 0 },
+            lease: Lease {
+                offset: 0,
+                turn: 0,
+                lane: 0,
+            },
             at_secs: 0,
         };
         transaction.answer(Settle::Ack, vec![(1, entry); TX_ENTRIES_MAX - 1]);

@@ -54,13 +54,20 @@ pub(super) struct Slot {
     pub(super) size: u32,
     /// Milliseconds after the block's `first_ms` at which it was enqueued.
     pub(super) enqueued: u32,
-    /// How often it came back unacked.
+    /// How often it came back unacked: the turn of its lease.
     pub(super) returns: u32,
     pub(super) state: SlotState,
     /// It was handed out before.
     pub(super) redelivered: bool,
     /// It is to be there after a restart.
     pub(super) persistent: bool,
+}
+
+impl Slot {
+    /// Whether somebody has it by the lease of this turn.
+    pub(super) fn is_leased(&self, turn: u32) -> bool {
+        self.state == SlotState::Leased && self.returns == turn
+    }
 }
 
 /// Where a block's chunk is.

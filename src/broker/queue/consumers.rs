@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
-use crate::model::{ConnectionId, ConsumerId, Message, MessageId, Name};
+use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
 /// How much a consumer may still be sent. A delivery needs both parts above zero, so the last one may
 /// overdraw the bytes by one message.
@@ -54,8 +54,8 @@ impl ChannelLimiter {
 pub struct Delivery {
     /// The sink's own handle of the consumer.
     pub key: u64,
-    /// Which message of the queue.
-    pub id: MessageId,
+    /// What settles it.
+    pub lease: Lease,
     /// The message.
     pub message: Arc<Message>,
     /// It was handed out before.
@@ -88,6 +88,8 @@ pub struct NewConsumer {
     pub priority: i32,
     /// What may be sent at once.
     pub credit: Credit,
+    /// How long it may keep a message, in milliseconds; `None` is as long as the queue says.
+    pub visibility_timeout_ms: Option<u64>,
     /// The channel's shared limit, if it has one.
     pub limiter: Option<Arc<ChannelLimiter>>,
     /// The prefetch count, for listings.

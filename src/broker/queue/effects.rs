@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{ConsumerId, LogId, Message, MessageId};
+use crate::model::{ConsumerId, Lease, LogId, Message, MessageId};
 
 use super::block::DeathReason;
 
@@ -43,8 +43,8 @@ pub enum Settle {
 /// What basic.get takes.
 #[derive(Debug)]
 pub struct Got {
-    /// Which message.
-    pub id: MessageId,
+    /// What settles it.
+    pub lease: Lease,
     /// The message.
     pub message: Arc<Message>,
     /// It was handed out before.

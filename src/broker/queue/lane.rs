@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{LogId, Message, Ticket};
+use crate::model::{Lease, LogId, Message, Ticket};
 use crate::store::chunk::{CHUNK_BYTES_MAX, ChunkEncoder};
 use crate::store::{Batch, LogState, Op, RangeSet, StoredMessage};
 
@@ -269,15 +269,33 @@ impl Lane {
         Some(leased)
     }
 
-    /// Ends a lease, or takes a ready message out: it is gone. False if it was gone already.
+    /// Whether this lease has not ended.
+    pub(super) fn holds(&self, lease: Lease) -> bool {
+        let block = self.locate(lease.offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(lease.offset))
+            .is_some_and(|slot| slot.is_leased(lease.turn))
+    }
+
+    /// Ends a lease: the message is gone. False if it had ended.
+    pub(super) fn settle_lease(&mut self, lease: Lease) -> bool {
+        self.take_out(lease.offset, |slot| slot.is_leased(lease.turn))
+    }
+
+    /// Takes a message out, whatever it is doing. False if it was gone already.
     pub(super) fn settle(&mut self, offset: u64) -> bool {
+        self.take_out(offset, |_| true)
+    }
+
+    fn take_out(&mut self, offset: u64, only_if: impl FnOnce(&Slot) -> bool) -> bool {
         let Ok(index) = self.locate(offset) else {
             return false;
         };
         let Some(block) = self.blocks.get_mut(index) else {
             return false;
         };
-        let Some(slot) = block.slot_mut(offset) else {
+        let Some(slot) = block.slot_mut(offset).filter(|slot| only_if(slot)) else {
             return false;
         };
         let size = slot.size;
@@ -310,21 +328,20 @@ impl Lane {
         true
     }
 
-    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now if
-    /// `counted`, `None` if it was not leased.
-    pub(super) fn requeue(&mut self, offset: u64, counted: bool) -> Option<u32> {
+    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, `None` if
+    /// the lease had ended.
+    pub(super) fn requeue(&mut self, lease: Lease) -> Option<u32> {
+        let offset = lease.offset;
         let index = self.locate(offset).ok()?;
         let slot = self.blocks.get_mut(index)?.slot_mut(offset)?;
-        if slot.state != SlotState::Leased {
+        if !slot.is_leased(lease.turn) {
             return None;
         }
         slot.state = SlotState::Ready;
         slot.redelivered = true;
-        if counted {
-            slot.returns = slot.returns.saturating_add(1);
-            if self.keeps == Keeps::Everything {
-                self.ledger.returned(offset, slot.returns);
-            }
+        slot.returns = slot.returns.saturating_add(1);
+        if self.keeps == Keeps::Everything {
+            self.ledger.returned(offset, slot.returns);
         }
         let (size, returns) = (slot.size, slot.returns);
         self.leased -= 1;

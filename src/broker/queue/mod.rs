@@ -10,6 +10,9 @@ mod delayed;
 mod effects;
 mod keeps;
 mod lane;
+mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod ledger;
 mod state;
 #[cfg(test)]
@@ -25,7 +28,9 @@ use tokio::sync::Notify;
 
 use crate::clock::wall_ms;
 use crate::model::arguments::{Overflow, QueueArguments};
-use crate::model::{ConnectionId, ConsumerId, LogId, Message, MessageId, Name, QueueId, Ticket};
+use crate::model::{
+    ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, Ticket,
+};
 use crate::store::commit::{Committer, Source};
 use crate::store::{
     Batch, ChunkError, LogState, Op, StoreError, StoredChunk, StoredMessage, chunk,
@@ -223,12 +228,12 @@ impl Queue {
         self.run(|state, now_ms, fx| state.poke(now_ms, fx));
     }
 
-    /// Ends leases and grants the credit that this frees. The ticket tells when it is durable; `None` if there is
+    /// Ends leases and grants the credit that this frees. Leases that have ended already are passed over. The ticket tells when it is durable; `None` if there is
     /// nothing to write.
     pub fn settle(
         &self,
         how: Settle,
-        leases: &[MessageId],
+        leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
     ) -> Option<Ticket> {
         let settle = |state: &mut QueueState, now_ms, fx: &mut Effects| {
@@ -596,8 +601,9 @@ fn hand_out(state: &mut QueueState, served: &mut Vec<ConsumerId>) {
     }
     for mut run in runs {
         if run.is_shared {
-            run.deliveries
-                .sort_unstable_by_key(|delivery| (Reverse(delivery.id.lane), delivery.id.offset));
+            run.deliveries.sort_unstable_by_key(|delivery| {
+                (Reverse(delivery.lease.lane), delivery.lease.offset)
+            });
         }
         run.sink.deliver(&mut run.deliveries);
         // The room that the sink gave in exchange is used again.

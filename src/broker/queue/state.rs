@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
-use crate::model::{ConsumerId, LogId, Message, MessageId, QueueId, Ticket};
+use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::block::DeathReason;
@@ -15,6 +15,7 @@ use super::delayed::Delayed;
 use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
+use super::lease::Deadlines;
 
 /// A backlog is read this far ahead of its consumers.
 pub(super) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
@@ -35,6 +36,8 @@ pub(super) struct QueueState {
     /// Messages that are not to be delivered yet; made when the first comes.
     delayed: Option<Delayed>,
     consumers: Consumers,
+    /// When leases end that do not last until they are settled.
+    deadlines: Deadlines,
     /// How many messages of high priority a quorum queue has handed out since the last normal one.
     high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
@@ -60,6 +63,7 @@ impl QueueState {
             lanes: Vec::with_capacity(recovered.len().max(1)),
             delayed: None,
             consumers,
+            deadlines: Deadlines::default(),
             high_in_a_row: 0,
             used_ms: now_ms,
         };
@@ -142,24 +146,32 @@ impl QueueState {
         self.settle_down(now_ms, fx);
     }
 
-    /// Ends leases, and grants the credit that this frees. Ids that are not leased are passed over.
+    /// Ends leases, and grants the credit that this frees. Leases that have ended already are passed over: whoever
+    /// answers too late settles nothing, least of all the lease that somebody else has of the message by now.
     pub(super) fn settle(
         &mut self,
         now_ms: u64,
         how: Settle,
-        leases: &[MessageId],
+        leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,
     ) {
-        for id in leases {
+        // Those whose time is over end before the answers are looked at: who answers in time is not a matter of when
+        // the timer runs.
+        self.end_due_leases(now_ms, fx);
+        for lease in leases {
             match how {
                 Settle::Ack => {
-                    if let Some(lane) = self.lane_mut(id.lane) {
-                        lane.settle(id.offset);
+                    if let Some(lane) = self.lane_mut(lease.lane) {
+                        lane.settle_lease(*lease);
                     }
                 }
-                Settle::Requeue => self.requeue(*id, fx),
-                Settle::Reject => self.kill(*id, DeathReason::Rejected, fx),
+                Settle::Requeue => self.requeue(*lease, fx),
+                Settle::Reject => {
+                    if self.holds(*lease) {
+                        self.kill(lease.id(), DeathReason::Rejected, fx);
+                    }
+                }
             }
         }
         self.grant(now_ms, credit, fx);
@@ -182,20 +194,23 @@ impl QueueState {
                 Get::Loading
             }
             Head::Ready(offset) => {
-                let id = MessageId {
-                    lane: *priority,
-                    offset,
-                };
                 let Some(leased) = lane.lease(offset) else {
                     return Get::Empty;
                 };
+                let lease = Lease {
+                    offset,
+                    turn: leased.returns,
+                    lane: *priority,
+                };
                 if no_ack {
                     lane.settle(offset);
+                } else if let Some(timeout_ms) = self.arguments.visibility_timeout_ms {
+                    self.deadlines.push(now_ms, timeout_ms, lease);
                 }
-                self.count_turn(id.lane);
+                self.count_turn(lease.lane);
                 self.settle_down(now_ms, fx);
                 Get::Got(Got {
-                    id,
+                    lease,
                     message: leased.message,
                     redelivered: leased.redelivered,
                     delivery_count: leased.returns,
@@ -262,7 +277,8 @@ impl QueueState {
         let head = self.head_expiry().map(|(_, _, expires)| expires);
         let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
         let expires = self.expires_ms().filter(|expires| *expires > now_ms);
-        [head, due, expires].into_iter().flatten().min()
+        let lease = self.deadlines.next_ms();
+        [head, due, expires, lease].into_iter().flatten().min()
     }
 
     /// Whether `x-expires` says that the queue is to be deleted now.
@@ -420,7 +436,9 @@ impl QueueState {
     /// read ahead, sweep.
     fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
         self.release(now_ms, fx);
+        self.end_due_leases(now_ms, fx);
         self.dispatch(now_ms, fx);
+        self.bound_deadlines();
         self.expire(now_ms, Expiry::Due, fx);
         self.enforce_length(fx);
         self.watch_head(fx);
@@ -491,38 +509,70 @@ impl QueueState {
             let Some(consumer) = self.consumers.charge(consumer_id, leased.message.size()) else {
                 return;
             };
+            let lease = Lease {
+                offset,
+                turn: leased.returns,
+                lane: *priority,
+            };
             if consumer.new.no_ack {
                 lane.settle(offset);
+            } else if let Some(timeout_ms) = consumer
+                .new
+                .visibility_timeout_ms
+                .or(self.arguments.visibility_timeout_ms)
+            {
+                self.deadlines.push(now_ms, timeout_ms, lease);
             }
             if consumer.pending.is_empty() {
                 fx.served.push(consumer_id);
             }
             consumer.pending.push(Delivery {
                 key: consumer.new.key,
-                id: MessageId {
-                    lane: *priority,
-                    offset,
-                },
+                lease,
                 message: leased.message,
                 redelivered: leased.redelivered,
                 delivery_count: leased.returns,
             });
-            let priority = *priority;
-            self.count_turn(priority);
+            self.count_turn(lease.lane);
         }
     }
 
-    fn requeue(&mut self, id: MessageId, fx: &mut Effects) {
-        let quorum = self.arguments.kind == QueueKind::Quorum;
+    /// Messages whose lease has lasted as long as it may go back to their places.
+    fn end_due_leases(&mut self, now_ms: u64, fx: &mut Effects) {
+        if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
+            return;
+        }
+        let lanes = &self.lanes;
+        let due = self.deadlines.take_due(now_ms, |lease| holds(lanes, lease));
+        for lease in due {
+            self.requeue(lease, fx);
+        }
+    }
+
+    /// Deadlines of leases that were settled in time are forgotten before they are more than those that are not.
+    fn bound_deadlines(&mut self) {
+        if self.deadlines.is_empty() {
+            return;
+        }
+        let leased = self.lanes.iter().map(|(_, lane)| lane.leased()).sum();
+        let lanes = &self.lanes;
+        self.deadlines.bound(leased, |lease| holds(lanes, lease));
+    }
+
+    fn holds(&self, lease: Lease) -> bool {
+        holds(&self.lanes, lease)
+    }
+
+    fn requeue(&mut self, lease: Lease, fx: &mut Effects) {
         let limit = self.arguments.delivery_limit;
-        let Some(lane) = self.lane_mut(id.lane) else {
+        let Some(lane) = self.lane_mut(lease.lane) else {
             return;
         };
-        let Some(returns) = lane.requeue(id.offset, quorum) else {
+        let Some(returns) = lane.requeue(lease) else {
             return;
         };
         if limit.is_some_and(|limit| returns > limit) {
-            self.kill(id, DeathReason::DeliveryLimit, fx);
+            self.kill(lease.id(), DeathReason::DeliveryLimit, fx);
         }
     }
 
@@ -633,6 +683,14 @@ enum Expiry {
     Due,
     /// Those whose time came before now.
     PastDue,
+}
+
+/// Whether this lease has not ended.
+fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
+    lanes
+        .iter()
+        .find(|(lane, _)| *lane == lease.lane)
+        .is_some_and(|(_, lane)| lane.holds(lease))
 }
 
 fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {

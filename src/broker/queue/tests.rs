@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::model::arguments::QueueArguments;
 use crate::model::{
-    Body, ConnectionId, ConsumerId, LogId, Message, MessageId, Origin, QueueId, Ticket,
+    Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, Ticket,
 };
 use crate::store::{Batch, MemoryStore, Store, chunk};
 use crate::wire::{AMQPValue, LongString, ShortString};
@@ -24,7 +24,7 @@ const QUEUE: QueueId = QueueId(7);
 
 /// Collects what it is given.
 #[derive(Default)]
-struct Collector(Mutex<Vec<Delivery>>);
+pub(super) struct Collector(Mutex<Vec<Delivery>>);
 
 impl DeliverySink for Collector {
     fn deliver(&self, run: &mut Vec<Delivery>) {
@@ -35,20 +35,20 @@ impl DeliverySink for Collector {
 }
 
 /// A queue with its store, driven by hand.
-struct Rig {
-    state: QueueState,
+pub(super) struct Rig {
+    pub(super) state: QueueState,
     store: MemoryStore,
     sink: Arc<Collector>,
-    fx: Effects,
+    pub(super) fx: Effects,
     arguments: Arc<QueueArguments>,
     committed: u64,
-    now_ms: u64,
-    dead: Vec<(Bytes, DeathReason)>,
+    pub(super) now_ms: u64,
+    pub(super) dead: Vec<(Bytes, DeathReason)>,
     rejected: usize,
 }
 
 impl Rig {
-    fn new(arguments: &[(&str, AMQPValue)]) -> Rig {
+    pub(super) fn new(arguments: &[(&str, AMQPValue)]) -> Rig {
         let mut table = FieldTable::default();
         for (name, value) in arguments {
             table.insert(ShortString::from(*name), value.clone());
@@ -67,7 +67,7 @@ impl Rig {
         }
     }
 
-    fn publish(&mut self, messages: &[Arc<Message>]) {
+    pub(super) fn publish(&mut self, messages: &[Arc<Message>]) {
         let mut rejected = Vec::new();
         self.state
             .publish(self.now_ms, messages, &mut rejected, &mut self.fx);
@@ -77,6 +77,17 @@ impl Rig {
 
     fn consume(
         &mut self,
+        key: u64,
+        no_ack: bool,
+        priority: i32,
+        messages: u32,
+    ) -> Result<ConsumerId, ConsumeError> {
+        self.consume_for(None, key, no_ack, priority, messages)
+    }
+
+    pub(super) fn consume_for(
+        &mut self,
+        visibility_timeout_ms: Option<u64>,
         key: u64,
         no_ack: bool,
         priority: i32,
@@ -94,6 +105,7 @@ impl Rig {
                 messages,
                 bytes: 1 << 40,
             },
+            visibility_timeout_ms,
             limiter: None,
             prefetch_count: 0,
             arguments: FieldTable::default(),
@@ -114,31 +126,31 @@ impl Rig {
         self.carry_out();
     }
 
-    fn settle(&mut self, how: Settle, ids: &[MessageId]) {
+    pub(super) fn settle(&mut self, how: Settle, ids: &[Lease]) {
         self.state.settle(self.now_ms, how, ids, &[], &mut self.fx);
         self.carry_out();
     }
 
-    fn get(&mut self) -> Option<(MessageId, Bytes, bool)> {
+    pub(super) fn get(&mut self) -> Option<(Lease, Bytes, bool)> {
         loop {
             let got = self.state.get(self.now_ms, false, &mut self.fx);
             self.carry_out();
             match got {
                 Get::Empty => return None,
                 Get::Loading => {}
-                Get::Got(got) => return Some((got.id, body(&got.message), got.redelivered)),
+                Get::Got(got) => return Some((got.lease, body(&got.message), got.redelivered)),
             }
         }
     }
 
-    fn tick(&mut self, now_ms: u64) {
+    pub(super) fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.state.tick(now_ms, &mut self.fx);
         self.carry_out();
     }
 
     /// What the shell does: deliver, bury, read, sweep, until nothing is left to do.
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         loop {
             for id in self.fx.served.drain(..) {
                 let consumer = self
@@ -179,7 +191,7 @@ impl Rig {
         }
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let mut batch = Batch {
             ticket: Ticket(self.committed + 1),
             ..Batch::default()
@@ -190,18 +202,18 @@ impl Rig {
         assert!(!self.state.is_dirty());
     }
 
-    fn shrink(&mut self, target: u64) {
+    pub(super) fn shrink(&mut self, target: u64) {
         self.state.shrink(target, Ticket(self.committed));
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
         self.state = QueueState::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
         self.fx = Effects::default();
         self.tick(self.now_ms);
     }
 
-    fn take_deliveries(&self) -> Vec<Delivery> {
+    pub(super) fn take_deliveries(&self) -> Vec<Delivery> {
         std::mem::take(&mut *self.sink.0.lock().expect("not poisoned"))
     }
 
@@ -213,15 +225,15 @@ impl Rig {
     }
 }
 
-fn body(message: &Message) -> Bytes {
+pub(super) fn body(message: &Message) -> Bytes {
     message.body.slices().concat().into()
 }
 
-fn message(text: &str) -> Arc<Message> {
+pub(super) fn message(text: &str) -> Arc<Message> {
     with(text, |_| {})
 }
 
-fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
+pub(super) fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
     let mut message = Message {
         origin: Arc::new(Origin {
             exchange: "".into(),
@@ -239,11 +251,11 @@ fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message> {
     Arc::new(message)
 }
 
-fn long(value: i64) -> AMQPValue {
+pub(super) fn long(value: i64) -> AMQPValue {
     AMQPValue::LongLongInt(value)
 }
 
-fn text(value: &str) -> AMQPValue {
+pub(super) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
@@ -475,6 +487,7 @@ fn an_exclusive_consumer_is_alone() {
         exclusive,
         priority: 0,
         credit: Credit::default(),
+        visibility_timeout_ms: None,
         limiter: Some(Arc::new(ChannelLimiter::new(1))),
         prefetch_count: 0,
         arguments: FieldTable::default(),
@@ -641,6 +654,7 @@ struct Known {
     leased: bool,
     redelivered: bool,
     persistent: bool,
+    turn: u32,
 }
 
 proptest! {
@@ -658,7 +672,7 @@ proptest! {
                         with(&text, |m| m.persistent = persistent)
                     }).collect();
                     for message in &run {
-                        let known = Known { body: body(message), leased: false, redelivered: false, persistent };
+                        let known = Known { body: body(message), leased: false, redelivered: false, persistent, turn: 0 };
                         model.messages.insert(model.next, known);
                         model.next += 1;
                     }
@@ -669,7 +683,7 @@ proptest! {
                     match (rig.get(), expected) {
                         (None, None) => {}
                         (Some((id, body, redelivered)), Some((offset, known))) => {
-                            prop_assert_eq!(id, MessageId { lane: 0, offset: *offset });
+                            prop_assert_eq!(id, Lease { offset: *offset, turn: known.turn, lane: 0 });
                             prop_assert_eq!(&body, &known.body);
                             prop_assert_eq!(redelivered, known.redelivered);
                             known.leased = true;
@@ -680,11 +694,13 @@ proptest! {
                 Step::Settle { how, which } => {
                     let leased: Vec<u64> = model.messages.iter().filter(|(_, known)| known.leased).map(|(offset, _)| *offset).collect();
                     if let Some(offset) = leased.get(which % leased.len().max(1)) {
-                        rig.settle(how, &[MessageId { lane: 0, offset: *offset }]);
+                        let turn = model.messages[offset].turn;
+                        rig.settle(how, &[Lease { offset: *offset, turn, lane: 0 }]);
                         if how == Settle::Requeue {
                             let known = model.messages.get_mut(offset).expect("leased");
                             known.leased = false;
                             known.redelivered = true;
+                            known.turn += 1;
                         } else {
                             model.messages.remove(offset);
                         }
@@ -705,6 +721,7 @@ proptest! {
                     for known in model.messages.values_mut() {
                         known.leased = false;
                         known.redelivered = true;
+                        known.turn = 0;
                     }
                 }
             }
@@ -722,8 +739,8 @@ proptest! {
             rig.settle(Settle::Ack, &[id]);
         }
         prop_assert_eq!(drained, rest);
-        let leased: Vec<MessageId> = model.messages.iter().filter(|(_, known)| known.leased)
-            .map(|(offset, _)| MessageId { lane: 0, offset: *offset }).collect();
+        let leased: Vec<Lease> = model.messages.iter().filter(|(_, known)| known.leased)
+            .map(|(offset, known)| Lease { offset: *offset, turn: known.turn, lane: 0 }).collect();
         rig.settle(Settle::Ack, &leased);
         rig.commit();
         prop_assert_eq!(rig.state.resident_bytes(), 0);

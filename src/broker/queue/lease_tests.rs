@@ -1,0 +1,314 @@
+//! Leases in the queue's state machine: when they end, whose answers count, and that no message is lost or held
+//! by two on the way.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::model::{ConsumerId, Lease};
+use crate::wire::AMQPValue;
+
+use super::DeathReason;
+use super::consumers::Credit;
+use super::effects::Settle;
+use super::tests::{Rig, body, long, message, text};
+
+fn timed(more: &[(&str, AMQPValue)]) -> Rig {
+    let mut arguments = vec![("x-visibility-timeout", long(100))];
+    arguments.extend_from_slice(more);
+    Rig::new(&arguments)
+}
+
+#[test]
+fn a_message_that_is_not_settled_in_time_goes_back_to_its_place() {
+    let mut rig = timed(&[]);
+    rig.publish(&["a", "b", "c"].map(message));
+    rig.get().expect("a");
+    let (b, ..) = rig.get().expect("b");
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
+    rig.settle(Settle::Ack, &[b]);
+    rig.tick(1_099);
+    assert_eq!(rig.state.counts().unacked, 1);
+    rig.tick(1_100);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get())
+        .map(|(lease, body, redelivered)| (body, lease.turn, redelivered))
+        .collect();
+    assert_eq!(order, [("a".into(), 1, true), ("c".into(), 0, false)]);
+}
+
+#[test]
+fn the_next_consumer_gets_what_the_first_did_not_settle() {
+    let mut rig = timed(&[]);
+    rig.consume_for(None, 1, false, 5, 1).expect("a consumer");
+    rig.consume_for(None, 2, false, 0, 1).expect("a consumer");
+    rig.publish(&[message("a")]);
+    let [first] = &rig.take_deliveries()[..] else {
+        panic!("not one delivery")
+    };
+    assert_eq!((first.key, first.redelivered), (1, false));
+    rig.tick(1_100);
+    let [second] = &rig.take_deliveries()[..] else {
+        panic!("not one delivery")
+    };
+    assert_eq!((second.key, second.redelivered), (2, true));
+    // What the first says now is too late, whatever it is.
+    for how in [Settle::Ack, Settle::Reject, Settle::Requeue] {
+        rig.settle(how, &[first.lease]);
+        assert_eq!(rig.state.counts().unacked, 1, "{how:?}");
+    }
+    rig.settle(Settle::Ack, &[second.lease]);
+    rig.settle(Settle::Ack, &[second.lease]);
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().unacked),
+        (0, 0)
+    );
+}
+
+#[test]
+fn an_answer_after_the_time_is_too_late_although_nobody_looked_meanwhile() {
+    for how in [Settle::Ack, Settle::Reject] {
+        let mut rig = timed(&[]);
+        rig.publish(&[message("a")]);
+        let (lease, ..) = rig.get().expect("a");
+        rig.now_ms = 1_100;
+        rig.settle(how, &[lease]);
+        assert_eq!(rig.state.counts().ready, 1);
+    }
+}
+
+#[test]
+fn a_consumer_may_have_a_time_of_its_own() {
+    let mut rig = timed(&[]);
+    rig.consume_for(Some(10), 1, false, 5, 1)
+        .expect("a consumer");
+    rig.consume_for(Some(1_000), 2, false, 0, 1)
+        .expect("a consumer");
+    rig.publish(&["a", "b"].map(message));
+    assert_eq!(rig.take_deliveries().len(), 2);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_010));
+    rig.tick(1_010);
+    assert_eq!(rig.state.counts().ready, 1);
+    rig.tick(1_999);
+    assert_eq!(rig.state.counts().ready, 1);
+    rig.tick(2_000);
+    assert_eq!(rig.state.counts().ready, 2);
+}
+
+#[test]
+fn what_needs_no_ack_has_no_lease() {
+    let mut rig = timed(&[]);
+    rig.consume_for(Some(10), 1, true, 0, 1)
+        .expect("a consumer");
+    rig.publish(&[message("a")]);
+    assert_eq!(rig.take_deliveries().len(), 1);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), None);
+    rig.tick(9_999);
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().unacked),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_lease_that_runs_out_counts_towards_the_delivery_limit() {
+    let mut rig = timed(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", long(1)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.publish(&[message("poison")]);
+    rig.get().expect("the first time");
+    rig.tick(1_100);
+    rig.get().expect("the second time");
+    rig.tick(1_200);
+    assert_eq!(rig.dead, [("poison".into(), DeathReason::DeliveryLimit)]);
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().unacked),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_lease_whose_body_is_on_disk_only_ends_as_well() {
+    let mut rig = timed(&[]);
+    rig.publish(&["a", "b"].map(message));
+    rig.commit();
+    rig.publish(&["c"].map(message));
+    rig.commit();
+    while rig.get().is_some() {}
+    rig.shrink(0);
+    rig.tick(1_100);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order, ["a", "b", "c"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(usize),
+    Get,
+    /// Consumer, and how many messages more it may have.
+    Grant(usize, u32),
+    /// One of all leases ever given, counted from the latest.
+    Settle(Settle, usize),
+    Pass(u64),
+    Commit,
+    Shrink(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let how =
+        prop_oneof![3 => Just(Settle::Ack), 2 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
+    prop_oneof![
+        4 => (1..6usize).prop_map(Step::Publish),
+        4 => Just(Step::Get),
+        3 => (0..2usize, 1..4u32).prop_map(|(who, messages)| Step::Grant(who, messages)),
+        8 => (how, 0..30usize).prop_map(|(how, which)| Step::Settle(how, which)),
+        4 => (0..80u64).prop_map(Step::Pass),
+        2 => Just(Step::Commit),
+        2 => (0..100_000u64).prop_map(Step::Shrink),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Every message that is to be in the queue, by its body.
+#[derive(Default)]
+struct Model {
+    messages: BTreeMap<Bytes, Known>,
+    /// All leases ever given in this life of the broker: whose message, and until when.
+    leases: Vec<(Lease, Bytes, u64)>,
+    published: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Which of `leases` it is held by.
+    held: Option<usize>,
+    handed_out: bool,
+}
+
+impl Model {
+    fn give(
+        &mut self,
+        lease: Lease,
+        body: &Bytes,
+        redelivered: bool,
+        until_ms: u64,
+    ) -> Result<(), TestCaseError> {
+        let known = self.messages.get_mut(body);
+        prop_assert!(known.is_some(), "{body:?} was settled");
+        if let Some(known) = known {
+            prop_assert!(known.held.is_none(), "{body:?} is held already");
+            prop_assert_eq!(redelivered, known.handed_out);
+            known.held = Some(self.leases.len());
+            known.handed_out = true;
+        }
+        self.leases.push((lease, body.clone(), until_ms));
+        Ok(())
+    }
+
+    fn pass(&mut self, now_ms: u64) {
+        for known in self.messages.values_mut() {
+            let until_ms = known.held.map(|held| self.leases[held].2);
+            if until_ms.is_some_and(|until| until <= now_ms) {
+                known.held = None;
+            }
+        }
+    }
+
+    fn settle(&mut self, how: Settle, which: usize) -> Option<Lease> {
+        let which = self.leases.len().checked_sub(which + 1)?;
+        let (lease, body, _) = &self.leases[which];
+        if let Some(known) = self.messages.get_mut(body)
+            && known.held == Some(which)
+        {
+            known.held = None;
+            if how != Settle::Requeue {
+                self.messages.remove(body);
+            }
+        }
+        Some(*lease)
+    }
+}
+
+const TIMEOUTS_MS: [u64; 2] = [100, 40];
+
+/// Two consumers, the second with a time of its own.
+fn consumers(rig: &mut Rig) -> [ConsumerId; 2] {
+    [None, Some(TIMEOUTS_MS[1])].map(|timeout_ms| {
+        let key = u64::from(timeout_ms.is_some());
+        rig.consume_for(timeout_ms, key, false, 0, 0)
+            .expect("a consumer")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_message_is_held_by_one_and_lost_by_none(steps in prop::collection::vec(step(), 1..120)) {
+        let mut rig = timed(&[]);
+        let mut ids = consumers(&mut rig);
+        let mut model = Model::default();
+        for step in steps {
+            model.pass(rig.now_ms);
+            match step {
+                Step::Publish(count) => {
+                    let run: Vec<_> = (0..count).map(|n| message(&format!("{}", model.published + n as u64))).collect();
+                    model.published += count as u64;
+                    model.messages.extend(run.iter().map(|message| (body(message), Known::default())));
+                    rig.publish(&run);
+                }
+                Step::Get => {
+                    if let Some((lease, body, redelivered)) = rig.get() {
+                        model.give(lease, &body, redelivered, rig.now_ms + TIMEOUTS_MS[0])?;
+                    } else {
+                        prop_assert!(model.messages.values().all(|known| known.held.is_some()));
+                    }
+                }
+                Step::Grant(who, messages) => {
+                    let credit = Credit { messages, bytes: 1 << 20 };
+                    let id = ids[who];
+                    rig.state.grant(rig.now_ms, &[(id, credit)], &mut rig.fx);
+                    rig.carry_out();
+                }
+                Step::Settle(how, which) => {
+                    if let Some(lease) = model.settle(how, which) {
+                        rig.settle(how, &[lease]);
+                    }
+                }
+                Step::Pass(ms) => {
+                    model.pass(rig.now_ms + ms);
+                    rig.tick(rig.now_ms + ms);
+                }
+                Step::Commit => rig.commit(),
+                Step::Shrink(target) => rig.shrink(target),
+                Step::Restart => {
+                    rig.commit();
+                    rig.restart();
+                    ids = consumers(&mut rig);
+                    model.leases.clear();
+                    for known in model.messages.values_mut() {
+                        *known = Known { held: None, handed_out: true };
+                    }
+                }
+            }
+            for delivery in rig.take_deliveries() {
+                let until_ms = rig.now_ms + TIMEOUTS_MS[usize::try_from(delivery.key).unwrap()];
+                model.give(delivery.lease, &body(&delivery.message), delivery.redelivered, until_ms)?;
+            }
+            let counts = rig.state.counts();
+            let held = model.messages.values().filter(|known| known.held.is_some()).count() as u64;
+            prop_assert_eq!((counts.ready, counts.unacked), (model.messages.len() as u64 - held, held));
+        }
+        // Whoever holds what: when all time has passed, every message that was not settled comes once more.
+        for id in ids {
+            rig.state.cancel(rig.now_ms, id, &mut rig.fx);
+        }
+        rig.tick(rig.now_ms + 1_000);
+        let mut rest: Vec<Bytes> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+        rest.sort();
+        prop_assert_eq!(rest, model.messages.into_keys().collect::<Vec<_>>());
+    }
+}
