@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, Store, StoreError, StoredChunk,
-    chunk,
+    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, Segment, Store, StoreError,
+    StoredChunk, chunk,
 };
 use crate::model::LogId;
 
@@ -72,6 +72,7 @@ pub(super) struct Tables {
     logs: BTreeMap<LogId, LogRecord>,
     pages: BTreeMap<(LogId, u64), PageBits>,
     counts: BTreeMap<(LogId, u64), u32>,
+    segments: BTreeMap<(LogId, u64), Segment>,
     meta: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -98,6 +99,7 @@ impl Tables {
                 remove_log(&mut self.chunks, *log);
                 remove_log(&mut self.pages, *log);
                 remove_log(&mut self.counts, *log);
+                remove_log(&mut self.segments, *log);
             }
             Op::PutPage { log, page, settled } => {
                 self.pages.insert((*log, *page), settled.clone());
@@ -110,6 +112,12 @@ impl Tables {
             }
             Op::RemoveCount { log, offset } => {
                 self.counts.remove(&(*log, *offset));
+            }
+            Op::PutSegment { log, segment } => {
+                self.segments.insert((*log, segment.first), *segment);
+            }
+            Op::RemoveSegment { log, first } => {
+                self.segments.remove(&(*log, *first));
             }
             Op::PutMeta { key, value } => {
                 self.meta.insert(key.clone(), value.clone());
@@ -155,12 +163,18 @@ impl Tables {
                     .range((log, record.floor)..=(log, u64::MAX))
                     .map(|(&(_, offset), &count)| (offset, count))
                     .collect();
+                let segments = self
+                    .segments
+                    .range((log, 0)..=(log, u64::MAX))
+                    .map(|(_, segment)| *segment)
+                    .collect();
                 (
                     log,
                     LogState {
                         record,
                         settled,
                         counts,
+                        segments,
                     },
                 )
             })

@@ -31,7 +31,7 @@ pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use fjall::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
-pub use record::{LogRecord, RecordError};
+pub use record::{LogRecord, RecordError, Segment};
 pub use upkeep::UpkeepOptions;
 
 /// A place where batches are kept.
@@ -148,6 +148,20 @@ pub enum Op {
         /// The message.
         offset: u64,
     },
+    /// Creates or replaces the entry of a segment, by its first offset.
+    PutSegment {
+        /// The log.
+        log: LogId,
+        /// The segment.
+        segment: Segment,
+    },
+    /// Removes the entry of a segment. Its chunks go by the log's floor.
+    RemoveSegment {
+        /// The log.
+        log: LogId,
+        /// The segment's first offset.
+        first: u64,
+    },
     /// Writes a definition.
     PutMeta {
         /// Its key.
@@ -173,11 +187,13 @@ impl Op {
                 Op::PutMeta { key, value } => key.len() + value.len(),
                 Op::RemoveMeta { key } => key.len(),
                 Op::PutLog { .. } => record::LOG_RECORD_LEN,
+                Op::PutSegment { .. } => record::SEGMENT_LEN,
                 Op::RemoveChunk { .. }
                 | Op::RemoveLog { .. }
                 | Op::RemovePage { .. }
                 | Op::PutCount { .. }
-                | Op::RemoveCount { .. } => 0,
+                | Op::RemoveCount { .. }
+                | Op::RemoveSegment { .. } => 0,
             }
     }
 }
@@ -227,6 +243,8 @@ pub struct LogState {
     pub settled: RangeSet,
     /// Delivery counts by offset, ascending.
     pub counts: Vec<(u64, u32)>,
+    /// Segments by first offset, ascending; only some logs have any.
+    pub segments: Vec<Segment>,
 }
 
 /// Why the store could not do it.

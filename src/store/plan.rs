@@ -97,6 +97,14 @@ impl Plan {
                     let key = keys::of_part(keys::COUNT, *log, *offset);
                     plan.set(Space::State, &key, Change::Remove);
                 }
+                Op::PutSegment { log, segment } if alive(log) => {
+                    let key = keys::of_part(keys::SEGMENT, *log, segment.first);
+                    plan.set(Space::State, &key, Change::Put(segment.encode().into()));
+                }
+                Op::RemoveSegment { log, first } if alive(log) => {
+                    let key = keys::of_part(keys::SEGMENT, *log, *first);
+                    plan.set(Space::State, &key, Change::Remove);
+                }
                 Op::PutMeta { key, value } => {
                     let value = Bytes::copy_from_slice(value);
                     plan.set(Space::Meta, &keys::definition(key), Change::Put(value));
@@ -110,7 +118,9 @@ impl Plan {
                 | Op::PutPage { .. }
                 | Op::RemovePage { .. }
                 | Op::PutCount { .. }
-                | Op::RemoveCount { .. } => {} // of a dead log
+                | Op::RemoveCount { .. }
+                | Op::PutSegment { .. }
+                | Op::RemoveSegment { .. } => {} // of a dead log
             }
         }
         plan

@@ -1,5 +1,5 @@
-//! Encodings of the small records: a log's record, a page of settled offsets, a delivery count. Each starts with
-//! a version. Pure; decoding never panics, whatever the bytes.
+//! Encodings of the small records: a log's record, a page of settled offsets, a delivery count, a segment. Each
+//! starts with a version. Pure; decoding never panics, whatever the bytes.
 
 use bytes::Buf;
 
@@ -13,6 +13,19 @@ pub struct LogRecord {
     /// Every offset below is settled.
     pub floor: u64,
     /// Bytes of properties and body of the durable messages that are not settled.
+    pub bytes: u64,
+}
+
+/// A run of whole chunks of a log that goes as one. It ends where the next begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Offset of its first message.
+    pub first: u64,
+    /// When that was enqueued, Unix ms.
+    pub first_ms: u64,
+    /// When its last message was enqueued, Unix ms.
+    pub last_ms: u64,
+    /// Bytes of properties and body of its messages.
     pub bytes: u64,
 }
 
@@ -30,6 +43,8 @@ pub enum RecordError {
 const VERSION: u8 = 1;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
+/// Length of an encoded [`Segment`], whose first offset stands in its key.
+pub(super) const SEGMENT_LEN: usize = 25;
 const PAGE_AS_RUNS: u8 = 0;
 const PAGE_AS_BITMAP: u8 = 1;
 const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
@@ -55,6 +70,32 @@ impl LogRecord {
         Ok(LogRecord {
             next: bytes.get_u64_le(),
             floor: bytes.get_u64_le(),
+            bytes: bytes.get_u64_le(),
+        })
+    }
+}
+
+impl Segment {
+    /// To bytes, without the first offset.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SEGMENT_LEN);
+        out.push(VERSION);
+        for field in [self.first_ms, self.last_ms, self.bytes] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out
+    }
+
+    /// From bytes and the first offset.
+    pub(super) fn decode(first: u64, bytes: &[u8]) -> Result<Segment, RecordError> {
+        let mut bytes = versioned(bytes)?;
+        if bytes.len() != SEGMENT_LEN - 1 {
+            return Err(RecordError::Malformed);
+        }
+        Ok(Segment {
+            first,
+            first_ms: bytes.get_u64_le(),
+            last_ms: bytes.get_u64_le(),
             bytes: bytes.get_u64_le(),
         })
     }
@@ -172,6 +213,14 @@ mod tests {
         assert_eq!(record.encode().len(), LOG_RECORD_LEN);
         assert_eq!(LogRecord::decode(&record.encode()), Ok(record));
         assert_eq!(decode_count(&encode_count(77)), Ok(77));
+        let segment = Segment {
+            first: 5,
+            first_ms: 1,
+            last_ms: 2,
+            bytes: 1 << 40,
+        };
+        assert_eq!(segment.encode().len(), SEGMENT_LEN);
+        assert_eq!(Segment::decode(5, &segment.encode()), Ok(segment));
     }
 
     #[test]
@@ -201,6 +250,7 @@ mod tests {
             if let Some(second) = bytes.get_mut(1) { *second = form; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || bytes.len() == LOG_RECORD_LEN);
             prop_assert!(decode_count(&bytes).is_err() || bytes.len() == 5);
+            prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(page) = PageBits::decode(&bytes) {
                 prop_assert!(page.len() <= 4096);
             }

@@ -14,6 +14,8 @@ mod lease;
 #[cfg(test)]
 mod lease_tests;
 mod ledger;
+#[expect(dead_code, reason = "streams are its first user")]
+mod segments;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,9 @@ use tracing::{info, warn};
 use super::{Open, corrupt, failed, stored_chunk};
 use crate::model::LogId;
 use crate::store::dir::io_error;
-use crate::store::{LogRecord, LogState, PageBits, RangeSet, StoreError, chunk, keys, record};
+use crate::store::{
+    LogRecord, LogState, PageBits, RangeSet, Segment, StoreError, chunk, keys, record,
+};
 
 impl Open {
     pub(super) fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
@@ -22,11 +24,12 @@ impl Open {
                     record,
                     settled: RangeSet::new(),
                     counts: Vec::new(),
+                    segments: Vec::new(),
                 };
                 logs.insert(log, state);
             }
         }
-        for prefix in [keys::PAGE, keys::COUNT] {
+        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT] {
             for entry in self.state.prefix([prefix]) {
                 let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
                 let Some((_, log, Some(part))) = keys::parse_state(&key) else {
@@ -38,6 +41,9 @@ impl Open {
                 if prefix == keys::PAGE {
                     let page = PageBits::decode(&value).map_err(corrupt("settled page", log))?;
                     state.settled.insert_page(part, &page);
+                } else if prefix == keys::SEGMENT {
+                    let segment = Segment::decode(part, &value).map_err(corrupt("segment", log))?;
+                    state.segments.push(segment);
                 } else if part >= state.record.floor {
                     let count = record::decode_count(&value).map_err(corrupt("count", log))?;
                     state.counts.push((part, count));

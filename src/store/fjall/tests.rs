@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::{ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, page_of};
+use super::super::{ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, Segment, page_of};
 use super::*;
 use crate::clock;
 use crate::model::{Body, Message, Origin, Ticket};
@@ -163,6 +163,18 @@ impl ModelLog {
             }
         } else {
             Op::RemoveCount { log, offset }
+        });
+        let first = rng.random_range(0..8);
+        batch.push(if rng.random() {
+            let segment = Segment {
+                first,
+                first_ms: rng.random(),
+                last_ms: rng.random(),
+                bytes: rng.random(),
+            };
+            Op::PutSegment { log, segment }
+        } else {
+            Op::RemoveSegment { log, first }
         });
         let record = LogRecord {
             next: self.next,
