@@ -1,0 +1,218 @@
+//! Receiving by handle: leases that no connection holds. A [`Hand`] is what one receive brings; whoever keeps it may
+//! delete the messages by their [`Handle`]s until their time is over. The interface for front doors without
+//! connections of their own; what is leased to whom the state machine decides.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::model::{Lease, Message, MessageId, QueueId, Ticket};
+
+use super::effects::Effects;
+use super::state::QueueState;
+use super::{Queue, QueueGone};
+
+/// How long a received message is invisible, in milliseconds, if its queue has no `x-visibility-timeout`.
+pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
+
+/// Names one receive of one message. As text it is decimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// The low bits of the queue's id, so that a handle of a deleted queue does not fit the next of that name.
+    queue: u32,
+    lease: Lease,
+}
+
+impl Handle {
+    const QUEUE_BITS: u32 = 24;
+
+    pub(super) fn new(queue: QueueId, lease: Lease) -> Handle {
+        let low = queue.0 & ((1 << Handle::QUEUE_BITS) - 1);
+        Handle {
+            queue: u32::try_from(low).unwrap_or(u32::MAX),
+            lease,
+        }
+    }
+
+    /// The lease, if it is one of this queue.
+    pub(super) fn lease_of(self, queue: QueueId) -> Option<Lease> {
+        (Handle::new(queue, self.lease) == self).then_some(self.lease)
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lease { offset, turn, lane } = self.lease;
+        let bits = u128::from(self.queue) << 104
+            | u128::from(lane) << 96
+            | u128::from(turn) << 64
+            | u128::from(offset);
+        bits.fmt(f)
+    }
+}
+
+/// The text is no handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a receipt handle")]
+pub struct NoHandle;
+
+impl FromStr for Handle {
+    type Err = NoHandle;
+
+    fn from_str(text: &str) -> Result<Handle, NoHandle> {
+        let canonical = text == "0" || !text.starts_with(['0', '+']);
+        let bits: u128 = text.parse().ok().filter(|_| canonical).ok_or(NoHandle)?;
+        let [q0, q1, q2, lane, t0, t1, t2, t3, offset @ ..] = bits.to_be_bytes();
+        Ok(Handle {
+            queue: u32::from_be_bytes([0, q0, q1, q2]),
+            lease: Lease {
+                offset: u64::from_be_bytes(offset),
+                turn: u32::from_be_bytes([t0, t1, t2, t3]),
+                lane,
+            },
+        })
+    }
+}
+
+/// One message of a [`Hand`].
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// What deletes it.
+    pub handle: Handle,
+    /// Which message of the queue.
+    pub id: MessageId,
+    /// The message.
+    pub message: Arc<Message>,
+    /// When it was enqueued, Unix ms.
+    pub enqueued_ms: u64,
+    /// When it was first received, Unix ms.
+    pub first_received_ms: u64,
+    /// When it comes back if it is not deleted, Unix ms.
+    pub visible_ms: u64,
+    /// How often it was handed out, this time included.
+    pub count: u32,
+    pub(super) lease: Lease,
+}
+
+/// What a receive brings. Dropped without [`Hand::keep`] it goes back at once, and does not count as a receive.
+#[derive(Debug)]
+pub struct Hand {
+    /// The messages, in order; none if the time was over.
+    pub messages: Vec<Received>,
+    /// When it is durable that they are leased: not before that may anybody be told of them. `None` if nothing has
+    /// to be waited for.
+    pub ticket: Option<Ticket>,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Hand {
+    pub(super) fn new(
+        queue: Option<Arc<Queue>>,
+        messages: Vec<Received>,
+        ticket: Option<Ticket>,
+    ) -> Hand {
+        Hand {
+            messages,
+            ticket,
+            queue,
+        }
+    }
+
+    /// The messages have arrived where they were to go. From now on only their handles or the end of their time end
+    /// the leases.
+    #[must_use]
+    pub fn keep(mut self) -> Vec<Received> {
+        self.queue = None;
+        std::mem::take(&mut self.messages)
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take()
+            && !self.messages.is_empty()
+        {
+            let leases: Vec<Lease> = self
+                .messages
+                .iter()
+                .map(|received| received.lease)
+                .collect();
+            queue.run(|state, now_ms, fx| state.give_back(now_ms, &leases, fx));
+        }
+    }
+}
+
+impl Queue {
+    /// Leases up to `max` messages (at most [`super::RECEIVE_MESSAGES_MAX`]) for as long as the queue's visibility
+    /// timeout. If none is ready it waits up to `wait` for the first, behind those who wait already, and takes what
+    /// there is then. Cancel-safe: what nobody takes goes back at once.
+    ///
+    /// # Errors
+    /// When the queue has been deleted, or is meanwhile.
+    pub async fn receive(&self, max: usize, wait: Duration) -> Result<Hand, QueueGone> {
+        let (sender, answer) = oneshot::channel();
+        let number = self
+            .run(|state, now_ms, fx| state.receive(now_ms, max, wait.is_zero(), sender, fx))
+            .ok_or(QueueGone)?;
+        let mut place = Place {
+            queue: self,
+            number: Some(number),
+            answer,
+        };
+        let answered = if wait.is_zero() {
+            // Only what is on disk is waited for.
+            Ok((&mut place.answer).await)
+        } else {
+            tokio::time::timeout(wait, &mut place.answer).await
+        };
+        match answered {
+            Ok(hand) => {
+                place.number = None;
+                hand.map_err(|_| QueueGone)
+            }
+            Err(_) => {
+                place.leave();
+                let hand = place.answer.try_recv();
+                Ok(hand.unwrap_or_else(|_| Hand::new(None, Vec::new(), None)))
+            }
+        }
+    }
+
+    /// Deletes messages by the handles of their last receive; for each whether it was valid, which it no longer is
+    /// when its time is over. The ticket tells when the deletion is durable; `None` if nothing has to be waited for.
+    pub fn delete_received(&self, handles: &[Handle]) -> (Vec<bool>, Option<Ticket>) {
+        let delete = |state: &mut QueueState, now_ms, fx: &mut Effects| {
+            state.delete_received(now_ms, handles, fx)
+        };
+        self.with_burials(|burials| self.apply(delete, burials))
+            .unwrap_or_else(|| (vec![false; handles.len()], None))
+    }
+}
+
+/// Somebody's place among those who wait.
+struct Place<'a> {
+    queue: &'a Queue,
+    /// `None` when he has been served.
+    number: Option<u64>,
+    answer: oneshot::Receiver<Hand>,
+}
+
+impl Place<'_> {
+    /// Gives the place up. An answer that was quicker is in the channel.
+    fn leave(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.queue
+                .run(|state, now_ms, fx| state.leave(now_ms, number, fx));
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // An answer that is in the channel goes back when that is dropped.
+        self.leave();
+    }
+}
