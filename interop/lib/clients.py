@@ -16,6 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMMON = ("checks.txt",)
 
 
+class Unavailable(Exception):
+    """Raised by an installer when a registry does not have the library: the client is skipped with this line."""
+
+
 @dataclass(frozen=True)
 class Client:
     """One client: `install(cache)` gets what it needs and returns the command of its runner."""
@@ -50,22 +54,33 @@ def venv(cache: pathlib.Path, requirements: pathlib.Path, name: str) -> pathlib.
     return python
 
 
-def python_client(name: str) -> Client:
+def python_client(name: str, folder: str = "", checks: tuple[str, ...] = COMMON) -> Client:
+    home = ROOT / (folder or name)
+
     def install(cache: pathlib.Path) -> list[str]:
-        python = venv(cache, ROOT / name / "requirements.txt", name)
-        return [str(python), str(ROOT / name / "runner.py")]
+        python = venv(cache, home / "requirements.txt", name)
+        return [str(python), str(home / "runner.py")]
 
-    return Client(name, COMMON, install)
+    return Client(name, checks, install, folder)
 
 
-def install_amqplib(cache: pathlib.Path) -> list[str]:
-    # npm installs beside package.json only, so the pinned files and the runner are copied to the cache.
-    home = cache / "amqplib"
+def copied(source: pathlib.Path, home: pathlib.Path, *patterns: str) -> pathlib.Path:
+    """Copy a runner to the cache, for package tools that install beside the sources only."""
     home.mkdir(parents=True, exist_ok=True)
-    for file in ("package.json", "package-lock.json", "runner.js"):
-        (home / file).write_text((ROOT / "amqplib" / file).read_text())
-    call(["npm", "ci", "--ignore-scripts", "--silent", "--cache", cache / "npm"], cwd=home)
-    return ["node", str(home / "runner.js")]
+    for pattern in patterns:
+        for file in source.glob(pattern):
+            (home / file.name).write_text(file.read_text())
+    return home
+
+
+def node_client(name: str, folder: str = "", checks: tuple[str, ...] = COMMON, preload: str = "") -> Client:
+    def install(cache: pathlib.Path) -> list[str]:
+        home = copied(ROOT / (folder or name), cache / name, "*.json", "*.js")
+        call(["npm", "ci", "--ignore-scripts", "--silent", "--cache", cache / "npm"], cwd=home)
+        preloaded = ["-r", str(home / preload)] if preload else []
+        return ["node", *preloaded, str(home / "runner.js")]
+
+    return Client(name, checks, install, folder)
 
 
 def install_go(cache: pathlib.Path) -> list[str]:
@@ -86,31 +101,34 @@ def install_lapin(cache: pathlib.Path) -> list[str]:
     return [str(target / "debug" / "interop-lapin")]
 
 
-def install_java(main: str) -> Callable[[pathlib.Path], list[str]]:
+def java_client(name: str, main: str, folder: str, checks: tuple[str, ...], quiet: str) -> Client:
+    home = ROOT / folder
+
     def install(cache: pathlib.Path) -> list[str]:
         # Named after what is pinned, so that a changed pin does not run with old jars.
-        pins = hashlib.sha256((ROOT / "java/pom.xml").read_bytes()).hexdigest()[:12]
-        jars, classes = cache / "java" / f"jars-{pins}", cache / "java" / "classes"
+        pins = hashlib.sha256((home / "pom.xml").read_bytes()).hexdigest()[:12]
+        jars, classes = cache / folder / f"jars-{pins}", cache / folder / "classes"
         if not jars.is_dir():
             copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
             call(
                 ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", f"-Dmaven.repo.local={cache / 'maven'}"]
                 + [copy, f"-DoutputDirectory={jars}"],
-                cwd=ROOT / "java",
+                cwd=home,
             )
-        call(["javac", "-d", classes, "-cp", f"{jars}/*", *sorted((ROOT / "java/src/interop").iterdir())])
-        quiet = f"-Dlogback.configurationFile={ROOT / 'java/logback.xml'}"
-        return ["java", quiet, "-cp", f"{classes}:{jars}/*", f"interop.{main}"]
+        call(["javac", "-XDsuppressNotes", "-d", classes, "-cp", f"{jars}/*", *sorted(home.glob("src/**/*.java"))])
+        return ["java", quiet, "-cp", f"{classes}:{jars}/*", main]
 
-    return install
+    return Client(name, checks, install, folder)
 
+
+LOGBACK = f"-Dlogback.configurationFile={ROOT / 'java/logback.xml'}"
 
 CLIENTS = [
     python_client("pika"),
     python_client("aio-pika"),
-    Client("amqplib", COMMON, install_amqplib),
+    node_client("amqplib"),
     Client("amqp091-go", (*COMMON, "amqp091-go/checks.txt"), install_go),
     Client("lapin", COMMON, install_lapin),
-    Client("java", COMMON, install_java("Checks")),
-    Client("perf-test", ("java/perf-test.txt",), install_java("PerfTestRuns"), folder_name="java"),
+    java_client("java", "interop.Checks", "java", COMMON, LOGBACK),
+    java_client("perf-test", "interop.PerfTestRuns", "java", ("java/perf-test.txt",), LOGBACK),
 ]
