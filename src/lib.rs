@@ -6,6 +6,7 @@ pub mod bench; // the load generator behind `leveret bench`
 pub mod broker; // virtual hosts, users, permissions: what the broker does
 pub mod cli; // the command line
 pub mod clock; // the one reader of the clocks
+pub mod cmq; // the front door for clients of CMQ: its HTTP API
 pub mod config; // what the broker can be told
 pub mod ctl; // the command line that manages a running broker
 pub mod memory; // the watch over resident memory

@@ -17,6 +17,7 @@ use crate::amqp;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
 use crate::clock;
+use crate::cmq;
 use crate::config::Config;
 use crate::ctl::protocol::SOCKET;
 use crate::ctl::service::{self, Context, Node, NodeCommand};
@@ -105,16 +106,24 @@ impl Server {
         let watermark = config.memory_high_watermark;
         let memory = Arc::new(MemoryMonitor::new(alarms.clone(), watermark));
         let settings = amqp_settings(&config);
-        let front = amqp::Front::new(broker.clone(), alarms.clone(), settings);
-        let listeners = Listeners::open(&config.amqp_listen, &front)?;
-        let addresses: Arc<[SocketAddr]> = listeners.addresses.clone().into();
+        let fronts = Fronts {
+            amqp: amqp::Front::new(broker.clone(), alarms.clone(), settings),
+            cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq_config(&config))?,
+        };
+        let wanted = Addresses {
+            amqp: config.amqp_listen.clone(),
+            cmq: config.cmq_listen.iter().flatten().copied().collect(),
+        };
+        let listeners = Listeners::open(&wanted, &fronts)?;
+        let addresses = Arc::new(listeners.addresses.clone());
         let (commands, taken) = mpsc::channel(COMMANDS_WAITING);
         let ctl_commands = commands.clone();
         let (running, is_running) = watch::channel(true);
         let node = Node {
             commands: ctl_commands,
             running: is_running,
-            listeners: addresses.clone(),
+            listeners: addresses.amqp.as_slice().into(),
+            cmq_listeners: addresses.cmq.as_slice().into(),
             data_dir: config.data_dir.clone().into(),
             started_at_ms,
         };
@@ -136,7 +145,7 @@ impl Server {
         let (stop_asked, stop_seen) = watch::channel(false);
         let main = Main {
             broker: broker.clone(),
-            front,
+            fronts,
             grace: config.shutdown_grace,
             addresses: addresses.clone(),
             running,
@@ -190,6 +199,27 @@ fn broker_config(config: &Config) -> BrokerConfig {
     }
 }
 
+/// What was configured about CMQ's API, as its room wants it.
+pub fn cmq_config(config: &Config) -> cmq::CmqConfig {
+    cmq::CmqConfig {
+        clock_skew_ms: u64::try_from(config.cmq_clock_skew.as_millis()).unwrap_or(u64::MAX),
+        replays_max: config.cmq_replay_memory,
+        request_bytes_max: usize::try_from(config.cmq_request_size).unwrap_or(usize::MAX),
+        batch_max: config.cmq_batch.into(),
+        batch_bytes_max: config.cmq_batch_size,
+        queues_max: config.cmq_queues,
+        heap_max: config.cmq_heap,
+        message_bytes_max: config.cmq_message_size,
+        polling_wait_max_secs: config.cmq_polling_wait,
+        visibility_timeout_max_secs: config.cmq_visibility_timeout,
+        retention_max_secs: config.cmq_retention,
+        delay_max_secs: config.cmq_delay,
+        delayed_max: config.cmq_delayed,
+        unacked_max: config.cmq_unacked,
+        dead_letter_sources_max: config.cmq_dead_letter_sources,
+    }
+}
+
 fn amqp_settings(config: &Config) -> amqp::Settings {
     let timeout_ms = u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX);
     amqp::Settings {
@@ -223,34 +253,49 @@ async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
     }
 }
 
-/// The AMQP listeners that are open and the connections that came through them.
+/// The front doors.
+struct Fronts {
+    amqp: Arc<amqp::Front>,
+    cmq: Arc<cmq::Front>,
+}
+
+/// Where each front door listens.
+#[derive(Clone, Debug, Default)]
+struct Addresses {
+    amqp: Vec<SocketAddr>,
+    cmq: Vec<SocketAddr>,
+}
+
+/// The listeners that are open and the connections that came through them.
 struct Listeners {
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Listeners {
-    fn open(wanted: &[SocketAddr], front: &Arc<amqp::Front>) -> Result<Listeners, StartError> {
-        if wanted.is_empty() {
+    fn open(wanted: &Addresses, fronts: &Fronts) -> Result<Listeners, StartError> {
+        if wanted.amqp.is_empty() {
             return Err(StartError::NoAddress);
         }
         let (stop, stopped) = watch::channel(false);
         let mut listeners = Listeners {
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
             stop,
             tasks: JoinSet::new(),
         };
-        for &wanted in wanted {
-            let failed = |error| StartError::Listen {
-                address: wanted,
-                error,
-            };
-            let socket = listen(wanted).map_err(failed)?;
-            let address = socket.local_addr().map_err(failed)?;
+        for &wanted in &wanted.amqp {
+            let (socket, address) = listen(wanted)?;
             info!("AMQP listener on {address}");
-            listeners.addresses.push(address);
-            let serve = front.clone().serve(socket, stopped.clone());
+            listeners.addresses.amqp.push(address);
+            let serve = fronts.amqp.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        for &wanted in &wanted.cmq {
+            let (socket, address) = listen(wanted)?;
+            info!("CMQ listener on {address}");
+            listeners.addresses.cmq.push(address);
+            let serve = fronts.cmq.clone().serve(socket, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         Ok(listeners)
@@ -272,25 +317,34 @@ impl Listeners {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv6() {
-        TcpSocket::new_v6()?
-    } else {
-        TcpSocket::new_v4()?
+/// A socket that listens, and its address: port 0 has become a real one.
+fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let open = || {
+        let socket = if wanted.is_ipv6() {
+            TcpSocket::new_v6()?
+        } else {
+            TcpSocket::new_v4()?
+        };
+        // A broker that is started again must not wait for the old one's connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(wanted)?;
+        let socket = socket.listen(ACCEPT_BACKLOG)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
     };
-    // A broker that is started again must not wait for the old one's connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(ACCEPT_BACKLOG)
+    open().map_err(|error| StartError::Listen {
+        address: wanted,
+        error,
+    })
 }
 
 /// The task that opens and closes listeners.
 struct Main {
     broker: Arc<Broker>,
-    front: Arc<amqp::Front>,
+    fronts: Fronts,
     grace: Duration,
     /// Those taken at the start: after `start_app` the broker is found where it was.
-    addresses: Arc<[SocketAddr]>,
+    addresses: Arc<Addresses>,
     running: watch::Sender<bool>,
 }
 
@@ -334,7 +388,7 @@ impl Main {
 
     fn start_app(&self, listeners: &mut Option<Listeners>) -> Result<(), String> {
         if listeners.is_none() {
-            let opened = Listeners::open(&self.addresses, &self.front);
+            let opened = Listeners::open(&self.addresses, &self.fronts);
             *listeners = Some(opened.map_err(|error| error.to_string())?);
         }
         self.running.send_replace(true);
@@ -345,7 +399,7 @@ impl Main {
 /// A broker that runs. Dropped without [`RunningServer::shutdown`], it ends as if it had been killed, but for the
 /// store, which is synced.
 pub struct RunningServer {
-    addresses: Arc<[SocketAddr]>,
+    addresses: Arc<Addresses>,
     broker: Arc<Broker>,
     alarms: Arc<Alarms>,
     committer: Arc<Committer>,
@@ -360,6 +414,7 @@ impl RunningServer {
     /// The first AMQP address that was taken: port 0 has become a real one.
     pub fn amqp_addr(&self) -> SocketAddr {
         self.addresses
+            .amqp
             .first()
             .copied()
             .unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
@@ -367,7 +422,12 @@ impl RunningServer {
 
     /// All AMQP addresses that were taken, in the order of the configuration.
     pub fn amqp_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.addresses.amqp
+    }
+
+    /// All addresses of CMQ's API that were taken, in the order of the configuration.
+    pub fn cmq_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.cmq
     }
 
     /// The broker.

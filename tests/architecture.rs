@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "clock"]),
     ("broker", &["model", "store", "wire", "clock"]),
     ("amqp", &["broker", "model", "store", "wire", "clock"]),
+    ("cmq", &["broker", "model", "store", "wire", "clock"]),
     (
         "ctl",
         &["broker", "config", "model", "store", "wire", "clock"],

@@ -48,10 +48,10 @@ def running(name, uri):
 
 @contextlib.contextmanager
 def leveret(binary, data, options):
-    """Leveret with its defaults."""
+    """Leveret with its defaults, but for the port that another broker may have."""
     port = _free_port()
     command = [str(binary), "serve", "--data-dir", str(data / "leveret"), "--amqp-listen", f"127.0.0.1:{port}",
-               *options]
+               "--cmq-listen", "none", *options]
     with _Process(command, port, data / "leveret.log") as process:
         yield process.broker("leveret")
 

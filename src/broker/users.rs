@@ -16,6 +16,7 @@ use super::password::PasswordHash;
 use super::permissions::{
     AccessRefused, Grant, InvalidPattern, Permission, PermissionTable, ResourceKind, TopicGrant,
 };
+use super::secrets::{SECRET_BYTES_MAX, Secret, Secrets};
 use crate::clock;
 use crate::model::Name;
 use crate::store::{Committer, Op, StoreFailed};
@@ -76,6 +77,15 @@ pub enum UserError {
     /// A pattern does not compile.
     #[error(transparent)]
     InvalidPattern(#[from] InvalidPattern),
+    /// There is a secret key with this id already.
+    #[error("secret id '{0}' already exists")]
+    SecretExists(Name),
+    /// There is no secret key with this id.
+    #[error("secret id '{0}' does not exist")]
+    NoSuchSecret(Name),
+    /// An id or key that is empty or too long.
+    #[error("a secret id or key has 1 to {SECRET_BYTES_MAX} bytes")]
+    SecretLength,
     /// The broker is shutting down.
     #[error(transparent)]
     Store(#[from] StoreFailed),
@@ -91,6 +101,8 @@ pub struct Users {
     loopback_only: Vec<Name>,
     logins: Mutex<Logins>,
     hashing: Arc<Semaphore>,
+    /// Changed under the lock of `access`, so that none is left when its user is gone.
+    secrets: Secrets,
     committer: Arc<Committer>,
     connections: Arc<Connections>,
 }
@@ -115,6 +127,7 @@ impl Users {
             loopback_only,
             logins: Mutex::default(),
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            secrets: Secrets::load(&**committer.store())?,
             committer,
             connections,
         };
@@ -129,12 +142,15 @@ impl Users {
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginError> {
         // Asked first since it is free; a client sees no difference.
-        if !peer.to_canonical().is_loopback()
-            && self.loopback_only.iter().any(|only| **only == *name)
-        {
+        if !self.may_come_from(name, peer) {
             return Err(LoginError::LoopbackOnly(name.into()));
         }
         self.authenticate(name, password).await
+    }
+
+    /// Whether `name` may log in from this address at all.
+    pub fn may_come_from(&self, name: &str, peer: IpAddr) -> bool {
+        peer.to_canonical().is_loopback() || !self.loopback_only.iter().any(|only| **only == *name)
     }
 
     /// Verifies a password wherever the request comes from.
@@ -310,6 +326,7 @@ impl Users {
                     ops.push(UserRecord::remove(&[name]));
                 }
                 access.clear_permissions(|user, _| user == name, ops);
+                self.secrets.remove(|secret| *secret.user == *name, ops);
                 Ok(deleted)
             })
             .await?;
@@ -442,11 +459,50 @@ impl Users {
         .await
     }
 
-    /// Forgets all permissions in a virtual host. The changes are for the batch that deletes the virtual host.
+    /// Keys that sign requests over HTTP.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Adds a key for a user and a virtual host, which the caller knows to exist.
+    pub async fn add_secret(&self, secret: Secret) -> Result<(), UserError> {
+        let lengths = [secret.id.len(), secret.key.len()];
+        if lengths
+            .iter()
+            .any(|length| !(1..=SECRET_BYTES_MAX).contains(length))
+        {
+            return Err(UserError::SecretLength);
+        }
+        self.change(|access, ops| {
+            access.known(&secret.user)?;
+            let id = secret.id.clone();
+            match self.secrets.insert(secret, ops) {
+                true => Ok(()),
+                false => Err(UserError::SecretExists(id)),
+            }
+        })
+        .await
+    }
+
+    /// Removes a key.
+    pub async fn delete_secret(&self, id: &str) -> Result<(), UserError> {
+        self.change(|_, ops| {
+            self.secrets.remove(|secret| *secret.id == *id, ops);
+            match ops.is_empty() {
+                true => Err(UserError::NoSuchSecret(id.into())),
+                false => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Forgets all permissions and keys in a virtual host. The changes are for the batch that deletes the virtual host.
     pub fn forget_vhost(&self, vhost: &str) -> Vec<Op> {
         let mut ops = Vec::new();
-        self.access_mut()
-            .clear_permissions(|_, own| own == vhost, &mut ops);
+        let mut access = self.access_mut();
+        access.clear_permissions(|_, own| own == vhost, &mut ops);
+        self.secrets
+            .remove(|secret| *secret.vhost == *vhost, &mut ops);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         ops
     }

@@ -19,7 +19,7 @@ use super::queue::{
 };
 use super::router::{Held, Removed, Routing};
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{ConnectionId, LogId, Name, Ticket};
+use crate::model::{ConnectionId, LogId, Name, QueueId, Ticket};
 use crate::store::commit::Committer;
 use crate::store::{LogState, Op};
 use crate::wire::FieldTable;
@@ -285,6 +285,15 @@ impl Vhost {
     /// Creates a queue, unless there is one of that name. Its arguments, the limit of queues and what its type
     /// requires are checked in this order, as RabbitMQ does.
     pub fn create_queue(&self, new: NewQueue) -> Result<Created<Arc<Queue>>, BrokerError> {
+        self.create_queue_with(new, |_| Vec::new())
+    }
+
+    /// As [`Vhost::create_queue`]; what `also` writes of a durable queue is there from the same batch on.
+    pub fn create_queue_with(
+        &self,
+        new: NewQueue,
+        also: impl FnOnce(QueueId) -> Vec<Op>,
+    ) -> Result<Created<Arc<Queue>>, BrokerError> {
         check_name(ResourceKind::Queue, &new.name)?;
         let mut changes = self.change()?;
         if let Some(existing) = self.queue(&new.name) {
@@ -316,8 +325,9 @@ impl Vhost {
             arguments,
         };
         let ticket = spec.durable.then(|| {
-            let record = QueueRecord::new(&self.name, &spec);
-            self.append(&mut changes, vec![record.put()])
+            let mut ops = vec![QueueRecord::new(&self.name, &spec).put()];
+            ops.extend(also(spec.id));
+            self.append(&mut changes, ops)
         });
         let queue = Queue::open(spec, self.queue_services(), Vec::new());
         self.apply(|routing| routing.insert_queue(new.name, Arc::clone(&queue)));

@@ -100,6 +100,39 @@ options! {
     handshake_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
     /// Time that connections are given to close in good order at shutdown, in milliseconds.
     shutdown_grace: Duration = one(parse::milliseconds), "MILLISECONDS", "10000";
+    /// Address and port to accept requests of CMQ's HTTP API on; port 0 takes a free one, `none` turns it off.
+    /// May be given more than once.
+    cmq_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:5680";
+    /// How far the time stamp of a CMQ request may be from the broker's clock, in milliseconds; 0 is any distance.
+    cmq_clock_skew: Duration = one(parse::milliseconds), "MILLISECONDS", "300000";
+    /// Signatures of CMQ requests that are remembered so that none is carried out twice; 0 is none.
+    cmq_replay_memory: usize = one(parse::number), "COUNT", "1000000";
+    /// Size of one CMQ request, in bytes.
+    cmq_request_size: u64 = one(parse::bytes), "BYTES", "1MiB";
+    /// Messages or handles in one CMQ batch.
+    cmq_batch: u16 = one(parse::positive), "COUNT", "16";
+    /// Size of all bodies in one CMQ batch, in bytes.
+    cmq_batch_size: u64 = one(parse::bytes), "BYTES", "1MiB";
+    /// Queues of a virtual host beyond which CMQ clients can create none.
+    cmq_queues: usize = one(parse::number), "COUNT", "1000";
+    /// Largest maxMsgHeapNum of a CMQ queue.
+    cmq_heap: u64 = one(parse::number), "COUNT", "1000000000";
+    /// Largest maxMsgSize of a CMQ queue, in bytes.
+    cmq_message_size: u64 = one(parse::bytes), "BYTES", "1MiB";
+    /// Longest pollingWaitSeconds of CMQ requests and queues.
+    cmq_polling_wait: u64 = one(parse::number), "SECONDS", "30";
+    /// Longest visibilityTimeout of a CMQ queue, in seconds.
+    cmq_visibility_timeout: u64 = one(parse::number), "SECONDS", "43200";
+    /// Longest msgRetentionSeconds and rewindSeconds of a CMQ queue.
+    cmq_retention: u64 = one(parse::number), "SECONDS", "1296000";
+    /// Longest delaySeconds of a CMQ message.
+    cmq_delay: u64 = one(parse::number), "SECONDS", "3600";
+    /// Delayed messages of a queue beyond which CMQ clients can send it none.
+    cmq_delayed: u64 = one(parse::number), "COUNT", "20000";
+    /// Received and not deleted messages of a queue beyond which CMQ clients receive none.
+    cmq_unacked: u64 = one(parse::number), "COUNT", "100000";
+    /// Queues that may share a dead letter queue through CMQ.
+    cmq_dead_letter_sources: usize = one(parse::number), "COUNT", "6";
     /// How much is logged to standard error: error, warn, info, debug or trace.
     log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
 }

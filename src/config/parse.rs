@@ -99,6 +99,15 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:5672 or [::1]:5672".to_owned())
 }
 
+/// `none` is nowhere; it makes an empty list where nothing else is said.
+pub(super) fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "none" {
+        Ok(None)
+    } else {
+        address(text).map(Some)
+    }
+}
+
 pub(super) fn number<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

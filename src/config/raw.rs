@@ -194,6 +194,12 @@ impl ValueIsEmpty for std::net::SocketAddr {
     }
 }
 
+impl<T> ValueIsEmpty for Option<T> {
+    fn value_is_empty(&self) -> bool {
+        self.is_none()
+    }
+}
+
 fn toml_values(value: &toml::Value) -> Option<Vec<String>> {
     let scalar = |value: &toml::Value| match value {
         toml::Value::String(text) => Some(text.clone()),
@@ -248,6 +254,22 @@ mod tests {
         ("consumer_timeout", "1", "2", "3"),
         ("handshake_timeout", "1", "2", "3"),
         ("shutdown_grace", "1", "2", "3"),
+        ("cmq_listen", "127.0.0.1:1", "127.0.0.1:2", "'none'"),
+        ("cmq_clock_skew", "1", "2", "3"),
+        ("cmq_replay_memory", "1", "2", "3"),
+        ("cmq_request_size", "1", "2", "3"),
+        ("cmq_batch", "1", "2", "3"),
+        ("cmq_batch_size", "1", "2", "3"),
+        ("cmq_queues", "1", "2", "3"),
+        ("cmq_heap", "1", "2", "3"),
+        ("cmq_message_size", "1", "2", "3"),
+        ("cmq_polling_wait", "1", "2", "3"),
+        ("cmq_visibility_timeout", "1", "2", "3"),
+        ("cmq_retention", "1", "2", "3"),
+        ("cmq_delay", "1", "2", "3"),
+        ("cmq_delayed", "1", "2", "3"),
+        ("cmq_unacked", "1", "2", "3"),
+        ("cmq_dead_letter_sources", "1", "2", "3"),
         ("log_level", "error", "warn", "'debug'"),
     ];
 

@@ -42,6 +42,12 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner 
         Verb::ClearUserLimits => {
             format!("Clearing \"{}\" limit for user \"{}\" ...", arg(1), arg(0))
         }
+        Verb::AddSecretKey => format!(
+            "Adding a secret key for user \"{}\" in vhost \"{vhost}\" ...",
+            arg(0)
+        ),
+        Verb::DeleteSecretKey => format!("Deleting secret key \"{}\" ...", arg(0)),
+        Verb::ListSecretKeys => "Listing secret keys ...".to_owned(),
         Verb::DeleteUser => format!("Deleting user \"{}\" ...", arg(0)),
         Verb::ListUserLimits if has("global") => "Listing limits for all users ...".to_owned(),
         Verb::ListUserLimits => {

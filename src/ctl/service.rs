@@ -52,8 +52,10 @@ pub struct Node {
     pub commands: mpsc::Sender<NodeCommand>,
     /// Whether clients are served.
     pub running: watch::Receiver<bool>,
-    /// Addresses that are listened on.
+    /// Addresses that are listened on for AMQP.
     pub listeners: Arc<[std::net::SocketAddr]>,
+    /// Addresses that are listened on for CMQ's HTTP API.
+    pub cmq_listeners: Arc<[std::net::SocketAddr]>,
     /// The data directory.
     pub data_dir: Arc<Path>,
     /// When the process started, milliseconds since the epoch.

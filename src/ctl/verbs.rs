@@ -62,8 +62,11 @@ verbs! {
         AuthenticateUser "authenticate_user" (1..=2) [] "<username> [<password>]" "Attempts to authenticate a user. Exits with a non-zero code if authentication fails.";
         ChangePassword "change_password" (1..=2) [] "<username> [<password>]" "Changes the user password";
         ClearPassword "clear_password" (1..=1) [] "<username>" "Clears the password and disables password login for a user";
+        AddSecretKey "add_secret_key" (1..=3) ["vhost"] "[--vhost <vhost>] <username> [<secret_id> <secret_key>]" "Creates a key that signs CMQ requests as a user in a vhost; made up and shown unless given";
         ClearUserLimits "clear_user_limits" (2..=2) [] "<username> <limit_type> | all" "Clears user connection/channel limits";
+        DeleteSecretKey "delete_secret_key" (1..=1) [] "<secret_id>" "Removes a key that signs CMQ requests";
         DeleteUser "delete_user" (1..=1) [] "<username>" "Removes a user";
+        ListSecretKeys "list_secret_keys" (0..=1) [] "[--no-table-headers] [<username>]" "Lists the keys that sign CMQ requests, without the secrets";
         ListUserLimits "list_user_limits" (0..=0) ["user", "global"] "[--user <username>] [--global]" "Displays configured user limits";
         ListUsers "list_users" (0..=0) [] "[--no-table-headers]" "List user names and tags";
         SetUserLimits "set_user_limits" (2..=2) [] "<username> <definition>" "Sets user limits";

@@ -24,6 +24,8 @@ pub const QUEUE_TYPE: &str = "x-queue-type";
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 /// The argument that says how long a message may stay unacked before it goes back to its place, in milliseconds.
 pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
+/// The argument that says how often a quorum queue delivers a message at most; below zero is without end.
+pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 
 /// What a classic queue knows, in the order in which declarations are compared.

@@ -28,7 +28,7 @@ impl Broker {
         let mut child = command
             .arg("--data-dir")
             .arg(dir)
-            .args(["--amqp-listen", "127.0.0.1:0"])
+            .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the broker starts");

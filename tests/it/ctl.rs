@@ -26,10 +26,10 @@ struct Said {
 }
 
 fn config(dir: &Path) -> Config {
-    let words = ["leveret", "--amqp-listen", "127.0.0.1:0", "--data-dir"];
+    let words = "leveret --amqp-listen 127.0.0.1:0 --cmq-listen 127.0.0.1:0 --data-dir";
     let words = words
-        .iter()
-        .map(|word| (*word).into())
+        .split(' ')
+        .map(Into::into)
         .chain([dir.as_os_str().to_owned()]);
     match cli::parse(words, |_| None).unwrap() {
         cli::Command::Serve(config) => *config,

@@ -8,6 +8,7 @@
 
 mod access; // rights that change, limits of users
 mod backlog; // more messages than memory
+mod cmq; // CMQ's HTTP API
 mod config; // options and who reads them
 mod confirms; // publisher confirms, returns, what a queue refuses
 mod connection; // opening, keeping and ending connections and channels

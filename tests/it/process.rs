@@ -20,6 +20,7 @@ struct Process {
 fn leveret(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command
+        .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
         .args(args)
         .arg("--data-dir")
         .arg(dir)

@@ -6,6 +6,7 @@ mod limits;
 mod node;
 mod permissions;
 mod queues;
+mod secrets;
 mod users;
 mod vhosts;
 
@@ -124,6 +125,9 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
         Verb::HashPassword => users::hash_password(request),
         Verb::ListUsers => users::list(ctx),
         Verb::SetUserTags => users::set_tags(ctx, request).await,
+        Verb::AddSecretKey => secrets::add(ctx, request).await,
+        Verb::DeleteSecretKey => secrets::delete(ctx, request).await,
+        Verb::ListSecretKeys => secrets::list(ctx, request),
         Verb::ClearUserLimits => limits::clear_user(ctx, request).await,
         Verb::ListUserLimits => limits::list_user(ctx, request),
         Verb::SetUserLimits => limits::set_user(ctx, request).await,

@@ -111,6 +111,12 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         .filter(|(_, on)| *on)
         .map(|(name, _)| *name)
         .collect();
+    let amqp = ctx.node.listeners.iter();
+    let cmq = ctx.node.cmq_listeners.iter();
+    let listeners: Vec<Listener> = amqp
+        .map(|address| (*address, "amqp", "AMQP 0-9-1"))
+        .chain(cmq.map(|address| (*address, "http", "CMQ HTTP API 2.0")))
+        .collect();
     let vhosts = ctx.broker.vhost_list();
     let queues: usize = vhosts.iter().map(|vhost| vhost.queues().len()).sum();
     let json = json!({
@@ -130,19 +136,22 @@ pub(super) fn status(ctx: &Context) -> Outcome {
             "queue_count": queues,
             "virtual_host_count": vhosts.len(),
         },
-        "listeners": ctx.node.listeners.iter().map(|address| json!({
+        "listeners": listeners.iter().map(|(address, protocol, purpose)| json!({
             "interface": address.ip().to_string(),
             "port": address.port(),
-            "protocol": "amqp",
-            "purpose": "AMQP 0-9-1",
+            "protocol": protocol,
+            "purpose": purpose,
         })).collect::<Vec<_>>(),
     });
-    let text = report(&json, &ctx.node.listeners, &alarms);
+    let text = report(&json, &listeners, &alarms);
     Ok(Reply::Report { text, json })
 }
 
+/// Address, protocol and purpose.
+type Listener = (std::net::SocketAddr, &'static str, &'static str);
+
 /// The report for people: headings and lines as rabbitmqctl has them.
-fn report(json: &serde_json::Value, listeners: &[std::net::SocketAddr], alarms: &[&str]) -> String {
+fn report(json: &serde_json::Value, listeners: &[Listener], alarms: &[&str]) -> String {
     let field = |path: &str| match json.pointer(path) {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(serde_json::Value::Null) | None => "unknown".to_owned(),
@@ -203,11 +212,11 @@ fn report(json: &serde_json::Value, listeners: &[std::net::SocketAddr], alarms: 
         alarms.join("\n")
     };
     writeln!(text, "Alarms\n\n{alarms}\n\nListeners\n").unwrap_or_default();
-    for address in listeners {
+    for (address, protocol, purpose) in listeners {
         let (ip, port) = (address.ip(), address.port());
         writeln!(
             text,
-            "Interface: {ip}, port: {port}, protocol: amqp, purpose: AMQP 0-9-1"
+            "Interface: {ip}, port: {port}, protocol: {protocol}, purpose: {purpose}"
         )
         .unwrap_or_default();
     }

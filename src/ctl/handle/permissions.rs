@@ -17,7 +17,7 @@ fn failure(error: UserError) -> Failure {
     }
 }
 
-fn vhost_to_set(ctx: &Context, vhost: &str) -> Result<(), Failure> {
+pub(super) fn vhost_to_set(ctx: &Context, vhost: &str) -> Result<(), Failure> {
     if ctx.has_vhost(vhost) {
         return Ok(());
     }

@@ -21,6 +21,13 @@ pub(super) fn failure(error: UserError) -> Failure {
             EX_UNAVAILABLE,
             format!("invalid regexp \"{}\": {}", invalid.pattern, invalid.reason),
         ),
+        UserError::SecretExists(id) => {
+            Failure::error(EX_SOFTWARE, format!("Secret id \"{id}\" already exists"))
+        }
+        UserError::NoSuchSecret(id) => {
+            Failure::error(EX_DATAERR, format!("Secret id \"{id}\" does not exist"))
+        }
+        error @ UserError::SecretLength => Failure::error(EX_DATAERR, error),
         UserError::Store(error) => error.into(),
     }
 }

@@ -8,6 +8,9 @@ use leveret::amqp::{Front, Settings};
 use leveret::broker::alarms::Alarms;
 use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::Counts;
+use leveret::cmq::{self, CmqConfig};
+use leveret::config::{Config, RawConfig};
+use leveret::server::cmq_config;
 use leveret::store::{Committer, Limits, MemoryStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,11 +19,15 @@ use tokio::task::JoinHandle;
 /// A running broker.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// Of CMQ's API.
+    pub(crate) cmq: SocketAddr,
     pub(crate) broker: Arc<Broker>,
     pub(crate) alarms: Arc<Alarms>,
+    cmq_config: CmqConfig,
     store: Arc<dyn Store>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    cmq_task: JoinHandle<()>,
 }
 
 impl TestServer {
@@ -32,15 +39,22 @@ impl TestServer {
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> TestServer {
         let mut settings = settings();
         change(&mut settings);
-        TestServer::on(Arc::new(MemoryStore::default()), settings).await
+        TestServer::on(Arc::new(MemoryStore::default()), settings, cmq_defaults()).await
+    }
+
+    /// With the settings of CMQ's API changed.
+    pub(crate) async fn start_with_cmq(change: impl FnOnce(&mut CmqConfig)) -> TestServer {
+        let mut config = cmq_defaults();
+        change(&mut config);
+        TestServer::on(Arc::new(MemoryStore::default()), settings(), config).await
     }
 
     /// On a store of the test's own.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
-        TestServer::on(store, settings()).await
+        TestServer::on(store, settings(), cmq_defaults()).await
     }
 
-    async fn on(store: Arc<dyn Store>, settings: Settings) -> TestServer {
+    async fn on(store: Arc<dyn Store>, settings: Settings, cmq_config: CmqConfig) -> TestServer {
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
         let broker = Broker::open(committer, BrokerConfig::default())
             .await
@@ -50,14 +64,22 @@ impl TestServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
+        let cmq_front =
+            cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone()).unwrap();
+        let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let cmq = cmq_listener.local_addr().unwrap();
+        let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
         let task = tokio::spawn(front.serve(listener, stopped));
         TestServer {
             address,
+            cmq,
+            cmq_config,
             broker,
             alarms,
             store,
             stop,
             task,
+            cmq_task,
         }
     }
 
@@ -68,11 +90,12 @@ impl TestServer {
         let committer = Arc::clone(self.broker.committer());
         drop(self.broker);
         self.task.abort();
+        self.cmq_task.abort();
         tokio::task::spawn_blocking(move || committer.shutdown())
             .await
             .unwrap();
         let store = Arc::clone(&self.store);
-        TestServer::on(store, settings()).await
+        TestServer::on(store, settings(), self.cmq_config).await
     }
 
     /// The numbers of a queue; none if it is not there.
@@ -86,6 +109,10 @@ impl TestServer {
             (counts.ready, counts.unacked, counts.consumers)
         })
     }
+}
+
+fn cmq_defaults() -> CmqConfig {
+    cmq_config(&Config::from_raw(&RawConfig::default()).unwrap())
 }
 
 /// The configuration's defaults.

@@ -1,0 +1,153 @@
+//! Messages: send, receive, delete, one and in batches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::attributes::Attributes;
+use super::super::dispatch::{Call, Outcome};
+use super::super::error::CmqError;
+use crate::broker::permissions::Permission;
+use crate::broker::queue::Queue;
+use crate::clock::wall_ms;
+use crate::model::{Body, Message, Origin};
+use crate::wire::{AMQPProperties, encode_properties};
+
+/// AMQP's `delivery-mode` of messages that survive a restart.
+const PERSISTENT: u8 = 2;
+
+/// `SendMessage`.
+pub(in super::super) async fn send(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Write)?;
+    let attributes = call.front.attributes.of(&queue, &call.front.config);
+    let body = call.parameters.text("msgBody");
+    let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
+    check_body(&attributes, body, None)?;
+    let sent = enqueue(call, &queue, &attributes, &[body]).await?;
+    let answer = call.success().with(|object| {
+        for id in sent {
+            object.display("msgId", id);
+        }
+    });
+    Ok(answer.into())
+}
+
+/// `BatchSendMessage`: all or nothing.
+pub(in super::super) async fn send_batch(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Write)?;
+    let attributes = call.front.attributes.of(&queue, &call.front.config);
+    let entries = call
+        .parameters
+        .list("msgBody", call.front.config.batch_max)?;
+    if entries.is_empty() {
+        return Err(CmqError::Missing("msgBody.n".to_owned()));
+    }
+    for (index, body) in &entries {
+        check_body(&attributes, body, Some(*index))?;
+    }
+    let bodies: Vec<&str> = entries.into_iter().map(|(_, body)| body).collect();
+    let bytes: usize = bodies.iter().map(|body| body.len()).sum();
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes > call.front.config.batch_bytes_max) {
+        return Err(CmqError::BatchTooLarge);
+    }
+    let sent = enqueue(call, &queue, &attributes, &bodies).await?;
+    let answer = call.success().with(|object| {
+        object.objects("msgList", sent, |item, id| {
+            item.display("msgId", id);
+        });
+    });
+    Ok(answer.into())
+}
+
+/// Refuses bodies that the queue does not take; of a batch, with the name of the entry.
+fn check_body(attributes: &Attributes, body: &str, index: Option<u32>) -> Result<(), CmqError> {
+    let entry = index.map(|index| format!("msgBody.{index}"));
+    let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    match (size, entry) {
+        (0, None) => Err(CmqError::EmptyBody),
+        (0, Some(entry)) => Err(CmqError::EmptyEntry(entry)),
+        (size, None) if size > attributes.message_bytes => Err(CmqError::MessageTooLarge),
+        (size, Some(entry)) if size > attributes.message_bytes => {
+            Err(CmqError::EntryTooLarge(entry))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts messages into a queue, in one commit; they are on disk when this returns their ids.
+async fn enqueue(
+    call: &Call<'_>,
+    queue: &Arc<Queue>,
+    attributes: &Attributes,
+    bodies: &[&str],
+) -> Result<Vec<u64>, CmqError> {
+    let front = call.front;
+    let delay_max = front.config.delay_max_secs;
+    let delay_secs = match call.parameters.ranged("delaySeconds", 0..=delay_max) {
+        Err(CmqError::OutOfRange(_)) => return Err(CmqError::DelaySeconds),
+        delay => delay?.unwrap_or(0),
+    };
+    if front.alarms.raised().any() {
+        return Err(CmqError::SendFailed);
+    }
+    let committer = front.broker.committer();
+    committer.room().await;
+    let counts = queue.counts();
+    let count = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
+    if counts.ready.saturating_add(count) > attributes.heap {
+        return Err(CmqError::QueueFull);
+    }
+    if delay_secs > 0 && counts.delayed.saturating_add(count) > front.config.delayed_max {
+        return Err(CmqError::TooManyUnacked);
+    }
+    let origin = Arc::new(Origin {
+        exchange: "".into(),
+        routing_key: Arc::clone(queue.name()),
+    });
+    let delay_ms = (delay_secs > 0).then(|| delay_secs.saturating_mul(1000));
+    let now_secs = wall_ms() / 1000;
+    let mut ids = Vec::with_capacity(bodies.len());
+    let mut run = Vec::with_capacity(bodies.len());
+    let mut bytes = 0;
+    for body in bodies {
+        let id = front.messages.next();
+        let message = message(&origin, id, now_secs, delay_ms, body);
+        bytes += message.size();
+        ids.push(id);
+        run.push(Arc::new(message));
+    }
+    let published = queue.publish(&run);
+    committer.note_pending(bytes);
+    // It became full just now, or is gone.
+    if !published.rejected.is_empty() {
+        return Err(CmqError::QueueFull);
+    }
+    if published.ticket.is_none() && queue.is_deleted() {
+        return Err(CmqError::NoSuchQueue);
+    }
+    call.durable(published.ticket).await?;
+    Ok(ids)
+}
+
+fn message(
+    origin: &Arc<Origin>,
+    id: u64,
+    now_secs: u64,
+    delay_ms: Option<u64>,
+    body: &str,
+) -> Message {
+    let properties = AMQPProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(id.to_string().into())
+        .with_timestamp(now_secs);
+    Message {
+        origin: Arc::clone(origin),
+        properties: encode_properties(&properties),
+        body: Body::Whole(Bytes::copy_from_slice(body.as_bytes())),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms,
+        dead_lettered: false,
+    }
+}

@@ -1,0 +1,182 @@
+//! Queues: create, list, show and set attributes, delete, clear.
+
+use std::sync::Arc;
+
+use super::super::attributes::Attributes;
+use super::super::dispatch::{Call, Outcome};
+use super::super::error::CmqError;
+use super::super::limits::{LIST_DEFAULT, LIST_MAX};
+use crate::broker::permissions::Permission;
+use crate::broker::queue::Queue;
+use crate::broker::vhost::{Created, NewQueue};
+use crate::clock::wall_ms;
+use crate::model::QueueId;
+use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueKind};
+use crate::wire::{AMQPValue, FieldTable};
+
+/// The longest name of a queue that is created here, in characters.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What answers call a queue beside its name.
+pub(super) fn public_id(queue: QueueId) -> String {
+    format!("queue-{:08x}", queue.0)
+}
+
+/// `CreateQueue`.
+pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
+    let front = call.front;
+    let name = call.parameters.required("queueName")?;
+    if !is_name(name) {
+        return Err(CmqError::QueueNameFormat);
+    }
+    call.check(Permission::Configure, name)?;
+    let now_secs = wall_ms() / 1000;
+    let attributes = Attributes::new(now_secs).changed(call.parameters, &front.config, now_secs)?;
+    let (queue, ticket) = {
+        let _changes = front.changes.lock();
+        let queues = call.caller.vhost.queues();
+        // Names that differ in case only would be one to half of the clients.
+        if queues
+            .iter()
+            .any(|queue| queue.name().eq_ignore_ascii_case(name))
+        {
+            return Err(CmqError::QueueExists);
+        }
+        if queues.len() >= front.config.queues_max {
+            return Err(CmqError::TooManyQueues);
+        }
+        let set = |id| vec![front.attributes.set(id, attributes)];
+        match call.caller.vhost.create_queue_with(new_queue(name), set)? {
+            Created::New(queue, ticket) => (queue, ticket),
+            Created::Existing(_) => return Err(CmqError::QueueExists),
+        }
+    };
+    call.durable(ticket).await?;
+    let answer = call.success().with(|object| {
+        object.text("queueId", &public_id(queue.id()));
+    });
+    Ok(answer.into())
+}
+
+/// A letter, then letters, digits, `-` and `_`.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_CHARS_MAX
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// What a queue of the API is to AMQP: durable, of the type that counts deliveries, and never given up on.
+fn new_queue(name: &str) -> NewQueue {
+    let mut arguments = FieldTable::default();
+    let kind = QueueKind::Quorum.as_str().into();
+    arguments.insert(QUEUE_TYPE.into(), AMQPValue::LongString(kind));
+    arguments.insert(DELIVERY_LIMIT.into(), AMQPValue::LongInt(-1));
+    NewQueue {
+        name: name.into(),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments,
+    }
+}
+
+/// `ListQueue`.
+pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
+    listing(call, call.caller.vhost.queues())
+}
+
+/// The part of `queues` that `searchWord`, `offset` and `limit` ask for.
+pub(super) fn listing(call: &Call<'_>, mut queues: Vec<Arc<Queue>>) -> Outcome {
+    let word = call.parameters.text("searchWord").unwrap_or_default();
+    queues.retain(|queue| queue.name().contains(word) && queue.spec().exclusive_owner.is_none());
+    let offset = call.parameters.ranged("offset", 0..=u64::MAX)?.unwrap_or(0);
+    let limit = call.parameters.ranged("limit", 0..=LIST_MAX)?;
+    let [offset, limit] =
+        [offset, limit.unwrap_or(LIST_DEFAULT)].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let answer = call.success().with(|object| {
+        object
+            .number(
+                "totalCount",
+                u64::try_from(queues.len()).unwrap_or(u64::MAX),
+            )
+            .objects(
+                "queueList",
+                queues.iter().skip(offset).take(limit),
+                |item, queue| {
+                    item.text("queueId", &public_id(queue.id()))
+                        .text("queueName", queue.name());
+                },
+            );
+    });
+    Ok(answer.into())
+}
+
+/// `GetQueueAttributes`.
+pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Read)?;
+    let attributes = call.front.attributes.of(&queue, &call.front.config);
+    let counts = queue.counts();
+    let answer = call.success().with(|object| {
+        object
+            .text("queueId", &public_id(queue.id()))
+            .text("queueName", queue.name());
+        attributes.show(&counts, object);
+    });
+    Ok(answer.into())
+}
+
+/// `SetQueueAttributes`: what the request does not name stays.
+pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
+    let front = call.front;
+    let queue = call.queue(Permission::Configure)?;
+    let (attributes, ticket) = {
+        let _changes = front.changes.lock();
+        let current = front.attributes.of(&queue, &front.config);
+        let attributes = current.changed(call.parameters, &front.config, wall_ms() / 1000)?;
+        let op = front.attributes.set(queue.id(), attributes.clone());
+        (attributes, front.broker.committer().append(vec![op]))
+    };
+    call.durable(Some(ticket)).await?;
+    let answer = call.success().with(|object| {
+        object.text("queueId", &public_id(queue.id()));
+        attributes.show_settings(object);
+    });
+    Ok(answer.into())
+}
+
+/// `DeleteQueue`.
+pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
+    let front = call.front;
+    let queue = call.queue(Permission::Configure)?;
+    let ticket = {
+        let _changes = front.changes.lock();
+        let deleted = call.caller.vhost.delete_queue(&queue, |_| true);
+        if deleted.is_none() {
+            return Err(CmqError::NoSuchQueue);
+        }
+        // A later batch than the queue's is soon enough: attributes without a queue are removed at the next start.
+        let op = front.attributes.remove(queue.id());
+        front.broker.committer().append(vec![op])
+    };
+    call.durable(Some(ticket)).await?;
+    Ok(call.success().into())
+}
+
+/// `ClearQueue`: drops what waits. What is received at the moment stays with who received it.
+pub(in super::super) async fn clear(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Read)?;
+    let (_, ticket) = queue.purge();
+    call.durable(ticket).await?;
+    Ok(call.success().into())
+}
+
+/// `QueryQueueRoute`: where the queue is served over CMQ's own protocol on TCP, which is nowhere.
+pub(in super::super) fn query_route(call: &Call<'_>) -> Outcome {
+    call.queue(Permission::Read)?;
+    let answer = call.success().with(|object| {
+        object.texts("addr", [""; 0]);
+    });
+    Ok(answer.into())
+}

@@ -1,0 +1,122 @@
+//! From the name of an action to its handler: flat and dull.
+
+use std::sync::Arc;
+
+use super::actions::{message, queue};
+use super::answer::{Answer, RequestId};
+use super::caller::Caller;
+use super::error::CmqError;
+use super::front::Front;
+use super::request::{Parameters, shown};
+use super::written::Receipt;
+use crate::broker::permissions::{Permission, ResourceKind};
+use crate::broker::queue::Queue;
+use crate::model::Ticket;
+
+/// Makes [`Action`] from the names of the API. Clients spell some of them with capitals of their own.
+macro_rules! actions {
+    ($($name:ident)+) => {
+        /// What can be asked.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Action {
+            $($name,)+
+        }
+
+        impl Action {
+            fn named(name: &str) -> Option<Action> {
+                const ALL: &[(&str, Action)] = &[$((stringify!($name), Action::$name)),+];
+                ALL.iter()
+                    .find(|(own, _)| own.eq_ignore_ascii_case(name))
+                    .map(|(_, action)| *action)
+            }
+        }
+    };
+}
+
+actions! {
+    CreateQueue ListQueue GetQueueAttributes SetQueueAttributes DeleteQueue ClearQueue
+    QueryQueueRoute
+    SendMessage BatchSendMessage
+}
+
+/// A request that is known to come from its caller.
+pub(crate) struct Call<'a> {
+    /// What the front door has.
+    pub(crate) front: &'a Front,
+    /// Who asks.
+    pub(crate) caller: Caller,
+    /// With which parameters.
+    pub(crate) parameters: &'a Parameters<'a>,
+    /// What its answer says it answers.
+    pub(crate) request: RequestId,
+}
+
+/// What goes back.
+pub(crate) struct Reply {
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// What to do once it has left.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        Reply {
+            answer,
+            receipt: None,
+        }
+    }
+}
+
+/// What an action comes to.
+pub(crate) type Outcome = Result<Reply, CmqError>;
+
+impl Call<'_> {
+    /// An answer of success, to be filled.
+    pub(crate) fn success(&self) -> Answer {
+        Answer::success(self.request)
+    }
+
+    /// Waits until a change is on disk.
+    pub(crate) async fn durable(&self, ticket: Option<Ticket>) -> Result<(), CmqError> {
+        match ticket {
+            Some(ticket) => Ok(self.front.broker.committer().wait(ticket).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses unless the caller has this right over a queue.
+    pub(crate) fn check(&self, permission: Permission, queue: &str) -> Result<(), CmqError> {
+        let broker = &self.front.broker;
+        self.caller
+            .check(broker, permission, ResourceKind::Queue, queue)
+    }
+
+    /// The queue that `queueName` names, if the caller has this right over it.
+    pub(crate) fn queue(&self, permission: Permission) -> Result<Arc<Queue>, CmqError> {
+        let name = self.parameters.required("queueName")?;
+        self.check(permission, name)?;
+        let queue = self.caller.vhost.queue(name).ok_or(CmqError::NoSuchQueue)?;
+        match queue.spec().exclusive_owner {
+            // It is its connection's alone.
+            Some(_) => Err(CmqError::NotAllowed),
+            None => Ok(queue),
+        }
+    }
+}
+
+/// Carries an action out.
+pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
+    let action = Action::named(name).ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;
+    match action {
+        Action::CreateQueue => queue::create(call).await,
+        Action::ListQueue => queue::list(call),
+        Action::GetQueueAttributes => queue::get_attributes(call),
+        Action::SetQueueAttributes => queue::set_attributes(call).await,
+        Action::DeleteQueue => queue::delete(call).await,
+        Action::ClearQueue => queue::clear(call).await,
+        Action::QueryQueueRoute => queue::query_route(call),
+        Action::SendMessage => message::send(call).await,
+        Action::BatchSendMessage => message::send_batch(call).await,
+    }
+}

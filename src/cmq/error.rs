@@ -1,0 +1,156 @@
+//! What CMQ's HTTP API answers instead of a result: one table of (code, module code, text). Module codes are used
+//! more than once, so an error is known by all three. Knows nothing of why the broker refused; the actions choose.
+
+use crate::broker::error::BrokerError;
+use crate::broker::permissions::AccessRefused;
+use crate::store::StoreFailed;
+
+/// Makes [`CmqError`] and [`TABLE`] from the rows: variant, code, module code, text. `{0}` is the parameter meant.
+macro_rules! errors {
+    ($($name:ident $(($what:ty))? $code:literal / $module:literal $text:literal;)+) => {
+        /// An error of the API. What each is about, its text says.
+        #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+        #[expect(missing_docs, reason = "the text of each is its documentation")]
+        pub enum CmqError {
+            $(#[error($text)] $name $(($what))?,)+
+        }
+
+        /// All rows as (code, module code, text): what the API can answer.
+        pub const TABLE: &[(u16, u16, &str)] = &[$(($code, $module, $text)),+];
+
+        impl CmqError {
+            /// `code` in the answer.
+            pub fn code(&self) -> u16 {
+                match self {
+                    $(CmqError::$name { .. } => $code,)+
+                }
+            }
+
+            /// The number in brackets at the start of `message`.
+            pub fn module(&self) -> u16 {
+                match self {
+                    $(CmqError::$name { .. } => $module,)+
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    QueueNameFormat 4000/10020 "queue name format error";
+    EmptyBody 4000/10120 "message body can't be empty";
+    EmptyEntry(String) 4000/10120 "message body can't be empty: {0}";
+    NoSuchAction(String) 4000/10430 "action name {0} is not existed";
+    KeyFormat(String) 4000/10310 "error: parameter {0} key format error";
+    NotRepeatable(String) 4000/10330 "parameter {0} is NOT a repeatable parameter";
+    OutOfRange(String) 4000/10350 "parameter {0} value or length is out of range";
+    WrongType(String) 4000/10360 "parameter {0} error type";
+    BatchSize(String) 4000/10370 "{0} parameter batch size is out of range";
+    NotConsecutive(String) 4000/10380 "{0} parameter is not consequent";
+    Missing(String) 4000/10390 "lacked of required parameter {0}";
+    HttpMethod(String) 4000/10410 "unexpected http {0} only GET or POST is supported";
+    Unreadable(&'static str) 4000/10420 "cannot parse {0}, or request size is more than 1MB";
+    NotAllowed 4000/10461 "no cam authentication";
+    ReceiptHandleFormat 4000/10470 "receiptHandle error";
+    RewindTime 4000/10680 "invalid rewind time, you can get the vaild range of that via GetQueueAttributes";
+    DelaySeconds 4000/10692 "delay seconds is out of range";
+    RewindBeyondRetention 4000/10700 "rewindSeconds cannot be greater than msgRetentionSeconds";
+    DeadLetterNotJson 4000/10710 "deadLetterPolicy must be a json string";
+    DeadLetterParameters 4000/10720 "deadLetterPolicy params error,please check it";
+    DeadLetterNotFound 4000/10730 "deadLetter queue not exist";
+    DeadLetterNested 4000/10740 "deadLetter queue is not allowed to nest";
+    DeadLetterInUse 4000/10750 "it is not allowed to be deleted when the queue is dead letter queue";
+    DeadLetterQueueMember 4000/10760 "the deadLetterPolicy must has deadLetterQueue member, only be a string";
+    DeadLetterPolicyMember 4000/10770 "the deadLetterPolicy must has policy member , only set 0 or 1";
+    DeadLetterBoundTooOften 4000/10780 "the deadLetter Queue bind too many times";
+    Authentication 4100/10030 "authentication failed";
+    NoSuchSecretId 4100/10270 "secret id is not existed";
+    MessageTooLarge 4400/10230 "exceed maximum message size";
+    EntryTooLarge(String) 4400/10230 "exceed maximum message size: {0}";
+    QueueFull 4410/10240 "reach maximum retention number of message";
+    InvalidHandle 4430/10260 "receipt handle is invalid";
+    NoSuchQueue 4440/10100 "queue is not existed, or deleted";
+    TooManyQueues 4450/10220 "number of queues has reached the limit";
+    QueueExists 4460/10210 "queue is already existed,case insensitive";
+    BatchTooLarge 4470/10300 "total message size exceed 1MB";
+    Internal 6000/10050 "server internal error";
+    SendFailed 6000/10090 "send message failed";
+    DeletePartlyFailed 6010/10150 "delete message partially failed";
+    DeleteFailed 6020/10290 "batch delete message failed";
+    NotRewindable 6050/10670 "your queue cannot be rewinded";
+    TooManyUnacked 6070/10690 "too many unacked(inactive) messages or delayed messages";
+    NoMessage 7000/10200 "no message";
+}
+
+impl From<AccessRefused> for CmqError {
+    fn from(refused: AccessRefused) -> CmqError {
+        tracing::info!(%refused, "request refused");
+        CmqError::NotAllowed
+    }
+}
+
+impl From<StoreFailed> for CmqError {
+    fn from(_: StoreFailed) -> CmqError {
+        CmqError::Internal
+    }
+}
+
+/// Refusals that an action does not expect: it checks what it can before it asks the broker.
+impl From<BrokerError> for CmqError {
+    fn from(error: BrokerError) -> CmqError {
+        match error {
+            BrokerError::AccessRefused(refused) => refused.into(),
+            BrokerError::ResourceLocked(_) => CmqError::NotAllowed,
+            BrokerError::LimitReached(_) => CmqError::TooManyQueues,
+            BrokerError::NotFound(_) => CmqError::NoSuchQueue,
+            other => {
+                tracing::warn!(error = %other, "the broker refused what the API allows");
+                CmqError::Internal
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_row_is_one_error() {
+        let distinct: HashSet<_> = TABLE.iter().collect();
+        assert_eq!(distinct.len(), TABLE.len());
+        for (code, module, _) in TABLE {
+            assert!((4000..=7000).contains(code) && (10_000..11_000).contains(module));
+        }
+    }
+
+    #[test]
+    fn errors_say_what_they_mean() {
+        for (error, code, module, text) in [
+            (
+                CmqError::NoSuchAction("Fly".into()),
+                4000,
+                10430,
+                "action name Fly is not existed",
+            ),
+            (CmqError::NoMessage, 7000, 10200, "no message"),
+            (
+                CmqError::InvalidHandle,
+                4430,
+                10260,
+                "receipt handle is invalid",
+            ),
+            (
+                CmqError::Unreadable("request"),
+                4000,
+                10420,
+                "cannot parse request, or request size is more than 1MB",
+            ),
+        ] {
+            assert_eq!((error.code(), error.module()), (code, module));
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

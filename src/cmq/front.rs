@@ -1,0 +1,136 @@
+//! The front door as a whole: what all listeners and connections share, and the loop that accepts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::attributes::AllAttributes;
+use super::http;
+use super::limits::{CONNECTIONS_MAX, CmqConfig, LARGE_BODIES_KIB_MAX};
+use super::replay::Replays;
+use super::sequence::Sequence;
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::clock::wall_ms;
+use crate::store::StoreError;
+
+/// How long to wait when the system has no more sockets to give.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What all connections share, over all listeners.
+pub struct Front {
+    pub(super) broker: Arc<Broker>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) config: CmqConfig,
+    pub(super) replays: Replays,
+    /// Attributes of queues.
+    pub(super) attributes: AllAttributes,
+    /// Held by whoever changes queues through the API: what is checked stays so until it is done.
+    pub(super) changes: Mutex<()>,
+    /// Ids of messages that are sent here.
+    pub(super) messages: Sequence,
+    /// Ids of requests.
+    pub(super) requests: Sequence,
+    /// Room for large bodies, in KiB.
+    pub(super) large_bodies: Semaphore,
+    places: Arc<Semaphore>,
+}
+
+impl Front {
+    /// A front door to the broker, which takes no messages while one of the alarms is on.
+    ///
+    /// # Errors
+    /// When what is stored about queues cannot be read.
+    pub fn open(
+        broker: Arc<Broker>,
+        alarms: Arc<Alarms>,
+        config: CmqConfig,
+    ) -> Result<Arc<Front>, StoreError> {
+        let vhosts = broker.vhost_list();
+        let alive = vhosts
+            .iter()
+            .flat_map(|vhost| vhost.queues())
+            .map(|queue| queue.id())
+            .collect();
+        let committer = broker.committer();
+        let (attributes, left_over) = AllAttributes::load(&**committer.store(), &alive)?;
+        if !left_over.is_empty() {
+            // Not waited for: if it does not happen, it will at the next start.
+            committer.append(left_over);
+        }
+        let now_ms = wall_ms();
+        // A time stamp is accepted from so long before our clock until so long after.
+        let window_ms = config.clock_skew_ms.saturating_mul(2);
+        let large_bodies = usize::try_from(LARGE_BODIES_KIB_MAX).unwrap_or(usize::MAX);
+        Ok(Arc::new(Front {
+            broker,
+            alarms,
+            replays: Replays::new(config.replays_max, window_ms),
+            attributes,
+            changes: Mutex::new(()),
+            messages: Sequence::starting_at(now_ms),
+            requests: Sequence::starting_at(now_ms),
+            large_bodies: Semaphore::new(large_bodies),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            config,
+        }))
+    }
+
+    /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has
+    /// ended: requests that wait are answered at once, and no further one is read. Dropping this future drops all.
+    pub async fn serve(
+        self: Arc<Front>,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut tasks = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                Some(ended) = tasks.join_next() => {
+                    log_panic(ended);
+                    continue;
+                }
+                accepted = accept(&listener, &self.places) => accepted,
+            };
+            if let Some((stream, peer, place)) = accepted {
+                let front = Arc::clone(&self);
+                let stopped = stopped.clone();
+                tasks.spawn(async move {
+                    http::serve(front, stream, peer, stopped).await;
+                    drop(place);
+                });
+            }
+        }
+        drop(listener);
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
+        }
+    }
+}
+
+/// The next connection, when there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, std::net::IpAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer.ip(), place)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a CMQ connection");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a CMQ connection ended by a panic");
+    }
+}

@@ -1,0 +1,220 @@
+//! The parameters of one request: a form, from a body or a query, decoded and sorted by name as the signature wants
+//! them. Pure; knows no action, and nothing of HTTP but the form.
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use super::error::CmqError;
+
+/// Bound on the parameters of one request; the largest that an action takes is a batch with its options.
+const PARAMETERS_MAX: usize = 512;
+/// Characters of a peer's parameter name that an error repeats.
+const SHOWN_CHARS_MAX: usize = 64;
+
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Parameters in byte order of their names, each name once. What needs no decoding is borrowed.
+#[derive(Debug)]
+pub(crate) struct Parameters<'a> {
+    pairs: Vec<Pair<'a>>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Reads a form, whatever its content type says.
+    pub(crate) fn parse(form: &'a [u8]) -> Result<Parameters<'a>, CmqError> {
+        let mut pairs = Vec::new();
+        for pair in form_urlencoded::parse(form) {
+            if pairs.len() == PARAMETERS_MAX {
+                return Err(CmqError::Unreadable("parameters"));
+            }
+            pairs.push(pair);
+        }
+        pairs.sort_unstable_by(|(a, _): &Pair<'a>, (b, _)| a.cmp(b));
+        let twice = pairs.windows(2).find_map(|two| match two {
+            [(first, _), (second, _)] if first == second => Some(shown(first)),
+            _ => None,
+        });
+        match twice {
+            Some(name) => Err(CmqError::NotRepeatable(name)),
+            None => Ok(Parameters { pairs }),
+        }
+    }
+
+    /// All parameters, in byte order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// A parameter, if it is there. Its first letter may also be a capital.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(own, _)| is_called(own, name))
+            .map(|(_, value)| value)
+    }
+
+    /// A parameter that has to be there and not be empty.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, CmqError> {
+        self.text(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| CmqError::Missing(name.to_owned()))
+    }
+
+    /// An integer, if it is there. An empty value is as if it were not.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, CmqError> {
+        self.text(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.parse())
+            .transpose()
+            .map_err(|_| CmqError::WrongType(name.to_owned()))
+    }
+
+    /// An integer within bounds, if it is there.
+    pub(crate) fn ranged(
+        &self,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, CmqError> {
+        let Some(value) = self.integer(name)? else {
+            return Ok(None);
+        };
+        u64::try_from(value)
+            .ok()
+            .filter(|value| range.contains(value))
+            .map(Some)
+            .ok_or_else(|| CmqError::OutOfRange(name.to_owned()))
+    }
+
+    /// The items `name.N` with their N, in its order; it counts from 0 or from 1 without gaps. Empty if there are none.
+    pub(crate) fn list(&self, name: &str, max: usize) -> Result<Vec<(u32, &str)>, CmqError> {
+        let mut items = Vec::new();
+        for (own, value) in self.iter() {
+            let Some((stem, suffix)) = own.split_once('.') else {
+                if is_called(own, name) {
+                    return Err(CmqError::KeyFormat(shown(own)));
+                }
+                continue;
+            };
+            if is_called(stem, name) {
+                let digits = suffix.bytes().all(|byte| byte.is_ascii_digit());
+                let index: Option<u32> = suffix.parse().ok().filter(|_| digits);
+                let index = index.ok_or_else(|| CmqError::KeyFormat(shown(own)))?;
+                items.push((index, value));
+            }
+        }
+        if items.len() > max {
+            return Err(CmqError::BatchSize(name.to_owned()));
+        }
+        items.sort_unstable_by_key(|(index, _)| *index);
+        let starts_well = items.first().is_none_or(|(index, _)| *index <= 1);
+        let has_no_gap = items.windows(2).all(|two| match two {
+            [(one, _), (next, _)] => one.checked_add(1) == Some(*next),
+            _ => true,
+        });
+        if !starts_well || !has_no_gap {
+            return Err(CmqError::NotConsecutive(name.to_owned()));
+        }
+        Ok(items)
+    }
+}
+
+fn is_called(own: &str, name: &str) -> bool {
+    let (own, name) = (own.as_bytes(), name.as_bytes());
+    match (own.split_first(), name.split_first()) {
+        (Some((a, own)), Some((b, name))) => a.eq_ignore_ascii_case(b) && own == name,
+        _ => false,
+    }
+}
+
+/// A name that came from a peer, no longer than an answer should be.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(form: &str) -> Parameters<'_> {
+        Parameters::parse(form.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn values_are_decoded_and_sorted_by_bytes() {
+        let form = parse("msgBody.2=b&msgBody.10=c&Action=A+b%2B%E4%BD%A0&a=&msgBody.1=%26%3D");
+        let all: Vec<_> = form.iter().collect();
+        assert_eq!(
+            all,
+            [
+                ("Action", "A b+你"),
+                ("a", ""),
+                ("msgBody.1", "&="),
+                ("msgBody.10", "c"),
+                ("msgBody.2", "b"),
+            ]
+        );
+        assert!(matches!(form.iter().nth(1), Some((_, ""))));
+    }
+
+    #[test]
+    fn names_may_begin_with_a_capital() {
+        let form = parse("TopicName=t&queueName=q&x=");
+        assert_eq!(form.text("topicName"), Some("t"));
+        assert_eq!(form.required("queueName"), Ok("q"));
+        assert_eq!(form.required("x"), Err(CmqError::Missing("x".into())));
+        assert_eq!(form.text("topicname"), None);
+    }
+
+    #[test]
+    fn a_name_comes_once() {
+        let error = Parameters::parse(b"a=1&b=2&a=1").unwrap_err();
+        assert_eq!(error, CmqError::NotRepeatable("a".into()));
+        let many = "a=1&".repeat(PARAMETERS_MAX + 1);
+        let error = Parameters::parse(many.as_bytes()).unwrap_err();
+        assert_eq!(error, CmqError::Unreadable("parameters"));
+    }
+
+    #[test]
+    fn integers_have_bounds() {
+        let form = parse("a=5&b=-1&c=x&d=&e=99999999999999999999");
+        assert_eq!(form.ranged("a", 0..=5), Ok(Some(5)));
+        assert_eq!(
+            form.ranged("a", 6..=9),
+            Err(CmqError::OutOfRange("a".into()))
+        );
+        assert_eq!(
+            form.ranged("b", 0..=9),
+            Err(CmqError::OutOfRange("b".into()))
+        );
+        assert_eq!(form.integer("b"), Ok(Some(-1)));
+        assert_eq!(form.integer("c"), Err(CmqError::WrongType("c".into())));
+        assert_eq!(form.integer("d"), Ok(None));
+        assert_eq!(form.integer("e"), Err(CmqError::WrongType("e".into())));
+        assert_eq!(form.integer("f"), Ok(None));
+    }
+
+    #[test]
+    fn lists_count_from_nought_or_one() {
+        let twelve: String = (1..=12).map(|n| format!("b.{n}={n}&")).collect();
+        assert_eq!(
+            parse(&twelve).list("b", 16).unwrap().last(),
+            Some(&(12, "12"))
+        );
+        for (form, expected) in [
+            ("b.0=x&b.1=y", Ok(vec![(0, "x"), (1, "y")])),
+            ("b.1=x&b.2=y&c.7=z", Ok(vec![(1, "x"), (2, "y")])),
+            ("B.1=x", Ok(vec![(1, "x")])),
+            ("a=1", Ok(vec![])),
+            ("b.1=x&b.3=y", Err(CmqError::NotConsecutive("b".into()))),
+            ("b.2=x", Err(CmqError::NotConsecutive("b".into()))),
+            ("b.1=x&b.01=y", Err(CmqError::NotConsecutive("b".into()))),
+            ("b.x=1", Err(CmqError::KeyFormat("b.x".into()))),
+            ("b.+1=1", Err(CmqError::KeyFormat("b. 1".into()))),
+            ("b.=1", Err(CmqError::KeyFormat("b.".into()))),
+            ("b=1", Err(CmqError::KeyFormat("b".into()))),
+            ("b.1.2=1", Err(CmqError::KeyFormat("b.1.2".into()))),
+            ("b.1=x&b.2=y&b.3=z", Err(CmqError::BatchSize("b".into()))),
+        ] {
+            assert_eq!(parse(form).list("b", 2), expected, "{form}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Numbers for messages and requests: ascending, and never given twice, not by an earlier run of the broker either.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bits below the milliseconds of the start: a run may give out a million numbers in each millisecond of its life
+/// before it could reach those of a later run.
+const COUNT_BITS: u32 = 20;
+
+/// A source of numbers.
+#[derive(Debug)]
+pub(crate) struct Sequence(AtomicU64);
+
+impl Sequence {
+    /// Begins at the time of the start, in milliseconds since 1970.
+    pub(crate) fn starting_at(now_ms: u64) -> Sequence {
+        Sequence(AtomicU64::new(now_ms << COUNT_BITS))
+    }
+
+    /// The next number.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_start_begins_higher() {
+        let (early, late) = (
+            Sequence::starting_at(1_700_000_000_000),
+            Sequence::starting_at(1_700_000_000_001),
+        );
+        let first = early.next();
+        assert_eq!(early.next(), first + 1);
+        assert!(late.next() > first + 1_000_000);
+        assert!(i64::try_from(Sequence::starting_at(4_000_000_000_000).next()).is_ok());
+    }
+}

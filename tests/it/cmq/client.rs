@@ -1,0 +1,181 @@
+//! A small client of CMQ's API: signs and sends forms over one connection, as the published SDKs do. Shares no code
+//! with the broker.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, Mac};
+use leveret::broker::secrets::Secret;
+use leveret::broker::users::Users;
+use serde_json::Value;
+use sha1::Sha1;
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) struct Client {
+    address: SocketAddr,
+    stream: TcpStream,
+    id: String,
+    key: String,
+    pub(crate) sha256: bool,
+    pub(crate) get: bool,
+    pub(crate) path: String,
+    /// Seconds that our clock is ahead.
+    pub(crate) ahead: i64,
+    nonce: u64,
+}
+
+/// A key for a user in a virtual host.
+pub(crate) async fn secret(users: &Users, user: &str, vhost: &str) -> (String, String) {
+    let secret = Secret::new(user, vhost, None);
+    let pair = (secret.id.to_string(), secret.key.to_string());
+    users.add_secret(secret).await.unwrap();
+    pair
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr, (id, key): (String, String)) -> Client {
+        Client {
+            address,
+            stream: TcpStream::connect(address).await.unwrap(),
+            id,
+            key,
+            sha256: false,
+            get: false,
+            path: "/v2/index.php".into(),
+            ahead: 0,
+            nonce: 0,
+        }
+    }
+
+    /// Another connection with the same key.
+    pub(crate) async fn another(&self) -> Client {
+        Client::connect(self.address, (self.id.clone(), self.key.clone())).await
+    }
+
+    /// The form of an action, signed now.
+    pub(crate) fn form(&mut self, action: &str, parameters: &[(&str, &str)]) -> String {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let stamp = i64::try_from(now).unwrap() + self.ahead;
+        self.nonce += 1;
+        // Two clients of one test must not sign alike.
+        let nonce = self.nonce * 100_000 + u64::from(self.stream.local_addr().unwrap().port());
+        let mut all: Vec<(String, String)> = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        for (name, value) in [
+            ("Action", action),
+            ("SecretId", &self.id),
+            ("Timestamp", &stamp.to_string()),
+            ("Nonce", &nonce.to_string()),
+            ("RequestClient", "tests"),
+        ] {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+        if self.sha256 {
+            all.push(("SignatureMethod".to_owned(), "HmacSHA256".to_owned()));
+        }
+        all.sort();
+        let joined: Vec<String> = all
+            .iter()
+            .map(|(name, value)| format!("{}={value}", name.replace('_', ".")))
+            .collect();
+        let method = if self.get { "GET" } else { "POST" };
+        let text = format!("{method}{}{}?{}", self.address, self.path, joined.join("&"));
+        let signature = match self.sha256 {
+            true => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).unwrap();
+                mac.update(text.as_bytes());
+                BASE64_STANDARD.encode(mac.finalize().into_bytes())
+            }
+            false => {
+                let mut mac = Hmac::<Sha1>::new_from_slice(self.key.as_bytes()).unwrap();
+                mac.update(text.as_bytes());
+                BASE64_STANDARD.encode(mac.finalize().into_bytes())
+            }
+        };
+        all.push(("Signature".to_owned(), signature));
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(all)
+            .finish()
+    }
+
+    /// Sends what [`Client::form`] made, and reads no answer.
+    pub(crate) async fn send(&mut self, form: &str) {
+        let (path, host) = (&self.path, self.address);
+        let request = match self.get {
+            true => format!("GET {path}?{form} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            false => format!(
+                "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{form}",
+                form.len()
+            ),
+        };
+        self.raw(request.as_bytes()).await;
+    }
+
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next answer; it has to be HTTP 200 with JSON.
+    pub(crate) async fn answer(&mut self) -> Value {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.stream.read_u8().await.expect("an answer"));
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let (_, length) = head.split_once("content-length: ").expect("a length");
+        let length = length.split("\r\n").next().unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await.unwrap();
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert!(
+            answer["requestId"].is_string() && answer["code"].is_u64(),
+            "{answer}"
+        );
+        answer
+    }
+
+    /// An action and its answer.
+    pub(crate) async fn call(&mut self, action: &str, parameters: &[(&str, &str)]) -> Value {
+        let form = self.form(action, parameters);
+        self.send(&form).await;
+        self.answer().await
+    }
+
+    /// An action that has to succeed.
+    pub(crate) async fn ok(&mut self, action: &str, parameters: &[(&str, &str)]) -> Value {
+        let answer = self.call(action, parameters).await;
+        assert_eq!(answer["code"], 0, "{action} {parameters:?}: {answer}");
+        assert_eq!(answer["message"], "");
+        answer
+    }
+
+    /// Code and module code of an action that has to be refused.
+    pub(crate) async fn refused(
+        &mut self,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> (u64, u64) {
+        codes(&self.call(action, parameters).await)
+    }
+}
+
+/// Code and module code of an answer of failure.
+pub(crate) fn codes(answer: &Value) -> (u64, u64) {
+    let message = answer["message"].as_str().unwrap();
+    let module = message
+        .strip_prefix('(')
+        .and_then(|rest| rest.split(')').next())
+        .unwrap_or_else(|| panic!("{answer}"));
+    (answer["code"].as_u64().unwrap(), module.parse().unwrap())
+}

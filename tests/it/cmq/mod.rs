@@ -1,0 +1,16 @@
+//! CMQ's HTTP API over real sockets, with a client of its own.
+
+mod access; // signatures, clocks, rights
+mod client; // a small client
+mod queues; // queues and their attributes
+mod sending; // messages on their way in
+
+use client::{Client, codes, secret};
+
+use crate::support::TestServer;
+
+/// A client that may do everything.
+async fn client(server: &TestServer) -> Client {
+    let key = secret(server.broker.users(), "guest", "/").await;
+    Client::connect(server.cmq, key).await
+}

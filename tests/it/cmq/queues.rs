@@ -1,0 +1,112 @@
+//! Queues and their attributes.
+
+use super::client;
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn queues_are_made_listed_and_deleted() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    for name in ["beta", "alpha", "gamma-1_x"] {
+        client.ok("CreateQueue", &[("queueName", name)]).await;
+    }
+    let exists = client
+        .refused("CreateQueue", &[("queueName", "ALPHA")])
+        .await;
+    assert_eq!(exists, (4460, 10210));
+    let long = "x".repeat(65);
+    for name in ["1a", "a.b", "-a", &*long, "é"] {
+        let refused = client.refused("CreateQueue", &[("queueName", name)]).await;
+        assert_eq!(refused, (4000, 10020), "{name}");
+    }
+    assert_eq!(client.refused("CreateQueue", &[]).await, (4000, 10390));
+    let all = client.ok("ListQueue", &[]).await;
+    let names: Vec<_> = all["queueList"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|queue| queue["queueName"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["alpha", "beta", "gamma-1_x"]);
+    let some = client
+        .ok(
+            "ListQueue",
+            &[("searchWord", "a"), ("offset", "1"), ("limit", "1")],
+        )
+        .await;
+    assert_eq!(some["totalCount"], 3);
+    assert_eq!(some["queueList"][0]["queueName"], "beta");
+    assert_eq!(some["queueList"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        client.refused("ListQueue", &[("limit", "51")]).await,
+        (4000, 10350)
+    );
+    client.ok("DeleteQueue", &[("queueName", "beta")]).await;
+    let gone = client
+        .refused("DeleteQueue", &[("queueName", "beta")])
+        .await;
+    assert_eq!(gone, (4440, 10100));
+    assert!(server.counts("beta").is_none() && server.counts("alpha").is_some());
+}
+
+#[tokio::test]
+async fn attributes_are_kept() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    client
+        .ok(
+            "CreateQueue",
+            &[q, ("visibilityTimeout", "10"), ("maxMsgSize", "2048")],
+        )
+        .await;
+    let changed = client
+        .ok("SetQueueAttributes", &[q, ("pollingWaitSeconds", "3")])
+        .await;
+    assert_eq!(changed["pollingWaitSeconds"], 3);
+    let server = server.restart().await;
+    let mut client = super::client(&server).await;
+    let shown = client.ok("GetQueueAttributes", &[q]).await;
+    for (name, value) in [
+        ("maxMsgHeapNum", 100_000_000),
+        ("pollingWaitSeconds", 3),
+        ("visibilityTimeout", 10),
+        ("maxMsgSize", 2048),
+        ("msgRetentionSeconds", 345_600),
+        ("rewindSeconds", 0),
+        ("activeMsgNum", 0),
+        ("inactiveMsgNum", 0),
+        ("delayMsgNum", 0),
+    ] {
+        assert_eq!(shown[name], value, "{name}");
+    }
+    assert!(shown["createTime"].as_u64().unwrap() > 1_700_000_000);
+    assert!(shown["lastModifyTime"].as_u64() >= shown["createTime"].as_u64());
+}
+
+#[tokio::test]
+async fn attributes_have_bounds() {
+    let server = TestServer::start_with_cmq(|config| config.queues_max = 1).await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    for (name, low, high) in [
+        ("maxMsgHeapNum", "999999", "1000000001"),
+        ("pollingWaitSeconds", "-1", "31"),
+        ("visibilityTimeout", "0", "43201"),
+        ("maxMsgSize", "1023", "1048577"),
+        ("msgRetentionSeconds", "59", "1296001"),
+        ("rewindSeconds", "-1", "1296001"),
+    ] {
+        for value in [low, high] {
+            let refused = client.refused("CreateQueue", &[q, (name, value)]).await;
+            assert_eq!(refused, (4000, 10350), "{name} {value}");
+        }
+        let refused = client.refused("CreateQueue", &[q, (name, "x")]).await;
+        assert_eq!(refused, (4000, 10360), "{name}");
+    }
+    let beyond = [q, ("msgRetentionSeconds", "60"), ("rewindSeconds", "61")];
+    assert_eq!(client.refused("CreateQueue", &beyond).await, (4000, 10700));
+    client.ok("CreateQueue", &[q]).await;
+    let full = client.refused("CreateQueue", &[("queueName", "r")]).await;
+    assert_eq!(full, (4450, 10220));
+}
