@@ -2,8 +2,9 @@
 """Starts, kills, restarts and stops the broker under test, from any process.
 
 `broker.py start|restart|stop STATE`: STATE is a JSON file with `command` (an executable called as
-`COMMAND DATA_DIR PORT`, which must become the broker rather than its parent), `data_dir`, `port`
-and `log`; `pid` is added here. Runners get `broker.py restart STATE` as INTEROP_RESTART.
+`COMMAND DATA_DIR PORT`, which must become the broker rather than its parent), `environment` (what it
+gets besides ours), `data_dir`, `port` (for AMQP), `further_ports` (that have to listen as well before
+it is ready) and `log`; `pid` is added here. Runners get `broker.py restart STATE` as INTEROP_RESTART.
 """
 
 import contextlib
@@ -45,6 +46,15 @@ def answers(port: int) -> bool:
         return False
 
 
+def listens(port: int) -> bool:
+    """Whether anything accepts connections on the port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
 def running(pid: int) -> bool:
     """Whether the process runs; one that only waits for its parent to notice its end does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
@@ -67,6 +77,7 @@ def start(path: pathlib.Path) -> None:
     with open(state["log"], "ab") as log:
         broker = subprocess.Popen(
             [*state["command"], state["data_dir"], str(state["port"])],
+            env=os.environ | state["environment"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -78,7 +89,7 @@ def start(path: pathlib.Path) -> None:
     def ready() -> bool:
         if broker.poll() is not None:
             sys.exit(f"broker: ended at once with status {broker.returncode}; see {state['log']}")
-        return answers(state["port"])
+        return answers(state["port"]) and all(listens(port) for port in state["further_ports"])
 
     wait_until("a greeting", READY_SECONDS, ready)
 
@@ -107,13 +118,17 @@ class Broker(NamedTuple):
     data_dir: str
 
 
-def describe(folder: pathlib.Path, command: str) -> tuple[pathlib.Path, int]:
+def describe(
+    folder: pathlib.Path, command: str, environment: dict[str, str] | None = None, further_ports: tuple[int, ...] = ()
+) -> tuple[pathlib.Path, int]:
     """Write the state file of a broker that has yet to start; returns it and the broker's port."""
     state, port = folder / "broker.json", free_port()
     described = {
         "command": [command],
+        "environment": environment or {},
         "data_dir": f"{folder}/data",
         "port": port,
+        "further_ports": further_ports,
         "log": f"{folder}/broker.log",
     }
     state.write_text(json.dumps(described))
@@ -121,12 +136,12 @@ def describe(folder: pathlib.Path, command: str) -> tuple[pathlib.Path, int]:
 
 
 @contextlib.contextmanager
-def fresh(command: str):
+def fresh(command: str, environment: dict[str, str] | None = None, further_ports: tuple[int, ...] = ()):
     """A broker on an empty data directory, ended and removed afterwards; yields a `Broker`."""
     if command == LEVERET:
         build_leveret()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
-        state, port = describe(pathlib.Path(folder), command)
+        state, port = describe(pathlib.Path(folder), command, environment, further_ports)
         control = [sys.executable, __file__]
         try:
             subprocess.run([*control, "start", str(state)], check=True)
@@ -134,6 +149,12 @@ def fresh(command: str):
             yield Broker(f"amqp://guest:guest@127.0.0.1:{port}/%2f", restart, f"{folder}/data")
         finally:
             subprocess.run([*control, "stop", str(state)], check=True)
+
+
+def ctl(data_dir: str, *words: str) -> str:
+    """Run `leveret ctl` for the broker on this data directory; returns what it prints."""
+    command = [f"{LEVERET}.ctl", data_dir, *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main(verb: str, state: str) -> None:

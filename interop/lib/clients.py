@@ -14,6 +14,9 @@ from typing import Callable
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What every client's runner reports.
 COMMON = ("checks.txt",)
+# What every CMQ SDK's runner reports, and what those report that manage queues and topics.
+CMQ_COMMON = ("cmq/checks.txt",)
+CMQ_WHOLE = (*CMQ_COMMON, "cmq/control.txt")
 
 
 class Unavailable(Exception):
@@ -89,6 +92,17 @@ def install_go(cache: pathlib.Path) -> list[str]:
     return [str(binary)]
 
 
+def install_cmq_go(cache: pathlib.Path) -> list[str]:
+    # There is no go.sum: the module was not to be had where this was written. Go makes one, in the copy.
+    home = copied(ROOT / "cmq" / "go", cache / "cmq-go", "*.go", "go.mod")
+    environment = go_environment(cache)
+    got = subprocess.run(["go", "mod", "download"], cwd=home, env=environment, capture_output=True)
+    if got.returncode != 0:
+        raise Unavailable("the Go module proxy does not have the SDK's module")
+    call(["go", "build", "-mod=mod", "-o", home / "runner", "."], cwd=home, env=environment)
+    return [str(home / "runner")]
+
+
 def go_environment(cache: pathlib.Path) -> dict[str, str]:
     """The environment with Go's module cache inside ours, writable so that it can be removed."""
     return os.environ | {"GOMODCACHE": str(cache / "go"), "GOFLAGS": "-modcacherw -buildvcs=false"}
@@ -122,6 +136,7 @@ def java_client(name: str, main: str, folder: str, checks: tuple[str, ...], quie
 
 
 LOGBACK = f"-Dlogback.configurationFile={ROOT / 'java/logback.xml'}"
+LOG4J = f"-Dlog4j.configuration=file:{ROOT / 'cmq/java/log4j.properties'}"
 
 CLIENTS = [
     python_client("pika"),
@@ -131,4 +146,11 @@ CLIENTS = [
     Client("lapin", COMMON, install_lapin),
     java_client("java", "interop.Checks", "java", COMMON, LOGBACK),
     java_client("perf-test", "interop.PerfTestRuns", "java", ("java/perf-test.txt",), LOGBACK),
+]
+
+CMQ_CLIENTS = [
+    python_client("cmq-python", "cmq/python", (*CMQ_WHOLE, "cmq/python/checks.txt")),
+    node_client("cmq-node", "cmq/node", CMQ_WHOLE, preload="redirect.js"),
+    java_client("cmq-java", "interop.cmq.Checks", "cmq/java", CMQ_WHOLE, LOG4J),
+    Client("cmq-go", (*CMQ_COMMON, "cmq/go/checks.txt"), install_cmq_go, "cmq/go"),
 ]

@@ -1,0 +1,20 @@
+// Checks of the CMQ API through Tencent's Java SDK (cmq-http-client): one method per name in the lists.
+package interop.cmq;
+
+import interop.cmq.Support.Check;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+public final class Checks {
+    private Checks() {}
+
+    public static void main(String[] chosen) {
+        Map<String, Check> checks = new LinkedHashMap<>();
+        Messages.addTo(checks);
+        Queues.addTo(checks);
+        Topics.addTo(checks);
+        // Last: connections that the SDK keeps alive end with the old broker.
+        checks.put("restart-keeps-lease", Messages::restartKeepsLease);
+        Support.report(checks, chosen);
+    }
+}

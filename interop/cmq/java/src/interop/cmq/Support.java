@@ -1,0 +1,269 @@
+// What the checks share: accounts, queues that go away again, refusals with their codes, a push target, the report.
+// Everything goes through the SDK as it is published; no check lives here.
+package interop.cmq;
+
+import com.qcloud.cmq.Account;
+import com.qcloud.cmq.CMQClient;
+import com.qcloud.cmq.CMQServerException;
+import com.qcloud.cmq.Message;
+import com.qcloud.cmq.Queue;
+import com.qcloud.cmq.QueueMeta;
+import com.qcloud.cmq.entity.CmqConfig;
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.function.Function;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+final class Support {
+    static final String ID = System.getenv("CMQ_SECRET_ID");
+    static final String KEY = System.getenv("CMQ_SECRET_KEY");
+    // What the broker under test multiplies the waits between pushes with.
+    static final double PUSH_CLOCK = Double.parseDouble(System.getenv("CMQ_PUSH_CLOCK"));
+    static final long DEADLINE_MS = 10_000;
+    static final Account CMQ = new Account(config(KEY));
+    private static final Pattern REFUSAL = Pattern.compile("code:(\\d+), message:(?:\\((\\d+)\\))?.*", Pattern.DOTALL);
+
+    private Support() {}
+
+    /** Thrown by a check that cannot run here; the text says why. */
+    static final class Skip extends Exception {
+        Skip(String why) {
+            super(why);
+        }
+    }
+
+    /** One check, or one action in it: it passes by returning. */
+    interface Check {
+        void run() throws Exception;
+    }
+
+    /** What is done with a queue or a topic while it exists. */
+    interface With<T> {
+        void run(T thing) throws Exception;
+    }
+
+    /** One push as it arrived. */
+    record Push(long atMs, Map<String, List<String>> headers, String body) {
+        String header(String name) {
+            return headers.getOrDefault(name, List.of("")).get(0);
+        }
+    }
+
+    static CmqConfig config(String key) {
+        CmqConfig config = new CmqConfig();
+        config.setEndpoint(System.getenv("CMQ_URL"));
+        config.setSecretId(ID);
+        config.setSecretKey(key);
+        config.setPrintSlow(false);
+        return config;
+    }
+
+    /** A queue or topic name that no other run uses. */
+    static String name(String suffix) {
+        return "java-" + ProcessHandle.current().pid() + "-" + suffix;
+    }
+
+    /** Attributes that leave everything to the service but this lock time, in seconds. */
+    static QueueMeta meta(int visibilityTimeout) {
+        QueueMeta meta = new QueueMeta();
+        meta.visibilityTimeout = visibilityTimeout;
+        return meta;
+    }
+
+    static void withQueue(String suffix, QueueMeta meta, With<Queue> body) throws Exception {
+        CMQ.createQueue(name(suffix), meta);
+        try {
+            body.run(CMQ.getQueue(name(suffix)));
+        } finally {
+            CMQ.deleteQueue(name(suffix));
+        }
+    }
+
+    /** An action by the SDK's own request, with parameters that its objects have no field for. */
+    static String raw(String action, String... namesAndValues) throws Exception {
+        TreeMap<String, String> parameters = new TreeMap<>();
+        for (int i = 0; i < namesAndValues.length; i += 2) {
+            parameters.put(namesAndValues[i], namesAndValues[i + 1]);
+        }
+        return new CMQClient(config(KEY)).call(action, parameters);
+    }
+
+    static void equal(String what, Object got, Object want) {
+        if (!Objects.equals(got, want)) {
+            throw new AssertionError(what + ": got " + got + ", want " + want);
+        }
+    }
+
+    static void between(String what, double low, double value, double high) {
+        if (value < low || value > high) {
+            throw new AssertionError(what + ": " + value + " is not within " + low + " to " + high);
+        }
+    }
+
+    /** Demands that the service answers the action with this code and one of these module codes. */
+    static void refused(int code, List<Integer> modules, Check action) throws Exception {
+        try {
+            action.run();
+        } catch (CMQServerException error) {
+            Matcher stated = REFUSAL.matcher(error.toString());
+            boolean right = stated.matches()
+                && Integer.parseInt(stated.group(1)) == code
+                && stated.group(2) != null
+                && modules.contains(Integer.parseInt(stated.group(2)));
+            if (!right) {
+                throw new AssertionError("got " + error + ", want " + code + " with one of " + modules);
+            }
+            return;
+        }
+        throw new AssertionError("not refused, want " + code + " with one of " + modules);
+    }
+
+    static void refused(int code, int module, Check action) throws Exception {
+        refused(code, List.of(module), action);
+    }
+
+    static void noMessage(Queue queue) throws Exception {
+        refused(7000, 10200, () -> queue.receiveMessage(0));
+    }
+
+    static List<String> sendAll(Queue queue, String... bodies) throws Exception {
+        List<String> ids = new ArrayList<>();
+        for (String body : bodies) {
+            ids.add(queue.send(body).getMsgId());
+        }
+        return ids;
+    }
+
+    /** Receives this many messages in as many requests as it takes; they stay undeleted. */
+    static List<Message> take(Queue queue, int count) throws Exception {
+        List<Message> taken = new ArrayList<>();
+        while (taken.size() < count) {
+            taken.addAll(queue.batchReceiveMessage(Math.min(16, count - taken.size()), 3));
+        }
+        return taken;
+    }
+
+    static List<String> bodies(List<Message> messages) {
+        return messages.stream().map(message -> message.msgBody).toList();
+    }
+
+    static List<String> ids(List<Message> messages) {
+        return messages.stream().map(message -> message.msgId).toList();
+    }
+
+    static List<String> handles(List<Message> messages) {
+        return messages.stream().map(message -> message.receiptHandle).toList();
+    }
+
+    static long now() {
+        return System.currentTimeMillis() / 1000;
+    }
+
+    /** Waits until the clock has passed a time that the service stated in whole seconds. */
+    static void sleepPast(long unixSeconds) throws InterruptedException {
+        Thread.sleep(Math.max(0, unixSeconds * 1000 - System.currentTimeMillis()) + 50);
+    }
+
+    /** Polls until the probe gives something that is neither null nor false. */
+    static <T> T eventually(String what, Callable<T> probe) throws Exception {
+        long end = System.currentTimeMillis() + DEADLINE_MS;
+        while (System.currentTimeMillis() < end) {
+            T seen = probe.call();
+            if (seen != null && !Boolean.FALSE.equals(seen)) {
+                return seen;
+            }
+            Thread.sleep(20);
+        }
+        throw new AssertionError(what + ": not seen within " + DEADLINE_MS + " ms");
+    }
+
+    /** Kills the broker and starts it on the same data; skips when the broker is not ours. */
+    static void restartBroker() throws Exception {
+        String command = System.getenv("INTEROP_RESTART");
+        if (command == null) {
+            throw new Skip("no broker of our own to restart");
+        }
+        Process restart = new ProcessBuilder("sh", "-c", command)
+            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+        equal("status of the restart command", restart.waitFor(), 0);
+    }
+
+    /** An HTTP server that records each push and answers with the status that is made of the pushes so far. */
+    static final class Target implements AutoCloseable {
+        private final List<Push> pushes = new ArrayList<>();
+        private final HttpServer server;
+        private final ExecutorService threads = Executors.newCachedThreadPool();
+
+        Target(Function<List<Push>, Integer> answer) throws IOException {
+            server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+            server.setExecutor(threads);
+            server.createContext("/", exchange -> {
+                String body = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
+                List<Push> seen;
+                synchronized (pushes) {
+                    pushes.add(new Push(System.nanoTime() / 1_000_000, exchange.getRequestHeaders(), body));
+                    seen = List.copyOf(pushes);
+                }
+                exchange.sendResponseHeaders(answer.apply(seen), -1);
+                exchange.close();
+            });
+            server.start();
+        }
+
+        String url() {
+            return "http://127.0.0.1:" + server.getAddress().getPort() + "/push";
+        }
+
+        int count() {
+            synchronized (pushes) {
+                return pushes.size();
+            }
+        }
+
+        /** The first pushes, once there are this many. */
+        List<Push> arrived(int count) throws Exception {
+            eventually(count + " pushes", () -> count() >= count);
+            synchronized (pushes) {
+                return List.copyOf(pushes.subList(0, count));
+            }
+        }
+
+        @Override
+        public void close() {
+            server.stop(0);
+            threads.shutdownNow();
+        }
+    }
+
+    /** Runs the checks in order, one line each, and ends the program with their verdict. */
+    static void report(Map<String, Check> checks, String... chosen) {
+        boolean failed = false;
+        for (String check : chosen.length > 0 ? Arrays.asList(chosen) : checks.keySet()) {
+            try {
+                checks.get(check).run();
+                System.out.println("ok " + check);
+            } catch (Skip skip) {
+                System.out.println("skip " + check + ": " + skip.getMessage());
+            } catch (Exception | AssertionError error) {
+                failed = true;
+                System.out.println("FAIL " + check + ": " + String.valueOf(error).replaceAll("\\s+", " "));
+            }
+        }
+        System.exit(failed ? 1 : 0);
+    }
+}

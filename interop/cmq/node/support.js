@@ -1,0 +1,133 @@
+// What the Node runner's checks share: clients, queues that go away again, refusals with their codes, a push target.
+// Everything goes through the SDK as it is published; no check lives here.
+'use strict';
+
+const assert = require('assert').strict;
+const { exec } = require('child_process');
+const http = require('http');
+const { CMQ } = require('cmq-sdk');
+
+const KEY = { secretId: process.env.CMQ_SECRET_ID, secretKey: process.env.CMQ_SECRET_KEY };
+// What the broker under test multiplies the waits between pushes with.
+const PUSH_CLOCK = Number(process.env.CMQ_PUSH_CLOCK);
+const RESTART = process.env.INTEROP_RESTART;
+const DEADLINE_MS = 10000;
+
+class Skip extends Error {}
+
+// A queue or topic name that no other run uses.
+const name = (suffix) => `node-${process.pid}-${suffix}`;
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+function account(overrides = {}) {
+  return CMQ.NEW({ path: '/v2/index.php', signatureMethod: 'HmacSHA256', extranet: false, region: 'gz', ...KEY, ...overrides });
+}
+
+const cmq = account();
+
+// The answer of an action that must succeed.
+async function done(action) {
+  const answer = await action;
+  assert.equal(answer.code, 0, `refused: ${answer.code} ${answer.message}`);
+  return answer;
+}
+
+// The answer of an action that must be refused with this code and one of these module codes.
+async function refused(code, modules, action) {
+  const answer = await action;
+  const stated = /^\((\d+)\)/.exec(answer.message);
+  const got = [answer.code, stated && Number(stated[1])];
+  const allowed = [].concat(modules);
+  assert(got[0] === code && allowed.includes(got[1]), `got ${got} ${answer.message}, want ${code} with one of ${allowed}`);
+  return answer;
+}
+
+// Runs `body` with the name of a new queue, deleted afterwards.
+async function withQueue(suffix, attributes, body) {
+  const queueName = name(suffix);
+  await done(cmq.createQueue({ queueName, ...attributes }));
+  try {
+    await body(queueName);
+  } finally {
+    await done(cmq.deleteQueue({ queueName }));
+  }
+}
+
+async function sendAll(queueName, bodies) {
+  const ids = [];
+  for (const msgBody of bodies) {
+    ids.push((await done(cmq.sendMessage({ queueName, msgBody }))).msgId);
+  }
+  return ids;
+}
+
+// Receives `count` messages in as many requests as it takes; they stay undeleted.
+async function take(queueName, count) {
+  const taken = [];
+  while (taken.length < count) {
+    const numOfMsg = Math.min(16, count - taken.length);
+    const answer = await done(cmq.batchReceiveMessage({ queueName, numOfMsg, pollingWaitSeconds: 3 }));
+    taken.push(...answer.msgInfoList);
+  }
+  return taken;
+}
+
+const receive = (queueName, pollingWaitSeconds = 3) => done(cmq.receiveMessage({ queueName, pollingWaitSeconds }));
+
+const noMessage = (queueName) => refused(7000, 10200, cmq.receiveMessage({ queueName, pollingWaitSeconds: 0 }));
+
+const deleteAll = (queueName, messages) =>
+  cmq.batchDeleteMessage({ queueName, receiptHandle: messages.map((message) => message.receiptHandle) });
+
+const bodies = (messages) => messages.map((message) => message.msgBody);
+
+// Waits until the clock has passed a time that the service stated in whole seconds.
+const sleepPast = (unixSeconds) => sleep(Math.max(0, unixSeconds * 1000 - Date.now()) + 50);
+
+function between(what, low, value, high) {
+  assert(low <= value && value <= high, `${what}: ${value} is not within ${low} to ${high}`);
+}
+
+async function eventually(what, probe) {
+  const end = Date.now() + DEADLINE_MS;
+  while (Date.now() < end) {
+    const seen = await probe();
+    if (seen) return seen;
+    await sleep(20);
+  }
+  throw new Error(`${what}: not seen within ${DEADLINE_MS} ms`);
+}
+
+// Kills the broker and starts it on the same data; skips when the broker is not ours.
+function restartBroker() {
+  if (!RESTART) throw new Skip('no broker of our own to restart');
+  return new Promise((ended, failed) => exec(RESTART, (error) => (error ? failed(error) : ended())));
+}
+
+// Runs `body` with an HTTP server that records each push and answers with the status `answer(pushes)` says.
+async function withTarget(answer, body) {
+  const pushes = [];
+  const server = http.createServer((request, response) => {
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', async () => {
+      pushes.push({ at: Date.now(), path: request.url, headers: request.headers, body: Buffer.concat(chunks).toString() });
+      response.writeHead(await answer(pushes), { 'Content-Length': 0 });
+      response.end();
+    });
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  const arrived = (count) => eventually(`${count} pushes`, () => pushes.length >= count && pushes.slice(0, count));
+  try {
+    await body({ url: `http://127.0.0.1:${server.address().port}/push`, pushes, arrived });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+module.exports = {
+  KEY, PUSH_CLOCK, Skip, account, assert, between, bodies, cmq, deleteAll, done, name, noMessage, receive, refused,
+  restartBroker, sendAll, sleep, sleepPast, take, withQueue, withTarget,
+};
