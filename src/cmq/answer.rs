@@ -35,8 +35,7 @@ impl Answer {
 
     /// An error; fields may follow.
     pub(crate) fn failure(request: RequestId, error: &CmqError) -> Answer {
-        let message = format!("({}){error}", error.module());
-        Answer::begin(request, error.code(), &message)
+        Answer::begin(request, error.code(), &error.message())
     }
 
     fn begin(request: RequestId, code: u16, message: &str) -> Answer {

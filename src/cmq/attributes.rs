@@ -90,9 +90,23 @@ impl Attributes {
 
     /// What a queue that was declared over AMQP comes to in the API's words.
     pub(crate) fn of_arguments(arguments: &QueueArguments, config: &CmqConfig) -> Attributes {
+        let visibility_secs = arguments.visibility_timeout_ms.map(|ms| ms.div_ceil(1000));
+        // Only what goes to one queue by its name is a policy in these words.
+        let target = match arguments.dead_letter_exchange.as_deref() {
+            Some("") => arguments.dead_letter_routing_key.as_deref(),
+            _ => None,
+        };
+        let limit = arguments.delivery_limit.map(|limit| u64::from(limit) + 1);
+        let age = arguments.message_ttl_ms.map(|ms| ms.div_ceil(1000));
+        let when = limit.map(Policy::Received).or(age.map(Policy::Age));
         Attributes {
             heap: arguments.max_length.unwrap_or(config.heap_max),
             message_bytes: config.message_bytes_max,
+            visibility_timeout_secs: visibility_secs.unwrap_or(VISIBILITY_DEFAULT_SECS),
+            dead_letter: target.zip(when).map(|(queue, when)| DeadLetterPolicy {
+                queue: queue.to_owned(),
+                when,
+            }),
             ..Attributes::new(0)
         }
     }
@@ -297,4 +311,91 @@ impl AllAttributes {
 
 fn key(queue: QueueId) -> Vec<u8> {
     [KEY_PREFIX, &queue.0.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_json_of_a_kind() {
+        let received = |count| Policy::Received(count);
+        for (json, expected) in [
+            (
+                r#"{"deadLetterQueue":"d","policy":0,"maxReceiveCount":3}"#,
+                Ok(received(3)),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":"0","maxReceiveCount":"3"}"#,
+                Ok(received(3)),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":1,"maxTimeToLive":300}"#,
+                Ok(Policy::Age(300)),
+            ),
+            ("x", Err(CmqError::DeadLetterNotJson)),
+            ("[1]", Err(CmqError::DeadLetterNotJson)),
+            (r#"{"policy":0}"#, Err(CmqError::DeadLetterQueueMember)),
+            (
+                r#"{"deadLetterQueue":5,"policy":0}"#,
+                Err(CmqError::DeadLetterQueueMember),
+            ),
+            (
+                r#"{"deadLetterQueue":"d"}"#,
+                Err(CmqError::DeadLetterPolicyMember),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":2}"#,
+                Err(CmqError::DeadLetterPolicyMember),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":0}"#,
+                Err(CmqError::DeadLetterParameters),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":0,"maxReceiveCount":1001}"#,
+                Err(CmqError::DeadLetterParameters),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":1,"maxTimeToLive":299}"#,
+                Err(CmqError::DeadLetterParameters),
+            ),
+            (
+                r#"{"deadLetterQueue":"d","policy":1,"maxTimeToLive":1000}"#,
+                Err(CmqError::DeadLetterParameters),
+            ),
+        ] {
+            let parsed = DeadLetterPolicy::parse(json, 1000);
+            let expected = expected.map(|when| {
+                Some(DeadLetterPolicy {
+                    queue: "d".to_owned(),
+                    when,
+                })
+            });
+            assert_eq!(parsed, expected, "{json}");
+            if let Ok(Some(policy)) = parsed {
+                assert_eq!(
+                    DeadLetterPolicy::parse(&policy.to_json(), 1000),
+                    Ok(Some(policy))
+                );
+            }
+        }
+        assert_eq!(DeadLetterPolicy::parse("{}", 1000), Ok(None));
+    }
+
+    #[test]
+    fn attributes_come_back_and_go_with_their_queue() {
+        let store = crate::store::MemoryStore::new();
+        let all = AllAttributes::default();
+        let ops = [1, 2].map(|id| all.set(QueueId(id), Attributes::new(id)));
+        store.commit(&crate::store::Batch::from_iter(ops)).unwrap();
+        let alive = HashSet::from([QueueId(2)]);
+        let (loaded, left_over) = AllAttributes::load(&store, &alive).unwrap();
+        assert_eq!(loaded.by_queue.read().len(), 1);
+        assert_eq!(*loaded.by_queue.read()[&QueueId(2)], Attributes::new(2));
+        store
+            .commit(&crate::store::Batch::from_iter(left_over))
+            .unwrap();
+        assert_eq!(store.meta(KEY_PREFIX).unwrap().len(), 1);
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::actions::{message, queue};
+use tokio::sync::watch;
+
+use super::actions::{dead_letter, delete, queue, receive, send};
 use super::answer::{Answer, RequestId};
 use super::caller::Caller;
 use super::error::CmqError;
@@ -35,8 +37,8 @@ macro_rules! actions {
 
 actions! {
     CreateQueue ListQueue GetQueueAttributes SetQueueAttributes DeleteQueue ClearQueue
-    QueryQueueRoute
-    SendMessage BatchSendMessage
+    QueryQueueRoute UnbindDeadLetterQueue ListDeadLetterSourceQueues
+    SendMessage BatchSendMessage ReceiveMessage BatchReceiveMessage DeleteMessage BatchDeleteMessage
 }
 
 /// A request that is known to come from its caller.
@@ -49,6 +51,8 @@ pub(crate) struct Call<'a> {
     pub(crate) parameters: &'a Parameters<'a>,
     /// What its answer says it answers.
     pub(crate) request: RequestId,
+    /// Turns true when nobody should wait any longer.
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 /// What goes back.
@@ -116,7 +120,13 @@ pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
         Action::DeleteQueue => queue::delete(call).await,
         Action::ClearQueue => queue::clear(call).await,
         Action::QueryQueueRoute => queue::query_route(call),
-        Action::SendMessage => message::send(call).await,
-        Action::BatchSendMessage => message::send_batch(call).await,
+        Action::UnbindDeadLetterQueue => dead_letter::unbind(call).await,
+        Action::ListDeadLetterSourceQueues => dead_letter::list_sources(call),
+        Action::SendMessage => send::one(call).await,
+        Action::BatchSendMessage => send::batch(call).await,
+        Action::ReceiveMessage => receive::one(call).await,
+        Action::BatchReceiveMessage => receive::batch(call).await,
+        Action::DeleteMessage => delete::one(call).await,
+        Action::BatchDeleteMessage => delete::batch(call).await,
     }
 }

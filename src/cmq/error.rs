@@ -82,6 +82,13 @@ errors! {
     NoMessage 7000/10200 "no message";
 }
 
+impl CmqError {
+    /// `message` in the answer: the module code in brackets, then the text.
+    pub fn message(&self) -> String {
+        format!("({}){self}", self.module())
+    }
+}
+
 impl From<AccessRefused> for CmqError {
     fn from(refused: AccessRefused) -> CmqError {
         tracing::info!(%refused, "request refused");

@@ -37,16 +37,18 @@ pub(super) async fn serve(
     front: Arc<Front>,
     stream: TcpStream,
     peer: IpAddr,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let outgoing = Arc::<Outgoing>::default();
     let socket = Socket::new(stream, Arc::clone(&outgoing));
+    let mut stop_seen = stopped.clone();
     let service = service_fn(move |request| {
         let (front, outgoing) = (Arc::clone(&front), Arc::clone(&outgoing));
-        async move { Ok::<_, Infallible>(answer(&front, request, peer, outgoing).await) }
+        let stopped = stopped.clone();
+        async move { Ok::<_, Infallible>(answer(&front, request, peer, stopped, outgoing).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -57,7 +59,7 @@ pub(super) async fn serve(
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
-        _ = stopped.wait_for(|stopped| *stopped) => None,
+        _ = stop_seen.wait_for(|stopped| *stopped) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -75,13 +77,14 @@ async fn answer(
     front: &Front,
     request: Request<Incoming>,
     peer: IpAddr,
+    stopped: watch::Receiver<bool>,
     outgoing: Arc<Outgoing>,
 ) -> Response<Parcel> {
     let mut id = RequestId {
         own: front.requests.next(),
         client: None,
     };
-    let outcome = carry_out(front, request, peer, &mut id).await;
+    let outcome = carry_out(front, request, peer, stopped, &mut id).await;
     let reply = outcome.unwrap_or_else(|error| {
         tracing::debug!(%peer, code = error.code(), %error, "request refused");
         Answer::failure(id, &error).into()
@@ -96,6 +99,7 @@ async fn carry_out(
     front: &Front,
     request: Request<Incoming>,
     peer: IpAddr,
+    stopped: watch::Receiver<bool>,
     id: &mut RequestId,
 ) -> Result<Reply, CmqError> {
     let (head, body) = request.into_parts();
@@ -142,6 +146,7 @@ async fn carry_out(
         caller,
         parameters: &parameters,
         request: *id,
+        stopped,
     };
     let reply = dispatch::carry_out(action, &call).await;
     drop(room);

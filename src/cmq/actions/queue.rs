@@ -6,12 +6,13 @@ use super::super::attributes::Attributes;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX};
+use super::dead_letter;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::{Created, NewQueue};
 use crate::clock::wall_ms;
-use crate::model::QueueId;
 use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueKind};
+use crate::model::{QueueId, Ticket};
 use crate::wire::{AMQPValue, FieldTable};
 
 /// The longest name of a queue that is created here, in characters.
@@ -44,6 +45,9 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         }
         if queues.len() >= front.config.queues_max {
             return Err(CmqError::TooManyQueues);
+        }
+        if let Some(policy) = &attributes.dead_letter {
+            dead_letter::check(call, name, policy)?;
         }
         let set = |id| vec![front.attributes.set(id, attributes)];
         match call.caller.vhost.create_queue_with(new_queue(name), set)? {
@@ -135,8 +139,11 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
         let _changes = front.changes.lock();
         let current = front.attributes.of(&queue, &front.config);
         let attributes = current.changed(call.parameters, &front.config, wall_ms() / 1000)?;
-        let op = front.attributes.set(queue.id(), attributes.clone());
-        (attributes, front.broker.committer().append(vec![op]))
+        if let Some(policy) = &attributes.dead_letter {
+            dead_letter::check(call, queue.name(), policy)?;
+        }
+        let ticket = apply(call, &queue, attributes.clone())?;
+        (attributes, ticket)
     };
     call.durable(Some(ticket)).await?;
     let answer = call.success().with(|object| {
@@ -146,12 +153,25 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
     Ok(answer.into())
 }
 
+/// Gives a queue other attributes. Called with `changes` held.
+pub(super) fn apply(
+    call: &Call<'_>,
+    queue: &Queue,
+    attributes: Attributes,
+) -> Result<Ticket, CmqError> {
+    let op = call.front.attributes.set(queue.id(), attributes);
+    Ok(call.front.broker.committer().append(vec![op]))
+}
+
 /// `DeleteQueue`.
 pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
     let front = call.front;
     let queue = call.queue(Permission::Configure)?;
     let ticket = {
         let _changes = front.changes.lock();
+        if !dead_letter::sources(call, queue.name()).is_empty() {
+            return Err(CmqError::DeadLetterInUse);
+        }
         let deleted = call.caller.vhost.delete_queue(&queue, |_| true);
         if deleted.is_none() {
             return Err(CmqError::NoSuchQueue);

@@ -2,7 +2,9 @@
 
 mod access; // signatures, clocks, rights
 mod client; // a small client
+mod dead_letters; // dead letter policies
 mod queues; // queues and their attributes
+mod receiving; // messages on their way out
 mod sending; // messages on their way in
 
 use client::{Client, codes, secret};

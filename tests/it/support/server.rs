@@ -98,6 +98,11 @@ impl TestServer {
         TestServer::on(store, settings(), self.cmq_config).await
     }
 
+    /// Accepts no more connections, and asks those that are open to end.
+    pub(crate) fn stop_listening(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// The numbers of a queue; none if it is not there.
     pub(crate) fn counts(&self, queue: &str) -> Option<Counts> {
         Some(self.broker.vhost("/")?.queue(queue)?.counts())

@@ -1,4 +1,4 @@
-//! Messages: send, receive, delete, one and in batches.
+//! Sending messages, one and in batches. An answer leaves when what it tells of is on disk.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::wire::{AMQPProperties, encode_properties};
 const PERSISTENT: u8 = 2;
 
 /// `SendMessage`.
-pub(in super::super) async fn send(call: &Call<'_>) -> Outcome {
+pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let body = call.parameters.text("msgBody");
@@ -33,7 +33,7 @@ pub(in super::super) async fn send(call: &Call<'_>) -> Outcome {
 }
 
 /// `BatchSendMessage`: all or nothing.
-pub(in super::super) async fn send_batch(call: &Call<'_>) -> Outcome {
+pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let entries = call

@@ -1,0 +1,85 @@
+//! Dead letter policies: what may be bound to what.
+
+use super::client;
+use crate::support::TestServer;
+
+fn policy(queue: &str) -> String {
+    format!(r#"{{"deadLetterQueue":"{queue}","policy":0,"maxReceiveCount":2}}"#)
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    fn name(name: &str) -> (&str, &str) {
+        ("queueName", name)
+    }
+    client.ok("CreateQueue", &[name("dead")]).await;
+    let to_dead = policy("dead");
+    let to_dead = ("deadLetterPolicy", to_dead.as_str());
+    client.ok("CreateQueue", &[name("source"), to_dead]).await;
+    let shown = client.ok("GetQueueAttributes", &[name("source")]).await;
+    let shown: serde_json::Value =
+        serde_json::from_str(shown["deadLetterPolicy"].as_str().unwrap()).unwrap();
+    assert_eq!(shown["deadLetterQueue"], "dead");
+    assert_eq!(shown["maxReceiveCount"], 2);
+
+    let to_none = policy("none");
+    let missing = [name("x"), ("deadLetterPolicy", &*to_none)];
+    assert_eq!(client.refused("CreateQueue", &missing).await, (4000, 10730));
+    let to_source = policy("source");
+    let nested = [name("x"), ("deadLetterPolicy", &*to_source)];
+    assert_eq!(client.refused("CreateQueue", &nested).await, (4000, 10740));
+    client.ok("CreateQueue", &[name("other")]).await;
+    let to_other = policy("other");
+    let nested = [name("dead"), ("deadLetterPolicy", &*to_other)];
+    assert_eq!(
+        client.refused("SetQueueAttributes", &nested).await,
+        (4000, 10740)
+    );
+    let itself = [name("other"), ("deadLetterPolicy", &*to_other)];
+    assert_eq!(
+        client.refused("SetQueueAttributes", &itself).await,
+        (4000, 10740)
+    );
+
+    for n in 2..=6 {
+        client
+            .ok("CreateQueue", &[name(&format!("source{n}")), to_dead])
+            .await;
+    }
+    let seventh = client
+        .refused("CreateQueue", &[name("source7"), to_dead])
+        .await;
+    assert_eq!(seventh, (4000, 10780));
+    client
+        .ok("SetQueueAttributes", &[name("source"), to_dead])
+        .await;
+    let dead = ("deadLetterQueueName", "dead");
+    assert_eq!(
+        client.ok("ListDeadLetterSourceQueues", &[dead]).await["totalCount"],
+        6
+    );
+    let some = client
+        .ok(
+            "ListDeadLetterSourceQueues",
+            &[dead, ("searchWord", "source3")],
+        )
+        .await;
+    assert_eq!(some["queueList"][0]["queueName"], "source3");
+
+    assert_eq!(
+        client.refused("DeleteQueue", &[name("dead")]).await,
+        (4000, 10750)
+    );
+    for n in ["", "2", "3", "4", "5", "6"] {
+        client
+            .ok("UnbindDeadLetterQueue", &[name(&format!("source{n}"))])
+            .await;
+    }
+    let unbound = client
+        .refused("UnbindDeadLetterQueue", &[name("source")])
+        .await;
+    assert_eq!(unbound, (4000, 10730));
+    client.ok("DeleteQueue", &[name("dead")]).await;
+}

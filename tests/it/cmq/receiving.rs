@@ -1,0 +1,234 @@
+//! Messages on their way out: received and deleted over HTTP, whoever published them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Client, client};
+use crate::support::{Peer, TestServer, eventually};
+
+const Q: (&str, &str) = ("queueName", "q");
+
+/// A broker with the queue and a client.
+async fn start() -> (TestServer, Client) {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client.ok("CreateQueue", &[Q]).await;
+    (server, client)
+}
+
+async fn send(client: &mut Client, bodies: &[&str]) {
+    for body in bodies {
+        client.ok("SendMessage", &[Q, ("msgBody", body)]).await;
+    }
+}
+
+fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
+    answer[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} in {answer}"))
+}
+
+#[tokio::test]
+async fn a_message_is_sent_received_and_deleted() {
+    let (server, mut client) = start().await;
+    let sent = client.ok("SendMessage", &[Q, ("msgBody", "你好\"")]).await;
+    let got = client.ok("ReceiveMessage", &[Q]).await;
+    assert_eq!(got["msgBody"], "你好\"");
+    assert_eq!(got["msgId"], sent["msgId"]);
+    assert_eq!(got["dequeueCount"], 1);
+    let seconds = |field: &str| got[field].as_u64().unwrap();
+    assert!(seconds("enqueueTime") <= seconds("firstDequeueTime"));
+    assert!((29..=31).contains(&(seconds("nextVisibleTime") - seconds("firstDequeueTime"))));
+    assert_eq!(client.refused("ReceiveMessage", &[Q]).await, (7000, 10200));
+    let shown = client.ok("GetQueueAttributes", &[Q]).await;
+    assert_eq!(
+        (&shown["activeMsgNum"], &shown["inactiveMsgNum"]),
+        (&0.into(), &1.into())
+    );
+    let handle = ("receiptHandle", text(&got, "receiptHandle"));
+    client.ok("DeleteMessage", &[Q, handle]).await;
+    assert_eq!(server.numbers("q"), (0, 0, 0));
+    assert_eq!(
+        client.refused("DeleteMessage", &[Q, handle]).await,
+        (4430, 10260)
+    );
+}
+
+#[tokio::test]
+async fn batches_take_what_there_is_and_fail_in_part() {
+    let (server, mut client) = start().await;
+    send(&mut client, &["a", "b", "c"]).await;
+    let got = client
+        .ok("BatchReceiveMessage", &[Q, ("numOfMsg", "16")])
+        .await;
+    let messages = got["msgInfoList"].as_array().unwrap();
+    let bodies: Vec<_> = messages
+        .iter()
+        .map(|message| text(message, "msgBody"))
+        .collect();
+    assert_eq!(bodies, ["a", "b", "c"]);
+    let handles: Vec<_> = messages
+        .iter()
+        .map(|message| text(message, "receiptHandle"))
+        .collect();
+    let some = [
+        Q,
+        ("receiptHandle.1", handles[0]),
+        ("receiptHandle.2", "7"),
+        ("receiptHandle.3", "x"),
+    ];
+    let partly = client.call("BatchDeleteMessage", &some).await;
+    assert_eq!(super::codes(&partly), (6010, 10150));
+    let errors = partly["errorList"].as_array().unwrap();
+    let errors: Vec<_> = errors
+        .iter()
+        .map(|error| (super::codes(error), text(error, "receiptHandle")))
+        .collect();
+    assert_eq!(errors, [((4430, 10260), "7"), ((4000, 10470), "x")]);
+    assert_eq!(server.numbers("q"), (0, 2, 0));
+    let none = client
+        .call("BatchDeleteMessage", &[Q, ("receiptHandle.0", "7")])
+        .await;
+    assert_eq!(super::codes(&none), (6020, 10290));
+    let rest = [
+        Q,
+        ("receiptHandle.0", handles[1]),
+        ("receiptHandle.1", handles[2]),
+    ];
+    client.ok("BatchDeleteMessage", &rest).await;
+    assert_eq!(server.numbers("q"), (0, 0, 0));
+    for (action, parameter, refused) in [
+        ("BatchReceiveMessage", ("x", ""), (4000, 10390)),
+        ("BatchReceiveMessage", ("numOfMsg", "17"), (4000, 10350)),
+        ("BatchReceiveMessage", ("numOfMsg", "0"), (4000, 10350)),
+        ("BatchDeleteMessage", ("x", ""), (4000, 10390)),
+        (
+            "BatchDeleteMessage",
+            ("receiptHandle.x", "1"),
+            (4000, 10310),
+        ),
+        ("DeleteMessage", ("receiptHandle", "x"), (4000, 10470)),
+        ("DeleteMessage", ("x", ""), (4000, 10390)),
+    ] {
+        assert_eq!(
+            client.refused(action, &[Q, parameter]).await,
+            refused,
+            "{action} {parameter:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_waits_for_a_message_and_gets_it_at_once() {
+    let (_server, mut client) = start().await;
+    let begun = Instant::now();
+    let none = client
+        .refused("ReceiveMessage", &[Q, ("pollingWaitSeconds", "1")])
+        .await;
+    assert_eq!(none, (7000, 10200));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let mut waiting = client.another().await;
+    // Beyond what is allowed is as long as is allowed.
+    let form = waiting.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30000")]);
+    waiting.send(&form).await;
+    send(&mut client, &["now"]).await;
+    assert_eq!(waiting.answer().await["msgBody"], "now");
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn who_hangs_up_loses_nothing() {
+    let (server, mut client) = start().await;
+    let mut waiting = client.another().await;
+    let form = waiting.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30")]);
+    waiting.send(&form).await;
+    let mut next = client.another().await;
+    let form = next.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30")]);
+    // Both stand in line; the first leaves.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    next.send(&form).await;
+    drop(waiting);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    send(&mut client, &["x"]).await;
+    let got = next.answer().await;
+    assert_eq!(
+        (&got["msgBody"], &got["dequeueCount"]),
+        (&"x".into(), &1.into())
+    );
+    assert_eq!(server.numbers("q"), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn what_amqp_publishes_is_received() {
+    let (server, mut client) = start().await;
+    let mut peer = Peer::new(&server).await;
+    peer.publish(1, "q", b"text").await;
+    peer.publish(1, "q", &[0xff, b'a']).await;
+    let got = client
+        .ok("ReceiveMessage", &[Q, ("pollingWaitSeconds", "10")])
+        .await;
+    assert_eq!(
+        (&got["msgBody"], &got["msgId"]),
+        (&"text".into(), &"0-0".into())
+    );
+    let got = client
+        .ok("ReceiveMessage", &[Q, ("pollingWaitSeconds", "10")])
+        .await;
+    assert_eq!(
+        (&got["msgBody"], &got["msgBodyBase64"]),
+        (&"\u{fffd}a".into(), &"/2E=".into())
+    );
+    // Nobody has it but who received it.
+    assert!(peer.get(1, "q", true).await.is_none());
+    client.ok("DeleteQueue", &[Q]).await;
+    assert_eq!(client.refused("ReceiveMessage", &[Q]).await, (4440, 10100));
+}
+
+#[tokio::test]
+async fn delayed_messages_come_in_their_time() {
+    let (server, mut client) = start().await;
+    let begun = Instant::now();
+    client
+        .ok(
+            "SendMessage",
+            &[Q, ("msgBody", "later"), ("delaySeconds", "1")],
+        )
+        .await;
+    assert_eq!(server.counts("q").unwrap().delayed, 1);
+    assert_eq!(client.refused("ReceiveMessage", &[Q]).await, (7000, 10200));
+    client
+        .ok("ReceiveMessage", &[Q, ("pollingWaitSeconds", "20")])
+        .await;
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let too_late = [Q, ("msgBody", "x"), ("delaySeconds", "3601")];
+    assert_eq!(
+        client.refused("SendMessage", &too_late).await,
+        (4000, 10692)
+    );
+}
+
+#[tokio::test]
+async fn a_stop_answers_those_who_wait() {
+    let (server, client) = start().await;
+    let mut waiting = client.another().await;
+    let form = waiting.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30")]);
+    waiting.send(&form).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    server.stop_listening();
+    assert_eq!(waiting.answer().await["code"], 7000);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_deleted_queue_ends_the_wait() {
+    let (server, mut client) = start().await;
+    let mut waiting = client.another().await;
+    let form = waiting.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30")]);
+    waiting.send(&form).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.ok("DeleteQueue", &[Q]).await;
+    assert_eq!(super::codes(&waiting.answer().await), (4440, 10100));
+    eventually("the queue is gone", || server.counts("q").is_none()).await;
+}
