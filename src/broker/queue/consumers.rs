@@ -10,6 +10,9 @@ use amq_protocol::types::FieldTable;
 
 use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
+/// Stands in a ring for all those who wait with a receive of their own; no consumer has this id.
+pub(super) const WAITERS: ConsumerId = ConsumerId(0);
+
 /// How much a consumer may still be sent. A delivery needs both parts above zero, so the last one may
 /// overdraw the bytes by one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,6 +163,8 @@ pub(super) struct Consumers {
     /// Those that may be served, per priority; a ring holds only consumers that had credit when they were
     /// put in, so that a thousand idle consumers cost nothing.
     rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
+    /// Somebody waits with a receive of his own: [`WAITERS`] stands in the ring of priority 0.
+    waiting: bool,
     /// Those that their channel's limiter refused.
     limited: Vec<ConsumerId>,
     /// `Some` on queues with `x-single-active-consumer`: the consumer that is served.
@@ -175,6 +180,7 @@ impl Consumers {
         Consumers {
             all: Vec::new(),
             rings: BTreeMap::new(),
+            waiting: false,
             limited: Vec::new(),
             single_active: single_active.then_some(None),
             is_quorum,
@@ -253,7 +259,24 @@ impl Consumers {
         !self.rings.is_empty()
     }
 
-    /// Chooses who gets a message and puts it at the back of its ring; the caller then calls [`Consumers::charge`].
+    /// Whether somebody waits with a receive of his own. They are served in turn with consumers of priority 0.
+    pub(super) fn set_waiting(&mut self, waiting: bool) {
+        if std::mem::replace(&mut self.waiting, waiting) == waiting {
+            return;
+        }
+        let ring = self.rings.entry(Reverse(0)).or_default();
+        if waiting {
+            ring.push_back(WAITERS);
+        } else {
+            ring.retain(|other| *other != WAITERS);
+            if ring.is_empty() {
+                self.rings.remove(&Reverse(0));
+            }
+        }
+    }
+
+    /// Chooses who gets a message and puts it at the back of its ring; the caller then calls [`Consumers::charge`], or
+    /// serves one of the [`WAITERS`].
     pub(super) fn next(&mut self) -> Option<ConsumerId> {
         loop {
             let mut entry = self.rings.first_entry()?;
@@ -263,6 +286,9 @@ impl Consumers {
                 continue;
             };
             ring.push_back(id);
+            if id == WAITERS {
+                return Some(id);
+            }
             let consumer = self.get_mut(id)?;
             if !consumer.has_credit() {
                 self.leave_ring(id);
@@ -300,6 +326,7 @@ impl Consumers {
     /// Everybody leaves.
     pub(super) fn drain(&mut self) -> Vec<Consumer> {
         self.rings.clear();
+        self.waiting = false;
         self.limited.clear();
         self.exclusive = false;
         if self.single_active.is_some() {

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId};
 
 use super::block::DeathReason;
+use super::hand::{Hand, Received};
 
 /// What the state machine wants done. The buffers are kept and used again.
 #[derive(Default)]
 pub(super) struct Effects {
     /// Consumers with deliveries in their `pending`.
     pub(super) served: Vec<ConsumerId>,
+    /// What those who wait with a receive of their own are given.
+    pub(super) hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>,
     /// Messages that leave the queue other than by an ack. They stay leased until `QueueState::bury`.
     pub(super) dead: Vec<Dead>,
     /// Places to read from: log and offset.

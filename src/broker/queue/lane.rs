@@ -14,6 +14,7 @@ use crate::store::{Batch, LogState, Op, RangeSet, StoredMessage};
 use super::block::{Block, DeathReason, Slot, SlotState, Written};
 use super::keeps::Keeps;
 use super::ledger::Ledger;
+use super::receipts::Receipts;
 
 /// What a message costs in memory besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
@@ -33,6 +34,11 @@ pub(super) enum Head {
 pub(super) struct Leased {
     pub(super) message: Arc<Message>,
     pub(super) redelivered: bool,
+    /// When it was enqueued, Unix ms.
+    pub(super) enqueued_ms: u64,
+    /// The turn of the lease.
+    pub(super) turn: u32,
+    /// How often it came back before, as far as that counts.
     pub(super) returns: u32,
 }
 
@@ -52,6 +58,8 @@ pub(super) struct Lane {
     recovered_below: u64,
     /// Delivery counts of messages not in memory, from before the restart.
     counts: BTreeMap<u64, u32>,
+    /// Messages that were received by handle.
+    receipts: Receipts,
     /// Messages that die but have to be read from disk first.
     dying_cold: BTreeMap<u64, DeathReason>,
     ready: u64,
@@ -78,6 +86,7 @@ impl Lane {
             hint: 0,
             recovered_below: 0,
             counts: BTreeMap::new(),
+            receipts: Receipts::default(),
             dying_cold: BTreeMap::new(),
             ready: 0,
             ready_bytes: 0,
@@ -252,6 +261,7 @@ impl Lane {
     pub(super) fn lease(&mut self, offset: u64) -> Option<Leased> {
         let index = self.locate(offset).ok()?;
         let block = self.blocks.get_mut(index)?;
+        let first_ms = block.first_ms;
         let slot = block
             .slot_mut(offset)
             .filter(|slot| slot.state == SlotState::Ready)?;
@@ -261,7 +271,9 @@ impl Lane {
         let leased = Leased {
             message,
             redelivered: slot.redelivered,
-            returns: slot.returns,
+            enqueued_ms: first_ms + u64::from(slot.enqueued),
+            turn: slot.returns,
+            returns: slot.returns.saturating_sub(self.receipts.unkept(offset)),
         };
         block.touched = true;
         self.count_ready_to_leased(size);
@@ -314,6 +326,7 @@ impl Lane {
             self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
         }
         let (returns, persistent) = (slot.returns, slot.persistent);
+        self.receipts.forget(offset);
         block.unsettled -= 1;
         let empty_first = (block.unsettled == 0 && !block.is_open()).then_some(block.first);
         if let Some(first) = empty_first {
@@ -328,8 +341,25 @@ impl Lane {
         true
     }
 
-    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, `None` if
-    /// the lease had ended.
+    /// A receive has given this lease. Returns when the message was first received.
+    pub(super) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
+        self.receipts.received(lease, now_ms)
+    }
+
+    /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
+    pub(super) fn delete_received(&mut self, lease: Lease) -> bool {
+        self.receipts.is_of(lease) && self.settle_lease(lease)
+    }
+
+    /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
+    pub(super) fn give_back(&mut self, lease: Lease) {
+        if self.requeue(lease).is_some() {
+            self.receipts.not_taken(lease);
+        }
+    }
+
+    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, as far as
+    /// that counts; `None` if the lease had ended.
     pub(super) fn requeue(&mut self, lease: Lease) -> Option<u32> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
@@ -343,13 +373,13 @@ impl Lane {
         if self.keeps == Keeps::Everything {
             self.ledger.returned(offset, slot.returns);
         }
-        let (size, returns) = (slot.size, slot.returns);
+        let (size, turn) = (slot.size, slot.returns);
         self.leased -= 1;
         self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         self.hint = self.hint.min(offset);
-        Some(returns)
+        Some(turn.saturating_sub(self.receipts.unkept(offset)))
     }
 
     /// Marks a message as leaving by `reason`, and returns it if it is in memory; else it comes out of
@@ -477,6 +507,7 @@ impl Lane {
                 }
             }
         }
+        self.receipts.forget_but(&kept);
         for offset in kept.into_iter().chain([self.next]) {
             self.settled.insert_range(from..offset);
             self.ledger.purged(from..offset, kept_bytes);

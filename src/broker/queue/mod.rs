@@ -8,25 +8,30 @@ mod consumers;
 mod dead_letter;
 mod delayed;
 mod effects;
+mod hand;
 mod keeps;
 mod lane;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
 mod ledger;
+mod receipts;
+#[cfg(test)]
+mod receive_tests;
 #[expect(dead_code, reason = "streams are its first user")]
 mod segments;
 mod state;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiters;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::clock::wall_ms;
 use crate::model::arguments::{Overflow, QueueArguments};
@@ -45,7 +50,9 @@ pub use consumers::{
 };
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
+pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 pub use timers::Timers;
+pub use waiters::RECEIVE_MESSAGES_MAX;
 
 use effects::{Dead, Effects, Get};
 use keeps::Keeps;
@@ -420,7 +427,21 @@ impl Queue {
         }
         self.keep_to_budget(cell);
         self.keep_deadline(cell, now_ms);
-        Some((result, cell.ticket))
+        let ticket = cell.ticket;
+        if !cell.fx.hands.is_empty() {
+            let hands = std::mem::take(&mut cell.fx.hands);
+            // A hand that nobody takes gives back what is in it, and locks the queue for that.
+            drop(guard);
+            self.give(hands, ticket);
+        }
+        Some((result, ticket))
+    }
+
+    fn give(&self, hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>, ticket: Option<Ticket>) {
+        for (answer, messages) in hands {
+            // Fails only if the one who waits is leaving, and then the hand goes back by being dropped.
+            drop(answer.send(Hand::new(self.me.upgrade(), messages, ticket)));
+        }
     }
 
     fn to_bury(

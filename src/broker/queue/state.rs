@@ -3,19 +3,23 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::block::DeathReason;
 use super::consumers::{
-    ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer,
+    ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer, WAITERS,
 };
 use super::delayed::Delayed;
 use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
+use super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
+use super::waiters::Waiters;
 
 /// A backlog is read this far ahead of its consumers.
 pub(super) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
@@ -36,6 +40,8 @@ pub(super) struct QueueState {
     /// Messages that are not to be delivered yet; made when the first comes.
     delayed: Option<Delayed>,
     consumers: Consumers,
+    /// Those who wait with a receive of their own.
+    waiters: Waiters,
     /// When leases end that do not last until they are settled.
     deadlines: Deadlines,
     /// How many messages of high priority a quorum queue has handed out since the last normal one.
@@ -63,6 +69,7 @@ impl QueueState {
             lanes: Vec::with_capacity(recovered.len().max(1)),
             delayed: None,
             consumers,
+            waiters: Waiters::default(),
             deadlines: Deadlines::default(),
             high_in_a_row: 0,
             used_ms: now_ms,
@@ -177,6 +184,63 @@ impl QueueState {
         self.grant(now_ms, credit, fx);
     }
 
+    /// Somebody wants up to `max` messages by handle; who is `hasty` does not wait for any to come. The answer goes
+    /// among the effects, now or later. Returns his number among those who wait.
+    pub(super) fn receive(
+        &mut self,
+        now_ms: u64,
+        max: usize,
+        is_hasty: bool,
+        answer: oneshot::Sender<Hand>,
+        fx: &mut Effects,
+    ) -> u64 {
+        self.used_ms = now_ms;
+        let number = self.waiters.add(max, is_hasty, answer);
+        self.consumers.set_waiting(true);
+        self.settle_down(now_ms, fx);
+        number
+    }
+
+    /// Somebody waits no longer; nothing if he was served.
+    pub(super) fn leave(&mut self, now_ms: u64, number: u64, fx: &mut Effects) {
+        self.used_ms = now_ms;
+        self.waiters.remove(number);
+        self.consumers.set_waiting(!self.waiters.is_empty());
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Nobody took what a receive brought: it goes back, and does not count as handed out.
+    pub(super) fn give_back(&mut self, now_ms: u64, leases: &[Lease], fx: &mut Effects) {
+        for lease in leases {
+            if let Some(lane) = self.lane_mut(lease.lane) {
+                lane.give_back(*lease);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Deletes by handles; for each whether it was valid.
+    pub(super) fn delete_received(
+        &mut self,
+        now_ms: u64,
+        handles: &[Handle],
+        fx: &mut Effects,
+    ) -> Vec<bool> {
+        self.end_due_leases(now_ms, fx);
+        let id = self.id;
+        let mut delete = |handle: &Handle| {
+            let lease = handle.lease_of(id)?;
+            let lane = self.lane_mut(lease.lane)?;
+            lane.delete_received(lease).then_some(())
+        };
+        let valid = handles
+            .iter()
+            .map(|handle| delete(handle).is_some())
+            .collect();
+        self.settle_down(now_ms, fx);
+        valid
+    }
+
     /// Takes the message at the head, as basic.get does.
     pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
         self.used_ms = now_ms;
@@ -199,7 +263,7 @@ impl QueueState {
                 };
                 let lease = Lease {
                     offset,
-                    turn: leased.returns,
+                    turn: leased.turn,
                     lane: *priority,
                 };
                 if no_ack {
@@ -288,6 +352,7 @@ impl QueueState {
 
     /// Everybody leaves, because the queue is deleted.
     pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+        self.waiters.clear();
         self.consumers.drain()
     }
 
@@ -440,9 +505,10 @@ impl QueueState {
         self.dispatch(now_ms, fx);
         self.bound_deadlines();
         self.expire(now_ms, Expiry::Due, fx);
+        self.answer_hasty(fx);
         self.enforce_length(fx);
         self.watch_head(fx);
-        let awaited = self.consumers.len() > 0;
+        let awaited = self.consumers.len() > 0 || !self.waiters.is_empty();
         for (_, lane) in &mut self.lanes {
             if let Some(offset) = lane.first_dying_cold() {
                 request_load(lane, offset, fx);
@@ -487,20 +553,17 @@ impl QueueState {
 
     fn dispatch(&mut self, now_ms: u64, fx: &mut Effects) {
         while self.consumers.any_runnable() {
-            // A message whose time to live is 0 is delivered if somebody waits: only what is past due goes first.
-            self.expire(now_ms, Expiry::PastDue, fx);
-            let Some(index) = self.head_lane() else {
+            let Some((index, offset)) = self.head(now_ms, fx) else {
                 return;
-            };
-            let Some((priority, lane)) = self.lanes.get_mut(index) else {
-                return;
-            };
-            let offset = match lane.head() {
-                Head::Empty => return,
-                Head::Cold(offset) => return request_load(lane, offset, fx),
-                Head::Ready(offset) => offset,
             };
             let Some(consumer_id) = self.consumers.next() else {
+                return;
+            };
+            if consumer_id == WAITERS {
+                self.serve_waiter(now_ms, fx);
+                continue;
+            }
+            let Some((priority, lane)) = self.lanes.get_mut(index) else {
                 return;
             };
             let Some(leased) = lane.lease(offset) else {
@@ -511,7 +574,7 @@ impl QueueState {
             };
             let lease = Lease {
                 offset,
-                turn: leased.returns,
+                turn: leased.turn,
                 lane: *priority,
             };
             if consumer.new.no_ack {
@@ -534,6 +597,67 @@ impl QueueState {
                 delivery_count: leased.returns,
             });
             self.count_turn(lease.lane);
+        }
+    }
+
+    /// Lane and offset of the next message to be handed out. One on disk is read first.
+    fn head(&mut self, now_ms: u64, fx: &mut Effects) -> Option<(usize, u64)> {
+        // A message whose time to live is 0 is delivered if somebody waits: only what is past due goes first.
+        self.expire(now_ms, Expiry::PastDue, fx);
+        let index = self.head_lane()?;
+        let (_, lane) = self.lanes.get_mut(index)?;
+        match lane.head() {
+            Head::Empty => None,
+            Head::Cold(offset) => {
+                request_load(lane, offset, fx);
+                None
+            }
+            Head::Ready(offset) => Some((index, offset)),
+        }
+    }
+
+    /// Gives the one who waits longest what there is, up to what he takes.
+    fn serve_waiter(&mut self, now_ms: u64, fx: &mut Effects) {
+        let waiter = self.waiters.pop();
+        self.consumers.set_waiting(!self.waiters.is_empty());
+        let Some(waiter) = waiter else { return };
+        let length_ms = self
+            .arguments
+            .visibility_timeout_ms
+            .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
+        let mut messages = Vec::new();
+        while messages.len() < waiter.max
+            && let Some((index, offset)) = self.head(now_ms, fx)
+            && let Some((priority, lane)) = self.lanes.get_mut(index)
+            && let Some(leased) = lane.lease(offset)
+        {
+            let lease = Lease {
+                offset,
+                turn: leased.turn,
+                lane: *priority,
+            };
+            messages.push(Received {
+                handle: Handle::new(self.id, lease),
+                id: lease.id(),
+                message: leased.message,
+                enqueued_ms: leased.enqueued_ms,
+                first_received_ms: lane.received(lease, now_ms),
+                visible_ms: self.deadlines.push(now_ms, length_ms, lease),
+                count: leased.returns.saturating_add(1),
+                lease,
+            });
+            self.count_turn(lease.lane);
+        }
+        fx.hands.push((waiter.answer, messages));
+    }
+
+    /// Those who do not wait for messages to come are told that there is none.
+    fn answer_hasty(&mut self, fx: &mut Effects) {
+        if self.ready() == 0 {
+            let hasty = self.waiters.take_hasty().into_iter();
+            fx.hands
+                .extend(hasty.map(|waiter| (waiter.answer, Vec::new())));
+            self.consumers.set_waiting(!self.waiters.is_empty());
         }
     }
 
@@ -668,7 +792,7 @@ impl QueueState {
     }
 
     fn expires_ms(&self) -> Option<u64> {
-        let idle = self.consumers.len() == 0;
+        let idle = self.consumers.len() == 0 && self.waiters.is_empty();
         self.arguments
             .expires_ms
             .filter(|_| idle)
