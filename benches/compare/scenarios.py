@@ -40,6 +40,7 @@ def every(given):
                               heavy=count > 1_000))
     found.append(Scenario("churn", "opened and closed by 4 threads", "connections",
                           ("churn", "--connections", "4", "--seconds", str(given.seconds))))
+    found.extend(_stress(given))
     return found
 
 
@@ -78,6 +79,14 @@ def _latency(time):
         yield Scenario(f"latency-{rate}", f"{rate:,}/s offered", "latency", ("latency", "--rate", str(rate), *time))
     yield Scenario("lone", "lone publisher, waits for each confirm", "lone",
                    ("produce", "--confirm-window", "1", *time), ideal="ideal-lone")
+
+
+def _stress(given):
+    # What somebody who behaves badly does to a pair beside it at 1,000/s.
+    for stressor, title in (("stuck-consumer", "a consumer that never reads"), ("flood", "4 publishers without confirms"),
+                            ("bulk", "1 GB/s offered, 64 KB bodies"), ("churn", "connections opened and closed")):
+        yield Scenario(f"stress-{stressor}", title, "stress",
+                       ("stress", "--stressor", stressor, "--seconds", str(given.stress_seconds)), heavy=True)
 
 
 def _ideal(time):

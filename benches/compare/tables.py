@@ -196,6 +196,24 @@ def _connections_table(rows, document):
     return lines
 
 
+def _stress_table(rows, document):
+    lines = ["## Beside somebody who behaves badly", "",
+             "A pair at 1,000/s, alone and then beside it. Memory before, at most, and after; settled: within a tenth of "
+             "what it was.", "",
+             "| beside | broker | its messages or connections/s | p99 ms alone / beside | ratio | p99.9 ms beside "
+             "| RSS MB before / peak / after | settled after s |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for row, number, peer, cells in _each(rows, document):
+        alone, beside = Cell(document, row["name"], peer["name"], 0), cells[number]
+
+        def shown(key, digits=0, cell=beside):
+            return cell.show("/", "stress", key, digits=digits)
+        p99 = " / ".join(cell.show("latency_ms", "p99", digits=2) for cell in (alone, beside))
+        rss = " / ".join(shown(f"rss_{when}_mb") for when in ("before", "peak", "after"))
+        lines.append(f"| {row['title']} | {peer['name']} | {shown('done_per_second')} | {p99} | {shown('p99_ratio', 1)} "
+                     f"| {beside.show('latency_ms', 'p999', digits=2)} | {rss} | {shown('settled_seconds', 1)} |")
+    return lines
+
+
 def _ideal_table(rows, document):
     lines = ["## The ideal log", "",
              "| records | records/s | spread | MB/s | CPU s per million | write and sync of a window, p50 / p99 ms |",
@@ -211,7 +229,7 @@ def _ideal_table(rows, document):
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
-          "ideal": _ideal_table}
+          "stress": _stress_table, "ideal": _ideal_table}
 
 
 def _read(path):

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::layout::Routing;
+use super::stress::Stressor;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,6 +29,8 @@ pub(super) enum Mode {
     /// Many slow pairs: publish at a fixed rate to each of many queues, every one with a producer and a consumer of its
     /// own.
     Swarm,
+    /// The load of `latency` alone, then the same beside a `--stressor`: what that does to others and to memory.
+    Stress,
     /// No broker: append the same messages to a preallocated file in `--dir`, with a sync per confirm window. What the
     /// disk allows.
     IdealLog,
@@ -104,6 +107,9 @@ pub struct Args {
     /// Bindings of a direct or topic exchange, all queues together; producers publish to each in turn.
     #[arg(long, default_value_t = 0)]
     pub(super) bindings: usize,
+    /// For `stress`: who behaves badly beside the pair that is measured.
+    #[arg(long, value_enum, default_value_t = Stressor::Flood)]
+    pub(super) stressor: Stressor,
     /// Connections to hold, or threads that open and close them.
     #[arg(long, default_value_t = 100)]
     pub(super) connections: usize,

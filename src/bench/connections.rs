@@ -1,7 +1,7 @@
 //! Loads without messages: connections that are opened and held, or opened and closed all the time.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::BenchError;
@@ -11,6 +11,7 @@ use super::load::STACK_BYTES;
 use super::report::{ConnectionReport, Percentiles};
 use super::setup::Setup;
 use super::stage::{Phase, Stage};
+use super::target::Target;
 
 /// How long the broker is given to put its memory in order before that is measured.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -65,34 +66,15 @@ pub(super) fn churn(
     let stage = Arc::new(Stage::new(0));
     let (rss_before, cpu_before) = (setup.broker_rss(), setup.broker_cpu());
     let begun = Instant::now();
-    let mut workers = Vec::new();
-    for _ in 0..threads {
-        let (stage, target) = (stage.clone(), setup.target.clone());
-        let work = move || -> Result<Histogram, BenchError> {
-            let mut open_ns = Histogram::default();
-            while stage.phase() < Phase::End {
-                let opening = Instant::now();
-                let link = Link::open(&target)?;
-                open_ns.record(nanoseconds(opening.elapsed()));
-                link.close()?;
-            }
-            Ok(open_ns)
-        };
-        let builder = thread::Builder::new().stack_size(STACK_BYTES);
-        workers.push(
-            builder
-                .spawn(work)
-                .map_err(BenchError::io("starting a thread"))?,
-        );
-    }
+    let workers = start_churn(&setup.target, threads, &stage)?;
     let mut rss_peak = rss_before;
-    while begun.elapsed() < time && !workers.iter().any(thread::JoinHandle::is_finished) {
+    while begun.elapsed() < time && !workers.iter().any(JoinHandle::is_finished) {
         thread::sleep(Duration::from_millis(50));
         rss_peak = rss_peak.max(setup.broker_rss());
     }
     stage.enter(Phase::End);
     let mut open_ns = Histogram::default();
-    let joined: Vec<_> = workers.into_iter().map(thread::JoinHandle::join).collect();
+    let joined: Vec<_> = workers.into_iter().map(JoinHandle::join).collect();
     for result in joined {
         open_ns.merge(&result.unwrap_or(Err(BenchError::Panicked))?);
     }
@@ -112,6 +94,30 @@ pub(super) fn churn(
         kilobytes_each: None,
         broker_cpu_percent: cpu.map(|cpu| cpu / took * 100.0),
     })
+}
+
+/// Starts threads that open and close connections until the stage ends; each brings back how long opening took.
+pub(super) fn start_churn(
+    target: &Target,
+    threads: usize,
+    stage: &Arc<Stage>,
+) -> Result<Vec<JoinHandle<Result<Histogram, BenchError>>>, BenchError> {
+    let start = |_| {
+        let (stage, target) = (stage.clone(), target.clone());
+        let work = move || -> Result<Histogram, BenchError> {
+            let mut open_ns = Histogram::default();
+            while stage.phase() < Phase::End {
+                let opening = Instant::now();
+                let link = Link::open(&target)?;
+                open_ns.record(nanoseconds(opening.elapsed()));
+                link.close()?;
+            }
+            Ok(open_ns)
+        };
+        let spawned = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
+        spawned.map_err(BenchError::io("starting a thread"))
+    };
+    (0..threads).map(start).collect()
 }
 
 fn percentiles(ns: &Histogram) -> Percentiles {

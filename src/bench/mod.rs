@@ -22,6 +22,7 @@ mod setup;
 mod sink;
 mod stage;
 mod stamp;
+mod stress;
 mod swarm;
 mod target;
 mod window;
@@ -99,7 +100,7 @@ impl Run<'_> {
             return usage("--seconds must be more than 0, and --warm-up not less");
         }
         let ack_batch = args.ack_batch.unwrap_or(match args.mode {
-            Mode::Latency | Mode::Swarm => 1,
+            Mode::Latency | Mode::Stress | Mode::Swarm => 1,
             _ => 100,
         });
         if args.prefetch > 0 && ack_batch > u32::from(args.prefetch) {
@@ -109,7 +110,7 @@ impl Run<'_> {
         }
         let pairs = args.pairs.unwrap_or(1);
         let rate = args.rate.or(match args.mode {
-            Mode::Latency => Some(1000),
+            Mode::Latency | Mode::Stress => Some(1000),
             Mode::Swarm => Some(100 * pairs as u64),
             _ => None,
         });
@@ -132,7 +133,7 @@ impl Run<'_> {
             .unwrap_or(if args.pairs.is_some() { pairs } else { 1 });
         let consuming = matches!(
             args.mode,
-            Mode::Consume | Mode::Both | Mode::Latency | Mode::Backlog | Mode::Swarm
+            Mode::Consume | Mode::Both | Mode::Latency | Mode::Backlog | Mode::Stress | Mode::Swarm
         );
         if consumers == 0 && consuming {
             return usage("at least one consumer is needed");
@@ -207,6 +208,7 @@ impl Run<'_> {
             | Mode::Both
             | Mode::Latency
             | Mode::Backlog
+            | Mode::Stress
             | Mode::Swarm => {}
         }
         let declared = self.setup.declare()?;
@@ -255,6 +257,10 @@ impl Run<'_> {
                 let restarted = hook.map(|hook| self.restart(hook)).transpose()?;
                 load(self.drain("drain", sent))?;
                 summary.restart_seconds = restarted;
+            }
+            Mode::Stress => {
+                let pair = |name| load(self.load(name, Some(self.produce), Some(self.consume)));
+                summary.stress = Some(stress::measure(&self.setup, self.args.stressor, pair)?);
             }
             Mode::Swarm => {
                 let outcome = swarm::measure(&self.setup, self.swarm_plan())?;
@@ -418,6 +424,7 @@ impl Run<'_> {
             restart_seconds: None,
             connections: None,
             queues: None,
+            stress: None,
             ok: true,
         }
     }

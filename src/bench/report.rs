@@ -32,6 +32,8 @@ pub(super) struct Summary {
     pub(super) connections: Option<ConnectionReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queues: Option<QueueReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stress: Option<StressReport>,
     /// Nothing was lost, repeated, out of order, or refused.
     pub(super) ok: bool,
 }
@@ -139,6 +141,22 @@ pub(super) struct QueueReport {
     /// How long the broker was away for the restart hook, until it let a client in again.
     pub(super) restart_seconds: Option<f64>,
     pub(super) rss_restarted_mb: Option<f64>,
+}
+
+/// What somebody who behaves badly did to others and to the broker's memory.
+#[derive(Debug, Serialize)]
+pub(super) struct StressReport {
+    pub(super) stressor: String,
+    /// Messages that it sent, or connections that it opened.
+    pub(super) done_per_second: f64,
+    /// The pair's 99th percentile of latency beside it, against the same alone.
+    pub(super) p99_ratio: Option<f64>,
+    /// Memory of the broker before, the most while it lasted, and when it had settled.
+    pub(super) rss_before_mb: Option<f64>,
+    pub(super) rss_peak_mb: Option<f64>,
+    pub(super) rss_after_mb: Option<f64>,
+    /// How long after the end memory was within a tenth of what it was before; none if it did not come back in time.
+    pub(super) settled_seconds: Option<f64>,
 }
 
 impl LoadReport {
@@ -269,6 +287,9 @@ impl Display for Summary {
         }
         if let Some(queues) = &self.queues {
             write!(f, "{queues}")?;
+        }
+        if let Some(stress) = &self.stress {
+            write!(f, "{stress}")?;
         }
         writeln!(f, "{}", if self.ok { "ok" } else { "NOT OK" })
     }
@@ -402,6 +423,33 @@ impl Display for QueueReport {
                 write!(f, ", then {rss:.1} MB")?;
             }
             writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for StressReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {:.0} per second",
+            self.stressor, self.done_per_second
+        )?;
+        if let Some(ratio) = self.p99_ratio {
+            write!(f, "; latency p99 {ratio:.1} times that of the pair alone")?;
+        }
+        writeln!(f)?;
+        if let (Some(before), Some(peak), Some(after)) =
+            (self.rss_before_mb, self.rss_peak_mb, self.rss_after_mb)
+        {
+            write!(
+                f,
+                "  broker {before:.1} MB before, {peak:.1} MB at most, {after:.1} MB after"
+            )?;
+            match self.settled_seconds {
+                Some(seconds) => writeln!(f, ", settled in {seconds:.1} s")?,
+                None => writeln!(f, ", NOT SETTLED")?,
+            }
         }
         Ok(())
     }
