@@ -17,6 +17,7 @@ use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
 use super::replies::ReplyAddress;
 use super::unacked::{ConsumerRef, Ledger, Unacked};
+use super::unsynced::Unsynced;
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
 use crate::broker::queue::{ChannelLimiter, Delivery, Settle};
@@ -62,6 +63,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) delivering: &'a mut Vec<u16>,
     /// The client publishes.
     pub(crate) has_published: &'a mut bool,
+    /// What the connection has published that may not be on disk.
+    pub(crate) unsynced: &'a mut Unsynced,
     /// What has arrived in part, on all channels.
     pub(crate) assembling: &'a mut Assembling,
     /// Size of the buffer that the frames at hand were read into.

@@ -20,8 +20,8 @@ use super::dispatch::Channels;
 use super::handshake::{Capabilities, Open};
 use super::heartbeat::Heart;
 use super::limits::{
-    CLOSE_TIMEOUT, OUTPUT_LOW_WATER, OUTPUT_PENDING_MAX, READ_MAX, READ_MIN, ROUNDS_BEFORE_YIELD,
-    STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
+    BYTES_BEFORE_YIELD, CLOSE_TIMEOUT, OUTPUT_LOW_WATER, OUTPUT_PENDING_MAX, READ_MAX, READ_MIN,
+    ROUNDS_BEFORE_YIELD, STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
 };
 use super::listener::Front;
 use super::outbox::Outbox;
@@ -74,6 +74,8 @@ pub(crate) struct Connection {
     input: BytesMut,
     /// Frames that have been read and not handled.
     pub(super) frames: Option<Frames>,
+    /// Bytes read in the connection's life.
+    bytes_read: usize,
     /// Bytes offered to the next read.
     read_size: usize,
     /// Size of the buffer that is read into: what its last message keeps alive.
@@ -130,6 +132,7 @@ impl Connection {
             stream,
             input,
             frames: None,
+            bytes_read: 0,
             read_size: READ_MIN,
             read_buffer: READ_MIN,
             out: Writer::default(),
@@ -159,17 +162,19 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let mut rounds = 0;
+        let mut read_before = self.bytes_read;
         while self.phase != Phase::Over {
             match self.turn() {
                 Ok(true) if self.phase != Phase::Over => {
                     rounds += 1;
-                    if rounds >= ROUNDS_BEFORE_YIELD {
-                        rounds = 0;
+                    let read = self.bytes_read - read_before;
+                    if rounds >= ROUNDS_BEFORE_YIELD || read >= BYTES_BEFORE_YIELD {
+                        (rounds, read_before) = (0, self.bytes_read);
                         tokio::task::yield_now().await;
                     }
                 }
                 Ok(_) => {
-                    rounds = 0;
+                    (rounds, read_before) = (0, self.bytes_read);
                     self.wait().await;
                 }
                 Err(error) => {
@@ -215,7 +220,7 @@ impl Connection {
     fn waits_for_room(&self) -> bool {
         self.phase == Phase::Running
             && self.channels.has_published
-            && !self.shared.committer.has_room()
+            && !self.channels.unsynced.has_room(&self.shared.committer)
     }
 
     /// Reads what there is, up to the size of the buffer. True if there may be more.
@@ -234,6 +239,7 @@ impl Connection {
             }
             Ok(n) => {
                 self.heart.received();
+                self.bytes_read += n;
                 self.shared.outbox.gauges().add_received(n);
                 if n >= room {
                     self.read_size = (self.read_size * 2).min(READ_MAX);

@@ -12,6 +12,7 @@ use super::consumers::parts;
 use super::error::{Code, Failure, MethodId, Refusal, Scope};
 use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
 use super::outbox::Event;
+use super::unsynced::Unsynced;
 use crate::broker::connections::ChannelStatus;
 use crate::model::Ticket;
 use crate::wire::protocol::{channel, connection};
@@ -45,6 +46,8 @@ pub(super) struct Channels {
     cancelled: Vec<u64>,
     /// The client publishes.
     pub(super) has_published: bool,
+    /// What of that may not be on disk.
+    pub(super) unsynced: Unsynced,
     /// Channel errors that have been logged.
     errors_logged: u32,
     /// Something has changed that operators may want to see.
@@ -124,6 +127,7 @@ impl Connection {
             consumers,
             assembling,
             has_published,
+            unsynced,
             ..
         } = channels;
         let channel = open.get_mut(index)?;
@@ -139,6 +143,7 @@ impl Connection {
             confirming,
             delivering,
             has_published,
+            unsynced,
             assembling,
             read_buffer: *read_buffer,
         };

@@ -79,8 +79,12 @@ pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Channel errors of one connection that the log shows at level info; further ones are for level debug.
 pub(super) const CHANNEL_ERRORS_LOGGED_MAX: u32 = 10;
 
-/// Rounds of reading and handling after which a busy connection lets others run.
+/// How often a connection goes on with what has come in the meantime, and how many bytes it may read in that, before
+/// others get their turn. The bytes are one or two milliseconds' work, which is
+/// what others wait for each that floods; with fewer, those that it publishes for get shorter runs.
 pub(super) const ROUNDS_BEFORE_YIELD: u32 = 8;
+/// See [`ROUNDS_BEFORE_YIELD`].
+pub(super) const BYTES_BEFORE_YIELD: usize = 768 * 1024;
 
 /// How often a connection without heartbeats looks after itself.
 pub(super) const TICK_WITHOUT_HEARTBEAT: Duration = Duration::from_secs(60);

@@ -21,6 +21,7 @@ mod replies; // direct reply-to
 mod routes; // where publishes go, remembered
 pub mod sasl; // who is it, pure
 mod unacked; // delivery tags, pure
+mod unsynced; // what is on its way to the disk
 mod writer; // output that waits for the socket
 
 pub use listener::{Front, Settings};

@@ -499,6 +499,19 @@ mod tests {
     }
 
     #[test]
+    fn every_stressor_works_and_ends() {
+        for stressor in ["stuck-consumer", "flood", "bulk", "churn"] {
+            let line = format!("stress --stressor {stressor} --seconds 0.3");
+            let summary = measure(&line, None);
+            assert!(summary.ok, "{summary}");
+            assert_eq!(summary.loads.len(), 2, "alone, and beside it");
+            let stress = summary.stress.unwrap();
+            assert!(stress.done_per_second > 1.0, "{stress}");
+            assert!(stress.p99_ratio.is_some_and(|ratio| ratio > 0.0));
+        }
+    }
+
+    #[test]
     fn queues_are_declared_and_deleted() {
         let queues = measure("queues --queues 20 --restart-hook true", None);
         let queues = queues.queues.unwrap();

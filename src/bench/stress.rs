@@ -56,6 +56,8 @@ pub(super) fn measure(
     mut pair: impl FnMut(&'static str) -> Result<Outcome, BenchError>,
 ) -> Result<StressReport, BenchError> {
     let quiet = pair("quiet")?;
+    // Both times the pair begins with an empty queue.
+    setup.declare()?;
     let rss_before = setup.broker_rss();
     let stress = Stress::start(setup, stressor)?;
     let begun = Instant::now();

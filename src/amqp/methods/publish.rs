@@ -147,9 +147,8 @@ impl Channel {
         let (ticket_now, rejected_now) = give(&queues, std::slice::from_ref(&message));
         rejected.extend(rejected_now);
         rejected.truncate(1);
-        cx.shared
-            .committer
-            .note_pending(message.size() * (later.len() + queues.len()));
+        let bytes = message.size() * (later.len() + queues.len());
+        cx.unsynced.add(bytes, &cx.shared.committer);
         if let Mode::Confirm(confirms) = &mut self.mode {
             let seq = confirms.next();
             let is_kept = |message: &Message| is_kept(&later, message) || is_kept(&queues, message);
@@ -174,7 +173,8 @@ impl Channel {
         };
         detach(&mut run.messages, run.bytes, cx.read_buffer);
         let (ticket, rejected) = give(&queues, &run.messages);
-        cx.shared.committer.note_pending(run.bytes * queues.len());
+        cx.unsynced
+            .add(run.bytes * queues.len(), &cx.shared.committer);
         if let Mode::Confirm(confirms) = &mut self.mode {
             let alike = ticket.is_none() || !run.has_fleeting;
             match alike && rejected.is_empty() {

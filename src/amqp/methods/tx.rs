@@ -148,7 +148,7 @@ impl Channel {
                 ticket = ticket.max(self.settle_now(*how, taken));
             }
         }
-        committer.note_pending(transaction.bytes);
+        cx.unsynced.add(transaction.bytes, &committer);
         for publish in transaction
             .publishes
             .iter()

@@ -62,7 +62,7 @@ pub struct Limits {
 }
 
 /// Default of [`Limits::pending_bytes_max`].
-pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Default of [`Limits::disk_free_min`], as RabbitMQ's `disk_free_limit`.
 pub const DISK_FREE_MIN: u64 = 50_000_000;
 /// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
@@ -199,6 +199,17 @@ impl Committer {
         self.shared.pending.load(Ordering::Relaxed) <= self.shared.limits.pending_bytes_max
     }
 
+    /// Whether there is still room for publishers that have little on its way, although there is none for the others.
+    pub fn has_reserve(&self) -> bool {
+        let most = self.shared.limits.pending_bytes_max.saturating_mul(2);
+        self.shared.pending.load(Ordering::Relaxed) <= most
+    }
+
+    /// The batch that gathers now: what was handed to queues before is in it, or in one before it.
+    pub fn gathering(&self) -> Ticket {
+        Ticket(self.shared.gathering.load(Ordering::Acquire))
+    }
+
     /// Waits until publishers may go on.
     pub async fn room(&self) {
         loop {
@@ -301,6 +312,8 @@ struct Shared {
     waiters: Mutex<Waiters>,
     /// Bytes handed to queues and not yet durable.
     pending: AtomicUsize,
+    /// The open ticket of the gate, for those who do not hold its lock.
+    gathering: AtomicU64,
     /// The part of `pending` that belongs to the batch that gathers.
     gathered: AtomicUsize,
     room: Notify,
@@ -383,6 +396,7 @@ impl Shared {
             committed: AtomicU64::new(0),
             waiters: Mutex::default(),
             pending: AtomicUsize::new(0),
+            gathering: AtomicU64::new(1),
             gathered: AtomicUsize::new(0),
             room: Notify::new(),
             disk_margin: AtomicU64::new(u64::MAX),

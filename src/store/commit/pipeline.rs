@@ -90,6 +90,7 @@ impl Shared {
         let mut gate = lock(&self.gate);
         let ticket = gate.open;
         gate.open = Ticket(ticket.0 + 1);
+        self.gathering.store(gate.open.0, Ordering::Release);
         gate.nudged = false;
         let sources = std::mem::take(&mut gate.dirty);
         let loose = std::mem::take(&mut gate.loose);

@@ -331,6 +331,11 @@ fn publishers_are_held_back_and_let_go() {
     assert!(committer.has_room());
     committer.note_pending(1);
     assert!(!committer.has_room());
+    // Whoever has little on its way may go on for as much again.
+    committer.note_pending(999);
+    assert!(committer.has_reserve());
+    committer.note_pending(1);
+    assert!(!committer.has_reserve());
     drop(guard);
     // Nothing is dirty, and still the room comes back.
     block_on(committer.room());
