@@ -89,6 +89,7 @@ fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
         },
         visibility_timeout_ms: None,
         limiter: None,
+        stream: None,
         prefetch_count: 500,
         arguments: FieldTable::default(),
         connection: ConnectionId(1),

@@ -13,6 +13,7 @@ use super::connection::Context;
 use super::consumers::{Consumers, Queues, parts};
 use super::error::{Code, Failure, MethodId, Refusal};
 use super::methods::ack::Answers;
+use super::methods::get::{Extra, put_content};
 use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
 use super::replies::ReplyAddress;
@@ -473,7 +474,7 @@ impl Channel {
         consumer
             .account
             .delivered(message.size() as u64, !consumer.no_ack);
-        let mut count = 0;
+        let mut extra = Extra::Nothing;
         let tag = match consumer.source {
             Some(source) if !consumer.no_ack => {
                 self.queues.reuse(source.queue);
@@ -492,13 +493,14 @@ impl Channel {
                 self.ledger.next_tag()
             }
         };
-        if delivery.delivery_count > 0
-            && let Some(queue) = consumer
-                .source
-                .and_then(|source| self.queues.get(source.queue))
-            && queue.spec().arguments.kind == QueueKind::Quorum
-        {
-            count = delivery.delivery_count;
+        if let Some(source) = consumer.source {
+            extra = match source.kind {
+                QueueKind::Quorum if delivery.delivery_count > 0 => {
+                    Extra::DeliveryCount(delivery.delivery_count)
+                }
+                QueueKind::Classic | QueueKind::Quorum => Extra::Nothing,
+                QueueKind::Stream => Extra::StreamOffset(delivery.lease.offset),
+            };
         }
         if self.phase != Phase::Open {
             return;
@@ -513,7 +515,7 @@ impl Channel {
             &origin.exchange,
             &origin.routing_key,
         );
-        super::methods::get::put_content(cx.out, cx.shared.frame_max, self.number, message, count);
+        put_content(cx.out, cx.shared.frame_max, self.number, message, extra);
     }
 
     /// The queue of a consumer is gone: the consumer as well.

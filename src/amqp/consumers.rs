@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::credit::Account;
 use super::unacked::ConsumerRef;
 use crate::broker::queue::Queue;
+use crate::model::arguments::QueueKind;
 use crate::model::{ConsumerId, Name};
 
 /// One consumer.
@@ -34,6 +35,8 @@ pub(crate) struct Source {
     pub(crate) queue: u32,
     /// The consumer's id there.
     pub(crate) id: ConsumerId,
+    /// The queue's type.
+    pub(crate) kind: QueueKind,
 }
 
 /// The table of a channel.

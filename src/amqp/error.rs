@@ -128,6 +128,11 @@ impl Refusal {
         self.about(0, 0)
     }
 
+    /// What RabbitMQ stumbles over ends the connection without a word about it.
+    pub(crate) fn senseless() -> Refusal {
+        Refusal::new(Code::InternalError, "").about_nothing()
+    }
+
     /// The reply text as RabbitMQ spells it.
     pub(crate) fn reply_text(&self) -> ShortString {
         match self.text.is_empty() {
@@ -154,6 +159,9 @@ impl From<Refusal> for Failure {
 
 impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
+        if error.is_senseless() {
+            return Refusal::senseless();
+        }
         let text = error.to_string();
         let refusal = Refusal::new(code_of(&error), text);
         match error {
@@ -166,7 +174,6 @@ impl From<BrokerError> for Refusal {
 
 fn code_of(error: &BrokerError) -> Code {
     match error {
-        error if error.is_not_implemented() => Code::NotImplemented,
         BrokerError::NotFound(_) => Code::NotFound,
         BrokerError::AccessRefused(_)
         | BrokerError::DefaultExchange

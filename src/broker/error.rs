@@ -69,8 +69,8 @@ pub enum BrokerError {
         /// The first difference.
         difference: Inequivalence,
     },
-    /// A queue argument that is refused. Of its faults, [`ArgumentFault::StreamsNotImplemented`] is of another class:
-    /// see [`BrokerError::is_not_implemented`].
+    /// A queue argument that is refused. Of its faults, [`ArgumentFault::Senseless`] is of another class: see
+    /// [`BrokerError::is_senseless`].
     #[error("{}", argument_text(queue, error))]
     InvalidArgument {
         /// The queue to be.
@@ -132,15 +132,12 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// Whether this is something the broker cannot do at all, rather than a condition that does not hold.
-    pub fn is_not_implemented(&self) -> bool {
-        match self {
-            BrokerError::NotImplemented(_) => true,
-            BrokerError::InvalidArgument { error, .. } => {
-                error.fault == ArgumentFault::StreamsNotImplemented
-            }
-            _ => false,
-        }
+    /// Whether this is what RabbitMQ stumbles over, rather than a condition that does not hold.
+    pub fn is_senseless(&self) -> bool {
+        matches!(
+            self,
+            BrokerError::InvalidArgument { error, .. } if error.fault == ArgumentFault::Senseless
+        )
     }
 }
 
@@ -149,7 +146,6 @@ fn argument_text(queue: &Resource, error: &ArgumentError) -> String {
     match fault {
         ArgumentFault::NotForKind(_) => format!("invalid arg '{argument}' for {queue} {fault}"),
         ArgumentFault::ExchangeNameType(_) => format!("{fault} for arg '{argument}' in {queue}"),
-        ArgumentFault::StreamsNotImplemented => format!("{fault} are not implemented: {queue}"),
         ArgumentFault::NotInteger(_)
         | ArgumentFault::UnacceptableType(_)
         | ArgumentFault::Negative(_)
@@ -157,6 +153,7 @@ fn argument_text(queue: &Resource, error: &ArgumentError) -> String {
         | ArgumentFault::TooLarge(_)
         | ArgumentFault::MaxValueExceeded(_)
         | ArgumentFault::Unsupported(..)
+        | ArgumentFault::Senseless
         | ArgumentFault::Invalid(_) => format!("invalid arg '{argument}' for {queue}: {fault}"),
     }
 }

@@ -276,6 +276,12 @@ impl Session {
         self.check(Permission::Read, ResourceKind::Queue, name)?;
         let queue = self.find_queue(name)?;
         self.check_owner(&queue)?;
+        if queue.spec().arguments.kind == QueueKind::Stream {
+            return Err(BrokerError::NotImplemented(format!(
+                "queue.purge not supported by stream queues {}",
+                self.resource_of(&queue)
+            )));
+        }
         let (purged, ticket) = queue.purge();
         self.wait(ticket).await?;
         Ok(purged)
@@ -302,8 +308,13 @@ impl Session {
                  quorum queues"
             )));
         }
+        // Streams take no notice of either flag, and do not count.
+        let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
         let mut refused = None;
         let deleted = self.vhost.delete_queue(&queue, |counts| {
+            if is_stream {
+                return true;
+            }
             if if_empty && counts.ready > 0 {
                 refused = Some(BrokerError::NotEmpty(resource.clone()));
             } else if if_unused && counts.consumers > 0 {
@@ -321,7 +332,7 @@ impl Session {
         if queue.spec().durable {
             self.wait(Some(ticket)).await?;
         }
-        Ok(counts.ready)
+        Ok(if is_stream { 0 } else { counts.ready })
     }
 
     /// The queue for a consumer to read from.
@@ -665,7 +676,9 @@ fn check_not_reserved(kind: ResourceKind, name: &str) -> Result<(), BrokerError>
 /// Quorum queues have names. Other faults of the type are found later, with the name that is made up now.
 fn check_server_named(arguments: &FieldTable) -> Result<(), BrokerError> {
     match queue_kind(arguments) {
-        Ok(QueueKind::Quorum) => Err(BrokerError::ServerNamed(QueueKind::Quorum.long_name())),
+        Ok(kind @ (QueueKind::Quorum | QueueKind::Stream)) => {
+            Err(BrokerError::ServerNamed(kind.long_name()))
+        }
         Ok(QueueKind::Classic) | Err(_) => Ok(()),
     }
 }
@@ -674,14 +687,15 @@ fn property_difference(key: &'static str, current: bool, received: bool) -> Opti
     (current != received).then(|| Inequivalence::of_property(key, current, received))
 }
 
-/// What a declaration answers. It counts as a use of the queue.
+/// What a declaration answers. It counts as a use of the queue. Consumers of streams are not counted, as in RabbitMQ.
 fn declared(queue: &Arc<Queue>) -> QueueDeclared {
     queue.touch();
     let counts = queue.counts();
+    let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
     QueueDeclared {
         name: queue.name().clone(),
         messages: counts.ready,
-        consumers: counts.consumers,
+        consumers: if is_stream { 0 } else { counts.consumers },
     }
 }
 

@@ -69,12 +69,13 @@ impl VhostMetadata {
     }
 
     pub(super) fn of_record(record: &VhostRecord) -> VhostMetadata {
-        let kinds = [QueueKind::Classic, QueueKind::Quorum];
         let named = record.default_queue_type.as_deref();
         VhostMetadata {
             description: record.description.clone(),
             tags: record.tags.clone(),
-            default_queue_kind: kinds.into_iter().find(|kind| Some(kind.as_str()) == named),
+            default_queue_kind: QueueKind::ALL
+                .into_iter()
+                .find(|kind| Some(kind.as_str()) == named),
         }
     }
 }
@@ -316,6 +317,9 @@ impl Vhost {
                 queue: resource(),
                 property,
             })?;
+        arguments
+            .check_sizes()
+            .map_err(|text| BrokerError::Refused(text.to_owned()))?;
         let spec = QueueSpec {
             id: self.shared.ids.next(),
             name: new.name.clone(),

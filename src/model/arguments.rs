@@ -10,11 +10,18 @@ use std::fmt;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Name;
+use super::stream::{AgeFault, age_ms};
 
 /// The longest time to live or expiry: ten years of 365 days, in milliseconds.
 const DURATION_MS_MAX: i64 = 315_360_000_000;
 /// The highest `x-max-priority`.
 const MAX_PRIORITY_MAX: i64 = 255;
+/// How large a segment of a stream gets unless told otherwise, in bytes.
+const SEGMENT_BYTES_DEFAULT: u64 = 500_000_000;
+/// The largest `x-stream-max-segment-size-bytes`.
+const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
+/// The `x-stream-filter-size-bytes` that are taken.
+const FILTER_BYTES: std::ops::RangeInclusive<i64> = 16..=255;
 /// How often a quorum queue delivers a message before it gives it up, unless told otherwise.
 const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
@@ -27,6 +34,8 @@ pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
 /// The argument that says how often a quorum queue delivers a message at most; below zero is without end.
 pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
+const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
+const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
 
 /// What a classic queue knows, in the order in which declarations are compared.
 const CLASSIC: &[&str] = &[
@@ -67,11 +76,15 @@ const QUORUM: &[&str] = &[
     VISIBILITY_TIMEOUT,
 ];
 
-/// What only streams know: refused for other types, where an argument that nobody knows is let pass.
-const STREAM_ONLY: &[&str] = &[
+/// What a stream knows, in the order in which declarations are compared. `x-stream-filter-size-bytes` is checked and
+/// not compared, as in RabbitMQ; it is the size of an approximate index, where Leveret looks at the values themselves.
+const STREAM: &[&str] = &[
+    "x-max-length-bytes",
+    QUEUE_TYPE,
     "x-max-age",
-    "x-stream-max-segment-size-bytes",
+    SEGMENT_SIZE,
     "x-initial-cluster-size",
+    "x-queue-leader-locator",
 ];
 
 /// The types of queue.
@@ -81,14 +94,20 @@ pub enum QueueKind {
     Classic,
     /// `quorum`.
     Quorum,
+    /// `stream`.
+    Stream,
 }
 
 impl QueueKind {
+    /// All of them.
+    pub const ALL: [QueueKind; 3] = [QueueKind::Classic, QueueKind::Quorum, QueueKind::Stream];
+
     /// The value of `x-queue-type`.
     pub fn as_str(self) -> &'static str {
         match self {
             QueueKind::Classic => "classic",
             QueueKind::Quorum => "quorum",
+            QueueKind::Stream => "stream",
         }
     }
 
@@ -97,6 +116,7 @@ impl QueueKind {
         match self {
             QueueKind::Classic => "rabbit_classic_queue",
             QueueKind::Quorum => "rabbit_quorum_queue",
+            QueueKind::Stream => "rabbit_stream_queue",
         }
     }
 
@@ -104,6 +124,7 @@ impl QueueKind {
         match self {
             QueueKind::Classic => CLASSIC,
             QueueKind::Quorum => QUORUM,
+            QueueKind::Stream => STREAM,
         }
     }
 }
@@ -133,7 +154,7 @@ pub struct QueueArguments {
     pub expires_ms: Option<u64>,
     /// `x-max-length` in messages that wait.
     pub max_length: Option<u64>,
-    /// `x-max-length-bytes` in bytes of messages that wait.
+    /// `x-max-length-bytes` in bytes of messages that wait; of a stream, in bytes that are kept.
     pub max_length_bytes: Option<u64>,
     /// `x-overflow`. On a quorum queue, reject-publish-dlx is taken as drop-head, as RabbitMQ does.
     pub overflow: Overflow,
@@ -151,6 +172,10 @@ pub struct QueueArguments {
     pub consumer_timeout_ms: Option<u64>,
     /// `x-visibility-timeout` in milliseconds, at least 1; `None` is for ever.
     pub visibility_timeout_ms: Option<u64>,
+    /// `x-max-age` in milliseconds: a stream drops segments that are older.
+    pub max_age_ms: Option<u64>,
+    /// `x-stream-max-segment-size-bytes`.
+    pub segment_bytes: u64,
 }
 
 impl Default for QueueArguments {
@@ -187,7 +212,7 @@ impl QueueArguments {
         }
         for (name, _) in table {
             let name = name.as_str();
-            let others = CLASSIC.iter().chain(QUORUM).chain(STREAM_ONLY);
+            let others = CLASSIC.iter().chain(QUORUM).chain(STREAM);
             if let Some(name) = others.copied().find(|known| *known == name)
                 && !known.contains(&name)
             {
@@ -207,11 +232,30 @@ impl QueueArguments {
     ) -> Result<(), PropertyRefused> {
         match self.kind {
             QueueKind::Classic => Ok(()),
-            QueueKind::Quorum if auto_delete => Err(PropertyRefused::AutoDelete),
-            QueueKind::Quorum if exclusive => Err(PropertyRefused::Exclusive),
-            QueueKind::Quorum if !durable => Err(PropertyRefused::NonDurable),
-            QueueKind::Quorum => Ok(()),
+            QueueKind::Quorum | QueueKind::Stream if auto_delete => {
+                Err(PropertyRefused::AutoDelete)
+            }
+            QueueKind::Quorum | QueueKind::Stream if exclusive => Err(PropertyRefused::Exclusive),
+            QueueKind::Quorum | QueueKind::Stream if !durable => Err(PropertyRefused::NonDurable),
+            QueueKind::Quorum | QueueKind::Stream => Ok(()),
         }
+    }
+
+    /// The sizes that a new stream is given, which RabbitMQ looks at last. The error is the text.
+    pub fn check_sizes(&self) -> Result<(), &'static str> {
+        let get = |name| self.raw.inner().get(name);
+        if self.kind != QueueKind::Stream {
+            return Ok(());
+        }
+        if get(SEGMENT_SIZE).and_then(integer_value) > Some(SEGMENT_BYTES_MAX) {
+            return Err("Exceeded max value for x-stream-max-segment-size-bytes");
+        }
+        if get(FILTER_SIZE).is_some_and(|size| {
+            !integer_value(size).is_some_and(|size| FILTER_BYTES.contains(&size))
+        }) {
+            return Err("Invalid value for  x-stream-filter-size-bytes");
+        }
+        Ok(())
     }
 
     /// The first argument in which a declaration with `table` means something else than this queue, which then
@@ -265,13 +309,17 @@ impl QueueArguments {
                 Some(AMQPValue::Boolean(true))
             ),
             delivery_limit: match (kind, integer("x-delivery-limit")) {
-                (QueueKind::Classic, _) => None,
+                (QueueKind::Classic | QueueKind::Stream, _) => None,
                 (QueueKind::Quorum, None) => Some(DELIVERY_LIMIT_DEFAULT),
                 (QueueKind::Quorum, Some(limit)) if limit < 0 => None,
                 (QueueKind::Quorum, Some(limit)) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
             consumer_timeout_ms: unsigned("x-consumer-timeout").filter(|timeout| *timeout > 0),
             visibility_timeout_ms: unsigned(VISIBILITY_TIMEOUT),
+            max_age_ms: get("x-max-age")
+                .and_then(bytes_value)
+                .and_then(|age| age_ms(age).ok()),
+            segment_bytes: unsigned(SEGMENT_SIZE).unwrap_or(SEGMENT_BYTES_DEFAULT),
         }
     }
 }
@@ -314,8 +362,8 @@ pub enum ArgumentFault {
     ExchangeNameType(&'static str),
     /// An argument of another type of queue.
     NotForKind(QueueKind),
-    /// `x-queue-type: stream`.
-    StreamsNotImplemented,
+    /// What RabbitMQ stumbles over, and answers with an internal error.
+    Senseless,
 }
 
 impl fmt::Display for ArgumentFault {
@@ -331,7 +379,7 @@ impl fmt::Display for ArgumentFault {
             ArgumentFault::Invalid(word) => f.write_str(word),
             ArgumentFault::ExchangeNameType(got) => write!(f, "invalid type '{got}'"),
             ArgumentFault::NotForKind(kind) => write!(f, "of queue type {}", kind.long_name()),
-            ArgumentFault::StreamsNotImplemented => f.write_str("stream queues"),
+            ArgumentFault::Senseless => f.write_str("senseless"),
         }
     }
 }
@@ -558,7 +606,7 @@ pub fn queue_kind(table: &FieldTable) -> Result<QueueKind, ArgumentError> {
         Some(AMQPValue::LongString(value)) => match value.as_bytes() {
             b"classic" | b"undefined" => return Ok(QueueKind::Classic),
             b"quorum" => return Ok(QueueKind::Quorum),
-            b"stream" => ArgumentFault::StreamsNotImplemented,
+            b"stream" => return Ok(QueueKind::Stream),
             other => {
                 ArgumentFault::Unsupported("queue type", String::from_utf8_lossy(other).into())
             }
@@ -617,6 +665,9 @@ const CHECKS: &[(&str, Check)] = &[
             "invalid_overflow",
         )
     }),
+    ("x-max-age", check_max_age),
+    (SEGMENT_SIZE, check_non_negative),
+    ("x-initial-cluster-size", check_positive),
     ("x-queue-mode", check_queue_mode),
     ("x-queue-version", check_queue_version),
     ("x-single-active-consumer", check_bool),
@@ -694,6 +745,17 @@ fn check_word(value: &AMQPValue, words: &[&str], fault: &'static str) -> Result<
             Ok(())
         }
         AMQPValue::LongString(_) => Err(ArgumentFault::Invalid(fault)),
+        other => Err(ArgumentFault::UnacceptableType(type_name(other))),
+    }
+}
+
+fn check_max_age(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {
+    match value {
+        AMQPValue::LongString(text) => match age_ms(text.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(AgeFault::Invalid) => Err(ArgumentFault::Invalid("invalid_max_age")),
+            Err(AgeFault::NoNumber) => Err(ArgumentFault::Senseless),
+        },
         other => Err(ArgumentFault::UnacceptableType(type_name(other))),
     }
 }

@@ -3,6 +3,7 @@
 pub mod arguments; // queue arguments, parsed and compared
 mod id;
 mod message;
+pub mod stream; // what consumers of streams ask for
 
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
 pub use message::{Body, Message, Name, Origin};

@@ -191,6 +191,23 @@ impl<'a> PropertiesEdit<'a> {
         self.set(HEADERS, raw)
     }
 
+    /// Adds a 64 bit integer at the end of the headers table, which must not have one of that name (a short string).
+    pub fn append_header(&mut self, name: &str, value: i64) -> &mut Self {
+        let fields = self.fields.get(HEADERS).and_then(Option::as_deref);
+        let fields = fields.and_then(|raw| raw.get(4..)).unwrap_or_default();
+        let name = super::short_string(name);
+        let name = name.as_str().as_bytes();
+        let len = fields.len() + 1 + name.len() + 1 + 8;
+        let mut raw = Vec::with_capacity(4 + len);
+        raw.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+        raw.put_slice(fields);
+        raw.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        raw.put_slice(name);
+        raw.put_u8(b'l');
+        raw.put_i64(value);
+        self.set(HEADERS, raw)
+    }
+
     /// Takes the headers table away.
     pub fn remove_headers(&mut self) -> &mut Self {
         self.remove(HEADERS)

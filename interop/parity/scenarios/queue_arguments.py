@@ -142,6 +142,18 @@ for _name, _arguments in {
     "message_ttl": {"x-message-ttl": 5}, "expires": {"x-expires": 5000}, "max_priority": {"x-max-priority": 5},
     "dead_letter_exchange": {"x-dead-letter-exchange": ""}, "overflow": {"x-overflow": "drop-head"},
     "single_active_consumer": {"x-single-active-consumer": True}, "delivery_limit": {"x-delivery-limit": 5},
+    "max_age_0": {"x-max-age": "0s"}, "max_age_number_only": {"x-max-age": "10"}, "max_age_unit_only": {"x-max-age": "h"},
+    "max_age_years": {"x-max-age": "1Y"}, "max_age_hours_upper": {"x-max-age": "1H"},
+    "segment_size_largest": {"x-stream-max-segment-size-bytes": 3_000_000_000},
+    "segment_size_too_large": {"x-stream-max-segment-size-bytes": 3_000_000_001},
+    "segment_size_negative": {"x-stream-max-segment-size-bytes": -1},
+    "filter_size_string": {"x-stream-filter-size-bytes": "x"}, "filter_size_255": {"x-stream-filter-size-bytes": 255},
+    "cluster_size_string": {"x-initial-cluster-size": "1"}, "cluster_size_3": {"x-initial-cluster-size": 3},
+    "leader_locator": {"x-queue-leader-locator": "balanced"}, "leader_locator_unknown": {"x-queue-leader-locator": "moon"},
+    "queue_mode": {"x-queue-mode": "lazy"}, "queue_version": {"x-queue-version": 2},
+    "dead_letter_strategy": {"x-dead-letter-strategy": "at-most-once"}, "group_size": {"x-quorum-initial-group-size": 1},
+    "dead_letter_routing_key": {"x-dead-letter-routing-key": "k"}, "unknown": {"x-anything": 1},
+    "consumer_timeout": {"x-consumer-timeout": 60000}, "in_memory": {"x-max-in-memory-length": 5},
 }.items():
     _case(f"stream_{_name}", {**STREAM, **_arguments}, durable=True)
 _case("stream_not_durable", STREAM)
@@ -214,6 +226,19 @@ for _name, (_first, _second) in {
     "quorum_group_size": (QUORUM, {**QUORUM, "x-quorum-initial-group-size": 3}),
     "quorum_max_length_removed": ({**QUORUM, "x-max-length": 5}, QUORUM),
     "stream_max_age": ({**STREAM, "x-max-age": "1h"}, {**STREAM, "x-max-age": "2h"}),
+    "stream_max_age_other_words": ({**STREAM, "x-max-age": "1h"}, {**STREAM, "x-max-age": "60m"}),
+    "stream_as_classic": (STREAM, {}), "stream_same": (STREAM, STREAM),
+    "stream_max_length_bytes": ({**STREAM, "x-max-length-bytes": 5}, {**STREAM, "x-max-length-bytes": 6}),
+    "stream_segment_size": ({**STREAM, "x-stream-max-segment-size-bytes": 1000},
+                            {**STREAM, "x-stream-max-segment-size-bytes": 2000}),
+    "stream_filter_size": ({**STREAM, "x-stream-filter-size-bytes": 16}, {**STREAM, "x-stream-filter-size-bytes": 17}),
+    "stream_cluster_size": ({**STREAM, "x-initial-cluster-size": 1}, STREAM),
+    "stream_several": (
+        {**STREAM, "x-stream-max-segment-size-bytes": 1000, "x-max-age": "1h", "x-max-length-bytes": 5,
+         "x-initial-cluster-size": 1, "x-stream-filter-size-bytes": 16},
+        {**STREAM, "x-stream-max-segment-size-bytes": 2000, "x-max-age": "2h", "x-max-length-bytes": 6,
+         "x-initial-cluster-size": 2, "x-stream-filter-size-bytes": 17}),
+    "stream_max_length": (STREAM, {**STREAM, "x-max-length": 5}),
 }.items():
     add(__name__, f"redeclare_{_name}", _redeclare(_first, _second, durable=True),
         f"Declared with {_first}, then with {_second}.")

@@ -12,19 +12,22 @@ use super::super::replies::REPLY_TO;
 use super::super::unacked::ConsumerRef;
 use super::ack::credit;
 use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
+use crate::clock::wall_ms;
 use crate::model::Name;
 use crate::model::arguments::{
-    ArgumentError, QueueKind, integer_value, type_name, visibility_timeout_ms,
+    ArgumentError, QueueKind, VISIBILITY_TIMEOUT, integer_value, type_name, visibility_timeout_ms,
+};
+use crate::model::stream::{
+    STREAM_FILTER, STREAM_MATCH_UNFILTERED, STREAM_OFFSET, StreamFault, StreamFilter, StreamOffset,
+    StreamStart,
 };
 use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
 use crate::wire::{AMQPClass, FieldTable, short_string};
 
 /// Consumer arguments that only streams know.
-const STREAM_ARGUMENTS: [&str; 3] = [
-    "x-stream-offset",
-    "x-stream-filter",
-    "x-stream-match-unfiltered",
-];
+const STREAM_ARGUMENTS: &[&str] = &[STREAM_OFFSET, STREAM_FILTER, STREAM_MATCH_UNFILTERED];
+/// Consumer arguments that streams do not know.
+const WORK_ARGUMENTS: &[&str] = &["x-priority", VISIBILITY_TIMEOUT];
 
 impl Channel {
     /// `basic.consume`.
@@ -57,6 +60,7 @@ impl Channel {
         let name = self.queue_name(m.queue.as_str())?;
         let queue = cx.shared.session.queue_for_consume(&name)?;
         self.check_consume(cx, &m.arguments, &queue)?;
+        let stream = self.stream_start(cx, &m, &queue)?;
         let priority = priority(&m.arguments, &queue, cx)?;
         let timeout_ms = timeout_ms(&m.arguments);
         let visibility_timeout_ms = visibility_timeout(&m.arguments, &queue, cx)?;
@@ -75,6 +79,7 @@ impl Channel {
             credit: credit(initial),
             visibility_timeout_ms,
             limiter,
+            stream,
             prefetch_count: self.prefetch,
             arguments: m.arguments,
             connection: cx.shared.session.connection,
@@ -84,6 +89,7 @@ impl Channel {
         let source = Some(Source {
             queue: self.queues.acquire(&queue),
             id,
+            kind: queue.spec().arguments.kind,
         });
         let serial = reference.serial;
         let consumer = Consumer {
@@ -108,7 +114,11 @@ impl Channel {
             let text = format!("{} does not support global qos", described(queue, cx));
             return Err(Refusal::new(Code::NotImplemented, text));
         }
-        for argument in STREAM_ARGUMENTS {
+        let unknown = match kind {
+            QueueKind::Classic | QueueKind::Quorum => STREAM_ARGUMENTS,
+            QueueKind::Stream => WORK_ARGUMENTS,
+        };
+        for argument in unknown {
             if arguments.contains_key(argument) {
                 let queue = described(queue, cx);
                 let text = format!(
@@ -119,6 +129,42 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Where a consumer begins if the queue is a stream, and what is refused there; in RabbitMQ's order.
+    fn stream_start(
+        &self,
+        cx: &Cx<'_>,
+        m: &Consume,
+        queue: &Queue,
+    ) -> Result<Option<StreamStart>, Refusal> {
+        if queue.spec().arguments.kind != QueueKind::Stream {
+            return Ok(None);
+        }
+        let offset = StreamOffset::parse(&m.arguments, wall_ms()).map_err(|fault| match fault {
+            StreamFault::Invalid(fault) => {
+                let queue = described(queue, cx);
+                let text = format!("invalid arg '{STREAM_OFFSET}' for {queue}: {fault}");
+                Refusal::new(Code::PreconditionFailed, text)
+            }
+            StreamFault::Senseless => Refusal::senseless(),
+        })?;
+        if self.prefetch == 0 {
+            let text = format!(
+                "consumer prefetch count is not set for stream {}",
+                described(queue, cx)
+            );
+            return Err(Refusal::new(Code::PreconditionFailed, text));
+        }
+        if m.no_ack {
+            let text = format!(
+                "automatic acknowledgement not supported by stream {}",
+                described(queue, cx)
+            );
+            return Err(Refusal::new(Code::NotImplemented, text));
+        }
+        let filter = StreamFilter::parse(&m.arguments).map_err(|_| Refusal::senseless())?;
+        Ok(Some(StreamStart { offset, filter }))
     }
 
     /// `basic.cancel`. Deliveries that are on their way come before the answer, and stay to be answered.

@@ -10,6 +10,7 @@ use super::queue::count;
 use crate::broker::queue::{Got, Queue};
 use crate::model::Message;
 use crate::model::arguments::QueueKind;
+use crate::model::stream::STREAM_OFFSET;
 use crate::wire::protocol::basic::{AMQPMethod, Get, GetEmpty};
 use crate::wire::{self, AMQPClass, FRAME_END, FRAME_OVERHEAD, FrameKind, PropertiesView};
 use std::sync::Arc;
@@ -21,6 +22,12 @@ impl Channel {
         let queue = cx.shared.session.queue_for_get(&name)?;
         let vhost = Arc::clone(cx.shared.session.vhost.name());
         let arguments = &queue.spec().arguments;
+        if arguments.kind == QueueKind::Stream {
+            let text = format!(
+                "basic.get not supported by stream queues queue '{name}' in vhost '{vhost}'"
+            );
+            return Err(Refusal::new(Code::NotImplemented, text));
+        }
         if arguments.kind == QueueKind::Quorum && arguments.single_active_consumer {
             let text = format!(
                 "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not \
@@ -72,31 +79,50 @@ impl Channel {
             count(got.remaining),
         );
         let is_quorum = queue.spec().arguments.kind == QueueKind::Quorum;
-        let deliveries = if is_quorum { got.delivery_count } else { 0 };
+        let extra = match got.delivery_count {
+            count if count > 0 && is_quorum => Extra::DeliveryCount(count),
+            _ => Extra::Nothing,
+        };
         put_content(
             cx.out,
             cx.shared.frame_max,
             self.number,
             &got.message,
-            deliveries,
+            extra,
         );
         Ok(())
     }
 }
 
-/// Writes a message's header and body frames. A `delivery_count` above zero is told in the headers, as quorum queues do.
+/// What a delivery tells in its headers besides what its publisher wrote there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extra {
+    Nothing,
+    /// `x-delivery-count`: how often a quorum queue's message came back before.
+    DeliveryCount(u32),
+    /// `x-stream-offset`: the message's place in its stream.
+    StreamOffset(u64),
+}
+
+/// Writes a message's header and body frames.
 pub(crate) fn put_content(
     out: &mut Writer,
     frame_max: u32,
     channel: u16,
     message: &Message,
-    delivery_count: u32,
+    extra: Extra,
 ) {
     let size = message.body.len();
-    match delivery_count {
-        0 => wire::put_content_header(out.buffer(), channel, &message.properties, size as u64),
-        count => {
-            let properties = with_delivery_count(&message.properties, count);
+    let own = &message.properties;
+    match extra {
+        Extra::Nothing => wire::put_content_header(out.buffer(), channel, own, size as u64),
+        Extra::DeliveryCount(count) => {
+            let properties = with_header(own, "x-delivery-count", count.into(), false);
+            wire::put_content_header(out.buffer(), channel, &properties, size as u64);
+        }
+        Extra::StreamOffset(offset) => {
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            let properties = with_header(own, STREAM_OFFSET, offset, true);
             wire::put_content_header(out.buffer(), channel, &properties, size as u64);
         }
     }
@@ -134,19 +160,27 @@ pub(crate) fn put_content(
     }
 }
 
-/// The properties with `x-delivery-count` among the headers. Properties that cannot be read stay as they are.
-fn with_delivery_count(properties: &Bytes, count: u32) -> Bytes {
+/// The properties with this among the headers, instead of what the publisher called so. `with_mode`: without a
+/// `delivery-mode` they get that of transient messages, as those that RabbitMQ's streams give out. Properties that
+/// cannot be read stay as they are.
+fn with_header(properties: &Bytes, name: &str, value: i64, with_mode: bool) -> Bytes {
     let Ok(view) = PropertiesView::parse(properties) else {
         return properties.clone();
     };
-    let Ok(mut headers) = view.headers() else {
-        return properties.clone();
-    };
-    headers.insert(
-        "x-delivery-count".into(),
-        wire::AMQPValue::LongLongInt(i64::from(count)),
-    );
-    view.edit().set_headers(&headers).finish()
+    let mut edit = view.edit();
+    if view.header(name).is_none() {
+        edit.append_header(name, value);
+    } else {
+        let Ok(mut headers) = view.headers() else {
+            return properties.clone();
+        };
+        headers.insert(name.into(), wire::AMQPValue::LongLongInt(value));
+        edit.set_headers(&headers);
+    }
+    if with_mode && view.delivery_mode().is_none() {
+        edit.set_delivery_mode(1);
+    }
+    edit.finish()
 }
 
 #[cfg(test)]
@@ -173,7 +207,7 @@ mod tests {
             dead_lettered: false,
         };
         let mut out = Writer::default();
-        put_content(&mut out, frame_max, 3, &message, 0);
+        put_content(&mut out, frame_max, 3, &message, Extra::Nothing);
         let mut bytes = BytesMut::new();
         out.flush(|slices| {
             bytes.extend_from_slice(&slices[0]);

@@ -422,7 +422,13 @@ pub(super) fn put_return(cx: &mut Cx<'_>, channel: u16, message: &Message) {
         exchange,
         routing_key,
     );
-    super::get::put_content(cx.out, cx.shared.frame_max, channel, message, 0);
+    super::get::put_content(
+        cx.out,
+        cx.shared.frame_max,
+        channel,
+        message,
+        super::get::Extra::Nothing,
+    );
 }
 
 /// The `user-id` must be the user's own name, unless the user may speak for others.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
+use crate::model::stream::StreamStart;
 use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
 /// Stands in a ring for all those who wait with a receive of their own; no consumer has this id.
@@ -95,6 +96,8 @@ pub struct NewConsumer {
     pub visibility_timeout_ms: Option<u64>,
     /// The channel's shared limit, if it has one.
     pub limiter: Option<Arc<ChannelLimiter>>,
+    /// Where in a stream it begins, and what it wants of it; work queues take no notice.
+    pub stream: Option<StreamStart>,
     /// The prefetch count, for listings.
     pub prefetch_count: u16,
     /// The arguments of basic.consume, for listings.
@@ -151,8 +154,46 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    fn has_credit(&self) -> bool {
+    pub(super) fn new(id: ConsumerId, new: NewConsumer) -> Consumer {
+        let credit = new.credit;
+        Consumer {
+            id,
+            new,
+            pending: Vec::new(),
+            messages: credit.messages,
+            bytes: signed(credit.bytes),
+            in_ring: false,
+        }
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
         self.messages > 0 && self.bytes > 0
+    }
+
+    /// Adds credit.
+    pub(super) fn grant(&mut self, credit: Credit) {
+        self.messages = self.messages.saturating_add(credit.messages);
+        self.bytes = self.bytes.saturating_add(signed(credit.bytes));
+    }
+
+    /// Takes one message of `size` bytes from the credit.
+    pub(super) fn charge(&mut self, size: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(signed(size as u64));
+    }
+
+    /// For listings.
+    pub(super) fn info(&self, active: bool) -> ConsumerInfo {
+        ConsumerInfo {
+            tag: self.new.tag.clone(),
+            connection: self.new.connection,
+            channel: self.new.channel,
+            ack_required: !self.new.no_ack,
+            exclusive: self.new.exclusive,
+            prefetch_count: self.new.prefetch_count,
+            active,
+            arguments: self.new.arguments.clone(),
+        }
     }
 }
 
@@ -203,15 +244,7 @@ impl Consumers {
         self.exclusive = exclusive;
         self.last_id += 1;
         let id = ConsumerId(self.last_id);
-        let credit = new.credit;
-        self.all.push(Consumer {
-            id,
-            new,
-            pending: Vec::new(),
-            messages: credit.messages,
-            bytes: signed(credit.bytes),
-            in_ring: false,
-        });
+        self.all.push(Consumer::new(id, new));
         self.elect();
         self.enter_ring(id);
         Ok(id)
@@ -241,8 +274,7 @@ impl Consumers {
     /// Adds credit.
     pub(super) fn grant(&mut self, id: ConsumerId, credit: Credit) {
         if let Some(consumer) = self.get_mut(id) {
-            consumer.messages = consumer.messages.saturating_add(credit.messages);
-            consumer.bytes = consumer.bytes.saturating_add(signed(credit.bytes));
+            consumer.grant(credit);
             self.enter_ring(id);
         }
     }
@@ -310,8 +342,7 @@ impl Consumers {
     pub(super) fn charge(&mut self, id: ConsumerId, size: usize) -> Option<&mut Consumer> {
         let index = self.index(id)?;
         let consumer = self.all.get_mut(index)?;
-        consumer.messages = consumer.messages.saturating_sub(1);
-        consumer.bytes = consumer.bytes.saturating_sub(signed(size as u64));
+        consumer.charge(size);
         if !consumer.has_credit() {
             self.leave_ring(id);
         }
@@ -339,16 +370,7 @@ impl Consumers {
     pub(super) fn infos(&self) -> Vec<ConsumerInfo> {
         self.all
             .iter()
-            .map(|consumer| ConsumerInfo {
-                tag: consumer.new.tag.clone(),
-                connection: consumer.new.connection,
-                channel: consumer.new.channel,
-                ack_required: !consumer.new.no_ack,
-                exclusive: consumer.new.exclusive,
-                prefetch_count: consumer.new.prefetch_count,
-                active: self.may_be_served(consumer.id),
-                arguments: consumer.new.arguments.clone(),
-            })
+            .map(|consumer| consumer.info(self.may_be_served(consumer.id)))
             .collect()
     }
 

@@ -1,5 +1,6 @@
 //! What goes into and comes out of a queue's state machine: plain data.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -20,10 +21,21 @@ pub(super) struct Effects {
     pub(super) dead: Vec<Dead>,
     /// Places to read from: log and offset.
     pub(super) loads: Vec<(LogId, u64)>,
+    /// Places of consumers to be looked for.
+    pub(super) seeks: Vec<Seek>,
     /// Chunks to be swept from the store: log and the offset below which nothing lives.
     pub(super) sweeps: Vec<(LogId, u64)>,
     /// Something was enqueued that a restart must find.
     pub(super) persisted: bool,
+}
+
+/// A consumer whose place is somewhere among these offsets: before it are messages that came before `ms`.
+#[derive(Debug)]
+pub(super) struct Seek {
+    pub(super) consumer: ConsumerId,
+    pub(super) log: LogId,
+    pub(super) offsets: Range<u64>,
+    pub(super) ms: u64,
 }
 
 /// A message that leaves the queue for its dead letter exchange.

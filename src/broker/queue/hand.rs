@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::model::{Lease, Message, MessageId, QueueId, Ticket};
 
 use super::effects::Effects;
-use super::state::QueueState;
+use super::machine::Machine;
 use super::{Queue, QueueGone};
 
 /// How long a received message is invisible, in milliseconds, if its queue has no `x-visibility-timeout`.
@@ -140,7 +140,7 @@ impl Drop for Hand {
                 .iter()
                 .map(|received| received.lease)
                 .collect();
-            queue.run(|state, now_ms, fx| state.give_back(now_ms, &leases, fx));
+            queue.run_work(|state, now_ms, fx| state.give_back(now_ms, &leases, fx));
         }
     }
 }
@@ -151,11 +151,11 @@ impl Queue {
     /// there is then. Cancel-safe: what nobody takes goes back at once.
     ///
     /// # Errors
-    /// When the queue has been deleted, or is meanwhile.
+    /// When the queue has been deleted, or is meanwhile; and for streams, of which nothing can be received.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<Hand, QueueGone> {
         let (sender, answer) = oneshot::channel();
         let number = self
-            .run(|state, now_ms, fx| state.receive(now_ms, max, wait.is_zero(), sender, fx))
+            .run_work(|state, now_ms, fx| state.receive(now_ms, max, wait.is_zero(), sender, fx))
             .ok_or(QueueGone)?;
         let mut place = Place {
             queue: self,
@@ -184,8 +184,9 @@ impl Queue {
     /// Deletes messages by the handles of their last receive; for each whether it was valid, which it no longer is
     /// when its time is over. The ticket tells when the deletion is durable; `None` if nothing has to be waited for.
     pub fn delete_received(&self, handles: &[Handle]) -> (Vec<bool>, Option<Ticket>) {
-        let delete = |state: &mut QueueState, now_ms, fx: &mut Effects| {
-            state.delete_received(now_ms, handles, fx)
+        let delete = |machine: &mut Machine, now_ms, fx: &mut Effects| match machine.work() {
+            Some(state) => state.delete_received(now_ms, handles, fx),
+            None => vec![false; handles.len()],
         };
         self.with_burials(|burials| self.apply(delete, burials))
             .unwrap_or_else(|| (vec![false; handles.len()], None))
@@ -205,7 +206,7 @@ impl Place<'_> {
     fn leave(&mut self) {
         if let Some(number) = self.number.take() {
             self.queue
-                .run(|state, now_ms, fx| state.leave(now_ms, number, fx));
+                .run_work(|state, now_ms, fx| state.leave(now_ms, number, fx));
         }
     }
 }

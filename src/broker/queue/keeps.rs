@@ -10,7 +10,7 @@ pub(super) enum Keeps {
     Nothing,
     /// What was published as persistent: durable classic queues.
     Persistent,
-    /// Every message and how often it was delivered: quorum queues take no notice of `delivery-mode`.
+    /// Every message and how often it was delivered: quorum queues and streams take no notice of `delivery-mode`.
     Everything,
 }
 
@@ -19,7 +19,7 @@ impl Keeps {
         match (durable, kind) {
             (false, _) => Keeps::Nothing,
             (true, QueueKind::Classic) => Keeps::Persistent,
-            (true, QueueKind::Quorum) => Keeps::Everything,
+            (true, QueueKind::Quorum | QueueKind::Stream) => Keeps::Everything,
         }
     }
 

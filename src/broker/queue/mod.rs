@@ -1,5 +1,5 @@
 //! Queues: the handle that connections hold, and the thin shell that carries out what the pure state machine
-//! (`state`) decides. Every call locks the queue, applies a run of commands, carries out the effects and unlocks;
+//! (`machine`) decides. Every call locks the queue, applies a run of commands, carries out the effects and unlocks;
 //! the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
 
 mod block;
@@ -15,12 +15,14 @@ mod lease;
 #[cfg(test)]
 mod lease_tests;
 mod ledger;
+mod machine;
 mod receipts;
 #[cfg(test)]
 mod receive_tests;
-#[expect(dead_code, reason = "streams are its first user")]
+mod seek;
 mod segments;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -31,6 +33,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::wall_ms;
@@ -38,7 +41,7 @@ use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{
     ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, Ticket,
 };
-use crate::store::commit::{Committer, Source};
+use crate::store::commit::{Committer, Source, Waiter};
 use crate::store::{
     Batch, ChunkError, LogState, Op, StoreError, StoredChunk, StoredMessage, chunk,
 };
@@ -54,12 +57,10 @@ pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 pub use timers::Timers;
 pub use waiters::RECEIVE_MESSAGES_MAX;
 
-use effects::{Dead, Effects, Get};
+use effects::{Dead, Effects, Get, Seek};
 use keeps::Keeps;
+use machine::Machine;
 use state::QueueState;
-
-/// How much of a backlog one read brings.
-const READ_BYTES: usize = 1024 * 1024;
 
 /// How long to wait after a read that failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -133,7 +134,7 @@ pub struct Queue {
 
 /// What the lock guards.
 struct Cell {
-    state: QueueState,
+    state: Machine,
     fx: Effects,
     /// The batch that will collect this queue, if it has anything to write.
     ticket: Option<Ticket>,
@@ -160,7 +161,7 @@ impl Queue {
         services: QueueServices,
         recovered: Vec<(LogId, LogState)>,
     ) -> Arc<Queue> {
-        let state = QueueState::new(
+        let state = Machine::new(
             spec.id,
             spec.durable,
             Arc::clone(&spec.arguments),
@@ -245,7 +246,7 @@ impl Queue {
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
     ) -> Option<Ticket> {
-        let settle = |state: &mut QueueState, now_ms, fx: &mut Effects| {
+        let settle = |state: &mut Machine, now_ms, fx: &mut Effects| {
             state.settle(now_ms, how, leases, credit, fx)
         };
         let (_, ticket) = self.with_burials(|burials| self.apply(settle, burials))?;
@@ -300,7 +301,8 @@ impl Queue {
         }
         cell.deleted = true;
         let consumers = cell.state.drain_consumers();
-        let ops = cell.state.logs().map(|log| Op::RemoveLog { log }).collect();
+        let logs = cell.state.logs().into_iter();
+        let ops = logs.map(|log| Op::RemoveLog { log }).collect();
         self.services.budget.change(cell.resident_bytes, 0);
         cell.resident_bytes = 0;
         let deadline = cell.deadline_ms.take();
@@ -345,9 +347,21 @@ impl Queue {
     }
 
     /// Applies `command` and carries out its effects; `None` if the queue has been deleted.
-    fn run<R>(&self, command: impl FnOnce(&mut QueueState, u64, &mut Effects) -> R) -> Option<R> {
+    fn run<R>(&self, command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R) -> Option<R> {
         self.with_burials(|burials| self.apply(command, burials))
             .map(|(result, _)| result)
+    }
+
+    /// As [`Queue::run`], for what only work queues do: `None` for a stream as well.
+    fn run_work<R>(
+        &self,
+        command: impl FnOnce(&mut QueueState, u64, &mut Effects) -> R,
+    ) -> Option<R> {
+        self.run(|machine, now_ms, fx| {
+            let state = machine.work()?;
+            Some(command(state, now_ms, fx))
+        })
+        .flatten()
     }
 
     /// Calls `act`, then dead-letters what it left to be buried, all within one batch: a dead letter is never in
@@ -393,7 +407,7 @@ impl Queue {
     /// command's result and the ticket of the batch that will hold what the queue has to write, if it has anything.
     fn apply<R>(
         &self,
-        command: impl FnOnce(&mut QueueState, u64, &mut Effects) -> R,
+        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
         burials: &mut VecDeque<Burial>,
     ) -> Option<(R, Option<Ticket>)> {
         let mut guard = self.lock();
@@ -413,26 +427,33 @@ impl Queue {
         {
             self.to_bury(Some(id), message, reason, burials);
         }
+        let read_bytes = cell.state.read_bytes();
         for (log, from) in cell.fx.loads.drain(..) {
-            self.start_load(log, from);
+            self.start_load(log, from, read_bytes);
+        }
+        for seek in cell.fx.seeks.drain(..) {
+            self.start_seek(seek);
         }
         for (log, below) in cell.fx.sweeps.drain(..) {
             self.start_sweep(log, below);
         }
+        let mut landing = None;
         if cell.ticket.is_none()
             && cell.state.is_dirty()
             && let Some(me) = self.me.upgrade()
         {
+            landing = cell.state.stream().map(|_| Landing::of(&me));
             cell.ticket = Some(self.services.committer.mark_dirty(me));
         }
         self.keep_to_budget(cell);
         self.keep_deadline(cell, now_ms);
         let ticket = cell.ticket;
-        if !cell.fx.hands.is_empty() {
-            let hands = std::mem::take(&mut cell.fx.hands);
-            // A hand that nobody takes gives back what is in it, and locks the queue for that.
-            drop(guard);
-            self.give(hands, ticket);
+        let hands = std::mem::take(&mut cell.fx.hands);
+        // A hand that nobody takes gives back what is in it, and locks the queue for that.
+        drop(guard);
+        self.give(hands, ticket);
+        if let (Some(landing), Some(ticket)) = (landing, ticket) {
+            self.services.committer.when_durable(ticket, landing);
         }
         Some((result, ticket))
     }
@@ -442,6 +463,15 @@ impl Queue {
             // Fails only if the one who waits is leaving, and then the hand goes back by being dropped.
             drop(answer.send(Hand::new(self.me.upgrade(), messages, ticket)));
         }
+    }
+
+    /// What this queue wrote up to `upto` is durable.
+    fn landed(&self, upto: Ticket) {
+        self.run(|state, now_ms, fx| {
+            if let Some(stream) = state.stream() {
+                stream.landed(now_ms, upto, fx);
+            }
+        });
     }
 
     fn to_bury(
@@ -524,12 +554,12 @@ impl Queue {
     }
 
     /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
-    fn start_load(&self, log: LogId, from: u64) {
+    fn start_load(&self, log: LogId, from: u64, max_bytes: usize) {
         let Some(queue) = self.me.upgrade() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            let chunks = match queue.read(log, from) {
+            let chunks = match queue.read(log, from, max_bytes) {
                 Ok(chunks) => chunks,
                 Err(error) => {
                     tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
@@ -538,17 +568,41 @@ impl Queue {
                     Vec::new()
                 }
             };
-            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, chunks, fx));
+            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
             queue.loaded.notify_waiters();
         });
     }
 
-    fn read(&self, log: LogId, from: u64) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let stored = self
-            .services
-            .committer
-            .store()
-            .read(log, from, READ_BYTES)?;
+    /// Looks for a consumer's place on a thread that may block.
+    fn start_seek(&self, seek: Seek) {
+        let Some(queue) = self.me.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let store = queue.services.committer.store();
+            let from = seek.offsets.start;
+            let found = seek::first_at(&**store, seek.log, seek.offsets, seek.ms);
+            let found = found.unwrap_or_else(|error| {
+                // It walks from there; if the disk does not answer then either, it tries until it does.
+                tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
+                from
+            });
+            queue.run(|state, now_ms, fx| {
+                if let Some(stream) = state.stream() {
+                    stream.sought(now_ms, seek.consumer, found, fx);
+                }
+            });
+        });
+    }
+
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let store = self.services.committer.store();
+        let stored = store.read(log, from, max_bytes)?;
         if stored.is_empty() && !self.is_deleted() {
             return Err(StoreError::Corrupt(format!(
                 "queue {}: no message at {from} of {log:?}",
@@ -572,16 +626,25 @@ impl Queue {
     /// Removes chunks that a purge left behind, step by step.
     fn start_sweep(&self, log: LogId, below: u64) {
         let store = Arc::clone(self.services.committer.store());
+        let queue = Weak::clone(&self.me);
         tokio::task::spawn_blocking(move || {
             loop {
                 match store.sweep(log, below, SWEEP_CHUNKS) {
-                    Ok(true) => return,
+                    Ok(true) => break,
                     Ok(false) => {}
                     // What is left is swept after the next start.
                     Err(error) => {
-                        return tracing::warn!(?log, %error, "cannot remove purged messages");
+                        tracing::warn!(?log, %error, "cannot remove messages that are gone");
+                        break;
                     }
                 }
+            }
+            if let Some(queue) = queue.upgrade() {
+                queue.run(|state, _, fx| {
+                    if let Some(stream) = state.stream() {
+                        stream.swept(fx);
+                    }
+                });
             }
         });
     }
@@ -589,7 +652,7 @@ impl Queue {
 
 /// Gives the deliveries of a turn to their sinks. Consumers that share a sink (a connection) share a run, so that it
 /// sees their messages in the order in which they left the queue.
-fn hand_out(state: &mut QueueState, served: &mut Vec<ConsumerId>) {
+fn hand_out(state: &mut Machine, served: &mut Vec<ConsumerId>) {
     if let [only] = served[..] {
         if let Some(consumer) = state.served_consumer(only) {
             consumer.new.sink.deliver(&mut consumer.pending);
@@ -644,6 +707,34 @@ struct Run {
     deliveries: Vec<Delivery>,
     /// More than one consumer has a part in it.
     is_shared: bool,
+}
+
+/// A stream that waits for one of its batches.
+struct Landing {
+    queue: Weak<Queue>,
+    /// Where the stream goes on; the committer's threads have better things to do.
+    runtime: Option<Runtime>,
+}
+
+impl Landing {
+    fn of(queue: &Arc<Queue>) -> Arc<Landing> {
+        Arc::new(Landing {
+            queue: Arc::downgrade(queue),
+            runtime: Runtime::try_current().ok(),
+        })
+    }
+}
+
+impl Waiter for Landing {
+    fn durable(&self, upto: Ticket) {
+        let Some(queue) = self.queue.upgrade() else {
+            return;
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { queue.landed(upto) })),
+            None => queue.landed(upto),
+        }
+    }
 }
 
 impl Source for Queue {

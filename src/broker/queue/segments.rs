@@ -130,6 +130,7 @@ impl Segments {
     }
 
     /// Whether the disk has to be told anything.
+    #[cfg(test)]
     pub(super) fn is_dirty(&self) -> bool {
         !self.changed.is_empty() || !self.removed.is_empty()
     }

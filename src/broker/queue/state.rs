@@ -447,7 +447,7 @@ impl QueueState {
     fn lane_for(&mut self, priority: u8) -> &mut Lane {
         let priority = match self.arguments.kind {
             QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
-            QueueKind::Classic => self
+            QueueKind::Classic | QueueKind::Stream => self
                 .arguments
                 .max_priority
                 .map_or(0, |max| priority.min(max)),

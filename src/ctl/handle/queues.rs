@@ -76,7 +76,7 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
         "type" => spec.arguments.kind.as_str().into(),
         "leader" => node::name().into(),
         "members" => Cell::Words(vec![node::name()]),
-        "online" if spec.arguments.kind == QueueKind::Quorum => Cell::Words(vec![node::name()]),
+        "online" if spec.arguments.kind != QueueKind::Classic => Cell::Words(vec![node::name()]),
         _ => Cell::Nothing,
     }
 }

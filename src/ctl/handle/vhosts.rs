@@ -43,14 +43,13 @@ pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
 }
 
 fn queue_kind(name: &str) -> Result<QueueKind, Failure> {
-    let kinds = [QueueKind::Classic, QueueKind::Quorum];
-    kinds
+    QueueKind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == name)
         .ok_or_else(|| {
             Failure::error(
                 EX_USAGE,
-                format!("Default queue type must be one of: classic, quorum. Was: {name}"),
+                format!("Default queue type must be one of: classic, quorum, stream. Was: {name}"),
             )
         })
 }

@@ -1,0 +1,255 @@
+//! The two state machines that a queue can be: a work queue, whose messages are handed out once and settled, or a
+//! stream, which is read and left as it is. The shell holds either and asks both the same.
+
+use std::sync::Arc;
+
+use crate::model::arguments::{QueueArguments, QueueKind};
+use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
+use crate::store::{Batch, LogState, StoredMessage};
+
+use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::effects::{Counts, Effects, Get, Settle};
+use super::state::QueueState;
+use super::stream::{RUN_BYTES, Stream};
+
+/// How much of a work queue's backlog one read brings.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// What a queue is inside.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every queue is a work queue, and is reached by one pointer less"
+)]
+pub(super) enum Machine {
+    Work(QueueState),
+    Stream(Box<Stream>),
+}
+
+impl Machine {
+    pub(super) fn new(
+        id: QueueId,
+        durable: bool,
+        arguments: Arc<QueueArguments>,
+        recovered: Vec<(LogId, LogState)>,
+        now_ms: u64,
+    ) -> Machine {
+        match arguments.kind {
+            QueueKind::Classic | QueueKind::Quorum => {
+                Machine::Work(QueueState::new(id, durable, arguments, recovered, now_ms))
+            }
+            QueueKind::Stream => Machine::Stream(Box::new(Stream::new(id, &arguments, recovered))),
+        }
+    }
+
+    /// The work queue, unless it is a stream.
+    pub(super) fn work(&mut self) -> Option<&mut QueueState> {
+        match self {
+            Machine::Work(state) => Some(state),
+            Machine::Stream(_) => None,
+        }
+    }
+
+    /// The stream, if it is one.
+    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
+        match self {
+            Machine::Work(_) => None,
+            Machine::Stream(stream) => Some(stream),
+        }
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        now_ms: u64,
+        run: &[Arc<Message>],
+        rejected: &mut Vec<u32>,
+        fx: &mut Effects,
+    ) {
+        match self {
+            Machine::Work(state) => state.publish(now_ms, run, rejected, fx),
+            Machine::Stream(stream) => stream.publish(now_ms, run, fx),
+        }
+    }
+
+    pub(super) fn consume(
+        &mut self,
+        now_ms: u64,
+        new: NewConsumer,
+        fx: &mut Effects,
+    ) -> Result<ConsumerId, ConsumeError> {
+        match self {
+            Machine::Work(state) => state.consume(now_ms, new, fx),
+            Machine::Stream(stream) => Ok(stream.consume(now_ms, new, fx)),
+        }
+    }
+
+    pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
+        match self {
+            Machine::Work(state) => state.cancel(now_ms, id, fx),
+            Machine::Stream(stream) => stream.cancel(now_ms, id, fx),
+        }
+    }
+
+    pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
+        match self {
+            Machine::Work(state) => state.grant(now_ms, credit, fx),
+            Machine::Stream(stream) => stream.grant(now_ms, credit, fx),
+        }
+    }
+
+    /// A channel's shared limit does not hold for streams.
+    pub(super) fn poke(&mut self, now_ms: u64, fx: &mut Effects) {
+        if let Machine::Work(state) = self {
+            state.poke(now_ms, fx);
+        }
+    }
+
+    /// To a stream every answer is just credit.
+    pub(super) fn settle(
+        &mut self,
+        now_ms: u64,
+        how: Settle,
+        leases: &[Lease],
+        credit: &[(ConsumerId, Credit)],
+        fx: &mut Effects,
+    ) {
+        match self {
+            Machine::Work(state) => state.settle(now_ms, how, leases, credit, fx),
+            Machine::Stream(stream) => stream.grant(now_ms, credit, fx),
+        }
+    }
+
+    /// Nothing can be taken out of a stream.
+    pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
+        match self {
+            Machine::Work(state) => state.get(now_ms, no_ack, fx),
+            Machine::Stream(_) => Get::Empty,
+        }
+    }
+
+    /// Nor dropped.
+    pub(super) fn purge(&mut self, now_ms: u64, fx: &mut Effects) -> u64 {
+        match self {
+            Machine::Work(state) => state.purge(now_ms, fx),
+            Machine::Stream(_) => 0,
+        }
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        now_ms: u64,
+        log: LogId,
+        from: u64,
+        chunks: Vec<(u64, Vec<StoredMessage>)>,
+        fx: &mut Effects,
+    ) {
+        match self {
+            Machine::Work(state) => state.loaded(now_ms, log, chunks, fx),
+            Machine::Stream(stream) => stream.loaded(now_ms, log, from, chunks, fx),
+        }
+    }
+
+    pub(super) fn bury(&mut self, id: MessageId) {
+        if let Machine::Work(state) = self {
+            state.bury(id);
+        }
+    }
+
+    pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        match self {
+            Machine::Work(state) => state.tick(now_ms, fx),
+            Machine::Stream(stream) => stream.tick(now_ms, fx),
+        }
+    }
+
+    pub(super) fn touch(&mut self, now_ms: u64) {
+        if let Machine::Work(state) = self {
+            state.touch(now_ms);
+        }
+    }
+
+    pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
+        match self {
+            Machine::Work(state) => state.deadline_ms(now_ms),
+            Machine::Stream(stream) => stream.deadline_ms(),
+        }
+    }
+
+    /// Streams do not expire.
+    pub(super) fn is_expired(&self, now_ms: u64) -> bool {
+        match self {
+            Machine::Work(state) => state.is_expired(now_ms),
+            Machine::Stream(_) => false,
+        }
+    }
+
+    pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+        match self {
+            Machine::Work(state) => state.drain_consumers(),
+            Machine::Stream(stream) => stream.drain_consumers(),
+        }
+    }
+
+    pub(super) fn served_consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+        match self {
+            Machine::Work(state) => state.served_consumer(id),
+            Machine::Stream(stream) => stream.served_consumer(id),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        match self {
+            Machine::Work(state) => state.counts(),
+            Machine::Stream(stream) => stream.counts(),
+        }
+    }
+
+    pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
+        match self {
+            Machine::Work(state) => state.consumer_infos(),
+            Machine::Stream(stream) => stream.consumer_infos(),
+        }
+    }
+
+    pub(super) fn resident_bytes(&self) -> u64 {
+        match self {
+            Machine::Work(state) => state.resident_bytes(),
+            Machine::Stream(stream) => stream.resident_bytes(),
+        }
+    }
+
+    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+        match self {
+            Machine::Work(state) => state.shrink(target, committed),
+            Machine::Stream(stream) => stream.shrink(target, committed),
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        match self {
+            Machine::Work(state) => state.is_dirty(),
+            Machine::Stream(stream) => stream.is_dirty(),
+        }
+    }
+
+    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        match self {
+            Machine::Work(state) => state.collect(ticket, batch),
+            Machine::Stream(stream) => stream.collect(ticket, batch),
+        }
+    }
+
+    pub(super) fn logs(&self) -> Vec<LogId> {
+        match self {
+            Machine::Work(state) => state.logs().collect(),
+            Machine::Stream(stream) => stream.logs().collect(),
+        }
+    }
+
+    /// How much one read is to bring.
+    pub(super) fn read_bytes(&self) -> usize {
+        match self {
+            Machine::Work(_) => READ_BYTES,
+            Machine::Stream(_) => RUN_BYTES,
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! A stream as a pure state machine: commands and time in, effects out, like `state` for work queues. One log that
+//! consumers read without taking anything from it, each from a place of its own; what is too old or too much goes in
+//! whole segments. Answers to deliveries mean nothing here: they were credit, which the channel has counted.
+//!
+//! A message is delivered when it is durable, not before: offsets are for good, and a crash must not give an offset
+//! that somebody has seen to another message.
+
+mod pages; // the messages in memory
+mod reader; // one consumer
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::model::arguments::QueueArguments;
+use crate::model::stream::StreamOffset;
+use crate::model::{ConsumerId, LogId, Message, QueueId, Ticket};
+use crate::store::chunk::CHUNK_MESSAGES_MAX;
+use crate::store::{Batch, LogRecord, LogState, Op, StoredMessage};
+
+use super::budget::QUEUE_RESIDENT_BYTES_MAX;
+use super::consumers::{Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::delayed::Delayed;
+use super::effects::{Counts, Effects, Seek};
+use super::keeps::Keeps;
+use super::segments::Segments;
+use pages::Pages;
+use reader::Reader;
+
+/// How much of the stream one read brings: some chunks.
+pub(super) const RUN_BYTES: usize = 256 * 1024;
+/// How far what is behind is read ahead of a consumer.
+const READ_AHEAD_BYTES: u64 = 256 * 1024;
+/// What a stream keeps of its end for consumers that are up to date.
+const TAIL_BYTES: u64 = 512 * 1024;
+/// What it keeps of its end while nobody consumes.
+const IDLE_TAIL_BYTES: u64 = 32 * 1024;
+/// How many reads of one stream are under way at once.
+const LOADS_MAX: usize = 4;
+
+/// One stream.
+pub(super) struct Stream {
+    log: LogId,
+    max_bytes: Option<u64>,
+    max_age_ms: Option<u64>,
+    /// The next offset to be given out.
+    next: u64,
+    /// Messages below are durable and may be delivered.
+    durable: u64,
+    /// The last batch that is known to be durable.
+    durable_ticket: Ticket,
+    /// Batches on their way, and the offset up to which each holds the stream.
+    landing: VecDeque<(Ticket, u64)>,
+    /// The first offset that is kept.
+    floor: u64,
+    segments: Segments,
+    pages: Pages,
+    /// Messages that are not to be appended yet.
+    delayed: Option<Delayed>,
+    delayed_log: LogId,
+    /// In order of registration, which is the order of ids.
+    readers: Vec<Reader>,
+    last_id: u64,
+    /// The reader whose turn it is to have something read for it first.
+    first_to_read: usize,
+    /// Where the reads that are under way begin.
+    loading: Vec<u64>,
+    /// Counts the commands: tells which pages were of use lately.
+    turn: u64,
+    /// The record on disk is not as it should be.
+    dirty: bool,
+    sweep: Sweep,
+}
+
+/// How far chunks below the floor are on their way out of the store. It lets them go when the record with the floor
+/// is on disk.
+#[derive(Default)]
+struct Sweep {
+    /// The floor has risen, and no batch says so yet.
+    wanted: bool,
+    /// The batch that says so.
+    from: Option<Ticket>,
+    /// A sweep is under way.
+    runs: bool,
+}
+
+impl Stream {
+    pub(super) fn new(
+        id: QueueId,
+        arguments: &QueueArguments,
+        recovered: Vec<(LogId, LogState)>,
+    ) -> Stream {
+        let mut stream = Stream {
+            log: id.log(0),
+            max_bytes: arguments.max_length_bytes,
+            max_age_ms: arguments.max_age_ms,
+            next: 0,
+            durable: 0,
+            durable_ticket: Ticket(0),
+            landing: VecDeque::new(),
+            floor: 0,
+            segments: Segments::new(arguments.segment_bytes),
+            pages: Pages::default(),
+            delayed: None,
+            delayed_log: id.delayed_log(),
+            readers: Vec::new(),
+            last_id: 0,
+            first_to_read: 0,
+            loading: Vec::new(),
+            turn: 0,
+            dirty: false,
+            sweep: Sweep::default(),
+        };
+        for (log, recovered) in recovered {
+            if log.is_delayed() {
+                stream.delayed = Some(Delayed::recover(log, Keeps::Everything, recovered));
+            } else {
+                stream.next = recovered.record.next;
+                stream.durable = recovered.record.next;
+                stream.floor = recovered.record.floor;
+                stream.segments = Segments::recover(recovered.segments, arguments.segment_bytes);
+                stream.sweep.from = (stream.floor > 0).then_some(Ticket(0));
+            }
+        }
+        stream
+    }
+
+    /// Appends a run of messages.
+    pub(super) fn publish(&mut self, now_ms: u64, run: &[Arc<Message>], fx: &mut Effects) {
+        for message in run {
+            if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
+                let log = self.delayed_log;
+                self.delayed
+                    .get_or_insert_with(|| Delayed::new(log, Keeps::Everything))
+                    .push(now_ms, message);
+            } else {
+                self.append(now_ms, message);
+            }
+        }
+        fx.persisted |= !run.is_empty();
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Registers a consumer at its place.
+    pub(super) fn consume(
+        &mut self,
+        now_ms: u64,
+        new: NewConsumer,
+        fx: &mut Effects,
+    ) -> ConsumerId {
+        self.last_id += 1;
+        let id = ConsumerId(self.last_id);
+        let start = new.stream.clone().unwrap_or_default();
+        let mut reader = Reader {
+            consumer: Consumer::new(id, new),
+            cursor: self.next,
+            whole_chunk: false,
+            not_before_ms: None,
+            seeking: false,
+            filter: start.filter,
+        };
+        match start.offset {
+            StreamOffset::First => reader.cursor = self.floor,
+            StreamOffset::Next => {}
+            StreamOffset::Offset(offset) => reader.cursor = offset.max(self.floor),
+            StreamOffset::Last if self.durable > self.floor => {
+                reader.cursor = self.durable - 1;
+                reader.whole_chunk = true;
+            }
+            StreamOffset::Last => reader.cursor = self.durable,
+            StreamOffset::Time(ms) => {
+                let around = self.segments.around(ms, self.next);
+                reader.cursor = around.start.max(self.floor);
+                if !around.is_empty() {
+                    reader.not_before_ms = Some(ms);
+                }
+                // What is left of a segment may be long to walk through, and its chunks tell their times.
+                let on_disk = reader.cursor..around.end.min(self.durable);
+                if on_disk.end.saturating_sub(on_disk.start) > u64::from(CHUNK_MESSAGES_MAX) {
+                    reader.seeking = true;
+                    fx.seeks.push(Seek {
+                        consumer: id,
+                        log: self.log,
+                        offsets: on_disk,
+                        ms,
+                    });
+                }
+            }
+        }
+        self.readers.push(reader);
+        self.settle_down(now_ms, fx);
+        id
+    }
+
+    /// A consumer's place was found: no message before `offset` came as late as it asks for.
+    pub(super) fn sought(&mut self, now_ms: u64, id: ConsumerId, offset: u64, fx: &mut Effects) {
+        if let Some(reader) = self.reader_mut(id) {
+            reader.seeking = false;
+            reader.cursor = reader.cursor.max(offset);
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Takes a consumer out. True if it was the last one.
+    pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
+        let before = self.readers.len();
+        self.readers.retain(|reader| reader.consumer.id != id);
+        self.settle_down(now_ms, fx);
+        before > 0 && self.readers.is_empty()
+    }
+
+    /// Grants credit to consumers.
+    pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
+        for (id, credit) in credit {
+            if let Some(reader) = self.reader_mut(*id) {
+                reader.consumer.grant(*credit);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Everything up to this batch is durable.
+    pub(super) fn landed(&mut self, now_ms: u64, upto: Ticket, fx: &mut Effects) {
+        self.durable_ticket = self.durable_ticket.max(upto);
+        while let Some((ticket, end)) = self.landing.front().copied()
+            && ticket <= upto
+        {
+            self.durable = self.durable.max(end);
+            self.landing.pop_front();
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Takes in what was read from `from` on; an empty answer ends the read all the same.
+    pub(super) fn loaded(
+        &mut self,
+        now_ms: u64,
+        log: LogId,
+        from: u64,
+        chunks: Vec<(u64, Vec<StoredMessage>)>,
+        fx: &mut Effects,
+    ) {
+        if log.is_delayed() {
+            if let Some(delayed) = &mut self.delayed {
+                delayed.loaded(chunks);
+            }
+        } else {
+            self.loading.retain(|loading| *loading != from);
+            // What retention has taken since the read was asked for is not there.
+            let found = chunks.first().map_or(from, |(first, _)| *first);
+            for reader in &mut self.readers {
+                if (from..found).contains(&reader.cursor) {
+                    reader.cursor = found;
+                }
+            }
+            for (first, messages) in chunks {
+                self.pages.insert(self.turn, first, messages);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// A sweep has ended.
+    pub(super) fn swept(&mut self, fx: &mut Effects) {
+        self.sweep.runs = false;
+        self.sweep(fx);
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.settle_down(now_ms, fx);
+    }
+
+    /// When [`Stream::tick`] is next needed, Unix ms.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        let aged = self.max_age_ms.and_then(|max_age_ms| {
+            let last_ms = self.segments.next_to_age_ms()?;
+            Some(last_ms.saturating_add(max_age_ms).saturating_add(1))
+        });
+        let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
+        aged.into_iter().chain(due).min()
+    }
+
+    /// Everybody leaves, because the stream is deleted.
+    pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+        let readers = std::mem::take(&mut self.readers);
+        readers.into_iter().map(|reader| reader.consumer).collect()
+    }
+
+    /// A consumer with what it was given in this turn.
+    pub(super) fn served_consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+        self.reader_mut(id).map(|reader| &mut reader.consumer)
+    }
+
+    /// Its numbers. All that is kept counts as ready; nothing is ever unacked.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            ready: self.next - self.floor,
+            ready_bytes: self.segments.bytes(),
+            delayed: self.delayed.as_ref().map_or(0, Delayed::len),
+            consumers: self.readers.len() as u64,
+            resident_bytes: self.resident_bytes(),
+            ..Counts::default()
+        }
+    }
+
+    pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
+        let infos = self.readers.iter().map(|reader| reader.consumer.info(true));
+        infos.collect()
+    }
+
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
+    }
+
+    /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
+    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+        if let Some(delayed) = &mut self.delayed {
+            delayed.shrink(0, committed);
+        }
+        self.pages.shrink(target, committed);
+    }
+
+    /// Whether the disk has to be told anything.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
+    }
+
+    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        if let Some(delayed) = self.delayed.as_mut().filter(|delayed| delayed.is_dirty()) {
+            delayed.collect(ticket, batch);
+        }
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let log = self.log;
+        self.pages.collect(log, ticket, batch);
+        self.segments.collect(log, batch);
+        let record = LogRecord {
+            next: self.next,
+            floor: self.floor,
+            bytes: self.segments.bytes(),
+        };
+        batch.push(Op::PutLog { log, record });
+        self.landing.push_back((ticket, self.next));
+        if self.sweep.from.is_none() && std::mem::take(&mut self.sweep.wanted) {
+            self.sweep.from = Some(ticket);
+        }
+    }
+
+    /// The logs in use.
+    pub(super) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
+        let delayed = self.delayed.as_ref().map(Delayed::log);
+        std::iter::once(self.log).chain(delayed)
+    }
+
+    fn append(&mut self, now_ms: u64, message: &Arc<Message>) {
+        // Times only rise, so that a time has one place; the clock may step back.
+        let now_ms = self
+            .segments
+            .last_ms()
+            .map_or(now_ms, |last| last.max(now_ms));
+        if self.pages.begins_page(message) {
+            self.segments.begin_chunk(self.next, now_ms);
+        }
+        self.pages.push(self.turn, self.next, now_ms, message);
+        self.segments.add(now_ms, message.size() as u64);
+        self.next += 1;
+        self.dirty = true;
+    }
+
+    fn reader_mut(&mut self, id: ConsumerId) -> Option<&mut Reader> {
+        let index = self
+            .readers
+            .binary_search_by_key(&id, |reader| reader.consumer.id)
+            .ok()?;
+        self.readers.get_mut(index)
+    }
+
+    /// What every command ends with: append what is due, drop what is too old or too much, serve the readers, read
+    /// for those that are behind, sweep.
+    fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.turn += 1;
+        self.release(now_ms, fx);
+        self.retain(now_ms);
+        let behind = self.serve(fx);
+        self.sweep(fx);
+        let quota = match self.readers.len() {
+            0 => IDLE_TAIL_BYTES,
+            _ => TAIL_BYTES + behind.saturating_mul(2 * RUN_BYTES as u64),
+        };
+        let quota = quota.min(QUEUE_RESIDENT_BYTES_MAX);
+        self.pages.shrink(quota, self.durable_ticket);
+    }
+
+    fn sweep(&mut self, fx: &mut Effects) {
+        let allowed = self
+            .sweep
+            .from
+            .is_some_and(|from| from <= self.durable_ticket);
+        if allowed && !self.sweep.runs {
+            self.sweep.from = None;
+            self.sweep.runs = true;
+            fx.sweeps.push((self.log, self.floor));
+        }
+    }
+
+    fn release(&mut self, now_ms: u64, fx: &mut Effects) {
+        let Some(delayed) = &mut self.delayed else {
+            return;
+        };
+        let due = delayed.take_due(now_ms);
+        fx.loads.extend(delayed.wanted(now_ms));
+        for message in due {
+            self.append(now_ms, &message);
+        }
+    }
+
+    fn retain(&mut self, now_ms: u64) {
+        let oldest_ms = self
+            .max_age_ms
+            .map(|max_age_ms| now_ms.saturating_sub(max_age_ms));
+        let Some(floor) = self.segments.retain(self.max_bytes, oldest_ms) else {
+            return;
+        };
+        self.floor = floor;
+        self.durable = self.durable.max(floor);
+        self.pages.drop_below(floor);
+        self.dirty = true;
+        self.sweep.wanted = true;
+    }
+
+    /// Gives every reader what it may have, and asks for what is missing. Returns how many are behind.
+    fn serve(&mut self, fx: &mut Effects) -> u64 {
+        let mut behind = 0;
+        let mut refused = None;
+        let count = self.readers.len();
+        let first = self.first_to_read.checked_rem(count).unwrap_or(0);
+        let (start, rest) = self.readers.split_at_mut(first);
+        for (index, reader) in (first..).zip(rest).chain((0..).zip(start)) {
+            if reader.cursor >= self.durable || reader.seeking {
+                continue;
+            }
+            if !reader.consumer.has_credit() {
+                behind += 1;
+                continue;
+            }
+            let stuck = reader.serve(&self.pages, self.floor, self.durable);
+            if !reader.consumer.pending.is_empty() {
+                fx.served.push(reader.consumer.id);
+            }
+            if reader.cursor >= self.durable {
+                continue;
+            }
+            behind += 1;
+            let missing = match stuck {
+                true => Some(reader.cursor),
+                false => {
+                    self.pages
+                        .look_ahead(self.turn, reader.cursor, self.durable, READ_AHEAD_BYTES)
+                }
+            };
+            if let Some(from) = missing
+                && !self.loading.contains(&from)
+            {
+                if self.loading.len() < LOADS_MAX {
+                    self.loading.push(from);
+                    fx.loads.push((self.log, from));
+                } else if stuck {
+                    // It is the first to be read for when a read has ended.
+                    refused.get_or_insert(index);
+                }
+            }
+        }
+        if let Some(refused) = refused {
+            self.first_to_read = refused;
+        }
+        behind
+    }
+}

@@ -1,0 +1,201 @@
+//! The messages of a stream that are in memory: what was published last, and what was read for consumers that are
+//! behind. A page is the messages of one chunk, shared by all consumers. Knows no consumer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{LogId, Message, Ticket};
+use crate::store::chunk::ChunkEncoder;
+use crate::store::{Batch, Op, StoredMessage};
+
+use super::super::block::Written;
+
+/// What a message costs in memory besides its bytes.
+const MESSAGE_OVERHEAD: u64 = 192;
+/// What a page costs besides its messages.
+const PAGE_OVERHEAD: u64 = 256;
+
+/// The messages of one chunk.
+#[derive(Debug)]
+pub(super) struct Page {
+    messages: Vec<StoredMessage>,
+    written: Written,
+    bytes: u64,
+    /// The turn in which it was last of use.
+    used: u64,
+}
+
+impl Page {
+    /// Its messages from `offset` on.
+    pub(super) fn from(&self, offset: u64) -> &[StoredMessage] {
+        let first = self.messages.first().map_or(0, |stored| stored.offset);
+        let skip = usize::try_from(offset.saturating_sub(first)).unwrap_or(usize::MAX);
+        self.messages.get(skip..).unwrap_or_default()
+    }
+
+    fn end(&self) -> u64 {
+        self.messages.last().map_or(0, |stored| stored.offset + 1)
+    }
+
+    fn is_evictable(&self, durable: Ticket) -> bool {
+        matches!(self.written, Written::Stored(ticket) if ticket <= durable)
+    }
+}
+
+/// All pages, by the offset of their first message.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    by_first: BTreeMap<u64, Page>,
+    bytes: u64,
+}
+
+impl Pages {
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the next message begins a page of its own.
+    pub(super) fn begins_page(&self, message: &Message) -> bool {
+        let last = self.by_first.last_key_value();
+        !last.is_some_and(|(_, page)| {
+            matches!(&page.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
+        })
+    }
+
+    /// Adds a message at the end of the stream.
+    pub(super) fn push(&mut self, turn: u64, offset: u64, now_ms: u64, message: &Arc<Message>) {
+        if self.begins_page(message) {
+            let page = Page {
+                messages: Vec::new(),
+                written: Written::Open(ChunkEncoder::new()),
+                bytes: PAGE_OVERHEAD,
+                used: turn,
+            };
+            self.bytes += page.bytes;
+            self.by_first.insert(offset, page);
+        }
+        let Some(mut last) = self.by_first.last_entry() else {
+            return;
+        };
+        let page = last.get_mut();
+        if let Written::Open(encoder) = &mut page.written {
+            encoder.push(now_ms, message);
+        }
+        page.messages.push(StoredMessage {
+            offset,
+            enqueued_ms: now_ms,
+            message: Arc::clone(message),
+        });
+        let weight = weight(message);
+        page.bytes += weight;
+        page.used = turn;
+        self.bytes += weight;
+    }
+
+    /// Takes in a chunk that was read, unless it is here.
+    pub(super) fn insert(&mut self, turn: u64, first: u64, messages: Vec<StoredMessage>) {
+        if messages.is_empty() || self.find(first).is_some() {
+            return;
+        }
+        let weights = messages.iter().map(|stored| weight(&stored.message));
+        let bytes = PAGE_OVERHEAD + weights.sum::<u64>();
+        self.bytes += bytes;
+        let page = Page {
+            messages,
+            written: Written::Stored(Ticket(0)),
+            bytes,
+            used: turn,
+        };
+        self.by_first.insert(first, page);
+    }
+
+    /// The page that holds `offset`, with its first offset.
+    pub(super) fn find(&self, offset: u64) -> Option<(u64, &Page)> {
+        let (first, page) = self.by_first.range(..=offset).next_back()?;
+        (offset < page.end()).then_some((*first, page))
+    }
+
+    /// Notes that the pages from `offset` on are of use, as far as twice `bytes` of them: what one more read would
+    /// have brought. Returns the first offset below `until` that is missing within `bytes`.
+    pub(super) fn look_ahead(
+        &mut self,
+        turn: u64,
+        offset: u64,
+        until: u64,
+        bytes: u64,
+    ) -> Option<u64> {
+        let first = self.find(offset).map_or(offset, |(first, _)| first);
+        let (mut at, mut seen) = (offset, 0);
+        for (first, page) in self.by_first.range_mut(first..) {
+            if at >= until || seen >= 2 * bytes {
+                return None;
+            }
+            if *first > at {
+                break;
+            }
+            page.used = turn;
+            seen += page.bytes;
+            at = page.end();
+        }
+        (at < until && seen < bytes).then_some(at)
+    }
+
+    /// Lets go of all messages below `floor` that do not share a page with later ones.
+    pub(super) fn drop_below(&mut self, floor: u64) {
+        while let Some(entry) = self.by_first.first_entry()
+            && entry.get().end() <= floor
+        {
+            self.bytes = self.bytes.saturating_sub(entry.remove().bytes);
+        }
+    }
+
+    /// Lets go of pages until `target` bytes are left, those first that have been of no use for longest. What the disk
+    /// cannot give back stays: what is of later batches than `durable`.
+    pub(super) fn shrink(&mut self, target: u64, durable: Ticket) {
+        if self.bytes <= target {
+            return;
+        }
+        let mut idle: Vec<(u64, u64)> = self
+            .by_first
+            .iter()
+            .filter(|(_, page)| page.is_evictable(durable))
+            .map(|(first, page)| (page.used, *first))
+            .collect();
+        idle.sort_unstable();
+        // Somewhat more goes than has to, so that this is not done for every message.
+        let target = target - target / 4;
+        for (_, first) in idle {
+            if self.bytes <= target {
+                return;
+            }
+            if let Some(page) = self.by_first.remove(&first) {
+                self.bytes = self.bytes.saturating_sub(page.bytes);
+            }
+        }
+    }
+
+    /// Closes the open pages: their chunks go into `batch`, which will be committed as `ticket`.
+    pub(super) fn collect(&mut self, log: LogId, ticket: Ticket, batch: &mut Batch) {
+        let open = |page: &Page| matches!(page.written, Written::Open(_));
+        for (first, page) in self
+            .by_first
+            .iter_mut()
+            .rev()
+            .take_while(|(_, page)| open(page))
+        {
+            if let Written::Open(encoder) = &mut page.written {
+                batch.push(Op::PutChunk {
+                    log,
+                    first: *first,
+                    chunk: encoder.finish(),
+                });
+            }
+            page.written = Written::Stored(ticket);
+        }
+    }
+}
+
+fn weight(message: &Message) -> u64 {
+    message.size() as u64 + MESSAGE_OVERHEAD
+}

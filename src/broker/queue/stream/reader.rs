@@ -1,0 +1,91 @@
+//! One consumer of a stream: where it is, what it wants, how much it may be sent. Non-destructive: what one is given
+//! takes nothing from the others.
+
+use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter};
+use crate::model::{Lease, Message};
+use crate::store::StoredMessage;
+use crate::wire::PropertiesView;
+
+use super::super::consumers::{Consumer, Delivery};
+use super::pages::Pages;
+
+/// The type tag of strings in tables (AMQP 0-9-1 errata, 3).
+const LONG_STRING: u8 = b'S';
+
+/// A consumer and its place.
+pub(super) struct Reader {
+    pub(super) consumer: Consumer,
+    /// The next offset that it looks at.
+    pub(super) cursor: u64,
+    /// It begins with the chunk that holds the cursor, wherever in it that is.
+    pub(super) whole_chunk: bool,
+    /// Messages that came before, Unix ms, are passed over.
+    pub(super) not_before_ms: Option<u64>,
+    /// Its place is being looked for on disk.
+    pub(super) seeking: bool,
+    pub(super) filter: Option<StreamFilter>,
+}
+
+impl Reader {
+    /// Gives it what it may have of the messages in memory between `floor` and `until`. True if it could have more but
+    /// for what is not in memory.
+    pub(super) fn serve(&mut self, pages: &Pages, floor: u64, until: u64) -> bool {
+        self.cursor = self.cursor.max(floor);
+        while self.cursor < until && self.consumer.has_credit() && !self.seeking {
+            let Some((first, page)) = pages.find(self.cursor) else {
+                return true;
+            };
+            if std::mem::take(&mut self.whole_chunk) {
+                self.cursor = first.max(floor);
+            }
+            for stored in page.from(self.cursor) {
+                if stored.offset >= until || !self.consumer.has_credit() {
+                    break;
+                }
+                self.cursor = stored.offset + 1;
+                if self.wants(stored) {
+                    self.give(stored);
+                }
+            }
+        }
+        false
+    }
+
+    fn wants(&mut self, stored: &StoredMessage) -> bool {
+        if let Some(ms) = self.not_before_ms {
+            if stored.enqueued_ms < ms {
+                return false;
+            }
+            // Times only rise in a stream.
+            self.not_before_ms = None;
+        }
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| wants(filter, &stored.message))
+    }
+
+    fn give(&mut self, stored: &StoredMessage) {
+        self.consumer.charge(stored.message.size());
+        self.consumer.pending.push(Delivery {
+            key: self.consumer.new.key,
+            lease: Lease {
+                offset: stored.offset,
+                turn: 0,
+                lane: 0,
+            },
+            message: stored.message.clone(),
+            redelivered: false,
+            delivery_count: 0,
+        });
+    }
+}
+
+/// A value that is no string is none.
+fn wants(filter: &StreamFilter, message: &Message) -> bool {
+    let value = PropertiesView::parse(&message.properties)
+        .ok()
+        .and_then(|view| view.header(STREAM_FILTER_VALUE))
+        .filter(|entry| entry.tag == LONG_STRING)
+        .map(|entry| entry.value);
+    filter.wants(value)
+}
