@@ -72,7 +72,9 @@ fn open(services: &QueueServices, id: u64) -> Arc<Queue> {
         auto_delete: false,
         arguments: Arc::new(QueueArguments::default()),
     };
-    Queue::open(spec, services.clone(), Vec::new())
+    let queue = Queue::open(spec, services.clone(), Vec::new());
+    queue.start();
+    queue
 }
 
 fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {

@@ -334,6 +334,7 @@ impl Vhost {
             self.append(&mut changes, ops)
         });
         let queue = Queue::open(spec, self.queue_services(), Vec::new());
+        queue.start();
         self.apply(|routing| routing.insert_queue(new.name, Arc::clone(&queue)));
         Ok(Created::New(queue, ticket))
     }
@@ -457,6 +458,12 @@ impl Vhost {
             }
         });
         Ok(())
+    }
+
+    /// Everything that was stored is here: the queues begin to work.
+    pub(super) fn start_queues(&self) {
+        // None of them is new, so nobody waits for the routing meanwhile.
+        self.queues().iter().for_each(|queue| queue.start());
     }
 
     /// A thing in this virtual host, for texts.

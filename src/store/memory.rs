@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, Segment, Store, StoreError,
-    StoredChunk, chunk,
+    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord, Segment, Store,
+    StoreError, StoredChunk, chunk,
 };
 use crate::model::LogId;
 
@@ -73,6 +73,7 @@ pub(super) struct Tables {
     pages: BTreeMap<(LogId, u64), PageBits>,
     counts: BTreeMap<(LogId, u64), u32>,
     segments: BTreeMap<(LogId, u64), Segment>,
+    receives: BTreeMap<(LogId, u64), ReceiveRecord>,
     meta: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -100,6 +101,7 @@ impl Tables {
                 remove_log(&mut self.pages, *log);
                 remove_log(&mut self.counts, *log);
                 remove_log(&mut self.segments, *log);
+                remove_log(&mut self.receives, *log);
             }
             Op::PutPage { log, page, settled } => {
                 self.pages.insert((*log, *page), settled.clone());
@@ -118,6 +120,13 @@ impl Tables {
             }
             Op::RemoveSegment { log, first } => {
                 self.segments.remove(&(*log, *first));
+            }
+            Op::PutReceive { log, receive } => {
+                self.receives
+                    .insert((*log, receive.number), receive.clone());
+            }
+            Op::RemoveReceive { log, number } => {
+                self.receives.remove(&(*log, *number));
             }
             Op::PutMeta { key, value } => {
                 self.meta.insert(key.clone(), value.clone());
@@ -168,6 +177,11 @@ impl Tables {
                     .range((log, 0)..=(log, u64::MAX))
                     .map(|(_, segment)| *segment)
                     .collect();
+                let receives = self
+                    .receives
+                    .range((log, 0)..=(log, u64::MAX))
+                    .map(|(_, receive)| receive.clone())
+                    .collect();
                 (
                     log,
                     LogState {
@@ -175,6 +189,7 @@ impl Tables {
                         settled,
                         counts,
                         segments,
+                        receives,
                     },
                 )
             })

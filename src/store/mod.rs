@@ -31,7 +31,7 @@ pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use fjall::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
-pub use record::{LogRecord, RecordError, Segment};
+pub use record::{LogRecord, ReceiveRecord, ReceivedLease, RecordError, Segment};
 pub use upkeep::UpkeepOptions;
 
 /// A place where batches are kept.
@@ -162,6 +162,20 @@ pub enum Op {
         /// The segment's first offset.
         first: u64,
     },
+    /// Notes what a receive leased by handle.
+    PutReceive {
+        /// The log.
+        log: LogId,
+        /// The receive, by its number.
+        receive: ReceiveRecord,
+    },
+    /// Forgets a receive: none of its messages is there any more, or all were received again.
+    RemoveReceive {
+        /// The log.
+        log: LogId,
+        /// The number of the receive.
+        number: u64,
+    },
     /// Writes a definition.
     PutMeta {
         /// Its key.
@@ -188,12 +202,14 @@ impl Op {
                 Op::RemoveMeta { key } => key.len(),
                 Op::PutLog { .. } => record::LOG_RECORD_LEN,
                 Op::PutSegment { .. } => record::SEGMENT_LEN,
+                Op::PutReceive { receive, .. } => receive.encoded_len(),
                 Op::RemoveChunk { .. }
                 | Op::RemoveLog { .. }
                 | Op::RemovePage { .. }
                 | Op::PutCount { .. }
                 | Op::RemoveCount { .. }
-                | Op::RemoveSegment { .. } => 0,
+                | Op::RemoveSegment { .. }
+                | Op::RemoveReceive { .. } => 0,
             }
     }
 }
@@ -245,6 +261,8 @@ pub struct LogState {
     pub counts: Vec<(u64, u32)>,
     /// Segments by first offset, ascending; only some logs have any.
     pub segments: Vec<Segment>,
+    /// Receives by number, ascending.
+    pub receives: Vec<ReceiveRecord>,
 }
 
 /// Why the store could not do it.

@@ -105,6 +105,14 @@ impl Plan {
                     let key = keys::of_part(keys::SEGMENT, *log, *first);
                     plan.set(Space::State, &key, Change::Remove);
                 }
+                Op::PutReceive { log, receive } if alive(log) => {
+                    let key = keys::of_part(keys::RECEIVE, *log, receive.number);
+                    plan.set(Space::State, &key, Change::Put(receive.encode().into()));
+                }
+                Op::RemoveReceive { log, number } if alive(log) => {
+                    let key = keys::of_part(keys::RECEIVE, *log, *number);
+                    plan.set(Space::State, &key, Change::Remove);
+                }
                 Op::PutMeta { key, value } => {
                     let value = Bytes::copy_from_slice(value);
                     plan.set(Space::Meta, &keys::definition(key), Change::Put(value));
@@ -120,7 +128,9 @@ impl Plan {
                 | Op::PutCount { .. }
                 | Op::RemoveCount { .. }
                 | Op::PutSegment { .. }
-                | Op::RemoveSegment { .. } => {} // of a dead log
+                | Op::RemoveSegment { .. }
+                | Op::PutReceive { .. }
+                | Op::RemoveReceive { .. } => {} // of a dead log
             }
         }
         plan

@@ -1,5 +1,5 @@
-//! Encodings of the small records: a log's record, a page of settled offsets, a delivery count, a segment. Each
-//! starts with a version. Pure; decoding never panics, whatever the bytes.
+//! Encodings of the small records: a log's record, a page of settled offsets, a delivery count, a segment, a
+//! receive. Each starts with a version. Pure; decoding never panics, whatever the bytes.
 
 use bytes::Buf;
 
@@ -29,6 +29,28 @@ pub struct Segment {
     pub bytes: u64,
 }
 
+/// What one receive leased of a log: leases that no connection holds, so that a restart has to know them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveRecord {
+    /// Its number in the log; a later receive has a higher one.
+    pub number: u64,
+    /// When the leases end, Unix ms.
+    pub until_ms: u64,
+    /// Which messages, in ascending order of offsets. Those that are settled do not count.
+    pub leases: Vec<ReceivedLease>,
+}
+
+/// One message of a [`ReceiveRecord`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceivedLease {
+    /// Its offset.
+    pub offset: u64,
+    /// How often it had come back before. A higher delivery count says that the lease has ended.
+    pub turn: u32,
+    /// When it was first received, Unix ms.
+    pub first_ms: u64,
+}
+
 /// A record that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -45,6 +67,10 @@ const VERSION: u8 = 1;
 pub(super) const LOG_RECORD_LEN: usize = 25;
 /// Length of an encoded [`Segment`], whose first offset stands in its key.
 pub(super) const SEGMENT_LEN: usize = 25;
+/// Length of an encoded [`ReceiveRecord`] without leases; its number stands in its key.
+const RECEIVE_LEN_MIN: usize = 9;
+/// Length of an encoded [`ReceivedLease`].
+const RECEIVED_LEASE_LEN: usize = 20;
 const PAGE_AS_RUNS: u8 = 0;
 const PAGE_AS_BITMAP: u8 = 1;
 const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
@@ -97,6 +123,48 @@ impl Segment {
             first_ms: bytes.get_u64_le(),
             last_ms: bytes.get_u64_le(),
             bytes: bytes.get_u64_le(),
+        })
+    }
+}
+
+impl ReceiveRecord {
+    /// Length of the encoding.
+    pub(super) fn encoded_len(&self) -> usize {
+        RECEIVE_LEN_MIN + self.leases.len() * RECEIVED_LEASE_LEN
+    }
+
+    /// To bytes, without the number.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_len());
+        out.push(VERSION);
+        out.extend_from_slice(&self.until_ms.to_le_bytes());
+        for lease in &self.leases {
+            out.extend_from_slice(&lease.offset.to_le_bytes());
+            out.extend_from_slice(&lease.turn.to_le_bytes());
+            out.extend_from_slice(&lease.first_ms.to_le_bytes());
+        }
+        out
+    }
+
+    /// From bytes and the number.
+    pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<ReceiveRecord, RecordError> {
+        let mut bytes = versioned(bytes)?;
+        let until_ms = bytes.try_get_u64_le().map_err(|_| RecordError::Malformed)?;
+        if !bytes.len().is_multiple_of(RECEIVED_LEASE_LEN) {
+            return Err(RecordError::Malformed);
+        }
+        let mut leases = Vec::with_capacity(bytes.len() / RECEIVED_LEASE_LEN);
+        while bytes.has_remaining() {
+            leases.push(ReceivedLease {
+                offset: bytes.get_u64_le(),
+                turn: bytes.get_u32_le(),
+                first_ms: bytes.get_u64_le(),
+            });
+        }
+        Ok(ReceiveRecord {
+            number,
+            until_ms,
+            leases,
         })
     }
 }
@@ -221,6 +289,23 @@ mod tests {
         };
         assert_eq!(segment.encode().len(), SEGMENT_LEN);
         assert_eq!(Segment::decode(5, &segment.encode()), Ok(segment));
+        let lease = ReceivedLease {
+            offset: 1 << 40,
+            turn: 2,
+            first_ms: 1 << 50,
+        };
+        for count in 0..3 {
+            let receive = ReceiveRecord {
+                number: 6,
+                until_ms: 77,
+                leases: vec![lease; count],
+            };
+            assert_eq!(receive.encode().len(), receive.encoded_len());
+            assert_eq!(
+                ReceiveRecord::decode(6, &receive.encode()).as_ref(),
+                Ok(&receive)
+            );
+        }
     }
 
     #[test]
@@ -251,6 +336,9 @@ mod tests {
             prop_assert!(LogRecord::decode(&bytes).is_err() || bytes.len() == LOG_RECORD_LEN);
             prop_assert!(decode_count(&bytes).is_err() || bytes.len() == 5);
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
+            if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {
+                prop_assert_eq!(receive.encode(), bytes.clone());
+            }
             if let Ok(page) = PageBits::decode(&bytes) {
                 prop_assert!(page.len() <= 4096);
             }

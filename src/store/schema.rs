@@ -1,13 +1,25 @@
-//! The format of a data directory: which release may open it.
+//! The format of a data directory: which release may open it, and what becomes of an older one.
+//!
+//! | format | what it can have that the one before cannot |
+//! |---|---|
+//! | 1 | |
+//! | 2 | receives, segments, gone pages, settings in the definitions of queues |
+//!
+//! A directory of format 1 is one of format 2 that has none of these: it only gets the new marker, so that an older
+//! release does not open it any more.
 
 use std::path::Path;
 
 use super::StoreError;
 
 /// The format that this release writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
-/// Decides whether a directory with this marker may be opened. True when it is new and the marker must be written.
+/// The oldest format that it reads.
+const FORMAT_MIN: u32 = 1;
+
+/// Decides whether a directory with this marker may be opened. True when the marker must be
+/// written: it is new, or older.
 pub(super) fn check(dir: &Path, marker: Option<&[u8]>) -> Result<bool, StoreError> {
     let Some(marker) = marker else {
         return Ok(true);
@@ -18,6 +30,7 @@ pub(super) fn check(dir: &Path, marker: Option<&[u8]>) -> Result<bool, StoreErro
         .map_err(|_| StoreError::Corrupt(format!("format marker {marker:?}")))?;
     match found {
         FORMAT => Ok(false),
+        FORMAT_MIN..FORMAT => Ok(true),
         0 => Err(StoreError::Corrupt("format 0 was never written".to_owned())),
         _ => Err(StoreError::NewerFormat {
             dir: dir.to_owned(),
@@ -35,11 +48,13 @@ mod tests {
     fn only_known_formats_are_opened() {
         let dir = Path::new("/data");
         assert!(check(dir, None).unwrap());
+        assert!(check(dir, Some(&1u32.to_le_bytes())).unwrap());
         assert!(!check(dir, Some(&FORMAT.to_le_bytes())).unwrap());
+        assert!(check(dir, Some(&0u32.to_le_bytes())).is_err());
         let newer = check(dir, Some(&(FORMAT + 1).to_le_bytes())).unwrap_err();
         assert_eq!(
             newer.to_string(),
-            "the data directory /data has format 2, but this release reads formats up to 1: \
+            "the data directory /data has format 3, but this release reads formats up to 2: \
              start it with the release that wrote it, or a later one"
         );
         assert!(matches!(

@@ -19,22 +19,22 @@ const STEPS: u64 = 24;
 /// Far longer than any step takes; a step that the lost power keeps waiting is given up at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
+pub(crate) async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
     let committer = Committer::start(store, Limits::default()).expect("threads");
     Broker::open(committer, BrokerConfig::default())
         .await
         .expect("a store that can be read")
 }
 
-fn queue(broker: &Arc<Broker>, name: &str) -> Arc<Queue> {
+pub(crate) fn queue(broker: &Arc<Broker>, name: &str) -> Arc<Queue> {
     let vhost = broker
         .vhost(DEFAULT_VHOST)
         .expect("the default virtual host");
     vhost.queue(name).expect("a declared queue")
 }
 
-/// A store with the queues `work` (which dead-letters to `dead`), `dead` and `other`.
-async fn prepare() -> FaultyStore {
+/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other` and `quorum`.
+pub(crate) async fn prepare() -> FaultyStore {
     let store = Arc::new(FaultyStore::new(Vec::new()));
     let broker = open(store.clone()).await;
     let vhost = broker
@@ -49,7 +49,13 @@ async fn prepare() -> FaultyStore {
     ] {
         to_dead.insert(key.into(), AMQPValue::LongString(value.into()));
     }
+    let mut quorum = FieldTable::default();
+    quorum.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
     let queues = [
+        ("quorum", quorum),
         ("work", to_dead),
         ("dead", FieldTable::default()),
         ("other", FieldTable::default()),
@@ -69,7 +75,7 @@ async fn prepare() -> FaultyStore {
     store.after_kill()
 }
 
-fn message(id: u64) -> Arc<Message> {
+pub(crate) fn message(id: u64) -> Arc<Message> {
     Arc::new(Message {
         origin: Arc::new(Origin {
             exchange: "".into(),
@@ -85,7 +91,7 @@ fn message(id: u64) -> Arc<Message> {
     })
 }
 
-fn id_of(message: &Message) -> u64 {
+pub(crate) fn id_of(message: &Message) -> u64 {
     let body = message.body.slices().concat();
     u64::from_be_bytes(body.try_into().expect("a body of this test"))
 }
@@ -174,7 +180,11 @@ async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
 }
 
 /// Waits until the ticket is durable; false if the power goes first.
-async fn durable(committer: &Arc<Committer>, store: &FaultyStore, ticket: Option<Ticket>) -> bool {
+pub(crate) async fn durable(
+    committer: &Arc<Committer>,
+    store: &FaultyStore,
+    ticket: Option<Ticket>,
+) -> bool {
     let ticket = ticket.unwrap_or_default();
     let poll = async {
         while committer.durable() < ticket && !store.power_lost() {
@@ -187,7 +197,7 @@ async fn durable(committer: &Arc<Committer>, store: &FaultyStore, ticket: Option
     committer.durable() >= ticket
 }
 
-async fn drain(queue: &Queue) -> Vec<u64> {
+pub(crate) async fn drain(queue: &Queue) -> Vec<u64> {
     let mut found = Vec::new();
     loop {
         let got = tokio::time::timeout(PATIENCE, queue.get(true))
@@ -252,7 +262,7 @@ async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket,
 }
 
 /// The survivors of a power loss at this moment, and of a killed process.
-fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
+pub(crate) fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
     let mut found: Vec<_> = (0..=store.unsynced())
         .map(|kept| store.after_power_loss(kept))
         .collect();

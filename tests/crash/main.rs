@@ -4,6 +4,7 @@
 mod client;
 mod every_failure;
 mod full_disk;
+mod held;
 mod killed;
 mod ledger;
 mod process;

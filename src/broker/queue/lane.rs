@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use crate::model::{Lease, LogId, Message, Ticket};
 use crate::store::chunk::{CHUNK_BYTES_MAX, ChunkEncoder};
-use crate::store::{Batch, LogState, Op, RangeSet, StoredMessage};
+use crate::store::{Batch, LogState, Op, RangeSet, ReceiveRecord, ReceivedLease, StoredMessage};
 
 use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::budget::QUEUE_RESIDENT_BYTES_MIN;
 use super::keeps::Keeps;
 use super::ledger::Ledger;
 use super::receipts::Receipts;
@@ -60,6 +61,8 @@ pub(super) struct Lane {
     counts: BTreeMap<u64, u32>,
     /// Messages that were received by handle.
     receipts: Receipts,
+    /// Receives from before the restart, until [`Lane::restore`].
+    to_restore: Vec<ReceiveRecord>,
     /// Messages that die but have to be read from disk first.
     dying_cold: BTreeMap<u64, DeathReason>,
     ready: u64,
@@ -86,7 +89,8 @@ impl Lane {
             hint: 0,
             recovered_below: 0,
             counts: BTreeMap::new(),
-            receipts: Receipts::default(),
+            receipts: Receipts::new(log),
+            to_restore: Vec::new(),
             dying_cold: BTreeMap::new(),
             ready: 0,
             ready_bytes: 0,
@@ -99,7 +103,8 @@ impl Lane {
         }
     }
 
-    /// The lane as it was when the broker stopped. Whatever was leased is ready again.
+    /// The lane as it was when the broker stopped. Whatever was leased is ready again, but for what was received by
+    /// handle: that [`Lane::restore`] leases anew.
     pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
         let mut lane = Lane::new(log, keeps);
         lane.next = state.record.next;
@@ -116,7 +121,88 @@ impl Lane {
         lane.hint = lane.settled.first_gap(0);
         lane.ledger = Ledger::recover(log, state.record, lane.settled.clone(), lane.ready_bytes);
         lane.sweep_below = Some(lane.hint);
+        lane.to_restore = state.receives;
         lane
+    }
+
+    /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
+    /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
+    /// holds an offset; one that cannot be read is ready instead.
+    pub(super) fn restore(
+        &mut self,
+        lane: u8,
+        mut is_over: impl FnMut(u64, u32) -> bool,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> Vec<(u64, Lease)> {
+        let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
+        for receive in std::mem::take(&mut self.to_restore) {
+            let (settled, next) = (&self.settled, self.next);
+            let is_there = |offset| offset < next && !settled.contains(offset);
+            self.receipts.restore(&receive, is_there);
+            for ReceivedLease { offset, turn, .. } in receive.leases {
+                if is_there(offset) {
+                    let lease = Lease { offset, turn, lane };
+                    last.insert(offset, (receive.until_ms, lease));
+                }
+            }
+        }
+        // Delivery counts are looked at before anything is read, which takes them to the slots.
+        last.retain(|offset, (until_ms, lease)| {
+            let came_back = self.counts.get(offset) > Some(&lease.turn);
+            if !came_back && is_over(*until_ms, lease.turn) {
+                self.came_back(*lease);
+                return false;
+            }
+            !came_back
+        });
+        let mut restored = Vec::new();
+        for (until_ms, lease) in last.into_values() {
+            if self.lease_again(lease, read) {
+                restored.push((until_ms, lease));
+            } else {
+                self.came_back(lease);
+            }
+        }
+        restored
+    }
+
+    /// The lease of a message that is not in memory ended while the broker was down.
+    fn came_back(&mut self, lease: Lease) {
+        let turn = lease.turn.saturating_add(1);
+        self.counts.insert(lease.offset, turn);
+        self.ledger.returned(lease.offset, turn);
+    }
+
+    /// Leases a message that was leased before the restart; false if it is not there.
+    fn lease_again(
+        &mut self,
+        lease: Lease,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> bool {
+        if self.locate(lease.offset).is_err() {
+            for (first, messages) in read(self.log, lease.offset) {
+                self.load(first, messages, &mut Vec::new());
+            }
+            // What is leased needs no body.
+            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0));
+        }
+        let slot = self
+            .locate(lease.offset)
+            .ok()
+            .and_then(|index| self.blocks.get_mut(index));
+        let Some(block) = slot else { return false };
+        block.touched = true;
+        let Some(slot) = block
+            .slot_mut(lease.offset)
+            .filter(|slot| slot.state == SlotState::Ready)
+        else {
+            return false;
+        };
+        slot.state = SlotState::Leased;
+        slot.returns = lease.turn;
+        let size = slot.size;
+        self.count_ready_to_leased(size);
+        true
     }
 
     pub(super) fn ready(&self) -> u64 {
@@ -326,14 +412,16 @@ impl Lane {
             self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
         }
         let (returns, persistent) = (slot.returns, slot.persistent);
-        self.receipts.forget(offset);
+        let received = self.receipts.forget(offset);
         block.unsettled -= 1;
         let empty_first = (block.unsettled == 0 && !block.is_open()).then_some(block.first);
         if let Some(first) = empty_first {
             self.ledger.emptied(first);
             self.blocks.remove(index);
         }
-        if returns > 0 && self.keeps == Keeps::Everything {
+        let counted = self.keeps == Keeps::Everything
+            || (self.keeps == Keeps::Persistent && persistent && received);
+        if returns > 0 && counted {
             self.ledger.forget_count(offset);
         }
         self.settled.insert(offset);
@@ -341,9 +429,16 @@ impl Lane {
         true
     }
 
-    /// A receive has given this lease. Returns when the message was first received.
+    /// A receive has given this lease. Returns when the message was first received. Followed by
+    /// [`Lane::end_receive`].
     pub(super) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
-        self.receipts.received(lease, now_ms)
+        let durable = self.keeps != Keeps::Nothing && self.is_persistent(lease.offset);
+        self.receipts.received(lease, now_ms, durable)
+    }
+
+    /// The receive is complete; its leases end at this time, Unix ms.
+    pub(super) fn end_receive(&mut self, until_ms: u64) {
+        self.receipts.end_receive(until_ms);
     }
 
     /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
@@ -370,7 +465,10 @@ impl Lane {
         slot.state = SlotState::Ready;
         slot.redelivered = true;
         slot.returns = slot.returns.saturating_add(1);
-        if self.keeps == Keeps::Everything {
+        // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
+        // not fit the next one.
+        let received = self.keeps == Keeps::Persistent && slot.persistent;
+        if self.keeps == Keeps::Everything || (received && self.receipts.is_known(offset)) {
             self.ledger.returned(offset, slot.returns);
         }
         let (size, turn) = (slot.size, slot.returns);
@@ -541,12 +639,13 @@ impl Lane {
 
     /// Whether the disk has to be told anything.
     pub(super) fn is_dirty(&self) -> bool {
-        self.ledger.is_dirty()
+        self.ledger.is_dirty() || self.receipts.is_dirty()
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
     pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let wrote = self.collect_chunks(ticket, batch);
+        self.receipts.collect(batch);
         self.ledger.collect(self.next, wrote, batch);
     }
 
@@ -590,6 +689,14 @@ impl Lane {
             Some(block) if block.first <= offset => Ok(index),
             _ => Err(index),
         }
+    }
+
+    fn is_persistent(&self, offset: u64) -> bool {
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(offset))
+            .is_some_and(|slot| slot.persistent)
     }
 
     fn count_ready_to_leased(&mut self, size: u32) {

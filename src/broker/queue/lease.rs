@@ -42,6 +42,15 @@ impl Deadlines {
         at_ms
     }
 
+    /// Takes over leases from before a restart, each with when it ends.
+    pub(super) fn restore(&mut self, mut leases: Vec<(u64, Lease)>) {
+        leases.sort_unstable();
+        for (at_ms, lease) in leases {
+            // As leases of no length, of which there are no others.
+            self.push(at_ms, 0, lease);
+        }
+    }
+
     /// When to look again; never later than the first lease ends.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.next_ms

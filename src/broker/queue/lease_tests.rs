@@ -7,11 +7,13 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::model::{ConsumerId, Lease};
+use crate::store::Store;
 use crate::wire::AMQPValue;
 
 use super::DeathReason;
 use super::consumers::Credit;
 use super::effects::Settle;
+use super::hand::Handle;
 use super::tests::{Rig, body, long, message, text};
 
 fn timed(more: &[(&str, AMQPValue)]) -> Rig {
@@ -143,6 +145,88 @@ fn a_lease_whose_body_is_on_disk_only_ends_as_well() {
     assert_eq!(order, ["a", "b", "c"]);
 }
 
+fn bodies(hand: &[super::Received]) -> Vec<Bytes> {
+    hand.iter()
+        .map(|received| body(&received.message))
+        .collect()
+}
+
+#[test]
+fn a_handle_outlives_a_restart_and_ends_in_time() {
+    for kind in ["classic", "quorum"] {
+        let mut rig = timed(&[("x-queue-type", text(kind))]);
+        rig.publish(&["a", "b", "c"].map(message));
+        rig.commit();
+        let hand = rig.receive(2);
+        assert_eq!(bodies(&hand), ["a", "b"]);
+        rig.commit();
+        rig.restart();
+        assert_eq!(
+            (rig.state.counts().ready, rig.state.counts().unacked),
+            (1, 2)
+        );
+        assert_eq!(rig.state.counts().unacked_bytes, 2);
+        let deleted = rig
+            .state
+            .delete_received(rig.now_ms, &[hand[0].handle], &mut rig.fx);
+        assert_eq!(deleted, [true]);
+        rig.tick(1_100);
+        let again = rig.receive(16);
+        assert_eq!(bodies(&again), ["b", "c"]);
+        assert_eq!((again[0].count, again[0].first_received_ms), (2, 1_000));
+        rig.commit();
+        // Ends while the broker is down.
+        rig.now_ms = 1_300;
+        rig.restart();
+        assert_eq!(rig.state.counts().ready, 2);
+        let last = rig.receive(16);
+        assert_eq!((last[0].count, last[0].first_received_ms), (3, 1_000));
+        for old in [hand[1].handle, again[0].handle] {
+            let deleted = rig.state.delete_received(rig.now_ms, &[old], &mut rig.fx);
+            assert_eq!(deleted, [false]);
+        }
+    }
+}
+
+#[test]
+fn the_last_lease_that_ends_while_the_broker_is_down_is_dead_lettered() {
+    let mut rig = timed(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", long(0)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.publish(&["a", "b"].map(message));
+    rig.receive(1);
+    rig.commit();
+    rig.now_ms = 9_999;
+    rig.restart();
+    assert_eq!(rig.dead, [("a".into(), DeathReason::DeliveryLimit)]);
+    assert_eq!(rig.state.counts().ready, 1);
+}
+
+#[test]
+fn nothing_is_left_on_disk_of_receives_that_are_over() {
+    let mut rig = timed(&[]);
+    for _ in 0..20 {
+        rig.publish(&["a", "b", "c"].map(message));
+        let hand = rig.receive(2);
+        rig.commit();
+        rig.tick(rig.now_ms + 100);
+        rig.commit();
+        let handles: Vec<Handle> = rig
+            .receive(16)
+            .iter()
+            .map(|received| received.handle)
+            .collect();
+        rig.commit();
+        assert!(handles.len() > hand.len());
+        rig.state.delete_received(rig.now_ms, &handles, &mut rig.fx);
+        rig.commit();
+        let (_, log) = rig.store.logs().expect("memory store").remove(0);
+        assert_eq!((log.receives, log.counts), (vec![], vec![]));
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Publish(usize),
@@ -151,6 +235,10 @@ enum Step {
     Grant(usize, u32),
     /// One of all leases ever given, counted from the latest.
     Settle(Settle, usize),
+    /// So many by handle, and whether they are kept.
+    Receive(usize, bool),
+    /// One of all handles ever given, counted from the latest.
+    Delete(usize),
     Pass(u64),
     Commit,
     Shrink(u64),
@@ -165,6 +253,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Get),
         3 => (0..2usize, 1..4u32).prop_map(|(who, messages)| Step::Grant(who, messages)),
         8 => (how, 0..30usize).prop_map(|(how, which)| Step::Settle(how, which)),
+        4 => (1..5usize, prop::bool::weighted(0.8)).prop_map(|(max, keep)| Step::Receive(max, keep)),
+        4 => (0..20usize).prop_map(Step::Delete),
         4 => (0..80u64).prop_map(Step::Pass),
         2 => Just(Step::Commit),
         2 => (0..100_000u64).prop_map(Step::Shrink),
@@ -176,9 +266,20 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<Bytes, Known>,
-    /// All leases ever given in this life of the broker: whose message, and until when.
-    leases: Vec<(Lease, Bytes, u64)>,
+    /// All leases ever given.
+    leases: Vec<Given>,
+    /// Which of them have a handle.
+    handles: Vec<(Handle, usize)>,
     published: u64,
+}
+
+#[derive(Clone)]
+struct Given {
+    lease: Lease,
+    body: Bytes,
+    until_ms: u64,
+    /// Given to a connection that is gone since the restart.
+    is_orphan: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -204,13 +305,18 @@ impl Model {
             known.held = Some(self.leases.len());
             known.handed_out = true;
         }
-        self.leases.push((lease, body.clone(), until_ms));
+        self.leases.push(Given {
+            lease,
+            body: body.clone(),
+            until_ms,
+            is_orphan: false,
+        });
         Ok(())
     }
 
     fn pass(&mut self, now_ms: u64) {
         for known in self.messages.values_mut() {
-            let until_ms = known.held.map(|held| self.leases[held].2);
+            let until_ms = known.held.map(|held| self.leases[held].until_ms);
             if until_ms.is_some_and(|until| until <= now_ms) {
                 known.held = None;
             }
@@ -219,16 +325,44 @@ impl Model {
 
     fn settle(&mut self, how: Settle, which: usize) -> Option<Lease> {
         let which = self.leases.len().checked_sub(which + 1)?;
-        let (lease, body, _) = &self.leases[which];
-        if let Some(known) = self.messages.get_mut(body)
+        let given = &self.leases[which];
+        if given.is_orphan || self.handles.iter().any(|(_, of)| *of == which) {
+            return None;
+        }
+        if let Some(known) = self.messages.get_mut(&given.body)
             && known.held == Some(which)
         {
             known.held = None;
             if how != Settle::Requeue {
-                self.messages.remove(body);
+                self.messages.remove(&given.body);
             }
         }
-        Some(*lease)
+        Some(given.lease)
+    }
+
+    fn delete(&mut self, which: usize) -> Option<(Handle, bool)> {
+        let which = self.handles.len().checked_sub(which + 1)?;
+        let (handle, lease) = self.handles[which];
+        let body = &self.leases[lease].body;
+        let valid = self
+            .messages
+            .get(body)
+            .is_some_and(|known| known.held == Some(lease));
+        if valid {
+            self.messages.remove(body);
+        }
+        Some((handle, valid))
+    }
+
+    fn restart(&mut self) {
+        let by_handle: Vec<usize> = self.handles.iter().map(|(_, lease)| *lease).collect();
+        for (which, given) in self.leases.iter_mut().enumerate() {
+            given.is_orphan |= !by_handle.contains(&which);
+        }
+        for known in self.messages.values_mut() {
+            known.held = known.held.filter(|held| by_handle.contains(held));
+            known.handed_out = true;
+        }
     }
 }
 
@@ -247,8 +381,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_message_is_held_by_one_and_lost_by_none(steps in prop::collection::vec(step(), 1..120)) {
-        let mut rig = timed(&[]);
+    fn a_message_is_held_by_one_and_lost_by_none(steps in prop::collection::vec(step(), 1..120), quorum: bool) {
+        let mut rig = if quorum {
+            timed(&[("x-queue-type", text("quorum")), ("x-delivery-limit", long(-1))])
+        } else {
+            timed(&[])
+        };
         let mut ids = consumers(&mut rig);
         let mut model = Model::default();
         for step in steps {
@@ -278,6 +416,34 @@ proptest! {
                         rig.settle(how, &[lease]);
                     }
                 }
+                Step::Receive(max, keep) => {
+                    let hand = rig.receive(max);
+                    let free = model.messages.values().filter(|known| known.held.is_none()).count();
+                    // What is on disk is not waited for once there is something.
+                    prop_assert!(hand.len() <= free.min(max) && hand.is_empty() == (free == 0));
+                    for received in &hand {
+                        prop_assert_eq!(received.visible_ms, rig.now_ms + TIMEOUTS_MS[0]);
+                        let body = body(&received.message);
+                        let redelivered = model.messages[&body].handed_out;
+                        model.handles.push((received.handle, model.leases.len()));
+                        model.give(received.lease, &body, redelivered, received.visible_ms)?;
+                    }
+                    if !keep {
+                        let leases: Vec<Lease> = hand.iter().map(|received| received.lease).collect();
+                        rig.state.give_back(rig.now_ms, &leases, &mut rig.fx);
+                        rig.carry_out();
+                        for received in &hand {
+                            model.messages.get_mut(&body(&received.message)).expect("there").held = None;
+                        }
+                    }
+                }
+                Step::Delete(which) => {
+                    if let Some((handle, valid)) = model.delete(which) {
+                        let deleted = rig.state.delete_received(rig.now_ms, &[handle], &mut rig.fx);
+                        rig.carry_out();
+                        prop_assert_eq!(deleted, [valid]);
+                    }
+                }
                 Step::Pass(ms) => {
                     model.pass(rig.now_ms + ms);
                     rig.tick(rig.now_ms + ms);
@@ -288,10 +454,7 @@ proptest! {
                     rig.commit();
                     rig.restart();
                     ids = consumers(&mut rig);
-                    model.leases.clear();
-                    for known in model.messages.values_mut() {
-                        *known = Known { held: None, handed_out: true };
-                    }
+                    model.restart();
                 }
             }
             for delivery in rig.take_deliveries() {

@@ -155,7 +155,8 @@ struct Burial {
 }
 
 impl Queue {
-    /// Opens a queue: a new one, or with `recovered` one that was there before.
+    /// Opens a queue: a new one, or with `recovered` one that was there before. It does nothing of its own accord
+    /// before [`Queue::start`].
     pub fn open(
         spec: QueueSpec,
         services: QueueServices,
@@ -176,15 +177,27 @@ impl Queue {
             resident_bytes: 0,
             deleted: false,
         };
-        let queue = Arc::new_cyclic(|me| Queue {
+        Arc::new_cyclic(|me| Queue {
             spec,
             services,
             cell: Mutex::new(cell),
             loaded: Notify::new(),
             me: Weak::clone(me),
+        })
+    }
+
+    /// Begins to look at the clock. Not before all queues and bindings are there that its dead letters may go to, and
+    /// before anybody else uses it. Reads the messages that are leased by handle.
+    pub fn start(&self) {
+        self.run_work(|state, now_ms, _| {
+            state.restore_leases(now_ms, &mut |log, from| {
+                self.read_chunks(log, from, 1).unwrap_or_else(|error| {
+                    tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read a message that was received; it is ready again");
+                    Vec::new()
+                })
+            });
         });
-        queue.tick();
-        queue
+        self.tick();
     }
 
     /// What the queue is.
@@ -601,14 +614,25 @@ impl Queue {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let store = self.services.committer.store();
-        let stored = store.read(log, from, max_bytes)?;
-        if stored.is_empty() && !self.is_deleted() {
+        let chunks = self.read_chunks(log, from, max_bytes)?;
+        if chunks.is_empty() && !self.is_deleted() {
             return Err(StoreError::Corrupt(format!(
                 "queue {}: no message at {from} of {log:?}",
                 self.name()
             )));
         }
+        Ok(chunks)
+    }
+
+    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`.
+    fn read_chunks(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let store = self.services.committer.store();
+        let stored = store.read(log, from, max_bytes)?;
         let decode = |stored: StoredChunk| {
             let messages =
                 chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;

@@ -1,15 +1,22 @@
 //! What a lane remembers of messages that were received by handle: who may delete them until when, and when each was
-//! first received. A receipt stays until its message is gone, also when its lease has ended. Knows no slot and no disk.
+//! first received; and what the disk has to be told of it. A receipt stays until its message is gone, also when its
+//! lease has ended. Knows no slot.
+//!
+//! On disk lies one record per receive, not one per message. It is removed when all its messages are gone or have been
+//! received again; whether the lease of one has ended before, recovery tells by the message's delivery count.
 
 use std::collections::BTreeMap;
 
-use crate::model::Lease;
+use crate::model::{Lease, LogId};
+use crate::store::{Batch, Op, ReceiveRecord, ReceivedLease};
 
 /// What is known of one message that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Receipt {
+struct Receipt {
     /// The turn of the lease that the last receive gave.
     turn: u32,
+    /// The number of that receive; `None` if a restart is not to know it.
+    receive: Option<u64>,
     /// When the message was first received, Unix ms.
     first_ms: u64,
     /// How many receives came to nothing, because nobody took what they brought.
@@ -17,24 +24,88 @@ pub(super) struct Receipt {
 }
 
 /// The receipts of one lane, by offset.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Receipts {
+    log: LogId,
     by_offset: BTreeMap<u64, Receipt>,
+    /// How many receipts name each receive.
+    receives: BTreeMap<u64, u32>,
+    /// The number of the next receive.
+    next: u64,
+    /// What that has leased so far.
+    open: Vec<ReceivedLease>,
+    /// What the disk has to be told: receives that are new, or gone.
+    changes: BTreeMap<u64, Option<ReceiveRecord>>,
 }
 
 impl Receipts {
-    /// The message was received with this lease, and returns when it was for the first time.
-    pub(super) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
-        let receipt = self.by_offset.entry(lease.offset).or_insert(Receipt {
-            turn: lease.turn,
-            first_ms: now_ms,
-            unkept: 0,
-        });
-        if lease.turn <= receipt.unkept {
-            receipt.first_ms = now_ms;
+    pub(super) fn new(log: LogId) -> Receipts {
+        Receipts {
+            log,
+            by_offset: BTreeMap::new(),
+            receives: BTreeMap::new(),
+            next: 0,
+            open: Vec::new(),
+            changes: BTreeMap::new(),
         }
-        receipt.turn = lease.turn;
-        receipt.first_ms
+    }
+
+    /// The message was received with this lease, and returns when it was for the first time. A restart knows it if it
+    /// is `durable`. The receive goes on until [`Receipts::end_receive`].
+    pub(super) fn received(&mut self, lease: Lease, now_ms: u64, durable: bool) -> u64 {
+        let known = self.by_offset.get(&lease.offset).copied();
+        let unkept = known.map_or(0, |receipt| receipt.unkept);
+        let first_ms = known
+            .filter(|_| lease.turn > unkept)
+            .map_or(now_ms, |receipt| receipt.first_ms);
+        let receipt = Receipt {
+            turn: lease.turn,
+            receive: durable.then_some(self.next),
+            first_ms,
+            unkept,
+        };
+        if durable {
+            self.open.push(ReceivedLease {
+                offset: lease.offset,
+                turn: lease.turn,
+                first_ms,
+            });
+        }
+        self.put(lease.offset, receipt);
+        first_ms
+    }
+
+    /// Ends a receive, whose leases all end at this time, Unix ms.
+    pub(super) fn end_receive(&mut self, until_ms: u64) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut leases = std::mem::take(&mut self.open);
+        leases.sort_unstable_by_key(|lease| lease.offset);
+        let record = ReceiveRecord {
+            number: self.next,
+            until_ms,
+            leases,
+        };
+        self.changes.insert(self.next, Some(record));
+        self.next += 1;
+    }
+
+    /// Takes over a receive that was on disk, as far as its messages are still there. Later ones come later.
+    pub(super) fn restore(&mut self, receive: &ReceiveRecord, is_there: impl Fn(u64) -> bool) {
+        self.next = receive.number + 1;
+        for lease in receive.leases.iter().filter(|lease| is_there(lease.offset)) {
+            let receipt = Receipt {
+                turn: lease.turn,
+                receive: Some(receive.number),
+                first_ms: lease.first_ms,
+                unkept: 0,
+            };
+            self.put(lease.offset, receipt);
+        }
+        if !self.receives.contains_key(&receive.number) {
+            self.changes.insert(receive.number, None);
+        }
     }
 
     /// Nobody took what a receive brought: it is as if it had not been.
@@ -51,6 +122,11 @@ impl Receipts {
             .is_some_and(|receipt| receipt.turn == lease.turn)
     }
 
+    /// Whether the message was ever received, so that a restart has to know how often it came back.
+    pub(super) fn is_known(&self, offset: u64) -> bool {
+        self.by_offset.contains_key(&offset)
+    }
+
     /// How many of the times that a message came back do not count.
     pub(super) fn unkept(&self, offset: u64) -> u32 {
         self.by_offset
@@ -58,14 +134,157 @@ impl Receipts {
             .map_or(0, |receipt| receipt.unkept)
     }
 
-    /// The message is gone.
-    pub(super) fn forget(&mut self, offset: u64) {
-        self.by_offset.remove(&offset);
+    /// The message is gone. Returns whether it had ever been received.
+    pub(super) fn forget(&mut self, offset: u64) -> bool {
+        let Some(receipt) = self.by_offset.remove(&offset) else {
+            return false;
+        };
+        self.release(receipt.receive);
+        true
     }
 
     /// All messages but those at these offsets, in ascending order, are gone.
     pub(super) fn forget_but(&mut self, kept: &[u64]) {
-        self.by_offset
-            .retain(|offset, _| kept.binary_search(offset).is_ok());
+        let is_gone = |offset: &u64| kept.binary_search(offset).is_err();
+        let gone: Vec<u64> = self.by_offset.keys().copied().filter(is_gone).collect();
+        for offset in gone {
+            self.forget(offset);
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Moves what is to be written into `batch`.
+    pub(super) fn collect(&mut self, batch: &mut Batch) {
+        let log = self.log;
+        for (number, change) in std::mem::take(&mut self.changes) {
+            batch.push(match change {
+                Some(receive) => Op::PutReceive { log, receive },
+                None => Op::RemoveReceive { log, number },
+            });
+        }
+    }
+
+    fn put(&mut self, offset: u64, receipt: Receipt) {
+        if let Some(number) = receipt.receive {
+            *self.receives.entry(number).or_default() += 1;
+        }
+        if let Some(before) = self.by_offset.insert(offset, receipt) {
+            self.release(before.receive);
+        }
+    }
+
+    /// A receipt names this receive no longer.
+    fn release(&mut self, number: Option<u64>) {
+        let Some(number) = number else { return };
+        let Some(left) = self.receives.get_mut(&number) else {
+            return;
+        };
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        self.receives.remove(&number);
+        // One that the disk has not been told of need not be removed there.
+        if !matches!(self.changes.remove(&number), Some(Some(_))) {
+            self.changes.insert(number, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogId = LogId(5);
+
+    fn lease(offset: u64, turn: u32) -> Lease {
+        Lease {
+            offset,
+            turn,
+            lane: 0,
+        }
+    }
+
+    fn written(receipts: &mut Receipts) -> Vec<(u64, Vec<u64>)> {
+        let mut batch = Batch::default();
+        receipts.collect(&mut batch);
+        let ops = batch.ops.into_iter().map(|op| match op {
+            Op::PutReceive { receive, .. } => (
+                receive.number,
+                receive.leases.iter().map(|lease| lease.offset).collect(),
+            ),
+            Op::RemoveReceive { number, .. } => (number, Vec::new()),
+            other => panic!("{other:?}"),
+        });
+        ops.collect()
+    }
+
+    #[test]
+    fn a_receive_is_one_record_that_goes_with_its_last_message() {
+        let mut receipts = Receipts::new(LOG);
+        for offset in [4, 3] {
+            assert_eq!(receipts.received(lease(offset, 0), 10, true), 10);
+        }
+        receipts.received(lease(9, 0), 10, false);
+        receipts.end_receive(20);
+        assert_eq!(written(&mut receipts), [(0, vec![3, 4])]);
+        receipts.forget(3);
+        receipts.forget(9);
+        assert!(!receipts.is_dirty());
+        // Received again: the later record takes its place.
+        assert_eq!(receipts.received(lease(4, 1), 30, true), 10);
+        receipts.end_receive(40);
+        assert_eq!(written(&mut receipts), [(0, vec![]), (1, vec![4])]);
+        assert!(receipts.is_of(lease(4, 1)) && !receipts.is_of(lease(4, 0)));
+        receipts.forget_but(&[]);
+        assert_eq!(written(&mut receipts), [(1, vec![])]);
+    }
+
+    #[test]
+    fn what_is_gone_before_it_is_written_is_not_written() {
+        let mut receipts = Receipts::new(LOG);
+        receipts.received(lease(1, 0), 10, true);
+        receipts.end_receive(20);
+        receipts.forget(1);
+        assert_eq!(written(&mut receipts), []);
+    }
+
+    #[test]
+    fn a_receive_that_nobody_took_is_no_first_one() {
+        let mut receipts = Receipts::new(LOG);
+        receipts.received(lease(1, 0), 10, true);
+        receipts.end_receive(20);
+        receipts.not_taken(lease(1, 0));
+        assert_eq!(receipts.received(lease(1, 1), 15, true), 15);
+        assert_eq!(receipts.unkept(1), 1);
+        assert_eq!(receipts.received(lease(1, 2), 25, true), 15);
+    }
+
+    #[test]
+    fn what_a_restart_finds_without_messages_is_removed() {
+        let mut receipts = Receipts::new(LOG);
+        let receive = |number, offsets: &[u64]| ReceiveRecord {
+            number,
+            until_ms: 50,
+            leases: offsets
+                .iter()
+                .map(|offset| ReceivedLease {
+                    offset: *offset,
+                    turn: 1,
+                    first_ms: 7,
+                })
+                .collect(),
+        };
+        let is_there = |offset| offset >= 10;
+        receipts.restore(&receive(2, &[1, 2]), is_there);
+        receipts.restore(&receive(3, &[2, 10]), is_there);
+        receipts.restore(&receive(5, &[10, 11]), is_there);
+        assert_eq!(written(&mut receipts), [(2, vec![]), (3, vec![])]);
+        assert_eq!(receipts.received(lease(12, 0), 60, true), 60);
+        receipts.end_receive(90);
+        assert_eq!(written(&mut receipts), [(6, vec![12])]);
     }
 }

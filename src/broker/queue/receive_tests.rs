@@ -49,7 +49,9 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
         auto_delete: false,
         arguments: QueueArguments::shared(&table).expect("valid arguments"),
     };
-    Queue::open(spec, services, Vec::new())
+    let queue = Queue::open(spec, services, Vec::new());
+    queue.start();
+    queue
 }
 
 fn bodies(hand: &Hand) -> Vec<bytes::Bytes> {

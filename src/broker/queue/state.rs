@@ -91,6 +91,24 @@ impl QueueState {
         state
     }
 
+    /// Leases anew what was received by handle before the restart and is not over. `read` gives the chunk that holds
+    /// an offset. Comes before every other command.
+    pub(super) fn restore_leases(
+        &mut self,
+        now_ms: u64,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) {
+        let limit = self.arguments.delivery_limit;
+        let mut leases = Vec::new();
+        for (priority, lane) in &mut self.lanes {
+            // One that was the last that its message may have ends as others do: by the deadline.
+            let is_over =
+                |until_ms, turn| until_ms <= now_ms && limit.is_none_or(|limit| turn < limit);
+            leases.extend(lane.restore(*priority, is_over, read));
+        }
+        self.deadlines.restore(leases);
+    }
+
     /// Enqueues a run of messages. Those that `x-overflow` refuses are named in `rejected` by their index.
     pub(super) fn publish(
         &mut self,
@@ -626,6 +644,7 @@ impl QueueState {
             .visibility_timeout_ms
             .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
         let mut messages = Vec::new();
+        let mut visible_ms = now_ms;
         while messages.len() < waiter.max
             && let Some((index, offset)) = self.head(now_ms, fx)
             && let Some((priority, lane)) = self.lanes.get_mut(index)
@@ -636,17 +655,21 @@ impl QueueState {
                 turn: leased.turn,
                 lane: *priority,
             };
+            visible_ms = self.deadlines.push(now_ms, length_ms, lease);
             messages.push(Received {
                 handle: Handle::new(self.id, lease),
                 id: lease.id(),
                 message: leased.message,
                 enqueued_ms: leased.enqueued_ms,
                 first_received_ms: lane.received(lease, now_ms),
-                visible_ms: self.deadlines.push(now_ms, length_ms, lease),
+                visible_ms,
                 count: leased.returns.saturating_add(1),
                 lease,
             });
             self.count_turn(lease.lane);
+        }
+        for (_, lane) in &mut self.lanes {
+            lane.end_receive(visible_ms);
         }
         fx.hands.push((waiter.answer, messages));
     }

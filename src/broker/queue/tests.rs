@@ -12,11 +12,12 @@ use crate::model::arguments::QueueArguments;
 use crate::model::{
     Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, Ticket,
 };
-use crate::store::{Batch, MemoryStore, Store, chunk};
+use crate::store::{Batch, MemoryStore, Store, StoredChunk, StoredMessage, chunk};
 use crate::wire::{AMQPValue, LongString, ShortString};
 
 use super::consumers::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
 use super::effects::{Effects, Get, Settle};
+use super::hand::Received;
 use super::state::QueueState;
 use super::{ChannelLimiter, DeathReason};
 
@@ -37,7 +38,7 @@ impl DeliverySink for Collector {
 /// A queue with its store, driven by hand.
 pub(super) struct Rig {
     pub(super) state: QueueState,
-    store: MemoryStore,
+    pub(super) store: MemoryStore,
     sink: Arc<Collector>,
     pub(super) fx: Effects,
     arguments: Arc<QueueArguments>,
@@ -45,6 +46,7 @@ pub(super) struct Rig {
     pub(super) now_ms: u64,
     pub(super) dead: Vec<(Bytes, DeathReason)>,
     rejected: usize,
+    hands: Vec<Vec<Received>>,
 }
 
 impl Rig {
@@ -64,6 +66,7 @@ impl Rig {
             now_ms: 1_000,
             dead: Vec::new(),
             rejected: 0,
+            hands: Vec::new(),
         }
     }
 
@@ -144,6 +147,15 @@ impl Rig {
         }
     }
 
+    /// What can be received by handle at once.
+    pub(super) fn receive(&mut self, max: usize) -> Vec<Received> {
+        let (answer, _) = tokio::sync::oneshot::channel();
+        self.state
+            .receive(self.now_ms, max, true, answer, &mut self.fx);
+        self.carry_out();
+        self.hands.pop().expect("an answer")
+    }
+
     pub(super) fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.state.tick(now_ms, &mut self.fx);
@@ -159,6 +171,9 @@ impl Rig {
                     .served_consumer(id)
                     .expect("a served consumer is there");
                 consumer.new.sink.deliver(&mut consumer.pending);
+            }
+            for (_, messages) in self.fx.hands.drain(..) {
+                self.hands.push(messages);
             }
             for dead in std::mem::take(&mut self.fx.dead) {
                 self.dead.push((body(&dead.message), dead.reason));
@@ -177,16 +192,7 @@ impl Rig {
                     !chunks.is_empty(),
                     "offset {from} of {log:?} is not in the store"
                 );
-                let decode = |data: Bytes, first| {
-                    chunk::decode(first, data)
-                        .expect("a chunk")
-                        .map(|m| m.expect("a message"))
-                        .collect()
-                };
-                let chunks = chunks
-                    .into_iter()
-                    .map(|stored| (stored.first, decode(stored.data, stored.first)))
-                    .collect();
+                let chunks = decoded(chunks);
                 self.state.loaded(self.now_ms, log, chunks, &mut self.fx);
             }
         }
@@ -211,6 +217,10 @@ impl Rig {
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
         self.state = QueueState::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
         self.fx = Effects::default();
+        let store = &self.store;
+        self.state.restore_leases(self.now_ms, &mut |log, from| {
+            decoded(store.read(log, from, 1).expect("memory store"))
+        });
         self.tick(self.now_ms);
     }
 
@@ -224,6 +234,15 @@ impl Rig {
             .map(|delivery| body(&delivery.message))
             .collect()
     }
+}
+
+fn decoded(chunks: Vec<StoredChunk>) -> Vec<(u64, Vec<StoredMessage>)> {
+    let decode = |stored: StoredChunk| {
+        let messages = chunk::decode(stored.first, stored.data).expect("a chunk");
+        let messages = messages.map(|message| message.expect("a message"));
+        (stored.first, messages.collect())
+    };
+    chunks.into_iter().map(decode).collect()
 }
 
 pub(super) fn body(message: &Message) -> Bytes {

@@ -10,7 +10,8 @@ use super::{Open, corrupt, failed, stored_chunk};
 use crate::model::LogId;
 use crate::store::dir::io_error;
 use crate::store::{
-    LogRecord, LogState, PageBits, RangeSet, Segment, StoreError, chunk, keys, record,
+    LogRecord, LogState, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, chunk, keys,
+    record,
 };
 
 impl Open {
@@ -25,11 +26,12 @@ impl Open {
                     settled: RangeSet::new(),
                     counts: Vec::new(),
                     segments: Vec::new(),
+                    receives: Vec::new(),
                 };
                 logs.insert(log, state);
             }
         }
-        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT] {
+        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT, keys::RECEIVE] {
             for entry in self.state.prefix([prefix]) {
                 let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
                 let Some((_, log, Some(part))) = keys::parse_state(&key) else {
@@ -44,6 +46,10 @@ impl Open {
                 } else if prefix == keys::SEGMENT {
                     let segment = Segment::decode(part, &value).map_err(corrupt("segment", log))?;
                     state.segments.push(segment);
+                } else if prefix == keys::RECEIVE {
+                    let receive =
+                        ReceiveRecord::decode(part, &value).map_err(corrupt("receive", log))?;
+                    state.receives.push(receive);
                 } else if part >= state.record.floor {
                     let count = record::decode_count(&value).map_err(corrupt("count", log))?;
                     state.counts.push((part, count));

@@ -116,7 +116,7 @@ impl Core {
             cursor = first_of(&key)?;
             writes.remove_weak(&open.msgs, key);
         }
-        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT] {
+        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT, keys::RECEIVE] {
             for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
                 writes.remove(&open.state, entry.key().map_err(failed("reading"))?);
             }

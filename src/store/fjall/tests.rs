@@ -9,7 +9,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::{ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, Segment, page_of};
+use super::super::{
+    ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, page_of,
+};
 use super::*;
 use crate::clock;
 use crate::model::{Body, Message, Origin, Ticket};
@@ -176,6 +178,17 @@ impl ModelLog {
         } else {
             Op::RemoveSegment { log, first }
         });
+        let number = rng.random_range(0..8);
+        batch.push(if rng.random() {
+            let receive = ReceiveRecord {
+                number,
+                until_ms: rng.random(),
+                leases: Vec::new(),
+            };
+            Op::PutReceive { log, receive }
+        } else {
+            Op::RemoveReceive { log, number }
+        });
         let record = LogRecord {
             next: self.next,
             floor,
@@ -296,7 +309,7 @@ fn a_second_store_and_a_newer_format_are_refused() {
         refused,
         Err(StoreError::NewerFormat {
             found: 9,
-            known: 1,
+            known: 2,
             ..
         })
     ));

@@ -1,0 +1,146 @@
+//! Messages are received by handle and deleted on a store that loses power at its n-th commit or sync, for every n.
+//! Whatever the disk may hold then: a handle that somebody was told of still deletes its message, which nobody else
+//! has got meanwhile; what was durably deleted is gone; nothing is lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret::broker::queue::{Handle, Queue};
+use leveret::model::Ticket;
+use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+
+use crate::every_failure::{drain, durable, id_of, message, open, prepare, queue, survivors};
+
+const STEPS: u64 = 12;
+
+/// What was done with a message, and when it was safe.
+#[derive(Debug, Default)]
+struct Fate {
+    published: Option<Ticket>,
+    received: Option<(Handle, Option<Ticket>)>,
+    given_back: bool,
+    deleted: Option<Option<Ticket>>,
+}
+
+/// Publishes, receives, deletes and gives back until it is done or the power is gone. Returns what was done and the
+/// last durable ticket: what clients were told.
+async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Ticket) {
+    let broker = open(store.clone()).await;
+    let work = queue(&broker, name);
+    let committer = broker.committer();
+    let mut fates = BTreeMap::<u64, Fate>::new();
+    for step in 0..STEPS {
+        let first = step * 3;
+        let run: Vec<_> = (first..first + 3).map(message).collect();
+        let ticket = work.publish(&run).ticket;
+        for id in first..first + 3 {
+            let fate = Fate {
+                published: ticket,
+                ..Fate::default()
+            };
+            fates.insert(id, fate);
+        }
+        if !durable(committer, store, ticket).await {
+            break;
+        }
+        // All are in memory, so nothing is read and nobody waits.
+        let hand = work.receive(2, Duration::ZERO).await.expect("a queue");
+        let ticket = hand.ticket;
+        for received in &hand.messages {
+            let fate = fates.get_mut(&id_of(&received.message)).expect("known");
+            fate.received = Some((received.handle, ticket));
+            fate.given_back = step % 4 == 3;
+        }
+        if step % 4 == 3 {
+            drop(hand);
+            continue;
+        }
+        let received = hand.keep();
+        if step % 2 == 0 && !durable(committer, store, ticket).await {
+            break;
+        }
+        if let Some(received) = received.get(usize::try_from(step % 3).unwrap_or_default()) {
+            let (valid, ticket) = work.delete_received(&[received.handle]);
+            assert_eq!(valid, [true]);
+            let fate = fates.get_mut(&id_of(&received.message)).expect("known");
+            fate.deleted = Some(ticket);
+        }
+    }
+    if !store.power_lost() {
+        durable(committer, store, Some(committer.append(Vec::new()))).await;
+    }
+    committer.shutdown();
+    (fates, committer.durable())
+}
+
+async fn check(
+    survivor: FaultyStore,
+    name: &str,
+    fates: &BTreeMap<u64, Fate>,
+    told: Ticket,
+    what: &str,
+) {
+    let broker = open(Arc::new(survivor)).await;
+    let work: Arc<Queue> = queue(&broker, name);
+    let ready = drain(&work).await;
+    let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    for (id, fate) in fates {
+        let about = || format!("{what}: message {id}, {fate:?}, told {told:?}, ready {ready:?}");
+        let is_ready = ready.contains(id);
+        let handle = fate.received.map(|(handle, _)| handle);
+        let by_handle = handle.is_some_and(|handle| work.delete_received(&[handle]).0 == [true]);
+        assert!(!(is_ready && by_handle), "held by two: {}", about());
+        if known(fate.published) && fate.deleted.is_none() {
+            assert!(is_ready || by_handle, "lost: {}", about());
+        }
+        if let Some(ticket) = fate.deleted {
+            assert!(
+                !known(ticket) || !(is_ready || by_handle),
+                "back after it was deleted: {}",
+                about()
+            );
+        } else if let Some((_, ticket)) = fate.received
+            && known(ticket)
+            && !fate.given_back
+        {
+            assert!(by_handle, "a handle is no longer valid: {}", about());
+        }
+    }
+    assert_eq!(work.counts().unacked, 0, "{what}");
+    broker.committer().shutdown();
+}
+
+#[tokio::test]
+async fn a_handle_is_good_whenever_the_power_goes() {
+    let base = prepare().await;
+    for name in ["work", "quorum"] {
+        let store = Arc::new(base.after_kill());
+        let (fates, told) = work(&store, name).await;
+        check(store.after_power_loss(0), name, &fates, told, "no failure").await;
+        let mut failures = 0;
+        for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
+            for n in 1..=2 * STEPS {
+                for when in [When::Before, When::After] {
+                    let store = Arc::new(base.after_kill());
+                    let fault = Fault {
+                        at: call(n),
+                        when,
+                        what: What::PowerLoss,
+                    };
+                    store.add_fault(fault);
+                    let (fates, told) = work(&store, name).await;
+                    for (at, survivor) in survivors(&store).into_iter().enumerate() {
+                        let what = format!("{name}, {fault:?}, survivor {at}");
+                        check(survivor, name, &fates, told, &what).await;
+                    }
+                    failures += u64::from(store.power_lost());
+                }
+            }
+        }
+        assert!(
+            failures > STEPS,
+            "the work reached only {failures} failures"
+        );
+    }
+}
