@@ -34,8 +34,12 @@ pub(crate) struct Method {
 pub(crate) enum Event {
     /// basic.ack: the tag, and whether it stands for all before.
     Confirm { tag: u64, multiple: bool },
-    /// basic.deliver.
-    Delivery { tag: u64, body: Vec<u8> },
+    /// basic.deliver; with the offset, if it is a stream's.
+    Delivery {
+        tag: u64,
+        offset: Option<u64>,
+        body: Vec<u8>,
+    },
     /// connection.blocked.
     Blocked,
     /// connection.unblocked.
@@ -85,10 +89,19 @@ impl Client {
 
     /// Declares a durable queue; returns how many messages wait in it.
     pub(crate) fn declare(&mut self, queue: &str) -> io::Result<u32> {
+        self.declare_with(queue, &[])
+    }
+
+    /// Declares a stream; returns how many messages it keeps.
+    pub(crate) fn declare_stream(&mut self, queue: &str) -> io::Result<u32> {
+        self.declare_with(queue, &text_field("x-queue-type", "stream"))
+    }
+
+    fn declare_with(&mut self, queue: &str, table: &[u8]) -> io::Result<u32> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
         arguments.push(2); // durable
-        arguments.extend([0; 4]);
+        long(&mut arguments, table);
         self.send(1, QUEUE, 10, &arguments)?;
         let answer = self.expect(QUEUE, 11)?;
         let mut rest = &answer[..];
@@ -123,11 +136,22 @@ impl Client {
 
     /// Consumes from a queue.
     pub(crate) fn consume(&mut self, queue: &str, no_ack: bool) -> io::Result<()> {
+        self.consume_with(queue, no_ack, &[])
+    }
+
+    /// Consumes a stream from its start, with a prefetch of 500.
+    pub(crate) fn consume_stream(&mut self, queue: &str) -> io::Result<()> {
+        self.send(1, BASIC, 10, &[0, 0, 0, 0, 1, 0xf4, 0])?;
+        self.expect(BASIC, 11)?;
+        self.consume_with(queue, false, &text_field("x-stream-offset", "first"))
+    }
+
+    fn consume_with(&mut self, queue: &str, no_ack: bool, table: &[u8]) -> io::Result<()> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
         short(&mut arguments, "c");
         arguments.push(if no_ack { 2 } else { 0 });
-        arguments.extend([0; 4]);
+        long(&mut arguments, table);
         self.send(1, BASIC, 20, &arguments)?;
         self.expect(BASIC, 21).map(drop)
     }
@@ -165,8 +189,8 @@ impl Client {
                 let [tag_len] = take(&mut rest)?;
                 let mut rest = rest.get(usize::from(tag_len)..).unwrap_or_default();
                 let tag = u64::from_be_bytes(take(&mut rest)?);
-                let body = self.content()?;
-                Ok(Event::Delivery { tag, body })
+                let (offset, body) = self.content()?;
+                Ok(Event::Delivery { tag, offset, body })
             }
             (CONNECTION, 60) => Ok(Event::Blocked),
             (CONNECTION, 61) => Ok(Event::Unblocked),
@@ -174,15 +198,21 @@ impl Client {
         }
     }
 
-    fn content(&mut self) -> io::Result<Vec<u8>> {
+    fn content(&mut self) -> io::Result<(Option<u64>, Vec<u8>)> {
         let (kind, header) = self.frame()?;
+        let field = b"\x0fx-stream-offsetl";
+        let offset = header
+            .windows(field.len() + 8)
+            .find(|window| window.starts_with(field))
+            .and_then(|window| window.last_chunk())
+            .map(|offset| u64::from_be_bytes(*offset));
         let mut rest = header.get(4..).unwrap_or_default();
         let size = u64::from_be_bytes(take(&mut rest)?);
         let mut body = Vec::new();
         while kind == HEADER && (body.len() as u64) < size {
             body.extend(self.frame()?.1);
         }
-        Ok(body)
+        Ok((offset, body))
     }
 
     fn expect(&mut self, class: u16, id: u16) -> io::Result<Vec<u8>> {
@@ -254,6 +284,14 @@ fn short(out: &mut Vec<u8>, text: &str) {
 fn long(out: &mut Vec<u8>, text: &[u8]) {
     out.extend(len_field(text.len()));
     out.extend(text);
+}
+
+fn text_field(name: &str, value: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    short(&mut out, name);
+    out.push(b'S');
+    long(&mut out, value.as_bytes());
+    out
 }
 
 fn len_field(len: usize) -> [u8; 4] {

@@ -213,7 +213,7 @@ fn consume(address: SocketAddr, ledger: &Ledger, count: usize) {
     client.consume(QUEUE, false).expect("consuming");
     let mut seen = Vec::new();
     while seen.len() < count {
-        if let Event::Delivery { tag, body } = client.event().expect("a delivery") {
+        if let Event::Delivery { tag, body, .. } = client.event().expect("a delivery") {
             seen.push(number_of(&body));
             client.ack(tag).expect("acknowledged");
         }

@@ -45,7 +45,7 @@ fn consume(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result
     let mut client = Client::connect(address)?;
     client.consume(queue, false)?;
     loop {
-        if let Event::Delivery { tag, body } = client.event()? {
+        if let Event::Delivery { tag, body, .. } = client.event()? {
             let number = number_of(&body);
             // Some are never acknowledged and must come again.
             if !number.is_multiple_of(7) {

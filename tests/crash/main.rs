@@ -8,3 +8,4 @@ mod held;
 mod killed;
 mod ledger;
 mod process;
+mod streams;

@@ -19,5 +19,6 @@ mod hostile; // peers that send anything
 mod limits; // bounds, at and past them
 mod process; // the binary as a process
 mod reply_to; // direct reply-to
+mod streams; // queues that are read and left as they are
 mod support; // a broker of one's own, and a raw peer
 mod transactions; // all or nothing
