@@ -190,6 +190,9 @@ pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {
             "Object (queue, stream, exchange, etc) was not found",
         ));
     };
+    if queue.spec().arguments.kind == QueueKind::Stream {
+        return Err(Failure::error(EX_UNAVAILABLE, "not_supported"));
+    }
     if let (_, Some(ticket)) = queue.purge() {
         ctx.broker.committer().wait(ticket).await?;
     }
@@ -200,8 +203,13 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     let not_found = || Failure::error(EX_USAGE, "Queue not found");
     let vhost = vhost(ctx, request).ok_or_else(not_found)?;
     let queue = vhost.queue(request.arg(0)).ok_or_else(not_found)?;
+    // Streams take no notice of either flag, and do not count.
+    let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
     let mut refused = None;
     let deleted = vhost.delete_queue(&queue, |counts| {
+        if is_stream {
+            return true;
+        }
         if request.has("if-empty") && counts.ready > 0 {
             refused = Some("not empty");
         } else if request.has("if-unused") && counts.consumers > 0 {
@@ -222,6 +230,6 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     ctx.broker.committer().wait(ticket).await?;
     Ok(Reply::Message(format!(
         "Queue was successfully deleted with {} ready messages",
-        counts.ready
+        if is_stream { 0 } else { counts.ready }
     )))
 }
