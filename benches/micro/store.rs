@@ -86,6 +86,7 @@ pub(crate) fn commits(criterion: &mut Criterion) {
                 next,
                 floor: before,
                 bytes: (next - before) * SIZE as u64,
+                ..LogRecord::default()
             },
         });
         batch

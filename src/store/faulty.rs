@@ -2,6 +2,7 @@
 //! what survives: a power loss keeps what was synced and any number of the batches after it, a killed process keeps
 //! everything that was committed.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::memory::Tables;
@@ -233,6 +234,18 @@ impl Store for FaultyStore {
         // Sweeping again after a power loss changes nothing, so both pictures may be swept at once.
         state.synced.sweep(log, below, max);
         Ok(state.visible.sweep(log, below, max))
+    }
+
+    fn sweep_range(
+        &self,
+        log: LogId,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut state = self.state();
+        state.check()?;
+        state.synced.sweep_range(log, range.clone(), max);
+        Ok(state.visible.sweep_range(log, range, max))
     }
 
     fn free_bytes(&self) -> Option<u64> {

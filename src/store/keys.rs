@@ -10,6 +10,8 @@
 //! | `state` | `C`, log u64, offset u64 | delivery count |
 //! | `state` | `S`, log u64, first offset u64 | segment |
 //! | `state` | `H`, log u64, number u64 | what a receive leased by handle |
+//! | `state` | `G`, log u64, page u64 | page of what never comes back, of a log that keeps what was acked |
+//! | `state` | `M`, log u64, first offset u64 | mark of such a log |
 //! | `state` | `T`, log u64 | a removed log whose remains are not swept yet |
 //! | `meta` | `!format` | format of the data directory, u32 |
 //! | `meta` | `m`, any bytes | definition |
@@ -28,6 +30,12 @@ pub(super) const COUNT: u8 = b'C';
 pub(super) const SEGMENT: u8 = b'S';
 /// Prefix of receives in `state`.
 pub(super) const RECEIVE: u8 = b'H';
+/// Prefix of pages of what never comes back in `state`.
+pub(super) const GONE: u8 = b'G';
+/// Prefix of marks in `state`.
+pub(super) const MARK: u8 = b'M';
+/// Prefixes of what a log has in `state` besides its record, by page or offset.
+pub(super) const PARTS: [u8; 6] = [PAGE, COUNT, SEGMENT, RECEIVE, GONE, MARK];
 /// Prefix of removed logs in `state`.
 pub(super) const TOMB: u8 = b'T';
 /// Prefix of definitions in `meta`.
@@ -61,19 +69,19 @@ pub(super) fn of_log(prefix: u8, log: LogId) -> [u8; 9] {
     join([prefix], log.0.to_be_bytes())
 }
 
-/// Key of a log's page, count, segment or receive in `state`.
+/// Key of a log's page, count, segment, receive or mark in `state`.
 pub(super) fn of_part(prefix: u8, log: LogId, part: u64) -> [u8; 17] {
     join(of_log(prefix, log), part.to_be_bytes())
 }
 
-/// Prefix, log and (for pages, counts, segments and receives) part of a key in `state`.
+/// Prefix, log and (but for records and tombstones) part of a key in `state`.
 pub(super) fn parse_state(key: &[u8]) -> Option<(u8, LogId, Option<u64>)> {
     let (&prefix, rest) = key.split_first()?;
     let (log, rest) = rest.split_first_chunk::<8>()?;
     let log = LogId(u64::from_be_bytes(*log));
     match (prefix, rest) {
         (RECORD | TOMB, []) => Some((prefix, log, None)),
-        (PAGE | COUNT | SEGMENT | RECEIVE, part) => {
+        (PAGE | COUNT | SEGMENT | RECEIVE | GONE | MARK, part) => {
             let part = part.try_into().ok().map(u64::from_be_bytes)?;
             Some((prefix, log, Some(part)))
         }

@@ -2,13 +2,14 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::{
-    Batch, LogRecord, LogState, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord, Segment, Store,
-    StoreError, StoredChunk, chunk,
+    Batch, LogRecord, LogState, Mark, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord, Segment,
+    Store, StoreError, StoredChunk, chunk,
 };
 use crate::model::LogId;
 
@@ -60,6 +61,15 @@ impl Store for MemoryStore {
         Ok(self.tables().sweep(log, below, max))
     }
 
+    fn sweep_range(
+        &self,
+        log: LogId,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        Ok(self.tables().sweep_range(log, range, max))
+    }
+
     fn reopen(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -74,6 +84,8 @@ pub(super) struct Tables {
     counts: BTreeMap<(LogId, u64), u32>,
     segments: BTreeMap<(LogId, u64), Segment>,
     receives: BTreeMap<(LogId, u64), ReceiveRecord>,
+    gone: BTreeMap<(LogId, u64), PageBits>,
+    marks: BTreeMap<(LogId, u64), Mark>,
     meta: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -102,6 +114,8 @@ impl Tables {
                 remove_log(&mut self.counts, *log);
                 remove_log(&mut self.segments, *log);
                 remove_log(&mut self.receives, *log);
+                remove_log(&mut self.gone, *log);
+                remove_log(&mut self.marks, *log);
             }
             Op::PutPage { log, page, settled } => {
                 self.pages.insert((*log, *page), settled.clone());
@@ -127,6 +141,18 @@ impl Tables {
             }
             Op::RemoveReceive { log, number } => {
                 self.receives.remove(&(*log, *number));
+            }
+            Op::PutGone { log, page, gone } => {
+                self.gone.insert((*log, *page), gone.clone());
+            }
+            Op::RemoveGone { log, page } => {
+                self.gone.remove(&(*log, *page));
+            }
+            Op::PutMark { log, first, mark } => {
+                self.marks.insert((*log, *first), *mark);
+            }
+            Op::RemoveMark { log, first } => {
+                self.marks.remove(&(*log, *first));
             }
             Op::PutMeta { key, value } => {
                 self.meta.insert(key.clone(), value.clone());
@@ -162,11 +188,9 @@ impl Tables {
         self.logs
             .iter()
             .map(|(&log, &record)| {
-                let mut settled = RangeSet::new();
-                for (&(_, page), bits) in self.pages.range((log, 0)..=(log, u64::MAX)) {
-                    settled.insert_page(page, bits);
-                }
-                settled.remove_below(record.floor);
+                let settled = pages(&self.pages, log, record.floor);
+                let gone = pages(&self.gone, log, record.kept_from.unwrap_or(0));
+                let marks = self.marks.range((log, 0)..=(log, u64::MAX));
                 let counts = self
                     .counts
                     .range((log, record.floor)..=(log, u64::MAX))
@@ -190,6 +214,8 @@ impl Tables {
                         counts,
                         segments,
                         receives,
+                        gone,
+                        marks: marks.map(|(&(_, first), &mark)| (first, mark)).collect(),
                     },
                 )
             })
@@ -223,6 +249,30 @@ impl Tables {
         }
         gone.len() <= max
     }
+
+    pub(super) fn sweep_range(&mut self, log: LogId, range: Range<u64>, max: usize) -> Option<u64> {
+        let chunks = self.chunks.range((log, range.start)..(log, range.end));
+        let gone: Vec<_> = chunks
+            .filter(|((_, first), data)| first + messages_in(data) <= range.end)
+            .map(|(key, _)| *key)
+            .take(max)
+            .collect();
+        for key in &gone {
+            self.chunks.remove(key);
+        }
+        let last = gone.last().filter(|_| gone.len() == max)?;
+        Some(last.1 + 1)
+    }
+}
+
+/// A set of offsets at or above `floor` from its pages.
+fn pages(table: &BTreeMap<(LogId, u64), PageBits>, log: LogId, floor: u64) -> RangeSet {
+    let mut set = RangeSet::new();
+    for (&(_, page), bits) in table.range((log, 0)..=(log, u64::MAX)) {
+        set.insert_page(page, bits);
+    }
+    set.remove_below(floor);
+    set
 }
 
 /// Messages in a chunk; a damaged one counts as one, as its first offset at least is taken.

@@ -20,6 +20,7 @@ mod schema; // the format of a data directory
 mod scrub; // repair of journals before the database is opened
 mod upkeep; // the background thread: sweeping and giving space back
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use fjall::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
-pub use record::{LogRecord, ReceiveRecord, ReceivedLease, RecordError, Segment};
+pub use record::{LogRecord, Mark, ReceiveRecord, ReceivedLease, RecordError, Segment};
 pub use upkeep::UpkeepOptions;
 
 /// A place where batches are kept.
@@ -59,6 +60,15 @@ pub trait Store: Send + Sync + 'static {
     /// Removes up to `max` chunks that lie wholly below `below`, and below the log's committed floor. True when
     /// none is left. For the background: after a purge, in small batches.
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;
+
+    /// Removes up to `max` chunks that lie wholly in `range`, wherever the floor is; the caller has made durable that
+    /// nobody reads them again. From where to go on, `None` when none is left. For the background.
+    fn sweep_range(
+        &self,
+        log: LogId,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError>;
 
     /// Whether the store has fallen behind with its own work, so that the next commit should wait.
     fn throttled(&self) -> bool {
@@ -176,6 +186,38 @@ pub enum Op {
         /// The number of the receive.
         number: u64,
     },
+    /// Replaces one page of the settled offsets that never come back, in a log that keeps what was acked.
+    PutGone {
+        /// The log.
+        log: LogId,
+        /// Page number.
+        page: u64,
+        /// What of it never comes back.
+        gone: PageBits,
+    },
+    /// Removes such a page.
+    RemoveGone {
+        /// The log.
+        log: LogId,
+        /// Page number.
+        page: u64,
+    },
+    /// Creates or replaces a mark of a log that keeps what was acked.
+    PutMark {
+        /// The log.
+        log: LogId,
+        /// Where the mark stands.
+        first: u64,
+        /// The mark.
+        mark: Mark,
+    },
+    /// Removes a mark.
+    RemoveMark {
+        /// The log.
+        log: LogId,
+        /// Where it stands.
+        first: u64,
+    },
     /// Writes a definition.
     PutMeta {
         /// Its key.
@@ -198,6 +240,8 @@ impl Op {
             + match self {
                 Op::PutChunk { chunk, .. } => chunk.len(),
                 Op::PutPage { settled, .. } => settled.encoded_len(),
+                Op::PutGone { gone, .. } => gone.encoded_len(),
+                Op::PutMark { .. } => record::MARK_LEN,
                 Op::PutMeta { key, value } => key.len() + value.len(),
                 Op::RemoveMeta { key } => key.len(),
                 Op::PutLog { .. } => record::LOG_RECORD_LEN,
@@ -209,7 +253,9 @@ impl Op {
                 | Op::PutCount { .. }
                 | Op::RemoveCount { .. }
                 | Op::RemoveSegment { .. }
-                | Op::RemoveReceive { .. } => 0,
+                | Op::RemoveReceive { .. }
+                | Op::RemoveGone { .. }
+                | Op::RemoveMark { .. } => 0,
             }
     }
 }
@@ -263,6 +309,10 @@ pub struct LogState {
     pub segments: Vec<Segment>,
     /// Receives by number, ascending.
     pub receives: Vec<ReceiveRecord>,
+    /// Settled offsets that never come back, at or above `kept_from`, of a log that keeps what was acked.
+    pub gone: RangeSet,
+    /// Marks of such a log by offset, ascending.
+    pub marks: Vec<(u64, Mark)>,
 }
 
 /// Why the store could not do it.

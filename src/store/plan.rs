@@ -113,6 +113,22 @@ impl Plan {
                     let key = keys::of_part(keys::RECEIVE, *log, *number);
                     plan.set(Space::State, &key, Change::Remove);
                 }
+                Op::PutGone { log, page, gone } if alive(log) => {
+                    let key = keys::of_part(keys::GONE, *log, *page);
+                    plan.set(Space::State, &key, Change::Put(gone.encode().into()));
+                }
+                Op::RemoveGone { log, page } if alive(log) => {
+                    let key = keys::of_part(keys::GONE, *log, *page);
+                    plan.set(Space::State, &key, Change::Remove);
+                }
+                Op::PutMark { log, first, mark } if alive(log) => {
+                    let key = keys::of_part(keys::MARK, *log, *first);
+                    plan.set(Space::State, &key, Change::Put(mark.encode().into()));
+                }
+                Op::RemoveMark { log, first } if alive(log) => {
+                    let key = keys::of_part(keys::MARK, *log, *first);
+                    plan.set(Space::State, &key, Change::Remove);
+                }
                 Op::PutMeta { key, value } => {
                     let value = Bytes::copy_from_slice(value);
                     plan.set(Space::Meta, &keys::definition(key), Change::Put(value));
@@ -130,7 +146,11 @@ impl Plan {
                 | Op::PutSegment { .. }
                 | Op::RemoveSegment { .. }
                 | Op::PutReceive { .. }
-                | Op::RemoveReceive { .. } => {} // of a dead log
+                | Op::RemoveReceive { .. }
+                | Op::PutGone { .. }
+                | Op::RemoveGone { .. }
+                | Op::PutMark { .. }
+                | Op::RemoveMark { .. } => {} // of a dead log
             }
         }
         plan

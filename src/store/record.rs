@@ -14,6 +14,19 @@ pub struct LogRecord {
     pub floor: u64,
     /// Bytes of properties and body of the durable messages that are not settled.
     pub bytes: u64,
+    /// Of a log that keeps what was acked: every offset below is settled and never comes back.
+    pub kept_from: Option<u64>,
+    /// How often the log was rewound.
+    pub rewinds: u32,
+}
+
+/// A stretch of a log that keeps what was acked, up to the next mark: when it begins and what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// No message of it was enqueued earlier, in milliseconds since the epoch.
+    pub first_ms: u64,
+    /// Bytes of the bodies of acked messages that are kept.
+    pub bytes: u64,
 }
 
 /// A run of whole chunks of a log that goes as one. It ends where the next begins.
@@ -63,6 +76,8 @@ pub enum RecordError {
 }
 
 const VERSION: u8 = 1;
+/// Version of the record of a log that keeps what was acked, or did; others are written as ever.
+const VERSION_KEEPING: u8 = 2;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
 /// Length of an encoded [`Segment`], whose first offset stands in its key.
@@ -71,6 +86,10 @@ pub(super) const SEGMENT_LEN: usize = 25;
 const RECEIVE_LEN_MIN: usize = 9;
 /// Length of an encoded [`ReceivedLease`].
 const RECEIVED_LEASE_LEN: usize = 20;
+/// What [`VERSION_KEEPING`] adds: rewinds u32, whether it keeps u8, kept from u64.
+const KEEPING_LEN: usize = 13;
+/// Length of an encoded [`Mark`].
+pub(super) const MARK_LEN: usize = 17;
 const PAGE_AS_RUNS: u8 = 0;
 const PAGE_AS_BITMAP: u8 = 1;
 const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
@@ -79,23 +98,67 @@ const RUN_LEN: usize = 4;
 impl LogRecord {
     /// To bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(LOG_RECORD_LEN);
-        out.push(VERSION);
+        let keeping = self.kept_from.is_some() || self.rewinds > 0;
+        let mut out = Vec::with_capacity(LOG_RECORD_LEN + KEEPING_LEN);
+        out.push(if keeping { VERSION_KEEPING } else { VERSION });
         for field in [self.next, self.floor, self.bytes] {
             out.extend_from_slice(&field.to_le_bytes());
+        }
+        if keeping {
+            out.extend_from_slice(&self.rewinds.to_le_bytes());
+            out.push(u8::from(self.kept_from.is_some()));
+            out.extend_from_slice(&self.kept_from.unwrap_or(0).to_le_bytes());
         }
         out
     }
 
     /// From bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<LogRecord, RecordError> {
-        let mut bytes = versioned(bytes)?;
-        if bytes.len() != LOG_RECORD_LEN - 1 {
+        let (keeping, mut body) = match bytes.split_first() {
+            Some((&VERSION_KEEPING, rest)) => (true, rest),
+            _ => (false, versioned(bytes)?),
+        };
+        let expected = LOG_RECORD_LEN - 1 + if keeping { KEEPING_LEN } else { 0 };
+        if body.len() != expected {
             return Err(RecordError::Malformed);
         }
-        Ok(LogRecord {
-            next: bytes.get_u64_le(),
-            floor: bytes.get_u64_le(),
+        let mut record = LogRecord {
+            next: body.get_u64_le(),
+            floor: body.get_u64_le(),
+            bytes: body.get_u64_le(),
+            ..LogRecord::default()
+        };
+        if keeping {
+            record.rewinds = body.get_u32_le();
+            record.kept_from = match (body.get_u8(), body.get_u64_le()) {
+                (0, _) => None,
+                (1, from) => Some(from),
+                _ => return Err(RecordError::Malformed),
+            };
+        }
+        Ok(record)
+    }
+}
+
+impl Mark {
+    /// To bytes.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(MARK_LEN);
+        out.push(VERSION);
+        for field in [self.first_ms, self.bytes] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out
+    }
+
+    /// From bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Mark, RecordError> {
+        let mut bytes = versioned(bytes)?;
+        if bytes.len() != MARK_LEN - 1 {
+            return Err(RecordError::Malformed);
+        }
+        Ok(Mark {
+            first_ms: bytes.get_u64_le(),
             bytes: bytes.get_u64_le(),
         })
     }
@@ -277,9 +340,26 @@ mod tests {
             next: u64::MAX,
             floor: 7,
             bytes: 1 << 40,
+            kept_from: None,
+            rewinds: 0,
         };
         assert_eq!(record.encode().len(), LOG_RECORD_LEN);
         assert_eq!(LogRecord::decode(&record.encode()), Ok(record));
+        for (kept_from, rewinds) in [(Some(5), 0), (Some(0), 3), (None, 1)] {
+            let record = LogRecord {
+                kept_from,
+                rewinds,
+                ..record
+            };
+            assert_eq!(record.encode().len(), LOG_RECORD_LEN + KEEPING_LEN);
+            assert_eq!(LogRecord::decode(&record.encode()), Ok(record));
+        }
+        let mark = Mark {
+            first_ms: 1 << 41,
+            bytes: 9,
+        };
+        assert_eq!(mark.encode().len(), MARK_LEN);
+        assert_eq!(Mark::decode(&mark.encode()), Ok(mark));
         assert_eq!(decode_count(&encode_count(77)), Ok(77));
         let segment = Segment {
             first: 5,
@@ -333,7 +413,8 @@ mod tests {
             let mut bytes = bytes;
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             if let Some(second) = bytes.get_mut(1) { *second = form; }
-            prop_assert!(LogRecord::decode(&bytes).is_err() || bytes.len() == LOG_RECORD_LEN);
+            prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
+            prop_assert!(Mark::decode(&bytes).is_err() || bytes.len() == MARK_LEN);
             prop_assert!(decode_count(&bytes).is_err() || bytes.len() == 5);
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {

@@ -128,6 +128,7 @@ impl Ledger {
                 next,
                 floor,
                 bytes: self.bytes,
+                ..LogRecord::default()
             };
             batch.push(Op::PutLog { log, record });
         }

@@ -5,6 +5,7 @@
 mod recovery; // what a start finds
 mod sweep; // removing what is settled or deleted
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -214,6 +215,17 @@ impl Store for FjallStore {
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
         self.core.sweep(log, below, max)
+    }
+
+    fn sweep_range(
+        &self,
+        log: LogId,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<Option<u64>, StoreError> {
+        let (next, removed) = self.core.sweep_range(log, range, max)?;
+        self.upkeep.committed(0, removed, Vec::new());
+        Ok(next)
     }
 
     fn throttled(&self) -> bool {

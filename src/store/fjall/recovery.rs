@@ -10,7 +10,7 @@ use super::{Open, corrupt, failed, stored_chunk};
 use crate::model::LogId;
 use crate::store::dir::io_error;
 use crate::store::{
-    LogRecord, LogState, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, chunk, keys,
+    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, chunk, keys,
     record,
 };
 
@@ -27,11 +27,13 @@ impl Open {
                     counts: Vec::new(),
                     segments: Vec::new(),
                     receives: Vec::new(),
+                    gone: RangeSet::new(),
+                    marks: Vec::new(),
                 };
                 logs.insert(log, state);
             }
         }
-        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT, keys::RECEIVE] {
+        for prefix in keys::PARTS {
             for entry in self.state.prefix([prefix]) {
                 let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
                 let Some((_, log, Some(part))) = keys::parse_state(&key) else {
@@ -40,24 +42,42 @@ impl Open {
                 let Some(state) = logs.get_mut(&log) else {
                     continue; // remains of a removed log
                 };
-                if prefix == keys::PAGE {
-                    let page = PageBits::decode(&value).map_err(corrupt("settled page", log))?;
-                    state.settled.insert_page(part, &page);
-                } else if prefix == keys::SEGMENT {
-                    let segment = Segment::decode(part, &value).map_err(corrupt("segment", log))?;
-                    state.segments.push(segment);
-                } else if prefix == keys::RECEIVE {
-                    let receive =
-                        ReceiveRecord::decode(part, &value).map_err(corrupt("receive", log))?;
-                    state.receives.push(receive);
-                } else if part >= state.record.floor {
-                    let count = record::decode_count(&value).map_err(corrupt("count", log))?;
-                    state.counts.push((part, count));
+                match prefix {
+                    keys::PAGE => {
+                        let page =
+                            PageBits::decode(&value).map_err(corrupt("settled page", log))?;
+                        state.settled.insert_page(part, &page);
+                    }
+                    keys::GONE => {
+                        let page = PageBits::decode(&value).map_err(corrupt("gone page", log))?;
+                        state.gone.insert_page(part, &page);
+                    }
+                    keys::MARK => {
+                        let mark = Mark::decode(&value).map_err(corrupt("mark", log))?;
+                        state.marks.push((part, mark));
+                    }
+                    keys::SEGMENT => {
+                        let segment =
+                            Segment::decode(part, &value).map_err(corrupt("segment", log))?;
+                        state.segments.push(segment);
+                    }
+                    keys::RECEIVE => {
+                        let receive =
+                            ReceiveRecord::decode(part, &value).map_err(corrupt("receive", log))?;
+                        state.receives.push(receive);
+                    }
+                    _ if part >= state.record.floor => {
+                        let count = record::decode_count(&value).map_err(corrupt("count", log))?;
+                        state.counts.push((part, count));
+                    }
+                    _ => {}
                 }
             }
         }
         for state in logs.values_mut() {
             state.settled.remove_below(state.record.floor);
+            let kept_from = state.record.kept_from.unwrap_or(0);
+            state.gone.remove_below(kept_from);
         }
         Ok(logs)
     }

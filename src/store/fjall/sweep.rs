@@ -2,6 +2,7 @@
 //! a removed log has left.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 
 use super::{Core, Open, corrupt, failed};
 use crate::model::LogId;
@@ -94,6 +95,40 @@ impl Core {
         Ok(done)
     }
 
+    /// See [`Store::sweep_range`]. Tells also how many chunks were removed.
+    pub(super) fn sweep_range(
+        &self,
+        log: LogId,
+        range: Range<u64>,
+        max: usize,
+    ) -> Result<(Option<u64>, u64), StoreError> {
+        let open = self.open()?;
+        if range.is_empty() || self.removed().dead.contains(&log) {
+            return Ok((None, 0));
+        }
+        let mut firsts = Vec::new();
+        let chunks = keys::chunks(log, range.start..=range.end - 1);
+        for entry in open.msgs.range(chunks).take(max.saturating_add(1)) {
+            firsts.push(first_of(&entry.key().map_err(failed("reading"))?)?);
+        }
+        // The last one found may reach over the end; the others end where the next begins.
+        let last = firsts.pop();
+        let more = firsts.len() >= max;
+        if !more
+            && let Some(first) = last
+            && first.saturating_add(open.messages_at(log, first)?) <= range.end
+        {
+            firsts.push(first);
+        }
+        let removed = firsts.len() as u64;
+        let mut writes = open.batch(firsts.len());
+        for first in firsts {
+            writes.remove_weak(&open.msgs, keys::chunk(log, first));
+        }
+        writes.commit().map_err(failed("sweeping"))?;
+        Ok((last.filter(|_| more), removed))
+    }
+
     fn cursor(&self, log: LogId) -> u64 {
         self.removed().cursors.get(&log).copied().unwrap_or(0)
     }
@@ -116,7 +151,7 @@ impl Core {
             cursor = first_of(&key)?;
             writes.remove_weak(&open.msgs, key);
         }
-        for prefix in [keys::PAGE, keys::COUNT, keys::SEGMENT, keys::RECEIVE] {
+        for prefix in keys::PARTS {
             for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
                 writes.remove(&open.state, entry.key().map_err(failed("reading"))?);
             }

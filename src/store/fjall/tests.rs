@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, page_of,
+    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, page_of,
 };
 use super::*;
 use crate::clock;
@@ -84,6 +84,7 @@ fn append(log: LogId, first: u64, chunk: Bytes) -> Vec<Op> {
         next,
         floor: 0,
         bytes: 0,
+        ..LogRecord::default()
     };
     vec![
         Op::PutChunk { log, first, chunk },
@@ -189,7 +190,29 @@ impl ModelLog {
         } else {
             Op::RemoveReceive { log, number }
         });
+        let part = floor + rng.random_range(0..5);
+        let mark = Mark {
+            first_ms: rng.random(),
+            bytes: rng.random(),
+        };
+        batch.push(match rng.random_range(0..4) {
+            0 => Op::PutGone {
+                log,
+                page,
+                gone: self.settled.page(page),
+            },
+            1 => Op::RemoveGone { log, page },
+            2 => Op::PutMark {
+                log,
+                first: part,
+                mark,
+            },
+            _ => Op::RemoveMark { log, first: part },
+        });
+        let kept_from = rng.random::<bool>().then_some(floor / 2);
         let record = LogRecord {
+            kept_from,
+            rewinds: rng.random_range(0..3),
             next: self.next,
             floor,
             bytes: rng.random(),
@@ -216,6 +239,43 @@ fn compare(disk: &dyn Store, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLo
             }
         }
     }
+}
+
+#[test]
+fn a_part_of_a_log_is_swept_in_steps_and_nothing_else() {
+    let dir = scratch();
+    let disk = FjallStore::open(dir.path(), small()).unwrap();
+    let model = MemoryStore::new();
+    let (log, other) = (LogId(3), LogId(4));
+    for nth in 0..12 {
+        let ops = [log, other].map(|log| append(log, nth * 4, chunk_of(nth, 4, 50)));
+        let batch = batch(nth + 1, ops.concat());
+        disk.commit(&batch).unwrap();
+        model.commit(&batch).unwrap();
+    }
+    let sweep = |store: &dyn Store, range: Range<u64>, max| {
+        let (mut next, mut steps) = (Some(range.start), 0);
+        while let Some(from) = next {
+            next = store.sweep_range(log, from..range.end, max).unwrap();
+            steps += 1;
+        }
+        steps
+    };
+    for (range, max, left) in [
+        (6..18, 1, vec![0, 4, 16, 20, 24, 28, 32, 36, 40, 44]),
+        (5..5, 9, vec![0, 4, 16, 20, 24, 28, 32, 36, 40, 44]),
+        (15..35, 3, vec![0, 4, 32, 36, 40, 44]),
+        (0..48, 100, vec![]),
+    ] {
+        assert!(sweep(&disk, range.clone(), max) <= 5);
+        sweep(&model, range.clone(), max);
+        assert_eq!(chunks(&disk, log), left, "{range:?}");
+        assert_eq!(chunks(&model, log), left, "{range:?}");
+        assert_eq!(chunks(&disk, other).len(), 12);
+    }
+    disk.commit(&batch(13, vec![Op::RemoveLog { log: other }]))
+        .unwrap();
+    assert_eq!(disk.sweep_range(other, 0..48, 100).unwrap(), None);
 }
 
 #[test]
@@ -578,6 +638,7 @@ fn sweeping_stops_at_the_floor() {
         next: 30,
         floor: 16,
         bytes: 0,
+        ..LogRecord::default()
     };
     store
         .commit(&batch(0, vec![Op::PutLog { log: LOG, record }]))
