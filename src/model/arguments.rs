@@ -33,6 +33,8 @@ pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
 /// The argument that says how often a quorum queue delivers a message at most; below zero is without end.
 pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
+/// The argument that says for how long acked messages are kept and can be read again, in seconds.
+pub const REWIND_SECONDS: &str = "x-rewind-seconds";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
@@ -54,6 +56,7 @@ const CLASSIC: &[&str] = &[
     "x-queue-master-locator",
     "x-queue-leader-locator",
     VISIBILITY_TIMEOUT,
+    REWIND_SECONDS,
 ];
 
 /// What a quorum queue knows, in the order in which declarations are compared.
@@ -74,6 +77,7 @@ const QUORUM: &[&str] = &[
     "x-message-ttl",
     "x-queue-leader-locator",
     VISIBILITY_TIMEOUT,
+    REWIND_SECONDS,
 ];
 
 /// What a stream knows, in the order in which declarations are compared. `x-stream-filter-size-bytes` is checked and
@@ -176,6 +180,8 @@ pub struct QueueArguments {
     pub max_age_ms: Option<u64>,
     /// `x-stream-max-segment-size-bytes`.
     pub segment_bytes: u64,
+    /// `x-rewind-seconds` in milliseconds, at least 1,000; `None` keeps nothing that was acked.
+    pub rewind_ms: Option<u64>,
 }
 
 impl Default for QueueArguments {
@@ -320,6 +326,9 @@ impl QueueArguments {
                 .and_then(bytes_value)
                 .and_then(|age| age_ms(age).ok()),
             segment_bytes: unsigned(SEGMENT_SIZE).unwrap_or(SEGMENT_BYTES_DEFAULT),
+            rewind_ms: unsigned(REWIND_SECONDS)
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| seconds.saturating_mul(1000)),
         }
     }
 }
@@ -681,6 +690,7 @@ const CHECKS: &[(&str, Check)] = &[
     }),
     // Not RabbitMQ's; a lease of no length at all would be none.
     (VISIBILITY_TIMEOUT, check_expires),
+    (REWIND_SECONDS, check_seconds),
 ];
 
 fn non_negative(value: &AMQPValue) -> Result<i64, ArgumentFault> {
@@ -712,6 +722,13 @@ fn check_duration(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault
 fn check_expires(value: &AMQPValue, table: &FieldTable) -> Result<(), ArgumentFault> {
     check_positive(value, table)?;
     check_duration(value, table)
+}
+
+fn check_seconds(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {
+    match non_negative(value)? {
+        value if value > DURATION_MS_MAX / 1000 => Err(ArgumentFault::TooLarge(value)),
+        _ => Ok(()),
+    }
 }
 
 fn check_max_priority(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {

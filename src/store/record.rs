@@ -25,6 +25,8 @@ pub struct LogRecord {
 pub struct Mark {
     /// No message of it was enqueued earlier, in milliseconds since the epoch.
     pub first_ms: u64,
+    /// No message of it was enqueued later.
+    pub last_ms: u64,
     /// Bytes of the bodies of acked messages that are kept.
     pub bytes: u64,
 }
@@ -89,7 +91,7 @@ const RECEIVED_LEASE_LEN: usize = 20;
 /// What [`VERSION_KEEPING`] adds: rewinds u32, whether it keeps u8, kept from u64.
 const KEEPING_LEN: usize = 13;
 /// Length of an encoded [`Mark`].
-pub(super) const MARK_LEN: usize = 17;
+pub(super) const MARK_LEN: usize = 25;
 const PAGE_AS_RUNS: u8 = 0;
 const PAGE_AS_BITMAP: u8 = 1;
 const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
@@ -145,7 +147,7 @@ impl Mark {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(MARK_LEN);
         out.push(VERSION);
-        for field in [self.first_ms, self.bytes] {
+        for field in [self.first_ms, self.last_ms, self.bytes] {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out
@@ -159,6 +161,7 @@ impl Mark {
         }
         Ok(Mark {
             first_ms: bytes.get_u64_le(),
+            last_ms: bytes.get_u64_le(),
             bytes: bytes.get_u64_le(),
         })
     }
@@ -356,6 +359,7 @@ mod tests {
         }
         let mark = Mark {
             first_ms: 1 << 41,
+            last_ms: 1 << 42,
             bytes: 9,
         };
         assert_eq!(mark.encode().len(), MARK_LEN);

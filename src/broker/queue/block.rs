@@ -54,8 +54,8 @@ pub(super) struct Slot {
     pub(super) size: u32,
     /// Milliseconds after the block's `first_ms` at which it was enqueued.
     pub(super) enqueued: u32,
-    /// How often it came back unacked: the turn of its lease.
-    pub(super) returns: u32,
+    /// The turn of its lease: how often it came back unacked, and above [`TURN_RETURNS`] in how many rewinds.
+    pub(super) turn: u32,
     pub(super) state: SlotState,
     /// It was handed out before.
     pub(super) redelivered: bool,
@@ -63,10 +63,31 @@ pub(super) struct Slot {
     pub(super) persistent: bool,
 }
 
+/// The part of a turn that says how often a message came back since it was last rewound. A rewound message starts over
+/// with its delivery count, but no answer to a lease from before may settle it.
+pub(super) const TURN_RETURNS: u32 = 0xf_ffff;
+
+/// The turn of a message that has been in so many rewinds and did not come back since. It repeats after 4,096 of them.
+pub(super) fn first_turn(rewinds: u32) -> u32 {
+    rewinds.wrapping_mul(TURN_RETURNS + 1)
+}
+
 impl Slot {
+    /// How often it came back unacked.
+    pub(super) fn returns(&self) -> u32 {
+        self.turn & TURN_RETURNS
+    }
+
+    /// It comes back unacked; counts as far as it can.
+    pub(super) fn count_return(&mut self) {
+        if self.returns() < TURN_RETURNS {
+            self.turn += 1;
+        }
+    }
+
     /// Whether somebody has it by the lease of this turn.
     pub(super) fn is_leased(&self, turn: u32) -> bool {
-        self.state == SlotState::Leased && self.returns == turn
+        self.state == SlotState::Leased && self.turn == turn
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// How often it came back before (the `x-delivery-count` of quorum queues).
     pub delivery_count: u32,
+    /// When it was enqueued, Unix ms; told by queues that keep what was acked.
+    pub enqueued_ms: Option<u64>,
 }
 
 /// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.

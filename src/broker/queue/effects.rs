@@ -23,8 +23,9 @@ pub(super) struct Effects {
     pub(super) loads: Vec<(LogId, u64)>,
     /// Places of consumers to be looked for.
     pub(super) seeks: Vec<Seek>,
-    /// Chunks to be swept from the store: log and the offset below which nothing lives.
-    pub(super) sweeps: Vec<(LogId, u64)>,
+    /// Chunks to be swept from the store once it has this turn's changes: log and offsets of which nobody reads any
+    /// again.
+    pub(super) sweeps: Vec<(LogId, Range<u64>)>,
     /// Something was enqueued that a restart must find.
     pub(super) persisted: bool,
 }
@@ -68,6 +69,8 @@ pub struct Got {
     pub redelivered: bool,
     /// How often it came back before.
     pub delivery_count: u32,
+    /// When it was enqueued, Unix ms; told by queues that keep what was acked.
+    pub enqueued_ms: Option<u64>,
     /// How many are ready behind it.
     pub remaining: u64,
 }
@@ -93,6 +96,10 @@ pub struct Counts {
     pub unacked_bytes: u64,
     /// Messages that are kept back until their time has come.
     pub delayed: u64,
+    /// Acked messages that are kept and can be read again.
+    pub rewindable: u64,
+    /// Bytes of the bodies of those.
+    pub rewindable_bytes: u64,
     /// Consumers.
     pub consumers: u64,
     /// Bytes in memory.

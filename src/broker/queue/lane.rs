@@ -2,20 +2,23 @@
 //! Knows nothing of consumers, limits or time to live.
 //!
 //! Every offset below `next` is exactly one of: settled; in a resident block; or *cold*, which means ready and
-//! on disk only. Cold messages cost no memory, so a backlog may be of any length.
+//! on disk only. Cold messages cost no memory, so a backlog may be of any length. Where acked messages are kept, a
+//! settled message is on disk still until it is *gone*, and may become cold again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{Lease, LogId, Message, Ticket};
-use crate::store::chunk::{CHUNK_BYTES_MAX, ChunkEncoder};
+use crate::store::chunk::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, ChunkEncoder};
 use crate::store::{Batch, LogState, Op, RangeSet, ReceiveRecord, ReceivedLease, StoredMessage};
 
-use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::block::{Block, DeathReason, Slot, SlotState, Written, first_turn};
 use super::budget::QUEUE_RESIDENT_BYTES_MIN;
 use super::keeps::Keeps;
 use super::ledger::Ledger;
 use super::receipts::Receipts;
+use super::retention::{KeepLimits, Retention, Sized};
 
 /// What a message costs in memory besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
@@ -35,12 +38,21 @@ pub(super) enum Head {
 pub(super) struct Leased {
     pub(super) message: Arc<Message>,
     pub(super) redelivered: bool,
-    /// When it was enqueued, Unix ms.
-    pub(super) enqueued_ms: u64,
     /// The turn of the lease.
     pub(super) turn: u32,
     /// How often it came back before, as far as that counts.
     pub(super) returns: u32,
+    /// When it was enqueued, Unix ms.
+    pub(super) enqueued_ms: u64,
+}
+
+/// Why a message is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A consumer has dealt with it: it may be kept.
+    Acked,
+    /// It left otherwise, and never comes back.
+    Gone,
 }
 
 /// One log of a queue.
@@ -76,6 +88,12 @@ pub(super) struct Lane {
     ledger: Ledger,
     /// Chunks below may still lie on disk after a purge.
     sweep_below: Option<u64>,
+    /// Where chunks may lie that nobody reads again.
+    sweeps: Vec<Range<u64>>,
+    /// What was rewound, and so was handed out before.
+    again: RangeSet,
+    /// What is kept of acked messages, if anything.
+    retention: Option<Box<Retention>>,
 }
 
 impl Lane {
@@ -100,11 +118,14 @@ impl Lane {
             loading: false,
             ledger: Ledger::new(log, keeps != Keeps::Nothing),
             sweep_below: None,
+            sweeps: Vec::new(),
+            again: RangeSet::new(),
+            retention: None,
         }
     }
 
     /// The lane as it was when the broker stopped. Whatever was leased is ready again, but for what was received by
-    /// handle: that [`Lane::restore`] leases anew.
+    /// handle: that [`Lane::restore`] leases anew. What was kept still is, until [`Lane::retain`] says otherwise.
     pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
         let mut lane = Lane::new(log, keeps);
         lane.next = state.record.next;
@@ -119,8 +140,23 @@ impl Lane {
             state.record.bytes
         };
         lane.hint = lane.settled.first_gap(0);
-        lane.ledger = Ledger::recover(log, state.record, lane.settled.clone(), lane.ready_bytes);
-        lane.sweep_below = Some(lane.hint);
+        let mut gone = state.gone;
+        gone.insert_range(0..state.record.kept_from.unwrap_or(0));
+        lane.ledger = Ledger::recover(
+            log,
+            state.record,
+            lane.settled.clone(),
+            gone.clone(),
+            lane.ready_bytes,
+        );
+        if state.record.kept_from.is_some() {
+            let retention = Retention::recover(gone, &state.marks, lane.next);
+            lane.retention = Some(Box::new(retention));
+        }
+        // Once now, and once when all that was there then is gone: transient messages left chunks among the others.
+        let floor = lane.gone_floor();
+        lane.sweeps.extend((floor > 0).then_some(0..floor));
+        lane.sweep_below = (floor < lane.next).then_some(lane.next);
         lane.to_restore = state.receives;
         lane
     }
@@ -199,10 +235,136 @@ impl Lane {
             return false;
         };
         slot.state = SlotState::Leased;
-        slot.returns = lease.turn;
+        slot.turn = lease.turn;
         let size = slot.size;
         self.count_ready_to_leased(size);
         true
+    }
+
+    /// From now on this much of what is acked is kept; what is kept and shall not be any more is let go.
+    pub(super) fn retain(&mut self, now_ms: u64, limits: Option<KeepLimits>) {
+        match (&mut self.retention, limits) {
+            (None, None) => {}
+            (Some(retention), Some(limits)) => retention.set_limits(limits),
+            (None, Some(limits)) => {
+                let retention = Retention::begin(limits, &self.settled, self.next, now_ms);
+                self.retention = Some(Box::new(retention));
+                self.ledger.begin_keeping();
+            }
+            (Some(retention), None) => {
+                let from = retention.from();
+                self.ledger.end_keeping(retention.forget());
+                self.retention = None;
+                self.sweep_gone(from..self.next);
+            }
+        }
+    }
+
+    /// What is kept of acked messages.
+    pub(super) fn retention(&self) -> Option<&Retention> {
+        self.retention.as_deref()
+    }
+
+    /// Acked messages that are kept.
+    pub(super) fn rewindable(&self) -> u64 {
+        self.retention.as_ref().map_or(0, |retention| {
+            self.settled.len().saturating_sub(retention.gone().len())
+        })
+    }
+
+    /// The open stretch of what is kept is closed: what is enqueued from now on is not in it.
+    pub(super) fn seal(&mut self) {
+        if let Some(retention) = &mut self.retention {
+            retention.seal();
+        }
+    }
+
+    /// What is too old or too much to be kept is let go.
+    pub(super) fn age(&mut self, now_ms: u64) {
+        let mut dropped: Option<Range<u64>> = None;
+        while let Some(retention) = &mut self.retention
+            && let Some(range) = retention.drop_oldest(now_ms, self.next)
+        {
+            let settled = self.settled.iter_in(range.clone());
+            let newly: Vec<Range<u64>> = settled
+                .flat_map(|settled| retention.gone().gaps_in(settled).collect::<Vec<_>>())
+                .collect();
+            for part in newly {
+                self.ledger.gone(part.clone());
+                retention.discard(part);
+            }
+            self.ledger.gone(range.end..range.end); // the mark goes, if nothing else
+            let first = dropped.map_or(range.start, |dropped| dropped.start);
+            dropped = Some(first..range.end);
+        }
+        if let Some(range) = dropped {
+            self.again.remove_below(self.gone_floor());
+            self.sweep_gone(range);
+        }
+    }
+
+    /// What is kept and was enqueued at offset `from` or later is ready again, at its old place: the first of it and how
+    /// many messages. `scanned` are messages at and after `from`, see [`Retention::rewound`]. `None` if nothing is ever kept.
+    pub(super) fn rewind(&mut self, from: u64, scanned: &[Sized]) -> Option<(Option<u64>, u64)> {
+        let retention = self.retention.as_mut()?;
+        let ranges = retention.kept_from(from, &self.settled);
+        let Some(first) = ranges.first().map(|range| range.start) else {
+            return Some((None, 0));
+        };
+        let returned = retention.rewound(from, &self.settled, scanned, self.next);
+        for range in &ranges {
+            self.settled.remove_range(range.clone());
+            self.again.insert_range(range.clone());
+        }
+        self.receipts.rewound();
+        self.ledger.rewound(first, returned.lasting);
+        let messages = ranges.iter().map(|range| range.end - range.start).sum();
+        self.ready += messages;
+        self.ready_bytes += returned.bytes;
+        self.hint = self.hint.min(first);
+        let turn = first_turn(self.ledger.rewinds());
+        for block in self.blocks.iter_mut().rev() {
+            if block.end() <= first {
+                break;
+            }
+            for (offset, slot) in (block.first..).zip(&mut block.slots) {
+                if slot.state == SlotState::Settled && !self.settled.contains(offset) {
+                    slot.state = SlotState::Ready;
+                    slot.redelivered = true;
+                    slot.turn = turn;
+                    block.unsettled += 1;
+                }
+            }
+        }
+        Some((Some(first), messages))
+    }
+
+    /// No message below is ever read again.
+    fn gone_floor(&self) -> u64 {
+        match &self.retention {
+            Some(retention) => retention.gone().first_gap(0),
+            None => self.settled.first_gap(0),
+        }
+    }
+
+    /// Whether none of these messages is ever read again; they are settled.
+    fn are_gone(&self, offsets: Range<u64>) -> bool {
+        self.retention
+            .as_ref()
+            .is_none_or(|retention| retention.gone().first_gap(offsets.start) >= offsets.end)
+    }
+
+    /// Chunks are to be looked for that have nothing but gone messages, some of them in `range`.
+    fn sweep_gone(&mut self, range: Range<u64>) {
+        let earliest = range.start.saturating_sub(u64::from(CHUNK_MESSAGES_MAX));
+        let gone = match &self.retention {
+            Some(retention) => retention.gone(),
+            None => &self.settled,
+        };
+        // A chunk may reach over either end of the range.
+        let parts = gone.iter_in(earliest..range.end);
+        let parts = parts.map(|part| part.start..gone.first_gap(part.start));
+        self.sweeps.extend(parts);
     }
 
     pub(super) fn ready(&self) -> u64 {
@@ -256,6 +418,10 @@ impl Lane {
     pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) -> u64 {
         let offset = self.next;
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
+        let now_ms = match &mut self.retention {
+            Some(retention) => retention.enqueued(offset, now_ms, size),
+            None => now_ms,
+        };
         let persistent = self.keeps.message(message);
         let fits = self.blocks.back().is_some_and(|block| {
             matches!(&block.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
@@ -279,7 +445,7 @@ impl Lane {
                 message: Some(Arc::clone(message)),
                 size,
                 enqueued: u32::try_from(now_ms.saturating_sub(block.first_ms)).unwrap_or(u32::MAX),
-                returns: 0,
+                turn: 0,
                 state: SlotState::Ready,
                 redelivered: false,
                 persistent,
@@ -357,9 +523,9 @@ impl Lane {
         let leased = Leased {
             message,
             redelivered: slot.redelivered,
+            turn: slot.turn,
+            returns: slot.returns().saturating_sub(self.receipts.unkept(offset)),
             enqueued_ms: first_ms + u64::from(slot.enqueued),
-            turn: slot.returns,
-            returns: slot.returns.saturating_sub(self.receipts.unkept(offset)),
         };
         block.touched = true;
         self.count_ready_to_leased(size);
@@ -376,17 +542,22 @@ impl Lane {
             .is_some_and(|slot| slot.is_leased(lease.turn))
     }
 
-    /// Ends a lease: the message is gone. False if it had ended.
+    /// Ends a lease: the message is acked. False if it had ended.
     pub(super) fn settle_lease(&mut self, lease: Lease) -> bool {
-        self.take_out(lease.offset, |slot| slot.is_leased(lease.turn))
+        self.take_out(lease.offset, End::Acked, |slot| slot.is_leased(lease.turn))
     }
 
-    /// Takes a message out, whatever it is doing. False if it was gone already.
+    /// A message needs no ack: it counts as acked as it is handed out.
+    pub(super) fn ack(&mut self, offset: u64) -> bool {
+        self.take_out(offset, End::Acked, |_| true)
+    }
+
+    /// Takes a message out for good, whatever it is doing. False if it was gone already.
     pub(super) fn settle(&mut self, offset: u64) -> bool {
-        self.take_out(offset, |_| true)
+        self.take_out(offset, End::Gone, |_| true)
     }
 
-    fn take_out(&mut self, offset: u64, only_if: impl FnOnce(&Slot) -> bool) -> bool {
+    fn take_out(&mut self, offset: u64, end: End, only_if: impl FnOnce(&Slot) -> bool) -> bool {
         let Ok(index) = self.locate(offset) else {
             return false;
         };
@@ -411,12 +582,11 @@ impl Lane {
         if let Some(message) = slot.message.take() {
             self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
         }
-        let (returns, persistent) = (slot.returns, slot.persistent);
+        let (returns, persistent) = (slot.returns(), slot.persistent);
         let received = self.receipts.forget(offset);
         block.unsettled -= 1;
-        let empty_first = (block.unsettled == 0 && !block.is_open()).then_some(block.first);
-        if let Some(first) = empty_first {
-            self.ledger.emptied(first);
+        let empty = (block.unsettled == 0 && !block.is_open()).then(|| block.first..block.end());
+        if empty.is_some() {
             self.blocks.remove(index);
         }
         let counted = self.keeps == Keeps::Everything
@@ -426,6 +596,22 @@ impl Lane {
         }
         self.settled.insert(offset);
         self.ledger.settled(offset, size, persistent);
+        if let Some(retention) = &mut self.retention {
+            let message = Sized {
+                offset,
+                size,
+                persistent,
+            };
+            if end == End::Gone || !retention.keep(message) {
+                retention.discard(offset..offset + 1);
+                self.ledger.gone(offset..offset + 1);
+            }
+        }
+        if let Some(chunk) = empty
+            && self.are_gone(chunk.clone())
+        {
+            self.ledger.emptied(chunk.start);
+        }
         true
     }
 
@@ -464,20 +650,20 @@ impl Lane {
         }
         slot.state = SlotState::Ready;
         slot.redelivered = true;
-        slot.returns = slot.returns.saturating_add(1);
+        slot.count_return();
         // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
         // not fit the next one.
         let received = self.keeps == Keeps::Persistent && slot.persistent;
         if self.keeps == Keeps::Everything || (received && self.receipts.is_known(offset)) {
-            self.ledger.returned(offset, slot.returns);
+            self.ledger.returned(offset, slot.turn);
         }
-        let (size, turn) = (slot.size, slot.returns);
+        let (size, returns) = (slot.size, slot.returns());
         self.leased -= 1;
         self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         self.hint = self.hint.min(offset);
-        Some(turn.saturating_sub(self.receipts.unkept(offset)))
+        Some(returns.saturating_sub(self.receipts.unkept(offset)))
     }
 
     /// Marks a message as leaving by `reason`, and returns it if it is in memory; else it comes out of
@@ -607,18 +793,27 @@ impl Lane {
         }
         self.receipts.forget_but(&kept);
         for offset in kept.into_iter().chain([self.next]) {
+            if let Some(retention) = &mut self.retention {
+                // What was acked before stays as it is.
+                for gap in self.settled.gaps_in(from..offset) {
+                    retention.discard(gap.clone());
+                    self.ledger.gone(gap);
+                }
+            }
             self.settled.insert_range(from..offset);
             self.ledger.purged(from..offset, kept_bytes);
             from = offset + 1;
         }
-        let ledger = &mut self.ledger;
-        self.blocks.retain(|block| {
-            let gone = block.unsettled == 0 && !block.is_open();
-            if gone {
-                ledger.emptied(block.first);
+        for block in std::mem::take(&mut self.blocks) {
+            if block.unsettled > 0 || block.is_open() {
+                self.blocks.push_back(block);
+            } else if self.are_gone(block.first..block.end()) {
+                self.ledger.emptied(block.first);
             }
-            !gone
-        });
+        }
+        if self.retention.is_some() {
+            self.sweep_gone(0..self.next);
+        }
         self.ready = 0;
         self.ready_bytes = 0;
         self.hint = self.next;
@@ -630,11 +825,16 @@ impl Lane {
     /// The offset below which chunks can be swept from the store, once there is something to sweep.
     pub(super) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
-        let floor = self.settled.first_gap(0);
+        let floor = self.gone_floor();
         if floor >= below {
             self.sweep_below = None;
         }
         (floor > 0 && floor >= below).then_some(floor)
+    }
+
+    /// Parts of the log in which chunks may lie that nobody reads again, once the disk knows it.
+    pub(super) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.sweeps)
     }
 
     /// Whether the disk has to be told anything.
@@ -647,9 +847,14 @@ impl Lane {
         let wrote = self.collect_chunks(ticket, batch);
         self.receipts.collect(batch);
         self.ledger.collect(self.next, wrote, batch);
+        if self.ledger.is_durable()
+            && let Some(retention) = &mut self.retention
+        {
+            retention.collect(self.log, batch);
+        }
     }
 
-    /// Closes the open blocks. One whose messages are all settled by now is never written.
+    /// Closes the open blocks. One whose messages are all gone by now is never written.
     fn collect_chunks(&mut self, ticket: Ticket, batch: &mut Batch) -> bool {
         let mut index = self
             .blocks
@@ -658,10 +863,15 @@ impl Lane {
             .map_or(0, |last| last + 1);
         let mut wrote = false;
         while let Some(block) = self.blocks.get_mut(index) {
-            if block.unsettled == 0 {
+            let settled = block.unsettled == 0;
+            let span = block.first..block.end();
+            if settled && self.are_gone(span) {
                 self.blocks.remove(index);
                 continue;
             }
+            let Some(block) = self.blocks.get_mut(index) else {
+                break;
+            };
             if let Written::Open(encoder) = &mut block.written {
                 batch.push(Op::PutChunk {
                     log: self.log,
@@ -671,7 +881,11 @@ impl Lane {
                 block.written = Written::Stored(ticket);
                 wrote = true;
             }
-            index += 1;
+            if settled {
+                self.blocks.remove(index); // it is only kept
+            } else {
+                index += 1;
+            }
         }
         wrote
     }
@@ -747,8 +961,9 @@ impl Lane {
         for stored in messages {
             let settled = self.settled.contains(stored.offset);
             let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
-            let returns = self.counts.remove(&stored.offset).unwrap_or(0);
-            block.touched |= returns > 0;
+            let turn = self.counts.remove(&stored.offset);
+            block.touched |= turn.is_some();
+            let again = self.again.contains(stored.offset);
             if !settled {
                 block.unsettled += 1;
                 self.resident_bytes += weight(&stored.message);
@@ -757,21 +972,21 @@ impl Lane {
                 size,
                 enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
                     .unwrap_or(u32::MAX),
-                returns,
+                turn: turn.unwrap_or_else(|| first_turn(self.ledger.rewinds())),
                 state: if settled {
                     SlotState::Settled
                 } else {
                     SlotState::Ready
                 },
-                redelivered: stored.offset < self.recovered_below,
+                redelivered: again || stored.offset < self.recovered_below,
                 persistent: self.keeps.message(&stored.message),
                 message: (!settled).then_some(stored.message),
             });
         }
-        if block.unsettled == 0 {
-            self.ledger.emptied(first);
-        } else {
+        if block.unsettled > 0 {
             self.blocks.insert(index, block);
+        } else if self.are_gone(first..block.end()) {
+            self.ledger.emptied(first);
         }
     }
 }

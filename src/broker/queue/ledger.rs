@@ -1,11 +1,12 @@
 //! What the disk has to be told about one log: its record, the pages of settled offsets, delivery counts, chunks
 //! that are no longer needed. Knows nothing of what is in memory.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::model::LogId;
-use crate::store::{Batch, LogRecord, Op, RangeSet, page_of};
+use crate::store::{Batch, LogRecord, Op, RangeSet};
+
+use super::pages::{PageChange, Pages};
 
 /// The account of one log towards the disk.
 pub(super) struct Ledger {
@@ -13,15 +14,19 @@ pub(super) struct Ledger {
     /// Whether what happens is to be known after a restart.
     durable: bool,
     /// Settled offsets as a restart would see them: those that are settled, and all transient messages.
-    settled: RangeSet,
+    settled: Pages,
+    /// In a log that keeps what was acked, those of them that never come back.
+    gone: Option<Pages>,
+    /// How often the log was rewound.
+    rewinds: u32,
     /// Bytes of unsettled persistent messages.
     bytes: u64,
-    /// Chunks whose messages are all settled, by their first offset.
+    /// Chunks that nobody reads again, by their first offset.
     emptied: Vec<u64>,
     /// Changes of delivery counts; `None` forgets one.
     counts: Vec<(u64, Option<u32>)>,
-    dirty_pages: BTreeSet<u64>,
-    written_pages: BTreeSet<u64>,
+    /// What is to be written besides.
+    loose: Vec<Op>,
     dirty: bool,
     record_written: bool,
 }
@@ -31,25 +36,33 @@ impl Ledger {
         Ledger {
             log,
             durable,
-            settled: RangeSet::default(),
+            settled: Pages::default(),
+            gone: None,
+            rewinds: 0,
             bytes: 0,
             emptied: Vec::new(),
             counts: Vec::new(),
-            dirty_pages: BTreeSet::new(),
-            written_pages: BTreeSet::new(),
+            loose: Vec::new(),
             dirty: false,
             record_written: false,
         }
     }
 
-    /// The account as it was when the broker stopped. `settled` has everything below the record's floor in it.
-    pub(super) fn recover(log: LogId, record: LogRecord, settled: RangeSet, bytes: u64) -> Self {
+    /// The account as it was when the broker stopped. `settled` has everything below the record's floor in it, `gone`
+    /// everything below its `kept_from`.
+    pub(super) fn recover(
+        log: LogId,
+        record: LogRecord,
+        settled: RangeSet,
+        gone: RangeSet,
+        bytes: u64,
+    ) -> Self {
         let mut ledger = Ledger::new(log, true);
-        for range in settled.iter_in(record.floor..record.next) {
-            let pages = page_of(range.start)..=page_of(range.end - 1);
-            ledger.written_pages.extend(pages);
-        }
-        ledger.settled = settled;
+        ledger.settled = Pages::recover(settled, record.floor, record.next);
+        ledger.gone = record
+            .kept_from
+            .map(|from| Pages::recover(gone, from, record.next));
+        ledger.rewinds = record.rewinds;
         ledger.bytes = bytes;
         ledger.record_written = true;
         ledger
@@ -61,6 +74,7 @@ impl Ledger {
             self.bytes += u64::from(size);
         } else {
             self.settle(offset..offset + 1);
+            self.gone(offset..offset + 1);
         }
         self.dirty = true;
     }
@@ -81,7 +95,55 @@ impl Ledger {
         self.dirty = true;
     }
 
-    /// All messages of the chunk that begins at `first` are settled.
+    /// Settled messages never come back.
+    pub(super) fn gone(&mut self, range: Range<u64>) {
+        if let Some(gone) = self.gone.as_mut().filter(|_| self.durable) {
+            gone.insert(range);
+        }
+        self.dirty = true;
+    }
+
+    /// From now on it is told what of the settled messages never comes back: all of them, so far.
+    pub(super) fn begin_keeping(&mut self) {
+        let gone = self.gone.get_or_insert_default();
+        gone.replace(self.settled.set().clone());
+        self.dirty |= self.record_written;
+    }
+
+    /// Settled messages never come back any more; `marks` are to be removed.
+    pub(super) fn end_keeping(&mut self, marks: Vec<u64>) {
+        let log = self.log;
+        if let Some(mut gone) = self.gone.take().filter(|_| self.durable) {
+            gone.replace(RangeSet::new());
+            let loose = &mut self.loose;
+            gone.collect(|page, _| loose.push(Op::RemoveGone { log, page }));
+            let marks = marks.into_iter();
+            loose.extend(marks.map(|first| Op::RemoveMark { log, first }));
+        }
+        self.dirty = true;
+    }
+
+    /// From `from` on, what can come back has: `bytes` of persistent messages.
+    pub(super) fn rewound(&mut self, from: u64, bytes: u64) {
+        if let Some(gone) = self.gone.as_ref().filter(|_| self.durable) {
+            self.settled.remove_from(from, gone.set());
+        }
+        self.bytes += bytes;
+        self.rewinds = self.rewinds.wrapping_add(1);
+        self.dirty = true;
+    }
+
+    /// How often the log was rewound.
+    pub(super) fn rewinds(&self) -> u32 {
+        self.rewinds
+    }
+
+    /// Whether what happens is to be known after a restart.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// All messages of the chunk that begins at `first` are gone.
     pub(super) fn emptied(&mut self, first: u64) {
         self.emptied.push(first);
         self.dirty = true;
@@ -123,12 +185,12 @@ impl Ledger {
         // A log that is not durable needs its record just once: a restart finds the log by it, and drops it.
         if self.durable || (wrote && !self.record_written) {
             self.record_written = true;
-            let floor = self.settled.first_gap(0);
             let record = LogRecord {
                 next,
-                floor,
+                floor: self.settled.floor(),
                 bytes: self.bytes,
-                ..LogRecord::default()
+                kept_from: self.gone.as_ref().map(Pages::floor),
+                rewinds: self.rewinds,
             };
             batch.push(Op::PutLog { log, record });
         }
@@ -136,35 +198,28 @@ impl Ledger {
 
     fn collect_pages(&mut self, batch: &mut Batch) {
         let log = self.log;
-        let floor_page = page_of(self.settled.first_gap(0));
-        for page in std::mem::take(&mut self.dirty_pages) {
-            if page >= floor_page {
-                let settled = self.settled.page(page);
-                batch.push(Op::PutPage { log, page, settled });
-                self.written_pages.insert(page);
-            }
+        for op in self.loose.drain(..) {
+            batch.push(op);
         }
-        while let Some(page) = self
-            .written_pages
-            .first()
-            .copied()
-            .filter(|page| *page < floor_page)
-        {
-            self.written_pages.remove(&page);
-            batch.push(Op::RemovePage { log, page });
+        self.settled.collect(|page, change| {
+            batch.push(match change {
+                PageChange::Put(settled) => Op::PutPage { log, page, settled },
+                PageChange::Remove => Op::RemovePage { log, page },
+            });
+        });
+        if let Some(gone) = &mut self.gone {
+            gone.collect(|page, change| {
+                batch.push(match change {
+                    PageChange::Put(gone) => Op::PutGone { log, page, gone },
+                    PageChange::Remove => Op::RemoveGone { log, page },
+                });
+            });
         }
     }
 
     fn settle(&mut self, range: Range<u64>) {
-        if !self.durable || range.is_empty() {
-            return;
-        }
-        self.settled.insert_range(range.clone());
-        // What the floor has passed needs no page: the log's record says it.
-        let floor = self.settled.first_gap(0);
-        if range.end > floor {
-            self.dirty_pages
-                .extend(page_of(range.start.max(floor))..=page_of(range.end - 1));
+        if self.durable {
+            self.settled.insert(range);
         }
     }
 }

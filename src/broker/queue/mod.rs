@@ -16,9 +16,14 @@ mod lease;
 mod lease_tests;
 mod ledger;
 mod machine;
+mod pages;
 mod receipts;
 #[cfg(test)]
 mod receive_tests;
+mod retention;
+mod rewind;
+#[cfg(test)]
+mod rewind_tests;
 mod seek;
 mod segments;
 mod state;
@@ -30,6 +35,7 @@ mod waiters;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -43,7 +49,7 @@ use crate::model::{
 };
 use crate::store::commit::{Committer, Source, Waiter};
 use crate::store::{
-    Batch, ChunkError, LogState, Op, StoreError, StoredChunk, StoredMessage, chunk,
+    Batch, ChunkError, LogState, Op, Store, StoreError, StoredChunk, StoredMessage, chunk,
 };
 
 pub use block::DeathReason;
@@ -54,6 +60,7 @@ pub use consumers::{
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
 pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+pub use rewind::{RewindError, RewindTo, Rewound};
 pub use timers::Timers;
 pub use waiters::RECEIVE_MESSAGES_MAX;
 
@@ -217,7 +224,11 @@ impl Queue {
 
     /// Whether a restart would find this message in the queue: whether its confirm waits for the disk.
     pub fn keeps(&self, message: &Message) -> bool {
-        Keeps::of(self.spec.durable, self.spec.arguments.kind).message(message)
+        self.keeps_messages().message(message)
+    }
+
+    fn keeps_messages(&self) -> Keeps {
+        Keeps::of(self.spec.durable, self.spec.arguments.kind)
     }
 
     /// Enqueues a run of messages, in order.
@@ -447,9 +458,6 @@ impl Queue {
         for seek in cell.fx.seeks.drain(..) {
             self.start_seek(seek);
         }
-        for (log, below) in cell.fx.sweeps.drain(..) {
-            self.start_sweep(log, below);
-        }
         let mut landing = None;
         if cell.ticket.is_none()
             && cell.state.is_dirty()
@@ -457,6 +465,9 @@ impl Queue {
         {
             landing = cell.state.stream().map(|_| Landing::of(&me));
             cell.ticket = Some(self.services.committer.mark_dirty(me));
+        }
+        if !cell.fx.sweeps.is_empty() {
+            self.start_sweeps(std::mem::take(&mut cell.fx.sweeps), cell.ticket);
         }
         self.keep_to_budget(cell);
         self.keep_deadline(cell, now_ms);
@@ -608,13 +619,22 @@ impl Queue {
         });
     }
 
+    /// Reads what is there when everything that was enqueued by now is written: a message that was acked and rewound
+    /// at once may still be on its way to the store.
     fn read(
         &self,
         log: LogId,
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let chunks = self.read_chunks(log, from, max_bytes)?;
+        let mut chunks = self.read_chunks(log, from, max_bytes)?;
+        if chunks.is_empty() && !self.is_deleted() {
+            let committer = &self.services.committer;
+            let written = committer.wait(committer.append(Vec::new()));
+            if Runtime::current().block_on(written).is_ok() {
+                chunks = self.read_chunks(log, from, max_bytes)?;
+            }
+        }
         if chunks.is_empty() && !self.is_deleted() {
             return Err(StoreError::Corrupt(format!(
                 "queue {}: no message at {from} of {log:?}",
@@ -647,30 +667,48 @@ impl Queue {
         })
     }
 
-    /// Removes chunks that a purge left behind, step by step.
-    fn start_sweep(&self, log: LogId, below: u64) {
-        let store = Arc::clone(self.services.committer.store());
+    /// Removes chunks that nobody reads again, step by step, once what says so is durable.
+    fn start_sweeps(&self, sweeps: Vec<(LogId, Range<u64>)>, ticket: Option<Ticket>) {
+        let committer = Arc::clone(&self.services.committer);
         let queue = Weak::clone(&self.me);
-        tokio::task::spawn_blocking(move || {
-            loop {
-                match store.sweep(log, below, SWEEP_CHUNKS) {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    // What is left is swept after the next start.
-                    Err(error) => {
-                        tracing::warn!(?log, %error, "cannot remove messages that are gone");
-                        break;
-                    }
+        tokio::spawn(async move {
+            if let Some(ticket) = ticket
+                && committer.wait(ticket).await.is_err()
+            {
+                return;
+            }
+            let store = Arc::clone(committer.store());
+            tokio::task::spawn_blocking(move || {
+                for (log, range) in sweeps {
+                    sweep(&*store, log, range);
                 }
-            }
-            if let Some(queue) = queue.upgrade() {
-                queue.run(|state, _, fx| {
-                    if let Some(stream) = state.stream() {
-                        stream.swept(fx);
-                    }
-                });
-            }
+                if let Some(queue) = queue.upgrade() {
+                    queue.run(|state, _, fx| {
+                        if let Some(stream) = state.stream() {
+                            stream.swept(fx);
+                        }
+                    });
+                }
+            });
         });
+    }
+}
+
+fn sweep(store: &dyn Store, log: LogId, range: Range<u64>) {
+    let mut from = range.start;
+    loop {
+        let step = match from {
+            0 => store
+                .sweep(log, range.end, SWEEP_CHUNKS)
+                .map(|done| (!done).then_some(0)),
+            _ => store.sweep_range(log, from..range.end, SWEEP_CHUNKS),
+        };
+        match step {
+            Ok(Some(next)) => from = next,
+            Ok(None) => return,
+            // What is left is swept after the next start.
+            Err(error) => return tracing::warn!(?log, %error, "cannot remove messages"),
+        }
     }
 }
 

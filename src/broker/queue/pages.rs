@@ -27,7 +27,8 @@ pub(super) struct Pages {
 impl Pages {
     /// The set as the disk has it: pages at and above `floor`, all of `set` below.
     pub(super) fn recover(set: RangeSet, floor: u64, next: u64) -> Pages {
-        let mut written = BTreeSet::new();
+        // The page of the floor itself may be there from when the floor was lower.
+        let mut written = BTreeSet::from([page_of(floor)]);
         for range in set.iter_in(floor..next) {
             written.extend(pages_of(&range));
         }
@@ -56,7 +57,8 @@ impl Pages {
         self.set.insert_range(range.clone());
         let floor = self.floor();
         if range.end > floor {
-            self.dirty.extend(pages_of(&(range.start.max(floor)..range.end)));
+            self.dirty
+                .extend(pages_of(&(range.start.max(floor)..range.end)));
         }
     }
 
@@ -131,7 +133,9 @@ mod tests {
                 PageChange::Put(bits) => {
                     self.pages.insert(page, bits);
                 }
-                PageChange::Remove => assert!(self.pages.remove(&page).is_some(), "page {page}"),
+                PageChange::Remove => {
+                    self.pages.remove(&page);
+                }
             });
             self.floor = pages.floor();
         }
@@ -159,7 +163,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (0..NEXT, 1u64..6000).prop_map(|(at, len)| Step::Insert(at, len)),
+            3 => (0..NEXT, 1u64..6000).prop_map(|(at, len)| Step::Insert(at, len)),
+            3 => (0..9u64, 1u64..9).prop_map(|(at, len)| Step::Insert(at * 100, len * 100)),
             2 => (0..NEXT, prop::collection::vec((0..NEXT, 1u64..3000), 0..4)).prop_map(|(at, but)| Step::RemoveFrom(at, but)),
             3 => Just(Step::Collect),
             1 => Just(Step::Restart),
@@ -191,7 +196,7 @@ mod tests {
                     Step::Restart => {
                         disk.collect(&mut pages);
                         pages = Pages::recover(disk.set(), disk.floor, NEXT);
-                        prop_assert_eq!(pages.written.iter().collect::<Vec<_>>(), disk.pages.keys().collect::<Vec<_>>());
+                        prop_assert!(disk.pages.keys().all(|page| pages.written.contains(page)));
                     }
                 }
             }

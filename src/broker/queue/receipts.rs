@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use crate::model::{Lease, LogId};
 use crate::store::{Batch, Op, ReceiveRecord, ReceivedLease};
 
+use super::block::TURN_RETURNS;
+
 /// What is known of one message that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Receipt {
@@ -23,13 +25,26 @@ struct Receipt {
     unkept: u32,
 }
 
+/// What is known of one receive.
+#[derive(Clone, Copy, Debug)]
+struct Receive {
+    /// How many receipts name it.
+    left: u32,
+    /// When its leases end, Unix ms; 0 while it goes on.
+    until_ms: u64,
+    /// Its record on disk names messages that are gone, or have been received again.
+    is_stale: bool,
+    /// It has a record on disk.
+    is_written: bool,
+}
+
 /// The receipts of one lane, by offset.
 #[derive(Debug)]
 pub(super) struct Receipts {
     log: LogId,
     by_offset: BTreeMap<u64, Receipt>,
-    /// How many receipts name each receive.
-    receives: BTreeMap<u64, u32>,
+    /// Receives that some receipt names.
+    receives: BTreeMap<u64, Receive>,
     /// The number of the next receive.
     next: u64,
     /// What that has leased so far.
@@ -56,7 +71,7 @@ impl Receipts {
         let known = self.by_offset.get(&lease.offset).copied();
         let unkept = known.map_or(0, |receipt| receipt.unkept);
         let first_ms = known
-            .filter(|_| lease.turn > unkept)
+            .filter(|_| lease.turn & TURN_RETURNS > unkept)
             .map_or(now_ms, |receipt| receipt.first_ms);
         let receipt = Receipt {
             turn: lease.turn,
@@ -87,6 +102,9 @@ impl Receipts {
             until_ms,
             leases,
         };
+        if let Some(receive) = self.receives.get_mut(&self.next) {
+            receive.until_ms = until_ms;
+        }
         self.changes.insert(self.next, Some(record));
         self.next += 1;
     }
@@ -103,8 +121,16 @@ impl Receipts {
             };
             self.put(lease.offset, receipt);
         }
-        if !self.receives.contains_key(&receive.number) {
-            self.changes.insert(receive.number, None);
+        match self.receives.get_mut(&receive.number) {
+            Some(known) => {
+                known.until_ms = receive.until_ms;
+                known.is_written = true;
+                known.is_stale =
+                    known.left < u32::try_from(receive.leases.len()).unwrap_or(u32::MAX);
+            }
+            None => {
+                self.changes.insert(receive.number, None);
+            }
         }
     }
 
@@ -152,6 +178,39 @@ impl Receipts {
         }
     }
 
+    /// Messages that were gone have come back. A restart must not take them for those that earlier receives leased,
+    /// so the records of these are written anew, without them.
+    pub(super) fn rewound(&mut self) {
+        let mut records = BTreeMap::new();
+        for (number, receive) in &mut self.receives {
+            if std::mem::take(&mut receive.is_stale) {
+                let record = ReceiveRecord {
+                    number: *number,
+                    until_ms: receive.until_ms,
+                    leases: Vec::new(),
+                };
+                records.insert(*number, record);
+            }
+        }
+        if records.is_empty() {
+            return;
+        }
+        for (offset, receipt) in &self.by_offset {
+            if let Some(number) = receipt.receive
+                && let Some(record) = records.get_mut(&number)
+            {
+                record.leases.push(ReceivedLease {
+                    offset: *offset,
+                    turn: receipt.turn,
+                    first_ms: receipt.first_ms,
+                });
+            }
+        }
+        let records = records.into_iter();
+        self.changes
+            .extend(records.map(|(number, record)| (number, Some(record))));
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.changes.is_empty()
     }
@@ -160,6 +219,9 @@ impl Receipts {
     pub(super) fn collect(&mut self, batch: &mut Batch) {
         let log = self.log;
         for (number, change) in std::mem::take(&mut self.changes) {
+            if let Some(receive) = self.receives.get_mut(&number) {
+                receive.is_written = true;
+            }
             batch.push(match change {
                 Some(receive) => Op::PutReceive { log, receive },
                 None => Op::RemoveReceive { log, number },
@@ -169,7 +231,13 @@ impl Receipts {
 
     fn put(&mut self, offset: u64, receipt: Receipt) {
         if let Some(number) = receipt.receive {
-            *self.receives.entry(number).or_default() += 1;
+            let receive = self.receives.entry(number).or_insert(Receive {
+                left: 0,
+                until_ms: 0,
+                is_stale: false,
+                is_written: false,
+            });
+            receive.left += 1;
         }
         if let Some(before) = self.by_offset.insert(offset, receipt) {
             self.release(before.receive);
@@ -179,16 +247,18 @@ impl Receipts {
     /// A receipt names this receive no longer.
     fn release(&mut self, number: Option<u64>) {
         let Some(number) = number else { return };
-        let Some(left) = self.receives.get_mut(&number) else {
+        let Some(receive) = self.receives.get_mut(&number) else {
             return;
         };
-        *left -= 1;
-        if *left > 0 {
+        receive.left -= 1;
+        receive.is_stale = true;
+        if receive.left > 0 {
             return;
         }
+        let is_written = receive.is_written;
         self.receives.remove(&number);
-        // One that the disk has not been told of need not be removed there.
-        if !matches!(self.changes.remove(&number), Some(Some(_))) {
+        self.changes.remove(&number);
+        if is_written {
             self.changes.insert(number, None);
         }
     }

@@ -46,6 +46,8 @@ struct Stretch {
     first: u64,
     /// No message of it was enqueued earlier, Unix ms.
     first_ms: u64,
+    /// Nor later.
+    last_ms: u64,
     /// Bytes of acked messages that are kept.
     kept: u64,
     /// The part of `kept` that a restart finds.
@@ -89,8 +91,6 @@ pub(super) struct Retention {
     kept_bytes: u64,
     /// Messages below are too old to be kept when they are acked.
     from: u64,
-    /// What was rewound: it has been handed out before.
-    again: RangeSet,
     /// Where stretches begin that the disk has to be told of.
     dirty: Vec<u64>,
     /// Written marks that the disk has to forget.
@@ -105,27 +105,28 @@ impl Retention {
         retention.last_ms = now_ms;
         if from < next {
             // When the messages that wait were enqueued is not known here.
-            retention.begin_stretch(from, 0);
+            retention.begin_stretch(from, 0, now_ms);
             retention.from = from;
             retention.is_sealed = true;
         }
         retention
     }
 
-    /// What was kept when the broker stopped. `gone` has in it everything below the record's `kept_from`.
-    pub(super) fn recover(
-        limits: KeepLimits,
-        gone: RangeSet,
-        marks: &[(u64, Mark)],
-        next: u64,
-    ) -> Self {
+    /// What was kept when the broker stopped. `gone` has in it everything below the record's `kept_from`. Nothing is
+    /// let go before the limits are told.
+    pub(super) fn recover(gone: RangeSet, marks: &[(u64, Mark)], next: u64) -> Self {
+        let limits = KeepLimits {
+            age_ms: u64::MAX,
+            bytes_max: None,
+        };
         let mut retention = Retention::empty(limits, gone, next);
         for (first, mark) in marks {
             retention.kept_bytes += mark.bytes;
-            retention.last_ms = retention.last_ms.max(mark.first_ms);
+            retention.last_ms = retention.last_ms.max(mark.last_ms);
             retention.stretches.push_back(Stretch {
                 first: *first,
                 first_ms: mark.first_ms,
+                last_ms: mark.last_ms,
                 kept: mark.bytes,
                 lasting: mark.bytes,
                 is_dirty: false,
@@ -147,14 +148,9 @@ impl Retention {
             is_sealed: false,
             kept_bytes: 0,
             from: next,
-            again: RangeSet::new(),
             dirty: Vec::new(),
             removed: Vec::new(),
         }
-    }
-
-    pub(super) fn limits(&self) -> KeepLimits {
-        self.limits
     }
 
     /// From now on other limits hold.
@@ -177,19 +173,10 @@ impl Retention {
         self.kept_bytes
     }
 
-    /// Whether this message was rewound.
-    pub(super) fn is_again(&self, offset: u64) -> bool {
-        self.again.contains(offset)
-    }
-
-    /// When a message enqueued now counts as enqueued: never before those that were enqueued earlier, whatever the
-    /// clock does, because times are searched for.
-    pub(super) fn clock(&self, now_ms: u64) -> u64 {
-        self.last_ms.max(now_ms)
-    }
-
-    /// A message was enqueued, at a time that [`Retention::clock`] gave.
-    pub(super) fn enqueued(&mut self, offset: u64, ms: u64, size: u32) {
+    /// A message is enqueued. Returns the time at which it counts as enqueued: never before those that were enqueued
+    /// earlier, whatever the clock does, because times are searched for.
+    pub(super) fn enqueued(&mut self, offset: u64, now_ms: u64, size: u32) -> u64 {
+        let ms = self.last_ms.max(now_ms);
         let is_full = self.is_sealed
             || self.stretches.back().is_none_or(|open| {
                 offset - open.first >= STRETCH_MESSAGES
@@ -197,19 +184,27 @@ impl Retention {
                     || ms.saturating_sub(open.first_ms) >= self.limits.stretch_ms()
             });
         if is_full {
-            self.begin_stretch(offset, ms);
+            self.begin_stretch(offset, ms, ms);
+        }
+        if let Some(open) = self.stretches.back_mut() {
+            open.last_ms = ms;
+            if !std::mem::replace(&mut open.is_dirty, true) {
+                self.dirty.push(open.first);
+            }
         }
         self.open_bytes += u64::from(size);
         self.last_ms = ms;
+        ms
     }
 
-    fn begin_stretch(&mut self, first: u64, first_ms: u64) {
+    fn begin_stretch(&mut self, first: u64, first_ms: u64, last_ms: u64) {
         if self.stretches.is_empty() {
             self.from = first;
         }
         self.stretches.push_back(Stretch {
             first,
             first_ms,
+            last_ms,
             kept: 0,
             lasting: 0,
             is_dirty: true,
@@ -270,18 +265,18 @@ impl Retention {
         }
         let end = self.stretches.front().map_or(next, |after| after.first);
         self.from = end;
-        self.again.remove_below(end);
         Some(stretch.first..end)
     }
 
-    /// When the oldest stretch is old enough to be dropped, Unix ms.
+    /// When the oldest stretch is to be dropped, Unix ms: when its last message is older than it has to be kept.
     pub(super) fn next_drop_ms(&self) -> Option<u64> {
-        self.stretches.front()?;
-        let last_of_it = self
-            .stretches
-            .get(1)
-            .map_or(self.last_ms, |after| after.first_ms);
-        Some(last_of_it.saturating_add(self.limits.age_ms))
+        let oldest = self.stretches.front()?;
+        Some(
+            oldest
+                .last_ms
+                .saturating_add(self.limits.age_ms)
+                .saturating_add(1),
+        )
     }
 
     /// The stretch in which the first message enqueued at or after `ms` lies, or at whose end it begins.
@@ -298,7 +293,10 @@ impl Retention {
     /// The stretch in which an offset lies; empty if it begins there, as then all of it is meant.
     pub(super) fn stretch_at(&self, offset: u64, next: u64) -> Range<u64> {
         let offset = offset.max(self.from);
-        match self.stretch_of(offset).map(|index| self.bounds(index, next)) {
+        match self
+            .stretch_of(offset)
+            .map(|index| self.bounds(index, next))
+        {
             Some(bounds) if bounds.start < offset => bounds,
             _ => offset..offset,
         }
@@ -325,13 +323,12 @@ impl Retention {
             .collect()
     }
 
-    /// What is kept from `from` on comes back: `ranges`, from [`Retention::kept_from`]. `scanned` are the messages of
+    /// What is kept from `from` on comes back. `scanned` are the messages of
     /// the stretch that `from` lies in, from there on, as far as they were looked up; what is not among them is
     /// taken at the average of its stretch. `next` is the lane's next offset.
     pub(super) fn rewound(
         &mut self,
         from: u64,
-        ranges: &[Range<u64>],
         settled: &RangeSet,
         scanned: &[Sized],
         next: u64,
@@ -346,10 +343,14 @@ impl Retention {
             self.take_from(partial, out, &mut returned);
         }
         for index in first_whole..self.stretches.len() {
-            self.take_from(index, Returned { bytes: u64::MAX, lasting: u64::MAX }, &mut returned);
-        }
-        for range in ranges {
-            self.again.insert_range(range.clone());
+            self.take_from(
+                index,
+                Returned {
+                    bytes: u64::MAX,
+                    lasting: u64::MAX,
+                },
+                &mut returned,
+            );
         }
         returned
     }
@@ -366,7 +367,8 @@ impl Retention {
         let Some(stretch) = self.stretches.get(index) else {
             return Returned::default();
         };
-        let kept_in = |range: Range<u64>| settled.count_in(range.clone()) - self.gone.count_in(range);
+        let kept_in =
+            |range: Range<u64>| settled.count_in(range.clone()) - self.gone.count_in(range);
         let mut out = Returned::default();
         let mut unknown = kept_in(part.clone());
         for message in scanned {
@@ -397,7 +399,10 @@ impl Retention {
         let Some(stretch) = self.stretches.get_mut(index) else {
             return;
         };
-        let (bytes, lasting) = (out.bytes.min(stretch.kept), out.lasting.min(stretch.lasting));
+        let (bytes, lasting) = (
+            out.bytes.min(stretch.kept),
+            out.lasting.min(stretch.lasting),
+        );
         if lasting > 0 && !std::mem::replace(&mut stretch.is_dirty, true) {
             self.dirty.push(stretch.first);
         }
@@ -431,6 +436,7 @@ impl Retention {
             stretch.is_written = true;
             let mark = Mark {
                 first_ms: stretch.first_ms,
+                last_ms: stretch.last_ms,
                 bytes: stretch.lasting,
             };
             batch.push(Op::PutMark { log, first, mark });

@@ -9,7 +9,7 @@ use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
-use super::block::DeathReason;
+use super::block::{DeathReason, TURN_RETURNS};
 use super::consumers::{
     ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer, WAITERS,
 };
@@ -19,6 +19,8 @@ use super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
+use super::retention::{KeepLimits, Retention};
+use super::rewind::{Found, RewindError, RewindTo, Search};
 use super::waiters::Waiters;
 
 /// A backlog is read this far ahead of its consumers.
@@ -88,6 +90,7 @@ impl QueueState {
         if state.lanes.is_empty() {
             state.lanes.push((0, Lane::new(id.log(0), keeps)));
         }
+        state.retain(now_ms);
         state
     }
 
@@ -102,11 +105,27 @@ impl QueueState {
         let mut leases = Vec::new();
         for (priority, lane) in &mut self.lanes {
             // One that was the last that its message may have ends as others do: by the deadline.
-            let is_over =
-                |until_ms, turn| until_ms <= now_ms && limit.is_none_or(|limit| turn < limit);
+            let is_over = |until_ms, turn| {
+                until_ms <= now_ms && limit.is_none_or(|limit| turn & TURN_RETURNS < limit)
+            };
             leases.extend(lane.restore(*priority, is_over, read));
         }
         self.deadlines.restore(leases);
+    }
+
+    /// Other arguments hold from now on.
+    #[cfg(test)]
+    pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
+        self.arguments = arguments;
+        self.retain(now_ms);
+    }
+
+    /// Keeps from now on what the arguments say of acked messages; what was kept and shall not be is let go.
+    fn retain(&mut self, now_ms: u64) {
+        let limits = keep_limits(&self.arguments);
+        for (_, lane) in &mut self.lanes {
+            lane.retain(now_ms, limits);
+        }
     }
 
     /// Enqueues a run of messages. Those that `x-overflow` refuses are named in `rejected` by their index.
@@ -126,7 +145,8 @@ impl QueueState {
             if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
                 self.delayed_mut().push(now_ms, message);
             } else {
-                self.lane_for(message.priority).push(now_ms, message);
+                self.lane_for(now_ms, message.priority)
+                    .push(now_ms, message);
             }
             fx.persisted |= self.keeps.message(message);
             if refuses {
@@ -284,8 +304,9 @@ impl QueueState {
                     turn: leased.turn,
                     lane: *priority,
                 };
+                let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
                 if no_ack {
-                    lane.settle(offset);
+                    lane.ack(offset);
                 } else if let Some(timeout_ms) = self.arguments.visibility_timeout_ms {
                     self.deadlines.push(now_ms, timeout_ms, lease);
                 }
@@ -296,6 +317,7 @@ impl QueueState {
                     message: leased.message,
                     redelivered: leased.redelivered,
                     delivery_count: leased.returns,
+                    enqueued_ms,
                     remaining: self.ready(),
                 })
             }
@@ -307,6 +329,73 @@ impl QueueState {
         let purged = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
         self.settle_down(now_ms, fx);
         purged
+    }
+
+    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. What is enqueued
+    /// from now on is not in the way.
+    pub(super) fn plan_rewind(
+        &mut self,
+        now_ms: u64,
+        to: RewindTo,
+    ) -> Result<Vec<Search>, RewindError> {
+        if keep_limits(&self.arguments).is_none() {
+            return Err(RewindError::NotEnabled);
+        }
+        if matches!(to, RewindTo::Time(ms) if ms > now_ms) {
+            return Err(RewindError::InFuture);
+        }
+        if matches!(to, RewindTo::Offset(_)) && self.lanes.len() > 1 {
+            return Err(RewindError::SeveralLanes);
+        }
+        let mut searches = Vec::with_capacity(self.lanes.len());
+        for (_, lane) in &mut self.lanes {
+            let next = lane.next();
+            if let RewindTo::Offset(offset) = to
+                && offset >= next
+            {
+                return Err(RewindError::NoSuchOffset { next });
+            }
+            lane.seal();
+            if let Some(retention) = lane.retention() {
+                searches.push(Search {
+                    log: lane.log(),
+                    to,
+                    within: match to {
+                        RewindTo::Time(ms) => retention.stretch_at_time(ms, next),
+                        RewindTo::Offset(offset) => retention.stretch_at(offset, next),
+                    },
+                });
+            }
+        }
+        Ok(searches)
+    }
+
+    /// What was acked and is kept is ready again, from the places that were found: the first offset and how many
+    /// messages.
+    pub(super) fn rewind(
+        &mut self,
+        now_ms: u64,
+        found: &[Found],
+        fx: &mut Effects,
+    ) -> Result<(Option<u64>, u64), RewindError> {
+        let mut messages = 0;
+        let mut from = None;
+        for found in found {
+            let Some(lane) = self.lane_mut(found.log.lane()) else {
+                continue;
+            };
+            let count = lane
+                .rewind(found.from, &found.messages)
+                .ok_or(RewindError::NotEnabled)?;
+            messages += count.1;
+            from = count.0;
+        }
+        if self.lanes.len() > 1 {
+            from = None;
+        }
+        self.used_ms = now_ms;
+        self.settle_down(now_ms, fx);
+        Ok((from, messages))
     }
 
     /// Takes in what was read from the store; an empty answer ends the read all the same.
@@ -360,7 +449,12 @@ impl QueueState {
         let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
         let expires = self.expires_ms().filter(|expires| *expires > now_ms);
         let lease = self.deadlines.next_ms();
-        [head, due, expires, lease].into_iter().flatten().min()
+        let kept = self.lanes.iter().filter_map(|(_, lane)| lane.retention());
+        let kept = kept.filter_map(Retention::next_drop_ms).min();
+        [head, due, expires, lease, kept]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether `x-expires` says that the queue is to be deleted now.
@@ -389,6 +483,8 @@ impl QueueState {
             counts.unacked += lane.leased();
             counts.ready_bytes += lane.ready_bytes();
             counts.unacked_bytes += lane.leased_bytes();
+            counts.rewindable += lane.rewindable();
+            counts.rewindable_bytes += lane.retention().map_or(0, Retention::kept_bytes);
         }
         counts.delayed = self.delayed.as_ref().map_or(0, Delayed::len);
         counts.resident_bytes = self.resident_bytes();
@@ -462,7 +558,7 @@ impl QueueState {
     }
 
     /// The lane for a message of `priority`, made when it is first needed.
-    fn lane_for(&mut self, priority: u8) -> &mut Lane {
+    fn lane_for(&mut self, now_ms: u64, priority: u8) -> &mut Lane {
         let priority = match self.arguments.kind {
             QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
             QueueKind::Classic | QueueKind::Stream => self
@@ -473,7 +569,8 @@ impl QueueState {
         let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
             Ok(index) => index,
             Err(index) => {
-                let lane = Lane::new(self.id.log(priority), self.keeps);
+                let mut lane = Lane::new(self.id.log(priority), self.keeps);
+                lane.retain(now_ms, keep_limits(&self.arguments));
                 self.lanes.insert(index, (priority, lane));
                 index
             }
@@ -528,6 +625,7 @@ impl QueueState {
         self.watch_head(fx);
         let awaited = self.consumers.len() > 0 || !self.waiters.is_empty();
         for (_, lane) in &mut self.lanes {
+            lane.age(now_ms);
             if let Some(offset) = lane.first_dying_cold() {
                 request_load(lane, offset, fx);
             } else if awaited
@@ -536,9 +634,11 @@ impl QueueState {
             {
                 request_load(lane, offset, fx);
             }
-            if let Some(below) = lane.take_sweep() {
-                fx.sweeps.push((lane.log(), below));
-            }
+            let log = lane.log();
+            fx.sweeps
+                .extend(lane.take_sweep().map(|below| (log, 0..below)));
+            let parts = lane.take_sweeps().into_iter();
+            fx.sweeps.extend(parts.map(|part| (log, part)));
         }
     }
 
@@ -565,7 +665,8 @@ impl QueueState {
         let due = delayed.take_due(now_ms);
         fx.loads.extend(delayed.wanted(now_ms));
         for message in due {
-            self.lane_for(message.priority).push(now_ms, &message);
+            self.lane_for(now_ms, message.priority)
+                .push(now_ms, &message);
         }
     }
 
@@ -595,8 +696,9 @@ impl QueueState {
                 turn: leased.turn,
                 lane: *priority,
             };
+            let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
             if consumer.new.no_ack {
-                lane.settle(offset);
+                lane.ack(offset);
             } else if let Some(timeout_ms) = consumer
                 .new
                 .visibility_timeout_ms
@@ -613,6 +715,7 @@ impl QueueState {
                 message: leased.message,
                 redelivered: leased.redelivered,
                 delivery_count: leased.returns,
+                enqueued_ms,
             });
             self.count_turn(lease.lane);
         }
@@ -838,6 +941,14 @@ fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
         .iter()
         .find(|(lane, _)| *lane == lease.lane)
         .is_some_and(|(_, lane)| lane.holds(lease))
+}
+
+/// How much of what was acked a queue with these arguments keeps.
+fn keep_limits(arguments: &QueueArguments) -> Option<KeepLimits> {
+    Some(KeepLimits {
+        age_ms: arguments.rewind_ms?,
+        bytes_max: arguments.max_length_bytes,
+    })
 }
 
 fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {

@@ -2,6 +2,7 @@
 //! in, the same deliveries, counts and recovered messages out, whatever is in memory or on disk meanwhile.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use amq_protocol::types::FieldTable;
@@ -41,8 +42,9 @@ pub(super) struct Rig {
     pub(super) store: MemoryStore,
     sink: Arc<Collector>,
     pub(super) fx: Effects,
-    arguments: Arc<QueueArguments>,
+    pub(super) arguments: Arc<QueueArguments>,
     committed: u64,
+    sweeps: Vec<(LogId, Range<u64>)>,
     pub(super) now_ms: u64,
     pub(super) dead: Vec<(Bytes, DeathReason)>,
     rejected: usize,
@@ -64,6 +66,7 @@ impl Rig {
             arguments,
             committed: 0,
             now_ms: 1_000,
+            sweeps: Vec::new(),
             dead: Vec::new(),
             rejected: 0,
             hands: Vec::new(),
@@ -78,7 +81,7 @@ impl Rig {
         self.carry_out();
     }
 
-    fn consume(
+    pub(super) fn consume(
         &mut self,
         key: u64,
         no_ack: bool,
@@ -179,15 +182,17 @@ impl Rig {
                 self.dead.push((body(&dead.message), dead.reason));
                 self.state.bury(dead.id);
             }
-            for (log, below) in self.fx.sweeps.drain(..) {
-                while !self.store.sweep(log, below, 2).expect("memory store") {}
-            }
+            self.sweeps.append(&mut self.fx.sweeps);
             let loads = std::mem::take(&mut self.fx.loads);
             if loads.is_empty() {
                 return;
             }
             for (log, from) in loads {
-                let chunks = self.store.read(log, from, 300).expect("memory store");
+                let mut chunks = self.store.read(log, from, 300).expect("memory store");
+                if chunks.is_empty() {
+                    self.commit(); // acked and rewound before it was written
+                    chunks = self.store.read(log, from, 300).expect("memory store");
+                }
                 assert!(
                     !chunks.is_empty(),
                     "offset {from} of {log:?} is not in the store"
@@ -207,6 +212,9 @@ impl Rig {
         self.store.commit(&batch).expect("memory store");
         self.committed += 1;
         assert!(!self.state.is_dirty());
+        for (log, range) in self.sweeps.drain(..) {
+            super::sweep(&self.store, log, range);
+        }
     }
 
     pub(super) fn shrink(&mut self, target: u64) {
@@ -217,6 +225,7 @@ impl Rig {
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
         self.state = QueueState::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
         self.fx = Effects::default();
+        self.sweeps.clear();
         let store = &self.store;
         self.state.restore_leases(self.now_ms, &mut |log, from| {
             decoded(store.read(log, from, 1).expect("memory store"))

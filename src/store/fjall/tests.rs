@@ -193,6 +193,7 @@ impl ModelLog {
         let part = floor + rng.random_range(0..5);
         let mark = Mark {
             first_ms: rng.random(),
+            last_ms: rng.random(),
             bytes: rng.random(),
         };
         batch.push(match rng.random_range(0..4) {

@@ -342,6 +342,7 @@ impl Stream {
             next: self.next,
             floor: self.floor,
             bytes: self.segments.bytes(),
+            ..LogRecord::default()
         };
         batch.push(Op::PutLog { log, record });
         self.landing.push_back((ticket, self.next));
@@ -403,7 +404,7 @@ impl Stream {
         if allowed && !self.sweep.runs {
             self.sweep.from = None;
             self.sweep.runs = true;
-            fx.sweeps.push((self.log, self.floor));
+            fx.sweeps.push((self.log, 0..self.floor));
         }
     }
 

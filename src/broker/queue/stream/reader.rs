@@ -76,6 +76,7 @@ impl Reader {
             message: stored.message.clone(),
             redelivered: false,
             delivery_count: 0,
+            enqueued_ms: None,
         });
     }
 }

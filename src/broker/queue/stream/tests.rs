@@ -181,8 +181,8 @@ impl Fixture {
                 assert!(!consumer.pending.is_empty());
                 self.sink.deliver(&mut consumer.pending);
             }
-            for (log, below) in std::mem::take(&mut self.fx.sweeps) {
-                while !self.store.sweep(log, below, 10).unwrap() {}
+            for (log, range) in std::mem::take(&mut self.fx.sweeps) {
+                while !self.store.sweep(log, range.end, 10).unwrap() {}
                 self.stream.swept(&mut self.fx);
             }
             let seeks = std::mem::take(&mut self.fx.seeks);
