@@ -236,4 +236,3 @@ def restart_keeps_lease():
         equal("body", again.receive_message(3).msgBody, "waiting")
         again.delete_message(held.receiptHandle)
         refused(4430, 10260, lambda: again.delete_message(held.receiptHandle))
-        queue.cmq_client.close_connection()
