@@ -8,10 +8,10 @@ import time
 
 from cmq.topic import Message
 
-from push_target import NO_CONTENT, UNAVAILABLE, PushTarget
-from report import equal, eventually
-from support import PUSH_CLOCK, between
-from topics import described, fresh_topic, subscribed
+from push_target import NO_CONTENT, UNAVAILABLE, PushTarget, free_port
+from report import equal, eventually, require_restart, restart_broker
+from support import PUSH_CLOCK, account, between, name
+from topics import described, fresh_topic, subscribed, topic_meta
 
 # How much later than due a push may come on a busy machine, in seconds.
 LATENESS = 0.4
@@ -125,3 +125,23 @@ def push_slow_endpoint():
             pushes_to(quick, 20)
             between("seconds for the quick endpoint", 0, time.monotonic() - started, 2.5)
             equal("answered by the slow one", len(slow.pushes) > 0, True)
+
+
+def push_after_restart():
+    require_restart()
+    port = free_port()
+    topic = account().get_topic(name("outage"))
+    topic.create(topic_meta())
+    endpoint = f"http://127.0.0.1:{port}/"
+    subscription = account().get_subscription(topic.topicName, name("outage"))
+    subscription.create(described(endpoint, "http", NotifyContentFormat="SIMPLIFIED"))
+    sent = topic.publish_message(Message("pending"))
+    time.sleep(0.2)
+    restart_broker()
+    with PushTarget(port=port) as target:
+        [push] = pushes_to(target, 1)
+        equal("body and id", (push.body, push.headers["x-cmq-message-id"]), ("pending", sent.msgId))
+        time.sleep(LATENESS)
+        equal("pushes", len(target.pushes), 1)
+    account().get_subscription(topic.topicName, name("outage")).delete()
+    account().get_topic(topic.topicName).delete()

@@ -73,6 +73,7 @@ CHECKS = {
     "many-waiters-one-message": beyond.many_waiters_one_message,
     "amqp-and-http-one-queue": beyond.amqp_and_http_one_queue,
     "amqp-to-topic": beyond.amqp_to_topic,
+    "push-after-restart": pushes.push_after_restart,
     "restart-keeps-lease": messages.restart_keeps_lease,
 }
 
