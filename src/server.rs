@@ -106,6 +106,12 @@ impl Server {
         let watermark = config.memory_high_watermark;
         let memory = Arc::new(MemoryMonitor::new(alarms.clone(), watermark));
         let settings = amqp_settings(&config);
+        // Before the listeners: who sees in the log that one is open may give commands.
+        let ctl_socket = config.data_dir.join(SOCKET);
+        let ctl = service::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
+            path: ctl_socket.clone(),
+            error,
+        })?;
         let fronts = Fronts {
             amqp: amqp::Front::new(broker.clone(), alarms.clone(), settings),
             cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq_config(&config))?,
@@ -133,11 +139,6 @@ impl Server {
             alarms: alarms.clone(),
             memory: memory.clone(),
         });
-        let ctl_socket = config.data_dir.join(SOCKET);
-        let ctl = service::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
-            path: ctl_socket.clone(),
-            error,
-        })?;
         let mut background = JoinSet::new();
         background.spawn(service::serve(ctl, context));
         background.spawn(async move { memory.watch().await });

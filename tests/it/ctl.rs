@@ -153,6 +153,63 @@ async fn users_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn secret_keys_come_and_go_with_their_users_and_vhosts() {
+    let node = Node::start().await;
+    for words in [
+        &["add_user", "bob", "x"][..],
+        &["add_vhost", "v"],
+        &["add_secret_key", "-p", "v", "bob", "AKIDbob", "key of bob"],
+        &["add_secret_key", "bob", "AKIDbob2", "another"],
+        &[
+            "add_secret_key",
+            "-p",
+            "v",
+            "guest",
+            "AKIDguest",
+            "key of guest",
+        ],
+    ] {
+        node.ok(words).await;
+    }
+    let made_up = node.ok(&["-q", "add_secret_key", "guest"]).await;
+    let (id, key) = made_up
+        .trim()
+        .rsplit_once('\n')
+        .unwrap()
+        .1
+        .split_once('\t')
+        .unwrap();
+    assert!(id.starts_with("AKID") && key.len() == 32, "{made_up}");
+    assert_eq!(
+        node.fails(&["add_secret_key", "bob", "AKIDbob", "x"]).await,
+        (70, "Error:\nSecret id \"AKIDbob\" already exists\n".into())
+    );
+    assert_eq!(node.fails(&["add_secret_key", "bob", "AKIDx"]).await.0, 64);
+    assert_eq!(node.fails(&["add_secret_key", "bob", "", "x"]).await.0, 65);
+    assert_eq!(node.fails(&["add_secret_key", "nobody"]).await.0, 67);
+    assert_eq!(
+        node.fails(&["add_secret_key", "-p", "none", "bob"]).await.0,
+        69
+    );
+    let listed = node.ok(&["list_secret_keys", "bob"]).await;
+    assert_eq!(
+        listed,
+        "Listing secret keys ...\nsecret_id\tuser\tvhost\nAKIDbob2\tbob\t/\nAKIDbob\tbob\tv\n"
+    );
+    node.ok(&["delete_user", "bob"]).await;
+    node.ok(&["delete_vhost", "v"]).await;
+    let left = node
+        .ok(&["-q", "list_secret_keys", "--no-table-headers"])
+        .await;
+    assert_eq!(left, format!("{id}\tguest\t/\n"));
+    node.ok(&["delete_secret_key", id]).await;
+    assert_eq!(
+        node.fails(&["delete_secret_key", id]).await,
+        (65, format!("Error:\nSecret id \"{id}\" does not exist\n"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn permissions_are_set_listed_and_cleared() {
     let node = Node::start().await;
     node.ok(&["add_vhost", "v"]).await;

@@ -1,6 +1,8 @@
 //! Messages on their way in: sent over HTTP, consumed over AMQP.
 
-use super::client;
+use serde_json::Value;
+
+use super::{client, codes};
 use crate::support::{Peer, TestServer};
 
 #[tokio::test]
@@ -35,4 +37,97 @@ async fn what_is_sent_is_consumed_over_amqp() {
         let got = peer.get(1, "q", true).await.expect("a message");
         assert_eq!(String::from_utf8(got.body).unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_batch_with_a_bad_entry_is_refused_whole() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    client.ok("CreateQueue", &[q, ("maxMsgSize", "1024")]).await;
+    let long = "x".repeat(1025);
+    let fits = "x".repeat(1024);
+    client.ok("SendMessage", &[q, ("msgBody", &fits)]).await;
+    let one = |body| [q, ("msgBody", body)];
+    assert_eq!(client.refused("SendMessage", &one("")).await, (4000, 10120));
+    assert_eq!(
+        client.refused("SendMessage", &one(&long)).await,
+        (4400, 10230)
+    );
+    assert_eq!(client.refused("SendMessage", &[q]).await, (4000, 10390));
+    let mut named = async |entry: (&str, &str), expected: (u64, u64)| {
+        let batch = [q, ("msgBody.0", "a"), entry, ("msgBody.2", "c")];
+        let answer: Value = client.call("BatchSendMessage", &batch).await;
+        assert_eq!(codes(&answer), expected);
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.ends_with(": msgBody.1"), "{message}");
+    };
+    named(("msgBody.1", ""), (4000, 10120)).await;
+    named(("msgBody.1", &long), (4400, 10230)).await;
+    let gap = [q, ("msgBody.0", "a"), ("msgBody.2", "c")];
+    assert_eq!(
+        client.refused("BatchSendMessage", &gap).await,
+        (4000, 10380)
+    );
+    assert_eq!(
+        client.refused("BatchSendMessage", &[q]).await,
+        (4000, 10390)
+    );
+    let names: Vec<_> = (1..=17).map(|n| format!("msgBody.{n}")).collect();
+    let mut seventeen: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    seventeen.push(q);
+    assert_eq!(
+        client.refused("BatchSendMessage", &seventeen).await,
+        (4000, 10370)
+    );
+    assert_eq!(
+        server.numbers("q"),
+        (1, 0, 0),
+        "nothing of a refused batch is there"
+    );
+    let none = [("queueName", "none"), ("msgBody", "x")];
+    assert_eq!(client.refused("SendMessage", &none).await, (4440, 10100));
+}
+
+#[tokio::test]
+async fn limits_can_be_raised_and_are_kept() {
+    let server = TestServer::start_with_cmq(|config| {
+        config.request_bytes_max = 4 * 1024 * 1024;
+        config.delayed_max = 1;
+    })
+    .await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    client
+        .ok("CreateQueue", &[q, ("maxMsgSize", "1048576")])
+        .await;
+    let half = "x".repeat(512 * 1024);
+    let full = [q, ("msgBody.1", &*half), ("msgBody.2", &*half)];
+    client.ok("BatchSendMessage", &full).await;
+    let over = [
+        q,
+        ("msgBody.1", &*half),
+        ("msgBody.2", &*half),
+        ("msgBody.3", "x"),
+    ];
+    assert_eq!(
+        client.refused("BatchSendMessage", &over).await,
+        (4470, 10300)
+    );
+    let delayed = [q, ("msgBody", "x"), ("delaySeconds", "60")];
+    client.ok("SendMessage", &delayed).await;
+    assert_eq!(client.refused("SendMessage", &delayed).await, (6070, 10690));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_while_an_alarm_is_on() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    client.ok("CreateQueue", &[q]).await;
+    server.alarms.set_memory(true);
+    let refused = client.refused("SendMessage", &[q, ("msgBody", "x")]).await;
+    assert_eq!(refused, (6000, 10090));
+    server.alarms.set_memory(false);
+    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
 }
