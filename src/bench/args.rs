@@ -31,6 +31,10 @@ pub(super) enum Mode {
     Swarm,
     /// The load of `latency` alone, then the same beside a `--stressor`: what that does to others and to memory.
     Stress,
+    /// Send batches of 16 over CMQ's HTTP API, `--cmq-uri`.
+    CmqSend,
+    /// Send messages over CMQ's HTTP API, then measure how fast batches of 16 are received and deleted.
+    CmqReceive,
     /// No broker: append the same messages to a preallocated file in `--dir`, with a sync per confirm window. What the
     /// disk allows.
     IdealLog,
@@ -44,6 +48,9 @@ pub struct Args {
     /// The broker, as amqp://user:password@host:port/vhost.
     #[arg(long, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
     pub(super) uri: String,
+    /// For `cmq-send` and `cmq-receive`: the API, as http://SECRETID:SECRETKEY@host:port.
+    #[arg(long)]
+    pub(super) cmq_uri: Option<String>,
     /// Drive a sink inside this process instead of a broker, to see what the load generator itself can do. One
     /// consumer per queue, default exchange, bodies up to 100 KB.
     #[arg(long, conflicts_with_all = ["uri", "pid", "pid_file", "exchange_type"])]
@@ -111,6 +118,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Stressor::Flood)]
     pub(super) stressor: Stressor,
     /// Connections to hold, or threads that open and close them.
+    /// Connections to hold, or threads that open and close them, or connections to CMQ's API.
     #[arg(long, default_value_t = 100)]
     pub(super) connections: usize,
     /// For `backlog` and `queues`: a shell command that restarts the broker and returns when it may be connected to.

@@ -2,6 +2,7 @@
 //! It is a client: it uses `wire` and nothing else of the broker.
 
 mod args;
+mod cmq;
 mod connections;
 mod consumer;
 mod error;
@@ -39,6 +40,7 @@ pub use error::BenchError;
 pub use ideal_log::IdealLog;
 
 use args::Mode;
+use cmq::{CmqPlan, Endpoint};
 use consumer::ConsumerPlan;
 use ideal_log::LogPlan;
 use layout::Layout;
@@ -203,6 +205,7 @@ impl Run<'_> {
             }
             Mode::Queues => return self.measure_queues(summary),
             Mode::IdealLog => return self.measure_ideal_log(summary),
+            Mode::CmqSend | Mode::CmqReceive => return self.measure_cmq(summary),
             Mode::Produce
             | Mode::Consume
             | Mode::Both
@@ -271,7 +274,12 @@ impl Run<'_> {
                     self.rate,
                 ));
             }
-            Mode::Connections | Mode::Churn | Mode::Queues | Mode::IdealLog => {}
+            Mode::Connections
+            | Mode::Churn
+            | Mode::Queues
+            | Mode::IdealLog
+            | Mode::CmqSend
+            | Mode::CmqReceive => {}
         }
         Ok(())
     }
@@ -299,6 +307,37 @@ impl Run<'_> {
             let report = LoadReport::new("ideal-log", &outcome, self.args.size, None);
             summary.loads.push(report);
         }
+        Ok(summary)
+    }
+
+    fn measure_cmq(&self, mut summary: Summary) -> Result<Summary, BenchError> {
+        let uri = self.args.cmq_uri.as_deref().unwrap_or_default();
+        let queues = 0..self.setup.layout.queues;
+        let plan = CmqPlan {
+            endpoint: Endpoint::parse(uri)?,
+            connections: self.args.connections,
+            queues: queues
+                .map(|queue| format!("{}-cmq-{queue}", self.args.prefix))
+                .collect(),
+            size: self.args.size,
+            warm_up: Duration::from_secs_f64(self.args.warm_up),
+            time: Duration::from_secs_f64(self.args.seconds),
+        };
+        summary.broker = "CMQ API 2.0".to_owned();
+        plan.prepare()?;
+        let (name, outcome) = match self.args.mode {
+            Mode::CmqSend => ("cmq-send", plan.send(&self.setup)),
+            _ => {
+                let count = self.args.count.unwrap_or(500_000);
+                ("cmq-receive", plan.receive(&self.setup, count))
+            }
+        };
+        if !self.args.keep {
+            plan.clean_up()?;
+        }
+        let report = LoadReport::new(name, &outcome?, self.args.size, None);
+        summary.loads.push(report);
+        summary.ok = summary.loads.iter().all(LoadReport::is_ok);
         Ok(summary)
     }
 
