@@ -117,7 +117,6 @@ pub struct Args {
     /// For `stress`: who behaves badly beside the pair that is measured.
     #[arg(long, value_enum, default_value_t = Stressor::Flood)]
     pub(super) stressor: Stressor,
-    /// Connections to hold, or threads that open and close them.
     /// Connections to hold, or threads that open and close them, or connections to CMQ's API.
     #[arg(long, default_value_t = 100)]
     pub(super) connections: usize,

@@ -14,6 +14,7 @@ use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
 use crate::model::Ticket;
+use crate::model::arguments::QueueKind;
 
 /// Makes [`Action`] from the names of the API. Clients spell some of them with capitals of their own.
 macro_rules! actions {
@@ -100,13 +101,15 @@ impl Call<'_> {
     pub(crate) fn queue(&self, permission: Permission) -> Result<Arc<Queue>, CmqError> {
         let name = self.parameters.required("queueName")?;
         self.check(permission, name)?;
-        let queue = self.caller.vhost.queue(name).ok_or(CmqError::NoSuchQueue)?;
-        match queue.spec().exclusive_owner {
-            // It is its connection's alone.
-            Some(_) => Err(CmqError::NotAllowed),
-            None => Ok(queue),
-        }
+        let queue = self.caller.vhost.queue(name);
+        queue.filter(is_served).ok_or(CmqError::NoSuchQueue)
     }
+}
+
+/// Whether a queue is one that the API knows: no stream, where nothing is ever deleted, and no connection's own.
+pub(crate) fn is_served(queue: &Arc<Queue>) -> bool {
+    let spec = queue.spec();
+    spec.exclusive_owner.is_none() && spec.arguments.kind != QueueKind::Stream
 }
 
 /// Carries an action out.

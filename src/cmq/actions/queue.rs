@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::attributes::Attributes;
-use super::super::dispatch::{Call, Outcome};
+use super::super::dispatch::{Call, Outcome, is_served};
 use super::super::error::CmqError;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX};
 use super::dead_letter;
@@ -94,7 +94,7 @@ pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
 /// The part of `queues` that `searchWord`, `offset` and `limit` ask for.
 pub(super) fn listing(call: &Call<'_>, mut queues: Vec<Arc<Queue>>) -> Outcome {
     let word = call.parameters.text("searchWord").unwrap_or_default();
-    queues.retain(|queue| queue.name().contains(word) && queue.spec().exclusive_owner.is_none());
+    queues.retain(|queue| queue.name().contains(word) && is_served(queue));
     let offset = call.parameters.ranged("offset", 0..=u64::MAX)?.unwrap_or(0);
     let limit = call.parameters.ranged("limit", 0..=LIST_MAX)?;
     let [offset, limit] =
