@@ -98,37 +98,35 @@ impl CmqPlan {
 
     /// Sends for the time of the plan.
     pub(super) fn send(&self, setup: &Setup) -> Result<Outcome, BenchError> {
-        self.run(setup, Client::send, self.warm_up, None)
+        let (outcome, _) = self.run(setup, Client::send, self.warm_up, None)?;
+        Ok(outcome)
     }
 
     /// Sends so many messages, then receives and deletes them all; only the second is in the outcome.
     pub(super) fn receive(&self, setup: &Setup, count: u64) -> Result<Outcome, BenchError> {
-        let sent = self
-            .run(setup, Client::send, Duration::ZERO, Some(count))?
-            .published;
-        let mut outcome = self.run(
-            setup,
-            Client::receive_and_delete,
-            Duration::ZERO,
-            Some(sent),
-        )?;
+        let at_once = Duration::ZERO;
+        let (_, sent) = self.run(setup, Client::send, at_once, Some(count))?;
+        let step = Client::receive_and_delete;
+        let (mut outcome, received) = self.run(setup, step, at_once, Some(sent))?;
         outcome.received = std::mem::take(&mut outcome.published);
         outcome.findings = Some(Findings {
-            missing: sent.saturating_sub(outcome.received),
-            repeated_or_late: outcome.received.saturating_sub(sent),
+            missing: sent.saturating_sub(received),
+            repeated_or_late: received.saturating_sub(sent),
             astray: 0,
             redelivered: 0,
         });
         Ok(outcome)
     }
 
+    /// Lets all connections do their step, until the time of the plan is over or so many messages are moved. Beside
+    /// what was measured it returns how many were moved all in all.
     fn run(
         &self,
         setup: &Setup,
         step: Step,
         warm_up: Duration,
         count: Option<u64>,
-    ) -> Result<Outcome, BenchError> {
+    ) -> Result<(Outcome, u64), BenchError> {
         let crew = Crew::start(self, step)?;
         let warm_until = Instant::now() + warm_up;
         while Instant::now() < warm_until && crew.is_at_work() {
@@ -144,14 +142,15 @@ impl CmqPlan {
             thread::sleep(Duration::from_millis(1));
         }
         let (ended, last) = (begun.elapsed(), crew.snapshot(setup));
-        let request_ns = crew.end()?;
-        Ok(Outcome {
+        let (request_ns, total) = crew.end()?;
+        let outcome = Outcome {
             seconds: ended.as_secs_f64().max(1e-6),
             published: last.moved - first.moved,
             confirm_ns: request_ns,
             usage: first.until(&last, setup),
             ..Outcome::default()
-        })
+        };
+        Ok((outcome, total))
     }
 }
 
@@ -228,15 +227,17 @@ impl Crew {
         }
     }
 
-    fn end(self) -> Result<Histogram, BenchError> {
+    /// Ends the threads. Returns how long their requests took, and how many messages they moved.
+    fn end(mut self) -> Result<(Histogram, u64), BenchError> {
         self.stopped.store(true, Ordering::Relaxed);
         // All are joined before an error is looked at, so that none is left behind.
-        let joined: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        let threads = std::mem::take(&mut self.threads);
+        let joined: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
         let mut all = Histogram::default();
         for one in joined {
             all.merge(&one.unwrap_or(Err(BenchError::Panicked))?);
         }
-        Ok(all)
+        Ok((all, self.moved()))
     }
 }
 
@@ -300,8 +301,8 @@ impl Client {
             keyed,
             messages: messages(plan.size, nth, &queue),
             queue,
-            // So that no two connections of a run sign alike.
-            nonce: (nth as u64 + 1) << 32,
+            // So that no two connections sign alike, of an earlier run neither.
+            nonce: u64::try_from(since_epoch().as_micros()).unwrap_or(0) << 10 | nth as u64,
             request: Vec::new(),
             answer: Vec::new(),
             handles: String::new(),
@@ -351,10 +352,8 @@ impl Client {
     /// Sends an action and reads its answer. `parameters` follow the common ones in the order of bytes, and need no
     /// escaping.
     fn call(&mut self, action: &str, parameters: &str) -> Result<(), BenchError> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        self.nonce += 1;
+        let now = since_epoch();
+        self.nonce += 1 << 10;
         let common = format!(
             "Action={action}&Nonce={}&SecretId={}&Timestamp={}",
             self.nonce,
@@ -421,6 +420,12 @@ impl Client {
             }
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Where the body of an answer begins and ends; `None` as long as its head is not whole.
