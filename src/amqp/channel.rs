@@ -197,7 +197,7 @@ impl Channel {
         }
         let hot = wire::decode_hot(payload).map_err(undecodable)?;
         Ok(match hot {
-            Hot::Publish(publish) => self.basic_publish(payload, publish),
+            Hot::Publish(publish) => self.basic_publish(cx, payload, publish),
             Hot::Ack {
                 delivery_tag,
                 multiple,

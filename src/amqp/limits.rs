@@ -56,8 +56,12 @@ pub(super) const RUN_MESSAGES_MAX: usize = 1_024;
 /// Bytes of properties and bodies in one run.
 pub(super) const RUN_BYTES_MAX: usize = 512 * 1024;
 
-/// Routes that a channel remembers.
-pub(super) const ROUTES_PER_CHANNEL_MAX: usize = 64;
+/// Routes that every channel may remember, and the most that one may while there is room.
+pub(super) const ROUTES_PER_CHANNEL_MIN: usize = 64;
+/// See [`ROUTES_PER_CHANNEL_MIN`].
+pub(super) const ROUTES_PER_CHANNEL_MAX: usize = 16 * 1024;
+/// Routes that all channels together may remember beyond [`ROUTES_PER_CHANNEL_MIN`] each: some 300 bytes apiece.
+pub(super) const ROUTES_MAX: usize = 128 * 1024;
 
 /// Body frames shorter than this are joined, so that a body in many tiny frames costs no more than its bytes.
 pub(super) const BODY_PART_MIN: usize = 4 * 1024;

@@ -16,6 +16,7 @@ use super::handshake::{self, Ending, Handshake, Hangup, Open, Refusal, Step, Vho
 use super::limits::{CONNECTIONS_MAX, READ_MIN};
 use super::outbox::Outbox;
 use super::replies::Replies;
+use super::routes::RouteRoom;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::ConnectionInfo;
@@ -53,6 +54,7 @@ pub struct Front {
     alarms: Arc<Alarms>,
     pub(super) settings: Settings,
     pub(super) replies: Arc<Replies>,
+    pub(super) routes: Arc<RouteRoom>,
     handshake: Arc<handshake::Settings>,
     places: Arc<Semaphore>,
 }
@@ -72,6 +74,7 @@ impl Front {
             alarms,
             settings,
             replies: Arc::default(),
+            routes: Arc::default(),
             handshake,
             places,
         })

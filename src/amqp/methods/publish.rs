@@ -64,15 +64,21 @@ struct Facts {
 
 impl Channel {
     /// The method was not seen before on this channel.
-    pub(crate) fn basic_publish(&mut self, payload: &[u8], m: PublishView<'_>) -> Handled {
+    pub(crate) fn basic_publish(
+        &mut self,
+        cx: &Cx<'_>,
+        payload: &[u8],
+        m: PublishView<'_>,
+    ) -> Handled {
         let origin = Arc::new(Origin {
             exchange: m.exchange.into(),
             routing_key: m.routing_key.into(),
         });
+        let room = &cx.shared.front.routes;
         let route = self
             .publishing
             .routes
-            .insert(payload, origin, m.mandatory, m.immediate);
+            .insert(payload, origin, m.mandatory, m.immediate, room);
         self.assembly.begin(route);
         Ok(())
     }
