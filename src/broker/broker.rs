@@ -331,7 +331,7 @@ fn restore_queue(
     if let Some(vhost) = vhosts.get(record.vhost()) {
         let spec = record.spec()?;
         let logs = logs.remove(&spec.id).unwrap_or_default();
-        vhost.restore_queue(spec, logs);
+        vhost.restore_queue(spec, record.overrides().clone(), logs);
     }
     Ok(())
 }

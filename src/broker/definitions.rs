@@ -13,7 +13,7 @@ use super::access_records::{DefinitionError, Record};
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use super::queue::QueueSpec;
 use crate::model::arguments::QueueArguments;
-use crate::model::{Name, QueueId};
+use crate::model::{Name, QueueId, QueueOverrides};
 use crate::store::commit::Committer;
 use crate::store::{Op, Store};
 use crate::wire::{FieldTable, decode_table, encode_table};
@@ -49,6 +49,8 @@ pub(super) struct QueueRecord {
     id: u64,
     auto_delete: bool,
     arguments: StoredTable,
+    #[serde(default, skip_serializing_if = "QueueOverrides::is_empty")]
+    overrides: QueueOverrides,
 }
 
 /// A binding between durable things as it is stored.
@@ -147,18 +149,23 @@ impl Record for QueueRecord {
 }
 
 impl QueueRecord {
-    pub(super) fn new(vhost: &Name, queue: &QueueSpec) -> QueueRecord {
+    pub(super) fn new(vhost: &Name, queue: &QueueSpec, overrides: QueueOverrides) -> QueueRecord {
         QueueRecord {
             vhost: vhost.clone(),
             name: queue.name.clone(),
             id: queue.id.0,
             auto_delete: queue.auto_delete,
             arguments: StoredTable::new(&queue.arguments.raw),
+            overrides,
         }
     }
 
     pub(super) fn vhost(&self) -> &Name {
         &self.vhost
+    }
+
+    pub(super) fn overrides(&self) -> &QueueOverrides {
+        &self.overrides
     }
 
     pub(super) fn spec(&self) -> Result<QueueSpec, DefinitionError> {

@@ -19,7 +19,7 @@ use super::queue::{
 };
 use super::router::{Held, Removed, Routing};
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{ConnectionId, LogId, Name, QueueId, Ticket};
+use crate::model::{ConnectionId, LogId, Name, QueueId, QueueOverrides, Ticket};
 use crate::store::commit::Committer;
 use crate::store::{LogState, Op};
 use crate::wire::FieldTable;
@@ -295,6 +295,16 @@ impl Vhost {
         new: NewQueue,
         also: impl FnOnce(QueueId) -> Vec<Op>,
     ) -> Result<Created<Arc<Queue>>, BrokerError> {
+        self.create_queue_set(new, QueueOverrides::default(), also)
+    }
+
+    /// As [`Vhost::create_queue_with`], with overrides from the start.
+    pub fn create_queue_set(
+        &self,
+        new: NewQueue,
+        overrides: QueueOverrides,
+        also: impl FnOnce(QueueId) -> Vec<Op>,
+    ) -> Result<Created<Arc<Queue>>, BrokerError> {
         check_name(ResourceKind::Queue, &new.name)?;
         let mut changes = self.change()?;
         if let Some(existing) = self.queue(&new.name) {
@@ -329,14 +339,59 @@ impl Vhost {
             arguments,
         };
         let ticket = spec.durable.then(|| {
-            let mut ops = vec![QueueRecord::new(&self.name, &spec).put()];
+            let record = QueueRecord::new(&self.name, &spec, overrides.clone());
+            let mut ops = vec![record.put()];
             ops.extend(also(spec.id));
             self.append(&mut changes, ops)
         });
-        let queue = Queue::open(spec, self.queue_services(), Vec::new());
+        let queue = Queue::open_with(spec, overrides, self.queue_services(), Vec::new());
         queue.start();
         self.apply(|routing| routing.insert_queue(new.name, Arc::clone(&queue)));
         Ok(Created::New(queue, ticket))
+    }
+
+    /// Replaces what holds instead of a queue's arguments, at once and, if it is durable, after a restart. The ticket
+    /// tells when that is on disk.
+    ///
+    /// # Errors
+    /// If there is no such queue, or if it is a stream.
+    pub fn set_queue_overrides(
+        &self,
+        name: &str,
+        overrides: QueueOverrides,
+    ) -> Result<Ticket, BrokerError> {
+        self.set_queue_overrides_with(name, overrides, |_| Vec::new())
+    }
+
+    /// As [`Vhost::set_queue_overrides`]; what `also` writes of a durable queue is in the same batch.
+    ///
+    /// # Errors
+    /// As [`Vhost::set_queue_overrides`].
+    pub fn set_queue_overrides_with(
+        &self,
+        name: &str,
+        overrides: QueueOverrides,
+        also: impl FnOnce(QueueId) -> Vec<Op>,
+    ) -> Result<Ticket, BrokerError> {
+        let mut changes = self.change()?;
+        let queue = self
+            .queue(name)
+            .ok_or_else(|| BrokerError::NotFound(self.resource(ResourceKind::Queue, name)))?;
+        let spec = queue.spec();
+        if spec.arguments.kind == QueueKind::Stream {
+            return Err(BrokerError::Refused(format!(
+                "what {} was declared with cannot be changed: it is a stream",
+                self.resource(ResourceKind::Queue, name)
+            )));
+        }
+        if spec.durable {
+            let mut ops = vec![QueueRecord::new(&self.name, spec, overrides.clone()).put()];
+            ops.extend(also(spec.id));
+            self.append(&mut changes, ops);
+        }
+        queue.reconfigure(overrides);
+        queue.tick();
+        Ok(changes.last)
     }
 
     /// Deletes a queue with its bindings and messages, if `only_if` agrees to its numbers as they are then. `None` if
@@ -440,11 +495,16 @@ impl Vhost {
     }
 
     /// Takes over a queue that was stored, with what the store knows of its logs.
-    pub(super) fn restore_queue(&self, spec: QueueSpec, logs: Vec<(LogId, LogState)>) {
+    pub(super) fn restore_queue(
+        &self,
+        spec: QueueSpec,
+        overrides: QueueOverrides,
+        logs: Vec<(LogId, LogState)>,
+    ) {
         // So that it cannot go before it has come.
         let _changes = lock(&self.changes);
         let name = spec.name.clone();
-        let queue = Queue::open(spec, self.queue_services(), logs);
+        let queue = Queue::open_with(spec, overrides, self.queue_services(), logs);
         self.apply(|routing| routing.insert_queue(name, queue));
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
+use serde::{Deserialize, Serialize};
 
 use super::Name;
 use super::stream::{AgeFault, age_ms};
@@ -134,7 +135,8 @@ impl QueueKind {
 }
 
 /// `x-overflow`: what happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Overflow {
     /// The oldest message makes room.
     #[default]
@@ -176,6 +178,9 @@ pub struct QueueArguments {
     pub consumer_timeout_ms: Option<u64>,
     /// `x-visibility-timeout` in milliseconds, at least 1; `None` is for ever.
     pub visibility_timeout_ms: Option<u64>,
+    /// Age in milliseconds at which a message is dropped without being dead-lettered. No argument says so, only
+    /// [`super::QueueOverrides`].
+    pub retention_ms: Option<u64>,
     /// `x-max-age` in milliseconds: a stream drops segments that are older.
     pub max_age_ms: Option<u64>,
     /// `x-stream-max-segment-size-bytes`.
@@ -322,6 +327,7 @@ impl QueueArguments {
             },
             consumer_timeout_ms: unsigned("x-consumer-timeout").filter(|timeout| *timeout > 0),
             visibility_timeout_ms: unsigned(VISIBILITY_TIMEOUT),
+            retention_ms: None,
             max_age_ms: get("x-max-age")
                 .and_then(bytes_value)
                 .and_then(|age| age_ms(age).ok()),

@@ -3,7 +3,9 @@
 pub mod arguments; // queue arguments, parsed and compared
 mod id;
 mod message;
+mod overrides;
 pub mod stream; // what consumers of streams ask for
 
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
 pub use message::{Body, Message, Name, Origin};
+pub use overrides::QueueOverrides;

@@ -17,6 +17,7 @@ mod ctl; // leveret ctl against a running broker
 mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
 mod limits; // bounds, at and past them
+mod overrides; // what is said of a queue after it was declared
 mod process; // the binary as a process
 mod reply_to; // direct reply-to
 mod streams; // queues that are read and left as they are

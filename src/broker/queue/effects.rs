@@ -100,6 +100,8 @@ pub struct Counts {
     pub rewindable: u64,
     /// Bytes of the bodies of those.
     pub rewindable_bytes: u64,
+    /// When the oldest message was enqueued that is not settled, Unix ms. `None` if there is none, or if it is on disk only.
+    pub first_unsettled_ms: Option<u64>,
     /// Consumers.
     pub consumers: u64,
     /// Bytes in memory.

@@ -401,6 +401,14 @@ impl Lane {
         self.settled.first_gap(from)
     }
 
+    /// When the first message was enqueued that is not settled, Unix ms, if it is in memory.
+    pub(super) fn first_unsettled_ms(&self) -> Option<u64> {
+        let offset = self.settled.first_gap(0);
+        let block = self.blocks.get(self.locate(offset).ok()?)?;
+        let slot = block.slot(offset)?;
+        Some(block.first_ms + u64::from(slot.enqueued))
+    }
+
     pub(super) fn is_settled(&self, offset: u64) -> bool {
         self.settled.contains(offset)
     }

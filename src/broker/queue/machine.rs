@@ -41,6 +41,13 @@ impl Machine {
         }
     }
 
+    /// Other arguments hold from now on. A stream has none that can be changed.
+    pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
+        if let Machine::Work(state) = self {
+            state.set_arguments(arguments, now_ms);
+        }
+    }
+
     /// The work queue, unless it is a stream.
     pub(super) fn work(&mut self) -> Option<&mut QueueState> {
         match self {

@@ -36,7 +36,8 @@ mod waiters;
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
@@ -45,7 +46,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::wall_ms;
 use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{
-    ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, Ticket,
+    ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, QueueOverrides,
+    Ticket,
 };
 use crate::store::commit::{Committer, Source, Waiter};
 use crate::store::{
@@ -88,7 +90,7 @@ pub struct QueueSpec {
     pub exclusive_owner: Option<ConnectionId>,
     /// It is deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// Its arguments.
+    /// Its arguments, as they were declared; see [`Queue::arguments`] for those that hold.
     pub arguments: Arc<QueueArguments>,
 }
 
@@ -134,9 +136,19 @@ pub struct Queue {
     spec: QueueSpec,
     services: QueueServices,
     cell: Mutex<Cell>,
+    /// What holds instead of what was declared.
+    settings: RwLock<Settings>,
+    /// Whether it has a dead letter exchange.
+    dead_letters: AtomicBool,
     /// A read has ended.
     loaded: Notify,
     me: Weak<Queue>,
+}
+
+/// What was said of the queue since it was declared, and what holds by that.
+struct Settings {
+    overrides: QueueOverrides,
+    effective: Arc<QueueArguments>,
 }
 
 /// What the lock guards.
@@ -169,10 +181,22 @@ impl Queue {
         services: QueueServices,
         recovered: Vec<(LogId, LogState)>,
     ) -> Arc<Queue> {
+        Queue::open_with(spec, QueueOverrides::default(), services, recovered)
+    }
+
+    /// As [`Queue::open`], with what was said of the queue since it was declared.
+    pub fn open_with(
+        spec: QueueSpec,
+        overrides: QueueOverrides,
+        services: QueueServices,
+        recovered: Vec<(LogId, LogState)>,
+    ) -> Arc<Queue> {
+        let effective = overrides.apply(&spec.arguments);
+        let dead_letters = AtomicBool::new(effective.dead_letter_exchange.is_some());
         let state = Machine::new(
             spec.id,
             spec.durable,
-            Arc::clone(&spec.arguments),
+            Arc::clone(&effective),
             recovered,
             wall_ms(),
         );
@@ -184,10 +208,16 @@ impl Queue {
             resident_bytes: 0,
             deleted: false,
         };
+        let settings = Settings {
+            overrides,
+            effective,
+        };
         Arc::new_cyclic(|me| Queue {
             spec,
             services,
             cell: Mutex::new(cell),
+            settings: RwLock::new(settings),
+            dead_letters,
             loaded: Notify::new(),
             me: Weak::clone(me),
         })
@@ -210,6 +240,36 @@ impl Queue {
     /// What the queue is.
     pub fn spec(&self) -> &QueueSpec {
         &self.spec
+    }
+
+    /// What was said of it since it was declared.
+    pub fn overrides(&self) -> QueueOverrides {
+        self.settings().overrides.clone()
+    }
+
+    /// What holds for it: its arguments as they were declared, but for its overrides.
+    pub fn arguments(&self) -> Arc<QueueArguments> {
+        Arc::clone(&self.settings().effective)
+    }
+
+    /// Other overrides hold from now on. They are not written: see `Vhost::set_queue_overrides`.
+    pub(super) fn reconfigure(&self, overrides: QueueOverrides) {
+        let effective = overrides.apply(&self.spec.arguments);
+        {
+            let mut settings = self
+                .settings
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            settings.overrides = overrides;
+            settings.effective = Arc::clone(&effective);
+        }
+        let dead_letters = effective.dead_letter_exchange.is_some();
+        self.dead_letters.store(dead_letters, Ordering::Release);
+        self.run(|state, now_ms, _| state.set_arguments(effective, now_ms));
+    }
+
+    fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its name.
@@ -392,11 +452,14 @@ impl Queue {
     /// neither queue.
     fn with_burials<R>(&self, act: impl FnOnce(&mut VecDeque<Burial>) -> R) -> R {
         let mut burials = VecDeque::new();
-        if self.spec.arguments.dead_letter_exchange.is_none() {
-            return act(&mut burials);
-        }
-        let _one_batch = self.services.committer.batch_guard();
+        let dead_letters = self.dead_letters.load(Ordering::Acquire);
+        let one_batch = dead_letters.then(|| self.services.committer.batch_guard());
         let result = act(&mut burials);
+        if burials.is_empty() {
+            return result;
+        }
+        // It had no dead letter exchange a moment ago; what dies is not yet gone.
+        let _one_batch = one_batch.or_else(|| Some(self.services.committer.batch_guard()));
         while let Some(burial) = burials.pop_front() {
             self.bury(burial, &mut burials);
         }
@@ -415,7 +478,10 @@ impl Queue {
         if let Some((true, ticket)) = applied {
             published.ticket = ticket;
         }
-        if self.spec.arguments.overflow == Overflow::RejectPublishDlx {
+        if !published.rejected.is_empty()
+            && self.arguments().overflow == Overflow::RejectPublishDlx
+            && self.dead_letters.load(Ordering::Acquire)
+        {
             let refused = published
                 .rejected
                 .iter()
@@ -519,10 +585,25 @@ impl Queue {
     /// with no lock held.
     fn bury(&self, burial: Burial, burials: &mut VecDeque<Burial>) {
         let queue = &burial.queue;
-        let letter = dead_letter::write(&queue.spec, &burial.message, burial.reason, wall_ms());
+        let spec = QueueSpec {
+            arguments: queue.arguments(),
+            ..queue.spec.clone()
+        };
+        // None: the queue had a dead letter exchange when the message died.
+        if spec.arguments.dead_letter_exchange.is_some() {
+            self.publish_letter(&burial, &spec, burials);
+        }
+        if let Some(id) = burial.id {
+            queue.apply(|state, _, _| state.bury(id), burials);
+        }
+    }
+
+    /// Publishes the dead letter of a message that leaves the queue `spec`.
+    fn publish_letter(&self, burial: &Burial, spec: &QueueSpec, burials: &mut VecDeque<Burial>) {
+        let letter = dead_letter::write(spec, &burial.message, burial.reason, wall_ms());
         match letter {
             Ok(letter) => {
-                let owner = queue.services.owner.upgrade();
+                let owner = burial.queue.services.owner.upgrade();
                 let targets = owner
                     .map(|owner| owner.route_dead_letter(&letter))
                     .unwrap_or_default();
@@ -535,11 +616,8 @@ impl Queue {
                 }
             }
             Err(error) => {
-                tracing::warn!(queue = %queue.name(), %error, "message cannot be dead-lettered and is dropped")
+                tracing::warn!(queue = %spec.name, %error, "message cannot be dead-lettered and is dropped")
             }
-        }
-        if let Some(id) = burial.id {
-            queue.apply(|state, _, _| state.bury(id), burials);
         }
     }
 

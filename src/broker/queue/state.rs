@@ -113,8 +113,8 @@ impl QueueState {
         self.deadlines.restore(leases);
     }
 
-    /// Other arguments hold from now on.
-    #[cfg(test)]
+    /// Other arguments hold from now on. What their times and limits mean for the messages there are, the next command
+    /// sees to.
     pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
         self.arguments = arguments;
         self.retain(now_ms);
@@ -445,7 +445,7 @@ impl QueueState {
     /// When [`QueueState::tick`] is next needed, Unix ms. A queue that has expired needs no further one: its owner
     /// was told.
     pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
-        let head = self.head_expiry().map(|(_, _, expires)| expires);
+        let head = self.head_expiry().map(|head| head.at_ms);
         let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
         let expires = self.expires_ms().filter(|expires| *expires > now_ms);
         let lease = self.deadlines.next_ms();
@@ -486,6 +486,8 @@ impl QueueState {
             counts.rewindable += lane.rewindable();
             counts.rewindable_bytes += lane.retention().map_or(0, Retention::kept_bytes);
         }
+        let firsts = self.lanes.iter().map(|(_, lane)| lane.first_unsettled_ms());
+        counts.first_unsettled_ms = firsts.flatten().min();
         counts.delayed = self.delayed.as_ref().map_or(0, Delayed::len);
         counts.resident_bytes = self.resident_bytes();
         counts
@@ -645,7 +647,10 @@ impl QueueState {
     /// Messages expire at the head, so where any may, and where somebody waits for those that do, the head has
     /// to be in memory even if nobody consumes.
     fn watch_head(&mut self, fx: &mut Effects) {
-        if self.arguments.message_ttl_ms.is_none() && self.arguments.dead_letter_exchange.is_none()
+        let arguments = &self.arguments;
+        if arguments.message_ttl_ms.is_none()
+            && arguments.retention_ms.is_none()
+            && arguments.dead_letter_exchange.is_none()
         {
             return;
         }
@@ -844,30 +849,42 @@ impl QueueState {
 
     /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
     fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
-        while let Some((lane, offset, expires_ms)) = self.head_expiry() {
+        while let Some(HeadExpiry { id, at_ms, is_old }) = self.head_expiry() {
             let expired = match expiry {
-                Expiry::Due => expires_ms <= now_ms,
-                Expiry::PastDue => expires_ms < now_ms,
+                Expiry::Due => at_ms <= now_ms,
+                Expiry::PastDue => at_ms < now_ms,
             };
             if !expired {
                 return;
             }
-            self.kill(MessageId { lane, offset }, DeathReason::Expired, fx);
+            if !is_old {
+                self.kill(id, DeathReason::Expired, fx);
+            } else if let Some(lane) = self.lane_mut(id.lane) {
+                lane.settle(id.offset);
+            }
         }
     }
 
-    /// Lane, offset and time of expiry of the head, if it is in memory and ever expires. A head on disk is
-    /// read first, where that matters.
-    fn head_expiry(&mut self) -> Option<(u8, u64, u64)> {
+    /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
+    fn head_expiry(&mut self) -> Option<HeadExpiry> {
         let queue_ttl = self.arguments.message_ttl_ms;
+        let retention_ms = self.arguments.retention_ms;
         let index = self.head_lane()?;
         let (priority, lane) = self.lanes.get_mut(index)?;
         let Head::Ready(offset) = lane.head() else {
             return None;
         };
         let (message, enqueued_ms) = lane.peek(offset)?;
-        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min()?;
-        Some((*priority, offset, enqueued_ms.saturating_add(ttl_ms)))
+        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min();
+        let after_ms = ttl_ms.into_iter().chain(retention_ms).min()?;
+        Some(HeadExpiry {
+            id: MessageId {
+                lane: *priority,
+                offset,
+            },
+            at_ms: enqueued_ms.saturating_add(after_ms),
+            is_old: ttl_ms != Some(after_ms),
+        })
     }
 
     fn is_limited(&self) -> bool {
@@ -924,6 +941,15 @@ impl QueueState {
             .filter(|_| idle)
             .map(|expires| self.used_ms.saturating_add(expires))
     }
+}
+
+/// When the message at the head leaves the queue of itself.
+struct HeadExpiry {
+    id: MessageId,
+    /// Unix ms.
+    at_ms: u64,
+    /// Because it is too old to be kept at all, and not by its time to live.
+    is_old: bool,
 }
 
 /// Which messages an expiry takes.

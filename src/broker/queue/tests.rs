@@ -9,9 +9,9 @@ use amq_protocol::types::FieldTable;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::model::arguments::QueueArguments;
+use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{
-    Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, Ticket,
+    Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, QueueOverrides, Ticket,
 };
 use crate::store::{Batch, MemoryStore, Store, StoredChunk, StoredMessage, chunk};
 use crate::wire::{AMQPValue, LongString, ShortString};
@@ -373,6 +373,59 @@ fn a_message_behind_one_that_lives_longer_waits_with_it() {
     assert_eq!(rig.state.counts().ready, 2);
     rig.tick(1_500);
     assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn what_is_too_old_is_dropped_and_not_dead_lettered() {
+    let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
+    rig.publish(&[message("a")]);
+    rig.now_ms = 1_050;
+    rig.publish(&[with("b", |m| m.expiration_ms = Some(30)), message("c")]);
+    assert_eq!(rig.state.counts().first_unsettled_ms, Some(1_000));
+    let declared = rig.arguments.clone();
+    let retention = QueueOverrides {
+        retention_ms: Some(100),
+        ..QueueOverrides::default()
+    };
+    rig.state
+        .set_arguments(retention.apply(&declared), rig.now_ms);
+    // Nobody takes from a message its time because somebody has it.
+    let (lease, ..) = rig.get().expect("a");
+    rig.tick(1_140);
+    assert_eq!(rig.dead, [("b".into(), DeathReason::Expired)]);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_150));
+    rig.settle(Settle::Requeue, &[lease]);
+    assert_eq!((rig.state.counts().ready, rig.dead.len()), (1, 1));
+    rig.tick(1_150);
+    assert_eq!((rig.state.counts().ready, rig.dead.len()), (0, 1));
+    assert_eq!(rig.state.counts().first_unsettled_ms, None);
+}
+
+#[test]
+fn other_limits_hold_from_the_moment_they_are_set() {
+    let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
+    rig.publish(&["a", "b", "c"].map(message));
+    let declared = rig.arguments.clone();
+    let overrides = QueueOverrides {
+        visibility_timeout_ms: Some(10),
+        max_length: Some(2),
+        overflow: Some(Overflow::RejectPublish),
+        delivery_limit: Some(0),
+        dead_letter_exchange: Some("".into()),
+        ..QueueOverrides::default()
+    };
+    rig.state
+        .set_arguments(overrides.apply(&declared), rig.now_ms);
+    rig.tick(1_000);
+    // What is there stays; what comes is refused.
+    rig.publish(&[message("d")]);
+    assert_eq!((rig.state.counts().ready, rig.rejected), (3, 1));
+    rig.get().expect("a");
+    rig.tick(1_010);
+    assert_eq!(rig.dead, [("a".into(), DeathReason::DeliveryLimit)]);
+    rig.state.set_arguments(declared, rig.now_ms);
+    rig.publish(&[message("e")]);
+    assert_eq!((rig.state.counts().ready, rig.rejected), (3, 1));
 }
 
 #[test]

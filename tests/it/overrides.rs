@@ -1,0 +1,98 @@
+//! What is said of a queue after it was declared: it holds at once, after a restart, and not for declarations.
+
+use std::sync::Arc;
+
+use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_VHOST};
+use leveret::broker::queue::Queue;
+use leveret::broker::vhost::{Created, NewQueue, Vhost};
+use leveret::model::QueueOverrides;
+use leveret::model::arguments::QueueArguments;
+use leveret::store::{Committer, Limits, MemoryStore};
+use leveret::wire::{AMQPValue, FieldTable};
+
+async fn open(store: &Arc<MemoryStore>) -> (Arc<Broker>, Arc<Vhost>) {
+    let store = Arc::clone(store) as Arc<dyn leveret::store::Store>;
+    let committer = Committer::start(store, Limits::default()).unwrap();
+    let broker = Broker::open(committer, BrokerConfig::default())
+        .await
+        .unwrap();
+    let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
+    (broker, vhost)
+}
+
+fn new(name: &str, kind: &str) -> NewQueue {
+    let mut arguments = FieldTable::default();
+    let kind = AMQPValue::LongString(kind.into());
+    arguments.insert("x-queue-type".into(), kind);
+    NewQueue {
+        name: name.into(),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments,
+    }
+}
+
+fn created(result: Created<Arc<Queue>>) -> Arc<Queue> {
+    match result {
+        Created::New(queue, _) | Created::Existing(queue) => queue,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_queue_outlives_a_restart_and_can_be_taken_back() {
+    let store = Arc::new(MemoryStore::new());
+    let (broker, vhost) = open(&store).await;
+    let some = QueueOverrides {
+        visibility_timeout_ms: Some(30_000),
+        delivery_limit: Some(4),
+        dead_letter_exchange: Some("".into()),
+        dead_letter_routing_key: Some("dead".into()),
+        ..QueueOverrides::default()
+    };
+    let later = QueueOverrides {
+        retention_ms: Some(60_000),
+        ..some.clone()
+    };
+    let set = vhost.create_queue_set(new("set", "quorum"), some.clone(), |_| Vec::new());
+    let set = created(set.unwrap());
+    let plain = created(vhost.create_queue(new("plain", "quorum")).unwrap());
+    assert_eq!(set.arguments().delivery_limit, Some(4));
+    assert_eq!(plain.arguments().delivery_limit, Some(20));
+    let ticket = vhost.set_queue_overrides("plain", later.clone()).unwrap();
+    assert_eq!(ticket, vhost.settled());
+    assert_eq!(plain.arguments().retention_ms, Some(60_000));
+    // What was declared is what declarations are compared with.
+    let again = QueueArguments::parse(&new("plain", "quorum").arguments).unwrap();
+    assert_eq!(plain.spec().arguments.inequivalent(&again.raw), None);
+    vhost
+        .set_queue_overrides("none", later.clone())
+        .unwrap_err();
+    created(vhost.create_queue(new("stream", "stream")).unwrap());
+    let refused = vhost.set_queue_overrides("stream", later.clone());
+    assert!(refused.unwrap_err().to_string().contains("it is a stream"));
+
+    broker.committer().wait(ticket).await.unwrap();
+    let (_broker, vhost) = open(&store).await;
+    let queue = |name| vhost.queue(name).unwrap();
+    assert_eq!(queue("set").overrides(), some);
+    assert_eq!(queue("plain").overrides(), later);
+    assert_eq!(
+        queue("plain").arguments().visibility_timeout_ms,
+        Some(30_000)
+    );
+    assert_eq!(
+        queue("plain")
+            .arguments()
+            .dead_letter_routing_key
+            .as_deref(),
+        Some("dead")
+    );
+    vhost
+        .set_queue_overrides("plain", QueueOverrides::default())
+        .unwrap();
+    assert_eq!(
+        *queue("plain").arguments(),
+        *queue("plain").spec().arguments
+    );
+}
