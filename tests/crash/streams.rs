@@ -1,17 +1,26 @@
-//! A broker that is killed with SIGKILL while a stream is published to and read. After each start everything that was
-//! confirmed is there, in order, offsets without gaps, and no offset that a consumer has seen names another message.
+//! Streams whose broker is killed with SIGKILL, or whose store loses power at its n-th commit or sync, for every n, while
+//! they are published to and read. After each start everything that was confirmed is there, in order, offsets without
+//! gaps, and no offset that a consumer has seen names another message.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use leveret::broker::broker::{DEFAULT_USER, DEFAULT_VHOST};
+use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Queue};
+use leveret::broker::session::DeclareQueue;
+use leveret::model::stream::{StreamOffset, StreamStart};
+use leveret::model::{ConnectionId, Ticket};
+use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+use leveret::wire::{AMQPValue, FieldTable};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Event};
+use crate::every_failure::{durable, id_of, message, open, queue, survivors};
 use crate::ledger::{body_of, number_of};
 use crate::process::Broker;
 
@@ -123,4 +132,188 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
         "{confirmed} confirmed, {seen} seen"
     );
     println!("{CYCLES} kills, {confirmed} confirmed messages, {seen} seen");
+}
+
+/// What a consumer in this process has seen: ids by offsets.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<u64, u64>>);
+
+impl DeliverySink for Seen {
+    fn deliver(&self, run: &mut Vec<Delivery>) {
+        let mut seen = self.0.lock().expect("no panic");
+        for delivery in run.drain(..) {
+            let id = id_of(&delivery.message);
+            assert_eq!(seen.insert(delivery.lease.offset, id), None, "twice");
+        }
+    }
+
+    fn cancelled(&self, _key: u64) {}
+}
+
+impl Seen {
+    /// Waits until it has seen so many messages.
+    async fn has(&self, count: usize, what: &str) {
+        let all = async {
+            while self.0.lock().expect("no panic").len() < count {
+                tokio::time::sleep(Duration::from_micros(50)).await;
+            }
+        };
+        let came = tokio::time::timeout(Duration::from_secs(10), all).await;
+        came.unwrap_or_else(|_| panic!("{what}: {count} messages did not come"));
+    }
+}
+
+/// Consumes from the start, without end.
+fn watch(stream: &Queue) -> Arc<Seen> {
+    let seen = Arc::new(Seen::default());
+    let start = StreamStart {
+        offset: StreamOffset::First,
+        filter: None,
+    };
+    let consumer = NewConsumer {
+        tag: "c".into(),
+        sink: Arc::clone(&seen) as Arc<dyn DeliverySink>,
+        key: 0,
+        no_ack: false,
+        exclusive: false,
+        priority: 0,
+        credit: Credit {
+            messages: u32::MAX,
+            bytes: 1 << 40,
+        },
+        visibility_timeout_ms: None,
+        limiter: None,
+        stream: Some(start),
+        prefetch_count: 1,
+        arguments: FieldTable::default(),
+        connection: ConnectionId(1),
+        channel: 1,
+    };
+    stream.consume(consumer).expect("a consumer");
+    seen
+}
+
+async fn prepare() -> FaultyStore {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    let broker = open(store.clone()).await;
+    let vhost = broker
+        .vhost(DEFAULT_VHOST)
+        .expect("the default virtual host");
+    let user = broker.users().get(DEFAULT_USER).expect("the default user");
+    let session = broker.session(vhost, user, broker.next_connection());
+    let mut arguments = FieldTable::default();
+    let kind = AMQPValue::LongString("stream".into());
+    arguments.insert("x-queue-type".into(), kind);
+    // Segments go while the work is done.
+    for (name, bytes) in [
+        ("x-stream-max-segment-size-bytes", 40),
+        ("x-max-length-bytes", 300),
+    ] {
+        arguments.insert(name.into(), AMQPValue::LongInt(bytes));
+    }
+    let declare = DeclareQueue {
+        name: STREAM,
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments,
+    };
+    session.declare_queue(declare).await.expect("declared");
+    broker.committer().shutdown();
+    store.after_kill()
+}
+
+/// Publishes until all is done or the power is gone. Returns the ticket of each id, what was seen, and the last ticket
+/// of which clients were told.
+async fn work(store: &Arc<FaultyStore>) -> (Vec<Option<Ticket>>, BTreeMap<u64, u64>, Ticket) {
+    let broker = open(store.clone()).await;
+    let stream = queue(&broker, STREAM);
+    let seen = watch(&stream);
+    let committer = broker.committer();
+    let mut published = Vec::new();
+    for step in 0..16 {
+        let first = published.len() as u64;
+        let run: Vec<_> = (first..=first + step % 3).map(message).collect();
+        let ticket = stream.publish(&run).ticket;
+        published.extend(run.iter().map(|_| ticket));
+        if step % 2 == 0 && !durable(committer, store, ticket).await {
+            break;
+        }
+    }
+    committer.shutdown();
+    let seen = seen.0.lock().expect("no panic").clone();
+    (published, seen, committer.durable())
+}
+
+async fn check(
+    survivor: FaultyStore,
+    published: &[Option<Ticket>],
+    seen: &BTreeMap<u64, u64>,
+    told: Ticket,
+    what: &str,
+) {
+    let broker = open(Arc::new(survivor)).await;
+    let stream = queue(&broker, STREAM);
+    let kept = usize::try_from(stream.counts().ready).expect("fits");
+    let watched = watch(&stream);
+    watched.has(kept, what).await;
+    let found = watched.0.lock().expect("no panic").clone();
+    let first = found.keys().next().copied().unwrap_or(0);
+    for (n, (offset, id)) in (first..).zip(&found) {
+        assert_eq!((*offset, *id), (n, n), "{what}: the n-th message is at n");
+    }
+    let confirmed = published
+        .iter()
+        .take_while(|ticket| ticket.is_some_and(|ticket| ticket <= told))
+        .count() as u64;
+    let next = found.keys().last().map_or(first, |last| last + 1);
+    assert!(
+        confirmed == 0 || next >= confirmed,
+        "{what}: lost after {next} of {confirmed}"
+    );
+    for (offset, id) in seen {
+        assert!(
+            offset == id && *offset < next,
+            "{what}: {offset} was seen, and {next} is next"
+        );
+    }
+    // Offsets go on where they were.
+    let ticket = stream.publish(&[message(next)]).ticket.expect("a ticket");
+    broker.committer().wait(ticket).await.expect("durable");
+    watched.has(kept + 1, what).await;
+    let last = watched.0.lock().expect("no panic").keys().last().copied();
+    assert_eq!(last, Some(next), "{what}");
+    broker.committer().shutdown();
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_offsets_whenever_the_power_goes() {
+    let base = prepare().await;
+    let mut failures = 0;
+    for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
+        for n in 1.. {
+            let mut lost = false;
+            for when in [When::Before, When::After] {
+                let store = Arc::new(base.after_kill());
+                let fault = Fault {
+                    at: call(n),
+                    when,
+                    what: What::PowerLoss,
+                };
+                store.add_fault(fault);
+                let (published, seen, told) = work(&store).await;
+                lost |= store.power_lost();
+                for (at, survivor) in survivors(&store).into_iter().enumerate() {
+                    let what = format!("{fault:?}, survivor {at}");
+                    check(survivor, &published, &seen, told, &what).await;
+                }
+            }
+            if !lost {
+                break;
+            }
+            failures += 1;
+        }
+    }
+    assert!(failures > 10, "{failures}");
 }

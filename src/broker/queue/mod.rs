@@ -706,14 +706,14 @@ impl Queue {
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
         let mut chunks = self.read_chunks(log, from, max_bytes)?;
-        if chunks.is_empty() && !self.is_deleted() {
+        if chunks.is_empty() && self.expects(log, from) {
             let committer = &self.services.committer;
             let written = committer.wait(committer.append(Vec::new()));
             if Runtime::current().block_on(written).is_ok() {
                 chunks = self.read_chunks(log, from, max_bytes)?;
             }
         }
-        if chunks.is_empty() && !self.is_deleted() {
+        if chunks.is_empty() && self.expects(log, from) {
             return Err(StoreError::Corrupt(format!(
                 "queue {}: no message at {from} of {log:?}",
                 self.name()
@@ -743,6 +743,14 @@ impl Queue {
                 self.name()
             ))
         })
+    }
+
+    /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
+    /// or if a stream's retention has passed it.
+    fn expects(&self, log: LogId, from: u64) -> bool {
+        let mut cell = self.lock();
+        let kept = log.is_delayed() || cell.state.stream().is_none_or(|stream| stream.keeps(from));
+        kept && !cell.deleted
     }
 
     /// Removes chunks that nobody reads again, step by step, once what says so is durable.

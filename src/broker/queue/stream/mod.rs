@@ -351,6 +351,11 @@ impl Stream {
         }
     }
 
+    /// Whether retention has left `offset`, so that a consumer may ask for it.
+    pub(super) fn keeps(&self, offset: u64) -> bool {
+        offset >= self.floor
+    }
+
     /// The logs in use.
     pub(super) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
         let delayed = self.delayed.as_ref().map(Delayed::log);

@@ -409,6 +409,28 @@ fn whole_segments_go_when_there_is_too_much() {
 }
 
 #[test]
+fn a_read_that_retention_was_quicker_than_finds_nothing() {
+    let mut f = Fixture::new(&[
+        ("x-max-length-bytes", number(50)),
+        ("x-stream-max-segment-size-bytes", number(1)),
+    ]);
+    f.publish_durable(2);
+    f.restart();
+    f.slow_disk = true;
+    let id = f.consume(StreamOffset::First, 10);
+    assert_eq!(f.waiting_loads.len(), 1);
+    assert!(f.stream.keeps(0));
+    f.publish(&[message(&[0; 60], None)]);
+    assert!(!f.stream.keeps(0));
+    // Nothing is on disk from there on: what came since is not committed.
+    f.waiting_loads.clear();
+    let log = f.stream.log;
+    f.stream.loaded(f.now_ms, log, 0, Vec::new(), &mut f.fx);
+    f.land();
+    assert_eq!(f.delivered(id), [2]);
+}
+
+#[test]
 fn whole_segments_go_when_they_are_old() {
     let mut f = Fixture::new(&[
         ("x-max-age", AMQPValue::LongString("10s".into())),
