@@ -12,8 +12,8 @@ use super::error::CmqError;
 use super::limits::CmqConfig;
 use super::request::Parameters;
 use crate::broker::queue::{Counts, Queue};
-use crate::model::QueueId;
-use crate::model::arguments::QueueArguments;
+use crate::model::arguments::{Overflow, QueueArguments};
+use crate::model::{QueueId, QueueOverrides};
 use crate::store::{Op, Store, StoreError};
 
 const HEAP_MIN: u64 = 1_000_000;
@@ -88,26 +88,56 @@ impl Attributes {
         }
     }
 
-    /// What a queue that was declared over AMQP comes to in the API's words.
+    /// What a queue that was declared over AMQP comes to in the API's words. Where AMQP sets no bound, the API's own
+    /// stands for none; dead letter exchanges have no name in the API.
     pub(crate) fn of_arguments(arguments: &QueueArguments, config: &CmqConfig) -> Attributes {
-        let visibility_secs = arguments.visibility_timeout_ms.map(|ms| ms.div_ceil(1000));
-        // Only what goes to one queue by its name is a policy in these words.
-        let target = match arguments.dead_letter_exchange.as_deref() {
-            Some("") => arguments.dead_letter_routing_key.as_deref(),
-            _ => None,
-        };
-        let limit = arguments.delivery_limit.map(|limit| u64::from(limit) + 1);
-        let age = arguments.message_ttl_ms.map(|ms| ms.div_ceil(1000));
-        let when = limit.map(Policy::Received).or(age.map(Policy::Age));
+        let secs = |ms: Option<u64>| ms.map(|ms| ms.div_ceil(1000));
         Attributes {
             heap: arguments.max_length.unwrap_or(config.heap_max),
             message_bytes: config.message_bytes_max,
-            visibility_timeout_secs: visibility_secs.unwrap_or(VISIBILITY_DEFAULT_SECS),
-            dead_letter: target.zip(when).map(|(queue, when)| DeadLetterPolicy {
-                queue: queue.to_owned(),
-                when,
-            }),
+            visibility_timeout_secs: secs(arguments.visibility_timeout_ms)
+                .unwrap_or(VISIBILITY_DEFAULT_SECS),
+            retention_secs: secs(arguments.retention_ms).unwrap_or(config.retention_max_secs),
+            rewind_secs: secs(arguments.rewind_ms).unwrap_or(0),
             ..Attributes::new(0)
+        }
+    }
+
+    /// Whether the queue was made through the API: then all attributes hold, of others only those that were set.
+    fn is_native(&self) -> bool {
+        self.created_secs > 0
+    }
+
+    /// What a queue that was declared with `arguments` has to be told for these attributes to hold.
+    pub(crate) fn overrides(
+        &self,
+        arguments: &QueueArguments,
+        config: &CmqConfig,
+    ) -> QueueOverrides {
+        let declared = Attributes::of_arguments(arguments, config);
+        let set = |own: u64, declared: u64| (self.is_native() || own != declared).then_some(own);
+        let set_ms = |own, declared| set(own, declared).map(|secs| secs.saturating_mul(1000));
+        let max_length = set(self.heap, declared.heap);
+        let policy = self.dead_letter.as_ref();
+        let (delivery_limit, message_ttl_ms) = match policy.map(|policy| policy.when) {
+            // The queue counts how often a message came back, the API how often it was handed out.
+            Some(Policy::Received(count)) => (u32::try_from(count.saturating_sub(1)).ok(), None),
+            Some(Policy::Age(secs)) => (None, Some(secs.saturating_mul(1000))),
+            None => (None, None),
+        };
+        QueueOverrides {
+            visibility_timeout_ms: set_ms(
+                self.visibility_timeout_secs,
+                declared.visibility_timeout_secs,
+            ),
+            max_length,
+            overflow: max_length.map(|_| Overflow::RejectPublish),
+            message_ttl_ms,
+            retention_ms: set_ms(self.retention_secs, declared.retention_secs),
+            rewind_ms: set_ms(self.rewind_secs, declared.rewind_secs),
+            delivery_limit,
+            dead_letter_exchange: policy.map(|_| "".into()),
+            dead_letter_routing_key: policy.map(|policy| policy.queue.as_str().into()),
         }
     }
 
@@ -171,7 +201,10 @@ impl Attributes {
         object
             .number("activeMsgNum", counts.ready)
             .number("inactiveMsgNum", counts.unacked)
-            .number("delayMsgNum", counts.delayed);
+            .number("delayMsgNum", counts.delayed)
+            // The clients do not agree on how it is spelt.
+            .number("rewindMsgNum", counts.rewindable)
+            .number("rewindmsgNum", counts.rewindable)
     }
 
     /// Those that can be set, and when that was done.

@@ -37,7 +37,7 @@ macro_rules! actions {
 }
 
 actions! {
-    CreateQueue ListQueue GetQueueAttributes SetQueueAttributes DeleteQueue ClearQueue
+    CreateQueue ListQueue GetQueueAttributes SetQueueAttributes DeleteQueue ClearQueue RewindQueue
     QueryQueueRoute UnbindDeadLetterQueue ListDeadLetterSourceQueues
     SendMessage BatchSendMessage ReceiveMessage BatchReceiveMessage DeleteMessage BatchDeleteMessage
 }
@@ -122,6 +122,7 @@ pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
         Action::SetQueueAttributes => queue::set_attributes(call).await,
         Action::DeleteQueue => queue::delete(call).await,
         Action::ClearQueue => queue::clear(call).await,
+        Action::RewindQueue => queue::rewind(call).await,
         Action::QueryQueueRoute => queue::query_route(call),
         Action::UnbindDeadLetterQueue => dead_letter::unbind(call).await,
         Action::ListDeadLetterSourceQueues => dead_letter::list_sources(call),

@@ -1,4 +1,4 @@
-//! Queues: create, list, show and set attributes, delete, clear.
+//! Queues: create, list, show and set attributes, delete, clear, rewind.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use super::super::error::CmqError;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX};
 use super::dead_letter;
 use crate::broker::permissions::Permission;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, RewindError, RewindTo};
 use crate::broker::vhost::{Created, NewQueue};
 use crate::clock::wall_ms;
-use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueKind};
+use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueArguments, QueueKind};
 use crate::model::{QueueId, Ticket};
 use crate::wire::{AMQPValue, FieldTable};
 
@@ -49,8 +49,11 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         if let Some(policy) = &attributes.dead_letter {
             dead_letter::check(call, name, policy)?;
         }
-        let set = |id| vec![front.attributes.set(id, attributes)];
-        match call.caller.vhost.create_queue_with(new_queue(name), set)? {
+        let new = new_queue(name);
+        let declared = QueueArguments::shared(&new.arguments).map_err(|_| CmqError::Internal)?;
+        let overrides = attributes.overrides(&declared, &front.config);
+        let also = |id| vec![front.attributes.set(id, attributes)];
+        match call.caller.vhost.create_queue_set(new, overrides, also)? {
             Created::New(queue, ticket) => (queue, ticket),
             Created::Existing(_) => return Err(CmqError::QueueExists),
         }
@@ -159,8 +162,12 @@ pub(super) fn apply(
     queue: &Queue,
     attributes: Attributes,
 ) -> Result<Ticket, CmqError> {
-    let op = call.front.attributes.set(queue.id(), attributes);
-    Ok(call.front.broker.committer().append(vec![op]))
+    let front = call.front;
+    let overrides = attributes.overrides(&queue.spec().arguments, &front.config);
+    // Not written for a queue that is not: it has them for as long as it is there.
+    let op = front.attributes.set(queue.id(), attributes);
+    let vhost = &call.caller.vhost;
+    Ok(vhost.set_queue_overrides_with(queue.name(), overrides, |_| vec![op])?)
 }
 
 /// `DeleteQueue`.
@@ -199,4 +206,31 @@ pub(in super::super) fn query_route(call: &Call<'_>) -> Outcome {
         object.texts("addr", [""; 0]);
     });
     Ok(answer.into())
+}
+
+/// `RewindQueue`: brings back what was deleted and is still kept, from a time of enqueueing on.
+pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Read)?;
+    let secs = call.parameters.integer("startConsumeTime")?;
+    let secs = secs.ok_or_else(|| CmqError::Missing("startConsumeTime".to_owned()))?;
+    let to_ms = u64::try_from(secs).map_err(|_| CmqError::RewindTime)?.saturating_mul(1000);
+    let kept_ms = queue.arguments().rewind_ms.ok_or(CmqError::NotRewindable)?;
+    // Within the second in which it is asked, all that is kept may be meant.
+    if to_ms.saturating_add(999) < wall_ms().saturating_sub(kept_ms) {
+        return Err(CmqError::RewindTime);
+    }
+    let rewound = queue.rewind(RewindTo::Time(to_ms)).await;
+    let rewound = rewound.map_err(|error| match error {
+        RewindError::Gone => CmqError::NoSuchQueue,
+        RewindError::NotEnabled => CmqError::NotRewindable,
+        RewindError::InFuture | RewindError::NoSuchOffset { .. } | RewindError::SeveralLanes => {
+            CmqError::RewindTime
+        }
+        RewindError::Store(error) => {
+            tracing::warn!(queue = %queue.name(), %error, "cannot rewind");
+            CmqError::Internal
+        }
+    })?;
+    call.durable(rewound.ticket).await?;
+    Ok(call.success().into())
 }

@@ -10,6 +10,7 @@ use super::super::error::CmqError;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::clock::wall_ms;
+use crate::model::arguments::Overflow;
 use crate::model::{Body, Message, Origin};
 use crate::wire::{AMQPProperties, encode_properties};
 
@@ -23,7 +24,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let body = call.parameters.text("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
     check_body(&attributes, body, None)?;
-    let sent = enqueue(call, &queue, &attributes, &[body]).await?;
+    let sent = enqueue(call, &queue, &[body]).await?;
     let answer = call.success().with(|object| {
         for id in sent {
             object.display("msgId", id);
@@ -50,7 +51,7 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     if u64::try_from(bytes).is_ok_and(|bytes| bytes > call.front.config.batch_bytes_max) {
         return Err(CmqError::BatchTooLarge);
     }
-    let sent = enqueue(call, &queue, &attributes, &bodies).await?;
+    let sent = enqueue(call, &queue, &bodies).await?;
     let answer = call.success().with(|object| {
         object.objects("msgList", sent, |item, id| {
             item.display("msgId", id);
@@ -78,7 +79,6 @@ fn check_body(attributes: &Attributes, body: &str, index: Option<u32>) -> Result
 async fn enqueue(
     call: &Call<'_>,
     queue: &Arc<Queue>,
-    attributes: &Attributes,
     bodies: &[&str],
 ) -> Result<Vec<u64>, CmqError> {
     let front = call.front;
@@ -94,7 +94,13 @@ async fn enqueue(
     committer.room().await;
     let counts = queue.counts();
     let count = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
-    if counts.ready.saturating_add(count) > attributes.heap {
+    // The queue would take the first of a batch that does not fit as a whole.
+    let arguments = queue.arguments();
+    if arguments.overflow != Overflow::DropHead
+        && arguments
+            .max_length
+            .is_some_and(|max| counts.ready.saturating_add(count) > max)
+    {
         return Err(CmqError::QueueFull);
     }
     if delay_secs > 0 && counts.delayed.saturating_add(count) > front.config.delayed_max {
