@@ -196,8 +196,13 @@ impl Attributes {
     }
 
     /// All attributes that the API shows, with the queue's numbers.
-    pub(crate) fn show(&self, counts: &Counts, object: &mut Object<'_>) {
+    pub(crate) fn show(&self, counts: &Counts, now_ms: u64, object: &mut Object<'_>) {
         self.show_settings(object);
+        let is_empty = counts.ready + counts.unacked == 0;
+        // 0 if the oldest message is on disk only, where it takes a read to know.
+        let oldest_ms = counts
+            .first_unsettled_ms
+            .unwrap_or(if is_empty { now_ms } else { 0 });
         object
             .number("activeMsgNum", counts.ready)
             .number("inactiveMsgNum", counts.unacked)
@@ -205,6 +210,7 @@ impl Attributes {
             // The clients do not agree on how it is spelt.
             .number("rewindMsgNum", counts.rewindable)
             .number("rewindmsgNum", counts.rewindable)
+            .number("minMsgTime", oldest_ms / 1000);
     }
 
     /// Those that can be set, and when that was done.

@@ -129,7 +129,7 @@ pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
         object
             .text("queueId", &public_id(queue.id()))
             .text("queueName", queue.name());
-        attributes.show(&counts, object);
+        attributes.show(&counts, wall_ms(), object);
     });
     Ok(answer.into())
 }
@@ -213,7 +213,9 @@ pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
     let secs = call.parameters.integer("startConsumeTime")?;
     let secs = secs.ok_or_else(|| CmqError::Missing("startConsumeTime".to_owned()))?;
-    let to_ms = u64::try_from(secs).map_err(|_| CmqError::RewindTime)?.saturating_mul(1000);
+    let to_ms = u64::try_from(secs)
+        .map_err(|_| CmqError::RewindTime)?
+        .saturating_mul(1000);
     let kept_ms = queue.arguments().rewind_ms.ok_or(CmqError::NotRewindable)?;
     // Within the second in which it is asked, all that is kept may be meant.
     if to_ms.saturating_add(999) < wall_ms().saturating_sub(kept_ms) {

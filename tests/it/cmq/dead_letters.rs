@@ -1,7 +1,7 @@
 //! Dead letter policies: what may be bound to what.
 
 use super::client;
-use crate::support::TestServer;
+use crate::support::{TestServer, eventually};
 
 fn policy(queue: &str) -> String {
     format!(r#"{{"deadLetterQueue":"{queue}","policy":0,"maxReceiveCount":2}}"#)
@@ -82,4 +82,38 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
         .await;
     assert_eq!(unbound, (4000, 10730));
     client.ok("DeleteQueue", &[name("dead")]).await;
+}
+
+#[tokio::test]
+async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client.ok("CreateQueue", &[("queueName", "dead")]).await;
+    let (q, to_dead) = (("queueName", "q"), policy("dead"));
+    let policy = ("deadLetterPolicy", to_dead.as_str());
+    client
+        .ok("CreateQueue", &[q, policy, ("visibilityTimeout", "1")])
+        .await;
+    let sent = client.ok("SendMessage", &[q, ("msgBody", "poison")]).await;
+    for count in [1, 2] {
+        let wait = ("pollingWaitSeconds", "20");
+        let got = client.ok("ReceiveMessage", &[q, wait]).await;
+        assert_eq!(got["dequeueCount"], count);
+    }
+    eventually("it is dead", || server.numbers("dead").0 == 1).await;
+    assert_eq!(server.numbers("q"), (0, 0, 0));
+    let dead = client.ok("ReceiveMessage", &[("queueName", "dead")]).await;
+    assert_eq!(
+        (&dead["msgBody"], &dead["msgId"]),
+        (&"poison".into(), &sent["msgId"])
+    );
+    // Without a policy nothing is ever given up.
+    client.ok("UnbindDeadLetterQueue", &[q]).await;
+    client.ok("SendMessage", &[q, ("msgBody", "stays")]).await;
+    for count in 1..=3 {
+        let got = client
+            .ok("ReceiveMessage", &[q, ("pollingWaitSeconds", "20")])
+            .await;
+        assert_eq!(got["dequeueCount"], count);
+    }
 }

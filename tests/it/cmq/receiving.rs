@@ -232,3 +232,134 @@ async fn a_deleted_queue_ends_the_wait() {
     assert_eq!(super::codes(&waiting.answer().await), (4440, 10100));
     eventually("the queue is gone", || server.counts("q").is_none()).await;
 }
+
+#[tokio::test]
+async fn a_handle_ends_with_its_time_and_with_the_next_receive() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client
+        .ok("CreateQueue", &[Q, ("visibilityTimeout", "1")])
+        .await;
+    send(&mut client, &["x"]).await;
+    let first = client.ok("ReceiveMessage", &[Q]).await;
+    let expired = ("receiptHandle", text(&first, "receiptHandle"));
+    eventually("it is ready again", || server.numbers("q") == (1, 0, 0)).await;
+    // Nobody else has got it.
+    assert_eq!(
+        client.refused("DeleteMessage", &[Q, expired]).await,
+        (4430, 10260)
+    );
+    let changed = [Q, ("visibilityTimeout", "60")];
+    client.ok("SetQueueAttributes", &changed).await;
+    let second = client.ok("ReceiveMessage", &[Q]).await;
+    assert_eq!(
+        (&second["dequeueCount"], &second["msgId"]),
+        (&2.into(), &first["msgId"])
+    );
+    assert_eq!(second["firstDequeueTime"], first["firstDequeueTime"]);
+    let until = second["nextVisibleTime"].as_u64().unwrap();
+    assert!(until >= second["firstDequeueTime"].as_u64().unwrap() + 59);
+    assert_eq!(
+        client.refused("DeleteMessage", &[Q, expired]).await,
+        (4430, 10260)
+    );
+    let valid = ("receiptHandle", text(&second, "receiptHandle"));
+    client.ok("DeleteMessage", &[Q, valid]).await;
+}
+
+#[tokio::test]
+async fn a_handle_survives_a_restart() {
+    let (server, mut client) = start().await;
+    send(&mut client, &["held", "waiting"]).await;
+    let held = client.ok("ReceiveMessage", &[Q]).await;
+    let server = server.restart().await;
+    let mut client = super::client(&server).await;
+    assert_eq!(server.numbers("q"), (1, 1, 0));
+    let other = client.ok("ReceiveMessage", &[Q]).await;
+    assert_eq!(other["msgBody"], "waiting");
+    assert_eq!(client.refused("ReceiveMessage", &[Q]).await, (7000, 10200));
+    client
+        .ok(
+            "DeleteMessage",
+            &[Q, ("receiptHandle", text(&held, "receiptHandle"))],
+        )
+        .await;
+    assert_eq!(server.numbers("q"), (0, 1, 0));
+    // A handle of the queue that was is none of the queue that is.
+    client.ok("DeleteQueue", &[Q]).await;
+    client.ok("CreateQueue", &[Q]).await;
+    send(&mut client, &["a", "b"]).await;
+    client
+        .ok("BatchReceiveMessage", &[Q, ("numOfMsg", "2")])
+        .await;
+    let old = ("receiptHandle", text(&other, "receiptHandle"));
+    assert_eq!(
+        client.refused("DeleteMessage", &[Q, old]).await,
+        (4430, 10260)
+    );
+}
+
+#[tokio::test]
+async fn deleted_messages_come_back_by_rewinding() {
+    let (_server, mut client) = start().await;
+    let now = ("startConsumeTime", "1");
+    assert_eq!(
+        client.refused("RewindQueue", &[Q, now]).await,
+        (6050, 10670)
+    );
+    client
+        .ok("SetQueueAttributes", &[Q, ("rewindSeconds", "600")])
+        .await;
+    send(&mut client, &["a", "b"]).await;
+    let got = client
+        .ok("BatchReceiveMessage", &[Q, ("numOfMsg", "2")])
+        .await;
+    let [one, other] = [0, 1].map(|n| text(&got["msgInfoList"][n], "receiptHandle"));
+    let handles = [Q, ("receiptHandle.1", one), ("receiptHandle.2", other)];
+    client.ok("BatchDeleteMessage", &handles).await;
+    let shown = client.ok("GetQueueAttributes", &[Q]).await;
+    assert_eq!(
+        (&shown["rewindMsgNum"], &shown["rewindmsgNum"]),
+        (&2.into(), &2.into())
+    );
+    assert!(shown["minMsgTime"].as_u64() >= got["msgInfoList"][0]["enqueueTime"].as_u64());
+    let long_ago = ("startConsumeTime", "1");
+    assert_eq!(
+        client.refused("RewindQueue", &[Q, long_ago]).await,
+        (4000, 10680)
+    );
+    let future = ("startConsumeTime", "9999999999");
+    assert_eq!(
+        client.refused("RewindQueue", &[Q, future]).await,
+        (4000, 10680)
+    );
+    assert_eq!(client.refused("RewindQueue", &[Q]).await, (4000, 10390));
+    let enqueued = got["msgInfoList"][0]["enqueueTime"].to_string();
+    client
+        .ok("RewindQueue", &[Q, ("startConsumeTime", &enqueued)])
+        .await;
+    let again = client
+        .ok("BatchReceiveMessage", &[Q, ("numOfMsg", "16")])
+        .await;
+    let bodies: Vec<_> = again["msgInfoList"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| text(m, "msgBody"))
+        .collect();
+    assert_eq!(bodies, ["a", "b"]);
+    assert_eq!(
+        client
+            .refused("DeleteMessage", &[Q, ("receiptHandle", one)])
+            .await,
+        (4430, 10260)
+    );
+    // Switched off, what was kept is gone.
+    client
+        .ok("SetQueueAttributes", &[Q, ("rewindSeconds", "0")])
+        .await;
+    let refused = client
+        .refused("RewindQueue", &[Q, ("startConsumeTime", &enqueued)])
+        .await;
+    assert_eq!(refused, (6050, 10670));
+}

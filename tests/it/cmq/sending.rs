@@ -1,5 +1,6 @@
 //! Messages on their way in: sent over HTTP, consumed over AMQP.
 
+use leveret::wire::AMQPValue;
 use serde_json::Value;
 
 use super::{client, codes};
@@ -130,4 +131,44 @@ async fn nothing_is_taken_while_an_alarm_is_on() {
     assert_eq!(refused, (6000, 10090));
     server.alarms.set_memory(false);
     client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_nothing() {
+    let server = TestServer::start_with_cmq(|config| config.heap_max = 2_000_000).await;
+    let mut client = client(&server).await;
+    let mut peer = Peer::new(&server).await;
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    let full = [
+        ("x-max-length", AMQPValue::LongInt(2)),
+        ("x-overflow", overflow),
+    ];
+    peer.declare_with(1, "q", true, &full).await;
+    let q = ("queueName", "q");
+    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
+    let two = [q, ("msgBody.1", "a"), ("msgBody.2", "b")];
+    assert_eq!(
+        client.refused("BatchSendMessage", &two).await,
+        (4410, 10240)
+    );
+    assert_eq!(server.numbers("q"), (1, 0, 0), "no part of it");
+    // What was declared over AMQP stays so when something else is set.
+    client
+        .ok("SetQueueAttributes", &[q, ("pollingWaitSeconds", "1")])
+        .await;
+    let arguments = server
+        .broker
+        .vhost("/")
+        .unwrap()
+        .queue("q")
+        .unwrap()
+        .arguments();
+    assert_eq!(
+        (arguments.max_length, arguments.retention_ms),
+        (Some(2), None)
+    );
+    assert_eq!(arguments.visibility_timeout_ms, None);
+    let more = [q, ("maxMsgHeapNum", "1000000")];
+    client.ok("SetQueueAttributes", &more).await;
+    client.ok("BatchSendMessage", &two).await;
 }
