@@ -494,13 +494,12 @@ impl Channel {
             }
         };
         if let Some(source) = consumer.source {
-            extra = match source.kind {
-                QueueKind::Quorum if delivery.delivery_count > 0 => {
-                    Extra::DeliveryCount(delivery.delivery_count)
-                }
-                QueueKind::Classic | QueueKind::Quorum => Extra::Nothing,
-                QueueKind::Stream => Extra::StreamOffset(delivery.lease.offset),
-            };
+            extra = Extra::of(
+                source.kind,
+                delivery.delivery_count,
+                delivery.lease.offset,
+                delivery.enqueued_ms,
+            );
         }
         if self.phase != Phase::Open {
             return;

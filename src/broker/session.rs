@@ -12,7 +12,7 @@ use super::broker::Broker;
 use super::error::{BrokerError, Resource};
 use super::exchange::{ALTERNATE_EXCHANGE, Binding, Destination, Exchange, ExchangeKind};
 use super::permissions::{DEFAULT_EXCHANGE, Permission, ResourceKind};
-use super::queue::Queue;
+use super::queue::{Queue, RewindError, RewindTo, Rewound};
 use super::users::User;
 use super::vhost::{Created, NewQueue, Vhost};
 use crate::model::arguments::{
@@ -285,6 +285,25 @@ impl Session {
         let (purged, ticket) = queue.purge();
         self.wait(ticket).await?;
         Ok(purged)
+    }
+
+    /// Makes acked messages that the queue keeps ready again, from a place on; see [`Queue::rewind`]. Takes the right to
+    /// read from the queue, as purging it does.
+    pub async fn rewind_queue(&self, name: &str, to: RewindTo) -> Result<Rewound, BrokerError> {
+        let queue = self.queue_for_consume(name)?;
+        let rewound = queue.rewind(to).await.map_err(|error| match error {
+            RewindError::Gone => BrokerError::NotFound(self.resource_of(&queue)),
+            RewindError::Store(_) => BrokerError::StoreFailed,
+            RewindError::NotEnabled
+            | RewindError::InFuture
+            | RewindError::NoSuchOffset { .. }
+            | RewindError::SeveralLanes => BrokerError::Refused(format!(
+                "cannot rewind {}: {error}",
+                self.resource_of(&queue)
+            )),
+        })?;
+        self.wait(rewound.ticket).await?;
+        Ok(rewound)
     }
 
     /// Deletes a queue; how many messages waited in it. None, and no error, if there is no such queue.

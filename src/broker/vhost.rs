@@ -6,7 +6,7 @@
 //! operations only. Nothing is held across an await: who needs a change to be durable waits for its ticket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use super::access_records::{DefinitionError, Record};
 use super::definitions::{BindingRecord, ExchangeRecord, QueueIds, QueueRecord, VhostRecord};
@@ -37,6 +37,21 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
     ("amq.topic", ExchangeKind::Topic, false),
 ];
+
+/// What is published here is a request to rewind a queue. It can be declared again as what it is, a durable direct
+/// exchange, but it is in no table: it cannot be bound, routes nothing and is not listed.
+pub const REWIND_EXCHANGE: &str = "amq.leveret.rewind";
+
+static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {
+    Arc::new(Exchange {
+        name: REWIND_EXCHANGE.into(),
+        kind: ExchangeKind::Direct,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: FieldTable::default(),
+    })
+});
 
 /// What virtual hosts share.
 pub(super) struct Shared {
@@ -180,7 +195,8 @@ impl Vhost {
 
     /// An exchange by name; the empty name is the default exchange's.
     pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
-        self.routing().exchange(name).cloned()
+        let found = self.routing().exchange(name).cloned();
+        found.or_else(|| (name == REWIND_EXCHANGE).then(|| Arc::clone(&REWIND)))
     }
 
     /// A queue by name.

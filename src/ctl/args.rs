@@ -127,6 +127,7 @@ const VALUES: &[&str] = &[
     "default-queue-type",
     "user",
     "limit",
+    "to",
 ];
 
 /// Splits words into options and the rest.

@@ -148,6 +148,11 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner 
                 arg(0)
             )
         }
+        Verb::Rewind => format!(
+            "Rewinding queue '{}' in vhost '{vhost}' to {} ...",
+            arg(0),
+            invocation.options.get("to").map_or("", String::as_str)
+        ),
         Verb::PurgeQueue => format!("Purging queue '{}' in vhost '{vhost}' ...", arg(0)),
         Verb::CloseAllConnections if has("global") => {
             format!(

@@ -63,6 +63,8 @@ static QUEUES: Columns = Columns {
         "message_bytes",
         "message_bytes_ready",
         "message_bytes_unacknowledged",
+        "messages_rewindable",
+        "message_bytes_rewindable",
         "memory",
         "consumers",
         "state",

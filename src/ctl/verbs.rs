@@ -104,6 +104,7 @@ verbs! {
     "Queues": {
         DeleteQueue "delete_queue" (1..=1) ["vhost", "if-empty", "if-unused"] "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u]" "Deletes a queue";
         PurgeQueue "purge_queue" (1..=1) ["vhost"] "[--vhost <vhost>] <queue>" "Purges a queue (removes all messages in it)";
+        Rewind "rewind" (1..=1) ["vhost", "to"] "[--vhost <vhost>] <queue> --to <time>|<offset>" "Makes acked messages of a queue with x-rewind-seconds ready again, from a time (2026-01-31T12:00:00Z, 1769860800s, 1769860800000ms) or an offset on";
     }
     "Operations": {
         CloseAllConnections "close_all_connections" (1..=1) ["vhost", "global", "limit"] "[--vhost <vhost> --limit <limit>] [--global] <explanation>" "Instructs the broker to close all connections for the specified vhost or entire node";

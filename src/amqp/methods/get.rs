@@ -15,6 +15,13 @@ use crate::wire::protocol::basic::{AMQPMethod, Get, GetEmpty};
 use crate::wire::{self, AMQPClass, FRAME_END, FRAME_OVERHEAD, FrameKind, PropertiesView};
 use std::sync::Arc;
 
+/// The header that says how often a quorum queue's message came back.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+/// The header with a message's place in a queue that keeps acked messages.
+const OFFSET: &str = "x-offset";
+/// The header that says when it got there, in milliseconds since 1970.
+const ENQUEUED_AT: &str = "x-enqueued-at";
+
 impl Channel {
     /// `basic.get`.
     pub(crate) fn basic_get(&mut self, cx: &mut Cx<'_>, m: Get) -> Handled {
@@ -78,11 +85,8 @@ impl Channel {
             &origin.routing_key,
             count(got.remaining),
         );
-        let is_quorum = queue.spec().arguments.kind == QueueKind::Quorum;
-        let extra = match got.delivery_count {
-            count if count > 0 && is_quorum => Extra::DeliveryCount(count),
-            _ => Extra::Nothing,
-        };
+        let kind = queue.spec().arguments.kind;
+        let extra = Extra::of(kind, got.delivery_count, got.lease.offset, got.enqueued_ms);
         put_content(
             cx.out,
             cx.shared.frame_max,
@@ -102,6 +106,39 @@ pub(crate) enum Extra {
     DeliveryCount(u32),
     /// `x-stream-offset`: the message's place in its stream.
     StreamOffset(u64),
+    /// `x-offset` and `x-enqueued-at`, from a queue that keeps acked messages: the message's place, and when it got
+    /// there, Unix ms. And `x-delivery-count`, unless it is 0.
+    Kept {
+        offset: u64,
+        enqueued_ms: u64,
+        deliveries: u32,
+    },
+}
+
+impl Extra {
+    /// What a message from a queue of this type tells; `enqueued_ms` is told by queues that keep acked messages.
+    pub(crate) fn of(
+        kind: QueueKind,
+        delivery_count: u32,
+        offset: u64,
+        enqueued_ms: Option<u64>,
+    ) -> Extra {
+        // Only quorum queues show how often a message came back.
+        let deliveries = match kind {
+            QueueKind::Stream => return Extra::StreamOffset(offset),
+            QueueKind::Quorum => delivery_count,
+            QueueKind::Classic => 0,
+        };
+        match (enqueued_ms, deliveries) {
+            (Some(enqueued_ms), _) => Extra::Kept {
+                offset,
+                enqueued_ms,
+                deliveries,
+            },
+            (None, 0) => Extra::Nothing,
+            (None, count) => Extra::DeliveryCount(count),
+        }
+    }
 }
 
 /// Writes a message's header and body frames.
@@ -117,12 +154,26 @@ pub(crate) fn put_content(
     match extra {
         Extra::Nothing => wire::put_content_header(out.buffer(), channel, own, size as u64),
         Extra::DeliveryCount(count) => {
-            let properties = with_header(own, "x-delivery-count", count.into(), false);
+            let properties = with_headers(own, &[(DELIVERY_COUNT, count.into())], false);
             wire::put_content_header(out.buffer(), channel, &properties, size as u64);
         }
         Extra::StreamOffset(offset) => {
-            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-            let properties = with_header(own, STREAM_OFFSET, offset, true);
+            let properties = with_headers(own, &[(STREAM_OFFSET, signed(offset))], true);
+            wire::put_content_header(out.buffer(), channel, &properties, size as u64);
+        }
+        Extra::Kept {
+            offset,
+            enqueued_ms,
+            deliveries,
+        } => {
+            let headers = [
+                (OFFSET, signed(offset)),
+                (ENQUEUED_AT, signed(enqueued_ms)),
+                (DELIVERY_COUNT, deliveries.into()),
+            ];
+            let told = if deliveries == 0 { 2 } else { 3 };
+            let headers = headers.get(..told).unwrap_or_default();
+            let properties = with_headers(own, headers, false);
             wire::put_content_header(out.buffer(), channel, &properties, size as u64);
         }
     }
@@ -160,22 +211,30 @@ pub(crate) fn put_content(
     }
 }
 
-/// The properties with this among the headers, instead of what the publisher called so. `with_mode`: without a
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The properties with these among the headers, instead of what the publisher called so. `with_mode`: without a
 /// `delivery-mode` they get that of transient messages, as those that RabbitMQ's streams give out. Properties that
 /// cannot be read stay as they are.
-fn with_header(properties: &Bytes, name: &str, value: i64, with_mode: bool) -> Bytes {
+fn with_headers(properties: &Bytes, headers: &[(&str, i64)], with_mode: bool) -> Bytes {
     let Ok(view) = PropertiesView::parse(properties) else {
         return properties.clone();
     };
     let mut edit = view.edit();
-    if view.header(name).is_none() {
-        edit.append_header(name, value);
+    if headers.iter().all(|(name, _)| view.header(name).is_none()) {
+        for (name, value) in headers {
+            edit.append_header(name, *value);
+        }
     } else {
-        let Ok(mut headers) = view.headers() else {
+        let Ok(mut table) = view.headers() else {
             return properties.clone();
         };
-        headers.insert(name.into(), wire::AMQPValue::LongLongInt(value));
-        edit.set_headers(&headers);
+        for (name, value) in headers {
+            table.insert((*name).into(), wire::AMQPValue::LongLongInt(*value));
+        }
+        edit.set_headers(&table);
     }
     if with_mode && view.delivery_mode().is_none() {
         edit.set_delivery_mode(1);

@@ -8,4 +8,5 @@ pub(super) mod get;
 pub(super) mod publish;
 mod qos;
 mod queue;
+mod rewind;
 pub(super) mod tx;

@@ -17,6 +17,7 @@ use crate::broker::exchange::{RouteKeys, keep_back};
 use crate::broker::queue::Queue;
 use crate::broker::router::Held;
 use crate::broker::users::TAG_IMPERSONATOR;
+use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::model::{Message, Name, Origin, Ticket};
 use crate::wire::{self, AMQPValue, FieldTable, PropertiesView, PublishView};
 
@@ -117,6 +118,9 @@ impl Channel {
         }
         if let Some(held) = held {
             return self.publish_held(cx, message, queues, held);
+        }
+        if queues.is_empty() && *message.origin.exchange == *REWIND_EXCHANGE {
+            return self.rewind_request(cx, &message);
         }
         let seq = match &mut self.mode {
             Mode::Tx(transaction) => return transaction.publish(message, queues, mandatory),

@@ -24,6 +24,7 @@ mod retention;
 mod rewind;
 #[cfg(test)]
 mod rewind_tests;
+mod rewind_to;
 mod seek;
 mod segments;
 mod state;
@@ -62,7 +63,8 @@ pub use consumers::{
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
 pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
-pub use rewind::{RewindError, RewindTo, Rewound};
+pub use rewind::{RewindError, Rewound};
+pub use rewind_to::{NoPlace, RewindTo};
 pub use timers::Timers;
 pub use waiters::RECEIVE_MESSAGES_MAX;
 

@@ -1,5 +1,5 @@
-//! Reading again what was acked: to where a queue can be rewound, the search for that place in the store, and the
-//! command itself. What is kept, and what becomes of it, is decided elsewhere (`retention`, `lane`).
+//! Reading again what was acked: the search in the store for the place to which a queue is rewound, and the command
+//! itself. What is kept, and what becomes of it, is decided elsewhere (`retention`, `lane`).
 //!
 //! The search reads little: the marks of what is kept lead to one stretch of the log, and only that is looked at, so
 //! a rewind takes as long for ten messages as for ten million. The rewind is one turn of the queue and is written in
@@ -13,22 +13,13 @@ use crate::store::{Store, StoreError, StoredMessage, chunk};
 
 use super::machine::Machine;
 use super::retention::{STRETCH_MESSAGES, Sized};
-use super::{Queue, seek};
+use super::{Queue, RewindTo, seek};
 
 /// How much one read brings.
 const READ_BYTES: usize = 1024 * 1024;
 
 /// No more messages are looked at one by one: those of a stretch and of the chunks at its ends.
 const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
-
-/// To where a queue is rewound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RewindTo {
-    /// What was enqueued at or after this time, in milliseconds since the epoch.
-    Time(u64),
-    /// What has this offset or a higher one.
-    Offset(u64),
-}
 
 /// What a rewind has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,9 @@ use crate::model::{Lease, QueueId};
 use crate::store::Store;
 use crate::wire::AMQPValue;
 
+use super::RewindTo;
 use super::effects::{Get, Settle};
-use super::rewind::{RewindError, RewindTo, look};
+use super::rewind::{RewindError, look};
 use super::tests::{Rig, body, long, message, text, with};
 
 /// The log of the queue that [`Rig`] drives.

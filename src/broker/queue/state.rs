@@ -20,7 +20,8 @@ use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
 use super::retention::{KeepLimits, Retention};
-use super::rewind::{Found, RewindError, RewindTo, Search};
+use super::rewind::{Found, RewindError, Search};
+use super::rewind_to::RewindTo;
 use super::waiters::Waiters;
 
 /// A backlog is read this far ahead of its consumers.

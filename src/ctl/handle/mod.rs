@@ -151,6 +151,7 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
         Verb::ListQueues => queues::list(ctx, request),
         Verb::ListConsumers => queues::list_consumers(ctx, request),
         Verb::DeleteQueue => queues::delete(ctx, request).await,
+        Verb::Rewind => queues::rewind(ctx, request).await,
         Verb::PurgeQueue => queues::purge(ctx, request).await,
         Verb::ListChannels => connections::list_channels(ctx, request),
         Verb::ListConnections => connections::list(ctx, request),

@@ -1,4 +1,4 @@
-//! Queues, exchanges, bindings and consumers of a virtual host: list, purge, delete.
+//! Queues, exchanges, bindings and consumers of a virtual host: list, purge, rewind, delete.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::super::protocol::{Cell, Request};
 use super::super::service::Context;
 use super::{Failure, Outcome, Reply, cells, listing};
 use crate::broker::exchange::{Destination, Exchange};
-use crate::broker::queue::{ConsumerInfo, Counts, Queue};
+use crate::broker::queue::{ConsumerInfo, Counts, Queue, RewindTo};
 use crate::broker::vhost::Vhost;
 use crate::model::ConnectionId;
 use crate::model::arguments::QueueKind;
@@ -70,6 +70,8 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
             .into(),
         "message_bytes_ready" => counts.ready_bytes.into(),
         "message_bytes_unacknowledged" => counts.unacked_bytes.into(),
+        "messages_rewindable" => counts.rewindable.into(),
+        "message_bytes_rewindable" => counts.rewindable_bytes.into(),
         "memory" => counts.resident_bytes.into(),
         "consumers" => counts.consumers.into(),
         "state" => "running".into(),
@@ -197,6 +199,29 @@ pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {
         ctx.broker.committer().wait(ticket).await?;
     }
     Ok(Reply::Done)
+}
+
+pub(super) async fn rewind(ctx: &Context, request: &Request) -> Outcome {
+    let to = request.options.get("to").map_or("", String::as_str);
+    let to: RewindTo = to
+        .parse()
+        .map_err(|error| Failure::error(EX_USAGE, format!("--to: {error}")))?;
+    let queue = vhost(ctx, request).and_then(|vhost| vhost.queue(request.arg(0)));
+    let queue = queue.ok_or_else(|| Failure::error(EX_DATAERR, "Queue not found"))?;
+    let rewound = queue
+        .rewind(to)
+        .await
+        .map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;
+    if let Some(ticket) = rewound.ticket {
+        ctx.broker.committer().wait(ticket).await?;
+    }
+    let from = rewound.from_offset.map_or(String::new(), |offset| {
+        format!(", the first with offset {offset}")
+    });
+    Ok(Reply::Message(format!(
+        "Messages that are ready again: {}{from}",
+        rewound.messages
+    )))
 }
 
 pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {

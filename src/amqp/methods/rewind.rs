@@ -1,0 +1,201 @@
+//! Rewinding a queue without a method of its own: a message to a reserved exchange is the request, and the answer
+//! comes by direct reply-to. The routing key names the queue; the place stands in the header `x-rewind-to` or, without
+//! it, in the body. See `README.md` for how clients use it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::super::channel::{Channel, Cx, Handled, Mode, done};
+use super::super::error::{Code, Refusal};
+use super::super::replies::REPLY_TO_PREFIX;
+use crate::broker::queue::{RewindTo, Rewound};
+use crate::model::arguments::integer_value;
+use crate::model::{Body, Message, Origin};
+use crate::wire::{AMQPProperties, AMQPValue, PropertiesView, encode_properties, short_string};
+
+/// The header that says to where.
+const REWIND_TO: &str = "x-rewind-to";
+/// No way of writing a place is longer.
+const PLACE_BYTES_MAX: usize = 64;
+
+/// A request that is under way.
+struct Request {
+    /// The publish's number, in confirm mode.
+    seq: u64,
+    /// Where the answer goes: the name of a requester of direct reply-to.
+    reply_to: Option<String>,
+    correlation_id: Option<String>,
+    queue: String,
+}
+
+impl Channel {
+    /// A message was published to the reserved exchange.
+    pub(super) fn rewind_request(&mut self, cx: &mut Cx<'_>, message: &Message) -> Handled {
+        self.flush_run(cx);
+        let seq = match &mut self.mode {
+            Mode::Tx(_) => {
+                let text = "a queue cannot be rewound in a transaction";
+                return Err(Refusal::new(Code::PreconditionFailed, text));
+            }
+            Mode::Confirm(confirms) => confirms.next(),
+            Mode::Plain => 0,
+        };
+        let view = PropertiesView::parse(&message.properties)
+            .map_err(|_| Refusal::new(Code::InternalError, ""))?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let request = Request {
+            seq,
+            reply_to: view
+                .reply_to()
+                .and_then(text)
+                .filter(|name| name.starts_with(REPLY_TO_PREFIX)),
+            correlation_id: view.correlation_id().and_then(text),
+            queue: message.origin.routing_key.to_string(),
+        };
+        let to = match place(&view, &message.body) {
+            Ok(to) => to,
+            Err(why) => {
+                let refusal = Refusal::new(Code::PreconditionFailed, why);
+                return self.rewound(cx, &request, Err(refusal));
+            }
+        };
+        let session = Arc::clone(&cx.shared.session);
+        cx.later(self, async move {
+            let rewound = session.rewind_queue(&request.queue, to).await;
+            done(move |channel, cx| channel.rewound(cx, &request, rewound.map_err(Refusal::from)))
+        });
+        Ok(())
+    }
+
+    /// Tells the requester what came of it. One who does not wait for an answer learns of a refusal as of any other.
+    fn rewound(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: &Request,
+        rewound: Result<Rewound, Refusal>,
+    ) -> Handled {
+        let Some(reply_to) = &request.reply_to else {
+            rewound?;
+            self.confirm_request(cx, request.seq, true);
+            return Ok(());
+        };
+        let is_done = rewound.is_ok();
+        let answer = answer(request, reply_to, rewound);
+        cx.shared.front.replies.answer(reply_to, Arc::new(answer));
+        self.confirm_request(cx, request.seq, is_done);
+        Ok(())
+    }
+
+    fn confirm_request(&mut self, cx: &mut Cx<'_>, seq: u64, is_done: bool) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            match is_done {
+                true => confirms.accept(seq, None),
+                false => confirms.refuse(seq),
+            }
+            self.expect_confirms(cx);
+        }
+    }
+}
+
+/// The place that a request names.
+fn place(view: &PropertiesView<'_>, body: &Body) -> Result<RewindTo, String> {
+    let headers = view.headers().map_err(|error| error.to_string())?;
+    let written = match headers.inner().get(REWIND_TO) {
+        Some(AMQPValue::Timestamp(seconds)) => {
+            let ms = seconds.checked_mul(1000);
+            return ms
+                .map(RewindTo::Time)
+                .ok_or_else(|| "no such time".to_owned());
+        }
+        Some(AMQPValue::LongString(text)) => text.as_bytes().to_vec(),
+        Some(value) => {
+            let offset = integer_value(value).and_then(|offset| u64::try_from(offset).ok());
+            return offset
+                .map(RewindTo::Offset)
+                .ok_or_else(|| format!("{REWIND_TO} is neither a time nor an offset"));
+        }
+        None if body.len() <= PLACE_BYTES_MAX => body.slices().concat(),
+        None => return Err(format!("the body is longer than {PLACE_BYTES_MAX} bytes")),
+    };
+    let written = String::from_utf8_lossy(&written);
+    written.trim().parse().map_err(|error| format!("{error}"))
+}
+
+/// The answer: a JSON object, with what was done or with the code and text of the refusal.
+fn answer(request: &Request, reply_to: &str, rewound: Result<Rewound, Refusal>) -> Message {
+    let told = match rewound {
+        Ok(rewound) => json!({
+            "queue": request.queue,
+            "messages": rewound.messages,
+            "from_offset": rewound.from_offset,
+        }),
+        Err(refusal) => json!({
+            "queue": request.queue,
+            "code": refusal.code.number(),
+            "error": format!("{} - {}", refusal.code.name(), refusal.text),
+        }),
+    };
+    let mut properties = AMQPProperties::default().with_content_type("application/json".into());
+    if let Some(id) = &request.correlation_id {
+        properties = properties.with_correlation_id(short_string(id));
+    }
+    Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: reply_to.into(),
+        }),
+        properties: encode_properties(&properties),
+        body: Body::Whole(Bytes::from(told.to_string())),
+        persistent: false,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms: None,
+        dead_lettered: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FieldTable;
+
+    fn asked(header: Option<AMQPValue>, body: &str) -> Result<RewindTo, String> {
+        let mut headers = FieldTable::default();
+        if let Some(value) = header {
+            headers.insert(REWIND_TO.into(), value);
+        }
+        let raw = encode_properties(&AMQPProperties::default().with_headers(headers));
+        let view = PropertiesView::parse(&raw).expect("properties");
+        place(&view, &Body::Whole(Bytes::copy_from_slice(body.as_bytes())))
+    }
+
+    #[test]
+    fn the_place_stands_in_the_header_or_in_the_body() {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        for (header, body, expected) in [
+            (None, "17", Some(RewindTo::Offset(17))),
+            (None, " 5s\n", Some(RewindTo::Time(5_000))),
+            (Some(text("7")), "5s", Some(RewindTo::Offset(7))),
+            (
+                Some(AMQPValue::Timestamp(9)),
+                "",
+                Some(RewindTo::Time(9_000)),
+            ),
+            (Some(AMQPValue::LongInt(9)), "", Some(RewindTo::Offset(9))),
+            (Some(AMQPValue::LongLongInt(-9)), "", None),
+            (Some(AMQPValue::Timestamp(u64::MAX)), "", None),
+            (Some(AMQPValue::Boolean(true)), "1", None),
+            (Some(text("soon")), "1", None),
+            (None, "", None),
+            (None, &"1".repeat(65), None),
+        ] {
+            assert_eq!(
+                asked(header.clone(), body).ok(),
+                expected,
+                "{header:?} {body}"
+            );
+        }
+    }
+}
