@@ -22,7 +22,6 @@ use super::unsynced::Unsynced;
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
 use crate::broker::queue::{ChannelLimiter, Delivery, Settle};
-use crate::model::arguments::QueueKind;
 use crate::model::{Name, Ticket};
 use crate::wire::protocol::{access, basic, channel, confirm, exchange, queue, tx};
 use crate::wire::{self, AMQPClass, Fault, Hot, MethodError};

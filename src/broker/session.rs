@@ -14,7 +14,7 @@ use super::exchange::{ALTERNATE_EXCHANGE, Binding, Destination, Exchange, Exchan
 use super::permissions::{DEFAULT_EXCHANGE, Permission, ResourceKind};
 use super::queue::{Queue, RewindError, RewindTo, Rewound};
 use super::users::User;
-use super::vhost::{Created, NewQueue, Vhost};
+use super::vhost::{Created, NewQueue, REWIND_EXCHANGE, Vhost};
 use crate::model::arguments::{
     DEAD_LETTER_EXCHANGE, Inequivalence, QUEUE_TYPE, QueueKind, exchange_name_fault, inequivalence,
     queue_kind, text_value,
@@ -458,6 +458,11 @@ impl Session {
         }
         check_not_default(source)?;
         self.check(Permission::Read, ResourceKind::Exchange, source)?;
+        let is_rewind = |name: &str| name == REWIND_EXCHANGE;
+        if is_rewind(source) || (!destination.is_queue() && is_rewind(destination.name())) {
+            let resource = self.vhost.resource(ResourceKind::Exchange, REWIND_EXCHANGE);
+            return Err(BrokerError::Refused(format!("{resource} cannot be bound")));
+        }
         match self.vhost.exchange(source) {
             Some(source) => self.check_topic(&source, Permission::Read, routing_key),
             None => Ok(()),

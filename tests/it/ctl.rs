@@ -7,6 +7,9 @@ use std::time::Duration;
 use leveret::cli;
 use leveret::config::Config;
 use leveret::server::{RunningServer, Server};
+use leveret::wire::AMQPValue;
+
+use crate::support::{Client, Peer};
 
 /// Longest wait for anything the broker should do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -532,4 +535,74 @@ async fn the_socket_is_its_owners_and_goes_with_the_broker() {
         elsewhere.err.contains(node.dir.path().to_str().unwrap()),
         "--data-dir counts more"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_is_rewound_to_an_offset_or_a_time() {
+    let node = Node::start().await;
+    let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
+    peer.open(1).await;
+    let keeps = [("x-rewind-seconds", AMQPValue::LongInt(60))];
+    peer.declare_with(1, "q", true, &keeps).await;
+    peer.declare(1, "plain").await;
+    for body in ["a", "b", "c"] {
+        peer.publish(1, "q", body.as_bytes()).await;
+    }
+    for _ in 0..3 {
+        while peer.get(1, "q", true).await.is_none() {}
+    }
+    let words = ["-q", "rewind", "q", "--to"];
+    let to = |place| words.into_iter().chain([place]).collect::<Vec<_>>();
+    assert_eq!(
+        node.ok(&["rewind", "q", "--to", "1"]).await,
+        "Rewinding queue 'q' in vhost '/' to 1 ...\n\
+         Messages that are ready again: 2, the first with offset 1\n"
+    );
+    assert_eq!(
+        node.ok(&to("2026-01-31T12:00:00Z")).await,
+        "Messages that are ready again: 1, the first with offset 0\n"
+    );
+    assert_eq!(
+        node.ok(&to("5s")).await,
+        "Messages that are ready again: 0\n"
+    );
+    while peer.get(1, "q", true).await.is_some() {}
+    let columns = ["messages_rewindable", "message_bytes_rewindable", "name"];
+    let listing = [&["-q", "--no-table-headers", "list_queues"][..], &columns].concat();
+    assert_eq!(node.ok(&listing).await, "0\t0\tplain\n3\t3\tq\n");
+    for (args, exit, err) in [
+        (
+            &["rewind", "q", "--to", "9"][..],
+            69,
+            "no message has that offset yet: the next one will be 3",
+        ),
+        (
+            &["rewind", "q", "--to", "9999-01-01T00:00:00Z"],
+            69,
+            "the time to rewind to is in the future",
+        ),
+        (
+            &["rewind", "plain", "--to", "0"],
+            69,
+            "the queue does not keep acked messages (x-rewind-seconds)",
+        ),
+        (&["rewind", "nope", "--to", "0"], 65, "Queue not found"),
+        (
+            &["rewind", "q", "--to", "soon"],
+            64,
+            "--to: 'soon' is neither an offset (digits), nor a time",
+        ),
+        (
+            &["rewind", "q"],
+            64,
+            "--to: '' is neither an offset (digits), nor a time",
+        ),
+    ] {
+        let (code, said) = node.fails(args).await;
+        assert_eq!(code, exit, "{args:?}: {said}");
+        assert!(
+            said.starts_with(&format!("Error:\n{err}")),
+            "{args:?}: {said}"
+        );
+    }
 }

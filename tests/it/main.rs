@@ -20,6 +20,7 @@ mod limits; // bounds, at and past them
 mod overrides; // what is said of a queue after it was declared
 mod process; // the binary as a process
 mod reply_to; // direct reply-to
+mod rewind; // acked messages that are read again
 mod streams; // queues that are read and left as they are
 mod support; // a broker of one's own, and a raw peer
 mod transactions; // all or nothing
