@@ -337,7 +337,7 @@ fn behaves_as_the_store_in_memory() {
                     let remove = self::batch(0, vec![Op::RemoveLog { log }]);
                     disk.commit(&remove).unwrap();
                     model.commit(&remove).unwrap();
-                    born += 1; // its id is never used again
+                    born = log.0 + 1; // its id is never used again
                 }
                 _ => {}
             }
