@@ -262,7 +262,8 @@ const topics = {
       await refused(4510, 10570, subscribe(toHttp('http://127.0.0.1/a push')));
       await refused(4000, 10520, subscribe(toHttp(target, { notifyStrategy: 'NEVER' })));
       await refused(4000, 10530, subscribe(toHttp(target, { notifyContentFormat: 'XML' })));
-      await refused(4000, 10640, subscribe({ ...toQueue(name('described')), notifyContentFormat: 'JSON' }));
+      await withQueue('json', {}, (queueName) =>
+        refused(4000, 10640, subscribe({ ...toQueue(queueName), notifyContentFormat: 'JSON' })));
       assert.equal((await done(cmq.listSubscriptionByTopic({ topicName }))).totalCount, 0);
     }),
 };
