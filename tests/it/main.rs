@@ -14,8 +14,10 @@ mod confirms; // publisher confirms, returns, what a queue refuses
 mod connection; // opening, keeping and ending connections and channels
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
+mod delay; // delayed messages
 mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
+mod leases; // messages that somebody has, and for how long
 mod limits; // bounds, at and past them
 mod overrides; // what is said of a queue after it was declared
 mod process; // the binary as a process

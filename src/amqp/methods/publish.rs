@@ -13,7 +13,7 @@ use super::super::keep::{Properties, detach};
 use super::super::limits::{RUN_BYTES_MAX, RUN_MESSAGES_MAX};
 use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
 use super::super::routes::{Routes, Way};
-use crate::broker::exchange::{RouteKeys, keep_back};
+use crate::broker::exchange::{RouteKeys, delay_ms, keep_back};
 use crate::broker::queue::Queue;
 use crate::broker::router::Held;
 use crate::broker::users::TAG_IMPERSONATOR;
@@ -59,6 +59,8 @@ struct Facts {
     persistent: bool,
     priority: u8,
     expiration_ms: Option<u64>,
+    /// `x-delay`.
+    delay_ms: Option<u64>,
     /// `CC` and `BCC`.
     more_keys: Vec<Name>,
 }
@@ -106,7 +108,7 @@ impl Channel {
             persistent: facts.persistent,
             priority: facts.priority,
             expiration_ms: facts.expiration_ms,
-            delay_ms: None,
+            delay_ms: facts.delay_ms,
             dead_lettered: false,
         });
         let (queues, held) = match queues {
@@ -135,7 +137,7 @@ impl Channel {
         Ok(())
     }
 
-    /// A delayed exchange keeps the message back from some queues; others may have it now.
+    /// A delayed exchange marks the message for some queues as kept back; others get it as it is.
     fn publish_held(
         &mut self,
         cx: &mut Cx<'_>,
@@ -342,8 +344,10 @@ impl Channel {
         let persistent = view.delivery_mode() == Some(2);
         let mut more_keys = Vec::new();
         let mut changed = None;
+        let mut delay = None;
         if view.has_headers() {
             view.check_headers().map_err(|_| broken())?;
+            delay = delay_ms(&view);
             if view.header("CC").is_some() || view.header("BCC").is_some() {
                 let headers = view.headers().map_err(|_| broken())?;
                 more_keys.extend(keys(&headers, "CC")?);
@@ -368,6 +372,7 @@ impl Channel {
             persistent,
             priority,
             expiration_ms,
+            delay_ms: delay,
             more_keys,
         })
     }

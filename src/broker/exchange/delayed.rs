@@ -1,6 +1,7 @@
-//! `x-delayed-message` exchanges: they route as another type does, but a message whose `x-delay` header is above
-//! zero is kept back for that many milliseconds by the queues it is for. Here: the argument that names the other
-//! type, the header, and the copy of a message that queues keep back. Keeping it is the queue's.
+//! A message whose `x-delay` header is above zero is kept back for that many milliseconds by the queues it is for, and
+//! `x-delayed-message` exchanges, which route as another type does and say in the header that it was. Here: the
+//! argument that names the other type, the header, and the copy of a message that such an exchange makes. Keeping it
+//! is the queue's.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 /// The argument that names the type by which a delayed exchange routes.
 const DELAYED_TYPE: &str = "x-delayed-type";
 /// The header that says for how long, in milliseconds.
-const DELAY: &str = "x-delay";
+pub(super) const DELAY: &str = "x-delay";
 
 /// The type by which a delayed exchange with these arguments routes.
 pub(super) fn inner_kind(arguments: &FieldTable) -> Result<ExchangeKind, BrokerError> {

@@ -305,6 +305,14 @@ impl<'a> Content<'a> {
     }
 }
 
+/// For how long queues keep a message back that is published with these properties, in milliseconds, whatever exchange
+/// it is published to. `None` if they do not, or if the properties are malformed.
+pub fn delay_ms(properties: &PropertiesView<'_>) -> Option<u64> {
+    // Few messages have the header; the others' headers are not built.
+    properties.header(delayed::DELAY)?;
+    delayed::delay_ms(&properties.headers().ok()?)
+}
+
 /// A message as queues keep it back for `delay_ms`: see [`Held`](super::router::Held).
 pub fn keep_back(message: &Message, delay_ms: u64) -> Arc<Message> {
     delayed::keep_back(message, delay_ms)

@@ -73,6 +73,10 @@ use keeps::Keeps;
 use machine::Machine;
 use state::QueueState;
 
+/// How much one read brings of the delayed messages. Less than of a backlog: they come due in any order, so that most of
+/// what is read may be let go again.
+const DELAYED_READ_BYTES: usize = 256 * 1024;
+
 /// How long to wait after a read that failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -521,6 +525,10 @@ impl Queue {
         }
         let read_bytes = cell.state.read_bytes();
         for (log, from) in cell.fx.loads.drain(..) {
+            let read_bytes = match log.is_delayed() {
+                true => DELAYED_READ_BYTES,
+                false => read_bytes,
+            };
             self.start_load(log, from, read_bytes);
         }
         for seek in cell.fx.seeks.drain(..) {

@@ -346,6 +346,39 @@ impl Peer {
         self.raw(&bytes).await;
     }
 
+    /// Publishes a persistent message with headers.
+    pub(crate) async fn publish_to(
+        &mut self,
+        number: u16,
+        exchange: &str,
+        key: &str,
+        headers: &[(&str, AMQPValue)],
+        body: &str,
+    ) {
+        let publish = basic::Publish {
+            exchange: exchange.into(),
+            routing_key: key.into(),
+            mandatory: false,
+            immediate: false,
+        };
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        let properties = AMQPProperties::default()
+            .with_delivery_mode(2)
+            .with_headers(table);
+        let mut out = BytesMut::new();
+        let method = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+        encode_method(&mut out, number, &method);
+        let properties = encode_properties(&properties);
+        put_content_header(&mut out, number, &properties, body.len() as u64);
+        put_frame_header(&mut out, FrameKind::Body, number, body.len());
+        out.extend_from_slice(body.as_bytes());
+        out.extend_from_slice(&[FRAME_END]);
+        self.raw(&out).await;
+    }
+
     pub(crate) async fn qos(&mut self, number: u16, prefetch_count: u16, global: bool) {
         let qos = basic::AMQPMethod::Qos(basic::Qos {
             prefetch_count,
@@ -355,6 +388,39 @@ impl Peer {
     }
 
     pub(crate) async fn consume(&mut self, number: u16, queue: &str, tag: &str, no_ack: bool) {
+        self.consume_with(number, queue, tag, no_ack, &[]).await;
+    }
+
+    pub(crate) async fn consume_with(
+        &mut self,
+        number: u16,
+        queue: &str,
+        tag: &str,
+        no_ack: bool,
+        arguments: &[(&str, AMQPValue)],
+    ) {
+        let answer = self
+            .ask_to_consume(number, queue, tag, no_ack, arguments)
+            .await;
+        assert!(
+            matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))),
+            "{answer:?}"
+        );
+    }
+
+    /// What the broker says to a basic.consume.
+    pub(crate) async fn ask_to_consume(
+        &mut self,
+        number: u16,
+        queue: &str,
+        tag: &str,
+        no_ack: bool,
+        arguments: &[(&str, AMQPValue)],
+    ) -> AMQPClass {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), value.clone());
+        }
         let consume = basic::Consume {
             queue: queue.into(),
             consumer_tag: tag.into(),
@@ -362,18 +428,10 @@ impl Peer {
             no_ack,
             exclusive: false,
             nowait: false,
-            arguments: FieldTable::default(),
+            arguments: table,
         };
-        let answer = self
-            .call(
-                number,
-                AMQPClass::Basic(basic::AMQPMethod::Consume(consume)),
-            )
-            .await;
-        assert!(
-            matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))),
-            "{answer:?}"
-        );
+        let consume = AMQPClass::Basic(basic::AMQPMethod::Consume(consume));
+        self.call(number, consume).await
     }
 
     pub(crate) async fn ack(&mut self, number: u16, delivery_tag: u64, multiple: bool) {
