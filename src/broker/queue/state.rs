@@ -40,8 +40,8 @@ pub(super) struct QueueState {
     arguments: Arc<QueueArguments>,
     /// Highest priority first. Queues without priorities have just lane 0.
     lanes: Vec<(u8, Lane)>,
-    /// Messages that are not to be delivered yet; made when the first comes.
-    delayed: Option<Delayed>,
+    /// Messages that are not to be delivered yet; made when the first comes, and boxed since nearly no queue has any.
+    delayed: Option<Box<Delayed>>,
     consumers: Consumers,
     /// Those who wait with a receive of their own.
     waiters: Waiters,
@@ -79,7 +79,7 @@ impl QueueState {
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                state.delayed = Some(Delayed::recover(log, keeps, recovered));
+                state.delayed = Some(Box::new(Delayed::recover(log, keeps, recovered)));
             } else {
                 let lane = Lane::recover(log, keeps, recovered);
                 state.lanes.push((log.lane(), lane));
@@ -447,7 +447,7 @@ impl QueueState {
     /// was told.
     pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
         let head = self.head_expiry().map(|head| head.at_ms);
-        let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
+        let due = self.delayed.as_deref().and_then(Delayed::next_due_ms);
         let expires = self.expires_ms().filter(|expires| *expires > now_ms);
         let lease = self.deadlines.next_ms();
         let kept = self.lanes.iter().filter_map(|(_, lane)| lane.retention());
@@ -489,7 +489,7 @@ impl QueueState {
         }
         let firsts = self.lanes.iter().map(|(_, lane)| lane.first_unsettled_ms());
         counts.first_unsettled_ms = firsts.flatten().min();
-        counts.delayed = self.delayed.as_ref().map_or(0, Delayed::len);
+        counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len);
         counts.resident_bytes = self.resident_bytes();
         counts
     }
@@ -500,7 +500,7 @@ impl QueueState {
 
     pub(super) fn resident_bytes(&self) -> u64 {
         let lanes = self.lanes.iter().map(|(_, lane)| lane.resident_bytes());
-        lanes.sum::<u64>() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
+        lanes.sum::<u64>() + self.delayed.as_deref().map_or(0, Delayed::resident_bytes)
     }
 
     /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
@@ -521,7 +521,7 @@ impl QueueState {
     /// Whether the disk has to be told anything.
     pub(super) fn is_dirty(&self) -> bool {
         self.lanes.iter().any(|(_, lane)| lane.is_dirty())
-            || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
+            || self.delayed.as_deref().is_some_and(Delayed::is_dirty)
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
@@ -542,7 +542,7 @@ impl QueueState {
             .lanes
             .iter()
             .map(|(priority, _)| self.id.log(*priority));
-        lanes.chain(self.delayed.as_ref().map(Delayed::log))
+        lanes.chain(self.delayed.as_deref().map(Delayed::log))
     }
 
     fn ready(&self) -> u64 {
@@ -586,7 +586,7 @@ impl QueueState {
     fn delayed_mut(&mut self) -> &mut Delayed {
         let (id, keeps) = (self.id, self.keeps);
         self.delayed
-            .get_or_insert_with(|| Delayed::new(id.delayed_log(), keeps))
+            .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), keeps)))
     }
 
     /// The lane whose head is next: the one of the highest priority that has any. Quorum queues serve the lower
