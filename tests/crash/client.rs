@@ -97,6 +97,14 @@ impl Client {
         self.declare_with(queue, &text_field("x-queue-type", "stream"))
     }
 
+    /// Declares a durable queue that keeps acked messages for an hour; returns how many messages wait in it.
+    pub(crate) fn declare_keeping(&mut self, queue: &str) -> io::Result<u32> {
+        let mut table = Vec::new();
+        short(&mut table, "x-rewind-seconds");
+        table.extend(b"I\x00\x00\x0e\x10");
+        self.declare_with(queue, &table)
+    }
+
     fn declare_with(&mut self, queue: &str, table: &[u8]) -> io::Result<u32> {
         let mut arguments = vec![0, 0];
         short(&mut arguments, queue);
@@ -118,9 +126,15 @@ impl Client {
 
     /// Publishes a persistent message to a queue.
     pub(crate) fn publish(&mut self, queue: &str, body: &[u8]) -> io::Result<()> {
+        self.publish_to("", queue, body)
+    }
+
+    /// Publishes a persistent message to an exchange.
+    pub(crate) fn publish_to(&mut self, exchange: &str, key: &str, body: &[u8]) -> io::Result<()> {
         let mut out = Vec::with_capacity(body.len() + 128);
-        let mut arguments = vec![0, 0, 0];
-        short(&mut arguments, queue);
+        let mut arguments = vec![0, 0];
+        short(&mut arguments, exchange);
+        short(&mut arguments, key);
         arguments.push(0);
         method(&mut out, 1, BASIC, 40, &arguments);
         let mut header = BASIC.to_be_bytes().to_vec();

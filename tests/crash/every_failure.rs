@@ -33,7 +33,7 @@ pub(crate) fn queue(broker: &Arc<Broker>, name: &str) -> Arc<Queue> {
     vhost.queue(name).expect("a declared queue")
 }
 
-/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other` and `quorum`.
+/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other`, `quorum` and `kept`.
 pub(crate) async fn prepare() -> FaultyStore {
     let store = Arc::new(FaultyStore::new(Vec::new()));
     let broker = open(store.clone()).await;
@@ -54,7 +54,10 @@ pub(crate) async fn prepare() -> FaultyStore {
         "x-queue-type".into(),
         AMQPValue::LongString("quorum".into()),
     );
+    let mut keeps = FieldTable::default();
+    keeps.insert("x-rewind-seconds".into(), AMQPValue::LongInt(3600));
     let queues = [
+        ("kept", keeps),
         ("quorum", quorum),
         ("work", to_dead),
         ("dead", FieldTable::default()),
@@ -162,7 +165,7 @@ async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
 }
 
 /// Takes a message; none if there is none, or if the power goes while it is read from the store.
-async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
+pub(crate) async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
     let power_goes = async {
         while !store.power_lost() {
             tokio::time::sleep(Duration::from_micros(50)).await;

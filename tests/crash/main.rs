@@ -8,4 +8,5 @@ mod held;
 mod killed;
 mod ledger;
 mod process;
+mod rewinds;
 mod streams;

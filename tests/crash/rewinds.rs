@@ -1,0 +1,284 @@
+//! Rewinds and crashes. On a store that loses power at its n-th commit or sync, for every n: what is found is the queue as
+//! it was at one moment, no earlier than what clients were told, so a rewind has happened as a whole or not at all. And
+//! the real process, killed while queues are rewound under load: whatever was confirmed can be read, once and in order.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use leveret::broker::queue::{Queue, RewindTo, Settle};
+use leveret::model::Ticket;
+use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::client::{Client, Event};
+use crate::every_failure::{drain, durable, get, id_of, message, open, prepare, queue, survivors};
+use crate::ledger::{Ledger, body_of, check, number_of};
+use crate::process::Broker;
+
+const STEPS: u64 = 16;
+const CYCLES: u64 = 8;
+const WINDOW: u64 = 50;
+const REWIND: &str = "amq.leveret.rewind";
+
+/// The queue at one moment: what waits or is held by somebody, and what was acked and is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Picture {
+    waiting: BTreeSet<u64>,
+    kept: BTreeSet<u64>,
+}
+
+/// Publishes, takes, acks, rejects, requeues and rewinds until it is done or the power is gone. Returns the pictures, each
+/// with the batch that it is complete with, and the last durable ticket.
+async fn work(store: &Arc<FaultyStore>) -> (Vec<(Ticket, Picture)>, Ticket) {
+    let broker = open(store.clone()).await;
+    let work = queue(&broker, "kept");
+    let committer = broker.committer();
+    let mut now = Picture::default();
+    let mut pictures = vec![(Ticket(0), now.clone())];
+    let mut next = 0;
+    for step in 0..STEPS {
+        let run: Vec<_> = (next..next + 3).map(message).collect();
+        let ticket = work.publish(&run).ticket;
+        now.waiting.extend(next..next + 3);
+        next += 3;
+        pictures.push((ticket.expect("persistent messages"), now.clone()));
+        for n in 0..3 {
+            let Some(got) = get(&work, store).await else {
+                break;
+            };
+            let id = id_of(&got.message);
+            let how = match (step + n) % 6 {
+                0..=3 => Settle::Ack,
+                4 => Settle::Reject,
+                _ => Settle::Requeue,
+            };
+            let ticket = work.settle(how, &[got.lease], &[]);
+            if how != Settle::Requeue {
+                now.waiting.remove(&id);
+            }
+            if how == Settle::Ack {
+                now.kept.insert(id);
+            }
+            pictures.extend(ticket.map(|ticket| (ticket, now.clone())));
+        }
+        if step % 3 == 1 {
+            let from = next * (step % 4) / 4;
+            let Some(ticket) = rewind(&work, store, RewindTo::Offset(from)).await else {
+                break;
+            };
+            let back = now.kept.split_off(&from);
+            now.waiting.extend(back);
+            pictures.extend(ticket.map(|ticket| (ticket, now.clone())));
+        }
+        if step % 4 == 3 && !durable(committer, store, Some(committer.append(Vec::new()))).await {
+            break;
+        }
+    }
+    if !store.power_lost() {
+        durable(committer, store, Some(committer.append(Vec::new()))).await;
+    }
+    committer.shutdown();
+    (pictures, committer.durable())
+}
+
+/// Rewinds; `None` if the power goes meanwhile.
+async fn rewind(queue: &Queue, store: &FaultyStore, to: RewindTo) -> Option<Option<Ticket>> {
+    let power_goes = async {
+        while !store.power_lost() {
+            tokio::time::sleep(Duration::from_micros(50)).await;
+        }
+    };
+    tokio::select! {
+        rewound = queue.rewind(to) => rewound.ok().map(|rewound| rewound.ticket),
+        () = power_goes => None,
+    }
+}
+
+/// What a new broker finds must be one of the pictures from the last that was durable on.
+async fn check_survivor(
+    survivor: FaultyStore,
+    pictures: &[(Ticket, Picture)],
+    told: Ticket,
+    what: &str,
+) {
+    let broker = open(Arc::new(survivor)).await;
+    let work = queue(&broker, "kept");
+    let counts = work.counts();
+    let order = drain(&work).await;
+    assert!(order.is_sorted(), "{what}: {order:?}");
+    let waiting: BTreeSet<u64> = order.iter().copied().collect();
+    assert_eq!(waiting.len(), order.len(), "{what}: twice in {order:?}");
+    assert_eq!(
+        (counts.ready, counts.ready_bytes),
+        (waiting.len() as u64, 8 * waiting.len() as u64)
+    );
+    let rewound = work.rewind(RewindTo::Time(0)).await.expect("rewound");
+    let all = drain(&work).await;
+    assert_eq!(rewound.messages, all.len() as u64, "{what}");
+    assert!(all.is_sorted(), "{what}: {all:?}");
+    let all: BTreeSet<u64> = all.into_iter().collect();
+    let found = Picture {
+        kept: all.difference(&waiting).copied().collect(),
+        waiting,
+    };
+    assert_eq!(counts.rewindable, found.kept.len() as u64, "{what}");
+    let since = pictures.iter().rposition(|(ticket, _)| *ticket <= told);
+    // A batch holds all that was done with its ticket: only the last picture of each counts.
+    let possible = pictures
+        .iter()
+        .enumerate()
+        .skip(since.unwrap_or(0))
+        .filter(|(at, (ticket, _))| pictures.get(at + 1).is_none_or(|(next, _)| next > ticket));
+    assert!(
+        possible
+            .map(|(_, (_, picture))| picture)
+            .any(|picture| *picture == found),
+        "{what}: {found:?} never was, told {told:?}; {pictures:?}"
+    );
+    broker.committer().shutdown();
+}
+
+#[tokio::test]
+async fn a_rewind_happens_as_a_whole_whenever_the_power_goes() {
+    let base = prepare().await;
+    let store = Arc::new(base.after_kill());
+    let (pictures, told) = work(&store).await;
+    assert!(pictures.iter().all(|(ticket, _)| *ticket <= told));
+    check_survivor(store.after_power_loss(0), &pictures, told, "no failure").await;
+    let mut failures = 0;
+    for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
+        for n in 1..=2 * STEPS {
+            for when in [When::Before, When::After] {
+                let store = Arc::new(base.after_kill());
+                let fault = Fault {
+                    at: call(n),
+                    when,
+                    what: What::PowerLoss,
+                };
+                store.add_fault(fault);
+                let (pictures, told) = work(&store).await;
+                for (at, survivor) in survivors(&store).into_iter().enumerate() {
+                    let what = format!("{fault:?}, survivor {at}");
+                    check_survivor(survivor, &pictures, told, &what).await;
+                }
+                failures += u64::from(store.power_lost());
+            }
+        }
+    }
+    assert!(failures > 20, "only {failures} power losses");
+}
+
+/// Publishes until the broker dies, noting what is confirmed.
+fn publish(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result<()> {
+    let mut client = Client::connect(address)?;
+    client.confirms()?;
+    let (mut sent, mut answered) = (0, 0);
+    loop {
+        while sent < answered + WINDOW {
+            let number = ledger.next.fetch_add(1, Ordering::SeqCst);
+            sent += 1;
+            client.publish(queue, &body_of(number))?;
+        }
+        if let Event::Confirm { tag, multiple } = client.event()? {
+            let from = if multiple { answered + 1 } else { tag };
+            let mut confirmed = ledger.confirmed.lock().expect("no panic");
+            confirmed.extend((from..=tag).map(|tag| ledger.first + tag - 1));
+            answered = answered.max(tag);
+        }
+    }
+}
+
+fn consume(address: SocketAddr, queue: &str) -> std::io::Result<()> {
+    let mut client = Client::connect(address)?;
+    client.consume(queue, false)?;
+    loop {
+        if let Event::Delivery { tag, body, .. } = client.event()? {
+            if !number_of(&body).is_multiple_of(7) {
+                client.ack(tag)?;
+            }
+        }
+    }
+}
+
+/// Rewinds until the broker dies; returns how often it did.
+fn rewind_again_and_again(address: SocketAddr, queue: &str, seed: u64) -> u64 {
+    let rewind = || -> std::io::Result<Client> {
+        let mut client = Client::connect(address)?;
+        client.confirms()?;
+        Ok(client)
+    };
+    let mut rng = StdRng::seed_from_u64(seed);
+    let Ok(mut client) = rewind() else { return 0 };
+    let mut done = 0;
+    loop {
+        let to = rng.random_range(0..2u64) * rng.random_range(0..200);
+        let asked = client.publish_to(REWIND, queue, to.to_string().as_bytes());
+        // One beyond the end is refused, and the channel with it.
+        match asked.and_then(|()| client.event()) {
+            Ok(_) => done += 1,
+            Err(_) => match rewind() {
+                Ok(again) => client = again,
+                Err(_) => return done,
+            },
+        }
+    }
+}
+
+/// Everything that can be read from the queue: what waits, with all that is kept.
+fn read_all(address: SocketAddr, queue: &str) -> Vec<u64> {
+    let mut client = Client::connect(address).expect("connected");
+    client.confirms().expect("confirm mode");
+    client.publish_to(REWIND, queue, b"0s").expect("asked");
+    assert!(matches!(client.event(), Ok(Event::Confirm { tag: 1, .. })));
+    let waiting = client.declare_keeping(queue).expect("declared");
+    client.consume(queue, true).expect("consuming");
+    let mut found = Vec::new();
+    while found.len() < waiting as usize {
+        if let Event::Delivery { body, .. } = client.event().expect("a delivery") {
+            found.push(number_of(&body));
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_was_confirmed_can_be_read_when_the_process_was_killed_while_it_rewound() {
+    let cycles =
+        std::env::var("LEVERET_CRASH_CYCLES").map_or(CYCLES, |n| n.parse().expect("a number"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut confirmed, mut rewinds) = (0, 0);
+    for cycle in 0..cycles {
+        let queue = &*format!("rewound.{cycle}");
+        let broker = Broker::start(dir.path());
+        let address = broker.address;
+        let ledger = &Ledger::starting_at(0);
+        let made = Client::connect(address)
+            .expect("connected")
+            .declare_keeping(queue);
+        assert_eq!(made.expect("declared"), 0);
+        let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(50..500));
+        thread::scope(|scope| {
+            scope.spawn(move || drop(publish(address, queue, ledger)));
+            scope.spawn(move || drop(consume(address, queue)));
+            let rewinding = scope.spawn(move || rewind_again_and_again(address, queue, cycle));
+            thread::sleep(pause); // not a wait for something: the moment of death is arbitrary
+            broker.kill();
+            rewinds += rewinding.join().expect("no panic");
+        });
+        let broker = Broker::start(dir.path());
+        // Nothing is ever gone: what was acked is kept.
+        check(queue, ledger, &read_all(broker.address, queue));
+        confirmed += ledger.confirmed.lock().expect("no panic").len();
+        broker.kill();
+    }
+    assert!(
+        confirmed > 0 && rewinds > 0,
+        "{confirmed} confirmed, {rewinds} rewinds"
+    );
+    println!("{cycles} kills, {confirmed} confirmed messages, {rewinds} rewinds");
+}
