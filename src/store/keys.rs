@@ -3,6 +3,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `msgs` | log u64, first offset u64 | chunk |
+//! | `msgs` | log u64, first offset u64, generation u8 | where an extent holds the chunk; see [`placed`] |
 //! | `msgs` | 17 bytes 0xff | the last batch: epoch u64, ticket u64 |
 //! | `msgs` | 18 bytes 0xff | nothing; see `upkeep` |
 //! | `state` | `L`, log u64 | log record |
@@ -16,7 +17,7 @@
 //! | `meta` | `!format` | format of the data directory, u32 |
 //! | `meta` | `m`, any bytes | definition |
 
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 use crate::model::LogId;
 
@@ -53,15 +54,50 @@ pub(super) fn chunk(log: LogId, first: u64) -> [u8; 16] {
     join(log.0.to_be_bytes(), first.to_be_bytes())
 }
 
-/// The first offset in a chunk's key.
-pub(super) fn chunk_first(key: &[u8]) -> Option<u64> {
-    let (_, first) = key.split_first_chunk::<8>()?;
-    first.try_into().ok().map(u64::from_be_bytes)
+/// Generations of a place. A chunk that is moved changes to the other one, so that each key is put once before it is
+/// removed, on which the database relies.
+pub(super) const GENERATIONS: [u8; 2] = [0, 1];
+
+/// Key of a chunk's place in `msgs`.
+pub(super) fn placed(log: LogId, first: u64, generation: u8) -> [u8; 17] {
+    join(chunk(log, first), [generation])
 }
 
-/// Keys of a log's chunks that start in these offsets.
-pub(super) fn chunks(log: LogId, firsts: RangeInclusive<u64>) -> RangeInclusive<[u8; 16]> {
-    chunk(log, *firsts.start())..=chunk(log, *firsts.end())
+/// What a key in `msgs` leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChunkKey {
+    /// The chunk itself.
+    Chunk(LogId, u64),
+    /// The chunk's place, of this generation.
+    Placed(LogId, u64, u8),
+}
+
+/// Reads a key in `msgs`; `None` if it is none of a chunk.
+pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
+    let (&log, rest) = key.split_first_chunk()?;
+    let (&first, rest) = rest.split_first_chunk()?;
+    let (log, first) = (LogId(u64::from_be_bytes(log)), u64::from_be_bytes(first));
+    match rest {
+        [] => Some(ChunkKey::Chunk(log, first)),
+        [generation] if GENERATIONS.contains(generation) => {
+            Some(ChunkKey::Placed(log, first, *generation))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a key in `msgs` is that of a place. The last batch's is not, but as long.
+pub(super) fn is_placed(key: &[u8]) -> bool {
+    matches!(parse_chunk(key), Some(ChunkKey::Placed(..)))
+}
+
+/// Keys of a log's chunks, and of their places, that start in these offsets.
+pub(super) fn chunks(log: LogId, firsts: RangeInclusive<u64>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let last = placed(log, *firsts.end(), u8::MAX);
+    (
+        Bound::Included(chunk(log, *firsts.start()).to_vec()),
+        Bound::Included(last.to_vec()),
+    )
 }
 
 /// Key of a log's record or tombstone in `state`.
@@ -105,6 +141,8 @@ fn join<const A: usize, const B: usize, const C: usize>(left: [u8; A], right: [u
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeBounds;
+
     use super::*;
 
     #[test]
@@ -118,8 +156,27 @@ mod tests {
         ];
         assert!(keys.is_sorted());
         assert!(keys.iter().all(|key| key[..] < LAST_BATCH[..]));
-        assert_eq!(chunk_first(&keys[2]), Some(256));
-        assert_eq!(chunk_first(&LAST_BATCH), None);
+    }
+
+    #[test]
+    fn a_place_sorts_with_its_chunk() {
+        let log = LogId(1);
+        let keys = [
+            &chunk(log, 7)[..],
+            &placed(log, 7, 0),
+            &placed(log, 7, 1),
+            &chunk(log, 8),
+        ];
+        assert!(keys.is_sorted());
+        let range = chunks(log, 7..=7);
+        let within = keys.map(|key| RangeBounds::contains(&range, &key.to_vec()));
+        assert_eq!(within, [true, true, true, false]);
+        assert_eq!(parse_chunk(keys[0]), Some(ChunkKey::Chunk(log, 7)));
+        assert_eq!(parse_chunk(keys[2]), Some(ChunkKey::Placed(log, 7, 1)));
+        for odd in [&LAST_BATCH[..], &FLUSH, &keys[0][1..], &placed(log, 7, 2)] {
+            assert_eq!(parse_chunk(odd), None, "{odd:?}");
+        }
+        assert!(is_placed(keys[1]) && !is_placed(keys[0]) && !is_placed(&LAST_BATCH));
     }
 
     #[test]

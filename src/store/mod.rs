@@ -7,6 +7,7 @@
 pub mod chunk; // versioned encoding of messages, pure
 pub mod commit; // group commit: one batch for everything that waits, one sync for many batches
 mod dir; // the data directory and its lock
+mod extents; // files of chunks beside the database
 pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
 mod journal; // syncing the database's journal ourselves

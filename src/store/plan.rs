@@ -33,8 +33,10 @@ pub(super) struct Write {
 pub(super) enum Change {
     Put(Bytes),
     Remove,
-    /// For a key that was put exactly once: if that is still in memory, both vanish and neither reaches a table.
-    RemoveOnce,
+    /// A chunk; the key is the one it has if it lies in the database itself.
+    PutChunk(LogId, u64, Bytes),
+    /// A chunk was put exactly once: if that is still in memory, both vanish and neither reaches a table.
+    RemoveChunk(LogId, u64),
 }
 
 /// What is left of a batch.
@@ -61,12 +63,16 @@ impl Plan {
                     plan.set(
                         Space::Msgs,
                         &keys::chunk(*log, *first),
-                        Change::Put(chunk.clone()),
+                        Change::PutChunk(*log, *first, chunk.clone()),
                     );
                 }
                 Op::RemoveChunk { log, first } if alive(log) => {
                     plan.removed_chunks += 1;
-                    plan.set(Space::Msgs, &keys::chunk(*log, *first), Change::RemoveOnce);
+                    plan.set(
+                        Space::Msgs,
+                        &keys::chunk(*log, *first),
+                        Change::RemoveChunk(*log, *first),
+                    );
                 }
                 Op::PutLog { log, record } if alive(log) => {
                     let value = record.encode().into();
@@ -183,10 +189,10 @@ impl Plan {
         let before = place
             .and_then(|at| self.writes.get_mut(at))
             .and_then(Option::take);
-        let put_now = before.is_some_and(|write| matches!(write.change, Change::Put(_)));
+        let put_now = before.is_some_and(|write| matches!(write.change, Change::PutChunk(..)));
         // A chunk put and removed in one batch never existed; removing it would undo nothing.
-        let write =
-            (change != Change::RemoveOnce || !put_now).then_some(Write { space, key, change });
+        let removed = matches!(change, Change::RemoveChunk(..));
+        let write = (!removed || !put_now).then_some(Write { space, key, change });
         self.writes.push(write);
     }
 }
@@ -258,7 +264,7 @@ mod tests {
         let key = keys::chunk(LOG, 3).to_vec();
         assert_eq!(
             writes(vec![remove], &[]),
-            [(Space::Msgs, key, Change::RemoveOnce)]
+            [(Space::Msgs, key, Change::RemoveChunk(LOG, 3))]
         );
     }
 

@@ -3,7 +3,7 @@
 //! | format | what it can have that the one before cannot |
 //! |---|---|
 //! | 1 | |
-//! | 2 | receives, segments, gone pages, settings in the definitions of queues |
+//! | 2 | receives, segments, gone pages, settings in the definitions of queues, chunks in extents |
 //!
 //! A directory of format 1 is one of format 2 that has none of these: it only gets the new marker, so that an older
 //! release does not open it any more.

@@ -20,6 +20,8 @@ pub struct UpkeepOptions {
     pub reclaim_after_chunks: u64,
     /// Bytes of chunk files below which it is not worth it.
     pub reclaim_min_bytes: u64,
+    /// Bytes of no use that extents may hold, besides as many as are of use.
+    pub extent_slack_bytes: u64,
     /// How long little must have been written before.
     pub quiet: Duration,
 }
@@ -29,6 +31,7 @@ impl Default for UpkeepOptions {
         UpkeepOptions {
             reclaim_after_chunks: 1024,
             reclaim_min_bytes: 128 * 1024 * 1024,
+            extent_slack_bytes: 256 * 1024 * 1024,
             quiet: Duration::from_secs(3),
         }
     }
@@ -36,6 +39,8 @@ impl Default for UpkeepOptions {
 
 /// Bytes written in the quiet time that still count as quiet.
 const QUIET_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Removed chunks after which the extents are looked at: some may hold too little.
+const EVACUATE_AFTER_CHUNKS: u64 = 1024;
 /// Keys removed in one batch, so that commits in between do not wait long.
 const SWEEP_KEYS: usize = 256;
 /// How long the thread leaves a failed database alone unless it is reopened earlier.
@@ -62,6 +67,10 @@ struct Work {
     logs: VecDeque<LogId>,
     /// Chunks removed since space was given back.
     removed_chunks: u64,
+    /// Chunks removed since the extents were looked at.
+    removed_since_look: u64,
+    /// What earlier runs have left in the extents is not known yet.
+    uncounted: bool,
     /// Bytes committed, to see whether it is quiet.
     written: u64,
     /// Space is short, and may be given back although there is little of it.
@@ -84,6 +93,9 @@ enum Shortage {
 
 /// What to do next.
 enum Task {
+    CountExtents,
+    /// Extents may hold too little.
+    Evacuate,
     Sweep(LogId),
     /// Enough was removed; `written` tells later whether it was quiet.
     ConsiderReclaim {
@@ -101,6 +113,7 @@ impl Upkeep {
     ) -> Result<Upkeep, StoreError> {
         let work = Work {
             logs: remains.into(),
+            uncounted: true,
             ..Work::default()
         };
         let shared = Arc::new(Shared {
@@ -130,7 +143,10 @@ impl Upkeep {
         let mut work = self.shared.work();
         work.written = work.written.wrapping_add(bytes as u64);
         work.removed_chunks += removed_chunks;
-        let wanted = !removed_logs.is_empty() || self.shared.due(&work);
+        work.removed_since_look += removed_chunks;
+        let wanted = !removed_logs.is_empty()
+            || work.removed_since_look >= EVACUATE_AFTER_CHUNKS
+            || self.shared.due(&work);
         work.logs.extend(removed_logs);
         if wanted && std::mem::take(&mut work.asleep) {
             self.shared.changed.notify_all();
@@ -152,6 +168,7 @@ impl Upkeep {
     pub(super) fn reopened(&self, remains: Vec<LogId>) {
         let mut work = self.shared.work();
         work.reopened = true;
+        work.uncounted = true;
         work.logs.extend(remains);
         drop(work);
         self.shared.changed.notify_all();
@@ -176,6 +193,8 @@ impl Shared {
     fn run(&self) {
         loop {
             match self.next_task() {
+                Task::CountExtents => self.count_extents(),
+                Task::Evacuate => self.evacuate(self.options.extent_slack_bytes),
                 Task::Sweep(log) => self.sweep(log),
                 Task::ConsiderReclaim { written } => self.consider_reclaim(written),
                 Task::Stop => return,
@@ -189,8 +208,15 @@ impl Shared {
             if work.stopping {
                 return Task::Stop;
             }
+            if std::mem::take(&mut work.uncounted) {
+                return Task::CountExtents;
+            }
             if let Some(log) = work.logs.pop_front() {
                 return Task::Sweep(log);
+            }
+            if work.removed_since_look >= EVACUATE_AFTER_CHUNKS {
+                work.removed_since_look = 0;
+                return Task::Evacuate;
             }
             if self.due(&work) {
                 return Task::ConsiderReclaim {
@@ -207,6 +233,19 @@ impl Shared {
 
     fn due(&self, work: &Work) -> bool {
         work.short == Shortage::Told || work.removed_chunks >= self.options.reclaim_after_chunks
+    }
+
+    fn count_extents(&self) {
+        if let Err(failure) = self.core.count_extents() {
+            // Until the database is opened again extents of earlier runs are not used anew.
+            warn!(%failure, "cannot tell what is left in extents");
+        }
+    }
+
+    fn evacuate(&self, slack: u64) {
+        if let Err(failure) = self.core.evacuate(slack, || self.work().stopping) {
+            warn!(%failure, "moving what is left in extents is put off");
+        }
     }
 
     fn sweep(&self, log: LogId) {
@@ -251,7 +290,17 @@ impl Shared {
             self.options.reclaim_min_bytes
         };
         drop(work);
-        if let Err(failure) = self.reclaim(min_bytes) {
+        let slack = if short {
+            0
+        } else {
+            self.options.extent_slack_bytes.min(min_bytes)
+        };
+        self.evacuate(slack);
+        let reclaimed = self
+            .core
+            .trim_extents(short)
+            .and_then(|()| self.reclaim(min_bytes));
+        if let Err(failure) = reclaimed {
             warn!(%failure, "giving disk space back is put off");
         }
     }

@@ -1,7 +1,9 @@
 //! The store on disk: everything that touches the database. Three keyspaces shared by all queues; chunks with their
-//! values apart from the keys, so that compaction moves handles and not messages; commits without a sync, and our own
-//! sync of the journal (see [`super::journal`]). Relies on the exact version of fjall that is pinned in Cargo.toml.
+//! values apart from the keys, so that compaction moves handles and not messages; the chunks of large batches in extents
+//! (see [`super::extents`]); commits without a sync, and our own sync of the journal (see [`super::journal`]). Relies on the exact version of fjall that is pinned in Cargo.toml.
 
+mod chunks; // where chunks are
+mod evacuate; // the accounts of the extents
 mod recovery; // what a start finds
 mod sweep; // removing what is settled or deleted
 
@@ -12,19 +14,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use ::fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
-    OwnedWriteBatch, PersistMode,
+    OwnedWriteBatch, PersistMode, Snapshot,
 };
 use bytes::Bytes;
 
 use self::recovery::{remove_stillborn, survived};
 use self::sweep::Removed;
 use super::dir::{self, DirLock};
+use super::extents::Extents;
 use super::journal::JournalSync;
 use super::keys;
 use super::plan::{Change, Plan, Space};
 use super::rotate::Rotator;
 use super::upkeep::{Upkeep, UpkeepOptions};
-use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk, chunk, schema, scrub};
+use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk, schema, scrub};
 use crate::model::LogId;
 
 /// Sizes of the database.
@@ -38,6 +41,11 @@ pub struct FjallOptions {
     pub blob_file_bytes: u64,
     /// Bytes of journals after which laggards are flushed: what a start after a crash reads again. At least 64 MiB.
     pub journal_bytes_max: u64,
+    /// From this many bytes on the chunks of a batch go to an extent. Fewer are put into the database's journal with
+    /// the rest of the batch, which takes one sync less.
+    pub extent_batch_bytes: usize,
+    /// Length of an extent.
+    pub extent_bytes: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
     /// Background work.
@@ -53,12 +61,16 @@ impl Default for FjallOptions {
             state_memtable_bytes: 8 * MIB,
             blob_file_bytes: 64 * MIB,
             journal_bytes_max: 128 * MIB,
+            extent_batch_bytes: 128 * 1024,
+            extent_bytes: 64 * MIB,
             cache_bytes: 32 * MIB,
             upkeep: UpkeepOptions::default(),
         }
     }
 }
 
+/// A chunk below this size is not worth an entry of its own besides its place.
+const EXTENT_CHUNK_MIN: usize = 2048;
 /// Values from this size are kept apart from their keys.
 const SEPARATION_BYTES: u32 = 512;
 /// The database itself stops writers, in coarse steps, at four sealed memtables; we stop before.
@@ -99,10 +111,11 @@ impl FjallStore {
         })
     }
 
-    /// Bytes on disk, journals included.
+    /// Bytes on disk, journals and extents included.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
         let open = self.core.open()?;
-        open.db.disk_space().map_err(failed("measuring"))
+        let database = open.db.disk_space().map_err(failed("measuring"))?;
+        Ok(database + open.extents.disk_bytes()?)
     }
 }
 
@@ -120,9 +133,12 @@ impl Store for FjallStore {
         if batch.ticket.0 != 0 && batch.ticket.0 <= open.survived {
             return Ok(()); // it was on disk when the database was opened again
         }
+        let mut writer = open.extents.writer();
         let plan = Plan::new(batch, &self.core.removed().dead);
         let (removed_logs, removed_chunks) = (plan.removed_logs.clone(), plan.removed_chunks);
         let mut writes = open.batch(batch.ops.len() + 1);
+        let to_extent = batch.bytes >= self.core.options.extent_batch_bytes;
+        let mut released = Vec::new();
         for write in plan.into_writes() {
             let space = match write.space {
                 Space::Msgs => &open.msgs,
@@ -130,16 +146,35 @@ impl Store for FjallStore {
                 Space::Meta => &open.meta,
             };
             match write.change {
+                Change::PutChunk(log, first, chunk) => {
+                    let worth = to_extent && chunk.len() >= EXTENT_CHUNK_MIN;
+                    let place = if worth { writer.append(&chunk)? } else { None };
+                    match place {
+                        Some(place) => {
+                            writes.insert(space, keys::placed(log, first, 0), place.encode());
+                        }
+                        None => writes.insert(space, write.key, chunk),
+                    }
+                }
+                Change::RemoveChunk(log, first) => match open.placed(log, first)? {
+                    Some((generation, place)) => {
+                        writes.remove_weak(space, keys::placed(log, first, generation));
+                        released.push(place);
+                    }
+                    None => writes.remove_weak(space, write.key),
+                },
                 Change::Put(value) => writes.insert(space, write.key, value),
                 Change::Remove => writes.remove(space, write.key),
-                Change::RemoveOnce => writes.remove_weak(space, write.key),
             }
         }
+        writer.sync()?;
         // Besides its purpose, this leaves one key of each batch in `msgs` whatever else vanishes there, so that the
         // tables know how far they reach and old journals can go.
         let last = [self.core.epoch.to_le_bytes(), batch.ticket.0.to_le_bytes()].concat();
         writes.insert(&open.msgs, keys::LAST_BATCH, last);
         writes.commit().map_err(failed("committing"))?;
+        open.extents.released(&released);
+        drop(writer);
         let overgrown = open.overgrown(&self.core.options).next().is_some();
         drop(open);
         if overgrown {
@@ -154,14 +189,7 @@ impl Store for FjallStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let open = self.core.open()?;
-        if cfg!(unix) {
-            lock(&open.journal).sync()
-        } else {
-            open.db
-                .persist(PersistMode::SyncData)
-                .map_err(failed("syncing"))
-        }
+        self.core.sync()
     }
 
     fn read(
@@ -171,26 +199,15 @@ impl Store for FjallStore {
         max_bytes: usize,
     ) -> Result<Vec<StoredChunk>, StoreError> {
         let open = self.core.open()?;
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        let mut next = from;
-        if let Some(holder) = open.chunk_holding(log, from)? {
-            next = holder.first.saturating_add(1);
-            bytes += holder.data.len();
-            found.push(holder);
-        }
-        if bytes >= max_bytes && !found.is_empty() {
-            return Ok(found);
-        }
-        for entry in open.msgs.range(keys::chunks(log, next..=u64::MAX)) {
-            let chunk = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
-            bytes += chunk.data.len();
-            found.push(chunk);
-            if bytes >= max_bytes {
-                break;
+        loop {
+            let found = open.find_from(log, from, max_bytes)?;
+            let none = found.is_empty();
+            let chunks = open.load(found)?;
+            // All that was found may have been removed meanwhile, but there may be more behind.
+            if none || !chunks.is_empty() {
+                return Ok(chunks);
             }
         }
-        Ok(found)
     }
 
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
@@ -275,6 +292,9 @@ pub(super) struct Open {
     pub(super) msgs: Keyspace,
     pub(super) state: Keyspace,
     meta: Keyspace,
+    extents: Extents,
+    /// How the database was when it was opened, until the extents are counted.
+    uncounted: Mutex<Option<Snapshot>>,
     /// The last ticket of this run that was on disk when the database was opened.
     survived: u64,
     db: Database,
@@ -323,6 +343,21 @@ impl Core {
         let open = Open::new(&self.dir, &db_dir, &self.options, self.epoch)?;
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(())
+    }
+
+    /// Makes everything durable that is committed.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        let emptied = open.extents.before_sync();
+        let synced = if cfg!(unix) {
+            lock(&open.journal).sync()
+        } else {
+            open.db
+                .persist(PersistMode::SyncData)
+                .map_err(failed("syncing"))
+        };
+        open.extents.after_sync(emptied, synced.is_ok())?;
+        synced
     }
 
     /// Seals the memtables that have outgrown their size, so that they go to tables.
@@ -390,7 +425,11 @@ impl Open {
         }
         let last = msgs.get(keys::LAST_BATCH).map_err(failed("reading"))?;
         let survived = last.map_or(0, |last| survived(&last, epoch));
+        let extents = Extents::open(&dir.join("extents"), options.extent_bytes)?;
+        let uncounted = (!extents.is_unused()).then(|| db.snapshot());
         Ok(Open {
+            extents,
+            uncounted: Mutex::new(uncounted),
             journal: Mutex::new(JournalSync::new(db_dir)),
             msgs,
             state,
@@ -420,22 +459,6 @@ impl Open {
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
         OwnedWriteBatch::with_capacity(self.db.clone(), capacity)
             .durability(Some(PersistMode::Buffer))
-    }
-
-    /// The chunk whose offsets include `from`.
-    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<StoredChunk>, StoreError> {
-        // Bounded, so that it does not wade through what was removed long ago.
-        let earliest = from.saturating_sub(u64::from(chunk::CHUNK_MESSAGES_MAX) - 1);
-        let Some(entry) = self
-            .msgs
-            .range(keys::chunks(log, earliest..=from))
-            .next_back()
-        else {
-            return Ok(None);
-        };
-        let found = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
-        let count = chunk::count(&found.data).map_err(corrupt("chunk", log))?;
-        Ok((found.first.saturating_add(u64::from(count)) > from).then_some(found))
     }
 }
 
@@ -470,15 +493,6 @@ fn msgs_options(options: &FjallOptions) -> KeyspaceCreateOptions {
         .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
         // Chunks are found by ranges, for which filters are of no use.
         .filter_policy(FilterPolicy::disabled())
-}
-
-fn stored_chunk((key, value): ::fjall::KvPair) -> Result<StoredChunk, StoreError> {
-    let first =
-        keys::chunk_first(&key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))?;
-    Ok(StoredChunk {
-        first,
-        data: Bytes::from(value),
-    })
 }
 
 /// Names what was being done when the database failed.

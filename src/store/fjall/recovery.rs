@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::{Open, corrupt, failed, stored_chunk};
+use super::{Open, corrupt, failed};
 use crate::model::LogId;
 use crate::store::dir::io_error;
 use crate::store::{
-    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, chunk, keys,
+    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, keys,
     record,
 };
 
@@ -85,16 +85,10 @@ impl Open {
     /// A record and its chunks are written together, so no chunk can start at or after `next`. If one does all the
     /// same, its offsets must not be given out again.
     pub(super) fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
-        let Some(entry) = self
-            .msgs
-            .range(keys::chunks(log, record.next..=u64::MAX))
-            .next_back()
-        else {
+        let Some(last) = self.find(log, record.next..=u64::MAX).next_back() else {
             return Ok(());
         };
-        let last = stored_chunk(entry.into_inner().map_err(failed("reading"))?)?;
-        let count = chunk::count(&last.data).map_err(corrupt("chunk", log))?;
-        let next = last.first.saturating_add(u64::from(count));
+        let next = last?.end()?;
         warn!(
             log = log.0,
             recorded = record.next,

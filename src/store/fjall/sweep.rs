@@ -4,8 +4,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
+use ::fjall::{Guard, UserKey};
+
+use super::chunks::decode_place;
 use super::{Core, Open, corrupt, failed};
 use crate::model::LogId;
+use crate::store::extents::Place;
+use crate::store::keys::ChunkKey;
 use crate::store::{LogRecord, StoreError, chunk, keys};
 
 /// Removed and swept logs that are remembered.
@@ -54,6 +59,7 @@ impl Core {
     /// See [`Store::sweep`].
     pub(super) fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
         let open = self.open()?;
+        let writer = open.extents.writer(); // nothing is moved while this is held
         let Some(value) = open
             .state
             .get(keys::of_log(keys::RECORD, log))
@@ -68,7 +74,7 @@ impl Core {
         let mut done = true;
         if from < below {
             for entry in open.msgs.range(keys::chunks(log, from..=below - 1)) {
-                gone.push(first_of(&entry.key().map_err(failed("reading"))?)?);
+                gone.push(Remains::read(entry)?);
                 if gone.len() > max {
                     done = false;
                     break;
@@ -76,19 +82,22 @@ impl Core {
             }
         }
         // The last one found may reach over `below`; the others end where the next begins.
-        let mut cursor = gone.pop();
+        let last = gone.pop();
+        let mut cursor = last.as_ref().map(|last| last.first);
         if done
-            && let Some(first) = cursor
-            && first.saturating_add(open.messages_at(log, first)?) <= below
+            && let Some(last) = last
+            && last.first.saturating_add(open.messages_in(&last)?) <= below
         {
-            gone.push(first);
-            cursor = Some(first + 1);
+            cursor = Some(last.first + 1);
+            gone.push(last);
         }
         let mut writes = open.batch(gone.len());
-        for first in gone {
-            writes.remove_weak(&open.msgs, keys::chunk(log, first));
+        for remains in &gone {
+            writes.remove_weak(&open.msgs, remains.key.clone());
         }
         writes.commit().map_err(failed("sweeping"))?;
+        open.extents.released(&places(&gone));
+        drop(writer);
         if let Some(cursor) = cursor {
             self.removed().cursors.insert(log, cursor);
         }
@@ -140,16 +149,19 @@ impl Core {
         max: usize,
     ) -> Result<bool, StoreError> {
         let open = self.open()?;
+        let writer = open.extents.writer(); // nothing is moved while this is held
         let mut writes = open.batch(max);
         let mut cursor = self.cursor(log);
+        let mut gone = Vec::new();
         for entry in open
             .msgs
             .range(keys::chunks(log, cursor..=u64::MAX))
             .take(max)
         {
-            let key = entry.key().map_err(failed("reading"))?;
-            cursor = first_of(&key)?;
-            writes.remove_weak(&open.msgs, key);
+            let remains = Remains::read(entry)?;
+            cursor = remains.first;
+            writes.remove_weak(&open.msgs, remains.key.clone());
+            gone.push(remains);
         }
         for prefix in keys::PARTS {
             for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
@@ -161,6 +173,8 @@ impl Core {
             writes.remove(&open.state, keys::of_log(keys::TOMB, log));
         }
         writes.commit().map_err(failed("sweeping"))?;
+        open.extents.released(&places(&gone));
+        drop(writer);
         let mut removed = self.removed();
         if done {
             removed.sweep_ended(log);
@@ -171,17 +185,41 @@ impl Core {
     }
 }
 
-impl Open {
-    fn messages_at(&self, log: LogId, first: u64) -> Result<u64, StoreError> {
-        let data = self
-            .msgs
-            .get(keys::chunk(log, first))
+/// A chunk to be removed.
+struct Remains {
+    key: UserKey,
+    first: u64,
+    /// Where it lies, unless in the database itself.
+    place: Option<Place>,
+}
+
+impl Remains {
+    /// Does not read the chunk.
+    fn read(entry: Guard) -> Result<Remains, StoreError> {
+        let (key, place) = entry
+            .into_inner_if(|key| keys::is_placed(key))
             .map_err(failed("reading"))?;
-        let count = data.map_or(Ok(0), |data| chunk::count(&data));
-        count.map(u64::from).map_err(corrupt("chunk", log))
+        let (log, first) = match keys::parse_chunk(&key) {
+            Some(ChunkKey::Chunk(log, first) | ChunkKey::Placed(log, first, _)) => (log, first),
+            None => return Err(StoreError::Corrupt(format!("chunk key {key:?}"))),
+        };
+        let place = place.map(|place| decode_place(log, &place)).transpose()?;
+        Ok(Remains { key, first, place })
     }
 }
 
-fn first_of(key: &[u8]) -> Result<u64, StoreError> {
-    keys::chunk_first(key).ok_or_else(|| StoreError::Corrupt(format!("chunk key {key:?}")))
+fn places(remains: &[Remains]) -> Vec<Place> {
+    remains.iter().filter_map(|remains| remains.place).collect()
+}
+
+impl Open {
+    fn messages_in(&self, remains: &Remains) -> Result<u64, StoreError> {
+        if let Some(place) = &remains.place {
+            return Ok(u64::from(place.count));
+        }
+        let data = self.msgs.get(&remains.key).map_err(failed("reading"))?;
+        let count = data.map_or(Ok(0), |data| chunk::count(&data));
+        let corrupt = |error| StoreError::Corrupt(format!("chunk {:?}: {error}", remains.key));
+        count.map(u64::from).map_err(corrupt)
+    }
 }

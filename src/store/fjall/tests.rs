@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, page_of,
+    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, chunk, page_of,
 };
 use super::*;
 use crate::clock;
@@ -28,6 +28,8 @@ fn small() -> FjallOptions {
         msgs_memtable_bytes: 64 * 1024,
         state_memtable_bytes: 16 * 1024,
         blob_file_bytes: 256 * 1024,
+        extent_batch_bytes: 8 * 1024,
+        extent_bytes: 128 * 1024,
         ..FjallOptions::default()
     }
 }
@@ -36,6 +38,7 @@ fn eager() -> FjallOptions {
     let upkeep = UpkeepOptions {
         reclaim_after_chunks: 1,
         reclaim_min_bytes: 0,
+        extent_slack_bytes: 0,
         quiet: Duration::from_millis(30),
     };
     FjallOptions { upkeep, ..small() }
@@ -319,6 +322,7 @@ fn behaves_as_the_store_in_memory() {
                     disk = FjallStore::open(dir.path(), small()).unwrap();
                 }
                 2 => settle_down(&disk),
+                11 | 12 => disk.core.evacuate(0, || false).unwrap(),
                 3..6 => disk.sync().unwrap(),
                 6..10 => {
                     for (&log, state) in &mut logs {
@@ -530,7 +534,7 @@ fn damage_in_what_was_synced_is_not_hidden() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), small()).unwrap();
     store
-        .commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 9000))))
+        .commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 7000))))
         .unwrap();
     drop(store);
     let journal = dir.path().join("db/0.jnl");
@@ -655,7 +659,11 @@ fn sweeping_stops_at_the_floor() {
 #[test]
 fn space_comes_back_after_a_drain() {
     let dir = scratch();
-    let store = FjallStore::open(dir.path(), eager()).unwrap();
+    let options = FjallOptions {
+        extent_batch_bytes: usize::MAX,
+        ..eager()
+    };
+    let store = FjallStore::open(dir.path(), options).unwrap();
     let full = 200;
     for n in 0..full {
         store
@@ -671,6 +679,143 @@ fn space_comes_back_after_a_drain() {
     }
     eventually("the space", || used() < 200_000);
     assert!(chunks(&store, LOG).is_empty());
+}
+
+fn extents(dir: &Path) -> usize {
+    fs::read_dir(dir.join("extents")).unwrap().count()
+}
+
+/// A chunk for an extent of its own, as `small` has them.
+fn large(n: u64) -> Bytes {
+    chunk_of(n, 1, 100_000)
+}
+
+#[test]
+fn a_extent_is_not_used_again_before_its_emptying_is_durable() {
+    let (dir, image) = (scratch(), scratch());
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..3 {
+        store
+            .commit(&batch(n + 1, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    store.sync().unwrap();
+    let safe = scrub::whole_bytes(&dir.path().join("db/0.jnl")).unwrap();
+    let gone = (0..3).map(|first| Op::RemoveChunk { log: LOG, first });
+    store.commit(&batch(4, gone.collect())).unwrap();
+    for n in 3..8 {
+        store
+            .commit(&batch(n + 2, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    assert_eq!(extents(dir.path()), 8);
+    // A power loss now may undo everything since the sync: the chunks must still be there.
+    copy_dir(dir.path(), image.path());
+    let journal = image.path().join("db/0.jnl");
+    let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
+    file.set_len(safe).unwrap();
+    let after = FjallStore::open(image.path(), small()).unwrap();
+    let found = after.read(LOG, 0, usize::MAX).unwrap();
+    let found: Vec<_> = found.into_iter().map(|chunk| chunk.data).collect();
+    assert_eq!(found, [large(0), large(1), large(2)]);
+    // After a sync they are used again.
+    store.sync().unwrap();
+    for n in 8..11 {
+        store
+            .commit(&batch(n + 2, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    assert!(extents(dir.path()) <= 9, "{}", extents(dir.path()));
+    assert_eq!(chunks(&store, LOG), (3..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn extents_of_earlier_runs_are_counted_and_used_again() {
+    let dir = scratch();
+    for run in 0..5 {
+        let store = FjallStore::open(dir.path(), small()).unwrap();
+        assert_eq!(chunks(&store, LOG).len(), if run == 0 { 0 } else { 2 });
+        for n in run * 10..run * 10 + 10 {
+            let mut ops = append(LOG, n, large(n));
+            if let Some(first) = n.checked_sub(2) {
+                ops.push(Op::RemoveChunk { log: LOG, first });
+            }
+            store.commit(&batch(n + 1, ops)).unwrap();
+            store.sync().unwrap();
+        }
+        eventually("the count", || {
+            store.sync().unwrap();
+            extents(dir.path()) <= 6
+        });
+    }
+}
+
+#[test]
+fn what_is_left_in_sparse_extents_is_moved() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    let chunk = |n| chunk_of(n, 1, 10_000);
+    let mut keep = Vec::new();
+    for n in 0..300 {
+        store
+            .commit(&batch(n + 1, append(LOG, n, chunk(n))))
+            .unwrap();
+        if n % 20 == 0 {
+            keep.push(n);
+        }
+    }
+    let full = store.disk_bytes().unwrap();
+    for first in (0..300).filter(|n| n % 20 != 0) {
+        store
+            .commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]))
+            .unwrap();
+    }
+    let check = |store: &FjallStore| {
+        let found = store.read(LOG, 0, usize::MAX).unwrap();
+        let found: Vec<_> = found.into_iter().map(|c| (c.first, c.data)).collect();
+        let expected: Vec<_> = keep.iter().map(|&n| (n, chunk(n))).collect();
+        assert_eq!(found, expected);
+    };
+    check(&store);
+    let before = extents(dir.path());
+    store.core.evacuate(0, || false).unwrap();
+    check(&store);
+    store.core.trim_extents(true).unwrap();
+    check(&store);
+    assert!(before >= 24 && extents(dir.path()) <= 3);
+    assert!(store.disk_bytes().unwrap() < full);
+    // Moved once more, and over a restart.
+    drop(store);
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    check(&store);
+    for first in &keep {
+        store
+            .commit(&batch(
+                0,
+                vec![Op::RemoveChunk {
+                    log: LOG,
+                    first: *first,
+                }],
+            ))
+            .unwrap();
+    }
+    settle_down(&store);
+    settle_down(&store);
+    assert!(chunks(&store, LOG).is_empty(), "no older place comes back");
+}
+
+#[test]
+fn a_damaged_extent_is_not_hidden() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    store.commit(&batch(1, append(LOG, 0, large(0)))).unwrap();
+    let extent = fs::OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("extents/0.ext"))
+        .unwrap();
+    extent.write_all_at(&[0; 10], 50_000).unwrap();
+    let refused = store.read(LOG, 0, 1).unwrap_err().to_string();
+    assert!(refused.contains("its extent does not hold it"), "{refused}");
 }
 
 /// The journals are what a start after a crash reads again.

@@ -1,0 +1,267 @@
+//! What is known of each extent: how many bytes of it are chunks that are still wanted, and what follows from that.
+//! Pure; touches no file.
+//!
+//! An extent is *active* while chunks are appended to it, then *sealed*. A sealed extent that holds nothing any more
+//! is *emptied*: when the removal of its last chunk is safe from a power loss, and not before, it is written anew
+//! or removed. What earlier runs have left in an extent is counted in the background after a start; until then
+//! it is known only how much less it has become.
+
+use std::collections::BTreeMap;
+
+/// Emptied extents that are kept to be written anew: that is faster than allocating others.
+const SPARE_MAX: usize = 2;
+/// Share of an extent, in percent, below which it is worth moving what is left of it.
+const SPARSE_PERCENT: i64 = 50;
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    extents: BTreeMap<u32, Extent>,
+    /// Sealed and without a wanted chunk, as far as the last sync does not know it yet.
+    emptied: Vec<u32>,
+    spare: Vec<u32>,
+    next: u32,
+    /// Whether what earlier runs have left was counted.
+    counted: bool,
+}
+
+#[derive(Debug)]
+struct Extent {
+    /// Bytes of wanted chunks. Below zero for an extent of an earlier run that is not counted yet.
+    live: i64,
+    /// Length of the file.
+    size: i64,
+    sealed: bool,
+}
+
+/// What becomes of an emptied extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Spare,
+    Remove,
+}
+
+impl Ledger {
+    /// With the extents that earlier runs have left, and the lengths of their files.
+    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>) -> Ledger {
+        let extents: BTreeMap<_, _> = found
+            .into_iter()
+            .map(|(number, size)| {
+                let extent = Extent {
+                    live: 0,
+                    size: signed(size),
+                    sealed: true,
+                };
+                (number, extent)
+            })
+            .collect();
+        Ledger {
+            next: extents
+                .last_key_value()
+                .map_or(0, |(last, _)| last.saturating_add(1)),
+            counted: extents.is_empty(),
+            extents,
+            emptied: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// An extent to append to, now active, and whether its file exists.
+    pub(super) fn take(&mut self) -> (u32, bool) {
+        let (number, exists) = match self.spare.pop() {
+            Some(spare) => (spare, true),
+            None => {
+                let number = self.next;
+                self.next = number.wrapping_add(1);
+                (number, false)
+            }
+        };
+        let extent = Extent {
+            live: 0,
+            size: 0,
+            sealed: false,
+        };
+        self.extents.insert(number, extent);
+        (number, exists)
+    }
+
+    /// Nothing more is appended to an extent.
+    pub(super) fn seal(&mut self, number: u32, size: u64) {
+        if let Some(extent) = self.extents.get_mut(&number) {
+            extent.sealed = true;
+            extent.size = signed(size);
+            if extent.live == 0 {
+                self.emptied.push(number);
+            }
+        }
+    }
+
+    /// A chunk was appended.
+    pub(super) fn added(&mut self, number: u32, len: u32) {
+        if let Some(extent) = self.extents.get_mut(&number) {
+            extent.live += i64::from(len);
+        }
+    }
+
+    /// A chunk was removed.
+    pub(super) fn released(&mut self, number: u32, len: u32) {
+        if let Some(extent) = self.extents.get_mut(&number) {
+            extent.live -= i64::from(len);
+            if extent.live == 0 && extent.sealed {
+                self.emptied.push(number);
+            }
+        }
+    }
+
+    /// So many bytes of chunks were in each extent of earlier runs when the database was opened.
+    pub(super) fn count(&mut self, found: &BTreeMap<u32, u64>) {
+        self.counted = true;
+        for (number, extent) in &mut self.extents {
+            if let Some(bytes) = found.get(number) {
+                extent.live += signed(*bytes);
+            }
+        }
+        // Some may have passed through zero before they were counted.
+        self.emptied = self
+            .extents
+            .iter()
+            .filter(|(_, extent)| extent.sealed && extent.live == 0)
+            .map(|(number, _)| *number)
+            .collect();
+    }
+
+    /// The extents that were emptied by what is committed now: a sync makes that final.
+    pub(super) fn take_emptied(&mut self) -> Vec<u32> {
+        if self.counted {
+            std::mem::take(&mut self.emptied)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The sync failed: nothing is final.
+    pub(super) fn put_back(&mut self, emptied: Vec<u32>) {
+        self.emptied.extend(emptied);
+    }
+
+    /// The emptying of an extent is final.
+    pub(super) fn finish(&mut self, number: u32, usual_size: u64) -> Fate {
+        let extent = self.extents.remove(&number);
+        let usual = extent.is_some_and(|extent| extent.size <= signed(usual_size));
+        if usual && self.spare.len() < SPARE_MAX {
+            self.spare.push(number);
+            Fate::Spare
+        } else {
+            Fate::Remove
+        }
+    }
+
+    /// Spare extents beyond `keep`, which are forgotten.
+    pub(super) fn take_spare(&mut self, keep: usize) -> Vec<u32> {
+        self.spare.split_off(self.spare.len().min(keep))
+    }
+
+    /// Whether no chunk lies in any extent.
+    pub(super) fn is_unused(&self) -> bool {
+        self.counted && self.extents.values().all(|extent| extent.live == 0)
+    }
+
+    /// Sealed extents from which it is worth moving what is left: none until more than `slack` bytes, and more than
+    /// half of all, are of no use.
+    pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
+        if !self.counted {
+            return Vec::new();
+        }
+        let sealed = || self.extents.iter().filter(|(_, extent)| extent.sealed);
+        let live: i64 = sealed().map(|(_, extent)| extent.live).sum();
+        let size: i64 = sealed().map(|(_, extent)| extent.size).sum();
+        if size - live <= live.max(signed(slack)) {
+            return Vec::new();
+        }
+        sealed()
+            .filter(|(_, extent)| {
+                extent.live > 0 && extent.live * 100 < extent.size * SPARSE_PERCENT
+            })
+            .map(|(number, _)| *number)
+            .collect()
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 100;
+
+    fn filled(ledger: &mut Ledger, live: u32) -> u32 {
+        let (number, _) = ledger.take();
+        ledger.added(number, 100);
+        ledger.released(number, 100 - live);
+        ledger.seal(number, SIZE);
+        number
+    }
+
+    #[test]
+    fn an_emptied_extent_is_used_again_after_the_sync() {
+        let mut ledger = Ledger::new([]);
+        assert!(ledger.is_unused());
+        assert_eq!(ledger.take(), (0, false));
+        ledger.added(0, 60);
+        ledger.released(0, 60);
+        assert_eq!(ledger.take_emptied(), [0u32; 0], "it is active");
+        ledger.added(0, 40);
+        ledger.seal(0, SIZE);
+        assert_eq!(ledger.take_emptied(), [0u32; 0]);
+        assert!(!ledger.is_unused());
+        ledger.released(0, 40);
+        assert!(ledger.is_unused());
+        let emptied = ledger.take_emptied();
+        assert_eq!(emptied, [0]);
+        assert_eq!(ledger.take(), (1, false), "not before the sync");
+        ledger.put_back(emptied);
+        assert_eq!(ledger.take_emptied(), [0]);
+        assert_eq!(ledger.finish(0, SIZE), Fate::Spare);
+        assert_eq!(ledger.take(), (0, true));
+    }
+
+    #[test]
+    fn few_are_kept_to_spare_and_no_large_one() {
+        let mut ledger = Ledger::new([]);
+        let full: Vec<u32> = (0..4).map(|_| filled(&mut ledger, 0)).collect();
+        assert_eq!(ledger.take_emptied(), full);
+        assert_eq!(ledger.finish(0, SIZE - 1), Fate::Remove);
+        let fates: Vec<_> = (1..4).map(|n| ledger.finish(n, SIZE)).collect();
+        assert_eq!(fates, [Fate::Spare, Fate::Spare, Fate::Remove]);
+        assert_eq!(ledger.take_spare(1), [2]);
+        assert_eq!(ledger.take_spare(0), [1]);
+        assert_eq!(ledger.take_spare(0), [0u32; 0]);
+    }
+
+    #[test]
+    fn what_earlier_runs_left_is_unknown_until_it_is_counted() {
+        let mut ledger = Ledger::new([(3, SIZE), (4, SIZE), (5, SIZE)]);
+        assert!(!ledger.is_unused());
+        assert_eq!(ledger.take(), (6, false));
+        ledger.released(4, 30);
+        assert_eq!((ledger.take_emptied(), ledger.sparse(0)), (vec![], vec![]));
+        ledger.count(&BTreeMap::from([(3, 20), (4, 30)]));
+        assert_eq!(ledger.take_emptied(), [4, 5]);
+        ledger.released(3, 20);
+        assert_eq!(ledger.take_emptied(), [3]);
+    }
+
+    #[test]
+    fn sparse_extents_are_named_when_half_of_all_is_of_no_use() {
+        let mut ledger = Ledger::new([]);
+        let (a, b) = (filled(&mut ledger, 30), filled(&mut ledger, 80));
+        assert_eq!(ledger.sparse(0), [0u32; 0], "90 of 200 are of no use");
+        let c = filled(&mut ledger, 10);
+        assert_eq!(ledger.sparse(180), [0u32; 0]);
+        assert_eq!(ledger.sparse(179), [a, c]);
+        ledger.released(b, 40);
+        assert_eq!(ledger.sparse(0), [a, b, c]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Where a chunk lies in an extent: what the database keeps instead of the chunk. Pure.
+//!
+//! ```text
+//! place = version u8, extent u32, position u32, length u32, checksum u64, messages u32, first enqueue time u64
+//! ```
+//! Little-endian. The checksum is XXH3 of the chunk; the last two fields are those of the chunk's own header, so that
+//! whoever asks only for them need not read it.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::store::chunk;
+
+const VERSION: u8 = 1;
+/// Length of an encoded place.
+const PLACE_LEN: usize = 33;
+
+/// Where a chunk lies, and how to know that it is the one meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Place {
+    pub(super) extent: u32,
+    pub(super) at: u32,
+    pub(super) len: u32,
+    sum: u64,
+    /// Messages in the chunk.
+    pub(in crate::store) count: u32,
+    /// When the first of them was enqueued, in milliseconds since the epoch.
+    pub(in crate::store) first_ms: u64,
+}
+
+impl Place {
+    /// A place for this chunk; `None` if it is too large for one, or is no chunk.
+    pub(super) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<Place> {
+        Some(Place {
+            extent,
+            at,
+            len: u32::try_from(chunk.len()).ok()?,
+            sum: xxh3_64(chunk),
+            count: chunk::count(chunk).ok()?,
+            first_ms: chunk::first_enqueued_ms(chunk).ok()?,
+        })
+    }
+
+    /// The extent's number.
+    pub(in crate::store) fn extent(&self) -> u32 {
+        self.extent
+    }
+
+    /// Length of the chunk.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Where it ends.
+    pub(super) fn end(&self) -> u64 {
+        u64::from(self.at) + u64::from(self.len)
+    }
+
+    /// Takes what belongs to the chunk out of bytes that begin at `from` in the extent.
+    pub(super) fn take(&self, from: u64, bytes: &[u8], chunk: &mut Vec<u8>) {
+        let next = u64::from(self.at) + chunk.len() as u64;
+        let Some(Ok(start)) = next.checked_sub(from).map(usize::try_from) else {
+            return;
+        };
+        let left = usize::try_from(self.end() - next).unwrap_or(usize::MAX);
+        let end = start.saturating_add(left).min(bytes.len());
+        if let Some(part) = bytes.get(start..end) {
+            chunk.reserve_exact(left);
+            chunk.extend_from_slice(part);
+        }
+    }
+
+    /// Whether this is the chunk that was put here.
+    pub(super) fn holds(&self, chunk: &[u8]) -> bool {
+        chunk.len() as u64 == self.bytes() && xxh3_64(chunk) == self.sum
+    }
+
+    pub(in crate::store) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(PLACE_LEN);
+        out.push(VERSION);
+        out.extend_from_slice(&self.extent.to_le_bytes());
+        out.extend_from_slice(&self.at.to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(&self.sum.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.first_ms.to_le_bytes());
+        out
+    }
+
+    /// Reads what [`Place::encode`] wrote; `None` for anything else.
+    pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Place> {
+        let (&version, rest) = bytes.split_first()?;
+        let (&extent, rest) = rest.split_first_chunk()?;
+        let (&at, rest) = rest.split_first_chunk()?;
+        let (&len, rest) = rest.split_first_chunk()?;
+        let (&sum, rest) = rest.split_first_chunk()?;
+        let (&count, rest) = rest.split_first_chunk()?;
+        let (&first_ms, rest) = rest.split_first_chunk()?;
+        (version == VERSION && rest.is_empty()).then_some(Place {
+            extent: u32::from_le_bytes(extent),
+            at: u32::from_le_bytes(at),
+            len: u32::from_le_bytes(len),
+            sum: u64::from_le_bytes(sum),
+            count: u32::from_le_bytes(count),
+            first_ms: u64::from_le_bytes(first_ms),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_back_and_nothing_else_is() {
+        let chunk = [&[1, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0][..], b"rest"].concat();
+        let place = Place::new(7, 4096, &chunk).unwrap();
+        assert_eq!((place.len, place.count, place.first_ms), (18, 3, 9));
+        let encoded = place.encode();
+        assert_eq!(encoded.len(), PLACE_LEN);
+        assert_eq!(Place::decode(&encoded), Some(place));
+        assert!(place.holds(&chunk));
+        assert!(!place.holds(&chunk[1..]));
+        assert_eq!(Place::decode(&encoded[1..]), None);
+        assert_eq!(Place::decode(&[encoded, vec![0]].concat()), None);
+        assert_eq!(Place::new(7, 4096, b"no chunk"), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! Reading chunks back: what lies side by side is read at once, past the page cache as it was written. What is read twice
+//! comes from the disk twice; that is rare, as every queue has chunks of its own and reads them once.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::pages::{IO_BYTES, PAGE, Pages, open_direct};
+use super::{Place, lock};
+
+/// Files that are kept open for reading.
+const OPEN_FILES_MAX: usize = 32;
+/// Buffers that are kept while nobody reads.
+const BUFFERS_MAX: usize = 2;
+
+/// What readers share.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// The files that were read last, the latest at the end.
+    files: Mutex<VecDeque<(u32, Arc<File>)>>,
+    buffers: Mutex<Vec<Pages>>,
+}
+
+impl Reader {
+    /// The chunks at places of one extent that follow each other in it, see [`neighbours`]; `None` for what is
+    /// not there any more, or never was.
+    pub(super) fn read(&self, path: &Path, places: &[Place]) -> io::Result<Vec<Option<Bytes>>> {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+            return Ok(Vec::new());
+        };
+        let file = match self.file(first.extent, path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![None; places.len()]),
+            Err(e) => return Err(e),
+        };
+        let mut chunks: Vec<Vec<u8>> = places.iter().map(|_| Vec::new()).collect();
+        let mut pages = lock(&self.buffers).pop().unwrap_or_default();
+        let mut at = floor(u64::from(first.at));
+        let end = last.end();
+        while at < end {
+            let wanted = usize::try_from(end.next_multiple_of(PAGE as u64) - at)
+                .map_or(IO_BYTES, |wanted| wanted.min(IO_BYTES));
+            pages.read(wanted, |room| file.read_at(room, at))?;
+            for (place, chunk) in places.iter().zip(&mut chunks) {
+                place.take(at, pages.filled(), chunk);
+            }
+            let read = pages.filled().len() as u64;
+            let next = floor(at + read); // reads past the page cache begin at a page
+            if next == at {
+                break; // the file ends here
+            }
+            at = next;
+        }
+        let mut buffers = lock(&self.buffers);
+        if buffers.len() < BUFFERS_MAX {
+            buffers.push(pages);
+        }
+        drop(buffers);
+        let checked = places
+            .iter()
+            .zip(chunks)
+            .map(|(place, chunk)| place.holds(&chunk).then(|| Bytes::from(chunk)));
+        Ok(checked.collect())
+    }
+
+    /// An extent is removed.
+    pub(super) fn forget(&self, number: u32) {
+        lock(&self.files).retain(|(open, _)| *open != number);
+    }
+
+    /// Gives memory back.
+    pub(super) fn trim(&self) {
+        lock(&self.buffers).clear();
+    }
+
+    fn file(&self, number: u32, path: &Path) -> io::Result<Arc<File>> {
+        let mut files = lock(&self.files);
+        let found = files.iter().position(|(open, _)| *open == number);
+        let file = match found.and_then(|index| files.remove(index)) {
+            Some((_, file)) => file,
+            None => Arc::new(open_direct(OpenOptions::new().read(true), path)?.0),
+        };
+        files.push_back((number, file.clone()));
+        if files.len() > OPEN_FILES_MAX {
+            files.pop_front();
+        }
+        Ok(file)
+    }
+}
+
+/// How many of the places at the beginning lie in one extent one after the other, with less than a page between, and
+/// are no more than one read takes. At least one.
+pub(super) fn neighbours(places: &[Place]) -> usize {
+    let Some(first) = places.first() else {
+        return 0;
+    };
+    let follows = |pair: &[Place]| match pair {
+        [before, after] => {
+            after.extent == before.extent
+                && u64::from(after.at) >= before.end()
+                && u64::from(after.at) - before.end() < PAGE as u64
+                && after.end() - u64::from(first.at) <= (IO_BYTES - PAGE) as u64
+        }
+        _ => false,
+    };
+    1 + places.windows(2).take_while(|pair| follows(pair)).count()
+}
+
+fn floor(at: u64) -> u64 {
+    at - at % PAGE as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(len: usize, fill: u8) -> Vec<u8> {
+        let mut chunk = vec![1, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+        chunk.resize(len, fill);
+        chunk
+    }
+
+    #[test]
+    fn chunks_are_found_wherever_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("5.ext");
+        let mut content = Vec::new();
+        let mut places = Vec::new();
+        let mut chunks = Vec::new();
+        for (len, gap) in [
+            (100, 0),
+            (9000, 0),
+            (4096, 50),
+            (3 * IO_BYTES, 0),
+            (77, 5000),
+        ] {
+            content.resize(content.len() + gap, 0);
+            let chunk = chunk(len, u8::try_from(len % 251).unwrap());
+            let at = u32::try_from(content.len()).unwrap();
+            places.push(Place::new(5, at, &chunk).unwrap());
+            content.extend_from_slice(&chunk);
+            chunks.push(Some(Bytes::from(chunk)));
+        }
+        content.resize(content.len().next_multiple_of(PAGE), 0);
+        std::fs::write(&path, &content).unwrap();
+        let reader = Reader::default();
+        assert_eq!(reader.read(&path, &places).unwrap(), chunks);
+        for (place, chunk) in places.iter().zip(&chunks) {
+            assert_eq!(reader.read(&path, &[*place]).unwrap(), [chunk.clone()]);
+        }
+        // Something else is there now, or nothing.
+        content[150] ^= 1;
+        content.truncate(20_000);
+        std::fs::write(&path, &content).unwrap();
+        let expected = [chunks[0].clone(), None, chunks[2].clone(), None, None];
+        assert_eq!(reader.read(&path, &places).unwrap(), expected);
+        std::fs::remove_file(&path).unwrap();
+        reader.forget(5);
+        assert_eq!(reader.read(&path, &places[..1]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn neighbours_are_read_at_once() {
+        let place = |extent, at, len| Place::new(extent, at, &chunk(len, 0)).unwrap();
+        let places = [place(1, 0, 5000), place(1, 8192, 100), place(1, 8292, 100)];
+        assert_eq!(neighbours(&places), 3);
+        assert_eq!(neighbours(&[place(1, 0, 100), place(2, 100, 100)]), 1);
+        assert_eq!(neighbours(&[place(1, 0, 100), place(1, 4196, 100)]), 1);
+        assert_eq!(neighbours(&[place(1, 100, 100), place(1, 0, 100)]), 1);
+        assert_eq!(neighbours(&[place(1, 0, 100), place(1, 100, IO_BYTES)]), 1);
+        assert_eq!(neighbours(&[]), 0);
+    }
+}

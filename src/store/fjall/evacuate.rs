@@ -1,0 +1,153 @@
+//! The accounts of the extents: counting what earlier runs have left in them, and moving what is left in those that
+//! hold little, so that they can be used again. For the background.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ::fjall::Readable;
+use tracing::debug;
+
+use super::chunks::decode_place;
+use super::{Core, Open, failed};
+use crate::model::LogId;
+use crate::store::StoreError;
+use crate::store::extents::Place;
+use crate::store::keys::{self, ChunkKey};
+
+/// Bytes of chunks moved at once: commits wait meanwhile.
+const MOVE_BYTES: usize = 1024 * 1024;
+/// Spare extents that are kept while nothing is written.
+const SPARE_AT_REST: usize = 1;
+
+/// A chunk that lies in an extent.
+struct Placed {
+    log: LogId,
+    first: u64,
+    generation: u8,
+    place: Place,
+}
+
+impl Core {
+    /// Counts what was in the extents when the database was opened.
+    pub(in crate::store) fn count_extents(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        let Some(snapshot) = super::lock(&open.uncounted).take() else {
+            return Ok(());
+        };
+        let mut bytes = BTreeMap::new();
+        for entry in snapshot.iter(&open.msgs) {
+            if let Some(found) = placed(entry)? {
+                *bytes.entry(found.place.extent()).or_default() += found.place.bytes();
+            }
+        }
+        open.extents.counted(&bytes);
+        Ok(())
+    }
+
+    /// Moves what is left in sparse extents, until `stop` holds. `slack` bytes of no use are left alone.
+    pub(in crate::store) fn evacuate(
+        &self,
+        slack: u64,
+        stop: impl Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        let open = self.open()?;
+        let sparse: HashSet<u32> = open.extents.sparse(slack).into_iter().collect();
+        if sparse.is_empty() {
+            return Ok(());
+        }
+        let mut moved = 0;
+        let mut group = Vec::new();
+        let mut group_bytes = 0;
+        for entry in open.msgs.iter() {
+            let Some(found) = placed(entry)? else {
+                continue;
+            };
+            if !sparse.contains(&found.place.extent()) {
+                continue;
+            }
+            group_bytes += usize::try_from(found.place.bytes()).unwrap_or(usize::MAX);
+            group.push(found);
+            if group_bytes >= MOVE_BYTES {
+                moved += group.len();
+                open.relocate(std::mem::take(&mut group))?;
+                group_bytes = 0;
+                if stop() {
+                    return Ok(());
+                }
+            }
+        }
+        moved += group.len();
+        open.relocate(group)?;
+        debug!(
+            extents = sparse.len(),
+            chunks = moved,
+            "moved what was left in extents"
+        );
+        Ok(())
+    }
+
+    /// Gives the space of spare extents back: of all but one, or of all if it is short.
+    pub(in crate::store) fn trim_extents(&self, all: bool) -> Result<(), StoreError> {
+        self.sync()?; // what was moved last is final only now
+        self.open()?
+            .extents
+            .trim(if all { 0 } else { SPARE_AT_REST })
+    }
+}
+
+impl Open {
+    /// Writes chunks to the active extent and exchanges their places. Those that were removed meanwhile are left out.
+    fn relocate(&self, group: Vec<Placed>) -> Result<(), StoreError> {
+        let mut writer = self.extents.writer(); // nothing is removed while this is held
+        let mut writes = self.batch(2 * group.len());
+        let mut left = Vec::with_capacity(group.len());
+        for Placed {
+            log,
+            first,
+            generation,
+            place,
+        } in group
+        {
+            let key = keys::placed(log, first, generation);
+            let now = self.msgs.get(key).map_err(failed("reading"))?;
+            if now.map(|now| decode_place(log, &now)).transpose()? != Some(place) {
+                continue;
+            }
+            let chunk = self
+                .extents
+                .read(&[place])?
+                .pop()
+                .flatten()
+                .ok_or_else(|| super::corrupt("chunk", log)("its extent does not hold it"))?;
+            let Some(new) = writer.append(&chunk)? else {
+                continue; // cannot be: it fitted before
+            };
+            writes.remove_weak(&self.msgs, key);
+            let key = keys::placed(log, first, generation ^ 1);
+            writes.insert(&self.msgs, key, new.encode());
+            left.push(place);
+        }
+        writer.sync()?;
+        writes.commit().map_err(failed("moving chunks"))?;
+        self.extents.released(&left);
+        Ok(())
+    }
+}
+
+/// The place in an entry of `msgs`, if it is one. Does not read chunks.
+fn placed(entry: ::fjall::Guard) -> Result<Option<Placed>, StoreError> {
+    let (key, value) = entry
+        .into_inner_if(|key| keys::is_placed(key))
+        .map_err(failed("reading"))?;
+    let Some((ChunkKey::Placed(log, first, generation), value)) =
+        keys::parse_chunk(&key).zip(value)
+    else {
+        return Ok(None);
+    };
+    let place = decode_place(log, &value)?;
+    Ok(Some(Placed {
+        log,
+        first,
+        generation,
+        place,
+    }))
+}
