@@ -54,9 +54,10 @@ pub(super) fn chunk(log: LogId, first: u64) -> [u8; 16] {
     join(log.0.to_be_bytes(), first.to_be_bytes())
 }
 
-/// Generations of a place. A chunk that is moved changes to the other one, so that each key is put once before it is
-/// removed, on which the database relies.
-pub(super) const GENERATIONS: [u8; 2] = [0, 1];
+/// Generation of the place at which a chunk was put. Such a key is put once and removed once, as that of a chunk.
+pub(super) const PUT: u8 = 0;
+/// Generation of the place to which a chunk was moved. Such a key is written anew with each further move.
+pub(super) const MOVED: u8 = 1;
 
 /// Key of a chunk's place in `msgs`.
 pub(super) fn placed(log: LogId, first: u64, generation: u8) -> [u8; 17] {
@@ -79,9 +80,7 @@ pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
     let (log, first) = (LogId(u64::from_be_bytes(log)), u64::from_be_bytes(first));
     match rest {
         [] => Some(ChunkKey::Chunk(log, first)),
-        [generation] if GENERATIONS.contains(generation) => {
-            Some(ChunkKey::Placed(log, first, *generation))
-        }
+        [generation @ (PUT | MOVED)] => Some(ChunkKey::Placed(log, first, *generation)),
         _ => None,
     }
 }

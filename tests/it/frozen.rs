@@ -192,6 +192,7 @@ async fn write() {
     let options = FjallOptions {
         msgs_memtable_bytes: 16 * 1024,
         state_memtable_bytes: 4 * 1024,
+        extent_batch_bytes: 32 * 1024,
         ..FjallOptions::default()
     };
     let broker = open(dir.path(), options).await;
@@ -222,7 +223,7 @@ fn has_blobs(dir: &Path) -> bool {
         .any(|mut blobs| blobs.next().is_some())
 }
 
-/// Copies a directory without zeroes at the end of journals; where there is nothing stands `.keep`, since git knows no
+/// Copies a directory without zeroes at the end of journals and extents; where there is nothing stands `.keep`, since git knows no
 /// empty directories.
 fn freeze(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -238,7 +239,10 @@ fn freeze(from: &Path, to: &Path) {
             continue;
         }
         let mut bytes = fs::read(&from).unwrap();
-        if from.extension().is_some_and(|extension| extension == "jnl") {
+        if from
+            .extension()
+            .is_some_and(|extension| extension == "jnl" || extension == "ext")
+        {
             let end = bytes
                 .iter()
                 .rposition(|byte| *byte != 0)

@@ -151,7 +151,8 @@ mod tests {
         let reader = Reader::default();
         assert_eq!(reader.read(&path, &places).unwrap(), chunks);
         for (place, chunk) in places.iter().zip(&chunks) {
-            assert_eq!(reader.read(&path, &[*place]).unwrap(), [chunk.clone()]);
+            let read = reader.read(&path, &[*place]).unwrap();
+            assert_eq!(read.first(), Some(chunk));
         }
         // Something else is there now, or nothing.
         content[150] ^= 1;

@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
+use ::fjall::{Keyspace, OwnedWriteBatch};
 use bytes::Bytes;
 
 use super::{Open, corrupt, failed};
 use crate::model::LogId;
 use crate::store::extents::Place;
-use crate::store::keys::{self, ChunkKey, GENERATIONS};
+use crate::store::keys::{self, ChunkKey};
 use crate::store::{StoreError, StoredChunk, chunk};
 
 /// A chunk that the database knows of, not yet read from an extent.
@@ -141,13 +142,22 @@ impl Open {
         if self.extents.is_unused() {
             return Ok(None);
         }
-        for generation in GENERATIONS {
+        for generation in [keys::PUT, keys::MOVED] {
             let key = keys::placed(log, first, generation);
             if let Some(value) = self.msgs.get(key).map_err(failed("reading"))? {
                 return Ok(Some((generation, decode_place(log, &value)?)));
             }
         }
         Ok(None)
+    }
+}
+
+/// Removes the key of a chunk or of its place. One that was put once vanishes with what was put, if that is still in
+/// memory. One that may have been written several times must not: the database would bring back an older value.
+pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
+    match keys::parse_chunk(key) {
+        Some(ChunkKey::Placed(_, _, keys::MOVED)) => writes.remove(msgs, key),
+        _ => writes.remove_weak(msgs, key),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use ::fjall::Readable;
 use tracing::debug;
 
-use super::chunks::decode_place;
+use super::chunks::{decode_place, remove};
 use super::{Core, Open, failed};
 use crate::model::LogId;
 use crate::store::StoreError;
@@ -50,39 +50,11 @@ impl Core {
         stop: impl Fn() -> bool,
     ) -> Result<(), StoreError> {
         let open = self.open()?;
-        let sparse: HashSet<u32> = open.extents.sparse(slack).into_iter().collect();
+        let sparse = open.extents.sparse(slack);
         if sparse.is_empty() {
             return Ok(());
         }
-        let mut moved = 0;
-        let mut group = Vec::new();
-        let mut group_bytes = 0;
-        for entry in open.msgs.iter() {
-            let Some(found) = placed(entry)? else {
-                continue;
-            };
-            if !sparse.contains(&found.place.extent()) {
-                continue;
-            }
-            group_bytes += usize::try_from(found.place.bytes()).unwrap_or(usize::MAX);
-            group.push(found);
-            if group_bytes >= MOVE_BYTES {
-                moved += group.len();
-                open.relocate(std::mem::take(&mut group))?;
-                group_bytes = 0;
-                if stop() {
-                    return Ok(());
-                }
-            }
-        }
-        moved += group.len();
-        open.relocate(group)?;
-        debug!(
-            extents = sparse.len(),
-            chunks = moved,
-            "moved what was left in extents"
-        );
-        Ok(())
+        open.evacuate_extents(&sparse, stop)
     }
 
     /// Gives the space of spare extents back: of all but one, or of all if it is short.
@@ -95,6 +67,44 @@ impl Core {
 }
 
 impl Open {
+    /// Moves what is left in these extents, until `stop` holds.
+    pub(super) fn evacuate_extents(
+        &self,
+        extents: &[u32],
+        stop: impl Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        let extents: HashSet<u32> = extents.iter().copied().collect();
+        let mut moved = 0;
+        let mut group = Vec::new();
+        let mut group_bytes = 0;
+        for entry in self.msgs.iter() {
+            let Some(found) = placed(entry)? else {
+                continue;
+            };
+            if !extents.contains(&found.place.extent()) {
+                continue;
+            }
+            group_bytes += usize::try_from(found.place.bytes()).unwrap_or(usize::MAX);
+            group.push(found);
+            if group_bytes >= MOVE_BYTES {
+                moved += group.len();
+                self.relocate(std::mem::take(&mut group))?;
+                group_bytes = 0;
+                if stop() {
+                    return Ok(());
+                }
+            }
+        }
+        moved += group.len();
+        self.relocate(group)?;
+        debug!(
+            extents = extents.len(),
+            chunks = moved,
+            "moved what was left in extents"
+        );
+        Ok(())
+    }
+
     /// Writes chunks to the active extent and exchanges their places. Those that were removed meanwhile are left out.
     fn relocate(&self, group: Vec<Placed>) -> Result<(), StoreError> {
         let mut writer = self.extents.writer(); // nothing is removed while this is held
@@ -121,8 +131,10 @@ impl Open {
             let Some(new) = writer.append(&chunk)? else {
                 continue; // cannot be: it fitted before
             };
-            writes.remove_weak(&self.msgs, key);
-            let key = keys::placed(log, first, generation ^ 1);
+            if generation != keys::MOVED {
+                remove(&mut writes, &self.msgs, &key);
+            }
+            let key = keys::placed(log, first, keys::MOVED);
             writes.insert(&self.msgs, key, new.encode());
             left.push(place);
         }

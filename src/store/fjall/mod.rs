@@ -151,14 +151,18 @@ impl Store for FjallStore {
                     let place = if worth { writer.append(&chunk)? } else { None };
                     match place {
                         Some(place) => {
-                            writes.insert(space, keys::placed(log, first, 0), place.encode());
+                            writes.insert(
+                                space,
+                                keys::placed(log, first, keys::PUT),
+                                place.encode(),
+                            );
                         }
                         None => writes.insert(space, write.key, chunk),
                     }
                 }
                 Change::RemoveChunk(log, first) => match open.placed(log, first)? {
                     Some((generation, place)) => {
-                        writes.remove_weak(space, keys::placed(log, first, generation));
+                        chunks::remove(&mut writes, space, &keys::placed(log, first, generation));
                         released.push(place);
                     }
                     None => writes.remove_weak(space, write.key),

@@ -10,8 +10,7 @@ use super::{Open, corrupt, failed};
 use crate::model::LogId;
 use crate::store::dir::io_error;
 use crate::store::{
-    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, keys,
-    record,
+    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, keys, record,
 };
 
 impl Open {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use ::fjall::{Guard, UserKey};
 
-use super::chunks::decode_place;
+use super::chunks::{decode_place, remove};
 use super::{Core, Open, corrupt, failed};
 use crate::model::LogId;
 use crate::store::extents::Place;
@@ -93,7 +93,7 @@ impl Core {
         }
         let mut writes = open.batch(gone.len());
         for remains in &gone {
-            writes.remove_weak(&open.msgs, remains.key.clone());
+            remove(&mut writes, &open.msgs, &remains.key);
         }
         writes.commit().map_err(failed("sweeping"))?;
         open.extents.released(&places(&gone));
@@ -160,7 +160,7 @@ impl Core {
         {
             let remains = Remains::read(entry)?;
             cursor = remains.first;
-            writes.remove_weak(&open.msgs, remains.key.clone());
+            remove(&mut writes, &open.msgs, &remains.key);
             gone.push(remains);
         }
         for prefix in keys::PARTS {

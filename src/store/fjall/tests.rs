@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, chunk, page_of,
+    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, chunk,
+    page_of,
 };
 use super::*;
 use crate::clock;
@@ -778,16 +779,26 @@ fn what_is_left_in_sparse_extents_is_moved() {
     };
     check(&store);
     let before = extents(dir.path());
+    settle_down(&store);
     store.core.evacuate(0, || false).unwrap();
     check(&store);
     store.core.trim_extents(true).unwrap();
     check(&store);
     assert!(before >= 24 && extents(dir.path()) <= 3);
     assert!(store.disk_bytes().unwrap() < full);
-    // Moved once more, and over a restart.
+    // Moved again and again, and over a restart.
     drop(store);
     let store = FjallStore::open(dir.path(), small()).unwrap();
-    check(&store);
+    for round in 0..3 {
+        let open = store.core.open().unwrap();
+        let all: Vec<u32> = (0..1000).collect();
+        open.evacuate_extents(&all, || false).unwrap();
+        drop(open);
+        check(&store);
+        if round != 1 {
+            settle_down(&store);
+        }
+    }
     for first in &keep {
         store
             .commit(&batch(
@@ -802,6 +813,25 @@ fn what_is_left_in_sparse_extents_is_moved() {
     settle_down(&store);
     settle_down(&store);
     assert!(chunks(&store, LOG).is_empty(), "no older place comes back");
+}
+
+#[test]
+fn the_background_gives_extents_back() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), eager()).unwrap();
+    for n in 0..100 {
+        let ops = append(LOG, n, chunk_of(n, 1, 60_000));
+        store.commit(&batch(n + 1, ops)).unwrap();
+    }
+    assert!(extents(dir.path()) >= 50);
+    for first in (0..100).filter(|n| n % 10 != 0) {
+        store
+            .commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]))
+            .unwrap();
+    }
+    // Ten of 60 KB are left: two in each extent.
+    eventually("the space", || extents(dir.path()) <= 7);
+    assert_eq!(chunks(&store, LOG).len(), 10);
 }
 
 #[test]
