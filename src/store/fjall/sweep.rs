@@ -115,27 +115,30 @@ impl Core {
         if range.is_empty() || self.removed().dead.contains(&log) {
             return Ok((None, 0));
         }
-        let mut firsts = Vec::new();
+        let writer = open.extents.writer(); // nothing is moved while this is held
+        let mut gone = Vec::new();
         let chunks = keys::chunks(log, range.start..=range.end - 1);
         for entry in open.msgs.range(chunks).take(max.saturating_add(1)) {
-            firsts.push(first_of(&entry.key().map_err(failed("reading"))?)?);
+            gone.push(Remains::read(entry)?);
         }
         // The last one found may reach over the end; the others end where the next begins.
-        let last = firsts.pop();
-        let more = firsts.len() >= max;
+        let last = gone.pop();
+        let more = gone.len() >= max;
+        let next = last.as_ref().map(|last| last.first).filter(|_| more);
         if !more
-            && let Some(first) = last
-            && first.saturating_add(open.messages_at(log, first)?) <= range.end
+            && let Some(last) = last
+            && last.first.saturating_add(open.messages_in(&last)?) <= range.end
         {
-            firsts.push(first);
+            gone.push(last);
         }
-        let removed = firsts.len() as u64;
-        let mut writes = open.batch(firsts.len());
-        for first in firsts {
-            writes.remove_weak(&open.msgs, keys::chunk(log, first));
+        let mut writes = open.batch(gone.len());
+        for remains in &gone {
+            remove(&mut writes, &open.msgs, &remains.key);
         }
         writes.commit().map_err(failed("sweeping"))?;
-        Ok((last.filter(|_| more), removed))
+        open.extents.released(&places(&gone));
+        drop(writer);
+        Ok((next, gone.len() as u64))
     }
 
     fn cursor(&self, log: LogId) -> u64 {

@@ -692,7 +692,7 @@ fn large(n: u64) -> Bytes {
 }
 
 #[test]
-fn a_extent_is_not_used_again_before_its_emptying_is_durable() {
+fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
     let (dir, image) = (scratch(), scratch());
     let store = FjallStore::open(dir.path(), small()).unwrap();
     for n in 0..3 {
