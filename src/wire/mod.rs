@@ -29,7 +29,9 @@ pub use frame::{
     encode_method, frame_text, put_frame_header, split,
 };
 pub use method::{Fault, Hot, MethodError, PublishView, decode_hot, decode_method};
-pub use properties::{PropertiesEdit, PropertiesView, decode_properties, encode_properties};
+pub use properties::{
+    PropertiesEdit, PropertiesView, append_headers, decode_properties, encode_properties,
+};
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
 
 #[cfg(test)]

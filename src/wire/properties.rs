@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::content::HeaderError;
 use super::cursor::Cursor;
-use super::table::{self, Entry, check_table, decode_table, encode_table};
+use super::table::{self, Entries, Entry, check_table, decode_table, encode_table};
 use super::{AMQPProperties, FieldTable};
 
 const CONTENT_TYPE: usize = 0;
@@ -191,23 +191,6 @@ impl<'a> PropertiesEdit<'a> {
         self.set(HEADERS, raw)
     }
 
-    /// Adds a 64 bit integer at the end of the headers table, which must not have one of that name (a short string).
-    pub fn append_header(&mut self, name: &str, value: i64) -> &mut Self {
-        let fields = self.fields.get(HEADERS).and_then(Option::as_deref);
-        let fields = fields.and_then(|raw| raw.get(4..)).unwrap_or_default();
-        let name = super::short_string(name);
-        let name = name.as_str().as_bytes();
-        let len = fields.len() + 1 + name.len() + 1 + 8;
-        let mut raw = Vec::with_capacity(4 + len);
-        raw.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-        raw.put_slice(fields);
-        raw.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
-        raw.put_slice(name);
-        raw.put_u8(b'l');
-        raw.put_i64(value);
-        self.set(HEADERS, raw)
-    }
-
     /// Takes the headers table away.
     pub fn remove_headers(&mut self) -> &mut Self {
         self.remove(HEADERS)
@@ -271,6 +254,54 @@ impl<'a> PropertiesEdit<'a> {
         }
         self
     }
+}
+
+/// The properties `raw` with more headers at the end of the table, 64 bit integers by name; and with `delivery-mode`
+/// `mode_if_none`, if that is given and they have none. `None` if there is such a header already, or if `raw` is cut short.
+/// Made for every delivery of a stream: one pass, one allocation.
+pub fn append_headers(
+    raw: &[u8],
+    headers: &[(&str, i64)],
+    mode_if_none: Option<u8>,
+) -> Option<Bytes> {
+    const LONG_LONG: u8 = b'l';
+    let bit = |index: usize| 0x8000u16 >> index;
+    let mut cursor = Cursor::new(raw);
+    let mut flags = cursor.u16()?;
+    let start = cursor.rest();
+    for text in [CONTENT_TYPE, CONTENT_ENCODING] {
+        if flags & bit(text) != 0 {
+            cursor.short()?;
+        }
+    }
+    let before = start.get(..start.len() - cursor.rest().len())?;
+    let fields = match flags & bit(HEADERS) {
+        0 => &[],
+        _ => cursor.long()?,
+    };
+    let is_new = |name: &[u8]| headers.iter().all(|(new, _)| new.as_bytes() != name);
+    if !Entries::of_fields(fields).all(|entry| is_new(entry.name)) {
+        return None;
+    }
+    let mode = mode_if_none.filter(|_| flags & bit(DELIVERY_MODE) == 0);
+    if mode.is_some() {
+        flags |= bit(DELIVERY_MODE);
+    }
+    let added: usize = headers.iter().map(|(name, _)| 1 + name.len() + 1 + 8).sum();
+    let mut out = BytesMut::with_capacity(raw.len() + 4 + added + 1);
+    out.put_u16(flags | bit(HEADERS));
+    out.put_slice(before);
+    out.put_u32(u32::try_from(fields.len() + added).ok()?);
+    out.put_slice(fields);
+    for (name, value) in headers {
+        out.put_u8(u8::try_from(name.len()).ok()?);
+        out.put_slice(name.as_bytes());
+        out.put_u8(LONG_LONG);
+        out.put_i64(*value);
+    }
+    out.extend(mode);
+    out.put_slice(cursor.rest());
+    Some(out.freeze())
 }
 
 /// Reads all properties into values. Fails where a string is not UTF-8: what only has to be changed in places is better

@@ -215,29 +215,30 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// The `delivery-mode` of transient messages.
+const TRANSIENT: u8 = 1;
+
 /// The properties with these among the headers, instead of what the publisher called so. `with_mode`: without a
 /// `delivery-mode` they get that of transient messages, as those that RabbitMQ's streams give out. Properties that
 /// cannot be read stay as they are.
 fn with_headers(properties: &Bytes, headers: &[(&str, i64)], with_mode: bool) -> Bytes {
+    let mode = with_mode.then_some(TRANSIENT);
+    if let Some(appended) = wire::append_headers(properties, headers, mode) {
+        return appended;
+    }
     let Ok(view) = PropertiesView::parse(properties) else {
         return properties.clone();
     };
-    let mut edit = view.edit();
-    if headers.iter().all(|(name, _)| view.header(name).is_none()) {
-        for (name, value) in headers {
-            edit.append_header(name, *value);
-        }
-    } else {
-        let Ok(mut table) = view.headers() else {
-            return properties.clone();
-        };
-        for (name, value) in headers {
-            table.insert((*name).into(), wire::AMQPValue::LongLongInt(*value));
-        }
-        edit.set_headers(&table);
+    let Ok(mut table) = view.headers() else {
+        return properties.clone();
+    };
+    for (name, value) in headers {
+        table.insert((*name).into(), wire::AMQPValue::LongLongInt(*value));
     }
-    if with_mode && view.delivery_mode().is_none() {
-        edit.set_delivery_mode(1);
+    let mut edit = view.edit();
+    edit.set_headers(&table);
+    if let Some(mode) = mode.filter(|_| view.delivery_mode().is_none()) {
+        edit.set_delivery_mode(mode);
     }
     edit.finish()
 }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::{short_string, table, tables::table_like};
 use crate::wire::{
     AMQPProperties, AMQPValue, FieldTable, FrameKind, HeaderError, PropertiesView, TableError,
-    decode_header, decode_properties, encode_properties, put_body_frame, put_content_header, split,
+    append_headers, decode_header, decode_properties, encode_properties, put_body_frame,
+    put_content_header, split,
 };
 
 fn properties() -> impl Strategy<Value = AMQPProperties> {
@@ -188,6 +189,36 @@ proptest! {
         prop_assert_eq!(view.timestamp(), *properties.timestamp());
         prop_assert_eq!(view.headers().ok(), Some(properties.headers().clone().unwrap_or_default()));
         prop_assert_eq!(view.edit().finish(), raw);
+    }
+
+    #[test]
+    fn appended_headers_are_those_that_an_edit_sets(properties in properties(), mode in proptest::option::of(1u8..3), value: i64) {
+        let raw = encode_properties(&properties);
+        let view = PropertiesView::parse(&raw).expect("well formed");
+        let mut headers = view.headers().expect("well formed");
+        let known = headers.contains_key("x-a") || headers.contains_key("x-b");
+        headers.insert("x-a".into(), AMQPValue::LongLongInt(value));
+        headers.insert("x-b".into(), AMQPValue::LongLongInt(7));
+        let appended = append_headers(&raw, &[("x-a", value), ("x-b", 7)], mode);
+        prop_assert_eq!(appended.is_none(), known);
+        if let Some(appended) = appended {
+            let found = PropertiesView::parse(&appended).expect("well formed");
+            prop_assert_eq!(found.headers(), Ok(headers.clone()));
+            prop_assert_eq!(found.delivery_mode(), view.delivery_mode().or(mode));
+            let mut edit = view.edit();
+            edit.set_headers(&found.headers().expect("well formed"));
+            if let Some(mode) = mode.filter(|_| view.delivery_mode().is_none()) {
+                edit.set_delivery_mode(mode);
+            }
+            prop_assert_eq!(decode_properties(&edit.finish()), decode_properties(&appended));
+            prop_assert_eq!(append_headers(&appended, &[("x-b", value)], mode), None);
+        }
+    }
+
+    #[test]
+    fn appending_to_anything_never_panics(flags in any::<u16>(), rest in table_like()) {
+        let raw = [&flags.to_be_bytes()[..], &rest].concat();
+        drop(append_headers(&raw, &[("x", 1)], Some(1)));
     }
 
     #[test]
