@@ -218,6 +218,18 @@ pub fn cmq_config(config: &Config) -> cmq::CmqConfig {
         delayed_max: config.cmq_delayed,
         unacked_max: config.cmq_unacked,
         dead_letter_sources_max: config.cmq_dead_letter_sources,
+        topics_max: config.cmq_topics,
+        subscriptions_max: config.cmq_subscriptions,
+        filters_max: config.cmq_filters,
+        tag_chars_max: config.cmq_tag_size,
+        key_bytes_max: config.cmq_key_size,
+        push: cmq::PushConfig {
+            second: config.cmq_push_second,
+            timeout: config.cmq_push_timeout,
+            connections_max: config.cmq_push_connections.into(),
+            endpoint_connections_max: config.cmq_push_endpoint_connections.into(),
+            allowed: config.cmq_push_allow.iter().flatten().copied().collect(),
+        },
     }
 }
 
@@ -299,6 +311,8 @@ impl Listeners {
             let serve = fronts.cmq.clone().serve(socket, stopped.clone());
             listeners.tasks.spawn(serve);
         }
+        // Whoever subscribed is pushed to, also if nobody is listened to any more.
+        listeners.tasks.spawn(fronts.cmq.clone().push(stopped));
         Ok(listeners)
     }
 

@@ -67,6 +67,14 @@ impl Answer {
     }
 }
 
+/// The text of an object.
+pub(crate) fn object(fields: impl FnOnce(&mut Object<'_>)) -> String {
+    let mut json = String::with_capacity(256);
+    fields(&mut Object::open(&mut json));
+    json.push('}');
+    json
+}
+
 impl<'a> Object<'a> {
     fn open(json: &'a mut String) -> Object<'a> {
         json.push('{');

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::actions::{dead_letter, delete, queue, receive, send};
+use super::actions::{dead_letter, delete, publish, queue, receive, send, subscription, topic};
 use super::answer::{Answer, RequestId};
 use super::caller::Caller;
 use super::error::CmqError;
+use super::filter::FilterKind;
 use super::front::Front;
 use super::request::{Parameters, shown};
+use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
@@ -39,6 +41,10 @@ macro_rules! actions {
 actions! {
     CreateQueue ListQueue GetQueueAttributes SetQueueAttributes DeleteQueue ClearQueue RewindQueue
     QueryQueueRoute UnbindDeadLetterQueue ListDeadLetterSourceQueues
+    CreateTopic ListTopic GetTopicAttributes SetTopicAttributes DeleteTopic QueryTopicRoute
+    PublishMessage BatchPublishMessage
+    Subscribe Unsubscribe ListSubscriptionByTopic GetSubscriptionAttributes
+    SetSubscriptionAttributes ClearSubscriptionFilterTags
     SendMessage BatchSendMessage ReceiveMessage BatchReceiveMessage DeleteMessage BatchDeleteMessage
 }
 
@@ -106,10 +112,62 @@ impl Call<'_> {
     }
 }
 
-/// Whether a queue is one that the API knows: no stream, where nothing is ever deleted, and no connection's own.
+impl Call<'_> {
+    /// Refuses unless the caller has this right over a topic.
+    pub(crate) fn check_topic(&self, permission: Permission, topic: &str) -> Result<(), CmqError> {
+        let broker = &self.front.broker;
+        self.caller
+            .check(broker, permission, ResourceKind::Exchange, topic)
+    }
+
+    /// Refuses unless the caller may use this routing key or binding key of a topic.
+    pub(crate) fn check_key(
+        &self,
+        permission: Permission,
+        topic: &Topic,
+        key: &str,
+    ) -> Result<(), CmqError> {
+        if topic.filter != FilterKind::Keys {
+            return Ok(());
+        }
+        let (user, vhost) = (&self.caller.user, self.caller.vhost.name());
+        let users = self.front.broker.users();
+        Ok(users.check_topic(user, vhost, &topic.name, permission, key)?)
+    }
+
+    /// The topic that `topicName` names, if the caller has this right over it.
+    pub(crate) fn topic(&self, permission: Permission) -> Result<(TopicId, Arc<Topic>), CmqError> {
+        let name = self.parameters.required("topicName")?;
+        self.check_topic(permission, name)?;
+        let vhost = &self.caller.vhost;
+        let exchange = vhost.exchange(name).ok_or(CmqError::NoSuchTopic)?;
+        let topic = self.front.topics.of_exchange(vhost, &exchange);
+        topic.ok_or(CmqError::NoSuchTopic)
+    }
+
+    /// The subscriptions of a topic with their queues, by name.
+    pub(crate) fn subscriptions(
+        &self,
+        id: TopicId,
+        topic: &Topic,
+    ) -> Vec<(Arc<Subscription>, Arc<Queue>)> {
+        let vhost = &self.caller.vhost;
+        let all = self.front.topics.subscriptions(id).into_iter();
+        all.filter_map(|subscription| {
+            let queue = subscription.queue(vhost, topic)?;
+            Some((subscription, queue))
+        })
+        .collect()
+    }
+}
+
+/// Whether a queue is one that the API knows: no stream, where nothing is ever deleted, no connection's own, and none in
+/// which messages wait to be pushed.
 pub(crate) fn is_served(queue: &Arc<Queue>) -> bool {
     let spec = queue.spec();
-    spec.exclusive_owner.is_none() && spec.arguments.kind != QueueKind::Stream
+    spec.exclusive_owner.is_none()
+        && spec.arguments.kind != QueueKind::Stream
+        && !spec.name.starts_with(PUSH_QUEUE)
 }
 
 /// Carries an action out.
@@ -126,6 +184,20 @@ pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
         Action::QueryQueueRoute => queue::query_route(call),
         Action::UnbindDeadLetterQueue => dead_letter::unbind(call).await,
         Action::ListDeadLetterSourceQueues => dead_letter::list_sources(call),
+        Action::CreateTopic => topic::create(call).await,
+        Action::ListTopic => topic::list(call),
+        Action::GetTopicAttributes => topic::get_attributes(call),
+        Action::SetTopicAttributes => topic::set_attributes(call).await,
+        Action::DeleteTopic => topic::delete(call).await,
+        Action::QueryTopicRoute => topic::query_route(call),
+        Action::PublishMessage => publish::one(call).await,
+        Action::BatchPublishMessage => publish::batch(call).await,
+        Action::Subscribe => subscription::subscribe(call).await,
+        Action::Unsubscribe => subscription::unsubscribe(call).await,
+        Action::ListSubscriptionByTopic => subscription::list(call),
+        Action::GetSubscriptionAttributes => subscription::get_attributes(call),
+        Action::SetSubscriptionAttributes => subscription::set_attributes(call).await,
+        Action::ClearSubscriptionFilterTags => subscription::clear_tags(call).await,
         Action::SendMessage => send::one(call).await,
         Action::BatchSendMessage => send::batch(call).await,
         Action::ReceiveMessage => receive::one(call).await,

@@ -13,6 +13,7 @@ use super::http;
 use super::limits::{CONNECTIONS_MAX, CmqConfig, LARGE_BODIES_KIB_MAX};
 use super::replay::Replays;
 use super::sequence::Sequence;
+use super::topics::Topics;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::clock::wall_ms;
@@ -29,7 +30,9 @@ pub struct Front {
     pub(super) replays: Replays,
     /// Attributes of queues.
     pub(super) attributes: AllAttributes,
-    /// Held by whoever changes queues through the API: what is checked stays so until it is done.
+    /// Topics and subscriptions.
+    pub(super) topics: Topics,
+    /// Held by whoever changes queues or topics through the API: what is checked stays so until it is done.
     pub(super) changes: Mutex<()>,
     /// Ids of messages that are sent here.
     pub(super) messages: Sequence,
@@ -57,7 +60,13 @@ impl Front {
             .map(|queue| queue.id())
             .collect();
         let committer = broker.committer();
-        let (attributes, left_over) = AllAttributes::load(&**committer.store(), &alive)?;
+        let (attributes, mut left_over) = AllAttributes::load(&**committer.store(), &alive)?;
+        let (topics, without_topic) = Topics::load(&**committer.store())?;
+        left_over.extend(without_topic);
+        left_over.extend(topics.tidy(&broker));
+        if let Err(error) = topics.bind_all(&broker) {
+            tracing::warn!(%error, "not all subscriptions are bound");
+        }
         if !left_over.is_empty() {
             // Not waited for: if it does not happen, it will at the next start.
             committer.append(left_over);
@@ -71,6 +80,7 @@ impl Front {
             alarms,
             replays: Replays::new(config.replays_max, window_ms),
             attributes,
+            topics,
             changes: Mutex::new(()),
             messages: Sequence::starting_at(now_ms),
             requests: Sequence::starting_at(now_ms),
@@ -78,6 +88,15 @@ impl Front {
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             config,
         }))
+    }
+
+    /// Forgets topics and subscriptions that were deleted over AMQP. Called with `changes` held.
+    pub(super) fn tidy_topics(&self) {
+        let ops = self.topics.tidy(&self.broker);
+        if !ops.is_empty() {
+            // Not waited for: if it does not happen, it will at the next start.
+            self.broker.committer().append(ops);
+        }
     }
 
     /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has

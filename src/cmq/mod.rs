@@ -7,14 +7,18 @@ mod attributes; // attributes of queues
 mod caller; // who calls, and what it may
 mod dispatch; // from an action's name to its handler
 pub mod error; // the table of errors
+mod filter; // tags and binding keys
 mod front; // listeners and what they share
 mod http; // one connection, one request
 mod limits; // bounds
+mod push; // messages to HTTP endpoints
 mod replay; // requests that were seen
 mod request; // parameters
 mod sequence; // numbers that are never given twice
 mod signature; // what is signed, and by whom
+mod topics; // topics and subscriptions
 mod written; // what happens once an answer has left
 
 pub use front::Front;
 pub use limits::CmqConfig;
+pub use push::PushConfig;

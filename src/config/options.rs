@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::parse::{self, LogLevel, MemoryWatermark};
 use super::raw::{ConfigError, RawConfig};
-use crate::model::Name;
+use crate::model::{IpRange, Name};
 
 /// One option, but for its type.
 #[derive(Debug)]
@@ -133,6 +133,27 @@ options! {
     cmq_unacked: u64 = one(parse::number), "COUNT", "100000";
     /// Queues that may share a dead letter queue through CMQ.
     cmq_dead_letter_sources: usize = one(parse::number), "COUNT", "6";
+    /// Topics of a virtual host beyond which CMQ clients can create none.
+    cmq_topics: usize = one(parse::number), "COUNT", "1000";
+    /// Subscriptions of a CMQ topic.
+    cmq_subscriptions: usize = one(parse::number), "COUNT", "100";
+    /// Tags of a CMQ message; tags or binding keys of a CMQ subscription.
+    cmq_filters: usize = one(parse::number), "COUNT", "5";
+    /// Characters of a tag of CMQ messages and subscriptions; 247 bytes at most.
+    cmq_tag_size: usize = one(parse::number), "COUNT", "16";
+    /// Bytes of a routing key or binding key of CMQ topics; 255 at most.
+    cmq_key_size: usize = one(parse::number), "BYTES", "64";
+    /// Time an endpoint of a CMQ subscription has to answer a push, in milliseconds.
+    cmq_push_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "15000";
+    /// How long a second is for the retry strategies of CMQ subscriptions, in milliseconds: less makes them hurry.
+    cmq_push_second: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "1000";
+    /// Pushes to endpoints of CMQ subscriptions under way at once.
+    cmq_push_connections: u16 = one(parse::positive), "COUNT", "256";
+    /// Pushes under way at once to one host and port.
+    cmq_push_endpoint_connections: u16 = one(parse::positive), "COUNT", "16";
+    /// Addresses beyond the public network that CMQ subscriptions may push to, such as 10.0.0.0/8; `none` allows no
+    /// others. May be given more than once.
+    cmq_push_allow: Vec<Option<IpRange>> = many(parse::range_or_none), "RANGE", "none";
     /// How much is logged to standard error: error, warn, info, debug or trace.
     log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
 }

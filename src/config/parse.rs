@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::Name;
+use crate::model::{IpRange, Name};
 
 /// RabbitMQ's smallest frame-max up to 4.0, below which clients that are current fail.
 const FRAME_MAX_MIN: u32 = 4096;
@@ -162,6 +162,14 @@ pub(super) fn user_or_none(text: &str) -> Result<Name, String> {
         Ok("".into())
     } else {
         name(text)
+    }
+}
+
+/// `none` is no range; it makes an empty list where nothing else is said.
+pub(super) fn range_or_none(text: &str) -> Result<Option<IpRange>, String> {
+    match text {
+        "none" => Ok(None),
+        range => number(range).map(Some),
     }
 }
 

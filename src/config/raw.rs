@@ -270,6 +270,16 @@ mod tests {
         ("cmq_delayed", "1", "2", "3"),
         ("cmq_unacked", "1", "2", "3"),
         ("cmq_dead_letter_sources", "1", "2", "3"),
+        ("cmq_topics", "1", "2", "3"),
+        ("cmq_subscriptions", "1", "2", "3"),
+        ("cmq_filters", "1", "2", "3"),
+        ("cmq_tag_size", "1", "2", "3"),
+        ("cmq_key_size", "1", "2", "3"),
+        ("cmq_push_timeout", "1", "2", "3"),
+        ("cmq_push_second", "1", "2", "3"),
+        ("cmq_push_connections", "1", "2", "3"),
+        ("cmq_push_endpoint_connections", "1", "2", "3"),
+        ("cmq_push_allow", "10.0.0.0/8", "fd00::/8", "['127.0.0.1']"),
         ("log_level", "error", "warn", "'debug'"),
     ];
 

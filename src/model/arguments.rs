@@ -36,6 +36,8 @@ pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
 pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
 /// The argument that says for how long acked messages are kept and can be read again, in seconds.
 pub const REWIND_SECONDS: &str = "x-rewind-seconds";
+/// The argument that says how long a message is kept, in milliseconds.
+pub const MESSAGE_TTL: &str = "x-message-ttl";
 const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
@@ -43,7 +45,7 @@ const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
 /// What a classic queue knows, in the order in which declarations are compared.
 const CLASSIC: &[&str] = &[
     "x-expires",
-    "x-message-ttl",
+    MESSAGE_TTL,
     DEAD_LETTER_EXCHANGE,
     DEAD_LETTER_ROUTING_KEY,
     "x-max-length",
@@ -75,7 +77,7 @@ const QUORUM: &[&str] = &[
     QUEUE_TYPE,
     "x-quorum-initial-group-size",
     "x-delivery-limit",
-    "x-message-ttl",
+    MESSAGE_TTL,
     "x-queue-leader-locator",
     VISIBILITY_TIMEOUT,
     REWIND_SECONDS,
@@ -303,7 +305,7 @@ impl QueueArguments {
         QueueArguments {
             raw,
             kind,
-            message_ttl_ms: unsigned("x-message-ttl"),
+            message_ttl_ms: unsigned(MESSAGE_TTL),
             expires_ms: unsigned("x-expires"),
             max_length: unsigned("x-max-length"),
             max_length_bytes: unsigned("x-max-length-bytes"),
@@ -658,7 +660,7 @@ type Check = fn(&AMQPValue, &FieldTable) -> Result<(), ArgumentFault>;
 /// The checks of values, in the order in which they are made.
 const CHECKS: &[(&str, Check)] = &[
     ("x-expires", check_expires),
-    ("x-message-ttl", check_duration),
+    (MESSAGE_TTL, check_duration),
     (DEAD_LETTER_EXCHANGE, check_dead_letter_exchange),
     (DEAD_LETTER_ROUTING_KEY, check_dead_letter_routing_key),
     ("x-dead-letter-strategy", |value, _| {

@@ -193,6 +193,19 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Has the lease of a handle last this long from now, whenever it was to end: then the message waits again at its
+    /// old place. Returns when that is, Unix ms, `None` if the handle is not valid; and when it is durable.
+    pub fn prolong(&self, handle: Handle, lasts: Duration) -> (Option<u64>, Option<Ticket>) {
+        let length_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let prolong = |machine: &mut Machine, now_ms, fx: &mut Effects| {
+            machine.work()?.prolong(now_ms, handle, length_ms, fx)
+        };
+        self.with_burials(|burials| self.apply(prolong, burials))
+            .unwrap_or_default()
+    }
+}
+
 /// Somebody's place among those who wait.
 struct Place<'a> {
     queue: &'a Queue,

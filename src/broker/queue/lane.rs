@@ -635,6 +635,16 @@ impl Lane {
         self.receipts.end_receive(until_ms);
     }
 
+    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended,
+    /// or is of another kind.
+    pub(super) fn prolong(&mut self, lease: Lease) -> bool {
+        let is_held = self.receipts.is_of(lease) && self.holds(lease);
+        if is_held {
+            self.receipts.prolonged(lease);
+        }
+        is_held
+    }
+
     /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
     pub(super) fn delete_received(&mut self, lease: Lease) -> bool {
         self.receipts.is_of(lease) && self.settle_lease(lease)

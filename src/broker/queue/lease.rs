@@ -25,6 +25,8 @@ pub(super) struct Deadlines {
     /// By length of the lease in milliseconds; none of them is empty.
     by_length: BTreeMap<u64, VecDeque<Due>>,
     len: usize,
+    /// When leases end whose end was put off: another entry of theirs means nothing.
+    put_off: BTreeMap<Lease, u64>,
     /// No lease ends before; it may be too early, because the lease that it was for was settled.
     next_ms: Option<u64>,
 }
@@ -39,6 +41,14 @@ impl Deadlines {
         dues.push_back(Due { at_ms, lease });
         self.len += 1;
         self.next_ms = Some(self.next_ms.map_or(at_ms, |next| next.min(at_ms)));
+        at_ms
+    }
+
+    /// Has a lease end this long from now, whenever it was to end, and returns when that is.
+    pub(super) fn put_off(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
+        // Those from before a restart have no length, and keep to their order.
+        let at_ms = self.push(now_ms, length_ms.max(1), lease);
+        self.put_off.insert(lease, at_ms);
         at_ms
     }
 
@@ -64,12 +74,17 @@ impl Deadlines {
     /// Takes the leases whose time is over.
     pub(super) fn take_due(&mut self, now_ms: u64, is_held: impl Fn(Lease) -> bool) -> Vec<Lease> {
         let mut taken = Vec::new();
+        let put_off = &mut self.put_off;
         for dues in self.by_length.values_mut() {
             while let Some(due) = dues.front() {
-                if !is_held(due.lease) {
+                if !counts(put_off, due) {
                     self.len -= 1;
+                } else if !is_held(due.lease) {
+                    self.len -= 1;
+                    put_off.remove(&due.lease);
                 } else if due.at_ms <= now_ms {
                     self.len -= 1;
+                    put_off.remove(&due.lease);
                     taken.push(due.lease);
                 } else {
                     break;
@@ -93,15 +108,21 @@ impl Deadlines {
         if leased == 0 {
             self.by_length.clear();
         }
+        self.put_off.retain(|lease, _| is_held(*lease));
+        let put_off = &self.put_off;
         // Most leases are settled about in the order in which they were given.
         for dues in self.by_length.values_mut() {
-            while dues.front().is_some_and(|due| !is_held(due.lease)) {
+            while dues
+                .front()
+                .is_some_and(|due| !counts(put_off, due) || !is_held(due.lease))
+            {
                 dues.pop_front();
             }
         }
-        if self.count() > most {
+        let left: usize = self.by_length.values().map(VecDeque::len).sum();
+        if left > most {
             for dues in self.by_length.values_mut() {
-                dues.retain(|due| is_held(due.lease));
+                dues.retain(|due| counts(put_off, due) && is_held(due.lease));
                 if dues.capacity() / 8 > dues.len().max(SPARE) {
                     dues.shrink_to_fit();
                 }
@@ -121,6 +142,13 @@ impl Deadlines {
         let firsts = self.by_length.values().filter_map(VecDeque::front);
         self.next_ms = firsts.map(|due| due.at_ms).min();
     }
+}
+
+/// Whether an entry is the one that ends its lease.
+fn counts(put_off: &BTreeMap<Lease, u64>, due: &Due) -> bool {
+    put_off
+        .get(&due.lease)
+        .is_none_or(|at_ms| *at_ms == due.at_ms)
 }
 
 #[cfg(test)]
@@ -159,6 +187,29 @@ mod tests {
         let mut deadlines = Deadlines::default();
         deadlines.push(5_000, 100, lease(1));
         assert_eq!(deadlines.push(1_000, 100, lease(2)), 5_100);
+    }
+
+    #[test]
+    fn an_end_can_be_put_off_and_brought_forward() {
+        let mut deadlines = Deadlines::default();
+        deadlines.push(1_000, 100, lease(1));
+        deadlines.push(1_000, 100, lease(2));
+        assert_eq!(deadlines.put_off(1_010, 500, lease(1)), 1_510);
+        assert_eq!(deadlines.put_off(1_010, 50, lease(2)), 1_060);
+        assert_eq!(deadlines.take_due(1_060, |_| true), [lease(2)]);
+        assert_eq!(deadlines.put_off(1_100, 200, lease(1)), 1_300);
+        let held = |lease: Lease| lease.offset == 1;
+        assert_eq!(deadlines.take_due(1_299, held), []);
+        assert_eq!(deadlines.take_due(1_300, held), [lease(1)]);
+        assert_eq!(deadlines.take_due(9_999, |held| held.offset > 2), []);
+        assert!(deadlines.is_empty() && deadlines.put_off.is_empty());
+        for turn in 0..10_000 {
+            deadlines.put_off(turn, 10_000, lease(1));
+            deadlines.bound(1, |_| true);
+            assert!(deadlines.len <= 2 + SPARE && deadlines.put_off.len() == 1);
+        }
+        assert_eq!(deadlines.take_due(20_000, |_| false), []);
+        assert!(deadlines.is_empty() && deadlines.put_off.is_empty());
     }
 
     #[test]

@@ -189,6 +189,34 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
 }
 
 #[test]
+fn a_lease_lasts_as_long_as_was_said_last() {
+    for restarts in [false, true] {
+        let mut rig = timed(&[("x-queue-type", text("quorum"))]);
+        rig.publish(&["a", "b"].map(message));
+        let hand = rig.receive(2);
+        rig.commit();
+        let mut prolong = |which: usize, ms| {
+            rig.state
+                .prolong(rig.now_ms, hand[which].handle, ms, &mut rig.fx)
+        };
+        assert_eq!(prolong(0, 5_000), Some(6_000));
+        assert_eq!(prolong(1, 10), Some(1_010));
+        if restarts {
+            rig.commit();
+            rig.restart();
+        }
+        rig.tick(1_010);
+        let again = rig.receive(16);
+        assert_eq!((bodies(&again), again[0].count), (vec!["b".into()], 2));
+        rig.tick(5_999);
+        assert_eq!(rig.state.counts().unacked, 1);
+        rig.tick(6_000);
+        let again = rig.receive(1);
+        assert_eq!((bodies(&again), again[0].count), (vec!["a".into()], 2));
+    }
+}
+
+#[test]
 fn the_last_lease_that_ends_while_the_broker_is_down_is_dead_lettered() {
     let mut rig = timed(&[
         ("x-queue-type", text("quorum")),
@@ -239,6 +267,8 @@ enum Step {
     Receive(usize, bool),
     /// One of all handles ever given, counted from the latest.
     Delete(usize),
+    /// The same, and for how long from now it lasts.
+    Prolong(usize, u64),
     Pass(u64),
     Commit,
     Shrink(u64),
@@ -255,6 +285,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (how, 0..30usize).prop_map(|(how, which)| Step::Settle(how, which)),
         4 => (1..5usize, prop::bool::weighted(0.8)).prop_map(|(max, keep)| Step::Receive(max, keep)),
         4 => (0..20usize).prop_map(Step::Delete),
+        3 => (0..20usize, 1..150u64).prop_map(|(which, ms)| Step::Prolong(which, ms)),
         4 => (0..80u64).prop_map(Step::Pass),
         2 => Just(Step::Commit),
         2 => (0..100_000u64).prop_map(Step::Shrink),
@@ -354,6 +385,18 @@ impl Model {
         Some((handle, valid))
     }
 
+    fn prolong(&mut self, which: usize, until_ms: u64) -> Option<(Handle, bool)> {
+        let which = self.handles.len().checked_sub(which + 1)?;
+        let (handle, lease) = self.handles[which];
+        let given = &mut self.leases[lease];
+        let known = self.messages.get(&given.body);
+        let valid = known.is_some_and(|known| known.held == Some(lease));
+        if valid {
+            given.until_ms = until_ms;
+        }
+        Some((handle, valid))
+    }
+
     fn restart(&mut self) {
         let by_handle: Vec<usize> = self.handles.iter().map(|(_, lease)| *lease).collect();
         for (which, given) in self.leases.iter_mut().enumerate() {
@@ -442,6 +485,13 @@ proptest! {
                         let deleted = rig.state.delete_received(rig.now_ms, &[handle], &mut rig.fx);
                         rig.carry_out();
                         prop_assert_eq!(deleted, [valid]);
+                    }
+                }
+                Step::Prolong(which, ms) => {
+                    if let Some((handle, valid)) = model.prolong(which, rig.now_ms + ms) {
+                        let ends_ms = rig.state.prolong(rig.now_ms, handle, ms, &mut rig.fx);
+                        rig.carry_out();
+                        prop_assert_eq!(ends_ms, valid.then_some(rig.now_ms + ms));
                     }
                 }
                 Step::Pass(ms) => {

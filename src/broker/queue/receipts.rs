@@ -90,6 +90,24 @@ impl Receipts {
         first_ms
     }
 
+    /// The lease, which this receipt is of, lasts until another time than its receive said: a receive of its own says
+    /// so, until [`Receipts::end_receive`].
+    pub(super) fn prolonged(&mut self, lease: Lease) {
+        let Some(receipt) = self.by_offset.get(&lease.offset).copied() else {
+            return;
+        };
+        if receipt.receive.is_none() {
+            return;
+        }
+        self.open.push(ReceivedLease {
+            offset: lease.offset,
+            turn: lease.turn,
+            first_ms: receipt.first_ms,
+        });
+        let receive = Some(self.next);
+        self.put(lease.offset, Receipt { receive, ..receipt });
+    }
+
     /// Ends a receive, whose leases all end at this time, Unix ms.
     pub(super) fn end_receive(&mut self, until_ms: u64) {
         if self.open.is_empty() {
@@ -311,6 +329,24 @@ mod tests {
         assert!(receipts.is_of(lease(4, 1)) && !receipts.is_of(lease(4, 0)));
         receipts.forget_but(&[]);
         assert_eq!(written(&mut receipts), [(1, vec![])]);
+    }
+
+    #[test]
+    fn a_lease_that_lasts_longer_has_a_record_of_its_own() {
+        let mut receipts = Receipts::new(LOG);
+        for offset in [4, 3] {
+            receipts.received(lease(offset, 0), 10, true);
+        }
+        receipts.end_receive(20);
+        receipts.prolonged(lease(4, 0));
+        receipts.end_receive(90);
+        receipts.prolonged(lease(77, 0));
+        receipts.end_receive(90);
+        assert_eq!(written(&mut receipts), [(0, vec![3, 4]), (1, vec![4])]);
+        assert!(receipts.is_of(lease(4, 0)));
+        receipts.prolonged(lease(3, 0));
+        receipts.end_receive(95);
+        assert_eq!(written(&mut receipts), [(0, vec![]), (2, vec![3])]);
     }
 
     #[test]

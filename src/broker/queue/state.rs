@@ -258,6 +258,27 @@ impl QueueState {
         self.settle_down(now_ms, fx);
     }
 
+    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends, Unix ms; `None`
+    /// if the handle is not valid.
+    pub(super) fn prolong(
+        &mut self,
+        now_ms: u64,
+        handle: Handle,
+        length_ms: u64,
+        fx: &mut Effects,
+    ) -> Option<u64> {
+        self.end_due_leases(now_ms, fx);
+        let lease = handle.lease_of(self.id)?;
+        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == lease.lane)?;
+        let ends_ms = lane.prolong(lease).then(|| {
+            let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
+            lane.end_receive(ends_ms);
+            ends_ms
+        });
+        self.settle_down(now_ms, fx);
+        ends_ms
+    }
+
     /// Deletes by handles; for each whether it was valid.
     pub(super) fn delete_received(
         &mut self,

@@ -43,7 +43,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         {
             return Err(CmqError::QueueExists);
         }
-        if queues.len() >= front.config.queues_max {
+        if queues.iter().filter(|queue| is_served(queue)).count() >= front.config.queues_max {
             return Err(CmqError::TooManyQueues);
         }
         if let Some(policy) = &attributes.dead_letter {
@@ -66,7 +66,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
 }
 
 /// A letter, then letters, digits, `-` and `_`.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.len() <= NAME_CHARS_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name

@@ -75,19 +75,8 @@ async fn receive(call: &Call<'_>, max: usize) -> Result<Hand, CmqError> {
 }
 
 fn show(received: &Received, object: &mut Object<'_>) {
-    let message = &received.message;
-    match PropertiesView::parse(&message.properties)
-        .ok()
-        .and_then(|view| view.message_id())
-    {
-        Some(id) => object.text("msgId", &String::from_utf8_lossy(id)),
-        // Published over AMQP without one: its place is as good.
-        None => object.display(
-            "msgId",
-            format_args!("{}-{}", received.id.lane, received.id.offset),
-        ),
-    };
-    show_body(message, object);
+    object.text("msgId", &message_id(received));
+    show_body(&received.message, object);
     object
         .display("receiptHandle", received.handle)
         .number("enqueueTime", received.enqueued_ms / 1000)
@@ -96,8 +85,18 @@ fn show(received: &Received, object: &mut Object<'_>) {
         .number("dequeueCount", u64::from(received.count));
 }
 
+/// What a message is called.
+pub(in super::super) fn message_id(received: &Received) -> String {
+    let view = PropertiesView::parse(&received.message.properties).ok();
+    match view.as_ref().and_then(PropertiesView::message_id) {
+        Some(id) => String::from_utf8_lossy(id).into_owned(),
+        // Published over AMQP without one: its place is as good.
+        None => format!("{}-{}", received.id.lane, received.id.offset),
+    }
+}
+
 /// The body as text. What was published over AMQP need not be text: then it is there a second time, in base64.
-fn show_body(message: &Message, object: &mut Object<'_>) {
+pub(in super::super) fn show_body(message: &Message, object: &mut Object<'_>) {
     let joined;
     let bytes: &[u8] = match &message.body {
         Body::Whole(bytes) => bytes,

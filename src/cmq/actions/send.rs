@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::attributes::Attributes;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use crate::broker::permissions::Permission;
@@ -12,7 +11,7 @@ use crate::broker::queue::Queue;
 use crate::clock::wall_ms;
 use crate::model::arguments::Overflow;
 use crate::model::{Body, Message, Origin};
-use crate::wire::{AMQPProperties, encode_properties};
+use crate::wire::{AMQPProperties, FieldTable, encode_properties};
 
 /// AMQP's `delivery-mode` of messages that survive a restart.
 const PERSISTENT: u8 = 2;
@@ -23,7 +22,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let body = call.parameters.text("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
-    check_body(&attributes, body, None)?;
+    check_body(attributes.message_bytes, body, None)?;
     let sent = enqueue(call, &queue, &[body]).await?;
     let answer = call.success().with(|object| {
         for id in sent {
@@ -37,20 +36,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
 pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
-    let entries = call
-        .parameters
-        .list("msgBody", call.front.config.batch_max)?;
-    if entries.is_empty() {
-        return Err(CmqError::Missing("msgBody.n".to_owned()));
-    }
-    for (index, body) in &entries {
-        check_body(&attributes, body, Some(*index))?;
-    }
-    let bodies: Vec<&str> = entries.into_iter().map(|(_, body)| body).collect();
-    let bytes: usize = bodies.iter().map(|body| body.len()).sum();
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > call.front.config.batch_bytes_max) {
-        return Err(CmqError::BatchTooLarge);
-    }
+    let bodies = batch_bodies(call, attributes.message_bytes)?;
     let sent = enqueue(call, &queue, &bodies).await?;
     let answer = call.success().with(|object| {
         object.objects("msgList", sent, |item, id| {
@@ -60,17 +46,36 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     Ok(answer.into())
 }
 
-/// Refuses bodies that the queue does not take; of a batch, with the name of the entry.
-fn check_body(attributes: &Attributes, body: &str, index: Option<u32>) -> Result<(), CmqError> {
+/// The bodies of a batch, each of at most `bytes_max`.
+pub(super) fn batch_bodies<'a>(
+    call: &'a Call<'_>,
+    bytes_max: u64,
+) -> Result<Vec<&'a str>, CmqError> {
+    let config = &call.front.config;
+    let entries = call.parameters.list("msgBody", config.batch_max)?;
+    if entries.is_empty() {
+        return Err(CmqError::Missing("msgBody.n".to_owned()));
+    }
+    for (index, body) in &entries {
+        check_body(bytes_max, body, Some(*index))?;
+    }
+    let bodies: Vec<&str> = entries.into_iter().map(|(_, body)| body).collect();
+    let bytes: usize = bodies.iter().map(|body| body.len()).sum();
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes > config.batch_bytes_max) {
+        return Err(CmqError::BatchTooLarge);
+    }
+    Ok(bodies)
+}
+
+/// Refuses bodies that the queue or topic does not take; of a batch, with the name of the entry.
+pub(super) fn check_body(bytes_max: u64, body: &str, index: Option<u32>) -> Result<(), CmqError> {
     let entry = index.map(|index| format!("msgBody.{index}"));
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
     match (size, entry) {
         (0, None) => Err(CmqError::EmptyBody),
         (0, Some(entry)) => Err(CmqError::EmptyEntry(entry)),
-        (size, None) if size > attributes.message_bytes => Err(CmqError::MessageTooLarge),
-        (size, Some(entry)) if size > attributes.message_bytes => {
-            Err(CmqError::EntryTooLarge(entry))
-        }
+        (size, None) if size > bytes_max => Err(CmqError::MessageTooLarge),
+        (size, Some(entry)) if size > bytes_max => Err(CmqError::EntryTooLarge(entry)),
         _ => Ok(()),
     }
 }
@@ -117,7 +122,10 @@ async fn enqueue(
     let mut bytes = 0;
     for body in bodies {
         let id = front.messages.next();
-        let message = message(&origin, id, now_secs, delay_ms, body);
+        let message = Message {
+            delay_ms,
+            ..message(&origin, id, now_secs, None, body)
+        };
         bytes += message.size();
         ids.push(id);
         run.push(Arc::new(message));
@@ -135,17 +143,21 @@ async fn enqueue(
     Ok(ids)
 }
 
-fn message(
+/// A message as the API makes it.
+pub(super) fn message(
     origin: &Arc<Origin>,
     id: u64,
     now_secs: u64,
-    delay_ms: Option<u64>,
+    headers: Option<&FieldTable>,
     body: &str,
 ) -> Message {
-    let properties = AMQPProperties::default()
+    let mut properties = AMQPProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_message_id(id.to_string().into())
         .with_timestamp(now_secs);
+    if let Some(headers) = headers {
+        properties = properties.with_headers(headers.clone());
+    }
     Message {
         origin: Arc::clone(origin),
         properties: encode_properties(&properties),
@@ -153,7 +165,7 @@ fn message(
         persistent: true,
         priority: 0,
         expiration_ms: None,
-        delay_ms,
+        delay_ms: None,
         dead_lettered: false,
     }
 }

@@ -3,9 +3,12 @@
 mod access; // signatures, clocks, rights
 mod client; // a small client
 mod dead_letters; // dead letter policies
+mod endpoint; // an HTTP endpoint that messages are pushed to
+mod pushing; // messages to HTTP endpoints
 mod queues; // queues and their attributes
 mod receiving; // messages on their way out
 mod sending; // messages on their way in
+mod topics; // topics and subscriptions
 
 use client::{Client, codes, secret};
 

@@ -379,6 +379,19 @@ impl Peer {
         self.raw(&out).await;
     }
 
+    /// Binds a queue to an exchange.
+    pub(crate) async fn bind(&mut self, number: u16, queue: &str, exchange: &str, key: &str) {
+        let bind = queue::Bind {
+            queue: queue.into(),
+            exchange: exchange.into(),
+            routing_key: key.into(),
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        self.call(number, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)))
+            .await;
+    }
+
     pub(crate) async fn qos(&mut self, number: u16, prefetch_count: u16, global: bool) {
         let qos = basic::AMQPMethod::Qos(basic::Qos {
             prefetch_count,

@@ -28,6 +28,7 @@ pub(crate) struct TestServer {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     cmq_task: JoinHandle<()>,
+    push_task: JoinHandle<()>,
 }
 
 impl TestServer {
@@ -68,6 +69,7 @@ impl TestServer {
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone()).unwrap();
         let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let cmq = cmq_listener.local_addr().unwrap();
+        let push_task = tokio::spawn(Arc::clone(&cmq_front).push(stopped.clone()));
         let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
         let task = tokio::spawn(front.serve(listener, stopped));
         TestServer {
@@ -80,6 +82,7 @@ impl TestServer {
             stop,
             task,
             cmq_task,
+            push_task,
         }
     }
 
@@ -91,6 +94,9 @@ impl TestServer {
         drop(self.broker);
         self.task.abort();
         self.cmq_task.abort();
+        self.push_task.abort();
+        // What it was pushing goes back to the old broker.
+        self.push_task.await.unwrap_or_default();
         tokio::task::spawn_blocking(move || committer.shutdown())
             .await
             .unwrap();

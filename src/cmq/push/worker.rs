@@ -1,0 +1,205 @@
+//! One subscription's worker: takes messages from its queue, has several pushes under way, and says what becomes of
+//! each. A message that was not taken is held on until it is time to try again; then it is the first of its queue. So
+//! how often it was tried and when it is tried next is what the queue knows of it, on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::super::front::Front;
+use super::super::topics::{Endpoint, Subscription, Topic, TopicId};
+use super::LEASE_MARGIN;
+use super::client::{Endpoints, Failure};
+use super::endpoint::Target;
+use super::request::Push;
+use super::retry::{BACKOFF_SECS, outstanding_max, wait_secs};
+use crate::broker::queue::{Hand, Queue, Received};
+use crate::clock::wall_ms;
+use crate::model::Name;
+
+/// How long a worker waits for a message before it looks around.
+const WAIT: Duration = Duration::from_secs(30);
+/// How often a worker looks whether a message that it waits for is to be tried again: so often in a second of the retry
+/// strategies, within bounds.
+const LOOKS_PER_SECOND: u32 = 8;
+const LOOK_MIN: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(250);
+/// How long a push waits for a place before its lease is made longer.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub(super) front: Arc<Front>,
+    pub(super) endpoints: Endpoints,
+    /// One place for each push that may be under way.
+    pub(super) places: Semaphore,
+}
+
+/// Which subscription a worker works for.
+#[derive(Clone, Debug)]
+pub(super) struct Which {
+    pub(super) topic: TopicId,
+    pub(super) name: Name,
+    pub(super) id: u64,
+}
+
+/// A subscription as it is now.
+#[derive(Clone)]
+struct Subject {
+    topic: Arc<Topic>,
+    subscription: Arc<Subscription>,
+    queue: Arc<Queue>,
+    target: Arc<Target>,
+}
+
+impl Shared {
+    fn subject(&self, which: &Which) -> Option<Subject> {
+        let found = self.front.topics.subscribed(which.topic, &which.name)?;
+        let Endpoint::Http { url, .. } = &found.subscription.endpoint else {
+            return None;
+        };
+        let vhost = self.front.broker.vhost(&found.topic.vhost)?;
+        let queue = found.subscription.queue(&vhost, &found.topic)?;
+        let target = Arc::new(Target::parse(url).ok()?);
+        (found.subscription.id == which.id).then_some(Subject {
+            topic: found.topic,
+            subscription: found.subscription,
+            queue,
+            target,
+        })
+    }
+}
+
+/// Works until the subscription is gone, or `stopped` is true; then what is under way is brought to its end.
+pub(super) async fn work(shared: Arc<Shared>, which: Which, mut stopped: watch::Receiver<bool>) {
+    let config = &shared.front.config.push;
+    let look = (config.second / LOOKS_PER_SECOND).clamp(LOOK_MIN, LOOK_MAX);
+    let mut pushes = JoinSet::new();
+    while let Some(subject) = shared.subject(&which) {
+        let most = outstanding_max(subject.subscription.strategy);
+        let is_busy = pushes.len() >= config.endpoint_connections_max
+            || subject.queue.counts().unacked >= most;
+        let received = async {
+            match is_busy {
+                true => {
+                    sleep(look).await;
+                    Ok(None)
+                }
+                false => subject.queue.receive(1, WAIT).await.map(Some),
+            }
+        };
+        let hand = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            Some(ended) = pushes.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a push ended by a panic");
+                }
+                continue;
+            }
+            hand = received => hand,
+        };
+        match hand {
+            Ok(Some(hand)) if !hand.messages.is_empty() => {
+                pushes.spawn(deliver(Arc::clone(&shared), subject, hand));
+            }
+            Ok(_) => {}
+            // The queue is gone, and the subscription with it.
+            Err(_) => break,
+        }
+    }
+    while pushes.join_next().await.is_some() {}
+}
+
+/// Pushes one message. Until it is known what becomes of it the hand is not kept, so that it goes back at once if the
+/// broker stops. That it is held need not be on disk before: if that is lost, it is pushed again.
+async fn deliver(shared: Arc<Shared>, subject: Subject, hand: Hand) {
+    let Some(received) = hand.messages.first().cloned() else {
+        return;
+    };
+    let endpoint = shared.endpoints.at(&subject.target);
+    let _places = (
+        place(&shared, &endpoint.places, &subject.queue, &received).await,
+        place(&shared, &shared.places, &subject.queue, &received).await,
+    );
+    let config = &shared.front.config.push;
+    let left_ms = received.visible_ms.saturating_sub(wall_ms());
+    if Duration::from_millis(left_ms) < config.timeout + LEASE_MARGIN / 2 {
+        prolong(&shared, &subject.queue, &received);
+    }
+    let Subject {
+        topic,
+        subscription,
+        target,
+        ..
+    } = &subject;
+    let id = shared.front.requests.next();
+    let outcome = match Push::new(target, topic, subscription, &received, id) {
+        Some(push) => endpoint.push(target, &push, config).await,
+        None => Err(Failure::Timeout),
+    };
+    settle(&shared, &subject, hand, &received, outcome);
+}
+
+/// Says what becomes of a message.
+fn settle(
+    shared: &Shared,
+    subject: &Subject,
+    hand: Hand,
+    received: &Received,
+    outcome: Result<(), Failure>,
+) {
+    let strategy = subject.subscription.strategy;
+    let again = match &outcome {
+        Ok(()) => None,
+        Err(_) => wait_secs(strategy, received.count, rand::random_range(BACKOFF_SECS)),
+    };
+    let (topic, subscription) = (&subject.topic.name, &subject.subscription.name);
+    let attempt = received.count;
+    match (outcome, again) {
+        (Ok(()), _) => {}
+        (Err(error), Some(secs)) => {
+            tracing::debug!(%topic, %subscription, attempt, again_secs = secs, %error, "a push failed");
+        }
+        (Err(error), None) => {
+            tracing::warn!(%topic, %subscription, attempt, %error, "a message is dropped: its last push failed");
+        }
+    }
+    drop(hand.keep());
+    match again {
+        Some(secs) => {
+            let second = shared.front.config.push.second;
+            let wait = second.saturating_mul(u32::try_from(secs).unwrap_or(u32::MAX));
+            subject.queue.prolong(received.handle, wait);
+        }
+        None => {
+            subject.queue.delete_received(&[received.handle]);
+        }
+    }
+}
+
+/// Waits for a place, and holds the message for as long as that takes.
+async fn place<'a>(
+    shared: &Shared,
+    places: &'a Semaphore,
+    queue: &Queue,
+    received: &Received,
+) -> Option<SemaphorePermit<'a>> {
+    let mut acquire = std::pin::pin!(places.acquire());
+    loop {
+        match timeout(PLACE_WAIT, acquire.as_mut()).await {
+            // The semaphores are never closed.
+            Ok(place) => return place.ok(),
+            Err(_) => prolong(shared, queue, received),
+        }
+    }
+}
+
+fn prolong(shared: &Shared, queue: &Queue, received: &Received) {
+    let lease = shared.front.config.push.timeout + LEASE_MARGIN;
+    // None: it is gone, with its queue. The push is one too many then.
+    queue.prolong(received.handle, lease);
+}

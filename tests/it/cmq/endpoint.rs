@@ -1,0 +1,168 @@
+//! An HTTP endpoint of a test's own: notes what is posted to it, and answers as the test says.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Posted {
+    /// Its first line.
+    pub(crate) line: String,
+    /// Its headers, names in small letters.
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: String,
+    pub(crate) at: Instant,
+}
+
+/// How to answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) after: Duration,
+    /// Headers beside the usual, each with its end of line.
+    pub(crate) headers: String,
+}
+
+impl Reply {
+    pub(crate) fn status(status: u16) -> Reply {
+        Reply {
+            status,
+            after: Duration::ZERO,
+            headers: String::new(),
+        }
+    }
+}
+
+type Answer = Arc<dyn Fn(&Posted) -> Reply + Send + Sync>;
+
+/// An endpoint that listens until it is dropped.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    posted: Arc<Mutex<Vec<Posted>>>,
+    connections: Arc<Mutex<usize>>,
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(
+        answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
+    ) -> Endpoint {
+        Endpoint::start_at(([127, 0, 0, 1], 0).into(), answer).await
+    }
+
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
+    ) -> Endpoint {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(64).unwrap();
+        let address = listener.local_addr().unwrap();
+        let posted = Arc::<Mutex<Vec<Posted>>>::default();
+        let connections = Arc::<Mutex<usize>>::default();
+        let task = tokio::spawn(serve(
+            listener,
+            Arc::clone(&posted),
+            Arc::clone(&connections),
+            Arc::new(answer),
+        ));
+        Endpoint {
+            address,
+            posted,
+            connections,
+            task,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// All requests so far, in the order of their arrival.
+    pub(crate) fn posted(&self) -> Vec<Posted> {
+        self.posted.lock().unwrap().clone()
+    }
+
+    /// Their bodies.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.posted()
+            .into_iter()
+            .map(|posted| posted.body)
+            .collect()
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.lock().unwrap()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    posted: Arc<Mutex<Vec<Posted>>>,
+    connections: Arc<Mutex<usize>>,
+    answer: Answer,
+) {
+    // They end with this task.
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        *connections.lock().unwrap() += 1;
+        let (posted, answer) = (Arc::clone(&posted), Arc::clone(&answer));
+        tasks.spawn(async move {
+            let mut stream = BufReader::new(stream);
+            while let Some(request) = read(&mut stream).await {
+                posted.lock().unwrap().push(request.clone());
+                let reply = answer(&request);
+                tokio::time::sleep(reply.after).await;
+                let (status, headers) = (reply.status, reply.headers);
+                let text = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 2\r\n\r\nok");
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<Posted> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let headers: HashMap<String, String> = lines
+        .iter()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.get("content-length")?.parse().ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Posted {
+        line: lines.first()?.clone(),
+        headers,
+        body: String::from_utf8(body).ok()?,
+        at: Instant::now(),
+    })
+}

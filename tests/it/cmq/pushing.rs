@@ -1,0 +1,342 @@
+//! Subscriptions with HTTP endpoints: what is pushed, and what happens when that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use leveret::cmq::CmqConfig;
+use leveret::wire::AMQPValue;
+
+use super::endpoint::{Endpoint, Reply};
+use super::{Client, client};
+use crate::support::{Peer, TestServer, eventually};
+
+const T: (&str, &str) = ("topicName", "t");
+const SECOND: Duration = Duration::from_millis(20);
+const BACKOFF: (&str, &str) = ("notifyStrategy", "BACKOFF_RETRY");
+const DECAY: (&str, &str) = ("notifyStrategy", "EXPONENTIAL_DECAY_RETRY");
+const SIMPLIFIED: (&str, &str) = ("notifyContentFormat", "SIMPLIFIED");
+
+/// Endpoints of this machine, and seconds that are short.
+fn near(config: &mut CmqConfig) {
+    config.push.allowed = vec!["127.0.0.0/8".parse().unwrap()];
+    config.push.second = SECOND;
+}
+
+async fn start() -> (TestServer, Client) {
+    let server = TestServer::start_with_cmq(near).await;
+    let mut client = client(&server).await;
+    client.ok("CreateTopic", &[T]).await;
+    (server, client)
+}
+
+async fn subscribe(client: &mut Client, name: &str, url: &str, more: &[(&str, &str)]) {
+    let mut parameters = vec![
+        T,
+        ("subscriptionName", name),
+        ("protocol", "http"),
+        ("endpoint", url),
+    ];
+    parameters.extend(more);
+    client.ok("Subscribe", &parameters).await;
+}
+
+async fn publish(client: &mut Client, body: &str) -> String {
+    let answer = client.ok("PublishMessage", &[T, ("msgBody", body)]).await;
+    answer["msgId"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn both_formats_are_as_documented() {
+    let (server, mut client) = start().await;
+    let endpoint = Endpoint::start(|_| Reply::status(200)).await;
+    subscribe(&mut client, "json", &endpoint.url("/json?a=b"), &[]).await;
+    subscribe(&mut client, "plain", &endpoint.url("/plain"), &[SIMPLIFIED]).await;
+    let tagged = [
+        T,
+        ("msgBody", "你好 \"x\"\n"),
+        ("msgTag.1", "b"),
+        ("msgTag.2", "a"),
+    ];
+    let answer = client.ok("PublishMessage", &tagged).await;
+    let id = answer["msgId"].as_str().unwrap();
+    eventually("both are pushed", || endpoint.posted().len() == 2).await;
+    let mut posted = endpoint.posted();
+    posted.sort_by(|a, b| a.line.cmp(&b.line));
+    assert_eq!(posted[0].line, "POST /json?a=b HTTP/1.1");
+    assert_eq!(posted[1].line, "POST /plain HTTP/1.1");
+    let mut ids = Vec::new();
+    for request in &posted {
+        for (name, value) in [
+            ("host", endpoint.address.to_string().as_str()),
+            ("content-type", "text/plain"),
+            ("user-agent", "Qcloud Notification Service Agent"),
+            ("x-cmq-message-id", id),
+            ("x-cmq-message-tag", "b, a"),
+        ] {
+            assert_eq!(request.headers[name], value, "{name}");
+        }
+        ids.push(request.headers["x-cmq-request-id"].clone());
+    }
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(posted[1].body, "你好 \"x\"\n");
+    let json: serde_json::Value = serde_json::from_str(&posted[0].body).unwrap();
+    assert!(json["TopicOwner"].is_u64() && json["publishTime"].is_u64());
+    for (name, value) in [
+        ("topicName", "t"),
+        ("subscriptionName", "json"),
+        ("msgId", id),
+        ("msgBody", "你好 \"x\"\n"),
+    ] {
+        assert_eq!(json[name], value, "{name}");
+    }
+    publish(&mut client, "untagged").await;
+    eventually("all is settled", || {
+        server.numbers("cmq.push.t.json") == (0, 0, 0)
+            && server.numbers("cmq.push.t.plain") == (0, 0, 0)
+    })
+    .await;
+    let last = endpoint.posted().pop().unwrap();
+    assert!(!last.headers.contains_key("x-cmq-message-tag"));
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let (_server, mut client) = start().await;
+    let endpoint = Endpoint::start(|_| Reply::status(201)).await;
+    subscribe(&mut client, "s", &endpoint.url("/"), &[BACKOFF, SIMPLIFIED]).await;
+    for n in 0..20 {
+        publish(&mut client, &n.to_string()).await;
+    }
+    eventually("all are pushed", || endpoint.posted().len() == 20).await;
+    let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(endpoint.bodies(), expected);
+    assert_eq!(endpoint.connections(), 1);
+}
+
+#[tokio::test]
+async fn backoff_retries_three_times_and_goes_on_with_the_next() {
+    let (server, mut client) = start().await;
+    let endpoint = Endpoint::start(|posted| match posted.body.as_str() {
+        "good" => Reply::status(200),
+        // Where it leads is nobody's business.
+        "elsewhere" => Reply {
+            headers: "Location: /other\r\n".to_owned(),
+            ..Reply::status(302)
+        },
+        _ => Reply::status(500),
+    })
+    .await;
+    subscribe(&mut client, "s", &endpoint.url("/"), &[BACKOFF, SIMPLIFIED]).await;
+    for body in ["bad", "elsewhere", "good"] {
+        publish(&mut client, body).await;
+    }
+    let what = "two messages are given up and the third is taken";
+    eventually(what, || server.numbers("cmq.push.t.s") == (0, 0, 0)).await;
+    let expected = [["bad"; 4].as_slice(), &["elsewhere"; 4], &["good"]].concat();
+    assert_eq!(endpoint.bodies(), expected);
+    let posted = endpoint.posted();
+    for pair in posted[..4].windows(2).chain(posted[4..8].windows(2)) {
+        let wait = pair[1].at - pair[0].at;
+        assert!(wait >= SECOND * 10, "{wait:?}");
+        assert!(wait < SECOND * 20 + Duration::from_secs(5), "{wait:?}");
+    }
+}
+
+#[tokio::test]
+async fn decay_retries_at_growing_distances_and_others_go_by() {
+    let (server, mut client) = start().await;
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let endpoint = Endpoint::start(move |posted| {
+        let fails = posted.body == "bad" && is_broken.load(Ordering::SeqCst);
+        Reply::status(if fails { 503 } else { 200 })
+    })
+    .await;
+    subscribe(&mut client, "s", &endpoint.url("/"), &[DECAY, SIMPLIFIED]).await;
+    publish(&mut client, "bad").await;
+    eventually("it was tried", || !endpoint.posted().is_empty()).await;
+    publish(&mut client, "good").await;
+    eventually("the other one went by", || {
+        endpoint.bodies().contains(&"good".to_owned())
+    })
+    .await;
+    let tries = || -> Vec<_> {
+        let posted = endpoint.posted().into_iter();
+        posted.filter(|posted| posted.body == "bad").collect()
+    };
+    eventually("it was tried six times", || tries().len() >= 6).await;
+    for (doublings, pair) in tries().windows(2).take(5).enumerate() {
+        let wait = pair[1].at - pair[0].at;
+        assert!(wait >= SECOND * (1 << doublings), "{doublings}: {wait:?}");
+    }
+    assert_eq!(server.numbers("cmq.push.t.s").1, 1);
+    broken.store(false, Ordering::SeqCst);
+    eventually("it is taken at last", || {
+        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_down_gets_everything() {
+    let (server, mut client) = start().await;
+    let endpoint = Endpoint::start(|_| Reply::status(200)).await;
+    let (address, url) = (endpoint.address, endpoint.url("/"));
+    drop(endpoint);
+    subscribe(&mut client, "s", &url, &[DECAY, SIMPLIFIED]).await;
+    for n in 0..50 {
+        publish(&mut client, &n.to_string()).await;
+    }
+    eventually("they wait", || {
+        let (ready, unacked, _) = server.numbers("cmq.push.t.s");
+        ready + unacked == 50
+    })
+    .await;
+    let topic = client.ok("GetTopicAttributes", &[T]).await;
+    assert_eq!(topic["msgCount"], 50);
+    let endpoint = Endpoint::start_at(address, |_| Reply::status(200)).await;
+    eventually("all are taken", || {
+        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    })
+    .await;
+    let mut bodies: Vec<u32> = endpoint
+        .bodies()
+        .iter()
+        .map(|body| body.parse().unwrap())
+        .collect();
+    bodies.sort_unstable();
+    bodies.dedup();
+    assert_eq!(bodies, (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn pending_pushes_outlive_a_restart_with_their_attempts() {
+    let (server, mut client) = start().await;
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let endpoint = Endpoint::start(move |posted| {
+        let fails = posted.body != "good" && is_broken.load(Ordering::SeqCst);
+        Reply::status(if fails { 500 } else { 200 })
+    })
+    .await;
+    subscribe(
+        &mut client,
+        "b",
+        &endpoint.url("/b"),
+        &[BACKOFF, SIMPLIFIED],
+    )
+    .await;
+    subscribe(&mut client, "d", &endpoint.url("/d"), &[DECAY, SIMPLIFIED]).await;
+    publish(&mut client, "bad").await;
+    let tries = |path: &str| {
+        let line = format!("POST {path} HTTP/1.1");
+        let posted = endpoint.posted();
+        posted.iter().filter(|posted| posted.line == line).count()
+    };
+    // Held for the next attempt: after the second one, for ten seconds at least.
+    eventually("both were tried", || tries("/b") == 2 && tries("/d") >= 3).await;
+    eventually("the third is waited for", || {
+        server.numbers("cmq.push.t.b") == (0, 1, 0) && server.numbers("cmq.push.t.d") == (0, 1, 0)
+    })
+    .await;
+    let before = tries("/b");
+    let server = server.restart().await;
+    eventually("it is given up", || {
+        server.numbers("cmq.push.t.b") == (0, 0, 0)
+    })
+    .await;
+    assert_eq!((before, tries("/b")), (2, 4), "attempts count on");
+    assert_eq!(server.numbers("cmq.push.t.d"), (0, 1, 0));
+    broken.store(false, Ordering::SeqCst);
+    eventually("it is taken", || {
+        server.numbers("cmq.push.t.d") == (0, 0, 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slow_endpoint_delays_no_other() {
+    let server = TestServer::start_with_cmq(|config| {
+        near(config);
+        config.push.timeout = Duration::from_millis(500);
+        config.push.endpoint_connections_max = 2;
+        config.push.connections_max = 4;
+    })
+    .await;
+    let mut client = client(&server).await;
+    client.ok("CreateTopic", &[T]).await;
+    let slow = Endpoint::start(|_| Reply {
+        after: Duration::from_secs(60),
+        ..Reply::status(200)
+    })
+    .await;
+    let fast = Endpoint::start(|_| Reply::status(200)).await;
+    // Several subscriptions of one endpoint share its places.
+    for name in ["slow1", "slow2", "slow3"] {
+        subscribe(&mut client, name, &slow.url("/"), &[SIMPLIFIED]).await;
+    }
+    subscribe(&mut client, "fast", &fast.url("/"), &[SIMPLIFIED]).await;
+    let begun = std::time::Instant::now();
+    for n in 0..100 {
+        publish(&mut client, &n.to_string()).await;
+    }
+    eventually("the fast one has all", || {
+        server.numbers("cmq.push.t.fast") == (0, 0, 0)
+    })
+    .await;
+    // A hundred pushes one after another behind a slow one would take much longer.
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert_eq!(fast.posted().len(), 100);
+    let waiting = |name| {
+        let (ready, unacked, _) = server.numbers(name);
+        ready + unacked
+    };
+    assert_eq!(waiting("cmq.push.t.slow1"), 100);
+    // An answer that does not come is a failure: it is tried again.
+    eventually("slow pushes are tried anew", || slow.posted().len() > 4).await;
+}
+
+#[tokio::test]
+async fn amqp_publishers_are_pushed_too() {
+    let (server, mut client) = start().await;
+    let endpoint = Endpoint::start(|_| Reply::status(200)).await;
+    subscribe(&mut client, "s", &endpoint.url("/"), &[]).await;
+    let mut peer = Peer::new(&server).await;
+    let tag = |name| (name, AMQPValue::Boolean(true));
+    let tags = [tag("cmq-tag-x"), tag("other")];
+    peer.publish_to(1, "t", "any", &tags, "over AMQP").await;
+    eventually("it is pushed", || endpoint.posted().len() == 1).await;
+    let posted = endpoint.posted().remove(0);
+    let json: serde_json::Value = serde_json::from_str(&posted.body).unwrap();
+    assert_eq!(json["msgBody"], "over AMQP");
+    // It has no id of its own: its place is as good.
+    assert_eq!(json["msgId"], "0-0");
+    assert_eq!(posted.headers["x-cmq-message-id"], "0-0");
+    assert_eq!(posted.headers["x-cmq-message-tag"], "x");
+}
+
+#[tokio::test]
+async fn queues_of_pushes_are_the_brokers_own() {
+    let (server, mut client) = start().await;
+    let endpoint = Endpoint::start(|_| Reply::status(500)).await;
+    subscribe(&mut client, "s", &endpoint.url("/"), &[DECAY]).await;
+    assert_eq!(client.ok("ListQueue", &[]).await["totalCount"], 0);
+    publish(&mut client, "x").await;
+    eventually("it is tried", || !endpoint.posted().is_empty()).await;
+    let s = ("subscriptionName", "s");
+    let shown = client.ok("GetSubscriptionAttributes", &[T, s]).await;
+    assert_eq!(shown["msgCount"], 1);
+    assert_eq!(shown["protocol"], "http");
+    assert_eq!(shown["endpoint"], endpoint.url("/"));
+    assert_eq!(shown["notifyContentFormat"], "JSON");
+    client.ok("Unsubscribe", &[T, s]).await;
+    assert!(server.counts("cmq.push.t.s").is_none());
+    subscribe(&mut client, "s", &endpoint.url("/again"), &[BACKOFF]).await;
+    publish(&mut client, "y").await;
+    eventually("the new one is pushed to", || {
+        let posted = endpoint.posted();
+        posted.iter().any(|posted| posted.line.contains("/again"))
+    })
+    .await;
+}

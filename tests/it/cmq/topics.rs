@@ -1,0 +1,501 @@
+//! Topics and subscriptions of queues: who gets what, over HTTP and over AMQP.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{Client, client};
+use crate::support::{Peer, TestServer, eventually};
+
+const T: (&str, &str) = ("topicName", "t");
+
+async fn start(filter: &str) -> (TestServer, Client) {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client.ok("CreateTopic", &[T, ("filterType", filter)]).await;
+    (server, client)
+}
+
+/// Subscribes a new queue of the subscription's name.
+async fn subscribe(client: &mut Client, name: &str, list: &str, items: &[&str]) -> Value {
+    client.ok("CreateQueue", &[("queueName", name)]).await;
+    subscribe_existing(client, name, name, list, items).await
+}
+
+async fn subscribe_existing(
+    client: &mut Client,
+    name: &str,
+    queue: &str,
+    list: &str,
+    items: &[&str],
+) -> Value {
+    let names: Vec<String> = (1..=items.len()).map(|n| format!("{list}.{n}")).collect();
+    let mut parameters = vec![
+        T,
+        ("subscriptionName", name),
+        ("protocol", "queue"),
+        ("endpoint", queue),
+    ];
+    parameters.extend(names.iter().map(String::as_str).zip(items.iter().copied()));
+    client.ok("Subscribe", &parameters).await
+}
+
+/// Code and module code; zeros for success.
+async fn publish(client: &mut Client, body: &str, tags: &[&str], key: &str) -> (u64, u64) {
+    let names: Vec<String> = (0..tags.len()).map(|n| format!("msgTag.{n}")).collect();
+    let mut parameters = vec![T, ("msgBody", body)];
+    parameters.extend(names.iter().map(String::as_str).zip(tags.iter().copied()));
+    if !key.is_empty() {
+        parameters.push(("routingKey", key));
+    }
+    let answer = client.call("PublishMessage", &parameters).await;
+    match answer["code"].as_u64() {
+        Some(0) => {
+            answer["msgId"].as_str().unwrap().parse::<u64>().unwrap();
+            (0, 0)
+        }
+        _ => super::codes(&answer),
+    }
+}
+
+/// Takes all there is in a queue.
+async fn drain(client: &mut Client, queue: &str) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let q = ("queueName", queue);
+    loop {
+        let answer = client
+            .call("BatchReceiveMessage", &[q, ("numOfMsg", "16")])
+            .await;
+        if answer["code"] == 7000 {
+            return bodies;
+        }
+        for message in answer["msgInfoList"].as_array().unwrap() {
+            bodies.push(message["msgBody"].as_str().unwrap().to_owned());
+            let handle = ("receiptHandle", message["receiptHandle"].as_str().unwrap());
+            client.ok("DeleteMessage", &[q, handle]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn tags_choose_who_gets_a_message() {
+    let (_server, mut client) = start("1").await;
+    assert_eq!(publish(&mut client, "x", &[], "").await, (6030, 10650));
+    subscribe(&mut client, "red", "filterTag", &["red", "rouge"]).await;
+    assert_eq!(publish(&mut client, "x", &[], "").await, (6030, 10730));
+    assert_eq!(
+        publish(&mut client, "x", &["green"], "").await,
+        (6030, 10730)
+    );
+    subscribe(&mut client, "all", "filterTag", &[]).await;
+    for (body, tags) in [
+        ("none", &[][..]),
+        ("red", &["red"]),
+        ("both", &["red", "rouge", "blue"]),
+        ("other", &["Red"]),
+    ] {
+        assert_eq!(publish(&mut client, body, tags, "").await, (0, 0), "{body}");
+    }
+    let batch = [
+        T,
+        ("msgBody.1", "b1"),
+        ("msgBody.2", "b2"),
+        ("msgTag.1", "rouge"),
+    ];
+    let answer = client.ok("BatchPublishMessage", &batch).await;
+    assert_eq!(answer["msgList"].as_array().unwrap().len(), 2);
+    assert_eq!(drain(&mut client, "red").await, ["red", "both", "b1", "b2"]);
+    assert_eq!(
+        drain(&mut client, "all").await,
+        ["none", "red", "both", "other", "b1", "b2"]
+    );
+}
+
+#[tokio::test]
+async fn binding_keys_choose_who_gets_a_message() {
+    let (_server, mut client) = start("2").await;
+    subscribe(&mut client, "stock", "bindingKey", &["stock.#", "*.usd.*"]).await;
+    // The same queue a second time: still each message once.
+    subscribe_existing(&mut client, "again", "stock", "bindingKey", &["stock.#"]).await;
+    subscribe(&mut client, "all", "bindingKey", &["#"]).await;
+    for key in ["stock", "stock.usd.nyse", "bond.usd.x", "bond.eur.x"] {
+        assert_eq!(publish(&mut client, key, &[], key).await, (0, 0));
+    }
+    assert_eq!(
+        drain(&mut client, "stock").await,
+        ["stock", "stock.usd.nyse", "bond.usd.x"]
+    );
+    assert_eq!(drain(&mut client, "all").await.len(), 4);
+    client
+        .ok("Unsubscribe", &[T, ("subscriptionName", "stock")])
+        .await;
+    assert_eq!(publish(&mut client, "1", &[], "stock.x").await, (0, 0));
+    assert_eq!(publish(&mut client, "2", &[], "bond.usd.x").await, (0, 0));
+    assert_eq!(drain(&mut client, "stock").await, ["1"]);
+    let dots = vec!["a"; 17].join(".");
+    let long = "x".repeat(65);
+    for (key, refused) in [
+        ("", (4000, 10700)),
+        (dots.as_str(), (4000, 10691)),
+        (long.as_str(), (4000, 10350)),
+    ] {
+        assert_eq!(publish(&mut client, "x", &[], key).await, refused, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn topics_are_made_listed_changed_and_deleted() {
+    let server = TestServer::start_with_cmq(|config| config.topics_max = 3).await;
+    let mut client = client(&server).await;
+    for (name, filter) in [("beta", "1"), ("alpha", "2"), ("gamma-1_x", "1")] {
+        let made = client
+            .ok(
+                "CreateTopic",
+                &[("topicName", name), ("filterType", filter)],
+            )
+            .await;
+        assert!(made["topicId"].as_str().unwrap().starts_with("topic-"));
+    }
+    for (name, refused) in [
+        ("ALPHA", (4460, 10550)),
+        ("fourth", (4450, 10610)),
+        ("1x", (4000, 10590)),
+        ("a.b", (4000, 10590)),
+    ] {
+        let got = client.refused("CreateTopic", &[("topicName", name)]).await;
+        assert_eq!(got, refused, "{name}");
+    }
+    let bad = [("topicName", "x"), ("filterType", "3")];
+    assert_eq!(client.refused("CreateTopic", &bad).await, (4000, 10350));
+    let all = client.ok("ListTopic", &[]).await;
+    let names: Vec<_> = all["topicList"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|topic| topic["topicName"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (names, &all["totalCount"]),
+        (vec!["alpha", "beta", "gamma-1_x"], &3.into())
+    );
+    let some = [("searchWord", "a"), ("offset", "1"), ("limit", "1")];
+    let some = client.ok("ListTopic", &some).await;
+    assert_eq!(some["topicList"][0]["topicName"], "beta");
+    let beta = ("topicName", "beta");
+    let size = ("maxMsgSize", "1024");
+    client.ok("SetTopicAttributes", &[beta, size]).await;
+    let shown = client.ok("GetTopicAttributes", &[beta]).await;
+    for (name, value) in [
+        ("msgCount", 0),
+        ("maxMsgSize", 1024),
+        ("msgRetentionSeconds", 86_400),
+        ("filterType", 1),
+    ] {
+        assert_eq!(shown[name], value, "{name}");
+    }
+    assert!(shown["createTime"].as_u64().unwrap() > 1_700_000_000);
+    assert!(shown["lastModifyTime"].as_u64() >= shown["createTime"].as_u64());
+    let body = "x".repeat(1025);
+    let large = [beta, ("msgBody", body.as_str())];
+    assert_eq!(
+        client.refused("PublishMessage", &large).await,
+        (4400, 10230)
+    );
+    let empty = [beta, ("msgBody", "")];
+    assert_eq!(
+        client.refused("PublishMessage", &empty).await,
+        (4000, 10120)
+    );
+    client.ok("DeleteTopic", &[beta]).await;
+    for action in ["DeleteTopic", "GetTopicAttributes", "PublishMessage"] {
+        let got = client.refused(action, &[beta, ("msgBody", "x")]).await;
+        assert_eq!(got, (4440, 10600), "{action}");
+    }
+    client.ok("CreateTopic", &[beta]).await;
+}
+
+#[tokio::test]
+async fn subscriptions_are_made_shown_changed_and_ended() {
+    let (_server, mut client) = start("1").await;
+    let made = subscribe(&mut client, "s", "filterTag", &["a", "b"]).await;
+    assert!(
+        made["subscriptionId"]
+            .as_str()
+            .unwrap()
+            .starts_with("subsc-")
+    );
+    let s = ("subscriptionName", "s");
+    let shown = client.ok("GetSubscriptionAttributes", &[T, s]).await;
+    for (name, value) in [
+        ("topicOwner", "guest"),
+        ("protocol", "queue"),
+        ("protocal", "queue"),
+        ("endpoint", "s"),
+        ("notifyStrategy", "EXPONENTIAL_DECAY_RETRY"),
+        ("notifyContentFormat", "SIMPLIFIED"),
+    ] {
+        assert_eq!(shown[name], value, "{name}");
+    }
+    for name in ["filterTag", "filterTags"] {
+        assert_eq!(shown[name], serde_json::json!(["a", "b"]));
+    }
+    assert_eq!(shown["bindingKey"], serde_json::json!([]));
+    assert_eq!(shown["msgCount"], 0);
+    let changes = [
+        T,
+        s,
+        ("filterTag.1", "c"),
+        ("notifyStrategy", "BACKOFF_RETRY"),
+    ];
+    client.ok("SetSubscriptionAttributes", &changes).await;
+    assert_eq!(publish(&mut client, "old", &["a"], "").await, (6030, 10730));
+    assert_eq!(publish(&mut client, "new", &["c"], "").await, (0, 0));
+    client.ok("ClearSUbscriptionFIlterTags", &[T, s]).await;
+    assert_eq!(publish(&mut client, "any", &["a"], "").await, (0, 0));
+    let shown = client.ok("GetSubscriptionAttributes", &[T, s]).await;
+    assert_eq!(shown["filterTags"], serde_json::json!([]));
+    assert_eq!(shown["notifyStrategy"], "BACKOFF_RETRY");
+    assert_eq!(drain(&mut client, "s").await, ["new", "any"]);
+    for name in ["s2", "s3"] {
+        subscribe(&mut client, name, "filterTag", &[]).await;
+    }
+    let listing = [T, ("searchWord", "s"), ("offset", "1"), ("limit", "1")];
+    let listing = client.ok("ListSubscriptionByTopic", &listing).await;
+    assert_eq!(listing["totalCount"], 3);
+    let listed = &listing["subscriptionList"][0];
+    assert_eq!(listed["subscriptionName"], "s2");
+    assert_eq!(
+        (&listed["protocol"], &listed["endpoint"]),
+        (&"queue".into(), &"s2".into())
+    );
+    assert_eq!(client.refused("DeleteTopic", &[T]).await, (4000, 10540));
+    for name in ["s", "s2", "s3"] {
+        client
+            .ok("Unsubscribe", &[T, ("subscriptionName", name)])
+            .await;
+    }
+    assert_eq!(client.refused("Unsubscribe", &[T, s]).await.0, 4440);
+    client.ok("DeleteTopic", &[T]).await;
+}
+
+/// A topic, what differs from a good subscription to it, and the refusal.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], (u64, u64));
+
+#[tokio::test]
+async fn subscribing_has_its_rules() {
+    let server = TestServer::start_with_cmq(|config| config.subscriptions_max = 1).await;
+    let mut client = client(&server).await;
+    client.ok("CreateTopic", &[T]).await;
+    client
+        .ok("CreateTopic", &[("topicName", "k"), ("filterType", "2")])
+        .await;
+    client.ok("CreateQueue", &[("queueName", "q")]).await;
+    let long = "x".repeat(17);
+    let many = ["filterTag", "bindingKey"]
+        .map(|list| (1..=6).map(|n| format!("{list}.{n}")).collect::<Vec<_>>());
+    let six = |list: usize| many[list].iter().map(|name| (name.as_str(), "x"));
+    // Six times the same is one; these differ.
+    let values = ["1", "2", "3", "4", "5", "6"];
+    let tags: Vec<_> = six(0)
+        .zip(values)
+        .map(|((name, _), value)| (name, value))
+        .collect();
+    let keys: Vec<_> = six(1)
+        .zip(values)
+        .map(|((name, _), value)| (name, value))
+        .collect();
+    let both: Vec<_> = tags[..3].iter().chain(&keys[..3]).copied().collect();
+    let dots = vec!["a"; 17].join(".");
+    let cases: &[Case<'_>] = &[
+        ("t", &[("subscriptionName", "1")], (4000, 10580)),
+        ("t", &[("protocol", "smtp")], (4000, 10510)),
+        ("t", &[("endpoint", "none")], (4440, 10100)),
+        ("t", &[("notifyStrategy", "NEVER")], (4000, 10520)),
+        ("t", &[("notifyContentFormat", "XML")], (4000, 10530)),
+        ("t", &[("notifyContentFormat", "JSON")], (4000, 10640)),
+        ("t", &[("filterTag.1", &long)], (4000, 10350)),
+        ("t", &tags, (4000, 10490)),
+        ("k", &keys, (4000, 10680)),
+        ("t", &both, (6050, 10740)),
+        ("k", &[], (4000, 10710)),
+        ("k", &[("bindingKey.1", &dots)], (4000, 10691)),
+        ("none", &[], (4440, 10600)),
+        (
+            "t",
+            &[("protocol", "http"), ("endpoint", "https://example.com")],
+            (4000, 10500),
+        ),
+        (
+            "t",
+            &[("protocol", "HTTP"), ("endpoint", "http://a b")],
+            (4510, 10570),
+        ),
+        (
+            "t",
+            &[("protocol", "http"), ("endpoint", "http://127.0.0.1/")],
+            (4000, 10630),
+        ),
+        (
+            "t",
+            &[("protocol", "http"), ("endpoint", "http://localhost/")],
+            (4000, 10630),
+        ),
+        (
+            "t",
+            &[
+                ("protocol", "http"),
+                ("endpoint", "http://169.254.169.254/"),
+            ],
+            (4000, 10630),
+        ),
+    ];
+    for (topic, changes, refused) in cases {
+        let mut parameters: HashMap<&str, &str> = HashMap::from([
+            ("topicName", *topic),
+            ("subscriptionName", "s"),
+            ("protocol", "queue"),
+            ("endpoint", "q"),
+        ]);
+        parameters.extend(changes.iter().copied());
+        let parameters: Vec<_> = parameters.into_iter().collect();
+        let got = client.refused("Subscribe", &parameters).await;
+        assert_eq!(got, *refused, "{topic} {changes:?}");
+    }
+    subscribe_existing(&mut client, "s", "q", "filterTag", &[]).await;
+    for (name, refused) in [("s", (4490, 10470)), ("s2", (4500, 10480))] {
+        let again = [
+            T,
+            ("subscriptionName", name),
+            ("protocol", "queue"),
+            ("endpoint", "q"),
+        ];
+        assert_eq!(client.refused("Subscribe", &again).await, refused);
+    }
+    let tags: Vec<String> = (1..=6).map(|n| format!("msgTag.{n}")).collect();
+    let mut parameters: Vec<_> = tags.iter().map(|tag| (tag.as_str(), "x")).collect();
+    parameters.extend([T, ("msgBody", "x")]);
+    assert_eq!(
+        client.refused("PublishMessage", &parameters).await,
+        (4000, 10720)
+    );
+}
+
+#[tokio::test]
+async fn amqp_publishers_reach_cmq_subscribers() {
+    let (server, mut client) = start("2").await;
+    subscribe(&mut client, "q", "bindingKey", &["a.*"]).await;
+    let mut peer = Peer::new(&server).await;
+    peer.publish_to(1, "t", "a.b", &[], "over AMQP").await;
+    peer.publish_to(1, "t", "b.c", &[], "to nobody").await;
+    eventually("both are routed", || server.numbers("q").0 == 1).await;
+    assert_eq!(drain(&mut client, "q").await, ["over AMQP"]);
+    // And the other way round: a queue of AMQP's own, bound over AMQP.
+    peer.declare(1, "amqp").await;
+    peer.bind(1, "amqp", "t", "#").await;
+    assert_eq!(publish(&mut client, "over HTTP", &[], "z").await, (0, 0));
+    let got = peer.get(1, "amqp", true).await.expect("a message");
+    assert_eq!(got.body, b"over HTTP");
+}
+
+#[tokio::test]
+async fn what_amqp_deletes_leaves_nothing_behind() {
+    let (server, mut client) = start("1").await;
+    subscribe(&mut client, "q", "filterTag", &["a"]).await;
+    subscribe(&mut client, "r", "filterTag", &["a"]).await;
+    let vhost = server.broker.vhost("/").unwrap();
+    vhost
+        .delete_queue(&vhost.queue("q").unwrap(), |_| true)
+        .unwrap();
+    client.ok("CreateQueue", &[("queueName", "q")]).await;
+    // The new queue of the name is not subscribed.
+    assert_eq!(publish(&mut client, "x", &["a"], "").await, (0, 0));
+    assert_eq!(drain(&mut client, "q").await, [""; 0]);
+    let listing = client.ok("ListSubscriptionByTopic", &[T]).await;
+    assert_eq!(listing["totalCount"], 1);
+    subscribe_existing(&mut client, "q", "q", "filterTag", &[]).await;
+    vhost.delete_exchange("t", false).unwrap();
+    assert_eq!(client.ok("ListTopic", &[]).await["totalCount"], 0);
+    assert_eq!(publish(&mut client, "x", &[], "").await, (4440, 10600));
+    client.ok("CreateTopic", &[T]).await;
+    assert_eq!(publish(&mut client, "x", &[], "").await, (6030, 10650));
+    assert_eq!(
+        client.ok("ListSubscriptionByTopic", &[T]).await["totalCount"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn topics_outlive_a_restart() {
+    let (server, mut client) = start("1").await;
+    subscribe(&mut client, "q", "filterTag", &["a"]).await;
+    subscribe(&mut client, "r", "filterTag", &["b"]).await;
+    client
+        .ok("Unsubscribe", &[T, ("subscriptionName", "r")])
+        .await;
+    client.ok("CreateTopic", &[("topicName", "gone")]).await;
+    assert_eq!(publish(&mut client, "before", &["a"], "").await, (0, 0));
+    let vhost = server.broker.vhost("/").unwrap();
+    let deleted = vhost.delete_exchange("gone", false).unwrap();
+    server
+        .broker
+        .committer()
+        .wait(deleted.unwrap())
+        .await
+        .unwrap();
+    let shown = client.ok("GetTopicAttributes", &[T]).await;
+    drop(vhost);
+    let server = server.restart().await;
+    let mut client = super::client(&server).await;
+    assert_eq!(client.ok("ListTopic", &[]).await["totalCount"], 1);
+    let again = client.ok("GetTopicAttributes", &[T]).await;
+    for field in ["topicId", "createTime", "filterType"] {
+        assert_eq!(again[field], shown[field], "{field}");
+    }
+    assert_eq!(publish(&mut client, "after", &["a"], "").await, (0, 0));
+    assert_eq!(publish(&mut client, "no", &["b"], "").await, (6030, 10730));
+    assert_eq!(drain(&mut client, "q").await, ["before", "after"]);
+    assert_eq!(
+        client.ok("ListSubscriptionByTopic", &[T]).await["totalCount"],
+        1
+    );
+}
+
+#[tokio::test]
+async fn rights_are_those_of_amqp() {
+    let (server, mut admin) = start("2").await;
+    admin.ok("CreateQueue", &[("queueName", "q")]).await;
+    let users = server.broker.users();
+    users.add("u", b"p", Vec::new()).await.unwrap();
+    let mut client = Client::connect(server.cmq, super::secret(users, "u", "/").await).await;
+    let denied = (4000, 10461);
+    let subscribe = [
+        T,
+        ("subscriptionName", "s"),
+        ("protocol", "queue"),
+        ("endpoint", "q"),
+        ("bindingKey.1", "#"),
+    ];
+    // What each may be asked with, as configure, write and read, and what is denied then.
+    for (rights, may_create, may_subscribe, may_publish) in [
+        (["", "", ""], false, false, false),
+        (["^t2$", "", ""], true, false, false),
+        (["", "^q$", ""], false, false, false),
+        (["", "^q$", "^t$"], false, true, false),
+        (["", "^t$", ""], false, false, true),
+    ] {
+        users.set_permissions("u", "/", rights).await.unwrap();
+        for (action, parameters, may) in [
+            ("CreateTopic", &[("topicName", "t2")][..], may_create),
+            ("Subscribe", &subscribe, may_subscribe),
+            (
+                "PublishMessage",
+                &[T, ("msgBody", "x"), ("routingKey", "k")],
+                may_publish,
+            ),
+        ] {
+            let answer = client.call(action, parameters).await;
+            let is_denied = answer["code"] != 0 && super::codes(&answer) == denied;
+            assert_eq!(!is_denied, may, "{action} with {rights:?}: {answer}");
+        }
+    }
+}
