@@ -139,7 +139,7 @@ LOGBACK = f"-Dlogback.configurationFile={ROOT / 'java/logback.xml'}"
 LOG4J = f"-Dlog4j.configuration=file:{ROOT / 'cmq/java/log4j.properties'}"
 
 CLIENTS = [
-    python_client("pika"),
+    python_client("pika", checks=(*COMMON, "pika/checks.txt")),
     python_client("aio-pika"),
     node_client("amqplib"),
     Client("amqp091-go", (*COMMON, "amqp091-go/checks.txt"), install_go),

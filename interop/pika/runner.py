@@ -1,5 +1,6 @@
-"""Checks of a broker through pika's blocking adapter: one function per name in checks.txt."""
+"""Checks of a broker through pika's blocking adapter: one function per name in both checks.txt."""
 
+import datetime
 import pathlib
 import sys
 import time
@@ -375,6 +376,75 @@ def restart_durable(connection):
     connection.close()
 
 
+def stream(connection, count: int, headers=lambda _: None):
+    """A channel and a new stream with numbered messages, all confirmed."""
+    channel = connection.channel()
+    queue = name("stream")
+    channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "stream", "x-max-age": "1h"})
+    channel.confirm_delivery()
+    for i in range(count):
+        channel.basic_publish("", queue, str(i).encode(), pika.BasicProperties(headers=headers(i)))
+    return channel, queue
+
+
+def read(connection, queue: str, wanted: int, **arguments):
+    """Offsets and bodies of the next deliveries, each acknowledged: more than the prefetch allows at once."""
+    channel = connection.channel()
+    channel.basic_qos(prefetch_count=5)
+    found = []
+
+    def take(_channel, method, properties, body):
+        found.append((properties.headers["x-stream-offset"], int(body)))
+        channel.basic_ack(method.delivery_tag)
+
+    arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
+    channel.basic_consume(queue, take, arguments=arguments)
+    settle(connection, lambda: len(found) >= wanted)
+    connection.process_data_events(0.2)
+    channel.close()
+    return found
+
+
+def stream_offsets(connection):
+    channel, queue = stream(connection, 30)
+    numbers = [(i, i) for i in range(30)]
+    equal("from the first", read(connection, queue, 30, x_stream_offset="first"), numbers)
+    equal("again", read(connection, queue, 30, x_stream_offset="first"), numbers)
+    equal("from 20", read(connection, queue, 10, x_stream_offset=20), numbers[20:])
+    hour_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    equal("since an hour ago", read(connection, queue, 30, x_stream_offset=hour_ago), numbers)
+    equal("of the last hour", read(connection, queue, 30, x_stream_offset="1h"), numbers)
+    equal("what is new", read(connection, queue, 0), [])
+    channel.queue_delete(queue)
+
+
+def stream_filter(connection):
+    kinds = ("red", "green", None)
+
+    def headers(i):
+        return {"x-stream-filter-value": kinds[i % 3]} if kinds[i % 3] else None
+
+    channel, queue = stream(connection, 30, headers)
+    wanted = [(i, i) for i in range(30) if i % 3 == 1]
+    found = read(connection, queue, 10, x_stream_offset="first", x_stream_filter="green")
+    # A broker may give out messages beside those that are wanted.
+    equal("green ones", [each for each in found if each[1] % 3 == 1], wanted)
+    channel.queue_delete(queue)
+
+
+def stream_resumed_after_restart(connection):
+    require_restart()
+    _, queue = stream(connection, 30)
+    before = read(connection, queue, 10, x_stream_offset="first")[:10]
+    connection.close()
+    restart_broker()
+    connection = connect()
+    after = read(connection, queue, 20, x_stream_offset=before[-1][0] + 1)
+    equal("all of them", before + after, [(i, i) for i in range(30)])
+    connection.channel().queue_delete(queue)
+    connection.close()
+
+
 CHECKS = [
     connect_auth_ok,
     connect_auth_refused,
@@ -394,6 +464,9 @@ CHECKS = [
     heartbeat_idle,
     channel_error_connection_alive,
     restart_durable,
+    stream_offsets,
+    stream_filter,
+    stream_resumed_after_restart,
 ]
 
 
