@@ -126,3 +126,55 @@ impl Write for Socket {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::Response;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Far more than sockets hold.
+    const BYTES: usize = 64 * 1024 * 1024;
+
+    /// Asks for an answer and reads so much of it, then hangs up; whether its receipt was called, or dropped uncalled.
+    async fn is_called_when_read(read: usize) -> bool {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, called) = oneshot::channel();
+        let receipt: Mutex<Option<Receipt>> =
+            Mutex::new(Some(Box::new(move || told.send(()).unwrap())));
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let outgoing = Arc::<Outgoing>::default();
+            let socket = Socket::new(stream, Arc::clone(&outgoing));
+            let answer = service_fn(|_| {
+                let json = Bytes::from(vec![b'x'; BYTES]);
+                let parcel = Parcel::new(json, receipt.lock().take(), Arc::clone(&outgoing));
+                async { Ok::<_, Infallible>(Response::new(parcel)) }
+            });
+            http1::Builder::new().serve_connection(socket, answer).await
+        });
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .unwrap();
+        let mut taken = vec![0; read];
+        client.read_exact(&mut taken).await.unwrap();
+        drop(client);
+        // An error if the client left in the middle.
+        drop(server.await.unwrap());
+        called.await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_receipt_is_called_when_the_answer_has_left_and_not_before() {
+        assert!(is_called_when_read(BYTES).await);
+        assert!(!is_called_when_read(1024).await);
+    }
+}

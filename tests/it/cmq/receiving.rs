@@ -363,3 +363,26 @@ async fn deleted_messages_come_back_by_rewinding() {
         .await;
     assert_eq!(refused, (6050, 10670));
 }
+
+#[tokio::test]
+async fn a_message_goes_to_one_of_many_who_wait() {
+    let (server, mut client) = start().await;
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let mut one = client.another().await;
+        let form = one.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "2")]);
+        one.send(&form).await;
+        waiting.push(one);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    send(&mut client, &["only"]).await;
+    let mut got = 0;
+    for mut one in waiting {
+        let answer = one.answer().await;
+        match answer["code"].as_u64() {
+            Some(0) => got += 1,
+            code => assert_eq!(code, Some(7000)),
+        }
+    }
+    assert_eq!((got, server.numbers("q")), (1, (0, 1, 0)));
+}
