@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::answer::Object;
+use super::super::answer::{Answer, Object};
 use super::super::dispatch::{Call, Outcome, Reply};
 use super::super::error::CmqError;
 use crate::broker::permissions::Permission;
@@ -14,15 +14,18 @@ use crate::broker::queue::{Hand, Received};
 use crate::model::{Body, Message};
 use crate::wire::PropertiesView;
 
+/// About the bytes that an answer has of a message beside its body.
+const SHOWN_BYTES: usize = 320;
+
 /// `ReceiveMessage`.
 pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let hand = receive(call, 1).await?;
-    let answer = call.success().with(|object| {
+    let answer = answer(call, &hand).with(|object| {
         for received in &hand.messages {
             show(received, object);
         }
     });
-    Ok(reply(answer, hand))
+    reply(call, answer, hand).await
 }
 
 /// `BatchReceiveMessage`: as many as there are, without waiting for more once there is one.
@@ -32,19 +35,29 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let count = call.parameters.ranged("numOfMsg", range)?;
     let count = count.ok_or_else(|| CmqError::Missing("numOfMsg".to_owned()))?;
     let hand = receive(call, usize::try_from(count).unwrap_or(most)).await?;
-    let answer = call.success().with(|object| {
+    let answer = answer(call, &hand).with(|object| {
         object.objects("msgInfoList", &hand.messages, |item, received| {
             show(received, item);
         });
     });
-    Ok(reply(answer, hand))
+    reply(call, answer, hand).await
 }
 
-fn reply(answer: super::super::answer::Answer, hand: Hand) -> Reply {
-    Reply {
+/// An answer with room for the messages.
+fn answer(call: &Call<'_>, hand: &Hand) -> Answer {
+    let bodies: usize = hand.messages.iter().map(|one| one.message.body.len()).sum();
+    let mut answer = call.success();
+    answer.reserve(bodies + hand.messages.len() * SHOWN_BYTES);
+    answer
+}
+
+/// Waits until it is on disk who has the messages; the answer was written meanwhile.
+async fn reply(call: &Call<'_>, answer: Answer, hand: Hand) -> Outcome {
+    call.durable(hand.ticket).await?;
+    Ok(Reply {
         answer,
         receipt: Some(Box::new(move || drop(hand.keep()))),
-    }
+    })
 }
 
 /// Takes up to `max` messages; at least one.
@@ -70,7 +83,6 @@ async fn receive(call: &Call<'_>, max: usize) -> Result<Hand, CmqError> {
     if hand.messages.is_empty() {
         return Err(CmqError::NoMessage);
     }
-    call.durable(hand.ticket).await?;
     Ok(hand)
 }
 
