@@ -51,10 +51,10 @@ def send_all(queue_name: str, bodies: list[str]) -> None:
         queue.batch_send_message([Message(body) for body in bodies[start : start + BATCH]])
 
 
-def receive(queue, wait_seconds: int = 1) -> list[Message]:
-    """Up to sixteen messages of a CMQ queue; none if nothing comes in time."""
+def receive(queue, wait_seconds: int = 1, at_most: int = BATCH) -> list[Message]:
+    """The messages that a CMQ queue has, sixteen or fewer; none if nothing comes in time."""
     try:
-        return queue.batch_receive_message(BATCH, wait_seconds)
+        return queue.batch_receive_message(at_most, wait_seconds)
     except CMQServerException as error:
         if error.code == NO_MESSAGE:
             return []

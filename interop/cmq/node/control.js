@@ -10,7 +10,7 @@ const TAGS = 1;
 const KEYS = 2;
 const REWIND = 600;
 // How much later than due a push may come on a busy machine, in milliseconds.
-const LATENESS = 400;
+const LATENESS = 800;
 const DECAY_WAITS = [1, 2, 4, 8, 16];
 
 const now = () => Math.floor(Date.now() / 1000);

@@ -36,7 +36,7 @@ final class Topics {
     private static final int SIZE = 65_536;
     private static final int VISIBILITY = 30;
     // How much later than due a push may come on a busy machine, in milliseconds.
-    private static final long LATENESS = 400;
+    private static final long LATENESS = 800;
     private static final int[] DECAY_WAITS = {1, 2, 4, 8, 16};
     private static final String BACKOFF = "BACKOFF_RETRY";
     private static final String DECAY = "EXPONENTIAL_DECAY_RETRY";
