@@ -1,8 +1,10 @@
 //! Password hashes: argon2id for passwords set here, RabbitMQ's salted SHA-256, SHA-512 and MD5 for
 //! users that come with a hash of their own. Pure computation; callers keep it off the async threads.
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use std::thread;
+
+use argon2::password_hash::{self, Output, ParamsString, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::Md5;
@@ -13,6 +15,10 @@ use sha2::{Digest, Sha256, Sha512};
 const ARGON2_MEMORY_KIB: u32 = 12 * 1024;
 /// Argon2id passes.
 const ARGON2_PASSES: u32 = 3;
+/// Argon2's blocks of 1 KiB for hashes that are made here.
+const SCRATCH_BLOCKS: usize = ARGON2_MEMORY_KIB as usize;
+/// Stack besides the blocks.
+const SCRATCH_STACK_SPARE: usize = 512 * 1024;
 /// RabbitMQ puts a salt of four bytes before its digests.
 const RABBIT_SALT_LEN: usize = 4;
 
@@ -61,11 +67,7 @@ impl PasswordHash {
     pub fn new(password: &[u8]) -> PasswordHash {
         let salt: [u8; 16] = rand::random();
         let text = SaltString::encode_b64(&salt)
-            .and_then(|salt| {
-                argon2id()
-                    .hash_password(password, &salt)
-                    .map(|hash| hash.to_string())
-            })
+            .and_then(|salt| new_argon2id(password, salt.as_salt()))
             .unwrap_or_else(|error| {
                 unreachable!("fixed argon2id parameters and a salt of 16 bytes: {error}")
             });
@@ -118,7 +120,7 @@ impl PasswordHash {
     pub fn verify(&self, password: &[u8]) -> bool {
         match self.algorithm {
             HashingAlgorithm::Argon2id => argon2::PasswordHash::new(&self.text)
-                .is_ok_and(|hash| argon2id().verify_password(password, &hash).is_ok()),
+                .is_ok_and(|hash| verify_argon2(&hash, password).unwrap_or(false)),
             HashingAlgorithm::RabbitSha256 => verify_rabbit::<Sha256>(&self.text, password),
             HashingAlgorithm::RabbitSha512 => verify_rabbit::<Sha512>(&self.text, password),
             HashingAlgorithm::RabbitMd5 => verify_rabbit::<Md5>(&self.text, password),
@@ -126,9 +128,71 @@ impl PasswordHash {
     }
 }
 
-fn argon2id() -> Argon2<'static> {
-    let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, None).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+/// The PHC string of a password.
+fn new_argon2id(password: &[u8], salt: Salt<'_>) -> password_hash::Result<String> {
+    let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, None)?;
+    let hash = argon2::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(salt),
+        hash: None,
+    };
+    let output = argon2_output(&hash, password, Params::DEFAULT_OUTPUT_LEN)?;
+    let hash = argon2::PasswordHash {
+        hash: Some(output),
+        ..hash
+    };
+    Ok(hash.to_string())
+}
+
+fn verify_argon2(hash: &argon2::PasswordHash<'_>, password: &[u8]) -> password_hash::Result<bool> {
+    let Some(expected) = hash.hash else {
+        return Ok(false);
+    };
+    // Outputs compare in constant time.
+    Ok(argon2_output(hash, password, expected.len())? == expected)
+}
+
+/// What the password comes to under the algorithm, version, parameters and salt of `hash`.
+fn argon2_output(
+    hash: &argon2::PasswordHash<'_>,
+    password: &[u8],
+    len: usize,
+) -> password_hash::Result<Output> {
+    let version = hash.version.map(Version::try_from).transpose()?;
+    let argon2 = Argon2::new(
+        Algorithm::try_from(hash.algorithm)?,
+        version.unwrap_or_default(),
+        Params::try_from(hash)?,
+    );
+    let mut salt = [0; Salt::MAX_LENGTH];
+    let salt = hash
+        .salt
+        .ok_or(password_hash::Error::PhcStringField)?
+        .decode_b64(&mut salt)?;
+    Output::init_with(len, |out| Ok(fill(&argon2, password, salt, out)?))
+}
+
+/// Computes a hash. Its blocks lie on the stack of a thread of its own: when that ends the system has them back at
+/// once, whereas the allocator would keep them for as long as the broker has nothing else to do.
+fn fill(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], out: &mut [u8]) -> argon2::Result<()> {
+    if argon2.params().block_count() > SCRATCH_BLOCKS {
+        return argon2.hash_password_into(password, salt, out); // made elsewhere
+    }
+    let hashed = thread::scope(|scope| {
+        let out = &mut *out;
+        let scratch = thread::Builder::new()
+            .name("leveret-hash".to_owned())
+            .stack_size(SCRATCH_BLOCKS * Block::SIZE + SCRATCH_STACK_SPARE)
+            .spawn_scoped(scope, move || {
+                let mut blocks = [Block::new(); SCRATCH_BLOCKS];
+                argon2.hash_password_into_with_memory(password, salt, out, &mut blocks)
+            });
+        scratch.ok().and_then(|thread| thread.join().ok())
+    });
+    // Without another thread it is slower to give its memory back, but no worse.
+    hashed.unwrap_or_else(|| argon2.hash_password_into(password, salt, out))
 }
 
 fn digest<D: Digest>(salt: &[u8], password: &[u8]) -> Vec<u8> {
@@ -165,6 +229,8 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::PasswordHasher;
+
     use super::*;
 
     #[test]
@@ -179,6 +245,25 @@ mod tests {
         assert!(!hash.verify(b"Secret"));
         assert!(!hash.verify(b""));
         assert_ne!(hash, PasswordHash::new(b"secret"), "salts differ");
+    }
+
+    #[test]
+    fn argon2_hashes_with_parameters_of_their_own_verify() {
+        // Little memory, and more than a hash made here takes.
+        for memory_kib in [64, ARGON2_MEMORY_KIB + 64] {
+            let params = Params::new(memory_kib, 1, 2, Some(24)).unwrap();
+            let salt = SaltString::encode_b64(b"salted salt").unwrap();
+            let text = Argon2::new(Algorithm::Argon2d, Version::V0x10, params)
+                .hash_password(b"pw", &salt)
+                .unwrap()
+                .to_string();
+            let hash = PasswordHash::import(&text, HashingAlgorithm::Argon2id).unwrap();
+            assert!(hash.verify(b"pw"), "{text}");
+            assert!(!hash.verify(b"pW"), "{text}");
+        }
+        let unfinished = "$argon2id$v=19$m=64,t=1,p=1$c2FsdGVkIHNhbHQ";
+        let hash = PasswordHash::import(unfinished, HashingAlgorithm::Argon2id).unwrap();
+        assert!(!hash.verify(b""));
     }
 
     #[test]
