@@ -89,6 +89,15 @@ impl Pages {
         Ok(())
     }
 
+    /// Memory that a disk refuses, as all memory is refused by a file system that has only its page cache.
+    #[cfg(test)]
+    pub(super) fn misaligned() -> Pages {
+        let mut pages = Pages::default();
+        pages.allocate();
+        pages.start = if pages.start % 2 == 0 { 1 } else { 0 };
+        pages
+    }
+
     fn allocate(&mut self) {
         if self.memory.is_empty() {
             self.memory = vec![0; IO_BYTES + PAGE];
@@ -99,7 +108,21 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_only_the_page_cache_can_read_is_opened_all_the_same() {
+        let path = Path::new("/proc/self/status");
+        let (mut file, direct) = open_direct(OpenOptions::new().read(true), path).unwrap();
+        assert!(!direct);
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert!(text.contains("VmRSS"), "{text}");
+        let missing = open_direct(OpenOptions::new().read(true), Path::new("/proc/none"));
+        assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    }
 
     #[test]
     fn holds_whole_pages_at_whole_pages() {

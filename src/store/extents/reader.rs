@@ -33,7 +33,7 @@ impl Reader {
         let (Some(first), Some(last)) = (places.first(), places.last()) else {
             return Ok(Vec::new());
         };
-        let file = match self.file(first.extent, path) {
+        let mut file = match self.file(first.extent, path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![None; places.len()]),
             Err(e) => return Err(e),
@@ -45,7 +45,14 @@ impl Reader {
         while at < end {
             let wanted = usize::try_from(end.next_multiple_of(PAGE as u64) - at)
                 .map_or(IO_BYTES, |wanted| wanted.min(IO_BYTES));
-            pages.read(wanted, |room| file.read_at(room, at))?;
+            pages.read(wanted, |room| match file.read_at(room, at) {
+                // Some file systems say only now that they cannot do it.
+                Err(e) if e.kind() == ErrorKind::InvalidInput => {
+                    file = self.reopen_cached(first.extent, path)?;
+                    file.read_at(room, at)
+                }
+                outcome => outcome,
+            })?;
             for (place, chunk) in places.iter().zip(&mut chunks) {
                 place.take(at, pages.filled(), chunk);
             }
@@ -89,6 +96,15 @@ impl Reader {
         if files.len() > OPEN_FILES_MAX {
             files.pop_front();
         }
+        Ok(file)
+    }
+
+    /// Opens a file anew, for reads through the page cache.
+    fn reopen_cached(&self, number: u32, path: &Path) -> io::Result<Arc<File>> {
+        let mut files = lock(&self.files);
+        files.retain(|(open, _)| *open != number);
+        let file = Arc::new(File::open(path)?);
+        files.push_back((number, file.clone()));
         Ok(file)
     }
 }
@@ -163,6 +179,22 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         reader.forget(5);
         assert_eq!(reader.read(&path, &places[..1]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_past_the_page_cache_is_read_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("5.ext");
+        let chunk = chunk(9000, 7);
+        let place = Place::new(5, 0, &chunk).unwrap();
+        std::fs::write(&path, &chunk).unwrap();
+        let reader = Reader::default();
+        lock(&reader.buffers).push(Pages::misaligned());
+        for _ in 0..2 {
+            let read = reader.read(&path, &[place]).unwrap();
+            assert_eq!(read, [Some(Bytes::from(chunk.clone()))]);
+        }
+        assert_eq!(lock(&reader.files).len(), 1);
     }
 
     #[test]

@@ -129,4 +129,17 @@ mod tests {
         assert_eq!(found[..20], [[3; 10], [0; 10]].concat());
         assert_eq!(found[4096..8192], expected.concat()[4096..8192]);
     }
+
+    #[test]
+    fn what_cannot_be_written_past_the_page_cache_is_written_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.ext");
+        let mut active = Active::open(0, &path, Pages::misaligned()).unwrap();
+        active.append(&path, &[1; 5000]).unwrap();
+        active.sync(&path).unwrap();
+        active.append(&path, &[2; 4096]).unwrap();
+        active.sync(&path).unwrap();
+        let expected = [vec![1; 5000], vec![0; 8192 - 5000], vec![2; 4096]].concat();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+    }
 }

@@ -835,17 +835,43 @@ fn the_background_gives_extents_back() {
 }
 
 #[test]
-fn a_damaged_extent_is_not_hidden() {
+fn a_damaged_extent_is_not_hidden_and_harms_nobody_else() {
     let dir = scratch();
-    let store = FjallStore::open(dir.path(), small()).unwrap();
-    store.commit(&batch(1, append(LOG, 0, large(0)))).unwrap();
+    let small_extents = FjallOptions {
+        extent_bytes: 1 << 20,
+        ..small()
+    };
+    let store = FjallStore::open(dir.path(), small_extents).unwrap();
+    let logs = [LOG, LogId(LOG.0 + 512), LogId(LOG.0 + 1024)];
+    let all = logs.iter().flat_map(|log| append(*log, 0, large(log.0)));
+    store.commit(&batch(1, all.collect())).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    // Overwritten in the middle of the first chunk, and torn in the middle of the last.
     let extent = fs::OpenOptions::new()
         .write(true)
         .open(dir.path().join("extents/0.ext"))
         .unwrap();
     extent.write_all_at(&[0; 10], 50_000).unwrap();
-    let refused = store.read(LOG, 0, 1).unwrap_err().to_string();
-    assert!(refused.contains("its extent does not hold it"), "{refused}");
+    extent.set_len(250_000).unwrap();
+    let store = FjallStore::open(dir.path(), small_extents).unwrap();
+    let [overwritten, sound, torn] = logs;
+    for log in [overwritten, torn] {
+        let refused = store.read(log, 0, 1).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt(_)), "{refused}");
+        let refused = refused.to_string();
+        assert!(refused.contains("its extent does not hold it"), "{refused}");
+        assert!(refused.contains(&format!("log {}", log.0)), "{refused}");
+    }
+    let found = store.read(sound, 0, usize::MAX).unwrap();
+    assert_eq!(found[0].data, large(sound.0));
+    // All three go on.
+    let more = logs.iter().flat_map(|log| append(*log, 1, large(log.0)));
+    store.commit(&batch(2, more.collect())).unwrap();
+    for log in logs {
+        let found = store.read(log, 1, usize::MAX).unwrap();
+        assert_eq!(found[0].data, large(log.0));
+    }
 }
 
 /// The journals are what a start after a crash reads again.
