@@ -7,8 +7,8 @@ use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
 use leveret::broker::queue::{RewindTo, Settle};
 use leveret::broker::session::DeclareQueue;
-use leveret::model::{Body, Message, Origin};
-use leveret::store::{Committer, FjallOptions, FjallStore, Limits};
+use leveret::model::{Body, Message, Origin, QueueOverrides};
+use leveret::store::{Committer, FjallOptions, FjallStore, Limits, MemoryStore, Store};
 use leveret::wire::protocol::{basic, exchange};
 use leveret::wire::{
     AMQPClass, AMQPProperties, AMQPValue, FieldTable, FrameKind, decode_properties,
@@ -206,6 +206,43 @@ async fn what_is_kept_and_what_was_rewound_survives_a_restart() {
         (2, 2, 1)
     );
     assert_eq!(drain(&mut Peer::new(&server).await).await, first[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeping_is_switched_off_and_on_while_the_queue_works() {
+    let store = Arc::new(MemoryStore::default());
+    let server = TestServer::start_on(store.clone()).await;
+    let (mut requester, mut peer) = (requester(&server).await, Peer::new(&server).await);
+    declare(&mut peer, "q", &[]).await;
+    for body in ["a", "b"] {
+        peer.publish(1, "q", body.as_bytes()).await;
+    }
+    eventually("two messages", || server.numbers("q").0 == 2).await;
+    drain(&mut peer).await;
+    eventually("all acked", || server.counts("q").unwrap().rewindable == 2).await;
+    let vhost = server.broker.vhost("/").unwrap();
+    let log = vhost.queue("q").unwrap().id().log(0);
+    let chunks = || store.read(log, 0, usize::MAX).unwrap().len();
+    eventually("on disk", || chunks() > 0).await;
+    let keep = |rewind_ms| {
+        let overrides = QueueOverrides {
+            rewind_ms,
+            ..QueueOverrides::default()
+        };
+        vhost.set_queue_overrides("q", overrides).unwrap();
+    };
+    keep(Some(0));
+    assert_eq!(server.counts("q").unwrap().rewindable, 0);
+    assert_eq!(rewound(&mut requester, "0").await["code"], 406);
+    eventually("nothing on disk", || chunks() == 0).await;
+    keep(Some(60_000));
+    assert_eq!(rewound(&mut requester, "0").await["messages"], 0);
+    peer.publish(1, "q", b"c").await;
+    eventually("a message", || server.numbers("q").0 == 1).await;
+    drain(&mut peer).await;
+    eventually("acked", || server.counts("q").unwrap().rewindable == 1).await;
+    let told = rewound(&mut requester, "0").await;
+    assert_eq!(told, json!({"queue": "q", "messages": 1, "from_offset": 2}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

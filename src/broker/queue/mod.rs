@@ -271,7 +271,13 @@ impl Queue {
         }
         let dead_letters = effective.dead_letter_exchange.is_some();
         self.dead_letters.store(dead_letters, Ordering::Release);
-        self.run(|state, now_ms, _| state.set_arguments(effective, now_ms));
+        self.run(|state, now_ms, fx| {
+            state.set_arguments(effective, now_ms);
+            // What was kept and is not any more goes from the disk at once.
+            if let Some(state) = state.work() {
+                state.sweep(fx);
+            }
+        });
     }
 
     fn settings(&self) -> RwLockReadGuard<'_, Settings> {

@@ -443,3 +443,139 @@ impl Retention {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeping(age_ms: u64, bytes_max: Option<u64>) -> Retention {
+        let limits = KeepLimits { age_ms, bytes_max };
+        Retention::begin(limits, &RangeSet::new(), 0, 0)
+    }
+
+    fn sized(offset: u64, size: u32) -> Sized {
+        Sized {
+            offset,
+            size,
+            persistent: true,
+        }
+    }
+
+    fn firsts(retention: &Retention) -> Vec<u64> {
+        let firsts = retention.stretches.iter().map(|stretch| stretch.first);
+        firsts.collect()
+    }
+
+    #[test]
+    fn a_stretch_ends_by_messages_bytes_or_time() {
+        for (age_ms, bytes_max, every_ms, size, expected) in [
+            (1 << 40, None, 0, 1, vec![0, 4096, 8192]),
+            (1 << 40, None, 0, 1 << 20, (0..10_000).step_by(16).collect()),
+            (
+                1 << 40,
+                Some(3200),
+                0,
+                10,
+                (0..10_000).step_by(10).collect(),
+            ),
+            (320_000, None, 5, 1, vec![0, 2000, 4000, 6000, 8000]),
+            (1, None, 1, 1, (0..10_000).step_by(100).collect()),
+        ] {
+            let mut retention = keeping(age_ms, bytes_max);
+            for offset in 0..10_000 {
+                let ms = retention.enqueued(offset, 1_000 + offset * every_ms, size);
+                assert_eq!(ms, 1_000 + offset * every_ms);
+            }
+            assert_eq!(
+                firsts(&retention),
+                expected,
+                "{age_ms} ms, {bytes_max:?} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_puts_no_message_before_the_last() {
+        let mut retention = keeping(1_000, None);
+        assert_eq!(retention.enqueued(0, 5_000, 1), 5_000);
+        assert_eq!(retention.enqueued(1, 3_000, 1), 5_000);
+        assert_eq!(retention.enqueued(2, 5_001, 1), 5_001);
+    }
+
+    #[test]
+    fn the_oldest_stretch_goes_when_it_is_old_or_too_much_is_kept() {
+        let mut retention = keeping(1_000, Some(250));
+        for offset in 0..3 {
+            retention.seal();
+            retention.enqueued(offset, 100 * offset, 100);
+            assert!(retention.keep(sized(offset, 100)));
+        }
+        assert_eq!(
+            retention.drop_oldest(200, 3),
+            Some(0..1),
+            "300 bytes are too many"
+        );
+        assert_eq!((retention.kept_bytes(), retention.from()), (200, 1));
+        assert!(
+            !retention.keep(sized(0, 1)),
+            "what goes with it is not kept later"
+        );
+        assert_eq!(retention.next_drop_ms(), Some(1_101));
+        assert_eq!(retention.drop_oldest(1_100, 3), None);
+        assert_eq!(retention.drop_oldest(1_101, 3), Some(1..2));
+        assert_eq!(retention.drop_oldest(1_201, 3), Some(2..3));
+        assert_eq!((retention.kept_bytes(), retention.from()), (0, 3));
+        assert_eq!(retention.next_drop_ms(), None);
+    }
+
+    #[test]
+    fn places_lead_to_one_stretch() {
+        let mut retention = keeping(1_000_000, None);
+        for (offset, ms) in [(0, 100), (1, 100), (2, 200), (3, 300), (4, 300)] {
+            if offset % 2 == 0 {
+                retention.seal();
+            }
+            retention.enqueued(offset, ms, 1);
+        }
+        assert_eq!(firsts(&retention), [0, 2, 4]);
+        for (ms, expected) in [
+            (0, 0..0),
+            (100, 0..0),
+            (101, 0..2),
+            (200, 0..2),
+            (201, 2..4),
+            (300, 2..4),
+            (301, 4..5),
+        ] {
+            assert_eq!(retention.stretch_at_time(ms, 5), expected, "{ms} ms");
+        }
+        for (offset, expected) in [(0, 0..0), (1, 0..2), (2, 2..2), (3, 2..4), (4, 4..4)] {
+            assert_eq!(retention.stretch_at(offset, 5), expected, "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_comes_back_at_the_average_of_its_stretch() {
+        let mut retention = keeping(1_000_000, None);
+        let mut settled = RangeSet::new();
+        for (offset, size) in (0..8).zip([10, 20, 30, 40, 50, 60, 70, 80]) {
+            retention.enqueued(offset, 1, size);
+            assert!(retention.keep(sized(offset, size)));
+            settled.insert(offset);
+        }
+        let returned = retention.rewound(6, &settled, &[sized(6, 70)], 8);
+        // 70 are known; of the other the average of all eight is taken.
+        assert_eq!(
+            returned,
+            Returned {
+                bytes: 115,
+                lasting: 115
+            }
+        );
+        assert_eq!(retention.kept_bytes(), 360 - 115);
+        settled.remove_range(6..8);
+        let returned = retention.rewound(0, &settled, &[], 8);
+        assert_eq!(returned.bytes, 245, "all that is left of it");
+        assert_eq!(retention.kept_bytes(), 0);
+    }
+}

@@ -658,6 +658,13 @@ impl QueueState {
             {
                 request_load(lane, offset, fx);
             }
+        }
+        self.sweep(fx);
+    }
+
+    /// Asks for the removal of chunks that nobody reads again.
+    pub(super) fn sweep(&mut self, fx: &mut Effects) {
+        for (_, lane) in &mut self.lanes {
             let log = lane.log();
             fx.sweeps
                 .extend(lane.take_sweep().map(|below| (log, 0..below)));
