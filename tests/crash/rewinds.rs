@@ -197,10 +197,10 @@ fn consume(address: SocketAddr, queue: &str) -> std::io::Result<()> {
     let mut client = Client::connect(address)?;
     client.consume(queue, false)?;
     loop {
-        if let Event::Delivery { tag, body, .. } = client.event()? {
-            if !number_of(&body).is_multiple_of(7) {
-                client.ack(tag)?;
-            }
+        if let Event::Delivery { tag, body, .. } = client.event()?
+            && !number_of(&body).is_multiple_of(7)
+        {
+            client.ack(tag)?;
         }
     }
 }

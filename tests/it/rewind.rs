@@ -428,15 +428,14 @@ async fn a_million_messages_come_back_in_a_moment() {
         delay_ms: None,
         dead_lettered: false,
     });
+    let run_of_messages: Vec<_> = (0..RUN).map(|_| Arc::clone(&message)).collect();
     let mut middle_ms = 0;
     for run in 0..runs {
         if run == runs / 2 {
             tokio::time::sleep(Duration::from_millis(2)).await;
             middle_ms = now_ms();
         }
-        let mut ticket = queue
-            .publish(&vec![Arc::clone(&message); RUN as usize])
-            .ticket;
+        let mut ticket = queue.publish(&run_of_messages).ticket;
         let mut leases = Vec::new();
         while let Some(got) = queue.get(false).await.unwrap() {
             leases.push(got.lease);
