@@ -1,13 +1,13 @@
 //! Messages are received by handle and deleted on a store that loses power at its n-th commit or sync, for every n.
 //! Whatever the disk may hold then: a handle that somebody was told of still deletes its message, which nobody else
-//! has got meanwhile; what was durably deleted is gone; nothing is lost.
+//! has got meanwhile; what was durably deleted is gone; nothing is lost, and what is delayed stays so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leveret::broker::queue::{Handle, Queue};
-use leveret::model::Ticket;
+use leveret::model::{Message, Ticket};
 use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
 
 use crate::every_failure::{drain, durable, id_of, message, open, prepare, queue, survivors};
@@ -21,6 +21,8 @@ struct Fate {
     received: Option<(Handle, Option<Ticket>)>,
     given_back: bool,
     deleted: Option<Option<Ticket>>,
+    /// It is kept back for longer than this test lasts.
+    delayed: bool,
 }
 
 /// Publishes, receives, deletes and gives back until it is done or the power is gone. Returns what was done and the
@@ -31,12 +33,16 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Tic
     let committer = broker.committer();
     let mut fates = BTreeMap::<u64, Fate>::new();
     for step in 0..STEPS {
-        let first = step * 3;
-        let run: Vec<_> = (first..first + 3).map(message).collect();
+        let first = step * 4;
+        let run: Vec<_> = (first..first + 3)
+            .map(message)
+            .chain([later(first + 3)])
+            .collect();
         let ticket = work.publish(&run).ticket;
-        for id in first..first + 3 {
+        for id in first..first + 4 {
             let fate = Fate {
                 published: ticket,
+                delayed: id == first + 3,
                 ..Fate::default()
             };
             fates.insert(id, fate);
@@ -74,6 +80,14 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Tic
     (fates, committer.durable())
 }
 
+/// A message that is not due before long.
+fn later(id: u64) -> Arc<Message> {
+    Arc::new(Message {
+        delay_ms: Some(3_600_000),
+        ..Message::clone(&message(id))
+    })
+}
+
 async fn check(
     survivor: FaultyStore,
     name: &str,
@@ -85,9 +99,20 @@ async fn check(
     let work: Arc<Queue> = queue(&broker, name);
     let ready = drain(&work).await;
     let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    let delayed = fates.values().filter(|fate| fate.delayed);
+    let confirmed = delayed.clone().filter(|fate| known(fate.published)).count() as u64;
+    let kept_back = work.counts().delayed;
+    assert!(
+        confirmed <= kept_back && kept_back <= delayed.count() as u64,
+        "{what}: {kept_back} delayed, {confirmed} confirmed"
+    );
     for (id, fate) in fates {
         let about = || format!("{what}: message {id}, {fate:?}, told {told:?}, ready {ready:?}");
         let is_ready = ready.contains(id);
+        if fate.delayed {
+            assert!(!is_ready, "too early: {}", about());
+            continue;
+        }
         let handle = fate.received.map(|(handle, _)| handle);
         let by_handle = handle.is_some_and(|handle| work.delete_received(&[handle]).0 == [true]);
         assert!(!(is_ready && by_handle), "held by two: {}", about());
