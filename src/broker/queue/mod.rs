@@ -17,6 +17,7 @@ mod lease_tests;
 mod ledger;
 mod machine;
 mod pages;
+mod reads;
 mod receipts;
 #[cfg(test)]
 mod receive_tests;
@@ -25,6 +26,7 @@ mod rewind;
 #[cfg(test)]
 mod rewind_tests;
 mod rewind_to;
+mod runs;
 mod seek;
 mod segments;
 mod state;
@@ -34,12 +36,9 @@ mod tests;
 mod timers;
 mod waiters;
 
-use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
-use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, oneshot};
@@ -51,9 +50,7 @@ use crate::model::{
     Ticket,
 };
 use crate::store::commit::{Committer, Source, Waiter};
-use crate::store::{
-    Batch, ChunkError, LogState, Op, Store, StoreError, StoredChunk, StoredMessage, chunk,
-};
+use crate::store::{Batch, LogState, Op};
 
 pub use block::DeathReason;
 pub use budget::MemoryBudget;
@@ -68,20 +65,15 @@ pub use rewind_to::{NoPlace, RewindTo};
 pub use timers::Timers;
 pub use waiters::RECEIVE_MESSAGES_MAX;
 
-use effects::{Dead, Effects, Get, Seek};
+use effects::{Dead, Effects, Get};
 use keeps::Keeps;
 use machine::Machine;
+use runs::hand_out;
 use state::QueueState;
 
 /// How much one read brings of the delayed messages. Less than of a backlog: they come due in any order, so that most of
 /// what is read may be let go again.
 const DELAYED_READ_BYTES: usize = 256 * 1024;
-
-/// How long to wait after a read that failed.
-const READ_RETRY: Duration = Duration::from_secs(1);
-
-/// How many chunks one step of a sweep removes.
-const SWEEP_CHUNKS: usize = 1024;
 
 /// What a queue is.
 #[derive(Clone, Debug)]
@@ -670,207 +662,6 @@ impl Queue {
             tell(&*owner, &me);
         }
     }
-
-    /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
-    fn start_load(&self, log: LogId, from: u64, max_bytes: usize) {
-        let Some(queue) = self.me.upgrade() else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
-            let chunks = match queue.read(log, from, max_bytes) {
-                Ok(chunks) => chunks,
-                Err(error) => {
-                    tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
-                    // Not a wait for something: it keeps a broken disk from being read in a loop.
-                    std::thread::sleep(READ_RETRY);
-                    Vec::new()
-                }
-            };
-            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
-            queue.loaded.notify_waiters();
-        });
-    }
-
-    /// Looks for a consumer's place on a thread that may block.
-    fn start_seek(&self, seek: Seek) {
-        let Some(queue) = self.me.upgrade() else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
-            let store = queue.services.committer.store();
-            let from = seek.offsets.start;
-            let found = seek::first_at(&**store, seek.log, seek.offsets, seek.ms);
-            let found = found.unwrap_or_else(|error| {
-                // It walks from there; if the disk does not answer then either, it tries until it does.
-                tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
-                from
-            });
-            queue.run(|state, now_ms, fx| {
-                if let Some(stream) = state.stream() {
-                    stream.sought(now_ms, seek.consumer, found, fx);
-                }
-            });
-        });
-    }
-
-    /// Reads what is there when everything that was enqueued by now is written: a message that was acked and rewound
-    /// at once may still be on its way to the store.
-    fn read(
-        &self,
-        log: LogId,
-        from: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let mut chunks = self.read_chunks(log, from, max_bytes)?;
-        if chunks.is_empty() && self.expects(log, from) {
-            let committer = &self.services.committer;
-            let written = committer.wait(committer.append(Vec::new()));
-            if Runtime::current().block_on(written).is_ok() {
-                chunks = self.read_chunks(log, from, max_bytes)?;
-            }
-        }
-        if chunks.is_empty() && self.expects(log, from) {
-            return Err(StoreError::Corrupt(format!(
-                "queue {}: no message at {from} of {log:?}",
-                self.name()
-            )));
-        }
-        Ok(chunks)
-    }
-
-    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`.
-    fn read_chunks(
-        &self,
-        log: LogId,
-        from: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let store = self.services.committer.store();
-        let stored = store.read(log, from, max_bytes)?;
-        let decode = |stored: StoredChunk| {
-            let messages =
-                chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;
-            Ok((stored.first, messages))
-        };
-        let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
-        decoded.map_err(|error| {
-            StoreError::Corrupt(format!(
-                "queue {}, {log:?}, from {from}: {error}",
-                self.name()
-            ))
-        })
-    }
-
-    /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
-    /// or if a stream's retention has passed it.
-    fn expects(&self, log: LogId, from: u64) -> bool {
-        let mut cell = self.lock();
-        let kept = log.is_delayed() || cell.state.stream().is_none_or(|stream| stream.keeps(from));
-        kept && !cell.deleted
-    }
-
-    /// Removes chunks that nobody reads again, step by step, once what says so is durable.
-    fn start_sweeps(&self, sweeps: Vec<(LogId, Range<u64>)>, ticket: Option<Ticket>) {
-        let committer = Arc::clone(&self.services.committer);
-        let queue = Weak::clone(&self.me);
-        tokio::spawn(async move {
-            if let Some(ticket) = ticket
-                && committer.wait(ticket).await.is_err()
-            {
-                return;
-            }
-            let store = Arc::clone(committer.store());
-            tokio::task::spawn_blocking(move || {
-                for (log, range) in sweeps {
-                    sweep(&*store, log, range);
-                }
-                if let Some(queue) = queue.upgrade() {
-                    queue.run(|state, _, fx| {
-                        if let Some(stream) = state.stream() {
-                            stream.swept(fx);
-                        }
-                    });
-                }
-            });
-        });
-    }
-}
-
-fn sweep(store: &dyn Store, log: LogId, range: Range<u64>) {
-    let mut from = range.start;
-    loop {
-        let step = match from {
-            0 => store
-                .sweep(log, range.end, SWEEP_CHUNKS)
-                .map(|done| (!done).then_some(0)),
-            _ => store.sweep_range(log, from..range.end, SWEEP_CHUNKS),
-        };
-        match step {
-            Ok(Some(next)) => from = next,
-            Ok(None) => return,
-            // What is left is swept after the next start.
-            Err(error) => return tracing::warn!(?log, %error, "cannot remove messages"),
-        }
-    }
-}
-
-/// Gives the deliveries of a turn to their sinks. Consumers that share a sink (a connection) share a run, so that it
-/// sees their messages in the order in which they left the queue.
-fn hand_out(state: &mut Machine, served: &mut Vec<ConsumerId>) {
-    if let [only] = served[..] {
-        if let Some(consumer) = state.served_consumer(only) {
-            consumer.new.sink.deliver(&mut consumer.pending);
-        }
-        served.clear();
-        return;
-    }
-    let mut runs: Vec<Run> = Vec::new();
-    let mut by_sink: HashMap<*const (), usize> = HashMap::new();
-    for id in served.drain(..) {
-        let Some(consumer) = state.served_consumer(id) else {
-            continue;
-        };
-        let sink = Arc::as_ptr(&consumer.new.sink).cast::<()>();
-        match by_sink.get(&sink).and_then(|index| runs.get_mut(*index)) {
-            Some(run) => {
-                run.deliveries.append(&mut consumer.pending);
-                run.is_shared = true;
-            }
-            None => {
-                by_sink.insert(sink, runs.len());
-                let deliveries = std::mem::take(&mut consumer.pending);
-                let sink = Arc::clone(&consumer.new.sink);
-                runs.push(Run {
-                    sink,
-                    first: id,
-                    deliveries,
-                    is_shared: false,
-                });
-            }
-        }
-    }
-    for mut run in runs {
-        if run.is_shared {
-            run.deliveries.sort_unstable_by_key(|delivery| {
-                (Reverse(delivery.lease.lane), delivery.lease.offset)
-            });
-        }
-        run.sink.deliver(&mut run.deliveries);
-        // The room that the sink gave in exchange is used again.
-        if let Some(consumer) = state.served_consumer(run.first) {
-            consumer.pending = run.deliveries;
-        }
-    }
-}
-
-/// What one sink gets in a turn.
-struct Run {
-    sink: Arc<dyn DeliverySink>,
-    /// The consumer that it began with.
-    first: ConsumerId,
-    deliveries: Vec<Delivery>,
-    /// More than one consumer has a part in it.
-    is_shared: bool,
 }
 
 /// A stream that waits for one of its batches.

@@ -213,7 +213,7 @@ impl Rig {
         self.committed += 1;
         assert!(!self.state.is_dirty());
         for (log, range) in self.sweeps.drain(..) {
-            super::sweep(&self.store, log, range);
+            super::reads::sweep(&self.store, log, range);
         }
     }
 

@@ -1,0 +1,164 @@
+//! What queues read and remove on threads that may block: chunks of a backlog, a time in a stream, what nobody reads
+//! again. Decides nothing: the state machines ask for it.
+
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+
+use crate::model::{LogId, Ticket};
+use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
+
+use super::effects::Seek;
+use super::{Queue, seek};
+
+/// How long to wait after a read that failed.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// How many chunks one step of a sweep removes.
+const SWEEP_CHUNKS: usize = 1024;
+
+impl Queue {
+    /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
+    pub(super) fn start_load(&self, log: LogId, from: u64, max_bytes: usize) {
+        let Some(queue) = self.me.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let chunks = match queue.read(log, from, max_bytes) {
+                Ok(chunks) => chunks,
+                Err(error) => {
+                    tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
+                    // Not a wait for something: it keeps a broken disk from being read in a loop.
+                    std::thread::sleep(READ_RETRY);
+                    Vec::new()
+                }
+            };
+            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
+            queue.loaded.notify_waiters();
+        });
+    }
+
+    /// Looks for a consumer's place on a thread that may block.
+    pub(super) fn start_seek(&self, seek: Seek) {
+        let Some(queue) = self.me.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let store = queue.services.committer.store();
+            let from = seek.offsets.start;
+            let found = seek::first_at(&**store, seek.log, seek.offsets, seek.ms);
+            let found = found.unwrap_or_else(|error| {
+                // It walks from there; if the disk does not answer then either, it tries until it does.
+                tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
+                from
+            });
+            queue.run(|state, now_ms, fx| {
+                if let Some(stream) = state.stream() {
+                    stream.sought(now_ms, seek.consumer, found, fx);
+                }
+            });
+        });
+    }
+
+    /// Reads what is there when everything that was enqueued by now is written: a message that was acked and rewound
+    /// at once may still be on its way to the store.
+    fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let mut chunks = self.read_chunks(log, from, max_bytes)?;
+        if chunks.is_empty() && self.expects(log, from) {
+            let committer = &self.services.committer;
+            let written = committer.wait(committer.append(Vec::new()));
+            if Runtime::current().block_on(written).is_ok() {
+                chunks = self.read_chunks(log, from, max_bytes)?;
+            }
+        }
+        if chunks.is_empty() && self.expects(log, from) {
+            return Err(StoreError::Corrupt(format!(
+                "queue {}: no message at {from} of {log:?}",
+                self.name()
+            )));
+        }
+        Ok(chunks)
+    }
+
+    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`.
+    pub(super) fn read_chunks(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let store = self.services.committer.store();
+        let stored = store.read(log, from, max_bytes)?;
+        let decode = |stored: StoredChunk| {
+            let messages =
+                chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;
+            Ok((stored.first, messages))
+        };
+        let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
+        decoded.map_err(|error| {
+            StoreError::Corrupt(format!(
+                "queue {}, {log:?}, from {from}: {error}",
+                self.name()
+            ))
+        })
+    }
+
+    /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
+    /// or if a stream's retention has passed it.
+    fn expects(&self, log: LogId, from: u64) -> bool {
+        let mut cell = self.lock();
+        let kept = log.is_delayed() || cell.state.stream().is_none_or(|stream| stream.keeps(from));
+        kept && !cell.deleted
+    }
+
+    /// Removes chunks that nobody reads again, step by step, once what says so is durable.
+    pub(super) fn start_sweeps(&self, sweeps: Vec<(LogId, Range<u64>)>, ticket: Option<Ticket>) {
+        let committer = Arc::clone(&self.services.committer);
+        let queue = Weak::clone(&self.me);
+        tokio::spawn(async move {
+            if let Some(ticket) = ticket
+                && committer.wait(ticket).await.is_err()
+            {
+                return;
+            }
+            let store = Arc::clone(committer.store());
+            tokio::task::spawn_blocking(move || {
+                for (log, range) in sweeps {
+                    sweep(&*store, log, range);
+                }
+                if let Some(queue) = queue.upgrade() {
+                    queue.run(|state, _, fx| {
+                        if let Some(stream) = state.stream() {
+                            stream.swept(fx);
+                        }
+                    });
+                }
+            });
+        });
+    }
+}
+
+pub(super) fn sweep(store: &dyn Store, log: LogId, range: Range<u64>) {
+    let mut from = range.start;
+    loop {
+        let step = match from {
+            0 => store
+                .sweep(log, range.end, SWEEP_CHUNKS)
+                .map(|done| (!done).then_some(0)),
+            _ => store.sweep_range(log, from..range.end, SWEEP_CHUNKS),
+        };
+        match step {
+            Ok(Some(next)) => from = next,
+            Ok(None) => return,
+            // What is left is swept after the next start.
+            Err(error) => return tracing::warn!(?log, %error, "cannot remove messages"),
+        }
+    }
+}
