@@ -47,6 +47,7 @@ fn integers_are_checked_as_rabbitmq_does() {
         "x-message-ttl",
         "x-expires",
         "x-visibility-timeout",
+        "x-rewind-seconds",
         "x-max-length",
         "x-max-length-bytes",
         "x-max-priority",
@@ -80,6 +81,13 @@ fn integers_are_checked_as_rabbitmq_does() {
         check(name, int(315_360_000_000), OK);
         check(name, int(315_360_000_001), "{value_too_large,315360000001}");
     }
+    check("x-rewind-seconds", int(315_360_000), OK);
+    check(
+        "x-rewind-seconds",
+        int(315_360_001),
+        "{value_too_large,315360001}",
+    );
+    check("x-rewind-seconds", int(0), OK);
     check("x-message-ttl", int(0), OK);
     check("x-expires", int(0), "{value_zero,0}");
     check("x-visibility-timeout", int(0), "{value_zero,0}");
@@ -296,6 +304,7 @@ fn arguments_are_read() {
         ("x-message-ttl", int(5)),
         ("x-expires", int(6)),
         ("x-visibility-timeout", int(7)),
+        ("x-rewind-seconds", int(7)),
         ("x-max-length", int(7)),
         ("x-max-length-bytes", int(8)),
         ("x-overflow", text("reject-publish-dlx")),
@@ -310,6 +319,9 @@ fn arguments_are_read() {
     assert_eq!(classic.message_ttl_ms, Some(5));
     assert_eq!(classic.expires_ms, Some(6));
     assert_eq!(classic.visibility_timeout_ms, Some(7));
+    assert_eq!(classic.rewind_ms, Some(7_000));
+    let off = QueueArguments::parse(&table(&[("x-rewind-seconds", int(0))])).unwrap();
+    assert_eq!(off.rewind_ms, None);
     assert_eq!(
         (classic.max_length, classic.max_length_bytes),
         (Some(7), Some(8))
