@@ -1,6 +1,6 @@
 //! A data directory that an earlier build has written, opened with this one: everything in it is there, and nothing
-//! else. `tests/fixtures/data-v1` is never changed; a new format gets a new fixture beside it, written by
-//! `LEVERET_FIXTURE=tests/fixtures/data-v2 cargo test --test it frozen::write -- --ignored`.
+//! else. What lies in `tests/fixtures` is never changed; a new format gets a new fixture beside the others, written by
+//! `LEVERET_FIXTURE=tests/fixtures/data-v3 cargo test --test it frozen::write -- --ignored`.
 //!
 //! A fixture holds the directory's files, journals without the zeroes at their end, and `inventory.txt`: what was in it
 //! when it was written, in the words of [`inventory`]. Look through a new one by eye.
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig};
-use leveret::broker::queue::{Queue, Settle};
+use leveret::broker::queue::{Queue, RewindTo, Settle};
 use leveret::broker::session::{DeclareExchange, DeclareQueue, Session};
 use leveret::broker::vhost::{Vhost, VhostMetadata};
-use leveret::model::arguments::QueueKind;
-use leveret::model::{Body, Lease, Message, Origin};
+use leveret::model::arguments::{Overflow, QueueKind};
+use leveret::model::{Body, Lease, Message, Origin, QueueOverrides};
 use leveret::store::{Committer, FjallOptions, FjallStore, Limits};
 use leveret::wire::{AMQPValue, FieldTable};
 
-const FIXTURE: &str = "tests/fixtures/data-v1";
+const FIXTURES: &str = "tests/fixtures";
 const PASSWORD: &[u8] = b"mint and thyme";
 /// Long after anyone will look.
 const NEVER_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -34,9 +34,19 @@ async fn open(dir: &Path, options: FjallOptions) -> Arc<Broker> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_written_by_format_1_is_read() {
+async fn a_directory_written_in_format_1_is_read() {
+    is_read("data-v1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_written_in_format_2_is_read() {
+    is_read("data-v2").await;
+}
+
+async fn is_read(fixture: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FIXTURE);
+    let root = [env!("CARGO_MANIFEST_DIR"), FIXTURES, fixture];
+    let root: PathBuf = root.iter().collect();
     copy(&root.join("data"), dir.path());
     let broker = open(dir.path(), FjallOptions::default()).await;
     let found = inventory(&broker).await;
@@ -146,6 +156,10 @@ fn definitions(vhost: &Vhost, lines: &mut Vec<String>) {
     }
     for queue in vhost.queues() {
         let spec = queue.spec();
+        if !queue.overrides().is_empty() {
+            let overrides = serde_json::to_string(&queue.overrides()).unwrap();
+            lines.push(format!("overrides {name} {} {overrides}", spec.name));
+        }
         let arguments = &spec.arguments.raw;
         lines.push(format!(
             "queue {name} {} durable {} auto-delete {} {arguments:?}",
@@ -158,6 +172,16 @@ async fn messages(queue: &Queue, lines: &mut Vec<String>) {
     let counts = queue.counts();
     let (name, ready, delayed) = (queue.name(), counts.ready, counts.delayed);
     lines.push(format!("in {name}: {ready} ready, {delayed} delayed"));
+    if queue.arguments().kind == QueueKind::Stream {
+        return; // nothing is ever taken from it
+    }
+    if queue.arguments().rewind_ms.is_some() {
+        let rewound = queue.rewind(RewindTo::Offset(5)).await.unwrap();
+        lines.push(format!("in {name}: {} rewound", rewound.messages));
+    }
+    if counts.unacked > 0 {
+        lines.push(format!("in {name}: {} received", counts.unacked));
+    }
     while let Some(got) = queue.get(false).await.unwrap() {
         let body = got.message.body.slices().concat();
         let start = String::from_utf8_lossy(body.get(..16).unwrap_or(&body)).into_owned();
@@ -200,6 +224,7 @@ async fn write() {
     fill(&broker).await;
     eventually("a flushed memtable", || has_blobs(dir.path())).await;
     last_words(&broker).await;
+    keeping(&broker).await;
     broker.committer().shutdown();
     drop(broker);
     freeze(dir.path(), &root.join("data"));
@@ -333,6 +358,9 @@ async fn define(broker: &Arc<Broker>) {
         ),
         ("waiting", table(&[classic()])),
         ("large", table(&[classic()])),
+        ("events", table(&[("x-queue-type", text("stream"))])),
+        ("kept", table(&[classic()])),
+        ("handled", table(&[classic()])),
         (
             "empty",
             table(&[
@@ -466,6 +494,45 @@ async fn last_words(broker: &Arc<Broker>) {
         message("waiting", 2, 0, Some(1500)),
     ]);
     waiting.publish(&[message("waiting", 3, 0, None)]);
+    flushed(broker).await;
+}
+
+/// What format 1 did not have: a stream, messages that were acked and can be read again, leases by handle, overrides.
+async fn keeping(broker: &Arc<Broker>) {
+    let [events, kept, handled] =
+        ["events", "kept", "handled"].map(|name| queue(broker, "shop", name));
+    let keep = QueueOverrides {
+        rewind_ms: Some(NEVER_MS),
+        ..QueueOverrides::default()
+    };
+    let lease = QueueOverrides {
+        visibility_timeout_ms: Some(NEVER_MS),
+        max_length: Some(1000),
+        overflow: Some(Overflow::RejectPublish),
+        ..QueueOverrides::default()
+    };
+    let vhost = broker.vhost("shop").unwrap();
+    vhost.set_queue_overrides("kept", keep).unwrap();
+    vhost.set_queue_overrides("handled", lease).unwrap();
+    for number in 0..40 {
+        events.publish(&[message("events", number, 0, None)]);
+        kept.publish(&[message("kept", number, 0, None)]);
+        handled.publish(&[message("handled", number, 0, None)]);
+        if number % 8 == 0 {
+            flushed(broker).await;
+        }
+    }
+    let given = take(&kept, 20).await;
+    kept.settle(Settle::Ack, &given[..15], &[]);
+    let hand = handled.receive(10, Duration::ZERO).await.unwrap();
+    let received: Vec<_> = hand
+        .keep()
+        .into_iter()
+        .map(|message| message.handle)
+        .collect();
+    flushed(broker).await;
+    let (deleted, _) = handled.delete_received(&received[2..5]);
+    assert_eq!(deleted, [true; 3]);
     flushed(broker).await;
 }
 
