@@ -18,7 +18,7 @@ use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
 use crate::clock;
 use crate::cmq;
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::ctl::protocol::SOCKET;
 use crate::ctl::service::{self, Context, Node, NodeCommand};
 use crate::memory::MemoryMonitor;
@@ -95,9 +95,11 @@ impl Server {
     pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         let started_at_ms = clock::wall_ms();
         prepare_data_dir(&config.data_dir)?;
-        let store = open_store(config.data_dir.clone()).await?;
+        let (sync_within, store_options) = durability(config.durability);
+        let store = open_store(config.data_dir.clone(), store_options).await?;
         let limits = Limits {
             disk_free_min: config.disk_free_limit,
+            sync_within,
             ..Limits::default()
         };
         let committer = Committer::start(store, limits)?;
@@ -246,9 +248,25 @@ fn amqp_settings(config: &Config) -> amqp::Settings {
     }
 }
 
-async fn open_store(dir: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    let opened =
-        tokio::task::spawn_blocking(move || FjallStore::open(&dir, FjallOptions::default())).await;
+/// How long a sync may wait for more, and how the store goes with that: a chunk in an extent must be synced before its
+/// place is committed, so with extents each large batch would wait for the disk.
+fn durability(durability: Durability) -> (Option<Duration>, FjallOptions) {
+    let options = FjallOptions::default();
+    match durability {
+        Durability::Sync => (None, options),
+        Durability::Write(within) => {
+            let extent_batch_bytes = usize::MAX;
+            let options = FjallOptions {
+                extent_batch_bytes,
+                ..options
+            };
+            (Some(within), options)
+        }
+    }
+}
+
+async fn open_store(dir: PathBuf, options: FjallOptions) -> Result<Arc<dyn Store>, StoreError> {
+    let opened = tokio::task::spawn_blocking(move || FjallStore::open(&dir, options)).await;
     match opened {
         Ok(store) => Ok(Arc::new(store?)),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -10,5 +10,5 @@ mod raw;
 pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
 
 pub use options::{Config, OPTIONS, OptionSpec};
-pub use parse::{LogLevel, MemoryWatermark, parse_bytes, parse_fraction};
+pub use parse::{Durability, LogLevel, MemoryWatermark, parse_bytes, parse_fraction};
 pub use raw::{ConfigError, RawConfig, Source};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::parse::{self, LogLevel, MemoryWatermark};
+use super::parse::{self, Durability, LogLevel, MemoryWatermark};
 use super::raw::{ConfigError, RawConfig};
 use crate::model::{IpRange, Name};
 
@@ -72,6 +72,9 @@ options! {
     data_dir: PathBuf = one(parse::path), "DIR", "./leveret-data";
     /// Address and port to accept AMQP 0-9-1 connections on; port 0 takes a free one. May be given more than once.
     amqp_listen: Vec<SocketAddr> = many(parse::address), "ADDRESS:PORT", "0.0.0.0:5672";
+    /// What a confirm waits for: `sync`, until the disk has it; `write`, until it is written, to be synced within 100 ms,
+    /// or within N ms as `write:N`. With `write` a power loss takes the last messages although they were confirmed.
+    durability: Durability = one(parse::durability), "sync|write", "sync";
     /// Heartbeat interval offered to clients, in seconds; 0 offers none.
     heartbeat: u16 = one(parse::number), "SECONDS", "60";
     /// Largest frame offered to clients, in bytes; 4096 at least.

@@ -11,6 +11,10 @@ use crate::model::{IpRange, Name};
 const FRAME_MAX_MIN: u32 = 4096;
 /// Largest frame-max that can be configured: a frame is held in memory whole.
 const FRAME_MAX_MAX: u32 = 16 * 1024 * 1024;
+/// Milliseconds until what was written is synced, where a confirm does not wait for it and nothing else is said.
+const WRITE_SYNC_MS: u64 = 100;
+/// The longest that may be said.
+const WRITE_SYNC_MS_MAX: u64 = 10_000;
 /// RabbitMQ's hard cap on a message body.
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
 
@@ -27,6 +31,15 @@ pub enum LogLevel {
     Debug,
     /// Per frame.
     Trace,
+}
+
+/// What a confirm promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The message outlives a power loss: it is synced to the disk.
+    Sync,
+    /// The message outlives the end of the process. It is synced within this time, and a power loss before takes it.
+    Write(Duration),
 }
 
 /// Where memory is too full.
@@ -110,6 +123,21 @@ pub(super) fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> 
 
 pub(super) fn number<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(super) fn durability(text: &str) -> Result<Durability, String> {
+    let within = match text.split_once(':') {
+        None if text == "sync" => return Ok(Durability::Sync),
+        None if text == "write" => Some(WRITE_SYNC_MS),
+        Some(("write", milliseconds)) => milliseconds.parse().ok(),
+        _ => None,
+    };
+    within
+        .filter(|milliseconds| (1..=WRITE_SYNC_MS_MAX).contains(milliseconds))
+        .map(|milliseconds| Durability::Write(Duration::from_millis(milliseconds)))
+        .ok_or_else(|| {
+            format!("expected sync, write, or write:MILLISECONDS up to {WRITE_SYNC_MS_MAX}")
+        })
 }
 
 pub(super) fn positive(text: &str) -> Result<u16, String> {

@@ -240,6 +240,7 @@ mod tests {
         // field, for the flag, for the environment, for the file
         ("data_dir", "/flag", "/env", "'/file'"),
         ("amqp_listen", "127.0.0.1:1", "127.0.0.1:2", "'127.0.0.1:3'"),
+        ("durability", "write", "write:1", "'write:10000'"),
         ("heartbeat", "1", "2", "3"),
         ("frame_max", "5001", "5002", "5003"),
         ("channel_max", "1", "2", "3"),
@@ -374,6 +375,12 @@ mod tests {
             "amqp-listen = 'here'",
             "invalid value 'here' for amqp-listen in f.toml: expected ADDRESS:PORT",
         );
+        for durability in ["none", "sync:1", "write:0", "write:10001", "write:x"] {
+            check(
+                &format!("durability = '{durability}'"),
+                &format!("invalid value '{durability}' for durability in f.toml: expected sync"),
+            );
+        }
         check("heartbeat", "configuration file f.toml: ");
         let mut raw = RawConfig::default();
         raw.add_flags(|key| (key == "heartbeat").then(|| vec!["x".to_owned()]));

@@ -14,6 +14,9 @@
 //! - After a failed commit or sync nothing is reported until every batch since the last durable one has been
 //!   committed again to the reopened store and synced. Those batches are kept in memory until they are durable.
 //!
+//! Where a confirm is not to wait for the disk ([`Limits::sync_within`]) a batch is reported as durable when it is
+//! committed. Everything else stays: the sync thread syncs in time, and batches are kept until they are synced.
+//!
 //! Locks, in the order in which they may be taken: boundary, a source's own, gate; waiters alone.
 
 mod disk; // the free space and the alarm
@@ -24,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::error;
@@ -59,6 +62,10 @@ pub struct Limits {
     pub disk_check_every: Duration,
     /// How long to wait before a failed store is tried again.
     pub retry_after: Duration,
+    /// `None` reports a batch when it is synced. With a time a batch is reported when it is committed, and synced
+    /// within the time or when a quarter of `pending_bytes_max` is on its way: a power loss takes what was reported
+    /// since the last sync, the end of the process nothing.
+    pub sync_within: Option<Duration>,
 }
 
 /// Default of [`Limits::pending_bytes_max`].
@@ -76,6 +83,7 @@ impl Default for Limits {
             disk_free_min: DISK_FREE_MIN,
             disk_check_every: Duration::from_secs(5),
             retry_after: Duration::from_secs(1),
+            sync_within: None,
         }
     }
 }
@@ -156,7 +164,7 @@ impl Committer {
         BatchGuard { _guard: guard }
     }
 
-    /// The last ticket that is safe from a power loss.
+    /// The last ticket that is safe from a power loss; with [`Limits::sync_within`], from the end of the process.
     pub fn durable(&self) -> Ticket {
         Ticket(self.shared.durable.load(Ordering::Acquire))
     }
@@ -335,6 +343,8 @@ struct Gate {
     flights: VecDeque<Flight>,
     /// A sync is running.
     syncing: bool,
+    /// With [`Limits::sync_within`], when what is committed must be synced.
+    sync_due: Option<Instant>,
     failure: Option<String>,
     closing: bool,
     closed: bool,
@@ -385,6 +395,7 @@ impl Shared {
                 committer: Pace::Works,
                 flights: VecDeque::new(),
                 syncing: false,
+                sync_due: None,
                 failure: None,
                 closing: false,
                 closed: false,
@@ -492,6 +503,18 @@ fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T>
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Waits until woken, for this time at most.
+fn wait_briefly<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    time: Duration,
+) -> MutexGuard<'a, T> {
+    condvar
+        .wait_timeout(guard, time)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+}
+
 /// Waits for the whole time, whatever wakes the thread in between, unless the committer closes.
 fn wait_timeout<'a>(
     condvar: &Condvar,
@@ -504,10 +527,7 @@ fn wait_timeout<'a>(
         if left.is_zero() || guard.closing || guard.closed {
             return guard;
         }
-        guard = condvar
-            .wait_timeout(guard, left)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        guard = wait_briefly(condvar, guard, left);
     }
 }
 

@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared, lock, wait};
+use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared, lock, wait, wait_briefly};
+use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, StoreError};
 
+/// Batches that are kept until they are synced, where a confirm does not wait for that.
+const UNSYNCED_BATCHES_MAX: usize = 1024;
 /// How long a commit waits for a store that has fallen behind, in steps.
 const THROTTLE_STEP: Duration = Duration::from_millis(2);
 /// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
@@ -47,7 +50,7 @@ impl Shared {
             }
             gate.committer = if !gate.has_work() {
                 Pace::AwaitsWork
-            } else if !gate.flights.is_empty()
+            } else if gate.flights.len() >= self.flights_max()
                 && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
             {
                 Pace::AwaitsSync
@@ -75,6 +78,17 @@ impl Shared {
             return;
         }
         self.committed.store(ticket.0, Ordering::Release);
+        if let Some(within) = self.limits.sync_within {
+            if gate.failure.is_none() {
+                if gate.sync_due.is_none() || self.is_much_unsynced(&gate) {
+                    gate.sync_due.get_or_insert(clock::monotonic() + within);
+                    self.synced.notify_all();
+                }
+                drop(gate);
+                self.report(ticket);
+            }
+            return;
+        }
         let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
         if gate.syncing || gate.failure.is_some() {
             // The sync thread looks again when it is done; after its failure this is committed anew.
@@ -133,8 +147,31 @@ impl Shared {
             gate = if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
                 wait(&self.synced, gate)
             } else {
-                self.sync(gate)
+                match self.until_sync(&gate) {
+                    Some(left) => wait_briefly(&self.synced, gate, left),
+                    None => self.sync(gate),
+                }
             };
+        }
+    }
+
+    /// How long the sync thread may wait for more.
+    fn until_sync(&self, gate: &Gate) -> Option<Duration> {
+        let left = gate.sync_due?.checked_duration_since(clock::monotonic())?;
+        let may_wait = !left.is_zero() && !gate.closing && !self.is_much_unsynced(gate);
+        may_wait.then_some(left)
+    }
+
+    fn is_much_unsynced(&self, gate: &Gate) -> bool {
+        self.pending.load(Ordering::Relaxed) >= self.limits.pending_bytes_max / 4
+            || gate.flights.len() >= UNSYNCED_BATCHES_MAX
+    }
+
+    /// So many batches may wait for a sync before little that has gathered waits, too.
+    fn flights_max(&self) -> usize {
+        match self.limits.sync_within {
+            Some(_) => UNSYNCED_BATCHES_MAX,
+            None => 1,
         }
     }
 
@@ -148,6 +185,7 @@ impl Shared {
             .iter()
             .any(|flight| !flight.batch.ops.is_empty());
         gate.syncing = true;
+        gate.sync_due = None;
         drop(gate);
         let outcome = if written { self.store.sync() } else { Ok(()) };
         let mut gate = lock(&self.gate);
@@ -166,7 +204,7 @@ impl Shared {
         gate
     }
 
-    /// Takes the batches up to `upto` off the list and reports them.
+    /// Takes the batches up to `upto` off the list, and reports them unless that was done when they were committed.
     pub(super) fn land<'a>(
         &'a self,
         mut gate: MutexGuard<'a, Gate>,
@@ -177,14 +215,8 @@ impl Shared {
             .partition_point(|flight| flight.batch.ticket <= upto);
         let landed: Vec<Flight> = gate.flights.drain(..landed).collect();
         drop(gate);
-        self.durable.store(upto.0, Ordering::Release);
-        let later = Ticket(upto.0 + 1);
-        let mut waiters = lock(&self.waiters);
-        let waiting = waiters.by_ticket.split_off(&later);
-        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
-        drop(waiters);
-        for waiter in served.into_values().flatten() {
-            waiter.durable(upto);
+        if self.limits.sync_within.is_none() {
+            self.report(upto);
         }
         let share: usize = landed.iter().map(|flight| flight.share).sum();
         let before = self.pending.fetch_sub(share, Ordering::Relaxed);
@@ -194,6 +226,20 @@ impl Shared {
         }
         drop(landed); // the bodies, outside the gate
         lock(&self.gate)
+    }
+
+    /// Tells those who wait for a ticket up to this one. In ticket order: called by whoever syncs, or with
+    /// `sync_within` by the committer's thread alone.
+    pub(super) fn report(&self, upto: Ticket) {
+        self.durable.store(upto.0, Ordering::Release);
+        let later = Ticket(upto.0 + 1);
+        let mut waiters = lock(&self.waiters);
+        let waiting = waiters.by_ticket.split_off(&later);
+        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
+        drop(waiters);
+        for waiter in served.into_values().flatten() {
+            waiter.durable(upto);
+        }
     }
 
     /// Syncs, or waits for the sync that runs.

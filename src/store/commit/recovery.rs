@@ -60,6 +60,7 @@ impl Shared {
         if let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) {
             self.committed.store(upto.0, Ordering::Release);
             drop(self.land(gate, upto));
+            self.report(upto);
         }
         true
     }

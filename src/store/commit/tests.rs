@@ -159,6 +159,80 @@ fn nothing_is_durable_before_its_sync() {
     assert_eq!(store.unsynced(), 0);
 }
 
+/// Limits with which a batch is reported when it is committed.
+fn lazy(sync_within: Duration) -> Limits {
+    Limits {
+        sync_within: Some(sync_within),
+        ..quick()
+    }
+}
+
+#[test]
+fn what_is_reported_without_a_sync_outlives_the_process_but_no_power_loss() {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    let committer = Committer::start(store.clone(), lazy(DEADLINE * 100)).unwrap();
+    let log = Log::new(0);
+    for _ in 0..3 {
+        let (_, ticket) = log.put(&committer);
+        block_on(committer.wait(ticket)).unwrap();
+    }
+    assert_eq!((store.syncs(), store.unsynced()), (0, 3));
+    assert_eq!(store.after_power_loss(0).meta(b"").unwrap().len(), 0);
+    assert_eq!(store.after_kill().meta(b"").unwrap().len(), 3);
+    committer.shutdown();
+    assert_eq!(store.unsynced(), 0, "an orderly end syncs");
+}
+
+#[test]
+fn what_is_reported_without_a_sync_is_synced_in_time() {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    let committer = Committer::start(store.clone(), lazy(Duration::from_millis(20))).unwrap();
+    let log = Log::new(0);
+    for _ in 0..3 {
+        let (_, ticket) = log.put(&committer);
+        block_on(committer.wait(ticket)).unwrap();
+        eventually("a sync", || store.unsynced() == 0);
+    }
+}
+
+#[test]
+fn much_that_is_not_synced_does_not_wait_for_its_time() {
+    let store = Arc::new(FaultyStore::new(Vec::new()));
+    let committer = Committer::start(store.clone(), lazy(DEADLINE * 100)).unwrap();
+    let log = Log::new(0);
+    committer.note_pending(PENDING_BYTES_MAX + 1);
+    let (_, ticket) = log.put(&committer);
+    block_on(committer.wait(ticket)).unwrap();
+    eventually("a sync of much", || store.unsynced() == 0);
+    block_on(committer.room());
+    for _ in 0..2000 {
+        let (_, ticket) = log.put(&committer);
+        block_on(committer.wait(ticket)).unwrap();
+    }
+    assert!(store.syncs() >= 2, "batches are many");
+}
+
+#[test]
+fn after_a_failure_what_was_reported_without_a_sync_is_written_again() {
+    for at in [Call::Commit(7), Call::Sync(2)] {
+        for when in [When::Before, When::After] {
+            let what = What::Error;
+            let store = Arc::new(FaultyStore::new(vec![Fault { at, when, what }]));
+            let committer =
+                Committer::start(store.clone(), lazy(Duration::from_millis(1))).unwrap();
+            let log = Log::new(0);
+            for _ in 0..50 {
+                let (_, ticket) = log.put(&committer);
+                block_on(committer.wait(ticket)).unwrap();
+                thread::sleep(Duration::from_micros(200));
+            }
+            committer.shutdown();
+            let survivors = store.after_power_loss(0).meta(b"").unwrap();
+            assert_eq!(survivors.len(), 50, "{at:?} {when:?}");
+        }
+    }
+}
+
 #[test]
 fn after_each_failure_everything_is_written_again() {
     for n in 1..=5 {
