@@ -72,8 +72,12 @@ impl Front {
             committer.append(left_over);
         }
         let now_ms = wall_ms();
-        // A time stamp is accepted from so long before our clock until so long after.
-        let window_ms = config.clock_skew_ms.saturating_mul(2);
+        // A time stamp is accepted from so long before our clock until so long after; if any is, as many signatures
+        // are remembered as may be.
+        let window_ms = match config.clock_skew_ms {
+            0 => u64::MAX,
+            skew => skew.saturating_mul(2),
+        };
         let large_bodies = usize::try_from(LARGE_BODIES_KIB_MAX).unwrap_or(usize::MAX);
         Ok(Arc::new(Front {
             broker,

@@ -132,7 +132,36 @@ pub(crate) fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_comes_back(pairs: BTreeMap<String, String>) {
+            let form = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&pairs)
+                .finish();
+            let parsed = Parameters::parse(form.as_bytes()).unwrap();
+            let parsed: Vec<_> = parsed.iter().collect();
+            let expected: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            prop_assert_eq!(parsed, expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(form: Vec<u8>, max in 0_usize..3) {
+            if let Ok(parsed) = Parameters::parse(&form) {
+                for (name, _) in parsed.iter() {
+                    let stem = name.split('.').next().unwrap();
+                    let items = parsed.list(stem, max);
+                    prop_assert!(items.is_err() || items.unwrap().len() <= max);
+                    prop_assert!(name.is_empty() || parsed.text(name).is_some());
+                }
+            }
+        }
+    }
 
     fn parse(form: &str) -> Parameters<'_> {
         Parameters::parse(form.as_bytes()).unwrap()
