@@ -6,11 +6,12 @@
 //! when too many answers wait, or the disk has fallen behind what this connection publishes.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
 use bytes::BytesMut;
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -105,6 +106,18 @@ pub(crate) struct Connection {
     next_tick: Instant,
     status_due: Option<Instant>,
     registration: Option<Registration>,
+}
+
+/// Reads what is there. A read that does not fill the buffer has emptied the socket, and this way of reading takes note
+/// of that: the next one is told so without asking the system, which would be every second call where messages come
+/// one by one.
+fn read_once(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
+    let reading = pin!(stream.read_buf(input));
+    // Whoever has to wait for more waits in `Connection::wait`.
+    match reading.poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
 }
 
 /// What ended a wait.
@@ -232,7 +245,7 @@ impl Connection {
         // A large frame may have made the buffer grow.
         self.read_buffer = self.read_buffer.max(self.input.capacity());
         let room = self.input.capacity() - self.input.len();
-        match self.stream.try_read_buf(&mut self.input) {
+        match read_once(&mut self.stream, &mut self.input) {
             Ok(0) => {
                 self.phase = Phase::Over;
                 Ok(false)
