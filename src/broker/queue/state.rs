@@ -25,7 +25,7 @@ use super::rewind_to::RewindTo;
 use super::waiters::Waiters;
 
 /// A backlog is read this far ahead of its consumers.
-pub(super) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
+pub(super) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
 const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
