@@ -7,7 +7,7 @@ pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
 
 /// No queue keeps more than this in memory, however much is free: what a lagging consumer needs is read ahead, and
 /// buffers that are let go early are used again while they are warm.
-pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The memory for messages, shared by all queues.
 #[derive(Debug)]
