@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
 os.chdir(tempfile.mkdtemp(prefix="interop-cmq-"))
 
 import beyond  # noqa: E402
+import kills  # noqa: E402
 import messages  # noqa: E402
 import pushes  # noqa: E402
 import queues  # noqa: E402
@@ -74,6 +75,7 @@ CHECKS = {
     "amqp-and-http-one-queue": beyond.amqp_and_http_one_queue,
     "amqp-to-topic": beyond.amqp_to_topic,
     "push-after-restart": pushes.push_after_restart,
+    "kills-lose-nothing": kills.kills_lose_nothing,
     "restart-keeps-lease": messages.restart_keeps_lease,
 }
 
