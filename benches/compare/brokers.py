@@ -31,6 +31,9 @@ class Broker:
     pid_file: pathlib.Path | None = None
     # A shell command that restarts it, and returns when it may be connected to.
     restart_hook: str | None = None
+    # Of a leveret that was started here: CMQ's API with a key for it, and its command line.
+    cmq: str | None = None
+    ctl: str | None = None
 
 
 def running(name, uri):
@@ -49,11 +52,15 @@ def running(name, uri):
 @contextlib.contextmanager
 def leveret(binary, data, options):
     """Leveret with its defaults, but for the port that another broker may have."""
-    port = _free_port()
+    port, cmq = _free_port(), _free_port()
     command = [str(binary), "serve", "--data-dir", str(data / "leveret"), "--amqp-listen", f"127.0.0.1:{port}",
-               "--cmq-listen", "none", *options]
+               "--cmq-listen", f"127.0.0.1:{cmq}", *options]
     with _Process(command, port, data / "leveret.log") as process:
-        yield process.broker("leveret")
+        ctl = [str(binary), "ctl", "--data-dir", str(data / "leveret"), "--quiet"]
+        shown = subprocess.run([*ctl, "add_secret_key", "guest"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        key = ":".join(shown.splitlines()[-1].split())
+        broker = process.broker("leveret")
+        yield dataclasses.replace(broker, cmq=f"http://{key}@127.0.0.1:{cmq}", ctl=shlex.join(ctl))
 
 
 @contextlib.contextmanager

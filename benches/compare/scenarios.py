@@ -24,6 +24,8 @@ class Scenario:
     ideal: str | None = None
     # Is itself one: it has no broker.
     is_ideal: bool = False
+    # Only leveret can do it. The words may name what that needs: {cmq}, the API with a key, and {ctl}, the command line.
+    ours: bool = False
 
 
 def every(given):
@@ -40,6 +42,7 @@ def every(given):
                               heavy=count > 1_000))
     found.append(Scenario("churn", "opened and closed by 4 threads", "connections",
                           ("churn", "--connections", "4", "--seconds", str(given.seconds))))
+    found.extend(_ours(given, time))
     found.extend(_stress(given))
     return found
 
@@ -79,6 +82,18 @@ def _latency(time):
         yield Scenario(f"latency-{rate}", f"{rate:,}/s offered", "latency", ("latency", "--rate", str(rate), *time))
     yield Scenario("lone", "lone publisher, waits for each confirm", "lone",
                    ("produce", "--confirm-window", "1", *time), ideal="ideal-lone")
+
+
+def _ours(given, time):
+    cmq = ("--cmq-uri", "{cmq}", "--connections", "8", *time)
+    yield Scenario("cmq-send", "CMQ over HTTP: send, batches of 16, 8 connections", "ours", ("cmq-send", *cmq), ours=True)
+    yield Scenario("cmq-receive", "CMQ over HTTP: receive and delete, batches of 16, 8 connections", "ours",
+                   ("cmq-receive", *cmq), ours=True)
+    lock = ("--queue-argument", "x-visibility-timeout=30000")
+    yield Scenario("locks", "both, 1 pair, locks that end after 30 s", "ours", ("both", *lock, *time), ours=True)
+    yield Scenario("rewind", f"{given.backlog:,} rewound", "rewind",
+                   ("rewind", "--count", str(given.backlog), "--queue-argument", "x-rewind-seconds=3600",
+                    "--rewind-hook", "{ctl} rewind leveret-bench.0 --to 0"), ours=True)
 
 
 def _stress(given):

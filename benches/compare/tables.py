@@ -196,6 +196,21 @@ def _connections_table(rows, document):
     return lines
 
 
+def _rewind_table(rows, document):
+    lines = ["## Rewind of a queue that was drained", "",
+             "The rewind is `leveret ctl rewind`, with the start of that program.", "",
+             "| scenario | rewind ms | drain/s before | drain/s after | CPU s per million, before / after | RSS MB after |",
+             "|---|--:|--:|--:|--:|--:|"]
+    for row, number, peer, agains in _each(rows, document):
+        before, again = Cell(document, row["name"], peer["name"], 1), agains[number]
+        took = [value * 1000 for value in again.values("/", "rewind_seconds")]
+        shown = f"{min(took):.0f} to {max(took):.0f}" if took else "-"
+        cpu = " / ".join(cell.show(*CPU, digits=2) for cell in (before, again))
+        lines.append(f"| {row['title']} | {shown} | {before.show('rate')} | {again.show('rate')} | {cpu} "
+                     f"| {again.show('broker', 'rss_peak_mb')} |")
+    return lines
+
+
 def _stress_table(rows, document):
     lines = ["## Beside somebody who behaves badly", "",
              "A pair at 1,000/s, alone and then beside it. Memory before, at most, and after; settled: within a tenth of "
@@ -229,7 +244,7 @@ def _ideal_table(rows, document):
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
-          "stress": _stress_table, "ideal": _ideal_table}
+          "ours": _rate_table("What only leveret has"), "rewind": _rewind_table, "stress": _stress_table, "ideal": _ideal_table}
 
 
 def _read(path):

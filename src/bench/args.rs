@@ -20,6 +20,9 @@ pub(super) enum Mode {
     Latency,
     /// Fill the queues, restart the broker if there is a hook for it, empty the queues.
     Backlog,
+    /// Fill the queues, empty them, have them rewound by `--rewind-hook`, and empty them again. The queues need
+    /// `x-rewind-seconds`.
+    Rewind,
     /// Open connections and hold them.
     Connections,
     /// Open and close connections all the time.
@@ -123,6 +126,9 @@ pub struct Args {
     /// For `backlog` and `queues`: a shell command that restarts the broker and returns when it may be connected to.
     #[arg(long)]
     pub(super) restart_hook: Option<String>,
+    /// For `rewind`: a shell command that rewinds all queues to their beginning, and returns when that is done.
+    #[arg(long)]
+    pub(super) rewind_hook: Option<String>,
     /// For `ideal-log`: the directory whose disk is measured.
     #[arg(long)]
     pub(super) dir: Option<PathBuf>,

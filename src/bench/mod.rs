@@ -29,7 +29,7 @@ mod target;
 mod window;
 
 use std::io::{self, Write};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,9 @@ impl Run<'_> {
         if rate == Some(0) {
             return usage("--rate must be more than 0");
         }
+        if (args.mode == Mode::Rewind) != args.rewind_hook.is_some() {
+            return usage("--rewind-hook goes with rewind, and rewind with --rewind-hook");
+        }
         if (args.mode == Mode::IdealLog) != args.dir.is_some() {
             return usage("--dir goes with ideal-log, and ideal-log with --dir");
         }
@@ -135,7 +138,13 @@ impl Run<'_> {
             .unwrap_or(if args.pairs.is_some() { pairs } else { 1 });
         let consuming = matches!(
             args.mode,
-            Mode::Consume | Mode::Both | Mode::Latency | Mode::Backlog | Mode::Stress | Mode::Swarm
+            Mode::Consume
+                | Mode::Both
+                | Mode::Latency
+                | Mode::Backlog
+                | Mode::Rewind
+                | Mode::Stress
+                | Mode::Swarm
         );
         if consumers == 0 && consuming {
             return usage("at least one consumer is needed");
@@ -211,6 +220,7 @@ impl Run<'_> {
             | Mode::Both
             | Mode::Latency
             | Mode::Backlog
+            | Mode::Rewind
             | Mode::Stress
             | Mode::Swarm => {}
         }
@@ -233,7 +243,7 @@ impl Run<'_> {
             let (name, rate) = (load.name, load.produce.and(self.rate));
             let outcome = load.run()?;
             let mut report = LoadReport::new(name, &outcome, self.args.size, rate);
-            if name == "consume" || name == "drain" {
+            if name == "consume" || name.starts_with("drain") {
                 // How long messages had been lying there.
                 report.latency_ms = None;
             }
@@ -260,6 +270,15 @@ impl Run<'_> {
                 let restarted = hook.map(|hook| self.restart(hook)).transpose()?;
                 load(self.drain("drain", sent))?;
                 summary.restart_seconds = restarted;
+            }
+            Mode::Rewind => {
+                let hook = self.args.rewind_hook.as_deref().unwrap_or_default();
+                let sent = load(self.fill(1_000_000))?.sent;
+                load(self.drain("drain", sent.clone()))?;
+                let begun = Instant::now();
+                run_hook("rewind", hook)?;
+                summary.rewind_seconds = Some(begun.elapsed().as_secs_f64());
+                load(self.drain("drain again", sent))?;
             }
             Mode::Stress => {
                 let pair = |name| load(self.load(name, Some(self.produce), Some(self.consume)));
@@ -411,15 +430,7 @@ impl Run<'_> {
     /// Restarts the broker; returns after how many seconds it let a client in again.
     fn restart(&self, hook: &str) -> Result<f64, BenchError> {
         let begun = Instant::now();
-        let status = Command::new("sh")
-            .args(["-c", hook])
-            .status()
-            .map_err(BenchError::io("running the restart hook"))?;
-        if !status.success() {
-            return Err(BenchError::Usage(format!(
-                "the restart hook failed: {status}"
-            )));
-        }
+        run_hook("restart", hook)?;
         loop {
             match Link::open(&self.setup.target) {
                 Ok(link) => {
@@ -461,12 +472,26 @@ impl Run<'_> {
             queues_declared_per_second: None,
             loads: Vec::new(),
             restart_seconds: None,
+            rewind_seconds: None,
             connections: None,
             queues: None,
             stress: None,
             ok: true,
         }
     }
+}
+
+/// Runs a shell command that does something to the broker, to its end.
+fn run_hook(name: &str, hook: &str) -> Result<(), BenchError> {
+    let mut command = Command::new("sh");
+    command.args(["-c", hook]);
+    // What it says is not to stand among the results.
+    let status = command.stdout(Stdio::null()).status();
+    let status = status.map_err(BenchError::io("running a hook"))?;
+    status
+        .success()
+        .then_some(())
+        .ok_or_else(|| BenchError::Usage(format!("the {name} hook failed: {status}")))
 }
 
 #[cfg(test)]

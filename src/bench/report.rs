@@ -28,6 +28,9 @@ pub(super) struct Summary {
     /// How long the broker was away for the restart hook, until it let a client in again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) restart_seconds: Option<f64>,
+    /// How long the rewind hook took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rewind_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connections: Option<ConnectionReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -280,6 +283,9 @@ impl Display for Summary {
             write!(f, "{load}")?;
             if let (Some(seconds), "fill") = (self.restart_seconds, load.name) {
                 writeln!(f, "restart: {seconds:.2} s")?;
+            }
+            if let (Some(seconds), "drain") = (self.rewind_seconds, load.name) {
+                writeln!(f, "rewind: {seconds:.3} s")?;
             }
         }
         if let Some(connections) = &self.connections {
