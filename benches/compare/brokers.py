@@ -34,6 +34,8 @@ class Broker:
     # Of a leveret that was started here: CMQ's API with a key for it, and its command line.
     cmq: str | None = None
     ctl: str | None = None
+    # It runs only scenarios whose names begin so.
+    only: str = ""
 
 
 def running(name, uri):
@@ -50,16 +52,16 @@ def running(name, uri):
 
 
 @contextlib.contextmanager
-def leveret(binary, data, options):
+def leveret(binary, data, options, name="leveret"):
     """Leveret with its defaults, but for the port that another broker may have."""
     port, cmq = _free_port(), _free_port()
-    command = [str(binary), "serve", "--data-dir", str(data / "leveret"), "--amqp-listen", f"127.0.0.1:{port}",
+    command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
-    with _Process(command, port, data / "leveret.log") as process:
-        ctl = [str(binary), "ctl", "--data-dir", str(data / "leveret"), "--quiet"]
+    with _Process(command, port, data / f"{name}.log") as process:
+        ctl = [str(binary), "ctl", "--data-dir", str(data / name), "--quiet"]
         shown = subprocess.run([*ctl, "add_secret_key", "guest"], stdout=subprocess.PIPE, text=True, check=True).stdout
         key = ":".join(shown.splitlines()[-1].split())
-        broker = process.broker("leveret")
+        broker = process.broker(name)
         yield dataclasses.replace(broker, cmq=f"http://{key}@127.0.0.1:{cmq}", ctl=shlex.join(ctl))
 
 
