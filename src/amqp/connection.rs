@@ -319,6 +319,7 @@ impl Connection {
     async fn wait(&mut self) {
         self.tell_status();
         self.set_timer();
+        self.let_go_of_input();
         let interest = match (self.wants_to_read(), !self.out.is_empty()) {
             (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Some(Interest::READABLE),
@@ -398,6 +399,13 @@ impl Connection {
         }
         self.check_consumer_timeouts();
         self.shrink();
+    }
+
+    /// A connection that reads little waits without a buffer: there may be very many of them.
+    fn let_go_of_input(&mut self) {
+        if self.read_size == READ_MIN && self.input.is_empty() && self.frames.is_none() {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Gives up memory that an idle connection does not need.
