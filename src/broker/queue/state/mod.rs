@@ -1,37 +1,35 @@
 //! One queue as a pure state machine: what happens and the time come in, effects come out. Knows no socket,
 //! no lock, no disk and no clock; what it wants done is in [`Effects`], what it wants written in [`QueueState::collect`].
 
-use std::sync::Arc;
+mod deaths;
+mod dispatch;
+mod leases;
+mod receive;
+mod rewind;
 
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
-use super::block::{DeathReason, TURN_RETURNS};
-use super::consumers::{
-    ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, Delivery, NewConsumer, WAITERS,
-};
+use super::block::DeathReason;
+use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, NewConsumer};
 use super::delayed::Delayed;
 use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
-use super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
-use super::retention::{KeepLimits, Retention};
-use super::rewind::{Found, RewindError, Search};
-use super::rewind_to::RewindTo;
+use super::retention::Retention;
 use super::waiters::Waiters;
+use deaths::Expiry;
+use rewind::keep_limits;
 
 /// A backlog is read this far ahead of its consumers.
 pub(super) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
 const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
-
-/// So many messages of high priority are handed out for one of normal priority, as RabbitMQ 4.0 does.
-const HIGH_IN_A_ROW_MAX: u8 = 2;
 
 /// One queue.
 pub(super) struct QueueState {
@@ -95,38 +93,11 @@ impl QueueState {
         state
     }
 
-    /// Leases anew what was received by handle before the restart and is not over. `read` gives the chunk that holds
-    /// an offset. Comes before every other command.
-    pub(super) fn restore_leases(
-        &mut self,
-        now_ms: u64,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) {
-        let limit = self.arguments.delivery_limit;
-        let mut leases = Vec::new();
-        for (priority, lane) in &mut self.lanes {
-            // One that was the last that its message may have ends as others do: by the deadline.
-            let is_over = |until_ms, turn| {
-                until_ms <= now_ms && limit.is_none_or(|limit| turn & TURN_RETURNS < limit)
-            };
-            leases.extend(lane.restore(*priority, is_over, read));
-        }
-        self.deadlines.restore(leases);
-    }
-
     /// Other arguments hold from now on. What their times and limits mean for the messages there are, the next command
     /// sees to.
     pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
         self.arguments = arguments;
         self.retain(now_ms);
-    }
-
-    /// Keeps from now on what the arguments say of acked messages; what was kept and shall not be is let go.
-    fn retain(&mut self, now_ms: u64) {
-        let limits = keep_limits(&self.arguments);
-        for (_, lane) in &mut self.lanes {
-            lane.retain(now_ms, limits);
-        }
     }
 
     /// Enqueues a run of messages. Those that `x-overflow` refuses are named in `rejected` by their index.
@@ -223,84 +194,6 @@ impl QueueState {
         self.grant(now_ms, credit, fx);
     }
 
-    /// Somebody wants up to `max` messages by handle; who is `hasty` does not wait for any to come. The answer goes
-    /// among the effects, now or later. Returns his number among those who wait.
-    pub(super) fn receive(
-        &mut self,
-        now_ms: u64,
-        max: usize,
-        is_hasty: bool,
-        answer: oneshot::Sender<Hand>,
-        fx: &mut Effects,
-    ) -> u64 {
-        self.used_ms = now_ms;
-        let number = self.waiters.add(max, is_hasty, answer);
-        self.consumers.set_waiting(true);
-        self.settle_down(now_ms, fx);
-        number
-    }
-
-    /// Somebody waits no longer; nothing if he was served.
-    pub(super) fn leave(&mut self, now_ms: u64, number: u64, fx: &mut Effects) {
-        self.used_ms = now_ms;
-        self.waiters.remove(number);
-        self.consumers.set_waiting(!self.waiters.is_empty());
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Nobody took what a receive brought: it goes back, and does not count as handed out.
-    pub(super) fn give_back(&mut self, now_ms: u64, leases: &[Lease], fx: &mut Effects) {
-        for lease in leases {
-            if let Some(lane) = self.lane_mut(lease.lane) {
-                lane.give_back(*lease);
-            }
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends, Unix ms; `None`
-    /// if the handle is not valid.
-    pub(super) fn prolong(
-        &mut self,
-        now_ms: u64,
-        handle: Handle,
-        length_ms: u64,
-        fx: &mut Effects,
-    ) -> Option<u64> {
-        self.end_due_leases(now_ms, fx);
-        let lease = handle.lease_of(self.id)?;
-        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == lease.lane)?;
-        let ends_ms = lane.prolong(lease).then(|| {
-            let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
-            lane.end_receive(ends_ms);
-            ends_ms
-        });
-        self.settle_down(now_ms, fx);
-        ends_ms
-    }
-
-    /// Deletes by handles; for each whether it was valid.
-    pub(super) fn delete_received(
-        &mut self,
-        now_ms: u64,
-        handles: &[Handle],
-        fx: &mut Effects,
-    ) -> Vec<bool> {
-        self.end_due_leases(now_ms, fx);
-        let id = self.id;
-        let mut delete = |handle: &Handle| {
-            let lease = handle.lease_of(id)?;
-            let lane = self.lane_mut(lease.lane)?;
-            lane.delete_received(lease).then_some(())
-        };
-        let valid = handles
-            .iter()
-            .map(|handle| delete(handle).is_some())
-            .collect();
-        self.settle_down(now_ms, fx);
-        valid
-    }
-
     /// Takes the message at the head, as basic.get does.
     pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
         self.used_ms = now_ms;
@@ -351,73 +244,6 @@ impl QueueState {
         let purged = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
         self.settle_down(now_ms, fx);
         purged
-    }
-
-    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. What is enqueued
-    /// from now on is not in the way.
-    pub(super) fn plan_rewind(
-        &mut self,
-        now_ms: u64,
-        to: RewindTo,
-    ) -> Result<Vec<Search>, RewindError> {
-        if keep_limits(&self.arguments).is_none() {
-            return Err(RewindError::NotEnabled);
-        }
-        if matches!(to, RewindTo::Time(ms) if ms > now_ms) {
-            return Err(RewindError::InFuture);
-        }
-        if matches!(to, RewindTo::Offset(_)) && self.lanes.len() > 1 {
-            return Err(RewindError::SeveralLanes);
-        }
-        let mut searches = Vec::with_capacity(self.lanes.len());
-        for (_, lane) in &mut self.lanes {
-            let next = lane.next();
-            if let RewindTo::Offset(offset) = to
-                && offset >= next
-            {
-                return Err(RewindError::NoSuchOffset { next });
-            }
-            lane.seal();
-            if let Some(retention) = lane.retention() {
-                searches.push(Search {
-                    log: lane.log(),
-                    to,
-                    within: match to {
-                        RewindTo::Time(ms) => retention.stretch_at_time(ms, next),
-                        RewindTo::Offset(offset) => retention.stretch_at(offset, next),
-                    },
-                });
-            }
-        }
-        Ok(searches)
-    }
-
-    /// What was acked and is kept is ready again, from the places that were found: the first offset and how many
-    /// messages.
-    pub(super) fn rewind(
-        &mut self,
-        now_ms: u64,
-        found: &[Found],
-        fx: &mut Effects,
-    ) -> Result<(Option<u64>, u64), RewindError> {
-        let mut messages = 0;
-        let mut from = None;
-        for found in found {
-            let Some(lane) = self.lane_mut(found.log.lane()) else {
-                continue;
-            };
-            let count = lane
-                .rewind(found.from, &found.messages)
-                .ok_or(RewindError::NotEnabled)?;
-            messages += count.1;
-            from = count.0;
-        }
-        if self.lanes.len() > 1 {
-            from = None;
-        }
-        self.used_ms = now_ms;
-        self.settle_down(now_ms, fx);
-        Ok((from, messages))
     }
 
     /// Takes in what was read from the store; an empty answer ends the read all the same.
@@ -610,32 +436,6 @@ impl QueueState {
             .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), keeps)))
     }
 
-    /// The lane whose head is next: the one of the highest priority that has any. Quorum queues serve the lower
-    /// one now and then, so that it does not starve.
-    fn head_lane(&self) -> Option<usize> {
-        let mut ready = (0..)
-            .zip(&self.lanes)
-            .filter(|(_, (_, lane))| lane.ready() > 0)
-            .map(|(index, _)| index);
-        let first = ready.next();
-        if self.high_in_a_row >= HIGH_IN_A_ROW_MAX {
-            ready.next().or(first)
-        } else {
-            first
-        }
-    }
-
-    /// A message of this lane was handed out.
-    fn count_turn(&mut self, priority: u8) {
-        if self.arguments.kind == QueueKind::Quorum {
-            self.high_in_a_row = if priority == 0 {
-                0
-            } else {
-                self.high_in_a_row.saturating_add(1)
-            };
-        }
-    }
-
     /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
     /// read ahead, sweep.
     fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
@@ -704,265 +504,6 @@ impl QueueState {
         }
     }
 
-    fn dispatch(&mut self, now_ms: u64, fx: &mut Effects) {
-        while self.consumers.any_runnable() {
-            let Some((index, offset)) = self.head(now_ms, fx) else {
-                return;
-            };
-            let Some(consumer_id) = self.consumers.next() else {
-                return;
-            };
-            if consumer_id == WAITERS {
-                self.serve_waiter(now_ms, fx);
-                continue;
-            }
-            let Some((priority, lane)) = self.lanes.get_mut(index) else {
-                return;
-            };
-            let Some(leased) = lane.lease(offset) else {
-                return;
-            };
-            let Some(consumer) = self.consumers.charge(consumer_id, leased.message.size()) else {
-                return;
-            };
-            let lease = Lease {
-                offset,
-                turn: leased.turn,
-                lane: *priority,
-            };
-            let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
-            if consumer.new.no_ack {
-                lane.ack(offset);
-            } else if let Some(timeout_ms) = consumer
-                .new
-                .visibility_timeout_ms
-                .or(self.arguments.visibility_timeout_ms)
-            {
-                self.deadlines.push(now_ms, timeout_ms, lease);
-            }
-            if consumer.pending.is_empty() {
-                fx.served.push(consumer_id);
-            }
-            consumer.pending.push(Delivery {
-                key: consumer.new.key,
-                lease,
-                message: leased.message,
-                redelivered: leased.redelivered,
-                delivery_count: leased.returns,
-                enqueued_ms,
-            });
-            self.count_turn(lease.lane);
-        }
-    }
-
-    /// Lane and offset of the next message to be handed out. One on disk is read first.
-    fn head(&mut self, now_ms: u64, fx: &mut Effects) -> Option<(usize, u64)> {
-        // A message whose time to live is 0 is delivered if somebody waits: only what is past due goes first.
-        self.expire(now_ms, Expiry::PastDue, fx);
-        let index = self.head_lane()?;
-        let (_, lane) = self.lanes.get_mut(index)?;
-        match lane.head() {
-            Head::Empty => None,
-            Head::Cold(offset) => {
-                request_load(lane, offset, fx);
-                None
-            }
-            Head::Ready(offset) => Some((index, offset)),
-        }
-    }
-
-    /// Gives the one who waits longest what there is, up to what he takes.
-    fn serve_waiter(&mut self, now_ms: u64, fx: &mut Effects) {
-        let waiter = self.waiters.pop();
-        self.consumers.set_waiting(!self.waiters.is_empty());
-        let Some(waiter) = waiter else { return };
-        let length_ms = self
-            .arguments
-            .visibility_timeout_ms
-            .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
-        let mut messages = Vec::new();
-        let mut visible_ms = now_ms;
-        while messages.len() < waiter.max
-            && let Some((index, offset)) = self.head(now_ms, fx)
-            && let Some((priority, lane)) = self.lanes.get_mut(index)
-            && let Some(leased) = lane.lease(offset)
-        {
-            let lease = Lease {
-                offset,
-                turn: leased.turn,
-                lane: *priority,
-            };
-            visible_ms = self.deadlines.push(now_ms, length_ms, lease);
-            messages.push(Received {
-                handle: Handle::new(self.id, lease),
-                id: lease.id(),
-                message: leased.message,
-                enqueued_ms: leased.enqueued_ms,
-                first_received_ms: lane.received(lease, now_ms),
-                visible_ms,
-                count: leased.returns.saturating_add(1),
-                lease,
-            });
-            self.count_turn(lease.lane);
-        }
-        for (_, lane) in &mut self.lanes {
-            lane.end_receive(visible_ms);
-        }
-        fx.hands.push((waiter.answer, messages));
-    }
-
-    /// Those who do not wait for messages to come are told that there is none.
-    fn answer_hasty(&mut self, fx: &mut Effects) {
-        if self.ready() == 0 {
-            let hasty = self.waiters.take_hasty().into_iter();
-            fx.hands
-                .extend(hasty.map(|waiter| (waiter.answer, Vec::new())));
-            self.consumers.set_waiting(!self.waiters.is_empty());
-        }
-    }
-
-    /// Messages whose lease has lasted as long as it may go back to their places.
-    fn end_due_leases(&mut self, now_ms: u64, fx: &mut Effects) {
-        if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
-            return;
-        }
-        let lanes = &self.lanes;
-        let due = self.deadlines.take_due(now_ms, |lease| holds(lanes, lease));
-        for lease in due {
-            self.requeue(lease, fx);
-        }
-    }
-
-    /// Deadlines of leases that were settled in time are forgotten before they are more than those that are not.
-    fn bound_deadlines(&mut self) {
-        if self.deadlines.is_empty() {
-            return;
-        }
-        let leased = self.lanes.iter().map(|(_, lane)| lane.leased()).sum();
-        let lanes = &self.lanes;
-        self.deadlines.bound(leased, |lease| holds(lanes, lease));
-    }
-
-    fn holds(&self, lease: Lease) -> bool {
-        holds(&self.lanes, lease)
-    }
-
-    fn requeue(&mut self, lease: Lease, fx: &mut Effects) {
-        let limit = self.arguments.delivery_limit;
-        let Some(lane) = self.lane_mut(lease.lane) else {
-            return;
-        };
-        let Some(returns) = lane.requeue(lease) else {
-            return;
-        };
-        if limit.is_some_and(|limit| returns > limit) {
-            self.kill(lease.id(), DeathReason::DeliveryLimit, fx);
-        }
-    }
-
-    fn kill(&mut self, id: MessageId, reason: DeathReason, fx: &mut Effects) {
-        let dead_letters = self.arguments.dead_letter_exchange.is_some();
-        let Some(lane) = self.lane_mut(id.lane) else {
-            return;
-        };
-        if !dead_letters {
-            lane.settle(id.offset);
-        } else if let Some(message) = lane.doom(id.offset, reason) {
-            fx.dead.push(Dead {
-                id,
-                message,
-                reason,
-            });
-        }
-    }
-
-    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
-    fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
-        while let Some(HeadExpiry { id, at_ms, is_old }) = self.head_expiry() {
-            let expired = match expiry {
-                Expiry::Due => at_ms <= now_ms,
-                Expiry::PastDue => at_ms < now_ms,
-            };
-            if !expired {
-                return;
-            }
-            if !is_old {
-                self.kill(id, DeathReason::Expired, fx);
-            } else if let Some(lane) = self.lane_mut(id.lane) {
-                lane.settle(id.offset);
-            }
-        }
-    }
-
-    /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
-    fn head_expiry(&mut self) -> Option<HeadExpiry> {
-        let queue_ttl = self.arguments.message_ttl_ms;
-        let retention_ms = self.arguments.retention_ms;
-        let index = self.head_lane()?;
-        let (priority, lane) = self.lanes.get_mut(index)?;
-        let Head::Ready(offset) = lane.head() else {
-            return None;
-        };
-        let (message, enqueued_ms) = lane.peek(offset)?;
-        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min();
-        let after_ms = ttl_ms.into_iter().chain(retention_ms).min()?;
-        Some(HeadExpiry {
-            id: MessageId {
-                lane: *priority,
-                offset,
-            },
-            at_ms: enqueued_ms.saturating_add(after_ms),
-            is_old: ttl_ms != Some(after_ms),
-        })
-    }
-
-    fn is_limited(&self) -> bool {
-        self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
-    }
-
-    fn would_overflow(&self, size: u64) -> bool {
-        self.arguments
-            .max_length
-            .is_some_and(|max| self.ready() + 1 > max)
-            || self
-                .arguments
-                .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() + size > max)
-    }
-
-    fn enforce_length(&mut self, fx: &mut Effects) {
-        if !self.is_limited() || self.arguments.overflow != Overflow::DropHead {
-            return;
-        }
-        while self
-            .arguments
-            .max_length
-            .is_some_and(|max| self.ready() > max)
-            || self
-                .arguments
-                .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() > max)
-        {
-            let Some(index) = self.head_lane() else {
-                return;
-            };
-            let Some((priority, lane)) = self.lanes.get_mut(index) else {
-                return;
-            };
-            match lane.head() {
-                Head::Empty => return,
-                Head::Cold(offset) => return request_load(lane, offset, fx),
-                Head::Ready(offset) => {
-                    let id = MessageId {
-                        lane: *priority,
-                        offset,
-                    };
-                    self.kill(id, DeathReason::MaxLength, fx);
-                }
-            }
-        }
-    }
-
     fn expires_ms(&self) -> Option<u64> {
         let idle = self.consumers.len() == 0 && self.waiters.is_empty();
         self.arguments
@@ -970,40 +511,6 @@ impl QueueState {
             .filter(|_| idle)
             .map(|expires| self.used_ms.saturating_add(expires))
     }
-}
-
-/// When the message at the head leaves the queue of itself.
-struct HeadExpiry {
-    id: MessageId,
-    /// Unix ms.
-    at_ms: u64,
-    /// Because it is too old to be kept at all, and not by its time to live.
-    is_old: bool,
-}
-
-/// Which messages an expiry takes.
-#[derive(Clone, Copy)]
-enum Expiry {
-    /// Those whose time has come.
-    Due,
-    /// Those whose time came before now.
-    PastDue,
-}
-
-/// Whether this lease has not ended.
-fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
-    lanes
-        .iter()
-        .find(|(lane, _)| *lane == lease.lane)
-        .is_some_and(|(_, lane)| lane.holds(lease))
-}
-
-/// How much of what was acked a queue with these arguments keeps.
-fn keep_limits(arguments: &QueueArguments) -> Option<KeepLimits> {
-    Some(KeepLimits {
-        age_ms: arguments.rewind_ms?,
-        bytes_max: arguments.max_length_bytes,
-    })
 }
 
 fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {

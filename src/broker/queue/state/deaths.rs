@@ -1,0 +1,132 @@
+//! How messages leave without being acked: their time to live, the length of the queue, and where they go then.
+
+use crate::model::MessageId;
+use crate::model::arguments::Overflow;
+
+use super::super::block::DeathReason;
+use super::super::effects::{Dead, Effects};
+use super::super::lane::Head;
+use super::{QueueState, request_load};
+
+impl QueueState {
+    pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason, fx: &mut Effects) {
+        let dead_letters = self.arguments.dead_letter_exchange.is_some();
+        let Some(lane) = self.lane_mut(id.lane) else {
+            return;
+        };
+        if !dead_letters {
+            lane.settle(id.offset);
+        } else if let Some(message) = lane.doom(id.offset, reason) {
+            fx.dead.push(Dead {
+                id,
+                message,
+                reason,
+            });
+        }
+    }
+
+    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
+    pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
+        while let Some(HeadExpiry { id, at_ms, is_old }) = self.head_expiry() {
+            let expired = match expiry {
+                Expiry::Due => at_ms <= now_ms,
+                Expiry::PastDue => at_ms < now_ms,
+            };
+            if !expired {
+                return;
+            }
+            if !is_old {
+                self.kill(id, DeathReason::Expired, fx);
+            } else if let Some(lane) = self.lane_mut(id.lane) {
+                lane.settle(id.offset);
+            }
+        }
+    }
+
+    /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
+    pub(super) fn head_expiry(&mut self) -> Option<HeadExpiry> {
+        let queue_ttl = self.arguments.message_ttl_ms;
+        let retention_ms = self.arguments.retention_ms;
+        let index = self.head_lane()?;
+        let (priority, lane) = self.lanes.get_mut(index)?;
+        let Head::Ready(offset) = lane.head() else {
+            return None;
+        };
+        let (message, enqueued_ms) = lane.peek(offset)?;
+        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min();
+        let after_ms = ttl_ms.into_iter().chain(retention_ms).min()?;
+        Some(HeadExpiry {
+            id: MessageId {
+                lane: *priority,
+                offset,
+            },
+            at_ms: enqueued_ms.saturating_add(after_ms),
+            is_old: ttl_ms != Some(after_ms),
+        })
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
+    }
+
+    pub(super) fn would_overflow(&self, size: u64) -> bool {
+        self.arguments
+            .max_length
+            .is_some_and(|max| self.ready() + 1 > max)
+            || self
+                .arguments
+                .max_length_bytes
+                .is_some_and(|max| self.ready_bytes() + size > max)
+    }
+
+    pub(super) fn enforce_length(&mut self, fx: &mut Effects) {
+        if !self.is_limited() || self.arguments.overflow != Overflow::DropHead {
+            return;
+        }
+        while self
+            .arguments
+            .max_length
+            .is_some_and(|max| self.ready() > max)
+            || self
+                .arguments
+                .max_length_bytes
+                .is_some_and(|max| self.ready_bytes() > max)
+        {
+            let Some(index) = self.head_lane() else {
+                return;
+            };
+            let Some((priority, lane)) = self.lanes.get_mut(index) else {
+                return;
+            };
+            match lane.head() {
+                Head::Empty => return,
+                Head::Cold(offset) => return request_load(lane, offset, fx),
+                Head::Ready(offset) => {
+                    let id = MessageId {
+                        lane: *priority,
+                        offset,
+                    };
+                    self.kill(id, DeathReason::MaxLength, fx);
+                }
+            }
+        }
+    }
+}
+
+/// When the message at the head leaves the queue of itself.
+pub(super) struct HeadExpiry {
+    id: MessageId,
+    /// Unix ms.
+    pub(super) at_ms: u64,
+    /// Because it is too old to be kept at all, and not by its time to live.
+    is_old: bool,
+}
+
+/// Which messages an expiry takes.
+#[derive(Clone, Copy)]
+pub(super) enum Expiry {
+    /// Those whose time has come.
+    Due,
+    /// Those whose time came before now.
+    PastDue,
+}

@@ -1,0 +1,140 @@
+//! Receiving by handle: those who want messages without a consumer, what they are given, and what they do with
+//! their handles. Who waits is kept in `waiters`, and who may delete what in the lanes' receipts.
+
+use tokio::sync::oneshot;
+
+use crate::model::Lease;
+
+use super::super::effects::Effects;
+use super::super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+use super::QueueState;
+
+impl QueueState {
+    /// Somebody wants up to `max` messages by handle; who is `hasty` does not wait for any to come. The answer goes
+    /// among the effects, now or later. Returns his number among those who wait.
+    pub(in super::super) fn receive(
+        &mut self,
+        now_ms: u64,
+        max: usize,
+        is_hasty: bool,
+        answer: oneshot::Sender<Hand>,
+        fx: &mut Effects,
+    ) -> u64 {
+        self.used_ms = now_ms;
+        let number = self.waiters.add(max, is_hasty, answer);
+        self.consumers.set_waiting(true);
+        self.settle_down(now_ms, fx);
+        number
+    }
+
+    /// Somebody waits no longer; nothing if he was served.
+    pub(in super::super) fn leave(&mut self, now_ms: u64, number: u64, fx: &mut Effects) {
+        self.used_ms = now_ms;
+        self.waiters.remove(number);
+        self.consumers.set_waiting(!self.waiters.is_empty());
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Nobody took what a receive brought: it goes back, and does not count as handed out.
+    pub(in super::super) fn give_back(&mut self, now_ms: u64, leases: &[Lease], fx: &mut Effects) {
+        for lease in leases {
+            if let Some(lane) = self.lane_mut(lease.lane) {
+                lane.give_back(*lease);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends, Unix ms; `None`
+    /// if the handle is not valid.
+    pub(in super::super) fn prolong(
+        &mut self,
+        now_ms: u64,
+        handle: Handle,
+        length_ms: u64,
+        fx: &mut Effects,
+    ) -> Option<u64> {
+        self.end_due_leases(now_ms, fx);
+        let lease = handle.lease_of(self.id)?;
+        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == lease.lane)?;
+        let ends_ms = lane.prolong(lease).then(|| {
+            let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
+            lane.end_receive(ends_ms);
+            ends_ms
+        });
+        self.settle_down(now_ms, fx);
+        ends_ms
+    }
+
+    /// Deletes by handles; for each whether it was valid.
+    pub(in super::super) fn delete_received(
+        &mut self,
+        now_ms: u64,
+        handles: &[Handle],
+        fx: &mut Effects,
+    ) -> Vec<bool> {
+        self.end_due_leases(now_ms, fx);
+        let id = self.id;
+        let mut delete = |handle: &Handle| {
+            let lease = handle.lease_of(id)?;
+            let lane = self.lane_mut(lease.lane)?;
+            lane.delete_received(lease).then_some(())
+        };
+        let valid = handles
+            .iter()
+            .map(|handle| delete(handle).is_some())
+            .collect();
+        self.settle_down(now_ms, fx);
+        valid
+    }
+
+    /// Gives the one who waits longest what there is, up to what he takes.
+    pub(super) fn serve_waiter(&mut self, now_ms: u64, fx: &mut Effects) {
+        let waiter = self.waiters.pop();
+        self.consumers.set_waiting(!self.waiters.is_empty());
+        let Some(waiter) = waiter else { return };
+        let length_ms = self
+            .arguments
+            .visibility_timeout_ms
+            .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
+        let mut messages = Vec::new();
+        let mut visible_ms = now_ms;
+        while messages.len() < waiter.max
+            && let Some((index, offset)) = self.head(now_ms, fx)
+            && let Some((priority, lane)) = self.lanes.get_mut(index)
+            && let Some(leased) = lane.lease(offset)
+        {
+            let lease = Lease {
+                offset,
+                turn: leased.turn,
+                lane: *priority,
+            };
+            visible_ms = self.deadlines.push(now_ms, length_ms, lease);
+            messages.push(Received {
+                handle: Handle::new(self.id, lease),
+                id: lease.id(),
+                message: leased.message,
+                enqueued_ms: leased.enqueued_ms,
+                first_received_ms: lane.received(lease, now_ms),
+                visible_ms,
+                count: leased.returns.saturating_add(1),
+                lease,
+            });
+            self.count_turn(lease.lane);
+        }
+        for (_, lane) in &mut self.lanes {
+            lane.end_receive(visible_ms);
+        }
+        fx.hands.push((waiter.answer, messages));
+    }
+
+    /// Those who do not wait for messages to come are told that there is none.
+    pub(super) fn answer_hasty(&mut self, fx: &mut Effects) {
+        if self.ready() == 0 {
+            let hasty = self.waiters.take_hasty().into_iter();
+            fx.hands
+                .extend(hasty.map(|waiter| (waiter.answer, Vec::new())));
+            self.consumers.set_waiting(!self.waiters.is_empty());
+        }
+    }
+}
