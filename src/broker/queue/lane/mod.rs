@@ -5,23 +5,25 @@
 //! on disk only. Cold messages cost no memory, so a backlog may be of any length. Where acked messages are kept, a
 //! settled message is on disk still until it is *gone*, and may become cold again.
 
+mod disk;
+mod memory;
+mod receive;
+mod rewind;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{Lease, LogId, Message, Ticket};
-use crate::store::chunk::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, ChunkEncoder};
-use crate::store::{Batch, LogState, Op, RangeSet, ReceiveRecord, ReceivedLease, StoredMessage};
+use crate::model::{Lease, LogId, Message};
+use crate::store::chunk::ChunkEncoder;
+use crate::store::{LogState, RangeSet, ReceiveRecord};
 
-use super::block::{Block, DeathReason, Slot, SlotState, Written, first_turn};
-use super::budget::QUEUE_RESIDENT_BYTES_MIN;
+use super::block::{Block, DeathReason, Slot, SlotState, Written};
 use super::keeps::Keeps;
 use super::ledger::Ledger;
 use super::receipts::Receipts;
-use super::retention::{KeepLimits, Retention, Sized};
-
-/// What a message costs in memory besides its bytes, for the memory budget.
-const SLOT_OVERHEAD: u64 = 160;
+use super::retention::{Retention, Sized};
+use memory::weight;
 
 /// What is at the head of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,212 +161,6 @@ impl Lane {
         lane.sweep_below = (floor < lane.next).then_some(lane.next);
         lane.to_restore = state.receives;
         lane
-    }
-
-    /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
-    /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
-    /// holds an offset; one that cannot be read is ready instead.
-    pub(super) fn restore(
-        &mut self,
-        lane: u8,
-        mut is_over: impl FnMut(u64, u32) -> bool,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) -> Vec<(u64, Lease)> {
-        let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
-        for receive in std::mem::take(&mut self.to_restore) {
-            let (settled, next) = (&self.settled, self.next);
-            let is_there = |offset| offset < next && !settled.contains(offset);
-            self.receipts.restore(&receive, is_there);
-            for ReceivedLease { offset, turn, .. } in receive.leases {
-                if is_there(offset) {
-                    let lease = Lease { offset, turn, lane };
-                    last.insert(offset, (receive.until_ms, lease));
-                }
-            }
-        }
-        // Delivery counts are looked at before anything is read, which takes them to the slots.
-        last.retain(|offset, (until_ms, lease)| {
-            let came_back = self.counts.get(offset) > Some(&lease.turn);
-            if !came_back && is_over(*until_ms, lease.turn) {
-                self.came_back(*lease);
-                return false;
-            }
-            !came_back
-        });
-        let mut restored = Vec::new();
-        for (until_ms, lease) in last.into_values() {
-            if self.lease_again(lease, read) {
-                restored.push((until_ms, lease));
-            } else {
-                self.came_back(lease);
-            }
-        }
-        restored
-    }
-
-    /// The lease of a message that is not in memory ended while the broker was down.
-    fn came_back(&mut self, lease: Lease) {
-        let turn = lease.turn.saturating_add(1);
-        self.counts.insert(lease.offset, turn);
-        self.ledger.returned(lease.offset, turn);
-    }
-
-    /// Leases a message that was leased before the restart; false if it is not there.
-    fn lease_again(
-        &mut self,
-        lease: Lease,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) -> bool {
-        if self.locate(lease.offset).is_err() {
-            for (first, messages) in read(self.log, lease.offset) {
-                self.load(first, messages, &mut Vec::new());
-            }
-            // What is leased needs no body.
-            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0));
-        }
-        let slot = self
-            .locate(lease.offset)
-            .ok()
-            .and_then(|index| self.blocks.get_mut(index));
-        let Some(block) = slot else { return false };
-        block.touched = true;
-        let Some(slot) = block
-            .slot_mut(lease.offset)
-            .filter(|slot| slot.state == SlotState::Ready)
-        else {
-            return false;
-        };
-        slot.state = SlotState::Leased;
-        slot.turn = lease.turn;
-        let size = slot.size;
-        self.count_ready_to_leased(size);
-        true
-    }
-
-    /// From now on this much of what is acked is kept; what is kept and shall not be any more is let go.
-    pub(super) fn retain(&mut self, now_ms: u64, limits: Option<KeepLimits>) {
-        match (&mut self.retention, limits) {
-            (None, None) => {}
-            (Some(retention), Some(limits)) => retention.set_limits(limits),
-            (None, Some(limits)) => {
-                let retention = Retention::begin(limits, &self.settled, self.next, now_ms);
-                self.retention = Some(Box::new(retention));
-                self.ledger.begin_keeping();
-            }
-            (Some(retention), None) => {
-                let from = retention.from();
-                self.ledger.end_keeping(retention.forget());
-                self.retention = None;
-                self.sweep_gone(from..self.next);
-            }
-        }
-    }
-
-    /// What is kept of acked messages.
-    pub(super) fn retention(&self) -> Option<&Retention> {
-        self.retention.as_deref()
-    }
-
-    /// Acked messages that are kept.
-    pub(super) fn rewindable(&self) -> u64 {
-        self.retention.as_ref().map_or(0, |retention| {
-            self.settled.len().saturating_sub(retention.gone().len())
-        })
-    }
-
-    /// The open stretch of what is kept is closed: what is enqueued from now on is not in it.
-    pub(super) fn seal(&mut self) {
-        if let Some(retention) = &mut self.retention {
-            retention.seal();
-        }
-    }
-
-    /// What is too old or too much to be kept is let go.
-    pub(super) fn age(&mut self, now_ms: u64) {
-        let mut dropped: Option<Range<u64>> = None;
-        while let Some(retention) = &mut self.retention
-            && let Some(range) = retention.drop_oldest(now_ms, self.next)
-        {
-            let settled = self.settled.iter_in(range.clone());
-            let newly: Vec<Range<u64>> = settled
-                .flat_map(|settled| retention.gone().gaps_in(settled).collect::<Vec<_>>())
-                .collect();
-            for part in newly {
-                self.ledger.gone(part.clone());
-                retention.discard(part);
-            }
-            self.ledger.gone(range.end..range.end); // the mark goes, if nothing else
-            let first = dropped.map_or(range.start, |dropped| dropped.start);
-            dropped = Some(first..range.end);
-        }
-        if let Some(range) = dropped {
-            self.again.remove_below(self.gone_floor());
-            self.sweep_gone(range);
-        }
-    }
-
-    /// What is kept and was enqueued at offset `from` or later is ready again, at its old place: the first of it and how
-    /// many messages. `scanned` are messages at and after `from`, see [`Retention::rewound`]. `None` if nothing is ever kept.
-    pub(super) fn rewind(&mut self, from: u64, scanned: &[Sized]) -> Option<(Option<u64>, u64)> {
-        let retention = self.retention.as_mut()?;
-        let ranges = retention.kept_from(from, &self.settled);
-        let Some(first) = ranges.first().map(|range| range.start) else {
-            return Some((None, 0));
-        };
-        let returned = retention.rewound(from, &self.settled, scanned, self.next);
-        for range in &ranges {
-            self.settled.remove_range(range.clone());
-            self.again.insert_range(range.clone());
-        }
-        self.receipts.rewound();
-        self.ledger.rewound(first, returned.lasting);
-        let messages = ranges.iter().map(|range| range.end - range.start).sum();
-        self.ready += messages;
-        self.ready_bytes += returned.bytes;
-        self.hint = self.hint.min(first);
-        let turn = first_turn(self.ledger.rewinds());
-        for block in self.blocks.iter_mut().rev() {
-            if block.end() <= first {
-                break;
-            }
-            for (offset, slot) in (block.first..).zip(&mut block.slots) {
-                if slot.state == SlotState::Settled && !self.settled.contains(offset) {
-                    slot.state = SlotState::Ready;
-                    slot.redelivered = true;
-                    slot.turn = turn;
-                    block.unsettled += 1;
-                }
-            }
-        }
-        Some((Some(first), messages))
-    }
-
-    /// No message below is ever read again.
-    fn gone_floor(&self) -> u64 {
-        match &self.retention {
-            Some(retention) => retention.gone().first_gap(0),
-            None => self.settled.first_gap(0),
-        }
-    }
-
-    /// Whether none of these messages is ever read again; they are settled.
-    fn are_gone(&self, offsets: Range<u64>) -> bool {
-        self.retention
-            .as_ref()
-            .is_none_or(|retention| retention.gone().first_gap(offsets.start) >= offsets.end)
-    }
-
-    /// Chunks are to be looked for that have nothing but gone messages, some of them in `range`.
-    fn sweep_gone(&mut self, range: Range<u64>) {
-        let earliest = range.start.saturating_sub(u64::from(CHUNK_MESSAGES_MAX));
-        let gone = match &self.retention {
-            Some(retention) => retention.gone(),
-            None => &self.settled,
-        };
-        // A chunk may reach over either end of the range.
-        let parts = gone.iter_in(earliest..range.end);
-        let parts = parts.map(|part| part.start..gone.first_gap(part.start));
-        self.sweeps.extend(parts);
     }
 
     pub(super) fn ready(&self) -> u64 {
@@ -623,40 +419,6 @@ impl Lane {
         true
     }
 
-    /// A receive has given this lease. Returns when the message was first received. Followed by
-    /// [`Lane::end_receive`].
-    pub(super) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
-        let durable = self.keeps != Keeps::Nothing && self.is_persistent(lease.offset);
-        self.receipts.received(lease, now_ms, durable)
-    }
-
-    /// The receive is complete; its leases end at this time, Unix ms.
-    pub(super) fn end_receive(&mut self, until_ms: u64) {
-        self.receipts.end_receive(until_ms);
-    }
-
-    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended,
-    /// or is of another kind.
-    pub(super) fn prolong(&mut self, lease: Lease) -> bool {
-        let is_held = self.receipts.is_of(lease) && self.holds(lease);
-        if is_held {
-            self.receipts.prolonged(lease);
-        }
-        is_held
-    }
-
-    /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
-    pub(super) fn delete_received(&mut self, lease: Lease) -> bool {
-        self.receipts.is_of(lease) && self.settle_lease(lease)
-    }
-
-    /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
-    pub(super) fn give_back(&mut self, lease: Lease) {
-        if self.requeue(lease).is_some() {
-            self.receipts.not_taken(lease);
-        }
-    }
-
     /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, as far as
     /// that counts; `None` if the lease had ended.
     pub(super) fn requeue(&mut self, lease: Lease) -> Option<u32> {
@@ -705,80 +467,6 @@ impl Lane {
             self.dying_cold.insert(offset, reason);
         }
         message
-    }
-
-    /// The first message that dies and must be read from disk for it.
-    pub(super) fn first_dying_cold(&self) -> Option<u64> {
-        self.dying_cold.first_key_value().map(|(offset, _)| *offset)
-    }
-
-    /// Takes in one chunk read from the store. Messages that were to die and can do so now go to `doomed`.
-    pub(super) fn load(
-        &mut self,
-        first: u64,
-        messages: Vec<StoredMessage>,
-        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
-    ) {
-        if messages.is_empty() {
-            return;
-        }
-        match self.locate(first) {
-            Ok(index) => self.refill(index, messages, doomed),
-            Err(index) => self.insert_block(index, first, messages),
-        }
-    }
-
-    /// From where to read ahead: the first message on disk, if fewer than `bytes` are in memory before it.
-    pub(super) fn read_ahead(&self, bytes: u64) -> Option<u64> {
-        let mut index = match self.locate(self.hint) {
-            Ok(index) | Err(index) => index,
-        };
-        let (mut at, mut seen) = (self.hint, 0);
-        while seen < bytes && at < self.next {
-            let block_first = self
-                .blocks
-                .get(index)
-                .map_or(self.next, |block| block.first);
-            if at < block_first {
-                let cold = self.settled.first_gap(at);
-                if cold < block_first {
-                    return Some(cold);
-                }
-            }
-            let block = self.blocks.get(index)?;
-            seen += CHUNK_BYTES_MAX as u64;
-            at = block.end();
-            index += 1;
-        }
-        None
-    }
-
-    /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
-    /// leased messages. Only what the store can give back goes; the head stays.
-    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
-        let mut index = self.blocks.len();
-        while self.resident_bytes > target && index > 1 {
-            index -= 1;
-            let Some(block) = self.blocks.get_mut(index) else {
-                break;
-            };
-            if block.is_open()
-                || matches!(block.written, Written::Stored(ticket) if ticket > committed)
-            {
-                continue;
-            }
-            let evict = block.is_evictable(committed) && !block.contains(self.hint);
-            let mut freed = 0;
-            for slot in &mut block.slots {
-                if evict || slot.state == SlotState::Leased {
-                    freed += slot.message.take().map_or(0, |message| weight(&message));
-                }
-            }
-            self.resident_bytes = self.resident_bytes.saturating_sub(freed);
-            if evict {
-                self.blocks.remove(index);
-            }
-        }
     }
 
     /// Settles every ready message and returns how many there were.
@@ -840,74 +528,6 @@ impl Lane {
         purged
     }
 
-    /// The offset below which chunks can be swept from the store, once there is something to sweep.
-    pub(super) fn take_sweep(&mut self) -> Option<u64> {
-        let below = self.sweep_below?;
-        let floor = self.gone_floor();
-        if floor >= below {
-            self.sweep_below = None;
-        }
-        (floor > 0 && floor >= below).then_some(floor)
-    }
-
-    /// Parts of the log in which chunks may lie that nobody reads again, once the disk knows it.
-    pub(super) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
-        std::mem::take(&mut self.sweeps)
-    }
-
-    /// Whether the disk has to be told anything.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.ledger.is_dirty() || self.receipts.is_dirty()
-    }
-
-    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
-    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
-        let wrote = self.collect_chunks(ticket, batch);
-        self.receipts.collect(batch);
-        self.ledger.collect(self.next, wrote, batch);
-        if self.ledger.is_durable()
-            && let Some(retention) = &mut self.retention
-        {
-            retention.collect(self.log, batch);
-        }
-    }
-
-    /// Closes the open blocks. One whose messages are all gone by now is never written.
-    fn collect_chunks(&mut self, ticket: Ticket, batch: &mut Batch) -> bool {
-        let mut index = self
-            .blocks
-            .iter()
-            .rposition(|block| !block.is_open())
-            .map_or(0, |last| last + 1);
-        let mut wrote = false;
-        while let Some(block) = self.blocks.get_mut(index) {
-            let settled = block.unsettled == 0;
-            let span = block.first..block.end();
-            if settled && self.are_gone(span) {
-                self.blocks.remove(index);
-                continue;
-            }
-            let Some(block) = self.blocks.get_mut(index) else {
-                break;
-            };
-            if let Written::Open(encoder) = &mut block.written {
-                batch.push(Op::PutChunk {
-                    log: self.log,
-                    first: block.first,
-                    chunk: encoder.finish(),
-                });
-                block.written = Written::Stored(ticket);
-                wrote = true;
-            }
-            if settled {
-                self.blocks.remove(index); // it is only kept
-            } else {
-                index += 1;
-            }
-        }
-        wrote
-    }
-
     /// The index of the block that holds `offset`, or where such a block would stand.
     fn locate(&self, offset: u64) -> Result<usize, usize> {
         // Most calls are about the oldest or the newest block.
@@ -923,93 +543,10 @@ impl Lane {
         }
     }
 
-    fn is_persistent(&self, offset: u64) -> bool {
-        let block = self.locate(offset).ok();
-        let block = block.and_then(|index| self.blocks.get(index));
-        block
-            .and_then(|block| block.slot(offset))
-            .is_some_and(|slot| slot.persistent)
-    }
-
     fn count_ready_to_leased(&mut self, size: u32) {
         self.ready -= 1;
         self.ready_bytes = self.ready_bytes.saturating_sub(u64::from(size));
         self.leased += 1;
         self.leased_bytes += u64::from(size);
     }
-
-    /// Gives the bodies back to slots that let go of theirs.
-    fn refill(
-        &mut self,
-        index: usize,
-        messages: Vec<StoredMessage>,
-        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
-    ) {
-        let Some(block) = self.blocks.get_mut(index) else {
-            return;
-        };
-        for stored in messages {
-            let Some(slot) = block.slot_mut(stored.offset) else {
-                continue;
-            };
-            if slot.message.is_some() || slot.state == SlotState::Settled {
-                continue;
-            }
-            self.resident_bytes += weight(&stored.message);
-            slot.message = Some(Arc::clone(&stored.message));
-            if let SlotState::Dying(reason) = slot.state
-                && self.dying_cold.remove(&stored.offset).is_some()
-            {
-                doomed.push((stored.offset, stored.message, reason));
-            }
-        }
-    }
-
-    /// Makes a cold chunk resident.
-    fn insert_block(&mut self, index: usize, first: u64, messages: Vec<StoredMessage>) {
-        let first_ms = messages.first().map_or(0, |stored| stored.enqueued_ms);
-        let mut block = Block {
-            first,
-            first_ms,
-            slots: Vec::with_capacity(messages.len()),
-            unsettled: 0,
-            written: Written::Stored(Ticket(0)),
-            touched: false,
-        };
-        for stored in messages {
-            let settled = self.settled.contains(stored.offset);
-            let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
-            let turn = self.counts.remove(&stored.offset);
-            block.touched |= turn.is_some();
-            let again = self.again.contains(stored.offset);
-            if !settled {
-                block.unsettled += 1;
-                self.resident_bytes += weight(&stored.message);
-            }
-            block.slots.push(Slot {
-                size,
-                enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
-                    .unwrap_or(u32::MAX),
-                turn: turn.unwrap_or_else(|| first_turn(self.ledger.rewinds())),
-                state: if settled {
-                    SlotState::Settled
-                } else {
-                    SlotState::Ready
-                },
-                redelivered: again || stored.offset < self.recovered_below,
-                persistent: self.keeps.message(&stored.message),
-                message: (!settled).then_some(stored.message),
-            });
-        }
-        if block.unsettled > 0 {
-            self.blocks.insert(index, block);
-        } else if self.are_gone(first..block.end()) {
-            self.ledger.emptied(first);
-        }
-    }
-}
-
-/// What a message costs in memory.
-fn weight(message: &Message) -> u64 {
-    message.size() as u64 + SLOT_OVERHEAD
 }

@@ -1,0 +1,80 @@
+//! What the disk has to be told of a lane, and where chunks lie that nobody reads again. What changed is noted in
+//! `ledger`.
+
+use std::ops::Range;
+
+use crate::model::Ticket;
+use crate::store::{Batch, Op};
+
+use super::super::block::Written;
+use super::Lane;
+
+impl Lane {
+    /// The offset below which chunks can be swept from the store, once there is something to sweep.
+    pub(in super::super) fn take_sweep(&mut self) -> Option<u64> {
+        let below = self.sweep_below?;
+        let floor = self.gone_floor();
+        if floor >= below {
+            self.sweep_below = None;
+        }
+        (floor > 0 && floor >= below).then_some(floor)
+    }
+
+    /// Parts of the log in which chunks may lie that nobody reads again, once the disk knows it.
+    pub(in super::super) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.sweeps)
+    }
+
+    /// Whether the disk has to be told anything.
+    pub(in super::super) fn is_dirty(&self) -> bool {
+        self.ledger.is_dirty() || self.receipts.is_dirty()
+    }
+
+    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    pub(in super::super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        let wrote = self.collect_chunks(ticket, batch);
+        self.receipts.collect(batch);
+        self.ledger.collect(self.next, wrote, batch);
+        if self.ledger.is_durable()
+            && let Some(retention) = &mut self.retention
+        {
+            retention.collect(self.log, batch);
+        }
+    }
+
+    /// Closes the open blocks. One whose messages are all gone by now is never written.
+    fn collect_chunks(&mut self, ticket: Ticket, batch: &mut Batch) -> bool {
+        let mut index = self
+            .blocks
+            .iter()
+            .rposition(|block| !block.is_open())
+            .map_or(0, |last| last + 1);
+        let mut wrote = false;
+        while let Some(block) = self.blocks.get_mut(index) {
+            let settled = block.unsettled == 0;
+            let span = block.first..block.end();
+            if settled && self.are_gone(span) {
+                self.blocks.remove(index);
+                continue;
+            }
+            let Some(block) = self.blocks.get_mut(index) else {
+                break;
+            };
+            if let Written::Open(encoder) = &mut block.written {
+                batch.push(Op::PutChunk {
+                    log: self.log,
+                    first: block.first,
+                    chunk: encoder.finish(),
+                });
+                block.written = Written::Stored(ticket);
+                wrote = true;
+            }
+            if settled {
+                self.blocks.remove(index); // it is only kept
+            } else {
+                index += 1;
+            }
+        }
+        wrote
+    }
+}

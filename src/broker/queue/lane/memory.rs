@@ -1,0 +1,165 @@
+//! Which messages are in memory: reading chunks back, ahead of those who want them, and letting go of what the store
+//! can give again.
+
+use std::sync::Arc;
+
+use crate::model::{Message, Ticket};
+use crate::store::StoredMessage;
+use crate::store::chunk::CHUNK_BYTES_MAX;
+
+use super::super::block::{Block, DeathReason, Slot, SlotState, Written, first_turn};
+use super::Lane;
+
+/// What a message costs in memory besides its bytes, for the memory budget.
+const SLOT_OVERHEAD: u64 = 160;
+
+impl Lane {
+    /// The first message that dies and must be read from disk for it.
+    pub(in super::super) fn first_dying_cold(&self) -> Option<u64> {
+        self.dying_cold.first_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// Takes in one chunk read from the store. Messages that were to die and can do so now go to `doomed`.
+    pub(in super::super) fn load(
+        &mut self,
+        first: u64,
+        messages: Vec<StoredMessage>,
+        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
+    ) {
+        if messages.is_empty() {
+            return;
+        }
+        match self.locate(first) {
+            Ok(index) => self.refill(index, messages, doomed),
+            Err(index) => self.insert_block(index, first, messages),
+        }
+    }
+
+    /// From where to read ahead: the first message on disk, if fewer than `bytes` are in memory before it.
+    pub(in super::super) fn read_ahead(&self, bytes: u64) -> Option<u64> {
+        let mut index = match self.locate(self.hint) {
+            Ok(index) | Err(index) => index,
+        };
+        let (mut at, mut seen) = (self.hint, 0);
+        while seen < bytes && at < self.next {
+            let block_first = self
+                .blocks
+                .get(index)
+                .map_or(self.next, |block| block.first);
+            if at < block_first {
+                let cold = self.settled.first_gap(at);
+                if cold < block_first {
+                    return Some(cold);
+                }
+            }
+            let block = self.blocks.get(index)?;
+            seen += CHUNK_BYTES_MAX as u64;
+            at = block.end();
+            index += 1;
+        }
+        None
+    }
+
+    /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
+    /// leased messages. Only what the store can give back goes; the head stays.
+    pub(in super::super) fn shrink(&mut self, target: u64, committed: Ticket) {
+        let mut index = self.blocks.len();
+        while self.resident_bytes > target && index > 1 {
+            index -= 1;
+            let Some(block) = self.blocks.get_mut(index) else {
+                break;
+            };
+            if block.is_open()
+                || matches!(block.written, Written::Stored(ticket) if ticket > committed)
+            {
+                continue;
+            }
+            let evict = block.is_evictable(committed) && !block.contains(self.hint);
+            let mut freed = 0;
+            for slot in &mut block.slots {
+                if evict || slot.state == SlotState::Leased {
+                    freed += slot.message.take().map_or(0, |message| weight(&message));
+                }
+            }
+            self.resident_bytes = self.resident_bytes.saturating_sub(freed);
+            if evict {
+                self.blocks.remove(index);
+            }
+        }
+    }
+
+    /// Gives the bodies back to slots that let go of theirs.
+    fn refill(
+        &mut self,
+        index: usize,
+        messages: Vec<StoredMessage>,
+        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
+    ) {
+        let Some(block) = self.blocks.get_mut(index) else {
+            return;
+        };
+        for stored in messages {
+            let Some(slot) = block.slot_mut(stored.offset) else {
+                continue;
+            };
+            if slot.message.is_some() || slot.state == SlotState::Settled {
+                continue;
+            }
+            self.resident_bytes += weight(&stored.message);
+            slot.message = Some(Arc::clone(&stored.message));
+            if let SlotState::Dying(reason) = slot.state
+                && self.dying_cold.remove(&stored.offset).is_some()
+            {
+                doomed.push((stored.offset, stored.message, reason));
+            }
+        }
+    }
+
+    /// Makes a cold chunk resident.
+    fn insert_block(&mut self, index: usize, first: u64, messages: Vec<StoredMessage>) {
+        let first_ms = messages.first().map_or(0, |stored| stored.enqueued_ms);
+        let mut block = Block {
+            first,
+            first_ms,
+            slots: Vec::with_capacity(messages.len()),
+            unsettled: 0,
+            written: Written::Stored(Ticket(0)),
+            touched: false,
+        };
+        for stored in messages {
+            let settled = self.settled.contains(stored.offset);
+            let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
+            let turn = self.counts.remove(&stored.offset);
+            block.touched |= turn.is_some();
+            let again = self.again.contains(stored.offset);
+            if !settled {
+                block.unsettled += 1;
+                self.resident_bytes += weight(&stored.message);
+            }
+            block.slots.push(Slot {
+                size,
+                enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
+                    .unwrap_or(u32::MAX),
+                turn: turn.unwrap_or_else(|| first_turn(self.ledger.rewinds())),
+                state: if settled {
+                    SlotState::Settled
+                } else {
+                    SlotState::Ready
+                },
+                redelivered: again || stored.offset < self.recovered_below,
+                persistent: self.keeps.message(&stored.message),
+                message: (!settled).then_some(stored.message),
+            });
+        }
+        if block.unsettled > 0 {
+            self.blocks.insert(index, block);
+        } else if self.are_gone(first..block.end()) {
+            self.ledger.emptied(first);
+        }
+    }
+}
+
+/// What a message costs in memory.
+pub(super) fn weight(message: &Message) -> u64 {
+    message.size() as u64 + SLOT_OVERHEAD
+}

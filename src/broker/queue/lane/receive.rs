@@ -1,0 +1,136 @@
+//! What was received by handle: the leases that receives gave, over a restart too. What is remembered of them, and
+//! written, is in `receipts`.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Lease, LogId, Ticket};
+use crate::store::{ReceivedLease, StoredMessage};
+
+use super::super::block::SlotState;
+use super::super::budget::QUEUE_RESIDENT_BYTES_MIN;
+use super::super::keeps::Keeps;
+use super::Lane;
+
+impl Lane {
+    /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
+    /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
+    /// holds an offset; one that cannot be read is ready instead.
+    pub(in super::super) fn restore(
+        &mut self,
+        lane: u8,
+        mut is_over: impl FnMut(u64, u32) -> bool,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> Vec<(u64, Lease)> {
+        let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
+        for receive in std::mem::take(&mut self.to_restore) {
+            let (settled, next) = (&self.settled, self.next);
+            let is_there = |offset| offset < next && !settled.contains(offset);
+            self.receipts.restore(&receive, is_there);
+            for ReceivedLease { offset, turn, .. } in receive.leases {
+                if is_there(offset) {
+                    let lease = Lease { offset, turn, lane };
+                    last.insert(offset, (receive.until_ms, lease));
+                }
+            }
+        }
+        // Delivery counts are looked at before anything is read, which takes them to the slots.
+        last.retain(|offset, (until_ms, lease)| {
+            let came_back = self.counts.get(offset) > Some(&lease.turn);
+            if !came_back && is_over(*until_ms, lease.turn) {
+                self.came_back(*lease);
+                return false;
+            }
+            !came_back
+        });
+        let mut restored = Vec::new();
+        for (until_ms, lease) in last.into_values() {
+            if self.lease_again(lease, read) {
+                restored.push((until_ms, lease));
+            } else {
+                self.came_back(lease);
+            }
+        }
+        restored
+    }
+
+    /// The lease of a message that is not in memory ended while the broker was down.
+    fn came_back(&mut self, lease: Lease) {
+        let turn = lease.turn.saturating_add(1);
+        self.counts.insert(lease.offset, turn);
+        self.ledger.returned(lease.offset, turn);
+    }
+
+    /// Leases a message that was leased before the restart; false if it is not there.
+    fn lease_again(
+        &mut self,
+        lease: Lease,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> bool {
+        if self.locate(lease.offset).is_err() {
+            for (first, messages) in read(self.log, lease.offset) {
+                self.load(first, messages, &mut Vec::new());
+            }
+            // What is leased needs no body.
+            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0));
+        }
+        let slot = self
+            .locate(lease.offset)
+            .ok()
+            .and_then(|index| self.blocks.get_mut(index));
+        let Some(block) = slot else { return false };
+        block.touched = true;
+        let Some(slot) = block
+            .slot_mut(lease.offset)
+            .filter(|slot| slot.state == SlotState::Ready)
+        else {
+            return false;
+        };
+        slot.state = SlotState::Leased;
+        slot.turn = lease.turn;
+        let size = slot.size;
+        self.count_ready_to_leased(size);
+        true
+    }
+
+    /// A receive has given this lease. Returns when the message was first received. Followed by
+    /// [`Lane::end_receive`].
+    pub(in super::super) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
+        let durable = self.keeps != Keeps::Nothing && self.is_persistent(lease.offset);
+        self.receipts.received(lease, now_ms, durable)
+    }
+
+    /// The receive is complete; its leases end at this time, Unix ms.
+    pub(in super::super) fn end_receive(&mut self, until_ms: u64) {
+        self.receipts.end_receive(until_ms);
+    }
+
+    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended,
+    /// or is of another kind.
+    pub(in super::super) fn prolong(&mut self, lease: Lease) -> bool {
+        let is_held = self.receipts.is_of(lease) && self.holds(lease);
+        if is_held {
+            self.receipts.prolonged(lease);
+        }
+        is_held
+    }
+
+    /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
+    pub(in super::super) fn delete_received(&mut self, lease: Lease) -> bool {
+        self.receipts.is_of(lease) && self.settle_lease(lease)
+    }
+
+    /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
+    pub(in super::super) fn give_back(&mut self, lease: Lease) {
+        if self.requeue(lease).is_some() {
+            self.receipts.not_taken(lease);
+        }
+    }
+
+    pub(super) fn is_persistent(&self, offset: u64) -> bool {
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(offset))
+            .is_some_and(|slot| slot.persistent)
+    }
+}
