@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 /// As in the broker.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Short, so that all of them together take about a minute with `--quick`.
 fn settings() -> Criterion {
