@@ -207,9 +207,10 @@ pub fn cmq_config(config: &Config) -> cmq::CmqConfig {
     cmq::CmqConfig {
         clock_skew_ms: u64::try_from(config.cmq_clock_skew.as_millis()).unwrap_or(u64::MAX),
         replays_max: config.cmq_replay_memory,
-        request_bytes_max: usize::try_from(config.cmq_request_size).unwrap_or(usize::MAX),
         batch_max: config.cmq_batch.into(),
         batch_bytes_max: config.cmq_batch_size,
+        requests_max: config.cmq_requests,
+        name_rest: config.cmq_name_rest,
         queues_max: config.cmq_queues,
         heap_max: config.cmq_heap,
         message_bytes_max: config.cmq_message_size,

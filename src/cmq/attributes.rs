@@ -183,26 +183,31 @@ impl Attributes {
             created_secs: self.created_secs,
             modified_secs: now_secs,
         };
-        if changed.rewind_secs > changed.retention_secs {
+        // What was declared over AMQP may be beyond it, and stays so until either is changed.
+        let is_as_before = (changed.rewind_secs, changed.retention_secs)
+            == (self.rewind_secs, self.retention_secs);
+        if changed.rewind_secs > changed.retention_secs && !is_as_before {
             return Err(CmqError::RewindBeyondRetention);
         }
         if let Some(json) = parameters
             .text("deadLetterPolicy")
             .filter(|json| !json.is_empty())
         {
-            changed.dead_letter = DeadLetterPolicy::parse(json, changed.retention_secs)?;
+            changed.dead_letter = DeadLetterPolicy::parse(json)?;
         }
-        Ok(changed)
+        // Also of a policy that stays: messages would be dropped before they are old enough for it.
+        let policy = changed.dead_letter.as_ref().map(|policy| policy.when);
+        match policy {
+            Some(Policy::Age(secs)) if secs >= changed.retention_secs => {
+                Err(CmqError::DeadLetterParameters)
+            }
+            _ => Ok(changed),
+        }
     }
 
-    /// All attributes that the API shows, with the queue's numbers.
-    pub(crate) fn show(&self, counts: &Counts, now_ms: u64, object: &mut Object<'_>) {
+    /// All attributes that the API shows, with the queue's numbers and when its oldest message was enqueued.
+    pub(crate) fn show(&self, counts: &Counts, oldest_ms: u64, object: &mut Object<'_>) {
         self.show_settings(object);
-        let is_empty = counts.ready + counts.unacked == 0;
-        // 0 if the oldest message is on disk only, where it takes a read to know.
-        let oldest_ms = counts
-            .first_unsettled_ms
-            .unwrap_or(if is_empty { now_ms } else { 0 });
         object
             .number("activeMsgNum", counts.ready)
             .number("inactiveMsgNum", counts.unacked)
@@ -232,7 +237,7 @@ impl Attributes {
 
 impl DeadLetterPolicy {
     /// Reads the parameter: a JSON object in a string. An empty object takes the policy away.
-    fn parse(json: &str, retention_secs: u64) -> Result<Option<DeadLetterPolicy>, CmqError> {
+    fn parse(json: &str) -> Result<Option<DeadLetterPolicy>, CmqError> {
         let value: serde_json::Value =
             serde_json::from_str(json).map_err(|_| CmqError::DeadLetterNotJson)?;
         let object = value.as_object().ok_or(CmqError::DeadLetterNotJson)?;
@@ -256,17 +261,11 @@ impl DeadLetterPolicy {
         };
         let when = match integer("policy") {
             Some(0) => Policy::Received(bound("maxReceiveCount", 1, RECEIVES_MAX)?),
-            Some(1) => {
-                let secs = bound(
-                    "maxTimeToLive",
-                    TIME_TO_LIVE_MIN_SECS,
-                    TIME_TO_LIVE_MAX_SECS,
-                )?;
-                if secs >= retention_secs {
-                    return Err(CmqError::DeadLetterParameters);
-                }
-                Policy::Age(secs)
-            }
+            Some(1) => Policy::Age(bound(
+                "maxTimeToLive",
+                TIME_TO_LIVE_MIN_SECS,
+                TIME_TO_LIVE_MAX_SECS,
+            )?),
             _ => return Err(CmqError::DeadLetterPolicyMember),
         };
         Ok(Some(DeadLetterPolicy {
@@ -341,6 +340,14 @@ impl AllAttributes {
         }
     }
 
+    /// Forgets the attributes of queues that are not `alive`; what to remove for them.
+    pub(crate) fn tidy(&self, alive: &HashSet<QueueId>) -> Vec<Op> {
+        let mut by_queue = self.by_queue.write();
+        let gone = by_queue.extract_if(|queue, _| !alive.contains(queue));
+        gone.map(|(queue, _)| Op::RemoveMeta { key: key(queue) })
+            .collect()
+    }
+
     /// Forgets the attributes of a queue; what to remove for it.
     pub(crate) fn remove(&self, queue: QueueId) -> Op {
         self.by_queue.write().remove(&queue);
@@ -400,11 +407,11 @@ mod tests {
                 Err(CmqError::DeadLetterParameters),
             ),
             (
-                r#"{"deadLetterQueue":"d","policy":1,"maxTimeToLive":1000}"#,
+                r#"{"deadLetterQueue":"d","policy":1,"maxTimeToLive":43201}"#,
                 Err(CmqError::DeadLetterParameters),
             ),
         ] {
-            let parsed = DeadLetterPolicy::parse(json, 1000);
+            let parsed = DeadLetterPolicy::parse(json);
             let expected = expected.map(|when| {
                 Some(DeadLetterPolicy {
                     queue: "d".to_owned(),
@@ -413,13 +420,10 @@ mod tests {
             });
             assert_eq!(parsed, expected, "{json}");
             if let Ok(Some(policy)) = parsed {
-                assert_eq!(
-                    DeadLetterPolicy::parse(&policy.to_json(), 1000),
-                    Ok(Some(policy))
-                );
+                assert_eq!(DeadLetterPolicy::parse(&policy.to_json()), Ok(Some(policy)));
             }
         }
-        assert_eq!(DeadLetterPolicy::parse("{}", 1000), Ok(None));
+        assert_eq!(DeadLetterPolicy::parse("{}"), Ok(None));
     }
 
     #[test]
@@ -436,5 +440,11 @@ mod tests {
             .commit(&crate::store::Batch::from_iter(left_over))
             .unwrap();
         assert_eq!(store.meta(KEY_PREFIX).unwrap().len(), 1);
+
+        // What goes while the broker runs is forgotten as well.
+        assert!(loaded.tidy(&alive).is_empty());
+        let ops = loaded.tidy(&HashSet::new());
+        store.commit(&crate::store::Batch::from_iter(ops)).unwrap();
+        assert!(loaded.by_queue.read().is_empty() && store.meta(KEY_PREFIX).unwrap().is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::CmqError;
-use super::limits::CmqConfig;
+use super::limits::{CmqConfig, STAMP_MS};
 use super::replay::Replays;
 use super::request::Parameters;
 use super::signature::{Signed, verify};
@@ -78,8 +78,7 @@ fn check_clock(
     let stamp_ms = u64::try_from(stamp).unwrap_or(0).saturating_mul(1000);
     match config.clock_skew_ms {
         0 => Ok(()),
-        // A time stamp is cut to its second.
-        skew if stamp_ms.abs_diff(now_ms) <= skew.saturating_add(999) => Ok(()),
+        skew if stamp_ms.abs_diff(now_ms) <= skew.saturating_add(STAMP_MS) => Ok(()),
         _ => Err(CmqError::Authentication),
     }
 }

@@ -10,11 +10,13 @@ use super::caller::Caller;
 use super::error::CmqError;
 use super::filter::FilterKind;
 use super::front::Front;
+use super::quotas::Kind;
 use super::request::{Parameters, shown};
 use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
+use crate::clock::wall_ms;
 use crate::model::Ticket;
 use crate::model::arguments::QueueKind;
 
@@ -93,6 +95,14 @@ impl Call<'_> {
         match ticket {
             Some(ticket) => Ok(self.front.broker.committer().wait(ticket).await?),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses if too many requests of this kind came for a queue or topic in this second.
+    pub(crate) fn within_quota(&self, kind: Kind, id: u64) -> Result<(), CmqError> {
+        match self.front.quotas.admits(kind, id, wall_ms()) {
+            true => Ok(()),
+            false => Err(CmqError::Throttled),
         }
     }
 
@@ -176,7 +186,7 @@ pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
     match action {
         Action::CreateQueue => queue::create(call).await,
         Action::ListQueue => queue::list(call),
-        Action::GetQueueAttributes => queue::get_attributes(call),
+        Action::GetQueueAttributes => queue::get_attributes(call).await,
         Action::SetQueueAttributes => queue::set_attributes(call).await,
         Action::DeleteQueue => queue::delete(call).await,
         Action::ClearQueue => queue::clear(call).await,

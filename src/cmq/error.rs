@@ -83,6 +83,7 @@ errors! {
     MessageTooLarge 4400/10230 "exceed maximum message size";
     EntryTooLarge(String) 4400/10230 "exceed maximum message size: {0}";
     QueueFull 4410/10240 "reach maximum retention number of message";
+    Throttled 4420/10250 "qps throttling";
     InvalidHandle 4430/10260 "receipt handle is invalid";
     NoSuchQueue 4440/10100 "queue is not existed, or deleted";
     NoSuchTopic 4440/10600 "topic is not existed, or deleted";
@@ -101,6 +102,8 @@ errors! {
     DeleteFailed 6020/10290 "batch delete message failed";
     NoSubscription 6030/10650 "topic has no subscription, please create a subscription before publishing message";
     NoMatch 6030/10730 "no bindingKey or filterTag matches the routingKey or msgTag";
+    QueueNameRests 6040/10660 "it will take some time to release resources of previous queue before you create a new one with the same name, please try later";
+    TopicNameRests 6040/10660 "it will take some time to release resources of previous topic before you create a new one with the same name, please try later";
     NotRewindable 6050/10670 "your queue cannot be rewinded";
     TooManyFilters 6050/10740 "too many filterTag or bindingKey";
     TooManyUnacked 6070/10690 "too many unacked(inactive) messages or delayed messages";

@@ -1,5 +1,6 @@
 //! The front door as a whole: what all listeners and connections share, and the loop that accepts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,16 @@ use tokio::task::JoinSet;
 
 use super::attributes::AllAttributes;
 use super::http;
-use super::limits::{CONNECTIONS_MAX, CmqConfig, LARGE_BODIES_KIB_MAX};
+use super::limits::{CONNECTIONS_MAX, CmqConfig, LARGE_KIB_MAX, STAMP_MS};
+use super::names::RestingNames;
+use super::quotas::Quotas;
 use super::replay::Replays;
 use super::sequence::Sequence;
 use super::topics::Topics;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::clock::wall_ms;
+use crate::model::QueueId;
 use crate::store::StoreError;
 
 /// How long to wait when the system has no more sockets to give.
@@ -28,6 +32,8 @@ pub struct Front {
     pub(super) alarms: Arc<Alarms>,
     pub(super) config: CmqConfig,
     pub(super) replays: Replays,
+    pub(super) quotas: Quotas,
+    pub(super) names: RestingNames,
     /// Attributes of queues.
     pub(super) attributes: AllAttributes,
     /// Topics and subscriptions.
@@ -38,8 +44,10 @@ pub struct Front {
     pub(super) messages: Sequence,
     /// Ids of requests.
     pub(super) requests: Sequence,
-    /// Room for large bodies, in KiB.
-    pub(super) large_bodies: Semaphore,
+    /// Room for large requests, in KiB.
+    pub(super) large_requests: Semaphore,
+    /// Room for large answers, in KiB.
+    pub(super) large_answers: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
@@ -53,14 +61,9 @@ impl Front {
         alarms: Arc<Alarms>,
         config: CmqConfig,
     ) -> Result<Arc<Front>, StoreError> {
-        let vhosts = broker.vhost_list();
-        let alive = vhosts
-            .iter()
-            .flat_map(|vhost| vhost.queues())
-            .map(|queue| queue.id())
-            .collect();
         let committer = broker.committer();
-        let (attributes, mut left_over) = AllAttributes::load(&**committer.store(), &alive)?;
+        let (attributes, mut left_over) =
+            AllAttributes::load(&**committer.store(), &all_queues(&broker))?;
         let (topics, without_topic) = Topics::load(&**committer.store())?;
         left_over.extend(without_topic);
         left_over.extend(topics.tidy(&broker));
@@ -76,22 +79,37 @@ impl Front {
         // are remembered as may be.
         let window_ms = match config.clock_skew_ms {
             0 => u64::MAX,
-            skew => skew.saturating_mul(2),
+            // It is cut to its second, which counts for it at both ends.
+            skew => skew.saturating_add(STAMP_MS).saturating_mul(2),
         };
-        let large_bodies = usize::try_from(LARGE_BODIES_KIB_MAX).unwrap_or(usize::MAX);
+        let large = usize::try_from(LARGE_KIB_MAX).unwrap_or(usize::MAX);
         Ok(Arc::new(Front {
             broker,
             alarms,
             replays: Replays::new(config.replays_max, window_ms),
+            quotas: Quotas::new(config.requests_max),
+            names: RestingNames::new(config.name_rest),
             attributes,
             topics,
             changes: Mutex::new(()),
             messages: Sequence::starting_at(now_ms),
             requests: Sequence::starting_at(now_ms),
-            large_bodies: Semaphore::new(large_bodies),
+            large_requests: Semaphore::new(large),
+            large_answers: Arc::new(Semaphore::new(large)),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             config,
         }))
+    }
+
+    /// Forgets everything that was deleted over AMQP.
+    pub(super) fn tidy(&self) {
+        let _changes = self.changes.lock();
+        self.tidy_topics();
+        let ops = self.attributes.tidy(&all_queues(&self.broker));
+        if !ops.is_empty() {
+            // Not waited for: if it does not happen, it will at the next start.
+            self.broker.committer().append(ops);
+        }
     }
 
     /// Forgets topics and subscriptions that were deleted over AMQP. Called with `changes` held.
@@ -134,6 +152,12 @@ impl Front {
             log_panic(ended);
         }
     }
+}
+
+fn all_queues(broker: &Broker) -> HashSet<QueueId> {
+    let vhosts = broker.vhost_list();
+    let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
+    queues.map(|queue| queue.id()).collect()
 }
 
 /// The next connection, when there is a place for it.

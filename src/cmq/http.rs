@@ -23,7 +23,9 @@ use super::caller::Caller;
 use super::dispatch::{self, Call, Reply};
 use super::error::CmqError;
 use super::front::Front;
-use super::limits::{BODY_TIMEOUT, HEAD_TIMEOUT, LARGE_BODY, READ_BUFFER_MAX};
+use super::limits::{
+    BODY_TIMEOUT, FORGOTTEN_BYTES_MAX, HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT, large_kib,
+};
 use super::request::{Parameters, shown};
 use super::signature::Signed;
 use super::written::{Outgoing, Parcel, Socket};
@@ -43,7 +45,7 @@ pub(super) async fn serve(
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let outgoing = Arc::<Outgoing>::default();
-    let socket = Socket::new(stream, Arc::clone(&outgoing));
+    let socket = Socket::new(stream, Arc::clone(&outgoing), STALL_TIMEOUT);
     let mut stop_seen = stopped.clone();
     let service = service_fn(move |request| {
         let (front, outgoing) = (Arc::clone(&front), Arc::clone(&outgoing));
@@ -111,9 +113,9 @@ async fn carry_out(
     let mut room = None;
     let body = match method {
         "POST" => {
-            room = room_for(front, &body).await?;
-            let bytes = timeout(BODY_TIMEOUT, read(body, front.config.request_bytes_max)).await;
-            bytes.map_err(|_| CmqError::Unreadable("request"))??
+            let bytes;
+            (bytes, room) = take(front, body).await?;
+            bytes
         }
         _ => Bytes::new(),
     };
@@ -122,7 +124,7 @@ async fn carry_out(
         "POST" => &body[..],
         _ => head.uri.query().unwrap_or_default().as_bytes(),
     };
-    let parameters = Parameters::parse(form)?;
+    let parameters = Parameters::parse(form, front.config.parameters_max())?;
     id.client = parameters
         .text("clientRequestId")
         .and_then(|number| number.parse().ok());
@@ -153,31 +155,39 @@ async fn carry_out(
     reply
 }
 
-/// Waits until a large body may be read. What is held has room for it.
-async fn room_for<'a>(
-    front: &'a Front,
-    body: &Incoming,
-) -> Result<Option<SemaphorePermit<'a>>, CmqError> {
+/// Reads the body of a request, and waits before that until there is room for it. What is held is the room.
+async fn take(
+    front: &Front,
+    mut body: Incoming,
+) -> Result<(Bytes, Option<SemaphorePermit<'_>>), CmqError> {
     let too_large = CmqError::Unreadable("request");
-    let max = u64::try_from(front.config.request_bytes_max).unwrap_or(u64::MAX);
+    let max = front.config.request_bytes_max();
     // In pieces, it may become as large as any.
     let size = body.size_hint().upper().unwrap_or(max);
-    if size > max {
-        return Err(too_large);
+    if size <= max {
+        let room = room_for(front, size).await;
+        let bytes = timeout(BODY_TIMEOUT, read(&mut body, max)).await;
+        if let Some(bytes) = bytes.map_err(|_| too_large.clone())?? {
+            return Ok((bytes, room));
+        }
     }
-    if size <= LARGE_BODY {
-        return Ok(None);
-    }
-    let kib = u32::try_from(size.div_ceil(1024)).map_err(|_| too_large)?;
-    let room = front
-        .large_bodies
-        .acquire_many(kib.min(super::limits::LARGE_BODIES_KIB_MAX));
-    // The semaphore is never closed.
-    Ok(room.await.ok())
+    // Whoever is still writing would see a broken connection instead of the answer.
+    timeout(BODY_TIMEOUT, forget(&mut body))
+        .await
+        .map_err(|_| too_large.clone())?;
+    Err(too_large)
 }
 
-/// The whole body. One that came in one piece is not copied.
-async fn read(mut body: Incoming, max: usize) -> Result<Bytes, CmqError> {
+/// Waits until a body of this size may be read.
+async fn room_for(front: &Front, size: u64) -> Option<SemaphorePermit<'_>> {
+    let room = front.large_requests.acquire_many(large_kib(size)?);
+    // The semaphore is never closed.
+    room.await.ok()
+}
+
+/// The whole body; `None` if it is larger than `max`. One that came in one piece is not copied.
+async fn read(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, CmqError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -186,7 +196,7 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, CmqError> {
             continue; // Trailers mean nothing here.
         };
         if whole.len() + joined.len() + piece.len() > max {
-            return Err(CmqError::Unreadable("request"));
+            return Ok(None);
         }
         if whole.is_empty() && joined.is_empty() {
             whole = piece;
@@ -195,8 +205,20 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, CmqError> {
         joined.extend_from_slice(&std::mem::take(&mut whole));
         joined.extend_from_slice(&piece);
     }
-    Ok(match joined.is_empty() {
+    Ok(Some(match joined.is_empty() {
         true => whole,
         false => joined.freeze(),
-    })
+    }))
+}
+
+/// Reads a body to its end, as far as that is near.
+async fn forget(body: &mut Incoming) {
+    let mut left = FORGOTTEN_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if left == 0 {
+            return;
+        }
+    }
 }

@@ -11,7 +11,9 @@ mod filter; // tags and binding keys
 mod front; // listeners and what they share
 mod http; // one connection, one request
 mod limits; // bounds
+mod names; // names that rest
 mod push; // messages to HTTP endpoints
+mod quotas; // requests a second
 mod replay; // requests that were seen
 mod request; // parameters
 mod sequence; // numbers that are never given twice

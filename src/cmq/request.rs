@@ -6,8 +6,6 @@ use std::ops::RangeInclusive;
 
 use super::error::CmqError;
 
-/// Bound on the parameters of one request; the largest that an action takes is a batch with its options.
-const PARAMETERS_MAX: usize = 512;
 /// Characters of a peer's parameter name that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
@@ -20,11 +18,11 @@ pub(crate) struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Reads a form, whatever its content type says.
-    pub(crate) fn parse(form: &'a [u8]) -> Result<Parameters<'a>, CmqError> {
+    /// Reads a form of up to `max` parameters, whatever its content type says.
+    pub(crate) fn parse(form: &'a [u8], max: usize) -> Result<Parameters<'a>, CmqError> {
         let mut pairs = Vec::new();
         for pair in form_urlencoded::parse(form) {
-            if pairs.len() == PARAMETERS_MAX {
+            if pairs.len() == max {
                 return Err(CmqError::Unreadable("parameters"));
             }
             pairs.push(pair);
@@ -138,13 +136,15 @@ mod tests {
 
     use super::*;
 
+    const MAX: usize = 512;
+
     proptest! {
         #[test]
         fn what_is_encoded_comes_back(pairs: BTreeMap<String, String>) {
             let form = form_urlencoded::Serializer::new(String::new())
                 .extend_pairs(&pairs)
                 .finish();
-            let parsed = Parameters::parse(form.as_bytes()).unwrap();
+            let parsed = Parameters::parse(form.as_bytes(), MAX).unwrap();
             let parsed: Vec<_> = parsed.iter().collect();
             let expected: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             prop_assert_eq!(parsed, expected);
@@ -152,7 +152,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(form: Vec<u8>, max in 0_usize..3) {
-            if let Ok(parsed) = Parameters::parse(&form) {
+            if let Ok(parsed) = Parameters::parse(&form, MAX) {
                 for (name, _) in parsed.iter() {
                     let stem = name.split('.').next().unwrap();
                     let items = parsed.list(stem, max);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn parse(form: &str) -> Parameters<'_> {
-        Parameters::parse(form.as_bytes()).unwrap()
+        Parameters::parse(form.as_bytes(), MAX).unwrap()
     }
 
     #[test]
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn a_name_comes_once() {
-        let error = Parameters::parse(b"a=1&b=2&a=1").unwrap_err();
+        let error = Parameters::parse(b"a=1&b=2&a=1", MAX).unwrap_err();
         assert_eq!(error, CmqError::NotRepeatable("a".into()));
-        let many = "a=1&".repeat(PARAMETERS_MAX + 1);
-        let error = Parameters::parse(many.as_bytes()).unwrap_err();
+        let many = "a=1&".repeat(MAX + 1);
+        let error = Parameters::parse(many.as_bytes(), MAX).unwrap_err();
         assert_eq!(error, CmqError::Unreadable("parameters"));
     }
 

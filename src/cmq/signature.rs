@@ -125,7 +125,7 @@ mod tests {
 
     fn check(method: &str, host: &str, path: &str, form: &str, signature: &str) -> bool {
         let form = format!("{form}&Signature={}", encoded(signature));
-        let parameters = Parameters::parse(form.as_bytes()).unwrap();
+        let parameters = Parameters::parse(form.as_bytes(), 100).unwrap();
         let signed = Signed {
             method,
             host,

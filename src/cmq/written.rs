@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -14,6 +15,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 /// Called when the answer has been written.
 pub(crate) type Receipt = Box<dyn FnOnce() + Send>;
@@ -65,18 +67,44 @@ impl Body for Parcel {
     }
 }
 
-/// A socket that calls receipts.
+/// A socket that calls receipts, and fails when its peer takes nothing for long.
 pub(crate) struct Socket {
     io: TokioIo<TcpStream>,
     outgoing: Arc<Outgoing>,
+    patience: Duration,
+    /// Until when the peer has to take something, while there is something that it does not take.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, outgoing: Arc<Outgoing>) -> Socket {
+    /// `patience` is how long the peer may take nothing of what there is for it.
+    pub(crate) fn new(stream: TcpStream, outgoing: Arc<Outgoing>, patience: Duration) -> Socket {
         Socket {
             io: TokioIo::new(stream),
             outgoing,
+            patience,
+            stalled: None,
         }
+    }
+
+    /// What a write has come to, unless that took too long.
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -96,7 +124,8 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.wrote(cx, written)
     }
 
     fn poll_write_vectored(
@@ -104,7 +133,8 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -141,8 +171,15 @@ mod tests {
     /// Far more than sockets hold.
     const BYTES: usize = 64 * 1024 * 1024;
 
-    /// Asks for an answer and reads so much of it, then hangs up; whether its receipt was called, or dropped uncalled.
-    async fn is_called_when_read(read: usize) -> bool {
+    /// What a client does when it has read what it wants.
+    #[derive(Clone, Copy)]
+    enum Then {
+        HangsUp,
+        ReadsNoMore,
+    }
+
+    /// Asks for an answer and reads so much of it; whether its receipt was called, or dropped uncalled.
+    async fn is_called_when_read(read: usize, then: Then) -> bool {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (told, called) = oneshot::channel();
@@ -151,7 +188,11 @@ mod tests {
         let server = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             let outgoing = Arc::<Outgoing>::default();
-            let socket = Socket::new(stream, Arc::clone(&outgoing));
+            let patience = Duration::from_millis(match then {
+                Then::HangsUp => 60_000,
+                Then::ReadsNoMore => 100,
+            });
+            let socket = Socket::new(stream, Arc::clone(&outgoing), patience);
             let answer = service_fn(|_| {
                 let json = Bytes::from(vec![b'x'; BYTES]);
                 let parcel = Parcel::new(json, receipt.lock().take(), Arc::clone(&outgoing));
@@ -166,15 +207,23 @@ mod tests {
             .unwrap();
         let mut taken = vec![0; read];
         client.read_exact(&mut taken).await.unwrap();
-        drop(client);
+        let still_there = match then {
+            Then::HangsUp => {
+                drop(client);
+                None
+            }
+            Then::ReadsNoMore => Some(client),
+        };
         // An error if the client left in the middle.
         drop(server.await.unwrap());
+        drop(still_there);
         called.await.is_ok()
     }
 
     #[tokio::test]
     async fn a_receipt_is_called_when_the_answer_has_left_and_not_before() {
-        assert!(is_called_when_read(BYTES).await);
-        assert!(!is_called_when_read(1024).await);
+        assert!(is_called_when_read(BYTES, Then::HangsUp).await);
+        assert!(!is_called_when_read(1024, Then::HangsUp).await);
+        assert!(!is_called_when_read(1024, Then::ReadsNoMore).await);
     }
 }

@@ -110,12 +110,15 @@ options! {
     cmq_clock_skew: Duration = one(parse::milliseconds), "MILLISECONDS", "300000";
     /// Signatures of CMQ requests that are remembered so that none is carried out twice; 0 is none.
     cmq_replay_memory: usize = one(parse::number), "COUNT", "1000000";
-    /// Size of one CMQ request, in bytes.
-    cmq_request_size: u64 = one(parse::bytes), "BYTES", "1MiB";
     /// Messages or handles in one CMQ batch.
     cmq_batch: u16 = one(parse::positive), "COUNT", "16";
     /// Size of all bodies in one CMQ batch, in bytes.
     cmq_batch_size: u64 = one(parse::bytes), "BYTES", "1MiB";
+    /// CMQ requests a second of each sending action for one queue or topic; receiving and deleting may come a tenth more
+    /// often; 0 is any number.
+    cmq_requests: u64 = one(parse::number), "COUNT", "0";
+    /// Time before CMQ clients may use the name of a queue or topic again that they deleted, in milliseconds.
+    cmq_name_rest: Duration = one(parse::milliseconds), "MILLISECONDS", "0";
     /// Queues of a virtual host beyond which CMQ clients can create none.
     cmq_queues: usize = one(parse::number), "COUNT", "1000";
     /// Largest maxMsgHeapNum of a CMQ queue.

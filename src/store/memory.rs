@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Batch, LogRecord, LogState, Mark, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord, Segment,
-    Store, StoreError, StoredChunk, chunk,
+    Batch, LogRecord, LogState, Mark, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord,
+    ReturnCount, Segment, Store, StoreError, StoredChunk, chunk,
 };
 use crate::model::LogId;
 
@@ -81,7 +81,7 @@ pub(super) struct Tables {
     chunks: BTreeMap<(LogId, u64), Bytes>,
     logs: BTreeMap<LogId, LogRecord>,
     pages: BTreeMap<(LogId, u64), PageBits>,
-    counts: BTreeMap<(LogId, u64), u32>,
+    counts: BTreeMap<(LogId, u64), ReturnCount>,
     segments: BTreeMap<(LogId, u64), Segment>,
     receives: BTreeMap<(LogId, u64), ReceiveRecord>,
     gone: BTreeMap<(LogId, u64), PageBits>,

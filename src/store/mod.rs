@@ -33,7 +33,9 @@ pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use fjall::{FjallOptions, FjallStore};
 pub use memory::MemoryStore;
 pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
-pub use record::{LogRecord, Mark, ReceiveRecord, ReceivedLease, RecordError, Segment};
+pub use record::{
+    LogRecord, Mark, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment,
+};
 pub use upkeep::UpkeepOptions;
 
 /// A place where batches are kept.
@@ -143,14 +145,14 @@ pub enum Op {
         /// Page number.
         page: u64,
     },
-    /// Notes how often a message that is waiting again was delivered.
+    /// Notes how often a message that is waiting again came back.
     PutCount {
         /// The log.
         log: LogId,
         /// The message.
         offset: u64,
-        /// Deliveries so far.
-        count: u32,
+        /// How often so far.
+        count: ReturnCount,
     },
     /// Forgets a delivery count.
     RemoveCount {
@@ -305,7 +307,7 @@ pub struct LogState {
     /// Settled offsets at or above the floor.
     pub settled: RangeSet,
     /// Delivery counts by offset, ascending.
-    pub counts: Vec<(u64, u32)>,
+    pub counts: Vec<(u64, ReturnCount)>,
     /// Segments by first offset, ascending; only some logs have any.
     pub segments: Vec<Segment>,
     /// Receives by number, ascending.

@@ -96,7 +96,7 @@ impl Plan {
                 }
                 Op::PutCount { log, offset, count } if alive(log) => {
                     let key = keys::of_part(keys::COUNT, *log, *offset);
-                    let value = super::record::encode_count(*count).into();
+                    let value = count.encode().into();
                     plan.set(Space::State, &key, Change::Put(value));
                 }
                 Op::RemoveCount { log, offset } if alive(log) => {

@@ -66,6 +66,15 @@ pub struct ReceivedLease {
     pub first_ms: u64,
 }
 
+/// How often a message came back that is not settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnCount {
+    /// The turn of its next lease, which grows each time.
+    pub turn: u32,
+    /// How many of these times nobody had taken what a receive brought.
+    pub uncounted: u32,
+}
+
 /// A record that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -80,6 +89,8 @@ pub enum RecordError {
 const VERSION: u8 = 1;
 /// Version of the record of a log that keeps what was acked, or did; others are written as ever.
 const VERSION_KEEPING: u8 = 2;
+/// Version of the record of a message that nobody took at times; others are written as ever.
+const VERSION_UNCOUNTED: u8 = 2;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
 /// Length of an encoded [`Segment`], whose first offset stands in its key.
@@ -278,20 +289,37 @@ impl PageBits {
     }
 }
 
-/// A delivery count to bytes.
-pub(super) fn encode_count(count: u32) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    out.extend_from_slice(&count.to_le_bytes());
-    out
-}
+impl ReturnCount {
+    /// To bytes.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1 + 2 * size_of::<u32>());
+        let version = match self.uncounted {
+            0 => VERSION,
+            _ => VERSION_UNCOUNTED,
+        };
+        out.push(version);
+        out.extend_from_slice(&self.turn.to_le_bytes());
+        if version == VERSION_UNCOUNTED {
+            out.extend_from_slice(&self.uncounted.to_le_bytes());
+        }
+        out
+    }
 
-/// A delivery count from bytes.
-pub(super) fn decode_count(bytes: &[u8]) -> Result<u32, RecordError> {
-    let bytes = versioned(bytes)?;
-    bytes
-        .try_into()
-        .map(u32::from_le_bytes)
-        .map_err(|_| RecordError::Malformed)
+    /// From bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Result<ReturnCount, RecordError> {
+        let (version, mut bytes) = bytes.split_first().ok_or(RecordError::Malformed)?;
+        let mut field = || bytes.try_get_u32_le().map_err(|_| RecordError::Malformed);
+        let turn = field()?;
+        let uncounted = match *version {
+            VERSION => 0,
+            VERSION_UNCOUNTED => field()?,
+            version => return Err(RecordError::Version(version)),
+        };
+        match bytes {
+            [] => Ok(ReturnCount { turn, uncounted }),
+            _ => Err(RecordError::Malformed),
+        }
+    }
 }
 
 /// What follows a version that is known.
@@ -364,7 +392,14 @@ mod tests {
         };
         assert_eq!(mark.encode().len(), MARK_LEN);
         assert_eq!(Mark::decode(&mark.encode()), Ok(mark));
-        assert_eq!(decode_count(&encode_count(77)), Ok(77));
+        for (uncounted, len) in [(0, 5), (3, 9)] {
+            let count = ReturnCount {
+                turn: 77,
+                uncounted,
+            };
+            assert_eq!(count.encode().len(), len);
+            assert_eq!(ReturnCount::decode(&count.encode()), Ok(count));
+        }
         let segment = Segment {
             first: 5,
             first_ms: 1,
@@ -396,7 +431,11 @@ mod tests {
     fn later_versions_are_named() {
         assert_eq!(LogRecord::decode(&[9; 25]), Err(RecordError::Version(9)));
         assert_eq!(PageBits::decode(&[2, 0]), Err(RecordError::Version(2)));
-        assert_eq!(decode_count(&[]), Err(RecordError::Malformed));
+        assert_eq!(ReturnCount::decode(&[]), Err(RecordError::Malformed));
+        assert_eq!(
+            ReturnCount::decode(&[3, 0, 0, 0, 0]),
+            Err(RecordError::Version(3))
+        );
     }
 
     proptest! {
@@ -419,7 +458,7 @@ mod tests {
             if let Some(second) = bytes.get_mut(1) { *second = form; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
             prop_assert!(Mark::decode(&bytes).is_err() || bytes.len() == MARK_LEN);
-            prop_assert!(decode_count(&bytes).is_err() || bytes.len() == 5);
+            prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9].contains(&bytes.len()));
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {
                 prop_assert_eq!(receive.encode(), bytes.clone());

@@ -47,6 +47,17 @@ pub(super) struct Dead {
     pub(super) reason: DeathReason,
 }
 
+/// What a queue takes of a run that refuses messages when it is full (`x-overflow` of `reject-publish`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Each message for which there is room.
+    Each,
+    /// All of them, if there is room for all; else none.
+    Whole,
+    /// All of them, full or not.
+    Always,
+}
+
 /// How leases end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
@@ -83,6 +94,15 @@ pub(super) enum Get {
     Got(Got),
 }
 
+/// A lane's first message that is not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oldest {
+    /// It was enqueued then, Unix ms.
+    Enqueued(u64),
+    /// It lies there, and only there.
+    OnDisk(LogId, u64),
+}
+
 /// A queue's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -100,8 +120,6 @@ pub struct Counts {
     pub rewindable: u64,
     /// Bytes of the bodies of those.
     pub rewindable_bytes: u64,
-    /// When the oldest message was enqueued that is not settled, Unix ms. `None` if there is none, or if it is on disk only.
-    pub first_unsettled_ms: Option<u64>,
     /// Consumers.
     pub consumers: u64,
     /// Bytes in memory.

@@ -233,6 +233,35 @@ fn the_last_lease_that_ends_while_the_broker_is_down_is_dead_lettered() {
 }
 
 #[test]
+fn a_receive_that_nobody_took_does_not_count_after_a_restart_either() {
+    let quorum = [
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", long(1)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ];
+    for (kind, arguments) in [("classic", &[][..]), ("quorum", &quorum)] {
+        let mut rig = timed(arguments);
+        rig.publish(&[message("a")]);
+        for round in 1..=5 {
+            let hand = rig.receive(1);
+            assert_eq!(hand[0].count, 1, "{kind} {round}");
+            rig.state
+                .give_back(rig.now_ms, &[hand[0].lease], &mut rig.fx);
+            rig.carry_out();
+            rig.commit();
+            rig.restart();
+        }
+        // One whose time ends while the broker is down counts.
+        rig.receive(1);
+        rig.commit();
+        rig.now_ms += 1_000;
+        rig.restart();
+        assert_eq!(rig.receive(1)[0].count, 2, "{kind}");
+        assert!(rig.dead.is_empty());
+    }
+}
+
+#[test]
 fn nothing_is_left_on_disk_of_receives_that_are_over() {
     let mut rig = timed(&[]);
     for _ in 0..20 {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::model::LogId;
-use crate::store::{Batch, LogRecord, Op, RangeSet};
+use crate::store::{Batch, LogRecord, Op, RangeSet, ReturnCount};
 
 use super::pages::{PageChange, Pages};
 
@@ -24,7 +24,7 @@ pub(super) struct Ledger {
     /// Chunks that nobody reads again, by their first offset.
     emptied: Vec<u64>,
     /// Changes of delivery counts; `None` forgets one.
-    counts: Vec<(u64, Option<u32>)>,
+    counts: Vec<(u64, Option<ReturnCount>)>,
     /// What is to be written besides.
     loose: Vec<Op>,
     dirty: bool,
@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// A message has come back so often by now.
-    pub(super) fn returned(&mut self, offset: u64, count: u32) {
+    pub(super) fn returned(&mut self, offset: u64, count: ReturnCount) {
         self.counts.push((offset, Some(count)));
         self.dirty = true;
     }

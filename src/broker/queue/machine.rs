@@ -8,7 +8,7 @@ use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
-use super::effects::{Counts, Effects, Get, Settle};
+use super::effects::{Admission, Counts, Effects, Get, Settle};
 use super::state::QueueState;
 use super::stream::{RUN_BYTES, Stream};
 
@@ -68,11 +68,12 @@ impl Machine {
         &mut self,
         now_ms: u64,
         run: &[Arc<Message>],
+        admission: Admission,
         rejected: &mut Vec<u32>,
         fx: &mut Effects,
     ) {
         match self {
-            Machine::Work(state) => state.publish(now_ms, run, rejected, fx),
+            Machine::Work(state) => state.publish(now_ms, run, admission, rejected, fx),
             Machine::Stream(stream) => stream.publish(now_ms, run, fx),
         }
     }

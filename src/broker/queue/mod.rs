@@ -63,9 +63,9 @@ pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 pub use rewind::{RewindError, Rewound};
 pub use rewind_to::{NoPlace, RewindTo};
 pub use timers::Timers;
-pub use waiters::RECEIVE_MESSAGES_MAX;
+pub use waiters::{RECEIVE_BYTES_MAX, RECEIVE_MESSAGES_MAX};
 
-use effects::{Dead, Effects, Get};
+use effects::{Admission, Dead, Effects, Get};
 use keeps::Keeps;
 use machine::Machine;
 use runs::hand_out;
@@ -272,6 +272,10 @@ impl Queue {
         });
     }
 
+    fn has_dead_letter_override(&self) -> bool {
+        self.settings().overrides.dead_letter_exchange.is_some()
+    }
+
     fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -295,9 +299,14 @@ impl Queue {
         Keeps::of(self.spec.durable, self.spec.arguments.kind)
     }
 
-    /// Enqueues a run of messages, in order.
+    /// Enqueues a run of messages, in order; of a run for which there is not room enough, what there is room for.
     pub fn publish(&self, run: &[Arc<Message>]) -> Published {
-        self.with_burials(|burials| self.publish_run(run, burials))
+        self.with_burials(|burials| self.publish_run(run, Admission::Each, burials))
+    }
+
+    /// Enqueues a run of messages, in order, if there is room for all of them; else none.
+    pub fn publish_whole(&self, run: &[Arc<Message>]) -> Published {
+        self.with_burials(|burials| self.publish_run(run, Admission::Whole, burials))
     }
 
     /// Registers a consumer; deliveries may reach its sink before this returns.
@@ -470,11 +479,16 @@ impl Queue {
         result
     }
 
-    fn publish_run(&self, run: &[Arc<Message>], burials: &mut VecDeque<Burial>) -> Published {
+    fn publish_run(
+        &self,
+        run: &[Arc<Message>],
+        admission: Admission,
+        burials: &mut VecDeque<Burial>,
+    ) -> Published {
         let mut published = Published::default();
         let applied = self.apply(
             |state, now_ms, fx| {
-                state.publish(now_ms, run, &mut published.rejected, fx);
+                state.publish(now_ms, run, admission, &mut published.rejected, fx);
                 fx.persisted
             },
             burials,
@@ -616,11 +630,17 @@ impl Queue {
                     .map(|owner| owner.route_dead_letter(&letter))
                     .unwrap_or_default();
                 let run = [Arc::clone(&letter.message)];
+                // A dead letter exchange drops what a full queue refuses, as in RabbitMQ; a dead letter queue that was
+                // set later (`QueueOverrides`) loses nothing.
+                let admission = match burial.queue.has_dead_letter_override() {
+                    true => Admission::Always,
+                    false => Admission::Each,
+                };
                 for target in targets
                     .iter()
                     .filter(|target| !letter.would_cycle(target.name()))
                 {
-                    target.publish_run(&run, burials);
+                    target.publish_run(&run, admission, burials);
                 }
             }
             Err(error) => {

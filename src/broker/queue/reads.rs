@@ -10,7 +10,7 @@ use tokio::runtime::Handle as Runtime;
 use crate::model::{LogId, Ticket};
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
-use super::effects::Seek;
+use super::effects::{Oldest, Seek};
 use super::{Queue, seek};
 
 /// How long to wait after a read that failed.
@@ -116,6 +116,35 @@ impl Queue {
         let mut cell = self.lock();
         let kept = log.is_delayed() || cell.state.stream().is_none_or(|stream| stream.keeps(from));
         kept && !cell.deleted
+    }
+
+    /// When the oldest message was enqueued that is neither settled nor delayed, Unix ms; `None` if there is none.
+    ///
+    /// # Errors
+    /// When it is on disk and cannot be read.
+    pub async fn oldest_ms(&self) -> Result<Option<u64>, StoreError> {
+        let oldest = self.run_work(|state, _, _| state.oldest());
+        let mut first_ms = None;
+        for oldest in oldest.unwrap_or_default() {
+            let enqueued_ms = match oldest {
+                Oldest::Enqueued(enqueued_ms) => Some(enqueued_ms),
+                // `None`: it has gone meanwhile, and those that are left are younger.
+                Oldest::OnDisk(log, offset) => self.enqueued_ms(log, offset).await?,
+            };
+            first_ms = [first_ms, enqueued_ms].into_iter().flatten().min();
+        }
+        Ok(first_ms)
+    }
+
+    async fn enqueued_ms(&self, log: LogId, offset: u64) -> Result<Option<u64>, StoreError> {
+        let Some(queue) = self.me.upgrade() else {
+            return Ok(None);
+        };
+        let read = tokio::task::spawn_blocking(move || queue.read_chunks(log, offset, 1)).await;
+        let chunks = read.map_err(|error| StoreError::Corrupt(error.to_string()))??;
+        let mut messages = chunks.into_iter().flat_map(|(_, messages)| messages);
+        let found = messages.find(|stored| stored.offset == offset);
+        Ok(found.map(|stored| stored.enqueued_ms))
     }
 
     /// Removes chunks that nobody reads again, step by step, once what says so is durable.

@@ -159,6 +159,13 @@ impl Receipts {
         }
     }
 
+    /// How often nobody took what a receive brought, before the restart.
+    pub(super) fn set_unkept(&mut self, offset: u64, unkept: u32) {
+        if let Some(receipt) = self.by_offset.get_mut(&offset) {
+            receipt.unkept = unkept;
+        }
+    }
+
     /// Whether this lease was given by a receive: then whoever has its handle may end it.
     pub(super) fn is_of(&self, lease: Lease) -> bool {
         self.by_offset

@@ -13,7 +13,7 @@ use crate::wire::{AMQPValue, FieldTable, ShortString};
 use super::tests::{body, long, message, text};
 use super::{
     DeadLetter, Hand, Handle, MemoryBudget, Queue, QueueGone, QueueOwner, QueueServices, QueueSpec,
-    Timers,
+    RECEIVE_BYTES_MAX, Timers,
 };
 
 struct Nobody;
@@ -244,5 +244,22 @@ proptest! {
         prop_assert_eq!(text.parse(), Ok(handle));
         prop_assert_eq!(handle.lease_of(QueueId(queue)), Some(lease));
         prop_assert_eq!(handle.lease_of(QueueId(queue + 1)), None);
+    }
+}
+
+#[tokio::test]
+async fn one_receive_brings_so_many_bytes_and_no_more() {
+    let queue = queue(1, &[]);
+    let large = |bytes| message(&"x".repeat(bytes));
+    queue.publish(&[
+        large(RECEIVE_BYTES_MAX - 1),
+        large(1),
+        large(1),
+        large(RECEIVE_BYTES_MAX + 1),
+        large(1),
+    ]);
+    for expected in [2, 1, 1, 1] {
+        let hand = queue.receive(16, LONG).await.expect("a queue");
+        assert_eq!(hand.keep().len(), expected);
     }
 }

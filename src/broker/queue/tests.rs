@@ -17,7 +17,7 @@ use crate::store::{Batch, MemoryStore, Store, StoredChunk, StoredMessage, chunk}
 use crate::wire::{AMQPValue, LongString, ShortString};
 
 use super::consumers::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
-use super::effects::{Effects, Get, Settle};
+use super::effects::{Admission, Effects, Get, Oldest, Settle};
 use super::hand::Received;
 use super::state::QueueState;
 use super::{ChannelLimiter, DeathReason};
@@ -74,9 +74,18 @@ impl Rig {
     }
 
     pub(super) fn publish(&mut self, messages: &[Arc<Message>]) {
+        self.publish_as(Admission::Each, messages);
+    }
+
+    fn publish_as(&mut self, admission: Admission, messages: &[Arc<Message>]) {
         let mut rejected = Vec::new();
-        self.state
-            .publish(self.now_ms, messages, &mut rejected, &mut self.fx);
+        self.state.publish(
+            self.now_ms,
+            messages,
+            admission,
+            &mut rejected,
+            &mut self.fx,
+        );
         self.rejected += rejected.len();
         self.carry_out();
     }
@@ -341,6 +350,20 @@ fn length_limits_drop_the_head_or_refuse_the_newest() {
 }
 
 #[test]
+fn a_full_queue_takes_a_run_whole_or_not_at_all_or_whatever_comes() {
+    for limit in [("x-max-length", long(3)), ("x-max-length-bytes", long(3))] {
+        let mut rig = Rig::new(&[limit, ("x-overflow", text("reject-publish"))]);
+        rig.publish(&["a", "b"].map(message));
+        rig.publish_as(Admission::Whole, &["c", "d"].map(message));
+        assert_eq!((rig.state.counts().ready, rig.rejected), (2, 2));
+        rig.publish_as(Admission::Whole, &[message("c")]);
+        assert_eq!((rig.state.counts().ready, rig.rejected), (3, 2));
+        rig.publish_as(Admission::Always, &["e", "f"].map(message));
+        assert_eq!((rig.state.counts().ready, rig.rejected), (5, 2));
+    }
+}
+
+#[test]
 fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
     let mut rig = Rig::new(&[
         ("x-message-ttl", long(100)),
@@ -381,7 +404,7 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
     rig.publish(&[message("a")]);
     rig.now_ms = 1_050;
     rig.publish(&[with("b", |m| m.expiration_ms = Some(30)), message("c")]);
-    assert_eq!(rig.state.counts().first_unsettled_ms, Some(1_000));
+    assert_eq!(rig.state.oldest(), [Oldest::Enqueued(1_000)]);
     let declared = rig.arguments.clone();
     let retention = QueueOverrides {
         retention_ms: Some(100),
@@ -398,7 +421,7 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
     assert_eq!((rig.state.counts().ready, rig.dead.len()), (1, 1));
     rig.tick(1_150);
     assert_eq!((rig.state.counts().ready, rig.dead.len()), (0, 1));
-    assert_eq!(rig.state.counts().first_unsettled_ms, None);
+    assert_eq!(rig.state.oldest(), []);
 }
 
 #[test]

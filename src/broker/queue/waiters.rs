@@ -10,6 +10,9 @@ use super::hand::Hand;
 /// The most messages that one request is given.
 pub const RECEIVE_MESSAGES_MAX: usize = 1024;
 
+/// Bytes of the bodies that one request is given, unless the first message alone has more.
+pub const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// One who waits.
 #[derive(Debug)]
 pub(super) struct Waiter {

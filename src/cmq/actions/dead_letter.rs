@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::super::attributes::{Attributes, DeadLetterPolicy};
-use super::super::dispatch::{Call, Outcome};
+use super::super::dispatch::{Call, Outcome, is_served};
 use super::super::error::CmqError;
 use super::queue::{apply, listing, public_id};
 use crate::broker::permissions::Permission;
@@ -20,7 +20,9 @@ pub(super) fn check(
 ) -> Result<(), CmqError> {
     let front = call.front;
     let target = call.caller.vhost.queue(&policy.queue);
-    let target = target.ok_or(CmqError::DeadLetterNotFound)?;
+    let target = target
+        .filter(is_served)
+        .ok_or(CmqError::DeadLetterNotFound)?;
     call.check(Permission::Write, &policy.queue)?;
     let of_target = front.attributes.of(&target, &front.config);
     if policy.queue == source

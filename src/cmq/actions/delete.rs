@@ -4,12 +4,14 @@
 use super::super::answer::Answer;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
+use super::super::quotas::Kind;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Handle;
 
 /// `DeleteMessage`.
 pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
+    call.within_quota(Kind::Delete, queue.id().0)?;
     let handle = parse(call.parameters.required("receiptHandle")?)?;
     let (valid, ticket) = queue.delete_received(&[handle]);
     if valid != [true] {
@@ -22,6 +24,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
 /// `BatchDeleteMessage`: those that can be are deleted, the others are named.
 pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
+    call.within_quota(Kind::BatchDelete, queue.id().0)?;
     let entries = call
         .parameters
         .list("receiptHandle", call.front.config.batch_max)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::{FilterKind, headers_of};
+use super::super::quotas::Kind;
 use super::super::topics::{Topic, TopicId};
 use super::send::{batch_bodies, check_body, message};
 use crate::broker::exchange::{RouteKeys, keep_back};
@@ -15,6 +16,7 @@ use crate::model::{Message, Origin};
 /// `PublishMessage`.
 pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Write)?;
+    call.within_quota(Kind::Publish, id.0)?;
     let body = call.parameters.text("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
     check_body(topic.message_bytes, body, None)?;
@@ -30,6 +32,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
 /// `BatchPublishMessage`: all or nothing, with the same tags and key for all.
 pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Write)?;
+    call.within_quota(Kind::BatchPublish, id.0)?;
     let bodies = batch_bodies(call, topic.message_bytes)?;
     let published = publish(call, id, &topic, &bodies).await?;
     let answer = call.success().with(|object| {

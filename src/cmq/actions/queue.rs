@@ -6,11 +6,12 @@ use super::super::attributes::Attributes;
 use super::super::dispatch::{Call, Outcome, is_served};
 use super::super::error::CmqError;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX};
+use super::super::names::Named;
 use super::dead_letter;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::{Queue, RewindError, RewindTo};
 use crate::broker::vhost::{Created, NewQueue};
-use crate::clock::wall_ms;
+use crate::clock::{monotonic, wall_ms};
 use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueArguments, QueueKind};
 use crate::model::{QueueId, Ticket};
 use crate::wire::{AMQPValue, FieldTable};
@@ -42,6 +43,10 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
             .any(|queue| queue.name().eq_ignore_ascii_case(name))
         {
             return Err(CmqError::QueueExists);
+        }
+        let vhost = call.caller.vhost.name();
+        if front.names.rests(Named::Queue, vhost, name, monotonic()) {
+            return Err(CmqError::QueueNameRests);
         }
         if queues.iter().filter(|queue| is_served(queue)).count() >= front.config.queues_max {
             return Err(CmqError::TooManyQueues);
@@ -121,15 +126,21 @@ pub(super) fn listing(call: &Call<'_>, mut queues: Vec<Arc<Queue>>) -> Outcome {
 }
 
 /// `GetQueueAttributes`.
-pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
+pub(in super::super) async fn get_attributes(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let counts = queue.counts();
+    let oldest_ms = queue.oldest_ms().await.map_err(|error| {
+        tracing::warn!(queue = %queue.name(), %error, "cannot read the oldest message");
+        CmqError::Internal
+    })?;
+    // Of an empty queue anything up to now may be rewound to.
+    let oldest_ms = oldest_ms.unwrap_or_else(wall_ms);
     let answer = call.success().with(|object| {
         object
             .text("queueId", &public_id(queue.id()))
             .text("queueName", queue.name());
-        attributes.show(&counts, wall_ms(), object);
+        attributes.show(&counts, oldest_ms, object);
     });
     Ok(answer.into())
 }
@@ -183,6 +194,9 @@ pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
         if deleted.is_none() {
             return Err(CmqError::NoSuchQueue);
         }
+        let vhost = call.caller.vhost.name();
+        let names = &front.names;
+        names.deleted(Named::Queue, vhost, queue.name(), monotonic());
         // A later batch than the queue's is soon enough: attributes without a queue are removed at the next start.
         let op = front.attributes.remove(queue.id());
         front.broker.committer().append(vec![op])

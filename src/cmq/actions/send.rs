@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
+use super::super::quotas::Kind;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::clock::wall_ms;
-use crate::model::arguments::Overflow;
 use crate::model::{Body, Message, Origin};
 use crate::wire::{AMQPProperties, FieldTable, encode_properties};
 
@@ -19,6 +19,7 @@ const PERSISTENT: u8 = 2;
 /// `SendMessage`.
 pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
+    call.within_quota(Kind::Send, queue.id().0)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let body = call.parameters.text("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
@@ -35,6 +36,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
 /// `BatchSendMessage`: all or nothing.
 pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
+    call.within_quota(Kind::BatchSend, queue.id().0)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let bodies = batch_bodies(call, attributes.message_bytes)?;
     let sent = enqueue(call, &queue, &bodies).await?;
@@ -97,18 +99,8 @@ async fn enqueue(
     }
     let committer = front.broker.committer();
     committer.room().await;
-    let counts = queue.counts();
     let count = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
-    // The queue would take the first of a batch that does not fit as a whole.
-    let arguments = queue.arguments();
-    if arguments.overflow != Overflow::DropHead
-        && arguments
-            .max_length
-            .is_some_and(|max| counts.ready.saturating_add(count) > max)
-    {
-        return Err(CmqError::QueueFull);
-    }
-    if delay_secs > 0 && counts.delayed.saturating_add(count) > front.config.delayed_max {
+    if delay_secs > 0 && queue.counts().delayed.saturating_add(count) > front.config.delayed_max {
         return Err(CmqError::TooManyUnacked);
     }
     let origin = Arc::new(Origin {
@@ -130,12 +122,11 @@ async fn enqueue(
         ids.push(id);
         run.push(Arc::new(message));
     }
-    let published = queue.publish(&run);
-    committer.note_pending(bytes);
-    // It became full just now, or is gone.
+    let published = queue.publish_whole(&run);
     if !published.rejected.is_empty() {
         return Err(CmqError::QueueFull);
     }
+    committer.note_pending(bytes);
     if published.ticket.is_none() && queue.is_deleted() {
         return Err(CmqError::NoSuchQueue);
     }

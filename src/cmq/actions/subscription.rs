@@ -34,39 +34,19 @@ enum Target<'a> {
 /// `Subscribe`.
 pub(in super::super) async fn subscribe(call: &Call<'_>) -> Outcome {
     let front = call.front;
-    let (id, topic) = call.topic(Permission::Read)?;
+    let (_, topic) = call.topic(Permission::Read)?;
     let name = call.parameters.required("subscriptionName")?;
     if !is_name(name) {
         return Err(CmqError::SubscriptionNameFormat);
     }
     let target = target(call, &topic).await?;
-    let filter = filter(call, topic.filter)?;
-    let filter = filter.unwrap_or_else(|| Filter::Tags(Vec::new()));
-    if topic.filter == FilterKind::Keys && filter.keys().is_empty() {
-        return Err(CmqError::NoBindingKey);
-    }
-    check_keys(call, &topic, &filter)?;
-    let now_secs = wall_ms() / 1000;
-    let make = |endpoint: Endpoint| {
-        Ok::<_, CmqError>(Subscription {
-            id: front.messages.next(),
-            name: name.into(),
-            strategy: strategy(call)?.unwrap_or(Strategy::ExponentialDecay),
-            format: format(call, &endpoint)?.unwrap_or(match endpoint {
-                Endpoint::Queue { .. } => Format::Simplified,
-                Endpoint::Http { .. } => Format::Json,
-            }),
-            endpoint,
-            filter,
-            created_secs: now_secs,
-            modified_secs: now_secs,
-        })
-    };
     let (subscription, ticket) = {
         let _changes = front.changes.lock();
         front.tidy_topics();
-        // It may have gone while the endpoint was looked at.
-        call.topic(Permission::Read)?;
+        // It may be another one of that name, since the endpoint was looked at meanwhile.
+        let (id, topic) = call.topic(Permission::Read)?;
+        let filter = first_filter(call, &topic)?;
+        let make = |endpoint| first(call, name, endpoint, filter);
         if front.topics.subscription(id, name).is_some() {
             return Err(CmqError::SubscriptionExists);
         }
@@ -97,6 +77,40 @@ pub(in super::super) async fn subscribe(call: &Call<'_>) -> Outcome {
         object.text("subscriptionId", &public_id(&subscription));
     });
     Ok(answer.into())
+}
+
+/// The filter of a new subscription.
+fn first_filter(call: &Call<'_>, topic: &Topic) -> Result<Filter, CmqError> {
+    let filter = filter(call, topic.filter)?;
+    let filter = filter.unwrap_or_else(|| Filter::Tags(Vec::new()));
+    if topic.filter == FilterKind::Keys && filter.keys().is_empty() {
+        return Err(CmqError::NoBindingKey);
+    }
+    check_keys(call, topic, &filter)?;
+    Ok(filter)
+}
+
+/// A new subscription.
+fn first(
+    call: &Call<'_>,
+    name: &str,
+    endpoint: Endpoint,
+    filter: Filter,
+) -> Result<Subscription, CmqError> {
+    let now_secs = wall_ms() / 1000;
+    Ok(Subscription {
+        id: call.front.messages.next(),
+        name: name.into(),
+        strategy: strategy(call)?.unwrap_or(Strategy::ExponentialDecay),
+        format: format(call, &endpoint)?.unwrap_or(match endpoint {
+            Endpoint::Queue { .. } => Format::Simplified,
+            Endpoint::Http { .. } => Format::Json,
+        }),
+        endpoint,
+        filter,
+        created_secs: now_secs,
+        modified_secs: now_secs,
+    })
 }
 
 /// Binds a new subscription's queue. A crash before that is durable leaves a subscription whose bindings are made at

@@ -6,12 +6,13 @@ use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::FilterKind;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX, TOPIC_RETENTION_SECS};
+use super::super::names::Named;
 use super::super::topics::{Endpoint, Topic, TopicId, exchange_arguments};
 use super::queue::is_name;
 use crate::broker::exchange::Exchange;
 use crate::broker::permissions::Permission;
 use crate::broker::vhost::Created;
-use crate::clock::wall_ms;
+use crate::clock::{monotonic, wall_ms};
 use crate::model::Ticket;
 
 const MESSAGE_BYTES_MIN: u64 = 1024;
@@ -61,6 +62,10 @@ fn make(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, Cm
     let is_taken = |exchange: &Exchange| exchange.name.eq_ignore_ascii_case(&topic.name);
     if exchanges.iter().any(|exchange| is_taken(exchange)) {
         return Err(CmqError::TopicExists);
+    }
+    let names = &front.names;
+    if names.rests(Named::Topic, vhost.name(), &topic.name, monotonic()) {
+        return Err(CmqError::TopicNameRests);
     }
     if topics_of(call).len() >= front.config.topics_max {
         return Err(CmqError::TooManyTopics);
@@ -177,7 +182,10 @@ pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
         if !call.subscriptions(id, &topic).is_empty() {
             return Err(CmqError::TopicInUse);
         }
-        call.caller.vhost.delete_exchange(&topic.name, false)?;
+        let vhost = &call.caller.vhost;
+        vhost.delete_exchange(&topic.name, false)?;
+        let names = &front.names;
+        names.deleted(Named::Topic, vhost.name(), &topic.name, monotonic());
         front.broker.committer().append(front.topics.remove(id))
     };
     call.durable(Some(ticket)).await?;

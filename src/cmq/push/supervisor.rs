@@ -47,8 +47,7 @@ impl Front {
                     let now = self.generation();
                     if generation != Some(now) {
                         generation = Some(now);
-                        let _changes = self.changes.lock();
-                        self.tidy_topics();
+                        self.tidy();
                     }
                 }
             }

@@ -10,7 +10,8 @@ use super::{Open, corrupt, failed};
 use crate::model::LogId;
 use crate::store::dir::io_error;
 use crate::store::{
-    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, Segment, StoreError, keys, record,
+    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
+    keys,
 };
 
 impl Open {
@@ -66,7 +67,7 @@ impl Open {
                         state.receives.push(receive);
                     }
                     _ if part >= state.record.floor => {
-                        let count = record::decode_count(&value).map_err(corrupt("count", log))?;
+                        let count = ReturnCount::decode(&value).map_err(corrupt("count", log))?;
                         state.counts.push((part, count));
                     }
                     _ => {}

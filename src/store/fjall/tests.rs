@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, Segment, chunk,
-    page_of,
+    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
+    chunk, page_of,
 };
 use super::*;
 use crate::clock;
@@ -166,7 +166,10 @@ impl ModelLog {
             Op::PutCount {
                 log,
                 offset,
-                count: rng.random(),
+                count: ReturnCount {
+                    turn: rng.random(),
+                    uncounted: rng.random_range(0..2),
+                },
             }
         } else {
             Op::RemoveCount { log, offset }
@@ -604,7 +607,7 @@ fn a_removed_log_leaves_nothing_even_over_a_restart() {
                 Op::PutCount {
                     log: LOG,
                     offset: 1,
-                    count: 1,
+                    count: ReturnCount::default(),
                 },
             ],
         ))

@@ -1,7 +1,9 @@
 //! Dead letter policies: what may be bound to what.
 
+use leveret::wire::AMQPValue;
+
 use super::client;
-use crate::support::{TestServer, eventually};
+use crate::support::{Peer, TestServer, eventually};
 
 fn policy(queue: &str) -> String {
     format!(r#"{{"deadLetterQueue":"{queue}","policy":0,"maxReceiveCount":2}}"#)
@@ -30,6 +32,13 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
     let to_source = policy("source");
     let nested = [name("x"), ("deadLetterPolicy", &*to_source)];
     assert_eq!(client.refused("CreateQueue", &nested).await, (4000, 10740));
+    let mut peer = Peer::new(&server).await;
+    let stream = AMQPValue::LongString("stream".into());
+    peer.declare_with(1, "log", true, &[("x-queue-type", stream)])
+        .await;
+    let to_stream = policy("log");
+    let missing = [name("x"), ("deadLetterPolicy", &*to_stream)];
+    assert_eq!(client.refused("CreateQueue", &missing).await, (4000, 10730));
     client.ok("CreateQueue", &[name("other")]).await;
     let to_other = policy("other");
     let nested = [name("dead"), ("deadLetterPolicy", &*to_other)];
@@ -85,6 +94,34 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
 }
 
 #[tokio::test]
+async fn a_full_dead_letter_queue_loses_nothing() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    let mut peer = Peer::new(&server).await;
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    let full = [
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", overflow),
+    ];
+    peer.declare_with(1, "dead", true, &full).await;
+    let (q, dead) = (("queueName", "q"), ("queueName", "dead"));
+    client.ok("SendMessage", &[dead, ("msgBody", "x")]).await;
+    let policy = r#"{"deadLetterQueue":"dead","policy":0,"maxReceiveCount":1}"#;
+    let policy = ("deadLetterPolicy", policy);
+    client
+        .ok("CreateQueue", &[q, policy, ("visibilityTimeout", "1")])
+        .await;
+    client.ok("SendMessage", &[q, ("msgBody", "poison")]).await;
+    client.ok("ReceiveMessage", &[q]).await;
+    eventually("it has left", || server.numbers("q") == (0, 0, 0)).await;
+    assert_eq!(server.numbers("dead").0, 2);
+    let sent = client
+        .refused("SendMessage", &[dead, ("msgBody", "x")])
+        .await;
+    assert_eq!(sent, (4410, 10240), "for others it is full");
+}
+
+#[tokio::test]
 async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
@@ -116,4 +153,31 @@ async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
             .await;
         assert_eq!(got["dequeueCount"], count);
     }
+}
+
+#[tokio::test]
+async fn a_message_is_dead_lettered_before_it_is_too_old() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client.ok("CreateQueue", &[("queueName", "dead")]).await;
+    let q = ("queueName", "q");
+    let age = r#"{"deadLetterQueue":"dead","policy":1,"maxTimeToLive":300}"#;
+    let age = ("deadLetterPolicy", age);
+    let (short, long) = (
+        ("msgRetentionSeconds", "300"),
+        ("msgRetentionSeconds", "301"),
+    );
+    let refused = (4000, 10720);
+    assert_eq!(
+        client.refused("CreateQueue", &[q, age, short]).await,
+        refused
+    );
+    client.ok("CreateQueue", &[q, age, long]).await;
+    // Also if the policy is not named.
+    assert_eq!(
+        client.refused("SetQueueAttributes", &[q, short]).await,
+        refused
+    );
+    let off = ("deadLetterPolicy", "{}");
+    client.ok("SetQueueAttributes", &[q, short, off]).await;
 }

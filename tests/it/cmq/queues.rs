@@ -1,5 +1,7 @@
 //! Queues and their attributes.
 
+use std::time::{Duration, Instant};
+
 use super::client;
 use crate::support::TestServer;
 
@@ -109,4 +111,25 @@ async fn attributes_have_bounds() {
     client.ok("CreateQueue", &[q]).await;
     let full = client.refused("CreateQueue", &[("queueName", "r")]).await;
     assert_eq!(full, (4450, 10220));
+}
+
+#[tokio::test]
+async fn names_rest_if_an_operator_says() {
+    let rest = Duration::from_millis(500);
+    let server = TestServer::start_with_cmq(|config| config.name_rest = rest).await;
+    let mut client = client(&server).await;
+    for (kind, name) in [("Queue", "queueName"), ("Topic", "topicName")] {
+        let (create, delete) = (format!("Create{kind}"), format!("Delete{kind}"));
+        client.ok(&create, &[(name, "q")]).await;
+        let begun = Instant::now();
+        client.ok(&delete, &[(name, "q")]).await;
+        let answer = client.call(&create, &[(name, "Q")]).await;
+        assert!(begun.elapsed() > rest || super::codes(&answer) == (6040, 10660));
+        client.ok(&create, &[(name, "other")]).await;
+        while client.call(&create, &[(name, "q")]).await["code"] != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(begun.elapsed() >= rest);
+    }
 }

@@ -386,3 +386,54 @@ async fn a_message_goes_to_one_of_many_who_wait() {
     }
     assert_eq!((got, server.numbers("q")), (1, (0, 1, 0)));
 }
+
+#[tokio::test]
+async fn the_oldest_message_has_its_time() {
+    let (server, mut client) = start().await;
+    send(&mut client, &["a", "b"]).await;
+    let got = client.ok("ReceiveMessage", &[Q]).await;
+    let shown = client.ok("GetQueueAttributes", &[Q]).await;
+    assert_eq!(shown["minMsgTime"], got["enqueueTime"]);
+    assert!(shown["minMsgTime"].as_u64().unwrap() > 1_700_000_000);
+    // After a restart it is on disk, and nobody reads it but to know this.
+    let mut peer = Peer::new(&server).await;
+    peer.declare_with(1, "amqp", true, &[]).await;
+    let amqp = ("queueName", "amqp");
+    client.ok("SendMessage", &[amqp, ("msgBody", "x")]).await;
+    let before = client.ok("GetQueueAttributes", &[amqp]).await;
+    drop(peer);
+    let server = server.restart().await;
+    let mut client = super::client(&server).await;
+    let after = client.ok("GetQueueAttributes", &[amqp]).await;
+    assert_eq!(after["minMsgTime"], before["minMsgTime"]);
+    assert_eq!(after["activeMsgNum"], 1);
+}
+
+#[tokio::test]
+async fn large_answers_share_a_bound() {
+    let (server, mut client) = start().await;
+    let mut peer = Peer::new(&server).await;
+    // Ten answers of 15 MiB are more than may be in memory; all come, one after the other.
+    let body = vec![b'x'; 15 * 1024 * 1024];
+    for _ in 0..10 {
+        peer.publish(1, "q", &body).await;
+    }
+    eventually("all are there", || server.numbers("q").0 == 10).await;
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        let mut one = client.another().await;
+        let form = one.form("ReceiveMessage", &[Q, ("pollingWaitSeconds", "30")]);
+        one.send(&form).await;
+        waiting.push(one);
+    }
+    eventually("eight are received, and wait to be read", || {
+        server.numbers("q") == (2, 8, 0)
+    })
+    .await;
+    for one in &mut waiting {
+        let answer = one.answer().await;
+        assert_eq!(answer["msgBody"].as_str().map(str::len), Some(body.len()));
+    }
+    assert_eq!(server.numbers("q"), (0, 10, 0));
+    client.ok("DeleteQueue", &[Q]).await;
+}

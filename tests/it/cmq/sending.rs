@@ -92,11 +92,7 @@ async fn a_batch_with_a_bad_entry_is_refused_whole() {
 
 #[tokio::test]
 async fn limits_can_be_raised_and_are_kept() {
-    let server = TestServer::start_with_cmq(|config| {
-        config.request_bytes_max = 4 * 1024 * 1024;
-        config.delayed_max = 1;
-    })
-    .await;
+    let server = TestServer::start_with_cmq(|config| config.delayed_max = 1).await;
     let mut client = client(&server).await;
     let q = ("queueName", "q");
     client
@@ -118,6 +114,87 @@ async fn limits_can_be_raised_and_are_kept() {
     let delayed = [q, ("msgBody", "x"), ("delaySeconds", "60")];
     client.ok("SendMessage", &delayed).await;
     assert_eq!(client.refused("SendMessage", &delayed).await, (6070, 10690));
+}
+
+#[tokio::test]
+async fn limits_of_messages_are_reached_before_those_of_requests() {
+    const MIB: usize = 1024 * 1024;
+    let server = TestServer::start_with_cmq(|config| config.batch_max = 1000).await;
+    let mut client = client(&server).await;
+    let q = ("queueName", "q");
+    client
+        .ok("CreateQueue", &[q, ("maxMsgSize", "1048576")])
+        .await;
+    // Each of its bytes is three in a form.
+    let whole = "\u{7f}".repeat(MIB);
+    let third = "你".repeat(MIB / 3);
+    client.ok("SendMessage", &[q, ("msgBody", &whole)]).await;
+    client.ok("SendMessage", &[q, ("msgBody", &third)]).await;
+    let longer = format!("{whole}x");
+    assert_eq!(
+        client
+            .refused("SendMessage", &[q, ("msgBody", &longer)])
+            .await,
+        (4400, 10230)
+    );
+    let names: Vec<_> = (1..=1000).map(|n| format!("msgBody.{n}")).collect();
+    let batch = |bytes: usize, last: &str| -> Vec<(String, String)> {
+        let mut items: Vec<_> = names
+            .iter()
+            .map(|name| (name.clone(), "\u{7f}".repeat(bytes)))
+            .collect();
+        items.push(("queueName".to_owned(), "q".to_owned()));
+        items[0].1.push_str(last);
+        items
+    };
+    for (items, refused) in [
+        (batch(MIB / 1000, &"x".repeat(MIB % 1000)), None),
+        (
+            batch(MIB / 1000, &"x".repeat(MIB % 1000 + 1)),
+            Some((4470, 10300)),
+        ),
+    ] {
+        let items: Vec<_> = items
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        let answer = client.call("BatchSendMessage", &items).await;
+        match refused {
+            None => assert_eq!(answer["code"], 0, "{answer}"),
+            Some(refused) => assert_eq!(codes(&answer), refused),
+        }
+    }
+    // What is beyond all that is answered too, to clients that first write all of it.
+    let far = "x".repeat(16 * MIB);
+    assert_eq!(
+        client.refused("SendMessage", &[q, ("msgBody", &far)]).await,
+        (4000, 10420)
+    );
+    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
+    assert_eq!(server.numbers("q").0, 1003);
+}
+
+#[tokio::test]
+async fn requests_have_a_quota_if_an_operator_says() {
+    let server = TestServer::start_with_cmq(|config| config.requests_max = 10).await;
+    let mut client = client(&server).await;
+    let (q, r, body) = (("queueName", "q"), ("queueName", "r"), ("msgBody", "x"));
+    for queue in [q, r] {
+        client.ok("CreateQueue", &[queue]).await;
+    }
+    let mut refused = 0;
+    for _ in 0..60 {
+        let answer = client.call("SendMessage", &[q, body]).await;
+        if answer["code"] != 0 {
+            assert_eq!(codes(&answer), (4420, 10250));
+            refused += 1;
+            client.ok("SendMessage", &[r, body]).await;
+            client.ok("ReceiveMessage", &[q]).await;
+            break;
+        }
+    }
+    // Unless each ten of them took a second.
+    assert_eq!(refused, 1);
 }
 
 #[tokio::test]

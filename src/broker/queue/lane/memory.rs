@@ -129,7 +129,7 @@ impl Lane {
         for stored in messages {
             let settled = self.settled.contains(stored.offset);
             let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
-            let turn = self.counts.remove(&stored.offset);
+            let turn = self.counts.remove(&stored.offset).map(|count| count.turn);
             block.touched |= turn.is_some();
             let again = self.again.contains(stored.offset);
             if !settled {

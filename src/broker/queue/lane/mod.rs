@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
-use crate::store::{LogState, RangeSet, ReceiveRecord};
+use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
 use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::effects::Oldest;
 use super::keeps::Keeps;
 use super::ledger::Ledger;
 use super::receipts::Receipts;
@@ -71,8 +72,8 @@ pub(super) struct Lane {
     hint: u64,
     /// Messages below were there before the last restart, and may have been handed out then.
     recovered_below: u64,
-    /// Delivery counts of messages not in memory, from before the restart.
-    counts: BTreeMap<u64, u32>,
+    /// How often messages that are not in memory came back, from before the restart.
+    counts: BTreeMap<u64, ReturnCount>,
     /// Messages that were received by handle.
     receipts: Receipts,
     /// Receives from before the restart, until [`Lane::restore`].
@@ -197,12 +198,19 @@ impl Lane {
         self.settled.first_gap(from)
     }
 
-    /// When the first message was enqueued that is not settled, Unix ms, if it is in memory.
-    pub(super) fn first_unsettled_ms(&self) -> Option<u64> {
+    /// The first message that is not settled; `None` if there is none.
+    pub(super) fn oldest(&self) -> Option<Oldest> {
         let offset = self.settled.first_gap(0);
-        let block = self.blocks.get(self.locate(offset).ok()?)?;
-        let slot = block.slot(offset)?;
-        Some(block.first_ms + u64::from(slot.enqueued))
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        let enqueued_ms = block.and_then(|block| {
+            let slot = block.slot(offset)?;
+            Some(block.first_ms + u64::from(slot.enqueued))
+        });
+        (offset < self.next).then_some(match enqueued_ms {
+            Some(enqueued_ms) => Oldest::Enqueued(enqueued_ms),
+            None => Oldest::OnDisk(self.log, offset),
+        })
     }
 
     pub(super) fn is_settled(&self, offset: u64) -> bool {
@@ -435,7 +443,11 @@ impl Lane {
         // not fit the next one.
         let received = self.keeps == Keeps::Persistent && slot.persistent;
         if self.keeps == Keeps::Everything || (received && self.receipts.is_known(offset)) {
-            self.ledger.returned(offset, slot.turn);
+            let count = ReturnCount {
+                turn: slot.turn,
+                uncounted: self.receipts.unkept(offset),
+            };
+            self.ledger.returned(offset, count);
         }
         let (size, returns) = (slot.size, slot.returns());
         self.leased -= 1;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Lease, LogId, Ticket};
-use crate::store::{ReceivedLease, StoredMessage};
+use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
 
 use super::super::block::SlotState;
 use super::super::budget::QUEUE_RESIDENT_BYTES_MIN;
@@ -35,7 +35,9 @@ impl Lane {
         }
         // Delivery counts are looked at before anything is read, which takes them to the slots.
         last.retain(|offset, (until_ms, lease)| {
-            let came_back = self.counts.get(offset) > Some(&lease.turn);
+            let count = self.counts.get(offset).copied().unwrap_or_default();
+            self.receipts.set_unkept(*offset, count.uncounted);
+            let came_back = count.turn > lease.turn;
             if !came_back && is_over(*until_ms, lease.turn) {
                 self.came_back(*lease);
                 return false;
@@ -55,9 +57,12 @@ impl Lane {
 
     /// The lease of a message that is not in memory ended while the broker was down.
     fn came_back(&mut self, lease: Lease) {
-        let turn = lease.turn.saturating_add(1);
-        self.counts.insert(lease.offset, turn);
-        self.ledger.returned(lease.offset, turn);
+        let count = ReturnCount {
+            turn: lease.turn.saturating_add(1),
+            uncounted: self.receipts.unkept(lease.offset),
+        };
+        self.counts.insert(lease.offset, count);
+        self.ledger.returned(lease.offset, count);
     }
 
     /// Leases a message that was leased before the restart; false if it is not there.
@@ -121,8 +126,9 @@ impl Lane {
 
     /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
     pub(in super::super) fn give_back(&mut self, lease: Lease) {
-        if self.requeue(lease).is_some() {
+        if self.holds(lease) {
             self.receipts.not_taken(lease);
+            self.requeue(lease);
         }
     }
 

@@ -69,14 +69,15 @@ impl QueueState {
         self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
     }
 
-    pub(super) fn would_overflow(&self, size: u64) -> bool {
+    /// Whether there is no room for so many messages more, with so many bytes in their bodies.
+    pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
         self.arguments
             .max_length
-            .is_some_and(|max| self.ready() + 1 > max)
+            .is_some_and(|max| self.ready() + count > max)
             || self
                 .arguments
                 .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() + size > max)
+                .is_some_and(|max| self.ready_bytes() + bytes > max)
     }
 
     pub(super) fn enforce_length(&mut self, fx: &mut Effects) {

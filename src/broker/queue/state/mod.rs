@@ -16,7 +16,7 @@ use crate::store::{Batch, LogState, StoredMessage};
 use super::block::DeathReason;
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, NewConsumer};
 use super::delayed::Delayed;
-use super::effects::{Counts, Dead, Effects, Get, Got, Settle};
+use super::effects::{Admission, Counts, Dead, Effects, Get, Got, Oldest, Settle};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
@@ -105,12 +105,21 @@ impl QueueState {
         &mut self,
         now_ms: u64,
         run: &[Arc<Message>],
+        admission: Admission,
         rejected: &mut Vec<u32>,
         fx: &mut Effects,
     ) {
-        let refuses = self.arguments.overflow != Overflow::DropHead && self.is_limited();
+        let may_refuse = self.arguments.overflow != Overflow::DropHead && self.is_limited();
+        if may_refuse && admission == Admission::Whole {
+            let bytes = run.iter().map(|message| message.body.len() as u64).sum();
+            if self.would_overflow(run.len() as u64, bytes) {
+                rejected.extend((0..).zip(run).map(|(index, _)| index));
+                return;
+            }
+        }
+        let refuses = may_refuse && admission == Admission::Each;
         for (index, message) in (0..).zip(run) {
-            if refuses && self.would_overflow(message.body.len() as u64) {
+            if refuses && self.would_overflow(1, message.body.len() as u64) {
                 rejected.push(index);
                 continue;
             }
@@ -334,11 +343,15 @@ impl QueueState {
             counts.rewindable += lane.rewindable();
             counts.rewindable_bytes += lane.retention().map_or(0, Retention::kept_bytes);
         }
-        let firsts = self.lanes.iter().map(|(_, lane)| lane.first_unsettled_ms());
-        counts.first_unsettled_ms = firsts.flatten().min();
         counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len);
         counts.resident_bytes = self.resident_bytes();
         counts
+    }
+
+    /// The first message of each lane that is not settled.
+    pub(super) fn oldest(&self) -> Vec<Oldest> {
+        let lanes = self.lanes.iter();
+        lanes.filter_map(|(_, lane)| lane.oldest()).collect()
     }
 
     pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {

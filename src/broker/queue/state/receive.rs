@@ -7,6 +7,7 @@ use crate::model::Lease;
 
 use super::super::effects::Effects;
 use super::super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+use super::super::waiters::RECEIVE_BYTES_MAX;
 use super::QueueState;
 
 impl QueueState {
@@ -98,12 +99,18 @@ impl QueueState {
             .visibility_timeout_ms
             .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
         let mut messages = Vec::new();
-        let mut visible_ms = now_ms;
+        let (mut visible_ms, mut bytes) = (now_ms, 0);
         while messages.len() < waiter.max
             && let Some((index, offset)) = self.head(now_ms, fx)
             && let Some((priority, lane)) = self.lanes.get_mut(index)
-            && let Some(leased) = lane.lease(offset)
         {
+            bytes += lane.peek(offset).map_or(0, |(next, _)| next.body.len());
+            if bytes > RECEIVE_BYTES_MAX && !messages.is_empty() {
+                break;
+            }
+            let Some(leased) = lane.lease(offset) else {
+                break;
+            };
             let lease = Lease {
                 offset,
                 turn: leased.turn,
