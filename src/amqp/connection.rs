@@ -178,7 +178,9 @@ impl Connection {
         let mut read_before = self.bytes_read;
         while self.phase != Phase::Over {
             match self.turn() {
-                Ok(true) if self.phase != Phase::Over => {
+                // Nothing may ever wake a connection that is over.
+                Ok(_) if self.phase == Phase::Over => {}
+                Ok(true) => {
                     rounds += 1;
                     let read = self.bytes_read - read_before;
                     if rounds >= ROUNDS_BEFORE_YIELD || read >= BYTES_BEFORE_YIELD {
@@ -186,7 +188,7 @@ impl Connection {
                         tokio::task::yield_now().await;
                     }
                 }
-                Ok(_) => {
+                Ok(false) => {
                     (rounds, read_before) = (0, self.bytes_read);
                     self.wait().await;
                 }

@@ -369,6 +369,31 @@ async fn operators_see_and_close_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_client_that_goes_gives_back_what_it_has() {
+    let server = TestServer::start().await;
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "q").await;
+    peer.publish(1, "q", b"m").await;
+    peer.get(1, "q", false).await.unwrap();
+    let connection = server.broker.connections().list().pop().unwrap();
+    // After this the broker has nothing left to do for the connection, and no timer that would ring soon.
+    eventually("the figures were told", || {
+        let status = connection.status();
+        status
+            .channels
+            .iter()
+            .any(|channel| channel.unacknowledged == 1)
+    })
+    .await;
+    drop(peer);
+    eventually("the message is back", || server.numbers("q") == (1, 0, 0)).await;
+    eventually("nobody is connected", || {
+        server.broker.connections().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_go_both_ways() {
     let server = TestServer::start().await;
     let mut peer = Peer::connect(
