@@ -111,6 +111,9 @@ pub struct Args {
     /// An argument for every queue, as name=value, such as x-queue-type=quorum. May be repeated.
     #[arg(long = "queue-argument")]
     pub(super) queue_arguments: Vec<String>,
+    /// An argument for every consumer, as name=value, such as x-stream-offset=first. May be repeated.
+    #[arg(long = "consume-argument", value_name = "NAME=VALUE")]
+    pub(super) consume_arguments: Vec<String>,
     /// The exchange to publish to.
     #[arg(long, value_enum, default_value_t = Routing::Default)]
     pub(super) exchange_type: Routing,

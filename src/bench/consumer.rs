@@ -10,7 +10,7 @@ use super::link::{CHANNEL, Link, refuse_close};
 use super::order::Witness;
 use super::scan::{Event, Message};
 use super::stage::{Meter, Phase, Side, Stage};
-use crate::wire::put_ack;
+use crate::wire::{FieldTable, put_ack};
 
 /// What a consumer is told.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +29,13 @@ pub(super) struct Consumed {
     pub(super) latency_ns: Histogram,
 }
 
-/// Reads `queues` until the stage ends.
+/// Consumes from `queues`, with these arguments, until the stage ends.
 pub(super) fn run(
     mut link: Link,
     queues: &[String],
     witness: Witness,
     plan: ConsumerPlan,
+    arguments: &FieldTable,
     stage: &Stage,
     meter: &Meter,
 ) -> Result<Consumed, BenchError> {
@@ -42,7 +43,7 @@ pub(super) fn run(
     stage.await_start();
     link.poll_reads()?;
     for (tag, queue) in queues.iter().enumerate() {
-        link.start_consuming(queue, tag, plan.ack_batch.is_none())?;
+        link.start_consuming(queue, tag, plan.ack_batch.is_none(), arguments)?;
     }
     let mut consumed = Consumed {
         witness,

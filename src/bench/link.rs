@@ -221,6 +221,7 @@ impl Link {
         queue: &str,
         tag: usize,
         no_ack: bool,
+        arguments: &FieldTable,
     ) -> Result<(), BenchError> {
         let consume = basic::Consume {
             queue: short_string(queue),
@@ -229,7 +230,7 @@ impl Link {
             no_ack,
             exclusive: false,
             nowait: true,
-            arguments: FieldTable::default(),
+            arguments: arguments.clone(),
         };
         self.send(
             CHANNEL,

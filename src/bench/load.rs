@@ -301,8 +301,10 @@ impl Crew {
                 .map(|queue| setup.layout.queue_name(*queue))
                 .collect();
             let stage = crew.stage.clone();
-            let work =
-                move |meter: &Arc<Meter>| consumer::run(link, &names, witness, plan, &stage, meter);
+            let arguments = setup.consume_arguments.clone();
+            let work = move |meter: &Arc<Meter>| {
+                consumer::run(link, &names, witness, plan, &arguments, &stage, meter)
+            };
             crew.consumers.push(spawn("consumer", nth, work)?);
         }
         for (nth, link) in producer_links.into_iter().enumerate() {

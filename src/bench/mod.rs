@@ -175,6 +175,7 @@ impl Run<'_> {
             },
             durable: !args.transient_queues,
             queue_arguments: setup::parse_arguments(&args.queue_arguments)?,
+            consume_arguments: setup::parse_arguments(&args.consume_arguments)?,
             pids: args.pid.clone(),
             pid_files: args.pid_file.clone(),
             quiet: args.quiet,

@@ -22,6 +22,7 @@ pub(super) struct Setup {
     /// Whether queues outlive a restart of the broker.
     pub(super) durable: bool,
     pub(super) queue_arguments: FieldTable,
+    pub(super) consume_arguments: FieldTable,
     /// The broker's processes.
     pub(super) pids: Vec<u32>,
     /// Files with ids of more of them.
@@ -107,7 +108,7 @@ impl Setup {
     }
 }
 
-/// Reads queue arguments given as `name=value`: a value of digits is a number, `true` and `false` are booleans,
+/// Reads arguments of queues or consumers given as `name=value`: a value of digits is a number, `true` and `false` are booleans,
 /// everything else is a string.
 pub(super) fn parse_arguments(arguments: &[String]) -> Result<FieldTable, BenchError> {
     let mut table = FieldTable::default();

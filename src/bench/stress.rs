@@ -18,7 +18,7 @@ use super::publish::{Block, MessageShape};
 use super::report::{Percentiles, StressReport};
 use super::setup::Setup;
 use super::stage::{Meter, Phase, Stage};
-use crate::wire::AMQPValue;
+use crate::wire::{AMQPValue, FieldTable};
 
 /// Connections that flood.
 const FLOODERS: usize = 4;
@@ -133,7 +133,12 @@ impl Stress {
         };
         if stressor == Stressor::StuckConsumer {
             let mut link = Link::open(&stress.setup.target)?;
-            link.start_consuming(&stress.setup.layout.queue_name(0), 0, false)?;
+            link.start_consuming(
+                &stress.setup.layout.queue_name(0),
+                0,
+                false,
+                &FieldTable::default(),
+            )?;
             stress.stuck = Some(link);
         }
         if stressor == Stressor::Churn {
@@ -200,6 +205,7 @@ fn own_setup(beside: &Setup, producers: usize, size: usize) -> Result<Setup, Ben
         },
         durable: beside.durable,
         queue_arguments,
+        consume_arguments: FieldTable::default(),
         pids: beside.pids.clone(),
         pid_files: beside.pid_files.clone(),
         quiet: true,

@@ -106,7 +106,12 @@ impl<'a> Swarm<'a> {
             link.prefetch(plan.prefetch)?;
             let queues = layout.queues_of(nth);
             for (tag, queue) in queues.iter().enumerate() {
-                link.start_consuming(&layout.queue_name(*queue), tag, false)?;
+                link.start_consuming(
+                    &layout.queue_name(*queue),
+                    tag,
+                    false,
+                    &setup.consume_arguments,
+                )?;
             }
             watch(&poll, &mut link, layout.producers + nth)?;
             consumers.push(Consumer {
