@@ -117,6 +117,11 @@ impl Delayed {
         }
     }
 
+    /// Whether the message at `offset` has not left yet.
+    pub(super) fn expects(&self, offset: u64) -> bool {
+        !self.lane.is_settled(offset)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.lane.ready()
     }

@@ -185,6 +185,9 @@ impl Ledger {
         // A log that is not durable needs its record just once: a restart finds the log by it, and drops it.
         if self.durable || (wrote && !self.record_written) {
             self.record_written = true;
+            if self.settled.floor() >= next {
+                self.bytes = 0; // whatever was taken by an average
+            }
             let record = LogRecord {
                 next,
                 floor: self.settled.floor(),

@@ -253,6 +253,14 @@ impl Machine {
         }
     }
 
+    /// Whether a message that was to be read at `offset` must be there.
+    pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
+        match self {
+            Machine::Work(state) => state.expects(log, offset),
+            Machine::Stream(stream) => log.is_delayed() || stream.keeps(offset),
+        }
+    }
+
     /// How much one read is to bring.
     pub(super) fn read_bytes(&self) -> usize {
         match self {

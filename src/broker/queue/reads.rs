@@ -11,6 +11,7 @@ use crate::model::{LogId, Ticket};
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
 use super::effects::{Oldest, Seek};
+use super::keeps::Keeps;
 use super::{Queue, seek};
 
 /// How long to wait after a read that failed.
@@ -111,11 +112,10 @@ impl Queue {
     }
 
     /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
-    /// or if a stream's retention has passed it.
+    /// if the message has left it, or if a stream's retention has passed it.
     fn expects(&self, log: LogId, from: u64) -> bool {
-        let mut cell = self.lock();
-        let kept = log.is_delayed() || cell.state.stream().is_none_or(|stream| stream.keeps(from));
-        kept && !cell.deleted
+        let cell = self.lock();
+        !cell.deleted && cell.state.expects(log, from)
     }
 
     /// When the oldest message was enqueued that is neither settled nor delayed, Unix ms; `None` if there is none.
@@ -151,6 +151,7 @@ impl Queue {
     pub(super) fn start_sweeps(&self, sweeps: Vec<(LogId, Range<u64>)>, ticket: Option<Ticket>) {
         let committer = Arc::clone(&self.services.committer);
         let queue = Weak::clone(&self.me);
+        let is_durable = self.keeps_messages() != Keeps::Nothing;
         tokio::spawn(async move {
             if let Some(ticket) = ticket
                 && committer.wait(ticket).await.is_err()
@@ -160,7 +161,7 @@ impl Queue {
             let store = Arc::clone(committer.store());
             tokio::task::spawn_blocking(move || {
                 for (log, range) in sweeps {
-                    sweep(&*store, log, range);
+                    sweep(&*store, log, range, is_durable);
                 }
                 if let Some(queue) = queue.upgrade() {
                     queue.run(|state, _, fx| {
@@ -174,11 +175,12 @@ impl Queue {
     }
 }
 
-pub(super) fn sweep(store: &dyn Store, log: LogId, range: Range<u64>) {
+/// Removes the chunks of a log in `range`. The record of a log that is not durable does not tell how far it may go.
+pub(super) fn sweep(store: &dyn Store, log: LogId, range: Range<u64>, is_durable: bool) {
     let mut from = range.start;
     loop {
         let step = match from {
-            0 => store
+            0 if is_durable => store
                 .sweep(log, range.end, SWEEP_CHUNKS)
                 .map(|done| (!done).then_some(0)),
             _ => store.sweep_range(log, from..range.end, SWEEP_CHUNKS),

@@ -21,6 +21,10 @@ const READ_BYTES: usize = 1024 * 1024;
 /// No more messages are looked at one by one: those of a stretch and of the chunks at its ends.
 const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
 
+/// No more bytes of bodies are read for their sizes: several stretches. More there is only where keeping began on a
+/// long backlog.
+const SCAN_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What a rewind has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewound {
@@ -131,7 +135,7 @@ pub(super) fn look(
     };
     let mut messages = Vec::new();
     let mut is_found = matches!(search.to, RewindTo::Offset(_));
-    let mut seen = 0;
+    let (mut seen, mut measured) = (0, 0);
     scan(store, log, from..within.end, |stored| {
         if let RewindTo::Time(ms) = search.to
             && !is_found
@@ -141,14 +145,16 @@ pub(super) fn look(
             from = stored.offset;
         }
         if is_found {
+            let size = stored.message.body.len();
+            measured += size as u64;
             messages.push(Sized {
                 offset: stored.offset,
-                size: u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX),
+                size: u32::try_from(size).unwrap_or(u32::MAX),
                 persistent: is_persistent(&stored.message),
             });
         }
         seen += 1;
-        seen < SCAN_MESSAGES
+        seen < SCAN_MESSAGES && measured < SCAN_BYTES
     })?;
     if !is_found {
         from = within.end;

@@ -82,7 +82,7 @@ impl Rig {
         self.tick(self.now_ms);
     }
 
-    fn chunks_on_disk(&self) -> usize {
+    pub(super) fn chunks_on_disk(&self) -> usize {
         let chunks = self.store.read(log(0), 0, usize::MAX);
         chunks.expect("memory store").len()
     }
@@ -375,6 +375,31 @@ fn a_long_rewind_neither_loads_nor_rewrites_what_comes_back() {
     rig.store.commit(&batch).expect("memory store");
     rig.shrink(0);
     assert_eq!(rig.drain().len(), 150 * 200);
+}
+
+#[test]
+fn a_queue_without_messages_has_no_bytes_whatever_was_measured_by_an_average() {
+    let mut rig = rig(&[]);
+    rig.keep(None);
+    // More than is looked at one by one, large ones first.
+    let run: Vec<_> = (0..12_000)
+        .map(|n| message(&"x".repeat(if n < 6_000 { 40 } else { 4 })))
+        .collect();
+    rig.publish(&run);
+    rig.commit();
+    rig.keep(Some(60_000));
+    rig.drain();
+    for _ in 0..3 {
+        let rewound = rig.rewind(RewindTo::Offset(1)).expect("rewound");
+        assert_eq!(rewound.1, 11_999);
+        rig.drain();
+        assert_eq!(rig.state.counts().ready_bytes, 0);
+        rig.commit();
+        let (_, state) = rig.store.logs().expect("memory store").remove(0);
+        assert_eq!(state.record.bytes, 0);
+    }
+    rig.publish(&[message("abc")]);
+    assert_eq!(rig.state.counts().ready_bytes, 3);
 }
 
 #[test]

@@ -379,28 +379,26 @@ impl Lane {
         let Some(slot) = block.slot_mut(offset).filter(|slot| only_if(slot)) else {
             return false;
         };
-        let size = slot.size;
-        match std::mem::replace(&mut slot.state, SlotState::Settled) {
-            SlotState::Settled => return false,
-            SlotState::Ready => {
-                self.ready -= 1;
-                self.ready_bytes = self.ready_bytes.saturating_sub(u64::from(size));
-            }
-            SlotState::Leased | SlotState::Dying(_) => {
-                self.leased -= 1;
-                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
-            }
+        let was = std::mem::replace(&mut slot.state, SlotState::Settled);
+        if was == SlotState::Settled {
+            return false;
         }
+        let (size, persistent, returns) = (slot.size, slot.persistent, slot.returns());
         if let Some(message) = slot.message.take() {
             self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
         }
-        let (returns, persistent) = (slot.returns(), slot.persistent);
-        let received = self.receipts.forget(offset);
         block.unsettled -= 1;
         let empty = (block.unsettled == 0 && !block.is_open()).then(|| block.first..block.end());
         if empty.is_some() {
             self.blocks.remove(index);
         }
+        if was == SlotState::Ready {
+            self.count_out_of_ready(size);
+        } else {
+            self.leased -= 1;
+            self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+        }
+        let received = self.receipts.forget(offset);
         let counted = self.keeps == Keeps::Everything
             || (self.keeps == Keeps::Persistent && persistent && received);
         if returns > 0 && counted {
@@ -494,6 +492,11 @@ impl Lane {
                     SlotState::Ready => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
+                        let counted = self.keeps == Keeps::Everything
+                            || (slot.persistent && self.receipts.is_known(offset));
+                        if slot.returns() > 0 && counted {
+                            self.counts.insert(offset, slot.turn);
+                        }
                         if let Some(message) = slot.message.take() {
                             self.resident_bytes =
                                 self.resident_bytes.saturating_sub(weight(&message));
@@ -529,14 +532,13 @@ impl Lane {
                 self.ledger.emptied(block.first);
             }
         }
-        if self.retention.is_some() {
-            self.sweep_gone(0..self.next);
+        for offset in std::mem::take(&mut self.counts).into_keys() {
+            self.ledger.forget_count(offset);
         }
+        self.sweep_gone(0..self.next);
         self.ready = 0;
         self.ready_bytes = 0;
         self.hint = self.next;
-        self.counts.clear();
-        self.sweep_below = Some(self.next);
         purged
     }
 
@@ -555,9 +557,17 @@ impl Lane {
         }
     }
 
-    fn count_ready_to_leased(&mut self, size: u32) {
+    fn count_out_of_ready(&mut self, size: u32) {
         self.ready -= 1;
-        self.ready_bytes = self.ready_bytes.saturating_sub(u64::from(size));
+        // What came back by a rewind may have been measured by an average only: no message has no bytes.
+        self.ready_bytes = match self.ready {
+            0 => 0,
+            _ => self.ready_bytes.saturating_sub(u64::from(size)),
+        };
+    }
+
+    fn count_ready_to_leased(&mut self, size: u32) {
+        self.count_out_of_ready(size);
         self.leased += 1;
         self.leased_bytes += u64::from(size);
     }

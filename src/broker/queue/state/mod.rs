@@ -282,6 +282,16 @@ impl QueueState {
         self.settle_down(now_ms, fx);
     }
 
+    /// Whether a message that was to be read at `offset` must be there: not if it has left since.
+    pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
+        if log.is_delayed() {
+            let delayed = self.delayed.as_deref();
+            return delayed.is_some_and(|delayed| delayed.expects(offset));
+        }
+        let lane = self.lanes.iter().find(|(lane, _)| *lane == log.lane());
+        lane.is_some_and(|(_, lane)| !lane.is_settled(offset))
+    }
+
     /// A dead message has been written to where it goes: it leaves the queue.
     pub(super) fn bury(&mut self, id: MessageId) {
         if let Some(lane) = self.lane_mut(id.lane) {
