@@ -495,7 +495,7 @@ impl Lane {
                         let counted = self.keeps == Keeps::Everything
                             || (slot.persistent && self.receipts.is_known(offset));
                         if slot.returns() > 0 && counted {
-                            self.counts.insert(offset, slot.turn);
+                            self.ledger.forget_count(offset);
                         }
                         if let Some(message) = slot.message.take() {
                             self.resident_bytes =
