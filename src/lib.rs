@@ -1,6 +1,7 @@
 //! Leveret: a durable message broker that speaks AMQP 0-9-1. This file is the map: one line per room.
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
+pub mod accept; // the loop that accepts connections, for any front door
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
 pub mod bench; // the load generator behind `leveret bench`
 pub mod broker; // virtual hosts, users, permissions: what the broker does

@@ -1,4 +1,4 @@
-//! Accepts connections, takes them through the handshake, and gives each its task.
+//! Takes accepted connections through the handshake, and on to their own task. Knows nothing of channels.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Context};
@@ -17,6 +16,7 @@ use super::limits::{CONNECTIONS_MAX, READ_MIN};
 use super::outbox::Outbox;
 use super::replies::Replies;
 use super::routes::RouteRoom;
+use crate::accept::{Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::ConnectionInfo;
@@ -25,9 +25,6 @@ use crate::broker::session::Session;
 use crate::broker::users::User;
 use crate::clock::wall_ms;
 use crate::wire::{Frame, FrameKind, split};
-
-/// How long to wait when the system has no more sockets to give.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What an operator may set about connections.
 #[derive(Clone, Debug)]
@@ -56,7 +53,7 @@ pub struct Front {
     pub(super) replies: Arc<Replies>,
     pub(super) routes: Arc<RouteRoom>,
     handshake: Arc<handshake::Settings>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Front {
@@ -68,7 +65,6 @@ impl Front {
             heartbeat: settings.heartbeat_secs,
             cluster_name: settings.cluster_name.clone(),
         });
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         Arc::new(Front {
             broker,
             alarms,
@@ -76,36 +72,19 @@ impl Front {
             replies: Arc::default(),
             routes: Arc::default(),
             handshake,
-            places,
+            places: Places::new("AMQP", CONNECTIONS_MAX),
         })
     }
 
     /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has
     /// ended: they are asked to close with [`crate::broker::connections::Connections::close_where`]. Those still in
     /// their handshake are dropped. Dropping this future drops all of them.
-    pub async fn serve(
-        self: Arc<Front>,
-        listener: TcpListener,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        let mut tasks = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => break,
-                Some(ended) = tasks.join_next() => {
-                    log_panic(ended);
-                    continue;
-                }
-                accepted = accept(&listener, &self.places) => accepted,
-            };
-            if let Some((stream, peer, place)) = accepted {
-                tasks.spawn(Arc::clone(&self).accepted(stream, peer, place, stopped.clone()));
-            }
-        }
-        drop(listener);
-        while let Some(ended) = tasks.join_next().await {
-            log_panic(ended);
-        }
+    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+        let serve_one =
+            |stream, peer, place| Arc::clone(&self).accepted(stream, peer, place, stopped.clone());
+        self.places
+            .serve(listener, stopped.clone(), serve_one)
+            .await;
     }
 
     /// One client, from its first byte to its last.
@@ -113,7 +92,7 @@ impl Front {
         self: Arc<Front>,
         mut stream: TcpStream,
         peer: SocketAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
         mut stopped: watch::Receiver<bool>,
     ) {
         if let Err(error) = stream.set_nodelay(true) {
@@ -312,22 +291,6 @@ fn is_close_ok(frame: &Frame) -> bool {
         && frame.payload.starts_with(&[0, 10, 0, 51])
 }
 
-/// The next connection, when there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(ACCEPT_RETRY).await;
-            None
-        }
-    }
-}
-
 /// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
 /// has been logged with its reason.
 fn log_refused(peer: SocketAddr, why: &Refusal) {
@@ -344,11 +307,5 @@ fn log_refused(peer: SocketAddr, why: &Refusal) {
         | Refusal::Sasl(_)
         | Refusal::Tuning { .. }
         | Refusal::Vhost(_) => tracing::info!(%peer, why = ?text, "connection refused"),
-    }
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task has failed");
     }
 }

@@ -1,13 +1,13 @@
-//! The front door as a whole: what all listeners and connections share, and the loop that accepts.
+//! The front door as a whole: what all listeners and connections share. How a request is read is in `http`, what it
+//! does in `actions`.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 use super::attributes::AllAttributes;
 use super::http;
@@ -17,14 +17,12 @@ use super::quotas::Quotas;
 use super::replay::Replays;
 use super::sequence::Sequence;
 use super::topics::Topics;
+use crate::accept::{Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::clock::wall_ms;
 use crate::model::QueueId;
 use crate::store::StoreError;
-
-/// How long to wait when the system has no more sockets to give.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What all connections share, over all listeners.
 pub struct Front {
@@ -48,7 +46,7 @@ pub struct Front {
     pub(super) large_requests: Semaphore,
     /// Room for large answers, in KiB.
     pub(super) large_answers: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Front {
@@ -96,7 +94,7 @@ impl Front {
             requests: Sequence::starting_at(now_ms),
             large_requests: Semaphore::new(large),
             large_answers: Arc::new(Semaphore::new(large)),
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            places: Places::new("CMQ", CONNECTIONS_MAX),
             config,
         }))
     }
@@ -123,34 +121,18 @@ impl Front {
 
     /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has
     /// ended: requests that wait are answered at once, and no further one is read. Dropping this future drops all.
-    pub async fn serve(
-        self: Arc<Front>,
-        listener: TcpListener,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        let mut tasks = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => break,
-                Some(ended) = tasks.join_next() => {
-                    log_panic(ended);
-                    continue;
-                }
-                accepted = accept(&listener, &self.places) => accepted,
-            };
-            if let Some((stream, peer, place)) = accepted {
-                let front = Arc::clone(&self);
-                let stopped = stopped.clone();
-                tasks.spawn(async move {
-                    http::serve(front, stream, peer, stopped).await;
-                    drop(place);
-                });
+    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+        let serve_one = |stream, peer: SocketAddr, place| {
+            let front = Arc::clone(&self);
+            let stopped = stopped.clone();
+            async move {
+                http::serve(front, stream, peer.ip(), stopped).await;
+                drop::<Place>(place);
             }
-        }
-        drop(listener);
-        while let Some(ended) = tasks.join_next().await {
-            log_panic(ended);
-        }
+        };
+        self.places
+            .serve(listener, stopped.clone(), serve_one)
+            .await;
     }
 }
 
@@ -158,26 +140,4 @@ fn all_queues(broker: &Broker) -> HashSet<QueueId> {
     let vhosts = broker.vhost_list();
     let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
     queues.map(|queue| queue.id()).collect()
-}
-
-/// The next connection, when there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, std::net::IpAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer.ip(), place)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a CMQ connection");
-            tokio::time::sleep(ACCEPT_RETRY).await;
-            None
-        }
-    }
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a CMQ connection ended by a panic");
-    }
 }
