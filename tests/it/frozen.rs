@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig};
+use leveret::broker::exchange::Destination;
 use leveret::broker::queue::{Queue, RewindTo, Settle};
 use leveret::broker::session::{DeclareExchange, DeclareQueue, Session};
 use leveret::broker::vhost::{Vhost, VhostMetadata};
@@ -383,24 +384,42 @@ async fn define(broker: &Arc<Broker>) {
     let all = table(&[("x-match", text("all")), ("kind", text("big"))]);
     let none = FieldTable::default;
     session
-        .bind_queue("orders", "prices", "eu.#", none())
+        .bind(
+            Destination::Queue("orders".into()),
+            "prices",
+            "eu.#",
+            none(),
+        )
         .await
         .unwrap();
     session
-        .bind_queue("orders", "prices", "us.*", none())
-        .await
-        .unwrap();
-    session.bind_queue("safe", "fields", "", all).await.unwrap();
-    session
-        .bind_queue("large", "spread", "3", none())
-        .await
-        .unwrap();
-    session
-        .bind_queue("waiting", "later", "w", none())
+        .bind(
+            Destination::Queue("orders".into()),
+            "prices",
+            "us.*",
+            none(),
+        )
         .await
         .unwrap();
     session
-        .bind_exchange("spread", "prices", "asia.#", none())
+        .bind(Destination::Queue("safe".into()), "fields", "", all)
+        .await
+        .unwrap();
+    session
+        .bind(Destination::Queue("large".into()), "spread", "3", none())
+        .await
+        .unwrap();
+    session
+        .bind(Destination::Queue("waiting".into()), "later", "w", none())
+        .await
+        .unwrap();
+    session
+        .bind(
+            Destination::Exchange("spread".into()),
+            "prices",
+            "asia.#",
+            none(),
+        )
         .await
         .unwrap();
 }

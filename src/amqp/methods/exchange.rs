@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::super::channel::{Channel, Cx, Handled, done};
+use crate::broker::error::BrokerError;
+use crate::broker::exchange::Destination;
 use crate::broker::session::DeclareExchange;
 use crate::wire::AMQPClass;
 use crate::wire::protocol::exchange::{
@@ -13,7 +15,7 @@ impl Channel {
     /// `exchange.declare`.
     pub(crate) fn exchange_declare(&mut self, cx: &mut Cx<'_>, m: Declare) -> Handled {
         let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let change = async move {
             let declare = DeclareExchange {
                 name: m.exchange.as_str(),
                 kind: m.kind.as_str(),
@@ -23,74 +25,66 @@ impl Channel {
                 internal: m.internal,
                 arguments: m.arguments,
             };
-            let declared = session.declare_exchange(declare).await;
-            done(move |channel, cx| {
-                declared?;
-                channel.exchange_ok(cx, m.nowait, AMQPMethod::DeclareOk(DeclareOk {}))
-            })
-        });
-        Ok(())
+            session.declare_exchange(declare).await
+        };
+        let ok = AMQPMethod::DeclareOk(DeclareOk {});
+        self.exchange_change(cx, change, m.nowait, ok)
     }
 
     /// `exchange.delete`.
     pub(crate) fn exchange_delete(&mut self, cx: &mut Cx<'_>, m: Delete) -> Handled {
         let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
-            let deleted = session
+        let change = async move {
+            session
                 .delete_exchange(m.exchange.as_str(), m.if_unused)
-                .await;
-            done(move |channel, cx| {
-                deleted?;
-                channel.exchange_ok(cx, m.nowait, AMQPMethod::DeleteOk(DeleteOk {}))
-            })
-        });
-        Ok(())
+                .await
+        };
+        let ok = AMQPMethod::DeleteOk(DeleteOk {});
+        self.exchange_change(cx, change, m.nowait, ok)
     }
 
     /// `exchange.bind`, RabbitMQ's extension.
     pub(crate) fn exchange_bind(&mut self, cx: &mut Cx<'_>, m: Bind) -> Handled {
         let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
-            let (destination, source, key) = (
-                m.destination.as_str(),
-                m.source.as_str(),
-                m.routing_key.as_str(),
-            );
-            let bound = session
-                .bind_exchange(destination, source, key, m.arguments)
-                .await;
-            done(move |channel, cx| {
-                bound?;
-                channel.exchange_ok(cx, m.nowait, AMQPMethod::BindOk(BindOk {}))
-            })
-        });
-        Ok(())
+        let change = async move {
+            let destination = Destination::Exchange(m.destination.as_str().into());
+            let (source, key) = (m.source.as_str(), m.routing_key.as_str());
+            session.bind(destination, source, key, m.arguments).await
+        };
+        let ok = AMQPMethod::BindOk(BindOk {});
+        self.exchange_change(cx, change, m.nowait, ok)
     }
 
     /// `exchange.unbind`, RabbitMQ's extension.
     pub(crate) fn exchange_unbind(&mut self, cx: &mut Cx<'_>, m: Unbind) -> Handled {
         let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
-            let (destination, source, key) = (
-                m.destination.as_str(),
-                m.source.as_str(),
-                m.routing_key.as_str(),
-            );
-            let unbound = session
-                .unbind_exchange(destination, source, key, m.arguments)
-                .await;
-            done(move |channel, cx| {
-                unbound?;
-                channel.exchange_ok(cx, m.nowait, AMQPMethod::UnbindOk(UnbindOk {}))
-            })
-        });
-        Ok(())
+        let change = async move {
+            let destination = Destination::Exchange(m.destination.as_str().into());
+            let (source, key) = (m.source.as_str(), m.routing_key.as_str());
+            session.unbind(destination, source, key, m.arguments).await
+        };
+        let ok = AMQPMethod::UnbindOk(UnbindOk {});
+        self.exchange_change(cx, change, m.nowait, ok)
     }
 
-    fn exchange_ok(&mut self, cx: &mut Cx<'_>, nowait: bool, ok: AMQPMethod) -> Handled {
-        if !nowait {
-            cx.send(self.number, AMQPClass::Exchange(ok));
-        }
+    /// Answers with `ok` when the change is done.
+    fn exchange_change(
+        &self,
+        cx: &mut Cx<'_>,
+        change: impl Future<Output = Result<(), BrokerError>> + Send + 'static,
+        nowait: bool,
+        ok: AMQPMethod,
+    ) -> Handled {
+        cx.later(self, async move {
+            let changed = change.await;
+            done(move |channel, cx| {
+                changed?;
+                if !nowait {
+                    cx.send(channel.number, AMQPClass::Exchange(ok));
+                }
+                Ok(())
+            })
+        });
         Ok(())
     }
 }

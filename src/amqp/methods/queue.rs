@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::channel::{Channel, Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
+use crate::broker::exchange::Destination;
 use crate::broker::session::{DeclareQueue, QueueDeclared};
 use crate::model::Name;
 use crate::wire::protocol::queue::{
@@ -60,16 +61,11 @@ impl Channel {
 
     /// `queue.bind`.
     pub(crate) fn queue_bind(&mut self, cx: &mut Cx<'_>, m: Bind) -> Handled {
-        let queue = self.queue_name(m.queue.as_str())?;
-        // Without queue and key, the key is the name of the queue declared last (AMQP 0-9-1, queue.bind).
-        let key: Name = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
-            true => Arc::clone(&queue),
-            false => m.routing_key.as_str().into(),
-        };
+        let (queue, key) = self.queue_and_key(m.queue.as_str(), m.routing_key.as_str())?;
         let session = Arc::clone(&cx.shared.session);
         cx.later(self, async move {
             let bound = session
-                .bind_queue(&queue, m.exchange.as_str(), &key, m.arguments)
+                .bind(queue, m.exchange.as_str(), &key, m.arguments)
                 .await;
             done(move |channel, cx| {
                 bound?;
@@ -81,15 +77,11 @@ impl Channel {
 
     /// `queue.unbind`.
     pub(crate) fn queue_unbind(&mut self, cx: &mut Cx<'_>, m: Unbind) -> Handled {
-        let queue = self.queue_name(m.queue.as_str())?;
-        let key: Name = match m.queue.as_str().is_empty() && m.routing_key.as_str().is_empty() {
-            true => Arc::clone(&queue),
-            false => m.routing_key.as_str().into(),
-        };
+        let (queue, key) = self.queue_and_key(m.queue.as_str(), m.routing_key.as_str())?;
         let session = Arc::clone(&cx.shared.session);
         cx.later(self, async move {
             let unbound = session
-                .unbind_queue(&queue, m.exchange.as_str(), &key, m.arguments)
+                .unbind(queue, m.exchange.as_str(), &key, m.arguments)
                 .await;
             done(move |channel, cx| {
                 unbound?;
@@ -97,6 +89,17 @@ impl Channel {
             })
         });
         Ok(())
+    }
+
+    /// The queue and key of a binding. Without queue and key, the key is the name of the queue declared last (AMQP
+    /// 0-9-1, queue.bind).
+    fn queue_and_key(&self, queue: &str, key: &str) -> Result<(Destination, Name), Refusal> {
+        let name = self.queue_name(queue)?;
+        let key = match queue.is_empty() && key.is_empty() {
+            true => Arc::clone(&name),
+            false => key.into(),
+        };
+        Ok((Destination::Queue(name), key))
     }
 
     /// `queue.purge`.

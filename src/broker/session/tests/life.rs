@@ -63,18 +63,21 @@ async fn durable_things_outlive_a_restart_and_others_do_not() {
         .unwrap();
     session.declare_queue(exclusive("mine")).await.unwrap();
     let with = table(&[("a", AMQPValue::Double(0.5))]);
-    session.bind_queue("q", "x", "k.*", none()).await.unwrap();
     session
-        .bind_queue("q", "x", "k.*", with.clone())
+        .bind(to_queue("q"), "x", "k.*", none())
         .await
         .unwrap();
     session
-        .bind_queue("gone", "x", "k.*", none())
+        .bind(to_queue("q"), "x", "k.*", with.clone())
         .await
         .unwrap();
-    session.bind_queue("q", "t", "", none()).await.unwrap();
     session
-        .bind_exchange("amq.direct", "x", "e", none())
+        .bind(to_queue("gone"), "x", "k.*", none())
+        .await
+        .unwrap();
+    session.bind(to_queue("q"), "t", "", none()).await.unwrap();
+    session
+        .bind(to_exchange("amq.direct"), "x", "e", none())
         .await
         .unwrap();
     let ticket = session
@@ -140,10 +143,19 @@ async fn what_was_deleted_stays_deleted() {
         .unwrap();
     for name in ["q", "r"] {
         session.declare_queue(queue(name)).await.unwrap();
-        session.bind_queue(name, "x", "k", none()).await.unwrap();
+        session
+            .bind(to_queue(name), "x", "k", none())
+            .await
+            .unwrap();
     }
-    session.bind_queue("q", "auto", "", none()).await.unwrap();
-    session.unbind_queue("r", "x", "k", none()).await.unwrap();
+    session
+        .bind(to_queue("q"), "auto", "", none())
+        .await
+        .unwrap();
+    session
+        .unbind(to_queue("r"), "x", "k", none())
+        .await
+        .unwrap();
     session.vhost.queue("q").unwrap().publish(&[message()]);
     assert_eq!(session.delete_queue("q", false, false).await, Ok(1));
     assert_eq!(
@@ -196,7 +208,11 @@ async fn exclusive_queues_belong_to_their_connection() {
     );
     assert_eq!(refused(other.declare_queue(passive("mine")).await), locked);
     assert_eq!(
-        refused(other.bind_queue("mine", "amq.direct", "k", none()).await),
+        refused(
+            other
+                .bind(to_queue("mine"), "amq.direct", "k", none())
+                .await
+        ),
         locked
     );
     assert_eq!(refused(other.purge_queue("mine").await), locked);
@@ -207,7 +223,7 @@ async fn exclusive_queues_belong_to_their_connection() {
     assert_eq!(refused(other.queue_for_get("mine")), locked);
     assert_eq!(refused(other.queue_for_consume("mine")), locked);
     other
-        .unbind_queue("mine", "amq.direct", "k", none())
+        .unbind(to_queue("mine"), "amq.direct", "k", none())
         .await
         .unwrap();
     other.declare_queue(queue("open")).await.unwrap();
@@ -237,7 +253,7 @@ async fn names_lose_their_line_ends() {
     s.declare_exchange(exchange("x\r\n", "direct"))
         .await
         .unwrap();
-    s.bind_queue("abc\n", "x\n", "k", none()).await.unwrap();
+    s.bind(to_queue("abc\n"), "x\n", "k", none()).await.unwrap();
     assert_eq!(routed(&s, "x", "k"), ["abc"]);
     s.delete_queue("a\nbc", false, false).await.unwrap();
     assert!(s.vhost.queue("abc").is_none());
@@ -321,7 +337,7 @@ async fn of_many_who_declare_at_once_one_creates() {
                 let name = format!("q{round}");
                 s.declare_queue(queue(&name)).await.unwrap();
                 // Another task may just have deleted the queue; nothing else may go wrong.
-                match s.bind_queue(&name, "amq.topic", "#", none()).await {
+                match s.bind(to_queue(&name), "amq.topic", "#", none()).await {
                     Ok(()) | Err(BrokerError::NotFound(_)) => {}
                     Err(error) => panic!("{error}"),
                 }
@@ -355,9 +371,9 @@ async fn routes_change_their_generation() {
     changed("declare queue");
     s.declare_exchange(exchange("x", "direct")).await.unwrap();
     changed("declare exchange");
-    s.bind_queue("q", "x", "k", none()).await.unwrap();
+    s.bind(to_queue("q"), "x", "k", none()).await.unwrap();
     changed("bind");
-    s.unbind_queue("q", "x", "k", none()).await.unwrap();
+    s.unbind(to_queue("q"), "x", "k", none()).await.unwrap();
     changed("unbind");
     s.delete_queue("q", false, false).await.unwrap();
     changed("delete queue");
@@ -421,7 +437,7 @@ async fn a_delayed_message_is_kept_back_also_behind_a_dead_letter_exchange() {
     };
     s.declare_exchange(delayed).await.unwrap();
     s.declare_queue(queue("target")).await.unwrap();
-    s.bind_queue("target", "d", "", none()).await.unwrap();
+    s.bind(to_queue("target"), "d", "", none()).await.unwrap();
     let arguments = table(&[
         (DEAD_LETTER_EXCHANGE, text("d")),
         ("x-max-length", AMQPValue::LongInt(0)),

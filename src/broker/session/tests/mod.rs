@@ -5,12 +5,14 @@ mod refusals;
 
 use super::*;
 use crate::broker::broker::{BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
-use crate::broker::exchange::RouteKeys;
+use crate::broker::exchange::{ALTERNATE_EXCHANGE, Destination, RouteKeys};
 use crate::broker::limits::VhostLimits;
 use crate::broker::vhost::VhostMetadata;
+use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind};
 use crate::model::{Body, Message, Origin};
 use crate::store::commit::{Committer, Limits};
 use crate::store::{MemoryStore, Store};
+use crate::wire::AMQPValue;
 
 /// A broker on a store that outlives it.
 struct Fixture {
@@ -86,6 +88,14 @@ fn passive(name: &str) -> DeclareQueue<'_> {
         passive: true,
         ..queue(name)
     }
+}
+
+fn to_queue(name: &str) -> Destination {
+    Destination::Queue(name.into())
+}
+
+fn to_exchange(name: &str) -> Destination {
+    Destination::Exchange(name.into())
 }
 
 fn text(value: &str) -> AMQPValue {

@@ -76,26 +76,31 @@ async fn refusals_have_rabbitmqs_texts() {
             "deletion of system exchange 'amq.direct' in vhost '/' not allowed",
         ),
         (
-            s.bind_queue("nq", "x", "k", none()).await,
+            s.bind(to_queue("nq"), "x", "k", none()).await,
             "no queue 'nq' in vhost '/'",
         ),
         (
-            s.bind_queue("nq", "nx", "k", none()).await,
+            s.bind(to_queue("nq"), "nx", "k", none()).await,
             "no exchange 'nx' in vhost '/'",
         ),
-        (s.bind_queue("q", "", "k", none()).await, default),
-        (s.bind_exchange("", "x", "k", none()).await, default),
+        (s.bind(to_queue("q"), "", "k", none()).await, default),
+        (s.bind(to_exchange(""), "x", "k", none()).await, default),
         (
-            s.bind_exchange("x", "nx", "k", none()).await,
-            "no exchange 'nx' in vhost '/'",
-        ),
-        (
-            s.bind_exchange("nx", "x", "k", none()).await,
+            s.bind(to_exchange("x"), "nx", "k", none()).await,
             "no exchange 'nx' in vhost '/'",
         ),
         (
-            s.bind_queue("q", "amq.match", "", table(&[("x-match", text("zz"))]))
-                .await,
+            s.bind(to_exchange("nx"), "x", "k", none()).await,
+            "no exchange 'nx' in vhost '/'",
+        ),
+        (
+            s.bind(
+                to_queue("q"),
+                "amq.match",
+                "",
+                table(&[("x-match", text("zz"))]),
+            )
+            .await,
             "Invalid x-match field value <<\"zz\">>; expected all, any, all-with-x, or any-with-x",
         ),
     ] {
@@ -194,7 +199,7 @@ async fn refusals_have_rabbitmqs_texts() {
         refused(s.check_publish("internal", "k")),
         "cannot publish to internal exchange 'internal' in vhost '/'"
     );
-    s.bind_queue("q", "x", "k", none()).await.unwrap();
+    s.bind(to_queue("q"), "x", "k", none()).await.unwrap();
     assert_eq!(
         refused(s.delete_exchange("x", true).await),
         "exchange 'x' in vhost '/' in use"
@@ -243,8 +248,8 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
     let s = fixture.session_of("pu", "/");
     s.declare_queue(queue("c2")).await.unwrap();
     s.declare_queue(passive("rq")).await.unwrap();
-    s.bind_queue("wq", "rx", "k", none()).await.unwrap();
-    s.bind_exchange("wx", "rx", "k", none()).await.unwrap();
+    s.bind(to_queue("wq"), "rx", "k", none()).await.unwrap();
+    s.bind(to_exchange("wx"), "rx", "k", none()).await.unwrap();
     s.purge_queue("rq").await.unwrap();
     let dlx = table(&[(DEAD_LETTER_EXCHANGE, text("wx"))]);
     let ae = table(&[(ALTERNATE_EXCHANGE, text("wx"))]);
@@ -305,37 +310,37 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
         "nope",
     );
     check(
-        s.bind_queue("rq", "rx", "k", none()).await,
+        s.bind(to_queue("rq"), "rx", "k", none()).await,
         "write",
         "queue",
         "rq",
     );
     check(
-        s.bind_queue("wq", "wx", "k", none()).await,
+        s.bind(to_queue("wq"), "wx", "k", none()).await,
         "read",
         "exchange",
         "wx",
     );
     check(
-        s.bind_queue("rq", "", "k", none()).await,
+        s.bind(to_queue("rq"), "", "k", none()).await,
         "write",
         "queue",
         "rq",
     );
     check(
-        s.unbind_queue("rq", "rx", "k", none()).await,
+        s.unbind(to_queue("rq"), "rx", "k", none()).await,
         "write",
         "queue",
         "rq",
     );
     check(
-        s.bind_exchange("rx", "ry", "k", none()).await,
+        s.bind(to_exchange("rx"), "ry", "k", none()).await,
         "write",
         "exchange",
         "rx",
     );
     check(
-        s.bind_exchange("wx", "wy", "k", none()).await,
+        s.bind(to_exchange("wx"), "wy", "k", none()).await,
         "read",
         "exchange",
         "wy",
@@ -381,15 +386,15 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
         refused(s.check_publish("amq.topic", "a")),
         topic("write", "a")
     );
-    s.bind_queue("wq", "amq.topic", "r.#", none())
+    s.bind(to_queue("wq"), "amq.topic", "r.#", none())
         .await
         .unwrap();
     assert_eq!(
-        refused(s.bind_queue("nope", "amq.topic", "k", none()).await),
+        refused(s.bind(to_queue("nope"), "amq.topic", "k", none()).await),
         topic("read", "k")
     );
     assert_eq!(
-        refused(s.unbind_queue("wq", "amq.topic", "k", none()).await),
+        refused(s.unbind(to_queue("wq"), "amq.topic", "k", none()).await),
         topic("read", "k")
     );
 }

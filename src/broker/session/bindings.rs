@@ -1,0 +1,86 @@
+//! Binding and unbinding as one connection may.
+
+use super::{Session, check_not_default, clean};
+use crate::broker::error::BrokerError;
+use crate::broker::exchange::{Binding, Destination};
+use crate::broker::permissions::{Permission, ResourceKind};
+use crate::broker::vhost::REWIND_EXCHANGE;
+use crate::wire::FieldTable;
+
+impl Session {
+    /// Binds a queue or exchange to an exchange; no error if it is bound so already.
+    pub async fn bind(
+        &self,
+        destination: Destination,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), BrokerError> {
+        let binding = self.binding(destination, source, routing_key, arguments)?;
+        let ticket = self.vhost.bind(binding, |queue| self.check_owner(queue))?;
+        self.wait(ticket).await
+    }
+
+    /// Removes a binding; no error if there is none.
+    pub async fn unbind(
+        &self,
+        destination: Destination,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Result<(), BrokerError> {
+        let binding = self.binding(destination, source, routing_key, arguments)?;
+        let ticket = self.vhost.unbind(&binding)?;
+        self.wait(ticket).await
+    }
+
+    /// The binding that a client means, if it may make or remove it.
+    fn binding(
+        &self,
+        destination: Destination,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Result<Binding, BrokerError> {
+        let destination = match destination {
+            Destination::Queue(name) => Destination::Queue(clean(&name).as_ref().into()),
+            Destination::Exchange(name) => Destination::Exchange(clean(&name).as_ref().into()),
+        };
+        let source = clean(source);
+        self.check_binding(&destination, &source, routing_key)?;
+        Ok(Binding::new(
+            source.as_ref().into(),
+            destination,
+            routing_key.into(),
+            arguments,
+        ))
+    }
+
+    /// The rights that making or removing a binding takes: to write to where it leads, and to read from its source.
+    fn check_binding(
+        &self,
+        destination: &Destination,
+        source: &str,
+        routing_key: &str,
+    ) -> Result<(), BrokerError> {
+        let kind = match destination {
+            Destination::Queue(_) => ResourceKind::Queue,
+            Destination::Exchange(_) => ResourceKind::Exchange,
+        };
+        self.check(Permission::Write, kind, destination.name())?;
+        if !destination.is_queue() {
+            check_not_default(destination.name())?;
+        }
+        check_not_default(source)?;
+        self.check(Permission::Read, ResourceKind::Exchange, source)?;
+        let is_rewind = |name: &str| name == REWIND_EXCHANGE;
+        if is_rewind(source) || (!destination.is_queue() && is_rewind(destination.name())) {
+            let resource = self.vhost.resource(ResourceKind::Exchange, REWIND_EXCHANGE);
+            return Err(BrokerError::Refused(format!("{resource} cannot be bound")));
+        }
+        match self.vhost.exchange(source) {
+            Some(source) => self.check_topic(&source, Permission::Read, routing_key),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Declaring and deleting exchanges as one connection may.
+
+use super::{
+    RESERVED_PREFIX, Session, check_not_default, check_not_reserved, clean, property_difference,
+};
+use crate::broker::error::BrokerError;
+use crate::broker::exchange::{ALTERNATE_EXCHANGE, Exchange, ExchangeKind};
+use crate::broker::permissions::{Permission, ResourceKind};
+use crate::broker::vhost::Created;
+use crate::model::arguments::{Inequivalence, inequivalence};
+use crate::wire::FieldTable;
+
+/// `exchange.declare`.
+#[derive(Debug)]
+pub struct DeclareExchange<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The name of its type.
+    pub kind: &'a str,
+    /// Only ask whether it is there.
+    pub passive: bool,
+    /// It is there after a restart.
+    pub durable: bool,
+    /// It is deleted when its last binding as a source goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Its arguments.
+    pub arguments: FieldTable,
+}
+
+impl Session {
+    /// Declares an exchange, or checks that there is one like it.
+    pub async fn declare_exchange(&self, declare: DeclareExchange<'_>) -> Result<(), BrokerError> {
+        let name = clean(declare.name);
+        if declare.passive {
+            check_not_default(&name)?;
+            self.find_exchange(&name)?;
+            return self.settle().await;
+        }
+        let kind = ExchangeKind::parse(declare.kind)?;
+        check_not_default(&name)?;
+        self.check(Permission::Configure, ResourceKind::Exchange, &name)?;
+        let exchange = Exchange {
+            name: name.as_ref().into(),
+            kind,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            internal: declare.internal,
+            arguments: declare.arguments,
+        };
+        if let Some(existing) = self.vhost.exchange(&name) {
+            self.check_same_exchange(&existing, &exchange)?;
+            return self.settle().await;
+        }
+        check_not_reserved(ResourceKind::Exchange, &name)?;
+        let resource = || self.vhost.resource(ResourceKind::Exchange, &name);
+        self.check_target(ALTERNATE_EXCHANGE, &exchange.arguments, resource)?;
+        match self.vhost.create_exchange(exchange.clone())? {
+            Created::New(_, ticket) => self.wait(ticket).await,
+            Created::Existing(existing) => {
+                self.check_same_exchange(&existing, &exchange)?;
+                self.settle().await
+            }
+        }
+    }
+
+    /// Deletes an exchange; no error if there is none.
+    pub async fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), BrokerError> {
+        let name = clean(name);
+        check_not_default(&name)?;
+        if name.starts_with(RESERVED_PREFIX) {
+            let resource = self.vhost.resource(ResourceKind::Exchange, &name);
+            return Err(BrokerError::SystemExchange(resource));
+        }
+        self.check(Permission::Configure, ResourceKind::Exchange, &name)?;
+        let ticket = self.vhost.delete_exchange(&name, if_unused)?;
+        self.wait(ticket).await
+    }
+
+    fn check_same_exchange(
+        &self,
+        existing: &Exchange,
+        declared: &Exchange,
+    ) -> Result<(), BrokerError> {
+        let kinds = (existing.kind, declared.kind);
+        let difference = (kinds.0 != kinds.1)
+            .then(|| Inequivalence::of_property("type", kinds.0.as_str(), kinds.1.as_str()))
+            .or_else(|| property_difference("durable", existing.durable, declared.durable))
+            .or_else(|| {
+                property_difference("auto_delete", existing.auto_delete, declared.auto_delete)
+            })
+            .or_else(|| property_difference("internal", existing.internal, declared.internal))
+            .or_else(|| {
+                inequivalence(
+                    ALTERNATE_EXCHANGE,
+                    existing.arguments.inner().get(ALTERNATE_EXCHANGE),
+                    declared.arguments.inner().get(ALTERNATE_EXCHANGE),
+                )
+            });
+        match difference {
+            None => Ok(()),
+            Some(difference) => Err(BrokerError::Inequivalent {
+                resource: self.vhost.resource(ResourceKind::Exchange, &existing.name),
+                difference,
+            }),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What one authenticated connection may do with exchanges, queues and bindings: the rights of its user and the
+//! owner of exclusive queues are checked as RabbitMQ checks them and in its order, then the virtual host acts.
+//! What is durable is on disk when a method returns. Knows no channel. Here: the checks that all share, and what a
+//! publisher needs; exchanges, queues and bindings have files of their own.
+
+mod bindings;
+mod exchanges;
+mod queues;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::broker::Broker;
+use super::error::{BrokerError, Resource};
+use super::exchange::{Exchange, ExchangeKind};
+use super::permissions::{DEFAULT_EXCHANGE, Permission, ResourceKind};
+use super::queue::Queue;
+use super::users::User;
+use super::vhost::Vhost;
+use crate::model::arguments::{Inequivalence, exchange_name_fault, text_value};
+use crate::model::{ConnectionId, Ticket};
+use crate::wire::FieldTable;
+
+pub use exchanges::DeclareExchange;
+pub use queues::{DeclareQueue, QueueDeclared, generated_name};
+
+/// What names of the broker's own start with.
+const RESERVED_PREFIX: &str = "amq.";
+
+/// One connection's view of its virtual host.
+pub struct Session {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The virtual host that was opened.
+    pub vhost: Arc<Vhost>,
+    /// Who logged in.
+    pub user: Arc<User>,
+    /// The connection.
+    pub connection: ConnectionId,
+    owned: Mutex<Owned>,
+}
+
+/// The exclusive queues of the connection.
+#[derive(Default)]
+struct Owned {
+    queues: Vec<Arc<Queue>>,
+    closed: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        vhost: Arc<Vhost>,
+        user: Arc<User>,
+        connection: ConnectionId,
+    ) -> Session {
+        Session {
+            broker,
+            vhost,
+            user,
+            connection,
+            owned: Mutex::default(),
+        }
+    }
+
+    /// Changes with every change of a permission: what [`Session::check_publish`] said before is stale then.
+    pub fn permission_epoch(&self) -> u64 {
+        self.broker.users().permission_epoch()
+    }
+
+    /// The exchange to publish to, if that is allowed with this routing key. Holds until the virtual host's
+    /// generation or the permission epoch changes.
+    pub fn check_publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Result<Arc<Exchange>, BrokerError> {
+        self.check(Permission::Write, ResourceKind::Exchange, exchange)?;
+        let exchange = self.find_exchange(exchange)?;
+        if exchange.internal {
+            let resource = self.vhost.resource(ResourceKind::Exchange, &exchange.name);
+            return Err(BrokerError::InternalExchange(resource));
+        }
+        self.check_topic(&exchange, Permission::Write, routing_key)?;
+        Ok(exchange)
+    }
+
+    /// The connection has ended: its exclusive queues are deleted.
+    pub fn close(&self) {
+        let queues = {
+            let mut owned = self.owned();
+            owned.closed = true;
+            std::mem::take(&mut owned.queues)
+        };
+        for queue in queues {
+            // None: it was deleted before.
+            self.vhost.delete_queue(&queue, |_| true);
+        }
+    }
+
+    /// The rights that naming another exchange in an argument takes: to read the queue or exchange that is declared,
+    /// and to write to the one named.
+    fn check_target(
+        &self,
+        argument: &'static str,
+        arguments: &FieldTable,
+        resource: impl Fn() -> Resource,
+    ) -> Result<(), BrokerError> {
+        let Some(value) = arguments.inner().get(argument) else {
+            return Ok(());
+        };
+        if let Some(found) = exchange_name_fault(arguments, argument) {
+            return Err(BrokerError::InvalidArgumentType {
+                resource: resource(),
+                argument,
+                found,
+            });
+        }
+        let declared = resource();
+        self.check(Permission::Read, declared.kind, &declared.name)?;
+        let target = text_value(value).unwrap_or_default();
+        self.check(Permission::Write, ResourceKind::Exchange, &target)
+    }
+
+    fn check(
+        &self,
+        permission: Permission,
+        kind: ResourceKind,
+        name: &str,
+    ) -> Result<(), BrokerError> {
+        let name = match (kind, name) {
+            (ResourceKind::Exchange, "") => DEFAULT_EXCHANGE,
+            (_, name) => name,
+        };
+        let users = self.broker.users();
+        Ok(users.check(&self.user.name, self.vhost.name(), permission, kind, name)?)
+    }
+
+    fn check_topic(
+        &self,
+        exchange: &Exchange,
+        permission: Permission,
+        routing_key: &str,
+    ) -> Result<(), BrokerError> {
+        if exchange.kind != ExchangeKind::Topic {
+            return Ok(());
+        }
+        let (user, vhost) = (&self.user.name, self.vhost.name());
+        let users = self.broker.users();
+        Ok(users.check_topic(user, vhost, &exchange.name, permission, routing_key)?)
+    }
+
+    fn find_exchange(&self, name: &str) -> Result<Arc<Exchange>, BrokerError> {
+        self.vhost
+            .exchange(name)
+            .ok_or_else(|| BrokerError::NotFound(self.vhost.resource(ResourceKind::Exchange, name)))
+    }
+
+    fn find_queue(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
+        self.vhost
+            .queue(name)
+            .ok_or_else(|| BrokerError::NotFound(self.vhost.resource(ResourceKind::Queue, name)))
+    }
+
+    fn resource_of(&self, queue: &Queue) -> Resource {
+        self.vhost.resource(ResourceKind::Queue, queue.name())
+    }
+
+    /// Refuses another connection's exclusive queue.
+    fn check_owner(&self, queue: &Arc<Queue>) -> Result<(), BrokerError> {
+        match queue.spec().exclusive_owner {
+            Some(owner) if owner != self.connection => {
+                Err(BrokerError::ResourceLocked(self.resource_of(queue)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn owned(&self) -> MutexGuard<'_, Owned> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a change is durable.
+    async fn wait(&self, ticket: Option<Ticket>) -> Result<(), BrokerError> {
+        match ticket {
+            None => Ok(()),
+            Some(ticket) => Ok(self.broker.committer().wait(ticket).await?),
+        }
+    }
+
+    /// Waits until all that can be seen is durable: what was found may have been declared a moment ago.
+    async fn settle(&self) -> Result<(), BrokerError> {
+        self.wait(Some(self.vhost.settled())).await
+    }
+}
+
+/// A name without line ends, as RabbitMQ takes them out.
+fn clean(name: &str) -> Cow<'_, str> {
+    match name.contains(['\r', '\n']) {
+        true => Cow::Owned(name.replace(['\r', '\n'], "")),
+        false => Cow::Borrowed(name),
+    }
+}
+
+fn check_not_default(exchange: &str) -> Result<(), BrokerError> {
+    match exchange {
+        "" => Err(BrokerError::DefaultExchange),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_reserved(kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
+    match name.starts_with(RESERVED_PREFIX) {
+        true => Err(BrokerError::ReservedName {
+            kind,
+            name: name.into(),
+        }),
+        false => Ok(()),
+    }
+}
+
+fn property_difference(key: &'static str, current: bool, received: bool) -> Option<Inequivalence> {
+    (current != received).then(|| Inequivalence::of_property(key, current, received))
+}

@@ -1,0 +1,308 @@
+//! Declaring, purging, rewinding and deleting queues as one connection may, and the names of those it leaves to the
+//! broker to name. Publishing and consuming are the queue's own.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::{Session, check_not_reserved, clean, property_difference};
+use crate::broker::error::BrokerError;
+use crate::broker::permissions::{Permission, ResourceKind};
+use crate::broker::queue::{Queue, RewindError, RewindTo, Rewound};
+use crate::broker::vhost::{Created, NewQueue};
+use crate::model::Name;
+use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind, queue_kind};
+use crate::wire::{AMQPValue, FieldTable};
+
+/// What names that the broker gives to queues start with.
+const GENERATED_QUEUE_PREFIX: &str = "amq.gen";
+
+/// `queue.declare`.
+#[derive(Debug)]
+pub struct DeclareQueue<'a> {
+    /// Its name; empty for one that the broker makes up.
+    pub name: &'a str,
+    /// Only ask whether it is there.
+    pub passive: bool,
+    /// It is there after a restart; an exclusive queue is not, whatever this says.
+    pub durable: bool,
+    /// It belongs to the connection, and goes with it.
+    pub exclusive: bool,
+    /// It is deleted when its last consumer leaves.
+    pub auto_delete: bool,
+    /// Its arguments.
+    pub arguments: FieldTable,
+}
+
+/// A queue as a declaration found or made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueDeclared {
+    /// Its name.
+    pub name: Name,
+    /// Messages that wait.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+impl Session {
+    /// Declares a queue, or checks that there is one like it.
+    pub async fn declare_queue(
+        &self,
+        declare: DeclareQueue<'_>,
+    ) -> Result<QueueDeclared, BrokerError> {
+        if declare.passive {
+            let queue = self.find_queue(&clean(declare.name))?;
+            self.check_owner(&queue)?;
+            self.settle().await?;
+            return Ok(declared(&queue));
+        }
+        let durable = declare.durable && !declare.exclusive;
+        let mut arguments = declare.arguments;
+        self.fill_in_kind(
+            &mut arguments,
+            durable,
+            declare.exclusive,
+            declare.auto_delete,
+        );
+        let name: Name = match clean(declare.name) {
+            name if name.is_empty() => {
+                check_server_named(&arguments)?;
+                generated_name(GENERATED_QUEUE_PREFIX)
+            }
+            name => {
+                check_not_reserved(ResourceKind::Queue, &name)?;
+                name.as_ref().into()
+            }
+        };
+        self.check(Permission::Configure, ResourceKind::Queue, &name)?;
+        let new = NewQueue {
+            name,
+            durable,
+            exclusive_owner: declare.exclusive.then_some(self.connection),
+            auto_delete: declare.auto_delete,
+            arguments,
+        };
+        if let Some(existing) = self.vhost.queue(&new.name) {
+            return self.declare_again(&existing, &new).await;
+        }
+        let resource = || self.vhost.resource(ResourceKind::Queue, &new.name);
+        self.check_target(DEAD_LETTER_EXCHANGE, &new.arguments, resource)?;
+        let again = NewQueue {
+            name: new.name.clone(),
+            arguments: new.arguments.clone(),
+            ..new
+        };
+        match self.vhost.create_queue(new)? {
+            Created::New(queue, ticket) => {
+                self.own(&queue)?;
+                self.wait(ticket).await?;
+                Ok(declared(&queue))
+            }
+            Created::Existing(existing) => self.declare_again(&existing, &again).await,
+        }
+    }
+
+    /// Drops all messages that wait in a queue; how many they were.
+    pub async fn purge_queue(&self, name: &str) -> Result<u64, BrokerError> {
+        self.check(Permission::Read, ResourceKind::Queue, name)?;
+        let queue = self.find_queue(name)?;
+        self.check_owner(&queue)?;
+        if queue.spec().arguments.kind == QueueKind::Stream {
+            return Err(BrokerError::NotImplemented(format!(
+                "queue.purge not supported by stream queues {}",
+                self.resource_of(&queue)
+            )));
+        }
+        let (purged, ticket) = queue.purge();
+        self.wait(ticket).await?;
+        Ok(purged)
+    }
+
+    /// Makes acked messages that the queue keeps ready again, from a place on; see [`Queue::rewind`]. Takes the right to
+    /// read from the queue, as purging it does.
+    pub async fn rewind_queue(&self, name: &str, to: RewindTo) -> Result<Rewound, BrokerError> {
+        let queue = self.queue_for_consume(name)?;
+        let rewound = queue.rewind(to).await.map_err(|error| match error {
+            RewindError::Gone => BrokerError::NotFound(self.resource_of(&queue)),
+            RewindError::Store(_) => BrokerError::StoreFailed,
+            RewindError::NotEnabled
+            | RewindError::InFuture
+            | RewindError::NoSuchOffset { .. }
+            | RewindError::SeveralLanes => BrokerError::Refused(format!(
+                "cannot rewind {}: {error}",
+                self.resource_of(&queue)
+            )),
+        })?;
+        self.wait(rewound.ticket).await?;
+        Ok(rewound)
+    }
+
+    /// Deletes a queue; how many messages waited in it. None, and no error, if there is no such queue.
+    pub async fn delete_queue(
+        &self,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<u64, BrokerError> {
+        let name = clean(name);
+        self.check(Permission::Configure, ResourceKind::Queue, &name)?;
+        let Some(queue) = self.vhost.queue(&name) else {
+            return Ok(0);
+        };
+        self.check_owner(&queue)?;
+        let resource = self.resource_of(&queue);
+        if queue.spec().arguments.kind == QueueKind::Quorum && (if_unused || if_empty) {
+            let flag = if if_unused { "if-unused" } else { "if-empty" };
+            return Err(BrokerError::NotImplemented(format!(
+                "cannot delete {resource}. queue.delete operations with {flag} flag set are not supported by \
+                 quorum queues"
+            )));
+        }
+        // Streams take no notice of either flag, and do not count.
+        let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
+        let mut refused = None;
+        let deleted = self.vhost.delete_queue(&queue, |counts| {
+            if is_stream {
+                return true;
+            }
+            if if_empty && counts.ready > 0 {
+                refused = Some(BrokerError::NotEmpty(resource.clone()));
+            } else if if_unused && counts.consumers > 0 {
+                refused = Some(BrokerError::InUse(resource.clone()));
+            }
+            refused.is_none()
+        });
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let Some((counts, ticket)) = deleted else {
+            return Ok(0);
+        };
+        self.disown(&queue);
+        if queue.spec().durable {
+            self.wait(Some(ticket)).await?;
+        }
+        Ok(if is_stream { 0 } else { counts.ready })
+    }
+
+    /// The queue for a consumer to read from.
+    pub fn queue_for_consume(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
+        self.check(Permission::Read, ResourceKind::Queue, name)?;
+        let queue = self.find_queue(name)?;
+        self.check_owner(&queue)?;
+        Ok(queue)
+    }
+
+    /// Whether the user may, as things are now, read from a queue of this name.
+    pub fn may_read(&self, queue: &str) -> bool {
+        self.check(Permission::Read, ResourceKind::Queue, queue)
+            .is_ok()
+    }
+
+    /// The queue to take single messages from.
+    pub fn queue_for_get(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
+        self.queue_for_consume(name)
+    }
+
+    /// A declaration of a queue that is there: it has to mean the same.
+    async fn declare_again(
+        &self,
+        queue: &Arc<Queue>,
+        new: &NewQueue,
+    ) -> Result<QueueDeclared, BrokerError> {
+        let spec = queue.spec();
+        if spec.exclusive_owner != new.exclusive_owner {
+            return Err(BrokerError::ResourceLocked(self.resource_of(queue)));
+        }
+        let difference = property_difference("durable", spec.durable, new.durable)
+            .or_else(|| property_difference("auto_delete", spec.auto_delete, new.auto_delete))
+            .or_else(|| spec.arguments.inequivalent(&new.arguments));
+        if let Some(difference) = difference {
+            return Err(BrokerError::Inequivalent {
+                resource: self.resource_of(queue),
+                difference,
+            });
+        }
+        self.settle().await?;
+        Ok(declared(queue))
+    }
+
+    /// Names the virtual host's default type where a declaration names none and could have it.
+    fn fill_in_kind(
+        &self,
+        arguments: &mut FieldTable,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+    ) {
+        let default = self.vhost.metadata().default_queue_kind;
+        let plain = durable && !exclusive && !auto_delete;
+        if let Some(kind) = default
+            && (plain || kind == QueueKind::Classic)
+            && !arguments.contains_key(QUEUE_TYPE)
+        {
+            arguments.insert(
+                QUEUE_TYPE.into(),
+                AMQPValue::LongString(kind.as_str().into()),
+            );
+        }
+    }
+
+    /// Notes a new queue of the connection; if that has ended meanwhile, the queue goes at once.
+    fn own(&self, queue: &Arc<Queue>) -> Result<(), BrokerError> {
+        if queue.spec().exclusive_owner.is_none() {
+            return Ok(());
+        }
+        {
+            let mut owned = self.owned();
+            if !owned.closed {
+                // Those that deleted themselves are let go of before the list would grow for them.
+                if owned.queues.len() == owned.queues.capacity() {
+                    owned.queues.retain(|queue| !queue.is_deleted());
+                }
+                owned.queues.push(Arc::clone(queue));
+                return Ok(());
+            }
+        }
+        self.vhost.delete_queue(queue, |_| true);
+        Err(BrokerError::NotFound(self.resource_of(queue)))
+    }
+
+    fn disown(&self, queue: &Arc<Queue>) {
+        if queue.spec().exclusive_owner.is_some() {
+            self.owned()
+                .queues
+                .retain(|owned| !Arc::ptr_eq(owned, queue));
+        }
+    }
+}
+
+/// A name that nobody has: `prefix`, a dash and 22 random characters, as RabbitMQ makes them.
+pub fn generated_name(prefix: &str) -> Name {
+    let random: [u8; 16] = rand::random();
+    format!("{prefix}-{}", BASE64_URL_SAFE_NO_PAD.encode(random)).into()
+}
+
+/// Quorum queues have names. Other faults of the type are found later, with the name that is made up now.
+fn check_server_named(arguments: &FieldTable) -> Result<(), BrokerError> {
+    match queue_kind(arguments) {
+        Ok(kind @ (QueueKind::Quorum | QueueKind::Stream)) => {
+            Err(BrokerError::ServerNamed(kind.long_name()))
+        }
+        Ok(QueueKind::Classic) | Err(_) => Ok(()),
+    }
+}
+
+/// What a declaration answers. It counts as a use of the queue. Consumers of streams are not counted, as in RabbitMQ.
+fn declared(queue: &Arc<Queue>) -> QueueDeclared {
+    queue.touch();
+    let counts = queue.counts();
+    let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
+    QueueDeclared {
+        name: queue.name().clone(),
+        messages: counts.ready,
+        consumers: if is_stream { 0 } else { counts.consumers },
+    }
+}
