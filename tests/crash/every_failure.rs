@@ -4,100 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
-use leveret::broker::queue::{Got, Queue, Settle};
-use leveret::broker::session::DeclareQueue;
-use leveret::model::{Body, Message, Origin, Ticket};
-use leveret::store::commit::{Committer, Limits};
-use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
-use leveret::wire::{AMQPValue, FieldTable};
+use leveret::broker::queue::Settle;
+use leveret::model::Ticket;
+use leveret::store::faulty::FaultyStore;
+
+use crate::power::{
+    drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+};
 
 const STEPS: u64 = 24;
-/// Far longer than any step takes; a step that the lost power keeps waiting is given up at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(crate) async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
-    let committer = Committer::start(store, Limits::default()).expect("threads");
-    Broker::open(committer, BrokerConfig::default())
-        .await
-        .expect("a store that can be read")
-}
-
-pub(crate) fn queue(broker: &Arc<Broker>, name: &str) -> Arc<Queue> {
-    let vhost = broker
-        .vhost(DEFAULT_VHOST)
-        .expect("the default virtual host");
-    vhost.queue(name).expect("a declared queue")
-}
-
-/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other`, `quorum` and `kept`.
-pub(crate) async fn prepare() -> FaultyStore {
-    let store = Arc::new(FaultyStore::new(Vec::new()));
-    let broker = open(store.clone()).await;
-    let vhost = broker
-        .vhost(DEFAULT_VHOST)
-        .expect("the default virtual host");
-    let user = broker.users().get(DEFAULT_USER).expect("the default user");
-    let session = broker.session(vhost, user, broker.next_connection());
-    let mut to_dead = FieldTable::default();
-    for (key, value) in [
-        ("x-dead-letter-exchange", ""),
-        ("x-dead-letter-routing-key", "dead"),
-    ] {
-        to_dead.insert(key.into(), AMQPValue::LongString(value.into()));
-    }
-    let mut quorum = FieldTable::default();
-    quorum.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
-    let mut keeps = FieldTable::default();
-    keeps.insert("x-rewind-seconds".into(), AMQPValue::LongInt(3600));
-    let queues = [
-        ("kept", keeps),
-        ("quorum", quorum),
-        ("work", to_dead),
-        ("dead", FieldTable::default()),
-        ("other", FieldTable::default()),
-    ];
-    for (name, arguments) in queues {
-        let declare = DeclareQueue {
-            name,
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-        };
-        session.declare_queue(declare).await.expect("declared");
-    }
-    broker.committer().shutdown();
-    store.after_kill()
-}
-
-pub(crate) fn message(id: u64) -> Arc<Message> {
-    Arc::new(Message {
-        origin: Arc::new(Origin {
-            exchange: "".into(),
-            routing_key: "work".into(),
-        }),
-        properties: Bytes::from_static(b"\x10\x00\x02"), // delivery-mode 2
-        body: Body::Whole(Bytes::copy_from_slice(&id.to_be_bytes())),
-        persistent: true,
-        priority: 0,
-        expiration_ms: None,
-        delay_ms: None,
-        dead_lettered: false,
-    })
-}
-
-pub(crate) fn id_of(message: &Message) -> u64 {
-    let body = message.body.slices().concat();
-    u64::from_be_bytes(body.try_into().expect("a body of this test"))
-}
 
 /// What was done with a message, and when it was safe.
 #[derive(Debug, Default)]
@@ -164,55 +80,6 @@ async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
     (fates, committer.durable())
 }
 
-/// Takes a message; none if there is none, or if the power goes while it is read from the store.
-pub(crate) async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
-    let power_goes = async {
-        while !store.power_lost() {
-            tokio::time::sleep(Duration::from_micros(50)).await;
-        }
-    };
-    let got = async {
-        tokio::select! {
-            got = queue.get(false) => got.expect("a queue"),
-            () = power_goes => None,
-        }
-    };
-    tokio::time::timeout(PATIENCE, got)
-        .await
-        .expect("an answer")
-}
-
-/// Waits until the ticket is durable; false if the power goes first.
-pub(crate) async fn durable(
-    committer: &Arc<Committer>,
-    store: &FaultyStore,
-    ticket: Option<Ticket>,
-) -> bool {
-    let ticket = ticket.unwrap_or_default();
-    let poll = async {
-        while committer.durable() < ticket && !store.power_lost() {
-            tokio::time::sleep(Duration::from_micros(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, poll)
-        .await
-        .expect("an answer");
-    committer.durable() >= ticket
-}
-
-pub(crate) async fn drain(queue: &Queue) -> Vec<u64> {
-    let mut found = Vec::new();
-    loop {
-        let got = tokio::time::timeout(PATIENCE, queue.get(true))
-            .await
-            .expect("an answer");
-        let Some(got) = got.expect("a queue") else {
-            return found;
-        };
-        found.push(id_of(&got.message));
-    }
-}
-
 /// Checks what a new broker finds. `told` is the last ticket of which clients were told.
 async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket, what: &str) {
     let broker = open(Arc::new(survivor)).await;
@@ -264,15 +131,6 @@ async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket,
     broker.committer().shutdown();
 }
 
-/// The survivors of a power loss at this moment, and of a killed process.
-pub(crate) fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
-    let mut found: Vec<_> = (0..=store.unsynced())
-        .map(|kept| store.after_power_loss(kept))
-        .collect();
-    found.push(store.after_kill());
-    found
-}
-
 #[tokio::test]
 async fn nothing_confirmed_is_lost_whenever_the_power_goes() {
     let base = prepare().await;
@@ -286,30 +144,13 @@ async fn nothing_confirmed_is_lost_whenever_the_power_goes() {
     check(store.after_power_loss(0), &fates, told, "no failure").await;
 
     let mut failures = 0;
-    for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
-        for n in 1.. {
-            for when in [When::Before, When::After] {
-                let store = Arc::new(base.after_kill());
-                let fault = Fault {
-                    at: call(n),
-                    when,
-                    what: What::PowerLoss,
-                };
-                store.add_fault(fault);
-                let (fates, told) = work(&store).await;
-                for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                    check(survivor, &fates, told, &format!("{fault:?}, survivor {at}")).await;
-                }
-                failures += u64::from(store.power_lost());
-            }
-            let reached = match call(n) {
-                Call::Commit(_) => 8 + 2 * STEPS,
-                Call::Sync(_) => 4 + 2 * STEPS,
-            };
-            if n >= reached {
-                break;
-            }
+    for fault in power_losses(8 + 2 * STEPS) {
+        let store = with_fault(&base, fault);
+        let (fates, told) = work(&store).await;
+        for (at, survivor) in survivors(&store).into_iter().enumerate() {
+            check(survivor, &fates, told, &format!("{fault:?}, survivor {at}")).await;
         }
+        failures += u64::from(store.power_lost());
     }
     assert!(
         failures > STEPS,

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, body_of, check, drain, number_of};
+use crate::ledger::{Ledger, Publishing, check, drain, number_of};
 use crate::process::{Broker, PROGRAM};
 
 const QUEUE: &str = "full";
@@ -139,25 +139,17 @@ impl Publisher {
         let mut client = Client::connect(address)?;
         client.be_patient(PATIENCE)?;
         client.confirms()?;
-        let (mut sent, mut answered) = (0, 0);
+        let mut publishing = Publishing::begin(&self.ledger);
         loop {
             let stopping = self.stop.load(Ordering::SeqCst);
-            if stopping && sent == answered {
+            if stopping && publishing.under_way() == 0 {
                 return Ok(());
             }
-            while !stopping && !self.blocked.load(Ordering::SeqCst) && sent < answered + WINDOW {
-                let number = self.ledger.next.fetch_add(1, Ordering::SeqCst);
-                sent += 1;
-                client.publish(QUEUE, &body_of(number))?;
+            while !stopping && !self.is_blocked() && publishing.under_way() < WINDOW {
+                publishing.send(&mut client, QUEUE)?;
             }
             match client.event()? {
-                Event::Confirm { tag, multiple } => {
-                    let from = if multiple { answered + 1 } else { tag };
-                    let first = self.ledger.first;
-                    let mut confirmed = self.ledger.confirmed.lock().expect("no panic");
-                    confirmed.extend((from..=tag).map(|tag| first + tag - 1));
-                    answered = answered.max(tag);
-                }
+                Event::Confirm { tag, multiple } => publishing.confirmed(tag, multiple),
                 Event::Blocked => self.blocked.store(true, Ordering::SeqCst),
                 Event::Unblocked => self.blocked.store(false, Ordering::SeqCst),
                 Event::Delivery { .. } => panic!("a delivery without a consumer"),

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use leveret::broker::queue::{Handle, Queue};
 use leveret::model::{Message, Ticket};
-use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+use leveret::store::faulty::FaultyStore;
 
-use crate::every_failure::{drain, durable, id_of, message, open, prepare, queue, survivors};
+use crate::power::{
+    drain, durable, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+};
 
 const STEPS: u64 = 12;
 
@@ -144,24 +146,14 @@ async fn a_handle_is_good_whenever_the_power_goes() {
         let (fates, told) = work(&store, name).await;
         check(store.after_power_loss(0), name, &fates, told, "no failure").await;
         let mut failures = 0;
-        for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
-            for n in 1..=2 * STEPS {
-                for when in [When::Before, When::After] {
-                    let store = Arc::new(base.after_kill());
-                    let fault = Fault {
-                        at: call(n),
-                        when,
-                        what: What::PowerLoss,
-                    };
-                    store.add_fault(fault);
-                    let (fates, told) = work(&store, name).await;
-                    for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                        let what = format!("{name}, {fault:?}, survivor {at}");
-                        check(survivor, name, &fates, told, &what).await;
-                    }
-                    failures += u64::from(store.power_lost());
-                }
+        for fault in power_losses(2 * STEPS) {
+            let store = with_fault(&base, fault);
+            let (fates, told) = work(&store, name).await;
+            for (at, survivor) in survivors(&store).into_iter().enumerate() {
+                let what = format!("{name}, {fault:?}, survivor {at}");
+                check(survivor, name, &fates, told, &what).await;
             }
+            failures += u64::from(store.power_lost());
         }
         assert!(
             failures > STEPS,

@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, body_of, check, drain, number_of};
-use crate::process::Broker;
+use crate::ledger::{Ledger, check, drain, number_of, publish};
+use crate::process::{Broker, cycles};
 
 const CYCLES: u64 = 20;
 /// Messages that a publisher has on the way without a confirm.
@@ -20,26 +20,6 @@ const WINDOW: u64 = 200;
 const QUEUES: [&str; 3] = ["killed.0", "killed.1", "killed.2"];
 /// From this queue a consumer takes messages while the load runs.
 const CONSUMED: usize = 0;
-
-/// Publishes until the broker dies, noting what is confirmed.
-fn publish(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result<()> {
-    let mut client = Client::connect(address)?;
-    client.confirms()?;
-    let (mut sent, mut answered) = (0, 0);
-    loop {
-        while sent < answered + WINDOW {
-            let number = ledger.next.fetch_add(1, Ordering::SeqCst);
-            sent += 1;
-            client.publish(queue, &body_of(number))?;
-        }
-        if let Event::Confirm { tag, multiple } = client.event()? {
-            let from = if multiple { answered + 1 } else { tag };
-            let mut confirmed = ledger.confirmed.lock().expect("no panic");
-            confirmed.extend((from..=tag).map(|tag| ledger.first + tag - 1));
-            answered = answered.max(tag);
-        }
-    }
-}
 
 fn consume(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result<()> {
     let mut client = Client::connect(address)?;
@@ -58,8 +38,7 @@ fn consume(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result
 
 #[test]
 fn nothing_confirmed_is_lost_when_the_process_is_killed() {
-    let cycles =
-        std::env::var("LEVERET_CRASH_CYCLES").map_or(CYCLES, |n| n.parse().expect("a number"));
+    let cycles = cycles(CYCLES);
     let dir = tempfile::tempdir().expect("a directory");
     let mut firsts = [0; QUEUES.len()];
     let mut confirmed = 0;
@@ -74,7 +53,7 @@ fn nothing_confirmed_is_lost_when_the_process_is_killed() {
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(20..400));
         thread::scope(|scope| {
             for (queue, ledger) in QUEUES.into_iter().zip(&ledgers) {
-                scope.spawn(move || drop(publish(address, queue, ledger)));
+                scope.spawn(move || drop(publish(address, queue, ledger, WINDOW)));
             }
             let ledger = &ledgers[CONSUMED];
             scope.spawn(move || drop(consume(address, QUEUES[CONSUMED], ledger)));

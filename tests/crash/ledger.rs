@@ -2,6 +2,7 @@
 //! confirmed and not consumed, once, in order, and nothing that was not sent. Messages are numbers.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,66 @@ impl Ledger {
     }
 }
 
+/// What one publisher has sent, and what of it is confirmed.
+pub(crate) struct Publishing<'a> {
+    ledger: &'a Ledger,
+    /// The number with delivery tag 1.
+    first: u64,
+    sent: u64,
+    answered: u64,
+}
+
+impl Publishing<'_> {
+    /// A publisher on a fresh channel; the only one that the ledger has at a time.
+    pub(crate) fn begin(ledger: &Ledger) -> Publishing<'_> {
+        Publishing {
+            ledger,
+            first: ledger.next.load(Ordering::SeqCst),
+            sent: 0,
+            answered: 0,
+        }
+    }
+
+    /// Messages without a confirm.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.sent - self.answered
+    }
+
+    pub(crate) fn send(&mut self, client: &mut Client, queue: &str) -> io::Result<()> {
+        let number = self.ledger.next.fetch_add(1, Ordering::SeqCst);
+        self.sent += 1;
+        client.publish(queue, &body_of(number))
+    }
+
+    /// Takes note of a confirm.
+    pub(crate) fn confirmed(&mut self, tag: u64, multiple: bool) {
+        let from = if multiple { self.answered + 1 } else { tag };
+        let mut confirmed = self.ledger.confirmed.lock().expect("no panic");
+        confirmed.extend((from..=tag).map(|tag| self.first + tag - 1));
+        self.answered = self.answered.max(tag);
+    }
+}
+
+/// Publishes until the broker dies, noting what is confirmed. `window` messages are on the way without a confirm.
+pub(crate) fn publish(
+    address: SocketAddr,
+    queue: &str,
+    ledger: &Ledger,
+    window: u64,
+) -> io::Result<()> {
+    let mut client = Client::connect(address)?;
+    client.confirms()?;
+    let mut publishing = Publishing::begin(ledger);
+    loop {
+        while publishing.under_way() < window {
+            publishing.send(&mut client, queue)?;
+        }
+        if let Event::Confirm { tag, multiple } = client.event()? {
+            publishing.confirmed(tag, multiple);
+        }
+    }
+}
+
 /// The body of a message: mostly small, sometimes larger than a frame.
 pub(crate) fn body_of(number: u64) -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(number);
@@ -66,13 +127,7 @@ pub(crate) fn number_of(body: &[u8]) -> u64 {
 pub(crate) fn drain(address: SocketAddr, queue: &str) -> Vec<u64> {
     let mut client = Client::connect(address).expect("connected");
     let waiting = client.declare(queue).expect("declared");
-    client.consume(queue, true).expect("consuming");
-    let mut found = Vec::new();
-    while found.len() < waiting as usize {
-        if let Event::Delivery { body, .. } = client.event().expect("a delivery") {
-            found.push(number_of(&body));
-        }
-    }
+    let found = take(&mut client, queue, waiting);
     let mut other = Client::connect(address).expect("connected");
     other.declare(BARRIER).expect("declared");
     other.confirms().expect("confirm mode");
@@ -81,6 +136,18 @@ pub(crate) fn drain(address: SocketAddr, queue: &str) -> Vec<u64> {
         other.event().expect("a confirm"),
         Event::Confirm { tag: 1, .. }
     ));
+    found
+}
+
+/// Takes so many messages out of a queue.
+pub(crate) fn take(client: &mut Client, queue: &str, count: u32) -> Vec<u64> {
+    client.consume(queue, true).expect("consuming");
+    let mut found = Vec::new();
+    while found.len() < count as usize {
+        if let Event::Delivery { body, .. } = client.event().expect("a delivery") {
+            found.push(number_of(&body));
+        }
+    }
     found
 }
 

@@ -7,6 +7,7 @@ mod full_disk;
 mod held;
 mod killed;
 mod ledger;
+mod power;
 mod process;
 mod rewinds;
 mod streams;

@@ -10,6 +10,11 @@ use std::thread;
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_leveret");
 
+/// How often a broker is killed; `LEVERET_CRASH_CYCLES` says otherwise.
+pub(crate) fn cycles(usual: u64) -> u64 {
+    std::env::var("LEVERET_CRASH_CYCLES").map_or(usual, |n| n.parse().expect("a number"))
+}
+
 /// A broker that runs.
 pub(crate) struct Broker {
     child: Child,

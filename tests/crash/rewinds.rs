@@ -5,20 +5,21 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use leveret::broker::queue::{Queue, RewindTo, Settle};
 use leveret::model::Ticket;
-use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+use leveret::store::faulty::FaultyStore;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::every_failure::{drain, durable, get, id_of, message, open, prepare, queue, survivors};
-use crate::ledger::{Ledger, body_of, check, number_of};
-use crate::process::Broker;
+use crate::ledger::{Ledger, check, number_of, publish, take};
+use crate::power::{
+    drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+};
+use crate::process::{Broker, cycles};
 
 const STEPS: u64 = 16;
 const CYCLES: u64 = 8;
@@ -151,46 +152,16 @@ async fn a_rewind_happens_as_a_whole_whenever_the_power_goes() {
     assert!(pictures.iter().all(|(ticket, _)| *ticket <= told));
     check_survivor(store.after_power_loss(0), &pictures, told, "no failure").await;
     let mut failures = 0;
-    for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
-        for n in 1..=2 * STEPS {
-            for when in [When::Before, When::After] {
-                let store = Arc::new(base.after_kill());
-                let fault = Fault {
-                    at: call(n),
-                    when,
-                    what: What::PowerLoss,
-                };
-                store.add_fault(fault);
-                let (pictures, told) = work(&store).await;
-                for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                    let what = format!("{fault:?}, survivor {at}");
-                    check_survivor(survivor, &pictures, told, &what).await;
-                }
-                failures += u64::from(store.power_lost());
-            }
+    for fault in power_losses(2 * STEPS) {
+        let store = with_fault(&base, fault);
+        let (pictures, told) = work(&store).await;
+        for (at, survivor) in survivors(&store).into_iter().enumerate() {
+            let what = format!("{fault:?}, survivor {at}");
+            check_survivor(survivor, &pictures, told, &what).await;
         }
+        failures += u64::from(store.power_lost());
     }
     assert!(failures > 20, "only {failures} power losses");
-}
-
-/// Publishes until the broker dies, noting what is confirmed.
-fn publish(address: SocketAddr, queue: &str, ledger: &Ledger) -> std::io::Result<()> {
-    let mut client = Client::connect(address)?;
-    client.confirms()?;
-    let (mut sent, mut answered) = (0, 0);
-    loop {
-        while sent < answered + WINDOW {
-            let number = ledger.next.fetch_add(1, Ordering::SeqCst);
-            sent += 1;
-            client.publish(queue, &body_of(number))?;
-        }
-        if let Event::Confirm { tag, multiple } = client.event()? {
-            let from = if multiple { answered + 1 } else { tag };
-            let mut confirmed = ledger.confirmed.lock().expect("no panic");
-            confirmed.extend((from..=tag).map(|tag| ledger.first + tag - 1));
-            answered = answered.max(tag);
-        }
-    }
 }
 
 fn consume(address: SocketAddr, queue: &str) -> std::io::Result<()> {
@@ -236,20 +207,12 @@ fn read_all(address: SocketAddr, queue: &str) -> Vec<u64> {
     client.publish_to(REWIND, queue, b"0s").expect("asked");
     assert!(matches!(client.event(), Ok(Event::Confirm { tag: 1, .. })));
     let waiting = client.declare_keeping(queue).expect("declared");
-    client.consume(queue, true).expect("consuming");
-    let mut found = Vec::new();
-    while found.len() < waiting as usize {
-        if let Event::Delivery { body, .. } = client.event().expect("a delivery") {
-            found.push(number_of(&body));
-        }
-    }
-    found
+    take(&mut client, queue, waiting)
 }
 
 #[test]
 fn whatever_was_confirmed_can_be_read_when_the_process_was_killed_while_it_rewound() {
-    let cycles =
-        std::env::var("LEVERET_CRASH_CYCLES").map_or(CYCLES, |n| n.parse().expect("a number"));
+    let cycles = cycles(CYCLES);
     let dir = tempfile::tempdir().expect("a directory");
     let (mut confirmed, mut rewinds) = (0, 0);
     for cycle in 0..cycles {
@@ -263,7 +226,7 @@ fn whatever_was_confirmed_can_be_read_when_the_process_was_killed_while_it_rewou
         assert_eq!(made.expect("declared"), 0);
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(50..500));
         thread::scope(|scope| {
-            scope.spawn(move || drop(publish(address, queue, ledger)));
+            scope.spawn(move || drop(publish(address, queue, ledger, WINDOW)));
             scope.spawn(move || drop(consume(address, queue)));
             let rewinding = scope.spawn(move || rewind_again_and_again(address, queue, cycle));
             thread::sleep(pause); // not a wait for something: the moment of death is arbitrary

@@ -4,70 +4,43 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use leveret::broker::broker::{DEFAULT_USER, DEFAULT_VHOST};
 use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Queue};
-use leveret::broker::session::DeclareQueue;
 use leveret::model::stream::{StreamOffset, StreamStart};
 use leveret::model::{ConnectionId, Ticket};
-use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
+use leveret::store::faulty::{Call, FaultyStore};
 use leveret::wire::{AMQPValue, FieldTable};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::every_failure::{durable, id_of, message, open, queue, survivors};
-use crate::ledger::{body_of, number_of};
+use crate::ledger::{Ledger, number_of, publish};
+use crate::power::{
+    durable, id_of, message, open, power_losses, prepare_with, queue, survivors, with_fault,
+};
 use crate::process::Broker;
 
 const CYCLES: u64 = 12;
+/// The work takes fewer commits, and fewer syncs.
+const MOST_CALLS: u64 = 40;
 const STREAM: &str = "killed.stream";
 /// Messages that the publisher has on the way without a confirm.
 const WINDOW: u64 = 200;
 
-/// What clients know of the stream.
-#[derive(Default)]
-struct Known {
-    /// The next number to be sent.
-    next: AtomicU64,
-    /// All numbers that were confirmed.
-    confirmed: Mutex<Vec<u64>>,
-    /// Numbers by the offsets at which they were seen.
-    seen: Mutex<BTreeMap<u64, u64>>,
-}
+/// Numbers by the offsets at which they were seen.
+type SeenAt = Mutex<BTreeMap<u64, u64>>;
 
-fn publish(address: SocketAddr, known: &Known) -> std::io::Result<()> {
-    let mut client = Client::connect(address)?;
-    client.confirms()?;
-    let first = known.next.load(Ordering::SeqCst);
-    let (mut sent, mut answered) = (0, 0);
-    loop {
-        while sent < answered + WINDOW {
-            sent += 1;
-            let number = known.next.fetch_add(1, Ordering::SeqCst);
-            client.publish(STREAM, &body_of(number))?;
-        }
-        if let Event::Confirm { tag, multiple } = client.event()? {
-            let from = if multiple { answered + 1 } else { tag };
-            let mut confirmed = known.confirmed.lock().expect("no panic");
-            confirmed.extend((from..=tag).map(|tag| first + tag - 1));
-            answered = answered.max(tag);
-        }
-    }
-}
-
-fn read(address: SocketAddr, known: &Known) -> std::io::Result<()> {
+fn read(address: SocketAddr, seen: &SeenAt) -> std::io::Result<()> {
     let mut client = Client::connect(address)?;
     client.consume_stream(STREAM)?;
     loop {
         if let Event::Delivery { tag, offset, body } = client.event()? {
             let offset = offset.expect("an offset");
             let number = number_of(&body);
-            let before = known.seen.lock().expect("no panic").insert(offset, number);
+            let before = seen.lock().expect("no panic").insert(offset, number);
             assert!(
                 before.is_none_or(|before| before == number),
                 "offset {offset} was {before:?} and is {number}"
@@ -96,7 +69,7 @@ fn read_all(address: SocketAddr) -> Vec<u64> {
 #[test]
 fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
     let dir = tempfile::tempdir().expect("a directory");
-    let known = Known::default();
+    let (ledger, seen) = (Ledger::default(), SeenAt::default());
     for cycle in 0..CYCLES {
         let broker = Broker::start(dir.path());
         let address = broker.address;
@@ -105,8 +78,8 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
             .expect("declared");
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(20..300));
         thread::scope(|scope| {
-            scope.spawn(|| drop(publish(address, &known)));
-            scope.spawn(|| drop(read(address, &known)));
+            scope.spawn(|| drop(publish(address, STREAM, &ledger, WINDOW)));
+            scope.spawn(|| drop(read(address, &seen)));
             thread::sleep(pause); // not a wait for something: the moment of death is arbitrary
             broker.kill();
         });
@@ -114,19 +87,19 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
         let found = read_all(broker.address);
         broker.kill();
         assert!(found.is_sorted_by(|a, b| a < b), "out of order, or twice");
-        let confirmed = known.confirmed.lock().expect("no panic");
+        let confirmed = ledger.confirmed.lock().expect("no panic");
         let lost: Vec<_> = confirmed
             .iter()
             .filter(|number| found.binary_search(number).is_err())
             .collect();
         assert!(lost.is_empty(), "confirmed but lost: {lost:?}");
-        for (offset, number) in &*known.seen.lock().expect("no panic") {
+        for (offset, number) in &*seen.lock().expect("no panic") {
             let offset = usize::try_from(*offset).expect("fits");
             assert_eq!(found.get(offset), Some(number), "seen at {offset}");
         }
     }
-    let confirmed = known.confirmed.lock().expect("no panic").len();
-    let seen = known.seen.lock().expect("no panic").len();
+    let confirmed = ledger.confirmed.lock().expect("no panic").len();
+    let seen = seen.lock().expect("no panic").len();
     assert!(
         confirmed > 0 && seen > 0,
         "{confirmed} confirmed, {seen} seen"
@@ -194,13 +167,6 @@ fn watch(stream: &Queue) -> Arc<Seen> {
 }
 
 async fn prepare() -> FaultyStore {
-    let store = Arc::new(FaultyStore::new(Vec::new()));
-    let broker = open(store.clone()).await;
-    let vhost = broker
-        .vhost(DEFAULT_VHOST)
-        .expect("the default virtual host");
-    let user = broker.users().get(DEFAULT_USER).expect("the default user");
-    let session = broker.session(vhost, user, broker.next_connection());
     let mut arguments = FieldTable::default();
     let kind = AMQPValue::LongString("stream".into());
     arguments.insert("x-queue-type".into(), kind);
@@ -211,17 +177,7 @@ async fn prepare() -> FaultyStore {
     ] {
         arguments.insert(name.into(), AMQPValue::LongInt(bytes));
     }
-    let declare = DeclareQueue {
-        name: STREAM,
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-    };
-    session.declare_queue(declare).await.expect("declared");
-    broker.committer().shutdown();
-    store.after_kill()
+    prepare_with(&[(STREAM, arguments)]).await
 }
 
 /// Publishes until all is done or the power is gone. Returns the ticket of each id, what was seen, and the last ticket
@@ -291,29 +247,16 @@ async fn check(
 async fn a_stream_keeps_its_offsets_whenever_the_power_goes() {
     let base = prepare().await;
     let mut failures = 0;
-    for call in [Call::Commit as fn(u64) -> Call, Call::Sync] {
-        for n in 1.. {
-            let mut lost = false;
-            for when in [When::Before, When::After] {
-                let store = Arc::new(base.after_kill());
-                let fault = Fault {
-                    at: call(n),
-                    when,
-                    what: What::PowerLoss,
-                };
-                store.add_fault(fault);
-                let (published, seen, told) = work(&store).await;
-                lost |= store.power_lost();
-                for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                    let what = format!("{fault:?}, survivor {at}");
-                    check(survivor, &published, &seen, told, &what).await;
-                }
-            }
-            if !lost {
-                break;
-            }
-            failures += 1;
+    for fault in power_losses(MOST_CALLS) {
+        let store = with_fault(&base, fault);
+        let (published, seen, told) = work(&store).await;
+        for (at, survivor) in survivors(&store).into_iter().enumerate() {
+            let what = format!("{fault:?}, survivor {at}");
+            check(survivor, &published, &seen, told, &what).await;
         }
+        failures += u64::from(store.power_lost());
+        let is_last = matches!(fault.at, Call::Commit(MOST_CALLS) | Call::Sync(MOST_CALLS));
+        assert!(!(is_last && store.power_lost()), "there is more to fail");
     }
-    assert!(failures > 10, "{failures}");
+    assert!(failures > 20, "{failures}");
 }
