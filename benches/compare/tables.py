@@ -81,8 +81,20 @@ def brief(summary):
 
 
 def durability_table(document):
-    lines = ["| broker | says it is | when a confirm leaves, the message is |", "|---|---|---|"]
-    return lines + [f"| {one['name']} | {one['server']} | {one['durability']} |" for one in document["peers"]]
+    columns = ("<broker", "<says it is", "<when a confirm leaves, the message is")
+    return _table(columns, ([one["name"], one["server"], one["durability"]] for one in document["peers"]))
+
+
+def _table(columns, rows):
+    """Markdown. A column of words begins with `<`; the others are of numbers."""
+    lines = ["| " + " | ".join(column.removeprefix("<") for column in columns) + " |",
+             "|" + "".join("---|" if column.startswith("<") else "--:|" for column in columns)]
+    return lines + ["| " + " | ".join(cells) + " |" for cells in rows]
+
+
+def _section(heading, notes, columns, rows):
+    """A heading, what has to be said, and a table."""
+    return [f"## {heading}", "", *(line for note in notes for line in (note, "")), *_table(columns, rows)]
 
 
 def _each(rows, document, load=-1):
@@ -96,24 +108,21 @@ def _each(rows, document, load=-1):
 
 def _rate_table(heading):
     def make(rows, document):
-        lines = [f"## {heading}", "",
-                 "| scenario | broker | confirm means | messages/s | spread | ratio | MB/s | broker CPU s per million "
-                 "| client CPU s per million | part of the limit: rate / CPU "
-                 "| CPU % of a core: broker / client / others | confirm p50 / p99 ms | peak RSS MB | limit |",
-                 "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
-        for row, number, peer, cells in _each(rows, document):
-            cell = cells[number]
-            shares = " / ".join([cell.show("broker", "cpu_percent"), cell.show("client", "cpu_percent"),
-                                 cell.show("others_cpu_percent")])
-            confirm = f"{cell.show('confirm_ms', 'p50', digits=1)} / {cell.show('confirm_ms', 'p99', digits=1)}"
-            lines.append(f"| {row['title']} | {peer['name']} | {peer['durability']} | {cell.show('rate')} "
-                         f"| {cell.spread('rate')} | {ratio(cells, number, 'rate')} "
-                         f"| {cell.show('megabytes_per_second')} | {cell.show(*CPU, digits=2)} "
-                         f"| {cell.show('client', 'cpu_seconds_per_million', digits=2)} "
-                         f"| {_part_of_limit(row, document, cell)} | {shares} "
-                         f"| {confirm} | {cell.show('broker', 'rss_peak_mb')} | {cell.limits()} |")
-        return lines
+        columns = ("<scenario", "<broker", "<confirm means", "messages/s", "spread", "ratio", "MB/s",
+                   "broker CPU s per million", "client CPU s per million", "part of the limit: rate / CPU",
+                   "CPU % of a core: broker / client / others", "confirm p50 / p99 ms", "peak RSS MB", "<limit")
+        return _section(heading, [], columns, (_rate_row(document, *one) for one in _each(rows, document)))
     return make
+
+
+def _rate_row(document, row, number, peer, cells):
+    cell = cells[number]
+    shares = [cell.show("broker", "cpu_percent"), cell.show("client", "cpu_percent"), cell.show("others_cpu_percent")]
+    confirm = (cell.show("confirm_ms", key, digits=1) for key in ("p50", "p99"))
+    return [row["title"], peer["name"], peer["durability"], cell.show("rate"), cell.spread("rate"),
+            ratio(cells, number, "rate"), cell.show("megabytes_per_second"), cell.show(*CPU, digits=2),
+            cell.show("client", "cpu_seconds_per_million", digits=2), _part_of_limit(row, document, cell),
+            " / ".join(shares), " / ".join(confirm), cell.show("broker", "rss_peak_mb"), cell.limits()]
 
 
 def _part_of_limit(row, document, cell):
@@ -124,121 +133,112 @@ def _part_of_limit(row, document, cell):
 
 
 def _latency_table(rows, document):
-    lines = ["## End-to-end latency at a fixed rate, from when a message was due, in ms", "",
-             "| rate | broker | confirm means | p50 | p95 | p99 | p99.9 | max | confirm p50 | confirm p99 "
-             "| broker CPU % | got/s |",
-             "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for row, number, peer, cells in _each(rows, document):
+    def line(row, number, peer, cells):
         cell = cells[number]
-        latency = " | ".join(cell.show("latency_ms", key, digits=2) for key in ("p50", "p95", "p99", "p999", "max"))
-        confirm = " | ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))
-        lines.append(f"| {row['title']} | {peer['name']} | {peer['durability']} | {latency} | {confirm} "
-                     f"| {cell.show('broker', 'cpu_percent')} | {cell.show('rate')} |")
-    return lines
+        return [row["title"], peer["name"], peer["durability"],
+                *(cell.show("latency_ms", key, digits=2) for key in ("p50", "p95", "p99", "p999", "max")),
+                *(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99")),
+                cell.show("broker", "cpu_percent"), cell.show("rate")]
+    columns = ("<rate", "<broker", "<confirm means", "p50", "p95", "p99", "p99.9", "max", "confirm p50", "confirm p99",
+               "broker CPU %", "got/s")
+    return _section("End-to-end latency at a fixed rate, from when a message was due, in ms", [], columns,
+                    (line(*one) for one in _each(rows, document)))
 
 
 def _lone_table(rows, document):
-    lines = ["## A lone publisher that waits for each confirm, in ms", "",
-             "The disk's own: one record written and synced with fdatasync, without a broker.", "",
-             "| broker | confirm means | p50 | p99 | p50 less the disk's own | times the disk's own | messages/s |",
-             "|---|---|--:|--:|--:|--:|--:|"]
-    for row, number, peer, cells in _each(rows, document):
+    def line(row, number, peer, cells):
         ideal = Cell(document, row["ideal"], scenarios.IDEAL).median("confirm_ms", "p50")
         mine = cells[number].median("confirm_ms", "p50")
-        more = f"{mine - ideal:.2f} | {mine / ideal:.2f}" if mine and ideal else "- | -"
-        lines.append(f"| {peer['name']} | {peer['durability']} | {cells[number].show('confirm_ms', 'p50', digits=2)} "
-                     f"| {cells[number].show('confirm_ms', 'p99', digits=2)} | {more} | {cells[number].show('rate')} |")
-    return lines
+        more = [f"{mine - ideal:.2f}", f"{mine / ideal:.2f}"] if mine and ideal else ["-", "-"]
+        return [peer["name"], peer["durability"], *(cells[number].show("confirm_ms", key, digits=2) for key in ("p50", "p99")),
+                *more, cells[number].show("rate")]
+    columns = ("<broker", "<confirm means", "p50", "p99", "p50 less the disk's own", "times the disk's own", "messages/s")
+    return _section("A lone publisher that waits for each confirm, in ms",
+                    ["The disk's own: one record written and synced with fdatasync, without a broker."], columns,
+                    (line(*one) for one in _each(rows, document)))
 
 
 def _backlog_table(rows, document):
-    lines = ["## Backlog", "",
-             "| scenario | broker | fill/s | fill, first / last tenth | restart s | drain/s | ratio of the drain "
-             "| drain, last tenth | RSS MB, filling | RSS MB, draining | CPU s per million, fill / drain |",
-             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for row, number, peer, drains in _each(rows, document):
+    def line(row, number, peer, drains):
         fill, drain = Cell(document, row["name"], peer["name"], 0), drains[number]
-        cpu = " / ".join(cell.show(*CPU, digits=2) for cell in (fill, drain))
-        tenths = f"{fill.show('first_tenth_rate')} / {fill.show('last_tenth_rate')}"
-        lines.append(f"| {row['title']} | {peer['name']} | {fill.show('rate')} | {tenths} "
-                     f"| {drain.show('/', 'restart_seconds', digits=2)} | {drain.show('rate')} "
-                     f"| {ratio(drains, number, 'rate')} | {drain.show('last_tenth_rate')} "
-                     f"| {fill.show('broker', 'rss_peak_mb')} | {drain.show('broker', 'rss_peak_mb')} | {cpu} |")
-    return lines
+        return [row["title"], peer["name"], fill.show("rate"),
+                f"{fill.show('first_tenth_rate')} / {fill.show('last_tenth_rate')}",
+                drain.show("/", "restart_seconds", digits=2), drain.show("rate"), ratio(drains, number, "rate"),
+                drain.show("last_tenth_rate"), fill.show("broker", "rss_peak_mb"), drain.show("broker", "rss_peak_mb"),
+                _both_cpu(fill, drain)]
+    columns = ("<scenario", "<broker", "fill/s", "fill, first / last tenth", "restart s", "drain/s", "ratio of the drain",
+               "drain, last tenth", "RSS MB, filling", "RSS MB, draining", "CPU s per million, fill / drain")
+    return _section("Backlog", [], columns, (line(*one) for one in _each(rows, document)))
+
+
+def _both_cpu(*cells):
+    return " / ".join(cell.show(*CPU, digits=2) for cell in cells)
 
 
 def _queues_table(rows, document):
-    lines = ["## Many queues", "",
-             "| scenario | broker | declared/s | ratio | deleted/s | RSS MB before | RSS MB | idle CPU % of a core "
-             "| restart s | RSS MB after it |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for row, number, peer, cells in _each(rows, document):
-        def shown(key, digits=0, cell=cells[number]):
-            return cell.show("/", "queues", key, digits=digits)
-        lines.append(f"| {row['title']} | {peer['name']} | {shown('declared_per_second')} "
-                     f"| {ratio(cells, number, '/', 'queues', 'declared_per_second')} | {shown('deleted_per_second')} "
-                     f"| {shown('rss_before_mb')} | {shown('rss_declared_mb')} | {shown('idle_cpu_percent', 1)} "
-                     f"| {shown('restart_seconds', 2)} | {shown('rss_restarted_mb')} |")
-    return lines
+    def line(row, number, peer, cells):
+        def shown(key, digits=0):
+            return cells[number].show("/", "queues", key, digits=digits)
+        return [row["title"], peer["name"], shown("declared_per_second"),
+                ratio(cells, number, "/", "queues", "declared_per_second"), shown("deleted_per_second"),
+                shown("rss_before_mb"), shown("rss_declared_mb"), shown("idle_cpu_percent", 1),
+                shown("restart_seconds", 2), shown("rss_restarted_mb")]
+    columns = ("<scenario", "<broker", "declared/s", "ratio", "deleted/s", "RSS MB before", "RSS MB",
+               "idle CPU % of a core", "restart s", "RSS MB after it")
+    return _section("Many queues", [], columns, (line(*one) for one in _each(rows, document)))
 
 
 def _connections_table(rows, document):
-    lines = ["## Connections, each with one channel", "",
-             "| scenario | broker | opened/s | ratio | open p50 / p99 ms | RSS MB before / open / after | KB each "
-             "| broker CPU % of a core |", "|---|---|--:|--:|--:|--:|--:|--:|"]
-    for row, number, peer, cells in _each(rows, document):
-        def shown(*path, digits=0, cell=cells[number]):
-            return cell.show("/", "connections", *path, digits=digits)
-        opening = " / ".join(shown("open_ms", key, digits=2) for key in ("p50", "p99"))
-        rss = " / ".join(shown(f"rss_{when}_mb") for when in ("before", "open", "after"))
-        lines.append(f"| {row['title']} | {peer['name']} | {shown('opened_per_second')} "
-                     f"| {ratio(cells, number, '/', 'connections', 'opened_per_second')} | {opening} | {rss} "
-                     f"| {shown('kilobytes_each', digits=1)} | {shown('broker_cpu_percent', digits=1)} |")
-    return lines
+    def line(row, number, peer, cells):
+        def shown(*path, digits=0):
+            return cells[number].show("/", "connections", *path, digits=digits)
+        return [row["title"], peer["name"], shown("opened_per_second"),
+                ratio(cells, number, "/", "connections", "opened_per_second"),
+                " / ".join(shown("open_ms", key, digits=2) for key in ("p50", "p99")),
+                " / ".join(shown(f"rss_{when}_mb") for when in ("before", "open", "after")),
+                shown("kilobytes_each", digits=1), shown("broker_cpu_percent", digits=1)]
+    columns = ("<scenario", "<broker", "opened/s", "ratio", "open p50 / p99 ms", "RSS MB before / open / after", "KB each",
+               "broker CPU % of a core")
+    return _section("Connections, each with one channel", [], columns, (line(*one) for one in _each(rows, document)))
 
 
 def _rewind_table(rows, document):
-    lines = ["## Rewind of a queue that was drained", "",
-             "The rewind is `leveret ctl rewind`, with the start of that program.", "",
-             "| scenario | rewind ms | drain/s before | drain/s after | CPU s per million, before / after | RSS MB after |",
-             "|---|--:|--:|--:|--:|--:|"]
-    for row, number, peer, agains in _each(rows, document):
+    def line(row, number, peer, agains):
         before, again = Cell(document, row["name"], peer["name"], 1), agains[number]
         took = [value * 1000 for value in again.values("/", "rewind_seconds")]
-        shown = f"{min(took):.0f} to {max(took):.0f}" if took else "-"
-        cpu = " / ".join(cell.show(*CPU, digits=2) for cell in (before, again))
-        lines.append(f"| {row['title']} | {shown} | {before.show('rate')} | {again.show('rate')} | {cpu} "
-                     f"| {again.show('broker', 'rss_peak_mb')} |")
-    return lines
+        return [row["title"], f"{min(took):.0f} to {max(took):.0f}" if took else "-", before.show("rate"),
+                again.show("rate"), _both_cpu(before, again), again.show("broker", "rss_peak_mb")]
+    columns = ("<scenario", "rewind ms", "drain/s before", "drain/s after", "CPU s per million, before / after",
+               "RSS MB after")
+    return _section("Rewind of a queue that was drained",
+                    ["The rewind is `leveret ctl rewind`, with the start of that program."], columns,
+                    (line(*one) for one in _each(rows, document)))
 
 
 def _stress_table(rows, document):
-    lines = ["## Beside somebody who behaves badly", "",
-             "A pair at 1,000/s, alone and then beside it. Memory before, at most, and after; settled: within a tenth of "
-             "what it was.", "",
-             "| beside | broker | its messages or connections/s | p99 ms alone / beside | ratio | p99.9 ms beside "
-             "| RSS MB before / peak / after | settled after s |", "|---|---|--:|--:|--:|--:|--:|--:|"]
-    for row, number, peer, cells in _each(rows, document):
+    def line(row, number, peer, cells):
         alone, beside = Cell(document, row["name"], peer["name"], 0), cells[number]
 
-        def shown(key, digits=0, cell=beside):
-            return cell.show("/", "stress", key, digits=digits)
-        p99 = " / ".join(cell.show("latency_ms", "p99", digits=2) for cell in (alone, beside))
-        rss = " / ".join(shown(f"rss_{when}_mb") for when in ("before", "peak", "after"))
-        lines.append(f"| {row['title']} | {peer['name']} | {shown('done_per_second')} | {p99} | {shown('p99_ratio', 1)} "
-                     f"| {beside.show('latency_ms', 'p999', digits=2)} | {rss} | {shown('settled_seconds', 1)} |")
-    return lines
+        def shown(key, digits=0):
+            return beside.show("/", "stress", key, digits=digits)
+        return [row["title"], peer["name"], shown("done_per_second"),
+                " / ".join(cell.show("latency_ms", "p99", digits=2) for cell in (alone, beside)), shown("p99_ratio", 1),
+                beside.show("latency_ms", "p999", digits=2),
+                " / ".join(shown(f"rss_{when}_mb") for when in ("before", "peak", "after")), shown("settled_seconds", 1)]
+    columns = ("<beside", "<broker", "its messages or connections/s", "p99 ms alone / beside", "ratio", "p99.9 ms beside",
+               "RSS MB before / peak / after", "settled after s")
+    return _section("Beside somebody who behaves badly",
+                    ["A pair at 1,000/s, alone and then beside it. Memory before, at most, and after; settled: within a "
+                     "tenth of what it was."], columns, (line(*one) for one in _each(rows, document)))
 
 
 def _ideal_table(rows, document):
-    lines = ["## The ideal log", "",
-             "| records | records/s | spread | MB/s | CPU s per million | write and sync of a window, p50 / p99 ms |",
-             "|---|--:|--:|--:|--:|--:|"]
-    for row in rows:
+    def line(row):
         cell = Cell(document, row["name"], scenarios.IDEAL)
-        sync = " / ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))
-        lines.append(f"| {row['title']} | {cell.show('rate')} | {cell.spread('rate')} "
-                     f"| {cell.show('megabytes_per_second')} | {cell.show(*CPU, digits=2)} | {sync} |")
-    return lines
+        return [row["title"], cell.show("rate"), cell.spread("rate"), cell.show("megabytes_per_second"),
+                cell.show(*CPU, digits=2), " / ".join(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99"))]
+    columns = ("<records", "records/s", "spread", "MB/s", "CPU s per million", "write and sync of a window, p50 / p99 ms")
+    return _section("The ideal log", [], columns, map(line, rows))
 
 
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
