@@ -1,14 +1,22 @@
-# Bar charts as SVG, written by hand: one panel per scenario, one bar per broker, with the number and the spread. Pure
-# but for `write_all`.
+# Bar charts as SVG, written by hand: one group of bars per scenario, one bar per broker, with the number and the
+# spread. Pure but for `write_all`.
 
+import statistics
+import textwrap
 from xml.sax.saxutils import escape
 
+import durability
 from cells import Cell
 
-# Sizes in pixels.
-WIDTH, LABELS, BAR, GAP, PANEL, TOP = 860, 190, 20, 4, 14, 64
-BARS = WIDTH - LABELS - 170
-COLOURS = ("#2f7d5b", "#e07b39", "#5b7db1", "#a35d8f", "#8a8a8a")
+# Sizes in pixels: the whole, the column of titles, the longest bar, a bar, what is between bars and between groups.
+WIDTH, LABELS, BARS, BAR, GAP, BETWEEN = 860, 230, 520, 18, 3, 16
+MARGIN, HEADING, LINE, LETTERING, LETTER = 12, 22, 20, 16, 7
+# Leveret's colours, and those of the others in the order in which they were compared: each as good on white as on black.
+OURS = {"leveret": "#2a9d6f", durability.WEAKER: "#8f9f3a"}
+OTHERS = ("#e07b39", "#6a8fd0", "#b56aa0", "#8a8a8a")
+# Light, and dark where the reader's system is. Who knows no style sheets sees the attributes: light.
+STYLE = ("<style>@media (prefers-color-scheme: dark) { .paper { fill: #0d1117 } .ink { fill: #e6edf3 } "
+         ".faint { fill: #9da7b3 } .line { stroke: #e6edf3 } }</style>")
 # The file of each chart, its heading, its tables, what is shown, and the digits after the point.
 CHARTS = (
     ("throughput.svg", "Messages per second: longer is better", ("rate",), ("rate",), 0),
@@ -16,11 +24,11 @@ CHARTS = (
     ("routing.svg", "Messages received per second: longer is better", ("routing",), ("rate",), 0),
     ("cpu.svg", "CPU seconds of the broker per million messages: shorter is better", ("rate", "size", "routing"),
      ("broker", "cpu_seconds_per_million"), 2),
-    ("latency.svg", "End-to-end latency, 99th percentile in ms: shorter is better", ("latency",),
+    ("latency.svg", "End-to-end latency, 99th percentile, in ms: shorter is better", ("latency",),
      ("latency_ms", "p99"), 2),
     ("queues.svg", "Queues declared per second: longer is better", ("queues",), ("/", "queues", "declared_per_second"),
      0),
-    ("connections.svg", "Memory per idle connection in KB: shorter is better", ("connections",),
+    ("connections.svg", "Memory per idle connection, in KB: shorter is better", ("connections",),
      ("/", "connections", "kilobytes_each"), 1),
 )
 
@@ -35,57 +43,90 @@ def write_all(document, folder):
 
 def chart(document, heading, kinds, path, digits):
     """One chart; `None` if there is nothing to show."""
-    panels = []
+    groups = []
     for row in document["scenarios"]:
         if row["table"] in kinds:
-            bars = [(number, Cell(document, row["name"], peer["name"]).values(*path))
-                    for number, peer in enumerate(document["peers"])]
-            bars = [(number, sorted(values)) for number, values in bars if values]
+            bars = [(peer["name"], Cell(document, row["name"], peer["name"]).values(*path))
+                    for peer in document["peers"]]
+            bars = [(peer, values) for peer, values in bars if values]
             if bars:
-                panels.append((row["title"], bars))
-    if not panels:
+                groups.append((row["title"], bars))
+    if not groups:
         return None
-    height = TOP + sum(len(bars) * (BAR + GAP) + PANEL for _, bars in panels) + PANEL
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-           f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">',
-           f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>', _text(12, 22, heading, size=16)]
-    out += _legend(document["peers"])
-    top = TOP
-    for title, bars in panels:
-        out.append(_text(12, top + BAR - 5, title))
-        # Each panel has a scale of its own: rows differ by a hundred times.
-        longest = max(values[-1] for _, values in bars) or 1
-        for number, values in bars:
-            out += _bar(top, number, values, longest, digits)
-            top += BAR + GAP
-        top += PANEL
-    return "\n".join([*out, "</svg>", ""])
+    colours = _colours(document["peers"])
+    shown = {peer for _, bars in groups for peer, _ in bars}
+    legend, top = _legend([peer for peer in document["peers"] if peer["name"] in shown], colours)
+    body = [_text(MARGIN, top + 13, _note(groups), "faint", size=12)]
+    top += LINE + BETWEEN / 2
+    for title, bars in groups:
+        drawn, bottom = _group(top, title, bars, colours, digits)
+        body += drawn
+        top = bottom + BETWEEN
+    height = round(top)
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">', STYLE,
+        f'<rect class="paper" width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        _text(MARGIN, HEADING, heading, size=16, bold=True), *legend, *body, "</svg>", ""])
 
 
-def _bar(top, number, values, longest, digits):
-    median = values[len(values) // 2] if len(values) % 2 else sum(values[len(values) // 2 - 1:][:2]) / 2
-    length, low, high = (max(value / longest * BARS, 1) for value in (median, values[0], values[-1]))
-    middle = top + BAR / 2
-    return [f'<rect x="{LABELS + 40}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{_colour(number)}"/>',
-            f'<line x1="{LABELS + 40 + low:.1f}" x2="{LABELS + 40 + high:.1f}" y1="{middle}" y2="{middle}" '
-            'stroke="#000000" stroke-opacity="0.6"/>',
-            _text(LABELS + 46 + max(length, high), top + BAR - 5, f"{median:,.{digits}f}")]
+def _group(top, title, bars, colours, digits):
+    """One scenario: its title, its bars, its axis; and where it ends. It has a scale of its own, since rows differ by a
+    hundred times."""
+    titles = textwrap.wrap(title, (LABELS - 2 * MARGIN) // LETTER)
+    out = [_text(MARGIN, top + BAR - 5 + number * LETTERING, line) for number, line in enumerate(titles)]
+    longest = max(max(values) for _, values in bars) or 1
+    axis, below = top, top + len(titles) * LETTERING
+    for peer, values in bars:
+        out += _bar(top, colours[peer], values, BARS / longest, digits)
+        top += BAR + GAP
+    out.append(_line(LABELS, LABELS, axis - GAP, top))
+    return out, max(top - GAP, below)
 
 
-def _legend(peers):
-    out, left = [], 12
-    for number, peer in enumerate(peers):
+def _bar(top, colour, values, scale, digits):
+    median = statistics.median(values)
+    length, low, high = (max(value * scale, 1) for value in (median, min(values), max(values)))
+    out = [f'<rect x="{LABELS}" y="{top:.1f}" width="{length:.1f}" height="{BAR}" fill="{colour}"/>']
+    if high - low >= 1:
+        middle = top + BAR / 2
+        out.append(_line(LABELS + low, LABELS + high, middle, middle))
+        out += [_line(LABELS + end, LABELS + end, middle - 4, middle + 4) for end in (low, high)]
+    return [*out, _text(LABELS + max(length, high) + 6, top + BAR - 5, f"{median:,.{digits}f}")]
+
+
+def _legend(peers, colours):
+    """Who is who, in as many lines as it takes, and where these end."""
+    out, left, top = [], MARGIN, HEADING + 12
+    for peer in peers:
         text = f"{peer['name']} ({peer['durability']})"
-        out += [f'<rect x="{left}" y="34" width="12" height="12" fill="{_colour(number)}"/>',
-                _text(left + 18, 45, text)]
-        left += 34 + 7 * len(text)
-    return out
+        width = 18 + LETTER * len(text)
+        if left > MARGIN and left + width > WIDTH - MARGIN:
+            left, top = MARGIN, top + LINE
+        out += [f'<rect x="{left}" y="{top}" width="12" height="12" fill="{colours[peer["name"]]}"/>',
+                _text(left + 18, top + 11, text)]
+        left += width + 16
+    return out, top + LINE
 
 
-def _colour(number):
-    return COLOURS[number % len(COLOURS)]
+def _note(groups):
+    runs = max(len(values) for _, bars in groups for _, values in bars)
+    several = "Medians; the thin line leads from the lowest to the highest run." if runs > 1 else "One run."
+    return several + (" Each group has a scale of its own." if len(groups) > 1 else "")
 
 
-def _text(x, y, text, size=None):
-    larger = f' font-size="{size}" font-weight="bold"' if size else ""
-    return f'<text x="{x:.0f}" y="{y:.0f}"{larger}>{escape(text)}</text>'
+def _colours(peers):
+    """A colour for each broker, the same in all charts and, as far as can be, in all runs."""
+    others = [peer["name"] for peer in peers if peer["name"] not in OURS]
+    return OURS | {name: OTHERS[number % len(OTHERS)] for number, name in enumerate(others)}
+
+
+def _line(x1, x2, y1, y2):
+    return (f'<line class="line" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" stroke="#1f2328" '
+            'stroke-opacity="0.7"/>')
+
+
+def _text(x, y, text, kind="ink", size=None, bold=False):
+    colour = {"ink": "#1f2328", "faint": "#59636e"}[kind]
+    more = (f' font-size="{size}"' if size else "") + (' font-weight="bold"' if bold else "")
+    return f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}" fill="{colour}"{more}>{escape(text)}</text>'
