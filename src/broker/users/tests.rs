@@ -1,0 +1,165 @@
+//! Users, logins and rights on a store in memory, over restarts.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::broker::permissions::Permission;
+use crate::clock;
+use crate::store::{Limits, MemoryStore, Store};
+
+const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+fn open(store: &Arc<MemoryStore>) -> Users {
+    let store: Arc<dyn Store> = store.clone();
+    let committer = Committer::start(store, Limits::default()).unwrap();
+    Users::open(committer, Arc::default(), vec!["guest".into()]).unwrap()
+}
+
+#[tokio::test]
+async fn logins_are_verified_and_remembered_until_the_password_changes() {
+    let users = open(&Arc::new(MemoryStore::new()));
+    users
+        .add("guest", b"pw", vec![TAG_ADMINISTRATOR.into()])
+        .await
+        .unwrap();
+    assert!(
+        users
+            .login("guest", b"pw", LOCAL)
+            .await
+            .unwrap()
+            .has_tag("administrator")
+    );
+    let again = std::time::Instant::now();
+    assert!(users.login("guest", b"pw", LOCAL).await.is_ok());
+    assert!(again.elapsed() < Duration::from_millis(5), "no second hash");
+    let refused = Err(LoginError::InvalidCredentials("guest".into()));
+    assert_eq!(users.login("guest", b"PW", LOCAL).await.map(drop), refused);
+    assert_eq!(
+        users.login("guest", b"pw", FAR).await.map(drop),
+        Err(LoginError::LoopbackOnly("guest".into()))
+    );
+    assert!(
+        users
+            .login("guest", b"pw", "::ffff:127.0.0.1".parse().unwrap())
+            .await
+            .is_ok()
+    );
+    assert_eq!(
+        users.login("guest", b"", LOCAL).await.map(drop),
+        Err(LoginError::BlankPassword("guest".into()))
+    );
+    users.change_password("guest", b"new").await.unwrap();
+    assert_eq!(users.login("guest", b"pw", LOCAL).await.map(drop), refused);
+    assert!(users.login("guest", b"new", LOCAL).await.is_ok());
+    users.set_password("guest", None).await.unwrap();
+    assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+    users.delete("guest").await.unwrap();
+    users.add("guest", b"other", vec![]).await.unwrap();
+    assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+}
+
+#[tokio::test]
+async fn when_many_come_at_once_one_pays() {
+    let users = Arc::new(open(&Arc::new(MemoryStore::new())));
+    users.add("u", b"pw", vec![]).await.unwrap();
+    let began = clock::monotonic();
+    users.login("u", b"pw", FAR).await.unwrap();
+    let one = began.elapsed();
+    users.change_password("u", b"new").await.unwrap();
+    let mut logins = tokio::task::JoinSet::new();
+    let began = clock::monotonic();
+    for _ in 0..100 {
+        let users = users.clone();
+        logins.spawn(async move { users.login("u", b"new", FAR).await.is_ok() });
+    }
+    assert!(logins.join_all().await.into_iter().all(|right| right));
+    let all = began.elapsed();
+    assert!(all < one * 20, "{all:?} for a hundred, {one:?} for one");
+}
+
+#[tokio::test]
+async fn everything_survives_a_restart() {
+    let store = Arc::new(MemoryStore::new());
+    {
+        let users = open(&store);
+        users
+            .add("ann", b"pw", vec!["monitoring".into()])
+            .await
+            .unwrap();
+        users.add("bob", b"pw", vec![]).await.unwrap();
+        users
+            .set_limits("ann", |limits| limits.max_channels = Some(3))
+            .await
+            .unwrap();
+        for user in ["ann", "bob"] {
+            users
+                .set_permissions(user, "/", ["^a", "", ".*"])
+                .await
+                .unwrap();
+            users
+                .set_permissions(user, "v", [".*", ".*", ".*"])
+                .await
+                .unwrap();
+            users
+                .set_topic_permissions(user, "/", "t", ["^w", "^r"])
+                .await
+                .unwrap();
+        }
+        users.delete("bob").await.unwrap();
+        users.committer.append(users.forget_vhost("v"));
+        users.committer.shutdown();
+    }
+    let users = open(&store);
+    let ann = users.login("ann", b"pw", FAR).await.unwrap();
+    assert_eq!(
+        (ann.tags.as_slice(), ann.limits.max_channels),
+        (&["monitoring".into()][..], Some(3))
+    );
+    assert!(users.get("bob").is_none());
+    assert!(
+        users.may_enter("ann", "/") && !users.may_enter("ann", "v") && !users.may_enter("bob", "/")
+    );
+    assert!(users.allows("ann", "/", Permission::Configure, "a"));
+    assert!(!users.allows("ann", "/", Permission::Write, "a"));
+    assert!(
+        users
+            .check_topic(&"ann".into(), &"/".into(), "t", Permission::Write, "r")
+            .is_err()
+    );
+    assert!(
+        users
+            .check_topic(&"bob".into(), &"/".into(), "t", Permission::Write, "r")
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn refusals_change_nothing() {
+    let users = open(&Arc::new(MemoryStore::new()));
+    users.add("ann", b"pw", vec![]).await.unwrap();
+    let epoch = users.permission_epoch();
+    assert_eq!(
+        users.add("ann", b"x", vec![]).await,
+        Err(UserError::AlreadyExists("ann".into()))
+    );
+    let unknown = Err(UserError::NoSuchUser("bob".into()));
+    assert_eq!(users.change_password("bob", b"x").await, unknown);
+    assert_eq!(users.set_tags("bob", vec![]).await, unknown);
+    assert_eq!(
+        users.set_permissions("bob", "/", ["", "", ""]).await,
+        unknown
+    );
+    assert!(matches!(
+        users.set_permissions("ann", "/", ["*", "", ""]).await,
+        Err(UserError::InvalidPattern(pattern)) if pattern.pattern == "*"
+    ));
+    assert_eq!(users.delete("bob").await, Ok(false));
+    assert!(!users.may_enter("ann", "/"));
+    users
+        .set_permissions("ann", "/", ["", "", ""])
+        .await
+        .unwrap();
+    assert!(users.permission_epoch() > epoch);
+}
