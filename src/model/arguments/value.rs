@@ -1,0 +1,119 @@
+//! The values of arguments: what is an integer, what a text, and how RabbitMQ's texts show them.
+
+use amq_protocol::types::AMQPValue;
+
+use crate::model::Name;
+
+/// A value in the notation of RabbitMQ's texts.
+pub fn term(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::Void => "undefined".to_owned(),
+        AMQPValue::Float(value) => format!("{value:?}"),
+        AMQPValue::Double(value) => format!("{value:?}"),
+        AMQPValue::DecimalValue(value) => format!("{{{},{}}}", value.scale, value.value),
+        AMQPValue::Timestamp(value) => value.to_string(),
+        AMQPValue::ShortString(value) => format!("<<\"{value}\">>"),
+        AMQPValue::LongString(_) | AMQPValue::ByteArray(_) => {
+            let bytes = bytes_value(value).unwrap_or_default();
+            if bytes.is_empty() {
+                "<<>>".to_owned()
+            } else {
+                format!("<<\"{}\">>", String::from_utf8_lossy(bytes))
+            }
+        }
+        AMQPValue::FieldArray(values) => {
+            let items = values
+                .as_slice()
+                .iter()
+                .map(|value| format!("{{{},{}}}", type_name(value), term(value)));
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        }
+        AMQPValue::FieldTable(table) => {
+            let items = table.into_iter().map(|(name, value)| {
+                format!("{{<<\"{name}\">>,{},{}}}", type_name(value), term(value))
+            });
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        }
+        AMQPValue::ShortShortInt(_)
+        | AMQPValue::ShortShortUInt(_)
+        | AMQPValue::ShortInt(_)
+        | AMQPValue::ShortUInt(_)
+        | AMQPValue::LongInt(_)
+        | AMQPValue::LongUInt(_)
+        | AMQPValue::LongLongInt(_) => integer_value(value).unwrap_or_default().to_string(),
+    }
+}
+
+/// The name that texts give to a value's type on the wire.
+pub fn type_name(value: &AMQPValue) -> &'static str {
+    match value {
+        AMQPValue::Boolean(_) => "bool",
+        AMQPValue::ShortShortInt(_) => "byte",
+        AMQPValue::ShortShortUInt(_) => "unsignedbyte",
+        AMQPValue::ShortInt(_) => "short",
+        AMQPValue::ShortUInt(_) => "unsignedshort",
+        AMQPValue::LongInt(_) => "signedint",
+        AMQPValue::LongUInt(_) => "unsignedint",
+        AMQPValue::LongLongInt(_) => "long",
+        AMQPValue::Float(_) => "float",
+        AMQPValue::Double(_) => "double",
+        AMQPValue::DecimalValue(_) => "decimal",
+        AMQPValue::ShortString(_) | AMQPValue::LongString(_) => "longstr",
+        AMQPValue::FieldArray(_) => "array",
+        AMQPValue::Timestamp(_) => "timestamp",
+        AMQPValue::FieldTable(_) => "table",
+        AMQPValue::ByteArray(_) => "binary",
+        AMQPValue::Void => "void",
+    }
+}
+
+/// The value of an integer of any width.
+pub fn integer_value(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(value) => Some(i64::from(*value)),
+        AMQPValue::ShortShortUInt(value) => Some(i64::from(*value)),
+        AMQPValue::ShortInt(value) => Some(i64::from(*value)),
+        AMQPValue::ShortUInt(value) => Some(i64::from(*value)),
+        AMQPValue::LongInt(value) => Some(i64::from(*value)),
+        AMQPValue::LongUInt(value) => Some(i64::from(*value)),
+        AMQPValue::LongLongInt(value) => Some(*value),
+        AMQPValue::Boolean(_)
+        | AMQPValue::Float(_)
+        | AMQPValue::Double(_)
+        | AMQPValue::DecimalValue(_)
+        | AMQPValue::ShortString(_)
+        | AMQPValue::LongString(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::Timestamp(_)
+        | AMQPValue::FieldTable(_)
+        | AMQPValue::ByteArray(_)
+        | AMQPValue::Void => None,
+    }
+}
+
+pub(super) fn float_value(value: &AMQPValue) -> Option<f64> {
+    match value {
+        AMQPValue::Float(value) => Some(f64::from(*value)),
+        AMQPValue::Double(value) => Some(*value),
+        _ => None,
+    }
+}
+
+pub(super) fn bytes_value(value: &AMQPValue) -> Option<&[u8]> {
+    match value {
+        AMQPValue::LongString(value) => Some(value.as_bytes()),
+        AMQPValue::ShortString(value) => Some(value.as_str().as_bytes()),
+        AMQPValue::ByteArray(value) => Some(value.as_slice()),
+        _ => None,
+    }
+}
+
+/// The text of a string value; bytes that are not UTF-8 are replaced.
+pub fn text_value(value: &AMQPValue) -> Option<Name> {
+    match value {
+        AMQPValue::LongString(value) => Some(String::from_utf8_lossy(value.as_bytes()).into()),
+        AMQPValue::ShortString(value) => Some(value.as_str().into()),
+        _ => None,
+    }
+}
