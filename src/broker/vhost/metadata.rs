@@ -1,0 +1,59 @@
+//! What an operator says of a virtual host.
+
+use super::{Vhost, lock};
+use crate::broker::access_records::Record;
+use crate::broker::definitions::VhostRecord;
+use crate::broker::error::BrokerError;
+use crate::model::arguments::QueueKind;
+use crate::model::{Name, Ticket};
+
+/// What an operator says of a virtual host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostMetadata {
+    /// For people.
+    pub description: String,
+    /// For tools.
+    pub tags: Vec<Name>,
+    /// The type of queues whose declaration names none; classic if `None`.
+    pub default_queue_kind: Option<QueueKind>,
+}
+
+impl VhostMetadata {
+    pub(in crate::broker) fn record(&self, name: &Name) -> VhostRecord {
+        VhostRecord {
+            name: name.clone(),
+            description: self.description.clone(),
+            tags: self.tags.clone(),
+            default_queue_type: self.default_queue_kind.map(|kind| kind.as_str().into()),
+        }
+    }
+
+    pub(in crate::broker) fn of_record(record: &VhostRecord) -> VhostMetadata {
+        let named = record.default_queue_type.as_deref();
+        VhostMetadata {
+            description: record.description.clone(),
+            tags: record.tags.clone(),
+            default_queue_kind: QueueKind::ALL
+                .into_iter()
+                .find(|kind| Some(kind.as_str()) == named),
+        }
+    }
+}
+
+impl Vhost {
+    /// What an operator says of it.
+    pub fn metadata(&self) -> VhostMetadata {
+        lock(&self.metadata).clone()
+    }
+
+    /// Replaces what an operator says of it.
+    pub(in crate::broker) fn set_metadata(
+        &self,
+        metadata: VhostMetadata,
+    ) -> Result<Ticket, BrokerError> {
+        let mut changes = self.change()?;
+        let ticket = self.append(&mut changes, vec![metadata.record(&self.name).put()]);
+        *lock(&self.metadata) = metadata;
+        Ok(ticket)
+    }
+}
