@@ -1,0 +1,195 @@
+//! Extents: when they are used again, emptied and given back, and what damage does.
+
+use super::*;
+
+fn extents(dir: &Path) -> usize {
+    fs::read_dir(dir.join("extents")).unwrap().count()
+}
+
+/// A chunk for an extent of its own, as `small` has them.
+fn large(n: u64) -> Bytes {
+    chunk_of(n, 1, 100_000)
+}
+
+#[test]
+fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
+    let (dir, image) = (scratch(), scratch());
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..3 {
+        store
+            .commit(&batch(n + 1, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    store.sync().unwrap();
+    let safe = scrub::whole_bytes(&dir.path().join("db/0.jnl")).unwrap();
+    let gone = (0..3).map(|first| Op::RemoveChunk { log: LOG, first });
+    store.commit(&batch(4, gone.collect())).unwrap();
+    for n in 3..8 {
+        store
+            .commit(&batch(n + 2, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    assert_eq!(extents(dir.path()), 8);
+    // A power loss now may undo everything since the sync: the chunks must still be there.
+    copy_dir(dir.path(), image.path());
+    let journal = image.path().join("db/0.jnl");
+    let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
+    file.set_len(safe).unwrap();
+    let after = FjallStore::open(image.path(), small()).unwrap();
+    let found = after.read(LOG, 0, usize::MAX).unwrap();
+    let found: Vec<_> = found.into_iter().map(|chunk| chunk.data).collect();
+    assert_eq!(found, [large(0), large(1), large(2)]);
+    // After a sync they are used again.
+    store.sync().unwrap();
+    for n in 8..11 {
+        store
+            .commit(&batch(n + 2, append(LOG, n, large(n))))
+            .unwrap();
+    }
+    assert!(extents(dir.path()) <= 9, "{}", extents(dir.path()));
+    assert_eq!(chunks(&store, LOG), (3..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn extents_of_earlier_runs_are_counted_and_used_again() {
+    let dir = scratch();
+    for run in 0..5 {
+        let store = FjallStore::open(dir.path(), small()).unwrap();
+        assert_eq!(chunks(&store, LOG).len(), if run == 0 { 0 } else { 2 });
+        for n in run * 10..run * 10 + 10 {
+            let mut ops = append(LOG, n, large(n));
+            if let Some(first) = n.checked_sub(2) {
+                ops.push(Op::RemoveChunk { log: LOG, first });
+            }
+            store.commit(&batch(n + 1, ops)).unwrap();
+            store.sync().unwrap();
+        }
+        eventually("the count", || {
+            store.sync().unwrap();
+            extents(dir.path()) <= 6
+        });
+    }
+}
+
+#[test]
+fn what_is_left_in_sparse_extents_is_moved() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    let chunk = |n| chunk_of(n, 1, 10_000);
+    let mut keep = Vec::new();
+    for n in 0..300 {
+        store
+            .commit(&batch(n + 1, append(LOG, n, chunk(n))))
+            .unwrap();
+        if n % 20 == 0 {
+            keep.push(n);
+        }
+    }
+    let full = store.disk_bytes().unwrap();
+    for first in (0..300).filter(|n| n % 20 != 0) {
+        store
+            .commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]))
+            .unwrap();
+    }
+    let check = |store: &FjallStore| {
+        let found = store.read(LOG, 0, usize::MAX).unwrap();
+        let found: Vec<_> = found.into_iter().map(|c| (c.first, c.data)).collect();
+        let expected: Vec<_> = keep.iter().map(|&n| (n, chunk(n))).collect();
+        assert_eq!(found, expected);
+    };
+    check(&store);
+    let before = extents(dir.path());
+    settle_down(&store);
+    store.core.evacuate(0, || false).unwrap();
+    check(&store);
+    store.core.trim_extents(true).unwrap();
+    check(&store);
+    assert!(before >= 24 && extents(dir.path()) <= 3);
+    assert!(store.disk_bytes().unwrap() < full);
+    // Moved again and again, and over a restart.
+    drop(store);
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for round in 0..3 {
+        let open = store.core.open().unwrap();
+        let all: Vec<u32> = (0..1000).collect();
+        open.evacuate_extents(&all, || false).unwrap();
+        drop(open);
+        check(&store);
+        if round != 1 {
+            settle_down(&store);
+        }
+    }
+    for first in &keep {
+        store
+            .commit(&batch(
+                0,
+                vec![Op::RemoveChunk {
+                    log: LOG,
+                    first: *first,
+                }],
+            ))
+            .unwrap();
+    }
+    settle_down(&store);
+    settle_down(&store);
+    assert!(chunks(&store, LOG).is_empty(), "no older place comes back");
+}
+
+#[test]
+fn the_background_gives_extents_back() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), eager()).unwrap();
+    for n in 0..100 {
+        let ops = append(LOG, n, chunk_of(n, 1, 60_000));
+        store.commit(&batch(n + 1, ops)).unwrap();
+    }
+    assert!(extents(dir.path()) >= 50);
+    for first in (0..100).filter(|n| n % 10 != 0) {
+        store
+            .commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]))
+            .unwrap();
+    }
+    // Ten of 60 KB are left: two in each extent.
+    eventually("the space", || extents(dir.path()) <= 7);
+    assert_eq!(chunks(&store, LOG).len(), 10);
+}
+
+#[test]
+fn a_damaged_extent_is_not_hidden_and_harms_nobody_else() {
+    let dir = scratch();
+    let small_extents = FjallOptions {
+        extent_bytes: 1 << 20,
+        ..small()
+    };
+    let store = FjallStore::open(dir.path(), small_extents).unwrap();
+    let logs = [LOG, LogId(LOG.0 + 512), LogId(LOG.0 + 1024)];
+    let all = logs.iter().flat_map(|log| append(*log, 0, large(log.0)));
+    store.commit(&batch(1, all.collect())).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    // Overwritten in the middle of the first chunk, and torn in the middle of the last.
+    let extent = fs::OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("extents/0.ext"))
+        .unwrap();
+    extent.write_all_at(&[0; 10], 50_000).unwrap();
+    extent.set_len(250_000).unwrap();
+    let store = FjallStore::open(dir.path(), small_extents).unwrap();
+    let [overwritten, sound, torn] = logs;
+    for log in [overwritten, torn] {
+        let refused = store.read(log, 0, 1).unwrap_err();
+        assert!(matches!(refused, StoreError::Corrupt(_)), "{refused}");
+        let refused = refused.to_string();
+        assert!(refused.contains("its extent does not hold it"), "{refused}");
+        assert!(refused.contains(&format!("log {}", log.0)), "{refused}");
+    }
+    let found = store.read(sound, 0, usize::MAX).unwrap();
+    assert_eq!(found[0].data, large(sound.0));
+    // All three go on.
+    let more = logs.iter().flat_map(|log| append(*log, 1, large(log.0)));
+    store.commit(&batch(2, more.collect())).unwrap();
+    for log in logs {
+        let found = store.read(log, 1, usize::MAX).unwrap();
+        assert_eq!(found[0].data, large(log.0));
+    }
+}

@@ -1,0 +1,133 @@
+//! Tests of the store on disk: against the store in memory as its model, against torn journals, and of what its
+//! background thread promises. Here: small stores, and what is written to them.
+
+mod extents;
+mod journal;
+mod model;
+mod opening;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::super::{
+    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
+    chunk, page_of,
+};
+use super::*;
+use crate::clock;
+use crate::model::{Body, Message, Origin, Ticket};
+
+const LOG: LogId = LogId(256);
+
+/// A directory in memory where there is one: these tests are about logic, and syncs of a busy disk take long.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+fn small() -> FjallOptions {
+    FjallOptions {
+        msgs_memtable_bytes: 64 * 1024,
+        state_memtable_bytes: 16 * 1024,
+        blob_file_bytes: 256 * 1024,
+        extent_batch_bytes: 8 * 1024,
+        extent_bytes: 128 * 1024,
+        ..FjallOptions::default()
+    }
+}
+
+fn eager() -> FjallOptions {
+    let upkeep = UpkeepOptions {
+        reclaim_after_chunks: 1,
+        reclaim_min_bytes: 0,
+        extent_slack_bytes: 0,
+        quiet: Duration::from_millis(30),
+    };
+    FjallOptions { upkeep, ..small() }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::monotonic() + Duration::from_secs(20);
+    while !holds() {
+        assert!(clock::monotonic() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A chunk of `count` messages of `len` bytes that `seed` makes unlike others.
+fn chunk_of(seed: u64, count: u32, len: usize) -> Bytes {
+    let mut encoder = ChunkEncoder::new();
+    let mut body = vec![0; len];
+    StdRng::seed_from_u64(seed).fill(&mut body[..]);
+    let message = Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        }),
+        properties: Bytes::from_static(b"\0\0"),
+        body: Body::Whole(body.into()),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms: None,
+        dead_lettered: false,
+    };
+    (0..count).for_each(|_| encoder.push(1, &message));
+    encoder.finish()
+}
+
+fn batch(ticket: u64, ops: Vec<Op>) -> Batch {
+    Batch {
+        ticket: Ticket(ticket),
+        ..ops.into_iter().collect()
+    }
+}
+
+fn append(log: LogId, first: u64, chunk: Bytes) -> Vec<Op> {
+    let next = first + u64::from(chunk::count(&chunk).unwrap());
+    let record = LogRecord {
+        next,
+        floor: 0,
+        bytes: 0,
+        ..LogRecord::default()
+    };
+    vec![
+        Op::PutChunk { log, first, chunk },
+        Op::PutLog { log, record },
+    ]
+}
+
+fn chunks(store: &dyn Store, log: LogId) -> Vec<u64> {
+    let found = store.read(log, 0, usize::MAX).unwrap();
+    found.into_iter().map(|chunk| chunk.first).collect()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Writes what is in memory to tables and merges them all.
+fn settle_down(store: &FjallStore) {
+    store.core.touch().unwrap();
+    let open = store.core.open().unwrap();
+    for space in [&open.msgs, &open.state] {
+        space.rotate_memtable_and_wait().unwrap();
+        space.major_compact().unwrap();
+    }
+}

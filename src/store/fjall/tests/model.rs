@@ -1,0 +1,212 @@
+//! The store on disk does what the store in memory does, whatever is written, swept and reopened.
+
+use super::*;
+
+/// One queue's log as a broker would keep it.
+#[derive(Default)]
+struct ModelLog {
+    next: u64,
+    floor: u64,
+    chunks: BTreeMap<u64, u64>,
+    settled: RangeSet,
+}
+
+impl ModelLog {
+    fn step(&mut self, log: LogId, rng: &mut StdRng, batch: &mut Batch) {
+        if rng.random_bool(0.7) {
+            let count = rng.random_range(1..5u32);
+            let len = if rng.random_bool(0.1) { 20_000 } else { 300 };
+            let chunk = chunk_of(rng.random(), count, len);
+            batch.push(Op::PutChunk {
+                log,
+                first: self.next,
+                chunk,
+            });
+            self.chunks.insert(self.next, self.next + u64::from(count));
+            self.next += u64::from(count);
+        }
+        for _ in 0..rng.random_range(0..6) {
+            if self.floor < self.next {
+                let offset = rng.random_range(self.floor..self.next.min(self.floor + 12));
+                self.settled.insert(offset);
+            }
+        }
+        let page = page_of(self.floor);
+        let floor = self.settled.first_gap(self.floor);
+        let kept = rng.random_bool(0.2); // chunks left for a sweep
+        self.chunks.retain(|&first, &mut end| {
+            let gone = end <= floor && !kept;
+            if gone {
+                batch.push(Op::RemoveChunk { log, first });
+            }
+            !gone
+        });
+        self.floor = floor;
+        self.settled.remove_below(floor);
+        if page_of(floor) > page {
+            batch.push(Op::RemovePage { log, page });
+        }
+        let page = page_of(floor);
+        batch.push(Op::PutPage {
+            log,
+            page,
+            settled: self.settled.page(page),
+        });
+        let offset = floor + rng.random_range(0..5);
+        batch.push(if rng.random() {
+            Op::PutCount {
+                log,
+                offset,
+                count: ReturnCount {
+                    turn: rng.random(),
+                    uncounted: rng.random_range(0..2),
+                },
+            }
+        } else {
+            Op::RemoveCount { log, offset }
+        });
+        let first = rng.random_range(0..8);
+        batch.push(if rng.random() {
+            let segment = Segment {
+                first,
+                first_ms: rng.random(),
+                last_ms: rng.random(),
+                bytes: rng.random(),
+            };
+            Op::PutSegment { log, segment }
+        } else {
+            Op::RemoveSegment { log, first }
+        });
+        let number = rng.random_range(0..8);
+        batch.push(if rng.random() {
+            let receive = ReceiveRecord {
+                number,
+                until_ms: rng.random(),
+                leases: Vec::new(),
+            };
+            Op::PutReceive { log, receive }
+        } else {
+            Op::RemoveReceive { log, number }
+        });
+        let part = floor + rng.random_range(0..5);
+        let mark = Mark {
+            first_ms: rng.random(),
+            last_ms: rng.random(),
+            bytes: rng.random(),
+        };
+        batch.push(match rng.random_range(0..4) {
+            0 => Op::PutGone {
+                log,
+                page,
+                gone: self.settled.page(page),
+            },
+            1 => Op::RemoveGone { log, page },
+            2 => Op::PutMark {
+                log,
+                first: part,
+                mark,
+            },
+            _ => Op::RemoveMark { log, first: part },
+        });
+        let kept_from = rng.random::<bool>().then_some(floor / 2);
+        let record = LogRecord {
+            kept_from,
+            rewinds: rng.random_range(0..3),
+            next: self.next,
+            floor,
+            bytes: rng.random(),
+        };
+        batch.push(Op::PutLog { log, record });
+    }
+}
+
+fn compare(disk: &dyn Store, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLog>) {
+    assert_eq!(disk.logs().unwrap(), model.logs().unwrap());
+    assert_eq!(disk.meta(b"").unwrap(), model.meta(b"").unwrap());
+    assert_eq!(disk.meta(b"b").unwrap(), model.meta(b"b").unwrap());
+    for (&log, state) in logs {
+        for from in [state.floor, (state.floor + state.next) / 2, state.next] {
+            for max_bytes in [1, 5000, usize::MAX] {
+                let plain = |store: &dyn Store| -> Vec<(u64, Bytes)> {
+                    let found = store.read(log, from, max_bytes).unwrap();
+                    found
+                        .into_iter()
+                        .map(|chunk| (chunk.first, chunk.data))
+                        .collect()
+                };
+                assert_eq!(plain(disk), plain(model), "log {log:?} from {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn behaves_as_the_store_in_memory() {
+    for seed in 0..4 {
+        let dir = scratch();
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let model = MemoryStore::new();
+        let mut logs = BTreeMap::<LogId, ModelLog>::new();
+        let mut disk = FjallStore::open(dir.path(), small()).unwrap();
+        let mut born = 1;
+        for ticket in 1..=150 {
+            let mut batch = Batch {
+                ticket: Ticket(ticket),
+                ..Batch::default()
+            };
+            for _ in 0..rng.random_range(1..4) {
+                let log = LogId(rng.random_range(born..born + 5));
+                logs.entry(log).or_default();
+            }
+            for (&log, state) in &mut logs {
+                if rng.random() {
+                    state.step(log, rng, &mut batch);
+                }
+            }
+            let key = vec![rng.random_range(b'a'..=b'c'), rng.random_range(0..3)];
+            batch.push(Op::PutMeta {
+                key: key.clone(),
+                value: vec![1, 2],
+            });
+            if rng.random() {
+                batch.push(Op::RemoveMeta { key });
+            }
+            disk.commit(&batch).unwrap();
+            model.commit(&batch).unwrap();
+            match rng.random_range(0..40) {
+                0 => disk.reopen().unwrap(),
+                1 => {
+                    drop(disk);
+                    disk = FjallStore::open(dir.path(), small()).unwrap();
+                }
+                2 => settle_down(&disk),
+                11 | 12 => disk.core.evacuate(0, || false).unwrap(),
+                3..6 => disk.sync().unwrap(),
+                6..10 => {
+                    for (&log, state) in &mut logs {
+                        let max = rng.random_range(1..4);
+                        for store in [&disk as &dyn Store, &model] {
+                            while !store.sweep(log, state.floor, max).unwrap() {}
+                        }
+                        let floor = state.floor;
+                        state.chunks.retain(|_, end| *end > floor);
+                    }
+                }
+                10 => {
+                    let Some((log, _)) = logs.pop_first() else {
+                        continue;
+                    };
+                    let remove = self::batch(0, vec![Op::RemoveLog { log }]);
+                    disk.commit(&remove).unwrap();
+                    model.commit(&remove).unwrap();
+                    born = log.0 + 1; // its id is never used again
+                }
+                _ => {}
+            }
+            if ticket % 10 == 0 {
+                compare(&disk, &model, &logs);
+            }
+        }
+        compare(&disk, &model, &logs);
+    }
+}

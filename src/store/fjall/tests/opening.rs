@@ -1,0 +1,44 @@
+//! Which directories are opened.
+
+use super::*;
+
+#[test]
+fn a_second_store_and_a_newer_format_are_refused() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    assert!(matches!(
+        FjallStore::open(dir.path(), small()),
+        Err(StoreError::InUse { .. })
+    ));
+    store
+        .core
+        .open()
+        .unwrap()
+        .meta
+        .insert(keys::FORMAT, 9u32.to_le_bytes())
+        .unwrap();
+    drop(store);
+    let refused = FjallStore::open(dir.path(), small());
+    assert!(matches!(
+        refused,
+        Err(StoreError::NewerFormat {
+            found: 9,
+            known: 2,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_database_that_was_never_finished_is_made_anew() {
+    let dir = scratch();
+    fs::create_dir_all(dir.path().join("db/keyspaces")).unwrap();
+    fs::write(dir.path().join("db/0.jnl"), [0; 100]).unwrap();
+    drop(FjallStore::open(dir.path(), small()).unwrap());
+    // But one that has data is not thrown away.
+    fs::remove_file(dir.path().join("db/version")).unwrap();
+    assert!(matches!(
+        FjallStore::open(dir.path(), small()),
+        Err(StoreError::Corrupt(_))
+    ));
+}
