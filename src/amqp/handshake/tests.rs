@@ -1,12 +1,15 @@
 //! The handshake as a table of conversations, and under arbitrary input. Texts and endings are those that RabbitMQ 4.0
 //! was seen to give.
 
+use std::time::Duration;
+
 use bytes::BufMut;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::protocol::connection::Close;
 use crate::wire::protocol::{channel, connection};
-use crate::wire::{FRAME_END, HEARTBEAT, put_frame_header};
+use crate::wire::{AMQPValue, FRAME_END, HEARTBEAT, put_frame_header, short_string};
 
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 
