@@ -1,6 +1,7 @@
 //! The consumers of one channel: found by tag for the client, by key for deliveries. Also the queues that the channel
 //! has something from, as small handles, so that a ledger entry need not hold a queue.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::credit::Account;
@@ -43,34 +44,37 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
     slots: Vec<Option<Consumer>>,
-    count: usize,
+    /// The slots by the tags of those in them.
+    by_tag: HashMap<Name, u16>,
+    /// Empty slots below the last one that is taken.
+    free: BTreeSet<u16>,
 }
 
 impl Consumers {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.by_tag.len()
     }
 
     /// A free slot for one more; `None` when there are as many as a channel may have.
     pub(crate) fn free_slot(&self) -> Option<u16> {
-        let index = self
-            .slots
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.slots.len());
-        u16::try_from(index).ok().filter(|slot| *slot < u16::MAX)
+        match self.free.first() {
+            Some(slot) => Some(*slot),
+            None => u16::try_from(self.slots.len())
+                .ok()
+                .filter(|slot| *slot < u16::MAX),
+        }
     }
 
-    /// Puts a consumer in a slot that [`Consumers::free_slot`] gave.
+    /// Puts a consumer in a slot that [`Consumers::free_slot`] gave. No other has its tag.
     pub(crate) fn put(&mut self, slot: u16, consumer: Consumer) {
-        let index = usize::from(slot);
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, || None);
-        }
-        if let Some(place) = self.slots.get_mut(index) {
+        self.by_tag.insert(Arc::clone(&consumer.tag), slot);
+        if self.free.remove(&slot)
+            && let Some(place) = self.slots.get_mut(usize::from(slot))
+        {
             *place = Some(consumer);
-            self.count += 1;
+        } else {
+            self.slots.push(Some(consumer));
         }
     }
 
@@ -88,18 +92,23 @@ impl Consumers {
 
     /// The consumer with this tag.
     pub(crate) fn find(&self, tag: &str) -> Option<ConsumerRef> {
-        self.iter()
-            .find(|(_, consumer)| &*consumer.tag == tag)
-            .map(|(reference, _)| reference)
+        let slot = *self.by_tag.get(tag)?;
+        let consumer = self.slots.get(usize::from(slot))?.as_ref()?;
+        Some(ConsumerRef {
+            slot,
+            serial: consumer.serial,
+        })
     }
 
     /// Takes a consumer out.
     pub(crate) fn remove(&mut self, reference: ConsumerRef) -> Option<Consumer> {
         self.get_mut(reference)?;
         let consumer = self.slots.get_mut(usize::from(reference.slot))?.take()?;
-        self.count -= 1;
+        self.by_tag.remove(&consumer.tag);
+        self.free.insert(reference.slot);
         while self.slots.last().is_some_and(Option::is_none) {
             self.slots.pop();
+            self.free.pop_last();
         }
         Some(consumer)
     }
@@ -244,13 +253,23 @@ mod tests {
         assert!(table.get(b).is_none());
         assert_eq!(table.find("d"), Some(ConsumerRef { slot: 1, serial: 9 }));
         assert_eq!(table.len(), 3);
+        assert_eq!(table.find("b"), None);
+        // The last slots go with those in them; the first is taken next.
+        for tag in ["a", "d", "c"] {
+            assert!(table.remove(table.find(tag).unwrap()).is_some());
+        }
+        assert_eq!((table.len(), table.free_slot()), (0, Some(0)));
+        table.put(0, consumer("e", 10));
+        table.put(table.free_slot().unwrap(), consumer("f", 11));
+        let order: Vec<_> = table.iter().map(|(_, found)| found.tag.clone()).collect();
+        assert_eq!(order, ["e".into(), "f".into()]);
     }
 
     #[test]
     fn a_channel_has_room_for_as_many_as_its_limit_says() {
         let mut table = Consumers::default();
         for slot in 0..u16::MAX {
-            table.put(slot, consumer("t", u32::from(slot)));
+            table.put(slot, consumer(&slot.to_string(), u32::from(slot)));
             if usize::from(slot) + 2 == CONSUMERS_PER_CHANNEL_MAX {
                 assert_eq!(table.free_slot(), Some(u16::MAX - 1));
             }
