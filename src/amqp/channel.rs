@@ -1,103 +1,26 @@
-//! One channel: its state, the dispatcher of its methods, its deliveries, and its end. What each method does is in
-//! `methods`. Owned by its connection's task, so nothing here is locked.
+//! One channel: its state, the frames that come for it, and its end. What each method does is in `methods`, deliveries
+//! are in `deliver`. Owned by its connection's task, so nothing here is locked.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::assembly::{Assembling, Assembly, Content};
+use super::assembly::{Assembly, Content};
 use super::confirms::Confirms;
-use super::connection::Context;
-use super::consumers::{Consumers, Queues, parts};
+use super::consumers::{Consumers, Queues};
+use super::cx::Cx;
 use super::error::{Code, Failure, MethodId, Refusal};
 use super::methods::ack::Answers;
-use super::methods::get::{Extra, put_content};
 use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
+use super::misread::{undecodable, unexpected};
 use super::replies::ReplyAddress;
-use super::unacked::{ConsumerRef, Ledger, Unacked};
-use super::unsynced::Unsynced;
+use super::unacked::{ConsumerRef, Ledger};
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
-use crate::broker::queue::{ChannelLimiter, Delivery, Settle};
+use crate::broker::queue::{ChannelLimiter, Settle};
 use crate::model::{Name, Ticket};
-use crate::wire::protocol::{access, basic, channel, confirm, exchange, queue, tx};
-use crate::wire::{self, AMQPClass, Fault, Hot, MethodError};
-
-/// What handling a method comes to.
-pub(crate) type Handled = Result<(), Refusal>;
-
-/// What remains to be done on a channel when something that had to be waited for is there.
-pub(crate) type Done = Box<dyn FnOnce(&mut Channel, &mut Cx<'_>) -> Handled + Send>;
-
-/// Something that a method waits for. Until it is there, the connection handles no further frame.
-pub(crate) struct Later {
-    pub(crate) channel: u16,
-    pub(crate) method: MethodId,
-    pub(crate) future: Pin<Box<dyn Future<Output = Done> + Send>>,
-}
-
-/// What a handler may use besides its channel.
-pub(crate) struct Cx<'a> {
-    /// What all channels of the connection share.
-    pub(crate) shared: &'a Context,
-    /// Output.
-    pub(crate) out: &'a mut Writer,
-    /// What has to be waited for.
-    pub(crate) later: &'a mut Option<Later>,
-    /// The method being handled.
-    pub(crate) method: MethodId,
-    /// Counts the consumers of the connection.
-    pub(crate) serial: &'a mut u32,
-    /// Consumers of the connection.
-    pub(crate) consumers: &'a mut usize,
-    /// Seconds since the connection was opened.
-    pub(crate) now_secs: u32,
-    /// Channels with work left for the end of the batch.
-    pub(crate) dirty: &'a mut Vec<u16>,
-    /// Channels with confirms to come.
-    pub(crate) confirming: &'a mut Vec<u16>,
-    /// Channels with deliveries among the output.
-    pub(crate) delivering: &'a mut Vec<u16>,
-    /// The client publishes.
-    pub(crate) has_published: &'a mut bool,
-    /// What the connection has published that may not be on disk.
-    pub(crate) unsynced: &'a mut Unsynced,
-    /// What has arrived in part, on all channels.
-    pub(crate) assembling: &'a mut Assembling,
-    /// Size of the buffer that the frames at hand were read into.
-    pub(crate) read_buffer: usize,
-}
-
-impl Cx<'_> {
-    /// Sends a method.
-    pub(crate) fn send(&mut self, channel: u16, method: AMQPClass) {
-        wire::encode_method(self.out.buffer(), channel, &method);
-    }
-
-    /// Waits for `future` and goes on with what it gives.
-    pub(crate) fn later(
-        &mut self,
-        channel: &Channel,
-        future: impl Future<Output = Done> + Send + 'static,
-    ) {
-        debug_assert!(self.later.is_none(), "one thing is waited for at a time");
-        *self.later = Some(Later {
-            channel: channel.number,
-            method: self.method,
-            future: Box::pin(future),
-        });
-    }
-}
-
-/// Makes a [`Done`] of a closure.
-pub(crate) fn done(
-    next: impl FnOnce(&mut Channel, &mut Cx<'_>) -> Handled + Send + 'static,
-) -> Done {
-    Box::new(next)
-}
+use crate::wire::{self, Hot};
 
 /// What publishes and acknowledgements mean on the channel.
 #[derive(Debug, Default)]
@@ -277,119 +200,6 @@ impl Channel {
         Ok(())
     }
 
-    /// Handles all methods but those of the message path. Work that was put off is done first: what follows may
-    /// depend on it.
-    fn other_method(&mut self, cx: &mut Cx<'_>, payload: &[u8], method: AMQPClass) -> Handled {
-        self.flush(cx);
-        match method {
-            AMQPClass::Access(method) => match method {
-                access::AMQPMethod::Request(_) => {
-                    cx.send(
-                        self.number,
-                        AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {})),
-                    );
-                    Ok(())
-                }
-                access::AMQPMethod::RequestOk(_) => unimplemented(),
-            },
-            AMQPClass::Channel(method) => self.channel_method(cx, method),
-            AMQPClass::Exchange(method) => self.exchange_method(cx, method),
-            AMQPClass::Queue(method) => self.queue_method(cx, method),
-            AMQPClass::Basic(method) => self.basic_method(cx, payload, method),
-            AMQPClass::Confirm(method) => match method {
-                confirm::AMQPMethod::Select(m) => self.confirm_select(cx, m),
-                confirm::AMQPMethod::SelectOk(_) => unimplemented(),
-            },
-            AMQPClass::Tx(method) => match method {
-                tx::AMQPMethod::Select(_) => self.tx_select(cx),
-                tx::AMQPMethod::Commit(_) => self.tx_commit(cx),
-                tx::AMQPMethod::Rollback(_) => self.tx_rollback(cx),
-                tx::AMQPMethod::SelectOk(_)
-                | tx::AMQPMethod::CommitOk(_)
-                | tx::AMQPMethod::RollbackOk(_) => unimplemented(),
-            },
-            AMQPClass::Connection(_) => unimplemented(),
-        }
-    }
-
-    fn channel_method(&mut self, cx: &mut Cx<'_>, method: channel::AMQPMethod) -> Handled {
-        match method {
-            channel::AMQPMethod::Open(_) => Err(Refusal::new(
-                Code::ChannelError,
-                "second 'channel.open' seen",
-            )),
-            channel::AMQPMethod::Flow(m) if m.active => {
-                let ok = channel::FlowOk { active: true };
-                cx.send(
-                    self.number,
-                    AMQPClass::Channel(channel::AMQPMethod::FlowOk(ok)),
-                );
-                Ok(())
-            }
-            channel::AMQPMethod::Flow(_) => Err(Refusal::new(Code::NotImplemented, "active=false")),
-            channel::AMQPMethod::Close(_)
-            | channel::AMQPMethod::CloseOk(_)
-            | channel::AMQPMethod::OpenOk(_)
-            | channel::AMQPMethod::FlowOk(_) => unimplemented(),
-        }
-    }
-
-    fn exchange_method(&mut self, cx: &mut Cx<'_>, method: exchange::AMQPMethod) -> Handled {
-        match method {
-            exchange::AMQPMethod::Declare(m) => self.exchange_declare(cx, m),
-            exchange::AMQPMethod::Delete(m) => self.exchange_delete(cx, m),
-            exchange::AMQPMethod::Bind(m) => self.exchange_bind(cx, m),
-            exchange::AMQPMethod::Unbind(m) => self.exchange_unbind(cx, m),
-            exchange::AMQPMethod::DeclareOk(_)
-            | exchange::AMQPMethod::DeleteOk(_)
-            | exchange::AMQPMethod::BindOk(_)
-            | exchange::AMQPMethod::UnbindOk(_) => unimplemented(),
-        }
-    }
-
-    fn queue_method(&mut self, cx: &mut Cx<'_>, method: queue::AMQPMethod) -> Handled {
-        match method {
-            queue::AMQPMethod::Declare(m) => self.queue_declare(cx, m),
-            queue::AMQPMethod::Bind(m) => self.queue_bind(cx, m),
-            queue::AMQPMethod::Unbind(m) => self.queue_unbind(cx, m),
-            queue::AMQPMethod::Purge(m) => self.queue_purge(cx, m),
-            queue::AMQPMethod::Delete(m) => self.queue_delete(cx, m),
-            queue::AMQPMethod::DeclareOk(_)
-            | queue::AMQPMethod::BindOk(_)
-            | queue::AMQPMethod::UnbindOk(_)
-            | queue::AMQPMethod::PurgeOk(_)
-            | queue::AMQPMethod::DeleteOk(_) => unimplemented(),
-        }
-    }
-
-    fn basic_method(
-        &mut self,
-        cx: &mut Cx<'_>,
-        payload: &[u8],
-        method: basic::AMQPMethod,
-    ) -> Handled {
-        match method {
-            basic::AMQPMethod::Qos(m) => self.basic_qos(cx, payload, m),
-            basic::AMQPMethod::Consume(m) => self.basic_consume(cx, m),
-            basic::AMQPMethod::Cancel(m) => self.basic_cancel(cx, m),
-            basic::AMQPMethod::Get(m) => self.basic_get(cx, m),
-            basic::AMQPMethod::Recover(m) => self.basic_recover(cx, m.requeue, true),
-            basic::AMQPMethod::RecoverAsync(m) => self.basic_recover(cx, m.requeue, false),
-            basic::AMQPMethod::CancelOk(_)
-            | basic::AMQPMethod::Publish(_)
-            | basic::AMQPMethod::Ack(_)
-            | basic::AMQPMethod::Nack(_)
-            | basic::AMQPMethod::Reject(_)
-            | basic::AMQPMethod::QosOk(_)
-            | basic::AMQPMethod::ConsumeOk(_)
-            | basic::AMQPMethod::Return(_)
-            | basic::AMQPMethod::Deliver(_)
-            | basic::AMQPMethod::GetOk(_)
-            | basic::AMQPMethod::GetEmpty(_)
-            | basic::AMQPMethod::RecoverOk(_) => unimplemented(),
-        }
-    }
-
     /// Does what was put off to the end of a batch: publishes, then answers, then credit.
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
         self.flush_run(cx);
@@ -457,91 +267,6 @@ impl Channel {
         }
     }
 
-    /// Sends a delivery to the client, or, if the channel is closing, only notes it so that it goes back.
-    pub(crate) fn deliver(&mut self, cx: &mut Cx<'_>, delivery: &Delivery) {
-        let (_, reference) = parts(delivery.key);
-        let Some(consumer) = self.consumers.get_mut(reference) else {
-            return;
-        };
-        let message = &delivery.message;
-        if !consumer.account.is_under_way() {
-            if self.under_way.is_empty() {
-                cx.delivering.push(self.number);
-            }
-            self.under_way.push(reference);
-        }
-        consumer
-            .account
-            .delivered(message.size() as u64, !consumer.no_ack);
-        let mut extra = Extra::Nothing;
-        let tag = match consumer.source {
-            Some(source) if !consumer.no_ack => {
-                self.queues.reuse(source.queue);
-                self.ledger.push(Unacked {
-                    queue: source.queue,
-                    consumer: Some(reference),
-                    lease: delivery.lease,
-                    at_secs: cx.now_secs,
-                })
-            }
-            Some(_) => self.ledger.skip(),
-            None => {
-                if let Some((_, address)) = &mut self.reply {
-                    address.hand_out(message.size());
-                }
-                self.ledger.next_tag()
-            }
-        };
-        if let Some(source) = consumer.source {
-            extra = Extra::of(
-                source.kind,
-                delivery.delivery_count,
-                delivery.lease.offset,
-                delivery.enqueued_ms,
-            );
-        }
-        if self.phase != Phase::Open {
-            return;
-        }
-        let origin = &message.origin;
-        wire::put_deliver(
-            cx.out.buffer(),
-            self.number,
-            &consumer.tag,
-            tag,
-            delivery.redelivered,
-            &origin.exchange,
-            &origin.routing_key,
-        );
-        put_content(cx.out, cx.shared.frame_max, self.number, message, extra);
-    }
-
-    /// The queue of a consumer is gone: the consumer as well.
-    pub(crate) fn consumer_cancelled(&mut self, cx: &mut Cx<'_>, reference: ConsumerRef) {
-        let Some(consumer) = self.consumers.remove(reference) else {
-            return;
-        };
-        *cx.consumers = cx.consumers.saturating_sub(1);
-        if let Some(source) = consumer.source {
-            self.queues.release(source.queue, 1);
-        }
-        self.tell_cancelled(cx, &consumer.tag);
-    }
-
-    /// Tells the client that a consumer has been cancelled from this side, if it understands that.
-    pub(crate) fn tell_cancelled(&self, cx: &mut Cx<'_>, tag: &str) {
-        if cx.shared.client.consumer_cancel_notify && self.phase == Phase::Open {
-            let cancel = basic::Cancel {
-                consumer_tag: wire::short_string(tag),
-                nowait: true,
-            };
-            cx.send(
-                self.number,
-                AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)),
-            );
-        }
-    }
-
     /// The first half of its end: nothing new comes from its queues after this.
     pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
         self.flush_run(cx);
@@ -600,63 +325,4 @@ impl Channel {
             transactional: matches!(self.mode, Mode::Tx(_)),
         }
     }
-}
-
-/// A method that only a server sends, or one that belongs to another channel.
-pub(crate) fn unimplemented() -> Handled {
-    Err(Refusal::new(Code::CommandInvalid, "unimplemented method"))
-}
-
-/// What a method that cannot be decoded leads to. RabbitMQ's reader dies over a bad table or an unknown method, and
-/// its connection with it.
-pub(crate) fn undecodable(error: MethodError) -> Failure {
-    match error {
-        MethodError::Unknown { .. } | MethodError::NoIds | MethodError::Table { .. } => {
-            Failure::Drop
-        }
-        MethodError::Malformed {
-            fault: Fault::NotUtf8,
-            text,
-            ..
-        } => Refusal::new(Code::FrameError, text).about_nothing().into(),
-        MethodError::Malformed {
-            class_id,
-            method_id,
-            text,
-            ..
-        } => Refusal::new(Code::FrameError, text)
-            .about(class_id, method_id)
-            .into(),
-    }
-}
-
-/// The same on channel 0.
-pub(crate) fn undecodable_on_zero(error: MethodError) -> Failure {
-    match error {
-        MethodError::Unknown { .. } | MethodError::NoIds => Failure::Drop,
-        MethodError::Malformed {
-            fault: Fault::NotUtf8,
-            class_id,
-            method_id,
-            text,
-        } => Refusal::new(Code::FrameError, text)
-            .about(class_id, method_id)
-            .into(),
-        MethodError::Malformed { .. } | MethodError::Table { .. } => {
-            Refusal::new(Code::InternalError, "").about_nothing().into()
-        }
-    }
-}
-
-/// What a frame out of turn leads to. RabbitMQ names the publish that waits for it, if there is one.
-pub(crate) fn unexpected(unexpected: super::assembly::Unexpected) -> Failure {
-    use super::assembly::Unexpected;
-    let refusal = |code| Refusal::new(code, unexpected.text());
-    match unexpected {
-        Unexpected::NotMethod => refusal(Code::UnexpectedFrame).about_nothing(),
-        Unexpected::NotHeader | Unexpected::WrongClass(_) | Unexpected::NotBody => {
-            refusal(Code::UnexpectedFrame).about(60, 40)
-        }
-    }
-    .into()
 }

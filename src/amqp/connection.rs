@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::channel::{Done, Later};
-use super::dispatch::Channels;
+use super::channels::Channels;
+use super::cx::{Done, Later};
 use super::handshake::{Capabilities, Open};
 use super::heartbeat::Heart;
 use super::limits::{

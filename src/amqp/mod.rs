@@ -3,11 +3,17 @@
 //! delivery tag or reply code lives here.
 
 mod assembly; // content from its frames, pure
-mod channel; // one channel: its state and the dispatcher
+mod batch; // what is done once for many frames
+mod blocking; // clients that publish while an alarm is on
+mod channel; // one channel: its state and its end
+mod channels; // the channels of one connection
+mod closing; // how channels and connections end
 mod confirms; // publisher confirms, pure
 mod connection; // the task of one connection
 mod consumers; // the consumers of a channel, and its queues
 mod credit; // how much a consumer may be sent, pure
+mod cx; // what the handler of a method is given
+mod deliver; // deliveries on their way to the client
 mod dispatch; // from frames to channels
 mod error; // from errors to reply codes
 pub mod handshake; // from the protocol header to an open connection, pure
@@ -16,6 +22,7 @@ mod keep; // what waiting messages keep alive, pure
 mod limits; // the bounds of a connection
 mod listener; // accepts connections
 mod methods; // what each method does
+mod misread; // frames that cannot be read, pure
 mod outbox; // what the broker has for a connection
 mod replies; // direct reply-to
 mod routes; // where publishes go, remembered

@@ -1,8 +1,9 @@
 //! What clients say about deliveries: ack, nack, reject, recover. Acks are gathered to the end of the batch of frames
 //! and given to each queue as one settlement, together with the credit that they free.
 
-use super::super::channel::{Channel, Cx, Handled, Mode};
+use super::super::channel::{Channel, Mode};
 use super::super::credit::{Grant, Window};
+use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
 use super::super::limits::UNACKED_PER_CHANNEL_MAX;
 use super::super::unacked::{ConsumerRef, Unacked};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, Cx, Handled};
+use super::super::channel::Channel;
 use super::super::consumers::{Consumer, Source, key};
 use super::super::credit::{Account, Window};
+use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
 use super::super::limits::CONSUMERS_PER_CHANNEL_MAX;
 use super::super::outbox::sink;

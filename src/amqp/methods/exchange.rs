@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, Cx, Handled, done};
+use super::super::channel::Channel;
+use super::super::cx::{Cx, Handled, done};
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::Destination;
 use crate::broker::session::DeclareExchange;

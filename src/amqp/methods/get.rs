@@ -1,8 +1,11 @@
 //! `basic.get`, and how a message is written as content frames.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes};
 
-use super::super::channel::{Channel, Cx, Handled, done};
+use super::super::channel::Channel;
+use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::unacked::Unacked;
 use super::super::writer::Writer;
@@ -13,7 +16,6 @@ use crate::model::arguments::QueueKind;
 use crate::model::stream::STREAM_OFFSET;
 use crate::wire::protocol::basic::{AMQPMethod, Get, GetEmpty};
 use crate::wire::{self, AMQPClass, FRAME_END, FRAME_OVERHEAD, FrameKind, PropertiesView};
-use std::sync::Arc;
 
 /// The header that says how often a quorum queue's message came back.
 const DELIVERY_COUNT: &str = "x-delivery-count";

@@ -3,6 +3,7 @@
 
 pub(super) mod ack;
 mod consume;
+mod dispatch; // which handler a method has
 mod exchange;
 pub(super) mod get;
 pub(super) mod publish;

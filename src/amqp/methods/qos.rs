@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, Cx, Handled};
+use super::super::channel::Channel;
+use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
 use crate::broker::queue::ChannelLimiter;
 use crate::wire::AMQPClass;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, Cx, Handled, done};
+use super::super::channel::Channel;
+use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
 use crate::broker::exchange::Destination;

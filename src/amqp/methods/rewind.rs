@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::super::channel::{Channel, Cx, Handled, Mode, done};
+use super::super::channel::{Channel, Mode};
+use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::replies::REPLY_TO_PREFIX;
 use crate::broker::queue::{RewindTo, Rewound};

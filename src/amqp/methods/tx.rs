@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::super::channel::{Channel, Cx, Handled, Mode, done};
+use super::super::channel::{Channel, Mode};
 use super::super::confirms::Confirms;
+use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::limits::{TX_BYTES_MAX, TX_ENTRIES_MAX};
 use super::super::unacked::Unacked;

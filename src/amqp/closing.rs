@@ -1,0 +1,183 @@
+//! How channels and connections end, from either side, and what goes back to the broker then.
+
+use tokio::time::Instant;
+
+use super::channel::{Channel, Phase as ChannelPhase};
+use super::channels::Channels;
+use super::connection::{Connection, Phase};
+use super::dispatch::method_id;
+use super::error::{Failure, MethodId, Refusal, Scope};
+use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
+use super::misread::unexpected;
+use crate::wire::protocol::{channel, connection};
+use crate::wire::{AMQPClass, FrameKind, FrameRef};
+
+impl Connection {
+    pub(super) fn client_closes_channel(
+        &mut self,
+        number: u16,
+        method: MethodId,
+    ) -> Result<(), Failure> {
+        let assembled = self
+            .channels
+            .get_mut(number)
+            .map(|channel| channel.assembly.method());
+        if let Some(Err(out_of_turn)) = assembled {
+            return Err(unexpected(out_of_turn));
+        }
+        let was_open = self
+            .channels
+            .get_mut(number)
+            .is_some_and(|channel| channel.phase == ChannelPhase::Open);
+        if was_open {
+            self.wind_up_channel(number, method);
+        }
+        self.send(
+            number,
+            &AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})),
+        );
+        if was_open {
+            self.remove_channel(number);
+        } else if let Some(channel) = self.channels.get_mut(number) {
+            // Both sides have closed it at once: the client's close-ok may still come.
+            channel.phase = ChannelPhase::Crossed;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_channel(&mut self, number: u16) {
+        self.channels.remove(number);
+        self.permit.close_channel();
+    }
+
+    /// After `connection.close` was sent: only the answer, or the client's own close, is looked at.
+    pub(super) fn frame_while_closing(&mut self, frame: &FrameRef<'_>) {
+        if frame.channel != 0 || frame.kind != FrameKind::Method {
+            return;
+        }
+        match method_id(frame.payload()) {
+            MethodId {
+                class: 10,
+                method: 51,
+            } => self.phase = Phase::Over,
+            MethodId {
+                class: 10,
+                method: 50,
+            } => {
+                self.send(
+                    0,
+                    &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
+                );
+                self.phase = Phase::AwaitEof {
+                    until: Connection::close_deadline(),
+                    half_closed: false,
+                };
+            }
+            MethodId { .. } => {}
+        }
+    }
+
+    /// What arrives from here on cannot be read.
+    pub(super) fn stop_listening(&mut self) {
+        self.frames = None;
+        if let Phase::AwaitCloseOk { .. } = self.phase {
+            let until = Instant::now() + super::handshake::SILENT_CLOSE_DELAY;
+            self.phase = Phase::AwaitEof {
+                until,
+                half_closed: true,
+            };
+        }
+    }
+
+    /// Ends what an error ends.
+    pub(super) fn fail(&mut self, number: u16, failure: Failure) {
+        match failure {
+            Failure::Drop => self.phase = Phase::Over,
+            Failure::Refused(refusal) => match refusal.code.scope() {
+                Scope::Channel => self.close_channel(number, &refusal),
+                Scope::Connection => self.close_connection(&refusal),
+            },
+        }
+    }
+
+    fn close_channel(&mut self, number: u16, refusal: &Refusal) {
+        self.log_channel_error(number, refusal);
+        let about = refusal.about.unwrap_or_default();
+        self.wind_up_channel(number, about);
+        let close = channel::Close {
+            reply_code: refusal.code.number(),
+            reply_text: refusal.reply_text(),
+            class_id: about.class,
+            method_id: about.method,
+        };
+        self.send(
+            number,
+            &AMQPClass::Channel(channel::AMQPMethod::Close(close)),
+        );
+    }
+
+    /// What a client did wrong is between it and its channel: of one that does so again and again, the log says no
+    /// more.
+    fn log_channel_error(&mut self, number: u16, refusal: &Refusal) {
+        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        let (code, text) = (refusal.code.number(), refusal.reply_text());
+        if self.channels.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
+            self.channels.errors_logged += 1;
+            tracing::info!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
+        } else {
+            tracing::debug!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
+        }
+    }
+
+    /// Closes the connection from this side.
+    pub(super) fn close_connection(&mut self, refusal: &Refusal) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let text = refusal.reply_text();
+        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        tracing::info!(%connection, %user, code = refusal.code.number(), text = ?text.as_str(), "closing connection");
+        self.later = None;
+        self.blocked = false;
+        self.release();
+        let about = refusal.about.unwrap_or_default();
+        let close = connection::Close {
+            reply_code: refusal.code.number(),
+            reply_text: text,
+            class_id: about.class,
+            method_id: about.method,
+        };
+        self.send(
+            0,
+            &AMQPClass::Connection(connection::AMQPMethod::Close(close)),
+        );
+        self.phase = Phase::AwaitCloseOk {
+            until: Connection::close_deadline(),
+        };
+    }
+
+    /// Gives back everything that a channel has from the broker. Nothing more is sent on it but the close.
+    fn wind_up_channel(&mut self, number: u16, method: MethodId) {
+        self.on_channel(number, method, Channel::stop);
+        self.take_outbox();
+        self.on_channel(number, method, Channel::wind_up);
+    }
+
+    /// Gives back everything that the connection has from the broker: messages, consumers, exclusive queues.
+    pub(super) fn release(&mut self) {
+        let numbers = self.channels.numbers();
+        for number in &numbers {
+            self.on_channel(*number, MethodId::default(), Channel::stop);
+        }
+        self.take_deliveries();
+        for number in numbers {
+            self.on_channel(number, MethodId::default(), Channel::wind_up);
+            self.remove_channel(number);
+        }
+        self.channels = Channels {
+            changed: true,
+            ..Channels::default()
+        };
+        self.shared.session.close();
+    }
+}

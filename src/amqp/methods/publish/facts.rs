@@ -1,0 +1,205 @@
+//! What the properties of a message say that matters to the broker, checked in RabbitMQ's order and refused in its
+//! words.
+
+use bytes::Bytes;
+
+use crate::amqp::channel::Channel;
+use crate::amqp::cx::{Cx, Handled};
+use crate::amqp::error::{Code, Refusal, erlang_string};
+use crate::amqp::replies::REPLY_TO;
+use crate::broker::exchange::delay_ms;
+use crate::broker::users::TAG_IMPERSONATOR;
+use crate::model::Name;
+use crate::wire::{AMQPValue, FieldTable, PropertiesView};
+
+/// The largest `expiration`: ten years, in milliseconds.
+const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+
+/// What the properties of a message say that matters here.
+pub(super) struct Facts {
+    pub(super) properties: Bytes,
+    pub(super) persistent: bool,
+    pub(super) priority: u8,
+    pub(super) expiration_ms: Option<u64>,
+    /// `x-delay`.
+    pub(super) delay_ms: Option<u64>,
+    /// `CC` and `BCC`.
+    pub(super) more_keys: Vec<Name>,
+}
+
+impl Channel {
+    /// Reads and checks the properties, in RabbitMQ's order.
+    pub(super) fn facts(&self, cx: &Cx<'_>, properties: Bytes) -> Result<Facts, Refusal> {
+        // RabbitMQ's channel dies over properties that it cannot decode.
+        let view = PropertiesView::parse(&properties).map_err(|_| broken())?;
+        let expiration_ms = view.expiration().map(expiration).transpose()?;
+        if let Some(user) = view.user_id() {
+            check_user(cx, user)?;
+        }
+        let priority = view.priority().unwrap_or(0);
+        let persistent = view.delivery_mode() == Some(2);
+        let mut more_keys = Vec::new();
+        let mut changed = None;
+        let mut delay = None;
+        if view.has_headers() {
+            view.check_headers().map_err(|_| broken())?;
+            delay = delay_ms(&view);
+            if view.header("CC").is_some() || view.header("BCC").is_some() {
+                let headers = view.headers().map_err(|_| broken())?;
+                more_keys.extend(keys(&headers, "CC")?);
+                more_keys.extend(keys(&headers, "BCC")?);
+                changed = without_bcc(&view, &headers);
+            }
+        }
+        if view.reply_to() == Some(REPLY_TO.as_bytes()) {
+            let Some((_, address)) = &self.reply else {
+                return Err(Refusal::new(
+                    Code::PreconditionFailed,
+                    "fast reply consumer does not exist",
+                ));
+            };
+            let current = changed.as_ref().unwrap_or(&properties);
+            let view = PropertiesView::parse(current).map_err(|_| broken())?;
+            changed = Some(view.edit().set_reply_to(address.name()).finish());
+        }
+        let properties = changed.unwrap_or(properties);
+        Ok(Facts {
+            properties,
+            persistent,
+            priority,
+            expiration_ms,
+            delay_ms: delay,
+            more_keys,
+        })
+    }
+}
+
+/// The `user-id` must be the user's own name, unless the user may speak for others.
+fn check_user(cx: &Cx<'_>, claimed: &[u8]) -> Handled {
+    let user = &cx.shared.session.user;
+    if claimed == user.name.as_bytes() || user.has_tag(TAG_IMPERSONATOR) {
+        return Ok(());
+    }
+    let claimed = String::from_utf8_lossy(claimed);
+    let text = format!(
+        "user_id property set to '{claimed}' but authenticated user was '{}'",
+        user.name
+    );
+    Err(Refusal::new(Code::PreconditionFailed, text))
+}
+
+/// The `expiration` property: digits, in milliseconds. RabbitMQ's texts for what it is not.
+fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
+    let refused = |why: String| {
+        let text = format!(
+            "invalid expiration '{}': {why}",
+            String::from_utf8_lossy(raw)
+        );
+        Refusal::new(Code::PreconditionFailed, text)
+    };
+    let (negative, unsigned) = match raw {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, raw),
+    };
+    let digits = unsigned
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, rest) = unsigned.split_at_checked(digits).unwrap_or((unsigned, &[]));
+    if number.is_empty() {
+        return Err(refused("no_integer".to_owned()));
+    }
+    if !rest.is_empty() {
+        return Err(refused(format!(
+            "{{leftover_string,{}}}",
+            erlang_string(rest)
+        )));
+    }
+    let number = std::str::from_utf8(number)
+        .unwrap_or_default()
+        .trim_start_matches('0');
+    let value = if number.is_empty() {
+        Ok(0)
+    } else {
+        number.parse::<u64>()
+    };
+    match value {
+        Ok(value) if negative && value > 0 => Err(refused(format!("{{value_negative,-{value}}}"))),
+        Ok(value) if value <= EXPIRATION_MS_MAX => Ok(value),
+        Ok(_) | Err(_) if negative => Err(refused(format!("{{value_negative,-{number}}}"))),
+        Ok(_) | Err(_) => Err(refused(format!("{{value_too_large,{number}}}"))),
+    }
+}
+
+/// The routing keys in a `CC` or `BCC` header. Values in the array that are no strings do not count.
+fn keys(headers: &FieldTable, name: &str) -> Result<Vec<Name>, Refusal> {
+    match headers.inner().get(name) {
+        None => Ok(Vec::new()),
+        Some(AMQPValue::FieldArray(values)) => {
+            Ok(values.as_slice().iter().filter_map(key).collect())
+        }
+        Some(other) => {
+            let found = crate::model::arguments::type_name(other);
+            let text =
+                format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{found}}}");
+            Err(Refusal::new(Code::PreconditionFailed, text))
+        }
+    }
+}
+
+fn key(value: &AMQPValue) -> Option<Name> {
+    match value {
+        AMQPValue::LongString(key) => std::str::from_utf8(key.as_bytes()).ok().map(Name::from),
+        _ => None,
+    }
+}
+
+/// The properties without the `BCC` header, which nobody is to see; `None` if there is none.
+fn without_bcc(view: &PropertiesView<'_>, headers: &FieldTable) -> Option<Bytes> {
+    headers.inner().get("BCC")?;
+    let mut kept = headers.inner().clone();
+    kept.remove("BCC");
+    Some(view.edit().set_headers(&FieldTable::from(kept)).finish())
+}
+
+/// What RabbitMQ says when a message makes its channel fail.
+pub(super) fn broken() -> Refusal {
+    Refusal::new(Code::InternalError, "").about_nothing()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations() {
+        for (raw, expected) in [
+            ("0", Ok(0)),
+            ("05", Ok(5)),
+            ("+5", Ok(5)),
+            ("-0", Ok(0)),
+            ("315360000000", Ok(315_360_000_000)),
+            ("315360000001", Err("{value_too_large,315360000001}")),
+            (
+                "99999999999999999999999999",
+                Err("{value_too_large,99999999999999999999999999}"),
+            ),
+            ("-1", Err("{value_negative,-1}")),
+            ("", Err("no_integer")),
+            ("abc", Err("no_integer")),
+            (" 5", Err("no_integer")),
+            ("1x", Err("{leftover_string,\"x\"}")),
+            ("-1x", Err("{leftover_string,\"x\"}")),
+            ("1\n", Err("{leftover_string,\"\\n\"}")),
+            ("1\u{1}", Err("{leftover_string,[1]}")),
+        ] {
+            let expected = expected.map_err(|why| format!("invalid expiration '{raw}': {why}"));
+            assert_eq!(
+                expiration(raw.as_bytes()).map_err(|refusal| refusal.text),
+                expected,
+                "{raw:?}"
+            );
+        }
+    }
+}
