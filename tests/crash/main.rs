@@ -2,6 +2,12 @@
 //! process killed under load, and with a full disk.
 
 mod client;
+#[path = "../it/cmq/client.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod cmq; // a client of CMQ's API
+#[path = "../it/cmq/endpoint.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod endpoint; // an endpoint of pushes
 mod every_failure;
 mod full_disk;
 mod held;
@@ -9,5 +15,6 @@ mod killed;
 mod ledger;
 mod power;
 mod process;
+mod pushes;
 mod rewinds;
 mod streams;

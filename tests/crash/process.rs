@@ -19,6 +19,8 @@ pub(crate) fn cycles(usual: u64) -> u64 {
 pub(crate) struct Broker {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Of CMQ's API, if it serves that.
+    pub(crate) cmq: Option<SocketAddr>,
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -30,19 +32,31 @@ impl Broker {
 
     /// Starts it by a command that ends with the program.
     pub(crate) fn start_by(command: &mut Command, dir: &Path) -> Broker {
+        Broker::run(command, dir, "none")
+    }
+
+    /// The same, and serves CMQ's API too.
+    pub(crate) fn start_with_cmq(command: &mut Command, dir: &Path) -> Broker {
+        Broker::run(command, dir, "127.0.0.1:0")
+    }
+
+    fn run(command: &mut Command, dir: &Path, cmq_listen: &str) -> Broker {
         let mut child = command
             .arg("--data-dir")
             .arg(dir)
-            .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"])
+            .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", cmq_listen])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the broker starts");
         let stderr = child.stderr.take().expect("piped");
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let (mut address, mut said) = (None, Vec::new());
+        let (mut address, mut cmq, mut said) = (None, None, Vec::new());
         for line in lines.by_ref() {
             if let Some((_, found)) = line.split_once("AMQP listener on ") {
                 address = found.trim().parse().ok();
+            }
+            if let Some((_, found)) = line.split_once("CMQ listener on ") {
+                cmq = found.trim().parse().ok();
             }
             let ready = line.contains("leveret is ready");
             said.push(line);
@@ -65,6 +79,7 @@ impl Broker {
         Broker {
             child,
             address,
+            cmq,
             said,
         }
     }

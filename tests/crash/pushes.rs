@@ -1,0 +1,129 @@
+//! The real broker is killed with SIGKILL while messages for an HTTP endpoint are being pushed, and wait for their next
+//! attempt because the endpoint is down. Everything whose publishing was answered is posted in the end.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::cmq::Client;
+use crate::endpoint::{Endpoint, Reply};
+use crate::process::{Broker, PROGRAM};
+
+const CYCLES: u64 = 6;
+const TOPIC: (&str, &str) = ("topicName", "t");
+const KEY: (&str, &str) = ("AKIDcrash", "a key");
+/// What is under way at a kill is pushed again when its lease is over, a quarter of a minute later.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn start(dir: &Path) -> Broker {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env("LEVERET_CMQ_PUSH_ALLOW", "127.0.0.0/8")
+        .env("LEVERET_CMQ_PUSH_SECOND", "20")
+        .env("LEVERET_CMQ_PUSH_TIMEOUT", "500");
+    Broker::start_with_cmq(&mut command, dir)
+}
+
+async fn client(broker: &Broker) -> Client {
+    let address = broker.cmq.expect("a CMQ listener");
+    Client::connect(address, (KEY.0.to_owned(), KEY.1.to_owned())).await
+}
+
+/// Makes key, topic and subscription.
+async fn prepare(broker: &Broker, dir: &Path, endpoint: SocketAddr) {
+    let ctl = Command::new(PROGRAM)
+        .arg("ctl")
+        .args(["add_secret_key", "guest", KEY.0, KEY.1])
+        .env("LEVERET_DATA_DIR", dir)
+        .output()
+        .expect("ctl runs");
+    assert!(ctl.status.success(), "{ctl:?}");
+    let mut client = client(broker).await;
+    client.ok("CreateTopic", &[TOPIC]).await;
+    let url = format!("http://{endpoint}/");
+    let subscription = [
+        TOPIC,
+        ("subscriptionName", "s"),
+        ("protocol", "http"),
+        ("endpoint", &url),
+        ("notifyStrategy", "EXPONENTIAL_DECAY_RETRY"),
+        ("notifyContentFormat", "SIMPLIFIED"),
+    ];
+    client.ok("Subscribe", &subscription).await;
+}
+
+/// Publishes for so long; returns the bodies whose publishing was answered. Each begins with `prefix`.
+async fn publish(broker: &Broker, prefix: &str, pause: Duration) -> Vec<String> {
+    let mut client = client(broker).await;
+    let (begun, mut answered) = (Instant::now(), Vec::new());
+    while begun.elapsed() < pause {
+        let body = format!("{prefix}.{}", answered.len());
+        client
+            .ok("PublishMessage", &[TOPIC, ("msgBody", &body)])
+            .await;
+        answered.push(body);
+    }
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_pushes_outlive_kills() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // An address at which nobody answers until an endpoint is put there.
+    let reserved = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = reserved.local_addr().expect("an address");
+    drop(reserved);
+    let (mut answered, mut posted) = (Vec::new(), HashSet::new());
+    for cycle in 0..CYCLES {
+        let broker = start(dir.path());
+        if cycle == 0 {
+            prepare(&broker, dir.path(), address).await;
+        }
+        // In every third life it is there, and refuses half of what it gets.
+        let endpoint = match cycle % 3 {
+            1 => Some(Endpoint::start_at(address, |posted| refuses_odd(&posted.body)).await),
+            _ => None,
+        };
+        let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(100..600));
+        answered.extend(publish(&broker, &cycle.to_string(), pause).await);
+        broker.kill();
+        // What it has refused it has not got.
+        let taken = endpoint.iter().flat_map(Endpoint::bodies);
+        posted.extend(taken.filter(|body| !is_odd(body)));
+    }
+    assert!(answered.len() > 100, "{} answered", answered.len());
+    let missing = |posted: &HashSet<String>| {
+        let missing = answered.iter().filter(|body| !posted.contains(*body));
+        missing.count()
+    };
+    assert!(missing(&posted) > 100, "{} are pending", missing(&posted));
+
+    let broker = start(dir.path());
+    let endpoint = Endpoint::start_at(address, |_| Reply::status(200)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE && missing(&posted) > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        posted.extend(endpoint.bodies());
+    }
+    assert_eq!(missing(&posted), 0, "of {} are lost", answered.len());
+    let mut client = client(&broker).await;
+    while client.ok("GetTopicAttributes", &[TOPIC]).await["msgCount"] != 0 {
+        assert!(begun.elapsed() < PATIENCE, "pushed, and still there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    broker.kill();
+    println!("{CYCLES} kills, {} messages pushed", answered.len());
+}
+
+fn is_odd(body: &str) -> bool {
+    body.ends_with(['1', '3', '5', '7', '9'])
+}
+
+fn refuses_odd(body: &str) -> Reply {
+    Reply::status(if is_odd(body) { 500 } else { 200 })
+}
