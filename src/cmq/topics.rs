@@ -83,6 +83,9 @@ pub(crate) enum Endpoint {
         name: Name,
         /// Its id.
         id: QueueId,
+        /// The queue of the broker's own in which messages wait that it did not take; made for the first of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiting: Option<QueueId>,
     },
     /// `http`: the messages wait in a queue of the broker's own and are pushed.
     Http {
@@ -99,6 +102,14 @@ impl Endpoint {
         match self {
             Endpoint::Queue { id, .. } => *id,
             Endpoint::Http { queue, .. } => *queue,
+        }
+    }
+
+    /// The id of the queue of the broker's own, if there is one.
+    pub(crate) fn waiting_id(&self) -> Option<QueueId> {
+        match self {
+            Endpoint::Queue { waiting, .. } => *waiting,
+            Endpoint::Http { queue, .. } => Some(*queue),
         }
     }
 
@@ -176,7 +187,7 @@ impl Format {
 }
 
 impl Subscription {
-    /// The name of the queue in which messages for an HTTP endpoint wait.
+    /// The name of the queue in which messages wait to be pushed to an HTTP endpoint, or to be offered again to a queue.
     pub(crate) fn push_queue(topic: &str, name: &str) -> Name {
         format!("{PUSH_QUEUE}{topic}.{name}").into()
     }
@@ -190,6 +201,21 @@ impl Subscription {
             }
         };
         queue.filter(|queue| queue.id() == self.endpoint.queue_id())
+    }
+
+    /// The queue of the broker's own in which its messages wait, if there is one.
+    pub(crate) fn waiting(&self, vhost: &Vhost, topic: &Topic) -> Option<Arc<Queue>> {
+        let id = self.endpoint.waiting_id()?;
+        let queue = vhost.queue(&Subscription::push_queue(&topic.name, &self.name));
+        queue.filter(|queue| queue.id() == id)
+    }
+
+    /// Deletes that queue, with what waits in it.
+    pub(crate) fn drop_waiting(&self, vhost: &Vhost, topic: &Topic) {
+        if let Some(queue) = self.waiting(vhost, topic) {
+            // None: somebody else deletes it right now.
+            vhost.delete_queue(&queue, |_| true);
+        }
     }
 
     /// Binds its queue to its topic by its filter. What is bound already stays.
@@ -434,20 +460,15 @@ impl Topics {
             };
             let is_there = own.is_some_and(|(own, _)| own == id);
             for subscription in self.subscriptions(id) {
-                let queue = vhost
-                    .as_ref()
-                    .and_then(|vhost| Some((vhost, subscription.queue(vhost, &topic)?)));
-                match (is_there, queue) {
-                    (true, Some(_)) => {}
-                    (false, Some((vhost, queue))) => {
-                        if matches!(subscription.endpoint, Endpoint::Http { .. }) {
-                            // None: somebody else deletes it right now.
-                            vhost.delete_queue(&queue, |_| true);
-                        }
-                        ops.push(self.remove_subscription(id, &subscription));
-                    }
-                    (_, None) => ops.push(self.remove_subscription(id, &subscription)),
+                let vhost = vhost.as_ref();
+                let queue = vhost.and_then(|vhost| subscription.queue(vhost, &topic));
+                if is_there && queue.is_some() {
+                    continue;
                 }
+                if let Some(vhost) = vhost {
+                    subscription.drop_waiting(vhost, &topic);
+                }
+                ops.push(self.remove_subscription(id, &subscription));
             }
             if !is_there {
                 ops.extend(self.remove(id));

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::{FilterKind, headers_of};
+use super::super::push;
 use super::super::quotas::Kind;
 use super::super::topics::{Topic, TopicId};
 use super::send::{batch_bodies, check_body, message};
 use crate::broker::exchange::{RouteKeys, keep_back};
 use crate::broker::permissions::Permission;
+use crate::broker::queue::Queue;
 use crate::clock::wall_ms;
 use crate::model::{Message, Origin};
 
@@ -116,13 +118,18 @@ async fn publish(
             false => CmqError::NoMatch,
         });
     }
-    let (mut ticket, mut is_full) = (None, false);
+    let (mut ticket, mut refused) = (None, Vec::new());
     {
         let _one_batch = committer.batch_guard();
-        for queue in &queues {
-            let published = queue.publish(&run);
+        let mut publish = |queue: &Arc<Queue>, run: &[Arc<Message>]| {
+            let published = queue.publish(run);
             ticket = ticket.max(published.ticket);
-            is_full |= !published.rejected.is_empty();
+            if !published.rejected.is_empty() {
+                refused.push((Arc::clone(queue), named(run, &published.rejected)));
+            }
+        };
+        for queue in &queues {
+            publish(queue, &run);
         }
         if let Some(held) = held {
             let run: Vec<_> = run
@@ -130,17 +137,30 @@ async fn publish(
                 .map(|message| keep_back(message, held.delay_ms))
                 .collect();
             for queue in &held.queues {
-                let published = queue.publish(&run);
-                ticket = ticket.max(published.ticket);
-                is_full |= !published.rejected.is_empty();
+                publish(queue, &run);
             }
         }
     }
     committer.note_pending(bytes);
+    let mut is_full = false;
+    for (queue, refused) in refused {
+        let kept = push::keep_for(front, vhost, id, &queue, &refused);
+        is_full |= kept.is_none();
+        ticket = ticket.max(kept);
+    }
     call.durable(ticket).await?;
-    // Somebody got nothing: as with AMQP's confirms, who publishes hears of it.
+    // Somebody got nothing, who is no subscriber: as with AMQP's confirms, who publishes hears of it.
     match is_full {
         true => Err(CmqError::QueueFull),
         false => Ok(ids),
     }
+}
+
+/// Those of a run that are named by their indexes.
+fn named(run: &[Arc<Message>], indexes: &[u32]) -> Vec<Arc<Message>> {
+    let named = indexes.iter().filter_map(|index| {
+        let index = usize::try_from(*index).ok()?;
+        run.get(index).cloned()
+    });
+    named.collect()
 }

@@ -5,21 +5,15 @@ use std::sync::Arc;
 use super::super::dispatch::{Call, Outcome, is_served};
 use super::super::error::CmqError;
 use super::super::filter::{Filter, FilterKind};
-use super::super::limits::{
-    LIST_DEFAULT, SUBSCRIPTION_LIST_MAX, SUBSCRIPTION_OFFSET_MAX, TOPIC_RETENTION_SECS,
-};
+use super::super::limits::{LIST_DEFAULT, SUBSCRIPTION_LIST_MAX, SUBSCRIPTION_OFFSET_MAX};
 use super::super::push;
 use super::super::topics::{Endpoint, Format, Strategy, Subscription, Topic, TopicId};
 use super::queue::is_name;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
-use crate::broker::vhost::{Created, NewQueue};
+use crate::broker::vhost::Created;
 use crate::clock::wall_ms;
-use crate::model::arguments::{
-    DELIVERY_LIMIT, MESSAGE_TTL, QUEUE_TYPE, QueueKind, VISIBILITY_TIMEOUT,
-};
 use crate::model::{QueueId, Ticket};
-use crate::wire::{AMQPValue, FieldTable};
 
 fn public_id(subscription: &Subscription) -> String {
     format!("subsc-{:08x}", subscription.id)
@@ -58,6 +52,7 @@ pub(in super::super) async fn subscribe(call: &Call<'_>) -> Outcome {
                 let subscription = make(Endpoint::Queue {
                     name: queue.name().clone(),
                     id: queue.id(),
+                    waiting: None,
                 })?;
                 let op = front.topics.set_subscription(id, subscription.clone());
                 front.broker.committer().append(vec![op]);
@@ -140,7 +135,7 @@ fn push_to(
     mut subscription: Subscription,
 ) -> Result<(Subscription, Option<Ticket>), CmqError> {
     let (front, vhost) = (call.front, &call.caller.vhost);
-    let new = push_queue(call, topic, &subscription);
+    let new = push::queue_of(&front.config.push, &topic.name, &subscription.name);
     let record = |queue| {
         if let Endpoint::Http { queue: id, .. } = &mut subscription.endpoint {
             *id = queue;
@@ -158,33 +153,6 @@ fn push_to(
         // Declared over AMQP, under a name of ours.
         Created::Existing(_) => Err(CmqError::SubscriptionExists),
     }
-}
-
-/// The queue in which messages for an HTTP endpoint wait, as long as a topic keeps them. A message that is being pushed
-/// comes back some time after its push cannot be under way any more.
-fn push_queue(call: &Call<'_>, topic: &Topic, subscription: &Subscription) -> NewQueue {
-    let mut arguments = FieldTable::default();
-    let kind = QueueKind::Quorum.as_str().into();
-    let visibility = push::lease_ms(call.front.config.push.timeout);
-    for (name, value) in [
-        (QUEUE_TYPE, AMQPValue::LongString(kind)),
-        (DELIVERY_LIMIT, AMQPValue::LongInt(-1)),
-        (MESSAGE_TTL, milliseconds(TOPIC_RETENTION_SECS * 1000)),
-        (VISIBILITY_TIMEOUT, milliseconds(visibility)),
-    ] {
-        arguments.insert(name.into(), value);
-    }
-    NewQueue {
-        name: Subscription::push_queue(&topic.name, &subscription.name),
-        durable: true,
-        exclusive_owner: None,
-        auto_delete: false,
-        arguments,
-    }
-}
-
-fn milliseconds(ms: u64) -> AMQPValue {
-    AMQPValue::LongLongInt(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 /// Reads `protocol` and `endpoint`, and refuses endpoints that the caller or nobody may use.
@@ -297,11 +265,10 @@ pub(in super::super) async fn unsubscribe(call: &Call<'_>) -> Outcome {
             Endpoint::Queue { .. } => {
                 subscription.unbind(vhost, &topic, &queue, None)?;
             }
-            Endpoint::Http { .. } => {
-                // None: somebody else deletes it right now.
-                vhost.delete_queue(&queue, |_| true);
-            }
+            // Its bindings go with it.
+            Endpoint::Http { .. } => {}
         }
+        subscription.drop_waiting(vhost, &topic);
         // Last: a crash before leaves a subscription that is whole again after the next start, or without its queue.
         let op = front.topics.remove_subscription(id, &subscription);
         front.broker.committer().append(vec![op])
@@ -348,16 +315,13 @@ pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
     let name = call.parameters.required("subscriptionName")?;
     let found = call.front.topics.subscription(id, name);
     let subscription = found.ok_or(CmqError::NoSuchSubscription)?;
-    let queue = subscription.queue(&call.caller.vhost, &topic);
-    let queue = queue.ok_or(CmqError::NoSuchSubscription)?;
-    let waiting = match subscription.endpoint {
-        // What its queue has is no longer the topic's.
-        Endpoint::Queue { .. } => 0,
-        Endpoint::Http { .. } => {
-            let counts = queue.counts();
-            counts.ready + counts.unacked
-        }
-    };
+    let vhost = &call.caller.vhost;
+    if subscription.queue(vhost, &topic).is_none() {
+        return Err(CmqError::NoSuchSubscription);
+    }
+    // What a subscribed queue has is no longer the topic's.
+    let waiting = subscription.waiting(vhost, &topic);
+    let waiting = waiting.map_or(0, |queue| push::waiting_in(&queue));
     let answer = call.success().with(|object| {
         let protocol = subscription.endpoint.protocol();
         object

@@ -7,7 +7,8 @@ use super::super::error::CmqError;
 use super::super::filter::FilterKind;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX, TOPIC_RETENTION_SECS};
 use super::super::names::Named;
-use super::super::topics::{Endpoint, Topic, TopicId, exchange_arguments};
+use super::super::push;
+use super::super::topics::{Topic, TopicId, exchange_arguments};
 use super::queue::is_name;
 use crate::broker::exchange::Exchange;
 use crate::broker::permissions::Permission;
@@ -137,9 +138,8 @@ pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
     let waiting: u64 = call
         .subscriptions(id, &topic)
         .iter()
-        .filter(|(subscription, _)| matches!(subscription.endpoint, Endpoint::Http { .. }))
-        .map(|(_, queue)| queue.counts())
-        .map(|counts| counts.ready + counts.unacked)
+        .filter_map(|(subscription, _)| subscription.waiting(&call.caller.vhost, &topic))
+        .map(|queue| push::waiting_in(&queue))
         .sum();
     let answer = call.success().with(|object| {
         object

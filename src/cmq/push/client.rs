@@ -41,6 +41,8 @@ pub(super) enum Failure {
     Http(#[from] hyper::Error),
     #[error("the answer is {0}")]
     Status(StatusCode),
+    #[error("the queue is full, or gone")]
+    Refused,
 }
 
 type Sender = SendRequest<Full<Bytes>>;

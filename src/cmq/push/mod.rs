@@ -1,5 +1,5 @@
-//! Pushing: messages of subscriptions with an HTTP endpoint wait in queues of the broker's own and are posted there. One
-//! worker per subscription takes them by lease, so that a message is gone only when its endpoint has it or its retries
+//! Pushing: messages of subscriptions with an HTTP endpoint wait in queues of the broker's own and are posted there; and
+//! so wait messages that a subscribed queue did not take, to be offered to it again. One worker per subscription takes them by lease, so that a message is gone only when its endpoint has it or its retries
 //! are over; what a restart interrupts comes again. The worker's waits between attempts are leases too.
 
 mod address; // which addresses are allowed
@@ -8,6 +8,7 @@ mod endpoint; // URLs
 mod request; // what a push looks like
 mod retry; // when to try again
 mod supervisor; // which workers there are
+mod waiting; // queues in which messages wait
 mod worker; // one subscription
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::model::IpRange;
 
 pub(crate) use endpoint::check_endpoint;
+pub(crate) use waiting::{keep_for, queue_of, waiting_in};
 
 /// How much longer a message is held than its push may take.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);

@@ -1,4 +1,4 @@
-//! Which workers there are: one for each subscription with an HTTP endpoint. Also looks after what was deleted over
+//! Which workers there are: one for each subscription with a queue of its own in which messages wait. Also looks after what was deleted over
 //! AMQP behind the API's back.
 
 use std::collections::HashMap;
@@ -10,7 +10,6 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::front::Front;
-use super::super::topics::Endpoint;
 use super::client::Endpoints;
 use super::worker::{Shared, Which, work};
 
@@ -79,8 +78,8 @@ impl Workers {
     fn start(&mut self, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
         for subscribed in shared.front.topics.all_subscriptions() {
             let subscription = &subscribed.subscription;
-            let is_pushed = matches!(subscription.endpoint, Endpoint::Http { .. });
-            if !is_pushed || self.by_subscription.contains_key(&subscription.id) {
+            let waits = subscription.endpoint.waiting_id().is_some();
+            if !waits || self.by_subscription.contains_key(&subscription.id) {
                 continue;
             }
             let which = Which {

@@ -51,19 +51,28 @@ pub(super) struct Which {
 struct Subject {
     topic: Arc<Topic>,
     subscription: Arc<Subscription>,
+    /// Where its messages wait.
     queue: Arc<Queue>,
-    target: Arc<Target>,
+    /// Where they go.
+    target: Arc<Destination>,
+}
+
+enum Destination {
+    Http(Target),
+    Queue(Arc<Queue>),
 }
 
 impl Shared {
     fn subject(&self, which: &Which) -> Option<Subject> {
         let found = self.front.topics.subscribed(which.topic, &which.name)?;
-        let Endpoint::Http { url, .. } = &found.subscription.endpoint else {
-            return None;
-        };
         let vhost = self.front.broker.vhost(&found.topic.vhost)?;
-        let queue = found.subscription.queue(&vhost, &found.topic)?;
-        let target = Arc::new(Target::parse(url).ok()?);
+        let queue = found.subscription.waiting(&vhost, &found.topic)?;
+        let target = Arc::new(match &found.subscription.endpoint {
+            Endpoint::Http { url, .. } => Destination::Http(Target::parse(url).ok()?),
+            Endpoint::Queue { .. } => {
+                Destination::Queue(found.subscription.queue(&vhost, &found.topic)?)
+            }
+        });
         (found.subscription.id == which.id).then_some(Subject {
             topic: found.topic,
             subscription: found.subscription,
@@ -114,34 +123,58 @@ pub(super) async fn work(shared: Arc<Shared>, which: Which, mut stopped: watch::
     while pushes.join_next().await.is_some() {}
 }
 
-/// Pushes one message. Until it is known what becomes of it the hand is not kept, so that it goes back at once if the
-/// broker stops. That it is held need not be on disk before: if that is lost, it is pushed again.
+/// Delivers one message. Until it is known what becomes of it the hand is not kept, so that it goes back at once if the
+/// broker stops. That it is held need not be on disk before: if that is lost, it is delivered again.
 async fn deliver(shared: Arc<Shared>, subject: Subject, hand: Hand) {
     let Some(received) = hand.messages.first().cloned() else {
         return;
     };
-    let endpoint = shared.endpoints.at(&subject.target);
+    match &*subject.target {
+        Destination::Http(target) => {
+            let outcome = push(&shared, &subject, target, &received).await;
+            settle(&shared, &subject, hand, &received, outcome);
+        }
+        Destination::Queue(queue) => {
+            // It leaves one queue in the batch in which it enters the other.
+            let _one_batch = shared.front.broker.committer().batch_guard();
+            let outcome = offer(queue, &received);
+            settle(&shared, &subject, hand, &received, outcome);
+        }
+    }
+}
+
+/// Posts a message, when there is a place for that.
+async fn push(
+    shared: &Shared,
+    subject: &Subject,
+    target: &Target,
+    received: &Received,
+) -> Result<(), Failure> {
+    let endpoint = shared.endpoints.at(target);
     let _places = (
-        place(&shared, &endpoint.places, &subject.queue, &received).await,
-        place(&shared, &shared.places, &subject.queue, &received).await,
+        place(shared, &endpoint.places, &subject.queue, received).await,
+        place(shared, &shared.places, &subject.queue, received).await,
     );
     let config = &shared.front.config.push;
     let left_ms = received.visible_ms.saturating_sub(wall_ms());
     if Duration::from_millis(left_ms) < config.timeout + LEASE_MARGIN / 2 {
-        prolong(&shared, &subject.queue, &received);
+        prolong(shared, &subject.queue, received);
     }
-    let Subject {
-        topic,
-        subscription,
-        target,
-        ..
-    } = &subject;
     let id = shared.front.requests.next();
-    let outcome = match Push::new(target, topic, subscription, &received, id) {
+    let (topic, subscription) = (&subject.topic, &subject.subscription);
+    match Push::new(target, topic, subscription, received, id) {
         Some(push) => endpoint.push(target, &push, config).await,
         None => Err(Failure::Timeout),
-    };
-    settle(&shared, &subject, hand, &received, outcome);
+    }
+}
+
+/// Offers a message to a queue that did not take it before.
+fn offer(queue: &Queue, received: &Received) -> Result<(), Failure> {
+    let published = queue.publish(std::slice::from_ref(&received.message));
+    match published.rejected.is_empty() && !queue.is_deleted() {
+        true => Ok(()),
+        false => Err(Failure::Refused),
+    }
 }
 
 /// Says what becomes of a message.

@@ -340,3 +340,90 @@ async fn queues_of_pushes_are_the_brokers_own() {
     })
     .await;
 }
+
+/// A queue that takes one message, subscribed to the topic.
+async fn subscribe_narrow(server: &TestServer, client: &mut Client, more: &[(&str, &str)]) {
+    let mut peer = Peer::new(server).await;
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    let narrow = [
+        ("x-max-length", AMQPValue::LongInt(1)),
+        ("x-overflow", overflow),
+    ];
+    peer.declare_with(1, "narrow", true, &narrow).await;
+    let mut parameters = vec![
+        T,
+        ("subscriptionName", "s"),
+        ("protocol", "queue"),
+        ("endpoint", "narrow"),
+    ];
+    parameters.extend(more);
+    client.ok("Subscribe", &parameters).await;
+}
+
+#[tokio::test]
+async fn what_a_full_queue_does_not_take_it_is_offered_again() {
+    let (server, mut client) = start().await;
+    subscribe_narrow(&server, &mut client, &[DECAY]).await;
+    let mut expected: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+    for body in &expected {
+        publish(&mut client, body).await;
+    }
+    expected.extend(["a".to_owned(), "b".to_owned()]);
+    let two = [T, ("msgBody.1", "a"), ("msgBody.2", "b")];
+    client.ok("BatchPublishMessage", &two).await;
+    let waiting = |server: &TestServer| {
+        let (ready, unacked, _) = server.numbers("cmq.push.t.s");
+        ready + unacked
+    };
+    assert_eq!((server.numbers("narrow").0, waiting(&server)), (1, 6));
+    let s = ("subscriptionName", "s");
+    let shown = client.ok("GetSubscriptionAttributes", &[T, s]).await;
+    assert_eq!(shown["msgCount"], 6);
+    let server = server.restart().await;
+    let mut client = super::client(&server).await;
+    let narrow = ("queueName", "narrow");
+    let mut bodies = Vec::new();
+    while bodies.len() < expected.len() {
+        let got = client
+            .ok("ReceiveMessage", &[narrow, ("pollingWaitSeconds", "30")])
+            .await;
+        bodies.push(got["msgBody"].as_str().unwrap().to_owned());
+        let handle = ("receiptHandle", got["receiptHandle"].as_str().unwrap());
+        client.ok("DeleteMessage", &[narrow, handle]).await;
+    }
+    bodies.sort();
+    assert_eq!(bodies, expected);
+    assert_eq!((server.numbers("narrow").0, waiting(&server)), (0, 0));
+    client.ok("Unsubscribe", &[T, s]).await;
+    assert!(server.counts("cmq.push.t.s").is_none());
+    // A queue that is bound over AMQP has no strategy.
+    let mut peer = Peer::new(&server).await;
+    peer.bind(1, "narrow", "t", "").await;
+    publish(&mut client, "x").await;
+    let full = client
+        .refused("PublishMessage", &[T, ("msgBody", "x")])
+        .await;
+    assert_eq!(full, (4410, 10240));
+}
+
+#[tokio::test]
+async fn what_a_queue_does_not_take_for_long_is_dropped() {
+    let (server, mut client) = start().await;
+    subscribe_narrow(&server, &mut client, &[BACKOFF]).await;
+    for body in ["fits", "does not", "neither"] {
+        publish(&mut client, body).await;
+    }
+    eventually("they are dropped", || {
+        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    })
+    .await;
+    assert_eq!(server.numbers("narrow").0, 1);
+    // Who deletes the queue ends the subscription.
+    publish(&mut client, "again").await;
+    let narrow = ("queueName", "narrow");
+    client.ok("DeleteQueue", &[narrow]).await;
+    eventually("what waited has gone with it", || {
+        server.counts("cmq.push.t.s").is_none()
+    })
+    .await;
+}
