@@ -3,10 +3,10 @@
 
 mod client;
 #[path = "../it/cmq/client.rs"]
-#[expect(dead_code, reason = "the other tests use the rest of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
 mod cmq; // a client of CMQ's API
 #[path = "../it/cmq/endpoint.rs"]
-#[expect(dead_code, reason = "the other tests use the rest of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
 mod endpoint; // an endpoint of pushes
 mod every_failure;
 mod full_disk;
