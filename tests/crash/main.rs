@@ -3,7 +3,12 @@
 
 mod client;
 #[path = "../it/cmq/client.rs"]
-#[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "as the other tests use it"
+)]
 mod cmq; // a client of CMQ's API
 #[path = "../it/cmq/endpoint.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
