@@ -1,18 +1,14 @@
 //! CMQ's HTTP API as a load: batches sent, and batches received and deleted, over so many connections with one request
-//! under way on each. Signs and reads what it must and no more, so that the broker is measured and not its client.
+//! under way on each. What is here: plans, threads and measuring; requests are in `client`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+mod client;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use hmac::{Hmac, Mac};
-use sha1::Sha1;
-
+use self::client::Client;
 use super::BenchError;
 use super::histogram::Histogram;
 use super::load::{Outcome, Usage};
@@ -22,11 +18,8 @@ use super::setup::Setup;
 
 /// Messages and handles in one request: the most that the API takes unless it is told otherwise.
 const BATCH: usize = 16;
-/// How long a request may take before the run is given up.
-const REQUEST_MAX: Duration = Duration::from_secs(60);
-const PATH: &str = "/v2/index.php";
-/// What bodies are made of: nothing that a form has to escape.
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.";
+/// How often it is looked at whether all are done.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Where the API is and with which key, from `http://SECRETID:SECRETKEY@HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +71,7 @@ impl CmqPlan {
         for queue in &self.queues {
             client.call(
                 "CreateQueue",
-                &format!("&maxMsgSize=1048576&queueName={queue}"),
+                format!("&maxMsgSize=1048576&queueName={queue}").as_bytes(),
             )?;
         }
         Ok(())
@@ -88,7 +81,7 @@ impl CmqPlan {
     pub(super) fn clean_up(&self) -> Result<(), BenchError> {
         let mut client = Client::connect(self, 0)?;
         for queue in &self.queues {
-            match client.call("DeleteQueue", &format!("&queueName={queue}")) {
+            match client.call("DeleteQueue", format!("&queueName={queue}").as_bytes()) {
                 Ok(()) | Err(BenchError::Closed { code: 4440, .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -130,7 +123,7 @@ impl CmqPlan {
         let crew = Crew::start(self, step)?;
         let warm_until = Instant::now() + warm_up;
         while Instant::now() < warm_until && crew.is_at_work() {
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(LOOK_EVERY);
         }
         let (begun, first) = (Instant::now(), crew.snapshot(setup));
         crew.begin();
@@ -139,7 +132,7 @@ impl CmqPlan {
             None => begun.elapsed() >= self.time,
         };
         while !done(crew.moved()) && crew.is_at_work() {
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(LOOK_EVERY);
         }
         let (ended, last) = (begun.elapsed(), crew.snapshot(setup));
         let (request_ns, total) = crew.end()?;
@@ -267,204 +260,6 @@ impl Snapshot {
     }
 }
 
-/// One connection.
-struct Client {
-    stream: TcpStream,
-    endpoint: Endpoint,
-    keyed: Hmac<Sha1>,
-    queue: String,
-    /// The parameters of a send that follow those that every request has.
-    messages: String,
-    nonce: u64,
-    request: Vec<u8>,
-    answer: Vec<u8>,
-    handles: String,
-}
-
-impl Client {
-    fn connect(plan: &CmqPlan, nth: usize) -> Result<Client, BenchError> {
-        let endpoint = plan.endpoint.clone();
-        let open = || {
-            let stream = TcpStream::connect(&endpoint.host)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(REQUEST_MAX))?;
-            Ok(stream)
-        };
-        let stream = open().map_err(BenchError::io("connecting"))?;
-        let keyed = Hmac::new_from_slice(endpoint.key.as_bytes())
-            .map_err(|_| BenchError::Usage("a key of no length".to_owned()))?;
-        let queue = plan.queues.get(nth % plan.queues.len().max(1));
-        let queue = queue.cloned().unwrap_or_default();
-        Ok(Client {
-            stream,
-            endpoint,
-            keyed,
-            messages: messages(plan.size, nth, &queue),
-            queue,
-            // So that no two connections sign alike, of an earlier run neither.
-            nonce: u64::try_from(since_epoch().as_micros()).unwrap_or(0) << 10 | nth as u64,
-            request: Vec::new(),
-            answer: Vec::new(),
-            handles: String::new(),
-        })
-    }
-
-    fn send(&mut self) -> Result<u64, BenchError> {
-        let messages = std::mem::take(&mut self.messages);
-        let sent = self.call("BatchSendMessage", &messages);
-        self.messages = messages;
-        sent.map(|()| BATCH as u64)
-    }
-
-    fn receive_and_delete(&mut self) -> Result<u64, BenchError> {
-        let wanted = format!("&numOfMsg={BATCH}&queueName={}", self.queue);
-        match self.call("BatchReceiveMessage", &wanted) {
-            Ok(()) => {}
-            // Others have the rest, or will.
-            Err(BenchError::Closed { code: 7000, .. }) => {
-                thread::sleep(Duration::from_millis(1));
-                return Ok(0);
-            }
-            Err(error) => return Err(error),
-        }
-        let answer = String::from_utf8_lossy(&self.answer);
-        let mut handles: Vec<&str> = answer
-            .split("\"receiptHandle\":\"")
-            .skip(1)
-            .filter_map(|rest| Some(rest.split_once('"')?.0))
-            .collect();
-        // They count from nought in the order of bytes, which is how they are signed.
-        let mut names: Vec<String> = (0..handles.len()).map(|n| n.to_string()).collect();
-        names.sort_unstable();
-        self.handles.clear();
-        let received = handles.len();
-        self.handles.push_str(&format!("&queueName={}", self.queue));
-        for (name, handle) in names.iter().zip(handles.drain(..)) {
-            self.handles
-                .push_str(&format!("&receiptHandle.{name}={handle}"));
-        }
-        let deleted = std::mem::take(&mut self.handles);
-        let done = self.call("BatchDeleteMessage", &deleted);
-        self.handles = deleted;
-        done.map(|()| received as u64)
-    }
-
-    /// Sends an action and reads its answer. `parameters` follow the common ones in the order of bytes, and need no
-    /// escaping.
-    fn call(&mut self, action: &str, parameters: &str) -> Result<(), BenchError> {
-        let now = since_epoch();
-        self.nonce += 1 << 10;
-        let common = format!(
-            "Action={action}&Nonce={}&SecretId={}&Timestamp={}",
-            self.nonce,
-            self.endpoint.id,
-            now.as_secs()
-        );
-        let mut mac = self.keyed.clone();
-        for part in ["POST", &self.endpoint.host, PATH, "?", &common, parameters] {
-            mac.update(part.as_bytes());
-        }
-        let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-        let signature: String = form_urlencoded::byte_serialize(signature.as_bytes()).collect();
-        let length = common.len() + parameters.len() + "&Signature=".len() + signature.len();
-        self.request.clear();
-        let head = format!(
-            "POST {PATH} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n",
-            self.endpoint.host
-        );
-        for part in [&head, &common, parameters, "&Signature=", &signature] {
-            self.request.extend_from_slice(part.as_bytes());
-        }
-        self.stream
-            .write_all(&self.request)
-            .map_err(BenchError::io("sending a request"))?;
-        self.read_answer()?;
-        if self.answer.starts_with(b"{\"code\":0,") {
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&self.answer).into_owned();
-        let code = text
-            .strip_prefix("{\"code\":")
-            .and_then(|rest| rest.split(',').next()?.parse().ok());
-        match code {
-            Some(code) => Err(BenchError::Closed { code, text }),
-            None => Err(BenchError::Unexpected(text)),
-        }
-    }
-
-    /// Reads one answer whole and leaves its body in `answer`.
-    fn read_answer(&mut self) -> Result<(), BenchError> {
-        self.answer.clear();
-        let mut piece = [0; 64 * 1024];
-        let mut end = None;
-        loop {
-            let read = self
-                .stream
-                .read(&mut piece)
-                .map_err(BenchError::io("reading an answer"))?;
-            let got = piece.get(..read).unwrap_or_default();
-            if got.is_empty() {
-                return Err(BenchError::Unexpected(
-                    "the connection was closed".to_owned(),
-                ));
-            }
-            self.answer.extend_from_slice(got);
-            if end.is_none() {
-                end = body_end(&self.answer)?;
-            }
-            if let Some((from, to)) = end
-                && self.answer.len() >= to
-            {
-                self.answer.drain(..from);
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// Where the body of an answer begins and ends; `None` as long as its head is not whole.
-fn body_end(answer: &[u8]) -> Result<Option<(usize, usize)>, BenchError> {
-    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(answer.get(..head).unwrap_or_default()).to_lowercase();
-    let length = text
-        .split("\r\n")
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .and_then(|length| length.trim().parse::<usize>().ok());
-    match length {
-        Some(length) => Ok(Some((head + 4, head + 4 + length))),
-        None => Err(BenchError::Unexpected(text)),
-    }
-}
-
-/// The parameters of a batch: bodies that do not compress, other ones for each connection.
-fn messages(size: usize, nth: usize, queue: &str) -> String {
-    let mut names: Vec<String> = (0..BATCH).map(|n| n.to_string()).collect();
-    names.sort_unstable();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (nth as u64 + 1);
-    let mut letter = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let at = usize::try_from(random >> 58).unwrap_or(0);
-        LETTERS.get(at).copied().map_or('A', char::from)
-    };
-    let mut form = String::with_capacity(BATCH * (size + 16));
-    for name in names {
-        form.push_str(&format!("&msgBody.{name}="));
-        form.extend((0..size).map(|_| letter()));
-    }
-    form.push_str(&format!("&queueName={queue}"));
-    form
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,25 +272,5 @@ mod tests {
         for uri in ["127.0.0.1:5680", "http://127.0.0.1:5680", "http://id@h:1"] {
             assert!(Endpoint::parse(uri).is_err(), "{uri}");
         }
-    }
-
-    #[test]
-    fn answers_are_found_in_their_pieces() {
-        assert_eq!(body_end(b"HTTP/1.1 200 OK\r\nContent-").unwrap(), None);
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{}";
-        assert_eq!(body_end(answer).unwrap(), Some((39, 51)));
-        assert!(body_end(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn batches_are_in_the_order_of_bytes() {
-        let form = messages(3, 0, "q");
-        let names: Vec<&str> = form
-            .split('&')
-            .skip(1)
-            .map(|pair| pair.split('=').next().unwrap())
-            .collect();
-        assert_eq!(names.len(), BATCH + 1);
-        assert!(names.is_sorted() && names[2] == "msgBody.10");
     }
 }
