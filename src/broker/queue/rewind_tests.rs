@@ -1,7 +1,7 @@
 //! Reading acked messages again: what comes back, what does not, and what is left on disk; against a model that keeps
 //! every message in one list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::wire::AMQPValue;
 
 use super::RewindTo;
 use super::effects::{Get, Settle};
+use super::hand::Handle;
 use super::rewind::{RewindError, look};
 use super::tests::{Rig, body, long, message, text, with};
 
@@ -69,6 +70,15 @@ impl Rig {
                 }
             }
         }
+    }
+
+    fn delete(&mut self, handle: Handle) -> Vec<bool> {
+        let handles = [handle];
+        let valid = self
+            .state
+            .delete_received(self.now_ms, &handles, &mut self.fx);
+        self.carry_out();
+        valid
     }
 
     fn keep(&mut self, rewind_ms: Option<u64>) {
@@ -402,6 +412,68 @@ fn a_queue_without_messages_has_no_bytes_whatever_was_measured_by_an_average() {
     assert_eq!(rig.state.counts().ready_bytes, 3);
 }
 
+/// Offsets around the ends of stretches, pages and chunks, and the times there, before and after a restart.
+#[test]
+fn the_place_is_exact_at_every_border() {
+    const COUNT: u64 = 2 * 4096 + 10;
+    /// Messages that come in one millisecond.
+    const PER_MS: u64 = 3;
+    let mut rig = rig(&[]);
+    // Bodies of 0 to 4 bytes, so that the bytes that come back tell which messages did.
+    let size = |offset: u64| offset * 7 % 5;
+    let mut published = 0;
+    while published < COUNT {
+        let run: Vec<_> = (published..COUNT.min(published + PER_MS))
+            .map(|offset| message(&"x".repeat(usize::try_from(size(offset)).unwrap())))
+            .collect();
+        rig.publish(&run);
+        published += run.len() as u64;
+        rig.now_ms += 1;
+        if published % 1000 < PER_MS {
+            rig.commit();
+        }
+    }
+    let take_all = |rig: &mut Rig| {
+        let id = rig.consume(1, true, 0, u32::MAX).expect("a consumer");
+        rig.state.cancel(rig.now_ms, id, &mut rig.fx);
+        let offsets = rig.take_deliveries().into_iter();
+        offsets.map(|delivery| delivery.lease.offset).collect()
+    };
+    let taken: Vec<u64> = take_all(&mut rig);
+    assert!(taken.into_iter().eq(0..COUNT));
+    let chunks = rig.store.read(log(0), 0, usize::MAX).expect("chunks");
+    let borders = chunks.iter().skip(1).map(|chunk| chunk.first).take(2);
+    let offsets: BTreeSet<u64> = borders
+        .chain([4096, 8192, COUNT])
+        .flat_map(|offset| [offset - 1, offset, offset + 1])
+        .filter(|offset| *offset < COUNT)
+        .collect();
+    for restarted in [false, true] {
+        if restarted {
+            rig.commit();
+            rig.restart();
+        }
+        for offset in &offsets {
+            // All of one millisecond have one time.
+            let of_time = offset - offset % PER_MS;
+            let ms = 1_000 + offset / PER_MS;
+            for (to, from) in [
+                (RewindTo::Offset(*offset), *offset),
+                (RewindTo::Time(ms), of_time),
+                (RewindTo::Time(ms + 1), of_time + PER_MS),
+            ] {
+                let rewound = rig.rewind(to).expect("rewound");
+                let expected = (from < COUNT).then_some(from);
+                assert_eq!(rewound, (expected, COUNT.saturating_sub(from)), "{to:?}");
+                let bytes: u64 = (from..COUNT).map(size).sum();
+                assert_eq!(rig.state.counts().ready_bytes, bytes, "{to:?}");
+                let taken: Vec<u64> = take_all(&mut rig);
+                assert!(taken.into_iter().eq(from..COUNT), "{to:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_expired_lifetime_wins_over_a_rewind() {
     let mut rig = rig(&[
@@ -433,6 +505,13 @@ enum Step {
         which: usize,
     },
     SettleAgain {
+        which: usize,
+    },
+    Receive,
+    Delete {
+        which: usize,
+    },
+    DeleteAgain {
         which: usize,
     },
     Advance(u64),
@@ -467,6 +546,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Get),
         8 => (how, any::<usize>()).prop_map(|(how, which)| Step::Settle { how, which }),
         1 => any::<usize>().prop_map(|which| Step::SettleAgain { which }),
+        4 => Just(Step::Receive),
+        4 => any::<usize>().prop_map(|which| Step::Delete { which }),
+        1 => any::<usize>().prop_map(|which| Step::DeleteAgain { which }),
         4 => (0u64..400).prop_map(Step::Advance),
         1 => Just(Step::Purge),
         3 => (to, 0usize..4).prop_map(|(to, meanwhile)| Step::Rewind { to, meanwhile }),
@@ -481,6 +563,8 @@ fn step() -> impl Strategy<Value = Step> {
 enum Being {
     Ready,
     Leased(Lease),
+    /// By handle, for longer than all this takes.
+    Received(Lease, Handle),
     Acked,
     Gone,
 }
@@ -500,6 +584,7 @@ struct Model {
     messages: BTreeMap<u64, Known>,
     keeps_ms: Option<u64>,
     ended: Vec<Lease>,
+    used: Vec<Handle>,
     /// What was enqueued before may have gone, because so little was kept once.
     since: u64,
 }
@@ -563,6 +648,40 @@ impl Model {
             Settle::Ack if self.keeps_ms.is_some() => Being::Acked,
             Settle::Requeue => Being::Ready,
             Settle::Ack | Settle::Reject => Being::Gone,
+        };
+    }
+
+    fn receive(&mut self, rig: &mut Rig) {
+        let ready = |known: &Known| known.being == Being::Ready;
+        let expected = self.messages.iter_mut().find(|(_, known)| ready(known));
+        match (rig.receive(1).pop(), expected) {
+            (None, None) => {}
+            (Some(received), Some((offset, known))) => {
+                assert_eq!(
+                    (received.id.offset, &body(&received.message)),
+                    (*offset, &known.body)
+                );
+                known.being = Being::Received(received.lease, received.handle);
+            }
+            (got, expected) => panic!("got {got:?}, expected {expected:?}"),
+        }
+    }
+
+    fn delete(&mut self, rig: &mut Rig, which: usize) {
+        let received = |known: &&mut Known| matches!(known.being, Being::Received(..));
+        let mut received: Vec<_> = self.messages.values_mut().filter(received).collect();
+        let count = received.len().max(1);
+        let Some(known) = received.get_mut(which % count) else {
+            return;
+        };
+        let Being::Received(_, handle) = known.being else {
+            return;
+        };
+        assert_eq!(rig.delete(handle), [true], "{handle:?}");
+        self.used.push(handle);
+        known.being = match self.keeps_ms {
+            Some(_) => Being::Acked,
+            None => Being::Gone,
         };
     }
 
@@ -651,7 +770,7 @@ impl Model {
         );
         assert_eq!(
             counts.unacked,
-            of(|being| matches!(being, Being::Leased(_))).count() as u64
+            of(|being| matches!(being, Being::Leased(_) | Being::Received(..))).count() as u64
         );
         let acked: Vec<_> = of(|being| *being == Being::Acked).collect();
         let young = acked
@@ -686,6 +805,13 @@ proptest! {
                 Step::SettleAgain { which } => {
                     if let Some(lease) = model.ended.get(which % model.ended.len().max(1)) {
                         rig.settle(Settle::Ack, &[*lease]);
+                    }
+                }
+                Step::Receive => model.receive(&mut rig),
+                Step::Delete { which } => model.delete(&mut rig, which),
+                Step::DeleteAgain { which } => {
+                    if let Some(handle) = model.used.get(which % model.used.len().max(1)) {
+                        prop_assert_eq!(rig.delete(*handle), [false]);
                     }
                 }
                 Step::Advance(ms) => rig.tick(rig.now_ms + ms),
@@ -736,7 +862,10 @@ proptest! {
         // When everything is acked and too old, nothing is left on disk.
         rig.drain();
         let leases: Vec<Lease> = model.messages.values()
-            .filter_map(|known| match known.being { Being::Leased(lease) => Some(lease), _ => None })
+            .filter_map(|known| match known.being {
+                Being::Leased(lease) | Being::Received(lease, _) => Some(lease),
+                Being::Ready | Being::Acked | Being::Gone => None,
+            })
             .collect();
         rig.settle(Settle::Ack, &leases);
         rig.commit();
@@ -746,6 +875,7 @@ proptest! {
         for (_, state) in rig.store.logs().expect("memory store") {
             prop_assert_eq!(state.record.floor, state.record.next);
             prop_assert!(state.settled.is_empty() && state.gone.is_empty() && state.marks.is_empty());
+            prop_assert!(state.receives.is_empty() && state.counts.is_empty());
         }
     }
 }

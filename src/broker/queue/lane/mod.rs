@@ -40,9 +40,8 @@ pub(super) enum Head {
 /// A message as a lease hands it out.
 pub(super) struct Leased {
     pub(super) message: Arc<Message>,
+    pub(super) lease: Lease,
     pub(super) redelivered: bool,
-    /// The turn of the lease.
-    pub(super) turn: u32,
     /// How often it came back before, as far as that counts.
     pub(super) returns: u32,
     /// When it was enqueued, Unix ms.
@@ -334,8 +333,12 @@ impl Lane {
         let size = slot.size;
         let leased = Leased {
             message,
+            lease: Lease {
+                offset,
+                turn: slot.turn,
+                lane: self.log.lane(),
+            },
             redelivered: slot.redelivered,
-            turn: slot.turn,
             returns: slot.returns().saturating_sub(self.receipts.unkept(offset)),
             enqueued_ms: first_ms + u64::from(slot.enqueued),
         };

@@ -1,6 +1,5 @@
 //! Which message is next, and who gets it: the lanes by priority, the consumers by turn.
 
-use crate::model::Lease;
 use crate::model::arguments::QueueKind;
 
 use super::super::consumers::{Delivery, WAITERS};
@@ -51,7 +50,7 @@ impl QueueState {
                 self.serve_waiter(now_ms, fx);
                 continue;
             }
-            let Some((priority, lane)) = self.lanes.get_mut(index) else {
+            let Some((_, lane)) = self.lanes.get_mut(index) else {
                 return;
             };
             let Some(leased) = lane.lease(offset) else {
@@ -60,11 +59,7 @@ impl QueueState {
             let Some(consumer) = self.consumers.charge(consumer_id, leased.message.size()) else {
                 return;
             };
-            let lease = Lease {
-                offset,
-                turn: leased.turn,
-                lane: *priority,
-            };
+            let lease = leased.lease;
             let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
             if consumer.new.no_ack {
                 lane.ack(offset);

@@ -210,7 +210,7 @@ impl QueueState {
         let Some(index) = self.head_lane() else {
             return Get::Empty;
         };
-        let Some((priority, lane)) = self.lanes.get_mut(index) else {
+        let Some((_, lane)) = self.lanes.get_mut(index) else {
             return Get::Empty;
         };
         match lane.head() {
@@ -223,11 +223,7 @@ impl QueueState {
                 let Some(leased) = lane.lease(offset) else {
                     return Get::Empty;
                 };
-                let lease = Lease {
-                    offset,
-                    turn: leased.turn,
-                    lane: *priority,
-                };
+                let lease = leased.lease;
                 let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
                 if no_ack {
                     lane.ack(offset);

@@ -102,7 +102,7 @@ impl QueueState {
         let (mut visible_ms, mut bytes) = (now_ms, 0);
         while messages.len() < waiter.max
             && let Some((index, offset)) = self.head(now_ms, fx)
-            && let Some((priority, lane)) = self.lanes.get_mut(index)
+            && let Some((_, lane)) = self.lanes.get_mut(index)
         {
             bytes += lane.peek(offset).map_or(0, |(next, _)| next.body.len());
             if bytes > RECEIVE_BYTES_MAX && !messages.is_empty() {
@@ -111,11 +111,7 @@ impl QueueState {
             let Some(leased) = lane.lease(offset) else {
                 break;
             };
-            let lease = Lease {
-                offset,
-                turn: leased.turn,
-                lane: *priority,
-            };
+            let lease = leased.lease;
             visible_ms = self.deadlines.push(now_ms, length_ms, lease);
             messages.push(Received {
                 handle: Handle::new(self.id, lease),
