@@ -106,8 +106,12 @@ async fn receive(call: &Call<'_>, kind: Kind, max: usize) -> Result<(Hand, Room)
             return Ok((hand, room));
         }
         drop(hand);
-        // The semaphore is never closed.
-        room = answers.acquire_many_owned(needed).await.ok();
+        let mut stopped = call.stopped.clone();
+        room = tokio::select! {
+            // The semaphore is never closed.
+            room = answers.acquire_many_owned(needed) => room.ok(),
+            _ = stopped.wait_for(|stopped| *stopped) => return Err(CmqError::NoMessage),
+        };
     }
 }
 
