@@ -16,6 +16,13 @@ impl Sequence {
         Sequence(AtomicU64::new(now_ms << COUNT_BITS))
     }
 
+    /// The same, but beyond this number, which is known to be given: the clock may have been set back.
+    pub(crate) fn beyond(self, known: u64) -> Sequence {
+        Sequence(AtomicU64::new(
+            self.0.into_inner().max(known.saturating_add(1)),
+        ))
+    }
+
     /// The next number.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
@@ -35,6 +42,13 @@ mod tests {
         let first = early.next();
         assert_eq!(early.next(), first + 1);
         assert!(late.next() > first + 1_000_000);
+        let known = late.next();
+        let set_back = Sequence::starting_at(1_600_000_000_000).beyond(known);
+        assert_eq!(set_back.next(), known + 1);
+        assert_eq!(
+            Sequence::starting_at(1).beyond(3).next(),
+            Sequence::starting_at(1).next()
+        );
         assert!(i64::try_from(Sequence::starting_at(4_000_000_000_000).next()).is_ok());
     }
 }

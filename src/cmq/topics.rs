@@ -386,6 +386,18 @@ impl Topics {
         by_id.iter().flat_map(of_topic).collect()
     }
 
+    /// The highest id of a topic or subscription; 0 if there are none.
+    pub(crate) fn highest_id(&self) -> u64 {
+        let by_id = self.by_id.read();
+        let ids = by_id.iter().flat_map(|(id, entry)| {
+            let subscriptions = entry.subscriptions.values();
+            subscriptions
+                .map(|subscription| subscription.id)
+                .chain([id.0])
+        });
+        ids.max().unwrap_or(0)
+    }
+
     /// Turns with every change of a subscription.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -537,4 +549,70 @@ fn json<T: Serialize>(record: &T) -> Vec<u8> {
 
 fn damaged(key: &[u8]) -> StoreError {
     StoreError::Corrupt(format!("what is stored under {}", key.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, MemoryStore};
+
+    fn topic() -> Topic {
+        Topic {
+            vhost: "/".into(),
+            name: "t".into(),
+            filter: FilterKind::Tags,
+            message_bytes: 1024,
+            owner: "u".into(),
+            created_secs: 1,
+            modified_secs: 1,
+        }
+    }
+
+    fn subscription(id: u64, endpoint: Endpoint) -> Subscription {
+        Subscription {
+            id,
+            name: format!("s{id}").into(),
+            endpoint,
+            strategy: Strategy::Backoff,
+            format: Format::Simplified,
+            filter: Filter::Tags(Vec::new()),
+            created_secs: 1,
+            modified_secs: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_with_its_ids() {
+        let store = MemoryStore::new();
+        let (topics, _) = Topics::load(&store).unwrap();
+        assert_eq!(topics.highest_id(), 0);
+        let id = TopicId(5);
+        let queue = |waiting| Endpoint::Queue {
+            name: "q".into(),
+            id: QueueId(1),
+            waiting,
+        };
+        let ops = [
+            topics.set(id, topic()),
+            topics.set_subscription(id, subscription(9, queue(None))),
+            topics.set_subscription(id, subscription(7, queue(Some(QueueId(2))))),
+            topics.set_subscription(TopicId(6), subscription(8, queue(None))),
+        ];
+        store.commit(&Batch::from_iter(ops)).unwrap();
+        assert_eq!(topics.highest_id(), 9);
+        let (topics, left_over) = Topics::load(&store).unwrap();
+        assert_eq!((topics.highest_id(), left_over.len()), (9, 1));
+        let waiting = |name| {
+            let subscription = topics.subscription(id, name).unwrap();
+            subscription.endpoint.waiting_id()
+        };
+        assert_eq!((waiting("s9"), waiting("s7")), (None, Some(QueueId(2))));
+    }
+
+    #[test]
+    fn what_was_stored_before_queues_had_any_waiting_is_read() {
+        let json = r#"{"queue":{"name":"q","id":1}}"#;
+        let endpoint: Endpoint = serde_json::from_str(json).unwrap();
+        assert_eq!((endpoint.waiting_id(), endpoint.text()), (None, "q"));
+    }
 }
