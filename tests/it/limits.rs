@@ -1,11 +1,16 @@
 //! The bounds of a connection, each at its last good value and one past it.
 
-use leveret::wire::FrameKind;
+use std::time::{Duration, Instant};
 
-use crate::support::{Client, Peer, TestServer, eventually};
+use leveret::wire::protocol::connection::{AMQPMethod, Close};
+use leveret::wire::{AMQPClass, FrameKind};
+
+use crate::support::{Client, PATIENCE, Peer, TestServer, eventually};
 
 /// The smallest frame size that may be agreed. As RabbitMQ does, payloads may have all of it.
 const FRAME_MAX: u32 = 4_096;
+/// How long a peer may take with its part of closing.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn with_small_frames(server: &TestServer) -> Peer {
     let client = Client {
@@ -89,4 +94,39 @@ async fn many_messages_and_many_routes_arrive_in_order() {
             assert_eq!(got.body, n.to_be_bytes());
         }
     }
+}
+
+/// Whether it is to answer the broker's close, or to end the connection that it has closed itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_end_its_connection_is_not_waited_for() {
+    let server = TestServer::start().await;
+    let mut asked = Peer::new(&server).await;
+    let begun = Instant::now();
+    server.broker.connections().close_where("enough", |_| true);
+    assert!(matches!(
+        asked.method().await,
+        (0, AMQPClass::Connection(AMQPMethod::Close(_)))
+    ));
+    let mut asking = Peer::new(&server).await;
+    let close = Close {
+        reply_code: 200,
+        reply_text: "bye".into(),
+        class_id: 0,
+        method_id: 0,
+    };
+    let answer = asking
+        .call(0, AMQPClass::Connection(AMQPMethod::Close(close)))
+        .await;
+    assert!(matches!(
+        answer,
+        AMQPClass::Connection(AMQPMethod::CloseOk(_))
+    ));
+    // Both sockets stay open on this side.
+    let deadline = begun + CLOSE_TIMEOUT + PATIENCE;
+    while server.broker.connections().len() == 2 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() > CLOSE_TIMEOUT - Duration::from_secs(1));
+    eventually("both are gone", || server.broker.connections().is_empty()).await;
 }

@@ -257,3 +257,156 @@ fn take_grants(grants: &mut Grants, queue: u32) -> Vec<(ConsumerId, Credit)> {
     });
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::amqp::assembly::Assembling;
+    use crate::amqp::connection::Context;
+    use crate::amqp::error::MethodId;
+    use crate::amqp::handshake::Capabilities;
+    use crate::amqp::limits::DELIVERY_WINDOW_MESSAGES;
+    use crate::amqp::listener::{Front, Settings};
+    use crate::amqp::outbox::Outbox;
+    use crate::amqp::unsynced::Unsynced;
+    use crate::amqp::writer::Writer;
+    use crate::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
+    use crate::broker::session::DeclareQueue;
+    use crate::model::{Body, Message, Origin};
+    use crate::store::{Committer, Limits, MemoryStore};
+    use crate::wire::FieldTable;
+    use crate::wire::protocol::basic::Consume;
+
+    /// What a connection has, without a socket.
+    async fn context() -> Context {
+        let store = Arc::new(MemoryStore::new());
+        let committer = Committer::start(store, Limits::default()).unwrap();
+        let config = BrokerConfig::default();
+        let broker = Broker::open(Arc::clone(&committer), config).await.unwrap();
+        let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
+        let user = broker.users().get(DEFAULT_USER).unwrap();
+        let session = broker.session(vhost, user, broker.next_connection());
+        let settings = Settings {
+            channel_max: 1,
+            frame_max: 4_096,
+            heartbeat_secs: 0,
+            message_bytes_max: 0,
+            consumer_timeout_ms: None,
+            handshake_timeout: Duration::ZERO,
+            cluster_name: String::new(),
+        };
+        Context {
+            name: "test".into(),
+            session: Arc::new(session),
+            outbox: Arc::new(Outbox::default()),
+            front: Front::new(broker, Arc::default(), settings),
+            committer,
+            frame_max: 4_096,
+            channel_max: 1,
+            client: Capabilities::default(),
+        }
+    }
+
+    /// Calls `act` with what a handler may use.
+    fn with_cx<R>(shared: &Context, act: impl FnOnce(&mut Cx<'_>) -> R) -> R {
+        act(&mut Cx {
+            shared,
+            out: &mut Writer::default(),
+            later: &mut None,
+            method: MethodId::default(),
+            serial: &mut 0,
+            consumers: &mut 1,
+            now_secs: 0,
+            dirty: &mut Vec::new(),
+            confirming: &mut Vec::new(),
+            delivering: &mut Vec::new(),
+            has_published: &mut false,
+            unsynced: &mut Unsynced::default(),
+            assembling: &mut Assembling::default(),
+            read_buffer: 0,
+        })
+    }
+
+    /// Sends what the queue has delivered, to a socket that takes all of it. How many messages that were.
+    fn send(channel: &mut Channel, shared: &Context) -> u32 {
+        let mut deliveries = Vec::new();
+        shared.outbox.take(&mut deliveries);
+        with_cx(shared, |cx| {
+            for delivery in &deliveries {
+                channel.deliver(cx, delivery);
+            }
+            channel.deliveries_written(cx);
+        });
+        u32::try_from(deliveries.len()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_channel_with_very_many_unanswered_deliveries_is_given_no_more() {
+        let shared = context().await;
+        let declare = DeclareQueue {
+            name: "q",
+            passive: false,
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+        };
+        shared.session.declare_queue(declare).await.unwrap();
+        let queue = shared.session.vhost.queue("q").unwrap();
+        let message = Arc::new(Message {
+            origin: Arc::new(Origin {
+                exchange: "".into(),
+                routing_key: "q".into(),
+            }),
+            properties: b"\0\0"[..].into(),
+            body: Body::Whole(b""[..].into()),
+            persistent: false,
+            priority: 0,
+            expiration_ms: None,
+            delay_ms: None,
+            dead_lettered: false,
+        });
+        let window = DELIVERY_WINDOW_MESSAGES;
+        queue.publish(&vec![message; 4 * window as usize]);
+        // Others of a queue that is gone; with the first window it is one less than may be.
+        let mut channel = Channel::new(1);
+        for offset in 0..UNACKED_PER_CHANNEL_MAX as u64 - u64::from(window) - 1 {
+            channel.ledger.push(Unacked {
+                queue: u32::MAX,
+                consumer: None,
+                lease: Lease {
+                    lane: 0,
+                    offset,
+                    turn: 0,
+                },
+                at_secs: 0,
+            });
+        }
+        let consume = Consume {
+            queue: "q".into(),
+            consumer_tag: "c".into(),
+            no_local: false,
+            no_ack: false,
+            exclusive: false,
+            nowait: false,
+            arguments: FieldTable::default(),
+        };
+        let consumed = with_cx(&shared, |cx| channel.basic_consume(cx, consume));
+        assert!(consumed.is_ok());
+        assert_eq!(send(&mut channel, &shared), window);
+        assert_eq!(channel.ledger.len(), UNACKED_PER_CHANNEL_MAX - 1);
+        assert_eq!(send(&mut channel, &shared), window);
+        assert_eq!(send(&mut channel, &shared), 0);
+        // One less than may be again.
+        with_cx(&shared, |cx| {
+            assert!(channel.basic_ack(cx, window.into(), true).is_ok());
+            channel.flush(cx);
+        });
+        assert_eq!(channel.ledger.len(), UNACKED_PER_CHANNEL_MAX - 1);
+        assert_eq!(send(&mut channel, &shared), window);
+        assert_eq!(send(&mut channel, &shared), 0);
+    }
+}
