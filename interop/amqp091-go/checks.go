@@ -46,10 +46,30 @@ func publish(channel *amqp.Channel, queue string, message amqp.Publishing) error
 	return channel.PublishWithContext(context.Background(), "", queue, false, false, message)
 }
 
+// publishAll sends messages with these bodies through the default exchange.
+func publishAll(channel *amqp.Channel, queue string, bodies ...string) error {
+	for _, body := range bodies {
+		if err := publish(channel, queue, amqp.Publishing{Body: []byte(body)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // temporary declares an exclusive, server-named queue.
 func temporary(channel *amqp.Channel) (string, error) {
 	queue, err := channel.QueueDeclare("", false, false, true, false, nil)
 	return queue.Name, err
+}
+
+// fresh opens a channel and declares an exclusive, server-named queue on it.
+func fresh(connection *amqp.Connection) (*amqp.Channel, string, error) {
+	channel, err := connection.Channel()
+	if err != nil {
+		return nil, "", err
+	}
+	queue, err := temporary(channel)
+	return channel, queue, err
 }
 
 // take gets one message, unacknowledged, awaiting it until the deadline.
@@ -128,11 +148,7 @@ func connectVhostMissing(*amqp.Connection) error {
 }
 
 func declarePassive(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -284,11 +300,7 @@ func mandatoryReturnBeforeConfirm(connection *amqp.Connection) error {
 }
 
 func consumeAck(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -331,11 +343,7 @@ func consumeAck(connection *amqp.Connection) error {
 }
 
 func bodyLargerThanFrame(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -363,18 +371,12 @@ func bodyLargerThanFrame(connection *amqp.Connection) error {
 }
 
 func nackRequeueRedelivered(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
-	queue, err := temporary(channel)
-	if err != nil {
+	if err := publishAll(channel, queue, "a", "b"); err != nil {
 		return err
-	}
-	for _, body := range []string{"a", "b"} {
-		if err := publish(channel, queue, amqp.Publishing{Body: []byte(body)}); err != nil {
-			return err
-		}
 	}
 	for _, redelivered := range []bool{false, true} {
 		message, err := take(channel, queue)
@@ -438,11 +440,7 @@ func rejectDeadLetter(connection *amqp.Connection) error {
 }
 
 func getAndGetEmpty(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -490,11 +488,7 @@ func receive(deliveries <-chan amqp.Delivery, count int) (taken []amqp.Delivery,
 }
 
 func prefetchBound(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -559,11 +553,7 @@ func heartbeatIdle(*amqp.Connection) error {
 		return err
 	}
 	closed := connection.NotifyClose(make(chan *amqp.Error, 1))
-	channel, err := connection.Channel()
-	if err != nil {
-		return err
-	}
-	queue, err := temporary(channel)
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
@@ -752,18 +742,12 @@ func queueTTLGet(connection *amqp.Connection) error {
 
 // nackMultipleRequeue gives two messages back with one nack and wants both again, in order.
 func nackMultipleRequeue(connection *amqp.Connection) error {
-	channel, err := connection.Channel()
+	channel, queue, err := fresh(connection)
 	if err != nil {
 		return err
 	}
-	queue, err := temporary(channel)
-	if err != nil {
+	if err := publishAll(channel, queue, "1", "2"); err != nil {
 		return err
-	}
-	for _, body := range []string{"1", "2"} {
-		if err := publish(channel, queue, amqp.Publishing{Body: []byte(body)}); err != nil {
-			return err
-		}
 	}
 	for _, redelivered := range []bool{false, true} {
 		var last amqp.Delivery
