@@ -129,7 +129,8 @@ def java_client(name: str, main: str, folder: str, checks: tuple[str, ...], quie
                 + [copy, f"-DoutputDirectory={jars}"],
                 cwd=home,
             )
-        call(["javac", "-XDsuppressNotes", "-d", classes, "-cp", f"{jars}/*", *sorted(home.glob("src/**/*.java"))])
+        sources = [*sorted((ROOT / "lib" / "java").glob("**/*.java")), *sorted(home.glob("src/**/*.java"))]
+        call(["javac", "-XDsuppressNotes", "-d", classes, "-cp", f"{jars}/*", *sources])
         return ["java", quiet, "-cp", f"{classes}:{jars}/*", main]
 
     return Client(name, checks, install, folder)

@@ -2,12 +2,12 @@
 // The restart check leaves it to the client's automatic recovery to find the broker again.
 package interop;
 
-import static interop.Support.DEADLINE_MS;
+import static interop.Checking.DEADLINE_MS;
 import static interop.Support.MESSAGES;
 import static interop.Support.QUIET_MS;
 import static interop.Support.URL;
-import static interop.Support.equal;
-import static interop.Support.eventually;
+import static interop.Checking.equal;
+import static interop.Checking.eventually;
 import static interop.Support.name;
 
 import com.rabbitmq.client.AMQP;
@@ -46,7 +46,7 @@ final class Checks {
     }
 
     public static void main(String[] arguments) {
-        Map<String, Support.Check> checks = new LinkedHashMap<>();
+        Map<String, Checking.Check> checks = new LinkedHashMap<>();
         checks.put("connect-auth-ok", connected(Checks::connectAuthOk));
         checks.put("connect-auth-refused", Checks::connectAuthRefused);
         checks.put("connect-vhost-missing", Checks::connectVhostMissing);
@@ -65,7 +65,7 @@ final class Checks {
         checks.put("heartbeat-idle", Checks::heartbeatIdle);
         checks.put("channel-error-connection-alive", connected(Checks::channelErrorConnectionAlive));
         checks.put("restart-durable", Checks::restartDurable);
-        Support.report(checks);
+        Checking.report(checks);
     }
 
     private static ConnectionFactory factory() throws Exception {
@@ -75,7 +75,7 @@ final class Checks {
         return factory;
     }
 
-    private static Support.Check connected(OnConnection check) {
+    private static Checking.Check connected(OnConnection check) {
         return () -> {
             try (Connection connection = factory().newConnection()) {
                 check.run(connection);
@@ -377,7 +377,7 @@ final class Checks {
     }
 
     private static void restartDurable() throws Exception {
-        String restart = Support.requireRestart();
+        String restart = Checking.requireRestart();
         String exchange = name("restart-x");
         String queue = name("restart");
         ConnectionFactory factory = factory();
@@ -400,7 +400,7 @@ final class Checks {
             for (int i = 0; i < 10; i++) {
                 take(channel, queue);
             }
-            Support.restartBroker(restart);
+            Checking.restartBroker(restart);
             equal("recovered", recovered.await(30, TimeUnit.SECONDS), true);
             channel.basicPublish(exchange, "key", MessageProperties.PERSISTENT_BASIC, "after".getBytes());
             channel.waitForConfirmsOrDie(DEADLINE_MS);

@@ -24,7 +24,7 @@ final class PerfTestRuns {
     private PerfTestRuns() {}
 
     public static void main(String[] arguments) {
-        Map<String, Support.Check> runs = new LinkedHashMap<>();
+        Map<String, Checking.Check> runs = new LinkedHashMap<>();
         runs.put("confirms-and-acks", () -> run(
             "--queue", name("perf-confirms"), "--auto-delete", "true", "--flag", "persistent",
             "--confirm", "100", "--qos", "100", "--size", "1000"));
@@ -42,7 +42,7 @@ final class PerfTestRuns {
         runs.put("topic-exchange-rate-limited", () -> run(
             "--queue", name("perf-topic"), "--auto-delete", "true", "--exchange", name("perf-x"), "--type", "topic",
             "--routing-key", "a.b.c", "--producers", "2", "--rate", "200", "--confirm", "10", "--flag", "mandatory"));
-        Support.report(runs);
+        Checking.report(runs);
     }
 
     /** One run of the tool in a process of its own, as a user starts it. */

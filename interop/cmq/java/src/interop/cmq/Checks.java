@@ -1,7 +1,8 @@
 // Checks of the CMQ API through Tencent's Java SDK (cmq-http-client): one method per name in the lists.
 package interop.cmq;
 
-import interop.cmq.Support.Check;
+import interop.Checking.Check;
+import interop.Checking;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -15,6 +16,6 @@ public final class Checks {
         Topics.addTo(checks);
         // Last: connections that the SDK keeps alive end with the old broker.
         checks.put("restart-keeps-lease", Messages::restartKeepsLease);
-        Support.report(checks, chosen);
+        Checking.report(checks, chosen);
     }
 }

@@ -1,12 +1,12 @@
 // Checks of the message actions and of the signature: see ../../../../checks.txt.
 package interop.cmq;
 
+import static interop.Checking.equal;
 import static interop.cmq.Support.CMQ;
 import static interop.cmq.Support.KEY;
 import static interop.cmq.Support.between;
 import static interop.cmq.Support.bodies;
 import static interop.cmq.Support.config;
-import static interop.cmq.Support.equal;
 import static interop.cmq.Support.handles;
 import static interop.cmq.Support.ids;
 import static interop.cmq.Support.meta;
@@ -25,7 +25,8 @@ import com.qcloud.cmq.Queue;
 import com.qcloud.cmq.QueueMeta;
 import com.qcloud.cmq.entity.CmqConfig;
 import com.qcloud.cmq.entity.CmqResponse;
-import interop.cmq.Support.Check;
+import interop.Checking.Check;
+import interop.Checking;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -267,7 +268,7 @@ final class Messages {
         withQueue("restart", meta(VISIBILITY), queue -> {
             sendAll(queue, "held", "waiting");
             Message held = queue.receiveMessage(3);
-            Support.restartBroker();
+            Checking.restartBroker(Checking.requireRestart());
             equal("body", queue.receiveMessage(3).msgBody, "waiting");
             queue.deleteMessage(held.receiptHandle);
             refused(4430, 10260, () -> queue.deleteMessage(held.receiptHandle));

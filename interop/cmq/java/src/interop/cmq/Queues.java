@@ -1,10 +1,10 @@
 // Checks of queues as such, of rewinding and of dead letters: see ../../../../control.txt.
 package interop.cmq;
 
+import static interop.Checking.equal;
 import static interop.cmq.Support.CMQ;
 import static interop.cmq.Support.between;
 import static interop.cmq.Support.bodies;
-import static interop.cmq.Support.equal;
 import static interop.cmq.Support.handles;
 import static interop.cmq.Support.ids;
 import static interop.cmq.Support.meta;
@@ -22,7 +22,7 @@ import com.qcloud.cmq.CMQTool;
 import com.qcloud.cmq.Message;
 import com.qcloud.cmq.Queue;
 import com.qcloud.cmq.QueueMeta;
-import interop.cmq.Support.Check;
+import interop.Checking.Check;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

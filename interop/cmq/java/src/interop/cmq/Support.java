@@ -1,6 +1,8 @@
-// What the checks share: accounts, queues that go away again, refusals with their codes, a push target, the report.
+// What the checks share besides `Checking`: accounts, queues that go away again, refusals with their codes, a push target.
 // Everything goes through the SDK as it is published; no check lives here.
 package interop.cmq;
+
+import static interop.Checking.eventually;
 
 import com.qcloud.cmq.Account;
 import com.qcloud.cmq.CMQClient;
@@ -10,17 +12,15 @@ import com.qcloud.cmq.Queue;
 import com.qcloud.cmq.QueueMeta;
 import com.qcloud.cmq.entity.CmqConfig;
 import com.sun.net.httpserver.HttpServer;
+import interop.Checking.Check;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.TreeMap;
-import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
@@ -32,23 +32,10 @@ final class Support {
     static final String KEY = System.getenv("CMQ_SECRET_KEY");
     // What the broker under test multiplies the waits between pushes with.
     static final double PUSH_CLOCK = Double.parseDouble(System.getenv("CMQ_PUSH_CLOCK"));
-    static final long DEADLINE_MS = 10_000;
     static final Account CMQ = new Account(config(KEY));
     private static final Pattern REFUSAL = Pattern.compile("code:(\\d+), message:(?:\\((\\d+)\\))?.*", Pattern.DOTALL);
 
     private Support() {}
-
-    /** Thrown by a check that cannot run here; the text says why. */
-    static final class Skip extends Exception {
-        Skip(String why) {
-            super(why);
-        }
-    }
-
-    /** One check, or one action in it: it passes by returning. */
-    interface Check {
-        void run() throws Exception;
-    }
 
     /** What is done with a queue or a topic while it exists. */
     interface With<T> {
@@ -99,12 +86,6 @@ final class Support {
             parameters.put(namesAndValues[i], namesAndValues[i + 1]);
         }
         return new CMQClient(config(KEY)).call(action, parameters);
-    }
-
-    static void equal(String what, Object got, Object want) {
-        if (!Objects.equals(got, want)) {
-            throw new AssertionError(what + ": got " + got + ", want " + want);
-        }
     }
 
     static void between(String what, double low, double value, double high) {
@@ -177,32 +158,6 @@ final class Support {
         Thread.sleep(Math.max(0, unixSeconds * 1000 - System.currentTimeMillis()) + 50);
     }
 
-    /** Polls until the probe gives something that is neither null nor false. */
-    static <T> T eventually(String what, Callable<T> probe) throws Exception {
-        long end = System.currentTimeMillis() + DEADLINE_MS;
-        while (System.currentTimeMillis() < end) {
-            T seen = probe.call();
-            if (seen != null && !Boolean.FALSE.equals(seen)) {
-                return seen;
-            }
-            Thread.sleep(20);
-        }
-        throw new AssertionError(what + ": not seen within " + DEADLINE_MS + " ms");
-    }
-
-    /** Kills the broker and starts it on the same data; skips when the broker is not ours. */
-    static void restartBroker() throws Exception {
-        String command = System.getenv("INTEROP_RESTART");
-        if (command == null) {
-            throw new Skip("no broker of our own to restart");
-        }
-        Process restart = new ProcessBuilder("sh", "-c", command)
-            .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-            .redirectError(ProcessBuilder.Redirect.INHERIT)
-            .start();
-        equal("status of the restart command", restart.waitFor(), 0);
-    }
-
     /** An HTTP server that records each push and answers with the status that is made of the pushes so far. */
     static final class Target implements AutoCloseable {
         private final List<Push> pushes = new ArrayList<>();
@@ -248,22 +203,5 @@ final class Support {
             server.stop(0);
             threads.shutdownNow();
         }
-    }
-
-    /** Runs the checks in order, one line each, and ends the program with their verdict. */
-    static void report(Map<String, Check> checks, String... chosen) {
-        boolean failed = false;
-        for (String check : chosen.length > 0 ? Arrays.asList(chosen) : checks.keySet()) {
-            try {
-                checks.get(check).run();
-                System.out.println("ok " + check);
-            } catch (Skip skip) {
-                System.out.println("skip " + check + ": " + skip.getMessage());
-            } catch (Exception | AssertionError error) {
-                failed = true;
-                System.out.println("FAIL " + check + ": " + String.valueOf(error).replaceAll("\\s+", " "));
-            }
-        }
-        System.exit(failed ? 1 : 0);
     }
 }

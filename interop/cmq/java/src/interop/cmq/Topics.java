@@ -1,11 +1,11 @@
 // Checks of topics, subscriptions by queues, and pushes: see ../../../../control.txt.
 package interop.cmq;
 
+import static interop.Checking.equal;
 import static interop.cmq.Support.CMQ;
 import static interop.cmq.Support.PUSH_CLOCK;
 import static interop.cmq.Support.between;
 import static interop.cmq.Support.bodies;
-import static interop.cmq.Support.equal;
 import static interop.cmq.Support.ids;
 import static interop.cmq.Support.meta;
 import static interop.cmq.Support.name;
@@ -20,7 +20,7 @@ import com.qcloud.cmq.SubscriptionMeta;
 import com.qcloud.cmq.Topic;
 import com.qcloud.cmq.TopicMeta;
 import com.qcloud.cmq.json.JSONObject;
-import interop.cmq.Support.Check;
+import interop.Checking.Check;
 import interop.cmq.Support.Push;
 import interop.cmq.Support.Target;
 import interop.cmq.Support.With;
