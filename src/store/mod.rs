@@ -20,6 +20,7 @@ mod rotate; // the thread that seals memtables
 mod schema; // the format of a data directory
 mod scrub; // repair of journals before the database is opened
 mod upkeep; // the background thread: sweeping and giving space back
+mod worker; // a thread by name
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -6,17 +6,17 @@
 //! it hears of each memtable once.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::StoreError;
 use super::fjall::Core;
+use super::worker::Worker;
 
 /// The handle of the thread.
 pub(super) struct Rotator {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: Worker,
 }
 
 struct Shared {
@@ -41,20 +41,11 @@ impl Rotator {
             state: Mutex::new(State::Wanted), // what recovery read back may be too large already
             changed: Condvar::new(),
         });
-        let thread = thread::Builder::new()
-            .name("leveret-rotate".to_owned())
-            .spawn({
-                let shared = shared.clone();
-                move || shared.run()
-            })
-            .map_err(|source| StoreError::Io {
-                doing: "starting the thread that seals memtables".to_owned(),
-                source,
-            })?;
-        Ok(Rotator {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let worker = Worker::start("leveret-rotate", {
+            let shared = shared.clone();
+            move || shared.run()
+        })?;
+        Ok(Rotator { shared, worker })
     }
 
     /// Something has outgrown its size.
@@ -74,14 +65,7 @@ impl Rotator {
     pub(super) fn stop(&self) {
         *self.shared.state() = State::Stopping;
         self.shared.changed.notify_all();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            error!("the thread that seals memtables has panicked");
-        }
+        self.worker.join();
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::StoreError;
 use super::fjall::{Core, failed};
+use super::worker::Worker;
 use crate::clock;
 use crate::model::LogId;
 
@@ -51,7 +51,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 /// The handle of the thread.
 pub(super) struct Upkeep {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: Worker,
 }
 
 struct Shared {
@@ -122,20 +122,11 @@ impl Upkeep {
             work: Mutex::new(work),
             changed: Condvar::new(),
         });
-        let thread = thread::Builder::new()
-            .name("leveret-upkeep".to_owned())
-            .spawn({
-                let shared = shared.clone();
-                move || shared.run()
-            })
-            .map_err(|source| StoreError::Io {
-                doing: "starting the upkeep thread".to_owned(),
-                source,
-            })?;
-        Ok(Upkeep {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let worker = Worker::start("leveret-upkeep", {
+            let shared = shared.clone();
+            move || shared.run()
+        })?;
+        Ok(Upkeep { shared, worker })
     }
 
     /// Takes note of a commit.
@@ -178,14 +169,7 @@ impl Upkeep {
     pub(super) fn stop(&self) {
         self.shared.work().stopping = true;
         self.shared.changed.notify_all();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            error!("the upkeep thread has panicked");
-        }
+        self.worker.join();
     }
 }
 

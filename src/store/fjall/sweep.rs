@@ -91,12 +91,7 @@ impl Core {
             cursor = Some(last.first + 1);
             gone.push(last);
         }
-        let mut writes = open.batch(gone.len());
-        for remains in &gone {
-            remove(&mut writes, &open.msgs, &remains.key);
-        }
-        writes.commit().map_err(failed("sweeping"))?;
-        open.extents.released(&places(&gone));
+        open.remove_remains(&gone)?;
         drop(writer);
         if let Some(cursor) = cursor {
             self.removed().cursors.insert(log, cursor);
@@ -131,12 +126,7 @@ impl Core {
         {
             gone.push(last);
         }
-        let mut writes = open.batch(gone.len());
-        for remains in &gone {
-            remove(&mut writes, &open.msgs, &remains.key);
-        }
-        writes.commit().map_err(failed("sweeping"))?;
-        open.extents.released(&places(&gone));
+        open.remove_remains(&gone)?;
         drop(writer);
         Ok((next, gone.len() as u64))
     }
@@ -216,6 +206,17 @@ fn places(remains: &[Remains]) -> Vec<Place> {
 }
 
 impl Open {
+    /// To be called with the writer of the extents, so that nothing is moved meanwhile.
+    fn remove_remains(&self, gone: &[Remains]) -> Result<(), StoreError> {
+        let mut writes = self.batch(gone.len());
+        for remains in gone {
+            remove(&mut writes, &self.msgs, &remains.key);
+        }
+        writes.commit().map_err(failed("sweeping"))?;
+        self.extents.released(&places(gone));
+        Ok(())
+    }
+
     fn messages_in(&self, remains: &Remains) -> Result<u64, StoreError> {
         if let Some(place) = &remains.place {
             return Ok(u64::from(place.count));

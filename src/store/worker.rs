@@ -1,0 +1,47 @@
+//! A background thread of the store: started under a name, and waited for once it has been told to end. What it does,
+//! and how it is told, is its owner's.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tracing::error;
+
+use super::StoreError;
+
+/// The handle of the thread.
+pub(super) struct Worker {
+    name: &'static str,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(super) fn start(
+        name: &'static str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<Worker, StoreError> {
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|source| StoreError::Io {
+                doing: format!("starting the thread {name}"),
+                source,
+            })?;
+        Ok(Worker {
+            name,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Waits for its end, unless somebody has before.
+    pub(super) fn join(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the thread {} has panicked", self.name);
+        }
+    }
+}
