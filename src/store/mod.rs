@@ -301,7 +301,7 @@ pub struct StoredChunk {
 }
 
 /// What recovery knows of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
     /// Its record.
     pub record: LogRecord,

@@ -1,5 +1,5 @@
-//! The store's background thread: removes what deleted logs have left, and gives the space of removed chunks back to
-//! the file system once it is quiet. Sleeps while there is nothing to do.
+//! The store's background thread: removes what deleted logs have left, and once it is quiet gives the space of removed
+//! chunks back to the file system, and the memory of memtables to the system. Sleeps while there is nothing to do.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ pub struct UpkeepOptions {
     pub reclaim_min_bytes: u64,
     /// Bytes of no use that extents may hold, besides as many as are of use.
     pub extent_slack_bytes: u64,
+    /// Bytes of memtables that are not worth a table of their own.
+    pub flush_min_bytes: u64,
     /// How long little must have been written before.
     pub quiet: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for UpkeepOptions {
             reclaim_after_chunks: 1024,
             reclaim_min_bytes: 128 * 1024 * 1024,
             extent_slack_bytes: 256 * 1024 * 1024,
+            flush_min_bytes: 8 * 1024 * 1024,
             quiet: Duration::from_secs(3),
         }
     }
@@ -73,6 +76,8 @@ struct Work {
     uncounted: bool,
     /// Bytes committed, to see whether it is quiet.
     written: u64,
+    /// Bytes committed since memtables were flushed for quiet.
+    unflushed: u64,
     /// Space is short, and may be given back although there is little of it.
     short: Shortage,
     /// The database was opened again after a failure.
@@ -101,7 +106,17 @@ enum Task {
     ConsiderReclaim {
         written: u64,
     },
+    /// Enough was written to be worth a flush; the same.
+    ConsiderFlush {
+        written: u64,
+    },
     Stop,
+}
+
+impl Work {
+    fn is_quiet_since(&self, written: u64) -> bool {
+        self.written.wrapping_sub(written) <= QUIET_BYTES_MAX && self.logs.is_empty()
+    }
 }
 
 impl Upkeep {
@@ -133,11 +148,13 @@ impl Upkeep {
     pub(super) fn committed(&self, bytes: usize, removed_chunks: u64, removed_logs: Vec<LogId>) {
         let mut work = self.shared.work();
         work.written = work.written.wrapping_add(bytes as u64);
+        work.unflushed = work.unflushed.saturating_add(bytes as u64);
         work.removed_chunks += removed_chunks;
         work.removed_since_look += removed_chunks;
         let wanted = !removed_logs.is_empty()
             || work.removed_since_look >= EVACUATE_AFTER_CHUNKS
-            || self.shared.due(&work);
+            || self.shared.due(&work)
+            || self.shared.may_flush(&work);
         work.logs.extend(removed_logs);
         if wanted && std::mem::take(&mut work.asleep) {
             self.shared.changed.notify_all();
@@ -181,6 +198,7 @@ impl Shared {
                 Task::Evacuate => self.evacuate(self.options.extent_slack_bytes),
                 Task::Sweep(log) => self.sweep(log),
                 Task::ConsiderReclaim { written } => self.consider_reclaim(written),
+                Task::ConsiderFlush { written } => self.consider_flush(written),
                 Task::Stop => return,
             }
         }
@@ -207,6 +225,11 @@ impl Shared {
                     written: work.written,
                 };
             }
+            if self.may_flush(&work) {
+                return Task::ConsiderFlush {
+                    written: work.written,
+                };
+            }
             work.asleep = true;
             work = self
                 .changed
@@ -217,6 +240,10 @@ impl Shared {
 
     fn due(&self, work: &Work) -> bool {
         work.short == Shortage::Told || work.removed_chunks >= self.options.reclaim_after_chunks
+    }
+
+    fn may_flush(&self, work: &Work) -> bool {
+        work.unflushed >= self.options.flush_min_bytes
     }
 
     fn count_extents(&self) {
@@ -256,7 +283,7 @@ impl Shared {
     fn consider_reclaim(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
         let mut work = self.work();
-        let quiet = work.written.wrapping_sub(written) <= QUIET_BYTES_MAX && work.logs.is_empty();
+        let quiet = work.is_quiet_since(written);
         let short = work.short == Shortage::Told;
         if work.stopping || !(quiet || short) {
             return; // looked at again at once, with a fresh mark
@@ -289,6 +316,26 @@ impl Shared {
         }
     }
 
+    /// Flushes memtables if little was written since `written` was noted: what nobody writes to is better on disk than
+    /// in memory, and need not be read back from the journal at the next start.
+    fn consider_flush(&self, written: u64) {
+        self.rest(self.options.quiet, |work| !work.logs.is_empty());
+        let mut work = self.work();
+        if work.stopping || !work.is_quiet_since(written) {
+            return; // looked at again at once, with a fresh mark
+        }
+        work.unflushed = 0;
+        drop(work);
+        if self.core.memtable_bytes() < self.options.flush_min_bytes
+            || !self.core.has_room_to_flush()
+        {
+            return;
+        }
+        if let Err(failure) = self.flush() {
+            warn!(%failure, "flushing is put off");
+        }
+    }
+
     /// A removed chunk's space is free only after its file was found dead in one merge and dropped by the next, and
     /// both run only when something is written.
     fn reclaim(&self, min_bytes: u64) -> Result<(), StoreError> {
@@ -310,17 +357,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes what is in memory to a table, with at least one key.
+    /// Writes what is in memory to tables, with at least one key of chunks.
     fn flush(&self) -> Result<(), StoreError> {
         self.core.touch()?;
-        let rotated = self
-            .core
-            .open()?
-            .msgs
-            .rotate_memtable()
-            .map_err(failed("flushing"))?;
+        self.core.rotate_all()?;
         let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
-        while rotated && self.core.open()?.msgs.sealed_memtable_count() > 0 {
+        while self.core.is_flushing()? {
             if self.rest(Duration::from_millis(20), |_| false) || clock::monotonic() > deadline {
                 return Err(StoreError::Closed);
             }

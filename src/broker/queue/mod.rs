@@ -651,10 +651,11 @@ impl Queue {
 
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
+        let committed = self.services.committer.committed();
+        cell.state.keep_delayed_to_bound(committed);
         let mut resident = cell.state.resident_bytes();
         if let Some(allowed) = budget.allowance(resident) {
-            cell.state
-                .shrink(allowed, self.services.committer.committed());
+            cell.state.shrink(allowed, committed);
             resident = cell.state.resident_bytes();
         }
         if resident != cell.resident_bytes {

@@ -264,7 +264,7 @@ impl Store for FjallStore {
     }
 
     fn owed_bytes(&self) -> u64 {
-        self.core.owed_bytes()
+        self.core.memtable_bytes()
     }
 
     fn spare(&self) {
@@ -373,14 +373,31 @@ impl Core {
         Ok(())
     }
 
+    /// Seals what memtables hold, so that it goes to tables.
+    pub(super) fn rotate_all(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        for keyspace in [&open.msgs, &open.state] {
+            keyspace.rotate_memtable().map_err(failed("flushing"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether sealed memtables wait to become tables.
+    pub(super) fn is_flushing(&self) -> Result<bool, StoreError> {
+        let open = self.open()?;
+        Ok([&open.msgs, &open.state]
+            .iter()
+            .any(|keyspace| keyspace.sealed_memtable_count() > 0))
+    }
+
     /// Bytes of memtables.
-    fn owed_bytes(&self) -> u64 {
+    pub(super) fn memtable_bytes(&self) -> u64 {
         self.open().map_or(0, |open| open.db.write_buffer_size())
     }
 
     /// Whether what is in memory fits on the disk.
     pub(super) fn has_room_to_flush(&self) -> bool {
-        dir::free_bytes(&self.dir).is_none_or(|free| free > self.owed_bytes())
+        dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
     }
 
     /// Writes something, so that a flush has something to write.

@@ -559,6 +559,7 @@ fn delayed_messages_are_appended_when_due() {
     assert_eq!(f.stream.deadline_ms(), Some(1_005_000));
     f.now_ms = 1_005_000;
     f.stream.tick(f.now_ms, &mut f.fx);
+    f.carry_out();
     f.land();
     assert_eq!(f.delivered(id), [1]);
 }

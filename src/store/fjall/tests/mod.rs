@@ -48,6 +48,7 @@ fn eager() -> FjallOptions {
         reclaim_after_chunks: 1,
         reclaim_min_bytes: 0,
         extent_slack_bytes: 0,
+        flush_min_bytes: u64::MAX,
         quiet: Duration::from_millis(30),
     };
     FjallOptions { upkeep, ..small() }

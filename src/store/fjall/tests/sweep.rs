@@ -139,3 +139,19 @@ fn space_comes_back_after_a_drain() {
     eventually("the space", || used() < 200_000);
     assert!(chunks(&store, LOG).is_empty());
 }
+
+#[test]
+fn memtables_are_flushed_when_it_is_quiet() {
+    let dir = scratch();
+    let mut options = eager();
+    options.upkeep.flush_min_bytes = 8 * 1024;
+    let store = FjallStore::open(dir.path(), options).unwrap();
+    for n in 0..4 {
+        let ops = append(LOG, n, chunk_of(n, 1, 4_000));
+        store.commit(&batch(n + 1, ops)).unwrap();
+    }
+    eventually("memory is given back", || {
+        store.core.memtable_bytes() < 4_000
+    });
+    assert_eq!(chunks(&store, LOG), [0, 1, 2, 3]);
+}
