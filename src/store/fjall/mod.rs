@@ -57,7 +57,7 @@ const MIB: u64 = 1024 * 1024;
 impl Default for FjallOptions {
     fn default() -> FjallOptions {
         FjallOptions {
-            msgs_memtable_bytes: 64 * MIB,
+            msgs_memtable_bytes: 32 * MIB,
             state_memtable_bytes: 8 * MIB,
             blob_file_bytes: 64 * MIB,
             journal_bytes_max: 128 * MIB,
