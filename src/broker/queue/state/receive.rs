@@ -10,6 +10,9 @@ use super::super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 use super::super::waiters::RECEIVE_BYTES_MAX;
 use super::QueueState;
 
+/// Room for so many messages is made at once when somebody is served, whatever he takes.
+const RECEIVE_ROOM: usize = 16;
+
 impl QueueState {
     /// Somebody wants up to `max` messages by handle; who is `hasty` does not wait for any to come. The answer goes
     /// among the effects, now or later. Returns his number among those who wait.
@@ -98,7 +101,7 @@ impl QueueState {
             .arguments
             .visibility_timeout_ms
             .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
-        let mut messages = Vec::new();
+        let mut messages = Vec::with_capacity(waiter.max.min(RECEIVE_ROOM));
         let (mut visible_ms, mut bytes) = (now_ms, 0);
         while messages.len() < waiter.max
             && let Some((index, offset)) = self.head(now_ms, fx)
