@@ -215,6 +215,16 @@ def _rewind_table(rows, document):
                     (line(*one) for one in _each(rows, document)))
 
 
+def _delayed_table(rows, document):
+    def line(row, number, peer, cells):
+        def shown(key, digits=0):
+            return cells[number].show("/", "delayed", key, digits=digits)
+        return [row["title"], Cell(document, row["name"], peer["name"], 0).show("rate"), shown("rss_before_mb"),
+                shown("rss_waiting_mb"), shown("restart_seconds", 2), shown("rss_restarted_mb")]
+    columns = ("<scenario", "published/s", "RSS MB before", "RSS MB, 30 s later", "restart s", "RSS MB, 30 s after it")
+    return _section("Delayed messages", [], columns, (line(*one) for one in _each(rows, document)))
+
+
 def _stress_table(rows, document):
     def line(row, number, peer, cells):
         alone, beside = Cell(document, row["name"], peer["name"], 0), cells[number]
@@ -244,7 +254,8 @@ def _ideal_table(rows, document):
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
-          "ours": _rate_table("What only leveret has"), "rewind": _rewind_table, "stress": _stress_table, "ideal": _ideal_table}
+          "ours": _rate_table("What only leveret has"), "rewind": _rewind_table,
+          "delayed": _delayed_table, "stress": _stress_table, "ideal": _ideal_table}
 
 
 def _read(path):

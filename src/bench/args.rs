@@ -23,6 +23,9 @@ pub(super) enum Mode {
     /// Fill the queues, empty them, have them rewound by `--rewind-hook`, and empty them again. The queues need
     /// `x-rewind-seconds`.
     Rewind,
+    /// Publish messages that are due in an hour (`x-delay`), restart the broker if there is a hook for it: the memory that
+    /// they take.
+    Delayed,
     /// Open connections and hold them.
     Connections,
     /// Open and close connections all the time.

@@ -5,6 +5,7 @@ mod args;
 mod cmq;
 mod connections;
 mod consumer;
+mod delayed;
 mod error;
 mod histogram;
 mod hook;
@@ -93,6 +94,7 @@ impl Run<'_> {
             | Mode::Latency
             | Mode::Backlog
             | Mode::Rewind
+            | Mode::Delayed
             | Mode::Stress
             | Mode::Swarm => {}
         }
@@ -153,6 +155,15 @@ impl Run<'_> {
                 hook::run("rewind", hook)?;
                 summary.rewind_seconds = Some(begun.elapsed().as_secs_f64());
                 load(self.drain("drain again", sent))?;
+            }
+            Mode::Delayed => {
+                let fill = || load(self.fill(1_000_000)).map(|filled| filled.sent.iter().sum());
+                let hook = self.args.restart_hook.as_deref();
+                let restart = || {
+                    hook.map(|hook| hook::restart(&self.setup.target, hook))
+                        .transpose()
+                };
+                summary.delayed = Some(delayed::measure(&self.setup, fill, restart)?);
             }
             Mode::Stress => {
                 let pair = |name| load(self.load(name, Some(self.produce), Some(self.consume)));

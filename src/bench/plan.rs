@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::args::{Args, Mode};
 use super::consumer::ConsumerPlan;
+use super::delayed::DELAY_MS;
 use super::error::BenchError;
 use super::layout::Layout;
 use super::load::{Length, Load};
@@ -110,6 +111,7 @@ impl Run<'_> {
             shape: MessageShape {
                 size: args.size,
                 persistent: !args.transient,
+                delay_ms: (args.mode == Mode::Delayed).then_some(DELAY_MS),
             },
             durable: !args.transient_queues,
             queue_arguments: parse_arguments(&args.queue_arguments)?,
@@ -236,6 +238,7 @@ impl Run<'_> {
             rewind_seconds: None,
             connections: None,
             queues: None,
+            delayed: None,
             stress: None,
             ok: true,
         }

@@ -8,8 +8,8 @@ use super::link::CHANNEL;
 use super::stamp::{STAMP_LEN, Stamp};
 use crate::wire::protocol::basic;
 use crate::wire::{
-    AMQPClass, AMQPProperties, FRAME_OVERHEAD, encode_method, encode_properties, put_body_frame,
-    put_content_header, short_string,
+    AMQPClass, AMQPProperties, AMQPValue, FRAME_OVERHEAD, FieldTable, encode_method,
+    encode_properties, put_body_frame, put_content_header, short_string,
 };
 
 /// A block is about this large, in bytes: many messages per `write`, and still in the cache when it is sent again.
@@ -21,6 +21,21 @@ pub(super) struct MessageShape {
     /// Length of the body in bytes.
     pub(super) size: usize,
     pub(super) persistent: bool,
+    /// Its `x-delay`, if it has one.
+    pub(super) delay_ms: Option<i32>,
+}
+
+impl MessageShape {
+    fn properties(&self) -> AMQPProperties {
+        let properties =
+            AMQPProperties::default().with_delivery_mode(if self.persistent { 2 } else { 1 });
+        let Some(delay_ms) = self.delay_ms else {
+            return properties;
+        };
+        let mut headers = FieldTable::default();
+        headers.insert("x-delay".into(), AMQPValue::LongInt(delay_ms));
+        properties.with_headers(headers)
+    }
 }
 
 /// One message in the block.
@@ -93,9 +108,7 @@ impl Block {
                 .collect(),
             next: 0,
         };
-        let properties = encode_properties(
-            &AMQPProperties::default().with_delivery_mode(if shape.persistent { 2 } else { 1 }),
-        );
+        let properties = encode_properties(&shape.properties());
         let mut filler = Filler(0x9E37_79B9_7F4A_7C15 ^ producer as u64);
         for _ in 0..rounds {
             for (nth, route) in routes.iter().enumerate() {
@@ -221,6 +234,7 @@ mod tests {
         let shape = MessageShape {
             size: 20_000,
             persistent: true,
+            delay_ms: None,
         };
         let mut block = Block::new(&layout, 1, shape, 8192);
         let mut seen = Vec::new();
@@ -254,6 +268,7 @@ mod tests {
             MessageShape {
                 size: 16,
                 persistent: false,
+                delay_ms: None,
             },
             1 << 17,
         );
@@ -264,5 +279,20 @@ mod tests {
             .map(|(_, _, stamp)| stamp.due_ns)
             .collect();
         assert_eq!(due, [1000, 1001, 1002]);
+    }
+    #[test]
+    fn a_delay_is_a_header() {
+        let shape = |delay_ms| MessageShape {
+            size: 16,
+            persistent: true,
+            delay_ms,
+        };
+        assert_eq!(shape(None).properties().headers(), &None);
+        let delayed = shape(Some(1000)).properties();
+        let headers = delayed.headers().as_ref().unwrap();
+        assert_eq!(
+            headers.inner().get("x-delay"),
+            Some(&AMQPValue::LongInt(1000))
+        );
     }
 }

@@ -35,6 +35,7 @@ pub(super) struct Summary {
     pub(super) connections: Option<ConnectionReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queues: Option<QueueReport>,
+    pub(super) delayed: Option<DelayedReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stress: Option<StressReport>,
     /// Nothing was lost, repeated, out of order, or refused.
@@ -141,6 +142,18 @@ pub(super) struct QueueReport {
     pub(super) rss_declared_mb: Option<f64>,
     /// CPU that the idle queues cost, in percent of a core.
     pub(super) idle_cpu_percent: Option<f64>,
+    /// How long the broker was away for the restart hook, until it let a client in again.
+    pub(super) restart_seconds: Option<f64>,
+    pub(super) rss_restarted_mb: Option<f64>,
+}
+
+/// What messages that wait for their time take.
+#[derive(Debug, Serialize)]
+pub(super) struct DelayedReport {
+    pub(super) messages: u64,
+    /// Memory of the broker before, with the messages waiting, and with them after a restart.
+    pub(super) rss_before_mb: Option<f64>,
+    pub(super) rss_waiting_mb: Option<f64>,
     /// How long the broker was away for the restart hook, until it let a client in again.
     pub(super) restart_seconds: Option<f64>,
     pub(super) rss_restarted_mb: Option<f64>,
@@ -294,6 +307,9 @@ impl Display for Summary {
         if let Some(queues) = &self.queues {
             write!(f, "{queues}")?;
         }
+        if let Some(delayed) = &self.delayed {
+            write!(f, "{delayed}")?;
+        }
         if let Some(stress) = &self.stress {
             write!(f, "{stress}")?;
         }
@@ -431,6 +447,22 @@ impl Display for QueueReport {
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+impl Display for DelayedReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} delayed", self.messages)?;
+        if let (Some(before), Some(waiting)) = (self.rss_before_mb, self.rss_waiting_mb) {
+            write!(
+                f,
+                ": broker {before:.1} MB before, {waiting:.1} MB with them"
+            )?;
+        }
+        if let (Some(seconds), Some(rss)) = (self.restart_seconds, self.rss_restarted_mb) {
+            write!(f, ", {rss:.1} MB after a restart of {seconds:.2} s")?;
+        }
+        writeln!(f)
     }
 }
 

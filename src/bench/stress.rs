@@ -202,6 +202,7 @@ fn own_setup(beside: &Setup, producers: usize, size: usize) -> Result<Setup, Ben
         shape: MessageShape {
             size,
             persistent: beside.shape.persistent,
+            delay_ms: None,
         },
         durable: beside.durable,
         queue_arguments,
