@@ -14,7 +14,7 @@ from support import PUSH_CLOCK, account, between, name
 from topics import described, fresh_topic, subscribed, topic_meta
 
 # How much later than due a push may come on a busy machine, in seconds.
-LATENESS = 0.8
+LATENESS = 1.5
 BACKOFF_RETRIES = 3
 BACKOFF_WAIT = (10.0, 20.0)
 DECAY_WAITS = (1, 2, 4, 8, 16)
