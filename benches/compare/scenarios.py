@@ -93,7 +93,7 @@ def _ours(given, time):
     lock = ("--queue-argument", "x-visibility-timeout=30000")
     yield Scenario("locks", "both, 1 pair, locks that end after 30 s", "ours", ("both", *lock, *time), ours=True)
     yield Scenario("delayed", f"{given.delayed:,} messages due in an hour", "delayed",
-                   ("delayed", "--count", str(given.delayed)), restarts=True, ours=True)
+                   ("delayed", "--count", str(given.delayed)), heavy=True, restarts=True, ours=True)
     yield Scenario("rewind", f"{given.backlog:,} rewound", "rewind",
                    ("rewind", "--count", str(given.backlog), "--queue-argument", "x-rewind-seconds=3600",
                     "--rewind-hook", "{ctl} rewind leveret-bench.0 --to 0"), ours=True)
