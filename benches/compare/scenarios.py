@@ -34,6 +34,8 @@ def every(given):
     # First what is about memory: later a broker has that of earlier rows, too.
     found = [Scenario("queues", f"{given.queues:,} durable queues", "queues", ("queues", "--queues", str(given.queues)),
                       heavy=True, restarts=True)]
+    found.append(Scenario("delayed", f"{given.delayed:,} messages due in an hour", "delayed",
+                          ("delayed", "--count", str(given.delayed)), heavy=True, restarts=True, ours=True))
     for count in (1_000, 10_000):
         found.append(Scenario(f"idle-{count}", f"{count:,} idle connections", "connections",
                               ("connections", "--connections", str(count), "--seconds", str(given.seconds)),
@@ -92,8 +94,6 @@ def _ours(given, time):
                    ("cmq-receive", *cmq), ours=True)
     lock = ("--queue-argument", "x-visibility-timeout=30000")
     yield Scenario("locks", "both, 1 pair, locks that end after 30 s", "ours", ("both", *lock, *time), ours=True)
-    yield Scenario("delayed", f"{given.delayed:,} messages due in an hour", "delayed",
-                   ("delayed", "--count", str(given.delayed)), heavy=True, restarts=True, ours=True)
     yield Scenario("rewind", f"{given.backlog:,} rewound", "rewind",
                    ("rewind", "--count", str(given.backlog), "--queue-argument", "x-rewind-seconds=3600",
                     "--rewind-hook", "{ctl} rewind leveret-bench.0 --to 0"), ours=True)
