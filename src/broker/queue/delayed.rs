@@ -18,13 +18,6 @@ use super::lane::Lane;
 /// How many messages move in one turn, so that other commands get between.
 const MOVES_MAX: usize = 4096;
 
-/// What is due within this time is kept in memory when it was read, ms: the next read would be for it.
-const SOON_MS: u64 = 1000;
-
-/// Bytes of messages that are kept in memory. There may be millions, and they are read when they are due; those that
-/// wait only shortly are the first, and stay.
-const RESIDENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
-
 /// Times for which room is kept whatever there is.
 const SPARE: usize = 64;
 
@@ -105,8 +98,8 @@ impl Delayed {
         (!std::mem::replace(self.lane.loading_mut(), true)).then_some((self.lane.log(), from))
     }
 
-    /// Takes in what was read: times that were unknown, and messages that are due soon.
-    pub(super) fn loaded(&mut self, now_ms: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
+    /// Takes in what was read.
+    pub(super) fn loaded(&mut self, chunks: Vec<(u64, Vec<StoredMessage>)>) {
         *self.lane.loading_mut() = false;
         for (first, messages) in chunks {
             let end = first + messages.len() as u64;
@@ -120,13 +113,7 @@ impl Delayed {
             if first <= self.unread.start {
                 self.unread.start = self.lane.first_unsettled(self.unread.start.max(end));
             }
-            let soon = now_ms.saturating_add(SOON_MS);
-            if messages
-                .iter()
-                .any(|stored| due_ms(stored.enqueued_ms, &stored.message) <= soon)
-            {
-                self.lane.load(first, messages, &mut Vec::new());
-            }
+            self.lane.load(first, messages, &mut Vec::new());
         }
     }
 
@@ -151,13 +138,6 @@ impl Delayed {
         self.lane.shrink(target, committed);
     }
 
-    /// Lets go of what is beyond [`RESIDENT_BYTES_MAX`], as far as the store has it.
-    pub(super) fn keep_to_bound(&mut self, committed: Ticket) {
-        if self.lane.resident_bytes() > RESIDENT_BYTES_MAX {
-            self.lane.shrink(RESIDENT_BYTES_MAX / 2, committed);
-        }
-    }
-
     pub(super) fn is_dirty(&self) -> bool {
         self.lane.is_dirty()
     }
@@ -176,7 +156,6 @@ mod tests {
     use super::super::tests::with;
     use super::*;
     use crate::model::QueueId;
-    use crate::store::LogRecord;
 
     /// Bytes of memory that a million delayed messages may cost.
     const MILLION_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -196,11 +175,10 @@ mod tests {
                     ..Batch::default()
                 };
                 delayed.collect(Ticket(n), &mut batch);
-                delayed.keep_to_bound(Ticket(n));
+                delayed.shrink(0, Ticket(n));
             }
         }
         let times = delayed.due.capacity() * size_of::<Reverse<(u64, u64)>>();
-        assert!(delayed.resident_bytes() <= RESIDENT_BYTES_MAX);
         let resident = usize::try_from(delayed.resident_bytes()).expect("not much");
         assert!((times + resident) * 10 < MILLION_BYTES_MAX / 2);
         // What is in memory still can be taken without a store to read from.
@@ -215,34 +193,5 @@ mod tests {
         }
         assert!(rest.due.capacity() <= 4 * SPARE);
         assert_eq!((rest.len(), rest.next_due_ms()), (0, None));
-    }
-    #[test]
-    fn what_is_read_for_its_time_stays_only_if_it_is_due_soon() {
-        let log = QueueId(1).delayed_log();
-        let stored = |offset, delay_ms| StoredMessage {
-            offset,
-            enqueued_ms: 0,
-            message: with("delayed", |message| message.delay_ms = Some(delay_ms)),
-        };
-        let state = LogState {
-            record: LogRecord {
-                next: 2,
-                ..LogRecord::default()
-            },
-            ..LogState::default()
-        };
-        let mut delayed = Delayed::recover(log, Keeps::Everything, state);
-        assert_eq!(delayed.wanted(0), Some((log, 0)));
-        let chunks = vec![
-            (0, vec![stored(0, 2 * SOON_MS)]),
-            (1, vec![stored(1, SOON_MS)]),
-        ];
-        delayed.loaded(0, chunks);
-        assert_eq!(delayed.wanted(0), None);
-        assert!(delayed.lane.peek(0).is_none() && delayed.lane.peek(1).is_some());
-        assert_eq!(delayed.take_due(SOON_MS).len(), 1);
-        // The other is read again when its time has come.
-        assert_eq!(delayed.next_due_ms(), Some(2 * SOON_MS));
-        assert_eq!(delayed.wanted(2 * SOON_MS), Some((log, 0)));
     }
 }

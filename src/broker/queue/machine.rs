@@ -225,13 +225,6 @@ impl Machine {
         }
     }
 
-    pub(super) fn keep_delayed_to_bound(&mut self, committed: Ticket) {
-        match self {
-            Machine::Work(state) => state.keep_delayed_to_bound(committed),
-            Machine::Stream(stream) => stream.keep_delayed_to_bound(committed),
-        }
-    }
-
     pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
         match self {
             Machine::Work(state) => state.shrink(target, committed),

@@ -652,7 +652,6 @@ impl Queue {
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
         let committed = self.services.committer.committed();
-        cell.state.keep_delayed_to_bound(committed);
         let mut resident = cell.state.resident_bytes();
         if let Some(allowed) = budget.allowance(resident) {
             cell.state.shrink(allowed, committed);

@@ -262,7 +262,7 @@ impl QueueState {
         let lane = log.lane();
         let mut doomed = Vec::new();
         if log.is_delayed() {
-            self.delayed_mut().loaded(now_ms, chunks);
+            self.delayed_mut().loaded(chunks);
         } else if let Some(lane) = self.lane_mut(lane) {
             *lane.loading_mut() = false;
             for (first, messages) in chunks {
@@ -367,13 +367,6 @@ impl QueueState {
     pub(super) fn resident_bytes(&self) -> u64 {
         let lanes = self.lanes.iter().map(|(_, lane)| lane.resident_bytes());
         lanes.sum::<u64>() + self.delayed.as_deref().map_or(0, Delayed::resident_bytes)
-    }
-
-    /// Lets go of delayed messages beyond their bound.
-    pub(super) fn keep_delayed_to_bound(&mut self, committed: Ticket) {
-        if let Some(delayed) = &mut self.delayed {
-            delayed.keep_to_bound(committed);
-        }
     }
 
     /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.

@@ -243,7 +243,7 @@ impl Stream {
     ) {
         if log.is_delayed() {
             if let Some(delayed) = &mut self.delayed {
-                delayed.loaded(now_ms, chunks);
+                delayed.loaded(chunks);
             }
         } else {
             self.loading.retain(|loading| *loading != from);
@@ -312,13 +312,6 @@ impl Stream {
 
     pub(super) fn resident_bytes(&self) -> u64 {
         self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
-    }
-
-    /// Lets go of delayed messages beyond their bound.
-    pub(super) fn keep_delayed_to_bound(&mut self, committed: Ticket) {
-        if let Some(delayed) = &mut self.delayed {
-            delayed.keep_to_bound(committed);
-        }
     }
 
     /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
