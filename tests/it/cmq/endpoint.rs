@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// One request.
@@ -25,6 +26,8 @@ pub(crate) struct Posted {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) after: Duration,
+    /// Not before this is true.
+    pub(crate) gate: Option<watch::Receiver<bool>>,
     /// Headers beside the usual, each with its end of line.
     pub(crate) headers: String,
 }
@@ -34,6 +37,7 @@ impl Reply {
         Reply {
             status,
             after: Duration::ZERO,
+            gate: None,
             headers: String::new(),
         }
     }
@@ -128,6 +132,9 @@ async fn serve(
                 posted.lock().unwrap().push(request.clone());
                 let reply = answer(&request);
                 tokio::time::sleep(reply.after).await;
+                if let Some(mut gate) = reply.gate {
+                    gate.wait_for(|open| *open).await.unwrap();
+                }
                 let (status, headers) = (reply.status, reply.headers);
                 let text = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 2\r\n\r\nok");
                 if stream.write_all(text.as_bytes()).await.is_err() {

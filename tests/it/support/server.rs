@@ -1,7 +1,7 @@
 //! A broker in this process: its own port, its own store.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use leveret::amqp::{Front, Settings};
@@ -15,6 +15,9 @@ use leveret::store::{Committer, Limits, MemoryStore, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{PATIENCE, eventually};
 
 /// A running broker.
 pub(crate) struct TestServer {
@@ -25,6 +28,7 @@ pub(crate) struct TestServer {
     pub(crate) alarms: Arc<Alarms>,
     cmq_config: CmqConfig,
     store: Arc<dyn Store>,
+    fronts: (Weak<Front>, Weak<cmq::Front>),
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     cmq_task: JoinHandle<()>,
@@ -69,6 +73,7 @@ impl TestServer {
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone()).unwrap();
         let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let cmq = cmq_listener.local_addr().unwrap();
+        let fronts = (Arc::downgrade(&front), Arc::downgrade(&cmq_front));
         let push_task = tokio::spawn(Arc::clone(&cmq_front).push(stopped.clone()));
         let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
         let task = tokio::spawn(front.serve(listener, stopped));
@@ -79,6 +84,7 @@ impl TestServer {
             broker,
             alarms,
             store,
+            fronts,
             stop,
             task,
             cmq_task,
@@ -86,22 +92,38 @@ impl TestServer {
         }
     }
 
-    /// Asks all connections to close, waits for them, and starts anew on what is in the store.
+    /// Ends in good order and starts anew on what is in the store: pushes that are under way are brought to their end.
+    /// Connections are not waited for: a peer of a test does not answer `connection.close` unless it is told to.
     pub(crate) async fn restart(self) -> TestServer {
+        self.restart_within(PATIENCE).await
+    }
+
+    /// As [`TestServer::restart`] when the grace is over at once: pushes are cut off.
+    pub(crate) async fn restart_without_grace(self) -> TestServer {
+        self.restart_within(Duration::ZERO).await
+    }
+
+    async fn restart_within(mut self, grace: Duration) -> TestServer {
         self.broker.connections().close_where("restart", |_| true);
         self.stop.send_replace(true);
+        if let Ok(ended) = timeout(grace, &mut self.push_task).await {
+            ended.unwrap();
+        }
+        for task in [self.task, self.cmq_task, self.push_task] {
+            task.abort();
+        }
+        // Tasks that are cut off end a little later, and give back to the old broker what they had.
+        let (amqp, cmq) = self.fronts;
+        eventually("all tasks have ended", || {
+            amqp.strong_count() == 0 && cmq.strong_count() == 0
+        })
+        .await;
         let committer = Arc::clone(self.broker.committer());
         drop(self.broker);
-        self.task.abort();
-        self.cmq_task.abort();
-        self.push_task.abort();
-        // What it was pushing goes back to the old broker.
-        self.push_task.await.unwrap_or_default();
         tokio::task::spawn_blocking(move || committer.shutdown())
             .await
             .unwrap();
-        let store = Arc::clone(&self.store);
-        TestServer::on(store, settings(), self.cmq_config).await
+        TestServer::on(self.store, settings(), self.cmq_config).await
     }
 
     /// Accepts no more connections, and asks those that are open to end.
