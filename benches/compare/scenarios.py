@@ -36,6 +36,7 @@ def every(given):
                       heavy=True, restarts=True)]
     found.append(Scenario("delayed", f"{given.delayed:,} messages due in an hour", "delayed",
                           ("delayed", "--count", str(given.delayed)), heavy=True, restarts=True, ours=True))
+    found.extend(_due(given))
     for count in (1_000, 10_000):
         found.append(Scenario(f"idle-{count}", f"{count:,} idle connections", "connections",
                               ("connections", "--connections", str(count), "--seconds", str(given.seconds)),
@@ -48,6 +49,16 @@ def every(given):
     found.extend(_ours(given, time))
     found.extend(_stress(given))
     return found
+
+
+def _due(given):
+    # A million within a minute. Before the first is due they are published, at 50,000/s or more, and the broker restarted.
+    first = max(10, given.due // 50_000)
+    length = max(1, given.due * 60 // 1_000_000)
+    words = ("delayed", "--count", str(given.due), "--due", f"{first}..{first + length}")
+    title = f"{given.due:,} messages due at random within {length} s"
+    yield Scenario("due", title, "due", words, heavy=True, ours=True)
+    yield Scenario("due-restart", f"{title}, a restart before", "due", words, heavy=True, restarts=True, ours=True)
 
 
 def _throughput(given, time):

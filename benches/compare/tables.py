@@ -75,6 +75,10 @@ def brief(summary):
         parts.append(f"{summary['queues']['declared_per_second']:,.0f} declared/s")
     if summary.get("connections"):
         parts.append(f"{summary['connections']['opened_per_second']:,.0f} opened/s")
+    due = (summary.get("delayed") or {}).get("due")
+    if due:
+        late = due["late_ms"]
+        parts.append(f"late p99 {late['p99']:.2f} ms, max {late['max']:.2f} ms" if late else "nothing measured")
     if summary.get("restart_seconds"):
         parts.append(f"restart {summary['restart_seconds']:.2f} s")
     return "; ".join(parts) + ("" if summary["ok"] else " NOT OK")
@@ -225,6 +229,25 @@ def _delayed_table(rows, document):
     return _section("Delayed messages", [], columns, (line(*one) for one in _each(rows, document)))
 
 
+def _due_table(rows, document):
+    def line(row, number, peer, cells):
+        cell = cells[number]
+
+        def shown(*path, digits=0):
+            return cell.show("/", "delayed", *path, digits=digits)
+        memory = [shown(f"rss_{when}_mb") for when in ("before", "waiting")] + [shown("due", "rss_peak_mb")]
+        return [row["title"], Cell(document, row["name"], peer["name"], 0).show("rate"), shown("restart_seconds", digits=2),
+                shown("due", "early"), *(shown("due", "late_ms", key, digits=2) for key in ("p50", "p99", "p999", "max")),
+                " / ".join(shown("due", when) for when in ("published_late", "due_unattended")),
+                cell.show(*CPU, digits=2), " / ".join(memory)]
+    columns = ("<scenario", "published/s", "restart s", "early", "late ms, p50", "p99", "p99.9", "max",
+               "too late to be measured: published / consumed", "broker CPU s per million, while they were due",
+               "RSS MB before / waiting / at most")
+    return _section("How late delayed messages come",
+                    ["From when a message was due to when a consumer had it, the way from the publisher to the broker "
+                     "included."], columns, (line(*one) for one in _each(rows, document)))
+
+
 def _stress_table(rows, document):
     def line(row, number, peer, cells):
         alone, beside = Cell(document, row["name"], peer["name"], 0), cells[number]
@@ -255,7 +278,7 @@ MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodie
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
           "ours": _rate_table("What only leveret has"), "rewind": _rewind_table,
-          "delayed": _delayed_table, "stress": _stress_table, "ideal": _ideal_table}
+          "delayed": _delayed_table, "due": _due_table, "stress": _stress_table, "ideal": _ideal_table}
 
 
 def _read(path):

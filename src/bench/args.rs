@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::due::DueWindow;
 use super::layout::Routing;
 use super::stress::Stressor;
 
@@ -24,7 +25,7 @@ pub(super) enum Mode {
     /// `x-rewind-seconds`.
     Rewind,
     /// Publish messages that are due in an hour (`x-delay`), restart the broker if there is a hook for it: the memory that
-    /// they take.
+    /// they take. With `--due`: how late they come.
     Delayed,
     /// Open connections and hold them.
     Connections,
@@ -89,7 +90,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1.5)]
     pub(super) warm_up: f64,
     /// Measure so many messages, all queues together, instead of a time. Filling for `consume` takes 500,000 and for
-    /// `backlog` 1,000,000 unless this says otherwise.
+    /// `backlog`, `rewind` and `delayed` 1,000,000 unless this says otherwise.
     #[arg(long)]
     pub(super) count: Option<u64>,
     /// Messages per second to offer, all producers together. Unless this says otherwise `latency` offers 1,000, and
@@ -123,13 +124,18 @@ pub struct Args {
     /// Bindings of a direct or topic exchange, all queues together; producers publish to each in turn.
     #[arg(long, default_value_t = 0)]
     pub(super) bindings: usize,
+    /// For `delayed`: messages are due at random times, from FROM to TO seconds after publishing began (not in an hour).
+    /// They are consumed when all are published and the broker is back from `--restart-hook`, and how late they come is
+    /// measured. So that all count, FROM is to be later than that.
+    #[arg(long, value_name = "FROM..TO")]
+    pub(super) due: Option<DueWindow>,
     /// For `stress`: who behaves badly beside the pair that is measured.
     #[arg(long, value_enum, default_value_t = Stressor::Flood)]
     pub(super) stressor: Stressor,
     /// Connections to hold, or threads that open and close them, or connections to CMQ's API.
     #[arg(long, default_value_t = 100)]
     pub(super) connections: usize,
-    /// For `backlog` and `queues`: a shell command that restarts the broker and returns when it may be connected to.
+    /// For `backlog`, `delayed` and `queues`: a shell command that restarts the broker and returns when it may be connected to.
     #[arg(long)]
     pub(super) restart_hook: Option<String>,
     /// For `rewind`: a shell command that rewinds all queues to their beginning, and returns when that is done.

@@ -5,7 +5,9 @@ use std::io::Write;
 use bytes::BytesMut;
 
 use super::BenchError;
+use super::due::wall_clock_ns;
 use super::histogram::Histogram;
+use super::lateness::Lateness;
 use super::link::{CHANNEL, Link, refuse_close};
 use super::order::Witness;
 use super::scan::{Event, Message};
@@ -27,13 +29,15 @@ pub(super) struct Consumed {
     pub(super) witness: Witness,
     /// How long messages took from when they were due to here while measuring, in ns.
     pub(super) latency_ns: Histogram,
+    /// Instead of that if messages are due at random times, whenever they came.
+    pub(super) lateness: Option<Lateness>,
 }
 
-/// Consumes from `queues`, with these arguments, until the stage ends.
+/// Consumes from `queues`, with these arguments, until the stage ends; adds to what was `consumed`.
 pub(super) fn run(
     mut link: Link,
     queues: &[String],
-    witness: Witness,
+    mut consumed: Consumed,
     plan: ConsumerPlan,
     arguments: &FieldTable,
     stage: &Stage,
@@ -42,13 +46,10 @@ pub(super) fn run(
     let _measured = meter.sign_in(Side::Receiving);
     stage.await_start();
     link.poll_reads()?;
+    let attached_ns = wall_clock_ns();
     for (tag, queue) in queues.iter().enumerate() {
         link.start_consuming(queue, tag, plan.ack_batch.is_none(), arguments)?;
     }
-    let mut consumed = Consumed {
-        witness,
-        latency_ns: Histogram::default(),
-    };
     let mut acks = Acks {
         batch: plan.ack_batch,
         unacked: 0,
@@ -59,7 +60,7 @@ pub(super) fn run(
         if !link.incoming.fill(&mut link.stream)? {
             continue;
         }
-        let now = stage.now_ns();
+        let (now, wall_ns) = (stage.now_ns(), wall_clock_ns());
         let recording = stage.phase() == Phase::Measure;
         let mut count = 0;
         while let Some(event) = link.incoming.next()? {
@@ -74,10 +75,11 @@ pub(super) fn run(
                         message.stamp.sequence,
                         message.redelivered,
                     );
-                    if recording {
-                        consumed
-                            .latency_ns
-                            .record(now.saturating_sub(message.stamp.due_ns));
+                    let due_ns = message.stamp.due_ns;
+                    if let Some(lateness) = &mut consumed.lateness {
+                        lateness.note(due_ns, attached_ns, wall_ns);
+                    } else if recording {
+                        consumed.latency_ns.record(now.saturating_sub(due_ns));
                     }
                 }
                 Event::Method(method) => refuse_close(&method)?,

@@ -1,6 +1,7 @@
 //! Who publishes what to where, and who consumes it: queues, routes, streams. Pure; declares nothing.
 
 use super::BenchError;
+use super::order::Order;
 use super::stamp::STREAMS_MAX;
 
 /// How messages reach queues.
@@ -131,6 +132,15 @@ impl Layout {
     /// Whether queues have several consumers, so that each sees only a part of a stream.
     pub(super) fn is_shared(&self) -> bool {
         self.consumers > self.queues
+    }
+
+    /// In which order a consumer gets what is sent at once.
+    pub(super) fn order(&self) -> Order {
+        if self.is_shared() {
+            Order::Shared
+        } else {
+            Order::Whole
+        }
     }
 
     /// How many streams there are. One producer's messages on one route are a stream.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::BenchError;
 use super::consumer::{self, Consumed, ConsumerPlan};
+use super::due::{DueSpan, DueTimes};
 use super::histogram::Histogram;
+use super::lateness::Lateness;
 use super::link::Link;
-use super::order::{Findings, Witness};
+use super::order::{Findings, Order, Witness};
 use super::process;
 use super::producer::{self, Produced, ProducerPlan, STALL};
 use super::progress::Progress;
@@ -42,6 +44,10 @@ pub(super) struct Load<'a> {
     pub(super) name: &'static str,
     pub(super) produce: Option<ProducerPlan>,
     pub(super) consume: Option<ConsumerPlan>,
+    /// When messages are due, if at random times: producers draw from it, consumers see how late they are.
+    pub(super) due: Option<DueSpan>,
+    /// Messages per second that come in if the broker keeps up; `None`: as many as it can.
+    pub(super) offered: Option<u64>,
     pub(super) warm_up: Duration,
     pub(super) length: Length,
     /// What earlier loads have put into the queues, by stream.
@@ -60,6 +66,8 @@ pub(super) struct Outcome {
     pub(super) refused: u64,
     pub(super) confirm_ns: Histogram,
     pub(super) latency_ns: Histogram,
+    /// Set if messages were due at random times and there were consumers.
+    pub(super) lateness: Option<Lateness>,
     pub(super) usage: Usage,
     /// Messages in the queues at the end of the time.
     pub(super) backlog: u64,
@@ -118,6 +126,10 @@ impl Load<'_> {
             let mut witnesses = Vec::new();
             for consumed in consumed? {
                 outcome.latency_ns.merge(&consumed.latency_ns);
+                if let Some(lateness) = consumed.lateness {
+                    let all = outcome.lateness.get_or_insert_default();
+                    all.merge(&lateness);
+                }
                 witnesses.push(consumed.witness);
             }
             outcome.findings = Some(Witness::conclude(
@@ -151,6 +163,8 @@ impl Load<'_> {
         let begun = Instant::now();
         let (mut rss_peak, mut rss_at, mut moved) = (None, begun, (begun, first.totals));
         let mut course = Vec::new();
+        // Few messages that are due within a long time leave long gaps.
+        let patience = STALL + self.due.map_or(Duration::ZERO, DueSpan::length);
         loop {
             thread::sleep(TICK);
             let (totals, now) = (crew.totals(), Instant::now());
@@ -170,13 +184,13 @@ impl Load<'_> {
             if done || !crew.all_are_at_work() {
                 break;
             }
-            if now - moved.0 > STALL {
+            if now - moved.0 > patience {
                 let what = format!(
                     "{} confirmed, {} received",
                     totals.published, totals.received
                 );
                 return Err(BenchError::Stalled {
-                    seconds: STALL.as_secs(),
+                    seconds: patience.as_secs(),
                     what,
                 });
             }
@@ -295,7 +309,12 @@ impl Crew {
         for (nth, link) in consumer_links.into_iter().enumerate() {
             let Some(plan) = load.consume else { break };
             let queues = setup.layout.queues_of(nth);
-            let witness = Witness::new(&queues, setup.layout.is_shared());
+            let order = load.due.map_or(setup.layout.order(), |_| Order::Any);
+            let consumed = Consumed {
+                witness: Witness::new(&queues, order),
+                latency_ns: Histogram::default(),
+                lateness: load.due.map(|_| Lateness::default()),
+            };
             let names: Vec<String> = queues
                 .iter()
                 .map(|queue| setup.layout.queue_name(*queue))
@@ -303,7 +322,7 @@ impl Crew {
             let stage = crew.stage.clone();
             let arguments = setup.consume_arguments.clone();
             let work = move |meter: &Arc<Meter>| {
-                consumer::run(link, &names, witness, plan, &arguments, &stage, meter)
+                consumer::run(link, &names, consumed, plan, &arguments, &stage, meter)
             };
             crew.consumers.push(spawn("consumer", nth, work)?);
         }
@@ -313,7 +332,10 @@ impl Crew {
                 .quota
                 .map(|total| share(total, setup.layout.producers, nth));
             let plan = ProducerPlan { quota, ..plan };
-            let block = Block::new(&setup.layout, nth, setup.shape, link.frame_max);
+            let mut block = Block::new(&setup.layout, nth, setup.shape, link.frame_max);
+            if let Some(span) = load.due {
+                block = block.due_at(DueTimes::new(span, nth));
+            }
             let stage = crew.stage.clone();
             let work = move |meter: &Arc<Meter>| producer::run(link, block, plan, &stage, meter);
             crew.producers.push(spawn("producer", nth, work)?);

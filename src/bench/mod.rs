@@ -6,10 +6,12 @@ mod cmq;
 mod connections;
 mod consumer;
 mod delayed;
+mod due;
 mod error;
 mod histogram;
 mod hook;
 mod ideal_log;
+mod lateness;
 mod layout;
 mod link;
 mod load;
@@ -20,6 +22,7 @@ mod producer;
 mod progress;
 mod publish;
 mod queues;
+mod random;
 mod report;
 mod scan;
 mod setup;
@@ -44,6 +47,7 @@ pub use ideal_log::IdealLog;
 use args::Mode;
 use cmq::{CmqPlan, Endpoint};
 use ideal_log::LogPlan;
+use lateness::LatenessReport;
 use link::Link;
 use load::{Load, Outcome};
 use plan::Run;
@@ -108,13 +112,18 @@ impl Run<'_> {
         } else {
             measured?;
         }
-        summary.ok = summary.loads.iter().all(LoadReport::is_ok);
+        let due = summary
+            .delayed
+            .as_ref()
+            .and_then(|found| found.due.as_ref());
+        summary.ok =
+            summary.loads.iter().all(LoadReport::is_ok) && due.is_none_or(LatenessReport::is_ok);
         Ok(summary)
     }
 
     fn measure_messages(&self, summary: &mut Summary) -> Result<(), BenchError> {
         let mut load = |load: Load<'_>| -> Result<Outcome, BenchError> {
-            let (name, rate) = (load.name, load.produce.and(self.rate));
+            let (name, rate) = (load.name, load.offered);
             let outcome = load.run()?;
             let mut report = LoadReport::new(name, &outcome, self.args.size, rate);
             if name == "consume" || name.starts_with("drain") {
@@ -157,13 +166,15 @@ impl Run<'_> {
                 load(self.drain("drain again", sent))?;
             }
             Mode::Delayed => {
-                let fill = || load(self.fill(1_000_000)).map(|filled| filled.sent.iter().sum());
                 let hook = self.args.restart_hook.as_deref();
                 let restart = || {
                     hook.map(|hook| hook::restart(&self.setup.target, hook))
                         .transpose()
                 };
-                summary.delayed = Some(delayed::measure(&self.setup, fill, restart)?);
+                summary.delayed = Some(match self.args.due {
+                    Some(window) => delayed::measure_due(self, window, load, restart)?,
+                    None => delayed::measure(self, load, restart)?,
+                });
             }
             Mode::Stress => {
                 let pair = |name| load(self.load(name, Some(self.produce), Some(self.consume)));

@@ -4,6 +4,18 @@ use std::mem;
 
 use super::layout::Layout;
 
+/// In which order a consumer gets a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// In that of its sequence numbers, all of it.
+    #[default]
+    Whole,
+    /// In that order, but others read the same queues: gaps are theirs, until the views are put together.
+    Shared,
+    /// In none: messages are due at different times.
+    Any,
+}
+
 /// What was found to be wrong, and what is only worth knowing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Findings {
@@ -28,8 +40,7 @@ impl Findings {
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     queues: Vec<QueueView>,
-    /// Other consumers read the same queues: gaps are theirs, until the views are put together.
-    shared: bool,
+    order: Order,
     findings: Findings,
 }
 
@@ -47,20 +58,20 @@ struct StreamView {
     stream: usize,
     /// The sequence number after the highest seen.
     next: u64,
-    /// Which were seen, bit by bit, if others may have seen the rest.
+    /// Which were seen, bit by bit, if the rest may come later or to others.
     seen: Vec<u64>,
 }
 
 impl Witness {
     /// For a consumer that reads `queues`; what it calls queue 0 is the first of them.
-    pub(super) fn new(queues: &[usize], shared: bool) -> Witness {
+    pub(super) fn new(queues: &[usize], order: Order) -> Witness {
         let view = |queue: &usize| QueueView {
             queue: *queue,
             ..QueueView::default()
         };
         Witness {
             queues: queues.iter().map(view).collect(),
-            shared,
+            order,
             findings: Findings::default(),
         }
     }
@@ -73,16 +84,15 @@ impl Witness {
             return;
         };
         let view = queue.stream(stream);
-        if self.shared {
-            let fresh = view.mark(sequence);
-            if (sequence < view.next || !fresh) && !redelivered {
-                self.findings.repeated_or_late += 1;
+        let wrong = match self.order {
+            Order::Whole => {
+                self.findings.missing += sequence.saturating_sub(view.next);
+                sequence < view.next
             }
-        } else if sequence > view.next {
-            self.findings.missing += sequence - view.next;
-        } else if sequence < view.next && !redelivered {
-            self.findings.repeated_or_late += 1;
-        }
+            Order::Shared => !view.mark(sequence) || sequence < view.next,
+            Order::Any => !view.mark(sequence),
+        };
+        self.findings.repeated_or_late += u64::from(wrong && !redelivered);
         view.next = view.next.max(sequence + 1);
     }
 
@@ -96,7 +106,7 @@ impl Witness {
             findings.add(witness.findings);
             for view in witness.queues {
                 if let Some(queue) = whole.get_mut(view.queue) {
-                    seen_by_two += queue.absorb(view, witness.shared);
+                    seen_by_two += queue.absorb(view, witness.order);
                 }
             }
         }
@@ -164,12 +174,12 @@ impl QueueView {
     }
 
     /// Takes over what another consumer of the same queue has seen; says how many messages both have.
-    fn absorb(&mut self, other: QueueView, shared: bool) -> u64 {
+    fn absorb(&mut self, other: QueueView, order: Order) -> u64 {
         let mut both = 0;
         for theirs in other.streams {
             let mine = self.stream(theirs.stream);
             mine.next = mine.next.max(theirs.next);
-            if shared {
+            if order != Order::Whole {
                 let (mut longer, shorter) = if mine.seen.len() > theirs.seen.len() {
                     (mem::take(&mut mine.seen), theirs.seen)
                 } else {
@@ -233,15 +243,25 @@ mod tests {
         expected: Findings,
     ) {
         let layout = Layout::new("t", counts, Routing::Default, 0).unwrap();
+        check_order(&layout, layout.order(), seen, sent, expected);
+    }
+
+    fn check_order(
+        layout: &Layout,
+        order: Order,
+        seen: &[&[(usize, usize, u64, bool)]],
+        sent: &[u64],
+        expected: Findings,
+    ) {
         let witnesses = seen.iter().enumerate().map(|(nth, seen)| {
-            let mut witness = Witness::new(&layout.queues_of(nth), layout.is_shared());
+            let mut witness = Witness::new(&layout.queues_of(nth), order);
             for (queue, stream, sequence, redelivered) in *seen {
                 witness.see(*queue, *stream, *sequence, *redelivered);
             }
             witness
         });
         assert_eq!(
-            Witness::conclude(witnesses.collect(), &layout, sent),
+            Witness::conclude(witnesses.collect(), layout, sent),
             expected,
             "{seen:?}"
         );
@@ -373,5 +393,25 @@ mod tests {
                 ..CLEAN
             },
         );
+    }
+
+    #[test]
+    fn messages_in_no_order() {
+        let m = |sequence| (0, 0, sequence, false);
+        let layout = |counts| Layout::new("t", counts, Routing::Default, 0).unwrap();
+        let any = |counts, seen: &[&[_]], missing, repeated_or_late| {
+            let expected = Findings {
+                missing,
+                repeated_or_late,
+                ..CLEAN
+            };
+            check_order(&layout(counts), Order::Any, seen, &[4], expected);
+        };
+        let (one, two) = ((1, 1, 1), (1, 2, 1));
+        any(one, &[&[m(3), m(0), m(2), m(1)]], 0, 0);
+        any(one, &[&[m(3), m(0), m(2)]], 1, 0);
+        any(one, &[&[m(3), m(0), m(2), m(0), m(1)]], 0, 1);
+        any(two, &[&[m(3), m(0)], &[m(2), m(1)]], 0, 0);
+        any(two, &[&[m(3), m(0)], &[m(2), m(0)]], 1, 1);
     }
 }

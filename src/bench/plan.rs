@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use super::args::{Args, Mode};
 use super::consumer::ConsumerPlan;
 use super::delayed::DELAY_MS;
+use super::due::{DueSpan, wall_clock_ms};
 use super::error::BenchError;
 use super::layout::Layout;
 use super::load::{Length, Load};
@@ -64,6 +65,9 @@ impl Run<'_> {
         if (args.mode == Mode::IdealLog) != args.dir.is_some() {
             return usage("--dir goes with ideal-log, and ideal-log with --dir");
         }
+        if args.due.is_some() && args.mode != Mode::Delayed {
+            return usage("--due goes with delayed");
+        }
         if matches!(args.mode, Mode::Swarm | Mode::IdealLog) && args.confirm_window == 0 {
             return usage("--confirm-window must be more than 0 here");
         }
@@ -85,7 +89,7 @@ impl Run<'_> {
                 | Mode::Stress
                 | Mode::Swarm
         );
-        if consumers == 0 && consuming {
+        if consumers == 0 && (consuming || args.due.is_some()) {
             return usage("at least one consumer is needed");
         }
         let target = match args.sink {
@@ -172,6 +176,8 @@ impl Run<'_> {
         Load {
             setup: &self.setup,
             name,
+            due: None,
+            offered: produce.and(self.rate),
             produce: produce.map(|plan| ProducerPlan {
                 quota: self.args.count,
                 ..plan
@@ -190,9 +196,33 @@ impl Run<'_> {
                 quota: Some(count),
                 ..self.produce
             }),
+            offered: self.rate,
             warm_up: Duration::ZERO,
             length: Length::Messages(count),
             ..self.load("fill", None, None)
+        }
+    }
+
+    /// Fills the queues with messages that are due at random times.
+    pub(super) fn fill_due(&self, count: u64, due: DueSpan) -> Load<'_> {
+        Load {
+            due: Some(due),
+            ..self.fill(count)
+        }
+    }
+
+    /// Takes them as they become due. What the broker uses is counted from when the first is due.
+    pub(super) fn drain_due(&self, sent: Vec<u64>, due: DueSpan) -> Load<'_> {
+        let drain = self.drain("due", sent);
+        let offered = match drain.length {
+            Length::Messages(count) => Some(due.per_second(count)),
+            Length::Time(_) => None,
+        };
+        Load {
+            due: Some(due),
+            offered,
+            warm_up: due.begins_in(wall_clock_ms()),
+            ..drain
         }
     }
 

@@ -3,8 +3,10 @@
 
 use bytes::BytesMut;
 
+use super::due::{DueTimes, wall_clock_ms};
 use super::layout::Layout;
 use super::link::CHANNEL;
+use super::random::Random;
 use super::stamp::{STAMP_LEN, Stamp};
 use crate::wire::protocol::basic;
 use crate::wire::{
@@ -15,13 +17,17 @@ use crate::wire::{
 /// A block is about this large, in bytes: many messages per `write`, and still in the cache when it is sent again.
 const BLOCK_BYTES: usize = 192 * 1024;
 
+/// The header with a message's delay in ms, and how it is encoded before its value: length, name, type of a long-int.
+const DELAY: &str = "x-delay";
+const DELAY_ENCODED: &[u8] = b"\x07x-delayI";
+
 /// What is the same for every message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageShape {
     /// Length of the body in bytes.
     pub(super) size: usize,
     pub(super) persistent: bool,
-    /// Its `x-delay`, if it has one.
+    /// Its `x-delay`, if it has one. With due times each message has its own instead.
     pub(super) delay_ms: Option<i32>,
 }
 
@@ -33,7 +39,7 @@ impl MessageShape {
             return properties;
         };
         let mut headers = FieldTable::default();
-        headers.insert("x-delay".into(), AMQPValue::LongInt(delay_ms));
+        headers.insert(DELAY.into(), AMQPValue::LongInt(delay_ms));
         properties.with_headers(headers)
     }
 }
@@ -44,6 +50,8 @@ struct Slot {
     /// Where its body begins, and the whole message ends.
     stamp_at: usize,
     end: usize,
+    /// Where its delay is, if it has one.
+    delay_at: Option<usize>,
     /// Which of the producer's routes it takes.
     route: usize,
 }
@@ -63,6 +71,8 @@ pub(super) struct Block {
     routes: Vec<Route>,
     /// The slot to be sent next.
     next: usize,
+    /// When messages are due, if that is to be drawn.
+    due: Option<DueTimes>,
 }
 
 impl Block {
@@ -107,9 +117,14 @@ impl Block {
                 })
                 .collect(),
             next: 0,
+            due: None,
         };
         let properties = encode_properties(&shape.properties());
-        let mut filler = Filler(0x9E37_79B9_7F4A_7C15 ^ producer as u64);
+        let delay_in = properties
+            .windows(DELAY_ENCODED.len())
+            .position(|bytes| bytes == DELAY_ENCODED)
+            .map(|at| at + DELAY_ENCODED.len());
+        let mut random = Random::new(producer as u64);
         for _ in 0..rounds {
             for (nth, route) in routes.iter().enumerate() {
                 let publish = basic::Publish {
@@ -121,13 +136,16 @@ impl Block {
                 let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
                 encode_method(&mut block.bytes, CHANNEL, &publish);
                 put_content_header(&mut block.bytes, CHANNEL, &properties, shape.size as u64);
+                // The properties are the end of their frame, but for its last byte.
+                let properties_at = block.bytes.len() - 1 - properties.len();
                 let stamp_at = block.bytes.len() + FRAME_OVERHEAD - 1;
-                for piece in filler.bytes(shape.size).chunks(piece_max) {
+                for piece in filler(&mut random, shape.size).chunks(piece_max) {
                     put_body_frame(&mut block.bytes, CHANNEL, piece);
                 }
                 block.slots.push(Slot {
                     stamp_at,
                     end: block.bytes.len(),
+                    delay_at: delay_in.map(|at| properties_at + at),
                     route: nth,
                 });
             }
@@ -135,8 +153,16 @@ impl Block {
         block
     }
 
+    /// Messages are due at these times, each after a delay of its own. For messages that have a delay.
+    pub(super) fn due_at(self, times: DueTimes) -> Block {
+        Block {
+            due: Some(times),
+            ..self
+        }
+    }
+
     /// The next messages in one piece, at most `max`, with fresh stamps; `due_ns` says when the first, second... were
-    /// due. Returns how many there are, and their frames.
+    /// due, unless that is drawn. Returns how many there are, and their frames.
     pub(super) fn take(&mut self, max: usize, due_ns: impl Fn(usize) -> u64) -> (usize, &[u8]) {
         let slots = self.slots.get(self.next..).unwrap_or_default();
         let count = slots.len().min(max);
@@ -146,10 +172,17 @@ impl Block {
             .and_then(|slot| self.slots.get(slot))
             .map_or(0, |slot| slot.end);
         let mut end = from;
+        let now_ms = self.due.as_ref().map_or(0, |_| wall_clock_ms());
         for (nth, slot) in slots.iter().take(count).enumerate() {
             if let Some(route) = self.routes.get_mut(slot.route) {
+                let drawn = self.due.as_mut().map(|times| times.draw(now_ms));
+                if let (Some(due), Some(at)) = (drawn, slot.delay_at)
+                    && let Some(delay) = self.bytes.get_mut(at..at + size_of::<i32>())
+                {
+                    delay.copy_from_slice(&due.delay_ms.to_be_bytes());
+                }
                 let stamp = Stamp {
-                    due_ns: due_ns(nth),
+                    due_ns: drawn.map_or_else(|| due_ns(nth), |due| due.stamp_ns),
                     stream: route.stream,
                     sequence: route.next_sequence,
                 };
@@ -176,28 +209,21 @@ impl Block {
 }
 
 /// Bytes that no compression makes smaller, so that no broker is flattered.
-struct Filler(u64);
-
-impl Filler {
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            // xorshift64
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            bytes.extend_from_slice(&self.0.to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
+fn filler(random: &mut Random, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&random.draw().to_le_bytes());
     }
+    bytes.truncate(len);
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::due::DueWindow;
     use super::super::layout::Routing;
     use super::*;
-    use crate::wire::{Frame, FrameKind, decode_header, decode_method, split};
+    use crate::wire::{Frame, FrameKind, PropertiesView, decode_header, decode_method, split};
 
     /// Reads frames back with the broker's own decoder: exchange, key, and what the body says.
     fn read_back(bytes: &[u8], size: usize) -> Vec<(String, String, Stamp)> {
@@ -280,6 +306,38 @@ mod tests {
             .collect();
         assert_eq!(due, [1000, 1001, 1002]);
     }
+
+    #[test]
+    fn a_drawn_due_time_is_in_the_stamp_and_makes_the_delay() {
+        let layout = Layout::new("t", (1, 1, 1), Routing::Default, 0).unwrap();
+        let shape = MessageShape {
+            size: 16,
+            persistent: true,
+            delay_ms: Some(7),
+        };
+        let window: DueWindow = "100..200".parse().unwrap();
+        let before_ms = wall_clock_ms();
+        let times = DueTimes::new(window.starting_at(before_ms), 0);
+        let mut block = Block::new(&layout, 0, shape, 1 << 17).due_at(times);
+        // Twice through the block: the delay of a message is written over the one of its predecessor.
+        for _ in 0..2 * block.slots.len() {
+            let (_, bytes) = block.take(1, |_| 0);
+            let now_ms = wall_clock_ms();
+            let mut buffer = BytesMut::from(bytes);
+            let [_, header, body] = [(); 3].map(|()| split(&mut buffer, 1 << 17).unwrap().unwrap());
+            let due_ms = Stamp::decode(body.payload.first_chunk().unwrap()).due_ns / 1_000_000;
+            let properties = decode_header(header.payload).unwrap().properties;
+            let properties = PropertiesView::parse(&properties).unwrap();
+            let headers = properties.headers().unwrap();
+            let Some(AMQPValue::LongInt(delay_ms)) = headers.inner().get("x-delay") else {
+                panic!("{headers:?}")
+            };
+            let published_ms = due_ms - u64::try_from(*delay_ms).unwrap();
+            assert!((before_ms..=now_ms).contains(&published_ms));
+            assert!((before_ms + 100_000..before_ms + 200_000).contains(&due_ms));
+        }
+    }
+
     #[test]
     fn a_delay_is_a_header() {
         let shape = |delay_ms| MessageShape {

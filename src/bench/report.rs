@@ -6,6 +6,7 @@ use std::thread;
 use serde::Serialize;
 
 use super::histogram::Histogram;
+use super::lateness::LatenessReport;
 use super::load::Outcome;
 use super::order::Findings;
 
@@ -35,6 +36,7 @@ pub(super) struct Summary {
     pub(super) connections: Option<ConnectionReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queues: Option<QueueReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delayed: Option<DelayedReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stress: Option<StressReport>,
@@ -157,6 +159,9 @@ pub(super) struct DelayedReport {
     /// How long the broker was away for the restart hook, until it let a client in again.
     pub(super) restart_seconds: Option<f64>,
     pub(super) rss_restarted_mb: Option<f64>,
+    /// How late they came, if they were due at random times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) due: Option<LatenessReport>,
 }
 
 /// What somebody who behaves badly did to others and to the broker's memory.
@@ -176,7 +181,7 @@ pub(super) struct StressReport {
 }
 
 impl LoadReport {
-    /// `offered`: the rate that was asked for, if any.
+    /// `offered`: the rate that was asked for, in messages per second, if any.
     pub(super) fn new(
         name: &'static str,
         outcome: &Outcome,
@@ -462,7 +467,8 @@ impl Display for DelayedReport {
         if let (Some(seconds), Some(rss)) = (self.restart_seconds, self.rss_restarted_mb) {
             write!(f, ", {rss:.1} MB after a restart of {seconds:.2} s")?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        self.due.iter().try_for_each(|due| write!(f, "{due}"))
     }
 }
 

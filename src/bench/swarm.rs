@@ -116,7 +116,7 @@ impl<'a> Swarm<'a> {
             watch(&poll, &mut link, layout.producers + nth)?;
             consumers.push(Consumer {
                 link,
-                witness: Witness::new(&queues, layout.is_shared()),
+                witness: Witness::new(&queues, layout.order()),
                 unacked: 0,
                 last_tag: 0,
             });

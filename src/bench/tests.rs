@@ -60,6 +60,37 @@ fn counts_are_exact() {
 }
 
 #[test]
+fn messages_that_come_before_they_are_due_are_found() {
+    // The sink knows no delays.
+    let summary = measure("delayed --count 3000 --pairs 2 --due 3..4", None);
+    let [fill, due] = &summary.loads[..] else {
+        panic!("two loads")
+    };
+    assert!(fill.is_ok() && due.is_ok() && !summary.ok, "{summary}");
+    let report = serde_json::to_value(&summary).unwrap();
+    assert_eq!(report["delayed"]["messages"], 3000);
+    let found = &report["delayed"]["due"];
+    assert_eq!(
+        (&found["early"], &found["late_ms"]),
+        (&3000.into(), &().into())
+    );
+}
+
+#[test]
+fn messages_that_are_due_too_soon_are_not_measured() {
+    let summary = measure(
+        "delayed --count 3000 --due 0..0.001 --restart-hook true",
+        None,
+    );
+    assert!(summary.ok, "{summary}");
+    let report = serde_json::to_value(&summary).unwrap();
+    let found = &report["delayed"]["due"];
+    let count = |name: &str| found[name].as_u64().unwrap();
+    assert_eq!(count("published_late") + count("due_unattended"), 3000);
+    assert_eq!(found["late_ms"], serde_json::Value::Null);
+}
+
+#[test]
 fn connections_open_and_close() {
     let held = measure("connections --connections 20 --seconds 0.1", None);
     assert_eq!(held.connections.unwrap().opened, 20);
@@ -122,6 +153,8 @@ fn contradictions_are_refused() {
         "ideal-log",
         "produce --dir .",
         "swarm --confirm-window 0",
+        "backlog --due 1..2",
+        "delayed --due 1..2 --consumers 0",
     ] {
         assert!(Run::new(&args(&format!("bench {line}"))).is_err(), "{line}");
     }
