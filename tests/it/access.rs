@@ -104,6 +104,7 @@ async fn permissions_taken_away_hold_at_once() {
     let mut peer = Peer::new(&server).await;
     peer.declare(1, "q").await;
     peer.publish(1, "q", b"m").await;
+    peer.nothing(1).await;
     let users = server.broker.users();
     users
         .set_permissions("guest", "/", [".*", "other", ".*"])

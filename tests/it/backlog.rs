@@ -4,14 +4,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
 use leveret::broker::queue::{Queue, Settle};
 use leveret::broker::session::DeclareQueue;
 use leveret::model::{Body, Message, Origin};
-use leveret::store::{Committer, FjallOptions, FjallStore, Limits};
+use leveret::store::{Committer, FjallOptions, FjallStore, Limits, StoreError};
 use leveret::wire::FieldTable;
+
+use crate::support::PATIENCE;
 
 const QUEUES: [&str; 2] = ["backlog.0", "backlog.1"];
 const BUDGET: u64 = 4 * 1024 * 1024;
@@ -24,7 +27,16 @@ const RUN: u64 = 64;
 const RESIDENT_MAX: u64 = BUDGET + 2 * 1024 * 1024;
 
 async fn open(dir: &Path) -> Arc<Broker> {
-    let store = FjallStore::open(dir, FjallOptions::default()).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let store = loop {
+        match FjallStore::open(dir, FjallOptions::default()) {
+            // Tasks of the broker that was there before may end a little later than it.
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            opened => break opened.unwrap(),
+        }
+    };
     let committer = Committer::start(Arc::new(store), Limits::default()).unwrap();
     let config = BrokerConfig {
         memory_bytes: BUDGET,

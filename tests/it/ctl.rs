@@ -1,18 +1,15 @@
 //! `leveret ctl` against a running broker: what it prints and how it exits, as rabbitmqctl 4.0.5 does.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use leveret::cli;
 use leveret::config::Config;
 use leveret::server::{RunningServer, Server};
 use leveret::wire::AMQPValue;
 
-use crate::support::{Client, Peer};
-
-/// Longest wait for anything the broker should do.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{Client, PATIENCE, Peer};
 
 /// A broker on a free port with a data directory of its own.
 struct Node {
@@ -28,8 +25,8 @@ struct Said {
     code: i32,
 }
 
-fn config(dir: &Path) -> Config {
-    let words = "leveret --amqp-listen 127.0.0.1:0 --cmq-listen 127.0.0.1:0 --data-dir";
+fn config(dir: &Path, address: IpAddr) -> Config {
+    let words = format!("leveret --amqp-listen {address}:0 --cmq-listen 127.0.0.1:0 --data-dir");
     let words = words
         .split(' ')
         .map(Into::into)
@@ -42,8 +39,12 @@ fn config(dir: &Path) -> Config {
 
 impl Node {
     async fn start() -> Node {
+        Node::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    async fn start_at(address: IpAddr) -> Node {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(config(dir.path())).await.unwrap();
+        let server = Server::start(config(dir.path(), address)).await.unwrap();
         Node { server, dir }
     }
 
@@ -451,7 +452,9 @@ async fn words_that_make_no_sense_are_refused_as_rabbitmqctl_refuses_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_reports_and_obeys() {
-    let node = Node::start().await;
+    // An address of its own: nobody else takes the port while nobody listens.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let node = Node::start_at([127, a + 1, b, c].into()).await;
     assert!(node.ok(&["ping"]).await.ends_with("\nPing succeeded\n"));
     assert_eq!(node.ok(&["await_startup"]).await, "");
     let status: serde_json::Value =

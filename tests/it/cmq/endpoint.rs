@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -45,30 +45,26 @@ impl Reply {
 
 type Answer = Arc<dyn Fn(&Posted) -> Reply + Send + Sync>;
 
-/// An endpoint that listens until it is dropped.
-pub(crate) struct Endpoint {
-    pub(crate) address: SocketAddr,
-    posted: Arc<Mutex<Vec<Posted>>>,
-    connections: Arc<Mutex<usize>>,
-    task: JoinHandle<()>,
-}
+/// An endpoint that does not listen: nobody else takes its port meanwhile.
+pub(crate) struct Down(TcpSocket);
 
-impl Endpoint {
-    pub(crate) async fn start(
-        answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
-    ) -> Endpoint {
-        Endpoint::start_at(([127, 0, 0, 1], 0).into(), answer).await
+impl Down {
+    pub(crate) fn new() -> Down {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Down(socket)
     }
 
-    pub(crate) async fn start_at(
-        address: SocketAddr,
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    pub(crate) fn start(
+        self,
         answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
     ) -> Endpoint {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
-        let listener = socket.listen(64).unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = self.address();
+        let listener = self.0.listen(64).unwrap();
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
         let connections = Arc::<Mutex<usize>>::default();
         let task = tokio::spawn(serve(
@@ -83,6 +79,22 @@ impl Endpoint {
             connections,
             task,
         }
+    }
+}
+
+/// An endpoint that listens until it is dropped.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    posted: Arc<Mutex<Vec<Posted>>>,
+    connections: Arc<Mutex<usize>>,
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(
+        answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
+    ) -> Endpoint {
+        Down::new().start(answer)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

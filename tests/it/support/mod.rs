@@ -9,7 +9,7 @@ pub(crate) use peer::{Client, Event, Peer};
 pub(crate) use server::TestServer;
 
 /// How long anything may take. Far more than it needs, so that a slow machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `holds`, and panics with `what` if it never does.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

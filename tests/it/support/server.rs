@@ -131,6 +131,12 @@ impl TestServer {
         self.stop.send_replace(true);
     }
 
+    /// How many hold on to CMQ's front door: its tasks, open connections, and each request that is being carried out
+    /// beside. Goes up when a request is taken up and down when a connection has ended.
+    pub(crate) fn cmq_holders(&self) -> usize {
+        self.fronts.1.strong_count()
+    }
+
     /// The numbers of a queue; none if it is not there.
     pub(crate) fn counts(&self, queue: &str) -> Option<Counts> {
         Some(self.broker.vhost("/")?.queue(queue)?.counts())
@@ -148,7 +154,7 @@ fn cmq_defaults() -> CmqConfig {
     cmq_config(&Config::from_raw(&RawConfig::default()).unwrap())
 }
 
-/// The configuration's defaults.
+/// The configuration's defaults, but for patience with peers on a busy machine: logging in is work.
 fn settings() -> Settings {
     Settings {
         channel_max: 2047,
@@ -156,7 +162,7 @@ fn settings() -> Settings {
         heartbeat_secs: 60,
         message_bytes_max: 16 * 1024 * 1024,
         consumer_timeout_ms: Some(1_800_000),
-        handshake_timeout: Duration::from_secs(10),
+        handshake_timeout: PATIENCE,
         cluster_name: "test".to_owned(),
     }
 }
