@@ -22,7 +22,7 @@ impl Properties {
         if self.0 != properties {
             self.0 = Bytes::copy_from_slice(&properties);
         }
-        (self.0.clone(), copy(&body))
+        (self.0.clone(), body.copied())
     }
 }
 
@@ -38,17 +38,9 @@ pub(crate) fn detach(run: &mut [Arc<Message>], bytes: usize, buffer: usize) {
             && let Some(message) = Arc::get_mut(message)
         {
             message.properties = Bytes::copy_from_slice(&message.properties);
-            message.body = copy(&message.body);
+            message.body = message.body.copied();
         }
     }
-}
-
-fn copy(body: &Body) -> Body {
-    Body::Whole(match body.slices() {
-        [] => Bytes::new(),
-        [only] => Bytes::copy_from_slice(only),
-        several => Bytes::from(several.concat()),
-    })
 }
 
 #[cfg(test)]

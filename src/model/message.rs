@@ -40,6 +40,15 @@ impl Body {
         self.len() == 0
     }
 
+    /// The same in memory of its own: a slice keeps all of the buffer that it is a part of.
+    pub fn copied(&self) -> Body {
+        Body::Whole(match self.slices() {
+            [] => Bytes::new(),
+            [only] => Bytes::copy_from_slice(only),
+            several => Bytes::from(several.concat()),
+        })
+    }
+
     /// The slices in order.
     pub fn slices(&self) -> &[Bytes] {
         match self {

@@ -228,6 +228,16 @@ impl Header {
     }
 }
 
+/// What stands before the properties of a message.
+struct Head {
+    flags: u8,
+    expiration_ms: Option<u64>,
+    delay_ms: Option<u64>,
+    priority: u8,
+    properties_len: usize,
+    body_len: usize,
+}
+
 /// Iterates over the messages of a chunk.
 #[derive(Clone, Debug)]
 pub struct ChunkReader {
@@ -245,7 +255,55 @@ impl ChunkReader {
         self.left
     }
 
+    /// Passes over the next message, which costs less than to read it. False if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read; then nothing comes after it.
+    pub fn skip_message(&mut self) -> Result<bool, ChunkError> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(false);
+        };
+        self.left = left;
+        let skipped = self.head().and_then(|head| self.pass(&head));
+        if skipped.is_err() {
+            self.left = 0;
+        }
+        skipped.map(|()| true)
+    }
+
+    /// The offset of the next message.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn message(&mut self) -> Result<StoredMessage, ChunkError> {
+        let head = self.head()?;
+        let origin = self.origin.clone().ok_or(ChunkError::Malformed)?;
+        let body_at = self.at.checked_add(head.properties_len);
+        let properties = self.slice(self.at, body_at)?;
+        let body_at = body_at.unwrap_or(self.at);
+        let body = self.slice(body_at, body_at.checked_add(head.body_len))?;
+        let offset = self.offset;
+        self.pass(&head)?;
+        let message = Message {
+            origin,
+            properties,
+            body: Body::Whole(body),
+            persistent: head.flags & PERSISTENT != 0,
+            priority: head.priority,
+            expiration_ms: head.expiration_ms,
+            delay_ms: head.delay_ms,
+            dead_lettered: head.flags & DEAD_LETTERED != 0,
+        };
+        Ok(StoredMessage {
+            offset,
+            enqueued_ms: self.last_ms,
+            message: Arc::new(message),
+        })
+    }
+
+    /// Reads what stands before the properties of a message.
+    fn head(&mut self) -> Result<Head, ChunkError> {
         let flags = self.byte()?;
         if flags & !KNOWN_FLAGS != 0 {
             return Err(ChunkError::Malformed);
@@ -262,31 +320,29 @@ impl ChunkReader {
         } else {
             0
         };
-        let origin = self.origin(flags & SAME_ORIGIN != 0)?;
-        let properties_len = self.length()?;
-        let body_len = self.length()?;
-        let properties = self.slice(properties_len)?;
-        let body = self.slice(body_len)?;
-        let offset = self.offset;
-        self.offset = offset.checked_add(1).ok_or(ChunkError::Malformed)?;
-        let message = Message {
-            origin,
-            properties,
-            body: Body::Whole(body),
-            persistent: flags & PERSISTENT != 0,
-            priority,
+        self.read_origin(flags & SAME_ORIGIN != 0)?;
+        Ok(Head {
+            flags,
             expiration_ms,
             delay_ms,
-            dead_lettered: flags & DEAD_LETTERED != 0,
-        };
-        Ok(StoredMessage {
-            offset,
-            enqueued_ms: self.last_ms,
-            message: Arc::new(message),
+            priority,
+            properties_len: self.length()?,
+            body_len: self.length()?,
         })
     }
 
-    fn origin(&mut self, same: bool) -> Result<Arc<Origin>, ChunkError> {
+    /// Goes on to the message after the one of which `head` was read.
+    fn pass(&mut self, head: &Head) -> Result<(), ChunkError> {
+        let end = self.at.checked_add(head.properties_len);
+        let end = end.and_then(|at| at.checked_add(head.body_len));
+        self.at = end
+            .filter(|end| *end <= self.data.len())
+            .ok_or(ChunkError::Short)?;
+        self.offset = self.offset.checked_add(1).ok_or(ChunkError::Malformed)?;
+        Ok(())
+    }
+
+    fn read_origin(&mut self, same: bool) -> Result<(), ChunkError> {
         if !same {
             let exchange = self.string()?;
             let routing_key = self.string()?;
@@ -295,7 +351,10 @@ impl ChunkReader {
                 routing_key,
             }));
         }
-        self.origin.clone().ok_or(ChunkError::Malformed)
+        match &self.origin {
+            Some(_) => Ok(()),
+            None => Err(ChunkError::Malformed),
+        }
     }
 
     fn byte(&mut self) -> Result<u8, ChunkError> {
@@ -324,19 +383,16 @@ impl ChunkReader {
         usize::try_from(self.varint()?).map_err(|_| ChunkError::Malformed)
     }
 
-    fn slice(&mut self, len: usize) -> Result<Bytes, ChunkError> {
-        let end = self.at.checked_add(len).ok_or(ChunkError::Short)?;
-        if end > self.data.len() {
-            return Err(ChunkError::Short);
-        }
-        let slice = self.data.slice(self.at..end);
-        self.at = end;
-        Ok(slice)
+    fn slice(&self, at: usize, end: Option<usize>) -> Result<Bytes, ChunkError> {
+        let end = end.filter(|end| *end <= self.data.len());
+        Ok(self.data.slice(at..end.ok_or(ChunkError::Short)?))
     }
 
     fn string(&mut self) -> Result<Name, ChunkError> {
         let len = self.length()?;
-        let bytes = self.slice(len)?;
+        let end = self.at.checked_add(len);
+        let bytes = self.slice(self.at, end)?;
+        self.at += len;
         let text = std::str::from_utf8(&bytes).map_err(|_| ChunkError::Malformed)?;
         Ok(Name::from(text))
     }

@@ -39,14 +39,12 @@ impl MemoryBudget {
         }
     }
 
-    /// To how many bytes a queue that uses `resident` has to shrink, if it has to.
-    pub(super) fn allowance(&self, resident: u64) -> Option<u64> {
-        let allowed = if self.used() > self.total {
-            QUEUE_RESIDENT_BYTES_MIN
-        } else {
-            QUEUE_RESIDENT_BYTES_MAX
-        };
-        (resident > allowed).then_some(allowed)
+    /// How many bytes a queue may have in memory.
+    pub(super) fn allowance(&self) -> u64 {
+        match self.used() > self.total {
+            true => QUEUE_RESIDENT_BYTES_MIN,
+            false => QUEUE_RESIDENT_BYTES_MAX,
+        }
     }
 }
 
@@ -58,15 +56,11 @@ mod tests {
     fn queues_shrink_when_all_together_are_over_the_budget() {
         let budget = MemoryBudget::new(5_000_000);
         budget.change(0, 4_000_000);
-        assert_eq!(budget.allowance(4_000_000), None);
+        assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
         budget.change(0, 2_000_000);
-        assert_eq!(budget.allowance(4_000_000), Some(QUEUE_RESIDENT_BYTES_MIN));
-        assert_eq!(budget.allowance(QUEUE_RESIDENT_BYTES_MIN), None);
+        assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MIN);
         budget.change(4_000_000, 0);
         assert_eq!(budget.used(), 2_000_000);
-        assert_eq!(
-            budget.allowance(QUEUE_RESIDENT_BYTES_MAX + 1),
-            Some(QUEUE_RESIDENT_BYTES_MAX)
-        );
+        assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId};
+use crate::store::StoredMessage;
 
 use super::block::DeathReason;
 use super::hand::{Hand, Received};
@@ -21,6 +22,8 @@ pub(super) struct Effects {
     pub(super) dead: Vec<Dead>,
     /// Places to read from: log and offset.
     pub(super) loads: Vec<(LogId, u64)>,
+    /// Single messages to be read.
+    pub(super) picks: Vec<Pick>,
     /// Places of consumers to be looked for.
     pub(super) seeks: Vec<Seek>,
     /// Chunks to be swept from the store once it has this turn's changes: log and offsets of which nobody reads any
@@ -28,6 +31,25 @@ pub(super) struct Effects {
     pub(super) sweeps: Vec<(LogId, Range<u64>)>,
     /// Something was enqueued that a restart must find.
     pub(super) persisted: bool,
+}
+
+/// Messages that are wanted, and not what lies around them.
+#[derive(Debug)]
+pub(super) struct Pick {
+    pub(super) log: LogId,
+    /// Ascending.
+    pub(super) offsets: Vec<u64>,
+    /// When there are so many bytes the read ends.
+    pub(super) max_bytes: u64,
+}
+
+/// What was wanted of one chunk.
+#[derive(Debug)]
+pub(super) struct Picked {
+    /// The offsets of all its messages.
+    pub(super) chunk: Range<u64>,
+    /// Ascending.
+    pub(super) messages: Vec<StoredMessage>,
 }
 
 /// A consumer whose place is somewhere among these offsets: before it are messages that came before `ms`.

@@ -161,6 +161,11 @@ impl Ledger {
         self.dirty = true;
     }
 
+    /// Bytes of the bodies of unsettled persistent messages.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
     }

@@ -8,7 +8,7 @@ use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
-use super::effects::{Admission, Counts, Effects, Get, Settle};
+use super::effects::{Admission, Counts, Effects, Get, Picked, Settle};
 use super::state::QueueState;
 use super::stream::{RUN_BYTES, Stream};
 
@@ -156,6 +156,13 @@ impl Machine {
         }
     }
 
+    pub(super) fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
+        match self {
+            Machine::Work(state) => state.picked(now_ms, chunks, fx),
+            Machine::Stream(stream) => stream.picked(now_ms, chunks, fx),
+        }
+    }
+
     pub(super) fn bury(&mut self, id: MessageId) {
         if let Machine::Work(state) = self {
             state.bury(id);
@@ -225,10 +232,10 @@ impl Machine {
         }
     }
 
-    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+    pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
         match self {
-            Machine::Work(state) => state.shrink(target, committed),
-            Machine::Stream(stream) => stream.shrink(target, committed),
+            Machine::Work(state) => state.keep_within(allowed, committed),
+            Machine::Stream(stream) => stream.keep_within(allowed, committed),
         }
     }
 
@@ -257,7 +264,7 @@ impl Machine {
     pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
         match self {
             Machine::Work(state) => state.expects(log, offset),
-            Machine::Stream(stream) => log.is_delayed() || stream.keeps(offset),
+            Machine::Stream(stream) => stream.expects(log, offset),
         }
     }
 

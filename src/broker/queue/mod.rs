@@ -17,6 +17,7 @@ mod lease_tests;
 mod ledger;
 mod machine;
 mod pages;
+mod picks;
 mod reads;
 mod receipts;
 #[cfg(test)]
@@ -70,10 +71,6 @@ use keeps::Keeps;
 use machine::Machine;
 use runs::hand_out;
 use state::QueueState;
-
-/// How much one read brings of the delayed messages. Less than of a backlog: they come due in any order, so that most of
-/// what is read may be let go again.
-const DELAYED_READ_BYTES: usize = 256 * 1024;
 
 /// What a queue is.
 #[derive(Clone, Debug)]
@@ -537,15 +534,16 @@ impl Queue {
         }
         let read_bytes = cell.state.read_bytes();
         for (log, from) in cell.fx.loads.drain(..) {
-            let read_bytes = match log.is_delayed() {
-                true => DELAYED_READ_BYTES,
-                false => read_bytes,
-            };
             self.start_load(log, from, read_bytes);
+        }
+        for pick in cell.fx.picks.drain(..) {
+            self.start_pick(pick);
         }
         for seek in cell.fx.seeks.drain(..) {
             self.start_seek(seek);
         }
+        // What leaves memory may be written anew for that.
+        self.keep_to_budget(cell);
         let mut landing = None;
         if cell.ticket.is_none()
             && cell.state.is_dirty()
@@ -557,7 +555,6 @@ impl Queue {
         if !cell.fx.sweeps.is_empty() {
             self.start_sweeps(std::mem::take(&mut cell.fx.sweeps), cell.ticket);
         }
-        self.keep_to_budget(cell);
         self.keep_deadline(cell, now_ms);
         let ticket = cell.ticket;
         let hands = std::mem::take(&mut cell.fx.hands);
@@ -652,11 +649,8 @@ impl Queue {
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
         let committed = self.services.committer.committed();
-        let mut resident = cell.state.resident_bytes();
-        if let Some(allowed) = budget.allowance(resident) {
-            cell.state.shrink(allowed, committed);
-            resident = cell.state.resident_bytes();
-        }
+        cell.state.keep_within(budget.allowance(), committed);
+        let resident = cell.state.resident_bytes();
         if resident != cell.resident_bytes {
             budget.change(cell.resident_bytes, resident);
             cell.resident_bytes = resident;

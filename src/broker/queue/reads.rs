@@ -10,9 +10,9 @@ use tokio::runtime::Handle as Runtime;
 use crate::model::{LogId, Ticket};
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
-use super::effects::{Oldest, Seek};
+use super::effects::{Oldest, Pick, Seek};
 use super::keeps::Keeps;
-use super::{Queue, seek};
+use super::{Queue, picks, seek};
 
 /// How long to wait after a read that failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -27,7 +27,8 @@ impl Queue {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            let chunks = match queue.read(log, from, max_bytes) {
+            let read = queue.read(log, from, max_bytes);
+            let chunks = match read.and_then(|stored| queue.decode(log, stored)) {
                 Ok(chunks) => chunks,
                 Err(error) => {
                     tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
@@ -63,23 +64,45 @@ impl Queue {
         });
     }
 
+    /// Reads single messages on a thread that may block, and gives them to the state machine.
+    pub(super) fn start_pick(&self, pick: Pick) {
+        let Some(queue) = self.me.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let log = pick.log;
+            let read = |from, max_bytes| queue.read(log, from, max_bytes);
+            let picked = picks::pick(&pick, read).unwrap_or_else(|error| {
+                tracing::error!(queue = %queue.name(), ?log, %error, "cannot read delayed messages; trying again");
+                std::thread::sleep(READ_RETRY);
+                Vec::new()
+            });
+            queue.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
+        });
+    }
+
     /// Reads what is there when everything that was enqueued by now is written: a message that was acked and rewound
-    /// at once may still be on its way to the store.
+    /// at once, or a delayed one, may still be on its way to the store.
     fn read(
         &self,
         log: LogId,
         from: u64,
         max_bytes: usize,
-    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let mut chunks = self.read_chunks(log, from, max_bytes)?;
-        if chunks.is_empty() && self.expects(log, from) {
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        let store = self.services.committer.store();
+        let is_missing = |chunks: &[StoredChunk]| {
+            let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
+            !found && self.expects(log, from)
+        };
+        let mut chunks = store.read(log, from, max_bytes)?;
+        if is_missing(&chunks) {
             let committer = &self.services.committer;
             let written = committer.wait(committer.append(Vec::new()));
             if Runtime::current().block_on(written).is_ok() {
-                chunks = self.read_chunks(log, from, max_bytes)?;
+                chunks = store.read(log, from, max_bytes)?;
             }
         }
-        if chunks.is_empty() && self.expects(log, from) {
+        if is_missing(&chunks) {
             return Err(StoreError::Corrupt(format!(
                 "queue {}: no message at {from} of {log:?}",
                 self.name()
@@ -96,7 +119,14 @@ impl Queue {
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
         let store = self.services.committer.store();
-        let stored = store.read(log, from, max_bytes)?;
+        self.decode(log, store.read(log, from, max_bytes)?)
+    }
+
+    fn decode(
+        &self,
+        log: LogId,
+        stored: Vec<StoredChunk>,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
         let decode = |stored: StoredChunk| {
             let messages =
                 chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;
@@ -104,10 +134,7 @@ impl Queue {
         };
         let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
         decoded.map_err(|error| {
-            StoreError::Corrupt(format!(
-                "queue {}, {log:?}, from {from}: {error}",
-                self.name()
-            ))
+            StoreError::Corrupt(format!("queue {}, {log:?}: {error}", self.name()))
         })
     }
 

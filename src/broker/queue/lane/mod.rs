@@ -192,11 +192,6 @@ impl Lane {
         self.next
     }
 
-    /// The first offset at or after `from` that is not settled.
-    pub(super) fn first_unsettled(&self, from: u64) -> u64 {
-        self.settled.first_gap(from)
-    }
-
     /// The first message that is not settled; `None` if there is none.
     pub(super) fn oldest(&self) -> Option<Oldest> {
         let offset = self.settled.first_gap(0);
@@ -214,10 +209,6 @@ impl Lane {
 
     pub(super) fn is_settled(&self, offset: u64) -> bool {
         self.settled.contains(offset)
-    }
-
-    pub(super) fn is_loading(&self) -> bool {
-        self.loading
     }
 
     /// Whether a read is under way; set by the caller when it starts one.

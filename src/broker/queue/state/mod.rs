@@ -16,7 +16,7 @@ use crate::store::{Batch, LogState, StoredMessage};
 use super::block::DeathReason;
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, NewConsumer};
 use super::delayed::Delayed;
-use super::effects::{Admission, Counts, Dead, Effects, Get, Got, Oldest, Settle};
+use super::effects::{Admission, Counts, Dead, Effects, Get, Got, Oldest, Picked, Settle};
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
@@ -262,7 +262,7 @@ impl QueueState {
         let lane = log.lane();
         let mut doomed = Vec::new();
         if log.is_delayed() {
-            self.delayed_mut().loaded(chunks);
+            self.delayed_mut().scanned(chunks);
         } else if let Some(lane) = self.lane_mut(lane) {
             *lane.loading_mut() = false;
             for (first, messages) in chunks {
@@ -275,6 +275,12 @@ impl QueueState {
             reason,
         });
         fx.dead.extend(dead);
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Takes in delayed messages that were to be read.
+    pub(super) fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
+        self.delayed_mut().picked(chunks);
         self.settle_down(now_ms, fx);
     }
 
@@ -369,17 +375,21 @@ impl QueueState {
         lanes.sum::<u64>() + self.delayed.as_deref().map_or(0, Delayed::resident_bytes)
     }
 
-    /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
-    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+    /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
+    /// to the batch `committed`.
+    pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
         if let Some(delayed) = &mut self.delayed {
-            delayed.shrink(0, committed);
+            delayed.keep_within(allowed, committed);
+        }
+        if self.resident_bytes() <= allowed {
+            return;
         }
         // Lowest priority first: it is needed last.
         for index in (0..self.lanes.len()).rev() {
             let others = self.resident_bytes();
             if let Some((_, lane)) = self.lanes.get_mut(index) {
                 let rest = others - lane.resident_bytes();
-                lane.shrink(target.saturating_sub(rest), committed);
+                lane.shrink(allowed.saturating_sub(rest), committed);
             }
         }
     }
@@ -490,6 +500,11 @@ impl QueueState {
             let parts = lane.take_sweeps().into_iter();
             fx.sweeps.extend(parts.map(|part| (log, part)));
         }
+        if let Some(delayed) = &mut self.delayed
+            && let Some(below) = delayed.take_sweep()
+        {
+            fx.sweeps.push((delayed.log(), 0..below));
+        }
     }
 
     /// Messages expire at the head, so where any may, and where somebody waits for those that do, the head has
@@ -516,7 +531,7 @@ impl QueueState {
             return;
         };
         let due = delayed.take_due(now_ms);
-        fx.loads.extend(delayed.wanted(now_ms));
+        delayed.read(now_ms, fx);
         for message in due {
             self.lane_for(now_ms, message.priority)
                 .push(now_ms, &message);

@@ -22,7 +22,7 @@ use crate::store::{Batch, LogRecord, LogState, Op, StoredMessage};
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
 use super::consumers::{Consumer, ConsumerInfo, Credit, NewConsumer};
 use super::delayed::Delayed;
-use super::effects::{Counts, Effects, Seek};
+use super::effects::{Counts, Effects, Picked, Seek};
 use super::keeps::Keeps;
 use super::segments::Segments;
 use pages::Pages;
@@ -243,7 +243,7 @@ impl Stream {
     ) {
         if log.is_delayed() {
             if let Some(delayed) = &mut self.delayed {
-                delayed.loaded(chunks);
+                delayed.scanned(chunks);
             }
         } else {
             self.loading.retain(|loading| *loading != from);
@@ -257,6 +257,14 @@ impl Stream {
             for (first, messages) in chunks {
                 self.pages.insert(self.turn, first, messages);
             }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Takes in delayed messages that were to be read.
+    pub(super) fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
+        if let Some(delayed) = &mut self.delayed {
+            delayed.picked(chunks);
         }
         self.settle_down(now_ms, fx);
     }
@@ -314,12 +322,18 @@ impl Stream {
         self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
     }
 
-    /// Lets go of memory until at most `target` bytes are resident, as far as the store has what goes.
-    pub(super) fn shrink(&mut self, target: u64, committed: Ticket) {
+    /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
+    /// to the batch `committed`.
+    pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+        let mut delayed_bytes = 0;
         if let Some(delayed) = &mut self.delayed {
-            delayed.shrink(0, committed);
+            delayed.keep_within(allowed, committed);
+            delayed_bytes = delayed.resident_bytes();
         }
-        self.pages.shrink(target, committed);
+        if self.resident_bytes() > allowed {
+            let rest = allowed.saturating_sub(delayed_bytes);
+            self.pages.shrink(rest, committed);
+        }
     }
 
     /// Whether the disk has to be told anything.
@@ -351,9 +365,13 @@ impl Stream {
         }
     }
 
-    /// Whether retention has left `offset`, so that a consumer may ask for it.
-    pub(super) fn keeps(&self, offset: u64) -> bool {
-        offset >= self.floor
+    /// Whether a message that was to be read at `offset` must be there: not if retention has passed it since, or if it
+    /// was delayed and has been appended.
+    pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
+        match &self.delayed {
+            Some(delayed) if log.is_delayed() => delayed.expects(offset),
+            Some(_) | None => offset >= self.floor,
+        }
     }
 
     /// The logs in use.
@@ -418,7 +436,7 @@ impl Stream {
             return;
         };
         let due = delayed.take_due(now_ms);
-        fx.loads.extend(delayed.wanted(now_ms));
+        delayed.read(now_ms, fx);
         for message in due {
             self.append(now_ms, &message);
         }

@@ -1,0 +1,501 @@
+//! Messages of a queue that are not to be delivered yet: a log of their own, and when each is due. When its time
+//! comes a message moves to its lane; both ends of the move are in one batch. Knows nothing of consumers.
+//!
+//! The log holds the messages. In memory are the times of all of them, and the messages that are due first, as many as
+//! there is room for; the others are read some time before they are due, those that will be wanted together at once.
+//! They may be due in any order, so what has to leave memory is written once more in the order of its times, unless it
+//! lies well enough as it is: a read then brings what is wanted and little else. After a restart the times are read back
+//! from the log, chunk by chunk, while the queue already works.
+
+mod outbox; // chunks on their way to the store
+mod scatter; // whether messages lie well in the store
+mod spans; // the chunks of which messages are in memory
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::model::{LogId, Message, Ticket};
+use crate::store::{Batch, LogState, RangeSet, StoredMessage};
+
+use super::budget::{QUEUE_RESIDENT_BYTES_MAX, QUEUE_RESIDENT_BYTES_MIN};
+use super::effects::{Effects, Pick, Picked};
+use super::keeps::Keeps;
+use super::ledger::Ledger;
+use outbox::Outbox;
+use scatter::{Piece, is_scattered};
+use spans::Spans;
+
+/// How many messages move in one turn, so that other commands get between.
+const MOVES_MAX: usize = 4096;
+/// How many bytes of them leave memory in one turn: some chunks.
+const LEAVE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long before it is due a message has to be read, and how far ahead others are read with it. The more are read at
+/// once, the fewer reads it takes.
+const READ_BY_MS: u64 = 2_000;
+const READ_AHEAD_MS: u64 = 10_000;
+/// How many messages one read brings at most.
+const PICK_MAX: usize = 16 * 1024;
+
+/// Of four parts of a queue's memory, so many may be taken by its delayed messages.
+const ROOM_QUARTERS: u64 = 3;
+
+/// What a message costs in memory besides its bytes.
+const HELD_OVERHEAD: u64 = 256;
+
+/// Times for which room is kept whatever there is.
+const SPARE: usize = 64;
+
+/// When a message is due, and where it lies. In the order in which they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    /// Unix ms.
+    at_ms: u64,
+    offset: u64,
+}
+
+/// A message in memory.
+struct Held {
+    message: Arc<Message>,
+    /// It lies where it will be read from. False for what was just published.
+    in_place: bool,
+}
+
+/// Messages that are being read.
+struct Reading {
+    /// The first that is due.
+    first: Due,
+    /// In the order of their offsets.
+    wanted: Vec<Due>,
+}
+
+/// The delayed messages of one queue. Each is in `near`, in `far` or being read; after a restart its time may be unread
+/// still.
+pub(super) struct Delayed {
+    log: LogId,
+    keeps: Keeps,
+    /// The next offset to be given out.
+    next: u64,
+    settled: RangeSet,
+    /// What the disk has to be told.
+    ledger: Ledger,
+    outbox: Outbox,
+    /// Batches on their way, and the offset up to which each holds the log.
+    landing: VecDeque<(Ticket, u64)>,
+    /// What lies below is in the store.
+    stored: u64,
+    /// Messages in memory.
+    near: BTreeMap<Due, Held>,
+    near_bytes: u64,
+    spans: Spans,
+    /// Messages that are on disk only; the first is on top. There may be millions, and this is all that they cost in
+    /// memory.
+    far: BinaryHeap<Reverse<Due>>,
+    reading: Option<Reading>,
+    /// One that was read when there was no room for it, and how much it needs.
+    refused: Option<(Due, u64)>,
+    /// How many bytes may be in memory.
+    room: u64,
+    /// There were more; messages leave until half of the room is free.
+    crowded: bool,
+    /// All that may leave has, until the store has more.
+    waits: bool,
+    /// Offsets whose times are still to be read after a restart.
+    unread: Range<u64>,
+    /// They are being read.
+    scanning: bool,
+    /// Chunks below may lie in the store that nobody reads: of transient messages from before the restart.
+    sweep_below: Option<u64>,
+}
+
+impl Delayed {
+    pub(super) fn new(log: LogId, keeps: Keeps) -> Self {
+        Delayed {
+            log,
+            keeps,
+            next: 0,
+            settled: RangeSet::new(),
+            ledger: Ledger::new(log, keeps != Keeps::Nothing),
+            outbox: Outbox::default(),
+            landing: VecDeque::new(),
+            stored: 0,
+            near: BTreeMap::new(),
+            near_bytes: 0,
+            spans: Spans::default(),
+            far: BinaryHeap::new(),
+            reading: None,
+            refused: None,
+            room: room_of(QUEUE_RESIDENT_BYTES_MAX),
+            crowded: false,
+            waits: false,
+            unread: 0..0,
+            scanning: false,
+            sweep_below: None,
+        }
+    }
+
+    pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
+        let mut delayed = Delayed::new(log, keeps);
+        let record = state.record;
+        delayed.next = record.next;
+        delayed.stored = record.next;
+        delayed.settled = state.settled;
+        delayed.settled.insert_range(0..record.floor);
+        let settled = delayed.settled.clone();
+        delayed.ledger = Ledger::recover(log, record, settled, RangeSet::new(), record.bytes);
+        delayed.unread = delayed.settled.first_gap(0)..record.next;
+        let transient = keeps == Keeps::Persistent && record.next > 0;
+        delayed.sweep_below = transient.then_some(record.next);
+        delayed
+    }
+
+    /// Puts a message that is due after its `delay_ms`.
+    pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) {
+        let offset = self.next;
+        match self.write(now_ms, message) {
+            true => self.spans.begin(offset),
+            false => self.spans.extend(offset),
+        }
+        let due = Due {
+            at_ms: due_ms(now_ms, message),
+            offset,
+        };
+        self.hold(due, Arc::clone(message), false);
+    }
+
+    /// Takes the messages that are due by now, in the order of their times. Stops at one that has to be read first.
+    pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<Arc<Message>> {
+        let mut taken = Vec::new();
+        while let Some((due, _)) = self.near.first_key_value()
+            && due.at_ms <= now_ms
+            && self.is_next(*due)
+            && taken.len() < MOVES_MAX
+            && let Some((due, held)) = self.near.pop_first()
+        {
+            self.near_bytes = self.near_bytes.saturating_sub(weight(&held.message));
+            self.settle(due.offset, &held.message);
+            taken.push(Arc::new(Message {
+                delay_ms: None,
+                ..Message::clone(&held.message)
+            }));
+        }
+        taken
+    }
+
+    /// When to look again: when a message is due or to be read. The end of a read looks as well.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        let near = self.near.first_key_value().map(|(due, _)| *due);
+        let near = near.filter(|due| self.is_next(*due));
+        let far = self.first_far().filter(|_| self.may_read());
+        let near_ms = near.map(|due| due.at_ms);
+        let far_ms = far.map(|due| due.at_ms.saturating_sub(READ_BY_MS));
+        near_ms.into_iter().chain(far_ms).min()
+    }
+
+    /// Asks for what has to be read: messages that are due soon, and times that are unknown.
+    pub(super) fn read(&mut self, now_ms: u64, fx: &mut Effects) {
+        if !self.unread.is_empty() && !self.scanning {
+            self.scanning = true;
+            fx.loads.push((self.log, self.unread.start));
+        }
+        let first = self.first_far();
+        if first.is_none_or(|first| first.at_ms > now_ms.saturating_add(READ_BY_MS)) {
+            return;
+        }
+        let max_bytes = self.room / 4;
+        let usual = self.ledger_bytes_each() + HELD_OVERHEAD;
+        let mut wanted = Vec::new();
+        let mut bytes = 0;
+        while self.may_read()
+            && bytes < max_bytes
+            && wanted.len() < PICK_MAX
+            && let Some(due) = self.first_far()
+            && due.at_ms <= now_ms.saturating_add(READ_AHEAD_MS)
+        {
+            self.far.pop();
+            wanted.push(due);
+            bytes += usual;
+        }
+        let Some(first) = wanted.first().copied() else {
+            return;
+        };
+        if self.far.capacity() / 4 > self.far.len().max(SPARE) {
+            self.far.shrink_to(2 * self.far.len());
+        }
+        wanted.sort_unstable_by_key(|due| due.offset);
+        fx.picks.push(Pick {
+            log: self.log,
+            offsets: wanted.iter().map(|due| due.offset).collect(),
+            max_bytes,
+        });
+        self.reading = Some(Reading { first, wanted });
+    }
+
+    /// Takes in messages that were to be read. What is missing is read again: it was too much at once, or the disk did
+    /// not answer.
+    pub(super) fn picked(&mut self, chunks: Vec<Picked>) {
+        let Some(reading) = self.reading.take() else {
+            return;
+        };
+        let messages = chunks.into_iter().flat_map(|picked| {
+            let chunk = picked.chunk;
+            let messages = picked.messages.into_iter();
+            messages.map(move |stored| (chunk.clone(), stored))
+        });
+        let mut messages = messages.peekable();
+        let mut found = BTreeMap::new();
+        for due in reading.wanted {
+            while messages
+                .next_if(|(_, stored)| stored.offset < due.offset)
+                .is_some()
+            {}
+            match messages.next_if(|(_, stored)| stored.offset == due.offset) {
+                Some((chunk, stored)) => {
+                    found.insert(due, (chunk, stored.message));
+                }
+                None => self.far.push(Reverse(due)),
+            }
+        }
+        for (due, (chunk, message)) in found {
+            let bytes = weight(&message);
+            if self.has_room_for(due, bytes) {
+                self.spans.hold(chunk);
+                self.hold(due, message, true);
+            } else {
+                if self.first_far().is_none_or(|first| due < first) {
+                    self.refused = Some((due, bytes));
+                }
+                self.far.push(Reverse(due));
+            }
+        }
+    }
+
+    /// Takes in chunks that were read for their times.
+    pub(super) fn scanned(&mut self, chunks: Vec<(u64, Vec<StoredMessage>)>) {
+        self.scanning = false;
+        for (first, messages) in chunks {
+            let end = first + messages.len() as u64;
+            let unknown = messages.iter().filter(|stored| {
+                self.unread.contains(&stored.offset) && !self.settled.contains(stored.offset)
+            });
+            self.far.extend(unknown.map(|stored| {
+                Reverse(Due {
+                    at_ms: due_ms(stored.enqueued_ms, &stored.message),
+                    offset: stored.offset,
+                })
+            }));
+            if first <= self.unread.start {
+                self.unread.start = self.settled.first_gap(self.unread.start.max(end));
+            }
+        }
+    }
+
+    /// Whether the message at `offset` has not left yet.
+    pub(super) fn expects(&self, offset: u64) -> bool {
+        !self.settled.contains(offset)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.next - self.settled.len()
+    }
+
+    pub(super) fn log(&self) -> LogId {
+        self.log
+    }
+
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.near_bytes
+    }
+
+    /// Keeps to a part of what the queue may have in memory; the messages that are due last leave. Everything up to
+    /// the batch `committed` is in the store.
+    pub(super) fn keep_within(&mut self, queue_bytes: u64, committed: Ticket) {
+        self.room = room_of(queue_bytes.max(QUEUE_RESIDENT_BYTES_MIN));
+        while let Some((ticket, end)) = self.landing.front().copied()
+            && ticket <= committed
+        {
+            self.stored = end;
+            self.waits = false;
+            self.landing.pop_front();
+        }
+        self.crowded |= self.near_bytes > self.room;
+        if !self.crowded || self.waits {
+            return;
+        }
+        let too_much = self.near_bytes.saturating_sub(self.room / 2);
+        let leaving = self.latest(too_much.min(LEAVE_BYTES_MAX));
+        // The next command goes on, or else the next batch.
+        self.waits = leaving.is_empty();
+        self.leave(&leaving);
+        self.crowded = self.near_bytes > self.room / 2;
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.ledger.is_dirty()
+    }
+
+    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        let mut wrote = false;
+        for chunk in self.outbox.take() {
+            self.spans.close(chunk.first);
+            // One whose messages are all gone by now is never written.
+            if self.settled.first_gap(chunk.first) < chunk.end {
+                batch.push(chunk.put(self.log));
+                wrote = true;
+            }
+        }
+        self.landing.push_back((ticket, self.next));
+        self.ledger.collect(self.next, wrote, batch);
+    }
+
+    /// The offset below which chunks can be swept from the store, once there is something to sweep.
+    pub(super) fn take_sweep(&mut self) -> Option<u64> {
+        let below = self.sweep_below?;
+        let floor = self.settled.first_gap(0);
+        if floor < below {
+            return None;
+        }
+        self.sweep_below = None;
+        Some(floor)
+    }
+
+    /// Appends to the log; true if a chunk begins with it.
+    fn write(&mut self, now_ms: u64, message: &Message) -> bool {
+        let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
+        let persistent = self.keeps.message(message);
+        self.ledger.enqueued(self.next, size, persistent);
+        let begins = self.outbox.push(self.next, now_ms, message);
+        self.next += 1;
+        begins
+    }
+
+    fn hold(&mut self, due: Due, message: Arc<Message>, in_place: bool) {
+        self.near_bytes += weight(&message);
+        self.near.insert(due, Held { message, in_place });
+    }
+
+    /// A message that was held leaves the log.
+    fn settle(&mut self, offset: u64, message: &Message) {
+        let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
+        let persistent = self.keeps.message(message);
+        self.settled.insert(offset);
+        self.ledger.settled(offset, size, persistent);
+        if let Some(chunk) = self.spans.release(offset)
+            && self.settled.first_gap(chunk.start) >= chunk.end
+        {
+            self.ledger.emptied(chunk.start);
+        }
+    }
+
+    /// The messages in memory that are due last and that the store has: of so many bytes together, in the order of
+    /// their times. The first of all stays.
+    fn latest(&self, bytes_max: u64) -> Vec<Due> {
+        let mut latest = Vec::new();
+        let mut bytes = 0;
+        let stored = |due: &Due| due.offset < self.stored;
+        let others = self.near.iter().skip(1).rev();
+        for (due, held) in others.filter(|(due, _)| stored(due)) {
+            if bytes >= bytes_max || latest.len() >= MOVES_MAX {
+                break;
+            }
+            bytes += weight(&held.message);
+            latest.push(*due);
+        }
+        latest.reverse();
+        latest
+    }
+
+    /// Lets go of messages that are in memory, in the order of their times. If they are scattered over the log, they are
+    /// written anew at its end.
+    fn leave(&mut self, leaving: &[Due]) {
+        let piece = |due: &Due| {
+            let held = self.near.get(due).filter(|held| !held.in_place)?;
+            Some(Piece {
+                chunk: self.spans.first_of(due.offset)?,
+                bytes: held.message.size() as u64,
+            })
+        };
+        let scattered = is_scattered(&leaving.iter().filter_map(piece).collect::<Vec<_>>());
+        if scattered {
+            self.outbox.cut();
+        }
+        for due in leaving {
+            let Some(held) = self.near.remove(due) else {
+                continue;
+            };
+            self.near_bytes = self.near_bytes.saturating_sub(weight(&held.message));
+            if !scattered || held.in_place {
+                self.spans.release(due.offset);
+                self.far.push(Reverse(*due));
+                continue;
+            }
+            let offset = self.next;
+            let message = Message {
+                delay_ms: None,
+                ..Message::clone(&held.message)
+            };
+            self.write(due.at_ms, &message);
+            self.settle(due.offset, &held.message);
+            self.far.push(Reverse(Due { offset, ..*due }));
+        }
+        if scattered {
+            self.outbox.cut();
+        }
+    }
+
+    /// Whether no message has to leave before this one.
+    fn is_next(&self, due: Due) -> bool {
+        let reading = self.reading.as_ref().map(|reading| reading.first);
+        let before = reading.into_iter().chain(self.first_far());
+        before.min().is_none_or(|first| due < first)
+    }
+
+    fn first_far(&self) -> Option<Due> {
+        self.far.peek().map(|Reverse(due)| *due)
+    }
+
+    /// Whether there is something to read and room for it.
+    fn may_read(&self) -> bool {
+        let Some(first) = self.first_far().filter(|_| self.reading.is_none()) else {
+            return false;
+        };
+        match self.refused {
+            Some((due, bytes)) if due == first => self.has_room_for(due, bytes),
+            _ => self.near_bytes < self.room / 2 || self.precedes(first),
+        }
+    }
+
+    /// Whether a message can be in memory. One that is due before others has their room, and there is always room for
+    /// one.
+    fn has_room_for(&self, due: Due, bytes: u64) -> bool {
+        self.near_bytes + bytes <= self.room || self.near.is_empty() || self.precedes(due)
+    }
+
+    fn precedes(&self, due: Due) -> bool {
+        let last = self.near.last_key_value();
+        last.is_some_and(|(last, _)| due < *last)
+    }
+
+    /// Bytes of a usual message.
+    fn ledger_bytes_each(&self) -> u64 {
+        self.ledger.bytes().checked_div(self.len()).unwrap_or(0)
+    }
+}
+
+/// How much of what a queue may have in memory its delayed messages may take.
+fn room_of(queue_bytes: u64) -> u64 {
+    queue_bytes / 4 * ROOM_QUARTERS
+}
+
+fn weight(message: &Message) -> u64 {
+    message.size() as u64 + HELD_OVERHEAD
+}
+
+fn due_ms(enqueued_ms: u64, message: &Message) -> u64 {
+    enqueued_ms.saturating_add(message.delay_ms.unwrap_or(0))
+}
