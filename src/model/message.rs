@@ -80,6 +80,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// The same in memory of its own, see [`Body::copied`].
+    pub fn copied(&self) -> Message {
+        Message {
+            origin: Arc::clone(&self.origin),
+            properties: Bytes::copy_from_slice(&self.properties),
+            body: self.body.copied(),
+            ..*self
+        }
+    }
+
     /// Bytes of properties and body: what the message weighs in limits and budgets.
     pub fn size(&self) -> usize {
         self.properties.len() + self.body.len()

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
 
 use super::effects::{Pick, Picked};
@@ -72,17 +70,11 @@ fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreEr
         let message = reader.next().transpose().map_err(damaged)?;
         messages.extend(message.map(|stored| match count {
             1 => stored,
-            _ => copied(stored),
+            _ => StoredMessage {
+                message: Arc::new(stored.message.copied()),
+                ..stored
+            },
         }));
     }
     Ok((Picked { chunk, messages }, rest))
-}
-
-/// A message without the chunk around it.
-fn copied(mut stored: StoredMessage) -> StoredMessage {
-    if let Some(message) = Arc::get_mut(&mut stored.message) {
-        message.properties = Bytes::copy_from_slice(&message.properties);
-        message.body = message.body.copied();
-    }
-    stored
 }

@@ -164,7 +164,8 @@ impl Delayed {
             at_ms: due_ms(now_ms, message),
             offset,
         };
-        self.hold(due, Arc::clone(message), false);
+        // Those that came with it, in one buffer, may leave memory long before.
+        self.hold(due, Arc::new(message.copied()), false);
     }
 
     /// Takes the messages that are due by now, in the order of their times. Stops at one that has to be read first.
