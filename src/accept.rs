@@ -109,7 +109,10 @@ mod tests {
     }
 
     async fn open_door(max: usize) -> (SocketAddr, watch::Sender<bool>, JoinSet<()>) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        // An address of its own: nobody else takes the port when the door is closed.
+        let [_, a, b, c] = std::process::id().to_be_bytes();
+        let own = SocketAddr::from(([127, a + 1, b, c], 0));
+        let listener = TcpListener::bind(own).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let mut door = JoinSet::new();
