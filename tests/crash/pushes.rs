@@ -2,7 +2,7 @@
 //! attempt because the endpoint is down. Everything whose publishing was answered is posted in the end.
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cmq::Client;
-use crate::endpoint::{Endpoint, Reply};
+use crate::endpoint::{Endpoint, Port, Reply};
 use crate::process::{Broker, PROGRAM};
 
 const CYCLES: u64 = 6;
@@ -75,18 +75,16 @@ async fn publish(broker: &Broker, prefix: &str, pause: Duration) -> Vec<String> 
 async fn pending_pushes_outlive_kills() {
     let dir = tempfile::tempdir().expect("a directory");
     // An address at which nobody answers until an endpoint is put there.
-    let reserved = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = reserved.local_addr().expect("an address");
-    drop(reserved);
+    let port = Port::reserve();
     let (mut answered, mut posted) = (Vec::new(), HashSet::new());
     for cycle in 0..CYCLES {
         let broker = start(dir.path());
         if cycle == 0 {
-            prepare(&broker, dir.path(), address).await;
+            prepare(&broker, dir.path(), port.address()).await;
         }
         // In every third life it is there, and refuses half of what it gets.
         let endpoint = match cycle % 3 {
-            1 => Some(Endpoint::start_at(address, |posted| refuses_odd(&posted.body)).await),
+            1 => Some(port.start(|posted| refuses_odd(&posted.body))),
             _ => None,
         };
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(100..600));
@@ -104,7 +102,7 @@ async fn pending_pushes_outlive_kills() {
     assert!(missing(&posted) > 100, "{} are pending", missing(&posted));
 
     let broker = start(dir.path());
-    let endpoint = Endpoint::start_at(address, |_| Reply::status(200)).await;
+    let endpoint = port.start(|_| Reply::status(200));
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE && missing(&posted) > 0 {
         tokio::time::sleep(Duration::from_millis(100)).await;

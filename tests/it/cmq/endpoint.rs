@@ -45,14 +45,12 @@ impl Reply {
 
 type Answer = Arc<dyn Fn(&Posted) -> Reply + Send + Sync>;
 
-/// An endpoint that does not listen: nobody else takes its port meanwhile.
-pub(crate) struct Down(TcpSocket);
+/// A port for endpoints that come and go: while none listens, connections are refused, and nobody else takes it.
+pub(crate) struct Port(TcpSocket);
 
-impl Down {
-    pub(crate) fn new() -> Down {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        Down(socket)
+impl Port {
+    pub(crate) fn reserve() -> Port {
+        Port(bound(([127, 0, 0, 1], 0).into()))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -60,11 +58,11 @@ impl Down {
     }
 
     pub(crate) fn start(
-        self,
+        &self,
         answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
     ) -> Endpoint {
         let address = self.address();
-        let listener = self.0.listen(64).unwrap();
+        let listener = bound(address).listen(64).unwrap();
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
         let connections = Arc::<Mutex<usize>>::default();
         let task = tokio::spawn(serve(
@@ -82,6 +80,14 @@ impl Down {
     }
 }
 
+/// Several may be bound to one address, as long as none of them listens.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 /// An endpoint that listens until it is dropped.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
@@ -94,7 +100,7 @@ impl Endpoint {
     pub(crate) async fn start(
         answer: impl Fn(&Posted) -> Reply + Send + Sync + 'static,
     ) -> Endpoint {
-        Down::new().start(answer)
+        Port::reserve().start(answer)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -9,7 +9,7 @@ use leveret::cmq::CmqConfig;
 use leveret::wire::AMQPValue;
 use tokio::sync::watch;
 
-use super::endpoint::{Down, Endpoint, Posted, Reply};
+use super::endpoint::{Endpoint, Port, Posted, Reply};
 use super::{Client, client};
 use crate::support::{PATIENCE, Peer, TestServer, eventually};
 
@@ -183,8 +183,8 @@ async fn decay_retries_at_growing_distances_and_others_go_by() {
 #[tokio::test]
 async fn an_endpoint_that_was_down_gets_everything() {
     let (server, mut client) = start().await;
-    let down = Down::new();
-    let url = format!("http://{}/", down.address());
+    let port = Port::reserve();
+    let url = format!("http://{}/", port.address());
     subscribe(&mut client, "s", &url, &[DECAY, SIMPLIFIED]).await;
     for n in 0..50 {
         publish(&mut client, &n.to_string()).await;
@@ -196,7 +196,7 @@ async fn an_endpoint_that_was_down_gets_everything() {
     .await;
     let topic = client.ok("GetTopicAttributes", &[T]).await;
     assert_eq!(topic["msgCount"], 50);
-    let endpoint = down.start(|_| Reply::status(200));
+    let endpoint = port.start(|_| Reply::status(200));
     eventually("all are taken", || {
         server.numbers("cmq.push.t.s") == (0, 0, 0)
     })
