@@ -15,7 +15,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use crate::model::{LogId, Message, Ticket};
@@ -46,6 +46,11 @@ const ROOM_QUARTERS: u64 = 3;
 
 /// What a message costs in memory besides its bytes.
 const HELD_OVERHEAD: u64 = 256;
+
+/// How long to wait for the store to have what fills the memory, so that it can leave.
+const STORED_WAIT_MS: u64 = 10;
+/// Among how many of the messages that are due last one is looked for that may leave memory for others.
+const LOOKED_AT: usize = 64;
 
 /// Times for which room is kept whatever there is.
 const SPARE: usize = 64;
@@ -98,6 +103,8 @@ pub(super) struct Delayed {
     reading: Option<Reading>,
     /// One that was read when there was no room for it, and how much it needs.
     refused: Option<(Due, u64)>,
+    /// When it was last looked for something to read.
+    looked_ms: u64,
     /// How many bytes may be in memory.
     room: u64,
     /// There were more; messages leave until half of the room is free.
@@ -129,6 +136,7 @@ impl Delayed {
             far: BinaryHeap::new(),
             reading: None,
             refused: None,
+            looked_ms: 0,
             room: room_of(QUEUE_RESIDENT_BYTES_MAX),
             crowded: false,
             waits: false,
@@ -190,10 +198,16 @@ impl Delayed {
     /// When to look again: when a message is due or to be read. The end of a read looks as well.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         let near = self.near.first_key_value().map(|(due, _)| *due);
-        let near = near.filter(|due| self.is_next(*due));
-        let far = self.first_far().filter(|_| self.may_read());
-        let near_ms = near.map(|due| due.at_ms);
-        let far_ms = far.map(|due| due.at_ms.saturating_sub(READ_BY_MS));
+        let near_ms = near.filter(|due| self.is_next(*due)).map(|due| due.at_ms);
+        let far_ms = self.first_far().and_then(|far| {
+            let read_by_ms = far.at_ms.saturating_sub(READ_BY_MS);
+            match self.reading {
+                Some(_) => None,
+                None if self.may_read() => Some(read_by_ms),
+                None if near.is_some_and(|near| near < far) => None,
+                None => Some(read_by_ms.max(self.looked_ms + STORED_WAIT_MS)),
+            }
+        });
         near_ms.into_iter().chain(far_ms).min()
     }
 
@@ -203,6 +217,7 @@ impl Delayed {
             self.scanning = true;
             fx.loads.push((self.log, self.unread.start));
         }
+        self.looked_ms = now_ms;
         let first = self.first_far();
         if first.is_none_or(|first| first.at_ms > now_ms.saturating_add(READ_BY_MS)) {
             return;
@@ -332,7 +347,8 @@ impl Delayed {
         // The next command goes on, or else the next batch.
         self.waits = leaving.is_empty();
         self.leave(&leaving);
-        self.crowded = self.near_bytes > self.room / 2;
+        let enough = if self.waits { self.room } else { self.room / 2 };
+        self.crowded = self.near_bytes > enough;
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -477,9 +493,11 @@ impl Delayed {
         self.near_bytes + bytes <= self.room || self.near.is_empty() || self.precedes(due)
     }
 
+    /// Whether it is due before others in memory that can leave.
     fn precedes(&self, due: Due) -> bool {
-        let last = self.near.last_key_value();
-        last.is_some_and(|(last, _)| due < *last)
+        let later = self.near.range((Bound::Excluded(due), Bound::Unbounded));
+        let mut last = later.rev().take(LOOKED_AT);
+        last.any(|(later, _)| later.offset < self.stored)
     }
 
     /// Bytes of a usual message.
