@@ -1,13 +1,14 @@
 //! Delayed messages: `x-delay` through exchanges of every type, not ready before their time, in the order of their
 //! times, and over a restart.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use leveret::wire::protocol::{exchange, queue};
 use leveret::wire::{AMQPClass, AMQPValue, FieldTable, PropertiesView};
 
-use crate::support::{Peer, TestServer};
+use crate::support::{Peer, TestServer, eventually};
 
 /// How late a message may come here, where the machine may be busy with anything. Leveret promises 50 ms.
 const LATE: Duration = Duration::from_secs(5);
@@ -201,4 +202,49 @@ async fn what_is_due_in_no_order_comes_when_it_is_due() {
     assert!(left_out.iter().sum::<u64>() < 3000, "{said}");
     let late_ms = found["late_ms"]["max"].as_f64().unwrap();
     assert!(late_ms < LATE.as_secs_f64() * 1000.0, "{said}");
+}
+
+/// More than a queue keeps in memory, over a restart: each comes once, none early.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_fits_into_memory_is_due_in_no_order_over_a_restart() {
+    const COUNT: usize = 15_000;
+    let server = TestServer::start().await;
+    let mut peer = Peer::new(&server).await;
+    peer.declare_with(1, "q", true, &[]).await;
+    peer.confirm_select(1).await;
+    let start = Instant::now();
+    let last_ms = 7_000;
+    for n in 0..COUNT {
+        let left_ms = last_ms - i32::try_from(start.elapsed().as_millis()).unwrap();
+        let share = i32::try_from(n * 7919 % COUNT).unwrap();
+        let delay_ms = (left_ms - 3_000 * share / i32::try_from(COUNT).unwrap()).max(1);
+        let due = start.elapsed() + Duration::from_millis(delay_ms.unsigned_abs().into());
+        let body = format!("{} {n:>1500}", due.as_millis());
+        peer.publish_to(1, "", "q", &delay(delay_ms), &body).await;
+    }
+    eventually("all are there", || {
+        let counts = server.counts("q").unwrap();
+        counts.ready + counts.delayed == COUNT as u64
+    })
+    .await;
+    let counts = server.counts("q").unwrap();
+    assert!(counts.resident_bytes < 16 << 20, "{counts:?}");
+    let committer = server.broker.committer();
+    committer.wait(committer.append(Vec::new())).await.unwrap();
+    drop(peer);
+    let server = server.restart().await;
+    let mut peer = Peer::new(&server).await;
+    peer.consume(1, "q", "t", true).await;
+    let mut bodies = BTreeSet::new();
+    for _ in 0..COUNT {
+        let body = peer.content().await.told().2;
+        let due = body.split(' ').next().unwrap().parse().unwrap();
+        // The clocks of the test and of the broker round apart.
+        let after = start.elapsed() + Duration::from_millis(2);
+        assert!(after >= Duration::from_millis(due), "early");
+        assert!(bodies.insert(body), "once");
+    }
+    assert!(start.elapsed() < Duration::from_millis(7_000) + LATE);
+    let counts = server.counts("q").unwrap();
+    assert_eq!((counts.ready, counts.delayed), (0, 0));
 }
