@@ -437,13 +437,20 @@ async fn large_answers_share_a_bound() {
         server.numbers("q") == (2, 8, 0)
     })
     .await;
-    for one in &mut waiting {
-        let mut answer = one.answer().await;
-        // It has waited for room as long as it may.
-        while answer["code"] == 7000 {
-            answer = one.call("ReceiveMessage", &[Q, LONGEST]).await;
-        }
-        assert_eq!(answer["msgBody"].as_str().map(str::len), Some(body.len()));
+    // All at once: who takes nothing of his answer for long is hung up on.
+    let mut readers = tokio::task::JoinSet::new();
+    for mut one in waiting {
+        readers.spawn(async move {
+            let mut answer = one.answer().await;
+            // It has waited for room as long as it may.
+            while answer["code"] == 7000 {
+                answer = one.call("ReceiveMessage", &[Q, LONGEST]).await;
+            }
+            answer["msgBody"].as_str().map(str::len)
+        });
+    }
+    while let Some(read) = readers.join_next().await {
+        assert_eq!(read.unwrap(), Some(body.len()));
     }
     assert_eq!(server.numbers("q"), (0, 10, 0));
     client.ok("DeleteQueue", &[Q]).await;
