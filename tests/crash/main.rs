@@ -10,6 +10,7 @@ mod client;
     reason = "as the other tests use it"
 )]
 mod cmq; // a client of CMQ's API
+mod delayed;
 #[path = "../it/cmq/endpoint.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
 mod endpoint; // an endpoint of pushes

@@ -17,8 +17,12 @@ use leveret::wire::{AMQPValue, FieldTable};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
+    open_with(store, BrokerConfig::default()).await
+}
+
+pub(crate) async fn open_with(store: Arc<FaultyStore>, config: BrokerConfig) -> Arc<Broker> {
     let committer = Committer::start(store, Limits::default()).expect("threads");
-    Broker::open(committer, BrokerConfig::default())
+    Broker::open(committer, config)
         .await
         .expect("a store that can be read")
 }

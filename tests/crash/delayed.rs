@@ -1,0 +1,120 @@
+//! Delayed messages, more than fit into memory and due in no order, so that they are written anew, and some of them due
+//! meanwhile, on a store that loses power at its n-th commit or sync, for every n. Whatever the disk may hold then:
+//! none that was confirmed is lost, and none is there twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use leveret::broker::broker::{Broker, BrokerConfig};
+use leveret::model::{Message, Ticket};
+use leveret::store::Store;
+use leveret::store::faulty::FaultyStore;
+
+use crate::power::{
+    drain, durable, message, open_with, power_losses, prepare, queue, survivors, with_fault,
+};
+
+const STEPS: u64 = 14;
+/// Messages of a step: in a few steps there are more than fit into [`MEMORY_BYTES`].
+const RUN: u64 = 40;
+/// So little that no queue may use more than each always may.
+const MEMORY_BYTES: u64 = 1;
+
+async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
+    let config = BrokerConfig {
+        memory_bytes: MEMORY_BYTES,
+        ..BrokerConfig::default()
+    };
+    open_with(store, config).await
+}
+
+/// One of eight is due at once, nearly; the others after this test.
+fn delayed(id: u64) -> Arc<Message> {
+    let delay_ms = match id % 8 {
+        0 => 1 + id % 5,
+        _ => 3_600_000 + id * 7_919 % 100_000,
+    };
+    Arc::new(Message {
+        delay_ms: Some(delay_ms),
+        ..Message::clone(&message(id))
+    })
+}
+
+/// Publishes until it is done or the power is gone. Returns how many messages, how many of them were confirmed, and how
+/// many there are in the end.
+async fn work(store: &Arc<FaultyStore>, name: &str) -> (u64, u64, u64) {
+    let broker = open(store.clone()).await;
+    let work = queue(&broker, name);
+    let committer = broker.committer();
+    let mut tickets = Vec::new();
+    for step in 0..STEPS {
+        let run: Vec<_> = (step * RUN..(step + 1) * RUN).map(delayed).collect();
+        let ticket = work.publish(&run).ticket;
+        tickets.push(ticket);
+        if !durable(committer, store, ticket).await {
+            break;
+        }
+    }
+    if !store.power_lost() {
+        durable(committer, store, Some(committer.append(Vec::new()))).await;
+    }
+    let counts = work.counts();
+    committer.shutdown();
+    let told = committer.durable();
+    let known = |ticket: &&Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    let confirmed = tickets.iter().filter(known).count() as u64;
+    let published = tickets.len() as u64;
+    (
+        published * RUN,
+        confirmed * RUN,
+        counts.ready + counts.delayed,
+    )
+}
+
+/// What is there after a start: how many, and which of those that are ready.
+async fn found(store: FaultyStore, name: &str) -> (u64, Vec<u64>) {
+    let broker = open(Arc::new(store)).await;
+    let work = queue(&broker, name);
+    let counts = work.counts();
+    let ready = drain(&work).await;
+    broker.committer().shutdown();
+    (counts.ready + counts.delayed, ready)
+}
+
+#[tokio::test]
+async fn delayed_messages_are_there_once_whenever_the_power_goes() {
+    let base = prepare().await;
+    for name in ["work", "quorum"] {
+        let store = Arc::new(base.after_kill());
+        let (published, confirmed, left) = work(&store, name).await;
+        assert_eq!(
+            (published, confirmed, left),
+            (STEPS * RUN, published, published)
+        );
+        let logs = store.logs().expect("in memory");
+        let mut logs = logs.iter().filter(|(log, _)| log.is_delayed());
+        let written = logs.next().map(|(_, state)| state.record.next);
+        assert!(written > Some(published), "some are written anew");
+        assert_eq!(found(store.after_kill(), name).await.0, published);
+        let mut failures = 0;
+        for fault in power_losses(2 * STEPS) {
+            let store = with_fault(&base, fault);
+            let (published, confirmed, _) = work(&store, name).await;
+            for (at, survivor) in survivors(&store).into_iter().enumerate() {
+                let what = format!("{name}, {fault:?}, survivor {at}");
+                let (there, ready) = found(survivor, name).await;
+                assert!(
+                    (confirmed..=published).contains(&there),
+                    "{what}: {there} of {confirmed} to {published}"
+                );
+                let once: BTreeSet<_> = ready.iter().filter(|id| *id % 8 == 0).collect();
+                assert_eq!(once.len(), ready.len(), "{what}: {ready:?}");
+            }
+            failures += u64::from(store.power_lost());
+        }
+        assert!(
+            failures > STEPS,
+            "the work reached only {failures} failures"
+        );
+    }
+}
