@@ -3,6 +3,10 @@
 
 import statistics
 
+# How many times the lowest figure of a broker's runs the highest may be before they count as a stall.
+STALL = 10
+STALLED = "it stalled"
+
 
 class Cell:
     """One scenario with one broker; `load` says which of its loads is meant (a backlog is filled, then drained)."""
@@ -44,16 +48,26 @@ class Cell:
         return ", ".join(sorted({run["loads"][self._load]["limit"] for run in self.runs if run.get("loads")})) or "-"
 
 
+    def has_stalled(self, *path):
+        """Whether runs differ by so much that a ratio to them says nothing: the broker stood still in some of them."""
+        values = self.values(*path)
+        return bool(values) and max(values) > STALL * min(values)
+
+
 def ratio(cells, number, *path):
     """How many times the first broker's figure is that of the nth."""
     if number == 0:
         return ""
+    if cells[number].has_stalled(*path):
+        return STALLED
     first, other = cells[0].median(*path), cells[number].median(*path)
     return f"leveret {first / other:.2f} x" if first and other else "-"
 
 
 def better(cells, number, *path, less=False):
     """How many times better the first broker's figure is than that of the nth; of some figures less is better."""
+    if not less and cells[number].has_stalled(*path):
+        return STALLED
     first, other = cells[0].median(*path), cells[number].median(*path)
     if not first or not other:
         return "-"

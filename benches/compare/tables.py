@@ -14,7 +14,8 @@ CPU = ("broker", "cpu_seconds_per_million")
 TERMS = ("The brokers in turn, all on this machine together with the load generator. 1 KB bodies that do not compress, "
          "persistent messages, durable classic queues, publisher confirms with a window of 1,000 per producer, manual "
          "acknowledgements (100 at once; single ones where latency is measured), prefetch 500. Bodies of 16 B and 64 KB: "
-         "prefetch 100, acknowledgements 20 at once; of 64 KB: window 100. Each pair has its own queue.")
+         "prefetch 100, acknowledgements 20 at once; of 64 KB: window 100. Each pair has its own queue. A broker whose runs differ more than tenfold stalled in "
+         "some, and gets no ratio.")
 LIMIT = ("Part of the limit: the ideal log appends the same messages to one preallocated file and syncs once per "
          "confirm window, without a broker. First its rate: how much of it the broker reaches. Then CPU: how much of the "
          "broker's CPU seconds per million the ideal log needs.")
