@@ -130,12 +130,8 @@ pub(in super::super) async fn get_attributes(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let counts = queue.counts();
-    let oldest_ms = queue.oldest_ms().await.map_err(|error| {
-        tracing::warn!(queue = %queue.name(), %error, "cannot read the oldest message");
-        CmqError::Internal
-    })?;
     // Of an empty queue anything up to now may be rewound to.
-    let oldest_ms = oldest_ms.unwrap_or_else(wall_ms);
+    let oldest_ms = oldest_ms(&queue).await?;
     let answer = call.success().with(|object| {
         object
             .text("queueId", &public_id(queue.id()))
@@ -231,8 +227,10 @@ pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
         .map_err(|_| CmqError::RewindTime)?
         .saturating_mul(1000);
     let kept_ms = queue.arguments().rewind_ms.ok_or(CmqError::NotRewindable)?;
-    // Within the second in which it is asked, all that is kept may be meant.
-    if to_ms.saturating_add(999) < wall_ms().saturating_sub(kept_ms) {
+    // Within the second in which it is asked, all that is kept may be meant. A message that is not deleted yet cannot be
+    // jumped over.
+    let is_past = to_ms.saturating_add(999) < wall_ms().saturating_sub(kept_ms);
+    if is_past || to_ms > oldest_ms(&queue).await? {
         return Err(CmqError::RewindTime);
     }
     let rewound = queue.rewind(RewindTo::Time(to_ms)).await;
@@ -249,4 +247,13 @@ pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
     })?;
     call.durable(rewound.ticket).await?;
     Ok(call.success().into())
+}
+
+/// When the oldest message was enqueued that is neither deleted nor delayed, Unix ms; now, if there is none.
+async fn oldest_ms(queue: &Queue) -> Result<u64, CmqError> {
+    let oldest_ms = queue.oldest_ms().await.map_err(|error| {
+        tracing::warn!(queue = %queue.name(), %error, "cannot read the oldest message");
+        CmqError::Internal
+    })?;
+    Ok(oldest_ms.unwrap_or_else(wall_ms))
 }

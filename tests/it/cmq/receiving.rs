@@ -1,6 +1,6 @@
 //! Messages on their way out: received and deleted over HTTP, whoever published them.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -358,6 +358,28 @@ async fn deleted_messages_come_back_by_rewinding() {
             .await,
         (4430, 10260)
     );
+    // A message that is not deleted cannot be jumped over, whether it was received or waits.
+    let min_secs = enqueued.parse::<u64>().unwrap();
+    eventually("a time has passed that can be asked for", || {
+        let since = UNIX_EPOCH.elapsed().unwrap();
+        since.as_secs() > min_secs + 1
+    })
+    .await;
+    let later = (min_secs + 1).to_string();
+    let later = [Q, ("startConsumeTime", &later)];
+    assert_eq!(client.refused("RewindQueue", &later).await, (4000, 10680));
+    let shown = client.ok("GetQueueAttributes", &[Q]).await;
+    assert_eq!(shown["minMsgTime"], min_secs);
+    let earliest = [Q, ("startConsumeTime", &enqueued)];
+    client.ok("RewindQueue", &earliest).await;
+    client.ok("ClearQueue", &[Q]).await;
+    for index in 0..2 {
+        let handle = text(&again["msgInfoList"][index], "receiptHandle");
+        client
+            .ok("DeleteMessage", &[Q, ("receiptHandle", handle)])
+            .await;
+    }
+    client.ok("RewindQueue", &later).await;
     // Switched off, what was kept is gone.
     client
         .ok("SetQueueAttributes", &[Q, ("rewindSeconds", "0")])
