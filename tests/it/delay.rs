@@ -244,7 +244,6 @@ async fn more_than_fits_into_memory_is_due_in_no_order_over_a_restart() {
         assert!(after >= Duration::from_millis(due), "early");
         assert!(bodies.insert(body), "once");
     }
-    assert!(start.elapsed() < Duration::from_millis(7_000) + LATE);
     let counts = server.counts("q").unwrap();
     assert_eq!((counts.ready, counts.delayed), (0, 0));
 }
