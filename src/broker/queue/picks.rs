@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::store::chunk::CHUNK_MESSAGES_MAX;
 use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
 
 use super::effects::{Pick, Picked};
@@ -10,41 +11,52 @@ use super::effects::{Pick, Picked};
 /// How much is read at once where one message after the other is wanted.
 const RUN_BYTES_MAX: usize = 1024 * 1024;
 
-/// Reads what `pick` wants, at least one chunk of it. `read` brings the chunk that holds an offset and those that follow,
+/// After so many failures a read ends: a damaged chunk can be passed over, a disk that fails is not asked without end.
+const FAILURES_MAX: u32 = CHUNK_MESSAGES_MAX;
+
+/// Reads what `pick` wants, at least one chunk of it. What cannot be read is passed over, so that it holds up nothing
+/// that can; the first failure is returned as well. `read` brings the chunk that holds an offset and those that follow,
 /// until there are so many bytes.
 pub(super) fn pick(
     pick: &Pick,
     read: impl Fn(u64, usize) -> Result<Vec<StoredChunk>, StoreError>,
-) -> Result<Vec<Picked>, StoreError> {
+) -> (Vec<Picked>, Option<StoreError>) {
     let mut picked = Vec::new();
+    let mut failure = None;
+    let mut failures = 0;
     let mut bytes = 0;
     let mut wanted = &pick.offsets[..];
     // Bytes of a message, as far as is known: the first read brings one chunk.
     let mut usual = 0;
-    while let Some(first) = wanted.first().copied()
+    while let Some((first, others)) = wanted.split_first()
         && bytes < pick.max_bytes
+        && failures < FAILURES_MAX
     {
-        let chunks = match read(first, run(wanted).saturating_mul(usual).min(RUN_BYTES_MAX)) {
-            Ok(chunks) => chunks,
-            // What was read so far is good.
-            Err(_) if !picked.is_empty() => break,
-            Err(error) => return Err(error),
-        };
-        if chunks.is_empty() {
-            wanted = wanted.get(1..).unwrap_or_default();
+        let run_bytes = run(wanted).saturating_mul(usual).min(RUN_BYTES_MAX);
+        let before = picked.len();
+        let mut rest = wanted;
+        let taken = read(*first, run_bytes).and_then(|chunks| {
+            for stored in chunks {
+                let len = stored.data.len();
+                let (taken, behind) = take(stored, rest)?;
+                let sizes = taken.messages.iter().map(|stored| stored.message.size());
+                bytes += sizes.sum::<usize>() as u64;
+                let count = usize::try_from(taken.chunk.end - taken.chunk.start);
+                usual = len / count.unwrap_or(len).max(1);
+                picked.push(taken);
+                rest = behind;
+            }
+            Ok(())
+        });
+        if let Err(error) = taken {
+            failures += 1;
+            usual = 0; // alone, in case it is one of those behind it that cannot be read
+            failure.get_or_insert(error);
         }
-        for stored in chunks {
-            let len = stored.data.len();
-            let (taken, rest) = take(stored, wanted)?;
-            let sizes = taken.messages.iter().map(|stored| stored.message.size());
-            bytes += sizes.sum::<usize>() as u64;
-            let count = usize::try_from(taken.chunk.end - taken.chunk.start);
-            usual = len / count.unwrap_or(len).max(1);
-            picked.push(taken);
-            wanted = rest;
-        }
+        // Nothing, or not what was asked for: that one is passed over.
+        wanted = if picked.len() > before { rest } else { others };
     }
-    Ok(picked)
+    (picked, failure)
 }
 
 /// How many offsets at the beginning follow each other without a gap.
@@ -77,4 +89,70 @@ fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreEr
         }));
     }
     Ok((Picked { chunk, messages }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::message;
+    use super::*;
+    use crate::model::QueueId;
+    use crate::store::ChunkEncoder;
+
+    /// Three messages each.
+    fn chunk(first: u64) -> StoredChunk {
+        let mut encoder = ChunkEncoder::new();
+        for offset in first..first + 3 {
+            encoder.push(5, &message(&offset.to_string()));
+        }
+        StoredChunk {
+            first,
+            data: encoder.finish(),
+        }
+    }
+
+    fn picked(offsets: &[u64], damaged: u64) -> (Vec<u64>, bool) {
+        let wanted = Pick {
+            log: QueueId(1).delayed_log(),
+            offsets: offsets.to_vec(),
+            max_bytes: 1_000,
+        };
+        let (picked, failure) = pick(&wanted, |from, max_bytes| {
+            let first = from - from % 3;
+            let firsts = (first..12).step_by(3).take(1 + max_bytes / 60);
+            let mut chunks: Vec<_> = firsts.map(chunk).collect();
+            for stored in chunks.iter_mut().filter(|stored| stored.first == damaged) {
+                stored.data = stored.data.slice(..stored.data.len() - 1);
+            }
+            Ok(chunks)
+        });
+        let found = picked.iter().flat_map(|picked| &picked.messages);
+        (
+            found.map(|stored| stored.offset).collect(),
+            failure.is_some(),
+        )
+    }
+
+    #[test]
+    fn what_is_wanted_is_found_and_nothing_else() {
+        for offsets in [&[0][..], &[1, 4, 11], &[2, 3], &(0..12).collect::<Vec<_>>()] {
+            assert_eq!(picked(offsets, u64::MAX), (offsets.to_vec(), false));
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_holds_up_nothing_else() {
+        let all: Vec<_> = (0..12).collect();
+        for damaged in [0, 3, 9] {
+            let (found, failed) = picked(&all, damaged);
+            // What cannot be read is the last of a chunk; without it the chunk is not whole.
+            let rest = all.iter().filter(|offset| *offset / 3 * 3 != damaged);
+            let rest: Vec<_> = rest.copied().collect();
+            assert!(failed, "{damaged}");
+            assert!(
+                rest.iter().all(|offset| found.contains(offset)),
+                "{damaged}: {found:?}"
+            );
+            assert!(!found.contains(&(damaged + 2)));
+        }
+    }
 }

@@ -72,11 +72,13 @@ impl Queue {
         tokio::task::spawn_blocking(move || {
             let log = pick.log;
             let read = |from, max_bytes| queue.read(log, from, max_bytes);
-            let picked = picks::pick(&pick, read).unwrap_or_else(|error| {
+            let (picked, failure) = picks::pick(&pick, read);
+            if let Some(error) = failure {
                 tracing::error!(queue = %queue.name(), ?log, %error, "cannot read delayed messages; trying again");
-                std::thread::sleep(READ_RETRY);
-                Vec::new()
-            });
+                if picked.is_empty() {
+                    std::thread::sleep(READ_RETRY);
+                }
+            }
             queue.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
         });
     }

@@ -13,7 +13,7 @@ use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{
     Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, QueueOverrides, Ticket,
 };
-use crate::store::{Batch, MemoryStore, Store, StoredChunk, StoredMessage, chunk};
+use crate::store::{Batch, MemoryStore, Store, StoreError, StoredChunk, StoredMessage, chunk};
 use crate::wire::{AMQPValue, LongString, ShortString};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MIN;
@@ -226,13 +226,13 @@ impl Rig {
 
     fn pick(&mut self, pick: &Pick) -> Vec<Picked> {
         let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
-        let picked = picks::pick(pick, read).expect("memory store");
+        let picked = whole(picks::pick(pick, read));
         if !picked.is_empty() {
             return picked;
         }
         self.commit(); // written anew and due before that was committed
         let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
-        picks::pick(pick, read).expect("memory store")
+        whole(picks::pick(pick, read))
     }
 
     pub(super) fn commit(&mut self) {
@@ -275,6 +275,12 @@ impl Rig {
             .map(|delivery| body(&delivery.message))
             .collect()
     }
+}
+
+/// What a read of single messages has brought, which did not fail.
+pub(super) fn whole((picked, failure): (Vec<Picked>, Option<StoreError>)) -> Vec<Picked> {
+    assert!(failure.is_none(), "{failure:?}");
+    picked
 }
 
 fn decoded(chunks: Vec<StoredChunk>) -> Vec<(u64, Vec<StoredMessage>)> {

@@ -223,7 +223,7 @@ impl Delayed {
             return;
         }
         let max_bytes = self.room / 4;
-        let usual = self.ledger_bytes_each() + HELD_OVERHEAD;
+        let usual = self.usual_bytes() + HELD_OVERHEAD;
         let mut wanted = Vec::new();
         let mut bytes = 0;
         while self.may_read()
@@ -501,7 +501,7 @@ impl Delayed {
     }
 
     /// Bytes of a usual message.
-    fn ledger_bytes_each(&self) -> u64 {
+    fn usual_bytes(&self) -> u64 {
         self.ledger.bytes().checked_div(self.len()).unwrap_or(0)
     }
 }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::super::picks;
-use super::super::tests::{body, with};
+use super::super::tests::{body, whole, with};
 use super::*;
 use crate::model::QueueId;
 use crate::store::{MemoryStore, Store, StoredChunk, chunk};
@@ -96,11 +96,11 @@ impl Rig {
             }
             for pick in fx.picks {
                 let read = |from, max_bytes| Ok(self.read(pick.log, from, max_bytes));
-                let mut picked = picks::pick(&pick, read).expect("memory store");
+                let mut picked = whole(picks::pick(&pick, read));
                 if picked.is_empty() {
                     self.commit();
                     let read = |from, max_bytes| Ok(self.read(pick.log, from, max_bytes));
-                    picked = picks::pick(&pick, read).expect("memory store");
+                    picked = whole(picks::pick(&pick, read));
                     assert!(!picked.is_empty(), "{pick:?}");
                 }
                 self.delayed.picked(picked);

@@ -196,7 +196,7 @@ impl Fixture {
             let picks = std::mem::take(&mut self.fx.picks);
             for pick in &picks {
                 let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
-                let picked = super::super::picks::pick(pick, read).unwrap();
+                let picked = super::super::tests::whole(super::super::picks::pick(pick, read));
                 self.stream.picked(self.now_ms, picked, &mut self.fx);
             }
             let loads = std::mem::take(&mut self.fx.loads);
