@@ -16,6 +16,15 @@ DEFAULT_TUNE = {"channel-max": 2047, "frame-max": 131072, "heartbeat": 0}
 CAPABILITIES = ("publisher_confirms", "exchange_exchange_bindings", "basic.nack",
                 "consumer_cancel_notify", "connection.blocked", "authentication_failure_close")
 
+
+class Ended(Exception):
+    """The broker ended the socket; `how` is FIN (in good order) or RST."""
+
+    def __init__(self, how):
+        super().__init__(how)
+        self.how = how
+
+
 class Connection:
     """One socket and its channels. `label` names it in the transcript."""
 
@@ -30,7 +39,8 @@ class Connection:
         self.opened = False          # connection.open-ok was seen
         self.gone = False            # the socket's end was seen, or we closed it
         self.frame_size_seen = 0     # largest frame received, in octets
-        self.heartbeats = 0
+        self.heartbeats = []         # when each one came
+        self.reset = False           # sending found the socket reset
         self.frame_max = DEFAULT_TUNE["frame-max"]
 
     # -- sending
@@ -39,8 +49,12 @@ class Connection:
         """Any octets; `what` describes them in the transcript."""
         if what:
             self.log.note(self.label, f"> {what}")
-        with contextlib.suppress(OSError):      # a reset shows when reading
+        try:
             self.sock.sendall(data)
+        except ConnectionResetError:
+            self.reset = True        # the kernel tells this once; reading would find an orderly end
+        except OSError:
+            pass                     # what ended the socket shows when reading
 
     def send(self, name, channel=0, **fields):
         method = Method(name, dashed(fields))
@@ -78,10 +92,10 @@ class Connection:
             data = self.sock.recv(262144)
         except TimeoutError:
             raise
-        except OSError:
-            data = b""               # a reset; whether one or an orderly end is timing, not behaviour
+        except OSError as error:
+            raise Ended("RST") from error
         if not data:
-            raise EOFError
+            raise Ended("RST" if self.reset else "FIN")
         self.buffer += data
 
     def pump(self, deadline):
@@ -91,7 +105,7 @@ class Connection:
         if kind == 0x41:
             inbox.append(payload)
         elif kind == wire.FRAME_HEARTBEAT:
-            self.heartbeats += 1
+            self.heartbeats.append(time.monotonic())
         elif kind == wire.FRAME_METHOD:
             method = wire.decode_method(payload)
             self.opened |= method.name == "connection.open-ok"
@@ -136,7 +150,7 @@ class Connection:
                 self._closed_by_broker()
             try:
                 self.pump(deadline)
-            except (EOFError, TimeoutError, wire.WireError) as end:
+            except (Ended, TimeoutError, wire.WireError) as end:
                 self._broken(number, end, what)
 
     def _take(self, number, wanted):
@@ -159,9 +173,9 @@ class Connection:
     def _broken(self, number, end, what):
         if isinstance(end, TimeoutError):
             self.log.note(self.label_of(number), f"!! nothing came while waiting for {what}")
-        elif isinstance(end, EOFError):
+        elif isinstance(end, Ended):
             self.flush()
-            self.log.note(self.label, "< socket closed")
+            self._socket_closed(end)
             self.close_socket()
         else:
             self.log.note(self.label_of(number), f"!! {end}")
@@ -183,14 +197,44 @@ class Connection:
         try:
             while True:
                 self.pump(deadline)
-        except EOFError:
+        except Ended as end:
             self.flush()
-            self.log.note(self.label, "< socket closed")
+            self._socket_closed(end)
         except TimeoutError:
             self.flush()
             self.log.note(self.label, f"!! the socket stays open after {after}")
         except wire.WireError as error:
             self.log.note(self.label, f"!! {error}")
+        self.close_socket()
+
+    def _socket_closed(self, end):
+        self.log.note(self.label, f"< socket closed: {end.how}")
+
+    def stays_open(self, seconds):
+        """Shows whether the broker leaves the socket open this long; whatever comes meanwhile is logged."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                self.pump(deadline)
+        except TimeoutError:
+            self.flush()
+            self.log.note(self.label, f"# socket open for {seconds:g} s")
+        except Ended as end:
+            self.flush()
+            self._socket_closed(end)
+            self.close_socket()
+
+    def reads_until_end(self, seconds):
+        """Reads and forgets all that comes until the socket ends, and logs how it does."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                self._receive(deadline)
+                self.buffer = b""
+        except TimeoutError:
+            self.log.note(self.label, f"!! the socket stays open for {seconds:g} s")
+        except Ended as end:
+            self._socket_closed(end)
         self.close_socket()
 
     def flush(self):
@@ -221,7 +265,9 @@ class Connection:
 
     def handshake(self, user="guest", password="guest", vhost="/", capabilities=CAPABILITIES, tune=None,
                   client_properties=None):
-        """A whole, silent handshake; anything unexpected stops the scenario."""
+        """A whole, silent handshake; anything unexpected stops the scenario. Another user or vhost is named."""
+        if (user, vhost) != ("guest", "/"):
+            self.log.note(self.label, f"# user {user}, vhost {vhost}")
         quiet = self.log.lines[:]
         self.send_bytes(wire.PROTOCOL_HEADER)
         self.expect("connection.start")
@@ -271,5 +317,5 @@ class Connection:
             while not any(is_method(e, "connection.close-ok") for e in self.inboxes[0]):
                 self.pump(deadline)
             self.inboxes[0].remove(next(e for e in self.inboxes[0] if is_method(e, "connection.close-ok")))
-        except (EOFError, TimeoutError, wire.WireError) as error:
+        except (Ended, TimeoutError, wire.WireError) as error:
             self.log.note(self.label, f"!! no connection.close-ok: {type(error).__name__} {error}")

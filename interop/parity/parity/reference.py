@@ -1,5 +1,6 @@
-# The reference broker: RabbitMQ 4.0.5 from Debian trixie, in a folder of its own, run chrooted.
-# Needs root, debootstrap, and a machine whose apt is configured for a Debian mirror. Knows no scenario.
+# The reference brokers: RabbitMQ 4.0.5 from Debian trixie, and 4.3.6 from sid for the scenarios that follow it; each in
+# a folder of its own, run chrooted. Needs root, debootstrap, and a machine whose apt is configured for a Debian mirror.
+# Knows no scenario.
 
 import contextlib
 import os
@@ -9,21 +10,54 @@ import signal
 import socket
 import subprocess
 import time
+from typing import NamedTuple
 
-SUITE = "trixie"
-VERSION = "4.0.5"
+from . import control
+
 START_S = 90
 STOP_S = 60
+INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/rabbitmq", "LANG": "C.UTF-8"}
+
+
+class Reference(NamedTuple):
+    """One release of RabbitMQ: its version, the Debian suite that has it, the folder's name, the usual port."""
+
+    version: str
+    suite: str
+    folder: str
+    port: int
+
+    def root(self):
+        return cache() / self.folder
+
+    def home(self):
+        """RabbitMQ's folder as seen from inside."""
+        return f"/usr/lib/rabbitmq/lib/rabbitmq_server-{self.version}"
+
+    def built(self):
+        return self.path(f"{self.home()}/sbin/rabbitmq-server").exists()
+
+    def path(self, inside):
+        """A path of the chroot as seen from outside."""
+        return self.root() / inside.lstrip("/")
+
+    def enter(self, **environment):
+        """The words that run a program inside as RabbitMQ's user, with just this environment."""
+        return ["chroot", "--userspec=rabbitmq:rabbitmq", str(self.root()), "/usr/bin/env", "-i",
+                *(f"{key}={value}" for key, value in {**INSIDE, **environment}.items())]
+
+
+# By the series that scenarios name.
+REFERENCES = {
+    "4.0": Reference("4.0.5", "trixie", "rabbitmq", 5690),
+    "4.3": Reference("4.3.6", "sid", "rabbitmq-4.3", 5691),
+}
 
 
 def cache():
-    """Where the system with RabbitMQ and its state lie: LEVERET_PARITY_CACHE or ~/.cache/leveret-parity."""
+    """Where the systems with RabbitMQ and their state lie: LEVERET_PARITY_CACHE or ~/.cache/leveret-parity."""
     given = os.environ.get("LEVERET_PARITY_CACHE")
     return pathlib.Path(given) if given else pathlib.Path.home() / ".cache" / "leveret-parity"
-
-
-def root():
-    return cache() / "rabbitmq"
 
 
 def _mirror():
@@ -36,47 +70,49 @@ def _mirror():
     return sorted(set(found))[0]
 
 
-def ensure():
+def ensure(which):
     """Builds the folder unless RabbitMQ is already in it."""
-    if _server():
+    if which.built():
         return
     if os.geteuid() != 0:
         raise SystemExit("recording needs root (debootstrap, chroot)")
     if not shutil.which("debootstrap"):
         raise SystemExit("debootstrap is missing: apt-get install debootstrap")
-    root().parent.mkdir(parents=True, exist_ok=True)
+    which.root().parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["debootstrap", "--variant=minbase", "--include=rabbitmq-server",
-                    SUITE, str(root()), _mirror()], check=True)
-    hosts = root() / "etc" / "hosts"
+                    which.suite, str(which.root()), _mirror()], check=True)
+    hosts = which.path("/etc/hosts")
     if not hosts.exists() or "localhost" not in hosts.read_text():
         hosts.write_text("127.0.0.1 localhost\n")
-    if not _server():
-        raise SystemExit(f"{SUITE} no longer has RabbitMQ {VERSION}; set the folder up by hand")
+    if not which.built():
+        raise SystemExit(f"{which.suite} no longer has RabbitMQ {which.version}; set the folder up by hand")
 
 
-def _server():
-    """The server script as seen from inside the folder, if it is there."""
-    path = f"usr/lib/rabbitmq/lib/rabbitmq_server-{VERSION}/sbin/rabbitmq-server"
-    return "/" + path if (root() / path).exists() else None
+def node(port):
+    """The Erlang node's name of the broker that `start` starts on this port."""
+    return f"parity{port}@localhost"
+
+
+def control_of(which, name):
+    """rabbitmqctl, kept alive, for the node of this name."""
+    inside = "/tmp/parity-rabbitmqctl"
+    return control.Live(which.enter(), which.path(f"{which.home()}/escript/rabbitmqctl"), which.path(inside), inside,
+                        f"{which.home()}/plugins", name)
 
 
 def _pid_file(port):
     return cache() / f"rabbitmq-{port}.pid"
 
 
-def start(port):
+def start(which, port):
     """Starts RabbitMQ with its default configuration on a loopback port and waits until it answers."""
-    environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/rabbitmq", "LANG": "C.UTF-8",
-        "RABBITMQ_NODENAME": f"parity{port}@localhost", "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_DIST_PORT": str(port + 20000),
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-    }
+    inside = which.enter(
+        RABBITMQ_NODENAME=node(port), RABBITMQ_NODE_PORT=port, RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
+        RABBITMQ_DIST_PORT=port + 20000, RABBITMQ_CONF_ENV_FILE="/dev/null")
     # The mounts live in a mount namespace of their own and end with the broker.
-    script = ('mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && '
-              'exec chroot --userspec=rabbitmq:rabbitmq "$0" /usr/bin/env -i "$@"')
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(root()),
-               *(f"{key}={value}" for key, value in environment.items()), _server()]
+    script = 'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && exec "$@"'
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(which.root()),
+               *inside, f"{which.home()}/sbin/rabbitmq-server"]
     with open(cache() / f"rabbitmq-{port}.log", "ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)

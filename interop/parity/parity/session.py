@@ -5,12 +5,23 @@ import contextlib
 import importlib
 import inspect
 import pathlib
+import time
 
 from .channel import Stop
+from .control import ControlError
 from .client import Connection
 from .transcript import Transcript
 
 CATALOGUE = {}
+# What the broker under test has from the beginning, as the runner found it.
+MEMORY_WATERMARK = "0.6"
+PASSWORD = "secret"
+# How far a measured time may be off unless a scenario says otherwise.
+TOLERANCE = 0.25
+
+
+class NoControl(Exception):
+    """The scenario needs a control command, and the runner was given none."""
 
 
 def scenario(function):
@@ -25,6 +36,20 @@ def slow(function):
     return function
 
 
+def alone(function):
+    """A scenario that changes what holds for the whole broker, such as an alarm; it runs after all others."""
+    function.alone = True
+    return function
+
+
+def follows(series):
+    """A scenario whose transcript comes from another RabbitMQ than 4.0."""
+    def mark(function):
+        function.series = series
+        return function
+    return mark
+
+
 def add(module, name, function, title):
     """Registers one row of a table of scenarios."""
     full = f"{module.split('.')[-1]}.{name}"
@@ -33,6 +58,11 @@ def add(module, name, function, title):
     if not title:
         raise ValueError(f"{full} has no docstring")
     CATALOGUE[full] = (function, inspect.cleandoc(title))
+
+
+def series(name):
+    """Which RabbitMQ the scenario of this name follows."""
+    return getattr(CATALOGUE[name][0], "series", "4.0")
 
 
 def load():
@@ -46,10 +76,11 @@ def load():
 class Session:
     """What a scenario is given. `prefix` keeps names of parallel runs apart."""
 
-    def __init__(self, address, prefix):
-        self.address, self.prefix = address, prefix
+    def __init__(self, address, prefix, control=None):
+        self.address, self.prefix, self.control = address, prefix, control
         self.transcript = Transcript(prefix)
         self.connections, self._queues, self._exchanges = [], [], []
+        self._undo = []              # control calls for the end, the last one first
 
     def name(self, suffix):
         """A name no other scenario and no other run uses; shown as `~suffix`."""
@@ -72,6 +103,69 @@ class Session:
         """A new channel on the first connection, which is opened when there is none."""
         return (self.connections[0] if self.connections else self.connect()).channel()
 
+    # -- what the control command is for
+
+    def ctl(self, *words):
+        """One call of the control command, logged."""
+        self.transcript.note("ctl", f"> {' '.join(repr(w) if ' ' in w or not w else w for w in words)}")
+        self._control(*words)
+
+    def _control(self, *words):
+        if self.control is None:
+            raise NoControl
+        self.control(*words)
+
+    def user(self, suffix="u", configure=".*", write=".*", read=".*", vhost="/", tags=()):
+        """A user of its own, with these rights in the vhost (None: no rights there); returns its name."""
+        name = self.name(suffix)
+        rights = "no rights" if configure is None else f"configure '{configure}' write '{write}' read '{read}'"
+        self.note(f"user {name}, {rights}{''.join(f', tag {tag}' for tag in tags)}")
+        self._undo.append(("delete_user", name))
+        self._control("add_user", name, PASSWORD)
+        if tags:
+            self._control("set_user_tags", name, *tags)
+        if configure is not None:
+            self._control("set_permissions", "-p", vhost, name, configure, write, read)
+        return name
+
+    def vhost(self, suffix="v"):
+        """A virtual host of its own, where guest has all rights; returns its name."""
+        name = self.name(suffix)
+        self._undo.append(("delete_vhost", name))
+        self._control("add_vhost", name)
+        self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return name
+
+    @contextlib.contextmanager
+    def memory_alarm(self):
+        """The memory alarm for as long as the body runs."""
+        self.transcript.note("ctl", "> memory alarm on")
+        try:
+            self._control("set_vm_memory_high_watermark", "0.00000001")
+            yield
+        finally:
+            self.transcript.note("ctl", "> memory alarm off")
+            self._control("set_vm_memory_high_watermark", MEMORY_WATERMARK)
+
+    # -- time
+
+    @contextlib.contextmanager
+    def takes(self, seconds, tolerance=TOLERANCE):
+        """Measures the body and writes the time down as expected, or what it was if it is off by more."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.measured(time.monotonic() - started, seconds, tolerance)
+
+    def measured(self, seconds, expected, tolerance=TOLERANCE, what="after"):
+        if abs(seconds - expected) <= expected * tolerance:
+            self.note(f"{what} {expected:g} s (+-{tolerance * 100:.0f} %)")
+        else:
+            self.note(f"!! {what} {seconds:.2f} s, not {expected:g} s (+-{tolerance * 100:.0f} %)")
+
+    # -- tidying
+
     def made_queue(self, name):
         if name not in self._queues and (name.startswith(self.prefix) or name.startswith("amq.gen-")):
             self._queues.append(name)
@@ -86,13 +180,21 @@ class Session:
             function(self)
         except Stop:
             pass
+        except ControlError as error:
+            self.note(f"!! {error}")
         finally:
             for connection in self.connections:
                 connection.finish()
         return self.transcript.text()
 
     def tidy(self):
-        """Deletes all the scenario declared, on a connection that is in no transcript."""
+        """Takes away all that the scenario made, by control and on a connection that is in no transcript."""
+        for words in reversed(self._undo):
+            with contextlib.suppress(ControlError, NoControl):
+                self._control(*words)
+        self._delete_declared()
+
+    def _delete_declared(self):
         if not self._queues and not self._exchanges:
             return
         tidier = Session(self.address, self.prefix)

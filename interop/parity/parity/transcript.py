@@ -48,6 +48,8 @@ class Transcript:
                 continue
             if field == "server-properties":
                 value = _without_versions(value)
+            if field == "mechanisms":
+                value = " ".join(sorted(value.split()))
             items.append((field, value))
         self._items(f"{label:5} {arrow} {method.name}", items)
         if method.content is not None:

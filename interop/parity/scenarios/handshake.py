@@ -390,7 +390,7 @@ def heartbeats_are_sent(s):
     """With a heartbeat of one second the broker sends heartbeat frames, empty ones on channel 0."""
     c = s.connect(tune={"heartbeat": 1})
     deadline = time.monotonic() + WAIT_S
-    while c.heartbeats < 2:
+    while len(c.heartbeats) < 2:
         c.pump(deadline)
         c.send_bytes(wire.frame(8, 0, b""))
     s.note("heartbeats came")
