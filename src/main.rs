@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use leveret::bench;
 use leveret::cli::{self, CliError, Command};
@@ -9,7 +10,8 @@ use leveret::config::{Config, LogLevel};
 use leveret::ctl;
 use leveret::server::Server;
 use leveret::shutdown::Signals;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +22,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const EX_CONFIG: u8 = 78;
 /// `EX_OSERR`: the system refused something that every process needs.
 const EX_OSERR: u8 = 71;
+/// How long threads that are still busy with the disk are waited for at the end.
+const LEFTOVERS_WAIT: Duration = Duration::from_secs(5);
 /// Ended by a second signal, before everything was closed in good order.
 const EX_HURRIED: u8 = 1;
 
@@ -56,11 +60,18 @@ fn say(line: &str, code: ExitCode) -> ExitCode {
 fn serve(config: Config) -> ExitCode {
     log_to_stderr(config.log_level);
     raise_open_files();
+    // Whatever the broker makes is its owner's alone: messages, hashes of passwords, keys.
+    umask(Mode::RWXG | Mode::RWXO);
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(run(config)),
+        Ok(runtime) => {
+            let code = runtime.block_on(run(config));
+            // A disk that does not answer must not keep the process from ending.
+            runtime.shutdown_timeout(LEFTOVERS_WAIT);
+            code
+        }
         Err(error) => {
             error!(%error, "cannot start");
             ExitCode::from(EX_OSERR)

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,16 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The data directory holds something else.
+    #[error(
+        "{} is not empty, and what is in it ('{found}') is not a broker's: give a directory of its own with --data-dir", dir.display()
+    )]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// The name of something in it.
+        found: String,
+    },
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -77,7 +87,7 @@ impl StartError {
         match self {
             StartError::Store(StoreError::InUse { .. }) => 75,
             StartError::Listen { .. } => 69,
-            StartError::NoAddress => 78,
+            StartError::NoAddress | StartError::NotOurs { .. } => 78,
             StartError::DataDir { .. }
             | StartError::Store(_)
             | StartError::Broker(_)
@@ -169,7 +179,8 @@ impl Server {
     }
 }
 
-/// Makes the directory, and keeps it to its owner: passwords' hashes and messages are in it.
+/// Makes the directory, and keeps it to its owner: passwords' hashes and messages are in it. One that holds something
+/// else, or belongs to somebody else, is left as it is.
 fn prepare_data_dir(dir: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::DataDir {
         dir: dir.to_owned(),
@@ -180,14 +191,48 @@ fn prepare_data_dir(dir: &Path) -> Result<(), StartError> {
         .mode(0o700)
         .create(dir)
         .map_err(failed)?;
-    let mode = std::fs::metadata(dir).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0
-        && let Err(error) = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-    {
-        // A volume that belongs to another user: what is in it still has modes of its own.
+    if let Some(found) = foreign_entry(dir).map_err(failed)? {
+        return Err(StartError::NotOurs {
+            dir: dir.to_owned(),
+            found,
+        });
+    }
+    let metadata = std::fs::metadata(dir).map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != me {
+        // A volume that belongs to another user: what is in it has modes of its own.
+        warn!(
+            dir = %dir.display(), owner, mode = format!("{mode:o}"),
+            "the data directory belongs to another user and is open to others; its owner should make its mode 700"
+        );
+        return Ok(());
+    }
+    let own = std::fs::Permissions::from_mode(0o700);
+    if let Err(error) = std::fs::set_permissions(dir, own) {
         warn!(dir = %dir.display(), %error, "the data directory is open to other users");
     }
     Ok(())
+}
+
+/// Something in the directory, if no broker has ever used it and it is not empty. A file system of its own has its
+/// `lost+found`.
+fn foreign_entry(dir: &Path) -> io::Result<Option<String>> {
+    const OURS: [&str; 3] = ["leveret.lock", "db", SOCKET];
+    let mut foreign = None;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if OURS.iter().any(|ours| name == *ours) {
+            return Ok(None);
+        }
+        if name != "lost+found" {
+            foreign = Some(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(foreign)
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {

@@ -3,10 +3,17 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::StoreError;
+use crate::clock;
 
 const LOCK_FILE: &str = "leveret.lock";
+/// How long to wait for the lock: a broker that is being killed has it until the system has taken its memory away.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look meanwhile.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// Keeps other brokers out of a data directory for as long as it lives.
 #[derive(Debug)]
@@ -15,8 +22,12 @@ pub(super) struct DirLock {
     _file: File,
 }
 
-/// Creates the directory if need be, and locks it.
+/// Creates the directory if need be, and locks it. Waits a while for another broker that is about to end.
 pub(super) fn lock(dir: &Path) -> Result<DirLock, StoreError> {
+    lock_within(dir, LOCK_PATIENCE)
+}
+
+fn lock_within(dir: &Path, patience: Duration) -> Result<DirLock, StoreError> {
     std::fs::create_dir_all(dir).map_err(|e| io_error("creating", dir, e))?;
     let path = dir.join(LOCK_FILE);
     let mut file = OpenOptions::new()
@@ -26,15 +37,21 @@ pub(super) fn lock(dir: &Path) -> Result<DirLock, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(|e| io_error("opening", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(StoreError::InUse {
-                dir: dir.to_owned(),
-                holder: holder(&mut file),
-            });
+    let deadline = clock::monotonic() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if clock::monotonic() < deadline => {
+                thread::sleep(LOCK_LOOK);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse {
+                    dir: dir.to_owned(),
+                    holder: holder(&mut file),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(io_error("locking", &path, e)),
         }
-        Err(TryLockError::Error(e)) => return Err(io_error("locking", &path, e)),
     }
     // The process id is only for the message above, so a full disk does not matter.
     match file
@@ -107,7 +124,9 @@ mod tests {
     fn a_second_broker_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
-        let refused = lock(dir.path()).unwrap_err().to_string();
+        let refused = lock_within(dir.path(), Duration::ZERO)
+            .unwrap_err()
+            .to_string();
         let expected = format!(
             "the data directory {} is in use by another broker (process {})",
             dir.path().display(),
@@ -116,6 +135,18 @@ mod tests {
         assert_eq!(refused, expected);
         drop(first);
         lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_broker_that_is_about_to_end_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let ending = thread::spawn(move || {
+            thread::sleep(3 * LOCK_LOOK);
+            drop(first);
+        });
+        lock(dir.path()).unwrap();
+        ending.join().unwrap();
     }
 
     #[test]

@@ -177,3 +177,55 @@ fn the_configuration_can_be_checked() {
     assert_eq!(run(dir.path(), &["--heartbeat", "x"]).0, 78);
     assert_eq!(run(dir.path(), &["--bogus"]).0, 2);
 }
+
+#[test]
+fn a_broker_that_is_being_killed_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Process::start(dir.path());
+    // Stopped, it keeps its lock, as one does whose memory is still being taken away.
+    first.signal(Signal::STOP);
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| Process::start(dir.path()));
+        std::thread::sleep(Duration::from_millis(500));
+        first.signal(Signal::KILL);
+        second.join().unwrap()
+    });
+    std::net::TcpStream::connect(&second.address).unwrap();
+}
+
+#[test]
+fn what_it_makes_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    drop(Process::start(&dir));
+    let mut looked_at = 0;
+    let mut folders = vec![dir.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o077, 0, "{entry:?}");
+            looked_at += 1;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(looked_at > 5, "{looked_at}");
+}
+
+#[test]
+fn a_directory_that_holds_something_else_is_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    std::fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    let (code, said) = run(dir.path(), &["--amqp-listen", "127.0.0.1:0"]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("'letter.txt'"), "{said}");
+    let mode = dir.path().metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}

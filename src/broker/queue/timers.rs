@@ -2,6 +2,7 @@
 //! none is due.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -72,7 +73,10 @@ impl Drop for Timers {
 async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
     while let Some((queues, next)) = timers.upgrade().map(|timers| timers.take_due(wall_ms())) {
         for queue in queues.iter().filter_map(Weak::upgrade) {
-            queue.tick();
+            // One queue that cannot be looked at stops the clock of no other.
+            if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
+                tracing::error!(queue = %queue.name(), "a queue has panicked when its time had come");
+            }
         }
         if !queues.is_empty() {
             // What the queues asked for may have to run before more can come of their next deadlines.

@@ -34,6 +34,7 @@ use tracing::error;
 
 pub use self::disk::Alarm;
 use self::disk::Alarms;
+use super::worker::Vital;
 use super::{Batch, Op, Store, StoreError};
 use crate::clock;
 use crate::model::Ticket;
@@ -107,22 +108,24 @@ impl Committer {
             shared: shared.clone(),
             threads: Mutex::default(),
         });
-        let mut bodies: Vec<(&str, ThreadBody)> =
-            vec![("commit", Shared::commit_loop), ("sync", Shared::sync_loop)];
+        let mut bodies: Vec<(&'static str, ThreadBody)> = vec![
+            ("leveret-commit", Shared::commit_loop),
+            ("leveret-sync", Shared::sync_loop),
+        ];
         if shared.store.free_bytes().is_some() {
             shared.check_disk();
-            bodies.push(("disk", Shared::disk_loop));
+            bodies.push(("leveret-disk", Shared::disk_loop));
         }
         for (name, body) in bodies {
             let shared = shared.clone();
             let thread = thread::Builder::new()
-                .name(format!("leveret-{name}"))
+                .name(name.to_owned())
                 .spawn(move || {
-                    let _guard = FailOnPanic(&shared);
+                    let _vital = Vital(name);
                     body(&shared);
                 })
                 .map_err(|source| StoreError::Io {
-                    doing: format!("starting the {name} thread"),
+                    doing: format!("starting the thread {name}"),
                     source,
                 })?;
             lock(&committer.threads).push(thread);
@@ -477,20 +480,6 @@ impl Waiter for OneWaiter {
             && sender.send(()).is_err()
         {
             // Whoever waited has gone away.
-        }
-    }
-}
-
-/// A panic on a thread of the committer must not leave publishers waiting in silence.
-struct FailOnPanic<'a>(&'a Shared);
-
-impl Drop for FailOnPanic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let failure = "a thread of the committer has panicked".to_owned();
-            error!("{failure}; nothing is confirmed any more");
-            self.0.set_alarms(|alarms| alarms.failed = Some(failure));
-            self.0.close();
         }
     }
 }

@@ -525,3 +525,28 @@ fn the_last_handle_may_go_with_a_source() {
     eventually("the threads to end", || shared.strong_count() == 0);
     assert!(collected.load(Ordering::Acquire));
 }
+
+/// Not a test of its own: what [`a_thread_that_panics_ends_the_process`] runs as a process.
+#[test]
+#[ignore = "ends the process"]
+fn panics_on_a_thread_of_the_committer() {
+    struct Panics;
+    impl Source for Panics {
+        fn collect(&self, _batch: &mut Batch) {
+            panic!("on purpose");
+        }
+    }
+    let committer = Committer::start(Arc::new(MemoryStore::new()), quick()).unwrap();
+    let ticket = committer.mark_dirty(Arc::new(Panics));
+    block_on(committer.wait(ticket)).unwrap();
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_process() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact"])
+        .arg("store::commit::tests::panics_on_a_thread_of_the_committer")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(70), "{child:?}");
+}
