@@ -10,9 +10,11 @@ pub mod clock; // the one reader of the clocks
 pub mod cmq; // the front door for clients of CMQ: its HTTP API
 pub mod config; // what the broker can be told
 pub mod ctl; // the command line that manages a running broker
+pub mod files; // file descriptors, and who gets how many
 pub mod memory; // the watch over resident memory
 pub mod model; // names, ids, messages: plain data
 pub mod node; // this node's name
+pub mod seldom; // log lines that a peer can bring about at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery

@@ -21,6 +21,7 @@ use crate::cmq;
 use crate::config::{Config, Durability};
 use crate::ctl::protocol::SOCKET;
 use crate::ctl::service::{self, Context, Node, NodeCommand};
+use crate::files::{self, Shares};
 use crate::memory::MemoryMonitor;
 use crate::node;
 use crate::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
@@ -105,7 +106,8 @@ impl Server {
     pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         let started_at_ms = clock::wall_ms();
         prepare_data_dir(&config.data_dir)?;
-        let (sync_within, store_options) = durability(config.durability);
+        let shares = share_files(&config);
+        let (sync_within, store_options) = durability(config.durability, &shares);
         let store = open_store(config.data_dir.clone(), store_options).await?;
         let limits = Limits {
             disk_free_min: config.disk_free_limit,
@@ -117,7 +119,7 @@ impl Server {
         let alarms = Arc::new(Alarms::default());
         let watermark = config.memory_high_watermark;
         let memory = Arc::new(MemoryMonitor::new(alarms.clone(), watermark));
-        let settings = amqp_settings(&config);
+        let settings = amqp_settings(&config, &shares);
         // Before the listeners: who sees in the log that one is open may give commands.
         let ctl_socket = config.data_dir.join(SOCKET);
         let ctl = service::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
@@ -126,7 +128,7 @@ impl Server {
         })?;
         let fronts = Fronts {
             amqp: amqp::Front::new(broker.clone(), alarms.clone(), settings),
-            cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq_config(&config))?,
+            cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq_config(&config, &shares))?,
         };
         let wanted = Addresses {
             amqp: config.amqp_listen.clone(),
@@ -247,9 +249,35 @@ fn broker_config(config: &Config) -> BrokerConfig {
     }
 }
 
+/// Raises the limit of file descriptors, shares them out, and says how.
+fn share_files(config: &Config) -> Shares {
+    let limit = files::raise_limit();
+    let listens = config.cmq_listen.iter().any(Option::is_some);
+    let wanted = files::Wanted {
+        amqp: config.connection_max,
+        cmq: if listens { config.cmq_connections } else { 0 },
+        pushes: config.cmq_push_connections.into(),
+    };
+    let shares = files::share(limit, wanted);
+    let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
+    let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+    info!(limit, store = shares.store, amqp, cmq, "file descriptors");
+    if amqp < wanted.amqp || cmq < wanted.cmq {
+        warn!(
+            limit,
+            amqp,
+            cmq,
+            "fewer connections than configured may be open: raise the limit of file descriptors (ulimit -n, LimitNOFILE)"
+        );
+    }
+    shares
+}
+
 /// What was configured about CMQ's API, as its room wants it.
-pub fn cmq_config(config: &Config) -> cmq::CmqConfig {
+pub fn cmq_config(config: &Config, shares: &Shares) -> cmq::CmqConfig {
     cmq::CmqConfig {
+        connections: shares.cmq,
+        newcomer_timeout: config.handshake_timeout,
         clock_skew_ms: u64::try_from(config.cmq_clock_skew.as_millis()).unwrap_or(u64::MAX),
         replays_max: config.cmq_replay_memory,
         batch_max: config.cmq_batch.into(),
@@ -274,14 +302,14 @@ pub fn cmq_config(config: &Config) -> cmq::CmqConfig {
         push: cmq::PushConfig {
             second: config.cmq_push_second,
             timeout: config.cmq_push_timeout,
-            connections_max: config.cmq_push_connections.into(),
+            connections_max: shares.pushes,
             endpoint_connections_max: config.cmq_push_endpoint_connections.into(),
             allowed: config.cmq_push_allow.iter().flatten().copied().collect(),
         },
     }
 }
 
-fn amqp_settings(config: &Config) -> amqp::Settings {
+fn amqp_settings(config: &Config, shares: &Shares) -> amqp::Settings {
     let timeout_ms = u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX);
     amqp::Settings {
         channel_max: config.channel_max,
@@ -289,6 +317,7 @@ fn amqp_settings(config: &Config) -> amqp::Settings {
         heartbeat_secs: config.heartbeat,
         message_bytes_max: config.max_message_size,
         consumer_timeout_ms: (timeout_ms > 0).then_some(timeout_ms),
+        connections: shares.amqp,
         handshake_timeout: config.handshake_timeout,
         cluster_name: node::name(),
     }
@@ -296,8 +325,11 @@ fn amqp_settings(config: &Config) -> amqp::Settings {
 
 /// How long a sync may wait for more, and how the store goes with that: a chunk in an extent must be synced before its
 /// place is committed, so with extents each large batch would wait for the disk.
-fn durability(durability: Durability) -> (Option<Duration>, FjallOptions) {
-    let options = FjallOptions::default();
+fn durability(durability: Durability, shares: &Shares) -> (Option<Duration>, FjallOptions) {
+    let options = FjallOptions {
+        cached_files: shares.cached,
+        ..FjallOptions::default()
+    };
     match durability {
         Durability::Sync => (None, options),
         Durability::Write(within) => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Files beside the rooms, which rooms may use where they are listed.
 const FILES: &[&str] = &[
-    "accept", "cli", "clock", "memory", "node", "server", "shutdown",
+    "cli", "clock", "files", "memory", "node", "seldom", "server", "shutdown",
 ];
 
 /// Each room with what it may use.
@@ -15,18 +15,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["wire"]),
     ("store", &["model", "clock"]),
     ("broker", &["model", "store", "wire", "clock"]),
+    ("accept", &["clock", "seldom"]),
     (
         "amqp",
-        &["broker", "model", "store", "wire", "clock", "accept"],
+        &[
+            "broker", "model", "store", "wire", "clock", "accept", "seldom",
+        ],
     ),
     (
         "cmq",
-        &["broker", "model", "store", "wire", "clock", "accept"],
+        &[
+            "broker", "model", "store", "wire", "clock", "accept", "seldom",
+        ],
     ),
     (
         "ctl",
         &[
-            "broker", "config", "model", "store", "wire", "clock", "memory", "node",
+            "broker", "config", "model", "store", "wire", "clock", "files", "memory", "node",
         ],
     ),
     ("config", &["model"]),

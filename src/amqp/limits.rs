@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-/// Connections that may be open at once over all listeners; further ones wait to be accepted.
-pub(super) const CONNECTIONS_MAX: usize = 100_000;
-
 /// How long a peer may take to answer `connection.close`, or to close its socket after `close-ok`.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 

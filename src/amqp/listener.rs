@@ -12,11 +12,11 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Context};
 use super::handshake::{self, Ending, Handshake, Hangup, Open, Refusal, Step, VhostRefusal};
-use super::limits::{CONNECTIONS_MAX, READ_MIN};
+use super::limits::READ_MIN;
 use super::outbox::Outbox;
 use super::replies::Replies;
 use super::routes::RouteRoom;
-use crate::accept::{Place, Places};
+use crate::accept::{Capacity, Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::ConnectionInfo;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub message_bytes_max: u64,
     /// How long a delivery may stay unanswered, in milliseconds; `None` is for ever.
     pub consumer_timeout_ms: Option<u64>,
+    /// Connections that may be open, and those in their handshakes.
+    pub connections: Capacity,
     /// From the accepted socket to `connection.open-ok`.
     pub handshake_timeout: Duration,
     /// The cluster's name, told to clients.
@@ -65,6 +67,7 @@ impl Front {
             heartbeat: settings.heartbeat_secs,
             cluster_name: settings.cluster_name.clone(),
         });
+        let places = Places::new("AMQP", settings.connections, settings.handshake_timeout);
         Arc::new(Front {
             broker,
             alarms,
@@ -72,7 +75,7 @@ impl Front {
             replies: Arc::default(),
             routes: Arc::default(),
             handshake,
-            places: Places::new("AMQP", CONNECTIONS_MAX),
+            places,
         })
     }
 
@@ -100,16 +103,15 @@ impl Front {
         }
         let mut input = BytesMut::with_capacity(READ_MIN);
         let shaken = tokio::select! {
-            shaken = timeout(self.settings.handshake_timeout, self.shake_hands(&mut stream, peer, &mut input)) => shaken,
+            shaken = self.shake_hands(&mut stream, peer, &place, &mut input) => shaken,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         let (open, opened) = match shaken {
-            Ok(Ok(Some(opened))) => opened,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return,
+            Err(error) => {
                 return tracing::debug!(%peer, %error, "connection lost in its handshake");
             }
-            Err(_) => return tracing::info!(%peer, "handshake took too long"),
         };
         // Boxed, so that the large state of an open connection is not part of every handshake.
         Box::pin(Arc::clone(&self).serve_open(stream, peer, input, open, opened)).await;
@@ -129,6 +131,7 @@ impl Front {
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
+        place: &Place,
         input: &mut BytesMut,
     ) -> std::io::Result<Option<(Open, Opened)>> {
         let mut out = BytesMut::new();
@@ -145,10 +148,13 @@ impl Front {
                 }
                 Step::Login(credentials, waiting) => {
                     let users = self.broker.users();
-                    match users
+                    // It may be the broker's turn for long, if many log in.
+                    place.waits();
+                    let login = users
                         .login(&credentials.user, &credentials.password, peer.ip())
-                        .await
-                    {
+                        .await;
+                    place.heard();
+                    match login {
                         Ok(known) => {
                             user = Some(known);
                             Step::Read(waiting.accepted(&mut out))
@@ -160,7 +166,8 @@ impl Front {
                     }
                 }
                 Step::Vhost(vhost, waiting) => {
-                    match user.as_ref().map(|user| self.open_vhost(user, &vhost)) {
+                    let opened = user.as_ref();
+                    match opened.map(|user| self.open_vhost(user, &vhost, place)) {
                         Some(Ok(opened)) => {
                             let open = waiting.granted(&mut out);
                             send(stream, &mut out).await?;
@@ -185,7 +192,17 @@ impl Front {
     }
 
     /// Opens the virtual host, if the user may and no limit is reached.
-    fn open_vhost(&self, user: &Arc<User>, vhost: &str) -> Result<Opened, VhostRefusal> {
+    fn open_vhost(
+        &self,
+        user: &Arc<User>,
+        vhost: &str,
+        place: &Place,
+    ) -> Result<Opened, VhostRefusal> {
+        if !place.admit() {
+            let max = place.known_max();
+            let text = format!("connection refused: node connection limit ({max}) is reached");
+            return Err(VhostRefusal::Limit(text));
+        }
         let broker = &self.broker;
         let vhost = broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
         if !broker.users().may_enter(&user.name, vhost.name()) {

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::attributes::AllAttributes;
 use super::http;
-use super::limits::{CONNECTIONS_MAX, CmqConfig, LARGE_KIB_MAX, STAMP_MS};
+use super::limits::{CmqConfig, LARGE_KIB_MAX, STAMP_MS};
 use super::names::RestingNames;
 use super::quotas::Quotas;
 use super::replay::Replays;
@@ -94,7 +94,7 @@ impl Front {
             requests: Sequence::starting_at(now_ms),
             large_requests: Semaphore::new(large),
             large_answers: Arc::new(Semaphore::new(large)),
-            places: Places::new("CMQ", CONNECTIONS_MAX),
+            places: Places::new("CMQ", config.connections, config.newcomer_timeout),
             config,
         }))
     }

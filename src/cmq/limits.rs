@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::error::CmqError;
 use super::filter::TAG_HEADER;
 use super::push::PushConfig;
+use crate::accept::Capacity;
 use crate::broker::vhost::NAME_BYTES_MAX;
 
-/// Connections open at once; more wait in the system's backlog.
-pub(super) const CONNECTIONS_MAX: usize = 8192;
 /// Time that a connection may be idle between requests, and that a request's head may take.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time that a request's body may take.
@@ -56,9 +55,13 @@ pub(super) fn large_kib(bytes: u64) -> Option<u32> {
 /// What an operator may say about the API. Defaults are the API's own numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CmqConfig {
+    /// Connections of clients whose key is known, and of newcomers.
+    pub connections: Capacity,
+    /// How long a newcomer has until its first signed request is there.
+    pub newcomer_timeout: Duration,
     /// How far a request's time stamp may be from our clock, in milliseconds; 0 is any.
     pub clock_skew_ms: u64,
-    /// Signatures remembered against replay; 0 is none.
+    /// Signatures remembered of each key against replay; 0 is none.
     pub replays_max: usize,
     /// Messages or handles in one batch.
     pub batch_max: usize,

@@ -81,6 +81,8 @@ options! {
     frame_max: u32 = one(parse::frame_max), "BYTES", "131072";
     /// Channels that one connection may have open.
     channel_max: u16 = one(parse::positive), "COUNT", "2047";
+    /// Connections of AMQP clients that may be open at once; fewer if file descriptors are short.
+    connection_max: usize = one(parse::positive_count), "COUNT", "100000";
     /// Largest message body accepted, in bytes; 512MiB at most.
     max_message_size: u64 = one(parse::message_size), "BYTES", "16777216";
     /// Memory for messages that wait in queues; what is beyond it stays on disk until it is wanted.
@@ -99,7 +101,7 @@ options! {
     default_vhost: Name = one(parse::name), "VHOST", "/";
     /// Time a consumer may take to acknowledge a delivery before its channel is closed, in milliseconds; 0 is forever.
     consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000";
-    /// Time a client may take from connecting to an open connection, in milliseconds.
+    /// Time a client may take from connecting to an open connection, or to its first signed CMQ request, in milliseconds.
     handshake_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
     /// Time that connections are given to close in good order at shutdown, in milliseconds.
     shutdown_grace: Duration = one(parse::milliseconds), "MILLISECONDS", "10000";
@@ -108,6 +110,8 @@ options! {
     cmq_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:5680";
     /// How far the time stamp of a CMQ request may be from the broker's clock, in milliseconds; 0 is any distance.
     cmq_clock_skew: Duration = one(parse::milliseconds), "MILLISECONDS", "300000";
+    /// Connections of CMQ clients that are kept open at once; fewer if file descriptors are short.
+    cmq_connections: usize = one(parse::positive_count), "COUNT", "8192";
     /// Signatures of CMQ requests that are remembered so that none is carried out twice; 0 is none.
     cmq_replay_memory: usize = one(parse::number), "COUNT", "1000000";
     /// Messages or handles in one CMQ batch.

@@ -141,9 +141,17 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
 }
 
 pub(super) fn positive(text: &str) -> Result<u16, String> {
-    match number(text)? {
-        0 => Err("must be at least 1".to_owned()),
-        count => Ok(count),
+    at_least_one(number(text)?)
+}
+
+pub(super) fn positive_count(text: &str) -> Result<usize, String> {
+    at_least_one(number(text)?)
+}
+
+fn at_least_one<N: PartialEq + From<u8>>(count: N) -> Result<N, String> {
+    match count == 0.into() {
+        true => Err("must be at least 1".to_owned()),
+        false => Ok(count),
     }
 }
 

@@ -465,6 +465,11 @@ async fn the_node_reports_and_obeys() {
         node.server.amqp_addr().port()
     );
     assert_eq!(status["totals"]["virtual_host_count"], 1);
+    let files = &status["file_descriptors"];
+    assert!(files["total_used"].as_u64() > Some(3), "{files}");
+    assert!(files["total_limit"].as_u64() > files["total_used"].as_u64());
+    let report = node.ok(&["-q", "status"]).await;
+    assert!(report.contains("\nFile Descriptors\n\nTotal: "), "{report}");
     assert!(
         node.ok(&["-q", "status"])
             .await

@@ -15,6 +15,7 @@ mod connection; // opening, keeping and ending connections and channels
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
 mod delay; // delayed messages
+mod doors; // floods of connections, and who makes room for whom
 mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
 mod leases; // messages that somebody has, and for how long

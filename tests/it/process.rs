@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::PATIENCE;
+use leveret::wire::AMQPClass;
+use leveret::wire::protocol::basic;
+
+use crate::support::{Client, PATIENCE, Peer};
 
 /// A broker process; killed when dropped.
 struct Process {
@@ -32,7 +35,16 @@ fn leveret(dir: &Path, args: &[&str]) -> Command {
 impl Process {
     /// Starts a broker and reads its log to the line that tells its address.
     fn start(dir: &Path) -> Process {
-        let mut child = leveret(dir, &["--amqp-listen", "127.0.0.1:0"])
+        Process::start_by(|command| command, dir)
+    }
+
+    /// As [`Process::start`], by a command made of the broker's.
+    fn start_by(make: impl FnOnce(Command) -> Command, dir: &Path) -> Process {
+        let broker = leveret(dir, &["--amqp-listen", "127.0.0.1:0"]);
+        let mut child = make(broker)
+            .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
@@ -109,6 +121,45 @@ fn signals_end_it_in_good_order() {
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains(name) && log.contains("shut down"), "{log}");
     }
+}
+
+/// The store would fail at the first file that it cannot open, and every publish with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_connections_leaves_the_store_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Process::start_by(
+        |command| {
+            let mut limited = Command::new("sh");
+            limited.args(["-c", "ulimit -n 400 && exec \"$0\" \"$@\""]);
+            limited.arg(command.get_program()).args(command.get_args());
+            limited
+        },
+        dir.path(),
+    );
+    let address = broker.address.parse().unwrap();
+    let mut peer = Peer::connect(address, Client::default()).await;
+    peer.open(1).await;
+    peer.declare(1, "q").await;
+    peer.confirm_select(1).await;
+    let mut sockets = Vec::new();
+    for round in 1..=20 {
+        for _ in 0..60 {
+            sockets.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        // Large enough for an extent of its own.
+        peer.publish(1, "q", &vec![7; 300_000]).await;
+        let confirm = peer.method().await.1;
+        assert!(
+            matches!(&confirm, AMQPClass::Basic(basic::AMQPMethod::Ack(ack)) if ack.delivery_tag == round),
+            "{confirm:?}"
+        );
+    }
+    assert_eq!(peer.get(1, "q", true).await.unwrap().body.len(), 300_000);
+    drop(sockets);
+    broker.signal(Signal::TERM);
+    let (code, log) = broker.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("Too many open files"), "{log}");
 }
 
 #[test]

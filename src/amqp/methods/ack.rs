@@ -264,6 +264,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::accept::Capacity;
     use crate::amqp::assembly::Assembling;
     use crate::amqp::connection::Context;
     use crate::amqp::error::MethodId;
@@ -295,6 +296,10 @@ mod tests {
             heartbeat_secs: 0,
             message_bytes_max: 0,
             consumer_timeout_ms: None,
+            connections: Capacity {
+                known: 1,
+                newcomers: 1,
+            },
             handshake_timeout: Duration::ZERO,
             cluster_name: String::new(),
         };

@@ -11,6 +11,7 @@ use super::super::service::{Context, NodeCommand};
 use super::{Failure, Outcome, Reply};
 use crate::clock;
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
+use crate::files;
 use crate::memory::resident_bytes;
 use crate::node;
 
@@ -129,6 +130,10 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "alarms": alarms,
         "memory": { "rss": resident },
         "vm_memory_high_watermark_limit": limit,
+        "file_descriptors": {
+            "total_used": files::used(),
+            "total_limit": files::limit(),
+        },
         "disk_free": free,
         "disk_free_limit": disk_limit,
         "totals": {
@@ -157,55 +162,60 @@ fn report(json: &serde_json::Value, listeners: &[Listener], alarms: &[&str]) -> 
         Some(serde_json::Value::Null) | None => "unknown".to_owned(),
         Some(other) => other.to_string(),
     };
-    let mut text = String::new();
-    for (heading, lines) in [
-        (
-            "Runtime",
-            &[
-                ("OS PID", "/pid"),
-                ("OS", "/os"),
-                ("Uptime (seconds)", "/uptime"),
-                ("Leveret version", "/leveret_version"),
-                ("Node name", "/node"),
-            ][..],
-        ),
-        (
-            "Data directory",
-            &[("Node data directory", "/data_directory")],
-        ),
-        (
-            "Memory",
-            &[
-                ("Resident memory (bytes)", "/memory/rss"),
-                (
-                    "Memory high watermark (bytes)",
-                    "/vm_memory_high_watermark_limit",
-                ),
-            ],
-        ),
-        (
-            "Free Disk Space",
-            &[
-                ("Low free disk space watermark (bytes)", "/disk_free_limit"),
-                ("Free disk space (bytes)", "/disk_free"),
-            ],
-        ),
-        (
-            "Totals",
-            &[
-                ("Connection count", "/totals/connection_count"),
-                ("Queue count", "/totals/queue_count"),
-                ("Virtual host count", "/totals/virtual_host_count"),
-            ],
-        ),
-    ] {
-        // Writing to a String does not fail.
-        writeln!(text, "{heading}\n").unwrap_or_default();
-        for (label, path) in lines {
-            writeln!(text, "{label}: {}", field(path)).unwrap_or_default();
-        }
-        text.push('\n');
-    }
+    let mut text = sections(
+        &field,
+        &[
+            (
+                "Runtime",
+                &[
+                    ("OS PID", "/pid"),
+                    ("OS", "/os"),
+                    ("Uptime (seconds)", "/uptime"),
+                    ("Leveret version", "/leveret_version"),
+                    ("Node name", "/node"),
+                ],
+            ),
+            (
+                "Data directory",
+                &[("Node data directory", "/data_directory")],
+            ),
+            (
+                "Memory",
+                &[
+                    ("Resident memory (bytes)", "/memory/rss"),
+                    (
+                        "Memory high watermark (bytes)",
+                        "/vm_memory_high_watermark_limit",
+                    ),
+                ],
+            ),
+        ],
+    );
+    let (used, limit) = (
+        field("/file_descriptors/total_used"),
+        field("/file_descriptors/total_limit"),
+    );
+    writeln!(text, "File Descriptors\n\nTotal: {used}, limit: {limit}\n").unwrap_or_default();
+    text += &sections(
+        &field,
+        &[
+            (
+                "Free Disk Space",
+                &[
+                    ("Low free disk space watermark (bytes)", "/disk_free_limit"),
+                    ("Free disk space (bytes)", "/disk_free"),
+                ],
+            ),
+            (
+                "Totals",
+                &[
+                    ("Connection count", "/totals/connection_count"),
+                    ("Queue count", "/totals/queue_count"),
+                    ("Virtual host count", "/totals/virtual_host_count"),
+                ],
+            ),
+        ],
+    );
     let alarms = if alarms.is_empty() {
         "(none)".to_owned()
     } else {
@@ -221,4 +231,18 @@ fn report(json: &serde_json::Value, listeners: &[Listener], alarms: &[&str]) -> 
         .unwrap_or_default();
     }
     text.trim_end().to_owned()
+}
+
+/// Headings, each with its lines: what to call a field, and where it is.
+fn sections(field: &impl Fn(&str) -> String, sections: &[(&str, &[(&str, &str)])]) -> String {
+    let mut text = String::new();
+    for (heading, lines) in sections {
+        // Writing to a String does not fail.
+        writeln!(text, "{heading}\n").unwrap_or_default();
+        for (label, path) in *lines {
+            writeln!(text, "{label}: {}", field(path)).unwrap_or_default();
+        }
+        text.push('\n');
+    }
+    text
 }

@@ -48,6 +48,8 @@ pub struct FjallOptions {
     pub extent_bytes: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
+    /// Files that stay open for reading.
+    pub cached_files: usize,
     /// Background work.
     pub upkeep: UpkeepOptions,
 }
@@ -64,6 +66,7 @@ impl Default for FjallOptions {
             extent_batch_bytes: 128 * 1024,
             extent_bytes: 64 * MIB,
             cache_bytes: 32 * MIB,
+            cached_files: 768,
             upkeep: UpkeepOptions::default(),
         }
     }
@@ -418,6 +421,7 @@ impl Open {
     ) -> Result<Open, StoreError> {
         let db = Database::builder(db_dir)
             .cache_size(options.cache_bytes)
+            .max_cached_files(Some(options.cached_files))
             .journal_compression(CompressionType::None)
             .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
             // A second worker would spin while the first one works; ours has little to compact.

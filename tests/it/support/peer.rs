@@ -83,6 +83,30 @@ impl Peer {
 
     /// Connects, to an open connection without channels.
     pub(crate) async fn connect(address: SocketAddr, client: Client) -> Peer {
+        let mut peer = Peer::asking(address, client).await;
+        let opened = peer.method().await.1;
+        assert!(
+            matches!(
+                opened,
+                AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
+            ),
+            "{opened:?}"
+        );
+        peer
+    }
+
+    /// Whether a connection is opened.
+    pub(crate) async fn is_let_in(address: SocketAddr) -> bool {
+        let mut peer = Peer::asking(address, Client::default()).await;
+        let opened = peer.method().await.1;
+        matches!(
+            opened,
+            AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
+        )
+    }
+
+    /// Connects as far as `connection.open`, whose answer is still to be read.
+    pub(crate) async fn asking(address: SocketAddr, client: Client) -> Peer {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut peer = Peer {
@@ -130,14 +154,6 @@ impl Peer {
         };
         peer.send(0, AMQPClass::Connection(connection::AMQPMethod::Open(open)))
             .await;
-        let opened = peer.method().await.1;
-        assert!(
-            matches!(
-                opened,
-                AMQPClass::Connection(connection::AMQPMethod::OpenOk(_))
-            ),
-            "{opened:?}"
-        );
         peer
     }
 

@@ -10,6 +10,7 @@ use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::Counts;
 use leveret::cmq::{self, CmqConfig};
 use leveret::config::{Config, RawConfig};
+use leveret::files::{Wanted, capacity, share};
 use leveret::server::cmq_config;
 use leveret::store::{Committer, Limits, MemoryStore, Store};
 use tokio::net::TcpListener;
@@ -18,6 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{PATIENCE, eventually};
+
+/// Connections of each kind of client.
+const CONNECTIONS: usize = 1_000;
 
 /// A running broker.
 pub(crate) struct TestServer {
@@ -151,7 +155,13 @@ impl TestServer {
 }
 
 fn cmq_defaults() -> CmqConfig {
-    cmq_config(&Config::from_raw(&RawConfig::default()).unwrap())
+    let wanted = Wanted {
+        amqp: 1,
+        cmq: CONNECTIONS,
+        pushes: 64,
+    };
+    let config = Config::from_raw(&RawConfig::default()).unwrap();
+    cmq_config(&config, &share(None, wanted))
 }
 
 /// The configuration's defaults, but for patience with peers on a busy machine: logging in is work.
@@ -162,6 +172,7 @@ fn settings() -> Settings {
         heartbeat_secs: 60,
         message_bytes_max: 16 * 1024 * 1024,
         consumer_timeout_ms: Some(1_800_000),
+        connections: capacity(CONNECTIONS, usize::MAX),
         handshake_timeout: PATIENCE,
         cluster_name: "test".to_owned(),
     }

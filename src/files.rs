@@ -1,0 +1,194 @@
+//! File descriptors: how many the process may have, and how they are shared between the store, which must never lack
+//! one, and the sockets of clients.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::accept::Capacity;
+
+/// Descriptors that the store keeps for itself: tables and blobs that are open for reading, extents, journals, and what
+/// compaction, a start or a backup opens beside. With a low limit it has a part of that, see [`share`].
+pub const STORE_FILES: usize = 1_024;
+/// Of those, files that the database may keep open for reading.
+const CACHED_PARTS: (usize, usize) = (3, 4);
+/// Descriptors for all else: listeners, the socket of ctl and its clients, the runtime, standard streams.
+const OTHER_FILES: usize = 96;
+/// The least that a front door is given, however low the limit is.
+const DOOR_MIN: usize = 16;
+/// Newcomers of a front door at most, and in parts of its connections.
+const NEWCOMERS_MAX: usize = 4_096;
+const NEWCOMERS_PART: usize = 4;
+
+/// What operators have asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Connections of AMQP clients.
+    pub amqp: usize,
+    /// Connections of CMQ clients; 0 if there is no listener for them.
+    pub cmq: usize,
+    /// Connections to endpoints.
+    pub pushes: usize,
+}
+
+/// Who gets how many descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Files that the store may have open.
+    pub store: usize,
+    /// Files that the database may keep open for reading, a part of these.
+    pub cached: usize,
+    /// Connections to endpoints under way; as many may be kept idle beside.
+    pub pushes: usize,
+    /// Connections of AMQP clients.
+    pub amqp: Capacity,
+    /// Connections of CMQ clients.
+    pub cmq: Capacity,
+}
+
+/// Raises the limit of this process to what it may be raised to, and returns it; `None` if there is none.
+pub fn raise_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of file descriptors");
+            limit.current
+        }
+    }
+}
+
+/// The limit of this process; `None` if there is none.
+pub fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many descriptors this process has open; `None` if the system does not say.
+pub fn used() -> Option<u64> {
+    let entries = std::fs::read_dir("/proc/self/fd").ok()?;
+    // One is the directory's own.
+    u64::try_from(entries.count()).ok()?.checked_sub(1)
+}
+
+/// Shares a limit out: first the store, then connections to endpoints, then AMQP clients and CMQ clients, of whom the
+/// latter get a quarter of what is left at most. Never more than wanted.
+pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.unwrap_or(usize::MAX);
+    let store = STORE_FILES.min(limit / 3);
+    let (part, of) = CACHED_PARTS;
+    let pushes = wanted.pushes.min((limit / 16).max(1));
+    let beside = store + 2 * pushes + OTHER_FILES;
+    let left = limit.saturating_sub(beside);
+    let cmq = match wanted.cmq {
+        0 => capacity(0, 0),
+        cmq => capacity(cmq, left / 4),
+    };
+    let left = left.saturating_sub(cmq.known + cmq.newcomers);
+    Shares {
+        store,
+        cached: store * part / of,
+        pushes,
+        amqp: capacity(wanted.amqp, left),
+        cmq,
+    }
+}
+
+/// Divides up to `places` between those that are known, as many as wanted, and newcomers.
+pub fn capacity(wanted: usize, places: usize) -> Capacity {
+    let places = places.max(DOOR_MIN);
+    let newcomers = |known: usize| (known / NEWCOMERS_PART).clamp(DOOR_MIN / 2, NEWCOMERS_MAX);
+    let all = wanted.saturating_add(newcomers(wanted));
+    if all <= places {
+        return Capacity {
+            known: wanted,
+            newcomers: newcomers(wanted),
+        };
+    }
+    let newcomers = newcomers(places - places / (NEWCOMERS_PART + 1));
+    Capacity {
+        known: wanted.min(places.saturating_sub(newcomers)),
+        newcomers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted = Wanted {
+        amqp: 100_000,
+        cmq: 8_192,
+        pushes: 256,
+    };
+
+    fn sockets(capacity: Capacity) -> usize {
+        capacity.known + capacity.newcomers
+    }
+
+    #[test]
+    fn everyone_gets_what_is_wanted_when_there_is_enough() {
+        for limit in [None, Some(1 << 20), Some(524_288)] {
+            let shares = share(limit, WANTED);
+            assert_eq!((shares.store, shares.cached), (1_024, 768));
+            assert_eq!((shares.amqp.known, shares.amqp.newcomers), (100_000, 4_096));
+            assert_eq!((shares.cmq.known, shares.cmq.newcomers), (8_192, 2_048));
+        }
+    }
+
+    #[test]
+    fn the_store_is_never_short() {
+        for limit in (300..70_000).step_by(97) {
+            for wanted in [
+                WANTED,
+                Wanted { cmq: 0, ..WANTED },
+                Wanted { amqp: 10, ..WANTED },
+            ] {
+                let shares = share(Some(limit), wanted);
+                let all = shares.store
+                    + sockets(shares.amqp)
+                    + sockets(shares.cmq)
+                    + 2 * shares.pushes
+                    + OTHER_FILES;
+                assert!(
+                    all as u64 <= limit + 2 * DOOR_MIN as u64,
+                    "{limit}: {shares:?}"
+                );
+                assert!(shares.amqp.known > 0 && shares.amqp.known <= wanted.amqp);
+                assert!(shares.cmq.known <= wanted.cmq);
+            }
+        }
+        let small = share(Some(1_024), WANTED);
+        assert_eq!((small.store, small.cached, small.pushes), (341, 255, 64));
+        assert!(
+            sockets(small.amqp) > 300 && sockets(small.cmq) > 100,
+            "{small:?}"
+        );
+    }
+
+    #[test]
+    fn an_operators_number_holds_even_if_it_is_small() {
+        let shares = share(
+            None,
+            Wanted {
+                amqp: 1,
+                cmq: 2,
+                pushes: 1,
+            },
+        );
+        assert_eq!((shares.amqp.known, shares.amqp.newcomers), (1, 8));
+        assert_eq!((shares.cmq.known, shares.cmq.newcomers), (2, 8));
+    }
+
+    #[test]
+    fn the_limit_is_raised_and_told() {
+        let raised = raise_limit();
+        assert_eq!(limit(), raised);
+        let before = used().expect("a system that tells");
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        assert!(used() > Some(before.saturating_sub(50)));
+        drop(file);
+    }
+}
