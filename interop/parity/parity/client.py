@@ -5,6 +5,7 @@
 import collections
 import contextlib
 import socket
+import struct
 import time
 
 from . import wire
@@ -251,6 +252,17 @@ class Connection:
         """Drops the socket without a word."""
         self.gone = True
         self.sock.close()
+
+    def kill(self):
+        """Resets the socket, as the death of a client's machine would."""
+        self.log.note(self.label, "> socket reset")
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_socket()
+
+    def finish_sending(self):
+        """Ends our direction of the socket in good order, and goes on reading."""
+        self.log.note(self.label, "> FIN")
+        self.sock.shutdown(socket.SHUT_WR)
 
     # -- connection-level steps that scenarios use
 

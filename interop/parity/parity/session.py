@@ -99,6 +99,10 @@ class Session:
         """A connection past its handshake, for the options of `Connection.handshake`."""
         return self.socket().handshake(**options)
 
+    def login(self, user, vhost="/"):
+        """A connection of a user that `user` made."""
+        return self.connect(user=user, password=PASSWORD, vhost=vhost)
+
     def channel(self):
         """A new channel on the first connection, which is opened when there is none."""
         return (self.connections[0] if self.connections else self.connect()).channel()
@@ -128,11 +132,12 @@ class Session:
             self._control("set_permissions", "-p", vhost, name, configure, write, read)
         return name
 
-    def vhost(self, suffix="v"):
+    def vhost(self, suffix="v", default_queue_type=None):
         """A virtual host of its own, where guest has all rights; returns its name."""
         name = self.name(suffix)
+        self.note(f"vhost {name}" + (f", default queue type {default_queue_type}" if default_queue_type else ""))
         self._undo.append(("delete_vhost", name))
-        self._control("add_vhost", name)
+        self._control("add_vhost", name, *(("--default-queue-type", default_queue_type) if default_queue_type else ()))
         self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         return name
 

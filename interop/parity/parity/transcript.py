@@ -17,6 +17,7 @@ NOW_SLACK_S = 3600
 _GENERATED = re.compile(
     r"amq\.(?:gen|ctag)-[A-Za-z0-9_-]{22}"
     r"|(?<=amq\.rabbitmq\.reply-to\.)[A-Za-z0-9_./+=-]{20,}")
+_NODE = re.compile(r"\b[a-z]+[0-9]*@localhost\b")
 
 
 class Transcript:
@@ -152,7 +153,7 @@ class Transcript:
         return self._quote(body)
 
     def _clean(self, text):
-        text = text.replace(self._prefix, "~")
+        text = _NODE.sub("<node>", text.replace(self._prefix, "~"))
         return _GENERATED.sub(self._number, text)
 
     def _number(self, match):
