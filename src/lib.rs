@@ -14,6 +14,7 @@ pub mod files; // file descriptors, and who gets how many
 pub mod memory; // the watch over resident memory
 pub mod model; // names, ids, messages: plain data
 pub mod node; // this node's name
+pub mod pool; // threads for work that blocks
 pub mod seldom; // log lines that a peer can bring about at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod shutdown; // the signals that end the process

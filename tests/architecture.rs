@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Files beside the rooms, which rooms may use where they are listed.
 const FILES: &[&str] = &[
-    "cli", "clock", "files", "memory", "node", "seldom", "server", "shutdown",
+    "cli", "clock", "files", "memory", "node", "pool", "seldom", "server", "shutdown",
 ];
 
 /// Each room with what it may use.
@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("model", &["wire"]),
     ("store", &["model", "clock"]),
-    ("broker", &["model", "store", "wire", "clock"]),
+    ("broker", &["model", "store", "wire", "clock", "pool"]),
     ("accept", &["clock", "seldom"]),
     (
         "amqp",
@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cmq",
         &[
-            "broker", "model", "store", "wire", "clock", "accept", "seldom",
+            "broker", "model", "store", "wire", "clock", "accept", "pool", "seldom",
         ],
     ),
     (

@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput};
 
 use leveret::broker::queue::{
     Credit, DeadLetter, Delivery, DeliverySink, MemoryBudget, NewConsumer, Queue, QueueOwner,
-    QueueServices, QueueSpec, Settle, Timers,
+    QueueServices, QueueSpec, QueueThreads, Settle, Timers,
 };
 use leveret::model::arguments::QueueArguments;
 use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
@@ -115,6 +115,7 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         committer: Arc::clone(&committer),
         timers: Timers::start(),
         budget: Arc::new(MemoryBudget::new(256 * 1024 * 1024)),
+        threads: QueueThreads::new(),
         owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,
     };
     let mut group = criterion.benchmark_group("queue");

@@ -12,7 +12,7 @@ use super::connections::Connections;
 use super::definitions::{Definitions, QueueIds, QueueRecord, VhostRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
-use super::queue::{MemoryBudget, Timers};
+use super::queue::{MemoryBudget, QueueThreads, Timers};
 use super::session::Session;
 use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
@@ -127,6 +127,7 @@ impl Broker {
             committer: Arc::clone(&committer),
             timers: Timers::start(),
             budget: Arc::new(MemoryBudget::new(config.memory_bytes)),
+            threads: QueueThreads::new(),
             limits,
         });
         let broker = Arc::new(Broker {

@@ -61,6 +61,7 @@ pub use consumers::{
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
 pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+pub use reads::QueueThreads;
 pub use rewind::{RewindError, Rewound};
 pub use rewind_to::{NoPlace, RewindTo};
 pub use timers::Timers;
@@ -98,6 +99,8 @@ pub struct QueueServices {
     pub timers: Arc<Timers>,
     /// Memory for messages.
     pub budget: Arc<MemoryBudget>,
+    /// Where they read.
+    pub threads: Arc<QueueThreads>,
     /// The virtual host.
     pub owner: Weak<dyn QueueOwner>,
 }

@@ -1,16 +1,18 @@
 //! What queues read and remove on threads that may block: chunks of a backlog, a time in a stream, what nobody reads
-//! again. Decides nothing: the state machines ask for it.
+//! again. Decides nothing: the state machines ask for it. The threads are few; queues take turns at them.
 
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 
-use crate::model::{LogId, Ticket};
+use crate::model::{ConsumerId, LogId, QueueId, Ticket};
+use crate::pool::{Pool, PoolError, PoolLimits};
+use crate::store::commit::Waiter;
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
-use super::effects::{Oldest, Pick, Seek};
+use super::effects::{Oldest, Pick, Picked, Seek};
 use super::keeps::Keeps;
 use super::{Queue, picks, seek};
 
@@ -20,97 +22,187 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// How many chunks one step of a sweep removes.
 const SWEEP_CHUNKS: usize = 1024;
 
+/// Reads at once, of all queues together. More of them make a disk no faster, and each holds what it reads.
+const READ_THREADS: usize = 8;
+/// Sweeps at once.
+const SWEEP_THREADS: usize = 2;
+/// Reads or sweeps that wait for a thread. A queue asks for few at a time; with more queues than this at once some try
+/// again later.
+const WAITING_MAX: usize = 1 << 20;
+
+/// Threads that read for queues, and those that remove what nobody reads again.
+#[derive(Debug)]
+pub struct QueueThreads {
+    pub(super) reads: Pool<QueueId>,
+    sweeps: Pool<QueueId>,
+    /// For what waits between two tries.
+    runtime: Runtime,
+}
+
+impl QueueThreads {
+    /// Threads for all queues of a broker. Made within a runtime.
+    pub fn new() -> Arc<QueueThreads> {
+        let limits = |threads| PoolLimits {
+            threads,
+            waiting: WAITING_MAX,
+        };
+        Arc::new(QueueThreads {
+            reads: Pool::new("read", limits(READ_THREADS)),
+            sweeps: Pool::new("sweep", limits(SWEEP_THREADS)),
+            runtime: Runtime::current(),
+        })
+    }
+}
+
+/// Whether a read may come before what it wants is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    First,
+    /// Everything that was enqueued before the first one is in the store.
+    Written,
+}
+
 impl Queue {
     /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
     pub(super) fn start_load(&self, log: LogId, from: u64, max_bytes: usize) {
-        let Some(queue) = self.me.upgrade() else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
-            let read = queue.read(log, from, max_bytes);
-            let chunks = match read.and_then(|stored| queue.decode(log, stored)) {
-                Ok(chunks) => chunks,
-                Err(error) => {
-                    tracing::error!(queue = %queue.name(), ?log, from, %error, "cannot read messages; trying again");
-                    // Not a wait for something: it keeps a broken disk from being read in a loop.
-                    std::thread::sleep(READ_RETRY);
-                    Vec::new()
-                }
-            };
-            queue.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
-            queue.loaded.notify_waiters();
+        self.load_later(log, from, max_bytes, Attempt::First);
+    }
+
+    fn load_later(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
+        let submitted = self.on_reader(move |queue| queue.load(log, from, max_bytes, attempt));
+        if submitted.is_err() {
+            self.after_retry(move |queue| queue.load_ended(log, from, Vec::new()));
+        }
+    }
+
+    fn load(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
+        let store = self.services.committer.store();
+        let read = store.read(log, from, max_bytes);
+        let read = read.and_then(|stored| match self.misses(log, from, &stored) {
+            true => Ok(None),
+            false => self.decode(log, stored).map(Some),
         });
+        match read {
+            Ok(Some(chunks)) => self.load_ended(log, from, chunks),
+            // A message that was acked and rewound at once may still be on its way to the store.
+            Ok(None) if attempt == Attempt::First => self.when_written(move |queue| {
+                queue.load_later(log, from, max_bytes, Attempt::Written);
+            }),
+            Ok(None) => self.load_failed(log, from, &self.no_message(log, from)),
+            Err(error) => self.load_failed(log, from, &error),
+        }
+    }
+
+    fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
+        self.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
+        self.loaded.notify_waiters();
+    }
+
+    fn load_failed(&self, log: LogId, from: u64, error: &StoreError) {
+        tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read messages; trying again");
+        self.after_retry(move |queue| queue.load_ended(log, from, Vec::new()));
     }
 
     /// Looks for a consumer's place on a thread that may block.
     pub(super) fn start_seek(&self, seek: Seek) {
-        let Some(queue) = self.me.upgrade() else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
+        let (log, consumer, offsets, ms) = (seek.log, seek.consumer, seek.offsets, seek.ms);
+        let from = offsets.start;
+        let submitted = self.on_reader(move |queue| {
             let store = queue.services.committer.store();
-            let from = seek.offsets.start;
-            let found = seek::first_at(&**store, seek.log, seek.offsets, seek.ms);
+            let found = seek::first_at(&**store, log, offsets, ms);
             let found = found.unwrap_or_else(|error| {
                 // It walks from there; if the disk does not answer then either, it tries until it does.
                 tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
                 from
             });
-            queue.run(|state, now_ms, fx| {
-                if let Some(stream) = state.stream() {
-                    stream.sought(now_ms, seek.consumer, found, fx);
-                }
-            });
+            queue.sought(consumer, found);
+        });
+        if submitted.is_err() {
+            self.after_retry(move |queue| queue.sought(consumer, from));
+        }
+    }
+
+    fn sought(&self, consumer: ConsumerId, found: u64) {
+        self.run(|state, now_ms, fx| {
+            if let Some(stream) = state.stream() {
+                stream.sought(now_ms, consumer, found, fx);
+            }
         });
     }
 
     /// Reads single messages on a thread that may block, and gives them to the state machine.
     pub(super) fn start_pick(&self, pick: Pick) {
-        let Some(queue) = self.me.upgrade() else {
-            return;
-        };
-        tokio::task::spawn_blocking(move || {
+        let submitted = self.on_reader(move |queue| {
             let log = pick.log;
-            let read = |from, max_bytes| queue.read(log, from, max_bytes);
+            let store = queue.services.committer.store();
+            let read = |from, max_bytes| {
+                let chunks = store.read(log, from, max_bytes)?;
+                match queue.misses(log, from, &chunks) {
+                    true => Err(queue.no_message(log, from)),
+                    false => Ok(chunks),
+                }
+            };
             let (picked, failure) = picks::pick(&pick, read);
             if let Some(error) = failure {
                 tracing::error!(queue = %queue.name(), ?log, %error, "cannot read delayed messages; trying again");
                 if picked.is_empty() {
-                    std::thread::sleep(READ_RETRY);
+                    return queue.after_retry(|queue| queue.pick_ended(Vec::new()));
                 }
             }
-            queue.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
+            queue.pick_ended(picked);
+        });
+        if submitted.is_err() {
+            self.after_retry(|queue| queue.pick_ended(Vec::new()));
+        }
+    }
+
+    fn pick_ended(&self, picked: Vec<Picked>) {
+        self.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
+    }
+
+    /// Does `work` on a thread for reads, when it is this queue's turn.
+    fn on_reader(&self, work: impl FnOnce(&Queue) + Send + 'static) -> Result<(), PoolError> {
+        let queue = Weak::clone(&self.me);
+        self.services.threads.reads.submit(self.spec.id, move || {
+            if let Some(queue) = queue.upgrade() {
+                work(&queue);
+            }
+        })
+    }
+
+    /// Calls `act` when everything that was enqueued by now is written.
+    fn when_written(&self, act: impl FnOnce(&Queue) + Send + 'static) {
+        let committer = &self.services.committer;
+        let waiter = WhenWritten {
+            queue: Weak::clone(&self.me),
+            act: Mutex::new(Some(Box::new(act))),
+        };
+        committer.when_durable(committer.append(Vec::new()), Arc::new(waiter));
+    }
+
+    /// Calls `act` after a while. No thread waits for that: a broken disk is not read in a loop, and keeps no other
+    /// queue from reading.
+    fn after_retry(&self, act: impl FnOnce(&Queue) + Send + 'static) {
+        let queue = Weak::clone(&self.me);
+        self.services.threads.runtime.spawn(async move {
+            tokio::time::sleep(READ_RETRY).await;
+            if let Some(queue) = queue.upgrade() {
+                act(&queue);
+            }
         });
     }
 
-    /// Reads what is there when everything that was enqueued by now is written: a message that was acked and rewound
-    /// at once, or a delayed one, may still be on its way to the store.
-    fn read(
-        &self,
-        log: LogId,
-        from: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<StoredChunk>, StoreError> {
-        let store = self.services.committer.store();
-        let is_missing = |chunks: &[StoredChunk]| {
-            let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
-            !found && self.expects(log, from)
-        };
-        let mut chunks = store.read(log, from, max_bytes)?;
-        if is_missing(&chunks) {
-            let committer = &self.services.committer;
-            let written = committer.wait(committer.append(Vec::new()));
-            if Runtime::current().block_on(written).is_ok() {
-                chunks = store.read(log, from, max_bytes)?;
-            }
-        }
-        if is_missing(&chunks) {
-            return Err(StoreError::Corrupt(format!(
-                "queue {}: no message at {from} of {log:?}",
-                self.name()
-            )));
-        }
-        Ok(chunks)
+    /// Whether a read did not bring the message at `from` although it must be there.
+    fn misses(&self, log: LogId, from: u64, chunks: &[StoredChunk]) -> bool {
+        let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
+        !found && self.expects(log, from)
+    }
+
+    fn no_message(&self, log: LogId, from: u64) -> StoreError {
+        StoreError::Corrupt(format!(
+            "queue {}: no message at {from} of {log:?}",
+            self.name()
+        ))
     }
 
     /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`.
@@ -169,8 +261,9 @@ impl Queue {
         let Some(queue) = self.me.upgrade() else {
             return Ok(None);
         };
-        let read = tokio::task::spawn_blocking(move || queue.read_chunks(log, offset, 1)).await;
-        let chunks = read.map_err(|error| StoreError::Corrupt(error.to_string()))??;
+        let reads = &self.services.threads.reads;
+        let read = reads.run(self.spec.id, move || queue.read_chunks(log, offset, 1));
+        let chunks = read.await.map_err(not_read)??;
         let mut messages = chunks.into_iter().flat_map(|(_, messages)| messages);
         let found = messages.find(|stored| stored.offset == offset);
         Ok(found.map(|stored| stored.enqueued_ms))
@@ -179,6 +272,8 @@ impl Queue {
     /// Removes chunks that nobody reads again, step by step, once what says so is durable.
     pub(super) fn start_sweeps(&self, sweeps: Vec<(LogId, Range<u64>)>, ticket: Option<Ticket>) {
         let committer = Arc::clone(&self.services.committer);
+        let threads = Arc::clone(&self.services.threads);
+        let id = self.spec.id;
         let queue = Weak::clone(&self.me);
         let is_durable = self.keeps_messages() != Keeps::Nothing;
         tokio::spawn(async move {
@@ -187,38 +282,72 @@ impl Queue {
             {
                 return;
             }
-            let store = Arc::clone(committer.store());
-            tokio::task::spawn_blocking(move || {
-                for (log, range) in sweeps {
-                    sweep(&*store, log, range, is_durable);
-                }
-                if let Some(queue) = queue.upgrade() {
-                    queue.run(|state, _, fx| {
-                        if let Some(stream) = state.stream() {
-                            stream.swept(fx);
-                        }
+            for (log, range) in sweeps {
+                let mut from = Some(range.start);
+                while let Some(start) = from {
+                    let store = Arc::clone(committer.store());
+                    let rest = start..range.end;
+                    let step = move || sweep_step(&*store, log, rest, is_durable);
+                    let swept = threads.sweeps.run(id, step).await.map_err(not_read);
+                    from = swept.and_then(|step| step).unwrap_or_else(|error| {
+                        // What is left is swept after the next start.
+                        tracing::warn!(?log, %error, "cannot remove messages");
+                        None
                     });
                 }
-            });
+            }
+            if let Some(queue) = queue.upgrade() {
+                queue.run(|state, _, fx| {
+                    if let Some(stream) = state.stream() {
+                        stream.swept(fx);
+                    }
+                });
+            }
         });
     }
 }
 
-/// Removes the chunks of a log in `range`. The record of a log that is not durable does not tell how far it may go.
-pub(super) fn sweep(store: &dyn Store, log: LogId, range: Range<u64>, is_durable: bool) {
-    let mut from = range.start;
-    loop {
-        let step = match from {
-            0 if is_durable => store
-                .sweep(log, range.end, SWEEP_CHUNKS)
-                .map(|done| (!done).then_some(0)),
-            _ => store.sweep_range(log, from..range.end, SWEEP_CHUNKS),
-        };
-        match step {
-            Ok(Some(next)) => from = next,
-            Ok(None) => return,
-            // What is left is swept after the next start.
-            Err(error) => return tracing::warn!(?log, %error, "cannot remove messages"),
+/// Removes some of the chunks of a log in `range`, and tells where to go on. The record of a log that is not durable
+/// does not tell how far it may go.
+pub(super) fn sweep_step(
+    store: &dyn Store,
+    log: LogId,
+    range: Range<u64>,
+    is_durable: bool,
+) -> Result<Option<u64>, StoreError> {
+    match range.start {
+        0 if is_durable => store
+            .sweep(log, range.end, SWEEP_CHUNKS)
+            .map(|done| (!done).then_some(0)),
+        _ => store.sweep_range(log, range, SWEEP_CHUNKS),
+    }
+}
+
+/// The threads did not do it.
+pub(super) fn not_read(error: PoolError) -> StoreError {
+    StoreError::Io {
+        doing: "reading for a queue".to_owned(),
+        source: std::io::Error::other(error),
+    }
+}
+
+type Act = Box<dyn FnOnce(&Queue) + Send>;
+
+/// A queue that goes on when a batch is written.
+struct WhenWritten {
+    queue: Weak<Queue>,
+    act: Mutex<Option<Act>>,
+}
+
+impl Waiter for WhenWritten {
+    fn durable(&self, _upto: Ticket) {
+        let act = self
+            .act
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (Some(queue), Some(act)) = (self.queue.upgrade(), act) {
+            act(&queue);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::wire::{AMQPValue, FieldTable, ShortString};
 use super::tests::{body, long, message, text};
 use super::{
     DeadLetter, Hand, Handle, MemoryBudget, Queue, QueueGone, QueueOwner, QueueServices, QueueSpec,
-    RECEIVE_BYTES_MAX, Timers,
+    QueueThreads, RECEIVE_BYTES_MAX, Timers,
 };
 
 struct Nobody;
@@ -39,6 +39,7 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
             .expect("a committer"),
         timers: Timers::start(),
         budget: Arc::new(MemoryBudget::new(1 << 30)),
+        threads: QueueThreads::new(),
         owner,
     };
     let spec = QueueSpec {

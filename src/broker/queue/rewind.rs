@@ -12,6 +12,7 @@ use crate::model::{LogId, Ticket};
 use crate::store::{Store, StoreError, StoredMessage, chunk};
 
 use super::machine::Machine;
+use super::reads::not_read;
 use super::retention::{STRETCH_MESSAGES, Sized};
 use super::{Queue, RewindTo, seek};
 
@@ -102,9 +103,11 @@ impl Queue {
         for search in searches {
             let store = Arc::clone(committer.store());
             let keeps = self.keeps_messages();
-            let task =
-                tokio::task::spawn_blocking(move || look(&*store, &search, |m| keeps.message(m)));
-            found.push(task.await.map_err(|_| StoreError::Closed)??);
+            let reads = &self.services.threads.reads;
+            let look = reads.run(self.spec.id, move || {
+                look(&*store, &search, |m| keeps.message(m))
+            });
+            found.push(look.await.map_err(not_read)??);
         }
         let rewind = |state: &mut Machine, now_ms, fx: &mut _| {
             let state = state.work().ok_or(RewindError::NotEnabled)?;

@@ -245,7 +245,11 @@ impl Rig {
         self.committed += 1;
         assert!(!self.state.is_dirty());
         for (log, range) in self.sweeps.drain(..) {
-            super::reads::sweep(&self.store, log, range, self.durable);
+            let mut from = Some(range.start);
+            while let Some(start) = from {
+                from = super::reads::sweep_step(&self.store, log, start..range.end, self.durable)
+                    .expect("memory store");
+            }
         }
     }
 

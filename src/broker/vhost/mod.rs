@@ -21,7 +21,7 @@ use super::error::{BrokerError, Resource};
 use super::exchange::{Binding, Destination, Exchange, RouteKeys};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
-use super::queue::{MemoryBudget, Queue, Timers};
+use super::queue::{MemoryBudget, Queue, QueueThreads, Timers};
 use super::router::{Held, Removed, Routing};
 use crate::model::{Name, Ticket};
 use crate::store::Op;
@@ -42,6 +42,7 @@ pub(super) struct Shared {
     pub(super) committer: Arc<Committer>,
     pub(super) timers: Arc<Timers>,
     pub(super) budget: Arc<MemoryBudget>,
+    pub(super) threads: Arc<QueueThreads>,
     pub(super) limits: Arc<Limits>,
     pub(super) ids: QueueIds,
 }

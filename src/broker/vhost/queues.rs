@@ -171,6 +171,7 @@ impl Vhost {
             committer: Arc::clone(&self.shared.committer),
             timers: Arc::clone(&self.shared.timers),
             budget: Arc::clone(&self.shared.budget),
+            threads: Arc::clone(&self.shared.threads),
             owner: self.me.clone(),
         }
     }

@@ -478,7 +478,9 @@ impl Delayed {
 
     /// Whether there is something to read and room for it.
     fn may_read(&self) -> bool {
-        let Some(first) = self.first_far().filter(|_| self.reading.is_none()) else {
+        // What the store does not have yet cannot be read.
+        let may = |first: &Due| self.reading.is_none() && first.offset < self.stored;
+        let Some(first) = self.first_far().filter(may) else {
             return false;
         };
         match self.refused {
