@@ -104,7 +104,7 @@ pub struct Server;
 impl Server {
     /// Starts a broker; it accepts connections when this returns.
     pub async fn start(config: Config) -> Result<RunningServer, StartError> {
-        let started_at_ms = clock::wall_ms();
+        let started = clock::monotonic();
         prepare_data_dir(&config.data_dir)?;
         let shares = share_files(&config);
         let (sync_within, store_options) = durability(config.durability, &shares);
@@ -145,7 +145,7 @@ impl Server {
             listeners: addresses.amqp.as_slice().into(),
             cmq_listeners: addresses.cmq.as_slice().into(),
             data_dir: config.data_dir.clone().into(),
-            started_at_ms,
+            started,
         };
         let context = Arc::new(Context {
             broker: broker.clone(),
@@ -246,6 +246,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
             pass: config.default_pass.clone(),
             vhost: config.default_vhost.clone(),
         },
+        ..BrokerConfig::default()
     }
 }
 
@@ -565,6 +566,7 @@ impl RunningServer {
         if self.commands.send(NodeCommand::End(done)).await.is_err() || closed.await.is_err() {
             error!("the main task ended early; connections are cut off");
         }
+        self.broker.note_time();
         let committer = self.committer.clone();
         if tokio::task::spawn_blocking(move || committer.shutdown())
             .await

@@ -134,6 +134,59 @@ fn only_the_store_touches_the_database() {
     );
 }
 
+/// Sources outside these rooms in which one of the words stands.
+fn naming(words: &[&str], allowed: &[&str]) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let outside = under("src").into_iter().filter(|path| {
+        !allowed
+            .iter()
+            .any(|room| path.starts_with(root.join("src").join(room)))
+    });
+    outside
+        .filter(|path| {
+            let text = fs::read_to_string(path).expect("a readable source");
+            words.iter().any(|word| text.contains(word))
+        })
+        .collect()
+}
+
+#[test]
+fn only_the_clock_reads_the_wall_clock() {
+    let readers = naming(&["SystemTime", "clock_gettime"], &["clock", "bench"]);
+    assert!(
+        readers.is_empty(),
+        "a broker's time comes from src/clock: {readers:?}"
+    );
+}
+
+#[test]
+fn what_queues_decide_knows_no_wall_clock() {
+    let pure = [
+        "state",
+        "lane",
+        "stream",
+        "delayed",
+        "lease",
+        "receipts",
+        "retention",
+        "segments",
+        "block",
+    ];
+    let named: Vec<_> = naming(&["Clock", "wall_ms"], &[])
+        .into_iter()
+        .filter(|path| {
+            pure.iter().any(|part| {
+                let place = format!("src/broker/queue/{part}");
+                path.to_string_lossy().contains(&place)
+            })
+        })
+        .collect();
+    assert!(
+        named.is_empty(),
+        "the wall clock belongs into the shell: {named:?}"
+    );
+}
+
 #[test]
 fn the_files_that_the_architecture_names_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

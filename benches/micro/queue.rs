@@ -113,7 +113,8 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         Committer::start(Arc::new(MemoryStore::new()), Limits::default()).expect("a committer");
     let services = QueueServices {
         committer: Arc::clone(&committer),
-        timers: Timers::start(),
+        timers: Timers::start(Arc::default()),
+        clock: Arc::default(),
         budget: Arc::new(MemoryBudget::new(256 * 1024 * 1024)),
         threads: QueueThreads::new(),
         owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,

@@ -9,6 +9,7 @@ use super::connection::Context;
 use super::error::{MethodId, Refusal};
 use super::unsynced::Unsynced;
 use super::writer::Writer;
+use crate::clock::{Clock, Moment};
 use crate::wire::{self, AMQPClass};
 
 /// What handling a method comes to.
@@ -60,6 +61,16 @@ impl Cx<'_> {
     /// Sends a method.
     pub(crate) fn send(&mut self, channel: u16, method: AMQPClass) {
         wire::encode_method(self.out.buffer(), channel, &method);
+    }
+
+    /// The broker's time.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.shared.session.clock()
+    }
+
+    /// The wall-clock time of a moment, as the client is shown it.
+    pub(crate) fn wall_ms_at(&self, moment: Moment) -> u64 {
+        self.clock().wall_ms_at(moment)
     }
 
     /// Waits for `future` and goes on with what it gives.

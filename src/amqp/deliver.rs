@@ -51,7 +51,7 @@ impl Channel {
                 source.kind,
                 delivery.delivery_count,
                 delivery.lease.offset,
-                delivery.enqueued_ms,
+                delivery.enqueued.map(|enqueued| cx.wall_ms_at(enqueued)),
             );
         }
         if self.phase != Phase::Open {

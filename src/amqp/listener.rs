@@ -23,7 +23,6 @@ use crate::broker::connections::ConnectionInfo;
 use crate::broker::limits::ConnectionPermit;
 use crate::broker::session::Session;
 use crate::broker::users::User;
-use crate::clock::wall_ms;
 use crate::wire::{Frame, FrameKind, split};
 
 /// What an operator may set about connections.
@@ -242,7 +241,7 @@ impl Front {
             frame_max: open.frame_max,
             channel_max: open.channel_max,
             heartbeat_secs: open.heartbeat,
-            connected_at_ms: wall_ms(),
+            connected_at_ms: self.broker.clock().wall_ms(),
         };
         let name = info.name();
         tracing::info!(connection = %name, user = %info.user, vhost = %info.vhost, "connection opened");

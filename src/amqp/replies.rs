@@ -92,7 +92,7 @@ impl Replies {
             message,
             redelivered: false,
             delivery_count: 0,
-            enqueued_ms: None,
+            enqueued: None,
         };
         outbox.deliver(&mut vec![delivery]);
     }

@@ -14,8 +14,10 @@ use super::error::BrokerError;
 use super::limits::Limits;
 use super::queue::{MemoryBudget, QueueThreads, Timers};
 use super::session::Session;
+use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
+use crate::clock::{self, Clock};
 use crate::model::{ConnectionId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
@@ -36,6 +38,8 @@ pub struct BrokerConfig {
     pub memory_bytes: u64,
     /// What a fresh broker has.
     pub defaults: Defaults,
+    /// The clocks that it goes by.
+    pub clocks: Arc<dyn clock::Source>,
 }
 
 /// What a fresh broker has.
@@ -59,6 +63,7 @@ impl Default for BrokerConfig {
                 pass: DEFAULT_USER.into(),
                 vhost: DEFAULT_VHOST.into(),
             },
+            clocks: Arc::new(clock::System),
         }
     }
 }
@@ -100,6 +105,7 @@ pub struct Broker {
     connections: Arc<Connections>,
     vhosts: RwLock<BTreeMap<Name, Arc<Vhost>>>,
     shared: Arc<Shared>,
+    timekeeper: Arc<Timekeeper>,
     last_connection: AtomicU64,
 }
 
@@ -114,6 +120,8 @@ impl Broker {
         config: BrokerConfig,
     ) -> Result<Arc<Broker>, OpenError> {
         let connections = Arc::<Connections>::default();
+        let timekeeper = Timekeeper::start(Arc::clone(&committer), config.clocks);
+        let clock = timekeeper.clock();
         let users = Users::open(
             Arc::clone(&committer),
             Arc::clone(&connections),
@@ -125,7 +133,8 @@ impl Broker {
         let shared = Arc::new(Shared {
             ids: QueueIds::open(Arc::clone(&committer), highest)?,
             committer: Arc::clone(&committer),
-            timers: Timers::start(),
+            timers: Timers::start(Arc::clone(clock)),
+            clock: Arc::clone(clock),
             budget: Arc::new(MemoryBudget::new(config.memory_bytes)),
             threads: QueueThreads::new(),
             limits,
@@ -135,6 +144,7 @@ impl Broker {
             connections,
             vhosts: RwLock::default(),
             shared,
+            timekeeper,
             last_connection: AtomicU64::new(0),
         });
         let definitions = Definitions::load(&**committer.store())?;
@@ -169,6 +179,16 @@ impl Broker {
     /// Memory for messages.
     pub fn budget(&self) -> &Arc<MemoryBudget> {
         &self.shared.budget
+    }
+
+    /// The broker's time.
+    pub fn clock(&self) -> &Arc<Clock> {
+        self.timekeeper.clock()
+    }
+
+    /// Writes how far the broker's time has come: before it ends in good order.
+    pub fn note_time(&self) {
+        self.timekeeper.note();
     }
 
     /// A virtual host by name.

@@ -20,5 +20,6 @@ pub mod queue; // queues: the state machine and its shell
 pub mod router; // the walk from an exchange to queues
 pub mod secrets; // keys that sign requests over HTTP
 pub mod session; // what one connection may do
+mod timekeeper; // the broker's time line over a restart
 pub mod users; // users and what they may do
 pub mod vhost; // exchanges, queues and bindings of a virtual host, and every change of them

@@ -16,7 +16,7 @@ use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
-use crate::clock::wall_ms;
+use crate::clock::Clock;
 use crate::model::Ticket;
 use crate::model::arguments::QueueKind;
 
@@ -90,6 +90,16 @@ impl Call<'_> {
         Answer::success(self.request)
     }
 
+    /// The broker's time.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.front.broker.clock()
+    }
+
+    /// Wall-clock time in seconds since the Unix epoch, as clients are shown it.
+    pub(crate) fn now_secs(&self) -> u64 {
+        self.clock().wall_ms() / 1000
+    }
+
     /// Waits until a change is on disk.
     pub(crate) async fn durable(&self, ticket: Option<Ticket>) -> Result<(), CmqError> {
         match ticket {
@@ -100,7 +110,7 @@ impl Call<'_> {
 
     /// Refuses if too many requests of this kind came for a queue or topic in this second.
     pub(crate) fn within_quota(&self, kind: Kind, id: u64) -> Result<(), CmqError> {
-        match self.front.quotas.admits(kind, id, wall_ms()) {
+        match self.front.quotas.admits(kind, id, self.clock().now_ms()) {
             true => Ok(()),
             false => Err(CmqError::Throttled),
         }

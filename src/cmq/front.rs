@@ -20,7 +20,6 @@ use super::topics::Topics;
 use crate::accept::{Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
-use crate::clock::wall_ms;
 use crate::model::QueueId;
 use crate::store::StoreError;
 
@@ -72,7 +71,8 @@ impl Front {
             // Not waited for: if it does not happen, it will at the next start.
             committer.append(left_over);
         }
-        let now_ms = wall_ms();
+        // Never before an id that an earlier run gave out.
+        let now_ms = broker.clock().now_ms();
         // A time stamp is accepted from so long before our clock until so long after; if any is, as many signatures
         // are remembered as may be.
         let window_ms = match config.clock_skew_ms {

@@ -29,7 +29,6 @@ use super::limits::{
 use super::request::{Parameters, shown};
 use super::signature::Signed;
 use super::written::{Outgoing, Parcel, Socket};
-use crate::clock::wall_ms;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -142,7 +141,8 @@ async fn carry_out(
         replays,
         ..
     } = front;
-    let caller = Caller::authenticate(broker, config, replays, &signed, peer, wall_ms())?;
+    let now_ms = broker.clock().wall_ms();
+    let caller = Caller::authenticate(broker, config, replays, &signed, peer, now_ms)?;
     let call = Call {
         front,
         caller,

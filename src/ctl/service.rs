@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -58,8 +58,8 @@ pub struct Node {
     pub cmq_listeners: Arc<[std::net::SocketAddr]>,
     /// The data directory.
     pub data_dir: Arc<Path>,
-    /// When the process started, milliseconds since the epoch.
-    pub started_at_ms: u64,
+    /// When the process started.
+    pub started: Instant,
 }
 
 impl Node {

@@ -32,7 +32,8 @@ pub enum StreamOffset {
     Next,
     /// With this offset, or the next one that there is.
     Offset(u64),
-    /// With the first message that came at this time or later (Unix ms); as `Next` if there is none.
+    /// With the first message that came at this time or later; as `Next` if there is none. In wall-clock milliseconds
+    /// as a client says it, and a moment of the broker's time line within the room of queues.
     Time(u64),
 }
 
@@ -55,7 +56,7 @@ pub enum StreamFault {
 }
 
 impl StreamOffset {
-    /// Reads `x-stream-offset`. An interval counts back from `now_ms`.
+    /// Reads `x-stream-offset`. An interval counts back from `now_ms`, wall-clock time.
     pub fn parse(arguments: &FieldTable, now_ms: u64) -> Result<StreamOffset, StreamFault> {
         let Some(value) = arguments.inner().get(STREAM_OFFSET) else {
             return Ok(StreamOffset::Next);

@@ -36,9 +36,9 @@ pub struct Mark {
 pub struct Segment {
     /// Offset of its first message.
     pub first: u64,
-    /// When that was enqueued, Unix ms.
+    /// When that was enqueued.
     pub first_ms: u64,
-    /// When its last message was enqueued, Unix ms.
+    /// When its last message was enqueued.
     pub last_ms: u64,
     /// Bytes of properties and body of its messages.
     pub bytes: u64,
@@ -49,7 +49,7 @@ pub struct Segment {
 pub struct ReceiveRecord {
     /// Its number in the log; a later receive has a higher one.
     pub number: u64,
-    /// When the leases end, Unix ms.
+    /// When the leases end.
     pub until_ms: u64,
     /// Which messages, in ascending order of offsets. Those that are settled do not count.
     pub leases: Vec<ReceivedLease>,
@@ -62,7 +62,7 @@ pub struct ReceivedLease {
     pub offset: u64,
     /// How often it had come back before. A higher delivery count says that the lease has ended.
     pub turn: u32,
-    /// When it was first received, Unix ms.
+    /// When it was first received.
     pub first_ms: u64,
 }
 

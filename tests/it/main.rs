@@ -26,4 +26,5 @@ mod reply_to; // direct reply-to
 mod rewind; // acked messages that are read again
 mod streams; // queues that are read and left as they are
 mod support; // a broker of one's own, and a raw peer
+mod time; // a wall clock that is set
 mod transactions; // all or nothing

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use leveret::clock::wall_ms;
 use leveret::store::{FjallOptions, FjallStore};
 use leveret::wire::protocol::basic;
 use leveret::wire::{AMQPClass, AMQPValue, FieldTable, PropertiesView};
@@ -137,8 +136,11 @@ async fn a_time_is_a_place() {
     let mut peer = with_stream(&server, &[]).await;
     let next = publish(&mut peer, 1, &bodies(0..3)).await;
     // Timestamps are whole seconds: the later messages have to be of a later one.
-    let second = wall_ms() / 1_000 + 1;
-    eventually("the next second", || wall_ms() / 1_000 >= second).await;
+    let second = server.broker.clock().wall_ms() / 1_000 + 1;
+    eventually("the next second", || {
+        server.broker.clock().wall_ms() / 1_000 >= second
+    })
+    .await;
     publish(&mut peer, next, &bodies(3..5)).await;
 
     let server = server.restart().await;

@@ -13,7 +13,6 @@ use super::super::replies::REPLY_TO;
 use super::super::unacked::ConsumerRef;
 use super::ack::credit;
 use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
-use crate::clock::wall_ms;
 use crate::model::Name;
 use crate::model::arguments::{
     ArgumentError, QueueKind, VISIBILITY_TIMEOUT, integer_value, type_name, visibility_timeout_ms,
@@ -142,7 +141,8 @@ impl Channel {
         if queue.spec().arguments.kind != QueueKind::Stream {
             return Ok(None);
         }
-        let offset = StreamOffset::parse(&m.arguments, wall_ms()).map_err(|fault| match fault {
+        let wall_ms = cx.clock().wall_ms();
+        let offset = StreamOffset::parse(&m.arguments, wall_ms).map_err(|fault| match fault {
             StreamFault::Invalid(fault) => {
                 let queue = described(queue, cx);
                 let text = format!("invalid arg '{STREAM_OFFSET}' for {queue}: {fault}");

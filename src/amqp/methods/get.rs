@@ -88,7 +88,8 @@ impl Channel {
             count(got.remaining),
         );
         let kind = queue.spec().arguments.kind;
-        let extra = Extra::of(kind, got.delivery_count, got.lease.offset, got.enqueued_ms);
+        let enqueued_ms = got.enqueued.map(|enqueued| cx.wall_ms_at(enqueued));
+        let extra = Extra::of(kind, got.delivery_count, got.lease.offset, enqueued_ms);
         put_content(
             cx.out,
             cx.shared.frame_max,

@@ -106,7 +106,7 @@ pub(super) enum Written {
 pub(super) struct Block {
     /// Offset of the first slot.
     pub(super) first: u64,
-    /// When the first message was enqueued, Unix ms.
+    /// When the first message was enqueued.
     pub(super) first_ms: u64,
     pub(super) slots: Vec<Slot>,
     /// Slots that are not settled.

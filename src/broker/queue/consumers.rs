@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
+use crate::clock::Moment;
 use crate::model::stream::StreamStart;
 use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
@@ -66,8 +67,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// How often it came back before (the `x-delivery-count` of quorum queues).
     pub delivery_count: u32,
-    /// When it was enqueued, Unix ms; told by queues that keep what was acked.
-    pub enqueued_ms: Option<u64>,
+    /// When it was enqueued; told by queues that keep what was acked.
+    pub enqueued: Option<Moment>,
 }
 
 /// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::clock::Moment;
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId};
 use crate::store::StoredMessage;
 
@@ -102,8 +103,8 @@ pub struct Got {
     pub redelivered: bool,
     /// How often it came back before.
     pub delivery_count: u32,
-    /// When it was enqueued, Unix ms; told by queues that keep what was acked.
-    pub enqueued_ms: Option<u64>,
+    /// When it was enqueued; told by queues that keep what was acked.
+    pub enqueued: Option<Moment>,
     /// How many are ready behind it.
     pub remaining: u64,
 }
@@ -119,7 +120,7 @@ pub(super) enum Get {
 /// A lane's first message that is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Oldest {
-    /// It was enqueued then, Unix ms.
+    /// It was enqueued then.
     Enqueued(u64),
     /// It lies there, and only there.
     OnDisk(LogId, u64),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::clock::Moment;
 use crate::model::{Lease, Message, MessageId, QueueId, Ticket};
 
 use super::effects::Effects;
@@ -86,12 +87,12 @@ pub struct Received {
     pub id: MessageId,
     /// The message.
     pub message: Arc<Message>,
-    /// When it was enqueued, Unix ms.
-    pub enqueued_ms: u64,
-    /// When it was first received, Unix ms.
-    pub first_received_ms: u64,
-    /// When it comes back if it is not deleted, Unix ms.
-    pub visible_ms: u64,
+    /// When it was enqueued.
+    pub enqueued: Moment,
+    /// When it was first received.
+    pub first_received: Moment,
+    /// When it comes back if it is not deleted.
+    pub visible: Moment,
     /// How often it was handed out, this time included.
     pub count: u32,
     pub(super) lease: Lease,
@@ -195,11 +196,12 @@ impl Queue {
 
 impl Queue {
     /// Has the lease of a handle last this long from now, whenever it was to end: then the message waits again at its
-    /// old place. Returns when that is, Unix ms, `None` if the handle is not valid; and when it is durable.
-    pub fn prolong(&self, handle: Handle, lasts: Duration) -> (Option<u64>, Option<Ticket>) {
+    /// old place. Returns when that is, `None` if the handle is not valid; and when it is durable.
+    pub fn prolong(&self, handle: Handle, lasts: Duration) -> (Option<Moment>, Option<Ticket>) {
         let length_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
         let prolong = |machine: &mut Machine, now_ms, fx: &mut Effects| {
-            machine.work()?.prolong(now_ms, handle, length_ms, fx)
+            let ends_ms = machine.work()?.prolong(now_ms, handle, length_ms, fx)?;
+            Some(Moment::from_ms(ends_ms))
         };
         self.with_burials(|burials| self.apply(prolong, burials))
             .unwrap_or_default()

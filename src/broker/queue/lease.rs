@@ -12,7 +12,7 @@ use crate::model::Lease;
 /// Entries that may be kept whatever is leased, so that small queues are not tidied all the time.
 const SPARE: usize = 64;
 
-/// A lease and when it ends, Unix ms.
+/// A lease and when it ends.
 #[derive(Clone, Copy, Debug)]
 struct Due {
     at_ms: u64,

@@ -173,14 +173,14 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
         rig.tick(1_100);
         let again = rig.receive(16);
         assert_eq!(bodies(&again), ["b", "c"]);
-        assert_eq!((again[0].count, again[0].first_received_ms), (2, 1_000));
+        assert_eq!((again[0].count, again[0].first_received.ms()), (2, 1_000));
         rig.commit();
         // Ends while the broker is down.
         rig.now_ms = 1_300;
         rig.restart();
         assert_eq!(rig.state.counts().ready, 2);
         let last = rig.receive(16);
-        assert_eq!((last[0].count, last[0].first_received_ms), (3, 1_000));
+        assert_eq!((last[0].count, last[0].first_received.ms()), (3, 1_000));
         for old in [hand[1].handle, again[0].handle] {
             let deleted = rig.state.delete_received(rig.now_ms, &[old], &mut rig.fx);
             assert_eq!(deleted, [false]);
@@ -494,11 +494,11 @@ proptest! {
                     // What is on disk is not waited for once there is something.
                     prop_assert!(hand.len() <= free.min(max) && hand.is_empty() == (free == 0));
                     for received in &hand {
-                        prop_assert_eq!(received.visible_ms, rig.now_ms + TIMEOUTS_MS[0]);
+                        prop_assert_eq!(received.visible.ms(), rig.now_ms + TIMEOUTS_MS[0]);
                         let body = body(&received.message);
                         let redelivered = model.messages[&body].handed_out;
                         model.handles.push((received.handle, model.leases.len()));
-                        model.give(received.lease, &body, redelivered, received.visible_ms)?;
+                        model.give(received.lease, &body, redelivered, received.visible.ms())?;
                     }
                     if !keep {
                         let leases: Vec<Lease> = hand.iter().map(|received| received.lease).collect();

@@ -44,8 +44,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, We
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock::wall_ms;
+use crate::clock::Clock;
 use crate::model::arguments::{Overflow, QueueArguments};
+use crate::model::stream::StreamOffset;
 use crate::model::{
     ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, QueueOverrides,
     Ticket,
@@ -97,6 +98,8 @@ pub struct QueueServices {
     pub committer: Arc<Committer>,
     /// Deadlines.
     pub timers: Arc<Timers>,
+    /// The broker's time. Whatever is called `ms` in this room is on its line, unless it says wall-clock time.
+    pub clock: Arc<Clock>,
     /// Memory for messages.
     pub budget: Arc<MemoryBudget>,
     /// Where they read.
@@ -196,7 +199,7 @@ impl Queue {
             spec.durable,
             Arc::clone(&effective),
             recovered,
-            wall_ms(),
+            services.clock.now_ms(),
         );
         let cell = Cell {
             state,
@@ -310,7 +313,12 @@ impl Queue {
     }
 
     /// Registers a consumer; deliveries may reach its sink before this returns.
-    pub fn consume(&self, consumer: NewConsumer) -> Result<ConsumerId, ConsumeError> {
+    pub fn consume(&self, mut consumer: NewConsumer) -> Result<ConsumerId, ConsumeError> {
+        if let Some(start) = &mut consumer.stream
+            && let StreamOffset::Time(wall_ms) = start.offset
+        {
+            start.offset = StreamOffset::Time(self.services.clock.moment_of(wall_ms).ms());
+        }
         self.run(|state, now_ms, fx| state.consume(now_ms, consumer, fx))
             .unwrap_or(Err(ConsumeError::Gone))
     }
@@ -524,7 +532,7 @@ impl Queue {
             return None;
         }
         cell.fx.persisted = false;
-        let now_ms = wall_ms();
+        let now_ms = self.services.clock.now_ms();
         let result = command(&mut cell.state, now_ms, &mut cell.fx);
         hand_out(&mut cell.state, &mut cell.fx.served);
         for Dead {
@@ -622,7 +630,8 @@ impl Queue {
 
     /// Publishes the dead letter of a message that leaves the queue `spec`.
     fn publish_letter(&self, burial: &Burial, spec: &QueueSpec, burials: &mut VecDeque<Burial>) {
-        let letter = dead_letter::write(spec, &burial.message, burial.reason, wall_ms());
+        let wall_ms = self.services.clock.wall_ms();
+        let letter = dead_letter::write(spec, &burial.message, burial.reason, wall_ms);
         match letter {
             Ok(letter) => {
                 let owner = burial.queue.services.owner.upgrade();

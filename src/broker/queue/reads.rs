@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 
+use crate::clock::Moment;
 use crate::model::{ConsumerId, LogId, QueueId, Ticket};
 use crate::pool::{Pool, PoolError, PoolLimits};
 use crate::store::commit::Waiter;
@@ -239,11 +240,11 @@ impl Queue {
         !cell.deleted && cell.state.expects(log, from)
     }
 
-    /// When the oldest message was enqueued that is neither settled nor delayed, Unix ms; `None` if there is none.
+    /// When the oldest message was enqueued that is neither settled nor delayed; `None` if there is none.
     ///
     /// # Errors
     /// When it is on disk and cannot be read.
-    pub async fn oldest_ms(&self) -> Result<Option<u64>, StoreError> {
+    pub async fn oldest(&self) -> Result<Option<Moment>, StoreError> {
         let oldest = self.run_work(|state, _, _| state.oldest());
         let mut first_ms = None;
         for oldest in oldest.unwrap_or_default() {
@@ -254,7 +255,7 @@ impl Queue {
             };
             first_ms = [first_ms, enqueued_ms].into_iter().flatten().min();
         }
-        Ok(first_ms)
+        Ok(first_ms.map(Moment::from_ms))
     }
 
     async fn enqueued_ms(&self, log: LogId, offset: u64) -> Result<Option<u64>, StoreError> {

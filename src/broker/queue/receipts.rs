@@ -19,7 +19,7 @@ struct Receipt {
     turn: u32,
     /// The number of that receive; `None` if a restart is not to know it.
     receive: Option<u64>,
-    /// When the message was first received, Unix ms.
+    /// When the message was first received.
     first_ms: u64,
     /// How many receives came to nothing, because nobody took what they brought.
     unkept: u32,
@@ -30,7 +30,7 @@ struct Receipt {
 struct Receive {
     /// How many receipts name it.
     left: u32,
-    /// When its leases end, Unix ms; 0 while it goes on.
+    /// When its leases end; 0 while it goes on.
     until_ms: u64,
     /// Its record on disk names messages that are gone, or have been received again.
     is_stale: bool,
@@ -108,7 +108,7 @@ impl Receipts {
         self.put(lease.offset, Receipt { receive, ..receipt });
     }
 
-    /// Ends a receive, whose leases all end at this time, Unix ms.
+    /// Ends a receive, whose leases all end at this time.
     pub(super) fn end_receive(&mut self, until_ms: u64) {
         if self.open.is_empty() {
             return;

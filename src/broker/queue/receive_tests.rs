@@ -37,7 +37,8 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
     let services = QueueServices {
         committer: Committer::start(Arc::new(MemoryStore::new()), Limits::default())
             .expect("a committer"),
-        timers: Timers::start(),
+        timers: Timers::start(Arc::default()),
+        clock: Arc::default(),
         budget: Arc::new(MemoryBudget::new(1 << 30)),
         threads: QueueThreads::new(),
         owner,
@@ -127,8 +128,8 @@ async fn a_handle_is_good_until_its_time_is_over_and_not_after() {
     let second = queue.receive(1, LONG).await.expect("a queue").keep();
     assert_eq!(second[0].count, 2);
     assert_eq!(second[0].id, first[0].id);
-    assert_eq!(second[0].first_received_ms, first[0].first_received_ms);
-    assert!(second[0].visible_ms > first[0].visible_ms);
+    assert_eq!(second[0].first_received, first[0].first_received);
+    assert!(second[0].visible > first[0].visible);
     assert_eq!(queue.delete_received(&[first[0].handle]).0, [false]);
     assert_eq!(queue.counts().unacked, 1);
     tokio::time::sleep(Duration::from_millis(40)).await;

@@ -44,7 +44,7 @@ impl KeepLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stretch {
     first: u64,
-    /// No message of it was enqueued earlier, Unix ms.
+    /// No message of it was enqueued earlier.
     first_ms: u64,
     /// Nor later.
     last_ms: u64,
@@ -268,7 +268,7 @@ impl Retention {
         Some(stretch.first..end)
     }
 
-    /// When the oldest stretch is to be dropped, Unix ms: when its last message is older than it has to be kept.
+    /// When the oldest stretch is to be dropped: when its last message is older than it has to be kept.
     pub(super) fn next_drop_ms(&self) -> Option<u64> {
         let oldest = self.stretches.front()?;
         Some(

@@ -87,6 +87,10 @@ impl Queue {
     /// # Errors
     /// See [`RewindError`]; then nothing has changed.
     pub async fn rewind(&self, to: RewindTo) -> Result<Rewound, RewindError> {
+        let to = match to {
+            RewindTo::Time(wall_ms) => RewindTo::Time(self.services.clock.moment_of(wall_ms).ms()),
+            RewindTo::Offset(_) => to,
+        };
         let searches = self
             .run(|state, now_ms, _| {
                 let state = state.work().ok_or(RewindError::NotEnabled)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::clock::Moment;
 use crate::model::arguments::QueueArguments;
 use crate::model::{Lease, QueueId};
 use crate::store::Store;
@@ -65,7 +66,7 @@ impl Rig {
                 Get::Empty => return None,
                 Get::Loading => {}
                 Get::Got(got) => {
-                    let enqueued_ms = got.enqueued_ms.expect("told by a queue that keeps");
+                    let enqueued_ms = got.enqueued.expect("told by a queue that keeps").ms();
                     return Some((got.lease, body(&got.message), got.redelivered, enqueued_ms));
                 }
             }
@@ -270,7 +271,7 @@ fn what_was_acked_without_being_asked_for_an_ack_comes_back_too() {
     assert!(
         again
             .iter()
-            .all(|delivery| delivery.enqueued_ms == Some(1_000))
+            .all(|delivery| delivery.enqueued == Some(Moment::from_ms(1_000)))
     );
     assert_eq!(again.len(), 2, "consumers that are there get it at once");
 }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// To where a queue is rewound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewindTo {
-    /// What was enqueued at or after this time, in milliseconds since the epoch.
+    /// What was enqueued at or after this time, in milliseconds since the epoch: wall-clock time as it is said, and a
+    /// moment of the broker's time line within the room of queues.
     Time(u64),
     /// What has this offset or a higher one.
     Offset(u64),

@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::clock::wall_ms;
+use crate::clock::Clock;
 use crate::model::QueueId;
 
 use super::Queue;
 
 /// How long to sleep when there is no deadline at all; an earlier one wakes.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long to sleep at most when there is one: a sleep stands still while the machine is suspended, and the broker's
+/// time does not.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 /// Deadlines of queues.
-#[derive(Default)]
 pub struct Timers {
+    clock: Arc<Clock>,
     due: Mutex<BTreeMap<(u64, QueueId), Weak<Queue>>>,
     /// An earlier deadline than all others came in, or the timers are dropped.
     earlier: Arc<Notify>,
@@ -26,13 +29,18 @@ pub struct Timers {
 
 impl Timers {
     /// Starts the task that serves them; it ends when they are dropped.
-    pub fn start() -> Arc<Timers> {
-        let timers = Arc::new(Timers::default());
+    pub fn start(clock: Arc<Clock>) -> Arc<Timers> {
+        let timers = Arc::new(Timers {
+            clock,
+            due: Mutex::default(),
+            earlier: Arc::default(),
+        });
         tokio::spawn(serve(Arc::downgrade(&timers), Arc::clone(&timers.earlier)));
         timers
     }
 
-    /// Moves the deadline of queue `id` from `before` to `after`, both Unix ms.
+    /// Moves the deadline of queue `id` from `before` to `after`, both moments of the clock's
+    /// line.
     pub(super) fn schedule(
         &self,
         queue: &Weak<Queue>,
@@ -55,12 +63,15 @@ impl Timers {
         }
     }
 
-    /// Takes the queues that are due, and tells when the next one will be.
-    fn take_due(&self, now_ms: u64) -> (Vec<Weak<Queue>>, Option<u64>) {
+    /// Takes the queues that are due, and tells how long it is until the next one will be.
+    fn take_due(&self) -> (Vec<Weak<Queue>>, Option<Duration>) {
+        let now_ms = self.clock.now_ms();
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let later = due.split_off(&(now_ms + 1, QueueId(0)));
         let queues = std::mem::replace(&mut *due, later).into_values().collect();
-        (queues, due.first_key_value().map(|((at, _), _)| *at))
+        let next = due.first_key_value();
+        let wait = next.map(|((at, _), _)| Duration::from_millis(at.saturating_sub(now_ms)));
+        (queues, wait)
     }
 }
 
@@ -71,7 +82,7 @@ impl Drop for Timers {
 }
 
 async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
-    while let Some((queues, next)) = timers.upgrade().map(|timers| timers.take_due(wall_ms())) {
+    while let Some((queues, wait)) = timers.upgrade().map(|timers| timers.take_due()) {
         for queue in queues.iter().filter_map(Weak::upgrade) {
             // One queue that cannot be looked at stops the clock of no other.
             if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
@@ -83,9 +94,7 @@ async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
             tokio::task::yield_now().await;
             continue;
         }
-        let wait = next.map_or(NOTHING_DUE, |at| {
-            Duration::from_millis(at.saturating_sub(wall_ms()))
-        });
+        let wait = wait.map_or(NOTHING_DUE, |wait| wait.min(SLEEP_MAX));
         tokio::select! {
             () = earlier.notified() => {}
             () = tokio::time::sleep(wait) => {}

@@ -19,6 +19,7 @@ use super::permissions::{DEFAULT_EXCHANGE, Permission, ResourceKind};
 use super::queue::Queue;
 use super::users::User;
 use super::vhost::Vhost;
+use crate::clock::Clock;
 use crate::model::arguments::{Inequivalence, exchange_name_fault, text_value};
 use crate::model::{ConnectionId, Ticket};
 use crate::wire::FieldTable;
@@ -50,6 +51,11 @@ struct Owned {
 }
 
 impl Session {
+    /// The broker's time.
+    pub fn clock(&self) -> &Clock {
+        self.broker.clock()
+    }
+
     pub(super) fn new(
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,

@@ -23,6 +23,7 @@ use super::limits::Limits;
 use super::permissions::ResourceKind;
 use super::queue::{MemoryBudget, Queue, QueueThreads, Timers};
 use super::router::{Held, Removed, Routing};
+use crate::clock::Clock;
 use crate::model::{Name, Ticket};
 use crate::store::Op;
 use crate::store::commit::Committer;
@@ -41,6 +42,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub(super) struct Shared {
     pub(super) committer: Arc<Committer>,
     pub(super) timers: Arc<Timers>,
+    pub(super) clock: Arc<Clock>,
     pub(super) budget: Arc<MemoryBudget>,
     pub(super) threads: Arc<QueueThreads>,
     pub(super) limits: Arc<Limits>,

@@ -170,6 +170,7 @@ impl Vhost {
         QueueServices {
             committer: Arc::clone(&self.shared.committer),
             timers: Arc::clone(&self.shared.timers),
+            clock: Arc::clone(&self.shared.clock),
             budget: Arc::clone(&self.shared.budget),
             threads: Arc::clone(&self.shared.threads),
             owner: self.me.clone(),

@@ -9,7 +9,6 @@ use super::super::error::CmqError;
 use super::queue::{apply, listing, public_id};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
-use crate::clock::wall_ms;
 
 /// Refuses a policy that must not be: its queue has to be there, to have none itself, and not to serve too many. `source`
 /// is the name of the queue that is to have it, which must not be a dead letter queue. Called with `changes` held.
@@ -62,7 +61,7 @@ pub(in super::super) async fn unbind(call: &Call<'_>) -> Outcome {
         }
         let without = Attributes {
             dead_letter: None,
-            modified_secs: wall_ms() / 1000,
+            modified_secs: call.now_secs(),
             ..Attributes::clone(&current)
         };
         apply(call, &queue, without)?

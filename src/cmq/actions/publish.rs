@@ -12,7 +12,6 @@ use super::send::{batch_bodies, check_body, message};
 use crate::broker::exchange::{RouteKeys, keep_back};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
-use crate::clock::wall_ms;
 use crate::model::{Message, Origin};
 
 /// `PublishMessage`.
@@ -94,7 +93,7 @@ async fn publish(
         routing_key: key.into(),
     });
     let headers = (!tags.is_empty()).then(|| headers_of(&tags));
-    let now_secs = wall_ms() / 1000;
+    let now_secs = call.now_secs();
     let ids: Vec<u64> = bodies.iter().map(|_| front.messages.next()).collect();
     let run: Vec<Arc<Message>> = ids
         .iter()

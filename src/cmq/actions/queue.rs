@@ -11,7 +11,7 @@ use super::dead_letter;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::{Queue, RewindError, RewindTo};
 use crate::broker::vhost::{Created, NewQueue};
-use crate::clock::{monotonic, wall_ms};
+use crate::clock::monotonic;
 use crate::model::arguments::{DELIVERY_LIMIT, QUEUE_TYPE, QueueArguments, QueueKind};
 use crate::model::{QueueId, Ticket};
 use crate::wire::{AMQPValue, FieldTable};
@@ -32,7 +32,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         return Err(CmqError::QueueNameFormat);
     }
     call.check(Permission::Configure, name)?;
-    let now_secs = wall_ms() / 1000;
+    let now_secs = call.now_secs();
     let attributes = Attributes::new(now_secs).changed(call.parameters, &front.config, now_secs)?;
     let (queue, ticket) = {
         let _changes = front.changes.lock();
@@ -131,7 +131,7 @@ pub(in super::super) async fn get_attributes(call: &Call<'_>) -> Outcome {
     let attributes = call.front.attributes.of(&queue, &call.front.config);
     let counts = queue.counts();
     // Of an empty queue anything up to now may be rewound to.
-    let oldest_ms = oldest_ms(&queue).await?;
+    let oldest_ms = oldest_ms(call, &queue).await?;
     let answer = call.success().with(|object| {
         object
             .text("queueId", &public_id(queue.id()))
@@ -148,7 +148,7 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
     let (attributes, ticket) = {
         let _changes = front.changes.lock();
         let current = front.attributes.of(&queue, &front.config);
-        let attributes = current.changed(call.parameters, &front.config, wall_ms() / 1000)?;
+        let attributes = current.changed(call.parameters, &front.config, call.now_secs())?;
         if let Some(policy) = &attributes.dead_letter {
             dead_letter::check(call, queue.name(), policy)?;
         }
@@ -229,8 +229,9 @@ pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
     let kept_ms = queue.arguments().rewind_ms.ok_or(CmqError::NotRewindable)?;
     // Within the second in which it is asked, all that is kept may be meant. A message that is not deleted yet cannot be
     // jumped over.
-    let is_past = to_ms.saturating_add(999) < wall_ms().saturating_sub(kept_ms);
-    if is_past || to_ms > oldest_ms(&queue).await? {
+    let since_ms = call.clock().wall_ms().saturating_sub(kept_ms);
+    let is_past = to_ms.saturating_add(999) < since_ms;
+    if is_past || to_ms > oldest_ms(call, &queue).await? {
         return Err(CmqError::RewindTime);
     }
     let rewound = queue.rewind(RewindTo::Time(to_ms)).await;
@@ -250,10 +251,11 @@ pub(in super::super) async fn rewind(call: &Call<'_>) -> Outcome {
 }
 
 /// When the oldest message was enqueued that is neither deleted nor delayed, Unix ms; now, if there is none.
-async fn oldest_ms(queue: &Queue) -> Result<u64, CmqError> {
-    let oldest_ms = queue.oldest_ms().await.map_err(|error| {
+async fn oldest_ms(call: &Call<'_>, queue: &Queue) -> Result<u64, CmqError> {
+    let oldest = queue.oldest().await.map_err(|error| {
         tracing::warn!(queue = %queue.name(), %error, "cannot read the oldest message");
         CmqError::Internal
     })?;
-    Ok(oldest_ms.unwrap_or_else(wall_ms))
+    let clock = call.clock();
+    Ok(oldest.map_or_else(|| clock.wall_ms(), |oldest| clock.wall_ms_at(oldest)))
 }

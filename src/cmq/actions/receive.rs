@@ -27,7 +27,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let (hand, room) = receive(call, Kind::Receive, 1).await?;
     let answer = answer(call, &hand).with(|object| {
         for received in &hand.messages {
-            show(received, object);
+            show(call, received, object);
         }
     });
     reply(call, answer, hand, room).await
@@ -43,7 +43,7 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let (hand, room) = receive(call, Kind::BatchReceive, most).await?;
     let answer = answer(call, &hand).with(|object| {
         object.objects("msgInfoList", &hand.messages, |item, received| {
-            show(received, item);
+            show(call, received, item);
         });
     });
     reply(call, answer, hand, room).await
@@ -148,14 +148,15 @@ async fn take(
     }
 }
 
-fn show(received: &Received, object: &mut Object<'_>) {
+fn show(call: &Call<'_>, received: &Received, object: &mut Object<'_>) {
+    let secs = |moment| call.clock().wall_ms_at(moment) / 1000;
     object.text("msgId", &message_id(received));
     show_body(&received.message, object);
     object
         .display("receiptHandle", received.handle)
-        .number("enqueueTime", received.enqueued_ms / 1000)
-        .number("firstDequeueTime", received.first_received_ms / 1000)
-        .number("nextVisibleTime", received.visible_ms / 1000)
+        .number("enqueueTime", secs(received.enqueued))
+        .number("firstDequeueTime", secs(received.first_received))
+        .number("nextVisibleTime", secs(received.visible))
         .number("dequeueCount", u64::from(received.count));
 }
 

@@ -9,7 +9,6 @@ use super::super::error::CmqError;
 use super::super::quotas::Kind;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
-use crate::clock::wall_ms;
 use crate::model::{Body, Message, Origin};
 use crate::wire::{AMQPProperties, FieldTable, encode_properties};
 
@@ -108,7 +107,7 @@ async fn enqueue(
         routing_key: Arc::clone(queue.name()),
     });
     let delay_ms = (delay_secs > 0).then(|| delay_secs.saturating_mul(1000));
-    let now_secs = wall_ms() / 1000;
+    let now_secs = call.now_secs();
     let mut ids = Vec::with_capacity(bodies.len());
     let mut run = Vec::with_capacity(bodies.len());
     let mut bytes = 0;

@@ -12,7 +12,6 @@ use super::queue::is_name;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::Created;
-use crate::clock::wall_ms;
 use crate::model::{QueueId, Ticket};
 
 fn public_id(subscription: &Subscription) -> String {
@@ -92,7 +91,7 @@ fn first(
     endpoint: Endpoint,
     filter: Filter,
 ) -> Result<Subscription, CmqError> {
-    let now_secs = wall_ms() / 1000;
+    let now_secs = call.now_secs();
     Ok(Subscription {
         id: call.front.messages.next(),
         name: name.into(),
@@ -355,7 +354,7 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
             strategy: strategy(call)?.unwrap_or(subscription.strategy),
             format: format(call, &subscription.endpoint)?.unwrap_or(subscription.format),
             filter: filter.unwrap_or_else(|| subscription.filter.clone()),
-            modified_secs: wall_ms() / 1000,
+            modified_secs: call.now_secs(),
             ..Subscription::clone(&subscription)
         };
         check_keys(call, &topic, &changed.filter)?;
@@ -375,7 +374,7 @@ pub(in super::super) async fn clear_tags(call: &Call<'_>) -> Outcome {
             FilterKind::Tags => {
                 let changed = Subscription {
                     filter: Filter::Tags(Vec::new()),
-                    modified_secs: wall_ms() / 1000,
+                    modified_secs: call.now_secs(),
                     ..Subscription::clone(&subscription)
                 };
                 change(call, id, &topic, &subscription, changed, &queue)?

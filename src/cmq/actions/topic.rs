@@ -13,7 +13,7 @@ use super::queue::is_name;
 use crate::broker::exchange::Exchange;
 use crate::broker::permissions::Permission;
 use crate::broker::vhost::Created;
-use crate::clock::{monotonic, wall_ms};
+use crate::clock::monotonic;
 use crate::model::Ticket;
 
 const MESSAGE_BYTES_MIN: u64 = 1024;
@@ -32,7 +32,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
     }
     call.check_topic(Permission::Configure, name)?;
     let filter = call.parameters.ranged("filterType", 1..=2)?.unwrap_or(1);
-    let now_secs = wall_ms() / 1000;
+    let now_secs = call.now_secs();
     let topic = Topic {
         vhost: call.caller.vhost.name().clone(),
         name: name.into(),
@@ -163,7 +163,7 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
         let (id, topic) = call.topic(Permission::Configure)?;
         let changed = Topic {
             message_bytes: message_bytes(call)?.unwrap_or(topic.message_bytes),
-            modified_secs: wall_ms() / 1000,
+            modified_secs: call.now_secs(),
             ..Topic::clone(&topic)
         };
         let op = front.topics.set(id, changed);

@@ -40,6 +40,7 @@ impl Push {
         topic: &Topic,
         subscription: &Subscription,
         received: &Received,
+        enqueued_secs: u64,
         id: u64,
     ) -> Option<Push> {
         let message = &received.message;
@@ -60,7 +61,7 @@ impl Push {
                         .text("subscriptionName", &subscription.name)
                         .text("msgId", &message_id);
                     show_body(message, object);
-                    let published_secs = stamp.unwrap_or(received.enqueued_ms / 1000);
+                    let published_secs = stamp.unwrap_or(enqueued_secs);
                     object.number("publishTime", published_secs);
                 })
                 .into()

@@ -17,7 +17,6 @@ use super::endpoint::Target;
 use super::request::Push;
 use super::retry::{BACKOFF_SECS, outstanding_max, wait_secs};
 use crate::broker::queue::{Hand, Queue, Received};
-use crate::clock::wall_ms;
 use crate::model::Name;
 
 /// How long a worker waits for a message before it looks around.
@@ -156,13 +155,15 @@ async fn push(
         place(shared, &shared.places, &subject.queue, received).await,
     );
     let config = &shared.front.config.push;
-    let left_ms = received.visible_ms.saturating_sub(wall_ms());
+    let clock = shared.front.broker.clock();
+    let left_ms = received.visible.ms().saturating_sub(clock.now_ms());
     if Duration::from_millis(left_ms) < config.timeout + LEASE_MARGIN / 2 {
         prolong(shared, &subject.queue, received);
     }
     let id = shared.front.requests.next();
     let (topic, subscription) = (&subject.topic, &subject.subscription);
-    match Push::new(target, topic, subscription, received, id) {
+    let enqueued_secs = clock.wall_ms_at(received.enqueued) / 1000;
+    match Push::new(target, topic, subscription, received, enqueued_secs, id) {
         Some(push) => endpoint.push(target, &push, config).await,
         None => Err(Failure::Timeout),
     }

@@ -9,7 +9,6 @@ use super::super::args::{EX_DATAERR, EX_UNAVAILABLE};
 use super::super::protocol::Request;
 use super::super::service::{Context, NodeCommand};
 use super::{Failure, Outcome, Reply};
-use crate::clock;
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
 use crate::files;
 use crate::memory::resident_bytes;
@@ -102,7 +101,7 @@ fn scaled(total: u64, factor: &str) -> Option<u64> {
 }
 
 pub(super) fn status(ctx: &Context) -> Outcome {
-    let uptime_secs = clock::wall_ms().saturating_sub(ctx.node.started_at_ms) / 1000;
+    let uptime_secs = ctx.node.started.elapsed().as_secs();
     let (resident, limit) = (resident_bytes(), ctx.memory.limit_bytes());
     let free = ctx.broker.committer().store().free_bytes();
     let disk_limit = ctx.broker.committer().disk_free_min();

@@ -15,7 +15,7 @@ use client::{Client, codes, secret};
 use crate::support::TestServer;
 
 /// A client that may do everything.
-async fn client(server: &TestServer) -> Client {
+pub(crate) async fn client(server: &TestServer) -> Client {
     let key = secret(server.broker.users(), "guest", "/").await;
     Client::connect(server.cmq, key).await
 }

@@ -8,6 +8,7 @@ use leveret::amqp::{Front, Settings};
 use leveret::broker::alarms::Alarms;
 use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::Counts;
+use leveret::clock;
 use leveret::cmq::{self, CmqConfig};
 use leveret::config::{Config, RawConfig};
 use leveret::files::{Wanted, capacity, share};
@@ -32,6 +33,7 @@ pub(crate) struct TestServer {
     pub(crate) alarms: Arc<Alarms>,
     cmq_config: CmqConfig,
     store: Arc<dyn Store>,
+    clocks: Arc<dyn clock::Source>,
     fronts: (Weak<Front>, Weak<cmq::Front>),
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -48,26 +50,46 @@ impl TestServer {
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> TestServer {
         let mut settings = settings();
         change(&mut settings);
-        TestServer::on(Arc::new(MemoryStore::default()), settings, cmq_defaults()).await
+        let store = Arc::new(MemoryStore::default());
+        TestServer::on(store, settings, cmq_defaults(), system()).await
     }
 
     /// With the settings of CMQ's API changed.
     pub(crate) async fn start_with_cmq(change: impl FnOnce(&mut CmqConfig)) -> TestServer {
         let mut config = cmq_defaults();
         change(&mut config);
-        TestServer::on(Arc::new(MemoryStore::default()), settings(), config).await
+        let store = Arc::new(MemoryStore::default());
+        TestServer::on(store, settings(), config, system()).await
     }
 
     /// On a store of the test's own.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
-        TestServer::on(store, settings(), cmq_defaults()).await
+        TestServer::on(store, settings(), cmq_defaults(), system()).await
     }
 
-    async fn on(store: Arc<dyn Store>, settings: Settings, cmq_config: CmqConfig) -> TestServer {
+    /// With clocks of the test's own, and settings changed.
+    pub(crate) async fn start_by(
+        clocks: Arc<dyn clock::Source>,
+        change: impl FnOnce(&mut Settings),
+    ) -> TestServer {
+        let mut settings = settings();
+        change(&mut settings);
+        let store = Arc::new(MemoryStore::default());
+        TestServer::on(store, settings, cmq_defaults(), clocks).await
+    }
+
+    async fn on(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        cmq_config: CmqConfig,
+        clocks: Arc<dyn clock::Source>,
+    ) -> TestServer {
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
-        let broker = Broker::open(committer, BrokerConfig::default())
-            .await
-            .unwrap();
+        let config = BrokerConfig {
+            clocks: Arc::clone(&clocks),
+            ..BrokerConfig::default()
+        };
+        let broker = Broker::open(committer, config).await.unwrap();
         let alarms = Arc::<Alarms>::default();
         let front = Front::new(Arc::clone(&broker), Arc::clone(&alarms), settings);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -88,6 +110,7 @@ impl TestServer {
             broker,
             alarms,
             store,
+            clocks,
             fronts,
             stop,
             task,
@@ -127,7 +150,7 @@ impl TestServer {
         tokio::task::spawn_blocking(move || committer.shutdown())
             .await
             .unwrap();
-        TestServer::on(self.store, settings(), self.cmq_config).await
+        TestServer::on(self.store, settings(), self.cmq_config, self.clocks).await
     }
 
     /// Accepts no more connections, and asks those that are open to end.
@@ -152,6 +175,10 @@ impl TestServer {
             (counts.ready, counts.unacked, counts.consumers)
         })
     }
+}
+
+fn system() -> Arc<dyn clock::Source> {
+    Arc::new(clock::System)
 }
 
 fn cmq_defaults() -> CmqConfig {

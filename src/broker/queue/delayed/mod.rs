@@ -58,7 +58,7 @@ const SPARE: usize = 64;
 /// When a message is due, and where it lies. In the order in which they leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
-    /// Unix ms.
+    /// On the broker's time line.
     at_ms: u64,
     offset: u64,
 }

@@ -44,7 +44,7 @@ pub(super) struct Leased {
     pub(super) redelivered: bool,
     /// How often it came back before, as far as that counts.
     pub(super) returns: u32,
-    /// When it was enqueued, Unix ms.
+    /// When it was enqueued.
     pub(super) enqueued_ms: u64,
 }
 

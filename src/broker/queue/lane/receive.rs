@@ -104,7 +104,7 @@ impl Lane {
         self.receipts.received(lease, now_ms, durable)
     }
 
-    /// The receive is complete; its leases end at this time, Unix ms.
+    /// The receive is complete; its leases end at this time.
     pub(in super::super) fn end_receive(&mut self, until_ms: u64) {
         self.receipts.end_receive(until_ms);
     }

@@ -117,7 +117,7 @@ impl QueueState {
 /// When the message at the head leaves the queue of itself.
 pub(super) struct HeadExpiry {
     id: MessageId,
-    /// Unix ms.
+    /// On the broker's time line.
     pub(super) at_ms: u64,
     /// Because it is too old to be kept at all, and not by its time to live.
     is_old: bool,

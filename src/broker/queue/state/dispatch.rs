@@ -1,5 +1,6 @@
 //! Which message is next, and who gets it: the lanes by priority, the consumers by turn.
 
+use crate::clock::Moment;
 use crate::model::arguments::QueueKind;
 
 use super::super::consumers::{Delivery, WAITERS};
@@ -60,7 +61,8 @@ impl QueueState {
                 return;
             };
             let lease = leased.lease;
-            let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
+            let retention = lane.retention();
+            let enqueued = retention.map(|_| Moment::from_ms(leased.enqueued_ms));
             if consumer.new.no_ack {
                 lane.ack(offset);
             } else if let Some(timeout_ms) = consumer
@@ -79,7 +81,7 @@ impl QueueState {
                 message: leased.message,
                 redelivered: leased.redelivered,
                 delivery_count: leased.returns,
-                enqueued_ms,
+                enqueued,
             });
             self.count_turn(lease.lane);
         }

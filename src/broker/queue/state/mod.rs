@@ -9,6 +9,7 @@ mod rewind;
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::model::arguments::{Overflow, QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
@@ -224,7 +225,8 @@ impl QueueState {
                     return Get::Empty;
                 };
                 let lease = leased.lease;
-                let enqueued_ms = lane.retention().map(|_| leased.enqueued_ms);
+                let retention = lane.retention();
+                let enqueued = retention.map(|_| Moment::from_ms(leased.enqueued_ms));
                 if no_ack {
                     lane.ack(offset);
                 } else if let Some(timeout_ms) = self.arguments.visibility_timeout_ms {
@@ -237,7 +239,7 @@ impl QueueState {
                     message: leased.message,
                     redelivered: leased.redelivered,
                     delivery_count: leased.returns,
-                    enqueued_ms,
+                    enqueued,
                     remaining: self.ready(),
                 })
             }
@@ -311,7 +313,7 @@ impl QueueState {
         self.used_ms = now_ms;
     }
 
-    /// When [`QueueState::tick`] is next needed, Unix ms. A queue that has expired needs no further one: its owner
+    /// When [`QueueState::tick`] is next needed. A queue that has expired needs no further one: its owner
     /// was told.
     pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
         let head = self.head_expiry().map(|head| head.at_ms);

@@ -3,6 +3,7 @@
 
 use tokio::sync::oneshot;
 
+use crate::clock::Moment;
 use crate::model::Lease;
 
 use super::super::effects::Effects;
@@ -49,8 +50,8 @@ impl QueueState {
         self.settle_down(now_ms, fx);
     }
 
-    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends, Unix ms; `None`
-    /// if the handle is not valid.
+    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends; `None` if
+    /// the handle is not valid.
     pub(in super::super) fn prolong(
         &mut self,
         now_ms: u64,
@@ -120,9 +121,9 @@ impl QueueState {
                 handle: Handle::new(self.id, lease),
                 id: lease.id(),
                 message: leased.message,
-                enqueued_ms: leased.enqueued_ms,
-                first_received_ms: lane.received(lease, now_ms),
-                visible_ms,
+                enqueued: Moment::from_ms(leased.enqueued_ms),
+                first_received: Moment::from_ms(lane.received(lease, now_ms)),
+                visible: Moment::from_ms(visible_ms),
                 count: leased.returns.saturating_add(1),
                 lease,
             });

@@ -280,7 +280,7 @@ impl Stream {
         self.settle_down(now_ms, fx);
     }
 
-    /// When [`Stream::tick`] is next needed, Unix ms.
+    /// When [`Stream::tick`] is next needed.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         let aged = self.max_age_ms.and_then(|max_age_ms| {
             let last_ms = self.segments.next_to_age_ms()?;

@@ -19,7 +19,7 @@ pub(super) struct Reader {
     pub(super) cursor: u64,
     /// It begins with the chunk that holds the cursor, wherever in it that is.
     pub(super) whole_chunk: bool,
-    /// Messages that came before, Unix ms, are passed over.
+    /// Messages that came before, are passed over.
     pub(super) not_before_ms: Option<u64>,
     /// Its place is being looked for on disk.
     pub(super) seeking: bool,
@@ -76,7 +76,7 @@ impl Reader {
             message: stored.message.clone(),
             redelivered: false,
             delivery_count: 0,
-            enqueued_ms: None,
+            enqueued: None,
         });
     }
 }

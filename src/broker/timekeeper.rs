@@ -1,0 +1,121 @@
+//! Keeps on disk how the broker's time line goes with the machine's clocks, so that a restart goes on with it. What the
+//! line is stands in `clock`.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::access_records::Record;
+use crate::clock::{Anchor, Clock, Source};
+use crate::model::Ticket;
+use crate::store::Store;
+use crate::store::commit::Committer;
+
+/// How often it is looked whether there is something to note. After a power loss on a machine whose wall clock does not
+/// survive it, the line goes on from a moment that was noted no longer than this before the last write.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+/// The anchor as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct ClockRecord(Anchor);
+
+impl Record for ClockRecord {
+    const KIND: &'static str = "clock";
+    fn identity(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// The broker's clock, and what the disk knows of it.
+pub(super) struct Timekeeper {
+    clock: Arc<Clock>,
+    committer: Arc<Committer>,
+    noted: Mutex<Noted>,
+}
+
+struct Noted {
+    anchor: Anchor,
+    /// The batch of the last note.
+    ticket: Ticket,
+}
+
+impl Timekeeper {
+    /// Goes on with the time line that the committer's store knows, and keeps it up to date for as long as this is held.
+    pub(super) fn start(committer: Arc<Committer>, source: Arc<dyn Source>) -> Arc<Timekeeper> {
+        let known = load(&**committer.store());
+        let clock = Arc::new(Clock::start(source, known.as_ref()));
+        let anchor = clock.anchor();
+        let is_known = known.is_some_and(|known| known.places_as(&anchor));
+        let keeper = Arc::new(Timekeeper {
+            clock,
+            committer,
+            noted: Mutex::new(Noted {
+                anchor: anchor.clone(),
+                ticket: Ticket(0),
+            }),
+        });
+        if !is_known {
+            keeper.put(&mut keeper.lock(), anchor);
+        }
+        tokio::spawn(keep(Arc::downgrade(&keeper)));
+        keeper
+    }
+
+    /// The clock.
+    pub(super) fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// Writes how the clocks go together, if anything was written since it was last noted, or if the wall clock was set.
+    pub(super) fn note(&self) {
+        let anchor = self.clock.anchor();
+        let mut noted = self.lock();
+        let set_by_ms = anchor.wall_ahead_ms() - noted.anchor.wall_ahead_ms();
+        if set_by_ms != 0 {
+            let by = Duration::from_millis(set_by_ms.unsigned_abs());
+            let direction = if set_by_ms > 0 { "ahead" } else { "back" };
+            warn!(
+                "the system's clock was set {direction} by {by:?}; locks, delays and times to live are not affected"
+            );
+        } else if self.committer.gathering().0 <= noted.ticket.0 + 1 {
+            return;
+        }
+        self.put(&mut noted, anchor);
+    }
+
+    fn put(&self, noted: &mut Noted, anchor: Anchor) {
+        // Not waited for: what is written from now on comes in this batch or a later one.
+        noted.ticket = self
+            .committer
+            .append(vec![ClockRecord(anchor.clone()).put()]);
+        noted.anchor = anchor;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the store knows. A broker without it is not worth refusing: its time line begins anew, with the wall clock.
+fn load(store: &dyn Store) -> Option<Anchor> {
+    match ClockRecord::load(store) {
+        Ok(records) => records.into_iter().next().map(|record| record.0),
+        Err(error) => {
+            warn!(%error, "cannot read how the last run's time went; it goes on by the system's clock");
+            None
+        }
+    }
+}
+
+async fn keep(keeper: Weak<Timekeeper>) {
+    loop {
+        tokio::time::sleep(NOTE_EVERY).await;
+        let Some(keeper) = keeper.upgrade() else {
+            return;
+        };
+        keeper.note();
+    }
+}
