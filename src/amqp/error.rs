@@ -159,9 +159,6 @@ impl From<Refusal> for Failure {
 
 impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
-        if error.is_senseless() {
-            return Refusal::senseless();
-        }
         let text = error.to_string();
         let refusal = Refusal::new(code_of(&error), text);
         match error {

@@ -77,6 +77,13 @@ pub(super) const REPLIES_PENDING_MAX: usize = 10_000;
 /// See [`REPLIES_PENDING_MAX`]. One reply more than fits is taken, so that none is too large.
 pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Routing keys in the headers `CC` and `BCC` of one message. RabbitMQ has no such limit, but its largest header frame
+/// has no room for more than 26,213.
+pub(super) const MORE_KEYS_MAX: usize = 32 * 1024;
+
+/// Characters of a consumer's unreadable argument that the log shows.
+pub(super) const ARGUMENT_LOGGED_MAX: usize = 200;
+
 /// Channel errors of one connection that the log shows at level info; further ones are for level debug.
 pub(super) const CHANNEL_ERRORS_LOGGED_MAX: u32 = 10;
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::Refusal;
 use super::limits::{ROUTES_MAX, ROUTES_PER_CHANNEL_MAX, ROUTES_PER_CHANNEL_MIN};
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
@@ -36,6 +37,8 @@ pub(crate) struct Way {
     pub(crate) epoch: u64,
     /// The exchange: it exists, and may be published to.
     pub(crate) exchange: Arc<Exchange>,
+    /// Why it may not be with this routing key.
+    pub(crate) refused: Option<Refusal>,
     /// Where messages go; `None` if that depends on more than the routing key.
     pub(crate) queues: Option<Arc<[Arc<Queue>]>>,
 }

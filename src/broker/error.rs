@@ -69,8 +69,7 @@ pub enum BrokerError {
         /// The first difference.
         difference: Inequivalence,
     },
-    /// A queue argument that is refused. Of its faults, [`ArgumentFault::Senseless`] is of another class: see
-    /// [`BrokerError::is_senseless`].
+    /// A queue argument that is refused.
     #[error("{}", argument_text(queue, error))]
     InvalidArgument {
         /// The queue to be.
@@ -131,16 +130,6 @@ pub enum BrokerError {
     StoreFailed,
 }
 
-impl BrokerError {
-    /// Whether this is what RabbitMQ stumbles over, rather than a condition that does not hold.
-    pub fn is_senseless(&self) -> bool {
-        matches!(
-            self,
-            BrokerError::InvalidArgument { error, .. } if error.fault == ArgumentFault::Senseless
-        )
-    }
-}
-
 fn argument_text(queue: &Resource, error: &ArgumentError) -> String {
     let ArgumentError { argument, fault } = error;
     match fault {
@@ -153,7 +142,6 @@ fn argument_text(queue: &Resource, error: &ArgumentError) -> String {
         | ArgumentFault::TooLarge(_)
         | ArgumentFault::MaxValueExceeded(_)
         | ArgumentFault::Unsupported(..)
-        | ArgumentFault::Senseless
         | ArgumentFault::Invalid(_) => format!("invalid arg '{argument}' for {queue}: {fault}"),
     }
 }

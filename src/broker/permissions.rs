@@ -1,7 +1,7 @@
 //! Who may do what: configure, write and read patterns per user and virtual host, and topic permissions
 //! per exchange. Pure tables and decisions; [`super::users::Users`] owns and persists them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use fancy_regex::Regex;
@@ -10,8 +10,6 @@ use crate::model::Name;
 
 /// Bound on the length of a permission pattern in bytes.
 pub const PATTERN_BYTES_MAX: usize = 4096;
-/// Bound on the decisions that one connection remembers, as RabbitMQ has it per channel (12) with room for more.
-const CACHED_DECISIONS_MAX: usize = 256;
 
 /// The three kinds of rights over a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -272,9 +270,25 @@ impl PermissionTable {
         permission: Permission,
         routing_key: &str,
     ) -> bool {
-        self.topics
-            .get(&(user.into(), vhost.into(), exchange.into()))
-            .is_none_or(|topic| topic.allows(permission, routing_key))
+        self.refused_topic(user, vhost, exchange, permission, [routing_key])
+            .is_none()
+    }
+
+    /// The first of several routing keys that topic permissions keep `user` from using on `exchange`.
+    pub fn refused_topic<'a>(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: &str,
+        permission: Permission,
+        routing_keys: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let topic = self
+            .topics
+            .get(&(user.into(), vhost.into(), exchange.into()))?;
+        routing_keys
+            .into_iter()
+            .find(|key| !topic.allows(permission, key))
     }
 
     /// Sets or replaces a grant.
@@ -321,35 +335,6 @@ impl PermissionTable {
         self.topics
             .iter()
             .map(|((user, vhost, exchange), topic)| (user, vhost, exchange, topic))
-    }
-}
-
-/// The decisions that one connection has been given, so that a publish costs no pattern match. Good for one
-/// epoch of the permissions: any change of any permission empties it.
-#[derive(Debug, Default)]
-pub struct PermissionCache {
-    epoch: u64,
-    decisions: HashMap<(Permission, ResourceKind, Name), bool>,
-}
-
-impl PermissionCache {
-    /// The decision remembered, or the one `decide` makes now.
-    pub fn decide(
-        &mut self,
-        epoch: u64,
-        permission: Permission,
-        kind: ResourceKind,
-        name: &Name,
-        decide: impl FnOnce() -> bool,
-    ) -> bool {
-        if self.epoch != epoch || self.decisions.len() >= CACHED_DECISIONS_MAX {
-            self.decisions.clear();
-            self.epoch = epoch;
-        }
-        *self
-            .decisions
-            .entry((permission, kind, name.clone()))
-            .or_insert_with(decide)
     }
 }
 
@@ -473,25 +458,5 @@ mod tests {
             topic.to_string(),
             "write access to topic 'k' in exchange 'e' in vhost '/' refused for user 'u'"
         );
-    }
-
-    #[test]
-    fn the_cache_asks_once_per_epoch() {
-        let mut cache = PermissionCache::default();
-        let mut asked = 0;
-        let mut ask = |epoch, name: &str| {
-            cache.decide(
-                epoch,
-                Permission::Write,
-                ResourceKind::Exchange,
-                &name.into(),
-                || {
-                    asked += 1;
-                    true
-                },
-            )
-        };
-        assert!(ask(1, "a") && ask(1, "a") && ask(1, "b") && ask(2, "a"));
-        assert_eq!(asked, 3);
     }
 }

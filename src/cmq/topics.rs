@@ -245,7 +245,7 @@ impl Subscription {
         let mut last = None;
         for binding in bindings_of(&self.filter) {
             if !kept.contains(&binding) {
-                last = last.max(vhost.unbind(&binding)?);
+                last = last.max(vhost.unbind(&binding, |_| Ok(()))?);
             }
         }
         Ok(last)
@@ -510,7 +510,7 @@ impl Topics {
             }
             for binding in vhost.bindings() {
                 if is_of_subscription(&binding) && !wanted.contains(&*binding) {
-                    vhost.unbind(&binding)?;
+                    vhost.unbind(&binding, |_| Ok(()))?;
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! What a consumer of a stream asks for in its arguments: where to begin (`x-stream-offset`) and which messages it
 //! wants (`x-stream-filter`, `x-stream-match-unfiltered`). Also the ages that streams are told (`x-max-age`). Pure.
 //!
-//! What is refused, and how, is what RabbitMQ 4.0 does; that a word without a number in front ends the connection
-//! with an internal error is its way of answering.
+//! What is refused, and how, is what RabbitMQ 4.3 does; that a value of another type ends the connection with an
+//! internal error is its way of answering.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -49,10 +49,24 @@ pub struct StreamStart {
 /// What is wrong with a consumer's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamFault {
-    /// An interval without sense: its text in refusals.
+    /// A string that is neither a word nor an interval: its text in refusals.
     Invalid(String),
     /// What RabbitMQ stumbles over, and answers with an internal error.
-    Senseless,
+    Senseless {
+        /// The argument.
+        argument: &'static str,
+        /// Its value, as Erlang writes it.
+        value: String,
+    },
+}
+
+impl StreamFault {
+    fn senseless(argument: &'static str, value: &AMQPValue) -> StreamFault {
+        StreamFault::Senseless {
+            argument,
+            value: term(value),
+        }
+    }
 }
 
 impl StreamOffset {
@@ -72,15 +86,14 @@ impl StreamOffset {
             (_, Some(b"last")) => Ok(StreamOffset::Last),
             (_, Some(b"next")) => Ok(StreamOffset::Next),
             (AMQPValue::LongString(_), Some(text)) => match age_ms(text) {
-                Ok(age_ms) => Ok(StreamOffset::Time(now_ms.saturating_sub(age_ms))),
-                Err(AgeFault::NoNumber) => Err(StreamFault::Senseless),
-                Err(AgeFault::Invalid) => {
+                Some(age_ms) => Ok(StreamOffset::Time(now_ms.saturating_sub(age_ms))),
+                None => {
                     let (kind, text) = (type_name(value), term(value));
                     let fault = format!("{{invalid_stream_offset_arg,{{{kind},{text}}}}}");
                     Err(StreamFault::Invalid(fault))
                 }
             },
-            _ => Err(StreamFault::Senseless),
+            _ => Err(StreamFault::senseless(STREAM_OFFSET, value)),
         }
     }
 }
@@ -95,9 +108,12 @@ pub struct StreamFilter {
 impl StreamFilter {
     /// Reads `x-stream-filter` and `x-stream-match-unfiltered`; `None` is no filter.
     pub fn parse(arguments: &FieldTable) -> Result<Option<StreamFilter>, StreamFault> {
-        let values: Vec<Box<[u8]>> = match arguments.inner().get(STREAM_FILTER) {
-            Some(AMQPValue::LongString(value)) => vec![value.as_bytes().into()],
-            Some(AMQPValue::FieldArray(values)) => {
+        let Some(filter) = arguments.inner().get(STREAM_FILTER) else {
+            return Ok(None);
+        };
+        let values: Vec<Box<[u8]>> = match filter {
+            AMQPValue::LongString(value) => vec![value.as_bytes().into()],
+            AMQPValue::FieldArray(values) => {
                 let strings = values.as_slice().iter().filter_map(|value| match value {
                     AMQPValue::LongString(value) => Some(value.as_bytes().into()),
                     _ => None,
@@ -107,7 +123,7 @@ impl StreamFilter {
             _ => return Ok(None),
         };
         if values.is_empty() {
-            return Err(StreamFault::Senseless);
+            return Err(StreamFault::senseless(STREAM_FILTER, filter));
         }
         let unfiltered = matches!(
             arguments.inner().get(STREAM_MATCH_UNFILTERED),
@@ -125,23 +141,11 @@ impl StreamFilter {
     }
 }
 
-/// What is wrong with an age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgeFault {
-    /// Zero, or no known unit behind the number.
-    Invalid,
-    /// No number.
-    NoNumber,
-}
-
 /// An age in milliseconds: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365.
-pub fn age_ms(text: &[u8]) -> Result<u64, AgeFault> {
+pub fn age_ms(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, unit) = text.split_at_checked(digits).ok_or(AgeFault::Invalid)?;
-    if number.is_empty() {
-        return Err(AgeFault::NoNumber);
-    }
-    // More digits than fit are more than any clock will see.
+    let (number, unit) = text.split_at_checked(digits)?;
+    // More digits than fit are more than any clock will see. No digits are zero.
     let number = number.iter().fold(0u64, |sum, digit| {
         sum.saturating_mul(10)
             .saturating_add(u64::from(digit - b'0'))
@@ -153,12 +157,9 @@ pub fn age_ms(text: &[u8]) -> Result<u64, AgeFault> {
         b"h" => 60 * 60 * SECOND_MS,
         b"m" => 60 * SECOND_MS,
         b"s" => SECOND_MS,
-        _ => return Err(AgeFault::Invalid),
+        _ => return None,
     };
-    match number {
-        0 => Err(AgeFault::Invalid),
-        number => Ok(number.saturating_mul(unit_ms)),
-    }
+    (number > 0).then(|| number.saturating_mul(unit_ms))
 }
 
 fn string(value: &AMQPValue) -> Option<&[u8]> {
@@ -189,20 +190,21 @@ mod tests {
 
     #[test]
     fn ages() {
-        let cases: [(&str, Result<u64, AgeFault>); 13] = [
-            ("1s", Ok(1_000)),
-            ("90m", Ok(5_400_000)),
-            ("1h", Ok(3_600_000)),
-            ("7D", Ok(604_800_000)),
-            ("2M", Ok(5_184_000_000)),
-            ("1Y", Ok(31_536_000_000)),
-            ("99999999999999999999h", Ok(u64::MAX)),
-            ("0s", Err(AgeFault::Invalid)),
-            ("10", Err(AgeFault::Invalid)),
-            ("1H", Err(AgeFault::Invalid)),
-            ("1 h", Err(AgeFault::Invalid)),
-            ("h", Err(AgeFault::NoNumber)),
-            ("", Err(AgeFault::NoNumber)),
+        let cases = [
+            ("1s", Some(1_000)),
+            ("90m", Some(5_400_000)),
+            ("1h", Some(3_600_000)),
+            ("7D", Some(604_800_000)),
+            ("2M", Some(5_184_000_000)),
+            ("1Y", Some(31_536_000_000)),
+            ("99999999999999999999h", Some(u64::MAX)),
+            ("0s", None),
+            ("10", None),
+            ("1H", None),
+            ("1 h", None),
+            ("-1h", None),
+            ("h", None),
+            ("", None),
         ];
         for (age, expected) in cases {
             assert_eq!(age_ms(age.as_bytes()), expected, "{age:?}");
@@ -216,6 +218,10 @@ mod tests {
                 "{{invalid_stream_offset_arg,{{longstr,<<\"{text}\">>}}}}"
             ))
         };
+        let senseless = |value: &str| StreamFault::Senseless {
+            argument: STREAM_OFFSET,
+            value: value.to_owned(),
+        };
         let cases = [
             (text("first"), Ok(StreamOffset::First)),
             (text("last"), Ok(StreamOffset::Last)),
@@ -227,10 +233,11 @@ mod tests {
             (text("1h"), Ok(StreamOffset::Time(NOW_MS - 3_600_000))),
             (text("5"), Err(invalid("5"))),
             (text("0h"), Err(invalid("0h"))),
-            (text("middle"), Err(StreamFault::Senseless)),
-            (AMQPValue::Boolean(true), Err(StreamFault::Senseless)),
-            (AMQPValue::Double(1.5), Err(StreamFault::Senseless)),
-            (AMQPValue::Void, Err(StreamFault::Senseless)),
+            (text("middle"), Err(invalid("middle"))),
+            (text("-1h"), Err(invalid("-1h"))),
+            (AMQPValue::Boolean(true), Err(senseless("true"))),
+            (AMQPValue::Double(1.5), Err(senseless("1.5"))),
+            (AMQPValue::Void, Err(senseless("undefined"))),
         ];
         for (value, expected) in cases {
             let arguments = table(&[(STREAM_OFFSET, value.clone())]);
@@ -254,10 +261,14 @@ mod tests {
 
         assert_eq!(parse(std::slice::from_ref(&yes)), Ok(None));
         assert_eq!(parse(&[(STREAM_FILTER, AMQPValue::LongInt(5))]), Ok(None));
-        assert_eq!(
-            parse(&[(STREAM_FILTER, list(vec![]))]),
-            Err(StreamFault::Senseless)
-        );
+        let nothing = parse(&[(STREAM_FILTER, list(vec![]))]);
+        assert!(matches!(
+            nothing,
+            Err(StreamFault::Senseless {
+                argument: STREAM_FILTER,
+                ..
+            })
+        ));
 
         let one = parse(&[(STREAM_FILTER, text("a"))]).unwrap().unwrap();
         assert!(one.wants(Some(b"a")) && !one.wants(Some(b"b")) && !one.wants(None));

@@ -1,7 +1,7 @@
 //! What a session may do when rights change under it, and methods that are about rights.
 
-use leveret::wire::AMQPClass;
-use leveret::wire::protocol::{access, basic, channel, connection};
+use leveret::wire::protocol::{access, basic, channel, connection, tx};
+use leveret::wire::{AMQPClass, AMQPValue};
 
 use crate::support::{Client, Peer, TestServer};
 
@@ -146,4 +146,84 @@ async fn a_users_channels_are_counted_over_all_connections() {
     third.open(8).await;
     first.send(2, open()).await;
     assert_eq!(first.closed().await, (530, text.to_owned()));
+}
+
+/// What is told when a message to `amq.topic` has these keys. The channel is opened anew afterwards.
+async fn publish_with_keys(
+    peer: &mut Peer,
+    channel: u16,
+    key: &str,
+    headers: &[(&str, AMQPValue)],
+) -> Option<String> {
+    peer.publish_to(channel, "amq.topic", key, headers, "m")
+        .await;
+    let flow = channel::AMQPMethod::Flow(channel::Flow { active: true });
+    peer.send(channel, AMQPClass::Channel(flow)).await;
+    match peer.method().await.1 {
+        AMQPClass::Channel(channel::AMQPMethod::FlowOk(_)) => None,
+        AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
+            let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
+            peer.send(channel, AMQPClass::Channel(ok)).await;
+            peer.open(channel).await;
+            Some(close.reply_text.to_string())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn keys(keys: &[&str]) -> AMQPValue {
+    let keys: Vec<AMQPValue> = keys
+        .iter()
+        .map(|key| AMQPValue::LongString((*key).into()))
+        .collect();
+    AMQPValue::FieldArray(keys.into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topic_permissions_hold_for_every_routing_key() {
+    let server = TestServer::start().await;
+    let users = server.broker.users();
+    users
+        .set_topic_permissions("guest", "/", "amq.topic", ["^mine", ".*"])
+        .await
+        .unwrap();
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "q").await;
+    peer.bind(1, "q", "amq.topic", "#").await;
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let refused = |key: &str| {
+        Some(format!(
+            "ACCESS_REFUSED - write access to topic '{key}' in exchange 'amq.topic' in vhost '/' refused for user 'guest'"
+        ))
+    };
+    let delay = ("x-delay", AMQPValue::LongInt(3_600_000));
+    for (key, headers, expected) in [
+        ("a", vec![("CC", keys(&["b"]))], refused("a")),
+        ("mine", vec![("CC", keys(&["mine.1", "b"]))], refused("b")),
+        ("mine", vec![("BCC", keys(&["b"]))], refused("b")),
+        (
+            "mine",
+            vec![("BCC", keys(&["b"])), ("CC", keys(&["c"]))],
+            refused("c"),
+        ),
+        ("mine", vec![("CC", keys(&["b"])), delay], refused("b")),
+        (
+            "a",
+            vec![("CC", text("b"))],
+            Some("PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}".to_owned()),
+        ),
+    ] {
+        let told = publish_with_keys(&mut peer, 1, key, &headers).await;
+        assert_eq!(told, expected, "{key} {headers:?}");
+    }
+    peer.open(2).await;
+    let select = tx::AMQPMethod::Select(tx::Select {});
+    peer.call(2, AMQPClass::Tx(select)).await;
+    let cc = [("CC", keys(&["b"]))];
+    let told = publish_with_keys(&mut peer, 2, "mine", &cc).await;
+    assert_eq!(told, refused("b"));
+    assert_eq!(server.numbers("q"), (0, 0, 0));
+    let cc = [("CC", keys(&["mine.1"])), ("BCC", keys(&["mine.2"]))];
+    assert_eq!(publish_with_keys(&mut peer, 1, "mine", &cc).await, None);
+    assert_eq!(server.numbers("q"), (1, 0, 0));
 }

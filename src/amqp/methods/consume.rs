@@ -7,7 +7,7 @@ use super::super::consumers::{Consumer, Source, key};
 use super::super::credit::{Account, Window};
 use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
-use super::super::limits::CONSUMERS_PER_CHANNEL_MAX;
+use super::super::limits::{ARGUMENT_LOGGED_MAX, CONSUMERS_PER_CHANNEL_MAX};
 use super::super::outbox::sink;
 use super::super::replies::REPLY_TO;
 use super::super::unacked::ConsumerRef;
@@ -148,7 +148,7 @@ impl Channel {
                 let text = format!("invalid arg '{STREAM_OFFSET}' for {queue}: {fault}");
                 Refusal::new(Code::PreconditionFailed, text)
             }
-            StreamFault::Senseless => Refusal::senseless(),
+            senseless @ StreamFault::Senseless { .. } => stumble(&senseless, queue, cx),
         })?;
         if self.prefetch == 0 {
             let text = format!(
@@ -164,7 +164,8 @@ impl Channel {
             );
             return Err(Refusal::new(Code::NotImplemented, text));
         }
-        let filter = StreamFilter::parse(&m.arguments).map_err(|_| Refusal::senseless())?;
+        let filter =
+            StreamFilter::parse(&m.arguments).map_err(|fault| stumble(&fault, queue, cx))?;
         Ok(Some(StreamStart { offset, filter }))
     }
 
@@ -284,6 +285,16 @@ impl Channel {
 fn described(queue: &Queue, cx: &Cx<'_>) -> String {
     let vhost = cx.shared.session.vhost.name();
     format!("queue '{}' in vhost '{vhost}'", queue.name())
+}
+
+/// The refusal says nothing, so the log names what cannot be read.
+fn stumble(fault: &StreamFault, queue: &Queue, cx: &Cx<'_>) -> Refusal {
+    if let StreamFault::Senseless { argument, value } = fault {
+        let connection = &cx.shared.name;
+        let value: String = value.chars().take(ARGUMENT_LOGGED_MAX).collect();
+        tracing::info!(%connection, queue = %queue.name(), argument, ?value, "unreadable consumer argument");
+    }
+    Refusal::senseless()
 }
 
 fn consume_refused(error: ConsumeError, queue: &Queue, cx: &Cx<'_>) -> Refusal {

@@ -30,7 +30,9 @@ impl Session {
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
         let binding = self.binding(destination, source, routing_key, arguments)?;
-        let ticket = self.vhost.unbind(&binding)?;
+        let ticket = self
+            .vhost
+            .unbind(&binding, |queue| self.check_owner(queue))?;
         self.wait(ticket).await
     }
 
@@ -79,7 +81,7 @@ impl Session {
             return Err(BrokerError::Refused(format!("{resource} cannot be bound")));
         }
         match self.vhost.exchange(source) {
-            Some(source) => self.check_topic(&source, Permission::Read, routing_key),
+            Some(source) => self.check_topics(&source, Permission::Read, [routing_key]),
             None => Ok(()),
         }
     }

@@ -35,6 +35,7 @@ impl Session {
         let name = clean(declare.name);
         if declare.passive {
             check_not_default(&name)?;
+            self.check_any(ResourceKind::Exchange, &name)?;
             self.find_exchange(&name)?;
             return self.settle().await;
         }

@@ -76,21 +76,25 @@ impl Session {
         self.broker.users().permission_epoch()
     }
 
-    /// The exchange to publish to, if that is allowed with this routing key. Holds until the virtual host's
-    /// generation or the permission epoch changes.
-    pub fn check_publish(
-        &self,
-        exchange: &str,
-        routing_key: &str,
-    ) -> Result<Arc<Exchange>, BrokerError> {
+    /// The exchange to publish to, if that is allowed. Holds until the virtual host's generation or the permission
+    /// epoch changes.
+    pub fn check_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
         self.check(Permission::Write, ResourceKind::Exchange, exchange)?;
         let exchange = self.find_exchange(exchange)?;
         if exchange.internal {
             let resource = self.vhost.resource(ResourceKind::Exchange, &exchange.name);
             return Err(BrokerError::InternalExchange(resource));
         }
-        self.check_topic(&exchange, Permission::Write, routing_key)?;
         Ok(exchange)
+    }
+
+    /// The right to publish with each of these routing keys to an exchange. Holds as [`Session::check_publish`] does.
+    pub fn check_keys<'a>(
+        &self,
+        exchange: &Exchange,
+        routing_keys: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), BrokerError> {
+        self.check_topics(exchange, Permission::Write, routing_keys)
     }
 
     /// The connection has ended: its exclusive queues are deleted.
@@ -144,18 +148,26 @@ impl Session {
         Ok(users.check(&self.user.name, self.vhost.name(), permission, kind, name)?)
     }
 
-    fn check_topic(
+    /// Some right over what is only asked for, whichever it is. The refusal names the right to configure.
+    fn check_any(&self, kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
+        let check = |permission| self.check(permission, kind, name);
+        check(Permission::Read)
+            .or_else(|_| check(Permission::Write))
+            .or_else(|_| check(Permission::Configure))
+    }
+
+    fn check_topics<'a>(
         &self,
         exchange: &Exchange,
         permission: Permission,
-        routing_key: &str,
+        routing_keys: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), BrokerError> {
         if exchange.kind != ExchangeKind::Topic {
             return Ok(());
         }
         let (user, vhost) = (&self.user.name, self.vhost.name());
         let users = self.broker.users();
-        Ok(users.check_topic(user, vhost, &exchange.name, permission, routing_key)?)
+        Ok(users.check_topics(user, vhost, &exchange.name, permission, routing_keys)?)
     }
 
     fn find_exchange(&self, name: &str) -> Result<Arc<Exchange>, BrokerError> {

@@ -53,7 +53,9 @@ impl Session {
         declare: DeclareQueue<'_>,
     ) -> Result<QueueDeclared, BrokerError> {
         if declare.passive {
-            let queue = self.find_queue(&clean(declare.name))?;
+            let name = clean(declare.name);
+            self.check_any(ResourceKind::Queue, &name)?;
+            let queue = self.find_queue(&name)?;
             self.check_owner(&queue)?;
             self.settle().await?;
             return Ok(declared(&queue));

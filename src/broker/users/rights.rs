@@ -11,7 +11,7 @@ use crate::model::Name;
 use crate::store::Op;
 
 impl Users {
-    /// Changes with every change of a permission. See [`crate::broker::permissions::PermissionCache`].
+    /// Changes with every change of a permission: decisions made before are stale then.
     pub fn permission_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -59,20 +59,33 @@ impl Users {
         permission: Permission,
         routing_key: &str,
     ) -> Result<(), AccessRefused> {
-        if self
-            .access()
-            .permissions
-            .allows_topic(user, vhost, exchange, permission, routing_key)
-        {
-            return Ok(());
+        self.check_topics(user, vhost, exchange, permission, [routing_key])
+    }
+
+    /// As [`Users::check_topic`], for each of several keys. The refusal names the first one refused.
+    pub fn check_topics<'a>(
+        &self,
+        user: &Name,
+        vhost: &Name,
+        exchange: &str,
+        permission: Permission,
+        routing_keys: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), AccessRefused> {
+        let access = self.access();
+        let refused =
+            access
+                .permissions
+                .refused_topic(user, vhost, exchange, permission, routing_keys);
+        match refused {
+            None => Ok(()),
+            Some(topic) => Err(AccessRefused::Topic {
+                permission,
+                topic: topic.into(),
+                exchange: exchange.into(),
+                vhost: vhost.clone(),
+                user: user.clone(),
+            }),
         }
-        Err(AccessRefused::Topic {
-            permission,
-            topic: routing_key.into(),
-            exchange: exchange.into(),
-            vhost: vhost.clone(),
-            user: user.clone(),
-        })
     }
 
     /// Lets a user enter a virtual host, which the caller knows to exist, and do there what the patterns say.

@@ -77,7 +77,8 @@ impl Vhost {
         Ok(self.append_removed(&mut changes, &removed, Vec::new()))
     }
 
-    /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination.
+    /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination, after everything
+    /// else, as in RabbitMQ.
     pub fn bind(
         &self,
         mut binding: Binding,
@@ -87,22 +88,24 @@ impl Vhost {
         let source = self.exchange(&binding.source).ok_or_else(|| {
             BrokerError::NotFound(self.resource(ResourceKind::Exchange, &binding.source))
         })?;
-        let durable = match &binding.destination {
+        let not_found = |kind, name| BrokerError::NotFound(self.resource(kind, name));
+        let (queue, durable) = match &binding.destination {
             Destination::Queue(name) => {
-                let queue = self.queue(name).ok_or_else(|| {
-                    BrokerError::NotFound(self.resource(ResourceKind::Queue, name))
-                })?;
-                check(&queue)?;
-                queue.spec().durable
+                let queue = self
+                    .queue(name)
+                    .ok_or_else(|| not_found(ResourceKind::Queue, name))?;
+                let durable = queue.spec().durable;
+                (Some(queue), durable)
             }
             Destination::Exchange(name) => {
-                let exchange = self.exchange(name).ok_or_else(|| {
-                    BrokerError::NotFound(self.resource(ResourceKind::Exchange, name))
-                })?;
-                exchange.durable
+                let exchange = self
+                    .exchange(name)
+                    .ok_or_else(|| not_found(ResourceKind::Exchange, name))?;
+                (None, exchange.durable)
             }
         };
         source.check_binding(&binding.routing_key, &binding.arguments)?;
+        queue.as_ref().map_or(Ok(()), check)?;
         if self.routing().binding(&binding).is_some() {
             return Ok(Some(changes.last));
         }
@@ -115,12 +118,20 @@ impl Vhost {
         Ok(ticket)
     }
 
-    /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none.
-    pub fn unbind(&self, binding: &Binding) -> Result<Option<Ticket>, BrokerError> {
+    /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none. `check` is asked
+    /// about a queue that it leads to.
+    pub fn unbind(
+        &self,
+        binding: &Binding,
+        check: impl FnOnce(&Arc<Queue>) -> Result<(), BrokerError>,
+    ) -> Result<Option<Ticket>, BrokerError> {
         let mut changes = self.change()?;
         let bound = self.routing().binding(binding).is_some();
         if !bound {
             return Ok(None);
+        }
+        if let Destination::Queue(name) = &binding.destination {
+            self.queue(name).as_ref().map_or(Ok(()), check)?;
         }
         let removed = self.apply(|routing| routing.unbind(binding));
         Ok(self.append_removed(&mut changes, &removed, Vec::new()))

@@ -8,7 +8,7 @@ use super::{
     DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY, MESSAGE_TTL, REWIND_SECONDS, SEGMENT_SIZE,
     VISIBILITY_TIMEOUT,
 };
-use crate::model::stream::{AgeFault, age_ms};
+use crate::model::stream::age_ms;
 
 /// The longest time to live or expiry: ten years of 365 days, in milliseconds.
 const DURATION_MS_MAX: i64 = 315_360_000_000;
@@ -138,9 +138,8 @@ fn check_word(value: &AMQPValue, words: &[&str], fault: &'static str) -> Result<
 fn check_max_age(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {
     match value {
         AMQPValue::LongString(text) => match age_ms(text.as_bytes()) {
-            Ok(_) => Ok(()),
-            Err(AgeFault::Invalid) => Err(ArgumentFault::Invalid("invalid_max_age")),
-            Err(AgeFault::NoNumber) => Err(ArgumentFault::Senseless),
+            Some(_) => Ok(()),
+            None => Err(ArgumentFault::Invalid("invalid_max_age")),
         },
         other => Err(ArgumentFault::UnacceptableType(type_name(other))),
     }

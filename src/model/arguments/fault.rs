@@ -42,8 +42,6 @@ pub enum ArgumentFault {
     ExchangeNameType(&'static str),
     /// An argument of another type of queue.
     NotForKind(QueueKind),
-    /// What RabbitMQ stumbles over, and answers with an internal error.
-    Senseless,
 }
 
 impl fmt::Display for ArgumentFault {
@@ -59,7 +57,6 @@ impl fmt::Display for ArgumentFault {
             ArgumentFault::Invalid(word) => f.write_str(word),
             ArgumentFault::ExchangeNameType(got) => write!(f, "invalid type '{got}'"),
             ArgumentFault::NotForKind(kind) => write!(f, "of queue type {}", kind.long_name()),
-            ArgumentFault::Senseless => f.write_str("senseless"),
         }
     }
 }

@@ -338,9 +338,7 @@ impl QueueArguments {
             consumer_timeout_ms: unsigned("x-consumer-timeout").filter(|timeout| *timeout > 0),
             visibility_timeout_ms: unsigned(VISIBILITY_TIMEOUT),
             retention_ms: None,
-            max_age_ms: get("x-max-age")
-                .and_then(bytes_value)
-                .and_then(|age| age_ms(age).ok()),
+            max_age_ms: get("x-max-age").and_then(bytes_value).and_then(age_ms),
             segment_bytes: unsigned(SEGMENT_SIZE).unwrap_or(SEGMENT_BYTES_DEFAULT),
             rewind_ms: unsigned(REWIND_SECONDS)
                 .filter(|seconds| *seconds > 0)

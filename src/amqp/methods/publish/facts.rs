@@ -6,7 +6,9 @@ use bytes::Bytes;
 use crate::amqp::channel::Channel;
 use crate::amqp::cx::{Cx, Handled};
 use crate::amqp::error::{Code, Refusal, erlang_string};
+use crate::amqp::limits::MORE_KEYS_MAX;
 use crate::amqp::replies::REPLY_TO;
+use crate::amqp::routes::Way;
 use crate::broker::exchange::delay_ms;
 use crate::broker::users::TAG_IMPERSONATOR;
 use crate::model::Name;
@@ -28,39 +30,39 @@ pub(super) struct Facts {
 }
 
 impl Channel {
-    /// Reads and checks the properties, in RabbitMQ's order.
-    pub(super) fn facts(&self, cx: &Cx<'_>, properties: Bytes) -> Result<Facts, Refusal> {
+    /// Reads and checks the properties, in RabbitMQ's order, and the rights that the routing keys take.
+    pub(super) fn facts(
+        &self,
+        cx: &Cx<'_>,
+        way: &Way,
+        properties: Bytes,
+    ) -> Result<Facts, Refusal> {
         // RabbitMQ's channel dies over properties that it cannot decode.
         let view = PropertiesView::parse(&properties).map_err(|_| broken())?;
+        view.check_headers().map_err(|_| broken())?;
+        let reply_to = self.reply_address(&view)?;
         let expiration_ms = view.expiration().map(expiration).transpose()?;
-        if let Some(user) = view.user_id() {
-            check_user(cx, user)?;
-        }
         let priority = view.priority().unwrap_or(0);
         let persistent = view.delivery_mode() == Some(2);
         let mut more_keys = Vec::new();
         let mut changed = None;
         let mut delay = None;
         if view.has_headers() {
-            view.check_headers().map_err(|_| broken())?;
             delay = delay_ms(&view);
             if view.header("CC").is_some() || view.header("BCC").is_some() {
                 let headers = view.headers().map_err(|_| broken())?;
-                more_keys.extend(keys(&headers, "CC")?);
-                more_keys.extend(keys(&headers, "BCC")?);
+                more_keys = further_keys(&headers)?;
                 changed = without_bcc(&view, &headers);
             }
         }
-        if view.reply_to() == Some(REPLY_TO.as_bytes()) {
-            let Some((_, address)) = &self.reply else {
-                return Err(Refusal::new(
-                    Code::PreconditionFailed,
-                    "fast reply consumer does not exist",
-                ));
-            };
+        check_keys(cx, way, &more_keys)?;
+        if let Some(user) = view.user_id() {
+            check_user(cx, user)?;
+        }
+        if let Some(address) = reply_to {
             let current = changed.as_ref().unwrap_or(&properties);
             let view = PropertiesView::parse(current).map_err(|_| broken())?;
-            changed = Some(view.edit().set_reply_to(address.name()).finish());
+            changed = Some(view.edit().set_reply_to(address).finish());
         }
         let properties = changed.unwrap_or(properties);
         Ok(Facts {
@@ -72,6 +74,32 @@ impl Channel {
             more_keys,
         })
     }
+
+    /// What takes the place of direct reply-to's pseudo queue in a request.
+    fn reply_address(&self, view: &PropertiesView<'_>) -> Result<Option<&str>, Refusal> {
+        if view.reply_to() != Some(REPLY_TO.as_bytes()) {
+            return Ok(None);
+        }
+        match &self.reply {
+            Some((_, address)) => Ok(Some(address.name())),
+            None => Err(Refusal::new(
+                Code::PreconditionFailed,
+                "fast reply consumer does not exist",
+            )),
+        }
+    }
+}
+
+/// The right to publish with all of the routing keys, first the method's.
+fn check_keys(cx: &Cx<'_>, way: &Way, more_keys: &[Name]) -> Handled {
+    if let Some(refused) = &way.refused {
+        return Err(refused.clone());
+    }
+    if more_keys.is_empty() {
+        return Ok(());
+    }
+    let keys = more_keys.iter().map(|key| &**key);
+    Ok(cx.shared.session.check_keys(&way.exchange, keys)?)
 }
 
 /// The `user-id` must be the user's own name, unless the user may speak for others.
@@ -130,6 +158,20 @@ fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
         Ok(_) | Err(_) if negative => Err(refused(format!("{{value_negative,-{number}}}"))),
         Ok(_) | Err(_) => Err(refused(format!("{{value_too_large,{number}}}"))),
     }
+}
+
+/// The routing keys in the headers `CC` and `BCC`, in this order.
+fn further_keys(headers: &FieldTable) -> Result<Vec<Name>, Refusal> {
+    let mut further = keys(headers, "CC")?;
+    further.extend(keys(headers, "BCC")?);
+    if further.len() > MORE_KEYS_MAX {
+        let text = format!(
+            "invalid message: CC and BCC have {} routing keys, at most {MORE_KEYS_MAX} are allowed",
+            further.len()
+        );
+        return Err(Refusal::new(Code::PreconditionFailed, text));
+    }
+    Ok(further)
 }
 
 /// The routing keys in a `CC` or `BCC` header. Values in the array that are no strings do not count.

@@ -69,9 +69,12 @@ impl Channel {
         let Some(route) = self.publishing.routes.get(index) else {
             return internal();
         };
+        let Some(way) = &route.way else {
+            return internal();
+        };
         let (origin, mandatory) = (Arc::clone(&route.origin), route.mandatory);
-        let queues = route.way.as_ref().and_then(|way| way.queues.clone());
-        let facts = self.facts(cx, content.properties)?;
+        let queues = way.queues.clone();
+        let facts = self.facts(cx, way, content.properties)?;
         let (properties, body) = self
             .publishing
             .properties
@@ -184,7 +187,8 @@ impl Channel {
             return Ok(());
         }
         let origin = Arc::clone(&route.origin);
-        let exchange = session.check_publish(&origin.exchange, &origin.routing_key)?;
+        let exchange = session.check_publish(&origin.exchange)?;
+        let refused = session.check_keys(&exchange, [&*origin.routing_key]).err();
         let mut queues = None;
         if !session.vhost.needs_headers(&exchange) {
             let keys = RouteKeys {
@@ -204,6 +208,7 @@ impl Channel {
                 generation,
                 epoch,
                 exchange,
+                refused: refused.map(Refusal::from),
                 queues,
             });
         }

@@ -215,6 +215,37 @@ async fn exclusive_queues_belong_to_their_connection() {
         ),
         locked
     );
+    owner
+        .bind(to_queue("mine"), "amq.direct", "k", none())
+        .await
+        .unwrap();
+    // What is wrong with the binding is told first; a binding that is not there is nobody's.
+    assert_eq!(
+        refused(
+            other
+                .bind(
+                    to_queue("mine"),
+                    "amq.headers",
+                    "",
+                    table(&[("x-match", text("zz"))])
+                )
+                .await
+        ),
+        "Invalid x-match field value <<\"zz\">>; expected all, any, all-with-x, or any-with-x"
+    );
+    assert_eq!(
+        refused(
+            other
+                .unbind(to_queue("mine"), "amq.direct", "k", none())
+                .await
+        ),
+        locked
+    );
+    other
+        .unbind(to_queue("mine"), "amq.direct", "other", none())
+        .await
+        .unwrap();
+    assert_eq!(routed(&owner, "amq.direct", "k"), ["mine"]);
     assert_eq!(refused(other.purge_queue("mine").await), locked);
     assert_eq!(
         refused(other.delete_queue("mine", false, false).await),
@@ -222,10 +253,6 @@ async fn exclusive_queues_belong_to_their_connection() {
     );
     assert_eq!(refused(other.queue_for_get("mine")), locked);
     assert_eq!(refused(other.queue_for_consume("mine")), locked);
-    other
-        .unbind(to_queue("mine"), "amq.direct", "k", none())
-        .await
-        .unwrap();
     other.declare_queue(queue("open")).await.unwrap();
     assert!(
         refused(owner.declare_queue(exclusive("open")).await)

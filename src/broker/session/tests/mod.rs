@@ -65,6 +65,13 @@ fn exchange<'a>(name: &'a str, kind: &'a str) -> DeclareExchange<'a> {
     }
 }
 
+fn passive_exchange(name: &str) -> DeclareExchange<'_> {
+    DeclareExchange {
+        passive: true,
+        ..exchange(name, "")
+    }
+}
+
 fn queue(name: &str) -> DeclareQueue<'_> {
     DeclareQueue {
         name,
