@@ -296,6 +296,16 @@ class Connection:
         self.log.lines[:] = quiet
         return self
 
+    def wait_until_blocked(self):
+        """Publishes what no queue gets until connection.blocked comes: by then an alarm holds everywhere."""
+        channel, deadline = self.channel(), time.monotonic() + WAIT_S
+        while not any(is_method(event, "connection.blocked") for event in self.inboxes[0]):
+            channel.publish("amq.direct", "parity.canary", "")
+            with contextlib.suppress(TimeoutError):
+                self.pump(min(deadline, time.monotonic() + 0.05))
+            if time.monotonic() > deadline:
+                raise OSError("the alarm does not block")
+
     def channel(self, number=None):
         """Opens a channel silently; the lowest number never used when none is given."""
         number = number or max(self.channels, default=0) + 1

@@ -13,8 +13,11 @@ from .client import Connection
 from .transcript import Transcript
 
 CATALOGUE = {}
-# What the broker under test has from the beginning, as the runner found it.
-MEMORY_WATERMARK = "0.6"
+# By resource: the verb that sets its limit, a limit that raises the alarm, and RabbitMQ's default.
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.00000001", "0.6"),
+    "disk": ("set_disk_free_limit", "900000000000000", "50000000"),
+}
 PASSWORD = "secret"
 # How far a measured time may be off unless a scenario says otherwise.
 TOLERANCE = 0.25
@@ -142,15 +145,19 @@ class Session:
         return name
 
     @contextlib.contextmanager
-    def memory_alarm(self):
-        """The memory alarm for as long as the body runs."""
-        self.transcript.note("ctl", "> memory alarm on")
+    def alarm(self, resource="memory"):
+        """An alarm (`memory` or `disk`) for as long as the body runs."""
+        verb, on, off = ALARMS[resource]
+        canary = Session(self.address, self.prefix).connect()
+        self.transcript.note("ctl", f"> {resource} alarm on")
         try:
-            self._control("set_vm_memory_high_watermark", "0.00000001")
+            self._control(verb, on)
+            canary.wait_until_blocked()
             yield
         finally:
-            self.transcript.note("ctl", "> memory alarm off")
-            self._control("set_vm_memory_high_watermark", MEMORY_WATERMARK)
+            self.transcript.note("ctl", f"> {resource} alarm off")
+            self._control(verb, off)
+            canary.close_socket()
 
     # -- time
 
@@ -162,6 +169,16 @@ class Session:
             yield
         finally:
             self.measured(time.monotonic() - started, seconds, tolerance)
+
+    @contextlib.contextmanager
+    def within(self, seconds):
+        """Shows that the body takes no longer than this."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - started
+            self.note(f"within {seconds:g} s" if took <= seconds else f"!! after {took:.2f} s, not within {seconds:g} s")
 
     def measured(self, seconds, expected, tolerance=TOLERANCE, what="after"):
         if abs(seconds - expected) <= expected * tolerance:
