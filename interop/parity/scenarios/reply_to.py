@@ -1,6 +1,6 @@
 # Direct reply-to: the pseudo-queue amq.rabbitmq.reply-to.
 
-from parity.session import add, scenario
+from parity.session import add, follows, scenario
 
 PSEUDO = "amq.rabbitmq.reply-to"
 
@@ -32,8 +32,9 @@ def request_and_reply(s):
 
 
 @scenario
+@follows("4.3")
 def several_replies(s):
-    """Several replies to one request; each has delivery tag 1."""
+    """Several replies to one request; their delivery tags count."""
     ch, service = requester(s)
     server, address = request(s, ch, service)
     for body in "abc":
@@ -42,8 +43,9 @@ def several_replies(s):
 
 
 @scenario
+@follows("4.3")
 def reply_mandatory(s):
-    """A mandatory reply is delivered, and returned all the same."""
+    """A mandatory reply that is delivered is not returned."""
     ch, service = requester(s)
     server, address = request(s, ch, service)
     server.publish("", address, "reply", mandatory=True)
