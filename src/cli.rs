@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command as Clap, FromArgMatches};
 
 use crate::bench;
-use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig};
+use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
 
 /// What to do.
 #[derive(Debug)]
 pub enum Command {
     /// Run the broker.
     Serve(Box<Config>),
-    /// Say whether the configuration is valid.
-    CheckConfig(Box<Config>),
+    /// Say whether the configuration is valid, and what holds.
+    CheckConfig(Vec<Setting>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
     /// Measure a broker.
@@ -50,10 +50,11 @@ pub fn parse(
     }
     let matches = command().try_get_matches_from(words)?;
     match matches.subcommand() {
-        Some(("check-config", inner)) => Ok(Command::CheckConfig(Box::new(configure(
-            inner,
-            environment,
-        )?))),
+        Some(("check-config", inner)) => {
+            let raw = said(inner, environment)?;
+            Config::from_raw(&raw)?;
+            Ok(Command::CheckConfig(raw.settings()))
+        }
         Some(("bench", inner)) => Ok(Command::Bench(Box::new(bench::Args::from_arg_matches(
             inner,
         )?))),
@@ -62,11 +63,18 @@ pub fn parse(
     }
 }
 
-/// Flags, then environment, then file.
 fn configure(
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
+    Config::from_raw(&said(matches, environment)?)
+}
+
+/// Flags, then environment, then file.
+fn said(
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<RawConfig, ConfigError> {
     let flag = |key: &str| {
         matches
             .get_many::<String>(key)
@@ -83,7 +91,7 @@ fn configure(
     }) {
         raw.add_file(&file)?;
     }
-    Config::from_raw(&raw)
+    Ok(raw)
 }
 
 fn command() -> Clap {
@@ -97,7 +105,7 @@ fn command() -> Clap {
         .args_conflicts_with_subcommands(true)
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
-        .subcommand(Clap::new("check-config").about("Check the configuration without starting").args(arguments()))
+        .subcommand(Clap::new("check-config").about("Check the configuration without starting: show what holds, and where it was said").args(arguments()))
         .subcommand(bench::Args::augment_args(Clap::new("bench")))
         .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
 }
@@ -193,7 +201,7 @@ mod tests {
     #[test]
     fn other_commands() {
         assert!(
-            matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(c)) if c.heartbeat == 5)
+            matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(settings)) if settings.len() == OPTIONS.len())
         );
         assert!(
             matches!(run("ctl -q list_users --help", &[]), Ok(Command::Ctl(words)) if words.len() == 3)

@@ -1,12 +1,12 @@
 //! The `leveret` binary: command line, logging, runtime. What a broker is made of is in `server`.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use leveret::bench;
 use leveret::cli::{self, CliError, Command};
-use leveret::config::{Config, LogLevel};
+use leveret::config::{Config, LogLevel, Setting, stray_variables};
 use leveret::ctl;
 use leveret::server::Server;
 use leveret::shutdown::Signals;
@@ -31,17 +31,13 @@ fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     match cli::parse(std::env::args_os(), environment) {
         Ok(Command::Serve(config)) => serve(*config),
-        // Whatever is wrong was found while it was read.
-        Ok(Command::CheckConfig(_)) => say("the configuration is valid", ExitCode::SUCCESS),
+        Ok(Command::CheckConfig(settings)) => show(&settings),
         Ok(Command::Bench(args)) => bench::run(&args),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Err(CliError::Usage(error)) => {
             // Help and version count as errors there; they go to standard output, and exit with 0.
             let code = u8::try_from(error.exit_code()).unwrap_or(EX_CONFIG);
-            match error.print() {
-                Ok(()) => ExitCode::from(code),
-                Err(_) => ExitCode::from(EX_OSERR),
-            }
+            heard(error.print(), ExitCode::from(code))
         }
         Err(CliError::Config(error)) => {
             say(&format!("leveret: {error}"), ExitCode::from(EX_CONFIG))
@@ -51,14 +47,39 @@ fn main() -> ExitCode {
 
 /// Says one line on standard error and passes the exit code on.
 fn say(line: &str, code: ExitCode) -> ExitCode {
-    match writeln!(stderr(), "{line}") {
-        Ok(()) => code,
-        Err(_) => ExitCode::from(EX_OSERR),
+    heard(writeln!(stderr(), "{line}"), code)
+}
+
+/// The exit code when something was to be printed. A reader that has had enough, such as `head`, is no failure.
+fn heard(printed: io::Result<()>, code: ExitCode) -> ExitCode {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EX_OSERR),
+        Ok(()) | Err(_) => code,
     }
+}
+
+/// Shows a configuration, which was found to be valid while it was read: a file of options, with where each was said.
+fn show(settings: &[Setting]) -> ExitCode {
+    for line in stray_variables(variables()) {
+        say(&line, ExitCode::SUCCESS);
+    }
+    let lines: String = settings.iter().map(Setting::to_string).collect();
+    match stdout().write_all(lines.as_bytes()) {
+        Ok(()) => say("the configuration is valid", ExitCode::SUCCESS),
+        error => heard(error, ExitCode::SUCCESS),
+    }
+}
+
+/// The names of all environment variables.
+fn variables() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 fn serve(config: Config) -> ExitCode {
     log_to_stderr(config.log_level);
+    for line in stray_variables(variables()) {
+        warn!("{line}");
+    }
     raise_open_files();
     // Whatever the broker makes is its owner's alone: messages, hashes of passwords, keys.
     umask(Mode::RWXG | Mode::RWXO);

@@ -66,8 +66,7 @@ impl MemoryMonitor {
     }
 
     fn check(&self) {
-        self.alarms
-            .set_memory(resident_bytes() > self.limit_bytes());
+        self.alarms.memory_is(resident_bytes(), self.limit_bytes());
     }
 }
 

@@ -285,11 +285,17 @@ impl Connection {
             return self.half_close();
         }
         let stream = &self.stream;
-        let (written, result) = self.out.flush(|slices| stream.try_write_vectored(slices));
+        let mut writes = 0;
+        let (written, result) = self.out.flush(|slices| {
+            let taken = stream.try_write_vectored(slices)?;
+            writes += 1;
+            Ok(taken)
+        });
         if written > 0 {
             self.heart.sent();
             self.has_written = true;
-            self.shared.outbox.gauges().add_sent(written);
+            let gauges = self.shared.outbox.gauges();
+            gauges.add_sent(written, writes, self.out.pending());
         }
         if self.out.pending() < OUTPUT_LOW_WATER {
             self.deliveries_written();

@@ -42,7 +42,11 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     received: AtomicU64,
+    reads: AtomicU64,
     sent: AtomicU64,
+    writes: AtomicU64,
+    /// Bytes that the socket has yet to take.
+    pending: AtomicU64,
     state: Mutex<(ConnectionState, Vec<ChannelStatus>)>,
 }
 
@@ -102,11 +106,14 @@ impl Gauges {
     /// Counts bytes read from the socket.
     pub(crate) fn add_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts bytes written to it.
-    pub(crate) fn add_sent(&self, bytes: usize) {
+    /// Counts bytes written to it in so many writes, and notes how many are left.
+    pub(crate) fn add_sent(&self, bytes: usize, writes: u64, pending: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.writes.fetch_add(writes, Ordering::Relaxed);
+        self.pending.store(pending as u64, Ordering::Relaxed);
     }
 
     /// Replaces what is told of state and channels.
@@ -154,7 +161,10 @@ impl ConnectionControl for Outbox {
         ConnectionStatus {
             state,
             received_bytes: self.gauges.received.load(Ordering::Relaxed),
+            reads: self.gauges.reads.load(Ordering::Relaxed),
             sent_bytes: self.gauges.sent.load(Ordering::Relaxed),
+            writes: self.gauges.writes.load(Ordering::Relaxed),
+            pending_bytes: self.gauges.pending.load(Ordering::Relaxed),
             channels,
         }
     }

@@ -46,30 +46,44 @@ impl Alarms {
         *self.raised.borrow()
     }
 
+    /// So many bytes are resident, and so many may be: the memory alarm is on while they are more.
+    pub fn memory_is(&self, used: u64, limit: u64) {
+        let on = used > limit;
+        if !self.switch(|raised| std::mem::replace(&mut raised.memory, on) != on) {
+            return;
+        }
+        if on {
+            tracing::warn!(
+                resource = "memory",
+                used,
+                limit,
+                "alarm raised: publishers are blocked"
+            );
+        } else {
+            tracing::info!(resource = "memory", used, limit, "alarm cleared");
+        }
+    }
+
     /// Switches the memory alarm.
     pub fn set_memory(&self, on: bool) {
-        if self.switch(|raised| std::mem::replace(&mut raised.memory, on) != on) {
-            log("memory", on);
-        }
+        self.memory_is(u64::from(on), 0);
     }
 
     /// Switches the disk alarm.
     pub fn set_disk(&self, on: bool) {
-        if self.switch(|raised| std::mem::replace(&mut raised.disk, on) != on) {
-            log("disk", on);
+        if !self.switch(|raised| std::mem::replace(&mut raised.disk, on) != on) {
+            return;
+        }
+        // How much is free and may be the committer has said.
+        if on {
+            tracing::warn!(resource = "disk", "alarm raised: publishers are blocked");
+        } else {
+            tracing::info!(resource = "disk", "alarm cleared");
         }
     }
 
     fn switch(&self, change: impl FnOnce(&mut Raised) -> bool) -> bool {
         self.raised.send_if_modified(change)
-    }
-}
-
-fn log(resource: &str, on: bool) {
-    if on {
-        tracing::warn!(resource, "alarm raised: publishers are blocked");
-    } else {
-        tracing::info!(resource, "alarm cleared");
     }
 }
 

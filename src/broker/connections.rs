@@ -60,8 +60,14 @@ pub struct ConnectionStatus {
     pub state: ConnectionState,
     /// Bytes received.
     pub received_bytes: u64,
+    /// Reads that brought them.
+    pub reads: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
+    /// Writes that took them.
+    pub writes: u64,
+    /// Bytes that wait for the socket.
+    pub pending_bytes: u64,
     /// Its open channels.
     pub channels: Vec<ChannelStatus>,
 }

@@ -30,6 +30,11 @@ impl OptionSpec {
         self.field.replace('_', "-")
     }
 
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        self.field == "default_pass"
+    }
+
     /// Environment variable.
     pub fn env(&self) -> String {
         format!("LEVERET_{}", self.field.to_uppercase())

@@ -15,6 +15,8 @@ const FRAME_MAX_MAX: u32 = 16 * 1024 * 1024;
 const WRITE_SYNC_MS: u64 = 100;
 /// The longest that may be said.
 const WRITE_SYNC_MS_MAX: u64 = 10_000;
+/// No broker lives in less: whoever says so meant something else.
+const WATERMARK_BYTES_MIN: u64 = 1024 * 1024;
 /// RabbitMQ's hard cap on a message body.
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
 
@@ -177,10 +179,19 @@ pub(super) fn message_size(text: &str) -> Result<u64, String> {
 
 pub(super) fn watermark(text: &str) -> Result<MemoryWatermark, String> {
     // `1` is all of the memory rather than one byte.
-    parse_fraction(text)
-        .map(MemoryWatermark::Fraction)
-        .or_else(|| parse_bytes(text).map(MemoryWatermark::Bytes))
-        .ok_or_else(|| "expected a fraction from 0.0 to 1.0, or bytes such as 2GiB".to_owned())
+    if let Some(fraction) = parse_fraction(text) {
+        return Ok(MemoryWatermark::Fraction(fraction));
+    }
+    match parse_bytes(text) {
+        Some(bytes) if bytes >= WATERMARK_BYTES_MIN => Ok(MemoryWatermark::Bytes(bytes)),
+        Some(few @ 1..=100) => Err(format!(
+            "{few} bytes are less than any broker takes; for {few} percent say {}",
+            f64::from(u8::try_from(few).unwrap_or(u8::MAX)) / 100.0
+        )),
+        _ => Err(format!(
+            "expected a fraction from 0.0 to 1.0, or bytes such as 2GiB, at least {WATERMARK_BYTES_MIN}"
+        )),
+    }
 }
 
 pub(super) fn name(text: &str) -> Result<Name, String> {
@@ -265,6 +276,9 @@ mod tests {
             ("1", Some(1000)),
             ("2GB", Some(2_000_000_000)),
             ("1.5", None),
+            ("60", None),
+            ("1048575", None),
+            ("1048576", Some(1_048_576)),
             ("x", None),
         ] {
             assert_eq!(

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::options::OPTIONS;
+use super::nearest;
+use super::options::{OPTIONS, OptionSpec};
+use super::settings::did_you_mean;
 
 /// Bound on the size of a configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -39,12 +41,16 @@ pub enum ConfigError {
         error: Box<toml::de::Error>,
     },
     /// No option has that name.
-    #[error("configuration file {}: unknown option '{key}'", path.display())]
+    #[error(
+        "configuration file {}: unknown option '{key}'{}", path.display(), did_you_mean(near.as_deref())
+    )]
     UnknownKey {
         /// The file.
         path: PathBuf,
         /// The key as it was written.
         key: String,
+        /// The option that was probably meant.
+        near: Option<String>,
     },
     /// An option cannot have that value.
     #[error("invalid value '{value}' for {said_as}: {reason}")]
@@ -106,7 +112,7 @@ impl RawConfig {
         self.add_toml(path, &text)
     }
 
-    fn add_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+    pub(super) fn add_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             error: Box::new(error),
@@ -118,6 +124,7 @@ impl RawConfig {
                 .ok_or_else(|| ConfigError::UnknownKey {
                     path: path.to_owned(),
                     key: key.clone(),
+                    near: nearest(&key, OPTIONS.iter().map(OptionSpec::key)),
                 })?;
             let values = toml_values(&value).ok_or_else(|| ConfigError::Invalid {
                 said_as: format!("{} in {}", key, path.display()),
@@ -127,6 +134,12 @@ impl RawConfig {
             self.add(option.field, Source::File(path.to_owned()), values);
         }
         Ok(())
+    }
+
+    /// What was said of an option, and where; `None` if nothing was.
+    pub(super) fn said(&self, field: &str) -> Option<(&Source, &[String])> {
+        let (source, values) = self.said.get(field)?;
+        Some((source, values))
     }
 
     fn add(&mut self, field: &'static str, source: Source, values: Vec<String>) {
@@ -359,8 +372,13 @@ mod tests {
             "configuration file f.toml: unknown option 'bogus'",
         );
         check(
+            "memory-high-water-mark = 0.4",
+            "configuration file f.toml: unknown option 'memory-high-water-mark'; did you mean \
+             'memory-high-watermark'?",
+        );
+        check(
             "data_dir = 'x'",
-            "configuration file f.toml: unknown option 'data_dir'",
+            "configuration file f.toml: unknown option 'data_dir'; did you mean 'data-dir'?",
         );
         check(
             "heartbeat = 70000",

@@ -30,6 +30,8 @@ pub enum Format {
     Json,
     /// Comma-separated values.
     Csv,
+    /// A table with borders, drawn by a terminal.
+    PrettyTable,
 }
 
 /// What to do, and how to say it.
@@ -56,7 +58,7 @@ pub struct Style {
     pub silent: bool,
     /// No headers.
     pub no_table_headers: bool,
-    /// Table, JSON or CSV.
+    /// In which form.
     pub format: Format,
 }
 
@@ -209,12 +211,13 @@ pub fn parse(words: &[String]) -> Result<Parsed, Complaint> {
         return Ok(Parsed::Help(text));
     }
     let Some(spec) = verbs::find(name) else {
-        return Err(usage_error(match verbs::similar(name) {
-            Some(similar) => {
-                format!("\nCommand '{name}' not found. \nDid you mean '{similar}'? \n")
-            }
-            None => format!("\nCommand '{name}' not found. \n\n{}", verbs::usage_all()),
-        }));
+        let hint = verbs::similar(name).map_or_else(
+            || "See 'leveret ctl help'".to_owned(),
+            |similar| format!("Did you mean '{similar}'?"),
+        );
+        return Err(usage_error(format!(
+            "Error: command '{name}' not found. {hint}"
+        )));
     };
     if options.remove("help").is_some() {
         return Ok(Parsed::Help(about(spec)));
@@ -289,6 +292,7 @@ fn style(options: &mut BTreeMap<String, String>) -> Result<Style, String> {
         None | Some("table") => Format::Table,
         Some("json") => Format::Json,
         Some("csv") => Format::Csv,
+        Some("pretty_table") => Format::PrettyTable,
         Some(other) => return Err(format!("Formatter '{other}' does not exist")),
     };
     options.remove("longnames");
@@ -321,7 +325,17 @@ fn target(options: &mut BTreeMap<String, String>) -> Result<Target, String> {
 }
 
 fn about(spec: &VerbSpec) -> String {
-    format!("{}\n\n{}", verbs::usage(spec), spec.about)
+    let mut text = format!("{}\n\n{}", verbs::usage(spec), spec.about);
+    if let Some(columns) = columns::of(spec.verb) {
+        let mut all = columns.all.to_vec();
+        all.sort_unstable();
+        text += &format!(
+            "\n\n<column>\n\tmust be one of {}\n\twithout any: {}",
+            all.join(", "),
+            columns.usual.join(", ")
+        );
+    }
+    text
 }
 
 fn usage_error(text: String) -> Complaint {
@@ -393,12 +407,12 @@ mod tests {
         check(
             "bogus_verb a",
             64,
-            "\nCommand 'bogus_verb' not found. \n\nUsage\n",
+            "Error: command 'bogus_verb' not found. See 'leveret ctl help'",
         );
         check(
             "add_usr a b",
             64,
-            "\nCommand 'add_usr' not found. \nDid you mean 'add_user'? \n",
+            "Error: command 'add_usr' not found. Did you mean 'add_user'?",
         );
         check(
             "list_users extra",

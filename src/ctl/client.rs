@@ -10,7 +10,7 @@ use super::args::{self, Complaint, EX_TEMPFAIL, EX_UNAVAILABLE, Format, Invocati
 use super::banner::{self, Banner};
 use super::format::Printer;
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
-use super::verbs::{self, Verb};
+use super::verbs::{self, Verb, secret_argument};
 use crate::config::{Config, RawConfig};
 
 /// How long to wait for an answer when no timeout is said.
@@ -34,6 +34,8 @@ pub fn run(words: &[String], environment: impl Fn(&str) -> Option<String>) -> u8
     });
     match result {
         Ok(()) => 0,
+        // Who reads has had enough: what was asked for is done.
+        Err(complaint) if complaint.exit == 0 => 0,
         Err(complaint) => {
             // Nobody is left to hear that standard error is gone.
             writeln!(err, "{}", complaint.text).unwrap_or_default();
@@ -44,7 +46,13 @@ pub fn run(words: &[String], environment: impl Fn(&str) -> Option<String>) -> u8
 
 fn print(out: &mut dyn Write, text: &str) -> Result<(), Complaint> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| unavailable(format!("Error: cannot write: {error}")))
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Complaint {
+            exit: 0,
+            text: String::new(),
+        },
+        _ => unavailable(format!("Error: cannot write: {error}")),
+    })
 }
 
 fn unavailable(text: String) -> Complaint {
@@ -68,7 +76,7 @@ impl Session<'_> {
         if let Some((exit, reason)) = banner::check(spec.verb, &invocation) {
             return Err(args::invalid(spec, self.words, exit, &reason));
         }
-        ask_password(spec.verb, &mut invocation)?;
+        ask_secret(spec.verb, &mut invocation)?;
         let node = invocation
             .target
             .node
@@ -98,7 +106,8 @@ impl Session<'_> {
         node: &str,
     ) -> Result<(), Complaint> {
         let style = &invocation.style;
-        if style.quiet || style.silent || style.format != Format::Table {
+        let for_programs = matches!(style.format, Format::Json | Format::Csv);
+        if style.quiet || style.silent || for_programs {
             return Ok(());
         }
         match banner::banner(verb, invocation, node) {
@@ -177,7 +186,7 @@ impl Session<'_> {
                         Ok(_) => Ok(()),
                     };
                 }
-                Event::Done => return print(self.out, printer.end()),
+                Event::Done => return print(self.out, &printer.end()),
                 Event::Failed(exit, text) => return Err(Complaint { exit, text }),
             }
         }
@@ -220,35 +229,39 @@ fn no_broker(node: &str, socket: &Path, error: &io::Error) -> Complaint {
     ))
 }
 
-/// Verbs that take a password as their last argument read it from standard input when it is left out.
-fn ask_password(verb: Verb, invocation: &mut Invocation) -> Result<(), Complaint> {
-    let complete = match verb {
-        Verb::AddUser | Verb::ChangePassword | Verb::AuthenticateUser => 2,
-        Verb::HashPassword => 1,
-        _ => return Ok(()),
-    };
-    if invocation.args.len() >= complete {
+/// Verbs that take a secret as their last argument read it from standard input when it is left out.
+fn ask_secret(verb: Verb, invocation: &mut Invocation) -> Result<(), Complaint> {
+    let given = invocation.args.len();
+    if secret_argument(verb) != Some(given) {
         return Ok(());
     }
-    if io::stdin().is_terminal() {
-        // Prompts go to standard error, so that output stays clean.
-        io::stderr()
-            .write_all(b"Password: ")
-            .map_err(|error| unavailable(format!("Error: {error}")))?;
-    }
-    let mut line = String::new();
-    let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    let read = io::stdin().lock().take(bound).read_line(&mut line);
-    read.map_err(|error| unavailable(format!("Error: cannot read the password: {error}")))?;
-    let password = line.trim_end_matches(['\n', '\r']);
-    if password.is_empty() {
-        let text = "Error: password is not provided via command line argument or standard input"
-            .to_owned();
+    let what = match verb {
+        Verb::AddSecretKey => "secret key",
+        _ => "password",
+    };
+    let secret = read_secret(what)
+        .map_err(|error| unavailable(format!("Error: cannot read the {what}: {error}")))?;
+    if secret.is_empty() {
+        let text =
+            format!("Error: {what} is not provided via command line argument or standard input");
         return Err(Complaint {
             exit: args::EX_USAGE,
             text,
         });
     }
-    invocation.args.push(password.to_owned());
+    invocation.args.push(secret);
     Ok(())
+}
+
+/// The first line of standard input; a person is asked for it.
+fn read_secret(what: &str) -> io::Result<String> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        // Prompts go to standard error, so that output stays clean.
+        io::stderr().write_all(format!("{what}: ").as_bytes())?;
+    }
+    let mut line = String::new();
+    let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+    stdin.lock().take(bound).read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -1,8 +1,9 @@
-//! How rows are printed: tab-separated, JSON or CSV, as rabbitmqctl prints them. Pure.
+//! How rows are printed: tab-separated, JSON, CSV or a table with borders, as rabbitmqctl prints them. Pure.
 
 use serde_json::{Map, Value};
 
 use super::args::{Format, Style};
+use super::pretty;
 use super::protocol::{Cell, TypedCell};
 
 /// Prints rows one by one.
@@ -13,6 +14,8 @@ pub(super) struct Printer {
     /// None until a table has started.
     columns: Option<Vec<String>>,
     rows: usize,
+    /// Rows of a table whose widths are known with the last one.
+    kept: Vec<Vec<String>>,
 }
 
 impl Printer {
@@ -24,6 +27,7 @@ impl Printer {
             headers,
             columns: None,
             rows: 0,
+            kept: Vec::new(),
         }
     }
 
@@ -32,7 +36,7 @@ impl Printer {
         self.columns = Some(columns);
         match self.format {
             Format::Json => "[\n".to_owned(),
-            Format::Table | Format::Csv => String::new(),
+            Format::Table | Format::Csv | Format::PrettyTable => String::new(),
         }
     }
 
@@ -49,6 +53,10 @@ impl Printer {
                     String::new()
                 };
                 header + &cells.iter().map(table).collect::<Vec<_>>().join("\t") + "\n"
+            }
+            Format::PrettyTable => {
+                self.kept.push(cells.iter().map(table).collect());
+                String::new()
             }
             Format::Csv => {
                 let header = match first && self.headers {
@@ -80,11 +88,14 @@ impl Printer {
     }
 
     /// What to print after the last row.
-    pub(super) fn end(&self) -> &'static str {
+    pub(super) fn end(&self) -> String {
         match self.format {
-            Format::Json if self.columns.is_some() => "]\n",
-            Format::Json => "",
-            Format::Table | Format::Csv => "",
+            Format::Json if self.columns.is_some() => "]\n".to_owned(),
+            Format::PrettyTable if !self.kept.is_empty() => {
+                let columns = self.columns.as_deref().unwrap_or_default();
+                pretty::table(columns, &self.kept)
+            }
+            Format::Json | Format::PrettyTable | Format::Table | Format::Csv => String::new(),
         }
     }
 
@@ -92,6 +103,7 @@ impl Printer {
     pub(super) fn message(&self, text: &str) -> String {
         match self.format {
             Format::Json => format!("{}\n", serde_json::json!({ "message": text })),
+            Format::PrettyTable => pretty::output(text),
             Format::Table | Format::Csv => format!("{text}\n"),
         }
     }
@@ -100,6 +112,9 @@ impl Printer {
     pub(super) fn report(&self, text: &str, json: &Value) -> String {
         match self.format {
             Format::Json => format!("{json}\n"),
+            // An empty list is shown as one.
+            Format::PrettyTable if text.is_empty() => pretty::output(&json.to_string()),
+            Format::PrettyTable => pretty::output(text),
             Format::Table | Format::Csv => format!("{text}\n"),
         }
     }
@@ -143,11 +158,9 @@ fn nested(cell: &Cell) -> String {
     }
 }
 
+/// rabbitmqctl quotes numbers as well.
 fn csv(cell: &Cell) -> String {
-    match cell {
-        Cell::Integer(_) | Cell::Float(_) | Cell::Bool(_) => table(cell),
-        other => quoted_csv(&table(other)),
-    }
+    quoted_csv(&table(cell))
 }
 
 fn quoted_csv(text: &str) -> String {
@@ -194,7 +207,7 @@ mod tests {
         for row in rows {
             text += &printer.row(row);
         }
-        text + printer.end()
+        text + &printer.end()
     }
 
     #[test]

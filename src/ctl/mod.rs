@@ -7,6 +7,7 @@ pub mod client;
 mod columns;
 mod format;
 mod handle;
+mod pretty;
 pub mod protocol;
 pub mod service;
 pub mod verbs;

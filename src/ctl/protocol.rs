@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::verbs::Verb;
+use super::verbs::{Verb, secret_argument};
 
 /// Bound on one line in bytes: a request, or one row of a listing.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -34,6 +34,23 @@ impl Request {
     /// The virtual host that was named, or `/`.
     pub fn vhost(&self) -> &str {
         self.options.get("vhost").map_or("/", String::as_str)
+    }
+
+    /// Its arguments and options, without what is secret.
+    pub(super) fn shown(&self) -> Vec<String> {
+        let secret = secret_argument(self.verb);
+        let args = self.args.iter().enumerate().map(|(index, arg)| {
+            if secret == Some(index) {
+                "***".to_owned()
+            } else {
+                arg.clone()
+            }
+        });
+        let options = self.options.iter().map(|(name, value)| match &**value {
+            "" => format!("--{name}"),
+            value => format!("--{name}={value}"),
+        });
+        args.chain(options).collect()
     }
 
     /// Whether a switch was given.

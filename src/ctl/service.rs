@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::args::EX_DATAERR;
-use super::handle::{self, Reply};
+use super::handle::{self, Failure, Reply};
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
-use super::verbs::Verb;
+use super::verbs::{VERBS, Verb, changes};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::Connections;
@@ -161,8 +161,9 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
             .await;
         }
     };
-    info!(verb = ?request.verb, "ctl");
-    match handle::handle(ctx, &request).await {
+    let outcome = handle::handle(ctx, &request).await;
+    log(&request, outcome.as_ref().err());
+    match outcome {
         Ok(Reply::Done) => send(&mut write, &[Event::Done]).await?,
         Ok(Reply::Message(text)) => send(&mut write, &[Event::Message(text), Event::Done]).await?,
         Ok(Reply::Report { text, json }) => {
@@ -185,6 +186,24 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
         std::future::pending::<()>().await;
     }
     Ok(())
+}
+
+/// What is changed is logged with its arguments, but for secrets.
+fn log(request: &Request, failure: Option<&Failure>) {
+    let Some(spec) = VERBS.iter().find(|spec| spec.verb == request.verb) else {
+        return;
+    };
+    let words = request.shown();
+    match failure {
+        _ if !changes(request.verb) => debug!(verb = spec.name, ?words, "ctl"),
+        None => info!(verb = spec.name, ?words, "ctl"),
+        Some(failure) => info!(
+            verb = spec.name,
+            ?words,
+            exit = failure.exit,
+            "ctl: refused"
+        ),
+    }
 }
 
 async fn send<E: std::borrow::Borrow<Event>>(

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::nearest;
+
 /// Makes [`Verb`] and [`VERBS`] from the rows.
 macro_rules! verbs {
     ($($group:literal: { $($verb:ident $name:literal ($min:literal..=$max:expr) [$($option:literal),*] $usage:literal $about:literal;)+ })+) => {
@@ -62,7 +64,7 @@ verbs! {
         AuthenticateUser "authenticate_user" (1..=2) [] "<username> [<password>]" "Attempts to authenticate a user. Exits with a non-zero code if authentication fails.";
         ChangePassword "change_password" (1..=2) [] "<username> [<password>]" "Changes the user password";
         ClearPassword "clear_password" (1..=1) [] "<username>" "Clears the password and disables password login for a user";
-        AddSecretKey "add_secret_key" (1..=3) ["vhost"] "[--vhost <vhost>] <username> [<secret_id> <secret_key>]" "Creates a key that signs CMQ requests as a user in a vhost; made up and shown unless given";
+        AddSecretKey "add_secret_key" (1..=3) ["vhost"] "[--vhost <vhost>] <username> [<secret_id> [<secret_key>]]" "Creates a key that signs CMQ requests as a user in a vhost; made up and shown unless given";
         ClearUserLimits "clear_user_limits" (2..=2) [] "<username> <limit_type> | all" "Clears user connection/channel limits";
         DeleteSecretKey "delete_secret_key" (1..=1) [] "<secret_id>" "Removes a key that signs CMQ requests";
         DeleteUser "delete_user" (1..=1) [] "<username>" "Removes a user";
@@ -120,6 +122,29 @@ verbs! {
     }
 }
 
+/// The place among a verb's arguments at which a secret stands: it may come by standard input, and is never logged.
+pub fn secret_argument(verb: Verb) -> Option<usize> {
+    match verb {
+        Verb::AddUser | Verb::ChangePassword | Verb::AuthenticateUser => Some(1),
+        Verb::AddSecretKey => Some(2),
+        Verb::HashPassword => Some(0),
+        _ => None,
+    }
+}
+
+/// Whether a verb changes anything of the broker.
+pub fn changes(verb: Verb) -> bool {
+    let name = VERBS.iter().find(|spec| spec.verb == verb);
+    let asks = [
+        Verb::AuthenticateUser,
+        Verb::AwaitStartup,
+        Verb::HashPassword,
+        Verb::Ping,
+        Verb::Status,
+    ];
+    !asks.contains(&verb) && !name.is_some_and(|spec| spec.name.starts_with("list_"))
+}
+
 /// The row of a verb by its name.
 pub fn find(name: &str) -> Option<&'static VerbSpec> {
     VERBS.iter().find(|spec| spec.name == name)
@@ -127,34 +152,7 @@ pub fn find(name: &str) -> Option<&'static VerbSpec> {
 
 /// The verb that was probably meant.
 pub fn similar(name: &str) -> Option<&'static str> {
-    let nearest = VERBS
-        .iter()
-        .map(|spec| (distance(name, spec.name), spec.name))
-        .min()?;
-    // Two slips are a typo; more is another word.
-    (nearest.0 <= 2).then_some(nearest.1)
-}
-
-/// Insertions, deletions and replacements between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (y, pair) in b.iter().zip(row.windows(2)) {
-            let (Some(&[diagonal, above]), Some(&left)) = (pair.first_chunk::<2>(), next.last())
-            else {
-                continue;
-            };
-            next.push(
-                (diagonal + usize::from(x != *y))
-                    .min(above + 1)
-                    .min(left + 1),
-            );
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+    nearest(name, VERBS.iter().map(|spec| spec.name))
 }
 
 /// `Usage` of one verb.
@@ -199,13 +197,6 @@ mod tests {
             assert_eq!(find(spec.name).unwrap().verb, spec.verb);
         }
         assert!(find("list_user").is_none());
-    }
-
-    #[test]
-    fn typos_find_their_verb() {
-        assert_eq!(similar("add_usr"), Some("add_user"));
-        assert_eq!(similar("list_queue"), Some("list_queues"));
-        assert_eq!(similar("bogus_verb"), None);
     }
 
     #[test]

@@ -316,7 +316,19 @@ async fn limits_are_set_listed_and_cleared() {
         node.ok(&["list_vhost_limits", "--global"]).await,
         "Listing limits for all vhosts ...\nvhost\tlimits\n/\t{\"max-connections\":2,\"max-queues\":5}\n"
     );
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let shown = node.ok(&["list_vhost_limits", "--formatter", "json"]).await;
+    let value = &json(&shown)["value"];
+    assert_eq!(value, "{\"max-connections\":2,\"max-queues\":5}");
     node.ok(&["clear_vhost_limits"]).await;
+    for words in [
+        &["list_vhost_limits"][..],
+        &["list_vhost_limits", "--global"],
+        &["list_user_limits", "--global"],
+    ] {
+        let words = [words, &["--formatter", "json"]].concat();
+        assert_eq!(node.ok(&words).await, "[]\n", "{words:?}");
+    }
     for (args, code, err) in [
         (
             ["set_user_limits", "guest", "{\"max-connections\": \"x\"}"],
@@ -410,6 +422,56 @@ async fn vhosts_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn listings_have_rabbitmqctls_columns_and_forms() {
+    let node = Node::start().await;
+    let help = node.ok(&["help", "list_connections"]).await;
+    let (_, columns) = help.split_once("must be one of ").unwrap();
+    // What `rabbitmqctl help list_connections` of 4.0.5 says.
+    assert!(
+        columns.starts_with(
+            "auth_mechanism, channel_max, channels, client_properties, connected_at, frame_max, host, name, \
+             peer_cert_issuer, peer_cert_subject, peer_cert_validity, peer_host, peer_port, pid, port, protocol, \
+             recv_cnt, recv_oct, send_cnt, send_oct, send_pend, ssl, ssl_cipher, ssl_hash, ssl_key_exchange, \
+             ssl_protocol, state, timeout, user, vhost\n"
+        ),
+        "{columns}"
+    );
+    let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
+    peer.open(1).await;
+    let counts = async || {
+        let columns = ["recv_cnt", "send_cnt", "send_pend", "ssl_cipher"];
+        let words = [&["-s", "list_connections"], &columns[..]].concat();
+        let row = node.ok(&words).await;
+        let cells: Vec<&str> = row.trim_end_matches('\n').split('\t').collect();
+        let number = |index: usize| cells[index].parse::<u64>().unwrap();
+        assert_eq!((number(2), cells[3]), (0, ""));
+        (number(0), number(1))
+    };
+    let before = counts().await;
+    peer.declare(1, "q").await;
+    let after = counts().await;
+    assert!(
+        after.0 > before.0 && after.1 > before.1,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(
+        node.ok(&["list_queues", "-q", "--formatter", "csv"]).await,
+        "\"name\",\"messages\"\n\"q\",\"0\"\n"
+    );
+    assert_eq!(
+        node.ok(&["list_vhosts", "--formatter", "pretty_table"])
+            .await,
+        "Listing vhosts ...\n\
+         \x1b(0lqqqqqqk\x1b(B\n\
+         \x1b(0x\x1b(B \x1b[1mname\x1b[0m \x1b(0x\x1b(B\n\
+         \x1b(0tqqqqqqu\x1b(B\n\
+         \x1b(0x\x1b(B /    \x1b(0x\x1b(B\n\
+         \x1b(0mqqqqqqj\x1b(B\n"
+    );
+    node.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn words_that_make_no_sense_are_refused_as_rabbitmqctl_refuses_them() {
     let node = Node::start().await;
     for (args, code, start) in [
@@ -417,7 +479,7 @@ async fn words_that_make_no_sense_are_refused_as_rabbitmqctl_refuses_them() {
         (
             &["bogus_verb"],
             64,
-            "\nCommand 'bogus_verb' not found. \n\nUsage\n",
+            "Error: command 'bogus_verb' not found. See 'leveret ctl help'\n",
         ),
         (
             &["list_queues", "bogus"],

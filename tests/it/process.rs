@@ -1,6 +1,6 @@
 //! The real binary as a process: what it logs, how it ends, and that it guards its data directory.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
     address: String,
+    /// The log up to there.
+    began: String,
 }
 
 fn leveret(dir: &Path, args: &[&str]) -> Command {
@@ -52,6 +54,7 @@ impl Process {
             child,
             log,
             address: String::new(),
+            began: String::new(),
         };
         process.address = process.announced_address();
         process
@@ -59,8 +62,11 @@ impl Process {
 
     fn announced_address(&mut self) -> String {
         let mut lines = self.log.by_ref().lines().map(Result::unwrap);
+        let began = &mut self.began;
         lines
             .find_map(|line| {
+                *began += &line;
+                began.push('\n');
                 let (_, address) = line.split_once("AMQP listener on ")?;
                 Some(address.trim().to_owned())
             })
@@ -177,6 +183,81 @@ fn ctl_stop_ends_it() {
 }
 
 #[test]
+fn what_operators_change_and_mistype_is_logged_without_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let stray = |mut command: Command| {
+        command.env("LEVERET_HARTBEAT", "5");
+        command.env("LEVERET_MEMORY_HIGH_WATERMARK", "0.0001");
+        command
+    };
+    let mut broker = Process::start_by(stray, dir.path());
+    let ctl = |words: &[&str], input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.arg("ctl").args(words).arg("--data-dir");
+        let mut child = command
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ctl(&["add_user", "alice"], "geheim1\n");
+    ctl(&["change_password", "alice"], "geheim2\n");
+    assert!(ctl(&["authenticate_user", "alice"], "geheim2\n").contains("Success"));
+    let key = ctl(&["-q", "add_secret_key", "alice", "AKIDalice"], "geheim3\n");
+    assert!(key.ends_with("AKIDalice\tgeheim3\n"), "{key}");
+    ctl(&["set_permissions", "-p", "/", "alice", "a", "b", "c"], "");
+    ctl(&["list_users"], "");
+    broker.signal(Signal::TERM);
+    let (_, log) = broker.ended();
+    for expected in [
+        "ctl verb=\"add_user\" words=[\"alice\", \"***\"]",
+        "ctl verb=\"change_password\" words=[\"alice\", \"***\"]",
+        "ctl verb=\"add_secret_key\" words=[\"alice\", \"AKIDalice\", \"***\"]",
+        "ctl verb=\"set_permissions\" words=[\"alice\", \"a\", \"b\", \"c\", \"--vhost=/\"]",
+        "alarm raised: publishers are blocked resource=\"memory\" used=",
+    ] {
+        let log = format!("{}{log}", broker.began);
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
+    assert!(
+        !log.contains("geheim") && !log.contains("list_users"),
+        "{log}"
+    );
+    let stray = "LEVERET_HARTBEAT sets no option; did you mean 'LEVERET_HEARTBEAT'?";
+    assert!(broker.began.contains(stray), "{}", broker.began);
+}
+
+/// A reader that has had enough, as `head` has, is no failure and hears no complaint.
+#[test]
+fn a_reader_that_goes_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Process::start(dir.path());
+    for words in [
+        &["ctl", "help"][..],
+        &["ctl", "list_queues"],
+        &["check-config"],
+        &["--help"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.args(words).env("LEVERET_DATA_DIR", dir.path());
+        let output = command.stdout(writer).stderr(Stdio::piped()).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*said), (Some(0), ""), "{words:?}");
+    }
+    drop(broker);
+}
+
+#[test]
 fn a_second_broker_on_the_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Process::start(dir.path());
@@ -207,10 +288,21 @@ fn a_taken_address_is_named() {
 #[test]
 fn the_configuration_can_be_checked() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(
-        run(dir.path(), &["check-config"]),
-        (0, "the configuration is valid\n".into())
-    );
+    let (code, said) = run(dir.path(), &["check-config"]);
+    assert_eq!(code, 0);
+    assert!(said.ends_with("the configuration is valid\n"), "{said}");
+    for (option, place) in [
+        ("data-dir = ", "# flag --data-dir"),
+        (
+            "cmq-listen = [\"127.0.0.1:0\"]",
+            "# environment LEVERET_CMQ_LISTEN",
+        ),
+        ("heartbeat = 60", "# default"),
+    ] {
+        let mut lines = said.lines();
+        let line = lines.find(|line| line.starts_with(option)).unwrap();
+        assert!(line.ends_with(place), "{line}");
+    }
     let file = dir.path().join("leveret.toml");
     std::fs::write(&file, "hartbeat = 5\n").unwrap();
     let (code, said) = run(
@@ -221,7 +313,7 @@ fn the_configuration_can_be_checked() {
     assert_eq!(
         said,
         format!(
-            "leveret: configuration file {}: unknown option 'hartbeat'\n",
+            "leveret: configuration file {}: unknown option 'hartbeat'; did you mean 'heartbeat'?\n",
             file.display()
         )
     );

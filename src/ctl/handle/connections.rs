@@ -39,7 +39,11 @@ fn cell(connection: &Connection, status: &ConnectionStatus, column: &str) -> Cel
         "client_properties" => cells::table(&info.client_properties),
         "connected_at" => info.connected_at_ms.into(),
         "recv_oct" => status.received_bytes.into(),
+        "recv_cnt" => status.reads.into(),
         "send_oct" => status.sent_bytes.into(),
+        "send_cnt" => status.writes.into(),
+        "send_pend" => status.pending_bytes.into(),
+        // Without TLS there is no cipher and no certificate.
         _ => Cell::Nothing,
     }
 }

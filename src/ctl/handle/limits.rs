@@ -56,7 +56,10 @@ pub(super) fn list_user(ctx: &Context, request: &Request) -> Outcome {
             .filter(|user| user.limits != UserLimits::default());
         let limited = limited
             .map(|user| vec![(*user.name).into(), json(&user.limits).into()])
-            .collect();
+            .collect::<Vec<_>>();
+        if limited.is_empty() {
+            return Ok(none());
+        }
         return rows(&["user", "limits"], limited);
     }
     let user = request.options.get("user").map_or("guest", String::as_str);
@@ -98,6 +101,9 @@ pub(super) async fn clear_vhost(ctx: &Context, request: &Request) -> Outcome {
 pub(super) fn list_vhost(ctx: &Context, request: &Request) -> Outcome {
     if request.has("global") {
         let limited = ctx.limits().list();
+        if limited.is_empty() {
+            return Ok(none());
+        }
         let limited = limited
             .iter()
             .map(|(vhost, limits)| vec![(**vhost).into(), json(limits).into()])
@@ -109,12 +115,20 @@ pub(super) fn list_vhost(ctx: &Context, request: &Request) -> Outcome {
         return Err(no_such_vhost(vhost));
     }
     let limits = ctx.limits().of_vhost(vhost);
-    let text = if limits == VhostLimits::default() {
-        String::new()
-    } else {
-        json(&limits)
-    };
-    Ok(Reply::Message(text))
+    if limits == VhostLimits::default() {
+        return Ok(none());
+    }
+    let text = json(&limits);
+    let json = serde_json::json!({ "node": crate::node::name(), "result": "ok", "value": text });
+    Ok(Reply::Report { text, json })
+}
+
+/// No limits are set: an empty line for people, an empty list for programs.
+fn none() -> Reply {
+    Reply::Report {
+        text: String::new(),
+        json: Value::Array(Vec::new()),
+    }
 }
 
 fn known_user(ctx: &Context, user: &str) -> Result<(), Failure> {
