@@ -2,81 +2,21 @@
 //! delete the messages by their [`Handle`]s until their time is over. The interface for front doors without
 //! connections of their own; what is leased to whom the state machine decides.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
-use crate::model::{Lease, Message, MessageId, QueueId, Ticket};
+use crate::model::{Lease, Message, MessageId, Ticket};
 
 use super::effects::Effects;
+use super::handle::Handle;
 use super::machine::Machine;
 use super::{Queue, QueueGone};
 
 /// How long a received message is invisible, in milliseconds, if its queue has no `x-visibility-timeout`.
 pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
-
-/// Names one receive of one message. As text it is decimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle {
-    /// The low bits of the queue's id, so that a handle of a deleted queue does not fit the next of that name.
-    queue: u32,
-    lease: Lease,
-}
-
-impl Handle {
-    const QUEUE_BITS: u32 = 24;
-
-    pub(super) fn new(queue: QueueId, lease: Lease) -> Handle {
-        let low = queue.0 & ((1 << Handle::QUEUE_BITS) - 1);
-        Handle {
-            queue: u32::try_from(low).unwrap_or(u32::MAX),
-            lease,
-        }
-    }
-
-    /// The lease, if it is one of this queue.
-    pub(super) fn lease_of(self, queue: QueueId) -> Option<Lease> {
-        (Handle::new(queue, self.lease) == self).then_some(self.lease)
-    }
-}
-
-impl fmt::Display for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lease { offset, turn, lane } = self.lease;
-        let bits = u128::from(self.queue) << 104
-            | u128::from(lane) << 96
-            | u128::from(turn) << 64
-            | u128::from(offset);
-        bits.fmt(f)
-    }
-}
-
-/// The text is no handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a receipt handle")]
-pub struct NoHandle;
-
-impl FromStr for Handle {
-    type Err = NoHandle;
-
-    fn from_str(text: &str) -> Result<Handle, NoHandle> {
-        let canonical = text == "0" || !text.starts_with(['0', '+']);
-        let bits: u128 = text.parse().ok().filter(|_| canonical).ok_or(NoHandle)?;
-        let [q0, q1, q2, lane, t0, t1, t2, t3, offset @ ..] = bits.to_be_bytes();
-        Ok(Handle {
-            queue: u32::from_be_bytes([0, q0, q1, q2]),
-            lease: Lease {
-                offset: u64::from_be_bytes(offset),
-                turn: u32::from_be_bytes([t0, t1, t2, t3]),
-                lane,
-            },
-        })
-    }
-}
 
 /// One message of a [`Hand`].
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::wire::AMQPValue;
 use super::DeathReason;
 use super::consumers::Credit;
 use super::effects::Settle;
-use super::hand::Handle;
+use super::handle::Handle;
 use super::tests::{Rig, body, long, message, text};
 
 fn timed(more: &[(&str, AMQPValue)]) -> Rig {

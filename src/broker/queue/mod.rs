@@ -9,6 +9,7 @@ mod dead_letter;
 mod delayed;
 mod effects;
 mod hand;
+mod handle; // the names of receives
 mod keeps;
 mod lane;
 mod lease;
@@ -61,7 +62,8 @@ pub use consumers::{
 };
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
-pub use hand::{Hand, Handle, NoHandle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+pub use hand::{Hand, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+pub use handle::{Handle, NoHandle};
 pub use reads::QueueThreads;
 pub use rewind::{RewindError, Rewound};
 pub use rewind_to::{NoPlace, RewindTo};

@@ -166,11 +166,9 @@ impl Receipts {
         }
     }
 
-    /// Whether this lease was given by a receive: then whoever has its handle may end it.
-    pub(super) fn is_of(&self, lease: Lease) -> bool {
-        self.by_offset
-            .get(&lease.offset)
-            .is_some_and(|receipt| receipt.turn == lease.turn)
+    /// The turn of the lease that the last receive of a message gave: whoever has its handle may end that.
+    pub(super) fn turn(&self, offset: u64) -> Option<u32> {
+        self.by_offset.get(&offset).map(|receipt| receipt.turn)
     }
 
     /// Whether the message was ever received, so that a restart has to know how often it came back.
@@ -333,7 +331,7 @@ mod tests {
         assert_eq!(receipts.received(lease(4, 1), 30, true), 10);
         receipts.end_receive(40);
         assert_eq!(written(&mut receipts), [(0, vec![]), (1, vec![4])]);
-        assert!(receipts.is_of(lease(4, 1)) && !receipts.is_of(lease(4, 0)));
+        assert_eq!(receipts.turn(4), Some(1));
         receipts.forget_but(&[]);
         assert_eq!(written(&mut receipts), [(1, vec![])]);
     }
@@ -350,7 +348,7 @@ mod tests {
         receipts.prolonged(lease(77, 0));
         receipts.end_receive(90);
         assert_eq!(written(&mut receipts), [(0, vec![3, 4]), (1, vec![4])]);
-        assert!(receipts.is_of(lease(4, 0)));
+        assert_eq!(receipts.turn(4), Some(0));
         receipts.prolonged(lease(3, 0));
         receipts.end_receive(95);
         assert_eq!(written(&mut receipts), [(0, vec![]), (2, vec![3])]);

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use proptest::prelude::*;
-
+use crate::model::QueueId;
 use crate::model::arguments::QueueArguments;
-use crate::model::{Lease, QueueId};
 use crate::store::{Committer, Limits, MemoryStore};
 use crate::wire::{AMQPValue, FieldTable, ShortString};
 
@@ -216,37 +214,6 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         })
     })
     .await
-}
-
-#[test]
-fn what_is_no_handle_is_told() {
-    for text in [
-        "",
-        "x",
-        "-1",
-        "+1",
-        "01",
-        " 1",
-        "1 ",
-        "340282366920938463463374607431768211456",
-        "0x10",
-        "1.0",
-    ] {
-        assert!(text.parse::<Handle>().is_err(), "{text:?}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn handles_come_back_from_text(queue in 0..1_u64 << 24, offset: u64, turn: u32, lane: u8) {
-        let lease = Lease { offset, turn, lane };
-        let handle = Handle::new(QueueId(queue), lease);
-        let text = handle.to_string();
-        prop_assert!(text.bytes().all(|byte| byte.is_ascii_digit()));
-        prop_assert_eq!(text.parse(), Ok(handle));
-        prop_assert_eq!(handle.lease_of(QueueId(queue)), Some(lease));
-        prop_assert_eq!(handle.lease_of(QueueId(queue + 1)), None);
-    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::wire::AMQPValue;
 
 use super::RewindTo;
 use super::effects::{Get, Settle};
-use super::hand::Handle;
+use super::handle::Handle;
 use super::rewind::{RewindError, look};
 use super::tests::{Rig, body, long, message, text, with};
 

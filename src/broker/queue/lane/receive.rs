@@ -8,6 +8,7 @@ use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
 
 use super::super::block::SlotState;
 use super::super::budget::QUEUE_RESIDENT_BYTES_MIN;
+use super::super::handle::Clue;
 use super::super::keeps::Keeps;
 use super::Lane;
 
@@ -109,19 +110,24 @@ impl Lane {
         self.receipts.end_receive(until_ms);
     }
 
-    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended,
-    /// or is of another kind.
+    /// The lease that a receive gave and a handle gives a clue to: the last of its message. It may have ended.
+    pub(in super::super) fn received_lease(&self, clue: Clue) -> Option<Lease> {
+        let offset = clue.offset(self.next)?;
+        let turn = self
+            .receipts
+            .turn(offset)
+            .filter(|turn| clue.is_of(*turn))?;
+        let lane = clue.lane;
+        Some(Lease { offset, turn, lane })
+    }
+
+    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended.
     pub(in super::super) fn prolong(&mut self, lease: Lease) -> bool {
-        let is_held = self.receipts.is_of(lease) && self.holds(lease);
+        let is_held = self.holds(lease);
         if is_held {
             self.receipts.prolonged(lease);
         }
         is_held
-    }
-
-    /// Ends a lease that a receive gave: the message is gone. False if it had ended, or is of another kind.
-    pub(in super::super) fn delete_received(&mut self, lease: Lease) -> bool {
-        self.receipts.is_of(lease) && self.settle_lease(lease)
     }
 
     /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.

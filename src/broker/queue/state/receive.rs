@@ -7,7 +7,8 @@ use crate::clock::Moment;
 use crate::model::Lease;
 
 use super::super::effects::Effects;
-use super::super::hand::{Hand, Handle, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+use super::super::hand::{Hand, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+use super::super::handle::Handle;
 use super::super::waiters::RECEIVE_BYTES_MAX;
 use super::QueueState;
 
@@ -60,8 +61,9 @@ impl QueueState {
         fx: &mut Effects,
     ) -> Option<u64> {
         self.end_due_leases(now_ms, fx);
-        let lease = handle.lease_of(self.id)?;
-        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == lease.lane)?;
+        let clue = handle.clue(self.id);
+        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == clue.lane)?;
+        let lease = lane.received_lease(clue)?;
         let ends_ms = lane.prolong(lease).then(|| {
             let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
             lane.end_receive(ends_ms);
@@ -81,9 +83,10 @@ impl QueueState {
         self.end_due_leases(now_ms, fx);
         let id = self.id;
         let mut delete = |handle: &Handle| {
-            let lease = handle.lease_of(id)?;
-            let lane = self.lane_mut(lease.lane)?;
-            lane.delete_received(lease).then_some(())
+            let clue = handle.clue(id);
+            let lane = self.lane_mut(clue.lane)?;
+            let lease = lane.received_lease(clue)?;
+            lane.settle_lease(lease).then_some(())
         };
         let valid = handles
             .iter()
