@@ -13,6 +13,7 @@ use super::attributes::AllAttributes;
 use super::http;
 use super::limits::{CmqConfig, LARGE_KIB_MAX, STAMP_MS};
 use super::names::RestingNames;
+use super::push::Lookups;
 use super::quotas::Quotas;
 use super::replay::Replays;
 use super::sequence::Sequence;
@@ -45,6 +46,8 @@ pub struct Front {
     pub(super) large_requests: Semaphore,
     /// Room for large answers, in KiB.
     pub(super) large_answers: Arc<Semaphore>,
+    /// What looks up the names of endpoints.
+    pub(super) lookups: Arc<Lookups>,
     places: Places,
 }
 
@@ -94,6 +97,7 @@ impl Front {
             requests: Sequence::starting_at(now_ms),
             large_requests: Semaphore::new(large),
             large_answers: Arc::new(Semaphore::new(large)),
+            lookups: Arc::default(),
             places: Places::new("CMQ", config.connections, config.newcomer_timeout),
             config,
         }))

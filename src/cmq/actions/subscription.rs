@@ -168,7 +168,7 @@ async fn target<'a>(call: &'a Call<'_>, topic: &Topic) -> Result<Target<'a>, Cmq
         "http" => {
             // Who subscribes for others makes a queue, and has the broker open connections.
             call.check_topic(Permission::Configure, &topic.name)?;
-            push::check_endpoint(endpoint, &call.front.config.push).await?;
+            push::check_endpoint(endpoint, &call.front.config.push, &call.front.lookups).await?;
             Ok(Target::Http(endpoint))
         }
         _ => Err(CmqError::UndefinedProtocol),

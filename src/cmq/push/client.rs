@@ -14,11 +14,12 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::PushConfig;
 use super::endpoint::Target;
+use super::lookup::Lookups;
 use super::request::Push;
 use crate::clock::monotonic;
 
@@ -37,6 +38,8 @@ pub(super) enum Failure {
     Timeout,
     #[error("cannot connect: {0}")]
     Connect(#[from] io::Error),
+    #[error("there is no such request")]
+    NoRequest,
     #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("the answer is {0}")]
@@ -52,6 +55,8 @@ type Sender = SendRequest<Full<Bytes>>;
 pub(super) struct Endpoints {
     by_authority: Mutex<HashMap<String, Arc<Endpoint>>>,
     places: usize,
+    kept: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
 }
 
 /// One host and port.
@@ -60,20 +65,26 @@ pub(super) struct Endpoint {
     /// One for each push that may be under way.
     pub(super) places: Semaphore,
     idle: Mutex<Vec<Idle>>,
+    /// One for each connection to whatever endpoint that may be kept idle.
+    kept: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
 }
 
 #[derive(Debug)]
 struct Idle {
     sender: Sender,
     since: Instant,
+    _kept: OwnedSemaphorePermit,
 }
 
 impl Endpoints {
-    /// None yet; each will have so many places.
-    pub(super) fn new(places: usize) -> Endpoints {
+    /// None yet.
+    pub(super) fn new(config: &PushConfig, lookups: Arc<Lookups>) -> Endpoints {
         Endpoints {
             by_authority: Mutex::default(),
-            places,
+            places: config.endpoint_connections_max,
+            kept: Arc::new(Semaphore::new(config.connections_max)),
+            lookups,
         }
     }
 
@@ -85,6 +96,8 @@ impl Endpoints {
             Arc::new(Endpoint {
                 places: Semaphore::new(self.places),
                 idle: Mutex::default(),
+                kept: Arc::clone(&self.kept),
+                lookups: Arc::clone(&self.lookups),
             })
         });
         Arc::clone(endpoint)
@@ -112,8 +125,7 @@ impl Endpoint {
         let exchange = timeout(config.timeout, self.exchange(target, push, config));
         let (sender, status, body) = exchange.await.map_err(|_| Failure::Timeout)??;
         if matches!(timeout(BODY_TIME_MAX, read(body)).await, Ok(true)) {
-            let since = monotonic();
-            self.idle.lock().push(Idle { sender, since });
+            self.keep(sender);
         }
         match status.is_success() {
             true => Ok(()),
@@ -127,13 +139,27 @@ impl Endpoint {
         push: &Push,
         config: &PushConfig,
     ) -> Result<(Sender, StatusCode, Incoming), Failure> {
-        if let Some(sender) = self.take_idle() {
-            // The endpoint may have closed it meanwhile: that is no failure of the push.
-            if let Ok(answered) = send(sender, push).await {
-                return Ok(answered);
-            }
+        if let Some(sender) = self.take_idle()
+            && let Some(answered) = send(sender, push).await?
+        {
+            return Ok(answered);
         }
-        Ok(send(connect(target, config).await?, push).await?)
+        // Nothing of the push has left yet: the endpoint had closed the connection that was kept, which is no failure.
+        let sender = connect(target, config, &self.lookups).await?;
+        let answered = send(sender, push).await?;
+        answered.ok_or_else(|| Failure::Connect(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    /// Keeps a connection for the next push, if there is room for that.
+    fn keep(&self, sender: Sender) {
+        if let Ok(kept) = Arc::clone(&self.kept).try_acquire_owned() {
+            let since = monotonic();
+            self.idle.lock().push(Idle {
+                sender,
+                since,
+                _kept: kept,
+            });
+        }
     }
 
     fn take_idle(&self) -> Option<Sender> {
@@ -153,8 +179,12 @@ fn is_fresh(idle: &Idle, now: Instant) -> bool {
 }
 
 /// Connects to the first of the target's addresses that answers. Each has its share of the time.
-async fn connect(target: &Target, config: &PushConfig) -> Result<Sender, Failure> {
-    let addresses = target.addresses(config).await?;
+async fn connect(
+    target: &Target,
+    config: &PushConfig,
+    lookups: &Lookups,
+) -> Result<Sender, Failure> {
+    let addresses = target.addresses(config, lookups).await?;
     let share = config.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut refused = io::Error::from(io::ErrorKind::TimedOut);
     for address in addresses {
@@ -180,13 +210,22 @@ async fn connect(target: &Target, config: &PushConfig) -> Result<Sender, Failure
     Err(refused.into())
 }
 
+/// Sends a push, once. `None` if the connection was closed before anything of it was sent; if it was closed later the
+/// endpoint may have the message.
 async fn send(
     mut sender: Sender,
     push: &Push,
-) -> Result<(Sender, StatusCode, Incoming), hyper::Error> {
-    sender.ready().await?;
-    let answer = sender.send_request(push.request()).await?;
-    Ok((sender, answer.status(), answer.into_body()))
+) -> Result<Option<(Sender, StatusCode, Incoming)>, hyper::Error> {
+    if sender.ready().await.is_err() {
+        return Ok(None);
+    }
+    match sender.try_send_request(push.request()).await {
+        Ok(answer) => Ok(Some((sender, answer.status(), answer.into_body()))),
+        Err(mut failed) => match failed.take_message() {
+            Some(_unsent) => Ok(None),
+            None => Err(failed.into_error()),
+        },
+    }
 }
 
 /// Reads a body to its end; whether it came there.

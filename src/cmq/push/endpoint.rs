@@ -5,11 +5,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::Uri;
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::PushConfig;
 use super::address::is_allowed;
+use super::lookup::Lookups;
 use crate::cmq::error::CmqError;
 
 /// Characters of an endpoint.
@@ -76,10 +76,14 @@ impl Target {
     ///
     /// # Errors
     /// When there is none: the name is unknown, or stands for nothing that is allowed.
-    pub(super) async fn addresses(&self, config: &PushConfig) -> io::Result<Vec<SocketAddr>> {
+    pub(super) async fn addresses(
+        &self,
+        config: &PushConfig,
+        lookups: &Lookups,
+    ) -> io::Result<Vec<SocketAddr>> {
         let mut addresses = match &self.host {
             Host::Address(address) => vec![SocketAddr::new(*address, self.port)],
-            Host::Name(name) => lookup_host((name.as_str(), self.port)).await?.collect(),
+            Host::Name(name) => lookups.addresses(name, self.port).await?,
         };
         addresses.retain(|address| is_allowed(address.ip(), &config.allowed));
         match addresses.is_empty() {
@@ -90,9 +94,13 @@ impl Target {
 }
 
 /// Refuses endpoints that are none, or that nobody may push to. A name that is not known now may be when it is needed.
-pub(crate) async fn check_endpoint(url: &str, config: &PushConfig) -> Result<(), CmqError> {
+pub(crate) async fn check_endpoint(
+    url: &str,
+    config: &PushConfig,
+    lookups: &Lookups,
+) -> Result<(), CmqError> {
     let target = Target::parse(url)?;
-    match timeout(config.timeout, target.addresses(config)).await {
+    match timeout(config.timeout, target.addresses(config, lookups)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(CmqError::IllegalEndpoint)
         }
@@ -150,6 +158,7 @@ mod tests {
     #[tokio::test]
     async fn names_and_disguises_are_looked_through() {
         let config = PushConfig::closed();
+        let lookups = Lookups::default();
         for url in [
             "http://127.0.0.1/",
             "http://localhost:8080/",
@@ -160,14 +169,16 @@ mod tests {
             "http://2130706433/",
             "http://0177.0.0.1/",
         ] {
-            let checked = check_endpoint(url, &config).await;
+            let checked = check_endpoint(url, &config, &lookups).await;
             assert_eq!(checked, Err(CmqError::IllegalEndpoint), "{url}");
         }
-        assert_eq!(check_endpoint("http://1.1.1.1/", &config).await, Ok(()));
+        let checked = check_endpoint("http://1.1.1.1/", &config, &lookups).await;
+        assert_eq!(checked, Ok(()));
         let open = PushConfig {
             allowed: vec!["127.0.0.0/8".parse().unwrap()],
             ..config
         };
-        assert_eq!(check_endpoint("http://localhost/", &open).await, Ok(()));
+        let checked = check_endpoint("http://localhost/", &open, &lookups).await;
+        assert_eq!(checked, Ok(()));
     }
 }

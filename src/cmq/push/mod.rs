@@ -5,6 +5,7 @@
 mod address; // which addresses are allowed
 mod client; // connections to endpoints
 mod endpoint; // URLs
+mod lookup; // the addresses of names
 mod request; // what a push looks like
 mod retry; // when to try again
 mod supervisor; // which workers there are
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::model::IpRange;
 
 pub(crate) use endpoint::check_endpoint;
+pub(crate) use lookup::Lookups;
 pub(crate) use waiting::{keep_for, queue_of, waiting_in};
 
 /// How much longer a message is held than its push may take.

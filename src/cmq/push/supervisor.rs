@@ -22,7 +22,7 @@ impl Front {
     pub async fn push(self: Arc<Front>, mut stopped: watch::Receiver<bool>) {
         let config = &self.config.push;
         let shared = Arc::new(Shared {
-            endpoints: Endpoints::new(config.endpoint_connections_max),
+            endpoints: Endpoints::new(config, Arc::clone(&self.lookups)),
             places: Semaphore::new(config.connections_max),
             front: Arc::clone(&self),
         });

@@ -17,7 +17,9 @@ use super::endpoint::Target;
 use super::request::Push;
 use super::retry::{BACKOFF_SECS, outstanding_max, wait_secs};
 use crate::broker::queue::{Hand, Queue, Received};
+use crate::clock::monotonic;
 use crate::model::Name;
+use crate::seldom::Seldom;
 
 /// How long a worker waits for a message before it looks around.
 const WAIT: Duration = Duration::from_secs(30);
@@ -28,6 +30,11 @@ const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_millis(250);
 /// How long a push waits for a place before its lease is made longer.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// Lines that the log has in [`FAILURES_LOGGED_EVERY`] on pushes of one subscription that failed; others are counted.
+const FAILURES_LOGGED_MAX: u64 = 3;
+/// See [`FAILURES_LOGGED_MAX`].
+const FAILURES_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What all workers share.
 pub(super) struct Shared {
@@ -54,6 +61,8 @@ struct Subject {
     queue: Arc<Queue>,
     /// Where they go.
     target: Arc<Destination>,
+    /// Lines of the log on pushes that failed.
+    failures: Arc<Seldom>,
 }
 
 enum Destination {
@@ -62,7 +71,7 @@ enum Destination {
 }
 
 impl Shared {
-    fn subject(&self, which: &Which) -> Option<Subject> {
+    fn subject(&self, which: &Which, failures: &Arc<Seldom>) -> Option<Subject> {
         let found = self.front.topics.subscribed(which.topic, &which.name)?;
         let vhost = self.front.broker.vhost(&found.topic.vhost)?;
         let queue = found.subscription.waiting(&vhost, &found.topic)?;
@@ -77,6 +86,7 @@ impl Shared {
             subscription: found.subscription,
             queue,
             target,
+            failures: Arc::clone(failures),
         })
     }
 }
@@ -85,8 +95,9 @@ impl Shared {
 pub(super) async fn work(shared: Arc<Shared>, which: Which, mut stopped: watch::Receiver<bool>) {
     let config = &shared.front.config.push;
     let look = (config.second / LOOKS_PER_SECOND).clamp(LOOK_MIN, LOOK_MAX);
+    let failures = Arc::new(Seldom::new(FAILURES_LOGGED_MAX, FAILURES_LOGGED_EVERY));
     let mut pushes = JoinSet::new();
-    while let Some(subject) = shared.subject(&which) {
+    while let Some(subject) = shared.subject(&which, &failures) {
         let most = outstanding_max(subject.subscription.strategy);
         let is_busy = pushes.len() >= config.endpoint_connections_max
             || subject.queue.counts().unacked >= most;
@@ -165,7 +176,7 @@ async fn push(
     let enqueued_secs = clock.wall_ms_at(received.enqueued) / 1000;
     match Push::new(target, topic, subscription, received, enqueued_secs, id) {
         Some(push) => endpoint.push(target, &push, config).await,
-        None => Err(Failure::Timeout),
+        None => Err(Failure::NoRequest),
     }
 }
 
@@ -196,7 +207,9 @@ fn settle(
     match (outcome, again) {
         (Ok(()), _) => {}
         (Err(error), Some(secs)) => {
-            tracing::debug!(%topic, %subscription, attempt, again_secs = secs, %error, "a push failed");
+            if let Some(unsaid) = subject.failures.passes(monotonic()) {
+                tracing::info!(%topic, %subscription, attempt, again_secs = secs, %error, %unsaid, "a push failed");
+            }
         }
         (Err(error), None) => {
             tracing::warn!(%topic, %subscription, attempt, %error, "a message is dropped: its last push failed");

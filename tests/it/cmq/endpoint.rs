@@ -21,6 +21,9 @@ pub(crate) struct Posted {
     pub(crate) at: Instant,
 }
 
+/// The status of an endpoint that closes the connection instead.
+pub(crate) const HANGS_UP: u16 = 0;
+
 /// How to answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
@@ -154,6 +157,9 @@ async fn serve(
                     gate.wait_for(|open| *open).await.unwrap();
                 }
                 let (status, headers) = (reply.status, reply.headers);
+                if status == HANGS_UP {
+                    return;
+                }
                 let text = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 2\r\n\r\nok");
                 if stream.write_all(text.as_bytes()).await.is_err() {
                     return;

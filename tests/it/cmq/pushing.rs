@@ -9,7 +9,7 @@ use leveret::cmq::CmqConfig;
 use leveret::wire::AMQPValue;
 use tokio::sync::watch;
 
-use super::endpoint::{Endpoint, Port, Posted, Reply};
+use super::endpoint::{Endpoint, HANGS_UP, Port, Posted, Reply};
 use super::{Client, client};
 use crate::support::{PATIENCE, Peer, TestServer, eventually};
 
@@ -485,4 +485,35 @@ async fn what_a_queue_does_not_take_for_long_is_dropped() {
         server.counts("cmq.push.t.s").is_none()
     })
     .await;
+}
+
+/// It may have the message: another try has to wait as the strategy says.
+#[tokio::test]
+async fn an_endpoint_that_hangs_up_is_tried_once_per_attempt() {
+    let (_server, mut client) = start().await;
+    let endpoint = Endpoint::start(|posted| {
+        let is_first = posted.body == "first";
+        Reply::status(if is_first { 200 } else { HANGS_UP })
+    })
+    .await;
+    let strategy = [BACKOFF, SIMPLIFIED];
+    subscribe(&mut client, "s", &endpoint.url("/"), &strategy).await;
+    publish(&mut client, "first").await;
+    eventually("a connection is kept", || endpoint.posted().len() == 1).await;
+    publish(&mut client, "second").await;
+    eventually("all attempts were made", || endpoint.posted().len() >= 5).await;
+    publish(&mut client, "last").await;
+    eventually("the last is tried", || {
+        endpoint.bodies().iter().any(|body| body == "last")
+    })
+    .await;
+    let of_second: Vec<Posted> = endpoint
+        .posted()
+        .into_iter()
+        .filter(|posted| posted.body == "second")
+        .collect();
+    assert_eq!(of_second.len(), 4, "one attempt and three more");
+    for pair in of_second.windows(2) {
+        assert!(pair[1].at - pair[0].at + CLOCK >= 10 * SECOND);
+    }
 }
