@@ -15,7 +15,9 @@ USER leveret
 # `guest` may log in from loopback only; in a container nobody comes from there. Make a user of your own:
 #   leveret ctl add_user NAME PASSWORD && leveret ctl set_permissions NAME '.*' '.*' '.*'
 ENV LEVERET_DATA_DIR=/var/lib/leveret
+# CMQ's HTTP API listens on loopback only by default, which nobody outside the container reaches.
+ENV LEVERET_CMQ_LISTEN=0.0.0.0:5680
 VOLUME /var/lib/leveret
-EXPOSE 5672
+EXPOSE 5672 5680
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["leveret", "ctl", "-q", "ping"]
 ENTRYPOINT ["leveret"]
