@@ -18,7 +18,7 @@ use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
 use crate::clock;
 use crate::cmq;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, RawConfig};
 use crate::ctl::protocol::SOCKET;
 use crate::ctl::service::{self, Context, Node, NodeCommand};
 use crate::files::{self, Shares};
@@ -263,7 +263,12 @@ fn share_files(config: &Config) -> Shares {
     let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     info!(limit, store = shares.store, amqp, cmq, "file descriptors");
-    if amqp < wanted.amqp || cmq < wanted.cmq {
+    // The defaults are more than most need: who gets less of them is told in the line above.
+    let default = Config::from_raw(&RawConfig::default()).ok();
+    let default = default.map(|config| (config.connection_max, config.cmq_connections));
+    let (default_amqp, default_cmq) = default.unzip();
+    let is_short = |given, wanted, default| given < wanted && Some(wanted) != default;
+    if is_short(amqp, wanted.amqp, default_amqp) || is_short(cmq, wanted.cmq, default_cmq) {
         warn!(
             limit,
             amqp,

@@ -152,7 +152,7 @@ CLIENTS = [
 
 CMQ_CLIENTS = [
     python_client("cmq-python", "cmq/python", (*CMQ_WHOLE, "cmq/python/checks.txt")),
-    node_client("cmq-node", "cmq/node", CMQ_WHOLE, preload="redirect.js"),
+    node_client("cmq-node", "cmq/node", (*CMQ_WHOLE, "cmq/node/checks.txt"), preload="redirect.js"),
     java_client("cmq-java", "interop.cmq.Checks", "cmq/java", CMQ_WHOLE, LOG4J),
     Client("cmq-go", (*CMQ_COMMON, "cmq/go/checks.txt"), install_cmq_go, "cmq/go"),
 ]

@@ -22,34 +22,70 @@ pub(crate) struct Caller {
     pub(crate) vhost: Arc<Vhost>,
 }
 
+/// Why it is not known who sent a request, or why that one may not. The answer says less than the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("{0}")]
+    Parameter(CmqError),
+    #[error("there is no such key")]
+    Key,
+    #[error("its time stamp is {0} s away from the broker's clock")]
+    Clock(u64),
+    #[error(
+        "the signature is not this key's: is the SecretKey right, and does the client sign the host it calls?"
+    )]
+    Signature,
+    #[error("the same signed request came before")]
+    Replay,
+    #[error("the key's user may not come from this address")]
+    Address,
+    #[error("the key's user may not enter its virtual host")]
+    Vhost,
+}
+
+impl From<Denied> for CmqError {
+    fn from(denied: Denied) -> CmqError {
+        match denied {
+            Denied::Parameter(error) => error,
+            Denied::Key => CmqError::NoSuchSecretId,
+            Denied::Clock(_) | Denied::Signature | Denied::Replay => CmqError::Authentication,
+            Denied::Address | Denied::Vhost => CmqError::NotAllowed,
+        }
+    }
+}
+
 impl Caller {
-    /// Finds out who sent a request at `now_ms` from `peer`.
+    /// Finds out who sent a request at `now_ms` from `peer`. If it `sends` messages it must be a new one, as far as
+    /// requests are remembered; asking, receiving or deleting twice does no harm.
     pub(crate) fn authenticate(
         broker: &Broker,
         config: &CmqConfig,
         replays: &Replays,
         signed: &Signed<'_>,
+        sends: bool,
         peer: IpAddr,
         now_ms: u64,
-    ) -> Result<Caller, CmqError> {
+    ) -> Result<Caller, Denied> {
         let parameters = signed.parameters;
-        let id = parameters.required("SecretId")?;
-        parameters.required("Nonce")?;
-        parameters.required("Signature")?;
-        parameters.required("Timestamp")?;
+        let required = |name| parameters.required(name).map_err(Denied::Parameter);
+        let id = required("SecretId")?;
+        required("Nonce")?;
+        required("Signature")?;
+        required("Timestamp")?;
         check_clock(config, parameters, now_ms)?;
         let users = broker.users();
-        let secret = users.secrets().get(id).ok_or(CmqError::NoSuchSecretId)?;
-        let verified = verify(signed, &secret.key).ok_or(CmqError::Authentication)?;
-        if !replays.is_new(verified, now_ms) {
-            tracing::info!(user = %secret.user, %peer, "request refused: it was sent before");
-            return Err(CmqError::Authentication);
+        let secret = users.secrets().get(id).ok_or(Denied::Key)?;
+        let verified = verify(signed, &secret.key).ok_or(Denied::Signature)?;
+        if sends && !replays.is_new(&secret.id, verified, now_ms) {
+            return Err(Denied::Replay);
         }
-        if !users.may_come_from(&secret.user, peer) || !users.may_enter(&secret.user, &secret.vhost)
-        {
-            return Err(CmqError::NotAllowed);
+        if !users.may_come_from(&secret.user, peer) {
+            return Err(Denied::Address);
         }
-        let vhost = broker.vhost(&secret.vhost).ok_or(CmqError::NotAllowed)?;
+        if !users.may_enter(&secret.user, &secret.vhost) {
+            return Err(Denied::Vhost);
+        }
+        let vhost = broker.vhost(&secret.vhost).ok_or(Denied::Vhost)?;
         Ok(Caller {
             user: secret.user.clone(),
             vhost,
@@ -67,18 +103,24 @@ impl Caller {
         let users = broker.users();
         Ok(users.check(&self.user, self.vhost.name(), permission, kind, name)?)
     }
+
+    /// Whether the user has any right over this queue or exchange: then it is shown that it is there.
+    pub(crate) fn sees(&self, broker: &Broker, kind: ResourceKind, name: &str) -> bool {
+        let rights = [Permission::Configure, Permission::Write, Permission::Read];
+        let (users, vhost) = (broker.users(), self.vhost.name());
+        rights
+            .into_iter()
+            .any(|right| users.check(&self.user, vhost, right, kind, name).is_ok())
+    }
 }
 
-fn check_clock(
-    config: &CmqConfig,
-    parameters: &Parameters<'_>,
-    now_ms: u64,
-) -> Result<(), CmqError> {
-    let stamp = parameters.integer("Timestamp")?.unwrap_or(0);
+fn check_clock(config: &CmqConfig, parameters: &Parameters<'_>, now_ms: u64) -> Result<(), Denied> {
+    let stamp = parameters.integer("Timestamp").map_err(Denied::Parameter)?;
+    let stamp = stamp.unwrap_or(0);
     let stamp_ms = u64::try_from(stamp).unwrap_or(0).saturating_mul(1000);
     match config.clock_skew_ms {
         0 => Ok(()),
         skew if stamp_ms.abs_diff(now_ms) <= skew.saturating_add(STAMP_MS) => Ok(()),
-        _ => Err(CmqError::Authentication),
+        _ => Err(Denied::Clock(stamp_ms.abs_diff(now_ms) / 1000)),
     }
 }

@@ -11,7 +11,7 @@ use super::error::CmqError;
 use super::filter::FilterKind;
 use super::front::Front;
 use super::quotas::Kind;
-use super::request::{Parameters, shown};
+use super::request::Parameters;
 use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
@@ -25,12 +25,13 @@ macro_rules! actions {
     ($($name:ident)+) => {
         /// What can be asked.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        enum Action {
+        pub(super) enum Action {
             $($name,)+
         }
 
         impl Action {
-            fn named(name: &str) -> Option<Action> {
+            /// The action of this name.
+            pub(super) fn named(name: &str) -> Option<Action> {
                 const ALL: &[(&str, Action)] = &[$((stringify!($name), Action::$name)),+];
                 ALL.iter()
                     .find(|(own, _)| own.eq_ignore_ascii_case(name))
@@ -48,6 +49,19 @@ actions! {
     Subscribe Unsubscribe ListSubscriptionByTopic GetSubscriptionAttributes
     SetSubscriptionAttributes ClearSubscriptionFilterTags
     SendMessage BatchSendMessage ReceiveMessage BatchReceiveMessage DeleteMessage BatchDeleteMessage
+}
+
+impl Action {
+    /// Whether it brings messages, so that to carry it out twice would bring them twice.
+    pub(super) fn sends(self) -> bool {
+        matches!(
+            self,
+            Action::SendMessage
+                | Action::BatchSendMessage
+                | Action::PublishMessage
+                | Action::BatchPublishMessage
+        )
+    }
 }
 
 /// A request that is known to come from its caller.
@@ -126,9 +140,33 @@ impl Call<'_> {
     /// The queue that `queueName` names, if the caller has this right over it.
     pub(crate) fn queue(&self, permission: Permission) -> Result<Arc<Queue>, CmqError> {
         let name = self.parameters.required("queueName")?;
-        self.check(permission, name)?;
-        let queue = self.caller.vhost.queue(name);
-        queue.filter(is_served).ok_or(CmqError::NoSuchQueue)
+        let queue = self.find_queue(permission, name)?;
+        queue.ok_or(CmqError::NoSuchQueue)
+    }
+
+    /// The queue of this name, in whatever letters, if the caller has this right over it.
+    pub(crate) fn find_queue(
+        &self,
+        permission: Permission,
+        name: &str,
+    ) -> Result<Option<Arc<Queue>>, CmqError> {
+        let vhost = &self.caller.vhost;
+        let queue = self.front.spellings.queue(vhost, name, is_served);
+        let own = queue.as_ref().map_or(name, |queue| queue.name());
+        self.check(permission, own)?;
+        Ok(queue)
+    }
+
+    /// Whether the caller may see that there is this queue.
+    pub(crate) fn sees_queue(&self, queue: &str) -> bool {
+        let broker = &self.front.broker;
+        self.caller.sees(broker, ResourceKind::Queue, queue)
+    }
+
+    /// Whether the caller may see that there is this topic.
+    pub(crate) fn sees_topic(&self, topic: &str) -> bool {
+        let broker = &self.front.broker;
+        self.caller.sees(broker, ResourceKind::Exchange, topic)
     }
 }
 
@@ -158,10 +196,9 @@ impl Call<'_> {
     /// The topic that `topicName` names, if the caller has this right over it.
     pub(crate) fn topic(&self, permission: Permission) -> Result<(TopicId, Arc<Topic>), CmqError> {
         let name = self.parameters.required("topicName")?;
-        self.check_topic(permission, name)?;
-        let vhost = &self.caller.vhost;
-        let exchange = vhost.exchange(name).ok_or(CmqError::NoSuchTopic)?;
-        let topic = self.front.topics.of_exchange(vhost, &exchange);
+        let topic = self.front.topics.named(&self.caller.vhost, name);
+        let own = topic.as_ref().map_or(name, |(_, topic)| &topic.name);
+        self.check_topic(permission, own)?;
         topic.ok_or(CmqError::NoSuchTopic)
     }
 
@@ -191,8 +228,7 @@ pub(crate) fn is_served(queue: &Arc<Queue>) -> bool {
 }
 
 /// Carries an action out.
-pub(super) async fn carry_out(name: &str, call: &Call<'_>) -> Outcome {
-    let action = Action::named(name).ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;
+pub(super) async fn carry_out(action: Action, call: &Call<'_>) -> Outcome {
     match action {
         Action::CreateQueue => queue::create(call).await,
         Action::ListQueue => queue::list(call),

@@ -61,7 +61,6 @@ errors! {
     SubscriptionNameFormat 4000/10580 "subscription name format error";
     TopicNameFormat 4000/10590 "topic name format error";
     IllegalEndpoint 4000/10630 "illegal endpoint";
-    QueueFormat 4000/10640 "notifyContentFormat of protocol queue must be SIMPLIFIED";
     TooManyBindingKeys 4000/10680 "too many bindingKey";
     RewindTime 4000/10680 "invalid rewind time, you can get the vaild range of that via GetQueueAttributes";
     TooManyDelimiters 4000/10691 "too many delimeters";

@@ -11,17 +11,20 @@ use tokio::sync::{Semaphore, watch};
 
 use super::attributes::AllAttributes;
 use super::http;
-use super::limits::{CmqConfig, LARGE_KIB_MAX, STAMP_MS};
+use super::limits::{CmqConfig, DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_KIB_MAX, STAMP_MS};
 use super::names::RestingNames;
 use super::push::Lookups;
 use super::quotas::Quotas;
 use super::replay::Replays;
+use super::room::Room;
 use super::sequence::Sequence;
+use super::spelling::Spellings;
 use super::topics::Topics;
-use crate::accept::{Place, Places};
+use crate::accept::Places;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::model::QueueId;
+use crate::seldom::Seldom;
 use crate::store::StoreError;
 
 /// What all connections share, over all listeners.
@@ -42,12 +45,16 @@ pub struct Front {
     pub(super) messages: Sequence,
     /// Ids of requests.
     pub(super) requests: Sequence,
-    /// Room for large requests, in KiB.
-    pub(super) large_requests: Semaphore,
+    /// Room for large requests.
+    pub(super) large_requests: Room,
     /// Room for large answers, in KiB.
     pub(super) large_answers: Arc<Semaphore>,
+    /// Topics and queues whose names clients write in other letters.
+    pub(super) spellings: Spellings,
     /// What looks up the names of endpoints.
     pub(super) lookups: Arc<Lookups>,
+    /// Lines of the log on requests that were denied.
+    pub(super) denied: Seldom,
     places: Places,
 }
 
@@ -95,9 +102,11 @@ impl Front {
             messages: Sequence::starting_at(now_ms).beyond(topics.highest_id()),
             topics,
             requests: Sequence::starting_at(now_ms),
-            large_requests: Semaphore::new(large),
+            large_requests: Room::new(u64::from(LARGE_KIB_MAX) * 1024),
             large_answers: Arc::new(Semaphore::new(large)),
+            spellings: Spellings::default(),
             lookups: Arc::default(),
+            denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),
             places: Places::new("CMQ", config.connections, config.newcomer_timeout),
             config,
         }))
@@ -129,10 +138,7 @@ impl Front {
         let serve_one = |stream, peer: SocketAddr, place| {
             let front = Arc::clone(&self);
             let stopped = stopped.clone();
-            async move {
-                http::serve(front, stream, peer.ip(), stopped).await;
-                drop::<Place>(place);
-            }
+            http::serve(front, stream, peer.ip(), place, stopped)
         };
         self.places
             .serve(listener, stopped.clone(), serve_one)

@@ -9,28 +9,41 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
-use tokio::sync::{SemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::answer::{Answer, RequestId};
-use super::caller::Caller;
-use super::dispatch::{self, Call, Reply};
+use super::caller::{Caller, Denied};
+use super::dispatch::{self, Action, Call, Outcome};
 use super::error::CmqError;
 use super::front::Front;
 use super::limits::{
-    BODY_TIMEOUT, FORGOTTEN_BYTES_MAX, HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT, large_kib,
+    BODY_TIMEOUT, FORGOTTEN_BYTES_MAX, HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT,
 };
 use super::request::{Parameters, shown};
+use super::room::Share;
 use super::signature::Signed;
 use super::written::{Outgoing, Parcel, Socket};
+use crate::accept::Place;
+use crate::clock::monotonic;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// One connection, as its requests see it.
+struct Connection {
+    peer: IpAddr,
+    place: Place,
+    stopped: watch::Receiver<bool>,
+    outgoing: Arc<Outgoing>,
+}
 
 /// Serves one connection to its end. A client that hangs up while its request is being carried out ends that as well:
 /// what it would have received goes back.
@@ -38,18 +51,34 @@ pub(super) async fn serve(
     front: Arc<Front>,
     stream: TcpStream,
     peer: IpAddr,
+    place: Place,
     stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let outgoing = Arc::<Outgoing>::default();
-    let socket = Socket::new(stream, Arc::clone(&outgoing), STALL_TIMEOUT);
+    let unreadable = {
+        let front = Arc::clone(&front);
+        move || {
+            let id = RequestId {
+                own: front.requests.next(),
+                client: None,
+            };
+            Answer::failure(id, &CmqError::Unreadable("request")).finish()
+        }
+    };
+    let socket = Socket::new(stream, Arc::clone(&outgoing), STALL_TIMEOUT, unreadable);
     let mut stop_seen = stopped.clone();
+    let connection = Arc::new(Connection {
+        peer,
+        place,
+        stopped,
+        outgoing,
+    });
     let service = service_fn(move |request| {
-        let (front, outgoing) = (Arc::clone(&front), Arc::clone(&outgoing));
-        let stopped = stopped.clone();
-        async move { Ok::<_, Infallible>(answer(&front, request, peer, stopped, outgoing).await) }
+        let (front, connection) = (Arc::clone(&front), Arc::clone(&connection));
+        async move { Ok::<_, Infallible>(connection.answer(&front, request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -74,103 +103,125 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    front: &Front,
-    request: Request<Incoming>,
-    peer: IpAddr,
-    stopped: watch::Receiver<bool>,
-    outgoing: Arc<Outgoing>,
-) -> Response<Parcel> {
-    let mut id = RequestId {
-        own: front.requests.next(),
-        client: None,
-    };
-    let outcome = carry_out(front, request, peer, stopped, &mut id).await;
-    let reply = outcome.unwrap_or_else(|error| {
-        tracing::debug!(%peer, code = error.code(), %error, "request refused");
-        Answer::failure(id, &error).into()
-    });
-    let json = Bytes::from(reply.answer.finish());
-    let mut response = Response::new(Parcel::new(json, reply.receipt, outgoing));
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response
+/// What is found out about a request while it is read.
+struct Asked {
+    id: RequestId,
+    /// There is no place for its sender's connection: it ends with the answer.
+    is_last: bool,
 }
 
-async fn carry_out(
-    front: &Front,
-    request: Request<Incoming>,
-    peer: IpAddr,
-    stopped: watch::Receiver<bool>,
-    id: &mut RequestId,
-) -> Result<Reply, CmqError> {
-    let (head, body) = request.into_parts();
-    let method = match head.method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        other => return Err(CmqError::HttpMethod(shown(other.as_str()))),
-    };
-    let mut room = None;
-    let body = match method {
-        "POST" => {
-            let bytes;
-            (bytes, room) = take(front, body).await?;
-            bytes
+impl Connection {
+    async fn answer(&self, front: &Front, request: Request<Incoming>) -> Response<Parcel> {
+        let mut asked = Asked {
+            id: RequestId {
+                own: front.requests.next(),
+                client: None,
+            },
+            is_last: false,
+        };
+        let outcome = self.carry_out(front, request, &mut asked).await;
+        let reply = outcome.unwrap_or_else(|error| {
+            tracing::debug!(peer = %self.peer, request = asked.id.own, code = error.code(), %error, "request refused");
+            Answer::failure(asked.id, &error).into()
+        });
+        let json = Bytes::from(reply.answer.finish());
+        let parcel = Parcel::new(json, reply.receipt, Arc::clone(&self.outgoing));
+        let mut response = Response::new(parcel);
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        if asked.is_last {
+            response.headers_mut().insert(CONNECTION, CLOSE);
         }
-        _ => Bytes::new(),
-    };
-    // With a POST, the query does not count.
-    let form = match method {
-        "POST" => &body[..],
-        _ => head.uri.query().unwrap_or_default().as_bytes(),
-    };
-    let parameters = Parameters::parse(form, front.config.parameters_max())?;
-    id.client = parameters
-        .text("clientRequestId")
-        .and_then(|number| number.parse().ok());
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let signed = Signed {
-        method,
-        host: host.unwrap_or_default(),
-        path: head.uri.path(),
-        parameters: &parameters,
-    };
-    let action = parameters.required("Action")?;
-    let Front {
-        broker,
-        config,
-        replays,
-        ..
-    } = front;
-    let now_ms = broker.clock().wall_ms();
-    let caller = Caller::authenticate(broker, config, replays, &signed, peer, now_ms)?;
-    let call = Call {
-        front,
-        caller,
-        parameters: &parameters,
-        request: *id,
-        stopped,
-    };
-    let reply = dispatch::carry_out(action, &call).await;
-    drop(room);
-    reply
-}
+        response
+    }
 
-/// Reads the body of a request, and waits before that until there is room for it. What is held is the room.
-async fn take(
-    front: &Front,
-    mut body: Incoming,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), CmqError> {
-    let too_large = CmqError::Unreadable("request");
-    let max = front.config.request_bytes_max();
-    // In pieces, it may become as large as any.
-    let size = body.size_hint().upper().unwrap_or(max);
-    if size <= max {
-        let room = room_for(front, size).await;
-        let bytes = timeout(BODY_TIMEOUT, read(&mut body, max)).await;
-        if let Some(bytes) = bytes.map_err(|_| too_large.clone())?? {
-            return Ok((bytes, room));
+    async fn carry_out(
+        &self,
+        front: &Front,
+        request: Request<Incoming>,
+        asked: &mut Asked,
+    ) -> Outcome {
+        let (head, body) = request.into_parts();
+        self.place.heard();
+        // With a POST, the query does not count.
+        match head.method {
+            Method::GET => {
+                let query = head.uri.query().unwrap_or_default().as_bytes();
+                self.form(front, &head, query, asked).await
+            }
+            Method::POST => {
+                let (bytes, room) = take(front, body).await?;
+                let outcome = self.form(front, &head, &bytes, asked).await;
+                drop(room);
+                outcome
+            }
+            ref other => Err(CmqError::HttpMethod(shown(other.as_str()))),
         }
     }
+
+    /// Carries out what a form asks for.
+    async fn form(&self, front: &Front, head: &Parts, form: &[u8], asked: &mut Asked) -> Outcome {
+        let parameters = Parameters::parse(form, front.config.parameters_max())?;
+        asked.id.client = parameters
+            .text("clientRequestId")
+            .and_then(|number| number.parse().ok());
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let signed = Signed {
+            method: head.method.as_str(),
+            host: host.unwrap_or_default(),
+            path: head.uri.path(),
+            parameters: &parameters,
+        };
+        let name = parameters.required("Action")?;
+        let action = Action::named(name);
+        let caller = Caller::authenticate(
+            &front.broker,
+            &front.config,
+            &front.replays,
+            &signed,
+            action.is_some_and(Action::sends),
+            self.peer,
+            front.broker.clock().wall_ms(),
+        );
+        let caller =
+            caller.inspect_err(|why| self.log_denied(front, asked.id, &parameters, why))?;
+        asked.is_last = !self.place.admit();
+        // Whoever signs may send any bytes as a message, and nothing else.
+        parameters.check_text_but("msgBody")?;
+        let action = action.ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;
+        let call = Call {
+            front,
+            caller,
+            parameters: &parameters,
+            request: asked.id,
+            stopped: self.stopped.clone(),
+        };
+        dispatch::carry_out(action, &call).await
+    }
+
+    /// What a client is told of why it is not known is little: an operator finds the rest in the log by the request's id.
+    fn log_denied(&self, front: &Front, id: RequestId, parameters: &Parameters<'_>, why: &Denied) {
+        if let Some(unsaid) = front.denied.passes(monotonic()) {
+            let [action, key] = ["Action", "SecretId"]
+                .map(|name| shown(parameters.bytes(name).unwrap_or_default()));
+            let (peer, request) = (self.peer, id.own);
+            tracing::info!(%peer, request, ?action, ?key, %unsaid, "CMQ request denied: {why}");
+        }
+    }
+}
+
+/// Reads the body of a request. Room for it is held as it comes.
+async fn take(front: &Front, mut body: Incoming) -> Result<(Bytes, Share<'_>), CmqError> {
+    let too_large = CmqError::Unreadable("request");
+    let max = front.config.request_bytes_max();
+    let mut share = front.large_requests.share();
+    // In pieces, it may become as large as any.
+    if body.size_hint().upper().is_none_or(|size| size <= max)
+        && let Some(bytes) = read(&mut body, max, &mut share).await?
+    {
+        share.whole();
+        return Ok((bytes, share));
+    }
+    drop(share);
     // Whoever is still writing would see a broken connection instead of the answer.
     timeout(BODY_TIMEOUT, forget(&mut body))
         .await
@@ -178,26 +229,34 @@ async fn take(
     Err(too_large)
 }
 
-/// Waits until a body of this size may be read.
-async fn room_for(front: &Front, size: u64) -> Option<SemaphorePermit<'_>> {
-    let room = front.large_requests.acquire_many(large_kib(size)?);
-    // The semaphore is never closed.
-    room.await.ok()
-}
-
 /// The whole body; `None` if it is larger than `max`. One that came in one piece is not copied.
-async fn read(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, CmqError> {
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
+async fn read(
+    body: &mut Incoming,
+    max: u64,
+    share: &mut Share<'_>,
+) -> Result<Option<Bytes>, CmqError> {
+    let unreadable = || CmqError::Unreadable("request");
+    let mut patience = BODY_TIMEOUT;
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| CmqError::Unreadable("request"))?;
-        let Ok(piece) = frame.into_data() else {
+    loop {
+        let begun = Instant::now();
+        let frame = tokio::select! {
+            biased;
+            frame = timeout(patience, body.frame()) => frame.map_err(|_| unreadable())?,
+            _ = share.cut() => return Err(unreadable()),
+        };
+        patience = patience.saturating_sub(begun.elapsed());
+        let Some(frame) = frame else { break };
+        let Ok(piece) = frame.map_err(|_| unreadable())?.into_data() else {
             continue; // Trailers mean nothing here.
         };
-        if whole.len() + joined.len() + piece.len() > max {
+        let bytes = whole.len() + joined.len() + piece.len();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if bytes > max {
             return Ok(None);
         }
+        share.hold(bytes).await.map_err(|_| unreadable())?;
         if whole.is_empty() && joined.is_empty() {
             whole = piece;
             continue;

@@ -11,7 +11,7 @@ use crate::broker::vhost::NAME_BYTES_MAX;
 
 /// Time that a connection may be idle between requests, and that a request's head may take.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// Time that a request's body may take.
+/// Time that the bytes of a request's body may take to come.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a connection's read buffer at most: the head of a request has to fit.
 pub(super) const READ_BUFFER_MAX: usize = 64 * 1024;
@@ -27,9 +27,22 @@ const OPTIONS_MAX: usize = 496;
 pub(super) const FORGOTTEN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Requests and answers beyond this size, in bytes, share [`LARGE_KIB_MAX`].
 pub(super) const LARGE_BYTES: u64 = 64 * 1024;
+/// Room for a large request is taken in pieces of so many bytes.
+pub(super) const GRAIN_BYTES: u64 = 64 * 1024;
 /// KiB of large requests, and as much again of bodies in large answers, that may be in memory at once; more wait to be
 /// read, or to be received.
 pub(super) const LARGE_KIB_MAX: u32 = 128 * 1024;
+/// Lines that the log has in [`DENIED_LOGGED_EVERY`] on requests whose senders are not known; others are counted.
+pub(super) const DENIED_LOGGED_MAX: u64 = 20;
+/// See [`DENIED_LOGGED_MAX`].
+pub(super) const DENIED_LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// Spellings of names that are remembered.
+pub(super) const SPELLINGS_MAX: usize = 4_096;
+/// How long, and how many bytes, of a request that cannot be read are taken and forgotten so that its sender comes to
+/// read the answer.
+pub(super) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// See [`LINGER_TIME_MAX`].
+pub(super) const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a client may take nothing of its answer before its connection ends.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that one listing answers, and what it answers if nothing is said: the API's numbers.

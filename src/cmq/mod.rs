@@ -16,8 +16,10 @@ mod push; // messages to HTTP endpoints
 mod quotas; // requests a second
 mod replay; // requests that were seen
 mod request; // parameters
+mod room; // room for large requests
 mod sequence; // numbers that are never given twice
 mod signature; // what is signed, and by whom
+mod spelling; // names in other letters
 mod topics; // topics and subscriptions
 mod written; // what happens once an answer has left
 

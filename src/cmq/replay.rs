@@ -1,18 +1,20 @@
-//! Requests that were seen: the same signed request is not carried out twice while its time stamp would still be
-//! accepted. Whole signatures are remembered rather than nonces, since honest clients draw those from few numbers.
+//! Requests that were seen, if an operator wants them remembered: the same signed request is not carried out twice while
+//! its time stamp would still be accepted. Whole signatures are remembered rather than nonces. Honest clients that draw
+//! nonces from few numbers sign alike all the same, when they send alike in one second.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use parking_lot::Mutex;
 
 use super::signature::Verified;
+use crate::model::Name;
 
-/// The signatures of late, in two generations: the older is forgotten when the younger is full or old enough.
+/// The signatures of late, by key, in two generations: the older is forgotten when the younger is full or old enough.
 #[derive(Debug)]
 pub(crate) struct Replays {
-    generations: Mutex<Generations>,
-    /// Signatures of one generation at most.
+    by_key: Mutex<HashMap<Name, Generations>>,
+    /// Signatures of one generation of a key at most.
     each_max: usize,
     /// How long a generation grows, in milliseconds.
     each_ms: u64,
@@ -26,26 +28,33 @@ struct Generations {
 }
 
 impl Replays {
-    /// Remembers for `window_ms` at least, unless more than half of `max` come in that time. With 0 it remembers nothing.
+    /// Remembers for `window_ms` at least, unless more than half of `max` come of a key in that time. With 0 it remembers
+    /// nothing.
     pub(crate) fn new(max: usize, window_ms: u64) -> Replays {
         Replays {
-            generations: Mutex::default(),
+            by_key: Mutex::default(),
             each_max: max / 2,
             each_ms: window_ms,
         }
     }
 
-    /// Whether this signature is new; it is remembered. Only of signatures that are right: nobody else may fill this.
-    pub(crate) fn is_new(&self, signature: Verified, now_ms: u64) -> bool {
+    /// Whether this signature of a key is new; it is remembered. Only of signatures that are right: nobody else may fill
+    /// this.
+    pub(crate) fn is_new(&self, key: &Name, signature: Verified, now_ms: u64) -> bool {
         if self.each_max == 0 {
             return true;
         }
-        let mut generations = self.generations.lock();
+        let mut by_key = self.by_key.lock();
+        if !by_key.contains_key(key) {
+            // Keys come and go: those that were not used for long are forgotten.
+            let patience = self.each_ms.saturating_mul(2);
+            by_key.retain(|_, of| now_ms.saturating_sub(of.since_ms) <= patience);
+        }
         let Generations {
             young,
             old,
             since_ms,
-        } = &mut *generations;
+        } = by_key.entry(key.clone()).or_default();
         if young.len() >= self.each_max || now_ms.saturating_sub(*since_ms) > self.each_ms {
             mem::swap(young, old);
             young.clear();
@@ -59,33 +68,55 @@ impl Replays {
 mod tests {
     use super::*;
 
+    fn key() -> Name {
+        "AKIDone".into()
+    }
+
     #[test]
     fn a_signature_is_new_once_within_the_window() {
         let replays = Replays::new(100, 1000);
-        assert!(replays.is_new(Verified(1), 10_000));
-        assert!(!replays.is_new(Verified(1), 10_000));
-        assert!(replays.is_new(Verified(2), 10_500));
-        assert!(!replays.is_new(Verified(2), 11_400));
-        assert!(!replays.is_new(Verified(2), 11_500));
-        assert!(replays.is_new(Verified(1), 14_000));
-        assert!(replays.is_new(Verified(3), 16_000) && replays.is_new(Verified(2), 16_000));
+        assert!(replays.is_new(&key(), Verified(1), 10_000));
+        assert!(!replays.is_new(&key(), Verified(1), 10_000));
+        assert!(replays.is_new(&key(), Verified(2), 10_500));
+        assert!(!replays.is_new(&key(), Verified(2), 11_400));
+        assert!(!replays.is_new(&key(), Verified(2), 11_500));
+        assert!(replays.is_new(&key(), Verified(1), 14_000));
+        assert!(
+            replays.is_new(&key(), Verified(3), 16_000)
+                && replays.is_new(&key(), Verified(2), 16_000)
+        );
     }
 
     #[test]
     fn memory_has_a_bound() {
         let replays = Replays::new(100, u64::MAX);
         for signature in 0..10_000 {
-            assert!(replays.is_new(Verified(signature), 1));
+            assert!(replays.is_new(&key(), Verified(signature), 1));
         }
-        let generations = replays.generations.lock();
+        // Another key's are no matter of this one's.
+        assert!(replays.is_new(&"AKIDother".into(), Verified(9_999), 1));
+        let by_key = replays.by_key.lock();
+        let generations = by_key.get(&key()).unwrap();
         assert!(generations.young.len() <= 50 && generations.old.len() <= 50);
-        drop(generations);
-        assert!(!replays.is_new(Verified(9_999), 1) && !replays.is_new(Verified(9_950), 1));
+        drop(by_key);
+        assert!(
+            !replays.is_new(&key(), Verified(9_999), 1)
+                && !replays.is_new(&key(), Verified(9_950), 1)
+        );
+    }
+
+    #[test]
+    fn keys_that_are_not_used_are_forgotten() {
+        let replays = Replays::new(100, 1000);
+        for key in 0..50_u64 {
+            assert!(replays.is_new(&key.to_string().into(), Verified(1), key * 1000));
+        }
+        assert!(replays.by_key.lock().len() <= 4);
     }
 
     #[test]
     fn none_are_remembered_if_none_may_be() {
         let replays = Replays::new(0, 1000);
-        assert!(replays.is_new(Verified(1), 0) && replays.is_new(Verified(1), 0));
+        assert!(replays.is_new(&key(), Verified(1), 0) && replays.is_new(&key(), Verified(1), 0));
     }
 }

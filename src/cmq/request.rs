@@ -1,5 +1,5 @@
 //! The parameters of one request: a form, from a body or a query, decoded and sorted by name as the signature wants
-//! them. Pure; knows no action, and nothing of HTTP but the form.
+//! them. They are bytes, and text where text is asked for. Pure; knows no action, and nothing of HTTP but the form.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use super::error::CmqError;
 /// Characters of a peer's parameter name that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
-type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// Parameters in byte order of their names, each name once. What needs no decoding is borrowed.
 #[derive(Debug)]
@@ -49,15 +49,29 @@ impl<'a> Parameters<'a> {
     }
 
     /// All parameters, in byte order of their names.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// A parameter, if it is there. Its first letter may also be a capital.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.iter()
             .find(|(own, _)| is_called(own, name))
             .map(|(_, value)| value)
+    }
+
+    /// The same as text; as if it were not there, if it is none.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.bytes(name)?).ok()
+    }
+
+    /// Refuses parameters that are no text, but for this one and the items of a list of this name.
+    pub(crate) fn check_text_but(&self, name: &str) -> Result<(), CmqError> {
+        let wrong = self.iter().find(|(own, value)| {
+            let (stem, _) = cut(own, b'.');
+            !is_called(stem, name) && std::str::from_utf8(value).is_err()
+        });
+        wrong.map_or(Ok(()), |(own, _)| Err(CmqError::WrongType(shown(own))))
     }
 
     /// A parameter that has to be there and not be empty.
@@ -92,22 +106,28 @@ impl<'a> Parameters<'a> {
             .ok_or_else(|| CmqError::OutOfRange(name.to_owned()))
     }
 
-    /// The items `name.N` with their N, in its order; it counts from 0 or from 1 without gaps. Empty if there are none.
+    /// The items `name.N` as text, see [`Parameters::items`].
     pub(crate) fn list(&self, name: &str, max: usize) -> Result<Vec<(u32, &str)>, CmqError> {
+        let items = self.items(name, max)?.into_iter();
+        let texts = items.map(|(index, value)| Some((index, std::str::from_utf8(value).ok()?)));
+        let texts: Option<Vec<_>> = texts.collect();
+        texts.ok_or_else(|| CmqError::WrongType(name.to_owned()))
+    }
+
+    /// The items `name.N` with their N, in its order; it counts from 0 or from 1 without gaps. Empty if there are none.
+    pub(crate) fn items(&self, name: &str, max: usize) -> Result<Vec<(u32, &[u8])>, CmqError> {
         let mut items = Vec::new();
         for (own, value) in self.iter() {
-            let Some((stem, suffix)) = own.split_once('.') else {
-                if is_called(own, name) {
-                    return Err(CmqError::KeyFormat(shown(own)));
-                }
+            let (stem, suffix) = cut(own, b'.');
+            if !is_called(stem, name) {
                 continue;
-            };
-            if is_called(stem, name) {
-                let digits = suffix.bytes().all(|byte| byte.is_ascii_digit());
-                let index: Option<u32> = suffix.parse().ok().filter(|_| digits);
-                let index = index.ok_or_else(|| CmqError::KeyFormat(shown(own)))?;
-                items.push((index, value));
             }
+            // The text is a number's, or no text: a sign would be one.
+            let digits = stem != own && suffix.iter().all(u8::is_ascii_digit);
+            let index = std::str::from_utf8(suffix).ok().filter(|_| digits);
+            let index: Option<u32> = index.and_then(|digits| digits.parse().ok());
+            let index = index.ok_or_else(|| CmqError::KeyFormat(shown(own)))?;
+            items.push((index, value));
         }
         if items.len() > max {
             return Err(CmqError::BatchSize(name.to_owned()));
@@ -131,15 +151,12 @@ fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
     found.unwrap_or((text, &[]))
 }
 
-/// A name or value as it was before it was put into a form. `%` without two hexadecimal digits stands for itself, and
-/// what is not UTF-8 is replaced. Bodies come through here, so it goes from one byte that means something to the next.
-fn decode(text: &[u8]) -> Cow<'_, str> {
+/// A name or value as it was before it was put into a form. `%` without two hexadecimal digits stands for itself.
+/// Bodies come through here, so it goes from one byte that means something to the next.
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     let special = |text: &[u8]| memchr2(b'+', b'%', text);
     if special(text).is_none() {
-        return match std::str::from_utf8(text) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(text),
-        };
+        return Cow::Borrowed(text);
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -155,8 +172,7 @@ fn decode(text: &[u8]) -> Cow<'_, str> {
         rest = tail;
     }
     decoded.extend_from_slice(rest);
-    let text = String::from_utf8(decoded);
-    Cow::Owned(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Cow::Owned(decoded)
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -165,16 +181,16 @@ fn byte_of(high: u8, low: u8) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
-fn is_called(own: &str, name: &str) -> bool {
-    let (own, name) = (own.as_bytes(), name.as_bytes());
-    match (own.split_first(), name.split_first()) {
+fn is_called(own: &[u8], name: &str) -> bool {
+    match (own.split_first(), name.as_bytes().split_first()) {
         (Some((a, own)), Some((b, name))) => a.eq_ignore_ascii_case(b) && own == name,
         _ => false,
     }
 }
 
 /// A name that came from a peer, no longer than an answer should be.
-pub(crate) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: impl AsRef<[u8]>) -> String {
+    let name = String::from_utf8_lossy(name.as_ref());
     name.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
@@ -196,7 +212,7 @@ mod tests {
                 .finish();
             let parsed = Parameters::parse(form.as_bytes(), MAX).unwrap();
             let parsed: Vec<_> = parsed.iter().collect();
-            let expected: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let expected: Vec<_> = pairs.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
             prop_assert_eq!(parsed, expected);
         }
 
@@ -205,7 +221,9 @@ mod tests {
             let mut expected: Vec<_> = form_urlencoded::parse(form.as_bytes()).collect();
             expected.sort();
             if let Ok(parsed) = Parameters::parse(form.as_bytes(), 64) {
-                prop_assert_eq!(parsed.pairs, expected);
+                let lossy = |bytes| String::from_utf8_lossy(bytes);
+                let parsed: Vec<_> = parsed.iter().map(|(k, v)| (lossy(k), lossy(v))).collect();
+                prop_assert_eq!(parsed, expected);
             } else {
                 prop_assert!(expected.windows(2).any(|two| two[0].0 == two[1].0));
             }
@@ -215,10 +233,11 @@ mod tests {
         fn any_bytes_are_read_or_refused(form: Vec<u8>, max in 0_usize..3) {
             if let Ok(parsed) = Parameters::parse(&form, MAX) {
                 for (name, _) in parsed.iter() {
+                    let Ok(name) = std::str::from_utf8(name) else { continue };
                     let stem = name.split('.').next().unwrap();
-                    let items = parsed.list(stem, max);
+                    let items = parsed.items(stem, max);
                     prop_assert!(items.is_err() || items.unwrap().len() <= max);
-                    prop_assert!(name.is_empty() || parsed.text(name).is_some());
+                    prop_assert!(name.is_empty() || parsed.bytes(name).is_some());
                 }
             }
         }
@@ -231,7 +250,8 @@ mod tests {
     #[test]
     fn values_are_decoded_and_sorted_by_bytes() {
         let form = parse("msgBody.2=b&msgBody.10=c&Action=A+b%2B%E4%BD%A0&a=&msgBody.1=%26%3D");
-        let all: Vec<_> = form.iter().collect();
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let all: Vec<_> = form.iter().map(|(k, v)| (text(k), text(v))).collect();
         assert_eq!(
             all,
             [
@@ -242,7 +262,28 @@ mod tests {
                 ("msgBody.2", "b"),
             ]
         );
-        assert!(matches!(form.iter().nth(1), Some((_, ""))));
+        assert!(matches!(form.iter().nth(1), Some((_, b""))));
+    }
+
+    #[test]
+    fn what_is_no_text_is_bytes_and_refused_as_text() {
+        let form = parse("msgBody=%ff%00&msgBody.1=%fe&%fd=x&queueName=q");
+        assert_eq!(form.bytes("msgBody"), Some(&[0xff, 0][..]));
+        assert_eq!(form.text("msgBody"), None);
+        assert_eq!(form.check_text_but("msgBody"), Ok(()));
+        assert_eq!(
+            form.check_text_but("x"),
+            Err(CmqError::WrongType("msgBody".into()))
+        );
+        let form = parse("msgBody.1=%fe&msgBody.2=x");
+        assert_eq!(
+            form.items("msgBody", 2),
+            Ok(vec![(1, &[0xfe][..]), (2, b"x")])
+        );
+        assert_eq!(
+            form.list("msgBody", 2),
+            Err(CmqError::WrongType("msgBody".into()))
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn any<M: Mac + hmac::digest::KeyInit + Clone>(
         && signed
             .parameters
             .iter()
-            .any(|(_, value)| value.starts_with('@'));
+            .any(|(_, value)| value.starts_with(b"@"));
     let bare = signed.host.rsplit_once(':').map(|(bare, _)| ("", bare));
     let hosts = [
         Some(("", signed.host)),
@@ -94,18 +94,18 @@ fn feed(mac: &mut impl Mac, signed: &Signed<'_>, variant: Variant<'_>) {
     }
     let mut separator: &[u8] = b"?";
     for (name, value) in signed.parameters.iter() {
-        if name == SIGNATURE || (variant.without_files && value.starts_with('@')) {
+        if name == SIGNATURE.as_bytes() || (variant.without_files && value.starts_with(b"@")) {
             continue;
         }
         mac.update(separator);
-        for (at, part) in name.split('_').enumerate() {
+        for (at, part) in name.split(|byte| *byte == b'_').enumerate() {
             if at > 0 {
                 mac.update(b".");
             }
-            mac.update(part.as_bytes());
+            mac.update(part);
         }
         mac.update(b"=");
-        mac.update(value.as_bytes());
+        mac.update(value);
         separator = b"&";
     }
 }

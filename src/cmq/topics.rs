@@ -334,6 +334,21 @@ impl Topics {
         is_it.then_some((id, topic))
     }
 
+    /// The topic of this name in a virtual host: as it is written, or else in other letters.
+    pub(crate) fn named(&self, vhost: &Vhost, name: &str) -> Option<(TopicId, Arc<Topic>)> {
+        let of_name = |name: &str| {
+            let exchange = vhost.exchange(name)?;
+            self.of_exchange(vhost, &exchange)
+        };
+        of_name(name).or_else(|| {
+            let mut all = self.all();
+            all.retain(|(_, topic)| {
+                topic.vhost == *vhost.name() && topic.name.eq_ignore_ascii_case(name)
+            });
+            all.into_iter().find_map(|(_, topic)| of_name(&topic.name))
+        })
+    }
+
     /// The subscriptions of a topic, by name.
     pub(crate) fn subscriptions(&self, topic: TopicId) -> Vec<Arc<Subscription>> {
         let by_id = self.by_id.read();
@@ -343,10 +358,15 @@ impl Topics {
         })
     }
 
-    /// A subscription of a topic.
+    /// A subscription of a topic, of this name as it is written or else in other letters.
     pub(crate) fn subscription(&self, topic: TopicId, name: &str) -> Option<Arc<Subscription>> {
         let by_id = self.by_id.read();
-        by_id.get(&topic)?.subscriptions.get(name).cloned()
+        let subscriptions = &by_id.get(&topic)?.subscriptions;
+        let alike = || {
+            let mut all = subscriptions.values();
+            all.find(|subscription| subscription.name.eq_ignore_ascii_case(name))
+        };
+        subscriptions.get(name).or_else(alike).cloned()
     }
 
     /// A topic with the subscription of this name.

@@ -1,21 +1,23 @@
 //! What happens once an answer has left: an answer may carry a receipt, which is called when the system has taken its
 //! last byte, and is dropped uncalled if the connection ends before. Messages that were received go back that way when
-//! nobody is there to get them.
+//! nobody is there to get them. Also has a request that HTTP makes nothing of answered as any other.
 
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 
 /// Called when the answer has been written.
 pub(crate) type Receipt = Box<dyn FnOnce() + Send>;
@@ -68,23 +70,104 @@ impl Body for Parcel {
 }
 
 /// A socket that calls receipts, and fails when its peer takes nothing for long.
-pub(crate) struct Socket {
+///
+/// hyper answers by itself what it cannot read: a head that is too long, or no HTTP at all. All our own answers are 200,
+/// so any other is one of these; it is replaced by `unreadable`, and what the peer is still sending is read, so that it
+/// comes to read the answer.
+pub(crate) struct Socket<U> {
     io: TokioIo<TcpStream>,
     outgoing: Arc<Outgoing>,
     patience: Duration,
     /// Until when the peer has to take something, while there is something that it does not take.
     stalled: Option<Pin<Box<Sleep>>>,
+    unreadable: U,
+    instead: Instead,
 }
 
-impl Socket {
+/// What is written in place of an answer of hyper's.
+enum Instead {
+    /// Nothing: all answers are ours.
+    Nothing,
+    /// The rest of this.
+    Rest(Bytes),
+    /// It is written; what the peer sends is read until this time, up to so many bytes.
+    Lingering(Pin<Box<Sleep>>, usize),
+}
+
+/// The beginnings of answers of hyper's own.
+const REFUSALS: [&[u8]; 4] = [b"HTTP/1.1 4", b"HTTP/1.0 4", b"HTTP/1.1 5", b"HTTP/1.0 5"];
+
+impl<U: Fn() -> String + Unpin> Socket<U> {
     /// `patience` is how long the peer may take nothing of what there is for it.
-    pub(crate) fn new(stream: TcpStream, outgoing: Arc<Outgoing>, patience: Duration) -> Socket {
+    pub(crate) fn new(
+        stream: TcpStream,
+        outgoing: Arc<Outgoing>,
+        patience: Duration,
+        unreadable: U,
+    ) -> Socket<U> {
         Socket {
             io: TokioIo::new(stream),
             outgoing,
             patience,
             stalled: None,
+            unreadable,
+            instead: Instead::Nothing,
         }
+    }
+
+    /// Whether an answer is one that has to be replaced; from then on [`Socket::write_instead`] writes.
+    fn replaces(&mut self, begin: &[u8]) -> bool {
+        let is_ours = |begin: &[u8]| !REFUSALS.iter().any(|refusal| begin.starts_with(refusal));
+        if matches!(self.instead, Instead::Nothing) && !is_ours(begin) {
+            let json = (self.unreadable)();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                json.len()
+            );
+            self.instead = Instead::Rest(Bytes::from(head + &json));
+        }
+        !matches!(self.instead, Instead::Nothing)
+    }
+
+    /// Writes what stands in place of `taken` bytes, and says that these were written when it is.
+    fn write_instead(&mut self, cx: &mut Context<'_>, taken: usize) -> Poll<io::Result<usize>> {
+        while let Instead::Rest(rest) = &mut self.instead {
+            let written = Pin::new(&mut self.io).poll_write(cx, rest);
+            match self.wrote(cx, written) {
+                Poll::Ready(Ok(bytes)) => self.wrote_instead(bytes),
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn wrote_instead(&mut self, bytes: usize) {
+        if let Instead::Rest(rest) = &mut self.instead {
+            rest.advance(bytes.min(rest.len()));
+            if rest.is_empty() {
+                self.instead =
+                    Instead::Lingering(Box::pin(sleep(LINGER_TIME_MAX)), LINGER_BYTES_MAX);
+            }
+        }
+    }
+
+    /// Reads what the peer is still sending, until that ends or has taken long enough.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Instead::Lingering(until, left) = &mut self.instead else {
+            return Poll::Ready(());
+        };
+        let mut buffer = [0; 4096];
+        while *left > 0 && until.as_mut().poll(cx).is_pending() {
+            let mut forgotten = tokio::io::ReadBuf::new(&mut buffer);
+            let stream = Pin::new(self.io.inner_mut());
+            match ready!(tokio::io::AsyncRead::poll_read(stream, cx, &mut forgotten)) {
+                Ok(()) if !forgotten.filled().is_empty() => {
+                    *left = left.saturating_sub(forgotten.filled().len());
+                }
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// What a write has come to, unless that took too long.
@@ -108,7 +191,7 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl<U: Unpin> Read for Socket<U> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -118,12 +201,15 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl<U: Fn() -> String + Unpin> Write for Socket<U> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.replaces(bytes) {
+            return self.write_instead(cx, bytes.len());
+        }
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.wrote(cx, written)
     }
@@ -133,6 +219,10 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.replaces(slices.first().map_or(&[], |first| first)) {
+            let taken = slices.iter().map(|slice| slice.len()).sum();
+            return self.write_instead(cx, taken);
+        }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
         self.wrote(cx, written)
     }
@@ -153,7 +243,9 @@ impl Write for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -192,7 +284,7 @@ mod tests {
                 Then::HangsUp => 60_000,
                 Then::ReadsNoMore => 100,
             });
-            let socket = Socket::new(stream, Arc::clone(&outgoing), patience);
+            let socket = Socket::new(stream, Arc::clone(&outgoing), patience, String::new);
             let answer = service_fn(|_| {
                 let json = Bytes::from(vec![b'x'; BYTES]);
                 let parcel = Parcel::new(json, receipt.lock().take(), Arc::clone(&outgoing));

@@ -117,8 +117,9 @@ options! {
     cmq_clock_skew: Duration = one(parse::milliseconds), "MILLISECONDS", "300000";
     /// Connections of CMQ clients that are kept open at once; fewer if file descriptors are short.
     cmq_connections: usize = one(parse::positive_count), "COUNT", "8192";
-    /// Signatures of CMQ requests that are remembered so that none is carried out twice; 0 is none.
-    cmq_replay_memory: usize = one(parse::number), "COUNT", "1000000";
+    /// Signatures of sending CMQ requests that are remembered of each key, so that none is carried out twice; 0 is none.
+    /// Clients that draw their nonces from few numbers sign alike now and then, and would lose messages.
+    cmq_replay_memory: usize = one(parse::number), "COUNT", "0";
     /// Messages or handles in one CMQ batch.
     cmq_batch: u16 = one(parse::positive), "COUNT", "16";
     /// Size of all bodies in one CMQ batch, in bytes.

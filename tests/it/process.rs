@@ -61,13 +61,18 @@ impl Process {
     }
 
     fn announced_address(&mut self) -> String {
+        self.announced("AMQP listener on ")
+    }
+
+    /// What the log says behind these words, which are still to come.
+    fn announced(&mut self, words: &str) -> String {
         let mut lines = self.log.by_ref().lines().map(Result::unwrap);
         let began = &mut self.began;
         lines
             .find_map(|line| {
                 *began += &line;
                 began.push('\n');
-                let (_, address) = line.split_once("AMQP listener on ")?;
+                let (_, address) = line.split_once(words)?;
                 Some(address.trim().to_owned())
             })
             .expect("the broker ended early")
@@ -166,6 +171,28 @@ async fn a_flood_of_connections_leaves_the_store_its_files() {
     let (code, log) = broker.ended();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("Too many open files"), "{log}");
+}
+
+/// The answer to a client says little; the log says the rest, by the number that the answer has.
+#[test]
+fn requests_that_are_denied_are_in_the_log_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Process::start(dir.path());
+    let cmq = broker.announced("CMQ listener on ");
+    let mut stream = std::net::TcpStream::connect(cmq).unwrap();
+    let request = "GET /?Action=ListQueue&SecretId=AKIDnone&Nonce=1&Timestamp=1&Signature=x HTTP/1.1\r\n\
+                   Host: h\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, id) = answer.split_once("\"requestId\":\"").unwrap();
+    let (id, _) = id.split_once('"').unwrap();
+    broker.signal(Signal::TERM);
+    let (_, log) = broker.ended();
+    let line = log.lines().find(|line| line.contains("CMQ request denied"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(id) && line.contains("AKIDnone"), "{line}");
+    assert!(line.contains("its time stamp is"), "{line}");
 }
 
 #[test]

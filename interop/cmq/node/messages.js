@@ -45,6 +45,15 @@ module.exports = {
       assert.deepEqual(bodies(await take(queueName, texts.length)), texts);
     }),
 
+  // The SDK draws its nonce from 10,000 values: of so many equal requests in a second some are signed alike.
+  'equal-requests': () =>
+    withQueue('equal', {}, async (queueName) => {
+      for (let round = 0; round < 20; round += 1) {
+        await Promise.all(Array.from({ length: 100 }, () => done(cmq.sendMessage({ queueName, msgBody: 'same' }))));
+      }
+      assert.equal((await done(cmq.getQueueAttributes({ queueName }))).activeMsgNum, 2000);
+    }),
+
   'body-begins-with-at': () =>
     withQueue('at', {}, async (queueName) => {
       await sendAll(queueName, ['@first']);

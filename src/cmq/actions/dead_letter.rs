@@ -11,18 +11,20 @@ use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 
 /// Refuses a policy that must not be: its queue has to be there, to have none itself, and not to serve too many. `source`
-/// is the name of the queue that is to have it, which must not be a dead letter queue. Called with `changes` held.
+/// is the name of the queue that is to have it, which must not be a dead letter queue. The policy names its queue as that
+/// is written from then on. Called with `changes` held.
 pub(super) fn check(
     call: &Call<'_>,
     source: &str,
-    policy: &DeadLetterPolicy,
+    policy: &mut DeadLetterPolicy,
 ) -> Result<(), CmqError> {
     let front = call.front;
-    let target = call.caller.vhost.queue(&policy.queue);
-    let target = target
-        .filter(is_served)
-        .ok_or(CmqError::DeadLetterNotFound)?;
-    call.check(Permission::Write, &policy.queue)?;
+    let target = front
+        .spellings
+        .queue(&call.caller.vhost, &policy.queue, is_served);
+    let target = target.ok_or(CmqError::DeadLetterNotFound)?;
+    call.check(Permission::Write, target.name())?;
+    policy.queue = target.name().to_string();
     let of_target = front.attributes.of(&target, &front.config);
     if policy.queue == source
         || of_target.dead_letter.is_some()
@@ -76,9 +78,7 @@ pub(in super::super) async fn unbind(call: &Call<'_>) -> Outcome {
 /// `ListDeadLetterSourceQueues`.
 pub(in super::super) fn list_sources(call: &Call<'_>) -> Outcome {
     let target = call.parameters.required("deadLetterQueueName")?;
-    call.check(Permission::Read, target)?;
-    if call.caller.vhost.queue(target).is_none() {
-        return Err(CmqError::NoSuchQueue);
-    }
-    listing(call, sources(call, target))
+    let target = call.find_queue(Permission::Read, target)?;
+    let target = target.ok_or(CmqError::NoSuchQueue)?;
+    listing(call, sources(call, target.name()))
 }

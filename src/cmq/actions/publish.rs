@@ -18,7 +18,7 @@ use crate::model::{Message, Origin};
 pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Write)?;
     call.within_quota(Kind::Publish, id.0)?;
-    let body = call.parameters.text("msgBody");
+    let body = call.parameters.bytes("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
     check_body(topic.message_bytes, body, None)?;
     let published = publish(call, id, &topic, &[body]).await?;
@@ -78,7 +78,7 @@ async fn publish(
     call: &Call<'_>,
     id: TopicId,
     topic: &Topic,
-    bodies: &[&str],
+    bodies: &[&[u8]],
 ) -> Result<Vec<u64>, CmqError> {
     let front = call.front;
     let (tags, key) = (tags(call)?, routing_key(call, topic)?);

@@ -33,7 +33,8 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
     }
     call.check(Permission::Configure, name)?;
     let now_secs = call.now_secs();
-    let attributes = Attributes::new(now_secs).changed(call.parameters, &front.config, now_secs)?;
+    let mut attributes =
+        Attributes::new(now_secs).changed(call.parameters, &front.config, now_secs)?;
     let (queue, ticket) = {
         let _changes = front.changes.lock();
         let queues = call.caller.vhost.queues();
@@ -51,7 +52,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         if queues.iter().filter(|queue| is_served(queue)).count() >= front.config.queues_max {
             return Err(CmqError::TooManyQueues);
         }
-        if let Some(policy) = &attributes.dead_letter {
+        if let Some(policy) = &mut attributes.dead_letter {
             dead_letter::check(call, name, policy)?;
         }
         let new = new_queue(name);
@@ -99,10 +100,18 @@ pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
     listing(call, call.caller.vhost.queues())
 }
 
-/// The part of `queues` that `searchWord`, `offset` and `limit` ask for.
+/// Whether a name has a word in it, in whatever letters.
+pub(super) fn holds_word(name: &str, word: &str) -> bool {
+    let [name, word] = [name, word].map(str::to_ascii_lowercase);
+    name.contains(&word)
+}
+
+/// The part of `queues` that the caller may see and `searchWord`, `offset` and `limit` ask for.
 pub(super) fn listing(call: &Call<'_>, mut queues: Vec<Arc<Queue>>) -> Outcome {
     let word = call.parameters.text("searchWord").unwrap_or_default();
-    queues.retain(|queue| queue.name().contains(word) && is_served(queue));
+    queues.retain(|queue| {
+        holds_word(queue.name(), word) && is_served(queue) && call.sees_queue(queue.name())
+    });
     let offset = call.parameters.ranged("offset", 0..=u64::MAX)?.unwrap_or(0);
     let limit = call.parameters.ranged("limit", 0..=LIST_MAX)?;
     let [offset, limit] =
@@ -148,8 +157,8 @@ pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
     let (attributes, ticket) = {
         let _changes = front.changes.lock();
         let current = front.attributes.of(&queue, &front.config);
-        let attributes = current.changed(call.parameters, &front.config, call.now_secs())?;
-        if let Some(policy) = &attributes.dead_letter {
+        let mut attributes = current.changed(call.parameters, &front.config, call.now_secs())?;
+        if let Some(policy) = &mut attributes.dead_letter {
             dead_letter::check(call, queue.name(), policy)?;
         }
         let ticket = apply(call, &queue, attributes.clone())?;

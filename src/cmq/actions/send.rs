@@ -20,7 +20,7 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
     call.within_quota(Kind::Send, queue.id().0)?;
     let attributes = call.front.attributes.of(&queue, &call.front.config);
-    let body = call.parameters.text("msgBody");
+    let body = call.parameters.bytes("msgBody");
     let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
     check_body(attributes.message_bytes, body, None)?;
     let sent = enqueue(call, &queue, &[body]).await?;
@@ -51,16 +51,16 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
 pub(super) fn batch_bodies<'a>(
     call: &'a Call<'_>,
     bytes_max: u64,
-) -> Result<Vec<&'a str>, CmqError> {
+) -> Result<Vec<&'a [u8]>, CmqError> {
     let config = &call.front.config;
-    let entries = call.parameters.list("msgBody", config.batch_max)?;
+    let entries = call.parameters.items("msgBody", config.batch_max)?;
     if entries.is_empty() {
         return Err(CmqError::Missing("msgBody.n".to_owned()));
     }
     for (index, body) in &entries {
         check_body(bytes_max, body, Some(*index))?;
     }
-    let bodies: Vec<&str> = entries.into_iter().map(|(_, body)| body).collect();
+    let bodies: Vec<&[u8]> = entries.into_iter().map(|(_, body)| body).collect();
     let bytes: usize = bodies.iter().map(|body| body.len()).sum();
     if u64::try_from(bytes).is_ok_and(|bytes| bytes > config.batch_bytes_max) {
         return Err(CmqError::BatchTooLarge);
@@ -69,7 +69,7 @@ pub(super) fn batch_bodies<'a>(
 }
 
 /// Refuses bodies that the queue or topic does not take; of a batch, with the name of the entry.
-pub(super) fn check_body(bytes_max: u64, body: &str, index: Option<u32>) -> Result<(), CmqError> {
+pub(super) fn check_body(bytes_max: u64, body: &[u8], index: Option<u32>) -> Result<(), CmqError> {
     let entry = index.map(|index| format!("msgBody.{index}"));
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
     match (size, entry) {
@@ -85,7 +85,7 @@ pub(super) fn check_body(bytes_max: u64, body: &str, index: Option<u32>) -> Resu
 async fn enqueue(
     call: &Call<'_>,
     queue: &Arc<Queue>,
-    bodies: &[&str],
+    bodies: &[&[u8]],
 ) -> Result<Vec<u64>, CmqError> {
     let front = call.front;
     let delay_max = front.config.delay_max_secs;
@@ -139,7 +139,7 @@ pub(super) fn message(
     id: u64,
     now_secs: u64,
     headers: Option<&FieldTable>,
-    body: &str,
+    body: &[u8],
 ) -> Message {
     let mut properties = AMQPProperties::default()
         .with_delivery_mode(PERSISTENT)
@@ -151,7 +151,7 @@ pub(super) fn message(
     Message {
         origin: Arc::clone(origin),
         properties: encode_properties(&properties),
-        body: Body::Whole(Bytes::copy_from_slice(body.as_bytes())),
+        body: Body::Whole(Bytes::copy_from_slice(body)),
         persistent: true,
         priority: 0,
         expiration_ms: None,

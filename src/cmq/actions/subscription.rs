@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::dispatch::{Call, Outcome, is_served};
+use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::{Filter, FilterKind};
 use super::super::limits::{LIST_DEFAULT, SUBSCRIPTION_LIST_MAX, SUBSCRIPTION_OFFSET_MAX};
 use super::super::push;
 use super::super::topics::{Endpoint, Format, Strategy, Subscription, Topic, TopicId};
-use super::queue::is_name;
+use super::queue::{holds_word, is_name};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::Created;
@@ -160,10 +160,8 @@ async fn target<'a>(call: &'a Call<'_>, topic: &Topic) -> Result<Target<'a>, Cmq
     let endpoint = call.parameters.required("endpoint")?;
     match protocol.to_ascii_lowercase().as_str() {
         "queue" => {
-            call.check(Permission::Write, endpoint)?;
-            let queue = call.caller.vhost.queue(endpoint);
-            let queue = queue.filter(is_served).ok_or(CmqError::NoSuchQueue)?;
-            Ok(Target::Queue(queue))
+            let queue = call.find_queue(Permission::Write, endpoint)?;
+            Ok(Target::Queue(queue.ok_or(CmqError::NoSuchQueue)?))
         }
         "http" => {
             // Who subscribes for others makes a queue, and has the broker open connections.
@@ -181,6 +179,8 @@ fn strategy(call: &Call<'_>) -> Result<Option<Strategy>, CmqError> {
     name.filter(|name| !name.is_empty()).map(named).transpose()
 }
 
+/// The format that the request asks for. Queues get bodies as they are, whatever it says: clients that let it be chosen
+/// for them ask for JSON there as well.
 fn format(call: &Call<'_>, endpoint: &Endpoint) -> Result<Option<Format>, CmqError> {
     let name = call.parameters.text("notifyContentFormat");
     let Some(name) = name.filter(|name| !name.is_empty()) else {
@@ -188,8 +188,8 @@ fn format(call: &Call<'_>, endpoint: &Endpoint) -> Result<Option<Format>, CmqErr
     };
     match (endpoint, Format::named(name)) {
         (_, None) => Err(CmqError::UndefinedFormat),
-        (Endpoint::Queue { .. }, Some(Format::Json)) => Err(CmqError::QueueFormat),
-        (_, format) => Ok(format),
+        (Endpoint::Queue { .. }, Some(_)) => Ok(Some(Format::Simplified)),
+        (Endpoint::Http { .. }, format) => Ok(format),
     }
 }
 
@@ -281,7 +281,13 @@ pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Read)?;
     let word = call.parameters.text("searchWord").unwrap_or_default();
     let mut subscriptions = call.subscriptions(id, &topic);
-    subscriptions.retain(|(subscription, _)| subscription.name.contains(word));
+    subscriptions.retain(|(subscription, _)| {
+        let is_seen = match &subscription.endpoint {
+            Endpoint::Queue { name, .. } => call.sees_queue(name),
+            Endpoint::Http { .. } => true,
+        };
+        is_seen && holds_word(&subscription.name, word)
+    });
     let offset = call
         .parameters
         .ranged("offset", 0..=SUBSCRIPTION_OFFSET_MAX)?

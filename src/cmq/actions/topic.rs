@@ -9,7 +9,7 @@ use super::super::limits::{LIST_DEFAULT, LIST_MAX, TOPIC_RETENTION_SECS};
 use super::super::names::Named;
 use super::super::push;
 use super::super::topics::{Topic, TopicId, exchange_arguments};
-use super::queue::is_name;
+use super::queue::{holds_word, is_name};
 use crate::broker::exchange::Exchange;
 use crate::broker::permissions::Permission;
 use crate::broker::vhost::Created;
@@ -114,7 +114,7 @@ fn topics_of(call: &Call<'_>) -> Vec<(TopicId, Arc<Topic>)> {
 pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
     let word = call.parameters.text("searchWord").unwrap_or_default();
     let mut topics = topics_of(call);
-    topics.retain(|(_, topic)| topic.name.contains(word));
+    topics.retain(|(_, topic)| holds_word(&topic.name, word) && call.sees_topic(&topic.name));
     let offset = call.parameters.ranged("offset", 0..=u64::MAX)?.unwrap_or(0);
     let limit = call.parameters.ranged("limit", 0..=LIST_MAX)?;
     let [offset, limit] =

@@ -58,6 +58,13 @@ impl Client {
 
     /// The form of an action, signed now.
     pub(crate) fn form(&mut self, action: &str, parameters: &[(&str, &str)]) -> String {
+        let parameters = parameters.iter();
+        let parameters = parameters.map(|(name, value)| (*name, value.as_bytes()));
+        self.form_of_bytes(action, &parameters.collect::<Vec<_>>())
+    }
+
+    /// The same with values of any bytes.
+    pub(crate) fn form_of_bytes(&mut self, action: &str, parameters: &[(&str, &[u8])]) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
@@ -66,9 +73,9 @@ impl Client {
         self.nonce += 1;
         // Two clients of one test must not sign alike.
         let nonce = self.nonce * 100_000 + u64::from(self.stream.local_addr().unwrap().port());
-        let mut all: Vec<(String, String)> = parameters
+        let mut all: Vec<(String, Vec<u8>)> = parameters
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
             .collect();
         for (name, value) in [
             ("Action", action),
@@ -77,34 +84,37 @@ impl Client {
             ("Nonce", &nonce.to_string()),
             ("RequestClient", "tests"),
         ] {
-            all.push((name.to_owned(), value.to_owned()));
+            all.push((name.to_owned(), value.as_bytes().to_vec()));
         }
         if self.sha256 {
-            all.push(("SignatureMethod".to_owned(), "HmacSHA256".to_owned()));
+            all.push(("SignatureMethod".to_owned(), b"HmacSHA256".to_vec()));
         }
         all.sort();
-        let joined: Vec<String> = all
+        let joined: Vec<Vec<u8>> = all
             .iter()
-            .map(|(name, value)| format!("{}={value}", name.replace('_', ".")))
+            .map(|(name, value)| [name.replace('_', ".").as_bytes(), b"=", value].concat())
             .collect();
         let method = if self.get { "GET" } else { "POST" };
-        let text = format!("{method}{}{}?{}", self.address, self.path, joined.join("&"));
+        let text = format!("{method}{}{}?", self.address, self.path);
+        let text = [text.into_bytes(), joined.join(&b"&"[..])].concat();
         let signature = match self.sha256 {
             true => {
                 let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).unwrap();
-                mac.update(text.as_bytes());
+                mac.update(&text);
                 BASE64_STANDARD.encode(mac.finalize().into_bytes())
             }
             false => {
                 let mut mac = Hmac::<Sha1>::new_from_slice(self.key.as_bytes()).unwrap();
-                mac.update(text.as_bytes());
+                mac.update(&text);
                 BASE64_STANDARD.encode(mac.finalize().into_bytes())
             }
         };
-        all.push(("Signature".to_owned(), signature));
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(all)
-            .finish()
+        all.push(("Signature".to_owned(), signature.into_bytes()));
+        let encoded = all.iter().map(|(name, value)| {
+            let value: String = form_urlencoded::byte_serialize(value).collect();
+            format!("{name}={value}")
+        });
+        encoded.collect::<Vec<_>>().join("&")
     }
 
     /// Sends what [`Client::form`] made, and reads no answer.
@@ -122,6 +132,16 @@ impl Client {
 
     pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The same, if the broker takes it.
+    pub(crate) async fn try_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap_or_default();
+    }
+
+    /// Waits until the broker has closed the connection.
+    pub(crate) async fn ended(&mut self) {
+        assert!(matches!(self.stream.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 
     /// The next answer; it has to be HTTP 200 with JSON.

@@ -10,7 +10,9 @@ mod receiving; // messages on their way out
 mod sending; // messages on their way in
 mod topics; // topics and subscriptions
 
-use client::{Client, codes, secret};
+use client::{Client, secret};
+
+pub(crate) use client::codes;
 
 use crate::support::TestServer;
 

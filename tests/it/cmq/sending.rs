@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use leveret::wire::AMQPValue;
 use serde_json::Value;
 
@@ -256,4 +258,28 @@ async fn a_full_queue_takes_nothing() {
     let more = [q, ("maxMsgHeapNum", "1000000")];
     client.ok("SetQueueAttributes", &more).await;
     client.ok("BatchSendMessage", &two).await;
+}
+
+#[tokio::test]
+async fn bodies_may_be_any_bytes_and_nothing_else_may() {
+    let server = TestServer::start().await;
+    let mut client = client(&server).await;
+    client.ok("CreateQueue", &[("queueName", "q")]).await;
+    let bytes: Vec<u8> = (0..=255).collect();
+    for (action, name) in [
+        ("SendMessage", "msgBody"),
+        ("BatchSendMessage", "msgBody.1"),
+    ] {
+        let form = client.form_of_bytes(action, &[("queueName", b"q"), (name, &bytes)]);
+        client.send(&form).await;
+        assert_eq!(client.answer().await["code"], 0, "{action}");
+    }
+    for _ in 0..2 {
+        let received = client.ok("ReceiveMessage", &[("queueName", "q")]).await;
+        let body = BASE64_STANDARD.decode(received["msgBodyBase64"].as_str().unwrap());
+        assert_eq!(body.unwrap(), bytes);
+    }
+    let form = client.form_of_bytes("SendMessage", &[("queueName", b"q\xff"), ("msgBody", b"m")]);
+    client.send(&form).await;
+    assert_eq!(codes(&client.answer().await), (4000, 10360));
 }

@@ -312,7 +312,6 @@ async fn subscribing_has_its_rules() {
         ("t", &[("endpoint", "none")], (4440, 10100)),
         ("t", &[("notifyStrategy", "NEVER")], (4000, 10520)),
         ("t", &[("notifyContentFormat", "XML")], (4000, 10530)),
-        ("t", &[("notifyContentFormat", "JSON")], (4000, 10640)),
         ("t", &[("filterTag.1", &long)], (4000, 10350)),
         ("t", &tags, (4000, 10490)),
         ("k", &keys, (4000, 10680)),
@@ -498,4 +497,34 @@ async fn rights_are_those_of_amqp() {
             assert_eq!(!is_denied, may, "{action} with {rights:?}: {answer}");
         }
     }
+}
+
+/// As clients do that choose strategy and format themselves, whatever the protocol is.
+#[tokio::test]
+async fn a_queue_that_is_to_get_json_gets_the_body_alone() {
+    let (server, mut client) = start("1").await;
+    client.ok("CreateQueue", &[("queueName", "q")]).await;
+    let short = [
+        T,
+        ("subscriptionName", "s"),
+        ("protocol", "queue"),
+        ("endpoint", "q"),
+        ("notifyStrategy", "BACKOFF_RETRY"),
+        ("notifyContentFormat", "JSON"),
+    ];
+    client.ok("Subscribe", &short).await;
+    let named = [T, ("subscriptionName", "s")];
+    let shown = client.ok("GetSubscriptionAttributes", &named).await;
+    assert_eq!(shown["notifyContentFormat"], "SIMPLIFIED");
+    assert_eq!(shown["notifyStrategy"], "BACKOFF_RETRY");
+    let set = [
+        T,
+        ("subscriptionName", "s"),
+        ("notifyContentFormat", "JSON"),
+    ];
+    client.ok("SetSubscriptionAttributes", &set).await;
+    assert_eq!(publish(&mut client, "m", &[], "").await, (0, 0));
+    let got = client.ok("ReceiveMessage", &[("queueName", "q")]).await;
+    assert_eq!(got["msgBody"], "m");
+    assert_eq!(server.numbers("q"), (0, 1, 0));
 }

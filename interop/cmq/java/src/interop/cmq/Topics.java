@@ -179,6 +179,11 @@ final class Topics {
                     List.of(seen.Protocal, seen.Endpoint, seen.NotifyContentFormat, seen.NotifyStrategy, seen.msgCount),
                     List.of("queue", name("sub"), "SIMPLIFIED", DECAY, 0)
                 );
+                // It asks for JSON, which a queue cannot get.
+                CMQ.createSubscribe(name("described"), name("short"), name("sub"), "queue");
+                SubscriptionMeta chosen = CMQ.getSubscription(name("described"), name("short")).getSubscriptionAttributes();
+                equal("format", chosen.NotifyContentFormat, "SIMPLIFIED");
+                CMQ.deleteSubscribe(name("described"), name("short"));
                 equal("tags", seen.FilterTag.stream().sorted().toList(), List.of("one", "two"));
                 List<String> listed = new ArrayList<>();
                 equal("subscriptions", topic.ListSubscription(0, 10, "", listed), 1);
