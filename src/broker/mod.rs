@@ -12,6 +12,7 @@ pub mod connections; // who is connected, for operators
 mod definitions; // how exchanges, queues and bindings are stored
 pub mod error; // why something is refused
 pub mod exchange; // exchanges and what is bound to them, per type
+mod hashing; // whose turn it is to have a password hashed
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute
 pub mod password; // password hashes

@@ -1,6 +1,7 @@
 //! Password hashes: argon2id for passwords set here, RabbitMQ's salted SHA-256, SHA-512 and MD5 for
 //! users that come with a hash of their own. Pure computation; callers keep it off the async threads.
 
+use std::hint::black_box;
 use std::thread;
 
 use argon2::password_hash::{self, Output, ParamsString, Salt, SaltString};
@@ -116,6 +117,17 @@ impl PasswordHash {
         self.algorithm
     }
 
+    /// Whether `hash` is the hash of `password`. What is not takes as long as [`PasswordHash::new`], whether the hash is
+    /// another, a fast one, or not there at all, so that time does not tell which users there are.
+    pub fn verify_slowly(hash: Option<&PasswordHash>, password: &[u8]) -> bool {
+        let right = hash.is_some_and(|hash| hash.verify(password));
+        let was_slow = hash.is_some_and(|hash| hash.algorithm == HashingAlgorithm::Argon2id);
+        if !right && !was_slow {
+            spend_a_hash(password);
+        }
+        right
+    }
+
     /// Whether this is the hash of `password`. As slow as [`PasswordHash::new`] for argon2id.
     pub fn verify(&self, password: &[u8]) -> bool {
         match self.algorithm {
@@ -126,6 +138,13 @@ impl PasswordHash {
             HashingAlgorithm::RabbitMd5 => verify_rabbit::<Md5>(&self.text, password),
         }
     }
+}
+
+/// Takes as long as a hash that is made here.
+fn spend_a_hash(password: &[u8]) {
+    let hashed =
+        SaltString::encode_b64(&[0; 16]).and_then(|salt| new_argon2id(password, salt.as_salt()));
+    drop(black_box(hashed));
 }
 
 /// The PHC string of a password.
@@ -288,6 +307,26 @@ mod tests {
             check(&text, algorithm, b"pW", false);
         }
         assert!(PasswordHash::rabbit_sha256(b"x").verify(b"x"));
+    }
+
+    /// The best of a few tries is what the machine does when it has nothing else to do.
+    #[test]
+    fn what_is_wrong_takes_as_long_whatever_is_wrong() {
+        let known = PasswordHash::new(b"secret");
+        let fast = PasswordHash::rabbit_sha256(b"secret");
+        let best = |hash: Option<&PasswordHash>| {
+            let tries = (0..5).map(|_| {
+                let began = std::time::Instant::now();
+                assert!(!PasswordHash::verify_slowly(hash, b"guess"));
+                began.elapsed()
+            });
+            tries.min().unwrap()
+        };
+        let wrong = best(Some(&known));
+        for other in [best(None), best(Some(&fast))] {
+            assert!(other * 3 > wrong, "{other:?} against {wrong:?}");
+        }
+        assert!(PasswordHash::verify_slowly(Some(&fast), b"secret"));
     }
 
     #[test]

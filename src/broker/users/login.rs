@@ -1,19 +1,19 @@
-//! Who may log in: passwords, hashed off the async threads and few at once, and logins remembered for a minute.
+//! Who may log in: passwords, hashed off the async threads and few at once, and logins remembered for a minute. What is
+//! refused takes as long as a wrong password, whatever the reason, so that time tells nothing of who there is.
 
 use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{User, UserError, Users};
+use crate::broker::hashing::Asker;
 use crate::broker::logins::{LoginDigest, Logins};
 use crate::broker::password::PasswordHash;
 use crate::clock;
 use crate::model::Name;
 use crate::store::StoreFailed;
 
-/// Password hashes computed at once. Each takes a core and 12 MiB while it runs; the others wait their turn.
-pub(super) const HASHES_AT_ONCE: usize = 2;
+/// The revision of users that there are not.
+const NO_REVISION: u64 = u64::MAX;
 
 /// Why a login was refused. For the log: a client is told only that it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,11 +37,12 @@ impl Users {
         password: &[u8],
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginError> {
-        // Asked first since it is free; a client sees no difference.
-        if !self.may_come_from(name, peer) {
-            return Err(LoginError::LoopbackOnly(name.into()));
+        let user = self.verified(name, password, Some(peer)).await?;
+        // After the password, as in RabbitMQ: before, the time would tell who may only come from here.
+        match self.may_come_from(name, peer) {
+            true => Ok(user),
+            false => Err(LoginError::LoopbackOnly(name.into())),
         }
-        self.authenticate(name, password).await
     }
 
     /// Whether `name` may log in from this address at all.
@@ -49,84 +50,81 @@ impl Users {
         peer.to_canonical().is_loopback() || !self.loopback_only.iter().any(|only| **only == *name)
     }
 
-    /// Verifies a password wherever the request comes from.
+    /// Verifies a password that an operator gives.
     pub async fn authenticate(&self, name: &str, password: &[u8]) -> Result<Arc<User>, LoginError> {
+        self.verified(name, password, None).await
+    }
+
+    async fn verified(
+        &self,
+        name: &str,
+        password: &[u8],
+        peer: Option<IpAddr>,
+    ) -> Result<Arc<User>, LoginError> {
         if password.is_empty() {
             return Err(LoginError::BlankPassword(name.into()));
         }
-        let refused = || LoginError::InvalidCredentials(name.into());
-        let user = self.get(name).ok_or_else(refused)?;
-        let Some(hash) = user.password.clone() else {
-            return Err(refused());
-        };
+        let user = self.get(name);
         let digest = self.logins().digest(name, password);
-        let right = match self.recall(digest, &user) {
+        let revision = user.as_ref().map_or(NO_REVISION, |user| user.revision);
+        let right = match self.recall(digest, revision) {
             Some(right) => right,
-            None => self.verify(digest, &user, hash, password).await,
+            None => {
+                let hash = user.as_ref().and_then(|user| user.password.clone());
+                let asker = Asker::new(name, peer);
+                self.verify(digest, revision, hash, password, asker).await
+            }
         };
-        if right { Ok(user) } else { Err(refused()) }
+        user.filter(|_| right)
+            .ok_or_else(|| LoginError::InvalidCredentials(name.into()))
     }
 
-    fn recall(&self, digest: LoginDigest, user: &User) -> Option<bool> {
-        self.logins()
-            .recall(digest, user.revision, clock::monotonic())
+    fn recall(&self, digest: LoginDigest, revision: u64) -> Option<bool> {
+        self.logins().recall(digest, revision, clock::monotonic())
     }
 
     /// Hashes the password when its turn has come, unless somebody with the same login was faster: when a thousand
-    /// clients come at once, one pays.
+    /// clients come at once, one pays. Without a hash to compare with, the work is done all the same.
     async fn verify(
         &self,
         digest: LoginDigest,
-        user: &User,
-        hash: PasswordHash,
+        revision: u64,
+        hash: Option<PasswordHash>,
         password: &[u8],
+        asker: Asker,
     ) -> bool {
-        let Some(turn) = self.turn().await else {
+        let Some(turn) = self.hashing.turn(asker).await else {
             return false;
         };
-        if let Some(right) = self.recall(digest, user) {
+        if let Some(right) = self.recall(digest, revision) {
             return right;
         }
         let password = password.to_vec();
-        let Some(right) = off_thread(turn, move || hash.verify(&password)).await else {
+        let verified = turn.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
+        let Some(right) = verified.await else {
             return false;
         };
         self.logins()
-            .remember(digest, user.revision, right, clock::monotonic());
+            .remember(digest, revision, right, clock::monotonic());
         right
     }
 
-    /// Waits for a turn to hash. None if the broker is ending.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.hashing).acquire_owned().await.ok()
-    }
-
-    pub(super) async fn hash_password(&self, password: &[u8]) -> Result<PasswordHash, UserError> {
+    pub(super) async fn hash_password(
+        &self,
+        name: &str,
+        password: &[u8],
+    ) -> Result<PasswordHash, UserError> {
         let password = password.to_vec();
-        let ending = UserError::Store(StoreFailed);
-        let Some(turn) = self.turn().await else {
-            return Err(ending);
+        let busy = UserError::Store(StoreFailed);
+        let Some(turn) = self.hashing.turn(Asker::new(name, None)).await else {
+            return Err(busy);
         };
-        off_thread(turn, move || PasswordHash::new(&password))
+        turn.run(move || PasswordHash::new(&password))
             .await
-            .ok_or(ending)
+            .ok_or(busy)
     }
 
     pub(super) fn logins(&self) -> MutexGuard<'_, Logins> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Runs a slow hash off the async threads. The turn lasts as long as the hash, whoever has stopped waiting for it.
-/// None if the runtime is ending.
-async fn off_thread<T: Send + 'static>(
-    turn: OwnedSemaphorePermit,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let hashed = tokio::task::spawn_blocking(move || {
-        let result = work();
-        drop(turn);
-        result
-    });
-    hashed.await.ok()
 }

@@ -11,10 +11,9 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::Semaphore;
-
 use super::access_records::{DefinitionError, Record, UserRecord};
 use super::connections::Connections;
+use super::hashing::Hashing;
 use super::limits::UserLimits;
 use super::logins::Logins;
 use super::password::PasswordHash;
@@ -89,7 +88,7 @@ pub struct Users {
     revision: AtomicU64,
     loopback_only: Vec<Name>,
     logins: Mutex<Logins>,
-    hashing: Arc<Semaphore>,
+    hashing: Arc<Hashing>,
     /// Changed under the lock of `access`, so that none is left when its user is gone.
     secrets: Secrets,
     committer: Arc<Committer>,
@@ -109,7 +108,7 @@ impl Users {
             revision: AtomicU64::new(1),
             loopback_only,
             logins: Mutex::default(),
-            hashing: Arc::new(Semaphore::new(login::HASHES_AT_ONCE)),
+            hashing: Arc::default(),
             secrets: Secrets::load(&**committer.store())?,
             committer,
             connections,
@@ -137,7 +136,7 @@ impl Users {
         if self.get(name).is_some() {
             return Err(UserError::AlreadyExists(name.into()));
         }
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(name, password).await?;
         self.add_hashed(name, Some(hash), tags).await
     }
 
@@ -192,7 +191,7 @@ impl Users {
         if self.get(name).is_none() {
             return Err(UserError::NoSuchUser(name.into()));
         }
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(name, password).await?;
         self.set_password(name, Some(hash)).await
     }
 

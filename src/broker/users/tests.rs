@@ -79,6 +79,45 @@ async fn when_many_come_at_once_one_pays() {
     assert!(all < one * 20, "{all:?} for a hundred, {one:?} for one");
 }
 
+/// Those who are refused learn nothing of who there is, and what they try is remembered alike.
+#[tokio::test]
+async fn unknown_users_are_refused_as_known_ones_are() {
+    let users = open(&Arc::new(MemoryStore::new()));
+    users.add("guest", b"pw", vec![]).await.unwrap();
+    users.add_hashed("keyless", None, vec![]).await.unwrap();
+    for name in ["guest", "keyless", "nobody"] {
+        let refused = Err(LoginError::InvalidCredentials(name.into()));
+        // From afar, too: whether the address would do is asked last.
+        assert_eq!(users.login(name, b"guess", FAR).await.map(drop), refused);
+        let known = users.logins().digest(name, b"guess");
+        let revision = users.get(name).map_or(u64::MAX, |user| user.revision);
+        let recalled = users.logins().recall(known, revision, clock::monotonic());
+        assert_eq!(recalled, Some(false), "{name} was hashed");
+    }
+    // A user that comes to be is not kept out by what was tried before.
+    users.add("nobody", b"guess", vec![]).await.unwrap();
+    assert!(users.login("nobody", b"guess", FAR).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_guess_hold_up_nobody_else() {
+    let users = Arc::new(open(&Arc::new(MemoryStore::new())));
+    users.add("ann", b"pw", vec![]).await.unwrap();
+    users.add("bob", b"pw", vec![]).await.unwrap();
+    let mut guessers = tokio::task::JoinSet::new();
+    for n in 0..60_u8 {
+        let users = users.clone();
+        guessers.spawn(async move { users.login("ann", &[n, 1], FAR).await.map(drop) });
+    }
+    assert!(guessers.join_next().await.unwrap().unwrap().is_err());
+    users.login("bob", b"pw", FAR).await.unwrap();
+    let mut done = 1;
+    while guessers.try_join_next().is_some() {
+        done += 1;
+    }
+    assert!(done < 15, "{done} of 60 went before");
+}
+
 #[tokio::test]
 async fn everything_survives_a_restart() {
     let store = Arc::new(MemoryStore::new());
