@@ -326,6 +326,7 @@ fn amqp_settings(config: &Config, shares: &Shares) -> amqp::Settings {
         connections: shares.amqp,
         handshake_timeout: config.handshake_timeout,
         cluster_name: node::name(),
+        server_product: config.server_product.to_string(),
     }
 }
 

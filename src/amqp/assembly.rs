@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::limits::{ASSEMBLING_BYTES_MAX, BODY_PART_MIN};
+use super::limits::{BODY_PART_MIN, BODY_PIECE_MAX, PART_PINS_MAX};
 use crate::model::Body;
 
 /// The class whose methods carry content.
@@ -40,15 +40,35 @@ pub(crate) struct Content<P> {
     pub(crate) body: Body,
 }
 
-/// Bytes that all channels of a connection hold of contents that are not whole.
+/// What all channels of a connection hold of contents that are not whole.
 #[derive(Debug, Default)]
-pub(crate) struct Assembling(usize);
+pub(crate) struct Assembling {
+    held: usize,
+    /// Channels on which a content was begun since they were last taken: their headers may keep a read buffer alive.
+    begun: Vec<u16>,
+}
 
 impl Assembling {
-    /// A channel held `before` bytes and now holds `after`. Whether that is within bounds.
-    pub(crate) fn change(&mut self, before: usize, after: usize) -> bool {
-        self.0 = (self.0 + after).saturating_sub(before);
-        self.0 <= ASSEMBLING_BYTES_MAX
+    /// A channel held `before` bytes and now holds `after`.
+    pub(crate) fn change(&mut self, before: usize, after: usize) {
+        self.held = (self.held + after).saturating_sub(before);
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// A content was begun on a channel.
+    pub(crate) fn begin(&mut self, channel: u16) {
+        if self.begun.last() != Some(&channel) {
+            self.begun.push(channel);
+        }
+    }
+
+    /// Takes the channels on which contents were begun.
+    pub(crate) fn take_begun(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.begun)
     }
 }
 
@@ -142,14 +162,18 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// A body frame came. Gives the content when this was the last.
-    pub(crate) fn body(&mut self, payload: Bytes) -> Result<Option<Content<P>>, Unexpected> {
+    /// A body frame came, a part of a read buffer of so many bytes. Gives the content when this was the last.
+    pub(crate) fn body(
+        &mut self,
+        payload: Bytes,
+        buffer: usize,
+    ) -> Result<Option<Content<P>>, Unexpected> {
         let length = payload.len() as u64;
         match std::mem::replace(self, Assembly::Idle) {
             Assembly::AwaitBody(partial) if length > partial.remaining => Err(Unexpected::NotBody),
             Assembly::AwaitBody(mut partial) if length < partial.remaining => {
                 partial.remaining -= length;
-                partial.parts.push(payload);
+                partial.parts.push(payload, buffer);
                 *self = Assembly::AwaitBody(partial);
                 Ok(None)
             }
@@ -163,7 +187,7 @@ impl<P> Assembly<P> {
                 Ok(Some(Content {
                     publish,
                     properties,
-                    body: parts.finish(payload),
+                    body: parts.finish(payload, buffer),
                 }))
             }
             Assembly::AwaitHeader(_) => Err(Unexpected::NotHeader),
@@ -189,20 +213,41 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// Drops what has arrived of a body; the rest is to be skipped.
-    pub(crate) fn forget_body(&mut self) {
+    /// Drops what has arrived of a content; the rest is to be skipped.
+    pub(crate) fn forget(&mut self) {
         if let Assembly::AwaitBody(partial) = self {
+            partial.properties = Bytes::new();
             partial.parts = Parts::default();
         }
     }
 
-    /// Bytes of the body that are held.
+    /// Bytes of properties and body that are held.
     pub(crate) fn held(&self) -> usize {
         match self {
-            Assembly::AwaitBody(partial) => partial.parts.held,
+            Assembly::AwaitBody(partial) => partial.properties.len() + partial.parts.held,
             Assembly::Idle | Assembly::AwaitHeader(_) => 0,
         }
     }
+
+    /// The rest of a content comes another time: what is there of its header keeps no read buffer alive, of which it is
+    /// a small part.
+    pub(crate) fn keep_header(&mut self, buffer: usize) {
+        if let Assembly::AwaitBody(partial) = self
+            && is_small_part(partial.properties.len(), buffer)
+        {
+            partial.properties = Bytes::copy_from_slice(&partial.properties);
+        }
+    }
+
+    /// Whether a content has begun to come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self, Assembly::Idle)
+    }
+}
+
+/// Whether keeping so many bytes would keep far more of their read buffer alive.
+fn is_small_part(bytes: usize, buffer: usize) -> bool {
+    bytes.saturating_mul(PART_PINS_MAX) < buffer
 }
 
 /// Body frames so far. Short ones are joined: a slice costs more than its bytes when those are few.
@@ -214,21 +259,24 @@ struct Parts {
 }
 
 impl Parts {
-    fn push(&mut self, part: Bytes) {
+    fn push(&mut self, part: Bytes, buffer: usize) {
         self.held += part.len();
-        if part.len() < BODY_PART_MIN {
+        if part.len() < BODY_PART_MIN || is_small_part(part.len(), buffer) {
             self.joined.put(part);
+            if self.joined.len() >= BODY_PIECE_MAX {
+                self.close_joined();
+            }
             return;
         }
         self.close_joined();
         self.whole.push(part);
     }
 
-    fn finish(mut self, last: Bytes) -> Body {
+    fn finish(mut self, last: Bytes, buffer: usize) -> Body {
         if self.held == 0 {
             return Body::Whole(last);
         }
-        self.push(last);
+        self.push(last, buffer);
         self.close_joined();
         match self.whole.pop() {
             Some(only) if self.whole.is_empty() => Body::Whole(only),
@@ -265,13 +313,13 @@ mod tests {
             Some(Unexpected::NotMethod)
         );
         assert_eq!(
-            a.body(Bytes::from_static(b"x")).err(),
+            a.body(Bytes::from_static(b"x"), 1).err(),
             Some(Unexpected::NotMethod)
         );
         assert_eq!(a.method(), Ok(()));
         a.begin(());
         assert_eq!(a.method(), Err(Unexpected::NotHeader));
-        assert_eq!(a.body(Bytes::new()).err(), Some(Unexpected::NotHeader));
+        assert_eq!(a.body(Bytes::new(), 0).err(), Some(Unexpected::NotHeader));
         a.begin(());
         assert_eq!(
             a.header(50, 3, properties()).err(),
@@ -287,7 +335,7 @@ mod tests {
         a.begin(());
         a.header(60, 3, properties()).unwrap();
         assert_eq!(
-            a.body(Bytes::from_static(b"four")).err(),
+            a.body(Bytes::from_static(b"four"), 4).err(),
             Some(Unexpected::NotBody)
         );
     }
@@ -308,7 +356,7 @@ mod tests {
         a.begin(2);
         a.header(60, 4, Bytes::new()).unwrap();
         let frame = Bytes::from(b"four".to_vec());
-        let content = a.body(frame.clone()).unwrap().unwrap();
+        let content = a.body(frame.clone(), 4).unwrap().unwrap();
         assert!(matches!(&content.body, Body::Whole(b) if b.as_ptr() == frame.as_ptr()));
         assert!(matches!(a, Assembly::Idle));
     }
@@ -320,21 +368,64 @@ mod tests {
         a.header(60, 100_000, Bytes::new()).unwrap();
         for _ in 0..99_999 {
             // Each frame is a slice of a large read buffer, which must not stay alive.
-            assert!(a.body(Bytes::from(vec![7; 1])).unwrap().is_none());
+            assert!(a.body(Bytes::from(vec![7; 1]), 1).unwrap().is_none());
         }
         assert_eq!(a.held(), 99_999);
-        let body = a.body(Bytes::from_static(&[7])).unwrap().unwrap().body;
+        let body = a.body(Bytes::from_static(&[7]), 1).unwrap().unwrap().body;
         assert_eq!((body.slices().len(), body.len()), (1, 100_000));
+    }
+
+    #[test]
+    fn what_is_half_received_keeps_no_large_buffer_alive() {
+        let read = Bytes::from(vec![7; 256 * 1024]);
+        let within = |bytes: &[u8]| read.as_ptr_range().contains(&bytes.as_ptr());
+        let properties = read.slice(..20);
+        for (part, is_copied) in [
+            (BODY_PART_MIN, true),
+            (read.len() / PART_PINS_MAX + 1, false),
+        ] {
+            let mut a = Assembly::Idle;
+            a.begin(());
+            a.header(60, part as u64 + 1, properties.clone()).unwrap();
+            a.keep_header(read.len());
+            assert!(a.body(read.slice(..part), read.len()).unwrap().is_none());
+            assert_eq!(a.held(), 20 + part);
+            let content = a.body(Bytes::from_static(b"x"), 1).unwrap().unwrap();
+            assert!(!within(&content.properties));
+            assert_eq!(!within(&content.body.slices()[0]), is_copied);
+            assert_eq!(content.body.len(), part + 1);
+        }
+    }
+
+    #[test]
+    fn parts_are_joined_to_pieces() {
+        let (count, part) = (300, BODY_PART_MIN);
+        let mut a = Assembly::Idle;
+        a.begin(());
+        a.header(60, (count * part) as u64, Bytes::new()).unwrap();
+        let mut content = None;
+        for _ in 0..count {
+            content = a.body(Bytes::from(vec![7; part]), 256 * 1024).unwrap();
+        }
+        let body = content.unwrap().body;
+        assert_eq!(body.len(), count * part);
+        assert_eq!(body.slices().len(), (count * part).div_ceil(BODY_PIECE_MAX));
     }
 
     #[test]
     fn channels_hold_so_much_together() {
         let mut all = Assembling::default();
-        assert!(all.change(0, ASSEMBLING_BYTES_MAX - 10));
-        assert!(all.change(0, 10));
-        assert!(!all.change(10, 11));
-        assert!(all.change(ASSEMBLING_BYTES_MAX - 10, 0));
-        assert!(all.change(0, ASSEMBLING_BYTES_MAX - 11));
+        all.change(0, 10);
+        all.change(0, 5);
+        all.change(10, 12);
+        assert_eq!(all.held(), 17);
+        all.change(12, 0);
+        assert_eq!(all.held(), 5);
+        for channel in [1, 1, 2, 2, 1] {
+            all.begin(channel);
+        }
+        assert_eq!(all.take_begun(), [1, 2, 1]);
+        assert!(all.take_begun().is_empty());
     }
 
     #[test]
@@ -342,8 +433,8 @@ mod tests {
         let mut a = Assembly::Idle;
         a.begin(());
         a.header(60, 10, Bytes::new()).unwrap();
-        assert!(a.body(Bytes::from_static(b"1234")).unwrap().is_none());
-        a.forget_body();
+        assert!(a.body(Bytes::from_static(b"1234"), 4).unwrap().is_none());
+        a.forget();
         assert_eq!(a.held(), 0);
         assert_eq!(a.skip_body(5), Ok(()));
         assert_eq!(a.method(), Err(Unexpected::NotBody));
@@ -362,7 +453,7 @@ mod tests {
             let mut content = a.header(60, sent.len() as u64, Bytes::new()).unwrap();
             for frame in frames {
                 if content.is_some() { break; }
-                content = a.body(Bytes::from(frame)).unwrap();
+                content = a.body(Bytes::from(frame), 4_096).unwrap();
             }
             prop_assert_eq!(whole(&content.unwrap().body), sent);
         }

@@ -74,7 +74,19 @@ impl Connection {
                 channel.flush(cx);
             });
         }
+        self.keep_half_received();
         self.send_confirms();
+    }
+
+    /// What has not come as a whole in this batch waits for the rest.
+    fn keep_half_received(&mut self) {
+        for number in self.channels.assembling.take_begun() {
+            let buffer = self.read_buffer;
+            if let Some(channel) = self.channels.get_mut(number) {
+                channel.assembly.keep_header(buffer);
+            }
+        }
+        self.share.hold(self.channels.assembling.held());
     }
 
     /// Sends the confirms that are due, and has the committer wake this task for the next ones.

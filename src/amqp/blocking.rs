@@ -1,13 +1,22 @@
 //! `connection.blocked`: clients that publish while an alarm is on.
 
 use super::connection::{Connection, Phase};
-use crate::wire::AMQPClass;
 use crate::wire::protocol::connection;
+use crate::wire::{AMQPClass, FrameKind};
 
 impl Connection {
-    /// A client that publishes while an alarm is on is told, and not read until the alarm is over.
-    pub(super) fn look_at_publish(&mut self) {
-        if !self.channels.has_published || self.blocked {
+    /// A frame has come while an alarm is on. A client that publishes is told, and not read until the alarm is over: from
+    /// the method on, before there is a content.
+    pub(super) fn look_at_publish(&mut self, number: u16, kind: FrameKind) {
+        let publishes = match kind {
+            FrameKind::Header | FrameKind::Body => true,
+            FrameKind::Method => self
+                .channels
+                .get_mut(number)
+                .is_some_and(|channel| channel.assembly.has_begun()),
+            FrameKind::Heartbeat => false,
+        };
+        if !publishes || self.blocked {
             return;
         }
         let Some(reason) = self.alarms.borrow().reason() else {

@@ -115,7 +115,7 @@ impl Channel {
             && let Some(route) = self.publishing.routes.find(payload)
         {
             self.assembly.begin(route);
-            return Ok(());
+            return Ok(self.may_publish(cx, route)?);
         }
         let hot = wire::decode_hot(payload).map_err(undecodable)?;
         Ok(match hot {
@@ -144,11 +144,21 @@ impl Channel {
             wire::decode_header(payload).map_err(|_| unexpected(self.assembly.header_missing()))?;
         let limit = cx.shared.front.settings.message_bytes_max;
         let size = header.body_size;
+        let is_open = self.phase == Phase::Open;
+        let properties = if is_open {
+            header.properties
+        } else {
+            Bytes::new()
+        };
         let content = self
             .assembly
-            .header(header.class_id, size, header.properties)
+            .header(header.class_id, size, properties)
             .map_err(unexpected)?;
-        if size > limit && self.phase == Phase::Open {
+        if content.is_none() {
+            cx.assembling.begin(self.number);
+            cx.assembling.change(0, self.assembly.held());
+        }
+        if size > limit && is_open {
             let text = format!("message size {size} is larger than configured max size {limit}");
             return Err(Refusal::new(Code::PreconditionFailed, text)
                 .about(60, 40)
@@ -163,14 +173,11 @@ impl Channel {
             return self.assembly.skip_body(payload.len()).map_err(unexpected);
         }
         let before = self.assembly.held();
-        let content = self.assembly.body(payload).map_err(unexpected)?;
-        if !cx.assembling.change(before, self.assembly.held()) {
-            return Err(
-                Refusal::new(Code::ResourceError, "too many messages half sent")
-                    .about(60, 40)
-                    .into(),
-            );
-        }
+        let content = self
+            .assembly
+            .body(payload, cx.read_buffer)
+            .map_err(unexpected)?;
+        cx.assembling.change(before, self.assembly.held());
         self.content(cx, content)
     }
 
@@ -300,7 +307,7 @@ impl Channel {
         self.touched = Vec::new();
         self.under_way = Vec::new();
         cx.assembling.change(self.assembly.held(), 0);
-        self.assembly.forget_body();
+        self.assembly.forget();
     }
 
     /// What operators see.

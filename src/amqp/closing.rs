@@ -5,12 +5,12 @@ use tokio::time::Instant;
 use super::channel::{Channel, Phase as ChannelPhase};
 use super::channels::Channels;
 use super::connection::{Connection, Phase};
-use super::dispatch::method_id;
 use super::error::{Failure, MethodId, Refusal, Scope};
+use super::handshake::SILENT_CLOSE_DELAY;
 use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
 use super::misread::unexpected;
 use crate::wire::protocol::{channel, connection};
-use crate::wire::{AMQPClass, FrameKind, FrameRef};
+use crate::wire::{AMQPClass, FrameKind, FrameRef, MethodError, decode_method};
 
 impl Connection {
     pub(super) fn client_closes_channel(
@@ -50,42 +50,44 @@ impl Connection {
         self.permit.close_channel();
     }
 
-    /// After `connection.close` was sent: only the answer, or the client's own close, is looked at.
+    /// After the connection was closed, from either side: what is closed once more is answered, and `close-ok` is the
+    /// last word. All else is ignored, as long as it is known.
     pub(super) fn frame_while_closing(&mut self, frame: &FrameRef<'_>) {
         if frame.channel != 0 || frame.kind != FrameKind::Method {
             return;
         }
-        match method_id(frame.payload()) {
-            MethodId {
-                class: 10,
-                method: 51,
-            } => self.phase = Phase::Over,
-            MethodId {
-                class: 10,
-                method: 50,
-            } => {
-                self.send(
-                    0,
-                    &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
-                );
-                self.phase = Phase::AwaitEof {
-                    until: Connection::close_deadline(),
-                    half_closed: false,
-                };
+        match decode_method(frame.payload()) {
+            Ok(AMQPClass::Connection(connection::AMQPMethod::CloseOk(_))) => {
+                self.phase = Phase::Over;
             }
-            MethodId { .. } => {}
+            Ok(AMQPClass::Connection(connection::AMQPMethod::Close(_))) => self.send(
+                0,
+                &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
+            ),
+            Ok(_) | Err(MethodError::Malformed { .. } | MethodError::Table { .. }) => {}
+            Err(MethodError::Unknown { .. } | MethodError::NoIds) => self.phase = Phase::Over,
         }
+    }
+
+    /// The client has closed the connection.
+    pub(super) fn client_closes(&mut self) {
+        // Exclusive queues are gone before close-ok.
+        self.release();
+        self.send(
+            0,
+            &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
+        );
+        self.phase = Phase::Closed {
+            until: self.close_deadline(),
+        };
     }
 
     /// What arrives from here on cannot be read.
     pub(super) fn stop_listening(&mut self) {
         self.frames = None;
-        if let Phase::AwaitCloseOk { .. } = self.phase {
-            let until = Instant::now() + super::handshake::SILENT_CLOSE_DELAY;
-            self.phase = Phase::AwaitEof {
-                until,
-                half_closed: true,
-            };
+        if let Phase::Closing { .. } | Phase::Closed { .. } = self.phase {
+            let until = Instant::now() + SILENT_CLOSE_DELAY;
+            self.phase = Phase::Deaf { until };
         }
     }
 
@@ -131,8 +133,11 @@ impl Connection {
 
     /// Closes the connection from this side.
     pub(super) fn close_connection(&mut self, refusal: &Refusal) {
-        if self.phase != Phase::Running {
-            return;
+        match self.phase {
+            Phase::Running => {}
+            // All has been said: the broker need not wait for the socket any longer.
+            Phase::Closed { .. } => return self.phase = Phase::Over,
+            Phase::Closing { .. } | Phase::Deaf { .. } | Phase::Over => return,
         }
         let text = refusal.reply_text();
         let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
@@ -151,8 +156,8 @@ impl Connection {
             0,
             &AMQPClass::Connection(connection::AMQPMethod::Close(close)),
         );
-        self.phase = Phase::AwaitCloseOk {
-            until: Connection::close_deadline(),
+        self.phase = Phase::Closing {
+            until: self.close_deadline(),
         };
     }
 

@@ -18,14 +18,16 @@ use tokio::time::{Instant, Sleep};
 
 use super::channels::Channels;
 use super::cx::{Done, Later};
-use super::handshake::{Capabilities, Open};
+use super::error::{Code, Refusal};
+use super::handshake::{Capabilities, Open, close_ok_delay};
 use super::heartbeat::Heart;
 use super::limits::{
-    BYTES_BEFORE_YIELD, CLOSE_TIMEOUT, OUTPUT_LOW_WATER, OUTPUT_PENDING_MAX, READ_MAX, READ_MIN,
-    ROUNDS_BEFORE_YIELD, STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
+    BYTES_BEFORE_YIELD, OUTPUT_LOW_WATER, OUTPUT_PENDING_MAX, READ_MAX, READ_MIN,
+    ROUNDS_BEFORE_YIELD, SEND_TIMEOUT, STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
 };
 use super::listener::Front;
 use super::outbox::Outbox;
+use super::room::{Over, Share};
 use super::writer::Writer;
 use crate::broker::alarms::Raised;
 use crate::broker::connections::{ConnectionState, Registration};
@@ -61,12 +63,27 @@ pub(crate) struct Context {
 pub(super) enum Phase {
     /// Open.
     Running,
-    /// `connection.close` was sent; only the answer counts.
-    AwaitCloseOk { until: Instant },
-    /// The last word was said; the peer is to close its socket.
-    AwaitEof { until: Instant, half_closed: bool },
+    /// `connection.close` was sent: the peer is to answer.
+    Closing { until: Instant },
+    /// The peer has closed the connection and was answered. It closes its socket, too: one that sees the end of the
+    /// stream before that may take the connection for lost.
+    Closed { until: Instant },
+    /// What comes cannot be read. The socket is closed in a while.
+    Deaf { until: Instant },
     /// The socket is to be closed.
     Over,
+}
+
+impl Phase {
+    /// When the socket is closed whatever the peer does.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Phase::Closing { until } | Phase::Closed { until } | Phase::Deaf { until } => {
+                Some(until)
+            }
+            Phase::Running | Phase::Over => None,
+        }
+    }
 }
 
 /// A connection and its socket.
@@ -94,6 +111,8 @@ pub(crate) struct Connection {
     /// The ticket that the committer knows this connection to wait for.
     pub(super) registered: Option<Ticket>,
     pub(super) alarms: watch::Receiver<Raised>,
+    /// What it may hold of contents that are not whole.
+    pub(super) share: Share,
     /// An alarm is on and the client has published: nothing is read.
     pub(super) blocked: bool,
     /// The client was told so.
@@ -101,6 +120,8 @@ pub(crate) struct Connection {
     pub(super) heart: Heart,
     /// The socket has taken something since the last tick.
     has_written: bool,
+    /// When the connection is given up unless the socket takes something of what waits for it.
+    send_deadline: Option<Instant>,
     pub(super) opened: Instant,
     timer: Pin<Box<Sleep>>,
     next_tick: Instant,
@@ -139,6 +160,7 @@ impl Connection {
         alarms: watch::Receiver<Raised>,
     ) -> Connection {
         let heart = Heart::new(open.heartbeat);
+        let share = Share::new(&shared.front.assembling);
         let opened = Instant::now();
         let next_tick = opened + heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
         let mut connection = Connection {
@@ -157,11 +179,13 @@ impl Connection {
             deliveries: Vec::new(),
             delivering_bytes: 0,
             registered: None,
+            share,
             alarms,
             blocked: false,
             told_blocked: false,
             heart,
             has_written: false,
+            send_deadline: None,
             opened,
             timer: Box::pin(tokio::time::sleep_until(next_tick)),
             next_tick,
@@ -222,11 +246,14 @@ impl Connection {
             Phase::Running => {
                 self.frames.is_none()
                     && self.later.is_none()
+                    && self.share.may_read()
                     && !self.blocked
                     && self.out.pending() < OUTPUT_PENDING_MAX + self.delivering_bytes
                     && !self.waits_for_room()
             }
-            Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } => true,
+            Phase::Closing { .. } | Phase::Closed { .. } | Phase::Deaf { .. } => {
+                self.out.pending() < OUTPUT_PENDING_MAX + self.delivering_bytes
+            }
             Phase::Over => false,
         }
     }
@@ -254,6 +281,7 @@ impl Connection {
             }
             Ok(n) => {
                 self.heart.received();
+                self.share.progress();
                 self.bytes_read += n;
                 self.shared.outbox.gauges().add_received(n);
                 if n >= room {
@@ -262,8 +290,10 @@ impl Connection {
                     self.read_size = (self.read_size / 2).max(READ_MIN);
                 }
                 match self.phase {
-                    Phase::AwaitEof { .. } => self.input.clear(),
-                    Phase::Running | Phase::AwaitCloseOk { .. } | Phase::Over => self.take_frames(),
+                    Phase::Deaf { .. } => self.input.clear(),
+                    Phase::Running | Phase::Closing { .. } | Phase::Closed { .. } | Phase::Over => {
+                        self.take_frames()
+                    }
                 }
                 Ok(true)
             }
@@ -282,7 +312,7 @@ impl Connection {
     /// Writes what the socket takes. Consumers get their credit back once most of it is gone.
     fn write(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
-            return self.half_close();
+            return Ok(());
         }
         let stream = &self.stream;
         let mut writes = 0;
@@ -292,8 +322,9 @@ impl Connection {
             Ok(taken)
         });
         if written > 0 {
-            self.heart.sent();
+            self.heart.sent(written);
             self.has_written = true;
+            self.send_deadline = None;
             let gauges = self.shared.outbox.gauges();
             gauges.add_sent(written, writes, self.out.pending());
         }
@@ -301,26 +332,13 @@ impl Connection {
             self.deliveries_written();
         }
         match result {
-            Ok(()) => self.half_close(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.send_deadline
+                    .get_or_insert_with(|| Instant::now() + SEND_TIMEOUT);
+                Ok(())
+            }
+            result => result,
         }
-    }
-
-    /// After the last word the peer sees the end of the stream at once.
-    fn half_close(&mut self) -> io::Result<()> {
-        if let Phase::AwaitEof {
-            until,
-            half_closed: false,
-        } = self.phase
-        {
-            rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write)?;
-            self.phase = Phase::AwaitEof {
-                until,
-                half_closed: true,
-            };
-        }
-        Ok(())
     }
 
     /// Waits until there is something to do.
@@ -335,11 +353,13 @@ impl Connection {
             (false, false) => None,
         };
         let waits_for_room = self.waits_for_room();
+        let share_is_free = self.share.may_read();
         let Connection {
             stream,
             later,
             shared,
             alarms,
+            share,
             timer,
             ..
         } = self;
@@ -349,6 +369,7 @@ impl Connection {
             () = shared.outbox.ready() => Woken::Looked,
             done = async { later.as_mut().map(|later| later.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if later.is_some() => Woken::Done(done),
             () = shared.committer.room(), if waits_for_room => Woken::Looked,
+            () = share.changed(), if !share_is_free => Woken::Looked,
             Ok(()) = alarms.changed() => Woken::Looked,
             () = timer.as_mut() => Woken::Timer,
         };
@@ -362,16 +383,16 @@ impl Connection {
 
     /// The earliest of the deadlines. The timer is set anew only if it would ring too late.
     fn set_timer(&mut self) {
-        let mut deadline = self.next_tick;
-        if let Some(due) = self.status_due {
-            deadline = deadline.min(due);
-        }
-        match self.phase {
-            Phase::AwaitCloseOk { until } | Phase::AwaitEof { until, .. } => {
-                deadline = deadline.min(until)
-            }
-            Phase::Running | Phase::Over => {}
-        }
+        let deadlines = [
+            self.status_due,
+            self.send_deadline,
+            self.phase.until(),
+            self.share.until(),
+        ];
+        let deadline = deadlines
+            .into_iter()
+            .flatten()
+            .fold(self.next_tick, Instant::min);
         if self.timer.is_elapsed() || deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
         }
@@ -380,12 +401,18 @@ impl Connection {
     /// The timer has rung: whatever is due.
     fn tick(&mut self) {
         let now = Instant::now();
-        match self.phase {
-            Phase::AwaitCloseOk { until } | Phase::AwaitEof { until, .. } if now >= until => {
-                self.phase = Phase::Over;
-                return;
-            }
-            Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } | Phase::Running | Phase::Over => {}
+        if self.phase.until().is_some_and(|until| now >= until) {
+            self.phase = Phase::Over;
+            return;
+        }
+        if self.send_deadline.is_some_and(|deadline| now >= deadline) {
+            tracing::warn!(connection = %self.shared.name, user = %self.shared.session.user.name, pending = self.out.pending(), "client has taken nothing for {} s", SEND_TIMEOUT.as_secs());
+            self.phase = Phase::Over;
+            return;
+        }
+        if self.share.look(now, self.wants_to_read()) == Over::Ends {
+            let refusal = Refusal::new(Code::ResourceError, "too many messages half sent");
+            return self.close_connection(&refusal.about_nothing());
         }
         if now < self.next_tick {
             return;
@@ -402,8 +429,9 @@ impl Connection {
             self.phase = Phase::Over;
             return;
         }
-        if beat.send && self.out.is_empty() && self.phase == Phase::Running {
+        if beat.send && self.out.is_empty() {
             self.out.buffer().extend_from_slice(&HEARTBEAT);
+            self.heart.beats(HEARTBEAT.len());
         }
         self.check_consumer_timeouts();
         self.shrink();
@@ -443,9 +471,10 @@ impl Connection {
                     Phase::Running if self.alarms.borrow().any() => ConnectionState::Blocking,
                     Phase::Running if self.waits_for_room() => ConnectionState::Flow,
                     Phase::Running => ConnectionState::Running,
-                    Phase::AwaitCloseOk { .. } | Phase::AwaitEof { .. } | Phase::Over => {
-                        ConnectionState::Closing
-                    }
+                    Phase::Closing { .. }
+                    | Phase::Closed { .. }
+                    | Phase::Deaf { .. }
+                    | Phase::Over => ConnectionState::Closing,
                 };
                 self.shared
                     .outbox
@@ -457,8 +486,8 @@ impl Connection {
     }
 
     /// A deadline for the peer's part of closing.
-    pub(super) fn close_deadline() -> Instant {
-        Instant::now() + CLOSE_TIMEOUT
+    pub(super) fn close_deadline(&self) -> Instant {
+        Instant::now() + close_ok_delay(self.heart.interval_secs())
     }
 
     /// Seconds since the connection was opened.

@@ -66,19 +66,23 @@ impl Connection {
             return;
         };
         self.channels.changed = true;
+        let alarm = self.alarms.borrow().any();
         while self.later.is_none() && !self.blocked {
             let failure = match frames.next_ref() {
                 None => return,
                 Some(Ok(frame)) => match self.phase {
-                    Phase::Running => self
-                        .frame(&frame)
-                        .err()
-                        .map(|failure| (frame.channel, failure)),
-                    Phase::AwaitCloseOk { .. } => {
+                    Phase::Running => {
+                        let handled = self.frame(&frame);
+                        if alarm {
+                            self.look_at_publish(frame.channel, frame.kind);
+                        }
+                        handled.err().map(|failure| (frame.channel, failure))
+                    }
+                    Phase::Closing { .. } | Phase::Closed { .. } => {
                         self.frame_while_closing(&frame);
                         None
                     }
-                    Phase::AwaitEof { .. } | Phase::Over => return,
+                    Phase::Deaf { .. } | Phase::Over => return,
                 },
                 Some(Err(error)) => {
                     if self.phase == Phase::Running {
@@ -119,14 +123,12 @@ impl Connection {
                 let handled = self.on_channel(number, MethodId::default(), |channel, cx| {
                     channel.header(cx, frame.bytes())
                 });
-                self.look_at_publish();
                 handled.unwrap_or_else(not_open)
             }
             (number, FrameKind::Body) => {
                 let handled = self.on_channel(number, MethodId::default(), |channel, cx| {
                     channel.body(cx, frame.bytes())
                 });
-                self.look_at_publish();
                 handled.unwrap_or_else(not_open)
             }
         }
@@ -202,16 +204,7 @@ impl Connection {
         match decoded {
             AMQPClass::Connection(connection::AMQPMethod::Close(close)) => {
                 tracing::debug!(connection = %self.shared.name, code = close.reply_code, text = ?close.reply_text.as_str(), "connection closed by client");
-                // Exclusive queues are gone before close-ok.
-                self.release();
-                self.send(
-                    0,
-                    &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
-                );
-                self.phase = Phase::AwaitEof {
-                    until: Connection::close_deadline(),
-                    half_closed: false,
-                };
+                self.client_closes();
                 Ok(())
             }
             AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(m)) => {

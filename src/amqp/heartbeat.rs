@@ -22,6 +22,9 @@ pub(crate) struct Heart {
     odd: bool,
     silent_checks: u8,
     sent: bool,
+    has_beaten: bool,
+    /// Bytes of heartbeats that are among the output: they are no traffic.
+    beating: usize,
     received: bool,
 }
 
@@ -32,9 +35,17 @@ impl Heart {
             interval_secs,
             odd: false,
             silent_checks: 0,
+            // The first half has its heartbeat whatever was sent in it, and the handshake is a sign of life.
             sent: false,
-            received: false,
+            has_beaten: false,
+            beating: 0,
+            received: true,
         }
+    }
+
+    /// The interval that was agreed, in seconds; 0 is none.
+    pub(crate) fn interval_secs(&self) -> u16 {
+        self.interval_secs
     }
 
     /// Time between ticks; `None` without heartbeats.
@@ -42,9 +53,16 @@ impl Heart {
         (self.interval_secs > 0).then(|| Duration::from_millis(u64::from(self.interval_secs) * 500))
     }
 
-    /// Something was sent.
-    pub(crate) fn sent(&mut self) {
-        self.sent = true;
+    /// A heartbeat of so many bytes is the next output. It takes the place of no later one.
+    pub(crate) fn beats(&mut self, bytes: usize) {
+        self.beating = bytes;
+    }
+
+    /// The socket has taken so many bytes.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let heartbeat = self.beating.min(bytes);
+        self.beating -= heartbeat;
+        self.sent |= bytes > heartbeat;
     }
 
     /// Something was received, whatever it was; or the peer was not listened to.
@@ -57,7 +75,8 @@ impl Heart {
         if self.interval_secs == 0 {
             return Beat::default();
         }
-        let send = !std::mem::take(&mut self.sent);
+        let is_first = !std::mem::replace(&mut self.has_beaten, true);
+        let send = !std::mem::take(&mut self.sent) || is_first;
         self.odd = !self.odd;
         if !self.odd {
             // A whole interval: the peer's part.
@@ -81,8 +100,23 @@ mod tests {
     fn idle_connections_beat_every_half_interval() {
         let mut heart = Heart::new(10);
         assert_eq!(heart.tick_every(), Some(Duration::from_secs(5)));
-        assert!(heart.tick().send);
-        heart.sent();
+        for _ in 0..6 {
+            assert!(heart.tick().send);
+            heart.beats(8);
+            // A socket may take it in pieces.
+            heart.sent(3);
+            heart.sent(5);
+            heart.received();
+        }
+    }
+
+    #[test]
+    fn what_else_is_sent_takes_the_place_of_a_heartbeat() {
+        let mut heart = Heart::new(10);
+        heart.sent(100);
+        assert!(heart.tick().send, "the first half has one in any case");
+        heart.beats(8);
+        heart.sent(9);
         heart.received();
         assert_eq!(
             heart.tick(),
@@ -97,9 +131,8 @@ mod tests {
     #[test]
     fn a_silent_peer_is_dead_after_two_checks() {
         let mut heart = Heart::new(10);
-        heart.received();
         let dead_at = (1..20).find(|_| heart.tick().dead);
-        // One check with bytes, two without: three intervals.
+        // One check with the handshake, two without a byte: three intervals.
         assert_eq!(dead_at, Some(6));
     }
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-/// How long a peer may take to answer `connection.close`, or to close its socket after `close-ok`.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a socket may take none of the output that waits for it; then its connection is given up, although
+/// heartbeats may come from the other side.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Smallest and largest space offered to one read of the socket. It grows while reads fill it.
 pub(super) const READ_MIN: usize = 4 * 1024;
@@ -63,8 +64,22 @@ pub(super) const ROUTES_MAX: usize = 128 * 1024;
 /// Body frames shorter than this are joined, so that a body in many tiny frames costs no more than its bytes.
 pub(super) const BODY_PART_MIN: usize = 4 * 1024;
 
-/// Content that all channels of one connection may have half received.
-pub(super) const ASSEMBLING_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// A part of a body that is smaller than its read buffer by more than this factor is copied, so that contents that are
+/// half received keep no more memory alive than this many times their bytes.
+pub(super) const PART_PINS_MAX: usize = 3;
+
+/// Parts of a body that are joined make pieces of up to about this many bytes.
+pub(super) const BODY_PIECE_MAX: usize = 256 * 1024;
+
+/// Content that all connections together may have half received; those that have more to send wait.
+pub(super) const ASSEMBLING_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Content that all channels of one connection may have half received before it waits, or one message if that is
+/// more. When its turn has come it may have as much again.
+pub(super) const ASSEMBLING_OWN_MAX: usize = 32 * 1024 * 1024;
+/// How long a connection in its turn is waited for while it sends nothing and others wait.
+pub(super) const TURN_IDLE_MAX: Duration = Duration::from_secs(3);
+/// How long a connection stays open that has more half sent than its turn allows: nothing more can come of it.
+pub(super) const HELD_BACK_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of messages, and number of publishes and acknowledgements, that one open transaction may hold.
 pub(super) const TX_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -86,6 +101,11 @@ pub(super) const ARGUMENT_LOGGED_MAX: usize = 200;
 
 /// Channel errors of one connection that the log shows at level info; further ones are for level debug.
 pub(super) const CHANNEL_ERRORS_LOGGED_MAX: u32 = 10;
+
+/// Log lines about peers that are not let in, in each [`REFUSALS_LOGGED_EVERY`]: anyone who can connect brings them about.
+pub(super) const REFUSALS_LOGGED_MAX: u64 = 20;
+/// See [`REFUSALS_LOGGED_MAX`].
+pub(super) const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a connection goes on with what has come in the meantime, and how many bytes it may read in that, before
 /// others get their turn. The bytes are one or two milliseconds' work, which is

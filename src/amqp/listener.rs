@@ -1,6 +1,7 @@
 //! Takes accepted connections through the handshake, and on to their own task. Knows nothing of channels.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,24 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Context};
 use super::handshake::{self, Ending, Handshake, Hangup, Open, Refusal, Step, VhostRefusal};
-use super::limits::READ_MIN;
+use super::limits::{ASSEMBLING_BYTES_MAX, READ_MIN, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
 use super::outbox::Outbox;
 use super::replies::Replies;
+use super::room::Room;
 use super::routes::RouteRoom;
 use crate::accept::{Capacity, Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
-use crate::broker::connections::ConnectionInfo;
+use crate::broker::connections::{ConnectionInfo, Registration};
 use crate::broker::limits::ConnectionPermit;
 use crate::broker::session::Session;
 use crate::broker::users::User;
-use crate::wire::{Frame, FrameKind, split};
+use crate::broker::vhost::Vhost;
+use crate::clock::monotonic;
+use crate::model::Name;
+use crate::seldom::Seldom;
+use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
+use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
 
 /// What an operator may set about connections.
 #[derive(Clone, Debug)]
@@ -44,6 +51,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// The cluster's name, told to clients.
     pub cluster_name: String,
+    /// What clients are told as the product's name.
+    pub server_product: String,
 }
 
 /// What all connections share, over all listeners.
@@ -53,8 +62,11 @@ pub struct Front {
     pub(super) settings: Settings,
     pub(super) replies: Arc<Replies>,
     pub(super) routes: Arc<RouteRoom>,
+    pub(super) assembling: Arc<Room>,
     handshake: Arc<handshake::Settings>,
     places: Places,
+    logins_refused: Seldom,
+    peers_refused: Seldom,
 }
 
 impl Front {
@@ -65,9 +77,12 @@ impl Front {
             frame_max: settings.frame_max,
             heartbeat: settings.heartbeat_secs,
             cluster_name: settings.cluster_name.clone(),
+            product: settings.server_product.clone(),
         });
         let places = Places::new("AMQP", settings.connections, settings.handshake_timeout);
+        let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
         Arc::new(Front {
+            assembling: Room::new(ASSEMBLING_BYTES_MAX, message_max),
             broker,
             alarms,
             settings,
@@ -75,6 +90,8 @@ impl Front {
             routes: Arc::default(),
             handshake,
             places,
+            logins_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
+            peers_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
         })
     }
 
@@ -97,42 +114,64 @@ impl Front {
         place: Place,
         mut stopped: watch::Receiver<bool>,
     ) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%peer, %error, "cannot set the options of a socket");
         }
         let mut input = BytesMut::with_capacity(READ_MIN);
         let shaken = tokio::select! {
             shaken = self.shake_hands(&mut stream, peer, &place, &mut input) => shaken,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
-        let (open, opened) = match shaken {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return,
-            Err(error) => {
-                return tracing::debug!(%peer, %error, "connection lost in its handshake");
+        match shaken {
+            // Boxed, so that the large state of an open connection is not part of every handshake.
+            Ok(Shaken::Open(open, opened)) => {
+                Box::pin(Arc::clone(&self).serve_open(stream, input, *open, *opened)).await;
             }
-        };
-        // Boxed, so that the large state of an open connection is not part of every handshake.
-        Box::pin(Arc::clone(&self).serve_open(stream, peer, input, open, opened)).await;
+            Ok(Shaken::Refused(ending)) => tokio::select! {
+                () = hang_up(&mut stream, &mut input, &ending, self.settings.frame_max) => {}
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            },
+            Ok(Shaken::Gone) => {}
+            Err(error) => tracing::debug!(%peer, %error, "connection lost in its handshake"),
+        }
         drop(place);
     }
+}
+
+/// Small frames leave at once; and as RabbitMQ does, a socket that is closed is reset: what the peer has not taken by
+/// then it does not get, and nothing of a connection stays in the system.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_zero_linger()
+}
+
+/// What a handshake leads to.
+enum Shaken {
+    Open(Box<Open>, Box<Opened>),
+    Refused(Ending),
+    /// The peer has closed its socket.
+    Gone,
 }
 
 /// What a connection has of the broker from its handshake on.
 struct Opened {
     session: Session,
     permit: ConnectionPermit,
+    outbox: Arc<Outbox>,
+    info: Arc<ConnectionInfo>,
+    registration: Registration,
 }
 
 impl Front {
-    /// The handshake. `None` if it did not lead to a connection; the socket may be closed then.
+    /// The handshake.
     async fn shake_hands(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
         place: &Place,
         input: &mut BytesMut,
-    ) -> std::io::Result<Option<(Open, Opened)>> {
+    ) -> std::io::Result<Shaken> {
+        let local = stream.local_addr()?;
         let mut out = BytesMut::new();
         let mut step = Step::Read(Handshake::new(Arc::clone(&self.handshake)));
         let mut user = None;
@@ -141,7 +180,7 @@ impl Front {
                 Step::Read(handshake) => {
                     send(stream, &mut out).await?;
                     if stream.read_buf(input).await? == 0 {
-                        return Ok(None);
+                        return Ok(Shaken::Gone);
                     }
                     handshake.advance(input, &mut out)
                 }
@@ -155,32 +194,39 @@ impl Front {
                     place.heard();
                     match login {
                         Ok(known) => {
-                            user = Some(known);
+                            user = Some(known.name.clone());
                             Step::Read(waiting.accepted(&mut out))
                         }
                         Err(error) => {
-                            tracing::warn!(%peer, error = ?error.to_string(), "login refused");
+                            if let Some(unsaid) = self.logins_refused.passes(monotonic()) {
+                                let error = error.to_string();
+                                tracing::warn!(%peer, ?error, %unsaid, "login refused");
+                            }
                             Step::End(waiting.refused(&mut out))
                         }
                     }
                 }
                 Step::Vhost(vhost, waiting) => {
-                    let opened = user.as_ref();
-                    match opened.map(|user| self.open_vhost(user, &vhost, place)) {
-                        Some(Ok(opened)) => {
+                    let opened = user
+                        .as_ref()
+                        .ok_or(VhostRefusal::NoAccess)
+                        .and_then(|user| {
+                            let between = (peer, local);
+                            self.open_vhost(user, &vhost, waiting.terms(), between, place)
+                        });
+                    match opened {
+                        Ok(opened) => {
                             let open = waiting.granted(&mut out);
                             send(stream, &mut out).await?;
-                            return Ok(Some((open, opened)));
+                            return Ok(Shaken::Open(Box::new(open), Box::new(opened)));
                         }
-                        Some(Err(refusal)) => Step::End(waiting.refused(refusal, &mut out)),
-                        None => Step::End(waiting.refused(VhostRefusal::NoAccess, &mut out)),
+                        Err(refusal) => Step::End(waiting.refused(refusal, &mut out)),
                     }
                 }
                 Step::End(ending) => {
-                    log_refused(peer, &ending.why);
+                    self.log_refused(peer, &ending.why);
                     send(stream, &mut out).await?;
-                    hang_up(stream, input, &ending, self.settings.frame_max).await?;
-                    return Ok(None);
+                    return Ok(Shaken::Refused(ending));
                 }
             };
             // The peer may have sent ahead.
@@ -190,11 +236,14 @@ impl Front {
         }
     }
 
-    /// Opens the virtual host, if the user may and no limit is reached.
+    /// Opens the virtual host, if the user may as of now and no limit is reached. Everything is looked at once more when
+    /// the connection has been entered: what is deleted after that finds it, and closes it.
     fn open_vhost(
         &self,
-        user: &Arc<User>,
+        user: &Name,
         vhost: &str,
+        terms: &Open,
+        (peer, local): (SocketAddr, SocketAddr),
         place: &Place,
     ) -> Result<Opened, VhostRefusal> {
         if !place.admit() {
@@ -203,49 +252,67 @@ impl Front {
             return Err(VhostRefusal::Limit(text));
         }
         let broker = &self.broker;
-        let vhost = broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
-        if !broker.users().may_enter(&user.name, vhost.name()) {
-            return Err(VhostRefusal::NoAccess);
-        }
+        let (known, entered) = self.may_open(user, vhost)?;
         let permit = broker
             .limits()
-            .open_connection(&user.name, &user.limits, vhost.name())
+            .open_connection(user, &known.limits, entered.name())
             .map_err(|limit| VhostRefusal::Limit(limit.to_string()))?;
-        let session = broker.session(vhost, Arc::clone(user), broker.next_connection());
-        Ok(Opened { session, permit })
+        let outbox = Arc::new(Outbox::default());
+        let connection = broker.next_connection();
+        let info = Arc::new(ConnectionInfo {
+            id: connection,
+            peer,
+            local,
+            user: user.clone(),
+            vhost: entered.name().clone(),
+            auth_mechanism: terms.mechanism.name().into(),
+            client_properties: terms.client_properties.clone(),
+            frame_max: terms.frame_max,
+            channel_max: terms.channel_max,
+            heartbeat_secs: terms.heartbeat,
+            connected_at_ms: broker.clock().wall_ms(),
+        });
+        let registration = broker
+            .connections()
+            .register(Arc::clone(&info), outbox.clone());
+        let (user, vhost) = self.may_open(user, vhost)?;
+        Ok(Opened {
+            session: broker.session(vhost, user, connection),
+            permit,
+            outbox,
+            info,
+            registration,
+        })
+    }
+
+    /// The user and the virtual host, if the one is there and may enter the other.
+    fn may_open(&self, user: &str, vhost: &str) -> Result<(Arc<User>, Arc<Vhost>), VhostRefusal> {
+        let vhost = self.broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
+        let users = self.broker.users();
+        match users.get(user) {
+            Some(user) if users.may_enter(&user.name, vhost.name()) => Ok((user, vhost)),
+            Some(_) | None => Err(VhostRefusal::NoAccess),
+        }
     }
 
     /// From `open-ok` to the end.
     async fn serve_open(
         self: Arc<Front>,
         stream: TcpStream,
-        peer: SocketAddr,
         input: BytesMut,
         open: Open,
         opened: Opened,
     ) {
-        let Opened { session, permit } = opened;
-        let local = match stream.local_addr() {
-            Ok(local) => local,
-            Err(error) => return tracing::debug!(%peer, %error, "connection lost"),
-        };
-        let outbox = Arc::new(Outbox::default());
-        let info = ConnectionInfo {
-            id: session.connection,
-            peer,
-            local,
-            user: Arc::clone(&session.user.name),
-            vhost: Arc::clone(session.vhost.name()),
-            auth_mechanism: open.mechanism.name().into(),
-            client_properties: open.client_properties.clone(),
-            frame_max: open.frame_max,
-            channel_max: open.channel_max,
-            heartbeat_secs: open.heartbeat,
-            connected_at_ms: self.broker.clock().wall_ms(),
-        };
+        let Opened {
+            session,
+            permit,
+            outbox,
+            info,
+            registration,
+        } = opened;
         let name = info.name();
         tracing::info!(connection = %name, user = %info.user, vhost = %info.vhost, "connection opened");
-        let registration = self.broker.connections().register(info, outbox.clone());
+        drop(info);
         let context = Context {
             name: name.as_str().into(),
             session: Arc::new(session),
@@ -262,6 +329,29 @@ impl Front {
             .await;
         tracing::info!(connection = %name, "connection closed");
     }
+
+    /// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
+    /// has been logged with its reason.
+    fn log_refused(&self, peer: SocketAddr, why: &Refusal) {
+        // Quoted, since it may repeat what the peer has sent.
+        let text = why.to_string();
+        match why {
+            Refusal::ProtocolHeader(_) | Refusal::Login { .. } => {
+                tracing::debug!(%peer, why = ?text, "connection refused");
+            }
+            Refusal::Frame(_)
+            | Refusal::Method(_)
+            | Refusal::UnexpectedFrame(_)
+            | Refusal::UnexpectedMethod { .. }
+            | Refusal::Sasl(_)
+            | Refusal::Tuning { .. }
+            | Refusal::Vhost(_) => {
+                if let Some(unsaid) = self.peers_refused.passes(monotonic()) {
+                    tracing::info!(%peer, why = ?text, %unsaid, "connection refused");
+                }
+            }
+        }
+    }
 }
 
 async fn send(stream: &mut TcpStream, out: &mut BytesMut) -> std::io::Result<()> {
@@ -270,58 +360,62 @@ async fn send(stream: &mut TcpStream, out: &mut BytesMut) -> std::io::Result<()>
     Ok(())
 }
 
-/// Ends a handshake that led nowhere, as its outcome says. The handshake's own deadline applies as well.
-async fn hang_up(
-    stream: &mut TcpStream,
-    input: &mut BytesMut,
-    ending: &Ending,
-    frame_max: u32,
-) -> std::io::Result<()> {
-    match ending.how {
-        Hangup::Now => {}
-        Hangup::After(delay) => tokio::time::sleep(delay).await,
-        Hangup::AwaitCloseOk(delay) => {
-            let closed = async {
-                loop {
-                    match split(input, frame_max) {
-                        Ok(Some(frame)) if is_close_ok(&frame) => return,
-                        Ok(Some(_)) => {}
-                        Ok(None) => match stream.read_buf(input).await {
-                            Ok(0) | Err(_) => return,
-                            Ok(_) => {}
-                        },
-                        Err(_) => return,
-                    }
-                }
-            };
-            // Whether it answers or not, the socket is closed.
-            drop(timeout(delay, closed).await);
-        }
-    }
+/// Ends a handshake that led nowhere, as its outcome says: however that goes, the socket is closed then.
+async fn hang_up(stream: &mut TcpStream, input: &mut BytesMut, ending: &Ending, frame_max: u32) {
+    let (delay, closed) = match ending.how {
+        Hangup::Now => return,
+        Hangup::After(delay) => (
+            delay,
+            Box::pin(gone(stream)) as Pin<Box<dyn Future<Output = _> + Send>>,
+        ),
+        Hangup::AwaitCloseOk(delay) => (delay, Box::pin(close_ok(stream, input, frame_max)) as _),
+    };
+    drop(timeout(delay, closed).await);
+}
+
+/// Waits until the peer closes its socket.
+async fn gone(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut ignored = [0; READ_MIN];
+    while stream.read(&mut ignored).await? > 0 {}
     Ok(())
 }
 
-fn is_close_ok(frame: &Frame) -> bool {
-    frame.kind == FrameKind::Method
-        && frame.channel == 0
-        && frame.payload.starts_with(&[0, 10, 0, 51])
+/// Waits until the peer answers `connection.close`, or closes its socket.
+async fn close_ok(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    frame_max: u32,
+) -> std::io::Result<()> {
+    let mut out = BytesMut::new();
+    loop {
+        match split(input, frame_max) {
+            Ok(Some(frame)) if is_connection(&frame, CLOSE_OK) => return Ok(()),
+            Ok(Some(frame)) if is_connection(&frame, CLOSE) => {
+                encode_method(
+                    &mut out,
+                    0,
+                    &AMQPClass::Connection(AMQPMethod::CloseOk(CloseOk {})),
+                );
+                send(stream, &mut out).await?;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                if stream.read_buf(input).await? == 0 {
+                    return Ok(());
+                }
+            }
+            Err(_) => return gone(stream).await,
+        }
+    }
 }
 
-/// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
-/// has been logged with its reason.
-fn log_refused(peer: SocketAddr, why: &Refusal) {
-    // Quoted, since it may repeat what the peer has sent.
-    let text = why.to_string();
-    match why {
-        Refusal::ProtocolHeader(_) | Refusal::Login { .. } => {
-            tracing::debug!(%peer, why = ?text, "connection refused");
-        }
-        Refusal::Frame(_)
-        | Refusal::Method(_)
-        | Refusal::UnexpectedFrame(_)
-        | Refusal::UnexpectedMethod { .. }
-        | Refusal::Sasl(_)
-        | Refusal::Tuning { .. }
-        | Refusal::Vhost(_) => tracing::info!(%peer, why = ?text, "connection refused"),
-    }
+/// Method ids of class `connection`.
+const CLOSE: u8 = 50;
+/// See [`CLOSE`].
+const CLOSE_OK: u8 = 51;
+
+fn is_connection(frame: &Frame, method: u8) -> bool {
+    frame.kind == FrameKind::Method
+        && frame.channel == 0
+        && frame.payload.starts_with(&[0, 10, 0, method])
 }

@@ -25,6 +25,7 @@ mod methods; // what each method does
 mod misread; // frames that cannot be read, pure
 mod outbox; // what the broker has for a connection
 mod replies; // direct reply-to
+mod room; // what all connections may hold half received
 mod routes; // where publishes go, remembered
 pub mod sasl; // who is it, pure
 mod unacked; // delivery tags, pure

@@ -163,17 +163,11 @@ impl Connections {
     /// Enters a connection. It leaves when what is returned is dropped.
     pub fn register(
         self: &Arc<Self>,
-        info: ConnectionInfo,
+        info: Arc<ConnectionInfo>,
         control: Arc<dyn ConnectionControl>,
     ) -> Registration {
         let id = info.id;
-        self.open.insert(
-            id,
-            Connection {
-                info: Arc::new(info),
-                control,
-            },
-        );
+        self.open.insert(id, Connection { info, control });
         Registration {
             connections: Arc::clone(self),
             id,
@@ -266,8 +260,8 @@ mod tests {
     fn connections_are_listed_closed_and_forgotten() {
         let connections = Arc::new(Connections::default());
         let (a, b) = (Arc::new(Closes::default()), Arc::new(Closes::default()));
-        let first = connections.register(info(1, "ann"), a.clone());
-        let second = connections.register(info(2, "bob"), b.clone());
+        let first = connections.register(Arc::new(info(1, "ann")), a.clone());
+        let second = connections.register(Arc::new(info(2, "bob")), b.clone());
         let names: Vec<String> = connections.list().iter().map(|c| c.info.name()).collect();
         assert_eq!(names, ["127.0.0.1:40000 -> 127.0.0.1:5672"; 2]);
         assert_eq!(

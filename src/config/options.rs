@@ -108,6 +108,8 @@ options! {
     consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000";
     /// Time a client may take from connecting to an open connection, or to its first signed CMQ request, in milliseconds.
     handshake_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
+    /// Product name told to AMQP clients: some take the broker for RabbitMQ only if it says so.
+    server_product: Name = one(parse::name), "NAME", "Leveret";
     /// Time that connections are given to close in good order at shutdown, in milliseconds.
     shutdown_grace: Duration = one(parse::milliseconds), "MILLISECONDS", "10000";
     /// Address and port to accept requests of CMQ's HTTP API on; port 0 takes a free one, `none` turns it off.

@@ -268,6 +268,7 @@ mod tests {
         ("default_vhost", "flag", "env", "'file'"),
         ("consumer_timeout", "1", "2", "3"),
         ("handshake_timeout", "1", "2", "3"),
+        ("server_product", "flag", "env", "'file'"),
         ("shutdown_grace", "1", "2", "3"),
         ("cmq_listen", "127.0.0.1:1", "127.0.0.1:2", "'none'"),
         ("cmq_clock_skew", "1", "2", "3"),

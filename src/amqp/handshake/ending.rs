@@ -11,7 +11,8 @@ use crate::wire::{AMQPClass, Fault, FrameError, MethodError, reply_text};
 /// How long a refused peer is kept waiting, so that guessing passwords takes time.
 pub const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 
-/// How long a client may take to answer `connection.close`, unless its heartbeat is shorter.
+/// How long a client may take to answer `connection.close`, or to close its socket after `close-ok`, unless its
+/// heartbeat is shorter.
 pub const CLOSE_OK_DELAY: Duration = Duration::from_secs(30);
 
 /// Why a vhost is not opened. Reply code 530 for all.
@@ -39,9 +40,10 @@ pub struct Ending {
 pub enum Hangup {
     /// Close the socket.
     Now,
-    /// Read no more; close the socket after this long.
+    /// Ignore what comes; close the socket after this long.
     After(Duration),
-    /// Wait for `connection.close-ok`, at most this long, then close the socket. Anything else that comes is ignored.
+    /// Wait for `connection.close-ok`, at most this long, then close the socket. A `connection.close` is answered, and
+    /// anything else that comes is ignored.
     AwaitCloseOk(Duration),
 }
 
@@ -162,8 +164,8 @@ pub(super) fn close(reply_code: u16, text: &str, class_id: u16, method_id: u16) 
     }))
 }
 
-/// RabbitMQ waits for close-ok no longer than the heartbeat.
-pub(super) fn close_ok_delay(heartbeat: u16) -> Duration {
+/// RabbitMQ waits for the client's part of closing no longer than the heartbeat.
+pub(in crate::amqp) fn close_ok_delay(heartbeat: u16) -> Duration {
     match heartbeat {
         0 => CLOSE_OK_DELAY,
         seconds => CLOSE_OK_DELAY.min(Duration::from_secs(seconds.into())),

@@ -24,9 +24,10 @@ use crate::wire::{
     AMQPClass, FieldTable, Frame, FrameKind, decode_method, encode_method, frame_text, split,
 };
 
-use ending::{Answer, close, close_for, close_ok_delay};
+use ending::{Answer, close, close_for};
 use start::start;
 
+pub(super) use ending::close_ok_delay;
 pub use ending::{CLOSE_OK_DELAY, Ending, Hangup, Refusal, SILENT_CLOSE_DELAY, VhostRefusal};
 pub use open::{Capabilities, Open};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub heartbeat: u16,
     /// For server-properties.
     pub cluster_name: String,
+    /// For server-properties: what some clients look for.
+    pub product: String,
 }
 
 /// A handshake that waits for bytes.
@@ -270,9 +273,9 @@ impl AwaitLogin {
 }
 
 impl AwaitVhost {
-    /// Who asks.
-    pub fn user(&self) -> &str {
-        &self.open.user
+    /// The terms, should it be opened.
+    pub fn terms(&self) -> &Open {
+        &self.open
     }
 
     /// The vhost is there and the user may use it.

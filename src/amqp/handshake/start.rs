@@ -41,7 +41,7 @@ fn server_properties(settings: &Settings) -> FieldTable {
         ("copyright", "Copyright (c) the Leveret authors"),
         ("information", "Licensed under the Apache License 2.0"),
         ("platform", "Rust"),
-        ("product", "Leveret"),
+        ("product", settings.product.as_str()),
         ("version", COMPATIBLE_VERSION),
         ("leveret_version", env!("CARGO_PKG_VERSION")),
     ] {

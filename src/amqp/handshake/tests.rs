@@ -19,6 +19,7 @@ fn settings() -> Arc<Settings> {
         frame_max: 131_072,
         heartbeat: 60,
         cluster_name: "leveret@host".into(),
+        product: "RabbitMQ".into(),
     })
 }
 
@@ -261,7 +262,7 @@ fn the_server_introduces_itself_as_rabbitmq_does() {
             .and_then(AMQPValue::as_long_string)
             .map(ToString::to_string)
     };
-    assert_eq!(text("product").as_deref(), Some("Leveret"));
+    assert_eq!(text("product").as_deref(), Some("RabbitMQ"));
     assert_eq!(text("version").as_deref(), Some("4.2.0"));
     assert_eq!(text("cluster_name").as_deref(), Some("leveret@host"));
     let capabilities = properties
@@ -670,7 +671,10 @@ fn the_caller_is_given_what_it_has_to_check() {
     let Step::Vhost(name, vhost) = login.accepted(&mut out).advance(&mut input, &mut out) else {
         panic!("no vhost");
     };
-    assert_eq!((name.as_str(), vhost.user()), ("stage", "guest"));
+    assert_eq!(
+        (name.as_str(), vhost.terms().user.as_str()),
+        ("stage", "guest")
+    );
 }
 
 /// Pieces of conversation, in and out of place.

@@ -302,6 +302,7 @@ mod tests {
             },
             handshake_timeout: Duration::ZERO,
             cluster_name: String::new(),
+            server_product: String::new(),
         };
         Context {
             name: "test".into(),

@@ -70,7 +70,7 @@ impl Content {
 pub(crate) struct Peer {
     stream: TcpStream,
     input: BytesMut,
-    frame_max: u32,
+    client: Client,
 }
 
 impl Peer {
@@ -83,8 +83,9 @@ impl Peer {
 
     /// Connects, to an open connection without channels.
     pub(crate) async fn connect(address: SocketAddr, client: Client) -> Peer {
-        let mut peer = Peer::asking(address, client).await;
-        let opened = peer.method().await.1;
+        let mut peer = Peer::log_in(address, client, "guest", "guest").await;
+        peer.method().await;
+        let opened = peer.enter("/").await;
         assert!(
             matches!(
                 opened,
@@ -107,12 +108,25 @@ impl Peer {
 
     /// Connects as far as `connection.open`, whose answer is still to be read.
     pub(crate) async fn asking(address: SocketAddr, client: Client) -> Peer {
+        let mut peer = Peer::log_in(address, client, "guest", "guest").await;
+        peer.method().await;
+        peer.ask("/").await;
+        peer
+    }
+
+    /// Connects and says who it is. The next that comes says whether it may log in.
+    pub(crate) async fn log_in(
+        address: SocketAddr,
+        client: Client,
+        user: &str,
+        password: &str,
+    ) -> Peer {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut peer = Peer {
             stream,
             input: BytesMut::new(),
-            frame_max: client.frame_max,
+            client: client.clone(),
         };
         peer.raw(b"AMQP\0\0\x09\x01").await;
         peer.method().await;
@@ -130,7 +144,7 @@ impl Peer {
         let start_ok = connection::StartOk {
             client_properties,
             mechanism: "PLAIN".into(),
-            response: "\0guest\0guest".into(),
+            response: format!("\0{user}\0{password}").into(),
             locale: "en_US".into(),
         };
         peer.send(
@@ -138,23 +152,52 @@ impl Peer {
             AMQPClass::Connection(connection::AMQPMethod::StartOk(start_ok)),
         )
         .await;
-        peer.method().await;
+        peer
+    }
+
+    /// Takes the terms and opens a virtual host, for which it gives the answer.
+    pub(crate) async fn enter(&mut self, vhost: &str) -> AMQPClass {
+        self.ask(vhost).await;
+        self.method().await.1
+    }
+
+    async fn ask(&mut self, vhost: &str) {
         let tune_ok = connection::TuneOk {
-            channel_max: client.channel_max,
-            frame_max: client.frame_max,
-            heartbeat: client.heartbeat,
+            channel_max: self.client.channel_max,
+            frame_max: self.client.frame_max,
+            heartbeat: self.client.heartbeat,
         };
-        peer.send(
+        self.send(
             0,
             AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)),
         )
         .await;
         let open = connection::Open {
-            virtual_host: "/".into(),
+            virtual_host: vhost.into(),
         };
-        peer.send(0, AMQPClass::Connection(connection::AMQPMethod::Open(open)))
+        self.send(0, AMQPClass::Connection(connection::AMQPMethod::Open(open)))
             .await;
-        peer
+    }
+
+    /// How the broker ends the connection, whatever it sends before: in good order, or with an error.
+    pub(crate) async fn ended(&mut self) -> std::io::Result<()> {
+        let ended = async {
+            loop {
+                match self.stream.read_buf(&mut self.input).await {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => self.input.clear(),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        timeout(PATIENCE, ended)
+            .await
+            .expect("the broker keeps the connection")
+    }
+
+    /// Sends no more.
+    pub(crate) async fn stop_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     pub(crate) async fn open(&mut self, number: u16) {
@@ -210,7 +253,7 @@ impl Peer {
 
     async fn read(&mut self) -> Event {
         loop {
-            if let Some(frame) = split(&mut self.input, self.frame_max).unwrap() {
+            if let Some(frame) = split(&mut self.input, self.client.frame_max).unwrap() {
                 return match frame.kind {
                     FrameKind::Method => {
                         Event::Method(frame.channel, decode_method(&frame.payload).unwrap())
@@ -349,7 +392,7 @@ impl Peer {
             &encode_properties(&properties),
             body.len() as u64,
         );
-        for part in body.chunks(usize::try_from(self.frame_max).unwrap() - 8) {
+        for part in body.chunks(usize::try_from(self.client.frame_max).unwrap() - 8) {
             put_frame_header(&mut out, FrameKind::Body, number, part.len());
             out.extend_from_slice(part);
             out.extend_from_slice(&[FRAME_END]);

@@ -202,5 +202,6 @@ fn settings() -> Settings {
         connections: capacity(CONNECTIONS, usize::MAX),
         handshake_timeout: PATIENCE,
         cluster_name: "test".to_owned(),
+        server_product: "Leveret".to_owned(),
     }
 }

@@ -44,7 +44,7 @@ impl Channel {
     /// The method was not seen before on this channel.
     pub(crate) fn basic_publish(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         payload: &[u8],
         m: PublishView<'_>,
     ) -> Handled {
@@ -58,14 +58,14 @@ impl Channel {
             .routes
             .insert(payload, origin, m.mandatory, m.immediate, room);
         self.assembly.begin(route);
-        Ok(())
+        self.may_publish(cx, route)
     }
 
     /// A content is whole.
     pub(crate) fn publish_content(&mut self, cx: &mut Cx<'_>, content: Content<usize>) -> Handled {
         let index = content.publish;
         *cx.has_published = true;
-        self.find_way(cx, index)?;
+        self.may_publish(cx, index)?;
         let Some(route) = self.publishing.routes.get(index) else {
             return internal();
         };
@@ -168,8 +168,9 @@ impl Channel {
         }
     }
 
-    /// Looks the route up in the virtual host, unless what was found there still holds.
-    fn find_way(&mut self, cx: &mut Cx<'_>, index: usize) -> Handled {
+    /// Whether the user may, and where it goes: looked up in the virtual host, unless what was found there still holds.
+    /// Asked before a content comes, so that who may not publish has none kept, and again when it is whole.
+    pub(crate) fn may_publish(&mut self, cx: &Cx<'_>, index: usize) -> Handled {
         let session = &cx.shared.session;
         let generation = session.vhost.generation();
         let epoch = session.permission_epoch();
