@@ -39,6 +39,7 @@ var checks = []struct {
 	{"recover-without-requeue-refused", recoverWithoutRequeueRefused},
 	{"queue-ttl-get", queueTTLGet},
 	{"nack-multiple-requeue", nackMultipleRequeue},
+	{"closes-in-good-order", closesInGoodOrder},
 }
 
 // publish sends one message through the default exchange.
@@ -761,6 +762,40 @@ func nackMultipleRequeue(connection *amqp.Connection) error {
 		}
 		if err := last.Nack(true, true); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// closesInGoodOrder closes fifty connections: each ends in time, and none takes its end for a failure. A broker that
+// closes the socket together with close-ok makes the client's reader and its closer race.
+func closesInGoodOrder(*amqp.Connection) error {
+	for number := 0; number < 50; number++ {
+		connection, err := amqp.Dial(brokerURL)
+		if err != nil {
+			return err
+		}
+		failures := connection.NotifyClose(make(chan *amqp.Error, 1))
+		if _, err := connection.Channel(); err != nil {
+			return err
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- connection.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				return fmt.Errorf("close %d: %w", number, err)
+			}
+		case <-time.After(deadline):
+			return fmt.Errorf("close %d: still under way after %s", number, deadline)
+		}
+		select {
+		case failure := <-failures:
+			if failure != nil {
+				return fmt.Errorf("close %d: told of a failure: %w", number, failure)
+			}
+		case <-time.After(deadline):
+			return fmt.Errorf("close %d: its end is not told", number)
 		}
 	}
 	return nil

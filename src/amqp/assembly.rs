@@ -66,9 +66,9 @@ impl Assembling {
         }
     }
 
-    /// Takes the channels on which contents were begun.
-    pub(crate) fn take_begun(&mut self) -> Vec<u16> {
-        std::mem::take(&mut self.begun)
+    /// Takes the next channel on which contents were begun.
+    pub(crate) fn next_begun(&mut self) -> Option<u16> {
+        self.begun.pop()
     }
 }
 
@@ -424,8 +424,8 @@ mod tests {
         for channel in [1, 1, 2, 2, 1] {
             all.begin(channel);
         }
-        assert_eq!(all.take_begun(), [1, 2, 1]);
-        assert!(all.take_begun().is_empty());
+        let begun: Vec<u16> = std::iter::from_fn(|| all.next_begun()).collect();
+        assert_eq!(begun, [1, 2, 1]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Connection {
 
     /// What has not come as a whole in this batch waits for the rest.
     fn keep_half_received(&mut self) {
-        for number in self.channels.assembling.take_begun() {
+        while let Some(number) = self.channels.assembling.next_begun() {
             let buffer = self.read_buffer;
             if let Some(channel) = self.channels.get_mut(number) {
                 channel.assembly.keep_header(buffer);

@@ -254,8 +254,8 @@ async fn who_leaves_messages_half_sent_is_held_back() {
         }
         sent += 12 * MIB;
     }
-    // What the system holds of it comes on top.
-    assert!((48 * MIB..96 * MIB).contains(&sent), "{sent}");
+    // What the system holds of it comes on top, up to 36 MiB.
+    assert!((48 * MIB..=108 * MIB).contains(&sent), "{sent}");
     let mut other = Peer::new(&server).await;
     other.declare(1, "q").await;
     other.publish(1, "q", &vec![7; 16 * MIB]).await;
