@@ -178,7 +178,7 @@ class Session:
             yield
         finally:
             took = time.monotonic() - started
-            self.note(f"within {seconds:g} s" if took <= seconds else f"!! after {took:.2f} s, not within {seconds:g} s")
+            self.note(f"within {seconds:g} s" if took <= seconds else f"!! after {took:.2f} s, not {seconds:g} s")
 
     def measured(self, seconds, expected, tolerance=TOLERANCE, what="after"):
         if abs(seconds - expected) <= expected * tolerance:

@@ -96,7 +96,7 @@ def _same_channel(kind, way):
         WAYS[way](ending)
         waiting.deliveries(4)
     add(__name__, f"not_through_ending_{kind}_{way}", run,
-        f"Consumers that end together ({way.replace('_', ' ')}, {kind}) are passed over: nothing counts as delivered to them.")
+        f"Consumers that end together ({way.replace('_', ' ')}, {kind}) are passed over: nothing counts as delivered.")
 
 
 for _kind in KINDS:

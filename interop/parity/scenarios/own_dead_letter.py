@@ -75,8 +75,8 @@ def _rejected_behind(kind, overflow):
 for _kind in KINDS:
     for _overflow in ("drop-head", "reject-publish"):
         add(__name__, f"rejected_{_kind}_{_overflow.replace('-', '_')}", _rejected(_kind, _overflow),
-            f"A message that a consumer rejects goes back to its own full {_kind} queue of one, x-overflow {_overflow}.")
-        add(__name__, f"rejected_first_of_two_{_kind}_{_overflow.replace('-', '_')}", _rejected_behind(_kind, _overflow),
+            f"A message that a consumer rejects goes back to its own {_kind} queue of one, x-overflow {_overflow}.")
+        add(__name__, f"rejected_first_{_kind}_{_overflow.replace('-', '_')}", _rejected_behind(_kind, _overflow),
             f"The first of two goes behind the second, x-overflow {_overflow}, {_kind}.")
 
 

@@ -81,7 +81,8 @@ def channel_close_without_limit(s):
 @scenario
 def limit_0(s):
     """A limit of zero: the first return is the last."""
-    ch = begin(s, "1", **{"x-delivery-limit": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("d")})
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("d")}
+    ch = begin(s, "1", **{"x-delivery-limit": 0, **dead})
     ch.queue(s.name("d"))
     ch.get_when_there(s.name("q"), no_ack=False)
     ch.nack(1)
