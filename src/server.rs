@@ -263,6 +263,13 @@ fn share_files(config: &Config) -> Shares {
     let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     info!(limit, store = shares.store, amqp, cmq, "file descriptors");
+    if files::limit().is_some_and(|limit| limit < files::LIMIT_MIN) {
+        let least = files::LIMIT_MIN;
+        warn!(
+            limit,
+            least, "the limit of file descriptors is too low for the store: raise it"
+        );
+    }
     // The defaults are more than most need: who gets less of them is told in the line above.
     let default = Config::from_raw(&RawConfig::default()).ok();
     let default = default.map(|config| (config.connection_max, config.cmq_connections));
