@@ -41,9 +41,9 @@ impl Channel {
             Some(_) => self.ledger.skip(),
             None => {
                 if let Some((_, address)) = &mut self.reply {
-                    address.hand_out(message.size());
+                    address.hand_out(message);
                 }
-                self.ledger.next_tag()
+                self.ledger.skip()
             }
         };
         if let Some(source) = consumer.source {

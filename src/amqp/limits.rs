@@ -86,14 +86,14 @@ pub(super) const TX_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// See [`TX_BYTES_MAX`].
 pub(super) const TX_ENTRIES_MAX: usize = 1_000_000;
 
-/// Replies of direct reply-to that wait for their requester to read them, and their bytes; further ones are dropped, as
-/// the feature promises no more than that.
-pub(super) const REPLIES_PENDING_MAX: usize = 10_000;
-/// See [`REPLIES_PENDING_MAX`]. One reply more than fits is taken, so that none is too large.
-pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of replies of direct reply-to that wait for one requester to read them; whoever sends it another one waits as
+/// well. A client that reads nothing before it has written everything must not send more than this to itself.
+pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The least that a reply counts for.
+pub(super) const REPLY_BYTES_MIN: usize = 512;
 
 /// Routing keys in the headers `CC` and `BCC` of one message. RabbitMQ has no such limit, but its largest header frame
-/// has no room for more than 26,213.
+/// has no room for more than 26,207.
 pub(super) const MORE_KEYS_MAX: usize = 32 * 1024;
 
 /// Characters of a consumer's unreadable argument that the log shows.

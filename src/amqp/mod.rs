@@ -37,7 +37,10 @@ pub use listener::{Front, Settings};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// Random bytes in a generated name.
+const RANDOM_NAME_BYTES: usize = 16;
+
 /// A name that nobody can guess: 22 characters, as RabbitMQ's generated names have.
 fn random_name() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_NAME_BYTES]>())
 }

@@ -1,12 +1,15 @@
 //! Direct reply-to: requesters that wait for answers on the pseudo queue `amq.rabbitmq.reply-to`, found by the token
-//! that is part of the name their requests carry. An answer goes straight to the requester's connection.
+//! that is part of the name their requests carry. An answer goes straight to the requester's connection. Each requester
+//! has room for so many bytes that its socket has not taken; who answers it beyond that waits.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dashmap::DashMap;
+use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::limits::{REPLIES_PENDING_BYTES_MAX, REPLIES_PENDING_MAX};
+use super::limits::{REPLIES_PENDING_BYTES_MAX, REPLY_BYTES_MIN};
 use super::outbox::Outbox;
 use crate::broker::queue::{Delivery, DeliverySink};
 use crate::model::{Lease, Message};
@@ -15,6 +18,14 @@ use crate::model::{Lease, Message};
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// What requesters' own names start with; the token follows.
 pub(crate) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// Whether this is the name of a requester that is, or was, waiting for answers: nothing else is routed to.
+pub(crate) fn is_address(name: &str) -> bool {
+    name.strip_prefix(REPLY_TO_PREFIX).is_some_and(|token| {
+        let token = BASE64_URL_SAFE_NO_PAD.decode(token);
+        token.is_ok_and(|token| token.len() == super::RANDOM_NAME_BYTES)
+    })
+}
 
 /// All requesters of a broker.
 #[derive(Debug, Default)]
@@ -26,14 +37,15 @@ pub(crate) struct Replies {
 struct Requester {
     outbox: Weak<Outbox>,
     key: u64,
-    pending: Arc<Pending>,
+    /// Bytes that may still be sent to it. Closed when it leaves.
+    room: Arc<Semaphore>,
 }
 
-/// Replies that the requester's socket has not taken.
-#[derive(Debug, Default)]
-struct Pending {
-    replies: AtomicUsize,
-    bytes: AtomicUsize,
+/// An answer that its requester has no room for.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    requester: Requester,
+    message: Arc<Message>,
 }
 
 /// The requester's end; leaving it ends the registration.
@@ -41,27 +53,27 @@ struct Pending {
 pub(crate) struct ReplyAddress {
     replies: Arc<Replies>,
     name: Box<str>,
-    pending: Arc<Pending>,
-    /// What has been put into the output: replies and their bytes.
-    handed_out: (usize, usize),
+    room: Arc<Semaphore>,
+    /// Bytes of replies that have been put into the output.
+    handed_out: usize,
 }
 
 impl Replies {
     /// Registers a requester under a name that cannot be guessed. Answers arrive as deliveries with `key`.
     pub(crate) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>, key: u64) -> ReplyAddress {
         let name: Box<str> = format!("{REPLY_TO_PREFIX}{}", super::random_name()).into();
-        let pending = Arc::<Pending>::default();
+        let room = Arc::new(Semaphore::new(REPLIES_PENDING_BYTES_MAX));
         let requester = Requester {
             outbox: Arc::downgrade(outbox),
             key,
-            pending: Arc::clone(&pending),
+            room: Arc::clone(&room),
         };
         self.waiting.insert(name.clone(), requester);
         ReplyAddress {
             replies: Arc::clone(self),
             name,
-            pending,
-            handed_out: (0, 0),
+            room,
+            handed_out: 0,
         }
     }
 
@@ -70,24 +82,50 @@ impl Replies {
         self.waiting.contains_key(name)
     }
 
-    /// Sends an answer. It is dropped if the requester is gone or does not take its answers.
-    pub(crate) fn answer(&self, name: &str, message: Arc<Message>) {
+    /// Sends an answer. It is dropped if the requester is gone, and given back if there is no room for it.
+    pub(crate) fn answer(&self, name: &str, message: &Arc<Message>) -> Result<(), Waiting> {
         let Some(requester) = self.waiting.get(name).map(|entry| entry.value().clone()) else {
-            return;
+            return Ok(());
         };
-        let Some(outbox) = requester.outbox.upgrade() else {
-            return;
-        };
-        if !requester.pending.add(message.size()) {
-            return;
+        let message = Arc::clone(message);
+        let room = requester.room.try_acquire_many(weight(&message));
+        match room.map(|room| room.forget()) {
+            Ok(()) => requester.deliver(message),
+            Err(TryAcquireError::NoPermits) => return Err(Waiting { requester, message }),
+            Err(TryAcquireError::Closed) => {}
         }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    /// Sends the answer when there is room for it, after those that have waited longer.
+    pub(crate) async fn deliver(self) {
+        // No room is given any more when the requester has left: nobody gets the answer then.
+        if let Ok(room) = self
+            .requester
+            .room
+            .acquire_many(weight(&self.message))
+            .await
+        {
+            room.forget();
+            self.requester.deliver(Arc::clone(&self.message));
+        }
+    }
+}
+
+impl Requester {
+    fn deliver(&self, message: Arc<Message>) {
+        let Some(outbox) = self.outbox.upgrade() else {
+            return;
+        };
         let lease = Lease {
             offset: 0,
             turn: 0,
             lane: 0,
         };
         let delivery = Delivery {
-            key: requester.key,
+            key: self.key,
             lease,
             message,
             redelivered: false,
@@ -98,22 +136,10 @@ impl Replies {
     }
 }
 
-impl Pending {
-    /// Counts a reply of this size, if there is room for it.
-    fn add(&self, bytes: usize) -> bool {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let replies = self.replies.fetch_add(1, Ordering::Relaxed);
-        let fits = before < REPLIES_PENDING_BYTES_MAX && replies < REPLIES_PENDING_MAX;
-        if !fits {
-            self.remove(1, bytes);
-        }
-        fits
-    }
-
-    fn remove(&self, replies: usize, bytes: usize) {
-        self.replies.fetch_sub(replies, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
+/// The room that an answer takes. A large one takes all of it.
+fn weight(message: &Message) -> u32 {
+    let bytes = message.size().max(REPLY_BYTES_MIN);
+    u32::try_from(bytes.min(REPLIES_PENDING_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
 impl ReplyAddress {
@@ -122,22 +148,21 @@ impl ReplyAddress {
         &self.name
     }
 
-    /// A reply of this size was put into the output.
-    pub(crate) fn hand_out(&mut self, bytes: usize) {
-        self.handed_out.0 += 1;
-        self.handed_out.1 += bytes;
+    /// A reply was put into the output.
+    pub(crate) fn hand_out(&mut self, message: &Message) {
+        self.handed_out += usize::try_from(weight(message)).unwrap_or(usize::MAX);
     }
 
     /// The socket has taken what was put into the output.
     pub(crate) fn written(&mut self) {
-        let (replies, bytes) = std::mem::take(&mut self.handed_out);
-        self.pending.remove(replies, bytes);
+        self.room.add_permits(std::mem::take(&mut self.handed_out));
     }
 }
 
 impl Drop for ReplyAddress {
     fn drop(&mut self) {
         self.replies.waiting.remove(&self.name);
+        self.room.close();
     }
 }
 
@@ -162,37 +187,76 @@ mod tests {
         })
     }
 
-    /// Sends `message` so often, of which `taken` arrive; once the socket has taken them, there is room again.
-    fn check(message: &Arc<Message>, sent: usize, taken: usize) {
+    fn arrived(outbox: &Outbox, address: &mut ReplyAddress) -> usize {
+        let mut arrived = Vec::new();
+        outbox.take(&mut arrived);
+        for delivery in &arrived {
+            address.hand_out(&delivery.message);
+        }
+        arrived.len()
+    }
+
+    /// How many answers like `message` a requester has room for that takes none of them; there is room for as many
+    /// once its socket has taken them.
+    fn check(message: &Arc<Message>, expected: usize) {
         let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
         let mut address = replies.register(&outbox, 7);
-        let arrive = |address: &mut ReplyAddress, times| {
-            for _ in 0..times {
-                replies.answer(address.name(), Arc::clone(message));
-            }
-            let mut arrived = Vec::new();
-            outbox.take(&mut arrived);
-            for delivery in &arrived {
-                address.hand_out(delivery.message.size());
-            }
-            arrived.len()
-        };
-        assert_eq!(arrive(&mut address, sent), taken);
-        assert_eq!(
-            arrive(&mut address, 1),
-            0,
-            "what is in the output still counts"
-        );
-        address.written();
-        assert_eq!(arrive(&mut address, 1), 1);
+        for _ in 0..2 {
+            let fits = |_: &usize| replies.answer(address.name(), message).is_ok();
+            assert_eq!((0..=expected).take_while(fits).count(), expected);
+            assert_eq!(arrived(&outbox, &mut address), expected);
+            let in_output = replies.answer(address.name(), message);
+            assert!(in_output.is_err(), "what is in the output still counts");
+            address.written();
+        }
     }
 
     #[test]
-    fn a_requester_that_does_not_read_gets_no_more() {
-        check(&reply(1), REPLIES_PENDING_MAX + 1, REPLIES_PENDING_MAX);
-        check(&reply(REPLIES_PENDING_BYTES_MAX / 2), 4, 2);
-        check(&reply(REPLIES_PENDING_BYTES_MAX / 2 + 1), 4, 2);
-        check(&reply(REPLIES_PENDING_BYTES_MAX / 2 - 1), 4, 3);
+    fn a_requester_that_does_not_read_has_room_for_so_much() {
+        check(&reply(1), REPLIES_PENDING_BYTES_MAX / REPLY_BYTES_MIN);
+        check(&reply(REPLIES_PENDING_BYTES_MAX / 2), 2);
+        check(&reply(REPLIES_PENDING_BYTES_MAX / 2 + 1), 1);
+        check(&reply(2 * REPLIES_PENDING_BYTES_MAX), 1);
+    }
+
+    #[tokio::test]
+    async fn who_answers_a_full_requester_waits_until_it_has_read_or_left() {
+        let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
+        let mut address = replies.register(&outbox, 7);
+        let name = address.name().to_owned();
+        let large = reply(REPLIES_PENDING_BYTES_MAX);
+        assert!(replies.answer(&name, &large).is_ok());
+        let first = replies.answer(&name, &large).unwrap_err();
+        let second = replies.answer(&name, &large).unwrap_err();
+        let first = tokio::spawn(first.deliver());
+        tokio::task::yield_now().await;
+        assert!(!first.is_finished());
+        assert_eq!(arrived(&outbox, &mut address), 1);
+        address.written();
+        first.await.unwrap();
+        assert_eq!(arrived(&outbox, &mut address), 1);
+        let second = tokio::spawn(second.deliver());
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        drop(address);
+        second.await.unwrap();
+        assert!(!outbox.is_signalled() || outbox.take(&mut Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn addresses_are_told_from_other_names() {
+        let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
+        let address = replies.register(&outbox, 7);
+        assert!(is_address(address.name()));
+        for name in [
+            REPLY_TO,
+            REPLY_TO_PREFIX,
+            "amq.rabbitmq.reply-to.nonsense.abc",
+            "amq.rabbitmq.reply-to.abc",
+            "q",
+        ] {
+            assert!(!is_address(name), "{name}");
+        }
     }
 
     #[test]
@@ -202,7 +266,7 @@ mod tests {
         let name = address.name().to_owned();
         assert!(name.starts_with(REPLY_TO_PREFIX) && replies.is_waiting(&name));
         drop(address);
-        replies.answer(&name, reply(1));
+        assert!(replies.answer(&name, &reply(1)).is_ok());
         assert!(!replies.is_waiting(&name) && !outbox.is_signalled());
     }
 }

@@ -67,11 +67,6 @@ impl Ledger {
         self.slots.front()?.entry.as_ref()
     }
 
-    /// The tag that is next. Replies to direct reply-to carry it and do not use it up, as in RabbitMQ.
-    pub(crate) fn next_tag(&self) -> u64 {
-        self.next_tag
-    }
-
     /// The tag for a delivery that needs no answer.
     pub(crate) fn skip(&mut self) -> u64 {
         let tag = self.next_tag;

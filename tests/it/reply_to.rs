@@ -1,11 +1,12 @@
 //! Direct reply-to.
 
-use leveret::wire::protocol::{basic, queue};
+use leveret::wire::protocol::{basic, queue, tx};
 use leveret::wire::{
-    AMQPClass, AMQPProperties, FieldTable, FrameKind, decode_properties, encode_properties,
+    AMQPClass, AMQPProperties, AMQPValue, FieldTable, FrameKind, decode_properties,
+    encode_properties,
 };
 
-use crate::support::{Peer, TestServer};
+use crate::support::{Event, Peer, TestServer, eventually};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
@@ -94,4 +95,208 @@ async fn requests_without_a_consumer_are_refused() {
     request(&mut peer).await;
     let text = "PRECONDITION_FAILED - fast reply consumer does not exist";
     assert_eq!(peer.closed().await, (406, text.to_owned()));
+}
+
+/// The bytes of one reply, and how many of them are more than a requester has room for.
+const REPLY_BYTES: usize = 16 * 1024;
+const REPLIES: usize = 700;
+
+/// Begins to wait for answers; the address for them.
+async fn wait_for_answers(server: &TestServer, requester: &mut Peer) -> String {
+    let mut reader = Peer::new(server).await;
+    reader.declare(1, "q").await;
+    requester.consume(1, REPLY_TO, "answers", true).await;
+    request(requester).await;
+    let work = loop {
+        if let Some(work) = reader.get(1, "q", true).await {
+            break work;
+        }
+    };
+    let properties = decode_properties(&work.properties).unwrap();
+    properties.reply_to().clone().unwrap().to_string()
+}
+
+fn nth(n: usize) -> Vec<u8> {
+    let mut body = format!("{n} ").into_bytes();
+    body.resize(REPLY_BYTES, b'.');
+    body
+}
+
+/// Sends replies. The socket holds what the broker does not take.
+async fn send_replies(peer: &mut Peer, address: &str) {
+    for n in 0..REPLIES {
+        peer.publish(1, address, &nth(n)).await;
+    }
+}
+
+async fn read_replies(peer: &mut Peer) {
+    for n in 0..REPLIES {
+        let answer = peer.content().await;
+        assert!(answer.body == nth(n), "reply {n}");
+        match answer.method {
+            AMQPClass::Basic(basic::AMQPMethod::Deliver(m)) => {
+                assert_eq!(usize::try_from(m.delivery_tag).unwrap(), n + 1);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_requester_gets_all_replies_and_holds_their_sender_back() {
+    let server = TestServer::start().await;
+    let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
+    let address = wait_for_answers(&server, &mut requester).await;
+    worker.confirm_select(1).await;
+    let sender = tokio::spawn(async move {
+        send_replies(&mut worker, &address).await;
+        worker
+    });
+    // Nothing is read until the sender is held back: what it has published is not confirmed to the end.
+    eventually("the sender waits", || {
+        let infos = server.broker.connections().list();
+        infos
+            .iter()
+            .any(|info| info.status().received_bytes > 8 << 20)
+    })
+    .await;
+    read_replies(&mut requester).await;
+    let mut worker = sender.await.unwrap();
+    let mut confirmed = 0;
+    while confirmed < REPLIES as u64 {
+        match worker.method().await.1 {
+            AMQPClass::Basic(basic::AMQPMethod::Ack(ack)) => confirmed = ack.delivery_tag,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requesters_may_answer_themselves_and_each_other() {
+    let server = TestServer::start().await;
+    let (mut a, mut b) = (Peer::new(&server).await, Peer::new(&server).await);
+    let to_a = wait_for_answers(&server, &mut a).await;
+    send_replies(&mut a, &to_a).await;
+    read_replies(&mut a).await;
+    let (mut a, to_a) = {
+        let mut fresh = Peer::new(&server).await;
+        let address = wait_for_answers(&server, &mut fresh).await;
+        (fresh, address)
+    };
+    let to_b = wait_for_answers(&server, &mut b).await;
+    tokio::join!(send_replies(&mut a, &to_b), send_replies(&mut b, &to_a));
+    tokio::join!(read_replies(&mut a), read_replies(&mut b));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_requester_goes_on_when_that_leaves() {
+    let server = TestServer::start().await;
+    let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
+    let address = wait_for_answers(&server, &mut requester).await;
+    let sender = tokio::spawn(async move {
+        send_replies(&mut worker, &address).await;
+        worker.nothing(1).await;
+    });
+    eventually("the sender waits", || {
+        let infos = server.broker.connections().list();
+        infos
+            .iter()
+            .any(|info| info.status().received_bytes > 8 << 20)
+    })
+    .await;
+    drop(requester);
+    sender.await.unwrap();
+}
+
+/// What a peer is told of a mandatory message with further keys: whether it came back.
+async fn is_returned(peer: &mut Peer, key: &str, cc: &[&str]) -> bool {
+    let publish = basic::Publish {
+        exchange: "".into(),
+        routing_key: key.into(),
+        mandatory: true,
+        immediate: false,
+    };
+    peer.basic(1, basic::AMQPMethod::Publish(publish)).await;
+    let cc: Vec<AMQPValue> = cc
+        .iter()
+        .map(|key| AMQPValue::LongString((*key).into()))
+        .collect();
+    let mut headers = FieldTable::default();
+    headers.insert("CC".into(), AMQPValue::FieldArray(cc.into()));
+    let properties = encode_properties(&AMQPProperties::default().with_headers(headers));
+    let mut header = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header.extend_from_slice(&properties);
+    peer.frame(FrameKind::Header, 1, &header).await;
+    match peer.method().await.1 {
+        AMQPClass::Basic(basic::AMQPMethod::Ack(_)) => false,
+        AMQPClass::Basic(basic::AMQPMethod::Return(_)) => {
+            assert!(matches!(peer.next().await, Event::Header(..)));
+            let ack = peer.method().await.1;
+            assert!(matches!(ack, AMQPClass::Basic(basic::AMQPMethod::Ack(_))));
+            true
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_comes_once_and_is_not_returned() {
+    let server = TestServer::start().await;
+    let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
+    let address = wait_for_answers(&server, &mut requester).await;
+    worker.confirm_select(1).await;
+    assert!(!is_returned(&mut worker, &address, &[&address, &address]).await);
+    assert!(!is_returned(&mut worker, "nowhere", &[&address]).await);
+    assert!(!is_returned(&mut worker, "q", &[&address]).await);
+    for expected in 1..=3 {
+        assert_eq!(requester.content().await.told().0, expected);
+    }
+    requester.nothing(1).await;
+    assert_eq!(server.numbers("q"), (1, 0, 0));
+    for name in [
+        "amq.rabbitmq.reply-to.nonsense.abc",
+        "amq.rabbitmq.reply-to.",
+    ] {
+        assert!(is_returned(&mut worker, name, &[]).await, "{name}");
+    }
+    drop(requester);
+    eventually("the requester has left", || {
+        server.broker.connections().list().len() < 2
+    })
+    .await;
+    assert!(!is_returned(&mut worker, &address, &[]).await, "was routed");
+    worker
+        .send(
+            1,
+            AMQPClass::Queue(queue::AMQPMethod::Bind(queue::Bind {
+                queue: address.as_str().into(),
+                exchange: "amq.direct".into(),
+                routing_key: "k".into(),
+                nowait: false,
+                arguments: FieldTable::default(),
+            })),
+        )
+        .await;
+    let text = "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue";
+    assert_eq!(worker.closed().await, (403, text.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_in_a_transaction_waits_for_the_commit() {
+    let server = TestServer::start().await;
+    let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
+    let address = wait_for_answers(&server, &mut requester).await;
+    let call = |method| AMQPClass::Tx(method);
+    let select = call(tx::AMQPMethod::Select(tx::Select {}));
+    worker.call(1, select).await;
+    worker.publish(1, &address, b"forgotten").await;
+    let rollback = call(tx::AMQPMethod::Rollback(tx::Rollback {}));
+    worker.call(1, rollback).await;
+    worker.publish(1, &address, b"sent").await;
+    worker.nothing(1).await;
+    requester.nothing(1).await;
+    let commit = call(tx::AMQPMethod::Commit(tx::Commit {}));
+    let ok = worker.call(1, commit).await;
+    assert!(matches!(ok, AMQPClass::Tx(tx::AMQPMethod::CommitOk(_))));
+    assert_eq!(requester.content().await.told().2, "sent");
 }

@@ -26,8 +26,8 @@ impl Channel {
             };
             return self.queue_declared(cx, m.nowait, declared);
         }
-        // A client does not name queues under the reply prefix: what is not a waiting requester is not there.
-        let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO_PREFIX);
+        // A client does not name queues under the pseudo queue's name: what is not a waiting requester is not there.
+        let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO);
         let session = Arc::clone(&cx.shared.session);
         cx.later(self, async move {
             let declare = DeclareQueue {
@@ -96,6 +96,10 @@ impl Channel {
     /// 0-9-1, queue.bind).
     fn queue_and_key(&self, queue: &str, key: &str) -> Result<(Destination, Name), Refusal> {
         let name = self.queue_name(queue)?;
+        if name.starts_with(REPLY_TO_PREFIX) {
+            let text = "cannot bind or unbind to a volatile (direct reply-to) queue";
+            return Err(Refusal::new(Code::AccessRefused, text));
+        }
         let key = match queue.is_empty() && key.is_empty() {
             true => Arc::clone(&name),
             false => key.into(),

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::super::channel::{Channel, Mode};
 use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
-use super::super::replies::REPLY_TO_PREFIX;
+use super::super::replies::is_address;
 use crate::broker::queue::{RewindTo, Rewound};
 use crate::model::arguments::integer_value;
-use crate::model::{Body, Message, Origin};
+use crate::model::{Body, Message, Name, Origin};
 use crate::wire::{AMQPProperties, AMQPValue, PropertiesView, encode_properties, short_string};
 
 /// The header that says to where.
@@ -26,7 +26,7 @@ struct Request {
     /// The publish's number, in confirm mode.
     seq: u64,
     /// Where the answer goes: the name of a requester of direct reply-to.
-    reply_to: Option<String>,
+    reply_to: Option<Name>,
     correlation_id: Option<String>,
     queue: String,
 }
@@ -51,7 +51,8 @@ impl Channel {
             reply_to: view
                 .reply_to()
                 .and_then(text)
-                .filter(|name| name.starts_with(REPLY_TO_PREFIX)),
+                .filter(|name| is_address(name))
+                .map(Name::from),
             correlation_id: view.correlation_id().and_then(text),
             queue: message.origin.routing_key.to_string(),
         };
@@ -83,10 +84,12 @@ impl Channel {
             return Ok(());
         };
         let is_done = rewound.is_ok();
-        let answer = answer(request, reply_to, rewound);
-        cx.shared.front.replies.answer(reply_to, Arc::new(answer));
-        self.confirm_request(cx, request.seq, is_done);
-        Ok(())
+        let answer = Arc::new(answer(request, reply_to, rewound));
+        let seq = request.seq;
+        self.answer(cx, &answer, &[Arc::clone(reply_to)], move |channel, cx| {
+            channel.confirm_request(cx, seq, is_done);
+            Ok(())
+        })
     }
 
     fn confirm_request(&mut self, cx: &mut Cx<'_>, seq: u64, is_done: bool) {
@@ -125,7 +128,7 @@ fn place(view: &PropertiesView<'_>, body: &Body) -> Result<RewindTo, String> {
 }
 
 /// The answer: a JSON object, with what was done or with the code and text of the refusal.
-fn answer(request: &Request, reply_to: &str, rewound: Result<Rewound, Refusal>) -> Message {
+fn answer(request: &Request, reply_to: &Name, rewound: Result<Rewound, Refusal>) -> Message {
     let told = match rewound {
         Ok(rewound) => json!({
             "queue": request.queue,
@@ -145,7 +148,7 @@ fn answer(request: &Request, reply_to: &str, rewound: Result<Rewound, Refusal>) 
     Message {
         origin: Arc::new(Origin {
             exchange: "".into(),
-            routing_key: reply_to.into(),
+            routing_key: Arc::clone(reply_to),
         }),
         properties: encode_properties(&properties),
         body: Body::Whole(Bytes::from(told.to_string())),

@@ -8,8 +8,9 @@ use super::super::confirms::Confirms;
 use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::limits::{TX_BYTES_MAX, TX_ENTRIES_MAX};
+use super::super::replies::Replies;
 use super::super::unacked::Unacked;
-use super::publish::put_return;
+use super::publish::{Ready, put_return};
 use crate::broker::queue::{Queue, Settle};
 use crate::model::Message;
 use crate::wire::AMQPClass;
@@ -27,9 +28,8 @@ pub(crate) struct Transaction {
 
 #[derive(Debug)]
 struct Publish {
-    message: Arc<Message>,
+    ready: Ready,
     queues: Arc<[Arc<Queue>]>,
-    mandatory: bool,
 }
 
 impl Transaction {
@@ -39,18 +39,9 @@ impl Transaction {
     }
 
     /// Adds a message that was routed.
-    pub(super) fn publish(
-        &mut self,
-        message: Arc<Message>,
-        queues: Arc<[Arc<Queue>]>,
-        mandatory: bool,
-    ) -> Handled {
-        self.bytes += message.size();
-        self.publishes.push(Publish {
-            message,
-            queues,
-            mandatory,
-        });
+    pub(super) fn publish(&mut self, ready: Ready, queues: Arc<[Arc<Queue>]>) -> Handled {
+        self.bytes += ready.message.size();
+        self.publishes.push(Publish { ready, queues });
         self.check()
     }
 
@@ -137,7 +128,7 @@ impl Channel {
             {
                 let messages: Vec<Arc<Message>> = run
                     .iter()
-                    .map(|publish| Arc::clone(&publish.message))
+                    .map(|publish| Arc::clone(&publish.ready.message))
                     .collect();
                 for queue in run.iter().take(1).flat_map(|publish| publish.queues.iter()) {
                     let published = queue.publish(&messages);
@@ -150,19 +141,24 @@ impl Channel {
             }
         }
         cx.unsynced.add(transaction.bytes, &committer);
-        for publish in transaction
-            .publishes
-            .iter()
-            .filter(|publish| publish.mandatory && publish.queues.is_empty())
-        {
-            put_return(cx, self.number, &publish.message);
+        let mut answers = Vec::new();
+        for Publish { ready, queues } in transaction.publishes {
+            if !ready.requesters.is_empty() {
+                answers.push(ready);
+            } else if ready.mandatory && queues.is_empty() {
+                put_return(cx, self.number, &ready.message);
+            }
         }
         self.flush_credit(cx);
+        let replies = Arc::clone(&cx.shared.front.replies);
         cx.later(self, async move {
             let durable = match ticket {
                 Some(ticket) => committer.wait(ticket).await,
                 None => Ok(()),
             };
+            if durable.is_ok() {
+                answer_all(&replies, answers).await;
+            }
             done(move |channel, cx| {
                 durable.map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
                 if rejected {
@@ -186,6 +182,17 @@ impl Channel {
                 Code::PreconditionFailed,
                 "channel is not transactional",
             )),
+        }
+    }
+}
+
+/// Sends the answers to requesters of direct reply-to that a transaction has held back.
+async fn answer_all(replies: &Replies, answers: Vec<Ready>) {
+    for ready in answers {
+        for requester in &ready.requesters {
+            if let Err(waiting) = replies.answer(requester, &ready.message) {
+                waiting.deliver().await;
+            }
         }
     }
 }
@@ -215,6 +222,14 @@ mod tests {
         })
     }
 
+    fn ready(message: &Arc<Message>) -> Ready {
+        Ready {
+            message: Arc::clone(message),
+            mandatory: false,
+            requesters: Vec::new(),
+        }
+    }
+
     fn too_large() -> Handled {
         Err(Refusal::new(
             Code::ResourceError,
@@ -225,9 +240,8 @@ mod tests {
     #[test]
     fn a_transaction_holds_so_many_bytes() {
         let mut transaction = Transaction::default();
-        let mut publish = |message: &Arc<Message>| {
-            transaction.publish(Arc::clone(message), Arc::default(), false)
-        };
+        let mut publish =
+            |message: &Arc<Message>| transaction.publish(ready(message), Arc::default());
         let part = message(TX_BYTES_MAX / 16);
         assert!((0..16).all(|_| publish(&part).is_ok()));
         assert_eq!(publish(&message(0)), Ok(()));
@@ -249,7 +263,7 @@ mod tests {
         };
         transaction.answer(Settle::Ack, vec![(1, entry); TX_ENTRIES_MAX - 1]);
         let empty = message(0);
-        let mut publish = || transaction.publish(Arc::clone(&empty), Arc::default(), false);
+        let mut publish = || transaction.publish(ready(&empty), Arc::default());
         assert_eq!(publish(), Ok(()));
         assert_eq!(publish(), too_large());
         let mut transaction = Transaction::default();

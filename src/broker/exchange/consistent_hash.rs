@@ -5,12 +5,12 @@
 //! Rendezvous hashing: each binding draws a number from the message's hash and its own, scaled by its weight, and
 //! the highest wins. Exact weights, no ring to keep, and a cost per message that grows with the bindings only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Binding, Content, Destination};
+use super::{Binding, Content, Destination, Step};
 use crate::broker::error::BrokerError;
 use crate::model::arguments::term;
 use crate::wire::{AMQPValue, FieldTable};
@@ -103,13 +103,13 @@ pub(super) fn weight(binding_key: &str) -> Result<f64, BrokerError> {
 }
 
 /// The bindings of a consistent hash exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConsistentHash {
     on: HashOn,
     members: HashMap<Arc<Binding>, Member>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Member {
     weight: f64,
     seed: u64,
@@ -144,20 +144,37 @@ impl ConsistentHash {
         self.members.remove(binding);
     }
 
-    pub(super) fn route<'a>(
-        &'a self,
-        content: &Content<'_>,
-        visit: &mut dyn FnMut(&'a Destination),
-    ) {
-        let hash = self.on.hash(content);
-        let score = |member: &Member| -member.weight / unit(hash, member.seed).ln();
-        let winner = self
-            .members
-            .iter()
-            .max_by(|(_, a), (_, b)| score(a).total_cmp(&score(b)));
-        if let Some((binding, _)) = winner {
-            visit(&binding.destination);
+    /// Finds the destination of a message.
+    pub(super) fn matches(&self, content: &Content<'_>) -> Matches<'_> {
+        Matches {
+            members: self.members.iter(),
+            hash: self.on.hash(content),
+            best: None,
         }
+    }
+}
+
+/// A search in a consistent hash exchange: a step per binding, and the destination in the last one.
+#[derive(Debug)]
+pub(super) struct Matches<'a> {
+    members: hash_map::Iter<'a, Arc<Binding>, Member>,
+    hash: u64,
+    best: Option<(f64, &'a Destination)>,
+}
+
+impl<'a> Iterator for Matches<'a> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        let Some((binding, member)) = self.members.next() else {
+            let (_, winner) = self.best.take()?;
+            return Some(Step::found(winner));
+        };
+        let score = -member.weight / unit(self.hash, member.seed).ln();
+        if self.best.is_none_or(|(best, _)| score >= best) {
+            self.best = Some((score, &binding.destination));
+        }
+        Some(Step::looked(1))
     }
 }
 
@@ -174,11 +191,12 @@ mod tests {
     use super::*;
 
     fn chosen(exchange: &ConsistentHash, key: &str) -> Option<String> {
-        let mut name = None;
-        exchange.route(&content(key), &mut |destination| {
-            assert!(name.is_none(), "one destination only");
-            name = Some(destination.name().to_string());
-        });
+        let content = content(key);
+        let mut found = exchange.matches(&content).filter_map(|step| step.found);
+        let name = found
+            .next()
+            .map(|destination| destination.name().to_string());
+        assert!(found.next().is_none(), "one destination only");
         name
     }
 

@@ -1,13 +1,14 @@
 //! Direct exchanges: a message goes where its routing key is bound, byte for byte.
 
 use std::collections::HashMap;
+use std::slice;
 
-use super::Destination;
-use super::targets::Targets;
+use super::targets::{self, Targets};
+use super::{Destination, Step};
 use crate::model::Name;
 
 /// The bindings of a direct exchange.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Direct {
     keys: HashMap<Name, Targets>,
 }
@@ -29,9 +30,34 @@ impl Direct {
         }
     }
 
-    pub(super) fn route<'a>(&'a self, routing_key: &str, visit: &mut dyn FnMut(&'a Destination)) {
-        if let Some(targets) = self.keys.get(routing_key) {
-            targets.iter().for_each(visit);
+    /// Finds the destinations of a message with these keys.
+    pub(super) fn matches<'a, 'k>(&'a self, keys: &'a [&'k str]) -> Matches<'a, 'k> {
+        Matches {
+            table: self,
+            keys: keys.iter(),
+            found: targets::Iter::default(),
         }
+    }
+}
+
+/// A search in a direct exchange.
+#[derive(Debug)]
+pub(super) struct Matches<'a, 'k> {
+    table: &'a Direct,
+    keys: slice::Iter<'a, &'k str>,
+    /// What is bound to the last key.
+    found: targets::Iter<'a>,
+}
+
+impl<'a> Iterator for Matches<'a, '_> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        if let Some(destination) = self.found.next() {
+            return Some(Step::found(destination));
+        }
+        let targets = self.table.keys.get(*self.keys.next()?);
+        self.found = targets.map(Targets::iter).unwrap_or_default();
+        Some(Step::looked(1))
     }
 }

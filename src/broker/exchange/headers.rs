@@ -1,26 +1,26 @@
 //! Headers exchanges: a message goes where its headers have what a binding's arguments ask for. `x-match` says
 //! whether all of it or any; arguments whose name starts with `x-` count only for `all-with-x` and `any-with-x`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
-use super::{Binding, Destination};
+use super::{Binding, Step};
 use crate::broker::error::BrokerError;
 use crate::model::arguments::{integer_value, term, type_name};
 use crate::wire::{AMQPValue, FieldTable};
 
 /// The bindings of a headers exchange. Every one is looked at for every message: no index serves `any` and `all`
 /// and the absence of headers at once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
-    bindings: HashMap<Arc<Binding>, HeaderMatch>,
+    bindings: HashMap<Arc<Binding>, Arc<HeaderMatch>>,
 }
 
 impl Headers {
     pub(super) fn add(&mut self, binding: &Arc<Binding>) {
         // A binding is checked before it is made; one that an earlier release let pass matches nothing.
         if let Ok(rule) = HeaderMatch::parse(&binding.arguments) {
-            self.bindings.insert(Arc::clone(binding), rule);
+            self.bindings.insert(Arc::clone(binding), Arc::new(rule));
         }
     }
 
@@ -28,16 +28,31 @@ impl Headers {
         self.bindings.remove(binding);
     }
 
-    pub(super) fn route<'a>(
-        &'a self,
-        headers: &FieldTable,
-        visit: &mut dyn FnMut(&'a Destination),
-    ) {
-        for (binding, rule) in &self.bindings {
-            if rule.matches(headers) {
-                visit(&binding.destination);
-            }
+    /// Finds the destinations of a message with these headers.
+    pub(super) fn matches<'a>(&'a self, headers: &'a FieldTable) -> Matches<'a> {
+        Matches {
+            bindings: self.bindings.iter(),
+            headers,
         }
+    }
+}
+
+/// A search in a headers exchange: a step per binding.
+#[derive(Debug)]
+pub(super) struct Matches<'a> {
+    bindings: hash_map::Iter<'a, Arc<Binding>, Arc<HeaderMatch>>,
+    headers: &'a FieldTable,
+}
+
+impl<'a> Iterator for Matches<'a> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        let (binding, rule) = self.bindings.next()?;
+        Some(Step {
+            found: rule.matches(self.headers).then_some(&binding.destination),
+            looked: 1 + rule.wanted.len(),
+        })
     }
 }
 

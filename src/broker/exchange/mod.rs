@@ -6,12 +6,13 @@ mod consistent_hash;
 mod delayed;
 mod direct;
 mod headers;
+mod modulus_hash;
 mod targets;
 mod topic;
 
-use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::seq::IteratorRandom;
 
@@ -23,6 +24,7 @@ use crate::wire::{FieldTable, PropertiesView, encode_table};
 use consistent_hash::{ConsistentHash, HashOn};
 use direct::Direct;
 use headers::{HeaderMatch, Headers};
+use modulus_hash::ModulusHash;
 use targets::Targets;
 use topic::Topic;
 
@@ -46,6 +48,8 @@ pub enum ExchangeKind {
     Delayed,
     /// `x-local-random`: one of those bound, at random.
     LocalRandom,
+    /// `x-modulus-hash`: one of those bound, by hash and number of bindings.
+    ModulusHash,
     /// `x-random`: one of those bound, at random.
     Random,
 }
@@ -61,6 +65,7 @@ impl ExchangeKind {
             "x-consistent-hash" => Ok(ExchangeKind::ConsistentHash),
             "x-delayed-message" => Ok(ExchangeKind::Delayed),
             "x-local-random" => Ok(ExchangeKind::LocalRandom),
+            "x-modulus-hash" => Ok(ExchangeKind::ModulusHash),
             "x-random" => Ok(ExchangeKind::Random),
             "" => Err(BrokerError::InvalidExchangeType(String::new())),
             other => Err(BrokerError::UnknownExchangeType(other.to_owned())),
@@ -77,6 +82,7 @@ impl ExchangeKind {
             ExchangeKind::ConsistentHash => "x-consistent-hash",
             ExchangeKind::Delayed => "x-delayed-message",
             ExchangeKind::LocalRandom => "x-local-random",
+            ExchangeKind::ModulusHash => "x-modulus-hash",
             ExchangeKind::Random => "x-random",
         }
     }
@@ -126,6 +132,7 @@ impl Exchange {
             | ExchangeKind::Headers
             | ExchangeKind::Delayed
             | ExchangeKind::LocalRandom
+            | ExchangeKind::ModulusHash
             | ExchangeKind::Random => Ok(()),
         }
     }
@@ -143,6 +150,7 @@ impl Exchange {
             | ExchangeKind::Topic
             | ExchangeKind::Delayed
             | ExchangeKind::LocalRandom
+            | ExchangeKind::ModulusHash
             | ExchangeKind::Random => Ok(()),
         }
     }
@@ -258,29 +266,42 @@ pub struct RouteKeys<'a> {
 /// A message's keys and, read at most once and only when asked for, its properties.
 #[derive(Debug)]
 pub(super) struct Content<'a> {
-    keys: RouteKeys<'a>,
-    view: OnceCell<Option<PropertiesView<'a>>>,
-    headers: OnceCell<FieldTable>,
+    given: RouteKeys<'a>,
+    keys: OnceLock<Vec<&'a str>>,
+    view: OnceLock<Option<PropertiesView<'a>>>,
+    headers: OnceLock<FieldTable>,
 }
 
 impl<'a> Content<'a> {
     pub(super) fn new(keys: RouteKeys<'a>) -> Content<'a> {
         Content {
-            keys,
-            view: OnceCell::new(),
-            headers: OnceCell::new(),
+            given: keys,
+            keys: OnceLock::new(),
+            view: OnceLock::new(),
+            headers: OnceLock::new(),
         }
     }
 
     /// The first key.
     fn routing_key(&self) -> &'a str {
-        self.keys.routing_key
+        self.given.routing_key
     }
 
-    /// All keys.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
-        let further = self.keys.cc.iter().copied();
-        std::iter::once(self.keys.routing_key).chain(further)
+    /// All keys as they were given, however often.
+    fn given_keys(&self) -> impl Iterator<Item = &'a str> {
+        let further = self.given.cc.iter().copied();
+        std::iter::once(self.given.routing_key).chain(further)
+    }
+
+    /// All keys, each once.
+    pub(super) fn keys(&self) -> &[&'a str] {
+        if self.given.cc.is_empty() {
+            return std::slice::from_ref(&self.given.routing_key);
+        }
+        self.keys.get_or_init(|| {
+            let mut seen = HashSet::new();
+            self.given_keys().filter(|key| seen.insert(*key)).collect()
+        })
     }
 
     /// For how long a delayed exchange keeps the message back, if it does.
@@ -291,7 +312,7 @@ impl<'a> Content<'a> {
     /// The properties; none if they are malformed.
     fn view(&self) -> Option<&PropertiesView<'a>> {
         self.view
-            .get_or_init(|| PropertiesView::parse(self.keys.properties).ok())
+            .get_or_init(|| PropertiesView::parse(self.given.properties).ok())
             .as_ref()
     }
 
@@ -319,17 +340,75 @@ pub fn keep_back(message: &Message, delay_ms: u64) -> Arc<Message> {
 }
 
 /// The bindings of one exchange, in the shape in which its type looks them up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table(Shape);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Shape {
     Direct(Direct),
     Fanout(Targets),
     Topic(Topic),
     Headers(Headers),
     ConsistentHash(ConsistentHash),
+    ModulusHash(ModulusHash),
     Random(Targets),
+}
+
+/// A step of a search for destinations, after which it may be interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'a> {
+    /// A destination, perhaps one that was found before.
+    pub(super) found: Option<&'a Destination>,
+    /// How much was looked at: bindings, words, nodes.
+    pub(super) looked: usize,
+}
+
+impl<'a> Step<'a> {
+    fn found(destination: &'a Destination) -> Step<'a> {
+        Step {
+            found: Some(destination),
+            looked: 1,
+        }
+    }
+
+    fn looked(looked: usize) -> Step<'a> {
+        Step {
+            found: None,
+            looked,
+        }
+    }
+}
+
+/// A search for the destinations of one message among the bindings of one exchange. What is found is bounded by the
+/// bindings, however many keys the message has.
+#[derive(Debug)]
+pub(super) struct Matches<'a, 'k>(Search<'a, 'k>);
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a walk has one at a time, on the stack"
+)]
+enum Search<'a, 'k> {
+    Direct(direct::Matches<'a, 'k>),
+    Topic(topic::Matches<'a, 'k>),
+    Headers(headers::Matches<'a>),
+    ConsistentHash(consistent_hash::Matches<'a>),
+    All(targets::Iter<'a>),
+}
+
+impl<'a> Iterator for Matches<'a, '_> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        match &mut self.0 {
+            Search::Direct(matches) => matches.next(),
+            Search::Topic(matches) => matches.next(),
+            Search::Headers(matches) => matches.next(),
+            Search::ConsistentHash(matches) => matches.next(),
+            Search::All(targets) => targets.next().map(Step::found),
+        }
+    }
 }
 
 impl Table {
@@ -345,6 +424,7 @@ impl Table {
                 let on = HashOn::parse(&exchange.arguments).unwrap_or(HashOn::RoutingKey);
                 Shape::ConsistentHash(ConsistentHash::new(on))
             }
+            ExchangeKind::ModulusHash => Shape::ModulusHash(ModulusHash::default()),
             ExchangeKind::LocalRandom | ExchangeKind::Random => Shape::Random(Targets::default()),
         };
         Table(shape)
@@ -359,6 +439,7 @@ impl Table {
             Shape::Topic(table) => table.add(key, destination),
             Shape::Headers(table) => table.add(binding),
             Shape::ConsistentHash(table) => table.add(binding),
+            Shape::ModulusHash(table) => table.add(binding),
         }
     }
 
@@ -371,33 +452,30 @@ impl Table {
             Shape::Topic(table) => table.remove(key, destination),
             Shape::Headers(table) => table.remove(binding),
             Shape::ConsistentHash(table) => table.remove(binding),
+            Shape::ModulusHash(table) => table.remove(binding),
         }
     }
 
-    /// Calls `visit` with each destination for the message, some perhaps more than once.
-    pub(super) fn route<'a>(
-        &'a self,
-        content: &Content<'_>,
-        visit: &mut dyn FnMut(&'a Destination),
-    ) {
-        match &self.0 {
-            Shape::Direct(table) => content.keys().for_each(|key| table.route(key, visit)),
-            Shape::Fanout(targets) => targets.iter().for_each(visit),
-            Shape::Topic(table) => content.keys().for_each(|key| table.route(key, visit)),
-            Shape::Headers(table) => table.route(content.headers(), visit),
-            Shape::ConsistentHash(table) => table.route(content, visit),
+    /// Finds the destinations of a message, some perhaps more than once.
+    pub(super) fn matches<'a, 'k>(&'a self, content: &'a Content<'k>) -> Matches<'a, 'k> {
+        Matches(match &self.0 {
+            Shape::Direct(table) => Search::Direct(table.matches(content.keys())),
+            Shape::Fanout(targets) => Search::All(targets.iter()),
+            Shape::Topic(table) => Search::Topic(table.matches(content.keys())),
+            Shape::Headers(table) => Search::Headers(table.matches(content.headers())),
+            Shape::ConsistentHash(table) => Search::ConsistentHash(table.matches(content)),
+            Shape::ModulusHash(table) => Search::All(targets::Iter::One(table.route(content))),
             Shape::Random(targets) => {
-                if let Some(destination) = targets.iter().choose(&mut rand::rng()) {
-                    visit(destination);
-                }
+                let chosen = targets.iter().choose(&mut rand::rng());
+                Search::All(targets::Iter::One(chosen))
             }
-        }
+        })
     }
 
     /// Whether two messages with the same keys may go different ways.
     pub(super) fn needs_content(&self) -> bool {
         match &self.0 {
-            Shape::Direct(_) | Shape::Fanout(_) | Shape::Topic(_) => false,
+            Shape::Direct(_) | Shape::Fanout(_) | Shape::Topic(_) | Shape::ModulusHash(_) => false,
             Shape::Headers(_) => true,
             Shape::ConsistentHash(table) => table.needs_content(),
             Shape::Random(targets) => targets.len() > 1,
@@ -427,10 +505,11 @@ mod tests {
     }
 
     fn routed(table: &Table, key: &str) -> Vec<String> {
-        let mut names = Vec::new();
-        table.route(&content(key), &mut |destination| {
-            names.push(destination.name().to_string());
-        });
+        let content = content(key);
+        let found = table.matches(&content).filter_map(|step| step.found);
+        let mut names: Vec<String> = found
+            .map(|destination| destination.name().to_string())
+            .collect();
         names.sort();
         names
     }
@@ -489,6 +568,7 @@ mod tests {
             "x-consistent-hash",
             "x-delayed-message",
             "x-local-random",
+            "x-modulus-hash",
             "x-random",
         ] {
             assert_eq!(ExchangeKind::parse(kind).unwrap().as_str(), kind);

@@ -1,7 +1,7 @@
 //! The destinations that hang on one key, each with the number of bindings that lead there: bindings that differ
 //! only in their arguments are several, but a message goes to a destination once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use super::Destination;
 
@@ -69,12 +69,45 @@ impl Targets {
     }
 
     /// The destinations.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Destination> {
-        let (one, many) = match self {
-            Targets::None => (None, None),
-            Targets::One(destination, _) => (Some(destination), None),
-            Targets::Many(all) => (None, Some(all.keys())),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
+    pub(super) fn iter(&self) -> Iter<'_> {
+        match self {
+            Targets::None => Iter::One(None),
+            Targets::One(destination, _) => Iter::One(Some(destination)),
+            Targets::Many(all) => Iter::Many(all.keys()),
+        }
+    }
+}
+
+/// See [`Targets::iter`].
+#[derive(Clone, Debug)]
+pub(super) enum Iter<'a> {
+    One(Option<&'a Destination>),
+    Many(hash_map::Keys<'a, Destination, u32>),
+}
+
+impl Default for Iter<'_> {
+    fn default() -> Self {
+        Iter::One(None)
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a Destination;
+
+    fn next(&mut self) -> Option<&'a Destination> {
+        match self {
+            Iter::One(destination) => destination.take(),
+            Iter::Many(all) => all.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Iter::One(destination) => {
+                let len = usize::from(destination.is_some());
+                (len, Some(len))
+            }
+            Iter::Many(all) => all.size_hint(),
+        }
     }
 }

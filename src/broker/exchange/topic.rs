@@ -3,32 +3,36 @@
 //!
 //! A routing key is matched by following all branches at once, word by word, as a set of nodes: no node is looked
 //! at twice for a word, so that keys and bindings full of `#` cost no more than their words times the nodes they
-//! reach. Adding and removing a binding costs its words.
+//! reach. Several keys share what they find: no node gives its destinations twice. Adding and removing a binding costs
+//! its words, and, while a search goes on in a clone of the trie, a copy of the nodes on its way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::iter::Flatten;
+use std::sync::Arc;
+use std::{option, slice, str};
 
-use super::Destination;
-use super::targets::Targets;
+use super::targets::{self, Targets};
+use super::{Destination, Step};
 
 /// The bindings of a topic exchange.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Topic {
-    root: Node,
+    root: Arc<Node>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
-    words: HashMap<Box<str>, Node>,
+    words: HashMap<Box<str>, Arc<Node>>,
     /// Below `*`.
-    star: Option<Box<Node>>,
+    star: Option<Arc<Node>>,
     /// Below `#`.
-    hash: Option<Box<Node>>,
+    hash: Option<Arc<Node>>,
     /// Bindings whose key ends here.
     targets: Targets,
 }
 
 /// A place in the trie while a key is matched. One that was reached by `#` stays for every further word.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place<'a> {
     node: &'a Node,
     stays: bool,
@@ -36,52 +40,108 @@ struct Place<'a> {
 
 impl Topic {
     pub(super) fn add(&mut self, binding_key: &str, destination: &Destination) {
-        let mut node = &mut self.root;
+        let mut node = Arc::make_mut(&mut self.root);
         for word in words(binding_key) {
-            node = match word {
+            let below = match word {
                 "*" => node.star.get_or_insert_default(),
                 "#" => node.hash.get_or_insert_default(),
                 word => node.words.entry(word.into()).or_default(),
             };
+            node = Arc::make_mut(below);
         }
         node.targets.add(destination);
     }
 
     pub(super) fn remove(&mut self, binding_key: &str, destination: &Destination) {
         let words: Vec<&str> = words(binding_key).collect();
-        self.root.remove(&words, destination);
+        Arc::make_mut(&mut self.root).remove(&words, destination);
     }
 
-    pub(super) fn route<'a>(&'a self, routing_key: &str, visit: &mut dyn FnMut(&'a Destination)) {
-        let mut here = Vec::with_capacity(8);
-        enter(&self.root, false, &mut here);
-        let mut next = Vec::with_capacity(8);
-        for word in words(routing_key) {
-            for place in &here {
-                if place.stays {
-                    enter(place.node, true, &mut next);
-                }
-                if let Some(node) = place.node.words.get(word) {
-                    enter(node, false, &mut next);
-                }
-                if let Some(node) = &place.node.star {
-                    enter(node, false, &mut next);
-                }
-            }
-            forget_doubles(&mut next);
-            std::mem::swap(&mut here, &mut next);
-            next.clear();
-            if here.is_empty() {
-                return;
-            }
-        }
-        for place in here {
-            place.node.targets.iter().for_each(&mut *visit);
+    /// Finds the destinations of a message with these keys.
+    pub(super) fn matches<'a, 'k>(&'a self, keys: &'a [&'k str]) -> Matches<'a, 'k> {
+        Matches {
+            topic: self,
+            taken: (keys.len() > 1).then(HashSet::new),
+            keys: keys.iter(),
+            words: None,
+            here: Vec::with_capacity(8),
+            next: Vec::with_capacity(8),
+            found: targets::Iter::default(),
         }
     }
 }
 
-fn words(key: &str) -> impl Iterator<Item = &str> {
+/// A search in a topic exchange: a step per word of each key, and one per place where a key ends.
+#[derive(Debug)]
+pub(super) struct Matches<'a, 'k> {
+    topic: &'a Topic,
+    keys: slice::Iter<'a, &'k str>,
+    /// The words of the key at hand that are still to come; `None` behind the last one.
+    words: Option<Words<'k>>,
+    /// The places that the words so far have led to.
+    here: Vec<Place<'a>>,
+    next: Vec<Place<'a>>,
+    /// Addresses of the nodes that have given their destinations, if several keys may lead there.
+    taken: Option<HashSet<usize>>,
+    /// The destinations of the last one.
+    found: targets::Iter<'a>,
+}
+
+impl<'a> Matches<'a, '_> {
+    /// Goes on by one word.
+    fn follow(&mut self, word: &str) {
+        for place in &self.here {
+            if place.stays {
+                enter(place.node, true, &mut self.next);
+            }
+            if let Some(node) = place.node.words.get(word) {
+                enter(node, false, &mut self.next);
+            }
+            if let Some(node) = &place.node.star {
+                enter(node, false, &mut self.next);
+            }
+        }
+        forget_doubles(&mut self.next);
+        std::mem::swap(&mut self.here, &mut self.next);
+        self.next.clear();
+    }
+
+    /// Takes the destinations of a place where a key ends.
+    fn take(&mut self, node: &'a Node) {
+        let is_new = |taken: &mut HashSet<usize>| taken.insert(address(node));
+        if self.taken.as_mut().is_none_or(is_new) {
+            self.found = node.targets.iter();
+        }
+    }
+}
+
+impl<'a> Iterator for Matches<'a, '_> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        if let Some(destination) = self.found.next() {
+            return Some(Step::found(destination));
+        }
+        if let Some(words) = &mut self.words {
+            match words.next() {
+                Some(word) if !self.here.is_empty() => self.follow(word),
+                Some(_) | None => self.words = None,
+            }
+            return Some(Step::looked(1 + self.here.len()));
+        }
+        if let Some(place) = self.here.pop() {
+            self.take(place.node);
+            return Some(Step::looked(1));
+        }
+        self.words = Some(words(self.keys.next()?));
+        enter(&self.topic.root, false, &mut self.here);
+        Some(Step::looked(1))
+    }
+}
+
+type Words<'k> = Flatten<option::IntoIter<str::Split<'k, char>>>;
+
+fn words(key: &str) -> Words<'_> {
     let some = (!key.is_empty()).then(|| key.split('.'));
     some.into_iter().flatten()
 }
@@ -102,9 +162,13 @@ fn enter<'a>(node: &'a Node, stays: bool, places: &mut Vec<Place<'a>>) {
 /// Leaves each node once. The same node always stays, or never does: it lies below `#` or not.
 fn forget_doubles(places: &mut Vec<Place<'_>>) {
     if places.len() > 1 {
-        places.sort_unstable_by_key(|place| std::ptr::from_ref(place.node).addr());
+        places.sort_unstable_by_key(|place| address(place.node));
         places.dedup_by(|a, b| std::ptr::eq(a.node, b.node));
     }
+}
+
+fn address(node: &Node) -> usize {
+    std::ptr::from_ref(node).addr()
 }
 
 impl Node {
@@ -119,6 +183,7 @@ impl Node {
             "#" => remove_below(&mut self.hash, rest, destination),
             word => {
                 if let Some(node) = self.words.get_mut(word) {
+                    let node = Arc::make_mut(node);
                     node.remove(rest, destination);
                     if node.is_empty() {
                         self.words.remove(word);
@@ -136,8 +201,9 @@ impl Node {
     }
 }
 
-fn remove_below(below: &mut Option<Box<Node>>, rest: &[&str], destination: &Destination) {
+fn remove_below(below: &mut Option<Arc<Node>>, rest: &[&str], destination: &Destination) {
     if let Some(node) = below {
+        let node = Arc::make_mut(node);
         node.remove(rest, destination);
         if node.is_empty() {
             *below = None;
@@ -158,11 +224,11 @@ mod tests {
     }
 
     fn routed(topic: &Topic, routing_key: &str) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        topic.route(routing_key, &mut |destination| {
-            names.insert(destination.name().to_string());
-        });
-        names
+        let keys = [routing_key];
+        let found = topic.matches(&keys).filter_map(|step| step.found);
+        found
+            .map(|destination| destination.name().to_string())
+            .collect()
     }
 
     /// The definition, as slow as it is plain.
@@ -226,6 +292,36 @@ mod tests {
         topic.add(&["#"; 120].join("."), &queue("all"));
         let key = ["a"; 120].join(".");
         assert_eq!(routed(&topic, &key), BTreeSet::from(["all".to_owned()]));
+    }
+
+    #[test]
+    fn many_keys_find_a_destination_once() {
+        let mut topic = Topic::default();
+        for queue in 0..100 {
+            topic.add("#", &self::queue(&queue.to_string()));
+        }
+        let keys: Vec<String> = (0..1000).map(|key| key.to_string()).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let (found, steps): (Vec<_>, Vec<_>) =
+            topic.matches(&keys).partition(|step| step.found.is_some());
+        assert_eq!(found.len(), 100);
+        assert!(steps.len() < 10 * keys.len(), "{}", steps.len());
+    }
+
+    #[test]
+    fn a_search_goes_on_in_a_clone_while_bindings_change() {
+        let mut topic = Topic::default();
+        let patterns = ["a.b", "a.*", "#", "a.#.b"];
+        for (pattern, name) in patterns.iter().zip(["1", "2", "3", "4"]) {
+            topic.add(pattern, &queue(name));
+        }
+        let before = topic.clone();
+        for (pattern, name) in patterns.iter().zip(["1", "2", "3", "4"]) {
+            topic.remove(pattern, &queue(name));
+        }
+        topic.add("a.b", &queue("new"));
+        assert_eq!(routed(&before, "a.b").len(), 4);
+        assert_eq!(routed(&topic, "a.b"), BTreeSet::from(["new".to_owned()]));
     }
 
     #[test]

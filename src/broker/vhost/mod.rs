@@ -11,6 +11,7 @@ mod exchanges;
 mod metadata;
 mod queues;
 mod restore;
+mod routes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
@@ -18,11 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, We
 use super::access_records::Record;
 use super::definitions::{BindingRecord, ExchangeRecord, QueueIds, QueueRecord};
 use super::error::{BrokerError, Resource};
-use super::exchange::{Binding, Destination, Exchange, RouteKeys};
+use super::exchange::{Binding, Destination, Exchange};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
 use super::queue::{MemoryBudget, Queue, QueueThreads, Timers};
-use super::router::{Held, Removed, Routing};
+use super::router::{Removed, Routing};
 use crate::clock::Clock;
 use crate::model::{Name, Ticket};
 use crate::store::Op;
@@ -128,24 +129,6 @@ impl Vhost {
     /// A queue by name.
     pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
         self.routing().queue(name).cloned()
-    }
-
-    /// Appends the queues that a message goes to from `exchange`, each once. What it returns are those that get it
-    /// later, through a delayed exchange: as [`keep_back`](super::exchange::keep_back) makes it.
-    #[must_use = "a message that is held still has to be published"]
-    pub fn route(
-        &self,
-        exchange: &Exchange,
-        keys: &RouteKeys<'_>,
-        out: &mut Vec<Arc<Queue>>,
-    ) -> Option<Held<Arc<Queue>>> {
-        self.routing().route(&exchange.name, keys, out)
-    }
-
-    /// Whether messages with the same keys may go different ways from `exchange`, so that a route cannot be
-    /// remembered by its key: there is a headers exchange on the way, or one that hashes a header, delays or draws lots.
-    pub fn needs_headers(&self, exchange: &Exchange) -> bool {
-        self.routing().needs_content(&exchange.name)
     }
 
     /// All exchanges, ordered by name.

@@ -41,10 +41,7 @@ pub fn inequivalence(
     let (current, received) = match (current, received) {
         (None, None) => return None,
         (Some(current), Some(received)) if same(current, received) => return None,
-        (Some(current), Some(received)) => (
-            format!("'{}'", plain(current)),
-            format!("'{}'", plain(received)),
-        ),
+        (Some(current), Some(received)) => (quoted(current), quoted(received)),
         (current, received) => (described(current), described(received)),
     };
     Some(Inequivalence {
@@ -74,6 +71,13 @@ fn described(value: Option<&AMQPValue>) -> String {
             plain(value),
             type_name(value)
         ),
+    }
+}
+
+fn quoted(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::Void => "none".to_owned(),
+        value => format!("'{}'", plain(value)),
     }
 }
 

@@ -442,6 +442,11 @@ fn declarations_are_compared_as_rabbitmq_does() {
             table(&[("x-max-length", int(1)), (ttl, int(4))]),
             Some((ttl, "'4'", "'5'")),
         ),
+        (
+            table(&[(ttl, int(5))]),
+            table(&[(ttl, AMQPValue::Void)]),
+            Some((ttl, "none", "'5'")),
+        ),
     ] {
         let expected = expected.map(|(key, received, current)| Inequivalence {
             key,

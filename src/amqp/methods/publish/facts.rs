@@ -244,4 +244,23 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn cc_and_bcc_have_so_many_keys() {
+        let keys = |n: usize| {
+            let key = AMQPValue::LongString("k".into());
+            AMQPValue::FieldArray(vec![key; n].into())
+        };
+        let mut headers = FieldTable::default();
+        headers.insert("CC".into(), keys(MORE_KEYS_MAX - 1));
+        headers.insert("BCC".into(), keys(1));
+        assert_eq!(
+            further_keys(&headers).map(|keys| keys.len()),
+            Ok(MORE_KEYS_MAX)
+        );
+        headers.insert("BCC".into(), keys(2));
+        let text = "invalid message: CC and BCC have 32769 routing keys, at most 32768 are allowed";
+        let refused = Refusal::new(Code::PreconditionFailed, text);
+        assert_eq!(further_keys(&headers), Err(refused));
+    }
 }

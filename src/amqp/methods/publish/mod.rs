@@ -1,25 +1,27 @@
 //! `basic.publish`, from the whole content to the queues. The hot path: what follows from the method's bytes is
 //! remembered (`routes`), and messages that go the same way are gathered into runs (`run`).
 
+mod answer;
 mod facts;
 mod run;
+mod way;
 
 use std::sync::Arc;
 
 use crate::amqp::assembly::Content;
 use crate::amqp::channel::{Channel, Mode};
 use crate::amqp::cx::{Cx, Handled};
-use crate::amqp::error::{Code, Refusal};
+use crate::amqp::error::Refusal;
 use crate::amqp::keep::Properties;
-use crate::amqp::replies::REPLY_TO_PREFIX;
-use crate::amqp::routes::{Routes, Way};
-use crate::broker::exchange::{RouteKeys, keep_back};
+use crate::amqp::routes::Routes;
+use crate::broker::exchange::keep_back;
 use crate::broker::queue::Queue;
 use crate::broker::router::Held;
 use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::model::{Message, Name, Origin};
 use crate::wire::{self, PublishView};
 
+use answer::requesters;
 use facts::broken;
 use run::{Run, give, is_kept, resolve};
 
@@ -36,8 +38,27 @@ pub(crate) struct Publishing {
     pub(crate) routes: Routes,
     properties: Properties,
     run: Run,
-    /// Room for the queues of one message; empty between calls.
-    found: Vec<Arc<Queue>>,
+}
+
+/// A message that has been checked.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) message: Arc<Message>,
+    /// It comes back if nobody gets it.
+    pub(super) mandatory: bool,
+    /// The names of requesters of direct reply-to that it is for, each once.
+    pub(super) requesters: Vec<Name>,
+}
+
+impl Ready {
+    /// A message for queues only, which are known.
+    fn plain(message: Arc<Message>) -> Ready {
+        Ready {
+            message,
+            mandatory: false,
+            requesters: Vec::new(),
+        }
+    }
 }
 
 impl Channel {
@@ -73,7 +94,6 @@ impl Channel {
             return internal();
         };
         let (origin, mandatory) = (Arc::clone(&route.origin), route.mandatory);
-        let queues = way.queues.clone();
         let facts = self.facts(cx, way, content.properties)?;
         let (properties, body) = self
             .publishing
@@ -89,29 +109,60 @@ impl Channel {
             delay_ms: facts.delay_ms,
             dead_lettered: false,
         });
-        let (queues, held) = match queues {
-            Some(queues) if facts.more_keys.is_empty() => (queues, None),
-            Some(_) | None => self.route(cx, index, &message, &facts.more_keys)?,
+        let ready = Ready {
+            requesters: requesters(&message.origin, &facts.more_keys),
+            message,
+            mandatory,
         };
-        if message.origin.exchange.is_empty() {
-            self.answer_request(cx, &message, &facts.more_keys);
+        match self.targets(cx, index, &ready.message, &facts.more_keys) {
+            Some((queues, held)) => self.publish_to(cx, ready, queues, held),
+            None => self.find_targets(cx, index, ready, facts.more_keys),
         }
+    }
+
+    /// It is known where a message goes.
+    fn publish_to(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ready: Ready,
+        queues: Targets,
+        held: Option<HeldTargets>,
+    ) -> Handled {
         if let Some(held) = held {
-            return self.publish_held(cx, message, queues, held);
+            return self.publish_held(cx, ready.message, queues, held);
         }
-        if queues.is_empty() && *message.origin.exchange == *REWIND_EXCHANGE {
-            return self.rewind_request(cx, &message);
+        if queues.is_empty() && *ready.message.origin.exchange == *REWIND_EXCHANGE {
+            return self.rewind_request(cx, &ready.message);
         }
         let seq = match &mut self.mode {
-            Mode::Tx(transaction) => return transaction.publish(message, queues, mandatory),
+            Mode::Tx(transaction) => return transaction.publish(ready, queues),
             Mode::Confirm(confirms) => confirms.next(),
             Mode::Plain => 0,
         };
+        if !ready.requesters.is_empty() {
+            let Ready {
+                message,
+                requesters,
+                ..
+            } = ready;
+            let answer = Arc::clone(&message);
+            return self.answer(cx, &answer, &requesters, move |channel, cx| {
+                match queues.is_empty() {
+                    true => channel.confirm_at_once(cx, seq),
+                    false => channel.add_to_run(cx, message, queues, seq),
+                }
+                Ok(())
+            });
+        }
         if queues.is_empty() {
-            self.unroutable(cx, &message, mandatory, seq);
+            if ready.mandatory {
+                // The return goes before the confirm: clients rely on it.
+                put_return(cx, self.number, &ready.message);
+            }
+            self.confirm_at_once(cx, seq);
             return Ok(());
         }
-        self.add_to_run(cx, message, queues, seq);
+        self.add_to_run(cx, ready.message, queues, seq);
         Ok(())
     }
 
@@ -126,10 +177,10 @@ impl Channel {
         let kept = keep_back(&message, held.delay_ms);
         let later: Targets = held.queues.into();
         if let Mode::Tx(transaction) = &mut self.mode {
-            transaction.publish(kept, later, false)?;
+            transaction.publish(Ready::plain(kept), later)?;
             return match queues.is_empty() {
                 true => Ok(()),
-                false => transaction.publish(message, queues, false),
+                false => transaction.publish(Ready::plain(message), queues),
             };
         }
         self.flush_run(cx);
@@ -155,102 +206,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Nobody gets it: it comes back if that was asked for, and is confirmed.
-    fn unroutable(&mut self, cx: &mut Cx<'_>, message: &Message, mandatory: bool, seq: u64) {
-        if mandatory {
-            // The return goes before the confirm: clients rely on it.
-            put_return(cx, self.number, message);
-        }
+    /// No queue keeps it: its confirm waits for nothing.
+    fn confirm_at_once(&mut self, cx: &mut Cx<'_>, seq: u64) {
         self.flush_run(cx);
         if let Mode::Confirm(confirms) = &mut self.mode {
             confirms.accept(seq, None);
             self.expect_confirms(cx);
-        }
-    }
-
-    /// Whether the user may, and where it goes: looked up in the virtual host, unless what was found there still holds.
-    /// Asked before a content comes, so that who may not publish has none kept, and again when it is whole.
-    pub(crate) fn may_publish(&mut self, cx: &Cx<'_>, index: usize) -> Handled {
-        let session = &cx.shared.session;
-        let generation = session.vhost.generation();
-        let epoch = session.permission_epoch();
-        let Some(route) = self.publishing.routes.get(index) else {
-            return internal();
-        };
-        if route.immediate {
-            return Err(Refusal::new(Code::NotImplemented, "immediate=true"));
-        }
-        if route
-            .way
-            .as_ref()
-            .is_some_and(|way| way.generation == generation && way.epoch == epoch)
-        {
-            return Ok(());
-        }
-        let origin = Arc::clone(&route.origin);
-        let exchange = session.check_publish(&origin.exchange)?;
-        let refused = session.check_keys(&exchange, [&*origin.routing_key]).err();
-        let mut queues = None;
-        if !session.vhost.needs_headers(&exchange) {
-            let keys = RouteKeys {
-                routing_key: &origin.routing_key,
-                cc: &[],
-                properties: &[],
-            };
-            // What delays is known only with the headers.
-            let held = session
-                .vhost
-                .route(&exchange, &keys, &mut self.publishing.found);
-            debug_assert!(held.is_none(), "a remembered route never delays");
-            queues = Some(self.publishing.found.drain(..).collect());
-        }
-        if let Some(route) = self.publishing.routes.get_mut(index) {
-            route.way = Some(Way {
-                generation,
-                epoch,
-                exchange,
-                refused: refused.map(Refusal::from),
-                queues,
-            });
-        }
-        Ok(())
-    }
-
-    /// Finds the queues of one message whose way depends on more than its routing key.
-    fn route(
-        &mut self,
-        cx: &Cx<'_>,
-        index: usize,
-        message: &Message,
-        more_keys: &[Name],
-    ) -> Result<(Targets, Option<HeldTargets>), Refusal> {
-        let Some(way) = self
-            .publishing
-            .routes
-            .get(index)
-            .and_then(|route| route.way.as_ref())
-        else {
-            return internal();
-        };
-        let origin = &message.origin;
-        let cc: Vec<&str> = more_keys.iter().map(|key| &**key).collect();
-        let keys = RouteKeys {
-            routing_key: &origin.routing_key,
-            cc: &cc,
-            properties: &message.properties,
-        };
-        let vhost = &cx.shared.session.vhost;
-        let held = vhost.route(&way.exchange, &keys, &mut self.publishing.found);
-        Ok((self.publishing.found.drain(..).collect(), held))
-    }
-
-    /// Publishing to a requester of direct reply-to, which is no queue.
-    fn answer_request(&self, cx: &Cx<'_>, message: &Arc<Message>, more_keys: &[Name]) {
-        let first = &*message.origin.routing_key;
-        for key in std::iter::once(first).chain(more_keys.iter().map(|key| &**key)) {
-            if key.starts_with(REPLY_TO_PREFIX) {
-                cx.shared.front.replies.answer(key, Arc::clone(message));
-            }
         }
     }
 }

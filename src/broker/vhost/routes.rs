@@ -1,0 +1,66 @@
+//! Where messages go. What can be found quickly is found under the lock on the routing state; everything else in a
+//! snapshot of it, so that who declares, binds or deletes does not wait for a message with many keys or bindings.
+
+use std::sync::Arc;
+
+use super::Vhost;
+use crate::broker::exchange::{Content, Exchange, RouteKeys};
+use crate::broker::queue::Queue;
+use crate::broker::router::{Held, Progress, Routed, STEPS_AT_ONCE, Walk};
+
+/// How many queues are looked up by name before others get their turn.
+const NAMES_AT_ONCE: usize = 4 * 1024;
+
+impl Vhost {
+    /// Appends the queues that a message goes to from `exchange`, each once. What it returns are those that get it
+    /// later, through a delayed exchange: as [`keep_back`](crate::broker::exchange::keep_back) makes it.
+    #[must_use = "a message that is held still has to be published"]
+    pub fn route(
+        &self,
+        exchange: &Exchange,
+        keys: &RouteKeys<'_>,
+        out: &mut Vec<Arc<Queue>>,
+    ) -> Option<Held<Arc<Queue>>> {
+        let routed = self.try_route(exchange, keys).unwrap_or_else(|| {
+            let snapshot = self.routing().snapshot(&exchange.name);
+            let content = Content::new(*keys);
+            let mut walk = Walk::new(&snapshot, &exchange.name, &content);
+            while walk.advance(usize::MAX) == Progress::More {}
+            self.routing().look_up(&walk.finish())
+        });
+        out.extend(routed.now);
+        routed.held
+    }
+
+    /// Where a message goes from `exchange`, if that is found at once; if not, [`Vhost::route_in_pieces`] finds it.
+    pub fn try_route(
+        &self,
+        exchange: &Exchange,
+        keys: &RouteKeys<'_>,
+    ) -> Option<Routed<Arc<Queue>>> {
+        self.routing().try_route(&exchange.name, keys)
+    }
+
+    /// Where a message goes from `exchange`, however much there is to look at. Other tasks have their turn in between.
+    pub async fn route_in_pieces(
+        &self,
+        exchange: &Exchange,
+        keys: &RouteKeys<'_>,
+    ) -> Routed<Arc<Queue>> {
+        let snapshot = self.routing().snapshot(&exchange.name);
+        let content = Content::new(*keys);
+        let mut walk = Walk::new(&snapshot, &exchange.name, &content);
+        while walk.advance(STEPS_AT_ONCE) == Progress::More {
+            tokio::task::yield_now().await;
+        }
+        let found = walk.finish();
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for (names, queues) in [(&found.now, &mut now), (&found.later, &mut later)] {
+            for names in names.chunks(NAMES_AT_ONCE) {
+                self.routing().append(names, queues);
+                tokio::task::yield_now().await;
+            }
+        }
+        Routed::new(now, later, &found)
+    }
+}
