@@ -296,6 +296,7 @@ impl Broker {
                 vhost.restore_binding(record)?;
             }
         }
+        vhosts.values().for_each(|vhost| vhost.tidy());
         vhosts.values().for_each(|vhost| vhost.start_queues());
         let unclaimed = by_queue.into_values().flatten();
         let ops: Vec<Op> = unclaimed.map(|(log, _)| Op::RemoveLog { log }).collect();

@@ -39,6 +39,10 @@ pub(super) struct ExchangeRecord {
     auto_delete: bool,
     internal: bool,
     arguments: StoredTable,
+    /// Something was bound to it, which need not be stored: if it deletes itself, it does so at a start that finds
+    /// nothing bound.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    was_bound: bool,
 }
 
 /// A durable queue as it is stored.
@@ -114,7 +118,7 @@ impl Record for ExchangeRecord {
 }
 
 impl ExchangeRecord {
-    pub(super) fn new(vhost: &Name, exchange: &Exchange) -> ExchangeRecord {
+    pub(super) fn new(vhost: &Name, exchange: &Exchange, was_bound: bool) -> ExchangeRecord {
         ExchangeRecord {
             vhost: vhost.clone(),
             name: exchange.name.clone(),
@@ -122,11 +126,16 @@ impl ExchangeRecord {
             auto_delete: exchange.auto_delete,
             internal: exchange.internal,
             arguments: StoredTable::new(&exchange.arguments),
+            was_bound,
         }
     }
 
     pub(super) fn vhost(&self) -> &Name {
         &self.vhost
+    }
+
+    pub(super) fn was_bound(&self) -> bool {
+        self.was_bound
     }
 
     pub(super) fn exchange(&self) -> Result<Exchange, DefinitionError> {

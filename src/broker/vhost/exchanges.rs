@@ -52,7 +52,7 @@ impl Vhost {
         exchange.check_arguments()?;
         let exchange = Arc::new(exchange);
         let ticket = exchange.durable.then(|| {
-            let record = ExchangeRecord::new(&self.name, &exchange);
+            let record = ExchangeRecord::new(&self.name, &exchange, false);
             self.append(&mut changes, vec![record.put()])
         });
         self.apply(|routing| routing.insert_exchange(Arc::clone(&exchange)));
@@ -110,10 +110,15 @@ impl Vhost {
             return Ok(Some(changes.last));
         }
         binding.durable = source.durable && durable;
-        let ticket = binding.durable.then(|| {
-            let record = BindingRecord::new(&self.name, &binding);
-            self.append(&mut changes, vec![record.put()])
-        });
+        let mut ops = Vec::new();
+        if binding.durable {
+            ops.push(BindingRecord::new(&self.name, &binding).put());
+        }
+        // A start has to know, even if no binding is stored.
+        if source.durable && source.auto_delete && !self.routing().was_bound(&source.name) {
+            ops.push(ExchangeRecord::new(&self.name, &source, true).put());
+        }
+        let ticket = (!ops.is_empty()).then(|| self.append(&mut changes, ops));
         self.apply(|routing| routing.bind(Arc::new(binding)));
         Ok(ticket)
     }

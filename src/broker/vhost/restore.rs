@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::{Vhost, lock};
 use crate::broker::access_records::DefinitionError;
 use crate::broker::definitions::{BindingRecord, ExchangeRecord};
@@ -16,7 +18,12 @@ impl Vhost {
         record: &ExchangeRecord,
     ) -> Result<(), DefinitionError> {
         let exchange = Arc::new(record.exchange()?);
-        self.apply(|routing| routing.insert_exchange(exchange));
+        self.apply(|routing| {
+            routing.insert_exchange(Arc::clone(&exchange));
+            if record.was_bound() {
+                routing.note_bound(&exchange.name);
+            }
+        });
         Ok(())
     }
 
@@ -47,6 +54,22 @@ impl Vhost {
             }
         });
         Ok(())
+    }
+
+    /// Everything that was stored is here: what would be gone if the broker had stopped in good order goes now. An
+    /// exchange that deletes itself goes with its last binding, which may have led to a queue that no restart keeps.
+    /// (Queues that delete themselves stay until a consumer has come and gone, as in RabbitMQ.)
+    pub(in crate::broker) fn tidy(&self) {
+        let mut changes = lock(&self.changes);
+        let forsaken = self.routing().forsaken();
+        for name in forsaken {
+            let removed = self.apply(|routing| routing.remove_exchange(&name));
+            for exchange in &removed.exchanges {
+                info!(vhost = %self.name, exchange = %exchange.name, "auto-delete exchange deleted: its last binding went with the restart");
+            }
+            // Not waited for: if it does not happen, it will at the next start.
+            self.append_removed(&mut changes, &removed, Vec::new());
+        }
     }
 
     /// Everything that was stored is here: the queues begin to work.

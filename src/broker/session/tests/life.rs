@@ -1,5 +1,7 @@
 //! Life cycles: what comes, what goes with what, and what is left after a restart.
 
+use std::task::Poll;
+
 use super::*;
 use crate::broker::queue::QueueOwner;
 
@@ -488,4 +490,106 @@ async fn a_delayed_message_is_kept_back_also_behind_a_dead_letter_exchange() {
     let counts = s.vhost.queue("target").unwrap().counts();
     assert_eq!((counts.ready, counts.delayed), (0, 1));
     assert_eq!(s.vhost.queue("source").unwrap().counts().ready, 0);
+}
+
+/// Exchanges that delete themselves, durable, and what is bound to them when the broker is killed.
+#[tokio::test]
+async fn auto_delete_exchanges_whose_bindings_no_restart_keeps_are_gone() {
+    let fixture = Fixture::new().await;
+    let session = fixture.session();
+    for name in ["exclusive", "transient", "chain", "kept", "both", "unused"] {
+        let declare = DeclareExchange {
+            auto_delete: true,
+            ..exchange(name, "direct")
+        };
+        session.declare_exchange(declare).await.unwrap();
+    }
+    session
+        .declare_exchange(exchange("stays", "direct"))
+        .await
+        .unwrap();
+    session
+        .declare_queue(super::exclusive("mine"))
+        .await
+        .unwrap();
+    let transient = DeclareQueue {
+        durable: false,
+        ..queue("fleeting")
+    };
+    session.declare_queue(transient).await.unwrap();
+    session.declare_queue(queue("q")).await.unwrap();
+    for (to, from) in [
+        (to_queue("mine"), "exclusive"),
+        (to_queue("fleeting"), "transient"),
+        (to_exchange("exclusive"), "chain"),
+        (to_queue("q"), "kept"),
+        (to_queue("q"), "both"),
+        (to_queue("mine"), "both"),
+        (to_queue("mine"), "stays"),
+    ] {
+        session.bind(to, from, "k", none()).await.unwrap();
+    }
+    let mut fixture = fixture.restart().await;
+    // What was deleted stays so.
+    for _ in 0..2 {
+        let vhost = fixture.broker.vhost("/").unwrap();
+        let is_there = |name: &&str| vhost.exchange(name).is_some();
+        let gone = ["exclusive", "transient", "chain"];
+        assert_eq!(gone.iter().filter(|name| is_there(name)).count(), 0);
+        assert!(["kept", "both", "unused", "stays"].iter().all(is_there));
+        fixture = fixture.restart().await;
+    }
+    let session = fixture.session();
+    assert_eq!(routed(&session, "both", "k"), ["q"]);
+    // It still deletes itself with the last binding.
+    session.delete_queue("q", false, false).await.unwrap();
+    assert!(session.vhost.exchange("both").is_none());
+}
+
+/// A message with many keys for an exchange with many bindings is routed in pieces; declarations go on in between.
+#[tokio::test]
+async fn who_declares_does_not_wait_for_a_long_search() {
+    let fixture = Fixture::new().await;
+    let session = fixture.session();
+    session
+        .declare_exchange(exchange("x", "topic"))
+        .await
+        .unwrap();
+    for n in 0..200 {
+        let name = format!("q{n}");
+        session.declare_queue(queue(&name)).await.unwrap();
+        let key = format!("#.{n}.#");
+        session
+            .bind(to_queue(&name), "x", &key, none())
+            .await
+            .unwrap();
+    }
+    let cc: Vec<String> = (0..20_000).map(|n| format!("a.{}.{n}", n % 200)).collect();
+    let cc: Vec<&str> = cc.iter().map(String::as_str).collect();
+    let keys = RouteKeys {
+        routing_key: "a",
+        cc: &cc,
+        properties: &[],
+    };
+    let x = session.vhost.exchange("x").unwrap();
+    assert!(session.vhost.try_route(&x, &keys).is_none());
+    let mut search = std::pin::pin!(session.vhost.route_in_pieces(&x, &keys));
+    let first = std::future::poll_fn(|cx| Poll::Ready(search.as_mut().poll(cx))).await;
+    assert!(first.is_pending());
+    session.declare_queue(queue("new")).await.unwrap();
+    session
+        .bind(to_queue("new"), "x", "#", none())
+        .await
+        .unwrap();
+    session.delete_queue("q0", false, false).await.unwrap();
+    let found = search.await;
+    // Both came too late, but what is gone gets nothing.
+    assert_eq!(found.now.len(), 199);
+    let mut sync = Vec::new();
+    assert!(session.vhost.route(&x, &keys, &mut sync).is_none());
+    assert_eq!(
+        sync.len(),
+        200,
+        "without the one that is gone, with the new one"
+    );
 }
