@@ -24,7 +24,7 @@ def select(pattern, series=None):
     """Names of the scenarios that match (and follow the RabbitMQ `series`), those that wait first."""
     catalogue = session.load()
     names = [name for name in fnmatch.filter(sorted(catalogue), pattern) if series in (None, session.series(name))]
-    return sorted(names, key=lambda name: not getattr(catalogue[name][0], "slow", False))
+    return sorted(names, key=lambda name: -getattr(catalogue[name][0], "slow", 0))
 
 
 def perform(address, names, jobs=JOBS, control=None):

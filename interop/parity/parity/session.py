@@ -34,8 +34,14 @@ def scenario(function):
 
 
 def slow(function):
-    """A scenario that has to wait; the runner starts these first."""
-    function.slow = True
+    """A scenario that has to wait; the runner starts these early."""
+    function.slow = 1
+    return function
+
+
+def slowest(function):
+    """One that has to wait for half a minute; the runner starts these first of all."""
+    function.slow = 2
     return function
 
 

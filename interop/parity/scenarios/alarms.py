@@ -117,10 +117,10 @@ def other_methods_wait(s):
     with s.alarm():
         ch.publish("", s.name("q"), "1")
         ch.connection.expect("connection.blocked")
-        further.send("queue.declare", queue=s.name("q"), passive=True)
+        further.send("basic.qos", prefetch_count=1)
         ch.connection.stays_open(WATCH_S)
     ch.connection.expect("connection.unblocked")
-    further.expect("queue.declare-ok")
+    further.expect("basic.qos-ok")
 
 
 @scenario

@@ -3,7 +3,7 @@
 import time
 
 from parity import wire
-from parity.session import add, scenario, slow
+from parity.session import add, scenario, slow, slowest
 from scenarios.handshake import LONG_S, begin, greeted
 
 CLOSE = wire.frame(1, 0, wire.method_payload("connection.close", {"reply-code": 200}))
@@ -35,7 +35,7 @@ def open_after_close_ok_with_heartbeats(s):
 
 
 @scenario
-@slow
+@slowest
 def open_after_close_ok_no_longer(s):
     """After 30 s the broker ends the socket of a client that does not."""
     c = s.connect()
@@ -264,7 +264,7 @@ def methods_after_error(s):
 
 
 @scenario
-@slow
+@slowest
 def no_close_ok(s):
     """A client that never answers the broker's close loses its socket after 30 s."""
     c = broken(s.connect())
@@ -282,7 +282,7 @@ def no_close_ok_with_heartbeats(s):
 
 
 @scenario
-@slow
+@slowest
 def reader_that_stops(s):
     """A consumer that reads nothing for 30 s while more is to be sent is reset; what it held goes back."""
     owner = s.channel()
