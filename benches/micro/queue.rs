@@ -60,6 +60,7 @@ fn message(size: usize) -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     })
 }
 

@@ -17,6 +17,7 @@ mod ctl; // leveret ctl against a running broker
 mod delay; // delayed messages
 mod doors; // floods of connections, and who makes room for whom
 mod ends; // which side closes the socket, when, and how
+mod failover; // who gets what others had when they end
 mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
 mod leases; // messages that somebody has, and for how long

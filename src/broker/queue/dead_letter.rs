@@ -269,6 +269,7 @@ mod tests {
             expiration_ms: Some(5),
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         }
     }
 
@@ -370,6 +371,7 @@ mod tests {
         .expect("a letter");
         let claimed = Message {
             dead_lettered: false,
+            failures: 0,
             ..Message::clone(&known.message)
         };
         let letter =

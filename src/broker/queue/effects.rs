@@ -32,6 +32,8 @@ pub(super) struct Effects {
     pub(super) sweeps: Vec<(LogId, Range<u64>)>,
     /// Something was enqueued that a restart must find.
     pub(super) persisted: bool,
+    /// How much was handed out to consumers in this turn.
+    pub(super) handed_out: u32,
 }
 
 /// Messages that are wanted, and not what lies around them.
@@ -86,7 +88,7 @@ pub(super) enum Admission {
 pub enum Settle {
     /// basic.ack: the messages are gone.
     Ack,
-    /// basic.nack or basic.reject with `requeue`, basic.recover, or the end of the channel: back to their places.
+    /// basic.nack or basic.reject with `requeue`, or basic.recover: they wait again.
     Requeue,
     /// basic.nack or basic.reject without `requeue`: dead-lettered, or dropped.
     Reject,

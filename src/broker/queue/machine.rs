@@ -9,6 +9,7 @@ use crate::store::{Batch, LogState, StoredMessage};
 
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
 use super::effects::{Admission, Counts, Effects, Get, Picked, Settle};
+use super::limiter::ChannelLimiter;
 use super::state::QueueState;
 use super::stream::{RUN_BYTES, Stream};
 
@@ -97,6 +98,32 @@ impl Machine {
         }
     }
 
+    /// A stream forgets what it has handed out, so nothing can pass through a reader that is about to leave.
+    pub(super) fn halt(&mut self, consumers: &[ConsumerId]) {
+        if let Machine::Work(state) = self {
+            state.halt(consumers);
+        }
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        now_ms: u64,
+        consumers: &[ConsumerId],
+        leases: &[Lease],
+        fx: &mut Effects,
+    ) -> bool {
+        match self {
+            Machine::Work(state) => state.leave_queue(now_ms, consumers, leases, fx),
+            Machine::Stream(stream) => {
+                let mut was_last = false;
+                for id in consumers {
+                    was_last |= stream.cancel(now_ms, *id, fx);
+                }
+                was_last
+            }
+        }
+    }
+
     pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
         match self {
             Machine::Work(state) => state.grant(now_ms, credit, fx),
@@ -105,9 +132,15 @@ impl Machine {
     }
 
     /// A channel's shared limit does not hold for streams.
-    pub(super) fn poke(&mut self, now_ms: u64, fx: &mut Effects) {
+    pub(super) fn poke(
+        &mut self,
+        now_ms: u64,
+        limiter: &Arc<ChannelLimiter>,
+        share: u32,
+        fx: &mut Effects,
+    ) {
         if let Machine::Work(state) = self {
-            state.poke(now_ms, fx);
+            state.poke(now_ms, limiter, share, fx);
         }
     }
 

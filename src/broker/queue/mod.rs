@@ -16,6 +16,7 @@ mod lease;
 #[cfg(test)]
 mod lease_tests;
 mod ledger;
+mod limiter;
 mod machine;
 mod pages;
 mod picks;
@@ -24,6 +25,9 @@ mod receipts;
 #[cfg(test)]
 mod receive_tests;
 mod retention;
+mod returns;
+#[cfg(test)]
+mod returns_tests;
 mod rewind;
 #[cfg(test)]
 mod rewind_tests;
@@ -31,6 +35,7 @@ mod rewind_to;
 mod runs;
 mod seek;
 mod segments;
+mod single_active;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -57,13 +62,12 @@ use crate::store::{Batch, LogState, Op};
 
 pub use block::DeathReason;
 pub use budget::MemoryBudget;
-pub use consumers::{
-    ChannelLimiter, ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer,
-};
+pub use consumers::{ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer};
 pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
 pub use hand::{Hand, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 pub use handle::{Handle, NoHandle};
+pub use limiter::ChannelLimiter;
 pub use reads::QueueThreads;
 pub use rewind::{RewindError, Rewound};
 pub use rewind_to::{NoPlace, RewindTo};
@@ -327,10 +331,24 @@ impl Queue {
 
     /// Takes a consumer out. What it holds stays leased until it is settled.
     pub fn cancel(&self, consumer: ConsumerId) {
-        let was_last = self
-            .run(|state, now_ms, fx| state.cancel(now_ms, consumer, fx))
-            .unwrap_or(false);
-        if was_last && self.spec.auto_delete {
+        let was_last = self.run(|state, now_ms, fx| state.cancel(now_ms, consumer, fx));
+        self.look_if_unused(was_last);
+    }
+
+    /// These consumers are about to [`Queue::leave`]: they are given nothing from now on, and keep their places.
+    pub fn halt(&self, consumers: &[ConsumerId]) {
+        self.run(|state, _, _| state.halt(consumers));
+    }
+
+    /// Consumers leave, and these leases end, because their channels do: the messages are back before anybody is given
+    /// one.
+    pub fn leave(&self, consumers: &[ConsumerId], leases: &[Lease]) {
+        let was_last = self.run(|state, now_ms, fx| state.leave(now_ms, consumers, leases, fx));
+        self.look_if_unused(was_last);
+    }
+
+    fn look_if_unused(&self, was_last: Option<bool>) {
+        if was_last == Some(true) && self.spec.auto_delete {
             self.tell_owner(|owner, queue| owner.queue_unused(queue));
         }
     }
@@ -340,9 +358,9 @@ impl Queue {
         self.run(|state, now_ms, fx| state.grant(now_ms, credit, fx));
     }
 
-    /// A channel's shared limiter has room again.
-    pub fn poke(&self) {
-        self.run(|state, now_ms, fx| state.poke(now_ms, fx));
+    /// A channel's shared limiter has room again, of which this much is for this queue.
+    pub fn poke(&self, limiter: &Arc<ChannelLimiter>, share: u32) {
+        self.run(|state, now_ms, fx| state.poke(now_ms, limiter, share, fx));
     }
 
     /// Ends leases and grants the credit that this frees. Leases that have ended already are passed over. The ticket tells when it is durable; `None` if there is
@@ -534,6 +552,7 @@ impl Queue {
             return None;
         }
         cell.fx.persisted = false;
+        cell.fx.handed_out = 0;
         let now_ms = self.services.clock.now_ms();
         let result = command(&mut cell.state, now_ms, &mut cell.fx);
         hand_out(&mut cell.state, &mut cell.fx.served);

@@ -48,6 +48,8 @@ pub(super) struct Rig {
     sweeps: Vec<(LogId, Range<u64>)>,
     pub(super) now_ms: u64,
     pub(super) dead: Vec<(Bytes, DeathReason)>,
+    /// Of what is dead: how often consumers failed that had it.
+    pub(super) failures: Vec<u32>,
     rejected: usize,
     hands: Vec<Vec<Received>>,
     durable: bool,
@@ -74,6 +76,7 @@ impl Rig {
             now_ms: 1_000,
             sweeps: Vec::new(),
             dead: Vec::new(),
+            failures: Vec::new(),
             rejected: 0,
             hands: Vec::new(),
             durable,
@@ -140,7 +143,7 @@ impl Rig {
         id
     }
 
-    fn grant(&mut self, consumer: ConsumerId, messages: u32) {
+    pub(super) fn grant(&mut self, consumer: ConsumerId, messages: u32) {
         self.state.grant(
             self.now_ms,
             &[(consumer, Credit { messages, bytes: 0 })],
@@ -196,6 +199,7 @@ impl Rig {
             }
             for dead in std::mem::take(&mut self.fx.dead) {
                 self.dead.push((body(&dead.message), dead.reason));
+                self.failures.push(dead.message.failures);
                 self.state.bury(dead.id);
             }
             self.sweeps.append(&mut self.fx.sweeps);
@@ -317,6 +321,7 @@ pub(super) fn with(text: &str, change: impl FnOnce(&mut Message)) -> Arc<Message
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     };
     change(&mut message);
     Arc::new(message)
@@ -685,7 +690,7 @@ fn only_one_consumer_is_active_and_the_next_takes_over() {
 
 #[test]
 fn an_exclusive_consumer_is_alone() {
-    let mut consumers = super::consumers::Consumers::new(false, false);
+    let mut consumers = super::consumers::Consumers::new(QUEUE, false, false);
     let new = |exclusive| NewConsumer {
         tag: "c".into(),
         sink: Arc::new(Collector::default()),
@@ -704,7 +709,7 @@ fn an_exclusive_consumer_is_alone() {
     };
     let id = consumers.add(new(true)).expect("the first");
     assert_eq!(consumers.add(new(false)), Err(ConsumeError::ExclusiveUse));
-    consumers.remove(id);
+    consumers.remove(&[id]);
     consumers.add(new(false)).expect("now free");
     assert_eq!(consumers.add(new(true)), Err(ConsumeError::ExclusiveUse));
 }

@@ -146,6 +146,7 @@ impl Lane {
                 } else {
                     SlotState::Ready
                 },
+                failed: 0,
                 redelivered: again || stored.offset < self.recovered_below,
                 persistent: self.keeps.message(&stored.message),
                 message: (!settled).then_some(stored.message),

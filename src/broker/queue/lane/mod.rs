@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
@@ -48,6 +49,37 @@ pub(super) struct Leased {
     pub(super) enqueued_ms: u64,
 }
 
+impl Leased {
+    /// What a delivery tells: whether the message was handed out before, and how often it came back (the
+    /// `x-delivery-count` of quorum queues). One that has been dead-lettered to a quorum queue brings along how often
+    /// consumers failed that had it, until it comes back here for the first time.
+    pub(super) fn told(&self, kind: QueueKind) -> (bool, u32) {
+        let brought = match (kind, self.returns) {
+            (QueueKind::Quorum, 0) => self.message.failures,
+            _ => return (self.redelivered, self.returns),
+        };
+        (self.redelivered || brought > 0, brought)
+    }
+}
+
+/// Where a message waits that has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where it was before.
+    Old,
+    /// Where its queue says ([`super::returns`]): the lane's own order passes it over.
+    Returned,
+}
+
+/// A message that has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Back {
+    /// How often it has by now, as far as that counts.
+    pub(super) returns: u32,
+    /// The lease that it will have next.
+    pub(super) next: Lease,
+}
+
 /// Why a message is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -67,8 +99,10 @@ pub(super) struct Lane {
     settled: RangeSet,
     /// Resident blocks in offset order; open ones are the last.
     blocks: VecDeque<Block>,
-    /// No offset below is ready.
+    /// No offset below is ready at its place.
     hint: u64,
+    /// Messages from here on have come in this very turn.
+    new_from: u64,
     /// Messages below were there before the last restart, and may have been handed out then.
     recovered_below: u64,
     /// How often messages that are not in memory came back, from before the restart.
@@ -80,6 +114,8 @@ pub(super) struct Lane {
     /// Messages that die but have to be read from disk first.
     dying_cold: BTreeMap<u64, DeathReason>,
     ready: u64,
+    /// How many of these do not wait at their places.
+    returned: u64,
     ready_bytes: u64,
     leased: u64,
     leased_bytes: u64,
@@ -107,12 +143,14 @@ impl Lane {
             settled: RangeSet::default(),
             blocks: VecDeque::new(),
             hint: 0,
+            new_from: 0,
             recovered_below: 0,
             counts: BTreeMap::new(),
             receipts: Receipts::new(log),
             to_restore: Vec::new(),
             dying_cold: BTreeMap::new(),
             ready: 0,
+            returned: 0,
             ready_bytes: 0,
             leased: 0,
             leased_bytes: 0,
@@ -134,6 +172,7 @@ impl Lane {
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
         lane.recovered_below = lane.next;
+        lane.new_from = lane.next;
         lane.counts = state.counts.into_iter().collect();
         lane.ready = lane.next.saturating_sub(lane.settled.len());
         lane.ready_bytes = if lane.ready == 0 {
@@ -165,6 +204,21 @@ impl Lane {
 
     pub(super) fn ready(&self) -> u64 {
         self.ready
+    }
+
+    /// Whether anything waits at its place.
+    pub(super) fn waits_in_order(&self) -> bool {
+        self.ready > self.returned
+    }
+
+    /// The turn is over.
+    pub(super) fn end_turn(&mut self) {
+        self.new_from = self.next;
+    }
+
+    /// Whether the message at `offset` has come in this very turn.
+    pub(super) fn is_new(&self, offset: u64) -> bool {
+        offset >= self.new_from
     }
 
     pub(super) fn ready_bytes(&self) -> u64 {
@@ -249,6 +303,7 @@ impl Lane {
                 enqueued: u32::try_from(now_ms.saturating_sub(block.first_ms)).unwrap_or(u32::MAX),
                 turn: 0,
                 state: SlotState::Ready,
+                failed: 0,
                 redelivered: false,
                 persistent,
             });
@@ -261,7 +316,7 @@ impl Lane {
         offset
     }
 
-    /// What is next to be handed out.
+    /// What is next to be handed out of those that wait at their places.
     pub(super) fn head(&mut self) -> Head {
         while self.hint < self.next {
             match self.locate(self.hint) {
@@ -301,6 +356,26 @@ impl Lane {
         Head::Empty
     }
 
+    /// A message that waits with this turn apart from the others' order; `None` if it does not.
+    pub(super) fn returned_head(&self, offset: u64, turn: u32) -> Option<Head> {
+        let block = self.blocks.get(self.locate(offset).ok()?)?;
+        let slot = block.slot(offset)?;
+        let waits = slot.state == SlotState::Returned && slot.turn == turn;
+        waits.then_some(match slot.message {
+            Some(_) => Head::Ready(offset),
+            None => Head::Cold(offset),
+        })
+    }
+
+    /// How often a consumer failed that had the message at `offset`.
+    pub(super) fn failed(&self, offset: u64) -> u32 {
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(offset))
+            .map_or(0, |slot| u32::from(slot.failed))
+    }
+
     /// The ready message at `offset`, which [`Lane::head`] gave: its message and when it was enqueued.
     pub(super) fn peek(&self, offset: u64) -> Option<(&Arc<Message>, u64)> {
         let block = self.blocks.get(self.locate(offset).ok()?)?;
@@ -316,11 +391,9 @@ impl Lane {
         let index = self.locate(offset).ok()?;
         let block = self.blocks.get_mut(index)?;
         let first_ms = block.first_ms;
-        let slot = block
-            .slot_mut(offset)
-            .filter(|slot| slot.state == SlotState::Ready)?;
+        let slot = block.slot_mut(offset).filter(|slot| slot.waits())?;
         let message = slot.message.clone()?;
-        slot.state = SlotState::Leased;
+        let was = std::mem::replace(&mut slot.state, SlotState::Leased);
         let size = slot.size;
         let leased = Leased {
             message,
@@ -335,7 +408,10 @@ impl Lane {
         };
         block.touched = true;
         self.count_ready_to_leased(size);
-        self.hint = offset + 1;
+        match was {
+            SlotState::Returned => self.returned -= 1,
+            _ => self.hint = offset + 1,
+        }
         Some(leased)
     }
 
@@ -386,11 +462,15 @@ impl Lane {
         if empty.is_some() {
             self.blocks.remove(index);
         }
-        if was == SlotState::Ready {
-            self.count_out_of_ready(size);
-        } else {
-            self.leased -= 1;
-            self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+        match was {
+            SlotState::Ready | SlotState::Returned => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_out_of_ready(size);
+            }
+            SlotState::Leased | SlotState::Dying(_) | SlotState::Settled => {
+                self.leased -= 1;
+                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+            }
         }
         let received = self.receipts.forget(offset);
         let counted = self.keeps == Keeps::Everything
@@ -419,16 +499,18 @@ impl Lane {
         true
     }
 
-    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, as far as
-    /// that counts; `None` if the lease had ended.
-    pub(super) fn requeue(&mut self, lease: Lease) -> Option<u32> {
+    /// Ends a lease: the message waits again. `None` if the lease had ended.
+    pub(super) fn requeue(&mut self, lease: Lease, place: Place) -> Option<Back> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
         let slot = self.blocks.get_mut(index)?.slot_mut(offset)?;
         if !slot.is_leased(lease.turn) {
             return None;
         }
-        slot.state = SlotState::Ready;
+        slot.state = match place {
+            Place::Old => SlotState::Ready,
+            Place::Returned => SlotState::Returned,
+        };
         slot.redelivered = true;
         slot.count_return();
         // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
@@ -441,13 +523,30 @@ impl Lane {
             };
             self.ledger.returned(offset, count);
         }
-        let (size, returns) = (slot.size, slot.returns());
+        let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
         self.leased -= 1;
         self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
         self.ready += 1;
         self.ready_bytes += u64::from(size);
-        self.hint = self.hint.min(offset);
-        Some(returns.saturating_sub(self.receipts.unkept(offset)))
+        match place {
+            Place::Old => self.hint = self.hint.min(offset),
+            Place::Returned => self.returned += 1,
+        }
+        Some(Back {
+            returns: returns.saturating_sub(self.receipts.unkept(offset)),
+            next: Lease { turn, ..lease },
+        })
+    }
+
+    /// A consumer failed that has the message by this lease.
+    pub(super) fn count_failure(&mut self, lease: Lease) {
+        if let Ok(index) = self.locate(lease.offset)
+            && let Some(block) = self.blocks.get_mut(index)
+            && let Some(slot) = block.slot_mut(lease.offset)
+            && slot.is_leased(lease.turn)
+        {
+            slot.failed = slot.failed.saturating_add(1);
+        }
     }
 
     /// Marks a message as leaving by `reason`, and returns it if it is in memory; else it comes out of
@@ -460,7 +559,10 @@ impl Lane {
         let was = std::mem::replace(&mut slot.state, SlotState::Dying(reason));
         let (size, message) = (slot.size, slot.message.clone());
         match was {
-            SlotState::Ready => self.count_ready_to_leased(size),
+            SlotState::Ready | SlotState::Returned => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_ready_to_leased(size);
+            }
             SlotState::Leased | SlotState::Dying(_) => {}
             SlotState::Settled => {
                 slot.state = SlotState::Settled;
@@ -483,7 +585,7 @@ impl Lane {
             let first = block.first;
             for (offset, slot) in (first..).zip(block.slots.iter_mut()) {
                 match slot.state {
-                    SlotState::Ready => {
+                    SlotState::Ready | SlotState::Returned => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
                         let counted = self.keeps == Keeps::Everything
@@ -531,6 +633,7 @@ impl Lane {
         }
         self.sweep_gone(0..self.next);
         self.ready = 0;
+        self.returned = 0;
         self.ready_bytes = 0;
         self.hint = self.next;
         purged

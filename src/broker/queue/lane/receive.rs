@@ -10,7 +10,7 @@ use super::super::block::SlotState;
 use super::super::budget::QUEUE_RESIDENT_BYTES_MIN;
 use super::super::handle::Clue;
 use super::super::keeps::Keeps;
-use super::Lane;
+use super::{Lane, Place};
 
 impl Lane {
     /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
@@ -134,7 +134,7 @@ impl Lane {
     pub(in super::super) fn give_back(&mut self, lease: Lease) {
         if self.holds(lease) {
             self.receipts.not_taken(lease);
-            self.requeue(lease);
+            self.requeue(lease, Place::Old);
         }
     }
 

@@ -1,7 +1,9 @@
 //! How messages leave without being acked: their time to live, the length of the queue, and where they go then.
 
-use crate::model::MessageId;
-use crate::model::arguments::Overflow;
+use std::sync::Arc;
+
+use crate::model::arguments::{Overflow, QueueKind};
+use crate::model::{Message, MessageId};
 
 use super::super::block::DeathReason;
 use super::super::effects::{Dead, Effects};
@@ -17,6 +19,7 @@ impl QueueState {
         if !dead_letters {
             lane.settle(id.offset);
         } else if let Some(message) = lane.doom(id.offset, reason) {
+            let message = self.counting_failures(id, message, reason);
             fx.dead.push(Dead {
                 id,
                 message,
@@ -25,20 +28,40 @@ impl QueueState {
         }
     }
 
+    /// The message as it leaves a quorum queue, which counts how often a consumer failed that had it; refusing it is a
+    /// failure, too.
+    pub(super) fn counting_failures(
+        &self,
+        id: MessageId,
+        message: Arc<Message>,
+        reason: DeathReason,
+    ) -> Arc<Message> {
+        if self.arguments.kind != QueueKind::Quorum {
+            return message;
+        }
+        let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+        let here = lane.map_or(0, |(_, lane)| lane.failed(id.offset))
+            + u32::from(reason == DeathReason::Rejected);
+        if here == 0 {
+            return message;
+        }
+        Arc::new(Message {
+            failures: message.failures.saturating_add(here),
+            ..Message::clone(&message)
+        })
+    }
+
     /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
     pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
-        while let Some(HeadExpiry { id, at_ms, is_old }) = self.head_expiry() {
-            let expired = match expiry {
-                Expiry::Due => at_ms <= now_ms,
-                Expiry::PastDue => at_ms < now_ms,
-            };
-            if !expired {
+        while let Some(head) = self.head_expiry() {
+            let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
+            if head.at_ms > now_ms || (head.at_ms == now_ms && spared) {
                 return;
             }
-            if !is_old {
-                self.kill(id, DeathReason::Expired, fx);
-            } else if let Some(lane) = self.lane_mut(id.lane) {
-                lane.settle(id.offset);
+            if !head.is_old {
+                self.kill(head.id, DeathReason::Expired, fx);
+            } else if let Some(lane) = self.lane_mut(head.id.lane) {
+                lane.settle(head.id.offset);
             }
         }
     }
@@ -47,9 +70,9 @@ impl QueueState {
     pub(super) fn head_expiry(&mut self) -> Option<HeadExpiry> {
         let queue_ttl = self.arguments.message_ttl_ms;
         let retention_ms = self.arguments.retention_ms;
-        let index = self.head_lane()?;
-        let (priority, lane) = self.lanes.get_mut(index)?;
-        let Head::Ready(offset) = lane.head() else {
+        let next = self.next()?;
+        let (priority, lane) = self.lanes.get_mut(next.lane)?;
+        let Head::Ready(offset) = next.head else {
             return None;
         };
         let (message, enqueued_ms) = lane.peek(offset)?;
@@ -62,6 +85,7 @@ impl QueueState {
             },
             at_ms: enqueued_ms.saturating_add(after_ms),
             is_old: ttl_ms != Some(after_ms),
+            is_new: lane.is_new(offset),
         })
     }
 
@@ -93,13 +117,13 @@ impl QueueState {
                 .max_length_bytes
                 .is_some_and(|max| self.ready_bytes() > max)
         {
-            let Some(index) = self.head_lane() else {
+            let Some(next) = self.next() else {
                 return;
             };
-            let Some((priority, lane)) = self.lanes.get_mut(index) else {
+            let Some((priority, lane)) = self.lanes.get_mut(next.lane) else {
                 return;
             };
-            match lane.head() {
+            match next.head {
                 Head::Empty => return,
                 Head::Cold(offset) => return request_load(lane, offset, fx),
                 Head::Ready(offset) => {
@@ -121,6 +145,8 @@ pub(super) struct HeadExpiry {
     pub(super) at_ms: u64,
     /// Because it is too old to be kept at all, and not by its time to live.
     is_old: bool,
+    /// It has come in this very turn.
+    is_new: bool,
 }
 
 /// Which messages an expiry takes.
@@ -128,6 +154,7 @@ pub(super) struct HeadExpiry {
 pub(super) enum Expiry {
     /// Those whose time has come.
     Due,
-    /// Those whose time came before now.
-    PastDue,
+    /// The same, but what has come in this very turn may be delivered in the moment in which its time is over: so a
+    /// message whose time to live is 0 goes to those who wait for it already, and to nobody else.
+    UnlessNew,
 }

@@ -21,9 +21,12 @@ use super::effects::{Admission, Counts, Dead, Effects, Get, Got, Oldest, Picked,
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
+use super::limiter::ChannelLimiter;
 use super::retention::Retention;
+use super::returns::Returns;
 use super::waiters::Waiters;
 use deaths::Expiry;
+use leases::Return;
 use rewind::keep_limits;
 
 /// A backlog is read this far ahead of its consumers.
@@ -46,6 +49,8 @@ pub(super) struct QueueState {
     waiters: Waiters,
     /// When leases end that do not last until they are settled.
     deadlines: Deadlines,
+    /// What came back to a quorum queue, and when it is its turn.
+    returns: Returns,
     /// How many messages of high priority a quorum queue has handed out since the last normal one.
     high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
@@ -62,7 +67,7 @@ impl QueueState {
     ) -> Self {
         let keeps = Keeps::of(durable, arguments.kind);
         let quorum = arguments.kind == QueueKind::Quorum;
-        let consumers = Consumers::new(arguments.single_active_consumer, quorum);
+        let consumers = Consumers::new(id, arguments.single_active_consumer, quorum);
         let mut state = QueueState {
             id,
             keeps,
@@ -73,6 +78,7 @@ impl QueueState {
             consumers,
             waiters: Waiters::default(),
             deadlines: Deadlines::default(),
+            returns: Returns::default(),
             high_in_a_row: 0,
             used_ms: now_ms,
         };
@@ -153,10 +159,34 @@ impl QueueState {
 
     /// Takes a consumer out. What it holds stays leased. True if it was the last one.
     pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
-        let was_there = self.consumers.remove(id).is_some();
-        self.used_ms = now_ms;
+        self.leave_queue(now_ms, &[id], &[], fx)
+    }
+
+    /// These consumers are about to leave: they are given nothing any more.
+    pub(super) fn halt(&mut self, consumers: &[ConsumerId]) {
+        self.consumers.halt(consumers);
+    }
+
+    /// Consumers leave, and what they or their channels hold goes back, before anybody is given anything: who takes over
+    /// begins with it. True if the last consumer has left.
+    pub(super) fn leave_queue(
+        &mut self,
+        now_ms: u64,
+        consumers: &[ConsumerId],
+        leases: &[Lease],
+        fx: &mut Effects,
+    ) -> bool {
+        self.end_due_leases(now_ms, fx);
+        let left = self.consumers.remove(consumers);
+        for lease in leases {
+            self.answered(*lease);
+            self.requeue(now_ms, *lease, Return::Failed, fx);
+        }
+        if !consumers.is_empty() {
+            self.used_ms = now_ms;
+        }
         self.settle_down(now_ms, fx);
-        was_there && self.consumers.len() == 0
+        left > 0 && self.consumers.len() == 0
     }
 
     /// Grants credit to consumers.
@@ -167,10 +197,17 @@ impl QueueState {
         self.settle_down(now_ms, fx);
     }
 
-    /// A channel's shared limiter may have room again.
-    pub(super) fn poke(&mut self, now_ms: u64, fx: &mut Effects) {
-        self.consumers.poke();
+    /// A channel's shared limiter has room again, of which this much is for this queue.
+    pub(super) fn poke(
+        &mut self,
+        now_ms: u64,
+        limiter: &Arc<ChannelLimiter>,
+        share: u32,
+        fx: &mut Effects,
+    ) {
+        self.consumers.poke(limiter, share);
         self.settle_down(now_ms, fx);
+        self.consumers.end_share();
     }
 
     /// Ends leases, and grants the credit that this frees. Leases that have ended already are passed over: whoever
@@ -187,13 +224,14 @@ impl QueueState {
         // the timer runs.
         self.end_due_leases(now_ms, fx);
         for lease in leases {
+            self.answered(*lease);
             match how {
                 Settle::Ack => {
                     if let Some(lane) = self.lane_mut(lease.lane) {
                         lane.settle_lease(*lease);
                     }
                 }
-                Settle::Requeue => self.requeue(*lease, fx),
+                Settle::Requeue => self.requeue(now_ms, *lease, Return::Refused, fx),
                 Settle::Reject => {
                     if self.holds(*lease) {
                         self.kill(lease.id(), DeathReason::Rejected, fx);
@@ -208,13 +246,14 @@ impl QueueState {
     pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
         self.used_ms = now_ms;
         self.expire(now_ms, Expiry::Due, fx);
-        let Some(index) = self.head_lane() else {
+        let Some(next) = self.next() else {
             return Get::Empty;
         };
-        let Some((_, lane)) = self.lanes.get_mut(index) else {
+        let kind = self.arguments.kind;
+        let Some((_, lane)) = self.lanes.get_mut(next.lane) else {
             return Get::Empty;
         };
-        match lane.head() {
+        match next.head {
             Head::Empty => Get::Empty,
             Head::Cold(offset) => {
                 request_load(lane, offset, fx);
@@ -232,13 +271,14 @@ impl QueueState {
                 } else if let Some(timeout_ms) = self.arguments.visibility_timeout_ms {
                     self.deadlines.push(now_ms, timeout_ms, lease);
                 }
-                self.count_turn(lease.lane);
+                self.count_turn(next.order, lease.lane);
                 self.settle_down(now_ms, fx);
+                let (redelivered, delivery_count) = leased.told(kind);
                 Get::Got(Got {
                     lease,
                     message: leased.message,
-                    redelivered: leased.redelivered,
-                    delivery_count: leased.returns,
+                    redelivered,
+                    delivery_count,
                     enqueued,
                     remaining: self.ready(),
                 })
@@ -249,6 +289,7 @@ impl QueueState {
     /// Drops every ready message and returns how many there were.
     pub(super) fn purge(&mut self, now_ms: u64, fx: &mut Effects) -> u64 {
         let purged = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
+        self.returns.clear();
         self.settle_down(now_ms, fx);
         purged
     }
@@ -271,12 +312,15 @@ impl QueueState {
                 lane.load(first, messages, &mut doomed);
             }
         }
-        let dead = doomed.into_iter().map(|(offset, message, reason)| Dead {
-            id: MessageId { lane, offset },
-            message,
-            reason,
-        });
-        fx.dead.extend(dead);
+        for (offset, message, reason) in doomed {
+            let id = MessageId { lane, offset };
+            let message = self.counting_failures(id, message, reason);
+            fx.dead.push(Dead {
+                id,
+                message,
+                reason,
+            });
+        }
         self.settle_down(now_ms, fx);
     }
 
@@ -472,6 +516,7 @@ impl QueueState {
     fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
         self.release(now_ms, fx);
         self.end_due_leases(now_ms, fx);
+        self.consumers.elect();
         self.dispatch(now_ms, fx);
         self.bound_deadlines();
         self.expire(now_ms, Expiry::Due, fx);
@@ -481,6 +526,7 @@ impl QueueState {
         let awaited = self.consumers.len() > 0 || !self.waiters.is_empty();
         for (_, lane) in &mut self.lanes {
             lane.age(now_ms);
+            lane.end_turn();
             if let Some(offset) = lane.first_dying_cold() {
                 request_load(lane, offset, fx);
             } else if awaited
@@ -519,9 +565,9 @@ impl QueueState {
         {
             return;
         }
-        if let Some(index) = self.head_lane()
-            && let Some((_, lane)) = self.lanes.get_mut(index)
-            && let Head::Cold(offset) = lane.head()
+        if let Some(next) = self.next()
+            && let Some((_, lane)) = self.lanes.get_mut(next.lane)
+            && let Head::Cold(offset) = next.head
         {
             request_load(lane, offset, fx);
         }

@@ -108,8 +108,8 @@ impl QueueState {
         let mut messages = Vec::with_capacity(waiter.max.min(RECEIVE_ROOM));
         let (mut visible_ms, mut bytes) = (now_ms, 0);
         while messages.len() < waiter.max
-            && let Some((index, offset)) = self.head(now_ms, fx)
-            && let Some((_, lane)) = self.lanes.get_mut(index)
+            && let Some((next, offset)) = self.head(now_ms, fx)
+            && let Some((_, lane)) = self.lanes.get_mut(next.lane)
         {
             bytes += lane.peek(offset).map_or(0, |(next, _)| next.body.len());
             if bytes > RECEIVE_BYTES_MAX && !messages.is_empty() {
@@ -130,7 +130,7 @@ impl QueueState {
                 count: leased.returns.saturating_add(1),
                 lease,
             });
-            self.count_turn(lease.lane);
+            self.count_turn(next.order, lease.lane);
         }
         for (_, lane) in &mut self.lanes {
             lane.end_receive(visible_ms);
