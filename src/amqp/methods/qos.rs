@@ -14,7 +14,7 @@ const NO_LIMIT: i64 = 1 << 40;
 
 impl Channel {
     /// `basic.qos`. Without `global` it is for the consumers to come, with it for all of the channel together, those
-    /// there are included (RabbitMQ's meaning of the flag). The size in `payload` is refused unless it is zero; the
+    /// there are included (RabbitMQ's meaning of the flag); either takes the place of a limit for all. The size in `payload` is refused unless it is zero; the
     /// parsed method does not have it.
     pub(crate) fn basic_qos(&mut self, cx: &mut Cx<'_>, payload: &[u8], m: Qos) -> Handled {
         let size = payload
@@ -29,7 +29,10 @@ impl Channel {
         }
         match m.global {
             true => self.limit_together(m.prefetch_count),
-            false => self.prefetch = m.prefetch_count,
+            false => {
+                self.prefetch = m.prefetch_count;
+                self.limit_together(0);
+            }
         }
         cx.send(self.number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {})));
         Ok(())
