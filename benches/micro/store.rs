@@ -27,7 +27,6 @@ fn message() -> Message {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
-        failures: 0,
     }
 }
 

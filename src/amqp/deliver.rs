@@ -35,7 +35,7 @@ impl Channel {
                     queue: source.queue,
                     consumer: Some(reference),
                     lease: delivery.lease,
-                    at_ms: cx.now_ms,
+                    at_secs: cx.now_secs,
                 })
             }
             Some(_) => self.ledger.skip(),

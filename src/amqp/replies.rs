@@ -131,7 +131,6 @@ impl Requester {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
-            order: 0,
         };
         outbox.deliver(&mut vec![delivery]);
     }
@@ -185,7 +184,6 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
-            failures: 0,
         })
     }
 

@@ -68,8 +68,7 @@ impl Channel {
         let initial = account
             .grant(Window::share(*cx.consumers + 1), false)
             .unwrap_or_default();
-        // Only classic queues know the channel's shared limit.
-        let limiter = (queue.spec().arguments.kind == QueueKind::Classic).then(|| self.limiter());
+        let limiter = (!m.no_ack).then(|| self.limiter());
         let registered = queue.consume(NewConsumer {
             tag: Arc::clone(&tag),
             sink: sink(&cx.shared.outbox),

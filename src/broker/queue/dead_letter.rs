@@ -110,6 +110,7 @@ pub(super) fn write(
         origin: Arc::new(origin),
         properties: edit.finish(),
         expiration_ms: None,
+        delay_ms: None,
         dead_lettered: true,
         ..message.clone()
     };
@@ -269,7 +270,6 @@ mod tests {
             expiration_ms: Some(5),
             delay_ms: None,
             dead_lettered: false,
-            failures: 0,
         }
     }
 
@@ -371,7 +371,6 @@ mod tests {
         .expect("a letter");
         let claimed = Message {
             dead_lettered: false,
-            failures: 0,
             ..Message::clone(&known.message)
         };
         let letter =

@@ -157,6 +157,5 @@ pub(super) fn message(
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
-        failures: 0,
     }
 }

@@ -155,7 +155,6 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
-            failures: 0,
         })
     }
 

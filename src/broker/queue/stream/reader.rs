@@ -77,7 +77,6 @@ impl Reader {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
-            order: 0,
         });
     }
 }

@@ -79,7 +79,6 @@ fn message(body: &[u8], filter: Option<&str>) -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
-        failures: 0,
     })
 }
 

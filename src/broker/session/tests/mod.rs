@@ -154,6 +154,5 @@ fn message() -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
-        failures: 0,
     })
 }
