@@ -27,6 +27,7 @@ fn message() -> Message {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     }
 }
 

@@ -65,6 +65,7 @@ fn assemble(mut frames: Frames, origin: &Arc<Origin>) -> Vec<Message> {
                 expiration_ms: None,
                 delay_ms: None,
                 dead_lettered: false,
+                failures: 0,
             }),
             FrameKind::Heartbeat => {}
         }

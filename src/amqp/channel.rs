@@ -10,6 +10,7 @@ use super::confirms::Confirms;
 use super::consumers::{Consumers, Queues};
 use super::cx::Cx;
 use super::error::{Code, Failure, MethodId, Refusal};
+use super::leaving::Leaving;
 use super::methods::ack::Answers;
 use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
@@ -18,7 +19,7 @@ use super::replies::ReplyAddress;
 use super::unacked::{ConsumerRef, Ledger};
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
-use crate::broker::queue::{ChannelLimiter, Settle};
+use crate::broker::queue::ChannelLimiter;
 use crate::model::{Name, Ticket};
 use crate::wire::{self, Hot};
 
@@ -237,7 +238,7 @@ impl Channel {
     }
 
     /// The time that the oldest unanswered delivery has had, in milliseconds, if that is over.
-    pub(crate) fn timed_out(&self, now_secs: u32, default_ms: Option<u64>) -> Option<u64> {
+    pub(crate) fn timed_out(&self, now_ms: u64, default_ms: Option<u64>) -> Option<u64> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -250,7 +251,7 @@ impl Channel {
             .get(oldest.queue)
             .and_then(|queue| queue.spec().arguments.consumer_timeout_ms);
         let timeout_ms = of_consumer.or(of_queue).or(default_ms)?;
-        let waited_ms = u64::from(now_secs.saturating_sub(oldest.at_secs)) * 1_000;
+        let waited_ms = now_ms.saturating_sub(oldest.at_ms);
         (waited_ms >= timeout_ms).then_some(timeout_ms)
     }
 
@@ -274,32 +275,39 @@ impl Channel {
         }
     }
 
-    /// The first half of its end: nothing new comes from its queues after this.
-    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
-        self.flush_run(cx);
-        self.flush_answers(cx);
-        self.phase = Phase::Closing;
+    /// The first step of its end: its consumers, which are to be halted before anything else.
+    pub(crate) fn leave(&self, leaving: &mut Leaving) {
         for (_, consumer) in self.consumers.iter() {
             if let Some(source) = consumer.source
                 && let Some(queue) = self.queues.get(source.queue)
             {
-                queue.cancel(source.id);
+                leaving.consumer(queue, source.id);
             }
         }
     }
 
-    /// The second half, after the deliveries that were on their way have arrived: what was not answered goes back,
-    /// in order.
-    pub(crate) fn wind_up(&mut self, cx: &mut Cx<'_>) {
+    /// The second: what it was told before takes effect.
+    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
+        self.flush_run(cx);
+        self.flush_answers(cx);
+        self.phase = Phase::Closing;
+    }
+
+    /// The third, after the deliveries that were on their way have arrived: what was not answered goes back, in order.
+    pub(crate) fn wind_up(&mut self, cx: &mut Cx<'_>, leaving: &mut Leaving) {
         let mut open = Vec::new();
         if let Mode::Tx(transaction) = std::mem::take(&mut self.mode) {
             open = transaction.into_answers();
         }
         self.ledger.put_back(std::mem::take(&mut open));
         self.ledger.take_all(&mut open);
+        for (_, entry) in open {
+            if let Some(queue) = self.queues.get(entry.queue) {
+                leaving.lease(queue, entry.lease);
+            }
+        }
         *cx.consumers = cx.consumers.saturating_sub(self.consumers.len());
         self.consumers = Consumers::default();
-        self.settle_now(Settle::Requeue, &open);
         self.queues = Queues::default();
         self.publishing = Publishing::default();
         self.reply = None;

@@ -7,6 +7,7 @@ use super::channels::Channels;
 use super::connection::{Connection, Phase};
 use super::error::{Failure, MethodId, Refusal, Scope};
 use super::handshake::SILENT_CLOSE_DELAY;
+use super::leaving::Leaving;
 use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
 use super::misread::unexpected;
 use crate::wire::protocol::{channel, connection};
@@ -163,20 +164,40 @@ impl Connection {
 
     /// Gives back everything that a channel has from the broker. Nothing more is sent on it but the close.
     fn wind_up_channel(&mut self, number: u16, method: MethodId) {
-        self.on_channel(number, method, Channel::stop);
-        self.take_outbox();
-        self.on_channel(number, method, Channel::wind_up);
+        self.give_back(&[number], method, |connection| connection.take_outbox());
+    }
+
+    /// Gives back what these channels have, in one step for each queue: until then what they had is with nobody else.
+    fn give_back(
+        &mut self,
+        numbers: &[u16],
+        method: MethodId,
+        take_deliveries: impl FnOnce(&mut Connection),
+    ) {
+        let mut leaving = Leaving::default();
+        for number in numbers {
+            self.on_channel(*number, method, |channel, _| channel.leave(&mut leaving));
+        }
+        leaving.halt();
+        for number in numbers {
+            self.on_channel(*number, method, Channel::stop);
+        }
+        take_deliveries(self);
+        for number in numbers {
+            self.on_channel(*number, method, |channel, cx| {
+                channel.wind_up(cx, &mut leaving);
+            });
+        }
+        leaving.leave();
     }
 
     /// Gives back everything that the connection has from the broker: messages, consumers, exclusive queues.
     pub(super) fn release(&mut self) {
         let numbers = self.channels.numbers();
-        for number in &numbers {
-            self.on_channel(*number, MethodId::default(), Channel::stop);
-        }
-        self.take_deliveries();
+        self.give_back(&numbers, MethodId::default(), |connection| {
+            connection.take_deliveries();
+        });
         for number in numbers {
-            self.on_channel(number, MethodId::default(), Channel::wind_up);
             self.remove_channel(number);
         }
         self.channels = Channels {

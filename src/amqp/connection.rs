@@ -490,9 +490,9 @@ impl Connection {
         Instant::now() + close_ok_delay(self.heart.interval_secs())
     }
 
-    /// Seconds since the connection was opened.
-    pub(super) fn now_secs(&self) -> u32 {
-        u32::try_from(self.opened.elapsed().as_secs()).unwrap_or(u32::MAX)
+    /// Milliseconds since the connection was opened.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Gives everything back to the broker.

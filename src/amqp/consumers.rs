@@ -8,7 +8,7 @@ use super::credit::Account;
 use super::unacked::ConsumerRef;
 use crate::broker::queue::Queue;
 use crate::model::arguments::QueueKind;
-use crate::model::{ConsumerId, Name};
+use crate::model::{ConsumerId, Name, QueueId};
 
 /// One consumer.
 #[derive(Debug)]
@@ -208,6 +208,15 @@ impl Queues {
         while self.used.last().is_some_and(Option::is_none) {
             self.used.pop();
         }
+    }
+
+    /// The queue with this id, if it is one of them.
+    pub(crate) fn find(&self, id: QueueId) -> Option<&Arc<Queue>> {
+        self.used
+            .iter()
+            .flatten()
+            .map(|used| &used.queue)
+            .find(|queue| queue.id() == id)
     }
 
     /// The queue of a handle.

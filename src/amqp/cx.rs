@@ -39,8 +39,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) serial: &'a mut u32,
     /// Consumers of the connection.
     pub(crate) consumers: &'a mut usize,
-    /// Seconds since the connection was opened.
-    pub(crate) now_secs: u32,
+    /// Milliseconds since the connection was opened.
+    pub(crate) now_ms: u64,
     /// Channels with work left for the end of the batch.
     pub(crate) dirty: &'a mut Vec<u16>,
     /// Channels with confirms to come.

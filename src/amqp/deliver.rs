@@ -35,7 +35,7 @@ impl Channel {
                     queue: source.queue,
                     consumer: Some(reference),
                     lease: delivery.lease,
-                    at_secs: cx.now_secs,
+                    at_ms: cx.now_ms,
                 })
             }
             Some(_) => self.ledger.skip(),

@@ -18,7 +18,7 @@ impl Connection {
         method: MethodId,
         act: impl FnOnce(&mut Channel, &mut Cx<'_>) -> R,
     ) -> Option<R> {
-        let now_secs = self.now_secs();
+        let now_ms = self.now_ms();
         let Connection {
             channels,
             shared,
@@ -48,7 +48,7 @@ impl Connection {
             method,
             serial,
             consumers,
-            now_secs,
+            now_ms,
             dirty,
             confirming,
             delivering,
@@ -251,12 +251,12 @@ impl Connection {
     /// Closes channels whose client keeps a delivery unanswered for too long.
     pub(super) fn check_consumer_timeouts(&mut self) {
         let default_ms = self.shared.front.settings.consumer_timeout_ms;
-        let now_secs = self.now_secs();
+        let now_ms = self.now_ms();
         let late: Vec<(u16, u64)> = self
             .channels
             .open
             .iter()
-            .filter_map(|channel| Some((channel.number, channel.timed_out(now_secs, default_ms)?)))
+            .filter_map(|channel| Some((channel.number, channel.timed_out(now_ms, default_ms)?)))
             .collect();
         for (number, timeout_ms) in late {
             let text = format!(

@@ -66,6 +66,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         })
     }
 

@@ -225,6 +225,10 @@ impl Front {
                 }
                 Step::End(ending) => {
                     self.log_refused(peer, &ending.why);
+                    if user.is_some() {
+                        // It has logged in: it may take its time to answer `connection.close`.
+                        place.admit();
+                    }
                     send(stream, &mut out).await?;
                     return Ok(Shaken::Refused(ending));
                 }

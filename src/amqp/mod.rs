@@ -19,6 +19,7 @@ mod error; // from errors to reply codes
 pub mod handshake; // from the protocol header to an open connection, pure
 mod heartbeat; // when to send one, and when the peer is dead, pure
 mod keep; // what waiting messages keep alive, pure
+mod leaving; // what channels give back when they end
 mod limits; // the bounds of a connection
 mod listener; // accepts connections
 mod methods; // what each method does

@@ -131,6 +131,7 @@ impl Requester {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
+            order: 0,
         };
         outbox.deliver(&mut vec![delivery]);
     }
@@ -184,6 +185,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         })
     }
 

@@ -14,8 +14,8 @@ pub(crate) struct Unacked {
     pub(crate) consumer: Option<ConsumerRef>,
     /// Which handing-out of which message of that queue.
     pub(crate) lease: Lease,
-    /// When it was delivered, in seconds on the connection's clock.
-    pub(crate) at_secs: u32,
+    /// When it was delivered, in milliseconds on the connection's clock.
+    pub(crate) at_ms: u64,
 }
 
 /// A consumer of the channel: its slot, and the serial number that tells it from the slot's next owner.
@@ -190,7 +190,7 @@ mod tests {
                 turn: 0,
                 lane: 0,
             },
-            at_secs: 0,
+            at_ms: 0,
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Message {
     pub delay_ms: Option<u64>,
     /// Its `x-death` header was written by this broker: what a publisher sent under that name does not count.
     pub dead_lettered: bool,
+    /// How often consumers of quorum queues failed that had it, or refused it, before it came here as a dead letter.
+    pub failures: u32,
 }
 
 impl Message {

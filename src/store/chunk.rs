@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! chunk   = version u8, flags u8 (0), count u32, first enqueue time u64 (ms since the epoch), message * count
-//! message = flags u8, time since the previous message, [expiration], [delay], [priority u8], [exchange, routing key],
-//!           properties length, body length, properties, body
+//! message = flags u8, time since the previous message, [expiration], [delay], [priority u8], [failures],
+//!           [exchange, routing key], properties length, body length, properties, body
 //! ```
 //! Fixed integers are little-endian; times and lengths are LEB128 variable-length integers, so the
 //! usual small message costs 6 bytes beyond its content. Exchange and routing key are left out when they are those
@@ -30,7 +30,9 @@ const PRIORITY: u8 = 1 << 2;
 const SAME_ORIGIN: u8 = 1 << 3;
 const DELAYED: u8 = 1 << 4;
 const DEAD_LETTERED: u8 = 1 << 5;
-const KNOWN_FLAGS: u8 = PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN | DELAYED | DEAD_LETTERED;
+const FAILED: u8 = 1 << 6;
+const KNOWN_FLAGS: u8 =
+    PERSISTENT | EXPIRES | PRIORITY | SAME_ORIGIN | DELAYED | DEAD_LETTERED | FAILED;
 
 /// Gathers messages into a chunk. Holds no memory while it is empty.
 #[derive(Debug, Default)]
@@ -93,6 +95,7 @@ impl ChunkEncoder {
             (DELAYED, message.delay_ms.is_some()),
             (DEAD_LETTERED, message.dead_lettered),
             (PRIORITY, message.priority != 0),
+            (FAILED, message.failures != 0),
             (SAME_ORIGIN, same_origin),
         ] {
             if on {
@@ -112,6 +115,9 @@ impl ChunkEncoder {
         }
         if message.priority != 0 {
             out.push(message.priority);
+        }
+        if message.failures != 0 {
+            put_varint(out, u64::from(message.failures));
         }
         if !same_origin {
             put_string(out, &message.origin.exchange);
@@ -234,6 +240,7 @@ struct Head {
     expiration_ms: Option<u64>,
     delay_ms: Option<u64>,
     priority: u8,
+    failures: u32,
     properties_len: usize,
     body_len: usize,
 }
@@ -294,6 +301,7 @@ impl ChunkReader {
             expiration_ms: head.expiration_ms,
             delay_ms: head.delay_ms,
             dead_lettered: head.flags & DEAD_LETTERED != 0,
+            failures: head.failures,
         };
         Ok(StoredMessage {
             offset,
@@ -320,12 +328,17 @@ impl ChunkReader {
         } else {
             0
         };
+        let failures = match flags & FAILED {
+            0 => 0,
+            _ => u32::try_from(self.varint()?).map_err(|_| ChunkError::Malformed)?,
+        };
         self.read_origin(flags & SAME_ORIGIN != 0)?;
         Ok(Head {
             flags,
             expiration_ms,
             delay_ms,
             priority,
+            failures,
             properties_len: self.length()?,
             body_len: self.length()?,
         })
@@ -447,6 +460,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         }
     }
 
@@ -459,6 +473,7 @@ mod tests {
         assert_eq!(read.expiration_ms, written.expiration_ms);
         assert_eq!(read.delay_ms, written.delay_ms);
         assert_eq!(read.dead_lettered, written.dead_lettered);
+        assert_eq!(read.failures, written.failures);
     }
 
     #[test]
@@ -577,6 +592,7 @@ mod tests {
                     expiration_ms,
                     delay_ms,
                     dead_lettered: persistent,
+                    failures: u32::from(priority) << 9,
                 },
             )
     }

@@ -117,6 +117,7 @@ pub(crate) fn message(id: u64) -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     })
 }
 

@@ -65,6 +65,7 @@ fn message(number: u64) -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     })
 }
 

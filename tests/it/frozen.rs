@@ -467,6 +467,7 @@ fn sized(queue: &str, body: Vec<u8>, priority: u8, delay_ms: Option<u64>) -> Arc
         expiration_ms: (queue == "safe").then_some(NEVER_MS),
         delay_ms,
         dead_lettered: false,
+        failures: 0,
     })
 }
 

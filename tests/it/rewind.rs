@@ -427,6 +427,7 @@ async fn a_million_messages_come_back_in_a_moment() {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     });
     let run_of_messages: Vec<_> = (0..RUN).map(|_| Arc::clone(&message)).collect();
     let mut middle_ms = 0;

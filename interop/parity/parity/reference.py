@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from . import control
 
-START_S = 90
+START_S = 180
 STOP_S = 60
 INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/rabbitmq", "LANG": "C.UTF-8"}
 

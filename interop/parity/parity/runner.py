@@ -15,7 +15,7 @@ from . import session
 ROOT = pathlib.Path(__file__).parent.parent
 TRANSCRIPTS = ROOT / "transcripts"
 DEVIATIONS = ROOT / "deviations.toml"
-# Scenarios whose faults are being mended; the list goes with the last of them.
+# Scenarios whose faults are being mended, one a line; the file goes with the last of them.
 WAITING = ROOT / "waiting.txt"
 JOBS = 24
 

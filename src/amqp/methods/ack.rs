@@ -8,6 +8,7 @@ use super::super::error::{Code, Refusal};
 use super::super::limits::UNACKED_PER_CHANNEL_MAX;
 use super::super::unacked::{ConsumerRef, Unacked};
 use crate::broker::queue::{Credit, Settle};
+use crate::model::arguments::QueueKind;
 use crate::model::{ConsumerId, Lease, Ticket};
 use crate::wire::AMQPClass;
 use crate::wire::protocol::basic::{AMQPMethod, RecoverOk};
@@ -15,11 +16,18 @@ use crate::wire::protocol::basic::{AMQPMethod, RecoverOk};
 /// Acks of the current batch of frames, by queue.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    by_queue: Vec<(u32, Vec<Lease>)>,
-    /// How many were deliveries to consumers, for the channel's limiter.
-    to_consumers: usize,
+    by_queue: Vec<Answered>,
     /// Room for what the ledger gives; empty between calls.
     taken: Vec<(u64, Unacked)>,
+}
+
+/// Those of one queue.
+#[derive(Debug)]
+struct Answered {
+    queue: u32,
+    leases: Vec<Lease>,
+    /// How many of them were deliveries to consumers, for the channel's limiter.
+    to_consumers: usize,
 }
 
 /// Credit for consumers, by queue.
@@ -64,16 +72,7 @@ impl Channel {
         }
         // In order with the acks and publishes before it: what goes back to a queue may be seen by others at once.
         self.flush(cx);
-        if how == Settle::Reject {
-            // With the credit that this frees, so that what waits leaves a full queue before a dead letter asks for room.
-            for (_, entry) in &taken {
-                self.gather(entry);
-            }
-            let grants = self.grants(cx);
-            self.settle_gathered(how, grants);
-        } else {
-            self.settle_now(how, &taken);
-        }
+        self.settle_now(how, &taken);
         self.flush_credit(cx);
         Ok(())
     }
@@ -177,32 +176,47 @@ impl Channel {
     /// Puts an answered delivery with the others of its queue, and takes it off its consumer's account.
     fn gather(&mut self, entry: &Unacked) {
         let by_queue = &mut self.answers.by_queue;
-        match by_queue.iter_mut().find(|(queue, _)| *queue == entry.queue) {
-            Some((_, leases)) => leases.push(entry.lease),
-            None => by_queue.push((entry.queue, vec![entry.lease])),
-        }
-        if let Some(reference) = entry.consumer {
-            self.answers.to_consumers += 1;
-            if let Some(consumer) = self.consumers.get_mut(reference) {
-                consumer.account.settled();
-                self.touch(reference);
+        let to_consumers = usize::from(entry.consumer.is_some());
+        match by_queue
+            .iter_mut()
+            .find(|answered| answered.queue == entry.queue)
+        {
+            Some(answered) => {
+                answered.leases.push(entry.lease);
+                answered.to_consumers += to_consumers;
             }
+            None => by_queue.push(Answered {
+                queue: entry.queue,
+                leases: vec![entry.lease],
+                to_consumers,
+            }),
+        }
+        if let Some(reference) = entry.consumer
+            && let Some(consumer) = self.consumers.get_mut(reference)
+        {
+            consumer.account.settled();
+            self.touch(reference);
         }
     }
 
     /// Settles what was gathered. The channel's limiter has its places back before the queues deliver again.
     fn settle_gathered(&mut self, how: Settle, mut grants: Grants) -> Option<Ticket> {
         let mut ticket = None;
-        let answered = std::mem::take(&mut self.answers.to_consumers);
+        let by_queue = std::mem::take(&mut self.answers.by_queue);
+        let limited = by_queue.iter().filter(|answered| {
+            let queue = self.queues.get(answered.queue);
+            queue.is_some_and(|queue| queue.spec().arguments.kind == QueueKind::Classic)
+        });
+        let answered: usize = limited.map(|answered| answered.to_consumers).sum();
         if let Some(limiter) = &self.limiter {
             limiter.give_back(i64::try_from(answered).unwrap_or(i64::MAX));
         }
-        for (handle, leases) in std::mem::take(&mut self.answers.by_queue) {
-            let credit = take_grants(&mut grants, handle);
-            if let Some(queue) = self.queues.get(handle) {
+        for Answered { queue, leases, .. } in by_queue {
+            let credit = take_grants(&mut grants, queue);
+            if let Some(queue) = self.queues.get(queue) {
                 ticket = ticket.max(queue.settle(how, &leases, &credit));
             }
-            self.queues.release(handle, leases.len());
+            self.queues.release(queue, leases.len());
         }
         while let Some((handle, ..)) = grants.first().copied() {
             let credit = take_grants(&mut grants, handle);
@@ -275,6 +289,7 @@ mod tests {
     use super::*;
     use crate::accept::Capacity;
     use crate::amqp::assembly::Assembling;
+    use crate::amqp::channel::Phase;
     use crate::amqp::connection::Context;
     use crate::amqp::error::MethodId;
     use crate::amqp::handshake::Capabilities;
@@ -284,6 +299,7 @@ mod tests {
     use crate::amqp::unsynced::Unsynced;
     use crate::amqp::writer::Writer;
     use crate::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
+    use crate::broker::queue::Queue;
     use crate::broker::session::DeclareQueue;
     use crate::model::{Body, Message, Origin};
     use crate::store::{Committer, Limits, MemoryStore};
@@ -334,7 +350,7 @@ mod tests {
             method: MethodId::default(),
             serial: &mut 0,
             consumers: &mut 1,
-            now_secs: 0,
+            now_ms: 0,
             dirty: &mut Vec::new(),
             confirming: &mut Vec::new(),
             delivering: &mut Vec::new(),
@@ -345,22 +361,8 @@ mod tests {
         })
     }
 
-    /// Sends what the queue has delivered, to a socket that takes all of it. How many messages that were.
-    fn send(channel: &mut Channel, shared: &Context) -> u32 {
-        let mut deliveries = Vec::new();
-        shared.outbox.take(&mut deliveries);
-        with_cx(shared, |cx| {
-            for delivery in &deliveries {
-                channel.deliver(cx, delivery);
-            }
-            channel.deliveries_written(cx);
-        });
-        u32::try_from(deliveries.len()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_channel_with_very_many_unanswered_deliveries_is_given_no_more() {
-        let shared = context().await;
+    /// A queue with so many messages.
+    async fn queue_with_messages(shared: &Context, count: usize) -> Arc<Queue> {
         let declare = DeclareQueue {
             name: "q",
             passive: false,
@@ -383,9 +385,61 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         });
+        queue.publish(&vec![message; count]);
+        queue
+    }
+
+    /// Sends what the queue has delivered, to a socket that takes all of it. How many messages that were.
+    fn send(channel: &mut Channel, shared: &Context) -> u32 {
+        let mut deliveries = Vec::new();
+        shared.outbox.take(&mut deliveries);
+        with_cx(shared, |cx| {
+            for delivery in &deliveries {
+                channel.deliver(cx, delivery);
+            }
+            channel.deliveries_written(cx);
+        });
+        u32::try_from(deliveries.len()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_got_for_a_channel_that_is_closed_meanwhile_goes_back() {
+        let shared = context().await;
+        let queue = queue_with_messages(&shared, 2).await;
+        let mut channel = Channel::new(1);
+        let got = queue.get(false).await.unwrap().unwrap();
+        channel.phase = Phase::Closing;
+        with_cx(&shared, |cx| {
+            assert!(channel.got(cx, &queue, &got, false).is_ok());
+            assert!(cx.out.is_empty());
+        });
+        assert_eq!((queue.counts().ready, queue.counts().unacked), (2, 0));
+    }
+
+    #[test]
+    fn a_delivery_has_all_its_time() {
+        let mut channel = Channel::new(1);
+        channel.ledger.push(Unacked {
+            queue: 0,
+            consumer: None,
+            lease: Lease {
+                lane: 0,
+                offset: 0,
+                turn: 0,
+            },
+            at_ms: 999,
+        });
+        assert_eq!(channel.timed_out(2_498, Some(1_500)), None);
+        assert_eq!(channel.timed_out(2_499, Some(1_500)), Some(1_500));
+    }
+
+    #[tokio::test]
+    async fn a_channel_with_very_many_unanswered_deliveries_is_given_no_more() {
+        let shared = context().await;
         let window = DELIVERY_WINDOW_MESSAGES;
-        queue.publish(&vec![message; 4 * window as usize]);
+        queue_with_messages(&shared, 4 * window as usize).await;
         // Others of a queue that is gone; with the first window it is one less than may be.
         let mut channel = Channel::new(1);
         for offset in 0..UNACKED_PER_CHANNEL_MAX as u64 - u64::from(window) - 1 {
@@ -397,7 +451,7 @@ mod tests {
                     offset,
                     turn: 0,
                 },
-                at_secs: 0,
+                at_ms: 0,
             });
         }
         let consume = Consume {

@@ -68,7 +68,8 @@ impl Channel {
         let initial = account
             .grant(Window::share(*cx.consumers + 1), false)
             .unwrap_or_default();
-        let limiter = (!m.no_ack).then(|| self.limiter());
+        // Only classic queues know the channel's shared limit.
+        let limiter = (queue.spec().arguments.kind == QueueKind::Classic).then(|| self.limiter());
         let registered = queue.consume(NewConsumer {
             tag: Arc::clone(&tag),
             sink: sink(&cx.shared.outbox),

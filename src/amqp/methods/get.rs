@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
-use super::super::channel::Channel;
+use super::super::channel::{Channel, Phase};
 use super::super::cx::{Cx, Handled, done};
 use super::super::error::{Code, Refusal};
 use super::super::unacked::Unacked;
@@ -64,7 +64,20 @@ impl Channel {
         Ok(())
     }
 
-    fn got(&mut self, cx: &mut Cx<'_>, queue: &Arc<Queue>, got: &Got, no_ack: bool) -> Handled {
+    pub(super) fn got(
+        &mut self,
+        cx: &mut Cx<'_>,
+        queue: &Arc<Queue>,
+        got: &Got,
+        no_ack: bool,
+    ) -> Handled {
+        if self.phase != Phase::Open {
+            // It was closed from this side meanwhile, and has given back what it had.
+            if !no_ack {
+                queue.leave(&[], &[got.lease]);
+            }
+            return Ok(());
+        }
         let tag = match no_ack {
             true => self.ledger.skip(),
             false => {
@@ -73,7 +86,7 @@ impl Channel {
                     queue,
                     consumer: None,
                     lease: got.lease,
-                    at_secs: cx.now_secs,
+                    at_ms: cx.now_ms,
                 })
             }
         };
@@ -268,6 +281,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         };
         let mut out = Writer::default();
         put_content(&mut out, frame_max, 3, &message, Extra::Nothing);

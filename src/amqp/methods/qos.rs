@@ -14,7 +14,7 @@ const NO_LIMIT: i64 = 1 << 40;
 
 impl Channel {
     /// `basic.qos`. Without `global` it is for the consumers to come, with it for all of the channel together, those
-    /// there are included (RabbitMQ's meaning of the flag). The size in `payload` is refused unless it is zero; the
+    /// there are included (RabbitMQ's meaning of the flag); either takes the place of a limit for all. The size in `payload` is refused unless it is zero; the
     /// parsed method does not have it.
     pub(crate) fn basic_qos(&mut self, cx: &mut Cx<'_>, payload: &[u8], m: Qos) -> Handled {
         let size = payload
@@ -29,7 +29,10 @@ impl Channel {
         }
         match m.global {
             true => self.limit_together(m.prefetch_count),
-            false => self.prefetch = m.prefetch_count,
+            false => {
+                self.prefetch = m.prefetch_count;
+                self.limit_together(0);
+            }
         }
         cx.send(self.number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {})));
         Ok(())
@@ -49,19 +52,25 @@ impl Channel {
         self.global_prefetch > 0
     }
 
-    /// The queues of all consumers look again whether they may deliver.
-    pub(crate) fn poke_queues(&mut self) {
-        let mut poked = Vec::new();
-        for (_, consumer) in self.consumers.iter() {
-            let Some(source) = consumer.source else {
-                continue;
-            };
-            if !poked.contains(&source.queue)
-                && let Some(queue) = self.queues.get(source.queue)
-            {
-                queue.poke();
-                poked.push(source.queue);
+    /// The queues that the limit has held back deliver in turn while there is room: each its share, who has waited longest
+    /// first. Shares grow from round to round, so that consumers without acknowledgements, which use no room up, do
+    /// not make many rounds of it.
+    pub(crate) fn poke_queues(&self) {
+        let Some(limiter) = &self.limiter else {
+            return;
+        };
+        let mut rounds = 0;
+        while let Some((queues, share)) = limiter.round() {
+            let share = share.saturating_mul(1 << (rounds / 2).min(16));
+            for _ in 0..queues {
+                let Some(queue) = limiter.next_waiting() else {
+                    return;
+                };
+                if let Some(queue) = self.queues.find(queue) {
+                    queue.poke(limiter, share);
+                }
             }
+            rounds += 1;
         }
     }
 

@@ -157,6 +157,7 @@ fn answer(request: &Request, reply_to: &Name, rewound: Result<Rewound, Refusal>)
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     }
 }
 

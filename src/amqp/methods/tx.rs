@@ -219,6 +219,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         })
     }
 
@@ -259,7 +260,7 @@ mod tests {
                 turn: 0,
                 lane: 0,
             },
-            at_secs: 0,
+            at_ms: 0,
         };
         transaction.answer(Settle::Ack, vec![(1, entry); TX_ENTRIES_MAX - 1]);
         let empty = message(0);

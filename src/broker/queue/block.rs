@@ -35,12 +35,14 @@ impl DeathReason {
 /// What a message in the queue is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {
-    /// Waits for a consumer.
+    /// Waits for a consumer, at its place.
     Ready,
+    /// Waits for a consumer, at the place among the returned ones that its queue has given it.
+    Returned,
     /// Somebody has it and has not settled it.
     Leased,
-    /// Has left the queue, and leaves the log when its dead letter is published.
-    Dying,
+    /// Leaves the queue as soon as its dead-lettering is written.
+    Dying(DeathReason),
     /// Gone.
     Settled,
 }
@@ -57,6 +59,8 @@ pub(super) struct Slot {
     /// The turn of its lease: how often it came back unacked, and above [`TURN_RETURNS`] in how many rewinds.
     pub(super) turn: u32,
     pub(super) state: SlotState,
+    /// How often a consumer failed that had it, as far as that counts (`model::Message::failures`).
+    pub(super) failed: u8,
     /// It was handed out before.
     pub(super) redelivered: bool,
     /// It is to be there after a restart.
@@ -73,6 +77,11 @@ pub(super) fn first_turn(rewinds: u32) -> u32 {
 }
 
 impl Slot {
+    /// Whether it waits for a consumer.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.state, SlotState::Ready | SlotState::Returned)
+    }
+
     /// How often it came back unacked.
     pub(super) fn returns(&self) -> u32 {
         self.turn & TURN_RETURNS
@@ -139,7 +148,7 @@ impl Block {
         self.slots.get_mut(index)
     }
 
-    /// The first ready offset at or after `from`.
+    /// The first offset at or after `from` that is ready at its place.
     pub(super) fn next_ready(&self, from: u64) -> Option<u64> {
         let skip = usize::try_from(from.saturating_sub(self.first)).ok()?;
         let ready = self

@@ -2,15 +2,17 @@
 //! among equals, only while there is credit. Knows no message and no socket.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
 use crate::clock::Moment;
 use crate::model::stream::StreamStart;
-use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
+use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name, QueueId};
+
+use super::limiter::ChannelLimiter;
+use super::single_active::SingleActive;
 
 /// Stands in a ring for all those who wait with a receive of their own; no consumer has this id.
 pub(super) const WAITERS: ConsumerId = ConsumerId(0);
@@ -23,35 +25,6 @@ pub struct Credit {
     pub messages: u32,
     /// Bytes of properties and body.
     pub bytes: u64,
-}
-
-/// The prefetch limit that all consumers of a channel share (`basic.qos` with `global`).
-#[derive(Debug)]
-pub struct ChannelLimiter {
-    free: AtomicI64,
-}
-
-impl ChannelLimiter {
-    /// A limiter with `limit` messages to give.
-    pub fn new(limit: i64) -> Self {
-        ChannelLimiter {
-            free: AtomicI64::new(limit),
-        }
-    }
-
-    /// Takes one message's place, if there is one.
-    pub fn try_take(&self) -> bool {
-        self.free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
-                (free > 0).then_some(free - 1)
-            })
-            .is_ok()
-    }
-
-    /// Gives `n` places back (or, negative, takes them: the limit was lowered or messages were already out).
-    pub fn give_back(&self, n: i64) {
-        self.free.fetch_add(n, Ordering::AcqRel);
-    }
 }
 
 /// A message on its way to a consumer.
@@ -69,6 +42,8 @@ pub struct Delivery {
     pub delivery_count: u32,
     /// When it was enqueued; told by queues that keep what was acked.
     pub enqueued: Option<Moment>,
+    /// Its number among what the queue hands out in one turn.
+    pub order: u32,
 }
 
 /// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.
@@ -152,8 +127,20 @@ pub(super) struct Consumer {
     /// What may still be sent; bytes below zero are an overdraft.
     messages: u32,
     bytes: i64,
-    /// It stands in its priority's ring.
-    in_ring: bool,
+    place: Place,
+}
+
+/// Where a consumer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It has no credit, or is not the one that is served.
+    Out,
+    /// In its priority's ring.
+    Ring,
+    /// Its channel's limiter refused it; it waits for [`Consumers::poke`].
+    Limited,
+    /// It leaves, and is given nothing any more.
+    Halted,
 }
 
 impl Consumer {
@@ -165,7 +152,7 @@ impl Consumer {
             pending: Vec::new(),
             messages: credit.messages,
             bytes: signed(credit.bytes),
-            in_ring: false,
+            place: Place::Out,
         }
     }
 
@@ -185,6 +172,13 @@ impl Consumer {
         self.bytes = self.bytes.saturating_sub(signed(size as u64));
     }
 
+    fn is_limited_by(&self, limiter: &Arc<ChannelLimiter>) -> bool {
+        self.new
+            .limiter
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, limiter))
+    }
+
     /// For listings.
     pub(super) fn info(&self, active: bool) -> ConsumerInfo {
         ConsumerInfo {
@@ -202,6 +196,7 @@ impl Consumer {
 
 /// All consumers of a queue.
 pub(super) struct Consumers {
+    queue: QueueId,
     /// In order of registration, which is the order of ids.
     all: Vec<Consumer>,
     /// Those that may be served, per priority; a ring holds only consumers that had credit when they were
@@ -211,22 +206,26 @@ pub(super) struct Consumers {
     waiting: bool,
     /// Those that their channel's limiter refused.
     limited: Vec<ConsumerId>,
-    /// `Some` on queues with `x-single-active-consumer`: the consumer that is served.
-    single_active: Option<Option<ConsumerId>>,
-    /// Quorum queues hand activity to a waiting consumer of higher priority at once, and know no exclusive ones.
+    /// The limiter whose consumers may be served now, and how often they still may be.
+    share: Option<(Arc<ChannelLimiter>, u32)>,
+    /// `Some` on queues with `x-single-active-consumer`.
+    single_active: Option<SingleActive>,
+    /// Quorum queues know no exclusive consumers.
     is_quorum: bool,
     exclusive: bool,
     last_id: u64,
 }
 
 impl Consumers {
-    pub(super) fn new(single_active: bool, is_quorum: bool) -> Self {
+    pub(super) fn new(queue: QueueId, single_active: bool, is_quorum: bool) -> Self {
         Consumers {
+            queue,
             all: Vec::new(),
             rings: BTreeMap::new(),
             waiting: false,
             limited: Vec::new(),
-            single_active: single_active.then_some(None),
+            share: None,
+            single_active: single_active.then(|| SingleActive::new(is_quorum)),
             is_quorum,
             exclusive: false,
             last_id: 0,
@@ -248,30 +247,65 @@ impl Consumers {
         self.last_id += 1;
         let id = ConsumerId(self.last_id);
         self.all.push(Consumer::new(id, new));
-        self.elect();
+        if let Some(single) = &mut self.single_active {
+            single.came();
+            self.elect();
+        }
         self.enter_ring(id);
         Ok(id)
     }
 
-    /// Takes the consumer out; `None` if it is not there.
-    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Consumer> {
-        let index = self.index(id)?;
-        let consumer = self.all.remove(index);
-        if let Some(ring) = self.rings.get_mut(&Reverse(consumer.new.priority)) {
-            ring.retain(|other| *other != id);
-            if ring.is_empty() {
-                self.rings.remove(&Reverse(consumer.new.priority));
+    /// These are given nothing any more. They keep their places, so that nobody takes over from one of them, until
+    /// they are removed.
+    pub(super) fn halt(&mut self, ids: &[ConsumerId]) {
+        for id in ids {
+            self.leave_ring(*id);
+            if let Some(consumer) = self.get_mut(*id) {
+                consumer.place = Place::Halted;
             }
         }
-        self.limited.retain(|other| *other != id);
-        if consumer.new.exclusive {
-            self.exclusive = false;
+    }
+
+    /// Takes consumers out; how many were there. Who is active instead of one of them [`Consumers::elect`] says, when
+    /// what they held is back.
+    pub(super) fn remove(&mut self, ids: &[ConsumerId]) -> usize {
+        self.halt(ids);
+        let ids: BTreeSet<ConsumerId> = ids.iter().copied().collect();
+        self.limited.retain(|id| !ids.contains(id));
+        let before = self.all.len();
+        self.all.retain(|consumer| {
+            let leaves = ids.contains(&consumer.id);
+            self.exclusive &= !(leaves && consumer.new.exclusive);
+            !leaves
+        });
+        if let Some(single) = &mut self.single_active {
+            ids.into_iter().for_each(|id| single.left(id));
         }
-        if self.single_active == Some(Some(id)) {
-            self.single_active = Some(None);
+        before - self.all.len()
+    }
+
+    /// With a single active consumer: chooses who that is, if it may have changed.
+    pub(super) fn elect(&mut self) {
+        let Some(single) = self
+            .single_active
+            .as_mut()
+            .filter(|single| single.is_unsettled())
+        else {
+            return;
+        };
+        let served = single.served();
+        let consumers = self.all.iter();
+        single.elect(consumers.map(|consumer| (consumer.id, consumer.new.priority)));
+        let serves = single.served();
+        if served != serves {
+            served.into_iter().for_each(|id| self.leave_ring(id));
+            serves.into_iter().for_each(|id| self.enter_ring(id));
         }
-        self.elect();
-        Some(consumer)
+    }
+
+    /// Of a queue with a single active consumer: what is to be told of leases.
+    pub(super) fn single_active(&mut self) -> Option<&mut SingleActive> {
+        self.single_active.as_mut()
     }
 
     /// Adds credit.
@@ -282,11 +316,25 @@ impl Consumers {
         }
     }
 
-    /// The channel's limiters may have room again.
-    pub(super) fn poke(&mut self) {
+    /// A channel's limiter has room again: until [`Consumers::end_share`] its consumers may be served so often.
+    pub(super) fn poke(&mut self, limiter: &Arc<ChannelLimiter>, share: u32) {
+        self.share = Some((Arc::clone(limiter), share));
         for id in std::mem::take(&mut self.limited) {
-            self.enter_ring(id);
+            let Some(consumer) = self.get_mut(id) else {
+                continue;
+            };
+            if consumer.is_limited_by(limiter) {
+                consumer.place = Place::Out;
+                self.enter_ring(id);
+            } else {
+                self.limited.push(id);
+            }
         }
+    }
+
+    /// Ends what [`Consumers::poke`] began.
+    pub(super) fn end_share(&mut self) {
+        self.share = None;
     }
 
     /// Whether anybody may be served, their channels' limiters aside.
@@ -324,19 +372,18 @@ impl Consumers {
             if id == WAITERS {
                 return Some(id);
             }
-            let consumer = self.get_mut(id)?;
+            let consumer = self.index(id).and_then(|index| self.all.get(index))?;
             if !consumer.has_credit() {
                 self.leave_ring(id);
-            } else if consumer
-                .new
-                .limiter
-                .as_ref()
-                .is_some_and(|limiter| !limiter.try_take())
-            {
-                self.leave_ring(id);
-                self.limited.push(id);
-            } else {
+                continue;
+            }
+            if admits(&mut self.share, self.queue, consumer) {
                 return Some(id);
+            }
+            self.leave_ring(id);
+            if let Some(consumer) = self.get_mut(id) {
+                consumer.place = Place::Limited;
+                self.limited.push(id);
             }
         }
     }
@@ -363,17 +410,19 @@ impl Consumers {
         self.waiting = false;
         self.limited.clear();
         self.exclusive = false;
-        if self.single_active.is_some() {
-            self.single_active = Some(None);
+        if let Some(single) = &mut self.single_active {
+            single.clear();
         }
         std::mem::take(&mut self.all)
     }
 
     /// For listings.
     pub(super) fn infos(&self) -> Vec<ConsumerInfo> {
+        let active = self.single_active.as_ref().map(SingleActive::active);
+        let is_active = |id| active.is_none_or(|active| active == Some(id));
         self.all
             .iter()
-            .map(|consumer| consumer.info(self.may_be_served(consumer.id)))
+            .map(|consumer| consumer.info(is_active(consumer.id)))
             .collect()
     }
 
@@ -384,7 +433,9 @@ impl Consumers {
     }
 
     fn may_be_served(&self, id: ConsumerId) -> bool {
-        self.single_active.is_none_or(|active| active == Some(id))
+        self.single_active
+            .as_ref()
+            .is_none_or(|single| single.served() == Some(id))
     }
 
     fn enter_ring(&mut self, id: ConsumerId) {
@@ -392,10 +443,10 @@ impl Consumers {
         let Some(consumer) = self.get_mut(id) else {
             return;
         };
-        if consumer.in_ring || !servable || !consumer.has_credit() {
+        if consumer.place != Place::Out || !servable || !consumer.has_credit() {
             return;
         }
-        consumer.in_ring = true;
+        consumer.place = Place::Ring;
         let priority = consumer.new.priority;
         self.rings
             .entry(Reverse(priority))
@@ -404,12 +455,13 @@ impl Consumers {
     }
 
     fn leave_ring(&mut self, id: ConsumerId) {
-        let Some(consumer) = self.get_mut(id) else {
+        let Some(consumer) = self
+            .get_mut(id)
+            .filter(|consumer| consumer.place == Place::Ring)
+        else {
             return;
         };
-        if !std::mem::take(&mut consumer.in_ring) {
-            return;
-        }
+        consumer.place = Place::Out;
         let priority = Reverse(consumer.new.priority);
         if let Some(ring) = self.rings.get_mut(&priority) {
             // The consumer just served is at the back: the usual case costs one comparison.
@@ -423,43 +475,28 @@ impl Consumers {
             }
         }
     }
+}
 
-    /// With a single active consumer: makes sure that somebody is active, the first of those with the highest
-    /// priority. On quorum queues a higher priority also takes over.
-    fn elect(&mut self) {
-        let Some(active) = self.single_active else {
-            return;
+/// Whether the channel's limiter lets the queue deliver to its consumer, within its `share`.
+fn admits(
+    share: &mut Option<(Arc<ChannelLimiter>, u32)>,
+    queue: QueueId,
+    consumer: &Consumer,
+) -> bool {
+    let Some(limiter) = &consumer.new.limiter else {
+        return true;
+    };
+    if let Some((_, left)) = share
+        .as_mut()
+        .filter(|(shared, _)| Arc::ptr_eq(shared, limiter))
+    {
+        let Some(less) = left.checked_sub(1) else {
+            limiter.wait(queue);
+            return false;
         };
-        // max_by_key returns the last of equals, and the first registered is to win.
-        let best = self
-            .all
-            .iter()
-            .rev()
-            .max_by_key(|consumer| consumer.new.priority);
-        let priority = |id| {
-            self.index(id)
-                .and_then(|i| self.all.get(i))
-                .map(|c| c.new.priority)
-        };
-        let elected = match (active, best) {
-            (Some(active), Some(best))
-                if self.is_quorum && Some(best.new.priority) > priority(active) =>
-            {
-                Some(best.id)
-            }
-            (Some(active), _) => Some(active),
-            (None, best) => best.map(|consumer| consumer.id),
-        };
-        if elected != active {
-            if let Some(old) = active {
-                self.leave_ring(old);
-            }
-            self.single_active = Some(elected);
-            if let Some(id) = elected {
-                self.enter_ring(id);
-            }
-        }
+        *left = less;
     }
+    limiter.admit(!consumer.new.no_ack, queue)
 }
 
 fn signed(bytes: u64) -> i64 {

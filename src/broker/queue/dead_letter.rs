@@ -110,7 +110,6 @@ pub(super) fn write(
         origin: Arc::new(origin),
         properties: edit.finish(),
         expiration_ms: None,
-        delay_ms: None,
         dead_lettered: true,
         ..message.clone()
     };
@@ -270,6 +269,7 @@ mod tests {
             expiration_ms: Some(5),
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         }
     }
 
@@ -371,6 +371,7 @@ mod tests {
         .expect("a letter");
         let claimed = Message {
             dead_lettered: false,
+            failures: 0,
             ..Message::clone(&known.message)
         };
         let letter =

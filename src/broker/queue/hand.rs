@@ -129,7 +129,7 @@ impl Queue {
             Some(state) => state.delete_received(now_ms, handles, fx),
             None => vec![false; handles.len()],
         };
-        self.act(delete)
+        self.with_burials(|burials| self.apply(delete, burials))
             .unwrap_or_else(|| (vec![false; handles.len()], None))
     }
 }
@@ -143,7 +143,8 @@ impl Queue {
             let ends_ms = machine.work()?.prolong(now_ms, handle, length_ms, fx)?;
             Some(Moment::from_ms(ends_ms))
         };
-        self.act(prolong).unwrap_or_default()
+        self.with_burials(|burials| self.apply(prolong, burials))
+            .unwrap_or_default()
     }
 }
 

@@ -4,13 +4,17 @@
 use std::sync::Arc;
 
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
+use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
 use super::effects::{Admission, Counts, Effects, Get, Picked, Settle};
+use super::limiter::ChannelLimiter;
 use super::state::QueueState;
 use super::stream::{RUN_BYTES, Stream};
+
+/// How much of a work queue's backlog one read brings.
+const READ_BYTES: usize = 1024 * 1024;
 
 /// What a queue is inside.
 #[expect(
@@ -94,6 +98,32 @@ impl Machine {
         }
     }
 
+    /// A stream forgets what it has handed out, so nothing can pass through a reader that is about to leave.
+    pub(super) fn halt(&mut self, consumers: &[ConsumerId]) {
+        if let Machine::Work(state) = self {
+            state.halt(consumers);
+        }
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        now_ms: u64,
+        consumers: &[ConsumerId],
+        leases: &[Lease],
+        fx: &mut Effects,
+    ) -> bool {
+        match self {
+            Machine::Work(state) => state.leave_queue(now_ms, consumers, leases, fx),
+            Machine::Stream(stream) => {
+                let mut was_last = false;
+                for id in consumers {
+                    was_last |= stream.cancel(now_ms, *id, fx);
+                }
+                was_last
+            }
+        }
+    }
+
     pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
         match self {
             Machine::Work(state) => state.grant(now_ms, credit, fx),
@@ -102,9 +132,15 @@ impl Machine {
     }
 
     /// A channel's shared limit does not hold for streams.
-    pub(super) fn poke(&mut self, now_ms: u64, fx: &mut Effects) {
+    pub(super) fn poke(
+        &mut self,
+        now_ms: u64,
+        limiter: &Arc<ChannelLimiter>,
+        share: u32,
+        fx: &mut Effects,
+    ) {
         if let Machine::Work(state) = self {
-            state.poke(now_ms, fx);
+            state.poke(now_ms, limiter, share, fx);
         }
     }
 
@@ -160,19 +196,9 @@ impl Machine {
         }
     }
 
-    /// Whether dead letters can be published now.
-    pub(super) fn has_letters(&self) -> bool {
-        match self {
-            Machine::Work(state) => state.has_letters(),
-            Machine::Stream(_) => false,
-        }
-    }
-
-    /// Whether there are dead letters to be published, now or later.
-    pub(super) fn is_dying(&self) -> bool {
-        match self {
-            Machine::Work(state) => state.deaths().0 > state.deaths().1,
-            Machine::Stream(_) => false,
+    pub(super) fn bury(&mut self, id: MessageId) {
+        if let Machine::Work(state) = self {
+            state.bury(id);
         }
     }
 
@@ -278,7 +304,7 @@ impl Machine {
     /// How much one read is to bring.
     pub(super) fn read_bytes(&self) -> usize {
         match self {
-            Machine::Work(state) => state.read_bytes(),
+            Machine::Work(_) => READ_BYTES,
             Machine::Stream(_) => RUN_BYTES,
         }
     }

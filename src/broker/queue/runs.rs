@@ -1,6 +1,5 @@
 //! How the deliveries of one turn reach their sinks: as one run for each.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -46,9 +45,8 @@ pub(super) fn hand_out(state: &mut Machine, served: &mut Vec<ConsumerId>) {
     }
     for mut run in runs {
         if run.is_shared {
-            run.deliveries.sort_unstable_by_key(|delivery| {
-                (Reverse(delivery.lease.lane), delivery.lease.offset)
-            });
+            run.deliveries
+                .sort_unstable_by_key(|delivery| (delivery.order, delivery.lease.offset));
         }
         run.sink.deliver(&mut run.deliveries);
         // The room that the sink gave in exchange is used again.

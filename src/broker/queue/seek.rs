@@ -58,6 +58,7 @@ mod tests {
             expiration_ms: None,
             delay_ms: None,
             dead_lettered: false,
+            failures: 0,
         };
         let store = MemoryStore::new();
         // 200 chunks of 500 messages; a message each 10 ms.

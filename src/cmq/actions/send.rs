@@ -157,5 +157,6 @@ pub(super) fn message(
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     }
 }

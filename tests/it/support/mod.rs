@@ -5,7 +5,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use peer::{Client, Event, Peer};
+pub(crate) use peer::{Client, Content, Event, Peer};
 pub(crate) use server::TestServer;
 
 /// How long anything may take. Far more than it needs, so that a slow machine is no failure.

@@ -108,6 +108,7 @@ impl Channel {
             expiration_ms: facts.expiration_ms,
             delay_ms: facts.delay_ms,
             dead_lettered: false,
+            failures: 0,
         });
         let ready = Ready {
             requesters: requesters(&message.origin, &facts.more_keys),

@@ -1,7 +1,7 @@
 //! One log of a queue: which of its messages are ready, leased or settled, and which of them are in memory.
 //! Knows nothing of consumers, limits or time to live.
 //!
-//! Every offset below `next` is exactly one of: settled; in a resident block; or *cold*, which means ready or dying and
+//! Every offset below `next` is exactly one of: settled; in a resident block; or *cold*, which means ready and
 //! on disk only. Cold messages cost no memory, so a backlog may be of any length. Where acked messages are kept, a
 //! settled message is on disk still until it is *gone*, and may become cold again.
 
@@ -14,11 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
-use super::block::{Block, Slot, SlotState, Written};
+use super::block::{Block, DeathReason, Slot, SlotState, Written};
 use super::effects::Oldest;
 use super::keeps::Keeps;
 use super::ledger::Ledger;
@@ -48,6 +49,37 @@ pub(super) struct Leased {
     pub(super) enqueued_ms: u64,
 }
 
+impl Leased {
+    /// What a delivery tells: whether the message was handed out before, and how often it came back (the
+    /// `x-delivery-count` of quorum queues). One that has been dead-lettered to a quorum queue brings along how often
+    /// consumers failed that had it, until it comes back here for the first time.
+    pub(super) fn told(&self, kind: QueueKind) -> (bool, u32) {
+        let brought = match (kind, self.returns) {
+            (QueueKind::Quorum, 0) => self.message.failures,
+            _ => return (self.redelivered, self.returns),
+        };
+        (self.redelivered || brought > 0, brought)
+    }
+}
+
+/// Where a message waits that has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where it was before.
+    Old,
+    /// Where its queue says ([`super::returns`]): the lane's own order passes it over.
+    Returned,
+}
+
+/// A message that has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Back {
+    /// How often it has by now, as far as that counts.
+    pub(super) returns: u32,
+    /// The lease that it will have next.
+    pub(super) next: Lease,
+}
+
 /// Why a message is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -67,8 +99,10 @@ pub(super) struct Lane {
     settled: RangeSet,
     /// Resident blocks in offset order; open ones are the last.
     blocks: VecDeque<Block>,
-    /// No offset below is ready.
+    /// No offset below is ready at its place.
     hint: u64,
+    /// Messages from here on have come in this very turn.
+    new_from: u64,
     /// Messages below were there before the last restart, and may have been handed out then.
     recovered_below: u64,
     /// How often messages that are not in memory came back, from before the restart.
@@ -77,11 +111,11 @@ pub(super) struct Lane {
     receipts: Receipts,
     /// Receives from before the restart, until [`Lane::restore`].
     to_restore: Vec<ReceiveRecord>,
-    /// Messages that have left the queue and whose dead letters are not published yet.
-    dying: RangeSet,
-    /// Bytes of the bodies of those of them that a restart finds.
-    dying_bytes: u64,
+    /// Messages that die but have to be read from disk first.
+    dying_cold: BTreeMap<u64, DeathReason>,
     ready: u64,
+    /// How many of these do not wait at their places.
+    returned: u64,
     ready_bytes: u64,
     leased: u64,
     leased_bytes: u64,
@@ -109,13 +143,14 @@ impl Lane {
             settled: RangeSet::default(),
             blocks: VecDeque::new(),
             hint: 0,
+            new_from: 0,
             recovered_below: 0,
             counts: BTreeMap::new(),
             receipts: Receipts::new(log),
             to_restore: Vec::new(),
-            dying: RangeSet::new(),
-            dying_bytes: 0,
+            dying_cold: BTreeMap::new(),
             ready: 0,
+            returned: 0,
             ready_bytes: 0,
             leased: 0,
             leased_bytes: 0,
@@ -137,6 +172,7 @@ impl Lane {
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
         lane.recovered_below = lane.next;
+        lane.new_from = lane.next;
         lane.counts = state.counts.into_iter().collect();
         lane.ready = lane.next.saturating_sub(lane.settled.len());
         lane.ready_bytes = if lane.ready == 0 {
@@ -168,6 +204,21 @@ impl Lane {
 
     pub(super) fn ready(&self) -> u64 {
         self.ready
+    }
+
+    /// Whether anything waits at its place.
+    pub(super) fn waits_in_order(&self) -> bool {
+        self.ready > self.returned
+    }
+
+    /// The turn is over.
+    pub(super) fn end_turn(&mut self) {
+        self.new_from = self.next;
+    }
+
+    /// Whether the message at `offset` has come in this very turn.
+    pub(super) fn is_new(&self, offset: u64) -> bool {
+        offset >= self.new_from
     }
 
     pub(super) fn ready_bytes(&self) -> u64 {
@@ -252,6 +303,7 @@ impl Lane {
                 enqueued: u32::try_from(now_ms.saturating_sub(block.first_ms)).unwrap_or(u32::MAX),
                 turn: 0,
                 state: SlotState::Ready,
+                failed: 0,
                 redelivered: false,
                 persistent,
             });
@@ -264,7 +316,7 @@ impl Lane {
         offset
     }
 
-    /// What is next to be handed out.
+    /// What is next to be handed out of those that wait at their places.
     pub(super) fn head(&mut self) -> Head {
         while self.hint < self.next {
             match self.locate(self.hint) {
@@ -292,7 +344,8 @@ impl Lane {
                         .blocks
                         .get(index)
                         .map_or(self.next, |block| block.first);
-                    if let Some(cold) = self.first_cold(self.hint..gap_end) {
+                    let cold = self.settled.first_gap(self.hint);
+                    if cold < gap_end {
                         self.hint = cold;
                         return Head::Cold(cold);
                     }
@@ -301,6 +354,26 @@ impl Lane {
             }
         }
         Head::Empty
+    }
+
+    /// A message that waits with this turn apart from the others' order; `None` if it does not.
+    pub(super) fn returned_head(&self, offset: u64, turn: u32) -> Option<Head> {
+        let block = self.blocks.get(self.locate(offset).ok()?)?;
+        let slot = block.slot(offset)?;
+        let waits = slot.state == SlotState::Returned && slot.turn == turn;
+        waits.then_some(match slot.message {
+            Some(_) => Head::Ready(offset),
+            None => Head::Cold(offset),
+        })
+    }
+
+    /// How often a consumer failed that had the message at `offset`.
+    pub(super) fn failed(&self, offset: u64) -> u32 {
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(offset))
+            .map_or(0, |slot| u32::from(slot.failed))
     }
 
     /// The ready message at `offset`, which [`Lane::head`] gave: its message and when it was enqueued.
@@ -318,11 +391,9 @@ impl Lane {
         let index = self.locate(offset).ok()?;
         let block = self.blocks.get_mut(index)?;
         let first_ms = block.first_ms;
-        let slot = block
-            .slot_mut(offset)
-            .filter(|slot| slot.state == SlotState::Ready)?;
+        let slot = block.slot_mut(offset).filter(|slot| slot.waits())?;
         let message = slot.message.clone()?;
-        slot.state = SlotState::Leased;
+        let was = std::mem::replace(&mut slot.state, SlotState::Leased);
         let size = slot.size;
         let leased = Leased {
             message,
@@ -337,7 +408,10 @@ impl Lane {
         };
         block.touched = true;
         self.count_ready_to_leased(size);
-        self.hint = offset + 1;
+        match was {
+            SlotState::Returned => self.returned -= 1,
+            _ => self.hint = offset + 1,
+        }
         Some(leased)
     }
 
@@ -389,9 +463,14 @@ impl Lane {
             self.blocks.remove(index);
         }
         match was {
-            SlotState::Ready => self.count_out_of_ready(size),
-            SlotState::Dying => self.count_out_of_dying(offset, size, persistent),
-            SlotState::Leased | SlotState::Settled => self.count_out_of_leased(size),
+            SlotState::Ready | SlotState::Returned => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_out_of_ready(size);
+            }
+            SlotState::Leased | SlotState::Dying(_) | SlotState::Settled => {
+                self.leased -= 1;
+                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+            }
         }
         let received = self.receipts.forget(offset);
         let counted = self.keeps == Keeps::Everything
@@ -420,16 +499,18 @@ impl Lane {
         true
     }
 
-    /// Ends a lease: the message waits again at its old place. Returns how often it has come back by now, as far as
-    /// that counts; `None` if the lease had ended.
-    pub(super) fn requeue(&mut self, lease: Lease) -> Option<u32> {
+    /// Ends a lease: the message waits again. `None` if the lease had ended.
+    pub(super) fn requeue(&mut self, lease: Lease, place: Place) -> Option<Back> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
         let slot = self.blocks.get_mut(index)?.slot_mut(offset)?;
         if !slot.is_leased(lease.turn) {
             return None;
         }
-        slot.state = SlotState::Ready;
+        slot.state = match place {
+            Place::Old => SlotState::Ready,
+            Place::Returned => SlotState::Returned,
+        };
         slot.redelivered = true;
         slot.count_return();
         // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
@@ -442,55 +523,69 @@ impl Lane {
             };
             self.ledger.returned(offset, count);
         }
-        let (size, returns) = (slot.size, slot.returns());
-        self.count_out_of_leased(size);
+        let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
+        self.leased -= 1;
+        self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
         self.ready += 1;
         self.ready_bytes += u64::from(size);
-        self.hint = self.hint.min(offset);
-        Some(returns.saturating_sub(self.receipts.unkept(offset)))
+        match place {
+            Place::Old => self.hint = self.hint.min(offset),
+            Place::Returned => self.returned += 1,
+        }
+        Some(Back {
+            returns: returns.saturating_sub(self.receipts.unkept(offset)),
+            next: Lease { turn, ..lease },
+        })
     }
 
-    /// A message leaves the queue, and its log when [`Lane::settle`] says so.
-    pub(super) fn doom(&mut self, offset: u64) {
-        let Ok(index) = self.locate(offset) else {
-            return;
-        };
-        let slot = self.blocks.get_mut(index);
-        let Some(slot) = slot.and_then(|block| block.slot_mut(offset)) else {
-            return;
-        };
-        if matches!(slot.state, SlotState::Dying | SlotState::Settled) {
-            return;
+    /// A consumer failed that has the message by this lease.
+    pub(super) fn count_failure(&mut self, lease: Lease) {
+        if let Ok(index) = self.locate(lease.offset)
+            && let Some(block) = self.blocks.get_mut(index)
+            && let Some(slot) = block.slot_mut(lease.offset)
+            && slot.is_leased(lease.turn)
+        {
+            slot.failed = slot.failed.saturating_add(1);
         }
-        let was = std::mem::replace(&mut slot.state, SlotState::Dying);
-        let (size, persistent) = (slot.size, slot.persistent);
+    }
+
+    /// Marks a message as leaving by `reason`, and returns it if it is in memory; else it comes out of
+    /// [`Lane::load`] when it has been read.
+    pub(super) fn doom(&mut self, offset: u64, reason: DeathReason) -> Option<Arc<Message>> {
+        let index = self.locate(offset).ok()?;
+        let block = self.blocks.get_mut(index)?;
+        block.touched = true;
+        let slot = block.slot_mut(offset)?;
+        let was = std::mem::replace(&mut slot.state, SlotState::Dying(reason));
+        let (size, message) = (slot.size, slot.message.clone());
         match was {
-            SlotState::Leased => self.count_out_of_leased(size),
-            _ => self.count_out_of_ready(size),
+            SlotState::Ready | SlotState::Returned => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_ready_to_leased(size);
+            }
+            SlotState::Leased | SlotState::Dying(_) => {}
+            SlotState::Settled => {
+                slot.state = SlotState::Settled;
+                return None;
+            }
         }
-        self.dying.insert(offset);
-        if persistent {
-            self.dying_bytes += u64::from(size);
+        if message.is_none() {
+            self.dying_cold.insert(offset, reason);
         }
-    }
-
-    /// A dying message, if it is in memory.
-    pub(super) fn dying(&self, offset: u64) -> Option<&Arc<Message>> {
-        let block = self.blocks.get(self.locate(offset).ok()?)?;
-        let slot = block.slot(offset)?;
-        slot.message.as_ref()
+        message
     }
 
     /// Settles every ready message and returns how many there were.
     pub(super) fn purge(&mut self) -> u64 {
         let purged = self.ready;
-        let mut kept = self.dying.clone();
-        let mut kept_bytes = self.dying_bytes;
+        let mut from = 0;
+        let mut kept_bytes = 0;
+        let mut kept = Vec::new();
         for block in &mut self.blocks {
             let first = block.first;
             for (offset, slot) in (first..).zip(block.slots.iter_mut()) {
                 match slot.state {
-                    SlotState::Ready => {
+                    SlotState::Ready | SlotState::Returned => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
                         let counted = self.keeps == Keeps::Everything
@@ -503,27 +598,28 @@ impl Lane {
                                 self.resident_bytes.saturating_sub(weight(&message));
                         }
                     }
-                    SlotState::Leased => {
-                        kept.insert(offset);
+                    SlotState::Leased | SlotState::Dying(_) => {
+                        kept.push(offset);
                         if slot.persistent {
                             kept_bytes += u64::from(slot.size);
                         }
                     }
-                    SlotState::Dying | SlotState::Settled => {}
+                    SlotState::Settled => {}
                 }
             }
         }
         self.receipts.forget_but(&kept);
-        for range in kept.gaps_in(0..self.next) {
+        for offset in kept.into_iter().chain([self.next]) {
             if let Some(retention) = &mut self.retention {
                 // What was acked before stays as it is.
-                for gap in self.settled.gaps_in(range.clone()) {
+                for gap in self.settled.gaps_in(from..offset) {
                     retention.discard(gap.clone());
                     self.ledger.gone(gap);
                 }
             }
-            self.settled.insert_range(range.clone());
-            self.ledger.purged(range, kept_bytes);
+            self.settled.insert_range(from..offset);
+            self.ledger.purged(from..offset, kept_bytes);
+            from = offset + 1;
         }
         for block in std::mem::take(&mut self.blocks) {
             if block.unsettled > 0 || block.is_open() {
@@ -537,21 +633,10 @@ impl Lane {
         }
         self.sweep_gone(0..self.next);
         self.ready = 0;
+        self.returned = 0;
         self.ready_bytes = 0;
         self.hint = self.next;
         purged
-    }
-
-    /// The first message in a range without blocks that waits there.
-    fn first_cold(&self, range: Range<u64>) -> Option<u64> {
-        let mut at = range.start;
-        loop {
-            let unsettled = self.settled.first_gap(at);
-            at = self.dying.first_gap(unsettled);
-            if at == unsettled {
-                return (at < range.end).then_some(at);
-            }
-        }
     }
 
     /// The index of the block that holds `offset`, or where such a block would stand.
@@ -576,18 +661,6 @@ impl Lane {
             0 => 0,
             _ => self.ready_bytes.saturating_sub(u64::from(size)),
         };
-    }
-
-    fn count_out_of_leased(&mut self, size: u32) {
-        self.leased -= 1;
-        self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
-    }
-
-    fn count_out_of_dying(&mut self, offset: u64, size: u32, persistent: bool) {
-        self.dying.remove_range(offset..offset + 1);
-        if persistent {
-            self.dying_bytes = self.dying_bytes.saturating_sub(u64::from(size));
-        }
     }
 
     fn count_ready_to_leased(&mut self, size: u32) {

@@ -10,7 +10,7 @@ use super::super::block::SlotState;
 use super::super::budget::QUEUE_RESIDENT_BYTES_MIN;
 use super::super::handle::Clue;
 use super::super::keeps::Keeps;
-use super::Lane;
+use super::{Lane, Place};
 
 impl Lane {
     /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
@@ -74,10 +74,10 @@ impl Lane {
     ) -> bool {
         if self.locate(lease.offset).is_err() {
             for (first, messages) in read(self.log, lease.offset) {
-                self.load(first, messages);
+                self.load(first, messages, &mut Vec::new());
             }
             // What is leased needs no body.
-            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
+            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0));
         }
         let slot = self
             .locate(lease.offset)
@@ -134,7 +134,7 @@ impl Lane {
     pub(in super::super) fn give_back(&mut self, lease: Lease) {
         if self.holds(lease) {
             self.receipts.not_taken(lease);
-            self.requeue(lease);
+            self.requeue(lease, Place::Old);
         }
     }
 

@@ -103,6 +103,7 @@ impl Lane {
                 if slot.state == SlotState::Settled && !self.settled.contains(offset) {
                     slot.state = SlotState::Ready;
                     slot.redelivered = true;
+                    slot.failed = 0;
                     slot.turn = turn;
                     block.unsettled += 1;
                 }

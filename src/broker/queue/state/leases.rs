@@ -1,11 +1,25 @@
 //! How leases end other than by an answer: by their deadline, or with the broker. And how they come back.
 
+use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 use crate::store::StoredMessage;
 
 use super::super::block::{DeathReason, TURN_RETURNS};
-use super::super::lane::Lane;
+use super::super::effects::Effects;
+use super::super::lane::{Lane, Place};
 use super::QueueState;
+use super::dispatch::NORMAL;
+
+/// How a lease ends after which the message waits again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// The client gave it back.
+    Refused,
+    /// Its time was over.
+    TimedOut,
+    /// The client's channel has ended.
+    Failed,
+}
 
 impl QueueState {
     /// Leases anew what was received by handle before the restart and is not over. `read` gives the chunk that holds
@@ -28,14 +42,24 @@ impl QueueState {
     }
 
     /// Messages whose lease has lasted as long as it may go back to their places.
-    pub(super) fn end_due_leases(&mut self, now_ms: u64) {
+    pub(super) fn end_due_leases(&mut self, now_ms: u64, fx: &mut Effects) {
         if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
             return;
         }
         let lanes = &self.lanes;
         let due = self.deadlines.take_due(now_ms, |lease| holds(lanes, lease));
         for lease in due {
-            self.requeue(lease);
+            if let Some(single) = self.consumers.single_active() {
+                single.timed_out(lease);
+            }
+            self.requeue(now_ms, lease, Return::TimedOut, fx);
+        }
+    }
+
+    /// A lease is answered, or its channel has ended.
+    pub(super) fn answered(&mut self, lease: Lease) {
+        if let Some(single) = self.consumers.single_active() {
+            single.answered(lease);
         }
     }
 
@@ -53,16 +77,29 @@ impl QueueState {
         holds(&self.lanes, lease)
     }
 
-    pub(super) fn requeue(&mut self, lease: Lease) {
+    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return, fx: &mut Effects) {
         let limit = self.arguments.delivery_limit;
+        let is_quorum = self.arguments.kind == QueueKind::Quorum;
         let Some(lane) = self.lane_mut(lease.lane) else {
             return;
         };
-        let Some(returns) = lane.requeue(lease) else {
+        if how == Return::Failed {
+            lane.count_failure(lease);
+        }
+        let place = match is_quorum {
+            true => Place::Returned,
+            false => Place::Old,
+        };
+        let Some(back) = lane.requeue(lease, place) else {
             return;
         };
-        if limit.is_some_and(|limit| returns > limit) {
-            self.kill(lease.id(), DeathReason::DeliveryLimit);
+        if limit.is_some_and(|limit| back.returns > limit) {
+            self.kill(lease.id(), DeathReason::DeliveryLimit, fx);
+        } else if is_quorum && limit.is_none() && how == Return::Refused {
+            let end = self.lane_for(now_ms, NORMAL).next();
+            self.returns.put_behind(end, back.next);
+        } else if is_quorum {
+            self.returns.put_first(back.next);
         }
     }
 }

@@ -60,7 +60,7 @@ impl QueueState {
         length_ms: u64,
         fx: &mut Effects,
     ) -> Option<u64> {
-        self.end_due_leases(now_ms);
+        self.end_due_leases(now_ms, fx);
         let clue = handle.clue(self.id);
         let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == clue.lane)?;
         let lease = lane.received_lease(clue)?;
@@ -80,7 +80,7 @@ impl QueueState {
         handles: &[Handle],
         fx: &mut Effects,
     ) -> Vec<bool> {
-        self.end_due_leases(now_ms);
+        self.end_due_leases(now_ms, fx);
         let id = self.id;
         let mut delete = |handle: &Handle| {
             let clue = handle.clue(id);
@@ -108,8 +108,8 @@ impl QueueState {
         let mut messages = Vec::with_capacity(waiter.max.min(RECEIVE_ROOM));
         let (mut visible_ms, mut bytes) = (now_ms, 0);
         while messages.len() < waiter.max
-            && let Some((index, offset)) = self.head(now_ms, fx)
-            && let Some((_, lane)) = self.lanes.get_mut(index)
+            && let Some((next, offset)) = self.head(now_ms, fx)
+            && let Some((_, lane)) = self.lanes.get_mut(next.lane)
         {
             bytes += lane.peek(offset).map_or(0, |(next, _)| next.body.len());
             if bytes > RECEIVE_BYTES_MAX && !messages.is_empty() {
@@ -130,7 +130,7 @@ impl QueueState {
                 count: leased.returns.saturating_add(1),
                 lease,
             });
-            self.count_turn(lease.lane);
+            self.count_turn(next.order, lease.lane);
         }
         for (_, lane) in &mut self.lanes {
             lane.end_receive(visible_ms);

@@ -77,6 +77,7 @@ impl Reader {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
+            order: 0,
         });
     }
 }

@@ -154,5 +154,6 @@ fn message() -> Arc<Message> {
         expiration_ms: None,
         delay_ms: None,
         dead_lettered: false,
+        failures: 0,
     })
 }
