@@ -32,8 +32,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Notes a lease that begins now, and returns when it ends. Leases of one length do not overtake each other, also
-    /// when the clock is set back.
+    /// Notes a lease that begins now, and returns when it ends. Leases of one length do not overtake each other.
     pub(super) fn push(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
         let dues = self.by_length.entry(length_ms).or_default();
         let last_ms = dues.back().map_or(0, |due| due.at_ms);

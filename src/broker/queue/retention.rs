@@ -174,7 +174,7 @@ impl Retention {
     }
 
     /// A message is enqueued. Returns the time at which it counts as enqueued: never before those that were enqueued
-    /// earlier, whatever the clock does, because times are searched for.
+    /// earlier, also by an earlier release whose clock was ahead, because times are searched for.
     pub(super) fn enqueued(&mut self, offset: u64, now_ms: u64, size: u32) -> u64 {
         let ms = self.last_ms.max(now_ms);
         let is_full = self.is_sealed

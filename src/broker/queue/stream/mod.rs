@@ -381,7 +381,7 @@ impl Stream {
     }
 
     fn append(&mut self, now_ms: u64, message: &Arc<Message>) {
-        // Times only rise, so that a time has one place; the clock may step back.
+        // Times only rise, so that a time has one place; an earlier release may have written some that are ahead.
         let now_ms = self
             .segments
             .last_ms()
