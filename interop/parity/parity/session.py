@@ -153,6 +153,8 @@ class Session:
     @contextlib.contextmanager
     def alarm(self, resource="memory"):
         """An alarm (`memory` or `disk`) for as long as the body runs."""
+        if self.control is None:
+            raise NoControl
         verb, on, off = ALARMS[resource]
         canary = Session(self.address, self.prefix).connect()
         self.transcript.note("ctl", f"> {resource} alarm on")

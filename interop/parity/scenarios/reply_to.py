@@ -54,13 +54,16 @@ def reply_mandatory(s):
 
 
 @scenario
+@follows("4.3")
 def reply_after_requester_left(s):
-    """A reply to a closed channel is unroutable."""
+    """A mandatory reply to a closed channel is confirmed and dropped."""
     ch, service = requester(s)
     server, address = request(s, ch, service)
     ch.close()
+    server.confirm()
     server.publish("", address, "reply", mandatory=True)
-    server.expect("basic.return")
+    server.confirms()
+    server.barrier()
 
 
 @scenario
