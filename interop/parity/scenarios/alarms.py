@@ -55,9 +55,9 @@ def new_connection(s):
         ch.publish("", s.name("q"), "1")
         ch.connection.expect("connection.blocked")
         watcher.counts(s.name("q"))
-        ch.connection.close_socket()
-    watcher.barrier()
-    watcher.get(s.name("q"))
+        ch.connection.kill()
+    watcher.connection.stays_open(2 * WATCH_S)
+    watcher.counts(s.name("q"))
 
 
 @scenario
@@ -72,7 +72,8 @@ def many_new_connections(s):
             ch.connection.expect("connection.blocked")
             ch.connection.kill()
         watcher.counts(s.name("q"))
-    watcher.get(s.name("q"))
+    watcher.connection.stays_open(2 * WATCH_S)
+    watcher.counts(s.name("q"))
 
 
 @scenario
