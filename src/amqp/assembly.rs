@@ -238,11 +238,6 @@ impl<P> Assembly<P> {
             partial.properties = Bytes::copy_from_slice(&partial.properties);
         }
     }
-
-    /// Whether a content has begun to come.
-    pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self, Assembly::Idle)
-    }
 }
 
 /// Whether keeping so many bytes would keep far more of their read buffer alive.

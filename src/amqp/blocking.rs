@@ -6,15 +6,11 @@ use crate::wire::{AMQPClass, FrameKind};
 
 impl Connection {
     /// A frame has come while an alarm is on. A client that publishes is told, and not read until the alarm is over: from
-    /// the method on, before there is a content.
-    pub(super) fn look_at_publish(&mut self, number: u16, kind: FrameKind) {
+    /// the header on, before there is a body.
+    pub(super) fn look_at_publish(&mut self, kind: FrameKind) {
         let publishes = match kind {
             FrameKind::Header | FrameKind::Body => true,
-            FrameKind::Method => self
-                .channels
-                .get_mut(number)
-                .is_some_and(|channel| channel.assembly.has_begun()),
-            FrameKind::Heartbeat => false,
+            FrameKind::Method | FrameKind::Heartbeat => false,
         };
         if !publishes || self.blocked {
             return;

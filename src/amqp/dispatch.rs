@@ -74,7 +74,7 @@ impl Connection {
                     Phase::Running => {
                         let handled = self.frame(&frame);
                         if alarm {
-                            self.look_at_publish(frame.channel, frame.kind);
+                            self.look_at_publish(frame.kind);
                         }
                         handled.err().map(|failure| (frame.channel, failure))
                     }

@@ -22,12 +22,11 @@ use crate::accept::{Capacity, Place, Places};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::{ConnectionInfo, Registration};
-use crate::broker::limits::ConnectionPermit;
+use crate::broker::limits::{ConnectionPermit, UserLimits};
 use crate::broker::session::Session;
 use crate::broker::users::User;
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
-use crate::model::Name;
 use crate::seldom::Seldom;
 use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
@@ -194,7 +193,7 @@ impl Front {
                     place.heard();
                     match login {
                         Ok(known) => {
-                            user = Some(known.name.clone());
+                            user = Some(known);
                             Step::Read(waiting.accepted(&mut out))
                         }
                         Err(error) => {
@@ -244,7 +243,7 @@ impl Front {
     /// the connection has been entered: what is deleted after that finds it, and closes it.
     fn open_vhost(
         &self,
-        user: &Name,
+        user: &Arc<User>,
         vhost: &str,
         terms: &Open,
         (peer, local): (SocketAddr, SocketAddr),
@@ -256,10 +255,10 @@ impl Front {
             return Err(VhostRefusal::Limit(text));
         }
         let broker = &self.broker;
-        let (known, entered) = self.may_open(user, vhost)?;
+        let (limits, entered) = self.may_open(&user.name, vhost)?;
         let permit = broker
             .limits()
-            .open_connection(user, &known.limits, entered.name())
+            .open_connection(&user.name, &limits, entered.name())
             .map_err(|limit| VhostRefusal::Limit(limit.to_string()))?;
         let outbox = Arc::new(Outbox::default());
         let connection = broker.next_connection();
@@ -267,7 +266,7 @@ impl Front {
             id: connection,
             peer,
             local,
-            user: user.clone(),
+            user: user.name.clone(),
             vhost: entered.name().clone(),
             auth_mechanism: terms.mechanism.name().into(),
             client_properties: terms.client_properties.clone(),
@@ -279,9 +278,10 @@ impl Front {
         let registration = broker
             .connections()
             .register(Arc::clone(&info), outbox.clone());
-        let (user, vhost) = self.may_open(user, vhost)?;
+        let (_, vhost) = self.may_open(&user.name, vhost)?;
         Ok(Opened {
-            session: broker.session(vhost, user, connection),
+            // With the tags of its login, as in RabbitMQ.
+            session: broker.session(vhost, Arc::clone(user), connection),
             permit,
             outbox,
             info,
@@ -289,12 +289,12 @@ impl Front {
         })
     }
 
-    /// The user and the virtual host, if the one is there and may enter the other.
-    fn may_open(&self, user: &str, vhost: &str) -> Result<(Arc<User>, Arc<Vhost>), VhostRefusal> {
+    /// The user's limits and the virtual host, if the user is there and may enter it.
+    fn may_open(&self, user: &str, vhost: &str) -> Result<(UserLimits, Arc<Vhost>), VhostRefusal> {
         let vhost = self.broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
         let users = self.broker.users();
         match users.get(user) {
-            Some(user) if users.may_enter(&user.name, vhost.name()) => Ok((user, vhost)),
+            Some(user) if users.may_enter(&user.name, vhost.name()) => Ok((user.limits, vhost)),
             Some(_) | None => Err(VhostRefusal::NoAccess),
         }
     }

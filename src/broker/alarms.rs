@@ -24,7 +24,7 @@ impl Raised {
             (false, false) => None,
             (true, false) => Some("low on memory"),
             (false, true) => Some("low on disk"),
-            (true, true) => Some("low on memory & disk"),
+            (true, true) => Some("low on disk & memory"),
         }
     }
 }
@@ -103,7 +103,7 @@ mod tests {
         alarms.set_memory(true);
         assert!(!changes.has_changed().unwrap());
         alarms.set_disk(true);
-        assert_eq!(alarms.raised().reason(), Some("low on memory & disk"));
+        assert_eq!(alarms.raised().reason(), Some("low on disk & memory"));
         alarms.set_memory(false);
         alarms.set_disk(false);
         assert!(!alarms.raised().any());
