@@ -10,8 +10,6 @@ use crate::accept::Capacity;
 pub const STORE_FILES: usize = 1_024;
 /// Of those, files that the database may keep open for reading.
 const CACHED_PARTS: (usize, usize) = (3, 4);
-/// With a lower limit than this there is no room for a store and clients.
-pub const LIMIT_MIN: u64 = 256;
 /// Descriptors for all else: listeners, the socket of ctl and its clients, the runtime, standard streams.
 const OTHER_FILES: usize = 96;
 /// The least that a front door is given, however low the limit is.

@@ -18,13 +18,13 @@ use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
 use crate::clock;
 use crate::cmq;
-use crate::config::{Config, Durability, RawConfig};
+use crate::config::{self, Config, Durability, RawConfig};
 use crate::ctl::protocol::SOCKET;
 use crate::ctl::service::{self, Context, Node, NodeCommand};
 use crate::files::{self, Shares};
 use crate::memory::MemoryMonitor;
 use crate::node;
-use crate::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
+use crate::store::{Committer, FjallOptions, FjallStore, Limits, OnDamage, Store, StoreError};
 
 /// Connections that the system keeps for us until they are accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -107,7 +107,11 @@ impl Server {
         let started = clock::monotonic();
         prepare_data_dir(&config.data_dir)?;
         let shares = share_files(&config);
-        let (sync_within, store_options) = durability(config.durability, &shares);
+        let (sync_within, mut store_options) = durability(config.durability, &shares);
+        store_options.on_damage = match config.on_damage {
+            config::OnDamage::Refuse => OnDamage::Refuse,
+            config::OnDamage::Recover => OnDamage::Recover,
+        };
         let store = open_store(config.data_dir.clone(), store_options).await?;
         let limits = Limits {
             disk_free_min: config.disk_free_limit,
@@ -263,13 +267,6 @@ fn share_files(config: &Config) -> Shares {
     let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     info!(limit, store = shares.store, amqp, cmq, "file descriptors");
-    if files::limit().is_some_and(|limit| limit < files::LIMIT_MIN) {
-        let least = files::LIMIT_MIN;
-        warn!(
-            limit,
-            least, "the limit of file descriptors is too low for the store: raise it"
-        );
-    }
     // The defaults are more than most need: who gets less of them is told in the line above.
     let default = Config::from_raw(&RawConfig::default()).ok();
     let default = default.map(|config| (config.connection_max, config.cmq_connections));

@@ -9,7 +9,7 @@ use super::replay::Replays;
 use super::request::Parameters;
 use super::signature::{Signed, verify};
 use crate::broker::broker::Broker;
-use crate::broker::permissions::{AccessRefused, Permission, ResourceKind};
+use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::vhost::Vhost;
 use crate::model::Name;
 
@@ -99,9 +99,9 @@ impl Caller {
         permission: Permission,
         kind: ResourceKind,
         name: &str,
-    ) -> Result<(), AccessRefused> {
+    ) -> Result<(), CmqError> {
         let users = broker.users();
-        users.check(&self.user, self.vhost.name(), permission, kind, name)
+        Ok(users.check(&self.user, self.vhost.name(), permission, kind, name)?)
     }
 
     /// Whether the user has any right over this queue or exchange: then it is shown that it is there.

@@ -14,9 +14,9 @@ use super::quotas::Kind;
 use super::request::Parameters;
 use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
-use crate::broker::permissions::{AccessRefused, Permission, ResourceKind};
+use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
-use crate::clock::{Clock, monotonic};
+use crate::clock::Clock;
 use crate::model::Ticket;
 use crate::model::arguments::QueueKind;
 
@@ -132,18 +132,9 @@ impl Call<'_> {
 
     /// Refuses unless the caller has this right over a queue.
     pub(crate) fn check(&self, permission: Permission, queue: &str) -> Result<(), CmqError> {
-        let (broker, kind) = (&self.front.broker, ResourceKind::Queue);
-        self.granted(self.caller.check(broker, permission, kind, queue))
-    }
-
-    /// Tells the log why a caller may not, by the number that the answer has.
-    fn granted(&self, right: Result<(), AccessRefused>) -> Result<(), CmqError> {
-        right.map_err(|refused| {
-            if let Some(unsaid) = self.front.denied.passes(monotonic()) {
-                tracing::info!(request = self.request.own, %unsaid, "CMQ request denied: {refused}");
-            }
-            CmqError::NotAllowed
-        })
+        let broker = &self.front.broker;
+        self.caller
+            .check(broker, permission, ResourceKind::Queue, queue)
     }
 
     /// The queue that `queueName` names, if the caller has this right over it.
@@ -182,8 +173,9 @@ impl Call<'_> {
 impl Call<'_> {
     /// Refuses unless the caller has this right over a topic.
     pub(crate) fn check_topic(&self, permission: Permission, topic: &str) -> Result<(), CmqError> {
-        let (broker, kind) = (&self.front.broker, ResourceKind::Exchange);
-        self.granted(self.caller.check(broker, permission, kind, topic))
+        let broker = &self.front.broker;
+        self.caller
+            .check(broker, permission, ResourceKind::Exchange, topic)
     }
 
     /// Refuses unless the caller may use this routing key or binding key of a topic.
@@ -198,7 +190,7 @@ impl Call<'_> {
         }
         let (user, vhost) = (&self.caller.user, self.caller.vhost.name());
         let users = self.front.broker.users();
-        self.granted(users.check_topic(user, vhost, &topic.name, permission, key))
+        Ok(users.check_topic(user, vhost, &topic.name, permission, key)?)
     }
 
     /// The topic that `topicName` names, if the caller has this right over it.

@@ -2,6 +2,7 @@
 //! more than once, so an error is known by all three. Knows nothing of why the broker refused; the actions choose.
 
 use crate::broker::error::BrokerError;
+use crate::broker::permissions::AccessRefused;
 use crate::store::StoreFailed;
 
 /// Makes [`CmqError`] and [`TABLE`] from the rows: variant, code, module code, text. `{0}` is the parameter meant.
@@ -115,6 +116,13 @@ impl CmqError {
     }
 }
 
+impl From<AccessRefused> for CmqError {
+    fn from(refused: AccessRefused) -> CmqError {
+        tracing::info!(%refused, "request refused");
+        CmqError::NotAllowed
+    }
+}
+
 impl From<StoreFailed> for CmqError {
     fn from(_: StoreFailed) -> CmqError {
         CmqError::Internal
@@ -125,7 +133,8 @@ impl From<StoreFailed> for CmqError {
 impl From<BrokerError> for CmqError {
     fn from(error: BrokerError) -> CmqError {
         match error {
-            BrokerError::AccessRefused(_) | BrokerError::ResourceLocked(_) => CmqError::NotAllowed,
+            BrokerError::AccessRefused(refused) => refused.into(),
+            BrokerError::ResourceLocked(_) => CmqError::NotAllowed,
             BrokerError::LimitReached(_) => CmqError::TooManyQueues,
             BrokerError::NotFound(_) => CmqError::NoSuchQueue,
             other => {

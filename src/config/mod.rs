@@ -13,6 +13,6 @@ pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
 
 pub use nearest::nearest;
 pub use options::{Config, OPTIONS, OptionSpec};
-pub use parse::{Durability, LogLevel, MemoryWatermark, parse_bytes, parse_fraction};
+pub use parse::{Durability, LogLevel, MemoryWatermark, OnDamage, parse_bytes, parse_fraction};
 pub use raw::{ConfigError, RawConfig, Source};
 pub use settings::{Setting, stray_variables};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::parse::{self, Durability, LogLevel, MemoryWatermark};
+use super::parse::{self, Durability, LogLevel, MemoryWatermark, OnDamage};
 use super::raw::{ConfigError, RawConfig};
 use crate::model::{IpRange, Name};
 
@@ -80,6 +80,9 @@ options! {
     /// What a confirm waits for: `sync`, until the disk has it; `write`, until it is written, to be synced within 100 ms,
     /// or within N ms as `write:N`. With `write` a power loss takes the last messages although they were confirmed.
     durability: Durability = one(parse::durability), "sync|write", "sync";
+    /// What to do at the start when something that was on disk is damaged: `refuse`, and say what; or `recover`: go on
+    /// without what cannot be read, which is kept aside.
+    on_damage: OnDamage = one(parse::on_damage), "refuse|recover", "refuse";
     /// Heartbeat interval offered to clients, in seconds; 0 offers none.
     heartbeat: u16 = one(parse::number), "SECONDS", "60";
     /// Largest frame offered to clients, in bytes; 4096 at least.

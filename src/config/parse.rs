@@ -44,6 +44,15 @@ pub enum Durability {
     Write(Duration),
 }
 
+/// What the start does about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It is refused.
+    Refuse,
+    /// It goes on without what cannot be read.
+    Recover,
+}
+
 /// Where memory is too full.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MemoryWatermark {
@@ -140,6 +149,14 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
         .ok_or_else(|| {
             format!("expected sync, write, or write:MILLISECONDS up to {WRITE_SYNC_MS_MAX}")
         })
+}
+
+pub(super) fn on_damage(text: &str) -> Result<OnDamage, String> {
+    match text {
+        "refuse" => Ok(OnDamage::Refuse),
+        "recover" => Ok(OnDamage::Recover),
+        _ => Err("expected refuse or recover".to_owned()),
+    }
 }
 
 pub(super) fn positive(text: &str) -> Result<u16, String> {

@@ -65,6 +65,7 @@ static QUEUES: Columns = Columns {
         "message_bytes_unacknowledged",
         "messages_rewindable",
         "message_bytes_rewindable",
+        "messages_damaged",
         "memory",
         "consumers",
         "state",

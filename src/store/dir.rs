@@ -83,6 +83,16 @@ pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreErro
     }
 }
 
+/// Whether a read failed because what was there is there no more. Other failures may pass.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    const EIO: i32 = 5; // on every Unix
+    error.raw_os_error() == Some(EIO)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+        )
+}
+
 /// Makes created, renamed and removed entries of a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {

@@ -42,8 +42,8 @@ impl JournalSync {
         }
     }
 
-    /// Makes durable what was committed before this call.
-    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+    /// Makes durable what was committed before this call. Returns the number of the newest journal.
+    pub(super) fn sync(&mut self) -> Result<u64, StoreError> {
         let number = self.follow()?;
         let path = self.path(number);
         let synced = self.sync_files();
@@ -51,7 +51,8 @@ impl JournalSync {
             // The next sync looks for itself: what is known here may be part of the trouble.
             self.newest = None;
         }
-        synced.map_err(|e| io_error("syncing", &path, e))
+        synced.map_err(|e| io_error("syncing", &path, e))?;
+        Ok(number)
     }
 
     fn sync_files(&mut self) -> io::Result<()> {

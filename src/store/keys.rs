@@ -15,6 +15,7 @@
 //! | `state` | `M`, log u64, first offset u64 | mark of such a log |
 //! | `state` | `T`, log u64 | a removed log whose remains are not swept yet |
 //! | `meta` | `!format` | format of the data directory, u32 |
+//! | `meta` | `!extents` | numbers of extents that were in use are below, u32 |
 //! | `meta` | `m`, any bytes | definition |
 
 use std::ops::{Bound, RangeInclusive};
@@ -43,6 +44,8 @@ pub(super) const TOMB: u8 = b'T';
 pub(super) const DEFINITION: u8 = b'm';
 /// Where `meta` keeps the format of the data directory.
 pub(super) const FORMAT: &[u8] = b"!format";
+/// Where `meta` keeps how far the numbers of extents have come.
+pub(super) const EXTENTS: &[u8] = b"!extents";
 /// Where `msgs` keeps the number of the last batch: behind every chunk, as no log has the last id.
 pub(super) const LAST_BATCH: [u8; 17] = [0xff; 17];
 

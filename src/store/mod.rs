@@ -12,8 +12,10 @@ pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
 mod journal; // syncing the database's journal ourselves
 mod keys; // every key on disk
+mod manifest; // the database's manifests, checked and copied
 pub mod memory; // the store without a disk
 mod plan; // a batch as writes of keys, pure
+mod progress; // what is known to be synced
 mod ranges; // sets of offsets
 mod record; // versioned encoding of log records and pages, pure
 mod rotate; // the thread that seals memtables
@@ -51,9 +53,26 @@ pub trait Store: Send + Sync + 'static {
     fn sync(&self) -> Result<(), StoreError>;
 
     /// The chunk that holds `from` (or the next one after it) and those that follow, in order: until `max_bytes`
-    /// is reached, but at least one if there is one.
+    /// is reached, but at least one if there is one. Ends before a chunk that is there and cannot be read; if that is
+    /// the first one, [`StoreError::Unreadable`] says how far that goes.
     fn read(&self, log: LogId, from: u64, max_bytes: usize)
     -> Result<Vec<StoredChunk>, StoreError>;
+
+    /// As [`Store::read`], but what cannot be read is passed over.
+    fn read_past(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        let mut at = from;
+        loop {
+            match self.read(log, at, max_bytes) {
+                Err(StoreError::Unreadable { offsets, .. }) if offsets.end > at => at = offsets.end,
+                outcome => return outcome,
+            }
+        }
+    }
 
     /// Every log that has a record, for recovery. Touches no message.
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
@@ -319,6 +338,66 @@ pub struct LogState {
     pub marks: Vec<(u64, Mark)>,
 }
 
+impl StoreError {
+    /// The error as whoever starts the store is to see it: what the disk or the database says of the files tells
+    /// nobody what to do.
+    fn advised(self, dir: &std::path::Path) -> StoreError {
+        let is_damage = match &self {
+            StoreError::Database { .. }
+            | StoreError::Corrupt(_)
+            | StoreError::Unreadable { .. } => true,
+            StoreError::Io { source, .. } => dir::is_lost(source),
+            StoreError::Damaged { .. }
+            | StoreError::InUse { .. }
+            | StoreError::NewerFormat { .. }
+            | StoreError::Closed => false,
+        };
+        match is_damage {
+            true => StoreError::Damaged {
+                what: format!("{}: {self}", dir.display()),
+                advice: Advice::Restore,
+            },
+            false => self,
+        }
+    }
+}
+
+/// What an operator can do about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// The store can go on without what is damaged, if that is wanted.
+    Recover,
+    /// It may be able to.
+    TryToRecover,
+    /// It cannot.
+    Restore,
+}
+
+impl std::fmt::Display for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nothing was changed. Check the disk and restore the directory from a backup")?;
+        match self {
+            Advice::Recover => f.write_str(
+                ", or start once with --on-damage recover: what is damaged is kept aside, and the rest is served",
+            ),
+            Advice::TryToRecover => {
+                f.write_str(", or try a start with --on-damage recover, which may be able to serve the rest")
+            }
+            Advice::Restore => Ok(()),
+        }
+    }
+}
+
+/// What the start does when what was on disk once is not there whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It does not go on.
+    #[default]
+    Refuse,
+    /// It goes on without what cannot be read, and keeps that aside.
+    Recover,
+}
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -338,9 +417,25 @@ pub enum StoreError {
         /// What the database said.
         reason: String,
     },
+    /// Chunks that are on disk and do not come back whole.
+    #[error("offsets from {} to {} cannot be read: {reason}", offsets.start, offsets.end)]
+    Unreadable {
+        /// The offsets of their messages; what follows may be read again.
+        offsets: Range<u64>,
+        /// What is wrong.
+        reason: String,
+    },
     /// Bytes on disk that no release of this program wrote.
     #[error("the data directory is damaged: {0}")]
     Corrupt(String),
+    /// What was on disk once is not there whole. Nothing was changed.
+    #[error("the data directory is damaged: {what}. {advice}")]
+    Damaged {
+        /// What is not whole.
+        what: String,
+        /// What to do.
+        advice: Advice,
+    },
     /// Another broker runs on the same data.
     #[error("the data directory {} is in use by another broker{holder}", dir.display())]
     InUse {

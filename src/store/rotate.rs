@@ -4,14 +4,20 @@
 //! through a bounded channel, and a request makes the worker send itself another message through the same channel.
 //! When a long flush has let the channel fill up, the worker waits for itself. So its own limit is out of reach, and
 //! it hears of each memtable once.
+//!
+//! A sealed memtable becomes a table, and that changes the database's manifests: when it is done they are copied.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::debug;
 
 use super::StoreError;
 use super::fjall::Core;
 use super::worker::Worker;
+
+/// How often to look whether sealed memtables have become tables.
+const FLUSH_LOOK: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
 pub(super) struct Rotator {
@@ -77,10 +83,21 @@ impl Shared {
                 *state = State::Asleep;
             }
             while *state == State::Asleep {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                if self.core.are_manifests_stale() {
+                    let timed = self.changed.wait_timeout(state, FLUSH_LOOK);
+                    let (woken, timeout) = timed.unwrap_or_else(PoisonError::into_inner);
+                    state = woken;
+                    if timeout.timed_out() && *state == State::Asleep {
+                        drop(state);
+                        self.core.copy_manifests();
+                        state = self.state();
+                    }
+                } else {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
             }
             if *state == State::Stopping {
                 return;

@@ -2,6 +2,12 @@
 //! newest journal in ways that make the database refuse to open (a lost page inside a value); none of them was
 //! confirmed, so the journal is cut at the first batch that is not whole, and the rest is kept aside as `.torn`.
 //!
+//! What was synced is another matter: it cannot be torn, so if it is not whole it has been damaged, and opening would
+//! hide that. A batch that is not whole was synced if a later journal has batches (a journal is synced before the next
+//! one is made), if a whole batch behind it says so in its note, or if the last run has noted (see [`super::progress`])
+//! that it synced more than is left. Whole batches behind it alone say nothing: of what was not synced a power loss
+//! may leave any part.
+//!
 //! A journal, as fjall 3.1 writes it, is a sequence of batches and then zeroes; integers are little-endian:
 //!
 //! ```text
@@ -11,14 +17,17 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use tracing::warn;
+use tracing::{error, warn};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::StoreError;
 use super::dir::{io_error, journals, sync_dir};
+use super::keys::LAST_BATCH;
+use super::progress::{Note, Synced, forget_synced, read_synced};
+use super::{Advice, OnDamage, StoreError};
 
 const BATCH_START: u8 = 1;
 const ITEM: u8 = 2;
@@ -27,31 +36,167 @@ const CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = *b"FJL\x03";
 /// Bytes read or copied at once.
 const STEP: usize = 256 * 1024;
+/// No note is longer.
+const NOTE_LEN_MAX: u64 = 64;
 
-/// Cuts what is torn off the journals in the database's directory. A journal that is damaged although a newer one
-/// has batches was whole once: its loss is not a torn write, and opening would hide it, so it is an error.
-pub(super) fn scrub(db: &Path) -> Result<(), StoreError> {
-    let mut newer_has_batches = false;
-    for (_, path) in journals(db)?.iter().rev() {
-        let extent = extent(path).map_err(|e| io_error("reading", path, e))?;
-        if let Some(torn) = extent.torn {
-            if newer_has_batches {
-                return Err(StoreError::Corrupt(format!(
-                    "{} is damaged at byte {}, and later changes exist: the disk has lost what was once synced",
-                    path.display(),
-                    extent.whole,
-                )));
-            }
-            let kept = cut(path, extent.whole, torn).map_err(|e| io_error("cutting", path, e))?;
-            sync_dir(db)?;
-            warn!(
-                journal = %path.display(), at = extent.whole, bytes = torn, kept_as_torn = kept,
-                "cut off an unfinished write; nothing in it was confirmed"
-            );
-        }
-        newer_has_batches |= extent.whole > 0;
+/// Cuts what is torn off the journals in the database's directory, which is in the data directory `dir`. What is
+/// damaged is an error, or is cut out.
+pub(super) fn scrub(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
+    let synced = read_synced(dir)?;
+    let mut found = Vec::new();
+    for (number, path) in journals(db)? {
+        let extent = extent(&path).map_err(|e| io_error("reading", &path, e))?;
+        found.push(Journal {
+            number,
+            path,
+            extent,
+        });
     }
-    Ok(())
+    match verdict(&found, synced)? {
+        Verdict::Whole => Ok(()),
+        Verdict::Torn => {
+            for journal in &found {
+                journal.cut_torn()?;
+            }
+            sync_dir(db)
+        }
+        Verdict::Damaged(what) if on_damage == OnDamage::Refuse => Err(StoreError::Damaged {
+            what,
+            advice: Advice::Recover,
+        }),
+        Verdict::Damaged(what) => {
+            error!("{what}; going on without the changes that cannot be read");
+            for journal in found.iter().filter(|journal| journal.extent.torn.is_some()) {
+                let path = &journal.path;
+                cut_out(path).map_err(|e| io_error("mending", path, e))?;
+            }
+            sync_dir(db)?;
+            forget_synced(dir)
+        }
+    }
+}
+
+/// Whether the journals in the database's directory hold nothing: no batch was ever written to them whole.
+pub(super) fn hold_nothing(db: &Path) -> Result<bool, StoreError> {
+    for (number, path) in journals(db)? {
+        let extent = extent(&path).map_err(|e| io_error("reading", &path, e))?;
+        if number > 0 || extent.whole > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A journal and what it holds.
+struct Journal {
+    number: u64,
+    path: PathBuf,
+    extent: Extent,
+}
+
+/// What the journals are in together.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Whole,
+    /// Something was being written when the power was lost, and nothing else is missing.
+    Torn,
+    /// Something is missing that was synced: what.
+    Damaged(String),
+}
+
+fn verdict(journals: &[Journal], synced: Option<Synced>) -> Result<Verdict, StoreError> {
+    let damaged = |what| Ok(Verdict::Damaged(what));
+    let Some((newest, _)) = journals.split_last() else {
+        return damaged("the database has no journal".to_owned());
+    };
+    for pair in journals.windows(2) {
+        if let [before, after] = pair
+            && before.number + 1 != after.number
+        {
+            return damaged(format!("journal {}.jnl is missing", before.number + 1));
+        }
+    }
+    if let Some(synced) = synced.filter(|synced| synced.journal > newest.number) {
+        return damaged(format!("journal {}.jnl is missing", synced.journal));
+    }
+    let torn = journals
+        .iter()
+        .position(|journal| journal.extent.torn.is_some());
+    let whole = journals.get(..=torn.unwrap_or(journals.len() - 1));
+    let notes = || {
+        whole
+            .into_iter()
+            .flatten()
+            .map(|journal| &journal.extent.notes)
+    };
+    // The last run synced a batch that is in none of the journals that it can be in.
+    let is_short = synced.is_some_and(|synced| {
+        let seen = notes()
+            .filter_map(|notes| notes.last_of(synced.epoch))
+            .max();
+        journals
+            .iter()
+            .any(|journal| journal.number == synced.journal)
+            && seen.is_none_or(|seen| seen < synced.serial)
+    });
+    let Some(index) = torn else {
+        return match is_short {
+            true => damaged("the journals end before what was synced last".to_owned()),
+            false => Ok(Verdict::Whole),
+        };
+    };
+    let (Some(journal), later) = (journals.get(index), journals.get(index + 1..)) else {
+        return Ok(Verdict::Whole);
+    };
+    let behind = later.into_iter().flatten();
+    let later_has_batches = behind.into_iter().any(|later| later.extent.whole > 0);
+    let last = notes().filter_map(|notes| notes.last()).next_back();
+    let says_so = |note: Note| {
+        last.is_some_and(|last| match last.epoch == note.epoch {
+            true => note.synced > last.serial,
+            false => note.synced > 0,
+        })
+    };
+    let path = &journal.path;
+    if later_has_batches
+        || is_short
+        || has_behind(journal, says_so).map_err(|e| io_error("reading", path, e))?
+    {
+        return damaged(format!(
+            "{} is damaged at byte {}, in what was synced once",
+            path.display(),
+            journal.extent.whole,
+        ));
+    }
+    Ok(Verdict::Torn)
+}
+
+/// Whether a whole batch behind what is torn has such a note.
+fn has_behind(journal: &Journal, is_such: impl Fn(Note) -> bool) -> io::Result<bool> {
+    let mut at = journal.extent.whole;
+    while let Some((range, notes)) = next_whole(&journal.path, at)? {
+        if notes.all.iter().any(|note| is_such(*note)) {
+            return Ok(true);
+        }
+        at = range.end;
+    }
+    Ok(false)
+}
+
+impl Journal {
+    /// Cuts off what is torn, if anything is.
+    fn cut_torn(&self) -> Result<(), StoreError> {
+        let Some(torn) = self.extent.torn else {
+            return Ok(());
+        };
+        let at = self.extent.whole;
+        let kept = cut(&self.path, at, torn).map_err(|e| io_error("cutting", &self.path, e))?;
+        warn!(
+            journal = %self.path.display(), at, bytes = torn, kept_as_torn = kept,
+            "cut off an unfinished write; nothing in it was confirmed"
+        );
+        Ok(())
+    }
 }
 
 /// Writes every journal again in place and syncs it. After a failed sync the kernel may hold pages that it takes
@@ -87,25 +232,134 @@ struct Extent {
     whole: u64,
     /// Bytes behind them up to the last that is not zero, if any.
     torn: Option<u64>,
+    /// What the whole batches say.
+    notes: Notes,
+}
+
+/// The last note of each run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Notes {
+    all: Vec<Note>,
+}
+
+impl Notes {
+    fn add(&mut self, note: Note) {
+        match self.all.last_mut() {
+            Some(last) if last.epoch == note.epoch => *last = note,
+            _ => self.all.push(note),
+        }
+    }
+
+    fn last(&self) -> Option<Note> {
+        self.all.last().copied()
+    }
+
+    /// The last batch of a run.
+    fn last_of(&self, epoch: u64) -> Option<u64> {
+        let of_run = self.all.iter().filter(|note| note.epoch == epoch);
+        of_run.map(|note| note.serial).max()
+    }
 }
 
 fn extent(path: &Path) -> io::Result<Extent> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    let mut scan = Scan {
-        reader: BufReader::with_capacity(STEP, file),
-        left: len,
-    };
-    let mut whole = 0;
-    while scan.batch()? {
-        whole = len - scan.left;
-    }
-    let mut file = scan.reader.into_inner();
+    let (whole, notes) = whole_from(path, 0)?;
+    let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(whole))?;
     Ok(Extent {
         whole,
         torn: last_nonzero(file)?,
+        notes,
     })
+}
+
+/// Where the whole batches end that begin at `at`, and what they say.
+fn whole_from(path: &Path, at: u64) -> io::Result<(u64, Notes)> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(at))?;
+    let mut scan = Scan {
+        reader: BufReader::with_capacity(STEP, file),
+        left: len.saturating_sub(at),
+        note: None,
+    };
+    let mut whole = at;
+    let mut notes = Notes::default();
+    while scan.batch()? {
+        whole = len - scan.left;
+        if let Some(note) = scan.note {
+            notes.add(note);
+        }
+    }
+    Ok((whole, notes))
+}
+
+/// The next whole batches behind a batch at `at` that is not whole: where they begin and end, and what they say.
+fn next_whole(path: &Path, at: u64) -> io::Result<Option<(Range<u64>, Notes)>> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; STEP];
+    let mut from = at;
+    loop {
+        file.seek(SeekFrom::Start(from))?;
+        let read = file.read(&mut buffer)?;
+        let part = buffer.get(..read).unwrap_or_default();
+        for found in memchr::memmem::find_iter(part, &TRAILER) {
+            let begin = from + (found + TRAILER.len()) as u64;
+            let (end, notes) = whole_from(path, begin)?;
+            if end > begin {
+                return Ok(Some((begin..end, notes)));
+            }
+        }
+        // One may lie over the end of what was read.
+        let step = read.saturating_sub(TRAILER.len() - 1);
+        if step == 0 {
+            return Ok(None);
+        }
+        from += step as u64;
+    }
+}
+
+/// Writes a journal anew without what is damaged, and keeps what it was aside.
+fn cut_out(path: &Path) -> io::Result<()> {
+    let new = path.with_extension("jnl.mended");
+    let mut from = File::open(path)?;
+    let mut to = File::create(&new)?;
+    let (mut at, _) = whole_from(path, 0)?;
+    let mut copy = |range: Range<u64>| -> io::Result<()> {
+        from.seek(SeekFrom::Start(range.start))?;
+        io::copy(&mut (&mut from).take(range.end - range.start), &mut to).map(drop)
+    };
+    copy(0..at)?;
+    let aside = keep(path)?;
+    while let Some((range, _)) = next_whole(path, at)? {
+        error!(
+            journal = %path.display(), at, bytes = range.start - at, kept = %aside.display(),
+            "cut changes out that cannot be read: they are lost; what they held of messages, the queues will miss"
+        );
+        at = range.end;
+        copy(range)?;
+    }
+    let mut tail = File::open(path)?;
+    tail.seek(SeekFrom::Start(at))?;
+    if let Some(bytes) = last_nonzero(tail)? {
+        error!(
+            journal = %path.display(), at, bytes, kept = %aside.display(),
+            "cut changes off that cannot be read: they are lost; what they held of messages, the queues will miss"
+        );
+    }
+    to.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// Gives a journal a second name that no file has yet.
+fn keep(path: &Path) -> io::Result<PathBuf> {
+    for number in 1_u64.. {
+        let aside = path.with_extension(format!("jnl.damaged-{number}"));
+        match std::fs::hard_link(path, &aside) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            outcome => return outcome.map(|()| aside),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
 }
 
 /// Length up to the last byte that is not zero.
@@ -159,6 +413,8 @@ fn keep_aside(mut file: &File, at: u64, torn: u64, aside: &Path) -> io::Result<(
 struct Scan<R> {
     reader: R,
     left: u64,
+    /// That of the batch that was read last.
+    note: Option<Note>,
 }
 
 impl<R: Read> Scan<R> {
@@ -168,6 +424,7 @@ impl<R: Read> Scan<R> {
             return Ok(false);
         };
         let mut hash = Xxh3::new();
+        self.note = None;
         for _ in 0..u32::from_le_bytes(count) {
             if !self.item(&mut hash)? {
                 return Ok(false);
@@ -201,7 +458,28 @@ impl<R: Read> Scan<R> {
         };
         let key = u64::from(u16::from_le_bytes([k0, k1]));
         let value = u64::from(u32::from_le_bytes(stored));
+        if key == LAST_BATCH.len() as u64 && value <= NOTE_LEN_MAX {
+            return self.maybe_note(value, hash);
+        }
         self.skip(key + value, hash)
+    }
+
+    /// Reads an item that may be a note.
+    fn maybe_note(&mut self, value: u64, hash: &mut Xxh3) -> io::Result<bool> {
+        let Some(key) = self.take::<{ LAST_BATCH.len() }>(Some(hash))? else {
+            return Ok(false);
+        };
+        let mut bytes = Vec::new();
+        for _ in 0..value {
+            let Some([byte]) = self.take::<1>(Some(hash))? else {
+                return Ok(false);
+            };
+            bytes.push(byte);
+        }
+        if key == LAST_BATCH {
+            self.note = Note::decode(&bytes);
+        }
+        Ok(true)
     }
 
     /// The next bytes; `None` if the journal ends before.

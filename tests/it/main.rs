@@ -14,6 +14,7 @@ mod confirms; // publisher confirms, returns, what a queue refuses
 mod connection; // opening, keeping and ending connections and channels
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
+mod damage; // a disk that does not give back all that was written
 mod delay; // delayed messages
 mod doors; // floods of connections, and who makes room for whom
 mod ends; // which side closes the socket, when, and how

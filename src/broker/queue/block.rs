@@ -45,6 +45,8 @@ pub(super) enum SlotState {
     Dying(DeathReason),
     /// Gone.
     Settled,
+    /// On disk, and it cannot be read.
+    Lost,
 }
 
 /// One message of a block.

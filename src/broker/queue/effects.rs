@@ -145,6 +145,8 @@ pub struct Counts {
     pub rewindable: u64,
     /// Bytes of the bodies of those.
     pub rewindable_bytes: u64,
+    /// Messages that are on disk and cannot be read.
+    pub damaged: u64,
     /// Consumers.
     pub consumers: u64,
     /// Bytes in memory.

@@ -1,6 +1,7 @@
 //! The two state machines that a queue can be: a work queue, whose messages are handed out once and settled, or a
 //! stream, which is read and left as it is. The shell holds either and asks both the same.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::arguments::{QueueArguments, QueueKind};
@@ -193,6 +194,28 @@ impl Machine {
         match self {
             Machine::Work(state) => state.picked(now_ms, chunks, fx),
             Machine::Stream(stream) => stream.picked(now_ms, chunks, fx),
+        }
+    }
+
+    /// These messages cannot be read: they are passed over. Returns how many that are.
+    pub(super) fn lose(
+        &mut self,
+        now_ms: u64,
+        log: LogId,
+        range: Range<u64>,
+        fx: &mut Effects,
+    ) -> u64 {
+        match self {
+            Machine::Work(state) => state.lose(now_ms, log, range, fx),
+            Machine::Stream(stream) => stream.lose(now_ms, log, range, fx),
+        }
+    }
+
+    /// Messages that cannot be read, by log.
+    pub(super) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
+        match self {
+            Machine::Work(state) => state.lost(),
+            Machine::Stream(stream) => stream.lost(),
         }
     }
 

@@ -5,6 +5,7 @@
 mod block;
 mod budget;
 mod consumers;
+mod damage;
 mod dead_letter;
 mod delayed;
 mod effects;
@@ -74,6 +75,7 @@ pub use rewind_to::{NoPlace, RewindTo};
 pub use timers::Timers;
 pub use waiters::{RECEIVE_BYTES_MAX, RECEIVE_MESSAGES_MAX};
 
+use damage::Tries;
 use effects::{Admission, Dead, Effects, Get};
 use keeps::Keeps;
 use machine::Machine;
@@ -149,6 +151,8 @@ pub struct Queue {
     dead_letters: AtomicBool,
     /// A read has ended.
     loaded: Notify,
+    /// Reads that failed. Taken with no other lock.
+    tries: Mutex<Tries>,
     me: Weak<Queue>,
 }
 
@@ -226,6 +230,7 @@ impl Queue {
             settings: RwLock::new(settings),
             dead_letters,
             loaded: Notify::new(),
+            tries: Mutex::default(),
             me: Weak::clone(me),
         })
     }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::store::chunk::CHUNK_MESSAGES_MAX;
 use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
 
 use super::effects::{Pick, Picked};
@@ -11,26 +10,25 @@ use super::effects::{Pick, Picked};
 /// How much is read at once where one message after the other is wanted.
 const RUN_BYTES_MAX: usize = 1024 * 1024;
 
-/// After so many failures a read ends: a damaged chunk can be passed over, a disk that fails is not asked without end.
-const FAILURES_MAX: u32 = CHUNK_MESSAGES_MAX;
+/// After so many failures a read ends: damaged chunks can be passed over, a disk that fails is not asked without end.
+const FAILURES_MAX: usize = 16;
 
 /// Reads what `pick` wants, at least one chunk of it. What cannot be read is passed over, so that it holds up nothing
-/// that can; the first failure is returned as well. `read` brings the chunk that holds an offset and those that follow,
+/// that can; the failures are returned as well, each with where it was read from. `read` brings the chunk that holds an offset and those that follow,
 /// until there are so many bytes.
 pub(super) fn pick(
     pick: &Pick,
     read: impl Fn(u64, usize) -> Result<Vec<StoredChunk>, StoreError>,
-) -> (Vec<Picked>, Option<StoreError>) {
+) -> (Vec<Picked>, Vec<(u64, StoreError)>) {
     let mut picked = Vec::new();
-    let mut failure = None;
-    let mut failures = 0;
+    let mut failures = Vec::new();
     let mut bytes = 0;
     let mut wanted = &pick.offsets[..];
     // Bytes of a message, as far as is known: the first read brings one chunk.
     let mut usual = 0;
     while let Some((first, others)) = wanted.split_first()
         && bytes < pick.max_bytes
-        && failures < FAILURES_MAX
+        && failures.len() < FAILURES_MAX
     {
         let run_bytes = run(wanted).saturating_mul(usual).min(RUN_BYTES_MAX);
         let before = picked.len();
@@ -48,15 +46,20 @@ pub(super) fn pick(
             }
             Ok(())
         });
-        if let Err(error) = taken {
-            failures += 1;
-            usual = 0; // alone, in case it is one of those behind it that cannot be read
-            failure.get_or_insert(error);
-        }
         // Nothing, or not what was asked for: that one is passed over.
         wanted = if picked.len() > before { rest } else { others };
+        if let Err(error) = taken {
+            usual = 0; // alone, in case it is one of those behind it that cannot be read
+            let StoreError::Unreadable { offsets, .. } = &error else {
+                failures.push((*first, error));
+                break; // it is not about single messages
+            };
+            let behind = wanted.partition_point(|offset| *offset < offsets.end);
+            wanted = wanted.get(behind..).unwrap_or_default();
+            failures.push((*first, error));
+        }
     }
-    (picked, failure)
+    (picked, failures)
 }
 
 /// How many offsets at the beginning follow each other without a gap.
@@ -68,7 +71,11 @@ fn run(wanted: &[u64]) -> usize {
 
 /// Takes what is wanted from a chunk, and returns what is wanted behind it.
 fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreError> {
-    let damaged = |error| StoreError::Corrupt(format!("chunk at {}: {error}", stored.first));
+    let count = chunk::count(&stored.data).unwrap_or(1).max(1);
+    let damaged = |error| StoreError::Unreadable {
+        offsets: stored.first..stored.first.saturating_add(u64::from(count)),
+        reason: format!("chunk at {}: {error}", stored.first),
+    };
     let mut reader = chunk::decode(stored.first, stored.data.clone()).map_err(damaged)?;
     let count = reader.remaining();
     let chunk = stored.first..stored.first.saturating_add(u64::from(count));
@@ -116,7 +123,7 @@ mod tests {
             offsets: offsets.to_vec(),
             max_bytes: 1_000,
         };
-        let (picked, failure) = pick(&wanted, |from, max_bytes| {
+        let (picked, failures) = pick(&wanted, |from, max_bytes| {
             let first = from - from % 3;
             let firsts = (first..12).step_by(3).take(1 + max_bytes / 60);
             let mut chunks: Vec<_> = firsts.map(chunk).collect();
@@ -128,7 +135,7 @@ mod tests {
         let found = picked.iter().flat_map(|picked| &picked.messages);
         (
             found.map(|stored| stored.offset).collect(),
-            failure.is_some(),
+            !failures.is_empty(),
         )
     }
 

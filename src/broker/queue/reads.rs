@@ -1,6 +1,7 @@
 //! What queues read and remove on threads that may block: chunks of a backlog, a time in a stream, what nobody reads
 //! again. Decides nothing: the state machines ask for it. The threads are few; queues take turns at them.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -13,11 +14,12 @@ use crate::pool::{Pool, PoolError, PoolLimits};
 use crate::store::commit::Waiter;
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
+use super::damage::guarded;
 use super::effects::{Oldest, Pick, Picked, Seek};
 use super::keeps::Keeps;
 use super::{Queue, picks, seek};
 
-/// How long to wait after a read that failed.
+/// How long to wait when there are too many reads.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// How many chunks one step of a sweep removes.
@@ -72,16 +74,22 @@ impl Queue {
     fn load_later(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
         let submitted = self.on_reader(move |queue| queue.load(log, from, max_bytes, attempt));
         if submitted.is_err() {
-            self.after_retry(move |queue| queue.load_ended(log, from, Vec::new()));
+            self.after(READ_RETRY, move |queue| {
+                queue.load_ended(log, from, Vec::new());
+            });
         }
     }
 
     fn load(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
         let store = self.services.committer.store();
-        let read = store.read(log, from, max_bytes);
-        let read = read.and_then(|stored| match self.misses(log, from, &stored) {
-            true => Ok(None),
-            false => self.decode(log, stored).map(Some),
+        let mut behind = u64::MAX;
+        let read = guarded(from, || {
+            let stored = store.read(log, from, max_bytes)?;
+            if self.misses(log, from, &stored) {
+                behind = stored.first().map_or(u64::MAX, |chunk| chunk.first);
+                return Ok(None);
+            }
+            self.decode(log, stored).map(Some)
         });
         match read {
             Ok(Some(chunks)) => self.load_ended(log, from, chunks),
@@ -89,8 +97,8 @@ impl Queue {
             Ok(None) if attempt == Attempt::First => self.when_written(move |queue| {
                 queue.load_later(log, from, max_bytes, Attempt::Written);
             }),
-            Ok(None) => self.load_failed(log, from, &self.no_message(log, from)),
-            Err(error) => self.load_failed(log, from, &error),
+            Ok(None) => self.load_failed(log, from, missing(from..behind)),
+            Err(error) => self.load_failed(log, from, error),
         }
     }
 
@@ -99,9 +107,13 @@ impl Queue {
         self.loaded.notify_waiters();
     }
 
-    fn load_failed(&self, log: LogId, from: u64, error: &StoreError) {
-        tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read messages; trying again");
-        self.after_retry(move |queue| queue.load_ended(log, from, Vec::new()));
+    fn load_failed(&self, log: LogId, from: u64, error: StoreError) {
+        match self.cannot_read(log, from, error) {
+            Some(pause) => self.after(pause, move |queue| {
+                queue.load_ended(log, from, Vec::new());
+            }),
+            None => self.load_ended(log, from, Vec::new()),
+        }
     }
 
     /// Looks for a consumer's place on a thread that may block.
@@ -119,7 +131,7 @@ impl Queue {
             queue.sought(consumer, found);
         });
         if submitted.is_err() {
-            self.after_retry(move |queue| queue.sought(consumer, from));
+            self.after(READ_RETRY, move |queue| queue.sought(consumer, from));
         }
     }
 
@@ -136,24 +148,39 @@ impl Queue {
         let submitted = self.on_reader(move |queue| {
             let log = pick.log;
             let store = queue.services.committer.store();
+            let unwritten = Cell::new(None);
             let read = |from, max_bytes| {
-                let chunks = store.read(log, from, max_bytes)?;
-                match queue.misses(log, from, &chunks) {
-                    true => Err(queue.no_message(log, from)),
-                    false => Ok(chunks),
-                }
+                guarded(from, || {
+                    let chunks = store.read(log, from, max_bytes)?;
+                    if !queue.misses(log, from, &chunks) {
+                        return Ok(chunks);
+                    }
+                    if !queue.is_written(log, from) {
+                        unwritten.set(Some(from));
+                        return Err(StoreError::Corrupt(format!("no message at {from}")));
+                    }
+                    let behind = chunks.first().map_or(u64::MAX, |chunk| chunk.first);
+                    Err(missing(from..behind))
+                })
             };
-            let (picked, failure) = picks::pick(&pick, read);
-            if let Some(error) = failure {
-                tracing::error!(queue = %queue.name(), ?log, %error, "cannot read delayed messages; trying again");
-                if picked.is_empty() {
-                    return queue.after_retry(|queue| queue.pick_ended(Vec::new()));
-                }
+            let (picked, failures) = picks::pick(&pick, read);
+            if let Some(from) = unwritten.get() {
+                // It was written anew, and may still be on its way to the store.
+                return queue.when_written(move |queue| {
+                    queue.note_written(log, from);
+                    queue.pick_ended(picked);
+                });
             }
-            queue.pick_ended(picked);
+            let pauses = failures
+                .into_iter()
+                .filter_map(|(from, error)| queue.cannot_read(log, from, error));
+            match pauses.max().filter(|_| picked.is_empty()) {
+                Some(pause) => queue.after(pause, |queue| queue.pick_ended(Vec::new())),
+                None => queue.pick_ended(picked),
+            }
         });
         if submitted.is_err() {
-            self.after_retry(|queue| queue.pick_ended(Vec::new()));
+            self.after(READ_RETRY, |queue| queue.pick_ended(Vec::new()));
         }
     }
 
@@ -183,10 +210,10 @@ impl Queue {
 
     /// Calls `act` after a while. No thread waits for that: a broken disk is not read in a loop, and keeps no other
     /// queue from reading.
-    fn after_retry(&self, act: impl FnOnce(&Queue) + Send + 'static) {
+    fn after(&self, pause: Duration, act: impl FnOnce(&Queue) + Send + 'static) {
         let queue = Weak::clone(&self.me);
         self.services.threads.runtime.spawn(async move {
-            tokio::time::sleep(READ_RETRY).await;
+            tokio::time::sleep(pause).await;
             if let Some(queue) = queue.upgrade() {
                 act(&queue);
             }
@@ -199,14 +226,8 @@ impl Queue {
         !found && self.expects(log, from)
     }
 
-    fn no_message(&self, log: LogId, from: u64) -> StoreError {
-        StoreError::Corrupt(format!(
-            "queue {}: no message at {from} of {log:?}",
-            self.name()
-        ))
-    }
-
-    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`.
+    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`; what cannot be read is
+    /// passed over.
     pub(super) fn read_chunks(
         &self,
         log: LogId,
@@ -214,7 +235,7 @@ impl Queue {
         max_bytes: usize,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
         let store = self.services.committer.store();
-        self.decode(log, store.read(log, from, max_bytes)?)
+        self.decode(log, store.read_past(log, from, max_bytes)?)
     }
 
     fn decode(
@@ -222,15 +243,23 @@ impl Queue {
         log: LogId,
         stored: Vec<StoredChunk>,
     ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
-        let decode = |stored: StoredChunk| {
-            let messages =
-                chunk::decode(stored.first, stored.data)?.collect::<Result<_, ChunkError>>()?;
-            Ok((stored.first, messages))
-        };
-        let decoded: Result<_, ChunkError> = stored.into_iter().map(decode).collect();
-        decoded.map_err(|error| {
-            StoreError::Corrupt(format!("queue {}, {log:?}: {error}", self.name()))
-        })
+        let mut decoded = Vec::with_capacity(stored.len());
+        for StoredChunk { first, data } in stored {
+            let count = chunk::count(&data).unwrap_or(1).max(1);
+            let messages = chunk::decode(first, data)
+                .and_then(|messages| messages.collect::<Result<_, ChunkError>>());
+            match messages {
+                Ok(messages) => decoded.push((first, messages)),
+                Err(_) if !decoded.is_empty() => break, // the next read begins there
+                Err(error) => {
+                    return Err(StoreError::Unreadable {
+                        offsets: first..first.saturating_add(u64::from(count)),
+                        reason: format!("queue {}, {log:?}: {error}", self.name()),
+                    });
+                }
+            }
+        }
+        Ok(decoded)
     }
 
     /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
@@ -350,5 +379,13 @@ impl Waiter for WhenWritten {
         if let (Some(queue), Some(act)) = (self.queue.upgrade(), act) {
             act(&queue);
         }
+    }
+}
+
+/// What must be there at these offsets is not.
+fn missing(offsets: Range<u64>) -> StoreError {
+    StoreError::Unreadable {
+        offsets,
+        reason: "it is not there".to_owned(),
     }
 }

@@ -183,7 +183,7 @@ fn scan(
     let mut from = range.start;
     while from < range.end {
         let before = from;
-        for found in store.read(log, from, READ_BYTES)? {
+        for found in store.read_past(log, from, READ_BYTES)? {
             let first = found.first;
             let messages = chunk::decode(first, found.data).map_err(|e| corrupt(log, first, &e))?;
             for stored in messages {

@@ -17,7 +17,7 @@ pub(super) fn first_at(
     let (mut low, mut high) = (offsets.start, offsets.end);
     while high.saturating_sub(low) > u64::from(CHUNK_MESSAGES_MAX) {
         let middle = low + (high - low) / 2;
-        let chunks = store.read(log, middle, 1)?;
+        let chunks = store.read_past(log, middle, 1)?;
         let Some(chunk) = chunks.first() else {
             high = middle;
             continue;

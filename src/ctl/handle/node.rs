@@ -1,6 +1,8 @@
 //! The process as a whole: stop and start serving, status, thresholds.
 
 use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -9,10 +11,14 @@ use super::super::args::{EX_DATAERR, EX_UNAVAILABLE};
 use super::super::protocol::Request;
 use super::super::service::{Context, NodeCommand};
 use super::{Failure, Outcome, Reply};
+use crate::broker::vhost::Vhost;
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
 use crate::files;
 use crate::memory::resident_bytes;
 use crate::node;
+
+/// Stretches of lost messages of one queue that are listed.
+const LOST_RANGES_MAX: usize = 100;
 
 fn ending() -> Failure {
     Failure::error(EX_UNAVAILABLE, "the broker is shutting down")
@@ -119,6 +125,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         .collect();
     let vhosts = ctx.broker.vhost_list();
     let queues: usize = vhosts.iter().map(|vhost| vhost.queues().len()).sum();
+    let damage = damage(&vhosts);
     let json = json!({
         "pid": std::process::id(),
         "os": std::env::consts::OS,
@@ -127,6 +134,12 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "node": node::name(),
         "data_directory": ctx.node.data_dir.display().to_string(),
         "alarms": alarms,
+        "damage": damage.iter().map(|lost| json!({
+            "vhost": lost.vhost,
+            "queue": lost.queue,
+            "messages": lost.messages,
+            "offsets": lost.offsets,
+        })).collect::<Vec<_>>(),
         "memory": { "rss": resident },
         "vm_memory_high_watermark_limit": limit,
         "file_descriptors": {
@@ -147,15 +160,53 @@ pub(super) fn status(ctx: &Context) -> Outcome {
             "purpose": purpose,
         })).collect::<Vec<_>>(),
     });
-    let text = report(&json, &listeners, &alarms);
+    let text = report(&json, &listeners, &alarms, &damage);
     Ok(Reply::Report { text, json })
 }
 
 /// Address, protocol and purpose.
 type Listener = (std::net::SocketAddr, &'static str, &'static str);
 
+/// Messages of a queue that are on disk and cannot be read.
+struct Lost {
+    vhost: String,
+    queue: String,
+    messages: u64,
+    /// First and last offset of each stretch.
+    offsets: Vec<String>,
+}
+
+/// The queues that miss messages.
+fn damage(vhosts: &[Arc<Vhost>]) -> Vec<Lost> {
+    let mut damage = Vec::new();
+    for vhost in vhosts {
+        let queues = vhost.queues().into_iter();
+        for queue in queues.filter(|queue| queue.counts().damaged > 0) {
+            let ranges = queue.lost().into_iter().flat_map(|(log, ranges)| {
+                let kind = if log.is_delayed() { " (delayed)" } else { "" };
+                let shown = move |range: Range<u64>| {
+                    format!("{}-{}{kind}", range.start, range.end.saturating_sub(1))
+                };
+                ranges.into_iter().map(shown)
+            });
+            damage.push(Lost {
+                vhost: vhost.name().to_string(),
+                queue: queue.name().to_string(),
+                messages: queue.counts().damaged,
+                offsets: ranges.take(LOST_RANGES_MAX).collect(),
+            });
+        }
+    }
+    damage
+}
+
 /// The report for people: headings and lines as rabbitmqctl has them.
-fn report(json: &serde_json::Value, listeners: &[Listener], alarms: &[&str]) -> String {
+fn report(
+    json: &serde_json::Value,
+    listeners: &[Listener],
+    alarms: &[&str],
+    damage: &[Lost],
+) -> String {
     let field = |path: &str| match json.pointer(path) {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(serde_json::Value::Null) | None => "unknown".to_owned(),
@@ -215,6 +266,23 @@ fn report(json: &serde_json::Value, listeners: &[Listener], alarms: &[&str]) -> 
             ),
         ],
     );
+    if !damage.is_empty() {
+        writeln!(text, "Damage\n").unwrap_or_default();
+    }
+    for lost in damage {
+        writeln!(
+            text,
+            "Queue {} in virtual host {}: {} messages cannot be read, offsets {}",
+            lost.queue,
+            lost.vhost,
+            lost.messages,
+            lost.offsets.join(", ")
+        )
+        .unwrap_or_default();
+    }
+    if !damage.is_empty() {
+        text.push('\n');
+    }
     let alarms = if alarms.is_empty() {
         "(none)".to_owned()
     } else {

@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     /// Sealed and without a wanted chunk, as far as the last sync does not know it yet.
     emptied: Vec<u32>,
     spare: Vec<u32>,
+    /// Bytes of wanted chunks in extents whose files are not there.
+    missing: BTreeMap<u32, i64>,
     next: u32,
     /// Whether what earlier runs have left was counted.
     counted: bool,
@@ -42,7 +44,8 @@ pub(super) enum Fate {
 
 impl Ledger {
     /// With the extents that earlier runs have left, and the lengths of their files.
-    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>) -> Ledger {
+    /// Numbers below `used` were given out before.
+    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>, used: u32) -> Ledger {
         let extents: BTreeMap<_, _> = found
             .into_iter()
             .map(|(number, size)| {
@@ -57,9 +60,11 @@ impl Ledger {
         Ledger {
             next: extents
                 .last_key_value()
-                .map_or(0, |(last, _)| last.saturating_add(1)),
-            counted: extents.is_empty(),
+                .map_or(0, |(last, _)| last.saturating_add(1))
+                .max(used),
+            counted: extents.is_empty() && used == 0,
             extents,
+            missing: BTreeMap::new(),
             emptied: Vec::new(),
             spare: Vec::new(),
         }
@@ -109,12 +114,27 @@ impl Ledger {
             if extent.live == 0 && extent.sealed {
                 self.emptied.push(number);
             }
+        } else if let Some(live) = self.missing.get_mut(&number) {
+            *live -= i64::from(len);
+            if *live <= 0 {
+                self.missing.remove(&number);
+            }
         }
     }
 
-    /// So many bytes of chunks were in each extent of earlier runs when the database was opened.
-    pub(super) fn count(&mut self, found: &BTreeMap<u32, u64>) {
+    /// So many bytes of chunks were in each extent of earlier runs when the database was opened. Returns those whose
+    /// files are missing.
+    pub(super) fn count(&mut self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
         self.counted = true;
+        let missing = found
+            .iter()
+            .filter(|(number, _)| !self.extents.contains_key(number));
+        let missing: Vec<(u32, u64)> = missing.map(|(number, bytes)| (*number, *bytes)).collect();
+        self.missing.extend(
+            missing
+                .iter()
+                .map(|(number, bytes)| (*number, signed(*bytes))),
+        );
         for (number, extent) in &mut self.extents {
             if let Some(bytes) = found.get(number) {
                 extent.live += signed(*bytes);
@@ -127,6 +147,7 @@ impl Ledger {
             .filter(|(_, extent)| extent.sealed && extent.live == 0)
             .map(|(number, _)| *number)
             .collect();
+        missing
     }
 
     /// The extents that were emptied by what is committed now: a sync makes that final.
@@ -162,7 +183,9 @@ impl Ledger {
 
     /// Whether no chunk lies in any extent.
     pub(super) fn is_unused(&self) -> bool {
-        self.counted && self.extents.values().all(|extent| extent.live == 0)
+        self.counted
+            && self.missing.is_empty()
+            && self.extents.values().all(|extent| extent.live == 0)
     }
 
     /// Sealed extents from which it is worth moving what is left: none until more than `slack` bytes, and more than
@@ -206,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_emptied_extent_is_used_again_after_the_sync() {
-        let mut ledger = Ledger::new([]);
+        let mut ledger = Ledger::new([], 0);
         assert!(ledger.is_unused());
         assert_eq!(ledger.take(), (0, false));
         ledger.added(0, 60);
@@ -229,7 +252,7 @@ mod tests {
 
     #[test]
     fn few_are_kept_to_spare_and_no_large_one() {
-        let mut ledger = Ledger::new([]);
+        let mut ledger = Ledger::new([], 0);
         let full: Vec<u32> = (0..4).map(|_| filled(&mut ledger, 0)).collect();
         assert_eq!(ledger.take_emptied(), full);
         assert_eq!(ledger.finish(0, SIZE - 1), Fate::Remove);
@@ -242,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_earlier_runs_left_is_unknown_until_it_is_counted() {
-        let mut ledger = Ledger::new([(3, SIZE), (4, SIZE), (5, SIZE)]);
+        let mut ledger = Ledger::new([(3, SIZE), (4, SIZE), (5, SIZE)], 0);
         assert!(!ledger.is_unused());
         assert_eq!(ledger.take(), (6, false));
         ledger.released(4, 30);
@@ -254,8 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn missing_extents_are_named_and_their_numbers_not_used_again() {
+        let mut ledger = Ledger::new([(1, SIZE)], 4);
+        assert!(!ledger.is_unused());
+        assert_eq!(ledger.take(), (4, false));
+        let found = BTreeMap::from([(1, 10), (2, 20), (3, 30)]);
+        assert_eq!(ledger.count(&found), [(2, 20), (3, 30)]);
+        ledger.released(1, 10);
+        ledger.released(3, 30);
+        assert!(!ledger.is_unused());
+        ledger.released(2, 20);
+        assert!(ledger.is_unused());
+    }
+
+    #[test]
     fn sparse_extents_are_named_when_half_of_all_is_of_no_use() {
-        let mut ledger = Ledger::new([]);
+        let mut ledger = Ledger::new([], 0);
         let (a, b) = (filled(&mut ledger, 30), filled(&mut ledger, 80));
         assert_eq!(ledger.sparse(0), [0u32; 0], "90 of 200 are of no use");
         let c = filled(&mut ledger, 10);

@@ -26,7 +26,7 @@ pub(super) use self::place::Place;
 use self::reader::Reader;
 use self::writer::Active;
 use super::StoreError;
-use super::dir::{free_bytes, io_error, sync_dir};
+use super::dir::{free_bytes, io_error, is_lost, sync_dir};
 
 /// With less free space than so many extents need, an extent's space is not allocated beforehand.
 const ROOMY_EXTENTS: u64 = 16;
@@ -55,11 +55,13 @@ struct End {
 pub(super) struct Writer<'a> {
     extents: &'a Extents,
     end: MutexGuard<'a, End>,
+    used: Option<u32>,
 }
 
 impl Extents {
-    /// Opens the extents in a directory, which is created if need be.
-    pub(super) fn open(dir: &Path, extent_bytes: u64) -> Result<Extents, StoreError> {
+    /// Opens the extents in a directory, which is created if need be. Numbers below `used` were in use before, whether
+    /// or not their files are there.
+    pub(super) fn open(dir: &Path, extent_bytes: u64, used: u32) -> Result<Extents, StoreError> {
         std::fs::create_dir_all(dir).map_err(|e| io_error("creating", dir, e))?;
         if let Some(parent) = dir.parent() {
             sync_dir(parent)?;
@@ -77,7 +79,7 @@ impl Extents {
         Ok(Extents {
             dir: dir.to_owned(),
             extent_bytes: extent_bytes.min(u64::from(u32::MAX)),
-            ledger: Mutex::new(Ledger::new(found)),
+            ledger: Mutex::new(Ledger::new(found, used)),
             active: Mutex::default(),
             reader: Reader::default(),
         })
@@ -88,6 +90,7 @@ impl Extents {
         Writer {
             extents: self,
             end: lock(&self.active),
+            used: None,
         }
     }
 
@@ -98,8 +101,16 @@ impl Extents {
         while let Some(first) = rest.first() {
             let (now, later) = rest.split_at(reader::neighbours(rest));
             let path = self.path(first.extent);
-            let read = self.reader.read(&path, now);
-            chunks.extend(read.map_err(|e| io_error("reading", &path, e))?);
+            match self.reader.read(&path, now) {
+                Ok(read) => chunks.extend(read),
+                Err(e) if is_lost(&e) && now.len() > 1 => {
+                    for place in now {
+                        chunks.extend(self.read(&[*place])?); // only some of them
+                    }
+                }
+                Err(e) if is_lost(&e) => chunks.push(None),
+                Err(e) => return Err(io_error("reading", &path, e)),
+            }
             rest = later;
         }
         Ok(chunks)
@@ -116,9 +127,9 @@ impl Extents {
         }
     }
 
-    /// So many bytes of chunks were in each extent when the database was opened.
-    pub(super) fn counted(&self, found: &BTreeMap<u32, u64>) {
-        self.ledger().count(found);
+    /// So many bytes of chunks were in each extent when the database was opened. Returns those of them that are missing.
+    pub(super) fn counted(&self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
+        self.ledger().count(found)
     }
 
     /// Whether no chunk lies in an extent.
@@ -187,12 +198,13 @@ impl Extents {
     }
 
     /// Makes another extent the active one.
-    fn begin(&self, pages: Pages) -> Result<Active, StoreError> {
+    fn begin(&self, pages: Pages, used: &mut Option<u32>) -> Result<Active, StoreError> {
         let (number, exists) = self.ledger().take();
         let path = self.path(number);
         let active =
             Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))?;
         if !exists {
+            *used = Some(number.saturating_add(1));
             let room = free_bytes(&self.dir).unwrap_or(0) / ROOMY_EXTENTS;
             // Only for speed: where it cannot be done the file grows as it is written.
             let flags = FallocateFlags::empty();
@@ -232,7 +244,7 @@ impl Writer<'_> {
         let end = &mut *self.end;
         let active = match &mut end.active {
             Some(active) => active,
-            none => none.insert(extents.begin(std::mem::take(&mut end.pages))?),
+            none => none.insert(extents.begin(std::mem::take(&mut end.pages), &mut self.used)?),
         };
         let place = u32::try_from(active.end())
             .ok()
@@ -242,6 +254,11 @@ impl Writer<'_> {
             self.write(|active, path| active.append(path, chunk))?;
         }
         Ok(place)
+    }
+
+    /// Every extent that is in use has a number below, if this writer has made a new one.
+    pub(super) fn used(&self) -> Option<u32> {
+        self.used
     }
 
     /// Writes what was appended and makes it durable. To be called before the places are committed.

@@ -1,12 +1,14 @@
 //! Where chunks are and how they are read: in the database, or in an extent of which the database knows the place.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use ::fjall::{Keyspace, OwnedWriteBatch};
+use ::fjall::{Guard, Keyspace, LsmError, OwnedWriteBatch, UserValue};
 use bytes::Bytes;
 
 use super::{Open, corrupt, failed};
 use crate::model::LogId;
+use crate::store::dir::is_lost;
 use crate::store::extents::Place;
 use crate::store::keys::{self, ChunkKey};
 use crate::store::{StoreError, StoredChunk, chunk};
@@ -43,40 +45,87 @@ impl Found {
     }
 }
 
+/// Why an entry was not read.
+pub(super) enum Unread {
+    /// The disk does not give it back; its first offset, if its key could be read.
+    Damaged {
+        first: Option<u64>,
+        reason: String,
+    },
+    Failed(StoreError),
+}
+
+impl From<Unread> for StoreError {
+    fn from(unread: Unread) -> StoreError {
+        match unread {
+            Unread::Damaged { reason, .. } => StoreError::Corrupt(reason),
+            Unread::Failed(error) => error,
+        }
+    }
+}
+
+/// What loading one chunk came to.
+enum Loaded {
+    Data(Bytes),
+    /// It was removed since it was found.
+    Gone,
+    Damaged,
+}
+
 impl Open {
+    /// The chunk that holds `from`, or the next one, and those that follow; see [`crate::store::Store::read`].
+    pub(super) fn read(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        loop {
+            let found = self.find_from(log, from, max_bytes)?;
+            let none = found.is_empty();
+            let chunks = self.load(found)?;
+            // All that was found may have been removed meanwhile, but there may be more behind.
+            if none || !chunks.is_empty() {
+                return Ok(chunks);
+            }
+        }
+    }
+
     /// The chunks of a log that start in these offsets, in order. Reads no extent.
     pub(super) fn find(
         &self,
         log: LogId,
         firsts: RangeInclusive<u64>,
-    ) -> impl DoubleEndedIterator<Item = Result<Found, StoreError>> {
-        self.msgs
-            .range(keys::chunks(log, firsts))
-            .map(move |entry| found(entry.into_inner().map_err(failed("reading"))?))
+    ) -> impl DoubleEndedIterator<Item = Result<Found, Unread>> {
+        self.msgs.range(keys::chunks(log, firsts)).map(found)
     }
 
-    /// The chunk that holds `from`, or the next one, and those that follow; see [`crate::store::Store::read`].
-    pub(super) fn find_from(
-        &self,
-        log: LogId,
-        from: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<Found>, StoreError> {
+    /// Ends before what cannot be read.
+    fn find_from(&self, log: LogId, from: u64, max_bytes: usize) -> Result<Vec<Found>, StoreError> {
         let mut found = Vec::new();
         let mut bytes = 0;
         let mut next = from;
-        if let Some(holder) = self.chunk_holding(log, from)? {
-            next = holder.first.saturating_add(1);
-            bytes += holder.bytes();
-            found.push(holder);
+        match self.chunk_holding(log, from) {
+            Ok(Some(holder)) => {
+                next = holder.first.saturating_add(1);
+                bytes += holder.bytes();
+                found.push(holder);
+            }
+            Ok(None) => {}
+            Err(unread) => return self.behind(log, from, unread),
         }
         if bytes >= max_bytes && !found.is_empty() {
             return Ok(found);
         }
         for chunk in self.find(log, next..=u64::MAX) {
-            let chunk = chunk?;
-            bytes += chunk.bytes();
-            found.push(chunk);
+            match chunk {
+                Ok(chunk) => {
+                    bytes += chunk.bytes();
+                    found.push(chunk);
+                }
+                Err(Unread::Damaged { .. }) if !found.is_empty() => break,
+                Err(unread) => return self.behind(log, next, unread),
+            }
             if bytes >= max_bytes {
                 break;
             }
@@ -85,16 +134,81 @@ impl Open {
     }
 
     /// The chunk whose offsets include `from`. Reads no extent.
-    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<Found>, StoreError> {
+    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<Found>, Unread> {
         // Bounded, so that it does not wade through what was removed long ago.
         let earliest = from.saturating_sub(u64::from(chunk::CHUNK_MESSAGES_MAX) - 1);
-        match self.find(log, earliest..=from).next_back().transpose()? {
-            Some(found) if found.end()? > from => Ok(Some(found)),
-            Some(_) | None => Ok(None),
+        let Some(found) = self.find(log, earliest..=from).next_back().transpose()? else {
+            return Ok(None);
+        };
+        let end = found.end().map_err(|error| Unread::Damaged {
+            first: Some(found.first),
+            reason: error.to_string(),
+        })?;
+        Ok((end > from).then_some(found))
+    }
+
+    /// What follows from an entry that cannot be read when the chunks from `from` on are looked for.
+    fn behind(&self, log: LogId, from: u64, unread: Unread) -> Result<Vec<Found>, StoreError> {
+        let (first, reason) = match unread {
+            Unread::Damaged { first, reason } => (first, reason),
+            Unread::Failed(error) => return Err(error),
+        };
+        let offsets = match first {
+            Some(first) => first..self.next_readable(log, first.saturating_add(1)),
+            None => {
+                // The database gives up before the last entry that it can read: a search that ends there finds it.
+                if let Some(found) = self.before_damage(log, from) {
+                    return Ok(vec![found]);
+                }
+                from..self.next_readable(log, from.saturating_add(1))
+            }
+        };
+        Err(StoreError::Unreadable { offsets, reason })
+    }
+
+    /// The first chunk from `from` on, if it lies before what cannot be read.
+    fn before_damage(&self, log: LogId, from: u64) -> Option<Found> {
+        let reaches = |last| matches!(self.find(log, from..=last).next(), Some(Err(_)));
+        if reaches(from) {
+            return None;
+        }
+        let (mut whole, mut damaged) = (from, u64::MAX);
+        while damaged - whole > 1 {
+            let middle = whole + halfway(whole - from, damaged - whole);
+            match reaches(middle) {
+                true => damaged = middle,
+                false => whole = middle,
+            }
+        }
+        self.find(log, from..=whole).next()?.ok()
+    }
+
+    /// The first offset of the next chunk at or after `from` whose key can be read; `u64::MAX` if there is none.
+    fn next_readable(&self, log: LogId, from: u64) -> u64 {
+        let key_from = |at| {
+            let mut entries = self.msgs.range(keys::chunks(log, at..=u64::MAX));
+            entries.next().map(Guard::key).transpose()
+        };
+        let (mut damaged, mut readable) = (from, u64::MAX);
+        if key_from(from).is_ok() {
+            readable = from;
+        }
+        while readable - damaged > 1 {
+            let middle = damaged + halfway(damaged - from, readable - damaged);
+            match key_from(middle) {
+                Ok(_) => readable = middle,
+                Err(_) => damaged = middle,
+            }
+        }
+        let key = key_from(readable).ok().flatten();
+        match key.as_deref().and_then(keys::parse_chunk) {
+            Some(ChunkKey::Chunk(_, first) | ChunkKey::Placed(_, first, _)) => first,
+            None => u64::MAX,
         }
     }
 
-    /// The chunks themselves, without those that were removed since they were found.
+    /// The chunks themselves, without those that were removed since they were found. Ends before one that cannot be
+    /// read.
     pub(super) fn load(&self, found: Vec<Found>) -> Result<Vec<StoredChunk>, StoreError> {
         let places: Vec<Place> = found
             .iter()
@@ -106,35 +220,40 @@ impl Open {
         let mut read = self.extents.read(&places)?.into_iter();
         let mut chunks = Vec::with_capacity(found.len());
         for Found { log, first, data } in found {
-            let data = match data {
-                Data::Here(data) => Some(data),
+            let (data, count) = match data {
+                Data::Here(data) => (Loaded::Data(data), 1),
                 Data::Placed(place) => match read.next().flatten() {
-                    Some(data) => Some(data),
-                    None => self.load_moved(log, first, place)?,
+                    Some(data) => (Loaded::Data(data), 1),
+                    None => (self.load_moved(log, first, place)?, place.count.max(1)),
                 },
             };
-            chunks.extend(data.map(|data| StoredChunk { first, data }));
+            match data {
+                Loaded::Data(data) => chunks.push(StoredChunk { first, data }),
+                Loaded::Gone => {}
+                Loaded::Damaged if !chunks.is_empty() => break,
+                Loaded::Damaged => {
+                    return Err(StoreError::Unreadable {
+                        offsets: first..first.saturating_add(u64::from(count)),
+                        reason: "its extent does not hold it".to_owned(),
+                    });
+                }
+            }
         }
         Ok(chunks)
     }
 
     /// A chunk that is not where it was found: it was moved or removed since, or it is damaged.
-    fn load_moved(
-        &self,
-        log: LogId,
-        first: u64,
-        mut before: Place,
-    ) -> Result<Option<Bytes>, StoreError> {
-        while let Some((_, now)) = self.placed(log, first)? {
+    fn load_moved(&self, log: LogId, first: u64, mut before: Place) -> Result<Loaded, StoreError> {
+        while let Some((_, now)) = self.placed_anywhere(log, first)? {
             if now == before {
-                return Err(corrupt("chunk", log)("its extent does not hold it"));
+                return Ok(Loaded::Damaged);
             }
             if let Some(data) = self.extents.read(&[now])?.pop().flatten() {
-                return Ok(Some(data));
+                return Ok(Loaded::Data(data));
             }
             before = now;
         }
-        Ok(None)
+        Ok(Loaded::Gone)
     }
 
     /// The place of a chunk, and its generation, if it lies in an extent.
@@ -142,6 +261,11 @@ impl Open {
         if self.extents.is_unused() {
             return Ok(None);
         }
+        self.placed_anywhere(log, first)
+    }
+
+    /// The same, also if no extent is known to hold anything.
+    fn placed_anywhere(&self, log: LogId, first: u64) -> Result<Option<(u8, Place)>, StoreError> {
         for generation in [keys::PUT, keys::MOVED] {
             let key = keys::placed(log, first, generation);
             if let Some(value) = self.msgs.get(key).map_err(failed("reading"))? {
@@ -150,6 +274,11 @@ impl Open {
         }
         Ok(None)
     }
+}
+
+/// How far to go into `left`, of which one end is near: twice as far as before, or half of it.
+fn halfway(gone: u64, left: u64) -> u64 {
+    gone.saturating_add(1).min(left / 2).max(1)
 }
 
 /// Removes the key of a chunk or of its place. One that was put once vanishes with what was put, if that is still in
@@ -162,19 +291,50 @@ pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) 
 }
 
 /// Reads an entry of `msgs`.
-fn found((key, value): ::fjall::KvPair) -> Result<Found, StoreError> {
-    match keys::parse_chunk(&key) {
+fn found(entry: Guard) -> Result<Found, Unread> {
+    let key = Cell::new(None);
+    let read = entry.into_inner_if(|found| {
+        key.set(keys::parse_chunk(found));
+        true
+    });
+    let damaged = |reason| {
+        let first = key.get().map(|key| match key {
+            ChunkKey::Chunk(_, first) | ChunkKey::Placed(_, first, _) => first,
+        });
+        Unread::Damaged { first, reason }
+    };
+    let value = match read {
+        Ok((_, value)) => value.unwrap_or_else(|| UserValue::from([])),
+        Err(error) if is_damage(&error) => return Err(damaged(error.to_string())),
+        Err(error) => return Err(Unread::Failed(failed("reading")(error))),
+    };
+    match key.get() {
         Some(ChunkKey::Chunk(log, first)) => Ok(Found {
             log,
             first,
             data: Data::Here(Bytes::from(value)),
         }),
-        Some(ChunkKey::Placed(log, first, _)) => Ok(Found {
-            log,
-            first,
-            data: Data::Placed(decode_place(log, &value)?),
-        }),
-        None => Err(StoreError::Corrupt(format!("chunk key {key:?}"))),
+        Some(ChunkKey::Placed(log, first, _)) => match Place::decode(&value) {
+            Some(place) => Ok(Found {
+                log,
+                first,
+                data: Data::Placed(place),
+            }),
+            None => Err(damaged("its place makes no sense".to_owned())),
+        },
+        None => Err(damaged("its key makes no sense".to_owned())),
+    }
+}
+
+/// Whether the disk does not give back what was written; else it may be asked again.
+pub(super) fn is_damage(error: &::fjall::Error) -> bool {
+    match error {
+        ::fjall::Error::Io(error) | ::fjall::Error::Storage(LsmError::Io(error)) => is_lost(error),
+        ::fjall::Error::Storage(_)
+        | ::fjall::Error::Decompress(_)
+        | ::fjall::Error::InvalidTrailer
+        | ::fjall::Error::InvalidTag(_) => true,
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use ::fjall::Readable;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::chunks::{decode_place, remove};
 use super::{Core, Open, failed};
@@ -39,7 +39,12 @@ impl Core {
                 *bytes.entry(found.place.extent()).or_default() += found.place.bytes();
             }
         }
-        open.extents.counted(&bytes);
+        for (extent, bytes) in open.extents.counted(&bytes) {
+            error!(
+                extent,
+                bytes, "an extent is missing; the messages in it cannot be read"
+            );
+        }
         Ok(())
     }
 
@@ -122,12 +127,9 @@ impl Open {
             if now.map(|now| decode_place(log, &now)).transpose()? != Some(place) {
                 continue;
             }
-            let chunk = self
-                .extents
-                .read(&[place])?
-                .pop()
-                .flatten()
-                .ok_or_else(|| super::corrupt("chunk", log)("its extent does not hold it"))?;
+            let Some(chunk) = self.extents.read(&[place])?.pop().flatten() else {
+                continue; // damaged: its queue says so when it is wanted
+            };
             let Some(new) = writer.append(&chunk)? else {
                 continue; // cannot be: it fitted before
             };
@@ -139,7 +141,9 @@ impl Open {
             left.push(place);
         }
         writer.sync()?;
-        writes.commit().map_err(failed("moving chunks"))?;
+        self.note_extents(&mut writes, &writer);
+        self.commit(writes, None, &writer)
+            .map_err(failed("moving chunks"))?;
         self.extents.released(&left);
         Ok(())
     }

@@ -8,7 +8,9 @@ mod recovery; // what a start finds
 mod sweep; // removing what is settled or deleted
 
 use std::ops::Range;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
@@ -17,18 +19,21 @@ use ::fjall::{
     OwnedWriteBatch, PersistMode, Snapshot,
 };
 use bytes::Bytes;
+use tracing::warn;
 
-use self::recovery::{remove_stillborn, survived};
 use self::sweep::Removed;
 use super::dir::{self, DirLock};
-use super::extents::Extents;
+use super::extents::{Extents, Writer};
 use super::journal::JournalSync;
 use super::keys;
 use super::plan::{Change, Plan, Space};
+use super::progress::{Note, Progress};
 use super::rotate::Rotator;
 use super::upkeep::{Upkeep, UpkeepOptions};
-use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk, schema, scrub};
-use crate::model::LogId;
+use super::{
+    Batch, LogState, MetaEntry, OnDamage, Store, StoreError, StoredChunk, manifest, schema, scrub,
+};
+use crate::model::{LogId, Ticket};
 
 /// Sizes of the database.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +53,8 @@ pub struct FjallOptions {
     pub extent_bytes: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
+    /// What to do when the start finds damage.
+    pub on_damage: OnDamage,
     /// Files that stay open for reading.
     pub cached_files: usize,
     /// Background work.
@@ -64,6 +71,7 @@ impl Default for FjallOptions {
             blob_file_bytes: 64 * MIB,
             journal_bytes_max: 128 * MIB,
             extent_batch_bytes: 128 * 1024,
+            on_damage: OnDamage::Refuse,
             extent_bytes: 64 * MIB,
             cache_bytes: 32 * MIB,
             cached_files: 768,
@@ -94,10 +102,29 @@ impl FjallStore {
     /// Opens or creates the store in a directory, after repairing what a power loss has torn.
     pub fn open(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
         let lock = dir::lock(dir)?;
+        // The database may panic over bytes that make no sense.
+        let opened = catch_unwind(|| FjallStore::open_locked(dir, options, lock));
+        match opened {
+            Ok(Err(error)) => Err(error.advised(dir)),
+            Ok(opened) => opened,
+            Err(_) => Err(StoreError::Database {
+                doing: "opening the database",
+                reason: "it has panicked".to_owned(),
+            }
+            .advised(dir)),
+        }
+    }
+
+    fn open_locked(
+        dir: &Path,
+        options: FjallOptions,
+        lock: DirLock,
+    ) -> Result<FjallStore, StoreError> {
         let core = Core {
             dir: dir.to_owned(),
             options,
-            epoch: rand::random(),
+            progress: Arc::new(Progress::new(dir)),
+            manifests_copied: AtomicBool::new(false),
             open: RwLock::default(),
             removed: Mutex::default(),
         };
@@ -127,6 +154,7 @@ impl Drop for FjallStore {
         self.upkeep.stop();
         self.rotator.stop();
         self.core.close();
+        self.core.copy_manifests_now();
     }
 }
 
@@ -175,11 +203,9 @@ impl Store for FjallStore {
             }
         }
         writer.sync()?;
-        // Besides its purpose, this leaves one key of each batch in `msgs` whatever else vanishes there, so that the
-        // tables know how far they reach and old journals can go.
-        let last = [self.core.epoch.to_le_bytes(), batch.ticket.0.to_le_bytes()].concat();
-        writes.insert(&open.msgs, keys::LAST_BATCH, last);
-        writes.commit().map_err(failed("committing"))?;
+        open.note_extents(&mut writes, &writer);
+        open.commit(writes, Some(batch.ticket), &writer)
+            .map_err(failed("committing"))?;
         open.extents.released(&released);
         drop(writer);
         let overgrown = open.overgrown(&self.core.options).next().is_some();
@@ -205,16 +231,7 @@ impl Store for FjallStore {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<StoredChunk>, StoreError> {
-        let open = self.core.open()?;
-        loop {
-            let found = open.find_from(log, from, max_bytes)?;
-            let none = found.is_empty();
-            let chunks = open.load(found)?;
-            // All that was found may have been removed meanwhile, but there may be more behind.
-            if none || !chunks.is_empty() {
-                return Ok(chunks);
-            }
-        }
+        self.core.open()?.read(log, from, max_bytes)
     }
 
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
@@ -287,8 +304,9 @@ impl Store for FjallStore {
 pub(super) struct Core {
     dir: PathBuf,
     options: FjallOptions,
-    /// Tells this run's tickets from those of runs before.
-    epoch: u64,
+    progress: Arc<Progress>,
+    /// The copy of the manifests is as they were when last looked at.
+    manifests_copied: AtomicBool,
     open: RwLock<Option<Open>>,
     removed: Mutex<Removed>,
 }
@@ -304,6 +322,7 @@ pub(super) struct Open {
     uncounted: Mutex<Option<Snapshot>>,
     /// The last ticket of this run that was on disk when the database was opened.
     survived: u64,
+    progress: Arc<Progress>,
     db: Database,
 }
 
@@ -343,11 +362,16 @@ impl Core {
 
     fn open_database(&self) -> Result<(), StoreError> {
         let db_dir = self.db_dir();
-        remove_stillborn(&db_dir)?;
+        let on_damage = self.options.on_damage;
+        manifest::check(&self.dir, &db_dir, on_damage)?;
         if db_dir.exists() {
-            scrub::scrub(&db_dir)?;
+            scrub::scrub(&self.dir, &db_dir, on_damage)?;
         }
-        let open = Open::new(&self.dir, &db_dir, &self.options, self.epoch)?;
+        let open = Open::new(&self.dir, &db_dir, &self.options, &self.progress)?;
+        if let Some((newest, _)) = dir::journals(&db_dir)?.last() {
+            self.progress.saw_journal(*newest);
+        }
+        self.copy_manifests_now();
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(())
     }
@@ -356,29 +380,60 @@ impl Core {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         let emptied = open.extents.before_sync();
+        let upto = self.progress.before_sync();
         let synced = if cfg!(unix) {
-            lock(&open.journal).sync()
+            lock(&open.journal).sync().map(Some)
         } else {
             open.db
                 .persist(PersistMode::SyncData)
+                .map(|()| None)
                 .map_err(failed("syncing"))
         };
         open.extents.after_sync(emptied, synced.is_ok())?;
-        synced
+        self.progress.after_sync(upto, synced?);
+        Ok(())
     }
 
     /// Seals the memtables that have outgrown their size, so that they go to tables.
     pub(super) fn rotate_overgrown(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         for keyspace in open.overgrown(&self.options) {
+            self.manifests_change();
             keyspace.rotate_memtable().map_err(failed("flushing"))?;
         }
         Ok(())
     }
 
+    /// The manifests are about to change: the copy of them is to be written anew.
+    fn manifests_change(&self) {
+        self.manifests_copied.store(false, Ordering::Relaxed);
+    }
+
+    /// Copies the manifests. Without a fresh copy less can be restored, no more: a full disk stops nobody here.
+    fn copy_manifests_now(&self) {
+        if let Err(failure) = manifest::copy(&self.dir, &self.db_dir()) {
+            warn!(%failure, "cannot copy the manifests");
+        }
+    }
+
+    /// Whether the copy of the manifests may be older than they are.
+    pub(super) fn are_manifests_stale(&self) -> bool {
+        !self.manifests_copied.load(Ordering::Relaxed)
+    }
+
+    /// Copies the manifests, once what was sealed has become tables.
+    pub(super) fn copy_manifests(&self) {
+        // A database that has failed is opened again, which copies them too.
+        if self.is_flushing().is_ok_and(|is_flushing| !is_flushing) {
+            self.manifests_copied.store(true, Ordering::Relaxed);
+            self.copy_manifests_now();
+        }
+    }
+
     /// Seals what memtables hold, so that it goes to tables.
     pub(super) fn rotate_all(&self) -> Result<(), StoreError> {
         let open = self.open()?;
+        self.manifests_change();
         for keyspace in [&open.msgs, &open.state] {
             keyspace.rotate_memtable().map_err(failed("flushing"))?;
         }
@@ -406,9 +461,11 @@ impl Core {
     /// Writes something, so that a flush has something to write.
     pub(super) fn touch(&self) -> Result<(), StoreError> {
         let open = self.open()?;
-        let mut writes = open.batch(1);
+        let writer = open.extents.writer();
+        let mut writes = open.batch(2);
         writes.insert(&open.msgs, keys::FLUSH, Bytes::new());
-        writes.commit().map_err(failed("writing"))
+        open.commit(writes, None, &writer)
+            .map_err(failed("writing"))
     }
 }
 
@@ -417,7 +474,7 @@ impl Open {
         dir: &Path,
         db_dir: &Path,
         options: &FjallOptions,
-        epoch: u64,
+        progress: &Arc<Progress>,
     ) -> Result<Open, StoreError> {
         let db = Database::builder(db_dir)
             .cache_size(options.cache_bytes)
@@ -449,8 +506,16 @@ impl Open {
                 .map_err(failed("writing the format"))?;
         }
         let last = msgs.get(keys::LAST_BATCH).map_err(failed("reading"))?;
-        let survived = last.map_or(0, |last| survived(&last, epoch));
-        let extents = Extents::open(&dir.join("extents"), options.extent_bytes)?;
+        let survived = last
+            .and_then(|last| Note::decode(&last))
+            .filter(|note| note.epoch == progress.epoch())
+            .map_or(0, |note| note.ticket);
+        let used = meta
+            .get(keys::EXTENTS)
+            .map_err(failed("reading"))?
+            .and_then(|used| (*used).try_into().ok())
+            .map_or(0, u32::from_le_bytes);
+        let extents = Extents::open(&dir.join("extents"), options.extent_bytes, used)?;
         let uncounted = (!extents.is_unused()).then(|| db.snapshot());
         Ok(Open {
             extents,
@@ -460,8 +525,36 @@ impl Open {
             state,
             meta,
             survived,
+            progress: Arc::clone(progress),
             db,
         })
+    }
+
+    /// Writes a batch, with a note. Whoever writes holds the writer of the extents, so that notes are in order.
+    ///
+    /// Besides its purpose, the note leaves one key of each batch in `msgs` whatever else vanishes there, so that the
+    /// tables know how far they reach and old journals can go.
+    pub(super) fn commit(
+        &self,
+        mut writes: OwnedWriteBatch,
+        ticket: Option<Ticket>,
+        _writer: &Writer<'_>,
+    ) -> ::fjall::Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (note, journal) = self.progress.begin(ticket);
+        writes.insert(&self.msgs, keys::LAST_BATCH, note.encode());
+        writes.commit()?;
+        self.progress.committed(note, journal);
+        Ok(())
+    }
+
+    /// Has a batch say which extents are in use, if that is news.
+    pub(super) fn note_extents(&self, writes: &mut OwnedWriteBatch, writer: &Writer<'_>) {
+        if let Some(used) = writer.used() {
+            writes.insert(&self.meta, keys::EXTENTS, used.to_le_bytes());
+        }
     }
 
     /// The keyspaces whose active memtable is larger than it should be.

@@ -2,13 +2,11 @@
 //! no message but the last of each log.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{Open, corrupt, failed};
 use crate::model::LogId;
-use crate::store::dir::io_error;
 use crate::store::{
     LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
     keys,
@@ -98,31 +96,4 @@ impl Open {
         record.next = next;
         Ok(())
     }
-}
-
-/// The ticket in the note of the last batch, if this run wrote it.
-pub(super) fn survived(last: &[u8], epoch: u64) -> u64 {
-    match last.split_first_chunk::<8>() {
-        Some((found, ticket)) if u64::from_le_bytes(*found) == epoch => {
-            ticket.try_into().map_or(0, u64::from_le_bytes)
-        }
-        _ => 0,
-    }
-}
-
-/// A start that was killed before the database was complete leaves files over which the next start would stumble.
-/// Nothing can have been stored in it.
-pub(super) fn remove_stillborn(db_dir: &Path) -> Result<(), StoreError> {
-    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
-    if !exists(db_dir.to_owned())? || exists(db_dir.join("version"))? {
-        return Ok(());
-    }
-    if exists(db_dir.join("keyspaces").join("1"))? {
-        return Err(StoreError::Corrupt(format!(
-            "{} has lost its version file",
-            db_dir.display()
-        )));
-    }
-    info!(dir = %db_dir.display(), "removing an unfinished database");
-    std::fs::remove_dir_all(db_dir).map_err(|e| io_error("removing", db_dir, e))
 }

@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use ::fjall::{Guard, UserKey};
 
-use super::chunks::{decode_place, remove};
+use super::chunks::{decode_place, is_damage, remove};
 use super::{Core, Open, corrupt, failed};
 use crate::model::LogId;
-use crate::store::extents::Place;
+use crate::store::extents::{Place, Writer};
 use crate::store::keys::ChunkKey;
 use crate::store::{LogRecord, StoreError, chunk, keys};
 
@@ -86,12 +86,12 @@ impl Core {
         let mut cursor = last.as_ref().map(|last| last.first);
         if done
             && let Some(last) = last
-            && last.first.saturating_add(open.messages_in(&last)?) <= below
+            && open.ends_within(&last, below)?
         {
             cursor = Some(last.first + 1);
             gone.push(last);
         }
-        open.remove_remains(&gone)?;
+        open.remove_remains(&gone, &writer)?;
         drop(writer);
         if let Some(cursor) = cursor {
             self.removed().cursors.insert(log, cursor);
@@ -122,11 +122,11 @@ impl Core {
         let next = last.as_ref().map(|last| last.first).filter(|_| more);
         if !more
             && let Some(last) = last
-            && last.first.saturating_add(open.messages_in(&last)?) <= range.end
+            && open.ends_within(&last, range.end)?
         {
             gone.push(last);
         }
-        open.remove_remains(&gone)?;
+        open.remove_remains(&gone, &writer)?;
         drop(writer);
         Ok((next, gone.len() as u64))
     }
@@ -165,7 +165,8 @@ impl Core {
         if done {
             writes.remove(&open.state, keys::of_log(keys::TOMB, log));
         }
-        writes.commit().map_err(failed("sweeping"))?;
+        open.commit(writes, None, &writer)
+            .map_err(failed("sweeping"))?;
         open.extents.released(&places(&gone));
         drop(writer);
         let mut removed = self.removed();
@@ -206,24 +207,28 @@ fn places(remains: &[Remains]) -> Vec<Place> {
 }
 
 impl Open {
-    /// To be called with the writer of the extents, so that nothing is moved meanwhile.
-    fn remove_remains(&self, gone: &[Remains]) -> Result<(), StoreError> {
+    fn remove_remains(&self, gone: &[Remains], writer: &Writer<'_>) -> Result<(), StoreError> {
         let mut writes = self.batch(gone.len());
         for remains in gone {
             remove(&mut writes, &self.msgs, &remains.key);
         }
-        writes.commit().map_err(failed("sweeping"))?;
+        self.commit(writes, None, writer)
+            .map_err(failed("sweeping"))?;
         self.extents.released(&places(gone));
         Ok(())
     }
 
-    fn messages_in(&self, remains: &Remains) -> Result<u64, StoreError> {
-        if let Some(place) = &remains.place {
-            return Ok(u64::from(place.count));
-        }
-        let data = self.msgs.get(&remains.key).map_err(failed("reading"))?;
-        let count = data.map_or(Ok(0), |data| chunk::count(&data));
-        let corrupt = |error| StoreError::Corrupt(format!("chunk {:?}: {error}", remains.key));
-        count.map(u64::from).map_err(corrupt)
+    /// Whether a chunk ends at or before `end`. One that cannot be read is taken to reach further, and stays.
+    fn ends_within(&self, remains: &Remains, end: u64) -> Result<bool, StoreError> {
+        let count = match &remains.place {
+            Some(place) => Some(place.count),
+            None => match self.msgs.get(&remains.key) {
+                Ok(None) => Some(0),
+                Ok(Some(data)) => chunk::count(&data).ok(),
+                Err(error) if is_damage(&error) => None,
+                Err(error) => return Err(failed("reading")(error)),
+            },
+        };
+        Ok(count.is_some_and(|count| remains.first.saturating_add(u64::from(count)) <= end))
     }
 }

@@ -115,6 +115,8 @@ pub(super) struct Delayed {
     unread: Range<u64>,
     /// They are being read.
     scanning: bool,
+    /// Messages that cannot be read. They never become due, and their chunks stay.
+    lost: RangeSet,
     /// Chunks below may lie in the store that nobody reads: of transient messages from before the restart.
     sweep_below: Option<u64>,
 }
@@ -142,6 +144,7 @@ impl Delayed {
             waits: false,
             unread: 0..0,
             scanning: false,
+            lost: RangeSet::new(),
             sweep_below: None,
         }
     }
@@ -310,13 +313,53 @@ impl Delayed {
         }
     }
 
-    /// Whether the message at `offset` has not left yet.
+    /// These messages cannot be read: those of them that are on disk only are passed over from now on. Returns how
+    /// many that are.
+    pub(super) fn lose(&mut self, range: Range<u64>) -> u64 {
+        let before = self.lost.len();
+        if range.contains(&self.unread.start) {
+            let end = range.end.min(self.unread.end);
+            for gap in self.settled.gaps_in(self.unread.start..end) {
+                self.lost.insert_range(gap);
+            }
+            self.unread.start = self.settled.first_gap(end).min(self.unread.end);
+        }
+        let lost = &mut self.lost;
+        if let Some(reading) = &mut self.reading {
+            for due in reading
+                .wanted
+                .extract_if(.., |due| range.contains(&due.offset))
+            {
+                lost.insert(due.offset);
+            }
+        }
+        self.far.retain(|Reverse(due)| {
+            let is_lost = range.contains(&due.offset);
+            if is_lost {
+                lost.insert(due.offset);
+            }
+            !is_lost
+        });
+        self.lost.len() - before
+    }
+
+    /// Messages that cannot be read.
+    pub(super) fn damaged(&self) -> u64 {
+        self.lost.len()
+    }
+
+    /// Their offsets.
+    pub(super) fn lost(&self) -> Vec<Range<u64>> {
+        self.lost.iter().collect()
+    }
+
+    /// Whether the message at `offset` has not left yet, and can be read as far as is known.
     pub(super) fn expects(&self, offset: u64) -> bool {
-        !self.settled.contains(offset)
+        !self.settled.contains(offset) && !self.lost.contains(offset)
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.next - self.settled.len()
+        self.next - self.settled.len() - self.lost.len()
     }
 
     pub(super) fn log(&self) -> LogId {

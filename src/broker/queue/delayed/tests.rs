@@ -449,3 +449,34 @@ proptest! {
         prop_assert_eq!(rig.delayed.resident_bytes(), 0);
     }
 }
+
+#[test]
+fn what_cannot_be_read_holds_up_nothing_else() {
+    let texts = |taken: Vec<(u64, String)>| {
+        let texts = taken.into_iter().map(|(_, text)| text);
+        let numbers = texts.filter_map(|text| text.rsplit(' ').next()?.parse::<u64>().ok());
+        numbers.collect::<Vec<_>>()
+    };
+    let mut rig = Rig::new();
+    publish(&mut rig, 60, 10, |n| 1_000 + n);
+    let whole: Vec<u64> = (0..10).chain(20..60).collect();
+    // Its time is not known yet.
+    rig.restart();
+    assert_eq!(rig.delayed.lose(0..0), 0);
+    assert_eq!(rig.delayed.lose(0..10), 10);
+    assert_eq!((rig.delayed.len(), rig.delayed.damaged()), (50, 10));
+    rig.now_ms += 2_000;
+    assert_eq!(texts(rig.take()), (10..60).collect::<Vec<_>>());
+    assert_eq!((rig.delayed.len(), rig.delayed.next_due_ms()), (0, None));
+    // Its time is known, and it is not in memory.
+    let mut rig = Rig::new();
+    publish(&mut rig, 60, 10, |n| 10_000_000 + n);
+    rig.restart();
+    assert_eq!(rig.take(), []);
+    assert_eq!(rig.delayed.lose(10..20), 10);
+    assert!(!rig.delayed.expects(10) && rig.delayed.expects(20));
+    rig.now_ms += 10_001_000;
+    assert_eq!(texts(rig.take()), whole);
+    rig.commit();
+    assert_eq!(rig.chunks(), 1, "it stays where it is");
+}

@@ -47,7 +47,7 @@ impl Lane {
                 .get(index)
                 .map_or(self.next, |block| block.first);
             if at < block_first {
-                let cold = self.settled.first_gap(at);
+                let cold = self.first_unsettled(at);
                 if cold < block_first {
                     return Some(cold);
                 }
@@ -135,6 +135,7 @@ impl Lane {
             if !settled {
                 block.unsettled += 1;
                 self.resident_bytes += weight(&stored.message);
+                self.found_again(stored.offset, size);
             }
             block.slots.push(Slot {
                 size,

@@ -1,10 +1,11 @@
 //! One log of a queue: which of its messages are ready, leased or settled, and which of them are in memory.
 //! Knows nothing of consumers, limits or time to live.
 //!
-//! Every offset below `next` is exactly one of: settled; in a resident block; or *cold*, which means ready and
-//! on disk only. Cold messages cost no memory, so a backlog may be of any length. Where acked messages are kept, a
-//! settled message is on disk still until it is *gone*, and may become cold again.
+//! Every offset below `next` is exactly one of: settled; in a resident block; *lost*, because the disk does not give it
+//! back; or *cold*, which means ready and on disk only. Cold messages cost no memory, so a backlog may be of any length.
+//! Where acked messages are kept, a settled message is on disk still until it is *gone*, and may become cold again.
 
+mod damage;
 mod disk;
 mod memory;
 mod receive;
@@ -111,6 +112,10 @@ pub(super) struct Lane {
     receipts: Receipts,
     /// Receives from before the restart, until [`Lane::restore`].
     to_restore: Vec<ReceiveRecord>,
+    /// Messages that cannot be read. They are neither ready nor settled, so their chunks stay.
+    lost: RangeSet,
+    /// The same of those that have a slot in a block.
+    lost_slots: u64,
     /// Messages that die but have to be read from disk first.
     dying_cold: BTreeMap<u64, DeathReason>,
     ready: u64,
@@ -148,6 +153,8 @@ impl Lane {
             counts: BTreeMap::new(),
             receipts: Receipts::new(log),
             to_restore: Vec::new(),
+            lost: RangeSet::new(),
+            lost_slots: 0,
             dying_cold: BTreeMap::new(),
             ready: 0,
             returned: 0,
@@ -248,7 +255,7 @@ impl Lane {
 
     /// The first message that is not settled; `None` if there is none.
     pub(super) fn oldest(&self) -> Option<Oldest> {
-        let offset = self.settled.first_gap(0);
+        let offset = self.first_unsettled(0);
         let block = self.locate(offset).ok();
         let block = block.and_then(|index| self.blocks.get(index));
         let enqueued_ms = block.and_then(|block| {
@@ -259,10 +266,6 @@ impl Lane {
             Some(enqueued_ms) => Oldest::Enqueued(enqueued_ms),
             None => Oldest::OnDisk(self.log, offset),
         })
-    }
-
-    pub(super) fn is_settled(&self, offset: u64) -> bool {
-        self.settled.contains(offset)
     }
 
     /// Whether a read is under way; set by the caller when it starts one.
@@ -344,7 +347,7 @@ impl Lane {
                         .blocks
                         .get(index)
                         .map_or(self.next, |block| block.first);
-                    let cold = self.settled.first_gap(self.hint);
+                    let cold = self.first_unsettled(self.hint);
                     if cold < gap_end {
                         self.hint = cold;
                         return Head::Cold(cold);
@@ -449,10 +452,10 @@ impl Lane {
         let Some(slot) = block.slot_mut(offset).filter(|slot| only_if(slot)) else {
             return false;
         };
-        let was = std::mem::replace(&mut slot.state, SlotState::Settled);
-        if was == SlotState::Settled {
+        if matches!(slot.state, SlotState::Settled | SlotState::Lost) {
             return false;
         }
+        let was = std::mem::replace(&mut slot.state, SlotState::Settled);
         let (size, persistent, returns) = (slot.size, slot.persistent, slot.returns());
         if let Some(message) = slot.message.take() {
             self.resident_bytes = self.resident_bytes.saturating_sub(weight(&message));
@@ -462,15 +465,12 @@ impl Lane {
         if empty.is_some() {
             self.blocks.remove(index);
         }
-        match was {
-            SlotState::Ready | SlotState::Returned => {
-                self.returned -= u64::from(was == SlotState::Returned);
-                self.count_out_of_ready(size);
-            }
-            SlotState::Leased | SlotState::Dying(_) | SlotState::Settled => {
-                self.leased -= 1;
-                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
-            }
+        if matches!(was, SlotState::Ready | SlotState::Returned) {
+            self.returned -= u64::from(was == SlotState::Returned);
+            self.count_out_of_ready(size);
+        } else {
+            self.leased -= 1;
+            self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
         }
         let received = self.receipts.forget(offset);
         let counted = self.keeps == Keeps::Everything
@@ -556,18 +556,14 @@ impl Lane {
         let block = self.blocks.get_mut(index)?;
         block.touched = true;
         let slot = block.slot_mut(offset)?;
+        if matches!(slot.state, SlotState::Settled | SlotState::Lost) {
+            return None;
+        }
         let was = std::mem::replace(&mut slot.state, SlotState::Dying(reason));
         let (size, message) = (slot.size, slot.message.clone());
-        match was {
-            SlotState::Ready | SlotState::Returned => {
-                self.returned -= u64::from(was == SlotState::Returned);
-                self.count_ready_to_leased(size);
-            }
-            SlotState::Leased | SlotState::Dying(_) => {}
-            SlotState::Settled => {
-                slot.state = SlotState::Settled;
-                return None;
-            }
+        if matches!(was, SlotState::Ready | SlotState::Returned) {
+            self.returned -= u64::from(was == SlotState::Returned);
+            self.count_ready_to_leased(size);
         }
         if message.is_none() {
             self.dying_cold.insert(offset, reason);
@@ -578,9 +574,9 @@ impl Lane {
     /// Settles every ready message and returns how many there were.
     pub(super) fn purge(&mut self) -> u64 {
         let purged = self.ready;
-        let mut from = 0;
         let mut kept_bytes = 0;
         let mut kept = Vec::new();
+        let mut stays = self.lost.clone();
         for block in &mut self.blocks {
             let first = block.first;
             for (offset, slot) in (first..).zip(block.slots.iter_mut()) {
@@ -598,8 +594,9 @@ impl Lane {
                                 self.resident_bytes.saturating_sub(weight(&message));
                         }
                     }
-                    SlotState::Leased | SlotState::Dying(_) => {
+                    SlotState::Leased | SlotState::Dying(_) | SlotState::Lost => {
                         kept.push(offset);
+                        stays.insert(offset);
                         if slot.persistent {
                             kept_bytes += u64::from(slot.size);
                         }
@@ -609,18 +606,18 @@ impl Lane {
             }
         }
         self.receipts.forget_but(&kept);
-        for offset in kept.into_iter().chain([self.next]) {
+        for range in stays.gaps_in(0..self.next) {
             if let Some(retention) = &mut self.retention {
                 // What was acked before stays as it is.
-                for gap in self.settled.gaps_in(from..offset) {
+                for gap in self.settled.gaps_in(range.clone()) {
                     retention.discard(gap.clone());
                     self.ledger.gone(gap);
                 }
             }
-            self.settled.insert_range(from..offset);
-            self.ledger.purged(from..offset, kept_bytes);
-            from = offset + 1;
+            self.settled.insert_range(range.clone());
+            self.ledger.purged(range, kept_bytes);
         }
+        self.ledger.purged(self.next..self.next, kept_bytes);
         for block in std::mem::take(&mut self.blocks) {
             if block.unsettled > 0 || block.is_open() {
                 self.blocks.push_back(block);
@@ -628,7 +625,11 @@ impl Lane {
                 self.ledger.emptied(block.first);
             }
         }
-        for offset in std::mem::take(&mut self.counts).into_keys() {
+        let lost = &self.lost;
+        for (offset, _) in self
+            .counts
+            .extract_if(.., |offset, _| !lost.contains(*offset))
+        {
             self.ledger.forget_count(offset);
         }
         self.sweep_gone(0..self.next);

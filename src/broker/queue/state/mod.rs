@@ -7,6 +7,7 @@ mod leases;
 mod receive;
 mod rewind;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::clock::Moment;
@@ -337,7 +338,35 @@ impl QueueState {
             return delayed.is_some_and(|delayed| delayed.expects(offset));
         }
         let lane = self.lanes.iter().find(|(lane, _)| *lane == log.lane());
-        lane.is_some_and(|(_, lane)| !lane.is_settled(offset))
+        lane.is_some_and(|(_, lane)| lane.expects(offset))
+    }
+
+    /// These messages cannot be read: they are passed over. Returns how many that are.
+    pub(super) fn lose(
+        &mut self,
+        now_ms: u64,
+        log: LogId,
+        range: Range<u64>,
+        fx: &mut Effects,
+    ) -> u64 {
+        let lost = if log.is_delayed() {
+            self.delayed_mut().lose(range)
+        } else {
+            self.lane_mut(log.lane()).map_or(0, |lane| lane.lose(range))
+        };
+        self.settle_down(now_ms, fx);
+        lost
+    }
+
+    /// Messages that cannot be read, by log.
+    pub(super) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
+        let lanes = self.lanes.iter().map(|(_, lane)| (lane.log(), lane.lost()));
+        let delayed = self.delayed.as_deref();
+        let delayed = delayed.map(|delayed| (delayed.log(), delayed.lost()));
+        lanes
+            .chain(delayed)
+            .filter(|(_, lost)| !lost.is_empty())
+            .collect()
     }
 
     /// A dead message has been written to where it goes: it leaves the queue.
@@ -400,8 +429,10 @@ impl QueueState {
             counts.unacked_bytes += lane.leased_bytes();
             counts.rewindable += lane.rewindable();
             counts.rewindable_bytes += lane.retention().map_or(0, Retention::kept_bytes);
+            counts.damaged += lane.damaged();
         }
         counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len);
+        counts.damaged += self.delayed.as_deref().map_or(0, Delayed::damaged);
         counts.resident_bytes = self.resident_bytes();
         counts
     }

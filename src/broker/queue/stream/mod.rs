@@ -11,13 +11,14 @@ mod reader; // one consumer
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
 use crate::model::{ConsumerId, LogId, Message, QueueId, Ticket};
 use crate::store::chunk::CHUNK_MESSAGES_MAX;
-use crate::store::{Batch, LogRecord, LogState, Op, StoredMessage};
+use crate::store::{Batch, LogRecord, LogState, Op, RangeSet, StoredMessage};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
 use super::consumers::{Consumer, ConsumerInfo, Credit, NewConsumer};
@@ -56,6 +57,8 @@ pub(super) struct Stream {
     floor: u64,
     segments: Segments,
     pages: Pages,
+    /// Messages that cannot be read; readers go past them.
+    lost: RangeSet,
     /// Messages that are not to be appended yet.
     delayed: Option<Delayed>,
     delayed_log: LogId,
@@ -102,6 +105,7 @@ impl Stream {
             floor: 0,
             segments: Segments::new(arguments.segment_bytes),
             pages: Pages::default(),
+            lost: RangeSet::new(),
             delayed: None,
             delayed_log: id.delayed_log(),
             readers: Vec::new(),
@@ -255,6 +259,7 @@ impl Stream {
                 }
             }
             for (first, messages) in chunks {
+                self.lost.remove_range(first..first + messages.len() as u64);
                 self.pages.insert(self.turn, first, messages);
             }
         }
@@ -267,6 +272,45 @@ impl Stream {
             delayed.picked(chunks);
         }
         self.settle_down(now_ms, fx);
+    }
+
+    /// These messages cannot be read: they are passed over. Returns how many that are.
+    pub(super) fn lose(
+        &mut self,
+        now_ms: u64,
+        log: LogId,
+        range: Range<u64>,
+        fx: &mut Effects,
+    ) -> u64 {
+        let lost = if log.is_delayed() {
+            let delayed = self.delayed.as_mut();
+            delayed.map_or(0, |delayed| delayed.lose(range))
+        } else {
+            let mut lost = 0;
+            let mut at = range.start.max(self.floor);
+            let end = range.end.min(self.durable);
+            while at < end {
+                // What is in memory is not lost yet.
+                let page = self.pages.next_page(at);
+                let gap_end = page.as_ref().map_or(end, |page| page.start.clamp(at, end));
+                lost += self.lost.insert_range(at..gap_end);
+                at = page.map_or(end, |page| page.end);
+            }
+            lost
+        };
+        self.settle_down(now_ms, fx);
+        lost
+    }
+
+    /// Messages that cannot be read, by log.
+    pub(super) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
+        let delayed = self.delayed.as_ref();
+        let delayed = delayed.map(|delayed| (delayed.log(), delayed.lost()));
+        [(self.log, self.lost.iter().collect::<Vec<_>>())]
+            .into_iter()
+            .chain(delayed)
+            .filter(|(_, lost)| !lost.is_empty())
+            .collect()
     }
 
     /// A sweep has ended.
@@ -304,7 +348,8 @@ impl Stream {
     /// Its numbers. All that is kept counts as ready; nothing is ever unacked.
     pub(super) fn counts(&self) -> Counts {
         Counts {
-            ready: self.next - self.floor,
+            ready: self.next - self.floor - self.lost.len(),
+            damaged: self.lost.len() + self.delayed.as_ref().map_or(0, Delayed::damaged),
             ready_bytes: self.segments.bytes(),
             delayed: self.delayed.as_ref().map_or(0, Delayed::len),
             consumers: self.readers.len() as u64,
@@ -370,7 +415,7 @@ impl Stream {
     pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
         match &self.delayed {
             Some(delayed) if log.is_delayed() => delayed.expects(offset),
-            Some(_) | None => offset >= self.floor,
+            Some(_) | None => offset >= self.floor && !self.lost.contains(offset),
         }
     }
 
@@ -452,6 +497,7 @@ impl Stream {
         self.floor = floor;
         self.durable = self.durable.max(floor);
         self.pages.drop_below(floor);
+        self.lost.remove_below(floor);
         self.dirty = true;
         self.sweep.wanted = true;
     }
@@ -471,7 +517,7 @@ impl Stream {
                 behind += 1;
                 continue;
             }
-            let stuck = reader.serve(&self.pages, self.floor, self.durable);
+            let stuck = reader.serve(&self.pages, &self.lost, self.floor, self.durable);
             if !reader.consumer.pending.is_empty() {
                 fx.served.push(reader.consumer.id);
             }
@@ -486,7 +532,10 @@ impl Stream {
                         .look_ahead(self.turn, reader.cursor, self.durable, READ_AHEAD_BYTES)
                 }
             };
-            if let Some(from) = missing
+            // Read ahead of it may be what cannot be read, or what is here behind that.
+            if let Some(from) = missing.map(|from| self.lost.first_gap(from))
+                && from < self.durable
+                && self.pages.find(from).is_none()
                 && !self.loading.contains(&from)
             {
                 if self.loading.len() < LOADS_MAX {

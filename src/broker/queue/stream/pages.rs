@@ -2,6 +2,7 @@
 //! behind. A page is the messages of one chunk, shared by all consumers. Knows no consumer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{LogId, Message, Ticket};
@@ -114,6 +115,13 @@ impl Pages {
     pub(super) fn find(&self, offset: u64) -> Option<(u64, &Page)> {
         let (first, page) = self.by_first.range(..=offset).next_back()?;
         (offset < page.end()).then_some((*first, page))
+    }
+
+    /// The offsets of the page that holds `offset`, or else of the next one.
+    pub(super) fn next_page(&self, offset: u64) -> Option<Range<u64>> {
+        let first = self.find(offset).map_or(offset, |(first, _)| first);
+        let (first, page) = self.by_first.range(first..).next()?;
+        Some(*first..page.end())
     }
 
     /// Notes that the pages from `offset` on are of use, as far as twice `bytes` of them: what one more read would

@@ -3,7 +3,7 @@
 
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter};
 use crate::model::{Lease, Message};
-use crate::store::StoredMessage;
+use crate::store::{RangeSet, StoredMessage};
 use crate::wire::PropertiesView;
 
 use super::super::consumers::{Consumer, Delivery};
@@ -29,10 +29,15 @@ pub(super) struct Reader {
 impl Reader {
     /// Gives it what it may have of the messages in memory between `floor` and `until`. True if it could have more but
     /// for what is not in memory.
-    pub(super) fn serve(&mut self, pages: &Pages, floor: u64, until: u64) -> bool {
+    /// What is `lost` is passed over.
+    pub(super) fn serve(&mut self, pages: &Pages, lost: &RangeSet, floor: u64, until: u64) -> bool {
         self.cursor = self.cursor.max(floor);
         while self.cursor < until && self.consumer.has_credit() && !self.seeking {
             let Some((first, page)) = pages.find(self.cursor) else {
+                if lost.contains(self.cursor) {
+                    self.cursor = lost.first_gap(self.cursor);
+                    continue;
+                }
                 return true;
             };
             if std::mem::take(&mut self.whole_chunk) {

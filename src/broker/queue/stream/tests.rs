@@ -664,3 +664,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_read_is_passed_over() {
+    let mut fixture = Fixture::new(&[]);
+    for _ in 0..3 {
+        fixture.publish_durable(10);
+    }
+    fixture.restart();
+    let log = QueueId(1).log(0);
+    let gone = Op::RemoveChunk { log, first: 10 };
+    fixture.store.commit(&[gone].into_iter().collect()).unwrap();
+    assert!(fixture.stream.expects(log, 10));
+    let lost = fixture
+        .stream
+        .lose(fixture.now_ms, log, 10..20, &mut fixture.fx);
+    assert_eq!(lost, 10);
+    assert!(!fixture.stream.expects(log, 10) && fixture.stream.expects(log, 20));
+    let whole: Vec<u64> = (0..10).chain(20..30).collect();
+    let first = fixture.consume(StreamOffset::First, 100);
+    assert_eq!(fixture.delivered(first), whole);
+    let within = fixture.consume(StreamOffset::Offset(15), 100);
+    assert_eq!(fixture.delivered(within), whole[10..]);
+    assert_eq!(fixture.stream.counts().damaged, 10);
+    assert_eq!(fixture.counts(), (20, 0));
+    let told = fixture.stream.lost();
+    assert_eq!((told[0].0, &told[0].1[0]), (log, &(10..20)));
+    let again = fixture
+        .stream
+        .lose(fixture.now_ms, log, 10..u64::MAX, &mut fixture.fx);
+    assert_eq!(again, 0, "the rest is in memory");
+}

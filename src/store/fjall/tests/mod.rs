@@ -1,6 +1,7 @@
 //! Tests of the store on disk: against the store in memory as its model, against torn journals, and of what its
 //! background thread promises. Here: small stores, and what is written to them.
 
+mod damage;
 mod extents;
 mod journal;
 mod model;

@@ -36,9 +36,16 @@ fn a_database_that_was_never_finished_is_made_anew() {
     fs::write(dir.path().join("db/0.jnl"), [0; 100]).unwrap();
     drop(FjallStore::open(dir.path(), small()).unwrap());
     // But one that has data is not thrown away.
-    fs::remove_file(dir.path().join("db/version")).unwrap();
-    assert!(matches!(
-        FjallStore::open(dir.path(), small()),
-        Err(StoreError::Corrupt(_))
-    ));
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    let ops = append(LOG, 0, chunk_of(0, 1, 10));
+    store.commit(&batch(1, ops)).unwrap();
+    drop(store);
+    for copy_too in [false, true] {
+        fs::remove_file(dir.path().join("db/version")).unwrap();
+        if copy_too {
+            fs::remove_file(dir.path().join("manifest")).unwrap();
+        }
+        let store = FjallStore::open(dir.path(), small()).unwrap();
+        assert_eq!(chunks(&store, LOG), [0]);
+    }
 }

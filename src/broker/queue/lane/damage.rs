@@ -1,0 +1,124 @@
+//! Messages that the disk does not give back: they are passed over, and left where they are.
+
+use std::ops::Range;
+
+use super::super::block::SlotState;
+use super::Lane;
+
+impl Lane {
+    /// These messages cannot be read: those of them that are on disk only are passed over from now on. Returns how
+    /// many that are.
+    pub(in super::super) fn lose(&mut self, range: Range<u64>) -> u64 {
+        let before = self.damaged();
+        let range = range.start..range.end.min(self.next);
+        let mut at = range.start;
+        while at < range.end {
+            match self.locate(at) {
+                Ok(index) => at = self.lose_slots(index, &range),
+                Err(index) => {
+                    let block = self.blocks.get(index);
+                    let end = block.map_or(range.end, |block| block.first.min(range.end));
+                    self.lose_cold(at..end);
+                    at = end;
+                }
+            }
+        }
+        self.damaged() - before
+    }
+
+    /// Messages that cannot be read.
+    pub(in super::super) fn damaged(&self) -> u64 {
+        self.lost.len() + self.lost_slots
+    }
+
+    /// Their offsets.
+    pub(in super::super) fn lost(&self) -> Vec<Range<u64>> {
+        let mut lost = self.lost.clone();
+        for block in self.blocks.iter().filter(|_| self.lost_slots > 0) {
+            for (offset, slot) in (block.first..).zip(&block.slots) {
+                if slot.state == SlotState::Lost {
+                    lost.insert(offset);
+                }
+            }
+        }
+        lost.iter().collect()
+    }
+
+    /// Whether the disk should have this message, as far as is known.
+    pub(in super::super) fn expects(&self, offset: u64) -> bool {
+        let slot = self
+            .locate(offset)
+            .ok()
+            .and_then(|index| self.blocks.get(index)?.slot(offset));
+        !self.settled.contains(offset)
+            && !self.lost.contains(offset)
+            && slot.is_none_or(|slot| slot.state != SlotState::Lost)
+    }
+
+    /// The first offset at or after `from` that is neither settled nor lost.
+    pub(super) fn first_unsettled(&self, from: u64) -> u64 {
+        let mut offset = self.settled.first_gap(from);
+        while self.lost.contains(offset) {
+            offset = self.settled.first_gap(self.lost.first_gap(offset));
+        }
+        offset
+    }
+
+    /// A message has been read; if it was lost, it is ready.
+    pub(super) fn found_again(&mut self, offset: u64, size: u32) {
+        if self.lost.contains(offset) {
+            self.lost.remove_range(offset..offset + 1);
+            self.ready += 1;
+            self.ready_bytes += u64::from(size);
+            self.hint = self.hint.min(offset);
+        }
+    }
+
+    fn lose_cold(&mut self, range: Range<u64>) {
+        let unsettled: Vec<Range<u64>> = self.settled.gaps_in(range).collect();
+        for gap in unsettled {
+            let lost = self.lost.insert_range(gap);
+            // How large they were nobody knows: as large as the others.
+            let share = u128::from(self.ready_bytes) * u128::from(lost);
+            let bytes = share.checked_div(u128::from(self.ready)).unwrap_or(0);
+            let left = u128::from(self.ready_bytes).saturating_sub(bytes);
+            self.ready_bytes = u64::try_from(left).unwrap_or(0);
+            self.ready = self.ready.saturating_sub(lost);
+        }
+        if self.ready == 0 {
+            self.ready_bytes = 0;
+        }
+    }
+
+    /// Loses what of a block has no body in memory and is wanted. Returns where the block ends.
+    fn lose_slots(&mut self, index: usize, range: &Range<u64>) -> u64 {
+        let Some(block) = self.blocks.get_mut(index) else {
+            return range.end;
+        };
+        let mut lost = Vec::new();
+        for (offset, slot) in (block.first..).zip(&mut block.slots) {
+            let is_wanted = matches!(
+                slot.state,
+                SlotState::Ready | SlotState::Returned | SlotState::Dying(_)
+            );
+            if range.contains(&offset) && slot.message.is_none() && is_wanted {
+                lost.push((slot.state, slot.size));
+                slot.state = SlotState::Lost;
+                self.dying_cold.remove(&offset);
+            }
+        }
+        block.touched |= !lost.is_empty();
+        let end = block.end();
+        self.lost_slots += lost.len() as u64;
+        for (was, size) in lost {
+            if matches!(was, SlotState::Ready | SlotState::Returned) {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_out_of_ready(size);
+            } else {
+                self.leased -= 1;
+                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+            }
+        }
+        end
+    }
+}

@@ -1,0 +1,339 @@
+//! Files that are damaged while no broker runs: the start refuses and says what to do, or what is whole is served and
+//! the rest is named. Nothing goes in silence.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::store::{Advice, OnDamage};
+
+const SMALL: LogId = LogId(512);
+const LARGE: LogId = LogId(1024);
+
+/// What was put, by log and first offset.
+type Expected = BTreeMap<(LogId, u64), Bytes>;
+
+/// A directory as a broker leaves it that is killed: tables, files of values, extents, and a journal with more.
+fn built(image: &Path) -> Expected {
+    let dir = scratch();
+    // Nothing becomes a table by itself while the files are copied.
+    let unhurried = FjallOptions {
+        msgs_memtable_bytes: 1 << 30,
+        state_memtable_bytes: 1 << 30,
+        ..small()
+    };
+    let store = FjallStore::open(dir.path(), unhurried).unwrap();
+    let mut expected = Expected::new();
+    for n in 0..40 {
+        for (log, len) in [(SMALL, 300), (LOG, 3000), (LARGE, 20_000)] {
+            let chunk = chunk_of(n, 2, len);
+            store
+                .commit(&batch(n + 1, append(log, 2 * n, chunk.clone())))
+                .unwrap();
+            expected.insert((log, 2 * n), chunk);
+        }
+        if n == 25 {
+            settle_down(&store);
+        }
+    }
+    store.sync().unwrap();
+    eventually("the copy of the manifests", || {
+        !store.core.are_manifests_stale()
+    });
+    store.core.copy_manifests();
+    copy_sparse(dir.path(), image);
+    expected
+}
+
+/// As [`copy_dir`], but journals are not made longer than what is in them.
+fn copy_sparse(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_sparse(&entry.path(), &target);
+        } else if entry.path().extension().is_some_and(|it| it == "jnl") {
+            let whole = scrub::whole_bytes(&entry.path()).unwrap();
+            let content = fs::read(entry.path()).unwrap();
+            let mut file = fs::File::create(&target).unwrap();
+            file.write_all(&content[..usize::try_from(whole).unwrap() + 100])
+                .unwrap();
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn open(dir: &Path, on_damage: OnDamage) -> Result<FjallStore, StoreError> {
+    FjallStore::open(
+        dir,
+        FjallOptions {
+            on_damage,
+            ..small()
+        },
+    )
+}
+
+/// What is missing of what was put, and not named by a read. Whatever is read has to be right.
+fn silently_gone(store: &FjallStore, expected: &Expected) -> Vec<(LogId, u64)> {
+    let mut missing: BTreeMap<(LogId, u64), ()> =
+        expected.keys().map(|place| (*place, ())).collect();
+    for log in [SMALL, LOG, LARGE] {
+        let mut from = 0;
+        while from < 80 {
+            match store.read(log, from, 1) {
+                Ok(found) if found.is_empty() => break,
+                Ok(found) => {
+                    for chunk in found {
+                        assert_eq!(expected.get(&(log, chunk.first)), Some(&chunk.data));
+                        missing.remove(&(log, chunk.first));
+                        from = chunk.first + 2;
+                    }
+                }
+                Err(StoreError::Unreadable { offsets, .. }) => {
+                    assert!(offsets.end > from, "{offsets:?}");
+                    missing.retain(|(of, first), ()| *of != log || !offsets.contains(first));
+                    from = offsets.end;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    missing.into_keys().collect()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Flip,
+    Zero,
+    Truncate,
+    Remove,
+}
+
+impl Harm {
+    fn random(rng: &mut StdRng) -> Harm {
+        match rng.random_range(0..6) {
+            0..3 => Harm::Flip,
+            3 => Harm::Zero,
+            4 => Harm::Truncate,
+            _ => Harm::Remove,
+        }
+    }
+
+    fn apply(self, path: &Path, rng: &mut StdRng) {
+        let mut content = fs::read(path).unwrap();
+        let len = content.len();
+        match self {
+            Harm::Remove => return fs::remove_file(path).unwrap(),
+            _ if len == 0 => return,
+            Harm::Flip => content[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
+            Harm::Zero => {
+                let at = rng.random_range(0..len);
+                let end = (at + rng.random_range(1..5000)).min(len);
+                content[at..end].fill(0);
+            }
+            Harm::Truncate => content.truncate(rng.random_range(0..len)),
+        }
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// Harms one file in each trial. Returns how many starts were refused.
+fn trials(seeds: std::ops::Range<u64>) -> u64 {
+    let image = scratch();
+    let expected = built(image.path());
+    let mut refused = 0;
+    for seed in seeds {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let hurt = scratch();
+        copy_sparse(image.path(), hurt.path());
+        let all = files(hurt.path());
+        // Each kind of file as often as the others: its folder, or its name in the upper ones.
+        let kind = |path: &Path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let parent = path.parent().unwrap();
+            let folder = parent.file_name().unwrap().to_string_lossy().into_owned();
+            match folder.parse::<u64>() {
+                Ok(_) => name[..1].to_owned(),
+                Err(_) if ["tables", "blobs", "extents"].contains(&&*folder) => folder,
+                Err(_) => name,
+            }
+        };
+        let kinds: std::collections::BTreeSet<String> = all.iter().map(|path| kind(path)).collect();
+        let chosen = kinds.iter().nth(rng.random_range(0..kinds.len())).unwrap();
+        let of_kind: Vec<_> = all.iter().filter(|path| kind(path) == *chosen).collect();
+        let path = of_kind[rng.random_range(0..of_kind.len())];
+        let harm = Harm::random(rng);
+        harm.apply(path, rng);
+        let what = format!("seed {seed}: {harm:?} {}", path.display());
+        match open(hurt.path(), OnDamage::Refuse) {
+            Ok(store) => {
+                assert_eq!(silently_gone(&store, &expected), [], "{what}");
+                let nexts: Vec<u64> = store
+                    .logs()
+                    .unwrap()
+                    .iter()
+                    .map(|(_, it)| it.record.next)
+                    .collect();
+                assert_eq!(nexts, [80, 80, 80], "{what}");
+            }
+            Err(StoreError::Damaged { advice, .. }) => {
+                refused += 1;
+                match open(hurt.path(), OnDamage::Recover) {
+                    Ok(store) => drop(silently_gone(&store, &expected)),
+                    Err(StoreError::Damaged { .. }) => {
+                        assert_ne!(advice, Advice::Recover, "{what}")
+                    }
+                    Err(error) => panic!("{what}: {error}"),
+                }
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn nothing_goes_in_silence_1() {
+    assert!(trials(0..50) > 0);
+}
+
+#[test]
+fn nothing_goes_in_silence_2() {
+    assert!(trials(50..100) > 0);
+}
+
+#[test]
+fn nothing_goes_in_silence_3() {
+    assert!(trials(100..150) > 0);
+}
+
+#[test]
+fn nothing_goes_in_silence_4() {
+    assert!(trials(150..200) > 0);
+}
+
+#[test]
+fn a_manifest_is_restored() {
+    let image = scratch();
+    let expected = built(image.path());
+    for keyspace in 0..4 {
+        type Hurt = fn(&Path);
+        let hurts: [Hurt; 4] = [
+            |current| fs::remove_file(current).unwrap(),
+            |current| {
+                let mut content = fs::read(current).unwrap();
+                content[0] ^= 1;
+                fs::write(current, content).unwrap();
+            },
+            |current| fs::write(current, [0; 25]).unwrap(),
+            |current| fs::write(current, b"").unwrap(),
+        ];
+        for with_copy in [true, false] {
+            for hurt in hurts {
+                let dir = scratch();
+                copy_sparse(image.path(), dir.path());
+                if !with_copy {
+                    fs::remove_file(dir.path().join("manifest")).unwrap();
+                }
+                let path = dir.path().join(format!("db/keyspaces/{keyspace}/current"));
+                hurt(&path);
+                match open(dir.path(), OnDamage::Refuse) {
+                    Ok(store) => assert_eq!(silently_gone(&store, &expected), []),
+                    // One without tables says nothing that could be checked without the copy.
+                    Err(StoreError::Damaged { .. }) => assert!(!with_copy),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_journal_is_mended_and_what_was_cut_out_is_kept() {
+    let image = scratch();
+    let expected = built(image.path());
+    let journal = image.path().join("db/0.jnl");
+    let whole = scrub::whole_bytes(&journal).unwrap();
+    let mut content = fs::read(&journal).unwrap();
+    content[usize::try_from(whole).unwrap() - 20_000] ^= 1;
+    fs::write(&journal, content).unwrap();
+    let refused = open(image.path(), OnDamage::Refuse).map(drop).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("0.jnl is damaged at byte"), "{said}");
+    assert!(said.contains("--on-damage recover"), "{said}");
+    let store = open(image.path(), OnDamage::Recover).unwrap();
+    let gone = silently_gone(&store, &expected);
+    assert!(
+        (1..=2).contains(&gone.len()),
+        "only what was in one batch: {gone:?}"
+    );
+    drop(store);
+    let kept = image.path().join("db/0.jnl.damaged-1");
+    assert!(kept.metadata().unwrap().len() >= whole);
+    // Once mended it opens as any other.
+    drop(open(image.path(), OnDamage::Refuse).unwrap());
+}
+
+#[test]
+fn the_last_batch_that_was_synced_is_not_taken_for_torn() {
+    let (dir, image) = (scratch(), scratch());
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..5 {
+        store
+            .commit(&batch(n + 1, append(LOG, n, chunk_of(n, 1, 3000))))
+            .unwrap();
+        store.sync().unwrap();
+    }
+    copy_sparse(dir.path(), image.path());
+    let journal = image.path().join("db/0.jnl");
+    let whole = scrub::whole_bytes(&journal).unwrap();
+    let content = fs::read(&journal).unwrap();
+    let mut flipped = content.clone();
+    flipped[usize::try_from(whole).unwrap() - 500] ^= 4;
+    fs::write(&journal, flipped).unwrap();
+    assert!(open(image.path(), OnDamage::Refuse).is_err());
+    // Nor is the loss of whole batches.
+    fs::write(&journal, &content[..usize::try_from(whole).unwrap() / 2]).unwrap();
+    assert!(open(image.path(), OnDamage::Refuse).is_err());
+    // The notes of the batches are enough where there is one behind.
+    fs::remove_file(image.path().join("synced")).unwrap();
+    let mut flipped = content;
+    flipped[usize::try_from(whole).unwrap() - 4000] ^= 4;
+    fs::write(&journal, flipped).unwrap();
+    assert!(open(image.path(), OnDamage::Refuse).is_err());
+}
+
+#[test]
+fn all_extents_missing_is_no_endless_search() {
+    let image = scratch();
+    let expected = built(image.path());
+    fs::remove_dir_all(image.path().join("extents")).unwrap();
+    let store = open(image.path(), OnDamage::Refuse).unwrap();
+    assert_eq!(silently_gone(&store, &expected), []);
+    let refused = store.read(LARGE, 0, usize::MAX);
+    assert!(matches!(refused, Err(StoreError::Unreadable { offsets, .. }) if offsets == (0..2)));
+    // New ones are not taken for those.
+    store
+        .commit(&batch(99, append(LARGE, 80, chunk_of(99, 2, 20_000))))
+        .unwrap();
+    let numbers: Vec<String> = fs::read_dir(image.path().join("extents"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(!numbers.contains(&"0.ext".to_owned()), "{numbers:?}");
+    assert_eq!(store.read(LARGE, 80, 1).unwrap().len(), 1);
+}

@@ -1,0 +1,285 @@
+//! How far a run has come, as its start after a crash wants to know it: every batch carries a *note* with its number and
+//! the number of the last batch that was synced before, and a small file says the same after each sync. What is known
+//! to be synced and is not there any more has been damaged; what is not known to be synced may have been torn by a
+//! power loss.
+//!
+//! The file is written without a sync of its own: after the end of the process it is there, after a power loss an
+//! older state of it may be, which is true as well.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::debug;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::StoreError;
+use super::dir::io_error;
+use crate::model::Ticket;
+
+/// Name of the file in the data directory.
+const SYNCED_FILE: &str = "synced";
+/// Length of an encoded note.
+const NOTE_LEN: usize = 32;
+
+/// What every batch says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    /// Tells the runs apart.
+    pub(super) epoch: u64,
+    /// The committer's last ticket.
+    pub(super) ticket: u64,
+    /// Number of the batch in its run, from 1 on. 0 in what earlier releases wrote.
+    pub(super) serial: u64,
+    /// The last batch of the run that was synced before this one was written; 0 if none was.
+    pub(super) synced: u64,
+}
+
+impl Note {
+    pub(super) fn encode(self) -> Vec<u8> {
+        [self.epoch, self.ticket, self.serial, self.synced]
+            .map(u64::to_le_bytes)
+            .concat()
+    }
+
+    /// Reads what [`Note::encode`] wrote, or an earlier release, which had only the first half.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Note> {
+        let mut padded = [0; NOTE_LEN];
+        let known = bytes.len() == NOTE_LEN || bytes.len() == NOTE_LEN / 2;
+        padded
+            .get_mut(..bytes.len())
+            .filter(|_| known)?
+            .copy_from_slice(bytes);
+        let [epoch, ticket, serial, synced] = numbers(&padded)?;
+        Some(Note {
+            epoch,
+            ticket,
+            serial,
+            synced,
+        })
+    }
+}
+
+/// What is known of a run: this batch of it is on disk, in this journal or in a later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Synced {
+    pub(super) epoch: u64,
+    pub(super) serial: u64,
+    pub(super) journal: u64,
+}
+
+/// How far this run has come. Batches are numbered in the order in which they are written: whoever commits holds the
+/// writer of the extents.
+#[derive(Debug)]
+pub(super) struct Progress {
+    epoch: u64,
+    path: PathBuf,
+    serial: AtomicU64,
+    ticket: AtomicU64,
+    synced: AtomicU64,
+    /// A journal that was there before the next batch is begun.
+    journal: AtomicU64,
+    /// The last batch that is committed.
+    committed: Mutex<Synced>,
+    /// The file and what it says.
+    file: Mutex<(Option<File>, u64)>,
+}
+
+impl Progress {
+    pub(super) fn new(dir: &Path) -> Progress {
+        Progress {
+            epoch: rand::random(),
+            path: dir.join(SYNCED_FILE),
+            serial: AtomicU64::new(0),
+            ticket: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            journal: AtomicU64::new(0),
+            committed: Mutex::default(),
+            file: Mutex::default(),
+        }
+    }
+
+    /// Tells this run's batches from those of runs before.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// This journal is there.
+    pub(super) fn saw_journal(&self, number: u64) {
+        self.journal.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The note of the next batch, and a journal that it is not written before.
+    pub(super) fn begin(&self, ticket: Option<Ticket>) -> (Note, u64) {
+        if let Some(ticket) = ticket {
+            self.ticket.store(ticket.0, Ordering::Relaxed);
+        }
+        let note = Note {
+            epoch: self.epoch,
+            ticket: self.ticket.load(Ordering::Relaxed),
+            serial: self.serial.fetch_add(1, Ordering::Relaxed) + 1,
+            synced: self.synced.load(Ordering::Relaxed),
+        };
+        (note, self.journal.load(Ordering::Relaxed))
+    }
+
+    /// The batch with this note is committed.
+    pub(super) fn committed(&self, note: Note, journal: u64) {
+        *lock(&self.committed) = Synced {
+            epoch: self.epoch,
+            serial: note.serial,
+            journal,
+        };
+    }
+
+    /// What a sync that begins now makes durable.
+    pub(super) fn before_sync(&self) -> Synced {
+        *lock(&self.committed)
+    }
+
+    /// The sync has succeeded; `journal` is the newest one.
+    pub(super) fn after_sync(&self, synced: Synced, journal: Option<u64>) {
+        if let Some(journal) = journal {
+            self.saw_journal(journal);
+        }
+        let mut file = lock(&self.file);
+        let (open, said) = &mut *file;
+        if synced.serial <= *said {
+            return;
+        }
+        self.synced.fetch_max(synced.serial, Ordering::Relaxed);
+        match write(open, &self.path, synced) {
+            Ok(()) => *said = synced.serial,
+            Err(error) => {
+                // It is a help after a crash, not a part of what is confirmed. What it says already stays true.
+                debug!(path = %self.path.display(), %error, "cannot note what was synced");
+                *open = None;
+            }
+        }
+    }
+}
+
+fn write(file: &mut Option<File>, path: &Path, synced: Synced) -> io::Result<()> {
+    let file = match file {
+        Some(file) => file,
+        none => none.insert(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?,
+        ),
+    };
+    let Synced {
+        epoch,
+        serial,
+        journal,
+    } = synced;
+    let mut bytes = [epoch, serial, journal].map(u64::to_le_bytes).concat();
+    bytes.extend(xxh3_64(&bytes).to_le_bytes());
+    file.write_all_at(&bytes, 0)
+}
+
+/// What the last run has left in the data directory, if it can be read and makes sense.
+pub(super) fn read_synced(dir: &Path) -> Result<Option<Synced>, StoreError> {
+    let path = dir.join(SYNCED_FILE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("reading", &path, e)),
+    };
+    let Ok(bytes) = <[u8; NOTE_LEN]>::try_from(bytes) else {
+        return Ok(None);
+    };
+    let (content, _) = bytes.split_at(NOTE_LEN - 8);
+    let sum = xxh3_64(content);
+    Ok(numbers(&bytes)
+        .filter(|[.., told]| *told == sum)
+        .map(|[epoch, serial, journal, _]| Synced {
+            epoch,
+            serial,
+            journal,
+        }))
+}
+
+/// Forgets what the last run has left: it does not hold any more.
+pub(super) fn forget_synced(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(SYNCED_FILE);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("removing", &path, e)),
+        _ => Ok(()),
+    }
+}
+
+fn numbers(bytes: &[u8; NOTE_LEN]) -> Option<[u64; 4]> {
+    let (numbers, _) = bytes.as_chunks::<8>();
+    <[[u8; 8]; 4]>::try_from(numbers)
+        .ok()
+        .map(|numbers| numbers.map(u64::from_le_bytes))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_of_this_and_earlier_releases_are_read() {
+        let note = Note {
+            epoch: 7,
+            ticket: 8,
+            serial: 9,
+            synced: 6,
+        };
+        let bytes = note.encode();
+        assert_eq!(Note::decode(&bytes), Some(note));
+        let earlier = Note {
+            serial: 0,
+            synced: 0,
+            ..note
+        };
+        assert_eq!(Note::decode(&bytes[..16]), Some(earlier));
+        assert_eq!(Note::decode(&bytes[..31]), None);
+        assert_eq!(Note::decode(b""), None);
+    }
+
+    #[test]
+    fn the_file_tells_what_was_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_synced(dir.path()).unwrap(), None);
+        let progress = Progress::new(dir.path());
+        let commit = |ticket| {
+            let (note, journal) = progress.begin(ticket);
+            progress.committed(note, journal);
+            note
+        };
+        assert_eq!(commit(Some(Ticket(5))).serial, 1);
+        let first = progress.before_sync();
+        let second = commit(None);
+        assert_eq!((second.ticket, second.serial, second.synced), (5, 2, 0));
+        progress.after_sync(first, Some(3));
+        let told = read_synced(dir.path()).unwrap().unwrap();
+        assert_eq!((told.serial, told.journal), (1, 0));
+        assert_eq!(commit(None).synced, 1);
+        progress.after_sync(progress.before_sync(), Some(4));
+        progress.after_sync(first, Some(3));
+        let told = read_synced(dir.path()).unwrap().unwrap();
+        assert_eq!(
+            (told.epoch, told.serial, told.journal),
+            (progress.epoch(), 3, 3)
+        );
+        // Damaged it says nothing.
+        let mut bytes = std::fs::read(dir.path().join(SYNCED_FILE)).unwrap();
+        bytes[9] ^= 1;
+        std::fs::write(dir.path().join(SYNCED_FILE), &bytes).unwrap();
+        assert_eq!(read_synced(dir.path()).unwrap(), None);
+        forget_synced(dir.path()).unwrap();
+        forget_synced(dir.path()).unwrap();
+    }
+}
