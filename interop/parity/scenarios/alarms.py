@@ -314,7 +314,7 @@ def without_write_right(s):
         ch.publish("", s.name("q"), "1")
         ch.connection.expect("connection.blocked")
         ch.connection.stays_open(WATCH_S)
-    ch.expect_close()
+    ch.connection.stays_open(WATCH_S)
 
 
 @scenario

@@ -327,7 +327,7 @@ for _name, _seconds, _login, _title in (
     ("unknown_mechanism", 3, {"mechanism": "PARITY"}, "An unknown mechanism"),
     ("malformed_response", 3, {"response": "guest guest"}, "A response to PLAIN without zeros"),
 ):
-    add(__name__, f"refused_{_name}", _refusal(_seconds, 0.25, **_login), f"{_title}: a reset after {_seconds} s.")
+    add(__name__, f"refused_{_name}", _refusal(_seconds, 0.6, **_login), f"{_title}: a reset after {_seconds} s.")
 
 
 @scenario

@@ -415,5 +415,5 @@ def max_channels_free_again(s):
 def refused_without_capability(s):
     """Without authentication_failure_close a refused user waits three seconds for the reset."""
     c = begin(s, response=f"\0{s.user()}\0no", capabilities=())
-    with s.takes(3):
+    with s.takes(3, 0.6):
         c.expect_close()
