@@ -30,6 +30,8 @@ use crate::store::{Committer, FjallOptions, FjallStore, Limits, OnDamage, Store,
 const ACCEPT_BACKLOG: u32 = 1024;
 /// Commands of operators that wait for the main task.
 const COMMANDS_WAITING: usize = 16;
+/// How long a stop in good order waits for dead letters.
+const LETTERS_GRACE: Duration = Duration::from_secs(5);
 /// What connections are told when the broker ends: RabbitMQ's words.
 const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
 
@@ -577,6 +579,11 @@ impl RunningServer {
             error!("the main task ended early; connections are cut off");
         }
         self.broker.note_time();
+        if !self.broker.letters_published(LETTERS_GRACE).await {
+            warn!(
+                "some dead letters are not published yet; their messages are in their queues at the next start"
+            );
+        }
         let committer = self.committer.clone();
         if tokio::task::spawn_blocking(move || committer.shutdown())
             .await

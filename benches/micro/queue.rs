@@ -8,8 +8,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 
 use leveret::broker::queue::{
-    Credit, DeadLetter, Delivery, DeliverySink, MemoryBudget, NewConsumer, Queue, QueueOwner,
-    QueueServices, QueueSpec, QueueThreads, Settle, Timers,
+    Credit, DeadLetter, Delivery, DeliverySink, LetterRoutes, Letters, MemoryBudget, NewConsumer,
+    Queue, QueueOwner, QueueServices, QueueSpec, QueueThreads, Settle, Timers,
 };
 use leveret::model::arguments::QueueArguments;
 use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
@@ -20,8 +20,8 @@ use leveret::wire::FieldTable;
 struct Nobody;
 
 impl QueueOwner for Nobody {
-    fn route_dead_letter(&self, _: &DeadLetter) -> Vec<Arc<Queue>> {
-        Vec::new()
+    fn route_dead_letter(&self, _: &DeadLetter) -> LetterRoutes {
+        LetterRoutes::default()
     }
 
     fn queue_unused(&self, _: &Arc<Queue>) {}
@@ -118,6 +118,7 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         clock: Arc::default(),
         budget: Arc::new(MemoryBudget::new(256 * 1024 * 1024)),
         threads: QueueThreads::new(),
+        letters: Letters::start(),
         owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,
     };
     let mut group = criterion.benchmark_group("queue");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tracing::info;
 
@@ -12,7 +13,7 @@ use super::connections::Connections;
 use super::definitions::{Definitions, QueueIds, QueueRecord, VhostRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
-use super::queue::{MemoryBudget, QueueThreads, Timers};
+use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
 use super::session::Session;
 use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
@@ -137,6 +138,7 @@ impl Broker {
             clock: Arc::clone(clock),
             budget: Arc::new(MemoryBudget::new(config.memory_bytes)),
             threads: QueueThreads::new(),
+            letters: Letters::start(),
             limits,
         });
         let broker = Arc::new(Broker {
@@ -169,6 +171,11 @@ impl Broker {
     /// Who is connected.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// Waits until the dead letters that wait are published, for so long at most. False if some wait still.
+    pub async fn letters_published(&self, within: Duration) -> bool {
+        self.shared.letters.published(within).await
     }
 
     /// The way to the disk.

@@ -63,6 +63,7 @@ static QUEUES: Columns = Columns {
         "message_bytes",
         "message_bytes_ready",
         "message_bytes_unacknowledged",
+        "messages_delayed",
         "messages_rewindable",
         "message_bytes_rewindable",
         "messages_damaged",

@@ -22,6 +22,7 @@ mod failover; // who gets what others had when they end
 mod frozen; // data directories that earlier builds wrote
 mod hostile; // peers that send anything
 mod leases; // messages that somebody has, and for how long
+mod letters; // dead letters, and what waits for its time
 mod limits; // bounds, at and past them
 mod overrides; // what is said of a queue after it was declared
 mod process; // the binary as a process

@@ -72,7 +72,16 @@ impl Channel {
         }
         // In order with the acks and publishes before it: what goes back to a queue may be seen by others at once.
         self.flush(cx);
-        self.settle_now(how, &taken);
+        if how == Settle::Reject {
+            // With the credit that this frees, so that what waits leaves a full queue before a dead letter asks for room.
+            for (_, entry) in &taken {
+                self.gather(entry);
+            }
+            let grants = self.grants(cx);
+            self.settle_gathered(how, grants);
+        } else {
+            self.settle_now(how, &taken);
+        }
         self.flush_credit(cx);
         Ok(())
     }

@@ -41,8 +41,8 @@ pub(super) enum SlotState {
     Returned,
     /// Somebody has it and has not settled it.
     Leased,
-    /// Leaves the queue as soon as its dead-lettering is written.
-    Dying(DeathReason),
+    /// Has left the queue, and leaves the log when its dead letter is published.
+    Dying,
     /// Gone.
     Settled,
     /// On disk, and it cannot be read.

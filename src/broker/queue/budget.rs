@@ -9,6 +9,9 @@ pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
 /// buffers that are let go early are used again while they are warm.
 pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// So many times more must be free than one queue may have.
+const FREE_SHARE: u64 = 8;
+
 /// The memory for messages, shared by all queues.
 #[derive(Debug)]
 pub struct MemoryBudget {
@@ -39,28 +42,45 @@ impl MemoryBudget {
         }
     }
 
-    /// How many bytes a queue may have in memory.
+    /// How many bytes a queue may have in memory: a part of what is free, so that however many queues take theirs, all
+    /// together stay within the budget but for what each needs to work at all.
     pub(super) fn allowance(&self) -> u64 {
-        match self.used() > self.total {
-            true => QUEUE_RESIDENT_BYTES_MIN,
-            false => QUEUE_RESIDENT_BYTES_MAX,
-        }
+        let free = self.total.saturating_sub(self.used());
+        (free / FREE_SHARE).clamp(QUEUE_RESIDENT_BYTES_MIN, QUEUE_RESIDENT_BYTES_MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::READ_AHEAD_BYTES;
     use super::*;
 
     #[test]
-    fn queues_shrink_when_all_together_are_over_the_budget() {
-        let budget = MemoryBudget::new(5_000_000);
-        budget.change(0, 4_000_000);
+    fn a_queue_may_have_the_less_the_more_is_taken() {
+        let budget = MemoryBudget::new(256 << 20);
         assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
-        budget.change(0, 2_000_000);
+        budget.change(0, 128 << 20);
+        assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
+        budget.change(0, 64 << 20);
+        assert_eq!(budget.allowance(), 8 << 20);
+        budget.change(0, 100 << 20);
         assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MIN);
-        budget.change(4_000_000, 0);
-        assert_eq!(budget.used(), 2_000_000);
-        assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
+        budget.change(292 << 20, 0);
+        assert_eq!(
+            (budget.used(), budget.allowance()),
+            (0, QUEUE_RESIDENT_BYTES_MAX)
+        );
+    }
+
+    #[test]
+    fn many_queues_that_read_ahead_stay_within_the_budget() {
+        const QUEUES: u64 = 1_000;
+        let total = 256 << 20;
+        let budget = MemoryBudget::new(total);
+        for _ in 0..QUEUES {
+            budget.change(0, READ_AHEAD_BYTES.min(budget.allowance() / 8));
+        }
+        // But for the little that each may have whatever there is.
+        assert!(budget.used() < total + QUEUES * QUEUE_RESIDENT_BYTES_MIN / 8);
     }
 }

@@ -110,6 +110,7 @@ pub(super) fn write(
         origin: Arc::new(origin),
         properties: edit.finish(),
         expiration_ms: None,
+        delay_ms: None,
         dead_lettered: true,
         ..message.clone()
     };

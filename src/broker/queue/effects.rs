@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
-use crate::model::{ConsumerId, Lease, LogId, Message, MessageId};
+use crate::model::{ConsumerId, Lease, LogId, Message};
 use crate::store::StoredMessage;
 
 use super::block::DeathReason;
@@ -19,8 +19,6 @@ pub(super) struct Effects {
     pub(super) served: Vec<ConsumerId>,
     /// What those who wait with a receive of their own are given.
     pub(super) hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>,
-    /// Messages that leave the queue other than by an ack. They stay leased until `QueueState::bury`.
-    pub(super) dead: Vec<Dead>,
     /// Places to read from: log and offset.
     pub(super) loads: Vec<(LogId, u64)>,
     /// Single messages to be read.
@@ -34,6 +32,8 @@ pub(super) struct Effects {
     pub(super) persisted: bool,
     /// How much was handed out to consumers in this turn.
     pub(super) handed_out: u32,
+    /// Messages that have left in this turn because of their time to live or the length of the queue.
+    pub(super) left: u32,
 }
 
 /// Messages that are wanted, and not what lies around them.
@@ -64,10 +64,9 @@ pub(super) struct Seek {
     pub(super) ms: u64,
 }
 
-/// A message that leaves the queue for its dead letter exchange.
+/// A message that has left the queue for its dead letter exchange.
 #[derive(Debug)]
 pub(super) struct Dead {
-    pub(super) id: MessageId,
     pub(super) message: Arc<Message>,
     pub(super) reason: DeathReason,
 }
@@ -151,4 +150,11 @@ pub struct Counts {
     pub consumers: u64,
     /// Bytes in memory.
     pub resident_bytes: u64,
+}
+
+impl Counts {
+    /// Whether no message waits, for a consumer or for its time.
+    pub fn is_empty(&self) -> bool {
+        self.ready == 0 && self.delayed == 0
+    }
 }

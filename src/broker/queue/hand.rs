@@ -129,7 +129,7 @@ impl Queue {
             Some(state) => state.delete_received(now_ms, handles, fx),
             None => vec![false; handles.len()],
         };
-        self.with_burials(|burials| self.apply(delete, burials))
+        self.act(delete)
             .unwrap_or_else(|| (vec![false; handles.len()], None))
     }
 }
@@ -143,8 +143,7 @@ impl Queue {
             let ends_ms = machine.work()?.prolong(now_ms, handle, length_ms, fx)?;
             Some(Moment::from_ms(ends_ms))
         };
-        self.with_burials(|burials| self.apply(prolong, burials))
-            .unwrap_or_default()
+        self.act(prolong).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{ConsumerId, Lease, LogId, Message, MessageId, QueueId, Ticket};
+use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
@@ -13,9 +13,6 @@ use super::effects::{Admission, Counts, Effects, Get, Picked, Settle};
 use super::limiter::ChannelLimiter;
 use super::state::QueueState;
 use super::stream::{RUN_BYTES, Stream};
-
-/// How much of a work queue's backlog one read brings.
-const READ_BYTES: usize = 1024 * 1024;
 
 /// What a queue is inside.
 #[expect(
@@ -219,9 +216,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn bury(&mut self, id: MessageId) {
-        if let Machine::Work(state) = self {
-            state.bury(id);
+    /// Whether dead letters can be published now.
+    pub(super) fn has_letters(&self) -> bool {
+        match self {
+            Machine::Work(state) => state.has_letters(),
+            Machine::Stream(_) => false,
+        }
+    }
+
+    /// Whether there are dead letters to be published, now or later.
+    pub(super) fn is_dying(&self) -> bool {
+        match self {
+            Machine::Work(state) => state.deaths().0 > state.deaths().1,
+            Machine::Stream(_) => false,
         }
     }
 
@@ -327,7 +334,7 @@ impl Machine {
     /// How much one read is to bring.
     pub(super) fn read_bytes(&self) -> usize {
         match self {
-            Machine::Work(_) => READ_BYTES,
+            Machine::Work(state) => state.read_bytes(),
             Machine::Stream(_) => RUN_BYTES,
         }
     }

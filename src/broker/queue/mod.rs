@@ -9,6 +9,7 @@ mod damage;
 mod dead_letter;
 mod delayed;
 mod effects;
+mod graves;
 mod hand;
 mod handle; // the names of receives
 mod keeps;
@@ -17,6 +18,7 @@ mod lease;
 #[cfg(test)]
 mod lease_tests;
 mod ledger;
+mod letters;
 mod limiter;
 mod machine;
 mod pages;
@@ -44,7 +46,6 @@ mod tests;
 mod timers;
 mod waiters;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
@@ -52,11 +53,10 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
-use crate::model::arguments::{Overflow, QueueArguments};
+use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
 use crate::model::{
-    ConnectionId, ConsumerId, Lease, LogId, Message, MessageId, Name, QueueId, QueueOverrides,
-    Ticket,
+    ConnectionId, ConsumerId, Lease, LogId, Message, Name, QueueId, QueueOverrides, Ticket,
 };
 use crate::store::commit::{Committer, Source, Waiter};
 use crate::store::{Batch, LogState, Op};
@@ -68,6 +68,7 @@ pub use dead_letter::DeadLetter;
 pub use effects::{Counts, Got, Settle};
 pub use hand::{Hand, RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 pub use handle::{Handle, NoHandle};
+pub use letters::{LetterRoutes, Letters};
 pub use limiter::ChannelLimiter;
 pub use reads::QueueThreads;
 pub use rewind::{RewindError, Rewound};
@@ -76,7 +77,7 @@ pub use timers::Timers;
 pub use waiters::{RECEIVE_BYTES_MAX, RECEIVE_MESSAGES_MAX};
 
 use damage::Tries;
-use effects::{Admission, Dead, Effects, Get};
+use effects::{Admission, Effects, Get};
 use keeps::Keeps;
 use machine::Machine;
 use runs::hand_out;
@@ -112,14 +113,16 @@ pub struct QueueServices {
     pub budget: Arc<MemoryBudget>,
     /// Where they read.
     pub threads: Arc<QueueThreads>,
+    /// Those with dead letters that wait.
+    pub letters: Arc<Letters>,
     /// The virtual host.
     pub owner: Weak<dyn QueueOwner>,
 }
 
 /// What a queue asks of its virtual host. None of these is called with the queue's lock held.
 pub trait QueueOwner: Send + Sync {
-    /// The queues that a dead letter goes to.
-    fn route_dead_letter(&self, letter: &DeadLetter) -> Vec<Arc<Queue>>;
+    /// The queues that a dead letter goes to, as the exchanges say.
+    fn route_dead_letter(&self, letter: &DeadLetter) -> LetterRoutes;
     /// The last consumer of an auto-delete queue has left.
     fn queue_unused(&self, queue: &Arc<Queue>);
     /// `x-expires` has passed.
@@ -173,15 +176,17 @@ struct Cell {
     /// What the memory budget knows.
     resident_bytes: u64,
     deleted: bool,
+    /// Somebody is about to publish its dead letters.
+    lined_up: bool,
 }
 
-/// A message that left `queue` and is on its way to a dead letter exchange. `id` is its lease there; none if it
-/// was refused before it was enqueued.
-struct Burial {
-    queue: Arc<Queue>,
-    id: Option<MessageId>,
-    message: Arc<Message>,
-    reason: DeathReason,
+/// What a command has brought.
+struct Applied<R> {
+    result: R,
+    /// The batch that will hold what the queue has to write, if it has anything.
+    ticket: Option<Ticket>,
+    /// There are dead letters to be published, which the caller sees to: nobody else does.
+    letters: bool,
 }
 
 impl Queue {
@@ -218,6 +223,7 @@ impl Queue {
             deadline_ms: None,
             resident_bytes: 0,
             deleted: false,
+            lined_up: false,
         };
         let settings = Settings {
             overrides,
@@ -286,10 +292,6 @@ impl Queue {
         });
     }
 
-    fn has_dead_letter_override(&self) -> bool {
-        self.settings().overrides.dead_letter_exchange.is_some()
-    }
-
     fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -315,12 +317,12 @@ impl Queue {
 
     /// Enqueues a run of messages, in order; of a run for which there is not room enough, what there is room for.
     pub fn publish(&self, run: &[Arc<Message>]) -> Published {
-        self.with_burials(|burials| self.publish_run(run, Admission::Each, burials))
+        self.publish_as(run, Admission::Each)
     }
 
     /// Enqueues a run of messages, in order, if there is room for all of them; else none.
     pub fn publish_whole(&self, run: &[Arc<Message>]) -> Published {
-        self.with_burials(|burials| self.publish_run(run, Admission::Whole, burials))
+        self.publish_as(run, Admission::Whole)
     }
 
     /// Registers a consumer; deliveries may reach its sink before this returns.
@@ -379,7 +381,7 @@ impl Queue {
         let settle = |state: &mut Machine, now_ms, fx: &mut Effects| {
             state.settle(now_ms, how, leases, credit, fx)
         };
-        let (_, ticket) = self.with_burials(|burials| self.apply(settle, burials))?;
+        let (_, ticket) = self.act(settle)?;
         ticket
     }
 
@@ -396,14 +398,10 @@ impl Queue {
         }
     }
 
-    /// Drops every message that waits. The ticket tells when a restart will not bring them back.
+    /// Drops every message that waits, for a consumer or for its time. What has died before is dead-lettered. The ticket tells when a restart will not bring them back.
     pub fn purge(&self) -> (u64, Option<Ticket>) {
-        match self.with_burials(|burials| {
-            self.apply(|state, now_ms, fx| state.purge(now_ms, fx), burials)
-        }) {
-            Some((purged, ticket)) => (purged, ticket),
-            None => (0, None),
-        }
+        self.act(|state, now_ms, fx| state.purge(now_ms, fx))
+            .unwrap_or_default()
     }
 
     /// The queue was declared again.
@@ -421,8 +419,8 @@ impl Queue {
         self.lock().state.consumer_infos()
     }
 
-    /// Deletes the queue: its consumers are told, what it wrote is removed with the batch of the returned ticket.
-    /// `None` if it was deleted before, or if `only_if` says no to its numbers.
+    /// Deletes the queue: its consumers are told, what it wrote is removed with the batch of the returned ticket; or, if
+    /// there are dead letters still, when these are published. `None` if it was deleted before, or if `only_if` says no to its numbers.
     pub fn delete(&self, only_if: impl FnOnce(&Counts) -> bool) -> Option<(Counts, Ticket)> {
         let mut cell = self.lock();
         let counts = cell.state.counts();
@@ -431,10 +429,14 @@ impl Queue {
         }
         cell.deleted = true;
         let consumers = cell.state.drain_consumers();
-        let logs = cell.state.logs().into_iter();
-        let ops = logs.map(|log| Op::RemoveLog { log }).collect();
-        self.services.budget.change(cell.resident_bytes, 0);
-        cell.resident_bytes = 0;
+        let is_dying = cell.state.is_dying();
+        let ops = match is_dying {
+            true => Vec::new(),
+            false => self.remove_logs(&mut cell),
+        };
+        if is_dying && let Some(me) = self.me.upgrade() {
+            self.services.letters.keep(me);
+        }
         let deadline = cell.deadline_ms.take();
         self.services
             .timers
@@ -448,6 +450,14 @@ impl Queue {
         }
         self.loaded.notify_waiters();
         Some((counts, ticket))
+    }
+
+    /// Nothing of the queue is needed any more.
+    fn remove_logs(&self, cell: &mut Cell) -> Vec<Op> {
+        self.services.budget.change(cell.resident_bytes, 0);
+        cell.resident_bytes = 0;
+        let logs = cell.state.logs().into_iter();
+        logs.map(|log| Op::RemoveLog { log }).collect()
     }
 
     /// Whether it has been deleted.
@@ -465,6 +475,7 @@ impl Queue {
             state.tick(now_ms, fx);
             state.is_expired(now_ms)
         });
+        self.loaded.notify_waiters();
         if expired == Some(true) {
             self.tell_owner(|owner, queue| owner.queue_expired(queue));
         }
@@ -478,8 +489,7 @@ impl Queue {
 
     /// Applies `command` and carries out its effects; `None` if the queue has been deleted.
     fn run<R>(&self, command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R) -> Option<R> {
-        self.with_burials(|burials| self.apply(command, burials))
-            .map(|(result, _)| result)
+        self.act(command).map(|(result, _)| result)
     }
 
     /// As [`Queue::run`], for what only work queues do: `None` for a stream as well.
@@ -494,81 +504,69 @@ impl Queue {
         .flatten()
     }
 
-    /// Calls `act`, then dead-letters what it left to be buried, all within one batch: a dead letter is never in
-    /// neither queue.
-    fn with_burials<R>(&self, act: impl FnOnce(&mut VecDeque<Burial>) -> R) -> R {
-        let mut burials = VecDeque::new();
-        let dead_letters = self.dead_letters.load(Ordering::Acquire);
-        let one_batch = dead_letters.then(|| self.services.committer.batch_guard());
-        let result = act(&mut burials);
-        if burials.is_empty() {
-            return result;
-        }
-        // It had no dead letter exchange a moment ago; what dies is not yet gone.
-        let _one_batch = one_batch.or_else(|| Some(self.services.committer.batch_guard()));
-        while let Some(burial) = burials.pop_front() {
-            self.bury(burial, &mut burials);
-        }
-        result
-    }
-
-    fn publish_run(
-        &self,
-        run: &[Arc<Message>],
-        admission: Admission,
-        burials: &mut VecDeque<Burial>,
-    ) -> Published {
-        let mut published = Published::default();
-        let applied = self.apply(
-            |state, now_ms, fx| {
-                state.publish(now_ms, run, admission, &mut published.rejected, fx);
-                fx.persisted
-            },
-            burials,
-        );
-        if let Some((true, ticket)) = applied {
-            published.ticket = ticket;
-        }
-        if !published.rejected.is_empty()
-            && self.arguments().overflow == Overflow::RejectPublishDlx
-            && self.dead_letters.load(Ordering::Acquire)
-        {
-            let refused = published
-                .rejected
-                .iter()
-                .filter_map(|index| run.get(usize::try_from(*index).ok()?));
-            for message in refused {
-                self.to_bury(None, Arc::clone(message), DeathReason::MaxLength, burials);
-            }
+    fn publish_as(&self, run: &[Arc<Message>], admission: Admission) -> Published {
+        let (published, letters) = self.publish_run(run, admission);
+        if letters {
+            self.send_letters();
         }
         published
     }
 
-    /// Applies a command and carries out its effects but for the burials, which go to `burials`. Returns the
-    /// command's result and the ticket of the batch that will hold what the queue has to write, if it has anything.
+    /// Enqueues a run; true if the caller has dead letters to see to.
+    fn publish_run(&self, run: &[Arc<Message>], admission: Admission) -> (Published, bool) {
+        let mut published = Published::default();
+        let applied = self.apply(|state, now_ms, fx| {
+            state.publish(now_ms, run, admission, &mut published.rejected, fx);
+            fx.persisted
+        });
+        let letters = applied.as_ref().is_some_and(|applied| applied.letters);
+        if let Some(applied) = applied.filter(|applied| applied.result) {
+            published.ticket = applied.ticket;
+        }
+        (published, letters)
+    }
+
+    /// Applies a command, carries out its effects and publishes the dead letters that it left, as many as may be at
+    /// once. Returns the command's result and the ticket of the batch that will hold what the queue has to write, if it
+    /// has anything; `None` if the queue has been deleted.
+    fn act<R>(
+        &self,
+        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
+    ) -> Option<(R, Option<Ticket>)> {
+        let applied = self.apply(command)?;
+        if !applied.letters {
+            return Some((applied.result, applied.ticket));
+        }
+        self.send_letters();
+        let ticket = self.lock().ticket;
+        Some((applied.result, ticket.or(applied.ticket)))
+    }
+
+    /// Applies a command and carries out its effects, but for dead letters.
     fn apply<R>(
         &self,
         command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
-        burials: &mut VecDeque<Burial>,
-    ) -> Option<(R, Option<Ticket>)> {
-        let mut guard = self.lock();
-        let cell = &mut *guard;
-        if cell.deleted {
-            return None;
+    ) -> Option<Applied<R>> {
+        let guard = self.lock();
+        match guard.deleted {
+            true => None,
+            false => Some(self.apply_to(guard, command)),
         }
+    }
+
+    fn apply_to<R>(
+        &self,
+        mut guard: MutexGuard<'_, Cell>,
+        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
+    ) -> Applied<R> {
+        let cell = &mut *guard;
         cell.fx.persisted = false;
         cell.fx.handed_out = 0;
+        cell.fx.left = 0;
         let now_ms = self.services.clock.now_ms();
         let result = command(&mut cell.state, now_ms, &mut cell.fx);
         hand_out(&mut cell.state, &mut cell.fx.served);
-        for Dead {
-            id,
-            message,
-            reason,
-        } in cell.fx.dead.drain(..)
-        {
-            self.to_bury(Some(id), message, reason, burials);
-        }
+        let letters = cell.state.has_letters() && !std::mem::replace(&mut cell.lined_up, true);
         let read_bytes = cell.state.read_bytes();
         for (log, from) in cell.fx.loads.drain(..) {
             self.start_load(log, from, read_bytes);
@@ -584,6 +582,7 @@ impl Queue {
         let mut landing = None;
         if cell.ticket.is_none()
             && cell.state.is_dirty()
+            && !cell.deleted
             && let Some(me) = self.me.upgrade()
         {
             landing = cell.state.stream().map(|_| Landing::of(&me));
@@ -592,7 +591,9 @@ impl Queue {
         if !cell.fx.sweeps.is_empty() {
             self.start_sweeps(std::mem::take(&mut cell.fx.sweeps), cell.ticket);
         }
-        self.keep_deadline(cell, now_ms);
+        if !cell.deleted {
+            self.keep_deadline(cell, now_ms);
+        }
         let ticket = cell.ticket;
         let hands = std::mem::take(&mut cell.fx.hands);
         // A hand that nobody takes gives back what is in it, and locks the queue for that.
@@ -601,7 +602,11 @@ impl Queue {
         if let (Some(landing), Some(ticket)) = (landing, ticket) {
             self.services.committer.when_durable(ticket, landing);
         }
-        Some((result, ticket))
+        Applied {
+            result,
+            ticket,
+            letters,
+        }
     }
 
     fn give(&self, hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>, ticket: Option<Ticket>) {
@@ -618,70 +623,6 @@ impl Queue {
                 stream.landed(now_ms, upto, fx);
             }
         });
-    }
-
-    fn to_bury(
-        &self,
-        id: Option<MessageId>,
-        message: Arc<Message>,
-        reason: DeathReason,
-        burials: &mut VecDeque<Burial>,
-    ) {
-        if let Some(queue) = self.me.upgrade() {
-            burials.push_back(Burial {
-                queue,
-                id,
-                message,
-                reason,
-            });
-        }
-    }
-
-    /// Publishes a dead letter where it goes and takes it out of its queue. Called within a batch guard and
-    /// with no lock held.
-    fn bury(&self, burial: Burial, burials: &mut VecDeque<Burial>) {
-        let queue = &burial.queue;
-        let spec = QueueSpec {
-            arguments: queue.arguments(),
-            ..queue.spec.clone()
-        };
-        // None: the queue had a dead letter exchange when the message died.
-        if spec.arguments.dead_letter_exchange.is_some() {
-            self.publish_letter(&burial, &spec, burials);
-        }
-        if let Some(id) = burial.id {
-            queue.apply(|state, _, _| state.bury(id), burials);
-        }
-    }
-
-    /// Publishes the dead letter of a message that leaves the queue `spec`.
-    fn publish_letter(&self, burial: &Burial, spec: &QueueSpec, burials: &mut VecDeque<Burial>) {
-        let wall_ms = self.services.clock.wall_ms();
-        let letter = dead_letter::write(spec, &burial.message, burial.reason, wall_ms);
-        match letter {
-            Ok(letter) => {
-                let owner = burial.queue.services.owner.upgrade();
-                let targets = owner
-                    .map(|owner| owner.route_dead_letter(&letter))
-                    .unwrap_or_default();
-                let run = [Arc::clone(&letter.message)];
-                // A dead letter exchange drops what a full queue refuses, as in RabbitMQ; a dead letter queue that was
-                // set later (`QueueOverrides`) loses nothing.
-                let admission = match burial.queue.has_dead_letter_override() {
-                    true => Admission::Always,
-                    false => Admission::Each,
-                };
-                for target in targets
-                    .iter()
-                    .filter(|target| !letter.would_cycle(target.name()))
-                {
-                    target.publish_run(&run, admission, burials);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(queue = %spec.name, %error, "message cannot be dead-lettered and is dropped")
-            }
-        }
     }
 
     fn keep_to_budget(&self, cell: &mut Cell) {

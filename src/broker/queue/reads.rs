@@ -103,7 +103,16 @@ impl Queue {
     }
 
     fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
-        self.run(|state, now_ms, fx| state.loaded(now_ms, log, from, chunks, fx));
+        let cell = self.lock();
+        // A queue that was deleted still publishes its dead letters.
+        if !cell.deleted || cell.state.is_dying() {
+            let loaded = self.apply_to(cell, |state, now_ms, fx| {
+                state.loaded(now_ms, log, from, chunks, fx);
+            });
+            if loaded.letters {
+                self.send_letters();
+            }
+        }
         self.loaded.notify_waiters();
     }
 
@@ -266,7 +275,7 @@ impl Queue {
     /// if the message has left it, or if a stream's retention has passed it.
     fn expects(&self, log: LogId, from: u64) -> bool {
         let cell = self.lock();
-        !cell.deleted && cell.state.expects(log, from)
+        (!cell.deleted || cell.state.is_dying()) && cell.state.expects(log, from)
     }
 
     /// When the oldest message was enqueued that is neither settled nor delayed; `None` if there is none.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Lease, LogId};
-use crate::store::{Batch, Op, ReceiveRecord, ReceivedLease};
+use crate::store::{Batch, Op, RangeSet, ReceiveRecord, ReceivedLease};
 
 use super::block::TURN_RETURNS;
 
@@ -192,9 +192,9 @@ impl Receipts {
         true
     }
 
-    /// All messages but those at these offsets, in ascending order, are gone.
-    pub(super) fn forget_but(&mut self, kept: &[u64]) {
-        let is_gone = |offset: &u64| kept.binary_search(offset).is_err();
+    /// All messages but those at these offsets are gone.
+    pub(super) fn forget_but(&mut self, kept: &RangeSet) {
+        let is_gone = |offset: &u64| !kept.contains(*offset);
         let gone: Vec<u64> = self.by_offset.keys().copied().filter(is_gone).collect();
         for offset in gone {
             self.forget(offset);
@@ -332,7 +332,7 @@ mod tests {
         receipts.end_receive(40);
         assert_eq!(written(&mut receipts), [(0, vec![]), (1, vec![4])]);
         assert_eq!(receipts.turn(4), Some(1));
-        receipts.forget_but(&[]);
+        receipts.forget_but(&RangeSet::new());
         assert_eq!(written(&mut receipts), [(1, vec![])]);
     }
 

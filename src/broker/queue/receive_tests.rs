@@ -10,15 +10,15 @@ use crate::wire::{AMQPValue, FieldTable, ShortString};
 
 use super::tests::{body, long, message, text};
 use super::{
-    DeadLetter, Hand, Handle, MemoryBudget, Queue, QueueGone, QueueOwner, QueueServices, QueueSpec,
-    QueueThreads, RECEIVE_BYTES_MAX, Timers,
+    DeadLetter, Hand, Handle, LetterRoutes, Letters, MemoryBudget, Queue, QueueGone, QueueOwner,
+    QueueServices, QueueSpec, QueueThreads, RECEIVE_BYTES_MAX, Timers,
 };
 
 struct Nobody;
 
 impl QueueOwner for Nobody {
-    fn route_dead_letter(&self, _: &DeadLetter) -> Vec<Arc<Queue>> {
-        Vec::new()
+    fn route_dead_letter(&self, _: &DeadLetter) -> LetterRoutes {
+        LetterRoutes::default()
     }
 
     fn queue_unused(&self, _: &Arc<Queue>) {}
@@ -39,6 +39,7 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
         clock: Arc::default(),
         budget: Arc::new(MemoryBudget::new(1 << 30)),
         threads: QueueThreads::new(),
+        letters: Letters::start(),
         owner,
     };
     let spec = QueueSpec {

@@ -117,9 +117,7 @@ impl Queue {
             let state = state.work().ok_or(RewindError::NotEnabled)?;
             state.rewind(now_ms, &found, fx)
         };
-        let (rewound, ticket) = self
-            .with_burials(|burials| self.apply(rewind, burials))
-            .ok_or(RewindError::Gone)?;
+        let (rewound, ticket) = self.act(rewind).ok_or(RewindError::Gone)?;
         let (from_offset, messages) = rewound?;
         Ok(Rewound {
             from_offset,

@@ -53,6 +53,8 @@ pub(super) struct Rig {
     rejected: usize,
     hands: Vec<Vec<Received>>,
     durable: bool,
+    /// Nobody publishes dead letters.
+    holds_letters: bool,
 }
 
 impl Rig {
@@ -80,6 +82,7 @@ impl Rig {
             rejected: 0,
             hands: Vec::new(),
             durable,
+            holds_letters: false,
         }
     }
 
@@ -197,10 +200,16 @@ impl Rig {
             for (_, messages) in self.fx.hands.drain(..) {
                 self.hands.push(messages);
             }
-            for dead in std::mem::take(&mut self.fx.dead) {
-                self.dead.push((body(&dead.message), dead.reason));
-                self.failures.push(dead.message.failures);
-                self.state.bury(dead.id);
+            self.fx.left = 0;
+            while !self.holds_letters
+                && let dead @ [_, ..] = &self.state.take_letters(2, 100)[..]
+            {
+                let letters = dead.iter().map(|dead| (body(&dead.message), dead.reason));
+                self.dead.extend(letters);
+                let failures = dead.iter().map(|dead| dead.message.failures);
+                self.failures.extend(failures);
+                let count = dead.len();
+                self.state.bury(self.now_ms, count, &mut self.fx);
             }
             self.sweeps.append(&mut self.fx.sweeps);
             let loads = std::mem::take(&mut self.fx.loads);
@@ -650,7 +659,7 @@ fn nothing_is_expected_on_disk_of_what_has_left_the_queue() {
     assert_eq!(expects(&rig), [true, true, true]);
     rig.state.purge(rig.now_ms, &mut rig.fx);
     rig.carry_out();
-    assert_eq!(expects(&rig), [true, false, true]);
+    assert_eq!(expects(&rig), [true, false, false]);
     rig.settle(Settle::Ack, &[held]);
     rig.tick(rig.now_ms + 500);
     assert_eq!(expects(&rig), [false, false, false]);
@@ -818,6 +827,82 @@ fn memory_does_not_grow_with_the_backlog() {
         0,
         "chunks are left behind"
     );
+}
+
+#[test]
+fn dead_letters_that_wait_cost_no_memory_and_are_not_purged() {
+    let mut rig = Rig::new(&[
+        ("x-max-length", long(10)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.holds_letters = true;
+    for round in 0..40 {
+        let run: Vec<_> = (0..50)
+            .map(|n| message(&format!("{:04} {}", round * 50 + n, "x".repeat(1000))))
+            .collect();
+        rig.publish(&run);
+        rig.commit();
+        rig.shrink(200_000);
+    }
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.unacked), (10, 0));
+    assert_eq!(rig.state.deaths(), (1990, 0));
+    assert!(counts.resident_bytes < 300_000, "{}", counts.resident_bytes);
+    // What waits is neither ready nor gone.
+    assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 10);
+    rig.carry_out();
+    rig.commit();
+    assert_eq!(rig.get(), None);
+    rig.holds_letters = false;
+    rig.tick(rig.now_ms);
+    let dead: Vec<_> = rig.dead.iter().map(|(body, _)| body.clone()).collect();
+    assert_eq!(dead.len(), 1990);
+    assert!(dead.is_sorted() && dead[0].starts_with(b"0000"));
+    rig.commit();
+    let left = rig.store.read(QUEUE.log(0), 0, 1 << 30);
+    assert_eq!(left.expect("memory store").len(), 0);
+    assert_eq!(rig.state.resident_bytes(), 0);
+}
+
+#[test]
+fn what_dies_at_once_leaves_in_steps() {
+    let mut rig = Rig::new(&[]);
+    let run: Vec<_> = (0..10_000)
+        .map(|_| with("x", |message| message.expiration_ms = Some(1)))
+        .collect();
+    rig.publish(&run);
+    rig.now_ms += 10;
+    let mut steps = 0;
+    while rig.state.counts().ready > 0 {
+        assert_eq!(
+            rig.state.deadline_ms(rig.now_ms),
+            Some(rig.now_ms)
+                .filter(|_| steps > 0)
+                .or(Some(rig.now_ms - 9))
+        );
+        let before = rig.state.counts().ready;
+        rig.tick(rig.now_ms);
+        assert!(before - rig.state.counts().ready <= 4_096);
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), None);
+}
+
+#[test]
+fn where_memory_is_short_nothing_is_read_ahead() {
+    let mut rig = Rig::new(&[]);
+    let run: Vec<_> = (0..2_000).map(|_| message(&"x".repeat(1000))).collect();
+    rig.publish(&run);
+    rig.commit();
+    rig.shrink(QUEUE_RESIDENT_BYTES_MIN);
+    let before = rig.state.resident_bytes();
+    rig.consume(1, false, 0, 1).expect("a consumer");
+    for _ in 0..10 {
+        rig.tick(rig.now_ms);
+        rig.shrink(QUEUE_RESIDENT_BYTES_MIN);
+    }
+    assert!(rig.state.resident_bytes() <= before);
 }
 
 #[derive(Clone, Debug)]

@@ -88,6 +88,8 @@ async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
             if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
                 tracing::error!(queue = %queue.name(), "a queue has panicked when its time had come");
             }
+            // Many may be due at once, each with much to do.
+            tokio::task::yield_now().await;
         }
         if !queues.is_empty() {
             // What the queues asked for may have to run before more can come of their next deadlines.

@@ -165,11 +165,12 @@ impl Session {
         // Streams take no notice of either flag, and do not count.
         let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
         let mut refused = None;
+        queue.letters_published().await;
         let deleted = self.vhost.delete_queue(&queue, |counts| {
             if is_stream {
                 return true;
             }
-            if if_empty && counts.ready > 0 {
+            if if_empty && !counts.is_empty() {
                 refused = Some(BrokerError::NotEmpty(resource.clone()));
             } else if if_unused && counts.consumers > 0 {
                 refused = Some(BrokerError::InUse(resource.clone()));

@@ -22,7 +22,7 @@ use super::error::{BrokerError, Resource};
 use super::exchange::{Binding, Destination, Exchange};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
-use super::queue::{MemoryBudget, Queue, QueueThreads, Timers};
+use super::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
 use super::router::{Removed, Routing};
 use crate::clock::Clock;
 use crate::model::{Name, Ticket};
@@ -46,6 +46,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<Clock>,
     pub(super) budget: Arc<MemoryBudget>,
     pub(super) threads: Arc<QueueThreads>,
+    pub(super) letters: Arc<Letters>,
     pub(super) limits: Arc<Limits>,
     pub(super) ids: QueueIds,
 }

@@ -8,8 +8,9 @@ use crate::broker::definitions::QueueRecord;
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{RouteKeys, keep_back};
 use crate::broker::permissions::ResourceKind;
-use crate::broker::queue::{Counts, DeadLetter, Queue, QueueOwner, QueueServices, QueueSpec};
-use crate::broker::router::Held;
+use crate::broker::queue::{
+    Counts, DeadLetter, LetterRoutes, Queue, QueueOwner, QueueServices, QueueSpec,
+};
 use crate::model::arguments::{QueueArguments, QueueKind};
 use crate::model::{ConnectionId, Name, QueueId, QueueOverrides, Ticket};
 use crate::store::Op;
@@ -166,6 +167,17 @@ impl Vhost {
         Some((counts, appended.unwrap_or(ticket)))
     }
 
+    /// Deletes a queue that nobody consumes from when its dead letters are published.
+    fn delete_later(&self, queue: &Arc<Queue>) {
+        let (Some(me), queue) = (self.me.upgrade(), Arc::clone(queue)) else {
+            return;
+        };
+        tokio::spawn(async move {
+            queue.letters_published().await;
+            me.delete_queue(&queue, |counts| counts.consumers == 0)
+        });
+    }
+
     pub(super) fn queue_services(&self) -> QueueServices {
         QueueServices {
             committer: Arc::clone(&self.shared.committer),
@@ -173,45 +185,42 @@ impl Vhost {
             clock: Arc::clone(&self.shared.clock),
             budget: Arc::clone(&self.shared.budget),
             threads: Arc::clone(&self.shared.threads),
+            letters: Arc::clone(&self.shared.letters),
             owner: self.me.clone(),
         }
     }
 }
 
 impl QueueOwner for Vhost {
-    fn route_dead_letter(&self, letter: &DeadLetter) -> Vec<Arc<Queue>> {
-        let mut queues = Vec::new();
-        if let Some((first, further)) = letter.routing_keys.split_first() {
-            let cc: Vec<&str> = further.iter().map(|key| &**key).collect();
-            let keys = RouteKeys {
-                routing_key: first,
-                cc: &cc,
-                properties: &letter.message.properties,
-            };
-            let held = self.routing().route(letter.exchange(), &keys, &mut queues);
-            if let Some(Held { delay_ms, queues }) = held {
-                let message = [keep_back(&letter.message, delay_ms)];
-                for queue in queues
-                    .iter()
-                    .filter(|queue| !letter.would_cycle(queue.name()))
-                {
-                    // The queue that the letter comes from holds the batch: nobody waits for this ticket alone.
-                    queue.publish(&message);
-                }
-            }
-        }
-        queues
+    fn route_dead_letter(&self, letter: &DeadLetter) -> LetterRoutes {
+        let mut routes = LetterRoutes::default();
+        let Some((first, further)) = letter.routing_keys.split_first() else {
+            return routes;
+        };
+        let cc: Vec<&str> = further.iter().map(|key| &**key).collect();
+        let keys = RouteKeys {
+            routing_key: first,
+            cc: &cc,
+            properties: &letter.message.properties,
+        };
+        let held = self
+            .routing()
+            .route(letter.exchange(), &keys, &mut routes.queues);
+        routes.held = held.map(|held| (keep_back(&letter.message, held.delay_ms), held.queues));
+        routes
     }
 
     fn queue_unused(&self, queue: &Arc<Queue>) {
-        self.delete_queue(queue, |counts| counts.consumers == 0);
+        match queue.has_letters() {
+            true => self.delete_later(queue),
+            false => {
+                self.delete_queue(queue, |counts| counts.consumers == 0);
+            }
+        }
     }
 
     fn queue_expired(&self, queue: &Arc<Queue>) {
-        let (Some(me), queue) = (self.me.upgrade(), Arc::clone(queue)) else {
-            return;
-        };
         // Not here: a queue may find that its time is over while it is being created, under our lock.
-        tokio::spawn(async move { me.delete_queue(&queue, |counts| counts.consumers == 0) });
+        self.delete_later(queue);
     }
 }

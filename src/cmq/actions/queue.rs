@@ -190,6 +190,7 @@ pub(super) fn apply(
 pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
     let front = call.front;
     let queue = call.queue(Permission::Configure)?;
+    queue.letters_published().await;
     let ticket = {
         let _changes = front.changes.lock();
         if !dead_letter::sources(call, queue.name()).is_empty() {
@@ -210,7 +211,7 @@ pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
     Ok(call.success().into())
 }
 
-/// `ClearQueue`: drops what waits. What is received at the moment stays with who received it.
+/// `ClearQueue`: drops what waits, delayed messages too. What is received at the moment stays with who received it.
 pub(in super::super) async fn clear(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
     let (_, ticket) = queue.purge();

@@ -70,6 +70,7 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
             .into(),
         "message_bytes_ready" => counts.ready_bytes.into(),
         "message_bytes_unacknowledged" => counts.unacked_bytes.into(),
+        "messages_delayed" => counts.delayed.into(),
         "messages_rewindable" => counts.rewindable.into(),
         "message_bytes_rewindable" => counts.rewindable_bytes.into(),
         "messages_damaged" => counts.damaged.into(),
@@ -233,11 +234,12 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     // Streams take no notice of either flag, and do not count.
     let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
     let mut refused = None;
+    queue.letters_published().await;
     let deleted = vhost.delete_queue(&queue, |counts| {
         if is_stream {
             return true;
         }
-        if request.has("if-empty") && counts.ready > 0 {
+        if request.has("if-empty") && !counts.is_empty() {
             refused = Some("not empty");
         } else if request.has("if-unused") && counts.consumers > 0 {
             refused = Some("in use");

@@ -86,6 +86,8 @@ pub(super) struct Delayed {
     /// The next offset to be given out.
     next: u64,
     settled: RangeSet,
+    /// Bytes of the bodies of those that are not settled.
+    bytes: u64,
     /// What the disk has to be told.
     ledger: Ledger,
     outbox: Outbox,
@@ -128,6 +130,7 @@ impl Delayed {
             keeps,
             next: 0,
             settled: RangeSet::new(),
+            bytes: 0,
             ledger: Ledger::new(log, keeps != Keeps::Nothing),
             outbox: Outbox::default(),
             landing: VecDeque::new(),
@@ -156,6 +159,7 @@ impl Delayed {
         delayed.stored = record.next;
         delayed.settled = state.settled;
         delayed.settled.insert_range(0..record.floor);
+        delayed.bytes = record.bytes;
         let settled = delayed.settled.clone();
         delayed.ledger = Ledger::recover(log, record, settled, RangeSet::new(), record.bytes);
         delayed.unread = delayed.settled.first_gap(0)..record.next;
@@ -167,6 +171,7 @@ impl Delayed {
     /// Puts a message that is due after its `delay_ms`.
     pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) {
         let offset = self.next;
+        self.bytes += message.body.len() as u64;
         match self.write(now_ms, message) {
             true => self.spans.begin(offset),
             false => self.spans.extend(offset),
@@ -189,6 +194,7 @@ impl Delayed {
             && let Some((due, held)) = self.near.pop_first()
         {
             self.near_bytes = self.near_bytes.saturating_sub(weight(&held.message));
+            self.bytes = self.bytes.saturating_sub(held.message.body.len() as u64);
             self.settle(due.offset, &held.message);
             taken.push(Arc::new(Message {
                 delay_ms: None,
@@ -196,6 +202,25 @@ impl Delayed {
             }));
         }
         taken
+    }
+
+    /// Drops all messages and returns how many there were.
+    pub(super) fn purge(&mut self) -> u64 {
+        let purged = self.len();
+        self.settled.insert_range(0..self.next);
+        self.bytes = 0;
+        self.ledger.purged(0..self.next, 0);
+        self.near.clear();
+        self.near_bytes = 0;
+        self.far = BinaryHeap::new();
+        self.spans = Spans::default();
+        self.outbox.cut(); // no span goes on
+        // What is being read belongs to nothing any more.
+        self.reading = None;
+        self.refused = None;
+        self.unread = self.next..self.next;
+        self.sweep_below = (purged > 0).then_some(self.next).or(self.sweep_below);
+        purged
     }
 
     /// When to look again: when a message is due or to be read. The end of a read looks as well.
@@ -360,6 +385,11 @@ impl Delayed {
 
     pub(super) fn len(&self) -> u64 {
         self.next - self.settled.len() - self.lost.len()
+    }
+
+    /// Bytes of the bodies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn log(&self) -> LogId {

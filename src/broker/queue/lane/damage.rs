@@ -77,7 +77,8 @@ impl Lane {
     fn lose_cold(&mut self, range: Range<u64>) {
         let unsettled: Vec<Range<u64>> = self.settled.gaps_in(range).collect();
         for gap in unsettled {
-            let lost = self.lost.insert_range(gap);
+            let dying = self.lose_dying(gap.clone());
+            let lost = self.lost.insert_range(gap) - dying;
             // How large they were nobody knows: as large as the others.
             let share = u128::from(self.ready_bytes) * u128::from(lost);
             let bytes = share.checked_div(u128::from(self.ready)).unwrap_or(0);
@@ -90,6 +91,23 @@ impl Lane {
         }
     }
 
+    /// Those that were dying are not any more; how many they were.
+    fn lose_dying(&mut self, range: Range<u64>) -> u64 {
+        let all = self.dying.len();
+        self.dying.remove_range(range);
+        let lost = all - self.dying.len();
+        // As large as the others.
+        let share = u128::from(self.dying_bytes) * u128::from(lost);
+        let bytes = share.checked_div(u128::from(all)).unwrap_or(0);
+        self.dying_bytes -= u64::try_from(bytes).unwrap_or(self.dying_bytes);
+        lost
+    }
+
+    /// Whether its dead letter is to be published.
+    pub(in super::super) fn is_dying(&self, offset: u64) -> bool {
+        self.dying.contains(offset)
+    }
+
     /// Loses what of a block has no body in memory and is wanted. Returns where the block ends.
     fn lose_slots(&mut self, index: usize, range: &Range<u64>) -> u64 {
         let Some(block) = self.blocks.get_mut(index) else {
@@ -99,24 +117,22 @@ impl Lane {
         for (offset, slot) in (block.first..).zip(&mut block.slots) {
             let is_wanted = matches!(
                 slot.state,
-                SlotState::Ready | SlotState::Returned | SlotState::Dying(_)
+                SlotState::Ready | SlotState::Returned | SlotState::Dying
             );
             if range.contains(&offset) && slot.message.is_none() && is_wanted {
-                lost.push((slot.state, slot.size));
+                lost.push((offset, slot.state, slot.size, slot.persistent));
                 slot.state = SlotState::Lost;
-                self.dying_cold.remove(&offset);
             }
         }
         block.touched |= !lost.is_empty();
         let end = block.end();
         self.lost_slots += lost.len() as u64;
-        for (was, size) in lost {
-            if matches!(was, SlotState::Ready | SlotState::Returned) {
+        for (offset, was, size, persistent) in lost {
+            if was == SlotState::Dying {
+                self.count_out_of_dying(offset, size, persistent);
+            } else {
                 self.returned -= u64::from(was == SlotState::Returned);
                 self.count_out_of_ready(size);
-            } else {
-                self.leased -= 1;
-                self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
             }
         }
         end

@@ -1,36 +1,24 @@
 //! Which messages are in memory: reading chunks back, ahead of those who want them, and letting go of what the store
 //! can give again.
 
-use std::sync::Arc;
-
 use crate::model::{Message, Ticket};
 use crate::store::StoredMessage;
 use crate::store::chunk::CHUNK_BYTES_MAX;
 
-use super::super::block::{Block, DeathReason, Slot, SlotState, Written, first_turn};
+use super::super::block::{Block, Slot, SlotState, Written, first_turn};
 use super::Lane;
 
 /// What a message costs in memory besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
 
 impl Lane {
-    /// The first message that dies and must be read from disk for it.
-    pub(in super::super) fn first_dying_cold(&self) -> Option<u64> {
-        self.dying_cold.first_key_value().map(|(offset, _)| *offset)
-    }
-
-    /// Takes in one chunk read from the store. Messages that were to die and can do so now go to `doomed`.
-    pub(in super::super) fn load(
-        &mut self,
-        first: u64,
-        messages: Vec<StoredMessage>,
-        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
-    ) {
+    /// Takes in one chunk read from the store.
+    pub(in super::super) fn load(&mut self, first: u64, messages: Vec<StoredMessage>) {
         if messages.is_empty() {
             return;
         }
         match self.locate(first) {
-            Ok(index) => self.refill(index, messages, doomed),
+            Ok(index) => self.refill(index, messages),
             Err(index) => self.insert_block(index, first, messages),
         }
     }
@@ -47,9 +35,9 @@ impl Lane {
                 .get(index)
                 .map_or(self.next, |block| block.first);
             if at < block_first {
-                let cold = self.first_unsettled(at);
-                if cold < block_first {
-                    return Some(cold);
+                let cold = self.first_cold(at..block_first);
+                if cold.is_some() {
+                    return cold;
                 }
             }
             let block = self.blocks.get(index)?;
@@ -61,8 +49,8 @@ impl Lane {
     }
 
     /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
-    /// leased messages. Only what the store can give back goes; the head stays.
-    pub(in super::super) fn shrink(&mut self, target: u64, committed: Ticket) {
+    /// leased and dying messages. Only what the store can give back goes; the head stays, and the message at `needed`.
+    pub(in super::super) fn shrink(&mut self, target: u64, committed: Ticket, needed: Option<u64>) {
         let mut index = self.blocks.len();
         while self.resident_bytes > target && index > 1 {
             index -= 1;
@@ -71,13 +59,14 @@ impl Lane {
             };
             if block.is_open()
                 || matches!(block.written, Written::Stored(ticket) if ticket > committed)
+                || needed.is_some_and(|offset| block.contains(offset))
             {
                 continue;
             }
             let evict = block.is_evictable(committed) && !block.contains(self.hint);
             let mut freed = 0;
             for slot in &mut block.slots {
-                if evict || slot.state == SlotState::Leased {
+                if evict || matches!(slot.state, SlotState::Leased | SlotState::Dying) {
                     freed += slot.message.take().map_or(0, |message| weight(&message));
                 }
             }
@@ -89,12 +78,7 @@ impl Lane {
     }
 
     /// Gives the bodies back to slots that let go of theirs.
-    fn refill(
-        &mut self,
-        index: usize,
-        messages: Vec<StoredMessage>,
-        doomed: &mut Vec<(u64, Arc<Message>, DeathReason)>,
-    ) {
+    fn refill(&mut self, index: usize, messages: Vec<StoredMessage>) {
         let Some(block) = self.blocks.get_mut(index) else {
             return;
         };
@@ -106,12 +90,7 @@ impl Lane {
                 continue;
             }
             self.resident_bytes += weight(&stored.message);
-            slot.message = Some(Arc::clone(&stored.message));
-            if let SlotState::Dying(reason) = slot.state
-                && self.dying_cold.remove(&stored.offset).is_some()
-            {
-                doomed.push((stored.offset, stored.message, reason));
-            }
+            slot.message = Some(stored.message);
         }
     }
 
@@ -142,10 +121,10 @@ impl Lane {
                 enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
                     .unwrap_or(u32::MAX),
                 turn: turn.unwrap_or_else(|| first_turn(self.ledger.rewinds())),
-                state: if settled {
-                    SlotState::Settled
-                } else {
-                    SlotState::Ready
+                state: match settled {
+                    true => SlotState::Settled,
+                    false if self.dying.contains(stored.offset) => SlotState::Dying,
+                    false => SlotState::Ready,
                 },
                 failed: 0,
                 redelivered: again || stored.offset < self.recovered_below,

@@ -2,7 +2,7 @@
 //! Knows nothing of consumers, limits or time to live.
 //!
 //! Every offset below `next` is exactly one of: settled; in a resident block; *lost*, because the disk does not give it
-//! back; or *cold*, which means ready and on disk only. Cold messages cost no memory, so a backlog may be of any length.
+//! back; or *cold*, which means ready or dying, and on disk only. Cold messages cost no memory, so a backlog may be of any length.
 //! Where acked messages are kept, a settled message is on disk still until it is *gone*, and may become cold again.
 
 mod damage;
@@ -20,7 +20,7 @@ use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
-use super::block::{Block, DeathReason, Slot, SlotState, Written};
+use super::block::{Block, Slot, SlotState, Written};
 use super::effects::Oldest;
 use super::keeps::Keeps;
 use super::ledger::Ledger;
@@ -116,8 +116,10 @@ pub(super) struct Lane {
     lost: RangeSet,
     /// The same of those that have a slot in a block.
     lost_slots: u64,
-    /// Messages that die but have to be read from disk first.
-    dying_cold: BTreeMap<u64, DeathReason>,
+    /// Messages that have left the queue and whose dead letters are not published yet.
+    dying: RangeSet,
+    /// Bytes of the bodies of those of them that a restart finds.
+    dying_bytes: u64,
     ready: u64,
     /// How many of these do not wait at their places.
     returned: u64,
@@ -155,7 +157,8 @@ impl Lane {
             to_restore: Vec::new(),
             lost: RangeSet::new(),
             lost_slots: 0,
-            dying_cold: BTreeMap::new(),
+            dying: RangeSet::new(),
+            dying_bytes: 0,
             ready: 0,
             returned: 0,
             ready_bytes: 0,
@@ -347,8 +350,7 @@ impl Lane {
                         .blocks
                         .get(index)
                         .map_or(self.next, |block| block.first);
-                    let cold = self.first_unsettled(self.hint);
-                    if cold < gap_end {
+                    if let Some(cold) = self.first_cold(self.hint..gap_end) {
                         self.hint = cold;
                         return Head::Cold(cold);
                     }
@@ -465,12 +467,15 @@ impl Lane {
         if empty.is_some() {
             self.blocks.remove(index);
         }
-        if matches!(was, SlotState::Ready | SlotState::Returned) {
-            self.returned -= u64::from(was == SlotState::Returned);
-            self.count_out_of_ready(size);
-        } else {
-            self.leased -= 1;
-            self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+        match was {
+            SlotState::Ready | SlotState::Returned => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_out_of_ready(size);
+            }
+            SlotState::Dying => self.count_out_of_dying(offset, size, persistent),
+            SlotState::Leased | SlotState::Settled | SlotState::Lost => {
+                self.count_out_of_leased(size)
+            }
         }
         let received = self.receipts.forget(offset);
         let counted = self.keeps == Keeps::Everything
@@ -524,8 +529,7 @@ impl Lane {
             self.ledger.returned(offset, count);
         }
         let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
-        self.leased -= 1;
-        self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+        self.count_out_of_leased(size);
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         match place {
@@ -549,34 +553,48 @@ impl Lane {
         }
     }
 
-    /// Marks a message as leaving by `reason`, and returns it if it is in memory; else it comes out of
-    /// [`Lane::load`] when it has been read.
-    pub(super) fn doom(&mut self, offset: u64, reason: DeathReason) -> Option<Arc<Message>> {
-        let index = self.locate(offset).ok()?;
-        let block = self.blocks.get_mut(index)?;
-        block.touched = true;
-        let slot = block.slot_mut(offset)?;
-        if matches!(slot.state, SlotState::Settled | SlotState::Lost) {
-            return None;
+    /// A message leaves the queue, and its log when [`Lane::settle`] says so.
+    pub(super) fn doom(&mut self, offset: u64) {
+        let Ok(index) = self.locate(offset) else {
+            return;
+        };
+        let slot = self.blocks.get_mut(index);
+        let Some(slot) = slot.and_then(|block| block.slot_mut(offset)) else {
+            return;
+        };
+        if matches!(
+            slot.state,
+            SlotState::Dying | SlotState::Settled | SlotState::Lost
+        ) {
+            return;
         }
-        let was = std::mem::replace(&mut slot.state, SlotState::Dying(reason));
-        let (size, message) = (slot.size, slot.message.clone());
-        if matches!(was, SlotState::Ready | SlotState::Returned) {
-            self.returned -= u64::from(was == SlotState::Returned);
-            self.count_ready_to_leased(size);
+        let was = std::mem::replace(&mut slot.state, SlotState::Dying);
+        let (size, persistent) = (slot.size, slot.persistent);
+        match was {
+            SlotState::Leased => self.count_out_of_leased(size),
+            _ => {
+                self.returned -= u64::from(was == SlotState::Returned);
+                self.count_out_of_ready(size);
+            }
         }
-        if message.is_none() {
-            self.dying_cold.insert(offset, reason);
+        self.dying.insert(offset);
+        if persistent {
+            self.dying_bytes += u64::from(size);
         }
-        message
+    }
+
+    /// A dying message, if it is in memory.
+    pub(super) fn dying(&self, offset: u64) -> Option<&Arc<Message>> {
+        let block = self.blocks.get(self.locate(offset).ok()?)?;
+        let slot = block.slot(offset)?;
+        slot.message.as_ref()
     }
 
     /// Settles every ready message and returns how many there were.
     pub(super) fn purge(&mut self) -> u64 {
         let purged = self.ready;
-        let mut kept_bytes = 0;
-        let mut kept = Vec::new();
-        let mut stays = self.lost.clone();
+        let mut kept = self.dying.clone();
+        let mut kept_bytes = self.dying_bytes;
         for block in &mut self.blocks {
             let first = block.first;
             for (offset, slot) in (first..).zip(block.slots.iter_mut()) {
@@ -594,18 +612,21 @@ impl Lane {
                                 self.resident_bytes.saturating_sub(weight(&message));
                         }
                     }
-                    SlotState::Leased | SlotState::Dying(_) | SlotState::Lost => {
-                        kept.push(offset);
-                        stays.insert(offset);
+                    SlotState::Leased | SlotState::Lost => {
+                        kept.insert(offset);
                         if slot.persistent {
                             kept_bytes += u64::from(slot.size);
                         }
                     }
-                    SlotState::Settled => {}
+                    SlotState::Dying | SlotState::Settled => {}
                 }
             }
         }
         self.receipts.forget_but(&kept);
+        let mut stays = self.lost.clone();
+        for range in kept.iter() {
+            stays.insert_range(range);
+        }
         for range in stays.gaps_in(0..self.next) {
             if let Some(retention) = &mut self.retention {
                 // What was acked before stays as it is.
@@ -640,6 +661,18 @@ impl Lane {
         purged
     }
 
+    /// The first message in a range without blocks that waits there.
+    fn first_cold(&self, range: Range<u64>) -> Option<u64> {
+        let mut at = range.start;
+        loop {
+            let unsettled = self.first_unsettled(at);
+            at = self.dying.first_gap(unsettled);
+            if at == unsettled {
+                return (at < range.end).then_some(at);
+            }
+        }
+    }
+
     /// The index of the block that holds `offset`, or where such a block would stand.
     fn locate(&self, offset: u64) -> Result<usize, usize> {
         // Most calls are about the oldest or the newest block.
@@ -662,6 +695,18 @@ impl Lane {
             0 => 0,
             _ => self.ready_bytes.saturating_sub(u64::from(size)),
         };
+    }
+
+    fn count_out_of_leased(&mut self, size: u32) {
+        self.leased -= 1;
+        self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(size));
+    }
+
+    fn count_out_of_dying(&mut self, offset: u64, size: u32, persistent: bool) {
+        self.dying.remove_range(offset..offset + 1);
+        if persistent {
+            self.dying_bytes = self.dying_bytes.saturating_sub(u64::from(size));
+        }
     }
 
     fn count_ready_to_leased(&mut self, size: u32) {

@@ -74,10 +74,10 @@ impl Lane {
     ) -> bool {
         if self.locate(lease.offset).is_err() {
             for (first, messages) in read(self.log, lease.offset) {
-                self.load(first, messages, &mut Vec::new());
+                self.load(first, messages);
             }
             // What is leased needs no body.
-            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0));
+            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
         }
         let slot = self
             .locate(lease.offset)

@@ -1,4 +1,5 @@
-//! How messages leave without being acked: their time to live, the length of the queue, and where they go then.
+//! How messages leave without being acked: their time to live, the length of the queue, and what becomes of those that
+//! die then. All of it in bounded steps: what is left over, the next command does, or the timer.
 
 use std::sync::Arc;
 
@@ -6,25 +7,31 @@ use crate::model::arguments::{Overflow, QueueKind};
 use crate::model::{Message, MessageId};
 
 use super::super::block::DeathReason;
+use super::super::delayed::Delayed;
 use super::super::effects::{Dead, Effects};
 use super::super::lane::Head;
 use super::{QueueState, request_load};
 
+/// So many messages leave in one turn because of their time to live or the length of the queue. A run of publishes is
+/// shorter.
+const LEFT_MAX: u32 = 4096;
+
+/// Expiry goes no further ahead of the dead letters than this: what has expired lies better on disk unread than read
+/// twice.
+const EXPIRED_AHEAD_MAX: u64 = 4096;
+
 impl QueueState {
-    pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason, fx: &mut Effects) {
+    /// A message leaves the queue: for good, or for the dead letter exchange, if there is one.
+    pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
         let Some(lane) = self.lane_mut(id.lane) else {
             return;
         };
-        if !dead_letters {
+        if dead_letters {
+            lane.doom(id.offset);
+            self.graves.push(id, reason);
+        } else {
             lane.settle(id.offset);
-        } else if let Some(message) = lane.doom(id.offset, reason) {
-            let message = self.counting_failures(id, message, reason);
-            fx.dead.push(Dead {
-                id,
-                message,
-                reason,
-            });
         }
     }
 
@@ -51,19 +58,100 @@ impl QueueState {
         })
     }
 
-    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there.
-    pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) {
+    /// Messages whose dead letters are to be published now, in the order in which they died: so many, or until there
+    /// are so many bytes. Until [`QueueState::bury`] there are no others.
+    pub(in super::super) fn take_letters(&mut self, max: usize, max_bytes: usize) -> Vec<Dead> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        if !self.graves.is_out() {
+            for (id, reason) in self.graves.iter().take(max) {
+                let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+                let message = lane.and_then(|(_, lane)| lane.dying(id.offset));
+                let Some(message) = message.filter(|_| bytes < max_bytes) else {
+                    break;
+                };
+                bytes += message.size();
+                let message = self.counting_failures(id, message.clone(), reason);
+                taken.push(Dead { message, reason });
+            }
+            self.graves.set_out(!taken.is_empty());
+        }
+        taken
+    }
+
+    /// The dead letters of so many messages, those that died first, are published: the messages leave the log.
+    pub(in super::super) fn bury(&mut self, now_ms: u64, count: usize, fx: &mut Effects) {
+        self.graves.set_out(false);
+        for (id, _) in self.graves.bury(count as u64) {
+            if let Some(lane) = self.lane_mut(id.lane) {
+                lane.settle(id.offset);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Whether dead letters can be published now: the first message is in memory, and nobody is at it.
+    pub(in super::super) fn has_letters(&self) -> bool {
+        !self.graves.is_empty() && !self.graves.is_out() && self.first_letter_is_resident()
+    }
+
+    fn first_letter_is_resident(&self) -> bool {
+        self.graves.front().is_some_and(|id| {
+            let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+            lane.is_some_and(|(_, lane)| lane.dying(id.offset).is_some())
+        })
+    }
+
+    /// How many messages have died here so far, and how many of their dead letters are published.
+    pub(in super::super) fn deaths(&self) -> (u64, u64) {
+        self.graves.progress()
+    }
+
+    /// Reads the message whose dead letter is next, if it is on disk only.
+    pub(super) fn watch_letters(&mut self, fx: &mut Effects) {
+        let Some(id) = self.graves.front() else {
+            return;
+        };
+        if !self.first_letter_is_resident()
+            && let Some(lane) = self.lane_mut(id.lane)
+        {
+            request_load(lane, id.offset, fx);
+        }
+    }
+
+    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the head may have
+    /// expired all the same: that was enough for this turn.
+    pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
         while let Some(head) = self.head_expiry() {
             let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
             if head.at_ms > now_ms || (head.at_ms == now_ms && spared) {
-                return;
+                return true;
+            }
+            if self.waits_for_letters() || self.has_left_enough(fx) {
+                return false;
             }
             if !head.is_old {
-                self.kill(head.id, DeathReason::Expired, fx);
+                self.kill(head.id, DeathReason::Expired);
             } else if let Some(lane) = self.lane_mut(head.id.lane) {
                 lane.settle(head.id.offset);
             }
         }
+        true
+    }
+
+    /// Whether expiry goes on when dead letters have been published.
+    pub(super) fn waits_for_letters(&self) -> bool {
+        self.graves.len() >= EXPIRED_AHEAD_MAX
+    }
+
+    /// Counts a message that leaves. True if it has to wait for the next turn, which is then due.
+    fn has_left_enough(&mut self, fx: &mut Effects) -> bool {
+        if fx.left >= LEFT_MAX {
+            self.is_overdue = true;
+            return true;
+        }
+        fx.left += 1;
+        false
     }
 
     /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
@@ -93,15 +181,19 @@ impl QueueState {
         self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
     }
 
-    /// Whether there is no room for so many messages more, with so many bytes in their bodies.
+    /// Whether there is no room for so many messages more, with so many bytes in their bodies. Delayed messages have
+    /// taken their room already: they are never refused when they are due.
     pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
-        self.arguments
+        let delayed = self.delayed.as_deref();
+        let messages = || self.ready() + delayed.map_or(0, Delayed::len);
+        let all_bytes = || self.ready_bytes() + delayed.map_or(0, Delayed::bytes);
+        let limits = &self.arguments;
+        limits
             .max_length
-            .is_some_and(|max| self.ready() + count > max)
-            || self
-                .arguments
+            .is_some_and(|max| messages() + count > max)
+            || limits
                 .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() + bytes > max)
+                .is_some_and(|max| all_bytes() + bytes > max)
     }
 
     pub(super) fn enforce_length(&mut self, fx: &mut Effects) {
@@ -131,7 +223,10 @@ impl QueueState {
                         lane: *priority,
                         offset,
                     };
-                    self.kill(id, DeathReason::MaxLength, fx);
+                    if self.has_left_enough(fx) {
+                        return;
+                    }
+                    self.kill(id, DeathReason::MaxLength);
                 }
             }
         }

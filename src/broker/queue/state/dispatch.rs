@@ -149,7 +149,9 @@ impl QueueState {
 
     /// The next message to be handed out, and its offset. One on disk is read first.
     pub(super) fn head(&mut self, now_ms: u64, fx: &mut Effects) -> Option<(Next, u64)> {
-        self.expire(now_ms, Expiry::UnlessNew, fx);
+        if !self.expire(now_ms, Expiry::UnlessNew, fx) {
+            return None;
+        }
         let next = self.next()?;
         let (_, lane) = self.lanes.get_mut(next.lane)?;
         match next.head {

@@ -5,7 +5,6 @@ use crate::model::{Lease, LogId};
 use crate::store::StoredMessage;
 
 use super::super::block::{DeathReason, TURN_RETURNS};
-use super::super::effects::Effects;
 use super::super::lane::{Lane, Place};
 use super::QueueState;
 use super::dispatch::NORMAL;
@@ -42,7 +41,7 @@ impl QueueState {
     }
 
     /// Messages whose lease has lasted as long as it may go back to their places.
-    pub(super) fn end_due_leases(&mut self, now_ms: u64, fx: &mut Effects) {
+    pub(super) fn end_due_leases(&mut self, now_ms: u64) {
         if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
             return;
         }
@@ -52,7 +51,7 @@ impl QueueState {
             if let Some(single) = self.consumers.single_active() {
                 single.timed_out(lease);
             }
-            self.requeue(now_ms, lease, Return::TimedOut, fx);
+            self.requeue(now_ms, lease, Return::TimedOut);
         }
     }
 
@@ -77,7 +76,7 @@ impl QueueState {
         holds(&self.lanes, lease)
     }
 
-    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return, fx: &mut Effects) {
+    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return) {
         let limit = self.arguments.delivery_limit;
         let is_quorum = self.arguments.kind == QueueKind::Quorum;
         let Some(lane) = self.lane_mut(lease.lane) else {
@@ -94,7 +93,7 @@ impl QueueState {
             return;
         };
         if limit.is_some_and(|limit| back.returns > limit) {
-            self.kill(lease.id(), DeathReason::DeliveryLimit, fx);
+            self.kill(lease.id(), DeathReason::DeliveryLimit);
         } else if is_quorum && limit.is_none() && how == Return::Refused {
             let end = self.lane_for(now_ms, NORMAL).next();
             self.returns.put_behind(end, back.next);

@@ -18,7 +18,8 @@ use crate::store::{Batch, LogState, StoredMessage};
 use super::block::DeathReason;
 use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Consumers, Credit, NewConsumer};
 use super::delayed::Delayed;
-use super::effects::{Admission, Counts, Dead, Effects, Get, Got, Oldest, Picked, Settle};
+use super::effects::{Admission, Counts, Effects, Get, Got, Oldest, Picked, Settle};
+use super::graves::Graves;
 use super::keeps::Keeps;
 use super::lane::{Head, Lane};
 use super::lease::Deadlines;
@@ -30,8 +31,14 @@ use deaths::Expiry;
 use leases::Return;
 use rewind::keep_limits;
 
-/// A backlog is read this far ahead of its consumers.
+/// A backlog is read this far ahead of its consumers, or less where memory is short: see [`QueueState::keep_within`].
 pub(super) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
+
+/// How much of a backlog one read brings at most.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// So many times more than it reads ahead a queue may have in memory.
+const AHEAD_SHARE: u64 = 8;
 
 /// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
 const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
@@ -52,6 +59,14 @@ pub(super) struct QueueState {
     deadlines: Deadlines,
     /// What came back to a quorum queue, and when it is its turn.
     returns: Returns,
+    /// Messages that have left for the dead letter exchange.
+    graves: Graves,
+    /// More has to leave than may in one turn: the next is due.
+    is_overdue: bool,
+    /// How far ahead of consumers is read.
+    ahead_bytes: u64,
+    /// The queue is deleted: nothing happens any more but that dead letters are published.
+    is_deleted: bool,
     /// How many messages of high priority a quorum queue has handed out since the last normal one.
     high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
@@ -80,6 +95,10 @@ impl QueueState {
             waiters: Waiters::default(),
             deadlines: Deadlines::default(),
             returns: Returns::default(),
+            graves: Graves::default(),
+            is_overdue: false,
+            ahead_bytes: READ_AHEAD_BYTES,
+            is_deleted: false,
             high_in_a_row: 0,
             used_ms: now_ms,
         };
@@ -121,6 +140,7 @@ impl QueueState {
         if may_refuse && admission == Admission::Whole {
             let bytes = run.iter().map(|message| message.body.len() as u64).sum();
             if self.would_overflow(run.len() as u64, bytes) {
+                run.iter().for_each(|message| self.refuse(now_ms, message));
                 rejected.extend((0..).zip(run).map(|(index, _)| index));
                 return;
             }
@@ -128,6 +148,7 @@ impl QueueState {
         let refuses = may_refuse && admission == Admission::Each;
         for (index, message) in (0..).zip(run) {
             if refuses && self.would_overflow(1, message.body.len() as u64) {
+                self.refuse(now_ms, message);
                 rejected.push(index);
                 continue;
             }
@@ -143,6 +164,20 @@ impl QueueState {
             }
         }
         self.settle_down(now_ms, fx);
+    }
+
+    /// There is no room for a message. Where it is to be dead-lettered all the same it dies here, so that it waits for
+    /// that as others do.
+    fn refuse(&mut self, now_ms: u64, message: &Arc<Message>) {
+        let dead_letters = self.arguments.dead_letter_exchange.is_some();
+        if self.arguments.overflow == Overflow::RejectPublishDlx && dead_letters {
+            let lane = self.lane_for(now_ms, message.priority);
+            let id = MessageId {
+                lane: lane.log().lane(),
+                offset: lane.push(now_ms, message),
+            };
+            self.kill(id, DeathReason::MaxLength);
+        }
     }
 
     /// Registers a consumer.
@@ -177,11 +212,11 @@ impl QueueState {
         leases: &[Lease],
         fx: &mut Effects,
     ) -> bool {
-        self.end_due_leases(now_ms, fx);
+        self.end_due_leases(now_ms);
         let left = self.consumers.remove(consumers);
         for lease in leases {
             self.answered(*lease);
-            self.requeue(now_ms, *lease, Return::Failed, fx);
+            self.requeue(now_ms, *lease, Return::Failed);
         }
         if !consumers.is_empty() {
             self.used_ms = now_ms;
@@ -223,7 +258,7 @@ impl QueueState {
     ) {
         // Those whose time is over end before the answers are looked at: who answers in time is not a matter of when
         // the timer runs.
-        self.end_due_leases(now_ms, fx);
+        self.end_due_leases(now_ms);
         for lease in leases {
             self.answered(*lease);
             match how {
@@ -232,10 +267,10 @@ impl QueueState {
                         lane.settle_lease(*lease);
                     }
                 }
-                Settle::Requeue => self.requeue(now_ms, *lease, Return::Refused, fx),
+                Settle::Requeue => self.requeue(now_ms, *lease, Return::Refused),
                 Settle::Reject => {
                     if self.holds(*lease) {
-                        self.kill(lease.id(), DeathReason::Rejected, fx);
+                        self.kill(lease.id(), DeathReason::Rejected);
                     }
                 }
             }
@@ -246,7 +281,9 @@ impl QueueState {
     /// Takes the message at the head, as basic.get does.
     pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
         self.used_ms = now_ms;
-        self.expire(now_ms, Expiry::Due, fx);
+        if !self.expire(now_ms, Expiry::Due, fx) {
+            return Get::Loading;
+        }
         let Some(next) = self.next() else {
             return Get::Empty;
         };
@@ -287,12 +324,13 @@ impl QueueState {
         }
     }
 
-    /// Drops every ready message and returns how many there were.
+    /// Drops every message that is ready or delayed and returns how many there were.
     pub(super) fn purge(&mut self, now_ms: u64, fx: &mut Effects) -> u64 {
-        let purged = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
+        let ready: u64 = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
+        let delayed = self.delayed.as_deref_mut().map_or(0, Delayed::purge);
         self.returns.clear();
         self.settle_down(now_ms, fx);
-        purged
+        ready + delayed
     }
 
     /// Takes in what was read from the store; an empty answer ends the read all the same.
@@ -303,24 +341,13 @@ impl QueueState {
         chunks: Vec<(u64, Vec<StoredMessage>)>,
         fx: &mut Effects,
     ) {
-        let lane = log.lane();
-        let mut doomed = Vec::new();
         if log.is_delayed() {
             self.delayed_mut().scanned(chunks);
-        } else if let Some(lane) = self.lane_mut(lane) {
+        } else if let Some(lane) = self.lane_mut(log.lane()) {
             *lane.loading_mut() = false;
             for (first, messages) in chunks {
-                lane.load(first, messages, &mut doomed);
+                lane.load(first, messages);
             }
-        }
-        for (offset, message, reason) in doomed {
-            let id = MessageId { lane, offset };
-            let message = self.counting_failures(id, message, reason);
-            fx.dead.push(Dead {
-                id,
-                message,
-                reason,
-            });
         }
         self.settle_down(now_ms, fx);
     }
@@ -352,7 +379,13 @@ impl QueueState {
         let lost = if log.is_delayed() {
             self.delayed_mut().lose(range)
         } else {
-            self.lane_mut(log.lane()).map_or(0, |lane| lane.lose(range))
+            let lane = self.lanes.iter_mut().find(|(lane, _)| *lane == log.lane());
+            lane.map_or(0, |(number, lane)| {
+                let lost = lane.lose(range);
+                self.graves
+                    .keep_only(*number, |offset| lane.is_dying(offset));
+                lost
+            })
         };
         self.settle_down(now_ms, fx);
         lost
@@ -369,13 +402,6 @@ impl QueueState {
             .collect()
     }
 
-    /// A dead message has been written to where it goes: it leaves the queue.
-    pub(super) fn bury(&mut self, id: MessageId) {
-        if let Some(lane) = self.lane_mut(id.lane) {
-            lane.settle(id.offset);
-        }
-    }
-
     /// Time has passed: drops what has expired.
     pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
         self.settle_down(now_ms, fx);
@@ -389,7 +415,14 @@ impl QueueState {
     /// When [`QueueState::tick`] is next needed. A queue that has expired needs no further one: its owner
     /// was told.
     pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
-        let head = self.head_expiry().map(|head| head.at_ms);
+        if self.is_overdue {
+            return Some(now_ms);
+        }
+        // The end of their publication looks again.
+        let head = match self.waits_for_letters() {
+            true => None,
+            false => self.head_expiry().map(|head| head.at_ms),
+        };
         let due = self.delayed.as_deref().and_then(Delayed::next_due_ms);
         let expires = self.expires_ms().filter(|expires| *expires > now_ms);
         let lease = self.deadlines.next_ms();
@@ -408,6 +441,7 @@ impl QueueState {
 
     /// Everybody leaves, because the queue is deleted.
     pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+        self.is_deleted = true;
         self.waiters.clear();
         self.consumers.drain()
     }
@@ -452,21 +486,31 @@ impl QueueState {
         lanes.sum::<u64>() + self.delayed.as_deref().map_or(0, Delayed::resident_bytes)
     }
 
+    /// How much of the backlog one read is to bring: the chunk that is needed, and what may be read ahead.
+    pub(super) fn read_bytes(&self) -> usize {
+        READ_BYTES.min(usize::try_from(self.ahead_bytes).unwrap_or(usize::MAX))
+    }
+
     /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
     /// to the batch `committed`.
     pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+        self.ahead_bytes = READ_AHEAD_BYTES.min(allowed / AHEAD_SHARE);
         if let Some(delayed) = &mut self.delayed {
             delayed.keep_within(allowed, committed);
         }
-        if self.resident_bytes() <= allowed {
+        // What is being published stays until it is buried.
+        if self.resident_bytes() <= allowed || self.graves.is_out() {
             return;
         }
+        let letter = self.graves.front();
         // Lowest priority first: it is needed last.
         for index in (0..self.lanes.len()).rev() {
             let others = self.resident_bytes();
-            if let Some((_, lane)) = self.lanes.get_mut(index) {
+            if let Some((priority, lane)) = self.lanes.get_mut(index) {
                 let rest = others - lane.resident_bytes();
-                lane.shrink(allowed.saturating_sub(rest), committed);
+                let letter = letter.filter(|id| id.lane == *priority);
+                let needed = letter.map(|id| id.offset);
+                lane.shrink(allowed.saturating_sub(rest), committed, needed);
             }
         }
     }
@@ -545,8 +589,12 @@ impl QueueState {
     /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
     /// read ahead, sweep.
     fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
+        if self.is_deleted {
+            return self.watch_letters(fx);
+        }
+        self.is_overdue = false;
         self.release(now_ms, fx);
-        self.end_due_leases(now_ms, fx);
+        self.end_due_leases(now_ms);
         self.consumers.elect();
         self.dispatch(now_ms, fx);
         self.bound_deadlines();
@@ -554,15 +602,14 @@ impl QueueState {
         self.answer_hasty(fx);
         self.enforce_length(fx);
         self.watch_head(fx);
+        self.watch_letters(fx);
         let awaited = self.consumers.len() > 0 || !self.waiters.is_empty();
         for (_, lane) in &mut self.lanes {
             lane.age(now_ms);
             lane.end_turn();
-            if let Some(offset) = lane.first_dying_cold() {
-                request_load(lane, offset, fx);
-            } else if awaited
+            if awaited
                 && lane.ready() > 0
-                && let Some(offset) = lane.read_ahead(READ_AHEAD_BYTES)
+                && let Some(offset) = lane.read_ahead(self.ahead_bytes)
             {
                 request_load(lane, offset, fx);
             }

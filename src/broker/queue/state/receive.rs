@@ -60,7 +60,7 @@ impl QueueState {
         length_ms: u64,
         fx: &mut Effects,
     ) -> Option<u64> {
-        self.end_due_leases(now_ms, fx);
+        self.end_due_leases(now_ms);
         let clue = handle.clue(self.id);
         let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == clue.lane)?;
         let lease = lane.received_lease(clue)?;
@@ -80,7 +80,7 @@ impl QueueState {
         handles: &[Handle],
         fx: &mut Effects,
     ) -> Vec<bool> {
-        self.end_due_leases(now_ms, fx);
+        self.end_due_leases(now_ms);
         let id = self.id;
         let mut delete = |handle: &Handle| {
             let clue = handle.clue(id);
