@@ -4,7 +4,8 @@
 use std::hint::black_box;
 use std::thread;
 
-use argon2::password_hash::{self, Output, ParamsString, Salt, SaltString};
+use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
+use argon2::password_hash::{Error, Result as HashResult};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -67,11 +68,9 @@ impl PasswordHash {
     /// Hashes a new password with argon2id and a random salt. Takes tens of milliseconds.
     pub fn new(password: &[u8]) -> PasswordHash {
         let salt: [u8; 16] = rand::random();
-        let text = SaltString::encode_b64(&salt)
-            .and_then(|salt| new_argon2id(password, salt.as_salt()))
-            .unwrap_or_else(|error| {
-                unreachable!("fixed argon2id parameters and a salt of 16 bytes: {error}")
-            });
+        let text = new_argon2id(password, &salt).unwrap_or_else(|error| {
+            unreachable!("fixed argon2id parameters and a salt of 16 bytes: {error}")
+        });
         PasswordHash {
             text,
             algorithm: HashingAlgorithm::Argon2id,
@@ -92,7 +91,7 @@ impl PasswordHash {
     /// Takes over a hash made elsewhere.
     pub fn import(text: &str, algorithm: HashingAlgorithm) -> Result<PasswordHash, MalformedHash> {
         let well_formed = match algorithm {
-            HashingAlgorithm::Argon2id => argon2::PasswordHash::new(text).is_ok(),
+            HashingAlgorithm::Argon2id => phc::PasswordHash::new(text).is_ok(),
             HashingAlgorithm::RabbitSha256 => rabbit_parts(text, 32).is_some(),
             HashingAlgorithm::RabbitSha512 => rabbit_parts(text, 64).is_some(),
             HashingAlgorithm::RabbitMd5 => rabbit_parts(text, 16).is_some(),
@@ -131,7 +130,7 @@ impl PasswordHash {
     /// Whether this is the hash of `password`. As slow as [`PasswordHash::new`] for argon2id.
     pub fn verify(&self, password: &[u8]) -> bool {
         match self.algorithm {
-            HashingAlgorithm::Argon2id => argon2::PasswordHash::new(&self.text)
+            HashingAlgorithm::Argon2id => phc::PasswordHash::new(&self.text)
                 .is_ok_and(|hash| verify_argon2(&hash, password).unwrap_or(false)),
             HashingAlgorithm::RabbitSha256 => verify_rabbit::<Sha256>(&self.text, password),
             HashingAlgorithm::RabbitSha512 => verify_rabbit::<Sha512>(&self.text, password),
@@ -142,30 +141,29 @@ impl PasswordHash {
 
 /// Takes as long as a hash that is made here.
 fn spend_a_hash(password: &[u8]) {
-    let hashed =
-        SaltString::encode_b64(&[0; 16]).and_then(|salt| new_argon2id(password, salt.as_salt()));
+    let hashed = new_argon2id(password, &[0; 16]);
     drop(black_box(hashed));
 }
 
 /// The PHC string of a password.
-fn new_argon2id(password: &[u8], salt: Salt<'_>) -> password_hash::Result<String> {
+fn new_argon2id(password: &[u8], salt: &[u8]) -> HashResult<String> {
     let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, None)?;
-    let hash = argon2::PasswordHash {
+    let hash = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
         params: ParamsString::try_from(&params)?,
-        salt: Some(salt),
+        salt: Some(Salt::new(salt)?),
         hash: None,
     };
     let output = argon2_output(&hash, password, Params::DEFAULT_OUTPUT_LEN)?;
-    let hash = argon2::PasswordHash {
+    let hash = phc::PasswordHash {
         hash: Some(output),
         ..hash
     };
     Ok(hash.to_string())
 }
 
-fn verify_argon2(hash: &argon2::PasswordHash<'_>, password: &[u8]) -> password_hash::Result<bool> {
+fn verify_argon2(hash: &phc::PasswordHash, password: &[u8]) -> HashResult<bool> {
     let Some(expected) = hash.hash else {
         return Ok(false);
     };
@@ -174,23 +172,17 @@ fn verify_argon2(hash: &argon2::PasswordHash<'_>, password: &[u8]) -> password_h
 }
 
 /// What the password comes to under the algorithm, version, parameters and salt of `hash`.
-fn argon2_output(
-    hash: &argon2::PasswordHash<'_>,
-    password: &[u8],
-    len: usize,
-) -> password_hash::Result<Output> {
+fn argon2_output(hash: &phc::PasswordHash, password: &[u8], len: usize) -> HashResult<Output> {
     let version = hash.version.map(Version::try_from).transpose()?;
     let argon2 = Argon2::new(
-        Algorithm::try_from(hash.algorithm)?,
+        Algorithm::try_from(hash.algorithm.as_str())?,
         version.unwrap_or_default(),
         Params::try_from(hash)?,
     );
-    let mut salt = [0; Salt::MAX_LENGTH];
-    let salt = hash
-        .salt
-        .ok_or(password_hash::Error::PhcStringField)?
-        .decode_b64(&mut salt)?;
-    Output::init_with(len, |out| Ok(fill(&argon2, password, salt, out)?))
+    let salt = hash.salt.ok_or(Error::SaltInvalid)?;
+    let mut bytes = vec![0; len];
+    fill(&argon2, password, &salt, &mut bytes)?;
+    Ok(Output::new(&bytes)?)
 }
 
 /// Computes a hash. Its blocks lie on the stack of a thread of its own: when that ends the system has them back at
@@ -271,9 +263,8 @@ mod tests {
         // Little memory, and more than a hash made here takes.
         for memory_kib in [64, ARGON2_MEMORY_KIB + 64] {
             let params = Params::new(memory_kib, 1, 2, Some(24)).unwrap();
-            let salt = SaltString::encode_b64(b"salted salt").unwrap();
             let text = Argon2::new(Algorithm::Argon2d, Version::V0x10, params)
-                .hash_password(b"pw", &salt)
+                .hash_password_with_salt(b"pw", b"salted salt")
                 .unwrap()
                 .to_string();
             let hash = PasswordHash::import(&text, HashingAlgorithm::Argon2id).unwrap();

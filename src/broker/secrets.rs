@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use rand::Rng;
+use rand::RngExt;
 use rand::distr::Alphanumeric;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -50,12 +50,8 @@ pub(crate) fn verify(signed: &Signed<'_>, key: &str) -> Option<Verified> {
 }
 
 /// Tries the rule, then what clients make of it: without values like files, host without port, host with scheme.
-fn any<M: Mac + hmac::digest::KeyInit + Clone>(
-    signed: &Signed<'_>,
-    key: &str,
-    given: &[u8],
-) -> bool {
-    let Ok(keyed) = <M as Mac>::new_from_slice(key.as_bytes()) else {
+fn any<M: Mac + KeyInit + Clone>(signed: &Signed<'_>, key: &str, given: &[u8]) -> bool {
+    let Ok(keyed) = <M as KeyInit>::new_from_slice(key.as_bytes()) else {
         return false;
     };
     let may_leave_out = signed.method == "POST"

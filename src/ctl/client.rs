@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
 use super::args::{self, Complaint, EX_TEMPFAIL, EX_UNAVAILABLE, Format, Invocation, Parsed};
 use super::banner::{self, Banner};
 use super::format::Printer;
@@ -253,15 +255,24 @@ fn ask_secret(verb: Verb, invocation: &mut Invocation) -> Result<(), Complaint> 
     Ok(())
 }
 
-/// The first line of standard input; a person is asked for it.
+/// The first line of standard input. A person is asked for it, and does not see it.
 fn read_secret(what: &str) -> io::Result<String> {
     let stdin = io::stdin();
-    if stdin.is_terminal() {
-        // Prompts go to standard error, so that output stays clean.
-        io::stderr().write_all(format!("{what}: ").as_bytes())?;
-    }
     let mut line = String::new();
     let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-    stdin.lock().take(bound).read_line(&mut line)?;
+    if !stdin.is_terminal() {
+        stdin.lock().take(bound).read_line(&mut line)?;
+    } else {
+        // Prompts go to standard error, so that output stays clean.
+        io::stderr().write_all(format!("{what}: ").as_bytes())?;
+        let shown = tcgetattr(&stdin)?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+        let read = stdin.lock().take(bound).read_line(&mut line);
+        tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+        io::stderr().write_all(b"\n")?;
+        read?;
+    }
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
 use crate::ledger::{Ledger, check, drain, number_of, publish};

@@ -12,7 +12,7 @@ use leveret::broker::queue::{Queue, RewindTo, Settle};
 use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
 use crate::ledger::{Ledger, check, number_of, publish, take};

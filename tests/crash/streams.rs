@@ -14,7 +14,7 @@ use leveret::model::{ConnectionId, Ticket};
 use leveret::store::faulty::{Call, FaultyStore};
 use leveret::wire::{AMQPValue, FieldTable};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
 use crate::ledger::{Ledger, number_of, publish};

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::super::{
     ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
