@@ -146,6 +146,7 @@ enum Woken {
     Looked,
     Done(Done),
     Timer,
+    Lost,
 }
 
 impl Connection {
@@ -364,8 +365,12 @@ impl Connection {
             ..
         } = self;
         let woken = tokio::select! {
-            // Errors show when the socket is used.
-            _ = stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => Woken::Looked,
+            // Errors show when the socket is used. While it is not, a peer that has reset it is noticed all the same, and
+            // what it sent before is dropped, as RabbitMQ drops it.
+            _ = stream.ready(interest.unwrap_or(Interest::ERROR)) => match interest {
+                Some(_) => Woken::Looked,
+                None => Woken::Lost,
+            },
             () = shared.outbox.ready() => Woken::Looked,
             done = async { later.as_mut().map(|later| later.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if later.is_some() => Woken::Done(done),
             () = shared.committer.room(), if waits_for_room => Woken::Looked,
@@ -377,6 +382,10 @@ impl Connection {
             Woken::Looked => {}
             Woken::Done(done) => self.complete(done),
             Woken::Timer => self.tick(),
+            Woken::Lost => {
+                tracing::debug!(connection = %self.shared.name, "connection reset by the client");
+                self.phase = Phase::Over;
+            }
         }
         self.look_at_alarms();
     }
