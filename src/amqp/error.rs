@@ -201,26 +201,6 @@ fn code_of(error: &BrokerError) -> Code {
     }
 }
 
-/// RabbitMQ writes a string that it quotes from a peer as Erlang does: printable characters as they are.
-pub(crate) fn erlang_string(bytes: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for byte in bytes {
-        match byte {
-            b'\n' => quoted.push_str("\\n"),
-            b'\r' => quoted.push_str("\\r"),
-            b'\t' => quoted.push_str("\\t"),
-            b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
-            0x20..0x7f => quoted.push(char::from(*byte)),
-            _ => {
-                let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
-                return format!("[{}]", numbers.join(","));
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,12 +224,5 @@ mod tests {
     fn only_four_codes_are_soft() {
         assert_eq!(Code::PreconditionFailed.scope(), Scope::Channel);
         assert_eq!(Code::NotAllowed.scope(), Scope::Connection);
-    }
-
-    #[test]
-    fn quoted_strings() {
-        assert_eq!(erlang_string(b"x"), "\"x\"");
-        assert_eq!(erlang_string(b"\n\""), r#""\n\"""#);
-        assert_eq!(erlang_string(b"\x01a"), "[1,97]");
     }
 }

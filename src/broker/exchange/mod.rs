@@ -86,6 +86,14 @@ impl ExchangeKind {
             ExchangeKind::Random => "x-random",
         }
     }
+
+    /// Its name in RabbitMQ's texts about differences, where Erlang quotes what has a hyphen.
+    pub fn as_atom(self) -> String {
+        match self.as_str() {
+            name if name.contains('-') => format!("'{name}'"),
+            name => name.to_owned(),
+        }
+    }
 }
 
 /// An exchange as it was declared.

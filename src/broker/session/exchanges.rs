@@ -86,7 +86,7 @@ impl Session {
     ) -> Result<(), BrokerError> {
         let kinds = (existing.kind, declared.kind);
         let difference = (kinds.0 != kinds.1)
-            .then(|| Inequivalence::of_property("type", kinds.0.as_str(), kinds.1.as_str()))
+            .then(|| Inequivalence::of_property("type", kinds.0.as_atom(), kinds.1.as_atom()))
             .or_else(|| property_difference("durable", existing.durable, declared.durable))
             .or_else(|| {
                 property_difference("auto_delete", existing.auto_delete, declared.auto_delete)

@@ -23,7 +23,7 @@ use value::bytes_value;
 
 pub use fault::{ArgumentError, ArgumentFault, PropertyRefused};
 pub use inequivalence::{Inequivalence, inequivalence};
-pub use value::{integer_value, term, text_value, type_name};
+pub use value::{integer_value, quoted_string, term, text_value, type_name};
 
 /// How large a segment of a stream gets unless told otherwise, in bytes.
 const SEGMENT_BYTES_DEFAULT: u64 = 500_000_000;

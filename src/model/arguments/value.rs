@@ -13,13 +13,12 @@ pub fn term(value: &AMQPValue) -> String {
         AMQPValue::Double(value) => format!("{value:?}"),
         AMQPValue::DecimalValue(value) => format!("{{{},{}}}", value.scale, value.value),
         AMQPValue::Timestamp(value) => value.to_string(),
-        AMQPValue::ShortString(value) => format!("<<\"{value}\">>"),
-        AMQPValue::LongString(_) | AMQPValue::ByteArray(_) => {
+        AMQPValue::ShortString(_) | AMQPValue::LongString(_) | AMQPValue::ByteArray(_) => {
             let bytes = bytes_value(value).unwrap_or_default();
-            if bytes.is_empty() {
-                "<<>>".to_owned()
-            } else {
-                format!("<<\"{}\">>", String::from_utf8_lossy(bytes))
+            match printable(bytes) {
+                Some(text) if text.is_empty() => "<<>>".to_owned(),
+                Some(text) => format!("<<\"{text}\">>"),
+                None => format!("<<{}>>", numbers(bytes)),
             }
         }
         AMQPValue::FieldArray(values) => {
@@ -43,6 +42,39 @@ pub fn term(value: &AMQPValue) -> String {
         | AMQPValue::LongUInt(_)
         | AMQPValue::LongLongInt(_) => integer_value(value).unwrap_or_default().to_string(),
     }
+}
+
+/// A string in the notation of RabbitMQ's texts, which is Erlang's.
+pub fn quoted_string(bytes: &[u8]) -> String {
+    match printable(bytes) {
+        Some(text) => format!("\"{text}\""),
+        None => format!("[{}]", numbers(bytes)),
+    }
+}
+
+/// What Erlang writes between the quotes: Latin-1, with some characters escaped; `None` if a character has no sign.
+fn printable(bytes: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            0x08 => text.push_str("\\b"),
+            0x0b => text.push_str("\\v"),
+            0x0c => text.push_str("\\f"),
+            0x1b => text.push_str("\\e"),
+            b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
+            0x20..0x7f | 0xa0.. => text.push(char::from(*byte)),
+            _ => return None,
+        }
+    }
+    Some(text)
+}
+
+fn numbers(bytes: &[u8]) -> String {
+    let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    numbers.join(",")
 }
 
 /// The name that texts give to a value's type on the wire.
@@ -115,5 +147,27 @@ pub fn text_value(value: &AMQPValue) -> Option<Name> {
         AMQPValue::LongString(value) => Some(String::from_utf8_lossy(value.as_bytes()).into()),
         AMQPValue::ShortString(value) => Some(value.as_str().into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_written_as_erlang_does() {
+        for (text, quoted, as_term) in [
+            ("", "\"\"", "<<>>"),
+            ("x", "\"x\"", "<<\"x\">>"),
+            ("first\n", r#""first\n""#, r#"<<"first\n">>"#),
+            ("a\tb", r#""a\tb""#, r#"<<"a\tb">>"#),
+            ("q\"x\\", r#""q\"x\\""#, r#"<<"q\"x\\">>"#),
+            ("\u{e9}", "\"\u{c3}\u{a9}\"", "<<\"\u{c3}\u{a9}\">>"),
+            ("\u{1}a", "[1,97]", "<<1,97>>"),
+            ("\u{7f}", "[127]", "<<127>>"),
+        ] {
+            assert_eq!(quoted_string(text.as_bytes()), quoted);
+            assert_eq!(term(&AMQPValue::LongString(text.into())), as_term);
+        }
     }
 }

@@ -5,13 +5,14 @@ use bytes::Bytes;
 
 use crate::amqp::channel::Channel;
 use crate::amqp::cx::{Cx, Handled};
-use crate::amqp::error::{Code, Refusal, erlang_string};
+use crate::amqp::error::{Code, Refusal};
 use crate::amqp::limits::MORE_KEYS_MAX;
 use crate::amqp::replies::REPLY_TO;
 use crate::amqp::routes::Way;
 use crate::broker::exchange::delay_ms;
 use crate::broker::users::TAG_IMPERSONATOR;
 use crate::model::Name;
+use crate::model::arguments::quoted_string;
 use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
 /// The largest `expiration`: ten years, in milliseconds.
@@ -141,7 +142,7 @@ fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
     if !rest.is_empty() {
         return Err(refused(format!(
             "{{leftover_string,{}}}",
-            erlang_string(rest)
+            quoted_string(rest)
         )));
     }
     let number = std::str::from_utf8(number)
