@@ -16,7 +16,6 @@ ROOT = pathlib.Path(__file__).parent.parent
 TRANSCRIPTS = ROOT / "transcripts"
 DEVIATIONS = ROOT / "deviations.toml"
 # Scenarios whose faults are being mended, one a line; the file goes with the last of them.
-WAITING = ROOT / "waiting.txt"
 JOBS = 24
 
 
@@ -92,11 +91,6 @@ def accepted():
                     raise SystemExit(f"deviations.toml: {name} is listed twice")
                 listed[name] = entry
     return listed
-
-
-def waiting():
-    """The names in `waiting.txt`."""
-    return set(WAITING.read_text().split()) if WAITING.exists() else set()
 
 
 def verdict(name, got, deviation):
