@@ -37,6 +37,10 @@ impl Connection {
             return;
         }
         self.blocked = false;
+        if self.is_reset() {
+            self.phase = Phase::Over;
+            return;
+        }
         self.channels.changed = true;
         if std::mem::take(&mut self.told_blocked) && self.phase == Phase::Running {
             self.send(

@@ -304,6 +304,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client has reset the connection: what was read of it before is dropped, as RabbitMQ drops it.
+    pub(super) fn is_reset(&self) -> bool {
+        matches!(self.stream.take_error(), Ok(Some(_)) | Err(_))
+    }
+
     /// Takes the whole frames off what was read.
     fn take_frames(&mut self) {
         let frames = Frames::take(&mut self.input, self.shared.frame_max);
@@ -365,8 +370,7 @@ impl Connection {
             ..
         } = self;
         let woken = tokio::select! {
-            // Errors show when the socket is used. While it is not, a peer that has reset it is noticed all the same, and
-            // what it sent before is dropped, as RabbitMQ drops it.
+            // Errors show when the socket is used. While it is not, a peer that has reset it is noticed all the same.
             _ = stream.ready(interest.unwrap_or(Interest::ERROR)) => match interest {
                 Some(_) => Woken::Looked,
                 None => Woken::Lost,
