@@ -117,7 +117,8 @@ async fn memory_does_not_grow_with_the_backlog() {
             most = most.max(resident(&broker));
         }
     }
-    assert!(most > BUDGET / 2, "memory is there to be used: {most}");
+    // Each of the two queues may have an eighth of what the other leaves.
+    assert!(most > BUDGET / 8, "memory is there to be used: {most}");
     assert!(most <= RESIDENT_MAX, "{most} while it grew");
     broker.committer().shutdown();
     drop(broker);

@@ -186,20 +186,20 @@ async fn a_damaged_chunk_of_delayed_messages_holds_up_no_others() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path(), Some(1)).await;
     let broker = open(dir.path()).await;
-    // All were due by now, so put more that are not.
+    // These are due already: others, which are not, take their place.
     let jobs = queue(&broker);
     let deadline = Instant::now() + PATIENCE;
     while jobs.counts().ready < MESSAGES {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    jobs.purge();
     let run: Vec<_> = (0..10).map(|number| message(number, Some(4000))).collect();
     let ticket = jobs.publish(&run).ticket.unwrap();
     broker.committer().wait(ticket).await.unwrap();
     let run: Vec<_> = (10..20).map(|number| message(number, Some(4000))).collect();
     let ticket = jobs.publish(&run).ticket.unwrap();
     broker.committer().wait(ticket).await.unwrap();
-    jobs.purge();
     broker.committer().shutdown();
     drop(jobs);
     drop(broker);
