@@ -74,7 +74,7 @@ impl Address {
 pub(super) enum Room {
     /// At once.
     Now,
-    /// When somebody leaves, or at this time at the latest.
+    /// When a connection leaves, or at this time at the latest.
     Later(Option<Instant>),
 }
 

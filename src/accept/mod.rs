@@ -44,7 +44,7 @@ struct Door {
     name: &'static str,
     capacity: Capacity,
     lobby: Mutex<Lobby>,
-    /// Told when somebody leaves, or becomes known.
+    /// Told when a connection leaves, or becomes known.
     changed: Notify,
     full: Seldom,
     ended: Seldom,
@@ -100,7 +100,7 @@ impl Place {
         self.awaits(true);
     }
 
-    /// The peer has said what was expected, and waits for the broker: it makes room for nobody meanwhile.
+    /// The peer has said what was expected, and waits for the broker: meanwhile it keeps its place.
     pub fn waits(&self) {
         self.awaits(false);
     }
