@@ -10,7 +10,7 @@ use leveret::model::{Message, Ticket};
 use leveret::store::Store;
 use leveret::store::faulty::FaultyStore;
 
-use crate::power::{
+use crate::power_loss::{
     drain, durable, message, open_with, power_losses, prepare, queue, survivors, with_fault,
 };
 

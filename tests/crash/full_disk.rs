@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, Publishing, check, drain, number_of};
+use crate::oracle::{Ledger, Publishing, check, drain, number_of};
 use crate::process::{Broker, PROGRAM};
 
 const QUEUE: &str = "full";

@@ -15,8 +15,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, check, number_of, publish, take};
-use crate::power::{
+use crate::oracle::{Ledger, check, number_of, publish, take};
+use crate::power_loss::{
     drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
 };
 use crate::process::{Broker, cycles};

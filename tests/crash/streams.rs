@@ -17,8 +17,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, number_of, publish};
-use crate::power::{
+use crate::oracle::{Ledger, number_of, publish};
+use crate::power_loss::{
     durable, id_of, message, open, power_losses, prepare_with, queue, survivors, with_fault,
 };
 use crate::process::Broker;

@@ -6,29 +6,29 @@
     reason = "a test that fails panics, and its helpers with it"
 )]
 
-mod access; // rights that change, limits of users
+mod arbitrary_input; // peers that send random frames and bytes
 mod backlog; // more messages than memory
+mod clock_changes; // a wall clock that jumps while the broker runs
+mod closing; // which side closes a connection, when, and how
 mod cmq; // CMQ's HTTP API
-mod config; // options and who reads them
-mod confirms; // publisher confirms, returns, what a queue refuses
-mod connection; // opening, keeping and ending connections and channels
+mod config; // every option is used
+mod confirms; // publisher confirms, returns, and queues that refuse messages
+mod connection; // opening and using connections and channels, and errors on them
+mod connection_capacity; // floods of connections
+mod consumer_handover; // messages of a consumer that ends
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
-mod damage; // a disk that does not give back all that was written
+mod damaged_files; // a disk that does not return all that was written
+mod dead_letters; // dead lettering
 mod delay; // delayed messages
-mod doors; // floods of connections, and who makes room for whom
-mod ends; // which side closes the socket, when, and how
-mod failover; // who gets what others had when they end
-mod frozen; // data directories that earlier builds wrote
-mod hostile; // peers that send anything
-mod leases; // messages that somebody has, and for how long
-mod letters; // dead letters, and what waits for its time
-mod limits; // bounds, at and past them
-mod overrides; // what is said of a queue after it was declared
+mod leases; // visibility timeouts and receipt handles
+mod limits; // limits of a connection, at and past them
+mod old_data_directories; // data directories that earlier builds wrote
+mod permissions; // rights that change, limits of users
 mod process; // the binary as a process
+mod queue_overrides; // settings of a queue made after its declaration
 mod reply_to; // direct reply-to
 mod rewind; // acked messages that are read again
-mod streams; // queues that are read and left as they are
-mod support; // a broker of one's own, and a raw peer
-mod time; // a wall clock that is set
-mod transactions; // all or nothing
+mod streams; // streams
+mod support; // a broker for each test, and a peer that speaks raw AMQP
+mod transactions; // tx

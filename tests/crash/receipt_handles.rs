@@ -10,7 +10,7 @@ use leveret::broker::queue::{Handle, Queue};
 use leveret::model::{Message, Ticket};
 use leveret::store::faulty::FaultyStore;
 
-use crate::power::{
+use crate::power_loss::{
     drain, durable, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
 };
 

@@ -9,7 +9,7 @@ use leveret::broker::queue::Settle;
 use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 
-use crate::power::{
+use crate::power_loss::{
     drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
 };
 

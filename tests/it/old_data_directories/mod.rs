@@ -1,6 +1,6 @@
 //! A data directory that an earlier build has written, opened with this one: everything in it is there, and nothing
 //! else. What lies in `tests/fixtures` is never changed; a new format gets a new fixture beside the others, written by
-//! `LEVERET_FIXTURE=tests/fixtures/data-v3 cargo test --test it frozen::write -- --ignored`.
+//! `LEVERET_FIXTURE=tests/fixtures/data-v3 cargo test --test it old_data_directories::write -- --ignored`.
 //!
 //! A fixture holds the directory's files, journals without the zeroes at their end, and `inventory.txt`: what was in it
 //! when it was written, in the words of [`inventory`]. Look through a new one by eye.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::ledger::{Ledger, check, drain, number_of, publish};
+use crate::oracle::{Ledger, check, drain, number_of, publish};
 use crate::process::{Broker, cycles};
 
 const CYCLES: u64 = 20;
