@@ -7,10 +7,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-use super::answer::Object;
 use super::error::CmqError;
 use super::limits::CmqConfig;
-use super::request::Parameters;
+use super::parameters::Parameters;
+use super::response::Object;
 use crate::broker::queue::{Counts, Queue};
 use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{QueueId, QueueOverrides};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::actions::{dead_letter, delete, publish, queue, receive, send, subscription, topic};
-use super::answer::{Answer, RequestId};
-use super::caller::Caller;
+use super::authentication::Caller;
 use super::error::CmqError;
 use super::filter::FilterKind;
 use super::front::Front;
-use super::quotas::Kind;
-use super::request::Parameters;
+use super::parameters::Parameters;
+use super::rate_limits::Kind;
+use super::response::{RequestId, Response};
 use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use super::written::Receipt;
 use crate::broker::permissions::{Permission, ResourceKind};
@@ -81,13 +81,13 @@ pub(crate) struct Call<'a> {
 /// What goes back.
 pub(crate) struct Reply {
     /// The answer.
-    pub(crate) answer: Answer,
+    pub(crate) answer: Response,
     /// What to do once it has left.
     pub(crate) receipt: Option<Receipt>,
 }
 
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Reply {
+impl From<Response> for Reply {
+    fn from(answer: Response) -> Reply {
         Reply {
             answer,
             receipt: None,
@@ -100,8 +100,8 @@ pub(crate) type Outcome = Result<Reply, CmqError>;
 
 impl Call<'_> {
     /// An answer of success, to be filled.
-    pub(crate) fn success(&self) -> Answer {
-        Answer::success(self.request)
+    pub(crate) fn success(&self) -> Response {
+        Response::success(self.request)
     }
 
     /// The broker's time.
@@ -124,7 +124,11 @@ impl Call<'_> {
 
     /// Refuses if too many requests of this kind came for a queue or topic in this second.
     pub(crate) fn within_quota(&self, kind: Kind, id: u64) -> Result<(), CmqError> {
-        match self.front.quotas.admits(kind, id, self.clock().now_ms()) {
+        match self
+            .front
+            .rate_limits
+            .admits(kind, id, self.clock().now_ms())
+        {
             true => Ok(()),
             false => Err(CmqError::Throttled),
         }
@@ -151,7 +155,7 @@ impl Call<'_> {
         name: &str,
     ) -> Result<Option<Arc<Queue>>, CmqError> {
         let vhost = &self.caller.vhost;
-        let queue = self.front.spellings.queue(vhost, name, is_served);
+        let queue = self.front.queue_lookup.queue(vhost, name, is_served);
         let own = queue.as_ref().map_or(name, |queue| queue.name());
         self.check(permission, own)?;
         Ok(queue)

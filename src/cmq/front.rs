@@ -10,15 +10,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::attributes::AllAttributes;
-use super::http;
+use super::body_budget::BodyBudget;
+use super::connection;
+use super::ids::IdSource;
 use super::limits::{CmqConfig, DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_KIB_MAX, STAMP_MS};
-use super::names::RestingNames;
-use super::push::Lookups;
-use super::quotas::Quotas;
+use super::push::Resolver;
+use super::queue_lookup::QueueLookup;
+use super::rate_limits::RateLimits;
+use super::recently_deleted::RecentlyDeleted;
 use super::replay::Replays;
-use super::room::Room;
-use super::sequence::Sequence;
-use super::spelling::Spellings;
 use super::topics::Topics;
 use crate::accept::Places;
 use crate::broker::alarms::Alarms;
@@ -33,8 +33,8 @@ pub struct Front {
     pub(super) alarms: Arc<Alarms>,
     pub(super) config: CmqConfig,
     pub(super) replays: Replays,
-    pub(super) quotas: Quotas,
-    pub(super) names: RestingNames,
+    pub(super) rate_limits: RateLimits,
+    pub(super) recently_deleted: RecentlyDeleted,
     /// Attributes of queues.
     pub(super) attributes: AllAttributes,
     /// Topics and subscriptions.
@@ -42,17 +42,17 @@ pub struct Front {
     /// Held by whoever changes queues or topics through the API: what is checked stays so until it is done.
     pub(super) changes: Mutex<()>,
     /// Ids of messages that are sent here.
-    pub(super) messages: Sequence,
+    pub(super) message_ids: IdSource,
     /// Ids of requests.
-    pub(super) requests: Sequence,
-    /// Room for large requests.
-    pub(super) large_requests: Room,
-    /// Room for large answers, in KiB.
-    pub(super) large_answers: Arc<Semaphore>,
+    pub(super) request_ids: IdSource,
+    /// BodyBudget for large requests.
+    pub(super) request_bodies: BodyBudget,
+    /// BodyBudget for large answers, in KiB.
+    pub(super) large_responses: Arc<Semaphore>,
     /// Topics and queues whose names clients write in other letters.
-    pub(super) spellings: Spellings,
+    pub(super) queue_lookup: QueueLookup,
     /// What looks up the names of endpoints.
-    pub(super) lookups: Arc<Lookups>,
+    pub(super) resolver: Arc<Resolver>,
     /// Lines of the log on requests that were denied.
     pub(super) denied: Seldom,
     places: Places,
@@ -95,17 +95,17 @@ impl Front {
             broker,
             alarms,
             replays: Replays::new(config.replays_max, window_ms),
-            quotas: Quotas::new(config.requests_max),
-            names: RestingNames::new(config.name_rest),
+            rate_limits: RateLimits::new(config.requests_max),
+            recently_deleted: RecentlyDeleted::new(config.name_rest),
             attributes,
             changes: Mutex::new(()),
-            messages: Sequence::starting_at(now_ms).beyond(topics.highest_id()),
+            message_ids: IdSource::starting_at(now_ms).beyond(topics.highest_id()),
             topics,
-            requests: Sequence::starting_at(now_ms),
-            large_requests: Room::new(u64::from(LARGE_KIB_MAX) * 1024),
-            large_answers: Arc::new(Semaphore::new(large)),
-            spellings: Spellings::default(),
-            lookups: Arc::default(),
+            request_ids: IdSource::starting_at(now_ms),
+            request_bodies: BodyBudget::new(u64::from(LARGE_KIB_MAX) * 1024),
+            large_responses: Arc::new(Semaphore::new(large)),
+            queue_lookup: QueueLookup::default(),
+            resolver: Arc::default(),
             denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),
             places: Places::new("CMQ", config.connections, config.newcomer_timeout),
             config,
@@ -138,7 +138,7 @@ impl Front {
         let serve_one = |stream, peer: SocketAddr, place| {
             let front = Arc::clone(&self);
             let stopped = stopped.clone();
-            http::serve(front, stream, peer.ip(), place, stopped)
+            connection::serve(front, stream, peer.ip(), place, stopped)
         };
         self.places
             .serve(listener, stopped.clone(), serve_one)

@@ -36,7 +36,7 @@ pub(super) const LARGE_KIB_MAX: u32 = 128 * 1024;
 pub(super) const DENIED_LOGGED_MAX: u64 = 20;
 /// See [`DENIED_LOGGED_MAX`].
 pub(super) const DENIED_LOGGED_EVERY: Duration = Duration::from_secs(10);
-/// Spellings of names that are remembered.
+/// QueueLookup of names that are remembered.
 pub(super) const SPELLINGS_MAX: usize = 4_096;
 /// How long, and how many bytes, of a request that cannot be read are taken and forgotten so that its sender comes to
 /// read the answer.

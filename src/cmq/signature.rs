@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::request::Parameters;
+use super::parameters::Parameters;
 
 /// The parameter that is not signed itself.
 const SIGNATURE: &str = "Signature";

@@ -20,7 +20,7 @@ pub(super) fn check(
 ) -> Result<(), CmqError> {
     let front = call.front;
     let target = front
-        .spellings
+        .queue_lookup
         .queue(&call.caller.vhost, &policy.queue, is_served);
     let target = target.ok_or(CmqError::DeadLetterNotFound)?;
     call.check(Permission::Write, target.name())?;

@@ -1,10 +1,10 @@
 //! Deleting messages by the handles of their receives, one and in batches. An answer leaves when it is on disk that
 //! they are gone.
 
-use super::super::answer::Answer;
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
-use super::super::quotas::Kind;
+use super::super::rate_limits::Kind;
+use super::super::response::Response;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Handle;
 
@@ -55,7 +55,7 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
         all if all == entries.len() => CmqError::DeleteFailed,
         _ => CmqError::DeletePartlyFailed,
     };
-    let answer = Answer::failure(call.request, &error).with(|object| {
+    let answer = Response::failure(call.request, &error).with(|object| {
         object.objects("errorList", failed, |item, (error, handle)| {
             item.number("code", u64::from(error.code()))
                 .text("message", &error.message())

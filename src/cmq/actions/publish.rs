@@ -6,7 +6,7 @@ use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::{FilterKind, headers_of};
 use super::super::push;
-use super::super::quotas::Kind;
+use super::super::rate_limits::Kind;
 use super::super::topics::{Topic, TopicId};
 use super::send::{batch_bodies, check_body, message};
 use crate::broker::exchange::{RouteKeys, keep_back};
@@ -94,7 +94,7 @@ async fn publish(
     });
     let headers = (!tags.is_empty()).then(|| headers_of(&tags));
     let now_secs = call.now_secs();
-    let ids: Vec<u64> = bodies.iter().map(|_| front.messages.next()).collect();
+    let ids: Vec<u64> = bodies.iter().map(|_| front.message_ids.next()).collect();
     let run: Vec<Arc<Message>> = ids
         .iter()
         .zip(bodies)

@@ -6,7 +6,7 @@ use super::super::attributes::Attributes;
 use super::super::dispatch::{Call, Outcome, is_served};
 use super::super::error::CmqError;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX};
-use super::super::names::Named;
+use super::super::recently_deleted::NameOf;
 use super::dead_letter;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::{Queue, RewindError, RewindTo};
@@ -46,7 +46,10 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
             return Err(CmqError::QueueExists);
         }
         let vhost = call.caller.vhost.name();
-        if front.names.rests(Named::Queue, vhost, name, monotonic()) {
+        if front
+            .recently_deleted
+            .rests(NameOf::Queue, vhost, name, monotonic())
+        {
             return Err(CmqError::QueueNameRests);
         }
         if queues.iter().filter(|queue| is_served(queue)).count() >= front.config.queues_max {
@@ -201,8 +204,8 @@ pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
             return Err(CmqError::NoSuchQueue);
         }
         let vhost = call.caller.vhost.name();
-        let names = &front.names;
-        names.deleted(Named::Queue, vhost, queue.name(), monotonic());
+        let names = &front.recently_deleted;
+        names.deleted(NameOf::Queue, vhost, queue.name(), monotonic());
         // A later batch than the queue's is soon enough: attributes without a queue are removed at the next start.
         let op = front.attributes.remove(queue.id());
         front.broker.committer().append(vec![op])

@@ -9,11 +9,11 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::super::answer::{Answer, Object};
 use super::super::dispatch::{Call, Outcome, Reply};
 use super::super::error::CmqError;
 use super::super::limits::large_kib;
-use super::super::quotas::Kind;
+use super::super::rate_limits::Kind;
+use super::super::response::{Object, Response};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::{Hand, Queue, Received};
 use crate::model::{Body, Message};
@@ -58,14 +58,14 @@ fn body_bytes(hand: &Hand) -> usize {
 }
 
 /// An answer with room for the messages.
-fn answer(call: &Call<'_>, hand: &Hand) -> Answer {
+fn answer(call: &Call<'_>, hand: &Hand) -> Response {
     let mut answer = call.success();
     answer.reserve(body_bytes(hand) + hand.messages.len() * SHOWN_BYTES);
     answer
 }
 
 /// Waits until it is on disk who has the messages; the answer was written meanwhile.
-async fn reply(call: &Call<'_>, answer: Answer, hand: Hand, room: Room) -> Outcome {
+async fn reply(call: &Call<'_>, answer: Response, hand: Hand, room: Room) -> Outcome {
     call.durable(hand.ticket).await?;
     Ok(Reply {
         answer,
@@ -100,7 +100,7 @@ async fn receive(call: &Call<'_>, kind: Kind, max: usize) -> Result<(Hand, Room)
             return Ok((hand, room));
         }
         drop(room.take());
-        let answers = Arc::clone(&front.large_answers);
+        let answers = Arc::clone(&front.large_responses);
         room = Arc::clone(&answers).try_acquire_many_owned(needed).ok();
         if room.is_some() {
             return Ok((hand, room));

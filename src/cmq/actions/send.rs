@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
-use super::super::quotas::Kind;
+use super::super::rate_limits::Kind;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::model::{Body, Message, Origin};
@@ -112,7 +112,7 @@ async fn enqueue(
     let mut run = Vec::with_capacity(bodies.len());
     let mut bytes = 0;
     for body in bodies {
-        let id = front.messages.next();
+        let id = front.message_ids.next();
         let message = Message {
             delay_ms,
             ..message(&origin, id, now_secs, None, body)

@@ -93,7 +93,7 @@ fn first(
 ) -> Result<Subscription, CmqError> {
     let now_secs = call.now_secs();
     Ok(Subscription {
-        id: call.front.messages.next(),
+        id: call.front.message_ids.next(),
         name: name.into(),
         strategy: strategy(call)?.unwrap_or(Strategy::ExponentialDecay),
         format: format(call, &endpoint)?.unwrap_or(match endpoint {
@@ -166,7 +166,7 @@ async fn target<'a>(call: &'a Call<'_>, topic: &Topic) -> Result<Target<'a>, Cmq
         "http" => {
             // Who subscribes for others makes a queue, and has the broker open connections.
             call.check_topic(Permission::Configure, &topic.name)?;
-            push::check_endpoint(endpoint, &call.front.config.push, &call.front.lookups).await?;
+            push::check_endpoint(endpoint, &call.front.config.push, &call.front.resolver).await?;
             Ok(Target::Http(endpoint))
         }
         _ => Err(CmqError::UndefinedProtocol),

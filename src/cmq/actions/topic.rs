@@ -6,8 +6,8 @@ use super::super::dispatch::{Call, Outcome};
 use super::super::error::CmqError;
 use super::super::filter::FilterKind;
 use super::super::limits::{LIST_DEFAULT, LIST_MAX, TOPIC_RETENTION_SECS};
-use super::super::names::Named;
 use super::super::push;
+use super::super::recently_deleted::NameOf;
 use super::super::topics::{Topic, TopicId, exchange_arguments};
 use super::queue::{holds_word, is_name};
 use crate::broker::exchange::Exchange;
@@ -42,7 +42,7 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         created_secs: now_secs,
         modified_secs: now_secs,
     };
-    let id = TopicId(front.messages.next());
+    let id = TopicId(front.message_ids.next());
     let ticket = {
         let _changes = front.changes.lock();
         front.tidy_topics();
@@ -64,8 +64,8 @@ fn make(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, Cm
     if exchanges.iter().any(|exchange| is_taken(exchange)) {
         return Err(CmqError::TopicExists);
     }
-    let names = &front.names;
-    if names.rests(Named::Topic, vhost.name(), &topic.name, monotonic()) {
+    let names = &front.recently_deleted;
+    if names.rests(NameOf::Topic, vhost.name(), &topic.name, monotonic()) {
         return Err(CmqError::TopicNameRests);
     }
     if topics_of(call).len() >= front.config.topics_max {
@@ -184,8 +184,8 @@ pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
         }
         let vhost = &call.caller.vhost;
         vhost.delete_exchange(&topic.name, false)?;
-        let names = &front.names;
-        names.deleted(Named::Topic, vhost.name(), &topic.name, monotonic());
+        let names = &front.recently_deleted;
+        names.deleted(NameOf::Topic, vhost.name(), &topic.name, monotonic());
         front.broker.committer().append(front.topics.remove(id))
     };
     call.durable(Some(ticket)).await?;

@@ -3,12 +3,12 @@
 //! are over; what a restart interrupts comes again. The worker's waits between attempts are leases too.
 
 mod address; // which addresses are allowed
-mod client; // connections to endpoints
-mod endpoint; // URLs
-mod lookup; // the addresses of names
+mod connections; // connections to endpoints
 mod request; // what a push looks like
+mod resolver; // the addresses of names
 mod retry; // when to try again
 mod supervisor; // which workers there are
+mod target; // the URL of an endpoint
 mod waiting; // queues in which messages wait
 mod worker; // one subscription
 
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::model::IpRange;
 
-pub(crate) use endpoint::check_endpoint;
-pub(crate) use lookup::Lookups;
+pub(crate) use resolver::Resolver;
+pub(crate) use target::check_endpoint;
 pub(crate) use waiting::{keep_for, queue_of, waiting_in};
 
 /// How much longer a message is held than its push may take.

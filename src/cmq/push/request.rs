@@ -6,10 +6,10 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 
 use super::super::actions::receive::{message_id, show_body};
-use super::super::answer::object;
 use super::super::filter::tags_of;
+use super::super::response::object;
 use super::super::topics::{Format, Subscription, Topic};
-use super::endpoint::Target;
+use super::target::Target;
 use crate::broker::queue::Received;
 use crate::wire::PropertiesView;
 

@@ -10,7 +10,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::front::Front;
-use super::client::Endpoints;
+use super::connections::Endpoints;
 use super::worker::{Shared, Which, work};
 
 /// How often deletions over AMQP and idle connections are looked for.
@@ -22,7 +22,7 @@ impl Front {
     pub async fn push(self: Arc<Front>, mut stopped: watch::Receiver<bool>) {
         let config = &self.config.push;
         let shared = Arc::new(Shared {
-            endpoints: Endpoints::new(config, Arc::clone(&self.lookups)),
+            endpoints: Endpoints::new(config, Arc::clone(&self.resolver)),
             places: Semaphore::new(config.connections_max),
             front: Arc::clone(&self),
         });

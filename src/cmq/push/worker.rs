@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use super::super::front::Front;
 use super::super::topics::{Endpoint, Subscription, Topic, TopicId};
 use super::LEASE_MARGIN;
-use super::client::{Endpoints, Failure};
-use super::endpoint::Target;
+use super::connections::{Endpoints, Failure};
 use super::request::Push;
 use super::retry::{BACKOFF_SECS, outstanding_max, wait_secs};
+use super::target::Target;
 use crate::broker::queue::{Hand, Queue, Received};
 use crate::clock::monotonic;
 use crate::model::Name;
@@ -171,7 +171,7 @@ async fn push(
     if Duration::from_millis(left_ms) < config.timeout + LEASE_MARGIN / 2 {
         prolong(shared, &subject.queue, received);
     }
-    let id = shared.front.requests.next();
+    let id = shared.front.request_ids.next();
     let (topic, subscription) = (&subject.topic, &subject.subscription);
     let enqueued_secs = clock.wall_ms_at(received.enqueued) / 1000;
     match Push::new(target, topic, subscription, received, enqueued_secs, id) {

@@ -10,26 +10,26 @@ use crate::model::Name;
 
 /// What has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Named {
+pub(crate) enum NameOf {
     Queue,
     Topic,
 }
 
 /// A name, in small letters, of a kind, in a virtual host.
-type Key = (Named, Name, String);
+type Key = (NameOf, Name, String);
 
 /// Names of what was deleted.
 #[derive(Debug)]
-pub(crate) struct RestingNames {
+pub(crate) struct RecentlyDeleted {
     rest: Duration,
     /// Until when each rests.
     until: Mutex<HashMap<Key, Instant>>,
 }
 
-impl RestingNames {
+impl RecentlyDeleted {
     /// Names will rest this long; zero for not at all.
-    pub(crate) fn new(rest: Duration) -> RestingNames {
-        RestingNames {
+    pub(crate) fn new(rest: Duration) -> RecentlyDeleted {
+        RecentlyDeleted {
             rest,
             until: Mutex::default(),
         }
@@ -37,7 +37,7 @@ impl RestingNames {
 
     /// What had this name was deleted. Forgets names that rest no longer, so that no more are kept than are deleted in
     /// that time.
-    pub(crate) fn deleted(&self, named: Named, vhost: &Name, name: &str, now: Instant) {
+    pub(crate) fn deleted(&self, named: NameOf, vhost: &Name, name: &str, now: Instant) {
         if self.rest.is_zero() {
             return;
         }
@@ -47,7 +47,7 @@ impl RestingNames {
     }
 
     /// Whether nothing may have this name yet.
-    pub(crate) fn rests(&self, named: Named, vhost: &Name, name: &str, now: Instant) -> bool {
+    pub(crate) fn rests(&self, named: NameOf, vhost: &Name, name: &str, now: Instant) -> bool {
         if self.rest.is_zero() {
             return false;
         }
@@ -57,7 +57,7 @@ impl RestingNames {
     }
 }
 
-fn key(named: Named, vhost: &Name, name: &str) -> Key {
+fn key(named: NameOf, vhost: &Name, name: &str) -> Key {
     (named, vhost.clone(), name.to_ascii_lowercase())
 }
 
@@ -68,19 +68,19 @@ mod tests {
 
     #[test]
     fn names_rest_for_their_time_and_are_forgotten() {
-        let names = RestingNames::new(Duration::from_secs(10));
+        let names = RecentlyDeleted::new(Duration::from_secs(10));
         let (v, w): (Name, Name) = ("v".into(), "w".into());
         let begun = monotonic();
         let at = |secs| begun + Duration::from_secs(secs);
-        names.deleted(Named::Queue, &v, "Q", at(0));
-        assert!(names.rests(Named::Queue, &v, "q", at(9)));
-        assert!(!names.rests(Named::Queue, &v, "q", at(10)));
-        assert!(!names.rests(Named::Topic, &v, "q", at(1)));
-        assert!(!names.rests(Named::Queue, &w, "q", at(1)));
-        names.deleted(Named::Topic, &v, "t", at(11));
+        names.deleted(NameOf::Queue, &v, "Q", at(0));
+        assert!(names.rests(NameOf::Queue, &v, "q", at(9)));
+        assert!(!names.rests(NameOf::Queue, &v, "q", at(10)));
+        assert!(!names.rests(NameOf::Topic, &v, "q", at(1)));
+        assert!(!names.rests(NameOf::Queue, &w, "q", at(1)));
+        names.deleted(NameOf::Topic, &v, "t", at(11));
         assert_eq!(names.until.lock().len(), 1);
-        let none = RestingNames::new(Duration::ZERO);
-        none.deleted(Named::Queue, &v, "q", at(0));
-        assert!(!none.rests(Named::Queue, &v, "q", at(0)));
+        let none = RecentlyDeleted::new(Duration::ZERO);
+        none.deleted(NameOf::Queue, &v, "q", at(0));
+        assert!(!none.rests(NameOf::Queue, &v, "q", at(0)));
     }
 }

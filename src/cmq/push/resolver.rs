@@ -14,15 +14,15 @@ const LIMITS: PoolLimits = PoolLimits {
 
 /// What looks names up.
 #[derive(Debug)]
-pub(crate) struct Lookups(Pool<String>);
+pub(crate) struct Resolver(Pool<String>);
 
-impl Default for Lookups {
-    fn default() -> Lookups {
-        Lookups(Pool::new("lookups", LIMITS))
+impl Default for Resolver {
+    fn default() -> Resolver {
+        Resolver(Pool::new("resolver", LIMITS))
     }
 }
 
-impl Lookups {
+impl Resolver {
     /// The addresses that a name stands for right now.
     pub(super) async fn addresses(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let asked = name.to_owned();

@@ -30,7 +30,7 @@ impl Kind {
 
 /// The quotas of all queues and topics.
 #[derive(Debug)]
-pub(crate) struct Quotas {
+pub(crate) struct RateLimits {
     /// Requests a second that bring messages; `None` for any number.
     max: Option<u64>,
     second: Mutex<Second>,
@@ -44,10 +44,10 @@ struct Second {
     counts: HashMap<(Kind, u64), u64>,
 }
 
-impl Quotas {
+impl RateLimits {
     /// So many requests a second; 0 for any number.
-    pub(crate) fn new(max: u64) -> Quotas {
-        Quotas {
+    pub(crate) fn new(max: u64) -> RateLimits {
+        RateLimits {
             max: (max > 0).then_some(max),
             second: Mutex::default(),
         }
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_number_a_second_and_queue() {
-        let quotas = Quotas::new(5);
+        let quotas = RateLimits::new(5);
         for (kind, id, expected) in [
             (Kind::Send, 1, 5),
             (Kind::Send, 2, 5),
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn without_a_number_all_may_come() {
-        let quotas = Quotas::new(0);
+        let quotas = RateLimits::new(0);
         assert!((0..10_000).all(|_| quotas.admits(Kind::Send, 1, 1)));
         assert!(quotas.second.lock().counts.is_empty());
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::PushConfig;
 use super::address::is_allowed;
-use super::lookup::Lookups;
+use super::resolver::Resolver;
 use crate::cmq::error::CmqError;
 
 /// Characters of an endpoint.
@@ -79,11 +79,11 @@ impl Target {
     pub(super) async fn addresses(
         &self,
         config: &PushConfig,
-        lookups: &Lookups,
+        resolver: &Resolver,
     ) -> io::Result<Vec<SocketAddr>> {
         let mut addresses = match &self.host {
             Host::Address(address) => vec![SocketAddr::new(*address, self.port)],
-            Host::Name(name) => lookups.addresses(name, self.port).await?,
+            Host::Name(name) => resolver.addresses(name, self.port).await?,
         };
         addresses.retain(|address| is_allowed(address.ip(), &config.allowed));
         match addresses.is_empty() {
@@ -97,10 +97,10 @@ impl Target {
 pub(crate) async fn check_endpoint(
     url: &str,
     config: &PushConfig,
-    lookups: &Lookups,
+    resolver: &Resolver,
 ) -> Result<(), CmqError> {
     let target = Target::parse(url)?;
-    match timeout(config.timeout, target.addresses(config, lookups)).await {
+    match timeout(config.timeout, target.addresses(config, resolver)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(CmqError::IllegalEndpoint)
         }
@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn names_and_disguises_are_looked_through() {
         let config = PushConfig::closed();
-        let lookups = Lookups::default();
+        let resolver = Resolver::default();
         for url in [
             "http://127.0.0.1/",
             "http://localhost:8080/",
@@ -169,16 +169,16 @@ mod tests {
             "http://2130706433/",
             "http://0177.0.0.1/",
         ] {
-            let checked = check_endpoint(url, &config, &lookups).await;
+            let checked = check_endpoint(url, &config, &resolver).await;
             assert_eq!(checked, Err(CmqError::IllegalEndpoint), "{url}");
         }
-        let checked = check_endpoint("http://1.1.1.1/", &config, &lookups).await;
+        let checked = check_endpoint("http://1.1.1.1/", &config, &resolver).await;
         assert_eq!(checked, Ok(()));
         let open = PushConfig {
             allowed: vec!["127.0.0.0/8".parse().unwrap()],
             ..config
         };
-        let checked = check_endpoint("http://localhost/", &open, &lookups).await;
+        let checked = check_endpoint("http://localhost/", &open, &resolver).await;
         assert_eq!(checked, Ok(()));
     }
 }

@@ -16,7 +16,7 @@ type Key = (Name, String);
 
 /// What was found of late. Bounded: when it is full it is forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Spellings(Mutex<HashMap<Key, Found>>);
+pub(super) struct QueueLookup(Mutex<HashMap<Key, Found>>);
 
 #[derive(Clone, Debug)]
 enum Found {
@@ -26,7 +26,7 @@ enum Found {
     Nothing(u64),
 }
 
-impl Spellings {
+impl QueueLookup {
     /// The queue of this name that is `served`: as it is written, or else in other letters. Of several the first counts.
     pub(super) fn queue(
         &self,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::error::CmqError;
 use super::limits::{CmqConfig, STAMP_MS};
+use super::parameters::Parameters;
 use super::replay::Replays;
-use super::request::Parameters;
 use super::signature::{Signed, verify};
 use crate::broker::broker::Broker;
 use crate::broker::permissions::{Permission, ResourceKind};

@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::PushConfig;
-use super::endpoint::Target;
-use super::lookup::Lookups;
 use super::request::Push;
+use super::resolver::Resolver;
+use super::target::Target;
 use crate::clock::monotonic;
 
 /// How long a connection is kept that nothing is pushed over.
@@ -56,7 +56,7 @@ pub(super) struct Endpoints {
     by_authority: Mutex<HashMap<String, Arc<Endpoint>>>,
     places: usize,
     kept: Arc<Semaphore>,
-    lookups: Arc<Lookups>,
+    resolver: Arc<Resolver>,
 }
 
 /// One host and port.
@@ -67,7 +67,7 @@ pub(super) struct Endpoint {
     idle: Mutex<Vec<Idle>>,
     /// One for each connection to whatever endpoint that may be kept idle.
     kept: Arc<Semaphore>,
-    lookups: Arc<Lookups>,
+    resolver: Arc<Resolver>,
 }
 
 #[derive(Debug)]
@@ -79,12 +79,12 @@ struct Idle {
 
 impl Endpoints {
     /// None yet.
-    pub(super) fn new(config: &PushConfig, lookups: Arc<Lookups>) -> Endpoints {
+    pub(super) fn new(config: &PushConfig, resolver: Arc<Resolver>) -> Endpoints {
         Endpoints {
             by_authority: Mutex::default(),
             places: config.endpoint_connections_max,
             kept: Arc::new(Semaphore::new(config.connections_max)),
-            lookups,
+            resolver,
         }
     }
 
@@ -97,7 +97,7 @@ impl Endpoints {
                 places: Semaphore::new(self.places),
                 idle: Mutex::default(),
                 kept: Arc::clone(&self.kept),
-                lookups: Arc::clone(&self.lookups),
+                resolver: Arc::clone(&self.resolver),
             })
         });
         Arc::clone(endpoint)
@@ -145,7 +145,7 @@ impl Endpoint {
             return Ok(answered);
         }
         // Nothing of the push has left yet: the endpoint had closed the connection that was kept, which is no failure.
-        let sender = connect(target, config, &self.lookups).await?;
+        let sender = connect(target, config, &self.resolver).await?;
         let answered = send(sender, push).await?;
         answered.ok_or_else(|| Failure::Connect(io::ErrorKind::ConnectionAborted.into()))
     }
@@ -182,9 +182,9 @@ fn is_fresh(idle: &Idle, now: Instant) -> bool {
 async fn connect(
     target: &Target,
     config: &PushConfig,
-    lookups: &Lookups,
+    resolver: &Resolver,
 ) -> Result<Sender, Failure> {
-    let addresses = target.addresses(config, lookups).await?;
+    let addresses = target.addresses(config, resolver).await?;
     let share = config.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut refused = io::Error::from(io::ErrorKind::TimedOut);
     for address in addresses {

@@ -13,22 +13,22 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::answer::{Answer, RequestId};
-use super::caller::{Caller, Denied};
+use super::authentication::{Caller, Denied};
+use super::body_budget::BodyShare;
 use super::dispatch::{self, Action, Call, Outcome};
 use super::error::CmqError;
 use super::front::Front;
 use super::limits::{
     BODY_TIMEOUT, FORGOTTEN_BYTES_MAX, HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT,
 };
-use super::request::{Parameters, shown};
-use super::room::Share;
+use super::parameters::{Parameters, shown};
+use super::response::{RequestId, Response};
 use super::signature::Signed;
 use super::written::{Outgoing, Parcel, Socket};
 use crate::accept::Place;
@@ -62,10 +62,10 @@ pub(super) async fn serve(
         let front = Arc::clone(&front);
         move || {
             let id = RequestId {
-                own: front.requests.next(),
+                own: front.request_ids.next(),
                 client: None,
             };
-            Answer::failure(id, &CmqError::Unreadable("request")).finish()
+            Response::failure(id, &CmqError::Unreadable("request")).finish()
         }
     };
     let socket = Socket::new(stream, Arc::clone(&outgoing), STALL_TIMEOUT, unreadable);
@@ -111,10 +111,10 @@ struct Asked {
 }
 
 impl Connection {
-    async fn answer(&self, front: &Front, request: Request<Incoming>) -> Response<Parcel> {
+    async fn answer(&self, front: &Front, request: Request<Incoming>) -> hyper::Response<Parcel> {
         let mut asked = Asked {
             id: RequestId {
-                own: front.requests.next(),
+                own: front.request_ids.next(),
                 client: None,
             },
             is_last: false,
@@ -122,11 +122,11 @@ impl Connection {
         let outcome = self.carry_out(front, request, &mut asked).await;
         let reply = outcome.unwrap_or_else(|error| {
             tracing::debug!(peer = %self.peer, request = asked.id.own, code = error.code(), %error, "request refused");
-            Answer::failure(asked.id, &error).into()
+            Response::failure(asked.id, &error).into()
         });
         let json = Bytes::from(reply.answer.finish());
         let parcel = Parcel::new(json, reply.receipt, Arc::clone(&self.outgoing));
-        let mut response = Response::new(parcel);
+        let mut response = hyper::Response::new(parcel);
         response.headers_mut().insert(CONTENT_TYPE, JSON);
         if asked.is_last {
             response.headers_mut().insert(CONNECTION, CLOSE);
@@ -210,10 +210,10 @@ impl Connection {
 }
 
 /// Reads the body of a request. Room for it is held as it comes.
-async fn take(front: &Front, mut body: Incoming) -> Result<(Bytes, Share<'_>), CmqError> {
+async fn take(front: &Front, mut body: Incoming) -> Result<(Bytes, BodyShare<'_>), CmqError> {
     let too_large = CmqError::Unreadable("request");
     let max = front.config.request_bytes_max();
-    let mut share = front.large_requests.share();
+    let mut share = front.request_bodies.share();
     // In pieces, it may become as large as any.
     if body.size_hint().upper().is_none_or(|size| size <= max)
         && let Some(bytes) = read(&mut body, max, &mut share).await?
@@ -233,7 +233,7 @@ async fn take(front: &Front, mut body: Incoming) -> Result<(Bytes, Share<'_>), C
 async fn read(
     body: &mut Incoming,
     max: u64,
-    share: &mut Share<'_>,
+    share: &mut BodyShare<'_>,
 ) -> Result<Option<Bytes>, CmqError> {
     let unreadable = || CmqError::Unreadable("request");
     let mut patience = BODY_TIMEOUT;

@@ -8,17 +8,17 @@ const COUNT_BITS: u32 = 20;
 
 /// A source of numbers.
 #[derive(Debug)]
-pub(crate) struct Sequence(AtomicU64);
+pub(crate) struct IdSource(AtomicU64);
 
-impl Sequence {
+impl IdSource {
     /// Begins at the time of the start, in milliseconds since 1970.
-    pub(crate) fn starting_at(now_ms: u64) -> Sequence {
-        Sequence(AtomicU64::new(now_ms << COUNT_BITS))
+    pub(crate) fn starting_at(now_ms: u64) -> IdSource {
+        IdSource(AtomicU64::new(now_ms << COUNT_BITS))
     }
 
     /// The same, but beyond this number, which is known to be given: the clock may have been set back.
-    pub(crate) fn beyond(self, known: u64) -> Sequence {
-        Sequence(AtomicU64::new(
+    pub(crate) fn beyond(self, known: u64) -> IdSource {
+        IdSource(AtomicU64::new(
             self.0.into_inner().max(known.saturating_add(1)),
         ))
     }
@@ -36,19 +36,19 @@ mod tests {
     #[test]
     fn a_later_start_begins_higher() {
         let (early, late) = (
-            Sequence::starting_at(1_700_000_000_000),
-            Sequence::starting_at(1_700_000_000_001),
+            IdSource::starting_at(1_700_000_000_000),
+            IdSource::starting_at(1_700_000_000_001),
         );
         let first = early.next();
         assert_eq!(early.next(), first + 1);
         assert!(late.next() > first + 1_000_000);
         let known = late.next();
-        let set_back = Sequence::starting_at(1_600_000_000_000).beyond(known);
+        let set_back = IdSource::starting_at(1_600_000_000_000).beyond(known);
         assert_eq!(set_back.next(), known + 1);
         assert_eq!(
-            Sequence::starting_at(1).beyond(3).next(),
-            Sequence::starting_at(1).next()
+            IdSource::starting_at(1).beyond(3).next(),
+            IdSource::starting_at(1).next()
         );
-        assert!(i64::try_from(Sequence::starting_at(4_000_000_000_000).next()).is_ok());
+        assert!(i64::try_from(IdSource::starting_at(4_000_000_000_000).next()).is_ok());
     }
 }

@@ -23,22 +23,22 @@ pub(crate) struct Object<'a> {
 
 /// An answer that is being written.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     json: String,
 }
 
-impl Answer {
+impl Response {
     /// `code` 0; the fields of the action follow.
-    pub(crate) fn success(request: RequestId) -> Answer {
-        Answer::begin(request, 0, "")
+    pub(crate) fn success(request: RequestId) -> Response {
+        Response::begin(request, 0, "")
     }
 
     /// An error; fields may follow.
-    pub(crate) fn failure(request: RequestId, error: &CmqError) -> Answer {
-        Answer::begin(request, error.code(), &error.message())
+    pub(crate) fn failure(request: RequestId, error: &CmqError) -> Response {
+        Response::begin(request, error.code(), &error.message())
     }
 
-    fn begin(request: RequestId, code: u16, message: &str) -> Answer {
+    fn begin(request: RequestId, code: u16, message: &str) -> Response {
         let mut json = String::with_capacity(256);
         let mut object = Object::open(&mut json);
         object
@@ -48,7 +48,7 @@ impl Answer {
         if let Some(client) = request.client {
             object.number("clientRequestId", client);
         }
-        Answer { json }
+        Response { json }
     }
 
     /// Makes room for so many bytes more.
@@ -57,7 +57,7 @@ impl Answer {
     }
 
     /// Adds fields.
-    pub(crate) fn with(mut self, fields: impl FnOnce(&mut Object<'_>)) -> Answer {
+    pub(crate) fn with(mut self, fields: impl FnOnce(&mut Object<'_>)) -> Response {
         fields(&mut Object {
             json: &mut self.json,
             empty: false,
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn strings_are_strings_and_integers_integers() {
-        let answer = Answer::success(REQUEST).with(|object| {
+        let answer = Response::success(REQUEST).with(|object| {
             object
                 .text("msgId", "12")
                 .number("count", 3)
@@ -228,7 +228,7 @@ mod tests {
             ..REQUEST
         };
         assert_eq!(
-            Answer::failure(request, &CmqError::NoMessage).finish(),
+            Response::failure(request, &CmqError::NoMessage).finish(),
             r#"{"code":7000,"message":"(10200)no message","requestId":"7","clientRequestId":5}"#
         );
     }

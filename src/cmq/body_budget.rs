@@ -1,5 +1,5 @@
-//! Room for the bodies of large requests. It is taken as bytes come, never because a peer says that they will. When
-//! there is none left, those who have stopped sending make room; others wait, and the one who began first may always go
+//! BodyBudget for the bodies of large requests. It is taken as bytes come, never because a peer says that they will. When
+//! there is none left, those who have stopped sending make budget; others wait, and the one who began first may always go
 //! on, so that no two wait for each other.
 
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use super::limits::{GRAIN_BYTES, LARGE_BYTES};
 use crate::clock::monotonic;
 
-/// A body of which no further [`GRAIN_BYTES`] have come for so long makes room, if others need it.
+/// A body of which no further [`GRAIN_BYTES`] have come for so long makes budget, if others need it.
 const STALLED: Duration = Duration::from_millis(250);
 
-/// The room of one front door.
+/// The budget of one front door.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct BodyBudget {
     max: u64,
     books: Mutex<Books>,
-    /// Told when room is given back.
+    /// Told when budget is given back.
     freed: Notify,
 }
 
@@ -37,15 +37,15 @@ struct Books {
 struct Body {
     bytes: u64,
     stage: Stage,
-    /// Used to have it make room.
+    /// Used to have it make budget.
     cut: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has had room since then, and more bytes are to come.
+    /// It has had budget since then, and more bytes are to come.
     Coming(Instant),
-    /// It waits for room.
+    /// It waits for budget.
     Waiting,
     /// It is whole, and its request is being carried out.
     Whole,
@@ -64,7 +64,7 @@ impl Books {
         number
     }
 
-    /// Gives a body room for so many bytes in all. If there is none, has others make room; false until they have.
+    /// Gives a body budget for so many bytes in all. If there is none, has others make budget; false until they have.
     fn grow(&mut self, number: u64, bytes: u64, max: u64, now: Instant) -> bool {
         let Some(body) = self.bodies.get(&number) else {
             return false;
@@ -86,8 +86,8 @@ impl Books {
         false
     }
 
-    /// Whether this one goes on although all room is taken: it began first of those that are not whole, and there is
-    /// none that will give room back without it. So the bound is exceeded by one request at most.
+    /// Whether this one goes on although all budget is taken: it began first of those that are not whole, and there is
+    /// none that will give budget back without it. So the bound is exceeded by one request at most.
     fn may_exceed(&self, number: u64) -> bool {
         let holds_whole = |body: &Body| body.stage == Stage::Whole && body.bytes > 0;
         let mut unfinished = self
@@ -98,7 +98,7 @@ impl Books {
         first && !self.bodies.values().any(holds_whole)
     }
 
-    /// Has those who have stopped sending make room for so many bytes, the longest first.
+    /// Has those who have stopped sending make budget for so many bytes, the longest first.
     fn cut_stalled(&mut self, mut bytes: u64, now: Instant) {
         let mut stalled: Vec<(Instant, u64)> = self
             .bodies
@@ -129,14 +129,14 @@ impl Books {
     }
 }
 
-/// Others need the room of a body that has stopped coming.
+/// Others need the budget of a body that has stopped coming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut;
 
-/// One body's room, given back when it is dropped.
+/// One body's budget, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share<'a> {
-    room: &'a Room,
+pub(super) struct BodyShare<'a> {
+    budget: &'a BodyBudget,
     /// `None` while the body is small: then it is not counted.
     counted: Option<Counted>,
 }
@@ -148,10 +148,10 @@ struct Counted {
     cut: oneshot::Receiver<()>,
 }
 
-impl Room {
-    /// Room for so many bytes.
-    pub(super) fn new(max: u64) -> Room {
-        Room {
+impl BodyBudget {
+    /// BodyBudget for so many bytes.
+    pub(super) fn new(max: u64) -> BodyBudget {
+        BodyBudget {
             max,
             books: Mutex::default(),
             freed: Notify::new(),
@@ -159,25 +159,25 @@ impl Room {
     }
 
     /// A body of which nothing has come yet.
-    pub(super) fn share(&self) -> Share<'_> {
-        Share {
-            room: self,
+    pub(super) fn share(&self) -> BodyShare<'_> {
+        BodyShare {
+            budget: self,
             counted: None,
         }
     }
 }
 
-impl Share<'_> {
-    /// Waits until there is room for a body that has so many bytes by now. Cancel-safe.
+impl BodyShare<'_> {
+    /// Waits until there is budget for a body that has so many bytes by now. Cancel-safe.
     pub(super) async fn hold(&mut self, bytes: u64) -> Result<(), Cut> {
         if bytes <= LARGE_BYTES {
             return Ok(());
         }
-        let room = self.room;
+        let budget = self.budget;
         let counted = self.counted.get_or_insert_with(|| {
             let (cut, told) = oneshot::channel();
             Counted {
-                number: room.books.lock().open(cut, monotonic()),
+                number: budget.books.lock().open(cut, monotonic()),
                 bytes: 0,
                 cut: told,
             }
@@ -187,11 +187,11 @@ impl Share<'_> {
             return Ok(());
         }
         loop {
-            let freed = room.freed.notified();
-            let grown = room
+            let freed = budget.freed.notified();
+            let grown = budget
                 .books
                 .lock()
-                .grow(counted.number, needed, room.max, monotonic());
+                .grow(counted.number, needed, budget.max, monotonic());
             if grown {
                 counted.bytes = needed;
                 return Ok(());
@@ -205,7 +205,7 @@ impl Share<'_> {
         }
     }
 
-    /// Waits until the body has to make room for others; for ever, if it is small.
+    /// Waits until the body has to make budget for others; for ever, if it is small.
     pub(super) async fn cut(&mut self) -> Cut {
         match &mut self.counted {
             Some(counted) => {
@@ -217,21 +217,21 @@ impl Share<'_> {
         }
     }
 
-    /// The body is whole: nothing makes it give its room back but the end of its request.
+    /// The body is whole: nothing makes it give its budget back but the end of its request.
     pub(super) fn whole(&self) {
         if let Some(counted) = &self.counted
-            && let Some(body) = self.room.books.lock().bodies.get_mut(&counted.number)
+            && let Some(body) = self.budget.books.lock().bodies.get_mut(&counted.number)
         {
             body.stage = Stage::Whole;
         }
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for BodyShare<'_> {
     fn drop(&mut self) {
         if let Some(counted) = &self.counted {
-            self.room.books.lock().close(counted.number);
-            self.room.freed.notify_waiters();
+            self.budget.books.lock().close(counted.number);
+            self.budget.freed.notify_waiters();
         }
     }
 }
@@ -245,8 +245,8 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Whether somebody gets room within a moment.
-    async fn gets(share: &mut Share<'_>, bytes: u64) -> bool {
+    /// Whether somebody gets budget within a moment.
+    async fn gets(share: &mut BodyShare<'_>, bytes: u64) -> bool {
         matches!(
             timeout(Duration::from_millis(20), share.hold(bytes)).await,
             Ok(Ok(()))
@@ -255,26 +255,29 @@ mod tests {
 
     #[tokio::test]
     async fn small_bodies_are_not_counted_and_large_ones_as_they_come() {
-        let room = Room::new(4 * MIB);
-        let mut small = room.share();
+        let budget = BodyBudget::new(4 * MIB);
+        let mut small = budget.share();
         small.hold(LARGE_BYTES).await.unwrap();
-        assert_eq!(room.books.lock().held, 0);
-        let mut large = room.share();
+        assert_eq!(budget.books.lock().held, 0);
+        let mut large = budget.share();
         for bytes in [LARGE_BYTES + 1, 100_000, MIB] {
             large.hold(bytes).await.unwrap();
-            assert_eq!(room.books.lock().held, bytes.next_multiple_of(GRAIN_BYTES));
+            assert_eq!(
+                budget.books.lock().held,
+                bytes.next_multiple_of(GRAIN_BYTES)
+            );
         }
         drop((small, large));
-        assert_eq!(room.books.lock().held, 0);
-        assert!(room.books.lock().bodies.is_empty());
+        assert_eq!(budget.books.lock().held, 0);
+        assert!(budget.books.lock().bodies.is_empty());
     }
 
     #[tokio::test]
     async fn who_has_stopped_sending_makes_room() {
-        let room = Room::new(4 * MIB);
-        let mut stalled = room.share();
+        let budget = BodyBudget::new(4 * MIB);
+        let mut stalled = budget.share();
         stalled.hold(3 * MIB).await.unwrap();
-        let mut next = room.share();
+        let mut next = budget.share();
         // It has sent a moment ago.
         assert!(!gets(&mut next, 2 * MIB).await);
         let (cut, held) = tokio::join!(
@@ -290,8 +293,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_goes_on_and_a_whole_one_is_waited_for() {
-        let room = Room::new(4 * MIB);
-        let (mut first, mut second) = (room.share(), room.share());
+        let budget = BodyBudget::new(4 * MIB);
+        let (mut first, mut second) = (budget.share(), budget.share());
         first.hold(2 * MIB).await.unwrap();
         second.hold(2 * MIB).await.unwrap();
         assert!(!gets(&mut second, 3 * MIB).await);
@@ -303,7 +306,7 @@ mod tests {
         assert!(gets(&mut second, 3 * MIB).await);
         second.whole();
         tokio::time::sleep(STALLED).await;
-        let mut third = room.share();
+        let mut third = budget.share();
         assert!(!gets(&mut third, 3 * MIB).await, "a whole one is never cut");
     }
 }
