@@ -44,7 +44,7 @@ impl DeliverySink for Collector {
         self.0.lock().expect("not poisoned").append(run);
     }
 
-    fn cancelled(&self, _: u64) {}
+    fn cancelled(&self, _: ConsumerId) {}
 }
 
 fn message(size: usize) -> Arc<Message> {
@@ -79,10 +79,11 @@ fn open(services: &QueueServices, id: u64) -> Arc<Queue> {
 }
 
 fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
+    let id = ConsumerId(1);
     let consumer = NewConsumer {
+        id,
         tag: "c".into(),
         sink: Arc::clone(sink) as Arc<dyn DeliverySink>,
-        key: 1,
         no_ack: false,
         exclusive: false,
         priority: 0,
@@ -98,7 +99,8 @@ fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
         connection: ConnectionId(1),
         channel: 1,
     };
-    queue.consume(consumer).expect("a consumer")
+    queue.consume(consumer).expect("a consumer");
+    id
 }
 
 /// Publish, deliver and ack in runs of 1 and of 100, and filling and purging a backlog.

@@ -3,7 +3,6 @@
 
 use super::channel::Channel;
 use super::connection::Connection;
-use super::consumers::parts;
 use super::error::{Code, MethodId, Refusal};
 use super::outbox::Event;
 use crate::model::Ticket;
@@ -16,7 +15,7 @@ impl Connection {
         }
         for event in self.take_deliveries() {
             match event {
-                Event::Cancelled(key) => self.channels.cancelled.push(key),
+                Event::Cancelled(consumer) => self.channels.cancelled.push(consumer),
                 Event::Close(reason) => {
                     self.close_connection(
                         &Refusal::new(Code::ConnectionForced, reason).about_nothing(),
@@ -35,10 +34,12 @@ impl Connection {
         if self.later.is_some() {
             return;
         }
-        for key in std::mem::take(&mut self.channels.cancelled) {
-            let (number, reference) = parts(key);
+        for consumer in std::mem::take(&mut self.channels.cancelled) {
+            let Some(number) = self.channels.consumers.find(consumer) else {
+                continue;
+            };
             self.on_channel(number, MethodId::default(), |channel, cx| {
-                channel.consumer_cancelled(cx, reference);
+                channel.consumer_cancelled(cx, consumer);
             });
         }
     }
@@ -48,7 +49,9 @@ impl Connection {
         let events = self.shared.outbox.take(&mut deliveries);
         let before = self.out.pending();
         for delivery in deliveries.drain(..) {
-            let (number, _) = parts(delivery.key);
+            let Some(number) = self.channels.consumers.find(delivery.consumer) else {
+                continue;
+            };
             self.on_channel(number, MethodId::default(), |channel, cx| {
                 channel.deliver(cx, &delivery)
             });

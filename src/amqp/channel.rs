@@ -16,11 +16,11 @@ use super::methods::publish::Publishing;
 use super::methods::tx::Transaction;
 use super::misread::{undecodable, unexpected};
 use super::replies::ReplyAddress;
-use super::unacked::{ConsumerRef, Ledger};
+use super::unacked::Ledger;
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
 use crate::broker::queue::ChannelLimiter;
-use crate::model::{Name, Ticket};
+use crate::model::{ConsumerId, Name, Ticket};
 use crate::wire::{self, Hot};
 
 /// What publishes and acknowledgements mean on the channel.
@@ -57,9 +57,9 @@ pub(crate) struct Channel {
     pub(crate) publishing: Publishing,
     pub(crate) answers: Answers,
     /// Consumers whose account has changed.
-    pub(crate) touched: Vec<ConsumerRef>,
+    pub(crate) touched: Vec<ConsumerId>,
     /// Consumers with deliveries that the socket has not taken.
-    pub(crate) under_way: Vec<ConsumerRef>,
+    pub(crate) under_way: Vec<ConsumerId>,
     /// Its last consumers were parked because of too many unanswered deliveries.
     pub(crate) parked: bool,
     /// `basic.qos` for consumers to come; 0 is no limit.
@@ -71,7 +71,7 @@ pub(crate) struct Channel {
     /// The queue declared last, which an empty name means.
     pub(crate) last_queue: Option<Name>,
     /// Its consumer on the direct reply-to pseudo queue.
-    pub(crate) reply: Option<(ConsumerRef, ReplyAddress)>,
+    pub(crate) reply: Option<(ConsumerId, ReplyAddress)>,
     /// It is on the connection's list of channels with confirms to come.
     pub(crate) waits_for_confirms: bool,
     /// It is on the connection's list of channels with work left for the end of the batch.
@@ -277,11 +277,11 @@ impl Channel {
 
     /// The first step of its end: its consumers, which are to be halted before anything else.
     pub(crate) fn leave(&self, leaving: &mut Leaving) {
-        for (_, consumer) in self.consumers.iter() {
+        for (id, consumer) in self.consumers.iter() {
             if let Some(source) = consumer.source
                 && let Some(queue) = self.queues.get(source.queue)
             {
-                leaving.consumer(queue, source.id);
+                leaving.consumer(queue, id);
             }
         }
     }
@@ -306,7 +306,9 @@ impl Channel {
                 leaving.lease(queue, entry.lease);
             }
         }
-        *cx.consumers = cx.consumers.saturating_sub(self.consumers.len());
+        for (id, _) in self.consumers.iter() {
+            cx.consumers.remove(id);
+        }
         self.consumers = Consumers::default();
         self.queues = Queues::default();
         self.publishing = Publishing::default();

@@ -2,8 +2,10 @@
 
 use super::assembly::Assembling;
 use super::channel::Channel;
+use super::consumers::ConsumerChannels;
 use super::unsynced::Unsynced;
 use crate::broker::connections::ChannelStatus;
+use crate::model::ConsumerId;
 
 /// The channels of a connection, and lists of those that something is due on.
 #[derive(Default)]
@@ -22,15 +24,13 @@ pub(super) struct Channels {
     pub(super) confirming: Vec<u16>,
     /// Those with deliveries among the output.
     pub(super) delivering: Vec<u16>,
-    /// Counts consumers.
-    pub(super) serial: u32,
-    /// How many consumers there are.
-    pub(super) consumers: usize,
+    /// Where its consumers are.
+    pub(super) consumers: ConsumerChannels,
     /// What has arrived in part.
     pub(super) assembling: Assembling,
-    /// Keys of consumers that have lost their queue while a method waited: told once it is answered. No consumer
+    /// Consumers that have lost their queue while a method waited: told once it is answered. No consumer
     /// can be added meanwhile, and each is in here at most once.
-    pub(super) cancelled: Vec<u64>,
+    pub(super) cancelled: Vec<ConsumerId>,
     /// The client publishes.
     pub(super) has_published: bool,
     /// What of that may not be on disk.

@@ -1,22 +1,18 @@
-//! The consumers of one channel: found by tag for the client, by key for deliveries. Also the queues that the channel
-//! has something from, as small handles, so that a ledger entry need not hold a queue.
+//! The consumers of one channel, found by tag for the client and by id for deliveries, and which channel of a connection
+//! has a consumer. Also the queues that a channel has something from, as small handles, so that an unacked delivery
+//! need not hold a queue.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::credit::Account;
-use super::unacked::ConsumerRef;
 use crate::broker::queue::Queue;
 use crate::model::arguments::QueueKind;
 use crate::model::{ConsumerId, Name, QueueId};
 
-/// One consumer.
 #[derive(Debug)]
 pub(crate) struct Consumer {
-    /// Its tag.
     pub(crate) tag: Name,
-    /// Tells it from earlier and later owners of its slot.
-    pub(crate) serial: u32,
     /// Deliveries need no answer.
     pub(crate) no_ack: bool,
     /// Where it consumes from; `None` for direct reply-to.
@@ -34,114 +30,86 @@ pub(crate) struct Consumer {
 pub(crate) struct Source {
     /// Handle of the queue.
     pub(crate) queue: u32,
-    /// The consumer's id there.
-    pub(crate) id: ConsumerId,
     /// The queue's type.
     pub(crate) kind: QueueKind,
 }
 
-/// The table of a channel.
+/// The consumers of a channel, in order of registration.
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
-    slots: Vec<Option<Consumer>>,
-    /// The slots by the tags of those in them.
-    by_tag: HashMap<Name, u16>,
-    /// Empty slots below the last one that is taken.
-    free: BTreeSet<u16>,
+    by_id: BTreeMap<ConsumerId, Consumer>,
+    by_tag: HashMap<Name, ConsumerId>,
 }
 
 impl Consumers {
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.by_tag.len()
+        self.by_id.len()
     }
 
-    /// A free slot for one more; `None` when there are as many as a channel may have.
-    pub(crate) fn free_slot(&self) -> Option<u16> {
-        match self.free.first() {
-            Some(slot) => Some(*slot),
-            None => u16::try_from(self.slots.len())
-                .ok()
-                .filter(|slot| *slot < u16::MAX),
-        }
+    /// Adds a consumer. No other of the channel has its tag.
+    pub(crate) fn insert(&mut self, id: ConsumerId, consumer: Consumer) {
+        self.by_tag.insert(Arc::clone(&consumer.tag), id);
+        self.by_id.insert(id, consumer);
     }
 
-    /// Puts a consumer in a slot that [`Consumers::free_slot`] gave. No other has its tag.
-    pub(crate) fn put(&mut self, slot: u16, consumer: Consumer) {
-        self.by_tag.insert(Arc::clone(&consumer.tag), slot);
-        if self.free.remove(&slot)
-            && let Some(place) = self.slots.get_mut(usize::from(slot))
-        {
-            *place = Some(consumer);
-        } else {
-            self.slots.push(Some(consumer));
-        }
+    pub(crate) fn get(&self, id: ConsumerId) -> Option<&Consumer> {
+        self.by_id.get(&id)
     }
 
-    /// The consumer that `reference` names, unless it has left.
-    pub(crate) fn get_mut(&mut self, reference: ConsumerRef) -> Option<&mut Consumer> {
-        let consumer = self.slots.get_mut(usize::from(reference.slot))?.as_mut()?;
-        (consumer.serial == reference.serial).then_some(consumer)
-    }
-
-    /// The consumer that `reference` names, unless it has left.
-    pub(crate) fn get(&self, reference: ConsumerRef) -> Option<&Consumer> {
-        let consumer = self.slots.get(usize::from(reference.slot))?.as_ref()?;
-        (consumer.serial == reference.serial).then_some(consumer)
+    pub(crate) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+        self.by_id.get_mut(&id)
     }
 
     /// The consumer with this tag.
-    pub(crate) fn find(&self, tag: &str) -> Option<ConsumerRef> {
-        let slot = *self.by_tag.get(tag)?;
-        let consumer = self.slots.get(usize::from(slot))?.as_ref()?;
-        Some(ConsumerRef {
-            slot,
-            serial: consumer.serial,
-        })
+    pub(crate) fn find(&self, tag: &str) -> Option<ConsumerId> {
+        self.by_tag.get(tag).copied()
     }
 
-    /// Takes a consumer out.
-    pub(crate) fn remove(&mut self, reference: ConsumerRef) -> Option<Consumer> {
-        self.get_mut(reference)?;
-        let consumer = self.slots.get_mut(usize::from(reference.slot))?.take()?;
+    pub(crate) fn remove(&mut self, id: ConsumerId) -> Option<Consumer> {
+        let consumer = self.by_id.remove(&id)?;
         self.by_tag.remove(&consumer.tag);
-        self.free.insert(reference.slot);
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
-            self.free.pop_last();
-        }
         Some(consumer)
     }
 
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConsumerRef, &Consumer)> {
-        (0..).zip(&self.slots).filter_map(|(slot, consumer)| {
-            consumer.as_ref().map(|consumer| {
-                (
-                    ConsumerRef {
-                        slot,
-                        serial: consumer.serial,
-                    },
-                    consumer,
-                )
-            })
-        })
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConsumerId, &Consumer)> {
+        self.by_id.iter().map(|(id, consumer)| (*id, consumer))
     }
 }
 
-/// A consumer's key as queues know it: channel, slot and serial in one number.
-pub(crate) fn key(channel: u16, reference: ConsumerRef) -> u64 {
-    u64::from(channel) << 48 | u64::from(reference.slot) << 32 | u64::from(reference.serial)
+/// The channels that the consumers of a connection are on.
+#[derive(Debug, Default)]
+pub(crate) struct ConsumerChannels {
+    by_consumer: BTreeMap<ConsumerId, u16>,
+    /// The answer given last: consecutive deliveries are often of one consumer.
+    last: Option<(ConsumerId, u16)>,
 }
 
-/// Undoes [`key`].
-pub(crate) fn parts(key: u64) -> (u16, ConsumerRef) {
-    let [c0, c1, s0, s1, n0, n1, n2, n3] = key.to_be_bytes();
-    let reference = ConsumerRef {
-        slot: u16::from_be_bytes([s0, s1]),
-        serial: u32::from_be_bytes([n0, n1, n2, n3]),
-    };
-    (u16::from_be_bytes([c0, c1]), reference)
+impl ConsumerChannels {
+    /// Number of consumers of the connection.
+    pub(crate) fn len(&self) -> usize {
+        self.by_consumer.len()
+    }
+
+    pub(crate) fn insert(&mut self, id: ConsumerId, channel: u16) {
+        self.by_consumer.insert(id, channel);
+    }
+
+    pub(crate) fn remove(&mut self, id: ConsumerId) {
+        self.by_consumer.remove(&id);
+        self.last = None;
+    }
+
+    /// The channel of a consumer, unless it has left.
+    pub(crate) fn find(&mut self, id: ConsumerId) -> Option<u16> {
+        match self.last {
+            Some((last, channel)) if last == id => Some(channel),
+            Some(_) | None => {
+                let channel = *self.by_consumer.get(&id)?;
+                self.last = Some((id, channel));
+                Some(channel)
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -231,62 +199,47 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amqp::limits::CONSUMERS_PER_CHANNEL_MAX;
 
-    fn consumer(tag: &str, serial: u32) -> Consumer {
-        let account = Account::new(0, false);
+    fn consumer(tag: &str) -> Consumer {
         Consumer {
             tag: tag.into(),
-            serial,
             no_ack: false,
             source: None,
-            account,
+            account: Account::new(0, false),
             touched: false,
             timeout_ms: None,
         }
     }
 
     #[test]
-    fn slots_are_used_again_but_not_mistaken() {
-        let mut table = Consumers::default();
-        for (serial, tag) in (1..).zip(["a", "b", "c"]) {
-            let slot = table.free_slot().unwrap();
-            table.put(slot, consumer(tag, serial));
+    fn consumers_are_found_by_tag_and_id_until_they_leave() {
+        let mut consumers = Consumers::default();
+        for (id, tag) in (1..).zip(["a", "b", "c"]) {
+            consumers.insert(ConsumerId(id), consumer(tag));
         }
-        let b = table.find("b").unwrap();
-        assert_eq!(b, ConsumerRef { slot: 1, serial: 2 });
-        assert_eq!(parts(key(7, b)), (7, b));
-        assert!(table.remove(b).is_some());
-        assert!(table.remove(b).is_none());
-        table.put(table.free_slot().unwrap(), consumer("d", 9));
-        assert!(table.get(b).is_none());
-        assert_eq!(table.find("d"), Some(ConsumerRef { slot: 1, serial: 9 }));
-        assert_eq!(table.len(), 3);
-        assert_eq!(table.find("b"), None);
-        // The last slots go with those in them; the first is taken next.
-        for tag in ["a", "d", "c"] {
-            assert!(table.remove(table.find(tag).unwrap()).is_some());
-        }
-        assert_eq!((table.len(), table.free_slot()), (0, Some(0)));
-        table.put(0, consumer("e", 10));
-        table.put(table.free_slot().unwrap(), consumer("f", 11));
-        let order: Vec<_> = table.iter().map(|(_, found)| found.tag.clone()).collect();
-        assert_eq!(order, ["e".into(), "f".into()]);
+        let b = ConsumerId(2);
+        assert_eq!(consumers.find("b"), Some(b));
+        assert!(consumers.remove(b).is_some());
+        assert!(consumers.remove(b).is_none());
+        assert!(consumers.get(b).is_none() && consumers.find("b").is_none());
+        // A tag may be used again.
+        consumers.insert(ConsumerId(9), consumer("b"));
+        assert_eq!(consumers.find("b"), Some(ConsumerId(9)));
+        assert_eq!(consumers.len(), 3);
+        let order: Vec<u64> = consumers.iter().map(|(id, _)| id.0).collect();
+        assert_eq!(order, [1, 3, 9]);
     }
 
     #[test]
-    fn a_channel_has_room_for_as_many_as_its_limit_says() {
-        let mut table = Consumers::default();
-        for slot in 0..u16::MAX {
-            table.put(slot, consumer(&slot.to_string(), u32::from(slot)));
-            if usize::from(slot) + 2 == CONSUMERS_PER_CHANNEL_MAX {
-                assert_eq!(table.free_slot(), Some(u16::MAX - 1));
-            }
+    fn the_channel_of_a_consumer_is_known_until_it_leaves() {
+        let mut channels = ConsumerChannels::default();
+        channels.insert(ConsumerId(1), 7);
+        channels.insert(ConsumerId(2), 8);
+        for (id, expected) in [(1, Some(7)), (1, Some(7)), (2, Some(8)), (3, None)] {
+            assert_eq!(channels.find(ConsumerId(id)), expected);
         }
-        assert_eq!(table.len(), CONSUMERS_PER_CHANNEL_MAX);
-        assert_eq!(table.free_slot(), None);
-        let one = ConsumerRef { slot: 9, serial: 9 };
-        assert!(table.remove(one).is_some());
-        assert_eq!(table.free_slot(), Some(9));
+        channels.remove(ConsumerId(2));
+        assert_eq!(channels.find(ConsumerId(2)), None);
+        assert_eq!(channels.len(), 1);
     }
 }

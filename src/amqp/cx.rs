@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::assembly::Assembling;
 use super::channel::Channel;
 use super::connection::Context;
+use super::consumers::ConsumerChannels;
 use super::error::{MethodId, Refusal};
 use super::unsynced::Unsynced;
 use super::writer::Writer;
@@ -35,10 +36,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) later: &'a mut Option<Later>,
     /// The method being handled.
     pub(crate) method: MethodId,
-    /// Counts the consumers of the connection.
-    pub(crate) serial: &'a mut u32,
-    /// Consumers of the connection.
-    pub(crate) consumers: &'a mut usize,
+    /// Where the consumers of the connection are.
+    pub(crate) consumers: &'a mut ConsumerChannels,
     /// Milliseconds since the connection was opened.
     pub(crate) now_ms: u64,
     /// Channels with work left for the end of the batch.

@@ -2,19 +2,19 @@
 //! comes from is in `methods/ack` and `credit`.
 
 use super::channel::{Channel, Phase};
-use super::consumers::parts;
 use super::cx::Cx;
 use super::methods::get::{Extra, put_content};
-use super::unacked::{ConsumerRef, Unacked};
+use super::unacked::Unacked;
 use crate::broker::queue::Delivery;
+use crate::model::ConsumerId;
 use crate::wire::protocol::basic;
 use crate::wire::{self, AMQPClass};
 
 impl Channel {
     /// Sends a delivery to the client, or, if the channel is closing, only notes it so that it goes back.
     pub(crate) fn deliver(&mut self, cx: &mut Cx<'_>, delivery: &Delivery) {
-        let (_, reference) = parts(delivery.key);
-        let Some(consumer) = self.consumers.get_mut(reference) else {
+        let id = delivery.consumer;
+        let Some(consumer) = self.consumers.get_mut(id) else {
             return;
         };
         let message = &delivery.message;
@@ -22,7 +22,7 @@ impl Channel {
             if self.under_way.is_empty() {
                 cx.delivering.push(self.number);
             }
-            self.under_way.push(reference);
+            self.under_way.push(id);
         }
         consumer
             .account
@@ -33,7 +33,7 @@ impl Channel {
                 self.queues.reuse(source.queue);
                 self.ledger.push(Unacked {
                     queue: source.queue,
-                    consumer: Some(reference),
+                    consumer: Some(id),
                     lease: delivery.lease,
                     at_ms: cx.now_ms,
                 })
@@ -71,11 +71,11 @@ impl Channel {
     }
 
     /// The queue of a consumer is gone: the consumer as well.
-    pub(crate) fn consumer_cancelled(&mut self, cx: &mut Cx<'_>, reference: ConsumerRef) {
-        let Some(consumer) = self.consumers.remove(reference) else {
+    pub(crate) fn consumer_cancelled(&mut self, cx: &mut Cx<'_>, id: ConsumerId) {
+        let Some(consumer) = self.consumers.remove(id) else {
             return;
         };
-        *cx.consumers = cx.consumers.saturating_sub(1);
+        cx.consumers.remove(id);
         if let Some(source) = consumer.source {
             self.queues.release(source.queue, 1);
         }

@@ -11,14 +11,14 @@ use crate::broker::connections::{
     ChannelStatus, ConnectionControl, ConnectionState, ConnectionStatus,
 };
 use crate::broker::queue::{Delivery, DeliverySink};
-use crate::model::Ticket;
+use crate::model::{ConsumerId, Ticket};
 use crate::store::commit::Waiter;
 
 /// What may come besides deliveries.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The queue of the consumer with this key is gone.
-    Cancelled(u64),
+    /// The queue of this consumer is gone.
+    Cancelled(ConsumerId),
     /// The connection has to close: 320 with this reason.
     Close(String),
 }
@@ -66,11 +66,11 @@ impl Outbox {
     }
 
     /// Takes the deliveries of one consumer, which leaves.
-    pub(crate) fn take_for(&self, key: u64) -> Vec<Delivery> {
+    pub(crate) fn take_for(&self, consumer: ConsumerId) -> Vec<Delivery> {
         let mut inbox = self.lock();
         let (own, others) = std::mem::take(&mut inbox.deliveries)
             .into_iter()
-            .partition(|d| d.key == key);
+            .partition(|delivery| delivery.consumer == consumer);
         inbox.deliveries = others;
         own
     }
@@ -134,8 +134,8 @@ impl DeliverySink for Outbox {
         self.signal();
     }
 
-    fn cancelled(&self, key: u64) {
-        self.put_event(Event::Cancelled(key));
+    fn cancelled(&self, consumer: ConsumerId) {
+        self.put_event(Event::Cancelled(consumer));
     }
 }
 

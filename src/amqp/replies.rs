@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use super::limits::{REPLIES_PENDING_BYTES_MAX, REPLY_BYTES_MIN};
 use super::outbox::Outbox;
 use crate::broker::queue::{Delivery, DeliverySink};
-use crate::model::{Lease, Message};
+use crate::model::{ConsumerId, Lease, Message};
 
 /// The pseudo queue.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -36,7 +36,7 @@ pub(crate) struct Replies {
 #[derive(Clone, Debug)]
 struct Requester {
     outbox: Weak<Outbox>,
-    key: u64,
+    consumer: ConsumerId,
     /// Bytes that may still be sent to it. Closed when it leaves.
     room: Arc<Semaphore>,
 }
@@ -59,13 +59,17 @@ pub(crate) struct ReplyAddress {
 }
 
 impl Replies {
-    /// Registers a requester under a name that cannot be guessed. Answers arrive as deliveries with `key`.
-    pub(crate) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>, key: u64) -> ReplyAddress {
+    /// Registers a requester under a name that cannot be guessed. Answers arrive as deliveries to `consumer`.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        consumer: ConsumerId,
+    ) -> ReplyAddress {
         let name: Box<str> = format!("{REPLY_TO_PREFIX}{}", super::random_name()).into();
         let room = Arc::new(Semaphore::new(REPLIES_PENDING_BYTES_MAX));
         let requester = Requester {
             outbox: Arc::downgrade(outbox),
-            key,
+            consumer,
             room: Arc::clone(&room),
         };
         self.waiting.insert(name.clone(), requester);
@@ -125,7 +129,7 @@ impl Requester {
             lane: 0,
         };
         let delivery = Delivery {
-            key: self.key,
+            consumer: self.consumer,
             lease,
             message,
             redelivered: false,
@@ -202,7 +206,7 @@ mod tests {
     /// once its socket has taken them.
     fn check(message: &Arc<Message>, expected: usize) {
         let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
-        let mut address = replies.register(&outbox, 7);
+        let mut address = replies.register(&outbox, ConsumerId(7));
         for _ in 0..2 {
             let fits = |_: &usize| replies.answer(address.name(), message).is_ok();
             assert_eq!((0..=expected).take_while(fits).count(), expected);
@@ -224,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn who_answers_a_full_requester_waits_until_it_has_read_or_left() {
         let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
-        let mut address = replies.register(&outbox, 7);
+        let mut address = replies.register(&outbox, ConsumerId(7));
         let name = address.name().to_owned();
         let large = reply(REPLIES_PENDING_BYTES_MAX);
         assert!(replies.answer(&name, &large).is_ok());
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn addresses_are_told_from_other_names() {
         let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
-        let address = replies.register(&outbox, 7);
+        let address = replies.register(&outbox, ConsumerId(7));
         assert!(is_address(address.name()));
         for name in [
             REPLY_TO,
@@ -264,7 +268,7 @@ mod tests {
     #[test]
     fn nobody_answers_a_requester_that_left() {
         let (replies, outbox) = (Arc::<Replies>::default(), Arc::<Outbox>::default());
-        let address = replies.register(&outbox, 7);
+        let address = replies.register(&outbox, ConsumerId(7));
         let name = address.name().to_owned();
         assert!(name.starts_with(REPLY_TO_PREFIX) && replies.is_waiting(&name));
         drop(address);

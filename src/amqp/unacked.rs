@@ -3,28 +3,19 @@
 
 use std::collections::VecDeque;
 
-use crate::model::Lease;
+use crate::model::{ConsumerId, Lease};
 
 /// One delivery that waits for the client's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unacked {
     /// The channel's handle of the queue.
     pub(crate) queue: u32,
-    /// Slot of the consumer in its channel; `None` for `basic.get`.
-    pub(crate) consumer: Option<ConsumerRef>,
+    /// `None` for `basic.get`.
+    pub(crate) consumer: Option<ConsumerId>,
     /// Which handing-out of which message of that queue.
     pub(crate) lease: Lease,
     /// When it was delivered, in milliseconds on the connection's clock.
     pub(crate) at_ms: u64,
-}
-
-/// A consumer of the channel: its slot, and the serial number that tells it from the slot's next owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConsumerRef {
-    /// Index in the channel's table.
-    pub(crate) slot: u16,
-    /// Counts the consumers of the connection.
-    pub(crate) serial: u32,
 }
 
 /// The tag is not outstanding on this channel.

@@ -19,7 +19,7 @@ use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
 use crate::clock::{self, Clock};
-use crate::model::{ConnectionId, LogId, Name, QueueId};
+use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
 
@@ -108,6 +108,7 @@ pub struct Broker {
     shared: Arc<Shared>,
     timekeeper: Arc<Timekeeper>,
     last_connection: AtomicU64,
+    last_consumer: AtomicU64,
 }
 
 impl Broker {
@@ -148,6 +149,7 @@ impl Broker {
             shared,
             timekeeper,
             last_connection: AtomicU64::new(0),
+            last_consumer: AtomicU64::new(0),
         });
         let definitions = Definitions::load(&**committer.store())?;
         let fresh = definitions.vhosts.is_empty();
@@ -211,6 +213,11 @@ impl Broker {
     /// An id for a connection.
     pub fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.last_connection.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// An id for a consumer.
+    pub fn next_consumer(&self) -> ConsumerId {
+        ConsumerId(self.last_consumer.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// What `user` may do in `vhost` over one connection. Whether it may enter at all is checked by who opens.

@@ -75,7 +75,7 @@ impl Lease {
     }
 }
 
-/// A consumer, unique within its queue.
+/// A consumer, unique while the broker runs. Ids start at 1, in order of registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub u64);
 

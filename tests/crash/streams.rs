@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Queue};
 use leveret::model::stream::{StreamOffset, StreamStart};
-use leveret::model::{ConnectionId, Ticket};
+use leveret::model::{ConnectionId, ConsumerId, Ticket};
 use leveret::store::faulty::{Call, FaultyStore};
 use leveret::wire::{AMQPValue, FieldTable};
 use rand::rngs::StdRng;
@@ -120,7 +120,7 @@ impl DeliverySink for Seen {
         }
     }
 
-    fn cancelled(&self, _key: u64) {}
+    fn cancelled(&self, _consumer: ConsumerId) {}
 }
 
 impl Seen {
@@ -144,9 +144,9 @@ fn watch(stream: &Queue) -> Arc<Seen> {
         filter: None,
     };
     let consumer = NewConsumer {
+        id: ConsumerId(1),
         tag: "c".into(),
         sink: Arc::clone(&seen) as Arc<dyn DeliverySink>,
-        key: 0,
         no_ack: false,
         exclusive: false,
         priority: 0,

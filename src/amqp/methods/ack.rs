@@ -6,7 +6,7 @@ use super::super::credit::{Grant, Window};
 use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
 use super::super::limits::UNACKED_PER_CHANNEL_MAX;
-use super::super::unacked::{ConsumerRef, Unacked};
+use super::super::unacked::Unacked;
 use crate::broker::queue::{Credit, Settle};
 use crate::model::arguments::QueueKind;
 use crate::model::{ConsumerId, Lease, Ticket};
@@ -144,11 +144,11 @@ impl Channel {
     }
 
     /// Notes that a consumer's account has changed.
-    pub(crate) fn touch(&mut self, reference: ConsumerRef) {
-        if let Some(consumer) = self.consumers.get_mut(reference)
+    pub(crate) fn touch(&mut self, id: ConsumerId) {
+        if let Some(consumer) = self.consumers.get_mut(id)
             && !std::mem::replace(&mut consumer.touched, true)
         {
-            self.touched.push(reference);
+            self.touched.push(id);
         }
     }
 
@@ -157,10 +157,10 @@ impl Channel {
         if let Some((_, address)) = &mut self.reply {
             address.written();
         }
-        for reference in std::mem::take(&mut self.under_way) {
-            if let Some(consumer) = self.consumers.get_mut(reference) {
+        for id in std::mem::take(&mut self.under_way) {
+            if let Some(consumer) = self.consumers.get_mut(id) {
                 consumer.account.written();
-                self.touch(reference);
+                self.touch(id);
             }
         }
         self.flush_credit(cx);
@@ -200,11 +200,11 @@ impl Channel {
                 to_consumers,
             }),
         }
-        if let Some(reference) = entry.consumer
-            && let Some(consumer) = self.consumers.get_mut(reference)
+        if let Some(id) = entry.consumer
+            && let Some(consumer) = self.consumers.get_mut(id)
         {
             consumer.account.settled();
-            self.touch(reference);
+            self.touch(id);
         }
     }
 
@@ -241,21 +241,17 @@ impl Channel {
 
     /// What the consumers whose accounts have changed may be granted now.
     fn grants(&mut self, cx: &Cx<'_>) -> Grants {
-        let window = Window::share(*cx.consumers);
+        let window = Window::share(cx.consumers.len());
         let was_parked = self.parked;
         self.parked = self.ledger.len() >= UNACKED_PER_CHANNEL_MAX;
         if was_parked && !self.parked {
-            let all: Vec<ConsumerRef> = self
-                .consumers
-                .iter()
-                .map(|(reference, _)| reference)
-                .collect();
-            all.into_iter().for_each(|reference| self.touch(reference));
+            let all: Vec<ConsumerId> = self.consumers.iter().map(|(id, _)| id).collect();
+            all.into_iter().for_each(|id| self.touch(id));
         }
         let parked = self.parked;
         let mut grants = Vec::new();
-        for reference in self.touched.drain(..) {
-            let Some(consumer) = self.consumers.get_mut(reference) else {
+        for id in self.touched.drain(..) {
+            let Some(consumer) = self.consumers.get_mut(id) else {
                 continue;
             };
             consumer.touched = false;
@@ -263,7 +259,7 @@ impl Channel {
                 continue;
             };
             if let Some(grant) = consumer.account.grant(window, parked) {
-                grants.push((source.queue, source.id, credit(grant)));
+                grants.push((source.queue, id, credit(grant)));
             }
         }
         grants
@@ -300,6 +296,7 @@ mod tests {
     use crate::amqp::assembly::Assembling;
     use crate::amqp::channel::Phase;
     use crate::amqp::connection::Context;
+    use crate::amqp::consumers::ConsumerChannels;
     use crate::amqp::error::MethodId;
     use crate::amqp::handshake::Capabilities;
     use crate::amqp::limits::DELIVERY_WINDOW_MESSAGES;
@@ -357,8 +354,7 @@ mod tests {
             out: &mut Writer::default(),
             later: &mut None,
             method: MethodId::default(),
-            serial: &mut 0,
-            consumers: &mut 1,
+            consumers: &mut ConsumerChannels::default(),
             now_ms: 0,
             dirty: &mut Vec::new(),
             confirming: &mut Vec::new(),

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use super::super::channel::Channel;
-use super::super::consumers::{Consumer, Source, key};
+use super::super::consumers::{Consumer, Source};
 use super::super::credit::{Account, Window};
 use super::super::cx::{Cx, Handled};
 use super::super::error::{Code, Refusal};
 use super::super::limits::{ARGUMENT_LOGGED_MAX, CONSUMERS_PER_CHANNEL_MAX};
 use super::super::outbox::sink;
 use super::super::replies::REPLY_TO;
-use super::super::unacked::ConsumerRef;
 use super::ack::credit;
 use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
-use crate::model::Name;
 use crate::model::arguments::{
     ArgumentError, QueueKind, VISIBILITY_TIMEOUT, integer_value, type_name, visibility_timeout_ms,
 };
@@ -21,6 +19,7 @@ use crate::model::stream::{
     STREAM_FILTER, STREAM_MATCH_UNFILTERED, STREAM_OFFSET, StreamFault, StreamFilter, StreamOffset,
     StreamStart,
 };
+use crate::model::{ConsumerId, Name};
 use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
 use crate::wire::{AMQPClass, FieldTable, short_string};
 
@@ -42,20 +41,14 @@ impl Channel {
                 format!("attempt to reuse consumer tag '{tag}'"),
             ));
         }
-        let slot = self
-            .consumers
-            .free_slot()
-            .filter(|_| self.consumers.len() < CONSUMERS_PER_CHANNEL_MAX)
-            .ok_or_else(|| {
-                Refusal::new(Code::ResourceError, "too many consumers on the channel")
-            })?;
-        *cx.serial = cx.serial.wrapping_add(1);
-        let reference = ConsumerRef {
-            slot,
-            serial: *cx.serial,
-        };
+        if self.consumers.len() >= CONSUMERS_PER_CHANNEL_MAX {
+            return Err(Refusal::new(
+                Code::ResourceError,
+                "too many consumers on the channel",
+            ));
+        }
         if m.queue.as_str() == REPLY_TO {
-            return self.consume_replies(cx, &m, tag, reference);
+            return self.consume_replies(cx, &m, tag);
         }
         let name = self.queue_name(m.queue.as_str())?;
         let queue = cx.shared.session.queue_for_consume(&name)?;
@@ -66,14 +59,15 @@ impl Channel {
         let visibility_timeout_ms = visibility_timeout(&m.arguments, &queue, cx)?;
         let mut account = Account::new(self.prefetch, m.no_ack);
         let initial = account
-            .grant(Window::share(*cx.consumers + 1), false)
+            .grant(Window::share(cx.consumers.len() + 1), false)
             .unwrap_or_default();
         // Only classic queues know the channel's shared limit.
         let limiter = (queue.spec().arguments.kind == QueueKind::Classic).then(|| self.limiter());
+        let id = cx.shared.front.broker.next_consumer();
         let registered = queue.consume(NewConsumer {
+            id,
             tag: Arc::clone(&tag),
             sink: sink(&cx.shared.outbox),
-            key: key(self.number, reference),
             no_ack: m.no_ack,
             exclusive: m.exclusive,
             priority,
@@ -86,24 +80,20 @@ impl Channel {
             connection: cx.shared.session.connection,
             channel: self.number,
         });
-        let id = registered.map_err(|error| consume_refused(error, &queue, cx))?;
+        registered.map_err(|error| consume_refused(error, &queue, cx))?;
         let source = Some(Source {
             queue: self.queues.acquire(&queue),
-            id,
             kind: queue.spec().arguments.kind,
         });
-        let serial = reference.serial;
         let consumer = Consumer {
             tag: Arc::clone(&tag),
-            serial,
             no_ack: m.no_ack,
             source,
             account,
             touched: false,
             timeout_ms,
         };
-        self.consumers.put(slot, consumer);
-        *cx.consumers += 1;
+        self.add_consumer(cx, id, consumer);
         self.consume_ok(cx, m.nowait, &tag);
         Ok(())
     }
@@ -172,8 +162,8 @@ impl Channel {
 
     /// `basic.cancel`. Deliveries that are on their way come before the answer, and stay to be answered.
     pub(crate) fn basic_cancel(&mut self, cx: &mut Cx<'_>, m: Cancel) -> Handled {
-        if let Some(reference) = self.consumers.find(m.consumer_tag.as_str()) {
-            self.cancel_consumer(cx, reference);
+        if let Some(id) = self.consumers.find(m.consumer_tag.as_str()) {
+            self.cancel_consumer(cx, id);
         }
         if !m.nowait {
             let ok = CancelOk {
@@ -192,40 +182,33 @@ impl Channel {
                 .and_then(|source| self.queues.get(source.queue));
             queue.is_none_or(|queue| cx.shared.session.may_read(queue.name()))
         };
-        let lost: Vec<(ConsumerRef, Name)> = self
+        let lost: Vec<(ConsumerId, Name)> = self
             .consumers
             .iter()
             .filter(|(_, consumer)| !may_read(consumer))
-            .map(|(reference, consumer)| (reference, Arc::clone(&consumer.tag)))
+            .map(|(id, consumer)| (id, Arc::clone(&consumer.tag)))
             .collect();
-        for (reference, tag) in lost {
-            self.cancel_consumer(cx, reference);
+        for (id, tag) in lost {
+            self.cancel_consumer(cx, id);
             self.tell_cancelled(cx, &tag);
         }
     }
 
-    fn cancel_consumer(&mut self, cx: &mut Cx<'_>, reference: ConsumerRef) {
-        if self
-            .reply
-            .as_ref()
-            .is_some_and(|(own, _)| *own == reference)
-        {
+    fn cancel_consumer(&mut self, cx: &mut Cx<'_>, id: ConsumerId) {
+        if self.reply.as_ref().is_some_and(|(own, _)| *own == id) {
             self.reply = None;
         }
-        if let Some(source) = self
-            .consumers
-            .get(reference)
-            .and_then(|consumer| consumer.source)
+        if let Some(source) = self.consumers.get(id).and_then(|consumer| consumer.source)
             && let Some(queue) = self.queues.get(source.queue)
         {
-            queue.cancel(source.id);
+            queue.cancel(id);
         }
         // Nothing more comes; what has come is on this channel's side of the outbox or in it.
-        for delivery in cx.shared.outbox.take_for(key(self.number, reference)) {
+        for delivery in cx.shared.outbox.take_for(id) {
             self.deliver(cx, &delivery);
         }
-        if let Some(consumer) = self.consumers.remove(reference) {
-            *cx.consumers = cx.consumers.saturating_sub(1);
+        if let Some(consumer) = self.consumers.remove(id) {
+            cx.consumers.remove(id);
             if let Some(source) = consumer.source {
                 self.queues.release(source.queue, 1);
             }
@@ -233,13 +216,7 @@ impl Channel {
     }
 
     /// Consuming from direct reply-to's pseudo queue.
-    fn consume_replies(
-        &mut self,
-        cx: &mut Cx<'_>,
-        m: &Consume,
-        tag: Name,
-        reference: ConsumerRef,
-    ) -> Handled {
+    fn consume_replies(&mut self, cx: &mut Cx<'_>, m: &Consume, tag: Name) -> Handled {
         if self.reply.is_some() {
             return Err(Refusal::new(
                 Code::PreconditionFailed,
@@ -252,25 +229,26 @@ impl Channel {
                 "reply consumer cannot acknowledge",
             ));
         }
-        let address = cx
-            .shared
-            .front
-            .replies
-            .register(&cx.shared.outbox, key(self.number, reference));
-        self.reply = Some((reference, address));
+        let front = &cx.shared.front;
+        let id = front.broker.next_consumer();
+        let address = front.replies.register(&cx.shared.outbox, id);
+        self.reply = Some((id, address));
         let consumer = Consumer {
             tag: Arc::clone(&tag),
-            serial: reference.serial,
             no_ack: true,
             source: None,
             account: Account::new(0, true),
             touched: false,
             timeout_ms: None,
         };
-        self.consumers.put(reference.slot, consumer);
-        *cx.consumers += 1;
+        self.add_consumer(cx, id, consumer);
         self.consume_ok(cx, m.nowait, &tag);
         Ok(())
+    }
+
+    fn add_consumer(&mut self, cx: &mut Cx<'_>, id: ConsumerId, consumer: Consumer) {
+        self.consumers.insert(id, consumer);
+        cx.consumers.insert(id, self.number);
     }
 
     fn consume_ok(&mut self, cx: &mut Cx<'_>, nowait: bool, tag: &str) {

@@ -30,8 +30,7 @@ pub struct Credit {
 /// A message on its way to a consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The sink's own handle of the consumer.
-    pub key: u64,
+    pub consumer: ConsumerId,
     /// What settles it.
     pub lease: Lease,
     /// The message.
@@ -51,17 +50,16 @@ pub trait DeliverySink: Send + Sync {
     /// Takes all deliveries out of `run`.
     fn deliver(&self, run: &mut Vec<Delivery>);
     /// The consumer is gone because its queue is.
-    fn cancelled(&self, key: u64);
+    fn cancelled(&self, consumer: ConsumerId);
 }
 
 /// What is needed to register a consumer.
 pub struct NewConsumer {
+    pub id: ConsumerId,
     /// The consumer tag, for listings.
     pub tag: Name,
     /// Where deliveries go.
     pub sink: Arc<dyn DeliverySink>,
-    /// The sink's own handle of this consumer.
-    pub key: u64,
     /// Deliveries are settled as they leave.
     pub no_ack: bool,
     /// Nobody else may consume.
@@ -120,7 +118,6 @@ pub struct ConsumerInfo {
 
 /// A registered consumer.
 pub(super) struct Consumer {
-    pub(super) id: ConsumerId,
     pub(super) new: NewConsumer,
     /// Deliveries of the current turn, handed to the sink at its end.
     pub(super) pending: Vec<Delivery>,
@@ -144,16 +141,19 @@ enum Place {
 }
 
 impl Consumer {
-    pub(super) fn new(id: ConsumerId, new: NewConsumer) -> Consumer {
+    pub(super) fn new(new: NewConsumer) -> Consumer {
         let credit = new.credit;
         Consumer {
-            id,
             new,
             pending: Vec::new(),
             messages: credit.messages,
             bytes: signed(credit.bytes),
             place: Place::Out,
         }
+    }
+
+    pub(super) fn id(&self) -> ConsumerId {
+        self.new.id
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -197,7 +197,7 @@ impl Consumer {
 /// All consumers of a queue.
 pub(super) struct Consumers {
     queue: QueueId,
-    /// In order of registration, which is the order of ids.
+    /// By id: in order of registration. Of consumers that register together the lower id counts as the first.
     all: Vec<Consumer>,
     /// Those that may be served, per priority; a ring holds only consumers that had credit when they were
     /// put in, so that a thousand idle consumers cost nothing.
@@ -213,7 +213,6 @@ pub(super) struct Consumers {
     /// Quorum queues know no exclusive consumers.
     is_quorum: bool,
     exclusive: bool,
-    last_id: u64,
 }
 
 impl Consumers {
@@ -228,7 +227,6 @@ impl Consumers {
             single_active: single_active.then(|| SingleActive::new(is_quorum)),
             is_quorum,
             exclusive: false,
-            last_id: 0,
         }
     }
 
@@ -236,7 +234,7 @@ impl Consumers {
         self.all.len()
     }
 
-    pub(super) fn add(&mut self, new: NewConsumer) -> Result<ConsumerId, ConsumeError> {
+    pub(super) fn add(&mut self, new: NewConsumer) -> Result<(), ConsumeError> {
         // An exclusive consumer and a single active one exclude each other; quorum queues take no notice of the flag.
         let exclusive = new.exclusive && !self.is_quorum;
         let refused = self.single_active.is_some() || !self.all.is_empty();
@@ -244,15 +242,15 @@ impl Consumers {
             return Err(ConsumeError::ExclusiveUse);
         }
         self.exclusive = exclusive;
-        self.last_id += 1;
-        let id = ConsumerId(self.last_id);
-        self.all.push(Consumer::new(id, new));
+        let id = new.id;
+        let index = self.all.partition_point(|consumer| consumer.id() < id);
+        self.all.insert(index, Consumer::new(new));
         if let Some(single) = &mut self.single_active {
             single.came();
             self.elect();
         }
         self.enter_ring(id);
-        Ok(id)
+        Ok(())
     }
 
     /// These are given nothing any more. They keep their places, so that nobody takes over from one of them, until
@@ -274,7 +272,7 @@ impl Consumers {
         self.limited.retain(|id| !ids.contains(id));
         let before = self.all.len();
         self.all.retain(|consumer| {
-            let leaves = ids.contains(&consumer.id);
+            let leaves = ids.contains(&consumer.id());
             self.exclusive &= !(leaves && consumer.new.exclusive);
             !leaves
         });
@@ -295,7 +293,7 @@ impl Consumers {
         };
         let served = single.served();
         let consumers = self.all.iter();
-        single.elect(consumers.map(|consumer| (consumer.id, consumer.new.priority)));
+        single.elect(consumers.map(|consumer| (consumer.id(), consumer.new.priority)));
         let serves = single.served();
         if served != serves {
             served.into_iter().for_each(|id| self.leave_ring(id));
@@ -422,14 +420,12 @@ impl Consumers {
         let is_active = |id| active.is_none_or(|active| active == Some(id));
         self.all
             .iter()
-            .map(|consumer| consumer.info(is_active(consumer.id)))
+            .map(|consumer| consumer.info(is_active(consumer.id())))
             .collect()
     }
 
     fn index(&self, id: ConsumerId) -> Option<usize> {
-        self.all
-            .binary_search_by_key(&id, |consumer| consumer.id)
-            .ok()
+        self.all.binary_search_by_key(&id, Consumer::id).ok()
     }
 
     fn may_be_served(&self, id: ConsumerId) -> bool {

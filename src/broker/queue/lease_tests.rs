@@ -48,12 +48,12 @@ fn the_next_consumer_gets_what_the_first_did_not_settle() {
     let [first] = &rig.take_deliveries()[..] else {
         panic!("not one delivery")
     };
-    assert_eq!((first.key, first.redelivered), (1, false));
+    assert_eq!((first.consumer, first.redelivered), (ConsumerId(1), false));
     rig.tick(1_100);
     let [second] = &rig.take_deliveries()[..] else {
         panic!("not one delivery")
     };
-    assert_eq!((second.key, second.redelivered), (2, true));
+    assert_eq!((second.consumer, second.redelivered), (ConsumerId(2), true));
     // What the first says now is too late, whatever it is.
     for how in [Settle::Ack, Settle::Reject, Settle::Requeue] {
         rig.settle(how, &[first.lease]);
@@ -446,8 +446,8 @@ const TIMEOUTS_MS: [u64; 2] = [100, 40];
 /// Two consumers, the second with a time of its own.
 fn consumers(rig: &mut Rig) -> [ConsumerId; 2] {
     [None, Some(TIMEOUTS_MS[1])].map(|timeout_ms| {
-        let key = u64::from(timeout_ms.is_some());
-        rig.consume_for(timeout_ms, key, false, 0, 0)
+        let id = 1 + u64::from(timeout_ms.is_some());
+        rig.consume_for(timeout_ms, id, false, 0, 0)
             .expect("a consumer")
     })
 }
@@ -540,7 +540,8 @@ proptest! {
                 }
             }
             for delivery in rig.take_deliveries() {
-                let until_ms = rig.now_ms + TIMEOUTS_MS[usize::try_from(delivery.key).unwrap()];
+                let index = usize::try_from(delivery.consumer.0 - 1).unwrap();
+                let until_ms = rig.now_ms + TIMEOUTS_MS[index];
                 model.give(delivery.lease, &body(&delivery.message), delivery.redelivered, until_ms)?;
             }
             let counts = rig.state.counts();

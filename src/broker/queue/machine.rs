@@ -82,11 +82,12 @@ impl Machine {
         now_ms: u64,
         new: NewConsumer,
         fx: &mut Effects,
-    ) -> Result<ConsumerId, ConsumeError> {
+    ) -> Result<(), ConsumeError> {
         match self {
-            Machine::Work(state) => state.consume(now_ms, new, fx),
-            Machine::Stream(stream) => Ok(stream.consume(now_ms, new, fx)),
+            Machine::Work(state) => state.consume(now_ms, new, fx)?,
+            Machine::Stream(stream) => stream.consume(now_ms, new, fx),
         }
+        Ok(())
     }
 
     pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {

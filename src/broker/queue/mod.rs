@@ -326,7 +326,7 @@ impl Queue {
     }
 
     /// Registers a consumer; deliveries may reach its sink before this returns.
-    pub fn consume(&self, mut consumer: NewConsumer) -> Result<ConsumerId, ConsumeError> {
+    pub fn consume(&self, mut consumer: NewConsumer) -> Result<(), ConsumeError> {
         if let Some(start) = &mut consumer.stream
             && let StreamOffset::Time(wall_ms) = start.offset
         {
@@ -446,7 +446,7 @@ impl Queue {
         let ticket = self.services.committer.append(ops);
         drop(cell);
         for consumer in consumers {
-            consumer.new.sink.cancelled(consumer.new.key);
+            consumer.new.sink.cancelled(consumer.id());
         }
         self.loaded.notify_waiters();
         Some((counts, ticket))

@@ -39,7 +39,14 @@ fn drain(rig: &mut Rig) -> String {
 fn delivered(rig: &Rig) -> Vec<(u64, Bytes, bool, u32)> {
     let deliveries = rig.take_deliveries().into_iter();
     deliveries
-        .map(|d| (d.key, body(&d.message), d.redelivered, d.delivery_count))
+        .map(|d| {
+            (
+                d.consumer.0,
+                body(&d.message),
+                d.redelivered,
+                d.delivery_count,
+            )
+        })
         .collect()
 }
 
@@ -49,12 +56,14 @@ fn leave(rig: &mut Rig, consumers: &[ConsumerId], leases: &[Lease]) {
     rig.carry_out();
 }
 
-fn first(text: &str, key: u64) -> (u64, Bytes, bool, u32) {
-    (key, Bytes::copy_from_slice(text.as_bytes()), false, 0)
+fn first(text: &str, consumer: u64) -> (u64, Bytes, bool, u32) {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    (consumer, text, false, 0)
 }
 
-fn again(text: &str, key: u64, returns: u32) -> (u64, Bytes, bool, u32) {
-    (key, Bytes::copy_from_slice(text.as_bytes()), true, returns)
+fn again(text: &str, consumer: u64, returns: u32) -> (u64, Bytes, bool, u32) {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    (consumer, text, true, returns)
 }
 
 #[test]
@@ -155,7 +164,7 @@ fn consumers_that_end_together_give_each_other_nothing() {
         ("x-delivery-limit", long(1)),
         ("x-dead-letter-exchange", text("dlx")),
     ]);
-    let consumers = [1, 2, 3, 4].map(|key| rig.consume(key, false, 0, 1).expect("a consumer"));
+    let consumers = [1, 2, 3, 4].map(|id| rig.consume(id, false, 0, 1).expect("a consumer"));
     rig.publish(&["a", "b", "c", "d", "e", "f"].map(message));
     let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
     rig.state.halt(&consumers);

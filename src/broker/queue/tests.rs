@@ -34,7 +34,7 @@ impl DeliverySink for Collector {
         self.0.lock().expect("not poisoned").append(run);
     }
 
-    fn cancelled(&self, _key: u64) {}
+    fn cancelled(&self, _consumer: ConsumerId) {}
 }
 
 /// A queue with its store, driven by hand.
@@ -105,27 +105,28 @@ impl Rig {
 
     pub(super) fn consume(
         &mut self,
-        key: u64,
+        id: u64,
         no_ack: bool,
         priority: i32,
         messages: u32,
     ) -> Result<ConsumerId, ConsumeError> {
-        self.consume_for(None, key, no_ack, priority, messages)
+        self.consume_for(None, id, no_ack, priority, messages)
     }
 
     pub(super) fn consume_for(
         &mut self,
         visibility_timeout_ms: Option<u64>,
-        key: u64,
+        id: u64,
         no_ack: bool,
         priority: i32,
         messages: u32,
     ) -> Result<ConsumerId, ConsumeError> {
         let sink = Arc::clone(&self.sink) as Arc<dyn DeliverySink>;
+        let id = ConsumerId(id);
         let new = NewConsumer {
+            id,
             tag: "c".into(),
             sink,
-            key,
             no_ack,
             exclusive: false,
             priority,
@@ -141,9 +142,9 @@ impl Rig {
             connection: ConnectionId(1),
             channel: 1,
         };
-        let id = self.state.consume(self.now_ms, new, &mut self.fx);
+        let consumed = self.state.consume(self.now_ms, new, &mut self.fx);
         self.carry_out();
-        id
+        consumed.map(|()| id)
     }
 
     pub(super) fn grant(&mut self, consumer: ConsumerId, messages: u32) {
@@ -351,15 +352,15 @@ fn consumers_of_equal_priority_take_turns_and_higher_ones_go_first() {
     rig.consume(2, false, 0, 10).expect("a consumer");
     rig.consume(3, false, 5, 2).expect("a consumer");
     rig.publish(&["a", "b", "c", "d", "e"].map(message));
-    let keys: Vec<u64> = rig
+    let served: Vec<u64> = rig
         .take_deliveries()
         .iter()
-        .map(|delivery| delivery.key)
+        .map(|delivery| delivery.consumer.0)
         .collect();
     // Deliveries reach the sink consumer by consumer; counting is what matters.
-    assert_eq!(keys.iter().filter(|key| **key == 3).count(), 2);
-    assert!(keys.iter().filter(|key| **key == 1).count() >= 1);
-    assert!(keys.iter().filter(|key| **key == 2).count() >= 1);
+    assert_eq!(served.iter().filter(|id| **id == 3).count(), 2);
+    assert!(served.iter().filter(|id| **id == 1).count() >= 1);
+    assert!(served.iter().filter(|id| **id == 2).count() >= 1);
 }
 
 #[test]
@@ -686,24 +687,45 @@ fn only_one_consumer_is_active_and_the_next_takes_over() {
     assert!(
         rig.take_deliveries()
             .iter()
-            .all(|delivery| delivery.key == 1)
+            .all(|delivery| delivery.consumer == ConsumerId(1))
     );
     rig.state.cancel(rig.now_ms, first, &mut rig.fx);
     rig.publish(&[message("c")]);
     assert!(
         rig.take_deliveries()
             .iter()
-            .all(|delivery| delivery.key == 2)
+            .all(|delivery| delivery.consumer == ConsumerId(2))
     );
+}
+
+#[test]
+fn consumers_that_register_in_another_order_than_that_of_their_ids_are_found() {
+    let mut rig = Rig::new(&[]);
+    for id in [7, 3, 5] {
+        rig.consume(id, true, 0, 10).expect("a consumer");
+    }
+    rig.publish(&["a", "b", "c", "d"].map(message));
+    let served = |rig: &mut Rig| {
+        let deliveries = rig.take_deliveries();
+        deliveries.iter().map(|d| d.consumer.0).collect::<Vec<_>>()
+    };
+    let mut first = served(&mut rig);
+    first.sort_unstable();
+    assert_eq!(first, [3, 5, 7, 7], "in turn, beginning with the first");
+    rig.state.cancel(rig.now_ms, ConsumerId(5), &mut rig.fx);
+    rig.publish(&["e", "f"].map(message));
+    let mut second = served(&mut rig);
+    second.sort_unstable();
+    assert_eq!(second, [3, 7]);
 }
 
 #[test]
 fn an_exclusive_consumer_is_alone() {
     let mut consumers = super::consumers::Consumers::new(QUEUE, false, false);
-    let new = |exclusive| NewConsumer {
+    let new = |id, exclusive| NewConsumer {
+        id: ConsumerId(id),
         tag: "c".into(),
         sink: Arc::new(Collector::default()),
-        key: 0,
         no_ack: true,
         exclusive,
         priority: 0,
@@ -716,11 +738,12 @@ fn an_exclusive_consumer_is_alone() {
         connection: ConnectionId(1),
         channel: 1,
     };
-    let id = consumers.add(new(true)).expect("the first");
-    assert_eq!(consumers.add(new(false)), Err(ConsumeError::ExclusiveUse));
-    consumers.remove(&[id]);
-    consumers.add(new(false)).expect("now free");
-    assert_eq!(consumers.add(new(true)), Err(ConsumeError::ExclusiveUse));
+    consumers.add(new(1, true)).expect("the first");
+    let refused = Err(ConsumeError::ExclusiveUse);
+    assert_eq!(consumers.add(new(2, false)), refused);
+    consumers.remove(&[ConsumerId(1)]);
+    consumers.add(new(3, false)).expect("now free");
+    assert_eq!(consumers.add(new(4, true)), refused);
 }
 
 #[test]

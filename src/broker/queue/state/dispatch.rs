@@ -129,7 +129,7 @@ impl QueueState {
             }
             let (redelivered, delivery_count) = leased.told(kind);
             consumer.pending.push(Delivery {
-                key: consumer.new.key,
+                consumer: consumer_id,
                 lease,
                 message: leased.message,
                 redelivered,

@@ -186,11 +186,11 @@ impl QueueState {
         now_ms: u64,
         new: NewConsumer,
         fx: &mut Effects,
-    ) -> Result<ConsumerId, ConsumeError> {
+    ) -> Result<(), ConsumeError> {
         self.used_ms = now_ms;
-        let id = self.consumers.add(new)?;
+        self.consumers.add(new)?;
         self.settle_down(now_ms, fx);
-        Ok(id)
+        Ok(())
     }
 
     /// Takes a consumer out. What it holds stays leased. True if it was the last one.

@@ -62,9 +62,8 @@ pub(super) struct Stream {
     /// Messages that are not to be appended yet.
     delayed: Option<Delayed>,
     delayed_log: LogId,
-    /// In order of registration, which is the order of ids.
+    /// By id.
     readers: Vec<Reader>,
-    last_id: u64,
     /// The reader whose turn it is to have something read for it first.
     first_to_read: usize,
     /// Where the reads that are under way begin.
@@ -109,7 +108,6 @@ impl Stream {
             delayed: None,
             delayed_log: id.delayed_log(),
             readers: Vec::new(),
-            last_id: 0,
             first_to_read: 0,
             loading: Vec::new(),
             turn: 0,
@@ -147,17 +145,11 @@ impl Stream {
     }
 
     /// Registers a consumer at its place.
-    pub(super) fn consume(
-        &mut self,
-        now_ms: u64,
-        new: NewConsumer,
-        fx: &mut Effects,
-    ) -> ConsumerId {
-        self.last_id += 1;
-        let id = ConsumerId(self.last_id);
+    pub(super) fn consume(&mut self, now_ms: u64, new: NewConsumer, fx: &mut Effects) {
+        let id = new.id;
         let start = new.stream.clone().unwrap_or_default();
         let mut reader = Reader {
-            consumer: Consumer::new(id, new),
+            consumer: Consumer::new(new),
             cursor: self.next,
             whole_chunk: false,
             not_before_ms: None,
@@ -192,9 +184,11 @@ impl Stream {
                 }
             }
         }
-        self.readers.push(reader);
+        let index = self
+            .readers
+            .partition_point(|other| other.consumer.id() < id);
+        self.readers.insert(index, reader);
         self.settle_down(now_ms, fx);
-        id
     }
 
     /// A consumer's place was found: no message before `offset` came as late as it asks for.
@@ -209,7 +203,7 @@ impl Stream {
     /// Takes a consumer out. True if it was the last one.
     pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
         let before = self.readers.len();
-        self.readers.retain(|reader| reader.consumer.id != id);
+        self.readers.retain(|reader| reader.consumer.id() != id);
         self.settle_down(now_ms, fx);
         before > 0 && self.readers.is_empty()
     }
@@ -443,7 +437,7 @@ impl Stream {
     fn reader_mut(&mut self, id: ConsumerId) -> Option<&mut Reader> {
         let index = self
             .readers
-            .binary_search_by_key(&id, |reader| reader.consumer.id)
+            .binary_search_by_key(&id, |reader| reader.consumer.id())
             .ok()?;
         self.readers.get_mut(index)
     }
@@ -519,7 +513,7 @@ impl Stream {
             }
             let stuck = reader.serve(&self.pages, &self.lost, self.floor, self.durable);
             if !reader.consumer.pending.is_empty() {
-                fx.served.push(reader.consumer.id);
+                fx.served.push(reader.consumer.id());
             }
             if reader.cursor >= self.durable {
                 continue;

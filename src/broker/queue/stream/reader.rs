@@ -72,7 +72,7 @@ impl Reader {
     fn give(&mut self, stored: &StoredMessage) {
         self.consumer.charge(stored.message.size());
         self.consumer.pending.push(Delivery {
-            key: self.consumer.new.key,
+            consumer: self.consumer.id(),
             lease: Lease {
                 offset: stored.offset,
                 turn: 0,

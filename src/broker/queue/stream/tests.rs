@@ -19,7 +19,7 @@ impl DeliverySink for Sink {
     fn deliver(&self, run: &mut Vec<Delivery>) {
         self.0.lock().unwrap().append(run);
     }
-    fn cancelled(&self, _key: u64) {}
+    fn cancelled(&self, _consumer: ConsumerId) {}
 }
 
 /// A stream with a store, whose effects are carried out at once; what is written is durable when `land` says so.
@@ -35,6 +35,7 @@ struct Fixture {
     slow_disk: bool,
     waiting_loads: Vec<(LogId, u64)>,
     loads: usize,
+    last_consumer: u64,
 }
 
 fn arguments(fields: &[(&str, AMQPValue)]) -> QueueArguments {
@@ -97,6 +98,7 @@ impl Fixture {
             slow_disk: false,
             waiting_loads: Vec::new(),
             loads: 0,
+            last_consumer: 0,
         }
     }
 
@@ -145,10 +147,12 @@ impl Fixture {
         messages: u32,
         filter: Option<StreamFilter>,
     ) -> ConsumerId {
+        self.last_consumer += 1;
+        let id = ConsumerId(self.last_consumer);
         let new = NewConsumer {
+            id,
             tag: "c".into(),
             sink: Arc::clone(&self.sink) as Arc<dyn DeliverySink>,
-            key: self.stream.last_id + 1,
             no_ack: false,
             exclusive: false,
             priority: 0,
@@ -164,7 +168,7 @@ impl Fixture {
             connection: ConnectionId(1),
             channel: 1,
         };
-        let id = self.stream.consume(self.now_ms, new, &mut self.fx);
+        self.stream.consume(self.now_ms, new, &mut self.fx);
         self.carry_out();
         id
     }
@@ -234,7 +238,7 @@ impl Fixture {
         let mut inbox = self.sink.0.lock().unwrap();
         let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *inbox)
             .into_iter()
-            .partition(|delivery| delivery.key == id.0);
+            .partition(|delivery| delivery.consumer == id);
         *inbox = others;
         own.into_iter()
             .map(|delivery| delivery.lease.offset)
