@@ -2,8 +2,10 @@
 //! nothing of who stops publishing because of it.
 
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::broker::alarms::Alarms;
 use crate::config::MemoryWatermark;
@@ -40,19 +42,13 @@ impl MemoryMonitor {
 
     /// Replaces the watermark and looks at once.
     pub fn set_watermark(&self, watermark: MemoryWatermark) {
-        *self
-            .watermark
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = watermark;
+        *self.watermark.lock() = watermark;
         self.check();
     }
 
     /// The watermark as it was set.
     pub fn watermark(&self) -> MemoryWatermark {
-        *self
-            .watermark
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.watermark.lock()
     }
 
     /// The watermark in bytes.

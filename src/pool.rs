@@ -5,10 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 use tracing::error;
@@ -115,7 +116,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
     /// [`PoolError::Full`] when as much waits as may, and when the system has no thread to give.
     pub fn submit(&self, key: K, work: impl FnOnce() + Send + 'static) -> Result<(), PoolError> {
         let shared = &self.shared;
-        let mut line = shared.line();
+        let mut line = shared.line.lock();
         if line.waiting >= shared.limits.waiting {
             return Err(PoolError::Full);
         }
@@ -155,14 +156,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
 
     /// Pieces of work that wait for a thread.
     pub fn waiting(&self) -> usize {
-        self.shared.line().waiting
-    }
-}
-
-impl<K> Shared<K> {
-    fn line(&self) -> MutexGuard<'_, Line<K>> {
-        // Work runs without the lock: what it guards is whole.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.line.lock().waiting
     }
 }
 
@@ -178,7 +172,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Shared<K> {
 
     fn serve(&self) {
         let _runtime = self.runtime.as_ref().map(Runtime::enter);
-        let mut line = self.line();
+        let mut line = self.line.lock();
         while !line.closed {
             if let Some(work) = line.pop() {
                 drop(line);
@@ -189,15 +183,11 @@ impl<K: Hash + Eq + Clone + Send + 'static> Shared<K> {
                         "work on a thread of the pool has panicked"
                     );
                 }
-                line = self.line();
+                line = self.line.lock();
                 continue;
             }
             line.idle += 1;
-            let (awake, waited) = self
-                .came
-                .wait_timeout(line, IDLE)
-                .unwrap_or_else(PoisonError::into_inner);
-            line = awake;
+            let waited = self.came.wait_for(&mut line, IDLE);
             line.idle -= 1;
             if waited.timed_out() && line.waiting == 0 {
                 break;
@@ -209,7 +199,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Shared<K> {
 
 impl<K> Drop for Pool<K> {
     fn drop(&mut self) {
-        let mut line = self.shared.line();
+        let mut line = self.shared.line.lock();
         line.closed = true;
         line.turns.clear();
         line.waiting = 0;
@@ -290,7 +280,7 @@ mod tests {
             assert_eq!(submit(), Ok(()));
         }
         assert_eq!(submit(), Err(PoolError::Full));
-        assert_eq!((pool.waiting(), pool.shared.line().threads), (5, 3));
+        assert_eq!((pool.waiting(), pool.shared.line.lock().threads), (5, 3));
         drop(holds);
         while done.load(Ordering::SeqCst) < 5 {
             thread::yield_now();

@@ -2,9 +2,10 @@
 //! it here under their own lock, so putting is a swap and a wake; the connection's task takes everything at once.
 //! Its size is bounded by the credit that the connection has given.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::broker::connections::{
@@ -98,7 +99,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.lock()
     }
 }
 
@@ -118,7 +119,7 @@ impl Gauges {
 
     /// Replaces what is told of state and channels.
     pub(crate) fn set(&self, state: ConnectionState, channels: Vec<ChannelStatus>) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (state, channels);
+        *self.state.lock() = (state, channels);
     }
 }
 
@@ -152,12 +153,7 @@ impl ConnectionControl for Outbox {
     }
 
     fn status(&self) -> ConnectionStatus {
-        let (state, channels) = self
-            .gauges
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let (state, channels) = self.gauges.state.lock().clone();
         ConnectionStatus {
             state,
             received_bytes: self.gauges.received.load(Ordering::Relaxed),

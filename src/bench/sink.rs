@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::{Condvar, Mutex};
 
 use super::link::CHANNEL;
 use super::scan::FRAME_MAX;
@@ -82,13 +83,10 @@ struct QueueState {
     acked: u64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Queues {
     fn get(&self, name: &str) -> Arc<Queue> {
-        lock(&self.by_name)
+        self.by_name
+            .lock()
             .entry(name.to_owned())
             .or_default()
             .clone()
@@ -189,7 +187,7 @@ impl Connection<'_> {
                     }
                     Hot::Ack { delivery_tag, .. } => {
                         if let Some(queue) = &self.from {
-                            lock(&queue.state).acked = delivery_tag;
+                            queue.state.lock().acked = delivery_tag;
                             queue.changed.notify_all();
                         }
                     }
@@ -226,7 +224,7 @@ impl Connection<'_> {
     /// Lets the queue have what has come for it.
     fn tell_queue(&mut self) {
         if let (Some((_, queue)), 1..) = (&self.to, self.fresh.published) {
-            let mut state = lock(&queue.state);
+            let mut state = queue.state.lock();
             (state.latest, state.size) = (self.fresh.latest, self.fresh.size);
             state.published += self.fresh.published;
             self.fresh.published = 0;
@@ -264,7 +262,7 @@ impl Connection<'_> {
                 }))
             }
             AMQPClass::Queue(Q::Delete(delete)) => {
-                lock(&self.queues.by_name).remove(delete.queue.as_str());
+                self.queues.by_name.lock().remove(delete.queue.as_str());
                 AMQPClass::Queue(Q::DeleteOk(queue::DeleteOk { message_count: 0 }))
             }
             AMQPClass::Confirm(confirm::AMQPMethod::Select(_)) => {
@@ -363,7 +361,7 @@ impl Deliveries {
     /// Waits until something may be delivered: the number of the first message, how many, and what they look like.
     /// `None`: the connection has gone.
     fn next_run(&self) -> Option<(u64, u64, QueueState)> {
-        let mut state = lock(&self.queue.state);
+        let mut state = self.queue.state.lock();
         loop {
             let there = state.published
                 - u64::from(self.lost.is_some()).min(state.published)
@@ -380,12 +378,7 @@ impl Deliveries {
                 state.delivered += count;
                 return Some((first, count, *state));
             }
-            let (woken, _) = self
-                .queue
-                .changed
-                .wait_timeout(state, LOOK)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken;
+            self.queue.changed.wait_for(&mut state, LOOK);
         }
     }
 

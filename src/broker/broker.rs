@@ -2,10 +2,11 @@
 //! all that was durable; what a virtual host does is in `vhost`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::info;
 
 use super::access_records::{DefinitionError, Record};
@@ -345,11 +346,11 @@ impl Broker {
     }
 
     fn vhosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
-        self.vhosts.read().unwrap_or_else(PoisonError::into_inner)
+        self.vhosts.read()
     }
 
     fn vhosts_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
-        self.vhosts.write().unwrap_or_else(PoisonError::into_inner)
+        self.vhosts.write()
     }
 }
 

@@ -223,7 +223,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -232,7 +232,7 @@ mod tests {
 
     impl ConnectionControl for Closes {
         fn close(&self, reason: &str) {
-            self.0.lock().unwrap().push(reason.to_owned());
+            self.0.lock().push(reason.to_owned());
         }
 
         fn status(&self) -> ConnectionStatus {
@@ -268,8 +268,8 @@ mod tests {
             connections.close_where("user 'bob' was deleted", |info| &*info.user == "bob"),
             1
         );
-        assert!(a.0.lock().unwrap().is_empty());
-        assert_eq!(*b.0.lock().unwrap(), ["user 'bob' was deleted"]);
+        assert!(a.0.lock().is_empty());
+        assert_eq!(*b.0.lock(), ["user 'bob' was deleted"]);
         drop(first);
         assert_eq!(connections.list().len(), 1);
         drop(second);

@@ -1,11 +1,12 @@
 //! How virtual hosts, exchanges, queues and bindings are stored, and the counter of queue ids. Pure encoding but for
 //! the counter; what they mean is in `vhost`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -283,7 +284,7 @@ impl QueueIds {
 
     /// An id that was never used. The reservation is in a batch no later than whatever is written under the id.
     pub(super) fn next(&self) -> QueueId {
-        let mut ids = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.state.lock();
         if ids.next >= ids.reserved {
             ids.reserved = ids.next + IDS_RESERVED;
             self.committer.append(vec![Op::PutMeta {

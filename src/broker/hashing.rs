@@ -4,10 +4,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -97,7 +98,7 @@ impl Hashing {
     }
 
     fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<Turn>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock()
     }
 }
 
@@ -374,16 +375,16 @@ mod tests {
             tasks.spawn(async move {
                 let turn = hashing.turn(asker("u", n)).await?;
                 turn.run(move || {
-                    let mut count = at_once.lock().unwrap();
+                    let mut count = at_once.lock();
                     *count = (count.0 + 1, count.1.max(count.0 + 1));
                     drop(count);
                     thread::sleep(Duration::from_millis(1));
-                    at_once.lock().unwrap().0 -= 1;
+                    at_once.lock().0 -= 1;
                 })
                 .await
             });
         }
         assert!(tasks.join_all().await.iter().all(Option::is_some));
-        assert!(at_once.lock().unwrap().1 <= HASHES_AT_ONCE);
+        assert!(at_once.lock().1 <= HASHES_AT_ONCE);
     }
 }

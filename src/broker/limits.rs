@@ -2,8 +2,9 @@
 //! client is the front door's business.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::access_records::{DefinitionError, Record, VhostLimitsRecord};
@@ -104,7 +105,7 @@ struct Usage {
 
 impl Usage {
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 
     /// Counts a connection, unless a limit is reached. RabbitMQ looks at the virtual host first.
@@ -223,17 +224,12 @@ impl Limits {
 
     /// The limits of a virtual host, as of now.
     pub fn of_vhost(&self, vhost: &str) -> VhostLimits {
-        self.vhosts
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(vhost)
-            .copied()
-            .unwrap_or_default()
+        self.vhosts.read().get(vhost).copied().unwrap_or_default()
     }
 
     /// All virtual hosts that have limits, ordered.
     pub fn list(&self) -> Vec<(Name, VhostLimits)> {
-        let vhosts = self.vhosts.read().unwrap_or_else(PoisonError::into_inner);
+        let vhosts = self.vhosts.read();
         vhosts
             .iter()
             .map(|(vhost, limits)| (vhost.clone(), *limits))
@@ -243,7 +239,7 @@ impl Limits {
     /// Replaces the limits of a virtual host, which the caller knows to exist.
     pub async fn set(&self, vhost: &str, limits: VhostLimits) -> Result<(), StoreFailed> {
         let ticket = {
-            let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
+            let mut vhosts = self.vhosts.write();
             vhosts.insert(vhost.into(), limits);
             self.committer.append(vec![
                 VhostLimitsRecord {
@@ -268,7 +264,7 @@ impl Limits {
 
     /// Forgets the limits of a virtual host. The changes are for the batch that deletes the virtual host.
     pub fn forget_vhost(&self, vhost: &str) -> Vec<Op> {
-        let mut vhosts = self.vhosts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut vhosts = self.vhosts.write();
         vhosts
             .remove(vhost)
             .map(|_| VhostLimitsRecord::remove(&[vhost]))

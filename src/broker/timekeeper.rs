@@ -1,9 +1,10 @@
 //! Keeps on disk how the broker's time line goes with the machine's clocks, so that a restart goes on with it. What the
 //! line is stands in `clock`.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -94,8 +95,8 @@ impl Timekeeper {
         noted.anchor = anchor;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Noted> {
+        self.noted.lock()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The time line under a wall clock that is set, over restarts and boots.
 
-use std::sync::Mutex;
-
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
@@ -30,18 +29,18 @@ impl Machine {
     }
 
     fn passes(&self, ms: u64) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.0.lock();
         now.since_boot_ms += ms;
         now.wall_ms += ms;
     }
 
     fn is_set(&self, ahead_ms: i64) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.0.lock();
         now.wall_ms = now.wall_ms.saturating_add_signed(ahead_ms);
     }
 
     fn boots(&self) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.0.lock();
         now.since_boot_ms = 5_000;
         now.boot += 1;
     }
@@ -49,15 +48,15 @@ impl Machine {
 
 impl Source for Machine {
     fn since_boot_ns(&self) -> u64 {
-        self.0.lock().unwrap().since_boot_ms * NS_PER_MS
+        self.0.lock().since_boot_ms * NS_PER_MS
     }
 
     fn wall_ns(&self) -> u64 {
-        self.0.lock().unwrap().wall_ms * NS_PER_MS
+        self.0.lock().wall_ms * NS_PER_MS
     }
 
     fn boot(&self) -> Option<Arc<str>> {
-        Some(self.0.lock().unwrap().boot.to_string().into())
+        Some(self.0.lock().boot.to_string().into())
     }
 }
 
@@ -147,8 +146,8 @@ fn the_same_boot_with_less_time_is_another_machine() {
     let clock = started(&machine, None);
     machine.passes(10_000);
     let anchor = clock.anchor();
-    machine.0.lock().unwrap().since_boot_ms = 3;
-    machine.0.lock().unwrap().wall_ms += 500;
+    machine.0.lock().since_boot_ms = 3;
+    machine.0.lock().wall_ms += 500;
     let again = started(&machine, Some(&anchor));
     assert_eq!(again.now_ms(), START_MS + 10_500);
 }

@@ -3,7 +3,8 @@
 //! everything that was committed.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::memory::Tables;
 use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk};
@@ -91,52 +92,52 @@ impl FaultyStore {
 
     /// Commits so far, failed ones too.
     pub fn commits(&self) -> u64 {
-        self.state().commits
+        self.state.lock().commits
     }
 
     /// Syncs so far, failed ones too.
     pub fn syncs(&self) -> u64 {
-        self.state().syncs
+        self.state.lock().syncs
     }
 
     /// Whether a fault has taken the power.
     pub fn power_lost(&self) -> bool {
-        self.state().power_lost
+        self.state.lock().power_lost
     }
 
     /// Sets what [`Store::free_bytes`] says.
     pub fn set_free_bytes(&self, free: Option<u64>) {
-        self.state().free_bytes = free;
+        self.state.lock().free_bytes = free;
     }
 
     /// Sets what [`Store::owed_bytes`] says.
     pub fn set_owed_bytes(&self, owed: u64) {
-        self.state().owed_bytes = owed;
+        self.state.lock().owed_bytes = owed;
     }
 
     /// Sets how many unsynced batches a reopened store still has.
     pub fn keep_at_reopen(&self, batches: usize) {
-        self.state().kept_at_reopen = batches;
+        self.state.lock().kept_at_reopen = batches;
     }
 
     /// Adds a fault.
     pub fn add_fault(&self, fault: Fault) {
-        self.state().faults.push(fault);
+        self.state.lock().faults.push(fault);
     }
 
     /// Commits that a power loss could take.
     pub fn unsynced(&self) -> usize {
-        self.state().unsynced.len()
+        self.state.lock().unsynced.len()
     }
 
     /// Whether a definition would survive a power loss now.
     pub fn has_synced_meta(&self, key: &[u8]) -> bool {
-        self.state().synced.has_meta(key)
+        self.state.lock().synced.has_meta(key)
     }
 
     /// A store as the next start finds it after a power loss: what was synced, and the first `kept` batches after.
     pub fn after_power_loss(&self, kept: usize) -> FaultyStore {
-        let state = self.state();
+        let state = self.state.lock();
         let mut tables = state.synced.clone();
         state
             .unsynced
@@ -148,11 +149,7 @@ impl FaultyStore {
 
     /// A store as the next start finds it after the process was killed.
     pub fn after_kill(&self) -> FaultyStore {
-        FaultyStore::with(self.state().visible.clone(), Vec::new())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        FaultyStore::with(self.state.lock().visible.clone(), Vec::new())
     }
 }
 
@@ -186,7 +183,7 @@ impl State {
 
 impl Store for FaultyStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.commits += 1;
         let call = Call::Commit(state.commits);
         state.call(call, |state| {
@@ -196,7 +193,7 @@ impl Store for FaultyStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.syncs += 1;
         let call = Call::Sync(state.syncs);
         state.call(call, |state| {
@@ -211,25 +208,25 @@ impl Store for FaultyStore {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<StoredChunk>, StoreError> {
-        let state = self.state();
+        let state = self.state.lock();
         state.check()?;
         Ok(state.visible.read(log, from, max_bytes))
     }
 
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
-        let state = self.state();
+        let state = self.state.lock();
         state.check()?;
         Ok(state.visible.logs())
     }
 
     fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
-        let state = self.state();
+        let state = self.state.lock();
         state.check()?;
         Ok(state.visible.meta(prefix))
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.check()?;
         // Sweeping again after a power loss changes nothing, so both pictures may be swept at once.
         state.synced.sweep(log, below, max);
@@ -242,22 +239,22 @@ impl Store for FaultyStore {
         range: Range<u64>,
         max: usize,
     ) -> Result<Option<u64>, StoreError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.check()?;
         state.synced.sweep_range(log, range.clone(), max);
         Ok(state.visible.sweep_range(log, range, max))
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        self.state().free_bytes
+        self.state.lock().free_bytes
     }
 
     fn owed_bytes(&self) -> u64 {
-        self.state().owed_bytes
+        self.state.lock().owed_bytes
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.power_lost {
             return Err(StoreError::Closed);
         }

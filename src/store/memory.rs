@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{
     Batch, LogRecord, LogState, Mark, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord,
@@ -24,15 +24,11 @@ impl MemoryStore {
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
-
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Store for MemoryStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.tables().apply(batch);
+        self.tables.lock().apply(batch);
         Ok(())
     }
 
@@ -46,19 +42,19 @@ impl Store for MemoryStore {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<StoredChunk>, StoreError> {
-        Ok(self.tables().read(log, from, max_bytes))
+        Ok(self.tables.lock().read(log, from, max_bytes))
     }
 
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
-        Ok(self.tables().logs())
+        Ok(self.tables.lock().logs())
     }
 
     fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
-        Ok(self.tables().meta(prefix))
+        Ok(self.tables.lock().meta(prefix))
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        Ok(self.tables().sweep(log, below, max))
+        Ok(self.tables.lock().sweep(log, below, max))
     }
 
     fn sweep_range(
@@ -67,7 +63,7 @@ impl Store for MemoryStore {
         range: Range<u64>,
         max: usize,
     ) -> Result<Option<u64>, StoreError> {
-        Ok(self.tables().sweep_range(log, range, max))
+        Ok(self.tables.lock().sweep_range(log, range, max))
     }
 
     fn reopen(&self) -> Result<(), StoreError> {

@@ -11,8 +11,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -128,7 +128,7 @@ impl Progress {
 
     /// The batch with this note is committed.
     pub(super) fn committed(&self, note: Note, journal: u64) {
-        *lock(&self.committed) = Synced {
+        *self.committed.lock() = Synced {
             epoch: self.epoch,
             serial: note.serial,
             journal,
@@ -137,7 +137,7 @@ impl Progress {
 
     /// What a sync that begins now makes durable.
     pub(super) fn before_sync(&self) -> Synced {
-        *lock(&self.committed)
+        *self.committed.lock()
     }
 
     /// The sync has succeeded; `journal` is the newest one.
@@ -145,7 +145,7 @@ impl Progress {
         if let Some(journal) = journal {
             self.saw_journal(journal);
         }
-        let mut file = lock(&self.file);
+        let mut file = self.file.lock();
         let (open, said) = &mut *file;
         if synced.serial <= *said {
             return;
@@ -219,10 +219,6 @@ fn numbers(bytes: &[u8; NOTE_LEN]) -> Option<[u64; 4]> {
     <[[u8; 8]; 4]>::try_from(numbers)
         .ok()
         .map(|numbers| numbers.map(u64::from_le_bytes))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

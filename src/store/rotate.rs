@@ -7,9 +7,10 @@
 //!
 //! A sealed memtable becomes a table, and that changes the database's manifests: when it is done they are copied.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tracing::debug;
 
 use super::StoreError;
@@ -56,7 +57,7 @@ impl Rotator {
 
     /// Something has outgrown its size.
     pub(super) fn wake(&self) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         match *state {
             State::Asleep => {
                 *state = State::Wanted;
@@ -69,7 +70,7 @@ impl Rotator {
 
     /// Ends the thread.
     pub(super) fn stop(&self) {
-        *self.shared.state() = State::Stopping;
+        *self.shared.state.lock() = State::Stopping;
         self.shared.changed.notify_all();
         self.worker.join();
     }
@@ -78,25 +79,20 @@ impl Rotator {
 impl Shared {
     fn run(&self) {
         loop {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if *state == State::Working {
                 *state = State::Asleep;
             }
             while *state == State::Asleep {
                 if self.core.are_manifests_stale() {
-                    let timed = self.changed.wait_timeout(state, FLUSH_LOOK);
-                    let (woken, timeout) = timed.unwrap_or_else(PoisonError::into_inner);
-                    state = woken;
-                    if timeout.timed_out() && *state == State::Asleep {
+                    let wait = self.changed.wait_for(&mut state, FLUSH_LOOK);
+                    if wait.timed_out() && *state == State::Asleep {
                         drop(state);
                         self.core.copy_manifests();
-                        state = self.state();
+                        state = self.state.lock();
                     }
                 } else {
-                    state = self
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    self.changed.wait(&mut state);
                 }
             }
             if *state == State::Stopping {
@@ -109,9 +105,5 @@ impl Shared {
                 debug!(%failure, "could not seal a memtable");
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

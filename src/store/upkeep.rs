@@ -2,9 +2,10 @@
 //! chunks back to the file system, and the memory of memtables to the system. Sleeps while there is nothing to do.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tracing::{debug, warn};
 
 use super::StoreError;
@@ -146,7 +147,7 @@ impl Upkeep {
 
     /// Takes note of a commit.
     pub(super) fn committed(&self, bytes: usize, removed_chunks: u64, removed_logs: Vec<LogId>) {
-        let mut work = self.shared.work();
+        let mut work = self.shared.work.lock();
         work.written = work.written.wrapping_add(bytes as u64);
         work.unflushed = work.unflushed.saturating_add(bytes as u64);
         work.removed_chunks += removed_chunks;
@@ -163,7 +164,7 @@ impl Upkeep {
 
     /// Takes note that free space is below its limit.
     pub(super) fn space_is_short(&self) {
-        let mut work = self.shared.work();
+        let mut work = self.shared.work.lock();
         if work.short == Shortage::None || work.removed_chunks > 0 {
             work.short = Shortage::Told;
             if std::mem::take(&mut work.asleep) {
@@ -174,7 +175,7 @@ impl Upkeep {
 
     /// Takes note of the database's return, and of remains found then.
     pub(super) fn reopened(&self, remains: Vec<LogId>) {
-        let mut work = self.shared.work();
+        let mut work = self.shared.work.lock();
         work.reopened = true;
         work.uncounted = true;
         work.logs.extend(remains);
@@ -184,7 +185,7 @@ impl Upkeep {
 
     /// Ends the thread.
     pub(super) fn stop(&self) {
-        self.shared.work().stopping = true;
+        self.shared.work.lock().stopping = true;
         self.shared.changed.notify_all();
         self.worker.join();
     }
@@ -205,7 +206,7 @@ impl Shared {
     }
 
     fn next_task(&self) -> Task {
-        let mut work = self.work();
+        let mut work = self.work.lock();
         loop {
             if work.stopping {
                 return Task::Stop;
@@ -231,10 +232,7 @@ impl Shared {
                 };
             }
             work.asleep = true;
-            work = self
-                .changed
-                .wait(work)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut work);
         }
     }
 
@@ -254,7 +252,7 @@ impl Shared {
     }
 
     fn evacuate(&self, slack: u64) {
-        if let Err(failure) = self.core.evacuate(slack, || self.work().stopping) {
+        if let Err(failure) = self.core.evacuate(slack, || self.work.lock().stopping) {
             warn!(%failure, "moving what is left in extents is put off");
         }
     }
@@ -267,22 +265,22 @@ impl Shared {
                 Ok(false) => swept += SWEEP_KEYS as u64,
                 Err(failure) => {
                     debug!(log = log.0, %failure, "sweeping a removed log is put off");
-                    self.work().logs.push_back(log);
+                    self.work.lock().logs.push_back(log);
                     self.rest(RETRY_AFTER, |work| work.reopened);
                     return;
                 }
             }
-            if self.work().stopping {
+            if self.work.lock().stopping {
                 return; // the tombstone stays, and the next start goes on
             }
         }
-        self.work().removed_chunks += swept;
+        self.work.lock().removed_chunks += swept;
     }
 
     /// Gives space back if there is enough of it and little was written since `written` was noted, or if it is short.
     fn consider_reclaim(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
-        let mut work = self.work();
+        let mut work = self.work.lock();
         let quiet = work.is_quiet_since(written);
         let short = work.short == Shortage::Told;
         if work.stopping || !(quiet || short) {
@@ -320,7 +318,7 @@ impl Shared {
     /// in memory, and need not be read back from the journal at the next start.
     fn consider_flush(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
-        let mut work = self.work();
+        let mut work = self.work.lock();
         if work.stopping || !work.is_quiet_since(written) {
             return; // looked at again at once, with a fresh mark
         }
@@ -373,23 +371,15 @@ impl Shared {
     /// Waits, but not once the thread is to stop or `until` holds. True when it is to stop.
     fn rest(&self, time: Duration, until: impl Fn(&Work) -> bool) -> bool {
         let deadline = clock::monotonic() + time;
-        let mut work = self.work();
+        let mut work = self.work.lock();
         work.reopened = false;
         while !work.stopping && !until(&work) {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
                 break;
             }
-            work = self
-                .changed
-                .wait_timeout(work, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            self.changed.wait_for(&mut work, left);
         }
         work.stopping
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

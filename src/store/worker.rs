@@ -2,9 +2,9 @@
 //! and how it is told, is its owner's. The process ends with a thread that panics: without it the store would fall
 //! behind, or confirm nothing, for ever, while a process that has ended is started again.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use parking_lot::Mutex;
 use tracing::error;
 
 use super::StoreError;
@@ -57,11 +57,7 @@ impl Worker {
 
     /// Waits for its end, unless somebody has before.
     pub(super) fn join(&self) {
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             error!("the thread {} has panicked", self.name);
         }

@@ -10,7 +10,9 @@ mod queues;
 mod tests;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::broker::Broker;
 use super::error::{BrokerError, Resource};
@@ -197,7 +199,7 @@ impl Session {
     }
 
     fn owned(&self) -> MutexGuard<'_, Owned> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owned.lock()
     }
 
     /// Waits until a change is durable.

@@ -2,7 +2,9 @@
 //! refused takes as long as a wrong password, whatever the reason, so that time tells nothing of who there is.
 
 use std::net::IpAddr;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
 
 use super::{User, UserError, Users};
 use crate::broker::hashing::Asker;
@@ -125,6 +127,6 @@ impl Users {
     }
 
     pub(super) fn logins(&self) -> MutexGuard<'_, Logins> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logins.lock()
     }
 }

@@ -8,8 +8,10 @@ mod rights;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::access_records::{DefinitionError, Record, UserRecord};
 use super::connections::Connections;
@@ -307,10 +309,10 @@ impl Users {
     }
 
     fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
-        self.access.write().unwrap_or_else(PoisonError::into_inner)
+        self.access.write()
     }
 
     fn access(&self) -> RwLockReadGuard<'_, Access> {
-        self.access.read().unwrap_or_else(PoisonError::into_inner)
+        self.access.read()
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator says of a virtual host.
 
-use super::{Vhost, lock};
+use super::Vhost;
 use crate::broker::access_records::Record;
 use crate::broker::definitions::VhostRecord;
 use crate::broker::error::BrokerError;
@@ -43,7 +43,7 @@ impl VhostMetadata {
 impl Vhost {
     /// What an operator says of it.
     pub fn metadata(&self) -> VhostMetadata {
-        lock(&self.metadata).clone()
+        self.metadata.lock().clone()
     }
 
     /// Replaces what an operator says of it.
@@ -53,7 +53,7 @@ impl Vhost {
     ) -> Result<Ticket, BrokerError> {
         let mut changes = self.change()?;
         let ticket = self.append(&mut changes, vec![metadata.record(&self.name).put()]);
-        *lock(&self.metadata) = metadata;
+        *self.metadata.lock() = metadata;
         Ok(ticket)
     }
 }

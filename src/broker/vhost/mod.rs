@@ -14,7 +14,9 @@ mod restore;
 mod routes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::access_records::Record;
 use super::definitions::{BindingRecord, ExchangeRecord, QueueIds, QueueRecord};
@@ -118,7 +120,7 @@ impl Vhost {
 
     /// The batch of the last durable change of definitions. When it is durable, so is all that can be seen here.
     pub fn settled(&self) -> Ticket {
-        lock(&self.changes).last
+        self.changes.lock().last
     }
 
     /// An exchange by name; the empty name is the default exchange's.
@@ -201,19 +203,19 @@ impl Vhost {
     }
 
     fn routing(&self) -> RwLockReadGuard<'_, Routing<Arc<Queue>>> {
-        self.routing.read().unwrap_or_else(PoisonError::into_inner)
+        self.routing.read()
     }
 
     /// Changes the routing state, and makes routes found before stale.
     fn apply<R>(&self, change: impl FnOnce(&mut Routing<Arc<Queue>>) -> R) -> R {
-        let mut routing = self.routing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routing = self.routing.write();
         let result = change(&mut routing);
         self.generation.fetch_add(1, Ordering::Release);
         result
     }
 
     fn change(&self) -> Result<MutexGuard<'_, Changes>, BrokerError> {
-        let changes = lock(&self.changes);
+        let changes = self.changes.lock();
         match changes.deleted {
             true => Err(BrokerError::VhostNotFound(self.name.clone())),
             false => Ok(changes),
@@ -256,9 +258,4 @@ fn check_name(kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
         len if len > NAME_BYTES_MAX => Err(BrokerError::NameTooLong(kind)),
         _ => Ok(()),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under one of these locks leaves tables that are whole, if perhaps one change behind.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

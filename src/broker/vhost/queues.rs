@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Created, Vhost, check_name, lock};
+use super::{Created, Vhost, check_name};
 use crate::broker::access_records::Record;
 use crate::broker::definitions::QueueRecord;
 use crate::broker::error::BrokerError;
@@ -150,7 +150,7 @@ impl Vhost {
         queue: &Arc<Queue>,
         only_if: impl FnOnce(&Counts) -> bool,
     ) -> Option<(Counts, Ticket)> {
-        let mut changes = lock(&self.changes);
+        let mut changes = self.changes.lock();
         // One batch, so that after a crash the queue is there with its messages or not at all.
         let _one_batch = self.shared.committer.batch_guard();
         let (counts, ticket) = queue.delete(only_if)?;

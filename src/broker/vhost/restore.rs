@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::{Vhost, lock};
+use super::Vhost;
 use crate::broker::access_records::DefinitionError;
 use crate::broker::definitions::{BindingRecord, ExchangeRecord};
 use crate::broker::queue::{Queue, QueueSpec};
@@ -35,7 +35,7 @@ impl Vhost {
         logs: Vec<(LogId, LogState)>,
     ) {
         // So that it cannot go before it has come.
-        let _changes = lock(&self.changes);
+        let _changes = self.changes.lock();
         let name = spec.name.clone();
         let queue = Queue::open_with(spec, overrides, self.queue_services(), logs);
         self.apply(|routing| routing.insert_queue(name, queue));
@@ -60,7 +60,7 @@ impl Vhost {
     /// exchange that deletes itself goes with its last binding, which may have led to a queue that no restart keeps.
     /// (Queues that delete themselves stay until a consumer has come and gone, as in RabbitMQ.)
     pub(in crate::broker) fn tidy(&self) {
-        let mut changes = lock(&self.changes);
+        let mut changes = self.changes.lock();
         let forsaken = self.routing().forsaken();
         for name in forsaken {
             let removed = self.apply(|routing| routing.remove_exchange(&name));

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
-use super::{Shared, lock, wait_timeout};
+use super::{Shared, pause};
 
 /// Free space is looked at again when this share of what is free above the limit has been committed, ...
 const DISK_CHECK_SHARE: u64 = 8;
@@ -36,12 +36,12 @@ pub(super) struct Alarms {
 impl Shared {
     /// The thread that watches the free space.
     pub(super) fn disk_loop(&self) {
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         while !gate.closing && !gate.closed {
-            gate = wait_timeout(&self.closing, gate, self.limits.disk_check_every);
+            pause(&self.closing, &mut gate, self.limits.disk_check_every);
             drop(gate);
             self.check_disk();
-            gate = lock(&self.gate);
+            gate = self.gate.lock();
         }
     }
 
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     pub(super) fn set_alarms(&self, change: impl FnOnce(&mut Alarms)) {
-        let mut alarms = lock(&self.alarms);
+        let mut alarms = self.alarms.lock();
         change(&mut alarms);
         let limit = self.disk_free_min.load(Ordering::Relaxed);
         let now = match (&alarms.failed, alarms.low) {

@@ -24,11 +24,12 @@ mod pipeline; // the threads that commit and sync
 mod recovery; // after a failure
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::error;
 
@@ -128,7 +129,7 @@ impl Committer {
                     doing: format!("starting the thread {name}"),
                     source,
                 })?;
-            lock(&committer.threads).push(thread);
+            committer.threads.lock().push(thread);
         }
         Ok(committer)
     }
@@ -136,7 +137,7 @@ impl Committer {
     /// Puts a source on the list of the batch that gathers now, and returns that batch's ticket. The source calls
     /// this when it goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
     pub fn mark_dirty(&self, source: Arc<dyn Source>) -> Ticket {
-        let mut gate = lock(&self.shared.gate);
+        let mut gate = self.shared.gate.lock();
         gate.dirty.push(source);
         self.shared.work_came(&mut gate);
         gate.open
@@ -145,7 +146,7 @@ impl Committer {
     /// Adds loose changes to the batch that gathers now. They come after those of the sources. Without changes it
     /// is a way to wait for what came before.
     pub fn append(&self, ops: Vec<Op>) -> Ticket {
-        let mut gate = lock(&self.shared.gate);
+        let mut gate = self.shared.gate.lock();
         gate.nudged |= ops.is_empty();
         gate.loose.extend(ops);
         self.shared.work_came(&mut gate);
@@ -198,7 +199,7 @@ impl Committer {
         self.shared.pending.fetch_add(bytes, Ordering::Relaxed);
         let before = self.shared.gathered.fetch_add(bytes, Ordering::AcqRel);
         if before < PIPELINE_BYTES && before + bytes >= PIPELINE_BYTES {
-            let mut gate = lock(&self.shared.gate);
+            let mut gate = self.shared.gate.lock();
             if gate.committer == Pace::AwaitsSync {
                 self.shared.wake_committer(&mut gate);
             }
@@ -261,11 +262,11 @@ impl Committer {
     /// Commits and syncs what waits, then stops the threads. Blocks. A store that has failed gets one more try.
     pub fn shutdown(&self) {
         {
-            let mut gate = lock(&self.shared.gate);
+            let mut gate = self.shared.gate.lock();
             gate.closing = true;
             self.shared.wake_all();
         }
-        let threads = std::mem::take(&mut *lock(&self.threads));
+        let threads = std::mem::take(&mut *self.threads.lock());
         // A source may hold the last handle, and then this runs on one of the threads: they end by themselves.
         let me = thread::current().id();
         if threads.iter().any(|thread| thread.thread().id() == me) {
@@ -292,7 +293,7 @@ thread_local! {
 
 /// See [`Committer::batch_guard`].
 pub struct BatchGuard<'a> {
-    _guard: parking_lot::RwLockReadGuard<'a, ()>,
+    _guard: RwLockReadGuard<'a, ()>,
 }
 
 impl Drop for BatchGuard<'_> {
@@ -310,7 +311,7 @@ struct Shared {
     /// Of `limits` at first; an operator may change it.
     disk_free_min: AtomicU64,
     /// Held for writing only while a batch is collected.
-    boundary: parking_lot::RwLock<()>,
+    boundary: RwLock<()>,
     gate: Mutex<Gate>,
     /// The committer waits here.
     work: Condvar,
@@ -389,7 +390,7 @@ impl Shared {
             store,
             limits,
             disk_free_min: AtomicU64::new(limits.disk_free_min),
-            boundary: parking_lot::RwLock::default(),
+            boundary: RwLock::default(),
             gate: Mutex::new(Gate {
                 open: Ticket(1),
                 dirty: Vec::new(),
@@ -420,7 +421,7 @@ impl Shared {
     }
 
     fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
-        let mut waiters = lock(&self.waiters);
+        let mut waiters = self.waiters.lock();
         // Read under the lock: `land` stores the ticket before it takes the lock, so none is left behind.
         let durable = Ticket(self.durable.load(Ordering::Acquire));
         if durable < ticket {
@@ -435,9 +436,9 @@ impl Shared {
 
     /// No ticket becomes durable any more: those who wait are let go.
     fn close(&self) {
-        lock(&self.gate).closed = true;
+        self.gate.lock().closed = true;
         self.wake_all();
-        let mut waiters = lock(&self.waiters);
+        let mut waiters = self.waiters.lock();
         waiters.closed = true;
         let abandoned = std::mem::take(&mut waiters.by_ticket);
         drop(waiters);
@@ -453,7 +454,7 @@ impl Shared {
     /// Closes a batch even if nothing is dirty: what was noted as pending but belongs to no batch, because its
     /// messages went nowhere, leaves with it.
     fn nudge(&self) {
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         gate.nudged = true;
         self.work_came(&mut gate);
     }
@@ -476,7 +477,7 @@ struct OneWaiter(Mutex<Option<oneshot::Sender<()>>>);
 
 impl Waiter for OneWaiter {
     fn durable(&self, _upto: Ticket) {
-        if let Some(sender) = lock(&self.0).take()
+        if let Some(sender) = self.0.lock().take()
             && sender.send(()).is_err()
         {
             // Whoever waited has gone away.
@@ -484,39 +485,15 @@ impl Waiter for OneWaiter {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits until woken, for this time at most.
-fn wait_briefly<'a, T>(
-    condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
-    time: Duration,
-) -> MutexGuard<'a, T> {
-    condvar
-        .wait_timeout(guard, time)
-        .unwrap_or_else(PoisonError::into_inner)
-        .0
-}
-
-/// Waits for the whole time, whatever wakes the thread in between, unless the committer closes.
-fn wait_timeout<'a>(
-    condvar: &Condvar,
-    mut guard: MutexGuard<'a, Gate>,
-    time: Duration,
-) -> MutexGuard<'a, Gate> {
+/// Waits for the whole time, even when `condvar` wakes the thread earlier, unless the committer closes.
+fn pause(condvar: &Condvar, gate: &mut MutexGuard<'_, Gate>, time: Duration) {
     let deadline = clock::monotonic() + time;
     loop {
         let left = deadline.saturating_duration_since(clock::monotonic());
-        if left.is_zero() || guard.closing || guard.closed {
-            return guard;
+        if left.is_zero() || gate.closing || gate.closed {
+            return;
         }
-        guard = wait_briefly(condvar, guard, left);
+        condvar.wait_for(gate, left);
     }
 }
 

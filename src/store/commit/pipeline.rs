@@ -1,12 +1,13 @@
 //! The two threads that bring batches to the disk: one gathers and commits, the other syncs while the next batch
 //! gathers. What they do after a failure stands in [`super::recovery`].
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared, lock, wait, wait_briefly};
+use parking_lot::MutexGuard;
+
+use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared};
 use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, StoreError};
@@ -43,7 +44,7 @@ impl Shared {
     }
 
     fn wait_for_work(&self) -> MutexGuard<'_, Gate> {
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         loop {
             if gate.closing || gate.closed || gate.failure.is_some() {
                 break;
@@ -57,7 +58,7 @@ impl Shared {
             } else {
                 break;
             };
-            gate = wait(&self.work, gate);
+            self.work.wait(&mut gate);
         }
         gate.committer = Pace::Works;
         gate
@@ -71,7 +72,7 @@ impl Shared {
         let bytes = flight.batch.bytes;
         let outcome = self.commit_batch(&flight.batch);
         self.use_disk(bytes as u64);
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         gate.flights.push_back(flight);
         if let Err(failure) = outcome {
             gate.failure.get_or_insert(failure.to_string());
@@ -101,7 +102,7 @@ impl Shared {
 
     fn collect(&self) -> Flight {
         let boundary = self.boundary.write();
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         let ticket = gate.open;
         gate.open = Ticket(ticket.0 + 1);
         self.gathering.store(gate.open.0, Ordering::Release);
@@ -133,7 +134,7 @@ impl Shared {
     /// its publishers are stopped by `pending_bytes_max`.
     fn wait_while_throttled(&self) {
         for _ in 0..THROTTLE_STEPS_MAX {
-            if !self.store.throttled() || lock(&self.gate).failure.is_some() {
+            if !self.store.throttled() || self.gate.lock().failure.is_some() {
                 return;
             }
             thread::sleep(THROTTLE_STEP);
@@ -142,16 +143,15 @@ impl Shared {
 
     /// The sync thread.
     pub(super) fn sync_loop(&self) {
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         while !gate.closed {
-            gate = if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
-                wait(&self.synced, gate)
+            if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
+                self.synced.wait(&mut gate);
+            } else if let Some(left) = self.until_sync(&gate) {
+                self.synced.wait_for(&mut gate, left);
             } else {
-                match self.until_sync(&gate) {
-                    Some(left) => wait_briefly(&self.synced, gate, left),
-                    None => self.sync(gate),
-                }
-            };
+                gate = self.sync(gate);
+            }
         }
     }
 
@@ -188,7 +188,7 @@ impl Shared {
         gate.sync_due = None;
         drop(gate);
         let outcome = if written { self.store.sync() } else { Ok(()) };
-        let mut gate = lock(&self.gate);
+        let mut gate = self.gate.lock();
         gate.syncing = false;
         match outcome {
             Ok(()) => gate = self.land(gate, upto),
@@ -225,7 +225,7 @@ impl Shared {
             self.room.notify_waiters();
         }
         drop(landed); // the bodies, outside the gate
-        lock(&self.gate)
+        self.gate.lock()
     }
 
     /// Tells those who wait for a ticket up to this one. In ticket order: called by whoever syncs, or with
@@ -233,7 +233,7 @@ impl Shared {
     pub(super) fn report(&self, upto: Ticket) {
         self.durable.store(upto.0, Ordering::Release);
         let later = Ticket(upto.0 + 1);
-        let mut waiters = lock(&self.waiters);
+        let mut waiters = self.waiters.lock();
         let waiting = waiters.by_ticket.split_off(&later);
         let served = std::mem::replace(&mut waiters.by_ticket, waiting);
         drop(waiters);
@@ -243,9 +243,10 @@ impl Shared {
     }
 
     /// Syncs, or waits for the sync that runs.
-    fn sync_or_wait<'a>(&'a self, gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
+    fn sync_or_wait<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
         if gate.syncing {
-            wait(&self.work, gate)
+            self.work.wait(&mut gate);
+            gate
         } else {
             self.sync(gate)
         }

@@ -1,12 +1,12 @@
 //! What the committer does after a failed commit or sync: it tries until everything since the last durable ticket is
 //! on disk, and nothing is reported before.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use tracing::{error, info, warn};
 
-use super::{Flight, Gate, Shared, lock, wait, wait_timeout};
+use super::{Flight, Gate, Shared, pause};
 use crate::store::StoreError;
 
 /// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
@@ -17,7 +17,7 @@ impl Shared {
     /// is closing and the last try failed too.
     pub(super) fn recover<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> bool {
         while gate.syncing && !gate.closed {
-            gate = wait(&self.work, gate);
+            self.work.wait(&mut gate);
         }
         let failure = gate.failure.clone().unwrap_or_default();
         error!(%failure, "the store failed: nothing is confirmed until it works again");
@@ -27,7 +27,7 @@ impl Shared {
         loop {
             let closing = gate.closing;
             if !closing {
-                gate = wait_timeout(&self.work, gate, self.limits.retry_after * pauses);
+                pause(&self.work, &mut gate, self.limits.retry_after * pauses);
             }
             let mut flights = std::mem::take(&mut gate.flights);
             drop(gate);
@@ -35,7 +35,7 @@ impl Shared {
                 pauses = (pauses * 2).min(RETRY_PAUSES_MAX);
                 self.write_again(flights.make_contiguous())
             });
-            gate = lock(&self.gate);
+            gate = self.gate.lock();
             // Only this thread adds flights, so nothing was added meanwhile.
             gate.flights = flights;
             match outcome {

@@ -41,7 +41,7 @@ impl Log {
 
     /// Writes one definition; returns its key and ticket.
     fn put(self: &Arc<Self>, committer: &Committer) -> (Vec<u8>, Ticket) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let key = format!("{}/{}", self.name, state.next).into_bytes();
         state.next += 1;
         state.pending.push(key.clone());
@@ -56,7 +56,7 @@ impl Log {
 
 impl Source for Log {
     fn collect(&self, batch: &mut Batch) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         assert_eq!(
             state.ticket.take(),
             Some(batch.ticket),
@@ -372,7 +372,7 @@ fn waiters_are_served_once_in_ticket_order() {
     impl Waiter for One {
         fn durable(&self, upto: Ticket) {
             assert!(upto >= self.1);
-            lock(&self.0).push(self.1.0);
+            self.0.lock().push(self.1.0);
         }
     }
     let committer = Committer::start(Arc::new(MemoryStore::new()), quick()).unwrap();
@@ -388,8 +388,8 @@ fn waiters_are_served_once_in_ticket_order() {
         let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
         block_on(committer.wait(ticket)).unwrap();
     }
-    eventually("all served", || lock(&served).len() == 3);
-    assert_eq!(*lock(&served), [1, 2, 3]);
+    eventually("all served", || served.lock().len() == 3);
+    assert_eq!(*served.lock(), [1, 2, 3]);
 }
 
 #[test]
@@ -507,7 +507,7 @@ fn the_last_handle_may_go_with_a_source() {
     struct Holder(Mutex<Option<Arc<Committer>>>, Arc<AtomicBool>);
     impl Source for Holder {
         fn collect(&self, _batch: &mut Batch) {
-            drop(lock(&self.0).take());
+            drop(self.0.lock().take());
             self.1.store(true, Ordering::Release);
         }
     }

@@ -15,9 +15,9 @@ mod writer; // the end of an extent
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FallocateFlags;
 
 use self::ledger::{Fate, Ledger};
@@ -89,7 +89,7 @@ impl Extents {
     pub(super) fn writer(&self) -> Writer<'_> {
         Writer {
             extents: self,
-            end: lock(&self.active),
+            end: self.active.lock(),
             used: None,
         }
     }
@@ -121,7 +121,7 @@ impl Extents {
         if places.is_empty() {
             return;
         }
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         for place in places {
             ledger.released(place.extent, place.len);
         }
@@ -129,22 +129,22 @@ impl Extents {
 
     /// So many bytes of chunks were in each extent when the database was opened. Returns those of them that are missing.
     pub(super) fn counted(&self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
-        self.ledger().count(found)
+        self.ledger.lock().count(found)
     }
 
     /// Whether no chunk lies in an extent.
     pub(super) fn is_unused(&self) -> bool {
-        self.ledger().is_unused()
+        self.ledger.lock().is_unused()
     }
 
     /// The extents from which it is worth moving what is left, see [`Ledger::sparse`].
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
-        self.ledger().sparse(slack)
+        self.ledger.lock().sparse(slack)
     }
 
     /// To be called before a sync of the database, and its result to be handed to [`Extents::after_sync`].
     pub(super) fn before_sync(&self) -> Vec<u32> {
-        self.ledger().take_emptied()
+        self.ledger.lock().take_emptied()
     }
 
     /// The sync has ended: what was emptied before it may be used again, unless it failed.
@@ -152,7 +152,7 @@ impl Extents {
         if emptied.is_empty() {
             return Ok(());
         }
-        let mut ledger = self.ledger();
+        let mut ledger = self.ledger.lock();
         if !synced {
             ledger.put_back(emptied);
             return Ok(());
@@ -168,7 +168,7 @@ impl Extents {
     /// Gives memory back, and the space of spare extents but for so many.
     pub(super) fn trim(&self, keep: usize) -> Result<(), StoreError> {
         self.reader.trim();
-        let removed = self.ledger().take_spare(keep);
+        let removed = self.ledger.lock().take_spare(keep);
         self.remove(&removed)
     }
 
@@ -199,7 +199,7 @@ impl Extents {
 
     /// Makes another extent the active one.
     fn begin(&self, pages: Pages, used: &mut Option<u32>) -> Result<Active, StoreError> {
-        let (number, exists) = self.ledger().take();
+        let (number, exists) = self.ledger.lock().take();
         let path = self.path(number);
         let active =
             Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))?;
@@ -217,10 +217,6 @@ impl Extents {
             sync_dir(&self.dir)?;
         }
         Ok(active)
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -250,7 +246,7 @@ impl Writer<'_> {
             .ok()
             .and_then(|at| Place::new(active.number, at, chunk));
         if place.is_some() {
-            extents.ledger().added(active.number, len);
+            extents.ledger.lock().added(active.number, len);
             self.write(|active, path| active.append(path, chunk))?;
         }
         Ok(place)
@@ -285,7 +281,7 @@ impl Writer<'_> {
         self.sync()?;
         if let Some(active) = self.end.active.take() {
             let size = active.end().max(self.extents.extent_bytes);
-            self.extents.ledger().seal(active.number, size);
+            self.extents.ledger.lock().seal(active.number, size);
             self.end.pages = active.into_pages();
         }
         Ok(())
@@ -296,8 +292,4 @@ impl Writer<'_> {
 fn number_of(path: &Path) -> Option<u32> {
     path.extension().filter(|extension| *extension == "ext")?;
     path.file_stem()?.to_str()?.parse().ok()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,12 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+use super::Place;
 use super::pages::{IO_BYTES, PAGE, Pages, open_direct};
-use super::{Place, lock};
 
 /// Files that are kept open for reading.
 const OPEN_FILES_MAX: usize = 32;
@@ -39,7 +40,7 @@ impl Reader {
             Err(e) => return Err(e),
         };
         let mut chunks: Vec<Vec<u8>> = places.iter().map(|_| Vec::new()).collect();
-        let mut pages = lock(&self.buffers).pop().unwrap_or_default();
+        let mut pages = self.buffers.lock().pop().unwrap_or_default();
         let mut at = floor(u64::from(first.at));
         let end = last.end();
         while at < end {
@@ -63,7 +64,7 @@ impl Reader {
             }
             at = next;
         }
-        let mut buffers = lock(&self.buffers);
+        let mut buffers = self.buffers.lock();
         if buffers.len() < BUFFERS_MAX {
             buffers.push(pages);
         }
@@ -77,16 +78,16 @@ impl Reader {
 
     /// An extent is removed.
     pub(super) fn forget(&self, number: u32) {
-        lock(&self.files).retain(|(open, _)| *open != number);
+        self.files.lock().retain(|(open, _)| *open != number);
     }
 
     /// Gives memory back.
     pub(super) fn trim(&self) {
-        lock(&self.buffers).clear();
+        self.buffers.lock().clear();
     }
 
     fn file(&self, number: u32, path: &Path) -> io::Result<Arc<File>> {
-        let mut files = lock(&self.files);
+        let mut files = self.files.lock();
         let found = files.iter().position(|(open, _)| *open == number);
         let file = match found.and_then(|index| files.remove(index)) {
             Some((_, file)) => file,
@@ -101,7 +102,7 @@ impl Reader {
 
     /// Opens a file anew, for reads through the page cache.
     fn reopen_cached(&self, number: u32, path: &Path) -> io::Result<Arc<File>> {
-        let mut files = lock(&self.files);
+        let mut files = self.files.lock();
         files.retain(|(open, _)| *open != number);
         let file = Arc::new(File::open(path)?);
         files.push_back((number, file.clone()));
@@ -189,12 +190,12 @@ mod tests {
         let place = Place::new(5, 0, &chunk).unwrap();
         std::fs::write(&path, &chunk).unwrap();
         let reader = Reader::default();
-        lock(&reader.buffers).push(Pages::misaligned());
+        reader.buffers.lock().push(Pages::misaligned());
         for _ in 0..2 {
             let read = reader.read(&path, &[place]).unwrap();
             assert_eq!(read, [Some(Bytes::from(chunk.clone()))]);
         }
-        assert_eq!(lock(&reader.files).len(), 1);
+        assert_eq!(reader.files.lock().len(), 1);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Core {
     /// Counts what was in the extents when the database was opened.
     pub(in crate::store) fn count_extents(&self) -> Result<(), StoreError> {
         let open = self.open()?;
-        let Some(snapshot) = super::lock(&open.uncounted).take() else {
+        let Some(snapshot) = open.uncounted.lock().take() else {
             return Ok(());
         };
         let mut bytes = BTreeMap::new();

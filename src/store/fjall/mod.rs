@@ -10,8 +10,8 @@ mod sweep; // removing what is settled or deleted
 use std::ops::Range;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use ::fjall::{
@@ -19,6 +19,7 @@ use ::fjall::{
     OwnedWriteBatch, PersistMode, Snapshot,
 };
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tracing::warn;
 
 use self::sweep::Removed;
@@ -165,7 +166,7 @@ impl Store for FjallStore {
             return Ok(()); // it was on disk when the database was opened again
         }
         let mut writer = open.extents.writer();
-        let plan = Plan::new(batch, &self.core.removed().dead);
+        let plan = Plan::new(batch, &self.core.removed.lock().dead);
         let (removed_logs, removed_chunks) = (plan.removed_logs.clone(), plan.removed_chunks);
         let mut writes = open.batch(batch.ops.len() + 1);
         let to_extent = batch.bytes >= self.core.options.extent_batch_bytes;
@@ -214,7 +215,7 @@ impl Store for FjallStore {
             self.rotator.wake();
         }
         if !removed_logs.is_empty() {
-            self.core.removed().dead.extend(&removed_logs);
+            self.core.removed.lock().dead.extend(&removed_logs);
         }
         self.upkeep
             .committed(batch.bytes, removed_chunks, removed_logs);
@@ -329,21 +330,17 @@ pub(super) struct Open {
 impl Core {
     /// The database, unless it is closed after a failure.
     pub(super) fn open(&self) -> Result<OpenGuard<'_>, StoreError> {
-        let guard = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.open.read();
         if guard.is_none() {
             return Err(StoreError::Closed);
         }
         Ok(OpenGuard(guard))
     }
 
-    fn removed(&self) -> MutexGuard<'_, Removed> {
-        lock(&self.removed)
-    }
-
     /// Removed logs with something left.
     #[cfg(test)]
     fn unswept(&self) -> usize {
-        let removed = self.removed();
+        let removed = self.removed.lock();
         removed.dead.len() - removed.swept.len()
     }
 
@@ -352,11 +349,7 @@ impl Core {
     }
 
     fn close(&self) {
-        let open = self
-            .open
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let open = self.open.write().take();
         drop(open);
     }
 
@@ -372,7 +365,7 @@ impl Core {
             self.progress.saw_journal(*newest);
         }
         self.copy_manifests_now();
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        *self.open.write() = Some(open);
         Ok(())
     }
 
@@ -382,7 +375,7 @@ impl Core {
         let emptied = open.extents.before_sync();
         let upto = self.progress.before_sync();
         let synced = if cfg!(unix) {
-            lock(&open.journal).sync().map(Some)
+            open.journal.lock().sync().map(Some)
         } else {
             open.db
                 .persist(PersistMode::SyncData)
@@ -629,10 +622,6 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(::fjall::Error) -> StoreErr
 
 fn corrupt<E: std::fmt::Display>(what: &'static str, log: LogId) -> impl Fn(E) -> StoreError {
     move |error| StoreError::Corrupt(format!("{what} of log {}: {error}", log.0))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

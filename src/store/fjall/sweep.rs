@@ -50,7 +50,7 @@ impl Core {
                 remains.push(log);
             }
         }
-        let mut removed = self.removed();
+        let mut removed = self.removed.lock();
         removed.cursors.clear();
         remains.retain(|log| removed.dead.insert(*log));
         Ok(remains)
@@ -94,7 +94,7 @@ impl Core {
         open.remove_remains(&gone, &writer)?;
         drop(writer);
         if let Some(cursor) = cursor {
-            self.removed().cursors.insert(log, cursor);
+            self.removed.lock().cursors.insert(log, cursor);
         }
         Ok(done)
     }
@@ -107,7 +107,7 @@ impl Core {
         max: usize,
     ) -> Result<(Option<u64>, u64), StoreError> {
         let open = self.open()?;
-        if range.is_empty() || self.removed().dead.contains(&log) {
+        if range.is_empty() || self.removed.lock().dead.contains(&log) {
             return Ok((None, 0));
         }
         let writer = open.extents.writer(); // nothing is moved while this is held
@@ -132,7 +132,7 @@ impl Core {
     }
 
     fn cursor(&self, log: LogId) -> u64 {
-        self.removed().cursors.get(&log).copied().unwrap_or(0)
+        self.removed.lock().cursors.get(&log).copied().unwrap_or(0)
     }
 
     /// Removes up to `max` keys that a removed log has left; true when none is left and the log is forgotten.
@@ -169,7 +169,7 @@ impl Core {
             .map_err(failed("sweeping"))?;
         open.extents.released(&places(&gone));
         drop(writer);
-        let mut removed = self.removed();
+        let mut removed = self.removed.lock();
         if done {
             removed.sweep_ended(log);
         } else {
