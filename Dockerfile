@@ -5,6 +5,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches/micro benches/micro
+COPY benches/load benches/load
 RUN cargo build --release --locked --bin leveret
 
 FROM debian:trixie-slim

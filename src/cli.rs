@@ -4,9 +4,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command as Clap, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
-use crate::bench;
 use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
 
 /// What to do.
@@ -18,8 +17,6 @@ pub enum Command {
     CheckConfig(Vec<Setting>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
-    /// Measure a broker.
-    Bench(Box<bench::Args>),
 }
 
 /// The command line made no sense, or asked for help.
@@ -55,9 +52,6 @@ pub fn parse(
             Config::from_raw(&raw)?;
             Ok(Command::CheckConfig(raw.settings()))
         }
-        Some(("bench", inner)) => Ok(Command::Bench(Box::new(bench::Args::from_arg_matches(
-            inner,
-        )?))),
         Some((_, inner)) => Ok(Command::Serve(Box::new(configure(inner, environment)?))),
         None => Ok(Command::Serve(Box::new(configure(&matches, environment)?))),
     }
@@ -106,7 +100,6 @@ fn command() -> Clap {
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
         .subcommand(Clap::new("check-config").about("Check the configuration without starting: show what holds, and where it was said").args(arguments()))
-        .subcommand(bench::Args::augment_args(Clap::new("bench")))
         .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
 }
 
@@ -209,10 +202,6 @@ mod tests {
         assert!(matches!(
             run("check-config --heartbeat x", &[]),
             Err(CliError::Config(_))
-        ));
-        assert!(matches!(
-            run("bench both --pairs 4", &[]),
-            Ok(Command::Bench(_))
         ));
         assert!(matches!(run("bogus", &[]), Err(CliError::Usage(_))));
         assert!(matches!(run("--bogus", &[]), Err(CliError::Usage(_))));

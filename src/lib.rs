@@ -3,7 +3,6 @@
 
 pub mod accept; // the loop that accepts connections, for any front door
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
-pub mod bench; // the load generator behind `leveret bench`
 pub mod broker; // virtual hosts, users, permissions: what the broker does
 pub mod cli; // the command line
 pub mod clock; // the one reader of the clocks

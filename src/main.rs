@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use leveret::bench;
 use leveret::cli::{self, CliError, Command};
 use leveret::config::{Config, LogLevel, Setting, stray_variables};
 use leveret::ctl;
@@ -32,7 +31,6 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), environment) {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::CheckConfig(settings)) => show(&settings),
-        Ok(Command::Bench(args)) => bench::run(&args),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Err(CliError::Usage(error)) => {
             // Help and version count as errors there; they go to standard output, and exit with 0.

@@ -1,5 +1,5 @@
 # What a confirm of a persistent message in a durable queue means, per broker. It is not measured by the runner: it was
-# found out once, by counting the calls that make a file safe while `leveret bench produce` ran for 4 s
+# found out once, by counting the calls that make a file safe while `leveret-bench produce` ran for 4 s
 # (`strace -f -c -e trace=fsync,fdatasync,sync_file_range -p PID`), and read in the brokers' documentation.
 #
 #   RabbitMQ 4.0.5, classic queue         2 fsync: confirms do not wait for the disk

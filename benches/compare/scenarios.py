@@ -1,4 +1,4 @@
-# What is measured: each scenario is a call of `leveret bench`. Persistent messages, durable queues, publisher confirms
+# What is measured: each scenario is a call of `leveret-bench`. Persistent messages, durable queues, publisher confirms
 # with a window of 1,000 per producer, manual acknowledgements of 100 at once, prefetch 500: the defaults there.
 
 import dataclasses
@@ -14,7 +14,7 @@ class Scenario:
     title: str
     # The table it belongs to.
     table: str
-    # The words after `leveret bench`.
+    # The words after `leveret-bench`.
     words: tuple
     # Takes long, with RabbitMQ at least: done once with --quick.
     heavy: bool = False

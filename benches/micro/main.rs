@@ -26,7 +26,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = all;
     config = settings();
-    targets = wire::frames, wire::deliveries, routing::topic, queue::runs, store::chunks, store::commits,
-        store::ideal_log
+    targets = wire::frames, wire::deliveries, routing::topic, queue::runs, store::chunks, store::commits
 }
 criterion_main!(all);

@@ -1,12 +1,11 @@
-//! What is written to disk: chunks, batches into the database, and the ideal log that they are held against. The
-//! files lie where temporary files lie: `TMPDIR` says which disk is measured.
+//! What is written to disk: chunks, and batches into the database. The files lie where temporary files lie: `TMPDIR`
+//! says which disk is measured. `leveret-bench ideal-log` measures what the disk itself allows.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 
-use leveret::bench::IdealLog;
 use leveret::model::{Body, LogId, Message, Origin};
 use leveret::store::{Batch, ChunkEncoder, FjallOptions, FjallStore, LogRecord, Op, Store, chunk};
 
@@ -104,34 +103,6 @@ pub(crate) fn commits(criterion: &mut Criterion) {
                 store.sync().expect("a sync");
             });
         });
-    }
-    group.finish();
-}
-
-/// The same messages appended to one preallocated file and synced: what no broker on this disk can beat.
-pub(crate) fn ideal_log(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut log = IdealLog::open(folder.path()).expect("a log");
-    let (_, count) = full_chunk(&mut ChunkEncoder::new(), &message());
-    let body = [7; SIZE];
-    let mut group = criterion.benchmark_group("ideal log");
-    for chunks in COMMITS {
-        let messages = chunks * u64::from(count);
-        group.throughput(Throughput::Elements(messages));
-        for synced in [false, true] {
-            let name = if synced { ", synced" } else { "" };
-            group.bench_function(format!("{messages} messages{name}"), |bencher| {
-                bencher.iter(|| {
-                    for _ in 0..messages {
-                        log.push(&body);
-                    }
-                    log.write().expect("a write");
-                    if synced {
-                        log.sync().expect("a sync");
-                    }
-                });
-            });
-        }
     }
     group.finish();
 }

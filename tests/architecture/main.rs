@@ -39,7 +39,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["model"]),
-    ("bench", &["wire"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -105,9 +104,7 @@ fn dependence_points_one_way() {
 }
 
 /// Rooms whose files still import each other in circles.
-const ROOMS_WITH_CYCLES: &[&str] = &[
-    "amqp", "bench", "broker", "cmq", "config", "ctl", "model", "store",
-];
+const ROOMS_WITH_CYCLES: &[&str] = &["amqp", "broker", "cmq", "config", "ctl", "model", "store"];
 
 #[test]
 fn files_of_a_room_do_not_import_each_other_in_a_circle() {
@@ -144,8 +141,24 @@ fn short(src: &Path, file: &Path) -> String {
 }
 
 #[test]
+fn the_load_generator_knows_only_the_wire() {
+    let wrong: Vec<_> = under("benches/load/src")
+        .into_iter()
+        .filter(|path| {
+            let text = fs::read_to_string(path).expect("a readable source");
+            text.match_indices("leveret::")
+                .any(|(at, _)| !text[at..].starts_with("leveret::wire"))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "the load generator is a client, and uses leveret::wire only: {wrong:?}"
+    );
+}
+
+#[test]
 fn every_file_says_what_lives_there() {
-    let files = under("src").into_iter().chain(under("tests"));
+    let files = ["src", "tests", "benches"].into_iter().flat_map(under);
     let silent: Vec<_> = files
         .filter(|path| {
             !fs::read_to_string(path)
@@ -195,7 +208,7 @@ fn naming(words: &[&str], allowed: &[&str]) -> Vec<PathBuf> {
 
 #[test]
 fn only_the_clock_reads_the_wall_clock() {
-    let readers = naming(&["SystemTime", "clock_gettime"], &["clock", "bench"]);
+    let readers = naming(&["SystemTime", "clock_gettime"], &["clock"]);
     assert!(
         readers.is_empty(),
         "a broker's time comes from src/clock: {readers:?}"

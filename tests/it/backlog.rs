@@ -1,6 +1,6 @@
 //! A backlog far larger than the memory for messages, in a broker on disk: it is kept out of memory while it grows,
 //! and drained in order after a restart without coming into memory as a whole. The same with ten million messages is
-//! measured by `leveret bench backlog`.
+//! measured by `leveret-bench backlog`.
 
 use std::path::Path;
 use std::sync::Arc;

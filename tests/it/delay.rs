@@ -2,7 +2,6 @@
 //! times, and over a restart.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use leveret::wire::protocol::{exchange, queue};
@@ -182,26 +181,6 @@ async fn is_quick_enough_for_delays_over_a_restart(step_ms: i32) -> bool {
     let counts = server.counts("q").unwrap();
     assert_eq!((counts.ready, counts.delayed), (0, 1));
     was_quick
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_due_in_no_order_comes_when_it_is_due() {
-    let server = TestServer::start().await;
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    bench.args(["bench", "delayed", "--count", "3000", "--due", "1.5..3"]);
-    bench.args(["--pairs", "2", "--size", "100", "--json", "--quiet"]);
-    bench.args(["--uri", &format!("amqp://guest:guest@{}", server.address)]);
-    let done = tokio::task::spawn_blocking(move || bench.output().unwrap());
-    let done = done.await.unwrap();
-    let said = String::from_utf8(done.stdout).unwrap();
-    assert!(done.status.success(), "{said}");
-    let summary: serde_json::Value = serde_json::from_str(&said).unwrap();
-    let found = &summary["delayed"]["due"];
-    assert_eq!(found["early"], 0, "{said}");
-    let left_out = ["published_late", "due_unattended"].map(|name| found[name].as_u64().unwrap());
-    assert!(left_out.iter().sum::<u64>() < 3000, "{said}");
-    let late_ms = found["late_ms"]["max"].as_f64().unwrap();
-    assert!(late_ms < LATE.as_secs_f64() * 1000.0, "{said}");
 }
 
 /// More than a queue keeps in memory, over a restart: each comes once, none early.

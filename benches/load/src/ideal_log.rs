@@ -18,7 +18,7 @@ const FILL_BYTES: usize = 1024 * 1024;
 
 /// The log.
 #[derive(Debug)]
-pub struct IdealLog {
+pub(super) struct IdealLog {
     file: File,
     at: u64,
     pending: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct IdealLog {
 
 impl IdealLog {
     /// Makes the file in a directory. It has no name there, and goes when this is dropped.
-    pub fn open(dir: &Path) -> io::Result<IdealLog> {
+    pub(super) fn open(dir: &Path) -> io::Result<IdealLog> {
         let path = dir.join(format!("ideal-log.{}", std::process::id()));
         let file = File::create_new(&path)?;
         std::fs::remove_file(&path)?;
@@ -43,14 +43,14 @@ impl IdealLog {
     }
 
     /// Adds a record to those that the next write takes.
-    pub fn push(&mut self, record: &[u8]) {
+    pub(super) fn push(&mut self, record: &[u8]) {
         let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
         self.pending.extend_from_slice(&len.to_le_bytes());
         self.pending.extend_from_slice(record);
     }
 
     /// Writes the records that wait.
-    pub fn write(&mut self) -> io::Result<()> {
+    pub(super) fn write(&mut self) -> io::Result<()> {
         if self.at + self.pending.len() as u64 > FILE_BYTES {
             self.at = 0;
         }
@@ -61,7 +61,7 @@ impl IdealLog {
     }
 
     /// Makes what was written safe from a power loss.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }

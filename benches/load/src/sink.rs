@@ -16,8 +16,8 @@ use parking_lot::{Condvar, Mutex};
 use super::link::CHANNEL;
 use super::scan::FRAME_MAX;
 use super::stamp::{STAMP_LEN, Stamp};
-use crate::wire::protocol::{basic, channel, confirm, connection, queue};
-use crate::wire::{
+use leveret::wire::protocol::{basic, channel, confirm, connection, queue};
+use leveret::wire::{
     AMQPClass, AMQPValue, FieldTable, Frame, FrameKind, Hot, decode_header, decode_method,
     encode_method, method, put_ack, put_body_frame, put_content_header, put_deliver, split,
 };

@@ -19,7 +19,7 @@ use super::scan::Event;
 use super::setup::Setup;
 use super::stage::Stage;
 use super::window::Window;
-use crate::wire::put_ack;
+use leveret::wire::put_ack;
 
 /// The longest sleep between two looks at the clock.
 const SLEEP_MAX: Duration = Duration::from_millis(1);

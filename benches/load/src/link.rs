@@ -10,8 +10,8 @@ use bytes::BytesMut;
 use super::BenchError;
 use super::scan::{Event, FRAME_MAX, Incoming};
 use super::target::Target;
-use crate::wire::protocol::{basic, channel, confirm, connection, exchange, queue};
-use crate::wire::{AMQPClass, AMQPValue, FieldTable, ShortString, encode_method, short_string};
+use leveret::wire::protocol::{basic, channel, confirm, connection, exchange, queue};
+use leveret::wire::{AMQPClass, AMQPValue, FieldTable, ShortString, encode_method, short_string};
 
 /// The channel that is used.
 pub(super) const CHANNEL: u16 = 1;

@@ -8,8 +8,8 @@ use super::layout::Layout;
 use super::link::CHANNEL;
 use super::random::Random;
 use super::stamp::{STAMP_LEN, Stamp};
-use crate::wire::protocol::basic;
-use crate::wire::{
+use leveret::wire::protocol::basic;
+use leveret::wire::{
     AMQPClass, AMQPProperties, AMQPValue, FRAME_OVERHEAD, FieldTable, encode_method,
     encode_properties, put_body_frame, put_content_header, short_string,
 };
@@ -223,7 +223,7 @@ mod tests {
     use super::super::due::DueWindow;
     use super::super::layout::Routing;
     use super::*;
-    use crate::wire::{Frame, FrameKind, PropertiesView, decode_header, decode_method, split};
+    use leveret::wire::{Frame, FrameKind, PropertiesView, decode_header, decode_method, split};
 
     /// Reads frames back with the broker's own decoder: exchange, key, and what the body says.
     fn read_back(bytes: &[u8], size: usize) -> Vec<(String, String, Stamp)> {

@@ -1,4 +1,4 @@
-//! The options of `leveret bench`. Whether they go together is checked by `Run::new`.
+//! The options of `leveret-bench`. Whether they go together is checked by `Run::new`.
 
 use std::path::PathBuf;
 
@@ -48,8 +48,9 @@ pub(super) enum Mode {
 }
 
 /// Measure a broker: leveret, RabbitMQ, or any other that speaks AMQP 0-9-1.
-#[derive(Debug, clap::Args)]
-pub struct Args {
+#[derive(Debug, clap::Parser)]
+#[command(version)]
+pub(super) struct Args {
     /// What to measure.
     pub(super) mode: Mode,
     /// The broker, as amqp://user:password@host:port/vhost.

@@ -1,5 +1,5 @@
-//! `leveret bench`: drives any AMQP 0-9-1 broker over plain blocking sockets and measures it. What is here: the modes.
-//! It is a client: it uses `wire` and nothing else of the broker.
+//! `leveret-bench`: drives any AMQP 0-9-1 broker over plain blocking sockets and measures it. It knows a broker only by
+//! its socket, and uses nothing of Leveret but `leveret::wire`.
 
 mod args;
 mod cmq;
@@ -40,12 +40,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-pub use args::Args;
-pub use error::BenchError;
-pub use ideal_log::IdealLog;
-
-use args::Mode;
+use args::{Args, Mode};
+use clap::Parser;
 use cmq::{CmqPlan, Endpoint};
+use error::BenchError;
 use ideal_log::LogPlan;
 use lateness::LatenessReport;
 use link::Link;
@@ -53,13 +51,14 @@ use load::{Load, Outcome};
 use plan::Run;
 use report::{LoadReport, Summary};
 
-/// Runs a benchmark and writes its summary to standard output. Fails if it could not be run, and also if messages were
-/// lost, repeated, out of order or refused.
-pub fn run(args: &Args) -> ExitCode {
-    let summary = match Run::new(args).and_then(|run| run.measure()) {
+/// Writes the summary of a run to standard output. Fails if it could not be run, and also if messages were lost,
+/// repeated, out of order or refused.
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let summary = match Run::new(&args).and_then(|run| run.measure()) {
         Ok(summary) => summary,
         Err(error) => {
-            eprintln!("leveret bench: {error}");
+            eprintln!("leveret-bench: {error}");
             return ExitCode::from(2);
         }
     };

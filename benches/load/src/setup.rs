@@ -11,7 +11,7 @@ use super::link::{Link, QueueToDeclare};
 use super::process;
 use super::publish::MessageShape;
 use super::target::Target;
-use crate::wire::{AMQPValue, FieldTable, ShortString};
+use leveret::wire::{AMQPValue, FieldTable, ShortString};
 
 /// Where and what.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// Why a run could not be carried out.
 #[derive(Debug, Error)]
-pub enum BenchError {
+pub(super) enum BenchError {
     /// The options contradict each other or cannot be used.
     #[error("{0}")]
     Usage(String),

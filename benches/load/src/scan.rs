@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::BenchError;
 use super::stamp::{STAMP_LEN, Stamp};
-use crate::wire::{AMQPClass, FRAME_END, FRAME_OVERHEAD, decode_method};
+use leveret::wire::{AMQPClass, FRAME_END, FRAME_OVERHEAD, decode_method};
 
 /// Size of a read buffer: a whole frame of any negotiated size and, usually, the beginning of the next.
 const BUFFER: usize = 256 * 1024;
@@ -234,7 +234,7 @@ mod tests {
     use bytes::{BufMut, BytesMut};
 
     use super::*;
-    use crate::wire::{
+    use leveret::wire::{
         HEARTBEAT, encode_method, protocol, put_ack, put_body_frame, put_content_header,
         put_deliver, put_nack,
     };

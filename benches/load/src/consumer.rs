@@ -12,7 +12,7 @@ use super::link::{CHANNEL, Link, refuse_close};
 use super::order::Witness;
 use super::scan::{Event, Message};
 use super::stage::{Meter, Phase, Side, Stage};
-use crate::wire::{FieldTable, put_ack};
+use leveret::wire::{FieldTable, put_ack};
 
 /// What a consumer is told.
 #[derive(Clone, Copy, Debug)]

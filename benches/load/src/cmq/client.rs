@@ -13,7 +13,7 @@ use memchr::memmem;
 use sha1::Sha1;
 
 use super::{BATCH, CmqPlan, Endpoint};
-use crate::bench::BenchError;
+use crate::BenchError;
 
 /// How long a request may take before the run is given up.
 const REQUEST_MAX: Duration = Duration::from_secs(60);

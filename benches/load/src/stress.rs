@@ -18,7 +18,7 @@ use super::publish::{Block, MessageShape};
 use super::report::{Percentiles, StressReport};
 use super::setup::Setup;
 use super::stage::{Meter, Phase, Stage};
-use crate::wire::{AMQPValue, FieldTable};
+use leveret::wire::{AMQPValue, FieldTable};
 
 /// Connections that flood.
 const FLOODERS: usize = 4;
