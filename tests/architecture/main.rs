@@ -218,15 +218,7 @@ fn only_the_clock_reads_the_wall_clock() {
 #[test]
 fn what_queues_decide_knows_no_wall_clock() {
     let pure = [
-        "state",
-        "lane",
-        "stream",
-        "delayed",
-        "lease",
-        "receipts",
-        "retention",
-        "segments",
-        "block",
+        "work", "lane", "stream", "delayed", "offsets", "machine", "effects", "consumer",
     ];
     let named: Vec<_> = naming(&["Clock", "wall_ms"], &[])
         .into_iter()

@@ -52,7 +52,7 @@ impl MemoryBudget {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::READ_AHEAD_BYTES;
+    use super::super::work::READ_AHEAD_BYTES;
     use super::*;
 
     #[test]

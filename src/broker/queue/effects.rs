@@ -9,8 +9,8 @@ use crate::clock::Moment;
 use crate::model::{ConsumerId, Lease, LogId, Message};
 use crate::store::StoredMessage;
 
-use super::block::DeathReason;
-use super::hand::{Hand, Received};
+use super::receive::received::Received;
+use super::receive::received_batch::Hand;
 
 /// What the state machine wants done. The buffers are kept and used again.
 #[derive(Default)]
@@ -62,13 +62,6 @@ pub(super) struct Seek {
     pub(super) log: LogId,
     pub(super) offsets: Range<u64>,
     pub(super) ms: u64,
-}
-
-/// A message that has left the queue for its dead letter exchange.
-#[derive(Debug)]
-pub(super) struct Dead {
-    pub(super) message: Arc<Message>,
-    pub(super) reason: DeathReason,
 }
 
 /// What a queue takes of a run that refuses messages when it is full (`x-overflow` of `reject-publish`).
@@ -125,36 +118,4 @@ pub(super) enum Oldest {
     Enqueued(u64),
     /// It lies there, and only there.
     OnDisk(LogId, u64),
-}
-
-/// A queue's numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages that wait.
-    pub ready: u64,
-    /// Messages handed out and not settled.
-    pub unacked: u64,
-    /// Bytes of the bodies of those that wait.
-    pub ready_bytes: u64,
-    /// The same of those handed out.
-    pub unacked_bytes: u64,
-    /// Messages that are kept back until their time has come.
-    pub delayed: u64,
-    /// Acked messages that are kept and can be read again.
-    pub rewindable: u64,
-    /// Bytes of the bodies of those.
-    pub rewindable_bytes: u64,
-    /// Messages that are on disk and cannot be read.
-    pub damaged: u64,
-    /// Consumers.
-    pub consumers: u64,
-    /// Bytes in memory.
-    pub resident_bytes: u64,
-}
-
-impl Counts {
-    /// Whether no message waits, for a consumer or for its time.
-    pub fn is_empty(&self) -> bool {
-        self.ready == 0 && self.delayed == 0
-    }
 }

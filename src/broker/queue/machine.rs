@@ -8,11 +8,12 @@ use crate::model::arguments::{QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
 use crate::store::{Batch, LogState, StoredMessage};
 
-use super::consumers::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
-use super::effects::{Admission, Counts, Effects, Get, Picked, Settle};
-use super::limiter::ChannelLimiter;
-use super::state::QueueState;
+use super::channel_limiter::ChannelLimiter;
+use super::consumer::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::counts::Counts;
+use super::effects::{Admission, Effects, Get, Picked, Settle};
 use super::stream::{RUN_BYTES, Stream};
+use super::work::WorkQueue;
 
 /// What a queue is inside.
 #[expect(
@@ -20,7 +21,7 @@ use super::stream::{RUN_BYTES, Stream};
     reason = "nearly every queue is a work queue, and is reached by one pointer less"
 )]
 pub(super) enum Machine {
-    Work(QueueState),
+    Work(WorkQueue),
     Stream(Box<Stream>),
 }
 
@@ -34,7 +35,7 @@ impl Machine {
     ) -> Machine {
         match arguments.kind {
             QueueKind::Classic | QueueKind::Quorum => {
-                Machine::Work(QueueState::new(id, durable, arguments, recovered, now_ms))
+                Machine::Work(WorkQueue::new(id, durable, arguments, recovered, now_ms))
             }
             QueueKind::Stream => Machine::Stream(Box::new(Stream::new(id, &arguments, recovered))),
         }
@@ -48,7 +49,7 @@ impl Machine {
     }
 
     /// The work queue, unless it is a stream.
-    pub(super) fn work(&mut self) -> Option<&mut QueueState> {
+    pub(super) fn work(&mut self) -> Option<&mut WorkQueue> {
         match self {
             Machine::Work(state) => Some(state),
             Machine::Stream(_) => None,

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::model::QueueId;
 
-use super::Queue;
+use super::shell::Queue;
 
 /// How long to sleep when there is no deadline at all; an earlier one wakes.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);

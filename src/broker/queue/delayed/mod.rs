@@ -22,9 +22,10 @@ use crate::model::{LogId, Message, Ticket};
 use crate::store::{Batch, LogState, RangeSet, StoredMessage};
 
 use super::budget::{QUEUE_RESIDENT_BYTES_MAX, QUEUE_RESIDENT_BYTES_MIN};
+use super::durability::Durability;
 use super::effects::{Effects, Pick, Picked};
-use super::keeps::Keeps;
-use super::ledger::Ledger;
+use super::offsets::Offsets;
+
 use outbox::Outbox;
 use scatter::{Piece, is_scattered};
 use spans::Spans;
@@ -80,16 +81,16 @@ struct Reading {
 
 /// The delayed messages of one queue. Each is in `near`, in `far` or being read; after a restart its time may be unread
 /// still.
-pub(super) struct Delayed {
+pub(in crate::broker::queue) struct Delayed {
     log: LogId,
-    keeps: Keeps,
+    keeps: Durability,
     /// The next offset to be given out.
     next: u64,
     settled: RangeSet,
     /// Bytes of the bodies of those that are not settled.
     bytes: u64,
     /// What the disk has to be told.
-    ledger: Ledger,
+    offsets: Offsets,
     outbox: Outbox,
     /// Batches on their way, and the offset up to which each holds the log.
     landing: VecDeque<(Ticket, u64)>,
@@ -124,14 +125,14 @@ pub(super) struct Delayed {
 }
 
 impl Delayed {
-    pub(super) fn new(log: LogId, keeps: Keeps) -> Self {
+    pub(in crate::broker::queue) fn new(log: LogId, keeps: Durability) -> Self {
         Delayed {
             log,
             keeps,
             next: 0,
             settled: RangeSet::new(),
             bytes: 0,
-            ledger: Ledger::new(log, keeps != Keeps::Nothing),
+            offsets: Offsets::new(log, keeps != Durability::Nothing),
             outbox: Outbox::default(),
             landing: VecDeque::new(),
             stored: 0,
@@ -152,7 +153,11 @@ impl Delayed {
         }
     }
 
-    pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
+    pub(in crate::broker::queue) fn recover(
+        log: LogId,
+        keeps: Durability,
+        state: LogState,
+    ) -> Self {
         let mut delayed = Delayed::new(log, keeps);
         let record = state.record;
         delayed.next = record.next;
@@ -161,15 +166,15 @@ impl Delayed {
         delayed.settled.insert_range(0..record.floor);
         delayed.bytes = record.bytes;
         let settled = delayed.settled.clone();
-        delayed.ledger = Ledger::recover(log, record, settled, RangeSet::new(), record.bytes);
+        delayed.offsets = Offsets::recover(log, record, settled, RangeSet::new(), record.bytes);
         delayed.unread = delayed.settled.first_gap(0)..record.next;
-        let transient = keeps == Keeps::Persistent && record.next > 0;
+        let transient = keeps == Durability::Persistent && record.next > 0;
         delayed.sweep_below = transient.then_some(record.next);
         delayed
     }
 
     /// Puts a message that is due after its `delay_ms`.
-    pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) {
+    pub(in crate::broker::queue) fn push(&mut self, now_ms: u64, message: &Arc<Message>) {
         let offset = self.next;
         self.bytes += message.body.len() as u64;
         match self.write(now_ms, message) {
@@ -185,7 +190,7 @@ impl Delayed {
     }
 
     /// Takes the messages that are due by now, in the order of their times. Stops at one that has to be read first.
-    pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<Arc<Message>> {
+    pub(in crate::broker::queue) fn take_due(&mut self, now_ms: u64) -> Vec<Arc<Message>> {
         let mut taken = Vec::new();
         while let Some((due, _)) = self.near.first_key_value()
             && due.at_ms <= now_ms
@@ -205,11 +210,11 @@ impl Delayed {
     }
 
     /// Drops all messages and returns how many there were.
-    pub(super) fn purge(&mut self) -> u64 {
+    pub(in crate::broker::queue) fn purge(&mut self) -> u64 {
         let purged = self.len();
         self.settled.insert_range(0..self.next);
         self.bytes = 0;
-        self.ledger.purged(0..self.next, 0);
+        self.offsets.purged(0..self.next, 0);
         self.near.clear();
         self.near_bytes = 0;
         self.far = BinaryHeap::new();
@@ -224,7 +229,7 @@ impl Delayed {
     }
 
     /// When to look again: when a message is due or to be read. The end of a read looks as well.
-    pub(super) fn next_due_ms(&self) -> Option<u64> {
+    pub(in crate::broker::queue) fn next_due_ms(&self) -> Option<u64> {
         let near = self.near.first_key_value().map(|(due, _)| *due);
         let near_ms = near.filter(|due| self.is_next(*due)).map(|due| due.at_ms);
         let far_ms = self.first_far().and_then(|far| {
@@ -240,7 +245,7 @@ impl Delayed {
     }
 
     /// Asks for what has to be read: messages that are due soon, and times that are unknown.
-    pub(super) fn read(&mut self, now_ms: u64, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn read(&mut self, now_ms: u64, fx: &mut Effects) {
         if !self.unread.is_empty() && !self.scanning {
             self.scanning = true;
             fx.loads.push((self.log, self.unread.start));
@@ -281,7 +286,7 @@ impl Delayed {
 
     /// Takes in messages that were to be read. What is missing is read again: it was too much at once, or the disk did
     /// not answer.
-    pub(super) fn picked(&mut self, chunks: Vec<Picked>) {
+    pub(in crate::broker::queue) fn picked(&mut self, chunks: Vec<Picked>) {
         let Some(reading) = self.reading.take() else {
             return;
         };
@@ -319,7 +324,7 @@ impl Delayed {
     }
 
     /// Takes in chunks that were read for their times.
-    pub(super) fn scanned(&mut self, chunks: Vec<(u64, Vec<StoredMessage>)>) {
+    pub(in crate::broker::queue) fn scanned(&mut self, chunks: Vec<(u64, Vec<StoredMessage>)>) {
         self.scanning = false;
         for (first, messages) in chunks {
             let end = first + messages.len() as u64;
@@ -340,7 +345,7 @@ impl Delayed {
 
     /// These messages cannot be read: those of them that are on disk only are passed over from now on. Returns how
     /// many that are.
-    pub(super) fn lose(&mut self, range: Range<u64>) -> u64 {
+    pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.lost.len();
         if range.contains(&self.unread.start) {
             let end = range.end.min(self.unread.end);
@@ -369,40 +374,40 @@ impl Delayed {
     }
 
     /// Messages that cannot be read.
-    pub(super) fn damaged(&self) -> u64 {
+    pub(in crate::broker::queue) fn damaged(&self) -> u64 {
         self.lost.len()
     }
 
     /// Their offsets.
-    pub(super) fn lost(&self) -> Vec<Range<u64>> {
+    pub(in crate::broker::queue) fn lost(&self) -> Vec<Range<u64>> {
         self.lost.iter().collect()
     }
 
     /// Whether the message at `offset` has not left yet, and can be read as far as is known.
-    pub(super) fn expects(&self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn expects(&self, offset: u64) -> bool {
         !self.settled.contains(offset) && !self.lost.contains(offset)
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::broker::queue) fn len(&self) -> u64 {
         self.next - self.settled.len() - self.lost.len()
     }
 
     /// Bytes of the bodies.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(super) fn log(&self) -> LogId {
+    pub(in crate::broker::queue) fn log(&self) -> LogId {
         self.log
     }
 
-    pub(super) fn resident_bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn resident_bytes(&self) -> u64 {
         self.near_bytes
     }
 
-    /// Keeps to a part of what the queue may have in memory; the messages that are due last leave. Everything up to
+    /// Durability to a part of what the queue may have in memory; the messages that are due last leave. Everything up to
     /// the batch `committed` is in the store.
-    pub(super) fn keep_within(&mut self, queue_bytes: u64, committed: Ticket) {
+    pub(in crate::broker::queue) fn keep_within(&mut self, queue_bytes: u64, committed: Ticket) {
         self.room = room_of(queue_bytes.max(QUEUE_RESIDENT_BYTES_MIN));
         while let Some((ticket, end)) = self.landing.front().copied()
             && ticket <= committed
@@ -424,12 +429,12 @@ impl Delayed {
         self.crowded = self.near_bytes > enough;
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
-        self.ledger.is_dirty()
+    pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
+        self.offsets.is_dirty()
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
-    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+    pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let mut wrote = false;
         for chunk in self.outbox.take() {
             self.spans.close(chunk.first);
@@ -440,11 +445,11 @@ impl Delayed {
             }
         }
         self.landing.push_back((ticket, self.next));
-        self.ledger.collect(self.next, wrote, batch);
+        self.offsets.collect(self.next, wrote, batch);
     }
 
     /// The offset below which chunks can be swept from the store, once there is something to sweep.
-    pub(super) fn take_sweep(&mut self) -> Option<u64> {
+    pub(in crate::broker::queue) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
         let floor = self.settled.first_gap(0);
         if floor < below {
@@ -458,7 +463,7 @@ impl Delayed {
     fn write(&mut self, now_ms: u64, message: &Message) -> bool {
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
         let persistent = self.keeps.message(message);
-        self.ledger.enqueued(self.next, size, persistent);
+        self.offsets.enqueued(self.next, size, persistent);
         let begins = self.outbox.push(self.next, now_ms, message);
         self.next += 1;
         begins
@@ -474,11 +479,11 @@ impl Delayed {
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
         let persistent = self.keeps.message(message);
         self.settled.insert(offset);
-        self.ledger.settled(offset, size, persistent);
+        self.offsets.settled(offset, size, persistent);
         if let Some(chunk) = self.spans.release(offset)
             && self.settled.first_gap(chunk.start) >= chunk.end
         {
-            self.ledger.emptied(chunk.start);
+            self.offsets.emptied(chunk.start);
         }
     }
 
@@ -577,7 +582,7 @@ impl Delayed {
 
     /// Bytes of a usual message.
     fn usual_bytes(&self) -> u64 {
-        self.ledger.bytes().checked_div(self.len()).unwrap_or(0)
+        self.offsets.bytes().checked_div(self.len()).unwrap_or(0)
     }
 }
 

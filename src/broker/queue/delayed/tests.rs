@@ -3,11 +3,12 @@
 
 use proptest::prelude::*;
 
-use super::super::picks;
-use super::super::tests::{body, whole, with};
-use super::*;
+use crate::broker::queue::reading::picks;
+use crate::broker::queue::work::tests::rig::{body, whole, with};
 use crate::model::QueueId;
 use crate::store::{MemoryStore, Store, StoredChunk, chunk};
+
+use super::*;
 
 const QUEUE: QueueId = QueueId(1);
 
@@ -31,7 +32,7 @@ struct Rig {
 impl Rig {
     fn new() -> Rig {
         Rig {
-            delayed: Delayed::new(QUEUE.delayed_log(), Keeps::Everything),
+            delayed: Delayed::new(QUEUE.delayed_log(), Durability::Everything),
             store: MemoryStore::new(),
             committed: 0,
             now_ms: 1_000_000,
@@ -125,7 +126,7 @@ impl Rig {
 
     fn restart(&mut self) {
         let (log, state) = self.store.logs().expect("memory store").remove(0);
-        self.delayed = Delayed::recover(log, Keeps::Everything, state);
+        self.delayed = Delayed::recover(log, Durability::Everything, state);
     }
 
     fn chunks(&self) -> usize {
@@ -332,7 +333,7 @@ fn a_million_of_them_cost_little_memory_and_none_when_they_are_gone() {
 #[test]
 fn chunks_of_transient_messages_go_after_a_restart() {
     let mut rig = Rig::new();
-    rig.delayed = Delayed::new(QUEUE.delayed_log(), Keeps::Persistent);
+    rig.delayed = Delayed::new(QUEUE.delayed_log(), Durability::Persistent);
     for (n, persistent) in [(0, true), (1, false), (2, false)] {
         let message = with(&format!("{}", rig.now_ms + 500), |message| {
             message.delay_ms = Some(500);
@@ -344,7 +345,7 @@ fn chunks_of_transient_messages_go_after_a_restart() {
         }
     }
     let (log, state) = rig.store.logs().expect("memory store").remove(0);
-    rig.delayed = Delayed::recover(log, Keeps::Persistent, state);
+    rig.delayed = Delayed::recover(log, Durability::Persistent, state);
     assert_eq!((rig.delayed.len(), rig.chunks()), (1, 2));
     rig.now_ms += 500;
     assert_eq!(rig.delayed.take_sweep(), None);

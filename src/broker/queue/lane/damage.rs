@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::super::block::SlotState;
 use super::Lane;
+use super::block::SlotState;
 
 impl Lane {
     /// These messages cannot be read: those of them that are on disk only are passed over from now on. Returns how
     /// many that are.
-    pub(in super::super) fn lose(&mut self, range: Range<u64>) -> u64 {
+    pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.damaged();
         let range = range.start..range.end.min(self.next);
         let mut at = range.start;
@@ -27,12 +27,12 @@ impl Lane {
     }
 
     /// Messages that cannot be read.
-    pub(in super::super) fn damaged(&self) -> u64 {
+    pub(in crate::broker::queue) fn damaged(&self) -> u64 {
         self.lost.len() + self.lost_slots
     }
 
     /// Their offsets.
-    pub(in super::super) fn lost(&self) -> Vec<Range<u64>> {
+    pub(in crate::broker::queue) fn lost(&self) -> Vec<Range<u64>> {
         let mut lost = self.lost.clone();
         for block in self.blocks.iter().filter(|_| self.lost_slots > 0) {
             for (offset, slot) in (block.first..).zip(&block.slots) {
@@ -45,7 +45,7 @@ impl Lane {
     }
 
     /// Whether the disk should have this message, as far as is known.
-    pub(in super::super) fn expects(&self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn expects(&self, offset: u64) -> bool {
         let slot = self
             .locate(offset)
             .ok()
@@ -104,7 +104,7 @@ impl Lane {
     }
 
     /// Whether its dead letter is to be published.
-    pub(in super::super) fn is_dying(&self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn is_dying(&self, offset: u64) -> bool {
         self.dying.contains(offset)
     }
 

@@ -1,17 +1,17 @@
 //! What the disk has to be told of a lane, and where chunks lie that nobody reads again. What changed is noted in
-//! `ledger`.
+//! `offsets`.
 
 use std::ops::Range;
 
+use crate::broker::queue::written::Written;
 use crate::model::Ticket;
 use crate::store::{Batch, Op};
 
-use super::super::block::Written;
 use super::Lane;
 
 impl Lane {
     /// The offset below which chunks can be swept from the store, once there is something to sweep.
-    pub(in super::super) fn take_sweep(&mut self) -> Option<u64> {
+    pub(in crate::broker::queue) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
         let floor = self.gone_floor();
         if floor >= below {
@@ -21,24 +21,24 @@ impl Lane {
     }
 
     /// Parts of the log in which chunks may lie that nobody reads again, once the disk knows it.
-    pub(in super::super) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
+    pub(in crate::broker::queue) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.sweeps)
     }
 
     /// Whether the disk has to be told anything.
-    pub(in super::super) fn is_dirty(&self) -> bool {
-        self.ledger.is_dirty() || self.receipts.is_dirty()
+    pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
+        self.offsets.is_dirty() || self.receives.is_dirty()
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
-    pub(in super::super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+    pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let wrote = self.collect_chunks(ticket, batch);
-        self.receipts.collect(batch);
-        self.ledger.collect(self.next, wrote, batch);
-        if self.ledger.is_durable()
-            && let Some(retention) = &mut self.retention
+        self.receives.collect(batch);
+        self.offsets.collect(self.next, wrote, batch);
+        if self.offsets.is_durable()
+            && let Some(history) = &mut self.history
         {
-            retention.collect(self.log, batch);
+            history.collect(self.log, batch);
         }
     }
 

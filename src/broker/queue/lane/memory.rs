@@ -1,19 +1,20 @@
 //! Which messages are in memory: reading chunks back, ahead of those who want them, and letting go of what the store
 //! can give again.
 
+use crate::broker::queue::written::Written;
 use crate::model::{Message, Ticket};
 use crate::store::StoredMessage;
 use crate::store::chunk::CHUNK_BYTES_MAX;
 
-use super::super::block::{Block, Slot, SlotState, Written, first_turn};
 use super::Lane;
+use super::block::{Block, Slot, SlotState, first_turn};
 
 /// What a message costs in memory besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
 
 impl Lane {
     /// Takes in one chunk read from the store.
-    pub(in super::super) fn load(&mut self, first: u64, messages: Vec<StoredMessage>) {
+    pub(in crate::broker::queue) fn load(&mut self, first: u64, messages: Vec<StoredMessage>) {
         if messages.is_empty() {
             return;
         }
@@ -24,7 +25,7 @@ impl Lane {
     }
 
     /// From where to read ahead: the first message on disk, if fewer than `bytes` are in memory before it.
-    pub(in super::super) fn read_ahead(&self, bytes: u64) -> Option<u64> {
+    pub(in crate::broker::queue) fn read_ahead(&self, bytes: u64) -> Option<u64> {
         let mut index = match self.locate(self.hint) {
             Ok(index) | Err(index) => index,
         };
@@ -50,7 +51,12 @@ impl Lane {
 
     /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
     /// leased and dying messages. Only what the store can give back goes; the head stays, and the message at `needed`.
-    pub(in super::super) fn shrink(&mut self, target: u64, committed: Ticket, needed: Option<u64>) {
+    pub(in crate::broker::queue) fn shrink(
+        &mut self,
+        target: u64,
+        committed: Ticket,
+        needed: Option<u64>,
+    ) {
         let mut index = self.blocks.len();
         while self.resident_bytes > target && index > 1 {
             index -= 1;
@@ -120,7 +126,7 @@ impl Lane {
                 size,
                 enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
                     .unwrap_or(u32::MAX),
-                turn: turn.unwrap_or_else(|| first_turn(self.ledger.rewinds())),
+                turn: turn.unwrap_or_else(|| first_turn(self.offsets.rewinds())),
                 state: match settled {
                     true => SlotState::Settled,
                     false if self.dying.contains(stored.offset) => SlotState::Dying,
@@ -135,7 +141,7 @@ impl Lane {
         if block.unsettled > 0 {
             self.blocks.insert(index, block);
         } else if self.are_gone(first..block.end()) {
-            self.ledger.emptied(first);
+            self.offsets.emptied(first);
         }
     }
 }

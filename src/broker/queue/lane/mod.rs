@@ -5,11 +5,14 @@
 //! back; or *cold*, which means ready or dying, and on disk only. Cold messages cost no memory, so a backlog may be of any length.
 //! Where acked messages are kept, a settled message is on disk still until it is *gone*, and may become cold again.
 
-mod damage;
-mod disk;
-mod memory;
-mod receive;
-mod rewind;
+pub(super) mod block; // the messages of one chunk in memory
+mod damage; // messages that cannot be read
+mod disk; // what the disk has to be told
+pub(super) mod history; // which acked messages a rewind can bring back
+mod memory; // what is in memory
+pub(super) mod receive_records; // what is remembered of receives
+mod received; // leases that receives gave
+mod rewindable; // acked messages, and how they become ready again
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -20,17 +23,19 @@ use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
-use super::block::{Block, Slot, SlotState, Written};
+use super::durability::Durability;
 use super::effects::Oldest;
-use super::keeps::Keeps;
-use super::ledger::Ledger;
-use super::receipts::Receipts;
-use super::retention::{Retention, Sized};
+use super::offsets::Offsets;
+use super::written::Written;
+
+use block::{Block, Slot, SlotState};
+use history::{History, Sized};
 use memory::weight;
+use receive_records::ReceiveRecords;
 
 /// What is at the head of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(in crate::broker::queue) enum Head {
     /// Nothing is ready.
     Empty,
     /// The next message is on disk: read from this offset.
@@ -40,21 +45,21 @@ pub(super) enum Head {
 }
 
 /// A message as a lease hands it out.
-pub(super) struct Leased {
-    pub(super) message: Arc<Message>,
-    pub(super) lease: Lease,
-    pub(super) redelivered: bool,
+pub(in crate::broker::queue) struct Leased {
+    pub(in crate::broker::queue) message: Arc<Message>,
+    pub(in crate::broker::queue) lease: Lease,
+    pub(in crate::broker::queue) redelivered: bool,
     /// How often it came back before, as far as that counts.
-    pub(super) returns: u32,
+    pub(in crate::broker::queue) returns: u32,
     /// When it was enqueued.
-    pub(super) enqueued_ms: u64,
+    pub(in crate::broker::queue) enqueued_ms: u64,
 }
 
 impl Leased {
     /// What a delivery tells: whether the message was handed out before, and how often it came back (the
     /// `x-delivery-count` of quorum queues). One that has been dead-lettered to a quorum queue brings along how often
     /// consumers failed that had it, until it comes back here for the first time.
-    pub(super) fn told(&self, kind: QueueKind) -> (bool, u32) {
+    pub(in crate::broker::queue) fn told(&self, kind: QueueKind) -> (bool, u32) {
         let brought = match (kind, self.returns) {
             (QueueKind::Quorum, 0) => self.message.failures,
             _ => return (self.redelivered, self.returns),
@@ -65,7 +70,7 @@ impl Leased {
 
 /// Where a message waits that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::broker::queue) enum Place {
     /// Where it was before.
     Old,
     /// Where its queue says ([`super::returns`]): the lane's own order passes it over.
@@ -74,11 +79,11 @@ pub(super) enum Place {
 
 /// A message that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Back {
+pub(in crate::broker::queue) struct Back {
     /// How often it has by now, as far as that counts.
-    pub(super) returns: u32,
+    pub(in crate::broker::queue) returns: u32,
     /// The lease that it will have next.
-    pub(super) next: Lease,
+    pub(in crate::broker::queue) next: Lease,
 }
 
 /// Why a message is settled.
@@ -91,9 +96,9 @@ enum End {
 }
 
 /// One log of a queue.
-pub(super) struct Lane {
+pub(in crate::broker::queue) struct Lane {
     log: LogId,
-    keeps: Keeps,
+    keeps: Durability,
     /// The next offset to be given out.
     next: u64,
     /// Settled offsets.
@@ -109,7 +114,7 @@ pub(super) struct Lane {
     /// How often messages that are not in memory came back, from before the restart.
     counts: BTreeMap<u64, ReturnCount>,
     /// Messages that were received by handle.
-    receipts: Receipts,
+    receives: ReceiveRecords,
     /// Receives from before the restart, until [`Lane::restore`].
     to_restore: Vec<ReceiveRecord>,
     /// Messages that cannot be read. They are neither ready nor settled, so their chunks stay.
@@ -130,7 +135,7 @@ pub(super) struct Lane {
     /// A read is under way.
     loading: bool,
     /// What the disk has to be told.
-    ledger: Ledger,
+    offsets: Offsets,
     /// Chunks below may still lie on disk after a purge.
     sweep_below: Option<u64>,
     /// Where chunks may lie that nobody reads again.
@@ -138,11 +143,11 @@ pub(super) struct Lane {
     /// What was rewound, and so was handed out before.
     again: RangeSet,
     /// What is kept of acked messages, if anything.
-    retention: Option<Box<Retention>>,
+    history: Option<Box<History>>,
 }
 
 impl Lane {
-    pub(super) fn new(log: LogId, keeps: Keeps) -> Self {
+    pub(in crate::broker::queue) fn new(log: LogId, keeps: Durability) -> Self {
         Lane {
             log,
             keeps,
@@ -153,7 +158,7 @@ impl Lane {
             new_from: 0,
             recovered_below: 0,
             counts: BTreeMap::new(),
-            receipts: Receipts::new(log),
+            receives: ReceiveRecords::new(log),
             to_restore: Vec::new(),
             lost: RangeSet::new(),
             lost_slots: 0,
@@ -166,17 +171,21 @@ impl Lane {
             leased_bytes: 0,
             resident_bytes: 0,
             loading: false,
-            ledger: Ledger::new(log, keeps != Keeps::Nothing),
+            offsets: Offsets::new(log, keeps != Durability::Nothing),
             sweep_below: None,
             sweeps: Vec::new(),
             again: RangeSet::new(),
-            retention: None,
+            history: None,
         }
     }
 
     /// The lane as it was when the broker stopped. Whatever was leased is ready again, but for what was received by
     /// handle: that [`Lane::restore`] leases anew. What was kept still is, until [`Lane::retain`] says otherwise.
-    pub(super) fn recover(log: LogId, keeps: Keeps, state: LogState) -> Self {
+    pub(in crate::broker::queue) fn recover(
+        log: LogId,
+        keeps: Durability,
+        state: LogState,
+    ) -> Self {
         let mut lane = Lane::new(log, keeps);
         lane.next = state.record.next;
         lane.settled = state.settled;
@@ -193,7 +202,7 @@ impl Lane {
         lane.hint = lane.settled.first_gap(0);
         let mut gone = state.gone;
         gone.insert_range(0..state.record.kept_from.unwrap_or(0));
-        lane.ledger = Ledger::recover(
+        lane.offsets = Offsets::recover(
             log,
             state.record,
             lane.settled.clone(),
@@ -201,8 +210,8 @@ impl Lane {
             lane.ready_bytes,
         );
         if state.record.kept_from.is_some() {
-            let retention = Retention::recover(gone, &state.marks, lane.next);
-            lane.retention = Some(Box::new(retention));
+            let history = History::recover(gone, &state.marks, lane.next);
+            lane.history = Some(Box::new(history));
         }
         // Once now, and once when all that was there then is gone: transient messages left chunks among the others.
         let floor = lane.gone_floor();
@@ -212,52 +221,52 @@ impl Lane {
         lane
     }
 
-    pub(super) fn ready(&self) -> u64 {
+    pub(in crate::broker::queue) fn ready(&self) -> u64 {
         self.ready
     }
 
     /// Whether anything waits at its place.
-    pub(super) fn waits_in_order(&self) -> bool {
+    pub(in crate::broker::queue) fn waits_in_order(&self) -> bool {
         self.ready > self.returned
     }
 
     /// The turn is over.
-    pub(super) fn end_turn(&mut self) {
+    pub(in crate::broker::queue) fn end_turn(&mut self) {
         self.new_from = self.next;
     }
 
     /// Whether the message at `offset` has come in this very turn.
-    pub(super) fn is_new(&self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn is_new(&self, offset: u64) -> bool {
         offset >= self.new_from
     }
 
-    pub(super) fn ready_bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn ready_bytes(&self) -> u64 {
         self.ready_bytes
     }
 
-    pub(super) fn leased(&self) -> u64 {
+    pub(in crate::broker::queue) fn leased(&self) -> u64 {
         self.leased
     }
 
-    pub(super) fn leased_bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn leased_bytes(&self) -> u64 {
         self.leased_bytes
     }
 
-    pub(super) fn resident_bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn resident_bytes(&self) -> u64 {
         self.resident_bytes
     }
 
-    pub(super) fn log(&self) -> LogId {
+    pub(in crate::broker::queue) fn log(&self) -> LogId {
         self.log
     }
 
     /// The next offset to be given out.
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::broker::queue) fn next(&self) -> u64 {
         self.next
     }
 
     /// The first message that is not settled; `None` if there is none.
-    pub(super) fn oldest(&self) -> Option<Oldest> {
+    pub(in crate::broker::queue) fn oldest(&self) -> Option<Oldest> {
         let offset = self.first_unsettled(0);
         let block = self.locate(offset).ok();
         let block = block.and_then(|index| self.blocks.get(index));
@@ -272,16 +281,16 @@ impl Lane {
     }
 
     /// Whether a read is under way; set by the caller when it starts one.
-    pub(super) fn loading_mut(&mut self) -> &mut bool {
+    pub(in crate::broker::queue) fn loading_mut(&mut self) -> &mut bool {
         &mut self.loading
     }
 
     /// Puts a message at the end and returns its offset.
-    pub(super) fn push(&mut self, now_ms: u64, message: &Arc<Message>) -> u64 {
+    pub(in crate::broker::queue) fn push(&mut self, now_ms: u64, message: &Arc<Message>) -> u64 {
         let offset = self.next;
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-        let now_ms = match &mut self.retention {
-            Some(retention) => retention.enqueued(offset, now_ms, size),
+        let now_ms = match &mut self.history {
+            Some(history) => history.enqueued(offset, now_ms, size),
             None => now_ms,
         };
         let persistent = self.keeps.message(message);
@@ -318,12 +327,12 @@ impl Lane {
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         self.resident_bytes += weight(message);
-        self.ledger.enqueued(offset, size, persistent);
+        self.offsets.enqueued(offset, size, persistent);
         offset
     }
 
     /// What is next to be handed out of those that wait at their places.
-    pub(super) fn head(&mut self) -> Head {
+    pub(in crate::broker::queue) fn head(&mut self) -> Head {
         while self.hint < self.next {
             match self.locate(self.hint) {
                 Ok(index) => {
@@ -362,7 +371,7 @@ impl Lane {
     }
 
     /// A message that waits with this turn apart from the others' order; `None` if it does not.
-    pub(super) fn returned_head(&self, offset: u64, turn: u32) -> Option<Head> {
+    pub(in crate::broker::queue) fn returned_head(&self, offset: u64, turn: u32) -> Option<Head> {
         let block = self.blocks.get(self.locate(offset).ok()?)?;
         let slot = block.slot(offset)?;
         let waits = slot.state == SlotState::Returned && slot.turn == turn;
@@ -373,7 +382,7 @@ impl Lane {
     }
 
     /// How often a consumer failed that had the message at `offset`.
-    pub(super) fn failed(&self, offset: u64) -> u32 {
+    pub(in crate::broker::queue) fn failed(&self, offset: u64) -> u32 {
         let block = self.locate(offset).ok();
         let block = block.and_then(|index| self.blocks.get(index));
         block
@@ -382,7 +391,7 @@ impl Lane {
     }
 
     /// The ready message at `offset`, which [`Lane::head`] gave: its message and when it was enqueued.
-    pub(super) fn peek(&self, offset: u64) -> Option<(&Arc<Message>, u64)> {
+    pub(in crate::broker::queue) fn peek(&self, offset: u64) -> Option<(&Arc<Message>, u64)> {
         let block = self.blocks.get(self.locate(offset).ok()?)?;
         let slot = block.slot(offset)?;
         Some((
@@ -392,7 +401,7 @@ impl Lane {
     }
 
     /// Hands out the ready message at `offset`.
-    pub(super) fn lease(&mut self, offset: u64) -> Option<Leased> {
+    pub(in crate::broker::queue) fn lease(&mut self, offset: u64) -> Option<Leased> {
         let index = self.locate(offset).ok()?;
         let block = self.blocks.get_mut(index)?;
         let first_ms = block.first_ms;
@@ -408,7 +417,7 @@ impl Lane {
                 lane: self.log.lane(),
             },
             redelivered: slot.redelivered,
-            returns: slot.returns().saturating_sub(self.receipts.unkept(offset)),
+            returns: slot.returns().saturating_sub(self.receives.unkept(offset)),
             enqueued_ms: first_ms + u64::from(slot.enqueued),
         };
         block.touched = true;
@@ -421,7 +430,7 @@ impl Lane {
     }
 
     /// Whether this lease has not ended.
-    pub(super) fn holds(&self, lease: Lease) -> bool {
+    pub(in crate::broker::queue) fn holds(&self, lease: Lease) -> bool {
         let block = self.locate(lease.offset).ok();
         let block = block.and_then(|index| self.blocks.get(index));
         block
@@ -430,17 +439,17 @@ impl Lane {
     }
 
     /// Ends a lease: the message is acked. False if it had ended.
-    pub(super) fn settle_lease(&mut self, lease: Lease) -> bool {
+    pub(in crate::broker::queue) fn settle_lease(&mut self, lease: Lease) -> bool {
         self.take_out(lease.offset, End::Acked, |slot| slot.is_leased(lease.turn))
     }
 
     /// A message needs no ack: it counts as acked as it is handed out.
-    pub(super) fn ack(&mut self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn ack(&mut self, offset: u64) -> bool {
         self.take_out(offset, End::Acked, |_| true)
     }
 
     /// Takes a message out for good, whatever it is doing. False if it was gone already.
-    pub(super) fn settle(&mut self, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn settle(&mut self, offset: u64) -> bool {
         self.take_out(offset, End::Gone, |_| true)
     }
 
@@ -477,35 +486,35 @@ impl Lane {
                 self.count_out_of_leased(size)
             }
         }
-        let received = self.receipts.forget(offset);
-        let counted = self.keeps == Keeps::Everything
-            || (self.keeps == Keeps::Persistent && persistent && received);
+        let received = self.receives.forget(offset);
+        let counted = self.keeps == Durability::Everything
+            || (self.keeps == Durability::Persistent && persistent && received);
         if returns > 0 && counted {
-            self.ledger.forget_count(offset);
+            self.offsets.forget_count(offset);
         }
         self.settled.insert(offset);
-        self.ledger.settled(offset, size, persistent);
-        if let Some(retention) = &mut self.retention {
+        self.offsets.settled(offset, size, persistent);
+        if let Some(history) = &mut self.history {
             let message = Sized {
                 offset,
                 size,
                 persistent,
             };
-            if end == End::Gone || !retention.keep(message) {
-                retention.discard(offset..offset + 1);
-                self.ledger.gone(offset..offset + 1);
+            if end == End::Gone || !history.keep(message) {
+                history.discard(offset..offset + 1);
+                self.offsets.gone(offset..offset + 1);
             }
         }
         if let Some(chunk) = empty
             && self.are_gone(chunk.clone())
         {
-            self.ledger.emptied(chunk.start);
+            self.offsets.emptied(chunk.start);
         }
         true
     }
 
     /// Ends a lease: the message waits again. `None` if the lease had ended.
-    pub(super) fn requeue(&mut self, lease: Lease, place: Place) -> Option<Back> {
+    pub(in crate::broker::queue) fn requeue(&mut self, lease: Lease, place: Place) -> Option<Back> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
         let slot = self.blocks.get_mut(index)?.slot_mut(offset)?;
@@ -520,13 +529,13 @@ impl Lane {
         slot.count_return();
         // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
         // not fit the next one.
-        let received = self.keeps == Keeps::Persistent && slot.persistent;
-        if self.keeps == Keeps::Everything || (received && self.receipts.is_known(offset)) {
+        let received = self.keeps == Durability::Persistent && slot.persistent;
+        if self.keeps == Durability::Everything || (received && self.receives.is_known(offset)) {
             let count = ReturnCount {
                 turn: slot.turn,
-                uncounted: self.receipts.unkept(offset),
+                uncounted: self.receives.unkept(offset),
             };
-            self.ledger.returned(offset, count);
+            self.offsets.returned(offset, count);
         }
         let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
         self.count_out_of_leased(size);
@@ -537,13 +546,13 @@ impl Lane {
             Place::Returned => self.returned += 1,
         }
         Some(Back {
-            returns: returns.saturating_sub(self.receipts.unkept(offset)),
+            returns: returns.saturating_sub(self.receives.unkept(offset)),
             next: Lease { turn, ..lease },
         })
     }
 
     /// A consumer failed that has the message by this lease.
-    pub(super) fn count_failure(&mut self, lease: Lease) {
+    pub(in crate::broker::queue) fn count_failure(&mut self, lease: Lease) {
         if let Ok(index) = self.locate(lease.offset)
             && let Some(block) = self.blocks.get_mut(index)
             && let Some(slot) = block.slot_mut(lease.offset)
@@ -554,7 +563,7 @@ impl Lane {
     }
 
     /// A message leaves the queue, and its log when [`Lane::settle`] says so.
-    pub(super) fn doom(&mut self, offset: u64) {
+    pub(in crate::broker::queue) fn doom(&mut self, offset: u64) {
         let Ok(index) = self.locate(offset) else {
             return;
         };
@@ -584,14 +593,14 @@ impl Lane {
     }
 
     /// A dying message, if it is in memory.
-    pub(super) fn dying(&self, offset: u64) -> Option<&Arc<Message>> {
+    pub(in crate::broker::queue) fn dying(&self, offset: u64) -> Option<&Arc<Message>> {
         let block = self.blocks.get(self.locate(offset).ok()?)?;
         let slot = block.slot(offset)?;
         slot.message.as_ref()
     }
 
     /// Settles every ready message and returns how many there were.
-    pub(super) fn purge(&mut self) -> u64 {
+    pub(in crate::broker::queue) fn purge(&mut self) -> u64 {
         let purged = self.ready;
         let mut kept = self.dying.clone();
         let mut kept_bytes = self.dying_bytes;
@@ -602,10 +611,10 @@ impl Lane {
                     SlotState::Ready | SlotState::Returned => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
-                        let counted = self.keeps == Keeps::Everything
-                            || (slot.persistent && self.receipts.is_known(offset));
+                        let counted = self.keeps == Durability::Everything
+                            || (slot.persistent && self.receives.is_known(offset));
                         if slot.returns() > 0 && counted {
-                            self.ledger.forget_count(offset);
+                            self.offsets.forget_count(offset);
                         }
                         if let Some(message) = slot.message.take() {
                             self.resident_bytes =
@@ -622,28 +631,28 @@ impl Lane {
                 }
             }
         }
-        self.receipts.forget_but(&kept);
+        self.receives.forget_but(&kept);
         let mut stays = self.lost.clone();
         for range in kept.iter() {
             stays.insert_range(range);
         }
         for range in stays.gaps_in(0..self.next) {
-            if let Some(retention) = &mut self.retention {
+            if let Some(history) = &mut self.history {
                 // What was acked before stays as it is.
                 for gap in self.settled.gaps_in(range.clone()) {
-                    retention.discard(gap.clone());
-                    self.ledger.gone(gap);
+                    history.discard(gap.clone());
+                    self.offsets.gone(gap);
                 }
             }
             self.settled.insert_range(range.clone());
-            self.ledger.purged(range, kept_bytes);
+            self.offsets.purged(range, kept_bytes);
         }
-        self.ledger.purged(self.next..self.next, kept_bytes);
+        self.offsets.purged(self.next..self.next, kept_bytes);
         for block in std::mem::take(&mut self.blocks) {
             if block.unsettled > 0 || block.is_open() {
                 self.blocks.push_back(block);
             } else if self.are_gone(block.first..block.end()) {
-                self.ledger.emptied(block.first);
+                self.offsets.emptied(block.first);
             }
         }
         let lost = &self.lost;
@@ -651,7 +660,7 @@ impl Lane {
             .counts
             .extract_if(.., |offset, _| !lost.contains(*offset))
         {
-            self.ledger.forget_count(offset);
+            self.offsets.forget_count(offset);
         }
         self.sweep_gone(0..self.next);
         self.ready = 0;

@@ -1,4 +1,4 @@
-//! A stream as a pure state machine: commands and time in, effects out, like `state` for work queues. One log that
+//! A stream as a pure state machine: commands and time in, effects out, like `work` for work queues. One log that
 //! consumers read without taking anything from it, each from a place of its own; what is too old or too much goes in
 //! whole segments. Answers to deliveries mean nothing here: they were credit, which the channel has counted.
 //!
@@ -7,6 +7,7 @@
 
 mod pages; // the messages in memory
 mod reader; // one consumer
+mod segments; // parts that retention drops
 #[cfg(test)]
 mod tests;
 
@@ -21,16 +22,18 @@ use crate::store::chunk::CHUNK_MESSAGES_MAX;
 use crate::store::{Batch, LogRecord, LogState, Op, RangeSet, StoredMessage};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
-use super::consumers::{Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::consumer::{Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::counts::Counts;
 use super::delayed::Delayed;
-use super::effects::{Counts, Effects, Picked, Seek};
-use super::keeps::Keeps;
-use super::segments::Segments;
+use super::durability::Durability;
+use super::effects::{Effects, Picked, Seek};
+
 use pages::Pages;
 use reader::Reader;
+use segments::Segments;
 
 /// How much of the stream one read brings: some chunks.
-pub(super) const RUN_BYTES: usize = 256 * 1024;
+pub(in crate::broker::queue) const RUN_BYTES: usize = 256 * 1024;
 /// How far what is behind is read ahead of a consumer.
 const READ_AHEAD_BYTES: u64 = 256 * 1024;
 /// What a stream keeps of its end for consumers that are up to date.
@@ -41,7 +44,7 @@ const IDLE_TAIL_BYTES: u64 = 32 * 1024;
 const LOADS_MAX: usize = 4;
 
 /// One stream.
-pub(super) struct Stream {
+pub(in crate::broker::queue) struct Stream {
     log: LogId,
     max_bytes: Option<u64>,
     max_age_ms: Option<u64>,
@@ -88,7 +91,7 @@ struct Sweep {
 }
 
 impl Stream {
-    pub(super) fn new(
+    pub(in crate::broker::queue) fn new(
         id: QueueId,
         arguments: &QueueArguments,
         recovered: Vec<(LogId, LogState)>,
@@ -116,7 +119,7 @@ impl Stream {
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                stream.delayed = Some(Delayed::recover(log, Keeps::Everything, recovered));
+                stream.delayed = Some(Delayed::recover(log, Durability::Everything, recovered));
             } else {
                 stream.next = recovered.record.next;
                 stream.durable = recovered.record.next;
@@ -129,12 +132,17 @@ impl Stream {
     }
 
     /// Appends a run of messages.
-    pub(super) fn publish(&mut self, now_ms: u64, run: &[Arc<Message>], fx: &mut Effects) {
+    pub(in crate::broker::queue) fn publish(
+        &mut self,
+        now_ms: u64,
+        run: &[Arc<Message>],
+        fx: &mut Effects,
+    ) {
         for message in run {
             if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
                 let log = self.delayed_log;
                 self.delayed
-                    .get_or_insert_with(|| Delayed::new(log, Keeps::Everything))
+                    .get_or_insert_with(|| Delayed::new(log, Durability::Everything))
                     .push(now_ms, message);
             } else {
                 self.append(now_ms, message);
@@ -145,7 +153,12 @@ impl Stream {
     }
 
     /// Registers a consumer at its place.
-    pub(super) fn consume(&mut self, now_ms: u64, new: NewConsumer, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn consume(
+        &mut self,
+        now_ms: u64,
+        new: NewConsumer,
+        fx: &mut Effects,
+    ) {
         let id = new.id;
         let start = new.stream.clone().unwrap_or_default();
         let mut reader = Reader {
@@ -192,7 +205,13 @@ impl Stream {
     }
 
     /// A consumer's place was found: no message before `offset` came as late as it asks for.
-    pub(super) fn sought(&mut self, now_ms: u64, id: ConsumerId, offset: u64, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn sought(
+        &mut self,
+        now_ms: u64,
+        id: ConsumerId,
+        offset: u64,
+        fx: &mut Effects,
+    ) {
         if let Some(reader) = self.reader_mut(id) {
             reader.seeking = false;
             reader.cursor = reader.cursor.max(offset);
@@ -201,7 +220,12 @@ impl Stream {
     }
 
     /// Takes a consumer out. True if it was the last one.
-    pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
+    pub(in crate::broker::queue) fn cancel(
+        &mut self,
+        now_ms: u64,
+        id: ConsumerId,
+        fx: &mut Effects,
+    ) -> bool {
         let before = self.readers.len();
         self.readers.retain(|reader| reader.consumer.id() != id);
         self.settle_down(now_ms, fx);
@@ -209,7 +233,12 @@ impl Stream {
     }
 
     /// Grants credit to consumers.
-    pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
+    pub(in crate::broker::queue) fn grant(
+        &mut self,
+        now_ms: u64,
+        credit: &[(ConsumerId, Credit)],
+        fx: &mut Effects,
+    ) {
         for (id, credit) in credit {
             if let Some(reader) = self.reader_mut(*id) {
                 reader.consumer.grant(*credit);
@@ -219,7 +248,7 @@ impl Stream {
     }
 
     /// Everything up to this batch is durable.
-    pub(super) fn landed(&mut self, now_ms: u64, upto: Ticket, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn landed(&mut self, now_ms: u64, upto: Ticket, fx: &mut Effects) {
         self.durable_ticket = self.durable_ticket.max(upto);
         while let Some((ticket, end)) = self.landing.front().copied()
             && ticket <= upto
@@ -231,7 +260,7 @@ impl Stream {
     }
 
     /// Takes in what was read from `from` on; an empty answer ends the read all the same.
-    pub(super) fn loaded(
+    pub(in crate::broker::queue) fn loaded(
         &mut self,
         now_ms: u64,
         log: LogId,
@@ -261,7 +290,12 @@ impl Stream {
     }
 
     /// Takes in delayed messages that were to be read.
-    pub(super) fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn picked(
+        &mut self,
+        now_ms: u64,
+        chunks: Vec<Picked>,
+        fx: &mut Effects,
+    ) {
         if let Some(delayed) = &mut self.delayed {
             delayed.picked(chunks);
         }
@@ -269,7 +303,7 @@ impl Stream {
     }
 
     /// These messages cannot be read: they are passed over. Returns how many that are.
-    pub(super) fn lose(
+    pub(in crate::broker::queue) fn lose(
         &mut self,
         now_ms: u64,
         log: LogId,
@@ -297,7 +331,7 @@ impl Stream {
     }
 
     /// Messages that cannot be read, by log.
-    pub(super) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
+    pub(in crate::broker::queue) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
         let delayed = self.delayed.as_ref();
         let delayed = delayed.map(|delayed| (delayed.log(), delayed.lost()));
         [(self.log, self.lost.iter().collect::<Vec<_>>())]
@@ -308,18 +342,18 @@ impl Stream {
     }
 
     /// A sweep has ended.
-    pub(super) fn swept(&mut self, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn swept(&mut self, fx: &mut Effects) {
         self.sweep.runs = false;
         self.sweep(fx);
     }
 
     /// Time has passed.
-    pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
         self.settle_down(now_ms, fx);
     }
 
     /// When [`Stream::tick`] is next needed.
-    pub(super) fn deadline_ms(&self) -> Option<u64> {
+    pub(in crate::broker::queue) fn deadline_ms(&self) -> Option<u64> {
         let aged = self.max_age_ms.and_then(|max_age_ms| {
             let last_ms = self.segments.next_to_age_ms()?;
             Some(last_ms.saturating_add(max_age_ms).saturating_add(1))
@@ -329,18 +363,21 @@ impl Stream {
     }
 
     /// Everybody leaves, because the stream is deleted.
-    pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
+    pub(in crate::broker::queue) fn drain_consumers(&mut self) -> Vec<Consumer> {
         let readers = std::mem::take(&mut self.readers);
         readers.into_iter().map(|reader| reader.consumer).collect()
     }
 
     /// A consumer with what it was given in this turn.
-    pub(super) fn served_consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+    pub(in crate::broker::queue) fn served_consumer(
+        &mut self,
+        id: ConsumerId,
+    ) -> Option<&mut Consumer> {
         self.reader_mut(id).map(|reader| &mut reader.consumer)
     }
 
     /// Its numbers. All that is kept counts as ready; nothing is ever unacked.
-    pub(super) fn counts(&self) -> Counts {
+    pub(in crate::broker::queue) fn counts(&self) -> Counts {
         Counts {
             ready: self.next - self.floor - self.lost.len(),
             damaged: self.lost.len() + self.delayed.as_ref().map_or(0, Delayed::damaged),
@@ -352,18 +389,18 @@ impl Stream {
         }
     }
 
-    pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
+    pub(in crate::broker::queue) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
         let infos = self.readers.iter().map(|reader| reader.consumer.info(true));
         infos.collect()
     }
 
-    pub(super) fn resident_bytes(&self) -> u64 {
+    pub(in crate::broker::queue) fn resident_bytes(&self) -> u64 {
         self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
     }
 
     /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
     /// to the batch `committed`.
-    pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+    pub(in crate::broker::queue) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
         let mut delayed_bytes = 0;
         if let Some(delayed) = &mut self.delayed {
             delayed.keep_within(allowed, committed);
@@ -376,12 +413,12 @@ impl Stream {
     }
 
     /// Whether the disk has to be told anything.
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
         self.dirty || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
     }
 
     /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
-    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+    pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         if let Some(delayed) = self.delayed.as_mut().filter(|delayed| delayed.is_dirty()) {
             delayed.collect(ticket, batch);
         }
@@ -406,7 +443,7 @@ impl Stream {
 
     /// Whether a message that was to be read at `offset` must be there: not if retention has passed it since, or if it
     /// was delayed and has been appended.
-    pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
+    pub(in crate::broker::queue) fn expects(&self, log: LogId, offset: u64) -> bool {
         match &self.delayed {
             Some(delayed) if log.is_delayed() => delayed.expects(offset),
             Some(_) | None => offset >= self.floor && !self.lost.contains(offset),
@@ -414,7 +451,7 @@ impl Stream {
     }
 
     /// The logs in use.
-    pub(super) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
+    pub(in crate::broker::queue) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
         let delayed = self.delayed.as_ref().map(Delayed::log);
         std::iter::once(self.log).chain(delayed)
     }

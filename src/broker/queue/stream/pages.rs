@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::broker::queue::written::Written;
 use crate::model::{LogId, Message, Ticket};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{Batch, Op, StoredMessage};
-
-use super::super::block::Written;
 
 /// What a message costs in memory besides its bytes.
 const MESSAGE_OVERHEAD: u64 = 192;

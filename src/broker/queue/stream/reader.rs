@@ -1,12 +1,12 @@
 //! One consumer of a stream: where it is, what it wants, how much it may be sent. Non-destructive: what one is given
 //! takes nothing from the others.
 
+use crate::broker::queue::consumer::{Consumer, Delivery};
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter};
 use crate::model::{Lease, Message};
 use crate::store::{RangeSet, StoredMessage};
 use crate::wire::PropertiesView;
 
-use super::super::consumers::{Consumer, Delivery};
 use super::pages::Pages;
 
 /// The type tag of strings in tables (AMQP 0-9-1 errata, 3).

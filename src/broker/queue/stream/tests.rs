@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::*;
-use crate::broker::queue::consumers::{Delivery, DeliverySink};
+use crate::broker::queue::consumer::{Delivery, DeliverySink};
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter, StreamStart};
 use crate::model::{Body, ConnectionId, Origin};
 use crate::store::{MemoryStore, Store, chunk};
 use crate::wire::{AMQPValue, FieldTable, PropertiesView};
+
+use super::*;
 
 #[derive(Default)]
 struct Sink(Mutex<Vec<Delivery>>);
@@ -193,15 +194,22 @@ impl Fixture {
             let seeks = std::mem::take(&mut self.fx.seeks);
             for seek in &seeks {
                 let offsets = seek.offsets.clone();
-                let found =
-                    super::super::seek::first_at(&self.store, seek.log, offsets, seek.ms).unwrap();
+                let found = crate::broker::queue::reading::seek::first_at(
+                    &self.store,
+                    seek.log,
+                    offsets,
+                    seek.ms,
+                )
+                .unwrap();
                 self.stream
                     .sought(self.now_ms, seek.consumer, found, &mut self.fx);
             }
             let picks = std::mem::take(&mut self.fx.picks);
             for pick in &picks {
                 let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
-                let picked = super::super::tests::whole(super::super::picks::pick(pick, read));
+                let picked = crate::broker::queue::work::tests::rig::whole(
+                    crate::broker::queue::reading::picks::pick(pick, read),
+                );
                 self.stream.picked(self.now_ms, picked, &mut self.fx);
             }
             let loads = std::mem::take(&mut self.fx.loads);

@@ -1,0 +1,192 @@
+//! A consumer: what it asks for, what it is given and what it may still be sent.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use crate::clock::Moment;
+use crate::model::stream::StreamStart;
+use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
+
+use super::channel_limiter::ChannelLimiter;
+
+/// How much a consumer may still be sent. A delivery needs both parts above zero, so the last one may
+/// overdraw the bytes by one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credit {
+    /// Messages.
+    pub messages: u32,
+    /// Bytes of properties and body.
+    pub bytes: u64,
+}
+
+/// A message on its way to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub consumer: ConsumerId,
+    /// What settles it.
+    pub lease: Lease,
+    /// The message.
+    pub message: Arc<Message>,
+    /// It was handed out before.
+    pub redelivered: bool,
+    /// How often it came back before (the `x-delivery-count` of quorum queues).
+    pub delivery_count: u32,
+    /// When it was enqueued; told by queues that keep what was acked.
+    pub enqueued: Option<Moment>,
+    /// Its number among what the queue hands out in one turn.
+    pub order: u32,
+}
+
+/// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.
+pub trait DeliverySink: Send + Sync {
+    /// Takes all deliveries out of `run`.
+    fn deliver(&self, run: &mut Vec<Delivery>);
+    /// The consumer is gone because its queue is.
+    fn cancelled(&self, consumer: ConsumerId);
+}
+
+/// What is needed to register a consumer.
+pub struct NewConsumer {
+    pub id: ConsumerId,
+    /// The consumer tag, for listings.
+    pub tag: Name,
+    /// Where deliveries go.
+    pub sink: Arc<dyn DeliverySink>,
+    /// Deliveries are settled as they leave.
+    pub no_ack: bool,
+    /// Nobody else may consume.
+    pub exclusive: bool,
+    /// `x-priority`; higher is served first.
+    pub priority: i32,
+    /// What may be sent at once.
+    pub credit: Credit,
+    /// How long it may keep a message, in milliseconds; `None` is as long as the queue says.
+    pub visibility_timeout_ms: Option<u64>,
+    /// The channel's shared limit, if it has one.
+    pub limiter: Option<Arc<ChannelLimiter>>,
+    /// Where in a stream it begins, and what it wants of it; work queues take no notice.
+    pub stream: Option<StreamStart>,
+    /// The prefetch count, for listings.
+    pub prefetch_count: u16,
+    /// The arguments of basic.consume, for listings.
+    pub arguments: FieldTable,
+    /// The connection it belongs to.
+    pub connection: ConnectionId,
+    /// The channel's number, for listings.
+    pub channel: u16,
+}
+
+/// Why a consumer was not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConsumeError {
+    /// There is an exclusive consumer, or exclusivity was asked for and there is any consumer.
+    #[error("in exclusive use")]
+    ExclusiveUse,
+    /// The queue has been deleted.
+    #[error("the queue is gone")]
+    Gone,
+}
+
+/// A consumer as listings show it.
+#[derive(Clone, Debug)]
+pub struct ConsumerInfo {
+    /// Its tag.
+    pub tag: Name,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its channel's number.
+    pub channel: u16,
+    /// Whether deliveries must be acked.
+    pub ack_required: bool,
+    /// Whether it is an exclusive consumer.
+    pub exclusive: bool,
+    /// Its prefetch count; 0 is no limit.
+    pub prefetch_count: u16,
+    /// Whether it is given messages (false for those that wait behind a single active consumer).
+    pub active: bool,
+    /// The arguments of basic.consume.
+    pub arguments: FieldTable,
+}
+
+/// A registered consumer.
+pub(super) struct Consumer {
+    pub(super) new: NewConsumer,
+    /// Deliveries of the current turn, handed to the sink at its end.
+    pub(super) pending: Vec<Delivery>,
+    /// What may still be sent; bytes below zero are an overdraft.
+    messages: u32,
+    bytes: i64,
+    pub(super) place: Place,
+}
+
+/// Where a consumer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has no credit, or is not the one that is served.
+    Out,
+    /// In its priority's ring.
+    Ring,
+    /// Its channel's limiter refused it; it waits for [`Consumers::poke`].
+    Limited,
+    /// It leaves, and is given nothing any more.
+    Halted,
+}
+
+impl Consumer {
+    pub(super) fn new(new: NewConsumer) -> Consumer {
+        let credit = new.credit;
+        Consumer {
+            new,
+            pending: Vec::new(),
+            messages: credit.messages,
+            bytes: signed(credit.bytes),
+            place: Place::Out,
+        }
+    }
+
+    pub(super) fn id(&self) -> ConsumerId {
+        self.new.id
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.messages > 0 && self.bytes > 0
+    }
+
+    /// Adds credit.
+    pub(super) fn grant(&mut self, credit: Credit) {
+        self.messages = self.messages.saturating_add(credit.messages);
+        self.bytes = self.bytes.saturating_add(signed(credit.bytes));
+    }
+
+    /// Takes one message of `size` bytes from the credit.
+    pub(super) fn charge(&mut self, size: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(signed(size as u64));
+    }
+
+    pub(super) fn is_limited_by(&self, limiter: &Arc<ChannelLimiter>) -> bool {
+        self.new
+            .limiter
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, limiter))
+    }
+
+    /// For listings.
+    pub(super) fn info(&self, active: bool) -> ConsumerInfo {
+        ConsumerInfo {
+            tag: self.new.tag.clone(),
+            connection: self.new.connection,
+            channel: self.new.channel,
+            ack_required: !self.new.no_ack,
+            exclusive: self.new.exclusive,
+            prefetch_count: self.new.prefetch_count,
+            active,
+            arguments: self.new.arguments.clone(),
+        }
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,102 @@
+//! The search in the store for the place that a rewind goes to. Blocks.
+
+use std::ops::Range;
+
+use crate::broker::queue::lane::history::{STRETCH_MESSAGES, Sized};
+use crate::broker::queue::reading::seek;
+use crate::model::LogId;
+use crate::store::{Store, StoreError, StoredMessage, chunk};
+
+use super::plan::{Found, Search};
+use super::rewind_to::RewindTo;
+
+/// How much one read brings.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// No more messages are looked at one by one: those of a stretch and of the chunks at its ends.
+const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
+
+/// No more bytes of bodies are read for their sizes: several stretches. More there is only where keeping began on a
+/// long backlog.
+const SCAN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Finds the place in the store. Blocks.
+pub(in crate::broker::queue) fn look(
+    store: &dyn Store,
+    search: &Search,
+    is_persistent: impl Fn(&crate::model::Message) -> bool,
+) -> Result<Found, StoreError> {
+    let (log, within) = (search.log, search.within.clone());
+    let mut from = match search.to {
+        RewindTo::Offset(offset) => offset.clamp(within.start, within.end.max(within.start)),
+        RewindTo::Time(ms) => seek::first_at(store, log, within.clone(), ms)?,
+    };
+    let mut messages = Vec::new();
+    let mut is_found = matches!(search.to, RewindTo::Offset(_));
+    let (mut seen, mut measured) = (0, 0);
+    scan(store, log, from..within.end, |stored| {
+        if let RewindTo::Time(ms) = search.to
+            && !is_found
+            && stored.enqueued_ms >= ms
+        {
+            is_found = true;
+            from = stored.offset;
+        }
+        if is_found {
+            let size = stored.message.body.len();
+            measured += size as u64;
+            messages.push(Sized {
+                offset: stored.offset,
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                persistent: is_persistent(&stored.message),
+            });
+        }
+        seen += 1;
+        seen < SCAN_MESSAGES && measured < SCAN_BYTES
+    })?;
+    if !is_found {
+        from = within.end;
+    }
+    Ok(Found {
+        log,
+        from,
+        messages,
+    })
+}
+
+/// Shows `visit` the messages that the store has of `range`, in order, until it has had enough.
+fn scan(
+    store: &dyn Store,
+    log: LogId,
+    range: Range<u64>,
+    mut visit: impl FnMut(&StoredMessage) -> bool,
+) -> Result<(), StoreError> {
+    let mut from = range.start;
+    while from < range.end {
+        let before = from;
+        for found in store.read_past(log, from, READ_BYTES)? {
+            let first = found.first;
+            let messages = chunk::decode(first, found.data).map_err(|e| corrupt(log, first, &e))?;
+            for stored in messages {
+                let stored = stored.map_err(|error| corrupt(log, first, &error))?;
+                if stored.offset >= range.end {
+                    return Ok(());
+                }
+                if stored.offset >= from {
+                    from = stored.offset + 1;
+                    if !visit(&stored) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if from == before {
+            return Ok(()); // nothing is left
+        }
+    }
+    Ok(())
+}
+
+fn corrupt(log: LogId, first: u64, error: &chunk::ChunkError) -> StoreError {
+    StoreError::Corrupt(format!("chunk {first} of {log:?}: {error}"))
+}

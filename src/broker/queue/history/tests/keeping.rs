@@ -1,0 +1,94 @@
+//! What is kept of acked messages, and when it goes from the disk.
+
+use crate::broker::queue::effects::Settle;
+use crate::broker::queue::history::plan::RewindError;
+use crate::broker::queue::history::rewind_to::RewindTo;
+use crate::broker::queue::work::tests::rig::{long, message};
+
+use super::rig;
+
+#[test]
+fn what_is_too_old_goes_from_the_disk() {
+    let mut rig = rig(&[]);
+    rig.publish(&[message("old")]);
+    rig.commit();
+    let stuck = rig.get().expect("a message").0;
+    rig.now_ms += 50_000;
+    rig.publish(&[message("young")]);
+    rig.commit();
+    assert_eq!(
+        rig.get()
+            .map(|(lease, ..)| rig.settle(Settle::Ack, &[lease])),
+        Some(())
+    );
+    rig.commit();
+    assert_eq!(rig.chunks_on_disk(), 2);
+    let due = rig.state.deadline_ms(rig.now_ms).expect("a deadline");
+    rig.tick(due);
+    rig.settle(Settle::Ack, &[stuck]); // too late to be kept
+    rig.commit();
+    assert_eq!(
+        (rig.chunks_on_disk(), rig.state.counts().rewindable),
+        (1, 1)
+    );
+    let due = rig.state.deadline_ms(rig.now_ms).expect("a deadline");
+    assert_eq!(due, 51_000 + 60_001);
+    rig.tick(due - 1);
+    assert_eq!(rig.state.counts().rewindable, 1);
+    rig.tick(due);
+    rig.commit();
+    assert_eq!(
+        (rig.chunks_on_disk(), rig.state.counts().rewindable),
+        (0, 0)
+    );
+    assert_eq!(rig.rewind(RewindTo::Time(0)).expect("rewound"), (None, 0));
+}
+
+#[test]
+fn no_more_bytes_are_kept_than_the_queue_may_have() {
+    let mut rig = rig(&[("x-max-length-bytes", long(10_000))]);
+    for _ in 0..500 {
+        rig.publish(&[message(&"x".repeat(100))]);
+        assert_eq!(rig.drain().len(), 1);
+        rig.commit();
+        assert!(rig.state.counts().rewindable_bytes <= 10_000);
+    }
+    let kept = rig.state.counts().rewindable;
+    assert!((95..=100).contains(&kept), "{kept}");
+    assert_eq!(rig.chunks_on_disk() as u64, kept);
+    let rewound = rig.rewind(RewindTo::Offset(0)).expect("rewound");
+    assert_eq!(rewound, (Some(500 - kept), kept), "from the oldest kept");
+}
+
+#[test]
+fn switching_off_lets_go_at_once_and_switching_on_keeps_from_then() {
+    let mut rig = rig(&[]);
+    rig.publish(&["a", "b", "c"].map(message));
+    let lease = rig.get().expect("a message").0;
+    rig.settle(Settle::Ack, &[lease]);
+    rig.commit();
+    rig.keep(None);
+    let refused = rig.rewind(RewindTo::Time(0));
+    assert!(matches!(refused, Err(RewindError::NotEnabled)));
+    let lease = rig.get().expect("a message").0;
+    rig.settle(Settle::Ack, &[lease]);
+    rig.commit();
+    rig.keep(Some(5_000));
+    rig.now_ms += 10;
+    assert_eq!(rig.drain(), ["c"]);
+    assert_eq!(
+        rig.rewind(RewindTo::Time(0)).expect("rewound"),
+        (Some(2), 1)
+    );
+    assert_eq!(rig.drain(), ["c"]);
+    rig.commit();
+    rig.restart();
+    assert_eq!(
+        rig.rewind(RewindTo::Time(0)).expect("rewound"),
+        (Some(2), 1)
+    );
+    assert_eq!(rig.drain(), ["c"]);
+    rig.keep(None);
+    rig.commit();
+    assert_eq!(rig.chunks_on_disk(), 0);
+}

@@ -1,0 +1,148 @@
+//! What was received by handle: the leases that receives gave, over a restart too. What is remembered of them, and
+//! written, is in `receives`.
+
+use std::collections::BTreeMap;
+
+use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
+use crate::broker::queue::durability::Durability;
+use crate::broker::queue::receive::receipt_handle::Clue;
+use crate::model::{Lease, LogId, Ticket};
+use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
+
+use super::block::SlotState;
+use super::{Lane, Place};
+
+impl Lane {
+    /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
+    /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
+    /// holds an offset; one that cannot be read is ready instead.
+    pub(in crate::broker::queue) fn restore(
+        &mut self,
+        lane: u8,
+        mut is_over: impl FnMut(u64, u32) -> bool,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> Vec<(u64, Lease)> {
+        let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
+        for receive in std::mem::take(&mut self.to_restore) {
+            let (settled, next) = (&self.settled, self.next);
+            let is_there = |offset| offset < next && !settled.contains(offset);
+            self.receives.restore(&receive, is_there);
+            for ReceivedLease { offset, turn, .. } in receive.leases {
+                if is_there(offset) {
+                    let lease = Lease { offset, turn, lane };
+                    last.insert(offset, (receive.until_ms, lease));
+                }
+            }
+        }
+        // Delivery counts are looked at before anything is read, which takes them to the slots.
+        last.retain(|offset, (until_ms, lease)| {
+            let count = self.counts.get(offset).copied().unwrap_or_default();
+            self.receives.set_unkept(*offset, count.uncounted);
+            let came_back = count.turn > lease.turn;
+            if !came_back && is_over(*until_ms, lease.turn) {
+                self.came_back(*lease);
+                return false;
+            }
+            !came_back
+        });
+        let mut restored = Vec::new();
+        for (until_ms, lease) in last.into_values() {
+            if self.lease_again(lease, read) {
+                restored.push((until_ms, lease));
+            } else {
+                self.came_back(lease);
+            }
+        }
+        restored
+    }
+
+    /// The lease of a message that is not in memory ended while the broker was down.
+    fn came_back(&mut self, lease: Lease) {
+        let count = ReturnCount {
+            turn: lease.turn.saturating_add(1),
+            uncounted: self.receives.unkept(lease.offset),
+        };
+        self.counts.insert(lease.offset, count);
+        self.offsets.returned(lease.offset, count);
+    }
+
+    /// Leases a message that was leased before the restart; false if it is not there.
+    fn lease_again(
+        &mut self,
+        lease: Lease,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) -> bool {
+        if self.locate(lease.offset).is_err() {
+            for (first, messages) in read(self.log, lease.offset) {
+                self.load(first, messages);
+            }
+            // What is leased needs no body.
+            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
+        }
+        let slot = self
+            .locate(lease.offset)
+            .ok()
+            .and_then(|index| self.blocks.get_mut(index));
+        let Some(block) = slot else { return false };
+        block.touched = true;
+        let Some(slot) = block
+            .slot_mut(lease.offset)
+            .filter(|slot| slot.state == SlotState::Ready)
+        else {
+            return false;
+        };
+        slot.state = SlotState::Leased;
+        slot.turn = lease.turn;
+        let size = slot.size;
+        self.count_ready_to_leased(size);
+        true
+    }
+
+    /// A receive has given this lease. Returns when the message was first received. Followed by
+    /// [`Lane::end_receive`].
+    pub(in crate::broker::queue) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
+        let durable = self.keeps != Durability::Nothing && self.is_persistent(lease.offset);
+        self.receives.received(lease, now_ms, durable)
+    }
+
+    /// The receive is complete; its leases end at this time.
+    pub(in crate::broker::queue) fn end_receive(&mut self, until_ms: u64) {
+        self.receives.end_receive(until_ms);
+    }
+
+    /// The lease that a receive gave and a handle gives a clue to: the last of its message. It may have ended.
+    pub(in crate::broker::queue) fn received_lease(&self, clue: Clue) -> Option<Lease> {
+        let offset = clue.offset(self.next)?;
+        let turn = self
+            .receives
+            .turn(offset)
+            .filter(|turn| clue.is_of(*turn))?;
+        let lane = clue.lane;
+        Some(Lease { offset, turn, lane })
+    }
+
+    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended.
+    pub(in crate::broker::queue) fn prolong(&mut self, lease: Lease) -> bool {
+        let is_held = self.holds(lease);
+        if is_held {
+            self.receives.prolonged(lease);
+        }
+        is_held
+    }
+
+    /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
+    pub(in crate::broker::queue) fn give_back(&mut self, lease: Lease) {
+        if self.holds(lease) {
+            self.receives.not_taken(lease);
+            self.requeue(lease, Place::Old);
+        }
+    }
+
+    pub(super) fn is_persistent(&self, offset: u64) -> bool {
+        let block = self.locate(offset).ok();
+        let block = block.and_then(|index| self.blocks.get(index));
+        block
+            .and_then(|block| block.slot(offset))
+            .is_some_and(|slot| slot.persistent)
+    }
+}

@@ -1,0 +1,210 @@
+//! A set of offsets with what the disk has to be told about it, page by page. What lies below the set's floor (its
+//! first gap) needs no page: the log's record says it. Knows nothing of what the offsets mean.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::store::{PageBits, RangeSet, page_of};
+
+/// What becomes of a page on disk.
+pub(in crate::broker::queue) enum PageChange {
+    /// It is written anew.
+    Put(PageBits),
+    /// It is removed.
+    Remove,
+}
+
+/// The set.
+#[derive(Default)]
+pub(in crate::broker::queue) struct Pages {
+    set: RangeSet,
+    /// Pages that are to be looked at when the next batch is collected.
+    dirty: BTreeSet<u64>,
+    /// Pages on disk.
+    written: BTreeSet<u64>,
+}
+
+impl Pages {
+    /// The set as the disk has it: pages at and above `floor`, all of `set` below.
+    pub(in crate::broker::queue) fn recover(set: RangeSet, floor: u64, next: u64) -> Pages {
+        // The page of the floor itself may be there from when the floor was lower.
+        let mut written = BTreeSet::from([page_of(floor)]);
+        for range in set.iter_in(floor..next) {
+            written.extend(pages_of(&range));
+        }
+        Pages {
+            set,
+            dirty: BTreeSet::new(),
+            written,
+        }
+    }
+
+    /// The offsets in the set.
+    pub(in crate::broker::queue) fn set(&self) -> &RangeSet {
+        &self.set
+    }
+
+    /// Every offset below is in the set.
+    pub(in crate::broker::queue) fn floor(&self) -> u64 {
+        self.set.first_gap(0)
+    }
+
+    /// Adds offsets.
+    pub(in crate::broker::queue) fn insert(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        self.set.insert_range(range.clone());
+        let floor = self.floor();
+        if range.end > floor {
+            self.dirty
+                .extend(pages_of(&(range.start.max(floor)..range.end)));
+        }
+    }
+
+    /// Takes out what is not in `but`, from `from` on. Where `but` has some of what was below the floor, that needs
+    /// pages again.
+    pub(in crate::broker::queue) fn remove_from(&mut self, from: u64, but: &RangeSet) {
+        let kept: Vec<Range<u64>> = but.iter_in(from..u64::MAX).collect();
+        self.set.remove_range(from..u64::MAX);
+        self.dirty.extend(self.written.range(page_of(from)..));
+        for range in kept {
+            self.set.insert_range(range.clone());
+            self.dirty.extend(pages_of(&range));
+        }
+    }
+
+    /// Makes `set` the set; whatever is on disk is looked at.
+    pub(in crate::broker::queue) fn replace(&mut self, set: RangeSet) {
+        self.set = set;
+        self.dirty.extend(&self.written);
+        let floor = self.floor();
+        for range in self.set.iter_in(floor..u64::MAX) {
+            self.dirty.extend(pages_of(&range));
+        }
+    }
+
+    /// Tells which pages change on disk.
+    pub(in crate::broker::queue) fn collect(&mut self, mut tell: impl FnMut(u64, PageChange)) {
+        let floor_page = page_of(self.floor());
+        for page in std::mem::take(&mut self.dirty) {
+            if page < floor_page {
+                continue; // gone below, if it was ever written
+            }
+            let bits = self.set.page(page);
+            if !bits.is_empty() {
+                self.written.insert(page);
+                tell(page, PageChange::Put(bits));
+            } else if self.written.remove(&page) {
+                tell(page, PageChange::Remove);
+            }
+        }
+        while let Some(page) = self.written.first().copied()
+            && page < floor_page
+        {
+            self.written.remove(&page);
+            tell(page, PageChange::Remove);
+        }
+    }
+}
+
+fn pages_of(range: &Range<u64>) -> std::ops::RangeInclusive<u64> {
+    page_of(range.start)..=page_of(range.end.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The disk: pages by number, and the floor that the record would hold.
+    #[derive(Default)]
+    struct Disk {
+        pages: BTreeMap<u64, PageBits>,
+        floor: u64,
+    }
+
+    impl Disk {
+        fn collect(&mut self, pages: &mut Pages) {
+            pages.collect(|page, change| match change {
+                PageChange::Put(bits) => {
+                    self.pages.insert(page, bits);
+                }
+                PageChange::Remove => {
+                    self.pages.remove(&page);
+                }
+            });
+            self.floor = pages.floor();
+        }
+
+        fn set(&self) -> RangeSet {
+            let mut set = RangeSet::new();
+            for (page, bits) in &self.pages {
+                set.insert_page(*page, bits);
+            }
+            set.remove_below(self.floor);
+            set.insert_range(0..self.floor);
+            set
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64, u64),
+        RemoveFrom(u64, Vec<(u64, u64)>),
+        Collect,
+        Restart,
+    }
+
+    const NEXT: u64 = 30_000;
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..NEXT, 1u64..6000).prop_map(|(at, len)| Step::Insert(at, len)),
+            3 => (0..9u64, 1u64..9).prop_map(|(at, len)| Step::Insert(at * 100, len * 100)),
+            2 => (0..NEXT, prop::collection::vec((0..NEXT, 1u64..3000), 0..4)).prop_map(|(at, but)| Step::RemoveFrom(at, but)),
+            3 => Just(Step::Collect),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn the_disk_knows_the_set_after_every_batch(steps in prop::collection::vec(step(), 1..40)) {
+            let (mut pages, mut disk) = (Pages::default(), Disk::default());
+            for step in steps {
+                match step {
+                    Step::Insert(at, len) => pages.insert(at..(at + len).min(NEXT)),
+                    Step::RemoveFrom(at, but) => {
+                        // What stays is always a part of what was there.
+                        let mut kept = RangeSet::new();
+                        for (start, len) in but {
+                            for range in pages.set().iter_in(start..start + len) {
+                                kept.insert_range(range);
+                            }
+                        }
+                        pages.remove_from(at, &kept);
+                    }
+                    Step::Collect => {
+                        disk.collect(&mut pages);
+                        prop_assert_eq!(&disk.set(), pages.set());
+                    }
+                    Step::Restart => {
+                        disk.collect(&mut pages);
+                        pages = Pages::recover(disk.set(), disk.floor, NEXT);
+                        prop_assert!(disk.pages.keys().all(|page| pages.written.contains(page)));
+                    }
+                }
+            }
+            disk.collect(&mut pages);
+            prop_assert_eq!(&disk.set(), pages.set());
+            pages.replace(RangeSet::new());
+            disk.collect(&mut pages);
+            prop_assert!(disk.pages.is_empty());
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! What queues read and remove on threads that may block: chunks of a backlog, a time in a stream, what nobody reads
+//! again. Decides nothing: the state machines ask for it. The threads are few; queues take turns at them.
+
+pub(super) mod damage; // what cannot be read
+pub(super) mod picks; // single messages
+pub(super) mod seek; // a time in a log
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+
+use crate::clock::Moment;
+use crate::model::{ConsumerId, LogId, QueueId, Ticket};
+use crate::pool::{Pool, PoolError, PoolLimits};
+use crate::store::commit::Waiter;
+use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
+
+use super::durability::Durability;
+use super::effects::{Oldest, Pick, Picked, Seek};
+use super::shell::Queue;
+
+use damage::guarded;
+
+/// How long to wait when there are too many reads.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// How many chunks one step of a sweep removes.
+const SWEEP_CHUNKS: usize = 1024;
+
+/// Reads at once, of all queues together. More of them make a disk no faster, and each holds what it reads.
+const READ_THREADS: usize = 8;
+/// Sweeps at once.
+const SWEEP_THREADS: usize = 2;
+/// Reads or sweeps that wait for a thread. A queue asks for few at a time; with more queues than this at once some try
+/// again later.
+const WAITING_MAX: usize = 1 << 20;
+
+/// Threads that read for queues, and those that remove what nobody reads again.
+#[derive(Debug)]
+pub struct QueueThreads {
+    pub(in crate::broker::queue) reads: Pool<QueueId>,
+    sweeps: Pool<QueueId>,
+    /// For what waits between two tries.
+    runtime: Runtime,
+}
+
+impl QueueThreads {
+    /// Threads for all queues of a broker. Made within a runtime.
+    pub fn new() -> Arc<QueueThreads> {
+        let limits = |threads| PoolLimits {
+            threads,
+            waiting: WAITING_MAX,
+        };
+        Arc::new(QueueThreads {
+            reads: Pool::new("read", limits(READ_THREADS)),
+            sweeps: Pool::new("sweep", limits(SWEEP_THREADS)),
+            runtime: Runtime::current(),
+        })
+    }
+}
+
+/// Whether a read may come before what it wants is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    First,
+    /// Everything that was enqueued before the first one is in the store.
+    Written,
+}
+
+impl Queue {
+    /// Reads chunks from the store on a thread that may block, and gives them to the state machine.
+    pub(in crate::broker::queue) fn start_load(&self, log: LogId, from: u64, max_bytes: usize) {
+        self.load_later(log, from, max_bytes, Attempt::First);
+    }
+
+    fn load_later(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
+        let submitted = self.on_reader(move |queue| queue.load(log, from, max_bytes, attempt));
+        if submitted.is_err() {
+            self.after(READ_RETRY, move |queue| {
+                queue.load_ended(log, from, Vec::new());
+            });
+        }
+    }
+
+    fn load(&self, log: LogId, from: u64, max_bytes: usize, attempt: Attempt) {
+        let store = self.services.committer.store();
+        let mut behind = u64::MAX;
+        let read = guarded(from, || {
+            let stored = store.read(log, from, max_bytes)?;
+            if self.misses(log, from, &stored) {
+                behind = stored.first().map_or(u64::MAX, |chunk| chunk.first);
+                return Ok(None);
+            }
+            self.decode(log, stored).map(Some)
+        });
+        match read {
+            Ok(Some(chunks)) => self.load_ended(log, from, chunks),
+            // A message that was acked and rewound at once may still be on its way to the store.
+            Ok(None) if attempt == Attempt::First => self.when_written(move |queue| {
+                queue.load_later(log, from, max_bytes, Attempt::Written);
+            }),
+            Ok(None) => self.load_failed(log, from, missing(from..behind)),
+            Err(error) => self.load_failed(log, from, error),
+        }
+    }
+
+    fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
+        let cell = self.lock();
+        // A queue that was deleted still publishes its dead letters.
+        if !cell.deleted || cell.state.is_dying() {
+            let loaded = self.apply_to(cell, |state, now_ms, fx| {
+                state.loaded(now_ms, log, from, chunks, fx);
+            });
+            if loaded.letters {
+                self.send_letters();
+            }
+        }
+        self.loaded.notify_waiters();
+    }
+
+    fn load_failed(&self, log: LogId, from: u64, error: StoreError) {
+        match self.cannot_read(log, from, error) {
+            Some(pause) => self.after(pause, move |queue| {
+                queue.load_ended(log, from, Vec::new());
+            }),
+            None => self.load_ended(log, from, Vec::new()),
+        }
+    }
+
+    /// Looks for a consumer's place on a thread that may block.
+    pub(in crate::broker::queue) fn start_seek(&self, seek: Seek) {
+        let (log, consumer, offsets, ms) = (seek.log, seek.consumer, seek.offsets, seek.ms);
+        let from = offsets.start;
+        let submitted = self.on_reader(move |queue| {
+            let store = queue.services.committer.store();
+            let found = seek::first_at(&**store, log, offsets, ms);
+            let found = found.unwrap_or_else(|error| {
+                // It walks from there; if the disk does not answer then either, it tries until it does.
+                tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
+                from
+            });
+            queue.sought(consumer, found);
+        });
+        if submitted.is_err() {
+            self.after(READ_RETRY, move |queue| queue.sought(consumer, from));
+        }
+    }
+
+    fn sought(&self, consumer: ConsumerId, found: u64) {
+        self.run(|state, now_ms, fx| {
+            if let Some(stream) = state.stream() {
+                stream.sought(now_ms, consumer, found, fx);
+            }
+        });
+    }
+
+    /// Reads single messages on a thread that may block, and gives them to the state machine.
+    pub(in crate::broker::queue) fn start_pick(&self, pick: Pick) {
+        let submitted = self.on_reader(move |queue| {
+            let log = pick.log;
+            let store = queue.services.committer.store();
+            let unwritten = Cell::new(None);
+            let read = |from, max_bytes| {
+                guarded(from, || {
+                    let chunks = store.read(log, from, max_bytes)?;
+                    if !queue.misses(log, from, &chunks) {
+                        return Ok(chunks);
+                    }
+                    if !queue.is_written(log, from) {
+                        unwritten.set(Some(from));
+                        return Err(StoreError::Corrupt(format!("no message at {from}")));
+                    }
+                    let behind = chunks.first().map_or(u64::MAX, |chunk| chunk.first);
+                    Err(missing(from..behind))
+                })
+            };
+            let (picked, failures) = picks::pick(&pick, read);
+            if let Some(from) = unwritten.get() {
+                // It was written anew, and may still be on its way to the store.
+                return queue.when_written(move |queue| {
+                    queue.note_written(log, from);
+                    queue.pick_ended(picked);
+                });
+            }
+            let pauses = failures
+                .into_iter()
+                .filter_map(|(from, error)| queue.cannot_read(log, from, error));
+            match pauses.max().filter(|_| picked.is_empty()) {
+                Some(pause) => queue.after(pause, |queue| queue.pick_ended(Vec::new())),
+                None => queue.pick_ended(picked),
+            }
+        });
+        if submitted.is_err() {
+            self.after(READ_RETRY, |queue| queue.pick_ended(Vec::new()));
+        }
+    }
+
+    fn pick_ended(&self, picked: Vec<Picked>) {
+        self.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
+    }
+
+    /// Does `work` on a thread for reads, when it is this queue's turn.
+    fn on_reader(&self, work: impl FnOnce(&Queue) + Send + 'static) -> Result<(), PoolError> {
+        let queue = Weak::clone(&self.me);
+        self.services.threads.reads.submit(self.spec.id, move || {
+            if let Some(queue) = queue.upgrade() {
+                work(&queue);
+            }
+        })
+    }
+
+    /// Calls `act` when everything that was enqueued by now is written.
+    fn when_written(&self, act: impl FnOnce(&Queue) + Send + 'static) {
+        let committer = &self.services.committer;
+        let waiter = WhenWritten {
+            queue: Weak::clone(&self.me),
+            act: Mutex::new(Some(Box::new(act))),
+        };
+        committer.when_durable(committer.append(Vec::new()), Arc::new(waiter));
+    }
+
+    /// Calls `act` after a while. No thread waits for that: a broken disk is not read in a loop, and keeps no other
+    /// queue from reading.
+    fn after(&self, pause: Duration, act: impl FnOnce(&Queue) + Send + 'static) {
+        let queue = Weak::clone(&self.me);
+        self.services.threads.runtime.spawn(async move {
+            tokio::time::sleep(pause).await;
+            if let Some(queue) = queue.upgrade() {
+                act(&queue);
+            }
+        });
+    }
+
+    /// Whether a read did not bring the message at `from` although it must be there.
+    fn misses(&self, log: LogId, from: u64, chunks: &[StoredChunk]) -> bool {
+        let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
+        !found && self.expects(log, from)
+    }
+
+    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`; what cannot be read is
+    /// passed over.
+    pub(in crate::broker::queue) fn read_chunks(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let store = self.services.committer.store();
+        self.decode(log, store.read_past(log, from, max_bytes)?)
+    }
+
+    fn decode(
+        &self,
+        log: LogId,
+        stored: Vec<StoredChunk>,
+    ) -> Result<Vec<(u64, Vec<StoredMessage>)>, StoreError> {
+        let mut decoded = Vec::with_capacity(stored.len());
+        for StoredChunk { first, data } in stored {
+            let count = chunk::count(&data).unwrap_or(1).max(1);
+            let messages = chunk::decode(first, data)
+                .and_then(|messages| messages.collect::<Result<_, ChunkError>>());
+            match messages {
+                Ok(messages) => decoded.push((first, messages)),
+                Err(_) if !decoded.is_empty() => break, // the next read begins there
+                Err(error) => {
+                    return Err(StoreError::Unreadable {
+                        offsets: first..first.saturating_add(u64::from(count)),
+                        reason: format!("queue {}, {log:?}: {error}", self.name()),
+                    });
+                }
+            }
+        }
+        Ok(decoded)
+    }
+
+    /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
+    /// if the message has left it, or if a stream's retention has passed it.
+    fn expects(&self, log: LogId, from: u64) -> bool {
+        let cell = self.lock();
+        (!cell.deleted || cell.state.is_dying()) && cell.state.expects(log, from)
+    }
+
+    /// When the oldest message was enqueued that is neither settled nor delayed; `None` if there is none.
+    ///
+    /// # Errors
+    /// When it is on disk and cannot be read.
+    pub async fn oldest(&self) -> Result<Option<Moment>, StoreError> {
+        let oldest = self.run_work(|state, _, _| state.oldest());
+        let mut first_ms = None;
+        for oldest in oldest.unwrap_or_default() {
+            let enqueued_ms = match oldest {
+                Oldest::Enqueued(enqueued_ms) => Some(enqueued_ms),
+                // `None`: it has gone meanwhile, and those that are left are younger.
+                Oldest::OnDisk(log, offset) => self.enqueued_ms(log, offset).await?,
+            };
+            first_ms = [first_ms, enqueued_ms].into_iter().flatten().min();
+        }
+        Ok(first_ms.map(Moment::from_ms))
+    }
+
+    async fn enqueued_ms(&self, log: LogId, offset: u64) -> Result<Option<u64>, StoreError> {
+        let Some(queue) = self.me.upgrade() else {
+            return Ok(None);
+        };
+        let reads = &self.services.threads.reads;
+        let read = reads.run(self.spec.id, move || queue.read_chunks(log, offset, 1));
+        let chunks = read.await.map_err(not_read)??;
+        let mut messages = chunks.into_iter().flat_map(|(_, messages)| messages);
+        let found = messages.find(|stored| stored.offset == offset);
+        Ok(found.map(|stored| stored.enqueued_ms))
+    }
+
+    /// Removes chunks that nobody reads again, step by step, once what says so is durable.
+    pub(in crate::broker::queue) fn start_sweeps(
+        &self,
+        sweeps: Vec<(LogId, Range<u64>)>,
+        ticket: Option<Ticket>,
+    ) {
+        let committer = Arc::clone(&self.services.committer);
+        let threads = Arc::clone(&self.services.threads);
+        let id = self.spec.id;
+        let queue = Weak::clone(&self.me);
+        let is_durable = self.keeps_messages() != Durability::Nothing;
+        tokio::spawn(async move {
+            if let Some(ticket) = ticket
+                && committer.wait(ticket).await.is_err()
+            {
+                return;
+            }
+            for (log, range) in sweeps {
+                let mut from = Some(range.start);
+                while let Some(start) = from {
+                    let store = Arc::clone(committer.store());
+                    let rest = start..range.end;
+                    let step = move || sweep_step(&*store, log, rest, is_durable);
+                    let swept = threads.sweeps.run(id, step).await.map_err(not_read);
+                    from = swept.and_then(|step| step).unwrap_or_else(|error| {
+                        // What is left is swept after the next start.
+                        tracing::warn!(?log, %error, "cannot remove messages");
+                        None
+                    });
+                }
+            }
+            if let Some(queue) = queue.upgrade() {
+                queue.run(|state, _, fx| {
+                    if let Some(stream) = state.stream() {
+                        stream.swept(fx);
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Removes some of the chunks of a log in `range`, and tells where to go on. The record of a log that is not durable
+/// does not tell how far it may go.
+pub(in crate::broker::queue) fn sweep_step(
+    store: &dyn Store,
+    log: LogId,
+    range: Range<u64>,
+    is_durable: bool,
+) -> Result<Option<u64>, StoreError> {
+    match range.start {
+        0 if is_durable => store
+            .sweep(log, range.end, SWEEP_CHUNKS)
+            .map(|done| (!done).then_some(0)),
+        _ => store.sweep_range(log, range, SWEEP_CHUNKS),
+    }
+}
+
+/// The threads did not do it.
+pub(in crate::broker::queue) fn not_read(error: PoolError) -> StoreError {
+    StoreError::Io {
+        doing: "reading for a queue".to_owned(),
+        source: std::io::Error::other(error),
+    }
+}
+
+type Act = Box<dyn FnOnce(&Queue) + Send>;
+
+/// A queue that goes on when a batch is written.
+struct WhenWritten {
+    queue: Weak<Queue>,
+    act: Mutex<Option<Act>>,
+}
+
+impl Waiter for WhenWritten {
+    fn durable(&self, _upto: Ticket) {
+        let act = self
+            .act
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (Some(queue), Some(act)) = (self.queue.upgrade(), act) {
+            act(&queue);
+        }
+    }
+}
+
+/// What must be there at these offsets is not.
+fn missing(offsets: Range<u64>) -> StoreError {
+    StoreError::Unreadable {
+        offsets,
+        reason: "it is not there".to_owned(),
+    }
+}

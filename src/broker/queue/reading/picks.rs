@@ -1,0 +1,164 @@
+//! Reading single messages from a log: those that are wanted, in memory of their own, and no more of their chunks than
+//! has to be looked at. Given a way to read chunks; knows nothing of queues.
+
+use std::sync::Arc;
+
+use crate::broker::queue::effects::{Pick, Picked};
+use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
+
+/// How much is read at once where one message after the other is wanted.
+const RUN_BYTES_MAX: usize = 1024 * 1024;
+
+/// After so many failures a read ends: damaged chunks can be passed over, a disk that fails is not asked without end.
+const FAILURES_MAX: usize = 16;
+
+/// Reads what `pick` wants, at least one chunk of it. What cannot be read is passed over, so that it holds up nothing
+/// that can; the failures are returned as well, each with where it was read from. `read` brings the chunk that holds an offset and those that follow,
+/// until there are so many bytes.
+pub(in crate::broker::queue) fn pick(
+    pick: &Pick,
+    read: impl Fn(u64, usize) -> Result<Vec<StoredChunk>, StoreError>,
+) -> (Vec<Picked>, Vec<(u64, StoreError)>) {
+    let mut picked = Vec::new();
+    let mut failures = Vec::new();
+    let mut bytes = 0;
+    let mut wanted = &pick.offsets[..];
+    // Bytes of a message, as far as is known: the first read brings one chunk.
+    let mut usual = 0;
+    while let Some((first, others)) = wanted.split_first()
+        && bytes < pick.max_bytes
+        && failures.len() < FAILURES_MAX
+    {
+        let run_bytes = run(wanted).saturating_mul(usual).min(RUN_BYTES_MAX);
+        let before = picked.len();
+        let mut rest = wanted;
+        let taken = read(*first, run_bytes).and_then(|chunks| {
+            for stored in chunks {
+                let len = stored.data.len();
+                let (taken, behind) = take(stored, rest)?;
+                let sizes = taken.messages.iter().map(|stored| stored.message.size());
+                bytes += sizes.sum::<usize>() as u64;
+                let count = usize::try_from(taken.chunk.end - taken.chunk.start);
+                usual = len / count.unwrap_or(len).max(1);
+                picked.push(taken);
+                rest = behind;
+            }
+            Ok(())
+        });
+        // Nothing, or not what was asked for: that one is passed over.
+        wanted = if picked.len() > before { rest } else { others };
+        if let Err(error) = taken {
+            usual = 0; // alone, in case it is one of those behind it that cannot be read
+            let StoreError::Unreadable { offsets, .. } = &error else {
+                failures.push((*first, error));
+                break; // it is not about single messages
+            };
+            let behind = wanted.partition_point(|offset| *offset < offsets.end);
+            wanted = wanted.get(behind..).unwrap_or_default();
+            failures.push((*first, error));
+        }
+    }
+    (picked, failures)
+}
+
+/// How many offsets at the beginning follow each other without a gap.
+fn run(wanted: &[u64]) -> usize {
+    let pairs = wanted.windows(2);
+    let follows = |pair: &&[u64]| matches!(pair, [one, next] if one + 1 == *next);
+    1 + pairs.take_while(follows).count()
+}
+
+/// Takes what is wanted from a chunk, and returns what is wanted behind it.
+fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreError> {
+    let count = chunk::count(&stored.data).unwrap_or(1).max(1);
+    let damaged = |error| StoreError::Unreadable {
+        offsets: stored.first..stored.first.saturating_add(u64::from(count)),
+        reason: format!("chunk at {}: {error}", stored.first),
+    };
+    let mut reader = chunk::decode(stored.first, stored.data.clone()).map_err(damaged)?;
+    let count = reader.remaining();
+    let chunk = stored.first..stored.first.saturating_add(u64::from(count));
+    let (wanted, rest) = wanted.split_at(wanted.partition_point(|offset| *offset < chunk.end));
+    let mut messages = Vec::with_capacity(wanted.len());
+    for offset in wanted {
+        while reader.offset() < *offset && reader.skip_message().map_err(damaged)? {}
+        if reader.offset() != *offset {
+            continue; // it would lie before this chunk
+        }
+        let message = reader.next().transpose().map_err(damaged)?;
+        messages.extend(message.map(|stored| match count {
+            1 => stored,
+            _ => StoredMessage {
+                message: Arc::new(stored.message.copied()),
+                ..stored
+            },
+        }));
+    }
+    Ok((Picked { chunk, messages }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::queue::work::tests::rig::message;
+    use crate::model::QueueId;
+    use crate::store::ChunkEncoder;
+
+    /// Three messages each.
+    fn chunk(first: u64) -> StoredChunk {
+        let mut encoder = ChunkEncoder::new();
+        for offset in first..first + 3 {
+            encoder.push(5, &message(&offset.to_string()));
+        }
+        StoredChunk {
+            first,
+            data: encoder.finish(),
+        }
+    }
+
+    fn picked(offsets: &[u64], damaged: u64) -> (Vec<u64>, bool) {
+        let wanted = Pick {
+            log: QueueId(1).delayed_log(),
+            offsets: offsets.to_vec(),
+            max_bytes: 1_000,
+        };
+        let (picked, failures) = pick(&wanted, |from, max_bytes| {
+            let first = from - from % 3;
+            let firsts = (first..12).step_by(3).take(1 + max_bytes / 60);
+            let mut chunks: Vec<_> = firsts.map(chunk).collect();
+            for stored in chunks.iter_mut().filter(|stored| stored.first == damaged) {
+                stored.data = stored.data.slice(..stored.data.len() - 1);
+            }
+            Ok(chunks)
+        });
+        let found = picked.iter().flat_map(|picked| &picked.messages);
+        (
+            found.map(|stored| stored.offset).collect(),
+            !failures.is_empty(),
+        )
+    }
+
+    #[test]
+    fn what_is_wanted_is_found_and_nothing_else() {
+        for offsets in [&[0][..], &[1, 4, 11], &[2, 3], &(0..12).collect::<Vec<_>>()] {
+            assert_eq!(picked(offsets, u64::MAX), (offsets.to_vec(), false));
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_holds_up_nothing_else() {
+        let all: Vec<_> = (0..12).collect();
+        for damaged in [0, 3, 9] {
+            let (found, failed) = picked(&all, damaged);
+            // What cannot be read is the last of a chunk; without it the chunk is not whole.
+            let rest = all.iter().filter(|offset| *offset / 3 * 3 != damaged);
+            let rest: Vec<_> = rest.copied().collect();
+            assert!(failed, "{damaged}");
+            assert!(
+                rest.iter().all(|offset| found.contains(offset)),
+                "{damaged}: {found:?}"
+            );
+            assert!(!found.contains(&(damaged + 2)));
+        }
+    }
+}

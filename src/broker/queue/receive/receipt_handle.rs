@@ -1,0 +1,176 @@
+//! Receipt handles: integers of 64 bits, as CMQ's protocols have them, each the name of one receive of one message of one
+//! queue. What they say is scattered over the bits, so that a handle of one queue says nothing sensible to another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::broker::queue::lane::block::TURN_RETURNS;
+use crate::model::{Lease, QueueId};
+
+/// Names one receive of one message. As text it is decimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(u64);
+
+/// What a handle says of a lease: as much of it as has room. Two leases of one message are told apart unless it came
+/// back 16,384 times, or was rewound 64 times, between them; two messages unless they lie 68 billion apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker::queue) struct Clue {
+    pub(in crate::broker::queue) lane: u8,
+    turn: u64,
+    offset: u64,
+}
+
+const OFFSET_BITS: u32 = 36;
+const RETURNS_BITS: u32 = 14;
+const REWINDS_BITS: u32 = 6;
+const TURN_BITS: u32 = RETURNS_BITS + REWINDS_BITS;
+
+const fn low(bits: u32) -> u64 {
+    (1 << bits) - 1
+}
+
+/// As much of a turn as a handle says.
+fn turn_bits(turn: u32) -> u64 {
+    let returns = u64::from(turn & TURN_RETURNS);
+    let rewinds = u64::from(turn / (TURN_RETURNS + 1));
+    (rewinds & low(REWINDS_BITS)) << RETURNS_BITS | returns & low(RETURNS_BITS)
+}
+
+impl Handle {
+    /// The handle of a lease that a receive gave.
+    pub(in crate::broker::queue) fn new(queue: QueueId, lease: Lease) -> Handle {
+        let lane = u64::from(lease.lane) << (OFFSET_BITS + TURN_BITS);
+        let turn = turn_bits(lease.turn) << OFFSET_BITS;
+        let said = lane | turn | lease.offset & low(OFFSET_BITS);
+        Handle(scatter(scatter(said) ^ salt(queue)))
+    }
+
+    /// What it says, if it is one of this queue; of another's it says something that fits nothing.
+    pub(in crate::broker::queue) fn clue(self, queue: QueueId) -> Clue {
+        let said = gather(gather(self.0) ^ salt(queue));
+        let [lane, ..] = said.to_be_bytes();
+        Clue {
+            lane,
+            turn: said >> OFFSET_BITS & low(TURN_BITS),
+            offset: said & low(OFFSET_BITS),
+        }
+    }
+}
+
+impl Clue {
+    /// Which message of the lane it means: the last that fits of those before `next`.
+    pub(in crate::broker::queue) fn offset(self, next: u64) -> Option<u64> {
+        let last = next.checked_sub(1)?;
+        let fits = last & !low(OFFSET_BITS) | self.offset;
+        match fits <= last {
+            true => Some(fits),
+            false => fits.checked_sub(1 << OFFSET_BITS),
+        }
+    }
+
+    /// Whether it means this turn of its message.
+    pub(in crate::broker::queue) fn is_of(self, turn: u32) -> bool {
+        self.turn == turn_bits(turn)
+    }
+}
+
+fn salt(queue: QueueId) -> u64 {
+    // Not nought for the first queue.
+    scatter(queue.0.wrapping_add(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Every bit of what goes in decides every bit of what comes out: the last step of the generator SplitMix64, which
+/// [`gather`] takes back.
+fn scatter(bits: u64) -> u64 {
+    let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+fn gather(bits: u64) -> u64 {
+    let bits = (bits ^ bits >> 31 ^ bits >> 62).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    let bits = (bits ^ bits >> 27 ^ bits >> 54).wrapping_mul(0x96de_1b17_3f11_9089);
+    bits ^ bits >> 30 ^ bits >> 60
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The text is no handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a receipt handle")]
+pub struct NoHandle;
+
+impl FromStr for Handle {
+    type Err = NoHandle;
+
+    fn from_str(text: &str) -> Result<Handle, NoHandle> {
+        let canonical = text == "0" || !text.starts_with(['0', '+']);
+        let bits = text.parse().ok().filter(|_| canonical);
+        bits.map(Handle).ok_or(NoHandle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_handle_is_told() {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "+1",
+            "01",
+            " 1",
+            "1 ",
+            "18446744073709551616",
+            "0x10",
+            "1.0",
+        ] {
+            assert!(text.parse::<Handle>().is_err(), "{text:?}");
+        }
+        for text in ["0", "1", "18446744073709551615"] {
+            assert_eq!(text.parse::<Handle>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn leases_of_one_message_have_handles_of_their_own() {
+        let handle = |turn| {
+            let (offset, lane) = (7, 0);
+            Handle::new(QueueId(1), Lease { offset, turn, lane })
+        };
+        let turns = (0..16_384).chain((1..64).map(|rewinds| rewinds * (TURN_RETURNS + 1)));
+        let handles: std::collections::HashSet<_> = turns.map(handle).collect();
+        assert_eq!(handles.len(), 16_384 + 63);
+    }
+
+    proptest! {
+        #[test]
+        fn handles_say_what_they_name(queue: u64, offset in 0..u64::MAX, turn: u32, lane: u8, ahead in 0..1_u64 << 36) {
+            let lease = Lease { offset, turn, lane };
+            let handle = Handle::new(QueueId(queue), lease);
+            let text = handle.to_string();
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_digit()));
+            prop_assert_eq!(text.parse(), Ok(handle));
+            let clue = handle.clue(QueueId(queue));
+            prop_assert_eq!(clue.lane, lane);
+            prop_assert!(clue.is_of(turn));
+            prop_assert_eq!(clue.offset(offset.saturating_add(ahead).saturating_add(1)), Some(offset));
+            prop_assert!(handle.clue(QueueId(queue.wrapping_add(1))) != clue);
+        }
+
+        #[test]
+        fn what_is_scattered_is_gathered(bits: u64) {
+            prop_assert_eq!(gather(scatter(bits)), bits);
+            prop_assert_eq!(scatter(gather(bits)), bits);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Receiving by handle: who is served, what a handle is good for, and what comes back when nobody takes it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::broker::queue::budget::MemoryBudget;
+use crate::broker::queue::dead_letter::letter::DeadLetter;
+use crate::broker::queue::dead_letter::letters::{LetterRoutes, Letters};
+use crate::broker::queue::reading::QueueThreads;
+use crate::broker::queue::shell::{Queue, QueueGone};
+use crate::broker::queue::spec::{QueueOwner, QueueServices, QueueSpec};
+use crate::broker::queue::timers::Timers;
+use crate::broker::queue::work::tests::rig::{body, long, message, text};
+use crate::model::QueueId;
+use crate::model::arguments::QueueArguments;
+use crate::store::{Committer, Limits, MemoryStore};
+use crate::wire::{AMQPValue, FieldTable, ShortString};
+
+use super::receipt_handle::Handle;
+use super::received_batch::Hand;
+use super::waiting::RECEIVE_BYTES_MAX;
+
+struct Nobody;
+
+impl QueueOwner for Nobody {
+    fn route_dead_letter(&self, _: &DeadLetter) -> LetterRoutes {
+        LetterRoutes::default()
+    }
+
+    fn queue_unused(&self, _: &Arc<Queue>) {}
+
+    fn queue_expired(&self, _: &Arc<Queue>) {}
+}
+
+fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert(ShortString::from(*name), value.clone());
+    }
+    let owner: Weak<dyn QueueOwner> = Weak::<Nobody>::new();
+    let services = QueueServices {
+        committer: Committer::start(Arc::new(MemoryStore::new()), Limits::default())
+            .expect("a committer"),
+        timers: Timers::start(Arc::default()),
+        clock: Arc::default(),
+        budget: Arc::new(MemoryBudget::new(1 << 30)),
+        threads: QueueThreads::new(),
+        letters: Letters::start(),
+        owner,
+    };
+    let spec = QueueSpec {
+        id: QueueId(id),
+        name: "q".into(),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments: QueueArguments::shared(&table).expect("valid arguments"),
+    };
+    let queue = Queue::open(spec, services, Vec::new());
+    queue.start();
+    queue
+}
+
+fn bodies(hand: &Hand) -> Vec<bytes::Bytes> {
+    hand.messages
+        .iter()
+        .map(|received| body(&received.message))
+        .collect()
+}
+
+/// The bodies of what is kept.
+fn kept(hand: Hand) -> Vec<bytes::Bytes> {
+    let bodies = bodies(&hand);
+    drop(hand.keep());
+    bodies
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_receive_takes_what_there_is_and_its_handles_delete_it_once() {
+    let queue = queue(1, &[]);
+    queue.publish(&["a", "b", "c"].map(message));
+    let hand = queue.receive(2, Duration::ZERO).await.expect("a queue");
+    assert_eq!(bodies(&hand), ["a", "b"]);
+    let received = hand.keep();
+    assert!(received.iter().all(|received| received.count == 1));
+    let handles: Vec<Handle> = received.iter().map(|received| received.handle).collect();
+    assert_eq!(queue.counts().unacked, 2);
+    let (valid, _) = queue.delete_received(&handles[..1]);
+    assert_eq!(valid, [true]);
+    assert_eq!(queue.delete_received(&handles).0, [false, true]);
+    assert_eq!((queue.counts().ready, queue.counts().unacked), (1, 0));
+    let hand = queue.receive(16, LONG).await.expect("a queue");
+    assert_eq!(bodies(&hand), ["c"]);
+    drop(hand.keep());
+    let hand = queue.receive(16, Duration::ZERO).await.expect("a queue");
+    assert!(hand.messages.is_empty());
+    let hand = queue
+        .receive(16, Duration::from_millis(5))
+        .await
+        .expect("a queue");
+    assert!(hand.messages.is_empty());
+}
+
+#[tokio::test]
+async fn what_nobody_keeps_goes_back_and_does_not_count() {
+    let arguments = [
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", long(1)),
+    ];
+    let queue = queue(1, &arguments);
+    queue.publish(&[message("a")]);
+    let mut last = None;
+    for _ in 0..5 {
+        let hand = queue.receive(1, LONG).await.expect("a queue");
+        assert_eq!(hand.messages[0].count, 1);
+        // Whoever read a handle before the answer was given up has nothing from it.
+        if let Some(before) = last.replace(hand.messages[0].handle) {
+            assert_eq!(queue.delete_received(&[before]).0, [false]);
+        }
+        drop(hand);
+        assert_eq!(queue.counts().ready, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_handle_is_good_until_its_time_is_over_and_not_after() {
+    let queue = queue(1, &[("x-visibility-timeout", long(30))]);
+    queue.publish(&[message("a")]);
+    let first = queue.receive(1, LONG).await.expect("a queue").keep();
+    // Comes when the first lease has ended.
+    let second = queue.receive(1, LONG).await.expect("a queue").keep();
+    assert_eq!(second[0].count, 2);
+    assert_eq!(second[0].id, first[0].id);
+    assert_eq!(second[0].first_received, first[0].first_received);
+    assert!(second[0].visible > first[0].visible);
+    assert_eq!(queue.delete_received(&[first[0].handle]).0, [false]);
+    assert_eq!(queue.counts().unacked, 1);
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(queue.delete_received(&[second[0].handle]).0, [false]);
+    assert_eq!(queue.counts().ready, 1);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_served_in_order_and_each_message_goes_to_one() {
+    let queue = queue(1, &[]);
+    let wait = |n: usize| {
+        let queue = Arc::clone(&queue);
+        async move { (n, queue.receive(1, LONG).await.map(kept)) }
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        waiting.spawn(wait(n));
+        tokio::task::yield_now().await;
+    }
+    for n in 0..50 {
+        queue.publish(&[message(&n.to_string())]);
+    }
+    while let Some(done) = waiting.join_next().await {
+        let (n, bodies) = done.expect("no panic");
+        assert_eq!(bodies.expect("a queue"), [n.to_string()]);
+    }
+    assert_eq!((queue.counts().ready, queue.counts().unacked), (0, 50));
+}
+
+#[tokio::test]
+async fn who_gives_up_loses_nothing() {
+    let queue = queue(1, &[]);
+    for _ in 0..3 {
+        let waiting = queue.receive(1, LONG);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(2), waiting)
+                .await
+                .is_err()
+        );
+    }
+    queue.publish(&[message("a")]);
+    assert_eq!(queue.counts().ready, 1);
+    // Served, but gone before he looked.
+    let mut waiting = Box::pin(queue.receive(2, LONG));
+    let hand = queue.receive(2, LONG).await.expect("a queue").keep();
+    assert!(poll_once(&mut waiting).await.is_none());
+    queue.publish(&["b", "c"].map(message));
+    assert_eq!(queue.counts().ready, 0);
+    drop(waiting);
+    assert_eq!(queue.counts().ready, 2);
+    assert_eq!(queue.delete_received(&[hand[0].handle]).0, [true]);
+}
+
+#[tokio::test]
+async fn the_end_of_the_queue_is_the_end_of_waiting() {
+    let queue = queue(1, &[]);
+    let mut waiting = Box::pin(queue.receive(1, LONG));
+    assert!(poll_once(&mut waiting).await.is_none());
+    queue.delete(|_| true);
+    assert_eq!(waiting.await.map(drop), Err(QueueGone));
+    assert_eq!(queue.receive(1, LONG).await.map(drop), Err(QueueGone));
+}
+
+#[tokio::test]
+async fn handles_of_another_queue_and_leases_of_connections_are_not_valid() {
+    let (old, new) = (queue(1, &[]), queue(2, &[]));
+    for queue in [&old, &new] {
+        queue.publish(&[message("a")]);
+    }
+    let hand = old.receive(1, LONG).await.expect("a queue").keep();
+    let got = new.get(false).await.expect("a queue").expect("a message");
+    assert_eq!(new.delete_received(&[hand[0].handle]).0, [false]);
+    let guessed = Handle::new(QueueId(2), got.lease);
+    assert_eq!(new.delete_received(&[guessed]).0, [false]);
+    assert_eq!(new.counts().unacked, 1);
+}
+
+/// Polls once; `None` if it is not ready.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_receive_brings_so_many_bytes_and_no_more() {
+    let queue = queue(1, &[]);
+    let large = |bytes| message(&"x".repeat(bytes));
+    queue.publish(&[
+        large(RECEIVE_BYTES_MAX - 1),
+        large(1),
+        large(1),
+        large(RECEIVE_BYTES_MAX + 1),
+        large(1),
+    ]);
+    for expected in [2, 1, 1, 1] {
+        let hand = queue.receive(16, LONG).await.expect("a queue");
+        assert_eq!(hand.keep().len(), expected);
+    }
+}

@@ -1,0 +1,259 @@
+//! How messages leave without being acked: their time to live, the length of the queue, and what becomes of those that
+//! die then. All of it in bounded steps: what is left over, the next command does, or the timer.
+
+use std::sync::Arc;
+
+use crate::broker::queue::death::{Dead, DeathReason};
+use crate::broker::queue::delayed::Delayed;
+use crate::broker::queue::effects::Effects;
+use crate::broker::queue::lane::Head;
+use crate::model::arguments::{Overflow, QueueKind};
+use crate::model::{Message, MessageId};
+
+use super::{WorkQueue, request_load};
+
+/// So many messages leave in one turn because of their time to live or the length of the queue. A run of publishes is
+/// shorter.
+const LEFT_MAX: u32 = 4096;
+
+/// Expiry goes no further ahead of the dead letters than this: what has expired lies better on disk unread than read
+/// twice.
+const EXPIRED_AHEAD_MAX: u64 = 4096;
+
+impl WorkQueue {
+    /// A message leaves the queue: for good, or for the dead letter exchange, if there is one.
+    pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason) {
+        let dead_letters = self.arguments.dead_letter_exchange.is_some();
+        let Some(lane) = self.lane_mut(id.lane) else {
+            return;
+        };
+        if dead_letters {
+            lane.doom(id.offset);
+            self.dying.push(id, reason);
+        } else {
+            lane.settle(id.offset);
+        }
+    }
+
+    /// The message as it leaves a quorum queue, which counts how often a consumer failed that had it; refusing it is a
+    /// failure, too.
+    pub(super) fn counting_failures(
+        &self,
+        id: MessageId,
+        message: Arc<Message>,
+        reason: DeathReason,
+    ) -> Arc<Message> {
+        if self.arguments.kind != QueueKind::Quorum {
+            return message;
+        }
+        let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+        let here = lane.map_or(0, |(_, lane)| lane.failed(id.offset))
+            + u32::from(reason == DeathReason::Rejected);
+        if here == 0 {
+            return message;
+        }
+        Arc::new(Message {
+            failures: message.failures.saturating_add(here),
+            ..Message::clone(&message)
+        })
+    }
+
+    /// Messages whose dead letters are to be published now, in the order in which they died: so many, or until there
+    /// are so many bytes. Until [`WorkQueue::bury`] there are no others.
+    pub(in crate::broker::queue) fn take_letters(
+        &mut self,
+        max: usize,
+        max_bytes: usize,
+    ) -> Vec<Dead> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        if !self.dying.is_out() {
+            for (id, reason) in self.dying.iter().take(max) {
+                let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+                let message = lane.and_then(|(_, lane)| lane.dying(id.offset));
+                let Some(message) = message.filter(|_| bytes < max_bytes) else {
+                    break;
+                };
+                bytes += message.size();
+                let message = self.counting_failures(id, message.clone(), reason);
+                taken.push(Dead { message, reason });
+            }
+            self.dying.set_out(!taken.is_empty());
+        }
+        taken
+    }
+
+    /// The dead letters of so many messages, those that died first, are published: the messages leave the log.
+    pub(in crate::broker::queue) fn bury(&mut self, now_ms: u64, count: usize, fx: &mut Effects) {
+        self.dying.set_out(false);
+        for (id, _) in self.dying.bury(count as u64) {
+            if let Some(lane) = self.lane_mut(id.lane) {
+                lane.settle(id.offset);
+            }
+        }
+        self.settle_down(now_ms, fx);
+    }
+
+    /// Whether dead letters can be published now: the first message is in memory, and nobody is at it.
+    pub(in crate::broker::queue) fn has_letters(&self) -> bool {
+        !self.dying.is_empty() && !self.dying.is_out() && self.first_letter_is_resident()
+    }
+
+    fn first_letter_is_resident(&self) -> bool {
+        self.dying.front().is_some_and(|id| {
+            let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
+            lane.is_some_and(|(_, lane)| lane.dying(id.offset).is_some())
+        })
+    }
+
+    /// How many messages have died here so far, and how many of their dead letters are published.
+    pub(in crate::broker::queue) fn deaths(&self) -> (u64, u64) {
+        self.dying.progress()
+    }
+
+    /// Reads the message whose dead letter is next, if it is on disk only.
+    pub(super) fn watch_letters(&mut self, fx: &mut Effects) {
+        let Some(id) = self.dying.front() else {
+            return;
+        };
+        if !self.first_letter_is_resident()
+            && let Some(lane) = self.lane_mut(id.lane)
+        {
+            request_load(lane, id.offset, fx);
+        }
+    }
+
+    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the head may have
+    /// expired all the same: that was enough for this turn.
+    pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
+        while let Some(head) = self.head_expiry() {
+            let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
+            if head.at_ms > now_ms || (head.at_ms == now_ms && spared) {
+                return true;
+            }
+            if self.waits_for_letters() || self.has_left_enough(fx) {
+                return false;
+            }
+            if !head.is_old {
+                self.kill(head.id, DeathReason::Expired);
+            } else if let Some(lane) = self.lane_mut(head.id.lane) {
+                lane.settle(head.id.offset);
+            }
+        }
+        true
+    }
+
+    /// Whether expiry goes on when dead letters have been published.
+    pub(super) fn waits_for_letters(&self) -> bool {
+        self.dying.len() >= EXPIRED_AHEAD_MAX
+    }
+
+    /// Counts a message that leaves. True if it has to wait for the next turn, which is then due.
+    fn has_left_enough(&mut self, fx: &mut Effects) -> bool {
+        if fx.left >= LEFT_MAX {
+            self.is_overdue = true;
+            return true;
+        }
+        fx.left += 1;
+        false
+    }
+
+    /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
+    pub(super) fn head_expiry(&mut self) -> Option<HeadExpiry> {
+        let queue_ttl = self.arguments.message_ttl_ms;
+        let retention_ms = self.arguments.retention_ms;
+        let next = self.next()?;
+        let (priority, lane) = self.lanes.get_mut(next.lane)?;
+        let Head::Ready(offset) = next.head else {
+            return None;
+        };
+        let (message, enqueued_ms) = lane.peek(offset)?;
+        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min();
+        let after_ms = ttl_ms.into_iter().chain(retention_ms).min()?;
+        Some(HeadExpiry {
+            id: MessageId {
+                lane: *priority,
+                offset,
+            },
+            at_ms: enqueued_ms.saturating_add(after_ms),
+            is_old: ttl_ms != Some(after_ms),
+            is_new: lane.is_new(offset),
+        })
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
+    }
+
+    /// Whether there is no room for so many messages more, with so many bytes in their bodies. Delayed messages have
+    /// taken their room already: they are never refused when they are due.
+    pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
+        let delayed = self.delayed.as_deref();
+        let messages = || self.ready() + delayed.map_or(0, Delayed::len);
+        let all_bytes = || self.ready_bytes() + delayed.map_or(0, Delayed::bytes);
+        let limits = &self.arguments;
+        limits
+            .max_length
+            .is_some_and(|max| messages() + count > max)
+            || limits
+                .max_length_bytes
+                .is_some_and(|max| all_bytes() + bytes > max)
+    }
+
+    pub(super) fn enforce_length(&mut self, fx: &mut Effects) {
+        if !self.is_limited() || self.arguments.overflow != Overflow::DropHead {
+            return;
+        }
+        while self
+            .arguments
+            .max_length
+            .is_some_and(|max| self.ready() > max)
+            || self
+                .arguments
+                .max_length_bytes
+                .is_some_and(|max| self.ready_bytes() > max)
+        {
+            let Some(next) = self.next() else {
+                return;
+            };
+            let Some((priority, lane)) = self.lanes.get_mut(next.lane) else {
+                return;
+            };
+            match next.head {
+                Head::Empty => return,
+                Head::Cold(offset) => return request_load(lane, offset, fx),
+                Head::Ready(offset) => {
+                    let id = MessageId {
+                        lane: *priority,
+                        offset,
+                    };
+                    if self.has_left_enough(fx) {
+                        return;
+                    }
+                    self.kill(id, DeathReason::MaxLength);
+                }
+            }
+        }
+    }
+}
+
+/// When the message at the head leaves the queue of itself.
+pub(super) struct HeadExpiry {
+    id: MessageId,
+    /// On the broker's time line.
+    pub(super) at_ms: u64,
+    /// Because it is too old to be kept at all, and not by its time to live.
+    is_old: bool,
+    /// It has come in this very turn.
+    is_new: bool,
+}
+
+/// Which messages an expiry takes.
+#[derive(Clone, Copy)]
+pub(super) enum Expiry {
+    /// Those whose time has come.
+    Due,
+    /// The same, but what has come in this very turn may be delivered in the moment in which its time is over: so a
+    /// message whose time to live is 0 goes to those who wait for it already, and to nobody else.
+    UnlessNew,
+}

@@ -1,0 +1,174 @@
+//! Which message is next, and who gets it: the lanes by priority, the consumers by turn.
+
+use crate::broker::queue::consumer::Delivery;
+use crate::broker::queue::effects::Effects;
+use crate::broker::queue::lane::{Head, Lane};
+use crate::clock::Moment;
+use crate::model::Lease;
+use crate::model::arguments::QueueKind;
+
+use super::consumers::WAITERS;
+use super::deaths::Expiry;
+use super::{WorkQueue, request_load};
+
+/// The lane of normal priority.
+pub(super) const NORMAL: u8 = 0;
+
+/// So many messages of high priority are handed out for one of normal priority, as RabbitMQ 4.0 does.
+const HIGH_IN_A_ROW_MAX: u8 = 2;
+
+/// By which order a message is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That of its lane.
+    Lane,
+    /// It came back, and goes before all others.
+    First,
+    /// It came back, and went behind the others that were there.
+    Behind,
+}
+
+/// What is next to be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// The index of its lane.
+    pub(super) lane: usize,
+    pub(super) head: Head,
+    pub(super) order: Order,
+}
+
+impl WorkQueue {
+    /// What is next: what came back first of all, if that goes first; then the head of the lane of the highest priority
+    /// that has any. Quorum queues serve the lower one now and then, so that it does not starve.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        let lanes = &self.lanes;
+        let mut look = |next| returned_head(lanes, next);
+        if let Some((lane, head)) = self.returns.first(&mut look) {
+            let order = Order::First;
+            return Some(Next { lane, head, order });
+        }
+        let behind = self.returns.behind(&mut look);
+        let mut ready = (0..)
+            .zip(&self.lanes)
+            .filter(|(_, (priority, lane))| {
+                lane.waits_in_order() || (*priority == NORMAL && behind.is_some())
+            })
+            .map(|(index, (priority, _))| (index, *priority));
+        let first = ready.next();
+        let (lane, priority) = match self.high_in_a_row >= HIGH_IN_A_ROW_MAX {
+            true => ready.next().or(first)?,
+            false => first?,
+        };
+        let head = self.lanes.get_mut(lane)?.1.head();
+        if let Some((end, (lane, returned))) = behind.filter(|_| priority == NORMAL) {
+            let goes_first = match head {
+                Head::Empty => false,
+                Head::Cold(offset) | Head::Ready(offset) => offset < end,
+            };
+            if !goes_first {
+                return Some(Next {
+                    lane,
+                    head: returned,
+                    order: Order::Behind,
+                });
+            }
+        }
+        let order = Order::Lane;
+        Some(Next { lane, head, order })
+    }
+
+    /// A message of this lane was handed out.
+    pub(super) fn count_turn(&mut self, order: Order, priority: u8) {
+        if self.arguments.kind == QueueKind::Quorum {
+            self.high_in_a_row = match (order, priority) {
+                (Order::First, _) => return,
+                (Order::Behind, _) | (Order::Lane, NORMAL) => 0,
+                (Order::Lane, _) => self.high_in_a_row.saturating_add(1),
+            };
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, now_ms: u64, fx: &mut Effects) {
+        let kind = self.arguments.kind;
+        while self.consumers.any_runnable() {
+            let Some((next, offset)) = self.head(now_ms, fx) else {
+                return;
+            };
+            let Some(consumer_id) = self.consumers.next() else {
+                return;
+            };
+            if consumer_id == WAITERS {
+                self.serve_waiter(now_ms, fx);
+                continue;
+            }
+            let Some((_, lane)) = self.lanes.get_mut(next.lane) else {
+                return;
+            };
+            let Some(leased) = lane.lease(offset) else {
+                return;
+            };
+            let Some(consumer) = self.consumers.charge(consumer_id, leased.message.size()) else {
+                return;
+            };
+            let lease = leased.lease;
+            let history = lane.history();
+            let enqueued = history.map(|_| Moment::from_ms(leased.enqueued_ms));
+            let no_ack = consumer.new.no_ack;
+            let timeout_ms = consumer
+                .new
+                .visibility_timeout_ms
+                .or(self.arguments.visibility_timeout_ms)
+                .filter(|_| !no_ack);
+            if no_ack {
+                lane.ack(offset);
+            }
+            if let Some(timeout_ms) = timeout_ms {
+                self.deadlines.push(now_ms, timeout_ms, lease);
+            }
+            if consumer.pending.is_empty() {
+                fx.served.push(consumer_id);
+            }
+            let (redelivered, delivery_count) = leased.told(kind);
+            consumer.pending.push(Delivery {
+                consumer: consumer_id,
+                lease,
+                message: leased.message,
+                redelivered,
+                delivery_count,
+                enqueued,
+                order: fx.handed_out,
+            });
+            fx.handed_out = fx.handed_out.wrapping_add(1);
+            self.count_turn(next.order, lease.lane);
+            if let Some(single) = self.consumers.single_active()
+                && !no_ack
+            {
+                single.handed_out(lease, consumer_id, timeout_ms.is_some());
+            }
+        }
+    }
+
+    /// The next message to be handed out, and its offset. One on disk is read first.
+    pub(super) fn head(&mut self, now_ms: u64, fx: &mut Effects) -> Option<(Next, u64)> {
+        if !self.expire(now_ms, Expiry::UnlessNew, fx) {
+            return None;
+        }
+        let next = self.next()?;
+        let (_, lane) = self.lanes.get_mut(next.lane)?;
+        match next.head {
+            Head::Empty => None,
+            Head::Cold(offset) => {
+                request_load(lane, offset, fx);
+                None
+            }
+            Head::Ready(offset) => Some((next, offset)),
+        }
+    }
+}
+
+/// Where a returned message waits, if it still does: the index of its lane, and what is there.
+fn returned_head(lanes: &[(u8, Lane)], next: Lease) -> Option<(usize, Head)> {
+    let index = lanes.iter().position(|(lane, _)| *lane == next.lane)?;
+    let (_, lane) = lanes.get(index)?;
+    Some((index, lane.returned_head(next.offset, next.turn)?))
+}

@@ -1,0 +1,166 @@
+//! The messages of a queue that die: they have left it for its dead letter exchange, and leave its log when they have
+//! been published there. In the order in which they died. Pure; where the messages are is in the lanes.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::broker::queue::death::DeathReason;
+use crate::model::MessageId;
+
+/// Messages that died one after the other and lie one after the other: a million that expire together cost as much as
+/// one.
+#[derive(Debug)]
+struct Run {
+    lane: u8,
+    offsets: Range<u64>,
+    reason: DeathReason,
+}
+
+/// Dying messages, oldest death first.
+#[derive(Debug, Default)]
+pub(in crate::broker::queue) struct Dying {
+    runs: VecDeque<Run>,
+    /// How many have died since the queue was opened.
+    died: u64,
+    /// How many of them have been buried.
+    buried: u64,
+    /// The dead letters of some are being published.
+    is_out: bool,
+}
+
+impl Dying {
+    /// A message dies.
+    pub(in crate::broker::queue) fn push(&mut self, id: MessageId, reason: DeathReason) {
+        self.died += 1;
+        match self.runs.back_mut() {
+            Some(run)
+                if run.lane == id.lane && run.reason == reason && run.offsets.end == id.offset =>
+            {
+                run.offsets.end += 1;
+            }
+            _ => self.runs.push_back(Run {
+                lane: id.lane,
+                offsets: id.offset..id.offset + 1,
+                reason,
+            }),
+        }
+    }
+
+    /// They are buried, as many as these.
+    pub(in crate::broker::queue) fn bury(&mut self, count: u64) -> Vec<(MessageId, DeathReason)> {
+        let buried: Vec<_> = self
+            .iter()
+            .take(usize::try_from(count).unwrap_or(0))
+            .collect();
+        let mut left = buried.len() as u64;
+        self.buried += left;
+        while left > 0
+            && let Some(run) = self.runs.front_mut()
+        {
+            let taken = left.min(run.offsets.end - run.offsets.start);
+            run.offsets.start += taken;
+            left -= taken;
+            if run.offsets.is_empty() {
+                self.runs.pop_front();
+            }
+        }
+        buried
+    }
+
+    /// Of those that died in a lane only these are still there; the others are lost.
+    pub(in crate::broker::queue) fn keep_only(&mut self, lane: u8, is_there: impl Fn(u64) -> bool) {
+        let deaths: Vec<_> = self.iter().collect();
+        let (died, all) = (self.died, self.len());
+        self.runs.clear();
+        for (id, reason) in deaths {
+            if id.lane != lane || is_there(id.offset) {
+                self.push(id, reason);
+            }
+        }
+        let kept = self.died - died;
+        self.died = died;
+        self.buried += all - kept;
+    }
+
+    /// In the order in which they died.
+    pub(in crate::broker::queue) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (MessageId, DeathReason)> + '_ {
+        self.runs.iter().flat_map(|run| {
+            let lane = run.lane;
+            let ids = run
+                .offsets
+                .clone()
+                .map(move |offset| MessageId { lane, offset });
+            ids.map(|id| (id, run.reason))
+        })
+    }
+
+    /// The one that died first.
+    pub(in crate::broker::queue) fn front(&self) -> Option<MessageId> {
+        let run = self.runs.front()?;
+        Some(MessageId {
+            lane: run.lane,
+            offset: run.offsets.start,
+        })
+    }
+
+    pub(in crate::broker::queue) fn len(&self) -> u64 {
+        self.died - self.buried
+    }
+
+    pub(in crate::broker::queue) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// How many have died so far, and how many of them are buried.
+    pub(in crate::broker::queue) fn progress(&self) -> (u64, u64) {
+        (self.died, self.buried)
+    }
+
+    /// Whether dead letters are being published: no others are begun before [`Dying::set_out`] says that they are done,
+    /// so that they keep their order.
+    pub(in crate::broker::queue) fn is_out(&self) -> bool {
+        self.is_out
+    }
+
+    pub(in crate::broker::queue) fn set_out(&mut self, is_out: bool) {
+        self.is_out = is_out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(lane: u8, offset: u64) -> MessageId {
+        MessageId { lane, offset }
+    }
+
+    #[test]
+    fn the_order_of_deaths_is_kept_and_neighbours_cost_nothing() {
+        let mut dying = Dying::default();
+        for offset in 0..100_000 {
+            dying.push(id(0, offset), DeathReason::Expired);
+        }
+        assert_eq!(dying.runs.len(), 1);
+        dying.push(id(0, 100_000), DeathReason::Rejected);
+        dying.push(id(1, 100_001), DeathReason::Rejected);
+        dying.push(id(1, 7), DeathReason::Rejected);
+        assert_eq!(dying.runs.len(), 4);
+        assert_eq!(dying.len(), 100_003);
+        let buried = dying.bury(99_999);
+        assert_eq!(buried.last(), Some(&(id(0, 99_998), DeathReason::Expired)));
+        assert_eq!(dying.front(), Some(id(0, 99_999)));
+        let rest: Vec<_> = dying.iter().map(|(id, _)| id).collect();
+        assert_eq!(
+            rest,
+            [id(0, 99_999), id(0, 100_000), id(1, 100_001), id(1, 7)]
+        );
+        dying.keep_only(1, |offset| offset != 7);
+        assert_eq!(dying.progress(), (100_003, 100_000));
+        assert_eq!(dying.bury(10).len(), 3);
+        assert!(dying.is_empty() && dying.front().is_none());
+        assert_eq!(dying.progress(), (100_003, 100_003));
+    }
+}

@@ -1,0 +1,113 @@
+//! How leases end other than by an answer: by their deadline, or with the broker. And how they come back.
+
+use crate::broker::queue::death::DeathReason;
+use crate::broker::queue::lane::block::TURN_RETURNS;
+use crate::broker::queue::lane::{Lane, Place};
+use crate::model::arguments::QueueKind;
+use crate::model::{Lease, LogId};
+use crate::store::StoredMessage;
+
+use super::WorkQueue;
+use super::dispatch::NORMAL;
+
+/// How a lease ends after which the message waits again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// The client gave it back.
+    Refused,
+    /// Its time was over.
+    TimedOut,
+    /// The client's channel has ended.
+    Failed,
+}
+
+impl WorkQueue {
+    /// Leases anew what was received by handle before the restart and is not over. `read` gives the chunk that holds
+    /// an offset. Comes before every other command.
+    pub(in crate::broker::queue) fn restore_leases(
+        &mut self,
+        now_ms: u64,
+        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
+    ) {
+        let limit = self.arguments.delivery_limit;
+        let mut leases = Vec::new();
+        for (priority, lane) in &mut self.lanes {
+            // One that was the last that its message may have ends as others do: by the deadline.
+            let is_over = |until_ms, turn| {
+                until_ms <= now_ms && limit.is_none_or(|limit| turn & TURN_RETURNS < limit)
+            };
+            leases.extend(lane.restore(*priority, is_over, read));
+        }
+        self.deadlines.restore(leases);
+    }
+
+    /// Messages whose lease has lasted as long as it may go back to their places.
+    pub(super) fn end_due_leases(&mut self, now_ms: u64) {
+        if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
+            return;
+        }
+        let lanes = &self.lanes;
+        let due = self.deadlines.take_due(now_ms, |lease| holds(lanes, lease));
+        for lease in due {
+            if let Some(single) = self.consumers.single_active() {
+                single.timed_out(lease);
+            }
+            self.requeue(now_ms, lease, Return::TimedOut);
+        }
+    }
+
+    /// A lease is answered, or its channel has ended.
+    pub(super) fn answered(&mut self, lease: Lease) {
+        if let Some(single) = self.consumers.single_active() {
+            single.answered(lease);
+        }
+    }
+
+    /// Deadlines of leases that were settled in time are forgotten before they are more than those that are not.
+    pub(super) fn bound_deadlines(&mut self) {
+        if self.deadlines.is_empty() {
+            return;
+        }
+        let leased = self.lanes.iter().map(|(_, lane)| lane.leased()).sum();
+        let lanes = &self.lanes;
+        self.deadlines.bound(leased, |lease| holds(lanes, lease));
+    }
+
+    pub(super) fn holds(&self, lease: Lease) -> bool {
+        holds(&self.lanes, lease)
+    }
+
+    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return) {
+        let limit = self.arguments.delivery_limit;
+        let is_quorum = self.arguments.kind == QueueKind::Quorum;
+        let Some(lane) = self.lane_mut(lease.lane) else {
+            return;
+        };
+        if how == Return::Failed {
+            lane.count_failure(lease);
+        }
+        let place = match is_quorum {
+            true => Place::Returned,
+            false => Place::Old,
+        };
+        let Some(back) = lane.requeue(lease, place) else {
+            return;
+        };
+        if limit.is_some_and(|limit| back.returns > limit) {
+            self.kill(lease.id(), DeathReason::DeliveryLimit);
+        } else if is_quorum && limit.is_none() && how == Return::Refused {
+            let end = self.lane_for(now_ms, NORMAL).next();
+            self.returns.put_behind(end, back.next);
+        } else if is_quorum {
+            self.returns.put_first(back.next);
+        }
+    }
+}
+
+/// Whether this lease has not ended.
+fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
+    lanes
+        .iter()
+        .find(|(lane, _)| *lane == lease.lane)
+        .is_some_and(|(_, lane)| lane.holds(lease))
+}

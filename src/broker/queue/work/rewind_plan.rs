@@ -1,0 +1,95 @@
+//! Rewinding: what is kept of acked messages, where the store has to be searched for the place that a rewind goes
+//! to, and what was kept made ready again. Reads nothing itself.
+
+use crate::broker::queue::effects::Effects;
+use crate::broker::queue::history::plan::{Found, RewindError, Search};
+use crate::broker::queue::history::rewind_to::RewindTo;
+use crate::broker::queue::lane::history::HistoryLimits;
+use crate::model::arguments::QueueArguments;
+
+use super::WorkQueue;
+
+impl WorkQueue {
+    /// Durability from now on what the arguments say of acked messages; what was kept and shall not be is let go.
+    pub(super) fn retain(&mut self, now_ms: u64) {
+        let limits = keep_limits(&self.arguments);
+        for (_, lane) in &mut self.lanes {
+            lane.retain(now_ms, limits);
+        }
+    }
+
+    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. What is enqueued
+    /// from now on is not in the way.
+    pub(in crate::broker::queue) fn plan_rewind(
+        &mut self,
+        now_ms: u64,
+        to: RewindTo,
+    ) -> Result<Vec<Search>, RewindError> {
+        if keep_limits(&self.arguments).is_none() {
+            return Err(RewindError::NotEnabled);
+        }
+        if matches!(to, RewindTo::Time(ms) if ms > now_ms) {
+            return Err(RewindError::InFuture);
+        }
+        if matches!(to, RewindTo::Offset(_)) && self.lanes.len() > 1 {
+            return Err(RewindError::SeveralLanes);
+        }
+        let mut searches = Vec::with_capacity(self.lanes.len());
+        for (_, lane) in &mut self.lanes {
+            let next = lane.next();
+            if let RewindTo::Offset(offset) = to
+                && offset >= next
+            {
+                return Err(RewindError::NoSuchOffset { next });
+            }
+            lane.seal();
+            if let Some(history) = lane.history() {
+                searches.push(Search {
+                    log: lane.log(),
+                    to,
+                    within: match to {
+                        RewindTo::Time(ms) => history.stretch_at_time(ms, next),
+                        RewindTo::Offset(offset) => history.stretch_at(offset, next),
+                    },
+                });
+            }
+        }
+        Ok(searches)
+    }
+
+    /// What was acked and is kept is ready again, from the places that were found: the first offset and how many
+    /// messages.
+    pub(in crate::broker::queue) fn rewind(
+        &mut self,
+        now_ms: u64,
+        found: &[Found],
+        fx: &mut Effects,
+    ) -> Result<(Option<u64>, u64), RewindError> {
+        let mut messages = 0;
+        let mut from = None;
+        for found in found {
+            let Some(lane) = self.lane_mut(found.log.lane()) else {
+                continue;
+            };
+            let count = lane
+                .rewind(found.from, &found.messages)
+                .ok_or(RewindError::NotEnabled)?;
+            messages += count.1;
+            from = count.0;
+        }
+        if self.lanes.len() > 1 {
+            from = None;
+        }
+        self.used_ms = now_ms;
+        self.settle_down(now_ms, fx);
+        Ok((from, messages))
+    }
+}
+
+/// How much of what was acked a queue with these arguments keeps.
+pub(super) fn keep_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
+    Some(HistoryLimits {
+        age_ms: arguments.rewind_ms?,
+        bytes_max: arguments.max_length_bytes,
+    })
+}

@@ -1,0 +1,231 @@
+//! Who is served on a queue with a single active consumer: the first of those with the highest priority, until it
+//! leaves. On quorum queues one of higher priority takes over when the active one holds nothing, which is given no more
+//! until then. One that lets its time with a message pass (`x-visibility-timeout`) goes behind all who did not, until it
+//! has answered. Knows consumers by their ids and messages by their leases.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{ConsumerId, Lease};
+
+/// The state of one such queue.
+#[derive(Debug)]
+pub(in crate::broker::queue) struct SingleActive {
+    /// Higher priority takes over.
+    takes_over: bool,
+    active: Option<ConsumerId>,
+    /// The active one is given no more: one of higher priority waits.
+    is_quiescing: bool,
+    /// Who holds what, as far as it may be asked for.
+    held: BTreeMap<Lease, ConsumerId>,
+    /// How much of that the active one holds.
+    active_holds: usize,
+    /// Leases that have ended by time, and that their consumers have not answered.
+    overdue: BTreeMap<Lease, ConsumerId>,
+    /// Something has happened that may change who is served.
+    is_unsettled: bool,
+}
+
+impl SingleActive {
+    pub(in crate::broker::queue) fn new(takes_over: bool) -> SingleActive {
+        SingleActive {
+            takes_over,
+            active: None,
+            is_quiescing: false,
+            held: BTreeMap::new(),
+            active_holds: 0,
+            overdue: BTreeMap::new(),
+            is_unsettled: false,
+        }
+    }
+
+    /// Who is active.
+    pub(in crate::broker::queue) fn active(&self) -> Option<ConsumerId> {
+        self.active
+    }
+
+    /// Who is given messages.
+    pub(in crate::broker::queue) fn served(&self) -> Option<ConsumerId> {
+        self.active.filter(|_| !self.is_quiescing)
+    }
+
+    /// Whether [`SingleActive::elect`] may come to another result than the last time.
+    pub(in crate::broker::queue) fn is_unsettled(&self) -> bool {
+        self.is_unsettled
+    }
+
+    /// A consumer is given a message; `has_deadline`: for so long only.
+    pub(in crate::broker::queue) fn handed_out(
+        &mut self,
+        lease: Lease,
+        to: ConsumerId,
+        has_deadline: bool,
+    ) {
+        if self.takes_over || has_deadline {
+            self.held.insert(lease, to);
+            self.active_holds += usize::from(self.active == Some(to));
+        }
+    }
+
+    /// A lease was answered, in time or not, or has ended with its channel.
+    pub(in crate::broker::queue) fn answered(&mut self, lease: Lease) {
+        self.end(lease);
+        if self.overdue.remove(&lease).is_some() {
+            self.is_unsettled = true;
+        }
+    }
+
+    /// A lease has ended by time.
+    pub(in crate::broker::queue) fn timed_out(&mut self, lease: Lease) {
+        if let Some(holder) = self.end(lease) {
+            self.overdue.insert(lease, holder);
+            self.is_unsettled = true;
+        }
+    }
+
+    /// A consumer has left.
+    pub(in crate::broker::queue) fn left(&mut self, consumer: ConsumerId) {
+        self.overdue.retain(|_, late| *late != consumer);
+        self.is_unsettled = true;
+        if self.active == Some(consumer) {
+            self.active = None;
+        }
+    }
+
+    /// A consumer has come.
+    pub(in crate::broker::queue) fn came(&mut self) {
+        self.is_unsettled = true;
+    }
+
+    /// Chooses anew, if need be, among `consumers`, each with its priority, in the order in which they came.
+    pub(in crate::broker::queue) fn elect(
+        &mut self,
+        consumers: impl Iterator<Item = (ConsumerId, i32)> + Clone,
+    ) {
+        self.is_unsettled = false;
+        self.is_quiescing = false;
+        let late: BTreeSet<ConsumerId> = self.overdue.values().copied().collect();
+        let rank = |(id, priority): (ConsumerId, i32)| (!late.contains(&id), priority);
+        let best = consumers
+            .clone()
+            .max_by_key(|consumer| (rank(*consumer), Reverse(consumer.0)));
+        let Some(best) = best else { return };
+        let active = self.active;
+        let Some(active) = active.and_then(|id| consumers.clone().find(|(own, _)| *own == id))
+        else {
+            return self.activate(best.0);
+        };
+        let (is_on_time, priority) = rank(best);
+        if is_on_time && late.contains(&active.0) {
+            self.activate(best.0);
+        } else if is_on_time && self.takes_over && priority > active.1 {
+            match self.active_holds {
+                0 => self.activate(best.0),
+                _ => self.is_quiescing = true,
+            }
+        }
+    }
+
+    /// Everybody leaves.
+    pub(in crate::broker::queue) fn clear(&mut self) {
+        *self = SingleActive::new(self.takes_over);
+    }
+
+    fn activate(&mut self, consumer: ConsumerId) {
+        self.active = Some(consumer);
+        self.active_holds = self.held.values().filter(|id| **id == consumer).count();
+    }
+
+    fn end(&mut self, lease: Lease) -> Option<ConsumerId> {
+        let holder = self.held.remove(&lease)?;
+        if self.active == Some(holder) {
+            self.active_holds -= 1;
+            self.is_unsettled |= self.is_quiescing && self.active_holds == 0;
+        }
+        Some(holder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ConsumerId = ConsumerId(1);
+    const B: ConsumerId = ConsumerId(2);
+    const C: ConsumerId = ConsumerId(3);
+
+    fn lease(offset: u64) -> Lease {
+        Lease {
+            offset,
+            turn: 0,
+            lane: 0,
+        }
+    }
+
+    fn elected(single: &mut SingleActive, consumers: &[(ConsumerId, i32)]) -> Option<ConsumerId> {
+        single.elect(consumers.iter().copied());
+        single.served()
+    }
+
+    #[test]
+    fn the_first_of_the_highest_priority_is_active_and_stays() {
+        let mut single = SingleActive::new(false);
+        assert_eq!(elected(&mut single, &[]), None);
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 0)]), Some(A));
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 0), (C, 9)]), Some(A));
+        single.left(A);
+        assert_eq!(elected(&mut single, &[(B, 0), (C, 9)]), Some(C));
+    }
+
+    #[test]
+    fn higher_priority_takes_over_when_the_active_one_holds_nothing() {
+        let mut single = SingleActive::new(true);
+        assert_eq!(elected(&mut single, &[(A, 0)]), Some(A));
+        single.handed_out(lease(1), A, false);
+        single.handed_out(lease(2), A, false);
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 5)]), None);
+        assert_eq!(single.active(), Some(A));
+        single.answered(lease(1));
+        assert!(!single.is_unsettled());
+        single.answered(lease(2));
+        assert!(single.is_unsettled());
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 5)]), Some(B));
+        // If it leaves meanwhile the active one goes on.
+        single.handed_out(lease(3), B, false);
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 5), (C, 7)]), None);
+        single.left(C);
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 5)]), Some(B));
+        // What others hold does not count.
+        single.left(B);
+        assert_eq!(elected(&mut single, &[(A, 0)]), Some(A));
+        assert_eq!(elected(&mut single, &[(A, 0), (C, 7)]), Some(C));
+    }
+
+    #[test]
+    fn who_lets_its_time_pass_goes_behind_the_others_until_it_has_answered() {
+        let mut single = SingleActive::new(false);
+        let both = [(A, 9), (B, 0)];
+        assert_eq!(elected(&mut single, &both), Some(A));
+        single.handed_out(lease(1), A, true);
+        single.handed_out(lease(2), A, true);
+        single.timed_out(lease(1));
+        assert!(single.is_unsettled());
+        assert_eq!(elected(&mut single, &both), Some(B));
+        // Both late: who is active stays.
+        single.handed_out(lease(11), B, true);
+        single.timed_out(lease(11));
+        assert_eq!(elected(&mut single, &both), Some(B));
+        single.answered(lease(1));
+        assert_eq!(elected(&mut single, &both), Some(A));
+        // Alone it stays, late or not.
+        let mut single = SingleActive::new(false);
+        elected(&mut single, &[(A, 0)]);
+        single.handed_out(lease(1), A, true);
+        single.timed_out(lease(1));
+        assert_eq!(elected(&mut single, &[(A, 0)]), Some(A));
+        assert_eq!(elected(&mut single, &[(A, 0), (B, 0)]), Some(B));
+        single.answered(lease(1));
+        single.left(B);
+        assert_eq!(elected(&mut single, &[(A, 0), (C, 0)]), Some(A));
+    }
+}

@@ -1,0 +1,100 @@
+//! Messages that the disk does not give back.
+
+use crate::broker::queue::effects::Settle;
+use crate::model::Lease;
+use crate::store::{Op, Store};
+use crate::wire::AMQPValue;
+
+use super::rig::{QUEUE, Rig, message};
+
+/// Messages of ten chunks of ten, of which the fourth cannot be read; none is in memory.
+fn damaged_rig(arguments: &[(&str, AMQPValue)]) -> Rig {
+    let mut rig = Rig::new(arguments);
+    for chunk in 0..10 {
+        let run: Vec<_> = (10 * chunk..10 * chunk + 10)
+            .map(|n| message(&n.to_string()))
+            .collect();
+        rig.publish(&run);
+        rig.commit();
+    }
+    let log = QUEUE.log(0);
+    let unreadable = Op::RemoveChunk { log, first: 30 };
+    let batch = [unreadable].into_iter().collect();
+    rig.store.commit(&batch).expect("memory store");
+    rig.restart();
+    let lost = rig.state.lose(rig.now_ms, log, 30..40, &mut rig.fx);
+    assert_eq!(lost, 10);
+    rig.carry_out();
+    rig
+}
+
+#[test]
+fn the_queue_goes_on_behind_what_cannot_be_read() {
+    let mut rig = damaged_rig(&[]);
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.damaged), (90, 10));
+    for n in (0..30).chain(40..100) {
+        let (lease, body, _) = rig.get().expect("a message");
+        assert_eq!(body, n.to_string());
+        rig.settle(Settle::Ack, &[lease]);
+    }
+    assert_eq!(rig.get(), None);
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.ready_bytes), (0, 0));
+    let told = rig.state.lost();
+    assert_eq!((told[0].0, &told[0].1[0]), (QUEUE.log(0), &(30..40)));
+    rig.commit();
+    // The next start tries again.
+    rig.restart();
+    assert_eq!(rig.state.counts().ready, 10);
+    assert!(rig.state.expects(QUEUE.log(0), 30));
+}
+
+#[test]
+fn purging_takes_what_can_be_read_and_leaves_the_rest() {
+    let mut rig = damaged_rig(&[]);
+    let leased = rig.get().expect("a message").0;
+    assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 89);
+    rig.carry_out();
+    rig.commit();
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.unacked, counts.damaged), (0, 1, 10));
+    rig.settle(Settle::Ack, &[leased]);
+    rig.publish(&[message("later")]);
+    let (lease, body, _) = rig.get().expect("a message");
+    assert_eq!(body, "later");
+    rig.settle(Settle::Ack, &[lease]);
+    rig.commit();
+    rig.restart();
+    assert_eq!(
+        rig.state.counts().ready,
+        10,
+        "only what cannot be read is left"
+    );
+}
+
+#[test]
+fn a_body_that_was_let_go_of_may_be_lost_too() {
+    let mut rig = Rig::new(&[]);
+    for run in [&["0"][..], &["1", "2", "3", "4"], &["5"]] {
+        let run: Vec<_> = run.iter().map(|body| message(body)).collect();
+        rig.publish(&run);
+        rig.commit();
+    }
+    let leases: Vec<Lease> = (0..5).map(|_| rig.get().expect("a message").0).collect();
+    rig.shrink(0);
+    rig.state
+        .settle(rig.now_ms, Settle::Requeue, &leases[2..4], &[], &mut rig.fx);
+    rig.fx.loads.clear();
+    let log = QUEUE.log(0);
+    let lost = rig.state.lose(rig.now_ms, log, 0..5, &mut rig.fx);
+    let counts = rig.state.counts();
+    assert_eq!((lost, counts.damaged, counts.unacked), (2, 2, 3));
+    let told = rig.state.lost();
+    assert_eq!((told[0].0, &told[0].1[0]), (log, &(2..4)));
+    // An answer to a lease that has ended, and to those that have not.
+    rig.settle(Settle::Ack, &leases);
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.unacked, counts.damaged), (1, 0, 2));
+    assert_eq!(rig.get().expect("a message").1, "5");
+}

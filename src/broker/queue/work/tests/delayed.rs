@@ -1,0 +1,53 @@
+//! Delayed messages, as the queue sees them.
+
+use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
+
+use super::rig::{Rig, with};
+
+#[test]
+fn delayed_messages_are_not_ready_before_their_time_and_come_in_its_order() {
+    let mut rig = Rig::new(&[]);
+    let delayed = [("c", 300), ("a", 100), ("now", 0), ("b", 200)];
+    rig.publish(&delayed.map(|(text, delay_ms)| with(text, |m| m.delay_ms = Some(delay_ms))));
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().delayed),
+        (1, 3)
+    );
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
+    assert_eq!(rig.get().expect("no delay").1, "now");
+    rig.tick(1_099);
+    assert!(rig.get().is_none());
+    rig.tick(1_200);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order, ["a", "b"]);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_300));
+}
+
+#[test]
+fn delayed_messages_survive_a_restart_and_cost_little_memory() {
+    let mut rig = Rig::new(&[]);
+    for n in (0..5_000_u64).rev() {
+        rig.publish(&[with(&format!("{n:04}"), |m| m.delay_ms = Some(10 + n))]);
+        if n % 7 == 0 {
+            rig.commit();
+        }
+    }
+    rig.shrink(0);
+    rig.tick(1_000);
+    rig.shrink(0);
+    let resident = rig.state.resident_bytes();
+    assert!(resident < QUEUE_RESIDENT_BYTES_MIN, "{resident}");
+    rig.tick(1_109);
+    assert_eq!(rig.state.counts().ready, 100);
+    rig.commit();
+    rig.restart();
+    assert_eq!(
+        (rig.state.counts().ready, rig.state.counts().delayed),
+        (100, 4_900)
+    );
+    rig.tick(9_999);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order.len(), 5_000);
+    assert!(order.is_sorted());
+    assert_eq!(rig.state.counts().delayed, 0);
+}

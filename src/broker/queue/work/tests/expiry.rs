@@ -1,0 +1,117 @@
+//! Time to live: what expires, when, and in which steps.
+
+use crate::broker::queue::death::DeathReason;
+use crate::broker::queue::effects::{Oldest, Settle};
+use crate::model::QueueOverrides;
+
+use super::rig::{Rig, long, message, text, with};
+
+#[test]
+fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
+    let mut rig = Rig::new(&[
+        ("x-message-ttl", long(100)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.publish(&["a", "b"].map(message));
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
+    rig.now_ms = 1_050;
+    rig.publish(&[message("c")]);
+    rig.tick(1_100);
+    assert_eq!(
+        rig.dead,
+        [
+            ("a".into(), DeathReason::Expired),
+            ("b".into(), DeathReason::Expired)
+        ]
+    );
+    assert_eq!(rig.state.counts().ready, 1);
+    assert_eq!(rig.state.counts().unacked, 0);
+}
+
+#[test]
+fn a_message_behind_one_that_lives_longer_waits_with_it() {
+    let mut rig = Rig::new(&[]);
+    rig.publish(&[
+        with("long", |m| m.expiration_ms = Some(500)),
+        with("short", |m| m.expiration_ms = Some(10)),
+    ]);
+    rig.tick(1_100);
+    assert_eq!(rig.state.counts().ready, 2);
+    rig.tick(1_500);
+    assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn what_is_too_old_is_dropped_and_not_dead_lettered() {
+    let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
+    rig.publish(&[message("a")]);
+    rig.now_ms = 1_050;
+    rig.publish(&[with("b", |m| m.expiration_ms = Some(30)), message("c")]);
+    assert_eq!(rig.state.oldest(), [Oldest::Enqueued(1_000)]);
+    let declared = rig.arguments.clone();
+    let retention = QueueOverrides {
+        retention_ms: Some(100),
+        ..QueueOverrides::default()
+    };
+    rig.state
+        .set_arguments(retention.apply(&declared), rig.now_ms);
+    // Nobody takes from a message its time because somebody has it.
+    let (lease, ..) = rig.get().expect("a");
+    rig.tick(1_140);
+    assert_eq!(rig.dead, [("b".into(), DeathReason::Expired)]);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_150));
+    rig.settle(Settle::Requeue, &[lease]);
+    assert_eq!((rig.state.counts().ready, rig.dead.len()), (1, 1));
+    rig.tick(1_150);
+    assert_eq!((rig.state.counts().ready, rig.dead.len()), (0, 1));
+    assert_eq!(rig.state.oldest(), []);
+}
+
+#[test]
+fn time_to_live_zero_delivers_at_once_or_never() {
+    let mut rig = Rig::new(&[("x-message-ttl", long(0))]);
+    rig.publish(&[message("nobody")]);
+    assert_eq!(rig.state.counts().ready, 0);
+    rig.consume(1, true, 0, 10).expect("a consumer");
+    rig.publish(&[message("somebody")]);
+    assert_eq!(rig.bodies(), ["somebody"]);
+}
+
+#[test]
+fn expired_backlog_on_disk_is_dead_lettered_after_a_restart_without_consumers() {
+    let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
+    rig.publish(&[
+        with("a", |m| m.expiration_ms = Some(10)),
+        with("b", |m| m.expiration_ms = Some(10)),
+    ]);
+    rig.commit();
+    rig.now_ms = 2_000;
+    rig.restart();
+    assert_eq!(rig.dead.len(), 2);
+    assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn what_dies_at_once_leaves_in_steps() {
+    let mut rig = Rig::new(&[]);
+    let run: Vec<_> = (0..10_000)
+        .map(|_| with("x", |message| message.expiration_ms = Some(1)))
+        .collect();
+    rig.publish(&run);
+    rig.now_ms += 10;
+    let mut steps = 0;
+    while rig.state.counts().ready > 0 {
+        assert_eq!(
+            rig.state.deadline_ms(rig.now_ms),
+            Some(rig.now_ms)
+                .filter(|_| steps > 0)
+                .or(Some(rig.now_ms - 9))
+        );
+        let before = rig.state.counts().ready;
+        rig.tick(rig.now_ms);
+        assert!(before - rig.state.counts().ready <= 4_096);
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
+    assert_eq!(rig.state.deadline_ms(rig.now_ms), None);
+}

@@ -1,0 +1,14 @@
+//! The work queue's state machine, driven by hand: one file for each subject.
+
+mod damage;
+mod delayed;
+mod durability;
+mod expiry;
+mod leases;
+mod limits;
+mod memory;
+mod model;
+mod purge;
+mod returns;
+pub(in crate::broker::queue) mod rig;
+mod serving;

@@ -1,0 +1,462 @@
+//! What comes back to a queue: in which order it is handed out again, to whom, and what it tells.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::broker::queue::death::DeathReason;
+use crate::broker::queue::effects::Settle;
+use crate::model::{ConsumerId, Lease, Message};
+use crate::wire::AMQPValue;
+
+use super::rig::{Rig, body, long, message, text, with};
+
+fn quorum(arguments: &[(&str, AMQPValue)]) -> Rig {
+    let mut all = vec![("x-queue-type", text("quorum"))];
+    all.extend(arguments.iter().cloned());
+    Rig::new(&all)
+}
+
+fn single_active(kind: &str) -> Rig {
+    let single = ("x-single-active-consumer", AMQPValue::Boolean(true));
+    Rig::new(&[("x-queue-type", text(kind)), single])
+}
+
+fn high(text: &str) -> Arc<Message> {
+    with(text, |m| m.priority = 9)
+}
+
+/// Everything that waits, in order.
+fn drain(rig: &mut Rig) -> String {
+    let bodies: Vec<String> = std::iter::from_fn(|| rig.get())
+        .map(|(_, body, _)| String::from_utf8_lossy(&body).into_owned())
+        .collect();
+    bodies.join(" ")
+}
+
+/// What was delivered: to whom, what, and what it tells.
+fn delivered(rig: &Rig) -> Vec<(u64, Bytes, bool, u32)> {
+    let deliveries = rig.take_deliveries().into_iter();
+    deliveries
+        .map(|d| {
+            (
+                d.consumer.0,
+                body(&d.message),
+                d.redelivered,
+                d.delivery_count,
+            )
+        })
+        .collect()
+}
+
+fn leave(rig: &mut Rig, consumers: &[ConsumerId], leases: &[Lease]) {
+    rig.state
+        .leave_queue(rig.now_ms, consumers, leases, &mut rig.fx);
+    rig.carry_out();
+}
+
+fn first(text: &str, consumer: u64) -> (u64, Bytes, bool, u32) {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    (consumer, text, false, 0)
+}
+
+fn again(text: &str, consumer: u64, returns: u32) -> (u64, Bytes, bool, u32) {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    (consumer, text, true, returns)
+}
+
+#[test]
+fn returned_messages_of_quorum_queues_go_before_all_others_in_the_order_of_their_return() {
+    for limit in [None, Some(5)] {
+        let limit: Vec<_> = limit
+            .map(|limit| ("x-delivery-limit", long(limit)))
+            .into_iter()
+            .collect();
+        let mut rig = quorum(&limit);
+        rig.publish(&[message("1"), message("2"), high("h")]);
+        let h = rig.get().expect("h").0;
+        let one = rig.get().expect("1").0;
+        rig.settle(Settle::Requeue, &[one]);
+        rig.settle(Settle::Requeue, &[h]);
+        rig.publish(&[message("3"), high("H")]);
+        assert_eq!(rig.state.counts().ready, 5);
+        assert_eq!(drain(&mut rig), "1 h H 2 3");
+    }
+}
+
+#[test]
+fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
+    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
+    rig.publish(&[message("1"), message("2"), high("h")]);
+    let h = rig.get().expect("h").0;
+    let one = rig.get().expect("1").0;
+    rig.publish(&[high("H")]);
+    rig.settle(Settle::Requeue, &[one]);
+    rig.settle(Settle::Requeue, &[h]);
+    rig.publish(&[message("3")]);
+    assert_eq!(drain(&mut rig), "H 2 1 h 3");
+    // What comes back because its channel has ended goes first all the same.
+    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
+    rig.publish(&["1", "2", "3"].map(message));
+    let leases = [1, 2].map(|_| rig.get().expect("a message").0);
+    leave(&mut rig, &[], &leases);
+    assert_eq!(drain(&mut rig), "1 2 3");
+}
+
+#[test]
+fn a_message_that_is_always_refused_keeps_nobody_waiting() {
+    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
+    let consumer = rig.consume(1, false, 0, 1).expect("a consumer");
+    rig.publish(&["poison", "1", "2", "3"].map(message));
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        let [delivery] = &rig.take_deliveries()[..] else {
+            panic!("one at a time");
+        };
+        let poison = body(&delivery.message) == "poison";
+        let text = String::from_utf8_lossy(&body(&delivery.message)).into_owned();
+        seen.push((text, delivery.delivery_count));
+        rig.settle(
+            if poison { Settle::Requeue } else { Settle::Ack },
+            &[delivery.lease],
+        );
+        rig.grant(consumer, 1);
+    }
+    let expected = [("poison", 0), ("1", 0), ("2", 0), ("3", 0)];
+    let poison = (1..5).map(|count| ("poison", count));
+    let expected = expected.into_iter().chain(poison);
+    let expected: Vec<_> = expected
+        .map(|(text, count)| (text.to_owned(), count))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn who_takes_over_begins_with_what_the_active_one_held() {
+    for kind in ["classic", "quorum"] {
+        let mut rig = single_active(kind);
+        let active = rig.consume(1, false, 0, 3).expect("a consumer");
+        rig.consume(2, false, 0, 4).expect("a consumer");
+        rig.publish(&["a", "b", "c", "d", "e"].map(message));
+        let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
+        assert_eq!(held.len(), 3);
+        rig.state.halt(&[active]);
+        // Nobody takes over before the messages are back, whatever happens meanwhile.
+        rig.consume(3, false, 9, 4).expect("a consumer");
+        rig.publish(&[message("f")]);
+        assert_eq!(delivered(&rig), [], "{kind}");
+        leave(&mut rig, &[active], &held);
+        let heir = 3;
+        let expected = [
+            again("a", heir, 1),
+            again("b", heir, 1),
+            again("c", heir, 1),
+            first("d", heir),
+        ];
+        assert_eq!(delivered(&rig), expected, "{kind}");
+    }
+}
+
+#[test]
+fn consumers_that_end_together_give_each_other_nothing() {
+    let mut rig = quorum(&[
+        ("x-delivery-limit", long(1)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    let consumers = [1, 2, 3, 4].map(|id| rig.consume(id, false, 0, 1).expect("a consumer"));
+    rig.publish(&["a", "b", "c", "d", "e", "f"].map(message));
+    let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
+    rig.state.halt(&consumers);
+    rig.grant(consumers[0], 5);
+    rig.publish(&[message("g")]);
+    leave(&mut rig, &consumers, &held);
+    assert_eq!((delivered(&rig), &rig.dead[..]), (vec![], &[][..]));
+    assert_eq!(rig.state.counts().consumers, 0);
+    rig.consume(5, false, 0, 10).expect("a consumer");
+    let expected = ["a", "b", "c", "d"].map(|text| again(text, 5, 1));
+    let rest = ["e", "f", "g"].map(|text| first(text, 5));
+    assert_eq!(delivered(&rig), [&expected[..], &rest[..]].concat());
+}
+
+#[test]
+fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing() {
+    let mut rig = single_active("quorum");
+    rig.publish(&["a", "b", "c", "d"].map(message));
+    let low = rig.consume(1, false, 0, 2).expect("a consumer");
+    let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
+    rig.consume(2, false, 5, 1).expect("a consumer");
+    rig.settle(Settle::Ack, &held[..1]);
+    rig.grant(low, 1);
+    assert_eq!(delivered(&rig), []);
+    let active = |rig: &Rig| -> Vec<bool> {
+        let infos = rig.state.consumer_infos();
+        infos.iter().map(|info| info.active).collect()
+    };
+    assert_eq!(active(&rig), [true, false]);
+    rig.settle(Settle::Requeue, &held[1..]);
+    assert_eq!(delivered(&rig), [again("b", 2, 1)]);
+    assert_eq!(active(&rig), [false, true]);
+    // If it was only about to take over, the active one goes on when it leaves.
+    let mut rig = single_active("quorum");
+    rig.publish(&["a", "b"].map(message));
+    let low = rig.consume(1, false, 0, 1).expect("a consumer");
+    let higher = rig.consume(2, false, 5, 1).expect("a consumer");
+    rig.grant(low, 1);
+    assert_eq!(delivered(&rig), [first("a", 1)]);
+    leave(&mut rig, &[higher], &[]);
+    assert_eq!(delivered(&rig), [first("b", 1)]);
+}
+
+#[test]
+fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answered() {
+    for kind in ["classic", "quorum"] {
+        let mut rig = single_active(kind);
+        let mut held = Vec::new();
+        rig.publish(&["a", "b", "c"].map(message));
+        let late = rig.consume_for(Some(100), 1, false, 0, 2).expect("first");
+        held.extend(rig.take_deliveries().into_iter().map(|d| d.lease));
+        let other = rig.consume(2, false, 0, 1).expect("a consumer");
+        rig.tick(1_100);
+        assert_eq!(delivered(&rig), [again("a", 2, 1)], "{kind}");
+        rig.grant(late, 5);
+        rig.settle(Settle::Ack, &held);
+        rig.grant(other, 1);
+        assert_eq!(delivered(&rig), [again("b", 2, 1)], "{kind}");
+        // It has answered, too late for the messages, and is the next again.
+        leave(&mut rig, &[other], &[]);
+        assert_eq!(delivered(&rig), [first("c", 1)], "{kind}");
+    }
+}
+
+#[test]
+fn a_message_without_time_to_live_goes_to_who_waits_for_it_and_to_nobody_else() {
+    for kind in ["classic", "quorum"] {
+        let kind = ("x-queue-type", text(kind));
+        let mut by_queue = Rig::new(&[kind.clone(), ("x-message-ttl", long(0))]);
+        let mut by_message = Rig::new(&[kind]);
+        for rig in [&mut by_queue, &mut by_message] {
+            let publish = with("x", |m| m.expiration_ms = Some(0));
+            let consumer = rig.consume(1, false, 0, 10).expect("a consumer");
+            // All in one moment.
+            rig.publish(&[Arc::clone(&publish)]);
+            let [delivery] = &rig.take_deliveries()[..] else {
+                panic!("not delivered");
+            };
+            rig.settle(Settle::Requeue, &[delivery.lease]);
+            assert_eq!((delivered(rig), rig.state.counts().ready), (vec![], 0));
+            rig.publish(&[Arc::clone(&publish)]);
+            let lease = rig.take_deliveries()[0].lease;
+            leave(rig, &[], &[lease]);
+            assert_eq!((delivered(rig), rig.state.counts().ready), (vec![], 0));
+            leave(rig, &[consumer], &[]);
+            rig.publish(&[message("long"), publish]);
+            rig.consume(2, false, 0, 10).expect("a consumer");
+            assert!(delivered(rig).iter().all(|(_, text, ..)| text == "long"));
+            assert_eq!(rig.state.counts().ready, 0);
+        }
+    }
+}
+
+#[test]
+fn a_message_is_dead_in_the_moment_in_which_its_time_is_over() {
+    let mut rig = Rig::new(&[("x-message-ttl", long(100))]);
+    rig.publish(&[message("a")]);
+    rig.now_ms += 99;
+    let lease = rig.get().expect("in time").0;
+    rig.settle(Settle::Requeue, &[lease]);
+    rig.now_ms += 1;
+    rig.consume(1, false, 0, 10).expect("a consumer");
+    assert_eq!((delivered(&rig), rig.state.counts().ready), (vec![], 0));
+}
+
+#[test]
+fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
+    let dead = ("x-dead-letter-exchange", text("dlx"));
+    let ttl = ("x-message-ttl", long(100));
+    for (refuses, fails, rejects, failures) in [
+        (1, 0, false, 0),
+        (0, 2, false, 2),
+        (0, 0, true, 1),
+        (1, 1, true, 2),
+    ] {
+        let mut rig = quorum(&[dead.clone(), ttl.clone()]);
+        rig.publish(&[message("m")]);
+        for _ in 0..refuses {
+            let lease = rig.get().expect("a message").0;
+            rig.settle(Settle::Requeue, &[lease]);
+        }
+        for _ in 0..fails {
+            let lease = rig.get().expect("a message").0;
+            leave(&mut rig, &[], &[lease]);
+        }
+        if rejects {
+            let lease = rig.get().expect("a message").0;
+            rig.settle(Settle::Reject, &[lease]);
+        } else {
+            rig.tick(rig.now_ms + 100);
+        }
+        assert_eq!(rig.failures, [failures]);
+        // There it is told until the message comes back for the first time.
+        let letter = with("m", |m| m.failures = failures);
+        let mut target = quorum(&[]);
+        target.consume(1, false, 0, 10).expect("a consumer");
+        target.publish(&[Arc::clone(&letter)]);
+        let [delivery] = &target.take_deliveries()[..] else {
+            panic!("not delivered");
+        };
+        let told = (delivery.redelivered, delivery.delivery_count);
+        assert_eq!(told, (failures > 0, failures));
+        let lease = delivery.lease;
+        leave(&mut target, &[], &[lease]);
+        assert_eq!(delivered(&target), [again("m", 1, 1)]);
+        // Classic queues tell nothing of it.
+        let mut classic = Rig::new(&[]);
+        classic.publish(&[letter]);
+        assert!(!classic.get().expect("the letter").2);
+    }
+}
+
+#[test]
+fn purging_and_limits_take_returned_messages_too() {
+    let mut rig = quorum(&[("x-max-length", long(3))]);
+    rig.publish(&["1", "2", "3"].map(message));
+    let leases = [1, 2].map(|_| rig.get().expect("a message").0);
+    rig.settle(Settle::Requeue, &leases);
+    rig.publish(&[message("4")]);
+    // What is first goes first.
+    assert_eq!(drain(&mut rig), "2 3 4");
+    let mut rig = quorum(&[]);
+    rig.publish(&["1", "2"].map(message));
+    let lease = rig.get().expect("a message").0;
+    rig.settle(Settle::Requeue, &[lease]);
+    assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 2);
+    assert_eq!(rig.state.counts().ready, 0);
+    rig.publish(&[message("3")]);
+    assert_eq!(drain(&mut rig), "3");
+}
+
+#[test]
+fn a_dead_one_among_the_returned_is_passed_over() {
+    let mut rig = quorum(&[
+        ("x-delivery-limit", long(1)),
+        ("x-dead-letter-exchange", text("dlx")),
+    ]);
+    rig.publish(&["1", "2", "3"].map(message));
+    for _ in 0..2 {
+        let leases = [1, 2].map(|_| rig.get().expect("a message").0);
+        rig.settle(Settle::Requeue, &leases);
+    }
+    let died = ["1", "2"].map(|text| (Bytes::from(text), DeathReason::DeliveryLimit));
+    assert_eq!(rig.dead, died);
+    assert_eq!(drain(&mut rig), "3");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish {
+        count: usize,
+        size: usize,
+        high: bool,
+    },
+    Get,
+    Refuse(usize),
+    Fail(usize),
+    Ack(usize),
+    Commit,
+    Shrink(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![Just(10usize), Just(40_000)];
+    prop_oneof![
+        4 => (1..6usize, size, any::<bool>())
+            .prop_map(|(count, size, high)| Step::Publish { count, size, high }),
+        6 => Just(Step::Get),
+        4 => (0..9usize).prop_map(Step::Refuse),
+        2 => (0..9usize).prop_map(Step::Fail),
+        2 => (0..9usize).prop_map(Step::Ack),
+        3 => Just(Step::Commit),
+        2 => (0..100_000u64).prop_map(Step::Shrink),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The messages of normal priority as one list, with the returned ones as another before it; whatever is in memory.
+    #[test]
+    fn returned_messages_are_ordered_as_in_lists(
+        unlimited: bool,
+        with_high: bool,
+        steps in prop::collection::vec(step(), 1..100),
+    ) {
+        let mut rig = quorum(&[("x-delivery-limit", long(if unlimited { -1 } else { 1_000 }))]);
+        let mut number = 0u64;
+        let (mut returned, mut waiting, mut high) = (Vec::new(), Vec::new(), Vec::new());
+        let mut held: Vec<(Lease, u64)> = Vec::new();
+        let mut high_in_a_row = 0;
+        for step in steps {
+            match step {
+                Step::Publish { count, size, high: is_high } => {
+                    let is_high = is_high && with_high;
+                    let run: Vec<_> = (0..count).map(|_| {
+                        number += 1;
+                        if is_high { high.push(number) } else { waiting.push(number) }
+                        let text = format!("{number:06}{}", "x".repeat(size));
+                        with(&text, |m| m.priority = if is_high { 9 } else { 0 })
+                    }).collect();
+                    rig.publish(&run);
+                }
+                Step::Get => {
+                    let expected = if !returned.is_empty() {
+                        Some(returned.remove(0))
+                    } else if !high.is_empty() && (high_in_a_row < 2 || waiting.is_empty()) {
+                        high_in_a_row += 1;
+                        Some(high.remove(0))
+                    } else if !waiting.is_empty() {
+                        high_in_a_row = 0;
+                        Some(waiting.remove(0))
+                    } else {
+                        None
+                    };
+                    let got = rig.get().map(|(lease, body, _)| {
+                        let number = std::str::from_utf8(&body[..6]).expect("a number");
+                        (lease, number.parse::<u64>().expect("a number"))
+                    });
+                    prop_assert_eq!(got.map(|(_, number)| number), expected);
+                    held.extend(got);
+                }
+                Step::Refuse(which) | Step::Fail(which) if which < held.len() => {
+                    let (lease, number) = held.remove(which);
+                    if matches!(step, Step::Fail(_)) {
+                        leave(&mut rig, &[], &[lease]);
+                        returned.push(number);
+                    } else {
+                        rig.settle(Settle::Requeue, &[lease]);
+                        if unlimited { waiting.push(number) } else { returned.push(number) }
+                    }
+                }
+                Step::Ack(which) if which < held.len() => {
+                    rig.settle(Settle::Ack, &[held.remove(which).0]);
+                }
+                Step::Refuse(_) | Step::Fail(_) | Step::Ack(_) => {}
+                Step::Commit => rig.commit(),
+                Step::Shrink(target) => rig.shrink(target),
+                Step::Restart if !with_high => {
+                    rig.commit();
+                    rig.restart();
+                    waiting.append(&mut returned);
+                    waiting.extend(held.drain(..).map(|(_, number)| number));
+                    waiting.sort_unstable();
+                }
+                Step::Restart => {}
+            }
+            let ready = returned.len() + waiting.len() + high.len();
+            let counts = rig.state.counts();
+            prop_assert_eq!((counts.ready, counts.unacked), (ready as u64, held.len() as u64));
+        }
+    }
+}

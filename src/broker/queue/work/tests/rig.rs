@@ -1,0 +1,355 @@
+//! A work queue with its store, driven by hand: what the tests of this folder share.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use amq_protocol::types::FieldTable;
+use bytes::Bytes;
+
+use crate::broker::queue::consumer::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
+use crate::broker::queue::death::DeathReason;
+use crate::broker::queue::effects::{Admission, Effects, Get, Pick, Picked, Settle};
+use crate::broker::queue::reading::{picks, sweep_step};
+use crate::broker::queue::receive::received::Received;
+use crate::broker::queue::work::WorkQueue;
+use crate::model::arguments::QueueArguments;
+use crate::model::{
+    Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, Ticket,
+};
+use crate::store::{Batch, MemoryStore, Store, StoreError, StoredChunk, StoredMessage, chunk};
+use crate::wire::{AMQPValue, LongString, ShortString};
+
+pub(super) const QUEUE: QueueId = QueueId(7);
+
+/// Collects what it is given.
+#[derive(Default)]
+pub(in crate::broker::queue) struct Collector(Mutex<Vec<Delivery>>);
+
+impl DeliverySink for Collector {
+    fn deliver(&self, run: &mut Vec<Delivery>) {
+        self.0.lock().expect("not poisoned").append(run);
+    }
+
+    fn cancelled(&self, _consumer: ConsumerId) {}
+}
+
+/// A queue with its store, driven by hand.
+pub(in crate::broker::queue) struct Rig {
+    pub(in crate::broker::queue) state: WorkQueue,
+    pub(in crate::broker::queue) store: MemoryStore,
+    sink: Arc<Collector>,
+    pub(in crate::broker::queue) fx: Effects,
+    pub(in crate::broker::queue) arguments: Arc<QueueArguments>,
+    committed: u64,
+    sweeps: Vec<(LogId, Range<u64>)>,
+    pub(in crate::broker::queue) now_ms: u64,
+    pub(in crate::broker::queue) dead: Vec<(Bytes, DeathReason)>,
+    /// Of what is dead: how often consumers failed that had it.
+    pub(in crate::broker::queue) failures: Vec<u32>,
+    pub(super) rejected: usize,
+    hands: Vec<Vec<Received>>,
+    durable: bool,
+    /// Nobody publishes dead letters.
+    pub(super) holds_letters: bool,
+}
+
+impl Rig {
+    pub(in crate::broker::queue) fn new(arguments: &[(&str, AMQPValue)]) -> Rig {
+        Rig::with_durability(true, arguments)
+    }
+
+    pub(in crate::broker::queue) fn with_durability(
+        durable: bool,
+        arguments: &[(&str, AMQPValue)],
+    ) -> Rig {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert(ShortString::from(*name), value.clone());
+        }
+        let arguments = QueueArguments::shared(&table).expect("valid arguments");
+        Rig {
+            state: WorkQueue::new(QUEUE, durable, arguments.clone(), Vec::new(), 0),
+            store: MemoryStore::new(),
+            sink: Arc::default(),
+            fx: Effects::default(),
+            arguments,
+            committed: 0,
+            now_ms: 1_000,
+            sweeps: Vec::new(),
+            dead: Vec::new(),
+            failures: Vec::new(),
+            rejected: 0,
+            hands: Vec::new(),
+            durable,
+            holds_letters: false,
+        }
+    }
+
+    pub(in crate::broker::queue) fn publish(&mut self, messages: &[Arc<Message>]) {
+        self.publish_as(Admission::Each, messages);
+    }
+
+    pub(super) fn publish_as(&mut self, admission: Admission, messages: &[Arc<Message>]) {
+        let mut rejected = Vec::new();
+        self.state.publish(
+            self.now_ms,
+            messages,
+            admission,
+            &mut rejected,
+            &mut self.fx,
+        );
+        self.rejected += rejected.len();
+        self.carry_out();
+    }
+
+    pub(in crate::broker::queue) fn consume(
+        &mut self,
+        id: u64,
+        no_ack: bool,
+        priority: i32,
+        messages: u32,
+    ) -> Result<ConsumerId, ConsumeError> {
+        self.consume_for(None, id, no_ack, priority, messages)
+    }
+
+    pub(in crate::broker::queue) fn consume_for(
+        &mut self,
+        visibility_timeout_ms: Option<u64>,
+        id: u64,
+        no_ack: bool,
+        priority: i32,
+        messages: u32,
+    ) -> Result<ConsumerId, ConsumeError> {
+        let sink = Arc::clone(&self.sink) as Arc<dyn DeliverySink>;
+        let id = ConsumerId(id);
+        let new = NewConsumer {
+            id,
+            tag: "c".into(),
+            sink,
+            no_ack,
+            exclusive: false,
+            priority,
+            credit: Credit {
+                messages,
+                bytes: 1 << 40,
+            },
+            visibility_timeout_ms,
+            limiter: None,
+            stream: None,
+            prefetch_count: 0,
+            arguments: FieldTable::default(),
+            connection: ConnectionId(1),
+            channel: 1,
+        };
+        let consumed = self.state.consume(self.now_ms, new, &mut self.fx);
+        self.carry_out();
+        consumed.map(|()| id)
+    }
+
+    pub(in crate::broker::queue) fn grant(&mut self, consumer: ConsumerId, messages: u32) {
+        self.state.grant(
+            self.now_ms,
+            &[(consumer, Credit { messages, bytes: 0 })],
+            &mut self.fx,
+        );
+        self.carry_out();
+    }
+
+    pub(in crate::broker::queue) fn settle(&mut self, how: Settle, ids: &[Lease]) {
+        self.state.settle(self.now_ms, how, ids, &[], &mut self.fx);
+        self.carry_out();
+    }
+
+    pub(in crate::broker::queue) fn get(&mut self) -> Option<(Lease, Bytes, bool)> {
+        loop {
+            let got = self.state.get(self.now_ms, false, &mut self.fx);
+            self.carry_out();
+            match got {
+                Get::Empty => return None,
+                Get::Loading => {}
+                Get::Got(got) => return Some((got.lease, body(&got.message), got.redelivered)),
+            }
+        }
+    }
+
+    /// What can be received by handle at once.
+    pub(in crate::broker::queue) fn receive(&mut self, max: usize) -> Vec<Received> {
+        let (answer, _) = tokio::sync::oneshot::channel();
+        self.state
+            .receive(self.now_ms, max, true, answer, &mut self.fx);
+        self.carry_out();
+        self.hands.pop().expect("an answer")
+    }
+
+    pub(in crate::broker::queue) fn tick(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.state.tick(now_ms, &mut self.fx);
+        self.carry_out();
+    }
+
+    /// What the shell does: deliver, bury, read, sweep, until nothing is left to do.
+    pub(in crate::broker::queue) fn carry_out(&mut self) {
+        loop {
+            for id in self.fx.served.drain(..) {
+                let consumer = self
+                    .state
+                    .served_consumer(id)
+                    .expect("a served consumer is there");
+                consumer.new.sink.deliver(&mut consumer.pending);
+            }
+            for (_, messages) in self.fx.hands.drain(..) {
+                self.hands.push(messages);
+            }
+            self.fx.left = 0;
+            while !self.holds_letters
+                && let dead @ [_, ..] = &self.state.take_letters(2, 100)[..]
+            {
+                let letters = dead.iter().map(|dead| (body(&dead.message), dead.reason));
+                self.dead.extend(letters);
+                let failures = dead.iter().map(|dead| dead.message.failures);
+                self.failures.extend(failures);
+                let count = dead.len();
+                self.state.bury(self.now_ms, count, &mut self.fx);
+            }
+            self.sweeps.append(&mut self.fx.sweeps);
+            let loads = std::mem::take(&mut self.fx.loads);
+            let picks = std::mem::take(&mut self.fx.picks);
+            if loads.is_empty() && picks.is_empty() {
+                return;
+            }
+            for pick in picks {
+                let picked = self.pick(&pick);
+                self.state.picked(self.now_ms, picked, &mut self.fx);
+            }
+            for (log, from) in loads {
+                let mut chunks = self.store.read(log, from, 300).expect("memory store");
+                if chunks.is_empty() {
+                    self.commit(); // acked and rewound before it was written
+                    chunks = self.store.read(log, from, 300).expect("memory store");
+                }
+                assert!(
+                    !chunks.is_empty(),
+                    "offset {from} of {log:?} is not in the store"
+                );
+                let chunks = decoded(chunks);
+                self.state.loaded(self.now_ms, log, chunks, &mut self.fx);
+            }
+        }
+    }
+
+    fn pick(&mut self, pick: &Pick) -> Vec<Picked> {
+        let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
+        let picked = whole(picks::pick(pick, read));
+        if !picked.is_empty() {
+            return picked;
+        }
+        self.commit(); // written anew and due before that was committed
+        let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
+        whole(picks::pick(pick, read))
+    }
+
+    pub(in crate::broker::queue) fn commit(&mut self) {
+        let mut batch = Batch {
+            ticket: Ticket(self.committed + 1),
+            ..Batch::default()
+        };
+        self.state.collect(batch.ticket, &mut batch);
+        self.store.commit(&batch).expect("memory store");
+        self.committed += 1;
+        assert!(!self.state.is_dirty());
+        for (log, range) in self.sweeps.drain(..) {
+            let mut from = Some(range.start);
+            while let Some(start) = from {
+                from = sweep_step(&self.store, log, start..range.end, self.durable)
+                    .expect("memory store");
+            }
+        }
+    }
+
+    pub(in crate::broker::queue) fn shrink(&mut self, target: u64) {
+        self.state.keep_within(target, Ticket(self.committed));
+    }
+
+    pub(in crate::broker::queue) fn restart(&mut self) {
+        let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
+        self.state = WorkQueue::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
+        self.fx = Effects::default();
+        self.sweeps.clear();
+        let store = &self.store;
+        self.state.restore_leases(self.now_ms, &mut |log, from| {
+            decoded(store.read(log, from, 1).expect("memory store"))
+        });
+        self.tick(self.now_ms);
+    }
+
+    pub(in crate::broker::queue) fn take_deliveries(&self) -> Vec<Delivery> {
+        std::mem::take(&mut *self.sink.0.lock().expect("not poisoned"))
+    }
+
+    pub(in crate::broker::queue) fn chunks_on_disk(&self) -> usize {
+        let chunks = self.store.read(QUEUE.log(0), 0, usize::MAX);
+        chunks.expect("memory store").len()
+    }
+
+    pub(super) fn bodies(&self) -> Vec<Bytes> {
+        self.take_deliveries()
+            .iter()
+            .map(|delivery| body(&delivery.message))
+            .collect()
+    }
+}
+
+/// What a read of single messages has brought, which did not fail.
+pub(in crate::broker::queue) fn whole(
+    (picked, failures): (Vec<Picked>, Vec<(u64, StoreError)>),
+) -> Vec<Picked> {
+    assert!(failures.is_empty(), "{failures:?}");
+    picked
+}
+
+fn decoded(chunks: Vec<StoredChunk>) -> Vec<(u64, Vec<StoredMessage>)> {
+    let decode = |stored: StoredChunk| {
+        let messages = chunk::decode(stored.first, stored.data).expect("a chunk");
+        let messages = messages.map(|message| message.expect("a message"));
+        (stored.first, messages.collect())
+    };
+    chunks.into_iter().map(decode).collect()
+}
+
+pub(in crate::broker::queue) fn body(message: &Message) -> Bytes {
+    message.body.slices().concat().into()
+}
+
+pub(in crate::broker::queue) fn message(text: &str) -> Arc<Message> {
+    with(text, |_| {})
+}
+
+pub(in crate::broker::queue) fn with(
+    text: &str,
+    change: impl FnOnce(&mut Message),
+) -> Arc<Message> {
+    let mut message = Message {
+        origin: Arc::new(Origin {
+            exchange: "".into(),
+            routing_key: "q".into(),
+        }),
+        properties: Bytes::from_static(&[0, 0]),
+        body: Body::Whole(Bytes::copy_from_slice(text.as_bytes())),
+        persistent: true,
+        priority: 0,
+        expiration_ms: None,
+        delay_ms: None,
+        dead_lettered: false,
+        failures: 0,
+    };
+    change(&mut message);
+    Arc::new(message)
+}
+
+pub(in crate::broker::queue) fn long(value: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(value)
+}
+
+pub(in crate::broker::queue) fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
