@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use super::config::CmqConfig;
 use super::error::CmqError;
-use super::limits::CmqConfig;
 use super::parameters::Parameters;
 use super::response::Object;
 use crate::broker::queue::{Counts, Queue};

@@ -1,10 +1,11 @@
-//! Who calls: from the signature of a request to a user in a virtual host, and what that user may do there.
+//! Authenticates requests: from the signature to the caller, a user in a virtual host. Also the caller's permissions.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::config::CmqConfig;
 use super::error::CmqError;
-use super::limits::{CmqConfig, STAMP_MS};
+use super::limits::STAMP_MS;
 use super::parameters::Parameters;
 use super::replay::Replays;
 use super::signature::{Signed, verify};
@@ -13,16 +14,14 @@ use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::vhost::Vhost;
 use crate::model::Name;
 
-/// A user in its virtual host, as the key of the request says.
+/// The user and virtual host of the key that signed a request.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// The user.
     pub(crate) user: Name,
-    /// The virtual host.
     pub(crate) vhost: Arc<Vhost>,
 }
 
-/// Why it is not known who sent a request, or why that one may not. The answer says less than the log.
+/// Why a request was denied. The response says less than the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     #[error("{0}")]
@@ -55,8 +54,8 @@ impl From<Denied> for CmqError {
 }
 
 impl Caller {
-    /// Finds out who sent a request at `now_ms` from `peer`. If it `sends` messages it must be a new one, as far as
-    /// requests are remembered; asking, receiving or deleting twice does no harm.
+    /// Authenticates a request that came from `peer` at `now_ms`. A replayed request is denied only if it `sends`
+    /// messages: to read, receive or delete twice does no harm.
     pub(crate) fn authenticate(
         broker: &Broker,
         config: &CmqConfig,
@@ -92,7 +91,7 @@ impl Caller {
         })
     }
 
-    /// Refuses unless the user has `permission` on this queue or exchange.
+    /// Refuses unless the caller has `permission` on this queue or exchange.
     pub(crate) fn check(
         &self,
         broker: &Broker,
@@ -104,13 +103,15 @@ impl Caller {
         Ok(users.check(&self.user, self.vhost.name(), permission, kind, name)?)
     }
 
-    /// Whether the user has any right over this queue or exchange: then it is shown that it is there.
+    /// Whether the caller has any permission on this queue or exchange. Listings show only these.
     pub(crate) fn sees(&self, broker: &Broker, kind: ResourceKind, name: &str) -> bool {
-        let rights = [Permission::Configure, Permission::Write, Permission::Read];
+        let all = [Permission::Configure, Permission::Write, Permission::Read];
         let (users, vhost) = (broker.users(), self.vhost.name());
-        rights
-            .into_iter()
-            .any(|right| users.check(&self.user, vhost, right, kind, name).is_ok())
+        all.into_iter().any(|permission| {
+            users
+                .check(&self.user, vhost, permission, kind, name)
+                .is_ok()
+        })
     }
 }
 

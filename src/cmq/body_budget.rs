@@ -1,6 +1,6 @@
-//! BodyBudget for the bodies of large requests. It is taken as bytes come, never because a peer says that they will. When
-//! there is none left, those who have stopped sending make budget; others wait, and the one who began first may always go
-//! on, so that no two wait for each other.
+//! The memory budget for the bodies of large requests. A body takes memory as its bytes come, never because a client
+//! announces them. When the budget is used up, bodies that have stopped coming lose theirs; others wait, and the oldest
+//! unfinished body may exceed the budget, so that no two bodies wait for each other.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,27 +9,28 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
-use super::limits::{GRAIN_BYTES, LARGE_BYTES};
+use super::limits::{BODY_GRAIN_BYTES, LARGE_BYTES};
 use crate::clock::monotonic;
 
-/// A body of which no further [`GRAIN_BYTES`] have come for so long makes budget, if others need it.
+/// A body that has not grown by [`BODY_GRAIN_BYTES`] for this long loses its memory when another body needs it.
 const STALLED: Duration = Duration::from_millis(250);
 
-/// The budget of one front door.
+/// The budget that all connections share.
 #[derive(Debug)]
 pub(super) struct BodyBudget {
     max: u64,
-    books: Mutex<Books>,
-    /// Told when budget is given back.
+    bodies: Mutex<Bodies>,
+    /// Notified when a body returns its memory.
     freed: Notify,
 }
 
-/// Who has how much. Pure.
+/// The large bodies in memory. Pure.
 #[derive(Debug, Default)]
-struct Books {
-    held: u64,
-    /// By number, so that the first began first.
-    bodies: BTreeMap<u64, Body>,
+struct Bodies {
+    /// Bytes of all of them.
+    bytes: u64,
+    /// By number: the first one began first.
+    by_number: BTreeMap<u64, Body>,
     next: u64,
 }
 
@@ -37,107 +38,107 @@ struct Books {
 struct Body {
     bytes: u64,
     stage: Stage,
-    /// Used to have it make budget.
-    cut: Option<oneshot::Sender<()>>,
+    /// Taken when the body's memory is revoked.
+    revoke: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has had budget since then, and more bytes are to come.
+    /// It last grew at this time, and more bytes are to come.
     Coming(Instant),
-    /// It waits for budget.
+    /// It waits for memory.
     Waiting,
-    /// It is whole, and its request is being carried out.
-    Whole,
+    /// All of it is in memory, and its request is being carried out.
+    Complete,
 }
 
-impl Books {
-    fn open(&mut self, cut: oneshot::Sender<()>, now: Instant) -> u64 {
+impl Bodies {
+    fn open(&mut self, revoke: oneshot::Sender<()>, now: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
         let body = Body {
             bytes: 0,
             stage: Stage::Coming(now),
-            cut: Some(cut),
+            revoke: Some(revoke),
         };
-        self.bodies.insert(number, body);
+        self.by_number.insert(number, body);
         number
     }
 
-    /// Gives a body budget for so many bytes in all. If there is none, has others make budget; false until they have.
+    /// Grants a body `bytes` in all. If the budget of `max` bytes is used up, revokes memory of stalled bodies and
+    /// returns false: the caller tries again when they have returned it.
     fn grow(&mut self, number: u64, bytes: u64, max: u64, now: Instant) -> bool {
-        let Some(body) = self.bodies.get(&number) else {
+        let Some(body) = self.by_number.get(&number) else {
             return false;
         };
         let more = bytes.saturating_sub(body.bytes);
-        let fits = self.held.saturating_add(more) <= max;
+        let fits = self.bytes.saturating_add(more) <= max;
         if fits || self.may_exceed(number) {
-            if let Some(body) = self.bodies.get_mut(&number) {
+            if let Some(body) = self.by_number.get_mut(&number) {
                 body.bytes += more;
                 body.stage = Stage::Coming(now);
             }
-            self.held += more;
+            self.bytes += more;
             return true;
         }
-        if let Some(body) = self.bodies.get_mut(&number) {
+        if let Some(body) = self.by_number.get_mut(&number) {
             body.stage = Stage::Waiting;
         }
-        self.cut_stalled(self.held.saturating_add(more) - max, now);
+        self.revoke_stalled(self.bytes.saturating_add(more) - max, now);
         false
     }
 
-    /// Whether this one goes on although all budget is taken: it began first of those that are not whole, and there is
-    /// none that will give budget back without it. So the bound is exceeded by one request at most.
+    /// Whether this body may go on although the budget is used up: it is the oldest unfinished one, and no complete body
+    /// will return memory. So at most one body exceeds the budget.
     fn may_exceed(&self, number: u64) -> bool {
-        let holds_whole = |body: &Body| body.stage == Stage::Whole && body.bytes > 0;
-        let mut unfinished = self
-            .bodies
-            .iter()
-            .filter(|(_, body)| body.stage != Stage::Whole && body.cut.is_some() && body.bytes > 0);
-        let first = unfinished.next().is_none_or(|(first, _)| *first >= number);
-        first && !self.bodies.values().any(holds_whole)
+        let is_complete = |body: &Body| body.stage == Stage::Complete && body.bytes > 0;
+        let mut unfinished = self.by_number.iter().filter(|(_, body)| {
+            body.stage != Stage::Complete && body.revoke.is_some() && body.bytes > 0
+        });
+        let is_oldest = unfinished.next().is_none_or(|(first, _)| *first >= number);
+        is_oldest && !self.by_number.values().any(is_complete)
     }
 
-    /// Has those who have stopped sending make budget for so many bytes, the longest first.
-    fn cut_stalled(&mut self, mut bytes: u64, now: Instant) {
+    /// Revokes the memory of stalled bodies, the longest stalled first, until they return `bytes`.
+    fn revoke_stalled(&mut self, mut bytes: u64, now: Instant) {
         let mut stalled: Vec<(Instant, u64)> = self
-            .bodies
+            .by_number
             .iter()
             .filter_map(|(number, body)| match body.stage {
                 Stage::Coming(since) if body.bytes > 0 => Some((since, *number)),
-                Stage::Coming(_) | Stage::Waiting | Stage::Whole => None,
+                Stage::Coming(_) | Stage::Waiting | Stage::Complete => None,
             })
             .filter(|(since, _)| now.duration_since(*since) >= STALLED)
             .collect();
         stalled.sort_unstable();
         for (_, number) in stalled {
-            let Some(body) = self.bodies.get_mut(&number).filter(|_| bytes > 0) else {
+            let Some(body) = self.by_number.get_mut(&number).filter(|_| bytes > 0) else {
                 return;
             };
             bytes = bytes.saturating_sub(body.bytes);
-            if let Some(cut) = body.cut.take() {
-                // Fails only if it is ending by itself.
-                cut.send(()).unwrap_or_default();
+            if let Some(revoke) = body.revoke.take() {
+                // Fails only if the body is just ending by itself.
+                revoke.send(()).unwrap_or_default();
             }
         }
     }
 
     fn close(&mut self, number: u64) {
-        if let Some(body) = self.bodies.remove(&number) {
-            self.held -= body.bytes;
+        if let Some(body) = self.by_number.remove(&number) {
+            self.bytes -= body.bytes;
         }
     }
 }
 
-/// Others need the budget of a body that has stopped coming.
+/// Another body took the memory of one that had stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut;
+pub(super) struct Revoked;
 
-/// One body's budget, given back when it is dropped.
+/// The memory of one body, returned to the budget on drop.
 #[derive(Debug)]
-pub(super) struct BodyShare<'a> {
+pub(super) struct BodyMemory<'a> {
     budget: &'a BodyBudget,
-    /// `None` while the body is small: then it is not counted.
+    /// `None` while the body is small: small bodies are not counted.
     counted: Option<Counted>,
 }
 
@@ -145,51 +146,50 @@ pub(super) struct BodyShare<'a> {
 struct Counted {
     number: u64,
     bytes: u64,
-    cut: oneshot::Receiver<()>,
+    revoked: oneshot::Receiver<()>,
 }
 
 impl BodyBudget {
-    /// BodyBudget for so many bytes.
     pub(super) fn new(max: u64) -> BodyBudget {
         BodyBudget {
             max,
-            books: Mutex::default(),
+            bodies: Mutex::default(),
             freed: Notify::new(),
         }
     }
 
-    /// A body of which nothing has come yet.
-    pub(super) fn share(&self) -> BodyShare<'_> {
-        BodyShare {
+    /// The memory of a body that has no bytes yet.
+    pub(super) fn open(&self) -> BodyMemory<'_> {
+        BodyMemory {
             budget: self,
             counted: None,
         }
     }
 }
 
-impl BodyShare<'_> {
-    /// Waits until there is budget for a body that has so many bytes by now. Cancel-safe.
-    pub(super) async fn hold(&mut self, bytes: u64) -> Result<(), Cut> {
+impl BodyMemory<'_> {
+    /// Waits until the budget grants the body `bytes` in all. Cancel-safe.
+    pub(super) async fn grow_to(&mut self, bytes: u64) -> Result<(), Revoked> {
         if bytes <= LARGE_BYTES {
             return Ok(());
         }
         let budget = self.budget;
         let counted = self.counted.get_or_insert_with(|| {
-            let (cut, told) = oneshot::channel();
+            let (revoke, revoked) = oneshot::channel();
             Counted {
-                number: budget.books.lock().open(cut, monotonic()),
+                number: budget.bodies.lock().open(revoke, monotonic()),
                 bytes: 0,
-                cut: told,
+                revoked,
             }
         });
-        let needed = bytes.next_multiple_of(GRAIN_BYTES);
+        let needed = bytes.next_multiple_of(BODY_GRAIN_BYTES);
         if needed <= counted.bytes {
             return Ok(());
         }
         loop {
             let freed = budget.freed.notified();
             let grown = budget
-                .books
+                .bodies
                 .lock()
                 .grow(counted.number, needed, budget.max, monotonic());
             if grown {
@@ -198,39 +198,39 @@ impl BodyShare<'_> {
             }
             tokio::select! {
                 () = freed => {}
-                // Somebody may have stopped sending meanwhile.
+                // Another body may have stalled meanwhile.
                 () = sleep(STALLED) => {}
-                _ = &mut counted.cut => return Err(Cut),
+                _ = &mut counted.revoked => return Err(Revoked),
             }
         }
     }
 
-    /// Waits until the body has to make budget for others; for ever, if it is small.
-    pub(super) async fn cut(&mut self) -> Cut {
+    /// Waits until the body's memory is revoked. A small body waits for ever.
+    pub(super) async fn revoked(&mut self) -> Revoked {
         match &mut self.counted {
             Some(counted) => {
-                // The sender is kept until it is used.
-                (&mut counted.cut).await.unwrap_or_default();
-                Cut
+                // `Bodies` has the sender until it sends.
+                (&mut counted.revoked).await.unwrap_or_default();
+                Revoked
             }
             None => std::future::pending().await,
         }
     }
 
-    /// The body is whole: nothing makes it give its budget back but the end of its request.
-    pub(super) fn whole(&self) {
+    /// All bytes have come: from now on only the end of the request returns the memory.
+    pub(super) fn set_complete(&self) {
         if let Some(counted) = &self.counted
-            && let Some(body) = self.budget.books.lock().bodies.get_mut(&counted.number)
+            && let Some(body) = self.budget.bodies.lock().by_number.get_mut(&counted.number)
         {
-            body.stage = Stage::Whole;
+            body.stage = Stage::Complete;
         }
     }
 }
 
-impl Drop for BodyShare<'_> {
+impl Drop for BodyMemory<'_> {
     fn drop(&mut self) {
         if let Some(counted) = &self.counted {
-            self.budget.books.lock().close(counted.number);
+            self.budget.bodies.lock().close(counted.number);
             self.budget.freed.notify_waiters();
         }
     }
@@ -245,68 +245,69 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Whether somebody gets budget within a moment.
-    async fn gets(share: &mut BodyShare<'_>, bytes: u64) -> bool {
+    /// Whether a body gets memory within a moment.
+    async fn grows(memory: &mut BodyMemory<'_>, bytes: u64) -> bool {
         matches!(
-            timeout(Duration::from_millis(20), share.hold(bytes)).await,
+            timeout(Duration::from_millis(20), memory.grow_to(bytes)).await,
             Ok(Ok(()))
         )
     }
 
     #[tokio::test]
-    async fn small_bodies_are_not_counted_and_large_ones_as_they_come() {
+    async fn large_bodies_are_counted_as_they_come_and_small_ones_are_not() {
         let budget = BodyBudget::new(4 * MIB);
-        let mut small = budget.share();
-        small.hold(LARGE_BYTES).await.unwrap();
-        assert_eq!(budget.books.lock().held, 0);
-        let mut large = budget.share();
+        let mut small = budget.open();
+        small.grow_to(LARGE_BYTES).await.unwrap();
+        assert_eq!(budget.bodies.lock().bytes, 0);
+        let mut large = budget.open();
         for bytes in [LARGE_BYTES + 1, 100_000, MIB] {
-            large.hold(bytes).await.unwrap();
-            assert_eq!(
-                budget.books.lock().held,
-                bytes.next_multiple_of(GRAIN_BYTES)
-            );
+            large.grow_to(bytes).await.unwrap();
+            let counted = bytes.next_multiple_of(BODY_GRAIN_BYTES);
+            assert_eq!(budget.bodies.lock().bytes, counted);
         }
         drop((small, large));
-        assert_eq!(budget.books.lock().held, 0);
-        assert!(budget.books.lock().bodies.is_empty());
+        assert_eq!(budget.bodies.lock().bytes, 0);
+        assert!(budget.bodies.lock().by_number.is_empty());
     }
 
     #[tokio::test]
-    async fn who_has_stopped_sending_makes_room() {
+    async fn a_stalled_body_loses_its_memory_to_another() {
         let budget = BodyBudget::new(4 * MIB);
-        let mut stalled = budget.share();
-        stalled.hold(3 * MIB).await.unwrap();
-        let mut next = budget.share();
-        // It has sent a moment ago.
-        assert!(!gets(&mut next, 2 * MIB).await);
-        let (cut, held) = tokio::join!(
+        let mut stalled = budget.open();
+        stalled.grow_to(3 * MIB).await.unwrap();
+        let mut next = budget.open();
+        // The first body grew a moment ago.
+        assert!(!grows(&mut next, 2 * MIB).await);
+        let (revoked, grown) = tokio::join!(
             async {
-                let cut = timeout(LONG, stalled.cut()).await;
+                let revoked = timeout(LONG, stalled.revoked()).await;
                 drop(stalled);
-                cut
+                revoked
             },
-            timeout(LONG, next.hold(2 * MIB)),
+            timeout(LONG, next.grow_to(2 * MIB)),
         );
-        assert_eq!((cut, held), (Ok(Cut), Ok(Ok(()))));
+        assert_eq!((revoked, grown), (Ok(Revoked), Ok(Ok(()))));
     }
 
     #[tokio::test]
-    async fn the_first_goes_on_and_a_whole_one_is_waited_for() {
+    async fn the_oldest_body_may_exceed_the_budget_unless_a_complete_one_will_return_memory() {
         let budget = BodyBudget::new(4 * MIB);
-        let (mut first, mut second) = (budget.share(), budget.share());
-        first.hold(2 * MIB).await.unwrap();
-        second.hold(2 * MIB).await.unwrap();
-        assert!(!gets(&mut second, 3 * MIB).await);
-        // Without that, neither would ever get on.
-        assert!(gets(&mut first, 3 * MIB).await);
-        first.whole();
-        assert!(!gets(&mut second, 3 * MIB).await);
+        let (mut first, mut second) = (budget.open(), budget.open());
+        first.grow_to(2 * MIB).await.unwrap();
+        second.grow_to(2 * MIB).await.unwrap();
+        assert!(!grows(&mut second, 3 * MIB).await);
+        // Otherwise the two would wait for each other for ever.
+        assert!(grows(&mut first, 3 * MIB).await);
+        first.set_complete();
+        assert!(!grows(&mut second, 3 * MIB).await);
         drop(first);
-        assert!(gets(&mut second, 3 * MIB).await);
-        second.whole();
+        assert!(grows(&mut second, 3 * MIB).await);
+        second.set_complete();
         tokio::time::sleep(STALLED).await;
-        let mut third = budget.share();
-        assert!(!gets(&mut third, 3 * MIB).await, "a whole one is never cut");
+        let mut third = budget.open();
+        assert!(
+            !grows(&mut third, 3 * MIB).await,
+            "a complete body never loses its memory"
+        );
     }
 }

@@ -1,14 +1,13 @@
-//! One connection: reads requests, has them carried out, writes the answers. Every answer is HTTP 200 with JSON;
-//! clients take anything else for a broken network.
+//! One connection: reads requests, has them carried out, writes the responses. Every response is HTTP 200 with JSON;
+//! clients take any other status for a broken network.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -17,38 +16,39 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
 
+use super::action::Action;
+use super::api::Api;
 use super::authentication::{Caller, Denied};
-use super::body_budget::BodyShare;
-use super::dispatch::{self, Action, Call, Outcome};
+use super::call::{Call, Outcome};
+use super::dispatch;
 use super::error::CmqError;
-use super::front::Front;
-use super::limits::{
-    BODY_TIMEOUT, FORGOTTEN_BYTES_MAX, HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT,
-};
+use super::limits::{HEAD_TIMEOUT, READ_BUFFER_MAX, STALL_TIMEOUT};
 use super::parameters::{Parameters, shown};
+use super::request_body;
 use super::response::{RequestId, Response};
+use super::response_body::{InFlight, ResponseBody};
 use super::signature::Signed;
-use super::written::{Outgoing, Parcel, Socket};
+use super::socket::Socket;
 use crate::accept::Place;
 use crate::clock::monotonic;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// One connection, as its requests see it.
+/// What the requests of one connection share.
 struct Connection {
+    api: Arc<Api>,
     peer: IpAddr,
     place: Place,
     stopped: watch::Receiver<bool>,
-    outgoing: Arc<Outgoing>,
+    in_flight: Arc<InFlight>,
 }
 
-/// Serves one connection to its end. A client that hangs up while its request is being carried out ends that as well:
-/// what it would have received goes back.
+/// Serves one connection to its end. When a client hangs up, its request is dropped wherever it waits: messages that it
+/// would have received return to their queue.
 pub(super) async fn serve(
-    front: Arc<Front>,
+    api: Arc<Api>,
     stream: TcpStream,
     peer: IpAddr,
     place: Place,
@@ -57,28 +57,26 @@ pub(super) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let outgoing = Arc::<Outgoing>::default();
+    let in_flight = Arc::<InFlight>::default();
     let unreadable = {
-        let front = Arc::clone(&front);
+        let api = Arc::clone(&api);
         move || {
-            let id = RequestId {
-                own: front.request_ids.next(),
-                client: None,
-            };
+            let id = RequestId::new(api.request_ids.next());
             Response::failure(id, &CmqError::Unreadable("request")).finish()
         }
     };
-    let socket = Socket::new(stream, Arc::clone(&outgoing), STALL_TIMEOUT, unreadable);
+    let socket = Socket::new(stream, Arc::clone(&in_flight), STALL_TIMEOUT, unreadable);
     let mut stop_seen = stopped.clone();
     let connection = Arc::new(Connection {
+        api,
         peer,
         place,
         stopped,
-        outgoing,
+        in_flight,
     });
     let service = service_fn(move |request| {
-        let (front, connection) = (Arc::clone(&front), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(connection.answer(&front, request).await) }
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(connection.respond(request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -103,65 +101,59 @@ pub(super) async fn serve(
     }
 }
 
-/// What is found out about a request while it is read.
-struct Asked {
+/// What the response needs to know of its request. Reading the request fills it in.
+struct Progress {
     id: RequestId,
-    /// There is no place for its sender's connection: it ends with the answer.
+    /// No place is left for another authenticated client: the connection ends with this response.
     is_last: bool,
 }
 
 impl Connection {
-    async fn answer(&self, front: &Front, request: Request<Incoming>) -> hyper::Response<Parcel> {
-        let mut asked = Asked {
-            id: RequestId {
-                own: front.request_ids.next(),
-                client: None,
-            },
+    async fn respond(&self, request: Request<Incoming>) -> hyper::Response<ResponseBody> {
+        let mut progress = Progress {
+            id: RequestId::new(self.api.request_ids.next()),
             is_last: false,
         };
-        let outcome = self.carry_out(front, request, &mut asked).await;
+        let outcome = self.carry_out(request, &mut progress).await;
         let reply = outcome.unwrap_or_else(|error| {
-            tracing::debug!(peer = %self.peer, request = asked.id.own, code = error.code(), %error, "request refused");
-            Response::failure(asked.id, &error).into()
+            let (peer, request) = (self.peer, progress.id.own);
+            tracing::debug!(%peer, request, code = error.code(), %error, "request refused");
+            Response::failure(progress.id, &error).into()
         });
-        let json = Bytes::from(reply.answer.finish());
-        let parcel = Parcel::new(json, reply.receipt, Arc::clone(&self.outgoing));
-        let mut response = hyper::Response::new(parcel);
+        let json = Bytes::from(reply.response.finish());
+        let body = ResponseBody::new(json, reply.on_sent, Arc::clone(&self.in_flight));
+        let mut response = hyper::Response::new(body);
         response.headers_mut().insert(CONTENT_TYPE, JSON);
-        if asked.is_last {
+        if progress.is_last {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
         response
     }
 
-    async fn carry_out(
-        &self,
-        front: &Front,
-        request: Request<Incoming>,
-        asked: &mut Asked,
-    ) -> Outcome {
+    async fn carry_out(&self, request: Request<Incoming>, progress: &mut Progress) -> Outcome {
         let (head, body) = request.into_parts();
         self.place.heard();
-        // With a POST, the query does not count.
         match head.method {
             Method::GET => {
                 let query = head.uri.query().unwrap_or_default().as_bytes();
-                self.form(front, &head, query, asked).await
+                self.carry_out_form(&head, query, progress).await
             }
+            // The query of a POST does not count.
             Method::POST => {
-                let (bytes, room) = take(front, body).await?;
-                let outcome = self.form(front, &head, &bytes, asked).await;
-                drop(room);
+                let (bytes, memory) = request_body::read(&self.api, body).await?;
+                let outcome = self.carry_out_form(&head, &bytes, progress).await;
+                drop(memory);
                 outcome
             }
             ref other => Err(CmqError::HttpMethod(shown(other.as_str()))),
         }
     }
 
-    /// Carries out what a form asks for.
-    async fn form(&self, front: &Front, head: &Parts, form: &[u8], asked: &mut Asked) -> Outcome {
-        let parameters = Parameters::parse(form, front.config.parameters_max())?;
-        asked.id.client = parameters
+    /// Carries out the action that a form names, if its signature is right.
+    async fn carry_out_form(&self, head: &Parts, form: &[u8], progress: &mut Progress) -> Outcome {
+        let api = &*self.api;
+        let parameters = Parameters::parse(form, api.config.parameters_max())?;
+        progress.id.client = parameters
             .text("clientRequestId")
             .and_then(|number| number.parse().ok());
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -174,110 +166,37 @@ impl Connection {
         let name = parameters.required("Action")?;
         let action = Action::named(name);
         let caller = Caller::authenticate(
-            &front.broker,
-            &front.config,
-            &front.replays,
+            &api.broker,
+            &api.config,
+            &api.replays,
             &signed,
             action.is_some_and(Action::sends),
             self.peer,
-            front.broker.clock().wall_ms(),
+            api.broker.clock().wall_ms(),
         );
-        let caller =
-            caller.inspect_err(|why| self.log_denied(front, asked.id, &parameters, why))?;
-        asked.is_last = !self.place.admit();
-        // Whoever signs may send any bytes as a message, and nothing else.
+        let caller = caller.inspect_err(|why| self.log_denied(progress.id, &parameters, why))?;
+        progress.is_last = !self.place.admit();
+        // A message body may be any bytes; every other parameter has to be text.
         parameters.check_text_but("msgBody")?;
         let action = action.ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;
         let call = Call {
-            front,
+            api,
             caller,
             parameters: &parameters,
-            request: asked.id,
+            request: progress.id,
             stopped: self.stopped.clone(),
         };
         dispatch::carry_out(action, &call).await
     }
 
-    /// What a client is told of why it is not known is little: an operator finds the rest in the log by the request's id.
-    fn log_denied(&self, front: &Front, id: RequestId, parameters: &Parameters<'_>, why: &Denied) {
-        if let Some(unsaid) = front.denied.passes(monotonic()) {
+    /// The response tells the client little of why it was denied. An operator finds the reason in the log, by the
+    /// request's id.
+    fn log_denied(&self, id: RequestId, parameters: &Parameters<'_>, why: &Denied) {
+        if let Some(unsaid) = self.api.denied.passes(monotonic()) {
             let [action, key] = ["Action", "SecretId"]
                 .map(|name| shown(parameters.bytes(name).unwrap_or_default()));
             let (peer, request) = (self.peer, id.own);
             tracing::info!(%peer, request, ?action, ?key, %unsaid, "CMQ request denied: {why}");
-        }
-    }
-}
-
-/// Reads the body of a request. Room for it is held as it comes.
-async fn take(front: &Front, mut body: Incoming) -> Result<(Bytes, BodyShare<'_>), CmqError> {
-    let too_large = CmqError::Unreadable("request");
-    let max = front.config.request_bytes_max();
-    let mut share = front.request_bodies.share();
-    // In pieces, it may become as large as any.
-    if body.size_hint().upper().is_none_or(|size| size <= max)
-        && let Some(bytes) = read(&mut body, max, &mut share).await?
-    {
-        share.whole();
-        return Ok((bytes, share));
-    }
-    drop(share);
-    // Whoever is still writing would see a broken connection instead of the answer.
-    timeout(BODY_TIMEOUT, forget(&mut body))
-        .await
-        .map_err(|_| too_large.clone())?;
-    Err(too_large)
-}
-
-/// The whole body; `None` if it is larger than `max`. One that came in one piece is not copied.
-async fn read(
-    body: &mut Incoming,
-    max: u64,
-    share: &mut BodyShare<'_>,
-) -> Result<Option<Bytes>, CmqError> {
-    let unreadable = || CmqError::Unreadable("request");
-    let mut patience = BODY_TIMEOUT;
-    let mut whole = Bytes::new();
-    let mut joined = BytesMut::new();
-    loop {
-        let begun = Instant::now();
-        let frame = tokio::select! {
-            biased;
-            frame = timeout(patience, body.frame()) => frame.map_err(|_| unreadable())?,
-            _ = share.cut() => return Err(unreadable()),
-        };
-        patience = patience.saturating_sub(begun.elapsed());
-        let Some(frame) = frame else { break };
-        let Ok(piece) = frame.map_err(|_| unreadable())?.into_data() else {
-            continue; // Trailers mean nothing here.
-        };
-        let bytes = whole.len() + joined.len() + piece.len();
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        if bytes > max {
-            return Ok(None);
-        }
-        share.hold(bytes).await.map_err(|_| unreadable())?;
-        if whole.is_empty() && joined.is_empty() {
-            whole = piece;
-            continue;
-        }
-        joined.extend_from_slice(&std::mem::take(&mut whole));
-        joined.extend_from_slice(&piece);
-    }
-    Ok(Some(match joined.is_empty() {
-        true => whole,
-        false => joined.freeze(),
-    }))
-}
-
-/// Reads a body to its end, as far as that is near.
-async fn forget(body: &mut Incoming) {
-    let mut left = FORGOTTEN_BYTES_MAX;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if left == 0 {
-            return;
         }
     }
 }

@@ -1,29 +1,28 @@
-//! Numbers for messages and requests: ascending, and never given twice, not by an earlier run of the broker either.
+//! Ids of messages, requests, topics and subscriptions: ascending, and never given twice, not even by an earlier run of
+//! the broker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bits below the milliseconds of the start: a run may give out a million numbers in each millisecond of its life
-/// before it could reach those of a later run.
+/// The lower bits of an id count; the upper ones are the milliseconds of the start. A run may give out a million ids per
+/// millisecond of its life before it reaches those of a later run.
 const COUNT_BITS: u32 = 20;
 
-/// A source of numbers.
 #[derive(Debug)]
 pub(crate) struct IdSource(AtomicU64);
 
 impl IdSource {
-    /// Begins at the time of the start, in milliseconds since 1970.
+    /// `now_ms` is the time of the start.
     pub(crate) fn starting_at(now_ms: u64) -> IdSource {
         IdSource(AtomicU64::new(now_ms << COUNT_BITS))
     }
 
-    /// The same, but beyond this number, which is known to be given: the clock may have been set back.
+    /// Begins after `known`, which was given out already: the clock may have been set back.
     pub(crate) fn beyond(self, known: u64) -> IdSource {
         IdSource(AtomicU64::new(
             self.0.into_inner().max(known.saturating_add(1)),
         ))
     }
 
-    /// The next number.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -34,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_start_begins_higher() {
+    fn a_later_start_begins_with_a_higher_id() {
         let (early, late) = (
             IdSource::starting_at(1_700_000_000_000),
             IdSource::starting_at(1_700_000_000_001),

@@ -1,28 +1,38 @@
 //! The front door for clients of Tencent's CMQ: its HTTP API 2.0 on the broker's own queues. Knows HTTP, signatures,
 //! parameters and responses; what a queue does with a message is the broker's.
+//!
+//! A request walks from `front` through `connection`, `parameters`, `authentication` and `dispatch` to its handler in
+//! `actions`, which fills a `response`.
 
+mod action; // names of actions
 mod actions; // one handler per action, in files by noun
+mod api; // what all requests and push workers share
 mod attributes; // attributes of queues
 mod authentication; // from a signed request to its caller
 mod body_budget; // memory for the bodies of large requests
+mod call; // an authenticated request, as its handler sees it
+mod config; // options
 mod connection; // one connection, one request after the other
-mod dispatch; // from an action's name to its handler
+mod dispatch; // from an action to its handler
 pub mod error; // the table of errors
 mod filter; // tags and binding keys
-mod front; // listeners and what they share
+mod front; // listeners
 mod ids; // ids that are never given twice
-mod limits; // bounds
+mod limits; // fixed bounds
+mod message; // messages as the API makes and shows them
 mod parameters; // the parameters of a request
 mod push; // messages to HTTP endpoints
 mod queue_lookup; // queues by name, whatever the case
 mod rate_limits; // requests a second
 mod recently_deleted; // names that may not be used again yet
-mod replay; // signatures of requests that were carried out
+mod replay; // signatures of earlier requests
+mod request_body; // reads the body of a request
 mod response; // the JSON of a response
+mod response_body; // the JSON on its way to the socket
 mod signature; // what is signed, and by whom
+mod socket; // the socket under hyper
 mod topics; // topics and subscriptions
-mod written; // what happens once a response has left
 
+pub use config::CmqConfig;
 pub use front::Front;
-pub use limits::CmqConfig;
 pub use push::PushConfig;

@@ -1,66 +1,69 @@
-//! Names in other letters: CMQ tells names apart whatever their case, AMQP does not. A name that is not there as it is
-//! written is looked for in other letters, and what is found, or not, is remembered.
+//! Finds queues by name, whatever the case: names differ by case in AMQP, in CMQ they do not. Remembers what a search
+//! through all queues of a virtual host found, or that it found nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::limits::SPELLINGS_MAX;
+use super::limits::REMEMBERED_NAMES_MAX;
 use crate::broker::queue::Queue;
 use crate::broker::vhost::Vhost;
 use crate::model::Name;
 
-/// A virtual host, and a name in small letters.
+/// A virtual host, and a name in lower case.
 type Key = (Name, String);
 
-/// What was found of late. Bounded: when it is full it is forgotten.
+/// Bounded: forgets everything when it is full.
 #[derive(Debug, Default)]
-pub(super) struct QueueLookup(Mutex<HashMap<Key, Found>>);
+pub(super) struct QueueLookup(Mutex<HashMap<Key, Remembered>>);
 
+/// The result of an earlier search.
 #[derive(Clone, Debug)]
-enum Found {
-    /// A queue has this name.
-    As(Name),
-    /// There was none at this generation of the virtual host.
-    Nothing(u64),
+enum Remembered {
+    /// The queue's own name.
+    Name(Name),
+    /// No queue had the name when the virtual host had this generation.
+    MissingAt(u64),
 }
 
 impl QueueLookup {
-    /// The queue of this name that is `served`: as it is written, or else in other letters. Of several the first counts.
-    pub(super) fn queue(
+    /// The queue with exactly this name, or else the first whose name differs only by case. Passes over queues that are
+    /// not `served`.
+    pub(super) fn find(
         &self,
         vhost: &Vhost,
         name: &str,
         served: impl Fn(&Arc<Queue>) -> bool,
     ) -> Option<Arc<Queue>> {
-        let queue = |name: &str| vhost.queue(name).filter(&served);
-        if let Some(queue) = queue(name) {
+        let exact = |name: &str| vhost.queue(name).filter(&served);
+        if let Some(queue) = exact(name) {
             return Some(queue);
         }
         let key = (vhost.name().clone(), name.to_ascii_lowercase());
-        // Before looking: what comes meanwhile makes this stale.
+        // Read before the search: a queue that is declared during the search makes its result stale.
         let generation = vhost.generation();
-        let known = self.0.lock().get(&key).cloned();
-        match known {
-            Some(Found::Nothing(then)) if then == generation => return None,
-            Some(Found::As(own)) => {
-                if let Some(queue) = queue(&own) {
+        let remembered = self.0.lock().get(&key).cloned();
+        match remembered {
+            Some(Remembered::MissingAt(then)) if then == generation => return None,
+            Some(Remembered::Name(own)) => {
+                if let Some(queue) = exact(&own) {
                     return Some(queue);
                 }
             }
-            Some(Found::Nothing(_)) | None => {}
+            Some(Remembered::MissingAt(_)) | None => {}
         }
         let mut all = vhost.queues().into_iter();
-        let alike = all.find(|queue| queue.name().eq_ignore_ascii_case(name) && served(queue));
-        let found = alike.as_ref().map_or(Found::Nothing(generation), |queue| {
-            Found::As(queue.name().clone())
-        });
-        let mut spellings = self.0.lock();
-        if spellings.len() >= SPELLINGS_MAX {
-            spellings.clear();
+        let found = all.find(|queue| queue.name().eq_ignore_ascii_case(name) && served(queue));
+        let result = match &found {
+            Some(queue) => Remembered::Name(queue.name().clone()),
+            None => Remembered::MissingAt(generation),
+        };
+        let mut remembered = self.0.lock();
+        if remembered.len() >= REMEMBERED_NAMES_MAX {
+            remembered.clear();
         }
-        spellings.insert(key, found);
-        alike
+        remembered.insert(key, result);
+        found
     }
 }

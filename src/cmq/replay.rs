@@ -1,6 +1,6 @@
-//! Requests that were seen, if an operator wants them remembered: the same signed request is not carried out twice while
-//! its time stamp would still be accepted. Whole signatures are remembered rather than nonces. Honest clients that draw
-//! nonces from few numbers sign alike all the same, when they send alike in one second.
+//! Remembers the signatures of requests (`cmq-replay-memory`), so that a copied request is not carried out while its time
+//! stamp is still accepted. It remembers whole signatures instead of nonces; still, honest clients that draw nonces from
+//! few numbers sign two equal requests of one second alike.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use super::signature::Verified;
 use crate::model::Name;
 
-/// The signatures of late, by key, in two generations: the older is forgotten when the younger is full or old enough.
+/// The signatures of each key, in two generations: the old one is forgotten when the young one is full or old enough.
 #[derive(Debug)]
 pub(crate) struct Replays {
     by_key: Mutex<HashMap<Name, Generations>>,
-    /// Signatures of one generation of a key at most.
+    /// Maximum number of signatures in one generation of a key.
     each_max: usize,
     /// How long a generation grows, in milliseconds.
     each_ms: u64,
@@ -28,8 +28,8 @@ struct Generations {
 }
 
 impl Replays {
-    /// Remembers for `window_ms` at least, unless more than half of `max` come of a key in that time. With 0 it remembers
-    /// nothing.
+    /// Remembers a signature for `window_ms` at least, unless the key makes more than half of `max` in that time. With a
+    /// `max` of 0 it remembers nothing.
     pub(crate) fn new(max: usize, window_ms: u64) -> Replays {
         Replays {
             by_key: Mutex::default(),
@@ -38,15 +38,15 @@ impl Replays {
         }
     }
 
-    /// Whether this signature of a key is new; it is remembered. Only of signatures that are right: nobody else may fill
-    /// this.
+    /// Whether this signature of a key is new; remembers it. Takes only right signatures, so that strangers cannot fill the
+    /// memory.
     pub(crate) fn is_new(&self, key: &Name, signature: Verified, now_ms: u64) -> bool {
         if self.each_max == 0 {
             return true;
         }
         let mut by_key = self.by_key.lock();
         if !by_key.contains_key(key) {
-            // Keys come and go: those that were not used for long are forgotten.
+            // Forgets keys that were not used for long.
             let patience = self.each_ms.saturating_mul(2);
             by_key.retain(|_, of| now_ms.saturating_sub(of.since_ms) <= patience);
         }
@@ -88,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_a_bound() {
+    fn memory_is_bounded() {
         let replays = Replays::new(100, u64::MAX);
         for signature in 0..10_000 {
             assert!(replays.is_new(&key(), Verified(signature), 1));
         }
-        // Another key's are no matter of this one's.
+        // Each key has a memory of its own.
         assert!(replays.is_new(&"AKIDother".into(), Verified(9_999), 1));
         let by_key = replays.by_key.lock();
         let generations = by_key.get(&key()).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_used_are_forgotten() {
+    fn unused_keys_are_forgotten() {
         let replays = Replays::new(100, 1000);
         for key in 0..50_u64 {
             assert!(replays.is_new(&key.to_string().into(), Verified(1), key * 1000));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn none_are_remembered_if_none_may_be() {
+    fn without_memory_every_signature_is_new() {
         let replays = Replays::new(0, 1000);
         assert!(replays.is_new(&key(), Verified(1), 0) && replays.is_new(&key(), Verified(1), 0));
     }

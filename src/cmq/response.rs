@@ -1,39 +1,48 @@
-//! Answers: one JSON object, written as it is made. Strings are strings and integers integers exactly as the API
-//! lists them; several clients depend on it.
+//! The JSON of a response, written field by field. Strings are strings and integers are integers exactly as the API lists
+//! them; several clients depend on it.
+//!
+//! Written by hand because bodies are large: looking for characters to escape takes 32 bytes at a time here, where
+//! `serde_json` looks at each byte.
 
 use std::fmt::Write;
 
 use super::error::CmqError;
 
-/// What identifies a request in its answer.
+/// Identifies a request in its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestId {
-    /// Ours: a number that answers carry as text.
+    /// The broker's number. The response has it as text.
     pub(crate) own: u64,
-    /// The client's, if it sent a number; sent back as a number, which is what the Go client reads.
+    /// The client's, if it sent a number. The response has it as a number, which the Go client expects.
     pub(crate) client: Option<u64>,
 }
 
-/// An object that is being written: an answer, or an item in one.
+impl RequestId {
+    pub(super) fn new(own: u64) -> RequestId {
+        RequestId { own, client: None }
+    }
+}
+
+/// An object that is being written: a response, or an item in one.
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
     json: &'a mut String,
     empty: bool,
 }
 
-/// An answer that is being written.
+/// A response that is being written.
 #[derive(Debug)]
 pub(crate) struct Response {
     json: String,
 }
 
 impl Response {
-    /// `code` 0; the fields of the action follow.
+    /// Begins with `code` 0.
     pub(crate) fn success(request: RequestId) -> Response {
         Response::begin(request, 0, "")
     }
 
-    /// An error; fields may follow.
+    /// Begins with the code and message of an error.
     pub(crate) fn failure(request: RequestId, error: &CmqError) -> Response {
         Response::begin(request, error.code(), &error.message())
     }
@@ -51,12 +60,11 @@ impl Response {
         Response { json }
     }
 
-    /// Makes room for so many bytes more.
+    /// Reserves memory for this many more bytes.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.json.reserve(bytes);
     }
 
-    /// Adds fields.
     pub(crate) fn with(mut self, fields: impl FnOnce(&mut Object<'_>)) -> Response {
         fields(&mut Object {
             json: &mut self.json,
@@ -65,14 +73,13 @@ impl Response {
         self
     }
 
-    /// The whole JSON text.
     pub(crate) fn finish(mut self) -> String {
         self.json.push('}');
         self.json
     }
 }
 
-/// The text of an object.
+/// The JSON of an object that is no response.
 pub(crate) fn object(fields: impl FnOnce(&mut Object<'_>)) -> String {
     let mut json = String::with_capacity(256);
     fields(&mut Object::open(&mut json));
@@ -96,14 +103,13 @@ impl<'a> Object<'a> {
         self.json.push_str("\":");
     }
 
-    /// A string.
     pub(crate) fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.key(name);
         quote(self.json, value);
         self
     }
 
-    /// What is shown by itself and needs no escaping, as a string.
+    /// A string whose text needs no escaping.
     pub(crate) fn display(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Self {
         self.key(name);
         // Writing to a String does not fail.
@@ -111,7 +117,6 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// An integer.
     pub(crate) fn number(&mut self, name: &str, value: u64) -> &mut Self {
         self.key(name);
         write!(self.json, "{value}").unwrap_or_default();
@@ -157,7 +162,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Appends a JSON string. What needs no escape is copied in one piece.
+/// Appends a JSON string. Copies the text between two escaped characters in one piece.
 fn quote(json: &mut String, text: &str) {
     json.push('"');
     let mut rest = text;
@@ -180,18 +185,22 @@ fn quote(json: &mut String, text: &str) {
     json.push('"');
 }
 
-/// The first byte that cannot stand in a JSON string as it is.
+/// The position of the first byte that a JSON string has to escape.
 fn first_escaped(bytes: &[u8]) -> Option<usize> {
-    /// So many bytes are looked at together, without a branch for each.
-    const TOGETHER: usize = 32;
-    let needs = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    /// Bytes that are examined together, without a branch for each.
+    const CHUNK_BYTES: usize = 32;
+    let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     let plain = bytes
-        .chunks_exact(TOGETHER)
-        .take_while(|chunk| !chunk.iter().fold(false, |any, byte| any | needs(byte)))
+        .chunks_exact(CHUNK_BYTES)
+        .take_while(|chunk| {
+            !chunk
+                .iter()
+                .fold(false, |any, byte| any | needs_escape(byte))
+        })
         .count()
-        * TOGETHER;
+        * CHUNK_BYTES;
     let rest = bytes.get(plain..)?;
-    rest.iter().position(needs).map(|at| plain + at)
+    rest.iter().position(needs_escape).map(|at| plain + at)
 }
 
 #[cfg(test)]
@@ -204,8 +213,8 @@ mod tests {
     };
 
     #[test]
-    fn strings_are_strings_and_integers_integers() {
-        let answer = Response::success(REQUEST).with(|object| {
+    fn strings_are_strings_and_integers_are_integers() {
+        let response = Response::success(REQUEST).with(|object| {
             object
                 .text("msgId", "12")
                 .number("count", 3)
@@ -216,13 +225,13 @@ mod tests {
                 .texts("tags", ["a", "b"]);
         });
         assert_eq!(
-            answer.finish(),
+            response.finish(),
             r#"{"code":0,"message":"","requestId":"7","msgId":"12","count":3,"list":[{"n":1,"id":"1"},{"n":2,"id":"2"}],"none":[],"tags":["a","b"]}"#
         );
     }
 
     #[test]
-    fn failures_name_the_module_first() {
+    fn the_message_of_a_failure_begins_with_the_module_code() {
         let request = RequestId {
             client: Some(5),
             ..REQUEST
@@ -234,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_comes_back() {
+    fn any_text_is_read_back_by_a_json_parser() {
         for text in [
             "",
             "plain",

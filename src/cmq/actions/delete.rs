@@ -1,17 +1,17 @@
-//! Deleting messages by the handles of their receives, one and in batches. An answer leaves when it is on disk that
-//! they are gone.
+//! Deletes messages by the receipt handles of their receives, one or a batch. The response leaves when the deletion is
+//! on disk.
 
-use super::super::dispatch::{Call, Outcome};
-use super::super::error::CmqError;
-use super::super::rate_limits::Kind;
-use super::super::response::Response;
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Handle;
+use crate::cmq::action::Action;
+use crate::cmq::call::{Call, Outcome};
+use crate::cmq::error::CmqError;
+use crate::cmq::response::Response;
 
 /// `DeleteMessage`.
-pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
-    call.within_quota(Kind::Delete, queue.id().0)?;
+    call.within_rate_limit(Action::DeleteMessage, queue.id().0)?;
     let handle = parse(call.parameters.required("receiptHandle")?)?;
     let (valid, ticket) = queue.delete_received(&[handle]);
     if valid != [true] {
@@ -21,13 +21,13 @@ pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
     Ok(call.success().into())
 }
 
-/// `BatchDeleteMessage`: those that can be are deleted, the others are named.
-pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
+/// `BatchDeleteMessage`: deletes the messages that it can, and lists the receipt handles of the others.
+pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
-    call.within_quota(Kind::BatchDelete, queue.id().0)?;
+    call.within_rate_limit(Action::BatchDeleteMessage, queue.id().0)?;
     let entries = call
         .parameters
-        .list("receiptHandle", call.front.config.batch_max)?;
+        .list("receiptHandle", call.api.config.batch_max)?;
     if entries.is_empty() {
         return Err(CmqError::Missing("receiptHandle.n".to_owned()));
     }
@@ -36,15 +36,10 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
     let (valid, ticket) = queue.delete_received(&handles);
     call.durable(ticket).await?;
     let mut valid = valid.into_iter();
-    let outcomes = parsed.into_iter().map(|parsed| {
-        let known = parsed.map(|_| valid.next() == Some(true));
-        known.and_then(|valid| {
-            if valid {
-                Ok(())
-            } else {
-                Err(CmqError::InvalidHandle)
-            }
-        })
+    let outcomes = parsed.into_iter().map(|parsed| match parsed {
+        Ok(_) if valid.next() == Some(true) => Ok(()),
+        Ok(_) => Err(CmqError::InvalidHandle),
+        Err(error) => Err(error),
     });
     let failed: Vec<_> = outcomes
         .zip(&entries)
@@ -55,14 +50,14 @@ pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
         all if all == entries.len() => CmqError::DeleteFailed,
         _ => CmqError::DeletePartlyFailed,
     };
-    let answer = Response::failure(call.request, &error).with(|object| {
+    let response = Response::failure(call.request, &error).with(|object| {
         object.objects("errorList", failed, |item, (error, handle)| {
             item.number("code", u64::from(error.code()))
                 .text("message", &error.message())
                 .text("receiptHandle", handle);
         });
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
 fn parse(text: &str) -> Result<Handle, CmqError> {

@@ -1,11 +1,19 @@
-//! What the actions of the API do: one handler each, in files by noun. A handler reads its parameters, checks the
-//! caller's rights, asks the broker, and fills the answer.
+//! The actions of the API: one handler each, in files by noun. A handler reads its parameters, checks the caller's
+//! permissions, asks the broker, and fills the response.
 
-pub(super) mod dead_letter; // who is whose dead letter queue
-pub(super) mod delete; // delete messages by handle
-pub(super) mod publish; // messages to topics
-pub(super) mod queue; // create, list, change, delete queues
+mod bodies; // the bodies of messages in a request
+mod dead_letter_policy; // which queue may be the dead letter queue of which
+mod listing; // pages of listings
+mod names; // names and public ids
+mod subscription_parameters; // what a request says of a subscription
+
+pub(super) mod dead_letter; // unbind and list dead letter queues
+pub(super) mod delete; // delete messages by receipt handle
+pub(super) mod publish; // publish messages to topics
+pub(super) mod queue; // create, list, clear, rewind, delete queues
+pub(super) mod queue_attributes; // get and set attributes of queues
 pub(super) mod receive; // receive messages, and wait for them
 pub(super) mod send; // send messages
-pub(super) mod subscription; // subscribe, list, change, unsubscribe
+pub(super) mod subscribe; // subscribe to topics
+pub(super) mod subscription; // list, change, end subscriptions
 pub(super) mod topic; // create, list, change, delete topics

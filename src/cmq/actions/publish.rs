@@ -1,52 +1,52 @@
-//! Messages to topics, one and in batches. They are on disk in every queue that gets them when the answer leaves.
+//! Publishes messages to a topic, one or a batch. The response leaves when they are on disk in every queue that they
+//! were routed to.
 
 use std::sync::Arc;
 
-use super::super::dispatch::{Call, Outcome};
-use super::super::error::CmqError;
-use super::super::filter::{FilterKind, headers_of};
-use super::super::push;
-use super::super::rate_limits::Kind;
-use super::super::topics::{Topic, TopicId};
-use super::send::{batch_bodies, check_body, message};
+use super::bodies::{batch_bodies, single_body};
 use crate::broker::exchange::{RouteKeys, keep_back};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
+use crate::cmq::action::Action;
+use crate::cmq::call::{Call, Outcome};
+use crate::cmq::error::CmqError;
+use crate::cmq::filter::{FilterKind, headers_of};
+use crate::cmq::message::new_message;
+use crate::cmq::push;
+use crate::cmq::topics::{Topic, TopicId};
 use crate::model::{Message, Origin};
 
 /// `PublishMessage`.
-pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) async fn one(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Write)?;
-    call.within_quota(Kind::Publish, id.0)?;
-    let body = call.parameters.bytes("msgBody");
-    let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
-    check_body(topic.message_bytes, body, None)?;
-    let published = publish(call, id, &topic, &[body]).await?;
-    let answer = call.success().with(|object| {
-        for id in published {
+    call.within_rate_limit(Action::PublishMessage, id.0)?;
+    let body = single_body(call, topic.message_bytes)?;
+    let ids = publish(call, id, &topic, &[body]).await?;
+    let response = call.success().with(|object| {
+        for id in ids {
             object.display("msgId", id);
         }
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
-/// `BatchPublishMessage`: all or nothing, with the same tags and key for all.
-pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
+/// `BatchPublishMessage`: all or nothing. All messages have the same tags and routing key.
+pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Write)?;
-    call.within_quota(Kind::BatchPublish, id.0)?;
+    call.within_rate_limit(Action::BatchPublishMessage, id.0)?;
     let bodies = batch_bodies(call, topic.message_bytes)?;
-    let published = publish(call, id, &topic, &bodies).await?;
-    let answer = call.success().with(|object| {
-        object.objects("msgList", published, |item, id| {
+    let ids = publish(call, id, &topic, &bodies).await?;
+    let response = call.success().with(|object| {
+        object.objects("msgList", ids, |item, id| {
             item.display("msgId", id);
         });
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
-/// The tags of the messages.
+/// `msgTag.n`.
 fn tags<'a>(call: &'a Call<'_>) -> Result<Vec<&'a str>, CmqError> {
-    let config = &call.front.config;
+    let config = &call.api.config;
     let tags = call.parameters.list("msgTag", usize::MAX)?;
     // Clients write an empty list as one empty item.
     let tags: Vec<&str> = tags
@@ -63,30 +63,30 @@ fn tags<'a>(call: &'a Call<'_>) -> Result<Vec<&'a str>, CmqError> {
     }
 }
 
-/// The routing key of the messages: a topic with binding keys cannot do without.
+/// `routingKey`. A topic that filters by binding keys needs one.
 fn routing_key<'a>(call: &'a Call<'_>, topic: &Topic) -> Result<&'a str, CmqError> {
     let key = call.parameters.text("routingKey").unwrap_or_default();
     if key.is_empty() && topic.filter == FilterKind::Keys {
         return Err(CmqError::NoRoutingKey);
     }
-    call.front.config.check_key("routingKey", key)?;
+    call.api.config.check_key("routingKey", key)?;
     Ok(key)
 }
 
-/// Puts messages into all queues that get them, in one commit; they are on disk when this returns their ids.
+/// Publishes messages in one commit, waits until they are on disk, and returns their ids.
 async fn publish(
     call: &Call<'_>,
     id: TopicId,
     topic: &Topic,
     bodies: &[&[u8]],
 ) -> Result<Vec<u64>, CmqError> {
-    let front = call.front;
+    let api = call.api;
     let (tags, key) = (tags(call)?, routing_key(call, topic)?);
     call.check_key(Permission::Write, topic, key)?;
-    if front.alarms.raised().any() {
+    if api.alarms.raised().any() {
         return Err(CmqError::SendFailed);
     }
-    let committer = front.broker.committer();
+    let committer = api.broker.committer();
     committer.room().await;
     let origin = Arc::new(Origin {
         exchange: topic.name.clone(),
@@ -94,14 +94,14 @@ async fn publish(
     });
     let headers = (!tags.is_empty()).then(|| headers_of(&tags));
     let now_secs = call.now_secs();
-    let ids: Vec<u64> = bodies.iter().map(|_| front.message_ids.next()).collect();
+    let ids: Vec<u64> = bodies.iter().map(|_| api.message_ids.next()).collect();
     let run: Vec<Arc<Message>> = ids
         .iter()
         .zip(bodies)
-        .map(|(id, body)| Arc::new(message(&origin, *id, now_secs, headers.as_ref(), body)))
+        .map(|(id, body)| Arc::new(new_message(&origin, *id, now_secs, headers.as_ref(), body)))
         .collect();
     let bytes = run.iter().map(|message| message.size()).sum();
-    // Tags and key are the same for all, so where one goes, all go.
+    // All messages have the same tags and key, so they are routed alike.
     let keys = RouteKeys {
         routing_key: key,
         cc: &[],
@@ -124,7 +124,7 @@ async fn publish(
             let published = queue.publish(run);
             ticket = ticket.max(published.ticket);
             if !published.rejected.is_empty() {
-                refused.push((Arc::clone(queue), named(run, &published.rejected)));
+                refused.push((Arc::clone(queue), at_indexes(run, &published.rejected)));
             }
         };
         for queue in &queues {
@@ -143,23 +143,23 @@ async fn publish(
     committer.note_pending(bytes);
     let mut is_full = false;
     for (queue, refused) in refused {
-        let kept = push::keep_for(front, vhost, id, &queue, &refused);
+        let kept = push::keep_for(api, vhost, id, &queue, &refused);
         is_full |= kept.is_none();
         ticket = ticket.max(kept);
     }
     call.durable(ticket).await?;
-    // Somebody got nothing, who is no subscriber: as with AMQP's confirms, who publishes hears of it.
+    // A full queue that was bound over AMQP got nothing. The publisher learns it, as AMQP's publishers do by a nack.
     match is_full {
         true => Err(CmqError::QueueFull),
         false => Ok(ids),
     }
 }
 
-/// Those of a run that are named by their indexes.
-fn named(run: &[Arc<Message>], indexes: &[u32]) -> Vec<Arc<Message>> {
-    let named = indexes.iter().filter_map(|index| {
+/// The messages of a run that have these indexes.
+fn at_indexes(run: &[Arc<Message>], indexes: &[u32]) -> Vec<Arc<Message>> {
+    let messages = indexes.iter().filter_map(|index| {
         let index = usize::try_from(*index).ok()?;
         run.get(index).cloned()
     });
-    named.collect()
+    messages.collect()
 }

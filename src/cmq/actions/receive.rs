@@ -1,115 +1,115 @@
-//! Receiving messages, one and in batches, and waiting for them. An answer leaves when it is on disk who has them; if
-//! it cannot be written, they go back at once.
+//! Receives messages, one or a batch, and waits for them. The response leaves when the leases are on disk; if the client
+//! cannot be sent the response, the messages return to their queue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::super::dispatch::{Call, Outcome, Reply};
-use super::super::error::CmqError;
-use super::super::limits::large_kib;
-use super::super::rate_limits::Kind;
-use super::super::response::{Object, Response};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::{Hand, Queue, Received};
-use crate::model::{Body, Message};
-use crate::wire::PropertiesView;
+use crate::cmq::action::Action;
+use crate::cmq::call::{Call, Outcome, Reply};
+use crate::cmq::error::CmqError;
+use crate::cmq::limits::large_kib;
+use crate::cmq::message::{message_id, write_body};
+use crate::cmq::response::{Object, Response};
 
-/// About the bytes that an answer has of a message beside its body.
-const SHOWN_BYTES: usize = 320;
+/// Bytes of a response for each message beside its body, approximately.
+const FIELDS_BYTES: usize = 320;
 
 /// `ReceiveMessage`.
-pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
-    let (hand, room) = receive(call, Kind::Receive, 1).await?;
-    let answer = answer(call, &hand).with(|object| {
+pub(in crate::cmq) async fn one(call: &Call<'_>) -> Outcome {
+    let (hand, memory) = receive(call, Action::ReceiveMessage, 1).await?;
+    let response = response_for(call, &hand).with(|object| {
         for received in &hand.messages {
-            show(call, received, object);
+            write_message(call, received, object);
         }
     });
-    reply(call, answer, hand, room).await
+    reply(call, response, hand, memory).await
 }
 
-/// `BatchReceiveMessage`: as many as there are, without waiting for more once there is one.
-pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
-    let batch_max = call.front.config.batch_max;
+/// `BatchReceiveMessage`: does not wait for more messages when there is one.
+pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
+    let batch_max = call.api.config.batch_max;
     let range = 1..=u64::try_from(batch_max).unwrap_or(u64::MAX);
-    let most = call.parameters.ranged("numOfMsg", range)?;
-    let most = most.ok_or_else(|| CmqError::Missing("numOfMsg".to_owned()))?;
-    let most = usize::try_from(most).unwrap_or(batch_max);
-    let (hand, room) = receive(call, Kind::BatchReceive, most).await?;
-    let answer = answer(call, &hand).with(|object| {
+    let max = call.parameters.ranged("numOfMsg", range)?;
+    let max = max.ok_or_else(|| CmqError::Missing("numOfMsg".to_owned()))?;
+    let max = usize::try_from(max).unwrap_or(batch_max);
+    let (hand, memory) = receive(call, Action::BatchReceiveMessage, max).await?;
+    let response = response_for(call, &hand).with(|object| {
         object.objects("msgInfoList", &hand.messages, |item, received| {
-            show(call, received, item);
+            write_message(call, received, item);
         });
     });
-    reply(call, answer, hand, room).await
+    reply(call, response, hand, memory).await
 }
 
-/// Room for a large answer; kept until that has left.
-type Room = Option<OwnedSemaphorePermit>;
+/// The part of the memory for large responses that one response has until it has left. `None` if it is not large.
+type ResponseMemory = Option<OwnedSemaphorePermit>;
 
-/// Bytes of the bodies in a hand.
 fn body_bytes(hand: &Hand) -> usize {
     hand.messages.iter().map(|one| one.message.body.len()).sum()
 }
 
-/// An answer with room for the messages.
-fn answer(call: &Call<'_>, hand: &Hand) -> Response {
-    let mut answer = call.success();
-    answer.reserve(body_bytes(hand) + hand.messages.len() * SHOWN_BYTES);
-    answer
+/// An empty response with memory reserved for the messages.
+fn response_for(call: &Call<'_>, hand: &Hand) -> Response {
+    let mut response = call.success();
+    response.reserve(body_bytes(hand) + hand.messages.len() * FIELDS_BYTES);
+    response
 }
 
-/// Waits until it is on disk who has the messages; the answer was written meanwhile.
-async fn reply(call: &Call<'_>, answer: Response, hand: Hand, room: Room) -> Outcome {
+/// Waits until the leases are on disk. The response was written meanwhile.
+async fn reply(call: &Call<'_>, response: Response, hand: Hand, memory: ResponseMemory) -> Outcome {
     call.durable(hand.ticket).await?;
     Ok(Reply {
-        answer,
-        receipt: Some(Box::new(move || {
+        response,
+        on_sent: Some(Box::new(move || {
             drop(hand.keep());
-            drop(room);
+            drop(memory);
         })),
     })
 }
 
-/// Takes up to `max` messages; at least one. Who would have a large answer that there is no room for gives them back
-/// and waits for room with empty hands.
-async fn receive(call: &Call<'_>, kind: Kind, max: usize) -> Result<(Hand, Room), CmqError> {
+/// Receives one to `max` messages, with memory for the response. If there is no memory for a large response, returns
+/// the messages to the queue, waits for memory, and receives again.
+async fn receive(
+    call: &Call<'_>,
+    action: Action,
+    max: usize,
+) -> Result<(Hand, ResponseMemory), CmqError> {
     let queue = call.queue(Permission::Read)?;
-    call.within_quota(kind, queue.id().0)?;
-    let front = call.front;
+    call.within_rate_limit(action, queue.id().0)?;
+    let api = call.api;
     let wait = polling_wait(call, &queue)?;
     let begun = Instant::now();
-    let mut room: Room = None;
+    let mut memory: ResponseMemory = None;
     loop {
-        if queue.counts().unacked >= front.config.unacked_max {
+        if queue.counts().unacked >= api.config.unacked_max {
             return Err(CmqError::TooManyUnacked);
         }
         let left = wait.saturating_sub(begun.elapsed());
-        let hand = take(call, &queue, max, left).await?;
+        let hand = receive_within(call, &queue, max, left).await?;
         let needed = large_kib(u64::try_from(body_bytes(&hand)).unwrap_or(u64::MAX));
         let Some(needed) = needed else {
             return Ok((hand, None));
         };
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if usize::try_from(needed).is_ok_and(|needed| needed <= held) {
-            return Ok((hand, room));
+        let granted = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if usize::try_from(needed).is_ok_and(|needed| needed <= granted) {
+            return Ok((hand, memory));
         }
-        drop(room.take());
-        let answers = Arc::clone(&front.large_responses);
-        room = Arc::clone(&answers).try_acquire_many_owned(needed).ok();
-        if room.is_some() {
-            return Ok((hand, room));
+        drop(memory.take());
+        let all = Arc::clone(&api.large_responses);
+        memory = Arc::clone(&all).try_acquire_many_owned(needed).ok();
+        if memory.is_some() {
+            return Ok((hand, memory));
         }
         drop(hand);
         let mut stopped = call.stopped.clone();
-        room = tokio::select! {
+        memory = tokio::select! {
             // The semaphore is never closed.
-            room = answers.acquire_many_owned(needed) => room.ok(),
+            memory = all.acquire_many_owned(needed) => memory.ok(),
             _ = stopped.wait_for(|stopped| *stopped) => return Err(CmqError::NoMessage),
         };
     }
@@ -117,11 +117,11 @@ async fn receive(call: &Call<'_>, kind: Kind, max: usize) -> Result<(Hand, Room)
 
 /// How long a request waits for messages.
 fn polling_wait(call: &Call<'_>, queue: &Queue) -> Result<Duration, CmqError> {
-    let config = &call.front.config;
-    let attributes = call.front.attributes.of(queue, config);
-    let asked = call.parameters.integer("pollingWaitSeconds")?;
-    // A client that means "for ever" sends thousands: that is no error.
-    let wait_secs = asked.map_or(attributes.polling_wait_secs, |secs| {
+    let config = &call.api.config;
+    let attributes = call.api.attributes.of(queue, config);
+    let requested = call.parameters.integer("pollingWaitSeconds")?;
+    // Too many seconds are no error: clients that want to wait for ever ask for thousands.
+    let wait_secs = requested.map_or(attributes.polling_wait_secs, |secs| {
         u64::try_from(secs).unwrap_or(0)
     });
     Ok(Duration::from_secs(
@@ -129,8 +129,8 @@ fn polling_wait(call: &Call<'_>, queue: &Queue) -> Result<Duration, CmqError> {
     ))
 }
 
-/// Takes up to `max` messages; at least one.
-async fn take(
+/// Receives one to `max` messages. Waits for the first one until `wait` is over or the broker stops.
+async fn receive_within(
     call: &Call<'_>,
     queue: &Queue,
     max: usize,
@@ -148,42 +148,14 @@ async fn take(
     }
 }
 
-fn show(call: &Call<'_>, received: &Received, object: &mut Object<'_>) {
+fn write_message(call: &Call<'_>, received: &Received, object: &mut Object<'_>) {
     let secs = |moment| call.clock().wall_ms_at(moment) / 1000;
     object.text("msgId", &message_id(received));
-    show_body(&received.message, object);
+    write_body(&received.message, object);
     object
         .display("receiptHandle", received.handle)
         .number("enqueueTime", secs(received.enqueued))
         .number("firstDequeueTime", secs(received.first_received))
         .number("nextVisibleTime", secs(received.visible))
         .number("dequeueCount", u64::from(received.count));
-}
-
-/// What a message is called.
-pub(in super::super) fn message_id(received: &Received) -> String {
-    let view = PropertiesView::parse(&received.message.properties).ok();
-    match view.as_ref().and_then(PropertiesView::message_id) {
-        Some(id) => String::from_utf8_lossy(id).into_owned(),
-        // Published over AMQP without one: its place is as good.
-        None => format!("{}-{}", received.id.lane, received.id.offset),
-    }
-}
-
-/// The body as text. What was published over AMQP need not be text: then it is there a second time, in base64.
-pub(in super::super) fn show_body(message: &Message, object: &mut Object<'_>) {
-    let joined;
-    let bytes: &[u8] = match &message.body {
-        Body::Whole(bytes) => bytes,
-        Body::Parts(parts) => {
-            joined = parts.concat();
-            &joined
-        }
-    };
-    match std::str::from_utf8(bytes) {
-        Ok(text) => object.text("msgBody", text),
-        Err(_) => object
-            .text("msgBody", &String::from_utf8_lossy(bytes))
-            .text("msgBodyBase64", &BASE64_STANDARD.encode(bytes)),
-    };
 }

@@ -1,105 +1,65 @@
-//! Sending messages, one and in batches. An answer leaves when what it tells of is on disk.
+//! Sends messages to a queue, one or a batch. The response leaves when they are on disk.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::super::dispatch::{Call, Outcome};
-use super::super::error::CmqError;
-use super::super::rate_limits::Kind;
+use super::bodies::{batch_bodies, single_body};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
-use crate::model::{Body, Message, Origin};
-use crate::wire::{AMQPProperties, FieldTable, encode_properties};
-
-/// AMQP's `delivery-mode` of messages that survive a restart.
-const PERSISTENT: u8 = 2;
+use crate::cmq::action::Action;
+use crate::cmq::call::{Call, Outcome};
+use crate::cmq::error::CmqError;
+use crate::cmq::message::new_message;
+use crate::model::{Message, Origin};
 
 /// `SendMessage`.
-pub(in super::super) async fn one(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) async fn one(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
-    call.within_quota(Kind::Send, queue.id().0)?;
-    let attributes = call.front.attributes.of(&queue, &call.front.config);
-    let body = call.parameters.bytes("msgBody");
-    let body = body.ok_or_else(|| CmqError::Missing("msgBody".to_owned()))?;
-    check_body(attributes.message_bytes, body, None)?;
-    let sent = enqueue(call, &queue, &[body]).await?;
-    let answer = call.success().with(|object| {
-        for id in sent {
+    call.within_rate_limit(Action::SendMessage, queue.id().0)?;
+    let attributes = call.api.attributes.of(&queue, &call.api.config);
+    let body = single_body(call, attributes.message_bytes)?;
+    let ids = enqueue(call, &queue, &[body]).await?;
+    let response = call.success().with(|object| {
+        for id in ids {
             object.display("msgId", id);
         }
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
 /// `BatchSendMessage`: all or nothing.
-pub(in super::super) async fn batch(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Write)?;
-    call.within_quota(Kind::BatchSend, queue.id().0)?;
-    let attributes = call.front.attributes.of(&queue, &call.front.config);
+    call.within_rate_limit(Action::BatchSendMessage, queue.id().0)?;
+    let attributes = call.api.attributes.of(&queue, &call.api.config);
     let bodies = batch_bodies(call, attributes.message_bytes)?;
-    let sent = enqueue(call, &queue, &bodies).await?;
-    let answer = call.success().with(|object| {
-        object.objects("msgList", sent, |item, id| {
+    let ids = enqueue(call, &queue, &bodies).await?;
+    let response = call.success().with(|object| {
+        object.objects("msgList", ids, |item, id| {
             item.display("msgId", id);
         });
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
-/// The bodies of a batch, each of at most `bytes_max`.
-pub(super) fn batch_bodies<'a>(
-    call: &'a Call<'_>,
-    bytes_max: u64,
-) -> Result<Vec<&'a [u8]>, CmqError> {
-    let config = &call.front.config;
-    let entries = call.parameters.items("msgBody", config.batch_max)?;
-    if entries.is_empty() {
-        return Err(CmqError::Missing("msgBody.n".to_owned()));
-    }
-    for (index, body) in &entries {
-        check_body(bytes_max, body, Some(*index))?;
-    }
-    let bodies: Vec<&[u8]> = entries.into_iter().map(|(_, body)| body).collect();
-    let bytes: usize = bodies.iter().map(|body| body.len()).sum();
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > config.batch_bytes_max) {
-        return Err(CmqError::BatchTooLarge);
-    }
-    Ok(bodies)
-}
-
-/// Refuses bodies that the queue or topic does not take; of a batch, with the name of the entry.
-pub(super) fn check_body(bytes_max: u64, body: &[u8], index: Option<u32>) -> Result<(), CmqError> {
-    let entry = index.map(|index| format!("msgBody.{index}"));
-    let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    match (size, entry) {
-        (0, None) => Err(CmqError::EmptyBody),
-        (0, Some(entry)) => Err(CmqError::EmptyEntry(entry)),
-        (size, None) if size > bytes_max => Err(CmqError::MessageTooLarge),
-        (size, Some(entry)) if size > bytes_max => Err(CmqError::EntryTooLarge(entry)),
-        _ => Ok(()),
-    }
-}
-
-/// Puts messages into a queue, in one commit; they are on disk when this returns their ids.
+/// Enqueues messages in one commit, waits until they are on disk, and returns their ids.
 async fn enqueue(
     call: &Call<'_>,
     queue: &Arc<Queue>,
     bodies: &[&[u8]],
 ) -> Result<Vec<u64>, CmqError> {
-    let front = call.front;
-    let delay_max = front.config.delay_max_secs;
+    let api = call.api;
+    let delay_max = api.config.delay_max_secs;
     let delay_secs = match call.parameters.ranged("delaySeconds", 0..=delay_max) {
         Err(CmqError::OutOfRange(_)) => return Err(CmqError::DelaySeconds),
         delay => delay?.unwrap_or(0),
     };
-    if front.alarms.raised().any() {
+    if api.alarms.raised().any() {
         return Err(CmqError::SendFailed);
     }
-    let committer = front.broker.committer();
+    let committer = api.broker.committer();
     committer.room().await;
     let count = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
-    if delay_secs > 0 && queue.counts().delayed.saturating_add(count) > front.config.delayed_max {
+    if delay_secs > 0 && queue.counts().delayed.saturating_add(count) > api.config.delayed_max {
         return Err(CmqError::TooManyUnacked);
     }
     let origin = Arc::new(Origin {
@@ -112,10 +72,10 @@ async fn enqueue(
     let mut run = Vec::with_capacity(bodies.len());
     let mut bytes = 0;
     for body in bodies {
-        let id = front.message_ids.next();
+        let id = api.message_ids.next();
         let message = Message {
             delay_ms,
-            ..message(&origin, id, now_secs, None, body)
+            ..new_message(&origin, id, now_secs, None, body)
         };
         bytes += message.size();
         ids.push(id);
@@ -131,32 +91,4 @@ async fn enqueue(
     }
     call.durable(published.ticket).await?;
     Ok(ids)
-}
-
-/// A message as the API makes it.
-pub(super) fn message(
-    origin: &Arc<Origin>,
-    id: u64,
-    now_secs: u64,
-    headers: Option<&FieldTable>,
-    body: &[u8],
-) -> Message {
-    let mut properties = AMQPProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(id.to_string().into())
-        .with_timestamp(now_secs);
-    if let Some(headers) = headers {
-        properties = properties.with_headers(headers.clone());
-    }
-    Message {
-        origin: Arc::clone(origin),
-        properties: encode_properties(&properties),
-        body: Body::Whole(Bytes::copy_from_slice(body)),
-        persistent: true,
-        priority: 0,
-        expiration_ms: None,
-        delay_ms: None,
-        dead_lettered: false,
-        failures: 0,
-    }
 }

@@ -1,31 +1,28 @@
-//! Topics: create, list, show and set attributes, delete. A topic is a durable exchange that carries the topic's id.
+//! Creates, lists, changes and deletes topics. A topic is a durable exchange that carries the topic's id.
 
 use std::sync::Arc;
 
-use super::super::dispatch::{Call, Outcome};
-use super::super::error::CmqError;
-use super::super::filter::FilterKind;
-use super::super::limits::{LIST_DEFAULT, LIST_MAX, TOPIC_RETENTION_SECS};
-use super::super::push;
-use super::super::recently_deleted::NameOf;
-use super::super::topics::{Topic, TopicId, exchange_arguments};
-use super::queue::{holds_word, is_name};
+use super::listing::{ANY_OFFSET, Page, contains_word, total};
+use super::names::{is_name, topic_id};
 use crate::broker::exchange::Exchange;
 use crate::broker::permissions::Permission;
 use crate::broker::vhost::Created;
 use crate::clock::monotonic;
+use crate::cmq::call::{Call, Outcome};
+use crate::cmq::error::CmqError;
+use crate::cmq::filter::FilterKind;
+use crate::cmq::limits::{LIST_MAX, TOPIC_RETENTION_SECS};
+use crate::cmq::push;
+use crate::cmq::recently_deleted::NameOf;
+use crate::cmq::topics::{Topic, TopicId, exchange_arguments};
 use crate::model::Ticket;
 
 const MESSAGE_BYTES_MIN: u64 = 1024;
 const MESSAGE_BYTES_DEFAULT: u64 = 65_536;
 
-fn public_id(id: TopicId) -> String {
-    format!("topic-{:08x}", id.0)
-}
-
 /// `CreateTopic`.
-pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
-    let front = call.front;
+pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
+    let api = call.api;
     let name = call.parameters.required("topicName")?;
     if !is_name(name) {
         return Err(CmqError::TopicNameFormat);
@@ -42,33 +39,33 @@ pub(in super::super) async fn create(call: &Call<'_>) -> Outcome {
         created_secs: now_secs,
         modified_secs: now_secs,
     };
-    let id = TopicId(front.message_ids.next());
+    let id = TopicId(api.message_ids.next());
     let ticket = {
-        let _changes = front.changes.lock();
-        front.tidy_topics();
-        make(call, id, topic)?
+        let _changes = api.changes.lock();
+        api.tidy_topics();
+        create_exchange(call, id, topic)?
     };
     call.durable(ticket).await?;
-    let answer = call.success().with(|object| {
-        object.text("topicId", &public_id(id));
+    let response = call.success().with(|object| {
+        object.text("topicId", &topic_id(id));
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
-/// Makes topic and exchange, unless an exchange of any kind has its name. Called with `changes` held.
-fn make(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, CmqError> {
-    let front = call.front;
+/// Stores the topic and creates its exchange. Refuses if an exchange of any kind has its name. Called with `changes` held.
+fn create_exchange(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, CmqError> {
+    let api = call.api;
     let vhost = &call.caller.vhost;
     let exchanges = vhost.exchanges();
     let is_taken = |exchange: &Exchange| exchange.name.eq_ignore_ascii_case(&topic.name);
     if exchanges.iter().any(|exchange| is_taken(exchange)) {
         return Err(CmqError::TopicExists);
     }
-    let names = &front.recently_deleted;
-    if names.rests(NameOf::Topic, vhost.name(), &topic.name, monotonic()) {
+    let recently_deleted = &api.recently_deleted;
+    if recently_deleted.contains(NameOf::Topic, vhost.name(), &topic.name, monotonic()) {
         return Err(CmqError::TopicNameRests);
     }
-    if topics_of(call).len() >= front.config.topics_max {
+    if topics_of(call).len() >= api.config.topics_max {
         return Err(CmqError::TooManyTopics);
     }
     let exchange = Exchange {
@@ -79,13 +76,14 @@ fn make(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, Cm
         internal: false,
         arguments: exchange_arguments(id),
     };
-    // Before the exchange: a topic without one is removed at the next start, and what nobody was told of with it.
-    let committer = front.broker.committer();
-    committer.append(vec![front.topics.set(id, topic)]);
+    // Stored before the exchange: after a crash in between, the next start removes the topic, which no client was told
+    // of.
+    let committer = api.broker.committer();
+    committer.append(vec![api.topics.set(id, topic)]);
     match vhost.create_exchange(exchange) {
         Ok(Created::New(_, ticket)) => Ok(ticket),
         made => {
-            committer.append(front.topics.remove(id));
+            committer.append(api.topics.remove(id));
             made?;
             Err(CmqError::TopicExists)
         }
@@ -93,17 +91,17 @@ fn make(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, Cm
 }
 
 fn message_bytes(call: &Call<'_>) -> Result<Option<u64>, CmqError> {
-    let range = MESSAGE_BYTES_MIN..=call.front.config.message_bytes_max;
+    let range = MESSAGE_BYTES_MIN..=call.api.config.message_bytes_max;
     call.parameters.ranged("maxMsgSize", range)
 }
 
 /// The topics of the caller's virtual host, by name.
 fn topics_of(call: &Call<'_>) -> Vec<(TopicId, Arc<Topic>)> {
     let vhost = &call.caller.vhost;
-    let mut topics = call.front.topics.all();
+    let mut topics = call.api.topics.all();
     topics.retain(|(id, topic)| {
         let exchange = vhost.exchange(&topic.name);
-        let own = exchange.and_then(|exchange| call.front.topics.of_exchange(vhost, &exchange));
+        let own = exchange.and_then(|exchange| call.api.topics.of_exchange(vhost, &exchange));
         own.is_some_and(|(own, _)| own == *id)
     });
     topics.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
@@ -111,29 +109,26 @@ fn topics_of(call: &Call<'_>) -> Vec<(TopicId, Arc<Topic>)> {
 }
 
 /// `ListTopic`.
-pub(in super::super) fn list(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) fn list(call: &Call<'_>) -> Outcome {
     let word = call.parameters.text("searchWord").unwrap_or_default();
     let mut topics = topics_of(call);
-    topics.retain(|(_, topic)| holds_word(&topic.name, word) && call.sees_topic(&topic.name));
-    let offset = call.parameters.ranged("offset", 0..=u64::MAX)?.unwrap_or(0);
-    let limit = call.parameters.ranged("limit", 0..=LIST_MAX)?;
-    let [offset, limit] =
-        [offset, limit.unwrap_or(LIST_DEFAULT)].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    let answer = call.success().with(|object| {
-        let total = u64::try_from(topics.len()).unwrap_or(u64::MAX);
-        let shown = topics.iter().skip(offset).take(limit);
-        object
-            .number("totalCount", total)
-            .objects("topicList", shown, |item, (id, topic)| {
-                item.text("topicId", &public_id(*id))
+    topics.retain(|(_, topic)| contains_word(&topic.name, word) && call.sees_topic(&topic.name));
+    let page = Page::read(call, ANY_OFFSET, LIST_MAX)?;
+    let response = call.success().with(|object| {
+        object.number("totalCount", total(&topics)).objects(
+            "topicList",
+            page.of(&topics),
+            |item, (id, topic)| {
+                item.text("topicId", &topic_id(*id))
                     .text("topicName", &topic.name);
-            });
+            },
+        );
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
 /// `GetTopicAttributes`.
-pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
+pub(in crate::cmq) fn get_attributes(call: &Call<'_>) -> Outcome {
     let (id, topic) = call.topic(Permission::Read)?;
     let waiting: u64 = call
         .subscriptions(id, &topic)
@@ -141,9 +136,9 @@ pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
         .filter_map(|(subscription, _)| subscription.waiting(&call.caller.vhost, &topic))
         .map(|queue| push::waiting_in(&queue))
         .sum();
-    let answer = call.success().with(|object| {
+    let response = call.success().with(|object| {
         object
-            .text("topicId", &public_id(id))
+            .text("topicId", &topic_id(id))
             .text("topicName", &topic.name)
             .number("msgCount", waiting)
             .number("maxMsgSize", topic.message_bytes)
@@ -152,51 +147,51 @@ pub(in super::super) fn get_attributes(call: &Call<'_>) -> Outcome {
             .number("lastModifyTime", topic.modified_secs)
             .number("filterType", topic.filter.number());
     });
-    Ok(answer.into())
+    Ok(response.into())
 }
 
 /// `SetTopicAttributes`.
-pub(in super::super) async fn set_attributes(call: &Call<'_>) -> Outcome {
-    let front = call.front;
+pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
+    let api = call.api;
     let ticket = {
-        let _changes = front.changes.lock();
+        let _changes = api.changes.lock();
         let (id, topic) = call.topic(Permission::Configure)?;
         let changed = Topic {
             message_bytes: message_bytes(call)?.unwrap_or(topic.message_bytes),
             modified_secs: call.now_secs(),
             ..Topic::clone(&topic)
         };
-        let op = front.topics.set(id, changed);
-        front.broker.committer().append(vec![op])
+        let op = api.topics.set(id, changed);
+        api.broker.committer().append(vec![op])
     };
     call.durable(Some(ticket)).await?;
     Ok(call.success().into())
 }
 
-/// `DeleteTopic`: only without subscriptions.
-pub(in super::super) async fn delete(call: &Call<'_>) -> Outcome {
-    let front = call.front;
+/// `DeleteTopic`: refused while the topic has subscriptions.
+pub(in crate::cmq) async fn delete(call: &Call<'_>) -> Outcome {
+    let api = call.api;
     let ticket = {
-        let _changes = front.changes.lock();
+        let _changes = api.changes.lock();
         let (id, topic) = call.topic(Permission::Configure)?;
         if !call.subscriptions(id, &topic).is_empty() {
             return Err(CmqError::TopicInUse);
         }
         let vhost = &call.caller.vhost;
         vhost.delete_exchange(&topic.name, false)?;
-        let names = &front.recently_deleted;
-        names.deleted(NameOf::Topic, vhost.name(), &topic.name, monotonic());
-        front.broker.committer().append(front.topics.remove(id))
+        let recently_deleted = &api.recently_deleted;
+        recently_deleted.insert(NameOf::Topic, vhost.name(), &topic.name, monotonic());
+        api.broker.committer().append(api.topics.remove(id))
     };
     call.durable(Some(ticket)).await?;
     Ok(call.success().into())
 }
 
-/// `QueryTopicRoute`: where the topic is served over CMQ's own protocol on TCP, which is nowhere.
-pub(in super::super) fn query_route(call: &Call<'_>) -> Outcome {
+/// `QueryTopicRoute`: the addresses that serve the topic over CMQ's own TCP protocol. There are none.
+pub(in crate::cmq) fn query_route(call: &Call<'_>) -> Outcome {
     call.topic(Permission::Read)?;
-    let answer = call.success().with(|object| {
+    let response = call.success().with(|object| {
         object.texts("addr", [""; 0]);
     });
-    Ok(answer.into())
+    Ok(response.into())
 }

@@ -1,5 +1,7 @@
-//! Which addresses messages may be pushed to. Whoever may subscribe would otherwise have the broker speak to what only
-//! the broker can reach: this machine, its neighbours, the metadata service of a cloud. Pure.
+//! Which addresses messages may be pushed to. Without this check, a subscriber could have the broker connect to what only
+//! the broker can reach: its own machine, its neighbours, the metadata service of a cloud. Pure.
+//!
+//! The ranges are listed by hand, since `IpAddr::is_global` is not stable.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +20,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Not: this network, private, shared (RFC 6598), loopback, link local, protocol assignments, documentation, the old
+/// All but: this network, private, shared (RFC 6598), loopback, link local, protocol assignments, documentation, the 6to4
 /// relay, benchmarks, multicast, reserved, broadcast.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !matches!(
@@ -36,8 +38,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// Only global unicast, 2000::/3, and what carries a public IPv4 address: 6to4, and the well-known prefix of
-/// translators. Not: Teredo and other protocol assignments (2001::/23), documentation.
+/// Global unicast (2000::/3), and addresses that embed a public IPv4 address: 6to4, and the well-known prefix of NAT64. Not
+/// Teredo and other protocol assignments (2001::/23), and not documentation.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let embedded = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_public_network_is_open() {
+    fn only_public_addresses_are_allowed() {
         for (address, public) in [
             ("1.1.1.1", true),
             ("8.8.8.8", true),
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_may_allow_more() {
+    fn an_operator_may_allow_more_ranges() {
         let allowed: Vec<IpRange> = ["127.0.0.0/8", "fd00::/8"]
             .map(|range| range.parse().unwrap())
             .to_vec();

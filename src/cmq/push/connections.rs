@@ -1,5 +1,7 @@
-//! Connections to endpoints: opened to addresses that were checked, kept a while for the next push, bounded per host
-//! and port. Follows no redirect: an endpoint must not send the broker elsewhere.
+//! Connections to endpoints: opened only to allowed addresses, kept for the next push, and bounded per host and port.
+//! Follows no redirects, so that an endpoint cannot send the broker elsewhere.
+//!
+//! The pool is our own, since hyper-util's client has no common bound over the idle connections of all hosts.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,18 +19,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::PushConfig;
+use super::config::PushConfig;
 use super::request::Push;
 use super::resolver::Resolver;
 use super::target::Target;
 use crate::clock::monotonic;
 
-/// How long a connection is kept that nothing is pushed over.
+/// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// How long, and how many bytes, of an answer's body are read so that its connection can be kept.
+/// Time that a response's body may take. A connection is kept only after a whole body.
 const BODY_TIME_MAX: Duration = Duration::from_secs(1);
+/// Size of such a body in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of the head of an answer.
+/// Size of a response's head in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why an endpoint did not take a message.
@@ -50,23 +53,23 @@ pub(super) enum Failure {
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// All hosts and ports that messages are pushed to.
+/// The connections to all hosts and ports.
 #[derive(Debug)]
-pub(super) struct Endpoints {
-    by_authority: Mutex<HashMap<String, Arc<Endpoint>>>,
-    places: usize,
-    kept: Arc<Semaphore>,
+pub(super) struct Connections {
+    by_authority: Mutex<HashMap<String, Arc<HostConnections>>>,
+    pushes_max: usize,
+    idle_permits: Arc<Semaphore>,
     resolver: Arc<Resolver>,
 }
 
-/// One host and port.
+/// The connections to one host and port.
 #[derive(Debug)]
-pub(super) struct Endpoint {
-    /// One for each push that may be under way.
-    pub(super) places: Semaphore,
+pub(super) struct HostConnections {
+    /// One for each concurrent push.
+    pub(super) push_permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
-    /// One for each connection to whatever endpoint that may be kept idle.
-    kept: Arc<Semaphore>,
+    /// One for each idle connection to any host.
+    idle_permits: Arc<Semaphore>,
     resolver: Arc<Resolver>,
 }
 
@@ -74,48 +77,47 @@ pub(super) struct Endpoint {
 struct Idle {
     sender: Sender,
     since: Instant,
-    _kept: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Endpoints {
-    /// None yet.
-    pub(super) fn new(config: &PushConfig, resolver: Arc<Resolver>) -> Endpoints {
-        Endpoints {
+impl Connections {
+    pub(super) fn new(config: &PushConfig, resolver: Arc<Resolver>) -> Connections {
+        Connections {
             by_authority: Mutex::default(),
-            places: config.endpoint_connections_max,
-            kept: Arc::new(Semaphore::new(config.connections_max)),
+            pushes_max: config.endpoint_connections_max,
+            idle_permits: Arc::new(Semaphore::new(config.connections_max)),
             resolver,
         }
     }
 
-    /// The one that a target is at.
-    pub(super) fn at(&self, target: &Target) -> Arc<Endpoint> {
+    /// The connections to a target's host and port.
+    pub(super) fn to(&self, target: &Target) -> Arc<HostConnections> {
         let mut by_authority = self.by_authority.lock();
         let key = target.authority.to_ascii_lowercase();
-        let endpoint = by_authority.entry(key).or_insert_with(|| {
-            Arc::new(Endpoint {
-                places: Semaphore::new(self.places),
+        let host = by_authority.entry(key).or_insert_with(|| {
+            Arc::new(HostConnections {
+                push_permits: Semaphore::new(self.pushes_max),
                 idle: Mutex::default(),
-                kept: Arc::clone(&self.kept),
+                idle_permits: Arc::clone(&self.idle_permits),
                 resolver: Arc::clone(&self.resolver),
             })
         });
-        Arc::clone(endpoint)
+        Arc::clone(host)
     }
 
-    /// Closes connections that were not used for long, and forgets endpoints that nobody uses.
+    /// Closes connections that were not used for long, and forgets hosts that no push uses.
     pub(super) fn tidy(&self) {
         let now = monotonic();
-        self.by_authority.lock().retain(|_, endpoint| {
-            let mut idle = endpoint.idle.lock();
+        self.by_authority.lock().retain(|_, host| {
+            let mut idle = host.idle.lock();
             idle.retain(|idle| !idle.sender.is_closed() && is_fresh(idle, now));
-            !idle.is_empty() || Arc::strong_count(endpoint) > 1
+            !idle.is_empty() || Arc::strong_count(host) > 1
         });
     }
 }
 
-impl Endpoint {
-    /// Pushes; the caller has a place.
+impl HostConnections {
+    /// Pushes a message. The caller has one of the `push_permits`.
     pub(super) async fn push(
         &self,
         target: &Target,
@@ -144,20 +146,20 @@ impl Endpoint {
         {
             return Ok(answered);
         }
-        // Nothing of the push has left yet: the endpoint had closed the connection that was kept, which is no failure.
+        // Nothing of the push has left yet: that the endpoint had closed the idle connection is no failure.
         let sender = connect(target, config, &self.resolver).await?;
         let answered = send(sender, push).await?;
         answered.ok_or_else(|| Failure::Connect(io::ErrorKind::ConnectionAborted.into()))
     }
 
-    /// Keeps a connection for the next push, if there is room for that.
+    /// Keeps a connection for the next push, unless too many are idle.
     fn keep(&self, sender: Sender) {
-        if let Ok(kept) = Arc::clone(&self.kept).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.idle_permits).try_acquire_owned() {
             let since = monotonic();
             self.idle.lock().push(Idle {
                 sender,
                 since,
-                _kept: kept,
+                _permit: permit,
             });
         }
     }
@@ -178,7 +180,7 @@ fn is_fresh(idle: &Idle, now: Instant) -> bool {
     now.duration_since(idle.since) < IDLE_MAX
 }
 
-/// Connects to the first of the target's addresses that answers. Each has its share of the time.
+/// Connects to the first of the target's addresses that accepts. Each has an equal share of the timeout.
 async fn connect(
     target: &Target,
     config: &PushConfig,
@@ -186,7 +188,7 @@ async fn connect(
 ) -> Result<Sender, Failure> {
     let addresses = target.addresses(config, resolver).await?;
     let share = config.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let mut refused = io::Error::from(io::ErrorKind::TimedOut);
+    let mut last_error = io::Error::from(io::ErrorKind::TimedOut);
     for address in addresses {
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
@@ -195,7 +197,7 @@ async fn connect(
                     .max_buf_size(HEAD_BYTES_MAX)
                     .handshake(TokioIo::new(stream))
                     .await?;
-                // It ends when the sender is dropped.
+                // The task ends when the sender is dropped.
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%address, %error, "connection to an endpoint ended");
@@ -203,15 +205,15 @@ async fn connect(
                 });
                 return Ok(sender);
             }
-            Ok(Err(error)) => refused = error,
+            Ok(Err(error)) => last_error = error,
             Err(_) => {}
         }
     }
-    Err(refused.into())
+    Err(last_error.into())
 }
 
-/// Sends a push, once. `None` if the connection was closed before anything of it was sent; if it was closed later the
-/// endpoint may have the message.
+/// Sends a push once. Returns `None` if the connection was closed before anything was sent. If it was closed later, the
+/// endpoint may have the message, and the result is an error.
 async fn send(
     mut sender: Sender,
     push: &Push,
@@ -228,7 +230,7 @@ async fn send(
     }
 }
 
-/// Reads a body to its end; whether it came there.
+/// Reads a body to its end. Returns false if it is too large or breaks off.
 async fn read(mut body: Incoming) -> bool {
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {

@@ -1,16 +1,16 @@
-//! What a push looks like: the request that an endpoint gets for a message. Pure.
+//! The HTTP request that pushes a message to an endpoint. Pure.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 
-use super::super::actions::receive::{message_id, show_body};
-use super::super::filter::tags_of;
-use super::super::response::object;
-use super::super::topics::{Format, Subscription, Topic};
 use super::target::Target;
 use crate::broker::queue::Received;
+use crate::cmq::filter::tags_of;
+use crate::cmq::message::{message_id, write_body};
+use crate::cmq::response::object;
+use crate::cmq::topics::{Format, Subscription, Topic};
 use crate::wire::PropertiesView;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -18,10 +18,10 @@ const AGENT: HeaderValue = HeaderValue::from_static("Qcloud Notification Service
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-cmq-request-id");
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-cmq-message-id");
 const MESSAGE_TAG: HeaderName = HeaderName::from_static("x-cmq-message-tag");
-/// `TopicOwner`: CMQ's accounts are numbers, and endpoints may read one. Users have none here.
+/// `TopicOwner`: endpoints may expect a number, which CMQ's accounts have and the broker's users do not.
 const TOPIC_OWNER: u64 = 0;
 
-/// A push, ready to be sent any number of times.
+/// A push that can be sent any number of times.
 #[derive(Clone, Debug)]
 pub(super) struct Push {
     path: Uri,
@@ -33,7 +33,7 @@ pub(super) struct Push {
 }
 
 impl Push {
-    /// The push of a message, numbered `id`. `None` if its endpoint can be no request's, which is checked before it is
+    /// `id` is the push's own number. `None` if the target's path is no valid URI, which was checked when the endpoint was
     /// stored.
     pub(super) fn new(
         target: &Target,
@@ -60,7 +60,7 @@ impl Push {
                         .text("topicName", &topic.name)
                         .text("subscriptionName", &subscription.name)
                         .text("msgId", &message_id);
-                    show_body(message, object);
+                    write_body(message, object);
                     let published_secs = stamp.unwrap_or(enqueued_secs);
                     object.number("publishTime", published_secs);
                 })
@@ -77,7 +77,6 @@ impl Push {
         })
     }
 
-    /// The request.
     pub(super) fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
@@ -95,7 +94,7 @@ impl Push {
     }
 }
 
-/// A header's value. What must not be in one, such as the end of a line, becomes a blank.
+/// The value of a header. Control characters, such as an end of line, become blanks.
 fn header(text: &str) -> HeaderValue {
     let clean: String = text
         .chars()

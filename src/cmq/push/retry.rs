@@ -1,27 +1,26 @@
-//! What happens to a message after a push that failed: how long to wait, or that it is dropped. Pure: counts and lots
-//! in, seconds out.
+//! What happens to a message after a failed push: how long it waits for the next, or that it is dropped. Pure.
 
 use std::ops::RangeInclusive;
 
-use super::super::topics::Strategy;
+use crate::cmq::topics::Strategy;
 
 /// Retries of `BACKOFF_RETRY`.
 const BACKOFF_RETRIES: u32 = 3;
-/// Seconds between them, drawn by lot.
+/// Seconds between them, drawn at random.
 pub(super) const BACKOFF_SECS: RangeInclusive<u64> = 10..=20;
-/// Retries of `EXPONENTIAL_DECAY_RETRY`: with the waits between them, nearly a day.
+/// Retries of `EXPONENTIAL_DECAY_RETRY`, which take nearly a day with the waits between them.
 const DECAY_RETRIES: u32 = 176;
-/// The longest wait between them, in seconds, at which the doubling ends.
+/// The longest wait between them, in seconds. Waits double until then.
 const DECAY_SECS_MAX: u64 = 512;
-/// Messages of one subscription that are being pushed or wait to be again, with `EXPONENTIAL_DECAY_RETRY`. Further ones
-/// wait in their queue, so that an endpoint that is gone for long costs no more.
+/// Messages of one subscription with `EXPONENTIAL_DECAY_RETRY` that are being pushed or wait for a retry. Further messages
+/// wait in their queue, so that an endpoint that is down for long costs no more than this.
 const DECAY_OUTSTANDING_MAX: u64 = 1000;
 
-/// For how many seconds to wait after attempt `attempt`, counted from one, has failed; `None` if it was the last.
-/// `lot` is one of [`BACKOFF_SECS`].
-pub(super) fn wait_secs(strategy: Strategy, attempt: u32, lot: u64) -> Option<u64> {
+/// Seconds to wait after attempt number `attempt`, counted from one, has failed; `None` if it was the last.
+/// `random_secs` is one of [`BACKOFF_SECS`].
+pub(super) fn wait_secs(strategy: Strategy, attempt: u32, random_secs: u64) -> Option<u64> {
     match strategy {
-        Strategy::Backoff => (attempt <= BACKOFF_RETRIES).then_some(lot),
+        Strategy::Backoff => (attempt <= BACKOFF_RETRIES).then_some(random_secs),
         Strategy::ExponentialDecay => (attempt <= DECAY_RETRIES).then(|| {
             let doubled = 1_u64.checked_shl(attempt.saturating_sub(1));
             doubled.unwrap_or(DECAY_SECS_MAX).clamp(1, DECAY_SECS_MAX)
@@ -29,7 +28,7 @@ pub(super) fn wait_secs(strategy: Strategy, attempt: u32, lot: u64) -> Option<u6
     }
 }
 
-/// How many messages may be under way or wait for a retry at once: one, if each has to wait for the one before.
+/// Maximum number of messages that are being pushed or wait for a retry. `BACKOFF_RETRY` delivers one after the other.
 pub(super) fn outstanding_max(strategy: Strategy) -> u64 {
     match strategy {
         Strategy::Backoff => 1,

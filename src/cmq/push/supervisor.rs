@@ -1,5 +1,5 @@
-//! Which workers there are: one for each subscription with a queue of its own in which messages wait. Also looks after what was deleted over
-//! AMQP behind the API's back.
+//! Runs one worker for each subscription that has a queue of waiting messages. Also forgets regularly what was deleted
+//! over AMQP, which does not tell the API.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,64 +9,60 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{self, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::super::front::Front;
-use super::connections::Endpoints;
-use super::worker::{Shared, Which, work};
+use super::connections::Connections;
+use super::worker::{Shared, WorkerId, work};
+use crate::cmq::api::Api;
 
-/// How often deletions over AMQP and idle connections are looked for.
+/// How often the supervisor looks for deletions over AMQP and for idle connections.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
-impl Front {
-    /// Pushes messages of subscriptions to their endpoints until `stopped` is true (or its sender is gone), then returns
-    /// when the last push has ended. Dropping this future drops all: what was under way is pushed again.
-    pub async fn push(self: Arc<Front>, mut stopped: watch::Receiver<bool>) {
-        let config = &self.config.push;
-        let shared = Arc::new(Shared {
-            endpoints: Endpoints::new(config, Arc::clone(&self.resolver)),
-            places: Semaphore::new(config.connections_max),
-            front: Arc::clone(&self),
-        });
-        let mut changes = self.topics.changes();
-        let mut ticks = interval(TIDY_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut workers = Workers::default();
-        let mut generation = None;
-        loop {
-            tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped) => break,
-                // The front door has the other end.
-                _ = changes.changed() => {}
-                Some(ended) = workers.tasks.join_next_with_id() => {
-                    workers.ended(ended);
-                    // Not at once, or one that cannot work would be started without end.
-                    continue;
-                }
-                _ = ticks.tick() => {
-                    shared.endpoints.tidy();
-                    let now = self.generation();
-                    if generation != Some(now) {
-                        generation = Some(now);
-                        self.tidy();
-                    }
+/// Pushes messages until `stopped` is true or its sender is gone; returns when the last push has ended.
+pub(crate) async fn run(api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
+    let config = &api.config.push;
+    let shared = Arc::new(Shared {
+        connections: Connections::new(config, Arc::clone(&api.resolver)),
+        push_permits: Semaphore::new(config.connections_max),
+        api: Arc::clone(&api),
+    });
+    let mut changes = api.topics.changes();
+    let mut ticks = interval(TIDY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut workers = Workers::default();
+    let mut generation = None;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            // The sender lives as long as the API.
+            _ = changes.changed() => {}
+            Some(ended) = workers.tasks.join_next_with_id() => {
+                workers.ended(ended);
+                // The next tick restarts it: an immediate restart of a worker that cannot work would loop.
+                continue;
+            }
+            _ = ticks.tick() => {
+                shared.connections.tidy();
+                let now = generation_of(&api);
+                if generation != Some(now) {
+                    generation = Some(now);
+                    api.tidy();
                 }
             }
-            changes.borrow_and_update();
-            workers.start(&shared, &stopped);
         }
-        while let Some(ended) = workers.tasks.join_next_with_id().await {
-            workers.ended(ended);
-        }
+        changes.borrow_and_update();
+        workers.start_missing(&shared, &stopped);
     }
-
-    /// Changes with every change of routing in any virtual host.
-    fn generation(&self) -> u64 {
-        let vhosts = self.broker.vhost_list();
-        let sum = vhosts.iter().map(|vhost| vhost.generation());
-        sum.fold(0, u64::wrapping_add)
+    while let Some(ended) = workers.tasks.join_next_with_id().await {
+        workers.ended(ended);
     }
 }
 
-/// The workers, by subscription.
+/// A number that changes with every change of routing in any virtual host.
+fn generation_of(api: &Api) -> u64 {
+    let vhosts = api.broker.vhost_list();
+    let sum = vhosts.iter().map(|vhost| vhost.generation());
+    sum.fold(0, u64::wrapping_add)
+}
+
 #[derive(Default)]
 struct Workers {
     tasks: JoinSet<()>,
@@ -74,22 +70,22 @@ struct Workers {
 }
 
 impl Workers {
-    /// Starts those that are missing.
-    fn start(&mut self, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
-        for subscribed in shared.front.topics.all_subscriptions() {
+    /// Starts the workers that are missing.
+    fn start_missing(&mut self, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
+        for subscribed in shared.api.topics.all_subscriptions() {
             let subscription = &subscribed.subscription;
             let waits = subscription.endpoint.waiting_id().is_some();
             if !waits || self.by_subscription.contains_key(&subscription.id) {
                 continue;
             }
-            let which = Which {
+            let id = WorkerId {
                 topic: subscribed.id,
                 name: subscription.name.clone(),
-                id: subscription.id,
+                subscription: subscription.id,
             };
             let task = self
                 .tasks
-                .spawn(work(Arc::clone(shared), which, stopped.clone()));
+                .spawn(work(Arc::clone(shared), id, stopped.clone()));
             self.by_subscription.insert(subscription.id, task.id());
         }
     }
@@ -98,7 +94,7 @@ impl Workers {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
-                tracing::error!(%error, "a worker that pushes ended by a panic");
+                tracing::error!(%error, "a push worker panicked");
                 error.id()
             }
         };

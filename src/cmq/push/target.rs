@@ -1,5 +1,7 @@
-//! Where a subscription's messages are pushed: a URL, taken apart and checked. Names are looked up here, and what they
-//! stand for is checked each time, so that a name that changes its mind reaches nothing it should not.
+//! The URL of an HTTP endpoint, parsed and checked. Its host name is looked up for each connection and the addresses are
+//! checked each time, so that a name that changes its addresses reaches nothing forbidden.
+//!
+//! `hyper::Uri` parses it. The `url` crate would rewrite host and path, which endpoints receive as they were written.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::Uri;
 use tokio::time::timeout;
 
-use super::PushConfig;
 use super::address::is_allowed;
+use super::config::PushConfig;
 use super::resolver::Resolver;
 use crate::cmq::error::CmqError;
 
@@ -16,10 +18,9 @@ use crate::cmq::error::CmqError;
 const URL_CHARS_MAX: usize = 500;
 const HTTP_PORT: u16 = 80;
 
-/// An endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Host and perhaps port, as they were written.
+    /// Host and, if there is one, port, as they were written.
     pub(super) authority: String,
     /// Path and query.
     pub(super) path: String,
@@ -34,7 +35,6 @@ enum Host {
 }
 
 impl Target {
-    /// Takes a URL apart.
     pub(super) fn parse(url: &str) -> Result<Target, CmqError> {
         if url.contains(char::is_whitespace) {
             return Err(CmqError::BlankInEndpoint);
@@ -72,10 +72,10 @@ impl Target {
         })
     }
 
-    /// The addresses that may be connected to.
+    /// The allowed addresses of the host.
     ///
     /// # Errors
-    /// When there is none: the name is unknown, or stands for nothing that is allowed.
+    /// `PermissionDenied` if none of its addresses is allowed; another error if the look-up failed.
     pub(super) async fn addresses(
         &self,
         config: &PushConfig,
@@ -93,7 +93,8 @@ impl Target {
     }
 }
 
-/// Refuses endpoints that are none, or that nobody may push to. A name that is not known now may be when it is needed.
+/// Refuses malformed URLs, and hosts with no allowed address. A name that cannot be looked up now passes: it may exist when
+/// it is needed.
 pub(crate) async fn check_endpoint(
     url: &str,
     config: &PushConfig,
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn urls_are_parsed() {
         for (url, authority, path, port) in [
             ("http://example.com", "example.com", "/", 80),
             (
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_told() {
+    fn malformed_endpoints_have_their_errors() {
         let long = format!("http://example.com/{}", "x".repeat(500));
         for (url, error) in [
             ("http://exa mple.com", CmqError::BlankInEndpoint),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_and_disguises_are_looked_through() {
+    async fn names_and_unusual_spellings_of_forbidden_addresses_are_refused() {
         let config = PushConfig::closed();
         let resolver = Resolver::default();
         for url in [

@@ -1,0 +1,72 @@
+//! Gets and sets the attributes of queues.
+
+use super::dead_letter_policy;
+use super::names::queue_id;
+use crate::broker::permissions::Permission;
+use crate::broker::queue::Queue;
+use crate::cmq::attributes::Attributes;
+use crate::cmq::call::{Call, Outcome};
+use crate::cmq::error::CmqError;
+use crate::model::Ticket;
+
+/// `GetQueueAttributes`.
+pub(in crate::cmq) async fn get_attributes(call: &Call<'_>) -> Outcome {
+    let queue = call.queue(Permission::Read)?;
+    let attributes = call.api.attributes.of(&queue, &call.api.config);
+    let counts = queue.counts();
+    let oldest_ms = oldest_ms(call, &queue).await?;
+    let response = call.success().with(|object| {
+        object
+            .text("queueId", &queue_id(queue.id()))
+            .text("queueName", queue.name());
+        attributes.show(&counts, oldest_ms, object);
+    });
+    Ok(response.into())
+}
+
+/// `SetQueueAttributes`: attributes that the request does not name stay as they are.
+pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
+    let api = call.api;
+    let queue = call.queue(Permission::Configure)?;
+    let (attributes, ticket) = {
+        let _changes = api.changes.lock();
+        let current = api.attributes.of(&queue, &api.config);
+        let mut attributes = current.changed(call.parameters, &api.config, call.now_secs())?;
+        if let Some(policy) = &mut attributes.dead_letter {
+            dead_letter_policy::check(call, queue.name(), policy)?;
+        }
+        let ticket = set(call, &queue, attributes.clone())?;
+        (attributes, ticket)
+    };
+    call.durable(Some(ticket)).await?;
+    let response = call.success().with(|object| {
+        object.text("queueId", &queue_id(queue.id()));
+        attributes.show_settings(object);
+    });
+    Ok(response.into())
+}
+
+/// Sets a queue's attributes and the overrides that make them hold. Called with `changes` held.
+pub(super) fn set(
+    call: &Call<'_>,
+    queue: &Queue,
+    attributes: Attributes,
+) -> Result<Ticket, CmqError> {
+    let api = call.api;
+    let overrides = attributes.overrides(&queue.spec().arguments, &api.config);
+    // The broker does not store them for a transient queue, which has them until it is gone.
+    let op = api.attributes.set(queue.id(), attributes);
+    let vhost = &call.caller.vhost;
+    Ok(vhost.set_queue_overrides_with(queue.name(), overrides, |_| vec![op])?)
+}
+
+/// When the oldest message was enqueued that is neither deleted nor delayed, in Unix milliseconds. For an empty queue it
+/// is now: the queue may be rewound to any earlier time.
+pub(super) async fn oldest_ms(call: &Call<'_>, queue: &Queue) -> Result<u64, CmqError> {
+    let oldest = queue.oldest().await.map_err(|error| {
+        tracing::warn!(queue = %queue.name(), %error, "cannot read the oldest message");
+        CmqError::Internal
+    })?;
+    let clock = call.clock();
+    Ok(oldest.map_or_else(|| clock.wall_ms(), |oldest| clock.wall_ms_at(oldest)))
+}
