@@ -6,7 +6,7 @@ use leveret::wire::{AMQPClass, FieldTable, FrameKind, encode_method, put_frame_h
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Client, Peer, TestServer, eventually};
+use crate::support::{Client, Peer, TestServer, eventually, eventually_eq};
 
 /// One thing that a peer does.
 #[derive(Clone, Debug)]
@@ -176,20 +176,20 @@ fn whatever_a_peer_sends_others_are_served() {
                 drop(peer);
                 let mut witness = witness.lock().await;
                 witness.publish(1, "witness", b"m").await;
-                assert!(witness.get(1, "witness", true).await.is_some());
+                assert!(witness.get_no_ack(1, "witness").await.is_some());
             });
             Ok(())
         })
         .unwrap();
     runtime.block_on(async {
-        eventually("the hostile connections are gone", || {
-            server.broker.connections().len() == 1
+        eventually_eq("the hostile connections are gone", 1, || {
+            server.broker.connections().len()
         })
         .await;
         eventually("nothing stays leased", || {
             ["a", "b"]
                 .iter()
-                .all(|queue| server.numbers(queue).1 == 0 && server.numbers(queue).2 == 0)
+                .all(|queue| server.unacked(queue) == 0 && server.consumers(queue) == 0)
         })
         .await;
     });
@@ -229,6 +229,6 @@ fn bytes_instead_of_a_handshake() {
         .unwrap();
     runtime.block_on(async {
         let mut peer = Peer::new(&server).await;
-        peer.nothing(1).await;
+        peer.expect_nothing(1).await;
     });
 }

@@ -10,7 +10,8 @@ use leveret::wire::protocol::{basic, channel};
 use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
 
 use crate::cmq;
-use crate::support::{Client, Event, Peer, TestServer, eventually};
+use crate::support::reply_code::PRECONDITION_FAILED;
+use crate::support::{Client, Event, Peer, TestServer, eventually, eventually_eq, long, text};
 
 const HOUR_MS: i64 = 3_600_000;
 /// How late something may come on a busy machine. Far less than an hour.
@@ -20,14 +21,6 @@ const LENGTH: Duration = Duration::from_secs(2);
 const LENGTH_MS: i64 = 2_000;
 /// When it is set, and when it is set back if it is.
 const MOMENT: Duration = Duration::from_millis(500);
-
-fn ms(value: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(value)
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
 
 /// Something that takes [`LENGTH`], neither more nor less.
 async fn takes_its_time(what: &str, done: impl Future<Output = ()>) {
@@ -60,40 +53,42 @@ impl Rig {
 
     async fn queue(&self, name: &str, arguments: &[(&str, AMQPValue)]) -> Peer {
         let mut peer = Peer::new(&self.server).await;
-        peer.declare_with(1, name, true, arguments).await;
+        peer.declare_durable(1, name, arguments).await;
         peer
     }
 
     async fn lock(&self, name: &str) {
         let mut peer = self
-            .queue(name, &[("x-visibility-timeout", ms(LENGTH_MS))])
+            .queue(name, &[("x-visibility-timeout", long(LENGTH_MS))])
             .await;
         peer.publish(1, name, b"a").await;
-        eventually("it is there", || self.server.numbers(name).0 == 1).await;
+        eventually_eq("it is there", 1, || self.server.ready(name)).await;
         takes_its_time("a lock", async {
-            peer.get(1, name, false).await.unwrap();
-            eventually("the lock has ended", || self.server.numbers(name).0 == 1).await;
+            peer.get(1, name).await.unwrap();
+            eventually_eq("the lock has ended", 1, || self.server.ready(name)).await;
         })
         .await;
     }
 
     async fn time_to_live(&self) {
-        let mut peer = self.queue("ttl", &[("x-message-ttl", ms(LENGTH_MS))]).await;
+        let mut peer = self
+            .queue("ttl", &[("x-message-ttl", long(LENGTH_MS))])
+            .await;
         takes_its_time("a time to live", async {
             peer.publish(1, "ttl", b"a").await;
-            eventually("it is there", || self.server.numbers("ttl").0 == 1).await;
-            eventually("it has expired", || self.server.numbers("ttl").0 == 0).await;
+            eventually_eq("it is there", 1, || self.server.ready("ttl")).await;
+            eventually_eq("it has expired", 0, || self.server.ready("ttl")).await;
         })
         .await;
     }
 
     async fn delay(&self, queue: &str) {
         let mut peer = self.queue(queue, &[]).await;
-        peer.consume(1, queue, "t", true).await;
+        peer.consume_no_ack(1, queue, "t").await;
         takes_its_time("a delay", async {
-            let delay = [("x-delay", ms(LENGTH_MS))];
+            let delay = [("x-delay", long(LENGTH_MS))];
             peer.publish_to(1, "", queue, &delay, "late").await;
-            assert_eq!(peer.content().await.told().2, "late");
+            assert_eq!(peer.content().await.text(), "late");
         })
         .await;
     }
@@ -101,8 +96,8 @@ impl Rig {
     async fn expiry(&self) {
         let mut peer = Peer::new(&self.server).await;
         takes_its_time("an unused queue", async {
-            let arguments = [("x-expires", ms(LENGTH_MS))];
-            peer.declare_with(1, "unused", true, &arguments).await;
+            let arguments = [("x-expires", long(LENGTH_MS))];
+            peer.declare_durable(1, "unused", &arguments).await;
             eventually("it is gone", || self.server.counts("unused").is_none()).await;
         })
         .await;
@@ -118,7 +113,7 @@ impl Rig {
         peer.open(1).await;
         peer.declare(1, "patient").await;
         peer.publish(1, "patient", b"a").await;
-        peer.consume(1, "patient", "t", false).await;
+        peer.consume(1, "patient", "t").await;
         peer.content().await;
         let began = Instant::now();
         let event = loop {
@@ -130,7 +125,7 @@ impl Rig {
         let Event::Method(1, AMQPClass::Channel(channel::AMQPMethod::Close(close))) = event else {
             panic!("{event:?}");
         };
-        assert_eq!(close.reply_code, 406);
+        assert_eq!(close.reply_code, PRECONDITION_FAILED);
         // Counted in whole seconds.
         let took = began.elapsed() + Duration::from_secs(1);
         assert!(took >= LENGTH && took < LENGTH + LATE, "{took:?}");
@@ -169,7 +164,7 @@ impl Rig {
         let arguments = [
             ("x-queue-type", text("stream")),
             ("x-max-age", text("2s")),
-            ("x-stream-max-segment-size-bytes", ms(1)),
+            ("x-stream-max-segment-size-bytes", long(1)),
         ];
         let mut peer = self.queue("stream", &arguments).await;
         peer.confirm_select(1).await;
@@ -184,7 +179,7 @@ impl Rig {
                 tokio::time::sleep(MOMENT / 4).await;
             }
             // The newest segment stays.
-            eventually("it is gone", || self.server.numbers("stream").0 == 1).await;
+            eventually_eq("it is gone", 1, || self.server.ready("stream")).await;
         })
         .await;
     }
@@ -236,15 +231,15 @@ async fn handles_and_delays_keep_their_ends_over_a_restart_after_which_the_clock
     for by_ms in [HOUR_MS, -HOUR_MS] {
         let rig = Rig::new().await;
         let mut peer = rig
-            .queue("q", &[("x-visibility-timeout", ms(600_000))])
+            .queue("q", &[("x-visibility-timeout", long(600_000))])
             .await;
         peer.publish(1, "q", b"held").await;
         let mut soon = rig
-            .queue("soon", &[("x-visibility-timeout", ms(LENGTH_MS))])
+            .queue("soon", &[("x-visibility-timeout", long(LENGTH_MS))])
             .await;
         soon.publish(1, "soon", b"held").await;
-        eventually("they are there", || {
-            (rig.server.numbers("q").0, rig.server.numbers("soon").0) == (1, 1)
+        eventually_eq("they are there", (1, 1), || {
+            (rig.server.ready("q"), rig.server.ready("soon"))
         })
         .await;
         let receive = async |name: &str| {
@@ -257,21 +252,18 @@ async fn handles_and_delays_keep_their_ends_over_a_restart_after_which_the_clock
         let held = receive("q").await;
         let began = Instant::now();
         receive("soon").await;
-        let delay = [("x-delay", ms(LENGTH_MS))];
+        let delay = [("x-delay", long(LENGTH_MS))];
         peer.publish_to(1, "", "q", &delay, "late").await;
-        eventually("it is delayed", || {
-            rig.server.counts("q").unwrap().delayed == 1
+        eventually_eq("it is delayed", 1, || {
+            rig.server.counts("q").unwrap().delayed
         })
         .await;
         drop((peer, soon));
 
         rig.clocks.set_wall_ahead_ms(by_ms);
         let server = rig.server.restart().await;
-        let numbers = |name: &str| server.numbers(name).0;
-        eventually("both are over", || {
-            (numbers("q"), numbers("soon")) == (1, 1)
-        })
-        .await;
+        let numbers = |name: &str| server.ready(name);
+        eventually_eq("both are over", (1, 1), || (numbers("q"), numbers("soon"))).await;
         let took = began.elapsed();
         assert!(
             took + Duration::from_millis(2) >= LENGTH && took < LENGTH + LATE,
@@ -312,11 +304,11 @@ async fn what_clients_say_and_see_is_wall_clock_time() {
         );
     }
 
-    let mut peer = rig.queue("kept", &[("x-rewind-seconds", ms(3600))]).await;
+    let mut peer = rig.queue("kept", &[("x-rewind-seconds", long(3600))]).await;
     let mut acked = async |body: &str| {
         peer.publish(1, "kept", body.as_bytes()).await;
-        eventually("it is there", || rig.server.numbers("kept").0 == 1).await;
-        let content = peer.get(1, "kept", true).await.unwrap();
+        eventually_eq("it is there", 1, || rig.server.ready("kept")).await;
+        let content = peer.get_no_ack(1, "kept").await.unwrap();
         let properties = PropertiesView::parse(&content.properties).unwrap();
         let headers = properties.headers().unwrap();
         let Some(AMQPValue::LongLongInt(at_ms)) = headers.inner().get("x-enqueued-at") else {

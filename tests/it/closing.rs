@@ -1,25 +1,24 @@
-//! How connections end: which side closes the socket, when, and whether it is reset; and who is not let in.
+//! How connections and channels end: which side closes the socket, when, and whether it is reset.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use leveret::wire::protocol::connection::{AMQPMethod, Close, CloseOk};
-use leveret::wire::protocol::{basic, channel};
+use leveret::wire::protocol::connection::{AMQPMethod, CloseOk};
+use leveret::wire::protocol::{basic, channel, queue};
 use leveret::wire::{AMQPClass, FrameKind, HEARTBEAT};
 
-use crate::support::{Client, Event, PATIENCE, Peer, TestServer, eventually};
+use crate::support::{
+    Client, Event, PATIENCE, Peer, TestServer, declare, eventually, eventually_eq,
+};
 
-/// How long a socket may take nothing.
+/// A client that reads nothing for this long loses its connection.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-
-fn close() -> AMQPClass {
-    AMQPClass::Connection(AMQPMethod::Close(Close {
-        reply_code: 200,
-        reply_text: "bye".into(),
-        class_id: 0,
-        method_id: 0,
-    }))
-}
+/// The longest that a peer may take with its part of closing.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The broker's delay after a failed login of a client without `authentication_failure_close`.
+const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
+/// Clocks and timers may differ by this much.
+const TOLERANCE: Duration = Duration::from_millis(100);
 
 async fn with_heartbeat(server: &TestServer, heartbeat: u16) -> Peer {
     let client = Client {
@@ -29,141 +28,85 @@ async fn with_heartbeat(server: &TestServer, heartbeat: u16) -> Peer {
     Peer::connect(server.address, client).await
 }
 
-async fn is_reset(peer: &mut Peer) {
+async fn assert_reset(peer: &mut Peer) {
     let ended = peer.ended().await.map_err(|error| error.kind());
     assert_eq!(ended, Err(ErrorKind::ConnectionReset));
 }
 
-/// A client that saw the end of the stream together with `close-ok` could take its connection for lost.
+/// A client that saw the end of the stream together with `close-ok` could believe that its connection was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_close_ok_the_socket_is_left_to_the_client() {
+async fn after_close_ok_the_broker_waits_for_the_client_to_close_the_socket() {
     let server = TestServer::start().await;
-    // Whatever it still says, for as long as its heartbeat; `close-ok` or its own end end it at once.
-    let mut waits = with_heartbeat(&server, 2).await;
+    // The broker waits for the length of the heartbeat and answers each further close.
+    let mut waiting = with_heartbeat(&server, 2).await;
     let began = Instant::now();
     for _ in 0..2 {
-        let answer = waits.call(0, close()).await;
-        assert!(matches!(
-            answer,
-            AMQPClass::Connection(AMQPMethod::CloseOk(_))
-        ));
+        waiting.close_connection().await;
     }
-    is_reset(&mut waits).await;
-    assert!(began.elapsed() > Duration::from_millis(1_900));
-    let mut goes = with_heartbeat(&server, 0).await;
-    goes.call(0, close()).await;
-    goes.stop_sending().await;
-    is_reset(&mut goes).await;
-    let mut answers = with_heartbeat(&server, 0).await;
-    answers.call(0, close()).await;
-    answers
+    assert_reset(&mut waiting).await;
+    assert!(began.elapsed() + TOLERANCE > Duration::from_secs(2));
+    // The end of the client's stream ends the wait, and so does its own `close-ok`.
+    let mut leaving = with_heartbeat(&server, 0).await;
+    leaving.close_connection().await;
+    leaving.stop_sending().await;
+    assert_reset(&mut leaving).await;
+    let mut answering = with_heartbeat(&server, 0).await;
+    answering.close_connection().await;
+    answering
         .send(0, AMQPClass::Connection(AMQPMethod::CloseOk(CloseOk {})))
         .await;
-    is_reset(&mut answers).await;
+    assert_reset(&mut answering).await;
     assert!(server.broker.connections().is_empty());
 }
 
-/// One that has closed its connection, and keeps its socket, does not hold up the end of the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_closed_is_not_asked_to_close() {
+async fn a_client_that_has_closed_its_connection_does_not_delay_a_shutdown() {
     let server = TestServer::start().await;
     let mut peer = with_heartbeat(&server, 0).await;
-    peer.call(0, close()).await;
+    peer.close_connection().await;
     server.broker.connections().close_where("enough", |_| true);
-    is_reset(&mut peer).await;
+    assert_reset(&mut peer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_connection_has_a_heartbeat_every_half_interval() {
+async fn an_unknown_method_resets_the_socket() {
     let server = TestServer::start().await;
-    let mut peer = with_heartbeat(&server, 1).await;
-    let mut last = Instant::now();
-    for _ in 0..6 {
-        assert_eq!(peer.next().await, Event::Heartbeat);
-        peer.raw(&HEARTBEAT).await;
-        assert!(
-            last.elapsed() < Duration::from_millis(950),
-            "{:?}",
-            last.elapsed()
-        );
-        last = Instant::now();
-    }
+    let mut peer = Peer::new(&server).await;
+    peer.frame(FrameKind::Method, 1, &[0, 99, 0, 99]).await;
+    assert_reset(&mut peer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_understood_resets_the_socket() {
+async fn a_failed_login_without_the_capability_resets_the_socket_after_a_delay() {
     let server = TestServer::start().await;
-    let mut unknown = Peer::new(&server).await;
-    unknown.frame(FrameKind::Method, 1, &[0, 99, 0, 99]).await;
-    is_reset(&mut unknown).await;
     let client = Client {
         capabilities: false,
         ..Client::default()
     };
-    // Without the capability nothing is said, and it takes a while.
     let began = Instant::now();
-    let mut stranger = Peer::log_in(server.address, client.clone(), "guest", "wrong").await;
-    is_reset(&mut stranger).await;
-    assert!(began.elapsed() > Duration::from_millis(2_900));
-    // Unless the client goes first.
+    let mut peer = Peer::log_in(server.address, client.clone(), "guest", "wrong").await;
+    assert_reset(&mut peer).await;
+    assert!(began.elapsed() + TOLERANCE > SILENT_CLOSE_DELAY);
+    // The end of the client's stream ends the delay.
     let began = Instant::now();
-    let mut stranger = Peer::log_in(server.address, client, "guest", "wrong").await;
-    stranger.stop_sending().await;
-    is_reset(&mut stranger).await;
-    assert!(began.elapsed() < Duration::from_millis(2_900));
-}
-
-/// The user is looked up again when a virtual host is opened.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_that_is_deleted_after_its_login_is_not_let_in() {
-    let server = TestServer::start().await;
-    let users = server.broker.users();
-    let all = [".*", ".*", ".*"];
-    let mut peers = Vec::new();
-    for name in ["gone", "limited", "changed"] {
-        users.add(name, b"pw", Vec::new()).await.unwrap();
-        users.set_permissions(name, "/", all).await.unwrap();
-        let mut peer = Peer::log_in(server.address, Client::default(), name, "pw").await;
-        peer.method().await;
-        peers.push(peer);
-    }
-    users.delete("gone").await.unwrap();
-    users
-        .set_limits("limited", |limits| limits.max_connections = Some(0))
-        .await
-        .unwrap();
-    users.change_password("changed", b"other").await.unwrap();
-    let mut answers = Vec::new();
-    for peer in &mut peers {
-        answers.push(match peer.enter("/").await {
-            AMQPClass::Connection(AMQPMethod::Close(close)) => close.reply_text.to_string(),
-            AMQPClass::Connection(AMQPMethod::OpenOk(_)) => "open".to_owned(),
-            other => panic!("{other:?}"),
-        });
-    }
-    assert_eq!(
-        answers,
-        [
-            "NOT_ALLOWED - access to vhost '/' refused for user 'gone'",
-            "NOT_ALLOWED - connection refused for user 'limited': user connection limit (0) is reached",
-            // As in RabbitMQ: the password was right when it was asked for.
-            "open",
-        ]
-    );
-    assert_eq!(server.broker.connections().len(), 1);
+    let mut peer = Peer::log_in(server.address, client, "guest", "wrong").await;
+    peer.stop_sending().await;
+    assert_reset(&mut peer).await;
+    assert!(began.elapsed() + TOLERANCE < SILENT_CLOSE_DELAY);
 }
 
 /// Heartbeats show that the client lives, but not that it reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_takes_nothing_is_given_up_and_its_messages_go_back() {
+async fn a_client_that_does_not_read_loses_its_connection_and_its_messages_are_requeued() {
+    const MESSAGES: u64 = 64;
     let server = TestServer::start().await;
     let mut publisher = Peer::new(&server).await;
     publisher.declare(1, "q").await;
     let body = vec![7; 1024 * 1024];
-    for _ in 0..64 {
+    for _ in 0..MESSAGES {
         publisher.publish(1, "q", &body).await;
     }
-    eventually("all are there", || server.numbers("q").0 == 64).await;
+    eventually_eq("all are there", MESSAGES, || server.ready("q")).await;
     let mut stuck = with_heartbeat(&server, 10).await;
     stuck.open(1).await;
     let consume = basic::Consume {
@@ -176,88 +119,83 @@ async fn a_client_that_takes_nothing_is_given_up_and_its_messages_go_back() {
         arguments: Default::default(),
     };
     stuck.basic(1, basic::AMQPMethod::Consume(consume)).await;
-    eventually("it is sent some", || server.numbers("q").1 > 0).await;
+    eventually("some are delivered", || server.unacked("q") > 0).await;
     let began = Instant::now();
     while server.broker.connections().len() == 2 {
-        assert!(began.elapsed() < SEND_TIMEOUT + PATIENCE);
+        assert!(
+            began.elapsed() < SEND_TIMEOUT + PATIENCE,
+            "still connected after {:?}",
+            began.elapsed()
+        );
         stuck.try_raw(&HEARTBEAT).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(began.elapsed() > SEND_TIMEOUT - Duration::from_secs(5));
-    eventually("they are back", || server.numbers("q").0 == 64).await;
-    is_reset(&mut stuck).await;
+    let after = began.elapsed();
+    assert!(after > SEND_TIMEOUT - Duration::from_secs(5), "{after:?}");
+    eventually_eq("all are requeued", MESSAGES, || server.ready("q")).await;
+    assert_reset(&mut stuck).await;
 }
 
-/// Who may not publish to an exchange is told so before a body comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rights_are_checked_before_a_body_comes() {
+async fn a_peer_that_does_not_finish_closing_is_given_up_after_a_timeout() {
     let server = TestServer::start().await;
-    let users = server.broker.users();
-    users.add("reader", b"pw", Vec::new()).await.unwrap();
-    users
-        .set_permissions("reader", "/", ["", "", ".*"])
-        .await
-        .unwrap();
-    let mut peer = Peer::log_in(server.address, Client::default(), "reader", "pw").await;
-    peer.method().await;
-    peer.enter("/").await;
-    peer.open(1).await;
-    let whole = peer.publish_bytes(1, "q", false, false, &[7; 100_000]);
-    // The method alone; header and body come when the channel is closed.
-    let (method, rest) = whole.split_at(18);
-    peer.raw(method).await;
-    let (_, refused) = peer.method().await;
-    let AMQPClass::Channel(channel::AMQPMethod::Close(close)) = refused else {
-        panic!("{refused:?}");
-    };
-    assert_eq!(
-        (
-            close.reply_code,
-            close.class_id,
-            close.method_id,
-            close.reply_text.as_str()
-        ),
-        (
-            403,
-            60,
-            40,
-            "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'reader'"
-        )
+    // This one does not answer the broker's close.
+    let mut silent = Peer::new(&server).await;
+    let began = Instant::now();
+    server.broker.connections().close_where("enough", |_| true);
+    let (_, close) = silent.method().await;
+    assert!(
+        matches!(close, AMQPClass::Connection(AMQPMethod::Close(_))),
+        "{close:?}"
     );
-    peer.raw(rest).await;
-    peer.send(
-        1,
-        AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})),
-    )
-    .await;
-    peer.open(1).await;
-    peer.nothing(1).await;
+    // This one has closed its connection and keeps the socket open.
+    let mut lingering = Peer::new(&server).await;
+    lingering.close_connection().await;
+    let deadline = began + CLOSE_TIMEOUT + PATIENCE;
+    while server.broker.connections().len() == 2 {
+        assert!(Instant::now() < deadline, "both are still connected");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let after = began.elapsed();
+    assert!(after > CLOSE_TIMEOUT - Duration::from_secs(1), "{after:?}");
+    eventually("both are gone", || server.broker.connections().is_empty()).await;
 }
 
-/// Messages half sent have a bound per connection; others publish on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_leaves_messages_half_sent_is_held_back() {
-    const MIB: usize = 1024 * 1024;
+async fn exclusive_queues_are_gone_before_close_ok() {
     let server = TestServer::start().await;
-    let mut greedy = Peer::connect(server.address, Client::default()).await;
-    for number in 1..=12 {
-        greedy.open(number).await;
-    }
-    let mut sent = 0;
-    for number in 1..=12 {
-        let mut bytes = greedy.publish_bytes(number, "nowhere", false, false, &vec![7; 12 * MIB]);
-        // All but the last frame of the body.
-        bytes.truncate(bytes.len() - (12 * MIB % (131_072 - 8) + 8));
-        let taken = tokio::time::timeout(Duration::from_secs(5), greedy.try_raw(&bytes)).await;
-        if taken.is_err() {
-            break;
-        }
-        sent += 12 * MIB;
-    }
-    // What the system holds of it comes on top, up to 36 MiB.
-    assert!((48 * MIB..=108 * MIB).contains(&sent), "{sent}");
-    let mut other = Peer::new(&server).await;
-    other.declare(1, "q").await;
-    other.publish(1, "q", &vec![7; 16 * MIB]).await;
-    eventually("the other is served", || server.numbers("q").0 == 1).await;
+    let mut peer = Peer::new(&server).await;
+    let exclusive = queue::Declare {
+        exclusive: true,
+        ..declare("mine")
+    };
+    peer.declare_as(1, exclusive).await;
+    assert!(server.counts("mine").is_some());
+    peer.close_connection().await;
+    assert!(server.counts("mine").is_none());
+    assert_eq!(peer.next().await, Event::End);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_both_sides_close_together_can_be_opened_again() {
+    let server = TestServer::start().await;
+    let mut peer = Peer::new(&server).await;
+    peer.ack(1, 7).await; // no such tag: the broker closes the channel
+    peer.close_channel(1).await;
+    let (_, close) = peer.method().await;
+    assert!(
+        matches!(close, AMQPClass::Channel(channel::AMQPMethod::Close(_))),
+        "{close:?}"
+    );
+    let (_, close_ok) = peer.method().await;
+    assert!(
+        matches!(
+            close_ok,
+            AMQPClass::Channel(channel::AMQPMethod::CloseOk(_))
+        ),
+        "{close_ok:?}"
+    );
+    peer.send_channel_close_ok(1).await;
+    peer.open(1).await;
+    peer.expect_nothing(1).await;
 }

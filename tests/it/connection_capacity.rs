@@ -1,5 +1,6 @@
-//! Floods of connections: those that say nothing keep nobody out, and the store keeps its files.
+//! Floods of connections: silent ones lock out no client, and one connection too many is refused.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use leveret::accept::Capacity;
@@ -8,10 +9,11 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::cmq;
+use crate::support::reply_code::NOT_ALLOWED;
 use crate::support::{Client, PATIENCE, Peer, TestServer};
 
-/// Sockets that are open and say nothing, as many as the machine lets be.
-async fn silent(address: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
+/// Opens sockets that send nothing.
+async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for _ in 0..count {
         sockets.push(TcpStream::connect(address).await.unwrap());
@@ -19,8 +21,14 @@ async fn silent(address: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
     sockets
 }
 
+/// Waits for the end of a connection, in order or by a reset.
+async fn assert_ended(socket: &mut TcpStream) {
+    let ended = timeout(PATIENCE, socket.read(&mut [0])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn amqp_clients_connect_whatever_says_nothing() {
+async fn silent_connections_do_not_keep_amqp_clients_out() {
     let connections = Capacity {
         known: 3,
         newcomers: 20,
@@ -34,13 +42,12 @@ async fn amqp_clients_connect_whatever_says_nothing() {
     for peer in [&mut before, &mut during] {
         peer.declare(1, "q").await;
     }
-    // Those that waited longest were hung up on.
-    let ended = timeout(PATIENCE, sockets[0].read(&mut [0])).await.unwrap();
-    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    // The oldest silent connections had to make room.
+    assert_ended(&mut sockets[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_connection_too_many_is_refused_in_rabbitmqs_words() {
+async fn one_amqp_connection_too_many_is_refused_in_rabbitmqs_words() {
     let connections = Capacity {
         known: 2,
         newcomers: 8,
@@ -48,21 +55,24 @@ async fn one_connection_too_many_is_refused_in_rabbitmqs_words() {
     let server = TestServer::start_with(|settings| settings.connections = connections).await;
     let first = Peer::new(&server).await;
     let _second = Peer::new(&server).await;
-    let mut third = Peer::asking(server.address, Client::default()).await;
+    let mut third = Peer::connect_to_open(server.address, Client::default()).await;
     let text = "NOT_ALLOWED - connection refused: node connection limit (2) is reached";
-    assert_eq!(third.closed().await, (530, text.to_owned()));
+    assert_eq!(third.closed().await, (NOT_ALLOWED, text.to_owned()));
     drop(first);
-    // The broker notices when it reads.
-    let mut tries = 0;
-    while !Peer::is_let_in(server.address).await {
-        tries += 1;
-        assert!(tries < 500, "there is a place again");
-        sleep(Duration::from_millis(10)).await;
-    }
+    let accepted = async {
+        while !Peer::is_accepted(server.address).await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let freed = timeout(PATIENCE, accepted).await;
+    assert!(
+        freed.is_ok(),
+        "the place of a closed connection stays taken"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cmq_clients_are_served_whatever_says_nothing_or_little() {
+async fn silent_and_dripping_connections_do_not_keep_cmq_clients_out() {
     let connections = Capacity {
         known: 10,
         newcomers: 40,
@@ -74,12 +84,12 @@ async fn cmq_clients_are_served_whatever_says_nothing_or_little() {
     let mut more = Vec::new();
     for n in 0..160 {
         let mut stream = TcpStream::connect(server.cmq).await.unwrap();
-        let begun: &[u8] = match n % 2 {
+        let start: &[u8] = match n % 2 {
             0 => b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\nmsgBody=x",
             _ => b"GET /?msg",
         };
-        // It may have been hung up on already.
-        stream.write_all(begun).await.unwrap_or_default();
+        // The broker may have closed it already.
+        stream.write_all(start).await.unwrap_or_default();
         more.push(stream);
     }
     let dripping = tokio::spawn(async move {
@@ -91,23 +101,23 @@ async fn cmq_clients_are_served_whatever_says_nothing_or_little() {
         }
     });
     sleep(Duration::from_millis(150)).await;
-    let begun = Instant::now();
+    let began = Instant::now();
     let body = "x".repeat(60_000);
     let send = [("queueName", "q"), ("msgBody", body.as_str())];
     let mut during = before.another().await;
     for client in [&mut during, &mut before] {
         client.ok("SendMessage", &send).await;
     }
-    // Long before those who say nothing have to go.
-    assert!(begun.elapsed() < Duration::from_secs(5));
-    assert_eq!(server.numbers("q").0, 2);
-    let ended = timeout(PATIENCE, sockets[0].read(&mut [0])).await.unwrap();
-    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    // Long before the timeout of the silent connections.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(server.ready("q"), 2);
+    assert_ended(&mut sockets[0]).await;
     dripping.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_signs_nothing_in_time_is_hung_up_on() {
+async fn a_connection_without_a_signed_request_in_time_is_closed() {
     let server = TestServer::start_with_cmq(|config| {
         config.newcomer_timeout = Duration::from_millis(300);
     })
@@ -119,16 +129,15 @@ async fn who_signs_nothing_in_time_is_hung_up_on() {
     let mut known = cmq::client(&server).await;
     known.ok("CreateQueue", &[("queueName", "q")]).await;
     timeout(PATIENCE, unsigned.ended()).await.unwrap();
-    let ended = timeout(PATIENCE, silent.read(&mut [0])).await.unwrap();
-    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
-    // Who is known may wait for long, and say nothing between.
+    assert_ended(&mut silent).await;
+    // A connection with a signed request may stay silent for longer.
     let wait = [("queueName", "q"), ("pollingWaitSeconds", "1")];
     assert_eq!(known.refused("ReceiveMessage", &wait).await, (7000, 10200));
     known.ok("ListQueue", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_cmq_client_too_many_is_served_and_not_kept() {
+async fn one_cmq_connection_too_many_is_served_and_then_closed() {
     let connections = Capacity {
         known: 1,
         newcomers: 8,

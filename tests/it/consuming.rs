@@ -1,9 +1,12 @@
-//! Deliveries: prefetch, acknowledgements, going back, and the end of consumers.
+//! Deliveries, acknowledgements, requeueing, and the end of consumers.
 
-use leveret::wire::AMQPClass;
-use leveret::wire::protocol::{basic, queue};
+use std::time::{Duration, Instant};
 
-use crate::support::{Peer, TestServer, eventually};
+use leveret::wire::protocol::{basic, channel, queue};
+use leveret::wire::{AMQPClass, HEARTBEAT};
+
+use crate::support::reply_code::PRECONDITION_FAILED;
+use crate::support::{Client, Event, Peer, TestServer, delete_queue, eventually, eventually_eq};
 
 async fn with_messages(server: &TestServer, count: u32) -> Peer {
     let mut peer = Peer::new(server).await;
@@ -11,101 +14,55 @@ async fn with_messages(server: &TestServer, count: u32) -> Peer {
     for i in 0..count {
         peer.publish(1, "q", i.to_string().as_bytes()).await;
     }
-    eventually("the messages are there", || {
-        server.numbers("q").0 == u64::from(count)
+    eventually_eq("the messages are there", u64::from(count), || {
+        server.ready("q")
     })
     .await;
     peer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prefetch_limits_and_acks_free() {
-    let server = TestServer::start().await;
-    let mut peer = with_messages(&server, 6).await;
-    peer.qos(1, 2, false).await;
-    peer.consume(1, "q", "t", false).await;
-    assert_eq!(peer.content().await.told(), (1, false, "0".to_owned()));
-    assert_eq!(peer.content().await.told(), (2, false, "1".to_owned()));
-    peer.nothing(1).await;
-    peer.ack(1, 2, false).await;
-    assert_eq!(peer.content().await.told(), (3, false, "2".to_owned()));
-    peer.nothing(1).await;
-    peer.ack(1, 0, true).await;
-    assert_eq!(peer.content().await.told(), (4, false, "3".to_owned()));
-    assert_eq!(peer.content().await.told(), (5, false, "4".to_owned()));
-    peer.nothing(1).await;
-    assert_eq!(server.numbers("q"), (1, 2, 1));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channels_prefetch_is_shared() {
-    let server = TestServer::start().await;
-    let mut peer = with_messages(&server, 10).await;
-    peer.qos(1, 3, true).await;
-    peer.consume(1, "q", "a", false).await;
-    let mut got = Vec::new();
-    for _ in 0..3 {
-        got.push(peer.content().await.told().2);
-    }
-    peer.consume(1, "q", "b", false).await;
-    peer.nothing(1).await;
-    peer.ack(1, 2, true).await;
-    for _ in 0..2 {
-        got.push(peer.content().await.told().2);
-    }
-    peer.nothing(1).await;
-    // The limit counts for those that are there already.
-    peer.qos(1, 5, true).await;
-    for _ in 0..2 {
-        got.push(peer.content().await.told().2);
-    }
-    peer.nothing(1).await;
-    got.sort();
-    assert_eq!(got, ["0", "1", "2", "3", "4", "5", "6"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_given_back_comes_again_in_order() {
+async fn requeued_messages_return_to_their_old_places_and_are_redelivered_in_order() {
     let server = TestServer::start().await;
     let mut peer = with_messages(&server, 5).await;
     for tag in 1..=4 {
         assert_eq!(
-            peer.get(1, "q", false).await.unwrap().told(),
+            peer.get(1, "q").await.unwrap().delivery(),
             (tag, false, (tag - 1).to_string())
         );
     }
-    peer.nack(1, 3, false, true).await;
-    peer.nack(1, 2, true, true).await;
+    peer.requeue(1, 3).await;
+    peer.requeue_up_to(1, 2).await;
     for (tag, body) in (5..).zip(["0", "1", "2"]) {
         assert_eq!(
-            peer.get(1, "q", false).await.unwrap().told(),
+            peer.get(1, "q").await.unwrap().delivery(),
             (tag, true, body.to_owned())
         );
     }
     assert_eq!(
-        peer.get(1, "q", false).await.unwrap().told(),
+        peer.get(1, "q").await.unwrap().delivery(),
         (8, false, "4".to_owned())
     );
-    // Rejected without a dead letter exchange: gone.
-    peer.nack(1, 5, true, false).await;
-    peer.nothing(1).await;
+    // Without a dead letter exchange, a rejected message is dropped.
+    peer.reject_up_to(1, 5).await;
+    peer.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (0, 3, 0));
     drop(peer);
-    eventually("the others are back", || server.numbers("q") == (3, 0, 0)).await;
+    eventually_eq("the others are back", (3, 0, 0), || server.numbers("q")).await;
     let mut peer = Peer::new(&server).await;
     for body in ["1", "2", "4"] {
-        let (_, redelivered, got) = peer.get(1, "q", true).await.unwrap().told();
+        let (_, redelivered, got) = peer.get_no_ack(1, "q").await.unwrap().delivery();
         assert_eq!((redelivered, got), (true, body.to_owned()));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recover_gives_everything_back() {
+async fn recover_requeues_all_unacked_messages_of_the_channel() {
     let server = TestServer::start().await;
     let mut peer = with_messages(&server, 3).await;
-    peer.consume(1, "q", "t", false).await;
+    peer.consume(1, "q", "t").await;
     for i in 0..3 {
-        assert_eq!(peer.content().await.told().2, i.to_string());
+        assert_eq!(peer.content().await.text(), i.to_string());
     }
     let recover = basic::AMQPMethod::Recover(basic::Recover { requeue: true });
     peer.basic(1, recover).await;
@@ -114,95 +71,74 @@ async fn recover_gives_everything_back() {
         AMQPClass::Basic(basic::AMQPMethod::RecoverOk(_))
     ));
     for i in 0..3 {
-        assert_eq!(peer.content().await.told(), (i + 4, true, i.to_string()));
+        assert_eq!(
+            peer.content().await.delivery(),
+            (i + 4, true, i.to_string())
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_cancel_ok_nothing_comes() {
+async fn nothing_is_delivered_after_cancel_ok_and_earlier_deliveries_can_be_acked() {
     let server = TestServer::start().await;
     let mut peer = with_messages(&server, 500).await;
-    peer.consume(1, "q", "t", false).await;
-    let cancel = basic::Cancel {
-        consumer_tag: "t".into(),
-        nowait: false,
-    };
-    peer.basic(1, basic::AMQPMethod::Cancel(cancel)).await;
+    peer.consume(1, "q", "t").await;
+    peer.cancel(1, "t").await;
     let mut delivered = 0;
     loop {
         match peer.next().await {
-            crate::support::Event::Method(_, AMQPClass::Basic(basic::AMQPMethod::Deliver(_))) => {
-                delivered += 1
-            }
-            crate::support::Event::Method(_, AMQPClass::Basic(basic::AMQPMethod::CancelOk(_))) => {
+            Event::Method(_, AMQPClass::Basic(basic::AMQPMethod::Deliver(_))) => delivered += 1,
+            Event::Method(_, AMQPClass::Basic(basic::AMQPMethod::CancelOk(_))) => {
                 break;
             }
-            crate::support::Event::Header(..) | crate::support::Event::Body(..) => {}
+            Event::Header(..) | Event::Body(..) => {}
             other => panic!("unexpected: {other:?}"),
         }
     }
-    peer.nothing(1).await;
+    peer.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (500 - delivered, delivered, 0));
-    // They may still be answered.
-    peer.ack(1, delivered, true).await;
-    eventually("they are acked", || {
-        server.numbers("q") == (500 - delivered, 0, 0)
+    peer.ack_up_to(1, delivered).await;
+    eventually_eq("they are acked", (500 - delivered, 0, 0), || {
+        server.numbers("q")
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_queue_tells_its_consumers() {
+async fn consumers_of_a_deleted_queue_are_cancelled_and_may_still_ack() {
     let server = TestServer::start().await;
     let mut peer = with_messages(&server, 1).await;
     let mut other = Peer::new(&server).await;
-    peer.consume(1, "q", "t", false).await;
-    assert_eq!(peer.content().await.told().2, "0");
-    let delete = queue::Delete {
-        queue: "q".into(),
-        if_unused: false,
-        if_empty: false,
-        nowait: false,
-    };
-    other
-        .call(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)))
-        .await;
+    peer.consume(1, "q", "t").await;
+    assert_eq!(peer.content().await.text(), "0");
+    other.call(1, delete_queue("q")).await;
     match peer.method().await.1 {
         AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)) => {
             assert_eq!((cancel.consumer_tag.as_str(), cancel.nowait), ("t", true));
         }
         other => panic!("not cancelled: {other:?}"),
     }
-    // The tag is free, and what was delivered may still be answered.
-    peer.ack(1, 1, false).await;
+    // The consumer tag is free again, and an ack of an earlier delivery is no error.
+    peer.ack(1, 1).await;
     peer.declare(1, "q").await;
-    peer.consume(1, "q", "t", false).await;
+    peer.consume(1, "q", "t").await;
 }
 
-/// Whoever deletes a durable queue reads the answer first, however long the disk takes, and then that the queue's
-/// consumers have ended.
+/// `delete-ok` waits for the disk, and `basic.cancel` waits for `delete-ok`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_is_answered_before_its_consumers_are_cancelled() {
+async fn delete_ok_comes_before_the_cancels_of_the_queues_consumers() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     for round in 0..20 {
         let name = format!("q{round}");
-        peer.declare_with(1, &name, true, &[]).await;
+        peer.declare_durable(1, &name, &[]).await;
         for tag in ["a", "b"] {
-            peer.consume(1, &name, tag, true).await;
+            peer.consume_no_ack(1, &name, tag).await;
         }
-        let delete = queue::Delete {
-            queue: name.as_str().into(),
-            if_unused: false,
-            if_empty: false,
-            nowait: false,
-        };
-        let answer = peer
-            .call(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)))
-            .await;
+        let answer = peer.call(1, delete_queue(&name)).await;
         assert!(
             matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_))),
-            "round {round}: {answer:?} instead of the answer"
+            "round {round}: {answer:?}"
         );
         let mut ended = Vec::new();
         for _ in 0..2 {
@@ -218,56 +154,60 @@ async fn a_deletion_is_answered_before_its_consumers_are_cancelled() {
     }
 }
 
-/// A consumer that does not read gets no more than its window, whatever is in the queue and however it asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_is_not_buffered_for() {
+async fn a_consumer_that_does_not_read_leaves_the_backlog_in_the_queue() {
+    const MESSAGES: u64 = 800;
+    /// Deliveries have stopped when the queue did not change for this long.
+    const AT_REST: Duration = Duration::from_millis(300);
     let server = TestServer::start().await;
     let mut publisher = Peer::new(&server).await;
     publisher.declare(1, "q").await;
     publisher.confirm_select(1).await;
     let body = vec![7; 64 * 1024];
-    for i in 1..=800 {
+    for i in 1..=MESSAGES {
         publisher.publish(1, "q", &body).await;
         if i % 100 == 0 {
-            eventually("they are there", || server.numbers("q").0 >= i - 20).await;
+            eventually("most are there", || server.ready("q") >= i - 20).await;
         }
     }
     let mut slow = Peer::new(&server).await;
-    slow.consume(1, "q", "t", true).await;
-    let mut last = 0;
+    slow.consume_no_ack(1, "q", "t").await;
+    let mut last = server.ready("q");
+    let mut unchanged_since = Instant::now();
     eventually("deliveries come to rest", || {
-        let ready = server.numbers("q").0;
-        std::mem::replace(&mut last, ready) == ready && ready < 800
+        let ready = server.ready("q");
+        if std::mem::replace(&mut last, ready) != ready {
+            unchanged_since = Instant::now();
+        }
+        ready < MESSAGES && unchanged_since.elapsed() > AT_REST
     })
     .await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let ready = server.numbers("q").0;
     assert!(
-        ready > 500,
-        "{ready} of 800 messages are still in the queue"
+        last > 500,
+        "only {last} of {MESSAGES} are still in the queue"
     );
-    for _ in 0..800 {
+    for _ in 0..MESSAGES {
         assert_eq!(slow.content().await.body.len(), body.len());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delivery_kept_too_long_closes_its_channel() {
+async fn a_delivery_that_stays_unacked_past_the_consumer_timeout_closes_its_channel() {
     let server = TestServer::start_with(|settings| settings.consumer_timeout_ms = Some(1)).await;
-    let client = crate::support::Client {
+    let client = Client {
         heartbeat: 1,
-        ..Default::default()
+        ..Client::default()
     };
     let mut peer = Peer::connect(server.address, client).await;
     peer.open(1).await;
     peer.declare(1, "q").await;
     peer.publish(1, "q", b"m").await;
-    peer.get(1, "q", false).await.unwrap();
+    peer.get(1, "q").await.unwrap();
     let (code, text) = loop {
         match peer.next().await {
-            crate::support::Event::Heartbeat => peer.raw(&leveret::wire::HEARTBEAT).await,
-            crate::support::Event::Method(1, AMQPClass::Channel(method)) => match method {
-                leveret::wire::protocol::channel::AMQPMethod::Close(m) => {
+            Event::Heartbeat => peer.raw(&HEARTBEAT).await,
+            Event::Method(1, AMQPClass::Channel(method)) => match method {
+                channel::AMQPMethod::Close(m) => {
                     break (m.reply_code, m.reply_text.to_string());
                 }
                 other => panic!("{other:?}"),
@@ -275,7 +215,7 @@ async fn a_delivery_kept_too_long_closes_its_channel() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(code, 406);
+    assert_eq!(code, PRECONDITION_FAILED);
     assert!(
         text.starts_with("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."),
         "{text}"

@@ -10,15 +10,8 @@ use leveret::model::{Body, Message, Origin};
 use leveret::wire::protocol::{basic, exchange, queue};
 use leveret::wire::{AMQPClass, AMQPValue, FieldTable};
 
-use crate::support::{Peer, TestServer, eventually};
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn long(value: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(value)
-}
+use crate::support::reply_code::PRECONDITION_FAILED;
+use crate::support::{Peer, TestServer, eventually_eq, long, text};
 
 async fn declare_exchange(peer: &mut Peer, name: &str, kind: &str, arguments: &[(&str, &str)]) {
     let mut table = FieldTable::default();
@@ -50,8 +43,8 @@ async fn confirmed(peer: &mut Peer, queue: &str, body: &[u8]) {
 
 async fn bodies(peer: &mut Peer, queue: &str) -> Vec<String> {
     let mut bodies = Vec::new();
-    while let Some(content) = peer.get(1, queue, true).await {
-        bodies.push(content.told().2);
+    while let Some(content) = peer.get_no_ack(1, queue).await {
+        bodies.push(content.text());
     }
     bodies
 }
@@ -78,7 +71,7 @@ async fn a_cascade_of_dead_letters_stalls_no_one_else() {
         ("x-dead-letter-exchange", text("loop")),
     ];
     for name in &names {
-        peer.declare_with(1, name, true, &arguments).await;
+        peer.declare_durable(1, name, &arguments).await;
         peer.bind(1, name, "loop", "").await;
         peer.publish(1, name, b"full").await;
     }
@@ -128,7 +121,7 @@ async fn messages_that_expire_at_once_are_dead_lettered_in_order_and_in_steps() 
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text("dead")),
     ];
-    peer.declare_with(1, "q", true, &arguments).await;
+    peer.declare_durable(1, "q", &arguments).await;
     peer.declare(1, "dead").await;
     let mut other = Peer::new(&server).await;
     other.declare(1, "other").await;
@@ -140,18 +133,18 @@ async fn messages_that_expire_at_once_are_dead_lettered_in_order_and_in_steps() 
         let run: Vec<_> = bodies.iter().map(|body| message(body, Some(1))).collect();
         queue.publish(&run);
     }
-    assert_eq!(server.numbers("q").0, MESSAGES + 1);
-    assert!(peer.get(1, "q", true).await.is_some());
+    assert_eq!(server.ready("q"), MESSAGES + 1);
+    assert!(peer.get_no_ack(1, "q").await.is_some());
     let mut confirms = 0;
-    while server.numbers("dead").0 < MESSAGES {
+    while server.ready("dead") < MESSAGES {
         confirmed(&mut other, "other", b"b").await;
         confirms += 1;
     }
     assert!(confirms > 1);
     let mut reader = Peer::new(&server).await;
-    reader.consume(1, "dead", "t", true).await;
+    reader.consume_no_ack(1, "dead", "t").await;
     for body in &all {
-        assert_eq!(&reader.content().await.told().2, body);
+        assert_eq!(&reader.content().await.text(), body);
     }
 }
 
@@ -177,10 +170,10 @@ async fn held(peer: &mut Peer, auto_delete: bool) -> u64 {
     for number in 0..MANY {
         peer.publish(1, "q", number.to_string().as_bytes()).await;
     }
-    peer.consume(1, "q", "t", false).await;
+    peer.consume(1, "q", "t").await;
     let mut last = 0;
     for _ in 0..MANY {
-        last = peer.content().await.told().0;
+        last = peer.content().await.delivery_tag();
     }
     last
 }
@@ -191,7 +184,7 @@ async fn dead_letters_that_wait_outlive_a_purge_and_the_end_of_their_queue() {
         let server = TestServer::start().await;
         let mut peer = Peer::new(&server).await;
         let last = held(&mut peer, how == "auto-delete").await;
-        peer.nack(1, last, true, false).await;
+        peer.reject_up_to(1, last).await;
         let method = match how {
             "purge" => AMQPClass::Queue(queue::AMQPMethod::Purge(queue::Purge {
                 queue: "q".into(),
@@ -209,7 +202,7 @@ async fn dead_letters_that_wait_outlive_a_purge_and_the_end_of_their_queue() {
             })),
         };
         peer.send(1, method).await;
-        eventually(how, || server.numbers("dead").0 == MANY as u64).await;
+        eventually_eq(how, MANY as u64, || server.ready("dead")).await;
         let all: Vec<String> = (0..MANY).map(|number| number.to_string()).collect();
         let mut reader = Peer::new(&server).await;
         assert_eq!(bodies(&mut reader, "dead").await, all, "{how}");
@@ -241,20 +234,20 @@ async fn a_dead_letter_finds_the_room_that_its_message_left() {
             ("x-dead-letter-exchange", text("")),
             ("x-dead-letter-routing-key", text(&name)),
         ];
-        peer.declare_with(1, &name, true, &arguments).await;
-        peer.qos(1, 1, false).await;
-        peer.consume(1, &name, "t", false).await;
+        peer.declare_durable(1, &name, &arguments).await;
+        peer.qos(1, 1).await;
+        peer.consume(1, &name, "t").await;
         peer.publish(1, &name, b"first").await;
-        let first = peer.content().await.told();
+        let first = peer.content().await.delivery();
         assert_eq!(first.2, "first", "{name}");
         peer.publish(1, &name, b"second").await;
-        eventually("the second waits", || server.numbers(&name).0 == 1).await;
+        eventually_eq("the second waits", 1, || server.ready(&name)).await;
         // It leaves the queue for the consumer, and makes room.
-        peer.nack(1, first.0, false, false).await;
-        let second = peer.content().await.told();
+        peer.reject(1, first.0).await;
+        let second = peer.content().await.delivery();
         assert_eq!(second.2, "second", "{name}");
-        peer.ack(1, second.0, false).await;
-        assert_eq!(peer.content().await.told().2, "first", "{name}");
+        peer.ack(1, second.0).await;
+        assert_eq!(peer.content().await.text(), "first", "{name}");
     }
 }
 
@@ -274,32 +267,32 @@ async fn a_full_queue_takes_dead_letters_by_its_type_also_through_a_delayed_exch
                 ("x-dead-letter-exchange", text(through)),
                 ("x-dead-letter-routing-key", text(&target)),
             ];
-            peer.declare_with(1, &source, true, &arguments).await;
+            peer.declare_durable(1, &source, &arguments).await;
             let arguments = [
                 ("x-queue-type", text(kind.as_str())),
                 ("x-max-length", long(1)),
                 ("x-overflow", text("reject-publish")),
             ];
-            peer.declare_with(1, &target, true, &arguments).await;
+            peer.declare_durable(1, &target, &arguments).await;
             peer.bind(1, &target, through, &target).await;
             peer.publish(1, &target, b"full").await;
             let delay = [("x-delay", AMQPValue::LongInt(1))];
             // The default exchange delays as well.
             peer.publish_to(1, "", &source, &delay, "letter").await;
-            eventually("it is there", || server.numbers(&source).0 == 1).await;
-            let got = peer.get(1, &source, false).await.unwrap();
-            peer.nack(1, got.told().0, false, false).await;
-            eventually("it has left", || server.numbers(&source) == (0, 0, 0)).await;
+            eventually_eq("it is there", 1, || server.ready(&source)).await;
+            let got = peer.get(1, &source).await.unwrap();
+            peer.reject(1, got.delivery_tag()).await;
+            eventually_eq("it has left", (0, 0, 0), || server.numbers(&source)).await;
             all_published(&server).await;
             let expected = match kind {
                 QueueKind::Quorum => 2,
                 _ => 1,
             };
-            eventually("what is delayed is due", || {
-                server.counts(&target).unwrap().delayed == 0
+            eventually_eq("what is delayed is due", 0, || {
+                server.counts(&target).unwrap().delayed
             })
             .await;
-            assert_eq!(server.numbers(&target).0, expected, "{source}");
+            assert_eq!(server.ready(&target), expected, "{source}");
         }
     }
 }
@@ -316,7 +309,7 @@ async fn delayed_messages_are_purged_counted_and_seen() {
         peer.publish_to(1, "", "q", &delay, body).await;
     }
     let delayed = |queue: &str| server.counts(queue).unwrap().delayed;
-    eventually("they wait", || delayed("q") == 2).await;
+    eventually_eq("they wait", 2, || delayed("q")).await;
     let delete = |queue: &str, if_empty| {
         AMQPClass::Queue(queue::AMQPMethod::Delete(queue::Delete {
             queue: queue.into(),
@@ -326,11 +319,11 @@ async fn delayed_messages_are_purged_counted_and_seen() {
         }))
     };
     let mut refused = Peer::new(&server).await;
-    let got = peer.get(1, "q", true).await;
+    let got = peer.get_no_ack(1, "q").await;
     assert!(got.is_some());
     refused.send(1, delete("q", true)).await;
     let (code, _) = refused.closed().await;
-    assert_eq!(code, 406);
+    assert_eq!(code, PRECONDITION_FAILED);
     peer.publish(1, "q", b"now").await;
     let purge = queue::AMQPMethod::Purge(queue::Purge {
         queue: "q".into(),
@@ -344,19 +337,19 @@ async fn delayed_messages_are_purged_counted_and_seen() {
     // The log goes on after it.
     let soon = [("x-delay", AMQPValue::LongInt(1))];
     peer.publish_to(1, "", "q", &soon, "soon").await;
-    eventually("it is due", || server.numbers("q").0 == 1).await;
+    eventually_eq("it is due", 1, || server.ready("q")).await;
     assert_eq!(bodies(&mut peer, "q").await, ["soon"]);
     peer.call(1, delete("q", true)).await;
 
     for (limit, max) in [("x-max-length", 2), ("x-max-length-bytes", 8)] {
         let arguments = [(limit, long(max)), ("x-overflow", text("reject-publish"))];
-        peer.declare_with(1, limit, true, &arguments).await;
+        peer.declare_durable(1, limit, &arguments).await;
         peer.publish(1, limit, b"four").await;
         for body in ["four", "more", "most"] {
             peer.publish_to(1, "", limit, &delay, body).await;
         }
         peer.publish(1, limit, b"last").await;
-        peer.declare_with(1, limit, true, &arguments).await; // all before is done
+        peer.declare_durable(1, limit, &arguments).await; // all before is done
         let counts = server.counts(limit).unwrap();
         assert_eq!((counts.ready, counts.delayed), (1, 1), "{limit}");
     }

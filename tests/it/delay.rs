@@ -5,23 +5,15 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use leveret::wire::protocol::{exchange, queue};
-use leveret::wire::{AMQPClass, AMQPValue, FieldTable, PropertiesView};
+use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
 
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::{Peer, TestServer, eventually, table};
 
 /// How late a message may come here, where the machine may be busy with anything. Leveret promises 50 ms.
 const LATE: Duration = Duration::from_secs(5);
 
 fn delay(ms: i32) -> [(&'static str, AMQPValue); 1] {
     [("x-delay", AMQPValue::LongInt(ms))]
-}
-
-fn table(of: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in of {
-        table.insert((*name).into(), value.clone());
-    }
-    table
 }
 
 async fn bind(peer: &mut Peer, exchange: &str, key: &str, arguments: &[(&str, AMQPValue)]) {
@@ -58,7 +50,7 @@ async fn any_exchange_passes_a_delay_on() {
     bind(&mut peer, "amq.headers", "", &[("colour", text("red"))]).await;
     bind(&mut peer, "later", "k", &[]).await;
     let mut consumer = Peer::new(&server).await;
-    consumer.consume(1, "q", "t", true).await;
+    consumer.consume_no_ack(1, "q", "t").await;
     for (exchange, key) in [
         ("", "q"),
         ("amq.direct", "k"),
@@ -76,7 +68,7 @@ async fn any_exchange_passes_a_delay_on() {
         let mut contents = Vec::new();
         while contents.len() < 2 {
             let content = consumer.content().await;
-            contents.push((content.told().2, start.elapsed(), content.properties));
+            contents.push((content.text(), start.elapsed(), content.properties));
         }
         // Both at once if this took longer than the delay.
         contents.sort_by(|(a, ..), (b, ..)| b.cmp(a));
@@ -104,7 +96,7 @@ async fn delayed_messages_come_in_the_order_of_their_times_and_only_once() {
     let mut peer = Peer::new(&server).await;
     peer.declare(1, "q").await;
     let mut consumer = Peer::new(&server).await;
-    consumer.consume(1, "q", "t", true).await;
+    consumer.consume_no_ack(1, "q", "t").await;
     let mut step_ms = 100;
     let bodies = loop {
         let start = Instant::now();
@@ -120,11 +112,11 @@ async fn delayed_messages_come_in_the_order_of_their_times_and_only_once() {
             peer.publish_to(1, "", "q", &[("x-delay", header)], body)
                 .await;
         }
-        peer.nothing(1).await;
+        peer.expect_nothing(1).await;
         let was_quick = start.elapsed() < step(step_ms);
         let mut bodies = Vec::new();
         for _ in 0..7 {
-            bodies.push(consumer.content().await.told().2);
+            bodies.push(consumer.content().await.text());
         }
         if was_quick {
             break bodies;
@@ -135,7 +127,7 @@ async fn delayed_messages_come_in_the_order_of_their_times_and_only_once() {
         bodies,
         ["zero", "not a number", "below zero", "a", "b", "c", "d"]
     );
-    consumer.nothing(1).await;
+    consumer.expect_nothing(1).await;
 }
 
 fn step(ms: i32) -> Duration {
@@ -154,14 +146,14 @@ async fn delays_go_on_over_a_restart() {
 async fn is_quick_enough_for_delays_over_a_restart(step_ms: i32) -> bool {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
-    peer.declare_with(1, "q", true, &[]).await;
+    peer.declare_durable(1, "q", &[]).await;
     let start = Instant::now();
     for n in (1..=4).rev() {
         peer.publish_to(1, "", "q", &delay(step_ms * n), &n.to_string())
             .await;
     }
     peer.publish_to(1, "", "q", &delay(3_600_000), "far").await;
-    peer.nothing(1).await;
+    peer.expect_nothing(1).await;
     let was_quick = start.elapsed() < step(step_ms);
     let counts = server.counts("q").unwrap();
     assert_eq!(counts.ready + counts.delayed, 5);
@@ -171,10 +163,10 @@ async fn is_quick_enough_for_delays_over_a_restart(step_ms: i32) -> bool {
     drop(peer);
     let server = server.restart().await;
     let mut peer = Peer::new(&server).await;
-    peer.consume(1, "q", "t", true).await;
+    peer.consume_no_ack(1, "q", "t").await;
     let mut bodies = Vec::new();
     for _ in 0..4 {
-        bodies.push(peer.content().await.told().2);
+        bodies.push(peer.content().await.text());
     }
     assert!(start.elapsed() >= step(4 * step_ms - 1));
     assert!(!was_quick || bodies.is_sorted(), "{bodies:?}");
@@ -189,7 +181,7 @@ async fn more_than_fits_into_memory_is_due_in_no_order_over_a_restart() {
     const COUNT: usize = 15_000;
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
-    peer.declare_with(1, "q", true, &[]).await;
+    peer.declare_durable(1, "q", &[]).await;
     peer.confirm_select(1).await;
     let start = Instant::now();
     let last_ms = 7_000;
@@ -213,10 +205,10 @@ async fn more_than_fits_into_memory_is_due_in_no_order_over_a_restart() {
     drop(peer);
     let server = server.restart().await;
     let mut peer = Peer::new(&server).await;
-    peer.consume(1, "q", "t", true).await;
+    peer.consume_no_ack(1, "q", "t").await;
     let mut bodies = BTreeSet::new();
     for _ in 0..COUNT {
-        let body = peer.content().await.told().2;
+        let body = peer.content().await.text();
         let due = body.split(' ').next().unwrap().parse().unwrap();
         // The clocks of the test and of the broker round apart.
         let after = start.elapsed() + Duration::from_millis(2);

@@ -6,32 +6,27 @@ use std::time::Duration;
 use leveret::wire::protocol::basic;
 use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
 
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::reply_code::PRECONDITION_FAILED;
+use crate::support::{Peer, TestServer, eventually_eq, long, text};
 
 /// Short enough to wait for. No test has to act within it.
 const SHORT_MS: i64 = 300;
 const LONG_MS: i64 = 600_000;
 
-fn ms(value: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(value)
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
 async fn declare(peer: &mut Peer, name: &str, arguments: &[(&str, AMQPValue)]) {
-    peer.declare_with(1, name, true, arguments).await;
+    peer.declare_durable(1, name, arguments).await;
 }
 
 async fn publish(server: &TestServer, peer: &mut Peer, bodies: &[&str]) {
-    let before = server.numbers("q").0;
+    let before = server.ready("q");
     for body in bodies {
         peer.publish(1, "q", body.as_bytes()).await;
     }
-    eventually("the messages are there", || {
-        server.numbers("q").0 == before + bodies.len() as u64
-    })
+    eventually_eq(
+        "the messages are there",
+        before + bodies.len() as u64,
+        || server.ready("q"),
+    )
     .await;
 }
 
@@ -39,35 +34,35 @@ async fn publish(server: &TestServer, peer: &mut Peer, bodies: &[&str]) {
 async fn what_is_not_acked_in_time_goes_to_another_and_a_late_ack_settles_nothing() {
     let server = TestServer::start().await;
     let mut slow = Peer::new(&server).await;
-    declare(&mut slow, "q", &[("x-visibility-timeout", ms(SHORT_MS))]).await;
+    declare(&mut slow, "q", &[("x-visibility-timeout", long(SHORT_MS))]).await;
     publish(&server, &mut slow, &["a", "b"]).await;
     // Whose lease does not end while we look has the first, and takes no other beside it.
     let mut other = Peer::new(&server).await;
-    let arguments = [("x-visibility-timeout", ms(LONG_MS))];
-    other.qos(1, 1, false).await;
-    other.consume_with(1, "q", "other", false, &arguments).await;
-    assert_eq!(other.content().await.told(), (1, false, "a".to_owned()));
-    slow.qos(1, 1, false).await;
-    slow.consume(1, "q", "slow", false).await;
-    assert_eq!(slow.content().await.told(), (1, false, "b".to_owned()));
-    eventually("the lease has ended", || server.numbers("q") == (1, 1, 2)).await;
+    let arguments = [("x-visibility-timeout", long(LONG_MS))];
+    other.qos(1, 1).await;
+    other.consume_with(1, "q", "other", &arguments).await;
+    assert_eq!(other.content().await.delivery(), (1, false, "a".to_owned()));
+    slow.qos(1, 1).await;
+    slow.consume(1, "q", "slow").await;
+    assert_eq!(slow.content().await.delivery(), (1, false, "b".to_owned()));
+    eventually_eq("the lease has ended", (1, 1, 2), || server.numbers("q")).await;
     // At its old place: before "c".
     publish(&server, &mut slow, &["c"]).await;
-    other.ack(1, 1, false).await;
-    assert_eq!(other.content().await.told(), (2, true, "b".to_owned()));
+    other.ack(1, 1).await;
+    assert_eq!(other.content().await.delivery(), (2, true, "b".to_owned()));
     assert_eq!(server.numbers("q"), (1, 1, 2));
     // Too late; the channel goes on, and has its credit back.
-    slow.ack(1, 1, false).await;
-    assert_eq!(slow.content().await.told(), (2, false, "c".to_owned()));
-    slow.nack(1, 2, false, true).await;
-    assert_eq!(slow.content().await.told(), (3, true, "c".to_owned()));
+    slow.ack(1, 1).await;
+    assert_eq!(slow.content().await.delivery(), (2, false, "c".to_owned()));
+    slow.requeue(1, 2).await;
+    assert_eq!(slow.content().await.delivery(), (3, true, "c".to_owned()));
     drop(slow);
-    eventually("it is alone", || server.numbers("q") == (1, 1, 1)).await;
-    other.ack(1, 2, false).await;
-    assert_eq!(other.content().await.told(), (3, true, "c".to_owned()));
-    other.ack(1, 3, false).await;
-    eventually("nothing is left", || server.numbers("q") == (0, 0, 1)).await;
-    other.nothing(1).await;
+    eventually_eq("it is alone", (1, 1, 1), || server.numbers("q")).await;
+    other.ack(1, 2).await;
+    assert_eq!(other.content().await.delivery(), (3, true, "c".to_owned()));
+    other.ack(1, 3).await;
+    eventually_eq("nothing is left", (0, 0, 1), || server.numbers("q")).await;
+    other.expect_nothing(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,7 +70,7 @@ async fn every_kind_of_late_answer_is_passed_over() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     let arguments = [
-        ("x-visibility-timeout", ms(SHORT_MS)),
+        ("x-visibility-timeout", long(SHORT_MS)),
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text("dead")),
     ];
@@ -84,25 +79,28 @@ async fn every_kind_of_late_answer_is_passed_over() {
     publish(&server, &mut peer, &["a"]).await;
     for tag in 1..=3 {
         assert_eq!(
-            peer.get(1, "q", false).await.unwrap().told(),
+            peer.get(1, "q").await.unwrap().delivery(),
             (tag, tag > 1, "a".to_owned())
         );
-        eventually("the lease has ended", || server.numbers("q").0 == 1).await;
+        eventually_eq("the lease has ended", 1, || server.ready("q")).await;
         match tag {
-            1 => peer.nack(1, 1, false, false).await,
-            2 => peer.ack(1, 0, true).await,
-            _ => peer.nack(1, 3, true, true).await,
+            1 => peer.reject(1, 1).await,
+            2 => peer.ack_all(1).await,
+            _ => peer.requeue_up_to(1, 3).await,
         }
-        peer.nothing(1).await;
+        peer.expect_nothing(1).await;
         assert_eq!(server.numbers("q"), (1, 0, 0), "after answer {tag}");
         assert_eq!(server.numbers("dead"), (0, 0, 0));
     }
     // A tag that was answered is not outstanding any more, late or not.
-    peer.ack(1, 1, false).await;
+    peer.ack(1, 1).await;
     let (code, text) = peer.closed().await;
     assert_eq!(
         (code, &*text),
-        (406, "PRECONDITION_FAILED - unknown delivery tag 1")
+        (
+            PRECONDITION_FAILED,
+            "PRECONDITION_FAILED - unknown delivery tag 1"
+        )
     );
 }
 
@@ -112,31 +110,31 @@ async fn leases_that_end_count_towards_the_delivery_limit_and_are_told() {
     let mut peer = Peer::new(&server).await;
     let arguments = [
         ("x-queue-type", text("quorum")),
-        ("x-visibility-timeout", ms(50)),
-        ("x-delivery-limit", ms(2)),
+        ("x-visibility-timeout", long(50)),
+        ("x-delivery-limit", long(2)),
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text("dead")),
     ];
     declare(&mut peer, "q", &arguments).await;
     peer.declare(1, "dead").await;
-    peer.consume(1, "q", "never", false).await;
+    peer.consume(1, "q", "never").await;
     peer.publish(1, "q", b"poison").await;
     for tag in 1..=3_u64 {
         let content = peer.content().await;
-        assert_eq!(content.told(), (tag, tag > 1, "poison".to_owned()));
+        assert_eq!(content.delivery(), (tag, tag > 1, "poison".to_owned()));
         let headers = PropertiesView::parse(&content.properties)
             .unwrap()
             .headers()
             .unwrap();
         let count = headers.inner().get("x-delivery-count").cloned();
         let expected = i64::try_from(tag).unwrap() - 1;
-        assert_eq!(count, (expected > 0).then(|| ms(expected)));
+        assert_eq!(count, (expected > 0).then(|| long(expected)));
     }
-    eventually("it is dead", || {
-        (server.numbers("dead").0, server.numbers("q")) == (1, (0, 0, 1))
+    eventually_eq("it is dead", (1, (0, 0, 1)), || {
+        (server.ready("dead"), server.numbers("q"))
     })
     .await;
-    let dead = peer.get(1, "dead", true).await.unwrap();
+    let dead = peer.get_no_ack(1, "dead").await.unwrap();
     let headers = PropertiesView::parse(&dead.properties)
         .unwrap()
         .headers()
@@ -151,15 +149,15 @@ async fn leases_that_end_count_towards_the_delivery_limit_and_are_told() {
 async fn times_that_make_no_sense_are_refused() {
     let server = TestServer::start().await;
     for (value, fault) in [
-        (ms(0), "{value_zero,0}"),
-        (ms(-1), "{value_negative,-1}"),
+        (long(0), "{value_zero,0}"),
+        (long(-1), "{value_negative,-1}"),
         (text("5"), "\"expected integer, got longstr\""),
-        (ms(315_360_000_001), "{value_too_large,315360000001}"),
+        (long(315_360_000_001), "{value_too_large,315360000001}"),
     ] {
         let mut peer = Peer::new(&server).await;
         peer.declare(1, "q").await;
         let arguments = [("x-visibility-timeout", value)];
-        let answer = peer.ask_to_consume(1, "q", "t", false, &arguments).await;
+        let answer = peer.try_consume(1, "q", "t", &arguments).await;
         let AMQPClass::Channel(leveret::wire::protocol::channel::AMQPMethod::Close(close)) = answer
         else {
             panic!("not refused: {answer:?}");
@@ -169,7 +167,7 @@ async fn times_that_make_no_sense_are_refused() {
         );
         assert_eq!(
             (close.reply_code, close.reply_text.to_string()),
-            (406, expected)
+            (PRECONDITION_FAILED, expected)
         );
     }
 }
@@ -178,18 +176,18 @@ async fn times_that_make_no_sense_are_refused() {
 async fn a_message_goes_to_a_connection_or_to_a_handle_and_only_its_holder_settles_it() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
-    declare(&mut peer, "q", &[("x-visibility-timeout", ms(LONG_MS))]).await;
+    declare(&mut peer, "q", &[("x-visibility-timeout", long(LONG_MS))]).await;
     let queue = server.broker.vhost("/").unwrap().queue("q").unwrap();
     publish(&server, &mut peer, &["a", "b", "c", "d"]).await;
-    let got = peer.get(1, "q", false).await.unwrap();
-    assert_eq!(got.told().2, "a");
+    let got = peer.get(1, "q").await.unwrap();
+    assert_eq!(got.text(), "a");
     let hand = queue.receive(2, Duration::ZERO).await.unwrap().keep();
     assert_eq!(hand.len(), 2);
     assert_eq!(server.numbers("q"), (1, 3, 0));
     // Everything that the connection holds is not what the handles hold.
     let all = basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue: true });
     peer.basic(1, all).await;
-    peer.nothing(1).await;
+    peer.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (2, 2, 0));
     drop(peer);
     let (valid, _) = queue.delete_received(&[hand[0].handle]);
@@ -204,9 +202,9 @@ async fn a_message_goes_to_a_connection_or_to_a_handle_and_only_its_holder_settl
 async fn handles_outlive_a_restart_and_unacked_messages_do_not() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
-    declare(&mut peer, "q", &[("x-visibility-timeout", ms(LONG_MS))]).await;
+    declare(&mut peer, "q", &[("x-visibility-timeout", long(LONG_MS))]).await;
     publish(&server, &mut peer, &["a", "b", "c"]).await;
-    peer.get(1, "q", false).await.unwrap();
+    peer.get(1, "q").await.unwrap();
     let queue = |server: &TestServer| server.broker.vhost("/").unwrap().queue("q").unwrap();
     let hand = queue(&server).receive(1, Duration::ZERO).await.unwrap();
     let committer = server.broker.committer();
@@ -216,13 +214,13 @@ async fn handles_outlive_a_restart_and_unacked_messages_do_not() {
     let server = server.restart().await;
     assert_eq!(server.numbers("q"), (2, 1, 0));
     let mut peer = Peer::new(&server).await;
-    assert_eq!(peer.get(1, "q", false).await.unwrap().told().2, "a");
-    assert_eq!(peer.get(1, "q", false).await.unwrap().told().2, "c");
-    assert!(peer.get(1, "q", false).await.is_none());
+    assert_eq!(peer.get(1, "q").await.unwrap().text(), "a");
+    assert_eq!(peer.get(1, "q").await.unwrap().text(), "c");
+    assert!(peer.get(1, "q").await.is_none());
     let (valid, ticket) = queue(&server).delete_received(&[hand[0].handle]);
     assert_eq!(valid, [true]);
     let committer = server.broker.committer();
     committer.wait(ticket.unwrap()).await.unwrap();
-    peer.ack(1, 0, true).await;
-    eventually("nothing is left", || server.numbers("q") == (0, 0, 0)).await;
+    peer.ack_all(1).await;
+    eventually_eq("nothing is left", (0, 0, 0), || server.numbers("q")).await;
 }

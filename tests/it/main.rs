@@ -12,10 +12,10 @@ mod clock_changes; // a wall clock that jumps while the broker runs
 mod closing; // which side closes a connection, when, and how
 mod cmq; // CMQ's HTTP API
 mod config; // every option is used
-mod confirms; // publisher confirms, returns, and queues that refuse messages
-mod connection; // opening and using connections and channels, and errors on them
+mod confirms; // publishing: confirms, returns, queues that refuse messages
+mod connection; // channel errors, heartbeats, alarms, what operators see
 mod connection_capacity; // floods of connections
-mod consumer_handover; // messages of a consumer that ends
+mod consumer_handover; // unacked messages of a channel or connection that ends
 mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
 mod damaged_files; // a disk that does not return all that was written
@@ -25,7 +25,9 @@ mod leases; // visibility timeouts and receipt handles
 mod limits; // limits of a connection, at and past them
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
+mod prefetch; // limits on unacked messages
 mod process; // the binary as a process
+mod protocol_errors; // frames and methods that break the rules
 mod queue_overrides; // settings of a queue made after its declaration
 mod reply_to; // direct reply-to
 mod rewind; // acked messages that are read again

@@ -1,9 +1,12 @@
-//! What a session may do when rights change under it, and methods that are about rights.
+//! Permissions and limits of users: what an open connection may do when they change.
 
 use leveret::wire::protocol::{access, basic, channel, connection, tx};
-use leveret::wire::{AMQPClass, AMQPValue};
+use leveret::wire::{AMQPClass, AMQPValue, BASIC_CLASS_ID, FrameKind};
 
-use crate::support::{Client, Peer, TestServer};
+use crate::support::reply_code::{ACCESS_REFUSED, NOT_ALLOWED};
+use crate::support::{Client, Peer, Publish, TestServer, keys, text};
+
+const BASIC_PUBLISH_ID: u16 = 40;
 
 async fn update_secret(peer: &mut Peer, secret: &str) {
     let update = connection::UpdateSecret {
@@ -25,7 +28,7 @@ fn is_update_secret_ok(method: &AMQPClass) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_clients_get_their_ticket() {
+async fn access_request_of_old_clients_is_granted() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     let request = access::Request {
@@ -46,7 +49,7 @@ async fn old_clients_get_their_ticket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_secret_is_not_looked_at() {
+async fn update_secret_accepts_any_secret() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     for secret in ["guest", "something else", ""] {
@@ -58,17 +61,17 @@ async fn a_new_secret_is_not_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_new_secret_consumers_must_still_have_the_right_to_read() {
+async fn update_secret_cancels_consumers_that_have_lost_the_right_to_read() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     peer.open(2).await;
     for queue in ["kept", "lost"] {
         peer.declare(1, queue).await;
-        peer.consume(1, queue, queue, false).await;
+        peer.consume(1, queue, queue).await;
     }
-    peer.consume(2, "lost", "on another channel", false).await;
+    peer.consume(2, "lost", "on another channel").await;
     peer.publish(1, "lost", b"before").await;
-    assert_eq!(peer.content().await.told().0, 1);
+    assert_eq!(peer.content().await.delivery_tag(), 1);
     server
         .broker
         .users()
@@ -90,34 +93,34 @@ async fn with_a_new_secret_consumers_must_still_have_the_right_to_read() {
         cancelled,
         [(1, "lost".to_owned()), (2, "on another channel".to_owned())]
     );
-    assert_eq!((server.numbers("kept").2, server.numbers("lost").2), (1, 0));
-    // What was delivered before may still be answered.
-    peer.ack(1, 1, false).await;
+    assert_eq!((server.consumers("kept"), server.consumers("lost")), (1, 0));
+    // An earlier delivery may still be acked.
+    peer.ack(1, 1).await;
     peer.publish(1, "kept", b"after").await;
-    assert_eq!(peer.content().await.told().2, "after");
+    assert_eq!(peer.content().await.text(), "after");
     assert_eq!(server.numbers("lost"), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn permissions_taken_away_hold_at_once() {
+async fn a_revoked_permission_takes_effect_for_the_next_publish() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     peer.declare(1, "q").await;
     peer.publish(1, "q", b"m").await;
-    peer.nothing(1).await;
+    peer.expect_nothing(1).await;
     let users = server.broker.users();
     users
         .set_permissions("guest", "/", [".*", "other", ".*"])
         .await
         .unwrap();
-    // The route is remembered, the right is not.
+    // The channel caches the route, but not the permission.
     peer.publish(1, "q", b"m").await;
     let text = "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'guest'";
-    assert_eq!(peer.closed().await, (403, text.to_owned()));
+    assert_eq!(peer.closed().await, (ACCESS_REFUSED, text.to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_users_channels_are_counted_over_all_connections() {
+async fn the_channel_limit_of_a_user_counts_the_channels_of_all_its_connections() {
     let server = TestServer::start().await;
     let users = server.broker.users();
     users
@@ -130,25 +133,18 @@ async fn a_users_channels_are_counted_over_all_connections() {
     let open = || AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
     second.send(2, open()).await;
     let text = "NOT_ALLOWED - number of channels opened for user 'guest' has reached the maximum allowed user limit of (3)";
-    assert_eq!(second.closed().await, (530, text.to_owned()));
-    // Closing one makes room for another, on whatever connection.
-    let close = channel::Close {
-        reply_code: 200,
-        reply_text: "".into(),
-        class_id: 0,
-        method_id: 0,
-    };
-    first
-        .call(2, AMQPClass::Channel(channel::AMQPMethod::Close(close)))
-        .await;
+    assert_eq!(second.closed().await, (NOT_ALLOWED, text.to_owned()));
+    // A closed channel frees its place for any connection of the user.
+    first.close_channel(2).await;
+    first.method().await;
     let mut third = Peer::connect(server.address, Client::default()).await;
     third.open(7).await;
     third.open(8).await;
     first.send(2, open()).await;
-    assert_eq!(first.closed().await, (530, text.to_owned()));
+    assert_eq!(first.closed().await, (NOT_ALLOWED, text.to_owned()));
 }
 
-/// What is told when a message to `amq.topic` has these keys. The channel is opened anew afterwards.
+/// Publishes to `amq.topic`; returns the error that closes the channel, and opens it again.
 async fn publish_with_keys(
     peer: &mut Peer,
     channel: u16,
@@ -162,8 +158,7 @@ async fn publish_with_keys(
     match peer.method().await.1 {
         AMQPClass::Channel(channel::AMQPMethod::FlowOk(_)) => None,
         AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
-            let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
-            peer.send(channel, AMQPClass::Channel(ok)).await;
+            peer.send_channel_close_ok(channel).await;
             peer.open(channel).await;
             Some(close.reply_text.to_string())
         }
@@ -171,16 +166,8 @@ async fn publish_with_keys(
     }
 }
 
-fn keys(keys: &[&str]) -> AMQPValue {
-    let keys: Vec<AMQPValue> = keys
-        .iter()
-        .map(|key| AMQPValue::LongString((*key).into()))
-        .collect();
-    AMQPValue::FieldArray(keys.into())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn topic_permissions_hold_for_every_routing_key() {
+async fn topic_permissions_apply_to_every_routing_key_of_a_message() {
     let server = TestServer::start().await;
     let users = server.broker.users();
     users
@@ -190,7 +177,6 @@ async fn topic_permissions_hold_for_every_routing_key() {
     let mut peer = Peer::new(&server).await;
     peer.declare(1, "q").await;
     peer.bind(1, "q", "amq.topic", "#").await;
-    let text = |value: &str| AMQPValue::LongString(value.into());
     let refused = |key: &str| {
         Some(format!(
             "ACCESS_REFUSED - write access to topic '{key}' in exchange 'amq.topic' in vhost '/' refused for user 'guest'"
@@ -213,17 +199,101 @@ async fn topic_permissions_hold_for_every_routing_key() {
             Some("PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}".to_owned()),
         ),
     ] {
-        let told = publish_with_keys(&mut peer, 1, key, &headers).await;
-        assert_eq!(told, expected, "{key} {headers:?}");
+        let error = publish_with_keys(&mut peer, 1, key, &headers).await;
+        assert_eq!(error, expected, "{key} {headers:?}");
     }
     peer.open(2).await;
     let select = tx::AMQPMethod::Select(tx::Select {});
     peer.call(2, AMQPClass::Tx(select)).await;
     let cc = [("CC", keys(&["b"]))];
-    let told = publish_with_keys(&mut peer, 2, "mine", &cc).await;
-    assert_eq!(told, refused("b"));
+    let error = publish_with_keys(&mut peer, 2, "mine", &cc).await;
+    assert_eq!(error, refused("b"));
     assert_eq!(server.numbers("q"), (0, 0, 0));
     let cc = [("CC", keys(&["mine.1"])), ("BCC", keys(&["mine.2"]))];
     assert_eq!(publish_with_keys(&mut peer, 1, "mine", &cc).await, None);
     assert_eq!(server.numbers("q"), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connection_open_checks_the_user_again_but_not_the_password() {
+    let server = TestServer::start().await;
+    let users = server.broker.users();
+    let all = [".*", ".*", ".*"];
+    let mut peers = Vec::new();
+    for name in ["gone", "limited", "changed"] {
+        users.add(name, b"pw", Vec::new()).await.unwrap();
+        users.set_permissions(name, "/", all).await.unwrap();
+        let mut peer = Peer::log_in(server.address, Client::default(), name, "pw").await;
+        peer.method().await;
+        peers.push(peer);
+    }
+    users.delete("gone").await.unwrap();
+    users
+        .set_limits("limited", |limits| limits.max_connections = Some(0))
+        .await
+        .unwrap();
+    users.change_password("changed", b"other").await.unwrap();
+    let mut answers = Vec::new();
+    for peer in &mut peers {
+        answers.push(match peer.open_vhost("/").await {
+            AMQPClass::Connection(connection::AMQPMethod::Close(close)) => {
+                close.reply_text.to_string()
+            }
+            AMQPClass::Connection(connection::AMQPMethod::OpenOk(_)) => "open".to_owned(),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(
+        answers,
+        [
+            "NOT_ALLOWED - access to vhost '/' refused for user 'gone'",
+            "NOT_ALLOWED - connection refused for user 'limited': user connection limit (0) is reached",
+            // As in RabbitMQ: the password was right at the login.
+            "open",
+        ]
+    );
+    assert_eq!(server.broker.connections().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_right_to_publish_is_checked_before_the_body_comes() {
+    let server = TestServer::start().await;
+    let users = server.broker.users();
+    users.add("reader", b"pw", Vec::new()).await.unwrap();
+    users
+        .set_permissions("reader", "/", ["", "", ".*"])
+        .await
+        .unwrap();
+    let mut peer = Peer::log_in(server.address, Client::default(), "reader", "pw").await;
+    peer.method().await;
+    peer.open_vhost("/").await;
+    peer.open(1).await;
+    let whole = peer.frames(1, &Publish::to_queue("q", &[7; 100_000]).transient());
+    // The method alone; header and body follow when the channel is closed.
+    let header = [FrameKind::Header as u8, 0, 1];
+    let method_length = memchr::memmem::find(&whole, &header).unwrap();
+    let (method, rest) = whole.split_at(method_length);
+    peer.raw(method).await;
+    let (_, refused) = peer.method().await;
+    let AMQPClass::Channel(channel::AMQPMethod::Close(close)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(
+        (
+            close.reply_code,
+            close.class_id,
+            close.method_id,
+            close.reply_text.as_str()
+        ),
+        (
+            ACCESS_REFUSED,
+            BASIC_CLASS_ID,
+            BASIC_PUBLISH_ID,
+            "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'reader'"
+        )
+    );
+    peer.raw(rest).await;
+    peer.send_channel_close_ok(1).await;
+    peer.open(1).await;
+    peer.expect_nothing(1).await;
 }

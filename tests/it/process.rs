@@ -165,7 +165,7 @@ async fn a_flood_of_connections_leaves_the_store_its_files() {
             "{confirm:?}"
         );
     }
-    assert_eq!(peer.get(1, "q", true).await.unwrap().body.len(), 300_000);
+    assert_eq!(peer.get_no_ack(1, "q").await.unwrap().body.len(), 300_000);
     drop(sockets);
     broker.signal(Signal::TERM);
     let (code, log) = broker.ended();

@@ -6,6 +6,7 @@ use leveret::wire::{
     encode_properties,
 };
 
+use crate::support::reply_code::{ACCESS_REFUSED, PRECONDITION_FAILED};
 use crate::support::{Event, Peer, TestServer, eventually};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -52,9 +53,9 @@ async fn an_answer_finds_its_requester() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     worker.declare(1, "q").await;
-    requester.consume(1, REPLY_TO, "answers", true).await;
+    requester.consume_no_ack(1, REPLY_TO, "answers").await;
     request(&mut requester).await;
-    worker.consume(1, "q", "work", true).await;
+    worker.consume_no_ack(1, "q", "work").await;
     let work = worker.content().await;
     let reply_to = decode_properties(&work.properties)
         .unwrap()
@@ -84,7 +85,7 @@ async fn an_answer_finds_its_requester() {
     });
     requester.call(1, AMQPClass::Basic(cancel)).await;
     worker.publish(1, reply_to.as_str(), b"too late").await;
-    requester.nothing(1).await;
+    requester.expect_nothing(1).await;
     assert!(!exists(&mut worker, reply_to.as_str()).await);
 }
 
@@ -94,7 +95,7 @@ async fn requests_without_a_consumer_are_refused() {
     let mut peer = Peer::new(&server).await;
     request(&mut peer).await;
     let text = "PRECONDITION_FAILED - fast reply consumer does not exist";
-    assert_eq!(peer.closed().await, (406, text.to_owned()));
+    assert_eq!(peer.closed().await, (PRECONDITION_FAILED, text.to_owned()));
 }
 
 /// The bytes of one reply, and how many of them are more than a requester has room for.
@@ -105,10 +106,10 @@ const REPLIES: usize = 700;
 async fn wait_for_answers(server: &TestServer, requester: &mut Peer) -> String {
     let mut reader = Peer::new(server).await;
     reader.declare(1, "q").await;
-    requester.consume(1, REPLY_TO, "answers", true).await;
+    requester.consume_no_ack(1, REPLY_TO, "answers").await;
     request(requester).await;
     let work = loop {
-        if let Some(work) = reader.get(1, "q", true).await {
+        if let Some(work) = reader.get_no_ack(1, "q").await {
             break work;
         }
     };
@@ -195,7 +196,7 @@ async fn who_waits_for_a_requester_goes_on_when_that_leaves() {
     let address = wait_for_answers(&server, &mut requester).await;
     let sender = tokio::spawn(async move {
         send_replies(&mut worker, &address).await;
-        worker.nothing(1).await;
+        worker.expect_nothing(1).await;
     });
     eventually("the sender waits", || {
         let infos = server.broker.connections().list();
@@ -249,9 +250,9 @@ async fn a_reply_comes_once_and_is_not_returned() {
     assert!(!is_returned(&mut worker, "nowhere", &[&address]).await);
     assert!(!is_returned(&mut worker, "q", &[&address]).await);
     for expected in 1..=3 {
-        assert_eq!(requester.content().await.told().0, expected);
+        assert_eq!(requester.content().await.delivery_tag(), expected);
     }
-    requester.nothing(1).await;
+    requester.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (1, 0, 0));
     for name in [
         "amq.rabbitmq.reply-to.nonsense.abc",
@@ -278,7 +279,7 @@ async fn a_reply_comes_once_and_is_not_returned() {
         )
         .await;
     let text = "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue";
-    assert_eq!(worker.closed().await, (403, text.to_owned()));
+    assert_eq!(worker.closed().await, (ACCESS_REFUSED, text.to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,10 +294,10 @@ async fn a_reply_in_a_transaction_waits_for_the_commit() {
     let rollback = call(tx::AMQPMethod::Rollback(tx::Rollback {}));
     worker.call(1, rollback).await;
     worker.publish(1, &address, b"sent").await;
-    worker.nothing(1).await;
-    requester.nothing(1).await;
+    worker.expect_nothing(1).await;
+    requester.expect_nothing(1).await;
     let commit = call(tx::AMQPMethod::Commit(tx::Commit {}));
     let ok = worker.call(1, commit).await;
     assert!(matches!(ok, AMQPClass::Tx(tx::AMQPMethod::CommitOk(_))));
-    assert_eq!(requester.content().await.told().2, "sent");
+    assert_eq!(requester.content().await.text(), "sent");
 }

@@ -16,7 +16,8 @@ use leveret::wire::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Event, Peer, TestServer, eventually};
+use crate::support::reply_code::{ACCESS_REFUSED, PRECONDITION_FAILED};
+use crate::support::{Event, Peer, TestServer, eventually, eventually_eq};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const REWIND: &str = "amq.leveret.rewind";
@@ -73,21 +74,21 @@ async fn rewound(peer: &mut Peer, to: &str) -> Value {
 async fn declare(peer: &mut Peer, name: &str, more: &[(&str, AMQPValue)]) {
     let mut arguments = vec![("x-rewind-seconds", AMQPValue::LongInt(3600))];
     arguments.extend_from_slice(more);
-    peer.declare_with(1, name, true, &arguments).await;
+    peer.declare_durable(1, name, &arguments).await;
 }
 
 /// A requester: a peer that waits for answers.
 async fn requester(server: &TestServer) -> Peer {
     let mut peer = Peer::new(server).await;
-    peer.consume(1, REPLY_TO, "answers", true).await;
+    peer.consume_no_ack(1, REPLY_TO, "answers").await;
     peer
 }
 
 /// Gets everything from `q` and acks it: bodies, `x-offset` and `x-enqueued-at`.
 async fn drain(peer: &mut Peer) -> Vec<(String, i64, i64)> {
     let mut drained = Vec::new();
-    while let Some(content) = peer.get(1, "q", false).await {
-        let (tag, _, body) = content.told();
+    while let Some(content) = peer.get(1, "q").await {
+        let (tag, _, body) = content.delivery();
         let properties = decode_properties(&content.properties).unwrap();
         let headers = properties.headers().clone().unwrap();
         let number = |name: &str| match headers.inner().get(name) {
@@ -95,7 +96,7 @@ async fn drain(peer: &mut Peer) -> Vec<(String, i64, i64)> {
             other => panic!("{name}: {other:?}"),
         };
         drained.push((body, number("x-offset"), number("x-enqueued-at")));
-        peer.ack(1, tag, false).await;
+        peer.ack(1, tag).await;
     }
     drained
 }
@@ -114,12 +115,12 @@ async fn a_message_to_the_reserved_exchange_rewinds_a_queue_and_is_answered() {
     for body in ["a", "b"] {
         peer.publish(1, "q", body.as_bytes()).await;
     }
-    eventually("two messages", || server.numbers("q").0 == 2).await;
+    eventually_eq("two messages", 2, || server.ready("q")).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     let between = now_ms();
     tokio::time::sleep(Duration::from_millis(5)).await;
     peer.publish(1, "q", b"c").await;
-    eventually("three messages", || server.numbers("q").0 == 3).await;
+    eventually_eq("three messages", 3, || server.ready("q")).await;
     let first = drain(&mut peer).await;
     let offsets: Vec<i64> = first.iter().map(|(_, offset, _)| *offset).collect();
     assert_eq!(offsets, [0, 1, 2]);
@@ -128,7 +129,7 @@ async fn a_message_to_the_reserved_exchange_rewinds_a_queue_and_is_answered() {
             .iter()
             .all(|(.., at)| u64::try_from(*at).unwrap() >= began)
     );
-    eventually("all acked", || server.counts("q").unwrap().rewindable == 3).await;
+    eventually_eq("all acked", 3, || server.counts("q").unwrap().rewindable).await;
 
     let told = rewound(&mut requester, &format!("{between}ms")).await;
     assert_eq!(told, json!({"queue": "q", "messages": 1, "from_offset": 2}));
@@ -137,11 +138,11 @@ async fn a_message_to_the_reserved_exchange_rewinds_a_queue_and_is_answered() {
         first[2..],
         "the same places and times"
     );
-    eventually("all acked", || server.counts("q").unwrap().rewindable == 3).await;
+    eventually_eq("all acked", 3, || server.counts("q").unwrap().rewindable).await;
     ask(&mut requester, "q", Some(AMQPValue::LongInt(1)), "", true).await;
     assert_eq!(answer(&mut requester).await["messages"], 2);
     assert_eq!(drain(&mut peer).await, first[1..]);
-    eventually("all acked", || server.counts("q").unwrap().rewindable == 3).await;
+    eventually_eq("all acked", 3, || server.counts("q").unwrap().rewindable).await;
     ask(
         &mut requester,
         "q",
@@ -159,25 +160,25 @@ async fn consumers_that_are_there_get_what_comes_back_at_once() {
     let server = TestServer::start().await;
     let (mut requester, mut peer) = (requester(&server).await, Peer::new(&server).await);
     declare(&mut peer, "q", &[]).await;
-    peer.qos(1, 10, false).await;
-    peer.consume(1, "q", "c", false).await;
+    peer.qos(1, 10).await;
+    peer.consume(1, "q", "c").await;
     for round in 0..20 {
         peer.publish(1, "q", format!("{round}").as_bytes()).await;
-        let (tag, again, body) = peer.content().await.told();
+        let (tag, again, body) = peer.content().await.delivery();
         assert_eq!((again, body), (false, format!("{round}")));
-        peer.ack(1, tag, false).await;
-        eventually("acked", || {
-            server.counts("q").unwrap().rewindable == round + 1
+        peer.ack(1, tag).await;
+        eventually_eq("acked", round + 1, || {
+            server.counts("q").unwrap().rewindable
         })
         .await;
         assert_eq!(rewound(&mut requester, "0").await["messages"], round + 1);
         for expected in 0..=round {
-            let (tag, again, body) = peer.content().await.told();
+            let (tag, again, body) = peer.content().await.delivery();
             assert_eq!((again, body), (true, format!("{expected}")));
-            peer.ack(1, tag, false).await;
+            peer.ack(1, tag).await;
         }
-        eventually("acked", || {
-            server.counts("q").unwrap().rewindable == round + 1
+        eventually_eq("acked", round + 1, || {
+            server.counts("q").unwrap().rewindable
         })
         .await;
     }
@@ -194,7 +195,7 @@ async fn what_is_kept_and_what_was_rewound_survives_a_restart() {
         peer.method().await;
     }
     let first = drain(&mut peer).await;
-    eventually("all acked", || server.counts("q").unwrap().rewindable == 3).await;
+    eventually_eq("all acked", 3, || server.counts("q").unwrap().rewindable).await;
     let server = server.restart().await;
     assert_eq!(server.counts("q").unwrap().rewindable, 3);
     let mut requester = requester(&server).await;
@@ -217,9 +218,9 @@ async fn keeping_is_switched_off_and_on_while_the_queue_works() {
     for body in ["a", "b"] {
         peer.publish(1, "q", body.as_bytes()).await;
     }
-    eventually("two messages", || server.numbers("q").0 == 2).await;
+    eventually_eq("two messages", 2, || server.ready("q")).await;
     drain(&mut peer).await;
-    eventually("all acked", || server.counts("q").unwrap().rewindable == 2).await;
+    eventually_eq("all acked", 2, || server.counts("q").unwrap().rewindable).await;
     let vhost = server.broker.vhost("/").unwrap();
     let log = vhost.queue("q").unwrap().id().log(0);
     let chunks = || store.read(log, 0, usize::MAX).unwrap().len();
@@ -233,14 +234,17 @@ async fn keeping_is_switched_off_and_on_while_the_queue_works() {
     };
     keep(Some(0));
     assert_eq!(server.counts("q").unwrap().rewindable, 0);
-    assert_eq!(rewound(&mut requester, "0").await["code"], 406);
-    eventually("nothing on disk", || chunks() == 0).await;
+    assert_eq!(
+        rewound(&mut requester, "0").await["code"],
+        PRECONDITION_FAILED
+    );
+    eventually_eq("nothing on disk", 0, || chunks()).await;
     keep(Some(60_000));
     assert_eq!(rewound(&mut requester, "0").await["messages"], 0);
     peer.publish(1, "q", b"c").await;
-    eventually("a message", || server.numbers("q").0 == 1).await;
+    eventually_eq("a message", 1, || server.ready("q")).await;
     drain(&mut peer).await;
-    eventually("acked", || server.counts("q").unwrap().rewindable == 1).await;
+    eventually_eq("acked", 1, || server.counts("q").unwrap().rewindable).await;
     let told = rewound(&mut requester, "0").await;
     assert_eq!(told, json!({"queue": "q", "messages": 1, "from_offset": 2}));
 }
@@ -259,7 +263,7 @@ async fn refusals_are_answered_or_end_the_channel() {
         (
             "plain",
             "0",
-            406,
+            PRECONDITION_FAILED,
             "PRECONDITION_FAILED - cannot rewind queue 'plain' in vhost '/': the queue does not keep acked messages \
              (x-rewind-seconds)"
                 .to_owned(),
@@ -267,13 +271,13 @@ async fn refusals_are_answered_or_end_the_channel() {
         (
             "q",
             &*later,
-            406,
+            PRECONDITION_FAILED,
             format!("PRECONDITION_FAILED - cannot rewind {queue}: the time to rewind to is in the future"),
         ),
         (
             "q",
             "9",
-            406,
+            PRECONDITION_FAILED,
             format!("PRECONDITION_FAILED - cannot rewind {queue}: no message has that offset yet: the next one will be 1"),
         ),
     ] {
@@ -303,7 +307,7 @@ async fn refusals_are_answered_or_end_the_channel() {
     let text = "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'guest'";
     assert_eq!(
         answer(&mut requester).await,
-        json!({"queue": "q", "code": 403, "error": text})
+        json!({"queue": "q", "code": ACCESS_REFUSED, "error": text})
     );
     users
         .set_permissions("guest", "/", [".*", "other", ".*"])
@@ -311,7 +315,7 @@ async fn refusals_are_answered_or_end_the_channel() {
         .unwrap();
     ask(&mut requester, "q", None, "0", true).await;
     let text = "ACCESS_REFUSED - write access to exchange 'amq.leveret.rewind' in vhost '/' refused for user 'guest'";
-    assert_eq!(requester.closed().await, (403, text.to_owned()));
+    assert_eq!(requester.closed().await, (ACCESS_REFUSED, text.to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -381,7 +385,7 @@ async fn the_reserved_exchange_is_there_but_takes_part_in_nothing() {
     )
     .await;
     let text = "PRECONDITION_FAILED - exchange 'amq.leveret.rewind' in vhost '/' cannot be bound";
-    assert_eq!(peer.closed().await, (406, text.to_owned()));
+    assert_eq!(peer.closed().await, (PRECONDITION_FAILED, text.to_owned()));
 }
 
 /// Very many small messages on disk: the rewind itself is quick, and what comes back is read like a backlog. Run it by

@@ -4,30 +4,18 @@ use std::sync::Arc;
 
 use leveret::store::{FjallOptions, FjallStore};
 use leveret::wire::protocol::basic;
-use leveret::wire::{AMQPClass, AMQPValue, FieldTable, PropertiesView};
+use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
 
-use crate::support::{Event, Peer, TestServer, eventually};
+use crate::support::{Event, Peer, TestServer, eventually, table, text};
 
 const STREAM: &str = "s";
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn table(fields: &[(&str, AMQPValue)]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in fields {
-        table.insert((*name).into(), value.clone());
-    }
-    table
-}
 
 /// A peer on whose channel 1 confirms come, and the stream.
 async fn with_stream(server: &TestServer, arguments: &[(&str, AMQPValue)]) -> Peer {
     let mut peer = Peer::new(server).await;
     let mut fields = vec![("x-queue-type", text("stream"))];
     fields.extend_from_slice(arguments);
-    peer.declare_with(1, STREAM, true, &fields).await;
+    peer.declare_durable(1, STREAM, &fields).await;
     peer.confirm_select(1).await;
     peer
 }
@@ -52,7 +40,7 @@ async fn publish(peer: &mut Peer, first_tag: u64, bodies: &[String]) -> u64 {
 }
 
 async fn consume(peer: &mut Peer, channel: u16, prefetch: u16, arguments: &[(&str, AMQPValue)]) {
-    peer.qos(channel, prefetch, false).await;
+    peer.qos(channel, prefetch).await;
     let consume = basic::Consume {
         queue: STREAM.into(),
         consumer_tag: channel.to_string().into(),
@@ -85,7 +73,7 @@ async fn delivery(peer: &mut Peer) -> (u64, i64, String) {
         Some(AMQPValue::LongLongInt(offset)) => *offset,
         other => panic!("{other:?}"),
     };
-    let (tag, redelivered, body) = content.told();
+    let (tag, redelivered, body) = content.delivery();
     assert!(!redelivered);
     (tag, offset, body)
 }
@@ -95,7 +83,7 @@ async fn read(peer: &mut Peer, channel: u16, from: i64, until: i64) {
     for expected in from..until {
         let (tag, offset, body) = delivery(peer).await;
         assert_eq!((offset, body), (expected, format!("{expected}")));
-        peer.ack(channel, tag, false).await;
+        peer.ack(channel, tag).await;
     }
 }
 
@@ -116,16 +104,16 @@ async fn a_stream_is_read_again_and_again_also_after_a_restart() {
         consume(&mut reader, 1, 100, &[("x-stream-offset", text("first"))]).await;
         read(&mut reader, 1, 0, 2_000).await;
     }
-    assert_eq!(server.numbers(STREAM).0, 2_000);
+    assert_eq!(server.ready(STREAM), 2_000);
 
     let server = server.restart().await;
-    assert_eq!(server.numbers(STREAM).0, 2_000);
+    assert_eq!(server.ready(STREAM), 2_000);
     let mut peer = with_stream(&server, &[]).await;
     let mut reader = Peer::new(&server).await;
     let offset = AMQPValue::LongLongInt(1_500);
     consume(&mut reader, 1, 100, &[("x-stream-offset", offset)]).await;
     read(&mut reader, 1, 1_500, 2_000).await;
-    reader.nothing(1).await;
+    reader.expect_nothing(1).await;
     publish(&mut peer, 1, &bodies(2_000..2_100)).await;
     read(&mut reader, 1, 2_000, 2_100).await;
 }
@@ -148,7 +136,7 @@ async fn a_time_is_a_place() {
     let at = |second| [("x-stream-offset", AMQPValue::Timestamp(second))];
     consume(&mut reader, 1, 10, &at(second)).await;
     read(&mut reader, 1, 3, 5).await;
-    reader.nothing(1).await;
+    reader.expect_nothing(1).await;
     reader.open(2).await;
     consume(&mut reader, 2, 10, &at(second - 60)).await;
     read(&mut reader, 2, 0, 5).await;
@@ -181,7 +169,7 @@ async fn retention_takes_whole_segments_from_the_disk() {
     assert!((250..=500).contains(&kept), "{kept}");
 
     let server = server.restart().await;
-    assert_eq!(server.numbers(STREAM).0, kept);
+    assert_eq!(server.ready(STREAM), kept);
     let mut reader = Peer::new(&server).await;
     consume(
         &mut reader,
@@ -224,7 +212,7 @@ async fn many_read_at_their_own_pace() {
                 let (tag, offset, body) = delivery(&mut reader).await;
                 assert_eq!(offset, expected);
                 assert!(body.starts_with(&format!("{expected:05}")));
-                reader.ack(1, tag, false).await;
+                reader.ack(1, tag).await;
             }
         });
     }
@@ -253,10 +241,10 @@ async fn channels_share_a_connection_and_nothing_else() {
             let (tag, offset, _) = delivery(&mut reader).await;
             assert_eq!((tag, offset), (expected.unsigned_abs() + 1, expected));
         }
-        reader.nothing(channel).await;
+        reader.expect_nothing(channel).await;
     }
-    reader.ack(2, 1, false).await;
+    reader.ack(2, 1).await;
     assert_eq!(delivery(&mut reader).await, (3, 2, "2".to_owned()));
-    reader.nothing(1).await;
+    reader.expect_nothing(1).await;
     assert_eq!(server.numbers(STREAM), (10, 0, 2));
 }

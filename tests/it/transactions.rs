@@ -1,9 +1,9 @@
-//! `tx`: all or nothing.
+//! Transactions: publishes and acks happen together at `tx.commit`, or not at all.
 
 use leveret::wire::AMQPClass;
 use leveret::wire::protocol::{basic, tx};
 
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::{Peer, Publish, TestServer, eventually_eq};
 
 async fn tx(peer: &mut Peer, method: tx::AMQPMethod) -> AMQPClass {
     peer.call(1, AMQPClass::Tx(method)).await
@@ -34,18 +34,18 @@ async fn rollback(peer: &mut Peer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishes_and_acks_wait_for_the_commit() {
+async fn publishes_and_acks_take_effect_together_at_the_commit() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
-    peer.declare_with(1, "a", true, &[]).await;
-    peer.declare_with(1, "b", true, &[]).await;
+    peer.declare_durable(1, "a", &[]).await;
+    peer.declare_durable(1, "b", &[]).await;
     peer.publish(1, "a", b"in").await;
     select(&mut peer).await;
-    peer.get(1, "a", false).await.unwrap();
+    peer.get(1, "a").await.unwrap();
     peer.publish(1, "b", b"out 1").await;
     peer.publish(1, "b", b"out 2").await;
-    peer.ack(1, 1, false).await;
-    peer.nothing(1).await;
+    peer.ack(1, 1).await;
+    peer.expect_nothing(1).await;
     assert_eq!(
         (server.numbers("a"), server.numbers("b")),
         ((0, 1, 0), (0, 0, 0))
@@ -55,7 +55,7 @@ async fn publishes_and_acks_wait_for_the_commit() {
         (server.numbers("a"), server.numbers("b")),
         ((0, 0, 0), (2, 0, 0))
     );
-    // An empty one is fine as well.
+    // A transaction may be empty.
     commit(&mut peer).await;
     let server = server.restart().await;
     assert_eq!(
@@ -65,7 +65,7 @@ async fn publishes_and_acks_wait_for_the_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_forgets_publishes_and_leaves_deliveries_unanswered() {
+async fn a_rollback_discards_publishes_and_leaves_deliveries_unacked() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     peer.declare(1, "q").await;
@@ -73,32 +73,32 @@ async fn a_rollback_forgets_publishes_and_leaves_deliveries_unanswered() {
         peer.publish(1, "q", body.as_bytes()).await;
     }
     select(&mut peer).await;
-    peer.get(1, "q", false).await.unwrap();
-    peer.get(1, "q", false).await.unwrap();
-    peer.publish(1, "q", b"forgotten").await;
-    peer.ack(1, 2, true).await;
+    peer.get(1, "q").await.unwrap();
+    peer.get(1, "q").await.unwrap();
+    peer.publish(1, "q", b"discarded").await;
+    peer.ack_up_to(1, 2).await;
     rollback(&mut peer).await;
     assert_eq!(server.numbers("q"), (0, 2, 0));
-    peer.nack(1, 2, false, true).await;
-    peer.ack(1, 1, false).await;
+    peer.requeue(1, 2).await;
+    peer.ack(1, 1).await;
     commit(&mut peer).await;
     assert_eq!(server.numbers("q"), (1, 0, 0));
-    // What a transaction holds when its channel ends is given back.
-    peer.get(1, "q", false).await.unwrap();
-    peer.ack(1, 3, false).await;
-    peer.nothing(1).await;
+    // An ack that is not committed when the channel ends has no effect.
+    peer.get(1, "q").await.unwrap();
+    peer.ack(1, 3).await;
+    peer.expect_nothing(1).await;
     drop(peer);
-    eventually("the message is back", || server.numbers("q") == (1, 0, 0)).await;
+    eventually_eq("the message is back", (1, 0, 0), || server.numbers("q")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn returns_come_with_the_commit() {
+async fn returns_are_sent_at_the_commit() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     select(&mut peer).await;
-    let bytes = peer.publish_bytes(1, "nowhere", true, true, b"back");
+    let bytes = peer.frames(1, &Publish::to_queue("nowhere", b"back").mandatory());
     peer.raw(&bytes).await;
-    peer.nothing(1).await;
+    peer.expect_nothing(1).await;
     peer.send(1, AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {})))
         .await;
     let returned = peer.content().await;

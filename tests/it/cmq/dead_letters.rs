@@ -3,7 +3,7 @@
 use leveret::wire::AMQPValue;
 
 use super::client;
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::{Peer, TestServer, eventually_eq};
 
 fn policy(queue: &str) -> String {
     format!(r#"{{"deadLetterQueue":"{queue}","policy":0,"maxReceiveCount":2}}"#)
@@ -34,7 +34,7 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
     assert_eq!(client.refused("CreateQueue", &nested).await, (4000, 10740));
     let mut peer = Peer::new(&server).await;
     let stream = AMQPValue::LongString("stream".into());
-    peer.declare_with(1, "log", true, &[("x-queue-type", stream)])
+    peer.declare_durable(1, "log", &[("x-queue-type", stream)])
         .await;
     let to_stream = policy("log");
     let missing = [name("x"), ("deadLetterPolicy", &*to_stream)];
@@ -103,7 +103,7 @@ async fn a_full_dead_letter_queue_loses_nothing() {
         ("x-max-length", AMQPValue::LongInt(1)),
         ("x-overflow", overflow),
     ];
-    peer.declare_with(1, "dead", true, &full).await;
+    peer.declare_durable(1, "dead", &full).await;
     let (q, dead) = (("queueName", "q"), ("queueName", "dead"));
     client.ok("SendMessage", &[dead, ("msgBody", "x")]).await;
     let policy = r#"{"deadLetterQueue":"dead","policy":0,"maxReceiveCount":1}"#;
@@ -113,8 +113,8 @@ async fn a_full_dead_letter_queue_loses_nothing() {
         .await;
     client.ok("SendMessage", &[q, ("msgBody", "poison")]).await;
     client.ok("ReceiveMessage", &[q]).await;
-    eventually("it has gone there", || {
-        (server.numbers("q"), server.numbers("dead").0) == ((0, 0, 0), 2)
+    eventually_eq("it has gone there", ((0, 0, 0), 2), || {
+        (server.numbers("q"), server.ready("dead"))
     })
     .await;
     let sent = client
@@ -139,8 +139,8 @@ async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
         let got = client.ok("ReceiveMessage", &[q, wait]).await;
         assert_eq!(got["dequeueCount"], count);
     }
-    eventually("it is dead", || {
-        (server.numbers("dead").0, server.numbers("q")) == (1, (0, 0, 0))
+    eventually_eq("it is dead", (1, (0, 0, 0)), || {
+        (server.ready("dead"), server.numbers("q"))
     })
     .await;
     let dead = client.ok("ReceiveMessage", &[("queueName", "dead")]).await;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::endpoint::{Endpoint, HANGS_UP, Port, Posted, Reply};
 use super::{Client, client};
-use crate::support::{PATIENCE, Peer, TestServer, eventually};
+use crate::support::{PATIENCE, Peer, TestServer, eventually, eventually_eq};
 
 const T: (&str, &str) = ("topicName", "t");
 const SECOND: Duration = Duration::from_millis(20);
@@ -64,7 +64,7 @@ async fn both_formats_are_as_documented() {
     ];
     let answer = client.ok("PublishMessage", &tagged).await;
     let id = answer["msgId"].as_str().unwrap();
-    eventually("both are pushed", || endpoint.posted().len() == 2).await;
+    eventually_eq("both are pushed", 2, || endpoint.posted().len()).await;
     let mut posted = endpoint.posted();
     posted.sort_by(|a, b| a.line.cmp(&b.line));
     assert_eq!(posted[0].line, "POST /json?a=b HTTP/1.1");
@@ -112,7 +112,7 @@ async fn connections_are_used_again() {
     for n in 0..20 {
         publish(&mut client, &n.to_string()).await;
     }
-    eventually("all are pushed", || endpoint.posted().len() == 20).await;
+    eventually_eq("all are pushed", 20, || endpoint.posted().len()).await;
     let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!(endpoint.bodies(), expected);
     assert_eq!(endpoint.connections(), 1);
@@ -136,7 +136,7 @@ async fn backoff_retries_three_times_and_goes_on_with_the_next() {
         publish(&mut client, body).await;
     }
     let what = "two messages are given up and the third is taken";
-    eventually(what, || server.numbers("cmq.push.t.s") == (0, 0, 0)).await;
+    eventually_eq(what, (0, 0, 0), || server.numbers("cmq.push.t.s")).await;
     let expected = [["bad"; 4].as_slice(), &["elsewhere"; 4], &["good"]].concat();
     assert_eq!(endpoint.bodies(), expected);
     let posted = endpoint.posted();
@@ -174,8 +174,8 @@ async fn decay_retries_at_growing_distances_and_others_go_by() {
     let (ready, unacked, _) = server.numbers("cmq.push.t.s");
     assert_eq!(ready + unacked, 1);
     broken.store(false, SeqCst);
-    eventually("it is taken at last", || {
-        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    eventually_eq("it is taken at last", (0, 0, 0), || {
+        server.numbers("cmq.push.t.s")
     })
     .await;
 }
@@ -197,8 +197,8 @@ async fn an_endpoint_that_was_down_gets_everything() {
     let topic = client.ok("GetTopicAttributes", &[T]).await;
     assert_eq!(topic["msgCount"], 50);
     let endpoint = port.start(|_| Reply::status(200));
-    eventually("all are taken", || {
-        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    eventually_eq("all are taken", (0, 0, 0), || {
+        server.numbers("cmq.push.t.s")
     })
     .await;
     let mut bodies: Vec<u32> = endpoint
@@ -258,18 +258,15 @@ async fn pending_pushes_outlive_a_restart_with_their_attempts() {
     release.send_replace(true);
     let server = server.restart().await;
     let before = tries("/d").len();
-    eventually("it is given up", || {
-        server.numbers("cmq.push.t.b") == (0, 0, 0)
+    eventually_eq("it is given up", (0, 0, 0), || {
+        server.numbers("cmq.push.t.b")
     })
     .await;
     assert_eq!(tries("/b").len(), 4, "attempts count on");
     eventually("the other one goes on", || tries("/d").len() >= before + 2).await;
     assert_decay(&tries("/d"));
     broken.store(false, SeqCst);
-    eventually("it is taken", || {
-        server.numbers("cmq.push.t.d") == (0, 0, 0)
-    })
-    .await;
+    eventually_eq("it is taken", (0, 0, 0), || server.numbers("cmq.push.t.d")).await;
 }
 
 #[tokio::test]
@@ -285,10 +282,10 @@ async fn a_push_that_a_stop_cuts_off_comes_again_and_does_not_count() {
     .await;
     subscribe(&mut client, "s", &endpoint.url("/"), &[BACKOFF, SIMPLIFIED]).await;
     publish(&mut client, "bad").await;
-    eventually("the second is under way", || endpoint.posted().len() == 2).await;
+    eventually_eq("the second is under way", 2, || endpoint.posted().len()).await;
     let server = server.restart_without_grace().await;
-    eventually("it is given up", || {
-        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    eventually_eq("it is given up", (0, 0, 0), || {
+        server.numbers("cmq.push.t.s")
     })
     .await;
     assert_eq!(endpoint.posted().len(), 1 + 1 + 3);
@@ -320,8 +317,8 @@ async fn a_slow_endpoint_delays_no_other() {
     for n in 0..100 {
         publish(&mut client, &n.to_string()).await;
     }
-    eventually("the fast one has all", || {
-        server.numbers("cmq.push.t.fast") == (0, 0, 0)
+    eventually_eq("the fast one has all", (0, 0, 0), || {
+        server.numbers("cmq.push.t.fast")
     })
     .await;
     assert_eq!(fast.posted().len(), 100);
@@ -349,8 +346,8 @@ async fn an_answer_that_does_not_come_is_a_failure() {
     .await;
     subscribe(&mut client, "s", &slow.url("/"), &[BACKOFF]).await;
     publish(&mut client, "x").await;
-    eventually("it is given up", || {
-        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    eventually_eq("it is given up", (0, 0, 0), || {
+        server.numbers("cmq.push.t.s")
     })
     .await;
     assert_eq!(slow.posted().len(), 4);
@@ -365,7 +362,7 @@ async fn amqp_publishers_are_pushed_too() {
     let tag = |name| (name, AMQPValue::Boolean(true));
     let tags = [tag("cmq-tag-x"), tag("other")];
     peer.publish_to(1, "t", "any", &tags, "over AMQP").await;
-    eventually("it is pushed", || endpoint.posted().len() == 1).await;
+    eventually_eq("it is pushed", 1, || endpoint.posted().len()).await;
     let posted = endpoint.posted().remove(0);
     let json: serde_json::Value = serde_json::from_str(&posted.body).unwrap();
     assert_eq!(json["msgBody"], "over AMQP");
@@ -408,7 +405,7 @@ async fn subscribe_narrow(server: &TestServer, client: &mut Client, more: &[(&st
         ("x-max-length", AMQPValue::LongInt(1)),
         ("x-overflow", overflow),
     ];
-    peer.declare_with(1, "narrow", true, &narrow).await;
+    peer.declare_durable(1, "narrow", &narrow).await;
     let mut parameters = vec![
         T,
         ("subscriptionName", "s"),
@@ -434,7 +431,7 @@ async fn what_a_full_queue_does_not_take_it_is_offered_again() {
         let (ready, unacked, _) = server.numbers("cmq.push.t.s");
         ready + unacked
     };
-    assert_eq!((server.numbers("narrow").0, waiting(&server)), (1, 6));
+    assert_eq!((server.ready("narrow"), waiting(&server)), (1, 6));
     let s = ("subscriptionName", "s");
     let shown = client.ok("GetSubscriptionAttributes", &[T, s]).await;
     assert_eq!(shown["msgCount"], 6);
@@ -452,7 +449,7 @@ async fn what_a_full_queue_does_not_take_it_is_offered_again() {
     }
     bodies.sort();
     assert_eq!(bodies, expected);
-    assert_eq!((server.numbers("narrow").0, waiting(&server)), (0, 0));
+    assert_eq!((server.ready("narrow"), waiting(&server)), (0, 0));
     client.ok("Unsubscribe", &[T, s]).await;
     assert!(server.counts("cmq.push.t.s").is_none());
     // A queue that is bound over AMQP has no strategy.
@@ -472,11 +469,11 @@ async fn what_a_queue_does_not_take_for_long_is_dropped() {
     for body in ["fits", "does not", "neither"] {
         publish(&mut client, body).await;
     }
-    eventually("they are dropped", || {
-        server.numbers("cmq.push.t.s") == (0, 0, 0)
+    eventually_eq("they are dropped", (0, 0, 0), || {
+        server.numbers("cmq.push.t.s")
     })
     .await;
-    assert_eq!(server.numbers("narrow").0, 1);
+    assert_eq!(server.ready("narrow"), 1);
     // Who deletes the queue ends the subscription.
     publish(&mut client, "again").await;
     let narrow = ("queueName", "narrow");
@@ -499,7 +496,7 @@ async fn an_endpoint_that_hangs_up_is_tried_once_per_attempt() {
     let strategy = [BACKOFF, SIMPLIFIED];
     subscribe(&mut client, "s", &endpoint.url("/"), &strategy).await;
     publish(&mut client, "first").await;
-    eventually("a connection is kept", || endpoint.posted().len() == 1).await;
+    eventually_eq("a connection is kept", 1, || endpoint.posted().len()).await;
     publish(&mut client, "second").await;
     eventually("all attempts were made", || endpoint.posted().len() >= 5).await;
     publish(&mut client, "last").await;

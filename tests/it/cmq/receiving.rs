@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::{Client, client};
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::{Peer, TestServer, eventually, eventually_eq};
 
 const Q: (&str, &str) = ("queueName", "q");
 /// As long as a request may wait for messages.
@@ -190,7 +190,7 @@ async fn what_amqp_publishes_is_received() {
         (&"\u{fffd}a".into(), &"/2E=".into())
     );
     // Nobody has it but who received it.
-    assert!(peer.get(1, "q", true).await.is_none());
+    assert!(peer.get_no_ack(1, "q").await.is_none());
     client.ok("DeleteQueue", &[Q]).await;
     assert_eq!(client.refused("ReceiveMessage", &[Q]).await, (4440, 10100));
 }
@@ -247,7 +247,7 @@ async fn a_handle_ends_with_its_time_and_with_the_next_receive() {
     send(&mut client, &["x"]).await;
     let first = client.ok("ReceiveMessage", &[Q]).await;
     let expired = ("receiptHandle", text(&first, "receiptHandle"));
-    eventually("it is ready again", || server.numbers("q") == (1, 0, 0)).await;
+    eventually_eq("it is ready again", (1, 0, 0), || server.numbers("q")).await;
     // Nobody else has got it.
     assert_eq!(
         client.refused("DeleteMessage", &[Q, expired]).await,
@@ -400,7 +400,7 @@ async fn a_message_goes_to_one_of_many_who_wait() {
         waiting.push(one);
     }
     send(&mut client, &["only"]).await;
-    eventually("somebody has it", || server.numbers("q") == (0, 1, 0)).await;
+    eventually_eq("somebody has it", (0, 1, 0), || server.numbers("q")).await;
     server.stop_listening();
     let mut got = 0;
     for mut one in waiting {
@@ -423,7 +423,7 @@ async fn the_oldest_message_has_its_time() {
     assert!(shown["minMsgTime"].as_u64().unwrap() > 1_700_000_000);
     // After a restart it is on disk, and nobody reads it but to know this.
     let mut peer = Peer::new(&server).await;
-    peer.declare_with(1, "amqp", true, &[]).await;
+    peer.declare_durable(1, "amqp", &[]).await;
     let amqp = ("queueName", "amqp");
     client.ok("SendMessage", &[amqp, ("msgBody", "x")]).await;
     let before = client.ok("GetQueueAttributes", &[amqp]).await;
@@ -447,7 +447,7 @@ async fn large_answers_share_a_bound() {
     for _ in 0..10 {
         peer.publish(1, "q", &body).await;
     }
-    eventually("all are there", || server.numbers("q").0 == 10).await;
+    eventually_eq("all are there", 10, || server.ready("q")).await;
     let mut waiting = Vec::new();
     for _ in 0..10 {
         let mut one = client.another().await;
@@ -455,8 +455,8 @@ async fn large_answers_share_a_bound() {
         one.send(&form).await;
         waiting.push(one);
     }
-    eventually("eight are received, and wait to be read", || {
-        server.numbers("q") == (2, 8, 0)
+    eventually_eq("eight are received, and wait to be read", (2, 8, 0), || {
+        server.numbers("q")
     })
     .await;
     // All at once: who takes nothing of his answer for long is hung up on.

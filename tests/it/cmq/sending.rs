@@ -39,7 +39,7 @@ async fn what_is_sent_is_consumed_over_amqp() {
         .copied()
         .chain(batch.iter().map(|(_, v)| v.as_str()))
     {
-        let got = peer.get(1, "q", true).await.expect("a message");
+        let got = peer.get_no_ack(1, "q").await.expect("a message");
         assert_eq!(String::from_utf8(got.body).unwrap(), expected);
     }
 }
@@ -175,7 +175,7 @@ async fn limits_of_messages_are_reached_before_those_of_requests() {
         (4000, 10420)
     );
     client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
-    assert_eq!(server.numbers("q").0, 1003);
+    assert_eq!(server.ready("q"), 1003);
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn a_full_queue_takes_nothing() {
         ("x-max-length", AMQPValue::LongInt(2)),
         ("x-overflow", overflow),
     ];
-    peer.declare_with(1, "q", true, &full).await;
+    peer.declare_durable(1, "q", &full).await;
     let q = ("queueName", "q");
     client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
     let two = [q, ("msgBody.1", "a"), ("msgBody.2", "b")];

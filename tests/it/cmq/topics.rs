@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Client, client};
-use crate::support::{Peer, TestServer, eventually};
+use crate::support::{Peer, TestServer, eventually_eq};
 
 const T: (&str, &str) = ("topicName", "t");
 
@@ -386,13 +386,13 @@ async fn amqp_publishers_reach_cmq_subscribers() {
     let mut peer = Peer::new(&server).await;
     peer.publish_to(1, "t", "a.b", &[], "over AMQP").await;
     peer.publish_to(1, "t", "b.c", &[], "to nobody").await;
-    eventually("both are routed", || server.numbers("q").0 == 1).await;
+    eventually_eq("both are routed", 1, || server.ready("q")).await;
     assert_eq!(drain(&mut client, "q").await, ["over AMQP"]);
     // And the other way round: a queue of AMQP's own, bound over AMQP.
     peer.declare(1, "amqp").await;
     peer.bind(1, "amqp", "t", "#").await;
     assert_eq!(publish(&mut client, "over HTTP", &[], "z").await, (0, 0));
-    let got = peer.get(1, "amqp", true).await.expect("a message");
+    let got = peer.get_no_ack(1, "amqp").await.expect("a message");
     assert_eq!(got.body, b"over HTTP");
 }
 

@@ -613,13 +613,13 @@ async fn a_queue_is_rewound_to_an_offset_or_a_time() {
     let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
     peer.open(1).await;
     let keeps = [("x-rewind-seconds", AMQPValue::LongInt(60))];
-    peer.declare_with(1, "q", true, &keeps).await;
+    peer.declare_durable(1, "q", &keeps).await;
     peer.declare(1, "plain").await;
     for body in ["a", "b", "c"] {
         peer.publish(1, "q", body.as_bytes()).await;
     }
     for _ in 0..3 {
-        while peer.get(1, "q", true).await.is_none() {}
+        while peer.get_no_ack(1, "q").await.is_none() {}
     }
     let words = ["-q", "rewind", "q", "--to"];
     let to = |place| words.into_iter().chain([place]).collect::<Vec<_>>();
@@ -636,7 +636,7 @@ async fn a_queue_is_rewound_to_an_offset_or_a_time() {
         node.ok(&to("5s")).await,
         "Messages that are ready again: 0\n"
     );
-    while peer.get(1, "q", true).await.is_some() {}
+    while peer.get_no_ack(1, "q").await.is_some() {}
     let columns = ["messages_rewindable", "message_bytes_rewindable", "name"];
     let listing = [&["-q", "--no-table-headers", "list_queues"][..], &columns].concat();
     assert_eq!(node.ok(&listing).await, "0\t0\tplain\n3\t3\tq\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use leveret::amqp::{Front, Settings};
 use leveret::broker::alarms::Alarms;
 use leveret::broker::broker::{Broker, BrokerConfig};
-use leveret::broker::queue::Counts;
+use leveret::broker::queue::{Counts, Queue};
 use leveret::clock;
 use leveret::cmq::{self, CmqConfig};
 use leveret::config::{Config, RawConfig};
@@ -164,16 +164,39 @@ impl TestServer {
         self.fronts.1.strong_count()
     }
 
-    /// The numbers of a queue; none if it is not there.
+    /// The counts of a queue; `None` if there is no such queue.
     pub(crate) fn counts(&self, queue: &str) -> Option<Counts> {
         Some(self.broker.vhost("/")?.queue(queue)?.counts())
     }
 
-    /// Ready, unacked and consumers of a queue; zeros if it is not there.
+    /// Ready messages, unacked messages and consumers of a queue; zeros if there is no such queue.
     pub(crate) fn numbers(&self, queue: &str) -> (u64, u64, u64) {
         self.counts(queue).map_or((0, 0, 0), |counts| {
             (counts.ready, counts.unacked, counts.consumers)
         })
+    }
+
+    pub(crate) fn ready(&self, queue: &str) -> u64 {
+        self.numbers(queue).0
+    }
+
+    pub(crate) fn unacked(&self, queue: &str) -> u64 {
+        self.numbers(queue).1
+    }
+
+    pub(crate) fn consumers(&self, queue: &str) -> u64 {
+        self.numbers(queue).2
+    }
+
+    /// A queue of the default virtual host.
+    pub(crate) fn queue(&self, name: &str) -> Arc<Queue> {
+        self.broker.vhost("/").unwrap().queue(name).unwrap()
+    }
+
+    /// Waits until everything done so far is on disk.
+    pub(crate) async fn flush(&self) {
+        let committer = self.broker.committer();
+        committer.wait(committer.append(Vec::new())).await.unwrap();
     }
 }
 
