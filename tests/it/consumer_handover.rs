@@ -18,7 +18,7 @@ async fn publish(peer: &mut Peer, server: &TestServer, queue: &str, count: u64) 
     for number in 0..count {
         peer.publish(1, queue, number.to_string().as_bytes()).await;
     }
-    eventually_eq("the messages are there", before + count, || there()).await;
+    eventually_eq("the messages are there", before + count, there).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

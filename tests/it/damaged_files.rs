@@ -1,114 +1,87 @@
-//! A broker whose disk does not give back all that was written: the queues go on with the rest and say what is missing.
+//! A disk that does not return all that was written: queues deliver the rest and count what is missing.
 
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
-use leveret::broker::queue::{Queue, RewindTo, Settle};
-use leveret::broker::session::DeclareQueue;
-use leveret::model::{Body, Message, Origin};
-use leveret::store::{Committer, FjallOptions, FjallStore, Limits, StoreError};
-use leveret::wire::{AMQPValue, FieldTable};
+use leveret::broker::broker::{Broker, BrokerConfig};
+use leveret::broker::queue::{Queue, RewindTo};
+use leveret::model::Message;
+use leveret::wire::AMQPValue;
 
-use crate::support::PATIENCE;
+use crate::support::socketless::{ack, declare, message, number_of, numbered_body, publish, queue};
+use crate::support::{PATIENCE, eventually_eq, socketless, table};
 
-/// Large enough for extents when ten come at once; three are a chunk.
+const QUEUE: &str = "jobs";
+/// A batch of ten goes to extents, with three messages in a chunk.
 const BODY: usize = 20_000;
+const BATCH: u64 = 10;
 const MESSAGES: u64 = 30;
+/// This message lies in the chunk that is damaged.
+const DAMAGED: u64 = 12;
 
 async fn open(dir: &Path) -> Arc<Broker> {
-    let deadline = Instant::now() + PATIENCE;
-    let store = loop {
-        match FjallStore::open(dir, FjallOptions::default()) {
-            // Tasks of the broker that was there before may end a little later than it.
-            Err(StoreError::InUse { .. }) if Instant::now() < deadline => {}
-            opened => break opened.unwrap(),
-        }
-    };
-    let committer = Committer::start(Arc::new(store), Limits::default()).unwrap();
-    Broker::open(committer, BrokerConfig::default())
-        .await
-        .unwrap()
+    socketless::open_on_disk(dir, BrokerConfig::default()).await
 }
 
-fn queue(broker: &Arc<Broker>) -> Arc<Queue> {
-    let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
-    vhost.queue("jobs").unwrap()
+fn numbered(number: u64) -> Message {
+    message(QUEUE, numbered_body(number, BODY))
 }
 
-fn message(number: u64, delay_ms: Option<u64>) -> Arc<Message> {
-    let mut body = vec![b'.'; BODY];
-    body[..8].copy_from_slice(&number.to_be_bytes());
-    Arc::new(Message {
-        origin: Arc::new(Origin {
-            exchange: "".into(),
-            routing_key: "jobs".into(),
-        }),
-        properties: Bytes::from_static(b"\x10\x00\x02"), // delivery-mode 2
-        body: Body::Whole(body.into()),
-        persistent: true,
-        priority: 0,
-        expiration_ms: None,
-        delay_ms,
-        dead_lettered: false,
-        failures: 0,
-    })
+fn delayed(number: u64, delay_ms: u64) -> Message {
+    Message {
+        delay_ms: Some(delay_ms),
+        ..numbered(number)
+    }
 }
 
-fn number_of(message: &Message) -> u64 {
-    let body = message.body.slices().concat();
-    u64::from_be_bytes(body[..8].try_into().unwrap())
-}
-
-/// A directory with messages in its queue, in three batches.
-async fn filled(dir: &Path, delay_ms: Option<u64>) {
+/// Fills a directory with messages in three batches.
+async fn fill(dir: &Path, message: impl Fn(u64) -> Message) {
     let broker = open(dir).await;
-    let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
-    let user = broker.users().get(DEFAULT_USER).unwrap();
-    let session = broker.session(vhost, user, broker.next_connection());
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-rewind-seconds".into(), AMQPValue::LongInt(3600));
-    let declare = DeclareQueue {
-        name: "jobs",
-        passive: false,
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments,
-    };
-    session.declare_queue(declare).await.unwrap();
-    drop(session);
+    let arguments = table(&[("x-rewind-seconds", AMQPValue::LongInt(3600))]);
+    let jobs = declare(&broker, QUEUE, arguments).await;
     for first in (0..MESSAGES).step_by(10) {
-        let run: Vec<_> = (first..first + 10)
-            .map(|number| message(number, delay_ms))
-            .collect();
-        let ticket = queue(&broker).publish(&run).ticket.unwrap();
-        broker.committer().wait(ticket).await.unwrap();
+        let batch = (first..first + BATCH).map(&message).collect();
+        publish(&broker, &jobs, batch).await;
     }
     broker.committer().shutdown();
 }
 
-/// Harms the chunk that message 12 lies in.
-fn harm(dir: &Path) {
+fn damage_chunk(dir: &Path) {
     let path = dir.join("extents/0.ext");
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    let at = 12 * BODY as u64 + 5000;
-    file.write_all_at(b"damage", at).unwrap();
+    let within_its_body = DAMAGED * BODY as u64 + 5000;
+    file.write_all_at(b"damage", within_its_body).unwrap();
 }
 
+/// Damages each copy of a message on disk, found by its body.
+fn damage_message(dir: &Path, number: u64) {
+    let start_of_body = numbered_body(number, 100);
+    let mut found = 0;
+    for entry in fs::read_dir(dir.join("extents")).unwrap() {
+        let path = entry.unwrap().path();
+        let content = fs::read(&path).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for at in memchr::memmem::find_iter(&content, &start_of_body) {
+            file.write_all_at(b"damage", at as u64 + 50).unwrap();
+            found += 1;
+        }
+    }
+    assert!(found > 0, "message {number} is in no extent");
+}
+
+/// Takes and acks a message; returns its number.
 async fn get(queue: &Queue) -> Option<u64> {
     let got = tokio::time::timeout(PATIENCE, queue.get(false)).await;
     let got = got.expect("an answer in time").unwrap()?;
-    queue.settle(Settle::Ack, &[got.lease], &[]);
+    ack(queue, &[got.lease]);
     Some(number_of(&got.message))
 }
 
-async fn drained(queue: &Queue) -> Vec<u64> {
+async fn drain(queue: &Queue) -> Vec<u64> {
     let mut numbers = Vec::new();
     while let Some(number) = get(queue).await {
         numbers.push(number);
@@ -116,7 +89,7 @@ async fn drained(queue: &Queue) -> Vec<u64> {
     numbers
 }
 
-/// The offsets that the queue says are lost; there is one stretch of them.
+/// The one range of offsets that the queue reports as lost.
 fn lost(queue: &Queue) -> Range<u64> {
     let lost = queue.lost();
     assert_eq!(lost.len(), 1, "{lost:?}");
@@ -125,41 +98,43 @@ fn lost(queue: &Queue) -> Range<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_goes_on_behind_a_damaged_chunk() {
+async fn a_queue_delivers_everything_but_a_damaged_chunk_which_stays_on_disk() {
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), None).await;
-    harm(dir.path());
+    fill(dir.path(), numbered).await;
+    damage_chunk(dir.path());
     let broker = open(dir.path()).await;
-    let jobs = queue(&broker);
-    let numbers = drained(&jobs).await;
+    let jobs = queue(&broker, QUEUE);
+    let delivered = drain(&jobs).await;
     let lost_offsets = lost(&jobs);
-    assert!(lost_offsets.contains(&12) && lost_offsets.end - lost_offsets.start < 10);
-    let whole: Vec<u64> = (0..MESSAGES)
-        .filter(|n| !lost_offsets.contains(n))
-        .collect();
-    assert_eq!(numbers, whole);
     let damaged = lost_offsets.end - lost_offsets.start;
+    assert!(
+        lost_offsets.contains(&DAMAGED) && damaged < BATCH,
+        "{lost_offsets:?}"
+    );
+    let intact: Vec<u64> = (0..MESSAGES)
+        .filter(|number| !lost_offsets.contains(number))
+        .collect();
+    assert_eq!(delivered, intact);
     let counts = jobs.counts();
     assert_eq!(
         (counts.ready, counts.unacked, counts.damaged),
         (0, 0, damaged)
     );
-    // What was acked comes back by a rewind, over the damage.
+    // A rewind passes over the damage.
     let rewound = jobs.rewind(RewindTo::Offset(2)).await.unwrap();
     assert_eq!(rewound.messages, MESSAGES - damaged - 2);
-    assert_eq!(drained(&jobs).await, whole[2..]);
-    let run = [message(100, None), message(101, None)];
-    jobs.publish(&run);
+    assert_eq!(drain(&jobs).await, intact[2..]);
+    jobs.publish(&[100, 101].map(|number| Arc::new(numbered(number))));
     let (purged, ticket) = jobs.purge();
     assert_eq!(purged, 2);
-    broker.committer().wait(ticket.unwrap()).await.unwrap();
+    socketless::durable(&broker, ticket).await;
     assert_eq!(jobs.counts().damaged, damaged);
     broker.committer().shutdown();
     drop(jobs);
     drop(broker);
-    // Nothing of it was removed: the next start finds it, and cannot read it again.
+    // Nothing of the chunk was removed: the next start finds it, and fails to read it again.
     let broker = open(dir.path()).await;
-    let jobs = queue(&broker);
+    let jobs = queue(&broker, QUEUE);
     assert_eq!(jobs.counts().ready, damaged);
     assert_eq!(get(&jobs).await, None);
     assert_eq!(lost(&jobs), lost_offsets);
@@ -167,69 +142,55 @@ async fn a_queue_goes_on_behind_a_damaged_chunk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_extents_end_neither_gets_nor_the_broker() {
+async fn a_queue_whose_extents_are_missing_accepts_and_delivers_new_messages() {
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), None).await;
+    fill(dir.path(), numbered).await;
     fs::remove_dir_all(dir.path().join("extents")).unwrap();
     let broker = open(dir.path()).await;
-    let jobs = queue(&broker);
+    let jobs = queue(&broker, QUEUE);
     assert_eq!(get(&jobs).await, None);
     assert_eq!(jobs.counts().damaged, MESSAGES);
-    let ticket = jobs.publish(&[message(40, None)]).ticket.unwrap();
-    broker.committer().wait(ticket).await.unwrap();
+    publish(&broker, &jobs, vec![numbered(40)]).await;
     assert_eq!(get(&jobs).await, Some(40));
     broker.committer().shutdown();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_chunk_of_delayed_messages_holds_up_no_others() {
+async fn a_damaged_chunk_of_delayed_messages_delays_no_others() {
+    const DELAY_MS: u64 = 4000;
+    const DAMAGED: u64 = 9;
+    const LAST: u64 = 19;
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), Some(1)).await;
+    fill(dir.path(), |number| delayed(number, 1)).await;
     let broker = open(dir.path()).await;
-    // These are due already: others, which are not, take their place.
-    let jobs = queue(&broker);
-    let deadline = Instant::now() + PATIENCE;
-    while jobs.counts().ready < MESSAGES {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let jobs = queue(&broker, QUEUE);
+    eventually_eq("all are due", MESSAGES, || jobs.counts().ready).await;
     jobs.purge();
-    let run: Vec<_> = (0..10).map(|number| message(number, Some(4000))).collect();
-    let ticket = jobs.publish(&run).ticket.unwrap();
-    broker.committer().wait(ticket).await.unwrap();
-    let run: Vec<_> = (10..20).map(|number| message(number, Some(4000))).collect();
-    let ticket = jobs.publish(&run).ticket.unwrap();
-    broker.committer().wait(ticket).await.unwrap();
+    for first in [0, BATCH] {
+        let batch = (first..first + BATCH).map(|number| delayed(number, DELAY_MS));
+        publish(&broker, &jobs, batch.collect()).await;
+    }
     broker.committer().shutdown();
     drop(jobs);
     drop(broker);
-    // The bodies say where they lie: the last of the first ten.
-    let path = dir.path().join("extents");
-    let mut hurt = 0;
-    for entry in fs::read_dir(path).unwrap() {
-        let entry = entry.unwrap().path();
-        let content = fs::read(&entry).unwrap();
-        let mut body = 9u64.to_be_bytes().to_vec();
-        body.extend([b'.'; 100]);
-        for at in memchr::memmem::find_iter(&content, &body) {
-            let file = fs::OpenOptions::new().write(true).open(&entry).unwrap();
-            file.write_all_at(b"damage", at as u64 + 50).unwrap();
-            hurt += 1;
-        }
-    }
-    assert!(hurt > 0);
+    damage_message(dir.path(), DAMAGED);
     let broker = open(dir.path()).await;
-    let jobs = queue(&broker);
-    let deadline = Instant::now() + PATIENCE;
+    let jobs = queue(&broker, QUEUE);
     let mut numbers = Vec::new();
-    while !numbers.contains(&19) {
-        assert!(Instant::now() < deadline, "{numbers:?}");
-        numbers.extend(get(&jobs).await);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let all_due = async {
+        while !numbers.contains(&LAST) {
+            numbers.extend(get(&jobs).await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, all_due).await;
+    assert!(came.is_ok(), "{numbers:?}");
     let counts = jobs.counts();
-    let kept = numbers.len() as u64;
-    assert_eq!((counts.delayed, counts.damaged), (0, 20 - kept));
-    assert!(!numbers.contains(&9) && kept >= 10, "{numbers:?}");
+    let intact = numbers.len() as u64;
+    assert_eq!((counts.delayed, counts.damaged), (0, 2 * BATCH - intact));
+    assert!(
+        !numbers.contains(&DAMAGED) && intact >= BATCH,
+        "{numbers:?}"
+    );
     broker.committer().shutdown();
 }

@@ -1,15 +1,15 @@
-//! Leases that end: what is not settled within `x-visibility-timeout` goes to somebody else, and late answers harm
-//! nobody. And leases by handle, beside connections.
+//! Leases: a message that is not acked within `x-visibility-timeout` goes to another consumer. And messages that are
+//! received by handle, outside any connection.
 
 use std::time::Duration;
 
-use leveret::wire::protocol::basic;
-use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
+use leveret::wire::protocol::{basic, channel};
+use leveret::wire::{AMQPClass, AMQPValue};
 
 use crate::support::reply_code::PRECONDITION_FAILED;
 use crate::support::{Peer, TestServer, eventually_eq, long, text};
 
-/// Short enough to wait for. No test has to act within it.
+/// Short enough to wait for; no test has to act within it.
 const SHORT_MS: i64 = 300;
 const LONG_MS: i64 = 600_000;
 
@@ -31,12 +31,12 @@ async fn publish(server: &TestServer, peer: &mut Peer, bodies: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_acked_in_time_goes_to_another_and_a_late_ack_settles_nothing() {
+async fn a_message_not_acked_in_time_goes_to_another_consumer_and_a_late_ack_has_no_effect() {
     let server = TestServer::start().await;
     let mut slow = Peer::new(&server).await;
     declare(&mut slow, "q", &[("x-visibility-timeout", long(SHORT_MS))]).await;
     publish(&server, &mut slow, &["a", "b"]).await;
-    // Whose lease does not end while we look has the first, and takes no other beside it.
+    // This consumer's lease outlasts the test: it holds the first message, and its prefetch allows no second.
     let mut other = Peer::new(&server).await;
     let arguments = [("x-visibility-timeout", long(LONG_MS))];
     other.qos(1, 1).await;
@@ -46,12 +46,12 @@ async fn what_is_not_acked_in_time_goes_to_another_and_a_late_ack_settles_nothin
     slow.consume(1, "q", "slow").await;
     assert_eq!(slow.content().await.delivery(), (1, false, "b".to_owned()));
     eventually_eq("the lease has ended", (1, 1, 2), || server.numbers("q")).await;
-    // At its old place: before "c".
+    // The message is back at its old place, before "c".
     publish(&server, &mut slow, &["c"]).await;
     other.ack(1, 1).await;
     assert_eq!(other.content().await.delivery(), (2, true, "b".to_owned()));
     assert_eq!(server.numbers("q"), (1, 1, 2));
-    // Too late; the channel goes on, and has its credit back.
+    // The late ack frees the prefetch, and the channel stays open.
     slow.ack(1, 1).await;
     assert_eq!(slow.content().await.delivery(), (2, false, "c".to_owned()));
     slow.requeue(1, 2).await;
@@ -66,7 +66,7 @@ async fn what_is_not_acked_in_time_goes_to_another_and_a_late_ack_settles_nothin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_of_late_answer_is_passed_over() {
+async fn late_acks_and_nacks_of_every_kind_have_no_effect() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     let arguments = [
@@ -92,7 +92,7 @@ async fn every_kind_of_late_answer_is_passed_over() {
         assert_eq!(server.numbers("q"), (1, 0, 0), "after answer {tag}");
         assert_eq!(server.numbers("dead"), (0, 0, 0));
     }
-    // A tag that was answered is not outstanding any more, late or not.
+    // A late ack uses up its delivery tag.
     peer.ack(1, 1).await;
     let (code, text) = peer.closed().await;
     assert_eq!(
@@ -105,7 +105,7 @@ async fn every_kind_of_late_answer_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leases_that_end_count_towards_the_delivery_limit_and_are_told() {
+async fn expired_leases_raise_the_delivery_count_up_to_the_delivery_limit() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     let arguments = [
@@ -122,10 +122,7 @@ async fn leases_that_end_count_towards_the_delivery_limit_and_are_told() {
     for tag in 1..=3_u64 {
         let content = peer.content().await;
         assert_eq!(content.delivery(), (tag, tag > 1, "poison".to_owned()));
-        let headers = PropertiesView::parse(&content.properties)
-            .unwrap()
-            .headers()
-            .unwrap();
+        let headers = content.headers();
         let count = headers.inner().get("x-delivery-count").cloned();
         let expected = i64::try_from(tag).unwrap() - 1;
         assert_eq!(count, (expected > 0).then(|| long(expected)));
@@ -135,18 +132,14 @@ async fn leases_that_end_count_towards_the_delivery_limit_and_are_told() {
     })
     .await;
     let dead = peer.get_no_ack(1, "dead").await.unwrap();
-    let headers = PropertiesView::parse(&dead.properties)
-        .unwrap()
-        .headers()
-        .unwrap();
     assert_eq!(
-        headers.inner().get("x-first-death-reason"),
+        dead.headers().inner().get("x-first-death-reason"),
         Some(&text("delivery_limit"))
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_that_make_no_sense_are_refused() {
+async fn an_invalid_visibility_timeout_of_a_consumer_is_refused() {
     let server = TestServer::start().await;
     for (value, fault) in [
         (long(0), "{value_zero,0}"),
@@ -158,8 +151,7 @@ async fn times_that_make_no_sense_are_refused() {
         peer.declare(1, "q").await;
         let arguments = [("x-visibility-timeout", value)];
         let answer = peer.try_consume(1, "q", "t", &arguments).await;
-        let AMQPClass::Channel(leveret::wire::protocol::channel::AMQPMethod::Close(close)) = answer
-        else {
+        let AMQPClass::Channel(channel::AMQPMethod::Close(close)) = answer else {
             panic!("not refused: {answer:?}");
         };
         let expected = format!(
@@ -173,40 +165,39 @@ async fn times_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_goes_to_a_connection_or_to_a_handle_and_only_its_holder_settles_it() {
+async fn a_connection_does_not_requeue_what_was_received_by_handle() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     declare(&mut peer, "q", &[("x-visibility-timeout", long(LONG_MS))]).await;
-    let queue = server.broker.vhost("/").unwrap().queue("q").unwrap();
+    let queue = server.queue("q");
     publish(&server, &mut peer, &["a", "b", "c", "d"]).await;
     let got = peer.get(1, "q").await.unwrap();
     assert_eq!(got.text(), "a");
     let hand = queue.receive(2, Duration::ZERO).await.unwrap().keep();
     assert_eq!(hand.len(), 2);
     assert_eq!(server.numbers("q"), (1, 3, 0));
-    // Everything that the connection holds is not what the handles hold.
-    let all = basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue: true });
-    peer.basic(1, all).await;
+    // The connection requeues its own message only.
+    let recover = basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue: true });
+    peer.basic(1, recover).await;
     peer.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (2, 2, 0));
     drop(peer);
     let (valid, _) = queue.delete_received(&[hand[0].handle]);
     assert_eq!(valid, [true]);
     assert_eq!(server.numbers("q"), (2, 1, 0));
-    // A consumer and one who waits take turns.
+    // Both messages that are left can be received.
     let waiting = queue.receive(16, Duration::from_secs(20)).await.unwrap();
     assert_eq!(waiting.messages.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handles_outlive_a_restart_and_unacked_messages_do_not() {
+async fn receipt_handles_survive_a_restart_and_unacked_deliveries_are_requeued() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     declare(&mut peer, "q", &[("x-visibility-timeout", long(LONG_MS))]).await;
     publish(&server, &mut peer, &["a", "b", "c"]).await;
     peer.get(1, "q").await.unwrap();
-    let queue = |server: &TestServer| server.broker.vhost("/").unwrap().queue("q").unwrap();
-    let hand = queue(&server).receive(1, Duration::ZERO).await.unwrap();
+    let hand = server.queue("q").receive(1, Duration::ZERO).await.unwrap();
     let committer = server.broker.committer();
     committer.wait(hand.ticket.unwrap()).await.unwrap();
     let hand = hand.keep();
@@ -217,7 +208,7 @@ async fn handles_outlive_a_restart_and_unacked_messages_do_not() {
     assert_eq!(peer.get(1, "q").await.unwrap().text(), "a");
     assert_eq!(peer.get(1, "q").await.unwrap().text(), "c");
     assert!(peer.get(1, "q").await.is_none());
-    let (valid, ticket) = queue(&server).delete_received(&[hand[0].handle]);
+    let (valid, ticket) = server.queue("q").delete_received(&[hand[0].handle]);
     assert_eq!(valid, [true]);
     let committer = server.broker.committer();
     committer.wait(ticket.unwrap()).await.unwrap();

@@ -20,7 +20,7 @@ mod consuming; // deliveries, acknowledgements, the end of consumers
 mod ctl; // leveret ctl against a running broker
 mod damaged_files; // a disk that does not return all that was written
 mod dead_letters; // dead lettering
-mod delay; // delayed messages
+mod delayed_messages; // x-delay
 mod leases; // visibility timeouts and receipt handles
 mod limits; // limits of a connection, at and past them
 mod old_data_directories; // data directories that earlier builds wrote
@@ -31,6 +31,7 @@ mod protocol_errors; // frames and methods that break the rules
 mod queue_overrides; // settings of a queue made after its declaration
 mod reply_to; // direct reply-to
 mod rewind; // acked messages that are read again
+mod rewind_scale; // the cost of rewinding a million messages
 mod streams; // streams
 mod support; // a broker for each test, and a peer that speaks raw AMQP
 mod transactions; // tx

@@ -63,13 +63,19 @@ async fn each_broken_rule_closes_the_channel_or_connection_with_rabbitmqs_code_a
     let cases: Vec<(&str, Vec<Frame>, u16, &str)> = vec![
         (
             "method for header",
-            vec![(Method, 1, method(BASIC_PUBLISH, NOWHERE)), (Method, 1, method(BASIC_QOS, NO_LIMIT))],
+            vec![
+                (Method, 1, method(BASIC_PUBLISH, NOWHERE)),
+                (Method, 1, method(BASIC_QOS, NO_LIMIT)),
+            ],
             UNEXPECTED_FRAME,
             "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
         ),
         (
             "body for header",
-            vec![(Method, 1, method(BASIC_PUBLISH, NOWHERE)), (Body, 1, vec![1])],
+            vec![
+                (Method, 1, method(BASIC_PUBLISH, NOWHERE)),
+                (Body, 1, vec![1]),
+            ],
             UNEXPECTED_FRAME,
             "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
         ),

@@ -1,4 +1,4 @@
-//! What is said of a queue after it was declared: it holds at once, after a restart, and not for declarations.
+//! Overrides: settings of a queue that an operator changes after its declaration.
 
 use std::sync::Arc;
 
@@ -7,29 +7,23 @@ use leveret::broker::queue::Queue;
 use leveret::broker::vhost::{Created, NewQueue, Vhost};
 use leveret::model::QueueOverrides;
 use leveret::model::arguments::QueueArguments;
-use leveret::store::{Committer, Limits, MemoryStore};
-use leveret::wire::{AMQPValue, FieldTable};
+use leveret::store::MemoryStore;
+
+use crate::support::{socketless, table, text};
 
 async fn open(store: &Arc<MemoryStore>) -> (Arc<Broker>, Arc<Vhost>) {
-    let store = Arc::clone(store) as Arc<dyn leveret::store::Store>;
-    let committer = Committer::start(store, Limits::default()).unwrap();
-    let broker = Broker::open(committer, BrokerConfig::default())
-        .await
-        .unwrap();
+    let broker = socketless::open(Arc::clone(store) as _, BrokerConfig::default()).await;
     let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
     (broker, vhost)
 }
 
 fn new(name: &str, kind: &str) -> NewQueue {
-    let mut arguments = FieldTable::default();
-    let kind = AMQPValue::LongString(kind.into());
-    arguments.insert("x-queue-type".into(), kind);
     NewQueue {
         name: name.into(),
         durable: true,
         exclusive_owner: None,
         auto_delete: false,
-        arguments,
+        arguments: table(&[("x-queue-type", text(kind))]),
     }
 }
 
@@ -40,7 +34,7 @@ fn created(result: Created<Arc<Queue>>) -> Arc<Queue> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_said_of_a_queue_outlives_a_restart_and_can_be_taken_back() {
+async fn overrides_take_effect_survive_a_restart_and_can_be_removed() {
     let store = Arc::new(MemoryStore::new());
     let (broker, vhost) = open(&store).await;
     let some = QueueOverrides {
@@ -62,7 +56,7 @@ async fn what_is_said_of_a_queue_outlives_a_restart_and_can_be_taken_back() {
     let ticket = vhost.set_queue_overrides("plain", later.clone()).unwrap();
     assert_eq!(ticket, vhost.settled());
     assert_eq!(plain.arguments().retention_ms, Some(60_000));
-    // What was declared is what declarations are compared with.
+    // Further declarations are compared with the first one, not with the overrides.
     let again = QueueArguments::parse(&new("plain", "quorum").arguments).unwrap();
     assert_eq!(plain.spec().arguments.inequivalent(&again.raw), None);
     vhost

@@ -1,40 +1,26 @@
-//! Direct reply-to.
+//! Direct reply-to: replies through `amq.rabbitmq.reply-to`.
 
 use leveret::wire::protocol::{basic, queue, tx};
-use leveret::wire::{
-    AMQPClass, AMQPProperties, AMQPValue, FieldTable, FrameKind, decode_properties,
-    encode_properties,
-};
+use leveret::wire::{AMQPClass, FieldTable, decode_properties};
 
 use crate::support::reply_code::{ACCESS_REFUSED, PRECONDITION_FAILED};
-use crate::support::{Event, Peer, TestServer, eventually};
+use crate::support::{Event, Peer, Publish, TestServer, declare, eventually, keys};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
-/// A request to queue `q` that asks for an answer.
+/// Sends a request to queue `q` that asks for an answer.
 async fn request(peer: &mut Peer) {
-    let publish = basic::Publish {
-        exchange: "".into(),
-        routing_key: "q".into(),
-        mandatory: false,
-        immediate: false,
-    };
-    peer.basic(1, basic::AMQPMethod::Publish(publish)).await;
-    let properties = encode_properties(&AMQPProperties::default().with_reply_to(REPLY_TO.into()));
-    let mut header = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    header.extend_from_slice(&properties);
-    peer.frame(FrameKind::Header, 1, &header).await;
+    let request = Publish::to_queue("q", b"")
+        .transient()
+        .with(|properties| properties.with_reply_to(REPLY_TO.into()));
+    peer.publish_as(1, &request).await;
 }
 
+/// Whether a passive declare finds the queue; if not, it closes the channel.
 async fn exists(peer: &mut Peer, name: &str) -> bool {
     let declare = queue::Declare {
-        queue: name.into(),
         passive: true,
-        durable: false,
-        exclusive: false,
-        auto_delete: false,
-        nowait: false,
-        arguments: FieldTable::default(),
+        ..declare(name)
     };
     peer.send(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
         .await;
@@ -49,7 +35,7 @@ async fn exists(peer: &mut Peer, name: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_finds_its_requester() {
+async fn a_reply_reaches_its_requester_until_the_requester_cancels() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     worker.declare(1, "q").await;
@@ -79,18 +65,15 @@ async fn an_answer_finds_its_requester() {
         }
         other => panic!("{other:?}"),
     }
-    let cancel = basic::AMQPMethod::Cancel(basic::Cancel {
-        consumer_tag: "answers".into(),
-        nowait: false,
-    });
-    requester.call(1, AMQPClass::Basic(cancel)).await;
+    requester.cancel(1, "answers").await;
+    requester.method().await;
     worker.publish(1, reply_to.as_str(), b"too late").await;
     requester.expect_nothing(1).await;
     assert!(!exists(&mut worker, reply_to.as_str()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_without_a_consumer_are_refused() {
+async fn a_request_without_a_consumer_of_replies_is_refused() {
     let server = TestServer::start().await;
     let mut peer = Peer::new(&server).await;
     request(&mut peer).await;
@@ -98,11 +81,13 @@ async fn requests_without_a_consumer_are_refused() {
     assert_eq!(peer.closed().await, (PRECONDITION_FAILED, text.to_owned()));
 }
 
-/// The bytes of one reply, and how many of them are more than a requester has room for.
 const REPLY_BYTES: usize = 16 * 1024;
+/// More replies than the broker buffers for a requester.
 const REPLIES: usize = 700;
+/// The broker stops reading from a sender of replies after this many bytes at the latest.
+const READ_BEFORE_WAITING: u64 = 8 * 1024 * 1024;
 
-/// Begins to wait for answers; the address for them.
+/// Consumes replies; returns the address for them.
 async fn wait_for_answers(server: &TestServer, requester: &mut Peer) -> String {
     let mut reader = Peer::new(server).await;
     reader.declare(1, "q").await;
@@ -123,11 +108,21 @@ fn nth(n: usize) -> Vec<u8> {
     body
 }
 
-/// Sends replies. The socket holds what the broker does not take.
+/// Sends all replies; the socket makes it wait while the broker does not read.
 async fn send_replies(peer: &mut Peer, address: &str) {
     for n in 0..REPLIES {
         peer.publish(1, address, &nth(n)).await;
     }
+}
+
+/// Waits until the broker has read so much from one connection that it no longer reads from it.
+async fn until_sender_waits(server: &TestServer) {
+    eventually("the sender waits", || {
+        let connections = server.broker.connections().list();
+        let mut received = connections.iter().map(|info| info.status().received_bytes);
+        received.any(|bytes| bytes > READ_BEFORE_WAITING)
+    })
+    .await;
 }
 
 async fn read_replies(peer: &mut Peer) {
@@ -144,7 +139,7 @@ async fn read_replies(peer: &mut Peer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_requester_gets_all_replies_and_holds_their_sender_back() {
+async fn a_slow_requester_gets_all_replies_and_their_sender_has_to_wait() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     let address = wait_for_answers(&server, &mut requester).await;
@@ -153,14 +148,8 @@ async fn a_slow_requester_gets_all_replies_and_holds_their_sender_back() {
         send_replies(&mut worker, &address).await;
         worker
     });
-    // Nothing is read until the sender is held back: what it has published is not confirmed to the end.
-    eventually("the sender waits", || {
-        let infos = server.broker.connections().list();
-        infos
-            .iter()
-            .any(|info| info.status().received_bytes > 8 << 20)
-    })
-    .await;
+    // The requester reads nothing until the sender has to wait: some replies are not confirmed yet.
+    until_sender_waits(&server).await;
     read_replies(&mut requester).await;
     let mut worker = sender.await.unwrap();
     let mut confirmed = 0;
@@ -173,7 +162,7 @@ async fn a_slow_requester_gets_all_replies_and_holds_their_sender_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requesters_may_answer_themselves_and_each_other() {
+async fn requesters_may_reply_to_themselves_and_to_each_other() {
     let server = TestServer::start().await;
     let (mut a, mut b) = (Peer::new(&server).await, Peer::new(&server).await);
     let to_a = wait_for_answers(&server, &mut a).await;
@@ -190,7 +179,7 @@ async fn requesters_may_answer_themselves_and_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_requester_goes_on_when_that_leaves() {
+async fn a_sender_that_waits_for_a_requester_goes_on_when_the_requester_leaves() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     let address = wait_for_answers(&server, &mut requester).await;
@@ -198,36 +187,18 @@ async fn who_waits_for_a_requester_goes_on_when_that_leaves() {
         send_replies(&mut worker, &address).await;
         worker.expect_nothing(1).await;
     });
-    eventually("the sender waits", || {
-        let infos = server.broker.connections().list();
-        infos
-            .iter()
-            .any(|info| info.status().received_bytes > 8 << 20)
-    })
-    .await;
+    until_sender_waits(&server).await;
     drop(requester);
     sender.await.unwrap();
 }
 
-/// What a peer is told of a mandatory message with further keys: whether it came back.
+/// Publishes a mandatory message with further keys in CC; returns whether it came back.
 async fn is_returned(peer: &mut Peer, key: &str, cc: &[&str]) -> bool {
-    let publish = basic::Publish {
-        exchange: "".into(),
-        routing_key: key.into(),
-        mandatory: true,
-        immediate: false,
-    };
-    peer.basic(1, basic::AMQPMethod::Publish(publish)).await;
-    let cc: Vec<AMQPValue> = cc
-        .iter()
-        .map(|key| AMQPValue::LongString((*key).into()))
-        .collect();
-    let mut headers = FieldTable::default();
-    headers.insert("CC".into(), AMQPValue::FieldArray(cc.into()));
-    let properties = encode_properties(&AMQPProperties::default().with_headers(headers));
-    let mut header = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    header.extend_from_slice(&properties);
-    peer.frame(FrameKind::Header, 1, &header).await;
+    let message = Publish::to_queue(key, b"")
+        .transient()
+        .with_headers(&[("CC", keys(cc))])
+        .mandatory();
+    peer.publish_as(1, &message).await;
     match peer.method().await.1 {
         AMQPClass::Basic(basic::AMQPMethod::Ack(_)) => false,
         AMQPClass::Basic(basic::AMQPMethod::Return(_)) => {
@@ -241,7 +212,7 @@ async fn is_returned(peer: &mut Peer, key: &str, cc: &[&str]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_comes_once_and_is_not_returned() {
+async fn a_reply_is_delivered_once_whatever_its_keys_and_is_not_returned() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     let address = wait_for_answers(&server, &mut requester).await;
@@ -283,14 +254,14 @@ async fn a_reply_comes_once_and_is_not_returned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_in_a_transaction_waits_for_the_commit() {
+async fn a_reply_in_a_transaction_is_delivered_at_the_commit() {
     let server = TestServer::start().await;
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     let address = wait_for_answers(&server, &mut requester).await;
     let call = |method| AMQPClass::Tx(method);
     let select = call(tx::AMQPMethod::Select(tx::Select {}));
     worker.call(1, select).await;
-    worker.publish(1, &address, b"forgotten").await;
+    worker.publish(1, &address, b"discarded").await;
     let rollback = call(tx::AMQPMethod::Rollback(tx::Rollback {}));
     worker.call(1, rollback).await;
     worker.publish(1, &address, b"sent").await;

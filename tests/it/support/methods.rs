@@ -1,7 +1,7 @@
 //! The methods of AMQP that tests use most, as calls of a [`Peer`].
 
 use bytes::BytesMut;
-use leveret::wire::protocol::{basic, channel, confirm, connection, queue};
+use leveret::wire::protocol::{basic, channel, confirm, connection, exchange, queue};
 use leveret::wire::{AMQPClass, AMQPValue, FieldTable};
 
 use super::reply_code::REPLY_SUCCESS;
@@ -26,6 +26,13 @@ pub(crate) fn delete_queue(queue: &str) -> AMQPClass {
         queue: queue.into(),
         if_unused: false,
         if_empty: false,
+        nowait: false,
+    }))
+}
+
+pub(crate) fn purge(queue: &str) -> AMQPClass {
+    AMQPClass::Queue(queue::AMQPMethod::Purge(queue::Purge {
+        queue: queue.into(),
         nowait: false,
     }))
 }
@@ -117,6 +124,34 @@ impl Peer {
             AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)) => ok,
             other => panic!("not declared: {other:?}"),
         }
+    }
+
+    /// Declares a durable exchange.
+    pub(crate) async fn declare_exchange(
+        &mut self,
+        channel: u16,
+        exchange: &str,
+        kind: &str,
+        arguments: &[(&str, AMQPValue)],
+    ) {
+        let declare = exchange::AMQPMethod::Declare(exchange::Declare {
+            exchange: exchange.into(),
+            kind: kind.into(),
+            passive: false,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            nowait: false,
+            arguments: table(arguments),
+        });
+        let answer = self.call(channel, AMQPClass::Exchange(declare)).await;
+        assert!(
+            matches!(
+                answer,
+                AMQPClass::Exchange(exchange::AMQPMethod::DeclareOk(_))
+            ),
+            "{answer:?}"
+        );
     }
 
     pub(crate) async fn bind(&mut self, channel: u16, queue: &str, exchange: &str, key: &str) {

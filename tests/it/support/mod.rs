@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub(crate) use fields::{keys, long, table, text};
-pub(crate) use methods::{declare, delete_queue};
+pub(crate) use methods::{declare, delete_queue, purge};
 pub(crate) use peer::{Client, Content, Event, Peer};
 pub(crate) use publish::Publish;
 pub(crate) use server::TestServer;

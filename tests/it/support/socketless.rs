@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
-use leveret::broker::queue::Queue;
+use leveret::broker::queue::{Queue, Settle};
 use leveret::broker::session::DeclareQueue;
-use leveret::model::{Body, Message, Origin};
+use leveret::model::{Body, Lease, Message, Origin, Ticket};
 use leveret::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
 use leveret::wire::FieldTable;
 
@@ -89,4 +89,20 @@ pub(crate) fn numbered_body(number: u64, size: usize) -> Vec<u8> {
 pub(crate) fn number_of(message: &Message) -> u64 {
     let body = message.body.slices().concat();
     u64::from_be_bytes(*body.first_chunk().unwrap())
+}
+
+pub(crate) fn ack(queue: &Queue, leases: &[Lease]) -> Option<Ticket> {
+    queue.settle(Settle::Ack, leases, &[])
+}
+
+/// Publishes messages together and waits until they are durable.
+pub(crate) async fn publish(broker: &Broker, queue: &Queue, messages: Vec<Message>) {
+    let run: Vec<_> = messages.into_iter().map(Arc::new).collect();
+    durable(broker, queue.publish(&run).ticket).await;
+}
+
+/// Waits until a ticket is durable.
+pub(crate) async fn durable(broker: &Broker, ticket: Option<Ticket>) {
+    let committer = broker.committer();
+    committer.wait(ticket.unwrap_or_default()).await.unwrap();
 }
