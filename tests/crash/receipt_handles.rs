@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret::broker::queue::{Handle, Queue};
+use leveret::broker::queue::{Queue, ReceiptHandle};
 use leveret::model::{Message, Ticket};
 use leveret::store::faulty::FaultyStore;
 
@@ -20,7 +20,7 @@ const STEPS: u64 = 12;
 #[derive(Debug, Default)]
 struct Fate {
     published: Option<Ticket>,
-    received: Option<(Handle, Option<Ticket>)>,
+    received: Option<(ReceiptHandle, Option<Ticket>)>,
     given_back: bool,
     deleted: Option<Option<Ticket>>,
     /// It is kept back for longer than this test lasts.
@@ -53,18 +53,18 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Tic
             break;
         }
         // All are in memory, so nothing is read and nobody waits.
-        let hand = work.receive(2, Duration::ZERO).await.expect("a queue");
-        let ticket = hand.ticket;
-        for received in &hand.messages {
+        let batch = work.receive(2, Duration::ZERO).await.expect("a queue");
+        let ticket = batch.ticket;
+        for received in &batch.messages {
             let fate = fates.get_mut(&id_of(&received.message)).expect("known");
             fate.received = Some((received.handle, ticket));
             fate.given_back = step % 4 == 3;
         }
         if step % 4 == 3 {
-            drop(hand);
+            drop(batch);
             continue;
         }
-        let received = hand.keep();
+        let received = batch.accept();
         if step % 2 == 0 && !durable(committer, store, ticket).await {
             break;
         }

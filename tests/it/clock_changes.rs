@@ -244,10 +244,10 @@ async fn handles_and_delays_keep_their_ends_over_a_restart_after_which_the_clock
         .await;
         let receive = async |name: &str| {
             let queue = rig.server.broker.vhost("/").unwrap().queue(name).unwrap();
-            let hand = queue.receive(1, Duration::ZERO).await.unwrap();
+            let batch = queue.receive(1, Duration::ZERO).await.unwrap();
             let committer = rig.server.broker.committer();
-            committer.wait(hand.ticket.unwrap()).await.unwrap();
-            hand.keep().remove(0)
+            committer.wait(batch.ticket.unwrap()).await.unwrap();
+            batch.accept().remove(0)
         };
         let held = receive("q").await;
         let began = Instant::now();

@@ -173,8 +173,8 @@ async fn a_connection_does_not_requeue_what_was_received_by_handle() {
     publish(&server, &mut peer, &["a", "b", "c", "d"]).await;
     let got = peer.get(1, "q").await.unwrap();
     assert_eq!(got.text(), "a");
-    let hand = queue.receive(2, Duration::ZERO).await.unwrap().keep();
-    assert_eq!(hand.len(), 2);
+    let batch = queue.receive(2, Duration::ZERO).await.unwrap().accept();
+    assert_eq!(batch.len(), 2);
     assert_eq!(server.numbers("q"), (1, 3, 0));
     // The connection requeues its own message only.
     let recover = basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue: true });
@@ -182,7 +182,7 @@ async fn a_connection_does_not_requeue_what_was_received_by_handle() {
     peer.expect_nothing(1).await;
     assert_eq!(server.numbers("q"), (2, 2, 0));
     drop(peer);
-    let (valid, _) = queue.delete_received(&[hand[0].handle]);
+    let (valid, _) = queue.delete_received(&[batch[0].handle]);
     assert_eq!(valid, [true]);
     assert_eq!(server.numbers("q"), (2, 1, 0));
     // Both messages that are left can be received.
@@ -197,10 +197,10 @@ async fn receipt_handles_survive_a_restart_and_unacked_deliveries_are_requeued()
     declare(&mut peer, "q", &[("x-visibility-timeout", long(LONG_MS))]).await;
     publish(&server, &mut peer, &["a", "b", "c"]).await;
     peer.get(1, "q").await.unwrap();
-    let hand = server.queue("q").receive(1, Duration::ZERO).await.unwrap();
+    let batch = server.queue("q").receive(1, Duration::ZERO).await.unwrap();
     let committer = server.broker.committer();
-    committer.wait(hand.ticket.unwrap()).await.unwrap();
-    let hand = hand.keep();
+    committer.wait(batch.ticket.unwrap()).await.unwrap();
+    let batch = batch.accept();
     drop(peer);
     let server = server.restart().await;
     assert_eq!(server.numbers("q"), (2, 1, 0));
@@ -208,7 +208,7 @@ async fn receipt_handles_survive_a_restart_and_unacked_deliveries_are_requeued()
     assert_eq!(peer.get(1, "q").await.unwrap().text(), "a");
     assert_eq!(peer.get(1, "q").await.unwrap().text(), "c");
     assert!(peer.get(1, "q").await.is_none());
-    let (valid, ticket) = server.queue("q").delete_received(&[hand[0].handle]);
+    let (valid, ticket) = server.queue("q").delete_received(&[batch[0].handle]);
     assert_eq!(valid, [true]);
     let committer = server.broker.committer();
     committer.wait(ticket.unwrap()).await.unwrap();

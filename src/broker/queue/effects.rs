@@ -10,7 +10,7 @@ use crate::model::{ConsumerId, Lease, LogId, Message};
 use crate::store::StoredMessage;
 
 use super::receive::received::Received;
-use super::receive::received_batch::Hand;
+use super::receive::received_batch::ReceivedBatch;
 
 /// What the state machine wants done. The buffers are kept and used again.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(super) struct Effects {
     /// Consumers with deliveries in their `pending`.
     pub(super) served: Vec<ConsumerId>,
     /// What those who wait with a receive of their own are given.
-    pub(super) hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>,
+    pub(super) hands: Vec<(oneshot::Sender<ReceivedBatch>, Vec<Received>)>,
     /// Places to read from: log and offset.
     pub(super) loads: Vec<(LogId, u64)>,
     /// Single messages to be read.

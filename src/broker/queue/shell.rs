@@ -16,7 +16,7 @@ use super::effects::Effects;
 use super::machine::Machine;
 use super::reading::damage::Tries;
 use super::receive::received::Received;
-use super::receive::received_batch::Hand;
+use super::receive::received_batch::ReceivedBatch;
 use super::settings::Settings;
 use super::spec::{QueueOwner, QueueServices, QueueSpec};
 use super::work::WorkQueue;
@@ -273,10 +273,14 @@ impl Queue {
         }
     }
 
-    fn give(&self, hands: Vec<(oneshot::Sender<Hand>, Vec<Received>)>, ticket: Option<Ticket>) {
+    fn give(
+        &self,
+        hands: Vec<(oneshot::Sender<ReceivedBatch>, Vec<Received>)>,
+        ticket: Option<Ticket>,
+    ) {
         for (answer, messages) in hands {
             // Fails only if the one who waits is leaving, and then the hand goes back by being dropped.
-            drop(answer.send(Hand::new(self.me.upgrade(), messages, ticket)));
+            drop(answer.send(ReceivedBatch::new(self.me.upgrade(), messages, ticket)));
         }
     }
 

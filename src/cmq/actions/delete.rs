@@ -2,7 +2,7 @@
 //! on disk.
 
 use crate::broker::permissions::Permission;
-use crate::broker::queue::Handle;
+use crate::broker::queue::ReceiptHandle;
 use crate::cmq::action::Action;
 use crate::cmq::call::{Call, Outcome};
 use crate::cmq::error::CmqError;
@@ -32,7 +32,7 @@ pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
         return Err(CmqError::Missing("receiptHandle.n".to_owned()));
     }
     let parsed: Vec<_> = entries.iter().map(|(_, text)| parse(text)).collect();
-    let handles: Vec<Handle> = parsed.iter().flatten().copied().collect();
+    let handles: Vec<ReceiptHandle> = parsed.iter().flatten().copied().collect();
     let (valid, ticket) = queue.delete_received(&handles);
     call.durable(ticket).await?;
     let mut valid = valid.into_iter();
@@ -60,6 +60,6 @@ pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
     Ok(response.into())
 }
 
-fn parse(text: &str) -> Result<Handle, CmqError> {
+fn parse(text: &str) -> Result<ReceiptHandle, CmqError> {
     text.parse().map_err(|_| CmqError::ReceiptHandleFormat)
 }

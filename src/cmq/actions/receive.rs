@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::broker::permissions::Permission;
-use crate::broker::queue::{Hand, Queue, Received};
+use crate::broker::queue::{Queue, Received, ReceivedBatch};
 use crate::cmq::action::Action;
 use crate::cmq::call::{Call, Outcome, Reply};
 use crate::cmq::error::CmqError;
@@ -21,13 +21,13 @@ const FIELDS_BYTES: usize = 320;
 
 /// `ReceiveMessage`.
 pub(in crate::cmq) async fn one(call: &Call<'_>) -> Outcome {
-    let (hand, memory) = receive(call, Action::ReceiveMessage, 1).await?;
-    let response = response_for(call, &hand).with(|object| {
-        for received in &hand.messages {
+    let (batch, memory) = receive(call, Action::ReceiveMessage, 1).await?;
+    let response = response_for(call, &batch).with(|object| {
+        for received in &batch.messages {
             write_message(call, received, object);
         }
     });
-    reply(call, response, hand, memory).await
+    reply(call, response, batch, memory).await
 }
 
 /// `BatchReceiveMessage`: does not wait for more messages when there is one.
@@ -37,36 +37,45 @@ pub(in crate::cmq) async fn batch(call: &Call<'_>) -> Outcome {
     let max = call.parameters.ranged("numOfMsg", range)?;
     let max = max.ok_or_else(|| CmqError::Missing("numOfMsg".to_owned()))?;
     let max = usize::try_from(max).unwrap_or(batch_max);
-    let (hand, memory) = receive(call, Action::BatchReceiveMessage, max).await?;
-    let response = response_for(call, &hand).with(|object| {
-        object.objects("msgInfoList", &hand.messages, |item, received| {
+    let (batch, memory) = receive(call, Action::BatchReceiveMessage, max).await?;
+    let response = response_for(call, &batch).with(|object| {
+        object.objects("msgInfoList", &batch.messages, |item, received| {
             write_message(call, received, item);
         });
     });
-    reply(call, response, hand, memory).await
+    reply(call, response, batch, memory).await
 }
 
 /// The part of the memory for large responses that one response has until it has left. `None` if it is not large.
 type ResponseMemory = Option<OwnedSemaphorePermit>;
 
-fn body_bytes(hand: &Hand) -> usize {
-    hand.messages.iter().map(|one| one.message.body.len()).sum()
+fn body_bytes(batch: &ReceivedBatch) -> usize {
+    batch
+        .messages
+        .iter()
+        .map(|one| one.message.body.len())
+        .sum()
 }
 
 /// An empty response with memory reserved for the messages.
-fn response_for(call: &Call<'_>, hand: &Hand) -> Response {
+fn response_for(call: &Call<'_>, batch: &ReceivedBatch) -> Response {
     let mut response = call.success();
-    response.reserve(body_bytes(hand) + hand.messages.len() * FIELDS_BYTES);
+    response.reserve(body_bytes(batch) + batch.messages.len() * FIELDS_BYTES);
     response
 }
 
 /// Waits until the leases are on disk. The response was written meanwhile.
-async fn reply(call: &Call<'_>, response: Response, hand: Hand, memory: ResponseMemory) -> Outcome {
-    call.durable(hand.ticket).await?;
+async fn reply(
+    call: &Call<'_>,
+    response: Response,
+    batch: ReceivedBatch,
+    memory: ResponseMemory,
+) -> Outcome {
+    call.durable(batch.ticket).await?;
     Ok(Reply {
         response,
         on_sent: Some(Box::new(move || {
-            drop(hand.keep());
+            drop(batch.accept());
             drop(memory);
         })),
     })
@@ -78,7 +87,7 @@ async fn receive(
     call: &Call<'_>,
     action: Action,
     max: usize,
-) -> Result<(Hand, ResponseMemory), CmqError> {
+) -> Result<(ReceivedBatch, ResponseMemory), CmqError> {
     let queue = call.queue(Permission::Read)?;
     call.within_rate_limit(action, queue.id().0)?;
     let api = call.api;
@@ -90,22 +99,22 @@ async fn receive(
             return Err(CmqError::TooManyUnacked);
         }
         let left = wait.saturating_sub(begun.elapsed());
-        let hand = receive_within(call, &queue, max, left).await?;
-        let needed = large_kib(u64::try_from(body_bytes(&hand)).unwrap_or(u64::MAX));
+        let batch = receive_within(call, &queue, max, left).await?;
+        let needed = large_kib(u64::try_from(body_bytes(&batch)).unwrap_or(u64::MAX));
         let Some(needed) = needed else {
-            return Ok((hand, None));
+            return Ok((batch, None));
         };
         let granted = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if usize::try_from(needed).is_ok_and(|needed| needed <= granted) {
-            return Ok((hand, memory));
+            return Ok((batch, memory));
         }
         drop(memory.take());
         let all = Arc::clone(&api.large_responses);
         memory = Arc::clone(&all).try_acquire_many_owned(needed).ok();
         if memory.is_some() {
-            return Ok((hand, memory));
+            return Ok((batch, memory));
         }
-        drop(hand);
+        drop(batch);
         let mut stopped = call.stopped.clone();
         memory = tokio::select! {
             // The semaphore is never closed.
@@ -135,16 +144,16 @@ async fn receive_within(
     queue: &Queue,
     max: usize,
     wait: Duration,
-) -> Result<Hand, CmqError> {
+) -> Result<ReceivedBatch, CmqError> {
     let mut stopped = call.stopped.clone();
-    let hand = tokio::select! {
+    let batch = tokio::select! {
         biased;
-        hand = queue.receive(max, wait) => hand.map_err(|_| CmqError::NoSuchQueue)?,
+        batch = queue.receive(max, wait) => batch.map_err(|_| CmqError::NoSuchQueue)?,
         _ = stopped.wait_for(|stopped| *stopped) => return Err(CmqError::NoMessage),
     };
-    match hand.messages.is_empty() {
+    match batch.messages.is_empty() {
         true => Err(CmqError::NoMessage),
-        false => Ok(hand),
+        false => Ok(batch),
     }
 }
 

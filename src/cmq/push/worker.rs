@@ -14,7 +14,7 @@ use super::connections::{Connections, Failure};
 use super::request::Push;
 use super::retry::{BACKOFF_SECS, outstanding_max, wait_secs};
 use super::target::Target;
-use crate::broker::queue::{Hand, Queue, Received};
+use crate::broker::queue::{Queue, Received, ReceivedBatch};
 use crate::clock::monotonic;
 use crate::cmq::api::Api;
 use crate::cmq::topics::{Endpoint, Subscription, Topic, TopicId};
@@ -115,7 +115,7 @@ pub(super) async fn work(
                 false => work.queue.receive(1, WAIT).await.map(Some),
             }
         };
-        let hand = tokio::select! {
+        let batch = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => break,
             Some(ended) = pushes.join_next() => {
@@ -124,11 +124,11 @@ pub(super) async fn work(
                 }
                 continue;
             }
-            hand = received => hand,
+            batch = received => batch,
         };
-        match hand {
-            Ok(Some(hand)) if !hand.messages.is_empty() => {
-                pushes.spawn(deliver(Arc::clone(&shared), work, hand));
+        match batch {
+            Ok(Some(batch)) if !batch.messages.is_empty() => {
+                pushes.spawn(deliver(Arc::clone(&shared), work, batch));
             }
             Ok(_) => {}
             // The queue is gone, and the subscription with it.
@@ -141,20 +141,20 @@ pub(super) async fn work(
 /// Delivers one message. Accepts the received batch only when the outcome is known, so that the message returns
 /// immediately if the broker stops. Does not wait until the lease is on disk: a crash that loses the lease only repeats
 /// the delivery.
-async fn deliver(shared: Arc<Shared>, work: Work, hand: Hand) {
-    let Some(received) = hand.messages.first().cloned() else {
+async fn deliver(shared: Arc<Shared>, work: Work, batch: ReceivedBatch) {
+    let Some(received) = batch.messages.first().cloned() else {
         return;
     };
     match &*work.destination {
         Destination::Http(target) => {
             let outcome = push(&shared, &work, target, &received).await;
-            conclude(&shared, &work, hand, &received, outcome);
+            conclude(&shared, &work, batch, &received, outcome);
         }
         Destination::Queue(queue) => {
             // The message leaves one queue in the batch in which it enters the other.
             let _one_batch = shared.api.broker.committer().batch_guard();
             let outcome = offer(queue, &received);
-            conclude(&shared, &work, hand, &received, outcome);
+            conclude(&shared, &work, batch, &received, outcome);
         }
     }
 }
@@ -199,7 +199,7 @@ fn offer(queue: &Queue, received: &Received) -> Result<(), Failure> {
 fn conclude(
     shared: &Shared,
     work: &Work,
-    hand: Hand,
+    batch: ReceivedBatch,
     received: &Received,
     outcome: Result<(), Failure>,
 ) {
@@ -221,7 +221,7 @@ fn conclude(
             tracing::warn!(%topic, %subscription, attempt, %error, "last push failed, message dropped");
         }
     }
-    drop(hand.keep());
+    drop(batch.accept());
     match again {
         Some(secs) => {
             let second = shared.api.config.push.second;

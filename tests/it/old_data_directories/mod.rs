@@ -544,9 +544,9 @@ async fn keeping(broker: &Arc<Broker>) {
     }
     let given = take(&kept, 20).await;
     kept.settle(Settle::Ack, &given[..15], &[]);
-    let hand = handled.receive(10, Duration::ZERO).await.unwrap();
-    let received: Vec<_> = hand
-        .keep()
+    let batch = handled.receive(10, Duration::ZERO).await.unwrap();
+    let received: Vec<_> = batch
+        .accept()
         .into_iter()
         .map(|message| message.handle)
         .collect();

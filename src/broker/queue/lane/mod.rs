@@ -11,7 +11,7 @@ mod disk; // what the disk has to be told
 pub(super) mod history; // which acked messages a rewind can bring back
 mod memory; // what is in memory
 pub(super) mod receive_records; // what is remembered of receives
-mod received; // leases that receives gave
+mod received_leases; // leases that receives gave
 mod rewindable; // acked messages, and how they become ready again
 
 use std::collections::{BTreeMap, VecDeque};
@@ -417,7 +417,9 @@ impl Lane {
                 lane: self.log.lane(),
             },
             redelivered: slot.redelivered,
-            returns: slot.returns().saturating_sub(self.receives.unkept(offset)),
+            returns: slot
+                .returns()
+                .saturating_sub(self.receives.unaccepted(offset)),
             enqueued_ms: first_ms + u64::from(slot.enqueued),
         };
         block.touched = true;
@@ -533,7 +535,7 @@ impl Lane {
         if self.keeps == Durability::Everything || (received && self.receives.is_known(offset)) {
             let count = ReturnCount {
                 turn: slot.turn,
-                uncounted: self.receives.unkept(offset),
+                uncounted: self.receives.unaccepted(offset),
             };
             self.offsets.returned(offset, count);
         }
@@ -546,7 +548,7 @@ impl Lane {
             Place::Returned => self.returned += 1,
         }
         Some(Back {
-            returns: returns.saturating_sub(self.receives.unkept(offset)),
+            returns: returns.saturating_sub(self.receives.unaccepted(offset)),
             next: Lease { turn, ..lease },
         })
     }

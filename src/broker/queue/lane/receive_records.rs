@@ -22,7 +22,7 @@ struct Receipt {
     /// When the message was first received.
     first_ms: u64,
     /// How many receives came to nothing, because nobody took what they brought.
-    unkept: u32,
+    unaccepted: u32,
 }
 
 /// What is known of one receive.
@@ -74,15 +74,15 @@ impl ReceiveRecords {
         durable: bool,
     ) -> u64 {
         let known = self.by_offset.get(&lease.offset).copied();
-        let unkept = known.map_or(0, |receipt| receipt.unkept);
+        let unaccepted = known.map_or(0, |receipt| receipt.unaccepted);
         let first_ms = known
-            .filter(|_| lease.turn & TURN_RETURNS > unkept)
+            .filter(|_| lease.turn & TURN_RETURNS > unaccepted)
             .map_or(now_ms, |receipt| receipt.first_ms);
         let receipt = Receipt {
             turn: lease.turn,
             receive: durable.then_some(self.next),
             first_ms,
-            unkept,
+            unaccepted,
         };
         if durable {
             self.open.push(ReceivedLease {
@@ -144,7 +144,7 @@ impl ReceiveRecords {
                 turn: lease.turn,
                 receive: Some(receive.number),
                 first_ms: lease.first_ms,
-                unkept: 0,
+                unaccepted: 0,
             };
             self.put(lease.offset, receipt);
         }
@@ -162,16 +162,16 @@ impl ReceiveRecords {
     }
 
     /// Nobody took what a receive brought: it is as if it had not been.
-    pub(in crate::broker::queue) fn not_taken(&mut self, lease: Lease) {
+    pub(in crate::broker::queue) fn count_unaccepted(&mut self, lease: Lease) {
         if let Some(receipt) = self.by_offset.get_mut(&lease.offset) {
-            receipt.unkept = receipt.unkept.saturating_add(1);
+            receipt.unaccepted = receipt.unaccepted.saturating_add(1);
         }
     }
 
     /// How often nobody took what a receive brought, before the restart.
-    pub(in crate::broker::queue) fn set_unkept(&mut self, offset: u64, unkept: u32) {
+    pub(in crate::broker::queue) fn set_unaccepted(&mut self, offset: u64, unaccepted: u32) {
         if let Some(receipt) = self.by_offset.get_mut(&offset) {
-            receipt.unkept = unkept;
+            receipt.unaccepted = unaccepted;
         }
     }
 
@@ -186,10 +186,10 @@ impl ReceiveRecords {
     }
 
     /// How many of the times that a message came back do not count.
-    pub(in crate::broker::queue) fn unkept(&self, offset: u64) -> u32 {
+    pub(in crate::broker::queue) fn unaccepted(&self, offset: u64) -> u32 {
         self.by_offset
             .get(&offset)
-            .map_or(0, |receipt| receipt.unkept)
+            .map_or(0, |receipt| receipt.unaccepted)
     }
 
     /// The message is gone. Returns whether it had ever been received.
@@ -377,9 +377,9 @@ mod tests {
         let mut receives = ReceiveRecords::new(LOG);
         receives.received(lease(1, 0), 10, true);
         receives.end_receive(20);
-        receives.not_taken(lease(1, 0));
+        receives.count_unaccepted(lease(1, 0));
         assert_eq!(receives.received(lease(1, 1), 15, true), 15);
-        assert_eq!(receives.unkept(1), 1);
+        assert_eq!(receives.unaccepted(1), 1);
         assert_eq!(receives.received(lease(1, 2), 25, true), 15);
     }
 

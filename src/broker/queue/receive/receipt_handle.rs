@@ -9,12 +9,12 @@ use crate::model::{Lease, QueueId};
 
 /// Names one receive of one message. As text it is decimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle(u64);
+pub struct ReceiptHandle(u64);
 
 /// What a handle says of a lease: as much of it as has room. Two leases of one message are told apart unless it came
 /// back 16,384 times, or was rewound 64 times, between them; two messages unless they lie 68 billion apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::broker::queue) struct Clue {
+pub(in crate::broker::queue) struct HandleFields {
     pub(in crate::broker::queue) lane: u8,
     turn: u64,
     offset: u64,
@@ -36,20 +36,20 @@ fn turn_bits(turn: u32) -> u64 {
     (rewinds & low(REWINDS_BITS)) << RETURNS_BITS | returns & low(RETURNS_BITS)
 }
 
-impl Handle {
+impl ReceiptHandle {
     /// The handle of a lease that a receive gave.
-    pub(in crate::broker::queue) fn new(queue: QueueId, lease: Lease) -> Handle {
+    pub(in crate::broker::queue) fn new(queue: QueueId, lease: Lease) -> ReceiptHandle {
         let lane = u64::from(lease.lane) << (OFFSET_BITS + TURN_BITS);
         let turn = turn_bits(lease.turn) << OFFSET_BITS;
         let said = lane | turn | lease.offset & low(OFFSET_BITS);
-        Handle(scatter(scatter(said) ^ salt(queue)))
+        ReceiptHandle(scatter(scatter(said) ^ salt(queue)))
     }
 
     /// What it says, if it is one of this queue; of another's it says something that fits nothing.
-    pub(in crate::broker::queue) fn clue(self, queue: QueueId) -> Clue {
+    pub(in crate::broker::queue) fn fields(self, queue: QueueId) -> HandleFields {
         let said = gather(gather(self.0) ^ salt(queue));
         let [lane, ..] = said.to_be_bytes();
-        Clue {
+        HandleFields {
             lane,
             turn: said >> OFFSET_BITS & low(TURN_BITS),
             offset: said & low(OFFSET_BITS),
@@ -57,7 +57,7 @@ impl Handle {
     }
 }
 
-impl Clue {
+impl HandleFields {
     /// Which message of the lane it means: the last that fits of those before `next`.
     pub(in crate::broker::queue) fn offset(self, next: u64) -> Option<u64> {
         let last = next.checked_sub(1)?;
@@ -93,7 +93,7 @@ fn gather(bits: u64) -> u64 {
     bits ^ bits >> 30 ^ bits >> 60
 }
 
-impl fmt::Display for Handle {
+impl fmt::Display for ReceiptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -102,15 +102,15 @@ impl fmt::Display for Handle {
 /// The text is no handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a receipt handle")]
-pub struct NoHandle;
+pub struct InvalidReceiptHandle;
 
-impl FromStr for Handle {
-    type Err = NoHandle;
+impl FromStr for ReceiptHandle {
+    type Err = InvalidReceiptHandle;
 
-    fn from_str(text: &str) -> Result<Handle, NoHandle> {
+    fn from_str(text: &str) -> Result<ReceiptHandle, InvalidReceiptHandle> {
         let canonical = text == "0" || !text.starts_with(['0', '+']);
         let bits = text.parse().ok().filter(|_| canonical);
-        bits.map(Handle).ok_or(NoHandle)
+        bits.map(ReceiptHandle).ok_or(InvalidReceiptHandle)
     }
 }
 
@@ -134,10 +134,10 @@ mod tests {
             "0x10",
             "1.0",
         ] {
-            assert!(text.parse::<Handle>().is_err(), "{text:?}");
+            assert!(text.parse::<ReceiptHandle>().is_err(), "{text:?}");
         }
         for text in ["0", "1", "18446744073709551615"] {
-            assert_eq!(text.parse::<Handle>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<ReceiptHandle>().unwrap().to_string(), text);
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn leases_of_one_message_have_handles_of_their_own() {
         let handle = |turn| {
             let (offset, lane) = (7, 0);
-            Handle::new(QueueId(1), Lease { offset, turn, lane })
+            ReceiptHandle::new(QueueId(1), Lease { offset, turn, lane })
         };
         let turns = (0..16_384).chain((1..64).map(|rewinds| rewinds * (TURN_RETURNS + 1)));
         let handles: std::collections::HashSet<_> = turns.map(handle).collect();
@@ -156,15 +156,15 @@ mod tests {
         #[test]
         fn handles_say_what_they_name(queue: u64, offset in 0..u64::MAX, turn: u32, lane: u8, ahead in 0..1_u64 << 36) {
             let lease = Lease { offset, turn, lane };
-            let handle = Handle::new(QueueId(queue), lease);
+            let handle = ReceiptHandle::new(QueueId(queue), lease);
             let text = handle.to_string();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_digit()));
             prop_assert_eq!(text.parse(), Ok(handle));
-            let clue = handle.clue(QueueId(queue));
-            prop_assert_eq!(clue.lane, lane);
-            prop_assert!(clue.is_of(turn));
-            prop_assert_eq!(clue.offset(offset.saturating_add(ahead).saturating_add(1)), Some(offset));
-            prop_assert!(handle.clue(QueueId(queue.wrapping_add(1))) != clue);
+            let fields = handle.fields(QueueId(queue));
+            prop_assert_eq!(fields.lane, lane);
+            prop_assert!(fields.is_of(turn));
+            prop_assert_eq!(fields.offset(offset.saturating_add(ahead).saturating_add(1)), Some(offset));
+            prop_assert!(handle.fields(QueueId(queue.wrapping_add(1))) != fields);
         }
 
         #[test]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::clock::Moment;
 use crate::model::{Lease, Message, MessageId};
 
-use super::receipt_handle::Handle;
+use super::receipt_handle::ReceiptHandle;
 
-/// One message of a [`Hand`].
+/// One message of a [`ReceivedBatch`].
 #[derive(Clone, Debug)]
 pub struct Received {
     /// What deletes it.
-    pub handle: Handle,
+    pub handle: ReceiptHandle,
     /// Which message of the queue.
     pub id: MessageId,
     /// The message.

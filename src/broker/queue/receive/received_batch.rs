@@ -1,5 +1,5 @@
-//! Receiving by handle: leases that no connection holds. A [`Hand`] is what one receive brings; whoever keeps it may
-//! delete the messages by their [`Handle`]s until their time is over. The interface for front doors without
+//! Receiving by handle: leases that no connection holds. A [`ReceivedBatch`] is what one receive brings; whoever keeps it may
+//! delete the messages by their [`ReceiptHandle`]s until their time is over. The interface for front doors without
 //! connections of their own; what is leased to whom the state machine decides.
 
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::broker::queue::shell::{Queue, QueueGone};
 use crate::clock::Moment;
 use crate::model::{Lease, Ticket};
 
-use super::receipt_handle::Handle;
+use super::receipt_handle::ReceiptHandle;
 use super::received::Received;
 
 /// How long a received message is invisible, in milliseconds, if its queue has no `x-visibility-timeout`.
 pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
 
-/// What a receive brings. Dropped without [`Hand::keep`] it goes back at once, and does not count as a receive.
+/// What a receive brings. Dropped without [`ReceivedBatch::keep`] it goes back at once, and does not count as a receive.
 #[derive(Debug)]
-pub struct Hand {
+pub struct ReceivedBatch {
     /// The messages, in order; none if the time was over.
     pub messages: Vec<Received>,
     /// When it is durable that they are leased: not before that may anybody be told of them. `None` if nothing has
@@ -30,13 +30,13 @@ pub struct Hand {
     queue: Option<Arc<Queue>>,
 }
 
-impl Hand {
+impl ReceivedBatch {
     pub(in crate::broker::queue) fn new(
         queue: Option<Arc<Queue>>,
         messages: Vec<Received>,
         ticket: Option<Ticket>,
-    ) -> Hand {
-        Hand {
+    ) -> ReceivedBatch {
+        ReceivedBatch {
             messages,
             ticket,
             queue,
@@ -46,13 +46,13 @@ impl Hand {
     /// The messages have arrived where they were to go. From now on only their handles or the end of their time end
     /// the leases.
     #[must_use]
-    pub fn keep(mut self) -> Vec<Received> {
+    pub fn accept(mut self) -> Vec<Received> {
         self.queue = None;
         std::mem::take(&mut self.messages)
     }
 }
 
-impl Drop for Hand {
+impl Drop for ReceivedBatch {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take()
             && !self.messages.is_empty()
@@ -74,7 +74,7 @@ impl Queue {
     ///
     /// # Errors
     /// When the queue has been deleted, or is meanwhile; and for streams, of which nothing can be received.
-    pub async fn receive(&self, max: usize, wait: Duration) -> Result<Hand, QueueGone> {
+    pub async fn receive(&self, max: usize, wait: Duration) -> Result<ReceivedBatch, QueueGone> {
         let (sender, answer) = oneshot::channel();
         let number = self
             .run_work(|state, now_ms, fx| state.receive(now_ms, max, wait.is_zero(), sender, fx))
@@ -91,21 +91,21 @@ impl Queue {
             tokio::time::timeout(wait, &mut place.answer).await
         };
         match answered {
-            Ok(hand) => {
+            Ok(batch) => {
                 place.number = None;
-                hand.map_err(|_| QueueGone)
+                batch.map_err(|_| QueueGone)
             }
             Err(_) => {
                 place.leave();
-                let hand = place.answer.try_recv();
-                Ok(hand.unwrap_or_else(|_| Hand::new(None, Vec::new(), None)))
+                let batch = place.answer.try_recv();
+                Ok(batch.unwrap_or_else(|_| ReceivedBatch::new(None, Vec::new(), None)))
             }
         }
     }
 
     /// Deletes messages by the handles of their last receive; for each whether it was valid, which it no longer is
     /// when its time is over. The ticket tells when the deletion is durable; `None` if nothing has to be waited for.
-    pub fn delete_received(&self, handles: &[Handle]) -> (Vec<bool>, Option<Ticket>) {
+    pub fn delete_received(&self, handles: &[ReceiptHandle]) -> (Vec<bool>, Option<Ticket>) {
         let delete = |machine: &mut Machine, now_ms, fx: &mut Effects| match machine.work() {
             Some(state) => state.delete_received(now_ms, handles, fx),
             None => vec![false; handles.len()],
@@ -118,7 +118,11 @@ impl Queue {
 impl Queue {
     /// Has the lease of a handle last this long from now, whenever it was to end: then the message waits again at its
     /// old place. Returns when that is, `None` if the handle is not valid; and when it is durable.
-    pub fn prolong(&self, handle: Handle, lasts: Duration) -> (Option<Moment>, Option<Ticket>) {
+    pub fn prolong(
+        &self,
+        handle: ReceiptHandle,
+        lasts: Duration,
+    ) -> (Option<Moment>, Option<Ticket>) {
         let length_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
         let prolong = |machine: &mut Machine, now_ms, fx: &mut Effects| {
             let ends_ms = machine.work()?.prolong(now_ms, handle, length_ms, fx)?;
@@ -133,7 +137,7 @@ struct Place<'a> {
     queue: &'a Queue,
     /// `None` when he has been served.
     number: Option<u64>,
-    answer: oneshot::Receiver<Hand>,
+    answer: oneshot::Receiver<ReceivedBatch>,
 }
 
 impl Place<'_> {

@@ -16,8 +16,8 @@ use crate::model::arguments::QueueArguments;
 use crate::store::{Committer, Limits, MemoryStore};
 use crate::wire::{AMQPValue, FieldTable, ShortString};
 
-use super::receipt_handle::Handle;
-use super::received_batch::Hand;
+use super::receipt_handle::ReceiptHandle;
+use super::received_batch::ReceivedBatch;
 use super::waiting::RECEIVE_BYTES_MAX;
 
 struct Nobody;
@@ -61,17 +61,18 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
     queue
 }
 
-fn bodies(hand: &Hand) -> Vec<bytes::Bytes> {
-    hand.messages
+fn bodies(batch: &ReceivedBatch) -> Vec<bytes::Bytes> {
+    batch
+        .messages
         .iter()
         .map(|received| body(&received.message))
         .collect()
 }
 
 /// The bodies of what is kept.
-fn kept(hand: Hand) -> Vec<bytes::Bytes> {
-    let bodies = bodies(&hand);
-    drop(hand.keep());
+fn kept(batch: ReceivedBatch) -> Vec<bytes::Bytes> {
+    let bodies = bodies(&batch);
+    drop(batch.accept());
     bodies
 }
 
@@ -81,26 +82,26 @@ const LONG: Duration = Duration::from_secs(20);
 async fn a_receive_takes_what_there_is_and_its_handles_delete_it_once() {
     let queue = queue(1, &[]);
     queue.publish(&["a", "b", "c"].map(message));
-    let hand = queue.receive(2, Duration::ZERO).await.expect("a queue");
-    assert_eq!(bodies(&hand), ["a", "b"]);
-    let received = hand.keep();
+    let batch = queue.receive(2, Duration::ZERO).await.expect("a queue");
+    assert_eq!(bodies(&batch), ["a", "b"]);
+    let received = batch.accept();
     assert!(received.iter().all(|received| received.count == 1));
-    let handles: Vec<Handle> = received.iter().map(|received| received.handle).collect();
+    let handles: Vec<ReceiptHandle> = received.iter().map(|received| received.handle).collect();
     assert_eq!(queue.counts().unacked, 2);
     let (valid, _) = queue.delete_received(&handles[..1]);
     assert_eq!(valid, [true]);
     assert_eq!(queue.delete_received(&handles).0, [false, true]);
     assert_eq!((queue.counts().ready, queue.counts().unacked), (1, 0));
-    let hand = queue.receive(16, LONG).await.expect("a queue");
-    assert_eq!(bodies(&hand), ["c"]);
-    drop(hand.keep());
-    let hand = queue.receive(16, Duration::ZERO).await.expect("a queue");
-    assert!(hand.messages.is_empty());
-    let hand = queue
+    let batch = queue.receive(16, LONG).await.expect("a queue");
+    assert_eq!(bodies(&batch), ["c"]);
+    drop(batch.accept());
+    let batch = queue.receive(16, Duration::ZERO).await.expect("a queue");
+    assert!(batch.messages.is_empty());
+    let batch = queue
         .receive(16, Duration::from_millis(5))
         .await
         .expect("a queue");
-    assert!(hand.messages.is_empty());
+    assert!(batch.messages.is_empty());
 }
 
 #[tokio::test]
@@ -113,13 +114,13 @@ async fn what_nobody_keeps_goes_back_and_does_not_count() {
     queue.publish(&[message("a")]);
     let mut last = None;
     for _ in 0..5 {
-        let hand = queue.receive(1, LONG).await.expect("a queue");
-        assert_eq!(hand.messages[0].count, 1);
+        let batch = queue.receive(1, LONG).await.expect("a queue");
+        assert_eq!(batch.messages[0].count, 1);
         // Whoever read a handle before the answer was given up has nothing from it.
-        if let Some(before) = last.replace(hand.messages[0].handle) {
+        if let Some(before) = last.replace(batch.messages[0].handle) {
             assert_eq!(queue.delete_received(&[before]).0, [false]);
         }
-        drop(hand);
+        drop(batch);
         assert_eq!(queue.counts().ready, 1);
     }
 }
@@ -128,9 +129,9 @@ async fn what_nobody_keeps_goes_back_and_does_not_count() {
 async fn a_handle_is_good_until_its_time_is_over_and_not_after() {
     let queue = queue(1, &[("x-visibility-timeout", long(30))]);
     queue.publish(&[message("a")]);
-    let first = queue.receive(1, LONG).await.expect("a queue").keep();
+    let first = queue.receive(1, LONG).await.expect("a queue").accept();
     // Comes when the first lease has ended.
-    let second = queue.receive(1, LONG).await.expect("a queue").keep();
+    let second = queue.receive(1, LONG).await.expect("a queue").accept();
     assert_eq!(second[0].count, 2);
     assert_eq!(second[0].id, first[0].id);
     assert_eq!(second[0].first_received, first[0].first_received);
@@ -179,13 +180,13 @@ async fn who_gives_up_loses_nothing() {
     assert_eq!(queue.counts().ready, 1);
     // Served, but gone before he looked.
     let mut waiting = Box::pin(queue.receive(2, LONG));
-    let hand = queue.receive(2, LONG).await.expect("a queue").keep();
+    let batch = queue.receive(2, LONG).await.expect("a queue").accept();
     assert!(poll_once(&mut waiting).await.is_none());
     queue.publish(&["b", "c"].map(message));
     assert_eq!(queue.counts().ready, 0);
     drop(waiting);
     assert_eq!(queue.counts().ready, 2);
-    assert_eq!(queue.delete_received(&[hand[0].handle]).0, [true]);
+    assert_eq!(queue.delete_received(&[batch[0].handle]).0, [true]);
 }
 
 #[tokio::test]
@@ -204,10 +205,10 @@ async fn handles_of_another_queue_and_leases_of_connections_are_not_valid() {
     for queue in [&old, &new] {
         queue.publish(&[message("a")]);
     }
-    let hand = old.receive(1, LONG).await.expect("a queue").keep();
+    let batch = old.receive(1, LONG).await.expect("a queue").accept();
     let got = new.get(false).await.expect("a queue").expect("a message");
-    assert_eq!(new.delete_received(&[hand[0].handle]).0, [false]);
-    let guessed = Handle::new(QueueId(2), got.lease);
+    assert_eq!(new.delete_received(&[batch[0].handle]).0, [false]);
+    let guessed = ReceiptHandle::new(QueueId(2), got.lease);
     assert_eq!(new.delete_received(&[guessed]).0, [false]);
     assert_eq!(new.counts().unacked, 1);
 }
@@ -235,7 +236,7 @@ async fn one_receive_brings_so_many_bytes_and_no_more() {
         large(1),
     ]);
     for expected in [2, 1, 1, 1] {
-        let hand = queue.receive(16, LONG).await.expect("a queue");
-        assert_eq!(hand.keep().len(), expected);
+        let batch = queue.receive(16, LONG).await.expect("a queue");
+        assert_eq!(batch.accept().len(), expected);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
-use super::received_batch::Hand;
+use super::received_batch::ReceivedBatch;
 
 /// The most messages that one request is given.
 pub const RECEIVE_MESSAGES_MAX: usize = 1024;
@@ -15,35 +15,35 @@ pub const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One who waits.
 #[derive(Debug)]
-pub(in crate::broker::queue) struct Waiter {
+pub(in crate::broker::queue) struct WaitingReceive {
     /// How many messages he takes.
     pub(in crate::broker::queue) max: usize,
     /// Where they go. Whoever waits takes himself off before he drops the other end.
-    pub(in crate::broker::queue) answer: oneshot::Sender<Hand>,
+    pub(in crate::broker::queue) answer: oneshot::Sender<ReceivedBatch>,
     /// He waits for what is being read from disk, but not for messages that are still to come.
     is_hasty: bool,
 }
 
 /// All who wait.
 #[derive(Debug, Default)]
-pub(in crate::broker::queue) struct Waiters {
+pub(in crate::broker::queue) struct WaitingReceives {
     /// In order of arrival.
-    all: BTreeMap<u64, Waiter>,
+    all: BTreeMap<u64, WaitingReceive>,
     hasty: usize,
     last: u64,
 }
 
-impl Waiters {
+impl WaitingReceives {
     /// Puts somebody at the end and returns his number.
     pub(in crate::broker::queue) fn add(
         &mut self,
         max: usize,
         is_hasty: bool,
-        answer: oneshot::Sender<Hand>,
+        answer: oneshot::Sender<ReceivedBatch>,
     ) -> u64 {
         self.last += 1;
         self.hasty += usize::from(is_hasty);
-        let waiter = Waiter {
+        let waiter = WaitingReceive {
             max: max.clamp(1, RECEIVE_MESSAGES_MAX),
             answer,
             is_hasty,
@@ -58,7 +58,7 @@ impl Waiters {
     }
 
     /// Takes the one who waits longest.
-    pub(in crate::broker::queue) fn pop(&mut self) -> Option<Waiter> {
+    pub(in crate::broker::queue) fn pop(&mut self) -> Option<WaitingReceive> {
         let (_, waiter) = self.all.pop_first()?;
         self.hasty -= usize::from(waiter.is_hasty);
         Some(waiter)
@@ -72,7 +72,7 @@ impl Waiters {
     }
 
     /// Takes those who do not wait for messages that are still to come.
-    pub(in crate::broker::queue) fn take_hasty(&mut self) -> Vec<Waiter> {
+    pub(in crate::broker::queue) fn take_hasty(&mut self) -> Vec<WaitingReceive> {
         if self.hasty == 0 {
             return Vec::new();
         }

@@ -31,7 +31,7 @@ use super::durability::Durability;
 use super::effects::{Admission, Effects, Get, Got, Oldest, Picked, Settle};
 use super::lane::history::History;
 use super::lane::{Head, Lane};
-use super::receive::waiting::Waiters;
+use super::receive::waiting::WaitingReceives;
 
 use consumers::Consumers;
 use deadlines::Deadlines;
@@ -64,7 +64,7 @@ pub(in crate::broker::queue) struct WorkQueue {
     delayed: Option<Box<Delayed>>,
     consumers: Consumers,
     /// Those who wait with a receive of their own.
-    waiters: Waiters,
+    waiters: WaitingReceives,
     /// When leases end that do not last until they are settled.
     deadlines: Deadlines,
     /// What came back to a quorum queue, and when it is its turn.
@@ -102,7 +102,7 @@ impl WorkQueue {
             lanes: Vec::with_capacity(recovered.len().max(1)),
             delayed: None,
             consumers,
-            waiters: Waiters::default(),
+            waiters: WaitingReceives::default(),
             deadlines: Deadlines::default(),
             returns: Returns::default(),
             dying: Dying::default(),

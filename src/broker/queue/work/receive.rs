@@ -4,9 +4,9 @@
 use tokio::sync::oneshot;
 
 use crate::broker::queue::effects::Effects;
-use crate::broker::queue::receive::receipt_handle::Handle;
+use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::receive::received::Received;
-use crate::broker::queue::receive::received_batch::{Hand, RECEIVE_VISIBILITY_MS_DEFAULT};
+use crate::broker::queue::receive::received_batch::{RECEIVE_VISIBILITY_MS_DEFAULT, ReceivedBatch};
 use crate::broker::queue::receive::waiting::RECEIVE_BYTES_MAX;
 use crate::clock::Moment;
 use crate::model::Lease;
@@ -24,7 +24,7 @@ impl WorkQueue {
         now_ms: u64,
         max: usize,
         is_hasty: bool,
-        answer: oneshot::Sender<Hand>,
+        answer: oneshot::Sender<ReceivedBatch>,
         fx: &mut Effects,
     ) -> u64 {
         self.used_ms = now_ms;
@@ -62,14 +62,14 @@ impl WorkQueue {
     pub(in crate::broker::queue) fn prolong(
         &mut self,
         now_ms: u64,
-        handle: Handle,
+        handle: ReceiptHandle,
         length_ms: u64,
         fx: &mut Effects,
     ) -> Option<u64> {
         self.end_due_leases(now_ms);
-        let clue = handle.clue(self.id);
-        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == clue.lane)?;
-        let lease = lane.received_lease(clue)?;
+        let fields = handle.fields(self.id);
+        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == fields.lane)?;
+        let lease = lane.received_lease(fields)?;
         let ends_ms = lane.prolong(lease).then(|| {
             let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
             lane.end_receive(ends_ms);
@@ -83,15 +83,15 @@ impl WorkQueue {
     pub(in crate::broker::queue) fn delete_received(
         &mut self,
         now_ms: u64,
-        handles: &[Handle],
+        handles: &[ReceiptHandle],
         fx: &mut Effects,
     ) -> Vec<bool> {
         self.end_due_leases(now_ms);
         let id = self.id;
-        let mut delete = |handle: &Handle| {
-            let clue = handle.clue(id);
-            let lane = self.lane_mut(clue.lane)?;
-            let lease = lane.received_lease(clue)?;
+        let mut delete = |handle: &ReceiptHandle| {
+            let fields = handle.fields(id);
+            let lane = self.lane_mut(fields.lane)?;
+            let lease = lane.received_lease(fields)?;
             lane.settle_lease(lease).then_some(())
         };
         let valid = handles
@@ -127,7 +127,7 @@ impl WorkQueue {
             let lease = leased.lease;
             visible_ms = self.deadlines.push(now_ms, length_ms, lease);
             messages.push(Received {
-                handle: Handle::new(self.id, lease),
+                handle: ReceiptHandle::new(self.id, lease),
                 id: lease.id(),
                 message: leased.message,
                 enqueued: Moment::from_ms(leased.enqueued_ms),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::queue::effects::{Get, Settle};
-use crate::broker::queue::receive::receipt_handle::Handle;
+use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::work::tests::rig::{Rig, body, long};
 use crate::model::arguments::QueueArguments;
 use crate::model::{Lease, QueueId};
@@ -73,7 +73,7 @@ impl Rig {
         }
     }
 
-    fn delete(&mut self, handle: Handle) -> Vec<bool> {
+    fn delete(&mut self, handle: ReceiptHandle) -> Vec<bool> {
         let handles = [handle];
         let valid = self
             .state

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::broker::queue::effects::Settle;
 use crate::broker::queue::history::plan::RewindError;
 use crate::broker::queue::history::rewind_to::RewindTo;
-use crate::broker::queue::receive::receipt_handle::Handle;
+use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::work::tests::rig::{Rig, body, long, with};
 use crate::model::Lease;
 use crate::store::Store;
@@ -85,7 +85,7 @@ enum Being {
     Ready,
     Leased(Lease),
     /// By handle, for longer than all this takes.
-    Received(Lease, Handle),
+    Received(Lease, ReceiptHandle),
     Acked,
     Gone,
 }
@@ -105,7 +105,7 @@ struct Model {
     messages: BTreeMap<u64, Known>,
     keeps_ms: Option<u64>,
     ended: Vec<Lease>,
-    used: Vec<Handle>,
+    used: Vec<ReceiptHandle>,
     /// What was enqueued before may have gone, because so little was kept once.
     since: u64,
 }

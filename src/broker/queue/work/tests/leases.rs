@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::broker::queue::consumer::Credit;
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::Settle;
-use crate::broker::queue::receive::receipt_handle::Handle;
+use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::receive::received::Received;
 use crate::model::{ConsumerId, Lease};
 use crate::store::Store;
@@ -146,8 +146,9 @@ fn a_lease_whose_body_is_on_disk_only_ends_as_well() {
     assert_eq!(order, ["a", "b", "c"]);
 }
 
-fn bodies(hand: &[Received]) -> Vec<Bytes> {
-    hand.iter()
+fn bodies(batch: &[Received]) -> Vec<Bytes> {
+    batch
+        .iter()
         .map(|received| body(&received.message))
         .collect()
 }
@@ -158,8 +159,8 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
         let mut rig = timed(&[("x-queue-type", text(kind))]);
         rig.publish(&["a", "b", "c"].map(message));
         rig.commit();
-        let hand = rig.receive(2);
-        assert_eq!(bodies(&hand), ["a", "b"]);
+        let batch = rig.receive(2);
+        assert_eq!(bodies(&batch), ["a", "b"]);
         rig.commit();
         rig.restart();
         assert_eq!(
@@ -169,7 +170,7 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
         assert_eq!(rig.state.counts().unacked_bytes, 2);
         let deleted = rig
             .state
-            .delete_received(rig.now_ms, &[hand[0].handle], &mut rig.fx);
+            .delete_received(rig.now_ms, &[batch[0].handle], &mut rig.fx);
         assert_eq!(deleted, [true]);
         rig.tick(1_100);
         let again = rig.receive(16);
@@ -182,7 +183,7 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
         assert_eq!(rig.state.counts().ready, 2);
         let last = rig.receive(16);
         assert_eq!((last[0].count, last[0].first_received.ms()), (3, 1_000));
-        for old in [hand[1].handle, again[0].handle] {
+        for old in [batch[1].handle, again[0].handle] {
             let deleted = rig.state.delete_received(rig.now_ms, &[old], &mut rig.fx);
             assert_eq!(deleted, [false]);
         }
@@ -194,11 +195,11 @@ fn a_lease_lasts_as_long_as_was_said_last() {
     for restarts in [false, true] {
         let mut rig = timed(&[("x-queue-type", text("quorum"))]);
         rig.publish(&["a", "b"].map(message));
-        let hand = rig.receive(2);
+        let batch = rig.receive(2);
         rig.commit();
         let mut prolong = |which: usize, ms| {
             rig.state
-                .prolong(rig.now_ms, hand[which].handle, ms, &mut rig.fx)
+                .prolong(rig.now_ms, batch[which].handle, ms, &mut rig.fx)
         };
         assert_eq!(prolong(0, 5_000), Some(6_000));
         assert_eq!(prolong(1, 10), Some(1_010));
@@ -247,10 +248,10 @@ fn a_receive_that_nobody_took_does_not_count_after_a_restart_either() {
         let mut rig = timed(arguments);
         rig.publish(&[message("a")]);
         for round in 1..=5 {
-            let hand = rig.receive(1);
-            assert_eq!(hand[0].count, 1, "{kind} {round}");
+            let batch = rig.receive(1);
+            assert_eq!(batch[0].count, 1, "{kind} {round}");
             rig.state
-                .give_back(rig.now_ms, &[hand[0].lease], &mut rig.fx);
+                .give_back(rig.now_ms, &[batch[0].lease], &mut rig.fx);
             rig.carry_out();
             rig.commit();
             rig.restart();
@@ -270,17 +271,17 @@ fn nothing_is_left_on_disk_of_receives_that_are_over() {
     let mut rig = timed(&[]);
     for _ in 0..20 {
         rig.publish(&["a", "b", "c"].map(message));
-        let hand = rig.receive(2);
+        let batch = rig.receive(2);
         rig.commit();
         rig.tick(rig.now_ms + 100);
         rig.commit();
-        let handles: Vec<Handle> = rig
+        let handles: Vec<ReceiptHandle> = rig
             .receive(16)
             .iter()
             .map(|received| received.handle)
             .collect();
         rig.commit();
-        assert!(handles.len() > hand.len());
+        assert!(handles.len() > batch.len());
         rig.state.delete_received(rig.now_ms, &handles, &mut rig.fx);
         rig.commit();
         let (_, log) = rig.store.logs().expect("memory store").remove(0);
@@ -333,7 +334,7 @@ struct Model {
     /// All leases ever given.
     leases: Vec<Given>,
     /// Which of them have a handle.
-    handles: Vec<(Handle, usize)>,
+    handles: Vec<(ReceiptHandle, usize)>,
     published: u64,
 }
 
@@ -404,7 +405,7 @@ impl Model {
         Some(given.lease)
     }
 
-    fn delete(&mut self, which: usize) -> Option<(Handle, bool)> {
+    fn delete(&mut self, which: usize) -> Option<(ReceiptHandle, bool)> {
         let which = self.handles.len().checked_sub(which + 1)?;
         let (handle, lease) = self.handles[which];
         let body = &self.leases[lease].body;
@@ -418,7 +419,7 @@ impl Model {
         Some((handle, valid))
     }
 
-    fn prolong(&mut self, which: usize, until_ms: u64) -> Option<(Handle, bool)> {
+    fn prolong(&mut self, which: usize, until_ms: u64) -> Option<(ReceiptHandle, bool)> {
         let which = self.handles.len().checked_sub(which + 1)?;
         let (handle, lease) = self.handles[which];
         let given = &mut self.leases[lease];
@@ -493,11 +494,11 @@ proptest! {
                     }
                 }
                 Step::Receive(max, keep) => {
-                    let hand = rig.receive(max);
+                    let batch = rig.receive(max);
                     let free = model.messages.values().filter(|known| known.held.is_none()).count();
                     // What is on disk is not waited for once there is something.
-                    prop_assert!(hand.len() <= free.min(max) && hand.is_empty() == (free == 0));
-                    for received in &hand {
+                    prop_assert!(batch.len() <= free.min(max) && batch.is_empty() == (free == 0));
+                    for received in &batch {
                         prop_assert_eq!(received.visible.ms(), rig.now_ms + TIMEOUTS_MS[0]);
                         let body = body(&received.message);
                         let redelivered = model.messages[&body].handed_out;
@@ -505,10 +506,10 @@ proptest! {
                         model.give(received.lease, &body, redelivered, received.visible.ms())?;
                     }
                     if !keep {
-                        let leases: Vec<Lease> = hand.iter().map(|received| received.lease).collect();
+                        let leases: Vec<Lease> = batch.iter().map(|received| received.lease).collect();
                         rig.state.give_back(rig.now_ms, &leases, &mut rig.fx);
                         rig.carry_out();
-                        for received in &hand {
+                        for received in &batch {
                             model.messages.get_mut(&body(&received.message)).expect("there").held = None;
                         }
                     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
 use crate::broker::queue::durability::Durability;
-use crate::broker::queue::receive::receipt_handle::Clue;
+use crate::broker::queue::receive::receipt_handle::HandleFields;
 use crate::model::{Lease, LogId, Ticket};
 use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
 
@@ -37,7 +37,7 @@ impl Lane {
         // Delivery counts are looked at before anything is read, which takes them to the slots.
         last.retain(|offset, (until_ms, lease)| {
             let count = self.counts.get(offset).copied().unwrap_or_default();
-            self.receives.set_unkept(*offset, count.uncounted);
+            self.receives.set_unaccepted(*offset, count.uncounted);
             let came_back = count.turn > lease.turn;
             if !came_back && is_over(*until_ms, lease.turn) {
                 self.came_back(*lease);
@@ -60,7 +60,7 @@ impl Lane {
     fn came_back(&mut self, lease: Lease) {
         let count = ReturnCount {
             turn: lease.turn.saturating_add(1),
-            uncounted: self.receives.unkept(lease.offset),
+            uncounted: self.receives.unaccepted(lease.offset),
         };
         self.counts.insert(lease.offset, count);
         self.offsets.returned(lease.offset, count);
@@ -110,14 +110,14 @@ impl Lane {
         self.receives.end_receive(until_ms);
     }
 
-    /// The lease that a receive gave and a handle gives a clue to: the last of its message. It may have ended.
-    pub(in crate::broker::queue) fn received_lease(&self, clue: Clue) -> Option<Lease> {
-        let offset = clue.offset(self.next)?;
+    /// The lease that a receive gave and a handle gives a fields to: the last of its message. It may have ended.
+    pub(in crate::broker::queue) fn received_lease(&self, fields: HandleFields) -> Option<Lease> {
+        let offset = fields.offset(self.next)?;
         let turn = self
             .receives
             .turn(offset)
-            .filter(|turn| clue.is_of(*turn))?;
-        let lane = clue.lane;
+            .filter(|turn| fields.is_of(*turn))?;
+        let lane = fields.lane;
         Some(Lease { offset, turn, lane })
     }
 
@@ -133,7 +133,7 @@ impl Lane {
     /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
     pub(in crate::broker::queue) fn give_back(&mut self, lease: Lease) {
         if self.holds(lease) {
-            self.receives.not_taken(lease);
+            self.receives.count_unaccepted(lease);
             self.requeue(lease, Place::Old);
         }
     }
