@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::StoreError;
+use super::error::{StoreError, io_error};
 use crate::clock;
 
 const LOCK_FILE: &str = "leveret.lock";
@@ -73,24 +73,6 @@ fn holder(file: &mut File) -> String {
         Ok(_) if text.parse::<u32>().is_ok() => format!(" (process {text})"),
         Ok(_) | Err(_) => String::new(),
     }
-}
-
-/// An error that names the file.
-pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io {
-        doing: format!("{doing} {}", path.display()),
-        source,
-    }
-}
-
-/// Whether a read failed because what was there is there no more. Other failures may pass.
-pub(super) fn is_lost(error: &io::Error) -> bool {
-    const EIO: i32 = 5; // on every Unix
-    error.raw_os_error() == Some(EIO)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-        )
 }
 
 /// Makes created, renamed and removed entries of a directory durable.

@@ -6,10 +6,10 @@
 //! chunks final ([`Extents::before_sync`]), so a removal that a power loss undoes finds its chunk again. Batches start
 //! on a page of their own: nothing is written to a page that holds what was synced before.
 
-mod ledger; // which extents hold what, pure
+mod address; // where a chunk lies, pure
 mod pages; // memory aligned to pages
-mod place; // where a chunk lies, pure
 mod reader; // reading chunks back
+mod usage; // how much of each extent is in use, pure
 mod writer; // the end of an extent
 
 use std::collections::BTreeMap;
@@ -20,13 +20,14 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FallocateFlags;
 
-use self::ledger::{Fate, Ledger};
+pub(super) use self::address::ChunkAddress;
 use self::pages::Pages;
-pub(super) use self::place::Place;
 use self::reader::Reader;
+use self::usage::{ExtentUsage, Fate};
 use self::writer::Active;
 use super::StoreError;
-use super::dir::{free_bytes, io_error, is_lost, sync_dir};
+use super::dir::{free_bytes, sync_dir};
+use super::error::{io_error, is_lost};
 
 /// With less free space than so many extents need, an extent's space is not allocated beforehand.
 const ROOMY_EXTENTS: u64 = 16;
@@ -37,7 +38,7 @@ pub(super) struct Extents {
     dir: PathBuf,
     /// Length of an extent. One with a chunk that is larger is as long as that.
     extent_bytes: u64,
-    ledger: Mutex<Ledger>,
+    usage: Mutex<ExtentUsage>,
     /// Taken before `ledger`.
     active: Mutex<End>,
     reader: Reader,
@@ -79,7 +80,7 @@ impl Extents {
         Ok(Extents {
             dir: dir.to_owned(),
             extent_bytes: extent_bytes.min(u64::from(u32::MAX)),
-            ledger: Mutex::new(Ledger::new(found, used)),
+            usage: Mutex::new(ExtentUsage::new(found, used)),
             active: Mutex::default(),
             reader: Reader::default(),
         })
@@ -95,17 +96,20 @@ impl Extents {
     }
 
     /// The chunks at these places; `None` for one that is not there any more, or never was.
-    pub(super) fn read(&self, places: &[Place]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let mut chunks = Vec::with_capacity(places.len());
-        let mut rest = places;
+    pub(super) fn read(
+        &self,
+        addresses: &[ChunkAddress],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut chunks = Vec::with_capacity(addresses.len());
+        let mut rest = addresses;
         while let Some(first) = rest.first() {
             let (now, later) = rest.split_at(reader::neighbours(rest));
             let path = self.path(first.extent);
             match self.reader.read(&path, now) {
                 Ok(read) => chunks.extend(read),
                 Err(e) if is_lost(&e) && now.len() > 1 => {
-                    for place in now {
-                        chunks.extend(self.read(&[*place])?); // only some of them
+                    for address in now {
+                        chunks.extend(self.read(&[*address])?); // only some of them
                     }
                 }
                 Err(e) if is_lost(&e) => chunks.push(None),
@@ -117,34 +121,34 @@ impl Extents {
     }
 
     /// These chunks are removed: the change is committed.
-    pub(super) fn released(&self, places: &[Place]) {
-        if places.is_empty() {
+    pub(super) fn released(&self, addresses: &[ChunkAddress]) {
+        if addresses.is_empty() {
             return;
         }
-        let mut ledger = self.ledger.lock();
-        for place in places {
-            ledger.released(place.extent, place.len);
+        let mut usage = self.usage.lock();
+        for address in addresses {
+            usage.released(address.extent, address.len);
         }
     }
 
     /// So many bytes of chunks were in each extent when the database was opened. Returns those of them that are missing.
     pub(super) fn counted(&self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
-        self.ledger.lock().count(found)
+        self.usage.lock().count(found)
     }
 
     /// Whether no chunk lies in an extent.
     pub(super) fn is_unused(&self) -> bool {
-        self.ledger.lock().is_unused()
+        self.usage.lock().is_unused()
     }
 
-    /// The extents from which it is worth moving what is left, see [`Ledger::sparse`].
+    /// The extents from which it is worth moving what is left, see [`ExtentUsage::sparse`].
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
-        self.ledger.lock().sparse(slack)
+        self.usage.lock().sparse(slack)
     }
 
     /// To be called before a sync of the database, and its result to be handed to [`Extents::after_sync`].
     pub(super) fn before_sync(&self) -> Vec<u32> {
-        self.ledger.lock().take_emptied()
+        self.usage.lock().take_emptied()
     }
 
     /// The sync has ended: what was emptied before it may be used again, unless it failed.
@@ -152,23 +156,23 @@ impl Extents {
         if emptied.is_empty() {
             return Ok(());
         }
-        let mut ledger = self.ledger.lock();
+        let mut usage = self.usage.lock();
         if !synced {
-            ledger.put_back(emptied);
+            usage.put_back(emptied);
             return Ok(());
         }
         let removed: Vec<u32> = emptied
             .into_iter()
-            .filter(|number| ledger.finish(*number, self.extent_bytes) == Fate::Remove)
+            .filter(|number| usage.finish(*number, self.extent_bytes) == Fate::Remove)
             .collect();
-        drop(ledger);
+        drop(usage);
         self.remove(&removed)
     }
 
     /// Gives memory back, and the space of spare extents but for so many.
     pub(super) fn trim(&self, keep: usize) -> Result<(), StoreError> {
         self.reader.trim();
-        let removed = self.ledger.lock().take_spare(keep);
+        let removed = self.usage.lock().take_spare(keep);
         self.remove(&removed)
     }
 
@@ -199,7 +203,7 @@ impl Extents {
 
     /// Makes another extent the active one.
     fn begin(&self, pages: Pages, used: &mut Option<u32>) -> Result<Active, StoreError> {
-        let (number, exists) = self.ledger.lock().take();
+        let (number, exists) = self.usage.lock().take();
         let path = self.path(number);
         let active =
             Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))?;
@@ -226,7 +230,7 @@ impl Extents {
 
 impl Writer<'_> {
     /// Adds a chunk, which is written by [`Writer::sync`] at the latest. `None` if it cannot lie in an extent.
-    pub(super) fn append(&mut self, chunk: &[u8]) -> Result<Option<Place>, StoreError> {
+    pub(super) fn append(&mut self, chunk: &[u8]) -> Result<Option<ChunkAddress>, StoreError> {
         let extents = self.extents;
         let Ok(len) = u32::try_from(chunk.len()) else {
             return Ok(None);
@@ -242,14 +246,14 @@ impl Writer<'_> {
             Some(active) => active,
             none => none.insert(extents.begin(std::mem::take(&mut end.pages), &mut self.used)?),
         };
-        let place = u32::try_from(active.end())
+        let address = u32::try_from(active.end())
             .ok()
-            .and_then(|at| Place::new(active.number, at, chunk));
-        if place.is_some() {
-            extents.ledger.lock().added(active.number, len);
+            .and_then(|at| ChunkAddress::new(active.number, at, chunk));
+        if address.is_some() {
+            extents.usage.lock().added(active.number, len);
             self.write(|active, path| active.append(path, chunk))?;
         }
-        Ok(place)
+        Ok(address)
     }
 
     /// Every extent that is in use has a number below, if this writer has made a new one.
@@ -281,7 +285,7 @@ impl Writer<'_> {
         self.sync()?;
         if let Some(active) = self.end.active.take() {
             let size = active.end().max(self.extents.extent_bytes);
-            self.extents.ledger.lock().seal(active.number, size);
+            self.extents.usage.lock().seal(active.number, size);
             self.end.pages = active.into_pages();
         }
         Ok(())

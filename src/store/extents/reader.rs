@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Place;
+use super::address::ChunkAddress;
 use super::pages::{IO_BYTES, PAGE, Pages, open_direct};
 
 /// Files that are kept open for reading.
@@ -30,16 +30,20 @@ pub(super) struct Reader {
 impl Reader {
     /// The chunks at places of one extent that follow each other in it, see [`neighbours`]; `None` for what is
     /// not there any more, or never was.
-    pub(super) fn read(&self, path: &Path, places: &[Place]) -> io::Result<Vec<Option<Bytes>>> {
-        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+    pub(super) fn read(
+        &self,
+        path: &Path,
+        addresses: &[ChunkAddress],
+    ) -> io::Result<Vec<Option<Bytes>>> {
+        let (Some(first), Some(last)) = (addresses.first(), addresses.last()) else {
             return Ok(Vec::new());
         };
         let mut file = match self.file(first.extent, path) {
             Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![None; places.len()]),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![None; addresses.len()]),
             Err(e) => return Err(e),
         };
-        let mut chunks: Vec<Vec<u8>> = places.iter().map(|_| Vec::new()).collect();
+        let mut chunks: Vec<Vec<u8>> = addresses.iter().map(|_| Vec::new()).collect();
         let mut pages = self.buffers.lock().pop().unwrap_or_default();
         let mut at = floor(u64::from(first.at));
         let end = last.end();
@@ -54,8 +58,8 @@ impl Reader {
                 }
                 outcome => outcome,
             })?;
-            for (place, chunk) in places.iter().zip(&mut chunks) {
-                place.take(at, pages.filled(), chunk);
+            for (address, chunk) in addresses.iter().zip(&mut chunks) {
+                address.take(at, pages.filled(), chunk);
             }
             let read = pages.filled().len() as u64;
             let next = floor(at + read); // reads past the page cache begin at a page
@@ -69,10 +73,10 @@ impl Reader {
             buffers.push(pages);
         }
         drop(buffers);
-        let checked = places
+        let checked = addresses
             .iter()
             .zip(chunks)
-            .map(|(place, chunk)| place.holds(&chunk).then(|| Bytes::from(chunk)));
+            .map(|(address, chunk)| address.holds(&chunk).then(|| Bytes::from(chunk)));
         Ok(checked.collect())
     }
 
@@ -112,11 +116,11 @@ impl Reader {
 
 /// How many of the places at the beginning lie in one extent one after the other, with less than a page between, and
 /// are no more than one read takes. At least one.
-pub(super) fn neighbours(places: &[Place]) -> usize {
-    let Some(first) = places.first() else {
+pub(super) fn neighbours(addresses: &[ChunkAddress]) -> usize {
+    let Some(first) = addresses.first() else {
         return 0;
     };
-    let follows = |pair: &[Place]| match pair {
+    let follows = |pair: &[ChunkAddress]| match pair {
         [before, after] => {
             after.extent == before.extent
                 && u64::from(after.at) >= before.end()
@@ -125,7 +129,10 @@ pub(super) fn neighbours(places: &[Place]) -> usize {
         }
         _ => false,
     };
-    1 + places.windows(2).take_while(|pair| follows(pair)).count()
+    1 + addresses
+        .windows(2)
+        .take_while(|pair| follows(pair))
+        .count()
 }
 
 fn floor(at: u64) -> u64 {
@@ -147,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("5.ext");
         let mut content = Vec::new();
-        let mut places = Vec::new();
+        let mut addresses = Vec::new();
         let mut chunks = Vec::new();
         for (len, gap) in [
             (100, 0),
@@ -159,16 +166,16 @@ mod tests {
             content.resize(content.len() + gap, 0);
             let chunk = chunk(len, u8::try_from(len % 251).unwrap());
             let at = u32::try_from(content.len()).unwrap();
-            places.push(Place::new(5, at, &chunk).unwrap());
+            addresses.push(ChunkAddress::new(5, at, &chunk).unwrap());
             content.extend_from_slice(&chunk);
             chunks.push(Some(Bytes::from(chunk)));
         }
         content.resize(content.len().next_multiple_of(PAGE), 0);
         std::fs::write(&path, &content).unwrap();
         let reader = Reader::default();
-        assert_eq!(reader.read(&path, &places).unwrap(), chunks);
-        for (place, chunk) in places.iter().zip(&chunks) {
-            let read = reader.read(&path, &[*place]).unwrap();
+        assert_eq!(reader.read(&path, &addresses).unwrap(), chunks);
+        for (address, chunk) in addresses.iter().zip(&chunks) {
+            let read = reader.read(&path, &[*address]).unwrap();
             assert_eq!(read.first(), Some(chunk));
         }
         // Something else is there now, or nothing.
@@ -176,10 +183,10 @@ mod tests {
         content.truncate(20_000);
         std::fs::write(&path, &content).unwrap();
         let expected = [chunks[0].clone(), None, chunks[2].clone(), None, None];
-        assert_eq!(reader.read(&path, &places).unwrap(), expected);
+        assert_eq!(reader.read(&path, &addresses).unwrap(), expected);
         std::fs::remove_file(&path).unwrap();
         reader.forget(5);
-        assert_eq!(reader.read(&path, &places[..1]).unwrap(), [None]);
+        assert_eq!(reader.read(&path, &addresses[..1]).unwrap(), [None]);
     }
 
     #[test]
@@ -187,12 +194,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("5.ext");
         let chunk = chunk(9000, 7);
-        let place = Place::new(5, 0, &chunk).unwrap();
+        let address = ChunkAddress::new(5, 0, &chunk).unwrap();
         std::fs::write(&path, &chunk).unwrap();
         let reader = Reader::default();
         reader.buffers.lock().push(Pages::misaligned());
         for _ in 0..2 {
-            let read = reader.read(&path, &[place]).unwrap();
+            let read = reader.read(&path, &[address]).unwrap();
             assert_eq!(read, [Some(Bytes::from(chunk.clone()))]);
         }
         assert_eq!(reader.files.lock().len(), 1);
@@ -200,13 +207,20 @@ mod tests {
 
     #[test]
     fn neighbours_are_read_at_once() {
-        let place = |extent, at, len| Place::new(extent, at, &chunk(len, 0)).unwrap();
-        let places = [place(1, 0, 5000), place(1, 8192, 100), place(1, 8292, 100)];
-        assert_eq!(neighbours(&places), 3);
-        assert_eq!(neighbours(&[place(1, 0, 100), place(2, 100, 100)]), 1);
-        assert_eq!(neighbours(&[place(1, 0, 100), place(1, 4196, 100)]), 1);
-        assert_eq!(neighbours(&[place(1, 100, 100), place(1, 0, 100)]), 1);
-        assert_eq!(neighbours(&[place(1, 0, 100), place(1, 100, IO_BYTES)]), 1);
+        let address = |extent, at, len| ChunkAddress::new(extent, at, &chunk(len, 0)).unwrap();
+        let addresses = [
+            address(1, 0, 5000),
+            address(1, 8192, 100),
+            address(1, 8292, 100),
+        ];
+        assert_eq!(neighbours(&addresses), 3);
+        assert_eq!(neighbours(&[address(1, 0, 100), address(2, 100, 100)]), 1);
+        assert_eq!(neighbours(&[address(1, 0, 100), address(1, 4196, 100)]), 1);
+        assert_eq!(neighbours(&[address(1, 100, 100), address(1, 0, 100)]), 1);
+        assert_eq!(
+            neighbours(&[address(1, 0, 100), address(1, 100, IO_BYTES)]),
+            1
+        );
         assert_eq!(neighbours(&[]), 0);
     }
 }

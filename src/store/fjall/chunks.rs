@@ -3,43 +3,45 @@
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use ::fjall::{Guard, Keyspace, LsmError, OwnedWriteBatch, UserValue};
+use ::fjall::{Guard, Keyspace, OwnedWriteBatch, UserValue};
 use bytes::Bytes;
 
-use super::{Open, corrupt, failed};
+use super::error::{corrupt, decode_address, failed, is_damage};
+use super::keys::{self, ChunkKey};
+use super::open::OpenDatabase;
 use crate::model::LogId;
-use crate::store::dir::is_lost;
-use crate::store::extents::Place;
-use crate::store::keys::{self, ChunkKey};
+use crate::store::extents::ChunkAddress;
 use crate::store::{StoreError, StoredChunk, chunk};
 
 /// A chunk that the database knows of, not yet read from an extent.
-pub(super) struct Found {
+pub(super) struct ChunkEntry {
     pub(super) log: LogId,
     pub(super) first: u64,
-    pub(super) data: Data,
+    pub(super) source: ChunkSource,
 }
 
 /// Where the database says that a chunk is.
-pub(super) enum Data {
-    Here(Bytes),
-    Placed(Place),
+pub(super) enum ChunkSource {
+    Inline(Bytes),
+    InExtent(ChunkAddress),
 }
 
-impl Found {
+impl ChunkEntry {
     /// Length of the chunk in bytes.
     pub(super) fn bytes(&self) -> usize {
-        match &self.data {
-            Data::Here(data) => data.len(),
-            Data::Placed(place) => usize::try_from(place.bytes()).unwrap_or(usize::MAX),
+        match &self.source {
+            ChunkSource::Inline(data) => data.len(),
+            ChunkSource::InExtent(address) => {
+                usize::try_from(address.bytes()).unwrap_or(usize::MAX)
+            }
         }
     }
 
     /// The offset after the chunk's last message. Reads no extent.
     pub(super) fn end(&self) -> Result<u64, StoreError> {
-        let count = match &self.data {
-            Data::Here(data) => chunk::count(data).map_err(corrupt("chunk", self.log))?,
-            Data::Placed(place) => place.count,
+        let count = match &self.source {
+            ChunkSource::Inline(data) => chunk::count(data).map_err(corrupt("chunk", self.log))?,
+            ChunkSource::InExtent(address) => address.count,
         };
         Ok(self.first.saturating_add(u64::from(count)))
     }
@@ -72,7 +74,7 @@ enum Loaded {
     Damaged,
 }
 
-impl Open {
+impl OpenDatabase {
     /// The chunk that holds `from`, or the next one, and those that follow; see [`crate::store::Store::read`].
     pub(super) fn read(
         &self,
@@ -96,12 +98,17 @@ impl Open {
         &self,
         log: LogId,
         firsts: RangeInclusive<u64>,
-    ) -> impl DoubleEndedIterator<Item = Result<Found, Unread>> {
+    ) -> impl DoubleEndedIterator<Item = Result<ChunkEntry, Unread>> {
         self.msgs.range(keys::chunks(log, firsts)).map(found)
     }
 
     /// Ends before what cannot be read.
-    fn find_from(&self, log: LogId, from: u64, max_bytes: usize) -> Result<Vec<Found>, StoreError> {
+    fn find_from(
+        &self,
+        log: LogId,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<ChunkEntry>, StoreError> {
         let mut found = Vec::new();
         let mut bytes = 0;
         let mut next = from;
@@ -134,7 +141,7 @@ impl Open {
     }
 
     /// The chunk whose offsets include `from`. Reads no extent.
-    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<Found>, Unread> {
+    fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<ChunkEntry>, Unread> {
         // Bounded, so that it does not wade through what was removed long ago.
         let earliest = from.saturating_sub(u64::from(chunk::CHUNK_MESSAGES_MAX) - 1);
         let Some(found) = self.find(log, earliest..=from).next_back().transpose()? else {
@@ -148,7 +155,7 @@ impl Open {
     }
 
     /// What follows from an entry that cannot be read when the chunks from `from` on are looked for.
-    fn behind(&self, log: LogId, from: u64, unread: Unread) -> Result<Vec<Found>, StoreError> {
+    fn behind(&self, log: LogId, from: u64, unread: Unread) -> Result<Vec<ChunkEntry>, StoreError> {
         let (first, reason) = match unread {
             Unread::Damaged { first, reason } => (first, reason),
             Unread::Failed(error) => return Err(error),
@@ -167,7 +174,7 @@ impl Open {
     }
 
     /// The first chunk from `from` on, if it lies before what cannot be read.
-    fn before_damage(&self, log: LogId, from: u64) -> Option<Found> {
+    fn before_damage(&self, log: LogId, from: u64) -> Option<ChunkEntry> {
         let reaches = |last| matches!(self.find(log, from..=last).next(), Some(Err(_)));
         if reaches(from) {
             return None;
@@ -202,29 +209,29 @@ impl Open {
         }
         let key = key_from(readable).ok().flatten();
         match key.as_deref().and_then(keys::parse_chunk) {
-            Some(ChunkKey::Chunk(_, first) | ChunkKey::Placed(_, first, _)) => first,
+            Some(ChunkKey::Chunk(_, first) | ChunkKey::Address(_, first, _)) => first,
             None => u64::MAX,
         }
     }
 
     /// The chunks themselves, without those that were removed since they were found. Ends before one that cannot be
     /// read.
-    pub(super) fn load(&self, found: Vec<Found>) -> Result<Vec<StoredChunk>, StoreError> {
-        let places: Vec<Place> = found
+    pub(super) fn load(&self, found: Vec<ChunkEntry>) -> Result<Vec<StoredChunk>, StoreError> {
+        let addresses: Vec<ChunkAddress> = found
             .iter()
-            .filter_map(|found| match &found.data {
-                Data::Placed(place) => Some(*place),
-                Data::Here(_) => None,
+            .filter_map(|found| match &found.source {
+                ChunkSource::InExtent(address) => Some(*address),
+                ChunkSource::Inline(_) => None,
             })
             .collect();
-        let mut read = self.extents.read(&places)?.into_iter();
+        let mut read = self.extents.read(&addresses)?.into_iter();
         let mut chunks = Vec::with_capacity(found.len());
-        for Found { log, first, data } in found {
-            let (data, count) = match data {
-                Data::Here(data) => (Loaded::Data(data), 1),
-                Data::Placed(place) => match read.next().flatten() {
+        for ChunkEntry { log, first, source } in found {
+            let (data, count) = match source {
+                ChunkSource::Inline(data) => (Loaded::Data(data), 1),
+                ChunkSource::InExtent(address) => match read.next().flatten() {
                     Some(data) => (Loaded::Data(data), 1),
-                    None => (self.load_moved(log, first, place)?, place.count.max(1)),
+                    None => (self.load_moved(log, first, address)?, address.count.max(1)),
                 },
             };
             match data {
@@ -243,8 +250,13 @@ impl Open {
     }
 
     /// A chunk that is not where it was found: it was moved or removed since, or it is damaged.
-    fn load_moved(&self, log: LogId, first: u64, mut before: Place) -> Result<Loaded, StoreError> {
-        while let Some((_, now)) = self.placed_anywhere(log, first)? {
+    fn load_moved(
+        &self,
+        log: LogId,
+        first: u64,
+        mut before: ChunkAddress,
+    ) -> Result<Loaded, StoreError> {
+        while let Some((_, now)) = self.find_address(log, first)? {
             if now == before {
                 return Ok(Loaded::Damaged);
             }
@@ -257,19 +269,27 @@ impl Open {
     }
 
     /// The place of a chunk, and its generation, if it lies in an extent.
-    pub(super) fn placed(&self, log: LogId, first: u64) -> Result<Option<(u8, Place)>, StoreError> {
+    pub(super) fn address_of(
+        &self,
+        log: LogId,
+        first: u64,
+    ) -> Result<Option<(u8, ChunkAddress)>, StoreError> {
         if self.extents.is_unused() {
             return Ok(None);
         }
-        self.placed_anywhere(log, first)
+        self.find_address(log, first)
     }
 
     /// The same, also if no extent is known to hold anything.
-    fn placed_anywhere(&self, log: LogId, first: u64) -> Result<Option<(u8, Place)>, StoreError> {
+    fn find_address(
+        &self,
+        log: LogId,
+        first: u64,
+    ) -> Result<Option<(u8, ChunkAddress)>, StoreError> {
         for generation in [keys::PUT, keys::MOVED] {
-            let key = keys::placed(log, first, generation);
+            let key = keys::chunk_address(log, first, generation);
             if let Some(value) = self.msgs.get(key).map_err(failed("reading"))? {
-                return Ok(Some((generation, decode_place(log, &value)?)));
+                return Ok(Some((generation, decode_address(log, &value)?)));
             }
         }
         Ok(None)
@@ -285,13 +305,13 @@ fn halfway(gone: u64, left: u64) -> u64 {
 /// memory. One that may have been written several times must not: the database would bring back an older value.
 pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
     match keys::parse_chunk(key) {
-        Some(ChunkKey::Placed(_, _, keys::MOVED)) => writes.remove(msgs, key),
+        Some(ChunkKey::Address(_, _, keys::MOVED)) => writes.remove(msgs, key),
         _ => writes.remove_weak(msgs, key),
     }
 }
 
 /// Reads an entry of `msgs`.
-fn found(entry: Guard) -> Result<Found, Unread> {
+fn found(entry: Guard) -> Result<ChunkEntry, Unread> {
     let key = Cell::new(None);
     let read = entry.into_inner_if(|found| {
         key.set(keys::parse_chunk(found));
@@ -299,7 +319,7 @@ fn found(entry: Guard) -> Result<Found, Unread> {
     });
     let damaged = |reason| {
         let first = key.get().map(|key| match key {
-            ChunkKey::Chunk(_, first) | ChunkKey::Placed(_, first, _) => first,
+            ChunkKey::Chunk(_, first) | ChunkKey::Address(_, first, _) => first,
         });
         Unread::Damaged { first, reason }
     };
@@ -309,35 +329,19 @@ fn found(entry: Guard) -> Result<Found, Unread> {
         Err(error) => return Err(Unread::Failed(failed("reading")(error))),
     };
     match key.get() {
-        Some(ChunkKey::Chunk(log, first)) => Ok(Found {
+        Some(ChunkKey::Chunk(log, first)) => Ok(ChunkEntry {
             log,
             first,
-            data: Data::Here(Bytes::from(value)),
+            source: ChunkSource::Inline(Bytes::from(value)),
         }),
-        Some(ChunkKey::Placed(log, first, _)) => match Place::decode(&value) {
-            Some(place) => Ok(Found {
+        Some(ChunkKey::Address(log, first, _)) => match ChunkAddress::decode(&value) {
+            Some(address) => Ok(ChunkEntry {
                 log,
                 first,
-                data: Data::Placed(place),
+                source: ChunkSource::InExtent(address),
             }),
-            None => Err(damaged("its place makes no sense".to_owned())),
+            None => Err(damaged("its address makes no sense".to_owned())),
         },
         None => Err(damaged("its key makes no sense".to_owned())),
     }
-}
-
-/// Whether the disk does not give back what was written; else it may be asked again.
-pub(super) fn is_damage(error: &::fjall::Error) -> bool {
-    match error {
-        ::fjall::Error::Io(error) | ::fjall::Error::Storage(LsmError::Io(error)) => is_lost(error),
-        ::fjall::Error::Storage(_)
-        | ::fjall::Error::Decompress(_)
-        | ::fjall::Error::InvalidTrailer
-        | ::fjall::Error::InvalidTag(_) => true,
-        _ => false,
-    }
-}
-
-pub(super) fn decode_place(log: LogId, value: &[u8]) -> Result<Place, StoreError> {
-    Place::decode(value).ok_or_else(|| corrupt("place of a chunk", log)("it makes no sense"))
 }

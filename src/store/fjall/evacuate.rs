@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use ::fjall::Readable;
 use tracing::{debug, error};
 
-use super::chunks::{decode_place, remove};
-use super::{Core, Open, failed};
+use super::chunks::remove;
+use super::core::Core;
+use super::error::{decode_address, failed};
+use super::keys::{self, ChunkKey};
+use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::StoreError;
-use crate::store::extents::Place;
-use crate::store::keys::{self, ChunkKey};
+use crate::store::extents::ChunkAddress;
 
 /// Bytes of chunks moved at once: commits wait meanwhile.
 const MOVE_BYTES: usize = 1024 * 1024;
@@ -19,11 +21,11 @@ const MOVE_BYTES: usize = 1024 * 1024;
 const SPARE_AT_REST: usize = 1;
 
 /// A chunk that lies in an extent.
-struct Placed {
+struct AddressEntry {
     log: LogId,
     first: u64,
     generation: u8,
-    place: Place,
+    address: ChunkAddress,
 }
 
 impl Core {
@@ -35,8 +37,8 @@ impl Core {
         };
         let mut bytes = BTreeMap::new();
         for entry in snapshot.iter(&open.msgs) {
-            if let Some(found) = placed(entry)? {
-                *bytes.entry(found.place.extent()).or_default() += found.place.bytes();
+            if let Some(found) = address_entry(entry)? {
+                *bytes.entry(found.address.extent()).or_default() += found.address.bytes();
             }
         }
         for (extent, bytes) in open.extents.counted(&bytes) {
@@ -71,7 +73,7 @@ impl Core {
     }
 }
 
-impl Open {
+impl OpenDatabase {
     /// Moves what is left in these extents, until `stop` holds.
     pub(super) fn evacuate_extents(
         &self,
@@ -83,13 +85,13 @@ impl Open {
         let mut group = Vec::new();
         let mut group_bytes = 0;
         for entry in self.msgs.iter() {
-            let Some(found) = placed(entry)? else {
+            let Some(found) = address_entry(entry)? else {
                 continue;
             };
-            if !extents.contains(&found.place.extent()) {
+            if !extents.contains(&found.address.extent()) {
                 continue;
             }
-            group_bytes += usize::try_from(found.place.bytes()).unwrap_or(usize::MAX);
+            group_bytes += usize::try_from(found.address.bytes()).unwrap_or(usize::MAX);
             group.push(found);
             if group_bytes >= MOVE_BYTES {
                 moved += group.len();
@@ -111,23 +113,23 @@ impl Open {
     }
 
     /// Writes chunks to the active extent and exchanges their places. Those that were removed meanwhile are left out.
-    fn relocate(&self, group: Vec<Placed>) -> Result<(), StoreError> {
+    fn relocate(&self, group: Vec<AddressEntry>) -> Result<(), StoreError> {
         let mut writer = self.extents.writer(); // nothing is removed while this is held
         let mut writes = self.batch(2 * group.len());
         let mut left = Vec::with_capacity(group.len());
-        for Placed {
+        for AddressEntry {
             log,
             first,
             generation,
-            place,
+            address,
         } in group
         {
-            let key = keys::placed(log, first, generation);
+            let key = keys::chunk_address(log, first, generation);
             let now = self.msgs.get(key).map_err(failed("reading"))?;
-            if now.map(|now| decode_place(log, &now)).transpose()? != Some(place) {
+            if now.map(|now| decode_address(log, &now)).transpose()? != Some(address) {
                 continue;
             }
-            let Some(chunk) = self.extents.read(&[place])?.pop().flatten() else {
+            let Some(chunk) = self.extents.read(&[address])?.pop().flatten() else {
                 continue; // damaged: its queue says so when it is wanted
             };
             let Some(new) = writer.append(&chunk)? else {
@@ -136,9 +138,9 @@ impl Open {
             if generation != keys::MOVED {
                 remove(&mut writes, &self.msgs, &key);
             }
-            let key = keys::placed(log, first, keys::MOVED);
+            let key = keys::chunk_address(log, first, keys::MOVED);
             writes.insert(&self.msgs, key, new.encode());
-            left.push(place);
+            left.push(address);
         }
         writer.sync()?;
         self.note_extents(&mut writes, &writer);
@@ -150,20 +152,20 @@ impl Open {
 }
 
 /// The place in an entry of `msgs`, if it is one. Does not read chunks.
-fn placed(entry: ::fjall::Guard) -> Result<Option<Placed>, StoreError> {
+fn address_entry(entry: ::fjall::Guard) -> Result<Option<AddressEntry>, StoreError> {
     let (key, value) = entry
-        .into_inner_if(|key| keys::is_placed(key))
+        .into_inner_if(|key| keys::is_chunk_address(key))
         .map_err(failed("reading"))?;
-    let Some((ChunkKey::Placed(log, first, generation), value)) =
+    let Some((ChunkKey::Address(log, first, generation), value)) =
         keys::parse_chunk(&key).zip(value)
     else {
         return Ok(None);
     };
-    let place = decode_place(log, &value)?;
-    Ok(Some(Placed {
+    let address = decode_address(log, &value)?;
+    Ok(Some(AddressEntry {
         log,
         first,
         generation,
-        place,
+        address,
     }))
 }

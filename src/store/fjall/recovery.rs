@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use super::{Open, corrupt, failed};
+use super::error::{corrupt, failed};
+use super::keys;
+use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::{
     LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
-    keys,
 };
 
-impl Open {
+impl OpenDatabase {
     pub(super) fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
         let mut logs = BTreeMap::new();
         for entry in self.state.prefix([keys::RECORD]) {

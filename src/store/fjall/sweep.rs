@@ -1,44 +1,18 @@
 //! Removing what is settled or deleted, in small batches for the background: chunks below a floor, and everything that
 //! a removed log has left.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use ::fjall::{Guard, UserKey};
 
-use super::chunks::{decode_place, is_damage, remove};
-use super::{Core, Open, corrupt, failed};
+use super::chunks::remove;
+use super::core::Core;
+use super::error::{corrupt, decode_address, failed, is_damage};
+use super::keys::{self, ChunkKey};
+use super::open::OpenDatabase;
 use crate::model::LogId;
-use crate::store::extents::{Place, Writer};
-use crate::store::keys::ChunkKey;
-use crate::store::{LogRecord, StoreError, chunk, keys};
-
-/// Removed and swept logs that are remembered.
-const SWEPT_LOGS_MAX: usize = 4096;
-
-/// What is known of removed logs and chunks.
-#[derive(Default)]
-pub(super) struct Removed {
-    /// Logs to which nothing is written any more.
-    pub(super) dead: HashSet<LogId>,
-    /// Those of them that are swept, oldest first. They are remembered for a while, lest a change that was on its
-    /// way when the log was removed bring it back.
-    pub(super) swept: VecDeque<LogId>,
-    /// Where the sweep of a log goes on: everything before is removed, and would cost time to skip.
-    cursors: HashMap<LogId, u64>,
-}
-
-impl Removed {
-    fn sweep_ended(&mut self, log: LogId) {
-        self.cursors.remove(&log);
-        self.swept.push_back(log);
-        if self.swept.len() > SWEPT_LOGS_MAX
-            && let Some(forgotten) = self.swept.pop_front()
-        {
-            self.dead.remove(&forgotten);
-        }
-    }
-}
+use crate::store::extents::{ChunkAddress, Writer};
+use crate::store::{LogRecord, StoreError, chunk};
 
 impl Core {
     /// Removed logs that are not swept to the end, as far as they are not known yet.
@@ -167,7 +141,7 @@ impl Core {
         }
         open.commit(writes, None, &writer)
             .map_err(failed("sweeping"))?;
-        open.extents.released(&places(&gone));
+        open.extents.released(&addresses(&gone));
         drop(writer);
         let mut removed = self.removed.lock();
         if done {
@@ -184,29 +158,38 @@ struct Remains {
     key: UserKey,
     first: u64,
     /// Where it lies, unless in the database itself.
-    place: Option<Place>,
+    address: Option<ChunkAddress>,
 }
 
 impl Remains {
     /// Does not read the chunk.
     fn read(entry: Guard) -> Result<Remains, StoreError> {
-        let (key, place) = entry
-            .into_inner_if(|key| keys::is_placed(key))
+        let (key, address) = entry
+            .into_inner_if(|key| keys::is_chunk_address(key))
             .map_err(failed("reading"))?;
         let (log, first) = match keys::parse_chunk(&key) {
-            Some(ChunkKey::Chunk(log, first) | ChunkKey::Placed(log, first, _)) => (log, first),
+            Some(ChunkKey::Chunk(log, first) | ChunkKey::Address(log, first, _)) => (log, first),
             None => return Err(StoreError::Corrupt(format!("chunk key {key:?}"))),
         };
-        let place = place.map(|place| decode_place(log, &place)).transpose()?;
-        Ok(Remains { key, first, place })
+        let address = address
+            .map(|address| decode_address(log, &address))
+            .transpose()?;
+        Ok(Remains {
+            key,
+            first,
+            address,
+        })
     }
 }
 
-fn places(remains: &[Remains]) -> Vec<Place> {
-    remains.iter().filter_map(|remains| remains.place).collect()
+fn addresses(remains: &[Remains]) -> Vec<ChunkAddress> {
+    remains
+        .iter()
+        .filter_map(|remains| remains.address)
+        .collect()
 }
 
-impl Open {
+impl OpenDatabase {
     fn remove_remains(&self, gone: &[Remains], writer: &Writer<'_>) -> Result<(), StoreError> {
         let mut writes = self.batch(gone.len());
         for remains in gone {
@@ -214,14 +197,14 @@ impl Open {
         }
         self.commit(writes, None, writer)
             .map_err(failed("sweeping"))?;
-        self.extents.released(&places(gone));
+        self.extents.released(&addresses(gone));
         Ok(())
     }
 
     /// Whether a chunk ends at or before `end`. One that cannot be read is taken to reach further, and stays.
     fn ends_within(&self, remains: &Remains, end: u64) -> Result<bool, StoreError> {
-        let count = match &remains.place {
-            Some(place) => Some(place.count),
+        let count = match &remains.address {
+            Some(address) => Some(address.count),
             None => match self.msgs.get(&remains.key) {
                 Ok(None) => Some(0),
                 Ok(Some(data)) => chunk::count(&data).ok(),

@@ -53,7 +53,7 @@ fn copy_sparse(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_sparse(&entry.path(), &target);
         } else if entry.path().extension().is_some_and(|it| it == "jnl") {
-            let whole = scrub::whole_bytes(&entry.path()).unwrap();
+            let whole = journal_scan::whole_bytes(&entry.path()).unwrap();
             let content = fs::read(entry.path()).unwrap();
             let mut file = fs::File::create(&target).unwrap();
             file.write_all(&content[..usize::try_from(whole).unwrap() + 100])
@@ -267,7 +267,7 @@ fn a_journal_is_mended_and_what_was_cut_out_is_kept() {
     let image = scratch();
     let expected = built(image.path());
     let journal = image.path().join("db/0.jnl");
-    let whole = scrub::whole_bytes(&journal).unwrap();
+    let whole = journal_scan::whole_bytes(&journal).unwrap();
     let mut content = fs::read(&journal).unwrap();
     content[usize::try_from(whole).unwrap() - 20_000] ^= 1;
     fs::write(&journal, content).unwrap();
@@ -300,7 +300,7 @@ fn the_last_batch_that_was_synced_is_not_taken_for_torn() {
     }
     copy_sparse(dir.path(), image.path());
     let journal = image.path().join("db/0.jnl");
-    let whole = scrub::whole_bytes(&journal).unwrap();
+    let whole = journal_scan::whole_bytes(&journal).unwrap();
     let content = fs::read(&journal).unwrap();
     let mut flipped = content.clone();
     flipped[usize::try_from(whole).unwrap() - 500] ^= 4;

@@ -21,7 +21,7 @@ fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
             .unwrap();
     }
     store.sync().unwrap();
-    let safe = scrub::whole_bytes(&dir.path().join("db/0.jnl")).unwrap();
+    let safe = journal_scan::whole_bytes(&dir.path().join("db/0.jnl")).unwrap();
     let gone = (0..3).map(|first| Op::RemoveChunk { log: LOG, first });
     store.commit(&batch(4, gone.collect())).unwrap();
     for n in 3..8 {

@@ -13,7 +13,7 @@ fn cut_off(dir: &Path, image: &Path, synced: u64, unsynced: u64) -> u64 {
             .unwrap();
     }
     store.sync().unwrap();
-    let safe = scrub::whole_bytes(&journal).unwrap();
+    let safe = journal_scan::whole_bytes(&journal).unwrap();
     for n in synced..synced + unsynced {
         store
             .commit(&batch(n + 1, append(LOG, n, chunk_of(n, 1, 20_000))))
@@ -102,7 +102,7 @@ fn any_pages_may_be_lost_of_what_was_not_synced() {
     let (dir, image) = (scratch(), scratch());
     let safe = cut_off(dir.path(), image.path(), 4, 6);
     let journal = fs::read(image.path().join("db/0.jnl")).unwrap();
-    let end = scrub::whole_bytes(&image.path().join("db/0.jnl")).unwrap();
+    let end = journal_scan::whole_bytes(&image.path().join("db/0.jnl")).unwrap();
     for seed in 0..12 {
         let rng = &mut StdRng::seed_from_u64(seed);
         let hurt = scratch();

@@ -13,6 +13,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use ::fjall::Database;
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -45,14 +47,17 @@ fn small() -> FjallOptions {
 }
 
 fn eager() -> FjallOptions {
-    let upkeep = UpkeepOptions {
+    let maintenance = MaintenanceOptions {
         reclaim_after_chunks: 1,
         reclaim_min_bytes: 0,
         extent_slack_bytes: 0,
         flush_min_bytes: u64::MAX,
         quiet: Duration::from_millis(30),
     };
-    FjallOptions { upkeep, ..small() }
+    FjallOptions {
+        maintenance,
+        ..small()
+    }
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -144,7 +144,7 @@ fn space_comes_back_after_a_drain() {
 fn memtables_are_flushed_when_it_is_quiet() {
     let dir = scratch();
     let mut options = eager();
-    options.upkeep.flush_min_bytes = 8 * 1024;
+    options.maintenance.flush_min_bytes = 8 * 1024;
     let store = FjallStore::open(dir.path(), options).unwrap();
     for n in 0..4 {
         let ops = append(LOG, n, chunk_of(n, 1, 4_000));

@@ -12,11 +12,11 @@ use crate::store::chunk;
 
 const VERSION: u8 = 1;
 /// Length of an encoded place.
-const PLACE_LEN: usize = 33;
+const ADDRESS_LEN: usize = 33;
 
 /// Where a chunk lies, and how to know that it is the one meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Place {
+pub(in crate::store) struct ChunkAddress {
     pub(super) extent: u32,
     pub(super) at: u32,
     pub(super) len: u32,
@@ -27,10 +27,10 @@ pub(in crate::store) struct Place {
     pub(in crate::store) first_ms: u64,
 }
 
-impl Place {
+impl ChunkAddress {
     /// A place for this chunk; `None` if it is too large for one, or is no chunk.
-    pub(super) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<Place> {
-        Some(Place {
+    pub(super) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<ChunkAddress> {
+        Some(ChunkAddress {
             extent,
             at,
             len: u32::try_from(chunk.len()).ok()?,
@@ -75,7 +75,7 @@ impl Place {
     }
 
     pub(in crate::store) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PLACE_LEN);
+        let mut out = Vec::with_capacity(ADDRESS_LEN);
         out.push(VERSION);
         out.extend_from_slice(&self.extent.to_le_bytes());
         out.extend_from_slice(&self.at.to_le_bytes());
@@ -86,8 +86,8 @@ impl Place {
         out
     }
 
-    /// Reads what [`Place::encode`] wrote; `None` for anything else.
-    pub(in crate::store) fn decode(bytes: &[u8]) -> Option<Place> {
+    /// Reads what [`ChunkAddress::encode`] wrote; `None` for anything else.
+    pub(in crate::store) fn decode(bytes: &[u8]) -> Option<ChunkAddress> {
         let (&version, rest) = bytes.split_first()?;
         let (&extent, rest) = rest.split_first_chunk()?;
         let (&at, rest) = rest.split_first_chunk()?;
@@ -95,7 +95,7 @@ impl Place {
         let (&sum, rest) = rest.split_first_chunk()?;
         let (&count, rest) = rest.split_first_chunk()?;
         let (&first_ms, rest) = rest.split_first_chunk()?;
-        (version == VERSION && rest.is_empty()).then_some(Place {
+        (version == VERSION && rest.is_empty()).then_some(ChunkAddress {
             extent: u32::from_le_bytes(extent),
             at: u32::from_le_bytes(at),
             len: u32::from_le_bytes(len),
@@ -113,15 +113,15 @@ mod tests {
     #[test]
     fn a_place_is_read_back_and_nothing_else_is() {
         let chunk = [&[1, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0][..], b"rest"].concat();
-        let place = Place::new(7, 4096, &chunk).unwrap();
-        assert_eq!((place.len, place.count, place.first_ms), (18, 3, 9));
-        let encoded = place.encode();
-        assert_eq!(encoded.len(), PLACE_LEN);
-        assert_eq!(Place::decode(&encoded), Some(place));
-        assert!(place.holds(&chunk));
-        assert!(!place.holds(&chunk[1..]));
-        assert_eq!(Place::decode(&encoded[1..]), None);
-        assert_eq!(Place::decode(&[encoded, vec![0]].concat()), None);
-        assert_eq!(Place::new(7, 4096, b"no chunk"), None);
+        let address = ChunkAddress::new(7, 4096, &chunk).unwrap();
+        assert_eq!((address.len, address.count, address.first_ms), (18, 3, 9));
+        let encoded = address.encode();
+        assert_eq!(encoded.len(), ADDRESS_LEN);
+        assert_eq!(ChunkAddress::decode(&encoded), Some(address));
+        assert!(address.holds(&chunk));
+        assert!(!address.holds(&chunk[1..]));
+        assert_eq!(ChunkAddress::decode(&encoded[1..]), None);
+        assert_eq!(ChunkAddress::decode(&[encoded, vec![0]].concat()), None);
+        assert_eq!(ChunkAddress::new(7, 4096, b"no chunk"), None);
     }
 }

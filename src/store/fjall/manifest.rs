@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
-use super::dir::{io_error, sync_dir};
-use super::{Advice, OnDamage, StoreError};
+use crate::store::dir::sync_dir;
+use crate::store::error::{Advice, OnDamage, StoreError, io_error, is_lost};
 
 /// Name of the copy in the data directory.
 const COPY_FILE: &str = "manifest";
@@ -100,8 +100,9 @@ pub(super) fn copy(dir: &Path, db: &Path) -> Result<(), StoreError> {
 
 /// Whether the first start was killed before the database was complete. Nothing can have been stored in it.
 fn is_stillborn(dir: &Path, db: &Path) -> Result<bool, StoreError> {
-    let has_synced = super::progress::read_synced(dir)?.is_some();
-    if has_synced || has_entries(&dir.join("extents"))? || !super::scrub::hold_nothing(db)? {
+    let has_synced = super::synced::read_synced(dir)?.is_some();
+    if has_synced || has_entries(&dir.join("extents"))? || !super::journal_repair::hold_nothing(db)?
+    {
         return Ok(false);
     }
     for (id, path) in keyspaces(db)? {
@@ -240,7 +241,7 @@ fn read_manifest(path: &Path) -> Result<Manifest, Flaw> {
             "{} is missing",
             path.join(name).display()
         ))),
-        Err(e) if super::dir::is_lost(&e) => Err(Flaw::Damaged(format!(
+        Err(e) if is_lost(&e) => Err(Flaw::Damaged(format!(
             "{} cannot be read: {e}",
             path.join(name).display()
         ))),
@@ -334,7 +335,7 @@ impl Listed {
             Ok(true) => None,
             Ok(false) => Some(FileFlaw::Changed),
             Err(e) if e.kind() == ErrorKind::NotFound => Some(FileFlaw::Missing),
-            Err(e) if super::dir::is_lost(&e) => Some(FileFlaw::Changed),
+            Err(e) if is_lost(&e) => Some(FileFlaw::Changed),
             Err(e) => Some(FileFlaw::Io(e)),
         }
     }
@@ -455,7 +456,7 @@ fn read_copy(dir: &Path) -> Result<Option<BTreeMap<u64, Manifest>>, StoreError> 
             }
             Ok(copy)
         }
-        Err(e) if super::dir::is_lost(&e) => Ok(None),
+        Err(e) if is_lost(&e) => Ok(None),
         Err(e) => Err(io_error("reading", &path, e)),
     }
 }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tracing::debug;
 
-use super::StoreError;
-use super::fjall::Core;
-use super::worker::Worker;
+use super::core::Core;
+use crate::store::StoreError;
+use crate::store::worker::Worker;
 
 /// How often to look whether sealed memtables have become tables.
 const FLUSH_LOOK: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
-pub(super) struct Rotator {
+pub(super) struct MemtableSealer {
     shared: Arc<Shared>,
     worker: Worker,
 }
@@ -40,9 +40,9 @@ enum State {
     Stopping,
 }
 
-impl Rotator {
+impl MemtableSealer {
     /// Starts the thread.
-    pub(super) fn start(core: Arc<Core>) -> Result<Rotator, StoreError> {
+    pub(super) fn start(core: Arc<Core>) -> Result<MemtableSealer, StoreError> {
         let shared = Arc::new(Shared {
             core,
             state: Mutex::new(State::Wanted), // what recovery read back may be too large already
@@ -52,7 +52,7 @@ impl Rotator {
             let shared = shared.clone();
             move || shared.run()
         })?;
-        Ok(Rotator { shared, worker })
+        Ok(MemtableSealer { shared, worker })
     }
 
     /// Something has outgrown its size.
@@ -100,7 +100,7 @@ impl Shared {
             }
             *state = State::Working;
             drop(state);
-            if let Err(failure) = self.core.rotate_overgrown() {
+            if let Err(failure) = self.core.seal_overgrown() {
                 // The next commit hears the reason, and what was kept is written to the database opened anew.
                 debug!(%failure, "could not seal a memtable");
             }

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The format that this release writes.
 pub(super) const FORMAT: u32 = 2;

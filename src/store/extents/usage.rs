@@ -14,7 +14,7 @@ const SPARE_MAX: usize = 2;
 const SPARSE_PERCENT: i64 = 50;
 
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct ExtentUsage {
     extents: BTreeMap<u32, Extent>,
     /// Sealed and without a wanted chunk, as far as the last sync does not know it yet.
     emptied: Vec<u32>,
@@ -42,10 +42,10 @@ pub(super) enum Fate {
     Remove,
 }
 
-impl Ledger {
+impl ExtentUsage {
     /// With the extents that earlier runs have left, and the lengths of their files.
     /// Numbers below `used` were given out before.
-    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>, used: u32) -> Ledger {
+    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>, used: u32) -> ExtentUsage {
         let extents: BTreeMap<_, _> = found
             .into_iter()
             .map(|(number, size)| {
@@ -57,7 +57,7 @@ impl Ledger {
                 (number, extent)
             })
             .collect();
-        Ledger {
+        ExtentUsage {
             next: extents
                 .last_key_value()
                 .map_or(0, |(last, _)| last.saturating_add(1))
@@ -219,86 +219,86 @@ mod tests {
 
     const SIZE: u64 = 100;
 
-    fn filled(ledger: &mut Ledger, live: u32) -> u32 {
-        let (number, _) = ledger.take();
-        ledger.added(number, 100);
-        ledger.released(number, 100 - live);
-        ledger.seal(number, SIZE);
+    fn filled(usage: &mut ExtentUsage, live: u32) -> u32 {
+        let (number, _) = usage.take();
+        usage.added(number, 100);
+        usage.released(number, 100 - live);
+        usage.seal(number, SIZE);
         number
     }
 
     #[test]
     fn an_emptied_extent_is_used_again_after_the_sync() {
-        let mut ledger = Ledger::new([], 0);
-        assert!(ledger.is_unused());
-        assert_eq!(ledger.take(), (0, false));
-        ledger.added(0, 60);
-        ledger.released(0, 60);
-        assert_eq!(ledger.take_emptied(), [0u32; 0], "it is active");
-        ledger.added(0, 40);
-        ledger.seal(0, SIZE);
-        assert_eq!(ledger.take_emptied(), [0u32; 0]);
-        assert!(!ledger.is_unused());
-        ledger.released(0, 40);
-        assert!(ledger.is_unused());
-        let emptied = ledger.take_emptied();
+        let mut usage = ExtentUsage::new([], 0);
+        assert!(usage.is_unused());
+        assert_eq!(usage.take(), (0, false));
+        usage.added(0, 60);
+        usage.released(0, 60);
+        assert_eq!(usage.take_emptied(), [0u32; 0], "it is active");
+        usage.added(0, 40);
+        usage.seal(0, SIZE);
+        assert_eq!(usage.take_emptied(), [0u32; 0]);
+        assert!(!usage.is_unused());
+        usage.released(0, 40);
+        assert!(usage.is_unused());
+        let emptied = usage.take_emptied();
         assert_eq!(emptied, [0]);
-        assert_eq!(ledger.take(), (1, false), "not before the sync");
-        ledger.put_back(emptied);
-        assert_eq!(ledger.take_emptied(), [0]);
-        assert_eq!(ledger.finish(0, SIZE), Fate::Spare);
-        assert_eq!(ledger.take(), (0, true));
+        assert_eq!(usage.take(), (1, false), "not before the sync");
+        usage.put_back(emptied);
+        assert_eq!(usage.take_emptied(), [0]);
+        assert_eq!(usage.finish(0, SIZE), Fate::Spare);
+        assert_eq!(usage.take(), (0, true));
     }
 
     #[test]
     fn few_are_kept_to_spare_and_no_large_one() {
-        let mut ledger = Ledger::new([], 0);
-        let full: Vec<u32> = (0..4).map(|_| filled(&mut ledger, 0)).collect();
-        assert_eq!(ledger.take_emptied(), full);
-        assert_eq!(ledger.finish(0, SIZE - 1), Fate::Remove);
-        let fates: Vec<_> = (1..4).map(|n| ledger.finish(n, SIZE)).collect();
+        let mut usage = ExtentUsage::new([], 0);
+        let full: Vec<u32> = (0..4).map(|_| filled(&mut usage, 0)).collect();
+        assert_eq!(usage.take_emptied(), full);
+        assert_eq!(usage.finish(0, SIZE - 1), Fate::Remove);
+        let fates: Vec<_> = (1..4).map(|n| usage.finish(n, SIZE)).collect();
         assert_eq!(fates, [Fate::Spare, Fate::Spare, Fate::Remove]);
-        assert_eq!(ledger.take_spare(1), [2]);
-        assert_eq!(ledger.take_spare(0), [1]);
-        assert_eq!(ledger.take_spare(0), [0u32; 0]);
+        assert_eq!(usage.take_spare(1), [2]);
+        assert_eq!(usage.take_spare(0), [1]);
+        assert_eq!(usage.take_spare(0), [0u32; 0]);
     }
 
     #[test]
     fn what_earlier_runs_left_is_unknown_until_it_is_counted() {
-        let mut ledger = Ledger::new([(3, SIZE), (4, SIZE), (5, SIZE)], 0);
-        assert!(!ledger.is_unused());
-        assert_eq!(ledger.take(), (6, false));
-        ledger.released(4, 30);
-        assert_eq!((ledger.take_emptied(), ledger.sparse(0)), (vec![], vec![]));
-        ledger.count(&BTreeMap::from([(3, 20), (4, 30)]));
-        assert_eq!(ledger.take_emptied(), [4, 5]);
-        ledger.released(3, 20);
-        assert_eq!(ledger.take_emptied(), [3]);
+        let mut usage = ExtentUsage::new([(3, SIZE), (4, SIZE), (5, SIZE)], 0);
+        assert!(!usage.is_unused());
+        assert_eq!(usage.take(), (6, false));
+        usage.released(4, 30);
+        assert_eq!((usage.take_emptied(), usage.sparse(0)), (vec![], vec![]));
+        usage.count(&BTreeMap::from([(3, 20), (4, 30)]));
+        assert_eq!(usage.take_emptied(), [4, 5]);
+        usage.released(3, 20);
+        assert_eq!(usage.take_emptied(), [3]);
     }
 
     #[test]
     fn missing_extents_are_named_and_their_numbers_not_used_again() {
-        let mut ledger = Ledger::new([(1, SIZE)], 4);
-        assert!(!ledger.is_unused());
-        assert_eq!(ledger.take(), (4, false));
+        let mut usage = ExtentUsage::new([(1, SIZE)], 4);
+        assert!(!usage.is_unused());
+        assert_eq!(usage.take(), (4, false));
         let found = BTreeMap::from([(1, 10), (2, 20), (3, 30)]);
-        assert_eq!(ledger.count(&found), [(2, 20), (3, 30)]);
-        ledger.released(1, 10);
-        ledger.released(3, 30);
-        assert!(!ledger.is_unused());
-        ledger.released(2, 20);
-        assert!(ledger.is_unused());
+        assert_eq!(usage.count(&found), [(2, 20), (3, 30)]);
+        usage.released(1, 10);
+        usage.released(3, 30);
+        assert!(!usage.is_unused());
+        usage.released(2, 20);
+        assert!(usage.is_unused());
     }
 
     #[test]
     fn sparse_extents_are_named_when_half_of_all_is_of_no_use() {
-        let mut ledger = Ledger::new([], 0);
-        let (a, b) = (filled(&mut ledger, 30), filled(&mut ledger, 80));
-        assert_eq!(ledger.sparse(0), [0u32; 0], "90 of 200 are of no use");
-        let c = filled(&mut ledger, 10);
-        assert_eq!(ledger.sparse(180), [0u32; 0]);
-        assert_eq!(ledger.sparse(179), [a, c]);
-        ledger.released(b, 40);
-        assert_eq!(ledger.sparse(0), [a, b, c]);
+        let mut usage = ExtentUsage::new([], 0);
+        let (a, b) = (filled(&mut usage, 30), filled(&mut usage, 80));
+        assert_eq!(usage.sparse(0), [0u32; 0], "90 of 200 are of no use");
+        let c = filled(&mut usage, 10);
+        assert_eq!(usage.sparse(180), [0u32; 0]);
+        assert_eq!(usage.sparse(179), [a, c]);
+        usage.released(b, 40);
+        assert_eq!(usage.sparse(0), [a, b, c]);
     }
 }

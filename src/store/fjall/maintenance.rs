@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tracing::{debug, warn};
 
-use super::StoreError;
-use super::fjall::{Core, failed};
-use super::worker::Worker;
+use super::core::Core;
+use super::error::failed;
 use crate::clock;
 use crate::model::LogId;
+use crate::store::StoreError;
+use crate::store::worker::Worker;
 
 /// When the background thread acts.
 #[derive(Clone, Copy, Debug)]
-pub struct UpkeepOptions {
+pub struct MaintenanceOptions {
     /// Removed chunks after which giving space back is considered.
     pub reclaim_after_chunks: u64,
     /// Bytes of chunk files below which it is not worth it.
@@ -29,9 +30,9 @@ pub struct UpkeepOptions {
     pub quiet: Duration,
 }
 
-impl Default for UpkeepOptions {
-    fn default() -> UpkeepOptions {
-        UpkeepOptions {
+impl Default for MaintenanceOptions {
+    fn default() -> MaintenanceOptions {
+        MaintenanceOptions {
             reclaim_after_chunks: 1024,
             reclaim_min_bytes: 128 * 1024 * 1024,
             extent_slack_bytes: 256 * 1024 * 1024,
@@ -53,14 +54,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
-pub(super) struct Upkeep {
+pub(super) struct Maintenance {
     shared: Arc<Shared>,
     worker: Worker,
 }
 
 struct Shared {
     core: Arc<Core>,
-    options: UpkeepOptions,
+    options: MaintenanceOptions,
     work: Mutex<Work>,
     changed: Condvar,
 }
@@ -120,13 +121,13 @@ impl Work {
     }
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Starts the thread, with the remains of logs removed before.
     pub(super) fn start(
         core: Arc<Core>,
-        options: UpkeepOptions,
+        options: MaintenanceOptions,
         remains: Vec<LogId>,
-    ) -> Result<Upkeep, StoreError> {
+    ) -> Result<Maintenance, StoreError> {
         let work = Work {
             logs: remains.into(),
             uncounted: true,
@@ -138,11 +139,11 @@ impl Upkeep {
             work: Mutex::new(work),
             changed: Condvar::new(),
         });
-        let worker = Worker::start("leveret-upkeep", {
+        let worker = Worker::start("leveret-maint", {
             let shared = shared.clone();
             move || shared.run()
         })?;
-        Ok(Upkeep { shared, worker })
+        Ok(Maintenance { shared, worker })
     }
 
     /// Takes note of a commit.
@@ -358,7 +359,7 @@ impl Shared {
     /// Writes what is in memory to tables, with at least one key of chunks.
     fn flush(&self) -> Result<(), StoreError> {
         self.core.touch()?;
-        self.core.rotate_all()?;
+        self.core.seal_all()?;
         let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
         while self.core.is_flushing()? {
             if self.rest(Duration::from_millis(20), |_| false) || clock::monotonic() > deadline {

@@ -3,7 +3,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `msgs` | log u64, first offset u64 | chunk |
-//! | `msgs` | log u64, first offset u64, generation u8 | where an extent holds the chunk; see [`placed`] |
+//! | `msgs` | log u64, first offset u64, generation u8 | where an extent holds the chunk; see [`chunk_address`] |
 //! | `msgs` | 17 bytes 0xff | the last batch: epoch u64, ticket u64 |
 //! | `msgs` | 18 bytes 0xff | nothing; see `upkeep` |
 //! | `state` | `L`, log u64 | log record |
@@ -63,7 +63,7 @@ pub(super) const PUT: u8 = 0;
 pub(super) const MOVED: u8 = 1;
 
 /// Key of a chunk's place in `msgs`.
-pub(super) fn placed(log: LogId, first: u64, generation: u8) -> [u8; 17] {
+pub(super) fn chunk_address(log: LogId, first: u64, generation: u8) -> [u8; 17] {
     join(chunk(log, first), [generation])
 }
 
@@ -73,7 +73,7 @@ pub(super) enum ChunkKey {
     /// The chunk itself.
     Chunk(LogId, u64),
     /// The chunk's place, of this generation.
-    Placed(LogId, u64, u8),
+    Address(LogId, u64, u8),
 }
 
 /// Reads a key in `msgs`; `None` if it is none of a chunk.
@@ -83,19 +83,19 @@ pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
     let (log, first) = (LogId(u64::from_be_bytes(log)), u64::from_be_bytes(first));
     match rest {
         [] => Some(ChunkKey::Chunk(log, first)),
-        [generation @ (PUT | MOVED)] => Some(ChunkKey::Placed(log, first, *generation)),
+        [generation @ (PUT | MOVED)] => Some(ChunkKey::Address(log, first, *generation)),
         _ => None,
     }
 }
 
 /// Whether a key in `msgs` is that of a place. The last batch's is not, but as long.
-pub(super) fn is_placed(key: &[u8]) -> bool {
-    matches!(parse_chunk(key), Some(ChunkKey::Placed(..)))
+pub(super) fn is_chunk_address(key: &[u8]) -> bool {
+    matches!(parse_chunk(key), Some(ChunkKey::Address(..)))
 }
 
 /// Keys of a log's chunks, and of their places, that start in these offsets.
 pub(super) fn chunks(log: LogId, firsts: RangeInclusive<u64>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-    let last = placed(log, *firsts.end(), u8::MAX);
+    let last = chunk_address(log, *firsts.end(), u8::MAX);
     (
         Bound::Included(chunk(log, *firsts.start()).to_vec()),
         Bound::Included(last.to_vec()),
@@ -165,8 +165,8 @@ mod tests {
         let log = LogId(1);
         let keys = [
             &chunk(log, 7)[..],
-            &placed(log, 7, 0),
-            &placed(log, 7, 1),
+            &chunk_address(log, 7, 0),
+            &chunk_address(log, 7, 1),
             &chunk(log, 8),
         ];
         assert!(keys.is_sorted());
@@ -174,11 +174,20 @@ mod tests {
         let within = keys.map(|key| RangeBounds::contains(&range, &key.to_vec()));
         assert_eq!(within, [true, true, true, false]);
         assert_eq!(parse_chunk(keys[0]), Some(ChunkKey::Chunk(log, 7)));
-        assert_eq!(parse_chunk(keys[2]), Some(ChunkKey::Placed(log, 7, 1)));
-        for odd in [&LAST_BATCH[..], &FLUSH, &keys[0][1..], &placed(log, 7, 2)] {
+        assert_eq!(parse_chunk(keys[2]), Some(ChunkKey::Address(log, 7, 1)));
+        for odd in [
+            &LAST_BATCH[..],
+            &FLUSH,
+            &keys[0][1..],
+            &chunk_address(log, 7, 2),
+        ] {
             assert_eq!(parse_chunk(odd), None, "{odd:?}");
         }
-        assert!(is_placed(keys[1]) && !is_placed(keys[0]) && !is_placed(&LAST_BATCH));
+        assert!(
+            is_chunk_address(keys[1])
+                && !is_chunk_address(keys[0])
+                && !is_chunk_address(&LAST_BATCH)
+        );
     }
 
     #[test]

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::StoreError;
-use super::dir::io_error;
 use crate::model::Ticket;
+use crate::store::StoreError;
+use crate::store::error::io_error;
 
 /// Name of the file in the data directory.
 const SYNCED_FILE: &str = "synced";
@@ -27,7 +27,7 @@ const NOTE_LEN: usize = 32;
 
 /// What every batch says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct BatchNote {
     /// Tells the runs apart.
     pub(super) epoch: u64,
     /// The committer's last ticket.
@@ -38,15 +38,15 @@ pub(super) struct Note {
     pub(super) synced: u64,
 }
 
-impl Note {
+impl BatchNote {
     pub(super) fn encode(self) -> Vec<u8> {
         [self.epoch, self.ticket, self.serial, self.synced]
             .map(u64::to_le_bytes)
             .concat()
     }
 
-    /// Reads what [`Note::encode`] wrote, or an earlier release, which had only the first half.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Note> {
+    /// Reads what [`BatchNote::encode`] wrote, or an earlier release, which had only the first half.
+    pub(super) fn decode(bytes: &[u8]) -> Option<BatchNote> {
         let mut padded = [0; NOTE_LEN];
         let known = bytes.len() == NOTE_LEN || bytes.len() == NOTE_LEN / 2;
         padded
@@ -54,7 +54,7 @@ impl Note {
             .filter(|_| known)?
             .copy_from_slice(bytes);
         let [epoch, ticket, serial, synced] = numbers(&padded)?;
-        Some(Note {
+        Some(BatchNote {
             epoch,
             ticket,
             serial,
@@ -65,7 +65,7 @@ impl Note {
 
 /// What is known of a run: this batch of it is on disk, in this journal or in a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Synced {
+pub(super) struct SyncedBatch {
     pub(super) epoch: u64,
     pub(super) serial: u64,
     pub(super) journal: u64,
@@ -74,7 +74,7 @@ pub(super) struct Synced {
 /// How far this run has come. Batches are numbered in the order in which they are written: whoever commits holds the
 /// writer of the extents.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct SyncProgress {
     epoch: u64,
     path: PathBuf,
     serial: AtomicU64,
@@ -83,14 +83,14 @@ pub(super) struct Progress {
     /// A journal that was there before the next batch is begun.
     journal: AtomicU64,
     /// The last batch that is committed.
-    committed: Mutex<Synced>,
+    committed: Mutex<SyncedBatch>,
     /// The file and what it says.
     file: Mutex<(Option<File>, u64)>,
 }
 
-impl Progress {
-    pub(super) fn new(dir: &Path) -> Progress {
-        Progress {
+impl SyncProgress {
+    pub(super) fn new(dir: &Path) -> SyncProgress {
+        SyncProgress {
             epoch: rand::random(),
             path: dir.join(SYNCED_FILE),
             serial: AtomicU64::new(0),
@@ -113,11 +113,11 @@ impl Progress {
     }
 
     /// The note of the next batch, and a journal that it is not written before.
-    pub(super) fn begin(&self, ticket: Option<Ticket>) -> (Note, u64) {
+    pub(super) fn begin(&self, ticket: Option<Ticket>) -> (BatchNote, u64) {
         if let Some(ticket) = ticket {
             self.ticket.store(ticket.0, Ordering::Relaxed);
         }
-        let note = Note {
+        let note = BatchNote {
             epoch: self.epoch,
             ticket: self.ticket.load(Ordering::Relaxed),
             serial: self.serial.fetch_add(1, Ordering::Relaxed) + 1,
@@ -127,8 +127,8 @@ impl Progress {
     }
 
     /// The batch with this note is committed.
-    pub(super) fn committed(&self, note: Note, journal: u64) {
-        *self.committed.lock() = Synced {
+    pub(super) fn committed(&self, note: BatchNote, journal: u64) {
+        *self.committed.lock() = SyncedBatch {
             epoch: self.epoch,
             serial: note.serial,
             journal,
@@ -136,12 +136,12 @@ impl Progress {
     }
 
     /// What a sync that begins now makes durable.
-    pub(super) fn before_sync(&self) -> Synced {
+    pub(super) fn before_sync(&self) -> SyncedBatch {
         *self.committed.lock()
     }
 
     /// The sync has succeeded; `journal` is the newest one.
-    pub(super) fn after_sync(&self, synced: Synced, journal: Option<u64>) {
+    pub(super) fn after_sync(&self, synced: SyncedBatch, journal: Option<u64>) {
         if let Some(journal) = journal {
             self.saw_journal(journal);
         }
@@ -162,7 +162,7 @@ impl Progress {
     }
 }
 
-fn write(file: &mut Option<File>, path: &Path, synced: Synced) -> io::Result<()> {
+fn write(file: &mut Option<File>, path: &Path, synced: SyncedBatch) -> io::Result<()> {
     let file = match file {
         Some(file) => file,
         none => none.insert(
@@ -173,7 +173,7 @@ fn write(file: &mut Option<File>, path: &Path, synced: Synced) -> io::Result<()>
                 .open(path)?,
         ),
     };
-    let Synced {
+    let SyncedBatch {
         epoch,
         serial,
         journal,
@@ -184,7 +184,7 @@ fn write(file: &mut Option<File>, path: &Path, synced: Synced) -> io::Result<()>
 }
 
 /// What the last run has left in the data directory, if it can be read and makes sense.
-pub(super) fn read_synced(dir: &Path) -> Result<Option<Synced>, StoreError> {
+pub(super) fn read_synced(dir: &Path) -> Result<Option<SyncedBatch>, StoreError> {
     let path = dir.join(SYNCED_FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -198,7 +198,7 @@ pub(super) fn read_synced(dir: &Path) -> Result<Option<Synced>, StoreError> {
     let sum = xxh3_64(content);
     Ok(numbers(&bytes)
         .filter(|[.., told]| *told == sum)
-        .map(|[epoch, serial, journal, _]| Synced {
+        .map(|[epoch, serial, journal, _]| SyncedBatch {
             epoch,
             serial,
             journal,
@@ -227,29 +227,29 @@ mod tests {
 
     #[test]
     fn notes_of_this_and_earlier_releases_are_read() {
-        let note = Note {
+        let note = BatchNote {
             epoch: 7,
             ticket: 8,
             serial: 9,
             synced: 6,
         };
         let bytes = note.encode();
-        assert_eq!(Note::decode(&bytes), Some(note));
-        let earlier = Note {
+        assert_eq!(BatchNote::decode(&bytes), Some(note));
+        let earlier = BatchNote {
             serial: 0,
             synced: 0,
             ..note
         };
-        assert_eq!(Note::decode(&bytes[..16]), Some(earlier));
-        assert_eq!(Note::decode(&bytes[..31]), None);
-        assert_eq!(Note::decode(b""), None);
+        assert_eq!(BatchNote::decode(&bytes[..16]), Some(earlier));
+        assert_eq!(BatchNote::decode(&bytes[..31]), None);
+        assert_eq!(BatchNote::decode(b""), None);
     }
 
     #[test]
     fn the_file_tells_what_was_synced() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read_synced(dir.path()).unwrap(), None);
-        let progress = Progress::new(dir.path());
+        let progress = SyncProgress::new(dir.path());
         let commit = |ticket| {
             let (note, journal) = progress.begin(ticket);
             progress.committed(note, journal);

@@ -14,8 +14,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
-use super::dir::{io_error, journals};
+use crate::store::StoreError;
+use crate::store::dir::journals;
+use crate::store::error::io_error;
 
 /// The newest journal.
 #[derive(Debug)]

@@ -6,12 +6,13 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::{Batch, Op, keys};
+use super::keys;
 use crate::model::LogId;
+use crate::store::{Batch, Op};
 
 /// Where a key lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Space {
+pub(super) enum KeyspaceName {
     /// Chunks.
     Msgs,
     /// Logs' records, pages, counts.
@@ -23,7 +24,7 @@ pub(super) enum Space {
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Write {
-    pub(super) space: Space,
+    pub(super) space: KeyspaceName,
     pub(super) key: Bytes,
     pub(super) change: Change,
 }
@@ -41,19 +42,19 @@ pub(super) enum Change {
 
 /// What is left of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct KeyWrites {
     writes: Vec<Option<Write>>,
-    places: HashMap<(Space, Bytes), usize, Xxh3DefaultBuilder>,
+    places: HashMap<(KeyspaceName, Bytes), usize, Xxh3DefaultBuilder>,
     /// Logs that the batch removes.
     pub(super) removed_logs: Vec<LogId>,
     /// Chunks that the batch removes.
     pub(super) removed_chunks: u64,
 }
 
-impl Plan {
+impl KeyWrites {
     /// The writes of a batch. `dead` are the logs removed before, to which nothing is written any more.
-    pub(super) fn new(batch: &Batch, dead: &HashSet<LogId>) -> Plan {
-        let mut plan = Plan::default();
+    pub(super) fn new(batch: &Batch, dead: &HashSet<LogId>) -> KeyWrites {
+        let mut plan = KeyWrites::default();
         plan.writes.reserve(batch.ops.len() + 1);
         plan.places.reserve(batch.ops.len());
         for op in &batch.ops {
@@ -61,7 +62,7 @@ impl Plan {
             match op {
                 Op::PutChunk { log, first, chunk } if alive(log) => {
                     plan.set(
-                        Space::Msgs,
+                        KeyspaceName::Msgs,
                         &keys::chunk(*log, *first),
                         Change::PutChunk(*log, *first, chunk.clone()),
                     );
@@ -69,7 +70,7 @@ impl Plan {
                 Op::RemoveChunk { log, first } if alive(log) => {
                     plan.removed_chunks += 1;
                     plan.set(
-                        Space::Msgs,
+                        KeyspaceName::Msgs,
                         &keys::chunk(*log, *first),
                         Change::RemoveChunk(*log, *first),
                     );
@@ -77,7 +78,7 @@ impl Plan {
                 Op::PutLog { log, record } if alive(log) => {
                     let value = record.encode().into();
                     plan.set(
-                        Space::State,
+                        KeyspaceName::State,
                         &keys::of_log(keys::RECORD, *log),
                         Change::Put(value),
                     );
@@ -85,11 +86,15 @@ impl Plan {
                 Op::RemoveLog { log } => plan.remove_log(*log),
                 Op::PutPage { log, page, settled } if alive(log) => {
                     let key = keys::of_part(keys::PAGE, *log, *page);
-                    plan.set(Space::State, &key, Change::Put(settled.encode().into()));
+                    plan.set(
+                        KeyspaceName::State,
+                        &key,
+                        Change::Put(settled.encode().into()),
+                    );
                 }
                 Op::RemovePage { log, page } if alive(log) => {
                     plan.set(
-                        Space::State,
+                        KeyspaceName::State,
                         &keys::of_part(keys::PAGE, *log, *page),
                         Change::Remove,
                     );
@@ -97,50 +102,62 @@ impl Plan {
                 Op::PutCount { log, offset, count } if alive(log) => {
                     let key = keys::of_part(keys::COUNT, *log, *offset);
                     let value = count.encode().into();
-                    plan.set(Space::State, &key, Change::Put(value));
+                    plan.set(KeyspaceName::State, &key, Change::Put(value));
                 }
                 Op::RemoveCount { log, offset } if alive(log) => {
                     let key = keys::of_part(keys::COUNT, *log, *offset);
-                    plan.set(Space::State, &key, Change::Remove);
+                    plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutSegment { log, segment } if alive(log) => {
                     let key = keys::of_part(keys::SEGMENT, *log, segment.first);
-                    plan.set(Space::State, &key, Change::Put(segment.encode().into()));
+                    plan.set(
+                        KeyspaceName::State,
+                        &key,
+                        Change::Put(segment.encode().into()),
+                    );
                 }
                 Op::RemoveSegment { log, first } if alive(log) => {
                     let key = keys::of_part(keys::SEGMENT, *log, *first);
-                    plan.set(Space::State, &key, Change::Remove);
+                    plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutReceive { log, receive } if alive(log) => {
                     let key = keys::of_part(keys::RECEIVE, *log, receive.number);
-                    plan.set(Space::State, &key, Change::Put(receive.encode().into()));
+                    plan.set(
+                        KeyspaceName::State,
+                        &key,
+                        Change::Put(receive.encode().into()),
+                    );
                 }
                 Op::RemoveReceive { log, number } if alive(log) => {
                     let key = keys::of_part(keys::RECEIVE, *log, *number);
-                    plan.set(Space::State, &key, Change::Remove);
+                    plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutGone { log, page, gone } if alive(log) => {
                     let key = keys::of_part(keys::GONE, *log, *page);
-                    plan.set(Space::State, &key, Change::Put(gone.encode().into()));
+                    plan.set(KeyspaceName::State, &key, Change::Put(gone.encode().into()));
                 }
                 Op::RemoveGone { log, page } if alive(log) => {
                     let key = keys::of_part(keys::GONE, *log, *page);
-                    plan.set(Space::State, &key, Change::Remove);
+                    plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutMark { log, first, mark } if alive(log) => {
                     let key = keys::of_part(keys::MARK, *log, *first);
-                    plan.set(Space::State, &key, Change::Put(mark.encode().into()));
+                    plan.set(KeyspaceName::State, &key, Change::Put(mark.encode().into()));
                 }
                 Op::RemoveMark { log, first } if alive(log) => {
                     let key = keys::of_part(keys::MARK, *log, *first);
-                    plan.set(Space::State, &key, Change::Remove);
+                    plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutMeta { key, value } => {
                     let value = Bytes::copy_from_slice(value);
-                    plan.set(Space::Meta, &keys::definition(key), Change::Put(value));
+                    plan.set(
+                        KeyspaceName::Meta,
+                        &keys::definition(key),
+                        Change::Put(value),
+                    );
                 }
                 Op::RemoveMeta { key } => {
-                    plan.set(Space::Meta, &keys::definition(key), Change::Remove);
+                    plan.set(KeyspaceName::Meta, &keys::definition(key), Change::Remove);
                 }
                 Op::PutChunk { .. }
                 | Op::RemoveChunk { .. }
@@ -172,18 +189,18 @@ impl Plan {
             self.removed_logs.push(log);
         }
         self.set(
-            Space::State,
+            KeyspaceName::State,
             &keys::of_log(keys::RECORD, log),
             Change::Remove,
         );
         self.set(
-            Space::State,
+            KeyspaceName::State,
             &keys::of_log(keys::TOMB, log),
             Change::Put(Bytes::new()),
         );
     }
 
-    fn set(&mut self, space: Space, key: &[u8], change: Change) {
+    fn set(&mut self, space: KeyspaceName, key: &[u8], change: Change) {
         let key = Bytes::copy_from_slice(key);
         let place = self.places.insert((space, key.clone()), self.writes.len());
         let before = place
@@ -199,13 +216,13 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::LogRecord;
     use super::*;
+    use crate::store::LogRecord;
 
-    fn writes(ops: Vec<Op>, dead: &[LogId]) -> Vec<(Space, Vec<u8>, Change)> {
+    fn writes(ops: Vec<Op>, dead: &[LogId]) -> Vec<(KeyspaceName, Vec<u8>, Change)> {
         let batch: Batch = ops.into_iter().collect();
         let dead = dead.iter().copied().collect();
-        Plan::new(&batch, &dead)
+        KeyWrites::new(&batch, &dead)
             .into_writes()
             .map(|write| (write.space, write.key.to_vec(), write.change))
             .collect()
@@ -241,7 +258,11 @@ mod tests {
         let key = keys::of_log(keys::RECORD, LOG).to_vec();
         assert_eq!(
             left,
-            [(Space::State, key, Change::Put(record.encode().into()))]
+            [(
+                KeyspaceName::State,
+                key,
+                Change::Put(record.encode().into())
+            )]
         );
         let key = b"k".to_vec();
         let left = writes(
@@ -254,7 +275,7 @@ mod tests {
             ],
             &[],
         );
-        assert_eq!(left, [(Space::Meta, b"mk".to_vec(), Change::Remove)]);
+        assert_eq!(left, [(KeyspaceName::Meta, b"mk".to_vec(), Change::Remove)]);
     }
 
     #[test]
@@ -264,7 +285,7 @@ mod tests {
         let key = keys::chunk(LOG, 3).to_vec();
         assert_eq!(
             writes(vec![remove], &[]),
-            [(Space::Msgs, key, Change::RemoveChunk(LOG, 3))]
+            [(KeyspaceName::Msgs, key, Change::RemoveChunk(LOG, 3))]
         );
     }
 
@@ -272,12 +293,12 @@ mod tests {
     fn nothing_is_written_to_a_removed_log() {
         let removal = [
             (
-                Space::State,
+                KeyspaceName::State,
                 keys::of_log(keys::RECORD, LOG).to_vec(),
                 Change::Remove,
             ),
             (
-                Space::State,
+                KeyspaceName::State,
                 keys::of_log(keys::TOMB, LOG).to_vec(),
                 Change::Put(Bytes::new()),
             ),
