@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::ranges::PageBits;
+use super::page::PageBits;
 use super::record::{self, LogRecord, Mark, ReceiveRecord, ReturnCount, Segment};
 use crate::model::{LogId, Ticket};
 

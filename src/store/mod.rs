@@ -13,8 +13,9 @@ mod extents; // files of chunks beside the database
 pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
 pub mod memory; // the store without a disk
+mod page; // pages of offsets, as they go to disk
 mod ranges; // sets of offsets
-mod record; // versioned encoding of log records and pages, pure
+mod record; // the small records, pure
 mod worker; // a thread by name
 
 use std::ops::Range;
@@ -29,7 +30,8 @@ pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
 pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions};
 pub use memory::MemoryStore;
-pub use ranges::{PAGE_OFFSETS, PageBits, RangeSet, page_of};
+pub use page::{PAGE_OFFSETS, PageBits, page_of};
+pub use ranges::RangeSet;
 pub use record::{
     LogRecord, Mark, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment,
 };

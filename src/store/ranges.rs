@@ -1,16 +1,10 @@
-//! Sets of offsets as sorted disjoint ranges, and the pages of 4,096 offsets in which they go to disk.
+//! Sets of offsets as sorted disjoint ranges.
 //! Settling in order touches one range; settling at random costs a tree search.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Offsets in one page of settled offsets.
-pub const PAGE_OFFSETS: u64 = 4096;
-
-/// The page that holds an offset.
-pub fn page_of(offset: u64) -> u64 {
-    offset / PAGE_OFFSETS
-}
+use super::page::{PAGE_OFFSETS, PageBits};
 
 /// A set of offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,7 +167,7 @@ impl RangeSet {
             .iter_in(first..first.saturating_add(PAGE_OFFSETS))
             .map(|part| (within(part.start), within(part.end)))
             .collect();
-        PageBits { runs }
+        PageBits::new(runs)
     }
 
     /// Adds what a page that was read back holds.
@@ -181,50 +175,11 @@ impl RangeSet {
         let Some(first) = page.checked_mul(PAGE_OFFSETS) else {
             return; // no message can have such an offset
         };
-        for &(start, end) in &bits.runs {
+        for &(start, end) in bits.runs() {
             self.insert_range(
                 first.saturating_add(u64::from(start))..first.saturating_add(u64::from(end)),
             );
         }
-    }
-}
-
-/// The settled offsets of one page, as runs relative to its first offset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PageBits {
-    /// Start to end (exclusive), ascending, disjoint, none beyond 4,096.
-    runs: Vec<(u16, u16)>,
-}
-
-impl PageBits {
-    /// From runs (start, exclusive end); `None` unless they ascend, are disjoint, not empty and lie in the page.
-    pub fn from_runs(runs: Vec<(u16, u16)>) -> Option<PageBits> {
-        let mut at = 0;
-        for &(start, end) in &runs {
-            if start < at || end <= start || u64::from(end) > PAGE_OFFSETS {
-                return None;
-            }
-            at = end;
-        }
-        Some(PageBits { runs })
-    }
-
-    /// The runs (start, exclusive end), ascending.
-    pub fn runs(&self) -> &[(u16, u16)] {
-        &self.runs
-    }
-
-    /// How many offsets are settled.
-    pub fn len(&self) -> u64 {
-        self.runs
-            .iter()
-            .map(|&(start, end)| u64::from(end - start))
-            .sum()
-    }
-
-    /// Whether nothing is settled.
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
     }
 }
 
@@ -234,6 +189,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::page::page_of;
     use super::*;
 
     #[derive(Clone, Debug)]
@@ -328,17 +284,5 @@ mod tests {
         assert_eq!(set.page(page_of(u64::MAX)).len(), 1);
         set.insert_page(u64::MAX, &PageBits::from_runs(vec![(0, 4096)]).unwrap());
         assert_eq!(set.len(), 2);
-    }
-
-    #[test]
-    fn pages_that_make_no_sense_are_refused() {
-        for runs in [
-            vec![(5, 5)],
-            vec![(5, 4)],
-            vec![(3, 8), (7, 9)],
-            vec![(0, 4097)],
-        ] {
-            assert_eq!(PageBits::from_runs(runs.clone()), None, "{runs:?}");
-        }
     }
 }

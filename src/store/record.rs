@@ -1,9 +1,6 @@
-//! Encodings of the small records: a log's record, a page of settled offsets, a delivery count, a segment, a
-//! receive. Each starts with a version. Pure; decoding never panics, whatever the bytes.
+//! The small records and their encodings: of a log, a delivery count, a segment, a receive. Each starts with a version. Pure; decoding never panics, whatever the bytes.
 
 use bytes::Buf;
-
-use super::ranges::{PAGE_OFFSETS, PageBits};
 
 /// A log's place: what it will append next and what is settled for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +83,7 @@ pub enum RecordError {
     Malformed,
 }
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Version of the record of a log that keeps what was acked, or did; others are written as ever.
 const VERSION_KEEPING: u8 = 2;
 /// Version of the record of a message that nobody took at times; others are written as ever.
@@ -103,10 +100,6 @@ const RECEIVED_LEASE_LEN: usize = 20;
 const KEEPING_LEN: usize = 13;
 /// Length of an encoded [`Mark`].
 pub(super) const MARK_LEN: usize = 25;
-const PAGE_AS_RUNS: u8 = 0;
-const PAGE_AS_BITMAP: u8 = 1;
-const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
-const RUN_LEN: usize = 4;
 
 impl LogRecord {
     /// To bytes.
@@ -246,49 +239,6 @@ impl ReceiveRecord {
     }
 }
 
-impl PageBits {
-    /// Length of the encoding.
-    pub(super) fn encoded_len(&self) -> usize {
-        2 + BITMAP_LEN.min(self.runs().len() * RUN_LEN)
-    }
-
-    /// To bytes: as runs, or as a bitmap once that is shorter.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.encoded_len());
-        out.push(VERSION);
-        if self.runs().len() * RUN_LEN < BITMAP_LEN {
-            out.push(PAGE_AS_RUNS);
-            for (start, end) in self.runs() {
-                out.extend_from_slice(&start.to_le_bytes());
-                out.extend_from_slice(&end.to_le_bytes());
-            }
-        } else {
-            out.push(PAGE_AS_BITMAP);
-            let mut bitmap = [0u8; BITMAP_LEN];
-            for offset in self.runs().iter().flat_map(|&(start, end)| start..end) {
-                if let Some(byte) = bitmap.get_mut(usize::from(offset / 8)) {
-                    *byte |= 1 << (offset % 8);
-                }
-            }
-            out.extend_from_slice(&bitmap);
-        }
-        out
-    }
-
-    /// From bytes.
-    pub(super) fn decode(bytes: &[u8]) -> Result<PageBits, RecordError> {
-        let body = versioned(bytes)?;
-        let (&form, body) = body.split_first().ok_or(RecordError::Malformed)?;
-        let runs = match form {
-            PAGE_AS_RUNS => runs_from_pairs(body),
-            PAGE_AS_BITMAP if body.len() == BITMAP_LEN => Some(runs_from_bitmap(body)),
-            _ => None,
-        };
-        runs.and_then(PageBits::from_runs)
-            .ok_or(RecordError::Malformed)
-    }
-}
-
 impl ReturnCount {
     /// To bytes.
     pub(super) fn encode(self) -> Vec<u8> {
@@ -323,7 +273,7 @@ impl ReturnCount {
 }
 
 /// What follows a version that is known.
-fn versioned(bytes: &[u8]) -> Result<&[u8], RecordError> {
+pub(super) fn versioned(bytes: &[u8]) -> Result<&[u8], RecordError> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => Ok(rest),
         Some((&version, _)) => Err(RecordError::Version(version)),
@@ -331,38 +281,10 @@ fn versioned(bytes: &[u8]) -> Result<&[u8], RecordError> {
     }
 }
 
-fn runs_from_pairs(mut body: &[u8]) -> Option<Vec<(u16, u16)>> {
-    if !body.len().is_multiple_of(RUN_LEN) {
-        return None;
-    }
-    let mut runs = Vec::with_capacity(body.len() / RUN_LEN);
-    while body.has_remaining() {
-        runs.push((body.get_u16_le(), body.get_u16_le()));
-    }
-    Some(runs)
-}
-
-fn runs_from_bitmap(bitmap: &[u8]) -> Vec<(u16, u16)> {
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    let page = u16::try_from(PAGE_OFFSETS).unwrap_or(u16::MAX);
-    for offset in 0..page {
-        let byte = bitmap.get(usize::from(offset / 8)).copied().unwrap_or(0);
-        if byte & (1 << (offset % 8)) == 0 {
-            continue;
-        }
-        match runs.last_mut() {
-            Some((_, end)) if *end == offset => *end += 1,
-            _ => runs.push((offset, offset + 1)),
-        }
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::ranges::RangeSet;
     use super::*;
 
     #[test]
@@ -430,7 +352,6 @@ mod tests {
     #[test]
     fn later_versions_are_named() {
         assert_eq!(LogRecord::decode(&[9; 25]), Err(RecordError::Version(9)));
-        assert_eq!(PageBits::decode(&[2, 0]), Err(RecordError::Version(2)));
         assert_eq!(ReturnCount::decode(&[]), Err(RecordError::Malformed));
         assert_eq!(
             ReturnCount::decode(&[3, 0, 0, 0, 0]),
@@ -441,30 +362,15 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn pages_come_back_in_either_form(offsets in prop::collection::vec(0u64..4096, 0..900)) {
-            let mut set = RangeSet::new();
-            offsets.into_iter().for_each(|offset| { set.insert(offset); });
-            let bits = set.page(0);
-            let encoded = bits.encode();
-            prop_assert_eq!(encoded.len(), bits.encoded_len());
-            prop_assert!(encoded.len() <= 2 + BITMAP_LEN);
-            prop_assert_eq!(PageBits::decode(&encoded), Ok(bits));
-        }
-
-        #[test]
-        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3, form in 0u8..3) {
+        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3) {
             let mut bytes = bytes;
             if let Some(first) = bytes.get_mut(0) { *first = version; }
-            if let Some(second) = bytes.get_mut(1) { *second = form; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
             prop_assert!(Mark::decode(&bytes).is_err() || bytes.len() == MARK_LEN);
             prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9].contains(&bytes.len()));
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {
                 prop_assert_eq!(receive.encode(), bytes.clone());
-            }
-            if let Ok(page) = PageBits::decode(&bytes) {
-                prop_assert!(page.len() <= 4096);
             }
         }
     }
