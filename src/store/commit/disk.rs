@@ -1,37 +1,16 @@
-//! The free space and the alarm: when publishers are stopped because the store failed or its disk is nearly full.
+//! The watch over the free space, and raising the alarm.
 
 use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
-use super::{Shared, pause};
+use super::alarm::{Alarm, AlarmCauses};
+use super::shared::{Shared, pause};
 
 /// Free space is looked at again when this share of what is free above the limit has been committed, ...
 const DISK_CHECK_SHARE: u64 = 8;
 /// ... but not for less than this.
 pub(super) const DISK_CHECK_BYTES_MIN: u64 = 256 * 1024;
-
-/// Why publishers are stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alarm {
-    /// The store failed; it is tried again until it works.
-    DiskFailed(String),
-    /// Too little free space.
-    DiskLow {
-        /// Free bytes, less those that the store owes to the disk.
-        free: u64,
-        /// The limit that they are below.
-        limit: u64,
-    },
-}
-
-#[derive(Default)]
-pub(super) struct Alarms {
-    /// What the failed store said.
-    pub(super) failed: Option<String>,
-    /// Free bytes, if too few.
-    pub(super) low: Option<u64>,
-}
 
 impl Shared {
     /// The thread that watches the free space.
@@ -82,7 +61,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn set_alarms(&self, change: impl FnOnce(&mut Alarms)) {
+    pub(super) fn set_alarms(&self, change: impl FnOnce(&mut AlarmCauses)) {
         let mut alarms = self.alarms.lock();
         change(&mut alarms);
         let limit = self.disk_free_min.load(Ordering::Relaxed);

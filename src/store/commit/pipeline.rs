@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::{Flight, Gate, PIPELINE_BYTES, Pace, Shared};
+use super::shared::{Gate, PIPELINE_BYTES, Pace, Shared, UnsyncedBatch};
 use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, StoreError};
@@ -33,7 +33,7 @@ impl Shared {
             } else if gate.has_work() {
                 drop(gate);
                 self.commit_one();
-            } else if !gate.flights.is_empty() {
+            } else if !gate.unsynced.is_empty() {
                 // Closing: the last batches must be durable first.
                 drop(self.sync_or_wait(gate));
             } else {
@@ -51,7 +51,7 @@ impl Shared {
             }
             gate.committer = if !gate.has_work() {
                 Pace::AwaitsWork
-            } else if gate.flights.len() >= self.flights_max()
+            } else if gate.unsynced.len() >= self.unsynced_max()
                 && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
             {
                 Pace::AwaitsSync
@@ -67,13 +67,13 @@ impl Shared {
     /// Closes the batch that gathers, and commits it.
     fn commit_one(&self) {
         self.wait_while_throttled();
-        let flight = self.collect();
-        let ticket = flight.batch.ticket;
-        let bytes = flight.batch.bytes;
-        let outcome = self.commit_batch(&flight.batch);
+        let unsynced = self.collect();
+        let ticket = unsynced.batch.ticket;
+        let bytes = unsynced.batch.bytes;
+        let outcome = self.commit_batch(&unsynced.batch);
         self.use_disk(bytes as u64);
         let mut gate = self.gate.lock();
-        gate.flights.push_back(flight);
+        gate.unsynced.push_back(unsynced);
         if let Err(failure) = outcome {
             gate.failure.get_or_insert(failure.to_string());
             return;
@@ -100,7 +100,7 @@ impl Shared {
         }
     }
 
-    fn collect(&self) -> Flight {
+    fn collect(&self) -> UnsyncedBatch {
         let boundary = self.boundary.write();
         let mut gate = self.gate.lock();
         let ticket = gate.open;
@@ -120,7 +120,7 @@ impl Shared {
         }
         loose.into_iter().for_each(|op| batch.push(op));
         drop(boundary);
-        Flight { batch, share }
+        UnsyncedBatch { batch, share }
     }
 
     pub(super) fn commit_batch(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -145,7 +145,7 @@ impl Shared {
     pub(super) fn sync_loop(&self) {
         let mut gate = self.gate.lock();
         while !gate.closed {
-            if gate.flights.is_empty() || gate.syncing || gate.failure.is_some() {
+            if gate.unsynced.is_empty() || gate.syncing || gate.failure.is_some() {
                 self.synced.wait(&mut gate);
             } else if let Some(left) = self.until_sync(&gate) {
                 self.synced.wait_for(&mut gate, left);
@@ -164,11 +164,11 @@ impl Shared {
 
     fn is_much_unsynced(&self, gate: &Gate) -> bool {
         self.pending.load(Ordering::Relaxed) >= self.limits.pending_bytes_max / 4
-            || gate.flights.len() >= UNSYNCED_BATCHES_MAX
+            || gate.unsynced.len() >= UNSYNCED_BATCHES_MAX
     }
 
     /// So many batches may wait for a sync before little that has gathered waits, too.
-    fn flights_max(&self) -> usize {
+    fn unsynced_max(&self) -> usize {
         match self.limits.sync_within {
             Some(_) => UNSYNCED_BATCHES_MAX,
             None => 1,
@@ -177,13 +177,13 @@ impl Shared {
 
     /// Makes durable what is committed, and tells those who wait. The gate is open while the disk works.
     fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
-        let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) else {
+        let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) else {
             return gate;
         };
         let written = gate
-            .flights
+            .unsynced
             .iter()
-            .any(|flight| !flight.batch.ops.is_empty());
+            .any(|unsynced| !unsynced.batch.ops.is_empty());
         gate.syncing = true;
         gate.sync_due = None;
         drop(gate);
@@ -191,7 +191,7 @@ impl Shared {
         let mut gate = self.gate.lock();
         gate.syncing = false;
         match outcome {
-            Ok(()) => gate = self.land(gate, upto),
+            Ok(()) => gate = self.retire(gate, upto),
             Err(failure) => {
                 gate.failure.get_or_insert(failure.to_string());
             }
@@ -205,26 +205,26 @@ impl Shared {
     }
 
     /// Takes the batches up to `upto` off the list, and reports them unless that was done when they were committed.
-    pub(super) fn land<'a>(
+    pub(super) fn retire<'a>(
         &'a self,
         mut gate: MutexGuard<'a, Gate>,
         upto: Ticket,
     ) -> MutexGuard<'a, Gate> {
-        let landed = gate
-            .flights
-            .partition_point(|flight| flight.batch.ticket <= upto);
-        let landed: Vec<Flight> = gate.flights.drain(..landed).collect();
+        let synced = gate
+            .unsynced
+            .partition_point(|unsynced| unsynced.batch.ticket <= upto);
+        let synced: Vec<UnsyncedBatch> = gate.unsynced.drain(..synced).collect();
         drop(gate);
         if self.limits.sync_within.is_none() {
             self.report(upto);
         }
-        let share: usize = landed.iter().map(|flight| flight.share).sum();
+        let share: usize = synced.iter().map(|unsynced| unsynced.share).sum();
         let before = self.pending.fetch_sub(share, Ordering::Relaxed);
         let max = self.limits.pending_bytes_max;
         if before > max && before - share <= max {
             self.room.notify_waiters();
         }
-        drop(landed); // the bodies, outside the gate
+        drop(synced); // the bodies, outside the gate
         self.gate.lock()
     }
 

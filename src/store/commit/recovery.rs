@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 use tracing::{error, info, warn};
 
-use super::{Flight, Gate, Shared, pause};
+use super::shared::{Gate, Shared, UnsyncedBatch, pause};
 use crate::store::StoreError;
 
 /// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
@@ -29,15 +29,15 @@ impl Shared {
             if !closing {
                 pause(&self.work, &mut gate, self.limits.retry_after * pauses);
             }
-            let mut flights = std::mem::take(&mut gate.flights);
+            let mut unsynced = std::mem::take(&mut gate.unsynced);
             drop(gate);
             let outcome = self.room_to_recover().and_then(|()| {
                 pauses = (pauses * 2).min(RETRY_PAUSES_MAX);
-                self.write_again(flights.make_contiguous())
+                self.write_again(unsynced.make_contiguous())
             });
             gate = self.gate.lock();
-            // Only this thread adds flights, so nothing was added meanwhile.
-            gate.flights = flights;
+            // Only this thread adds unsynced, so nothing was added meanwhile.
+            gate.unsynced = unsynced;
             match outcome {
                 Ok(()) => {
                     gate.failure = None;
@@ -57,9 +57,9 @@ impl Shared {
         }
         self.set_alarms(|alarms| alarms.failed = None);
         info!("the store works again; nothing that was confirmed is lost");
-        if let Some(upto) = gate.flights.back().map(|flight| flight.batch.ticket) {
+        if let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) {
             self.committed.store(upto.0, Ordering::Release);
-            drop(self.land(gate, upto));
+            drop(self.retire(gate, upto));
             self.report(upto);
         }
         true
@@ -77,10 +77,10 @@ impl Shared {
         }
     }
 
-    fn write_again(&self, flights: &[Flight]) -> Result<(), StoreError> {
+    fn write_again(&self, batches: &[UnsyncedBatch]) -> Result<(), StoreError> {
         self.store.reopen()?;
-        for flight in flights {
-            self.commit_batch(&flight.batch)?;
+        for unsynced in batches {
+            self.commit_batch(&unsynced.batch)?;
         }
         self.store.sync()
     }

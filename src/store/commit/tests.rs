@@ -1,11 +1,17 @@
 //! Tests of the group commit: on a sound store, on one that fails at each call, and on one that loses power.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use super::super::MemoryStore;
-use super::super::faulty::{Call, Fault, FaultyStore, What, When};
+use parking_lot::Mutex;
+
 use super::disk::DISK_CHECK_BYTES_MIN;
+use super::shared::*;
 use super::*;
+use crate::clock;
+use crate::store::faulty::{Call, Fault, FaultyStore, What, When};
+use crate::store::{MemoryStore, Op, Store};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

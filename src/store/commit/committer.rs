@@ -1,0 +1,244 @@
+//! The handle of the group commit.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::{Mutex, RwLockReadGuard};
+use tokio::sync::{oneshot, watch};
+use tracing::error;
+
+use super::alarm::Alarm;
+use super::shared::{PIPELINE_BYTES, Pace, Shared};
+use super::{Limits, Source, Waiter};
+use crate::model::Ticket;
+use crate::store::worker::Vital;
+use crate::store::{Op, Store, StoreError};
+
+/// The store was shut down before the ticket was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store was closed before the change was durable")]
+pub struct StoreFailed;
+
+/// The handle of the group commit. Dropping it shuts it down.
+pub struct Committer {
+    pub(super) shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the threads.
+    pub fn start(store: Arc<dyn Store>, limits: Limits) -> Result<Arc<Committer>, StoreError> {
+        let shared = Arc::new(Shared::new(store, limits));
+        let committer = Arc::new(Committer {
+            shared: shared.clone(),
+            threads: Mutex::default(),
+        });
+        let mut bodies: Vec<(&'static str, ThreadBody)> = vec![
+            ("leveret-commit", Shared::commit_loop),
+            ("leveret-sync", Shared::sync_loop),
+        ];
+        if shared.store.free_bytes().is_some() {
+            shared.check_disk();
+            bodies.push(("leveret-disk", Shared::disk_loop));
+        }
+        for (name, body) in bodies {
+            let shared = shared.clone();
+            let thread = thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || {
+                    let _vital = Vital(name);
+                    body(&shared);
+                })
+                .map_err(|source| StoreError::Io {
+                    doing: format!("starting the thread {name}"),
+                    source,
+                })?;
+            committer.threads.lock().push(thread);
+        }
+        Ok(committer)
+    }
+
+    /// Puts a source on the list of the batch that gathers now, and returns that batch's ticket. The source calls
+    /// this when it goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
+    pub fn mark_dirty(&self, source: Arc<dyn Source>) -> Ticket {
+        let mut gate = self.shared.gate.lock();
+        gate.dirty.push(source);
+        self.shared.work_came(&mut gate);
+        gate.open
+    }
+
+    /// Adds loose changes to the batch that gathers now. They come after those of the sources. Without changes it
+    /// is a way to wait for what came before.
+    pub fn append(&self, ops: Vec<Op>) -> Ticket {
+        let mut gate = self.shared.gate.lock();
+        gate.nudged |= ops.is_empty();
+        gate.loose.extend(ops);
+        self.shared.work_came(&mut gate);
+        gate.open
+    }
+
+    /// While this is held no batch is closed: what several sources do under it is in one batch. Take it before any
+    /// source's lock. A thread may take it again while it holds it: a transaction publishes to queues that
+    /// dead-letter, and both want one batch.
+    pub fn batch_guard(&self) -> BatchGuard<'_> {
+        let nested = GUARDS.get() > 0;
+        // Only a nested guard may pass a committer that waits: if all did, many short guards could keep it out.
+        let guard = if nested {
+            self.shared.boundary.read_recursive()
+        } else {
+            self.shared.boundary.read()
+        };
+        GUARDS.set(GUARDS.get() + 1);
+        BatchGuard { _guard: guard }
+    }
+
+    /// The last ticket that is safe from a power loss; with [`Limits::sync_within`], from the end of the process.
+    pub fn durable(&self) -> Ticket {
+        Ticket(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// The last ticket that is committed: visible to reads of the store.
+    pub fn committed(&self) -> Ticket {
+        Ticket(self.shared.committed.load(Ordering::Acquire))
+    }
+
+    /// Tells the waiter once the ticket is durable; at once, on this thread, if it is already. If the store is
+    /// shut down first the waiter is dropped.
+    pub fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
+        self.shared.when_durable(ticket, waiter);
+    }
+
+    /// Waits until the ticket is durable: for as long as a failed store takes to work again.
+    pub async fn wait(&self, ticket: Ticket) -> Result<(), StoreFailed> {
+        if self.durable() >= ticket {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.when_durable(ticket, Arc::new(OneWaiter(Mutex::new(Some(sender)))));
+        receiver.await.map_err(|_| StoreFailed)
+    }
+
+    /// Counts bytes that a publisher has handed to queues. They are taken off when the batch that follows is durable.
+    pub fn note_pending(&self, bytes: usize) {
+        self.shared.pending.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.shared.gathered.fetch_add(bytes, Ordering::AcqRel);
+        if before < PIPELINE_BYTES && before + bytes >= PIPELINE_BYTES {
+            let mut gate = self.shared.gate.lock();
+            if gate.committer == Pace::AwaitsSync {
+                self.shared.wake_committer(&mut gate);
+            }
+        }
+    }
+
+    /// Whether publishers may go on.
+    pub fn has_room(&self) -> bool {
+        self.shared.pending.load(Ordering::Relaxed) <= self.shared.limits.pending_bytes_max
+    }
+
+    /// Whether there is still room for publishers that have little on its way, although there is none for the others.
+    pub fn has_reserve(&self) -> bool {
+        let most = self.shared.limits.pending_bytes_max.saturating_mul(2);
+        self.shared.pending.load(Ordering::Relaxed) <= most
+    }
+
+    /// The batch that gathers now: what was handed to queues before is in it, or in one before it.
+    pub fn gathering(&self) -> Ticket {
+        Ticket(self.shared.gathering.load(Ordering::Acquire))
+    }
+
+    /// Waits until publishers may go on.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.shared.room.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            self.shared.nudge();
+            freed.await;
+        }
+    }
+
+    /// The store beneath, for reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Why publishers are stopped, if they are.
+    pub fn alarm(&self) -> watch::Receiver<Option<Alarm>> {
+        self.shared.alarm.subscribe()
+    }
+
+    /// Free bytes on the disk below which the alarm is raised.
+    pub fn disk_free_min(&self) -> u64 {
+        self.shared.disk_free_min.load(Ordering::Relaxed)
+    }
+
+    /// Replaces [`Limits::disk_free_min`] and looks at the disk at once.
+    pub fn set_disk_free_min(&self, bytes: u64) {
+        self.shared.disk_free_min.store(bytes, Ordering::Relaxed);
+        if self.shared.store.free_bytes().is_some() {
+            self.shared.check_disk();
+        }
+    }
+
+    /// Commits and syncs what waits, then stops the threads. Blocks. A store that has failed gets one more try.
+    pub fn shutdown(&self) {
+        {
+            let mut gate = self.shared.gate.lock();
+            gate.closing = true;
+            self.shared.wake_all();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        // A source may hold the last handle, and then this runs on one of the threads: they end by themselves.
+        let me = thread::current().id();
+        if threads.iter().any(|thread| thread.thread().id() == me) {
+            return;
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a thread of the committer has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+thread_local! {
+    /// Batch guards that this thread holds.
+    static GUARDS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// See [`Committer::batch_guard`].
+pub struct BatchGuard<'a> {
+    _guard: RwLockReadGuard<'a, ()>,
+}
+
+impl Drop for BatchGuard<'_> {
+    fn drop(&mut self) {
+        GUARDS.set(GUARDS.get().saturating_sub(1));
+    }
+}
+
+type ThreadBody = fn(&Shared);
+
+/// A waiter behind [`Committer::wait`].
+struct OneWaiter(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Waiter for OneWaiter {
+    fn durable(&self, _upto: Ticket) {
+        if let Some(sender) = self.0.lock().take()
+            && sender.send(()).is_err()
+        {
+            // Whoever waited has gone away.
+        }
+    }
+}

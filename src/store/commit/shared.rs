@@ -1,0 +1,199 @@
+//! What the committer's threads share, and how they wake each other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use tokio::sync::{Notify, watch};
+
+use super::alarm::{Alarm, AlarmCauses};
+use super::{Limits, Source, Waiter};
+use crate::clock;
+use crate::model::Ticket;
+use crate::store::{Batch, Op, Store};
+
+/// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
+/// Less is not worth a batch of its own while the disk is busy: it would only make more and smaller chunks.
+pub(super) const PIPELINE_BYTES: usize = 256 * 1024;
+
+/// What the threads share.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) limits: Limits,
+    /// Of `limits` at first; an operator may change it.
+    pub(super) disk_free_min: AtomicU64,
+    /// Held for writing only while a batch is collected.
+    pub(super) boundary: RwLock<()>,
+    pub(super) gate: Mutex<Gate>,
+    /// The committer waits here.
+    pub(super) work: Condvar,
+    /// The sync thread waits here, and the committer when it needs the sync thread to finish.
+    pub(super) synced: Condvar,
+    /// The disk thread waits here.
+    pub(super) closing: Condvar,
+    pub(super) durable: AtomicU64,
+    pub(super) committed: AtomicU64,
+    pub(super) waiters: Mutex<Waiters>,
+    /// Bytes handed to queues and not yet durable.
+    pub(super) pending: AtomicUsize,
+    /// The open ticket of the gate, for those who do not hold its lock.
+    pub(super) gathering: AtomicU64,
+    /// The part of `pending` that belongs to the batch that gathers.
+    pub(super) gathered: AtomicUsize,
+    pub(super) room: Notify,
+    /// Bytes that may be committed before the free space is looked at again.
+    pub(super) disk_margin: AtomicU64,
+    pub(super) alarms: Mutex<AlarmCauses>,
+    pub(super) alarm: watch::Sender<Option<Alarm>>,
+}
+
+/// The batch that gathers and those that are on their way to the disk.
+pub(super) struct Gate {
+    pub(super) open: Ticket,
+    pub(super) dirty: Vec<Arc<dyn Source>>,
+    pub(super) loose: Vec<Op>,
+    /// A batch is wanted although nothing is dirty.
+    pub(super) nudged: bool,
+    pub(super) committer: Pace,
+    /// Committed or to be committed again, and not yet durable; in ticket order.
+    pub(super) unsynced: VecDeque<UnsyncedBatch>,
+    /// A sync is running.
+    pub(super) syncing: bool,
+    /// With [`Limits::sync_within`], when what is committed must be synced.
+    pub(super) sync_due: Option<Instant>,
+    pub(super) failure: Option<String>,
+    pub(super) closing: bool,
+    pub(super) closed: bool,
+}
+
+/// What the committer's thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It will look again by itself.
+    Works,
+    /// Nothing to do.
+    AwaitsWork,
+    /// There is work, but the disk is busy: for the sync to end, or for much more work.
+    AwaitsSync,
+}
+
+impl Gate {
+    pub(super) fn has_work(&self) -> bool {
+        self.nudged || !self.dirty.is_empty() || !self.loose.is_empty()
+    }
+}
+
+/// A batch between its commit and its sync.
+pub(super) struct UnsyncedBatch {
+    pub(super) batch: Batch,
+    /// Pending bytes that go with it.
+    pub(super) share: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Waiters {
+    pub(super) by_ticket: BTreeMap<Ticket, Vec<Arc<dyn Waiter>>>,
+    pub(super) closed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<dyn Store>, limits: Limits) -> Shared {
+        Shared {
+            store,
+            limits,
+            disk_free_min: AtomicU64::new(limits.disk_free_min),
+            boundary: RwLock::default(),
+            gate: Mutex::new(Gate {
+                open: Ticket(1),
+                dirty: Vec::new(),
+                loose: Vec::new(),
+                nudged: false,
+                committer: Pace::Works,
+                unsynced: VecDeque::new(),
+                syncing: false,
+                sync_due: None,
+                failure: None,
+                closing: false,
+                closed: false,
+            }),
+            work: Condvar::new(),
+            synced: Condvar::new(),
+            closing: Condvar::new(),
+            durable: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            waiters: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            gathering: AtomicU64::new(1),
+            gathered: AtomicUsize::new(0),
+            room: Notify::new(),
+            disk_margin: AtomicU64::new(u64::MAX),
+            alarms: Mutex::default(),
+            alarm: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
+        let mut waiters = self.waiters.lock();
+        // Read under the lock: `report` stores the ticket before it takes the lock, so none is left behind.
+        let durable = Ticket(self.durable.load(Ordering::Acquire));
+        if durable < ticket {
+            if !waiters.closed {
+                waiters.by_ticket.entry(ticket).or_default().push(waiter);
+            }
+            return;
+        }
+        drop(waiters);
+        waiter.durable(durable);
+    }
+
+    /// No ticket becomes durable any more: those who wait are let go.
+    pub(super) fn close(&self) {
+        self.gate.lock().closed = true;
+        self.wake_all();
+        let mut waiters = self.waiters.lock();
+        waiters.closed = true;
+        let abandoned = std::mem::take(&mut waiters.by_ticket);
+        drop(waiters);
+        drop(abandoned);
+    }
+
+    pub(super) fn work_came(&self, gate: &mut Gate) {
+        if gate.committer == Pace::AwaitsWork {
+            self.wake_committer(gate);
+        }
+    }
+
+    /// Closes a batch even if nothing is dirty: what was noted as pending but belongs to no batch, because its
+    /// messages went nowhere, leaves with it.
+    pub(super) fn nudge(&self) {
+        let mut gate = self.gate.lock();
+        gate.nudged = true;
+        self.work_came(&mut gate);
+    }
+
+    /// Waking is a system call: done once, not by everyone who finds the committer asleep.
+    pub(super) fn wake_committer(&self, gate: &mut Gate) {
+        gate.committer = Pace::Works;
+        self.work.notify_all();
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.work.notify_all();
+        self.synced.notify_all();
+        self.closing.notify_all();
+    }
+}
+
+/// Waits for the whole time, even when `condvar` wakes the thread earlier, unless the committer closes.
+pub(super) fn pause(condvar: &Condvar, gate: &mut MutexGuard<'_, Gate>, time: Duration) {
+    let deadline = clock::monotonic() + time;
+    loop {
+        let left = deadline.saturating_duration_since(clock::monotonic());
+        if left.is_zero() || gate.closing || gate.closed {
+            return;
+        }
+        condvar.wait_for(gate, left);
+    }
+}

@@ -1,0 +1,227 @@
+//! The manifests of the database: the files that say which tables each keyspace consists of. The database trusts them,
+//! and deletes what they do not name: one that is damaged empties a keyspace, and then the tables of all. So they are
+//! checked before it is opened, against the checksums that they have and against a copy of our own; what can be restored
+//! is restored, the rest is refused.
+//!
+//! A keyspace is a directory `keyspaces/ID`. Its file `current` holds the number of a version, the XXH3 (128 bits) of the
+//! version's file and the byte 0; `vN` is the file of version N, an sfa archive whose sections `tables` and `blob_files`
+//! name these files, with the XXH3 of each whole file. A version is written and synced before `current` is exchanged for
+//! it, and after all its tables; so with `current` lost, the highest version that is whole is the one it named, or a later
+//! one that says the same of what was flushed.
+//!
+//! The copy, `manifest` in the data directory, holds both files of each keyspace. It is written when the database has been
+//! opened, after flushes, and at the end, so it may be older than they are, but never newer. That it is there at all says
+//! that the database was complete once: before, a keyspace may be unfinished, because the first start was killed.
+
+mod copy; // our own copy of the manifests
+mod files; // the manifest of a keyspace, and the files that it names
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+use xxhash_rust::xxh3::xxh3_128;
+
+pub(super) use copy::copy;
+
+use self::copy::read_copy;
+use self::files::{
+    Contents, FileFlaw, Flaw, Listed, Manifest, decode_current, encode_current, keyspace_dir,
+    keyspaces, listed, read_manifest, write_atomically,
+};
+use super::journal_repair::hold_nothing;
+use super::synced::read_synced;
+use crate::store::error::{Advice, OnDamage, StoreError, io_error};
+
+/// What the database's file `version` holds.
+const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
+
+/// Checks, and where it can be done restores, what the database is opened by. A database that was never complete, and
+/// holds nothing, is removed.
+pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
+    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
+    let copy = read_copy(dir)?;
+    if !exists(db.to_owned())? {
+        return match copy {
+            None => Ok(()),
+            Some(_) => Err(damaged(format!("{} is missing", db.display()))),
+        };
+    }
+    if copy.is_none() && is_stillborn(dir, db)? {
+        tracing::info!(dir = %db.display(), "removing an unfinished database");
+        return std::fs::remove_dir_all(db).map_err(|e| io_error("removing", db, e));
+    }
+    let copy = copy.unwrap_or_default();
+    let mut keyspaces = keyspaces(db)?;
+    keyspaces.extend(copy.keys().map(|id| (*id, keyspace_dir(db, *id))));
+    for (id, path) in &keyspaces {
+        check_keyspace(path, copy.get(id), on_damage)?;
+    }
+    restore_file(&db.join("version"), &VERSION_MARKER)?;
+    if !exists(db.join("lock"))? {
+        restore_file(&db.join("lock"), b"")?;
+    }
+    Ok(())
+}
+
+/// Whether the first start was killed before the database was complete. Nothing can have been stored in it.
+fn is_stillborn(dir: &Path, db: &Path) -> Result<bool, StoreError> {
+    let has_synced = read_synced(dir)?.is_some();
+    if has_synced || has_entries(&dir.join("extents"))? || !hold_nothing(db)? {
+        return Ok(false);
+    }
+    for (id, path) in keyspaces(db)? {
+        // The first keyspace is the database's own, and describes the others.
+        if id != 0 && has_entries(&path.join("tables"))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has_entries(dir: &Path) -> Result<bool, StoreError> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(io_error("reading", dir, e)),
+    }
+}
+
+fn check_keyspace(
+    path: &Path,
+    known: Option<&Manifest>,
+    on_damage: OnDamage,
+) -> Result<(), StoreError> {
+    let manifest = match read_manifest(path) {
+        Ok(manifest) => manifest,
+        Err(Flaw::Io(e)) => return Err(io_error("reading the manifest of", path, e)),
+        Err(Flaw::Damaged(what)) => {
+            let restored = restore(path, known)?;
+            let Some(manifest) = restored else {
+                return Err(damaged(what));
+            };
+            warn!(keyspace = %path.display(), version = manifest.id, "{what}; restored it");
+            manifest
+        }
+    };
+    if known.is_some_and(|known| known.id > manifest.id) {
+        let current = path.join("current");
+        return Err(damaged(format!(
+            "{} is older than it was",
+            current.display()
+        )));
+    }
+    let Contents { files, has_values } =
+        listed(&path.join(format!("v{}", manifest.id))).map_err(|_| {
+            damaged(format!(
+                "version {} of {} makes no sense",
+                manifest.id,
+                path.display()
+            ))
+        })?;
+    for listed in files {
+        let may_recover = has_values && matches!(listed, Listed::Table(..));
+        check_file(path, listed, may_recover, on_damage)?;
+    }
+    Ok(())
+}
+
+/// Makes the manifest whole again, if it is known how.
+fn restore(path: &Path, known: Option<&Manifest>) -> Result<Option<Manifest>, StoreError> {
+    let current_file = path.join("current");
+    let current = std::fs::read(&current_file).unwrap_or_default();
+    if let Some(known) = known.filter(|known| known.current == current) {
+        // It is the version's file that is damaged, and the copy has it.
+        restore_file(&path.join(format!("v{}", known.id)), &known.version)?;
+        return Ok(Some(known.clone()));
+    }
+    let Some(highest) = highest_version(path)? else {
+        return Ok(None);
+    };
+    let decoded = decode_current(&current);
+    let file = path.join(format!("v{highest}"));
+    let version = std::fs::read(&file).map_err(|e| io_error("reading", &file, e))?;
+    let sum = xxh3_128(&version);
+    let is_named = decoded.is_some_and(|(_, named)| named == sum);
+    // It may be whole, and its version be missing: an earlier one must not take its place.
+    let may_be_earlier = decoded.is_some_and(|(id, _)| id > highest)
+        || known.is_some_and(|known| known.id > highest);
+    let is_known = known.is_some_and(|known| known.id == highest && known.version == version);
+    // It is whole if all that it names is there as it names it.
+    let is_whole = || {
+        listed(&file).is_ok_and(|contents| {
+            let is_there = |listed: &Listed| listed.flaw(path).is_none();
+            !contents.files.is_empty() && contents.files.iter().all(is_there)
+        })
+    };
+    if !is_named && (may_be_earlier || !(is_known || is_whole())) {
+        return Ok(None);
+    }
+    let current = encode_current(highest, sum);
+    restore_file(&current_file, &current)?;
+    Ok(Some(Manifest {
+        id: highest,
+        current,
+        version,
+    }))
+}
+
+/// Checks a file of a keyspace. Of chunks some may be passed over, of records none.
+fn check_file(
+    path: &Path,
+    listed: Listed,
+    may_recover: bool,
+    on_damage: OnDamage,
+) -> Result<(), StoreError> {
+    let file = path.join(listed.name());
+    match listed.flaw(path) {
+        None => Ok(()),
+        Some(FileFlaw::Io(e)) => Err(io_error("reading", &file, e)),
+        Some(FileFlaw::Missing) => Err(damaged(format!("{} is missing", file.display()))),
+        Some(FileFlaw::Changed) if !may_recover => Err(damaged(format!(
+            "{} is not as it was written",
+            file.display()
+        ))),
+        Some(FileFlaw::Changed) if on_damage == OnDamage::Recover => {
+            warn!(file = %file.display(), "a table is damaged; going on without what cannot be read of it");
+            Ok(())
+        }
+        Some(FileFlaw::Changed) => Err(StoreError::Damaged {
+            what: format!("{} is not as it was written", file.display()),
+            advice: Advice::TryToRecover,
+        }),
+    }
+}
+
+fn damaged(what: String) -> StoreError {
+    StoreError::Damaged {
+        what,
+        advice: Advice::Restore,
+    }
+}
+
+fn highest_version(path: &Path) -> Result<Option<u64>, StoreError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("reading", path, e)),
+    };
+    let mut highest = None;
+    for entry in entries {
+        let name = entry.map_err(|e| io_error("reading", path, e))?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('v')?.parse().ok());
+        highest = highest.max(number);
+    }
+    Ok(highest)
+}
+
+/// Gives a file this content, unless it has it.
+fn restore_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    if std::fs::read(path).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    warn!(file = %path.display(), "restoring a file of the database");
+    write_atomically(path, content)
+}
