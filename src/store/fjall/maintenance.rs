@@ -10,37 +10,11 @@ use tracing::{debug, warn};
 
 use super::core::Core;
 use super::error::failed;
+use super::options::MaintenanceOptions;
 use crate::clock;
 use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::worker::Worker;
-
-/// When the background thread acts.
-#[derive(Clone, Copy, Debug)]
-pub struct MaintenanceOptions {
-    /// Removed chunks after which giving space back is considered.
-    pub reclaim_after_chunks: u64,
-    /// Bytes of chunk files below which it is not worth it.
-    pub reclaim_min_bytes: u64,
-    /// Bytes of no use that extents may hold, besides as many as are of use.
-    pub extent_slack_bytes: u64,
-    /// Bytes of memtables that are not worth a table of their own.
-    pub flush_min_bytes: u64,
-    /// How long little must have been written before.
-    pub quiet: Duration,
-}
-
-impl Default for MaintenanceOptions {
-    fn default() -> MaintenanceOptions {
-        MaintenanceOptions {
-            reclaim_after_chunks: 1024,
-            reclaim_min_bytes: 128 * 1024 * 1024,
-            extent_slack_bytes: 256 * 1024 * 1024,
-            flush_min_bytes: 8 * 1024 * 1024,
-            quiet: Duration::from_secs(3),
-        }
-    }
-}
 
 /// Bytes written in the quiet time that still count as quiet.
 const QUIET_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -28,8 +28,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use maintenance::MaintenanceOptions;
-pub use options::FjallOptions;
+pub use options::{FjallOptions, MaintenanceOptions};
 
 use ::fjall::AbstractTree;
 

@@ -1,9 +1,10 @@
 //! The sizes and bounds of the database, and how its keyspaces are made.
 
+use std::time::Duration;
+
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use ::fjall::{CompressionType, KeyspaceCreateOptions, KvSeparationOptions};
 
-use super::maintenance::MaintenanceOptions;
 use crate::store::OnDamage;
 
 /// Values from this size are kept apart from their keys.
@@ -50,6 +51,33 @@ impl Default for FjallOptions {
             cache_bytes: 32 * MIB,
             cached_files: 768,
             maintenance: MaintenanceOptions::default(),
+        }
+    }
+}
+
+/// When the background thread acts.
+#[derive(Clone, Copy, Debug)]
+pub struct MaintenanceOptions {
+    /// Removed chunks after which giving space back is considered.
+    pub reclaim_after_chunks: u64,
+    /// Bytes of chunk files below which it is not worth it.
+    pub reclaim_min_bytes: u64,
+    /// Bytes of no use that extents may hold, besides as many as are of use.
+    pub extent_slack_bytes: u64,
+    /// Bytes of memtables that are not worth a table of their own.
+    pub flush_min_bytes: u64,
+    /// How long little must have been written before.
+    pub quiet: Duration,
+}
+
+impl Default for MaintenanceOptions {
+    fn default() -> MaintenanceOptions {
+        MaintenanceOptions {
+            reclaim_after_chunks: 1024,
+            reclaim_min_bytes: 128 * MIB,
+            extent_slack_bytes: 256 * MIB,
+            flush_min_bytes: 8 * MIB,
+            quiet: Duration::from_secs(3),
         }
     }
 }
