@@ -83,7 +83,7 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     fn put(&self) -> Op {
         let value = serde_json::to_vec(self)
             .unwrap_or_else(|error| unreachable!("records are plain text and numbers: {error}"));
-        Op::PutMeta {
+        Op::PutDefinition {
             key: key(Self::KIND, &self.identity()),
             value,
         }
@@ -91,7 +91,7 @@ pub(super) trait Record: Serialize + DeserializeOwned {
 
     /// Removes the record with this identity.
     fn remove(identity: &[&str]) -> Op {
-        Op::RemoveMeta {
+        Op::RemoveDefinition {
             key: key(Self::KIND, identity),
         }
     }
@@ -105,7 +105,7 @@ pub(super) trait Record: Serialize + DeserializeOwned {
             })
         };
         store
-            .meta(&key(Self::KIND, &[]))?
+            .definitions(&key(Self::KIND, &[]))?
             .into_iter()
             .map(decode)
             .collect()
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let store = MemoryStore::new();
-        let op = Op::PutMeta {
+        let op = Op::PutDefinition {
             key: key("user", &["x"]),
             value: b"{".to_vec(),
         };

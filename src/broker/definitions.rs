@@ -264,7 +264,7 @@ impl QueueIds {
         committer: Arc<Committer>,
         seen: Option<QueueId>,
     ) -> Result<QueueIds, DefinitionError> {
-        let stored = committer.store().meta(IDS_KEY)?;
+        let stored = committer.store().definitions(IDS_KEY)?;
         let reserved = match stored.as_slice() {
             [] => 1,
             [(_, value), ..] => match value.as_slice().try_into() {
@@ -287,7 +287,7 @@ impl QueueIds {
         let mut ids = self.state.lock();
         if ids.next >= ids.reserved {
             ids.reserved = ids.next + IDS_RESERVED;
-            self.committer.append(vec![Op::PutMeta {
+            self.committer.append(vec![Op::PutDefinition {
                 key: IDS_KEY.to_vec(),
                 value: ids.reserved.to_be_bytes().to_vec(),
             }]);

@@ -303,7 +303,7 @@ impl AllAttributes {
     ) -> Result<(AllAttributes, Vec<Op>), StoreError> {
         let mut all = HashMap::new();
         let mut ops = Vec::new();
-        for (key, value) in store.meta(KEY_PREFIX)? {
+        for (key, value) in store.definitions(KEY_PREFIX)? {
             let damaged =
                 || StoreError::Corrupt(format!("attributes under {}", key.escape_ascii()));
             let id = key
@@ -314,7 +314,7 @@ impl AllAttributes {
                 let attributes = serde_json::from_slice(&value).map_err(|_| damaged())?;
                 all.insert(id, Arc::new(attributes));
             } else {
-                ops.push(Op::RemoveMeta { key });
+                ops.push(Op::RemoveDefinition { key });
             }
         }
         let all = AllAttributes {
@@ -334,7 +334,7 @@ impl AllAttributes {
         let value = serde_json::to_vec(&attributes)
             .unwrap_or_else(|error| unreachable!("attributes are plain text and numbers: {error}"));
         self.by_queue.write().insert(queue, Arc::new(attributes));
-        Op::PutMeta {
+        Op::PutDefinition {
             key: key(queue),
             value,
         }
@@ -344,14 +344,14 @@ impl AllAttributes {
     pub(crate) fn tidy(&self, alive: &HashSet<QueueId>) -> Vec<Op> {
         let mut by_queue = self.by_queue.write();
         let gone = by_queue.extract_if(|queue, _| !alive.contains(queue));
-        gone.map(|(queue, _)| Op::RemoveMeta { key: key(queue) })
+        gone.map(|(queue, _)| Op::RemoveDefinition { key: key(queue) })
             .collect()
     }
 
     /// Forgets the attributes of a queue; what to remove for it.
     pub(crate) fn remove(&self, queue: QueueId) -> Op {
         self.by_queue.write().remove(&queue);
-        Op::RemoveMeta { key: key(queue) }
+        Op::RemoveDefinition { key: key(queue) }
     }
 }
 
@@ -439,12 +439,14 @@ mod tests {
         store
             .commit(&crate::store::Batch::from_iter(left_over))
             .unwrap();
-        assert_eq!(store.meta(KEY_PREFIX).unwrap().len(), 1);
+        assert_eq!(store.definitions(KEY_PREFIX).unwrap().len(), 1);
 
         // What goes while the broker runs is forgotten as well.
         assert!(loaded.tidy(&alive).is_empty());
         let ops = loaded.tidy(&HashSet::new());
         store.commit(&crate::store::Batch::from_iter(ops)).unwrap();
-        assert!(loaded.by_queue.read().is_empty() && store.meta(KEY_PREFIX).unwrap().is_empty());
+        assert!(
+            loaded.by_queue.read().is_empty() && store.definitions(KEY_PREFIX).unwrap().is_empty()
+        );
     }
 }

@@ -282,7 +282,7 @@ impl Topics {
     pub(crate) fn load(store: &dyn Store) -> Result<(Topics, Vec<Op>), StoreError> {
         let mut by_id = HashMap::new();
         let mut ops = Vec::new();
-        for (key, value) in store.meta(TOPIC_PREFIX)? {
+        for (key, value) in store.definitions(TOPIC_PREFIX)? {
             let id = key
                 .strip_prefix(TOPIC_PREFIX)
                 .and_then(|id| Some(u64::from_be_bytes(id.try_into().ok()?)))
@@ -294,7 +294,7 @@ impl Topics {
             };
             by_id.insert(TopicId(id), entry);
         }
-        for (key, value) in store.meta(SUBSCRIPTION_PREFIX)? {
+        for (key, value) in store.definitions(SUBSCRIPTION_PREFIX)? {
             let id = key
                 .strip_prefix(SUBSCRIPTION_PREFIX)
                 .and_then(|ids| ids.first_chunk())
@@ -306,7 +306,7 @@ impl Topics {
                     let name = subscription.name.clone();
                     entry.subscriptions.insert(name, Arc::new(subscription));
                 }
-                None => ops.push(Op::RemoveMeta { key }),
+                None => ops.push(Op::RemoveDefinition { key }),
             }
         }
         let topics = Topics {
@@ -425,7 +425,7 @@ impl Topics {
 
     /// Adds a topic or gives it other attributes; what to write for it.
     pub(crate) fn set(&self, id: TopicId, topic: Topic) -> Op {
-        let op = Op::PutMeta {
+        let op = Op::PutDefinition {
             key: topic_key(id),
             value: json(&topic),
         };
@@ -452,13 +452,13 @@ impl Topics {
             .values()
             .map(|subscription| remove_subscription(id, subscription))
             .collect();
-        ops.push(Op::RemoveMeta { key: topic_key(id) });
+        ops.push(Op::RemoveDefinition { key: topic_key(id) });
         ops
     }
 
     /// Adds a subscription or changes it; what to write for it.
     pub(crate) fn set_subscription(&self, topic: TopicId, subscription: Subscription) -> Op {
-        let op = Op::PutMeta {
+        let op = Op::PutDefinition {
             key: subscription_key(topic, subscription.id),
             value: json(&subscription),
         };
@@ -548,7 +548,7 @@ pub(crate) fn exchange_arguments(id: TopicId) -> FieldTable {
 }
 
 fn remove_subscription(topic: TopicId, subscription: &Subscription) -> Op {
-    Op::RemoveMeta {
+    Op::RemoveDefinition {
         key: subscription_key(topic, subscription.id),
     }
 }

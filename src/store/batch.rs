@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::page::PageBits;
-use super::record::{self, LogRecord, Mark, ReceiveRecord, ReturnCount, Segment};
+use super::record::{self, LogRecord, ReceiveRecord, ReturnCount, Segment, StretchRecord};
 use crate::model::{LogId, Ticket};
 
 /// Key and value of a definition.
-pub type MetaEntry = (Vec<u8>, Vec<u8>);
+pub type DefinitionEntry = (Vec<u8>, Vec<u8>);
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub enum Op {
         log: LogId,
     },
     /// Replaces one page of settled offsets.
-    PutPage {
+    PutSettledPage {
         /// The log.
         log: LogId,
         /// Page number: offset / [`PAGE_OFFSETS`].
@@ -50,14 +50,14 @@ pub enum Op {
         settled: PageBits,
     },
     /// Removes a page that the floor has passed.
-    RemovePage {
+    RemoveSettledPage {
         /// The log.
         log: LogId,
         /// Page number.
         page: u64,
     },
     /// Notes how often a message that is waiting again came back.
-    PutCount {
+    PutReturnCount {
         /// The log.
         log: LogId,
         /// The message.
@@ -66,7 +66,7 @@ pub enum Op {
         count: ReturnCount,
     },
     /// Forgets a delivery count.
-    RemoveCount {
+    RemoveReturnCount {
         /// The log.
         log: LogId,
         /// The message.
@@ -101,7 +101,7 @@ pub enum Op {
         number: u64,
     },
     /// Replaces one page of the settled offsets that never come back, in a log that keeps what was acked.
-    PutGone {
+    PutGonePage {
         /// The log.
         log: LogId,
         /// Page number.
@@ -110,37 +110,37 @@ pub enum Op {
         gone: PageBits,
     },
     /// Removes such a page.
-    RemoveGone {
+    RemoveGonePage {
         /// The log.
         log: LogId,
         /// Page number.
         page: u64,
     },
     /// Creates or replaces a mark of a log that keeps what was acked.
-    PutMark {
+    PutStretch {
         /// The log.
         log: LogId,
         /// Where the mark stands.
         first: u64,
         /// The mark.
-        mark: Mark,
+        stretch: StretchRecord,
     },
     /// Removes a mark.
-    RemoveMark {
+    RemoveStretch {
         /// The log.
         log: LogId,
         /// Where it stands.
         first: u64,
     },
     /// Writes a definition.
-    PutMeta {
+    PutDefinition {
         /// Its key.
         key: Vec<u8>,
         /// Its value.
         value: Vec<u8>,
     },
     /// Removes a definition.
-    RemoveMeta {
+    RemoveDefinition {
         /// Its key.
         key: Vec<u8>,
     },
@@ -153,23 +153,23 @@ impl Op {
         FIXED
             + match self {
                 Op::PutChunk { chunk, .. } => chunk.len(),
-                Op::PutPage { settled, .. } => settled.encoded_len(),
-                Op::PutGone { gone, .. } => gone.encoded_len(),
-                Op::PutMark { .. } => record::MARK_LEN,
-                Op::PutMeta { key, value } => key.len() + value.len(),
-                Op::RemoveMeta { key } => key.len(),
+                Op::PutSettledPage { settled, .. } => settled.encoded_len(),
+                Op::PutGonePage { gone, .. } => gone.encoded_len(),
+                Op::PutStretch { .. } => record::STRETCH_LEN,
+                Op::PutDefinition { key, value } => key.len() + value.len(),
+                Op::RemoveDefinition { key } => key.len(),
                 Op::PutLog { .. } => record::LOG_RECORD_LEN,
                 Op::PutSegment { .. } => record::SEGMENT_LEN,
                 Op::PutReceive { receive, .. } => receive.encoded_len(),
                 Op::RemoveChunk { .. }
                 | Op::RemoveLog { .. }
-                | Op::RemovePage { .. }
-                | Op::PutCount { .. }
-                | Op::RemoveCount { .. }
+                | Op::RemoveSettledPage { .. }
+                | Op::PutReturnCount { .. }
+                | Op::RemoveReturnCount { .. }
                 | Op::RemoveSegment { .. }
                 | Op::RemoveReceive { .. }
-                | Op::RemoveGone { .. }
-                | Op::RemoveMark { .. } => 0,
+                | Op::RemoveGonePage { .. }
+                | Op::RemoveStretch { .. } => 0,
             }
     }
 }

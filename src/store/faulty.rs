@@ -7,7 +7,7 @@ use std::ops::Range;
 use parking_lot::Mutex;
 
 use super::memory::Tables;
-use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk};
+use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
 
 /// One failure that will happen.
@@ -131,8 +131,8 @@ impl FaultyStore {
     }
 
     /// Whether a definition would survive a power loss now.
-    pub fn has_synced_meta(&self, key: &[u8]) -> bool {
-        self.state.lock().synced.has_meta(key)
+    pub fn has_synced_definition(&self, key: &[u8]) -> bool {
+        self.state.lock().synced.has_definition(key)
     }
 
     /// A store as the next start finds it after a power loss: what was synced, and the first `kept` batches after.
@@ -219,10 +219,10 @@ impl Store for FaultyStore {
         Ok(state.visible.logs())
     }
 
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
+    fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
         let state = self.state.lock();
         state.check()?;
-        Ok(state.visible.meta(prefix))
+        Ok(state.visible.definitions(prefix))
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
-    Batch, LogRecord, LogState, Mark, MetaEntry, Op, PageBits, RangeSet, ReceiveRecord,
-    ReturnCount, Segment, Store, StoreError, StoredChunk, chunk,
+    Batch, DefinitionEntry, LogRecord, LogState, Op, PageBits, RangeSet, ReceiveRecord,
+    ReturnCount, Segment, Store, StoreError, StoredChunk, StretchRecord, chunk,
 };
 use crate::model::LogId;
 
@@ -49,8 +49,8 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().logs())
     }
 
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
-        Ok(self.tables.lock().meta(prefix))
+    fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
+        Ok(self.tables.lock().definitions(prefix))
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
@@ -81,7 +81,7 @@ pub(super) struct Tables {
     segments: BTreeMap<(LogId, u64), Segment>,
     receives: BTreeMap<(LogId, u64), ReceiveRecord>,
     gone: BTreeMap<(LogId, u64), PageBits>,
-    marks: BTreeMap<(LogId, u64), Mark>,
+    stretches: BTreeMap<(LogId, u64), StretchRecord>,
     meta: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -111,18 +111,18 @@ impl Tables {
                 remove_log(&mut self.segments, *log);
                 remove_log(&mut self.receives, *log);
                 remove_log(&mut self.gone, *log);
-                remove_log(&mut self.marks, *log);
+                remove_log(&mut self.stretches, *log);
             }
-            Op::PutPage { log, page, settled } => {
+            Op::PutSettledPage { log, page, settled } => {
                 self.pages.insert((*log, *page), settled.clone());
             }
-            Op::RemovePage { log, page } => {
+            Op::RemoveSettledPage { log, page } => {
                 self.pages.remove(&(*log, *page));
             }
-            Op::PutCount { log, offset, count } => {
+            Op::PutReturnCount { log, offset, count } => {
                 self.counts.insert((*log, *offset), *count);
             }
-            Op::RemoveCount { log, offset } => {
+            Op::RemoveReturnCount { log, offset } => {
                 self.counts.remove(&(*log, *offset));
             }
             Op::PutSegment { log, segment } => {
@@ -138,22 +138,26 @@ impl Tables {
             Op::RemoveReceive { log, number } => {
                 self.receives.remove(&(*log, *number));
             }
-            Op::PutGone { log, page, gone } => {
+            Op::PutGonePage { log, page, gone } => {
                 self.gone.insert((*log, *page), gone.clone());
             }
-            Op::RemoveGone { log, page } => {
+            Op::RemoveGonePage { log, page } => {
                 self.gone.remove(&(*log, *page));
             }
-            Op::PutMark { log, first, mark } => {
-                self.marks.insert((*log, *first), *mark);
+            Op::PutStretch {
+                log,
+                first,
+                stretch,
+            } => {
+                self.stretches.insert((*log, *first), *stretch);
             }
-            Op::RemoveMark { log, first } => {
-                self.marks.remove(&(*log, *first));
+            Op::RemoveStretch { log, first } => {
+                self.stretches.remove(&(*log, *first));
             }
-            Op::PutMeta { key, value } => {
+            Op::PutDefinition { key, value } => {
                 self.meta.insert(key.clone(), value.clone());
             }
-            Op::RemoveMeta { key } => {
+            Op::RemoveDefinition { key } => {
                 self.meta.remove(key);
             }
         }
@@ -185,8 +189,8 @@ impl Tables {
             .iter()
             .map(|(&log, &record)| {
                 let settled = pages(&self.pages, log, record.floor);
-                let gone = pages(&self.gone, log, record.kept_from.unwrap_or(0));
-                let marks = self.marks.range((log, 0)..=(log, u64::MAX));
+                let gone = pages(&self.gone, log, record.history_from.unwrap_or(0));
+                let stretches = self.stretches.range((log, 0)..=(log, u64::MAX));
                 let counts = self
                     .counts
                     .range((log, record.floor)..=(log, u64::MAX))
@@ -211,14 +215,16 @@ impl Tables {
                         segments,
                         receives,
                         gone,
-                        marks: marks.map(|(&(_, first), &mark)| (first, mark)).collect(),
+                        stretches: stretches
+                            .map(|(&(_, first), &stretch)| (first, stretch))
+                            .collect(),
                     },
                 )
             })
             .collect()
     }
 
-    pub(super) fn meta(&self, prefix: &[u8]) -> Vec<MetaEntry> {
+    pub(super) fn definitions(&self, prefix: &[u8]) -> Vec<DefinitionEntry> {
         self.meta
             .range(prefix.to_vec()..)
             .take_while(|(key, _)| key.starts_with(prefix))
@@ -226,7 +232,7 @@ impl Tables {
             .collect()
     }
 
-    pub(super) fn has_meta(&self, key: &[u8]) -> bool {
+    pub(super) fn has_definition(&self, key: &[u8]) -> bool {
         self.meta.contains_key(key)
     }
 

@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use crate::model::LogId;
 
-pub use batch::{Batch, MetaEntry, Op};
+pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
@@ -33,7 +33,7 @@ pub use memory::MemoryStore;
 pub use page::{PAGE_OFFSETS, PageBits, page_of};
 pub use ranges::RangeSet;
 pub use record::{
-    LogRecord, Mark, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment,
+    LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment, StretchRecord,
 };
 
 /// A place where batches are kept.
@@ -73,7 +73,7 @@ pub trait Store: Send + Sync + 'static {
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
 
     /// The definitions whose key starts with `prefix`, in key order.
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError>;
+    fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError>;
 
     /// Removes up to `max` chunks that lie wholly below `below`, and below the log's committed floor. True when
     /// none is left. For the background: after a purge, in small batches.
@@ -132,8 +132,8 @@ pub struct LogState {
     pub segments: Vec<Segment>,
     /// Receives by number, ascending.
     pub receives: Vec<ReceiveRecord>,
-    /// Settled offsets that never come back, at or above `kept_from`, of a log that keeps what was acked.
+    /// Settled offsets that never come back, at or above `history_from`, of a log that keeps what was acked.
     pub gone: RangeSet,
     /// Marks of such a log by offset, ascending.
-    pub marks: Vec<(u64, Mark)>,
+    pub stretches: Vec<(u64, StretchRecord)>,
 }

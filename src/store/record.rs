@@ -12,14 +12,14 @@ pub struct LogRecord {
     /// Bytes of properties and body of the durable messages that are not settled.
     pub bytes: u64,
     /// Of a log that keeps what was acked: every offset below is settled and never comes back.
-    pub kept_from: Option<u64>,
+    pub history_from: Option<u64>,
     /// How often the log was rewound.
     pub rewinds: u32,
 }
 
 /// A stretch of a log that keeps what was acked, up to the next mark: when it begins and what it keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct StretchRecord {
     /// No message of it was enqueued earlier, in milliseconds since the epoch.
     pub first_ms: u64,
     /// No message of it was enqueued later.
@@ -98,13 +98,13 @@ const RECEIVE_LEN_MIN: usize = 9;
 const RECEIVED_LEASE_LEN: usize = 20;
 /// What [`VERSION_KEEPING`] adds: rewinds u32, whether it keeps u8, kept from u64.
 const KEEPING_LEN: usize = 13;
-/// Length of an encoded [`Mark`].
-pub(super) const MARK_LEN: usize = 25;
+/// Length of an encoded [`StretchRecord`].
+pub(super) const STRETCH_LEN: usize = 25;
 
 impl LogRecord {
     /// To bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let keeping = self.kept_from.is_some() || self.rewinds > 0;
+        let keeping = self.history_from.is_some() || self.rewinds > 0;
         let mut out = Vec::with_capacity(LOG_RECORD_LEN + KEEPING_LEN);
         out.push(if keeping { VERSION_KEEPING } else { VERSION });
         for field in [self.next, self.floor, self.bytes] {
@@ -112,8 +112,8 @@ impl LogRecord {
         }
         if keeping {
             out.extend_from_slice(&self.rewinds.to_le_bytes());
-            out.push(u8::from(self.kept_from.is_some()));
-            out.extend_from_slice(&self.kept_from.unwrap_or(0).to_le_bytes());
+            out.push(u8::from(self.history_from.is_some()));
+            out.extend_from_slice(&self.history_from.unwrap_or(0).to_le_bytes());
         }
         out
     }
@@ -136,7 +136,7 @@ impl LogRecord {
         };
         if keeping {
             record.rewinds = body.get_u32_le();
-            record.kept_from = match (body.get_u8(), body.get_u64_le()) {
+            record.history_from = match (body.get_u8(), body.get_u64_le()) {
                 (0, _) => None,
                 (1, from) => Some(from),
                 _ => return Err(RecordError::Malformed),
@@ -146,10 +146,10 @@ impl LogRecord {
     }
 }
 
-impl Mark {
+impl StretchRecord {
     /// To bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MARK_LEN);
+        let mut out = Vec::with_capacity(STRETCH_LEN);
         out.push(VERSION);
         for field in [self.first_ms, self.last_ms, self.bytes] {
             out.extend_from_slice(&field.to_le_bytes());
@@ -158,12 +158,12 @@ impl Mark {
     }
 
     /// From bytes.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Mark, RecordError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<StretchRecord, RecordError> {
         let mut bytes = versioned(bytes)?;
-        if bytes.len() != MARK_LEN - 1 {
+        if bytes.len() != STRETCH_LEN - 1 {
             return Err(RecordError::Malformed);
         }
-        Ok(Mark {
+        Ok(StretchRecord {
             first_ms: bytes.get_u64_le(),
             last_ms: bytes.get_u64_le(),
             bytes: bytes.get_u64_le(),
@@ -293,27 +293,27 @@ mod tests {
             next: u64::MAX,
             floor: 7,
             bytes: 1 << 40,
-            kept_from: None,
+            history_from: None,
             rewinds: 0,
         };
         assert_eq!(record.encode().len(), LOG_RECORD_LEN);
         assert_eq!(LogRecord::decode(&record.encode()), Ok(record));
-        for (kept_from, rewinds) in [(Some(5), 0), (Some(0), 3), (None, 1)] {
+        for (history_from, rewinds) in [(Some(5), 0), (Some(0), 3), (None, 1)] {
             let record = LogRecord {
-                kept_from,
+                history_from,
                 rewinds,
                 ..record
             };
             assert_eq!(record.encode().len(), LOG_RECORD_LEN + KEEPING_LEN);
             assert_eq!(LogRecord::decode(&record.encode()), Ok(record));
         }
-        let mark = Mark {
+        let stretch = StretchRecord {
             first_ms: 1 << 41,
             last_ms: 1 << 42,
             bytes: 9,
         };
-        assert_eq!(mark.encode().len(), MARK_LEN);
-        assert_eq!(Mark::decode(&mark.encode()), Ok(mark));
+        assert_eq!(stretch.encode().len(), STRETCH_LEN);
+        assert_eq!(StretchRecord::decode(&stretch.encode()), Ok(stretch));
         for (uncounted, len) in [(0, 5), (3, 9)] {
             let count = ReturnCount {
                 turn: 77,
@@ -366,7 +366,7 @@ mod tests {
             let mut bytes = bytes;
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
-            prop_assert!(Mark::decode(&bytes).is_err() || bytes.len() == MARK_LEN);
+            prop_assert!(StretchRecord::decode(&bytes).is_err() || bytes.len() == STRETCH_LEN);
             prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9].contains(&bytes.len()));
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {

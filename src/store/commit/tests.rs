@@ -69,7 +69,7 @@ impl Source for Log {
             "collected by another batch than promised"
         );
         for key in state.pending.drain(..) {
-            batch.push(Op::PutMeta {
+            batch.push(Op::PutDefinition {
                 key,
                 value: Vec::new(),
             });
@@ -101,17 +101,20 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 fn what_is_appended_becomes_durable() {
     let store = Arc::new(MemoryStore::new());
     let committer = Committer::start(store.clone(), quick()).unwrap();
-    let put = |key: &str| Op::PutMeta {
+    let put = |key: &str| Op::PutDefinition {
         key: key.into(),
         value: b"v".to_vec(),
     };
     let first = committer.append(vec![put("a")]);
     block_on(committer.wait(first)).unwrap();
-    let second = committer.append(vec![put("b"), Op::RemoveMeta { key: b"a".to_vec() }]);
+    let second = committer.append(vec![put("b"), Op::RemoveDefinition { key: b"a".to_vec() }]);
     assert!(second > first);
     block_on(committer.wait(second)).unwrap();
     assert!(committer.durable() >= second && committer.committed() >= second);
-    assert_eq!(store.meta(b"").unwrap(), [(b"b".to_vec(), b"v".to_vec())]);
+    assert_eq!(
+        store.definitions(b"").unwrap(),
+        [(b"b".to_vec(), b"v".to_vec())]
+    );
     block_on(committer.wait(first)).unwrap(); // at once
     let nothing = committer.append(Vec::new());
     block_on(committer.wait(nothing)).unwrap();
@@ -124,7 +127,7 @@ fn shutdown_writes_what_waits() {
     let log = Log::new(0);
     let keys: Vec<_> = (0..100).map(|_| log.put(&committer).0).collect();
     committer.shutdown();
-    assert!(keys.iter().all(|key| store.has_synced_meta(key)));
+    assert!(keys.iter().all(|key| store.has_synced_definition(key)));
     committer.shutdown(); // again is harmless
 }
 
@@ -148,7 +151,7 @@ fn hammer(store: &Arc<FaultyStore>, threads: u64, rounds: u64) -> Arc<Committer>
                         return;
                     }
                     assert!(
-                        store.has_synced_meta(key),
+                        store.has_synced_definition(key),
                         "reported durable but not synced"
                     );
                 }
@@ -183,8 +186,8 @@ fn what_is_reported_without_a_sync_outlives_the_process_but_no_power_loss() {
         block_on(committer.wait(ticket)).unwrap();
     }
     assert_eq!((store.syncs(), store.unsynced()), (0, 3));
-    assert_eq!(store.after_power_loss(0).meta(b"").unwrap().len(), 0);
-    assert_eq!(store.after_kill().meta(b"").unwrap().len(), 3);
+    assert_eq!(store.after_power_loss(0).definitions(b"").unwrap().len(), 0);
+    assert_eq!(store.after_kill().definitions(b"").unwrap().len(), 3);
     committer.shutdown();
     assert_eq!(store.unsynced(), 0, "an orderly end syncs");
 }
@@ -233,7 +236,7 @@ fn after_a_failure_what_was_reported_without_a_sync_is_written_again() {
                 thread::sleep(Duration::from_micros(200));
             }
             committer.shutdown();
-            let survivors = store.after_power_loss(0).meta(b"").unwrap();
+            let survivors = store.after_power_loss(0).definitions(b"").unwrap();
             assert_eq!(survivors.len(), 50, "{at:?} {when:?}");
         }
     }
@@ -254,7 +257,7 @@ fn after_each_failure_everything_is_written_again() {
                     store.keep_at_reopen(kept);
                     let committer = hammer(&store, 2, 12);
                     committer.shutdown();
-                    let survivors = store.after_power_loss(0).meta(b"").unwrap();
+                    let survivors = store.after_power_loss(0).definitions(b"").unwrap();
                     let expected: u64 = 2 * (0..12).map(|round| round % 4 + 1).sum::<u64>();
                     assert_eq!(survivors.len() as u64, expected, "{fault:?}, kept {kept}");
                     assert_eq!(*committer.alarm().borrow(), None);
@@ -295,7 +298,9 @@ fn after_a_power_loss_nothing_more_is_durable() {
                 let survivors = store.after_power_loss(0);
                 assert_eq!(confirmed.len() as u64, n - 1, "{fault:?}");
                 assert!(
-                    confirmed.iter().all(|key| survivors.has_synced_meta(key)),
+                    confirmed
+                        .iter()
+                        .all(|key| survivors.has_synced_definition(key)),
                     "{fault:?}"
                 );
             }
@@ -311,7 +316,7 @@ fn waiting_ends_with_an_error_when_the_store_is_closed_for_good() {
         what: What::PowerLoss,
     };
     let committer = Committer::start(Arc::new(FaultyStore::new(vec![fault])), quick()).unwrap();
-    let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+    let ticket = committer.append(vec![Op::RemoveDefinition { key: b"x".to_vec() }]);
     thread::scope(|scope| {
         let waits = scope.spawn(|| block_on(committer.wait(ticket)));
         eventually("the alarm", || committer.alarm().borrow().is_some());
@@ -365,7 +370,7 @@ fn many_guards_do_not_keep_the_committer_out() {
             });
         }
         for _ in 0..20 {
-            let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+            let ticket = committer.append(vec![Op::RemoveDefinition { key: b"x".to_vec() }]);
             block_on(committer.wait(ticket)).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
@@ -384,14 +389,14 @@ fn waiters_are_served_once_in_ticket_order() {
     let committer = Committer::start(Arc::new(MemoryStore::new()), quick()).unwrap();
     let served = Arc::new(Mutex::new(Vec::new()));
     let guard = committer.batch_guard(); // nothing is committed meanwhile
-    let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+    let ticket = committer.append(vec![Op::RemoveDefinition { key: b"x".to_vec() }]);
     for later in [2, 0, 1] {
         let ticket = Ticket(ticket.0 + later);
         committer.when_durable(ticket, Arc::new(One(served.clone(), ticket)));
     }
     drop(guard);
     while committer.durable() < Ticket(3) {
-        let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+        let ticket = committer.append(vec![Op::RemoveDefinition { key: b"x".to_vec() }]);
         block_on(committer.wait(ticket)).unwrap();
     }
     eventually("all served", || served.lock().len() == 3);
@@ -421,7 +426,7 @@ fn publishers_are_held_back_and_let_go() {
     block_on(committer.room());
     assert!(committer.has_room());
     committer.note_pending(5000);
-    let ticket = committer.append(vec![Op::RemoveMeta { key: b"x".to_vec() }]);
+    let ticket = committer.append(vec![Op::RemoveDefinition { key: b"x".to_vec() }]);
     block_on(committer.wait(ticket)).unwrap();
     block_on(committer.room());
 }
@@ -469,7 +474,7 @@ fn the_alarm_does_not_wait_for_the_next_look_when_much_is_written() {
     let write = || {
         let value = vec![0; usize::try_from(DISK_CHECK_BYTES_MIN).unwrap()];
         let key = b"k".to_vec();
-        let ticket = committer.append(vec![Op::PutMeta { key, value }]);
+        let ticket = committer.append(vec![Op::PutDefinition { key, value }]);
         block_on(committer.wait(ticket)).unwrap();
     };
     write();
@@ -502,7 +507,7 @@ fn a_failed_store_is_not_tried_before_there_is_room() {
     assert!(committer.durable() < ticket && committer.committed() < ticket);
     store.set_free_bytes(Some(DISK_FREE_MIN));
     block_on(committer.wait(ticket)).unwrap();
-    assert!(store.has_synced_meta(&key));
+    assert!(store.has_synced_definition(&key));
     eventually("the alarm to clear", || {
         committer.alarm().borrow().is_none()
     });

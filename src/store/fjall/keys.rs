@@ -25,19 +25,26 @@ use crate::model::LogId;
 /// Prefix of log records in `state`.
 pub(super) const RECORD: u8 = b'L';
 /// Prefix of settled pages in `state`.
-pub(super) const PAGE: u8 = b'P';
+pub(super) const SETTLED_PAGE: u8 = b'P';
 /// Prefix of delivery counts in `state`.
-pub(super) const COUNT: u8 = b'C';
+pub(super) const RETURN_COUNT: u8 = b'C';
 /// Prefix of segments in `state`.
 pub(super) const SEGMENT: u8 = b'S';
 /// Prefix of receives in `state`.
 pub(super) const RECEIVE: u8 = b'H';
 /// Prefix of pages of what never comes back in `state`.
-pub(super) const GONE: u8 = b'G';
+pub(super) const GONE_PAGE: u8 = b'G';
 /// Prefix of marks in `state`.
-pub(super) const MARK: u8 = b'M';
+pub(super) const STRETCH: u8 = b'M';
 /// Prefixes of what a log has in `state` besides its record, by page or offset.
-pub(super) const PARTS: [u8; 6] = [PAGE, COUNT, SEGMENT, RECEIVE, GONE, MARK];
+pub(super) const PARTS: [u8; 6] = [
+    SETTLED_PAGE,
+    RETURN_COUNT,
+    SEGMENT,
+    RECEIVE,
+    GONE_PAGE,
+    STRETCH,
+];
 /// Prefix of removed logs in `state`.
 pub(super) const TOMB: u8 = b'T';
 /// Prefix of definitions in `meta`.
@@ -119,7 +126,7 @@ pub(super) fn parse_state(key: &[u8]) -> Option<(u8, LogId, Option<u64>)> {
     let log = LogId(u64::from_be_bytes(*log));
     match (prefix, rest) {
         (RECORD | TOMB, []) => Some((prefix, log, None)),
-        (PAGE | COUNT | SEGMENT | RECEIVE | GONE | MARK, part) => {
+        (SETTLED_PAGE | RETURN_COUNT | SEGMENT | RECEIVE | GONE_PAGE | STRETCH, part) => {
             let part = part.try_into().ok().map(u64::from_be_bytes)?;
             Some((prefix, log, Some(part)))
         }
@@ -195,8 +202,8 @@ mod tests {
         let log = LogId(0x0102_0304_0506_0708);
         assert_eq!(parse_state(&of_log(RECORD, log)), Some((RECORD, log, None)));
         assert_eq!(
-            parse_state(&of_part(COUNT, log, 9)),
-            Some((COUNT, log, Some(9)))
+            parse_state(&of_part(RETURN_COUNT, log, 9)),
+            Some((RETURN_COUNT, log, Some(9)))
         );
         for odd in [
             &b""[..],

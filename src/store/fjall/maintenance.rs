@@ -259,7 +259,7 @@ impl Shared {
         let quiet = work.is_quiet_since(written);
         let short = work.short == Shortage::Told;
         if work.stopping || !(quiet || short) {
-            return; // looked at again at once, with a fresh mark
+            return; // the next look starts from the bytes written by then
         }
         if short && !self.core.has_room_to_flush() {
             // It would fail, and close the database. Someone has to make room first; then this is told again.
@@ -295,7 +295,7 @@ impl Shared {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
         let mut work = self.work.lock();
         if work.stopping || !work.is_quiet_since(written) {
-            return; // looked at again at once, with a fresh mark
+            return; // the next look starts from the bytes written by then
         }
         work.unflushed = 0;
         drop(work);

@@ -39,7 +39,7 @@ use self::memtable_sealer::MemtableSealer;
 use self::open::SEALED_MEMTABLES_MAX;
 use self::writes::{Change, KeyWrites, KeyspaceName};
 use super::dir::{self, DirLock};
-use super::{Batch, LogState, MetaEntry, Store, StoreError, StoredChunk};
+use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
 
 /// A smaller chunk is not worth the entry for its address.
@@ -196,7 +196,7 @@ impl Store for FjallStore {
         Ok(logs.into_iter().collect())
     }
 
-    fn meta(&self, prefix: &[u8]) -> Result<Vec<MetaEntry>, StoreError> {
+    fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
         let open = self.core.open()?;
         let mut found = Vec::new();
         for entry in open.meta.prefix(keys::definition(prefix)) {

@@ -10,7 +10,8 @@ use super::keys;
 use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::{
-    LogRecord, LogState, Mark, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
+    LogRecord, LogState, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
+    StretchRecord,
 };
 
 impl OpenDatabase {
@@ -27,7 +28,7 @@ impl OpenDatabase {
                     segments: Vec::new(),
                     receives: Vec::new(),
                     gone: RangeSet::new(),
-                    marks: Vec::new(),
+                    stretches: Vec::new(),
                 };
                 logs.insert(log, state);
             }
@@ -42,18 +43,19 @@ impl OpenDatabase {
                     continue; // remains of a removed log
                 };
                 match prefix {
-                    keys::PAGE => {
+                    keys::SETTLED_PAGE => {
                         let page =
                             PageBits::decode(&value).map_err(corrupt("settled page", log))?;
                         state.settled.insert_page(part, &page);
                     }
-                    keys::GONE => {
+                    keys::GONE_PAGE => {
                         let page = PageBits::decode(&value).map_err(corrupt("gone page", log))?;
                         state.gone.insert_page(part, &page);
                     }
-                    keys::MARK => {
-                        let mark = Mark::decode(&value).map_err(corrupt("mark", log))?;
-                        state.marks.push((part, mark));
+                    keys::STRETCH => {
+                        let stretch =
+                            StretchRecord::decode(&value).map_err(corrupt("stretch", log))?;
+                        state.stretches.push((part, stretch));
                     }
                     keys::SEGMENT => {
                         let segment =
@@ -75,8 +77,8 @@ impl OpenDatabase {
         }
         for state in logs.values_mut() {
             state.settled.remove_below(state.record.floor);
-            let kept_from = state.record.kept_from.unwrap_or(0);
-            state.gone.remove_below(kept_from);
+            let history_from = state.record.history_from.unwrap_or(0);
+            state.gone.remove_below(history_from);
         }
         Ok(logs)
     }

@@ -84,28 +84,28 @@ impl KeyWrites {
                     );
                 }
                 Op::RemoveLog { log } => plan.remove_log(*log),
-                Op::PutPage { log, page, settled } if alive(log) => {
-                    let key = keys::of_part(keys::PAGE, *log, *page);
+                Op::PutSettledPage { log, page, settled } if alive(log) => {
+                    let key = keys::of_part(keys::SETTLED_PAGE, *log, *page);
                     plan.set(
                         KeyspaceName::State,
                         &key,
                         Change::Put(settled.encode().into()),
                     );
                 }
-                Op::RemovePage { log, page } if alive(log) => {
+                Op::RemoveSettledPage { log, page } if alive(log) => {
                     plan.set(
                         KeyspaceName::State,
-                        &keys::of_part(keys::PAGE, *log, *page),
+                        &keys::of_part(keys::SETTLED_PAGE, *log, *page),
                         Change::Remove,
                     );
                 }
-                Op::PutCount { log, offset, count } if alive(log) => {
-                    let key = keys::of_part(keys::COUNT, *log, *offset);
+                Op::PutReturnCount { log, offset, count } if alive(log) => {
+                    let key = keys::of_part(keys::RETURN_COUNT, *log, *offset);
                     let value = count.encode().into();
                     plan.set(KeyspaceName::State, &key, Change::Put(value));
                 }
-                Op::RemoveCount { log, offset } if alive(log) => {
-                    let key = keys::of_part(keys::COUNT, *log, *offset);
+                Op::RemoveReturnCount { log, offset } if alive(log) => {
+                    let key = keys::of_part(keys::RETURN_COUNT, *log, *offset);
                     plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
                 Op::PutSegment { log, segment } if alive(log) => {
@@ -132,23 +132,31 @@ impl KeyWrites {
                     let key = keys::of_part(keys::RECEIVE, *log, *number);
                     plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
-                Op::PutGone { log, page, gone } if alive(log) => {
-                    let key = keys::of_part(keys::GONE, *log, *page);
+                Op::PutGonePage { log, page, gone } if alive(log) => {
+                    let key = keys::of_part(keys::GONE_PAGE, *log, *page);
                     plan.set(KeyspaceName::State, &key, Change::Put(gone.encode().into()));
                 }
-                Op::RemoveGone { log, page } if alive(log) => {
-                    let key = keys::of_part(keys::GONE, *log, *page);
+                Op::RemoveGonePage { log, page } if alive(log) => {
+                    let key = keys::of_part(keys::GONE_PAGE, *log, *page);
                     plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
-                Op::PutMark { log, first, mark } if alive(log) => {
-                    let key = keys::of_part(keys::MARK, *log, *first);
-                    plan.set(KeyspaceName::State, &key, Change::Put(mark.encode().into()));
+                Op::PutStretch {
+                    log,
+                    first,
+                    stretch,
+                } if alive(log) => {
+                    let key = keys::of_part(keys::STRETCH, *log, *first);
+                    plan.set(
+                        KeyspaceName::State,
+                        &key,
+                        Change::Put(stretch.encode().into()),
+                    );
                 }
-                Op::RemoveMark { log, first } if alive(log) => {
-                    let key = keys::of_part(keys::MARK, *log, *first);
+                Op::RemoveStretch { log, first } if alive(log) => {
+                    let key = keys::of_part(keys::STRETCH, *log, *first);
                     plan.set(KeyspaceName::State, &key, Change::Remove);
                 }
-                Op::PutMeta { key, value } => {
+                Op::PutDefinition { key, value } => {
                     let value = Bytes::copy_from_slice(value);
                     plan.set(
                         KeyspaceName::Meta,
@@ -156,24 +164,24 @@ impl KeyWrites {
                         Change::Put(value),
                     );
                 }
-                Op::RemoveMeta { key } => {
+                Op::RemoveDefinition { key } => {
                     plan.set(KeyspaceName::Meta, &keys::definition(key), Change::Remove);
                 }
                 Op::PutChunk { .. }
                 | Op::RemoveChunk { .. }
                 | Op::PutLog { .. }
-                | Op::PutPage { .. }
-                | Op::RemovePage { .. }
-                | Op::PutCount { .. }
-                | Op::RemoveCount { .. }
+                | Op::PutSettledPage { .. }
+                | Op::RemoveSettledPage { .. }
+                | Op::PutReturnCount { .. }
+                | Op::RemoveReturnCount { .. }
                 | Op::PutSegment { .. }
                 | Op::RemoveSegment { .. }
                 | Op::PutReceive { .. }
                 | Op::RemoveReceive { .. }
-                | Op::PutGone { .. }
-                | Op::RemoveGone { .. }
-                | Op::PutMark { .. }
-                | Op::RemoveMark { .. } => {} // of a dead log
+                | Op::PutGonePage { .. }
+                | Op::RemoveGonePage { .. }
+                | Op::PutStretch { .. }
+                | Op::RemoveStretch { .. } => {} // of a dead log
             }
         }
         plan
@@ -267,11 +275,11 @@ mod tests {
         let key = b"k".to_vec();
         let left = writes(
             vec![
-                Op::PutMeta {
+                Op::PutDefinition {
                     key: key.clone(),
                     value: vec![1],
                 },
-                Op::RemoveMeta { key },
+                Op::RemoveDefinition { key },
             ],
             &[],
         );

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::model::LogId;
-use crate::store::{Batch, Mark, Op, RangeSet};
+use crate::store::{Batch, Op, RangeSet, StretchRecord};
 
 /// A stretch ends with this many messages.
 pub(in crate::broker::queue) const STRETCH_MESSAGES: u64 = 4096;
@@ -121,7 +121,7 @@ impl History {
     /// let go before the limits are told.
     pub(in crate::broker::queue) fn recover(
         gone: RangeSet,
-        marks: &[(u64, Mark)],
+        marks: &[(u64, StretchRecord)],
         next: u64,
     ) -> Self {
         let limits = HistoryLimits {
@@ -446,7 +446,7 @@ impl History {
     /// Moves the changes of marks into `batch`.
     pub(in crate::broker::queue) fn collect(&mut self, log: LogId, batch: &mut Batch) {
         for first in self.removed.drain(..) {
-            batch.push(Op::RemoveMark { log, first });
+            batch.push(Op::RemoveStretch { log, first });
         }
         for first in self.dirty.drain(..) {
             // One that was dropped meanwhile was removed above.
@@ -456,12 +456,16 @@ impl History {
             };
             stretch.is_dirty = false;
             stretch.is_written = true;
-            let mark = Mark {
+            let stretch = StretchRecord {
                 first_ms: stretch.first_ms,
                 last_ms: stretch.last_ms,
                 bytes: stretch.lasting,
             };
-            batch.push(Op::PutMark { log, first, mark });
+            batch.push(Op::PutStretch {
+                log,
+                first,
+                stretch,
+            });
         }
     }
 }

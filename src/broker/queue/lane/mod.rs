@@ -201,7 +201,7 @@ impl Lane {
         };
         lane.hint = lane.settled.first_gap(0);
         let mut gone = state.gone;
-        gone.insert_range(0..state.record.kept_from.unwrap_or(0));
+        gone.insert_range(0..state.record.history_from.unwrap_or(0));
         lane.offsets = Offsets::recover(
             log,
             state.record,
@@ -209,8 +209,8 @@ impl Lane {
             gone.clone(),
             lane.ready_bytes,
         );
-        if state.record.kept_from.is_some() {
-            let history = History::recover(gone, &state.marks, lane.next);
+        if state.record.history_from.is_some() {
+            let history = History::recover(gone, &state.stretches, lane.next);
             lane.history = Some(Box::new(history));
         }
         // Once now, and once when all that was there then is gone: transient messages left chunks among the others.

@@ -51,7 +51,7 @@ impl Offsets {
     }
 
     /// The account as it was when the broker stopped. `settled` has everything below the record's floor in it, `gone`
-    /// everything below its `kept_from`.
+    /// everything below its `history_from`.
     pub(in crate::broker::queue) fn recover(
         log: LogId,
         record: LogRecord,
@@ -62,7 +62,7 @@ impl Offsets {
         let mut offsets = Offsets::new(log, true);
         offsets.settled = Pages::recover(settled, record.floor, record.next);
         offsets.gone = record
-            .kept_from
+            .history_from
             .map(|from| Pages::recover(gone, from, record.next));
         offsets.rewinds = record.rewinds;
         offsets.bytes = bytes;
@@ -118,9 +118,9 @@ impl Offsets {
         if let Some(mut gone) = self.gone.take().filter(|_| self.durable) {
             gone.replace(RangeSet::new());
             let loose = &mut self.loose;
-            gone.collect(|page, _| loose.push(Op::RemoveGone { log, page }));
+            gone.collect(|page, _| loose.push(Op::RemoveGonePage { log, page }));
             let marks = marks.into_iter();
-            loose.extend(marks.map(|first| Op::RemoveMark { log, first }));
+            loose.extend(marks.map(|first| Op::RemoveStretch { log, first }));
         }
         self.dirty = true;
     }
@@ -182,8 +182,8 @@ impl Offsets {
         }
         for (offset, count) in self.counts.drain(..) {
             batch.push(match count {
-                Some(count) => Op::PutCount { log, offset, count },
-                None => Op::RemoveCount { log, offset },
+                Some(count) => Op::PutReturnCount { log, offset, count },
+                None => Op::RemoveReturnCount { log, offset },
             });
         }
         if self.durable {
@@ -199,7 +199,7 @@ impl Offsets {
                 next,
                 floor: self.settled.floor(),
                 bytes: self.bytes,
-                kept_from: self.gone.as_ref().map(Pages::floor),
+                history_from: self.gone.as_ref().map(Pages::floor),
                 rewinds: self.rewinds,
             };
             batch.push(Op::PutLog { log, record });
@@ -213,15 +213,15 @@ impl Offsets {
         }
         self.settled.collect(|page, change| {
             batch.push(match change {
-                PageChange::Put(settled) => Op::PutPage { log, page, settled },
-                PageChange::Remove => Op::RemovePage { log, page },
+                PageChange::Put(settled) => Op::PutSettledPage { log, page, settled },
+                PageChange::Remove => Op::RemoveSettledPage { log, page },
             });
         });
         if let Some(gone) = &mut self.gone {
             gone.collect(|page, change| {
                 batch.push(match change {
-                    PageChange::Put(gone) => Op::PutGone { log, page, gone },
-                    PageChange::Remove => Op::RemoveGone { log, page },
+                    PageChange::Put(gone) => Op::PutGonePage { log, page, gone },
+                    PageChange::Remove => Op::RemoveGonePage { log, page },
                 });
             });
         }

@@ -19,8 +19,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, Mark, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
-    chunk, page_of,
+    ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
+    StretchRecord, chunk, page_of,
 };
 use super::*;
 use crate::clock;

@@ -44,17 +44,17 @@ impl ModelLog {
         self.floor = floor;
         self.settled.remove_below(floor);
         if page_of(floor) > page {
-            batch.push(Op::RemovePage { log, page });
+            batch.push(Op::RemoveSettledPage { log, page });
         }
         let page = page_of(floor);
-        batch.push(Op::PutPage {
+        batch.push(Op::PutSettledPage {
             log,
             page,
             settled: self.settled.page(page),
         });
         let offset = floor + rng.random_range(0..5);
         batch.push(if rng.random() {
-            Op::PutCount {
+            Op::PutReturnCount {
                 log,
                 offset,
                 count: ReturnCount {
@@ -63,7 +63,7 @@ impl ModelLog {
                 },
             }
         } else {
-            Op::RemoveCount { log, offset }
+            Op::RemoveReturnCount { log, offset }
         });
         let first = rng.random_range(0..8);
         batch.push(if rng.random() {
@@ -89,28 +89,28 @@ impl ModelLog {
             Op::RemoveReceive { log, number }
         });
         let part = floor + rng.random_range(0..5);
-        let mark = Mark {
+        let stretch = StretchRecord {
             first_ms: rng.random(),
             last_ms: rng.random(),
             bytes: rng.random(),
         };
         batch.push(match rng.random_range(0..4) {
-            0 => Op::PutGone {
+            0 => Op::PutGonePage {
                 log,
                 page,
                 gone: self.settled.page(page),
             },
-            1 => Op::RemoveGone { log, page },
-            2 => Op::PutMark {
+            1 => Op::RemoveGonePage { log, page },
+            2 => Op::PutStretch {
                 log,
                 first: part,
-                mark,
+                stretch,
             },
-            _ => Op::RemoveMark { log, first: part },
+            _ => Op::RemoveStretch { log, first: part },
         });
-        let kept_from = rng.random::<bool>().then_some(floor / 2);
+        let history_from = rng.random::<bool>().then_some(floor / 2);
         let record = LogRecord {
-            kept_from,
+            history_from,
             rewinds: rng.random_range(0..3),
             next: self.next,
             floor,
@@ -122,8 +122,14 @@ impl ModelLog {
 
 fn compare(disk: &dyn Store, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLog>) {
     assert_eq!(disk.logs().unwrap(), model.logs().unwrap());
-    assert_eq!(disk.meta(b"").unwrap(), model.meta(b"").unwrap());
-    assert_eq!(disk.meta(b"b").unwrap(), model.meta(b"b").unwrap());
+    assert_eq!(
+        disk.definitions(b"").unwrap(),
+        model.definitions(b"").unwrap()
+    );
+    assert_eq!(
+        disk.definitions(b"b").unwrap(),
+        model.definitions(b"b").unwrap()
+    );
     for (&log, state) in logs {
         for from in [state.floor, (state.floor + state.next) / 2, state.next] {
             for max_bytes in [1, 5000, usize::MAX] {
@@ -164,12 +170,12 @@ fn behaves_as_the_store_in_memory() {
                 }
             }
             let key = vec![rng.random_range(b'a'..=b'c'), rng.random_range(0..3)];
-            batch.push(Op::PutMeta {
+            batch.push(Op::PutDefinition {
                 key: key.clone(),
                 value: vec![1, 2],
             });
             if rng.random() {
-                batch.push(Op::RemoveMeta { key });
+                batch.push(Op::RemoveDefinition { key });
             }
             disk.commit(&batch).unwrap();
             model.commit(&batch).unwrap();

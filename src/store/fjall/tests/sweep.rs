@@ -49,7 +49,7 @@ fn a_removed_log_leaves_nothing_even_over_a_restart() {
             .commit(&batch(0, append(LOG, n, chunk_of(n, 1, 10))))
             .unwrap();
     }
-    let page = Op::PutPage {
+    let page = Op::PutSettledPage {
         log: LOG,
         page: 0,
         settled: RangeSet::new().page(0),
@@ -59,7 +59,7 @@ fn a_removed_log_leaves_nothing_even_over_a_restart() {
             0,
             vec![
                 page,
-                Op::PutCount {
+                Op::PutReturnCount {
                     log: LOG,
                     offset: 1,
                     count: ReturnCount::default(),

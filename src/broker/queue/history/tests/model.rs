@@ -395,7 +395,7 @@ proptest! {
         prop_assert_eq!(rig.chunks_on_disk(), 0);
         for (_, state) in rig.store.logs().expect("memory store") {
             prop_assert_eq!(state.record.floor, state.record.next);
-            prop_assert!(state.settled.is_empty() && state.gone.is_empty() && state.marks.is_empty());
+            prop_assert!(state.settled.is_empty() && state.gone.is_empty() && state.stretches.is_empty());
             prop_assert!(state.receives.is_empty() && state.counts.is_empty());
         }
     }
