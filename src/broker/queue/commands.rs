@@ -26,10 +26,10 @@ pub struct Published {
 impl Queue {
     /// Whether a restart would find this message in the queue: whether its confirm waits for the disk.
     pub fn keeps(&self, message: &Message) -> bool {
-        self.keeps_messages().message(message)
+        self.durability().covers(message)
     }
 
-    pub(super) fn keeps_messages(&self) -> Durability {
+    pub(super) fn durability(&self) -> Durability {
         Durability::of(self.spec.durable, self.spec.arguments.kind)
     }
 

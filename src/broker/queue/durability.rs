@@ -24,7 +24,7 @@ impl Durability {
     }
 
     /// Whether it keeps this message.
-    pub(super) fn message(self, message: &Message) -> bool {
+    pub(super) fn covers(self, message: &Message) -> bool {
         match self {
             Durability::Nothing => false,
             Durability::Persistent => message.persistent,

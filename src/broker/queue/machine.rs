@@ -297,10 +297,10 @@ impl Machine {
         }
     }
 
-    pub(super) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+    pub(super) fn evict(&mut self, allowed: u64, committed: Ticket) {
         match self {
-            Machine::Work(state) => state.keep_within(allowed, committed),
-            Machine::Stream(stream) => stream.keep_within(allowed, committed),
+            Machine::Work(state) => state.evict(allowed, committed),
+            Machine::Stream(stream) => stream.evict(allowed, committed),
         }
     }
 

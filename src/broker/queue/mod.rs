@@ -2,6 +2,7 @@
 
 mod budget; // memory that all queues share
 mod channel_limiter; // the prefetch limit of a whole channel
+mod chunk_state;
 mod commands; // what connections ask of a queue
 mod consumer; // one consumer: what it asks for and what it is given
 mod counts; // a queue's numbers
@@ -23,8 +24,7 @@ mod shell; // the lock, and how effects are carried out
 mod spec; // what a queue is, and what it shares
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues
-mod work; // the state machine of a work queue
-mod written; // whether a chunk is gathered or stored
+mod work; // the state machine of a work queue // whether a chunk is gathered or written
 
 pub use budget::MemoryBudget;
 pub use channel_limiter::ChannelLimiter;

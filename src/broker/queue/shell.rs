@@ -287,7 +287,7 @@ impl Queue {
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
         let committed = self.services.committer.committed();
-        cell.state.keep_within(budget.allowance(), committed);
+        cell.state.evict(budget.allowance(), committed);
         let resident = cell.state.resident_bytes();
         if resident != cell.resident_bytes {
             budget.change(cell.resident_bytes, resident);

@@ -83,7 +83,7 @@ struct Reading {
 /// still.
 pub(in crate::broker::queue) struct Delayed {
     log: LogId,
-    keeps: Durability,
+    durability: Durability,
     /// The next offset to be given out.
     next: u64,
     settled: RangeSet,
@@ -125,14 +125,14 @@ pub(in crate::broker::queue) struct Delayed {
 }
 
 impl Delayed {
-    pub(in crate::broker::queue) fn new(log: LogId, keeps: Durability) -> Self {
+    pub(in crate::broker::queue) fn new(log: LogId, durability: Durability) -> Self {
         Delayed {
             log,
-            keeps,
+            durability,
             next: 0,
             settled: RangeSet::new(),
             bytes: 0,
-            offsets: Offsets::new(log, keeps != Durability::Nothing),
+            offsets: Offsets::new(log, durability != Durability::Nothing),
             outbox: Outbox::default(),
             landing: VecDeque::new(),
             stored: 0,
@@ -155,10 +155,10 @@ impl Delayed {
 
     pub(in crate::broker::queue) fn recover(
         log: LogId,
-        keeps: Durability,
+        durability: Durability,
         state: LogState,
     ) -> Self {
-        let mut delayed = Delayed::new(log, keeps);
+        let mut delayed = Delayed::new(log, durability);
         let record = state.record;
         delayed.next = record.next;
         delayed.stored = record.next;
@@ -168,7 +168,7 @@ impl Delayed {
         let settled = delayed.settled.clone();
         delayed.offsets = Offsets::recover(log, record, settled, RangeSet::new(), record.bytes);
         delayed.unread = delayed.settled.first_gap(0)..record.next;
-        let transient = keeps == Durability::Persistent && record.next > 0;
+        let transient = durability == Durability::Persistent && record.next > 0;
         delayed.sweep_below = transient.then_some(record.next);
         delayed
     }
@@ -407,7 +407,7 @@ impl Delayed {
 
     /// Durability to a part of what the queue may have in memory; the messages that are due last leave. Everything up to
     /// the batch `committed` is in the store.
-    pub(in crate::broker::queue) fn keep_within(&mut self, queue_bytes: u64, committed: Ticket) {
+    pub(in crate::broker::queue) fn evict(&mut self, queue_bytes: u64, committed: Ticket) {
         self.room = room_of(queue_bytes.max(QUEUE_RESIDENT_BYTES_MIN));
         while let Some((ticket, end)) = self.landing.front().copied()
             && ticket <= committed
@@ -462,7 +462,7 @@ impl Delayed {
     /// Appends to the log; true if a chunk begins with it.
     fn write(&mut self, now_ms: u64, message: &Message) -> bool {
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-        let persistent = self.keeps.message(message);
+        let persistent = self.durability.covers(message);
         self.offsets.enqueued(self.next, size, persistent);
         let begins = self.outbox.push(self.next, now_ms, message);
         self.next += 1;
@@ -477,7 +477,7 @@ impl Delayed {
     /// A message that was held leaves the log.
     fn settle(&mut self, offset: u64, message: &Message) {
         let size = u32::try_from(message.body.len()).unwrap_or(u32::MAX);
-        let persistent = self.keeps.message(message);
+        let persistent = self.durability.covers(message);
         self.settled.insert(offset);
         self.offsets.settled(offset, size, persistent);
         if let Some(chunk) = self.spans.release(offset)

@@ -49,7 +49,7 @@ impl Rig {
 
     /// What the shell does after every command.
     fn settle_down(&mut self) {
-        self.delayed.keep_within(self.room, Ticket(self.committed));
+        self.delayed.evict(self.room, Ticket(self.committed));
     }
 
     fn commit(&mut self) {

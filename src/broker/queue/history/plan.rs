@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::broker::queue::lane::history::Sized;
+use crate::broker::queue::lane::history::SizedMessage;
 use crate::model::LogId;
 use crate::store::StoreError;
 
@@ -48,5 +48,5 @@ pub(in crate::broker::queue) struct Search {
 pub(in crate::broker::queue) struct Found {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) from: u64,
-    pub(in crate::broker::queue) messages: Vec<Sized>,
+    pub(in crate::broker::queue) messages: Vec<SizedMessage>,
 }

@@ -54,10 +54,10 @@ impl Queue {
         let mut found = Vec::with_capacity(searches.len());
         for search in searches {
             let store = Arc::clone(committer.store());
-            let keeps = self.keeps_messages();
+            let durability = self.durability();
             let reads = &self.services.threads.reads;
             let look = reads.run(self.spec.id, move || {
-                look(&*store, &search, |m| keeps.message(m))
+                look(&*store, &search, |m| durability.covers(m))
             });
             found.push(look.await.map_err(not_read)??);
         }

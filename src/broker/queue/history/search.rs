@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::broker::queue::lane::history::{STRETCH_MESSAGES, Sized};
+use crate::broker::queue::lane::history::{STRETCH_MESSAGES, SizedMessage};
 use crate::broker::queue::reading::seek;
 use crate::model::LogId;
 use crate::store::{Store, StoreError, StoredMessage, chunk};
@@ -45,7 +45,7 @@ pub(in crate::broker::queue) fn look(
         if is_found {
             let size = stored.message.body.len();
             measured += size as u64;
-            messages.push(Sized {
+            messages.push(SizedMessage {
                 offset: stored.offset,
                 size: u32::try_from(size).unwrap_or(u32::MAX),
                 persistent: is_persistent(&stored.message),

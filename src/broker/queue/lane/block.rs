@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::broker::queue::written::Written;
+use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::{Message, Ticket};
 
 /// What a message in the queue is doing.
@@ -37,7 +37,7 @@ pub(in crate::broker::queue) struct Slot {
     pub(in crate::broker::queue) turn: u32,
     pub(in crate::broker::queue) state: SlotState,
     /// How often a consumer failed that had it, as far as that counts (`model::Message::failures`).
-    pub(in crate::broker::queue) failed: u8,
+    pub(in crate::broker::queue) failures: u8,
     /// It was handed out before.
     pub(in crate::broker::queue) redelivered: bool,
     /// It is to be there after a restart.
@@ -87,7 +87,7 @@ pub(in crate::broker::queue) struct Block {
     pub(in crate::broker::queue) slots: Vec<Slot>,
     /// Slots that are not settled.
     pub(in crate::broker::queue) unsettled: u32,
-    pub(in crate::broker::queue) written: Written,
+    pub(in crate::broker::queue) chunk: ChunkState,
     /// Some slot was leased or carries a delivery count, which the disk does not know.
     pub(in crate::broker::queue) touched: bool,
 }
@@ -128,11 +128,11 @@ impl Block {
 
     /// Whether its chunk is still being gathered.
     pub(in crate::broker::queue) fn is_open(&self) -> bool {
-        matches!(self.written, Written::Open(_))
+        matches!(self.chunk, ChunkState::Open(_))
     }
 
     /// Whether the whole block could be forgotten and read again without losing anything.
     pub(in crate::broker::queue) fn is_evictable(&self, committed: Ticket) -> bool {
-        !self.touched && matches!(self.written, Written::Stored(ticket) if ticket <= committed)
+        !self.touched && matches!(self.chunk, ChunkState::Written(ticket) if ticket <= committed)
     }
 }

@@ -70,7 +70,7 @@ impl Lane {
             self.lost.remove_range(offset..offset + 1);
             self.ready += 1;
             self.ready_bytes += u64::from(size);
-            self.hint = self.hint.min(offset);
+            self.ready_from = self.ready_from.min(offset);
         }
     }
 

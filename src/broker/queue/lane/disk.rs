@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::broker::queue::written::Written;
+use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::Ticket;
 use crate::store::{Batch, Op};
 
@@ -60,13 +60,13 @@ impl Lane {
             let Some(block) = self.blocks.get_mut(index) else {
                 break;
             };
-            if let Written::Open(encoder) = &mut block.written {
+            if let ChunkState::Open(encoder) = &mut block.chunk {
                 batch.push(Op::PutChunk {
                     log: self.log,
                     first: block.first,
                     chunk: encoder.finish(),
                 });
-                block.written = Written::Stored(ticket);
+                block.chunk = ChunkState::Written(ticket);
                 wrote = true;
             }
             if settled {

@@ -60,7 +60,7 @@ struct Stretch {
 
 /// A message of which only the size matters.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::broker::queue) struct Sized {
+pub(in crate::broker::queue) struct SizedMessage {
     pub(in crate::broker::queue) offset: u64,
     /// Bytes of the body.
     pub(in crate::broker::queue) size: u32,
@@ -235,7 +235,7 @@ impl History {
     }
 
     /// A message was acked. False if it is too old to be kept.
-    pub(in crate::broker::queue) fn keep(&mut self, message: Sized) -> bool {
+    pub(in crate::broker::queue) fn keep(&mut self, message: SizedMessage) -> bool {
         if message.offset < self.from {
             return false;
         }
@@ -352,7 +352,7 @@ impl History {
         &mut self,
         from: u64,
         settled: &RangeSet,
-        scanned: &[Sized],
+        scanned: &[SizedMessage],
         next: u64,
     ) -> Returned {
         let mut returned = Returned::default();
@@ -383,7 +383,7 @@ impl History {
         index: usize,
         part: Range<u64>,
         settled: &RangeSet,
-        scanned: &[Sized],
+        scanned: &[SizedMessage],
         next: u64,
     ) -> Returned {
         let Some(stretch) = self.stretches.get(index) else {
@@ -479,8 +479,8 @@ mod tests {
         History::begin(limits, &RangeSet::new(), 0, 0)
     }
 
-    fn sized(offset: u64, size: u32) -> Sized {
-        Sized {
+    fn sized(offset: u64, size: u32) -> SizedMessage {
+        SizedMessage {
             offset,
             size,
             persistent: true,

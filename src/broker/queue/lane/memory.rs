@@ -1,7 +1,7 @@
 //! Which messages are in memory: reading chunks back, ahead of those who want them, and letting go of what the store
 //! can give again.
 
-use crate::broker::queue::written::Written;
+use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::{Message, Ticket};
 use crate::store::StoredMessage;
 use crate::store::chunk::CHUNK_BYTES_MAX;
@@ -26,10 +26,10 @@ impl Lane {
 
     /// From where to read ahead: the first message on disk, if fewer than `bytes` are in memory before it.
     pub(in crate::broker::queue) fn read_ahead(&self, bytes: u64) -> Option<u64> {
-        let mut index = match self.locate(self.hint) {
+        let mut index = match self.locate(self.ready_from) {
             Ok(index) | Err(index) => index,
         };
-        let (mut at, mut seen) = (self.hint, 0);
+        let (mut at, mut seen) = (self.ready_from, 0);
         while seen < bytes && at < self.next {
             let block_first = self
                 .blocks
@@ -51,7 +51,7 @@ impl Lane {
 
     /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
     /// leased and dying messages. Only what the store can give back goes; the head stays, and the message at `needed`.
-    pub(in crate::broker::queue) fn shrink(
+    pub(in crate::broker::queue) fn evict(
         &mut self,
         target: u64,
         committed: Ticket,
@@ -64,12 +64,12 @@ impl Lane {
                 break;
             };
             if block.is_open()
-                || matches!(block.written, Written::Stored(ticket) if ticket > committed)
+                || matches!(block.chunk, ChunkState::Written(ticket) if ticket > committed)
                 || needed.is_some_and(|offset| block.contains(offset))
             {
                 continue;
             }
-            let evict = block.is_evictable(committed) && !block.contains(self.hint);
+            let evict = block.is_evictable(committed) && !block.contains(self.ready_from);
             let mut freed = 0;
             for slot in &mut block.slots {
                 if evict || matches!(slot.state, SlotState::Leased | SlotState::Dying) {
@@ -108,15 +108,18 @@ impl Lane {
             first_ms,
             slots: Vec::with_capacity(messages.len()),
             unsettled: 0,
-            written: Written::Stored(Ticket(0)),
+            chunk: ChunkState::Written(Ticket(0)),
             touched: false,
         };
         for stored in messages {
             let settled = self.settled.contains(stored.offset);
             let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
-            let turn = self.counts.remove(&stored.offset).map(|count| count.turn);
+            let turn = self
+                .return_counts
+                .remove(&stored.offset)
+                .map(|count| count.turn);
             block.touched |= turn.is_some();
-            let again = self.again.contains(stored.offset);
+            let again = self.rewound.contains(stored.offset);
             if !settled {
                 block.unsettled += 1;
                 self.resident_bytes += weight(&stored.message);
@@ -132,9 +135,9 @@ impl Lane {
                     false if self.dying.contains(stored.offset) => SlotState::Dying,
                     false => SlotState::Ready,
                 },
-                failed: 0,
+                failures: 0,
                 redelivered: again || stored.offset < self.recovered_below,
-                persistent: self.keeps.message(&stored.message),
+                persistent: self.durability.covers(&stored.message),
                 message: (!settled).then_some(stored.message),
             });
         }

@@ -23,13 +23,13 @@ use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
+use super::chunk_state::ChunkState;
 use super::durability::Durability;
 use super::effects::Oldest;
 use super::offsets::Offsets;
-use super::written::Written;
 
 use block::{Block, Slot, SlotState};
-use history::{History, Sized};
+use history::{History, SizedMessage};
 use memory::weight;
 use receive_records::ReceiveRecords;
 
@@ -59,7 +59,7 @@ impl Leased {
     /// What a delivery tells: whether the message was handed out before, and how often it came back (the
     /// `x-delivery-count` of quorum queues). One that has been dead-lettered to a quorum queue brings along how often
     /// consumers failed that had it, until it comes back here for the first time.
-    pub(in crate::broker::queue) fn told(&self, kind: QueueKind) -> (bool, u32) {
+    pub(in crate::broker::queue) fn reported(&self, kind: QueueKind) -> (bool, u32) {
         let brought = match (kind, self.returns) {
             (QueueKind::Quorum, 0) => self.message.failures,
             _ => return (self.redelivered, self.returns),
@@ -70,16 +70,16 @@ impl Leased {
 
 /// Where a message waits that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::broker::queue) enum Place {
+pub(in crate::broker::queue) enum ReturnTo {
     /// Where it was before.
-    Old,
+    Position,
     /// Where its queue says ([`super::returns`]): the lane's own order passes it over.
     Returned,
 }
 
 /// A message that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::broker::queue) struct Back {
+pub(in crate::broker::queue) struct Requeued {
     /// How often it has by now, as far as that counts.
     pub(in crate::broker::queue) returns: u32,
     /// The lease that it will have next.
@@ -88,17 +88,17 @@ pub(in crate::broker::queue) struct Back {
 
 /// Why a message is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum SettledBy {
     /// A consumer has dealt with it: it may be kept.
-    Acked,
+    Ack,
     /// It left otherwise, and never comes back.
-    Gone,
+    Removal,
 }
 
 /// One log of a queue.
 pub(in crate::broker::queue) struct Lane {
     log: LogId,
-    keeps: Durability,
+    durability: Durability,
     /// The next offset to be given out.
     next: u64,
     /// Settled offsets.
@@ -106,16 +106,16 @@ pub(in crate::broker::queue) struct Lane {
     /// Resident blocks in offset order; open ones are the last.
     blocks: VecDeque<Block>,
     /// No offset below is ready at its place.
-    hint: u64,
+    ready_from: u64,
     /// Messages from here on have come in this very turn.
     new_from: u64,
     /// Messages below were there before the last restart, and may have been handed out then.
     recovered_below: u64,
     /// How often messages that are not in memory came back, from before the restart.
-    counts: BTreeMap<u64, ReturnCount>,
+    return_counts: BTreeMap<u64, ReturnCount>,
     /// Messages that were received by handle.
     receives: ReceiveRecords,
-    /// Receives from before the restart, until [`Lane::restore`].
+    /// Receives from before the restart, until [`Lane::restore_receives`].
     to_restore: Vec<ReceiveRecord>,
     /// Messages that cannot be read. They are neither ready nor settled, so their chunks stay.
     lost: RangeSet,
@@ -141,23 +141,23 @@ pub(in crate::broker::queue) struct Lane {
     /// Where chunks may lie that nobody reads again.
     sweeps: Vec<Range<u64>>,
     /// What was rewound, and so was handed out before.
-    again: RangeSet,
+    rewound: RangeSet,
     /// What is kept of acked messages, if anything.
     history: Option<Box<History>>,
 }
 
 impl Lane {
-    pub(in crate::broker::queue) fn new(log: LogId, keeps: Durability) -> Self {
+    pub(in crate::broker::queue) fn new(log: LogId, durability: Durability) -> Self {
         Lane {
             log,
-            keeps,
+            durability,
             next: 0,
             settled: RangeSet::default(),
             blocks: VecDeque::new(),
-            hint: 0,
+            ready_from: 0,
             new_from: 0,
             recovered_below: 0,
-            counts: BTreeMap::new(),
+            return_counts: BTreeMap::new(),
             receives: ReceiveRecords::new(log),
             to_restore: Vec::new(),
             lost: RangeSet::new(),
@@ -171,35 +171,35 @@ impl Lane {
             leased_bytes: 0,
             resident_bytes: 0,
             loading: false,
-            offsets: Offsets::new(log, keeps != Durability::Nothing),
+            offsets: Offsets::new(log, durability != Durability::Nothing),
             sweep_below: None,
             sweeps: Vec::new(),
-            again: RangeSet::new(),
+            rewound: RangeSet::new(),
             history: None,
         }
     }
 
     /// The lane as it was when the broker stopped. Whatever was leased is ready again, but for what was received by
-    /// handle: that [`Lane::restore`] leases anew. What was kept still is, until [`Lane::retain`] says otherwise.
+    /// handle: that [`Lane::restore_receives`] leases anew. What was kept still is, until [`Lane::set_history_limits`] says otherwise.
     pub(in crate::broker::queue) fn recover(
         log: LogId,
-        keeps: Durability,
+        durability: Durability,
         state: LogState,
     ) -> Self {
-        let mut lane = Lane::new(log, keeps);
+        let mut lane = Lane::new(log, durability);
         lane.next = state.record.next;
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
         lane.recovered_below = lane.next;
         lane.new_from = lane.next;
-        lane.counts = state.counts.into_iter().collect();
+        lane.return_counts = state.counts.into_iter().collect();
         lane.ready = lane.next.saturating_sub(lane.settled.len());
         lane.ready_bytes = if lane.ready == 0 {
             0
         } else {
             state.record.bytes
         };
-        lane.hint = lane.settled.first_gap(0);
+        lane.ready_from = lane.settled.first_gap(0);
         let mut gone = state.gone;
         gone.insert_range(0..state.record.history_from.unwrap_or(0));
         lane.offsets = Offsets::recover(
@@ -231,7 +231,7 @@ impl Lane {
     }
 
     /// The turn is over.
-    pub(in crate::broker::queue) fn end_turn(&mut self) {
+    pub(in crate::broker::queue) fn end_command(&mut self) {
         self.new_from = self.next;
     }
 
@@ -293,9 +293,9 @@ impl Lane {
             Some(history) => history.enqueued(offset, now_ms, size),
             None => now_ms,
         };
-        let persistent = self.keeps.message(message);
+        let persistent = self.durability.covers(message);
         let fits = self.blocks.back().is_some_and(|block| {
-            matches!(&block.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
+            matches!(&block.chunk, ChunkState::Open(encoder) if encoder.has_room_for(message.size()))
         });
         if !fits {
             self.blocks.push_back(Block {
@@ -303,12 +303,12 @@ impl Lane {
                 first_ms: now_ms,
                 slots: Vec::new(),
                 unsettled: 0,
-                written: Written::Open(ChunkEncoder::new()),
+                chunk: ChunkState::Open(ChunkEncoder::new()),
                 touched: false,
             });
         }
         if let Some(block) = self.blocks.back_mut() {
-            if let Written::Open(encoder) = &mut block.written {
+            if let ChunkState::Open(encoder) = &mut block.chunk {
                 encoder.push(now_ms, message);
             }
             block.unsettled += 1;
@@ -318,7 +318,7 @@ impl Lane {
                 enqueued: u32::try_from(now_ms.saturating_sub(block.first_ms)).unwrap_or(u32::MAX),
                 turn: 0,
                 state: SlotState::Ready,
-                failed: 0,
+                failures: 0,
                 redelivered: false,
                 persistent,
             });
@@ -333,15 +333,15 @@ impl Lane {
 
     /// What is next to be handed out of those that wait at their places.
     pub(in crate::broker::queue) fn head(&mut self) -> Head {
-        while self.hint < self.next {
-            match self.locate(self.hint) {
+        while self.ready_from < self.next {
+            match self.locate(self.ready_from) {
                 Ok(index) => {
                     let Some(block) = self.blocks.get(index) else {
                         return Head::Empty;
                     };
-                    match block.next_ready(self.hint) {
+                    match block.next_ready(self.ready_from) {
                         Some(offset) => {
-                            self.hint = offset;
+                            self.ready_from = offset;
                             let resident = block
                                 .slot(offset)
                                 .is_some_and(|slot| slot.message.is_some());
@@ -351,7 +351,7 @@ impl Lane {
                                 Head::Cold(offset)
                             };
                         }
-                        None => self.hint = block.end(),
+                        None => self.ready_from = block.end(),
                     }
                 }
                 Err(index) => {
@@ -359,11 +359,11 @@ impl Lane {
                         .blocks
                         .get(index)
                         .map_or(self.next, |block| block.first);
-                    if let Some(cold) = self.first_cold(self.hint..gap_end) {
-                        self.hint = cold;
+                    if let Some(cold) = self.first_cold(self.ready_from..gap_end) {
+                        self.ready_from = cold;
                         return Head::Cold(cold);
                     }
-                    self.hint = gap_end;
+                    self.ready_from = gap_end;
                 }
             }
         }
@@ -382,12 +382,12 @@ impl Lane {
     }
 
     /// How often a consumer failed that had the message at `offset`.
-    pub(in crate::broker::queue) fn failed(&self, offset: u64) -> u32 {
+    pub(in crate::broker::queue) fn failures(&self, offset: u64) -> u32 {
         let block = self.locate(offset).ok();
         let block = block.and_then(|index| self.blocks.get(index));
         block
             .and_then(|block| block.slot(offset))
-            .map_or(0, |slot| u32::from(slot.failed))
+            .map_or(0, |slot| u32::from(slot.failures))
     }
 
     /// The ready message at `offset`, which [`Lane::head`] gave: its message and when it was enqueued.
@@ -426,7 +426,7 @@ impl Lane {
         self.count_ready_to_leased(size);
         match was {
             SlotState::Returned => self.returned -= 1,
-            _ => self.hint = offset + 1,
+            _ => self.ready_from = offset + 1,
         }
         Some(leased)
     }
@@ -441,21 +441,28 @@ impl Lane {
     }
 
     /// Ends a lease: the message is acked. False if it had ended.
-    pub(in crate::broker::queue) fn settle_lease(&mut self, lease: Lease) -> bool {
-        self.take_out(lease.offset, End::Acked, |slot| slot.is_leased(lease.turn))
+    pub(in crate::broker::queue) fn ack_lease(&mut self, lease: Lease) -> bool {
+        self.settle_slot(lease.offset, SettledBy::Ack, |slot| {
+            slot.is_leased(lease.turn)
+        })
     }
 
     /// A message needs no ack: it counts as acked as it is handed out.
     pub(in crate::broker::queue) fn ack(&mut self, offset: u64) -> bool {
-        self.take_out(offset, End::Acked, |_| true)
+        self.settle_slot(offset, SettledBy::Ack, |_| true)
     }
 
     /// Takes a message out for good, whatever it is doing. False if it was gone already.
     pub(in crate::broker::queue) fn settle(&mut self, offset: u64) -> bool {
-        self.take_out(offset, End::Gone, |_| true)
+        self.settle_slot(offset, SettledBy::Removal, |_| true)
     }
 
-    fn take_out(&mut self, offset: u64, end: End, only_if: impl FnOnce(&Slot) -> bool) -> bool {
+    fn settle_slot(
+        &mut self,
+        offset: u64,
+        by: SettledBy,
+        only_if: impl FnOnce(&Slot) -> bool,
+    ) -> bool {
         let Ok(index) = self.locate(offset) else {
             return false;
         };
@@ -489,20 +496,20 @@ impl Lane {
             }
         }
         let received = self.receives.forget(offset);
-        let counted = self.keeps == Durability::Everything
-            || (self.keeps == Durability::Persistent && persistent && received);
+        let counted = self.durability == Durability::Everything
+            || (self.durability == Durability::Persistent && persistent && received);
         if returns > 0 && counted {
             self.offsets.forget_count(offset);
         }
         self.settled.insert(offset);
         self.offsets.settled(offset, size, persistent);
         if let Some(history) = &mut self.history {
-            let message = Sized {
+            let message = SizedMessage {
                 offset,
                 size,
                 persistent,
             };
-            if end == End::Gone || !history.keep(message) {
+            if by == SettledBy::Removal || !history.keep(message) {
                 history.discard(offset..offset + 1);
                 self.offsets.gone(offset..offset + 1);
             }
@@ -516,23 +523,28 @@ impl Lane {
     }
 
     /// Ends a lease: the message waits again. `None` if the lease had ended.
-    pub(in crate::broker::queue) fn requeue(&mut self, lease: Lease, place: Place) -> Option<Back> {
+    pub(in crate::broker::queue) fn requeue(
+        &mut self,
+        lease: Lease,
+        to: ReturnTo,
+    ) -> Option<Requeued> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
         let slot = self.blocks.get_mut(index)?.slot_mut(offset)?;
         if !slot.is_leased(lease.turn) {
             return None;
         }
-        slot.state = match place {
-            Place::Old => SlotState::Ready,
-            Place::Returned => SlotState::Returned,
+        slot.state = match to {
+            ReturnTo::Position => SlotState::Ready,
+            ReturnTo::Returned => SlotState::Returned,
         };
         slot.redelivered = true;
         slot.count_return();
         // A classic queue does not keep delivery counts. But after a restart the handle of a lease that has ended must
         // not fit the next one.
-        let received = self.keeps == Durability::Persistent && slot.persistent;
-        if self.keeps == Durability::Everything || (received && self.receives.is_known(offset)) {
+        let received = self.durability == Durability::Persistent && slot.persistent;
+        if self.durability == Durability::Everything || (received && self.receives.is_known(offset))
+        {
             let count = ReturnCount {
                 turn: slot.turn,
                 uncounted: self.receives.unaccepted(offset),
@@ -543,11 +555,11 @@ impl Lane {
         self.count_out_of_leased(size);
         self.ready += 1;
         self.ready_bytes += u64::from(size);
-        match place {
-            Place::Old => self.hint = self.hint.min(offset),
-            Place::Returned => self.returned += 1,
+        match to {
+            ReturnTo::Position => self.ready_from = self.ready_from.min(offset),
+            ReturnTo::Returned => self.returned += 1,
         }
-        Some(Back {
+        Some(Requeued {
             returns: returns.saturating_sub(self.receives.unaccepted(offset)),
             next: Lease { turn, ..lease },
         })
@@ -560,12 +572,12 @@ impl Lane {
             && let Some(slot) = block.slot_mut(lease.offset)
             && slot.is_leased(lease.turn)
         {
-            slot.failed = slot.failed.saturating_add(1);
+            slot.failures = slot.failures.saturating_add(1);
         }
     }
 
     /// A message leaves the queue, and its log when [`Lane::settle`] says so.
-    pub(in crate::broker::queue) fn doom(&mut self, offset: u64) {
+    pub(in crate::broker::queue) fn start_dying(&mut self, offset: u64) {
         let Ok(index) = self.locate(offset) else {
             return;
         };
@@ -595,7 +607,7 @@ impl Lane {
     }
 
     /// A dying message, if it is in memory.
-    pub(in crate::broker::queue) fn dying(&self, offset: u64) -> Option<&Arc<Message>> {
+    pub(in crate::broker::queue) fn dying_message(&self, offset: u64) -> Option<&Arc<Message>> {
         let block = self.blocks.get(self.locate(offset).ok()?)?;
         let slot = block.slot(offset)?;
         slot.message.as_ref()
@@ -613,7 +625,7 @@ impl Lane {
                     SlotState::Ready | SlotState::Returned => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
-                        let counted = self.keeps == Durability::Everything
+                        let counted = self.durability == Durability::Everything
                             || (slot.persistent && self.receives.is_known(offset));
                         if slot.returns() > 0 && counted {
                             self.offsets.forget_count(offset);
@@ -659,7 +671,7 @@ impl Lane {
         }
         let lost = &self.lost;
         for (offset, _) in self
-            .counts
+            .return_counts
             .extract_if(.., |offset, _| !lost.contains(*offset))
         {
             self.offsets.forget_count(offset);
@@ -668,7 +680,7 @@ impl Lane {
         self.ready = 0;
         self.returned = 0;
         self.ready_bytes = 0;
-        self.hint = self.next;
+        self.ready_from = self.next;
         purged
     }
 

@@ -10,13 +10,13 @@ use crate::model::{Lease, LogId, Ticket};
 use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
 
 use super::block::SlotState;
-use super::{Lane, Place};
+use super::{Lane, ReturnTo};
 
 impl Lane {
     /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
     /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
     /// holds an offset; one that cannot be read is ready instead.
-    pub(in crate::broker::queue) fn restore(
+    pub(in crate::broker::queue) fn restore_receives(
         &mut self,
         lane: u8,
         mut is_over: impl FnMut(u64, u32) -> bool,
@@ -36,11 +36,11 @@ impl Lane {
         }
         // Delivery counts are looked at before anything is read, which takes them to the slots.
         last.retain(|offset, (until_ms, lease)| {
-            let count = self.counts.get(offset).copied().unwrap_or_default();
+            let count = self.return_counts.get(offset).copied().unwrap_or_default();
             self.receives.set_unaccepted(*offset, count.uncounted);
             let came_back = count.turn > lease.turn;
             if !came_back && is_over(*until_ms, lease.turn) {
-                self.came_back(*lease);
+                self.return_cold(*lease);
                 return false;
             }
             !came_back
@@ -50,19 +50,19 @@ impl Lane {
             if self.lease_again(lease, read) {
                 restored.push((until_ms, lease));
             } else {
-                self.came_back(lease);
+                self.return_cold(lease);
             }
         }
         restored
     }
 
     /// The lease of a message that is not in memory ended while the broker was down.
-    fn came_back(&mut self, lease: Lease) {
+    fn return_cold(&mut self, lease: Lease) {
         let count = ReturnCount {
             turn: lease.turn.saturating_add(1),
             uncounted: self.receives.unaccepted(lease.offset),
         };
-        self.counts.insert(lease.offset, count);
+        self.return_counts.insert(lease.offset, count);
         self.offsets.returned(lease.offset, count);
     }
 
@@ -77,7 +77,7 @@ impl Lane {
                 self.load(first, messages);
             }
             // What is leased needs no body.
-            self.shrink(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
+            self.evict(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
         }
         let slot = self
             .locate(lease.offset)
@@ -101,7 +101,7 @@ impl Lane {
     /// A receive has given this lease. Returns when the message was first received. Followed by
     /// [`Lane::end_receive`].
     pub(in crate::broker::queue) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
-        let durable = self.keeps != Durability::Nothing && self.is_persistent(lease.offset);
+        let durable = self.durability != Durability::Nothing && self.is_persistent(lease.offset);
         self.receives.received(lease, now_ms, durable)
     }
 
@@ -131,10 +131,10 @@ impl Lane {
     }
 
     /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
-    pub(in crate::broker::queue) fn give_back(&mut self, lease: Lease) {
+    pub(in crate::broker::queue) fn return_unaccepted(&mut self, lease: Lease) {
         if self.holds(lease) {
             self.receives.count_unaccepted(lease);
-            self.requeue(lease, Place::Old);
+            self.requeue(lease, ReturnTo::Position);
         }
     }
 

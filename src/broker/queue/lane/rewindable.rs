@@ -6,22 +6,26 @@ use crate::store::chunk::CHUNK_MESSAGES_MAX;
 
 use super::Lane;
 use super::block::{SlotState, first_turn};
-use super::history::{History, HistoryLimits, Sized};
+use super::history::{History, HistoryLimits, SizedMessage};
 
 impl Lane {
     /// From now on this much of what is acked is kept; what is kept and shall not be any more is let go.
-    pub(in crate::broker::queue) fn retain(&mut self, now_ms: u64, limits: Option<HistoryLimits>) {
+    pub(in crate::broker::queue) fn set_history_limits(
+        &mut self,
+        now_ms: u64,
+        limits: Option<HistoryLimits>,
+    ) {
         match (&mut self.history, limits) {
             (None, None) => {}
             (Some(history), Some(limits)) => history.set_limits(limits),
             (None, Some(limits)) => {
                 let history = History::begin(limits, &self.settled, self.next, now_ms);
                 self.history = Some(Box::new(history));
-                self.offsets.begin_keeping();
+                self.offsets.begin_history();
             }
             (Some(history), None) => {
                 let from = history.from();
-                self.offsets.end_keeping(history.forget());
+                self.offsets.end_history(history.forget());
                 self.history = None;
                 self.sweep_gone(from..self.next);
             }
@@ -41,14 +45,14 @@ impl Lane {
     }
 
     /// The open stretch of what is kept is closed: what is enqueued from now on is not in it.
-    pub(in crate::broker::queue) fn seal(&mut self) {
+    pub(in crate::broker::queue) fn seal_stretch(&mut self) {
         if let Some(history) = &mut self.history {
             history.seal();
         }
     }
 
     /// What is too old or too much to be kept is let go.
-    pub(in crate::broker::queue) fn age(&mut self, now_ms: u64) {
+    pub(in crate::broker::queue) fn expire_history(&mut self, now_ms: u64) {
         let mut dropped: Option<Range<u64>> = None;
         while let Some(history) = &mut self.history
             && let Some(range) = history.drop_oldest(now_ms, self.next)
@@ -66,7 +70,7 @@ impl Lane {
             dropped = Some(first..range.end);
         }
         if let Some(range) = dropped {
-            self.again.remove_below(self.gone_floor());
+            self.rewound.remove_below(self.gone_floor());
             self.sweep_gone(range);
         }
     }
@@ -76,7 +80,7 @@ impl Lane {
     pub(in crate::broker::queue) fn rewind(
         &mut self,
         from: u64,
-        scanned: &[Sized],
+        scanned: &[SizedMessage],
     ) -> Option<(Option<u64>, u64)> {
         let history = self.history.as_mut()?;
         let ranges = history.kept_from(from, &self.settled);
@@ -86,14 +90,14 @@ impl Lane {
         let returned = history.rewound(from, &self.settled, scanned, self.next);
         for range in &ranges {
             self.settled.remove_range(range.clone());
-            self.again.insert_range(range.clone());
+            self.rewound.insert_range(range.clone());
         }
         self.receives.rewound();
         self.offsets.rewound(first, returned.lasting);
         let messages = ranges.iter().map(|range| range.end - range.start).sum();
         self.ready += messages;
         self.ready_bytes += returned.bytes;
-        self.hint = self.hint.min(first);
+        self.ready_from = self.ready_from.min(first);
         let turn = first_turn(self.offsets.rewinds());
         for block in self.blocks.iter_mut().rev() {
             if block.end() <= first {
@@ -103,7 +107,7 @@ impl Lane {
                 if slot.state == SlotState::Settled && !self.settled.contains(offset) {
                     slot.state = SlotState::Ready;
                     slot.redelivered = true;
-                    slot.failed = 0;
+                    slot.failures = 0;
                     slot.turn = turn;
                     block.unsettled += 1;
                 }

@@ -106,14 +106,14 @@ impl Offsets {
     }
 
     /// From now on it is told what of the settled messages never comes back: all of them, so far.
-    pub(in crate::broker::queue) fn begin_keeping(&mut self) {
+    pub(in crate::broker::queue) fn begin_history(&mut self) {
         let gone = self.gone.get_or_insert_default();
         gone.replace(self.settled.set().clone());
         self.dirty |= self.record_written;
     }
 
     /// Settled messages never come back any more; `marks` are to be removed.
-    pub(in crate::broker::queue) fn end_keeping(&mut self, marks: Vec<u64>) {
+    pub(in crate::broker::queue) fn end_history(&mut self, marks: Vec<u64>) {
         let log = self.log;
         if let Some(mut gone) = self.gone.take().filter(|_| self.durable) {
             gone.replace(RangeSet::new());

@@ -323,7 +323,7 @@ impl Queue {
         let threads = Arc::clone(&self.services.threads);
         let id = self.spec.id;
         let queue = Weak::clone(&self.me);
-        let is_durable = self.keeps_messages() != Durability::Nothing;
+        let is_durable = self.durability() != Durability::Nothing;
         tokio::spawn(async move {
             if let Some(ticket) = ticket
                 && committer.wait(ticket).await.is_err()

@@ -400,15 +400,15 @@ impl Stream {
 
     /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
     /// to the batch `committed`.
-    pub(in crate::broker::queue) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+    pub(in crate::broker::queue) fn evict(&mut self, allowed: u64, committed: Ticket) {
         let mut delayed_bytes = 0;
         if let Some(delayed) = &mut self.delayed {
-            delayed.keep_within(allowed, committed);
+            delayed.evict(allowed, committed);
             delayed_bytes = delayed.resident_bytes();
         }
         if self.resident_bytes() > allowed {
             let rest = allowed.saturating_sub(delayed_bytes);
-            self.pages.shrink(rest, committed);
+            self.pages.evict(rest, committed);
         }
     }
 
@@ -492,7 +492,7 @@ impl Stream {
             _ => TAIL_BYTES + behind.saturating_mul(2 * RUN_BYTES as u64),
         };
         let quota = quota.min(QUEUE_RESIDENT_BYTES_MAX);
-        self.pages.shrink(quota, self.durable_ticket);
+        self.pages.evict(quota, self.durable_ticket);
     }
 
     fn sweep(&mut self, fx: &mut Effects) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::broker::queue::written::Written;
+use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::{LogId, Message, Ticket};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{Batch, Op, StoredMessage};
@@ -19,7 +19,7 @@ const PAGE_OVERHEAD: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Page {
     messages: Vec<StoredMessage>,
-    written: Written,
+    chunk: ChunkState,
     bytes: u64,
     /// The turn in which it was last of use.
     used: u64,
@@ -38,7 +38,7 @@ impl Page {
     }
 
     fn is_evictable(&self, durable: Ticket) -> bool {
-        matches!(self.written, Written::Stored(ticket) if ticket <= durable)
+        matches!(self.chunk, ChunkState::Written(ticket) if ticket <= durable)
     }
 }
 
@@ -59,7 +59,7 @@ impl Pages {
     pub(super) fn begins_page(&self, message: &Message) -> bool {
         let last = self.by_first.last_key_value();
         !last.is_some_and(|(_, page)| {
-            matches!(&page.written, Written::Open(encoder) if encoder.has_room_for(message.size()))
+            matches!(&page.chunk, ChunkState::Open(encoder) if encoder.has_room_for(message.size()))
         })
     }
 
@@ -68,7 +68,7 @@ impl Pages {
         if self.begins_page(message) {
             let page = Page {
                 messages: Vec::new(),
-                written: Written::Open(ChunkEncoder::new()),
+                chunk: ChunkState::Open(ChunkEncoder::new()),
                 bytes: PAGE_OVERHEAD,
                 used: turn,
             };
@@ -79,7 +79,7 @@ impl Pages {
             return;
         };
         let page = last.get_mut();
-        if let Written::Open(encoder) = &mut page.written {
+        if let ChunkState::Open(encoder) = &mut page.chunk {
             encoder.push(now_ms, message);
         }
         page.messages.push(StoredMessage {
@@ -103,7 +103,7 @@ impl Pages {
         self.bytes += bytes;
         let page = Page {
             messages,
-            written: Written::Stored(Ticket(0)),
+            chunk: ChunkState::Written(Ticket(0)),
             bytes,
             used: turn,
         };
@@ -159,7 +159,7 @@ impl Pages {
 
     /// Lets go of pages until `target` bytes are left, those first that have been of no use for longest. What the disk
     /// cannot give back stays: what is of later batches than `durable`.
-    pub(super) fn shrink(&mut self, target: u64, durable: Ticket) {
+    pub(super) fn evict(&mut self, target: u64, durable: Ticket) {
         if self.bytes <= target {
             return;
         }
@@ -184,21 +184,21 @@ impl Pages {
 
     /// Closes the open pages: their chunks go into `batch`, which will be committed as `ticket`.
     pub(super) fn collect(&mut self, log: LogId, ticket: Ticket, batch: &mut Batch) {
-        let open = |page: &Page| matches!(page.written, Written::Open(_));
+        let open = |page: &Page| matches!(page.chunk, ChunkState::Open(_));
         for (first, page) in self
             .by_first
             .iter_mut()
             .rev()
             .take_while(|(_, page)| open(page))
         {
-            if let Written::Open(encoder) = &mut page.written {
+            if let ChunkState::Open(encoder) = &mut page.chunk {
                 batch.push(Op::PutChunk {
                     log,
                     first: *first,
                     chunk: encoder.finish(),
                 });
             }
-            page.written = Written::Stored(ticket);
+            page.chunk = ChunkState::Written(ticket);
         }
     }
 }

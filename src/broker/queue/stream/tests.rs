@@ -594,7 +594,7 @@ enum Step {
     Consume(u64),
     Grant(usize, u8),
     Restart,
-    Shrink,
+    Evict,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -604,7 +604,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u64..40).prop_map(Step::Consume),
         4 => (0usize..6, 0u8..8).prop_map(|(index, amount)| Step::Grant(index, amount)),
         1 => Just(Step::Restart),
-        1 => Just(Step::Shrink),
+        1 => Just(Step::Evict),
     ]
 }
 
@@ -654,7 +654,7 @@ proptest! {
                     f.sink.0.lock().unwrap().clear();
                     next = durable;
                 }
-                Step::Shrink => f.stream.keep_within(0, Ticket(f.ticket)),
+                Step::Evict => f.stream.evict(0, Ticket(f.ticket)),
             }
             prop_assert_eq!(f.stream.next, next);
             prop_assert!(f.stream.floor <= next);

@@ -28,7 +28,7 @@ impl WorkQueue {
             return;
         };
         if dead_letters {
-            lane.doom(id.offset);
+            lane.start_dying(id.offset);
             self.dying.push(id, reason);
         } else {
             lane.settle(id.offset);
@@ -47,7 +47,7 @@ impl WorkQueue {
             return message;
         }
         let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-        let here = lane.map_or(0, |(_, lane)| lane.failed(id.offset))
+        let here = lane.map_or(0, |(_, lane)| lane.failures(id.offset))
             + u32::from(reason == DeathReason::Rejected);
         if here == 0 {
             return message;
@@ -70,7 +70,7 @@ impl WorkQueue {
         if !self.dying.is_out() {
             for (id, reason) in self.dying.iter().take(max) {
                 let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-                let message = lane.and_then(|(_, lane)| lane.dying(id.offset));
+                let message = lane.and_then(|(_, lane)| lane.dying_message(id.offset));
                 let Some(message) = message.filter(|_| bytes < max_bytes) else {
                     break;
                 };
@@ -102,7 +102,7 @@ impl WorkQueue {
     fn first_letter_is_resident(&self) -> bool {
         self.dying.front().is_some_and(|id| {
             let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-            lane.is_some_and(|(_, lane)| lane.dying(id.offset).is_some())
+            lane.is_some_and(|(_, lane)| lane.dying_message(id.offset).is_some())
         })
     }
 

@@ -128,7 +128,7 @@ impl WorkQueue {
             if consumer.pending.is_empty() {
                 fx.served.push(consumer_id);
             }
-            let (redelivered, delivery_count) = leased.told(kind);
+            let (redelivered, delivery_count) = leased.reported(kind);
             consumer.pending.push(Delivery {
                 consumer: consumer_id,
                 lease,

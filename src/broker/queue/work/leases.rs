@@ -2,7 +2,7 @@
 
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::lane::block::TURN_RETURNS;
-use crate::broker::queue::lane::{Lane, Place};
+use crate::broker::queue::lane::{Lane, ReturnTo};
 use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 use crate::store::StoredMessage;
@@ -36,7 +36,7 @@ impl WorkQueue {
             let is_over = |until_ms, turn| {
                 until_ms <= now_ms && limit.is_none_or(|limit| turn & TURN_RETURNS < limit)
             };
-            leases.extend(lane.restore(*priority, is_over, read));
+            leases.extend(lane.restore_receives(*priority, is_over, read));
         }
         self.deadlines.restore(leases);
     }
@@ -87,8 +87,8 @@ impl WorkQueue {
             lane.count_failure(lease);
         }
         let place = match is_quorum {
-            true => Place::Returned,
-            false => Place::Old,
+            true => ReturnTo::Returned,
+            false => ReturnTo::Position,
         };
         let Some(back) = lane.requeue(lease, place) else {
             return;

@@ -39,9 +39,9 @@ use deaths::Expiry;
 use dying::Dying;
 use leases::Return;
 use returns::Returns;
-use rewind_plan::keep_limits;
+use rewind_plan::history_limits;
 
-/// A backlog is read this far ahead of its consumers, or less where memory is short: see [`WorkQueue::keep_within`].
+/// A backlog is read this far ahead of its consumers, or less where memory is short: see [`WorkQueue::evict`].
 pub(in crate::broker::queue) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 
 /// How much of a backlog one read brings at most.
@@ -56,7 +56,7 @@ const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
 /// One queue.
 pub(in crate::broker::queue) struct WorkQueue {
     id: QueueId,
-    keeps: Durability,
+    durability: Durability,
     arguments: Arc<QueueArguments>,
     /// Highest priority first. Queues without priorities have just lane 0.
     lanes: Vec<(u8, Lane)>,
@@ -91,12 +91,12 @@ impl WorkQueue {
         recovered: Vec<(LogId, LogState)>,
         now_ms: u64,
     ) -> Self {
-        let keeps = Durability::of(durable, arguments.kind);
+        let durability = Durability::of(durable, arguments.kind);
         let quorum = arguments.kind == QueueKind::Quorum;
         let consumers = Consumers::new(id, arguments.single_active_consumer, quorum);
         let mut state = WorkQueue {
             id,
-            keeps,
+            durability,
             arguments,
             // Nearly every queue has one lane, and there may be very many queues.
             lanes: Vec::with_capacity(recovered.len().max(1)),
@@ -114,9 +114,9 @@ impl WorkQueue {
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                state.delayed = Some(Box::new(Delayed::recover(log, keeps, recovered)));
+                state.delayed = Some(Box::new(Delayed::recover(log, durability, recovered)));
             } else {
-                let lane = Lane::recover(log, keeps, recovered);
+                let lane = Lane::recover(log, durability, recovered);
                 state.lanes.push((log.lane(), lane));
             }
         }
@@ -124,9 +124,9 @@ impl WorkQueue {
             .lanes
             .sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
         if state.lanes.is_empty() {
-            state.lanes.push((0, Lane::new(id.log(0), keeps)));
+            state.lanes.push((0, Lane::new(id.log(0), durability)));
         }
-        state.retain(now_ms);
+        state.apply_history_limits(now_ms);
         state
     }
 
@@ -138,7 +138,7 @@ impl WorkQueue {
         now_ms: u64,
     ) {
         self.arguments = arguments;
-        self.retain(now_ms);
+        self.apply_history_limits(now_ms);
     }
 
     /// Enqueues a run of messages. Those that `x-overflow` refuses are named in `rejected` by their index.
@@ -172,7 +172,7 @@ impl WorkQueue {
                 self.lane_for(now_ms, message.priority)
                     .push(now_ms, message);
             }
-            fx.persisted |= self.keeps.message(message);
+            fx.persisted |= self.durability.covers(message);
             if refuses {
                 self.dispatch(now_ms, fx);
             }
@@ -288,7 +288,7 @@ impl WorkQueue {
             match how {
                 Settle::Ack => {
                     if let Some(lane) = self.lane_mut(lease.lane) {
-                        lane.settle_lease(*lease);
+                        lane.ack_lease(*lease);
                     }
                 }
                 Settle::Requeue => self.requeue(now_ms, *lease, Return::Refused),
@@ -340,7 +340,7 @@ impl WorkQueue {
                 }
                 self.count_turn(next.order, lease.lane);
                 self.settle_down(now_ms, fx);
-                let (redelivered, delivery_count) = leased.told(kind);
+                let (redelivered, delivery_count) = leased.reported(kind);
                 Get::Got(Got {
                     lease,
                     message: leased.message,
@@ -530,10 +530,10 @@ impl WorkQueue {
 
     /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
     /// to the batch `committed`.
-    pub(in crate::broker::queue) fn keep_within(&mut self, allowed: u64, committed: Ticket) {
+    pub(in crate::broker::queue) fn evict(&mut self, allowed: u64, committed: Ticket) {
         self.ahead_bytes = READ_AHEAD_BYTES.min(allowed / AHEAD_SHARE);
         if let Some(delayed) = &mut self.delayed {
-            delayed.keep_within(allowed, committed);
+            delayed.evict(allowed, committed);
         }
         // What is being published stays until it is buried.
         if self.resident_bytes() <= allowed || self.dying.is_out() {
@@ -547,7 +547,7 @@ impl WorkQueue {
                 let rest = others - lane.resident_bytes();
                 let letter = letter.filter(|id| id.lane == *priority);
                 let needed = letter.map(|id| id.offset);
-                lane.shrink(allowed.saturating_sub(rest), committed, needed);
+                lane.evict(allowed.saturating_sub(rest), committed, needed);
             }
         }
     }
@@ -606,8 +606,8 @@ impl WorkQueue {
         let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
             Ok(index) => index,
             Err(index) => {
-                let mut lane = Lane::new(self.id.log(priority), self.keeps);
-                lane.retain(now_ms, keep_limits(&self.arguments));
+                let mut lane = Lane::new(self.id.log(priority), self.durability);
+                lane.set_history_limits(now_ms, history_limits(&self.arguments));
                 self.lanes.insert(index, (priority, lane));
                 index
             }
@@ -618,9 +618,9 @@ impl WorkQueue {
     }
 
     fn delayed_mut(&mut self) -> &mut Delayed {
-        let (id, keeps) = (self.id, self.keeps);
+        let (id, durability) = (self.id, self.durability);
         self.delayed
-            .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), keeps)))
+            .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), durability)))
     }
 
     /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
@@ -642,8 +642,8 @@ impl WorkQueue {
         self.watch_letters(fx);
         let awaited = self.consumers.len() > 0 || !self.waiters.is_empty();
         for (_, lane) in &mut self.lanes {
-            lane.age(now_ms);
-            lane.end_turn();
+            lane.expire_history(now_ms);
+            lane.end_command();
             if awaited
                 && lane.ready() > 0
                 && let Some(offset) = lane.read_ahead(self.ahead_bytes)

@@ -51,7 +51,7 @@ impl WorkQueue {
     ) {
         for lease in leases {
             if let Some(lane) = self.lane_mut(lease.lane) {
-                lane.give_back(*lease);
+                lane.return_unaccepted(*lease);
             }
         }
         self.settle_down(now_ms, fx);
@@ -92,7 +92,7 @@ impl WorkQueue {
             let fields = handle.fields(id);
             let lane = self.lane_mut(fields.lane)?;
             let lease = lane.received_lease(fields)?;
-            lane.settle_lease(lease).then_some(())
+            lane.ack_lease(lease).then_some(())
         };
         let valid = handles
             .iter()

@@ -10,11 +10,11 @@ use crate::model::arguments::QueueArguments;
 use super::WorkQueue;
 
 impl WorkQueue {
-    /// Durability from now on what the arguments say of acked messages; what was kept and shall not be is let go.
-    pub(super) fn retain(&mut self, now_ms: u64) {
-        let limits = keep_limits(&self.arguments);
+    /// Applies the history limits that the arguments set now; history that they no longer cover is gone.
+    pub(super) fn apply_history_limits(&mut self, now_ms: u64) {
+        let limits = history_limits(&self.arguments);
         for (_, lane) in &mut self.lanes {
-            lane.retain(now_ms, limits);
+            lane.set_history_limits(now_ms, limits);
         }
     }
 
@@ -25,7 +25,7 @@ impl WorkQueue {
         now_ms: u64,
         to: RewindTo,
     ) -> Result<Vec<Search>, RewindError> {
-        if keep_limits(&self.arguments).is_none() {
+        if history_limits(&self.arguments).is_none() {
             return Err(RewindError::NotEnabled);
         }
         if matches!(to, RewindTo::Time(ms) if ms > now_ms) {
@@ -42,7 +42,7 @@ impl WorkQueue {
             {
                 return Err(RewindError::NoSuchOffset { next });
             }
-            lane.seal();
+            lane.seal_stretch();
             if let Some(history) = lane.history() {
                 searches.push(Search {
                     log: lane.log(),
@@ -87,7 +87,7 @@ impl WorkQueue {
 }
 
 /// How much of what was acked a queue with these arguments keeps.
-pub(super) fn keep_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
+pub(super) fn history_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
     Some(HistoryLimits {
         age_ms: arguments.rewind_ms?,
         bytes_max: arguments.max_length_bytes,

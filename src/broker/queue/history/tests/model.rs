@@ -42,7 +42,7 @@ enum Step {
         meanwhile: usize,
     },
     Commit,
-    Shrink,
+    Evict,
     Restart,
     Keep(Option<u64>),
 }
@@ -74,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Purge),
         3 => (to, 0usize..4).prop_map(|(to, meanwhile)| Step::Rewind { to, meanwhile }),
         3 => Just(Step::Commit),
-        2 => Just(Step::Shrink),
+        2 => Just(Step::Evict),
         1 => Just(Step::Restart),
         1 => prop_oneof![Just(None), (500u64..4_000).prop_map(Some)].prop_map(Step::Keep),
     ]
@@ -352,7 +352,7 @@ proptest! {
                     model.rewind(&mut rig, to, meanwhile);
                 }
                 Step::Commit => rig.commit(),
-                Step::Shrink => rig.shrink(0),
+                Step::Evict => rig.evict(0),
                 Step::Restart => model.restart(&mut rig),
                 Step::Keep(keeps_ms) => {
                     rig.keep(keeps_ms);

@@ -207,7 +207,7 @@ fn a_long_rewind_neither_loads_nor_rewrites_what_comes_back() {
     rig.state.collect(crate::model::Ticket(9_999), &mut batch);
     assert!(batch.bytes < 4_000, "{} bytes", batch.bytes);
     rig.store.commit(&batch).expect("memory store");
-    rig.shrink(0);
+    rig.evict(0);
     assert_eq!(rig.drain().len(), 150 * 200);
 }
 

@@ -82,7 +82,7 @@ fn a_body_that_was_let_go_of_may_be_lost_too() {
         rig.commit();
     }
     let leases: Vec<Lease> = (0..5).map(|_| rig.get().expect("a message").0).collect();
-    rig.shrink(0);
+    rig.evict(0);
     rig.state
         .settle(rig.now_ms, Settle::Requeue, &leases[2..4], &[], &mut rig.fx);
     rig.fx.loads.clear();

@@ -32,9 +32,9 @@ fn delayed_messages_survive_a_restart_and_cost_little_memory() {
             rig.commit();
         }
     }
-    rig.shrink(0);
+    rig.evict(0);
     rig.tick(1_000);
-    rig.shrink(0);
+    rig.evict(0);
     let resident = rig.state.resident_bytes();
     assert!(resident < QUEUE_RESIDENT_BYTES_MIN, "{resident}");
     rig.tick(1_109);

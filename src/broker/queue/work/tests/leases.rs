@@ -140,7 +140,7 @@ fn a_lease_whose_body_is_on_disk_only_ends_as_well() {
     rig.publish(&["c"].map(message));
     rig.commit();
     while rig.get().is_some() {}
-    rig.shrink(0);
+    rig.evict(0);
     rig.tick(1_100);
     let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
     assert_eq!(order, ["a", "b", "c"]);
@@ -305,7 +305,7 @@ enum Step {
     Prolong(usize, u64),
     Pass(u64),
     Commit,
-    Shrink(u64),
+    Evict(u64),
     Restart,
 }
 
@@ -322,7 +322,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..20usize, 1..150u64).prop_map(|(which, ms)| Step::Prolong(which, ms)),
         4 => (0..80u64).prop_map(Step::Pass),
         2 => Just(Step::Commit),
-        2 => (0..100_000u64).prop_map(Step::Shrink),
+        2 => (0..100_000u64).prop_map(Step::Evict),
         1 => Just(Step::Restart),
     ]
 }
@@ -533,7 +533,7 @@ proptest! {
                     rig.tick(rig.now_ms + ms);
                 }
                 Step::Commit => rig.commit(),
-                Step::Shrink(target) => rig.shrink(target),
+                Step::Evict(target) => rig.evict(target),
                 Step::Restart => {
                     rig.commit();
                     rig.restart();

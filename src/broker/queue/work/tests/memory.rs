@@ -19,7 +19,7 @@ fn memory_does_not_grow_with_the_backlog() {
         published += run.len();
         rig.publish(&run);
         rig.commit();
-        rig.shrink(200_000);
+        rig.evict(200_000);
         assert!(
             rig.state.resident_bytes() < 400_000,
             "{} bytes resident",
@@ -34,7 +34,7 @@ fn memory_does_not_grow_with_the_backlog() {
         assert!(!more.is_empty(), "stuck after {} messages", seen.len());
         seen.extend(more);
         rig.commit();
-        rig.shrink(200_000);
+        rig.evict(200_000);
     }
     assert!(seen.is_sorted(), "out of order");
     assert_eq!(rig.state.counts().ready, 0);
@@ -62,7 +62,7 @@ fn dead_letters_that_wait_cost_no_memory_and_are_not_purged() {
             .collect();
         rig.publish(&run);
         rig.commit();
-        rig.shrink(200_000);
+        rig.evict(200_000);
     }
     let counts = rig.state.counts();
     assert_eq!((counts.ready, counts.unacked), (10, 0));
@@ -90,12 +90,12 @@ fn where_memory_is_short_nothing_is_read_ahead() {
     let run: Vec<_> = (0..2_000).map(|_| message(&"x".repeat(1000))).collect();
     rig.publish(&run);
     rig.commit();
-    rig.shrink(QUEUE_RESIDENT_BYTES_MIN);
+    rig.evict(QUEUE_RESIDENT_BYTES_MIN);
     let before = rig.state.resident_bytes();
     rig.consume(1, false, 0, 1).expect("a consumer");
     for _ in 0..10 {
         rig.tick(rig.now_ms);
-        rig.shrink(QUEUE_RESIDENT_BYTES_MIN);
+        rig.evict(QUEUE_RESIDENT_BYTES_MIN);
     }
     assert!(rig.state.resident_bytes() <= before);
 }
@@ -110,7 +110,7 @@ fn a_rejected_message_whose_body_is_on_disk_is_read_before_it_dies() {
     let ids: Vec<_> = std::iter::from_fn(|| rig.get())
         .map(|(id, _, _)| id)
         .collect();
-    rig.shrink(0);
+    rig.evict(0);
     rig.settle(Settle::Reject, &ids);
     let dead: Vec<_> = rig.dead.iter().map(|(body, _)| body.clone()).collect();
     assert_eq!(dead.len(), 3);

@@ -25,7 +25,7 @@ enum Step {
     },
     Purge,
     Commit,
-    Shrink(u64),
+    Evict(u64),
     Restart,
 }
 
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (how, 0..50usize).prop_map(|(how, which)| Step::Settle { how, which }),
         1 => Just(Step::Purge),
         4 => Just(Step::Commit),
-        3 => (0..100_000u64).prop_map(Step::Shrink),
+        3 => (0..100_000u64).prop_map(Step::Evict),
         1 => Just(Step::Restart),
     ]
 }
@@ -116,7 +116,7 @@ proptest! {
                     model.messages.retain(|_, known| known.leased);
                 }
                 Step::Commit => rig.commit(),
-                Step::Shrink(target) => rig.shrink(target),
+                Step::Evict(target) => rig.evict(target),
                 Step::Restart => {
                     rig.commit();
                     rig.restart();

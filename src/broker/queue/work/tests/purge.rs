@@ -13,7 +13,7 @@ fn a_purge_takes_everything_from_the_disk_but_what_somebody_has() {
             rig.publish(&[message(&format!("{n:400}"))]);
             rig.commit();
         }
-        rig.shrink(0);
+        rig.evict(0);
         let held = rig.get().expect("a message").0;
         let purged = rig.state.purge(rig.now_ms, &mut rig.fx);
         assert_eq!(purged, 99);

@@ -364,7 +364,7 @@ enum Step {
     Fail(usize),
     Ack(usize),
     Commit,
-    Shrink(u64),
+    Evict(u64),
     Restart,
 }
 
@@ -378,7 +378,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..9usize).prop_map(Step::Fail),
         2 => (0..9usize).prop_map(Step::Ack),
         3 => Just(Step::Commit),
-        2 => (0..100_000u64).prop_map(Step::Shrink),
+        2 => (0..100_000u64).prop_map(Step::Evict),
         1 => Just(Step::Restart),
     ]
 }
@@ -444,7 +444,7 @@ proptest! {
                 }
                 Step::Refuse(_) | Step::Fail(_) | Step::Ack(_) => {}
                 Step::Commit => rig.commit(),
-                Step::Shrink(target) => rig.shrink(target),
+                Step::Evict(target) => rig.evict(target),
                 Step::Restart if !with_high => {
                     rig.commit();
                     rig.restart();

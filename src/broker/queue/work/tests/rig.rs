@@ -266,8 +266,8 @@ impl Rig {
         }
     }
 
-    pub(in crate::broker::queue) fn shrink(&mut self, target: u64) {
-        self.state.keep_within(target, Ticket(self.committed));
+    pub(in crate::broker::queue) fn evict(&mut self, target: u64) {
+        self.state.evict(target, Ticket(self.committed));
     }
 
     pub(in crate::broker::queue) fn restart(&mut self) {
