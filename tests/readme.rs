@@ -1,5 +1,5 @@
-//! The README's table of options is made from the options themselves. `UPDATE_README=1 cargo test --test readme`
-//! writes it anew.
+//! The README's table of options comes from the options themselves. `UPDATE_README=1 cargo test --test readme` writes
+//! it again.
 
 use std::fmt::Write;
 use std::fs;
@@ -28,21 +28,21 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_lists_the_options_as_they_are() {
+fn the_readme_has_the_current_table_of_options() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
     let (before, rest) = readme
         .split_once(BEGIN)
         .expect("the marker before the table");
     let (current, after) = rest.split_once(END).expect("the marker after the table");
-    let wanted = table();
+    let expected = table();
     if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}"))
+        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}"))
             .expect("a writable README.md");
         return;
     }
     assert_eq!(
-        current, wanted,
+        current, expected,
         "run `UPDATE_README=1 cargo test --test readme`"
     );
 }

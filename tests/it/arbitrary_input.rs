@@ -1,16 +1,20 @@
-//! Peers that send anything: the broker neither fails nor lets others feel it.
+//! Peers that send random methods, frames and bytes: the broker goes on and serves others.
 
 use bytes::BytesMut;
+use leveret::wire::content::HEADER_MIN;
 use leveret::wire::protocol::{basic, channel, confirm, queue, tx};
-use leveret::wire::{AMQPClass, FieldTable, FrameKind, encode_method, put_frame_header};
+use leveret::wire::{
+    AMQPClass, BASIC_CLASS_ID, FRAME_END, FieldTable, FrameKind, encode_method, put_frame_header,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Client, Peer, TestServer, eventually, eventually_eq};
+use crate::support::reply_code::REPLY_SUCCESS;
+use crate::support::{Client, Peer, TestServer, declare, eventually, eventually_eq};
 
-/// One thing that a peer does.
+/// One part of a peer's input.
 #[derive(Clone, Debug)]
-enum Act {
+enum Input {
     Method(u16, AMQPClass),
     Frame(FrameKind, u16, Vec<u8>),
     Raw(Vec<u8>),
@@ -86,18 +90,16 @@ fn method() -> impl Strategy<Value = AMQPClass> {
     let declare = (name(), any::<[bool; 4]>()).prop_map(
         |(name, [passive, durable, exclusive, auto_delete])| {
             AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
-                queue: name.into(),
                 passive,
                 durable,
                 exclusive,
                 auto_delete,
-                nowait: false,
-                arguments: FieldTable::default(),
+                ..declare(&name)
             }))
         },
     );
     let close = channel::Close {
-        reply_code: 200,
+        reply_code: REPLY_SUCCESS,
         reply_text: "".into(),
         class_id: 0,
         method_id: 0,
@@ -115,7 +117,7 @@ fn method() -> impl Strategy<Value = AMQPClass> {
     ]
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn input() -> impl Strategy<Value = Input> {
     let kind = prop_oneof![
         Just(FrameKind::Method),
         Just(FrameKind::Header),
@@ -123,56 +125,64 @@ fn act() -> impl Strategy<Value = Act> {
         Just(FrameKind::Heartbeat)
     ];
     let bytes = proptest::collection::vec(any::<u8>(), 0..40);
-    let empty_header = Just(vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let empty_header = Just([&BASIC_CLASS_ID.to_be_bytes()[..], &[0; HEADER_MIN]].concat());
     prop_oneof![
-        12 => (0u16..4, method()).prop_map(|(number, method)| Act::Method(number, method)),
-        6 => (1u16..4, empty_header).prop_map(|(number, header)| Act::Frame(FrameKind::Header, number, header)),
-        1 => (kind, 0u16..4, bytes.clone()).prop_map(|(kind, number, bytes)| Act::Frame(kind, number, bytes)),
-        1 => bytes.prop_map(Act::Raw),
+        12 => (0u16..4, method()).prop_map(|(number, method)| Input::Method(number, method)),
+        6 => (1u16..4, empty_header).prop_map(|(number, header)| Input::Frame(FrameKind::Header, number, header)),
+        1 => (kind, 0u16..4, bytes.clone()).prop_map(|(kind, number, bytes)| Input::Frame(kind, number, bytes)),
+        1 => bytes.prop_map(Input::Raw),
     ]
 }
 
-fn encode(acts: &[Act]) -> BytesMut {
+fn encode(inputs: &[Input]) -> BytesMut {
     let mut out = BytesMut::new();
-    for act in acts {
-        match act {
-            Act::Method(number, method) => encode_method(&mut out, *number, method),
-            Act::Frame(kind, number, payload) => {
+    for input in inputs {
+        match input {
+            Input::Method(number, method) => encode_method(&mut out, *number, method),
+            Input::Frame(kind, number, payload) => {
                 put_frame_header(&mut out, *kind, *number, payload.len());
                 out.extend_from_slice(payload);
-                out.extend_from_slice(&[leveret::wire::FRAME_END]);
+                out.extend_from_slice(&[FRAME_END]);
             }
-            Act::Raw(bytes) => out.extend_from_slice(bytes),
+            Input::Raw(bytes) => out.extend_from_slice(bytes),
         }
     }
     out
 }
 
-#[test]
-fn whatever_a_peer_sends_others_are_served() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config {
+        cases,
+        ..Config::default()
+    })
+}
+
+#[test]
+fn random_methods_and_frames_of_one_peer_do_not_disturb_another() {
+    let runtime = runtime();
     let server = runtime.block_on(TestServer::start());
     let witness = runtime.block_on(async {
         let mut witness = Peer::new(&server).await;
         witness.declare(1, "witness").await;
         tokio::sync::Mutex::new(witness)
     });
-    let mut runner = TestRunner::new(Config {
-        cases: 200,
-        ..Config::default()
-    });
-    let acts = proptest::collection::vec(act(), 1..40);
+    let mut runner = runner(200);
+    let inputs = proptest::collection::vec(input(), 1..40);
     runner
-        .run(&acts, |acts| {
+        .run(&inputs, |inputs| {
             runtime.block_on(async {
                 let mut peer = Peer::connect(server.address, Client::default()).await;
                 peer.open(1).await;
                 // The broker may have closed the connection before all is sent.
-                peer.try_raw(&encode(&acts)).await;
+                peer.try_raw(&encode(&inputs)).await;
                 drop(peer);
                 let mut witness = witness.lock().await;
                 witness.publish(1, "witness", b"m").await;
@@ -186,7 +196,7 @@ fn whatever_a_peer_sends_others_are_served() {
             server.broker.connections().len()
         })
         .await;
-        eventually("nothing stays leased", || {
+        eventually("no message stays unacked and no consumer stays", || {
             ["a", "b"]
                 .iter()
                 .all(|queue| server.unacked(queue) == 0 && server.consumers(queue) == 0)
@@ -196,17 +206,10 @@ fn whatever_a_peer_sends_others_are_served() {
 }
 
 #[test]
-fn bytes_instead_of_a_handshake() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+fn random_bytes_instead_of_a_handshake_do_not_disturb_others() {
+    let runtime = runtime();
     let server = runtime.block_on(TestServer::start());
-    let mut runner = TestRunner::new(Config {
-        cases: 50,
-        ..Config::default()
-    });
+    let mut runner = runner(50);
     let bytes = (
         any::<bool>(),
         proptest::collection::vec(any::<u8>(), 0..200),

@@ -1,5 +1,5 @@
-//! A wall clock that is set while the broker runs, by an hour, forth and back, for a moment and for good: nothing that
-//! is due is late or early for it, and what is shown follows it.
+//! A wall clock that jumps by an hour while the broker runs, or between two runs. Timeouts and delays keep their length;
+//! times that clients see follow the wall clock.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,27 +7,28 @@ use std::time::{Duration, Instant};
 
 use leveret::clock::Settable;
 use leveret::wire::protocol::{basic, channel};
-use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
+use leveret::wire::{AMQPClass, AMQPValue};
 
 use crate::cmq;
 use crate::support::reply_code::PRECONDITION_FAILED;
 use crate::support::{Client, Event, Peer, TestServer, eventually, eventually_eq, long, text};
 
+/// CMQ's code of a request whose time stamp is too old or in the future.
+const TIMESTAMP_EXPIRED: u64 = 4100;
 const HOUR_MS: i64 = 3_600_000;
-/// How late something may come on a busy machine. Far less than an hour.
+/// The longest delay on a busy machine. Far less than an hour.
 const LATE: Duration = Duration::from_secs(20);
-/// How long what is tested takes: so long that the clock is set meanwhile.
-const LENGTH: Duration = Duration::from_secs(2);
+/// The length of each timeout and delay under test, long enough to change the clock meanwhile.
+const LENGTH: Duration = Duration::from_millis(LENGTH_MS.unsigned_abs());
 const LENGTH_MS: i64 = 2_000;
-/// When it is set, and when it is set back if it is.
+/// Time before the clock jumps.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// Something that takes [`LENGTH`], neither more nor less.
-async fn takes_its_time(what: &str, done: impl Future<Output = ()>) {
+/// Asserts that something takes [`LENGTH`].
+async fn takes_length(what: &str, done: impl Future<Output = ()>) {
     let began = Instant::now();
     done.await;
     let took = began.elapsed();
-    // Times count in milliseconds.
     assert!(
         took + Duration::from_millis(2) >= LENGTH,
         "{what}: {took:?}"
@@ -35,7 +36,7 @@ async fn takes_its_time(what: &str, done: impl Future<Output = ()>) {
     assert!(took < LENGTH + LATE, "{what}: {took:?}");
 }
 
-/// A broker whose clock is set, and what is done with it.
+/// A broker with a wall clock that the test sets, and everything in it that depends on time.
 struct Rig {
     server: TestServer,
     clocks: Arc<Settable>,
@@ -63,7 +64,7 @@ impl Rig {
             .await;
         peer.publish(1, name, b"a").await;
         eventually_eq("it is there", 1, || self.server.ready(name)).await;
-        takes_its_time("a lock", async {
+        takes_length("a lock", async {
             peer.get(1, name).await.unwrap();
             eventually_eq("the lock has ended", 1, || self.server.ready(name)).await;
         })
@@ -74,7 +75,7 @@ impl Rig {
         let mut peer = self
             .queue("ttl", &[("x-message-ttl", long(LENGTH_MS))])
             .await;
-        takes_its_time("a time to live", async {
+        takes_length("a time to live", async {
             peer.publish(1, "ttl", b"a").await;
             eventually_eq("it is there", 1, || self.server.ready("ttl")).await;
             eventually_eq("it has expired", 0, || self.server.ready("ttl")).await;
@@ -85,7 +86,7 @@ impl Rig {
     async fn delay(&self, queue: &str) {
         let mut peer = self.queue(queue, &[]).await;
         peer.consume_no_ack(1, queue, "t").await;
-        takes_its_time("a delay", async {
+        takes_length("a delay", async {
             let delay = [("x-delay", long(LENGTH_MS))];
             peer.publish_to(1, "", queue, &delay, "late").await;
             assert_eq!(peer.content().await.text(), "late");
@@ -95,7 +96,7 @@ impl Rig {
 
     async fn expiry(&self) {
         let mut peer = Peer::new(&self.server).await;
-        takes_its_time("an unused queue", async {
+        takes_length("an unused queue", async {
             let arguments = [("x-expires", long(LENGTH_MS))];
             peer.declare_durable(1, "unused", &arguments).await;
             eventually("it is gone", || self.server.counts("unused").is_none()).await;
@@ -104,7 +105,7 @@ impl Rig {
     }
 
     async fn consumer_timeout(&self) {
-        // Timeouts are looked at as often as heartbeats.
+        // The broker checks the consumer timeout as often as it sends heartbeats.
         let client = Client {
             heartbeat: 4,
             ..Client::default()
@@ -126,7 +127,7 @@ impl Rig {
             panic!("{event:?}");
         };
         assert_eq!(close.reply_code, PRECONDITION_FAILED);
-        // Counted in whole seconds.
+        // The consumer timeout counts whole seconds.
         let took = began.elapsed() + Duration::from_secs(1);
         assert!(took >= LENGTH && took < LENGTH + LATE, "{took:?}");
     }
@@ -145,7 +146,7 @@ impl Rig {
         }
     }
 
-    /// Everything at once, while the clock is set.
+    /// All checks together, while the clock jumps.
     async fn check(&self, set: impl Future<Output = ()>) {
         tokio::join!(
             set,
@@ -159,7 +160,7 @@ impl Rig {
         );
     }
 
-    /// Segments of a stream that has some before, while and after the clock is set.
+    /// The segments of the stream are written before, while and after the clock jumps.
     async fn max_age(&self) {
         let arguments = [
             ("x-queue-type", text("stream")),
@@ -168,7 +169,7 @@ impl Rig {
         ];
         let mut peer = self.queue("stream", &arguments).await;
         peer.confirm_select(1).await;
-        takes_its_time("what is too old", async {
+        takes_length("what is too old", async {
             for tag in 1..=8 {
                 peer.publish(1, "stream", b"a").await;
                 let (_, answer) = peer.method().await;
@@ -178,27 +179,33 @@ impl Rig {
                 assert_eq!(ack.delivery_tag, tag);
                 tokio::time::sleep(MOMENT / 4).await;
             }
-            // The newest segment stays.
+            // Retention never drops the newest segment.
             eventually_eq("it is gone", 1, || self.server.ready("stream")).await;
         })
         .await;
     }
 }
 
-/// Sets the clock when everything is under way, and back again if it is for a moment.
-async fn is_set_while_all_runs(by_ms: i64, for_good: bool) {
+/// Whether the clock stays where it was set.
+enum Jump {
+    ForGood,
+    ForAMoment,
+}
+
+/// Moves the clock while all checks run; a moment later it moves back unless it jumps for good.
+async fn check_jump(by_ms: i64, jump: Jump) {
     let rig = Rig::new().await;
     let set = async {
         tokio::time::sleep(MOMENT).await;
         rig.clocks.set_wall_ahead_ms(by_ms);
-        // What begins now counts by its own time as well.
+        // A delay that begins after the jump has its length, too.
         rig.delay("begun in between").await;
-        if !for_good {
+        if matches!(jump, Jump::ForAMoment) {
             rig.clocks.set_wall_ahead_ms(0);
         }
     };
     rig.check(set).await;
-    // And no later time is poisoned.
+    // The jump leaves nothing behind.
     tokio::join!(
         rig.lock("locked afterwards"),
         rig.time_to_live(),
@@ -207,49 +214,49 @@ async fn is_set_while_all_runs(by_ms: i64, for_good: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_hour_ahead_for_good_changes_nothing() {
-    is_set_while_all_runs(HOUR_MS, true).await;
+async fn a_clock_set_ahead_by_an_hour_changes_no_timeout() {
+    check_jump(HOUR_MS, Jump::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_hour_ahead_for_a_moment_changes_nothing() {
-    is_set_while_all_runs(HOUR_MS, false).await;
+async fn a_clock_set_ahead_for_a_moment_changes_no_timeout() {
+    check_jump(HOUR_MS, Jump::ForAMoment).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_hour_back_for_good_changes_nothing() {
-    is_set_while_all_runs(-HOUR_MS, true).await;
+async fn a_clock_set_back_by_an_hour_changes_no_timeout() {
+    check_jump(-HOUR_MS, Jump::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_hour_back_for_a_moment_changes_nothing() {
-    is_set_while_all_runs(-HOUR_MS, false).await;
+async fn a_clock_set_back_for_a_moment_changes_no_timeout() {
+    check_jump(-HOUR_MS, Jump::ForAMoment).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handles_and_delays_keep_their_ends_over_a_restart_after_which_the_clock_is_another() {
+async fn receipt_handles_and_delays_keep_their_length_when_the_clock_changes_over_a_restart() {
     for by_ms in [HOUR_MS, -HOUR_MS] {
         let rig = Rig::new().await;
         let mut peer = rig
             .queue("q", &[("x-visibility-timeout", long(600_000))])
             .await;
-        peer.publish(1, "q", b"held").await;
+        peer.publish(1, "q", b"received").await;
         let mut soon = rig
             .queue("soon", &[("x-visibility-timeout", long(LENGTH_MS))])
             .await;
-        soon.publish(1, "soon", b"held").await;
+        soon.publish(1, "soon", b"received").await;
         eventually_eq("they are there", (1, 1), || {
             (rig.server.ready("q"), rig.server.ready("soon"))
         })
         .await;
         let receive = async |name: &str| {
-            let queue = rig.server.broker.vhost("/").unwrap().queue(name).unwrap();
+            let queue = rig.server.queue(name);
             let batch = queue.receive(1, Duration::ZERO).await.unwrap();
             let committer = rig.server.broker.committer();
             committer.wait(batch.ticket.unwrap()).await.unwrap();
             batch.accept().remove(0)
         };
-        let held = receive("q").await;
+        let received = receive("q").await;
         let began = Instant::now();
         receive("soon").await;
         let delay = [("x-delay", long(LENGTH_MS))];
@@ -269,22 +276,22 @@ async fn handles_and_delays_keep_their_ends_over_a_restart_after_which_the_clock
             took + Duration::from_millis(2) >= LENGTH && took < LENGTH + LATE,
             "{took:?}"
         );
-        let queue = server.broker.vhost("/").unwrap().queue("q").unwrap();
-        assert_eq!(queue.delete_received(&[held.handle]).0, [true]);
+        let queue = server.queue("q");
+        assert_eq!(queue.delete_received(&[received.handle]).0, [true]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_clients_say_and_see_is_wall_clock_time() {
+async fn clients_send_and_see_wall_clock_time() {
     let rig = Rig::new().await;
     let mut client = cmq::client(&rig.server).await;
     client.ok("CreateQueue", &[("queueName", "cmq")]).await;
     rig.clocks.set_wall_ahead_ms(HOUR_MS);
-    // By our clock the client is an hour behind.
+    // The client's time stamps are an hour behind the broker's clock.
     let late = client
         .call("SendMessage", &[("queueName", "cmq"), ("msgBody", "a")])
         .await;
-    assert_eq!(late["code"], 4100, "{late}");
+    assert_eq!(late["code"], TIMESTAMP_EXPIRED, "{late}");
     client.ahead = HOUR_MS / 1000;
     client
         .ok("SendMessage", &[("queueName", "cmq"), ("msgBody", "a")])
@@ -304,13 +311,14 @@ async fn what_clients_say_and_see_is_wall_clock_time() {
         );
     }
 
-    let mut peer = rig.queue("kept", &[("x-rewind-seconds", long(3600))]).await;
+    let mut peer = rig
+        .queue("history", &[("x-rewind-seconds", long(3600))])
+        .await;
     let mut acked = async |body: &str| {
-        peer.publish(1, "kept", body.as_bytes()).await;
-        eventually_eq("it is there", 1, || rig.server.ready("kept")).await;
-        let content = peer.get_no_ack(1, "kept").await.unwrap();
-        let properties = PropertiesView::parse(&content.properties).unwrap();
-        let headers = properties.headers().unwrap();
+        peer.publish(1, "history", body.as_bytes()).await;
+        eventually_eq("it is there", 1, || rig.server.ready("history")).await;
+        let content = peer.get_no_ack(1, "history").await.unwrap();
+        let headers = content.headers();
         let Some(AMQPValue::LongLongInt(at_ms)) = headers.inner().get("x-enqueued-at") else {
             panic!("{headers:?}");
         };
@@ -325,15 +333,18 @@ async fn what_clients_say_and_see_is_wall_clock_time() {
     let between = wall_ms();
     tokio::time::sleep(Duration::from_millis(10)).await;
     acked("b").await;
-    let queue = rig.server.broker.vhost("/").unwrap().queue("kept").unwrap();
+    let queue = rig.server.queue("history");
     let rewind = async |ms| {
         let to = leveret::broker::queue::RewindTo::Time(ms);
         queue.rewind(to).await.map(|rewound| rewound.messages)
     };
     assert_eq!(rewind(between).await.unwrap(), 1);
-    // The clock was wrong: what is shown is set right, and is what a rewind goes by.
+    // When a wrong clock is corrected, times of enqueued messages move with it, and rewinds use the corrected times.
     rig.clocks.set_wall_ahead_ms(0);
     let hour_ms = HOUR_MS.unsigned_abs();
     assert_eq!(rewind(first - hour_ms).await.unwrap(), 1);
-    assert!(rewind(between).await.is_err(), "that time is to come");
+    assert!(
+        rewind(between).await.is_err(),
+        "that time lies in the future"
+    );
 }

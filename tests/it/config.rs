@@ -1,4 +1,4 @@
-//! Options that nobody reads are no options.
+//! Every option of the configuration is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The real binary as a process: what it logs, how it ends, and that it guards its data directory.
+//! The binary as a process: its log, its exit codes, signals, and the lock on its data directory.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -10,15 +10,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use leveret::wire::AMQPClass;
 use leveret::wire::protocol::basic;
 
+use crate::support::exit_code::{EX_CONFIG, EX_TEMPFAIL, EX_UNAVAILABLE};
 use crate::support::{Client, PATIENCE, Peer};
+
+/// clap's exit code for unknown arguments.
+const CLAP_USAGE: i32 = 2;
 
 /// A broker process; killed when dropped.
 struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
     address: String,
-    /// The log up to there.
-    began: String,
+    /// The log up to the line with the address.
+    start_log: String,
 }
 
 fn leveret(dir: &Path, args: &[&str]) -> Command {
@@ -35,12 +39,12 @@ fn leveret(dir: &Path, args: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Starts a broker and reads its log to the line that tells its address.
+    /// Starts a broker and reads its log up to the line with its address.
     fn start(dir: &Path) -> Process {
         Process::start_by(|command| command, dir)
     }
 
-    /// As [`Process::start`], by a command made of the broker's.
+    /// As [`Process::start`], with a changed command.
     fn start_by(make: impl FnOnce(Command) -> Command, dir: &Path) -> Process {
         let broker = leveret(dir, &["--amqp-listen", "127.0.0.1:0"]);
         let mut child = make(broker)
@@ -54,7 +58,7 @@ impl Process {
             child,
             log,
             address: String::new(),
-            began: String::new(),
+            start_log: String::new(),
         };
         process.address = process.announced_address();
         process
@@ -64,14 +68,14 @@ impl Process {
         self.announced("AMQP listener on ")
     }
 
-    /// What the log says behind these words, which are still to come.
+    /// Reads the log to a line with these words; returns the rest of that line.
     fn announced(&mut self, words: &str) -> String {
         let mut lines = self.log.by_ref().lines().map(Result::unwrap);
-        let began = &mut self.began;
+        let start_log = &mut self.start_log;
         lines
             .find_map(|line| {
-                *began += &line;
-                began.push('\n');
+                *start_log += &line;
+                start_log.push('\n');
                 let (_, address) = line.split_once(words)?;
                 Some(address.trim().to_owned())
             })
@@ -83,7 +87,7 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the end; the exit code and the rest of the log.
+    /// Waits for the end; returns the exit code and the rest of the log.
     fn ended(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -92,7 +96,7 @@ impl Process {
                 self.log.read_to_string(&mut rest).unwrap();
                 return (status.code(), rest);
             }
-            assert!(Instant::now() < deadline, "the broker does not end");
+            assert!(Instant::now() < deadline, "the broker goes on running");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -122,7 +126,7 @@ fn run(dir: &Path, args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn signals_end_it_in_good_order() {
+fn sigterm_and_sigint_shut_the_broker_down_in_order() {
     let dir = tempfile::tempdir().unwrap();
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let mut broker = Process::start(dir.path());
@@ -134,9 +138,9 @@ fn signals_end_it_in_good_order() {
     }
 }
 
-/// The store would fail at the first file that it cannot open, and every publish with it.
+/// A store that cannot open a file fails, and every later publish with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_connections_leaves_the_store_its_files() {
+async fn a_flood_of_connections_leaves_file_descriptors_for_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Process::start_by(
         |command| {
@@ -173,9 +177,9 @@ async fn a_flood_of_connections_leaves_the_store_its_files() {
     assert!(!log.contains("Too many open files"), "{log}");
 }
 
-/// The answer to a client says little; the log says the rest, by the number that the answer has.
+/// The answer to the client gives no reason; the log has it, with the request id of the answer.
 #[test]
-fn requests_that_are_denied_are_in_the_log_with_the_reason() {
+fn a_denied_cmq_request_is_logged_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Process::start(dir.path());
     let cmq = broker.announced("CMQ listener on ");
@@ -196,7 +200,7 @@ fn requests_that_are_denied_are_in_the_log_with_the_reason() {
 }
 
 #[test]
-fn ctl_stop_ends_it() {
+fn ctl_stop_ends_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Process::start(dir.path());
     let mut stop = Command::new(env!("CARGO_BIN_EXE_leveret"));
@@ -210,7 +214,7 @@ fn ctl_stop_ends_it() {
 }
 
 #[test]
-fn what_operators_change_and_mistype_is_logged_without_secrets() {
+fn changes_by_operators_and_unknown_variables_are_logged_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let stray = |mut command: Command| {
         command.env("LEVERET_HARTBEAT", "5");
@@ -234,11 +238,14 @@ fn what_operators_change_and_mistype_is_logged_without_secrets() {
         assert!(output.status.success(), "{words:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    ctl(&["add_user", "alice"], "geheim1\n");
-    ctl(&["change_password", "alice"], "geheim2\n");
-    assert!(ctl(&["authenticate_user", "alice"], "geheim2\n").contains("Success"));
-    let key = ctl(&["-q", "add_secret_key", "alice", "AKIDalice"], "geheim3\n");
-    assert!(key.ends_with("AKIDalice\tgeheim3\n"), "{key}");
+    ctl(&["add_user", "alice"], "password-1\n");
+    ctl(&["change_password", "alice"], "password-2\n");
+    assert!(ctl(&["authenticate_user", "alice"], "password-2\n").contains("Success"));
+    let key = ctl(
+        &["-q", "add_secret_key", "alice", "AKIDalice"],
+        "password-3\n",
+    );
+    assert!(key.ends_with("AKIDalice\tpassword-3\n"), "{key}");
     ctl(&["set_permissions", "-p", "/", "alice", "a", "b", "c"], "");
     ctl(&["list_users"], "");
     broker.signal(Signal::TERM);
@@ -250,20 +257,20 @@ fn what_operators_change_and_mistype_is_logged_without_secrets() {
         "ctl verb=\"set_permissions\" words=[\"alice\", \"a\", \"b\", \"c\", \"--vhost=/\"]",
         "alarm raised: publishers are blocked resource=\"memory\" used=",
     ] {
-        let log = format!("{}{log}", broker.began);
+        let log = format!("{}{log}", broker.start_log);
         assert!(log.contains(expected), "{expected}: {log}");
     }
     assert!(
-        !log.contains("geheim") && !log.contains("list_users"),
+        !log.contains("password-") && !log.contains("list_users"),
         "{log}"
     );
     let stray = "LEVERET_HARTBEAT sets no option; did you mean 'LEVERET_HEARTBEAT'?";
-    assert!(broker.began.contains(stray), "{}", broker.began);
+    assert!(broker.start_log.contains(stray), "{}", broker.start_log);
 }
 
-/// A reader that has had enough, as `head` has, is no failure and hears no complaint.
+/// As `head` does.
 #[test]
-fn a_reader_that_goes_is_no_failure() {
+fn a_reader_that_closes_the_pipe_early_causes_no_error() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Process::start(dir.path());
     for words in [
@@ -285,11 +292,11 @@ fn a_reader_that_goes_is_no_failure() {
 }
 
 #[test]
-fn a_second_broker_on_the_directory_is_refused() {
+fn a_second_broker_on_the_same_data_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Process::start(dir.path());
     let (code, said) = run(dir.path(), &["--amqp-listen", "127.0.0.1:0"]);
-    assert_eq!(code, 75, "{said}");
+    assert_eq!(code, EX_TEMPFAIL, "{said}");
     let expected = format!(
         "the data directory {} is in use by another broker",
         dir.path().display()
@@ -301,11 +308,11 @@ fn a_second_broker_on_the_directory_is_refused() {
 }
 
 #[test]
-fn a_taken_address_is_named() {
+fn an_address_in_use_is_named_in_the_error() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Process::start(one.path());
     let (code, said) = run(other.path(), &["--amqp-listen", &first.address]);
-    assert_eq!(code, 69, "{said}");
+    assert_eq!(code, EX_UNAVAILABLE, "{said}");
     assert!(
         said.contains(&format!("cannot listen on {}", first.address)),
         "{said}"
@@ -313,7 +320,7 @@ fn a_taken_address_is_named() {
 }
 
 #[test]
-fn the_configuration_can_be_checked() {
+fn check_config_shows_each_option_with_its_source_and_names_unknown_ones() {
     let dir = tempfile::tempdir().unwrap();
     let (code, said) = run(dir.path(), &["check-config"]);
     assert_eq!(code, 0);
@@ -336,7 +343,7 @@ fn the_configuration_can_be_checked() {
         dir.path(),
         &["check-config", "--config", file.to_str().unwrap()],
     );
-    assert_eq!(code, 78);
+    assert_eq!(code, EX_CONFIG);
     assert_eq!(
         said,
         format!(
@@ -344,15 +351,15 @@ fn the_configuration_can_be_checked() {
             file.display()
         )
     );
-    assert_eq!(run(dir.path(), &["--heartbeat", "x"]).0, 78);
-    assert_eq!(run(dir.path(), &["--bogus"]).0, 2);
+    assert_eq!(run(dir.path(), &["--heartbeat", "x"]).0, EX_CONFIG);
+    assert_eq!(run(dir.path(), &["--bogus"]).0, CLAP_USAGE);
 }
 
 #[test]
-fn a_broker_that_is_being_killed_is_waited_for() {
+fn a_new_broker_waits_until_a_killed_one_releases_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     let first = Process::start(dir.path());
-    // Stopped, it keeps its lock, as one does whose memory is still being taken away.
+    // A stopped process keeps its lock, as a killed one does until the system has freed its memory.
     first.signal(Signal::STOP);
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| Process::start(dir.path()));
@@ -364,36 +371,36 @@ fn a_broker_that_is_being_killed_is_waited_for() {
 }
 
 #[test]
-fn what_it_makes_is_its_owners_alone() {
+fn only_the_owner_may_read_files_of_the_data_directory() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("data");
     drop(Process::start(&dir));
-    let mut looked_at = 0;
+    let mut checked = 0;
     let mut folders = vec![dir.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let entry = entry.unwrap();
             let metadata = entry.metadata().unwrap();
             assert_eq!(metadata.permissions().mode() & 0o077, 0, "{entry:?}");
-            looked_at += 1;
+            checked += 1;
             if metadata.is_dir() {
                 folders.push(entry.path());
             }
         }
     }
-    assert!(looked_at > 5, "{looked_at}");
+    assert!(checked > 5, "{checked}");
 }
 
 #[test]
-fn a_directory_that_holds_something_else_is_left_as_it_is() {
+fn a_directory_with_foreign_files_is_refused_and_left_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(dir.path(), open).unwrap();
     std::fs::write(dir.path().join("letter.txt"), "dear").unwrap();
     let (code, said) = run(dir.path(), &["--amqp-listen", "127.0.0.1:0"]);
-    assert_eq!(code, 78, "{said}");
+    assert_eq!(code, EX_CONFIG, "{said}");
     assert!(said.contains("'letter.txt'"), "{said}");
     let mode = dir.path().metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);

@@ -1,16 +1,16 @@
-//! Streams over real sockets: what consumers get from where, after a restart too, and what retention leaves.
+//! Streams: where consumers start, restarts, and retention.
 
 use std::sync::Arc;
 
 use leveret::store::{FjallOptions, FjallStore};
 use leveret::wire::protocol::basic;
-use leveret::wire::{AMQPClass, AMQPValue, PropertiesView};
+use leveret::wire::{AMQPClass, AMQPValue};
 
-use crate::support::{Event, Peer, TestServer, eventually, table, text};
+use crate::support::{Event, Peer, TestServer, eventually, text};
 
 const STREAM: &str = "s";
 
-/// A peer on whose channel 1 confirms come, and the stream.
+/// Declares the stream on a channel in confirm mode.
 async fn with_stream(server: &TestServer, arguments: &[(&str, AMQPValue)]) -> Peer {
     let mut peer = Peer::new(server).await;
     let mut fields = vec![("x-queue-type", text("stream"))];
@@ -20,7 +20,7 @@ async fn with_stream(server: &TestServer, arguments: &[(&str, AMQPValue)]) -> Pe
     peer
 }
 
-/// Publishes these bodies and waits until all are confirmed.
+/// Publishes bodies and waits until all are confirmed; returns the next delivery tag of a confirm.
 async fn publish(peer: &mut Peer, first_tag: u64, bodies: &[String]) -> u64 {
     for body in bodies {
         peer.publish(1, STREAM, body.as_bytes()).await;
@@ -41,35 +41,14 @@ async fn publish(peer: &mut Peer, first_tag: u64, bodies: &[String]) -> u64 {
 
 async fn consume(peer: &mut Peer, channel: u16, prefetch: u16, arguments: &[(&str, AMQPValue)]) {
     peer.qos(channel, prefetch).await;
-    let consume = basic::Consume {
-        queue: STREAM.into(),
-        consumer_tag: channel.to_string().into(),
-        no_local: false,
-        no_ack: false,
-        exclusive: false,
-        nowait: false,
-        arguments: table(arguments),
-    };
-    let answer = peer
-        .call(
-            channel,
-            AMQPClass::Basic(basic::AMQPMethod::Consume(consume)),
-        )
-        .await;
-    assert!(
-        matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_))),
-        "{answer:?}"
-    );
+    let tag = channel.to_string();
+    peer.consume_with(channel, STREAM, &tag, arguments).await;
 }
 
-/// The next delivery: tag, offset, body. Streams never deliver again.
+/// The next delivery: tag, offset, body. Deliveries of streams are never redelivered.
 async fn delivery(peer: &mut Peer) -> (u64, i64, String) {
     let content = peer.content().await;
-    let headers = PropertiesView::parse(&content.properties)
-        .unwrap()
-        .headers()
-        .unwrap();
-    let offset = match headers.inner().get("x-stream-offset") {
+    let offset = match content.headers().inner().get("x-stream-offset") {
         Some(AMQPValue::LongLongInt(offset)) => *offset,
         other => panic!("{other:?}"),
     };
@@ -78,7 +57,7 @@ async fn delivery(peer: &mut Peer) -> (u64, i64, String) {
     (tag, offset, body)
 }
 
-/// Takes everything from `from` to before `until`, acknowledging as it goes.
+/// Reads and acks the messages from offset `from` to before `until`.
 async fn read(peer: &mut Peer, channel: u16, from: i64, until: i64) {
     for expected in from..until {
         let (tag, offset, body) = delivery(peer).await;
@@ -92,7 +71,7 @@ fn bodies(range: std::ops::Range<i64>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_is_read_again_and_again_also_after_a_restart() {
+async fn a_stream_can_be_read_again_and_again_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = FjallStore::open(dir.path(), FjallOptions::default()).unwrap();
     let server = TestServer::start_on(Arc::new(store)).await;
@@ -119,11 +98,11 @@ async fn a_stream_is_read_again_and_again_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_is_a_place() {
+async fn a_consumer_of_a_stream_can_start_at_a_time() {
     let server = TestServer::start().await;
     let mut peer = with_stream(&server, &[]).await;
     let next = publish(&mut peer, 1, &bodies(0..3)).await;
-    // Timestamps are whole seconds: the later messages have to be of a later one.
+    // Timestamps are whole seconds, so the later messages need a later second.
     let second = server.broker.clock().wall_ms() / 1_000 + 1;
     eventually("the next second", || {
         server.broker.clock().wall_ms() / 1_000 >= second
@@ -146,7 +125,7 @@ async fn a_time_is_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn retention_takes_whole_segments_from_the_disk() {
+async fn retention_drops_whole_segments_of_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let store = FjallStore::open(dir.path(), FjallOptions::default()).unwrap();
     let server = TestServer::start_on(Arc::new(store)).await;
@@ -165,11 +144,11 @@ async fn retention_takes_whole_segments_from_the_disk() {
             .collect();
         next = publish(&mut peer, next, &bodies).await;
     }
-    let (kept, ..) = server.numbers(STREAM);
-    assert!((250..=500).contains(&kept), "{kept}");
+    let retained = server.ready(STREAM);
+    assert!((250..=500).contains(&retained), "{retained}");
 
     let server = server.restart().await;
-    assert_eq!(server.ready(STREAM), kept);
+    assert_eq!(server.ready(STREAM), retained);
     let mut reader = Peer::new(&server).await;
     consume(
         &mut reader,
@@ -178,7 +157,7 @@ async fn retention_takes_whole_segments_from_the_disk() {
         &[("x-stream-offset", AMQPValue::LongInt(0))],
     )
     .await;
-    let first = 2_000 - i64::try_from(kept).unwrap();
+    let first = 2_000 - i64::try_from(retained).unwrap();
     for expected in first..2_000 {
         let (_, offset, body) = delivery(&mut reader).await;
         assert_eq!((offset, body), (expected, format!("{expected:01000}")));
@@ -186,7 +165,7 @@ async fn retention_takes_whole_segments_from_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_read_at_their_own_pace() {
+async fn readers_of_a_stream_do_not_wait_for_each_other_and_its_memory_stays_small() {
     let dir = tempfile::tempdir().unwrap();
     let store = FjallStore::open(dir.path(), FjallOptions::default()).unwrap();
     let server = TestServer::start_on(Arc::new(store)).await;
@@ -197,7 +176,7 @@ async fn many_read_at_their_own_pace() {
     for part in numbered.chunks(500) {
         next = publish(&mut peer, next, part).await;
     }
-    // One stands still, one is at the end, the others begin all over the stream.
+    // One reader stands still, one is at the end, the others start all over the stream.
     let mut idle = Peer::new(&server).await;
     consume(&mut idle, 1, 1, &[("x-stream-offset", text("first"))]).await;
     let mut current = Peer::new(&server).await;
@@ -223,12 +202,13 @@ async fn many_read_at_their_own_pace() {
     }
     let (tag, offset, _) = delivery(&mut idle).await;
     assert_eq!((tag, offset), (1, 0));
+    const MIB: u64 = 1024 * 1024;
     let resident = server.counts(STREAM).unwrap().resident_bytes;
-    assert!(resident <= 4 * 1024 * 1024, "{resident}");
+    assert!(resident <= 4 * MIB, "{resident}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn channels_share_a_connection_and_nothing_else() {
+async fn channels_of_one_connection_read_a_stream_independently() {
     let server = TestServer::start().await;
     let mut peer = with_stream(&server, &[]).await;
     publish(&mut peer, 1, &bodies(0..10)).await;

@@ -1,5 +1,6 @@
 //! What the tests share: a broker for each test, a peer that speaks raw AMQP, and polling with a deadline.
 
+pub(crate) mod exit_code;
 mod fields;
 mod methods;
 mod peer;

@@ -1,0 +1,273 @@
+//! Commands for the node, its connections and its queues.
+
+use std::path::Path;
+
+use leveret::wire::AMQPValue;
+
+use super::{Node, ctl};
+use crate::support::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
+use crate::support::{Client, Peer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_have_rabbitmqctls_columns_and_formats() {
+    let node = Node::start().await;
+    let help = node.ok(&["help", "list_connections"]).await;
+    let (_, columns) = help.split_once("must be one of ").unwrap();
+    // From `rabbitmqctl help list_connections` of 4.0.5.
+    assert!(
+        columns.starts_with(
+            "auth_mechanism, channel_max, channels, client_properties, connected_at, frame_max, host, name, \
+             peer_cert_issuer, peer_cert_subject, peer_cert_validity, peer_host, peer_port, pid, port, protocol, \
+             recv_cnt, recv_oct, send_cnt, send_oct, send_pend, ssl, ssl_cipher, ssl_hash, ssl_key_exchange, \
+             ssl_protocol, state, timeout, user, vhost\n"
+        ),
+        "{columns}"
+    );
+    let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
+    peer.open(1).await;
+    let counts = async || {
+        let columns = ["recv_cnt", "send_cnt", "send_pend", "ssl_cipher"];
+        let words = [&["-s", "list_connections"], &columns[..]].concat();
+        let row = node.ok(&words).await;
+        let cells: Vec<&str> = row.trim_end_matches('\n').split('\t').collect();
+        let number = |index: usize| cells[index].parse::<u64>().unwrap();
+        assert_eq!((number(2), cells[3]), (0, ""));
+        (number(0), number(1))
+    };
+    let before = counts().await;
+    peer.declare(1, "q").await;
+    let after = counts().await;
+    assert!(
+        after.0 > before.0 && after.1 > before.1,
+        "{before:?} {after:?}"
+    );
+    assert_eq!(
+        node.ok(&["list_queues", "-q", "--formatter", "csv"]).await,
+        "\"name\",\"messages\"\n\"q\",\"0\"\n"
+    );
+    assert_eq!(
+        node.ok(&["list_vhosts", "--formatter", "pretty_table"])
+            .await,
+        "Listing vhosts ...\n\
+         \x1b(0lqqqqqqk\x1b(B\n\
+         \x1b(0x\x1b(B \x1b[1mname\x1b[0m \x1b(0x\x1b(B\n\
+         \x1b(0tqqqqqqu\x1b(B\n\
+         \x1b(0x\x1b(B /    \x1b(0x\x1b(B\n\
+         \x1b(0mqqqqqqj\x1b(B\n"
+    );
+    node.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_commands_and_arguments_are_refused_as_rabbitmqctl_refuses_them() {
+    let node = Node::start().await;
+    for (args, code, start) in [
+        (&[][..], EX_USAGE, "Usage\n"),
+        (
+            &["bogus_verb"],
+            EX_USAGE,
+            "Error: command 'bogus_verb' not found. See 'leveret ctl help'\n",
+        ),
+        (
+            &["list_queues", "bogus"],
+            EX_USAGE,
+            "Error (argument validation): Info key(s) bogus are not supported\n",
+        ),
+        (
+            &["set_disk_free_limit", "x"],
+            EX_DATAERR,
+            "Error (argument validation): Bad argument.\n",
+        ),
+        (
+            &["purge_queue", "nope"],
+            EX_DATAERR,
+            "Object (queue, stream, exchange, etc) was not found\n",
+        ),
+        (
+            &["delete_queue", "nope"],
+            EX_USAGE,
+            "Error:\nQueue not found\n",
+        ),
+        (
+            &["close_connection", "garbage", "bye"],
+            EX_UNAVAILABLE,
+            "Error:\nError:\n{:invalid_pid_syntax, \"garbage\"}\n",
+        ),
+    ] {
+        let (exit, err) = node.fails(args).await;
+        assert!(
+            exit == code && err.starts_with(start),
+            "{args:?}: {exit} {err}"
+        );
+    }
+    node.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_alarms_limits_and_stop_app_act_on_the_running_broker() {
+    // On an address of its own, so that no other test takes the port while the broker does not listen.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let node = Node::start_at([127, a + 1, b, c].into()).await;
+    assert!(node.ok(&["ping"]).await.ends_with("\nPing succeeded\n"));
+    assert_eq!(node.ok(&["await_startup"]).await, "");
+    let status: serde_json::Value =
+        serde_json::from_str(&node.ok(&["status", "--formatter", "json"]).await).unwrap();
+    assert_eq!(status["pid"], std::process::id());
+    assert_eq!(
+        status["listeners"][0]["port"],
+        node.server.amqp_addr().port()
+    );
+    assert_eq!(status["totals"]["virtual_host_count"], 1);
+    let files = &status["file_descriptors"];
+    assert!(files["total_used"].as_u64() > Some(3), "{files}");
+    assert!(files["total_limit"].as_u64() > files["total_used"].as_u64());
+    let report = node.ok(&["-q", "status"]).await;
+    assert!(report.contains("\nFile Descriptors\n\nTotal: "), "{report}");
+    assert!(
+        node.ok(&["-q", "status"])
+            .await
+            .contains("\nAlarms\n\n(none)\n")
+    );
+
+    assert_eq!(
+        node.ok(&["-q", "set_vm_memory_high_watermark", "0.00000001"])
+            .await,
+        ""
+    );
+    assert!(
+        node.ok(&["-q", "status"])
+            .await
+            .contains("\nAlarms\n\nmemory\n")
+    );
+    assert!(node.server.alarms().raised().memory);
+    node.ok(&["set_vm_memory_high_watermark", "1.0"]).await;
+    assert!(!node.server.alarms().raised().memory);
+
+    node.ok(&["set_disk_free_limit", "100000TB"]).await;
+    node.until_disk_alarm(true).await;
+    node.ok(&["set_disk_free_limit", "1MB"]).await;
+    node.until_disk_alarm(false).await;
+
+    let address = node.server.amqp_addr();
+    node.ok(&["stop_app"]).await;
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "the listener is still open after stop_app"
+    );
+    assert_eq!(node.fails(&["list_users"]).await.0, EX_USAGE);
+    assert_eq!(
+        node.fails(&["await_startup"]).await,
+        (EX_UNAVAILABLE, "Error:\nrabbit_is_not_running\n".into())
+    );
+    node.ok(&["ping"]).await;
+    node.ok(&["start_app"]).await;
+    tokio::net::TcpStream::connect(address).await.unwrap();
+    node.ok(&["list_users"]).await;
+    node.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_may_use_the_socket_and_a_shutdown_removes_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::start().await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let socket = node.dir.path().join("ctl.sock");
+    assert_eq!((mode(&socket), mode(node.dir.path())), (0o600, 0o700));
+    node.server.shutdown().await;
+    assert!(!socket.exists());
+    let ran = ctl(node.dir.path(), &["list_users"]).await;
+    assert_eq!(ran.code, EX_UNAVAILABLE);
+    assert!(
+        ran.stderr
+            .starts_with("Error: unable to perform an operation on node 'leveret@"),
+        "{}",
+        ran.stderr
+    );
+    let elsewhere = ctl(
+        Path::new("/"),
+        &[
+            "list_users",
+            "--data-dir",
+            node.dir.path().to_str().unwrap(),
+        ],
+    )
+    .await;
+    assert!(
+        elsewhere.stderr.contains(node.dir.path().to_str().unwrap()),
+        "--data-dir has precedence over the environment"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rewind_takes_an_offset_or_a_time() {
+    let node = Node::start().await;
+    let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
+    peer.open(1).await;
+    let history = [("x-rewind-seconds", AMQPValue::LongInt(60))];
+    peer.declare_durable(1, "q", &history).await;
+    peer.declare(1, "plain").await;
+    for body in ["a", "b", "c"] {
+        peer.publish(1, "q", body.as_bytes()).await;
+    }
+    for _ in 0..3 {
+        while peer.get_no_ack(1, "q").await.is_none() {}
+    }
+    let words = ["-q", "rewind", "q", "--to"];
+    let to = |place| words.into_iter().chain([place]).collect::<Vec<_>>();
+    assert_eq!(
+        node.ok(&["rewind", "q", "--to", "1"]).await,
+        "Rewinding queue 'q' in vhost '/' to 1 ...\n\
+         Messages that are ready again: 2, the first with offset 1\n"
+    );
+    assert_eq!(
+        node.ok(&to("2026-01-31T12:00:00Z")).await,
+        "Messages that are ready again: 1, the first with offset 0\n"
+    );
+    assert_eq!(
+        node.ok(&to("5s")).await,
+        "Messages that are ready again: 0\n"
+    );
+    while peer.get_no_ack(1, "q").await.is_some() {}
+    let columns = ["messages_rewindable", "message_bytes_rewindable", "name"];
+    let listing = [&["-q", "--no-table-headers", "list_queues"][..], &columns].concat();
+    assert_eq!(node.ok(&listing).await, "0\t0\tplain\n3\t3\tq\n");
+    for (args, exit, err) in [
+        (
+            &["rewind", "q", "--to", "9"][..],
+            EX_UNAVAILABLE,
+            "no message has that offset yet: the next one will be 3",
+        ),
+        (
+            &["rewind", "q", "--to", "9999-01-01T00:00:00Z"],
+            EX_UNAVAILABLE,
+            "the time to rewind to is in the future",
+        ),
+        (
+            &["rewind", "plain", "--to", "0"],
+            EX_UNAVAILABLE,
+            "the queue does not keep acked messages (x-rewind-seconds)",
+        ),
+        (
+            &["rewind", "nope", "--to", "0"],
+            EX_DATAERR,
+            "Queue not found",
+        ),
+        (
+            &["rewind", "q", "--to", "soon"],
+            EX_USAGE,
+            "--to: 'soon' is neither an offset (digits), nor a time",
+        ),
+        (
+            &["rewind", "q"],
+            EX_USAGE,
+            "--to: '' is neither an offset (digits), nor a time",
+        ),
+    ] {
+        let (code, said) = node.fails(args).await;
+        assert_eq!(code, exit, "{args:?}: {said}");
+        assert!(
+            said.starts_with(&format!("Error:\n{err}")),
+            "{args:?}: {said}"
+        );
+    }
+}
