@@ -2,10 +2,11 @@
 //! no say.
 
 use std::mem;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
+use parking_lot::Mutex;
 
 use leveret::broker::queue::{
     Credit, DeadLetter, Delivery, DeliverySink, LetterRoutes, Letters, MemoryBudget, NewConsumer,
@@ -35,13 +36,13 @@ struct Collector(Mutex<Vec<Delivery>>);
 
 impl Collector {
     fn take(&self) -> Vec<Delivery> {
-        mem::take(&mut self.0.lock().expect("not poisoned"))
+        mem::take(&mut self.0.lock())
     }
 }
 
 impl DeliverySink for Collector {
     fn deliver(&self, run: &mut Vec<Delivery>) {
-        self.0.lock().expect("not poisoned").append(run);
+        self.0.lock().append(run);
     }
 
     fn cancelled(&self, _: ConsumerId) {}

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -71,7 +71,7 @@ impl Publishing<'_> {
     /// Takes note of a confirm.
     pub(crate) fn confirmed(&mut self, tag: u64, multiple: bool) {
         let from = if multiple { self.answered + 1 } else { tag };
-        let mut confirmed = self.ledger.confirmed.lock().expect("no panic");
+        let mut confirmed = self.ledger.confirmed.lock();
         confirmed.extend((from..=tag).map(|tag| self.first + tag - 1));
         self.answered = self.answered.max(tag);
     }
@@ -154,8 +154,8 @@ pub(crate) fn take(client: &mut Client, queue: &str, count: u32) -> Vec<u64> {
 /// Compares what a broker had with what clients know.
 pub(crate) fn check(queue: &str, ledger: &Ledger, found: &[u64]) {
     let next = ledger.next.load(Ordering::SeqCst);
-    let confirmed = ledger.confirmed.lock().expect("no panic");
-    let acked = ledger.acked.lock().expect("no panic");
+    let confirmed = ledger.confirmed.lock();
+    let acked = ledger.acked.lock();
     let set: BTreeSet<u64> = found.iter().copied().collect();
     assert_eq!(set.len(), found.len(), "{queue}: a message is there twice");
     assert!(found.is_sorted(), "{queue}: out of order: {found:?}");

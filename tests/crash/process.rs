@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_leveret");
@@ -72,7 +74,7 @@ impl Broker {
                 if line.contains("ERROR") {
                     eprintln!("broker: {line}");
                 }
-                saying.lock().expect("no panic").push(line);
+                saying.lock().push(line);
             }
         });
         let address = address.unwrap_or_else(|| panic!("the broker did not start: {said:#?}"));
@@ -86,7 +88,7 @@ impl Broker {
 
     /// Whether a line of its log holds all of these.
     pub(crate) fn has_said(&self, parts: &[&str]) -> bool {
-        let said = self.said.lock().expect("no panic");
+        let said = self.said.lock();
         said.iter()
             .any(|line| parts.iter().all(|part| line.contains(part)))
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use leveret::model::stream::{StreamOffset, StreamStart};
 use leveret::model::{ConnectionId, ConsumerId, Ticket};
 use leveret::store::faulty::{Call, FaultyStore};
 use leveret::wire::{AMQPValue, FieldTable};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -40,7 +41,7 @@ fn read(address: SocketAddr, seen: &SeenAt) -> std::io::Result<()> {
         if let Event::Delivery { tag, offset, body } = client.event()? {
             let offset = offset.expect("an offset");
             let number = number_of(&body);
-            let before = seen.lock().expect("no panic").insert(offset, number);
+            let before = seen.lock().insert(offset, number);
             assert!(
                 before.is_none_or(|before| before == number),
                 "offset {offset} was {before:?} and is {number}"
@@ -87,19 +88,19 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
         let found = read_all(broker.address);
         broker.kill();
         assert!(found.is_sorted_by(|a, b| a < b), "out of order, or twice");
-        let confirmed = ledger.confirmed.lock().expect("no panic");
+        let confirmed = ledger.confirmed.lock();
         let lost: Vec<_> = confirmed
             .iter()
             .filter(|number| found.binary_search(number).is_err())
             .collect();
         assert!(lost.is_empty(), "confirmed but lost: {lost:?}");
-        for (offset, number) in &*seen.lock().expect("no panic") {
+        for (offset, number) in &*seen.lock() {
             let offset = usize::try_from(*offset).expect("fits");
             assert_eq!(found.get(offset), Some(number), "seen at {offset}");
         }
     }
-    let confirmed = ledger.confirmed.lock().expect("no panic").len();
-    let seen = seen.lock().expect("no panic").len();
+    let confirmed = ledger.confirmed.lock().len();
+    let seen = seen.lock().len();
     assert!(
         confirmed > 0 && seen > 0,
         "{confirmed} confirmed, {seen} seen"
@@ -113,7 +114,7 @@ struct Seen(Mutex<BTreeMap<u64, u64>>);
 
 impl DeliverySink for Seen {
     fn deliver(&self, run: &mut Vec<Delivery>) {
-        let mut seen = self.0.lock().expect("no panic");
+        let mut seen = self.0.lock();
         for delivery in run.drain(..) {
             let id = id_of(&delivery.message);
             assert_eq!(seen.insert(delivery.lease.offset, id), None, "twice");
@@ -127,7 +128,7 @@ impl Seen {
     /// Waits until it has seen so many messages.
     async fn has(&self, count: usize, what: &str) {
         let all = async {
-            while self.0.lock().expect("no panic").len() < count {
+            while self.0.lock().len() < count {
                 tokio::time::sleep(Duration::from_micros(50)).await;
             }
         };
@@ -198,7 +199,7 @@ async fn work(store: &Arc<FaultyStore>) -> (Vec<Option<Ticket>>, BTreeMap<u64, u
         }
     }
     committer.shutdown();
-    let seen = seen.0.lock().expect("no panic").clone();
+    let seen = seen.0.lock().clone();
     (published, seen, committer.durable())
 }
 
@@ -214,7 +215,7 @@ async fn check(
     let kept = usize::try_from(stream.counts().ready).expect("fits");
     let watched = watch(&stream);
     watched.has(kept, what).await;
-    let found = watched.0.lock().expect("no panic").clone();
+    let found = watched.0.lock().clone();
     let first = found.keys().next().copied().unwrap_or(0);
     for (n, (offset, id)) in (first..).zip(&found) {
         assert_eq!((*offset, *id), (n, n), "{what}: the n-th message is at n");
@@ -238,7 +239,7 @@ async fn check(
     let ticket = stream.publish(&[message(next)]).ticket.expect("a ticket");
     broker.committer().wait(ticket).await.expect("durable");
     watched.has(kept + 1, what).await;
-    let last = watched.0.lock().expect("no panic").keys().last().copied();
+    let last = watched.0.lock().keys().last().copied();
     assert_eq!(last, Some(next), "{what}");
     broker.committer().shutdown();
 }

@@ -1,7 +1,9 @@
 //! The arguments that hold for a queue: those of its declaration, overridden by an operator's settings.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+
+use parking_lot::RwLockReadGuard;
 
 use crate::model::QueueOverrides;
 use crate::model::arguments::QueueArguments;
@@ -29,10 +31,7 @@ impl Queue {
     pub(in crate::broker) fn reconfigure(&self, overrides: QueueOverrides) {
         let effective = overrides.apply(&self.spec.arguments);
         {
-            let mut settings = self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut settings = self.settings.write();
             settings.overrides = overrides;
             settings.effective = Arc::clone(&effective);
         }
@@ -48,6 +47,6 @@ impl Queue {
     }
 
     pub(super) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+        self.settings.read()
     }
 }

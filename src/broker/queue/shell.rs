@@ -3,8 +3,9 @@
 //! the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, oneshot};
 
 use crate::model::{LogId, Name, QueueId, QueueOverrides, Ticket};
@@ -164,9 +165,9 @@ impl Queue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell> {
-        // A panic under the lock leaves the state as it was between two commands at worst: going on is better
-        // than to take every other connection down.
-        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+        // After a panic under the lock the queue goes on: at worst its state is between two commands, and other
+        // connections need it.
+        self.cell.lock()
     }
 
     /// Applies `command` and carries out its effects; `None` if the queue has been deleted.
@@ -330,7 +331,7 @@ impl Source for Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        let cell = self.cell.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let cell = self.cell.get_mut();
         self.services.budget.change(cell.resident_bytes, 0);
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -48,7 +49,7 @@ impl Timers {
         before: Option<u64>,
         after: Option<u64>,
     ) {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due.lock();
         if let Some(before) = before {
             due.remove(&(before, id));
         }
@@ -66,7 +67,7 @@ impl Timers {
     /// Takes the queues that are due, and tells how long it is until the next one will be.
     fn take_due(&self) -> (Vec<Weak<Queue>>, Option<Duration>) {
         let now_ms = self.clock.now_ms();
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due.lock();
         let later = due.split_off(&(now_ms + 1, QueueId(0)));
         let queues = std::mem::replace(&mut *due, later).into_values().collect();
         let next = due.first_key_value();

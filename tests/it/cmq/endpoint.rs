@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -112,7 +113,7 @@ impl Endpoint {
 
     /// All requests so far, in the order of their arrival.
     pub(crate) fn posted(&self) -> Vec<Posted> {
-        self.posted.lock().unwrap().clone()
+        self.posted.lock().clone()
     }
 
     /// Their bodies.
@@ -125,7 +126,7 @@ impl Endpoint {
 
     /// How many connections there were.
     pub(crate) fn connections(&self) -> usize {
-        *self.connections.lock().unwrap()
+        *self.connections.lock()
     }
 }
 
@@ -145,12 +146,12 @@ async fn serve(
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        *connections.lock().unwrap() += 1;
+        *connections.lock() += 1;
         let (posted, answer) = (Arc::clone(&posted), Arc::clone(&answer));
         tasks.spawn(async move {
             let mut stream = BufReader::new(stream);
             while let Some(request) = read(&mut stream).await {
-                posted.lock().unwrap().push(request.clone());
+                posted.lock().push(request.clone());
                 let reply = answer(&request);
                 tokio::time::sleep(reply.after).await;
                 if let Some(mut gate) = reply.gate {

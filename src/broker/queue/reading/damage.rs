@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::broker::queue::shell::Queue;
@@ -67,7 +66,7 @@ impl Queue {
         };
         // Between the place that was asked for and what cannot be read there is nothing.
         let offsets = offsets.start.min(from)..offsets.end;
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = self.tries.lock();
         let again = tries.again(log, offsets.start);
         drop(tries);
         if again {
@@ -83,14 +82,14 @@ impl Queue {
 
     /// Whether what is to be read at `from` has been waited for.
     pub(in crate::broker::queue) fn is_written(&self, log: LogId, from: u64) -> bool {
-        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = self.tries.lock();
         let place = tries.0.get(&(log, from));
         place.is_some_and(|place| place.is_written)
     }
 
     /// Everything that was enqueued when it was not there is in the store.
     pub(in crate::broker::queue) fn note_written(&self, log: LogId, from: u64) {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = self.tries.lock();
         tries.place(log, from).is_written = true;
     }
 

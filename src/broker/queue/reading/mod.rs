@@ -7,9 +7,10 @@ pub(super) mod seek; // a time in a log
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 
 use crate::clock::Moment;
@@ -389,11 +390,7 @@ struct WhenWritten {
 
 impl Waiter for WhenWritten {
     fn durable(&self, _upto: Ticket) {
-        let act = self
-            .act
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let act = self.act.lock().take();
         if let (Some(queue), Some(act)) = (self.queue.upgrade(), act) {
             act(&queue);
         }

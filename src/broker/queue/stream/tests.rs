@@ -1,8 +1,7 @@
 //! The stream as a state machine: commands in, deliveries out, against a store in memory.
 
-use std::sync::Mutex;
-
 use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::broker::queue::consumer::{Delivery, DeliverySink};
@@ -18,7 +17,7 @@ struct Sink(Mutex<Vec<Delivery>>);
 
 impl DeliverySink for Sink {
     fn deliver(&self, run: &mut Vec<Delivery>) {
-        self.0.lock().unwrap().append(run);
+        self.0.lock().append(run);
     }
     fn cancelled(&self, _consumer: ConsumerId) {}
 }
@@ -243,7 +242,7 @@ impl Fixture {
 
     /// What each consumer got since the last call, as offsets.
     fn delivered(&mut self, id: ConsumerId) -> Vec<u64> {
-        let mut inbox = self.sink.0.lock().unwrap();
+        let mut inbox = self.sink.0.lock();
         let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *inbox)
             .into_iter()
             .partition(|delivery| delivery.consumer == id);
@@ -651,7 +650,7 @@ proptest! {
                 Step::Restart => {
                     f.restart();
                     readers.clear();
-                    f.sink.0.lock().unwrap().clear();
+                    f.sink.0.lock().clear();
                     next = durable;
                 }
                 Step::Evict => f.stream.evict(0, Ticket(f.ticket)),

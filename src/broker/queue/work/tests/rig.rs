@@ -1,10 +1,11 @@
 //! A work queue with its store, driven by hand: what the tests of this folder share.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::broker::queue::consumer::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
 use crate::broker::queue::death::DeathReason;
@@ -27,7 +28,7 @@ pub(in crate::broker::queue) struct Collector(Mutex<Vec<Delivery>>);
 
 impl DeliverySink for Collector {
     fn deliver(&self, run: &mut Vec<Delivery>) {
-        self.0.lock().expect("not poisoned").append(run);
+        self.0.lock().append(run);
     }
 
     fn cancelled(&self, _consumer: ConsumerId) {}
@@ -283,7 +284,7 @@ impl Rig {
     }
 
     pub(in crate::broker::queue) fn take_deliveries(&self) -> Vec<Delivery> {
-        std::mem::take(&mut *self.sink.0.lock().expect("not poisoned"))
+        std::mem::take(&mut *self.sink.0.lock())
     }
 
     pub(in crate::broker::queue) fn chunks_on_disk(&self) -> usize {
