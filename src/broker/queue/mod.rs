@@ -11,14 +11,14 @@ mod death; // why messages leave otherwise than by an ack
 mod delayed; // messages that wait for their time
 mod deliveries; // how deliveries reach their sinks
 mod durability; // which messages a restart finds
+mod durable_watch; // tells a stream what is durable
 mod effects; // what a machine wants done
-mod history; // rewinding
-mod landing; // batches that a stream waits for
 mod lane; // one log with its state in memory
 mod machine; // the state machine that a queue is
 mod offsets; // settled and gone offsets, and what the disk must hear of them
 mod reading; // reads and sweeps on threads that may block
 mod receive; // receiving without a consumer
+mod rewind; // acked messages become ready again
 mod settings; // the arguments that hold
 mod shell; // the lock, and how effects are carried out
 mod spec; // what a queue is, and what it shares
@@ -35,14 +35,14 @@ pub use dead_letter::letter::DeadLetter;
 pub use dead_letter::letters::{LetterRoutes, Letters};
 pub use death::DeathReason;
 pub use effects::{Got, Settle};
-pub use history::plan::RewindError;
-pub use history::rewind::Rewound;
-pub use history::rewind_to::{NoPlace, RewindTo};
 pub use reading::QueueThreads;
 pub use receive::receipt_handle::{InvalidReceiptHandle, ReceiptHandle};
 pub use receive::received::Received;
 pub use receive::received_batch::{RECEIVE_VISIBILITY_MS_DEFAULT, ReceivedBatch};
 pub use receive::waiting::{RECEIVE_BYTES_MAX, RECEIVE_MESSAGES_MAX};
+pub use rewind::command::Rewound;
+pub use rewind::plan::RewindError;
+pub use rewind::rewind_to::{InvalidRewindTo, RewindTo};
 pub use shell::{Queue, QueueGone};
 pub use spec::{QueueOwner, QueueServices, QueueSpec};
 pub use timers::Timers;

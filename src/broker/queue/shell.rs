@@ -265,7 +265,7 @@ impl Queue {
         drop(guard);
         self.give(hands, ticket);
         if let Some(ticket) = landing {
-            self.watch_landing(ticket);
+            self.watch_durable(ticket);
         }
         Applied {
             result,

@@ -93,7 +93,7 @@ pub(in crate::broker::queue) struct Delayed {
     offsets: Offsets,
     outbox: Outbox,
     /// Batches on their way, and the offset up to which each holds the log.
-    landing: VecDeque<(Ticket, u64)>,
+    in_flight: VecDeque<(Ticket, u64)>,
     /// What lies below is in the store.
     stored: u64,
     /// Messages in memory.
@@ -134,7 +134,7 @@ impl Delayed {
             bytes: 0,
             offsets: Offsets::new(log, durability != Durability::Nothing),
             outbox: Outbox::default(),
-            landing: VecDeque::new(),
+            in_flight: VecDeque::new(),
             stored: 0,
             near: BTreeMap::new(),
             near_bytes: 0,
@@ -409,12 +409,12 @@ impl Delayed {
     /// the batch `committed` is in the store.
     pub(in crate::broker::queue) fn evict(&mut self, queue_bytes: u64, committed: Ticket) {
         self.room = room_of(queue_bytes.max(QUEUE_RESIDENT_BYTES_MIN));
-        while let Some((ticket, end)) = self.landing.front().copied()
+        while let Some((ticket, end)) = self.in_flight.front().copied()
             && ticket <= committed
         {
             self.stored = end;
             self.waits = false;
-            self.landing.pop_front();
+            self.in_flight.pop_front();
         }
         self.crowded |= self.near_bytes > self.room;
         if !self.crowded || self.waits {
@@ -444,7 +444,7 @@ impl Delayed {
                 wrote = true;
             }
         }
-        self.landing.push_back((ticket, self.next));
+        self.in_flight.push_back((ticket, self.next));
         self.offsets.collect(self.next, wrote, batch);
     }
 

@@ -55,7 +55,7 @@ pub(in crate::broker::queue) struct Stream {
     /// The last batch that is known to be durable.
     durable_ticket: Ticket,
     /// Batches on their way, and the offset up to which each holds the stream.
-    landing: VecDeque<(Ticket, u64)>,
+    in_flight: VecDeque<(Ticket, u64)>,
     /// The first offset that is kept.
     floor: u64,
     segments: Segments,
@@ -103,7 +103,7 @@ impl Stream {
             next: 0,
             durable: 0,
             durable_ticket: Ticket(0),
-            landing: VecDeque::new(),
+            in_flight: VecDeque::new(),
             floor: 0,
             segments: Segments::new(arguments.segment_bytes),
             pages: Pages::default(),
@@ -248,13 +248,18 @@ impl Stream {
     }
 
     /// Everything up to this batch is durable.
-    pub(in crate::broker::queue) fn landed(&mut self, now_ms: u64, upto: Ticket, fx: &mut Effects) {
+    pub(in crate::broker::queue) fn durable_up_to(
+        &mut self,
+        now_ms: u64,
+        upto: Ticket,
+        fx: &mut Effects,
+    ) {
         self.durable_ticket = self.durable_ticket.max(upto);
-        while let Some((ticket, end)) = self.landing.front().copied()
+        while let Some((ticket, end)) = self.in_flight.front().copied()
             && ticket <= upto
         {
             self.durable = self.durable.max(end);
-            self.landing.pop_front();
+            self.in_flight.pop_front();
         }
         self.settle_down(now_ms, fx);
     }
@@ -435,7 +440,7 @@ impl Stream {
             ..LogRecord::default()
         };
         batch.push(Op::PutLog { log, record });
-        self.landing.push_back((ticket, self.next));
+        self.in_flight.push_back((ticket, self.next));
         if self.sweep.from.is_none() && std::mem::take(&mut self.sweep.wanted) {
             self.sweep.from = Some(ticket);
         }

@@ -120,7 +120,7 @@ impl Fixture {
     fn publish_durable(&mut self, count: usize) {
         let run: Vec<_> = (0..count).map(|_| message(b"0123456789", None)).collect();
         self.publish(&run);
-        self.land();
+        self.sync();
     }
 
     fn commit(&mut self) {
@@ -130,10 +130,10 @@ impl Fixture {
         self.store.commit(&batch).unwrap();
     }
 
-    fn land(&mut self) {
+    fn sync(&mut self) {
         self.commit();
         self.stream
-            .landed(self.now_ms, Ticket(self.ticket), &mut self.fx);
+            .durable_up_to(self.now_ms, Ticket(self.ticket), &mut self.fx);
         self.carry_out();
     }
 
@@ -331,7 +331,8 @@ fn nothing_is_delivered_before_it_is_durable() {
     f.commit();
     let later = f.consume(StreamOffset::First, 10);
     assert!(f.delivered(id).is_empty());
-    f.stream.landed(f.now_ms, Ticket(f.ticket), &mut f.fx);
+    f.stream
+        .durable_up_to(f.now_ms, Ticket(f.ticket), &mut f.fx);
     f.carry_out();
     assert_eq!(f.delivered(id), [0]);
     assert_eq!(f.delivered(later), [0]);
@@ -364,7 +365,7 @@ fn filters_are_exact() {
         .map(|value| message(b"m", *value))
         .collect();
     f.publish(&run);
-    f.land();
+    f.sync();
     let filter = |values: &[&str], unfiltered: bool| {
         let mut table = FieldTable::default();
         let values: Vec<AMQPValue> = values
@@ -409,7 +410,7 @@ fn whole_segments_go_when_there_is_too_much() {
     }
     assert_eq!(f.counts(), (8, 0), "two segments of 48 bytes");
     assert_eq!(f.stream.floor, 12);
-    f.land();
+    f.sync();
     let left = f.store.read(f.stream.log, 0, usize::MAX).unwrap();
     assert_eq!(
         left.first().map(|chunk| chunk.first),
@@ -444,7 +445,7 @@ fn a_read_that_retention_was_quicker_than_finds_nothing() {
     f.waiting_loads.clear();
     let log = f.stream.log;
     f.stream.loaded(f.now_ms, log, 0, Vec::new(), &mut f.fx);
-    f.land();
+    f.sync();
     assert_eq!(f.delivered(id), [2]);
 }
 
@@ -481,7 +482,7 @@ fn memory_does_not_grow_with_the_stream() {
     for _ in 0..200 {
         let run: Vec<_> = (0..100).map(|_| message(&body, None)).collect();
         f.publish(&run);
-        f.land();
+        f.sync();
         assert!(f.stream.resident_bytes() <= IDLE_TAIL_BYTES + 130_000);
     }
     assert!(f.stream.resident_bytes() <= IDLE_TAIL_BYTES);
@@ -504,7 +505,7 @@ fn who_is_behind_does_not_hold_up_others() {
     let body = vec![b'x'; 10_000];
     let run: Vec<_> = (0..200).map(|_| message(&body, None)).collect();
     f.publish(&run);
-    f.land();
+    f.sync();
     f.slow_disk = true;
     let behind: Vec<_> = (0..10)
         .map(|n| f.consume(StreamOffset::Offset(n * 15), 1_000))
@@ -531,7 +532,7 @@ fn neighbours_share_what_is_read() {
     for _ in 0..20 {
         let run: Vec<_> = (0..20).map(|_| message(&body, None)).collect();
         f.publish(&run);
-        f.land();
+        f.sync();
     }
     let ids: Vec<_> = (0..5).map(|_| f.consume(StreamOffset::First, 0)).collect();
     for _ in 0..40 {
@@ -568,7 +569,7 @@ fn delayed_messages_are_appended_when_due() {
     let mut late = Message::clone(&message(b"late", None));
     late.delay_ms = Some(5_000);
     f.publish(&[Arc::new(late), message(b"m", None)]);
-    f.land();
+    f.sync();
     assert_eq!(f.delivered(id), [0]);
     assert_eq!(f.stream.counts().delayed, 1);
     f.restart();
@@ -581,7 +582,7 @@ fn delayed_messages_are_appended_when_due() {
         f.stream.tick(f.now_ms, &mut f.fx);
         f.carry_out();
     }
-    f.land();
+    f.sync();
     assert_eq!(f.delivered(id), [1]);
 }
 
@@ -589,7 +590,7 @@ fn delayed_messages_are_appended_when_due() {
 #[derive(Clone, Debug)]
 enum Step {
     Publish(u8),
-    Land,
+    Sync,
     Consume(u64),
     Grant(usize, u8),
     Restart,
@@ -599,7 +600,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1u8..6).prop_map(Step::Publish),
-        3 => Just(Step::Land),
+        3 => Just(Step::Sync),
         2 => (0u64..40).prop_map(Step::Consume),
         4 => (0usize..6, 0u8..8).prop_map(|(index, amount)| Step::Grant(index, amount)),
         1 => Just(Step::Restart),
@@ -632,8 +633,8 @@ proptest! {
                     f.publish(&run);
                     next += u64::from(count);
                 }
-                Step::Land => {
-                    f.land();
+                Step::Sync => {
+                    f.sync();
                     durable = next;
                 }
                 Step::Consume(offset) if readers.len() < 6 => {

@@ -2,9 +2,9 @@
 //! to, and what was kept made ready again. Reads nothing itself.
 
 use crate::broker::queue::effects::Effects;
-use crate::broker::queue::history::plan::{Found, RewindError, Search};
-use crate::broker::queue::history::rewind_to::RewindTo;
 use crate::broker::queue::lane::history::HistoryLimits;
+use crate::broker::queue::rewind::plan::{RewindError, RewindPosition, RewindSearch};
+use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::model::arguments::QueueArguments;
 
 use super::WorkQueue;
@@ -24,7 +24,7 @@ impl WorkQueue {
         &mut self,
         now_ms: u64,
         to: RewindTo,
-    ) -> Result<Vec<Search>, RewindError> {
+    ) -> Result<Vec<RewindSearch>, RewindError> {
         if history_limits(&self.arguments).is_none() {
             return Err(RewindError::NotEnabled);
         }
@@ -44,7 +44,7 @@ impl WorkQueue {
             }
             lane.seal_stretch();
             if let Some(history) = lane.history() {
-                searches.push(Search {
+                searches.push(RewindSearch {
                     log: lane.log(),
                     to,
                     within: match to {
@@ -62,7 +62,7 @@ impl WorkQueue {
     pub(in crate::broker::queue) fn rewind(
         &mut self,
         now_ms: u64,
-        found: &[Found],
+        found: &[RewindPosition],
         fx: &mut Effects,
     ) -> Result<(Option<u64>, u64), RewindError> {
         let mut messages = 0;

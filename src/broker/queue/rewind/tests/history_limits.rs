@@ -1,8 +1,8 @@
 //! What is kept of acked messages, and when it goes from the disk.
 
 use crate::broker::queue::effects::Settle;
-use crate::broker::queue::history::plan::RewindError;
-use crate::broker::queue::history::rewind_to::RewindTo;
+use crate::broker::queue::rewind::plan::RewindError;
+use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::broker::queue::work::tests::rig::{long, message};
 
 use super::rig;

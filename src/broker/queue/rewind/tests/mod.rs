@@ -1,6 +1,6 @@
 //! Reading acked messages again. What the tests share stands here.
 
-mod keeping;
+mod history_limits;
 mod model;
 mod rewinding;
 
@@ -17,7 +17,7 @@ use crate::wire::AMQPValue;
 
 use super::plan::RewindError;
 use super::rewind_to::RewindTo;
-use super::search::look;
+use super::search::find_position;
 
 /// The log of the queue that [`Rig`] drives.
 fn log(lane: u8) -> crate::model::LogId {
@@ -36,7 +36,7 @@ impl Rig {
         let persistent = |message: &crate::model::Message| message.persistent;
         let found: Vec<_> = searches
             .iter()
-            .map(|search| look(&self.store, search, persistent).expect("memory store"))
+            .map(|search| find_position(&self.store, search, persistent).expect("memory store"))
             .collect();
         meanwhile(self);
         let rewound = self.state.rewind(self.now_ms, &found, &mut self.fx);

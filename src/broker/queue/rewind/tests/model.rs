@@ -6,9 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::broker::queue::effects::Settle;
-use crate::broker::queue::history::plan::RewindError;
-use crate::broker::queue::history::rewind_to::RewindTo;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
+use crate::broker::queue::rewind::plan::RewindError;
+use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::broker::queue::work::tests::rig::{Rig, body, long, with};
 use crate::model::Lease;
 use crate::store::Store;

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 use super::plan::RewindError;
 use super::rewind_to::RewindTo;
-use super::search::look;
+use super::search::find_position;
 
 /// What a rewind has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Queue {
             let durability = self.durability();
             let reads = &self.services.threads.reads;
             let look = reads.run(self.spec.id, move || {
-                look(&*store, &search, |m| durability.covers(m))
+                find_position(&*store, &search, |m| durability.covers(m))
             });
             found.push(look.await.map_err(not_read)??);
         }

@@ -19,7 +19,7 @@ pub enum RewindTo {
     "'{0}' is neither an offset (digits), nor a time (digits and 's' or 'ms' since 1970, or as in \
      2026-01-31T12:00:00Z)"
 )]
-pub struct NoPlace(String);
+pub struct InvalidRewindTo(String);
 
 impl fmt::Display for RewindTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,9 +31,9 @@ impl fmt::Display for RewindTo {
 }
 
 impl FromStr for RewindTo {
-    type Err = NoPlace;
+    type Err = InvalidRewindTo;
 
-    fn from_str(text: &str) -> Result<RewindTo, NoPlace> {
+    fn from_str(text: &str) -> Result<RewindTo, InvalidRewindTo> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
         let place = match (number.parse::<u64>(), unit) {
@@ -42,7 +42,7 @@ impl FromStr for RewindTo {
             (Ok(seconds), "s") => seconds.checked_mul(1000).map(RewindTo::Time),
             _ => rfc3339_ms(text).map(RewindTo::Time),
         };
-        place.ok_or_else(|| NoPlace(text.chars().take(64).collect()))
+        place.ok_or_else(|| InvalidRewindTo(text.chars().take(64).collect()))
     }
 }
 

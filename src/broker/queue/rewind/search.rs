@@ -7,7 +7,7 @@ use crate::broker::queue::reading::seek;
 use crate::model::LogId;
 use crate::store::{Store, StoreError, StoredMessage, chunk};
 
-use super::plan::{Found, Search};
+use super::plan::{RewindPosition, RewindSearch};
 use super::rewind_to::RewindTo;
 
 /// How much one read brings.
@@ -21,11 +21,11 @@ const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
 const SCAN_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Finds the place in the store. Blocks.
-pub(in crate::broker::queue) fn look(
+pub(in crate::broker::queue) fn find_position(
     store: &dyn Store,
-    search: &Search,
+    search: &RewindSearch,
     is_persistent: impl Fn(&crate::model::Message) -> bool,
-) -> Result<Found, StoreError> {
+) -> Result<RewindPosition, StoreError> {
     let (log, within) = (search.log, search.within.clone());
     let mut from = match search.to {
         RewindTo::Offset(offset) => offset.clamp(within.start, within.end.max(within.start)),
@@ -57,7 +57,7 @@ pub(in crate::broker::queue) fn look(
     if !is_found {
         from = within.end;
     }
-    Ok(Found {
+    Ok(RewindPosition {
         log,
         from,
         messages,

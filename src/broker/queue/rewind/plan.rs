@@ -36,7 +36,7 @@ pub enum RewindError {
 
 /// Where to look for the place to which one lane is rewound.
 #[derive(Clone, Debug)]
-pub(in crate::broker::queue) struct Search {
+pub(in crate::broker::queue) struct RewindSearch {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) to: RewindTo,
     /// The place is in here or at its end.
@@ -45,7 +45,7 @@ pub(in crate::broker::queue) struct Search {
 
 /// The place, and the messages from there to the end of the searched range if they are not too many.
 #[derive(Clone, Debug)]
-pub(in crate::broker::queue) struct Found {
+pub(in crate::broker::queue) struct RewindPosition {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) from: u64,
     pub(in crate::broker::queue) messages: Vec<SizedMessage>,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::broker::queue::effects::Settle;
-use crate::broker::queue::history::plan::RewindError;
-use crate::broker::queue::history::rewind_to::RewindTo;
+use crate::broker::queue::rewind::plan::RewindError;
+use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::broker::queue::work::tests::rig::{Rig, long, message, text, with};
 use crate::clock::Moment;
 use crate::model::Lease;
