@@ -99,8 +99,9 @@ def _latency(time):
 
 
 def _ours(given, time):
-    cmq = ("--cmq-uri", "{cmq}", "--connections", "8", *time)
-    yield Scenario("cmq-send", "CMQ over HTTP: send, batches of 16, 8 connections", "ours", ("cmq-send", *cmq), ours=True)
+    cmq = ("--cmq-uri", "{cmq}", "--connections", "8")
+    yield Scenario("cmq-send", "CMQ over HTTP: send, batches of 16, 8 connections", "ours", ("cmq-send", *cmq, *time),
+                   ours=True)
     yield Scenario("cmq-receive", "CMQ over HTTP: receive and delete, batches of 16, 8 connections", "ours",
                    ("cmq-receive", *cmq), ours=True)
     lock = ("--queue-argument", "x-visibility-timeout=30000")

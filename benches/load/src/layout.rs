@@ -1,12 +1,12 @@
-//! Who publishes what to where, and who consumes it: queues, routes, streams. Pure; declares nothing.
+//! The layout of a load: which producer publishes to which queues, and which consumer reads them. Pure;
+//! declares nothing.
 
-use super::BenchError;
-use super::order::Order;
-use super::stamp::STREAMS_MAX;
+use crate::error::BenchError;
+use crate::stamp::STREAMS_MAX;
 
 /// How messages reach queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Routing {
+pub(crate) enum Routing {
     /// The default exchange: the routing key is the queue's name.
     Default,
     /// A direct exchange with one key per binding.
@@ -19,7 +19,7 @@ pub(super) enum Routing {
 
 impl Routing {
     /// The exchange type, as declared; `None` for the default exchange.
-    pub(super) fn exchange_type(self) -> Option<&'static str> {
+    pub(crate) fn exchange_type(self) -> Option<&'static str> {
         match self {
             Routing::Default => None,
             Routing::Direct => Some("direct"),
@@ -29,28 +29,27 @@ impl Routing {
     }
 }
 
-/// The shape of a load.
+/// Numbers of producers, consumers and queues, and the routes between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Names of queues and of the exchange begin with it.
-    pub(super) prefix: String,
-    pub(super) producers: usize,
-    pub(super) consumers: usize,
-    pub(super) queues: usize,
-    pub(super) routing: Routing,
-    /// How many routing keys there are. Each is bound to one queue, or, with a fanout, there is one for all.
-    pub(super) routes: usize,
+pub(crate) struct Layout {
+    pub(crate) prefix: String,
+    pub(crate) producers: usize,
+    pub(crate) consumers: usize,
+    pub(crate) queues: usize,
+    pub(crate) routing: Routing,
+    /// Number of routing keys. Each leads to one queue; a fanout has one for all queues.
+    pub(crate) routes: usize,
 }
 
 impl Layout {
-    /// Checks the numbers. `bindings` 0 is one per queue.
-    pub(super) fn new(
+    /// `bindings` 0 is one per queue.
+    pub(crate) fn new(
         prefix: &str,
         (producers, consumers, queues): (usize, usize, usize),
         routing: Routing,
         bindings: usize,
     ) -> Result<Layout, BenchError> {
-        let usage = |what: &str| Err(BenchError::Usage(what.to_owned()));
+        let usage = |what: &str| Err(BenchError::usage(what));
         let routes = match routing {
             Routing::Default | Routing::Fanout if bindings > 0 => {
                 return usage("--bindings goes with --exchange-type direct or topic");
@@ -80,12 +79,12 @@ impl Layout {
         Ok(layout)
     }
 
-    pub(super) fn queue_name(&self, queue: usize) -> String {
+    pub(crate) fn queue_name(&self, queue: usize) -> String {
         format!("{}.{queue}", self.prefix)
     }
 
     /// The exchange to publish to; empty for the default exchange.
-    pub(super) fn exchange_name(&self) -> String {
+    pub(crate) fn exchange_name(&self) -> String {
         match self.routing.exchange_type() {
             Some(kind) => format!("{}.{kind}", self.prefix),
             None => String::new(),
@@ -93,7 +92,7 @@ impl Layout {
     }
 
     /// The key that messages of a route are published with.
-    pub(super) fn routing_key(&self, route: usize) -> String {
+    pub(crate) fn routing_key(&self, route: usize) -> String {
         match self.routing {
             Routing::Default => self.queue_name(route),
             Routing::Direct => format!("key.{route}"),
@@ -102,8 +101,8 @@ impl Layout {
         }
     }
 
-    /// Every binding to make: queue and binding key.
-    pub(super) fn bindings(&self) -> Vec<(usize, String)> {
+    /// All bindings: queue and binding key.
+    pub(crate) fn bindings(&self) -> Vec<(usize, String)> {
         match self.routing {
             Routing::Default => Vec::new(),
             Routing::Fanout => (0..self.queues)
@@ -118,42 +117,33 @@ impl Layout {
         }
     }
 
-    /// The routes that a producer goes through in turn: shared out evenly, or the same one several times if there are
-    /// fewer routes than producers.
-    pub(super) fn routes_of(&self, producer: usize) -> Vec<usize> {
+    /// The routes that a producer uses in turn. Producers share the routes evenly; with fewer routes than
+    /// producers several use the same one.
+    pub(crate) fn routes_of(&self, producer: usize) -> Vec<usize> {
         share(self.routes, self.producers, producer)
     }
 
     /// The queues that a consumer reads.
-    pub(super) fn queues_of(&self, consumer: usize) -> Vec<usize> {
+    pub(crate) fn queues_of(&self, consumer: usize) -> Vec<usize> {
         share(self.queues, self.consumers, consumer)
     }
 
-    /// Whether queues have several consumers, so that each sees only a part of a stream.
-    pub(super) fn is_shared(&self) -> bool {
+    /// Whether queues have several consumers, so that each sees a part of a stream.
+    pub(crate) fn is_shared(&self) -> bool {
         self.consumers > self.queues
     }
 
-    /// In which order a consumer gets what is sent at once.
-    pub(super) fn order(&self) -> Order {
-        if self.is_shared() {
-            Order::Shared
-        } else {
-            Order::Whole
-        }
-    }
-
-    /// How many streams there are. One producer's messages on one route are a stream.
-    pub(super) fn streams(&self) -> usize {
+    /// Number of streams. One producer's messages on one route are a stream.
+    pub(crate) fn streams(&self) -> usize {
         self.producers * self.routes
     }
 
-    pub(super) fn stream(&self, producer: usize, route: usize) -> usize {
+    pub(crate) fn stream(&self, producer: usize, route: usize) -> usize {
         producer * self.routes + route
     }
 
-    /// How many queues get a copy of each message of a stream.
-    pub(super) fn copies(&self) -> usize {
+    /// Number of queues that get a copy of each message of a stream.
+    pub(crate) fn copies(&self) -> usize {
         if self.routing == Routing::Fanout {
             self.queues
         } else {
@@ -162,13 +152,13 @@ impl Layout {
     }
 
     /// Whether messages of a stream go to a queue.
-    pub(super) fn reaches(&self, stream: usize, queue: usize) -> bool {
+    pub(crate) fn reaches(&self, stream: usize, queue: usize) -> bool {
         self.routing == Routing::Fanout || (stream % self.routes) % self.queues == queue
     }
 }
 
-/// What falls to `nth` of `sharers` when `count` things are shared out. If there are fewer things than sharers, each
-/// sharer has one, which others have too.
+/// The part of `nth` of `sharers` when they share `count` things evenly. With fewer things than sharers each
+/// has one, and several have the same.
 fn share(count: usize, sharers: usize, nth: usize) -> Vec<usize> {
     if count < sharers {
         vec![nth % count.max(1)]
@@ -186,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_someone_to_do_it() {
+    fn every_route_has_a_producer_and_every_queue_a_consumer() {
         for counts in [
             (1, 1, 1),
             (4, 4, 4),
@@ -237,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be() {
+    fn contradictions_are_refused() {
         let refused =
             |counts, routing, bindings| Layout::new("t", counts, routing, bindings).is_err();
         assert!(refused((0, 1, 1), Routing::Default, 0));

@@ -1,49 +1,66 @@
-//! What a run works on: the broker, its processes, and the queues and exchanges that are declared for the run.
+//! The broker, queues and exchanges that a run works on, and their declaration.
 
-use std::fs;
-use std::iter::Sum;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use super::BenchError;
-use super::layout::Layout;
-use super::link::{Link, QueueToDeclare};
-use super::process;
-use super::publish::MessageShape;
-use super::target::Target;
-use leveret::wire::{AMQPValue, FieldTable, ShortString};
+use leveret::wire::FieldTable;
 
-/// Where and what.
+use crate::client::{Link, QueueToDeclare};
+use crate::error::BenchError;
+use crate::layout::Layout;
+use crate::message::MessageShape;
+use crate::options::{Argument, BrokerOptions, ConsumeOptions, PublishOptions};
+
 #[derive(Debug)]
-pub(super) struct Setup {
-    pub(super) target: Target,
-    pub(super) layout: Layout,
-    pub(super) shape: MessageShape,
-    /// Whether queues outlive a restart of the broker.
-    pub(super) durable: bool,
-    pub(super) queue_arguments: FieldTable,
-    pub(super) consume_arguments: FieldTable,
-    /// The broker's processes.
-    pub(super) pids: Vec<u32>,
-    /// Files with ids of more of them.
-    pub(super) pid_files: Vec<PathBuf>,
-    /// Whether to show no progress.
-    pub(super) quiet: bool,
+pub(crate) struct Setup {
+    pub(crate) broker: BrokerOptions,
+    pub(crate) layout: Layout,
+    pub(crate) shape: MessageShape,
+    /// Whether a restart of the broker keeps the queues.
+    pub(crate) durable: bool,
+    pub(crate) queue_arguments: FieldTable,
+    pub(crate) consume_arguments: FieldTable,
 }
 
-/// What declaring showed.
+/// What the declaration showed.
 #[derive(Debug)]
-pub(super) struct Declared {
+pub(crate) struct Declared {
     /// The broker's product and version.
-    pub(super) broker: String,
-    pub(super) queues_per_second: f64,
+    pub(crate) broker: String,
+    pub(crate) queues_per_second: f64,
 }
 
 impl Setup {
-    /// Declares everything anew: what an earlier run has left behind is deleted.
-    pub(super) fn declare(&self) -> Result<Declared, BenchError> {
+    pub(crate) fn new(
+        publish: &PublishOptions,
+        consume: Option<&ConsumeOptions>,
+    ) -> Result<Setup, BenchError> {
+        let consumers = consume.map_or(0, |consume| {
+            consume.consumers.or(publish.pairs).unwrap_or(1)
+        });
+        let arguments = consume.map(|consume| Argument::table(&consume.consume_arguments));
+        Ok(Setup {
+            broker: publish.broker.clone(),
+            layout: Layout::new(
+                &publish.queues.prefix,
+                (publish.producer_count(), consumers, publish.queue_count()),
+                publish.exchange_type,
+                publish.bindings,
+            )?,
+            shape: MessageShape {
+                size: publish.size,
+                persistent: !publish.transient,
+                delay_ms: None,
+            },
+            durable: !publish.queues.transient_queues,
+            queue_arguments: Argument::table(&publish.queues.queue_arguments),
+            consume_arguments: arguments.unwrap_or_default(),
+        })
+    }
+
+    /// Declares everything anew. Deletes what an earlier run has left behind.
+    pub(crate) fn declare(&self) -> Result<Declared, BenchError> {
         self.clean_up()?;
-        let mut link = Link::open(&self.target)?;
+        let mut link = Link::open(&self.broker.target)?;
         let begun = Instant::now();
         for queue in 0..self.layout.queues {
             link.declare_queue(&QueueToDeclare {
@@ -68,9 +85,9 @@ impl Setup {
         })
     }
 
-    /// Deletes what `declare` has declared.
-    pub(super) fn clean_up(&self) -> Result<(), BenchError> {
-        let mut link = Link::open(&self.target)?;
+    /// Deletes the queues and the exchange of `declare`.
+    pub(crate) fn clean_up(&self) -> Result<(), BenchError> {
+        let mut link = Link::open(&self.broker.target)?;
         for queue in 0..self.layout.queues {
             link.delete_queue(&self.layout.queue_name(queue))?;
         }
@@ -78,73 +95,5 @@ impl Setup {
             link.delete_exchange(&self.layout.exchange_name())?;
         }
         link.close()
-    }
-
-    /// CPU seconds that the broker has used since it started.
-    pub(super) fn broker_cpu(&self) -> Option<f64> {
-        self.sum(process::cpu_seconds)
-    }
-
-    /// The broker's resident memory, in bytes.
-    pub(super) fn broker_rss(&self) -> Option<u64> {
-        self.sum(process::rss_bytes)
-    }
-
-    /// Bytes that the broker has written to storage.
-    pub(super) fn broker_written(&self) -> Option<u64> {
-        self.sum(process::written_bytes)
-    }
-
-    fn sum<T: Sum>(&self, of: impl Fn(u32) -> Option<T>) -> Option<T> {
-        if self.pids.is_empty() && self.pid_files.is_empty() {
-            return None;
-        }
-        let given = self.pids.iter().copied().map(Some);
-        let read = self
-            .pid_files
-            .iter()
-            .map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-        given.chain(read).map(|pid| of(pid?)).sum()
-    }
-}
-
-/// Reads arguments of queues or consumers given as `name=value`: a value of digits is a number, `true` and `false` are booleans,
-/// everything else is a string.
-pub(super) fn parse_arguments(arguments: &[String]) -> Result<FieldTable, BenchError> {
-    let mut table = FieldTable::default();
-    for argument in arguments {
-        let (name, value) = argument
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty() && name.len() < 256)
-            .ok_or_else(|| BenchError::Usage(format!("{argument}: expected name=value")))?;
-        let value = match (value.parse::<i64>(), value) {
-            (Ok(number), _) => AMQPValue::LongLongInt(number),
-            (_, "true") => AMQPValue::Boolean(true),
-            (_, "false") => AMQPValue::Boolean(false),
-            (_, text) => AMQPValue::LongString(text.into()),
-        };
-        table.insert(ShortString::from(name), value);
-    }
-    Ok(table)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_have_the_type_they_look_like() {
-        let given = ["x-queue-type=quorum", "x-max-length=100", "flag=true"].map(str::to_owned);
-        let table = parse_arguments(&given).unwrap();
-        assert_eq!(
-            table.inner().get("x-queue-type"),
-            Some(&AMQPValue::LongString("quorum".into()))
-        );
-        assert_eq!(
-            table.inner().get("x-max-length"),
-            Some(&AMQPValue::LongLongInt(100))
-        );
-        assert_eq!(table.inner().get("flag"), Some(&AMQPValue::Boolean(true)));
-        assert!(parse_arguments(&["x".to_owned()]).is_err());
     }
 }

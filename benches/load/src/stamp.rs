@@ -1,51 +1,35 @@
-//! The first bytes of every body: when the message was due, and its place in the order of its stream. A stream is what
-//! one producer sends with one routing key; whoever gets a stream must get all of it, in order.
+//! The first bytes of every body: due time and sequence number of the message. The messages of one producer
+//! with one routing key are a stream, and must arrive completely and in order.
 
-/// Length of a stamp in bytes, and so the shortest body.
-pub(super) const STAMP_LEN: usize = 16;
-/// Streams are numbered in 24 bits, messages of a stream in 40.
-pub(super) const STREAMS_MAX: usize = 1 << 24;
+use bytes::Buf;
+
+/// Length of a stamp in bytes, and so of the shortest body.
+pub(crate) const STAMP_LEN: usize = 16;
+/// A stream's number has 24 bits, a sequence number 40.
+pub(crate) const STREAMS_MAX: usize = 1 << 24;
 const SEQUENCE_BITS: u32 = 40;
 
-/// What a body says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// When the message was to be sent, in nanoseconds on the clock of the run.
-    pub(super) due_ns: u64,
-    /// Which stream it belongs to.
-    pub(super) stream: u32,
-    /// How many messages of the stream went before it.
-    pub(super) sequence: u64,
+pub(crate) struct Stamp {
+    /// Time when the message was to be sent, in ns on the clock of the run. For delayed messages the Unix
+    /// time when they are due.
+    pub(crate) due_ns: u64,
+    pub(crate) stream: u32,
+    /// Number of earlier messages of the stream.
+    pub(crate) sequence: u64,
 }
 
 impl Stamp {
-    pub(super) fn encode(self) -> [u8; STAMP_LEN] {
+    pub(crate) fn encode(self) -> [u8; STAMP_LEN] {
         let place = u64::from(self.stream) << SEQUENCE_BITS | self.sequence;
         (u128::from(self.due_ns) << 64 | u128::from(place)).to_be_bytes()
     }
 
-    pub(super) fn decode(bytes: &[u8; STAMP_LEN]) -> Stamp {
-        let [
-            d0,
-            d1,
-            d2,
-            d3,
-            d4,
-            d5,
-            d6,
-            d7,
-            p0,
-            p1,
-            p2,
-            p3,
-            p4,
-            p5,
-            p6,
-            p7,
-        ] = *bytes;
-        let place = u64::from_be_bytes([p0, p1, p2, p3, p4, p5, p6, p7]);
+    pub(crate) fn decode(bytes: &[u8; STAMP_LEN]) -> Stamp {
+        let mut bytes = bytes.as_slice();
+        let (due_ns, place) = (bytes.get_u64(), bytes.get_u64());
         Stamp {
-            due_ns: u64::from_be_bytes([d0, d1, d2, d3, d4, d5, d6, d7]),
+            due_ns,
             stream: u32::try_from(place >> SEQUENCE_BITS).unwrap_or_default(),
             sequence: place & ((1 << SEQUENCE_BITS) - 1),
         }

@@ -1,48 +1,43 @@
-//! Many slow pairs: thousands of connections that each send or receive a message now and then. One thread serves them
-//! all, for a thread per connection would cost more than the broker that is measured.
+//! The engine of `swarm`: thousands of connections that each send or receive a message now and then. One
+//! thread with epoll serves all of them, since a thread per connection would use more CPU than the broker.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use leveret::wire::put_ack;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use super::BenchError;
-use super::link::{CHANNEL, Link, refuse_close};
-use super::load::{DRAIN_STALL, Outcome, RSS_EVERY, Usage};
-use super::order::Witness;
-use super::process;
-use super::publish::Block;
-use super::scan::Event;
-use super::setup::Setup;
-use super::stage::Stage;
-use super::window::Window;
-use leveret::wire::put_ack;
+use crate::broker::{machine_cpu_seconds, sleep_precisely, thread_cpu_seconds, thread_id};
+use crate::client::{CHANNEL, Event, Link, refuse_close};
+use crate::error::BenchError;
+use crate::load::{DRAIN_STALL, Outcome, RSS_EVERY, Rate, Stage, Usage, Window};
+use crate::message::MessageRing;
+use crate::setup::Setup;
+use crate::witness::{Order, Witness};
 
 /// The longest sleep between two looks at the clock.
 const SLEEP_MAX: Duration = Duration::from_millis(1);
-/// Ready connections that are taken at once.
+/// Ready connections per `epoll_wait`.
 const EVENTS_MAX: usize = 1024;
 
-/// What the swarm does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SwarmPlan {
+pub(crate) struct SwarmPlan {
     /// Messages per second, all pairs together.
-    pub(super) rate: u64,
+    pub(crate) rate: u64,
     /// Messages that each producer may have unconfirmed.
-    pub(super) confirm_window: u32,
-    pub(super) prefetch: u16,
+    pub(crate) confirm_window: u32,
+    pub(crate) prefetch: u16,
     /// Messages per acknowledgement.
-    pub(super) ack_batch: u32,
-    pub(super) warm_up: Duration,
-    pub(super) time: Duration,
+    pub(crate) ack_batch: u32,
+    pub(crate) warm_up: Duration,
+    pub(crate) time: Duration,
 }
 
 struct Producer {
     link: Link,
-    block: Block,
+    ring: MessageRing,
     window: Window,
 }
 
@@ -53,10 +48,11 @@ struct Consumer {
     last_tag: u64,
 }
 
-/// All pairs. Producers are known to epoll by their numbers, consumers by theirs after those of the producers.
+/// All pairs. In epoll, producers have the first numbers and consumers the next.
 struct Swarm<'a> {
     setup: &'a Setup,
     plan: SwarmPlan,
+    rate: Rate,
     stage: Stage,
     poll: OwnedFd,
     producers: Vec<Producer>,
@@ -64,24 +60,24 @@ struct Swarm<'a> {
     /// Messages sent so far.
     sent: u64,
     acks: BytesMut,
-    recording: bool,
-    /// All in all; `outcome` counts what falls into the measured time.
+    is_measuring: bool,
+    /// Messages received so far; `outcome` counts those of the measured time.
     received: u64,
     outcome: Outcome,
 }
 
-/// Connects the pairs, lets them work for a time, and waits for what is under way.
-pub(super) fn measure(setup: &Setup, plan: SwarmPlan) -> Result<Outcome, BenchError> {
-    process::sleep_precisely();
+/// Connects the pairs, runs them for a time, and waits for outstanding messages.
+pub(crate) fn measure(setup: &Setup, plan: SwarmPlan) -> Result<Outcome, BenchError> {
+    sleep_precisely();
     let mut swarm = Swarm::connect(setup, plan)?;
     let start = swarm.stage.now_ns();
     let begin = start + nanoseconds(plan.warm_up);
     let end = begin + nanoseconds(plan.time);
     swarm.work(start, begin)?;
     let before = swarm.usage();
-    swarm.recording = true;
+    swarm.is_measuring = true;
     swarm.work(start, end)?;
-    swarm.recording = false;
+    swarm.is_measuring = false;
     let after = swarm.usage();
     let usage = &mut swarm.outcome.usage;
     usage.broker_cpu = before
@@ -102,7 +98,7 @@ impl<'a> Swarm<'a> {
         let layout = &setup.layout;
         let (mut producers, mut consumers) = (Vec::new(), Vec::new());
         for nth in 0..layout.consumers {
-            let mut link = Link::open(&setup.target)?;
+            let mut link = Link::open(&setup.broker.target)?;
             link.prefetch(plan.prefetch)?;
             let queues = layout.queues_of(nth);
             for (tag, queue) in queues.iter().enumerate() {
@@ -116,17 +112,17 @@ impl<'a> Swarm<'a> {
             watch(&poll, &mut link, layout.producers + nth)?;
             consumers.push(Consumer {
                 link,
-                witness: Witness::new(&queues, layout.order()),
+                witness: Witness::new(&queues, Order::of(layout)),
                 unacked: 0,
                 last_tag: 0,
             });
         }
         for nth in 0..layout.producers {
-            let mut link = Link::open(&setup.target)?;
+            let mut link = Link::open(&setup.broker.target)?;
             link.select_confirms()?;
             watch(&poll, &mut link, nth)?;
             producers.push(Producer {
-                block: Block::small(layout, nth, setup.shape, link.frame_max),
+                ring: MessageRing::small(layout, nth, setup.shape, link.frame_max),
                 window: Window::new(plan.confirm_window),
                 link,
             });
@@ -134,19 +130,20 @@ impl<'a> Swarm<'a> {
         Ok(Swarm {
             setup,
             plan,
+            rate: Rate::share(plan.rate, 1),
             stage: Stage::new(0),
             poll,
             producers,
             consumers,
             sent: 0,
             acks: BytesMut::new(),
-            recording: false,
+            is_measuring: false,
             received: 0,
             outcome: Outcome::default(),
         })
     }
 
-    /// Sends what is due since `start` and takes what comes, until the clock says `until`.
+    /// Sends the messages that are due since `start` and receives, until the time `until`.
     fn work(&mut self, start: u64, until: u64) -> Result<(), BenchError> {
         let mut rss_at = 0;
         loop {
@@ -156,25 +153,21 @@ impl<'a> Swarm<'a> {
             }
             if now >= rss_at {
                 let usage = &mut self.outcome.usage;
-                usage.broker_rss_peak = usage.broker_rss_peak.max(self.setup.broker_rss());
+                let rss = self.setup.broker.processes.rss();
+                usage.broker_rss_peak = usage.broker_rss_peak.max(rss);
                 rss_at = now + nanoseconds(RSS_EVERY);
             }
             self.send_due(start, now)?;
-            let next = start + self.due_ns(self.sent);
+            let next = start + self.rate.due_ns(self.sent);
             self.receive(Duration::from_nanos(next.saturating_sub(now)).min(SLEEP_MAX))?;
         }
     }
 
-    /// When the message after `count` others is due, in ns after the first.
-    fn due_ns(&self, count: u64) -> u64 {
-        let ns = u128::from(count) * 1_000_000_000 / u128::from(self.plan.rate.max(1));
-        u64::try_from(ns).unwrap_or(u64::MAX)
-    }
-
-    /// Producers send in turn. One whose window is full holds up the others: the offered rate is not sustained then.
+    /// Producers send in turn. A producer with a full window blocks the others, so that the offered rate is
+    /// not reached.
     fn send_due(&mut self, start: u64, now: u64) -> Result<(), BenchError> {
         loop {
-            let due = start + self.due_ns(self.sent);
+            let due = start + self.rate.due_ns(self.sent);
             let nth = usize::try_from(self.sent % self.producers.len().max(1) as u64).unwrap_or(0);
             let Some(producer) = self.producers.get_mut(nth) else {
                 return Ok(());
@@ -182,7 +175,7 @@ impl<'a> Swarm<'a> {
             if due > now || producer.window.room() == 0 {
                 return Ok(());
             }
-            let (count, frames) = producer.block.take(1, |_| due);
+            let (count, frames) = producer.ring.take(1, |_| due);
             producer.window.send(count as u64, now);
             producer
                 .link
@@ -231,16 +224,18 @@ impl<'a> Swarm<'a> {
                     multiple,
                     taken,
                 } => {
-                    let took = self.recording.then_some(&mut self.outcome.confirm_ns);
-                    let count = producer.window.settle(tag, multiple, now, took);
+                    let latencies = self.is_measuring.then_some(&mut self.outcome.confirms);
+                    let count = producer.window.confirm(tag, multiple, now, latencies);
                     match taken {
                         false => self.outcome.refused += count,
-                        true if self.recording => self.outcome.published += count,
+                        true if self.is_measuring => self.outcome.published += count,
                         true => {}
                     }
                 }
                 Event::Method(method) => refuse_close(&method)?,
-                Event::Message(_) => return Err(unexpected("a delivery to a producer")),
+                Event::Delivery(_) => {
+                    return Err(BenchError::unexpected("a delivery to a producer"));
+                }
             }
         }
         Ok(())
@@ -254,25 +249,23 @@ impl<'a> Swarm<'a> {
         let now = self.stage.now_ns();
         while let Some(event) = consumer.link.incoming.next()? {
             match event {
-                Event::Message(message) => {
-                    let stream = usize::try_from(message.stamp.stream).unwrap_or(usize::MAX);
-                    consumer.witness.see(
-                        message.consumer,
-                        stream,
-                        message.stamp.sequence,
-                        message.redelivered,
-                    );
+                Event::Delivery(delivery) => {
+                    consumer
+                        .witness
+                        .see(delivery.consumer, delivery.stamp, delivery.redelivered);
                     consumer.unacked += 1;
-                    consumer.last_tag = message.delivery_tag;
+                    consumer.last_tag = delivery.delivery_tag;
                     self.received += 1;
-                    if self.recording {
+                    if self.is_measuring {
                         self.outcome.received += 1;
-                        let latency = now.saturating_sub(message.stamp.due_ns);
-                        self.outcome.latency_ns.record(latency);
+                        let latency_ns = now.saturating_sub(delivery.stamp.due_ns);
+                        self.outcome.latencies.record_ns(latency_ns);
                     }
                 }
                 Event::Method(method) => refuse_close(&method)?,
-                Event::Confirm { .. } => return Err(unexpected("a confirm to a consumer")),
+                Event::Confirm { .. } => {
+                    return Err(BenchError::unexpected("a confirm to a consumer"));
+                }
             }
         }
         if consumer.unacked >= self.plan.ack_batch {
@@ -288,21 +281,25 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
-    /// What was used until now.
+    /// Resources used until now.
     fn usage(&self) -> Usage {
-        let thread = process::thread_id().and_then(process::thread_cpu_seconds);
+        let thread = thread_cpu_seconds(thread_id());
         Usage {
-            broker_cpu: self.setup.broker_cpu(),
+            broker_cpu: self.setup.broker.processes.cpu_seconds(),
             client_cpu: thread.unwrap_or(0.0),
-            machine_cpu: process::machine_cpu_seconds().unwrap_or(0.0),
+            machine_cpu: machine_cpu_seconds().unwrap_or(0.0),
             ..Usage::default()
         }
     }
 
-    /// Waits until everything is confirmed and received or nothing moves any more, and holds one against the other.
+    /// Waits until everything is confirmed and received, or nothing moves for long. Then compares sent and
+    /// received messages.
     fn finish(mut self) -> Result<Outcome, BenchError> {
         let state = |swarm: &Swarm<'_>| {
-            let out = swarm.producers.iter().map(|producer| producer.window.out());
+            let out = swarm
+                .producers
+                .iter()
+                .map(|producer| producer.window.unconfirmed());
             (out.sum::<u64>(), swarm.received)
         };
         let (mut last, mut moved) = (state(&self), self.stage.now_ns());
@@ -316,7 +313,7 @@ impl<'a> Swarm<'a> {
             }
         }
         let mut sent = vec![0; self.setup.layout.streams()];
-        for (stream, count) in self.producers.iter().flat_map(|one| one.block.sent()) {
+        for (stream, count) in self.producers.iter().flat_map(|one| one.ring.sent()) {
             if let Some(total) = sent.get_mut(stream) {
                 *total += count;
             }
@@ -328,21 +325,16 @@ impl<'a> Swarm<'a> {
     }
 }
 
-/// Has epoll tell when there is something to read.
+/// Adds the connection to epoll under a number.
 fn watch(poll: &OwnedFd, link: &mut Link, number: usize) -> Result<(), BenchError> {
-    // A read that finds nothing all the same must not hold up the others for long.
+    // A read without data must not block the other connections for long.
     link.poll_reads()?;
-    let stream: &TcpStream = &link.stream;
     let data = epoll::EventData::new_u64(number as u64);
-    epoll::add(poll, stream, data, epoll::EventFlags::IN).map_err(polling)
+    epoll::add(poll, &link.stream, data, epoll::EventFlags::IN).map_err(polling)
 }
 
 fn polling(error: rustix::io::Errno) -> BenchError {
     BenchError::io("waiting for sockets")(error.into())
-}
-
-fn unexpected(what: &str) -> BenchError {
-    BenchError::Unexpected(what.to_owned())
 }
 
 fn nanoseconds(time: Duration) -> u64 {

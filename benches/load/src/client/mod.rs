@@ -1,0 +1,11 @@
+//! A client of AMQP 0-9-1 on one blocking socket with one channel.
+
+mod incoming;
+mod link;
+mod target;
+
+#[cfg(test)]
+pub(crate) use incoming::FRAME_MAX;
+pub(crate) use incoming::{Delivery, Event, Incoming};
+pub(crate) use link::{CHANNEL, Link, QueueToDeclare, refuse_close, server_name};
+pub(crate) use target::Target;
