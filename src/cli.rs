@@ -1,5 +1,5 @@
-//! The command line: which command, and the configuration it runs with. Everything about options comes from the
-//! table in `config`; `leveret ctl` has a language of its own and is handed over whole.
+//! Parses the command line into a command and its configuration. All options come from the table in `config`. The words
+//! after `leveret ctl` follow rabbitmqctl's rules, which `ctl` knows.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,29 +8,26 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 
 use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
 
-/// What to do.
 #[derive(Debug)]
 pub enum Command {
     /// Run the broker.
     Serve(Box<Config>),
-    /// Say whether the configuration is valid, and what holds.
+    /// Report whether the configuration is valid, and show the settings that hold.
     CheckConfig(Vec<Setting>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
 }
 
-/// The command line made no sense, or asked for help.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// For clap to print.
+    /// Prints itself. Help and version are errors as well.
     #[error(transparent)]
     Usage(#[from] clap::Error),
-    /// A value makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// Understands the words of the command line (the program's name first).
+/// Parses the words of the command line, of which the first is the program's name.
 pub fn parse(
     words: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<String>,
@@ -48,7 +45,7 @@ pub fn parse(
     let matches = command().try_get_matches_from(words)?;
     match matches.subcommand() {
         Some(("check-config", inner)) => {
-            let raw = said(inner, environment)?;
+            let raw = raw_config(inner, environment)?;
             Config::from_raw(&raw)?;
             Ok(Command::CheckConfig(raw.settings()))
         }
@@ -61,11 +58,11 @@ fn configure(
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
-    Config::from_raw(&said(matches, environment)?)
+    Config::from_raw(&raw_config(matches, environment)?)
 }
 
-/// Flags, then environment, then file.
-fn said(
+/// Adds the sources by precedence: flags, environment, file.
+fn raw_config(
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<RawConfig, ConfigError> {
@@ -94,12 +91,12 @@ fn command() -> Clap {
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
             "Every option can also be set by the environment variable shown, or in a TOML file under the name of its \
-             flag. A flag counts more than the environment, the environment more than the file.",
+             flag. Flags take precedence over the environment, and the environment over the file.",
         )
         .args_conflicts_with_subcommands(true)
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
-        .subcommand(Clap::new("check-config").about("Check the configuration without starting: show what holds, and where it was said").args(arguments()))
+        .subcommand(Clap::new("check-config").about("Check the configuration without starting: show each setting with its source").args(arguments()))
         .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
 }
 
@@ -155,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_is_serve() {
+    fn serve_is_the_default_command() {
         let config = serve(
             "--data-dir /a --amqp-listen 127.0.0.1:0 --amqp-listen [::1]:0",
             &[],
@@ -171,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_counts_least() {
+    fn the_file_has_the_lowest_precedence() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("leveret.toml");
         std::fs::write(&file, "heartbeat = 1\nchannel-max = 1\nframe-max = 5000\n").unwrap();
@@ -192,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn other_commands() {
+    fn other_commands_are_recognized() {
         assert!(
             matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(settings)) if settings.len() == OPTIONS.len())
         );

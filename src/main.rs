@@ -1,4 +1,4 @@
-//! The `leveret` binary: command line, logging, runtime. What a broker is made of is in `server`.
+//! The `leveret` binary: command line, logging, runtime. `server` builds and runs the broker.
 
 use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -17,14 +17,14 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// `EX_CONFIG`: the configuration makes no sense.
+/// `EX_CONFIG`: the configuration is invalid.
 const EX_CONFIG: u8 = 78;
-/// `EX_OSERR`: the system refused something that every process needs.
+/// `EX_OSERR`: the system refused what every process needs.
 const EX_OSERR: u8 = 71;
-/// How long threads that are still busy with the disk are waited for at the end.
-const LEFTOVERS_WAIT: Duration = Duration::from_secs(5);
-/// Ended by a second signal, before everything was closed in good order.
-const EX_HURRIED: u8 = 1;
+/// How long the end of the process waits for threads that are still busy with the disk.
+const THREADS_WAIT: Duration = Duration::from_secs(5);
+/// A second signal ended the process before it had closed everything in good order.
+const EX_INTERRUPTED: u8 = 1;
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
@@ -33,42 +33,41 @@ fn main() -> ExitCode {
         Ok(Command::CheckConfig(settings)) => show(&settings),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Err(CliError::Usage(error)) => {
-            // Help and version count as errors there; they go to standard output, and exit with 0.
+            // Help and version exit with 0.
             let code = u8::try_from(error.exit_code()).unwrap_or(EX_CONFIG);
-            heard(error.print(), ExitCode::from(code))
+            exit_code(error.print(), ExitCode::from(code))
         }
         Err(CliError::Config(error)) => {
-            say(&format!("leveret: {error}"), ExitCode::from(EX_CONFIG))
+            print_error(&format!("leveret: {error}"), ExitCode::from(EX_CONFIG))
         }
     }
 }
 
-/// Says one line on standard error and passes the exit code on.
-fn say(line: &str, code: ExitCode) -> ExitCode {
-    heard(writeln!(stderr(), "{line}"), code)
+/// Prints a line to standard error; returns `code`.
+fn print_error(line: &str, code: ExitCode) -> ExitCode {
+    exit_code(writeln!(stderr(), "{line}"), code)
 }
 
-/// The exit code when something was to be printed. A reader that has had enough, such as `head`, is no failure.
-fn heard(printed: io::Result<()>, code: ExitCode) -> ExitCode {
+/// The exit code after printing. A reader that closes the pipe early, such as `head`, is no failure.
+fn exit_code(printed: io::Result<()>, code: ExitCode) -> ExitCode {
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EX_OSERR),
         Ok(()) | Err(_) => code,
     }
 }
 
-/// Shows a configuration, which was found to be valid while it was read: a file of options, with where each was said.
+/// Prints the settings of a valid configuration, as a file with the source of each option.
 fn show(settings: &[Setting]) -> ExitCode {
     for line in stray_variables(variables()) {
-        say(&line, ExitCode::SUCCESS);
+        print_error(&line, ExitCode::SUCCESS);
     }
     let lines: String = settings.iter().map(Setting::to_string).collect();
     match stdout().write_all(lines.as_bytes()) {
-        Ok(()) => say("the configuration is valid", ExitCode::SUCCESS),
-        error => heard(error, ExitCode::SUCCESS),
+        Ok(()) => print_error("the configuration is valid", ExitCode::SUCCESS),
+        error => exit_code(error, ExitCode::SUCCESS),
     }
 }
 
-/// The names of all environment variables.
 fn variables() -> impl Iterator<Item = String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
@@ -79,7 +78,7 @@ fn serve(config: Config) -> ExitCode {
         warn!("{line}");
     }
     raise_open_files();
-    // Whatever the broker makes is its owner's alone: messages, hashes of passwords, keys.
+    // Only the broker's user may read its files: messages, hashes of passwords, keys.
     umask(Mode::RWXG | Mode::RWXO);
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -88,7 +87,7 @@ fn serve(config: Config) -> ExitCode {
         Ok(runtime) => {
             let code = runtime.block_on(run(config));
             // A disk that does not answer must not keep the process from ending.
-            runtime.shutdown_timeout(LEFTOVERS_WAIT);
+            runtime.shutdown_timeout(THREADS_WAIT);
             code
         }
         Err(error) => {
@@ -98,7 +97,7 @@ fn serve(config: Config) -> ExitCode {
     }
 }
 
-/// Serves until a signal or `leveret ctl stop`. A second signal ends it at once.
+/// Serves until a signal or `leveret ctl stop`. A second signal ends the process immediately.
 async fn run(config: Config) -> ExitCode {
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
@@ -124,13 +123,13 @@ async fn run(config: Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         signal = signals.next() => {
-            warn!(signal, "second signal: ending at once");
-            ExitCode::from(EX_HURRIED)
+            warn!(signal, "second signal: ending immediately");
+            ExitCode::from(EX_INTERRUPTED)
         }
     }
 }
 
-/// Every connection is an open file, and the usual limit of 1024 is there for programs of another kind.
+/// Raises the limit of open files as far as the system allows: every connection is one, and the usual limit is 1024.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -142,7 +141,7 @@ fn raise_open_files() {
     }
 }
 
-/// One line per event. Libraries are heard only when they warn.
+/// Logs one line per event. Of libraries it logs only warnings and errors.
 fn log_to_stderr(level: LogLevel) {
     let filter = match level {
         LogLevel::Error => "error",

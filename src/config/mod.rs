@@ -1,18 +1,20 @@
-//! What the broker can be told. [`RawConfig`] is what was said, and where; [`Config`] is what it means: typed,
-//! complete and valid, so that nothing after it asks for a default. Values are passed in from here, never read
+//! The broker's options. [`RawConfig`] has the values that command line, environment and file give; [`Config`] has them
+//! parsed, complete and valid, so that no other code needs a default. Values are passed on from here; nothing reads them
 //! globally.
 
-mod nearest;
-mod options;
-mod parse;
-mod raw;
-mod settings;
-
-/// The environment variable that names the configuration file.
-pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+mod nearest; // the name that was probably meant
+mod option; // what is known of one option
+mod options; // the table of all options
+mod parse; // from text to values
+mod raw; // values as text, and their sources
+mod settings; // what `check-config` shows
+mod sources; // command line, environment, file
+mod values; // types of values
 
 pub use nearest::nearest;
-pub use options::{Config, OPTIONS, OptionSpec};
-pub use parse::{Durability, LogLevel, MemoryWatermark, OnDamage, parse_bytes, parse_fraction};
+pub use option::OptionSpec;
+pub use options::{Config, OPTIONS};
+pub use parse::{parse_bytes, parse_fraction};
 pub use raw::{ConfigError, RawConfig, Source};
-pub use settings::{Setting, stray_variables};
+pub use settings::{CONFIG_ENV, Setting, stray_variables};
+pub use values::{Durability, LogLevel, MemoryWatermark, OnDamage};

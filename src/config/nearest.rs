@@ -14,6 +14,11 @@ pub fn nearest<T: AsRef<str> + Ord>(
     (errors <= errors_max).then_some(candidate)
 }
 
+/// Ends a message about an unknown name.
+pub(super) fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,88 +1,29 @@
-//! From text to typed values: one function per kind of value. Errors are what comes after "invalid value".
+//! Parses the values of options: one function per kind of value. An error is the reason that follows "invalid value".
+//!
+//! Bytes are parsed by hand, because RabbitMQ's units are no standard: `k` is 1024 and `kB` is 1000.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage};
 use crate::model::{IpRange, Name};
 
-/// RabbitMQ's smallest frame-max up to 4.0, below which clients that are current fail.
+/// RabbitMQ's smallest frame-max up to 4.0. Current clients fail with a smaller one.
 const FRAME_MAX_MIN: u32 = 4096;
-/// Largest frame-max that can be configured: a frame is held in memory whole.
+/// Bounds the memory of a frame, which is read as a whole.
 const FRAME_MAX_MAX: u32 = 16 * 1024 * 1024;
-/// Milliseconds until what was written is synced, where a confirm does not wait for it and nothing else is said.
+/// Milliseconds between write and sync with `write`.
 const WRITE_SYNC_MS: u64 = 100;
-/// The longest that may be said.
+/// Most milliseconds between write and sync that `write:N` allows.
 const WRITE_SYNC_MS_MAX: u64 = 10_000;
-/// No broker lives in less: whoever says so meant something else.
+/// No broker runs in less: a smaller number is a mistake.
 const WATERMARK_BYTES_MIN: u64 = 1024 * 1024;
-/// RabbitMQ's hard cap on a message body.
+/// RabbitMQ's hard limit for a message body.
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
 
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Data at risk.
-    Error,
-    /// Surprises that were dealt with.
-    Warn,
-    /// Life of connections, virtual hosts and queues.
-    Info,
-    /// Per method.
-    Debug,
-    /// Per frame.
-    Trace,
-}
-
-/// What a confirm promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The message outlives a power loss: it is synced to the disk.
-    Sync,
-    /// The message outlives the end of the process. It is synced within this time, and a power loss before takes it.
-    Write(Duration),
-}
-
-/// What the start does about damage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDamage {
-    /// It is refused.
-    Refuse,
-    /// It goes on without what cannot be read.
-    Recover,
-}
-
-/// Where memory is too full.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MemoryWatermark {
-    /// Of what the machine or its cgroup has.
-    Fraction(f64),
-    /// In bytes.
-    Bytes(u64),
-}
-
-impl MemoryWatermark {
-    /// The watermark in bytes where `total` bytes of memory are to be had.
-    pub fn bytes(self, total: u64) -> u64 {
-        match self {
-            MemoryWatermark::Bytes(bytes) => bytes,
-            MemoryWatermark::Fraction(fraction) => scale(total, fraction),
-        }
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the fraction is from 0 to 1, so the product lies within u64, and a watermark needs no exact byte"
-)]
-fn scale(total: u64, fraction: f64) -> u64 {
-    (total as f64 * fraction).round() as u64
-}
-
-/// Bytes with RabbitMQ's units: kB, MB, GB, TB count in thousands; k, M, G, T and kiB, MiB, GiB, TiB in 1024s.
+/// Bytes with RabbitMQ's units: kB, MB, GB, TB are powers of 1000; k, M, G, T and kiB, MiB, GiB, TiB are powers of 1024.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -123,7 +64,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:5672 or [::1]:5672".to_owned())
 }
 
-/// `none` is nowhere; it makes an empty list where nothing else is said.
+/// `none` alone makes the list empty.
 pub(super) fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "none" {
         Ok(None)
@@ -195,7 +136,7 @@ pub(super) fn message_size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn watermark(text: &str) -> Result<MemoryWatermark, String> {
-    // `1` is all of the memory rather than one byte.
+    // `1` means all memory, not one byte.
     if let Some(fraction) = parse_fraction(text) {
         return Ok(MemoryWatermark::Fraction(fraction));
     }
@@ -212,7 +153,7 @@ pub(super) fn watermark(text: &str) -> Result<MemoryWatermark, String> {
 }
 
 pub(super) fn name(text: &str) -> Result<Name, String> {
-    // AMQP's short strings end there.
+    // The longest short string of AMQP.
     if text.is_empty() || text.len() > 255 {
         Err("must be 1 to 255 bytes long".to_owned())
     } else {
@@ -220,7 +161,7 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
     }
 }
 
-/// `none` is nobody; it makes an empty list where nothing else is said.
+/// `none`, as an empty name, alone makes the list empty.
 pub(super) fn user_or_none(text: &str) -> Result<Name, String> {
     if text == "none" {
         Ok("".into())
@@ -229,7 +170,7 @@ pub(super) fn user_or_none(text: &str) -> Result<Name, String> {
     }
 }
 
-/// `none` is no range; it makes an empty list where nothing else is said.
+/// `none` alone makes the list empty.
 pub(super) fn range_or_none(text: &str) -> Result<Option<IpRange>, String> {
     match text {
         "none" => Ok(None),
@@ -307,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept() {
+    fn values_out_of_bounds_are_refused() {
         assert!(frame_max("4096").is_ok() && frame_max("4095").is_err() && frame_max("0").is_err());
         assert!(frame_max("16777216").is_ok() && frame_max("16777217").is_err());
         assert!(message_size("512MiB").is_ok() && message_size("536870913").is_err());

@@ -1,17 +1,21 @@
-//! What holds and where it was said, as `check-config` shows it; and what was said to no option. Pure.
+//! The settings that hold and their sources, as `check-config` shows them; and environment variables that set no option.
+//! Pure.
 
 use std::fmt;
 
-use super::options::{OPTIONS, OptionSpec};
+use super::nearest::{did_you_mean, nearest};
+use super::option::OptionSpec;
+use super::options::OPTIONS;
 use super::raw::{RawConfig, Source};
-use super::{CONFIG_ENV, nearest};
 
-/// What every environment variable of ours begins with.
+/// The environment variable that names the configuration file.
+pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+/// All environment variables of the broker begin with it.
 const PREFIX: &str = "LEVERET_";
-/// Where the remarks begin, unless a value is longer.
-const REMARK_COLUMN: usize = 48;
+/// The column of the comments, unless a value is longer.
+const COMMENT_COLUMN: usize = 48;
 
-/// What holds for one option, and where it was said. Shown as a line of a configuration file.
+/// The values of one option and their source. Displayed as a line of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     key: String,
@@ -22,27 +26,27 @@ pub struct Setting {
 }
 
 impl RawConfig {
-    /// What holds for every option, in the order of help.
+    /// All settings, in the order of help.
     pub fn settings(&self) -> Vec<Setting> {
         OPTIONS.iter().map(|option| self.setting(option)).collect()
     }
 
     fn setting(&self, option: &OptionSpec) -> Setting {
-        let said = self.said(option.field);
+        let given = self.get(option);
         Setting {
             key: option.key(),
-            values: said.map_or_else(
+            values: given.map_or_else(
                 || vec![option.default.to_owned()],
                 |(_, values)| values.to_vec(),
             ),
             is_list: option.repeatable,
-            source: match said {
+            source: match given {
                 None => "default".to_owned(),
                 Some((Source::Flag, _)) => format!("flag --{}", option.key()),
                 Some((Source::Environment, _)) => format!("environment {}", option.env()),
                 Some((Source::File(path), _)) => format!("file {}", path.display()),
             },
-            is_hidden: option.is_secret() && said.is_some(),
+            is_hidden: option.is_secret() && given.is_some(),
         }
     }
 }
@@ -55,11 +59,11 @@ impl fmt::Display for Setting {
             false if self.is_list => format!("{} = [{}]", self.key, shown.join(", ")),
             false => format!("{} = {}", self.key, shown.join(", ")),
         };
-        writeln!(f, "{line:REMARK_COLUMN$} # {}", self.source)
+        writeln!(f, "{line:COMMENT_COLUMN$} # {}", self.source)
     }
 }
 
-/// A number as it is, and everything else as a string.
+/// Numbers are bare, all other values are quoted.
 fn toml_value(text: &str) -> String {
     match text.parse::<u32>() {
         Ok(number) if number.to_string() == text => number.to_string(),
@@ -67,8 +71,8 @@ fn toml_value(text: &str) -> String {
     }
 }
 
-/// What to say of environment variables that look like ours and are no option's: tests and scripts have some of their
-/// own, and so does a later release, so they are named and nothing more.
+/// Warnings about environment variables that look like ours but set no option. They are no errors: scripts have variables
+/// of their own, and a later release has more options.
 pub fn stray_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<String> = OPTIONS
         .iter()
@@ -90,17 +94,12 @@ pub fn stray_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     strays.iter().map(line).collect()
 }
 
-/// The end of a sentence about a name that is not known.
-pub(super) fn did_you_mean(near: Option<&str>) -> String {
-    near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::super::Config;
     use super::*;
+    use crate::config::Config;
 
     fn raw() -> RawConfig {
         let mut raw = RawConfig::default();
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_is_shown_with_its_place() {
+    fn settings_are_shown_with_their_sources() {
         let lines: Vec<String> = raw().settings().iter().map(Setting::to_string).collect();
         let line = |key: &str| {
             let found = lines.iter().find(|line| line.contains(key));
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_a_file_that_means_the_same() {
+    fn the_shown_settings_are_a_file_that_sets_the_same() {
         let raw = raw();
         let shown: String = raw.settings().iter().map(Setting::to_string).collect();
         let mut again = RawConfig::default();
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_set_nothing_are_named() {
+    fn variables_that_set_no_option_are_named() {
         let names = [
             "PATH",
             "LEVERET_HEARTBEAT",

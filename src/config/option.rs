@@ -1,0 +1,31 @@
+//! What help, errors and sources of values know of one option.
+
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// The field of `Config`.
+    pub field: &'static str,
+    /// The placeholder of the value in help.
+    pub value: &'static str,
+    pub default: &'static str,
+    /// One or two sentences.
+    pub help: &'static str,
+    /// Whether it takes a list, or may be given more than once.
+    pub repeatable: bool,
+}
+
+impl OptionSpec {
+    /// The flag without `--`, and the key in the file.
+    pub fn key(&self) -> String {
+        self.field.replace('_', "-")
+    }
+
+    /// The environment variable.
+    pub fn env(&self) -> String {
+        format!("LEVERET_{}", self.field.to_uppercase())
+    }
+
+    /// Whether `check-config` hides the value.
+    pub fn is_secret(&self) -> bool {
+        self.field == "default_pass"
+    }
+}

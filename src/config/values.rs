@@ -1,0 +1,64 @@
+//! The types of options that are neither numbers nor names.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Data at risk.
+    Error,
+    /// Unexpected events that the broker recovered from.
+    Warn,
+    /// Begin and end of connections, virtual hosts and queues.
+    Info,
+    /// Per method.
+    Debug,
+    /// Per frame.
+    Trace,
+}
+
+/// What a confirm waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The sync to the disk: the message survives a power loss.
+    Sync,
+    /// The write: the message survives the end of the process. It is synced within this time; a power loss before that
+    /// loses it.
+    Write(Duration),
+}
+
+/// What a start does when stored data is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It fails.
+    Refuse,
+    /// It goes on without what it cannot read.
+    Recover,
+}
+
+/// How much resident memory blocks publishers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryWatermark {
+    /// A part of the memory of the machine or its cgroup.
+    Fraction(f64),
+    Bytes(u64),
+}
+
+impl MemoryWatermark {
+    /// The watermark in bytes on a machine that has `total` bytes.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            MemoryWatermark::Bytes(bytes) => bytes,
+            MemoryWatermark::Fraction(fraction) => scale(total, fraction),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the fraction is from 0 to 1, so the product lies within u64, and a watermark needs no exact byte"
+)]
+fn scale(total: u64, fraction: f64) -> u64 {
+    (total as f64 * fraction).round() as u64
+}
