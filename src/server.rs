@@ -19,8 +19,9 @@ use crate::broker::broker::{Broker, BrokerConfig, Defaults, OpenError};
 use crate::clock;
 use crate::cmq;
 use crate::config::{self, Config, Durability, RawConfig};
+use crate::ctl;
+use crate::ctl::context::{Context, Node, NodeCommand};
 use crate::ctl::protocol::SOCKET;
-use crate::ctl::service::{self, Context, Node, NodeCommand};
 use crate::files::{self, Shares};
 use crate::memory::MemoryMonitor;
 use crate::node;
@@ -128,7 +129,7 @@ impl Server {
         let settings = amqp_settings(&config, &shares);
         // Before the listeners: who sees in the log that one is open may give commands.
         let ctl_socket = config.data_dir.join(SOCKET);
-        let ctl = service::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
+        let ctl = ctl::server::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
             path: ctl_socket.clone(),
             error,
         })?;
@@ -160,7 +161,7 @@ impl Server {
             memory: memory.clone(),
         });
         let mut background = JoinSet::new();
-        background.spawn(service::serve(ctl, context));
+        background.spawn(ctl::server::serve(ctl, context));
         background.spawn(async move { memory.watch().await });
         background.spawn(forward_disk_alarm(committer.clone(), alarms.clone()));
         let (stop_asked, stop_seen) = watch::channel(false);

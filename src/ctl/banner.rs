@@ -1,20 +1,10 @@
-//! What rabbitmqctl says before and after a verb, and the checks of arguments that need no broker. Pure.
+//! What rabbitmqctl prints before and after a verb. Pure.
 
-use super::args::{EX_DATAERR, Invocation};
+use super::invocation::Invocation;
 use super::verbs::Verb;
-use crate::config::{parse_bytes, parse_fraction};
 
-/// What is said before a verb is carried out.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Banner {
-    /// Nothing.
-    Silent,
-    /// One line or more.
-    Say(String),
-}
-
-/// What to say before the broker is asked.
-pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner {
+/// The lines before the broker's reply, if there are any.
+pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<String> {
     let arg = |index: usize| invocation.args.get(index).map_or("", String::as_str);
     let vhost = invocation.options.get("vhost").map_or("/", String::as_str);
     let has = |option: &str| invocation.options.contains_key(option);
@@ -27,8 +17,8 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner 
             .collect::<Vec<_>>()
             .join(", ")
     };
-    Banner::Say(match verb {
-        Verb::AwaitStartup => return Banner::Silent,
+    Some(match verb {
+        Verb::AwaitStartup => return None,
         Verb::StartApp => format!("Starting node {node} ..."),
         Verb::Stop => format!("Stopping and halting node {node} ..."),
         Verb::StopApp => format!("Stopping rabbit application on node {node} ..."),
@@ -191,7 +181,7 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Banner 
     })
 }
 
-/// What to say when a verb was carried out.
+/// The lines after a verb was carried out.
 pub(super) fn epilogue(verb: Verb) -> &'static str {
     match verb {
         Verb::AddUser => {
@@ -202,47 +192,16 @@ pub(super) fn epilogue(verb: Verb) -> &'static str {
     }
 }
 
-/// Why the arguments make no sense, with the exit code; None when they do.
-pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)> {
-    let args: Vec<&str> = invocation.args.iter().map(String::as_str).collect();
-    let bad = || Some((EX_DATAERR, "Bad argument.".to_owned()));
-    match (verb, args.as_slice()) {
-        (Verb::SetVmMemoryHighWatermark, ["absolute", value]) if parse_bytes(value).is_some() => {
-            None
-        }
-        (Verb::SetVmMemoryHighWatermark, [value]) if *value != "absolute" => match value
-            .parse::<f64>()
-        {
-            Ok(_) if parse_fraction(value).is_some() => None,
-            Ok(_) => Some((
-                EX_DATAERR,
-                "Bad argument: The threshold should be a fraction between 0.0 and 1.0".to_owned(),
-            )),
-            Err(_) => bad(),
-        },
-        (Verb::SetDiskFreeLimit, ["mem_relative", value])
-            if value.parse::<f64>().is_ok_and(|v| v >= 0.0) =>
-        {
-            None
-        }
-        (Verb::SetDiskFreeLimit, [value]) if parse_bytes(value).is_some() => None,
-        (Verb::SetVmMemoryHighWatermark | Verb::SetDiskFreeLimit, _) => bad(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::args::{Parsed, parse};
     use super::*;
+    use crate::ctl::args::{Parsed, parse};
+    use crate::ctl::verbs;
 
     fn invocation(line: &str) -> (Verb, Invocation) {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         match parse(&words) {
-            Ok(Parsed::Run(invocation)) => (
-                super::super::verbs::find(invocation.verb).unwrap().verb,
-                invocation,
-            ),
+            Ok(Parsed::Run(invocation)) => (verbs::find(invocation.verb).unwrap().verb, invocation),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -286,33 +245,9 @@ mod tests {
             let (verb, invocation) = invocation(line);
             assert_eq!(
                 banner(verb, &invocation, "n@h"),
-                Banner::Say(expected.to_owned()),
+                Some(expected.to_owned()),
                 "{line}"
             );
-        }
-    }
-
-    #[test]
-    fn thresholds_are_checked_before_the_broker_is_asked() {
-        for (line, sound) in [
-            ("set_vm_memory_high_watermark 0.4", true),
-            ("set_vm_memory_high_watermark 0", true),
-            ("set_vm_memory_high_watermark absolute 1GB", true),
-            ("set_vm_memory_high_watermark 2", false),
-            ("set_vm_memory_high_watermark -1", false),
-            ("set_vm_memory_high_watermark abc", false),
-            ("set_vm_memory_high_watermark absolute", false),
-            ("set_vm_memory_high_watermark absolute x", false),
-            ("set_disk_free_limit 50MB", true),
-            ("set_disk_free_limit mem_relative 1.0", true),
-            ("set_disk_free_limit mem_relative x", false),
-            ("set_disk_free_limit garbage", false),
-            ("set_disk_free_limit 1 2", false),
-        ] {
-            let (verb, invocation) = invocation(line);
-            let complaint = check(verb, &invocation);
-            assert_eq!(complaint.is_none(), sound, "{line}: {complaint:?}");
-            assert!(complaint.is_none_or(|(exit, _)| exit == EX_DATAERR));
         }
     }
 }

@@ -1,23 +1,25 @@
-//! Columns of the listing verbs: which exist, and which are shown when none is named. Names are rabbitmqctl's.
+//! The columns of each listing, and those that it shows by default. Their names are rabbitmqctl's.
 
 use super::verbs::Verb;
 
 /// The columns of one verb.
 #[derive(Debug)]
 pub(super) struct Columns {
-    /// All that can be asked for.
     pub(super) all: &'static [&'static str],
-    /// Those shown when none is named.
-    pub(super) usual: &'static [&'static str],
-    /// Whether they are shown in the order of `all` rather than in the order in which they were named.
+    /// Shown when the command names none.
+    pub(super) default: &'static [&'static str],
+    /// Whether columns always have the order of `all`, in whatever order they were named.
     pub(super) fixed_order: bool,
 }
 
 impl Columns {
-    /// The columns to show when `named` were named.
+    /// The columns to show when the command names `named`.
     pub(super) fn choose(&self, named: &[String]) -> Vec<String> {
         if named.is_empty() {
-            self.usual.iter().map(|&column| column.to_owned()).collect()
+            self.default
+                .iter()
+                .map(|&column| column.to_owned())
+                .collect()
         } else if self.fixed_order {
             let named = |column: &&&str| named.iter().any(|name| name == **column);
             self.all
@@ -31,19 +33,21 @@ impl Columns {
     }
 }
 
-/// The columns that can be named after a verb; None if the verb takes none.
+/// The columns of a verb; `None` if the verb takes none.
 pub(super) fn of(verb: Verb) -> Option<&'static Columns> {
-    match verb {
-        Verb::ListQueues => Some(&QUEUES),
-        Verb::ListExchanges => Some(&EXCHANGES),
-        Verb::ListBindings => Some(&BINDINGS),
-        Verb::ListConsumers => Some(&CONSUMERS),
-        Verb::ListConnections => Some(&CONNECTIONS),
-        Verb::ListChannels => Some(&CHANNELS),
-        Verb::ListVhosts => Some(&VHOSTS),
-        _ => None,
-    }
+    let found = LISTINGS.iter().find(|(own, _)| *own == verb);
+    found.map(|(_, columns)| *columns)
 }
+
+static LISTINGS: [(Verb, &Columns); 7] = [
+    (Verb::ListQueues, &QUEUES),
+    (Verb::ListExchanges, &EXCHANGES),
+    (Verb::ListBindings, &BINDINGS),
+    (Verb::ListConsumers, &CONSUMERS),
+    (Verb::ListConnections, &CONNECTIONS),
+    (Verb::ListChannels, &CHANNELS),
+    (Verb::ListVhosts, &VHOSTS),
+];
 
 static QUEUES: Columns = Columns {
     all: &[
@@ -75,7 +79,7 @@ static QUEUES: Columns = Columns {
         "members",
         "online",
     ],
-    usual: &["name", "messages"],
+    default: &["name", "messages"],
     fixed_order: false,
 };
 
@@ -89,7 +93,7 @@ static EXCHANGES: Columns = Columns {
         "arguments",
         "policy",
     ],
-    usual: &["name", "type"],
+    default: &["name", "type"],
     fixed_order: false,
 };
 
@@ -102,7 +106,7 @@ static BINDINGS: Columns = Columns {
         "routing_key",
         "arguments",
     ],
-    usual: &[
+    default: &[
         "source_name",
         "source_kind",
         "destination_name",
@@ -124,7 +128,7 @@ static CONSUMERS: Columns = Columns {
         "activity_status",
         "arguments",
     ],
-    usual: &[
+    default: &[
         "queue_name",
         "channel_pid",
         "consumer_tag",
@@ -169,7 +173,7 @@ static CONNECTIONS: Columns = Columns {
         "send_cnt",
         "send_pend",
     ],
-    usual: &["user", "peer_host", "peer_port", "state"],
+    default: &["user", "peer_host", "peer_port", "state"],
     fixed_order: false,
 };
 
@@ -189,7 +193,7 @@ static CHANNELS: Columns = Columns {
         "messages_unconfirmed",
         "prefetch_count",
     ],
-    usual: &["pid", "user", "consumer_count", "messages_unacknowledged"],
+    default: &["pid", "user", "consumer_count", "messages_unacknowledged"],
     fixed_order: false,
 };
 
@@ -201,7 +205,7 @@ static VHOSTS: Columns = Columns {
         "default_queue_type",
         "tracing",
     ],
-    usual: &["name"],
+    default: &["name"],
     fixed_order: false,
 };
 

@@ -1,13 +1,20 @@
-//! `leveret ctl`: rabbitmqctl's verbs over a Unix socket in the data directory. The client side parses words and
-//! prints; the broker's side carries verbs out. Knows nothing of AMQP frames.
+//! `leveret ctl`: rabbitmqctl's verbs over a Unix socket in the data directory. The client parses words and prints; the
+//! broker's side carries verbs out. Knows nothing of AMQP frames.
 
-pub mod args;
-mod banner;
-pub mod client;
-mod columns;
-mod format;
-mod handle;
-mod pretty;
-pub mod protocol;
-pub mod service;
-pub mod verbs;
+mod args; // from words to a verb with its options
+mod banner; // what is printed before and after a verb
+pub mod client; // the command
+mod columns; // columns of listings
+mod commands; // carries verbs out
+pub(crate) mod context; // what verbs act on
+mod exit_code; // exit codes
+mod invocation; // a parsed command line
+mod outcome; // what verbs come to
+mod pretty_table; // tables with borders
+mod printer; // output formats
+pub(crate) mod protocol; // what goes over the socket
+mod secret_prompt; // passwords from standard input
+pub(crate) mod server; // the broker's side of the socket
+mod thresholds; // checks of thresholds
+mod verbs; // the table of verbs
+mod words; // options among words

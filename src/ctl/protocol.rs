@@ -1,5 +1,5 @@
-//! What `leveret ctl` and the broker say to each other over the socket: one JSON object per line, each line
-//! bounded. One request, then events until `Done` or `Failed`.
+//! The protocol between `leveret ctl` and the broker: one JSON object per line, each line bounded. The client sends one
+//! request, the broker sends events until `Done` or `Failed`.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use super::verbs::{Verb, secret_argument};
 
-/// Bound on one line in bytes: a request, or one row of a listing.
-pub const LINE_BYTES_MAX: usize = 1024 * 1024;
-/// The socket's name in the data directory.
-pub const SOCKET: &str = "ctl.sock";
+/// Length of a line in bytes: of a request, or of a row of a listing.
+pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// The name of the socket in the data directory.
+pub(crate) const SOCKET: &str = "ctl.sock";
 
-/// What to do.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    /// The verb.
-    pub verb: Verb,
-    /// Its arguments.
+pub(super) struct Request {
+    pub(super) verb: Verb,
     #[serde(default)]
-    pub args: Vec<String>,
-    /// Its own options by long name; switches have an empty value.
+    pub(super) args: Vec<String>,
+    /// The verb's own options by long name. Switches have an empty value.
     #[serde(default)]
-    pub options: BTreeMap<String, String>,
+    pub(super) options: BTreeMap<String, String>,
 }
 
 impl Request {
-    /// An argument by position; the client has counted them.
-    pub fn arg(&self, index: usize) -> &str {
+    /// An argument by position. The client has checked how many there are.
+    pub(super) fn arg(&self, index: usize) -> &str {
         self.args.get(index).map_or("", String::as_str)
     }
 
-    /// The virtual host that was named, or `/`.
-    pub fn vhost(&self) -> &str {
+    /// `--vhost`, or `/`.
+    pub(super) fn vhost(&self) -> &str {
         self.options.get("vhost").map_or("/", String::as_str)
     }
 
-    /// Its arguments and options, without what is secret.
-    pub(super) fn shown(&self) -> Vec<String> {
+    /// Arguments and options for the log, without secrets.
+    pub(super) fn for_log(&self) -> Vec<String> {
         let secret = secret_argument(self.verb);
         let args = self.args.iter().enumerate().map(|(index, arg)| {
             if secret == Some(index) {
@@ -53,64 +50,53 @@ impl Request {
         args.chain(options).collect()
     }
 
-    /// Whether a switch was given.
-    pub fn has(&self, option: &str) -> bool {
+    pub(super) fn has(&self, option: &str) -> bool {
         self.options.contains_key(option)
     }
 }
 
-/// What came of it, piece by piece.
+/// A part of the reply.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub(super) enum Event {
     /// The columns of the rows that follow.
     Columns(Vec<String>),
-    /// One row.
     Row(Vec<Cell>),
-    /// A message for the operator.
     Message(String),
-    /// A report: text for people, JSON for programs.
+    /// Text for people, JSON for programs.
     Report {
-        /// For people.
         text: String,
-        /// For programs.
         json: serde_json::Value,
     },
     /// The verb was carried out.
     Done,
-    /// It was not: exit code and text for standard error.
+    /// The verb failed: exit code and text for standard error.
     Failed(u8, String),
 }
 
-/// One value in a row.
+/// A value in a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cell {
-    /// Nothing is known or set.
+pub(super) enum Cell {
+    /// Unknown or not set.
     Nothing,
-    /// Plain text.
     Text(String),
-    /// A whole number.
     Integer(i64),
-    /// A number with a fraction.
     Float(f64),
-    /// True or false.
     Bool(bool),
-    /// Words such as user tags.
+    /// Names such as user tags.
     Words(Vec<String>),
-    /// Values without names.
     List(Vec<TypedCell>),
-    /// An AMQP table: name and value.
+    /// An AMQP table, as names with values.
     Table(Vec<(String, TypedCell)>),
 }
 
-/// A value with the name that RabbitMQ has for its AMQP type.
+/// A value with RabbitMQ's name of its AMQP type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TypedCell {
-    /// The type, such as `longstr`.
-    pub kind: String,
-    /// The value.
-    pub cell: Cell,
+pub(super) struct TypedCell {
+    /// Such as `longstr`.
+    pub(super) kind: String,
+    pub(super) cell: Cell,
 }
 
 impl From<&str> for Cell {

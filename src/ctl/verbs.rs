@@ -1,5 +1,5 @@
-//! The verbs of `leveret ctl`: one row each, with what may follow it. Names, arguments and options are
-//! rabbitmqctl's, so that scripts written for it run unchanged.
+//! The table of verbs: one row each, with its arguments and options. They are rabbitmqctl's, so that scripts written for it
+//! run unchanged.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +8,13 @@ use crate::config::nearest;
 /// Makes [`Verb`] and [`VERBS`] from the rows.
 macro_rules! verbs {
     ($($group:literal: { $($verb:ident $name:literal ($min:literal..=$max:expr) [$($option:literal),*] $usage:literal $about:literal;)+ })+) => {
-        /// A verb.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum Verb {
+        pub(super) enum Verb {
             $($(#[doc = $about] #[serde(rename = $name)] $verb,)+)+
         }
 
         /// All verbs, by group.
-        pub const VERBS: &[VerbSpec] = &[$($(VerbSpec {
+        pub(super) const VERBS: &[VerbSpec] = &[$($(VerbSpec {
             verb: Verb::$verb,
             name: $name,
             group: $group,
@@ -28,28 +27,25 @@ macro_rules! verbs {
     };
 }
 
-/// What may follow a verb.
+/// One row of the table.
 #[derive(Debug)]
-pub struct VerbSpec {
-    /// The verb.
-    pub verb: Verb,
-    /// Its name.
-    pub name: &'static str,
-    /// The heading under which usage lists it.
-    pub group: &'static str,
+pub(super) struct VerbSpec {
+    pub(super) verb: Verb,
+    pub(super) name: &'static str,
+    /// The heading in the list of all verbs.
+    pub(super) group: &'static str,
     /// Fewest arguments.
-    pub min: usize,
+    pub(super) min: usize,
     /// Most arguments.
-    pub max: usize,
-    /// Its own options, beside those that every verb takes.
-    pub options: &'static [&'static str],
-    /// Arguments and options as usage shows them.
-    pub usage: &'static str,
-    /// What it does.
-    pub about: &'static str,
+    pub(super) max: usize,
+    /// The verb's own options. Every verb takes the global ones as well.
+    pub(super) options: &'static [&'static str],
+    /// Arguments and options as `Usage` shows them.
+    pub(super) usage: &'static str,
+    pub(super) about: &'static str,
 }
 
-/// Columns and tags: as many as fit a request.
+/// Maximum number of columns or tags.
 const MANY: usize = 256;
 
 verbs! {
@@ -122,8 +118,8 @@ verbs! {
     }
 }
 
-/// The place among a verb's arguments at which a secret stands: it may come by standard input, and is never logged.
-pub fn secret_argument(verb: Verb) -> Option<usize> {
+/// The position of the argument that is a secret. It may come from standard input, and is never logged.
+pub(super) fn secret_argument(verb: Verb) -> Option<usize> {
     match verb {
         Verb::AddUser | Verb::ChangePassword | Verb::AuthenticateUser => Some(1),
         Verb::AddSecretKey => Some(2),
@@ -132,31 +128,30 @@ pub fn secret_argument(verb: Verb) -> Option<usize> {
     }
 }
 
-/// Whether a verb changes anything of the broker.
-pub fn changes(verb: Verb) -> bool {
-    let name = VERBS.iter().find(|spec| spec.verb == verb);
-    let asks = [
+/// Whether a verb changes the broker.
+pub(super) fn changes(verb: Verb) -> bool {
+    let spec = VERBS.iter().find(|spec| spec.verb == verb);
+    let read_only = [
         Verb::AuthenticateUser,
         Verb::AwaitStartup,
         Verb::HashPassword,
         Verb::Ping,
         Verb::Status,
     ];
-    !asks.contains(&verb) && !name.is_some_and(|spec| spec.name.starts_with("list_"))
+    !read_only.contains(&verb) && !spec.is_some_and(|spec| spec.name.starts_with("list_"))
 }
 
-/// The row of a verb by its name.
-pub fn find(name: &str) -> Option<&'static VerbSpec> {
+pub(super) fn find(name: &str) -> Option<&'static VerbSpec> {
     VERBS.iter().find(|spec| spec.name == name)
 }
 
-/// The verb that was probably meant.
-pub fn similar(name: &str) -> Option<&'static str> {
+/// The verb that a wrong name probably means.
+pub(super) fn similar(name: &str) -> Option<&'static str> {
     nearest(name, VERBS.iter().map(|spec| spec.name))
 }
 
 /// `Usage` of one verb.
-pub fn usage(spec: &VerbSpec) -> String {
+pub(super) fn usage(spec: &VerbSpec) -> String {
     let sep = if spec.usage.is_empty() { "" } else { " " };
     format!(
         "Usage\n\nleveret ctl [--node <node>] [--longnames] [--quiet] {}{sep}{} [--timeout <timeout>]",
@@ -165,7 +160,7 @@ pub fn usage(spec: &VerbSpec) -> String {
 }
 
 /// `Usage` of all verbs, by group.
-pub fn usage_all() -> String {
+pub(super) fn usage_all() -> String {
     use std::fmt::Write;
     let width = VERBS.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
     let mut text = "Usage\n\nleveret ctl [--data-dir <dir>] [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> [<command options>]\n\nAvailable commands:\n".to_owned();
@@ -187,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_on_the_socket_are_the_names_typed() {
+    fn verbs_have_the_same_names_on_the_socket() {
         for spec in VERBS {
             assert_eq!(
                 serde_json::to_string(&spec.verb).unwrap(),
@@ -200,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_names_arguments() {
+    fn usage_shows_arguments() {
         let usage = usage(find("delete_user").unwrap());
         assert_eq!(
             usage,

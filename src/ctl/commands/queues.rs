@@ -1,25 +1,19 @@
-//! Queues, exchanges, bindings and consumers of a virtual host: list, purge, rewind, delete.
+//! Queues of a virtual host: list, purge, rewind, delete.
 
-use std::sync::Arc;
-
-use super::super::args::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
-use super::super::protocol::{Cell, Request};
-use super::super::service::Context;
-use super::{Failure, Outcome, Reply, cells, listing};
-use crate::broker::exchange::{Destination, Exchange};
+use super::amqp_values;
+use super::consumers::channel_pid;
+use super::lookup::{sorted, vhost};
 use crate::broker::queue::{ConsumerInfo, Counts, Queue, RewindTo};
-use crate::broker::vhost::Vhost;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
+use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
+use crate::ctl::protocol::{Cell, Request};
 use crate::model::ConnectionId;
 use crate::model::arguments::QueueKind;
 use crate::node;
 
-/// The virtual host that a request is about. A listing of one that does not exist is empty, as in RabbitMQ.
-fn vhost(ctx: &Context, request: &Request) -> Option<Arc<Vhost>> {
-    ctx.broker.vhost(request.vhost())
-}
-
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
-    // There is one node, and it is up: every queue is online and local.
+    // The only node is up: every queue is online and local.
     let queues = match request.has("offline") {
         true => Vec::new(),
         false => sorted(vhost(ctx, request).map(|vhost| vhost.queues()), |queue| {
@@ -35,20 +29,14 @@ pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
     })
 }
 
-fn sorted<T, K: Ord>(items: Option<Vec<T>>, key: impl Fn(&T) -> K) -> Vec<T> {
-    let mut items = items.unwrap_or_default();
-    items.sort_by_key(key);
-    items
-}
-
 fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Cell {
     let spec = queue.spec();
     match column {
         "name" => (*spec.name).into(),
         "durable" => spec.durable.into(),
         "auto_delete" => spec.auto_delete.into(),
-        "arguments" => cells::table(&spec.arguments.raw),
-        // No policy applies to any queue.
+        "arguments" => amqp_values::table(&spec.arguments.raw),
+        // There are no policies.
         "policy" => Cell::Nothing,
         "pid" => format!("<leveret.2.{}.0>", spec.id.0).into(),
         "owner_pid" => spec
@@ -86,7 +74,7 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
     }
 }
 
-/// The consumer that has the queue to itself, if there is one.
+/// The consumer that consumes exclusively, if there is one.
 fn exclusive_consumer(queue: &Queue) -> Option<ConsumerInfo> {
     queue
         .consumers()
@@ -94,97 +82,10 @@ fn exclusive_consumer(queue: &Queue) -> Option<ConsumerInfo> {
         .find(|consumer| consumer.exclusive)
 }
 
-fn channel_pid(ctx: &Context, consumer: &ConsumerInfo) -> Cell {
-    let all = ctx.connections().list();
-    let own = all
-        .iter()
-        .find(|connection| connection.info.id == consumer.connection);
-    own.map_or(Cell::Nothing, |connection| {
-        connection.info.channel_pid(consumer.channel).into()
-    })
-}
-
 fn connection_pid(ctx: &Context, id: ConnectionId) -> Cell {
     let all = ctx.connections().list();
     let owner = all.iter().find(|connection| connection.info.id == id);
     owner.map_or(Cell::Nothing, |connection| connection.info.pid().into())
-}
-
-pub(super) fn list_exchanges(ctx: &Context, request: &Request) -> Outcome {
-    let exchanges = sorted(
-        vhost(ctx, request).map(|vhost| vhost.exchanges()),
-        |exchange| exchange.name.clone(),
-    );
-    listing(request, exchanges, |exchange, column| {
-        exchange_cell(exchange, column)
-    })
-}
-
-fn exchange_cell(exchange: &Exchange, column: &str) -> Cell {
-    match column {
-        "name" => (*exchange.name).into(),
-        "type" => exchange.kind.as_str().into(),
-        "durable" => exchange.durable.into(),
-        "auto_delete" => exchange.auto_delete.into(),
-        "internal" => exchange.internal.into(),
-        "arguments" => cells::table(&exchange.arguments),
-        _ => Cell::Nothing,
-    }
-}
-
-/// Bindings with those of the default exchange, which every queue has.
-pub(super) fn list_bindings(ctx: &Context, request: &Request) -> Outcome {
-    let bindings = vhost(ctx, request)
-        .map(|vhost| vhost.bindings())
-        .unwrap_or_default();
-    listing(request, bindings, |binding, column| match column {
-        "source_name" => (*binding.source).into(),
-        "source_kind" => "exchange".into(),
-        "destination_name" => (**binding.destination.name()).into(),
-        "destination_kind" => match binding.destination {
-            Destination::Queue(_) => "queue".into(),
-            Destination::Exchange(_) => "exchange".into(),
-        },
-        "routing_key" => (*binding.routing_key).into(),
-        "arguments" => cells::table(&binding.arguments),
-        _ => Cell::Nothing,
-    })
-}
-
-pub(super) fn list_consumers(ctx: &Context, request: &Request) -> Outcome {
-    let queues = sorted(vhost(ctx, request).map(|vhost| vhost.queues()), |queue| {
-        queue.name().clone()
-    });
-    let consumers = queues.iter().flat_map(|queue| {
-        queue
-            .consumers()
-            .into_iter()
-            .map(move |consumer| (queue, consumer))
-    });
-    listing(request, consumers, |(queue, consumer), column| {
-        consumer_cell(ctx, queue, consumer, column)
-    })
-}
-
-fn consumer_cell(ctx: &Context, queue: &Queue, consumer: &ConsumerInfo, column: &str) -> Cell {
-    match column {
-        "queue_name" => (**queue.name()).into(),
-        "channel_pid" => channel_pid(ctx, consumer),
-        "consumer_tag" => (*consumer.tag).into(),
-        "ack_required" => consumer.ack_required.into(),
-        "prefetch_count" => consumer.prefetch_count.into(),
-        "active" => consumer.active.into(),
-        "activity_status" => match (
-            queue.spec().arguments.single_active_consumer,
-            consumer.active,
-        ) {
-            (false, _) => "up".into(),
-            (true, true) => "single_active".into(),
-            (true, false) => "waiting".into(),
-        },
-        "arguments" => cells::table(&consumer.arguments),
-        _ => Cell::Nothing,
-    }
 }
 
 pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {
@@ -231,7 +132,7 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     let not_found = || Failure::error(EX_USAGE, "Queue not found");
     let vhost = vhost(ctx, request).ok_or_else(not_found)?;
     let queue = vhost.queue(request.arg(0)).ok_or_else(not_found)?;
-    // Streams take no notice of either flag, and do not count.
+    // Both conditions do not apply to streams, and RabbitMQ reports no messages for them.
     let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
     let mut refused = None;
     queue.letters_published().await;

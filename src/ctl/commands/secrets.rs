@@ -1,11 +1,11 @@
-//! Keys that sign CMQ requests: add, delete, list. A key is shown once, when it is made up.
+//! Keys that sign CMQ requests: add, delete, list. Only `add_secret_key` shows a key.
 
-use super::super::args::EX_USAGE;
-use super::super::protocol::Request;
-use super::super::service::Context;
-use super::permissions::vhost_to_set;
-use super::{Failure, Outcome, Reply, rows};
+use super::lookup::vhost_to_set;
 use crate::broker::secrets::Secret;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::EX_USAGE;
+use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
+use crate::ctl::protocol::Request;
 
 pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
     vhost_to_set(ctx, request.vhost())?;

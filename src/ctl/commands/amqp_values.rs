@@ -1,6 +1,6 @@
 //! AMQP values as cells, with the names that RabbitMQ has for their types.
 
-use super::super::protocol::{Cell, TypedCell};
+use crate::ctl::protocol::{Cell, TypedCell};
 use crate::wire::{AMQPValue, FieldTable};
 
 /// A table such as `arguments` or `client_properties`.

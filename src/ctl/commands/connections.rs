@@ -1,10 +1,11 @@
 //! Connections and channels: list, close.
 
-use super::super::protocol::{Cell, Request};
-use super::super::service::Context;
-use super::{Failure, Outcome, Reply, cells, listing};
+use super::amqp_values;
 use crate::broker::connections::{ChannelStatus, Connection, ConnectionStatus};
-use crate::ctl::args::EX_UNAVAILABLE;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
+use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
+use crate::ctl::protocol::{Cell, Request};
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
     let all = ctx.connections().list().into_iter().map(|connection| {
@@ -36,7 +37,7 @@ fn cell(connection: &Connection, status: &ConnectionStatus, column: &str) -> Cel
         "timeout" => info.heartbeat_secs.into(),
         "frame_max" => info.frame_max.into(),
         "channel_max" => info.channel_max.into(),
-        "client_properties" => cells::table(&info.client_properties),
+        "client_properties" => amqp_values::table(&info.client_properties),
         "connected_at" => info.connected_at_ms.into(),
         "recv_oct" => status.received_bytes.into(),
         "recv_cnt" => status.reads.into(),
@@ -80,7 +81,7 @@ fn channel_cell(connection: &Connection, channel: &ChannelStatus, column: &str) 
     }
 }
 
-/// Closes one connection. One that is gone is closed already, as in RabbitMQ.
+/// Closes one connection. To close one that is gone is no error, as in RabbitMQ.
 pub(super) fn close(ctx: &Context, request: &Request) -> Outcome {
     let pid = request.arg(0);
     if !(pid.starts_with('<') && pid.ends_with('>') && pid.split('.').count() == 4) {
@@ -102,17 +103,14 @@ pub(super) fn close_all(ctx: &Context, request: &Request) -> Outcome {
         None | Some(Ok(0)) => usize::MAX,
         Some(Ok(limit)) => limit,
         Some(Err(_)) => {
-            return Err(Failure::error(
-                super::super::args::EX_DATAERR,
-                "Bad argument: --limit",
-            ));
+            return Err(Failure::error(EX_DATAERR, "Bad argument: --limit"));
         }
     };
     let all = ctx.connections().list().into_iter();
-    let concerned = all
+    let chosen = all
         .filter(|c| vhost.is_none_or(|vhost| *c.info.vhost == *vhost))
         .take(limit);
-    let closed = concerned
+    let closed = chosen
         .map(|connection| connection.close(request.arg(0)))
         .count();
     Ok(Reply::Message(format!("Closed {closed} connections")))

@@ -1,17 +1,17 @@
 //! Virtual hosts: add, delete, list.
 
-use super::super::args::{EX_DATAERR, EX_USAGE};
-use super::super::protocol::{Cell, Request};
-use super::super::service::Context;
-use super::permissions::no_such_vhost;
+use super::lookup::no_such_vhost;
 use super::users::words;
-use super::{Failure, Outcome, Reply, listing};
 use crate::broker::broker::VhostError;
 use crate::broker::vhost::VhostMetadata;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
+use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
+use crate::ctl::protocol::{Cell, Request};
 use crate::model::Name;
 use crate::model::arguments::QueueKind;
 
-/// Adds a virtual host. One that is there already keeps what is not said anew, and that is no error, as in RabbitMQ.
+/// Adds a virtual host. If it exists, sets only what the options name; that is no error, as in RabbitMQ.
 pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
     let name = request.arg(0);
     let existing = ctx.broker.vhost(name).map(|vhost| vhost.metadata());
@@ -36,7 +36,7 @@ pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
         None => ctx.broker.add_vhost(name, metadata).await,
     };
     match done {
-        // Somebody else was faster: it is there.
+        // Another operator added it meanwhile.
         Ok(()) | Err(VhostError::AlreadyExists(_)) => Ok(Reply::Done),
         Err(error) => Err(failure(error)),
     }
@@ -91,7 +91,7 @@ fn cell(name: &Name, metadata: &VhostMetadata, column: &str) -> Cell {
             .unwrap_or(QueueKind::Classic)
             .as_str()
             .into(),
-        // There is no firehose to switch on.
+        // There is no firehose that could be on.
         "tracing" => false.into(),
         _ => Cell::Nothing,
     }

@@ -1,25 +1,26 @@
-//! How rows are printed: tab-separated, JSON, CSV or a table with borders, as rabbitmqctl prints them. Pure.
+//! Prints rows as rabbitmqctl prints them: separated by tabs, as JSON, as CSV, or as a table with borders. Pure.
+//!
+//! CSV is written by hand: rabbitmqctl quotes every field, so there is nothing to decide.
 
 use serde_json::{Map, Value};
 
-use super::args::{Format, Style};
-use super::pretty;
+use super::invocation::{Format, Style};
+use super::pretty_table;
 use super::protocol::{Cell, TypedCell};
 
-/// Prints rows one by one.
+/// Returns the text to print for each event of a reply.
 #[derive(Debug)]
 pub(super) struct Printer {
     format: Format,
     headers: bool,
-    /// None until a table has started.
+    /// `None` until a table has begun.
     columns: Option<Vec<String>>,
     rows: usize,
-    /// Rows of a table whose widths are known with the last one.
-    kept: Vec<Vec<String>>,
+    /// All rows of a pretty table, whose widths depend on the last one.
+    cells: Vec<Vec<String>>,
 }
 
 impl Printer {
-    /// A printer in the style asked for.
     pub(super) fn new(style: &Style) -> Printer {
         let headers = !style.silent && !style.no_table_headers;
         Printer {
@@ -27,11 +28,11 @@ impl Printer {
             headers,
             columns: None,
             rows: 0,
-            kept: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
-    /// What to print when the columns are known.
+    /// The columns of the rows that follow.
     pub(super) fn start(&mut self, columns: Vec<String>) -> String {
         self.columns = Some(columns);
         match self.format {
@@ -40,7 +41,7 @@ impl Printer {
         }
     }
 
-    /// What to print for a row; headers come before the first one.
+    /// A row. Headers come before the first one.
     pub(super) fn row(&mut self, cells: &[Cell]) -> String {
         let first = self.rows == 0;
         self.rows += 1;
@@ -55,7 +56,7 @@ impl Printer {
                 header + &cells.iter().map(table).collect::<Vec<_>>().join("\t") + "\n"
             }
             Format::PrettyTable => {
-                self.kept.push(cells.iter().map(table).collect());
+                self.cells.push(cells.iter().map(table).collect());
                 String::new()
             }
             Format::Csv => {
@@ -87,13 +88,13 @@ impl Printer {
         }
     }
 
-    /// What to print after the last row.
+    /// The end of the reply.
     pub(super) fn end(&self) -> String {
         match self.format {
             Format::Json if self.columns.is_some() => "]\n".to_owned(),
-            Format::PrettyTable if !self.kept.is_empty() => {
+            Format::PrettyTable if !self.cells.is_empty() => {
                 let columns = self.columns.as_deref().unwrap_or_default();
-                pretty::table(columns, &self.kept)
+                pretty_table::table(columns, &self.cells)
             }
             Format::Json | Format::PrettyTable | Format::Table | Format::Csv => String::new(),
         }
@@ -103,18 +104,18 @@ impl Printer {
     pub(super) fn message(&self, text: &str) -> String {
         match self.format {
             Format::Json => format!("{}\n", serde_json::json!({ "message": text })),
-            Format::PrettyTable => pretty::output(text),
+            Format::PrettyTable => pretty_table::output(text),
             Format::Table | Format::Csv => format!("{text}\n"),
         }
     }
 
-    /// A report in the form that suits.
+    /// A report as text or JSON.
     pub(super) fn report(&self, text: &str, json: &Value) -> String {
         match self.format {
             Format::Json => format!("{json}\n"),
-            // An empty list is shown as one.
-            Format::PrettyTable if text.is_empty() => pretty::output(&json.to_string()),
-            Format::PrettyTable => pretty::output(text),
+            // rabbitmqctl shows an empty report as an empty list.
+            Format::PrettyTable if text.is_empty() => pretty_table::output(&json.to_string()),
+            Format::PrettyTable => pretty_table::output(text),
             Format::Table | Format::Csv => format!("{text}\n"),
         }
     }
@@ -150,7 +151,7 @@ fn table(cell: &Cell) -> String {
     }
 }
 
-/// Text within a list is quoted.
+/// A cell within a list: text is quoted.
 fn nested(cell: &Cell) -> String {
     match cell {
         Cell::Text(text) => format!("\"{text}\""),
@@ -158,7 +159,6 @@ fn nested(cell: &Cell) -> String {
     }
 }
 
-/// rabbitmqctl quotes numbers as well.
 fn csv(cell: &Cell) -> String {
     quoted_csv(&table(cell))
 }

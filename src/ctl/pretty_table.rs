@@ -1,19 +1,21 @@
-//! Tables with borders, drawn with a terminal's own line characters as rabbitmqctl draws them. Pure.
+//! Tables with borders. Drawn by hand with the line characters of VT100 terminals, as rabbitmqctl draws them; crates for
+//! tables draw Unicode or ASCII. Pure.
 
-/// Switches a terminal to its line characters, and back.
+/// Switches a terminal to its line characters.
 const LINES: &str = "\x1b(0";
+/// Switches back to letters.
 const LETTERS: &str = "\x1b(B";
-/// Heads are bold.
+/// For headers.
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// What one line character stands between: the left end of a border, its crossings, its right end.
+/// The characters at the left end of a border, at its crossings and at its right end.
 type Border = [char; 3];
 const TOP: Border = ['l', 'w', 'k'];
 const BETWEEN: Border = ['t', 'n', 'u'];
 const BOTTOM: Border = ['m', 'v', 'j'];
 
-/// A table of rows, each with a cell for each column.
+/// Draws a table. Each row has a cell for each column.
 pub(super) fn table(columns: &[String], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns.len())
         .map(|index| {
@@ -34,12 +36,12 @@ pub(super) fn table(columns: &[String], rows: &[Vec<String>]) -> String {
     text + &border(BOTTOM, &widths)
 }
 
-/// A table of one cell, for what is no listing.
+/// Draws a message as a table of one cell.
 pub(super) fn output(text: &str) -> String {
     table(&["Output".to_owned()], &[vec![text.to_owned()]])
 }
 
-/// How wide a cell is: its longest line.
+/// The width of a cell is that of its longest line.
 fn width(cell: &str) -> usize {
     cell.lines()
         .map(|line| line.chars().count())
@@ -53,7 +55,7 @@ fn border([left, crossing, right]: Border, widths: &[usize]) -> String {
     format!("{LINES}{left}{inner}{right}{LETTERS}\n")
 }
 
-/// One row, which is as high as its highest cell.
+/// Draws a row, which is as high as its highest cell.
 fn row(cells: &[String], widths: &[usize], (begin, end): (&str, &str)) -> String {
     let side = format!("{LINES}x{LETTERS}");
     let height = cells.iter().map(|cell| cell.lines().count()).max();
@@ -74,7 +76,7 @@ fn row(cells: &[String], widths: &[usize], (begin, end): (&str, &str)) -> String
 mod tests {
     use super::*;
 
-    /// With the characters that a terminal draws.
+    /// The table as a terminal would show it, with `*` before bold text and `/` after it.
     fn drawn(text: &str) -> String {
         let mut drawn = String::new();
         let mut lines = false;

@@ -1,34 +1,36 @@
 //! Users: add, delete, passwords, tags.
 
-use super::super::args::{EX_DATAERR, EX_NOUSER, EX_SOFTWARE, EX_UNAVAILABLE};
-use super::super::protocol::{Cell, Request};
-use super::super::service::Context;
-use super::{Failure, Outcome, Reply, rows};
 use crate::broker::password::{HashingAlgorithm, PasswordHash};
 use crate::broker::users::UserError;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::{EX_DATAERR, EX_NOUSER, EX_SOFTWARE, EX_UNAVAILABLE};
+use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
+use crate::ctl::protocol::{Cell, Request};
 use crate::model::Name;
 
-/// What rabbitmqctl says, and how it exits.
-pub(super) fn failure(error: UserError) -> Failure {
-    match error {
-        UserError::AlreadyExists(name) => {
-            Failure::error(EX_SOFTWARE, format!("User \"{name}\" already exists"))
+/// With rabbitmqctl's texts and exit codes.
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Failure {
+        match error {
+            UserError::AlreadyExists(name) => {
+                Failure::error(EX_SOFTWARE, format!("User \"{name}\" already exists"))
+            }
+            UserError::NoSuchUser(name) => {
+                Failure::error(EX_NOUSER, format!("User \"{name}\" does not exist"))
+            }
+            UserError::InvalidPattern(invalid) => Failure::error(
+                EX_UNAVAILABLE,
+                format!("invalid regexp \"{}\": {}", invalid.pattern, invalid.reason),
+            ),
+            UserError::SecretExists(id) => {
+                Failure::error(EX_SOFTWARE, format!("Secret id \"{id}\" already exists"))
+            }
+            UserError::NoSuchSecret(id) => {
+                Failure::error(EX_DATAERR, format!("Secret id \"{id}\" does not exist"))
+            }
+            error @ UserError::SecretLength => Failure::error(EX_DATAERR, error),
+            UserError::Store(error) => error.into(),
         }
-        UserError::NoSuchUser(name) => {
-            Failure::error(EX_NOUSER, format!("User \"{name}\" does not exist"))
-        }
-        UserError::InvalidPattern(invalid) => Failure::error(
-            EX_UNAVAILABLE,
-            format!("invalid regexp \"{}\": {}", invalid.pattern, invalid.reason),
-        ),
-        UserError::SecretExists(id) => {
-            Failure::error(EX_SOFTWARE, format!("Secret id \"{id}\" already exists"))
-        }
-        UserError::NoSuchSecret(id) => {
-            Failure::error(EX_DATAERR, format!("Secret id \"{id}\" does not exist"))
-        }
-        error @ UserError::SecretLength => Failure::error(EX_DATAERR, error),
-        UserError::Store(error) => error.into(),
     }
 }
 
@@ -71,7 +73,7 @@ pub(super) async fn clear_password(ctx: &Context, request: &Request) -> Outcome 
     Ok(Reply::Done)
 }
 
-/// A user that does not exist is deleted already, as in RabbitMQ.
+/// To delete a user that does not exist is no error, as in RabbitMQ.
 pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     ctx.users().delete(request.arg(0)).await?;
     Ok(Reply::Done)
@@ -107,6 +109,7 @@ pub(super) async fn set_tags(ctx: &Context, request: &Request) -> Outcome {
     Ok(Reply::Done)
 }
 
+/// Names such as user tags.
 pub(super) fn words(names: &[Name]) -> Cell {
     Cell::Words(names.iter().map(|name| name.to_string()).collect())
 }

@@ -1,13 +1,14 @@
-//! Permissions and topic permissions.
+//! Permissions and topic permissions: set, clear, list.
 
-use super::super::args::{EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE};
-use super::super::protocol::{Cell, Request};
-use super::super::service::Context;
-use super::{Failure, Outcome, Reply, rows};
+use super::lookup::{user_exists, vhost_exists, vhost_to_set};
 use crate::broker::permissions::Grant;
 use crate::broker::users::UserError;
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::EX_NOUSER;
+use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
+use crate::ctl::protocol::{Cell, Request};
 
-/// The wording of the verbs that set permissions differs from that of the others.
+/// Verbs that set permissions do not quote the user, as other verbs do.
 fn failure(error: UserError) -> Failure {
     match error {
         UserError::NoSuchUser(name) => {
@@ -15,40 +16,6 @@ fn failure(error: UserError) -> Failure {
         }
         other => other.into(),
     }
-}
-
-pub(super) fn vhost_to_set(ctx: &Context, vhost: &str) -> Result<(), Failure> {
-    if ctx.has_vhost(vhost) {
-        return Ok(());
-    }
-    Err(Failure::error(
-        EX_UNAVAILABLE,
-        format!("Virtual host {vhost} does not exist"),
-    ))
-}
-
-fn vhost_to_list(ctx: &Context, vhost: &str) -> Result<(), Failure> {
-    if ctx.has_vhost(vhost) {
-        Ok(())
-    } else {
-        Err(no_such_vhost(vhost))
-    }
-}
-
-pub(super) fn no_such_vhost(vhost: &str) -> Failure {
-    Failure::plain(EX_DATAERR, format!("Virtual host '{vhost}' does not exist"))
-}
-
-fn user_to_list(ctx: &Context, user: &str) -> Result<(), Failure> {
-    if ctx.users().get(user).is_some() {
-        Ok(())
-    } else {
-        Err(no_such_user(user))
-    }
-}
-
-pub(super) fn no_such_user(user: &str) -> Failure {
-    Failure::error(EX_UNAVAILABLE, format!("{{:no_such_user, \"{user}\"}}"))
 }
 
 pub(super) async fn set(ctx: &Context, request: &Request) -> Outcome {
@@ -81,7 +48,7 @@ pub(super) async fn clear(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
     let vhost = request.vhost();
-    vhost_to_list(ctx, vhost)?;
+    vhost_exists(ctx, vhost)?;
     let of_vhost = ctx.users().with_permissions(|table| {
         let of_vhost = table.grants().filter(|(_, own, _)| ***own == *vhost);
         of_vhost.map(|(user, _, grant)| row(user, grant)).collect()
@@ -91,7 +58,7 @@ pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) fn list_of_user(ctx: &Context, request: &Request) -> Outcome {
     let user = request.arg(0);
-    user_to_list(ctx, user)?;
+    user_exists(ctx, user)?;
     let of_user = ctx.users().with_permissions(|table| {
         let of_user = table.grants().filter(|(own, _, _)| ***own == *user);
         of_user.map(|(_, vhost, grant)| row(vhost, grant)).collect()
@@ -129,7 +96,7 @@ pub(super) async fn clear_topic(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) fn list_topic(ctx: &Context, request: &Request) -> Outcome {
     let vhost = request.vhost();
-    vhost_to_list(ctx, vhost)?;
+    vhost_exists(ctx, vhost)?;
     let of_vhost = ctx.users().with_permissions(|table| {
         let of_vhost = table.topics().filter(|(_, own, _, _)| ***own == *vhost);
         of_vhost
@@ -141,7 +108,7 @@ pub(super) fn list_topic(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) fn list_topic_of_user(ctx: &Context, request: &Request) -> Outcome {
     let user = request.arg(0);
-    user_to_list(ctx, user)?;
+    user_exists(ctx, user)?;
     let of_user = ctx.users().with_permissions(|table| {
         let of_user = table.topics().filter(|(own, _, _, _)| ***own == *user);
         of_user

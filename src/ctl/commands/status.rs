@@ -1,110 +1,20 @@
-//! The process as a whole: stop and start serving, status, thresholds.
+//! The report on the broker: `status`.
 
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use super::super::args::{EX_DATAERR, EX_UNAVAILABLE};
-use super::super::protocol::Request;
-use super::super::service::{Context, NodeCommand};
-use super::{Failure, Outcome, Reply};
 use crate::broker::vhost::Vhost;
-use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
+use crate::ctl::context::Context;
+use crate::ctl::outcome::{Outcome, Reply};
 use crate::files;
 use crate::memory::resident_bytes;
 use crate::node;
 
-/// Stretches of lost messages of one queue that are listed.
+/// Maximum number of ranges of lost messages that are listed per queue.
 const LOST_RANGES_MAX: usize = 100;
-
-fn ending() -> Failure {
-    Failure::error(EX_UNAVAILABLE, "the broker is shutting down")
-}
-
-/// The socket is opened when the broker is up, so there is nothing to wait for but `start_app`.
-pub(super) fn await_startup(ctx: &Context) -> Outcome {
-    if ctx.node.is_running() {
-        Ok(Reply::Done)
-    } else {
-        Err(Failure::error(EX_UNAVAILABLE, "rabbit_is_not_running"))
-    }
-}
-
-pub(super) async fn stop_app(ctx: &Context) -> Outcome {
-    let (done, stopped) = oneshot::channel();
-    ctx.node
-        .commands
-        .send(NodeCommand::StopApp(done))
-        .await
-        .map_err(|_| ending())?;
-    stopped.await.map_err(|_| ending())?;
-    Ok(Reply::Done)
-}
-
-pub(super) async fn start_app(ctx: &Context) -> Outcome {
-    let (done, started) = oneshot::channel();
-    ctx.node
-        .commands
-        .send(NodeCommand::StartApp(done))
-        .await
-        .map_err(|_| ending())?;
-    started
-        .await
-        .map_err(|_| ending())?
-        .map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;
-    Ok(Reply::Done)
-}
-
-pub(super) async fn stop(ctx: &Context) -> Outcome {
-    ctx.node
-        .commands
-        .send(NodeCommand::Stop)
-        .await
-        .map_err(|_| ending())?;
-    Ok(Reply::Done)
-}
-
-pub(super) fn ping() -> Outcome {
-    Ok(Reply::Message("Ping succeeded".to_owned()))
-}
-
-pub(super) fn set_memory_watermark(ctx: &Context, request: &Request) -> Outcome {
-    let bad = || Failure::error(EX_DATAERR, "Bad argument.");
-    let watermark = match request.arg(0) {
-        "absolute" => MemoryWatermark::Bytes(parse_bytes(request.arg(1)).ok_or_else(bad)?),
-        fraction => MemoryWatermark::Fraction(parse_fraction(fraction).ok_or_else(bad)?),
-    };
-    ctx.memory.set_watermark(watermark);
-    Ok(Reply::Done)
-}
-
-pub(super) fn set_disk_free_limit(ctx: &Context, request: &Request) -> Outcome {
-    let bad = || Failure::error(EX_DATAERR, "Bad argument.");
-    let limit = match request.arg(0) {
-        "mem_relative" => scaled(ctx.memory.total_bytes(), request.arg(1)).ok_or_else(bad)?,
-        bytes => parse_bytes(bytes).ok_or_else(bad)?,
-    };
-    ctx.broker.committer().set_disk_free_min(limit);
-    Ok(Reply::Done)
-}
-
-/// `total` times a factor such as `1.5`.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a threshold needs no exact byte, and the conversion saturates"
-)]
-fn scaled(total: u64, factor: &str) -> Option<u64> {
-    let factor = factor
-        .parse::<f64>()
-        .ok()
-        .filter(|factor| factor.is_finite() && *factor >= 0.0)?;
-    Some((total as f64 * factor) as u64)
-}
 
 pub(super) fn status(ctx: &Context) -> Outcome {
     let uptime_secs = ctx.node.started.elapsed().as_secs();
@@ -167,16 +77,16 @@ pub(super) fn status(ctx: &Context) -> Outcome {
 /// Address, protocol and purpose.
 type Listener = (std::net::SocketAddr, &'static str, &'static str);
 
-/// Messages of a queue that are on disk and cannot be read.
+/// The lost messages of a queue: they are on disk, and cannot be read.
 struct Lost {
     vhost: String,
     queue: String,
     messages: u64,
-    /// First and last offset of each stretch.
+    /// First and last offset of each range.
     offsets: Vec<String>,
 }
 
-/// The queues that miss messages.
+/// The queues with lost messages.
 fn damage(vhosts: &[Arc<Vhost>]) -> Vec<Lost> {
     let mut damage = Vec::new();
     for vhost in vhosts {
@@ -200,7 +110,7 @@ fn damage(vhosts: &[Arc<Vhost>]) -> Vec<Lost> {
     damage
 }
 
-/// The report for people: headings and lines as rabbitmqctl has them.
+/// The report for people, with rabbitmqctl's headings and lines.
 fn report(
     json: &serde_json::Value,
     listeners: &[Listener],
@@ -300,7 +210,7 @@ fn report(
     text.trim_end().to_owned()
 }
 
-/// Headings, each with its lines: what to call a field, and where it is.
+/// Headings with their lines: the label of a field, and its JSON pointer.
 fn sections(field: &impl Fn(&str) -> String, sections: &[(&str, &[(&str, &str)])]) -> String {
     let mut text = String::new();
     for (heading, lines) in sections {

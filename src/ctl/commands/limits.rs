@@ -1,13 +1,13 @@
-//! Limits of users and virtual hosts.
+//! Limits of users and virtual hosts: set, clear, list.
 
 use serde_json::{Map, Value};
 
-use super::super::args::EX_UNAVAILABLE;
-use super::super::protocol::Request;
-use super::super::service::Context;
-use super::permissions::{no_such_user, no_such_vhost};
-use super::{Failure, Outcome, Reply, rows};
+use super::lookup::{user_exists, vhost_exists};
 use crate::broker::limits::{UserLimits, VhostLimits};
+use crate::ctl::context::Context;
+use crate::ctl::exit_code::EX_UNAVAILABLE;
+use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
+use crate::ctl::protocol::Request;
 
 pub(super) async fn set_user(ctx: &Context, request: &Request) -> Outcome {
     let user = request.arg(0);
@@ -24,8 +24,8 @@ pub(super) async fn set_user(ctx: &Context, request: &Request) -> Outcome {
             }
         }
     }
-    known_user(ctx, user)?;
-    // Limits that are not named stay as they are.
+    user_exists(ctx, user)?;
+    // Limits that the definition does not name stay as they are.
     let merge = |limits: &mut UserLimits| {
         limits.max_connections = set.max_connections.or(limits.max_connections);
         limits.max_channels = set.max_channels.or(limits.max_channels);
@@ -36,7 +36,7 @@ pub(super) async fn set_user(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) async fn clear_user(ctx: &Context, request: &Request) -> Outcome {
     let (user, kind) = (request.arg(0), request.arg(1));
-    known_user(ctx, user)?;
+    user_exists(ctx, user)?;
     let clear = |limits: &mut UserLimits| match kind {
         "all" => *limits = UserLimits::default(),
         "max-connections" => limits.max_connections = None,
@@ -58,12 +58,12 @@ pub(super) fn list_user(ctx: &Context, request: &Request) -> Outcome {
             .map(|user| vec![(*user.name).into(), json(&user.limits).into()])
             .collect::<Vec<_>>();
         if limited.is_empty() {
-            return Ok(none());
+            return Ok(no_limits());
         }
         return rows(&["user", "limits"], limited);
     }
     let user = request.options.get("user").map_or("guest", String::as_str);
-    known_user(ctx, user)?;
+    user_exists(ctx, user)?;
     Ok(Reply::Message(json(&ctx.users().limits(user))))
 }
 
@@ -83,9 +83,7 @@ pub(super) async fn set_vhost(ctx: &Context, request: &Request) -> Outcome {
             }
         }
     }
-    if !ctx.has_vhost(vhost) {
-        return Err(no_such_vhost(vhost));
-    }
+    vhost_exists(ctx, vhost)?;
     ctx.limits().set(vhost, set).await?;
     Ok(Reply::Done)
 }
@@ -102,7 +100,7 @@ pub(super) fn list_vhost(ctx: &Context, request: &Request) -> Outcome {
     if request.has("global") {
         let limited = ctx.limits().list();
         if limited.is_empty() {
-            return Ok(none());
+            return Ok(no_limits());
         }
         let limited = limited
             .iter()
@@ -111,31 +109,21 @@ pub(super) fn list_vhost(ctx: &Context, request: &Request) -> Outcome {
         return rows(&["vhost", "limits"], limited);
     }
     let vhost = request.vhost();
-    if !ctx.has_vhost(vhost) {
-        return Err(no_such_vhost(vhost));
-    }
+    vhost_exists(ctx, vhost)?;
     let limits = ctx.limits().of_vhost(vhost);
     if limits == VhostLimits::default() {
-        return Ok(none());
+        return Ok(no_limits());
     }
     let text = json(&limits);
     let json = serde_json::json!({ "node": crate::node::name(), "result": "ok", "value": text });
     Ok(Reply::Report { text, json })
 }
 
-/// No limits are set: an empty line for people, an empty list for programs.
-fn none() -> Reply {
+/// No limits: an empty line for people, an empty list for programs.
+fn no_limits() -> Reply {
     Reply::Report {
         text: String::new(),
         json: Value::Array(Vec::new()),
-    }
-}
-
-fn known_user(ctx: &Context, user: &str) -> Result<(), Failure> {
-    if ctx.users().get(user).is_some() {
-        Ok(())
-    } else {
-        Err(no_such_user(user))
     }
 }
 
@@ -143,7 +131,7 @@ fn json(limits: &impl serde::Serialize) -> String {
     serde_json::to_string(limits).unwrap_or_default()
 }
 
-/// The object that a definition is.
+/// Parses a definition, which is a JSON object.
 fn definition(text: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(text).map_err(|_| {
         let text = format!(
@@ -169,7 +157,7 @@ fn unrecognised(name: &str, limit: &Value, of: &str) -> String {
     )
 }
 
-/// A JSON value the way RabbitMQ's messages show it.
+/// A JSON value as RabbitMQ's messages show it.
 fn erlang(value: &Value) -> String {
     match value {
         Value::String(text) => format!("<<\"{text}\">>"),

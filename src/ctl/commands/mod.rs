@@ -1,109 +1,30 @@
-//! Carries verbs out. One file per kind of thing; the dispatcher is flat and dull.
+//! The verbs, in files by noun, and the one match that leads to them.
 
-mod cells;
-mod connections;
-mod limits;
-mod node;
-mod permissions;
-mod queues;
-mod secrets;
-mod users;
-mod vhosts;
+mod amqp_values; // AMQP tables as cells
+mod connections; // connections and channels
+mod consumers; // consumers
+mod exchanges; // exchanges and bindings
+mod limits; // limits of users and virtual hosts
+mod lookup; // refuses what does not exist
+mod node; // the process
+mod permissions; // permissions and topic permissions
+mod queues; // queues
+mod secrets; // keys that sign CMQ requests
+mod status; // the report on the broker
+mod users; // users
+mod vhosts; // virtual hosts
 
-use super::args::EX_UNAVAILABLE;
-use super::protocol::{Cell, Request};
-use super::service::Context;
+use super::context::Context;
+use super::exit_code::EX_USAGE;
+use super::outcome::{Failure, Outcome};
+use super::protocol::Request;
 use super::verbs::Verb;
-use crate::broker::users::UserError;
-use crate::store::StoreFailed;
 
-/// What came of a verb.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// It was carried out.
-    Done,
-    /// It was carried out, with this to say.
-    Message(String),
-    /// It was carried out: a report for people and for programs.
-    Report {
-        text: String,
-        json: serde_json::Value,
-    },
-    /// Rows.
-    Table {
-        columns: Vec<String>,
-        rows: Vec<Vec<Cell>>,
-    },
-}
-
-/// Why a verb was not carried out: exit code and text.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) exit: u8,
-    pub(super) text: String,
-}
-
-impl Failure {
-    /// rabbitmqctl says `Error:` on a line of its own before most of its texts.
-    fn error(exit: u8, text: impl std::fmt::Display) -> Failure {
-        Failure {
-            exit,
-            text: format!("Error:\n{text}"),
-        }
-    }
-
-    /// It says nothing before some.
-    fn plain(exit: u8, text: impl Into<String>) -> Failure {
-        Failure {
-            exit,
-            text: text.into(),
-        }
-    }
-}
-
-impl From<StoreFailed> for Failure {
-    fn from(error: StoreFailed) -> Failure {
-        Failure::error(EX_UNAVAILABLE, error)
-    }
-}
-
-impl From<UserError> for Failure {
-    fn from(error: UserError) -> Failure {
-        users::failure(error)
-    }
-}
-
-pub(super) type Outcome = Result<Reply, Failure>;
-
-/// Rows with fixed columns.
-fn rows(columns: &[&str], rows: Vec<Vec<Cell>>) -> Outcome {
-    Ok(Reply::Table {
-        columns: columns.iter().map(|&column| column.to_owned()).collect(),
-        rows,
-    })
-}
-
-/// Rows with the columns that the request names: `cell` gives the value of one column of one item.
-fn listing<T>(
-    request: &Request,
-    items: impl IntoIterator<Item = T>,
-    cell: impl Fn(&T, &str) -> Cell,
-) -> Outcome {
-    let columns = super::columns::of(request.verb)
-        .map(|columns| columns.choose(&request.args))
-        .unwrap_or_default();
-    let rows = items
-        .into_iter()
-        .map(|item| columns.iter().map(|column| cell(&item, column)).collect())
-        .collect();
-    Ok(Reply::Table { columns, rows })
-}
-
-/// Carries a verb out.
-pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
+/// Carries out the verb of a request.
+pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
     if !ctx.node.is_running() && !works_while_stopped(request.verb) {
         return Err(Failure::plain(
-            super::args::EX_USAGE,
+            EX_USAGE,
             "Error: this command requires the 'rabbit' app to be running on the target node. Start it with 'leveret \
              ctl start_app'.",
         ));
@@ -114,7 +35,7 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
         Verb::Stop => node::stop(ctx).await,
         Verb::StopApp => node::stop_app(ctx).await,
         Verb::Ping => node::ping(),
-        Verb::Status => node::status(ctx),
+        Verb::Status => status::status(ctx),
         Verb::SetDiskFreeLimit => node::set_disk_free_limit(ctx, request),
         Verb::SetVmMemoryHighWatermark => node::set_memory_watermark(ctx, request),
         Verb::AddUser => users::add(ctx, request).await,
@@ -146,10 +67,10 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
         Verb::AddVhost => vhosts::add(ctx, request).await,
         Verb::DeleteVhost => vhosts::delete(ctx, request).await,
         Verb::ListVhosts => vhosts::list(ctx, request),
-        Verb::ListBindings => queues::list_bindings(ctx, request),
-        Verb::ListExchanges => queues::list_exchanges(ctx, request),
+        Verb::ListBindings => exchanges::list_bindings(ctx, request),
+        Verb::ListExchanges => exchanges::list(ctx, request),
         Verb::ListQueues => queues::list(ctx, request),
-        Verb::ListConsumers => queues::list_consumers(ctx, request),
+        Verb::ListConsumers => consumers::list(ctx, request),
         Verb::DeleteQueue => queues::delete(ctx, request).await,
         Verb::Rewind => queues::rewind(ctx, request).await,
         Verb::PurgeQueue => queues::purge(ctx, request).await,
@@ -161,7 +82,7 @@ pub(super) async fn handle(ctx: &Context, request: &Request) -> Outcome {
     }
 }
 
-/// Verbs that need no clients to be served.
+/// Whether a verb works between `stop_app` and `start_app`.
 fn works_while_stopped(verb: Verb) -> bool {
     matches!(
         verb,

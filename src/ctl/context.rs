@@ -1,0 +1,83 @@
+//! What the verbs act on: the broker, and the process that runs it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::broker::connections::Connections;
+use crate::broker::limits::Limits;
+use crate::broker::users::Users;
+use crate::memory::MemoryMonitor;
+use crate::model::Name;
+
+/// A command to the process as a whole.
+#[derive(Debug)]
+pub(crate) enum NodeCommand {
+    /// Close listeners and connections; reply when that is done.
+    StopApp(oneshot::Sender<()>),
+    /// Open the listeners again. The error of the reply is text for the operator.
+    StartApp(oneshot::Sender<Result<(), String>>),
+    /// End the process in good order.
+    Stop,
+    /// Close listeners and connections because the process ends.
+    End(oneshot::Sender<()>),
+}
+
+/// The process, as verbs see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// The server's main task carries them out.
+    pub(crate) commands: mpsc::Sender<NodeCommand>,
+    /// False between `stop_app` and `start_app`.
+    pub(crate) running: watch::Receiver<bool>,
+    /// Addresses of the AMQP listeners.
+    pub(crate) listeners: Arc<[std::net::SocketAddr]>,
+    /// Addresses of the listeners of CMQ's HTTP API.
+    pub(crate) cmq_listeners: Arc<[std::net::SocketAddr]>,
+    pub(crate) data_dir: Arc<Path>,
+    pub(crate) started: Instant,
+}
+
+impl Node {
+    pub(super) fn is_running(&self) -> bool {
+        *self.running.borrow()
+    }
+}
+
+/// What verbs act on.
+pub(crate) struct Context {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) node: Node,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) memory: Arc<MemoryMonitor>,
+}
+
+impl Context {
+    pub(super) fn users(&self) -> &Users {
+        self.broker.users()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        self.broker.limits()
+    }
+
+    pub(super) fn connections(&self) -> &Connections {
+        self.broker.connections()
+    }
+
+    pub(super) fn vhost_names(&self) -> Vec<Name> {
+        self.broker
+            .vhost_list()
+            .iter()
+            .map(|vhost| vhost.name().clone())
+            .collect()
+    }
+
+    pub(super) fn has_vhost(&self, name: &str) -> bool {
+        self.broker.vhost(name).is_some()
+    }
+}

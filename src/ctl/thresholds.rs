@@ -1,0 +1,74 @@
+//! Checks the thresholds of memory and disk before the broker is asked, as rabbitmqctl does. Pure.
+
+use super::exit_code::EX_DATAERR;
+use super::invocation::Invocation;
+use super::verbs::Verb;
+use crate::config::{parse_bytes, parse_fraction};
+
+/// Why the thresholds of an invocation are invalid, with the exit code; `None` if they are valid.
+pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)> {
+    let args: Vec<&str> = invocation.args.iter().map(String::as_str).collect();
+    let bad = || Some((EX_DATAERR, "Bad argument.".to_owned()));
+    match (verb, args.as_slice()) {
+        (Verb::SetVmMemoryHighWatermark, ["absolute", value]) if parse_bytes(value).is_some() => {
+            None
+        }
+        (Verb::SetVmMemoryHighWatermark, [value]) if *value != "absolute" => match value
+            .parse::<f64>()
+        {
+            Ok(_) if parse_fraction(value).is_some() => None,
+            Ok(_) => Some((
+                EX_DATAERR,
+                "Bad argument: The threshold should be a fraction between 0.0 and 1.0".to_owned(),
+            )),
+            Err(_) => bad(),
+        },
+        (Verb::SetDiskFreeLimit, ["mem_relative", value])
+            if value.parse::<f64>().is_ok_and(|v| v >= 0.0) =>
+        {
+            None
+        }
+        (Verb::SetDiskFreeLimit, [value]) if parse_bytes(value).is_some() => None,
+        (Verb::SetVmMemoryHighWatermark | Verb::SetDiskFreeLimit, _) => bad(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::args::{Parsed, parse};
+    use crate::ctl::verbs;
+
+    fn invocation(line: &str) -> (Verb, Invocation) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match parse(&words) {
+            Ok(Parsed::Run(invocation)) => (verbs::find(invocation.verb).unwrap().verb, invocation),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn thresholds_are_checked_before_the_broker_is_asked() {
+        for (line, valid) in [
+            ("set_vm_memory_high_watermark 0.4", true),
+            ("set_vm_memory_high_watermark 0", true),
+            ("set_vm_memory_high_watermark absolute 1GB", true),
+            ("set_vm_memory_high_watermark 2", false),
+            ("set_vm_memory_high_watermark -1", false),
+            ("set_vm_memory_high_watermark abc", false),
+            ("set_vm_memory_high_watermark absolute", false),
+            ("set_vm_memory_high_watermark absolute x", false),
+            ("set_disk_free_limit 50MB", true),
+            ("set_disk_free_limit mem_relative 1.0", true),
+            ("set_disk_free_limit mem_relative x", false),
+            ("set_disk_free_limit garbage", false),
+            ("set_disk_free_limit 1 2", false),
+        ] {
+            let (verb, invocation) = invocation(line);
+            let refusal = check(verb, &invocation);
+            assert_eq!(refusal.is_none(), valid, "{line}: {refusal:?}");
+            assert!(refusal.is_none_or(|(exit, _)| exit == EX_DATAERR));
+        }
+    }
+}

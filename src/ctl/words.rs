@@ -1,0 +1,99 @@
+//! Splits the words of a command line into options and the rest. By hand, because rabbitmqctl's rules are not those of any
+//! parser of command lines: options stand anywhere, `_` equals `-`, and each verb refuses the options that it does not take
+//! in a text of its own.
+
+use std::collections::BTreeMap;
+
+/// Short options and their long names.
+const SHORT: &[(&str, &str)] = &[
+    ("-n", "node"),
+    ("-q", "quiet"),
+    ("-s", "silent"),
+    ("-t", "timeout"),
+    ("-l", "longnames"),
+    ("-p", "vhost"),
+    ("-e", "if-empty"),
+    ("-u", "if-unused"),
+    ("-h", "help"),
+];
+/// Options of every verb that have a value.
+pub(super) const GLOBAL_VALUES: &[&str] = &["node", "timeout", "formatter", "data-dir", "config"];
+/// Options of every verb that have no value.
+pub(super) const GLOBAL_SWITCHES: &[&str] =
+    &["quiet", "silent", "longnames", "no-table-headers", "help"];
+/// Options of some verbs that have no value.
+const SWITCHES: &[&str] = &[
+    "if-empty",
+    "if-unused",
+    "global",
+    "online",
+    "offline",
+    "local",
+    "pre-hashed-password",
+];
+/// Options of some verbs that have a value.
+const VALUES: &[&str] = &[
+    "vhost",
+    "description",
+    "tags",
+    "default-queue-type",
+    "user",
+    "limit",
+    "to",
+];
+
+#[derive(Default)]
+pub(super) struct Words {
+    /// Known options by long name. Switches have an empty value.
+    pub(super) options: BTreeMap<String, String>,
+    /// The verb and its arguments.
+    pub(super) plain: Vec<String>,
+    /// Unknown options as they were written, with their values.
+    pub(super) unknown: Vec<(String, String)>,
+}
+
+/// Splits words into options, which may stand anywhere, and the rest.
+pub(super) fn split(words: &[String]) -> Words {
+    let mut split = Words::default();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            split.plain.extend(words.cloned());
+            break;
+        }
+        let (name, inline) = match word.split_once('=') {
+            Some((name, value)) if word.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (word.as_str(), None),
+        };
+        let long = match name.strip_prefix("--") {
+            Some(long) => long.replace('_', "-"),
+            None => match SHORT.iter().find(|(short, _)| *short == name) {
+                Some((_, long)) => (*long).to_owned(),
+                // Plain text, a lone dash, or a negative number.
+                None if !name.starts_with('-')
+                    || name.len() == 1
+                    || name.parse::<f64>().is_ok() =>
+                {
+                    split.plain.push(word.clone());
+                    continue;
+                }
+                None => name.to_owned(),
+            },
+        };
+        if GLOBAL_SWITCHES.contains(&&*long) || SWITCHES.contains(&&*long) {
+            split.options.insert(long, String::new());
+        } else if GLOBAL_VALUES.contains(&&*long) || VALUES.contains(&&*long) {
+            match inline.or_else(|| words.next().cloned()) {
+                Some(value) => {
+                    split.options.insert(long, value);
+                }
+                None => split.unknown.push((name.to_owned(), String::new())),
+            }
+        } else {
+            split
+                .unknown
+                .push((name.to_owned(), inline.unwrap_or_default()));
+        }
+    }
+    split
+}
