@@ -1,122 +1,119 @@
-//! A block: the messages of one stored chunk, as the queue sees them while they are in memory.
-//! Knows which of its messages are ready, leased or settled; knows nothing of order between blocks,
-//! of consumers or of the disk.
+//! A block: the messages of one chunk while they are resident, a slot for each. Knows nothing of other blocks, of
+//! consumers or of the disk.
 
 use std::sync::Arc;
 
 use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::{Message, Ticket};
 
-/// What a message in the queue is doing.
+use super::turn::{self, RETURNS_MAX};
+
+/// What a message costs in memory besides its bytes, for the memory budget.
+const SLOT_OVERHEAD: u64 = 160;
+
+/// The state of a message that has a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::broker::queue) enum SlotState {
-    /// Waits for a consumer, at its place.
+pub(super) enum SlotState {
+    /// Ready, in the order of offsets.
     Ready,
-    /// Waits for a consumer, at the place among the returned ones that its queue has given it.
+    /// Ready, in the order that the queue keeps for returned messages.
     Returned,
-    /// Somebody has it and has not settled it.
+    /// Leased: a client has it and has not answered.
     Leased,
-    /// Has left the queue, and leaves the log when its dead letter is published.
+    /// Dying: it has left the queue, and leaves the log when its dead letter is published.
     Dying,
-    /// Gone.
     Settled,
-    /// On disk, and it cannot be read.
+    /// Lost: on disk, where it cannot be read.
     Lost,
 }
 
 /// One message of a block.
 #[derive(Debug)]
-pub(in crate::broker::queue) struct Slot {
-    /// The message; `None` when it is on disk only.
-    pub(in crate::broker::queue) message: Option<Arc<Message>>,
+pub(super) struct Slot {
+    /// `None` when the message is on disk only.
+    pub(super) message: Option<Arc<Message>>,
     /// Bytes of the body: what counts in limits and listings.
-    pub(in crate::broker::queue) size: u32,
-    /// Milliseconds after the block's `first_ms` at which it was enqueued.
-    pub(in crate::broker::queue) enqueued: u32,
-    /// The turn of its lease: how often it came back unacked, and above [`TURN_RETURNS`] in how many rewinds.
-    pub(in crate::broker::queue) turn: u32,
-    pub(in crate::broker::queue) state: SlotState,
-    /// How often a consumer failed that had it, as far as that counts (`model::Message::failures`).
-    pub(in crate::broker::queue) failures: u8,
+    pub(super) size: u32,
+    /// When it was enqueued, in milliseconds after the block's `first_ms`.
+    pub(super) enqueued_after_ms: u32,
+    /// The turn of its current or next lease (see [`turn`]).
+    pub(super) turn: u32,
+    pub(super) state: SlotState,
+    /// How often a consumer failed that had it (see `model::Message::failures`).
+    pub(super) failures: u8,
     /// It was handed out before.
-    pub(in crate::broker::queue) redelivered: bool,
-    /// It is to be there after a restart.
-    pub(in crate::broker::queue) persistent: bool,
-}
-
-/// The part of a turn that says how often a message came back since it was last rewound. A rewound message starts over
-/// with its delivery count, but no answer to a lease from before may settle it.
-pub(in crate::broker::queue) const TURN_RETURNS: u32 = 0xf_ffff;
-
-/// The turn of a message that has been in so many rewinds and did not come back since. It repeats after 4,096 of them.
-pub(in crate::broker::queue) fn first_turn(rewinds: u32) -> u32 {
-    rewinds.wrapping_mul(TURN_RETURNS + 1)
+    pub(super) redelivered: bool,
+    /// A restart finds it.
+    pub(super) persistent: bool,
 }
 
 impl Slot {
     /// Whether it waits for a consumer.
-    pub(in crate::broker::queue) fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         matches!(self.state, SlotState::Ready | SlotState::Returned)
     }
 
-    /// How often it came back unacked.
-    pub(in crate::broker::queue) fn returns(&self) -> u32 {
-        self.turn & TURN_RETURNS
+    /// How often it came back unacked since it was last rewound.
+    pub(super) fn returns(&self) -> u32 {
+        turn::returns(self.turn)
     }
 
-    /// It comes back unacked; counts as far as it can.
-    pub(in crate::broker::queue) fn count_return(&mut self) {
-        if self.returns() < TURN_RETURNS {
+    /// Counts a return, up to the highest number that a turn can hold.
+    pub(super) fn count_return(&mut self) {
+        if self.returns() < RETURNS_MAX {
             self.turn += 1;
         }
     }
 
-    /// Whether somebody has it by the lease of this turn.
-    pub(in crate::broker::queue) fn is_leased(&self, turn: u32) -> bool {
+    /// Whether the lease of this turn is current.
+    pub(super) fn is_leased(&self, turn: u32) -> bool {
         self.state == SlotState::Leased && self.turn == turn
     }
 }
 
 /// The messages of one chunk.
 #[derive(Debug)]
-pub(in crate::broker::queue) struct Block {
+pub(super) struct Block {
     /// Offset of the first slot.
-    pub(in crate::broker::queue) first: u64,
+    pub(super) first: u64,
     /// When the first message was enqueued.
-    pub(in crate::broker::queue) first_ms: u64,
-    pub(in crate::broker::queue) slots: Vec<Slot>,
+    pub(super) first_ms: u64,
+    pub(super) slots: Vec<Slot>,
     /// Slots that are not settled.
-    pub(in crate::broker::queue) unsettled: u32,
-    pub(in crate::broker::queue) chunk: ChunkState,
-    /// Some slot was leased or carries a delivery count, which the disk does not know.
-    pub(in crate::broker::queue) touched: bool,
+    pub(super) unsettled: u32,
+    pub(super) chunk: ChunkState,
+    /// Some slot was leased or carries a delivery count. The chunk on disk says nothing of that, so the block must
+    /// stay resident.
+    pub(super) touched: bool,
 }
 
 impl Block {
     /// The offset after the last slot.
-    pub(in crate::broker::queue) fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.first + self.slots.len() as u64
     }
 
-    /// Whether `offset` is one of its slots.
-    pub(in crate::broker::queue) fn contains(&self, offset: u64) -> bool {
+    pub(super) fn contains(&self, offset: u64) -> bool {
         self.first <= offset && offset < self.end()
     }
 
-    /// The slot of `offset`, if it lies in this block.
-    pub(in crate::broker::queue) fn slot(&self, offset: u64) -> Option<&Slot> {
+    pub(super) fn slot(&self, offset: u64) -> Option<&Slot> {
         let index = usize::try_from(offset.checked_sub(self.first)?).ok()?;
         self.slots.get(index)
     }
 
-    /// The slot of `offset`, if it lies in this block.
-    pub(in crate::broker::queue) fn slot_mut(&mut self, offset: u64) -> Option<&mut Slot> {
+    pub(super) fn slot_mut(&mut self, offset: u64) -> Option<&mut Slot> {
         let index = usize::try_from(offset.checked_sub(self.first)?).ok()?;
         self.slots.get_mut(index)
     }
 
-    /// The first offset at or after `from` that is ready at its place.
-    pub(in crate::broker::queue) fn next_ready(&self, from: u64) -> Option<u64> {
+    /// When the message of a slot of this block was enqueued.
+    pub(super) fn enqueued_ms(&self, slot: &Slot) -> u64 {
+        self.first_ms + u64::from(slot.enqueued_after_ms)
+    }
+
+    /// The first offset at or after `from` that is ready in the order of offsets.
+    pub(super) fn next_ready(&self, from: u64) -> Option<u64> {
         let skip = usize::try_from(from.saturating_sub(self.first)).ok()?;
         let ready = self
             .slots
@@ -127,12 +124,22 @@ impl Block {
     }
 
     /// Whether its chunk is still being gathered.
-    pub(in crate::broker::queue) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(self.chunk, ChunkState::Open(_))
     }
 
-    /// Whether the whole block could be forgotten and read again without losing anything.
-    pub(in crate::broker::queue) fn is_evictable(&self, committed: Ticket) -> bool {
-        !self.touched && matches!(self.chunk, ChunkState::Written(ticket) if ticket <= committed)
+    /// Whether the store can give the chunk back: its batch is committed.
+    pub(super) fn is_stored(&self, committed: Ticket) -> bool {
+        matches!(self.chunk, ChunkState::Written(ticket) if ticket <= committed)
     }
+
+    /// Whether the whole block can be dropped from memory and read again without losing anything.
+    pub(super) fn is_evictable(&self, committed: Ticket) -> bool {
+        !self.touched && self.is_stored(committed)
+    }
+}
+
+/// Bytes that a resident message counts for in the memory budget.
+pub(super) fn weight(message: &Message) -> u64 {
+    message.size() as u64 + SLOT_OVERHEAD
 }

@@ -1,4 +1,4 @@
-//! Messages that the disk does not give back: they are passed over, and left where they are.
+//! Lost messages: the disk should have them and does not give them back. They are passed over, and their chunks stay.
 
 use std::ops::Range;
 
@@ -6,8 +6,7 @@ use super::Lane;
 use super::block::SlotState;
 
 impl Lane {
-    /// These messages cannot be read: those of them that are on disk only are passed over from now on. Returns how
-    /// many that are.
+    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their number.
     pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.damaged();
         let range = range.start..range.end.min(self.next);
@@ -26,12 +25,12 @@ impl Lane {
         self.damaged() - before
     }
 
-    /// Messages that cannot be read.
+    /// Number of lost messages.
     pub(in crate::broker::queue) fn damaged(&self) -> u64 {
         self.lost.len() + self.lost_slots
     }
 
-    /// Their offsets.
+    /// Offsets of lost messages.
     pub(in crate::broker::queue) fn lost(&self) -> Vec<Range<u64>> {
         let mut lost = self.lost.clone();
         for block in self.blocks.iter().filter(|_| self.lost_slots > 0) {
@@ -46,13 +45,11 @@ impl Lane {
 
     /// Whether the disk should have this message, as far as is known.
     pub(in crate::broker::queue) fn expects(&self, offset: u64) -> bool {
-        let slot = self
-            .locate(offset)
-            .ok()
-            .and_then(|index| self.blocks.get(index)?.slot(offset));
         !self.settled.contains(offset)
             && !self.lost.contains(offset)
-            && slot.is_none_or(|slot| slot.state != SlotState::Lost)
+            && self
+                .slot(offset)
+                .is_none_or(|slot| slot.state != SlotState::Lost)
     }
 
     /// The first offset at or after `from` that is neither settled nor lost.
@@ -64,7 +61,7 @@ impl Lane {
         offset
     }
 
-    /// A message has been read; if it was lost, it is ready.
+    /// A message has been read. If it was lost, it is ready again.
     pub(super) fn found_again(&mut self, offset: u64, size: u32) {
         if self.lost.contains(offset) {
             self.lost.remove_range(offset..offset + 1);
@@ -79,7 +76,7 @@ impl Lane {
         for gap in unsettled {
             let dying = self.lose_dying(gap.clone());
             let lost = self.lost.insert_range(gap) - dying;
-            // How large they were nobody knows: as large as the others.
+            // Their sizes are unknown: the average is taken.
             let share = u128::from(self.ready_bytes) * u128::from(lost);
             let bytes = share.checked_div(u128::from(self.ready)).unwrap_or(0);
             let left = u128::from(self.ready_bytes).saturating_sub(bytes);
@@ -91,35 +88,18 @@ impl Lane {
         }
     }
 
-    /// Those that were dying are not any more; how many they were.
-    fn lose_dying(&mut self, range: Range<u64>) -> u64 {
-        let all = self.dying.len();
-        self.dying.remove_range(range);
-        let lost = all - self.dying.len();
-        // As large as the others.
-        let share = u128::from(self.dying_bytes) * u128::from(lost);
-        let bytes = share.checked_div(u128::from(all)).unwrap_or(0);
-        self.dying_bytes -= u64::try_from(bytes).unwrap_or(self.dying_bytes);
-        lost
-    }
-
-    /// Whether its dead letter is to be published.
-    pub(in crate::broker::queue) fn is_dying(&self, offset: u64) -> bool {
-        self.dying.contains(offset)
-    }
-
-    /// Loses what of a block has no body in memory and is wanted. Returns where the block ends.
+    /// Loses the slots of a block that wait for their bodies to be read. Returns where the block ends.
     fn lose_slots(&mut self, index: usize, range: &Range<u64>) -> u64 {
         let Some(block) = self.blocks.get_mut(index) else {
             return range.end;
         };
         let mut lost = Vec::new();
         for (offset, slot) in (block.first..).zip(&mut block.slots) {
-            let is_wanted = matches!(
+            let needs_body = matches!(
                 slot.state,
                 SlotState::Ready | SlotState::Returned | SlotState::Dying
             );
-            if range.contains(&offset) && slot.message.is_none() && is_wanted {
+            if range.contains(&offset) && slot.message.is_none() && needs_body {
                 lost.push((offset, slot.state, slot.size, slot.persistent));
                 slot.state = SlotState::Lost;
             }

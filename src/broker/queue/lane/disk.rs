@@ -1,5 +1,5 @@
-//! What the disk has to be told of a lane, and where chunks lie that nobody reads again. What changed is noted in
-//! `offsets`.
+//! What the disk has to be told of a lane: chunks, and what `offsets`, `receives` and the history have noted. Also
+//! the parts of the log that the store is to sweep.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::store::{Batch, Op};
 use super::Lane;
 
 impl Lane {
-    /// The offset below which chunks can be swept from the store, once there is something to sweep.
+    /// The offset below which the store is to sweep, once everything up to [`Lane::sweep_below`] is gone.
     pub(in crate::broker::queue) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
         let floor = self.gone_floor();
@@ -20,7 +20,7 @@ impl Lane {
         (floor > 0 && floor >= below).then_some(floor)
     }
 
-    /// Parts of the log in which chunks may lie that nobody reads again, once the disk knows it.
+    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until the disk knows it.
     pub(in crate::broker::queue) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.sweeps)
     }
@@ -42,7 +42,7 @@ impl Lane {
         }
     }
 
-    /// Closes the open blocks. One whose messages are all gone by now is never written.
+    /// Closes the open blocks. A block whose messages are all gone is never written. Returns whether any was.
     fn collect_chunks(&mut self, ticket: Ticket, batch: &mut Batch) -> bool {
         let mut index = self
             .blocks
@@ -70,7 +70,7 @@ impl Lane {
                 wrote = true;
             }
             if settled {
-                self.blocks.remove(index); // it is only kept
+                self.blocks.remove(index); // only the history needs it, from disk
             } else {
                 index += 1;
             }

@@ -1,60 +1,60 @@
-//! What a lane remembers of messages that were received by handle: who may delete them until when, and when each was
-//! first received; and what the disk has to be told of it. A receipt stays until its message is gone, also when its
-//! lease has ended. Knows no slot.
+//! What a lane remembers of messages that were received by handle: the last lease that a receive gave of each, when it
+//! was first received, and what the disk has to be told of that. A message is remembered until it is settled, also when
+//! its lease has ended. Knows no slot.
 //!
-//! On disk lies one record per receive, not one per message. It is removed when all its messages are gone or have been
-//! received again; whether the lease of one has ended before, recovery tells by the message's delivery count.
+//! The disk has one record per receive, not one per message. A record is removed when all its messages are settled or
+//! were received again. Whether a lease in a record ended before a restart shows in the message's return count.
 
 use std::collections::BTreeMap;
 
 use crate::model::{Lease, LogId};
 use crate::store::{Batch, Op, RangeSet, ReceiveRecord, ReceivedLease};
 
-use super::block::TURN_RETURNS;
+use super::turn;
 
-/// What is known of one message that was received.
+/// What is known of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Receipt {
+struct LastReceive {
     /// The turn of the lease that the last receive gave.
     turn: u32,
-    /// The number of that receive; `None` if a restart is not to know it.
+    /// The number of that receive; `None` if no restart finds the message.
     receive: Option<u64>,
     /// When the message was first received.
     first_ms: u64,
-    /// How many receives came to nothing, because nobody took what they brought.
+    /// How many receives of it no client accepted.
     unaccepted: u32,
 }
 
-/// What is known of one receive.
+/// What is known of a receive.
 #[derive(Clone, Copy, Debug)]
 struct Receive {
-    /// How many receives name it.
-    left: u32,
-    /// When its leases end; 0 while it goes on.
+    /// How many messages it was the last receive of.
+    messages: u32,
+    /// When its leases end; 0 until the receive is complete.
     until_ms: u64,
-    /// Its record on disk names messages that are gone, or have been received again.
+    /// Its record names messages that were settled or received again since.
     is_stale: bool,
-    /// It has a record on disk.
+    /// The disk has its record.
     is_written: bool,
 }
 
-/// The receives of one lane, by offset.
+/// The receives of one lane.
 #[derive(Debug)]
-pub(in crate::broker::queue) struct ReceiveRecords {
+pub(super) struct ReceiveRecords {
     log: LogId,
-    by_offset: BTreeMap<u64, Receipt>,
-    /// Receives that some receipt names.
+    by_offset: BTreeMap<u64, LastReceive>,
+    /// Receives that are the last of some message, by number.
     receives: BTreeMap<u64, Receive>,
     /// The number of the next receive.
     next: u64,
-    /// What that has leased so far.
+    /// Leases of the next receive so far.
     open: Vec<ReceivedLease>,
-    /// What the disk has to be told: receives that are new, or gone.
+    /// Records that the disk has to write, or to remove (`None`).
     changes: BTreeMap<u64, Option<ReceiveRecord>>,
 }
 
 impl ReceiveRecords {
-    pub(in crate::broker::queue) fn new(log: LogId) -> ReceiveRecords {
+    pub(super) fn new(log: LogId) -> ReceiveRecords {
         ReceiveRecords {
             log,
             by_offset: BTreeMap::new(),
@@ -65,20 +65,16 @@ impl ReceiveRecords {
         }
     }
 
-    /// The message was received with this lease, and returns when it was for the first time. A restart knows it if it
-    /// is `durable`. The receive goes on until [`ReceiveRecords::end_receive`].
-    pub(in crate::broker::queue) fn received(
-        &mut self,
-        lease: Lease,
-        now_ms: u64,
-        durable: bool,
-    ) -> u64 {
+    /// A receive has given this lease. A restart knows it if it is `durable`. Returns when the message was first
+    /// received. The receive goes on until [`ReceiveRecords::end_receive`].
+    pub(super) fn received(&mut self, lease: Lease, now_ms: u64, durable: bool) -> u64 {
         let known = self.by_offset.get(&lease.offset).copied();
-        let unaccepted = known.map_or(0, |receipt| receipt.unaccepted);
+        let unaccepted = known.map_or(0, |last| last.unaccepted);
+        // Only an accepted receive counts as the first.
         let first_ms = known
-            .filter(|_| lease.turn & TURN_RETURNS > unaccepted)
-            .map_or(now_ms, |receipt| receipt.first_ms);
-        let receipt = Receipt {
+            .filter(|_| turn::returns(lease.turn) > unaccepted)
+            .map_or(now_ms, |last| last.first_ms);
+        let last = LastReceive {
             turn: lease.turn,
             receive: durable.then_some(self.next),
             first_ms,
@@ -91,30 +87,30 @@ impl ReceiveRecords {
                 first_ms,
             });
         }
-        self.put(lease.offset, receipt);
+        self.put(lease.offset, last);
         first_ms
     }
 
-    /// The lease, which this receipt is of, lasts until another time than its receive said: a receive of its own says
-    /// so, until [`ReceiveRecords::end_receive`].
-    pub(in crate::broker::queue) fn prolonged(&mut self, lease: Lease) {
-        let Some(receipt) = self.by_offset.get(&lease.offset).copied() else {
+    /// The lease lasts until another time than its receive said. It moves to a receive of its own, which
+    /// [`ReceiveRecords::end_receive`] completes.
+    pub(super) fn prolonged(&mut self, lease: Lease) {
+        let Some(last) = self.by_offset.get(&lease.offset).copied() else {
             return;
         };
-        if receipt.receive.is_none() {
+        if last.receive.is_none() {
             return;
         }
         self.open.push(ReceivedLease {
             offset: lease.offset,
             turn: lease.turn,
-            first_ms: receipt.first_ms,
+            first_ms: last.first_ms,
         });
         let receive = Some(self.next);
-        self.put(lease.offset, Receipt { receive, ..receipt });
+        self.put(lease.offset, LastReceive { receive, ..last });
     }
 
-    /// Ends a receive, whose leases all end at this time.
-    pub(in crate::broker::queue) fn end_receive(&mut self, until_ms: u64) {
+    /// Completes a receive. All its leases end at this time.
+    pub(super) fn end_receive(&mut self, until_ms: u64) {
         if self.open.is_empty() {
             return;
         }
@@ -132,87 +128,83 @@ impl ReceiveRecords {
         self.next += 1;
     }
 
-    /// Takes over a receive that was on disk, as far as its messages are still there. Later ones come later.
-    pub(in crate::broker::queue) fn restore(
-        &mut self,
-        receive: &ReceiveRecord,
-        is_there: impl Fn(u64) -> bool,
-    ) {
-        self.next = receive.number + 1;
-        for lease in receive.leases.iter().filter(|lease| is_there(lease.offset)) {
-            let receipt = Receipt {
+    /// Takes over a record from disk, as far as its messages are still there. Called in the order of receives.
+    pub(super) fn restore(&mut self, record: &ReceiveRecord, is_there: impl Fn(u64) -> bool) {
+        self.next = record.number + 1;
+        for lease in record.leases.iter().filter(|lease| is_there(lease.offset)) {
+            let last = LastReceive {
                 turn: lease.turn,
-                receive: Some(receive.number),
+                receive: Some(record.number),
                 first_ms: lease.first_ms,
                 unaccepted: 0,
             };
-            self.put(lease.offset, receipt);
+            self.put(lease.offset, last);
         }
-        match self.receives.get_mut(&receive.number) {
-            Some(known) => {
-                known.until_ms = receive.until_ms;
-                known.is_written = true;
-                known.is_stale =
-                    known.left < u32::try_from(receive.leases.len()).unwrap_or(u32::MAX);
+        match self.receives.get_mut(&record.number) {
+            Some(receive) => {
+                receive.until_ms = record.until_ms;
+                receive.is_written = true;
+                receive.is_stale =
+                    receive.messages < u32::try_from(record.leases.len()).unwrap_or(u32::MAX);
             }
             None => {
-                self.changes.insert(receive.number, None);
+                self.changes.insert(record.number, None);
             }
         }
     }
 
-    /// Nobody took what a receive brought: it is as if it had not been.
-    pub(in crate::broker::queue) fn count_unaccepted(&mut self, lease: Lease) {
-        if let Some(receipt) = self.by_offset.get_mut(&lease.offset) {
-            receipt.unaccepted = receipt.unaccepted.saturating_add(1);
+    /// No client accepted the receive that gave this lease: it does not count.
+    pub(super) fn count_unaccepted(&mut self, lease: Lease) {
+        if let Some(last) = self.by_offset.get_mut(&lease.offset) {
+            last.unaccepted = last.unaccepted.saturating_add(1);
         }
     }
 
-    /// How often nobody took what a receive brought, before the restart.
-    pub(in crate::broker::queue) fn set_unaccepted(&mut self, offset: u64, unaccepted: u32) {
-        if let Some(receipt) = self.by_offset.get_mut(&offset) {
-            receipt.unaccepted = unaccepted;
+    /// Sets how many receives of a message no client had accepted before the restart.
+    pub(super) fn set_unaccepted(&mut self, offset: u64, unaccepted: u32) {
+        if let Some(last) = self.by_offset.get_mut(&offset) {
+            last.unaccepted = unaccepted;
         }
     }
 
-    /// The turn of the lease that the last receive of a message gave: whoever has its handle may end that.
-    pub(in crate::broker::queue) fn turn(&self, offset: u64) -> Option<u32> {
-        self.by_offset.get(&offset).map(|receipt| receipt.turn)
+    /// The turn of the lease that the last receive of a message gave: its handle can still end that lease.
+    pub(super) fn turn(&self, offset: u64) -> Option<u32> {
+        self.by_offset.get(&offset).map(|last| last.turn)
     }
 
-    /// Whether the message was ever received, so that a restart has to know how often it came back.
-    pub(in crate::broker::queue) fn is_known(&self, offset: u64) -> bool {
+    /// Whether the message was ever received, so that its return count has to be stored.
+    pub(super) fn is_known(&self, offset: u64) -> bool {
         self.by_offset.contains_key(&offset)
     }
 
-    /// How many of the times that a message came back do not count.
-    pub(in crate::broker::queue) fn unaccepted(&self, offset: u64) -> u32 {
+    /// How many returns of a message do not count, because no client had accepted its receive.
+    pub(super) fn unaccepted(&self, offset: u64) -> u32 {
         self.by_offset
             .get(&offset)
-            .map_or(0, |receipt| receipt.unaccepted)
+            .map_or(0, |last| last.unaccepted)
     }
 
-    /// The message is gone. Returns whether it had ever been received.
-    pub(in crate::broker::queue) fn forget(&mut self, offset: u64) -> bool {
-        let Some(receipt) = self.by_offset.remove(&offset) else {
+    /// The message is settled. Returns whether it was ever received.
+    pub(super) fn forget(&mut self, offset: u64) -> bool {
+        let Some(last) = self.by_offset.remove(&offset) else {
             return false;
         };
-        self.release(receipt.receive);
+        self.release(last.receive);
         true
     }
 
-    /// All messages but those at these offsets are gone.
-    pub(in crate::broker::queue) fn forget_but(&mut self, kept: &RangeSet) {
-        let is_gone = |offset: &u64| !kept.contains(*offset);
-        let gone: Vec<u64> = self.by_offset.keys().copied().filter(is_gone).collect();
-        for offset in gone {
+    /// All messages but those at these offsets are settled.
+    pub(super) fn retain_only(&mut self, unsettled: &RangeSet) {
+        let is_settled = |offset: &u64| !unsettled.contains(*offset);
+        let settled: Vec<u64> = self.by_offset.keys().copied().filter(is_settled).collect();
+        for offset in settled {
             self.forget(offset);
         }
     }
 
-    /// Messages that were gone have come back. A restart must not take them for those that earlier receives leased,
-    /// so the records of these are written anew, without them.
-    pub(in crate::broker::queue) fn rewound(&mut self) {
+    /// Settled messages have come back. Old records may still name them, and a restart would lease them anew. So the
+    /// stale records are written again without them.
+    pub(super) fn rewound(&mut self) {
         let mut records = BTreeMap::new();
         for (number, receive) in &mut self.receives {
             if std::mem::take(&mut receive.is_stale) {
@@ -227,14 +219,14 @@ impl ReceiveRecords {
         if records.is_empty() {
             return;
         }
-        for (offset, receipt) in &self.by_offset {
-            if let Some(number) = receipt.receive
+        for (offset, last) in &self.by_offset {
+            if let Some(number) = last.receive
                 && let Some(record) = records.get_mut(&number)
             {
                 record.leases.push(ReceivedLease {
                     offset: *offset,
-                    turn: receipt.turn,
-                    first_ms: receipt.first_ms,
+                    turn: last.turn,
+                    first_ms: last.first_ms,
                 });
             }
         }
@@ -243,12 +235,12 @@ impl ReceiveRecords {
             .extend(records.map(|(number, record)| (number, Some(record))));
     }
 
-    pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
+    pub(super) fn is_dirty(&self) -> bool {
         !self.changes.is_empty()
     }
 
-    /// Moves what is to be written into `batch`.
-    pub(in crate::broker::queue) fn collect(&mut self, batch: &mut Batch) {
+    /// Moves the changes of records into `batch`.
+    pub(super) fn collect(&mut self, batch: &mut Batch) {
         let log = self.log;
         for (number, change) in std::mem::take(&mut self.changes) {
             if let Some(receive) = self.receives.get_mut(&number) {
@@ -261,30 +253,30 @@ impl ReceiveRecords {
         }
     }
 
-    fn put(&mut self, offset: u64, receipt: Receipt) {
-        if let Some(number) = receipt.receive {
+    fn put(&mut self, offset: u64, last: LastReceive) {
+        if let Some(number) = last.receive {
             let receive = self.receives.entry(number).or_insert(Receive {
-                left: 0,
+                messages: 0,
                 until_ms: 0,
                 is_stale: false,
                 is_written: false,
             });
-            receive.left += 1;
+            receive.messages += 1;
         }
-        if let Some(before) = self.by_offset.insert(offset, receipt) {
+        if let Some(before) = self.by_offset.insert(offset, last) {
             self.release(before.receive);
         }
     }
 
-    /// A receipt names this receive no longer.
+    /// A message is settled or was received again: this receive is no longer its last.
     fn release(&mut self, number: Option<u64>) {
         let Some(number) = number else { return };
         let Some(receive) = self.receives.get_mut(&number) else {
             return;
         };
-        receive.left -= 1;
+        receive.messages -= 1;
         receive.is_stale = true;
-        if receive.left > 0 {
+        if receive.messages > 0 {
             return;
         }
         let is_written = receive.is_written;
@@ -325,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_is_one_record_that_goes_with_its_last_message() {
+    fn a_receive_is_one_record_until_its_last_message_is_settled() {
         let mut receives = ReceiveRecords::new(LOG);
         for offset in [4, 3] {
             assert_eq!(receives.received(lease(offset, 0), 10, true), 10);
@@ -341,12 +333,12 @@ mod tests {
         receives.end_receive(40);
         assert_eq!(written(&mut receives), [(0, vec![]), (1, vec![4])]);
         assert_eq!(receives.turn(4), Some(1));
-        receives.forget_but(&RangeSet::new());
+        receives.retain_only(&RangeSet::new());
         assert_eq!(written(&mut receives), [(1, vec![])]);
     }
 
     #[test]
-    fn a_lease_that_lasts_longer_has_a_record_of_its_own() {
+    fn a_prolonged_lease_has_a_record_of_its_own() {
         let mut receives = ReceiveRecords::new(LOG);
         for offset in [4, 3] {
             receives.received(lease(offset, 0), 10, true);
@@ -364,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_before_it_is_written_is_not_written() {
+    fn a_receive_that_is_settled_before_it_is_written_is_never_written() {
         let mut receives = ReceiveRecords::new(LOG);
         receives.received(lease(1, 0), 10, true);
         receives.end_receive(20);
@@ -373,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_that_nobody_took_is_no_first_one() {
+    fn only_an_accepted_receive_counts_as_the_first() {
         let mut receives = ReceiveRecords::new(LOG);
         receives.received(lease(1, 0), 10, true);
         receives.end_receive(20);
@@ -384,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_restart_finds_without_messages_is_removed() {
+    fn a_restart_removes_the_records_of_settled_messages() {
         let mut receives = ReceiveRecords::new(LOG);
         let receive = |number, offsets: &[u64]| ReceiveRecord {
             number,

@@ -1,5 +1,5 @@
-//! What was received by handle: the leases that receives gave, over a restart too. What is remembered of them, and
-//! written, is in `receives`.
+//! Leases that receives gave. No connection holds them: a receipt handle names one, and it lasts until its deadline, over
+//! a restart too. What is stored of them is in `receive_records`.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,14 @@ use crate::broker::queue::receive::receipt_handle::HandleFields;
 use crate::model::{Lease, LogId, Ticket};
 use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
 
+use super::Lane;
 use super::block::SlotState;
-use super::{Lane, ReturnTo};
+use super::leases::ReturnTo;
 
 impl Lane {
-    /// Takes over the receives from before the restart and returns the leases that have not ended, each with the
-    /// time when it does. Messages that have to be in memory for that are read with `read`, which gives the chunk that
-    /// holds an offset; one that cannot be read is ready instead.
+    /// Takes over the receives from before the restart and returns the leases that have not ended, each with its
+    /// deadline. `is_over` says whether a lease has ended, given its deadline and turn. `read` gives the chunk that
+    /// holds an offset, since leased messages need a slot; a message that cannot be read is ready instead.
     pub(in crate::broker::queue) fn restore_receives(
         &mut self,
         lane: u8,
@@ -34,7 +35,7 @@ impl Lane {
                 }
             }
         }
-        // Delivery counts are looked at before anything is read, which takes them to the slots.
+        // Return counts are looked at before anything is read, which moves them to the slots.
         last.retain(|offset, (until_ms, lease)| {
             let count = self.return_counts.get(offset).copied().unwrap_or_default();
             self.receives.set_unaccepted(*offset, count.uncounted);
@@ -56,7 +57,7 @@ impl Lane {
         restored
     }
 
-    /// The lease of a message that is not in memory ended while the broker was down.
+    /// The lease of a cold message ended while the broker was down.
     fn return_cold(&mut self, lease: Lease) {
         let count = ReturnCount {
             turn: lease.turn.saturating_add(1),
@@ -66,7 +67,7 @@ impl Lane {
         self.offsets.returned(lease.offset, count);
     }
 
-    /// Leases a message that was leased before the restart; false if it is not there.
+    /// Leases a message that was leased before the restart. False if it cannot be read.
     fn lease_again(
         &mut self,
         lease: Lease,
@@ -76,14 +77,14 @@ impl Lane {
             for (first, messages) in read(self.log, lease.offset) {
                 self.load(first, messages);
             }
-            // What is leased needs no body.
+            // Leased messages need no body in memory.
             self.evict(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
         }
-        let slot = self
+        let block = self
             .locate(lease.offset)
             .ok()
             .and_then(|index| self.blocks.get_mut(index));
-        let Some(block) = slot else { return false };
+        let Some(block) = block else { return false };
         block.touched = true;
         let Some(slot) = block
             .slot_mut(lease.offset)
@@ -98,19 +99,19 @@ impl Lane {
         true
     }
 
-    /// A receive has given this lease. Returns when the message was first received. Followed by
-    /// [`Lane::end_receive`].
+    /// A receive has given this lease. Returns when the message was first received. [`Lane::end_receive`] follows.
     pub(in crate::broker::queue) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
-        let durable = self.durability != Durability::Nothing && self.is_persistent(lease.offset);
+        let persistent = self.slot(lease.offset).is_some_and(|slot| slot.persistent);
+        let durable = self.durability != Durability::Nothing && persistent;
         self.receives.received(lease, now_ms, durable)
     }
 
-    /// The receive is complete; its leases end at this time.
+    /// The receive is complete, and its leases end at this time.
     pub(in crate::broker::queue) fn end_receive(&mut self, until_ms: u64) {
         self.receives.end_receive(until_ms);
     }
 
-    /// The lease that a receive gave and a handle gives a fields to: the last of its message. It may have ended.
+    /// The lease that a handle names: the last one that a receive gave of its message. It may have ended.
     pub(in crate::broker::queue) fn received_lease(&self, fields: HandleFields) -> Option<Lease> {
         let offset = fields.offset(self.next)?;
         let turn = self
@@ -130,19 +131,11 @@ impl Lane {
         is_held
     }
 
-    /// Ends a lease that a receive gave and nobody took: the message waits again, as if nothing had been.
+    /// Ends a lease of a receive that no client accepted: the message is ready again, and this return does not count.
     pub(in crate::broker::queue) fn return_unaccepted(&mut self, lease: Lease) {
         if self.holds(lease) {
             self.receives.count_unaccepted(lease);
             self.requeue(lease, ReturnTo::Position);
         }
-    }
-
-    pub(super) fn is_persistent(&self, offset: u64) -> bool {
-        let block = self.locate(offset).ok();
-        let block = block.and_then(|index| self.blocks.get(index));
-        block
-            .and_then(|block| block.slot(offset))
-            .is_some_and(|slot| slot.persistent)
     }
 }

@@ -1,15 +1,18 @@
-//! Keeping what was acked, and making it ready again. Which offsets are kept, and how long, is in `history`.
+//! The history of a lane in use: acked messages go in, the oldest expire, a rewind makes the rest ready again. Which
+//! offsets are in it, and for how long, `history` decides.
 
 use std::ops::Range;
 
 use crate::store::chunk::CHUNK_MESSAGES_MAX;
 
 use super::Lane;
-use super::block::{SlotState, first_turn};
+use super::block::SlotState;
 use super::history::{History, HistoryLimits, SizedMessage};
+use super::turn::first_turn;
 
 impl Lane {
-    /// From now on this much of what is acked is kept; what is kept and shall not be any more is let go.
+    /// Sets the limits of the history; `None` ends it. With a new history only messages that are acked from now on
+    /// are rewindable.
     pub(in crate::broker::queue) fn set_history_limits(
         &mut self,
         now_ms: u64,
@@ -24,34 +27,33 @@ impl Lane {
                 self.offsets.begin_history();
             }
             (Some(history), None) => {
-                let from = history.from();
-                self.offsets.end_history(history.forget());
+                let start = history.start();
+                self.offsets.end_history(history.clear());
                 self.history = None;
-                self.sweep_gone(from..self.next);
+                self.sweep_gone(start..self.next);
             }
         }
     }
 
-    /// What is kept of acked messages.
     pub(in crate::broker::queue) fn history(&self) -> Option<&History> {
         self.history.as_deref()
     }
 
-    /// Acked messages that are kept.
+    /// Number of acked messages that a rewind can bring back.
     pub(in crate::broker::queue) fn rewindable(&self) -> u64 {
         self.history.as_ref().map_or(0, |history| {
             self.settled.len().saturating_sub(history.gone().len())
         })
     }
 
-    /// The open stretch of what is kept is closed: what is enqueued from now on is not in it.
+    /// Closes the open stretch of the history, so that messages enqueued from now on are not in it.
     pub(in crate::broker::queue) fn seal_stretch(&mut self) {
         if let Some(history) = &mut self.history {
             history.seal();
         }
     }
 
-    /// What is too old or too much to be kept is let go.
+    /// Drops the stretches of the history that its limits no longer cover.
     pub(in crate::broker::queue) fn expire_history(&mut self, now_ms: u64) {
         let mut dropped: Option<Range<u64>> = None;
         while let Some(history) = &mut self.history
@@ -63,9 +65,9 @@ impl Lane {
                 .collect();
             for part in newly {
                 self.offsets.gone(part.clone());
-                history.discard(part);
+                history.add_gone(part);
             }
-            self.offsets.gone(range.end..range.end); // the mark goes, if nothing else
+            self.offsets.gone(range.end..range.end); // its record has to go, even if nothing was settled
             let first = dropped.map_or(range.start, |dropped| dropped.start);
             dropped = Some(first..range.end);
         }
@@ -75,15 +77,15 @@ impl Lane {
         }
     }
 
-    /// What is kept and was enqueued at offset `from` or later is ready again, at its old place: the first of it and how
-    /// many messages. `scanned` are messages at and after `from`, see [`History::rewound`]. `None` if nothing is ever kept.
+    /// Makes the rewindable messages at or above `from` ready again, at their old positions. Returns the first of them
+    /// and their number. `scanned` are messages from `from` on (see [`History::rewound`]). `None` without a history.
     pub(in crate::broker::queue) fn rewind(
         &mut self,
         from: u64,
         scanned: &[SizedMessage],
     ) -> Option<(Option<u64>, u64)> {
         let history = self.history.as_mut()?;
-        let ranges = history.kept_from(from, &self.settled);
+        let ranges = history.rewindable_from(from, &self.settled);
         let Some(first) = ranges.first().map(|range| range.start) else {
             return Some((None, 0));
         };
@@ -93,11 +95,17 @@ impl Lane {
             self.rewound.insert_range(range.clone());
         }
         self.receives.rewound();
-        self.offsets.rewound(first, returned.lasting);
+        self.offsets.rewound(first, returned.persistent);
         let messages = ranges.iter().map(|range| range.end - range.start).sum();
         self.ready += messages;
-        self.ready_bytes += returned.bytes;
+        self.ready_bytes += returned.all;
         self.ready_from = self.ready_from.min(first);
+        self.rewind_slots(first);
+        Some((Some(first), messages))
+    }
+
+    /// Makes the slots from `first` on ready whose offsets are not settled any more.
+    fn rewind_slots(&mut self, first: u64) {
         let turn = first_turn(self.offsets.rewinds());
         for block in self.blocks.iter_mut().rev() {
             if block.end() <= first {
@@ -113,10 +121,9 @@ impl Lane {
                 }
             }
         }
-        Some((Some(first), messages))
     }
 
-    /// No message below is ever read again.
+    /// All offsets below are gone: their messages are never read again.
     pub(super) fn gone_floor(&self) -> u64 {
         match &self.history {
             Some(history) => history.gone().first_gap(0),
@@ -124,14 +131,14 @@ impl Lane {
         }
     }
 
-    /// Whether none of these messages is ever read again; they are settled.
+    /// Whether all these settled offsets are gone.
     pub(super) fn are_gone(&self, offsets: Range<u64>) -> bool {
         self.history
             .as_ref()
             .is_none_or(|history| history.gone().first_gap(offsets.start) >= offsets.end)
     }
 
-    /// Chunks are to be looked for that have nothing but gone messages, some of them in `range`.
+    /// Messages in `range` are gone: has the store swept for chunks in which all are.
     pub(super) fn sweep_gone(&mut self, range: Range<u64>) {
         let earliest = range.start.saturating_sub(u64::from(CHUNK_MESSAGES_MAX));
         let gone = match &self.history {

@@ -1,8 +1,8 @@
 //! How leases end other than by an answer: by their deadline, or with the broker. And how they come back.
 
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::lane::block::TURN_RETURNS;
-use crate::broker::queue::lane::{Lane, ReturnTo};
+use crate::broker::queue::lane::leases::ReturnTo;
+use crate::broker::queue::lane::{Lane, turn};
 use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 use crate::store::StoredMessage;
@@ -34,7 +34,7 @@ impl WorkQueue {
         for (priority, lane) in &mut self.lanes {
             // One that was the last that its message may have ends as others do: by the deadline.
             let is_over = |until_ms, turn| {
-                until_ms <= now_ms && limit.is_none_or(|limit| turn & TURN_RETURNS < limit)
+                until_ms <= now_ms && limit.is_none_or(|limit| turn::returns(turn) < limit)
             };
             leases.extend(lane.restore_receives(*priority, is_over, read));
         }

@@ -373,7 +373,7 @@ impl WorkQueue {
         if log.is_delayed() {
             self.delayed_mut().scanned(chunks);
         } else if let Some(lane) = self.lane_mut(log.lane()) {
-            *lane.loading_mut() = false;
+            lane.end_load();
             for (first, messages) in chunks {
                 lane.load(first, messages);
             }
@@ -499,7 +499,7 @@ impl WorkQueue {
             counts.ready_bytes += lane.ready_bytes();
             counts.unacked_bytes += lane.leased_bytes();
             counts.rewindable += lane.rewindable();
-            counts.rewindable_bytes += lane.history().map_or(0, History::kept_bytes);
+            counts.rewindable_bytes += lane.history().map_or(0, History::bytes);
             counts.damaged += lane.damaged();
         }
         counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len);
@@ -711,7 +711,7 @@ impl WorkQueue {
 }
 
 fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {
-    if !std::mem::replace(lane.loading_mut(), true) {
+    if lane.begin_load() {
         fx.loads.push((lane.log(), offset));
     }
 }

@@ -1,19 +1,26 @@
-//! Which messages are in memory: reading chunks back, ahead of those who want them, and letting go of what the store
-//! can give again.
+//! Which messages of a lane are resident: reading chunks back, ahead of their consumers, and evicting what the store can
+//! give back.
 
 use crate::broker::queue::chunk_state::ChunkState;
-use crate::model::{Message, Ticket};
+use crate::model::Ticket;
 use crate::store::StoredMessage;
 use crate::store::chunk::CHUNK_BYTES_MAX;
 
 use super::Lane;
-use super::block::{Block, Slot, SlotState, first_turn};
-
-/// What a message costs in memory besides its bytes, for the memory budget.
-const SLOT_OVERHEAD: u64 = 160;
+use super::block::{Block, Slot, SlotState, weight};
+use super::turn::first_turn;
 
 impl Lane {
-    /// Takes in one chunk read from the store.
+    /// Begins a read of this lane. False if one is under way already.
+    pub(in crate::broker::queue) fn begin_load(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_loading, true)
+    }
+
+    pub(in crate::broker::queue) fn end_load(&mut self) {
+        self.is_loading = false;
+    }
+
+    /// Takes in one chunk that was read from the store.
     pub(in crate::broker::queue) fn load(&mut self, first: u64, messages: Vec<StoredMessage>) {
         if messages.is_empty() {
             return;
@@ -24,7 +31,7 @@ impl Lane {
         }
     }
 
-    /// From where to read ahead: the first message on disk, if fewer than `bytes` are in memory before it.
+    /// Where to read ahead: the first cold message, if fewer than `bytes` are resident between the head and it.
     pub(in crate::broker::queue) fn read_ahead(&self, bytes: u64) -> Option<u64> {
         let mut index = match self.locate(self.ready_from) {
             Ok(index) | Err(index) => index,
@@ -49,8 +56,9 @@ impl Lane {
         None
     }
 
-    /// Lets go of memory until at most `target` bytes are resident: the newest blocks first, then bodies of
-    /// leased and dying messages. Only what the store can give back goes; the head stays, and the message at `needed`.
+    /// Evicts until at most `target` bytes are resident, the newest blocks first: whole blocks, or else the bodies of
+    /// leased and dying messages. Evicts only what the store can give back. The head stays, and so does the block of
+    /// the message at `needed`.
     pub(in crate::broker::queue) fn evict(
         &mut self,
         target: u64,
@@ -63,27 +71,24 @@ impl Lane {
             let Some(block) = self.blocks.get_mut(index) else {
                 break;
             };
-            if block.is_open()
-                || matches!(block.chunk, ChunkState::Written(ticket) if ticket > committed)
-                || needed.is_some_and(|offset| block.contains(offset))
-            {
+            if !block.is_stored(committed) || needed.is_some_and(|offset| block.contains(offset)) {
                 continue;
             }
-            let evict = block.is_evictable(committed) && !block.contains(self.ready_from);
+            let whole = block.is_evictable(committed) && !block.contains(self.ready_from);
             let mut freed = 0;
             for slot in &mut block.slots {
-                if evict || matches!(slot.state, SlotState::Leased | SlotState::Dying) {
+                if whole || matches!(slot.state, SlotState::Leased | SlotState::Dying) {
                     freed += slot.message.take().map_or(0, |message| weight(&message));
                 }
             }
             self.resident_bytes = self.resident_bytes.saturating_sub(freed);
-            if evict {
+            if whole {
                 self.blocks.remove(index);
             }
         }
     }
 
-    /// Gives the bodies back to slots that let go of theirs.
+    /// Gives slots back the bodies that were evicted.
     fn refill(&mut self, index: usize, messages: Vec<StoredMessage>) {
         let Some(block) = self.blocks.get_mut(index) else {
             return;
@@ -119,7 +124,7 @@ impl Lane {
                 .remove(&stored.offset)
                 .map(|count| count.turn);
             block.touched |= turn.is_some();
-            let again = self.rewound.contains(stored.offset);
+            let rewound = self.rewound.contains(stored.offset);
             if !settled {
                 block.unsettled += 1;
                 self.resident_bytes += weight(&stored.message);
@@ -127,7 +132,7 @@ impl Lane {
             }
             block.slots.push(Slot {
                 size,
-                enqueued: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
+                enqueued_after_ms: u32::try_from(stored.enqueued_ms.saturating_sub(first_ms))
                     .unwrap_or(u32::MAX),
                 turn: turn.unwrap_or_else(|| first_turn(self.offsets.rewinds())),
                 state: match settled {
@@ -136,7 +141,7 @@ impl Lane {
                     false => SlotState::Ready,
                 },
                 failures: 0,
-                redelivered: again || stored.offset < self.recovered_below,
+                redelivered: rewound || stored.offset < self.recovered_below,
                 persistent: self.durability.covers(&stored.message),
                 message: (!settled).then_some(stored.message),
             });
@@ -147,9 +152,4 @@ impl Lane {
             self.offsets.emptied(first);
         }
     }
-}
-
-/// What a message costs in memory.
-pub(super) fn weight(message: &Message) -> u64 {
-    message.size() as u64 + SLOT_OVERHEAD
 }
