@@ -16,6 +16,7 @@ mod message;
 mod modes;
 mod options;
 mod preallocated_log;
+mod random;
 mod report;
 mod setup;
 #[cfg(test)]

@@ -9,10 +9,11 @@ use leveret::wire::put_ack;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use crate::broker::{machine_cpu_seconds, sleep_precisely, thread_cpu_seconds, thread_id};
+use crate::broker::{sleep_precisely, thread_cpu_seconds, thread_id};
 use crate::client::{CHANNEL, Event, Link, refuse_close};
 use crate::error::BenchError;
-use crate::load::{DRAIN_STALL, Outcome, RSS_EVERY, Rate, Stage, Usage, Window};
+use crate::latencies::Latencies;
+use crate::load::{DRAIN_STALL, Outcome, RSS_EVERY, Rate, Snapshot, Stage, Totals, Window};
 use crate::message::MessageRing;
 use crate::setup::Setup;
 use crate::witness::{Order, Witness};
@@ -60,10 +61,13 @@ struct Swarm<'a> {
     /// Messages sent so far.
     sent: u64,
     acks: BytesMut,
+    totals: Totals,
+    refused: u64,
+    rss_peak: Option<u64>,
+    /// Whether to record latencies.
     is_measuring: bool,
-    /// Messages received so far; `outcome` counts those of the measured time.
-    received: u64,
-    outcome: Outcome,
+    confirms: Latencies,
+    latencies: Latencies,
 }
 
 /// Connects the pairs, runs them for a time, and waits for outstanding messages.
@@ -74,22 +78,14 @@ pub(crate) fn measure(setup: &Setup, plan: SwarmPlan) -> Result<Outcome, BenchEr
     let begin = start + nanoseconds(plan.warm_up);
     let end = begin + nanoseconds(plan.time);
     swarm.work(start, begin)?;
-    let before = swarm.usage();
+    let first = swarm.snapshot();
     swarm.is_measuring = true;
     swarm.work(start, end)?;
     swarm.is_measuring = false;
-    let after = swarm.usage();
-    let usage = &mut swarm.outcome.usage;
-    usage.broker_cpu = before
-        .broker_cpu
-        .zip(after.broker_cpu)
-        .map(|(from, to)| to - from);
-    usage.client_cpu = after.client_cpu - before.client_cpu;
-    usage.busiest_thread_cpu = usage.client_cpu;
-    usage.machine_cpu = after.machine_cpu - before.machine_cpu;
-    swarm.outcome.seconds = plan.time.as_secs_f64();
-    swarm.outcome.backlog = swarm.sent.saturating_sub(swarm.received);
-    swarm.finish()
+    let mut outcome = first.until(&swarm.snapshot());
+    outcome.usage.broker_rss_peak = swarm.rss_peak;
+    outcome.backlog = swarm.sent.saturating_sub(swarm.totals.received);
+    swarm.finish(outcome)
 }
 
 impl<'a> Swarm<'a> {
@@ -137,9 +133,12 @@ impl<'a> Swarm<'a> {
             consumers,
             sent: 0,
             acks: BytesMut::new(),
+            totals: Totals::default(),
+            refused: 0,
+            rss_peak: None,
             is_measuring: false,
-            received: 0,
-            outcome: Outcome::default(),
+            confirms: Latencies::default(),
+            latencies: Latencies::default(),
         })
     }
 
@@ -152,9 +151,7 @@ impl<'a> Swarm<'a> {
                 return Ok(());
             }
             if now >= rss_at {
-                let usage = &mut self.outcome.usage;
-                let rss = self.setup.broker.processes.rss();
-                usage.broker_rss_peak = usage.broker_rss_peak.max(rss);
+                self.rss_peak = self.rss_peak.max(self.setup.broker.processes.rss());
                 rss_at = now + nanoseconds(RSS_EVERY);
             }
             self.send_due(start, now)?;
@@ -224,12 +221,12 @@ impl<'a> Swarm<'a> {
                     multiple,
                     taken,
                 } => {
-                    let latencies = self.is_measuring.then_some(&mut self.outcome.confirms);
+                    let latencies = self.is_measuring.then_some(&mut self.confirms);
                     let count = producer.window.confirm(tag, multiple, now, latencies);
-                    match taken {
-                        false => self.outcome.refused += count,
-                        true if self.is_measuring => self.outcome.published += count,
-                        true => {}
+                    if taken {
+                        self.totals.published += count;
+                    } else {
+                        self.refused += count;
                     }
                 }
                 Event::Method(method) => refuse_close(&method)?,
@@ -255,11 +252,10 @@ impl<'a> Swarm<'a> {
                         .see(delivery.consumer, delivery.stamp, delivery.redelivered);
                     consumer.unacked += 1;
                     consumer.last_tag = delivery.delivery_tag;
-                    self.received += 1;
+                    self.totals.received += 1;
                     if self.is_measuring {
-                        self.outcome.received += 1;
                         let latency_ns = now.saturating_sub(delivery.stamp.due_ns);
-                        self.outcome.latencies.record_ns(latency_ns);
+                        self.latencies.record_ns(latency_ns);
                     }
                 }
                 Event::Method(method) => refuse_close(&method)?,
@@ -281,26 +277,25 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
-    /// Resources used until now.
-    fn usage(&self) -> Usage {
-        let thread = thread_cpu_seconds(thread_id());
-        Usage {
-            broker_cpu: self.setup.broker.processes.cpu_seconds(),
-            client_cpu: thread.unwrap_or(0.0),
-            machine_cpu: machine_cpu_seconds().unwrap_or(0.0),
-            ..Usage::default()
-        }
+    fn snapshot(&self) -> Snapshot {
+        let thread_cpu = thread_cpu_seconds(thread_id()).unwrap_or(0.0);
+        Snapshot::take(
+            self.stage.now_ns(),
+            self.totals,
+            vec![(thread_cpu, 0.0)],
+            &self.setup.broker.processes,
+        )
     }
 
     /// Waits until everything is confirmed and received, or nothing moves for long. Then compares sent and
     /// received messages.
-    fn finish(mut self) -> Result<Outcome, BenchError> {
+    fn finish(mut self, mut outcome: Outcome) -> Result<Outcome, BenchError> {
         let state = |swarm: &Swarm<'_>| {
             let out = swarm
                 .producers
                 .iter()
                 .map(|producer| producer.window.unconfirmed());
-            (out.sum::<u64>(), swarm.received)
+            (out.sum::<u64>(), swarm.totals.received)
         };
         let (mut last, mut moved) = (state(&self), self.stage.now_ns());
         while last.0 > 0 || last.1 < self.sent {
@@ -313,15 +308,23 @@ impl<'a> Swarm<'a> {
             }
         }
         let mut sent = vec![0; self.setup.layout.streams()];
-        for (stream, count) in self.producers.iter().flat_map(|one| one.ring.sent()) {
+        for (stream, count) in self
+            .producers
+            .iter()
+            .flat_map(|producer| producer.ring.sent())
+        {
             if let Some(total) = sent.get_mut(stream) {
                 *total += count;
             }
         }
-        let witnesses = self.consumers.into_iter().map(|one| one.witness).collect();
-        self.outcome.findings = Some(Witness::conclude(witnesses, &self.setup.layout, &sent));
-        self.outcome.sent = sent;
-        Ok(self.outcome)
+        let consumers = self.consumers.into_iter();
+        let witnesses = consumers.map(|consumer| consumer.witness).collect();
+        outcome.findings = Some(Witness::conclude(witnesses, &self.setup.layout, &sent));
+        outcome.sent = sent;
+        outcome.refused = self.refused;
+        outcome.confirms = self.confirms;
+        outcome.latencies = self.latencies;
+        Ok(outcome)
     }
 }
 

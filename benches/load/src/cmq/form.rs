@@ -4,6 +4,8 @@ use std::io::Write;
 
 use memchr::memmem;
 
+use crate::random::Random;
+
 /// Messages and handles in one request: the API's default limit.
 pub(super) const BATCH: usize = 16;
 /// Letters of bodies: none that a form has to escape.
@@ -15,12 +17,9 @@ const HANDLE: &str = "\"receiptHandle\":\"";
 pub(super) fn messages(size: usize, nth: usize, queue: &str) -> String {
     let mut names: Vec<usize> = (0..BATCH).collect();
     names.sort_unstable_by_key(|name| text_order(*name));
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (nth as u64 + 1);
+    let mut random = Random::new(nth as u64);
     let mut letter = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let at = usize::try_from(random >> 58).unwrap_or(0);
+        let at = usize::try_from(random.below(LETTERS.len() as u64)).unwrap_or(0);
         LETTERS.get(at).copied().map_or('A', char::from)
     };
     let mut form = String::with_capacity(BATCH * (size + 16));

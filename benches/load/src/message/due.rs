@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Latest end of a window: an `x-delay` in milliseconds has 31 bits.
 const END_MAX: Duration = Duration::from_millis(i32::MAX as u64);

@@ -9,9 +9,9 @@ use leveret::wire::{
 };
 
 use super::due::{DueTimes, wall_clock_ms};
-use super::random::Random;
 use crate::client::CHANNEL;
 use crate::layout::Layout;
+use crate::random::Random;
 use crate::stamp::{STAMP_LEN, Stamp};
 
 /// Size of a full ring in bytes: many messages per `write`, and small enough for the cache.
