@@ -1,5 +1,5 @@
-# Brokers to measure: starts and stops them, finds their processes. Every broker that is started here listens on
-# loopback, on ports of its own, and keeps its data in a folder that goes with the run.
+# Starts and stops brokers, and finds their processes. Every broker started here listens on loopback, on its own ports,
+# and keeps its data in a folder that disappears after the run.
 
 import atexit
 import contextlib
@@ -27,19 +27,19 @@ class Broker:
     """A broker that runs."""
     name: str
     uri: str
-    # A file that holds the id of its process; none if the process is not on this machine.
+    # A file with its process id; none if the process is not on this machine.
     pid_file: pathlib.Path | None = None
-    # A shell command that restarts it, and returns when it may be connected to.
+    # A shell command that restarts it, and returns when it accepts connections.
     restart_hook: str | None = None
-    # Of a leveret that was started here: CMQ's API with a key for it, and its command line.
+    # Of a leveret started here: CMQ's API with a key, and the command line.
     cmq: str | None = None
     ctl: str | None = None
-    # It runs only scenarios whose names begin so.
+    # It runs only scenarios whose names begin with this.
     only: str = ""
 
 
 def running(name, uri):
-    """A broker that somebody else has started; its process is found if it is on this machine."""
+    """A broker that runs already. Finds its process if that is on this machine."""
     parts = urllib.parse.urlsplit(uri)
     here = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
     pid = _pid_listening(parts.port or 5672) if here else None
@@ -53,7 +53,7 @@ def running(name, uri):
 
 @contextlib.contextmanager
 def leveret(binary, data, options, name="leveret"):
-    """Leveret with its defaults, but for the port that another broker may have."""
+    """Leveret with its defaults, except for ports."""
     port, cmq = _free_port(), _free_port()
     command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
@@ -80,8 +80,8 @@ def rabbitmq_chrooted(root, data):
     """RabbitMQ of another release, from a folder that holds a whole system."""
     server = _server(root)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="compare-", dir=root / "var" / "tmp"))
-    # The mounts live in a mount namespace of their own and end with the broker.
-    # Its hosts file is this machine's: a name that has to be asked for would cost it seconds per connection.
+    # The mounts are in a namespace that ends with the broker. The hosts file is this machine's, since DNS lookups would
+    # cost seconds per connection.
     script = 'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && mount --bind /etc/hosts "$0/etc/hosts" ' \
              '&& exec chroot "$0" /usr/bin/env -i "$@"'
     enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(root)]
@@ -94,8 +94,8 @@ def rabbitmq_chrooted(root, data):
 
 @contextlib.contextmanager
 def _rabbitmq(enter, server, inside, folder, data):
-    """Starts RabbitMQ with its data in a folder, which it sees as `inside`. Its Erlang has a port mapper of its own,
-    which is stopped with it."""
+    """Starts RabbitMQ with its data in a folder, which it sees as `inside`. It has its own Erlang port mapper, which stops
+    with it."""
     port, distribution, mapper = _free_port(), _free_port(), _free_port()
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": inside, "LANG": "C.UTF-8", "ERL_EPMD_PORT": mapper,
@@ -117,7 +117,7 @@ def _rabbitmq(enter, server, inside, folder, data):
 
 
 def _server(root):
-    """The server script, as it is called inside the root."""
+    """The path of the server script inside the root."""
     found = glob.glob(str(root / "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"))
     if not found:
         raise SystemExit(f"no RabbitMQ under {root}: install its package, or see --help for other ways")
@@ -125,13 +125,13 @@ def _server(root):
 
 
 class _Process:
-    """A broker's process: runs until the end of the block, and is restarted by a shell command in between."""
+    """A broker's process: runs until the end of the block. A shell command can restart it."""
 
     def __init__(self, command, port, log):
         self._command, self._port, self._log = command, port, log
         self._process = None
         self._pid_file = log.with_suffix(".pid")
-        # Two pipes with names: who writes to the one may read from the other when the broker is back.
+        # Named pipes: after a write to `ask`, a read from `answer` returns when the broker is back.
         self._ask, self._answer = log.with_suffix(".ask"), log.with_suffix(".answer")
 
     def __enter__(self):
@@ -170,7 +170,7 @@ class _Process:
         self._pid_file.write_text(f"{_pid_listening(self._port) or self._process.pid}\n")
 
     def _stop(self):
-        # The Erlang machine is a child of the process that was started: it is told, and the rest follows.
+        # The Erlang machine is a child of the started process. The signal goes to it, and its parent follows.
         if self._process.poll() is None:
             os.kill(int(self._pid_file.read_text()), signal.SIGTERM)
         self._process.wait(STOP_S)
@@ -199,7 +199,7 @@ def _free_port():
 
 
 def _pid_listening(port):
-    """The process that listens on a port of this machine, if we may know."""
+    """The process that listens on a port of this machine, if we may read that."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table) as lines:

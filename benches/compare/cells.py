@@ -1,15 +1,14 @@
-# What the runs of one scenario with one broker have shown, and what can be said about it: medians, spreads, ratios.
-# Pure. How it is shown is decided in tables.py and charts.py.
+# The results of one scenario with one broker: medians, spreads, ratios. Pure. tables.py and charts.py show them.
 
 import statistics
 
-# How many times the lowest figure of a broker's runs the highest may be before they count as a stall.
+# Runs count as stalled if the highest figure is more than this many times the lowest.
 STALL = 10
 STALLED = "it stalled"
 
 
 class Cell:
-    """One scenario with one broker; `load` says which of its loads is meant (a backlog is filled, then drained)."""
+    """One scenario with one broker; `load` is the index of a load (a backlog is filled, then drained)."""
 
     def __init__(self, document, scenario, peer, load=-1):
         self.runs = [result for result in document["results"]
@@ -49,7 +48,7 @@ class Cell:
 
 
     def has_stalled(self, *path):
-        """Whether runs differ by so much that a ratio to them says nothing: the broker stood still in some of them."""
+        """Whether runs differ too much for a ratio, since the broker stalled in some of them."""
         values = self.values(*path)
         return bool(values) and max(values) > STALL * min(values)
 

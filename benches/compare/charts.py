@@ -1,5 +1,5 @@
-# Bar charts as SVG, written by hand: one group of bars per scenario, one bar per broker, with the number and the
-# spread. Pure but for `write_all`.
+# Bar charts as SVG: one group of bars per scenario, one bar per broker, with its figure and spread. By hand, so that the
+# runner needs only Python's standard library. Pure, except for `write_all`.
 
 import statistics
 import textwrap
@@ -8,16 +8,16 @@ from xml.sax.saxutils import escape
 import durability
 from cells import Cell
 
-# Sizes in pixels: the whole, the column of titles, the longest bar, a bar, what is between bars and between groups.
+# Sizes in pixels: the chart, the column of titles, the longest bar, a bar, the gaps between bars and between groups.
 WIDTH, LABELS, BARS, BAR, GAP, BETWEEN = 860, 230, 520, 18, 3, 16
 MARGIN, HEADING, LINE, LETTERING, LETTER = 12, 22, 20, 16, 7
-# Leveret's colours, and those of the others in the order in which they were compared: each as good on white as on black.
+# Leveret's colours, and those of other brokers in their order. All are readable on white and on black.
 OURS = {"leveret": "#2a9d6f", durability.WEAKER: "#8f9f3a"}
 OTHERS = ("#e07b39", "#6a8fd0", "#b56aa0", "#8a8a8a")
-# Light, and dark where the reader's system is. Who knows no style sheets sees the attributes: light.
+# Dark if the reader's system is. Viewers without style sheets use the attributes, which are light.
 STYLE = ("<style>@media (prefers-color-scheme: dark) { .paper { fill: #0d1117 } .ink { fill: #e6edf3 } "
          ".faint { fill: #9da7b3 } .line { stroke: #e6edf3 } }</style>")
-# The file of each chart, its heading, its tables, what is shown, and the digits after the point.
+# File of each chart, heading, tables, path to the figure, digits after the point.
 CHARTS = (
     ("throughput.svg", "Messages per second: longer is better", ("rate",), ("rate",), 0),
     ("sizes.svg", "Messages per second by size of body: longer is better", ("size",), ("rate",), 0),
@@ -34,7 +34,7 @@ CHARTS = (
 
 
 def write_all(document, folder):
-    """Writes every chart that there are numbers for."""
+    """Writes all charts that have figures."""
     for name, heading, kinds, path, digits in CHARTS:
         drawn = chart(document, heading, kinds, path, digits)
         if drawn:
@@ -42,7 +42,7 @@ def write_all(document, folder):
 
 
 def chart(document, heading, kinds, path, digits):
-    """One chart; `None` if there is nothing to show."""
+    """One chart; `None` without figures."""
     groups = []
     for row in document["scenarios"]:
         if row["table"] in kinds:
@@ -71,8 +71,8 @@ def chart(document, heading, kinds, path, digits):
 
 
 def _group(top, title, bars, colours, digits):
-    """One scenario: its title, its bars, its axis; and where it ends. It has a scale of its own, since rows differ by a
-    hundred times."""
+    """Title, bars and axis of one scenario, and the bottom edge. Each scenario has its own scale, since figures differ by a
+    factor of a hundred."""
     titles = textwrap.wrap(title, (LABELS - 2 * MARGIN) // LETTER)
     out = [_text(MARGIN, top + BAR - 5 + number * LETTERING, line) for number, line in enumerate(titles)]
     longest = max(max(values) for _, values in bars) or 1
@@ -96,7 +96,7 @@ def _bar(top, colour, values, scale, digits):
 
 
 def _legend(peers, colours):
-    """Who is who, in as many lines as it takes, and where these end."""
+    """The names of the brokers with their colours, and the bottom edge."""
     out, left, top = [], MARGIN, HEADING + 12
     for peer in peers:
         text = f"{peer['name']} ({peer['durability']})"
@@ -116,7 +116,7 @@ def _note(groups):
 
 
 def _colours(peers):
-    """A colour for each broker, the same in all charts and, as far as can be, in all runs."""
+    """A colour for each broker, the same in all charts of a run."""
     others = [peer["name"] for peer in peers if peer["name"] not in OURS]
     return OURS | {name: OTHERS[number % len(OTHERS)] for number, name in enumerate(others)}
 

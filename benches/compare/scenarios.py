@@ -1,9 +1,9 @@
-# What is measured: each scenario is a call of `leveret-bench`. Persistent messages, durable queues, publisher confirms
-# with a window of 1,000 per producer, manual acknowledgements of 100 at once, prefetch 500: the defaults there.
+# The scenarios: each is a call of `leveret-bench`. Its defaults are persistent messages, durable queues, publisher
+# confirms with a window of 1,000 per producer, manual acknowledgements of 100 messages, prefetch 500.
 
 import dataclasses
 
-# The peer of every broker: what the disk allows, without a broker.
+# The name under which the ideal log stands beside the brokers: the limit that the disk sets.
 IDEAL = "ideal log"
 
 
@@ -16,22 +16,22 @@ class Scenario:
     table: str
     # The words after `leveret-bench`.
     words: tuple
-    # Takes long, with RabbitMQ at least: done once with --quick.
+    # Takes long, at least with RabbitMQ: runs once with --quick.
     heavy: bool = False
-    # Restarts the broker, where the runner can.
+    # Restarts the broker if the runner can.
     restarts: bool = False
-    # The scenario of the ideal log that this one is held against.
+    # The scenario of the ideal log to compare this one with.
     ideal: str | None = None
-    # Is itself one: it has no broker.
+    # A scenario of the ideal log, without a broker.
     is_ideal: bool = False
-    # Only leveret can do it. The words may name what that needs: {cmq}, the API with a key, and {ctl}, the command line.
+    # Only leveret supports it. The words may contain {cmq}, the API with a key, and {ctl}, the command line.
     ours: bool = False
 
 
 def every(given):
-    """All scenarios, with the times and counts that were asked for."""
+    """All scenarios, with the times and counts of the options."""
     time = ("--seconds", str(given.seconds), "--warm-up", str(given.warm_up))
-    # First what is about memory: later a broker has that of earlier rows, too.
+    # Scenarios that measure memory come first, since a broker may keep memory of earlier scenarios.
     found = [Scenario("queues", f"{given.queues:,} durable queues", "queues", ("queues", "--queues", str(given.queues)),
                       heavy=True, restarts=True)]
     found.append(Scenario("delayed", f"{given.delayed:,} messages due in an hour", "delayed",
@@ -52,7 +52,7 @@ def every(given):
 
 
 def _due(given):
-    # A million within a minute. Before the first is due they are published, at 50,000/s or more, and the broker restarted.
+    # A million within a minute. Publishing at 50,000/s or more and the restart end before the first is due.
     first = max(10, given.due // 50_000)
     length = max(1, given.due * 60 // 1_000_000)
     words = ("delayed", "--count", str(given.due), "--due", f"{first}..{first + length}")
@@ -70,7 +70,7 @@ def _throughput(given, time):
 
 
 def _sizes(given, time):
-    # Large bodies: a window in messages would be one of many megabytes.
+    # A window of 1,000 large bodies would be many megabytes.
     small = ("--size", "16", "--prefetch", "100", "--ack-batch", "20")
     large = ("--size", "65536", "--prefetch", "100", "--ack-batch", "20", "--confirm-window", "100")
     for name, title, words, count in (("16B", "16 B", small, given.drain),
@@ -112,7 +112,7 @@ def _ours(given, time):
 
 
 def _stress(given):
-    # What somebody who behaves badly does to a pair beside it at 1,000/s.
+    # The effect of a misbehaving client on a pair at 1,000/s.
     for stressor, title in (("stuck-consumer", "a consumer that never reads"), ("flood", "4 publishers without confirms"),
                             ("bulk", "1 GB/s offered, 64 KB bodies"), ("churn", "connections opened and closed")):
         yield Scenario(f"stress-{stressor}", title, "stress",
@@ -126,7 +126,7 @@ def _ideal(time):
 
 
 def chosen(given):
-    """The scenarios that --rows leaves, and those of the ideal log that they are held against."""
+    """The scenarios that --rows selects, and those of the ideal log to compare them with."""
     wanted = tuple(word for word in given.rows.split(",") if word)
     found = [scenario for scenario in every(given)
              if not wanted or any(f"{scenario.name}-".startswith(f"{word}-") for word in wanted)]

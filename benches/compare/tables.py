@@ -10,11 +10,11 @@ import scenarios
 from cells import Cell, ratio, share
 
 CPU = ("broker", "cpu_seconds_per_million")
-# What the reader has to know about the numbers.
+# Notes on the numbers.
 TERMS = ("The brokers in turn, all on this machine together with the load generator. 1 KB bodies that do not compress, "
          "persistent messages, durable classic queues, publisher confirms with a window of 1,000 per producer, manual "
-         "acknowledgements (100 at once; single ones where latency is measured), prefetch 500. Bodies of 16 B and 64 KB: "
-         "prefetch 100, acknowledgements 20 at once; of 64 KB: window 100. Each pair has its own queue. A broker whose runs differ more than tenfold stalled in "
+         "acknowledgements (of 100 messages; single ones in measurements of latency), prefetch 500. Bodies of 16 B and 64 KB: "
+         "prefetch 100, acknowledgements of 20 messages; of 64 KB: window 100. Each pair has its own queue. A broker whose runs differ more than tenfold stalled in "
          "some, and gets no ratio.")
 LIMIT = ("Part of the limit: the ideal log appends the same messages to one preallocated file and syncs once per "
          "confirm window, without a broker. First its rate: how much of it the broker reaches. Then CPU: how much of the "
@@ -38,21 +38,21 @@ def report(document):
 
 
 def medians(document):
-    """How many runs a number stands for."""
+    """The number of runs behind each figure."""
     runs = document["runs"]
     once = "; rows that take long once" if document["quick"] and runs > 1 else ""
     return f"Medians of {runs} {'run' if runs == 1 else 'runs'} (lowest to highest){once}."
 
 
 def commit(repo, binary):
-    """What was built, or which binary was given."""
+    """The commit of the build, or the binary of the option."""
     if binary:
         return f"binary {_output([str(binary), '--version']) or binary}"
     return "commit " + (_output(["git", "-C", str(repo), "describe", "--always", "--dirty"]) or "unknown")
 
 
 def machine(build, data):
-    """What the numbers depend on."""
+    """The machine and its software."""
     cpu = next((line.split(":")[1].strip() for line in _read("/proc/cpuinfo").splitlines()
                 if line.startswith("model name")), platform.processor())
     memory = int(_read("/proc/meminfo").split()[1]) / 1024 / 1024
@@ -86,19 +86,19 @@ def brief(summary):
 
 
 def durability_table(document):
-    columns = ("<broker", "<says it is", "<when a confirm leaves, the message is")
+    columns = ("<broker", "<server", "<when a confirm leaves, the message is")
     return _table(columns, ([one["name"], one["server"], one["durability"]] for one in document["peers"]))
 
 
 def _table(columns, rows):
-    """Markdown. A column of words begins with `<`; the others are of numbers."""
+    """Markdown. Headings of text columns begin with `<`; other columns hold numbers."""
     lines = ["| " + " | ".join(column.removeprefix("<") for column in columns) + " |",
              "|" + "".join("---|" if column.startswith("<") else "--:|" for column in columns)]
     return lines + ["| " + " | ".join(cells) + " |" for cells in rows]
 
 
 def _section(heading, notes, columns, rows):
-    """A heading, what has to be said, and a table."""
+    """A heading, notes, and a table."""
     return [f"## {heading}", "", *(line for note in notes for line in (note, "")), *_table(columns, rows)]
 
 
@@ -261,9 +261,9 @@ def _stress_table(rows, document):
                 " / ".join(shown(f"rss_{when}_mb") for when in ("before", "peak", "after")), shown("settled_seconds", 1)]
     columns = ("<beside", "<broker", "its messages or connections/s", "p99 ms alone / beside", "ratio", "p99.9 ms beside",
                "RSS MB before / peak / after", "settled after s")
-    return _section("Beside somebody who behaves badly",
+    return _section("Beside a misbehaving client",
                     ["A pair at 1,000/s, alone and then beside it. Memory before, at most, and after; settled: within a "
-                     "tenth of what it was."], columns, (line(*one) for one in _each(rows, document)))
+                     "tenth of the memory before."], columns, (line(*one) for one in _each(rows, document)))
 
 
 def _ideal_table(rows, document):
@@ -278,7 +278,7 @@ def _ideal_table(rows, document):
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
-          "ours": _rate_table("What only leveret has"), "rewind": _rewind_table,
+          "ours": _rate_table("Features of leveret only"), "rewind": _rewind_table,
           "delayed": _delayed_table, "due": _due_table, "stress": _stress_table, "ideal": _ideal_table}
 
 

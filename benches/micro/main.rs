@@ -1,5 +1,5 @@
-//! Micro-benchmarks of the pieces that a message passes through: `cargo bench`, or `cargo bench -- --quick` for a
-//! glance. What is here: the list and how long each may take. Whole brokers are measured by `benches/compare/run`.
+//! Micro-benchmarks of the parts that a message passes through: `cargo bench`, or `cargo bench -- --quick` for a first
+//! look. This file lists them and sets their times. `benches/compare/run` measures whole brokers.
 
 mod queue;
 mod routing;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// As in the broker.
+/// The broker's allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,5 +1,4 @@
-//! A queue as connections use it: runs of publishes, deliveries and acks. On the store in memory, so that the disk has
-//! no say.
+//! A queue as connections use it: runs of publishes, deliveries and acks, on the store in memory.
 
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -17,7 +16,7 @@ use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, Que
 use leveret::store::{Committer, Limits, MemoryStore};
 use leveret::wire::FieldTable;
 
-/// Owns nothing: no queue here dead-letters or expires.
+/// Does nothing: no queue here dead-letters or expires.
 struct Nobody;
 
 impl QueueOwner for Nobody {
@@ -30,7 +29,7 @@ impl QueueOwner for Nobody {
     fn queue_expired(&self, _: &Arc<Queue>) {}
 }
 
-/// Collects what a consumer is sent.
+/// Collects the deliveries to a consumer.
 #[derive(Default)]
 struct Collector(Mutex<Vec<Delivery>>);
 

@@ -8,12 +8,12 @@ use leveret::broker::exchange::{Binding, Destination, Exchange, ExchangeKind, Ro
 use leveret::broker::router::Routing;
 use leveret::wire::FieldTable;
 
-/// Queues that the bindings are shared out among.
+/// Queues that share the bindings evenly.
 const QUEUES: usize = 100;
 /// Routing keys that are matched in turn.
 const KEYS: usize = 1024;
 
-/// A topic exchange with so many bindings, each with a word of its own.
+/// A topic exchange with this number of bindings, each with a word of its own.
 fn bound(bindings: usize) -> Routing<usize> {
     let mut routing = Routing::default();
     routing.insert_exchange(Arc::new(Exchange {

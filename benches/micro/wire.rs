@@ -14,12 +14,12 @@ use leveret::wire::{
 };
 
 const FRAME_MAX: u32 = 128 * 1024;
-/// Messages that one read or one write holds.
+/// Messages per read or write.
 const RUN: usize = 100;
 /// Raw properties of a persistent message: flags, then `delivery-mode` 2.
 const PERSISTENT: [u8; 3] = [0x10, 0, 2];
 
-/// What a client sends: publishes of `size` bytes.
+/// Publishes of `size` bytes, as a client sends them.
 fn published(size: usize) -> BytesMut {
     let mut out = BytesMut::new();
     let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(basic::Publish {
@@ -108,7 +108,7 @@ pub(crate) fn frames(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Everything of a delivery but its body, which the broker writes from where it lies.
+/// Deliveries without their bodies, which the broker does not copy.
 pub(crate) fn deliveries(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delivery");
     group.throughput(Throughput::Elements(RUN as u64));
