@@ -1,32 +1,36 @@
-//! The parameters of one request: a form, from a body or a query, decoded and sorted by name as the signature wants
-//! them. They are bytes, and text where text is asked for. Pure; knows no action, and nothing of HTTP but the form.
+//! The parameters of one request: a form from a body or a query, decoded and sorted by name, as the signature needs them.
+//! Pure; knows no action, and nothing of HTTP but the form.
+//!
+//! `form_urlencoded` would replace bytes that are no UTF-8, but bodies may be any bytes and are signed as they are. So the
+//! form is split here, and `percent-encoding` decodes the pieces.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use memchr::{memchr, memchr_iter, memchr2};
+use percent_encoding::percent_decode;
 
 use super::error::CmqError;
 
-/// Characters of a peer's parameter name that an error repeats.
+/// Characters of a client's text that an error repeats.
 const SHOWN_CHARS_MAX: usize = 64;
 
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// Parameters in byte order of their names, each name once. What needs no decoding is borrowed.
+/// Parameters in byte order of their names, each name once. Borrows what needs no decoding.
 #[derive(Debug)]
 pub(crate) struct Parameters<'a> {
     pairs: Vec<Pair<'a>>,
 }
 
 impl<'a> Parameters<'a> {
-    /// Reads a form of up to `max` parameters, whatever its content type says.
+    /// Parses a form of up to `max` parameters.
     pub(crate) fn parse(form: &'a [u8], max: usize) -> Result<Parameters<'a>, CmqError> {
         let expected = memchr_iter(b'&', form).count() + 1;
         let mut pairs = Vec::with_capacity(expected.min(max));
         let mut rest = form;
         while !rest.is_empty() {
-            let (pair, tail) = cut(rest, b'&');
+            let (pair, tail) = split_at(rest, b'&');
             rest = tail;
             if pair.is_empty() {
                 continue;
@@ -34,15 +38,15 @@ impl<'a> Parameters<'a> {
             if pairs.len() == max {
                 return Err(CmqError::Unreadable("parameters"));
             }
-            let (name, value) = cut(pair, b'=');
+            let (name, value) = split_at(pair, b'=');
             pairs.push((decode(name), decode(value)));
         }
         pairs.sort_unstable_by(|(a, _): &Pair<'a>, (b, _)| a.cmp(b));
-        let twice = pairs.windows(2).find_map(|two| match two {
+        let repeated = pairs.windows(2).find_map(|two| match two {
             [(first, _), (second, _)] if first == second => Some(shown(first)),
             _ => None,
         });
-        match twice {
+        match repeated {
             Some(name) => Err(CmqError::NotRepeatable(name)),
             None => Ok(Parameters { pairs }),
         }
@@ -53,35 +57,35 @@ impl<'a> Parameters<'a> {
         self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// A parameter, if it is there. Its first letter may also be a capital.
+    /// The value of a parameter, if there is one. The parameter may begin with a capital or a small letter.
     pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.iter()
             .find(|(own, _)| is_called(own, name))
             .map(|(_, value)| value)
     }
 
-    /// The same as text; as if it were not there, if it is none.
+    /// The value as text; `None` also if it is no text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.bytes(name)?).ok()
     }
 
-    /// Refuses parameters that are no text, but for this one and the items of a list of this name.
+    /// Refuses parameters that are no text, except `name` and the items `name.N`.
     pub(crate) fn check_text_but(&self, name: &str) -> Result<(), CmqError> {
         let wrong = self.iter().find(|(own, value)| {
-            let (stem, _) = cut(own, b'.');
+            let (stem, _) = split_at(own, b'.');
             !is_called(stem, name) && std::str::from_utf8(value).is_err()
         });
         wrong.map_or(Ok(()), |(own, _)| Err(CmqError::WrongType(shown(own))))
     }
 
-    /// A parameter that has to be there and not be empty.
+    /// The value of a parameter that may neither be missing nor empty.
     pub(crate) fn required(&self, name: &str) -> Result<&str, CmqError> {
         self.text(name)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| CmqError::Missing(name.to_owned()))
     }
 
-    /// An integer, if it is there. An empty value is as if it were not.
+    /// An integer. An empty value counts as missing.
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, CmqError> {
         self.text(name)
             .filter(|value| !value.is_empty())
@@ -90,7 +94,7 @@ impl<'a> Parameters<'a> {
             .map_err(|_| CmqError::WrongType(name.to_owned()))
     }
 
-    /// An integer within bounds, if it is there.
+    /// An integer that has to be within `range`.
     pub(crate) fn ranged(
         &self,
         name: &str,
@@ -106,7 +110,7 @@ impl<'a> Parameters<'a> {
             .ok_or_else(|| CmqError::OutOfRange(name.to_owned()))
     }
 
-    /// The items `name.N` as text, see [`Parameters::items`].
+    /// The items `name.N` as text, as [`Parameters::items`] returns them.
     pub(crate) fn list(&self, name: &str, max: usize) -> Result<Vec<(u32, &str)>, CmqError> {
         let items = self.items(name, max)?.into_iter();
         let texts = items.map(|(index, value)| Some((index, std::str::from_utf8(value).ok()?)));
@@ -114,15 +118,15 @@ impl<'a> Parameters<'a> {
         texts.ok_or_else(|| CmqError::WrongType(name.to_owned()))
     }
 
-    /// The items `name.N` with their N, in its order; it counts from 0 or from 1 without gaps. Empty if there are none.
+    /// The items `name.N` with their N, in its order. N has to count from 0 or 1 without gaps.
     pub(crate) fn items(&self, name: &str, max: usize) -> Result<Vec<(u32, &[u8])>, CmqError> {
         let mut items = Vec::new();
         for (own, value) in self.iter() {
-            let (stem, suffix) = cut(own, b'.');
+            let (stem, suffix) = split_at(own, b'.');
             if !is_called(stem, name) {
                 continue;
             }
-            // The text is a number's, or no text: a sign would be one.
+            // `parse` alone would also take a sign.
             let digits = stem != own && suffix.iter().all(u8::is_ascii_digit);
             let index = std::str::from_utf8(suffix).ok().filter(|_| digits);
             let index: Option<u32> = index.and_then(|digits| digits.parse().ok());
@@ -145,42 +149,33 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// What is before a byte and what is behind it; everything and nothing if it is not there.
-fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+/// Splits at the first `at`; without one, returns `(text, [])`.
+fn split_at(text: &[u8], at: u8) -> (&[u8], &[u8]) {
     let found = memchr(at, text).and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
     found.unwrap_or((text, &[]))
 }
 
-/// A name or value as it was before it was put into a form. `%` without two hexadecimal digits stands for itself.
-/// Bodies come through here, so it goes from one byte that means something to the next.
+/// Decodes a name or value. `%` without two hexadecimal digits stands for itself.
 fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    let special = |text: &[u8]| memchr2(b'+', b'%', text);
-    if special(text).is_none() {
+    // Bodies come through here, and most need no decoding.
+    if memchr2(b'+', b'%', text).is_none() {
         return Cow::Borrowed(text);
     }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((plain, tail)) = special(rest).and_then(|at| rest.split_at_checked(at)) {
-        decoded.extend_from_slice(plain);
-        let (byte, tail) = match tail {
-            [b'+', tail @ ..] => (b' ', tail),
-            [b'%', high, low, tail @ ..] if let Some(byte) = byte_of(*high, *low) => (byte, tail),
-            [other, tail @ ..] => (*other, tail),
-            [] => break,
-        };
-        decoded.push(byte);
-        rest = tail;
+    let spaced = match memchr(b'+', text) {
+        Some(_) => Cow::Owned(text.iter().copied().map(plus_as_space).collect()),
+        None => Cow::Borrowed(text),
+    };
+    Cow::Owned(Cow::from(percent_decode(&spaced)).into_owned())
+}
+
+fn plus_as_space(byte: u8) -> u8 {
+    match byte {
+        b'+' => b' ',
+        other => other,
     }
-    decoded.extend_from_slice(rest);
-    Cow::Owned(decoded)
 }
 
-/// The byte that two hexadecimal digits stand for.
-fn byte_of(high: u8, low: u8) -> Option<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
-}
-
+/// Whether two names are equal, except for the case of their first letters.
 fn is_called(own: &[u8], name: &str) -> bool {
     match (own.split_first(), name.as_bytes().split_first()) {
         (Some((a, own)), Some((b, name))) => a.eq_ignore_ascii_case(b) && own == name,
@@ -188,7 +183,7 @@ fn is_called(own: &[u8], name: &str) -> bool {
     }
 }
 
-/// A name that came from a peer, no longer than an answer should be.
+/// Text from a client, cut to the length that an error repeats.
 pub(crate) fn shown(name: impl AsRef<[u8]>) -> String {
     let name = String::from_utf8_lossy(name.as_ref());
     name.chars().take(SHOWN_CHARS_MAX).collect()
@@ -206,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_comes_back(pairs: BTreeMap<String, String>) {
+        fn an_encoded_form_is_decoded(pairs: BTreeMap<String, String>) {
             let form = form_urlencoded::Serializer::new(String::new())
                 .extend_pairs(&pairs)
                 .finish();
@@ -217,12 +212,13 @@ mod tests {
         }
 
         #[test]
-        fn forms_are_read_as_the_standard_says(form in "([a-b]|=|&|\\+|%|%2|%2[5-7bBg]|%C3%A9|%ff|é){0,24}") {
+        fn forms_are_parsed_as_the_url_standard_says(form in "([a-b]|=|&|\\+|%|%2|%2[5-7bBg]|%C3%A9|%ff|é){0,24}") {
             let mut expected: Vec<_> = form_urlencoded::parse(form.as_bytes()).collect();
             expected.sort();
             if let Ok(parsed) = Parameters::parse(form.as_bytes(), 64) {
                 let lossy = |bytes| String::from_utf8_lossy(bytes);
-                let parsed: Vec<_> = parsed.iter().map(|(k, v)| (lossy(k), lossy(v))).collect();
+                let mut parsed: Vec<_> = parsed.iter().map(|(k, v)| (lossy(k), lossy(v))).collect();
+                parsed.sort();
                 prop_assert_eq!(parsed, expected);
             } else {
                 prop_assert!(expected.windows(2).any(|two| two[0].0 == two[1].0));
@@ -230,7 +226,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(form: Vec<u8>, max in 0_usize..3) {
+        fn any_bytes_are_parsed_or_refused(form: Vec<u8>, max in 0_usize..3) {
             if let Ok(parsed) = Parameters::parse(&form, MAX) {
                 for (name, _) in parsed.iter() {
                     let Ok(name) = std::str::from_utf8(name) else { continue };
@@ -266,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_bytes_and_refused_as_text() {
+    fn values_that_are_no_text_are_bytes_and_refused_as_text() {
         let form = parse("msgBody=%ff%00&msgBody.1=%fe&%fd=x&queueName=q");
         assert_eq!(form.bytes("msgBody"), Some(&[0xff, 0][..]));
         assert_eq!(form.text("msgBody"), None);
@@ -287,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn names_may_begin_with_a_capital() {
+    fn names_may_begin_with_a_capital_letter() {
         let form = parse("TopicName=t&queueName=q&x=");
         assert_eq!(form.text("topicName"), Some("t"));
         assert_eq!(form.required("queueName"), Ok("q"));
@@ -296,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_comes_once() {
+    fn a_repeated_name_is_refused() {
         let error = Parameters::parse(b"a=1&b=2&a=1", MAX).unwrap_err();
         assert_eq!(error, CmqError::NotRepeatable("a".into()));
         let many = "a=1&".repeat(MAX + 1);
@@ -305,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_have_bounds() {
+    fn integers_are_checked_against_their_range() {
         let form = parse("a=5&b=-1&c=x&d=&e=99999999999999999999");
         assert_eq!(form.ranged("a", 0..=5), Ok(Some(5)));
         assert_eq!(
@@ -324,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_count_from_nought_or_one() {
+    fn lists_count_from_zero_or_one_without_gaps() {
         let twelve: String = (1..=12).map(|n| format!("b.{n}={n}&")).collect();
         assert_eq!(
             parse(&twelve).list("b", 16).unwrap().last(),
