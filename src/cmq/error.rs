@@ -1,21 +1,19 @@
-//! What CMQ's HTTP API answers instead of a result: one table of (code, module code, text). Module codes are used
-//! more than once, so an error is known by all three. Knows nothing of why the broker refused; the actions choose.
+//! The errors of CMQ's HTTP API: one table of code, module code and text. Several errors share a code and module code, so
+//! only all three identify one. Knows nothing of why the broker refused; the actions choose the error.
 
 use crate::broker::error::BrokerError;
 use crate::broker::permissions::AccessRefused;
 use crate::store::StoreFailed;
 
-/// Makes [`CmqError`] and [`TABLE`] from the rows: variant, code, module code, text. `{0}` is the parameter meant.
+/// Makes [`CmqError`] and [`TABLE`] from the rows: variant, code, module code, text. `{0}` is the name of a parameter.
 macro_rules! errors {
-    ($($name:ident $(($what:ty))? $code:literal / $module:literal $text:literal;)+) => {
-        /// An error of the API. What each is about, its text says.
+    ($($name:ident $(($parameter:ty))? $code:literal / $module:literal $text:literal;)+) => {
         #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-        #[expect(missing_docs, reason = "the text of each is its documentation")]
         pub enum CmqError {
-            $(#[error($text)] $name $(($what))?,)+
+            $(#[error($text)] $name $(($parameter))?,)+
         }
 
-        /// All rows as (code, module code, text): what the API can answer.
+        /// All rows as (code, module code, text).
         pub const TABLE: &[(u16, u16, &str)] = &[$(($code, $module, $text)),+];
 
         impl CmqError {
@@ -129,7 +127,7 @@ impl From<StoreFailed> for CmqError {
     }
 }
 
-/// Refusals that an action does not expect: it checks what it can before it asks the broker.
+/// For refusals that an action does not expect, since it checks what it can before it asks the broker.
 impl From<BrokerError> for CmqError {
     fn from(error: BrokerError) -> CmqError {
         match error {
@@ -152,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_is_one_error() {
+    fn rows_are_distinct() {
         let distinct: HashSet<_> = TABLE.iter().collect();
         assert_eq!(distinct.len(), TABLE.len());
         for (code, module, _) in TABLE {
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_they_mean() {
+    fn errors_have_their_codes_and_texts() {
         for (error, code, module, text) in [
             (
                 CmqError::NoSuchAction("Fly".into()),

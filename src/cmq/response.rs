@@ -1,8 +1,8 @@
 //! The JSON of a response, written field by field. Strings are strings and integers are integers exactly as the API lists
 //! them; several clients depend on it.
 //!
-//! Written by hand because bodies are large: looking for characters to escape takes 32 bytes at a time here, where
-//! `serde_json` looks at each byte.
+//! By hand, because bodies are large and most need no escaping: here 32 bytes are examined together, where `serde_json`
+//! examines each byte.
 
 use std::fmt::Write;
 

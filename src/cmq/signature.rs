@@ -1,4 +1,4 @@
-//! Signatures of requests: what is signed, and whether it was signed with the key. Pure.
+//! Verifies the signatures of requests. Pure.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,49 +8,48 @@ use sha2::Sha256;
 
 use super::parameters::Parameters;
 
-/// The parameter that is not signed itself.
+/// The only parameter that is not signed.
 const SIGNATURE: &str = "Signature";
 
-/// One request as its sender signed it.
+/// The signed parts of a request.
 #[derive(Debug)]
 pub(crate) struct Signed<'a> {
     /// `GET` or `POST`.
     pub(crate) method: &'a str,
     /// The `Host` header.
     pub(crate) host: &'a str,
-    /// The path as it came.
     pub(crate) path: &'a str,
-    /// The parameters, decoded.
     pub(crate) parameters: &'a Parameters<'a>,
 }
 
-/// A signature that was found right: enough of its bytes to know it again.
+/// The first bytes of a right signature, enough to recognize it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verified(pub(crate) u64);
 
-/// How clients that are otherwise right deviate from the rule.
+/// How known clients deviate from the rule.
 #[derive(Clone, Copy)]
 struct Variant<'a> {
     scheme: &'static str,
     host: &'a str,
-    /// Parameters whose value begins with `@` are left out, as several clients do in a POST.
+    /// Leaves out parameters whose value begins with `@`, as several clients do in a POST.
     without_files: bool,
 }
 
-/// Whether the request bears a signature by `key`.
+/// Returns the signature if it was made with `key`.
 pub(crate) fn verify(signed: &Signed<'_>, key: &str) -> Option<Verified> {
     let given = signed.parameters.text(SIGNATURE)?;
     let given = BASE64_STANDARD.decode(given).ok()?;
     let first = given.first_chunk().copied().map(u64::from_be_bytes)?;
     let right = match signed.parameters.text("SignatureMethod") {
-        Some("HmacSHA256") => any::<Hmac<Sha256>>(signed, key, &given),
-        _ => any::<Hmac<Sha1>>(signed, key, &given),
+        Some("HmacSHA256") => any_variant::<Hmac<Sha256>>(signed, key, &given),
+        _ => any_variant::<Hmac<Sha1>>(signed, key, &given),
     };
     right.then_some(Verified(first))
 }
 
-/// Tries the rule, then what clients make of it: without values like files, host without port, host with scheme.
-fn any<M: Mac + KeyInit + Clone>(signed: &Signed<'_>, key: &str, given: &[u8]) -> bool {
+/// Whether the rule or a variant of it gives this signature. Variants: without values that begin with `@`, host without
+/// port, host with scheme.
+fn any_variant<M: Mac + KeyInit + Clone>(signed: &Signed<'_>, key: &str, given: &[u8]) -> bool {
     let Ok(keyed) = <M as KeyInit>::new_from_slice(key.as_bytes()) else {
         return false;
     };
@@ -83,7 +82,7 @@ fn any<M: Mac + KeyInit + Clone>(signed: &Signed<'_>, key: &str, given: &[u8]) -
         })
 }
 
-/// Method, host, path, `?` and the parameters: names with `_` as `.`, values as they are.
+/// Feeds the signed text to `mac` without joining it: method, host, path, `?` and the parameters, with `_` in names as `.`.
 fn feed(mac: &mut impl Mac, signed: &Signed<'_>, variant: Variant<'_>) {
     for part in [signed.method, variant.scheme, variant.host, signed.path] {
         mac.update(part.as_bytes());
@@ -133,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn the_known_signatures_are_right() {
+    fn published_and_recorded_signatures_are_right() {
         let gz = "cmq-queue-gz.api.tencentyun.com";
         let local = "127.0.0.1:18081";
         for (method, host, algorithm, body, signature) in [
-            // The first is published in the documentation of the API.
+            // From the documentation of the API.
             (
                 "POST",
                 gz,
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_signed_in_byte_order() {
+    fn items_of_a_list_are_signed_in_byte_order() {
         let items: String = (1..=11).map(|n| format!("&msgBody.{n}=m{n}")).collect();
         let form = format!(
             "Action=BatchSendMessage&Nonce=1&SecretId=AKIDPcYDclDJCn8D0Xypa4f3pKYUCVYLn3zT\
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_known_clients_make_of_the_rule_is_right_too() {
+    fn the_variants_of_known_clients_are_right() {
         let form = "Action=A&msg_body=x&file=@y";
         for (method, text, expected) in [
             ("POST", "POSThost:80/?Action=A&file=@y&msg.body=x", true),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_method_is_sha1_and_no_signature_is_none() {
+    fn an_unknown_method_means_sha1_and_a_missing_signature_is_wrong() {
         let form = "Action=A&SignatureMethod=MD5";
         let right = sign("GEThost/?Action=A&SignatureMethod=MD5");
         assert!(check("GET", "host", "/", form, &right));
