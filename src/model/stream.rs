@@ -1,12 +1,12 @@
 //! What a consumer of a stream asks for in its arguments: where to begin (`x-stream-offset`) and which messages it
-//! wants (`x-stream-filter`, `x-stream-match-unfiltered`). Also the ages that streams are told (`x-max-age`). Pure.
+//! wants (`x-stream-filter`, `x-stream-match-unfiltered`). Pure.
 //!
 //! What is refused, and how, is what RabbitMQ 4.3 does; that a value of another type ends the connection with an
 //! internal error is its way of answering.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use super::arguments::{integer_value, term, type_name};
+use super::arguments::{age_ms, integer_value, term, type_name};
 
 /// The consumer argument that says where to begin.
 pub const STREAM_OFFSET: &str = "x-stream-offset";
@@ -18,8 +18,6 @@ pub const STREAM_MATCH_UNFILTERED: &str = "x-stream-match-unfiltered";
 pub const STREAM_FILTER_VALUE: &str = "x-stream-filter-value";
 
 const SECOND_MS: u64 = 1_000;
-const DAY_MS: u64 = 24 * 60 * 60 * SECOND_MS;
-
 /// Where in a stream a consumer begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamOffset {
@@ -141,27 +139,6 @@ impl StreamFilter {
     }
 }
 
-/// An age in milliseconds: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365.
-pub fn age_ms(text: &[u8]) -> Option<u64> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    // More digits than fit are more than any clock will see. No digits are zero.
-    let number = number.iter().fold(0u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
-    let unit_ms = match unit {
-        b"Y" => 365 * DAY_MS,
-        b"M" => 30 * DAY_MS,
-        b"D" => DAY_MS,
-        b"h" => 60 * 60 * SECOND_MS,
-        b"m" => 60 * SECOND_MS,
-        b"s" => SECOND_MS,
-        _ => return None,
-    };
-    (number > 0).then(|| number.saturating_mul(unit_ms))
-}
-
 fn string(value: &AMQPValue) -> Option<&[u8]> {
     match value {
         AMQPValue::LongString(value) => Some(value.as_bytes()),
@@ -186,29 +163,6 @@ mod tests {
 
     fn text(text: &str) -> AMQPValue {
         AMQPValue::LongString(text.into())
-    }
-
-    #[test]
-    fn ages() {
-        let cases = [
-            ("1s", Some(1_000)),
-            ("90m", Some(5_400_000)),
-            ("1h", Some(3_600_000)),
-            ("7D", Some(604_800_000)),
-            ("2M", Some(5_184_000_000)),
-            ("1Y", Some(31_536_000_000)),
-            ("99999999999999999999h", Some(u64::MAX)),
-            ("0s", None),
-            ("10", None),
-            ("1H", None),
-            ("1 h", None),
-            ("-1h", None),
-            ("h", None),
-            ("", None),
-        ];
-        for (age, expected) in cases {
-            assert_eq!(age_ms(age.as_bytes()), expected, "{age:?}");
-        }
     }
 
     #[test]

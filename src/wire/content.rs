@@ -5,10 +5,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::cursor::Cursor;
+use super::method_ids::basic;
 use super::table::TableError;
 
 /// The class of all content: `basic`.
-pub const BASIC_CLASS_ID: u16 = 60;
+pub const BASIC_CLASS_ID: u16 = basic::CLASS;
 /// Class id, weight and body size: the part of a content header that is always there.
 pub const HEADER_MIN: usize = 12;
 

@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::content::HEADER_MIN;
 use super::frame::{FRAME_END, FRAME_OVERHEAD, FrameKind, put_frame_header};
+use super::method_ids::basic;
 use super::{ShortString, encode_header};
 
 /// The longest short string, in bytes.
@@ -21,7 +22,7 @@ pub fn put_deliver(
     routing_key: &str,
 ) {
     let len = 4 + short_len(consumer_tag) + 8 + 1 + short_len(exchange) + short_len(routing_key);
-    open_basic(out, channel, 60, len);
+    open_basic(out, channel, basic::DELIVER, len);
     put_short(out, consumer_tag);
     out.put_u64(delivery_tag);
     out.put_u8(u8::from(redelivered));
@@ -41,7 +42,7 @@ pub fn put_get_ok(
     message_count: u32,
 ) {
     let len = 4 + 8 + 1 + short_len(exchange) + short_len(routing_key) + 4;
-    open_basic(out, channel, 71, len);
+    open_basic(out, channel, basic::GET_OK, len);
     out.put_u64(delivery_tag);
     out.put_u8(u8::from(redelivered));
     put_short(out, exchange);
@@ -60,7 +61,7 @@ pub fn put_return(
     routing_key: &str,
 ) {
     let len = 4 + 2 + short_len(text) + short_len(exchange) + short_len(routing_key);
-    open_basic(out, channel, 50, len);
+    open_basic(out, channel, basic::RETURN, len);
     out.put_u16(code);
     put_short(out, text);
     put_short(out, exchange);
@@ -70,7 +71,7 @@ pub fn put_return(
 
 /// Writes a `basic.ack` frame: a publisher confirm.
 pub fn put_ack(out: &mut BytesMut, channel: u16, delivery_tag: u64, multiple: bool) {
-    open_basic(out, channel, 80, 4 + 8 + 1);
+    open_basic(out, channel, basic::ACK, 4 + 8 + 1);
     out.put_u64(delivery_tag);
     out.put_u8(u8::from(multiple));
     out.put_u8(FRAME_END);
@@ -85,7 +86,7 @@ pub fn put_nack(
     multiple: bool,
     requeue: bool,
 ) {
-    open_basic(out, channel, 120, 4 + 8 + 1);
+    open_basic(out, channel, basic::NACK, 4 + 8 + 1);
     out.put_u64(delivery_tag);
     out.put_u8(u8::from(multiple) | u8::from(requeue) << 1);
     out.put_u8(FRAME_END);
@@ -130,7 +131,7 @@ pub fn short_string(text: &str) -> ShortString {
 fn open_basic(out: &mut BytesMut, channel: u16, method_id: u16, len: usize) {
     out.reserve(FRAME_OVERHEAD + len);
     put_frame_header(out, FrameKind::Method, channel, len);
-    out.put_u16(60);
+    out.put_u16(basic::CLASS);
     out.put_u16(method_id);
 }
 

@@ -1,4 +1,4 @@
-//! Method payloads (spec 2.3.5.1) to values. Each method's fields are listed once, in [`fields`]: a payload is walked
+//! Method payloads (spec 2.3.5.1) to values. Each method's fields are listed once, in [`super::method_fields`]: a payload is walked
 //! along that list, so that unknown methods, short or over-long arguments, bad UTF-8 and deep tables are told apart and
 //! refused before amq-protocol builds the value. The methods that come once per message are read without allocation.
 
@@ -7,6 +7,8 @@ use std::str;
 use thiserror::Error;
 
 use super::cursor::Cursor;
+use super::method_fields::{Field, fields};
+use super::method_ids::basic;
 use super::table::{TableError, masked, walk_fields};
 use super::{AMQPClass, notation};
 
@@ -140,20 +142,24 @@ pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
 pub fn decode_hot(payload: &[u8]) -> Result<Hot<'_>, MethodError> {
     let (class_id, method_id, arguments) = ids(payload)?;
     let hot = match (class_id, method_id) {
-        (60, 40) => publish(arguments).map(Hot::Publish),
-        (60, 80) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Ack {
+        (basic::CLASS, basic::PUBLISH) => publish(arguments).map(Hot::Publish),
+        (basic::CLASS, basic::ACK) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Ack {
             delivery_tag,
             multiple: bit(bits, 0),
         }),
-        (60, 90) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Reject {
-            delivery_tag,
-            requeue: bit(bits, 0),
-        }),
-        (60, 120) => settlement(arguments).map(|(delivery_tag, bits)| Hot::Nack {
-            delivery_tag,
-            multiple: bit(bits, 0),
-            requeue: bit(bits, 1),
-        }),
+        (basic::CLASS, basic::REJECT) => {
+            settlement(arguments).map(|(delivery_tag, bits)| Hot::Reject {
+                delivery_tag,
+                requeue: bit(bits, 0),
+            })
+        }
+        (basic::CLASS, basic::NACK) => {
+            settlement(arguments).map(|(delivery_tag, bits)| Hot::Nack {
+                delivery_tag,
+                multiple: bit(bits, 0),
+                requeue: bit(bits, 1),
+            })
+        }
         _ => return decode_method(payload).map(Hot::Other),
     };
     hot.map_err(|fault| malformed(class_id, method_id, fault, arguments))
@@ -224,20 +230,6 @@ fn malformed(class_id: u16, method_id: u16, fault: Fault, arguments: &[u8]) -> M
     }
 }
 
-/// A method's field as far as its length on the wire goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    /// Up to eight bits, packed.
-    Bits,
-    Octet,
-    Short,
-    Long,
-    LongLong,
-    ShortStr,
-    LongStr,
-    Table,
-}
-
 /// Walks `arguments` along `fields`; gives the fields of the table among them. No method has two.
 fn walk<'a>(fields: &[Field], arguments: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
     let mut cursor = Cursor::new(arguments);
@@ -259,112 +251,4 @@ fn walk<'a>(fields: &[Field], arguments: &'a [u8]) -> Result<Option<&'a [u8]>, F
     }
     at_end(&cursor)?;
     Ok(table)
-}
-
-/// The fields of every method of AMQP 0-9-1 and RabbitMQ's additions to it, both directions.
-fn fields(class_id: u16, method_id: u16) -> Option<&'static [Field]> {
-    match class_id {
-        10 => connection_fields(method_id),
-        20 => channel_fields(method_id),
-        30 => access_fields(method_id),
-        40 => exchange_fields(method_id),
-        50 => queue_fields(method_id),
-        60 => basic_fields(method_id),
-        85 => confirm_fields(method_id),
-        90 => tx_fields(method_id),
-        _ => None,
-    }
-}
-
-fn connection_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[Octet, Octet, Table, LongStr, LongStr],
-        11 => &[Table, ShortStr, LongStr, ShortStr],
-        20 | 21 => &[LongStr],
-        30 | 31 => &[Short, Long, Short],
-        40 => &[ShortStr, ShortStr, Bits],
-        41 | 60 => &[ShortStr],
-        50 => &[Short, ShortStr, Short, Short],
-        51 | 61 | 71 => &[],
-        70 => &[LongStr, ShortStr],
-        _ => return None,
-    })
-}
-
-fn channel_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[ShortStr],
-        11 => &[LongStr],
-        20 | 21 => &[Bits],
-        40 => &[Short, ShortStr, Short, Short],
-        41 => &[],
-        _ => return None,
-    })
-}
-
-fn access_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[ShortStr, Bits],
-        11 => &[Short],
-        _ => return None,
-    })
-}
-
-fn exchange_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[Short, ShortStr, ShortStr, Bits, Table],
-        20 => &[Short, ShortStr, Bits],
-        30 | 40 => &[Short, ShortStr, ShortStr, ShortStr, Bits, Table],
-        11 | 21 | 31 | 51 => &[],
-        _ => return None,
-    })
-}
-
-fn queue_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[Short, ShortStr, Bits, Table],
-        11 => &[ShortStr, Long, Long],
-        20 => &[Short, ShortStr, ShortStr, ShortStr, Bits, Table],
-        30 | 40 => &[Short, ShortStr, Bits],
-        31 | 41 => &[Long],
-        50 => &[Short, ShortStr, ShortStr, ShortStr, Table],
-        21 | 51 => &[],
-        _ => return None,
-    })
-}
-
-fn basic_fields(method_id: u16) -> Option<&'static [Field]> {
-    use Field::*;
-    Some(match method_id {
-        10 => &[Long, Short, Bits],
-        20 => &[Short, ShortStr, ShortStr, Bits, Table],
-        21 | 31 | 72 => &[ShortStr],
-        30 => &[ShortStr, Bits],
-        40 => &[Short, ShortStr, ShortStr, Bits],
-        50 => &[Short, ShortStr, ShortStr, ShortStr],
-        60 => &[ShortStr, LongLong, Bits, ShortStr, ShortStr],
-        70 => &[Short, ShortStr, Bits],
-        71 => &[LongLong, Bits, ShortStr, ShortStr, Long],
-        80 | 90 | 120 => &[LongLong, Bits],
-        100 | 110 => &[Bits],
-        11 | 111 => &[],
-        _ => return None,
-    })
-}
-
-fn confirm_fields(method_id: u16) -> Option<&'static [Field]> {
-    match method_id {
-        10 => Some(&[Field::Bits]),
-        11 => Some(&[]),
-        _ => None,
-    }
-}
-
-fn tx_fields(method_id: u16) -> Option<&'static [Field]> {
-    matches!(method_id, 10 | 11 | 20 | 21 | 30 | 31).then_some(&[])
 }

@@ -10,6 +10,8 @@ pub mod properties;
 pub mod table;
 
 mod cursor;
+mod method_fields;
+mod method_ids;
 mod notation;
 
 pub use amq_protocol::protocol::{self, AMQPClass, basic::AMQPProperties};

@@ -28,6 +28,11 @@ const APP_ID: usize = 12;
 const CLUSTER_ID: usize = 13;
 /// How many properties there are; their flags are the highest bits, first property highest.
 const COUNT: usize = 14;
+/// The flag of property number `index`: the first property has the highest bit.
+fn flag(index: usize) -> u16 {
+    0x8000 >> index
+}
+
 /// The lowest flag: another word of flags follows. `basic` has no use for one. The flag above it means nothing.
 const MORE_FLAGS: u16 = 1;
 
@@ -50,7 +55,7 @@ impl<'a> PropertiesView<'a> {
         }
         let mut fields = [None; COUNT];
         for (index, field) in fields.iter_mut().enumerate() {
-            if flags & (0x8000 >> index) != 0 {
+            if flags & flag(index) != 0 {
                 *field = Some(take_field(&mut cursor, index).ok_or(HeaderError::Truncated)?);
             }
         }
@@ -234,7 +239,7 @@ impl<'a> PropertiesEdit<'a> {
             .iter()
             .enumerate()
             .filter(|(_, field)| field.is_some());
-        out.put_u16(present.fold(0, |flags, (index, _)| flags | (0x8000 >> index)));
+        out.put_u16(present.fold(0, |flags, (index, _)| flags | flag(index)));
         for field in self.fields.iter().flatten() {
             out.put_slice(field);
         }
@@ -265,17 +270,16 @@ pub fn append_headers(
     mode_if_none: Option<u8>,
 ) -> Option<Bytes> {
     const LONG_LONG: u8 = b'l';
-    let bit = |index: usize| 0x8000u16 >> index;
     let mut cursor = Cursor::new(raw);
     let mut flags = cursor.u16()?;
     let start = cursor.rest();
     for text in [CONTENT_TYPE, CONTENT_ENCODING] {
-        if flags & bit(text) != 0 {
+        if flags & flag(text) != 0 {
             cursor.short()?;
         }
     }
     let before = start.get(..start.len() - cursor.rest().len())?;
-    let fields = match flags & bit(HEADERS) {
+    let fields = match flags & flag(HEADERS) {
         0 => &[],
         _ => cursor.long()?,
     };
@@ -283,13 +287,13 @@ pub fn append_headers(
     if !Entries::of_fields(fields).all(|entry| is_new(entry.name)) {
         return None;
     }
-    let mode = mode_if_none.filter(|_| flags & bit(DELIVERY_MODE) == 0);
+    let mode = mode_if_none.filter(|_| flags & flag(DELIVERY_MODE) == 0);
     if mode.is_some() {
-        flags |= bit(DELIVERY_MODE);
+        flags |= flag(DELIVERY_MODE);
     }
     let added: usize = headers.iter().map(|(name, _)| 1 + name.len() + 1 + 8).sum();
     let mut out = BytesMut::with_capacity(raw.len() + 4 + added + 1);
-    out.put_u16(flags | bit(HEADERS));
+    out.put_u16(flags | flag(HEADERS));
     out.put_slice(before);
     out.put_u32(u32::try_from(fields.len() + added).ok()?);
     out.put_slice(fields);

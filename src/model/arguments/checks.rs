@@ -3,12 +3,11 @@
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::fault::ArgumentFault;
-use super::value::{integer_value, type_name};
-use super::{
+use super::kind::{
     DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY, MESSAGE_TTL, REWIND_SECONDS, SEGMENT_SIZE,
     VISIBILITY_TIMEOUT,
 };
-use crate::model::stream::age_ms;
+use super::value::{age_ms, integer_value, type_name};
 
 /// The longest time to live or expiry: ten years of 365 days, in milliseconds.
 const DURATION_MS_MAX: i64 = 315_360_000_000;

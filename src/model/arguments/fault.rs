@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::QueueKind;
+use super::kind::QueueKind;
 
 /// An argument that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

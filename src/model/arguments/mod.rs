@@ -6,6 +6,7 @@
 mod checks;
 mod fault;
 mod inequivalence;
+mod kind;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -16,14 +17,18 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use serde::{Deserialize, Serialize};
 
 use super::Name;
-use super::stream::age_ms;
 
 use checks::{CHECKS, check_expires};
+use kind::{DEAD_LETTER_ROUTING_KEY, FILTER_SIZE, SEGMENT_SIZE, known_argument};
 use value::bytes_value;
 
 pub use fault::{ArgumentError, ArgumentFault, PropertyRefused};
 pub use inequivalence::{Inequivalence, inequivalence};
-pub use value::{integer_value, quoted_string, term, text_value, type_name};
+pub use kind::{
+    DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, MESSAGE_TTL, QUEUE_TYPE, QueueKind, REWIND_SECONDS,
+    VISIBILITY_TIMEOUT,
+};
+pub use value::{age_ms, integer_value, quoted_string, term, text_value, type_name};
 
 /// How large a segment of a stream gets unless told otherwise, in bytes.
 const SEGMENT_BYTES_DEFAULT: u64 = 500_000_000;
@@ -33,116 +38,6 @@ const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
 const FILTER_BYTES: std::ops::RangeInclusive<i64> = 16..=255;
 /// How often a quorum queue delivers a message before it gives it up, unless told otherwise.
 const DELIVERY_LIMIT_DEFAULT: u32 = 20;
-
-/// The argument that names a queue's type.
-pub const QUEUE_TYPE: &str = "x-queue-type";
-/// The argument that names a queue's dead letter exchange.
-pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
-/// The argument that says how long a message may stay unacked before it goes back to its place, in milliseconds.
-pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
-/// The argument that says how often a quorum queue delivers a message at most; below zero is without end.
-pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
-/// The argument that says for how long acked messages are kept and can be read again, in seconds.
-pub const REWIND_SECONDS: &str = "x-rewind-seconds";
-/// The argument that says how long a message is kept, in milliseconds.
-pub const MESSAGE_TTL: &str = "x-message-ttl";
-const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
-const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
-const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
-
-/// What a classic queue knows, in the order in which declarations are compared.
-const CLASSIC: &[&str] = &[
-    "x-expires",
-    MESSAGE_TTL,
-    DEAD_LETTER_EXCHANGE,
-    DEAD_LETTER_ROUTING_KEY,
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-single-active-consumer",
-    QUEUE_TYPE,
-    "x-queue-master-locator",
-    "x-queue-leader-locator",
-    VISIBILITY_TIMEOUT,
-    REWIND_SECONDS,
-];
-
-/// What a quorum queue knows, in the order in which declarations are compared.
-const QUORUM: &[&str] = &[
-    DEAD_LETTER_EXCHANGE,
-    DEAD_LETTER_ROUTING_KEY,
-    "x-dead-letter-strategy",
-    "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-overflow",
-    "x-single-active-consumer",
-    QUEUE_TYPE,
-    "x-quorum-initial-group-size",
-    "x-delivery-limit",
-    MESSAGE_TTL,
-    "x-queue-leader-locator",
-    VISIBILITY_TIMEOUT,
-    REWIND_SECONDS,
-];
-
-/// What a stream knows, in the order in which declarations are compared. `x-stream-filter-size-bytes` is checked and
-/// not compared, as in RabbitMQ; it is the size of an approximate index, where Leveret looks at the values themselves.
-const STREAM: &[&str] = &[
-    "x-max-length-bytes",
-    QUEUE_TYPE,
-    "x-max-age",
-    SEGMENT_SIZE,
-    "x-initial-cluster-size",
-    "x-queue-leader-locator",
-];
-
-/// The types of queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum QueueKind {
-    /// `classic`.
-    Classic,
-    /// `quorum`.
-    Quorum,
-    /// `stream`.
-    Stream,
-}
-
-impl QueueKind {
-    /// All of them.
-    pub const ALL: [QueueKind; 3] = [QueueKind::Classic, QueueKind::Quorum, QueueKind::Stream];
-
-    /// The value of `x-queue-type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            QueueKind::Classic => "classic",
-            QueueKind::Quorum => "quorum",
-            QueueKind::Stream => "stream",
-        }
-    }
-
-    /// The name by which RabbitMQ's texts call the type.
-    pub fn long_name(self) -> &'static str {
-        match self {
-            QueueKind::Classic => "rabbit_classic_queue",
-            QueueKind::Quorum => "rabbit_quorum_queue",
-            QueueKind::Stream => "rabbit_stream_queue",
-        }
-    }
-
-    fn arguments(self) -> &'static [&'static str] {
-        match self {
-            QueueKind::Classic => CLASSIC,
-            QueueKind::Quorum => QUORUM,
-            QueueKind::Stream => STREAM,
-        }
-    }
-}
 
 /// `x-overflow`: what happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -233,8 +128,7 @@ impl QueueArguments {
         }
         for (name, _) in table {
             let name = name.as_str();
-            let others = CLASSIC.iter().chain(QUORUM).chain(STREAM);
-            if let Some(name) = others.copied().find(|known| *known == name)
+            if let Some(name) = known_argument(name)
                 && !known.contains(&name)
             {
                 return Err(ArgumentError::new(name, ArgumentFault::NotForKind(kind)));
@@ -329,7 +223,7 @@ impl QueueArguments {
                 get("x-single-active-consumer"),
                 Some(AMQPValue::Boolean(true))
             ),
-            delivery_limit: match (kind, integer("x-delivery-limit")) {
+            delivery_limit: match (kind, integer(DELIVERY_LIMIT)) {
                 (QueueKind::Classic | QueueKind::Stream, _) => None,
                 (QueueKind::Quorum, None) => Some(DELIVERY_LIMIT_DEFAULT),
                 (QueueKind::Quorum, Some(limit)) if limit < 0 => None,

@@ -4,6 +4,9 @@ use amq_protocol::types::AMQPValue;
 
 use crate::model::Name;
 
+const SECOND_MS: u64 = 1_000;
+const DAY_MS: u64 = 24 * 60 * 60 * SECOND_MS;
+
 /// A value in the notation of RabbitMQ's texts.
 pub fn term(value: &AMQPValue) -> String {
     match value {
@@ -150,6 +153,27 @@ pub fn text_value(value: &AMQPValue) -> Option<Name> {
     }
 }
 
+/// An age in milliseconds: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365.
+pub fn age_ms(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    // More digits than fit are more than any clock will see. No digits are zero.
+    let number = number.iter().fold(0u64, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    });
+    let unit_ms = match unit {
+        b"Y" => 365 * DAY_MS,
+        b"M" => 30 * DAY_MS,
+        b"D" => DAY_MS,
+        b"h" => 60 * 60 * SECOND_MS,
+        b"m" => 60 * SECOND_MS,
+        b"s" => SECOND_MS,
+        _ => return None,
+    };
+    (number > 0).then(|| number.saturating_mul(unit_ms))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +192,29 @@ mod tests {
         ] {
             assert_eq!(quoted_string(text.as_bytes()), quoted);
             assert_eq!(term(&AMQPValue::LongString(text.into())), as_term);
+        }
+    }
+
+    #[test]
+    fn ages() {
+        let cases = [
+            ("1s", Some(1_000)),
+            ("90m", Some(5_400_000)),
+            ("1h", Some(3_600_000)),
+            ("7D", Some(604_800_000)),
+            ("2M", Some(5_184_000_000)),
+            ("1Y", Some(31_536_000_000)),
+            ("99999999999999999999h", Some(u64::MAX)),
+            ("0s", None),
+            ("10", None),
+            ("1H", None),
+            ("1 h", None),
+            ("-1h", None),
+            ("h", None),
+            ("", None),
+        ];
+        for (age, expected) in cases {
+            assert_eq!(age_ms(age.as_bytes()), expected, "{age:?}");
         }
     }
 }
