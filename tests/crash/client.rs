@@ -1,5 +1,5 @@
-//! A small AMQP client of the tests' own, on a blocking socket: just enough to publish with confirms and to consume.
-//! Every call ends with an error when the broker dies.
+//! A small AMQP client on a blocking socket: just enough to publish with confirms and to consume. Every call returns an
+//! error when the broker dies.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,11 +11,38 @@ const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
 /// What the broker's default frame-max of 128 KiB leaves for a payload.
 const FRAME_PAYLOAD_MAX: usize = 128 * 1024 - 8;
-const CONNECTION: u16 = 10;
-const CHANNEL: u16 = 20;
-const QUEUE: u16 = 50;
 const BASIC: u16 = 60;
-const CONFIRM: u16 = 85;
+
+/// Class and method id.
+type MethodId = (u16, u16);
+
+const CONNECTION_START: MethodId = (10, 10);
+const CONNECTION_START_OK: MethodId = (10, 11);
+const CONNECTION_TUNE: MethodId = (10, 30);
+const CONNECTION_TUNE_OK: MethodId = (10, 31);
+const CONNECTION_OPEN: MethodId = (10, 40);
+const CONNECTION_OPEN_OK: MethodId = (10, 41);
+const CONNECTION_BLOCKED: MethodId = (10, 60);
+const CONNECTION_UNBLOCKED: MethodId = (10, 61);
+const CHANNEL_OPEN: MethodId = (20, 10);
+const CHANNEL_OPEN_OK: MethodId = (20, 11);
+const QUEUE_DECLARE: MethodId = (50, 10);
+const QUEUE_DECLARE_OK: MethodId = (50, 11);
+const BASIC_QOS: MethodId = (BASIC, 10);
+const BASIC_QOS_OK: MethodId = (BASIC, 11);
+const BASIC_CONSUME: MethodId = (BASIC, 20);
+const BASIC_CONSUME_OK: MethodId = (BASIC, 21);
+const BASIC_CANCEL: MethodId = (BASIC, 30);
+const BASIC_CANCEL_OK: MethodId = (BASIC, 31);
+const BASIC_PUBLISH: MethodId = (BASIC, 40);
+const BASIC_DELIVER: MethodId = (BASIC, 60);
+const BASIC_ACK: MethodId = (BASIC, 80);
+const CONFIRM_SELECT: MethodId = (85, 10);
+const CONFIRM_SELECT_OK: MethodId = (85, 11);
+
+/// The prefetch of a stream's consumer, which must have one.
+const STREAM_PREFETCH: u16 = 500;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection with channel 1 open.
 pub(crate) struct Client {
@@ -24,25 +51,24 @@ pub(crate) struct Client {
 }
 
 /// A method that the broker sent.
-pub(crate) struct Method {
-    pub(crate) class: u16,
-    pub(crate) id: u16,
-    pub(crate) arguments: Vec<u8>,
+struct Method {
+    id: MethodId,
+    arguments: Vec<u8>,
 }
 
-/// What the broker sends unasked.
+/// What the broker sends by itself.
 pub(crate) enum Event {
-    /// basic.ack: the tag, and whether it stands for all before.
+    /// `basic.ack`.
     Confirm { tag: u64, multiple: bool },
-    /// basic.deliver; with the offset, if it is a stream's.
+    /// `basic.deliver`; a stream's messages have an offset.
     Delivery {
         tag: u64,
         offset: Option<u64>,
         body: Vec<u8>,
     },
-    /// connection.blocked.
+    /// `connection.blocked`.
     Blocked,
-    /// connection.unblocked.
+    /// `connection.unblocked`.
     Unblocked,
 }
 
@@ -51,13 +77,13 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
         let writer = TcpStream::connect(address)?;
         writer.set_nodelay(true)?;
-        writer.set_read_timeout(Some(Duration::from_secs(20)))?;
+        writer.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let mut client = Client {
             reader: BufReader::new(writer.try_clone()?),
             writer,
         };
         client.writer.write_all(b"AMQP\x00\x00\x09\x01")?;
-        client.expect(CONNECTION, 10)?;
+        client.expect(CONNECTION_START)?;
         let mut blocked = Vec::new();
         short(&mut blocked, "connection.blocked");
         blocked.extend(b"t\x01");
@@ -70,38 +96,39 @@ impl Client {
         short(&mut start_ok, "PLAIN");
         long(&mut start_ok, b"\0guest\0guest");
         short(&mut start_ok, "en_US");
-        client.send(0, CONNECTION, 11, &start_ok)?;
-        let mut tune = client.expect(CONNECTION, 30)?;
+        client.send(0, CONNECTION_START_OK, &start_ok)?;
+        let mut tune = client.expect(CONNECTION_TUNE)?;
         tune.truncate(6);
         tune.extend([0, 0]); // no heartbeat
-        client.send(0, CONNECTION, 31, &tune)?;
-        client.send(0, CONNECTION, 40, b"\x01/\x00\x00")?;
-        client.expect(CONNECTION, 41)?;
-        client.send(1, CHANNEL, 10, b"\x00")?;
-        client.expect(CHANNEL, 11)?;
+        client.send(0, CONNECTION_TUNE_OK, &tune)?;
+        client.send(0, CONNECTION_OPEN, b"\x01/\x00\x00")?;
+        client.expect(CONNECTION_OPEN_OK)?;
+        client.send(1, CHANNEL_OPEN, b"\x00")?;
+        client.expect(CHANNEL_OPEN_OK)?;
         Ok(client)
     }
 
-    /// How long to wait for the broker's next word.
-    pub(crate) fn be_patient(&self, time: Duration) -> io::Result<()> {
+    /// Sets the longest wait for a frame of the broker.
+    pub(crate) fn set_timeout(&self, time: Duration) -> io::Result<()> {
         self.writer.set_read_timeout(Some(time))
     }
 
-    /// Declares a durable queue; returns how many messages wait in it.
+    /// Declares a durable queue; returns its number of ready messages.
     pub(crate) fn declare(&mut self, queue: &str) -> io::Result<u32> {
         self.declare_with(queue, &[])
     }
 
-    /// Declares a stream; returns how many messages it keeps.
+    /// Declares a stream; returns its number of messages.
     pub(crate) fn declare_stream(&mut self, queue: &str) -> io::Result<u32> {
         self.declare_with(queue, &text_field("x-queue-type", "stream"))
     }
 
-    /// Declares a durable queue that keeps acked messages for an hour; returns how many messages wait in it.
-    pub(crate) fn declare_keeping(&mut self, queue: &str) -> io::Result<u32> {
+    /// Declares a durable queue with a history of an hour; returns its number of ready messages.
+    pub(crate) fn declare_rewindable(&mut self, queue: &str) -> io::Result<u32> {
         let mut table = Vec::new();
         short(&mut table, "x-rewind-seconds");
-        table.extend(b"I\x00\x00\x0e\x10");
+        table.push(b'I');
+        table.extend(3600_i32.to_be_bytes());
         self.declare_with(queue, &table)
     }
 
@@ -110,8 +137,8 @@ impl Client {
         short(&mut arguments, queue);
         arguments.push(2); // durable
         long(&mut arguments, table);
-        self.send(1, QUEUE, 10, &arguments)?;
-        let answer = self.expect(QUEUE, 11)?;
+        self.send(1, QUEUE_DECLARE, &arguments)?;
+        let answer = self.expect(QUEUE_DECLARE_OK)?;
         let mut rest = &answer[..];
         let [name_len] = take(&mut rest)?;
         let mut rest = rest.get(usize::from(name_len)..).unwrap_or_default();
@@ -120,8 +147,8 @@ impl Client {
 
     /// Puts the channel into confirm mode.
     pub(crate) fn confirms(&mut self) -> io::Result<()> {
-        self.send(1, CONFIRM, 10, &[0])?;
-        self.expect(CONFIRM, 11).map(drop)
+        self.send(1, CONFIRM_SELECT, &[0])?;
+        self.expect(CONFIRM_SELECT_OK).map(drop)
     }
 
     /// Publishes a persistent message to a queue.
@@ -136,7 +163,7 @@ impl Client {
         short(&mut arguments, exchange);
         short(&mut arguments, key);
         arguments.push(0);
-        method(&mut out, 1, BASIC, 40, &arguments);
+        method(&mut out, 1, BASIC_PUBLISH, &arguments);
         let mut header = BASIC.to_be_bytes().to_vec();
         header.extend([0, 0]);
         header.extend((body.len() as u64).to_be_bytes());
@@ -153,10 +180,11 @@ impl Client {
         self.consume_with(queue, no_ack, &[])
     }
 
-    /// Consumes a stream from its start, with a prefetch of 500.
+    /// Consumes a stream from its start.
     pub(crate) fn consume_stream(&mut self, queue: &str) -> io::Result<()> {
-        self.send(1, BASIC, 10, &[0, 0, 0, 0, 1, 0xf4, 0])?;
-        self.expect(BASIC, 11)?;
+        let [high, low] = STREAM_PREFETCH.to_be_bytes();
+        self.send(1, BASIC_QOS, &[0, 0, 0, 0, high, low, 0])?;
+        self.expect(BASIC_QOS_OK)?;
         self.consume_with(queue, false, &text_field("x-stream-offset", "first"))
     }
 
@@ -166,19 +194,19 @@ impl Client {
         short(&mut arguments, "c");
         arguments.push(if no_ack { 2 } else { 0 });
         long(&mut arguments, table);
-        self.send(1, BASIC, 20, &arguments)?;
-        self.expect(BASIC, 21).map(drop)
+        self.send(1, BASIC_CONSUME, &arguments)?;
+        self.expect(BASIC_CONSUME_OK).map(drop)
     }
 
-    /// Ends the consumer; deliveries on the way are passed over.
+    /// Cancels the consumer and drops deliveries that are on their way.
     pub(crate) fn cancel(&mut self) -> io::Result<()> {
-        self.send(1, BASIC, 30, b"\x01c\x00")?;
+        self.send(1, BASIC_CANCEL, b"\x01c\x00")?;
         loop {
             let method = self.method()?;
-            match (method.class, method.id) {
-                (BASIC, 31) => return Ok(()),
-                (BASIC, 60) => drop(self.content()?),
-                (class, id) => return Err(unexpected(class, id, &method.arguments)),
+            match method.id {
+                BASIC_CANCEL_OK => return Ok(()),
+                BASIC_DELIVER => drop(self.content()?),
+                id => return Err(unexpected(id, &method.arguments)),
             }
         }
     }
@@ -187,28 +215,28 @@ impl Client {
     pub(crate) fn ack(&mut self, tag: u64) -> io::Result<()> {
         let mut arguments = tag.to_be_bytes().to_vec();
         arguments.push(0);
-        self.send(1, BASIC, 80, &arguments)
+        self.send(1, BASIC_ACK, &arguments)
     }
 
-    /// Waits for a confirm or a delivery.
+    /// The next event.
     pub(crate) fn event(&mut self) -> io::Result<Event> {
         let method = self.method()?;
         let mut rest = &method.arguments[..];
-        match (method.class, method.id) {
-            (BASIC, 80) => Ok(Event::Confirm {
+        match method.id {
+            BASIC_ACK => Ok(Event::Confirm {
                 tag: u64::from_be_bytes(take(&mut rest)?),
                 multiple: take::<1>(&mut rest)? != [0],
             }),
-            (BASIC, 60) => {
+            BASIC_DELIVER => {
                 let [tag_len] = take(&mut rest)?;
                 let mut rest = rest.get(usize::from(tag_len)..).unwrap_or_default();
                 let tag = u64::from_be_bytes(take(&mut rest)?);
                 let (offset, body) = self.content()?;
                 Ok(Event::Delivery { tag, offset, body })
             }
-            (CONNECTION, 60) => Ok(Event::Blocked),
-            (CONNECTION, 61) => Ok(Event::Unblocked),
-            (class, id) => Err(unexpected(class, id, &method.arguments)),
+            CONNECTION_BLOCKED => Ok(Event::Blocked),
+            CONNECTION_UNBLOCKED => Ok(Event::Unblocked),
+            id => Err(unexpected(id, &method.arguments)),
         }
     }
 
@@ -229,10 +257,10 @@ impl Client {
         Ok((offset, body))
     }
 
-    fn expect(&mut self, class: u16, id: u16) -> io::Result<Vec<u8>> {
+    fn expect(&mut self, id: MethodId) -> io::Result<Vec<u8>> {
         let method = self.method()?;
-        if (method.class, method.id) != (class, id) {
-            return Err(unexpected(method.class, method.id, &method.arguments));
+        if method.id != id {
+            return Err(unexpected(method.id, &method.arguments));
         }
         Ok(method.arguments)
     }
@@ -241,12 +269,11 @@ impl Client {
         let (kind, payload) = self.frame()?;
         let mut rest = &payload[..];
         let class = u16::from_be_bytes(take(&mut rest)?);
-        let id = u16::from_be_bytes(take(&mut rest)?);
+        let id = (class, u16::from_be_bytes(take(&mut rest)?));
         if kind != METHOD {
-            return Err(unexpected(class, id, &payload));
+            return Err(unexpected(id, &payload));
         }
         Ok(Method {
-            class,
             id,
             arguments: rest.to_vec(),
         })
@@ -262,14 +289,14 @@ impl Client {
         Ok((kind, payload))
     }
 
-    fn send(&mut self, channel: u16, class: u16, id: u16, arguments: &[u8]) -> io::Result<()> {
+    fn send(&mut self, channel: u16, id: MethodId, arguments: &[u8]) -> io::Result<()> {
         let mut out = Vec::new();
-        method(&mut out, channel, class, id, arguments);
+        method(&mut out, channel, id, arguments);
         self.writer.write_all(&out)
     }
 }
 
-fn unexpected(class: u16, id: u16, arguments: &[u8]) -> io::Error {
+fn unexpected((class, id): MethodId, arguments: &[u8]) -> io::Error {
     let text = String::from_utf8_lossy(arguments);
     io::Error::new(
         ErrorKind::InvalidData,
@@ -277,7 +304,7 @@ fn unexpected(class: u16, id: u16, arguments: &[u8]) -> io::Error {
     )
 }
 
-fn method(out: &mut Vec<u8>, channel: u16, class: u16, id: u16, arguments: &[u8]) {
+fn method(out: &mut Vec<u8>, channel: u16, (class, id): MethodId, arguments: &[u8]) {
     let payload = [&class.to_be_bytes()[..], &id.to_be_bytes(), arguments].concat();
     frame(out, METHOD, channel, &payload);
 }

@@ -1,6 +1,6 @@
-//! One fixed piece of work is done on a store that loses power at its n-th commit or sync, for every n. Whatever the
-//! disk may hold then, a broker opened on it must have every message that was confirmed and not settled, none that
-//! was durably settled, nothing else, and in order; transactions and dead-lettering are whole or have not happened.
+//! Publishes, acks, rejects and transactions on a store that loses power at its n-th commit or sync, for every n. Whatever
+//! the disk holds then, a broker opened on it must have every message that was confirmed and not settled, none that was
+//! durably settled, nothing else, and in order. A transaction or a dead letter happens completely or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+    drain, durable, flush, get, id_of, message, open, power_losses, prepare, queue, survivors,
+    with_fault,
 };
 
 const STEPS: u64 = 24;
 
-/// What was done with a message, and when it was safe.
+/// What happened to a message, with the ticket of each step.
 #[derive(Debug, Default)]
 struct Fate {
     published: Option<Ticket>,
@@ -25,8 +26,8 @@ struct Fate {
     rejected: Option<Option<Ticket>>,
 }
 
-/// Does the work until it is done or the power is gone. Returns what was done and the last durable ticket: what
-/// clients were told.
+/// Works until all steps are done or the power is gone. Returns the fates and the last durable ticket, which is what
+/// clients know.
 async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
     let broker = open(store.clone()).await;
     let (work, other) = (queue(&broker, "work"), queue(&broker, "other"));
@@ -66,22 +67,25 @@ async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
                 0 | 1 => fate.acked = Some(work.settle(Settle::Ack, &[got.lease], &[])),
                 2 => fate.rejected = Some(work.settle(Settle::Reject, &[got.lease], &[])),
                 3 => drop(work.settle(Settle::Requeue, &[got.lease], &[])),
-                _ => {} // stays with its consumer
+                _ => {} // stays unacked
             }
         }
-        if step % 3 == 0 && !durable(committer, store, Some(committer.append(Vec::new()))).await {
+        if step % 3 == 0 && !flush(committer, store).await {
             break;
         }
     }
-    if !store.power_lost() {
-        durable(committer, store, Some(committer.append(Vec::new()))).await;
-    }
+    flush(committer, store).await;
     committer.shutdown();
     (fates, committer.durable())
 }
 
-/// Checks what a new broker finds. `told` is the last ticket of which clients were told.
-async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket, what: &str) {
+/// Checks what a new broker finds. Clients know of everything up to `durable_up_to`.
+async fn check(
+    survivor: FaultyStore,
+    fates: &BTreeMap<u64, Fate>,
+    durable_up_to: Ticket,
+    what: &str,
+) {
     let broker = open(Arc::new(survivor)).await;
     let [work, dead, other] = ["work", "dead", "other"].map(|name| queue(&broker, name));
     let (work, dead, other) = (drain(&work).await, drain(&dead).await, drain(&other).await);
@@ -95,16 +99,16 @@ async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket,
         set.iter().chain(&other).all(|id| fates.contains_key(id)),
         "invented: {seen}"
     );
-    let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= durable_up_to);
     for (id, fate) in fates {
         let (in_work, in_dead, in_other) =
             (work.contains(id), dead.contains(id), other.contains(id));
-        let about = || format!("message {id}, {fate:?}, told {told:?}; {seen}");
+        let about = || format!("message {id}, {fate:?}, durable_up_to {durable_up_to:?}; {seen}");
         let confirmed = known(fate.published);
         match (fate.acked, fate.rejected) {
             (None, None) => {
                 assert!(in_work || !confirmed, "lost: {}", about());
-                assert!(!in_dead, "dead-lettered by nobody: {}", about());
+                assert!(!in_dead, "dead-lettered without a reject: {}", about());
                 assert!(
                     !fate.twin || in_work == in_other,
                     "half a transaction: {}",
@@ -132,23 +136,35 @@ async fn check(survivor: FaultyStore, fates: &BTreeMap<u64, Fate>, told: Ticket,
 }
 
 #[tokio::test]
-async fn nothing_confirmed_is_lost_whenever_the_power_goes() {
+async fn confirmed_messages_survive_and_settled_ones_stay_away_whenever_the_power_goes() {
     let base = prepare().await;
     let store = Arc::new(base.after_kill());
-    let (fates, told) = work(&store).await;
+    let (fates, durable_up_to) = work(&store).await;
     assert!(
         fates
             .values()
-            .all(|fate| fate.published.is_none_or(|ticket| ticket <= told))
+            .all(|fate| fate.published.is_none_or(|ticket| ticket <= durable_up_to))
     );
-    check(store.after_power_loss(0), &fates, told, "no failure").await;
+    check(
+        store.after_power_loss(0),
+        &fates,
+        durable_up_to,
+        "no failure",
+    )
+    .await;
 
     let mut failures = 0;
     for fault in power_losses(8 + 2 * STEPS) {
         let store = with_fault(&base, fault);
-        let (fates, told) = work(&store).await;
+        let (fates, durable_up_to) = work(&store).await;
         for (at, survivor) in survivors(&store).into_iter().enumerate() {
-            check(survivor, &fates, told, &format!("{fault:?}, survivor {at}")).await;
+            check(
+                survivor,
+                &fates,
+                durable_up_to,
+                &format!("{fault:?}, survivor {at}"),
+            )
+            .await;
         }
         failures += u64::from(store.power_lost());
     }

@@ -1,6 +1,6 @@
-//! Delayed messages, more than fit into memory and due in no order, so that they are written anew, and some of them due
-//! meanwhile, on a store that loses power at its n-th commit or sync, for every n. Whatever the disk may hold then:
-//! none that was confirmed is lost, and none is there twice.
+//! Delayed messages on a store that loses power at its n-th commit or sync, for every n. They are more than fit into memory
+//! and due in random order, so that the queue writes them again in order; some become due meanwhile. Whatever the disk
+//! holds then, no confirmed message is lost and none is there twice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use leveret::store::Store;
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, message, open_with, power_losses, prepare, queue, survivors, with_fault,
+    drain, durable, flush, message, open_with, power_losses, prepare, queue, survivors, with_fault,
 };
 
 const STEPS: u64 = 14;
-/// Messages of a step: in a few steps there are more than fit into [`MEMORY_BYTES`].
+/// Messages of a step; a few steps publish more than fit into memory.
 const RUN: u64 = 40;
-/// So little that no queue may use more than each always may.
+/// So little that each queue gets only its minimum.
 const MEMORY_BYTES: u64 = 1;
 
 async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
@@ -28,7 +28,7 @@ async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
     open_with(store, config).await
 }
 
-/// One of eight is due at once, nearly; the others after this test.
+/// One of eight is due within milliseconds; the others after this test.
 fn delayed(id: u64) -> Arc<Message> {
     let delay_ms = match id % 8 {
         0 => 1 + id % 5,
@@ -40,8 +40,8 @@ fn delayed(id: u64) -> Arc<Message> {
     })
 }
 
-/// Publishes until it is done or the power is gone. Returns how many messages, how many of them were confirmed, and how
-/// many there are in the end.
+/// Publishes until all is done or the power is gone. Returns the numbers of messages published, confirmed, and in the queue
+/// at the end.
 async fn work(store: &Arc<FaultyStore>, name: &str) -> (u64, u64, u64) {
     let broker = open(store.clone()).await;
     let work = queue(&broker, name);
@@ -55,13 +55,11 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (u64, u64, u64) {
             break;
         }
     }
-    if !store.power_lost() {
-        durable(committer, store, Some(committer.append(Vec::new()))).await;
-    }
+    flush(committer, store).await;
     let counts = work.counts();
     committer.shutdown();
-    let told = committer.durable();
-    let known = |ticket: &&Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    let durable_up_to = committer.durable();
+    let known = |ticket: &&Option<Ticket>| ticket.is_some_and(|ticket| ticket <= durable_up_to);
     let confirmed = tickets.iter().filter(known).count() as u64;
     let published = tickets.len() as u64;
     (
@@ -71,7 +69,7 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (u64, u64, u64) {
     )
 }
 
-/// What is there after a start: how many, and which of those that are ready.
+/// What a new broker finds: the number of messages, and the ids of the ready ones.
 async fn found(store: FaultyStore, name: &str) -> (u64, Vec<u64>) {
     let broker = open(Arc::new(store)).await;
     let work = queue(&broker, name);
@@ -82,7 +80,7 @@ async fn found(store: FaultyStore, name: &str) -> (u64, Vec<u64>) {
 }
 
 #[tokio::test]
-async fn delayed_messages_are_there_once_whenever_the_power_goes() {
+async fn delayed_messages_survive_once_whenever_the_power_goes() {
     let base = prepare().await;
     for name in ["work", "quorum"] {
         let store = Arc::new(base.after_kill());
@@ -94,7 +92,7 @@ async fn delayed_messages_are_there_once_whenever_the_power_goes() {
         let logs = store.logs().expect("in memory");
         let mut logs = logs.iter().filter(|(log, _)| log.is_delayed());
         let written = logs.next().map(|(_, state)| state.record.next);
-        assert!(written > Some(published), "some are written anew");
+        assert!(written > Some(published), "none was written again");
         assert_eq!(found(store.after_kill(), name).await.0, published);
         let mut failures = 0;
         for fault in power_losses(2 * STEPS) {

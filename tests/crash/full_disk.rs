@@ -1,8 +1,8 @@
-//! A disk that fills up, for real: the broker's data lie on a small tmpfs in a mount namespace of its own. Publishers
-//! are stopped, consumers are not, and when there is room again everything goes on by itself; nothing confirmed is lost.
+//! A full disk: the broker's data lies on a small tmpfs in a mount namespace of its own. Publishers are blocked, consumers
+//! are not, and everything goes on by itself when there is room again. No confirmed message is lost.
 //!
-//! Needs Linux, `unshare` and `nsenter`, and either root or the right to make user namespaces. Where that is missing the
-//! tests say that they are skipped and pass, unless `LEVERET_FULL_DISK=required`.
+//! The tests need Linux, `unshare` and `nsenter`, and either root or the right to make user namespaces. Elsewhere they print
+//! that they are skipped and pass, unless `LEVERET_FULL_DISK=required`.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -14,23 +14,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Event};
-use crate::oracle::{Ledger, Publishing, check, drain, number_of};
+use crate::oracle::{Oracle, Publishing, check, drain, number_of};
 use crate::process::{Broker, PROGRAM};
 
 const QUEUE: &str = "full";
 const WINDOW: u64 = 200;
-/// So many confirms more show that a publisher goes on.
-const SOME: usize = 400;
+/// A publisher goes on if it gets this many further confirms.
+const PROGRESS: usize = 400;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Within this time a publisher that is not stopped would have been confirmed many messages.
-const A_WHILE: Duration = Duration::from_millis(700);
+/// Without confirms for this long, a publisher is stopped.
+const STANDSTILL: Duration = Duration::from_millis(700);
 
-/// A small file system that only the brokers started by it see at its path; it goes when this is dropped.
+/// A small file system in a mount namespace, which goes when this is dropped.
 struct Disk {
     holder: Child,
-    /// The holder lives until this is closed, which happens also when the test is killed.
+    /// The holder ends when this is closed, also if the test is killed.
     stdin: Option<ChildStdin>,
-    /// How to enter the holder's namespaces.
+    /// Options of `nsenter` for the holder's namespaces.
     enter: &'static [&'static str],
     path: PathBuf,
     mount_point: tempfile::TempDir,
@@ -100,7 +100,7 @@ impl Disk {
         found.f_bavail * found.f_frsize
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk to the last byte.
     fn fill(&self) {
         let mut ballast = File::create(self.path.join("ballast")).expect("a file");
         let zeroes = vec![0; 1024 * 1024];
@@ -125,27 +125,27 @@ impl Drop for Disk {
     }
 }
 
-/// What a publisher and the test tell each other.
+/// The state that a publisher and the test share.
 #[derive(Default)]
 struct Publisher {
-    ledger: Ledger,
+    oracle: Oracle,
     blocked: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Publisher {
-    /// Publishes as long as it may, and until it is told to stop and everything is confirmed, or the broker dies.
+    /// Publishes while it is not blocked; ends when it is told to stop and all is confirmed, or when the broker dies.
     fn run(&self, address: SocketAddr) -> std::io::Result<()> {
         let mut client = Client::connect(address)?;
-        client.be_patient(PATIENCE)?;
+        client.set_timeout(PATIENCE)?;
         client.confirms()?;
-        let mut publishing = Publishing::begin(&self.ledger);
+        let mut publishing = Publishing::begin(&self.oracle);
         loop {
             let stopping = self.stop.load(Ordering::SeqCst);
-            if stopping && publishing.under_way() == 0 {
+            if stopping && publishing.unconfirmed() == 0 {
                 return Ok(());
             }
-            while !stopping && !self.is_blocked() && publishing.under_way() < WINDOW {
+            while !stopping && !self.is_blocked() && publishing.unconfirmed() < WINDOW {
                 publishing.send(&mut client, QUEUE)?;
             }
             match client.event()? {
@@ -158,24 +158,24 @@ impl Publisher {
     }
 
     fn confirmed(&self) -> usize {
-        self.ledger.confirmed.lock().len()
+        self.oracle.confirmed.lock().len()
     }
 
-    /// Messages that are confirmed and not yet consumed.
+    /// Number of messages that are confirmed and not consumed yet.
     fn waiting(&self) -> usize {
-        self.confirmed() - self.ledger.acked.lock().len()
+        self.confirmed() - self.oracle.acked.lock().len()
     }
 
     fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    /// Nothing is confirmed for a while. What was on its way when the publisher was blocked may be just before.
+    /// Waits until confirms have stopped; some may still come after the publisher was blocked.
     fn assert_stopped(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = self.confirmed();
-            thread::sleep(A_WHILE); // not a wait for something: nothing must happen
+            thread::sleep(STANDSTILL); // not a wait for an event: nothing may happen
             if self.confirmed() == before {
                 return;
             }
@@ -186,7 +186,7 @@ impl Publisher {
     fn goes_on(&self) {
         let before = self.confirmed();
         eventually("publishing goes on", || {
-            !self.is_blocked() && self.confirmed() > before + SOME
+            !self.is_blocked() && self.confirmed() > before + PROGRESS
         });
     }
 }
@@ -199,8 +199,8 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Consumes and acknowledges so many messages.
-fn consume(address: SocketAddr, ledger: &Ledger, count: usize) {
+/// Consumes and acks `count` messages.
+fn consume(address: SocketAddr, oracle: &Oracle, count: usize) {
     let mut client = Client::connect(address).expect("connected");
     client.consume(QUEUE, false).expect("consuming");
     let mut seen = Vec::new();
@@ -211,13 +211,13 @@ fn consume(address: SocketAddr, ledger: &Ledger, count: usize) {
         }
     }
     assert!(seen.is_sorted(), "out of order: {seen:?}");
-    // The answer comes after the acknowledgements were taken.
+    // `cancel-ok` comes after the broker has handled the acks.
     client.cancel().expect("cancelled");
-    ledger.acked.lock().extend(seen);
+    oracle.acked.lock().extend(seen);
 }
 
-/// Who publishes during an alarm is told. One that waits for confirms without publishing is not, so the publisher
-/// of the test may or may not be.
+/// A client that publishes during an alarm gets `connection.blocked`. The test's publisher may only be waiting for
+/// confirms, and then gets none.
 fn assert_blocks(address: SocketAddr) {
     let mut client = Client::connect(address).expect("connected");
     client.publish("nowhere", b"").expect("published");
@@ -231,15 +231,15 @@ fn declare(broker: &Broker) {
     assert_eq!(waiting.expect("declared"), 0);
 }
 
-/// After a kill and a start everything confirmed must be there.
-fn check_after_kill(disk: &Disk, broker: Broker, ledger: &Ledger) {
+/// After a kill and a start all confirmed messages must be there.
+fn check_after_kill(disk: &Disk, broker: Broker, oracle: &Oracle) {
     broker.kill();
     let broker = disk.start_broker("1MB");
-    check(QUEUE, ledger, &drain(broker.address, QUEUE));
+    check(QUEUE, oracle, &drain(broker.address, QUEUE));
 }
 
 #[test]
-fn publishers_wait_below_the_limit_and_go_on_when_consumers_make_room() {
+fn publishers_are_blocked_below_the_disk_limit_and_go_on_when_consumers_make_room() {
     let Some(disk) = Disk::mount(160) else { return };
     let broker = disk.start_broker("100MB");
     declare(&broker);
@@ -247,47 +247,47 @@ fn publishers_wait_below_the_limit_and_go_on_when_consumers_make_room() {
     thread::scope(|scope| {
         let running = scope.spawn(|| publisher.run(broker.address));
         eventually("connection.blocked", || publisher.is_blocked());
-        assert!(disk.free() > 50_000_000, "stopped late: {}", disk.free());
+        assert!(disk.free() > 50_000_000, "blocked late: {}", disk.free());
         publisher.assert_stopped();
-        consume(broker.address, &publisher.ledger, publisher.waiting());
+        consume(broker.address, &publisher.oracle, publisher.waiting());
         eventually("connection.unblocked", || !publisher.is_blocked());
         publisher.goes_on();
         publisher.stop.store(true, Ordering::SeqCst);
         while !running.is_finished() {
             if publisher.is_blocked() {
-                consume(broker.address, &publisher.ledger, publisher.waiting());
+                consume(broker.address, &publisher.oracle, publisher.waiting());
             }
             thread::sleep(Duration::from_millis(20));
         }
         running.join().expect("no panic").expect("all confirmed");
     });
-    check_after_kill(&disk, broker, &publisher.ledger);
+    check_after_kill(&disk, broker, &publisher.oracle);
 }
 
 #[test]
 fn a_failed_write_stops_confirms_until_there_is_room() {
     let Some(disk) = Disk::mount(160) else { return };
-    let broker = disk.start_broker("0"); // no alarm comes before the failure
+    let broker = disk.start_broker("0"); // no alarm before the write fails
     declare(&broker);
     let publisher = Publisher::default();
     thread::scope(|scope| {
         let running = scope.spawn(|| publisher.run(broker.address));
         publisher.goes_on();
         disk.fill();
-        eventually("the alarm", || broker.has_said(&["WARN", "alarm raised"]));
+        eventually("the alarm", || broker.has_logged(&["WARN", "alarm raised"]));
         assert_blocks(broker.address);
-        assert!(broker.has_said(&["ERROR", "the store failed"]));
+        assert!(broker.has_logged(&["ERROR", "the store failed"]));
         publisher.assert_stopped();
-        consume(broker.address, &publisher.ledger, 100);
+        consume(broker.address, &publisher.oracle, 100);
         disk.make_room();
         publisher.goes_on();
         publisher.stop.store(true, Ordering::SeqCst);
         eventually("the last confirm", || running.is_finished());
         running.join().expect("no panic").expect("all confirmed");
     });
-    let sent = publisher.ledger.next.load(Ordering::SeqCst);
+    let sent = publisher.oracle.next.load(Ordering::SeqCst);
     assert_eq!(publisher.confirmed() as u64, sent);
-    check_after_kill(&disk, broker, &publisher.ledger);
+    check_after_kill(&disk, broker, &publisher.oracle);
 }
 
 #[test]
@@ -301,14 +301,14 @@ fn a_broker_killed_with_a_full_disk_starts_on_it() {
         scope.spawn(|| drop(publisher.run(address)));
         publisher.goes_on();
         disk.fill();
-        eventually("the alarm", || broker.has_said(&["WARN", "alarm raised"]));
+        eventually("the alarm", || broker.has_logged(&["WARN", "alarm raised"]));
         assert_blocks(broker.address);
         broker.kill();
         let broker = disk.start_broker("20MB");
-        assert!(disk.free() < 1_000_000, "{}", disk.free()); // a torn end may have been cut off
-        consume(broker.address, &publisher.ledger, 10);
+        assert!(disk.free() < 1_000_000, "{}", disk.free()); // recovery may have cut off an incomplete end
+        consume(broker.address, &publisher.oracle, 10);
         disk.make_room();
         broker
     });
-    check_after_kill(&disk, broker, &publisher.ledger);
+    check_after_kill(&disk, broker, &publisher.oracle);
 }

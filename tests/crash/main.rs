@@ -23,4 +23,7 @@ mod process_killed;
 mod pushes;
 mod receipt_handles;
 mod rewinds;
+#[path = "../it/support/socketless.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
+mod socketless; // a broker without sockets
 mod streams;

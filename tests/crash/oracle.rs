@@ -1,5 +1,5 @@
-//! What clients know of a queue, and the comparison with what a broker has kept of it: every message that was
-//! confirmed and not consumed, once, in order, and nothing that was not sent. Messages are numbers.
+//! What clients know of a queue, to compare with what a restarted broker has: each message that was confirmed and not
+//! consumed, once, in order, and no message that was never sent. Messages are numbers.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -14,81 +15,85 @@ use crate::client::{Client, Event};
 
 const BARRIER: &str = "crash.barrier";
 
-/// What clients know of one queue.
+/// The clients' knowledge of one queue.
 #[derive(Default)]
-pub(crate) struct Ledger {
-    /// Every number from here on is of this cycle.
+pub(crate) struct Oracle {
+    /// The first number of this cycle.
     pub(crate) first: u64,
     /// The next number to be sent.
     pub(crate) next: AtomicU64,
     pub(crate) confirmed: Mutex<BTreeSet<u64>>,
-    /// Acknowledged by the consumer; whether the broker heard of it is open.
+    /// Acked by the consumer; the broker may not have received the ack.
     pub(crate) acked: Mutex<BTreeSet<u64>>,
 }
 
-impl Ledger {
-    /// Nothing was sent yet; the first number will be this one.
-    pub(crate) fn starting_at(first: u64) -> Ledger {
-        Ledger {
+impl Oracle {
+    /// Before the first message, which will have this number.
+    pub(crate) fn starting_at(first: u64) -> Oracle {
+        Oracle {
             first,
             next: AtomicU64::new(first),
-            ..Ledger::default()
+            ..Oracle::default()
         }
     }
 }
 
-/// What one publisher has sent, and what of it is confirmed.
+/// One publisher's messages and confirms.
 pub(crate) struct Publishing<'a> {
-    ledger: &'a Ledger,
+    oracle: &'a Oracle,
     /// The number with delivery tag 1.
     first: u64,
     sent: u64,
-    answered: u64,
+    confirmed_up_to: u64,
 }
 
 impl Publishing<'_> {
-    /// A publisher on a fresh channel; the only one that the ledger has at a time.
-    pub(crate) fn begin(ledger: &Ledger) -> Publishing<'_> {
+    /// A publisher on a new channel. An oracle has one publisher at a time.
+    pub(crate) fn begin(oracle: &Oracle) -> Publishing<'_> {
         Publishing {
-            ledger,
-            first: ledger.next.load(Ordering::SeqCst),
+            oracle,
+            first: oracle.next.load(Ordering::SeqCst),
             sent: 0,
-            answered: 0,
+            confirmed_up_to: 0,
         }
     }
 
-    /// Messages without a confirm.
-    pub(crate) fn under_way(&self) -> u64 {
-        self.sent - self.answered
+    /// Number of messages without a confirm.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.sent - self.confirmed_up_to
     }
 
     pub(crate) fn send(&mut self, client: &mut Client, queue: &str) -> io::Result<()> {
-        let number = self.ledger.next.fetch_add(1, Ordering::SeqCst);
+        let number = self.oracle.next.fetch_add(1, Ordering::SeqCst);
         self.sent += 1;
         client.publish(queue, &body_of(number))
     }
 
-    /// Takes note of a confirm.
+    /// Records a confirm.
     pub(crate) fn confirmed(&mut self, tag: u64, multiple: bool) {
-        let from = if multiple { self.answered + 1 } else { tag };
-        let mut confirmed = self.ledger.confirmed.lock();
+        let from = if multiple {
+            self.confirmed_up_to + 1
+        } else {
+            tag
+        };
+        let mut confirmed = self.oracle.confirmed.lock();
         confirmed.extend((from..=tag).map(|tag| self.first + tag - 1));
-        self.answered = self.answered.max(tag);
+        self.confirmed_up_to = self.confirmed_up_to.max(tag);
     }
 }
 
-/// Publishes until the broker dies, noting what is confirmed. `window` messages are on the way without a confirm.
+/// Publishes until the broker dies and records the confirms; at most `window` messages are unconfirmed.
 pub(crate) fn publish(
     address: SocketAddr,
     queue: &str,
-    ledger: &Ledger,
+    oracle: &Oracle,
     window: u64,
 ) -> io::Result<()> {
     let mut client = Client::connect(address)?;
     client.confirms()?;
-    let mut publishing = Publishing::begin(ledger);
+    let mut publishing = Publishing::begin(oracle);
     loop {
-        while publishing.under_way() < window {
+        while publishing.unconfirmed() < window {
             publishing.send(&mut client, queue)?;
         }
         if let Event::Confirm { tag, multiple } = client.event()? {
@@ -123,7 +128,7 @@ pub(crate) fn number_of(body: &[u8]) -> u64 {
     number
 }
 
-/// Takes everything out of a queue, and sees to it that this survives too.
+/// Takes everything out of a queue, and waits until this is on disk.
 pub(crate) fn drain(address: SocketAddr, queue: &str) -> Vec<u64> {
     let mut client = Client::connect(address).expect("connected");
     let waiting = client.declare(queue).expect("declared");
@@ -139,7 +144,7 @@ pub(crate) fn drain(address: SocketAddr, queue: &str) -> Vec<u64> {
     found
 }
 
-/// Takes so many messages out of a queue.
+/// Takes `count` messages out of a queue.
 pub(crate) fn take(client: &mut Client, queue: &str, count: u32) -> Vec<u64> {
     client.consume(queue, true).expect("consuming");
     let mut found = Vec::new();
@@ -151,17 +156,17 @@ pub(crate) fn take(client: &mut Client, queue: &str, count: u32) -> Vec<u64> {
     found
 }
 
-/// Compares what a broker had with what clients know.
-pub(crate) fn check(queue: &str, ledger: &Ledger, found: &[u64]) {
-    let next = ledger.next.load(Ordering::SeqCst);
-    let confirmed = ledger.confirmed.lock();
-    let acked = ledger.acked.lock();
+/// Compares the broker's messages with the clients' knowledge.
+pub(crate) fn check(queue: &str, oracle: &Oracle, found: &[u64]) {
+    let next = oracle.next.load(Ordering::SeqCst);
+    let confirmed = oracle.confirmed.lock();
+    let acked = oracle.acked.lock();
     let set: BTreeSet<u64> = found.iter().copied().collect();
     assert_eq!(set.len(), found.len(), "{queue}: a message is there twice");
     assert!(found.is_sorted(), "{queue}: out of order: {found:?}");
     let invented: Vec<_> = set
         .iter()
-        .filter(|n| !(ledger.first..next).contains(n))
+        .filter(|n| !(oracle.first..next).contains(n))
         .collect();
     assert!(
         invented.is_empty(),

@@ -1,90 +1,67 @@
-//! A broker in this process on a store in memory that loses power: queues to work with, waits that end when the power is
-//! gone, and what the disk may hold then. What the work is, and what must be found, is each test's own.
+//! A broker in this process on a store in memory that loses power: its queues, waits that end with the power, and every
+//! state that the disk may have afterwards. Each test adds its work and its checks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
+use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::{Got, Queue};
-use leveret::broker::session::DeclareQueue;
-use leveret::model::{Body, Message, Origin, Ticket};
-use leveret::store::commit::{Committer, Limits};
+use leveret::model::{Message, Ticket};
+use leveret::store::commit::Committer;
 use leveret::store::faulty::{Call, Fault, FaultyStore, What, When};
 use leveret::wire::{AMQPValue, FieldTable};
 
-/// Far longer than any step takes; a step that the lost power keeps waiting is given up at once.
+use crate::socketless;
+pub(crate) use crate::socketless::{number_of as id_of, queue};
+
+/// Far longer than any step takes. A step that waits for the store ends with the power.
 const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 pub(crate) async fn open(store: Arc<FaultyStore>) -> Arc<Broker> {
     open_with(store, BrokerConfig::default()).await
 }
 
 pub(crate) async fn open_with(store: Arc<FaultyStore>, config: BrokerConfig) -> Arc<Broker> {
-    let committer = Committer::start(store, Limits::default()).expect("threads");
-    Broker::open(committer, config)
-        .await
-        .expect("a store that can be read")
+    socketless::open(store, config).await
 }
 
-pub(crate) fn queue(broker: &Arc<Broker>, name: &str) -> Arc<Queue> {
-    let vhost = broker
-        .vhost(DEFAULT_VHOST)
-        .expect("the default virtual host");
-    vhost.queue(name).expect("a declared queue")
-}
-
-/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other`, `quorum` and `kept`.
+/// A store with the queues `work` (which dead-letters to `dead`), `dead`, `other`, `quorum` and `rewindable`.
 pub(crate) async fn prepare() -> FaultyStore {
-    let mut to_dead = FieldTable::default();
-    for (key, value) in [
-        ("x-dead-letter-exchange", ""),
-        ("x-dead-letter-routing-key", "dead"),
-    ] {
-        to_dead.insert(key.into(), AMQPValue::LongString(value.into()));
-    }
-    let mut quorum = FieldTable::default();
-    quorum.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
-    let mut keeps = FieldTable::default();
-    keeps.insert("x-rewind-seconds".into(), AMQPValue::LongInt(3600));
-    let queues = [
-        ("kept", keeps),
-        ("quorum", quorum),
-        ("work", to_dead),
-        ("dead", FieldTable::default()),
-        ("other", FieldTable::default()),
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    let to_dead = [
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("dead")),
     ];
-    prepare_with(&queues).await
+    prepare_with(&[
+        (
+            "rewindable",
+            &[("x-rewind-seconds", AMQPValue::LongInt(3600))],
+        ),
+        ("quorum", &[("x-queue-type", text("quorum"))]),
+        ("work", &to_dead),
+        ("dead", &[]),
+        ("other", &[]),
+    ])
+    .await
 }
 
 /// A store with durable queues of these names and arguments.
-pub(crate) async fn prepare_with(queues: &[(&str, FieldTable)]) -> FaultyStore {
+pub(crate) async fn prepare_with(queues: &[(&str, &[(&str, AMQPValue)])]) -> FaultyStore {
     let store = Arc::new(FaultyStore::new(Vec::new()));
     let broker = open(store.clone()).await;
-    let vhost = broker
-        .vhost(DEFAULT_VHOST)
-        .expect("the default virtual host");
-    let user = broker.users().get(DEFAULT_USER).expect("the default user");
-    let session = broker.session(vhost, user, broker.next_connection());
     for (name, arguments) in queues {
-        let declare = DeclareQueue {
-            name,
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments: arguments.clone(),
-        };
-        session.declare_queue(declare).await.expect("declared");
+        let mut table = FieldTable::default();
+        for (key, value) in *arguments {
+            table.insert((*key).into(), value.clone());
+        }
+        socketless::declare(&broker, name, table).await;
     }
     broker.committer().shutdown();
     store.after_kill()
 }
 
-/// The power goes at each of the first `most` commits and syncs, before it has happened or after.
+/// Power losses before and after each of the first `most` commits and syncs.
 pub(crate) fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
     let calls = [Call::Commit as fn(u64) -> Call, Call::Sync];
     let calls = calls.into_iter().flat_map(move |call| (1..=most).map(call));
@@ -97,46 +74,24 @@ pub(crate) fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
     })
 }
 
-/// What a broker left behind, on a disk that will fail.
+/// A copy of a store that will fail.
 pub(crate) fn with_fault(base: &FaultyStore, fault: Fault) -> Arc<FaultyStore> {
     let store = Arc::new(base.after_kill());
     store.add_fault(fault);
     store
 }
 
+/// A message whose body is its id.
 pub(crate) fn message(id: u64) -> Arc<Message> {
-    Arc::new(Message {
-        origin: Arc::new(Origin {
-            exchange: "".into(),
-            routing_key: "work".into(),
-        }),
-        properties: Bytes::from_static(b"\x10\x00\x02"), // delivery-mode 2
-        body: Body::Whole(Bytes::copy_from_slice(&id.to_be_bytes())),
-        persistent: true,
-        priority: 0,
-        expiration_ms: None,
-        delay_ms: None,
-        dead_lettered: false,
-        failures: 0,
-    })
+    Arc::new(socketless::message("work", id.to_be_bytes().to_vec()))
 }
 
-pub(crate) fn id_of(message: &Message) -> u64 {
-    let body = message.body.slices().concat();
-    u64::from_be_bytes(body.try_into().expect("a body of this test"))
-}
-
-/// Takes a message; none if there is none, or if the power goes while it is read from the store.
+/// Takes a message; `None` if there is none, or if the power goes while it is read.
 pub(crate) async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
-    let power_goes = async {
-        while !store.power_lost() {
-            tokio::time::sleep(Duration::from_micros(50)).await;
-        }
-    };
     let got = async {
         tokio::select! {
             got = queue.get(false) => got.expect("a queue"),
-            () = power_goes => None,
+            () = until_power_goes(store) => None,
         }
     };
     tokio::time::timeout(PATIENCE, got)
@@ -144,7 +99,19 @@ pub(crate) async fn get(queue: &Queue, store: &FaultyStore) -> Option<Got> {
         .expect("an answer")
 }
 
-/// Waits until the ticket is durable; false if the power goes first.
+/// Waits until the store has lost power.
+pub(crate) async fn until_power_goes(store: &FaultyStore) {
+    while !store.power_lost() {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Waits until everything done so far is durable; returns false if the power goes first.
+pub(crate) async fn flush(committer: &Arc<Committer>, store: &FaultyStore) -> bool {
+    !store.power_lost() && durable(committer, store, Some(committer.append(Vec::new()))).await
+}
+
+/// Waits until the ticket is durable; returns false if the power goes first.
 pub(crate) async fn durable(
     committer: &Arc<Committer>,
     store: &FaultyStore,
@@ -153,7 +120,7 @@ pub(crate) async fn durable(
     let ticket = ticket.unwrap_or_default();
     let poll = async {
         while committer.durable() < ticket && !store.power_lost() {
-            tokio::time::sleep(Duration::from_micros(50)).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     tokio::time::timeout(PATIENCE, poll)
@@ -175,7 +142,7 @@ pub(crate) async fn drain(queue: &Queue) -> Vec<u64> {
     }
 }
 
-/// The survivors of a power loss at this moment, and of a killed process.
+/// All states that a power loss at this moment may leave on disk, and that of a killed process.
 pub(crate) fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
     let mut found: Vec<_> = (0..=store.unsynced())
         .map(|kept| store.after_power_loss(kept))

@@ -1,4 +1,4 @@
-//! The broker as a process of its own.
+//! The broker as a process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,32 +12,32 @@ use parking_lot::Mutex;
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_leveret");
 
-/// How often a broker is killed; `LEVERET_CRASH_CYCLES` says otherwise.
+/// Number of kills, unless `LEVERET_CRASH_CYCLES` sets it.
 pub(crate) fn cycles(usual: u64) -> u64 {
     std::env::var("LEVERET_CRASH_CYCLES").map_or(usual, |n| n.parse().expect("a number"))
 }
 
-/// A broker that runs.
+/// A running broker; killed when dropped.
 pub(crate) struct Broker {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Of CMQ's API, if it serves that.
+    /// The address of CMQ's API, if the broker serves it.
     pub(crate) cmq: Option<SocketAddr>,
-    said: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Broker {
-    /// Starts it on a data directory.
+    /// Starts a broker on a data directory.
     pub(crate) fn start(dir: &Path) -> Broker {
         Broker::start_by(&mut Command::new(PROGRAM), dir)
     }
 
-    /// Starts it by a command that ends with the program.
+    /// Starts a broker by a command that ends with the program.
     pub(crate) fn start_by(command: &mut Command, dir: &Path) -> Broker {
         Broker::run(command, dir, "none")
     }
 
-    /// The same, and serves CMQ's API too.
+    /// As [`Broker::start_by`], with CMQ's API.
     pub(crate) fn start_with_cmq(command: &mut Command, dir: &Path) -> Broker {
         Broker::run(command, dir, "127.0.0.1:0")
     }
@@ -52,7 +52,7 @@ impl Broker {
             .expect("the broker starts");
         let stderr = child.stderr.take().expect("piped");
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let (mut address, mut cmq, mut said) = (None, None, Vec::new());
+        let (mut address, mut cmq, mut log) = (None, None, Vec::new());
         for line in lines.by_ref() {
             if let Some((_, found)) = line.split_once("AMQP listener on ") {
                 address = found.trim().parse().ok();
@@ -61,39 +61,39 @@ impl Broker {
                 cmq = found.trim().parse().ok();
             }
             let ready = line.contains("leveret is ready");
-            said.push(line);
+            log.push(line);
             if ready {
                 break;
             }
         }
-        // What it says later is read too, lest it wait for its pipe.
-        let said = Arc::new(Mutex::new(said));
-        let saying = said.clone();
+        // A thread reads the rest of the log, so that the pipe never fills up.
+        let log = Arc::new(Mutex::new(log));
+        let later = log.clone();
         thread::spawn(move || {
             for line in lines {
                 if line.contains("ERROR") {
                     eprintln!("broker: {line}");
                 }
-                saying.lock().push(line);
+                later.lock().push(line);
             }
         });
-        let address = address.unwrap_or_else(|| panic!("the broker did not start: {said:#?}"));
+        let address = address.unwrap_or_else(|| panic!("the broker did not start: {log:#?}"));
         Broker {
             child,
             address,
             cmq,
-            said,
+            log,
         }
     }
 
-    /// Whether a line of its log holds all of these.
-    pub(crate) fn has_said(&self, parts: &[&str]) -> bool {
-        let said = self.said.lock();
-        said.iter()
+    /// Whether a line of the log contains all of these.
+    pub(crate) fn has_logged(&self, parts: &[&str]) -> bool {
+        let log = self.log.lock();
+        log.iter()
             .any(|line| parts.iter().all(|part| line.contains(part)))
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the end.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("waited for");

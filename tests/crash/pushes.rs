@@ -1,5 +1,5 @@
-//! The real broker is killed with SIGKILL while messages for an HTTP endpoint are being pushed, and wait for their next
-//! attempt because the endpoint is down. Everything whose publishing was answered is posted in the end.
+//! The process is killed with SIGKILL while it pushes messages to an HTTP endpoint, and while messages wait for their next
+//! attempt because the endpoint is down. Each message whose publish was answered is posted in the end.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::process::{Broker, PROGRAM};
 const CYCLES: u64 = 6;
 const TOPIC: (&str, &str) = ("topicName", "t");
 const KEY: (&str, &str) = ("AKIDcrash", "a key");
-/// What is under way at a kill is pushed again when its lease is over, a quarter of a minute later.
+/// A push that a kill interrupts is repeated when its lease is over, 15 seconds later.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn start(dir: &Path) -> Broker {
@@ -34,7 +34,7 @@ async fn client(broker: &Broker) -> Client {
     Client::connect(address, (KEY.0.to_owned(), KEY.1.to_owned())).await
 }
 
-/// Makes key, topic and subscription.
+/// Creates the key, the topic and the subscription.
 async fn prepare(broker: &Broker, dir: &Path, endpoint: SocketAddr) {
     let ctl = Command::new(PROGRAM)
         .arg("ctl")
@@ -57,7 +57,7 @@ async fn prepare(broker: &Broker, dir: &Path, endpoint: SocketAddr) {
     client.ok("Subscribe", &subscription).await;
 }
 
-/// Publishes for so long; returns the bodies whose publishing was answered. Each begins with `prefix`.
+/// Publishes during `pause`; returns the bodies whose publish was answered. Each begins with `prefix`.
 async fn publish(broker: &Broker, prefix: &str, pause: Duration) -> Vec<String> {
     let mut client = client(broker).await;
     let (begun, mut answered) = (Instant::now(), Vec::new());
@@ -72,9 +72,9 @@ async fn publish(broker: &Broker, prefix: &str, pause: Duration) -> Vec<String> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pending_pushes_outlive_kills() {
+async fn pending_pushes_survive_kills() {
     let dir = tempfile::tempdir().expect("a directory");
-    // An address at which nobody answers until an endpoint is put there.
+    // Nothing listens on this port until an endpoint starts.
     let port = Port::reserve();
     let (mut answered, mut posted) = (Vec::new(), HashSet::new());
     for cycle in 0..CYCLES {
@@ -82,7 +82,7 @@ async fn pending_pushes_outlive_kills() {
         if cycle == 0 {
             prepare(&broker, dir.path(), port.address()).await;
         }
-        // In every third life it is there, and refuses half of what it gets.
+        // In every third cycle the endpoint runs and refuses half of the pushes.
         let endpoint = match cycle % 3 {
             1 => Some(port.start(|posted| refuses_odd(&posted.body))),
             _ => None,
@@ -90,7 +90,7 @@ async fn pending_pushes_outlive_kills() {
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(100..600));
         answered.extend(publish(&broker, &cycle.to_string(), pause).await);
         broker.kill();
-        // What it has refused it has not got.
+        // A refused push does not count as posted.
         let taken = endpoint.iter().flat_map(Endpoint::bodies);
         posted.extend(taken.filter(|body| !is_odd(body)));
     }
@@ -108,10 +108,18 @@ async fn pending_pushes_outlive_kills() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         posted.extend(endpoint.bodies());
     }
-    assert_eq!(missing(&posted), 0, "of {} are lost", answered.len());
+    assert_eq!(
+        missing(&posted),
+        0,
+        "messages of {} were never posted",
+        answered.len()
+    );
     let mut client = client(&broker).await;
     while client.ok("GetTopicAttributes", &[TOPIC]).await["msgCount"] != 0 {
-        assert!(begun.elapsed() < PATIENCE, "pushed, and still there");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "messages stay in the topic after their push"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     broker.kill();

@@ -1,6 +1,6 @@
 //! Messages are received by handle and deleted on a store that loses power at its n-th commit or sync, for every n.
-//! Whatever the disk may hold then: a handle that somebody was told of still deletes its message, which nobody else
-//! has got meanwhile; what was durably deleted is gone; nothing is lost, and what is delayed stays so.
+//! Whatever the disk holds then, a receipt handle that a client has still deletes its message, which no other consumer gets
+//! meanwhile. Durably deleted messages stay deleted, no other is lost, and delayed messages stay delayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,24 +11,26 @@ use leveret::model::{Message, Ticket};
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+    drain, durable, flush, id_of, message, open, power_losses, prepare, queue, survivors,
+    with_fault,
 };
 
 const STEPS: u64 = 12;
+const HOUR_MS: u64 = 3_600_000;
 
-/// What was done with a message, and when it was safe.
+/// What happened to a message, with the ticket of each step.
 #[derive(Debug, Default)]
 struct Fate {
     published: Option<Ticket>,
     received: Option<(ReceiptHandle, Option<Ticket>)>,
-    given_back: bool,
+    returned: bool,
     deleted: Option<Option<Ticket>>,
-    /// It is kept back for longer than this test lasts.
+    /// Its delay is longer than this test.
     delayed: bool,
 }
 
-/// Publishes, receives, deletes and gives back until it is done or the power is gone. Returns what was done and the
-/// last durable ticket: what clients were told.
+/// Publishes, receives, deletes and returns messages until all is done or the power is gone. Returns the fates and the
+/// last durable ticket, which is what clients know.
 async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Ticket) {
     let broker = open(store.clone()).await;
     let work = queue(&broker, name);
@@ -52,13 +54,13 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Tic
         if !durable(committer, store, ticket).await {
             break;
         }
-        // All are in memory, so nothing is read and nobody waits.
+        // All messages are in memory, so the receive waits for nothing.
         let batch = work.receive(2, Duration::ZERO).await.expect("a queue");
         let ticket = batch.ticket;
         for received in &batch.messages {
             let fate = fates.get_mut(&id_of(&received.message)).expect("known");
             fate.received = Some((received.handle, ticket));
-            fate.given_back = step % 4 == 3;
+            fate.returned = step % 4 == 3;
         }
         if step % 4 == 3 {
             drop(batch);
@@ -75,17 +77,15 @@ async fn work(store: &Arc<FaultyStore>, name: &str) -> (BTreeMap<u64, Fate>, Tic
             fate.deleted = Some(ticket);
         }
     }
-    if !store.power_lost() {
-        durable(committer, store, Some(committer.append(Vec::new()))).await;
-    }
+    flush(committer, store).await;
     committer.shutdown();
     (fates, committer.durable())
 }
 
-/// A message that is not due before long.
+/// A message with a delay that is longer than this test.
 fn later(id: u64) -> Arc<Message> {
     Arc::new(Message {
-        delay_ms: Some(3_600_000),
+        delay_ms: Some(HOUR_MS),
         ..Message::clone(&message(id))
     })
 }
@@ -94,22 +94,26 @@ async fn check(
     survivor: FaultyStore,
     name: &str,
     fates: &BTreeMap<u64, Fate>,
-    told: Ticket,
+    durable_up_to: Ticket,
     what: &str,
 ) {
     let broker = open(Arc::new(survivor)).await;
     let work: Arc<Queue> = queue(&broker, name);
     let ready = drain(&work).await;
-    let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= told);
+    let known = |ticket: Option<Ticket>| ticket.is_some_and(|ticket| ticket <= durable_up_to);
     let delayed = fates.values().filter(|fate| fate.delayed);
     let confirmed = delayed.clone().filter(|fate| known(fate.published)).count() as u64;
-    let kept_back = work.counts().delayed;
+    let delayed_count = work.counts().delayed;
     assert!(
-        confirmed <= kept_back && kept_back <= delayed.count() as u64,
-        "{what}: {kept_back} delayed, {confirmed} confirmed"
+        confirmed <= delayed_count && delayed_count <= delayed.count() as u64,
+        "{what}: {delayed_count} delayed, {confirmed} confirmed"
     );
     for (id, fate) in fates {
-        let about = || format!("{what}: message {id}, {fate:?}, told {told:?}, ready {ready:?}");
+        let about = || {
+            format!(
+                "{what}: message {id}, {fate:?}, durable_up_to {durable_up_to:?}, ready {ready:?}"
+            )
+        };
         let is_ready = ready.contains(id);
         if fate.delayed {
             assert!(!is_ready, "too early: {}", about());
@@ -117,7 +121,7 @@ async fn check(
         }
         let handle = fate.received.map(|(handle, _)| handle);
         let by_handle = handle.is_some_and(|handle| work.delete_received(&[handle]).0 == [true]);
-        assert!(!(is_ready && by_handle), "held by two: {}", about());
+        assert!(!(is_ready && by_handle), "ready and leased: {}", about());
         if known(fate.published) && fate.deleted.is_none() {
             assert!(is_ready || by_handle, "lost: {}", about());
         }
@@ -129,7 +133,7 @@ async fn check(
             );
         } else if let Some((_, ticket)) = fate.received
             && known(ticket)
-            && !fate.given_back
+            && !fate.returned
         {
             assert!(by_handle, "a handle is no longer valid: {}", about());
         }
@@ -139,19 +143,26 @@ async fn check(
 }
 
 #[tokio::test]
-async fn a_handle_is_good_whenever_the_power_goes() {
+async fn a_receipt_handle_stays_valid_whenever_the_power_goes() {
     let base = prepare().await;
     for name in ["work", "quorum"] {
         let store = Arc::new(base.after_kill());
-        let (fates, told) = work(&store, name).await;
-        check(store.after_power_loss(0), name, &fates, told, "no failure").await;
+        let (fates, durable_up_to) = work(&store, name).await;
+        check(
+            store.after_power_loss(0),
+            name,
+            &fates,
+            durable_up_to,
+            "no failure",
+        )
+        .await;
         let mut failures = 0;
         for fault in power_losses(2 * STEPS) {
             let store = with_fault(&base, fault);
-            let (fates, told) = work(&store, name).await;
+            let (fates, durable_up_to) = work(&store, name).await;
             for (at, survivor) in survivors(&store).into_iter().enumerate() {
                 let what = format!("{name}, {fault:?}, survivor {at}");
-                check(survivor, name, &fates, told, &what).await;
+                check(survivor, name, &fates, durable_up_to, &what).await;
             }
             failures += u64::from(store.power_lost());
         }

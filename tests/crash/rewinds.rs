@@ -1,6 +1,6 @@
-//! Rewinds and crashes. On a store that loses power at its n-th commit or sync, for every n: what is found is the queue as
-//! it was at one moment, no earlier than what clients were told, so a rewind has happened as a whole or not at all. And
-//! the real process, killed while queues are rewound under load: whatever was confirmed can be read, once and in order.
+//! Rewinds and crashes. On a store that loses power at its n-th commit or sync, for every n, a new broker finds the queue as
+//! it was at one moment, no earlier than clients know of; so a rewind happens completely or not at all. And the real process
+//! is killed while queues are rewound under load: every confirmed message can be read, once and in order.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,9 +15,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::oracle::{Ledger, check, number_of, publish, take};
+use crate::oracle::{Oracle, check, number_of, publish, take};
 use crate::power_loss::{
-    drain, durable, get, id_of, message, open, power_losses, prepare, queue, survivors, with_fault,
+    drain, flush, get, id_of, message, open, power_losses, prepare, queue, survivors,
+    until_power_goes, with_fault,
 };
 use crate::process::{Broker, cycles};
 
@@ -26,18 +27,20 @@ const CYCLES: u64 = 8;
 const WINDOW: u64 = 50;
 const REWIND: &str = "amq.leveret.rewind";
 
-/// The queue at one moment: what waits or is held by somebody, and what was acked and is kept.
+/// The queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Picture {
+    /// Ready or leased.
     waiting: BTreeSet<u64>,
-    kept: BTreeSet<u64>,
+    /// Acked.
+    history: BTreeSet<u64>,
 }
 
-/// Publishes, takes, acks, rejects, requeues and rewinds until it is done or the power is gone. Returns the pictures, each
-/// with the batch that it is complete with, and the last durable ticket.
+/// Publishes, takes, acks, rejects, requeues and rewinds until all is done or the power is gone. Returns the pictures, each
+/// with the batch that completes it, and the last durable ticket.
 async fn work(store: &Arc<FaultyStore>) -> (Vec<(Ticket, Picture)>, Ticket) {
     let broker = open(store.clone()).await;
-    let work = queue(&broker, "kept");
+    let work = queue(&broker, "rewindable");
     let committer = broker.committer();
     let mut now = Picture::default();
     let mut pictures = vec![(Ticket(0), now.clone())];
@@ -63,7 +66,7 @@ async fn work(store: &Arc<FaultyStore>) -> (Vec<(Ticket, Picture)>, Ticket) {
                 now.waiting.remove(&id);
             }
             if how == Settle::Ack {
-                now.kept.insert(id);
+                now.history.insert(id);
             }
             pictures.extend(ticket.map(|ticket| (ticket, now.clone())));
         }
@@ -72,43 +75,36 @@ async fn work(store: &Arc<FaultyStore>) -> (Vec<(Ticket, Picture)>, Ticket) {
             let Some(ticket) = rewind(&work, store, RewindTo::Offset(from)).await else {
                 break;
             };
-            let back = now.kept.split_off(&from);
+            let back = now.history.split_off(&from);
             now.waiting.extend(back);
             pictures.extend(ticket.map(|ticket| (ticket, now.clone())));
         }
-        if step % 4 == 3 && !durable(committer, store, Some(committer.append(Vec::new()))).await {
+        if step % 4 == 3 && !flush(committer, store).await {
             break;
         }
     }
-    if !store.power_lost() {
-        durable(committer, store, Some(committer.append(Vec::new()))).await;
-    }
+    flush(committer, store).await;
     committer.shutdown();
     (pictures, committer.durable())
 }
 
-/// Rewinds; `None` if the power goes meanwhile.
+/// Rewinds; `None` if the power goes first.
 async fn rewind(queue: &Queue, store: &FaultyStore, to: RewindTo) -> Option<Option<Ticket>> {
-    let power_goes = async {
-        while !store.power_lost() {
-            tokio::time::sleep(Duration::from_micros(50)).await;
-        }
-    };
     tokio::select! {
         rewound = queue.rewind(to) => rewound.ok().map(|rewound| rewound.ticket),
-        () = power_goes => None,
+        () = until_power_goes(store) => None,
     }
 }
 
-/// What a new broker finds must be one of the pictures from the last that was durable on.
+/// A new broker must find the last durable picture, or a later one.
 async fn check_survivor(
     survivor: FaultyStore,
     pictures: &[(Ticket, Picture)],
-    told: Ticket,
+    durable_up_to: Ticket,
     what: &str,
 ) {
     let broker = open(Arc::new(survivor)).await;
-    let work = queue(&broker, "kept");
+    let work = queue(&broker, "rewindable");
     let counts = work.counts();
     let order = drain(&work).await;
     assert!(order.is_sorted(), "{what}: {order:?}");
@@ -124,12 +120,14 @@ async fn check_survivor(
     assert!(all.is_sorted(), "{what}: {all:?}");
     let all: BTreeSet<u64> = all.into_iter().collect();
     let found = Picture {
-        kept: all.difference(&waiting).copied().collect(),
+        history: all.difference(&waiting).copied().collect(),
         waiting,
     };
-    assert_eq!(counts.rewindable, found.kept.len() as u64, "{what}");
-    let since = pictures.iter().rposition(|(ticket, _)| *ticket <= told);
-    // A batch holds all that was done with its ticket: only the last picture of each counts.
+    assert_eq!(counts.rewindable, found.history.len() as u64, "{what}");
+    let since = pictures
+        .iter()
+        .rposition(|(ticket, _)| *ticket <= durable_up_to);
+    // A batch is written completely or not at all, so only the last picture of each batch is possible.
     let possible = pictures
         .iter()
         .enumerate()
@@ -139,25 +137,31 @@ async fn check_survivor(
         possible
             .map(|(_, (_, picture))| picture)
             .any(|picture| *picture == found),
-        "{what}: {found:?} never was, told {told:?}; {pictures:?}"
+        "{what}: {found:?} never was, durable_up_to {durable_up_to:?}; {pictures:?}"
     );
     broker.committer().shutdown();
 }
 
 #[tokio::test]
-async fn a_rewind_happens_as_a_whole_whenever_the_power_goes() {
+async fn a_rewind_happens_completely_or_not_at_all_whenever_the_power_goes() {
     let base = prepare().await;
     let store = Arc::new(base.after_kill());
-    let (pictures, told) = work(&store).await;
-    assert!(pictures.iter().all(|(ticket, _)| *ticket <= told));
-    check_survivor(store.after_power_loss(0), &pictures, told, "no failure").await;
+    let (pictures, durable_up_to) = work(&store).await;
+    assert!(pictures.iter().all(|(ticket, _)| *ticket <= durable_up_to));
+    check_survivor(
+        store.after_power_loss(0),
+        &pictures,
+        durable_up_to,
+        "no failure",
+    )
+    .await;
     let mut failures = 0;
     for fault in power_losses(2 * STEPS) {
         let store = with_fault(&base, fault);
-        let (pictures, told) = work(&store).await;
+        let (pictures, durable_up_to) = work(&store).await;
         for (at, survivor) in survivors(&store).into_iter().enumerate() {
             let what = format!("{fault:?}, survivor {at}");
-            check_survivor(survivor, &pictures, told, &what).await;
+            check_survivor(survivor, &pictures, durable_up_to, &what).await;
         }
         failures += u64::from(store.power_lost());
     }
@@ -176,23 +180,23 @@ fn consume(address: SocketAddr, queue: &str) -> std::io::Result<()> {
     }
 }
 
-/// Rewinds until the broker dies; returns how often it did.
+/// Rewinds until the broker dies; returns the number of rewinds.
 fn rewind_again_and_again(address: SocketAddr, queue: &str, seed: u64) -> u64 {
-    let rewind = || -> std::io::Result<Client> {
+    let connect = || -> std::io::Result<Client> {
         let mut client = Client::connect(address)?;
         client.confirms()?;
         Ok(client)
     };
     let mut rng = StdRng::seed_from_u64(seed);
-    let Ok(mut client) = rewind() else { return 0 };
+    let Ok(mut client) = connect() else { return 0 };
     let mut done = 0;
     loop {
         let to = rng.random_range(0..2u64) * rng.random_range(0..200);
         let asked = client.publish_to(REWIND, queue, to.to_string().as_bytes());
-        // One beyond the end is refused, and the channel with it.
+        // A rewind beyond the end is refused and closes the channel.
         match asked.and_then(|()| client.event()) {
             Ok(_) => done += 1,
-            Err(_) => match rewind() {
+            Err(_) => match connect() {
                 Ok(again) => client = again,
                 Err(_) => return done,
             },
@@ -200,18 +204,18 @@ fn rewind_again_and_again(address: SocketAddr, queue: &str, seed: u64) -> u64 {
     }
 }
 
-/// Everything that can be read from the queue: what waits, with all that is kept.
+/// Rewinds the queue to its start and reads it all.
 fn read_all(address: SocketAddr, queue: &str) -> Vec<u64> {
     let mut client = Client::connect(address).expect("connected");
     client.confirms().expect("confirm mode");
     client.publish_to(REWIND, queue, b"0s").expect("asked");
     assert!(matches!(client.event(), Ok(Event::Confirm { tag: 1, .. })));
-    let waiting = client.declare_keeping(queue).expect("declared");
+    let waiting = client.declare_rewindable(queue).expect("declared");
     take(&mut client, queue, waiting)
 }
 
 #[test]
-fn whatever_was_confirmed_can_be_read_when_the_process_was_killed_while_it_rewound() {
+fn confirmed_messages_can_be_read_after_the_process_is_killed_while_it_rewinds() {
     let cycles = cycles(CYCLES);
     let dir = tempfile::tempdir().expect("a directory");
     let (mut confirmed, mut rewinds) = (0, 0);
@@ -219,24 +223,24 @@ fn whatever_was_confirmed_can_be_read_when_the_process_was_killed_while_it_rewou
         let queue = &*format!("rewound.{cycle}");
         let broker = Broker::start(dir.path());
         let address = broker.address;
-        let ledger = &Ledger::starting_at(0);
+        let oracle = &Oracle::starting_at(0);
         let made = Client::connect(address)
             .expect("connected")
-            .declare_keeping(queue);
+            .declare_rewindable(queue);
         assert_eq!(made.expect("declared"), 0);
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(50..500));
         thread::scope(|scope| {
-            scope.spawn(move || drop(publish(address, queue, ledger, WINDOW)));
+            scope.spawn(move || drop(publish(address, queue, oracle, WINDOW)));
             scope.spawn(move || drop(consume(address, queue)));
             let rewinding = scope.spawn(move || rewind_again_and_again(address, queue, cycle));
-            thread::sleep(pause); // not a wait for something: the moment of death is arbitrary
+            thread::sleep(pause); // not a wait for an event: the kill comes at a random moment
             broker.kill();
             rewinds += rewinding.join().expect("no panic");
         });
         let broker = Broker::start(dir.path());
-        // Nothing is ever gone: what was acked is kept.
-        check(queue, ledger, &read_all(broker.address, queue));
-        confirmed += ledger.confirmed.lock().len();
+        // Acked messages stay in the history, so nothing may be missing.
+        check(queue, oracle, &read_all(broker.address, queue));
+        confirmed += oracle.confirmed.lock().len();
         broker.kill();
     }
     assert!(

@@ -1,6 +1,6 @@
-//! Streams whose broker is killed with SIGKILL, or whose store loses power at its n-th commit or sync, for every n, while
-//! they are published to and read. After each start everything that was confirmed is there, in order, offsets without
-//! gaps, and no offset that a consumer has seen names another message.
+//! Streams that are published to and read while the broker is killed, or while its store loses power at its n-th commit or
+//! sync, for every n. After each start all confirmed messages are there, in order, without gaps in the offsets, and each
+//! offset that a consumer has seen belongs to the same message.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,30 +8,31 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Queue};
 use leveret::model::stream::{StreamOffset, StreamStart};
 use leveret::model::{ConnectionId, ConsumerId, Ticket};
 use leveret::store::faulty::{Call, FaultyStore};
 use leveret::wire::{AMQPValue, FieldTable};
-use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
-use crate::oracle::{Ledger, number_of, publish};
+use crate::oracle::{Oracle, number_of, publish};
 use crate::power_loss::{
     durable, id_of, message, open, power_losses, prepare_with, queue, survivors, with_fault,
 };
 use crate::process::Broker;
 
 const CYCLES: u64 = 12;
-/// The work takes fewer commits, and fewer syncs.
+/// More commits, and more syncs, than the work takes.
 const MOST_CALLS: u64 = 40;
 const STREAM: &str = "killed.stream";
-/// Messages that the publisher has on the way without a confirm.
+/// Maximum number of unconfirmed messages of the publisher.
 const WINDOW: u64 = 200;
 
-/// Numbers by the offsets at which they were seen.
+/// Numbers of messages by the offsets at which consumers saw them.
 type SeenAt = Mutex<BTreeMap<u64, u64>>;
 
 fn read(address: SocketAddr, seen: &SeenAt) -> std::io::Result<()> {
@@ -51,13 +52,13 @@ fn read(address: SocketAddr, seen: &SeenAt) -> std::io::Result<()> {
     }
 }
 
-/// All that the stream holds, by offset.
+/// Reads the whole stream.
 fn read_all(address: SocketAddr) -> Vec<u64> {
     let mut client = Client::connect(address).expect("connected");
-    let kept = client.declare_stream(STREAM).expect("declared");
+    let retained = client.declare_stream(STREAM).expect("declared");
     client.consume_stream(STREAM).expect("consuming");
     let mut found = Vec::new();
-    while found.len() < kept as usize {
+    while found.len() < retained as usize {
         if let Event::Delivery { tag, offset, body } = client.event().expect("a delivery") {
             assert_eq!(offset, Some(found.len() as u64), "offsets have no gaps");
             found.push(number_of(&body));
@@ -68,9 +69,9 @@ fn read_all(address: SocketAddr) -> Vec<u64> {
 }
 
 #[test]
-fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
+fn a_stream_has_all_confirmed_messages_at_their_offsets_after_a_kill() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (ledger, seen) = (Ledger::default(), SeenAt::default());
+    let (oracle, seen) = (Oracle::default(), SeenAt::default());
     for cycle in 0..CYCLES {
         let broker = Broker::start(dir.path());
         let address = broker.address;
@@ -79,16 +80,16 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
             .expect("declared");
         let pause = Duration::from_millis(StdRng::seed_from_u64(cycle).random_range(20..300));
         thread::scope(|scope| {
-            scope.spawn(|| drop(publish(address, STREAM, &ledger, WINDOW)));
+            scope.spawn(|| drop(publish(address, STREAM, &oracle, WINDOW)));
             scope.spawn(|| drop(read(address, &seen)));
-            thread::sleep(pause); // not a wait for something: the moment of death is arbitrary
+            thread::sleep(pause); // not a wait for an event: the kill comes at a random moment
             broker.kill();
         });
         let broker = Broker::start(dir.path());
         let found = read_all(broker.address);
         broker.kill();
         assert!(found.is_sorted_by(|a, b| a < b), "out of order, or twice");
-        let confirmed = ledger.confirmed.lock();
+        let confirmed = oracle.confirmed.lock();
         let lost: Vec<_> = confirmed
             .iter()
             .filter(|number| found.binary_search(number).is_err())
@@ -99,7 +100,7 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
             assert_eq!(found.get(offset), Some(number), "seen at {offset}");
         }
     }
-    let confirmed = ledger.confirmed.lock().len();
+    let confirmed = oracle.confirmed.lock().len();
     let seen = seen.lock().len();
     assert!(
         confirmed > 0 && seen > 0,
@@ -108,7 +109,7 @@ fn a_stream_keeps_what_was_confirmed_and_its_offsets() {
     println!("{CYCLES} kills, {confirmed} confirmed messages, {seen} seen");
 }
 
-/// What a consumer in this process has seen: ids by offsets.
+/// A consumer in this process: the ids it has seen, by offset.
 #[derive(Default)]
 struct Seen(Mutex<BTreeMap<u64, u64>>);
 
@@ -125,8 +126,8 @@ impl DeliverySink for Seen {
 }
 
 impl Seen {
-    /// Waits until it has seen so many messages.
-    async fn has(&self, count: usize, what: &str) {
+    /// Waits until the consumer has seen `count` messages.
+    async fn until(&self, count: usize, what: &str) {
         let all = async {
             while self.0.lock().len() < count {
                 tokio::time::sleep(Duration::from_micros(50)).await;
@@ -137,7 +138,7 @@ impl Seen {
     }
 }
 
-/// Consumes from the start, without end.
+/// Consumes from the start with unlimited credit.
 fn watch(stream: &Queue) -> Arc<Seen> {
     let seen = Arc::new(Seen::default());
     let start = StreamStart {
@@ -168,21 +169,17 @@ fn watch(stream: &Queue) -> Arc<Seen> {
 }
 
 async fn prepare() -> FaultyStore {
-    let mut arguments = FieldTable::default();
-    let kind = AMQPValue::LongString("stream".into());
-    arguments.insert("x-queue-type".into(), kind);
-    // Segments go while the work is done.
-    for (name, bytes) in [
-        ("x-stream-max-segment-size-bytes", 40),
-        ("x-max-length-bytes", 300),
-    ] {
-        arguments.insert(name.into(), AMQPValue::LongInt(bytes));
-    }
-    prepare_with(&[(STREAM, arguments)]).await
+    // Retention drops segments during the work.
+    let arguments = [
+        ("x-queue-type", AMQPValue::LongString("stream".into())),
+        ("x-stream-max-segment-size-bytes", AMQPValue::LongInt(40)),
+        ("x-max-length-bytes", AMQPValue::LongInt(300)),
+    ];
+    prepare_with(&[(STREAM, &arguments)]).await
 }
 
-/// Publishes until all is done or the power is gone. Returns the ticket of each id, what was seen, and the last ticket
-/// of which clients were told.
+/// Publishes until all is done or the power is gone. Returns the ticket of each id, the ids that the consumer saw, and the
+/// last durable ticket, which is what clients know.
 async fn work(store: &Arc<FaultyStore>) -> (Vec<Option<Ticket>>, BTreeMap<u64, u64>, Ticket) {
     let broker = open(store.clone()).await;
     let stream = queue(&broker, STREAM);
@@ -207,14 +204,14 @@ async fn check(
     survivor: FaultyStore,
     published: &[Option<Ticket>],
     seen: &BTreeMap<u64, u64>,
-    told: Ticket,
+    durable_up_to: Ticket,
     what: &str,
 ) {
     let broker = open(Arc::new(survivor)).await;
     let stream = queue(&broker, STREAM);
-    let kept = usize::try_from(stream.counts().ready).expect("fits");
+    let retained = usize::try_from(stream.counts().ready).expect("fits");
     let watched = watch(&stream);
-    watched.has(kept, what).await;
+    watched.until(retained, what).await;
     let found = watched.0.lock().clone();
     let first = found.keys().next().copied().unwrap_or(0);
     for (n, (offset, id)) in (first..).zip(&found) {
@@ -222,7 +219,7 @@ async fn check(
     }
     let confirmed = published
         .iter()
-        .take_while(|ticket| ticket.is_some_and(|ticket| ticket <= told))
+        .take_while(|ticket| ticket.is_some_and(|ticket| ticket <= durable_up_to))
         .count() as u64;
     let next = found.keys().last().map_or(first, |last| last + 1);
     assert!(
@@ -235,29 +232,29 @@ async fn check(
             "{what}: {offset} was seen, and {next} is next"
         );
     }
-    // Offsets go on where they were.
+    // New messages get the next offsets.
     let ticket = stream.publish(&[message(next)]).ticket.expect("a ticket");
     broker.committer().wait(ticket).await.expect("durable");
-    watched.has(kept + 1, what).await;
+    watched.until(retained + 1, what).await;
     let last = watched.0.lock().keys().last().copied();
     assert_eq!(last, Some(next), "{what}");
     broker.committer().shutdown();
 }
 
 #[tokio::test]
-async fn a_stream_keeps_its_offsets_whenever_the_power_goes() {
+async fn a_stream_keeps_its_messages_and_offsets_whenever_the_power_goes() {
     let base = prepare().await;
     let mut failures = 0;
     for fault in power_losses(MOST_CALLS) {
         let store = with_fault(&base, fault);
-        let (published, seen, told) = work(&store).await;
+        let (published, seen, durable_up_to) = work(&store).await;
         for (at, survivor) in survivors(&store).into_iter().enumerate() {
             let what = format!("{fault:?}, survivor {at}");
-            check(survivor, &published, &seen, told, &what).await;
+            check(survivor, &published, &seen, durable_up_to, &what).await;
         }
         failures += u64::from(store.power_lost());
         let is_last = matches!(fault.at, Call::Commit(MOST_CALLS) | Call::Sync(MOST_CALLS));
         assert!(!(is_last && store.power_lost()), "there is more to fail");
     }
-    assert!(failures > 20, "{failures}");
+    assert!(failures > 20, "only {failures} power losses");
 }
