@@ -44,6 +44,9 @@ impl Broker {
 
     fn run(command: &mut Command, dir: &Path, cmq_listen: &str) -> Broker {
         let mut child = command
+            // Settings of the tests, which the broker would report as unknown options.
+            .env_remove("LEVERET_CRASH_CYCLES")
+            .env_remove("LEVERET_FULL_DISK")
             .arg("--data-dir")
             .arg(dir)
             .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", cmq_listen])
