@@ -1,6 +1,6 @@
 """Checks of a broker through aio-pika (asyncio): one coroutine per name in checks.txt.
 
-The restart check leaves it to the library's robust connection to find the broker again.
+The restart check relies on the library's robust connection to reconnect.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def persistent(body: bytes) -> Message:
 
 
 async def until(what: str, probe) -> None:
-    """Wait for `probe()` to become true, or fail saying what was awaited."""
+    """Poll until `probe()` is true, or fail with `what`."""
     try:
         async with asyncio.timeout(DEADLINE):
             while not probe():
@@ -90,7 +90,7 @@ async def connect_vhost_missing(_):
     try:
         await aio_pika.connect(url_with(vhost="interop-none"))
     except amqp_errors.AMQPError as error:
-        # While opening, the library tells which method came, not the code and text in it.
+        # While it opens a connection, the library reports the method that came, without its code and text.
         assert "Connection.Close" in str(error), str(error)
         return
     raise AssertionError("a missing vhost was opened")
@@ -160,7 +160,7 @@ async def mandatory_return_before_confirm(connection):
     try:
         await channel.default_exchange.publish(Message(b"lost"), name("nowhere"), mandatory=True)
     except aio_pika.exceptions.DeliveryError as error:
-        # The library ties a return to its publish only if it came before the confirm.
+        # The library links a return to its publish only if it came before the confirm.
         delivery = error.message.delivery
         equal("reply code", delivery.reply_code, 312)
         equal("reply text", delivery.reply_text, "NO_ROUTE")
@@ -364,7 +364,7 @@ async def main() -> int:
                 await connection.close()
         except Skip as skip:
             report.skip(label, str(skip))
-        except Exception as error:  # every failure becomes a line, so that the rest still runs
+        except Exception as error:  # every failure becomes a line, so that the other checks still run
             report.fail(label, error)
         else:
             report.ok(label)
@@ -372,6 +372,6 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    # The library logs every attempt to find a broker that a check has just killed.
+    # The library logs every attempt to reconnect to a broker that a check has just killed.
     logging.disable(logging.CRITICAL)
     sys.exit(asyncio.run(main()))

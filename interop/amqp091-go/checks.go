@@ -1,5 +1,5 @@
-// The checks themselves, through RabbitMQ's Go client: one function per name in the two lists of checks,
-// the one for all clients and the one beside this file.
+// Checks of a broker through RabbitMQ's Go client: one function per name in the list for all clients and in the list
+// beside this file.
 package main
 
 import (
@@ -73,7 +73,7 @@ func fresh(connection *amqp.Connection) (*amqp.Channel, string, error) {
 	return channel, queue, err
 }
 
-// take gets one message, unacknowledged, awaiting it until the deadline.
+// take polls for one message until the deadline and leaves it unacked.
 func take(channel *amqp.Channel, queue string) (message amqp.Delivery, err error) {
 	err = eventually("a message in "+queue, func() (bool, error) {
 		var found bool
@@ -83,7 +83,7 @@ func take(channel *amqp.Channel, queue string) (message amqp.Delivery, err error
 	return message, err
 }
 
-// confirmed turns confirms on and returns a function that publishes and awaits the confirm.
+// confirmed selects confirms and returns a function that publishes and waits for the confirm.
 func confirmed(channel *amqp.Channel) (func(exchange, key string, message amqp.Publishing) error, error) {
 	if err := channel.Confirm(false); err != nil {
 		return nil, err
@@ -288,7 +288,7 @@ func mandatoryReturnBeforeConfirm(connection *amqp.Connection) error {
 	case <-time.After(deadline):
 		return errors.New("no confirm")
 	}
-	// The client hands both on from one reader in the order of arrival, so the return must be here.
+	// The client passes on both from one reader in the order of arrival, so the return must have come.
 	select {
 	case returned := <-returns:
 		if returned.ReplyCode != 312 || returned.ReplyText != "NO_ROUTE" || string(returned.Body) != "lost" {
@@ -470,7 +470,7 @@ func getAndGetEmpty(connection *amqp.Connection) error {
 	return nil
 }
 
-// receive takes `count` deliveries and demands that no further one follows them.
+// receive takes `count` deliveries and asserts that no other follows.
 func receive(deliveries <-chan amqp.Delivery, count int) (taken []amqp.Delivery, err error) {
 	for len(taken) < count {
 		select {
@@ -630,7 +630,7 @@ func restartDurable(idle *amqp.Connection) error {
 	if err != nil {
 		return err
 	}
-	// The exchange and its binding have to be there as well.
+	// The exchange and its binding must be there, too.
 	if err := send(exchange, "key", amqp.Publishing{Body: []byte("after"), DeliveryMode: amqp.Persistent}); err != nil {
 		return err
 	}
@@ -649,8 +649,8 @@ func restartDurable(idle *amqp.Connection) error {
 	return connection.Close()
 }
 
-// fillBeforeRestart leaves confirmed persistent messages in a durable queue, ten of them unacknowledged.
-// Its connection is left open: the broker's death ends it.
+// fillBeforeRestart leaves confirmed persistent messages in a durable queue, ten of them unacked. Its connection stays
+// open until the broker is killed.
 func fillBeforeRestart(exchange, queue string) error {
 	connection, err := amqp.Dial(brokerURL)
 	if err != nil {
@@ -687,7 +687,7 @@ func fillBeforeRestart(exchange, queue string) error {
 	return nil
 }
 
-// recoverWithoutRequeueRefused asks for what the broker does not offer: the error closes the connection.
+// recoverWithoutRequeueRefused sends basic.recover without requeue, which the broker refuses by closing the connection.
 func recoverWithoutRequeueRefused(connection *amqp.Connection) error {
 	channel, err := connection.Channel()
 	if err != nil {
@@ -705,7 +705,7 @@ func recoverWithoutRequeueRefused(connection *amqp.Connection) error {
 	}
 }
 
-// queueTTLGet wants no message from a queue once its time is over, and one that has none to stay.
+// queueTTLGet checks that a message expires in a queue with a TTL and stays in a queue without.
 func queueTTLGet(connection *amqp.Connection) error {
 	const ttl = 100 * time.Millisecond
 	channel, err := connection.Channel()
@@ -730,7 +730,7 @@ func queueTTLGet(connection *amqp.Connection) error {
 			return err
 		}
 	}
-	// Not polled: a get before the message's time would take it.
+	// No polling: a get before the message expires would take it.
 	time.Sleep(2 * ttl)
 	if message, found, err := channel.Get(expiring.Name, false); err != nil || found {
 		return fmt.Errorf("after its time: found %v, %q (%v)", found, message.Body, err)
@@ -741,7 +741,7 @@ func queueTTLGet(connection *amqp.Connection) error {
 	return nil
 }
 
-// nackMultipleRequeue gives two messages back with one nack and wants both again, in order.
+// nackMultipleRequeue requeues two messages with one nack and expects both again, in order.
 func nackMultipleRequeue(connection *amqp.Connection) error {
 	channel, queue, err := fresh(connection)
 	if err != nil {
@@ -767,8 +767,8 @@ func nackMultipleRequeue(connection *amqp.Connection) error {
 	return nil
 }
 
-// closesInGoodOrder closes fifty connections: each ends in time, and none takes its end for a failure. A broker that
-// closes the socket together with close-ok makes the client's reader and its closer race.
+// closesInGoodOrder closes fifty connections: each must end in time and without an error. If a broker closes the socket
+// together with close-ok, the client's reader and closer race.
 func closesInGoodOrder(*amqp.Connection) error {
 	for number := 0; number < 50; number++ {
 		connection, err := amqp.Dial(brokerURL)
@@ -792,10 +792,10 @@ func closesInGoodOrder(*amqp.Connection) error {
 		select {
 		case failure := <-failures:
 			if failure != nil {
-				return fmt.Errorf("close %d: told of a failure: %w", number, failure)
+				return fmt.Errorf("close %d: got an error: %w", number, failure)
 			}
 		case <-time.After(deadline):
-			return fmt.Errorf("close %d: its end is not told", number)
+			return fmt.Errorf("close %d: NotifyClose reports no end", number)
 		}
 	}
 	return nil

@@ -1,5 +1,4 @@
-// Runs the checks and prints one line for each. What is checked stands in checks.go;
-// this file knows the environment, the clock and the report.
+// Runs the checks of checks.go and prints one line for each. This file has the environment, the deadlines and the report.
 package main
 
 import (
@@ -23,7 +22,7 @@ const (
 var brokerURL = envOr("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
 
 // errSkip marks a check that cannot run here.
-var errSkip = errors.New("no broker of our own to restart")
+var errSkip = errors.New("the broker cannot be restarted")
 
 func envOr(key, fallback string) string {
 	if value := os.Getenv(key); value != "" {
@@ -76,7 +75,7 @@ func restartBroker() error {
 	return restart.Run()
 }
 
-// wantEqual tells of two values that differ.
+// wantEqual returns an error unless both values are equal.
 func wantEqual(what string, got, want any) error {
 	if fmt.Sprintf("%#v", got) != fmt.Sprintf("%#v", want) {
 		return fmt.Errorf("%s: got %#v, want %#v", what, got, want)
@@ -84,7 +83,7 @@ func wantEqual(what string, got, want any) error {
 	return nil
 }
 
-// wantClose demands the channel or connection error with this code and text.
+// wantClose asserts the channel or connection error with this code and text.
 func wantClose(code int, text string, err error) error {
 	var closed *amqp.Error
 	if !errors.As(err, &closed) {

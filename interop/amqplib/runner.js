@@ -1,5 +1,5 @@
 // Checks of a broker through amqplib's promise API: one function per name in checks.txt.
-// It runs as a copy beside the installed node_modules, so it reads nothing from its own folder.
+// It runs as a copy beside the installed node_modules, so it cannot read files of this folder.
 'use strict';
 
 const amqplib = require('amqplib');
@@ -37,7 +37,7 @@ function urlWith({ password, vhost, heartbeat }) {
 
 async function connect(url = URL_TEXT) {
   const connection = await amqplib.connect(url);
-  // The library emits errors that a check meant to cause; each check looks at what concerns it.
+  // The library also emits errors that a check causes on purpose; each check handles its own.
   connection.on('error', () => {});
   return connection;
 }
@@ -54,7 +54,7 @@ async function confirmChannelOf(connection) {
   return channel;
 }
 
-// Demands that the broker closes the channel with this code and text, as the call's own rejection.
+// Asserts that the call is rejected because the broker closes the channel with this code and text.
 async function expectClose(code, text, promise) {
   const error = await promise.then(
     () => assert.fail(`no channel error, wanted ${code}`),
@@ -86,7 +86,7 @@ const checks = {
   },
 
   async 'connect-vhost-missing'() {
-    // While opening, the library tells which method came, not the code and text in it.
+    // While it opens a connection, the library reports the method that came, without its code and text.
     await assert.rejects(amqplib.connect(urlWith({ vhost: 'interop-none' })), /ConnectionClose/);
   },
 
@@ -267,7 +267,7 @@ const checks = {
     await channel.consume(queue, (delivery) => seen.push(delivery));
     const other = await channelOf(connection);
     await other.deleteQueue(queue);
-    // A null delivery is how the library tells of a cancel by the broker.
+    // A null delivery means that the broker cancelled the consumer.
     await eventually('the cancel', () => seen.length === 1);
     assert.equal(seen[0], null);
     await channel.assertQueue('', { exclusive: true });
@@ -303,7 +303,7 @@ const checks = {
   },
 
   async 'restart-durable'(idle) {
-    if (!RESTART) throw new Skip('no broker of our own to restart');
+    if (!RESTART) throw new Skip('the broker cannot be restarted');
     await idle.close();
     const exchange = name('restart-x');
     const queue = name('restart');
@@ -328,7 +328,7 @@ const checks = {
   },
 };
 
-// A check may have closed its connection, or lost it with the broker; the library then throws at once.
+// The library throws if a check has closed its connection, or lost it with the broker.
 async function close(connection, label) {
   try {
     await connection?.close();

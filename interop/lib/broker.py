@@ -2,9 +2,9 @@
 """Starts, kills, restarts and stops the broker under test, from any process.
 
 `broker.py start|restart|stop STATE`: STATE is a JSON file with `command` (an executable called as
-`COMMAND DATA_DIR PORT`, which must become the broker rather than its parent), `environment` (what it
-gets besides ours), `data_dir`, `port` (for AMQP), `further_ports` (that have to listen as well before
-it is ready) and `log`; `pid` is added here. Runners get `broker.py restart STATE` as INTEROP_RESTART.
+`COMMAND DATA_DIR PORT`, which must become the broker rather than its parent), `environment` (added to
+this process's), `data_dir`, `port` (for AMQP), `further_ports` (the broker is ready when they listen,
+too) and `log`; this script adds `pid`. Runners get `broker.py restart STATE` as INTEROP_RESTART.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ FRAME_METHOD = b"\x01"
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at the moment."""
+    """A free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -56,7 +56,7 @@ def listens(port: int) -> bool:
 
 
 def running(pid: int) -> bool:
-    """Whether the process runs; one that only waits for its parent to notice its end does not."""
+    """Whether the process runs; a zombie does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     stat = state.stdout.strip()
     return stat != "" and not stat.startswith("Z")
@@ -88,7 +88,7 @@ def start(path: pathlib.Path) -> None:
 
     def ready() -> bool:
         if broker.poll() is not None:
-            sys.exit(f"broker: ended at once with status {broker.returncode}; see {state['log']}")
+            sys.exit(f"broker: ended during its start with status {broker.returncode}; see {state['log']}")
         return answers(state["port"]) and all(listens(port) for port in state["further_ports"])
 
     wait_until("a greeting", READY_SECONDS, ready)
@@ -111,7 +111,7 @@ def build_leveret() -> None:
 
 
 class Broker(NamedTuple):
-    """A broker that runs: its URL, the shell command that restarts it, and where its data is."""
+    """A running broker: its URL, the shell command that restarts it, and its data directory."""
 
     url: str
     restart: str
@@ -121,7 +121,7 @@ class Broker(NamedTuple):
 def describe(
     folder: pathlib.Path, command: str, environment: dict[str, str] | None = None, further_ports: tuple[int, ...] = ()
 ) -> tuple[pathlib.Path, int]:
-    """Write the state file of a broker that has yet to start; returns it and the broker's port."""
+    """Write the state file of a broker before its start; returns the file and the broker's port."""
     state, port = folder / "broker.json", free_port()
     described = {
         "command": [command],
@@ -137,7 +137,7 @@ def describe(
 
 @contextlib.contextmanager
 def fresh(command: str, environment: dict[str, str] | None = None, further_ports: tuple[int, ...] = ()):
-    """A broker on an empty data directory, ended and removed afterwards; yields a `Broker`."""
+    """A broker on an empty data directory, stopped and removed afterwards; yields a `Broker`."""
     if command == LEVERET:
         build_leveret()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
@@ -152,7 +152,7 @@ def fresh(command: str, environment: dict[str, str] | None = None, further_ports
 
 
 def ctl(data_dir: str, *words: str) -> str:
-    """Run `leveret ctl` for the broker on this data directory; returns what it prints."""
+    """Run `leveret ctl` for the broker on this data directory; returns its output."""
     command = [f"{LEVERET}.ctl", data_dir, *words]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 

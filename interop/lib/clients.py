@@ -1,6 +1,6 @@
 """How each client library is installed into the cache and how its runner is called.
 
-A client is a folder of `interop/` with a file that pins versions; nothing here knows what is checked.
+A client is a folder of `interop/` with a file that pins versions. This file knows none of the checks.
 """
 
 import hashlib
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from typing import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# What every client's runner reports.
+# The list of checks that every client's runner reports.
 COMMON = ("checks.txt",)
-# What every CMQ SDK's runner reports, and what those report that manage queues and topics.
+# The lists that every CMQ SDK's runner reports, and the further list of SDKs that manage queues and topics.
 CMQ_COMMON = ("cmq/checks.txt",)
 CMQ_WHOLE = (*CMQ_COMMON, "cmq/control.txt")
 
 
 class Unavailable(Exception):
-    """Raised by an installer when a registry does not have the library: the client is skipped with this line."""
+    """Raised by an installer when no registry has the library: the client is skipped, with this text as the reason."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """One client: `install(cache)` gets what it needs and returns the command of its runner."""
+    """One client: `install(cache)` installs its packages and returns the command of its runner."""
 
     name: str
     checks: tuple[str, ...]
@@ -37,7 +37,7 @@ class Client:
         return ROOT / (self.folder_name or self.name)
 
     def expected(self) -> list[str]:
-        """The names that the runner has to report, from the client's lists of checks."""
+        """The names that the runner must report, from the client's lists of checks."""
         lines = [line for file in self.checks for line in (ROOT / file).read_text().splitlines()]
         return [line for line in lines if line and not line.startswith("#")]
 
@@ -48,7 +48,7 @@ def call(command: list, **options) -> None:
 
 
 def venv(cache: pathlib.Path, requirements: pathlib.Path, name: str) -> pathlib.Path:
-    """A virtual environment with what the file pins; returns its interpreter."""
+    """Make a virtual environment with the versions that the file pins; returns its interpreter."""
     home = cache / "venv" / name
     python = home / "bin" / "python"
     if not python.exists():
@@ -68,7 +68,7 @@ def python_client(name: str, folder: str = "", checks: tuple[str, ...] = COMMON)
 
 
 def copied(source: pathlib.Path, home: pathlib.Path, *patterns: str) -> pathlib.Path:
-    """Copy a runner to the cache, for package tools that install beside the sources only."""
+    """Copy a runner to the cache, for package tools that can install only beside the sources."""
     home.mkdir(parents=True, exist_ok=True)
     for pattern in patterns:
         for file in source.glob(pattern):
@@ -95,17 +95,17 @@ def install_go(cache: pathlib.Path) -> list[str]:
 def install_cmq_go(cache: pathlib.Path) -> list[str]:
     home = copied(ROOT / "cmq" / "go", cache / "cmq-go", "*.go", "go.mod", "go.sum")
     environment = go_environment(cache)
-    # Not every module proxy has it; then from its repository. Either way `go.sum` says what it has to be.
+    # Some module proxies lack it; its repository is the second choice. `go.sum` pins its content either way.
     ways = (environment, environment | {"GOPRIVATE": "github.com/TencentCloud/*", "GIT_TERMINAL_PROMPT": "0"})
     for environment in ways:
         if subprocess.run(["go", "mod", "download"], cwd=home, env=environment, capture_output=True).returncode == 0:
             call(["go", "build", "-o", home / "runner", "."], cwd=home, env=environment)
             return [str(home / "runner")]
-    raise Unavailable("neither the Go module proxy has the SDK's module, nor is its repository to be reached")
+    raise Unavailable("the Go module proxy does not have the SDK's module, and its repository cannot be reached")
 
 
 def go_environment(cache: pathlib.Path) -> dict[str, str]:
-    """The environment with Go's module cache inside ours, writable so that it can be removed."""
+    """An environment with Go's module cache inside ours, writable so that it can be removed."""
     return os.environ | {"GOMODCACHE": str(cache / "go"), "GOFLAGS": "-modcacherw -buildvcs=false"}
 
 
@@ -120,7 +120,7 @@ def java_client(name: str, main: str, folder: str, checks: tuple[str, ...], quie
     home = ROOT / folder
 
     def install(cache: pathlib.Path) -> list[str]:
-        # Named after what is pinned, so that a changed pin does not run with old jars.
+        # Named after the pinned versions, so that a changed pin does not run with old jars.
         pins = hashlib.sha256((home / "pom.xml").read_bytes()).hexdigest()[:12]
         jars, classes = cache / folder / f"jars-{pins}", cache / folder / "classes"
         if not jars.is_dir():

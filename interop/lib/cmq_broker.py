@@ -1,28 +1,28 @@
-"""A broker for the CMQ suites and the scenarios: what it is configured with, and the keys that sign requests to it."""
+"""A broker for the CMQ suites and the scenarios: its configuration, and the keys that sign requests to it."""
 
 import contextlib
 
 import broker
 
-# How long a second of the retry strategies takes, in milliseconds: the same code, a faster clock.
+# Milliseconds that one second of the retry strategies takes: the same code runs on a faster clock.
 PUSH_SECOND_MS = 20
 CONFIGURATION = {
     "LEVERET_CMQ_PUSH_SECOND": str(PUSH_SECOND_MS),
-    # Endpoints inside private ranges are refused unless an operator allows them; the suites push to this machine.
+    # The broker refuses endpoints in private ranges unless an operator allows them; the suites push to this machine.
     "LEVERET_CMQ_PUSH_ALLOW": "127.0.0.0/8",
 }
 POWERLESS = "powerless"
 
 
 def key(data_dir: str, user: str) -> tuple[str, str]:
-    """A new pair of secret id and secret key that acts as the user in the default virtual host."""
+    """Make a secret id and a secret key for the user in the default virtual host."""
     shown = broker.ctl(data_dir, "add_secret_key", user).split()
     return shown[-2], shown[-1]
 
 
 @contextlib.contextmanager
 def fresh():
-    """A Leveret broker with CMQ's API on a free port; yields the environment that runners and scenarios read."""
+    """A Leveret broker with CMQ's API on a free port; yields the environment for runners and scenarios."""
     port = broker.free_port()
     configuration = CONFIGURATION | {"LEVERET_CMQ_LISTEN": f"127.0.0.1:{port}"}
     with broker.fresh(broker.LEVERET, configuration, (port,)) as started:

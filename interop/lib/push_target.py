@@ -1,6 +1,6 @@
-"""An HTTP server that a topic pushes to: it records every push and answers as it is told.
+"""An HTTP server that a topic pushes to: it records every push and answers with a status that the check chooses.
 
-Knows nothing of any broker or client library; used by the Python runner and by the scenarios.
+Independent of any broker and client library; the Python runner and the scenarios use it.
 """
 
 import socket
@@ -15,7 +15,7 @@ UNAVAILABLE = 503
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on at the moment, for an endpoint that is down at first."""
+    """A free loopback port, for an endpoint that is down at first."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Push:
-    """One request as it arrived; `at` is monotonic seconds, header names are in lower case."""
+    """One request as it arrived; `at` is in monotonic seconds, header names are in lower case."""
 
     at: float
     path: str
@@ -32,7 +32,7 @@ class Push:
 
 
 class PushTarget:
-    """Listens on a loopback port while it is entered; `answer(push)` gives the status to answer with."""
+    """Listens on a loopback port inside its `with` block; `answer(push)` returns the status to answer with."""
 
     def __init__(self, answer: Callable[[Push], int] = lambda push: NO_CONTENT, port: int = 0) -> None:
         self.answer = answer
@@ -60,7 +60,7 @@ class PushTarget:
                 self.end_headers()
 
             def log_message(self, *_) -> None:
-                """Says nothing: what arrives is for the checks to print."""
+                """Prints nothing: the checks print what they need."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
@@ -79,12 +79,12 @@ class PushTarget:
 
     @property
     def pushes(self) -> list[Push]:
-        """What has arrived so far, in order of arrival."""
+        """All pushes so far, in order of arrival."""
         with self._lock:
             return list(self._pushes)
 
     @property
     def taken(self) -> list[Push]:
-        """Those of them that were answered with success."""
+        """The pushes that were answered with success."""
         with self._lock:
             return list(self._taken)

@@ -1,6 +1,6 @@
-"""What a Python runner shares: reading the environment, naming things, and one line per check.
+"""Shared by the Python runners: the environment, names, and one line per check.
 
-Knows nothing of any client library; the lines it prints are the ones `interop/run` reads.
+Independent of any client library; `interop/run` reads the lines that it prints.
 """
 
 import os
@@ -14,7 +14,7 @@ RESTART = os.environ.get("INTEROP_RESTART")
 
 
 class Skip(Exception):
-    """Raised by a check that cannot run here; the text says why."""
+    """Raised by a check that cannot run here; the text is the reason."""
 
 
 def name(suffix: str) -> str:
@@ -32,9 +32,9 @@ def url_with(user: str | None = None, password: str | None = None, vhost: str | 
 
 
 def require_restart() -> None:
-    """Skip the check unless the harness gave a way to restart the broker."""
+    """Skip the check unless the broker can be restarted."""
     if not RESTART:
-        raise Skip("no broker of our own to restart")
+        raise Skip("the broker cannot be restarted")
 
 
 def restart_broker() -> None:
@@ -43,7 +43,7 @@ def restart_broker() -> None:
 
 
 def eventually(what: str, probe, seconds: float = 10.0):
-    """Call `probe` until it returns something true, or fail saying `what` was awaited."""
+    """Call `probe` until it returns something true, or fail with `what`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := probe():
@@ -59,7 +59,7 @@ def equal(what: str, got, want) -> None:
 
 
 class Report:
-    """Counts and prints results."""
+    """Prints results and counts failures."""
 
     def __init__(self) -> None:
         self.failed = 0

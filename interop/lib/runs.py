@@ -1,4 +1,4 @@
-"""Installs clients, runs their runners and counts what they report; knows neither brokers nor what is checked."""
+"""Installs clients, runs their runners and counts the results; knows neither brokers nor checks."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ RUNNER_SECONDS = 300
 
 
 class Tally:
-    """Counts what the runners report."""
+    """Counts the results that the runners report."""
 
     def __init__(self) -> None:
         self.passed = self.failed = self.skipped = 0
@@ -34,7 +34,7 @@ class Tally:
 
 
 def install(clients: list[Client], cache: pathlib.Path, tally: Tally) -> list[tuple[Client, list[str]]]:
-    """Install each client; returns those that can run, with their commands. One that cannot be installed failed."""
+    """Install each client; returns those that can run, with their commands. A client that cannot be installed has failed."""
     runnable = []
     for client in clients:
         try:
@@ -47,10 +47,10 @@ def install(clients: list[Client], cache: pathlib.Path, tally: Tally) -> list[tu
 
 
 def run_client(client: Client, command: list[str], environment: dict[str, str], tally: Tally) -> None:
-    """Run one runner, pass its lines on, and count checks that it never reported as failed."""
+    """Run one runner and pass its lines on. A check that it does not report counts as failed."""
     failed_before = tally.failed
     missing = client.expected()
-    # The runner's folder names its queues; its stderr is ours.
+    # The runner names its queues after its folder; it shares our stderr.
     with subprocess.Popen(
         command, cwd=client.folder, env=environment, stdout=subprocess.PIPE, text=True
     ) as runner:

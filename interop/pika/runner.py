@@ -45,7 +45,7 @@ def expect_channel_close(code: int, text: str, action) -> None:
 
 
 def drain(channel, queue: str, seconds: float = 10.0) -> list:
-    """Take everything out of `queue` with basic.get, acknowledged."""
+    """Take and ack everything in `queue` with basic.get."""
     taken = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -165,7 +165,7 @@ def mandatory_return_before_confirm(connection):
         equal("body", returned.body, b"lost")
     else:
         raise AssertionError("nothing was returned before the confirm")
-    # Without `mandatory` the same publish is confirmed and forgotten.
+    # Without `mandatory` the same message is confirmed and dropped.
     channel.basic_publish("", name("nowhere"), b"lost")
 
 
@@ -232,7 +232,7 @@ def nack_requeue_redelivered(connection):
 
 
 def got(channel, queue):
-    """What basic.get brought, or None when the queue was empty."""
+    """The answer of basic.get, or None if the queue was empty."""
     method, properties, body = channel.basic_get(queue)
     return None if method is None else (method, properties, body)
 
@@ -319,7 +319,7 @@ def heartbeat_idle(_):
     try:
         channel = connection.channel()
         queue = channel.queue_declare("", exclusive=True).method.queue
-        # Long enough for either side to give the other up, were a heartbeat missing.
+        # Long enough for either side to close the connection if a heartbeat were missing.
         deadline = time.monotonic() + 6
         while time.monotonic() < deadline:
             connection.process_data_events(0.2)
@@ -377,7 +377,7 @@ def restart_durable(connection):
 
 
 def stream(connection, count: int, headers=lambda _: None):
-    """A channel and a new stream with numbered messages, all confirmed."""
+    """Open a channel and declare a stream with numbered, confirmed messages."""
     channel = connection.channel()
     queue = name("stream")
     channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "stream", "x-max-age": "1h"})
@@ -388,7 +388,7 @@ def stream(connection, count: int, headers=lambda _: None):
 
 
 def read(connection, queue: str, wanted: int, **arguments):
-    """Offsets and bodies of the next deliveries, each acknowledged: more than the prefetch allows at once."""
+    """Ack the next deliveries, more of them than the prefetch; returns their offsets and bodies."""
     channel = connection.channel()
     channel.basic_qos(prefetch_count=5)
     found = []
@@ -427,7 +427,7 @@ def stream_filter(connection):
     channel, queue = stream(connection, 30, headers)
     wanted = [(i, i) for i in range(30) if i % 3 == 1]
     found = read(connection, queue, 10, x_stream_offset="first", x_stream_filter="green")
-    # A broker may give out messages beside those that are wanted.
+    # A broker may deliver further messages beside the wanted ones.
     equal("green ones", [each for each in found if each[1] % 3 == 1], wanted)
     channel.queue_delete(queue)
 
@@ -480,7 +480,7 @@ def main() -> int:
             check(connection)
         except Skip as skip:
             report.skip(label, str(skip))
-        except Exception as error:  # every failure becomes a line, so that the rest still runs
+        except Exception as error:  # every failure becomes a line, so that the other checks still run
             report.fail(label, error)
         else:
             report.ok(label)

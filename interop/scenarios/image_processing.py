@@ -1,13 +1,13 @@
-"""Pictures are handed to workers that crash in the middle.
+"""Workers crash while they process pictures, and every picture is still processed.
 
 A web site asks for thumbnails: each request is a message in a queue, each finished thumbnail a message in another.
-Workers take a request, work on it and answer. A worker holds a lock on what it has taken for two seconds at most
+Workers take a request, work on it and answer. A worker holds the lock of its request for two seconds at most
 (`x-visibility-timeout`). Three things happen to the workers while they hold a request:
 
-- one that speaks AMQP is killed: its connection ends, and its request goes back at once;
-- one that speaks CMQ's HTTP API is killed: nothing tells the broker, the lock just ends;
-- one that speaks AMQP stops responding, its connection open: the lock ends as well, another worker gets the
-  request, and what the first one says of it when it wakes up is passed over.
+- a worker with AMQP is killed: its connection ends, and the broker requeues its request immediately;
+- a worker with CMQ's HTTP API is killed: the broker does not notice, and the lock expires;
+- a worker with AMQP stops responding while its connection stays open: the lock expires, another worker gets the
+  request, and the late ack of the first worker has no effect.
 
 Every request is answered at least once, and none is left.
 """
@@ -24,7 +24,7 @@ REQUESTS = 120
 LOCK_MS = 2000
 WORK_SECONDS = 0.05
 SIDE = 16
-# What each worker answers with begins with who did it.
+# Each answer begins with the name of its worker.
 AMQP_WORKERS = ("anna", "ben")
 HTTP_WORKERS = ("carl", "dora")
 STUCK, KILLED_AMQP, KILLED_HTTP = "anna", "ben", "carl"
@@ -46,7 +46,7 @@ def work(worker: str, request: str) -> str:
 
 
 def amqp_worker(worker: str, requests: str, answers: str, ready, busy) -> None:
-    """Takes requests one at a time and answers each before it says that it is done with it."""
+    """Takes requests one at a time and sends each answer before the ack."""
     channel = amqp().channel()
     channel.basic_qos(prefetch_count=1)
     channel.confirm_delivery()
@@ -58,7 +58,7 @@ def amqp_worker(worker: str, requests: str, answers: str, ready, busy) -> None:
 
 
 def http_worker(worker: str, requests: str, answers: str, ready, busy) -> None:
-    """The same by HTTP: what is received stays locked until its receipt handle deletes it."""
+    """The same by HTTP: a received request stays locked until its receipt handle deletes it."""
     client = account()
     source, target = client.get_queue(requests), client.get_queue(answers)
     ready.set()
@@ -70,7 +70,7 @@ def http_worker(worker: str, requests: str, answers: str, ready, busy) -> None:
 
 
 def start(worker: str, requests: str, answers: str):
-    """A worker in a process of its own, once it is ready; and an event that is set when it has a request in hand."""
+    """Start a worker process; returns it when it is ready, with an event that is set while it has a request."""
     ready, busy = multiprocessing.Event(), multiprocessing.Event()
     run = amqp_worker if worker in AMQP_WORKERS else http_worker
     process = multiprocessing.Process(target=run, args=(worker, requests, answers, ready, busy), daemon=True)
@@ -113,7 +113,7 @@ def main() -> None:
     check("every request was answered", sorted(answered) == list(range(REQUESTS)))
 
     os.kill(workers[STUCK][0].pid, signal.SIGCONT)
-    say(f"{STUCK} got SIGCONT, and ends what it was at")
+    say(f"{STUCK} got SIGCONT, and finishes its request")
     source = account().get_queue(requests)
 
     def none_left() -> bool:
@@ -129,7 +129,7 @@ def main() -> None:
 
     twice = eventually(f"the late answer of {STUCK}", answered_twice)
     say(f"answered by more than one worker: {len(twice)} of {REQUESTS}")
-    check("others have answered what it held", all(set(answered[number]) - {STUCK} for number in twice))
+    check("other workers have answered its requests", all(set(answered[number]) - {STUCK} for number in twice))
     for process, _ in workers.values():
         process.kill()
     channel.queue_delete(requests)

@@ -1,14 +1,14 @@
-"""Orders go to three systems at once, one of which is down for a while.
+"""Orders go to three systems, and one of them is down for a while.
 
 A shop publishes every order to a topic, with a key such as `order.fr.paid`; half of them by HTTP, half by AMQP, where
 the topic is an exchange. Three systems subscribe:
 
 - the warehouse: a queue, read by HTTP, with the orders that are paid (`order.*.paid`);
 - the analysts: a queue, read by AMQP, with every order (`order.#`);
-- a partner in France: a web hook, to which the broker pushes what concerns it (`order.fr.*`).
+- a partner in France: a web hook, to which the broker pushes the French orders (`order.fr.*`).
 
-The partner's server is off when the orders come, then answers that it is busy, then takes them. The others notice
-nothing of it, and the partner misses nothing.
+The partner's server is off when the orders come, then answers that it is busy, then accepts them. The other systems are
+not affected, and the partner gets every order.
 """
 
 import itertools
@@ -32,7 +32,7 @@ BUSY_ANSWERS = 3
 
 
 def subscribe(topic_name: str, subscriber: str, protocol: str, endpoint: str, keys: list[str]):
-    """A subscription to what these keys match."""
+    """Subscribe an endpoint to these keys."""
     meta = SubscriptionMeta()
     meta.Protocal, meta.Endpoint, meta.bindingKey = protocol, endpoint, keys
     meta.NotifyContentFormat = "SIMPLIFIED"
@@ -43,7 +43,7 @@ def subscribe(topic_name: str, subscriber: str, protocol: str, endpoint: str, ke
 
 
 def publish(topic_name: str, orders: list[dict]) -> None:
-    """One half by HTTP, the other by AMQP."""
+    """Publish one half by HTTP, the other by AMQP."""
     topic = account().get_topic(topic_name)
     connection = amqp()
     channel = connection.channel()

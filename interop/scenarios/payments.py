@@ -1,10 +1,10 @@
 """Ten thousand payments are credited exactly once, though crediting fails again and again.
 
-A payment is a message with a key of its own. The cashier's desk sends them in batches of sixteen by HTTP: a batch is
-on disk, whole, or refused. Tellers take them by AMQP and credit the account. One attempt in five fails before
-anything is credited, one in twenty after it: the account has the money, and the teller does not know. Either
-way the message goes back and comes again. The ledger knows each key, and a second credit with the same key
-changes nothing, so "at least once" from the broker becomes exactly once in the accounts.
+A payment is a message with a unique key. The cashier's desk sends payments by HTTP in batches of sixteen; a batch is on
+disk completely or refused. Tellers take payments by AMQP and credit the accounts. One attempt in five fails before the
+credit, one in twenty after it: the account has the money, but the teller does not know. Either way the message is
+requeued and delivered again. The ledger records each key, and a second credit with the same key changes nothing, so
+"at least once" from the broker becomes exactly once in the accounts.
 """
 
 import json
@@ -26,11 +26,11 @@ SEED = 20_161_111
 
 
 class Fault(Exception):
-    """Crediting failed; whether the money has arrived is not known."""
+    """Crediting failed; the account may or may not have the money."""
 
 
 class Ledger:
-    """Balances, and the keys of all payments that are in them."""
+    """Balances, and the keys of all credited payments."""
 
     def __init__(self) -> None:
         self.balances: Counter[int] = Counter()
@@ -56,7 +56,7 @@ class Ledger:
 
 
 def teller(queue: str, ledger: Ledger, done: threading.Event) -> None:
-    """Credits payments until all are done; what fails is handed back for another try."""
+    """Credit payments until all are done; requeue those that fail."""
     connection = amqp()
     channel = connection.channel()
     channel.basic_qos(prefetch_count=WINDOW)

@@ -1,9 +1,9 @@
-"""A day's sales are counted again from the queue that has carried them.
+"""A day's sales are counted again by rewinding the queue that carried them.
 
-Sales go through a queue to the books; each is deleted when it is booked. The queue keeps what was deleted for an hour
-(`rewindSeconds`). In the evening the books are short: the program that writes them has dropped some sales of one
-shop. The queue is rewound to the time the day began: everything sent since comes again, in order, and is added up
-afresh. Shop by shop the sums now agree with what the tills have; what was sold the day before stays where it was.
+Sales go through a queue to the books; each is deleted when it is booked. The queue can bring deleted messages back for
+an hour (`rewindSeconds`). In the evening the books are short: the program that writes them has dropped some sales of one
+shop. The queue is rewound to the beginning of the day: all sales since then come again, in order, and are added up
+again. The sums of all shops now agree with their tills. Sales of the day before do not come again.
 """
 
 import json
@@ -35,7 +35,7 @@ def sums(sold: list[dict]) -> Counter:
 
 
 def take_all(queue) -> tuple[list[dict], list[int]]:
-    """Everything in the queue, each deleted after it was taken; and the times of sending."""
+    """Receive and delete everything in the queue; returns the messages and the times at which they were sent."""
     sold, times = [], []
     while messages := receive(queue, 0):
         sold += [json.loads(message.msgBody) for message in messages]
@@ -50,7 +50,7 @@ def main() -> None:
     queue = account().get_queue(queue_name)
     send_all(queue_name, [json.dumps(sale) for sale in sales("yesterday", YESTERDAY)])
     take_all(queue)
-    # Times of sending are whole seconds: the day begins with a new one.
+    # Send times are whole seconds, so the day begins with a new second.
     time.sleep(1.1)
     day_began = int(time.time())
     tills = sales("today", TODAY)

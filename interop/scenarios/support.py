@@ -1,4 +1,4 @@
-"""What the scenarios share: how to reach the broker by either face, how to wait, how to say and check what is seen."""
+"""Shared by the scenarios: connecting by AMQP and by CMQ, waiting, printing and checking."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ from cmq.account import Account
 from cmq.cmq_exception import CMQServerException
 from cmq.queue import Message, QueueMeta
 
-# Where the scenario with a web hook finds its HTTP server.
+# For the HTTP server of the scenario with a web hook.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 BATCH = 16
@@ -20,7 +20,7 @@ DURABLE = pika.BasicProperties(delivery_mode=2)
 
 
 def name(suffix: str) -> str:
-    """A name that no other run uses; queues and topics of both faces share their names."""
+    """A name that no other run uses. AMQP and CMQ see the same queues and topics."""
     return f"{suffix}-{uuid.uuid4().hex[:8]}"
 
 
@@ -30,14 +30,14 @@ def amqp() -> pika.BlockingConnection:
 
 
 def account() -> Account:
-    """An account of CMQ's API; each thread and process needs its own."""
+    """An account of CMQ's API; each thread and process needs one."""
     opened = Account(os.environ["CMQ_URL"], os.environ["CMQ_SECRET_ID"], os.environ["CMQ_SECRET_KEY"])
     opened.close_log()
     return opened
 
 
 def create_queue(queue_name: str, **attributes) -> None:
-    """A CMQ queue with these attributes, the rest as the SDK has them."""
+    """Create a CMQ queue with these attributes and the SDK's defaults."""
     meta = QueueMeta()
     for attribute, value in attributes.items():
         setattr(meta, attribute, value)
@@ -45,14 +45,14 @@ def create_queue(queue_name: str, **attributes) -> None:
 
 
 def send_all(queue_name: str, bodies: list[str]) -> None:
-    """Send everything in batches of sixteen: each batch is on disk, whole, when its answer comes."""
+    """Send everything in batches of sixteen; each batch is on disk when its answer comes."""
     queue = account().get_queue(queue_name)
     for start in range(0, len(bodies), BATCH):
         queue.batch_send_message([Message(body) for body in bodies[start : start + BATCH]])
 
 
 def receive(queue, wait_seconds: int = 1, at_most: int = BATCH) -> list[Message]:
-    """The messages that a CMQ queue has, sixteen or fewer; none if nothing comes in time."""
+    """Receive up to sixteen messages of a CMQ queue; an empty list if none comes in time."""
     try:
         return queue.batch_receive_message(at_most, wait_seconds)
     except CMQServerException as error:
@@ -66,7 +66,7 @@ def delete(queue, messages: list[Message]) -> None:
 
 
 def waiting(queue_name: str) -> int:
-    """How many messages of a queue are ready, as AMQP tells it."""
+    """The number of ready messages of a queue, by AMQP."""
     connection = amqp()
     count = connection.channel().queue_declare(queue_name, passive=True).method.message_count
     connection.close()
@@ -74,7 +74,7 @@ def waiting(queue_name: str) -> int:
 
 
 def eventually(what: str, probe, seconds: float = 30.0):
-    """Call `probe` until it returns something true; give up with what was awaited."""
+    """Call `probe` until it returns something true; fail with `what` after a while."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if seen := probe():
@@ -88,7 +88,7 @@ def say(text: str) -> None:
 
 
 def check(what: str, holds: bool) -> None:
-    """Print what was checked; a scenario ends at the first thing that does not hold."""
+    """Print the check; the scenario ends if it does not hold."""
     if not holds:
         sys.exit(f"  WRONG: {what}")
     print(f"  ok: {what}", flush=True)

@@ -1,4 +1,4 @@
-"""How aiormq's and aio-pika's suites are fetched and run: both are pytest suites in PyPI sdists."""
+"""Fetches and runs the suites of aiormq and aio-pika: pytest suites in sdists on PyPI."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import containers
 import suite
 from clients import ROOT, venv
 
-# TLS needs certificates and a second port, which these brokers are not given.
+# TLS needs certificates and a second port, which these brokers do not have.
 LEAVE_OUT = "not amqps"
 # Some tests send bodies of 20 MiB, above the default limit of RabbitMQ 4 and of Leveret.
 os.environ.setdefault("LEVERET_MAX_MESSAGE_SIZE", "128MiB")
@@ -32,12 +32,12 @@ def source(run: suite.Run, python, package: str):
 
 
 def body(run: suite.Run, package: str, needs_engine: bool):
-    """Run the tests against the installed library, with an engine for the containers if they want one."""
+    """Run the tests against the installed library, with a container engine if they need one."""
     python = venv(run.cache, suite.HERE / "aio-requirements.txt", "aio-suites")
     tree = source(run, python, package)
     results = run.folder / "results.xml"
     results.unlink(missing_ok=True)
-    # Without brokers of our own there is none that these tests may kill.
+    # These tests kill brokers, which is possible only with brokers that we start.
     leave_out = LEAVE_OUT if run.command else f"{LEAVE_OUT} and not test_robust_recovery"
     command = [python, "-m", "pytest", "tests", "-k", leave_out, "-p", "given_broker", "-p", "no:cacheprovider"]
     command += [f"--junitxml={results}", f"--rootdir={tree}"]

@@ -1,8 +1,8 @@
-"""Stands in for the container engine that some suites start their brokers with.
+"""Replaces the container engine with which some suites start their brokers.
 
-Speaks the few requests those suites send, over HTTP on a loopback port (DOCKER_HOST), and answers each
-new container with a broker process of its own on an empty data directory. Images are not looked at.
-What is executed in a container is rabbitmqctl, and goes to the broker's control script.
+Serves the few requests that those suites send, over HTTP on a loopback port (DOCKER_HOST). Each new container is a
+broker process on an empty data directory; the image is ignored. Calls of rabbitmqctl in a container go to the broker's
+control script.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from suite import broker
 
 
 class Containers:
-    """The brokers that were asked for, by number; every one of them is ended by `close`."""
+    """The brokers of all containers, by number; `close` stops them."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -48,14 +48,14 @@ class Containers:
         return self.act(method, match[2], *self.brokers[match[1]])
 
     def prepare(self, state: pathlib.Path, command: list[str]) -> tuple[int, dict]:
-        """A command that a container is to execute, known by its number until it is started."""
+        """Register a command for a container; it gets a number, and starts later."""
         if command[0] != "rabbitmqctl":
             return 501, {"message": f"{command[0]} is not served here"}
         self.executions.append(([f"{self.command}.ctl", str(state.parent / "data"), *command[1:]], None))
         return 201, {"Id": str(len(self.executions) - 1)}
 
     def execution(self, number: int, verb: str) -> tuple[int, dict]:
-        """Starts a prepared command and waits for its end, or tells how it ended."""
+        """Run a registered command to its end, or return its exit code."""
         command, status = self.executions[number]
         if verb == "start":
             self.executions[number] = (command, subprocess.run(command, stdout=sys.stderr).returncode)
@@ -66,7 +66,7 @@ class Containers:
         """A request about one container."""
         match method, verb:
             case "GET", "json":
-                # TLS is not offered; suites are told to leave it out, but read its port.
+                # There is no TLS. The suites leave it out, but read its port.
                 ports = {f"{inner}/tcp": [{"HostPort": str(outer)}] for inner, outer in ((5672, port), (5671, 1))}
                 return 200, {"NetworkSettings": {"Ports": ports}}
             case "POST", "start":
@@ -87,7 +87,7 @@ class Containers:
 
 @contextlib.contextmanager
 def serve(command: str):
-    """Serve requests in a thread; yields the value for DOCKER_HOST."""
+    """Serve requests in a thread; yields the value of DOCKER_HOST."""
     containers = Containers(command)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -95,7 +95,7 @@ def serve(command: str):
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
                 status, body = containers.answer(self.command, self.path, json.loads(sent or b"{}"))
-            except SystemExit as failed:  # how lib/broker.py says that a broker did not start or end
+            except SystemExit as failed:  # from lib/broker.py, when a broker does not start or end
                 status, body = 500, {"message": str(failed)}
             payload = json.dumps(body).encode() if status != 204 else b""
             self.send_response(status)
@@ -106,7 +106,7 @@ def serve(command: str):
         do_GET = do_POST = do_DELETE = respond
 
         def log_message(self, *_) -> None:
-            """Requests are not worth a line; what fails reaches the suite as its answer."""
+            """Print nothing: failures reach the suite in the answer."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

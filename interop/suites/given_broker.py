@@ -1,7 +1,7 @@
-"""A pytest plugin that gives aiormq's and aio-pika's tests the broker of AMQP_URL.
+"""A pytest plugin that makes the tests of aiormq and aio-pika use the broker of AMQP_URL.
 
-aiormq's sdist comes without the file that defines these two fixtures. aio-pika defines them itself
-and asks a container engine for a broker; if AMQP_URL stands for that, its client is replaced here.
+aiormq's sdist lacks the file that defines these two fixtures. aio-pika defines them and requests a broker from a
+container engine; this plugin replaces that client unless DOCKER_HOST is set.
 """
 
 import os
@@ -31,7 +31,7 @@ def amqp_direct_url(rabbitmq_container):
 
 
 def replace_engine() -> None:
-    """Make every container that the tests ask for the one broker that is given."""
+    """Make every container that the tests request the broker of AMQP_URL."""
     try:
         import tests.docker_client as engine
     except ImportError:
@@ -42,7 +42,6 @@ def replace_engine() -> None:
     engine.DockerClient.kill = engine.DockerClient.remove = lambda *_arguments: None
 
 
-# When this is imported, and before the tests import names from the engine's client; DOCKER_HOST means
-# that an engine of ours is there to be asked.
+# At import, before the tests import names from the engine's client. DOCKER_HOST means that containers.py serves.
 if "DOCKER_HOST" not in os.environ:
     replace_engine()

@@ -1,7 +1,7 @@
-"""What the suite scripts share: options, the broker, the cache, skips, and the report.
+"""Shared by the suite scripts: options, the broker, the cache, skips, and the report.
 
-A suite script gets the client's own tests, runs them, and hands back one result per test; whether a
-failure counts is decided here, from `skips/SUITE.txt`. No suite's code lives in this repository.
+A suite script fetches the client's own tests, runs them, and returns one result per test. Tests in `skips/SUITE.txt` do
+not count. No suite's code is in this repository.
 """
 
 import argparse
@@ -22,13 +22,13 @@ sys.path.insert(0, str(ROOT / "lib"))
 
 import broker  # noqa: E402
 
-# One line of a skips file: the test's name, this, the reason.
+# Separates the test's name from the reason in a line of a skips file.
 SEPARATOR = " -- "
 
 
 @dataclass(frozen=True)
 class Result:
-    """One test of a suite; `verdict` is passed, failed or skipped, `text` says why."""
+    """One test of a suite; `verdict` is passed, failed or skipped, `text` is the reason."""
 
     name: str
     verdict: str
@@ -37,10 +37,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """What a suite script is given: the broker, a folder of its own, and the tests it must leave out.
+    """The parameters of a suite script: the broker, a working folder, and the tests to leave out.
 
     `command` starts further brokers of the same kind, and `data_dir` holds this one's data; both are
-    None when the broker is not ours.
+    None if the broker was given by --url.
     """
 
     suite: str
@@ -98,7 +98,7 @@ def junit(path: pathlib.Path) -> Iterable[Result]:
 
 
 def verdict_of(case) -> tuple[str, str]:
-    """A JUnit test's verdict and the first line of what it says."""
+    """A JUnit test's verdict and the first line of its message."""
     for tag, verdict in (("failure", "failed"), ("error", "failed"), ("skipped", "skipped")):
         if (node := case.find(tag)) is not None:
             text = (node.get("message") or node.text or "").strip()
@@ -142,12 +142,12 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     cache = options.cache.resolve()
     folder = cache / "suites" / suite
     folder.mkdir(parents=True, exist_ok=True)
-    # Two runs of one suite would work on the same files; the lock goes with this process.
+    # Two runs of one suite would use the same files; the lock ends with this process.
     lock = open(folder / "lock", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        sys.exit(f"{suite}: is running already in {folder}")
+        sys.exit(f"{suite}: is already running in {folder}")
     (folder / "log.txt").unlink(missing_ok=True)
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:

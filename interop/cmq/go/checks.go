@@ -124,7 +124,7 @@ func batchDeletePartial() {
 		equal("handles that failed", len(answer.Errors()), 1)
 		equal("handle that failed", answer.Errors()[0].Handle(), got[1].Handle())
 		equal("code of the handle", answer.Errors()[0].Code(), 4430)
-		// The good ones are gone: nothing comes back when their locks would have ended.
+		// The valid handles have deleted their messages: none comes back when the locks would have expired.
 		sleepPast(got[2].NextVisibleTime())
 		empty, err := cmq.ReceiveMessage(queue, 1)
 		refused(7000, 10200, empty, err)

@@ -1,4 +1,4 @@
-// The actions that the SDK lacks, signed by hand: making and deleting queues, topics and subscriptions.
+// Actions that the SDK lacks, signed by this code: creating and deleting queues, topics and subscriptions.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 
 const controlPath = "/v2/index.php"
 
-// control asks for an action that must succeed.
+// control sends an action that must succeed.
 func control(action string, parameters map[string]string) {
 	values := url.Values{}
 	for name, value := range parameters {
@@ -71,7 +71,7 @@ func withQueue(suffix string, attributes map[string]string, body func(queue stri
 	body(queue)
 }
 
-// withTopic runs body with a new topic and a queue that gets what the topic has for the filter.
+// withTopic runs body with a new topic and a queue that is subscribed with the filter.
 func withTopic(suffix string, filterType int, filter map[string]string, body func(topic, queue string)) {
 	topic := name(suffix)
 	control("CreateTopic", map[string]string{"topicName": topic, "filterType": strconv.Itoa(filterType)})

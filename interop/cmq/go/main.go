@@ -1,4 +1,4 @@
-// Checks of the CMQ API through Tencent's Go SDK: what they share, and one line per check.
+// Shared by the checks of the CMQ API through Tencent's Go SDK, and one line per check.
 package main
 
 import (
@@ -23,7 +23,7 @@ var (
 	moduleCode = regexp.MustCompile(`^\((\d+)\)`)
 )
 
-// skip is what a check panics with that cannot run here; the text says why.
+// skip is the panic value of a check that cannot run here; the text is the reason.
 type skip string
 
 func newClient(id, key string) *tdmq.Client {
@@ -32,7 +32,7 @@ func newClient(id, key string) *tdmq.Client {
 	return client
 }
 
-// name gives a queue or topic name that no other run uses.
+// name returns a queue or topic name that no other run uses.
 func name(suffix string) string {
 	return fmt.Sprintf("go-%d-%s", os.Getpid(), suffix)
 }
@@ -55,14 +55,14 @@ func between(what string, low, value, high int64) {
 	}
 }
 
-// done passes on an answer that must be a success.
+// done returns an answer that must be a success.
 func done[T tdmq.Result](answer T, err error) T {
 	must(err)
 	equal("code of "+answer.Message(), answer.Code(), 0)
 	return answer
 }
 
-// refused demands an answer with this code and module code.
+// refused asserts an answer with this code and module code.
 func refused(code, module int, answer tdmq.Result, err error) {
 	must(err)
 	stated := moduleCode.FindStringSubmatch(answer.Message())
@@ -82,7 +82,7 @@ func sendAll(queue string, texts ...string) {
 	}
 }
 
-// take receives this many messages in as many requests as it takes; they stay undeleted.
+// take receives this many messages in as many requests as needed, without deleting them.
 func take(queue string, count int) []tdmq.Message {
 	var taken []tdmq.Message
 	for len(taken) < count {
@@ -120,11 +120,11 @@ func sleepPast(unixSeconds int64) {
 	time.Sleep(time.Until(time.Unix(unixSeconds, 0)) + 50*time.Millisecond)
 }
 
-// restartBroker kills the broker and starts it on the same data; skips when the broker is not ours.
+// restartBroker kills the broker and starts it on the same data; it skips the check if that is impossible.
 func restartBroker() {
 	command := os.Getenv("INTEROP_RESTART")
 	if command == "" {
-		panic(skip("no broker of our own to restart"))
+		panic(skip("the broker cannot be restarted"))
 	}
 	restart := exec.Command("sh", "-c", command)
 	restart.Stderr = os.Stderr

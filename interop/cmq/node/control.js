@@ -9,7 +9,7 @@ const {
 const TAGS = 1;
 const KEYS = 2;
 const REWIND = 600;
-// How much later than due a push may come on a busy machine, in milliseconds.
+// The longest delay of a push on a busy machine, in milliseconds.
 const LATENESS = 800;
 const DECAY_WAITS = [1, 2, 4, 8, 16];
 
@@ -44,7 +44,7 @@ const toQueue = (queueName, filter = {}) => ({
 
 const toHttp = (endpoint, options = {}) => ({ protocol: 'http', endpoint, notifyContentFormat: 'SIMPLIFIED', ...options });
 
-// Runs `body` with a queue that gets what the topic has for this filter.
+// Runs `body` with a queue that is subscribed with this filter.
 const withSubscribedQueue = (topicName, suffix, filter, body) =>
   withQueue(suffix, {}, (queueName) =>
     subscribed(topicName, suffix, toQueue(queueName, filter), () => body(queueName)));
@@ -68,7 +68,7 @@ const queues = {
     between('createTime', before, seen.createTime, now());
     await done(cmq.setQueueAttributes({ queueName, visibilityTimeout: 40 }));
     seen = await done(attributes(queueName));
-    // What is left out stays as it was.
+    // Attributes that are left out do not change.
     assert.deepEqual([seen.visibilityTimeout, seen.maxMsgSize], [40, 2048]);
     await done(cmq.deleteQueue({ queueName }));
     await refused(4440, 10100, attributes(queueName));
@@ -263,7 +263,7 @@ const topics = {
       await refused(4000, 10520, subscribe(toHttp(target, { notifyStrategy: 'NEVER' })));
       await refused(4000, 10530, subscribe(toHttp(target, { notifyContentFormat: 'XML' })));
       await withQueue('json', {}, async (queueName) => {
-        // The documentation refuses it with 10640; SDKs that choose the format themselves ask for it all the same.
+        // The documentation refuses it with 10640, but SDKs that choose the format themselves request it.
         await done(subscribe({ ...toQueue(queueName), notifyContentFormat: 'JSON' }));
         const subscription = { topicName, subscriptionName: name('refused') };
         const seen = await done(cmq.getSubscriptionAttributes({ ...subscription }));

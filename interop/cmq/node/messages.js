@@ -45,7 +45,7 @@ module.exports = {
       assert.deepEqual(bodies(await take(queueName, texts.length)), texts);
     }),
 
-  // The SDK draws its nonce from 10,000 values: of so many equal requests in a second some are signed alike.
+  // The SDK draws its nonce from 10,000 values: some of this many equal requests in a second get equal signatures.
   'equal-requests': () =>
     withQueue('equal', {}, async (queueName) => {
       for (let round = 0; round < 20; round += 1) {
@@ -86,7 +86,7 @@ module.exports = {
       await done(remove(queueName, got[1].receiptHandle));
       const { errorList } = await refused(6010, 10150, deleteAll(queueName, got));
       assert.deepEqual(errorList.map((entry) => [entry.code, entry.receiptHandle]), [[4430, got[1].receiptHandle]]);
-      // The good ones are gone: nothing comes back when their locks would have ended.
+      // The valid handles have deleted their messages: none comes back when the locks would have expired.
       await sleepPast(Math.max(...got.map((message) => message.nextVisibleTime)));
       await refused(7000, 10200, cmq.receiveMessage({ queueName, pollingWaitSeconds: 1 }));
     }),
@@ -110,7 +110,7 @@ module.exports = {
     withQueue('wakes', {}, async (queueName) => {
       const started = Date.now();
       const waiting = receive(queueName, 10);
-      // Awaited below; until then its failure is nobody's.
+      // It is awaited below; until then no handler sees its failure.
       waiting.catch(() => {});
       await sleep(500);
       await sendAll(queueName, ['now']);

@@ -1,5 +1,5 @@
-// Preloaded (`node -r`): leads requests for the SDK's fixed hosts, cmq-queue-REGION and cmq-topic-REGION under
-// api.tencentyun.com, to CMQ_URL. The Host header stays what the SDK has signed; nothing of the SDK is changed.
+// Preloaded (`node -r`): redirects requests for the SDK's fixed hosts, cmq-queue-REGION and cmq-topic-REGION under
+// api.tencentyun.com, to CMQ_URL. The Host header stays as the SDK signed it, and the SDK is unchanged.
 'use strict';
 
 const http = require('http');

@@ -1,12 +1,12 @@
 // Checks of the CMQ API through cmq-sdk (npm): one function per name in ../checks.txt and ../control.txt.
-// Started with redirect.js preloaded, because the SDK has its hosts built in.
+// Started with redirect.js preloaded, because the SDK's hosts are fixed.
 'use strict';
 
 const { Skip } = require('./support');
 const messages = require('./messages');
 const control = require('./control');
 
-// The restart comes last: connections that the SDK keeps alive end with the old broker.
+// The restart comes last, since it ends the connections that the SDK keeps alive.
 const { 'restart-keeps-lease': restart, ...rest } = messages;
 const CHECKS = { ...rest, ...control, 'restart-keeps-lease': restart };
 

@@ -1,5 +1,5 @@
-// What the Node runner's checks share: clients, queues that go away again, refusals with their codes, a push target.
-// Everything goes through the SDK as it is published; no check lives here.
+// Shared by the checks of the Node runner: clients, temporary queues, refusals with their codes, a push target.
+// Everything goes through the SDK as it is published.
 'use strict';
 
 const assert = require('assert').strict;
@@ -8,7 +8,7 @@ const http = require('http');
 const { CMQ } = require('cmq-sdk');
 
 const KEY = { secretId: process.env.CMQ_SECRET_ID, secretKey: process.env.CMQ_SECRET_KEY };
-// What the broker under test multiplies the waits between pushes with.
+// The factor by which the broker under test scales the waits between pushes.
 const PUSH_CLOCK = Number(process.env.CMQ_PUSH_CLOCK);
 const RESTART = process.env.INTEROP_RESTART;
 const DEADLINE_MS = 10000;
@@ -26,14 +26,14 @@ function account(overrides = {}) {
 
 const cmq = account();
 
-// The answer of an action that must succeed.
+// The answer to an action that must succeed.
 async function done(action) {
   const answer = await action;
   assert.equal(answer.code, 0, `refused: ${answer.code} ${answer.message}`);
   return answer;
 }
 
-// The answer of an action that must be refused with this code and one of these module codes.
+// The answer to an action that must be refused with this code and one of these module codes.
 async function refused(code, modules, action) {
   const answer = await action;
   const stated = /^\((\d+)\)/.exec(answer.message);
@@ -62,7 +62,7 @@ async function sendAll(queueName, bodies) {
   return ids;
 }
 
-// Receives `count` messages in as many requests as it takes; they stay undeleted.
+// Receives `count` messages in as many requests as needed, without deleting them.
 async function take(queueName, count) {
   const taken = [];
   while (taken.length < count) {
@@ -99,13 +99,13 @@ async function eventually(what, probe) {
   throw new Error(`${what}: not seen within ${DEADLINE_MS} ms`);
 }
 
-// Kills the broker and starts it on the same data; skips when the broker is not ours.
+// Kills the broker and starts it on the same data; skips the check if that is impossible.
 function restartBroker() {
-  if (!RESTART) throw new Skip('no broker of our own to restart');
+  if (!RESTART) throw new Skip('the broker cannot be restarted');
   return new Promise((ended, failed) => exec(RESTART, (error) => (error ? failed(error) : ended())));
 }
 
-// Runs `body` with an HTTP server that records each push and answers with the status `answer(pushes)` says.
+// Runs `body` with an HTTP server that records each push and answers with the status that `answer(pushes)` returns.
 async function withTarget(answer, body) {
   const pushes = [];
   const server = http.createServer((request, response) => {

@@ -1,4 +1,4 @@
-"""Checks of what the SDK reaches by raw parameters only, and of the AMQP side of queues and topics: see checks.txt."""
+"""Checks with parameters that the SDK can send only raw, and of the AMQP side of queues and topics: see checks.txt."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ WAITERS = 20
 
 
 def raw(client, action: str, **parameters) -> dict:
-    """One action by the SDK's own request; parameters may override what it would sign."""
+    """Send one action by the SDK's own request; parameters override the SDK's."""
     answer = client.cmq_client.request(action, parameters)
     client.cmq_client.check_status(answer)
     return json.loads(answer.data)
@@ -76,7 +76,7 @@ def permission_refused():
 def endpoint_forbidden():
     with fresh_topic("inside") as topic:
         subscription = account().get_subscription(topic.topicName, name("inside"))
-        # The harness allows 127.0.0.0/8; other private and link-local ranges stay closed.
+        # The harness allows 127.0.0.0/8 only, and no other private or link-local range.
         for inside in ("http://10.1.2.3/push", "http://169.254.169.254/latest/meta-data", "http://192.168.0.1/"):
             refused(4000, 10630, lambda inside=inside: subscription.create(described(inside, "http")))
 

@@ -1,4 +1,4 @@
-"""A check under fire: producers and consumers by HTTP while the broker is killed, then everything again by rewinding."""
+"""A check with kills: producers and consumers use HTTP while the broker is killed; a rewind then brings everything again."""
 
 import itertools
 import random
@@ -19,7 +19,7 @@ NO_MESSAGE = 7000
 
 
 class Seen:
-    """What the clients have done and got, by body. Each set is only added to."""
+    """The bodies that clients have sent and received. The sets only grow."""
 
     def __init__(self, queue_name: str) -> None:
         self.queue_name = queue_name
@@ -38,7 +38,7 @@ class Seen:
 
 
 def produce(seen: Seen, producer: int) -> None:
-    """Send batches, some delayed; note those that were answered."""
+    """Send batches, some delayed; record those with an answer."""
     queue = seen.queue()
     for number in itertools.count(step=BATCH):
         if seen.stop.is_set():
@@ -55,7 +55,7 @@ def produce(seen: Seen, producer: int) -> None:
 
 
 def consume(seen: Seen) -> None:
-    """Receive and delete, but let one batch in ten run into the end of its lock."""
+    """Receive and delete, but let the lock of one batch in ten expire."""
     queue = seen.queue()
     while not seen.stop.is_set():
         try:
@@ -70,7 +70,7 @@ def consume(seen: Seen) -> None:
 
 
 def drain(queue, wait_seconds: int) -> list[Message]:
-    """Receive and delete until nothing comes for this long."""
+    """Receive and delete until nothing has come for this long."""
     drained = []
     while True:
         try:
@@ -98,7 +98,7 @@ def kills_lose_nothing():
         for thread in threads:
             thread.join()
         queue = seen.queue()
-        # Longer than a lock or a delay lasts.
+        # Longer than any lock or delay.
         seen.got(drain(queue, 4))
         equal("confirmed and lost", sorted(seen.confirmed - seen.received), [])
         equal("received and never sent", sorted(seen.received - seen.tried), [])

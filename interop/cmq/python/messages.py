@@ -22,7 +22,7 @@ from support import (
 )
 
 BATCH = 16
-# Longer than the holder of a lock is given here, so that only its handle can end it.
+# Longer than the check takes, so that only the handle ends the lock.
 VISIBILITY = 30
 SHORT_VISIBILITY = 1
 
@@ -100,7 +100,7 @@ def batch_delete_partial():
         failed = error.data["errorList"]
         equal("handles that failed", [entry["receiptHandle"] for entry in failed], [got[1].receiptHandle])
         equal("code of the handle", failed[0]["code"], 4430)
-        # The good ones are gone: nothing comes back when their locks would have ended.
+        # The valid handles have deleted their messages: none comes back when the locks would have expired.
         sleep_past(max(message.nextVisibleTime for message in got))
         refused(7000, 10200, lambda: queue.receive_message(1))
 
@@ -171,7 +171,7 @@ def expired_handle():
         send_all(queue, ["slow"])
         got = queue.receive_message(3)
         sleep_past(got.nextVisibleTime + 1)
-        # Nobody else has received it, and still the handle is worth nothing.
+        # The handle is invalid although no other client has received the message.
         refused(4430, 10260, lambda: queue.delete_message(got.receiptHandle))
         equal("body", queue.receive_message(3).msgBody, "slow")
 
@@ -201,7 +201,7 @@ def queue_missing():
 def body_empty():
     with fresh_queue("nothing") as queue:
         refused(4000, 10120, lambda: queue.send_message(Message("")))
-        # One bad entry: none of the batch is sent.
+        # One invalid entry: the whole batch is refused.
         refused(4000, 10120, lambda: queue.batch_send_message([Message("good"), Message("")]))
         no_message(queue)
 
@@ -210,7 +210,7 @@ def body_too_long():
     with fresh_queue("long", maxMsgSize=1024) as queue:
         send_all(queue, ["x" * 1024])
         refused(4400, 10230, lambda: queue.send_message(Message("x" * 1025)))
-        # Bytes count, not characters.
+        # The limit counts bytes, not characters.
         refused(4400, 10230, lambda: queue.send_message(Message("好" * 342)))
 
 

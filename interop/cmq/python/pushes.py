@@ -13,7 +13,7 @@ from report import equal, eventually, require_restart, restart_broker
 from support import PUSH_CLOCK, account, between, name
 from topics import described, fresh_topic, subscribed, topic_meta
 
-# How much later than due a push may come on a busy machine, in seconds.
+# The longest delay of a push on a busy machine, in seconds.
 LATENESS = 1.5
 BACKOFF_RETRIES = 3
 BACKOFF_WAIT = (10.0, 20.0)
@@ -21,7 +21,7 @@ DECAY_WAITS = (1, 2, 4, 8, 16)
 
 
 def pushes_to(target: PushTarget, count: int, seconds: float = 10.0):
-    """The first `count` pushes, once they are there."""
+    """Wait for `count` pushes; returns them."""
     return eventually(f"{count} pushes", lambda: len(target.pushes) >= count and target.pushes, seconds)[:count]
 
 
@@ -81,7 +81,7 @@ def push_backoff_retry():
             for body in ("refused", "taken"):
                 topic.publish_message(Message(body))
             got = pushes_to(target, BACKOFF_RETRIES + 2)
-            # One after another: the next message is not tried before the last one is given up.
+            # One message after another: each is given up before the next is pushed.
             equal("order", [push.body for push in got], ["refused"] * (BACKOFF_RETRIES + 1) + ["taken"])
             for gap in gaps(got[: BACKOFF_RETRIES + 1]):
                 low, high = (wait * PUSH_CLOCK for wait in BACKOFF_WAIT)

@@ -1,4 +1,4 @@
-"""Checks of queues as such, of rewinding and of dead letters: see ../control.txt."""
+"""Checks of queues, rewinding and dead letters: see ../control.txt."""
 
 import json
 import time
@@ -128,7 +128,7 @@ def rewind_refused():
 
 
 def create_with_policy(queue_name: str, policy: dict | str, **attributes):
-    """A queue with a dead-letter policy: the SDK passes on what its objects have no field for."""
+    """Create a queue with a dead-letter policy, which the SDK passes on although its objects have no field for it."""
     stated = policy if isinstance(policy, str) else json.dumps(policy)
     client = account()
     client.cmq_client.create_queue({"queueName": queue_name, "deadLetterPolicy": stated, **attributes})

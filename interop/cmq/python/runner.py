@@ -7,7 +7,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
 
-# The SDK opens a log file in the working directory as soon as an account is made.
+# The SDK opens a log file in the working directory when it creates an account.
 os.chdir(tempfile.mkdtemp(prefix="interop-cmq-"))
 
 import beyond  # noqa: E402

@@ -1,6 +1,6 @@
-"""What the Python runner's checks share: accounts, queues that go away again, and refusals with their codes.
+"""Shared by the checks of the Python runner: accounts, temporary queues, and refusals with their codes.
 
-Everything goes through Tencent's SDK as it is published; no check lives here.
+Everything goes through Tencent's SDK as it is published.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from report import eventually  # noqa: F401  (re-exported with the rest)
 
 URL = os.environ["CMQ_URL"]
 KEY = (os.environ["CMQ_SECRET_ID"], os.environ["CMQ_SECRET_KEY"])
-# A key of a user that may do nothing.
+# A key of a user without permissions.
 POWERLESS_KEY = (os.environ["CMQ_POWERLESS_ID"], os.environ["CMQ_POWERLESS_KEY"])
-# What the broker under test multiplies the waits between pushes with.
+# The factor by which the broker under test scales the waits between pushes.
 PUSH_CLOCK = float(os.environ["CMQ_PUSH_CLOCK"])
 
 
@@ -28,14 +28,14 @@ def name(suffix: str) -> str:
 
 
 def account(key: tuple[str, str] = KEY, url: str = URL) -> Account:
-    """An account of its own connection: the SDK's objects must not be shared by threads."""
+    """An account with a new connection, since threads must not share the SDK's objects."""
     opened = Account(url, *key)
     opened.close_log()
     return opened
 
 
 def meta(**attributes) -> QueueMeta:
-    """Queue attributes: the SDK's defaults but for those given."""
+    """Queue attributes: the SDK's defaults, and those given."""
     described = QueueMeta()
     for attribute, value in attributes.items():
         assert hasattr(described, attribute), attribute
@@ -51,12 +51,12 @@ def fresh_queue(suffix: str, **attributes):
     try:
         yield queue
     finally:
-        # By a connection of its own: a check may have left the other one broken.
+        # On a new connection: a check may have left the other one broken.
         account().get_queue(name(suffix)).delete()
 
 
 def refused(code: int, module: int | tuple[int, ...], action) -> CMQServerException:
-    """Run `action` and demand that the service answers with this code and one of these module codes."""
+    """Run `action` and assert that the service refuses it with this code and one of these module codes."""
     modules = (module,) if isinstance(module, int) else module
     try:
         action()
@@ -70,12 +70,12 @@ def refused(code: int, module: int | tuple[int, ...], action) -> CMQServerExcept
 
 
 def no_message(queue) -> None:
-    """Demand that the queue has nothing to give at the moment."""
+    """Assert that the queue has no message to receive now."""
     refused(7000, 10200, lambda: queue.receive_message(0))
 
 
 def take(queue, count: int, wait_seconds: int = 3) -> list[Message]:
-    """Receive `count` messages in as many requests as it takes; they stay undeleted."""
+    """Receive `count` messages in as many requests as needed, without deleting them."""
     taken = []
     while len(taken) < count:
         taken += queue.batch_receive_message(min(16, count - len(taken)), wait_seconds)
@@ -83,7 +83,7 @@ def take(queue, count: int, wait_seconds: int = 3) -> list[Message]:
 
 
 def send_all(queue, bodies: list[str]) -> list[str]:
-    """Send each body by a request of its own; returns the ids."""
+    """Send each body in a request; returns the ids."""
     return [queue.send_message(Message(body)).msgId for body in bodies]
 
 

@@ -22,7 +22,7 @@ def topic_meta(filter_type: int = TAGS) -> TopicMeta:
 
 @contextlib.contextmanager
 def fresh_topic(suffix: str, filter_type: int = TAGS):
-    """A new topic, deleted afterwards; whatever subscribes has to be gone by then."""
+    """A new topic, deleted afterwards; its subscriptions must be gone by then."""
     topic = account().get_topic(name(suffix))
     topic.create(topic_meta(filter_type))
     try:
@@ -32,7 +32,7 @@ def fresh_topic(suffix: str, filter_type: int = TAGS):
 
 
 def described(endpoint: str, protocol: str = "queue", tags=(), keys=(), **attributes) -> SubscriptionMeta:
-    """What a subscription says of itself; a queue takes the simplified format only."""
+    """The attributes of a subscription; a queue gets the simplified format only."""
     wanted = SubscriptionMeta()
     wanted.Endpoint, wanted.Protocal = endpoint, protocol
     wanted.NotifyContentFormat = "SIMPLIFIED" if protocol == "queue" else "JSON"
@@ -45,7 +45,7 @@ def described(endpoint: str, protocol: str = "queue", tags=(), keys=(), **attrib
 
 @contextlib.contextmanager
 def subscribed(topic, suffix: str, wanted: SubscriptionMeta):
-    """A subscription that is gone afterwards."""
+    """A subscription, deleted afterwards."""
     subscription = account().get_subscription(topic.topicName, name(suffix))
     subscription.create(wanted)
     try:
@@ -56,7 +56,7 @@ def subscribed(topic, suffix: str, wanted: SubscriptionMeta):
 
 @contextlib.contextmanager
 def subscribed_queue(topic, suffix: str, tags=(), keys=()):
-    """A queue that gets what the topic has for these tags or keys."""
+    """A queue that is subscribed with these tags or keys."""
     with fresh_queue(suffix) as queue:
         with subscribed(topic, suffix, described(queue.queue_name, tags=tags, keys=keys)):
             yield queue

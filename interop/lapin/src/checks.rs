@@ -1,4 +1,4 @@
-//! The checks themselves, through lapin: one function per name in checks.txt.
+//! Checks of a broker through lapin: one function per name in checks.txt.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use lapin::{
 
 use crate::support::*;
 
-/// Names in the order of their run.
+/// The names of the checks in their order.
 pub const NAMES: [&str; 18] = [
     "connect-auth-ok",
     "connect-auth-refused",
@@ -190,7 +190,7 @@ async fn mandatory_return_before_confirm(connection: &Connection) -> Outcome {
         .await?
         .await?;
     equal("acknowledged", confirm.is_ack(), true)?;
-    // The confirm carries the returned message only if that came first.
+    // The confirm has the returned message only if the return came first.
     let Some(returned) = confirm.take_message() else {
         return Err(Failure::text("nothing was returned before the confirm"));
     };

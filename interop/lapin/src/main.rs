@@ -1,5 +1,5 @@
-//! Runs the checks and prints one line for each.
-//! What is checked stands in `checks`; the environment, deadlines and the broker's restart in `support`.
+//! Runs the checks of `checks` and prints one line for each. `support` has the environment, the deadlines and the restart
+//! of the broker.
 
 mod checks;
 mod support;
@@ -10,10 +10,10 @@ use lapin::{Connection, ConnectionProperties, ErrorKind};
 
 use support::{Failure, Outcome, broker_url};
 
-/// Longest that one check may take, a broker restart included.
+/// The longest that one check may take, with a restart of the broker.
 const CHECK_LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 
-/// Runs one check on a connection of its own, which the check may close.
+/// Runs one check on a new connection, which the check may close.
 async fn run(name: &str) -> Outcome {
     let connection = Connection::connect(&broker_url(), ConnectionProperties::default()).await?;
     let outcome = match tokio::time::timeout(CHECK_LIMIT, checks::run(name, &connection)).await {
@@ -22,7 +22,7 @@ async fn run(name: &str) -> Outcome {
     };
     if connection.status().connected()
         && let Err(error) = connection.close(200, "bye".into()).await
-        // A channel that the check dropped may be closing itself at this moment.
+        // A channel that the check dropped may still be closing.
         && !matches!(error.kind(), ErrorKind::InvalidChannelState(..))
     {
         return Err(error.into());

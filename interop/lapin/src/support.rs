@@ -1,4 +1,4 @@
-//! What the checks share: the environment, failures, deadlines, small requests. No check lives here.
+//! Shared by the checks: the environment, failures, deadlines, small requests.
 
 use std::{env, fmt::Debug, process, time::Duration};
 
@@ -10,19 +10,19 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 
-/// How long anything that has to happen may take.
+/// The longest wait for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// How long is waited to see that nothing further happens.
+/// The wait for something that must not happen.
 pub const QUIET: Duration = Duration::from_millis(300);
-/// Messages in the checks that send many.
+/// Number of messages in the checks that send many.
 pub const MESSAGES: usize = 200;
 
 /// Why a check did not pass.
 #[derive(Debug)]
 pub enum Failure {
-    /// It cannot run here.
+    /// The check cannot run here.
     Skip(&'static str),
-    /// It ran and saw something else than it should have.
+    /// The check saw something unexpected.
     Text(String),
 }
 
@@ -64,7 +64,7 @@ pub fn equal<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Outcome {
     Err(Failure::text(format!("{what}: got {got:?}, want {want:?}")))
 }
 
-/// Demands a protocol error with this code and text.
+/// Asserts a protocol error with this code and text.
 pub fn expect_close<T>(code: u16, text: &str, result: lapin::Result<T>) -> Outcome {
     let Err(error) = result else {
         return Err(Failure::text(format!("no error, wanted {code}")));
@@ -81,9 +81,9 @@ pub fn expect_close<T>(code: u16, text: &str, result: lapin::Result<T>) -> Outco
     }
 }
 
-/// Whether the harness gave us a way to restart the broker.
+/// The shell command that restarts the broker; skips the check if there is none.
 pub fn require_restart() -> Outcome<String> {
-    env::var("INTEROP_RESTART").map_err(|_| Failure::Skip("no broker of our own to restart"))
+    env::var("INTEROP_RESTART").map_err(|_| Failure::Skip("the broker cannot be restarted"))
 }
 
 /// Kills the broker and starts it on the same data; returns once it greets.
@@ -111,12 +111,12 @@ pub async fn temporary(channel: &Channel) -> Outcome<ShortString> {
     Ok(queue.name().clone())
 }
 
-/// Publishes through the default exchange and awaits the confirm if the channel asks for it.
+/// Publishes through the default exchange and waits for the confirm if the channel is in confirm mode.
 pub async fn publish(channel: &Channel, queue: &ShortString, body: &[u8]) -> Outcome {
     publish_with(channel, "".into(), queue, body, BasicProperties::default()).await
 }
 
-/// Publishes with an exchange and properties; a confirm, if any, has to be positive and without a return.
+/// Publishes with an exchange and properties; a confirm, if any, must be an ack without a return.
 pub async fn publish_with(
     channel: &Channel,
     exchange: ShortString,
@@ -134,7 +134,7 @@ pub async fn publish_with(
     Err(Failure::text("the broker refused the message"))
 }
 
-/// One message by basic.get without acknowledging it, awaited until the deadline.
+/// Polls for one message with basic.get until the deadline and leaves it unacked.
 pub async fn take(channel: &Channel, queue: &ShortString) -> Outcome<BasicGetMessage> {
     let get = async {
         loop {
@@ -150,7 +150,7 @@ pub async fn take(channel: &Channel, queue: &ShortString) -> Outcome<BasicGetMes
     }
 }
 
-/// Takes everything out of the queue, acknowledged.
+/// Takes and acks everything in the queue.
 pub async fn drain(channel: &Channel, queue: &ShortString) -> Outcome<Vec<Vec<u8>>> {
     let mut bodies = Vec::new();
     while let Some(message) = channel
@@ -162,12 +162,12 @@ pub async fn drain(channel: &Channel, queue: &ShortString) -> Outcome<Vec<Vec<u8
     Ok(bodies)
 }
 
-/// The bodies that [`MESSAGES`] publishes carry.
+/// The bodies of [`MESSAGES`] messages.
 pub fn numbers() -> Vec<Vec<u8>> {
     (0..MESSAGES).map(|i| i.to_string().into_bytes()).collect()
 }
 
-/// Messages that wait in a queue, by passive declare.
+/// The number of ready messages, by passive declare.
 pub async fn count(channel: &Channel, queue: &ShortString) -> Outcome<u32> {
     let passive = QueueDeclareOptions {
         passive: true,
@@ -179,7 +179,7 @@ pub async fn count(channel: &Channel, queue: &ShortString) -> Outcome<u32> {
         .message_count())
 }
 
-/// Takes `wanted` deliveries and demands that no further one follows.
+/// Takes `wanted` deliveries and asserts that no other follows.
 pub async fn receive(consumer: &mut Consumer, wanted: usize) -> Outcome<Vec<Delivery>> {
     let mut taken = Vec::new();
     while taken.len() < wanted {

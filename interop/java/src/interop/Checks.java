@@ -1,5 +1,5 @@
 // Checks of a broker through RabbitMQ's Java client: one method per name in checks.txt.
-// The restart check leaves it to the client's automatic recovery to find the broker again.
+// The restart check relies on the client's automatic recovery to reconnect.
 package interop;
 
 import static interop.Checking.DEADLINE_MS;
@@ -35,12 +35,12 @@ import java.util.concurrent.TimeUnit;
 final class Checks {
     private Checks() {}
 
-    /** A check that works on a connection which is closed after it. */
+    /** A check on a connection that is closed after it. */
     private interface OnConnection {
         void run(Connection connection) throws Exception;
     }
 
-    /** A call that has to be refused. */
+    /** A call that the broker must refuse. */
     private interface Refused {
         void run() throws Exception;
     }
@@ -83,7 +83,7 @@ final class Checks {
         };
     }
 
-    /** Demands that the call ends with a channel close of this code and text. */
+    /** Asserts that the call ends with a channel close of this code and text. */
     private static void expectClose(int code, String text, Refused call) throws Exception {
         try {
             call.run();
@@ -382,7 +382,7 @@ final class Checks {
         String queue = name("restart");
         ConnectionFactory factory = factory();
         factory.setAutomaticRecoveryEnabled(true);
-        // Topology is left to the broker: what was durable has to be there without being declared again.
+        // The client does not redeclare anything: durable queues must be there after the restart.
         factory.setTopologyRecoveryEnabled(false);
         factory.setNetworkRecoveryInterval(200);
         try (Connection connection = factory.newConnection()) {

@@ -1,5 +1,5 @@
-// Runs PerfTest, RabbitMQ's load tool, for a few seconds in several shapes.
-// A run passes when the tool ends with status 0 and reports that messages went in and came out.
+// Runs PerfTest, RabbitMQ's load tool, for a few seconds with several options.
+// A run passes when the tool exits with 0 and reports sent and received messages.
 package interop;
 
 import static interop.Support.URL;
@@ -45,7 +45,7 @@ final class PerfTestRuns {
         Checking.report(runs);
     }
 
-    /** One run of the tool in a process of its own, as a user starts it. */
+    /** One run of the tool in a new process, as a user starts it. */
     private static void run(String... options) throws Exception {
         List<String> command = new ArrayList<>(List.of(
             ProcessHandle.current().info().command().orElse("java"), "-cp", System.getProperty("java.class.path"),

@@ -1,4 +1,4 @@
-// What the two runners share besides `Checking`: the environment, and names. No check lives here.
+// Shared by the two runners besides `Checking`: the environment and names.
 package interop;
 
 final class Support {

@@ -1,4 +1,4 @@
-// What the Java runners share: comparing, waiting, restarting the broker, the report. Knows no client library.
+// Shared by the Java runners: comparing, waiting, restarting the broker, the report. Independent of any client library.
 package interop;
 
 import java.util.Arrays;
@@ -11,7 +11,7 @@ public final class Checking {
 
     private Checking() {}
 
-    /** Thrown by a check that cannot run here; the text says why. */
+    /** Thrown by a check that cannot run here; the text is the reason. */
     public static final class Skip extends Exception {
         public Skip(String why) {
             super(why);
@@ -29,7 +29,7 @@ public final class Checking {
         }
     }
 
-    /** Polls until the probe gives something that is neither null nor false. */
+    /** Polls until the probe returns something that is neither null nor false. */
     public static <T> T eventually(String what, Callable<T> probe) throws Exception {
         long end = System.currentTimeMillis() + DEADLINE_MS;
         while (System.currentTimeMillis() < end) {
@@ -42,11 +42,11 @@ public final class Checking {
         throw new AssertionError(what + ": not seen within " + DEADLINE_MS + " ms");
     }
 
-    /** The shell command that restarts the broker, or a skip when the broker is not ours. */
+    /** The shell command that restarts the broker; throws a skip if there is none. */
     public static String requireRestart() throws Skip {
         String command = System.getenv("INTEROP_RESTART");
         if (command == null) {
-            throw new Skip("no broker of our own to restart");
+            throw new Skip("the broker cannot be restarted");
         }
         return command;
     }
@@ -60,7 +60,7 @@ public final class Checking {
         equal("status of the restart command", restart.waitFor(), 0);
     }
 
-    /** Runs the checks that were chosen, or all in order, one line each, and ends the program with their verdict. */
+    /** Runs the chosen checks, or all in order, prints a line for each, and exits with 1 if any failed. */
     public static void report(Map<String, Check> checks, String... chosen) {
         boolean failed = false;
         for (String check : chosen.length > 0 ? Arrays.asList(chosen) : checks.keySet()) {

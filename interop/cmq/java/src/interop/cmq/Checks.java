@@ -14,7 +14,7 @@ public final class Checks {
         Messages.addTo(checks);
         Queues.addTo(checks);
         Topics.addTo(checks);
-        // Last: connections that the SDK keeps alive end with the old broker.
+        // The restart comes last, since it ends the connections that the SDK keeps alive.
         checks.put("restart-keeps-lease", Messages::restartKeepsLease);
         Checking.report(checks, chosen);
     }

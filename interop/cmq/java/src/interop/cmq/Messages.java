@@ -132,7 +132,7 @@ final class Messages {
             List<Message> got = take(queue, 3);
             queue.deleteMessage(got.get(1).receiptHandle);
             refused(6010, 10150, () -> queue.batchDeleteMessage(handles(got)));
-            // The good ones are gone: nothing comes back when their locks would have ended.
+            // The valid handles have deleted their messages: none comes back when the locks would have expired.
             sleepPast(got.get(2).nextVisibleTime);
             refused(7000, 10200, () -> queue.receiveMessage(1));
         });

@@ -1,4 +1,4 @@
-// Checks of queues as such, of rewinding and of dead letters: see ../../../../control.txt.
+// Checks of queues, rewinding and dead letters: see ../../../../control.txt.
 package interop.cmq;
 
 import static interop.Checking.equal;

@@ -1,5 +1,5 @@
-// What the checks share besides `Checking`: accounts, queues that go away again, refusals with their codes, a push target.
-// Everything goes through the SDK as it is published; no check lives here.
+// Shared by the checks besides `Checking`: accounts, temporary queues, refusals with their codes, a push target.
+// Everything goes through the SDK as it is published.
 package interop.cmq;
 
 import static interop.Checking.eventually;
@@ -30,14 +30,14 @@ import java.util.regex.Pattern;
 final class Support {
     static final String ID = System.getenv("CMQ_SECRET_ID");
     static final String KEY = System.getenv("CMQ_SECRET_KEY");
-    // What the broker under test multiplies the waits between pushes with.
+    // The factor by which the broker under test scales the waits between pushes.
     static final double PUSH_CLOCK = Double.parseDouble(System.getenv("CMQ_PUSH_CLOCK"));
     static final Account CMQ = new Account(config(KEY));
     private static final Pattern REFUSAL = Pattern.compile("code:(\\d+), message:(?:\\((\\d+)\\))?.*", Pattern.DOTALL);
 
     private Support() {}
 
-    /** What is done with a queue or a topic while it exists. */
+    /** Code that runs while a queue or a topic exists. */
     interface With<T> {
         void run(T thing) throws Exception;
     }
@@ -63,7 +63,7 @@ final class Support {
         return "java-" + ProcessHandle.current().pid() + "-" + suffix;
     }
 
-    /** Attributes that leave everything to the service but this lock time, in seconds. */
+    /** Default attributes except for the lock time, in seconds. */
     static QueueMeta meta(int visibilityTimeout) {
         QueueMeta meta = new QueueMeta();
         meta.visibilityTimeout = visibilityTimeout;
@@ -79,7 +79,7 @@ final class Support {
         }
     }
 
-    /** An action by the SDK's own request, with parameters that its objects have no field for. */
+    /** Sends an action by the SDK's own request, with parameters that its objects have no field for. */
     static String raw(String action, String... namesAndValues) throws Exception {
         TreeMap<String, String> parameters = new TreeMap<>();
         for (int i = 0; i < namesAndValues.length; i += 2) {
@@ -94,7 +94,7 @@ final class Support {
         }
     }
 
-    /** Demands that the service answers the action with this code and one of these module codes. */
+    /** Asserts that the service refuses the action with this code and one of these module codes. */
     static void refused(int code, List<Integer> modules, Check action) throws Exception {
         try {
             action.run();
@@ -128,7 +128,7 @@ final class Support {
         return ids;
     }
 
-    /** Receives this many messages in as many requests as it takes; they stay undeleted. */
+    /** Receives this many messages in as many requests as needed, without deleting them. */
     static List<Message> take(Queue queue, int count) throws Exception {
         List<Message> taken = new ArrayList<>();
         while (taken.size() < count) {
@@ -158,7 +158,7 @@ final class Support {
         Thread.sleep(Math.max(0, unixSeconds * 1000 - System.currentTimeMillis()) + 50);
     }
 
-    /** An HTTP server that records each push and answers with the status that is made of the pushes so far. */
+    /** An HTTP server that records each push and answers with a status computed from the pushes so far. */
     static final class Target implements AutoCloseable {
         private final List<Push> pushes = new ArrayList<>();
         private final HttpServer server;
@@ -190,7 +190,7 @@ final class Support {
             }
         }
 
-        /** The first pushes, once there are this many. */
+        /** Waits for this many pushes and returns them. */
         List<Push> arrived(int count) throws Exception {
             eventually(count + " pushes", () -> count() >= count);
             synchronized (pushes) {

@@ -35,7 +35,7 @@ final class Topics {
     private static final int KEYS = 2;
     private static final int SIZE = 65_536;
     private static final int VISIBILITY = 30;
-    // How much later than due a push may come on a busy machine, in milliseconds.
+    // The longest delay of a push on a busy machine, in milliseconds.
     private static final long LATENESS = 800;
     private static final int[] DECAY_WAITS = {1, 2, 4, 8, 16};
     private static final String BACKOFF = "BACKOFF_RETRY";
@@ -67,7 +67,7 @@ final class Topics {
         }
     }
 
-    /** A queue that gets what the topic has for these tags or keys, while the body runs. */
+    /** A queue that is subscribed with these tags or keys while the body runs. */
     private static void withSubscribedQueue(String topic, String suffix, List<String> tags, List<String> keys, With<Queue> body)
         throws Exception {
         withQueue(suffix, meta(VISIBILITY), queue -> {
@@ -179,7 +179,7 @@ final class Topics {
                     List.of(seen.Protocal, seen.Endpoint, seen.NotifyContentFormat, seen.NotifyStrategy, seen.msgCount),
                     List.of("queue", name("sub"), "SIMPLIFIED", DECAY, 0)
                 );
-                // It asks for JSON, which a queue cannot get.
+                // It requests JSON, which a queue cannot get.
                 CMQ.createSubscribe(name("described"), name("short"), name("sub"), "queue");
                 SubscriptionMeta chosen = CMQ.getSubscription(name("described"), name("short")).getSubscriptionAttributes();
                 equal("format", chosen.NotifyContentFormat, "SIMPLIFIED");
