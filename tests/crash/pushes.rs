@@ -15,6 +15,8 @@ use crate::endpoint::{Endpoint, Port, Reply};
 use crate::process::{Broker, PROGRAM};
 
 const CYCLES: u64 = 6;
+/// Messages per cycle, so that a slow machine publishes enough.
+const PUBLISHED_MIN: usize = 30;
 const TOPIC: (&str, &str) = ("topicName", "t");
 const KEY: (&str, &str) = ("AKIDcrash", "a key");
 /// A push that a kill interrupts is repeated when its lease is over, 15 seconds later.
@@ -57,11 +59,11 @@ async fn prepare(broker: &Broker, dir: &Path, endpoint: SocketAddr) {
     client.ok("Subscribe", &subscription).await;
 }
 
-/// Publishes during `pause`; returns the bodies whose publish was answered. Each begins with `prefix`.
+/// Publishes during `pause`, at least [`PUBLISHED_MIN`] messages; returns the bodies whose publish was answered. Each begins with `prefix`.
 async fn publish(broker: &Broker, prefix: &str, pause: Duration) -> Vec<String> {
     let mut client = client(broker).await;
     let (begun, mut answered) = (Instant::now(), Vec::new());
-    while begun.elapsed() < pause {
+    while begun.elapsed() < pause || answered.len() < PUBLISHED_MIN {
         let body = format!("{prefix}.{}", answered.len());
         client
             .ok("PublishMessage", &[TOPIC, ("msgBody", &body)])

@@ -1,1 +1,1 @@
-# The machinery of the parity check: codec, client, transcripts, runner, reference broker.
+# The parity check's parts: codec, client, transcripts, runner, reference broker.

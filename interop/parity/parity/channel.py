@@ -1,21 +1,20 @@
 # One channel as scenarios use it: methods by name, waiting, confirms, polling, barriers.
-# Everything sent and everything taken goes into the transcript, polling excepted: there only
-# the last round counts.
+# The transcript gets everything that is sent and everything that a scenario takes; of polling, only the last round.
 
 import time
 
 from . import wire
 from .wire import Method
 
-# How long a scenario waits for something the broker should send.
+# The longest wait for something that the broker should send.
 WAIT_S = 10.0
 POLL_S = 0.02
-# Replies that are not called as the method plus "-ok".
+# Replies whose names are not that of the method plus "-ok".
 REPLY = {"basic.get": ("basic.get-ok", "basic.get-empty")}
 
 
 class Stop(Exception):
-    """The scenario cannot go on: the transcript already says why."""
+    """The scenario cannot go on; the transcript already has the reason."""
 
 
 def dashed(fields):
@@ -54,7 +53,7 @@ class Channel:
 
     def _reply(self, name):
         names = REPLY.get(name, (name + "-ok",))
-        # Matched by name: what the broker sends unasked stays in the inbox.
+        # Matched by name: deliveries, returns and confirms stay in the inbox.
         return self.connection.wait(self.number, lambda e: is_method(e, *names), names[0])
 
     def _usable(self):
@@ -111,7 +110,7 @@ class Channel:
         self.send("basic.reject", delivery_tag=tag, requeue=requeue)
 
     def publish(self, exchange, key, body=b"", mandatory=False, immediate=False, **properties):
-        """A whole publish, its body split to the negotiated frame size."""
+        """Publish a message, its body split to the negotiated frame size."""
         self._usable()
         if self.connection.gone:
             raise Stop
@@ -136,7 +135,7 @@ class Channel:
         return reply
 
     def confirms(self):
-        """Waits until every publish is confirmed. How they are folded is free, so only the outcome is logged."""
+        """Waits until every publish is confirmed. Brokers may fold confirms, so only the outcome is logged."""
         acked, refused = [], []
         kept = self.log.lines[:]
         while self.unconfirmed:
@@ -158,7 +157,7 @@ class Channel:
     # -- looking at a queue without sleeping
 
     def poll(self, done, name, **fields):
-        """Calls again and again until `done(reply)`; only the last round is logged."""
+        """Repeats a call until `done(reply)`; logs only the last round."""
         deadline = time.monotonic() + WAIT_S
         while True:
             kept = self.log.lines[:]
@@ -184,8 +183,8 @@ class Channel:
 
     def counts(self, queue):
         """
-        Ready messages and consumers, by passive declare. RabbitMQ's queues answer this before publishes and
-        acks that they have not looked at yet, so after those use `counts_when`.
+        Ready messages and consumers, by passive declare. RabbitMQ's queues may answer before they have handled
+        earlier publishes and acks, so after those use `counts_when`.
         """
         return self.call("queue.declare", queue=queue, passive=True)
 
@@ -206,8 +205,8 @@ class Channel:
 
     def barrier(self):
         """
-        A silent round trip, and then all that had come before its reply: how a scenario shows that
-        nothing was sent. What a queue has to do first must have been done, e.g. confirmed.
+        An unlogged round trip; then logs all that came before its reply. It shows that nothing was sent, provided
+        that the queue has done its work before, e.g. has confirmed.
         """
         self._usable()
         kept = self.log.lines[:]

@@ -1,6 +1,6 @@
 # A raw AMQP 0-9-1 client: one socket, any bytes, any number of channels.
-# It reads only when a scenario waits for something, keeps one inbox per channel, and writes what
-# a scenario takes from an inbox into the transcript. It never reconnects, retries or hides anything.
+# It reads only when a scenario waits for something, keeps one inbox per channel, and logs what a scenario takes
+# from an inbox. It never reconnects or retries, and hides nothing.
 
 import collections
 import contextlib
@@ -12,7 +12,7 @@ from . import wire
 from .channel import WAIT_S, Channel, Stop, dashed, is_method
 from .wire import Method
 
-# What `Connection.handshake` offers; the broker's own limits are larger or equal.
+# The values that `Connection.handshake` offers; the broker's limits are larger or equal.
 DEFAULT_TUNE = {"channel-max": 2047, "frame-max": 131072, "heartbeat": 0}
 CAPABILITIES = ("publisher_confirms", "exchange_exchange_bindings", "basic.nack",
                 "consumer_cancel_notify", "connection.blocked", "authentication_failure_close")
@@ -47,15 +47,15 @@ class Connection:
     # -- sending
 
     def send_bytes(self, data, what=None):
-        """Any octets; `what` describes them in the transcript."""
+        """Send any octets; `what` describes them in the transcript."""
         if what:
             self.log.note(self.label, f"> {what}")
         try:
             self.sock.sendall(data)
         except ConnectionResetError:
-            self.reset = True        # the kernel tells this once; reading would find an orderly end
+            self.reset = True        # the kernel reports this once; a read would then see an orderly end
         except OSError:
-            pass                     # what ended the socket shows when reading
+            pass                     # a later read shows how the socket ended
 
     def send(self, name, channel=0, **fields):
         method = Method(name, dashed(fields))
@@ -100,7 +100,7 @@ class Connection:
         self.buffer += data
 
     def pump(self, deadline):
-        """Reads one frame and files what it completes."""
+        """Reads one frame; a method or content that it completes goes to the inbox."""
         kind, number, payload = self._read_frame(deadline)
         inbox = self.inboxes[number]
         if kind == 0x41:
@@ -193,7 +193,7 @@ class Connection:
         raise Stop
 
     def await_end(self, after, seconds=WAIT_S):
-        """Reads until the broker closes the socket; whatever comes before is logged."""
+        """Reads until the broker closes the socket; logs everything that comes before."""
         deadline = time.monotonic() + seconds
         try:
             while True:
@@ -212,7 +212,7 @@ class Connection:
         self.log.note(self.label, f"< socket closed: {end.how}")
 
     def stays_open(self, seconds):
-        """Shows whether the broker leaves the socket open this long; whatever comes meanwhile is logged."""
+        """Shows whether the broker leaves the socket open this long; logs everything that comes meanwhile."""
         deadline = time.monotonic() + seconds
         try:
             while True:
@@ -226,7 +226,7 @@ class Connection:
             self.close_socket()
 
     def reads_until_end(self, seconds):
-        """Reads and forgets all that comes until the socket ends, and logs how it does."""
+        """Reads and drops everything until the socket ends; logs how it ends."""
         deadline = time.monotonic() + seconds
         try:
             while True:
@@ -239,7 +239,7 @@ class Connection:
         self.close_socket()
 
     def flush(self):
-        """Logs all that nobody took from the inboxes, channel by channel."""
+        """Logs everything left in the inboxes, channel by channel."""
         for number in sorted(self.inboxes):
             while self.inboxes[number]:
                 event = self.inboxes[number].popleft()
@@ -249,18 +249,18 @@ class Connection:
                     self.log.received(self.label_of(number), event)
 
     def close_socket(self):
-        """Drops the socket without a word."""
+        """Closes the socket without closing the connection."""
         self.gone = True
         self.sock.close()
 
     def kill(self):
-        """Resets the socket, as the death of a client's machine would."""
+        """Resets the socket, as a crash of the client's machine would."""
         self.log.note(self.label, "> socket reset")
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_socket()
 
     def finish_sending(self):
-        """Ends our direction of the socket in good order, and goes on reading."""
+        """Closes our direction of the socket in order, and goes on reading."""
         self.log.note(self.label, "> FIN")
         self.sock.shutdown(socket.SHUT_WR)
 
@@ -271,13 +271,13 @@ class Connection:
         return self.wait(0, lambda e: is_method(e, *names), " or ".join(names), seconds)
 
     def expect_close(self, seconds=WAIT_S):
-        """A connection.close (then the socket's end) or only the socket's end; the scenario goes on."""
+        """Waits for connection.close and the socket's end, or only the socket's end; the scenario goes on."""
         with contextlib.suppress(Stop):
             self.wait(0, lambda e: False, "the end of the connection", seconds)
 
     def handshake(self, user="guest", password="guest", vhost="/", capabilities=CAPABILITIES, tune=None,
                   client_properties=None):
-        """A whole, silent handshake; anything unexpected stops the scenario. Another user or vhost is named."""
+        """A complete, unlogged handshake; anything unexpected stops the scenario. A user or vhost other than the default is logged."""
         if (user, vhost) != ("guest", "/"):
             self.log.note(self.label, f"# user {user}, vhost {vhost}")
         quiet = self.log.lines[:]
@@ -297,7 +297,7 @@ class Connection:
         return self
 
     def wait_until_blocked(self):
-        """Publishes what no queue gets until connection.blocked comes: by then an alarm holds everywhere."""
+        """Publishes unroutable messages until connection.blocked comes: then the alarm is in force everywhere."""
         channel, deadline = self.channel(), time.monotonic() + WAIT_S
         while not any(is_method(event, "connection.blocked") for event in self.inboxes[0]):
             channel.publish("amq.direct", "parity.canary", "")
@@ -307,7 +307,7 @@ class Connection:
                 raise OSError("the alarm does not block")
 
     def channel(self, number=None):
-        """Opens a channel silently; the lowest number never used when none is given."""
+        """Opens a channel, unlogged; without a number it gets the lowest that was never used."""
         number = number or max(self.channels, default=0) + 1
         opened = self.channels[number] = Channel(self, number)
         self.send_bytes(wire.frame(1, number, wire.method_payload("channel.open", {})))
@@ -323,7 +323,7 @@ class Connection:
         self.close_socket()      # RabbitMQ leaves this to the client
 
     def finish(self):
-        """At the scenario's end: closes quietly, and logs what the scenario never looked at."""
+        """At the scenario's end: closes the connection, unlogged, and logs what the scenario never took."""
         if self.opened and not self.gone:
             self._farewell()
         if any(self.inboxes.values()):

@@ -1,6 +1,6 @@
-# How scenarios make users, permissions, limits, virtual hosts and alarms: with rabbitmqctl's verbs.
-# Any command that takes them will do (`Command`); RabbitMQ's own starts an Erlang machine for each call, which costs
-# seconds, so that for recording its program is kept alive (`Live`).
+# Users, permissions, limits, virtual hosts and alarms of scenarios, by rabbitmqctl's verbs. `Command` calls any command
+# that takes these verbs. RabbitMQ's own command takes seconds to start an Erlang machine, so recording keeps its program
+# running (`Live`).
 
 import shlex
 import subprocess
@@ -29,7 +29,7 @@ Loop(Loop).
 
 
 class ControlError(Exception):
-    """A call of the control command failed; the text says which and why."""
+    """A call of the control command failed; the text has the call and the reason."""
 
 
 class Command:
@@ -52,8 +52,8 @@ class Command:
 
 class Live:
     """
-    rabbitmqctl's program in an Erlang machine that stays. `enter` are the words that run a program where RabbitMQ
-    is, `archive` is its escript, `unpacked` a folder for what is in it (`seen_as` from inside), `node` the broker.
+    rabbitmqctl's program in an Erlang machine that keeps running. `enter` is the command that runs a program where
+    RabbitMQ is, `archive` its escript, `unpacked` a folder for its content (`seen_as` from inside), `node` the broker.
     """
 
     def __init__(self, enter, archive, unpacked, seen_as, plugins, node):

@@ -1,6 +1,6 @@
-# The reference brokers: RabbitMQ 4.0.5 from Debian trixie, and 4.3.6 from sid for the scenarios that follow it; each in
-# a folder of its own, run chrooted. Needs root, debootstrap, and a machine whose apt is configured for a Debian mirror.
-# Knows no scenario.
+# The reference brokers: RabbitMQ 4.0.5 from Debian trixie, and 4.3.6 from sid for the scenarios that follow it. Each runs
+# chrooted in its folder. Needs root, debootstrap, and a machine whose apt is configured for a Debian mirror. Independent of
+# the scenarios.
 
 import contextlib
 import os
@@ -42,12 +42,12 @@ class Reference(NamedTuple):
         return self.root() / inside.lstrip("/")
 
     def enter(self, **environment):
-        """The words that run a program inside as RabbitMQ's user, with just this environment."""
+        """The command that runs a program inside as RabbitMQ's user, with only this environment."""
         return ["chroot", "--userspec=rabbitmq:rabbitmq", str(self.root()), "/usr/bin/env", "-i",
                 *(f"{key}={value}" for key, value in {**INSIDE, **environment}.items())]
 
 
-# By the series that scenarios name.
+# By series, as scenarios name it.
 REFERENCES = {
     "4.0": Reference("4.0.5", "trixie", "rabbitmq", 5690),
     "4.3": Reference("4.3.6", "sid", "rabbitmq-4.3", 5691),
@@ -55,13 +55,13 @@ REFERENCES = {
 
 
 def cache():
-    """Where the systems with RabbitMQ and their state lie: LEVERET_PARITY_CACHE or ~/.cache/leveret-parity."""
+    """The folder of the systems with RabbitMQ and their state: LEVERET_PARITY_CACHE or ~/.cache/leveret-parity."""
     given = os.environ.get("LEVERET_PARITY_CACHE")
     return pathlib.Path(given) if given else pathlib.Path.home() / ".cache" / "leveret-parity"
 
 
 def _mirror():
-    """The Debian mirror this machine's apt uses; another one never stands in this repository."""
+    """The Debian mirror that this machine's apt uses; this repository names none."""
     found = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"],
         check=True, capture_output=True, text=True).stdout.split()
@@ -71,7 +71,7 @@ def _mirror():
 
 
 def ensure(which):
-    """Builds the folder unless RabbitMQ is already in it."""
+    """Builds the system unless its folder has RabbitMQ already."""
     if which.built():
         return
     if os.geteuid() != 0:
@@ -89,12 +89,12 @@ def ensure(which):
 
 
 def node(port):
-    """The Erlang node's name of the broker that `start` starts on this port."""
+    """The Erlang node name of the broker that `start` starts on this port."""
     return f"parity{port}@localhost"
 
 
 def control_of(which, name):
-    """rabbitmqctl, kept alive, for the node of this name."""
+    """rabbitmqctl for the node of this name, in a program that keeps running."""
     inside = "/tmp/parity-rabbitmqctl"
     return control.Live(which.enter(), which.path(f"{which.home()}/escript/rabbitmqctl"), which.path(inside), inside,
                         f"{which.home()}/plugins", name)
@@ -109,7 +109,7 @@ def start(which, port):
     inside = which.enter(
         RABBITMQ_NODENAME=node(port), RABBITMQ_NODE_PORT=port, RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
         RABBITMQ_DIST_PORT=port + 20000, RABBITMQ_CONF_ENV_FILE="/dev/null")
-    # The mounts live in a mount namespace of their own and end with the broker.
+    # The mounts are in a mount namespace that ends with the broker.
     script = 'mount -t proc proc "$0/proc" && mount --bind /dev "$0/dev" && exec "$@"'
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(which.root()),
                *inside, f"{which.home()}/sbin/rabbitmq-server"]
@@ -125,7 +125,7 @@ def start(which, port):
 
 
 def answers(port):
-    """Whether a protocol header gets a connection.start."""
+    """Whether the broker answers a protocol header with connection.start."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as sock:
         sock.sendall(b"AMQP\x00\x00\x09\x01")
         return sock.recv(1) == b"\x01"
@@ -133,7 +133,7 @@ def answers(port):
 
 
 def stop(port):
-    """Stops the broker that `start` started on this port, orderly, by its process id."""
+    """Stops the broker that `start` started on this port in order, by its process id."""
     path = _pid_file(port)
     if not path.exists():
         raise SystemExit(f"no RabbitMQ was started on port {port}")
@@ -149,7 +149,7 @@ def stop(port):
 
 
 def _erlang(pid):
-    """The Erlang machine among the descendants of the start script; it is who heeds SIGTERM."""
+    """The Erlang machine among the descendants of the start script; it handles SIGTERM."""
     for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         if "beam" in pathlib.Path(f"/proc/{child}/comm").read_text():
             return int(child)
@@ -158,7 +158,7 @@ def _erlang(pid):
 
 
 def _alive(pid):
-    """Waits for our own child; looks at the process table for a broker of an earlier call."""
+    """Waits for a child; looks a broker of an earlier call up in the process table."""
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == 0
     return pathlib.Path(f"/proc/{pid}").exists()

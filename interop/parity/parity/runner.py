@@ -1,5 +1,5 @@
-# Runs scenarios side by side against one broker and compares with the stored transcripts.
-# Knows where transcripts and deviations are kept, and nothing of AMQP.
+# Runs scenarios side by side against one broker and compares them with the stored transcripts. Knows the files of
+# transcripts and deviations, and no AMQP.
 
 import concurrent.futures
 import difflib
@@ -15,12 +15,12 @@ from . import session
 ROOT = pathlib.Path(__file__).parent.parent
 TRANSCRIPTS = ROOT / "transcripts"
 DEVIATIONS = ROOT / "deviations.toml"
-# Scenarios whose faults are being mended, one a line; the file goes with the last of them.
+# Scenarios with known faults, one a line; the file goes when the last fault is fixed.
 JOBS = 24
 
 
 def select(pattern, series=None):
-    """Names of the scenarios that match (and follow the RabbitMQ `series`), those that wait first."""
+    """Names of the scenarios that match (and follow the RabbitMQ `series`), slow ones first."""
     catalogue = session.load()
     names = [name for name in fnmatch.filter(sorted(catalogue), pattern) if series in (None, session.series(name))]
     return sorted(names, key=lambda name: -getattr(catalogue[name][0], "slow", 0))
@@ -28,8 +28,8 @@ def select(pattern, series=None):
 
 def perform(address, names, jobs=JOBS, control=None):
     """
-    Runs the scenarios, those marked `alone` one by one after the others. Returns {name: (transcript, seconds)}; the
-    transcript is None where a scenario needs the control command and there is none.
+    Runs the scenarios; those marked `alone` run last, one by one. Returns {name: (transcript, seconds)}; the
+    transcript is None if a scenario needs the control command and there is none.
     """
     run_id = os.urandom(3).hex()
     prefixes = {name: f"lp{run_id}{number:04d}." for number, name in enumerate(names)}
@@ -95,8 +95,8 @@ def accepted():
 
 def verdict(name, got, deviation):
     """
-    ('passed' | 'failed' | 'skipped' | 'left out', what to print). Skipped is an accepted deviation, left out a
-    scenario that needs a control command.
+    ('passed' | 'failed' | 'skipped' | 'left out', text to print). An accepted deviation is skipped; a scenario that needs
+    the missing control command is left out.
     """
     if got is None:
         return "left out", ""
@@ -110,7 +110,7 @@ def verdict(name, got, deviation):
         return "failed", "listed in deviations.toml, but it does not deviate\n"
     pinned = deviation.get("diff")
     if pinned is not None and _changes(pinned) != _changes(diff):
-        return "failed", "deviates in another way than deviations.toml says\n" + diff
+        return "failed", "deviates, but not as deviations.toml has it\n" + diff
     return "skipped", ""
 
 

@@ -1,5 +1,5 @@
-# One run of one scenario: its names, its connections, and the tidying afterwards.
-# Scenarios register here with @scenario; the catalogue is what the runner runs.
+# One run of one scenario: its names, its connections, and the clean-up afterwards.
+# Scenarios register here with @scenario; the runner runs the catalogue.
 
 import contextlib
 import importlib
@@ -19,7 +19,7 @@ ALARMS = {
     "disk": ("set_disk_free_limit", "900000000000000", "50000000"),
 }
 PASSWORD = "secret"
-# How far a measured time may be off unless a scenario says otherwise.
+# The tolerance of measured times unless a scenario sets another.
 TOLERANCE = 0.25
 
 
@@ -28,7 +28,7 @@ class NoControl(Exception):
 
 
 def scenario(function):
-    """Registers `function(session)` as `<file>.<function>`; its docstring says what it shows."""
+    """Registers `function(session)` as `<file>.<function>`; its docstring is the title of the transcript."""
     add(function.__module__, function.__name__, function, function.__doc__)
     return function
 
@@ -40,19 +40,19 @@ def slow(function):
 
 
 def slowest(function):
-    """One that has to wait for half a minute; the runner starts these first of all."""
+    """A scenario that has to wait for half a minute; the runner starts these first."""
     function.slow = 2
     return function
 
 
 def alone(function):
-    """A scenario that changes what holds for the whole broker, such as an alarm; it runs after all others."""
+    """A scenario that affects the whole broker, e.g. by an alarm; it runs after all others."""
     function.alone = True
     return function
 
 
 def follows(series):
-    """A scenario whose transcript comes from another RabbitMQ than 4.0."""
+    """A scenario whose transcript comes from a RabbitMQ other than 4.0."""
     def mark(function):
         function.series = series
         return function
@@ -70,7 +70,7 @@ def add(module, name, function, title):
 
 
 def series(name):
-    """Which RabbitMQ the scenario of this name follows."""
+    """The series of RabbitMQ that the scenario of this name follows."""
     return getattr(CATALOGUE[name][0], "series", "4.0")
 
 
@@ -83,13 +83,13 @@ def load():
 
 
 class Session:
-    """What a scenario is given. `prefix` keeps names of parallel runs apart."""
+    """The parameter of a scenario. `prefix` keeps the names of parallel runs apart."""
 
     def __init__(self, address, prefix, control=None):
         self.address, self.prefix, self.control = address, prefix, control
         self.transcript = Transcript(prefix)
         self.connections, self._queues, self._exchanges = [], [], []
-        self._undo = []              # control calls for the end, the last one first
+        self._undo = []              # control calls for the clean-up, the last one first
 
     def name(self, suffix):
         """A name no other scenario and no other run uses; shown as `~suffix`."""
@@ -99,13 +99,13 @@ class Session:
         self.transcript.note("", f"# {text}")
 
     def socket(self):
-        """A connection on which nothing has been said."""
+        """A connection before its handshake."""
         opened = Connection(self, f"c{len(self.connections) + 1}")
         self.connections.append(opened)
         return opened
 
     def connect(self, **options):
-        """A connection past its handshake, for the options of `Connection.handshake`."""
+        """A connection after its handshake, with the options of `Connection.handshake`."""
         return self.socket().handshake(**options)
 
     def login(self, user, vhost="/"):
@@ -113,10 +113,10 @@ class Session:
         return self.connect(user=user, password=PASSWORD, vhost=vhost)
 
     def channel(self):
-        """A new channel on the first connection, which is opened when there is none."""
+        """A new channel on the first connection, which is opened if there is none."""
         return (self.connections[0] if self.connections else self.connect()).channel()
 
-    # -- what the control command is for
+    # -- the control command
 
     def ctl(self, *words):
         """One call of the control command, logged."""
@@ -129,7 +129,7 @@ class Session:
         self.control(*words)
 
     def user(self, suffix="u", configure=".*", write=".*", read=".*", vhost="/", tags=()):
-        """A user of its own, with these rights in the vhost (None: no rights there); returns its name."""
+        """Add a user with these rights in the vhost (None: no rights there); returns its name."""
         name = self.name(suffix)
         rights = "no rights" if configure is None else f"configure '{configure}' write '{write}' read '{read}'"
         self.note(f"user {name}, {rights}{''.join(f', tag {tag}' for tag in tags)}")
@@ -142,7 +142,7 @@ class Session:
         return name
 
     def vhost(self, suffix="v", default_queue_type=None):
-        """A virtual host of its own, where guest has all rights; returns its name."""
+        """Add a virtual host in which guest has all rights; returns its name."""
         name = self.name(suffix)
         self.note(f"vhost {name}" + (f", default queue type {default_queue_type}" if default_queue_type else ""))
         self._undo.append(("delete_vhost", name))
@@ -152,7 +152,7 @@ class Session:
 
     @contextlib.contextmanager
     def alarm(self, resource="memory"):
-        """An alarm (`memory` or `disk`) for as long as the body runs."""
+        """An alarm (`memory` or `disk`) while the body runs."""
         if self.control is None:
             raise NoControl
         verb, on, off = ALARMS[resource]
@@ -171,7 +171,7 @@ class Session:
 
     @contextlib.contextmanager
     def takes(self, seconds, tolerance=TOLERANCE):
-        """Measures the body and writes the time down as expected, or what it was if it is off by more."""
+        """Measures the body; logs the expected time, or the measured one if it differs by more than the tolerance."""
         started = time.monotonic()
         try:
             yield
@@ -180,7 +180,7 @@ class Session:
 
     @contextlib.contextmanager
     def within(self, seconds):
-        """Shows that the body takes no longer than this."""
+        """Logs whether the body takes no longer than this."""
         started = time.monotonic()
         try:
             yield
@@ -194,7 +194,7 @@ class Session:
         else:
             self.note(f"!! {what} {seconds:.2f} s, not {expected:g} s (+-{tolerance * 100:.0f} %)")
 
-    # -- tidying
+    # -- clean-up
 
     def made_queue(self, name):
         if name not in self._queues and (name.startswith(self.prefix) or name.startswith("amq.gen-")):
@@ -218,7 +218,7 @@ class Session:
         return self.transcript.text()
 
     def tidy(self):
-        """Takes away all that the scenario made, by control and on a connection that is in no transcript."""
+        """Removes everything that the scenario made, by the control command and on an unlogged connection."""
         for words in reversed(self._undo):
             with contextlib.suppress(ControlError, NoControl):
                 self._control(*words)

@@ -1,6 +1,5 @@
-# The readable form of what happened in one scenario, made independent of run and machine.
-# Everything that may differ between two runs against the same broker is replaced here,
-# and nowhere else. Knows no socket.
+# The readable form of what happened in one scenario, independent of run and machine. Everything that may differ between
+# two runs against the same broker is replaced here, and nowhere else. Knows no socket.
 
 import hashlib
 import re
@@ -11,7 +10,7 @@ from . import wire
 LINE_WIDTH = 110
 # A body longer than this is shown by size and digest.
 BODY_SHOWN_MAX = 80
-# Timestamps this close to now were made by the broker during the run.
+# The broker made timestamps that are this close to now during the run.
 NOW_SLACK_S = 3600
 
 _GENERATED = re.compile(
@@ -21,7 +20,7 @@ _NODE = re.compile(r"\b[a-z]+[0-9]*@localhost\b")
 
 
 class Transcript:
-    """Ordered lines of one scenario; normalises while it writes."""
+    """The lines of one scenario in order, normalised as they are written."""
 
     def __init__(self, prefix):
         self.lines = []
@@ -165,6 +164,6 @@ class Transcript:
 
 
 def _without_versions(properties):
-    """Product, version and the like may differ; that they are strings may not."""
+    """Product, version and the like may differ, but must be strings."""
     return {key: wire.Typed("S", "<string>") if value.type == "S" else value
             for key, value in properties.items()}

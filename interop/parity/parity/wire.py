@@ -1,6 +1,5 @@
 # AMQP 0-9-1 on the wire: frames, methods, tables, content headers, both ways.
-# Knows no socket and no scenario. Values keep their wire type, because the type
-# a broker answers with is part of what is compared.
+# Knows no socket and no scenario. Values keep their wire type, since transcripts compare the types, too.
 
 import struct
 from collections import namedtuple
@@ -127,7 +126,7 @@ _FIXED = {"b": ">b", "B": ">B", "s": ">h", "u": ">H", "I": ">i", "i": ">I", "l":
 
 
 def to_bytes(text):
-    """Text and bytes are both welcome wherever a string goes on the wire."""
+    """Strings on the wire may be given as text or as bytes."""
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
 
 

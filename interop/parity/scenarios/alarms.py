@@ -1,10 +1,10 @@
-# Alarms: who is blocked, from when on, and what goes on meanwhile. Each of these holds for the whole broker.
+# Alarms: which connections are blocked, from when on, and what others may do meanwhile. An alarm affects the whole broker.
 
 from parity import wire
 from parity.client import CAPABILITIES
 from parity.session import add, alone, scenario, slow
 
-# How long a socket is watched to show that nothing comes.
+# A socket is watched for this long to show that nothing comes.
 WATCH_S = 0.3
 
 

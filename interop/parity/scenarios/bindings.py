@@ -1,4 +1,4 @@
-# Binding and unbinding queues and exchanges: errors, repetition, removal. Which message goes where is in routing.py.
+# Binding and unbinding queues and exchanges: errors, repetition, removal. Routing is in routing.py.
 
 from parity.session import add, scenario
 

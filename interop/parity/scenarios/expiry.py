@@ -1,4 +1,4 @@
-# Message TTL and queue expiry. Nothing here sleeps: scenarios wait for what expiry causes.
+# Message TTL and queue expiry. No scenario sleeps: each waits for an effect of the expiry.
 
 import time
 

@@ -1,4 +1,4 @@
-# Single active consumer: the next one takes over in every way in which the active one can end.
+# Single active consumer: the next consumer takes over, however the active one ends.
 
 import time
 

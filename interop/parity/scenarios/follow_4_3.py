@@ -1,4 +1,4 @@
-# What RabbitMQ 4.3 does otherwise than 4.0, and we as 4.3.
+# Where RabbitMQ 4.3 differs from 4.0, and Leveret follows 4.3.
 
 from parity.session import add, follows, scenario
 

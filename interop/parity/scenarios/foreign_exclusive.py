@@ -1,4 +1,4 @@
-# What another connection may do with an exclusive queue: nothing but publish to it.
+# Exclusive queues of another connection: only publishing to them is allowed.
 
 from parity.session import add, scenario
 

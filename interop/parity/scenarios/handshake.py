@@ -8,9 +8,9 @@ from parity.channel import WAIT_S
 from parity.client import CAPABILITIES, DEFAULT_TUNE
 from parity.session import add, scenario, slow
 
-# RabbitMQ lets some refusals wait for seconds, and a silent client for ten.
+# RabbitMQ delays some refusals by seconds, and gives a silent client ten.
 LONG_S = 25
-# With it a refused login is a connection.close.
+# With this capability a refused login is a connection.close.
 SHORT = ("authentication_failure_close",)
 
 

@@ -1,4 +1,4 @@
-# Heartbeats: when they are sent, and what ends a client that is silent. Times are the subject here.
+# Heartbeats: when the broker sends them, and when a silent client loses its connection. These scenarios measure times.
 
 import time
 

@@ -1,4 +1,4 @@
-# Length limits and what happens at them.
+# Length limits, and what happens when a queue reaches them.
 
 from parity.session import add, scenario
 

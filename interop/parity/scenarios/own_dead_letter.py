@@ -1,4 +1,4 @@
-# Full queues whose dead letters come back to themselves or go round; messages with a time to live of zero.
+# Full queues whose dead letters return to themselves or go in a cycle; messages with a time to live of zero.
 
 from parity.session import add, scenario
 
@@ -39,7 +39,7 @@ def _full(kind, overflow, length, bodies):
 
 for _kind in KINDS:
     for _overflow in (None, "drop-head", "reject-publish", "reject-publish-dlx"):
-        # A quorum queue tells its publishers late that it is full, and does not know reject-publish-dlx.
+        # A quorum queue learns late that it is full, and does not have reject-publish-dlx.
         if _kind == "quorum" and (_overflow or "").startswith("reject"):
             continue
         for _length in (1, 2):

@@ -1,4 +1,4 @@
-# Which right (configure, write, read) each method needs, and on which name.
+# The right (configure, write, read) that each method needs, and on which name.
 
 from parity import wire
 from parity.session import add, follows, scenario
@@ -65,7 +65,7 @@ def _without(right, method):
     return run
 
 
-# Without the one right that matters, and with that right alone where the method needs just one.
+# Without the right that the method needs, and with only that right if it needs one.
 for _method, _rights in {
     "queue_declare": "configure", "queue_declare_existing": "configure", "queue_declare_server_named": "configure",
     "queue_delete": "configure", "queue_delete_missing": "configure", "queue_purge": "read",

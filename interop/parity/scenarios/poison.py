@@ -1,4 +1,4 @@
-# Quorum queues and messages that always come back; counts and redelivered through a dead letter exchange.
+# Quorum queues and messages that are always requeued; counts and `redelivered` after dead lettering.
 
 from parity.session import add, scenario
 

@@ -1,4 +1,4 @@
-# Queue arguments: type, range and equivalence of each. What they do is in the files named after it.
+# Queue arguments: type, range and equivalence of each. Their effects are in the files named after them.
 
 from parity.session import add, scenario
 from parity.wire import Typed

@@ -1,4 +1,4 @@
-# Quorum queues: delivery limits and x-delivery-count, what they refuse, and where they differ from classic ones.
+# Quorum queues: delivery limits and x-delivery-count, refused arguments, and differences from classic queues.
 
 from parity.session import add, scenario
 

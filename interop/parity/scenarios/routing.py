@@ -1,4 +1,4 @@
-# Which queues a message reaches: every exchange type, alternate exchanges, CC and BCC.
+# Routing: every exchange type, alternate exchanges, CC and BCC.
 
 from parity.session import add, scenario
 from parity.wire import Typed

@@ -1,4 +1,4 @@
-# How sockets end: who closes them, when, and whether in good order (FIN) or by a reset (RST).
+# How sockets end: which side closes them, when, and whether in order (FIN) or by a reset (RST).
 
 import time
 

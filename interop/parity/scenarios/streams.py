@@ -1,4 +1,4 @@
-# Streams over AMQP 0-9-1: consuming by offset, and what streams refuse.
+# Streams over AMQP 0-9-1: consuming by offset, and refused methods and arguments.
 
 from parity.session import add, follows, scenario, slow
 from parity.wire import Typed
@@ -186,7 +186,7 @@ def two_positions(s):
     ch.deliveries(2)
 
 
-# ------------------------------------------------------------ answers are credit
+# ------------------------------------------------------------ acks give credit
 
 for _name, _answer in {
     "ack": lambda ch, tag: ch.ack(tag), "nack_requeue": lambda ch, tag: ch.nack(tag),
@@ -282,7 +282,7 @@ def publish_in_transaction(s):
     ch.deliveries(2)
 
 
-# ------------------------------------------------------------ consumers: what is refused, what is not
+# ------------------------------------------------------------ consumers: arguments refused and accepted
 
 @scenario
 def exclusive_consumers(s):
@@ -446,7 +446,7 @@ for _name, _value in {"number": 5, "empty": "", "boolean": True}.items():
     add(__name__, f"filter_value_{_name}", _run, f"x-stream-filter-value {_value!r}.")
 
 
-# ------------------------------------------------------------ what a message looks like
+# ------------------------------------------------------------ headers of messages
 
 @scenario
 def all_properties(s):
