@@ -18,10 +18,14 @@ use crate::oracle::{Oracle, Publishing, check, drain, number_of};
 use crate::process::{Broker, PROGRAM};
 
 const QUEUE: &str = "full";
+/// Larger than the disk limit of a test and two files of the store, since an empty file of chunks stays until the next one
+/// begins.
+const DISK_MIB: u32 = 240;
 const WINDOW: u64 = 200;
 /// A publisher goes on if it gets this many further confirms.
 const PROGRESS: usize = 400;
 const PATIENCE: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Without confirms for this long, a publisher is stopped.
 const STANDSTILL: Duration = Duration::from_millis(700);
 
@@ -37,7 +41,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(megabytes: u32) -> Option<Disk> {
+    fn mount(mebibytes: u32) -> Option<Disk> {
         let ways: [(&[&str], &'static [&'static str]); 2] = [
             (&["--mount"], &["--mount"]),
             (
@@ -47,7 +51,7 @@ impl Disk {
         ];
         let found = ways
             .into_iter()
-            .find_map(|(unshare, enter)| Disk::mount_by(unshare, enter, megabytes));
+            .find_map(|(unshare, enter)| Disk::mount_by(unshare, enter, mebibytes));
         if found.is_none() {
             let required = std::env::var("LEVERET_FULL_DISK").is_ok_and(|v| v == "required");
             assert!(!required, "cannot mount a tmpfs in a namespace");
@@ -56,10 +60,10 @@ impl Disk {
         found
     }
 
-    fn mount_by(unshare: &[&str], enter: &'static [&'static str], megabytes: u32) -> Option<Disk> {
+    fn mount_by(unshare: &[&str], enter: &'static [&'static str], mebibytes: u32) -> Option<Disk> {
         let mount_point = tempfile::tempdir().expect("a directory");
         let script =
-            format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$0\" && echo ok && exec cat");
+            format!("mount -t tmpfs -o size={mebibytes}m tmpfs \"$0\" && echo ok && exec cat");
         let mut holder = Command::new("unshare")
             .args(unshare)
             .args(["sh", "-c", &script])
@@ -183,11 +187,19 @@ impl Publisher {
         }
     }
 
+    /// Waits until the publisher is not blocked and has got [`PROGRESS`] further confirms.
     fn goes_on(&self) {
         let before = self.confirmed();
-        eventually("publishing goes on", || {
-            !self.is_blocked() && self.confirmed() > before + PROGRESS
-        });
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_blocked() || self.confirmed() <= before + PROGRESS {
+            assert!(
+                Instant::now() < deadline,
+                "publishing does not go on: blocked {}, {} further confirms",
+                self.is_blocked(),
+                self.confirmed() - before
+            );
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 }
 
@@ -195,7 +207,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -240,7 +252,9 @@ fn check_after_kill(disk: &Disk, broker: Broker, oracle: &Oracle) {
 
 #[test]
 fn publishers_are_blocked_below_the_disk_limit_and_go_on_when_consumers_make_room() {
-    let Some(disk) = Disk::mount(160) else { return };
+    let Some(disk) = Disk::mount(DISK_MIB) else {
+        return;
+    };
     let broker = disk.start_broker("100MB");
     declare(&broker);
     let publisher = Publisher::default();
@@ -266,7 +280,9 @@ fn publishers_are_blocked_below_the_disk_limit_and_go_on_when_consumers_make_roo
 
 #[test]
 fn a_failed_write_stops_confirms_until_there_is_room() {
-    let Some(disk) = Disk::mount(160) else { return };
+    let Some(disk) = Disk::mount(DISK_MIB) else {
+        return;
+    };
     let broker = disk.start_broker("0"); // no alarm before the write fails
     declare(&broker);
     let publisher = Publisher::default();
@@ -292,7 +308,9 @@ fn a_failed_write_stops_confirms_until_there_is_room() {
 
 #[test]
 fn a_broker_killed_with_a_full_disk_starts_on_it() {
-    let Some(disk) = Disk::mount(160) else { return };
+    let Some(disk) = Disk::mount(DISK_MIB) else {
+        return;
+    };
     let broker = disk.start_broker("20MB");
     declare(&broker);
     let publisher = Publisher::default();
