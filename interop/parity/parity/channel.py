@@ -22,6 +22,11 @@ def dashed(fields):
     return {name.replace("_", "-"): value for name, value in fields.items()}
 
 
+def dead_letters_to(queue):
+    """The arguments of a queue whose dead letters go to another queue through the default exchange."""
+    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
+
+
 def is_method(event, *names):
     return isinstance(event, Method) and event.name in names
 
@@ -96,6 +101,10 @@ class Channel:
 
     def consume(self, queue, tag="", **fields):
         return self.call("basic.consume", queue=queue, consumer_tag=tag, **fields)
+
+    def prefetch(self, count, of_channel=False):
+        """basic.qos: limits each new consumer, or all consumers of the channel together."""
+        return self.call("basic.qos", prefetch_count=count, **({"global": True} if of_channel else {}))
 
     def get(self, queue, no_ack=True):
         return self.call("basic.get", queue=queue, no_ack=no_ack)

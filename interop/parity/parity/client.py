@@ -280,20 +280,19 @@ class Connection:
         """A complete, unlogged handshake; anything unexpected stops the scenario. A user or vhost other than the default is logged."""
         if (user, vhost) != ("guest", "/"):
             self.log.note(self.label, f"# user {user}, vhost {vhost}")
-        quiet = self.log.lines[:]
-        self.send_bytes(wire.PROTOCOL_HEADER)
-        self.expect("connection.start")
-        properties = {"product": "parity", "capabilities": {name: True for name in capabilities}}
-        properties.update(client_properties or {})
-        self.send("connection.start-ok", client_properties=properties,
-                  mechanism="PLAIN", response=f"\0{user}\0{password}", locale="en_US")
-        self.expect("connection.tune")
-        tune = {**DEFAULT_TUNE, **dashed(tune or {})}
-        self.frame_max = tune["frame-max"]
-        self.send("connection.tune-ok", **tune)
-        self.send("connection.open", virtual_host=vhost)
-        self.expect("connection.open-ok")
-        self.log.lines[:] = quiet
+        with self.log.unlogged():
+            self.send_bytes(wire.PROTOCOL_HEADER)
+            self.expect("connection.start")
+            properties = {"product": "parity", "capabilities": {name: True for name in capabilities}}
+            properties.update(client_properties or {})
+            self.send("connection.start-ok", client_properties=properties,
+                      mechanism="PLAIN", response=f"\0{user}\0{password}", locale="en_US")
+            self.expect("connection.tune")
+            tune = {**DEFAULT_TUNE, **dashed(tune or {})}
+            self.frame_max = tune["frame-max"]
+            self.send("connection.tune-ok", **tune)
+            self.send("connection.open", virtual_host=vhost)
+            self.expect("connection.open-ok")
         return self
 
     def wait_until_blocked(self):
@@ -311,9 +310,8 @@ class Connection:
         number = number or max(self.channels, default=0) + 1
         opened = self.channels[number] = Channel(self, number)
         self.send_bytes(wire.frame(1, number, wire.method_payload("channel.open", {})))
-        kept = self.log.lines[:]
-        self.wait(number, lambda e: is_method(e, "channel.open-ok"), "channel.open-ok")
-        self.log.lines[:] = kept
+        with self.log.unlogged():
+            self.wait(number, lambda e: is_method(e, "channel.open-ok"), "channel.open-ok")
         return opened
 
     def close(self):

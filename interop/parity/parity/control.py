@@ -2,6 +2,7 @@
 # that takes these verbs. RabbitMQ's own command takes seconds to start an Erlang machine, so recording keeps its program
 # running (`Live`).
 
+import json
 import shlex
 import subprocess
 import threading
@@ -26,6 +27,11 @@ Loop = fun(F) ->
   end end,
 Loop(Loop).
 """
+
+
+def limits_json(limits):
+    """Limits as rabbitmqctl takes them: `max_queues=1` is {"max-queues":1}."""
+    return json.dumps({name.replace("_", "-"): value for name, value in limits.items()}, separators=(",", ":"))
 
 
 class ControlError(Exception):

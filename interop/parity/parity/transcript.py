@@ -1,6 +1,7 @@
 # The readable form of what happened in one scenario, independent of run and machine. Everything that may differ between
 # two runs against the same broker is replaced here, and nowhere else. Knows no socket.
 
+import contextlib
 import hashlib
 import re
 import time
@@ -29,6 +30,13 @@ class Transcript:
 
     def text(self):
         return "".join(line + "\n" for line in self.lines)
+
+    @contextlib.contextmanager
+    def unlogged(self):
+        """Drops the lines of the body. If the body ends with an exception they stay, to show where."""
+        kept = self.lines[:]
+        yield
+        self.lines[:] = kept
 
     def note(self, label, text):
         """A socket event, a check's result or anything else that is not a method."""

@@ -152,7 +152,7 @@ def deliveries_to_blocked(s):
         watcher.publish("", s.name("q"), body)
     watcher.confirms()
     ch = s.connect().channel()
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     with s.alarm():
         ch.publish("amq.fanout", "", "x")
         ch.connection.expect("connection.blocked")

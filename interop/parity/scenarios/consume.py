@@ -181,7 +181,7 @@ def round_robin(s):
 def prefetch_limits(s):
     """No more than prefetch-count messages are unacknowledged per consumer."""
     ch, q = filled(s, 5)
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(q, "t")
     ch.deliveries(2)
     ch.counts_when(q, messages=3)
@@ -198,7 +198,7 @@ def prefetch_limits(s):
 def prefetch_is_per_consumer(s):
     """Without global, each consumer has its own limit."""
     ch, q = filled(s, 6)
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(q, "a")
     ch.deliveries(2)
     ch.consume(q, "b")
@@ -211,10 +211,10 @@ def prefetch_is_per_consumer(s):
 def prefetch_for_later_consumers(s):
     """A qos without global applies to consumers that come after it."""
     ch, q = filled(s, 6)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "a")
     ch.deliveries(1)
-    ch.call("basic.qos", prefetch_count=3)
+    ch.prefetch(3)
     ch.barrier()
     ch.consume(q, "b")
     ch.deliveries(3)
@@ -226,7 +226,7 @@ def prefetch_for_later_consumers(s):
 def prefetch_global(s):
     """With global, all consumers of the channel share the limit."""
     ch, q = filled(s, 6)
-    ch.call("basic.qos", prefetch_count=3, **{"global": True})
+    ch.prefetch(3, of_channel=True)
     ch.consume(q, "a")
     ch.deliveries(3)
     ch.consume(q, "b")
@@ -240,12 +240,12 @@ def prefetch_global(s):
 def prefetch_global_raised(s):
     """Raising a global limit lets more through at once."""
     ch, q = filled(s, 4)
-    ch.call("basic.qos", prefetch_count=1, **{"global": True})
+    ch.prefetch(1, of_channel=True)
     ch.consume(q, "a")
     ch.deliveries(1)
-    ch.call("basic.qos", prefetch_count=3, **{"global": True})
+    ch.prefetch(3, of_channel=True)
     ch.deliveries(2)
-    ch.call("basic.qos", prefetch_count=0, **{"global": True})
+    ch.prefetch(0, of_channel=True)
     ch.deliveries(1)
 
 
@@ -253,8 +253,8 @@ def prefetch_global_raised(s):
 def prefetch_both(s):
     """Both limits hold at once."""
     ch, q = filled(s, 8)
-    ch.call("basic.qos", prefetch_count=2)
-    ch.call("basic.qos", prefetch_count=3, **{"global": True})
+    ch.prefetch(2)
+    ch.prefetch(3, of_channel=True)
     ch.consume(q, "a")
     ch.deliveries(2)
     ch.consume(q, "b")
@@ -267,7 +267,7 @@ def prefetch_both(s):
 def prefetch_0_is_unlimited(s):
     """prefetch-count 0 means no limit."""
     ch, q = filled(s, 20)
-    ch.call("basic.qos", prefetch_count=0)
+    ch.prefetch(0)
     ch.consume(q, "t")
     ch.deliveries(20)
 
@@ -276,7 +276,7 @@ def prefetch_0_is_unlimited(s):
 def prefetch_ignored_for_no_ack(s):
     """Prefetch means nothing for no-ack consumers."""
     ch, q = filled(s, 4)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "t", no_ack=True)
     ch.deliveries(4)
 
@@ -290,7 +290,7 @@ def prefetch_size(s):
 @scenario
 def prefetch_65535(s):
     """The largest prefetch-count."""
-    s.channel().call("basic.qos", prefetch_count=65535)
+    s.channel().prefetch(65535)
 
 
 # ------------------------------------------------------------ cancel
@@ -396,7 +396,7 @@ def ack_after_queue_delete(s):
 def priority_higher_first(s):
     """A consumer of higher priority gets everything while it has credit."""
     ch, q = filled(s, 0)
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(q, "low", arguments={"x-priority": -1})
     ch.consume(q, "none")
     ch.consume(q, "high", arguments={"x-priority": 10})
@@ -410,9 +410,9 @@ def priority_higher_first(s):
 def priority_credit_returns(s):
     """As soon as the higher one has credit again, it is served first."""
     ch, q = filled(s, 0)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "high", arguments={"x-priority": 5})
-    ch.call("basic.qos", prefetch_count=10)
+    ch.prefetch(10)
     ch.consume(q, "low")
     ch.publish("", q, "1")
     ch.publish("", q, "2")
@@ -432,7 +432,7 @@ def deliveries_stop_with_connection(s):
     ch, q = filled(s, 3)
     c = s.connect()
     other = c.channel()
-    other.call("basic.qos", prefetch_count=2)
+    other.prefetch(2)
     other.consume(q, "t")
     other.deliveries(2)
     c.close_socket()

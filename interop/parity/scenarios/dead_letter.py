@@ -1,5 +1,6 @@
 # Dead lettering: reasons, x-death and its kin, keys, cycles, properties.
 
+from parity.channel import dead_letters_to
 from parity.session import add, scenario
 from parity.wire import Typed
 
@@ -160,8 +161,8 @@ def two_hops(s):
     ch = s.channel()
     a, b, dead = s.name("a"), s.name("b"), s.name("dead")
     ch.queue(dead)
-    ch.queue(b, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
-    ch.queue(a, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": b, "x-message-ttl": 20})
+    ch.queue(b, arguments=dead_letters_to(dead))
+    ch.queue(a, arguments={**dead_letters_to(b), "x-message-ttl": 20})
     ch.publish("", a, "m", headers={"mine": 1})
     reject(ch, b)
     ch.get_when_there(dead)
@@ -172,8 +173,8 @@ def retry_cycle(s):
     """Rejected, waits in a TTL queue, comes back, three times over: counts go up, entries do not."""
     ch = s.channel()
     work, wait = s.name("work"), s.name("wait")
-    ch.queue(work, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": wait})
-    ch.queue(wait, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": work,
+    ch.queue(work, arguments=dead_letters_to(wait))
+    ch.queue(wait, arguments={**dead_letters_to(work),
                               "x-message-ttl": 20})
     ch.publish("", work, "m")
     for _ in range(3):
@@ -188,7 +189,7 @@ def automatic_cycle_is_broken(s):
     x, a, b, probe = s.name("x"), s.name("a"), s.name("b"), s.name("probe")
     ch.exchange(x, "fanout")
     ch.queue(probe)
-    ch.queue(a, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": b, "x-message-ttl": 20})
+    ch.queue(a, arguments={**dead_letters_to(b), "x-message-ttl": 20})
     ch.queue(b, arguments={"x-dead-letter-exchange": x, "x-message-ttl": 20})
     for queue in (a, probe):
         ch.bind(queue, x)
@@ -247,8 +248,8 @@ def two_reasons_in_one_queue(s):
     """The same queue with two reasons makes two entries."""
     ch = s.channel()
     q, back = s.name("q"), s.name("back")
-    ch.queue(q, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": back})
-    ch.queue(back, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": q, "x-max-length": 0})
+    ch.queue(q, arguments=dead_letters_to(back))
+    ch.queue(back, arguments={**dead_letters_to(q), "x-max-length": 0})
     dead = s.name("dead")
     ch.queue(dead)
     ch.publish("", q, "m")
@@ -376,7 +377,7 @@ def maxlen_then_expired(s):
     ch = s.channel()
     a, b, dead = s.name("a"), s.name("b"), s.name("dead")
     ch.queue(dead)
-    ch.queue(b, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, "x-message-ttl": 20})
-    ch.queue(a, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": b, "x-max-length": 0})
+    ch.queue(b, arguments={**dead_letters_to(dead), "x-message-ttl": 20})
+    ch.queue(a, arguments={**dead_letters_to(b), "x-max-length": 0})
     ch.publish("", a, "m")
     ch.get_when_there(dead)

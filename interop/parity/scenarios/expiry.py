@@ -2,7 +2,7 @@
 
 import time
 
-from parity.channel import POLL_S, WAIT_S
+from parity.channel import POLL_S, WAIT_S, dead_letters_to
 from parity.session import add, scenario
 
 
@@ -11,7 +11,7 @@ def with_dead_letters(s, **arguments):
     ch = s.channel()
     q, dead = s.name("q"), s.name("dead")
     ch.queue(dead)
-    ch.queue(q, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead, **arguments})
+    ch.queue(q, arguments={**dead_letters_to(dead), **arguments})
     ch.confirm()
     return ch, q, dead
 
@@ -117,7 +117,7 @@ def expires_at_head_only(s):
     ch.publish("", q, "mark")
     ch.confirms()
     probe = s.name("probe")
-    ch.queue(probe, arguments={"x-message-ttl": 50, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    ch.queue(probe, arguments={"x-message-ttl": 50, **dead_letters_to(dead)})
     ch.publish("", probe, "probe")
     ch.confirms()
     ch.get_when_there(dead)
@@ -227,7 +227,7 @@ def queue_expires_with_messages(s):
     ch = s.channel()
     q, dead = s.name("q"), s.name("dead")
     ch.queue(dead)
-    ch.queue(q, arguments={"x-expires": 100, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    ch.queue(q, arguments={"x-expires": 100, **dead_letters_to(dead)})
     ch.bind(q, "amq.direct", q)
     ch.publish("", q, "m")
     _gone(s, ch, q)

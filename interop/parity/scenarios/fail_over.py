@@ -2,6 +2,7 @@
 
 import time
 
+from parity.channel import dead_letters_to
 from parity.session import add, scenario
 
 KINDS = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
@@ -65,7 +66,7 @@ def _order(kind, way):
     def run(s):
         owner = queue(s, kind)
         active, waiting = s.connect().channel(), s.connect().channel()
-        active.call("basic.qos", prefetch_count=2)
+        active.prefetch(2)
         active.consume(s.name("q"), "a")
         waiting.consume(s.name("q"), "b")
         publish(s, owner, "0", "1", "2", "3")
@@ -87,7 +88,7 @@ def _same_channel(kind, way):
     def run(s):
         owner = queue(s, kind)
         ending, waiting = s.connect().channel(), s.connect().channel()
-        ending.call("basic.qos", prefetch_count=2)
+        ending.prefetch(2)
         ending.consume(s.name("q"), "a")
         ending.consume(s.name("q"), "b")
         waiting.consume(s.name("q"), "c")
@@ -106,8 +107,7 @@ for _kind in KINDS:
 
 def _dead_letter(way):
     def run(s):
-        owner = queue(s, "quorum", **{"x-delivery-limit": 1, "x-dead-letter-exchange": "",
-                                      "x-dead-letter-routing-key": s.name("dead")})
+        owner = queue(s, "quorum", **{"x-delivery-limit": 1, **dead_letters_to(s.name("dead"))})
         owner.queue(s.name("dead"))
         ending, waiting = s.connect().channel(), s.connect().channel()
         for tag in "abcd":
@@ -153,7 +153,7 @@ def cancel_keeps_unacked(s, kind):
     """After a cancel the unacked stay with the channel; the next gets what is behind them."""
     owner = queue(s, kind)
     active, waiting = s.connect().channel(), s.connect().channel()
-    active.call("basic.qos", prefetch_count=2)
+    active.prefetch(2)
     active.consume(s.name("q"), "a")
     waiting.consume(s.name("q"), "b")
     publish(s, owner, "0", "1", "2", "3")
@@ -212,7 +212,7 @@ def requeue_to_itself(s, kind):
     """What the active one requeues comes to it again."""
     owner = queue(s, kind)
     first, second = s.connect().channel(), s.connect().channel()
-    first.call("basic.qos", prefetch_count=1)
+    first.prefetch(1)
     first.consume(s.name("q"), "a")
     second.consume(s.name("q"), "b")
     publish(s, owner, "0")
@@ -271,7 +271,7 @@ def higher_priority_arrives_half_busy(s, kind):
     """It arrives while the active one holds two messages, of which one is acked."""
     owner = queue(s, kind)
     low, high = s.connect().channel(), s.connect().channel()
-    low.call("basic.qos", prefetch_count=2)
+    low.prefetch(2)
     low.consume(s.name("q"), "low")
     publish(s, owner, "0", "1")
     low.deliveries(2)
@@ -334,7 +334,7 @@ def close_with_get_unacked(s):
     publish(s, owner, "0", "1", "2")
     first, second = s.connect().channel(), s.connect().channel()
     first.get(s.name("q"), no_ack=False)
-    first.call("basic.qos", prefetch_count=1)
+    first.prefetch(1)
     first.consume(s.name("q"), "a")
     first.deliveries(1)
     second.consume(s.name("q"), "b")

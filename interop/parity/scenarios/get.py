@@ -76,7 +76,7 @@ def beside_consumer(s):
     ch = s.channel()
     q = s.name("q")
     ch.queue(q)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "t")
     ch.confirm()
     ch.publish("", q, "a")
@@ -92,7 +92,7 @@ def not_limited_by_prefetch(s):
     ch = s.channel()
     q = s.name("q")
     ch.queue(q)
-    ch.call("basic.qos", prefetch_count=1, **{"global": True})
+    ch.prefetch(1, of_channel=True)
     for body in "ab":
         ch.publish("", q, body)
     ch.get(q, no_ack=False)

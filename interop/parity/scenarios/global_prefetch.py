@@ -12,7 +12,7 @@ def begin(s, limit, *queues):
         for body in bodies:
             owner.publish("", s.name(suffix), body)
     owner.confirms()
-    ch.call("basic.qos", prefetch_count=limit, **{"global": True})
+    ch.prefetch(limit, of_channel=True)
     return owner, ch
 
 
@@ -110,7 +110,7 @@ def other_channel(s):
 def own_limit_lifts_it(s):
     """A basic.qos without global lifts the channel's limit."""
     owner, ch = begin(s, 3, ("q", "12345"), ("r", "67"))
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(s.name("q"), "a")
     ch.deliveries(2)
     ch.barrier()
@@ -125,7 +125,7 @@ def raised(s):
     owner, ch = begin(s, 1, ("q", "123"))
     ch.consume(s.name("q"), "a")
     ch.deliveries(1)
-    ch.call("basic.qos", prefetch_count=3, **{"global": True})
+    ch.prefetch(3, of_channel=True)
     ch.deliveries(2)
 
 
@@ -135,7 +135,7 @@ def lifted(s):
     owner, ch = begin(s, 1, ("q", "123"))
     ch.consume(s.name("q"), "a")
     ch.deliveries(1)
-    ch.call("basic.qos", prefetch_count=0, **{"global": True})
+    ch.prefetch(0, of_channel=True)
     ch.deliveries(2)
 
 
@@ -145,7 +145,7 @@ def lowered(s):
     owner, ch = begin(s, 3, ("q", "12345"))
     ch.consume(s.name("q"), "a")
     ch.deliveries(3)
-    ch.call("basic.qos", prefetch_count=1, **{"global": True})
+    ch.prefetch(1, of_channel=True)
     ch.ack(1)
     ch.barrier()
     ch.ack(2)
@@ -189,14 +189,13 @@ def quorum_consumer(s):
 def one_at_a_time_from_three(s):
     """With a limit of one, three queues of five messages each are all emptied."""
     owner, ch = begin(s, 1, ("q", "12345"), ("r", "12345"), ("t", "12345"))
-    kept = s.transcript.lines[:]
-    for suffix in "qrt":
-        ch.consume(s.name(suffix), suffix)
-    seen = []
-    for number in range(15):
-        seen.append(ch.expect("basic.deliver").fields["consumer-tag"])
-        ch.ack(number + 1)
-    s.transcript.lines[:] = kept
+    with s.transcript.unlogged():
+        for suffix in "qrt":
+            ch.consume(s.name(suffix), suffix)
+        seen = []
+        for number in range(15):
+            seen.append(ch.expect("basic.deliver").fields["consumer-tag"])
+            ch.ack(number + 1)
     s.note(f"deliveries from each: {[seen.count(suffix) for suffix in 'qrt']}")
     owner.counts_when(s.name("q"), messages=0)
 
@@ -205,19 +204,18 @@ def one_at_a_time_from_three(s):
 def no_queue_starves(s):
     """Of three queues of 100 messages none waits until the others are empty."""
     owner, ch = begin(s, 10)
-    kept = s.transcript.lines[:]
-    for suffix in "qrt":
-        owner.queue(s.name(suffix))
-        for number in range(100):
-            owner.publish("", s.name(suffix), str(number))
-    owner.confirms()
-    for suffix in "qrt":
-        ch.consume(s.name(suffix), suffix)
-    seen = []
-    for number in range(120):
-        seen.append(ch.expect("basic.deliver").fields["consumer-tag"])
-        ch.ack(number + 1)
-    s.transcript.lines[:] = kept
+    with s.transcript.unlogged():
+        for suffix in "qrt":
+            owner.queue(s.name(suffix))
+            for number in range(100):
+                owner.publish("", s.name(suffix), str(number))
+        owner.confirms()
+        for suffix in "qrt":
+            ch.consume(s.name(suffix), suffix)
+        seen = []
+        for number in range(120):
+            seen.append(ch.expect("basic.deliver").fields["consumer-tag"])
+            ch.ack(number + 1)
     s.note(f"after 120 deliveries each queue has had ten: {all(seen.count(suffix) >= 10 for suffix in 'qrt')}")
     ch.connection.close_socket()
     ch.connection.inboxes.clear()

@@ -1,5 +1,6 @@
 # Full queues whose dead letters return to themselves or go in a cycle; messages with a time to live of zero.
 
+from parity.channel import dead_letters_to
 from parity.session import add, scenario
 
 KINDS = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
@@ -20,7 +21,7 @@ def publish(s, ch, *bodies, **properties):
 
 
 def to_itself(s, **arguments):
-    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("q"), **arguments}
+    return {**dead_letters_to(s.name("q")), **arguments}
 
 
 def _full(kind, overflow, length, bodies):
@@ -100,8 +101,7 @@ def ring_of_three(s):
     ch = s.channel()
     ch.confirm()
     for here, there in (("q", "r"), ("r", "t"), ("t", "q")):
-        ch.queue(s.name(here), arguments={"x-max-length": 1, "x-dead-letter-exchange": "",
-                                          "x-dead-letter-routing-key": s.name(there)})
+        ch.queue(s.name(here), arguments={"x-max-length": 1, **dead_letters_to(s.name(there))})
     for here in "qrt":
         ch.publish("", s.name(here), here)
         ch.confirms()
@@ -137,7 +137,7 @@ def reject_publish_of_the_target(s):
     ch.queue(s.name("target"), arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     ch.publish("", s.name("target"), "there")
     ch.confirms()
-    ch.queue(s.name("q"), arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("target")})
+    ch.queue(s.name("q"), arguments=dead_letters_to(s.name("target")))
     publish(s, ch, "1")
     ch.get(s.name("q"), no_ack=False)
     ch.reject(1, requeue=False)
@@ -152,11 +152,10 @@ def drop_head_of_the_target(s):
     ch = s.channel()
     ch.confirm()
     ch.queue(s.name("dropped"))
-    ch.queue(s.name("target"), arguments={"x-max-length": 1, "x-dead-letter-exchange": "",
-                                          "x-dead-letter-routing-key": s.name("dropped")})
+    ch.queue(s.name("target"), arguments={"x-max-length": 1, **dead_letters_to(s.name("dropped"))})
     ch.publish("", s.name("target"), "there")
     ch.confirms()
-    ch.queue(s.name("q"), arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("target")})
+    ch.queue(s.name("q"), arguments=dead_letters_to(s.name("target")))
     publish(s, ch, "1")
     ch.get(s.name("q"), no_ack=False)
     ch.reject(1, requeue=False)
@@ -180,7 +179,7 @@ GIVING_BACK = {
 def _ttl_0(kind, of, way):
     """A message with a time to live of zero reaches a waiting consumer, and is dead when it comes back."""
     def run(s):
-        arguments = {**KINDS[kind], "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("dead")}
+        arguments = {**KINDS[kind], **dead_letters_to(s.name("dead"))}
         properties = {}
         if of == "queue":
             arguments["x-message-ttl"] = 0
@@ -225,14 +224,13 @@ def ttl_0_to_another_consumer(s):
 @scenario
 def ttl_0_many(s):
     """A hundred that are requeued together are all dead."""
-    owner = begin(s, **{"x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("dead")})
+    owner = begin(s, **{"x-message-ttl": 0, **dead_letters_to(s.name("dead"))})
     owner.queue(s.name("dead"))
     ch = s.connect().channel()
     ch.consume(s.name("q"), "a")
-    kept = s.transcript.lines[:]
-    publish(s, owner, *(str(number) for number in range(100)))
-    ch.deliveries(100)
-    s.transcript.lines[:] = kept
+    with s.transcript.unlogged():
+        publish(s, owner, *(str(number) for number in range(100)))
+        ch.deliveries(100)
     ch.nack(100, multiple=True)
     owner.counts_when(s.name("dead"), messages=100)
     ch.barrier()

@@ -1,5 +1,6 @@
 # Quorum queues and messages that are always requeued; counts and `redelivered` after dead lettering.
 
+from parity.channel import dead_letters_to
 from parity.session import add, scenario
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -20,7 +21,7 @@ def _rotates(arguments, way, title, name, deliveries=6):
     """Whether what is behind a message that always comes back is reached, with a prefetch of one."""
     def run(s):
         ch = begin(s, "poison", "1", "2", **arguments)
-        ch.call("basic.qos", prefetch_count=1)
+        ch.prefetch(1)
         ch.consume(s.name("q"), "a")
         for _ in range(deliveries):
             delivery = ch.expect("basic.deliver")
@@ -45,7 +46,7 @@ _rotates({"x-delivery-limit": 2}, "nack", "Nacked again and again with a limit o
 def all_nacked_without_limit(s):
     """Three messages of which each is nacked come round in order."""
     ch = begin(s, "1", "2", "3", **{"x-delivery-limit": -1})
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(s.name("q"), "a")
     for tag in range(1, 7):
         ch.deliveries(1)
@@ -57,7 +58,7 @@ def all_nacked_without_limit(s):
 def two_nacked_together_without_limit(s):
     """Two that are nacked together come back before or behind the third."""
     ch = begin(s, "1", "2", "3", **{"x-delivery-limit": -1})
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(s.name("q"), "a")
     ch.deliveries(2)
     ch.nack(2, multiple=True)
@@ -69,7 +70,7 @@ def channel_close_without_limit(s):
     """What a closed channel gives back without a limit."""
     ch = begin(s, "1", "2", "3", **{"x-delivery-limit": -1})
     leaving = s.connect().channel()
-    leaving.call("basic.qos", prefetch_count=2)
+    leaving.prefetch(2)
     leaving.consume(s.name("q"), "a")
     leaving.deliveries(2)
     leaving.close()
@@ -81,7 +82,7 @@ def channel_close_without_limit(s):
 @scenario
 def limit_0(s):
     """A limit of zero: the first return is the last."""
-    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("d")}
+    dead = dead_letters_to(s.name("d"))
     ch = begin(s, "1", **{"x-delivery-limit": 0, **dead})
     ch.queue(s.name("d"))
     ch.get_when_there(s.name("q"), no_ack=False)
@@ -95,7 +96,7 @@ def _through(first, second, how):
         ch = s.channel()
         ch.confirm()
         ch.queue(s.name("q"), durable=True, arguments={
-            **first, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("r")})
+            **first, **dead_letters_to(s.name("r"))})
         ch.queue(s.name("r"), durable=True, arguments=second)
         ch.publish("", s.name("q"), "1")
         ch.confirms()
@@ -126,7 +127,7 @@ def there_and_back(s):
     ch.confirm()
     for here, there in (("q", "r"), ("r", "q")):
         ch.queue(s.name(here), durable=True, arguments={
-            **QUORUM, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name(there)})
+            **QUORUM, **dead_letters_to(s.name(there))})
     ch.publish("", s.name("q"), "1")
     ch.confirms()
     for tag, here in enumerate("qrqr", 1):
@@ -138,7 +139,7 @@ def there_and_back(s):
 @scenario
 def expired_after_return(s):
     """A returned message that expires in a quorum queue: its count and redelivered in the dead letter queue."""
-    ch = begin(s, "1", **{"x-message-ttl": 400, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("d")})
+    ch = begin(s, "1", **{"x-message-ttl": 400, **dead_letters_to(s.name("d"))})
     ch.queue(s.name("d"))
     ch.get_when_there(s.name("q"), no_ack=False)
     ch.nack(1)

@@ -1,5 +1,6 @@
 # Priority queues.
 
+from parity.channel import dead_letters_to
 from parity.session import scenario
 
 
@@ -85,7 +86,7 @@ def ttl_of_low_priority(s):
     ch = s.channel()
     q, dead, probe = s.name("q"), s.name("dead"), s.name("probe")
     ch.queue(dead)
-    to_dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
+    to_dead = dead_letters_to(dead)
     ch.queue(q, arguments={"x-max-priority": 5, **to_dead})
     ch.queue(probe, arguments={"x-message-ttl": 50, **to_dead})
     ch.publish("", q, "high", priority=5)

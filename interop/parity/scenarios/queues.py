@@ -59,7 +59,7 @@ def redeclare_counts(s):
         ch.publish("", q, body)
     ch.get(q, no_ack=False)
     ch.queue(q)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "t")
     ch.deliveries(1)
     ch.queue(q)

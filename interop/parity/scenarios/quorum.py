@@ -1,5 +1,6 @@
 # Quorum queues: delivery limits and x-delivery-count, refused arguments, and differences from classic queues.
 
+from parity.channel import dead_letters_to
 from parity.session import add, scenario
 
 
@@ -20,7 +21,7 @@ def publish(ch, q, *bodies, **properties):
 def dead_lettered(s, ch, **arguments):
     """Declares the queue for dead letters; returns the arguments that send them there."""
     ch.queue(s.name("dead"))
-    return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name("dead"), **arguments}
+    return {**dead_letters_to(s.name("dead")), **arguments}
 
 
 @scenario
@@ -135,11 +136,10 @@ def delivery_limit_default(s):
     ch = s.channel()
     ch, q = queue(s, **dead_lettered(s, ch))
     publish(ch, q, "m")
-    kept = s.transcript.lines[:]
-    for tag in range(1, 21):
-        ch.get_when_there(q, no_ack=False)
-        ch.nack(tag)
-    s.transcript.lines[:] = kept
+    with s.transcript.unlogged():
+        for tag in range(1, 21):
+            ch.get_when_there(q, no_ack=False)
+            ch.nack(tag)
     s.note("twenty times got and requeued")
     ch.get_when_there(q, no_ack=False)
     ch.nack(21)
@@ -152,11 +152,10 @@ def delivery_limit_off(s):
     ch = s.channel()
     ch, q = queue(s, **dead_lettered(s, ch, **{"x-delivery-limit": -1}))
     publish(ch, q, "m")
-    kept = s.transcript.lines[:]
-    for tag in range(1, 26):
-        ch.get_when_there(q, no_ack=False)
-        ch.nack(tag)
-    s.transcript.lines[:] = kept
+    with s.transcript.unlogged():
+        for tag in range(1, 26):
+            ch.get_when_there(q, no_ack=False)
+            ch.nack(tag)
     s.note("25 times got and requeued")
     ch.get_when_there(q)
 
@@ -295,7 +294,7 @@ def single_active_consumer_get(s):
 def global_qos(s):
     """A consumer on a channel with global prefetch ends the connection."""
     ch, q = queue(s)
-    ch.call("basic.qos", prefetch_count=2, **{"global": True})
+    ch.prefetch(2, of_channel=True)
     ch.consume(q, "t")
 
 
@@ -311,7 +310,7 @@ def exclusive_consumer(s):
 def consumer_priority(s):
     """Consumer priorities."""
     ch, q = queue(s)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "low")
     ch.consume(q, "high", arguments={"x-priority": 5})
     publish(ch, q, "1")
@@ -373,7 +372,7 @@ def prefetch(s):
     """Prefetch limits a consumer; multiple acks free it."""
     ch, q = queue(s)
     publish(ch, q, "1", "2", "3", "4")
-    ch.call("basic.qos", prefetch_count=2)
+    ch.prefetch(2)
     ch.consume(q, "t")
     ch.deliveries(2)
     ch.counts_when(q, messages=2)

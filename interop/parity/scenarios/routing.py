@@ -64,6 +64,17 @@ def fanout(s):
     ch.drain(q, 1)
 
 
+def get_all(s, ch, q):
+    """Gets every message of the queue, unlogged."""
+    messages = []
+    while True:
+        with s.transcript.unlogged():
+            reply = ch.get(q)
+        if reply.name != "basic.get-ok":
+            return messages
+        messages.append(reply)
+
+
 def _topic(pattern, keys):
     def run(s):
         ch, x, q = setup(s, "topic")
@@ -71,14 +82,7 @@ def _topic(pattern, keys):
         for key in keys:
             ch.publish(x, key, key)
         ch.confirms()
-        found = []
-        while True:
-            kept = s.transcript.lines[:]
-            reply = ch.get(q)
-            s.transcript.lines[:] = kept
-            if reply.name != "basic.get-ok":
-                break
-            found.append(reply.fields["routing-key"])
+        found = [message.fields["routing-key"] for message in get_all(s, ch, q)]
         s.note(f"pattern {pattern!r} matched {found}")
     return run
 
@@ -130,14 +134,7 @@ def _headers(binding, cases):
             properties = {} if headers is None else {"headers": headers}
             ch.publish(x, "", str(number), **properties)
         ch.confirms()
-        found = []
-        while True:
-            kept = s.transcript.lines[:]
-            reply = ch.get(q)
-            s.transcript.lines[:] = kept
-            if reply.name != "basic.get-ok":
-                break
-            found.append(int(reply.content.body))
+        found = [int(message.content.body) for message in get_all(s, ch, q)]
         s.note("matched: " + " ".join(map(str, found)))
     return run
 

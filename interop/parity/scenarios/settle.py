@@ -1,17 +1,12 @@
 # Acknowledging, rejecting, requeueing and recovering; positions after a requeue.
 
 from parity.session import add, scenario
+from scenarios.consume import filled
 
 
 def delivered(s, count, taken):
-    """A channel that got `taken` of `count` messages by consuming; the rest stays ready."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
-    ch.confirm()
-    for number in range(1, count + 1):
-        ch.publish("", q, str(number))
-    ch.confirms()
+    """A channel that got `taken` of `count` messages; the rest stays ready."""
+    ch, q = filled(s, count)
     for _ in range(taken):
         ch.get(q, no_ack=False)
     return ch, q
@@ -218,11 +213,11 @@ def requeue_to_consumer(s):
 def requeue_goes_to_other_consumer(s):
     """With prefetch 1 on two consumers a requeued message goes to the one that has credit."""
     ch, q = delivered(s, 2, 0)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "a")
     ch.deliveries(1)
     other = ch.connection.channel()
-    other.call("basic.qos", prefetch_count=1)
+    other.prefetch(1)
     other.consume(q, "b")
     other.deliveries(1)
     other.ack(1)

@@ -33,7 +33,7 @@ def first_gets_all(s):
 def waits_for_credit(s):
     """Without credit of the active one messages wait, though others have credit."""
     ch, q = queue(s)
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "a")
     ch.consume(q, "b")
     publish(ch, q, "1", "2")

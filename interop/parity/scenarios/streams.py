@@ -1,5 +1,6 @@
 # Streams over AMQP 0-9-1: consuming by offset, and refused methods and arguments.
 
+from parity.channel import dead_letters_to
 from parity.session import add, follows, scenario, slow
 from parity.wire import Typed
 
@@ -18,7 +19,7 @@ def stream(s, count, **arguments):
 
 def consume(ch, q, offset=None, prefetch=10, **fields):
     if prefetch:
-        ch.call("basic.qos", prefetch_count=prefetch)
+        ch.prefetch(prefetch)
     arguments = {} if offset is None else {"x-stream-offset": offset}
     return ch.consume(q, "t", arguments=arguments, **fields)
 
@@ -86,7 +87,7 @@ def exclusive_consumer(s):
 def global_qos(s):
     """A consumer on a channel with global prefetch."""
     ch, q = stream(s, 0)
-    ch.call("basic.qos", prefetch_count=2, **{"global": True})
+    ch.prefetch(2, of_channel=True)
     ch.consume(q, "t")
 
 
@@ -179,7 +180,7 @@ for _name, _offset in {
 def two_positions(s):
     """Consumers of one channel have their own positions."""
     ch, q = stream(s, 3)
-    ch.call("basic.qos", prefetch_count=10)
+    ch.prefetch(10)
     ch.consume(q, "a", arguments={"x-stream-offset": 2})
     ch.deliveries(1)
     ch.consume(q, "b", arguments={"x-stream-offset": 1})
@@ -301,7 +302,7 @@ for _name, _arguments in {
 }.items():
     def _run(s, arguments=_arguments):
         ch, q = stream(s, 1)
-        ch.call("basic.qos", prefetch_count=5)
+        ch.prefetch(5)
         ch.consume(q, "t", arguments={"x-stream-offset": "first", **arguments})
     add(__name__, f"consume_with_{_name}", _run, f"basic.consume with {_arguments}.")
 
@@ -317,7 +318,7 @@ def no_ack_without_prefetch(s):
 def global_qos_besides(s):
     """A consumer with a limit of its own on a channel with global prefetch."""
     ch, q = stream(s, 0)
-    ch.call("basic.qos", prefetch_count=2, **{"global": True})
+    ch.prefetch(2, of_channel=True)
     consume(ch, q, "first")
 
 
@@ -325,7 +326,7 @@ def global_qos_besides(s):
 def global_qos_and_no_ack(s):
     """Of two reasons to refuse, this is named."""
     ch, q = stream(s, 0)
-    ch.call("basic.qos", prefetch_count=2, **{"global": True})
+    ch.prefetch(2, of_channel=True)
     consume(ch, q, "first", no_ack=True)
 
 
@@ -409,7 +410,7 @@ for _name, _filter, _expected in (
 ):
     def _run(s, filters=_filter, expected=_expected):
         ch, q = filtered(s, "a", None, "b", "c", "a")
-        ch.call("basic.qos", prefetch_count=10)
+        ch.prefetch(10)
         ch.consume(q, "t", arguments={"x-stream-offset": "first", "x-stream-filter": filters})
         ch.deliveries(expected)
         ch.publish("", q, "end", headers={"x-stream-filter-value": "z"})
@@ -422,7 +423,7 @@ for _name, _filter, _expected in (
 def filter_match_unfiltered(s):
     """Messages without a value come as well when asked for."""
     ch, q = filtered(s, "a", None, "b", None)
-    ch.call("basic.qos", prefetch_count=10)
+    ch.prefetch(10)
     ch.consume(q, "t", arguments={
         "x-stream-offset": "first", "x-stream-filter": "b", "x-stream-match-unfiltered": True})
     ch.deliveries(3)
@@ -432,7 +433,7 @@ def filter_match_unfiltered(s):
 def filter_match_unfiltered_alone(s):
     """Without a filter x-stream-match-unfiltered means nothing."""
     ch, q = filtered(s, "a", None)
-    ch.call("basic.qos", prefetch_count=10)
+    ch.prefetch(10)
     ch.consume(q, "t", arguments={"x-stream-offset": "first", "x-stream-match-unfiltered": True})
     ch.deliveries(2)
 
@@ -440,7 +441,7 @@ def filter_match_unfiltered_alone(s):
 for _name, _value in {"number": 5, "empty": "", "boolean": True}.items():
     def _run(s, value=_value):
         ch, q = filtered(s, value)
-        ch.call("basic.qos", prefetch_count=10)
+        ch.prefetch(10)
         ch.consume(q, "t", arguments={"x-stream-offset": "first"})
         ch.deliveries(1)
     add(__name__, f"filter_value_{_name}", _run, f"x-stream-filter-value {_value!r}.")
@@ -524,7 +525,7 @@ def dead_letters(s):
     """A stream as the target of dead lettering."""
     ch, q = stream(s, 0)
     source = s.name("source")
-    ch.queue(source, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": q})
+    ch.queue(source, arguments=dead_letters_to(q))
     ch.publish("", source, "m")
     ch.confirms()
     ch.get(source, no_ack=False)

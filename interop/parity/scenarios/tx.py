@@ -183,7 +183,7 @@ def deliveries_go_on(s):
     ch.publish("", q, "a")
     ch.publish("", q, "b")
     ch.call("tx.select")
-    ch.call("basic.qos", prefetch_count=1)
+    ch.prefetch(1)
     ch.consume(q, "t")
     ch.deliveries(1)
     ch.ack(1)

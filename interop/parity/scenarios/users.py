@@ -1,21 +1,29 @@
 # Users: the user-id of messages, users that are deleted or changed while connected, their limits.
 
+from parity.control import limits_json
 from parity.session import PASSWORD, add, scenario, slow
 from scenarios.handshake import begin
 
 
 def open_vhost(c, vhost="/"):
     """From connection.tune to connection.open, not logged; the answer is left to come."""
-    kept = c.log.lines[:]
-    c.expect("connection.tune")
-    c.send("connection.tune-ok", channel_max=2047, frame_max=131072, heartbeat=0)
-    c.log.lines[:] = kept
+    with c.log.unlogged():
+        c.expect("connection.tune")
+        c.send("connection.tune-ok", channel_max=2047, frame_max=131072, heartbeat=0)
     c.send("connection.open", virtual_host=vhost)
 
 
 def start(s, user, password=PASSWORD):
     """A connection that has sent its name and password."""
     return begin(s, response=f"\0{user}\0{password}")
+
+
+def opens(s, user="guest", password=PASSWORD, vhost="/"):
+    """A login, and the answer to its connection.open."""
+    c = start(s, user, password)
+    open_vhost(c, vhost)
+    c.wait(0, lambda e: True, "an answer")
+    return c
 
 
 def refused(s, user, password=PASSWORD):
@@ -304,15 +312,7 @@ def update_secret_after_deletion_of_rights(s):
 
 def limited(s, user, **limits):
     """Sets limits of a user."""
-    s.ctl("set_user_limits", user, "{" + ",".join(f'"{k.replace("_", "-")}":{v}' for k, v in limits.items()) + "}")
-
-
-def one_more(s, user):
-    """A further login and what connection.open is answered."""
-    c = start(s, user)
-    open_vhost(c)
-    c.wait(0, lambda e: True, "an answer")
-    return c
+    s.ctl("set_user_limits", user, limits_json(limits))
 
 
 @scenario
@@ -328,7 +328,7 @@ def max_connections_0(s):
 def max_connections_1(s):
     """The second is refused, and taken once the first is gone."""
     limited(s, s.user(), max_connections=1)
-    first = one_more(s, s.name("u"))
+    first = opens(s, s.name("u"))
     second = start(s, s.name("u"))
     open_vhost(second)
     second.expect_close()
@@ -339,8 +339,8 @@ def max_connections_1(s):
 def max_connections_free_again(s):
     """A connection that closed counts no more."""
     limited(s, s.user(), max_connections=1)
-    one_more(s, s.name("u")).close()
-    one_more(s, s.name("u")).close()
+    opens(s, s.name("u")).close()
+    opens(s, s.name("u")).close()
 
 
 @scenario
@@ -348,7 +348,7 @@ def max_connections_of_others(s):
     """Another user's connections do not count."""
     limited(s, s.user(), max_connections=1)
     s.login(s.user("v"))
-    one_more(s, s.name("u"))
+    opens(s, s.name("u"))
 
 
 @scenario
@@ -368,7 +368,7 @@ def max_connections_lowered(s):
 def max_connections_negative(s):
     """-1 is no limit."""
     limited(s, s.user(), max_connections=-1)
-    one_more(s, s.name("u"))
+    opens(s, s.name("u"))
 
 
 @scenario
@@ -376,7 +376,7 @@ def max_connections_cleared(s):
     """A cleared limit is none."""
     limited(s, s.user(), max_connections=0)
     s.ctl("clear_user_limits", s.name("u"), "max-connections")
-    one_more(s, s.name("u"))
+    opens(s, s.name("u"))
 
 
 @scenario

@@ -1,25 +1,18 @@
 # Virtual hosts: missing, refused, deleted while in use, their limits.
 
+from parity.control import limits_json
 from parity.session import add, scenario
-from scenarios.users import open_vhost, start
+from scenarios.users import open_vhost, opens, start
 
 
 def limited(s, vhost, **limits):
     """Sets limits of a virtual host."""
-    s.ctl("set_vhost_limits", "-p", vhost, "{" + ",".join(f'"{k.replace("_", "-")}":{v}' for k, v in limits.items()) + "}")
+    s.ctl("set_vhost_limits", "-p", vhost, limits_json(limits))
 
 
 def inside(s, vhost):
     """A further channel of guest in this virtual host."""
     return s.connect(vhost=vhost).channel()
-
-
-def opens(s, vhost, user="guest", password="guest"):
-    """A login and what connection.open is answered."""
-    c = start(s, user, password)
-    open_vhost(c, vhost)
-    c.wait(0, lambda e: True, "an answer")
-    return c
 
 
 @scenario
@@ -182,7 +175,7 @@ def max_connections_1(s):
     """The second is refused."""
     v = s.vhost()
     limited(s, v, max_connections=1)
-    opens(s, v)
+    opens(s, password="guest", vhost=v)
     c = start(s, "guest", "guest")
     open_vhost(c, v)
     c.expect_close()
@@ -193,8 +186,8 @@ def max_connections_free_again(s):
     """A connection that closed counts no more."""
     v = s.vhost()
     limited(s, v, max_connections=1)
-    opens(s, v).close()
-    opens(s, v)
+    opens(s, password="guest", vhost=v).close()
+    opens(s, password="guest", vhost=v)
 
 
 @scenario
