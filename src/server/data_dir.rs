@@ -1,0 +1,69 @@
+//! The data directory before the store opens it: it must be the broker's own, and closed to other users.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use tracing::warn;
+
+use super::error::StartError;
+use crate::ctl::protocol::SOCKET;
+
+/// Names of which a used data directory has at least one.
+const OWN_ENTRIES: [&str; 3] = ["leveret.lock", "db", SOCKET];
+/// A file system of its own has this directory.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Creates the directory and closes it to other users, since it holds messages and hashes of passwords. Refuses a
+/// directory with foreign content. Leaves the mode of a directory that belongs to another user.
+pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
+    let failed = |error| StartError::DataDir {
+        dir: dir.to_owned(),
+        error,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(failed)?;
+    if let Some(found) = foreign_entry(dir).map_err(failed)? {
+        return Err(StartError::NotOurs {
+            dir: dir.to_owned(),
+            found,
+        });
+    }
+    let metadata = std::fs::metadata(dir).map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != me {
+        // A volume may belong to another user. The files in it have modes of their own.
+        warn!(
+            dir = %dir.display(), owner, mode = format!("{mode:o}"),
+            "the data directory belongs to another user and is open to others; its owner should make its mode 700"
+        );
+        return Ok(());
+    }
+    let own = std::fs::Permissions::from_mode(0o700);
+    if let Err(error) = std::fs::set_permissions(dir, own) {
+        warn!(dir = %dir.display(), %error, "the data directory is open to other users");
+    }
+    Ok(())
+}
+
+/// An entry that is not a broker's, if the directory has no entry of a broker.
+fn foreign_entry(dir: &Path) -> io::Result<Option<String>> {
+    let mut foreign = None;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if OWN_ENTRIES.iter().any(|own| name == *own) {
+            return Ok(None);
+        }
+        if name != LOST_AND_FOUND {
+            foreign = Some(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(foreign)
+}

@@ -1,0 +1,117 @@
+//! Listeners of the front doors: opening and closing them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::error::StartError;
+use crate::broker::broker::Broker;
+use crate::config::Config;
+use crate::{amqp, cmq};
+
+/// Connections that the system queues until the broker accepts them.
+const ACCEPT_BACKLOG: u32 = 1024;
+/// The reason in the closes of a stop, in RabbitMQ's words.
+const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
+
+/// The front doors.
+pub(super) struct Fronts {
+    pub(super) amqp: Arc<amqp::Front>,
+    pub(super) cmq: Arc<cmq::Front>,
+}
+
+/// The addresses of each front door's listeners.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses {
+    pub(super) amqp: Vec<SocketAddr>,
+    pub(super) cmq: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    /// The configured addresses; a port may be 0.
+    pub(super) fn configured(config: &Config) -> Addresses {
+        Addresses {
+            amqp: config.amqp_listen.clone(),
+            cmq: config.cmq_listen.iter().flatten().copied().collect(),
+        }
+    }
+}
+
+/// The open listeners and their connections.
+pub(super) struct Listeners {
+    pub(super) addresses: Addresses,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Listeners {
+    pub(super) fn open(wanted: &Addresses, fronts: &Fronts) -> Result<Listeners, StartError> {
+        if wanted.amqp.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = Listeners {
+            addresses: Addresses::default(),
+            stop,
+            tasks: JoinSet::new(),
+        };
+        for &wanted in &wanted.amqp {
+            let (socket, address) = listen(wanted)?;
+            info!("AMQP listener on {address}");
+            listeners.addresses.amqp.push(address);
+            let serve = fronts.amqp.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        for &wanted in &wanted.cmq {
+            let (socket, address) = listen(wanted)?;
+            info!("CMQ listener on {address}");
+            listeners.addresses.cmq.push(address);
+            let serve = fronts.cmq.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        // Pushes go on until the broker stops, and need no listener.
+        listeners.tasks.spawn(fronts.cmq.clone().push(stopped));
+        Ok(listeners)
+    }
+
+    /// Closes the listeners, and then the connections: in good order within the grace, the rest abruptly.
+    pub(super) async fn close(mut self, broker: &Broker, grace: Duration) {
+        self.stop.send_replace(true);
+        let closing = broker.connections().close_where(SHUTDOWN_REASON, |_| true);
+        info!(connections = closing, "closing connections");
+        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_closed).await.is_err() {
+            warn!(
+                connections = broker.connections().len(),
+                "some connections did not close in time"
+            );
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A listening socket and its address; for port 0 the system chooses one.
+fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let open = || {
+        let socket = if wanted.is_ipv6() {
+            TcpSocket::new_v6()?
+        } else {
+            TcpSocket::new_v4()?
+        };
+        // A restarted broker must not wait until the system forgets the old connections.
+        socket.set_reuseaddr(true)?;
+        socket.bind(wanted)?;
+        let socket = socket.listen(ACCEPT_BACKLOG)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    };
+    open().map_err(|error| StartError::Listen {
+        address: wanted,
+        error,
+    })
+}

@@ -1,0 +1,228 @@
+//! Builds a broker from its configuration and runs it: store, committer, broker, front doors, the socket of ctl.
+//! Decides nothing about AMQP.
+
+mod commands; // commands about the whole node
+mod data_dir; // the data directory before the store opens it
+mod error;
+mod listeners;
+mod settings; // the configuration as each room takes it
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, info, warn};
+
+pub use error::StartError;
+pub use settings::cmq_config;
+
+use self::commands::CommandTask;
+use self::listeners::{Addresses, Fronts, Listeners};
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::config::Config;
+use crate::ctl::context::{Context, Node, NodeCommand};
+use crate::ctl::protocol::SOCKET;
+use crate::files::Shares;
+use crate::memory::MemoryMonitor;
+use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
+use crate::{amqp, clock, cmq, ctl};
+
+/// Commands that wait for their task.
+const COMMANDS_MAX: usize = 16;
+/// How long a stop in good order waits for dead letters.
+const LETTERS_GRACE: Duration = Duration::from_secs(5);
+
+/// Starts brokers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a broker; it accepts connections when this returns.
+    pub async fn start(config: Config) -> Result<RunningServer, StartError> {
+        let started = clock::monotonic();
+        data_dir::prepare(&config.data_dir)?;
+        let shares = settings::share_files(&config);
+        let broker = open_broker(&config, &shares).await?;
+        let alarms = Arc::new(Alarms::default());
+        let memory = Arc::new(MemoryMonitor::new(
+            alarms.clone(),
+            config.memory_high_watermark,
+        ));
+        // Before the listeners: an operator who sees in the log that one is open may give commands.
+        let ctl_socket = config.data_dir.join(SOCKET);
+        let ctl = ctl::server::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
+            path: ctl_socket.clone(),
+            error,
+        })?;
+        let fronts = open_fronts(&config, &shares, &broker, &alarms)?;
+        let listeners = Listeners::open(&Addresses::configured(&config), &fronts)?;
+        let addresses = Arc::new(listeners.addresses.clone());
+
+        let (commands, commands_taken) = mpsc::channel(COMMANDS_MAX);
+        let (running, is_running) = watch::channel(true);
+        let (stop_asked, stop_seen) = watch::channel(false);
+        let context = Arc::new(Context {
+            broker: broker.clone(),
+            node: Node {
+                commands: commands.clone(),
+                running: is_running,
+                listeners: addresses.amqp.as_slice().into(),
+                cmq_listeners: addresses.cmq.as_slice().into(),
+                data_dir: config.data_dir.clone().into(),
+                started,
+            },
+            alarms: alarms.clone(),
+            memory: memory.clone(),
+        });
+        let mut background = JoinSet::new();
+        background.spawn(ctl::server::serve(ctl, context));
+        background.spawn(async move { memory.watch().await });
+        background.spawn(forward_disk_alarm(
+            broker.committer().clone(),
+            alarms.clone(),
+        ));
+        let command_task = CommandTask {
+            broker: broker.clone(),
+            fronts,
+            grace: config.shutdown_grace,
+            addresses: addresses.clone(),
+            running,
+        };
+        let command_task = tokio::spawn(command_task.run(listeners, commands_taken, stop_asked));
+        info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
+        Ok(RunningServer {
+            addresses,
+            broker,
+            alarms,
+            commands,
+            ctl_socket,
+            stop_seen,
+            command_task,
+            background,
+        })
+    }
+}
+
+/// Opens the store, and the broker that it holds.
+async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, StartError> {
+    let store = open_store(config.data_dir.clone(), settings::store(config, shares)).await?;
+    let committer = Committer::start(store, settings::commit_limits(config))?;
+    Ok(Broker::open(committer, settings::broker(config)).await?)
+}
+
+fn open_fronts(
+    config: &Config,
+    shares: &Shares,
+    broker: &Arc<Broker>,
+    alarms: &Arc<Alarms>,
+) -> Result<Fronts, StartError> {
+    let amqp = settings::amqp(config, shares);
+    let cmq = settings::cmq_config(config, shares);
+    Ok(Fronts {
+        amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
+        cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq)?,
+    })
+}
+
+async fn open_store(dir: PathBuf, options: FjallOptions) -> Result<Arc<dyn Store>, StoreError> {
+    let opened = tokio::task::spawn_blocking(move || FjallStore::open(&dir, options)).await;
+    match opened {
+        Ok(store) => Ok(Arc::new(store?)),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
+    let mut alarm = committer.alarm();
+    loop {
+        let raised = alarm.borrow_and_update().is_some();
+        alarms.set_disk(raised);
+        if alarm.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A running broker. Dropped without [`RunningServer::shutdown`] it cuts its connections off; the store is synced.
+pub struct RunningServer {
+    addresses: Arc<Addresses>,
+    broker: Arc<Broker>,
+    alarms: Arc<Alarms>,
+    commands: mpsc::Sender<NodeCommand>,
+    ctl_socket: PathBuf,
+    stop_seen: watch::Receiver<bool>,
+    command_task: JoinHandle<()>,
+    background: JoinSet<()>,
+}
+
+impl RunningServer {
+    /// The first AMQP address, with the port that the system chose for 0.
+    pub fn amqp_addr(&self) -> SocketAddr {
+        self.addresses
+            .amqp
+            .first()
+            .copied()
+            .unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+    }
+
+    /// All AMQP addresses, in the order of the configuration.
+    pub fn amqp_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.amqp
+    }
+
+    /// All addresses of CMQ's API, in the order of the configuration.
+    pub fn cmq_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.cmq
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Waits for `leveret ctl stop`. Cancel-safe.
+    pub async fn stop_asked(&mut self) {
+        if self.stop_seen.wait_for(|asked| *asked).await.is_err() {
+            // The task is gone, so no command can come.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stops accepting, closes connections with 320 within the configured grace, and makes everything durable.
+    pub async fn shutdown(mut self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(NodeCommand::End(done)).await.is_err() || closed.await.is_err() {
+            error!("the task for commands ended early; connections are cut off");
+        }
+        self.broker.note_time();
+        if !self.broker.letters_published(LETTERS_GRACE).await {
+            warn!(
+                "some dead letters are not published yet; their messages are in their queues at the next start"
+            );
+        }
+        let committer = self.broker.committer().clone();
+        if tokio::task::spawn_blocking(move || committer.shutdown())
+            .await
+            .is_err()
+        {
+            error!("the store did not close in good order");
+        }
+        if let Err(error) = std::fs::remove_file(&self.ctl_socket) {
+            warn!(%error, "cannot remove the ctl socket");
+        }
+        self.background.shutdown().await;
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.command_task.abort();
+    }
+}

@@ -1,0 +1,133 @@
+//! The configuration as each room takes it.
+
+use tracing::{info, warn};
+
+use crate::broker::broker::{BrokerConfig, Defaults};
+use crate::config::{self, Config, Durability, RawConfig};
+use crate::files::{self, Shares};
+use crate::store::{FjallOptions, Limits, OnDamage};
+use crate::{amqp, cmq, node};
+
+/// The settings of the broker.
+pub(super) fn broker(config: &Config) -> BrokerConfig {
+    BrokerConfig {
+        loopback_users: config.loopback_users.clone(),
+        memory_bytes: config.memory_budget,
+        defaults: Defaults {
+            user: config.default_user.clone(),
+            pass: config.default_pass.clone(),
+            vhost: config.default_vhost.clone(),
+        },
+        ..BrokerConfig::default()
+    }
+}
+
+/// Raises the limit of file descriptors, divides them between store and front doors, and logs the result.
+pub(super) fn share_files(config: &Config) -> Shares {
+    let limit = files::raise_limit();
+    let listens = config.cmq_listen.iter().any(Option::is_some);
+    let wanted = files::Wanted {
+        amqp: config.connection_max,
+        cmq: if listens { config.cmq_connections } else { 0 },
+        pushes: config.cmq_push_connections.into(),
+    };
+    let shares = files::share(limit, wanted);
+    let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
+    let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+    info!(limit, store = shares.store, amqp, cmq, "file descriptors");
+    // The defaults are more than most brokers need: less than a default is worth no warning.
+    let default = Config::from_raw(&RawConfig::default()).ok();
+    let default = default.map(|config| (config.connection_max, config.cmq_connections));
+    let (default_amqp, default_cmq) = default.unzip();
+    let is_short = |given, wanted, default| given < wanted && Some(wanted) != default;
+    if is_short(amqp, wanted.amqp, default_amqp) || is_short(cmq, wanted.cmq, default_cmq) {
+        warn!(
+            limit,
+            amqp,
+            cmq,
+            "fewer connections than configured may be open: raise the limit of file descriptors (ulimit -n, LimitNOFILE)"
+        );
+    }
+    shares
+}
+
+/// The settings of CMQ's front door.
+pub fn cmq_config(config: &Config, shares: &Shares) -> cmq::CmqConfig {
+    cmq::CmqConfig {
+        connections: shares.cmq,
+        newcomer_timeout: config.handshake_timeout,
+        clock_skew_ms: u64::try_from(config.cmq_clock_skew.as_millis()).unwrap_or(u64::MAX),
+        replays_max: config.cmq_replay_memory,
+        batch_max: config.cmq_batch.into(),
+        batch_bytes_max: config.cmq_batch_size,
+        requests_max: config.cmq_requests,
+        name_rest: config.cmq_name_rest,
+        queues_max: config.cmq_queues,
+        heap_max: config.cmq_heap,
+        message_bytes_max: config.cmq_message_size,
+        polling_wait_max_secs: config.cmq_polling_wait,
+        visibility_timeout_max_secs: config.cmq_visibility_timeout,
+        retention_max_secs: config.cmq_retention,
+        delay_max_secs: config.cmq_delay,
+        delayed_max: config.cmq_delayed,
+        unacked_max: config.cmq_unacked,
+        dead_letter_sources_max: config.cmq_dead_letter_sources,
+        topics_max: config.cmq_topics,
+        subscriptions_max: config.cmq_subscriptions,
+        filters_max: config.cmq_filters,
+        tag_chars_max: config.cmq_tag_size,
+        key_bytes_max: config.cmq_key_size,
+        push: cmq::PushConfig {
+            second: config.cmq_push_second,
+            timeout: config.cmq_push_timeout,
+            connections_max: shares.pushes,
+            endpoint_connections_max: config.cmq_push_endpoint_connections.into(),
+            allowed: config.cmq_push_allow.iter().flatten().copied().collect(),
+        },
+    }
+}
+
+/// The settings of the AMQP front door.
+pub(super) fn amqp(config: &Config, shares: &Shares) -> amqp::Settings {
+    let timeout_ms = u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX);
+    amqp::Settings {
+        channel_max: config.channel_max,
+        frame_max: config.frame_max,
+        heartbeat_secs: config.heartbeat,
+        message_bytes_max: config.max_message_size,
+        consumer_timeout_ms: (timeout_ms > 0).then_some(timeout_ms),
+        connections: shares.amqp,
+        handshake_timeout: config.handshake_timeout,
+        cluster_name: node::name(),
+        server_product: config.server_product.to_string(),
+    }
+}
+
+/// The options of the store. With `--durability write` it writes no extents: a chunk in an extent must be synced
+/// before its address is committed, so each large batch would wait for the disk.
+pub(super) fn store(config: &Config, shares: &Shares) -> FjallOptions {
+    let mut options = FjallOptions {
+        cached_files: shares.cached,
+        on_damage: match config.on_damage {
+            config::OnDamage::Refuse => OnDamage::Refuse,
+            config::OnDamage::Recover => OnDamage::Recover,
+        },
+        ..FjallOptions::default()
+    };
+    if let Durability::Write(_) = config.durability {
+        options.extent_batch_bytes = usize::MAX;
+    }
+    options
+}
+
+/// The bounds of the committer.
+pub(super) fn commit_limits(config: &Config) -> Limits {
+    Limits {
+        disk_free_min: config.disk_free_limit,
+        sync_within: match config.durability {
+            Durability::Sync => None,
+            Durability::Write(within) => Some(within),
+        },
+        ..Limits::default()
+    }
+}
