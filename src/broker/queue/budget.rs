@@ -1,18 +1,18 @@
-//! How much memory all queues together may use for messages. Counts bytes; decides nothing else.
+//! The memory for messages that all queues share. Counts bytes and says how many a queue may have; evicts nothing itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// No queue is asked to go below this: it always may keep the chunk it works on.
+/// A queue may always have this much: the chunk that it works on.
 pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
 
-/// No queue keeps more than this in memory, however much is free: what a lagging consumer needs is read ahead, and
-/// buffers that are let go early are used again while they are warm.
+/// No queue may have more than this, however much is free. A lagging consumer is served by reading ahead, and buffers
+/// that are freed early are used again while they are warm in the cache.
 pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// So many times more must be free than one queue may have.
+/// A queue may have this fraction of what is free.
 const FREE_SHARE: u64 = 8;
 
-/// The memory for messages, shared by all queues.
+/// The memory for messages that all queues share.
 #[derive(Debug)]
 pub struct MemoryBudget {
     total: u64,
@@ -20,7 +20,6 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of `total` bytes.
     pub fn new(total: u64) -> Self {
         MemoryBudget {
             total,
@@ -28,12 +27,11 @@ impl MemoryBudget {
         }
     }
 
-    /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// A queue's share has changed.
+    /// A queue uses `after` bytes now instead of `before`.
     pub(super) fn change(&self, before: u64, after: u64) {
         if after >= before {
             self.used.fetch_add(after - before, Ordering::Relaxed);
@@ -42,8 +40,8 @@ impl MemoryBudget {
         }
     }
 
-    /// How many bytes a queue may have in memory: a part of what is free, so that however many queues take theirs, all
-    /// together stay within the budget but for what each needs to work at all.
+    /// How many bytes a queue may have in memory: a fraction of what is free. So all queues together stay within the
+    /// budget, however many they are, except for the minimum that each needs to work.
     pub(super) fn allowance(&self) -> u64 {
         let free = self.total.saturating_sub(self.used());
         (free / FREE_SHARE).clamp(QUEUE_RESIDENT_BYTES_MIN, QUEUE_RESIDENT_BYTES_MAX)
@@ -56,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_may_have_the_less_the_more_is_taken() {
+    fn the_allowance_shrinks_as_the_budget_is_used() {
         let budget = MemoryBudget::new(256 << 20);
         assert_eq!(budget.allowance(), QUEUE_RESIDENT_BYTES_MAX);
         budget.change(0, 128 << 20);
@@ -80,7 +78,7 @@ mod tests {
         for _ in 0..QUEUES {
             budget.change(0, READ_AHEAD_BYTES.min(budget.allowance() / 8));
         }
-        // But for the little that each may have whatever there is.
+        // The excess is the minimum that each queue may always have.
         assert!(budget.used() < total + QUEUES * QUEUE_RESIDENT_BYTES_MIN / 8);
     }
 }

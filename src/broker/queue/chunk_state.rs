@@ -1,14 +1,12 @@
-//! Whether a chunk of a log is still gathered or on its way to the store.
+//! The chunk of a block or page: still gathered, or written.
 
 use crate::model::Ticket;
 use crate::store::chunk::ChunkEncoder;
 
-/// Where a block's chunk is.
 #[derive(Debug)]
 pub(super) enum ChunkState {
-    /// Still gathered: goes to disk with the next group commit.
+    /// Gathers messages until the next batch takes it.
     Open(ChunkEncoder),
-    /// Handed to the committer with this batch (readable when that is committed); the second field
-    /// says whether it was read from or written to the store at all.
+    /// In the batch with this ticket. Can be read when that is committed; a chunk that was read has ticket 0.
     Written(Ticket),
 }

@@ -1,16 +1,16 @@
-//! Which messages of a queue a restart finds again.
+//! Which messages of a queue a restart finds.
 
 use crate::model::Message;
 use crate::model::arguments::QueueKind;
 
-/// What a queue keeps over a restart.
+/// Which messages of a queue a restart finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// Nothing: the queue itself will be gone.
+    /// None: the queue itself is gone.
     Nothing,
-    /// What was published as persistent: durable classic queues.
+    /// Persistent messages: durable classic queues.
     Persistent,
-    /// Every message and how often it was delivered: quorum queues and streams take no notice of `delivery-mode`.
+    /// All messages, with their delivery counts: quorum queues and streams ignore `delivery-mode`.
     Everything,
 }
 
@@ -23,7 +23,7 @@ impl Durability {
         }
     }
 
-    /// Whether it keeps this message.
+    /// Whether a restart finds this message.
     pub(super) fn covers(self, message: &Message) -> bool {
         match self {
             Durability::Nothing => false,

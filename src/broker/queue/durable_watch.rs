@@ -1,4 +1,4 @@
-//! Tells a stream when a batch of its is durable.
+//! Tells a stream when one of its batches is durable.
 
 use std::sync::{Arc, Weak};
 
@@ -9,10 +9,10 @@ use crate::store::commit::Waiter;
 
 use super::shell::Queue;
 
-/// A stream that waits for one of its batches.
+/// Waits for one batch of a stream.
 struct DurableWatch {
     queue: Weak<Queue>,
-    /// Where the stream goes on; the committer's threads have better things to do.
+    /// The stream is resumed on the runtime, so that the committer's threads stay free.
     runtime: Option<Runtime>,
 }
 
@@ -38,7 +38,7 @@ impl Waiter for DurableWatch {
 }
 
 impl Queue {
-    /// Calls [`Queue::durable_up_to`] when this batch is durable.
+    /// Has [`Queue::durable_up_to`] called when this batch is durable.
     pub(super) fn watch_durable(&self, ticket: Ticket) {
         if let Some(me) = self.me.upgrade() {
             let watch = DurableWatch::of(&me);
@@ -46,7 +46,7 @@ impl Queue {
         }
     }
 
-    /// What this queue wrote up to `upto` is durable.
+    /// Everything that this queue wrote up to the batch `upto` is durable.
     fn durable_up_to(&self, upto: Ticket) {
         self.run(|state, now_ms, fx| {
             if let Some(stream) = state.stream() {

@@ -1,5 +1,5 @@
-//! One task that wakes queues at their deadlines. A queue has at most one deadline here; nothing runs while
-//! none is due.
+//! One task that wakes queues at their deadlines. Each queue has at most one deadline here. The task sleeps while no
+//! queue is due.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,22 +14,22 @@ use crate::model::QueueId;
 
 use super::shell::Queue;
 
-/// How long to sleep when there is no deadline at all; an earlier one wakes.
+/// How long to sleep when there is no deadline. A new one wakes the task.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long to sleep at most when there is one: a sleep stands still while the machine is suspended, and the broker's
-/// time does not.
+/// Maximum sleep when there is a deadline: a sleep stands still while the machine is suspended, and the broker's time
+/// does not.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
-/// Deadlines of queues.
+/// The deadlines of all queues.
 pub struct Timers {
     clock: Arc<Clock>,
     due: Mutex<BTreeMap<(u64, QueueId), Weak<Queue>>>,
-    /// An earlier deadline than all others came in, or the timers are dropped.
+    /// Notified when a deadline comes in that is earlier than all others, and when the timers are dropped.
     earlier: Arc<Notify>,
 }
 
 impl Timers {
-    /// Starts the task that serves them; it ends when they are dropped.
+    /// Starts the task, which ends when the timers are dropped.
     pub fn start(clock: Arc<Clock>) -> Arc<Timers> {
         let timers = Arc::new(Timers {
             clock,
@@ -40,8 +40,7 @@ impl Timers {
         timers
     }
 
-    /// Moves the deadline of queue `id` from `before` to `after`, both moments of the clock's
-    /// line.
+    /// Moves the deadline of queue `id` from `before` to `after`, both on the broker's time line.
     pub(super) fn schedule(
         &self,
         queue: &Weak<Queue>,
@@ -64,7 +63,7 @@ impl Timers {
         }
     }
 
-    /// Takes the queues that are due, and tells how long it is until the next one will be.
+    /// Takes out the queues that are due. Also returns the time until the next one is due.
     fn take_due(&self) -> (Vec<Weak<Queue>>, Option<Duration>) {
         let now_ms = self.clock.now_ms();
         let mut due = self.due.lock();
@@ -85,15 +84,15 @@ impl Drop for Timers {
 async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
     while let Some((queues, wait)) = timers.upgrade().map(|timers| timers.take_due()) {
         for queue in queues.iter().filter_map(Weak::upgrade) {
-            // One queue that cannot be looked at stops the clock of no other.
+            // A queue that panics must not stop the deadlines of the others.
             if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
-                tracing::error!(queue = %queue.name(), "a queue has panicked when its time had come");
+                tracing::error!(queue = %queue.name(), "a queue panicked at its deadline");
             }
-            // Many may be due at once, each with much to do.
+            // Many may be due together, each with much to do.
             tokio::task::yield_now().await;
         }
         if !queues.is_empty() {
-            // What the queues asked for may have to run before more can come of their next deadlines.
+            // The tasks that the queues have woken run before their next deadlines are looked at.
             tokio::task::yield_now().await;
             continue;
         }

@@ -1,34 +1,37 @@
-//! What the disk has to be told about one log: its record, the pages of settled offsets, delivery counts, chunks
-//! that are no longer needed. Knows nothing of what is in memory.
+//! What the disk has to be told of the offsets of one log: its record, the pages of settled and gone offsets, return
+//! counts, and chunks to remove. Knows nothing of what is resident.
+//!
+//! *Settled* offsets have left the queue for good. In a log with a history, acked messages stay on disk and can be
+//! rewound; those of the settled offsets that never come back are *gone*. Without a history all settled offsets are.
 
-mod pages; // offsets as the disk has them
+mod paged_set; // a set of offsets as the disk has it
 
 use std::ops::Range;
 
 use crate::model::LogId;
 use crate::store::{Batch, LogRecord, Op, RangeSet, ReturnCount};
 
-use pages::{PageChange, Pages};
+use paged_set::{PageChange, PagedSet};
 
-/// The account of one log towards the disk.
+/// The offsets of one log as the disk has them, and the changes that it has not.
 pub(in crate::broker::queue) struct Offsets {
     log: LogId,
-    /// Whether what happens is to be known after a restart.
+    /// A restart finds the log.
     durable: bool,
-    /// Settled offsets as a restart would see them: those that are settled, and all transient messages.
-    settled: Pages,
-    /// In a log that keeps what was acked, those of them that never come back.
-    gone: Option<Pages>,
+    /// Offsets that are settled for a restart: those of all transient messages included.
+    settled: PagedSet,
+    /// Settled offsets that never come back; `None` in a log without a history.
+    gone: Option<PagedSet>,
     /// How often the log was rewound.
     rewinds: u32,
     /// Bytes of unsettled persistent messages.
     bytes: u64,
-    /// Chunks that nobody reads again, by their first offset.
+    /// First offsets of chunks in which all messages are gone.
     emptied: Vec<u64>,
-    /// Changes of delivery counts; `None` forgets one.
+    /// Changes of return counts; `None` removes one.
     counts: Vec<(u64, Option<ReturnCount>)>,
-    /// What is to be written besides.
-    loose: Vec<Op>,
+    /// Removes what the disk has of a history that has ended.
+    history_removal: Vec<Op>,
     dirty: bool,
     record_written: bool,
 }
@@ -38,20 +41,20 @@ impl Offsets {
         Offsets {
             log,
             durable,
-            settled: Pages::default(),
+            settled: PagedSet::default(),
             gone: None,
             rewinds: 0,
             bytes: 0,
             emptied: Vec::new(),
             counts: Vec::new(),
-            loose: Vec::new(),
+            history_removal: Vec::new(),
             dirty: false,
             record_written: false,
         }
     }
 
-    /// The account as it was when the broker stopped. `settled` has everything below the record's floor in it, `gone`
-    /// everything below its `history_from`.
+    /// The offsets as the disk has them. `settled` includes everything below the record's floor, `gone` everything
+    /// below its `history_from`.
     pub(in crate::broker::queue) fn recover(
         log: LogId,
         record: LogRecord,
@@ -60,17 +63,17 @@ impl Offsets {
         bytes: u64,
     ) -> Self {
         let mut offsets = Offsets::new(log, true);
-        offsets.settled = Pages::recover(settled, record.floor, record.next);
+        offsets.settled = PagedSet::recover(settled, record.floor, record.next);
         offsets.gone = record
             .history_from
-            .map(|from| Pages::recover(gone, from, record.next));
+            .map(|from| PagedSet::recover(gone, from, record.next));
         offsets.rewinds = record.rewinds;
         offsets.bytes = bytes;
         offsets.record_written = true;
         offsets
     }
 
-    /// A message was enqueued. A transient one counts as settled from the start: a restart is not to find it.
+    /// A message was enqueued. A transient one is settled on disk from the start, so that no restart finds it.
     pub(in crate::broker::queue) fn enqueued(&mut self, offset: u64, size: u32, persistent: bool) {
         if persistent {
             self.bytes += u64::from(size);
@@ -90,14 +93,14 @@ impl Offsets {
         self.dirty = true;
     }
 
-    /// Everything in the range was settled at once; `bytes` of persistent messages are left in the log.
+    /// All messages in the range were settled; `bytes` of persistent messages are left in the log.
     pub(in crate::broker::queue) fn purged(&mut self, range: Range<u64>, bytes: u64) {
         self.settle(range);
         self.bytes = bytes;
         self.dirty = true;
     }
 
-    /// Settled messages never come back.
+    /// These settled offsets never come back.
     pub(in crate::broker::queue) fn gone(&mut self, range: Range<u64>) {
         if let Some(gone) = self.gone.as_mut().filter(|_| self.durable) {
             gone.insert(range);
@@ -105,27 +108,27 @@ impl Offsets {
         self.dirty = true;
     }
 
-    /// From now on it is told what of the settled messages never comes back: all of them, so far.
+    /// The log has a history from now on. All offsets that are settled so far are gone.
     pub(in crate::broker::queue) fn begin_history(&mut self) {
         let gone = self.gone.get_or_insert_default();
         gone.replace(self.settled.set().clone());
         self.dirty |= self.record_written;
     }
 
-    /// Settled messages never come back any more; `marks` are to be removed.
-    pub(in crate::broker::queue) fn end_history(&mut self, marks: Vec<u64>) {
+    /// The log has no history any more. `stretches` are the first offsets of those that the disk has to remove.
+    pub(in crate::broker::queue) fn end_history(&mut self, stretches: Vec<u64>) {
         let log = self.log;
         if let Some(mut gone) = self.gone.take().filter(|_| self.durable) {
             gone.replace(RangeSet::new());
-            let loose = &mut self.loose;
-            gone.collect(|page, _| loose.push(Op::RemoveGonePage { log, page }));
-            let marks = marks.into_iter();
-            loose.extend(marks.map(|first| Op::RemoveStretch { log, first }));
+            let removal = &mut self.history_removal;
+            gone.collect(|page, _| removal.push(Op::RemoveGonePage { log, page }));
+            let stretches = stretches.into_iter();
+            removal.extend(stretches.map(|first| Op::RemoveStretch { log, first }));
         }
         self.dirty = true;
     }
 
-    /// From `from` on, what can come back has: `bytes` of persistent messages.
+    /// All offsets from `from` on that are not gone are unsettled again, with `bytes` of persistent messages.
     pub(in crate::broker::queue) fn rewound(&mut self, from: u64, bytes: u64) {
         if let Some(gone) = self.gone.as_ref().filter(|_| self.durable) {
             self.settled.remove_from(from, gone.set());
@@ -140,7 +143,7 @@ impl Offsets {
         self.rewinds
     }
 
-    /// Whether what happens is to be known after a restart.
+    /// Whether a restart finds the log.
     pub(in crate::broker::queue) fn is_durable(&self) -> bool {
         self.durable
     }
@@ -151,13 +154,13 @@ impl Offsets {
         self.dirty = true;
     }
 
-    /// A message has come back so often by now.
+    /// A message has come back; the count is the new one.
     pub(in crate::broker::queue) fn returned(&mut self, offset: u64, count: ReturnCount) {
         self.counts.push((offset, Some(count)));
         self.dirty = true;
     }
 
-    /// A message that had come back is settled.
+    /// A message that had come back is settled: its count goes.
     pub(in crate::broker::queue) fn forget_count(&mut self, offset: u64) {
         self.counts.push((offset, None));
         self.dirty = true;
@@ -172,8 +175,8 @@ impl Offsets {
         self.dirty
     }
 
-    /// Moves what is to be written into `batch`. `next` is the log's next offset, `wrote` whether a chunk of it is in
-    /// this batch.
+    /// Moves all changes into `batch`. `next` is the log's next offset, `wrote` says whether this batch has a chunk of
+    /// the log.
     pub(in crate::broker::queue) fn collect(&mut self, next: u64, wrote: bool, batch: &mut Batch) {
         let log = self.log;
         self.dirty = false;
@@ -189,17 +192,17 @@ impl Offsets {
         if self.durable {
             self.collect_pages(batch);
         }
-        // A log that is not durable needs its record just once: a restart finds the log by it, and drops it.
+        // A log that is not durable needs its record once: a restart finds the log's chunks by it, and removes them.
         if self.durable || (wrote && !self.record_written) {
             self.record_written = true;
             if self.settled.floor() >= next {
-                self.bytes = 0; // whatever was taken by an average
+                self.bytes = 0; // averages may have left a remainder
             }
             let record = LogRecord {
                 next,
                 floor: self.settled.floor(),
                 bytes: self.bytes,
-                history_from: self.gone.as_ref().map(Pages::floor),
+                history_from: self.gone.as_ref().map(PagedSet::floor),
                 rewinds: self.rewinds,
             };
             batch.push(Op::PutLog { log, record });
@@ -208,7 +211,7 @@ impl Offsets {
 
     fn collect_pages(&mut self, batch: &mut Batch) {
         let log = self.log;
-        for op in self.loose.drain(..) {
+        for op in self.history_removal.drain(..) {
             batch.push(op);
         }
         self.settled.collect(|page, change| {

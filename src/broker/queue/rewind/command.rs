@@ -1,9 +1,9 @@
-//! Reading again what was acked: the search in the store for the place to which a queue is rewound, and the command
-//! itself. What is kept, and what becomes of it, is decided elsewhere (`retention`, `lane`).
+//! `Queue::rewind`: searches the store for the position in each lane, then has the machine rewind to it. What is
+//! rewindable, the histories of the lanes decide (`lane/history`).
 //!
-//! The search reads little: the marks of what is kept lead to one stretch of the log, and only that is looked at, so
-//! a rewind takes as long for ten messages as for ten million. The rewind is one turn of the queue and is written in
-//! one batch: a crash leaves all of it or nothing.
+//! The search reads little. The stretches of the history lead to one of them, and only that is read, so a rewind takes
+//! as long for ten messages as for ten million. The rewind itself is one command of the queue and is written in one
+//! batch: after a crash all of it has happened, or nothing.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use super::plan::RewindError;
 use super::rewind_to::RewindTo;
 use super::search::find_position;
 
-/// What a rewind has done.
+/// The result of a rewind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewound {
-    /// The first offset that came back; none if nothing did, or if the queue has several lanes.
+    /// The first offset that came back. `None` if none did, or if the queue has several lanes.
     pub from_offset: Option<u64>,
-    /// How many messages came back.
+    /// Number of messages that came back.
     pub messages: u64,
     /// When it is durable; `None` if there is nothing to write.
     pub ticket: Option<Ticket>,
 }
 
 impl Queue {
-    /// Makes acked messages ready again that are still kept, from `to` on, at their old places; those that wait or are
-    /// with a consumer stay as they are. A place before the oldest that is kept means that one.
+    /// Makes the rewindable messages from `to` on ready again, at their old positions. Ready and leased messages stay as
+    /// they are. A position before the history means the history's start.
     ///
     /// # Errors
     /// See [`RewindError`]; then nothing has changed.
@@ -47,7 +47,7 @@ impl Queue {
             .ok_or(RewindError::Gone)??;
         let committer = &self.services.committer;
         if searches.iter().any(|search| !search.within.is_empty()) {
-            // What was enqueued so far can be read when this is durable.
+            // When this is durable, everything that was enqueued so far can be read.
             let written = committer.wait(committer.append(Vec::new())).await;
             written.map_err(|_| StoreError::Closed)?;
         }
@@ -56,10 +56,10 @@ impl Queue {
             let store = Arc::clone(committer.store());
             let durability = self.durability();
             let reads = &self.services.threads.reads;
-            let look = reads.run(self.spec.id, move || {
+            let search = reads.run(self.spec.id, move || {
                 find_position(&*store, &search, |m| durability.covers(m))
             });
-            found.push(look.await.map_err(not_read)??);
+            found.push(search.await.map_err(not_read)??);
         }
         let rewind = |state: &mut Machine, now_ms, fx: &mut _| {
             let state = state.work().ok_or(RewindError::NotEnabled)?;

@@ -1,4 +1,4 @@
-//! Where the store has to be searched for the places that a rewind goes to, and what was found there.
+//! What a rewind is asked to do: where to search each lane, and the position that was found there.
 
 use std::ops::Range;
 
@@ -14,39 +14,40 @@ pub enum RewindError {
     /// The queue has been deleted.
     #[error("the queue is gone")]
     Gone,
-    /// The queue does not keep what was acked.
+    /// The queue has no history.
     #[error("the queue does not keep acked messages (x-rewind-seconds)")]
     NotEnabled,
-    /// The time has not come yet.
+    /// The time lies in the future.
     #[error("the time to rewind to is in the future")]
     InFuture,
-    /// No message had that offset yet.
+    /// No message has that offset yet.
     #[error("no message has that offset yet: the next one will be {next}")]
     NoSuchOffset {
         /// The offset of the next message.
         next: u64,
     },
-    /// An offset means nothing in a queue that has a log for each priority.
+    /// A queue with priorities has several logs, so an offset names no position in it.
     #[error("a queue with priorities can be rewound to a time only")]
     SeveralLanes,
-    /// The store cannot be read, or was closed.
+    /// The store cannot be read, or is closed.
     #[error("the messages cannot be read: {0}")]
     Store(#[from] StoreError),
 }
 
-/// Where to look for the place to which one lane is rewound.
+/// Where to search one lane for the position to which it is rewound.
 #[derive(Clone, Debug)]
 pub(in crate::broker::queue) struct RewindSearch {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) to: RewindTo,
-    /// The place is in here or at its end.
+    /// The position is in here, or at its end.
     pub(in crate::broker::queue) within: Range<u64>,
 }
 
-/// The place, and the messages from there to the end of the searched range if they are not too many.
+/// The position to which one lane is rewound.
 #[derive(Clone, Debug)]
 pub(in crate::broker::queue) struct RewindPosition {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) from: u64,
+    /// The messages from there to the end of the searched range, as far as they are not too many.
     pub(in crate::broker::queue) messages: Vec<SizedMessage>,
 }

@@ -1,19 +1,19 @@
-//! To where a queue is rewound, and how that is written: `leveret ctl rewind` and requests by AMQP say it alike. Pure.
+//! The position to which a queue is rewound, as text too: `leveret ctl rewind` and requests by AMQP write it alike.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// To where a queue is rewound.
+/// The position to which a queue is rewound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewindTo {
-    /// What was enqueued at or after this time, in milliseconds since the epoch: wall-clock time as it is said, and a
-    /// moment of the broker's time line within the room of queues.
+    /// Messages enqueued at or after this time in milliseconds. Clients give wall-clock time; the machines of the queues
+    /// get it on the broker's time line.
     Time(u64),
-    /// What has this offset or a higher one.
+    /// Messages with this offset or a higher one.
     Offset(u64),
 }
 
-/// Words that are neither a time nor an offset.
+/// The text is neither a time nor an offset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is neither an offset (digits), nor a time (digits and 's' or 'ms' since 1970, or as in \
@@ -46,8 +46,8 @@ impl FromStr for RewindTo {
     }
 }
 
-/// Milliseconds since the epoch of a time as RFC 3339 writes it, not before 1970. What is finer is cut off; a leap
-/// second counts as the one before it.
+/// Milliseconds since the epoch of an RFC 3339 time from 1970 on. Cuts off finer fractions. A leap second counts as the
+/// second before it.
 fn rfc3339_ms(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -87,7 +87,8 @@ fn rfc3339_ms(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + millis.parse::<i64>().ok()?).ok()
 }
 
-/// Days from the epoch to a date of the Gregorian calendar. A year begins in March here, so that the leap day is its last.
+/// Days from the epoch to a date of the Gregorian calendar. Counts years from March, so that a leap day is the last
+/// day of its year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)
@@ -99,7 +100,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
-/// Numbers of so many digits each, with `between` between them.
+/// Parses numbers with the given widths in digits, separated by `between`.
 fn numbers<const N: usize>(text: &str, between: char, widths: [usize; N]) -> Option<[i64; N]> {
     let mut parts = text.split(between);
     let mut found = [0; N];
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_and_times_are_told_apart_by_their_look() {
+    fn offsets_and_times_differ_in_their_syntax() {
         for (text, expected) in [
             ("0", Some(RewindTo::Offset(0))),
             ("18446744073709551615", Some(RewindTo::Offset(u64::MAX))),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_has_its_number() {
+    fn consecutive_days_are_a_day_apart() {
         let mut expected = 0;
         for year in 1970..2110 {
             for month in 1..=12 {

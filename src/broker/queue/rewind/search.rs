@@ -1,4 +1,4 @@
-//! The search in the store for the place that a rewind goes to. Blocks.
+//! Finds the position of a rewind in the store. Reads, so it runs on threads that may block.
 
 use std::ops::Range;
 
@@ -10,17 +10,17 @@ use crate::store::{Store, StoreError, StoredMessage, chunk};
 use super::plan::{RewindPosition, RewindSearch};
 use super::rewind_to::RewindTo;
 
-/// How much one read brings.
+/// Bytes of one read.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// No more messages are looked at one by one: those of a stretch and of the chunks at its ends.
+/// Maximum number of messages that are read: those of a stretch, and of the chunks at its ends.
 const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
 
-/// No more bytes of bodies are read for their sizes: several stretches. More there is only where keeping began on a
-/// long backlog.
+/// Maximum bytes of bodies that are read for their sizes: several stretches. A stretch is larger only if the history
+/// began on a long backlog.
 const SCAN_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Finds the place in the store. Blocks.
+/// Finds the position, and the sizes of the messages from there on. Blocks.
 pub(in crate::broker::queue) fn find_position(
     store: &dyn Store,
     search: &RewindSearch,
@@ -64,7 +64,7 @@ pub(in crate::broker::queue) fn find_position(
     })
 }
 
-/// Shows `visit` the messages that the store has of `range`, in order, until it has had enough.
+/// Calls `visit` with the messages that the store has of `range`, in order, until it returns false.
 fn scan(
     store: &dyn Store,
     log: LogId,
@@ -91,7 +91,7 @@ fn scan(
             }
         }
         if from == before {
-            return Ok(()); // nothing is left
+            return Ok(()); // the store has no more
         }
     }
     Ok(())

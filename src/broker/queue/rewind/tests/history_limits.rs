@@ -1,4 +1,4 @@
-//! What is kept of acked messages, and when it goes from the disk.
+//! Which acked messages stay rewindable, and when they leave the disk.
 
 use crate::broker::queue::effects::Settle;
 use crate::broker::queue::rewind::plan::RewindError;
@@ -8,7 +8,7 @@ use crate::broker::queue::work::tests::rig::{long, message};
 use super::rig;
 
 #[test]
-fn what_is_too_old_goes_from_the_disk() {
+fn expired_messages_leave_the_disk() {
     let mut rig = rig(&[]);
     rig.publish(&[message("old")]);
     rig.commit();
@@ -25,7 +25,7 @@ fn what_is_too_old_goes_from_the_disk() {
     assert_eq!(rig.chunks_on_disk(), 2);
     let due = rig.state.deadline_ms(rig.now_ms).expect("a deadline");
     rig.tick(due);
-    rig.settle(Settle::Ack, &[stuck]); // too late to be kept
+    rig.settle(Settle::Ack, &[stuck]); // its stretch has expired
     rig.commit();
     assert_eq!(
         (rig.chunks_on_disk(), rig.state.counts().rewindable),
@@ -45,7 +45,7 @@ fn what_is_too_old_goes_from_the_disk() {
 }
 
 #[test]
-fn no_more_bytes_are_kept_than_the_queue_may_have() {
+fn the_history_stays_within_the_byte_limit_of_the_queue() {
     let mut rig = rig(&[("x-max-length-bytes", long(10_000))]);
     for _ in 0..500 {
         rig.publish(&[message(&"x".repeat(100))]);
@@ -53,27 +53,28 @@ fn no_more_bytes_are_kept_than_the_queue_may_have() {
         rig.commit();
         assert!(rig.state.counts().rewindable_bytes <= 10_000);
     }
-    let kept = rig.state.counts().rewindable;
-    assert!((95..=100).contains(&kept), "{kept}");
-    assert_eq!(rig.chunks_on_disk() as u64, kept);
+    let rewindable = rig.state.counts().rewindable;
+    assert!((95..=100).contains(&rewindable), "{rewindable}");
+    assert_eq!(rig.chunks_on_disk() as u64, rewindable);
     let rewound = rig.rewind(RewindTo::Offset(0)).expect("rewound");
-    assert_eq!(rewound, (Some(500 - kept), kept), "from the oldest kept");
+    let oldest = 500 - rewindable;
+    assert_eq!(rewound, (Some(oldest), rewindable));
 }
 
 #[test]
-fn switching_off_lets_go_at_once_and_switching_on_keeps_from_then() {
+fn ending_the_history_drops_it_and_a_new_one_begins_empty() {
     let mut rig = rig(&[]);
     rig.publish(&["a", "b", "c"].map(message));
     let lease = rig.get().expect("a message").0;
     rig.settle(Settle::Ack, &[lease]);
     rig.commit();
-    rig.keep(None);
+    rig.set_rewind(None);
     let refused = rig.rewind(RewindTo::Time(0));
     assert!(matches!(refused, Err(RewindError::NotEnabled)));
     let lease = rig.get().expect("a message").0;
     rig.settle(Settle::Ack, &[lease]);
     rig.commit();
-    rig.keep(Some(5_000));
+    rig.set_rewind(Some(5_000));
     rig.now_ms += 10;
     assert_eq!(rig.drain(), ["c"]);
     assert_eq!(
@@ -88,7 +89,7 @@ fn switching_off_lets_go_at_once_and_switching_on_keeps_from_then() {
         (Some(2), 1)
     );
     assert_eq!(rig.drain(), ["c"]);
-    rig.keep(None);
+    rig.set_rewind(None);
     rig.commit();
     assert_eq!(rig.chunks_on_disk(), 0);
 }

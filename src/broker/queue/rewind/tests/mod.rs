@@ -1,4 +1,4 @@
-//! Reading acked messages again. What the tests share stands here.
+//! Rewinds, driven on a machine without I/O. The tests share these helpers.
 
 mod history_limits;
 mod model;
@@ -25,7 +25,7 @@ fn log(lane: u8) -> crate::model::LogId {
 }
 
 impl Rig {
-    /// As `Queue::rewind`, with `meanwhile` between the search and the rewind.
+    /// Does what `Queue::rewind` does, with `meanwhile` between the search and the rewind.
     fn rewind_while(
         &mut self,
         to: RewindTo,
@@ -48,7 +48,7 @@ impl Rig {
         self.rewind_while(to, |_| {})
     }
 
-    /// Gets everything that is ready and acks it: the bodies.
+    /// Gets and acks all ready messages. Returns their bodies.
     fn drain(&mut self) -> Vec<Bytes> {
         let mut bodies = Vec::new();
         while let Some((lease, body, _)) = self.get() {
@@ -66,7 +66,7 @@ impl Rig {
                 Get::Empty => return None,
                 Get::Loading => {}
                 Get::Got(got) => {
-                    let enqueued_ms = got.enqueued.expect("told by a queue that keeps").ms();
+                    let enqueued_ms = got.enqueued.expect("a queue with a history says it").ms();
                     return Some((got.lease, body(&got.message), got.redelivered, enqueued_ms));
                 }
             }
@@ -82,7 +82,7 @@ impl Rig {
         valid
     }
 
-    fn keep(&mut self, rewind_ms: Option<u64>) {
+    fn set_rewind(&mut self, rewind_ms: Option<u64>) {
         let arguments = QueueArguments {
             rewind_ms,
             ..QueueArguments::clone(&self.arguments)

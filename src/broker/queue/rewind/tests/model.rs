@@ -1,4 +1,4 @@
-//! Rewinds against a model that keeps every message in one list.
+//! Rewinds compared with a model that has every message in one list.
 
 use std::collections::BTreeMap;
 
@@ -44,15 +44,15 @@ enum Step {
     Commit,
     Evict,
     Restart,
-    Keep(Option<u64>),
+    SetRewind(Option<u64>),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum To {
-    /// So many milliseconds ago.
+    /// This many milliseconds ago.
     Ago(u64),
-    /// So many hundredths of the way to the next offset.
-    Share(u64),
+    /// This percentage of the next offset.
+    Percent(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -60,7 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         prop_oneof![4 => Just(Settle::Ack), 1 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
     let to = prop_oneof![
         (0u64..4_000).prop_map(To::Ago),
-        (0u64..100).prop_map(To::Share)
+        (0u64..100).prop_map(To::Percent)
     ];
     prop_oneof![
         6 => (1usize..6, 1usize..60, prop::bool::weighted(0.8)).prop_map(|(count, size, persistent)| Step::Publish { count, size, persistent }),
@@ -76,37 +76,37 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Commit),
         2 => Just(Step::Evict),
         1 => Just(Step::Restart),
-        1 => prop_oneof![Just(None), (500u64..4_000).prop_map(Some)].prop_map(Step::Keep),
+        1 => prop_oneof![Just(None), (500u64..4_000).prop_map(Some)].prop_map(Step::SetRewind),
     ]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Being {
+enum State {
     Ready,
     Leased(Lease),
-    /// By handle, for longer than all this takes.
+    /// By handle, with a deadline after the end of the test.
     Received(Lease, ReceiptHandle),
     Acked,
     Gone,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct ModelMessage {
     body: Bytes,
     enqueued_ms: u64,
     persistent: bool,
     redelivered: bool,
-    being: Being,
+    state: State,
 }
 
-/// Every message there ever was.
+/// Every message that was ever published.
 #[derive(Default)]
 struct Model {
-    messages: BTreeMap<u64, Known>,
-    keeps_ms: Option<u64>,
+    messages: BTreeMap<u64, ModelMessage>,
+    rewind_ms: Option<u64>,
     ended: Vec<Lease>,
     used: Vec<ReceiptHandle>,
-    /// What was enqueued before may have gone, because so little was kept once.
+    /// Messages enqueued before may be gone: at some time the history did not reach further back.
     since: u64,
 }
 
@@ -117,12 +117,12 @@ impl Model {
             let offset = self.messages.len() as u64;
             let text = format!("{offset:size$}");
             let message = with(&text, |m| m.persistent = persistent);
-            let known = Known {
+            let known = ModelMessage {
                 body: body(&message),
                 enqueued_ms: rig.now_ms,
                 persistent,
                 redelivered: false,
-                being: Being::Ready,
+                state: State::Ready,
             };
             self.messages.insert(offset, known);
             run.push(message);
@@ -134,7 +134,7 @@ impl Model {
         let expected = self
             .messages
             .iter_mut()
-            .find(|(_, known)| known.being == Being::Ready);
+            .find(|(_, known)| known.state == State::Ready);
         match (rig.get(), expected) {
             (None, None) => {}
             (Some((lease, body, redelivered)), Some((offset, known))) => {
@@ -142,7 +142,7 @@ impl Model {
                     (lease.offset, &body, redelivered),
                     (*offset, &known.body, known.redelivered)
                 );
-                known.being = Being::Leased(lease);
+                known.state = State::Leased(lease);
             }
             (got, expected) => panic!("got {got:?}, expected {expected:?}"),
         }
@@ -152,28 +152,28 @@ impl Model {
         let leased: Vec<u64> = self
             .messages
             .iter()
-            .filter(|(_, known)| matches!(known.being, Being::Leased(_)))
+            .filter(|(_, known)| matches!(known.state, State::Leased(_)))
             .map(|(offset, _)| *offset)
             .collect();
         let Some(offset) = leased.get(which % leased.len().max(1)) else {
             return;
         };
         let known = self.messages.get_mut(offset).expect("leased");
-        let Being::Leased(lease) = known.being else {
+        let State::Leased(lease) = known.state else {
             return;
         };
         rig.settle(how, &[lease]);
         self.ended.push(lease);
         known.redelivered |= how == Settle::Requeue;
-        known.being = match how {
-            Settle::Ack if self.keeps_ms.is_some() => Being::Acked,
-            Settle::Requeue => Being::Ready,
-            Settle::Ack | Settle::Reject => Being::Gone,
+        known.state = match how {
+            Settle::Ack if self.rewind_ms.is_some() => State::Acked,
+            Settle::Requeue => State::Ready,
+            Settle::Ack | Settle::Reject => State::Gone,
         };
     }
 
     fn receive(&mut self, rig: &mut Rig) {
-        let ready = |known: &Known| known.being == Being::Ready;
+        let ready = |known: &ModelMessage| known.state == State::Ready;
         let expected = self.messages.iter_mut().find(|(_, known)| ready(known));
         match (rig.receive(1).pop(), expected) {
             (None, None) => {}
@@ -182,36 +182,36 @@ impl Model {
                     (received.id.offset, &body(&received.message)),
                     (*offset, &known.body)
                 );
-                known.being = Being::Received(received.lease, received.handle);
+                known.state = State::Received(received.lease, received.handle);
             }
             (got, expected) => panic!("got {got:?}, expected {expected:?}"),
         }
     }
 
     fn delete(&mut self, rig: &mut Rig, which: usize) {
-        let received = |known: &&mut Known| matches!(known.being, Being::Received(..));
+        let received = |known: &&mut ModelMessage| matches!(known.state, State::Received(..));
         let mut received: Vec<_> = self.messages.values_mut().filter(received).collect();
         let count = received.len().max(1);
         let Some(known) = received.get_mut(which % count) else {
             return;
         };
-        let Being::Received(_, handle) = known.being else {
+        let State::Received(_, handle) = known.state else {
             return;
         };
         assert_eq!(rig.delete(handle), [true], "{handle:?}");
         self.used.push(handle);
-        known.being = match self.keeps_ms {
-            Some(_) => Being::Acked,
-            None => Being::Gone,
+        known.state = match self.rewind_ms {
+            Some(_) => State::Acked,
+            None => State::Gone,
         };
     }
 
-    /// What was acked at or after the place, oldest first.
+    /// Acked messages at or after the position, oldest first.
     fn candidates(&self, to: RewindTo) -> Vec<u64> {
         self.messages
             .iter()
             .filter(|(offset, known)| {
-                known.being == Being::Acked
+                known.state == State::Acked
                     && match to {
                         RewindTo::Time(ms) => known.enqueued_ms >= ms,
                         RewindTo::Offset(from) => **offset >= from,
@@ -223,32 +223,32 @@ impl Model {
 
     fn rewind(&mut self, rig: &mut Rig, to: RewindTo, meanwhile: usize) {
         let rewound = rig.rewind_while(to, |rig| {
-            // What goes on while the store is searched.
+            // The queue goes on while the store is searched.
             for nth in 0..meanwhile {
                 self.publish(rig, 1, nth, true);
                 self.get(rig);
                 self.settle(rig, Settle::Ack, nth);
             }
         });
-        let (from, count) = match (rewound, self.keeps_ms) {
+        let (from, count) = match (rewound, self.rewind_ms) {
             (Ok(rewound), Some(_)) => rewound,
             (Err(RewindError::NotEnabled), None) => return,
             (Err(RewindError::NoSuchOffset { next: 0 }), _) => return,
-            (rewound, keeps) => panic!("{rewound:?} where {keeps:?} is kept"),
+            (rewound, rewind_ms) => panic!("{rewound:?} with a history of {rewind_ms:?} ms"),
         };
         let candidates = self.candidates(to);
         let old = candidates
             .len()
             .checked_sub(usize::try_from(count).unwrap())
-            .expect("no more than was acked");
+            .expect("no more than were acked");
         let since = self.since(rig);
         for (nth, offset) in candidates.iter().enumerate() {
             let known = self.messages.get_mut(offset).expect("known");
             if nth < old {
                 assert!(known.enqueued_ms < since, "{offset} is not too old");
-                known.being = Being::Gone;
+                known.state = State::Gone;
             } else {
-                known.being = Being::Ready;
+                known.state = State::Ready;
                 known.redelivered = true;
             }
         }
@@ -262,28 +262,25 @@ impl Model {
         for known in self.messages.values_mut() {
             known.redelivered = true;
             if !known.persistent {
-                known.being = Being::Gone;
-            } else if matches!(known.being, Being::Leased(_)) {
-                known.being = Being::Ready;
+                known.state = State::Gone;
+            } else if matches!(known.state, State::Leased(_)) {
+                known.state = State::Ready;
             }
         }
     }
 
     fn since(&mut self, rig: &Rig) -> u64 {
-        let keeps_ms = self.keeps_ms.unwrap_or(u64::MAX);
-        self.since = self.since.max(rig.now_ms.saturating_sub(keeps_ms));
+        let rewind_ms = self.rewind_ms.unwrap_or(u64::MAX);
+        self.since = self.since.max(rig.now_ms.saturating_sub(rewind_ms));
         self.since
     }
 
     fn check(&mut self, rig: &Rig) {
         let since = self.since(rig);
         let counts = rig.state.counts();
-        let of = |being: fn(&Being) -> bool| {
-            self.messages
-                .values()
-                .filter(move |known| being(&known.being))
-        };
-        let ready = of(|being| *being == Being::Ready);
+        let of =
+            |is: fn(&State) -> bool| self.messages.values().filter(move |known| is(&known.state));
+        let ready = of(|state| *state == State::Ready);
         assert_eq!(counts.ready, ready.clone().count() as u64);
         assert_eq!(
             counts.ready_bytes,
@@ -291,20 +288,23 @@ impl Model {
         );
         assert_eq!(
             counts.unacked,
-            of(|being| matches!(being, Being::Leased(_) | Being::Received(..))).count() as u64
+            of(|state| matches!(state, State::Leased(_) | State::Received(..))).count() as u64
         );
-        let acked: Vec<_> = of(|being| *being == Being::Acked).collect();
+        let acked: Vec<_> = of(|state| *state == State::Acked).collect();
         let young = acked
             .iter()
             .filter(|known| known.enqueued_ms >= since)
             .count() as u64;
-        let kept = counts.rewindable;
+        let rewindable = counts.rewindable;
         assert!(
-            young <= kept && kept <= acked.len() as u64,
-            "{young} <= {kept} <= {}",
+            young <= rewindable && rewindable <= acked.len() as u64,
+            "{young} <= {rewindable} <= {}",
             acked.len()
         );
-        let newest = acked.iter().rev().take(usize::try_from(kept).unwrap());
+        let newest = acked
+            .iter()
+            .rev()
+            .take(usize::try_from(rewindable).unwrap());
         assert_eq!(
             counts.rewindable_bytes,
             newest.map(|known| known.body.len() as u64).sum::<u64>()
@@ -315,9 +315,9 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
-    fn rewinding_brings_back_what_was_acked_in_the_window(steps in prop::collection::vec(step(), 1..150)) {
+    fn a_rewind_brings_back_the_acked_messages_of_its_window(steps in prop::collection::vec(step(), 1..150)) {
         let mut rig = Rig::new(&[("x-rewind-seconds", long(2))]);
-        let mut model = Model { keeps_ms: Some(2_000), ..Model::default() };
+        let mut model = Model { rewind_ms: Some(2_000), ..Model::default() };
         for step in steps {
             match step {
                 Step::Publish { count, size, persistent } => model.publish(&mut rig, count, size, persistent),
@@ -339,37 +339,37 @@ proptest! {
                 Step::Purge => {
                     rig.state.purge(rig.now_ms, &mut rig.fx);
                     rig.carry_out();
-                    for known in model.messages.values_mut().filter(|known| known.being == Being::Ready) {
-                        known.being = Being::Gone;
+                    for known in model.messages.values_mut().filter(|known| known.state == State::Ready) {
+                        known.state = State::Gone;
                     }
                 }
                 Step::Rewind { to: To::Ago(ms), meanwhile } => {
                     let to = RewindTo::Time(rig.now_ms.saturating_sub(ms));
                     model.rewind(&mut rig, to, meanwhile);
                 }
-                Step::Rewind { to: To::Share(share), meanwhile } => {
-                    let to = RewindTo::Offset(model.messages.len() as u64 * share / 100);
+                Step::Rewind { to: To::Percent(percent), meanwhile } => {
+                    let to = RewindTo::Offset(model.messages.len() as u64 * percent / 100);
                     model.rewind(&mut rig, to, meanwhile);
                 }
                 Step::Commit => rig.commit(),
                 Step::Evict => rig.evict(0),
                 Step::Restart => model.restart(&mut rig),
-                Step::Keep(keeps_ms) => {
-                    rig.keep(keeps_ms);
-                    model.keeps_ms = keeps_ms;
-                    if keeps_ms.is_none() {
-                        for known in model.messages.values_mut().filter(|known| known.being == Being::Acked) {
-                            known.being = Being::Gone;
+                Step::SetRewind(rewind_ms) => {
+                    rig.set_rewind(rewind_ms);
+                    model.rewind_ms = rewind_ms;
+                    if rewind_ms.is_none() {
+                        for known in model.messages.values_mut().filter(|known| known.state == State::Acked) {
+                            known.state = State::Gone;
                         }
                     }
                 }
             }
             model.check(&rig);
         }
-        // Everything that is kept, once more, with the times at which it was enqueued.
-        if model.keeps_ms.is_some() {
+        // The whole history comes back once more, with the times at which its messages were enqueued.
+        if model.rewind_ms.is_some() {
             model.rewind(&mut rig, RewindTo::Time(0), 0);
-            let ready: Vec<_> = model.messages.iter().filter(|(_, known)| known.being == Being::Ready).collect();
+            let ready: Vec<_> = model.messages.iter().filter(|(_, known)| known.state == State::Ready).collect();
             for (offset, known) in ready {
                 let (lease, body, redelivered, enqueued_ms) = rig.get_with_time().expect("a message");
                 prop_assert_eq!(
@@ -380,12 +380,12 @@ proptest! {
             }
             prop_assert!(rig.get().is_none());
         }
-        // When everything is acked and too old, nothing is left on disk.
+        // When everything is acked and expired, the disk is empty.
         rig.drain();
         let leases: Vec<Lease> = model.messages.values()
-            .filter_map(|known| match known.being {
-                Being::Leased(lease) | Being::Received(lease, _) => Some(lease),
-                Being::Ready | Being::Acked | Being::Gone => None,
+            .filter_map(|known| match known.state {
+                State::Leased(lease) | State::Received(lease, _) => Some(lease),
+                State::Ready | State::Acked | State::Gone => None,
             })
             .collect();
         rig.settle(Settle::Ack, &leases);

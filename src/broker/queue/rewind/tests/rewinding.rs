@@ -1,4 +1,4 @@
-//! What a rewind brings back, from where, and what it leaves alone.
+//! Which messages a rewind brings back, and which it leaves alone.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ fn acked_messages_come_back_from_a_time_or_an_offset_in_order() {
 }
 
 #[test]
-fn what_cannot_be_rewound_is_refused() {
+fn impossible_rewinds_are_refused() {
     let mut plain = Rig::new(&[("x-rewind-seconds", long(0))]);
     let refused = plain.rewind(RewindTo::Time(0));
     assert!(matches!(refused, Err(RewindError::NotEnabled)));
@@ -77,7 +77,7 @@ fn what_cannot_be_rewound_is_refused() {
 }
 
 #[test]
-fn what_left_otherwise_than_by_an_ack_does_not_come_back() {
+fn only_acked_messages_come_back() {
     let mut rig = rig(&[("x-max-length", long(4))]);
     rig.publish(&["dropped", "acked", "rejected", "requeued"].map(message));
     rig.publish(&[message("purged")]); // drops the first
@@ -105,7 +105,7 @@ fn what_left_otherwise_than_by_an_ack_does_not_come_back() {
 }
 
 #[test]
-fn leased_and_waiting_messages_are_left_alone() {
+fn leased_and_ready_messages_stay_as_they_are() {
     let mut rig = rig(&[]);
     rig.publish(&["a", "b", "c", "d"].map(message));
     let leases: Vec<Lease> = (0..3).map(|_| rig.get().expect("a message").0).collect();
@@ -118,7 +118,7 @@ fn leased_and_waiting_messages_are_left_alone() {
         (rig.state.counts().ready, rig.state.counts().unacked),
         (3, 1)
     );
-    rig.settle(Settle::Ack, &[leases[0]]); // ended long ago
+    rig.settle(Settle::Ack, &[leases[0]]); // a lease that has ended
     assert_eq!(rig.state.counts().ready, 3);
     let again: Vec<_> = std::iter::from_fn(|| rig.get()).collect();
     rig.settle(Settle::Ack, &[leases[0], leases[2]]);
@@ -170,7 +170,7 @@ fn a_handle_from_before_a_rewind_fits_nothing_after_it() {
 }
 
 #[test]
-fn what_was_acked_without_being_asked_for_an_ack_comes_back_too() {
+fn messages_delivered_without_acks_come_back_too() {
     let mut rig = rig(&[]);
     rig.consume(1, true, 0, 10).expect("a consumer");
     rig.publish(&["a", "b"].map(message));
@@ -182,11 +182,11 @@ fn what_was_acked_without_being_asked_for_an_ack_comes_back_too() {
             .iter()
             .all(|delivery| delivery.enqueued == Some(Moment::from_ms(1_000)))
     );
-    assert_eq!(again.len(), 2, "consumers that are there get it at once");
+    assert_eq!(again.len(), 2, "the consumer gets them immediately");
 }
 
 #[test]
-fn a_long_rewind_neither_loads_nor_rewrites_what_comes_back() {
+fn a_long_rewind_neither_loads_nor_rewrites_messages() {
     let mut rig = rig(&[]);
     let run: Vec<_> = (0..200).map(|n| message(&format!("{n:100}"))).collect();
     for _ in 0..200 {
@@ -212,16 +212,16 @@ fn a_long_rewind_neither_loads_nor_rewrites_what_comes_back() {
 }
 
 #[test]
-fn a_queue_without_messages_has_no_bytes_whatever_was_measured_by_an_average() {
+fn an_empty_queue_has_no_bytes_even_after_averages() {
     let mut rig = rig(&[]);
-    rig.keep(None);
-    // More than is looked at one by one, large ones first.
+    rig.set_rewind(None);
+    // More than are measured one by one, the large ones first.
     let run: Vec<_> = (0..12_000)
         .map(|n| message(&"x".repeat(if n < 6_000 { 40 } else { 4 })))
         .collect();
     rig.publish(&run);
     rig.commit();
-    rig.keep(Some(60_000));
+    rig.set_rewind(Some(60_000));
     rig.drain();
     for _ in 0..3 {
         let rewound = rig.rewind(RewindTo::Offset(1)).expect("rewound");
@@ -236,14 +236,14 @@ fn a_queue_without_messages_has_no_bytes_whatever_was_measured_by_an_average() {
     assert_eq!(rig.state.counts().ready_bytes, 3);
 }
 
-/// Offsets around the ends of stretches, pages and chunks, and the times there, before and after a restart.
+/// Tries offsets and times around the ends of stretches, pages and chunks, before and after a restart.
 #[test]
-fn the_place_is_exact_at_every_border() {
+fn the_position_is_exact_at_every_border() {
     const COUNT: u64 = 2 * 4096 + 10;
-    /// Messages that come in one millisecond.
+    /// Messages that are enqueued in one millisecond.
     const PER_MS: u64 = 3;
     let mut rig = rig(&[]);
-    // Bodies of 0 to 4 bytes, so that the bytes that come back tell which messages did.
+    // Bodies of 0 to 4 bytes, so that the bytes that come back show which messages did.
     let size = |offset: u64| offset * 7 % 5;
     let mut published = 0;
     while published < COUNT {
@@ -278,7 +278,7 @@ fn the_place_is_exact_at_every_border() {
             rig.restart();
         }
         for offset in &offsets {
-            // All of one millisecond have one time.
+            // All messages of one millisecond have the same time.
             let of_time = offset - offset % PER_MS;
             let ms = 1_000 + offset / PER_MS;
             for (to, from) in [
@@ -299,7 +299,7 @@ fn the_place_is_exact_at_every_border() {
 }
 
 #[test]
-fn an_expired_lifetime_wins_over_a_rewind() {
+fn a_rewound_message_expires_if_its_time_to_live_is_over() {
     let mut rig = rig(&[
         ("x-message-ttl", long(1_000)),
         ("x-dead-letter-exchange", text("dlx")),

@@ -1,56 +1,52 @@
-//! A set of offsets with what the disk has to be told about it, page by page. What lies below the set's floor (its
-//! first gap) needs no page: the log's record says it. Knows nothing of what the offsets mean.
+//! A set of offsets that the disk has in pages. Offsets below the set's floor (its first gap) need no page, since the
+//! log's record has the floor. Knows nothing of what the offsets mean.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::store::{PageBits, RangeSet, page_of};
 
-/// What becomes of a page on disk.
-pub(in crate::broker::queue) enum PageChange {
-    /// It is written anew.
+/// How a page changes on disk.
+pub(super) enum PageChange {
     Put(PageBits),
-    /// It is removed.
     Remove,
 }
 
-/// The set.
+/// A set of offsets, and how far the disk has it.
 #[derive(Default)]
-pub(in crate::broker::queue) struct Pages {
+pub(super) struct PagedSet {
     set: RangeSet,
-    /// Pages that are to be looked at when the next batch is collected.
+    /// Pages that may differ from those on disk.
     dirty: BTreeSet<u64>,
     /// Pages on disk.
     written: BTreeSet<u64>,
 }
 
-impl Pages {
-    /// The set as the disk has it: pages at and above `floor`, all of `set` below.
-    pub(in crate::broker::queue) fn recover(set: RangeSet, floor: u64, next: u64) -> Pages {
-        // The page of the floor itself may be there from when the floor was lower.
+impl PagedSet {
+    /// The set as the disk has it: pages at and above `floor`, and everything below.
+    pub(super) fn recover(set: RangeSet, floor: u64, next: u64) -> PagedSet {
+        // The page that holds the floor may be left from when the floor was lower.
         let mut written = BTreeSet::from([page_of(floor)]);
         for range in set.iter_in(floor..next) {
             written.extend(pages_of(&range));
         }
-        Pages {
+        PagedSet {
             set,
             dirty: BTreeSet::new(),
             written,
         }
     }
 
-    /// The offsets in the set.
-    pub(in crate::broker::queue) fn set(&self) -> &RangeSet {
+    pub(super) fn set(&self) -> &RangeSet {
         &self.set
     }
 
     /// Every offset below is in the set.
-    pub(in crate::broker::queue) fn floor(&self) -> u64 {
+    pub(super) fn floor(&self) -> u64 {
         self.set.first_gap(0)
     }
 
-    /// Adds offsets.
-    pub(in crate::broker::queue) fn insert(&mut self, range: Range<u64>) {
+    pub(super) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -62,20 +58,19 @@ impl Pages {
         }
     }
 
-    /// Takes out what is not in `but`, from `from` on. Where `but` has some of what was below the floor, that needs
-    /// pages again.
-    pub(in crate::broker::queue) fn remove_from(&mut self, from: u64, but: &RangeSet) {
-        let kept: Vec<Range<u64>> = but.iter_in(from..u64::MAX).collect();
+    /// Removes what is not in `but`, from `from` on. The floor may fall, and then offsets of `but` that were below it
+    /// need pages again.
+    pub(super) fn remove_from(&mut self, from: u64, but: &RangeSet) {
+        let stays: Vec<Range<u64>> = but.iter_in(from..u64::MAX).collect();
         self.set.remove_range(from..u64::MAX);
         self.dirty.extend(self.written.range(page_of(from)..));
-        for range in kept {
+        for range in stays {
             self.set.insert_range(range.clone());
             self.dirty.extend(pages_of(&range));
         }
     }
 
-    /// Makes `set` the set; whatever is on disk is looked at.
-    pub(in crate::broker::queue) fn replace(&mut self, set: RangeSet) {
+    pub(super) fn replace(&mut self, set: RangeSet) {
         self.set = set;
         self.dirty.extend(&self.written);
         let floor = self.floor();
@@ -84,26 +79,26 @@ impl Pages {
         }
     }
 
-    /// Tells which pages change on disk.
-    pub(in crate::broker::queue) fn collect(&mut self, mut tell: impl FnMut(u64, PageChange)) {
+    /// Calls `write` for each page that changes on disk.
+    pub(super) fn collect(&mut self, mut write: impl FnMut(u64, PageChange)) {
         let floor_page = page_of(self.floor());
         for page in std::mem::take(&mut self.dirty) {
             if page < floor_page {
-                continue; // gone below, if it was ever written
+                continue; // the loop below removes it, if the disk has it
             }
             let bits = self.set.page(page);
             if !bits.is_empty() {
                 self.written.insert(page);
-                tell(page, PageChange::Put(bits));
+                write(page, PageChange::Put(bits));
             } else if self.written.remove(&page) {
-                tell(page, PageChange::Remove);
+                write(page, PageChange::Remove);
             }
         }
         while let Some(page) = self.written.first().copied()
             && page < floor_page
         {
             self.written.remove(&page);
-            tell(page, PageChange::Remove);
+            write(page, PageChange::Remove);
         }
     }
 }
@@ -128,7 +123,7 @@ mod tests {
     }
 
     impl Disk {
-        fn collect(&mut self, pages: &mut Pages) {
+        fn collect(&mut self, pages: &mut PagedSet) {
             pages.collect(|page, change| match change {
                 PageChange::Put(bits) => {
                     self.pages.insert(page, bits);
@@ -174,8 +169,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn the_disk_knows_the_set_after_every_batch(steps in prop::collection::vec(step(), 1..40)) {
-            let (mut pages, mut disk) = (Pages::default(), Disk::default());
+        fn the_disk_has_the_set_after_every_batch(steps in prop::collection::vec(step(), 1..40)) {
+            let (mut pages, mut disk) = (PagedSet::default(), Disk::default());
             for step in steps {
                 match step {
                     Step::Insert(at, len) => pages.insert(at..(at + len).min(NEXT)),
@@ -195,7 +190,7 @@ mod tests {
                     }
                     Step::Restart => {
                         disk.collect(&mut pages);
-                        pages = Pages::recover(disk.set(), disk.floor, NEXT);
+                        pages = PagedSet::recover(disk.set(), disk.floor, NEXT);
                         prop_assert!(disk.pages.keys().all(|page| pages.written.contains(page)));
                     }
                 }
