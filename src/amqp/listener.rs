@@ -281,7 +281,7 @@ impl Front {
         let (_, vhost) = self.may_open(&user.name, vhost)?;
         Ok(Opened {
             // With the tags of its login, as in RabbitMQ.
-            session: broker.session(vhost, Arc::clone(user), connection),
+            session: Session::new(Arc::clone(broker), vhost, Arc::clone(user), connection),
             permit,
             outbox,
             info,

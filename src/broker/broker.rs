@@ -1,24 +1,25 @@
 //! The broker: virtual hosts, users and what they share. What front doors and operators hold. Opening it restores
 //! all that was durable; what a virtual host does is in `vhost`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::info;
 
-use super::access_records::{DefinitionError, Record};
 use super::connections::Connections;
-use super::definitions::{Definitions, QueueIds, QueueRecord, VhostRecord};
+use super::definitions::queue_ids::QueueIds;
+use super::definitions::record::{DefinitionError, Record};
+use super::definitions::table::Serialised;
+use super::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
-use super::session::Session;
 use super::timekeeper::Timekeeper;
-use super::users::{TAG_ADMINISTRATOR, User, UserError, Users};
+use super::users::{TAG_ADMINISTRATOR, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
+use super::vhosts::{VhostError, Vhosts};
 use crate::clock::{self, Clock};
 use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
@@ -84,28 +85,11 @@ pub enum OpenError {
     Store(#[from] StoreFailed),
 }
 
-/// Why a virtual host cannot be added or deleted.
-#[derive(Debug, PartialEq, thiserror::Error)]
-pub enum VhostError {
-    /// There is one of that name.
-    #[error("virtual host '{0}' already exists")]
-    AlreadyExists(Name),
-    /// There is none of that name.
-    #[error("virtual host '{0}' does not exist")]
-    NotFound(Name),
-    /// The name is longer than [`super::vhost::NAME_BYTES_MAX`].
-    #[error("the name of a virtual host has at most 255 bytes")]
-    NameTooLong,
-    /// It is made, but not durable.
-    #[error(transparent)]
-    Store(#[from] StoreFailed),
-}
-
 /// Everything that runs behind the front doors.
 pub struct Broker {
     users: Users,
     connections: Arc<Connections>,
-    vhosts: RwLock<BTreeMap<Name, Arc<Vhost>>>,
+    vhosts: Serialised<Vhosts>,
     shared: Arc<Shared>,
     timekeeper: Arc<Timekeeper>,
     last_connection: AtomicU64,
@@ -143,19 +127,18 @@ impl Broker {
             letters: Letters::start(),
             limits,
         });
+        let vhosts = Vhosts::load(Arc::clone(&shared))?;
         let broker = Arc::new(Broker {
             users,
             connections,
-            vhosts: RwLock::default(),
+            vhosts: Serialised::new(vhosts, committer),
             shared,
             timekeeper,
             last_connection: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
         });
-        let definitions = Definitions::load(&**committer.store())?;
-        let fresh = definitions.vhosts.is_empty();
-        broker.restore(definitions, logs)?;
-        if fresh {
+        broker.restore(logs)?;
+        if broker.vhosts.read().is_empty() {
             broker.create_defaults(&config.defaults).await?;
         }
         Ok(broker)
@@ -203,12 +186,12 @@ impl Broker {
 
     /// A virtual host by name.
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
-        self.vhosts().get(name).cloned()
+        self.vhosts.read().get(name)
     }
 
     /// All virtual hosts, ordered by name.
     pub fn vhost_list(&self) -> Vec<Arc<Vhost>> {
-        self.vhosts().values().cloned().collect()
+        self.vhosts.read().list()
     }
 
     /// An id for a connection.
@@ -221,34 +204,12 @@ impl Broker {
         ConsumerId(self.last_consumer.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// What `user` may do in `vhost` over one connection. Whether it may enter at all is checked by who opens.
-    pub fn session(
-        self: &Arc<Broker>,
-        vhost: Arc<Vhost>,
-        user: Arc<User>,
-        connection: ConnectionId,
-    ) -> Session {
-        Session::new(Arc::clone(self), vhost, user, connection)
-    }
-
     /// Adds a virtual host; it is durable when this returns.
     pub async fn add_vhost(&self, name: &str, metadata: VhostMetadata) -> Result<(), VhostError> {
-        if name.len() > super::vhost::NAME_BYTES_MAX {
-            return Err(VhostError::NameTooLong);
-        }
-        let name: Name = name.into();
-        let ticket = {
-            let mut vhosts = self.vhosts_mut();
-            if vhosts.contains_key(&name) {
-                return Err(VhostError::AlreadyExists(name));
-            }
-            let ops = vec![metadata.record(&name).put()];
-            let vhost = Vhost::new(name.clone(), metadata, Arc::clone(&self.shared));
-            vhosts.insert(name.clone(), vhost);
-            self.shared.committer.append(ops)
-        };
-        self.shared.committer.wait(ticket).await?;
-        info!(vhost = %name, "virtual host added");
+        self.vhosts
+            .change(|vhosts| vhosts.propose_add(name, metadata))
+            .await?;
+        info!(vhost = name, "virtual host added");
         Ok(())
     }
 
@@ -258,61 +219,60 @@ impl Broker {
         name: &str,
         metadata: VhostMetadata,
     ) -> Result<(), VhostError> {
-        let vhost = self.vhost(name);
-        let set = vhost.and_then(|vhost| vhost.set_metadata(metadata).ok());
-        let ticket = set.ok_or_else(|| VhostError::NotFound(name.into()))?;
-        Ok(self.shared.committer.wait(ticket).await?)
+        self.vhosts
+            .change(|vhosts| vhosts.propose_update(name, metadata))
+            .await
     }
 
     /// Deletes a virtual host with everything in it, permissions and limits included, and closes its connections.
     pub async fn delete_vhost(&self, name: &str) -> Result<(), VhostError> {
-        let not_found = || VhostError::NotFound(name.into());
-        let vhost = self.vhosts_mut().remove(name).ok_or_else(not_found)?;
-        self.connections
-            .close_where(&format!("vhost '{name}' is deleted"), |info| {
-                *info.vhost == *name
-            });
-        let mut ops = vec![VhostRecord::remove(&[name])];
-        ops.extend(self.users.forget_vhost(name));
-        ops.extend(self.shared.limits.forget_vhost(name));
-        let ticket = vhost.delete(ops).ok_or_else(not_found)?;
-        self.shared.committer.wait(ticket).await?;
+        let (proposal, vhost) = self
+            .vhosts
+            .propose(|vhosts| vhosts.propose_delete(name))
+            .await?;
+        let close_connections = || {
+            let reason = format!("vhost '{name}' is deleted");
+            self.connections
+                .close_where(&reason, |info| *info.vhost == *name);
+        };
+        close_connections();
+        let proposal = proposal
+            .and(self.users.propose_forget_vhost(name).await)
+            .and(self.shared.limits.propose_forget_vhost(name).await);
+        let deleted = vhost.delete(proposal).await;
+        deleted.ok_or_else(|| VhostError::NotFound(name.into()))??;
+        // Those that came meanwhile.
+        close_connections();
         info!(vhost = name, "virtual host deleted");
         Ok(())
     }
 
     /// Takes over what was stored; logs that no queue claims are dropped: those of queues that were not durable,
     /// or were being deleted.
-    fn restore(
-        &self,
-        definitions: Definitions,
-        logs: Vec<(LogId, LogState)>,
-    ) -> Result<(), DefinitionError> {
+    fn restore(&self, logs: Vec<(LogId, LogState)>) -> Result<(), DefinitionError> {
+        let store = &**self.shared.committer.store();
         let mut by_queue: HashMap<QueueId, Vec<(LogId, LogState)>> = HashMap::new();
         for (log, state) in logs {
             by_queue.entry(log.queue()).or_default().push((log, state));
         }
-        let mut vhosts = self.vhosts_mut();
-        for record in &definitions.vhosts {
-            let metadata = VhostMetadata::of_record(record);
-            let vhost = Vhost::new(record.name.clone(), metadata, Arc::clone(&self.shared));
-            vhosts.insert(record.name.clone(), vhost);
-        }
-        for record in &definitions.exchanges {
-            if let Some(vhost) = vhosts.get(record.vhost()) {
+        for record in &ExchangeRecord::load(store)? {
+            if let Some(vhost) = self.vhost(record.vhost()) {
                 vhost.restore_exchange(record)?;
             }
         }
-        for record in &definitions.queues {
-            restore_queue(&vhosts, record, &mut by_queue)?;
+        for record in &QueueRecord::load(store)? {
+            if let Some(vhost) = self.vhost(record.vhost()) {
+                vhost.restore_queue(record, &mut by_queue)?;
+            }
         }
-        for record in &definitions.bindings {
-            if let Some(vhost) = vhosts.get(record.vhost()) {
+        for record in &BindingRecord::load(store)? {
+            if let Some(vhost) = self.vhost(record.vhost()) {
                 vhost.restore_binding(record)?;
             }
         }
-        vhosts.values().for_each(|vhost| vhost.tidy());
-        vhosts.values().for_each(|vhost| vhost.start_queues());
+        let vhosts = self.vhost_list();
+        vhosts.iter().for_each(|vhost| vhost.tidy());
+        vhosts.iter().for_each(|vhost| vhost.start_queues());
         let unclaimed = by_queue.into_values().flatten();
         let ops: Vec<Op> = unclaimed.map(|(log, _)| Op::RemoveLog { log }).collect();
         if !ops.is_empty() {
@@ -344,31 +304,10 @@ impl Broker {
             ) => Ok(()),
         }
     }
-
-    fn vhosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
-        self.vhosts.read()
-    }
-
-    fn vhosts_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Arc<Vhost>>> {
-        self.vhosts.write()
-    }
 }
 
 impl From<StoreFailed> for BrokerError {
     fn from(_: StoreFailed) -> BrokerError {
         BrokerError::StoreFailed
     }
-}
-
-fn restore_queue(
-    vhosts: &BTreeMap<Name, Arc<Vhost>>,
-    record: &QueueRecord,
-    logs: &mut HashMap<QueueId, Vec<(LogId, LogState)>>,
-) -> Result<(), DefinitionError> {
-    if let Some(vhost) = vhosts.get(record.vhost()) {
-        let spec = record.spec()?;
-        let logs = logs.remove(&spec.id).unwrap_or_default();
-        vhost.restore_queue(spec, record.overrides().clone(), logs);
-    }
-    Ok(())
 }

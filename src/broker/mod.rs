@@ -1,7 +1,6 @@
 //! What the broker does, whatever the protocol: virtual hosts, exchanges, queues, users and their rights.
 //! Knows no channel numbers, reply codes or sockets.
 
-pub mod access_records; // how users and permissions are stored
 pub mod alarms; // memory and disk: when publishers must wait
 #[expect(
     clippy::module_inception,
@@ -9,7 +8,7 @@ pub mod alarms; // memory and disk: when publishers must wait
 )]
 pub mod broker; // virtual hosts, users, and what they share
 pub mod connections; // who is connected, for operators
-mod definitions; // how exchanges, queues and bindings are stored
+pub mod definitions; // the one door for every change of what clients and operators declare
 pub mod error; // why something is refused
 pub mod exchange; // exchanges and what is bound to them, per type
 mod hashing; // whose turn it is to have a password hashed
@@ -24,3 +23,4 @@ pub mod session; // what one connection may do
 mod timekeeper; // the broker's time line over a restart
 pub mod users; // users and what they may do
 pub mod vhost; // exchanges, queues and bindings of a virtual host, and every change of them
+pub mod vhosts; // which virtual hosts there are

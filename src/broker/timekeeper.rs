@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::access_records::Record;
+use super::definitions::Kind;
+use super::definitions::record::{NamedRecord, Record, Records};
 use crate::clock::{Anchor, Clock, Source};
 use crate::model::Ticket;
 use crate::store::Store;
@@ -23,9 +24,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(10);
 #[serde(transparent)]
 struct ClockRecord(Anchor);
 
-impl Record for ClockRecord {
-    const KIND: &'static str = "clock";
-    fn identity(&self) -> Vec<&str> {
+impl NamedRecord for ClockRecord {
+    const KIND: Kind = Kind::Clock;
+    fn names(&self) -> Vec<&str> {
         Vec::new()
     }
 }
@@ -89,9 +90,9 @@ impl Timekeeper {
 
     fn put(&self, noted: &mut Noted, anchor: Anchor) {
         // Not waited for: what is written from now on comes in this batch or a later one.
-        noted.ticket = self
-            .committer
-            .append(vec![ClockRecord(anchor.clone()).put()]);
+        let mut records = Records::default();
+        records.put(&ClockRecord(anchor.clone()));
+        noted.ticket = records.write_soon(&self.committer);
         noted.anchor = anchor;
     }
 

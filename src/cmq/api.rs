@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::attributes::AllAttributes;
 use super::body_budget::BodyBudget;
@@ -19,10 +18,10 @@ use super::recently_deleted::RecentlyDeleted;
 use super::replay::Replays;
 use super::topics::Topics;
 use crate::broker::alarms::Alarms;
-use crate::broker::broker::Broker;
+use crate::broker::broker::{Broker, OpenError};
 use crate::model::QueueId;
 use crate::seldom::Seldom;
-use crate::store::StoreError;
+use crate::store::StoreFailed;
 
 pub(super) struct Api {
     pub(super) broker: Arc<Broker>,
@@ -54,23 +53,19 @@ pub(super) struct Api {
 impl Api {
     /// Reads the records, removes those of queues and topics that are gone, and completes bindings that a crash cut
     /// short.
-    pub(super) fn open(
+    pub(super) async fn open(
         broker: Arc<Broker>,
         alarms: Arc<Alarms>,
         config: CmqConfig,
-    ) -> Result<Arc<Api>, StoreError> {
+    ) -> Result<Arc<Api>, OpenError> {
         let committer = broker.committer();
-        let (attributes, mut left_over) =
-            AllAttributes::load(&**committer.store(), &all_queues(&broker))?;
-        let (topics, without_topic) = Topics::load(&**committer.store())?;
-        left_over.extend(without_topic);
-        left_over.extend(topics.tidy(&broker));
-        if let Err(error) = topics.bind_all(&broker) {
+        let attributes = AllAttributes::load(&**committer.store())?;
+        let topics = Topics::load(&**committer.store())?;
+        let tidied = attributes.tidy(&all_queues(&broker));
+        tidied.commit(committer).await?;
+        topics.tidy(&broker).await?;
+        if let Err(error) = topics.bind_all(&broker).await {
             tracing::warn!(%error, "not all subscriptions are bound");
-        }
-        if !left_over.is_empty() {
-            // Not waited for: the next start would remove them again.
-            committer.append(left_over);
         }
         let now_ms = broker.clock().now_ms();
         // A time stamp is accepted from the skew before our clock until the skew after it. If any time stamp is
@@ -102,23 +97,11 @@ impl Api {
     }
 
     /// Forgets the attributes, topics and subscriptions of what was deleted over AMQP.
-    pub(super) fn tidy(&self) {
-        let _changes = self.changes.lock();
-        self.tidy_topics();
-        let ops = self.attributes.tidy(&all_queues(&self.broker));
-        if !ops.is_empty() {
-            // Not waited for: the next start would remove them again.
-            self.broker.committer().append(ops);
-        }
-    }
-
-    /// Forgets topics and subscriptions that were deleted over AMQP. Called with `changes` held.
-    pub(super) fn tidy_topics(&self) {
-        let ops = self.topics.tidy(&self.broker);
-        if !ops.is_empty() {
-            // Not waited for: the next start would remove them again.
-            self.broker.committer().append(ops);
-        }
+    pub(super) async fn tidy(&self) -> Result<(), StoreFailed> {
+        let _changes = self.changes.lock().await;
+        self.topics.tidy(&self.broker).await?;
+        let tidied = self.attributes.tidy(&all_queues(&self.broker));
+        tidied.commit(self.broker.committer()).await
     }
 }
 

@@ -73,7 +73,7 @@ impl Caller {
         required("Timestamp")?;
         check_clock(config, parameters, now_ms)?;
         let users = broker.users();
-        let secret = users.secrets().get(id).ok_or(Denied::Key)?;
+        let secret = users.secret(id).ok_or(Denied::Key)?;
         let verified = verify(signed, &secret.key).ok_or(Denied::Signature)?;
         if sends && !replays.is_new(&secret.id, verified, now_ms) {
             return Err(Denied::Replay);

@@ -12,8 +12,7 @@ use super::connection;
 use super::push;
 use crate::accept::Places;
 use crate::broker::alarms::Alarms;
-use crate::broker::broker::Broker;
-use crate::store::StoreError;
+use crate::broker::broker::{Broker, OpenError};
 
 pub struct Front {
     api: Arc<Api>,
@@ -25,13 +24,13 @@ impl Front {
     ///
     /// # Errors
     /// When the store cannot read the API's records of queues and topics.
-    pub fn open(
+    pub async fn open(
         broker: Arc<Broker>,
         alarms: Arc<Alarms>,
         config: CmqConfig,
-    ) -> Result<Arc<Front>, StoreError> {
+    ) -> Result<Arc<Front>, OpenError> {
         let places = Places::new("CMQ", config.connections, config.newcomer_timeout);
-        let api = Api::open(broker, alarms, config)?;
+        let api = Api::open(broker, alarms, config).await?;
         Ok(Arc::new(Front { api, places }))
     }
 

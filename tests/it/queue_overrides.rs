@@ -29,14 +29,14 @@ fn new(name: &str, kind: &str) -> NewQueue {
 
 fn created(result: Created<Arc<Queue>>) -> Arc<Queue> {
     match result {
-        Created::New(queue, _) | Created::Existing(queue) => queue,
+        Created::New(queue) | Created::Existing(queue) => queue,
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overrides_take_effect_survive_a_restart_and_can_be_removed() {
     let store = Arc::new(MemoryStore::new());
-    let (broker, vhost) = open(&store).await;
+    let (_broker, vhost) = open(&store).await;
     let some = QueueOverrides {
         visibility_timeout_ms: Some(30_000),
         delivery_limit: Some(4),
@@ -48,25 +48,30 @@ async fn overrides_take_effect_survive_a_restart_and_can_be_removed() {
         retention_ms: Some(60_000),
         ..some.clone()
     };
-    let set = vhost.create_queue_set(new("set", "quorum"), some.clone(), |_| Vec::new());
-    let set = created(set.unwrap());
-    let plain = created(vhost.create_queue(new("plain", "quorum")).unwrap());
+    let set = created(vhost.create_queue(new("set", "quorum")).await.unwrap());
+    let plain = created(vhost.create_queue(new("plain", "quorum")).await.unwrap());
+    vhost
+        .set_queue_overrides("set", some.clone())
+        .await
+        .unwrap();
     assert_eq!(set.arguments().delivery_limit, Some(4));
     assert_eq!(plain.arguments().delivery_limit, Some(20));
-    let ticket = vhost.set_queue_overrides("plain", later.clone()).unwrap();
-    assert_eq!(ticket, vhost.settled());
+    vhost
+        .set_queue_overrides("plain", later.clone())
+        .await
+        .unwrap();
     assert_eq!(plain.arguments().retention_ms, Some(60_000));
     // Further declarations are compared with the first one, not with the overrides.
     let again = QueueArguments::parse(&new("plain", "quorum").arguments).unwrap();
     assert_eq!(plain.spec().arguments.inequivalent(&again.raw), None);
     vhost
         .set_queue_overrides("none", later.clone())
+        .await
         .unwrap_err();
-    created(vhost.create_queue(new("stream", "stream")).unwrap());
-    let refused = vhost.set_queue_overrides("stream", later.clone());
+    created(vhost.create_queue(new("stream", "stream")).await.unwrap());
+    let refused = vhost.set_queue_overrides("stream", later.clone()).await;
     assert!(refused.unwrap_err().to_string().contains("it is a stream"));
 
-    broker.committer().wait(ticket).await.unwrap();
     let (_broker, vhost) = open(&store).await;
     let queue = |name| vhost.queue(name).unwrap();
     assert_eq!(queue("set").overrides(), some);
@@ -84,6 +89,7 @@ async fn overrides_take_effect_survive_a_restart_and_can_be_removed() {
     );
     vhost
         .set_queue_overrides("plain", QueueOverrides::default())
+        .await
         .unwrap();
     assert_eq!(
         *queue("plain").arguments(),

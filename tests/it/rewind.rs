@@ -206,21 +206,21 @@ async fn history_can_be_switched_off_and_on_by_an_override() {
     let log = vhost.queue("q").unwrap().id().log(0);
     let chunks = || store.read(log, 0, usize::MAX).unwrap().len();
     eventually("on disk", || chunks() > 0).await;
-    let set_history = |rewind_ms| {
+    let set_history = async |rewind_ms| {
         let overrides = QueueOverrides {
             rewind_ms,
             ..QueueOverrides::default()
         };
-        vhost.set_queue_overrides("q", overrides).unwrap();
+        vhost.set_queue_overrides("q", overrides).await.unwrap();
     };
-    set_history(Some(0));
+    set_history(Some(0)).await;
     assert_eq!(server.counts("q").unwrap().rewindable, 0);
     assert_eq!(
         rewind(&mut requester, "q", "0").await["code"],
         PRECONDITION_FAILED
     );
     eventually_eq("nothing on disk", 0, chunks).await;
-    set_history(Some(60_000));
+    set_history(Some(60_000)).await;
     assert_eq!(rewind(&mut requester, "q", "0").await["messages"], 0);
     peer.publish(1, "q", b"c").await;
     eventually_eq("a message", 1, || server.ready("q")).await;

@@ -306,7 +306,7 @@ mod tests {
     use crate::amqp::writer::Writer;
     use crate::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
     use crate::broker::queue::Queue;
-    use crate::broker::session::DeclareQueue;
+    use crate::broker::session::{DeclareQueue, Session};
     use crate::model::{Body, Message, Origin};
     use crate::store::{Committer, Limits, MemoryStore};
     use crate::wire::FieldTable;
@@ -320,7 +320,8 @@ mod tests {
         let broker = Broker::open(Arc::clone(&committer), config).await.unwrap();
         let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
         let user = broker.users().get(DEFAULT_USER).unwrap();
-        let session = broker.session(vhost, user, broker.next_connection());
+        let connection = broker.next_connection();
+        let session = Session::new(Arc::clone(&broker), vhost, user, connection);
         let settings = Settings {
             channel_max: 1,
             frame_max: 4_096,

@@ -1,9 +1,10 @@
 //! The routing state of one virtual host: its exchanges, queues and bindings. Pure: queues are handles of any kind,
 //! nothing is locked, stored or checked for rights. The walk from an exchange to the queues a message goes to is `walk`.
 
+mod removal; // what goes along with something that is removed
 #[cfg(test)]
 mod tests;
-mod walk;
+mod walk; // the search for the queues of a message
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::model::Name;
 
 use walk::{Graph, Node};
 
+pub use removal::Removal;
 pub(super) use walk::{Found, Progress, Snapshot, Walk};
 
 /// How many bindings, words and keys are looked at for one message while others wait for the exchanges, or for their
@@ -56,15 +58,6 @@ impl Entry {
             self.onward.remove(name);
         }
     }
-}
-
-/// What went along with something that was removed.
-#[derive(Debug, Default)]
-pub struct Removed {
-    /// Exchanges: the one removed, and those that deleted themselves.
-    pub exchanges: Vec<Arc<Exchange>>,
-    /// Bindings to and from them.
-    pub bindings: Vec<Arc<Binding>>,
 }
 
 /// The queues that get a message later.
@@ -239,32 +232,32 @@ impl<Q: Clone> Routing<Q> {
         true
     }
 
-    /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none.
-    pub fn unbind(&mut self, binding: &Binding) -> Removed {
-        let mut removed = Removed::default();
-        let mut idle = Vec::new();
-        self.drop_binding(binding, &mut removed, &mut idle);
-        self.drop_idle(idle, &mut removed);
-        removed
+    /// Removes a binding, and nothing along with it: see [`Removal`].
+    pub fn unbind(&mut self, binding: &Binding) {
+        let Some(entry) = self.exchanges.get_mut(&binding.source) else {
+            return;
+        };
+        let Some(binding) = entry.outbound.take(binding) else {
+            return;
+        };
+        Arc::make_mut(&mut entry.node.table).remove(&binding);
+        entry.count_onward(&binding.destination, false);
+        self.forget_inbound(&binding);
     }
 
-    /// Removes an exchange with its bindings.
-    pub fn remove_exchange(&mut self, name: &str) -> Removed {
-        let mut removed = Removed::default();
-        let mut idle = Vec::new();
-        self.drop_exchange(name, &mut removed, &mut idle);
-        self.drop_idle(idle, &mut removed);
-        removed
+    /// Removes an exchange with the bindings that lead from it.
+    pub fn remove_exchange(&mut self, name: &str) {
+        let Some(entry) = self.exchanges.remove(name) else {
+            return;
+        };
+        for binding in entry.outbound {
+            self.forget_inbound(&binding);
+        }
     }
 
-    /// Removes a queue with its bindings.
-    pub fn remove_queue(&mut self, name: &str) -> Removed {
-        let mut removed = Removed::default();
-        let mut idle = Vec::new();
+    /// Removes a queue, but none of its bindings: they lead nowhere.
+    pub fn remove_queue(&mut self, name: &str) {
         self.queues.remove(name);
-        self.drop_inbound(&Destination::Queue(name.into()), &mut removed, &mut idle);
-        self.drop_idle(idle, &mut removed);
-        removed
     }
 
     /// Appends the queues that a message goes to from `exchange`, each once. Returned are the queues that it goes to
@@ -321,55 +314,12 @@ impl<Q: Clone> Routing<Q> {
         out.extend(queues.cloned());
     }
 
-    /// Drops a binding; its source is noted in `idle` if it deletes itself for that.
-    fn drop_binding(&mut self, binding: &Binding, removed: &mut Removed, idle: &mut Vec<Name>) {
-        let Some(entry) = self.exchanges.get_mut(&binding.source) else {
-            return;
-        };
-        let Some(binding) = entry.outbound.take(binding) else {
-            return;
-        };
-        Arc::make_mut(&mut entry.node.table).remove(&binding);
-        entry.count_onward(&binding.destination, false);
-        if entry.node.exchange.auto_delete && entry.outbound.is_empty() {
-            idle.push(binding.source.clone());
-        }
+    fn forget_inbound(&mut self, binding: &Binding) {
         if let Some(inbound) = self.inbound.get_mut(&binding.destination) {
-            inbound.remove(&binding);
+            inbound.remove(binding);
             if inbound.is_empty() {
                 self.inbound.remove(&binding.destination);
             }
-        }
-        removed.bindings.push(binding);
-    }
-
-    fn drop_inbound(&mut self, to: &Destination, removed: &mut Removed, idle: &mut Vec<Name>) {
-        for binding in self.inbound.remove(to).unwrap_or_default() {
-            self.drop_binding(&binding, removed, idle);
-        }
-    }
-
-    fn drop_exchange(&mut self, name: &str, removed: &mut Removed, idle: &mut Vec<Name>) {
-        self.drop_inbound(&Destination::Exchange(name.into()), removed, idle);
-        let Some(entry) = self.exchanges.remove(name) else {
-            return;
-        };
-        for binding in entry.outbound {
-            if let Some(inbound) = self.inbound.get_mut(&binding.destination) {
-                inbound.remove(&binding);
-                if inbound.is_empty() {
-                    self.inbound.remove(&binding.destination);
-                }
-            }
-            removed.bindings.push(binding);
-        }
-        removed.exchanges.push(entry.node.exchange);
-    }
-
-    /// Deletes exchanges that delete themselves, and so on for those that led to them.
-    fn drop_idle(&mut self, mut idle: Vec<Name>, removed: &mut Removed) {
-        while let Some(name) = idle.pop() {
-            self.drop_exchange(&name, removed, &mut idle);
         }
     }
 }

@@ -133,6 +133,15 @@ fn the_alternate_exchange_takes_what_nothing_is_bound_for() {
     assert!(routed(&routing, "self", "k", &[]).is_empty());
 }
 
+fn remove(routing: &mut Routing<&'static str>, removal: &Removal) {
+    for exchange in &removal.exchanges {
+        routing.remove_exchange(&exchange.name);
+    }
+    for binding in &removal.bindings {
+        routing.unbind(binding);
+    }
+}
+
 #[test]
 fn auto_delete_exchanges_go_one_after_the_other() {
     let mut routing = routing(&[("stays", ExchangeKind::Fanout)], &["q"]);
@@ -145,16 +154,20 @@ fn auto_delete_exchanges_go_one_after_the_other() {
     routing.bind(to_exchange("y", "", "x"));
     routing.bind(to_queue("x", "", "q"));
     routing.bind(to_queue("x", "2", "q"));
+    let second = to_queue("x", "2", "q");
     assert!(
         routing
-            .unbind(&to_queue("x", "2", "q"))
+            .removal_of_bindings([&*second], &[])
             .exchanges
             .is_empty()
     );
-    let removed = routing.remove_queue("q");
+    routing.unbind(&second);
+    let removed = routing.removal_of_queue("q");
     let names: Vec<&str> = removed.exchanges.iter().map(|x| &*x.name).collect();
     assert_eq!(names, ["x", "y"]);
     assert_eq!(removed.bindings.len(), 3);
+    routing.remove_queue("q");
+    remove(&mut routing, &removed);
     assert_eq!(routing.bindings().count(), 0);
     assert!(routing.inbound.is_empty());
     assert!(routing.exchange("stays").is_some());
@@ -168,11 +181,13 @@ fn an_exchange_takes_its_bindings_along() {
     routing.bind(to_exchange("b", "k", "b"));
     routing.bind(to_queue("b", "k", "q"));
     assert!(routing.is_used("b"));
-    let removed = routing.remove_exchange("b");
+    let removed = routing.removal_of_exchange("b");
     assert_eq!((removed.exchanges.len(), removed.bindings.len()), (1, 3));
+    remove(&mut routing, &removed);
     assert!(!routing.is_used("a"));
     assert!(routing.inbound.is_empty());
-    assert!(routing.unbind(&to_queue("a", "k", "q")).bindings.is_empty());
+    let unknown = routing.removal_of_bindings([&*to_queue("a", "k", "q")], &[]);
+    assert!(unknown.bindings.is_empty());
 }
 
 #[test]

@@ -17,8 +17,9 @@ impl Session {
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
         let binding = self.binding(destination, source, routing_key, arguments)?;
-        let ticket = self.vhost.bind(binding, |queue| self.check_owner(queue))?;
-        self.wait(ticket).await
+        self.vhost
+            .bind(binding, |queue| self.check_owner(queue))
+            .await
     }
 
     /// Removes a binding; no error if there is none.
@@ -30,10 +31,9 @@ impl Session {
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
         let binding = self.binding(destination, source, routing_key, arguments)?;
-        let ticket = self
-            .vhost
-            .unbind(&binding, |queue| self.check_owner(queue))?;
-        self.wait(ticket).await
+        self.vhost
+            .unbind(&binding, |queue| self.check_owner(queue))
+            .await
     }
 
     /// The binding that a client means, if it may make or remove it.

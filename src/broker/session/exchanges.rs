@@ -36,8 +36,14 @@ impl Session {
         if declare.passive {
             check_not_default(&name)?;
             self.check_any(ResourceKind::Exchange, &name)?;
-            self.find_exchange(&name)?;
-            return self.settle().await;
+            let found = self.vhost.exchange_concluded(&name).await;
+            return match found {
+                Some(_) => Ok(()),
+                None => {
+                    let resource = self.vhost.resource(ResourceKind::Exchange, &name);
+                    Err(BrokerError::NotFound(resource))
+                }
+            };
         }
         let kind = ExchangeKind::parse(declare.kind)?;
         check_not_default(&name)?;
@@ -50,19 +56,15 @@ impl Session {
             internal: declare.internal,
             arguments: declare.arguments,
         };
-        if let Some(existing) = self.vhost.exchange(&name) {
-            self.check_same_exchange(&existing, &exchange)?;
-            return self.settle().await;
+        if let Some(existing) = self.vhost.exchange_concluded(&name).await {
+            return self.check_same_exchange(&existing, &exchange);
         }
         check_not_reserved(ResourceKind::Exchange, &name)?;
         let resource = || self.vhost.resource(ResourceKind::Exchange, &name);
         self.check_target(ALTERNATE_EXCHANGE, &exchange.arguments, resource)?;
-        match self.vhost.create_exchange(exchange.clone())? {
-            Created::New(_, ticket) => self.wait(ticket).await,
-            Created::Existing(existing) => {
-                self.check_same_exchange(&existing, &exchange)?;
-                self.settle().await
-            }
+        match self.vhost.create_exchange(exchange.clone()).await? {
+            Created::New(_) => Ok(()),
+            Created::Existing(existing) => self.check_same_exchange(&existing, &exchange),
         }
     }
 
@@ -75,8 +77,7 @@ impl Session {
             return Err(BrokerError::SystemExchange(resource));
         }
         self.check(Permission::Configure, ResourceKind::Exchange, &name)?;
-        let ticket = self.vhost.delete_exchange(&name, if_unused)?;
-        self.wait(ticket).await
+        self.vhost.delete_exchange(&name, if_unused).await
     }
 
     fn check_same_exchange(

@@ -58,7 +58,8 @@ impl Session {
         self.broker.clock()
     }
 
-    pub(super) fn new(
+    /// What `user` may do in `vhost` over one connection. Whether it may enter at all is for the caller to check.
+    pub fn new(
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
         user: Arc<User>,
@@ -107,8 +108,7 @@ impl Session {
             std::mem::take(&mut owned.queues)
         };
         for queue in queues {
-            // None: it was deleted before.
-            self.vhost.delete_queue(&queue, |_| true);
+            self.vhost.delete_soon(&queue, |_| true);
         }
     }
 
@@ -208,11 +208,6 @@ impl Session {
             None => Ok(()),
             Some(ticket) => Ok(self.broker.committer().wait(ticket).await?),
         }
-    }
-
-    /// Waits until all that can be seen is durable: what was found may have been declared a moment ago.
-    async fn settle(&self) -> Result<(), BrokerError> {
-        self.wait(Some(self.vhost.settled())).await
     }
 }
 

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::{Session, check_not_reserved, clean, property_difference};
 use crate::broker::error::BrokerError;
 use crate::broker::permissions::{Permission, ResourceKind};
-use crate::broker::queue::{Queue, RewindError, RewindTo, Rewound};
+use crate::broker::queue::{Counts, Queue, RewindError, RewindTo, Rewound};
 use crate::broker::vhost::{Created, NewQueue};
 use crate::model::Name;
 use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind, queue_kind};
@@ -57,7 +57,6 @@ impl Session {
             self.check_any(ResourceKind::Queue, &name)?;
             let queue = self.find_queue(&name)?;
             self.check_owner(&queue)?;
-            self.settle().await?;
             return Ok(declared(&queue));
         }
         let durable = declare.durable && !declare.exclusive;
@@ -87,7 +86,7 @@ impl Session {
             arguments,
         };
         if let Some(existing) = self.vhost.queue(&new.name) {
-            return self.declare_again(&existing, &new).await;
+            return self.declare_again(&existing, &new);
         }
         let resource = || self.vhost.resource(ResourceKind::Queue, &new.name);
         self.check_target(DEAD_LETTER_EXCHANGE, &new.arguments, resource)?;
@@ -96,13 +95,12 @@ impl Session {
             arguments: new.arguments.clone(),
             ..new
         };
-        match self.vhost.create_queue(new)? {
-            Created::New(queue, ticket) => {
+        match self.vhost.create_queue(new).await? {
+            Created::New(queue) => {
                 self.own(&queue)?;
-                self.wait(ticket).await?;
                 Ok(declared(&queue))
             }
-            Created::Existing(existing) => self.declare_again(&existing, &again).await,
+            Created::Existing(existing) => self.declare_again(&existing, &again),
         }
     }
 
@@ -166,7 +164,7 @@ impl Session {
         let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
         let mut refused = None;
         queue.letters_published().await;
-        let deleted = self.vhost.delete_queue(&queue, |counts| {
+        let only_if = |counts: &Counts| {
             if is_stream {
                 return true;
             }
@@ -176,17 +174,15 @@ impl Session {
                 refused = Some(BrokerError::InUse(resource.clone()));
             }
             refused.is_none()
-        });
+        };
+        let deleted = self.vhost.delete_queue(&queue, only_if).await?;
         if let Some(refused) = refused {
             return Err(refused);
         }
-        let Some((counts, ticket)) = deleted else {
+        let Some(counts) = deleted else {
             return Ok(0);
         };
         self.disown(&queue);
-        if queue.spec().durable {
-            self.wait(Some(ticket)).await?;
-        }
         Ok(if is_stream { 0 } else { counts.ready })
     }
 
@@ -210,7 +206,7 @@ impl Session {
     }
 
     /// A declaration of a queue that is there: it has to mean the same.
-    async fn declare_again(
+    fn declare_again(
         &self,
         queue: &Arc<Queue>,
         new: &NewQueue,
@@ -228,7 +224,6 @@ impl Session {
                 difference,
             });
         }
-        self.settle().await?;
         Ok(declared(queue))
     }
 
@@ -269,7 +264,7 @@ impl Session {
                 return Ok(());
             }
         }
-        self.vhost.delete_queue(queue, |_| true);
+        self.vhost.delete_soon(queue, |_| true);
         Err(BrokerError::NotFound(self.resource_of(queue)))
     }
 

@@ -9,22 +9,24 @@ mod rights;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLockReadGuard};
 
-use super::access_records::{DefinitionError, Record, UserRecord};
 use super::connections::Connections;
+use super::definitions::access::UserRecord;
+use super::definitions::record::DefinitionError;
+use super::definitions::table::Serialised;
 use super::hashing::Hashing;
 use super::limits::UserLimits;
 use super::logins::Logins;
 use super::password::PasswordHash;
 use super::permissions::InvalidPattern;
-use super::secrets::{SECRET_BYTES_MAX, Secret, Secrets};
+use super::secrets::{SECRET_BYTES_MAX, Secret};
 use crate::model::Name;
-use crate::store::{Committer, Op, StoreFailed};
+use crate::store::{Committer, StoreFailed};
 
-use access::Access;
+use access::{Access, Proposed};
 
 pub use login::LoginError;
 
@@ -83,17 +85,12 @@ pub enum UserError {
 
 /// All users, and their permissions.
 pub struct Users {
-    access: RwLock<Access>,
-    /// Changes with every permission, so that cached decisions know when they are stale.
-    epoch: AtomicU64,
-    /// The revision that the next user or password gets.
-    revision: AtomicU64,
+    access: Serialised<Access>,
+    /// The epoch of `access`, without its lock.
+    epoch: Arc<AtomicU64>,
     loopback_only: Vec<Name>,
     logins: Mutex<Logins>,
     hashing: Arc<Hashing>,
-    /// Changed under the lock of `access`, so that none is left when its user is gone.
-    secrets: Secrets,
-    committer: Arc<Committer>,
     connections: Arc<Connections>,
 }
 
@@ -104,18 +101,15 @@ impl Users {
         connections: Arc<Connections>,
         loopback_only: Vec<Name>,
     ) -> Result<Users, DefinitionError> {
-        let users = Users {
-            access: RwLock::new(Access::load(&committer)?),
-            epoch: AtomicU64::new(1),
-            revision: AtomicU64::new(1),
+        let access = Access::load(&**committer.store())?;
+        Ok(Users {
+            epoch: Arc::clone(access.epoch()),
+            access: Serialised::new(access, committer),
             loopback_only,
             logins: Mutex::default(),
             hashing: Arc::default(),
-            secrets: Secrets::load(&**committer.store())?,
-            committer,
             connections,
-        };
-        Ok(users)
+        })
     }
 
     /// A user by name, as of now.
@@ -149,35 +143,20 @@ impl Users {
         password: Option<PasswordHash>,
         tags: Vec<Name>,
     ) -> Result<(), UserError> {
-        let user = User {
+        let user = UserRecord {
             name: name.into(),
             tags,
-            limits: UserLimits::default(),
             password,
-            revision: self.next_revision(),
+            limits: UserLimits::default(),
         };
-        self.change(|access, ops| {
-            if access.users.contains_key(name) {
-                return Err(UserError::AlreadyExists(name.into()));
-            }
-            access.put(user, ops);
-            Ok(())
-        })
-        .await
+        self.change(|access| access.propose_add(user)).await
     }
 
-    /// Removes a user with its permissions, and closes its connections; whether there was one.
+    /// Removes a user with its permissions and keys, and closes its connections; whether there was one.
     pub async fn delete(&self, name: &str) -> Result<bool, UserError> {
         let deleted = self
-            .change(|access, ops| {
-                let deleted = access.users.remove(name).is_some();
-                if deleted {
-                    ops.push(UserRecord::remove(&[name]));
-                }
-                access.clear_permissions(|user, _| user == name, ops);
-                self.secrets.remove(|secret| *secret.user == *name, ops);
-                Ok(deleted)
-            })
+            .access
+            .change(|access| Ok::<_, UserError>(access.propose_delete(name)))
             .await?;
         if deleted {
             self.connections
@@ -197,18 +176,14 @@ impl Users {
         self.set_password(name, Some(hash)).await
     }
 
-    /// Replaces a user's password hash; with None it cannot log in with a password any more.
+    /// Replaces a user's password hash; with `None` it cannot log in with a password any more.
     pub async fn set_password(
         &self,
         name: &str,
         password: Option<PasswordHash>,
     ) -> Result<(), UserError> {
-        let revision = self.next_revision();
-        self.change_user(name, |user| {
-            user.password = password;
-            user.revision = revision;
-        })
-        .await
+        self.change_user(name, |user| user.password = password)
+            .await
     }
 
     /// Replaces a user's tags.
@@ -226,90 +201,42 @@ impl Users {
             .await
     }
 
-    /// Keys that sign requests over HTTP.
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
+    /// A key that signs requests over HTTP, by its id.
+    pub fn secret(&self, id: &str) -> Option<Arc<Secret>> {
+        self.access().secrets.get(id).cloned()
+    }
+
+    /// All such keys, ordered by user, virtual host and id.
+    pub fn secrets(&self) -> Vec<Arc<Secret>> {
+        let mut all: Vec<_> = self.access().secrets.values().cloned().collect();
+        all.sort_by(|a, b| (&a.user, &a.vhost, &a.id).cmp(&(&b.user, &b.vhost, &b.id)));
+        all
     }
 
     /// Adds a key for a user and a virtual host, which the caller knows to exist.
     pub async fn add_secret(&self, secret: Secret) -> Result<(), UserError> {
-        let lengths = [secret.id.len(), secret.key.len()];
-        if lengths
-            .iter()
-            .any(|length| !(1..=SECRET_BYTES_MAX).contains(length))
-        {
-            return Err(UserError::SecretLength);
-        }
-        self.change(|access, ops| {
-            access.known(&secret.user)?;
-            let id = secret.id.clone();
-            match self.secrets.insert(secret, ops) {
-                true => Ok(()),
-                false => Err(UserError::SecretExists(id)),
-            }
-        })
-        .await
+        self.change(|access| access.propose_add_secret(secret))
+            .await
     }
 
     /// Removes a key.
     pub async fn delete_secret(&self, id: &str) -> Result<(), UserError> {
-        self.change(|_, ops| {
-            self.secrets.remove(|secret| *secret.id == *id, ops);
-            match ops.is_empty() {
-                true => Err(UserError::NoSuchSecret(id.into())),
-                false => Ok(()),
-            }
-        })
-        .await
+        self.change(|access| access.propose_delete_secret(id)).await
     }
 
     async fn change_user(
         &self,
         name: &str,
-        change: impl FnOnce(&mut User),
+        change: impl FnOnce(&mut UserRecord),
     ) -> Result<(), UserError> {
-        self.change(|access, ops| {
-            let old = access.known(name)?;
-            let mut user = User {
-                name: old.name.clone(),
-                tags: old.tags.clone(),
-                limits: old.limits,
-                password: old.password.clone(),
-                revision: old.revision,
-            };
-            change(&mut user);
-            access.put(user, ops);
-            Ok(())
-        })
-        .await
+        self.change(|access| access.propose_user(name, change))
+            .await
     }
 
-    /// Makes a change in memory and on disk; on disk when this returns. Changes reach the committer in the order in
-    /// which they were made, since it is told under the lock.
-    async fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Access, &mut Vec<Op>) -> Result<T, UserError>,
-    ) -> Result<T, UserError> {
-        let (result, ticket) = {
-            let mut access = self.access_mut();
-            let mut ops = Vec::new();
-            let result = change(&mut access, &mut ops)?;
-            self.epoch.fetch_add(1, Ordering::AcqRel);
-            let ticket = (!ops.is_empty()).then(|| self.committer.append(ops));
-            (result, ticket)
-        };
-        if let Some(ticket) = ticket {
-            self.committer.wait(ticket).await?;
-        }
-        Ok(result)
-    }
-
-    fn next_revision(&self) -> u64 {
-        self.revision.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
-        self.access.write()
+    async fn change(&self, propose: impl FnOnce(&Access) -> Proposed) -> Result<(), UserError> {
+        self.access
+            .change(|access| Ok((propose(access)?, ())))
+            .await
     }
 
     fn access(&self) -> RwLockReadGuard<'_, Access> {

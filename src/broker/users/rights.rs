@@ -1,14 +1,14 @@
 //! What users may do in virtual hosts: permissions and topic permissions, asked and changed.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
 use super::{UserError, Users};
-use crate::broker::access_records::{GrantRecord, Record, TopicRecord};
+use crate::broker::definitions::proposal::Proposal;
 use crate::broker::permissions::{
     AccessRefused, Grant, Permission, PermissionTable, ResourceKind, TopicGrant,
 };
 use crate::model::Name;
-use crate::store::Op;
 
 impl Users {
     /// Changes with every change of a permission: decisions made before are stale then.
@@ -96,33 +96,14 @@ impl Users {
         [configure, write, read]: [&str; 3],
     ) -> Result<(), UserError> {
         let grant = Grant::new(configure, write, read)?;
-        self.change(|access, ops| {
-            access.known(user)?;
-            ops.push(
-                GrantRecord {
-                    user: user.into(),
-                    vhost: vhost.into(),
-                    configure: configure.into(),
-                    write: write.into(),
-                    read: read.into(),
-                }
-                .put(),
-            );
-            access.permissions.set(user.into(), vhost.into(), grant);
-            Ok(())
-        })
-        .await
+        self.change(|access| access.propose_permission(user, vhost, grant))
+            .await
     }
 
     /// Takes a user's permissions in a virtual host away.
     pub async fn clear_permissions(&self, user: &str, vhost: &str) -> Result<(), UserError> {
-        self.change(|access, ops| {
-            if access.permissions.clear(user, vhost) {
-                ops.push(GrantRecord::remove(&[user, vhost]));
-            }
-            Ok(())
-        })
-        .await
+        self.change(|access| Ok(access.propose_clear_permission(user, vhost)))
+            .await
     }
 
     /// Restricts the routing keys that a user may use on a topic exchange.
@@ -134,24 +115,8 @@ impl Users {
         [write, read]: [&str; 2],
     ) -> Result<(), UserError> {
         let topic = TopicGrant::new(write, read, user, vhost)?;
-        self.change(|access, ops| {
-            access.known(user)?;
-            ops.push(
-                TopicRecord {
-                    user: user.into(),
-                    vhost: vhost.into(),
-                    exchange: exchange.into(),
-                    write: write.into(),
-                    read: read.into(),
-                }
-                .put(),
-            );
-            access
-                .permissions
-                .set_topic(user.into(), vhost.into(), exchange.into(), topic);
-            Ok(())
-        })
-        .await
+        self.change(|access| access.propose_topic_permission(user, vhost, exchange, topic))
+            .await
     }
 
     /// Lifts the restrictions on one topic exchange, or on all of a virtual host.
@@ -161,24 +126,17 @@ impl Users {
         vhost: &str,
         exchange: Option<&str>,
     ) -> Result<(), UserError> {
-        self.change(|access, ops| {
-            for exchange in access.permissions.clear_topic(user, vhost, exchange) {
-                ops.push(TopicRecord::remove(&[user, vhost, &exchange]));
-            }
-            Ok(())
-        })
-        .await
+        self.change(|access| Ok(access.propose_clear_topic_permissions(user, vhost, exchange)))
+            .await
     }
 
-    /// Forgets all permissions and keys in a virtual host. The changes are for the batch that deletes the virtual host.
-    pub fn forget_vhost(&self, vhost: &str) -> Vec<Op> {
-        let mut ops = Vec::new();
-        let mut access = self.access_mut();
-        access.clear_permissions(|_, own| own == vhost, &mut ops);
-        self.secrets
-            .remove(|secret| *secret.vhost == *vhost, &mut ops);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        ops
+    /// Proposes to forget all permissions and keys in a virtual host that is being deleted.
+    pub(in crate::broker) async fn propose_forget_vhost(&self, vhost: &str) -> Proposal {
+        let proposed = self
+            .access
+            .propose(|access| Ok::<_, Infallible>((access.propose_forget_vhost(vhost), ())));
+        let Ok((proposal, ())) = proposed.await;
+        proposal
     }
 
     /// Reads the permission tables: every grant and topic permission, in order.

@@ -11,10 +11,13 @@ use crate::store::{Limits, MemoryStore, Store};
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
-fn open(store: &Arc<MemoryStore>) -> Users {
+fn start(store: &Arc<MemoryStore>) -> Arc<Committer> {
     let store: Arc<dyn Store> = store.clone();
-    let committer = Committer::start(store, Limits::default()).unwrap();
-    Users::open(committer, Arc::default(), vec!["guest".into()]).unwrap()
+    Committer::start(store, Limits::default()).unwrap()
+}
+
+fn open(store: &Arc<MemoryStore>) -> Users {
+    Users::open(start(store), Arc::default(), vec!["guest".into()]).unwrap()
 }
 
 #[tokio::test]
@@ -122,7 +125,8 @@ async fn those_who_guess_hold_up_nobody_else() {
 async fn everything_survives_a_restart() {
     let store = Arc::new(MemoryStore::new());
     {
-        let users = open(&store);
+        let committer = start(&store);
+        let users = Users::open(Arc::clone(&committer), Arc::default(), Vec::new()).unwrap();
         users
             .add("ann", b"pw", vec!["monitoring".into()])
             .await
@@ -147,8 +151,8 @@ async fn everything_survives_a_restart() {
                 .unwrap();
         }
         users.delete("bob").await.unwrap();
-        users.committer.append(users.forget_vhost("v"));
-        users.committer.shutdown();
+        let forget = users.propose_forget_vhost("v").await;
+        forget.commit(&committer).await.unwrap();
     }
     let users = open(&store);
     let ann = users.login("ann", b"pw", FAR).await.unwrap();

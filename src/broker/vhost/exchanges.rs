@@ -2,14 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Created, Vhost, check_name};
-use crate::broker::access_records::Record;
-use crate::broker::definitions::{BindingRecord, ExchangeRecord};
+use super::{Created, Vhost};
+use crate::broker::definitions::proposal::Proposal;
 use crate::broker::error::BrokerError;
-use crate::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
-use crate::broker::permissions::ResourceKind;
+use crate::broker::exchange::{Binding, Exchange, ExchangeKind};
 use crate::broker::queue::Queue;
-use crate::model::Ticket;
 use crate::wire::FieldTable;
 
 /// What every virtual host has from the start: name, type, internal.
@@ -40,105 +37,87 @@ pub(super) static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {
 
 impl Vhost {
     /// Creates an exchange, unless there is one of that name.
-    pub fn create_exchange(
+    pub async fn create_exchange(
         &self,
         exchange: Exchange,
     ) -> Result<Created<Arc<Exchange>>, BrokerError> {
-        check_name(ResourceKind::Exchange, &exchange.name)?;
-        let mut changes = self.change()?;
-        if let Some(existing) = self.exchange(&exchange.name) {
-            return Ok(Created::Existing(existing));
-        }
-        exchange.check_arguments()?;
-        let exchange = Arc::new(exchange);
-        let ticket = exchange.durable.then(|| {
-            let record = ExchangeRecord::new(&self.name, &exchange, false);
-            self.append(&mut changes, vec![record.put()])
-        });
-        self.apply(|routing| routing.insert_exchange(Arc::clone(&exchange)));
-        Ok(Created::New(exchange, ticket))
+        self.create_exchange_with(exchange, Proposal::none()).await
+    }
+
+    /// As [`Vhost::create_exchange`], with what is proposed besides in the same batch; not if there is one of that name.
+    pub async fn create_exchange_with(
+        &self,
+        exchange: Exchange,
+        also: Proposal,
+    ) -> Result<Created<Arc<Exchange>>, BrokerError> {
+        let (proposal, created) = self.propose(|view| view.create_exchange(&exchange)).await?;
+        let proposal = match &created {
+            Created::New(_) => proposal.and(also),
+            Created::Existing(_) => proposal,
+        };
+        proposal.commit(&self.shared.committer).await?;
+        Ok(created)
     }
 
     /// Deletes an exchange with its bindings, and the exchanges that delete themselves for it; with `if_unused`
-    /// only if nothing is bound to it.
-    pub fn delete_exchange(
+    /// only if nothing is bound to it. Nothing if there is none.
+    pub async fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), BrokerError> {
+        self.delete_exchange_with(name, if_unused, Proposal::none())
+            .await
+    }
+
+    /// As [`Vhost::delete_exchange`], with what is proposed besides in the same batch.
+    pub async fn delete_exchange_with(
         &self,
         name: &str,
         if_unused: bool,
-    ) -> Result<Option<Ticket>, BrokerError> {
-        let mut changes = self.change()?;
-        let in_use = if_unused && self.routing().is_used(name);
-        if in_use {
-            return Err(BrokerError::InUse(
-                self.resource(ResourceKind::Exchange, name),
-            ));
-        }
-        let removed = self.apply(|routing| routing.remove_exchange(name));
-        Ok(self.append_removed(&mut changes, &removed, Vec::new()))
+        also: Proposal,
+    ) -> Result<(), BrokerError> {
+        let (proposal, ()) = self
+            .propose(|view| view.delete_exchange(name, if_unused))
+            .await?;
+        let proposal = proposal.and(also);
+        Ok(proposal.commit(&self.shared.committer).await?)
     }
 
     /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination, after everything
     /// else, as in RabbitMQ.
-    pub fn bind(
+    pub async fn bind(
         &self,
-        mut binding: Binding,
-        check: impl FnOnce(&Arc<Queue>) -> Result<(), BrokerError>,
-    ) -> Result<Option<Ticket>, BrokerError> {
-        let mut changes = self.change()?;
-        let source = self.exchange(&binding.source).ok_or_else(|| {
-            BrokerError::NotFound(self.resource(ResourceKind::Exchange, &binding.source))
-        })?;
-        let not_found = |kind, name| BrokerError::NotFound(self.resource(kind, name));
-        let (queue, durable) = match &binding.destination {
-            Destination::Queue(name) => {
-                let queue = self
-                    .queue(name)
-                    .ok_or_else(|| not_found(ResourceKind::Queue, name))?;
-                let durable = queue.spec().durable;
-                (Some(queue), durable)
-            }
-            Destination::Exchange(name) => {
-                let exchange = self
-                    .exchange(name)
-                    .ok_or_else(|| not_found(ResourceKind::Exchange, name))?;
-                (None, exchange.durable)
-            }
-        };
-        source.check_binding(&binding.routing_key, &binding.arguments)?;
-        queue.as_ref().map_or(Ok(()), check)?;
-        if self.routing().binding(&binding).is_some() {
-            return Ok(Some(changes.last));
-        }
-        binding.durable = source.durable && durable;
-        let mut ops = Vec::new();
-        if binding.durable {
-            ops.push(BindingRecord::new(&self.name, &binding).put());
-        }
-        // A start has to know, even if no binding is stored.
-        if source.durable && source.auto_delete && !self.routing().was_bound(&source.name) {
-            ops.push(ExchangeRecord::new(&self.name, &source, true).put());
-        }
-        let ticket = (!ops.is_empty()).then(|| self.append(&mut changes, ops));
-        self.apply(|routing| routing.bind(Arc::new(binding)));
-        Ok(ticket)
+        binding: Binding,
+        check: impl Fn(&Arc<Queue>) -> Result<(), BrokerError>,
+    ) -> Result<(), BrokerError> {
+        self.change(|view| view.bind(&binding, &check)).await
     }
 
     /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none. `check` is asked
     /// about a queue that it leads to.
-    pub fn unbind(
+    pub async fn unbind(
         &self,
         binding: &Binding,
-        check: impl FnOnce(&Arc<Queue>) -> Result<(), BrokerError>,
-    ) -> Result<Option<Ticket>, BrokerError> {
-        let mut changes = self.change()?;
-        let bound = self.routing().binding(binding).is_some();
-        if !bound {
-            return Ok(None);
-        }
-        if let Destination::Queue(name) = &binding.destination {
-            self.queue(name).as_ref().map_or(Ok(()), check)?;
-        }
-        let removed = self.apply(|routing| routing.unbind(binding));
-        Ok(self.append_removed(&mut changes, &removed, Vec::new()))
+        check: impl Fn(&Arc<Queue>) -> Result<(), BrokerError>,
+    ) -> Result<(), BrokerError> {
+        self.change(|view| view.unbind(binding, &check)).await
+    }
+
+    /// Makes and removes bindings, all of them together. What is bound already, or not bound, stays so.
+    pub async fn rebind(
+        &self,
+        bind: Vec<Binding>,
+        unbind: Vec<Binding>,
+    ) -> Result<(), BrokerError> {
+        self.rebind_with(bind, unbind, Proposal::none()).await
+    }
+
+    /// As [`Vhost::rebind`], with what is proposed besides in the same batch.
+    pub async fn rebind_with(
+        &self,
+        bind: Vec<Binding>,
+        unbind: Vec<Binding>,
+        also: Proposal,
+    ) -> Result<(), BrokerError> {
+        let (proposal, ()) = self.propose(|view| view.rebind(&bind, &unbind)).await?;
+        let proposal = proposal.and(also);
+        Ok(proposal.commit(&self.shared.committer).await?)
     }
 }

@@ -1,11 +1,9 @@
 //! What an operator says of a virtual host.
 
 use super::Vhost;
-use crate::broker::access_records::Record;
-use crate::broker::definitions::VhostRecord;
-use crate::broker::error::BrokerError;
+use crate::broker::definitions::topology::VhostRecord;
+use crate::model::Name;
 use crate::model::arguments::QueueKind;
-use crate::model::{Name, Ticket};
 
 /// What an operator says of a virtual host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,14 +44,7 @@ impl Vhost {
         self.metadata.lock().clone()
     }
 
-    /// Replaces what an operator says of it.
-    pub(in crate::broker) fn set_metadata(
-        &self,
-        metadata: VhostMetadata,
-    ) -> Result<Ticket, BrokerError> {
-        let mut changes = self.change()?;
-        let ticket = self.append(&mut changes, vec![metadata.record(&self.name).put()]);
+    pub(in crate::broker) fn set_metadata(&self, metadata: VhostMetadata) {
         *self.metadata.lock() = metadata;
-        Ok(ticket)
     }
 }

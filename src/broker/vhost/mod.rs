@@ -1,38 +1,42 @@
-//! A virtual host: its exchanges, queues and bindings, and every change of them. A change is checked, appended to
-//! the batch that gathers and applied under one lock, so that of two connections that declare the same name one
-//! creates and the other finds. Knows no users and no rights; `session` asks for those first.
+//! A virtual host: its exchanges, queues and bindings. Every change of them is proposed (`propose`), committed and
+//! applied (`change`), as `definitions` says; of two connections that declare the same name, one creates and the other
+//! finds. Knows no users and no rights; `session` asks for those first.
 //!
 //! Locks: `changes`, then the committer's batch guard, then a queue or `routing`, which is held for table
-//! operations only. Nothing is held across an await: who needs a change to be durable waits for its ticket.
-//!
-//! Here: what there is, and how a change is made. The changes themselves have files of their own.
+//! operations only. Nothing is held across an await: a change that is on its way to the disk holds claims instead.
 
+mod change; // one change: what is written, and what happens in memory
+mod claims; // what changes under way depend on
 mod exchanges;
 mod metadata;
+mod propose; // whether a change is valid
 mod queues;
 mod restore;
 mod routes;
+#[cfg(test)]
+mod tests;
+mod under_way; // from a proposal to its conclusion
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::Notify;
 
-use super::access_records::Record;
-use super::definitions::{BindingRecord, ExchangeRecord, QueueIds, QueueRecord};
-use super::error::{BrokerError, Resource};
+use super::definitions::queue_ids::QueueIds;
+use super::error::Resource;
 use super::exchange::{Binding, Destination, Exchange};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
 use super::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
-use super::router::{Removed, Routing};
+use super::router::Routing;
 use crate::clock::Clock;
-use crate::model::{Name, Ticket};
-use crate::store::Op;
+use crate::model::Name;
 use crate::store::commit::Committer;
 use crate::wire::FieldTable;
 
 use exchanges::{PREDECLARED, REWIND};
+use under_way::Changes;
 
 pub use exchanges::REWIND_EXCHANGE;
 pub use metadata::VhostMetadata;
@@ -56,8 +60,7 @@ pub(super) struct Shared {
 /// What came of creating something.
 #[derive(Debug)]
 pub enum Created<T> {
-    /// It was not there. If it is durable, so it will be with this ticket.
-    New(T, Option<Ticket>),
+    New(T),
     /// There is one of that name.
     Existing(T),
 }
@@ -68,16 +71,12 @@ pub struct Vhost {
     metadata: Mutex<VhostMetadata>,
     routing: RwLock<Routing<Arc<Queue>>>,
     generation: AtomicU64,
-    /// Held by whoever changes definitions.
+    /// Held while a change is proposed and while it is applied.
     changes: Mutex<Changes>,
+    /// A change that was under way is concluded.
+    concluded: Notify,
     shared: Arc<Shared>,
     me: Weak<Vhost>,
-}
-
-struct Changes {
-    deleted: bool,
-    /// The batch of the last durable change.
-    last: Ticket,
 }
 
 impl Vhost {
@@ -99,10 +98,8 @@ impl Vhost {
             metadata: Mutex::new(metadata),
             routing: RwLock::new(routing),
             generation: AtomicU64::new(1),
-            changes: Mutex::new(Changes {
-                deleted: false,
-                last: Ticket(0),
-            }),
+            changes: Mutex::default(),
+            concluded: Notify::new(),
             shared,
             me: Weak::clone(me),
         })
@@ -116,11 +113,6 @@ impl Vhost {
     /// Changes with every exchange, queue and binding that comes or goes: routes found before are stale then.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
-    }
-
-    /// The batch of the last durable change of definitions. When it is durable, so is all that can be seen here.
-    pub fn settled(&self) -> Ticket {
-        self.changes.lock().last
     }
 
     /// An exchange by name; the empty name is the default exchange's.
@@ -173,26 +165,6 @@ impl Vhost {
         all
     }
 
-    /// Empties the virtual host for good, with `ops` in the same batch. `None` if that was done before.
-    pub(super) fn delete(&self, mut ops: Vec<Op>) -> Option<Ticket> {
-        let mut changes = self.change().ok()?;
-        changes.deleted = true;
-        let _one_batch = self.shared.committer.batch_guard();
-        let routing = self.apply(std::mem::take);
-        for queue in routing.queues() {
-            // None: it deletes itself right now.
-            queue.delete(|_| true);
-            if queue.spec().durable {
-                ops.push(QueueRecord::remove(&[&self.name, queue.name()]));
-            }
-        }
-        let removed = Removed {
-            exchanges: routing.exchanges().cloned().collect(),
-            bindings: routing.bindings().cloned().collect(),
-        };
-        self.append_removed(&mut changes, &removed, ops)
-    }
-
     /// A thing in this virtual host, for texts.
     pub fn resource(&self, kind: ResourceKind, name: &str) -> Resource {
         Resource {
@@ -207,41 +179,11 @@ impl Vhost {
     }
 
     /// Changes the routing state, and makes routes found before stale.
-    fn apply<R>(&self, change: impl FnOnce(&mut Routing<Arc<Queue>>) -> R) -> R {
+    fn change_routing<R>(&self, change: impl FnOnce(&mut Routing<Arc<Queue>>) -> R) -> R {
         let mut routing = self.routing.write();
         let result = change(&mut routing);
         self.generation.fetch_add(1, Ordering::Release);
         result
-    }
-
-    fn change(&self) -> Result<MutexGuard<'_, Changes>, BrokerError> {
-        let changes = self.changes.lock();
-        match changes.deleted {
-            true => Err(BrokerError::VhostNotFound(self.name.clone())),
-            false => Ok(changes),
-        }
-    }
-
-    fn append(&self, changes: &mut Changes, ops: Vec<Op>) -> Ticket {
-        changes.last = self.shared.committer.append(ops);
-        changes.last
-    }
-
-    /// Removes from disk what was removed and had been durable, along with `ops`. `None` if that is nothing.
-    fn append_removed(
-        &self,
-        changes: &mut Changes,
-        removed: &Removed,
-        mut ops: Vec<Op>,
-    ) -> Option<Ticket> {
-        for exchange in removed.exchanges.iter().filter(|exchange| exchange.durable) {
-            ops.push(ExchangeRecord::remove(&[&self.name, &exchange.name]));
-        }
-        for binding in removed.bindings.iter().filter(|binding| binding.durable) {
-            let record = BindingRecord::new(&self.name, binding);
-            ops.push(BindingRecord::remove(&record.identity()));
-        }
-        (!ops.is_empty()).then(|| self.append(changes, ops))
     }
 }
 
@@ -250,12 +192,5 @@ impl std::fmt::Debug for Vhost {
         f.debug_struct("Vhost")
             .field("name", &self.name)
             .finish_non_exhaustive()
-    }
-}
-
-fn check_name(kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
-    match name.len() {
-        len if len > NAME_BYTES_MAX => Err(BrokerError::NameTooLong(kind)),
-        _ => Ok(()),
     }
 }

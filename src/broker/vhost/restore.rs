@@ -1,74 +1,77 @@
-//! What was stored is taken over at the start, before anybody else sees the virtual host.
+//! The start takes over what was stored, before any client sees the virtual host.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::info;
 
 use super::Vhost;
-use crate::broker::access_records::DefinitionError;
-use crate::broker::definitions::{BindingRecord, ExchangeRecord};
-use crate::broker::queue::{Queue, QueueSpec};
-use crate::model::{LogId, QueueOverrides};
+use super::change::Change;
+use crate::broker::definitions::record::{DefinitionError, Records};
+use crate::broker::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
+use crate::broker::queue::Queue;
+use crate::model::{LogId, QueueId};
 use crate::store::LogState;
 
 impl Vhost {
-    /// Takes over what was stored. Before anybody else sees the virtual host.
     pub(in crate::broker) fn restore_exchange(
         &self,
         record: &ExchangeRecord,
     ) -> Result<(), DefinitionError> {
-        let exchange = Arc::new(record.exchange()?);
-        self.apply(|routing| {
-            routing.insert_exchange(Arc::clone(&exchange));
-            if record.was_bound() {
-                routing.note_bound(&exchange.name);
-            }
-        });
+        self.apply(vec![Change::PutExchange {
+            exchange: Arc::new(record.exchange()?),
+            was_bound: record.was_bound(),
+        }]);
         Ok(())
     }
 
-    /// Takes over a queue that was stored, with what the store knows of its logs.
+    /// Takes a queue over, with what the store knows of its logs.
     pub(in crate::broker) fn restore_queue(
         &self,
-        spec: QueueSpec,
-        overrides: QueueOverrides,
-        logs: Vec<(LogId, LogState)>,
-    ) {
+        record: &QueueRecord,
+        logs: &mut HashMap<QueueId, Vec<(LogId, LogState)>>,
+    ) -> Result<(), DefinitionError> {
+        let spec = record.spec()?;
+        let logs = logs.remove(&spec.id).unwrap_or_default();
         // So that it cannot go before it has come.
         let _changes = self.changes.lock();
-        let name = spec.name.clone();
+        let overrides = record.overrides().clone();
         let queue = Queue::open_with(spec, overrides, self.queue_services(), logs);
-        self.apply(|routing| routing.insert_queue(name, queue));
+        self.apply(vec![Change::PutQueue(queue)]);
+        Ok(())
     }
 
-    /// Takes over a binding that was stored.
     pub(in crate::broker) fn restore_binding(
         &self,
         record: &BindingRecord,
     ) -> Result<(), DefinitionError> {
-        let binding = Arc::new(record.binding()?);
-        self.apply(|routing| {
-            // A binding goes with the things it binds, in one batch.
-            if routing.exists(&binding.destination) {
-                routing.bind(binding);
-            }
-        });
+        self.apply(vec![Change::PutBinding(Arc::new(record.binding()?))]);
         Ok(())
     }
 
     /// Everything that was stored is here: what would be gone if the broker had stopped in good order goes now. An
-    /// exchange that deletes itself goes with its last binding, which may have led to a queue that no restart keeps.
+    /// exchange that deletes itself goes with its last binding, which may have led to a queue that was not durable.
     /// (Queues that delete themselves stay until a consumer has come and gone, as in RabbitMQ.)
     pub(in crate::broker) fn tidy(&self) {
-        let mut changes = self.changes.lock();
+        let _changes = self.changes.lock();
         let forsaken = self.routing().forsaken();
         for name in forsaken {
-            let removed = self.apply(|routing| routing.remove_exchange(&name));
-            for exchange in &removed.exchanges {
+            let removal = self.routing().removal_of_exchange(&name);
+            for exchange in &removal.exchanges {
                 info!(vhost = %self.name, exchange = %exchange.name, "auto-delete exchange deleted: its last binding went with the restart");
             }
-            // Not waited for: if it does not happen, it will at the next start.
-            self.append_removed(&mut changes, &removed, Vec::new());
+            let exchanges = removal.exchanges.into_iter().map(Change::RemoveExchange);
+            let bindings = removal.bindings.into_iter().map(Change::RemoveBinding);
+            let changes: Vec<_> = exchanges.chain(bindings).collect();
+            let mut records = Records::default();
+            changes
+                .iter()
+                .for_each(|change| change.write(&self.name, &mut records));
+            self.apply(changes);
+            if !records.is_empty() {
+                // Not waited for: if it does not happen, it will at the next start.
+                records.write_soon(&self.shared.committer);
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use crate::cmq::error::CmqError;
 /// `UnbindDeadLetterQueue`.
 pub(in crate::cmq) async fn unbind(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Configure)?;
-    let ticket = {
-        let _changes = call.api.changes.lock();
+    {
+        let _changes = call.api.changes.lock().await;
         let current = call.api.attributes.of(&queue, &call.api.config);
         if current.dead_letter.is_none() {
             return Err(CmqError::DeadLetterNotFound);
@@ -24,9 +24,8 @@ pub(in crate::cmq) async fn unbind(call: &Call<'_>) -> Outcome {
             modified_secs: call.now_secs(),
             ..Attributes::clone(&current)
         };
-        set(call, &queue, without)?
-    };
-    call.durable(Some(ticket)).await?;
+        set(call, &queue, without).await?;
+    }
     let response = call.success().with(|object| {
         object.text("queueId", &queue_id(queue.id()));
     });

@@ -143,7 +143,7 @@ async fn publish(
     committer.note_pending(bytes);
     let mut is_full = false;
     for (queue, refused) in refused {
-        let kept = push::keep_for(api, vhost, id, &queue, &refused);
+        let kept = push::keep_for(api, vhost, id, &queue, &refused).await;
         is_full |= kept.is_none();
         ticket = ticket.max(kept);
     }

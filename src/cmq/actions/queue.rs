@@ -26,8 +26,8 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
     let now_secs = call.now_secs();
     let mut attributes =
         Attributes::new(now_secs).changed(call.parameters, &api.config, now_secs)?;
-    let (queue, ticket) = {
-        let _changes = api.changes.lock();
+    let queue = {
+        let _changes = api.changes.lock().await;
         let queues = call.caller.vhost.queues();
         // Half of the clients take names that differ only by case for the same name.
         if queues
@@ -50,13 +50,13 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
         let new = new_queue(name);
         let declared = QueueArguments::shared(&new.arguments).map_err(|_| CmqError::Internal)?;
         let overrides = attributes.overrides(&declared, &api.config);
-        let also = |id| vec![api.attributes.set(id, attributes)];
-        match call.caller.vhost.create_queue_set(new, overrides, also)? {
-            Created::New(queue, ticket) => (queue, ticket),
+        let also = |id| api.attributes.put(id, attributes);
+        let vhost = &call.caller.vhost;
+        match vhost.create_queue_with(new, overrides, also).await? {
+            Created::New(queue) => queue,
             Created::Existing(_) => return Err(CmqError::QueueExists),
         }
     };
-    call.durable(ticket).await?;
     let response = call.success().with(|object| {
         object.text("queueId", &queue_id(queue.id()));
     });
@@ -88,23 +88,22 @@ pub(in crate::cmq) async fn delete(call: &Call<'_>) -> Outcome {
     let api = call.api;
     let queue = call.queue(Permission::Configure)?;
     queue.letters_published().await;
-    let ticket = {
-        let _changes = api.changes.lock();
+    {
+        let _changes = api.changes.lock().await;
         if !dead_letter_policy::sources(call, queue.name()).is_empty() {
             return Err(CmqError::DeadLetterInUse);
         }
-        let deleted = call.caller.vhost.delete_queue(&queue, |_| true);
+        let deleted = call.caller.vhost.delete_queue(&queue, |_| true).await?;
         if deleted.is_none() {
             return Err(CmqError::NoSuchQueue);
         }
         let vhost = call.caller.vhost.name();
         let recently_deleted = &api.recently_deleted;
         recently_deleted.insert(NameOf::Queue, vhost, queue.name(), monotonic());
-        // A later batch than the queue's is soon enough: the next start removes attributes without a queue.
-        let op = api.attributes.remove(queue.id());
-        api.broker.committer().append(vec![op])
-    };
-    call.durable(Some(ticket)).await?;
+        // Not waited for: the next start removes attributes without a queue.
+        let forgotten = api.attributes.remove(queue.id());
+        forgotten.write(api.broker.committer()).in_background();
+    }
     Ok(call.success().into())
 }
 

@@ -7,7 +7,6 @@ use crate::broker::queue::Queue;
 use crate::cmq::attributes::Attributes;
 use crate::cmq::call::{Call, Outcome};
 use crate::cmq::error::CmqError;
-use crate::model::Ticket;
 
 /// `GetQueueAttributes`.
 pub(in crate::cmq) async fn get_attributes(call: &Call<'_>) -> Outcome {
@@ -28,17 +27,16 @@ pub(in crate::cmq) async fn get_attributes(call: &Call<'_>) -> Outcome {
 pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
     let api = call.api;
     let queue = call.queue(Permission::Configure)?;
-    let (attributes, ticket) = {
-        let _changes = api.changes.lock();
+    let attributes = {
+        let _changes = api.changes.lock().await;
         let current = api.attributes.of(&queue, &api.config);
         let mut attributes = current.changed(call.parameters, &api.config, call.now_secs())?;
         if let Some(policy) = &mut attributes.dead_letter {
             dead_letter_policy::check(call, queue.name(), policy)?;
         }
-        let ticket = set(call, &queue, attributes.clone())?;
-        (attributes, ticket)
+        set(call, &queue, attributes.clone()).await?;
+        attributes
     };
-    call.durable(Some(ticket)).await?;
     let response = call.success().with(|object| {
         object.text("queueId", &queue_id(queue.id()));
         attributes.show_settings(object);
@@ -47,17 +45,21 @@ pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
 }
 
 /// Sets a queue's attributes and the overrides that make them hold. Called with `changes` held.
-pub(super) fn set(
+pub(super) async fn set(
     call: &Call<'_>,
     queue: &Queue,
     attributes: Attributes,
-) -> Result<Ticket, CmqError> {
+) -> Result<(), CmqError> {
     let api = call.api;
     let overrides = attributes.overrides(&queue.spec().arguments, &api.config);
-    // The broker does not store them for a transient queue, which has them until it is gone.
-    let op = api.attributes.set(queue.id(), attributes);
+    let also = |id| match queue.spec().durable {
+        true => api.attributes.put(id, attributes),
+        false => api.attributes.put_transient(id, attributes),
+    };
     let vhost = &call.caller.vhost;
-    Ok(vhost.set_queue_overrides_with(queue.name(), overrides, |_| vec![op])?)
+    Ok(vhost
+        .set_queue_overrides_with(queue.name(), overrides, also)
+        .await?)
 }
 
 /// When the oldest message was enqueued that is neither deleted nor delayed, in Unix milliseconds. For an empty queue it

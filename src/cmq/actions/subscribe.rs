@@ -13,7 +13,7 @@ use crate::cmq::error::CmqError;
 use crate::cmq::filter::{Filter, FilterKind};
 use crate::cmq::push;
 use crate::cmq::topics::{Endpoint, Format, Strategy, Subscription, Topic, TopicId};
-use crate::model::{QueueId, Ticket};
+use crate::model::{QueueId, QueueOverrides};
 
 /// `Subscribe`.
 pub(in crate::cmq) async fn subscribe(call: &Call<'_>) -> Outcome {
@@ -24,9 +24,9 @@ pub(in crate::cmq) async fn subscribe(call: &Call<'_>) -> Outcome {
         return Err(CmqError::SubscriptionNameFormat);
     }
     let requested = endpoint(call, &topic).await?;
-    let (subscription, ticket) = {
-        let _changes = api.changes.lock();
-        api.tidy_topics();
+    let subscription = {
+        let _changes = api.changes.lock().await;
+        api.topics.tidy(&api.broker).await?;
         // Another topic may have this name by now: the check of the endpoint took time.
         let (id, topic) = call.topic(Permission::Read)?;
         let filter = first_filter(call, &topic)?;
@@ -44,20 +44,21 @@ pub(in crate::cmq) async fn subscribe(call: &Call<'_>) -> Outcome {
                     id: queue.id(),
                     waiting: None,
                 })?;
-                let op = api.topics.set_subscription(id, subscription.clone());
-                api.broker.committer().append(vec![op]);
-                bind(call, id, &topic, subscription, &queue)?
+                let bindings = subscription.bindings(&topic, &queue);
+                let also = api.topics.put_subscription(id, subscription.clone());
+                let vhost = &call.caller.vhost;
+                vhost.rebind_with(bindings, Vec::new(), also).await?;
+                subscription
             }
             RequestedEndpoint::Http(url) => {
                 let endpoint = Endpoint::Http {
                     url: url.to_owned(),
                     queue: QueueId(0),
                 };
-                create_push_queue(call, id, &topic, make(endpoint)?)?
+                create_push_queue(call, id, &topic, make(endpoint)?).await?
             }
         }
     };
-    call.durable(ticket).await?;
     let response = call.success().with(|object| {
         object.text("subscriptionId", &subscription_id(&subscription));
     });
@@ -127,48 +128,36 @@ fn new_subscription(
     })
 }
 
-/// Binds a new subscription's queue. After a crash before the bindings are durable, the next start makes them.
-fn bind(
-    call: &Call<'_>,
-    id: TopicId,
-    topic: &Topic,
-    subscription: Subscription,
-    queue: &Queue,
-) -> Result<(Subscription, Option<Ticket>), CmqError> {
-    match subscription.bind(&call.caller.vhost, topic, queue) {
-        Ok(ticket) => Ok((subscription, ticket)),
-        Err(error) => {
-            let op = call.api.topics.remove_subscription(id, &subscription);
-            call.api.broker.committer().append(vec![op]);
-            Err(error.into())
-        }
-    }
-}
-
 /// Creates the queue in which messages for an HTTP endpoint wait, and binds it.
-fn create_push_queue(
+async fn create_push_queue(
     call: &Call<'_>,
     id: TopicId,
     topic: &Topic,
     mut subscription: Subscription,
-) -> Result<(Subscription, Option<Ticket>), CmqError> {
+) -> Result<Subscription, CmqError> {
     let (api, vhost) = (call.api, &call.caller.vhost);
     let new = push::queue_of(&api.config.push, &topic.name, &subscription.name);
     let record = |queue| {
         if let Endpoint::Http { queue: id, .. } = &mut subscription.endpoint {
             *id = queue;
         }
-        vec![api.topics.set_subscription(id, subscription.clone())]
+        api.topics.put_subscription(id, subscription.clone())
     };
-    match vhost.create_queue_with(new, record)? {
-        Created::New(queue, _) => {
-            let bound = bind(call, id, topic, subscription, &queue);
-            if bound.is_err() {
-                vhost.delete_queue(&queue, |_| true);
-            }
-            bound
-        }
+    let created = vhost
+        .create_queue_with(new, QueueOverrides::default(), record)
+        .await?;
+    let queue = match created {
+        Created::New(queue) => queue,
         // A client declared it over AMQP, although the prefix of its name is the API's.
-        Created::Existing(_) => Err(CmqError::SubscriptionExists),
+        Created::Existing(_) => return Err(CmqError::SubscriptionExists),
+    };
+    // After a crash before the bindings are durable, the next start makes them.
+    let bindings = subscription.bindings(topic, &queue);
+    if let Err(error) = vhost.rebind(bindings, Vec::new()).await {
+        let gone = api.topics.remove_subscription(id, &Arc::new(subscription));
+        gone.commit(api.broker.committer()).await?;
+        vhost.delete_queue(&queue, |_| true).await?;
+        return Err(error.into());
     }
+    Ok(subscription)
 }

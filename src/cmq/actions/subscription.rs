@@ -13,7 +13,6 @@ use crate::cmq::filter::{Filter, FilterKind};
 use crate::cmq::limits::{SUBSCRIPTION_LIST_MAX, SUBSCRIPTION_OFFSET_MAX};
 use crate::cmq::push;
 use crate::cmq::topics::{Endpoint, Subscription, Topic, TopicId};
-use crate::model::Ticket;
 
 /// A subscription with its topic, and the queue that it is bound to.
 struct BoundSubscription {
@@ -46,28 +45,22 @@ fn find(call: &Call<'_>) -> Result<BoundSubscription, CmqError> {
 /// `Unsubscribe`: drops messages that were not pushed yet.
 pub(in crate::cmq) async fn unsubscribe(call: &Call<'_>) -> Outcome {
     let api = call.api;
-    let ticket = {
-        let _changes = api.changes.lock();
+    {
+        let _changes = api.changes.lock().await;
         let bound = find(call)?;
         let vhost = &call.caller.vhost;
-        match bound.subscription.endpoint {
-            Endpoint::Queue { .. } => {
-                bound
-                    .subscription
-                    .unbind(vhost, &bound.topic, &bound.queue, None)?;
-            }
+        let subscription = &bound.subscription;
+        let bindings = match subscription.endpoint {
+            Endpoint::Queue { .. } => subscription.bindings(&bound.topic, &bound.queue),
             // The bindings go with the queue.
-            Endpoint::Http { .. } => {}
-        }
-        bound.subscription.drop_waiting(vhost, &bound.topic);
-        // The record goes last. After a crash before that, the next start completes the bindings, or finds no queue and
+            Endpoint::Http { .. } => Vec::new(),
+        };
+        // After a crash before the record is removed, the next start completes the bindings, or finds no queue and
         // removes the subscription.
-        let op = api
-            .topics
-            .remove_subscription(bound.topic_id, &bound.subscription);
-        api.broker.committer().append(vec![op])
-    };
-    call.durable(Some(ticket)).await?;
+        subscription.drop_waiting(vhost, &bound.topic).await?;
+        let also = api.topics.remove_subscription(bound.topic_id, subscription);
+        vhost.rebind_with(Vec::new(), bindings, also).await?;
+    }
     Ok(call.success().into())
 }
 
@@ -137,8 +130,8 @@ pub(in crate::cmq) fn get_attributes(call: &Call<'_>) -> Outcome {
 
 /// `SetSubscriptionAttributes`: attributes that the request does not name stay as they are.
 pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
-    let ticket = {
-        let _changes = call.api.changes.lock();
+    {
+        let _changes = call.api.changes.lock().await;
         let bound = find(call)?;
         let current = &*bound.subscription;
         let filter = filter(call, bound.topic.filter)?;
@@ -150,50 +143,43 @@ pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
             ..current.clone()
         };
         check_keys(call, &bound.topic, &changed.filter)?;
-        change(call, &bound, changed)?
-    };
-    call.durable(ticket).await?;
+        change(call, &bound, changed).await?;
+    }
     Ok(call.success().into())
 }
 
 /// `ClearSubscriptionFilterTags`: the subscription then gets all messages. Does nothing if the topic filters by binding
 /// keys.
 pub(in crate::cmq) async fn clear_tags(call: &Call<'_>) -> Outcome {
-    let ticket = {
-        let _changes = call.api.changes.lock();
+    {
+        let _changes = call.api.changes.lock().await;
         let bound = find(call)?;
         match bound.topic.filter {
-            FilterKind::Keys => None,
+            FilterKind::Keys => {}
             FilterKind::Tags => {
                 let changed = Subscription {
                     filter: Filter::Tags(Vec::new()),
                     modified_secs: call.now_secs(),
                     ..Subscription::clone(&bound.subscription)
                 };
-                change(call, &bound, changed)?
+                change(call, &bound, changed).await?;
             }
         }
-    };
-    call.durable(ticket).await?;
+    }
     Ok(call.success().into())
 }
 
-/// Changes a subscription. Binds before it unbinds, so that no message is missed that both filters match.
-fn change(
+/// Changes a subscription with its bindings. Bindings that both filters have stay.
+async fn change(
     call: &Call<'_>,
     current: &BoundSubscription,
     changed: Subscription,
-) -> Result<Option<Ticket>, CmqError> {
+) -> Result<(), CmqError> {
     let (topic, queue) = (&current.topic, &current.queue);
+    let bindings = changed.bindings(topic, queue);
+    let mut gone = current.subscription.bindings(topic, queue);
+    gone.retain(|binding| !bindings.contains(binding));
+    let also = call.api.topics.put_subscription(current.topic_id, changed);
     let vhost = &call.caller.vhost;
-    // The record comes first: after a crash, the next start completes the bindings.
-    let op = call
-        .api
-        .topics
-        .set_subscription(current.topic_id, changed.clone());
-    let mut ticket = Some(call.api.broker.committer().append(vec![op]));
-    ticket = ticket.max(changed.bind(vhost, topic, queue)?);
-    let kept = Some(&changed.filter);
-    ticket = ticket.max(current.subscription.unbind(vhost, topic, queue, kept)?);
-    Ok(ticket)
+    Ok(vhost.rebind_with(bindings, gone, also).await?)
 }

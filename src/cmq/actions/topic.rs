@@ -15,7 +15,6 @@ use crate::cmq::limits::{LIST_MAX, TOPIC_RETENTION_SECS};
 use crate::cmq::push;
 use crate::cmq::recently_deleted::NameOf;
 use crate::cmq::topics::{Topic, TopicId, exchange_arguments};
-use crate::model::Ticket;
 
 const MESSAGE_BYTES_MIN: u64 = 1024;
 const MESSAGE_BYTES_DEFAULT: u64 = 65_536;
@@ -40,12 +39,11 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
         modified_secs: now_secs,
     };
     let id = TopicId(api.message_ids.next());
-    let ticket = {
-        let _changes = api.changes.lock();
-        api.tidy_topics();
-        create_exchange(call, id, topic)?
-    };
-    call.durable(ticket).await?;
+    {
+        let _changes = api.changes.lock().await;
+        api.topics.tidy(&api.broker).await?;
+        create_exchange(call, id, topic).await?;
+    }
     let response = call.success().with(|object| {
         object.text("topicId", &topic_id(id));
     });
@@ -53,7 +51,7 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
 }
 
 /// Stores the topic and creates its exchange. Refuses if an exchange of any kind has its name. Called with `changes` held.
-fn create_exchange(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<Ticket>, CmqError> {
+async fn create_exchange(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<(), CmqError> {
     let api = call.api;
     let vhost = &call.caller.vhost;
     let exchanges = vhost.exchanges();
@@ -76,17 +74,10 @@ fn create_exchange(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<Option<
         internal: false,
         arguments: exchange_arguments(id),
     };
-    // Stored before the exchange: after a crash in between, the next start removes the topic, which no client was told
-    // of.
-    let committer = api.broker.committer();
-    committer.append(vec![api.topics.set(id, topic)]);
-    match vhost.create_exchange(exchange) {
-        Ok(Created::New(_, ticket)) => Ok(ticket),
-        made => {
-            committer.append(api.topics.remove(id));
-            made?;
-            Err(CmqError::TopicExists)
-        }
+    let also = api.topics.put(id, topic);
+    match vhost.create_exchange_with(exchange, also).await? {
+        Created::New(_) => Ok(()),
+        Created::Existing(_) => Err(CmqError::TopicExists),
     }
 }
 
@@ -153,37 +144,35 @@ pub(in crate::cmq) fn get_attributes(call: &Call<'_>) -> Outcome {
 /// `SetTopicAttributes`.
 pub(in crate::cmq) async fn set_attributes(call: &Call<'_>) -> Outcome {
     let api = call.api;
-    let ticket = {
-        let _changes = api.changes.lock();
+    {
+        let _changes = api.changes.lock().await;
         let (id, topic) = call.topic(Permission::Configure)?;
         let changed = Topic {
             message_bytes: message_bytes(call)?.unwrap_or(topic.message_bytes),
             modified_secs: call.now_secs(),
             ..Topic::clone(&topic)
         };
-        let op = api.topics.set(id, changed);
-        api.broker.committer().append(vec![op])
-    };
-    call.durable(Some(ticket)).await?;
+        let proposal = api.topics.put(id, changed);
+        proposal.commit(api.broker.committer()).await?;
+    }
     Ok(call.success().into())
 }
 
 /// `DeleteTopic`: refused while the topic has subscriptions.
 pub(in crate::cmq) async fn delete(call: &Call<'_>) -> Outcome {
     let api = call.api;
-    let ticket = {
-        let _changes = api.changes.lock();
+    {
+        let _changes = api.changes.lock().await;
         let (id, topic) = call.topic(Permission::Configure)?;
         if !call.subscriptions(id, &topic).is_empty() {
             return Err(CmqError::TopicInUse);
         }
         let vhost = &call.caller.vhost;
-        vhost.delete_exchange(&topic.name, false)?;
+        let also = api.topics.remove(id);
+        vhost.delete_exchange_with(&topic.name, false, also).await?;
         let recently_deleted = &api.recently_deleted;
         recently_deleted.insert(NameOf::Topic, vhost.name(), &topic.name, monotonic());
-        api.broker.committer().append(api.topics.remove(id))
-    };
-    call.durable(Some(ticket)).await?;
+    }
     Ok(call.success().into())
 }
 

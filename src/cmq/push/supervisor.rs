@@ -31,7 +31,7 @@ pub(crate) async fn run(api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
     let mut generation = None;
     loop {
         tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => break,
             // The sender lives as long as the API.
             _ = changes.changed() => {}
             Some(ended) = workers.tasks.join_next_with_id() => {
@@ -44,7 +44,9 @@ pub(crate) async fn run(api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
                 let now = generation_of(&api);
                 if generation != Some(now) {
                     generation = Some(now);
-                    api.tidy();
+                    if let Err(error) = api.tidy().await {
+                        tracing::warn!(%error, "what was deleted over AMQP is not forgotten");
+                    }
                 }
             }
         }

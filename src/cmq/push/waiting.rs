@@ -14,7 +14,7 @@ use crate::cmq::topics::{Endpoint, Subscription, Topic, TopicId};
 use crate::model::arguments::{
     DELIVERY_LIMIT, MESSAGE_TTL, QUEUE_TYPE, QueueKind, VISIBILITY_TIMEOUT,
 };
-use crate::model::{Message, Ticket};
+use crate::model::{Message, QueueOverrides, Ticket};
 use crate::wire::{AMQPValue, FieldTable};
 
 /// The queue in which messages of a subscription wait, for as long as a topic retains them. A message that is being pushed
@@ -54,14 +54,14 @@ pub(crate) fn waiting_in(queue: &Queue) -> u64 {
 
 /// Keeps messages that `queue` refused, to offer them to it again by the strategy of its subscription. Returns their
 /// ticket; `None` if no subscription of the topic has the queue as its endpoint, or if they cannot be kept.
-pub(crate) fn keep_for(
+pub(crate) async fn keep_for(
     api: &Api,
     vhost: &Vhost,
     id: TopicId,
     queue: &Queue,
     refused: &[Arc<Message>],
 ) -> Option<Ticket> {
-    let _changes = api.changes.lock();
+    let _changes = api.changes.lock().await;
     let subscriptions = api.topics.subscriptions(id);
     let is_endpoint =
         |endpoint: &Endpoint| matches!(endpoint, Endpoint::Queue { id, .. } if *id == queue.id());
@@ -71,7 +71,7 @@ pub(crate) fn keep_for(
     let topic = api.topics.subscribed(id, &subscription.name)?.topic;
     let waiting = match subscription.waiting(vhost, &topic) {
         Some(waiting) => Ok(Some(waiting)),
-        None => create(api, vhost, id, &topic, subscription),
+        None => create(api, vhost, id, &topic, subscription).await,
     };
     match waiting {
         Ok(waiting) => waiting?.publish(refused).ticket,
@@ -84,7 +84,7 @@ pub(crate) fn keep_for(
 }
 
 /// Creates the waiting queue of a subscription whose endpoint is a queue. Called with `changes` held.
-fn create(
+async fn create(
     api: &Api,
     vhost: &Vhost,
     id: TopicId,
@@ -97,10 +97,13 @@ fn create(
         if let Endpoint::Queue { waiting, .. } = &mut changed.endpoint {
             *waiting = Some(queue);
         }
-        vec![api.topics.set_subscription(id, changed)]
+        api.topics.put_subscription(id, changed)
     };
-    Ok(match vhost.create_queue_with(new, record)? {
-        Created::New(queue, _) => Some(queue),
+    let created = vhost
+        .create_queue_with(new, QueueOverrides::default(), record)
+        .await?;
+    Ok(match created {
+        Created::New(queue) => Some(queue),
         // A client declared it over AMQP, although the prefix of its name is the API's.
         Created::Existing(_) => None,
     })

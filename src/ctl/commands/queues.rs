@@ -136,7 +136,7 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
     let mut refused = None;
     queue.letters_published().await;
-    let deleted = vhost.delete_queue(&queue, |counts| {
+    let only_if = |counts: &Counts| {
         if is_stream {
             return true;
         }
@@ -146,7 +146,8 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
             refused = Some("in use");
         }
         refused.is_none()
-    });
+    };
+    let deleted = vhost.delete_queue(&queue, only_if).await?;
     if let Some(reason) = refused {
         let resource = format!(
             "queue '{}' in vhost '{}' {reason}",
@@ -156,8 +157,7 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
         let text = format!("{{:amqp_error, :precondition_failed, ~c\"{resource}\", :none}}");
         return Err(Failure::error(EX_UNAVAILABLE, text));
     }
-    let (counts, ticket) = deleted.ok_or_else(not_found)?;
-    ctx.broker.committer().wait(ticket).await?;
+    let counts = deleted.ok_or_else(not_found)?;
     Ok(Reply::Message(format!(
         "Queue was successfully deleted with {} ready messages",
         if is_stream { 0 } else { counts.ready }

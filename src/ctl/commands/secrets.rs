@@ -32,7 +32,7 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
     let user = request.args.first();
-    let secrets = ctx.users().secrets().list();
+    let secrets = ctx.users().secrets();
     let shown = secrets
         .iter()
         .filter(|secret| user.is_none_or(|user| **user == *secret.user));

@@ -2,8 +2,8 @@
 
 use super::lookup::no_such_vhost;
 use super::users::words;
-use crate::broker::broker::VhostError;
 use crate::broker::vhost::VhostMetadata;
+use crate::broker::vhosts::VhostError;
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};

@@ -404,6 +404,7 @@ async fn what_amqp_deletes_leaves_nothing_behind() {
     let vhost = server.broker.vhost("/").unwrap();
     vhost
         .delete_queue(&vhost.queue("q").unwrap(), |_| true)
+        .await
         .unwrap();
     client.ok("CreateQueue", &[("queueName", "q")]).await;
     // The new queue of the name is not subscribed.
@@ -412,7 +413,7 @@ async fn what_amqp_deletes_leaves_nothing_behind() {
     let listing = client.ok("ListSubscriptionByTopic", &[T]).await;
     assert_eq!(listing["totalCount"], 1);
     subscribe_existing(&mut client, "q", "q", "filterTag", &[]).await;
-    vhost.delete_exchange("t", false).unwrap();
+    vhost.delete_exchange("t", false).await.unwrap();
     assert_eq!(client.ok("ListTopic", &[]).await["totalCount"], 0);
     assert_eq!(publish(&mut client, "x", &[], "").await, (4440, 10600));
     client.ok("CreateTopic", &[T]).await;
@@ -434,13 +435,7 @@ async fn topics_outlive_a_restart() {
     client.ok("CreateTopic", &[("topicName", "gone")]).await;
     assert_eq!(publish(&mut client, "before", &["a"], "").await, (0, 0));
     let vhost = server.broker.vhost("/").unwrap();
-    let deleted = vhost.delete_exchange("gone", false).unwrap();
-    server
-        .broker
-        .committer()
-        .wait(deleted.unwrap())
-        .await
-        .unwrap();
+    vhost.delete_exchange("gone", false).await.unwrap();
     let shown = client.ok("GetTopicAttributes", &[T]).await;
     drop(vhost);
     let server = server.restart().await;

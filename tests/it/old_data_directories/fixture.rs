@@ -231,7 +231,8 @@ async fn define(broker: &Arc<Broker>) {
 fn session(broker: &Arc<Broker>) -> Session {
     let vhost = broker.vhost(VHOST).unwrap();
     let user = broker.users().get("guest").unwrap();
-    broker.session(vhost, user, broker.next_connection())
+    let connection = broker.next_connection();
+    Session::new(Arc::clone(broker), vhost, user, connection)
 }
 
 /// A message whose number determines its body and length.
@@ -317,8 +318,8 @@ async fn fill_what_format_2_added(broker: &Arc<Broker>) {
         ..QueueOverrides::default()
     };
     let vhost = broker.vhost(VHOST).unwrap();
-    vhost.set_queue_overrides("kept", keep).unwrap();
-    vhost.set_queue_overrides("handled", lease).unwrap();
+    vhost.set_queue_overrides("kept", keep).await.unwrap();
+    vhost.set_queue_overrides("handled", lease).await.unwrap();
     for number in 0..40 {
         events.publish(&[message("events", number, 0, None)]);
         kept.publish(&[message("kept", number, 0, None)]);

@@ -96,7 +96,9 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let cmq_front =
-            cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone()).unwrap();
+            cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone())
+                .await
+                .unwrap();
         let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let cmq = cmq_listener.local_addr().unwrap();
         let fronts = (Arc::downgrade(&front), Arc::downgrade(&cmq_front));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
 use leveret::broker::queue::{Queue, Settle};
-use leveret::broker::session::DeclareQueue;
+use leveret::broker::session::{DeclareQueue, Session};
 use leveret::model::{Body, Lease, Message, Origin, Ticket};
 use leveret::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
 use leveret::wire::FieldTable;
@@ -41,7 +41,8 @@ pub(crate) async fn open_on_disk(dir: &Path, config: BrokerConfig) -> Arc<Broker
 pub(crate) async fn declare(broker: &Arc<Broker>, name: &str, arguments: FieldTable) -> Arc<Queue> {
     let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
     let user = broker.users().get(DEFAULT_USER).unwrap();
-    let session = broker.session(vhost, user, broker.next_connection());
+    let connection = broker.next_connection();
+    let session = Session::new(Arc::clone(broker), vhost, user, connection);
     let declare = DeclareQueue {
         name,
         passive: false,

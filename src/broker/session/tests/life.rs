@@ -113,12 +113,7 @@ async fn durable_things_outlive_a_restart_and_others_do_not() {
     assert_eq!(bound.len(), 3);
     assert!(bound.iter().any(|binding| binding.arguments == with));
     let logs = fixture.store.logs().unwrap();
-    fixture
-        .broker
-        .committer()
-        .wait(session.vhost.settled())
-        .await
-        .unwrap();
+    fixture.written().await;
     assert!(
         logs.iter().all(|(log, _)| log.queue() == id),
         "logs of transient queues are dropped"
@@ -340,7 +335,7 @@ async fn virtual_hosts_come_and_go_with_all_that_is_in_them() {
         arguments: none(),
     };
     assert_eq!(
-        refused(s.vhost.create_exchange(late)),
+        refused(s.vhost.create_exchange(late).await),
         "vhost 'v' not found"
     );
 
@@ -379,7 +374,8 @@ async fn of_many_who_declare_at_once_one_creates() {
     }
     let vhost = fixture.broker.vhost("/").unwrap();
     for queue in vhost.queues() {
-        vhost.delete_queue(&queue, |_| true).unwrap();
+        let deleted = vhost.delete_queue(&queue, |_| true).await;
+        assert!(matches!(deleted, Ok(Some(_))));
     }
     let fixture = fixture.restart().await;
     let vhost = fixture.broker.vhost("/").unwrap();
@@ -446,12 +442,7 @@ async fn expired_queues_are_deleted() {
         );
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    fixture
-        .broker
-        .committer()
-        .wait(s.vhost.settled())
-        .await
-        .unwrap();
+    fixture.written().await;
     let fixture = fixture.restart().await;
     assert!(fixture.broker.vhost("/").unwrap().queue("q").is_none());
 }

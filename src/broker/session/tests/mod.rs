@@ -41,6 +41,12 @@ impl Fixture {
         Fixture::open(self.store).await
     }
 
+    /// Waits until everything that was handed to the committer so far is durable.
+    async fn written(&self) {
+        let committer = self.broker.committer();
+        committer.wait(committer.append(Vec::new())).await.unwrap();
+    }
+
     fn session(&self) -> Session {
         self.session_of(DEFAULT_USER, DEFAULT_VHOST)
     }
@@ -48,8 +54,8 @@ impl Fixture {
     fn session_of(&self, user: &str, vhost: &str) -> Session {
         let vhost = self.broker.vhost(vhost).unwrap();
         let user = self.broker.users().get(user).unwrap();
-        self.broker
-            .session(vhost, user, self.broker.next_connection())
+        let connection = self.broker.next_connection();
+        Session::new(Arc::clone(&self.broker), vhost, user, connection)
     }
 }
 

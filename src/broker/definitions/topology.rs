@@ -1,39 +1,34 @@
-//! How virtual hosts, exchanges, queues and bindings are stored, and the counter of queue ids. Pure encoding but for
-//! the counter; what they mean is in `vhost`.
-
-use std::sync::Arc;
+//! How virtual hosts, exchanges, queues and bindings are stored. Pure encoding; what they mean is in `vhost`.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::BytesMut;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::access_records::{DefinitionError, Record};
-use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
-use super::queue::QueueSpec;
+use super::kind::Kind;
+use super::record::{DefinitionError, NamedRecord};
+use crate::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use crate::broker::queue::QueueSpec;
 use crate::model::arguments::QueueArguments;
 use crate::model::{Name, QueueId, QueueOverrides};
-use crate::store::commit::Committer;
-use crate::store::{Op, Store};
 use crate::wire::{FieldTable, decode_table, encode_table};
 
 /// A virtual host as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct VhostRecord {
-    pub(super) name: Name,
+pub(in crate::broker) struct VhostRecord {
+    pub(in crate::broker) name: Name,
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub(super) description: String,
+    pub(in crate::broker) description: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) tags: Vec<Name>,
+    pub(in crate::broker) tags: Vec<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) default_queue_type: Option<Name>,
+    pub(in crate::broker) default_queue_type: Option<Name>,
 }
 
 /// A durable exchange as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ExchangeRecord {
+pub(in crate::broker) struct ExchangeRecord {
     vhost: Name,
     name: Name,
     kind: Name,
@@ -48,7 +43,7 @@ pub(super) struct ExchangeRecord {
 
 /// A durable queue as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct QueueRecord {
+pub(in crate::broker) struct QueueRecord {
     vhost: Name,
     name: Name,
     id: u64,
@@ -60,7 +55,7 @@ pub(super) struct QueueRecord {
 
 /// A binding between durable things as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BindingRecord {
+pub(in crate::broker) struct BindingRecord {
     vhost: Name,
     source: Name,
     to_queue: bool,
@@ -104,22 +99,26 @@ fn damaged(of: &str, reason: impl std::fmt::Display) -> DefinitionError {
     }
 }
 
-impl Record for VhostRecord {
-    const KIND: &'static str = "vhost";
-    fn identity(&self) -> Vec<&str> {
+impl NamedRecord for VhostRecord {
+    const KIND: Kind = Kind::Vhost;
+    fn names(&self) -> Vec<&str> {
         vec![&self.name]
     }
 }
 
-impl Record for ExchangeRecord {
-    const KIND: &'static str = "exchange";
-    fn identity(&self) -> Vec<&str> {
+impl NamedRecord for ExchangeRecord {
+    const KIND: Kind = Kind::Exchange;
+    fn names(&self) -> Vec<&str> {
         vec![&self.vhost, &self.name]
     }
 }
 
 impl ExchangeRecord {
-    pub(super) fn new(vhost: &Name, exchange: &Exchange, was_bound: bool) -> ExchangeRecord {
+    pub(in crate::broker) fn new(
+        vhost: &Name,
+        exchange: &Exchange,
+        was_bound: bool,
+    ) -> ExchangeRecord {
         ExchangeRecord {
             vhost: vhost.clone(),
             name: exchange.name.clone(),
@@ -131,15 +130,15 @@ impl ExchangeRecord {
         }
     }
 
-    pub(super) fn vhost(&self) -> &Name {
+    pub(in crate::broker) fn vhost(&self) -> &Name {
         &self.vhost
     }
 
-    pub(super) fn was_bound(&self) -> bool {
+    pub(in crate::broker) fn was_bound(&self) -> bool {
         self.was_bound
     }
 
-    pub(super) fn exchange(&self) -> Result<Exchange, DefinitionError> {
+    pub(in crate::broker) fn exchange(&self) -> Result<Exchange, DefinitionError> {
         Ok(Exchange {
             name: self.name.clone(),
             kind: ExchangeKind::parse(&self.kind).map_err(|error| damaged(&self.name, error))?,
@@ -151,15 +150,19 @@ impl ExchangeRecord {
     }
 }
 
-impl Record for QueueRecord {
-    const KIND: &'static str = "queue";
-    fn identity(&self) -> Vec<&str> {
+impl NamedRecord for QueueRecord {
+    const KIND: Kind = Kind::Queue;
+    fn names(&self) -> Vec<&str> {
         vec![&self.vhost, &self.name]
     }
 }
 
 impl QueueRecord {
-    pub(super) fn new(vhost: &Name, queue: &QueueSpec, overrides: QueueOverrides) -> QueueRecord {
+    pub(in crate::broker) fn new(
+        vhost: &Name,
+        queue: &QueueSpec,
+        overrides: QueueOverrides,
+    ) -> QueueRecord {
         QueueRecord {
             vhost: vhost.clone(),
             name: queue.name.clone(),
@@ -170,15 +173,15 @@ impl QueueRecord {
         }
     }
 
-    pub(super) fn vhost(&self) -> &Name {
+    pub(in crate::broker) fn vhost(&self) -> &Name {
         &self.vhost
     }
 
-    pub(super) fn overrides(&self) -> &QueueOverrides {
+    pub(in crate::broker) fn overrides(&self) -> &QueueOverrides {
         &self.overrides
     }
 
-    pub(super) fn spec(&self) -> Result<QueueSpec, DefinitionError> {
+    pub(in crate::broker) fn spec(&self) -> Result<QueueSpec, DefinitionError> {
         let arguments = self.arguments.table(&self.name)?;
         Ok(QueueSpec {
             id: QueueId(self.id),
@@ -192,9 +195,9 @@ impl QueueRecord {
     }
 }
 
-impl Record for BindingRecord {
-    const KIND: &'static str = "binding";
-    fn identity(&self) -> Vec<&str> {
+impl NamedRecord for BindingRecord {
+    const KIND: Kind = Kind::Binding;
+    fn names(&self) -> Vec<&str> {
         let kind = if self.to_queue { "queue" } else { "exchange" };
         vec![
             &self.vhost,
@@ -208,7 +211,7 @@ impl Record for BindingRecord {
 }
 
 impl BindingRecord {
-    pub(super) fn new(vhost: &Name, binding: &Binding) -> BindingRecord {
+    pub(in crate::broker) fn new(vhost: &Name, binding: &Binding) -> BindingRecord {
         let encoded = binding.encoded_arguments();
         let hash = match encoded {
             [] => String::new(),
@@ -225,11 +228,11 @@ impl BindingRecord {
         }
     }
 
-    pub(super) fn vhost(&self) -> &Name {
+    pub(in crate::broker) fn vhost(&self) -> &Name {
         &self.vhost
     }
 
-    pub(super) fn binding(&self) -> Result<Binding, DefinitionError> {
+    pub(in crate::broker) fn binding(&self) -> Result<Binding, DefinitionError> {
         let destination = match self.to_queue {
             true => Destination::Queue(self.destination.clone()),
             false => Destination::Exchange(self.destination.clone()),
@@ -239,81 +242,5 @@ impl BindingRecord {
         let mut binding = Binding::new(source, destination, key, arguments);
         binding.durable = true;
         Ok(binding)
-    }
-}
-
-/// How many ids are reserved on disk at a time. What is left of a reservation at a crash is skipped.
-const IDS_RESERVED: u64 = 1024;
-/// The key of the first id that is not reserved.
-const IDS_KEY: &[u8] = b"queue-ids";
-
-/// The counter of queue ids: none is used twice, whatever happens.
-pub(super) struct QueueIds {
-    committer: Arc<Committer>,
-    state: Mutex<Ids>,
-}
-
-struct Ids {
-    next: u64,
-    reserved: u64,
-}
-
-impl QueueIds {
-    /// Goes on behind what the store has reserved, and behind `seen`, the highest id of any log.
-    pub(super) fn open(
-        committer: Arc<Committer>,
-        seen: Option<QueueId>,
-    ) -> Result<QueueIds, DefinitionError> {
-        let stored = committer.store().definitions(IDS_KEY)?;
-        let reserved = match stored.as_slice() {
-            [] => 1,
-            [(_, value), ..] => match value.as_slice().try_into() {
-                Ok(bytes) => u64::from_be_bytes(bytes),
-                Err(_) => return Err(damaged("queue-ids", "not a number")),
-            },
-        };
-        let next = seen.map_or(reserved, |seen| reserved.max(seen.0 + 1));
-        Ok(QueueIds {
-            committer,
-            state: Mutex::new(Ids {
-                next,
-                reserved: next,
-            }),
-        })
-    }
-
-    /// An id that was never used. The reservation is in a batch no later than whatever is written under the id.
-    pub(super) fn next(&self) -> QueueId {
-        let mut ids = self.state.lock();
-        if ids.next >= ids.reserved {
-            ids.reserved = ids.next + IDS_RESERVED;
-            self.committer.append(vec![Op::PutDefinition {
-                key: IDS_KEY.to_vec(),
-                value: ids.reserved.to_be_bytes().to_vec(),
-            }]);
-        }
-        let id = ids.next;
-        ids.next += 1;
-        QueueId(id)
-    }
-}
-
-/// Everything that is stored.
-pub(super) struct Definitions {
-    pub(super) vhosts: Vec<VhostRecord>,
-    pub(super) exchanges: Vec<ExchangeRecord>,
-    pub(super) queues: Vec<QueueRecord>,
-    pub(super) bindings: Vec<BindingRecord>,
-}
-
-impl Definitions {
-    /// Reads them.
-    pub(super) fn load(store: &dyn Store) -> Result<Definitions, DefinitionError> {
-        Ok(Definitions {
-            vhosts: VhostRecord::load(store)?,
-            exchanges: ExchangeRecord::load(store)?,
-            queues: QueueRecord::load(store)?,
-            bindings: BindingRecord::load(store)?,
-        })
     }
 }

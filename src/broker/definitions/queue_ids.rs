@@ -1,0 +1,70 @@
+//! The counter of queue ids.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::record::DefinitionError;
+use crate::model::QueueId;
+use crate::store::{Committer, Op};
+
+/// How many ids are reserved on disk at a time. What is left of a reservation at a crash is skipped.
+const IDS_RESERVED: u64 = 1024;
+/// The key of the first id that is not reserved.
+const IDS_KEY: &[u8] = b"queue-ids";
+
+/// The counter of queue ids: none is used twice, whatever happens.
+pub(in crate::broker) struct QueueIds {
+    committer: Arc<Committer>,
+    state: Mutex<Ids>,
+}
+
+struct Ids {
+    next: u64,
+    reserved: u64,
+}
+
+impl QueueIds {
+    /// Goes on behind what the store has reserved, and behind `seen`, the highest id of any log.
+    pub(in crate::broker) fn open(
+        committer: Arc<Committer>,
+        seen: Option<QueueId>,
+    ) -> Result<QueueIds, DefinitionError> {
+        let stored = committer.store().definitions(IDS_KEY)?;
+        let reserved = match stored.as_slice() {
+            [] => 1,
+            [(_, value), ..] => match value.as_slice().try_into() {
+                Ok(bytes) => u64::from_be_bytes(bytes),
+                Err(_) => {
+                    return Err(DefinitionError::Damaged {
+                        key: "queue-ids".to_owned(),
+                        reason: "not a number".to_owned(),
+                    });
+                }
+            },
+        };
+        let next = seen.map_or(reserved, |seen| reserved.max(seen.0 + 1));
+        Ok(QueueIds {
+            committer,
+            state: Mutex::new(Ids {
+                next,
+                reserved: next,
+            }),
+        })
+    }
+
+    /// An id that was never used. The reservation is in a batch no later than whatever is written under the id.
+    pub(in crate::broker) fn next(&self) -> QueueId {
+        let mut ids = self.state.lock();
+        if ids.next >= ids.reserved {
+            ids.reserved = ids.next + IDS_RESERVED;
+            self.committer.append(vec![Op::PutDefinition {
+                key: IDS_KEY.to_vec(),
+                value: ids.reserved.to_be_bytes().to_vec(),
+            }]);
+        }
+        let id = ids.next;
+        ids.next += 1;
+        QueueId(id)
+    }
+}

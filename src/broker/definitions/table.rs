@@ -1,0 +1,95 @@
+//! Definitions in memory. [`Live`] leaves it to the caller to keep contradicting changes apart; [`Serialised`] makes
+//! changes one after the other: one that waits for the disk holds the others up, readers never.
+
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::sync::Mutex;
+
+use super::proposal::{Outcome, Proposal};
+use super::record::Records;
+use crate::store::{Committer, StoreFailed};
+
+/// Definitions of some kinds.
+pub trait Table: Send + Sync + 'static {
+    /// One change of them.
+    type Change: Send + 'static;
+
+    /// Adds what a start needs to apply the change again.
+    fn write(change: &Self::Change, records: &mut Records);
+
+    /// Makes a change in memory, at the start as later.
+    fn apply(&mut self, change: Self::Change);
+}
+
+/// A table that readers see as it is committed.
+#[derive(Debug)]
+pub struct Live<T>(Arc<RwLock<T>>);
+
+impl<T: Table> Live<T> {
+    pub fn new(table: T) -> Live<T> {
+        Live(Arc::new(RwLock::new(table)))
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read()
+    }
+
+    /// Proposes changes that the caller knows to be valid, and to stay so until the proposal is concluded.
+    pub fn propose(&self, changes: Vec<T::Change>) -> Proposal {
+        let mut records = Records::default();
+        for change in &changes {
+            T::write(change, &mut records);
+        }
+        let table = Arc::clone(&self.0);
+        Proposal::new(records, move |outcome| {
+            if outcome == Outcome::Committed {
+                let mut table = table.write();
+                changes.into_iter().for_each(|change| table.apply(change));
+            }
+        })
+    }
+}
+
+/// A table whose changes are made one after the other.
+pub(in crate::broker) struct Serialised<T> {
+    table: Live<T>,
+    /// Held from a proposal until it is concluded.
+    turn: Arc<Mutex<()>>,
+    committer: Arc<Committer>,
+}
+
+impl<T: Table> Serialised<T> {
+    pub(in crate::broker) fn new(table: T, committer: Arc<Committer>) -> Serialised<T> {
+        Serialised {
+            table: Live::new(table),
+            turn: Arc::default(),
+            committer,
+        }
+    }
+
+    pub(in crate::broker) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.table.read()
+    }
+
+    /// Has `decide` look at the table as it is and say what to change, and what to answer when that is done.
+    pub(in crate::broker) async fn propose<R, E>(
+        &self,
+        decide: impl FnOnce(&T) -> Result<(Vec<T::Change>, R), E>,
+    ) -> Result<(Proposal, R), E> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let (changes, answer) = decide(&self.read())?;
+        let end_turn = Proposal::new(Records::default(), move |_| drop(turn));
+        Ok((self.table.propose(changes).and(end_turn), answer))
+    }
+
+    /// Proposes a change and commits it.
+    pub(in crate::broker) async fn change<R, E: From<StoreFailed>>(
+        &self,
+        decide: impl FnOnce(&T) -> Result<(Vec<T::Change>, R), E>,
+    ) -> Result<R, E> {
+        let (proposal, answer) = self.propose(decide).await?;
+        proposal.commit(&self.committer).await?;
+        Ok(answer)
+    }
+}

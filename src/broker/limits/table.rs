@@ -1,0 +1,156 @@
+//! The limits of all virtual hosts, durable, and what is held against them.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::usage::{ConnectionPermit, Usage};
+use super::{LimitReached, UserLimits, VhostLimits};
+use crate::broker::definitions::Kind;
+use crate::broker::definitions::access::VhostLimitsRecord;
+use crate::broker::definitions::proposal::Proposal;
+use crate::broker::definitions::record::{DefinitionError, Identity, Record, Records};
+use crate::broker::definitions::table::{Serialised, Table};
+use crate::model::Name;
+use crate::store::{Committer, StoreFailed};
+
+/// Limits by virtual host.
+#[derive(Default)]
+struct ByVhost(BTreeMap<Name, VhostLimits>);
+
+enum Change {
+    Put(Name, VhostLimits),
+    Remove(Name),
+}
+
+impl Table for ByVhost {
+    type Change = Change;
+
+    fn write(change: &Change, records: &mut Records) {
+        match change {
+            Change::Put(vhost, limits) => records.put(&VhostLimitsRecord {
+                vhost: vhost.clone(),
+                limits: *limits,
+            }),
+            Change::Remove(vhost) => {
+                records.remove(Kind::VhostLimits, &Identity::of_names(&[vhost]));
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(vhost, limits) => self.0.insert(vhost, limits),
+            Change::Remove(vhost) => self.0.remove(&vhost),
+        };
+    }
+}
+
+impl ByVhost {
+    /// Removes the limits of a virtual host; whether there are any.
+    fn propose_clear(&self, vhost: &str) -> (Vec<Change>, bool) {
+        let known = self.0.get_key_value(vhost);
+        let changes: Vec<_> = known
+            .map(|(vhost, _)| Change::Remove(vhost.clone()))
+            .into_iter()
+            .collect();
+        let any = !changes.is_empty();
+        (changes, any)
+    }
+}
+
+/// The limits of virtual hosts, and the connections that are open.
+pub struct Limits {
+    vhosts: Serialised<ByVhost>,
+    usage: Arc<Usage>,
+}
+
+impl Limits {
+    /// The limits that the committer's store holds.
+    pub fn open(committer: Arc<Committer>) -> Result<Limits, DefinitionError> {
+        let mut vhosts = ByVhost::default();
+        for VhostLimitsRecord { vhost, limits } in VhostLimitsRecord::load(&**committer.store())? {
+            vhosts.apply(Change::Put(vhost, limits));
+        }
+        Ok(Limits {
+            vhosts: Serialised::new(vhosts, committer),
+            usage: Arc::default(),
+        })
+    }
+
+    /// The limits of a virtual host, as of now.
+    pub fn of_vhost(&self, vhost: &str) -> VhostLimits {
+        let vhosts = self.vhosts.read();
+        vhosts.0.get(vhost).copied().unwrap_or_default()
+    }
+
+    /// All virtual hosts that have limits, ordered.
+    pub fn list(&self) -> Vec<(Name, VhostLimits)> {
+        let vhosts = self.vhosts.read();
+        vhosts
+            .0
+            .iter()
+            .map(|(vhost, limits)| (vhost.clone(), *limits))
+            .collect()
+    }
+
+    /// Replaces the limits of a virtual host, which the caller knows to exist.
+    pub async fn set(&self, vhost: &str, limits: VhostLimits) -> Result<(), StoreFailed> {
+        let put = Change::Put(vhost.into(), limits);
+        self.vhosts.change(|_| Ok((vec![put], ()))).await
+    }
+
+    /// Removes the limits of a virtual host; whether there were any.
+    pub async fn clear(&self, vhost: &str) -> Result<bool, StoreFailed> {
+        self.vhosts
+            .change(|vhosts| Ok(vhosts.propose_clear(vhost)))
+            .await
+    }
+
+    /// Proposes to forget the limits of a virtual host that is being deleted.
+    pub(in crate::broker) async fn propose_forget_vhost(&self, vhost: &str) -> Proposal {
+        let proposed = self
+            .vhosts
+            .propose(|vhosts| Ok::<_, Infallible>(vhosts.propose_clear(vhost)));
+        let Ok((proposal, _)) = proposed.await;
+        proposal
+    }
+
+    /// Counts a connection of `user`, whose limits are given, to `vhost`, unless a limit is reached.
+    pub fn open_connection(
+        &self,
+        user: &Name,
+        user_limits: &UserLimits,
+        vhost: &Name,
+    ) -> Result<ConnectionPermit, LimitReached> {
+        self.usage
+            .open_connection(user, user_limits, vhost, &self.of_vhost(vhost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn vhost_limits_survive_a_restart() {
+        let store = Arc::new(crate::store::MemoryStore::new());
+        let start = || Committer::start(store.clone(), crate::store::Limits::default()).unwrap();
+        let committer = start();
+        let limits = Limits::open(Arc::clone(&committer)).unwrap();
+        let two = VhostLimits {
+            max_connections: Some(2),
+            max_queues: None,
+        };
+        limits.set("v", two).await.unwrap();
+        limits.set("w", two).await.unwrap();
+        assert!(limits.clear("w").await.unwrap() && !limits.clear("w").await.unwrap());
+        committer.shutdown();
+        let limits = Limits::open(start()).unwrap();
+        assert_eq!(limits.list(), [("v".into(), two)]);
+        assert_eq!(limits.of_vhost("w"), VhostLimits::default());
+        let permit = || limits.open_connection(&"u".into(), &UserLimits::default(), &"v".into());
+        let _open = (permit().unwrap(), permit().unwrap());
+        assert!(permit().is_err());
+    }
+}

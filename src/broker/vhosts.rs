@@ -1,0 +1,131 @@
+//! The list of virtual hosts: what there is, and every change of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::definitions::Kind;
+use super::definitions::record::{DefinitionError, Identity, Record, Records};
+use super::definitions::table::Table;
+use super::definitions::topology::VhostRecord;
+use super::vhost::{NAME_BYTES_MAX, Shared, Vhost, VhostMetadata};
+use crate::model::Name;
+use crate::store::StoreFailed;
+
+/// Why a virtual host cannot be added or deleted.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum VhostError {
+    /// There is one of that name.
+    #[error("virtual host '{0}' already exists")]
+    AlreadyExists(Name),
+    /// There is none of that name.
+    #[error("virtual host '{0}' does not exist")]
+    NotFound(Name),
+    /// The name is longer than [`NAME_BYTES_MAX`].
+    #[error("the name of a virtual host has at most 255 bytes")]
+    NameTooLong,
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
+
+/// All virtual hosts by name.
+pub(super) struct Vhosts {
+    by_name: BTreeMap<Name, Arc<Vhost>>,
+    shared: Arc<Shared>,
+}
+
+pub(super) enum Change {
+    Put(Name, VhostMetadata),
+    Remove(Name),
+}
+
+impl Table for Vhosts {
+    type Change = Change;
+
+    fn write(change: &Change, records: &mut Records) {
+        match change {
+            Change::Put(name, metadata) => records.put(&metadata.record(name)),
+            Change::Remove(name) => records.remove(Kind::Vhost, &Identity::of_names(&[name])),
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(name, metadata) => match self.by_name.get(&name) {
+                Some(vhost) => vhost.set_metadata(metadata),
+                None => {
+                    let vhost = Vhost::new(name.clone(), metadata, Arc::clone(&self.shared));
+                    self.by_name.insert(name, vhost);
+                }
+            },
+            Change::Remove(name) => {
+                self.by_name.remove(&name);
+            }
+        }
+    }
+}
+
+impl Vhosts {
+    /// Those that the store holds, with no more in them than each new one has.
+    pub(super) fn load(shared: Arc<Shared>) -> Result<Vhosts, DefinitionError> {
+        let records = VhostRecord::load(&**shared.committer.store())?;
+        let mut vhosts = Vhosts {
+            by_name: BTreeMap::new(),
+            shared,
+        };
+        for record in records {
+            let metadata = VhostMetadata::of_record(&record);
+            vhosts.apply(Change::Put(record.name, metadata));
+        }
+        Ok(vhosts)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// Ordered by name.
+    pub(super) fn list(&self) -> Vec<Arc<Vhost>> {
+        self.by_name.values().cloned().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    pub(super) fn propose_add(
+        &self,
+        name: &str,
+        metadata: VhostMetadata,
+    ) -> Result<(Vec<Change>, ()), VhostError> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(VhostError::NameTooLong);
+        }
+        match self.by_name.contains_key(name) {
+            true => Err(VhostError::AlreadyExists(name.into())),
+            false => Ok((vec![Change::Put(name.into(), metadata)], ())),
+        }
+    }
+
+    pub(super) fn propose_update(
+        &self,
+        name: &str,
+        metadata: VhostMetadata,
+    ) -> Result<(Vec<Change>, ()), VhostError> {
+        let vhost = self.known(name)?;
+        Ok((vec![Change::Put(vhost.name().clone(), metadata)], ()))
+    }
+
+    pub(super) fn propose_delete(
+        &self,
+        name: &str,
+    ) -> Result<(Vec<Change>, Arc<Vhost>), VhostError> {
+        let vhost = self.known(name)?;
+        let remove = Change::Remove(vhost.name().clone());
+        Ok((vec![remove], Arc::clone(vhost)))
+    }
+
+    fn known(&self, name: &str) -> Result<&Arc<Vhost>, VhostError> {
+        let vhost = self.by_name.get(name);
+        vhost.ok_or_else(|| VhostError::NotFound(name.into()))
+    }
+}

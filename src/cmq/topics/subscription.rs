@@ -1,0 +1,237 @@
+//! One subscription: what is stored of it, and the queue and bindings that it is in the broker.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PUSH_QUEUE, Topic, TopicId};
+use crate::broker::definitions::Kind;
+use crate::broker::definitions::record::{Identity, Record};
+use crate::broker::exchange::Binding;
+use crate::broker::queue::Queue;
+use crate::broker::vhost::Vhost;
+use crate::cmq::filter::Filter;
+use crate::model::{Name, QueueId};
+use crate::store::StoreFailed;
+
+/// A subscription. Times are seconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Subscription {
+    /// Its id, never used again.
+    pub(crate) id: u64,
+    /// Its name, unique in its topic.
+    pub(crate) name: Name,
+    /// Where messages go.
+    pub(crate) endpoint: Endpoint,
+    /// `notifyStrategy`.
+    pub(crate) strategy: Strategy,
+    /// `notifyContentFormat`.
+    pub(crate) format: Format,
+    /// Which messages go there.
+    pub(crate) filter: Filter,
+    /// `createTime`.
+    pub(crate) created_secs: u64,
+    /// `lastModifyTime`.
+    pub(crate) modified_secs: u64,
+}
+
+/// `protocol` and `endpoint`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Endpoint {
+    /// `queue`: the messages go to this queue.
+    Queue {
+        /// Its name.
+        name: Name,
+        /// Its id.
+        id: QueueId,
+        /// The queue of the broker's own in which messages wait that it did not take; made for the first of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiting: Option<QueueId>,
+    },
+    /// `http`: the messages wait in a queue of the broker's own and are pushed.
+    Http {
+        /// Where to.
+        url: String,
+        /// The queue.
+        queue: QueueId,
+    },
+}
+
+impl Endpoint {
+    /// The id of the queue, the endpoint's or our own.
+    pub(crate) fn queue_id(&self) -> QueueId {
+        match self {
+            Endpoint::Queue { id, .. } => *id,
+            Endpoint::Http { queue, .. } => *queue,
+        }
+    }
+
+    /// The id of the queue of the broker's own, if there is one.
+    pub(crate) fn waiting_id(&self) -> Option<QueueId> {
+        match self {
+            Endpoint::Queue { waiting, .. } => *waiting,
+            Endpoint::Http { queue, .. } => Some(*queue),
+        }
+    }
+
+    /// `protocol`.
+    pub(crate) fn protocol(&self) -> &'static str {
+        match self {
+            Endpoint::Queue { .. } => "queue",
+            Endpoint::Http { .. } => "http",
+        }
+    }
+
+    /// `endpoint`.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Endpoint::Queue { name, .. } => name,
+            Endpoint::Http { url, .. } => url,
+        }
+    }
+}
+
+/// `notifyStrategy`: what happens to a message that an endpoint does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Strategy {
+    /// A few times more, one message after the other.
+    #[serde(rename = "BACKOFF_RETRY")]
+    Backoff,
+    /// For a day, at growing distances.
+    #[serde(rename = "EXPONENTIAL_DECAY_RETRY")]
+    ExponentialDecay,
+}
+
+impl Strategy {
+    const ALL: [Strategy; 2] = [Strategy::Backoff, Strategy::ExponentialDecay];
+
+    /// The strategy of this name.
+    pub(crate) fn named(name: &str) -> Option<Strategy> {
+        Strategy::ALL.into_iter().find(|own| own.name() == name)
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Strategy::Backoff => "BACKOFF_RETRY",
+            Strategy::ExponentialDecay => "EXPONENTIAL_DECAY_RETRY",
+        }
+    }
+}
+
+/// `notifyContentFormat`: what the body of a push is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Format {
+    /// The message with what is known of it.
+    #[serde(rename = "JSON")]
+    Json,
+    /// The message's body alone.
+    #[serde(rename = "SIMPLIFIED")]
+    Simplified,
+}
+
+impl Format {
+    /// The format of this name.
+    pub(crate) fn named(name: &str) -> Option<Format> {
+        [Format::Json, Format::Simplified]
+            .into_iter()
+            .find(|own| own.name() == name)
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Json => "JSON",
+            Format::Simplified => "SIMPLIFIED",
+        }
+    }
+}
+
+impl Subscription {
+    /// The name of the queue in which messages wait to be pushed to an HTTP endpoint, or to be offered again to a queue.
+    pub(crate) fn push_queue(topic: &str, name: &str) -> Name {
+        format!("{PUSH_QUEUE}{topic}.{name}").into()
+    }
+
+    /// The queue it is bound to, if that is still the one it was made for.
+    pub(crate) fn queue(&self, vhost: &Vhost, topic: &Topic) -> Option<Arc<Queue>> {
+        let queue = match &self.endpoint {
+            Endpoint::Queue { name, .. } => vhost.queue(name),
+            Endpoint::Http { .. } => {
+                vhost.queue(&Subscription::push_queue(&topic.name, &self.name))
+            }
+        };
+        queue.filter(|queue| queue.id() == self.endpoint.queue_id())
+    }
+
+    /// The queue of the broker's own in which its messages wait, if there is one.
+    pub(crate) fn waiting(&self, vhost: &Vhost, topic: &Topic) -> Option<Arc<Queue>> {
+        let id = self.endpoint.waiting_id()?;
+        let queue = vhost.queue(&Subscription::push_queue(&topic.name, &self.name));
+        queue.filter(|queue| queue.id() == id)
+    }
+
+    /// Deletes that queue, with what waits in it.
+    pub(crate) async fn drop_waiting(
+        &self,
+        vhost: &Vhost,
+        topic: &Topic,
+    ) -> Result<(), StoreFailed> {
+        if let Some(queue) = self.waiting(vhost, topic) {
+            vhost.delete_queue(&queue, |_| true).await?;
+        }
+        Ok(())
+    }
+
+    /// The bindings from its topic to its queue, by its filter.
+    pub(crate) fn bindings(&self, topic: &Topic, queue: &Queue) -> Vec<Binding> {
+        self.filter.bindings(&topic.name, &self.name, queue.name())
+    }
+}
+
+/// A subscription of this topic.
+#[derive(Clone, Debug)]
+pub(super) struct SubscriptionRecord {
+    pub(super) topic: TopicId,
+    pub(super) subscription: Subscription,
+}
+
+impl SubscriptionRecord {
+    pub(super) fn identity_of(topic: TopicId, subscription: u64) -> Identity {
+        Identity::of_ids(&[topic.0, subscription])
+    }
+}
+
+impl Record for SubscriptionRecord {
+    const KIND: Kind = Kind::CmqSubscription;
+    type Value = Subscription;
+
+    fn identity(&self) -> Identity {
+        SubscriptionRecord::identity_of(self.topic, self.subscription.id)
+    }
+
+    fn value(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    fn from_parts(identity: &[u8], subscription: Subscription) -> Option<SubscriptionRecord> {
+        let topic = TopicId(u64::from_be_bytes(*identity.first_chunk()?));
+        Some(SubscriptionRecord {
+            topic,
+            subscription,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_before_queues_had_any_waiting_is_read() {
+        let json = r#"{"queue":{"name":"q","id":1}}"#;
+        let endpoint: Endpoint = serde_json::from_str(json).unwrap();
+        assert_eq!((endpoint.waiting_id(), endpoint.text()), (None, "q"));
+    }
+}
