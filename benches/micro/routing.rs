@@ -5,7 +5,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput};
 
 use leveret::broker::exchange::{Binding, Destination, Exchange, ExchangeKind, RouteKeys};
-use leveret::broker::router::Routing;
+use leveret::broker::routing::Routing;
 use leveret::wire::FieldTable;
 
 /// Queues that share the bindings evenly.

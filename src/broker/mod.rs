@@ -17,7 +17,7 @@ mod logins; // verified logins, remembered for a minute
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
 pub mod queue; // queues: the state machine and its shell
-pub mod router; // the walk from an exchange to queues
+pub mod routing; // from an exchange to queues
 pub mod secrets; // keys that sign requests over HTTP
 pub mod session; // what one connection may do
 mod timekeeper; // the broker's time line over a restart

@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::broker::exchange::{Exchange, RouteKeys};
-    use crate::broker::router::Routing;
+    use crate::broker::routing::Routing;
     use crate::wire::{AMQPProperties, encode_properties};
 
     /// Whether a subscription with `filter` gets a message with these tags and key.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Binding, Content, Destination, Step};
+use super::binding::{Binding, Destination};
+use super::content::Content;
+use super::search::SearchStep;
 use crate::broker::error::BrokerError;
 use crate::model::arguments::term;
 use crate::wire::{AMQPValue, FieldTable};
@@ -163,18 +165,18 @@ pub(super) struct Matches<'a> {
 }
 
 impl<'a> Iterator for Matches<'a> {
-    type Item = Step<'a>;
+    type Item = SearchStep<'a>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<SearchStep<'a>> {
         let Some((binding, member)) = self.members.next() else {
             let (_, winner) = self.best.take()?;
-            return Some(Step::found(winner));
+            return Some(SearchStep::found(winner));
         };
         let score = -member.weight / unit(self.hash, member.seed).ln();
         if self.best.is_none_or(|(best, _)| score >= best) {
             self.best = Some((score, &binding.destination));
         }
-        Some(Step::looked(1))
+        Some(SearchStep::looked(1))
     }
 }
 
@@ -187,8 +189,9 @@ fn unit(hash: u64, seed: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{binding, content};
     use super::*;
+    use crate::broker::exchange::binding::tests::binding;
+    use crate::broker::exchange::content::tests::content;
 
     fn chosen(exchange: &ConsistentHash, key: &str) -> Option<String> {
         let content = content(key);

@@ -1,11 +1,10 @@
-//! A message whose `x-delay` header is above zero is kept back for that many milliseconds by the queues it is for, and
-//! `x-delayed-message` exchanges, which route as another type does and say in the header that it was. Here: the
-//! argument that names the other type, the header, and the copy of a message that such an exchange makes. Keeping it
-//! is the queue's.
+//! Delayed messages. Queues delay a message whose `x-delay` header is above zero; `x-delayed-message` exchanges route as
+//! another type does and turn the header below zero. Here: the argument that names the other type, the header, and the
+//! copy of a message that such an exchange makes.
 
 use std::sync::Arc;
 
-use super::ExchangeKind;
+use super::kind::ExchangeKind;
 use crate::broker::error::BrokerError;
 use crate::model::Message;
 use crate::model::arguments::{integer_value, text_value};
@@ -13,8 +12,8 @@ use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
 /// The argument that names the type by which a delayed exchange routes.
 const DELAYED_TYPE: &str = "x-delayed-type";
-/// The header that says for how long, in milliseconds.
-pub(super) const DELAY: &str = "x-delay";
+/// The header with the delay in milliseconds.
+const DELAY: &str = "x-delay";
 
 /// The type by which a delayed exchange with these arguments routes.
 pub(super) fn inner_kind(arguments: &FieldTable) -> Result<ExchangeKind, BrokerError> {
@@ -31,9 +30,17 @@ pub(super) fn inner_kind(arguments: &FieldTable) -> Result<ExchangeKind, BrokerE
         })
 }
 
-/// For how long a message with these headers is to be kept back; `None` if it is not, or if it was already: then
-/// its delay is below zero.
-pub(super) fn delay_ms(headers: &FieldTable) -> Option<u64> {
+/// The delay in milliseconds of a message with these properties, whatever exchange it is published to. `None` without
+/// one, or if the properties are malformed.
+pub fn delay_ms(properties: &PropertiesView<'_>) -> Option<u64> {
+    // Few messages have the header; the others' headers are not built.
+    properties.header(DELAY)?;
+    delay_ms_in(&properties.headers().ok()?)
+}
+
+/// The delay that the headers say. `None` without one, and for a message that was delayed before: its header is below
+/// zero.
+pub(super) fn delay_ms_in(headers: &FieldTable) -> Option<u64> {
     let value = headers.inner().get(DELAY)?;
     let delay = match value {
         AMQPValue::Float(_) | AMQPValue::Double(_) | AMQPValue::LongString(_) => {
@@ -50,10 +57,10 @@ pub(super) fn delay_ms(headers: &FieldTable) -> Option<u64> {
     u64::try_from(delay).ok().filter(|delay| *delay > 0)
 }
 
-/// The message as the queues keep it back, and as consumers get it: the header then says below zero for how long
-/// it was kept, so that no other delayed exchange on its way keeps it again.
-pub(super) fn keep_back(message: &Message, delay_ms: u64) -> Arc<Message> {
-    let mut kept = Message {
+/// A message as queues delay it and as consumers get it. Its header says the delay below zero, so that no other delayed
+/// exchange delays it again.
+pub fn delay_message(message: &Message, delay_ms: u64) -> Arc<Message> {
+    let mut delayed = Message {
         delay_ms: Some(delay_ms),
         ..message.clone()
     };
@@ -63,9 +70,9 @@ pub(super) fn keep_back(message: &Message, delay_ms: u64) -> Arc<Message> {
         let ago = i64::try_from(delay_ms).map_or(i64::MIN, |delay| -delay);
         let ago = i32::try_from(ago).map_or(AMQPValue::LongLongInt(ago), AMQPValue::LongInt);
         headers.insert(DELAY.into(), ago);
-        kept.properties = view.edit().set_headers(&headers).finish();
+        delayed.properties = view.edit().set_headers(&headers).finish();
     }
-    Arc::new(kept)
+    Arc::new(delayed)
 }
 
 #[cfg(test)]
@@ -94,12 +101,12 @@ mod tests {
             (AMQPValue::Void, None),
         ] {
             assert_eq!(
-                delay_ms(&table(DELAY, value.clone())),
+                delay_ms_in(&table(DELAY, value.clone())),
                 expected,
                 "{value:?}"
             );
         }
-        assert_eq!(delay_ms(&FieldTable::default()), None);
+        assert_eq!(delay_ms_in(&FieldTable::default()), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::slice;
 
+use super::binding::Destination;
+use super::search::SearchStep;
 use super::targets::{self, Targets};
-use super::{Destination, Step};
 use crate::model::Name;
 
 /// The bindings of a direct exchange.
@@ -50,14 +51,14 @@ pub(super) struct Matches<'a, 'k> {
 }
 
 impl<'a> Iterator for Matches<'a, '_> {
-    type Item = Step<'a>;
+    type Item = SearchStep<'a>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<SearchStep<'a>> {
         if let Some(destination) = self.found.next() {
-            return Some(Step::found(destination));
+            return Some(SearchStep::found(destination));
         }
         let targets = self.table.keys.get(*self.keys.next()?);
         self.found = targets.map(Targets::iter).unwrap_or_default();
-        Some(Step::looked(1))
+        Some(SearchStep::looked(1))
     }
 }

@@ -4,7 +4,8 @@
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
-use super::{Binding, Step};
+use super::binding::Binding;
+use super::search::SearchStep;
 use crate::broker::error::BrokerError;
 use crate::model::arguments::{integer_value, term, type_name};
 use crate::wire::{AMQPValue, FieldTable};
@@ -45,11 +46,11 @@ pub(super) struct Matches<'a> {
 }
 
 impl<'a> Iterator for Matches<'a> {
-    type Item = Step<'a>;
+    type Item = SearchStep<'a>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<SearchStep<'a>> {
         let (binding, rule) = self.bindings.next()?;
-        Some(Step {
+        Some(SearchStep {
             found: rule.matches(self.headers).then_some(&binding.destination),
             looked: 1 + rule.wanted.len(),
         })

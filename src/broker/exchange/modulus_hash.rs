@@ -4,7 +4,8 @@
 //! The hash is Erlang's `phash2` of the list of keys, so that a message goes where it goes in RabbitMQ, and messages
 //! that went to a queue there go to the same one here.
 
-use super::{Binding, Content, Destination};
+use super::binding::{Binding, Destination};
+use super::content::Content;
 
 /// The range that the exchange asks of the hash: its lowest 27 bits.
 const RANGE_MASK: u32 = (1 << 27) - 1;
@@ -101,8 +102,9 @@ fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{binding, content};
     use super::*;
+    use crate::broker::exchange::binding::tests::binding;
+    use crate::broker::exchange::content::tests::content;
 
     /// What RabbitMQ's Erlang says.
     #[test]

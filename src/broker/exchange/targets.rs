@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, hash_map};
 
-use super::Destination;
+use super::binding::Destination;
 
 /// Destinations with the number of their bindings. Nearly always there is one, which costs no map.
 #[derive(Clone, Debug, Default)]

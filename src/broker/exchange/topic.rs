@@ -11,8 +11,9 @@ use std::iter::Flatten;
 use std::sync::Arc;
 use std::{option, slice, str};
 
+use super::binding::Destination;
+use super::search::SearchStep;
 use super::targets::{self, Targets};
-use super::{Destination, Step};
 
 /// The bindings of a topic exchange.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +32,9 @@ struct Node {
     targets: Targets,
 }
 
-/// A place in the trie while a key is matched. One that was reached by `#` stays for every further word.
+/// A position in the trie while a key is matched. One that was reached by `#` stays for every further word.
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
+struct Position<'a> {
     node: &'a Node,
     stays: bool,
 }
@@ -71,16 +72,16 @@ impl Topic {
     }
 }
 
-/// A search in a topic exchange: a step per word of each key, and one per place where a key ends.
+/// A search in a topic exchange: a step per word of each key, and one per position where a key ends.
 #[derive(Debug)]
 pub(super) struct Matches<'a, 'k> {
     topic: &'a Topic,
     keys: slice::Iter<'a, &'k str>,
     /// The words of the key at hand that are still to come; `None` behind the last one.
     words: Option<Words<'k>>,
-    /// The places that the words so far have led to.
-    here: Vec<Place<'a>>,
-    next: Vec<Place<'a>>,
+    /// The positions that the words so far have led to.
+    here: Vec<Position<'a>>,
+    next: Vec<Position<'a>>,
     /// Addresses of the nodes that have given their destinations, if several keys may lead there.
     taken: Option<HashSet<usize>>,
     /// The destinations of the last one.
@@ -90,14 +91,14 @@ pub(super) struct Matches<'a, 'k> {
 impl<'a> Matches<'a, '_> {
     /// Goes on by one word.
     fn follow(&mut self, word: &str) {
-        for place in &self.here {
-            if place.stays {
-                enter(place.node, true, &mut self.next);
+        for position in &self.here {
+            if position.stays {
+                enter(position.node, true, &mut self.next);
             }
-            if let Some(node) = place.node.words.get(word) {
+            if let Some(node) = position.node.words.get(word) {
                 enter(node, false, &mut self.next);
             }
-            if let Some(node) = &place.node.star {
+            if let Some(node) = &position.node.star {
                 enter(node, false, &mut self.next);
             }
         }
@@ -106,7 +107,7 @@ impl<'a> Matches<'a, '_> {
         self.next.clear();
     }
 
-    /// Takes the destinations of a place where a key ends.
+    /// Takes the destinations of a position where a key ends.
     fn take(&mut self, node: &'a Node) {
         let is_new = |taken: &mut HashSet<usize>| taken.insert(address(node));
         if self.taken.as_mut().is_none_or(is_new) {
@@ -116,26 +117,26 @@ impl<'a> Matches<'a, '_> {
 }
 
 impl<'a> Iterator for Matches<'a, '_> {
-    type Item = Step<'a>;
+    type Item = SearchStep<'a>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<SearchStep<'a>> {
         if let Some(destination) = self.found.next() {
-            return Some(Step::found(destination));
+            return Some(SearchStep::found(destination));
         }
         if let Some(words) = &mut self.words {
             match words.next() {
                 Some(word) if !self.here.is_empty() => self.follow(word),
                 Some(_) | None => self.words = None,
             }
-            return Some(Step::looked(1 + self.here.len()));
+            return Some(SearchStep::looked(1 + self.here.len()));
         }
-        if let Some(place) = self.here.pop() {
-            self.take(place.node);
-            return Some(Step::looked(1));
+        if let Some(position) = self.here.pop() {
+            self.take(position.node);
+            return Some(SearchStep::looked(1));
         }
         self.words = Some(words(self.keys.next()?));
         enter(&self.topic.root, false, &mut self.here);
-        Some(Step::looked(1))
+        Some(SearchStep::looked(1))
     }
 }
 
@@ -147,23 +148,23 @@ fn words(key: &str) -> Words<'_> {
 }
 
 /// Comes to a node, and through `#`, which may stand for no word at all, to what lies below it.
-fn enter<'a>(node: &'a Node, stays: bool, places: &mut Vec<Place<'a>>) {
-    let mut place = Place { node, stays };
-    places.push(place);
-    while let Some(hash) = &place.node.hash {
-        place = Place {
+fn enter<'a>(node: &'a Node, stays: bool, positions: &mut Vec<Position<'a>>) {
+    let mut position = Position { node, stays };
+    positions.push(position);
+    while let Some(hash) = &position.node.hash {
+        position = Position {
             node: hash,
             stays: true,
         };
-        places.push(place);
+        positions.push(position);
     }
 }
 
 /// Leaves each node once. The same node always stays, or never does: it lies below `#` or not.
-fn forget_doubles(places: &mut Vec<Place<'_>>) {
-    if places.len() > 1 {
-        places.sort_unstable_by_key(|place| address(place.node));
-        places.dedup_by(|a, b| std::ptr::eq(a.node, b.node));
+fn forget_doubles(positions: &mut Vec<Position<'_>>) {
+    if positions.len() > 1 {
+        positions.sort_unstable_by_key(|position| address(position.node));
+        positions.dedup_by(|a, b| std::ptr::eq(a.node, b.node));
     }
 }
 

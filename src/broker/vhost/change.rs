@@ -7,7 +7,7 @@ use crate::broker::definitions::record::{Identity, Record, Records};
 use crate::broker::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use crate::broker::exchange::{Binding, Exchange};
 use crate::broker::queue::{Queue, QueueSpec};
-use crate::broker::router::Routing;
+use crate::broker::routing::Routing;
 use crate::model::{Name, QueueOverrides};
 
 /// What is known of a queue without asking it. A test's queues are nothing but this.

@@ -29,7 +29,7 @@ use super::exchange::{Binding, Destination, Exchange};
 use super::limits::Limits;
 use super::permissions::ResourceKind;
 use super::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
-use super::router::Routing;
+use super::routing::Routing;
 use crate::clock::Clock;
 use crate::model::Name;
 use crate::store::commit::Committer;

@@ -12,7 +12,7 @@ use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::broker::limits::VhostLimits;
 use crate::broker::permissions::ResourceKind;
 use crate::broker::queue::QueueSpec;
-use crate::broker::router::{Removal, Routing};
+use crate::broker::routing::{Removal, Routing};
 use crate::model::arguments::{QueueArguments, QueueKind};
 use crate::model::{Name, QueueId, QueueOverrides};
 

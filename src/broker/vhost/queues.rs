@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Created, Vhost};
 use crate::broker::definitions::proposal::Proposal;
 use crate::broker::error::BrokerError;
-use crate::broker::exchange::{RouteKeys, keep_back};
+use crate::broker::exchange::{RouteKeys, delay_message};
 use crate::broker::queue::{DeadLetter, LetterRoutes, Queue, QueueOwner, QueueServices};
 use crate::model::{ConnectionId, Name, QueueId, QueueOverrides};
 use crate::wire::FieldTable;
@@ -127,7 +127,7 @@ impl QueueOwner for Vhost {
         let held = self
             .routing()
             .route(letter.exchange(), &keys, &mut routes.queues);
-        routes.held = held.map(|held| (keep_back(&letter.message, held.delay_ms), held.queues));
+        routes.held = held.map(|held| (delay_message(&letter.message, held.delay_ms), held.queues));
         routes
     }
 

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use super::Vhost;
 use crate::broker::exchange::{Content, Exchange, RouteKeys};
 use crate::broker::queue::Queue;
-use crate::broker::router::{Held, Progress, Routed, STEPS_AT_ONCE, Walk};
+use crate::broker::routing::{DelayedRoute, Progress, Routed, STEPS_AT_ONCE, Walk};
 
 /// How many queues are looked up by name before others get their turn.
 const NAMES_AT_ONCE: usize = 4 * 1024;
 
 impl Vhost {
     /// Appends the queues that a message goes to from `exchange`, each once. What it returns are those that get it
-    /// later, through a delayed exchange: as [`keep_back`](crate::broker::exchange::keep_back) makes it.
+    /// later, through a delayed exchange: as [`delay_message`](crate::broker::exchange::delay_message) makes it.
     #[must_use = "a message that is held still has to be published"]
     pub fn route(
         &self,
         exchange: &Exchange,
         keys: &RouteKeys<'_>,
         out: &mut Vec<Arc<Queue>>,
-    ) -> Option<Held<Arc<Queue>>> {
+    ) -> Option<DelayedRoute<Arc<Queue>>> {
         let routed = self.try_route(exchange, keys).unwrap_or_else(|| {
             let snapshot = self.routing().snapshot(&exchange.name);
             let content = Content::new(*keys);
@@ -29,7 +29,7 @@ impl Vhost {
             self.routing().look_up(&walk.finish())
         });
         out.extend(routed.now);
-        routed.held
+        routed.delayed
     }
 
     /// Where a message goes from `exchange`, if that is found at once; if not, [`Vhost::route_in_pieces`] finds it.

@@ -10,7 +10,7 @@ use crate::broker::error::BrokerError;
 use crate::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use crate::broker::limits::VhostLimits;
 use crate::broker::queue::QueueSpec;
-use crate::broker::router::Routing;
+use crate::broker::routing::Routing;
 use crate::model::arguments::{QUEUE_TYPE, QueueArguments};
 use crate::model::{Name, QueueId, QueueOverrides};
 use crate::wire::{AMQPValue, FieldTable};
@@ -273,14 +273,14 @@ fn unbinding_takes_along_what_deletes_itself() {
 fn several_bindings_change_together() {
     let fixture = Fixture::new();
     let rebind = |bind: &[Binding], unbind: &[Binding]| short(fixture.view().rebind(bind, unbind));
-    let (auto, other) = (binding("auto", "q"), binding("auto", "transient"));
+    let (auto, other) = ([binding("auto", "q")], [binding("auto", "transient")]);
     assert_eq!(
-        rebind(&[other.clone()], &[auto.clone()]),
+        rebind(&other, &auto),
         "+~auto>transient, -auto>q",
         "the exchange gets a new binding"
     );
-    assert_eq!(rebind(&[auto.clone()], &[other]), "nothing");
-    assert_eq!(rebind(&[], &[auto]), "-auto, -auto>q, -x>auto");
+    assert_eq!(rebind(&auto, &other), "nothing");
+    assert_eq!(rebind(&[], &auto), "-auto, -auto>q, -x>auto");
     let both = [binding("x", "q"), binding("x", "transient")];
     assert_eq!(rebind(&both, &[]), "+x>q, +~x>transient");
 }

@@ -13,7 +13,7 @@ use crate::broker::definitions::record::Records;
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::{Counts, Queue};
-use crate::broker::router::Routing;
+use crate::broker::routing::Routing;
 use crate::store::StoreFailed;
 
 /// The changes under way.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::bodies::{batch_bodies, single_body};
-use crate::broker::exchange::{RouteKeys, keep_back};
+use crate::broker::exchange::{RouteKeys, delay_message};
 use crate::broker::permissions::Permission;
 use crate::broker::queue::Queue;
 use crate::cmq::action::Action;
@@ -133,7 +133,7 @@ async fn publish(
         if let Some(held) = held {
             let run: Vec<_> = run
                 .iter()
-                .map(|message| keep_back(message, held.delay_ms))
+                .map(|message| delay_message(message, held.delay_ms))
                 .collect();
             for queue in &held.queues {
                 publish(queue, &run);

@@ -14,9 +14,9 @@ use crate::amqp::cx::{Cx, Handled};
 use crate::amqp::error::Refusal;
 use crate::amqp::keep::Properties;
 use crate::amqp::routes::Routes;
-use crate::broker::exchange::keep_back;
+use crate::broker::exchange::delay_message;
 use crate::broker::queue::Queue;
-use crate::broker::router::Held;
+use crate::broker::routing::DelayedRoute;
 use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::model::{Message, Name, Origin};
 use crate::wire::{self, PublishView};
@@ -30,7 +30,7 @@ const NO_ROUTE: u16 = 312;
 /// The queues of a message.
 type Targets = Arc<[Arc<Queue>]>;
 /// Those that get it later.
-type HeldTargets = Held<Arc<Queue>>;
+type HeldTargets = DelayedRoute<Arc<Queue>>;
 
 /// A channel's publishing state.
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl Channel {
         queues: Targets,
         held: HeldTargets,
     ) -> Handled {
-        let kept = keep_back(&message, held.delay_ms);
+        let kept = delay_message(&message, held.delay_ms);
         let later: Targets = held.queues.into();
         if let Mode::Tx(transaction) = &mut self.mode {
             transaction.publish(Ready::plain(kept), later)?;

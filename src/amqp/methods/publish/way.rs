@@ -10,7 +10,7 @@ use crate::amqp::error::{Code, Refusal};
 use crate::amqp::routes::Way;
 use crate::broker::exchange::RouteKeys;
 use crate::broker::queue::Queue;
-use crate::broker::router::Routed;
+use crate::broker::routing::Routed;
 use crate::model::{Message, Name};
 
 impl Channel {
@@ -109,7 +109,7 @@ impl Channel {
         {
             way.queues = Some(Arc::clone(&queues));
         }
-        (queues, routed.held)
+        (queues, routed.delayed)
     }
 }
 

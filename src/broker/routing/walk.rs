@@ -1,5 +1,5 @@
-//! The walk from an exchange to the queues that a message goes to, in steps: it may stop after any of them and go on
-//! later. It goes through the exchanges as they are, or through a snapshot of them that nobody has to wait for.
+//! The walk from an exchange to the queues of a message, in steps: it may stop after any of them and go on later. It goes
+//! through the exchanges as they are, or through a snapshot, which needs no lock.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::broker::exchange::{Content, Destination, Exchange, ExchangeKind, Matches, Table};
 use crate::model::Name;
 
-/// An exchange as a walk sees it. A clone shares the bindings; they are copied if they change while it is there.
+/// An exchange as a walk sees it. A clone shares the bindings: a change while it exists copies them.
 #[derive(Clone, Debug)]
 pub(in crate::broker) struct Node {
     pub(super) exchange: Arc<Exchange>,
@@ -15,13 +15,12 @@ pub(in crate::broker) struct Node {
     pub(super) alternate: Option<Name>,
 }
 
-/// Where exchanges are found by name.
+/// Finds exchanges by name.
 pub(in crate::broker) trait Graph {
-    /// The exchange of this name.
     fn node(&self, name: &str) -> Option<&Node>;
 }
 
-/// The exchanges that can be reached from one, as they were at a moment.
+/// The exchanges that can be reached from one, at a moment.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Snapshot {
     pub(super) nodes: HashMap<Name, Node>,
@@ -33,67 +32,60 @@ impl Graph for Snapshot {
     }
 }
 
-/// How far a walk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::broker) enum Progress {
-    /// There is more to look at.
     More,
-    /// It is over.
     Done,
 }
 
-/// What a walk has found: names, each once, of queues that may be there.
+/// What a walk found: names of queues, each once. Some may not exist.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Found<'a> {
-    /// Queues that get the message now.
+pub(in crate::broker) struct WalkResult<'a> {
     pub(in crate::broker) now: Vec<&'a str>,
-    /// Queues that get it later, from a delayed exchange.
+    /// Queues that get the message from a delayed exchange, after its delay.
     pub(in crate::broker) later: Vec<&'a str>,
-    /// After how many milliseconds.
     pub(in crate::broker) delay_ms: Option<u64>,
-    /// Nothing but the keys has decided.
+    /// The keys alone decided.
     pub(in crate::broker) by_key: bool,
 }
 
-/// The exchange that is being asked.
+/// An exchange whose bindings are being searched.
 #[derive(Debug)]
-struct Asked<'a, 'k> {
+struct Visit<'a, 'k> {
     node: &'a Node,
     matches: Matches<'a, 'k>,
-    /// Something is bound there for the message.
+    /// Some binding matched.
     matched: bool,
 }
 
-/// Which queues are looked for.
+/// The queues that a walk looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Those that get the message now: delayed exchanges hold it.
+    /// Those that get the message now. Delayed exchanges are put off.
     Now,
-    /// Those behind the exchanges that held it.
+    /// Those behind the delayed exchanges.
     Later,
 }
 
-/// A walk that has begun. Each exchange on the way is asked once; its alternate exchange is asked if nothing is bound
-/// there for the message.
+/// A walk that has begun. It visits each exchange once, and the alternate exchange of one where no binding matches.
 #[derive(Debug)]
 pub(in crate::broker) struct Walk<'a, 'k, G> {
     graph: &'a G,
     content: &'a Content<'k>,
     stage: Stage,
-    /// Where it began, which it does not come back to.
+    /// The exchange where it began, which it visits once.
     start: &'a str,
-    /// Exchanges still to be asked.
+    /// Exchanges still to visit.
     work: Vec<&'a Node>,
-    /// The names of those that were asked or will be, besides the first.
+    /// The names of all exchanges that it visited or will visit, but for the first.
     seen: HashSet<&'a str>,
-    asked: Option<Asked<'a, 'k>>,
-    /// Delayed exchanges that hold the message.
-    holders: Vec<&'a Node>,
-    found: Found<'a>,
+    visit: Option<Visit<'a, 'k>>,
+    /// Delayed exchanges that delay the message.
+    delaying: Vec<&'a Node>,
+    found: WalkResult<'a>,
 }
 
 impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
-    /// A walk that begins at `exchange`.
     pub(in crate::broker) fn new(graph: &'a G, exchange: &str, content: &'a Content<'k>) -> Self {
         let mut walk = Walk {
             graph,
@@ -102,11 +94,11 @@ impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
             start: "",
             work: Vec::new(),
             seen: HashSet::new(),
-            asked: None,
-            holders: Vec::new(),
-            found: Found {
+            visit: None,
+            delaying: Vec::new(),
+            found: WalkResult {
                 by_key: true,
-                ..Found::default()
+                ..WalkResult::default()
             },
         };
         match graph.node(exchange) {
@@ -121,28 +113,28 @@ impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
         walk
     }
 
-    /// Goes on for about so many steps.
+    /// Goes on for about `steps` steps.
     pub(in crate::broker) fn advance(&mut self, steps: usize) -> Progress {
         let mut left = steps;
         loop {
-            let looked = if let Some(asked) = &mut self.asked {
-                match asked.matches.next() {
+            let looked = if let Some(visit) = &mut self.visit {
+                match visit.matches.next() {
                     None => {
-                        self.leave();
+                        self.end_visit();
                         1
                     }
                     Some(step) => {
                         if let Some(destination) = step.found {
-                            asked.matched = true;
+                            visit.matched = true;
                             self.note(destination);
                         }
                         step.looked
                     }
                 }
             } else if let Some(node) = self.work.pop() {
-                self.ask(node);
+                self.begin_visit(node);
                 1
-            } else if self.stage == Stage::Now && !self.holders.is_empty() {
+            } else if self.stage == Stage::Now && !self.delaying.is_empty() {
                 self.begin_later();
                 1
             } else {
@@ -155,8 +147,7 @@ impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
         }
     }
 
-    /// What was found.
-    pub(in crate::broker) fn finish(self) -> Found<'a> {
+    pub(in crate::broker) fn finish(self) -> WalkResult<'a> {
         let mut found = self.found;
         for names in [&mut found.now, &mut found.later] {
             if names.len() > 1 {
@@ -170,17 +161,17 @@ impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
         found
     }
 
-    /// Begins to ask an exchange, unless that holds the message.
-    fn ask(&mut self, node: &'a Node) {
+    /// Begins to visit an exchange, unless that delays the message.
+    fn begin_visit(&mut self, node: &'a Node) {
         if node.exchange.kind == ExchangeKind::Delayed && self.stage == Stage::Now {
             self.found.by_key = false;
             if self.content.delay_ms().is_some() {
-                self.holders.push(node);
+                self.delaying.push(node);
                 return;
             }
         }
         self.found.by_key &= !node.table.needs_content();
-        self.asked = Some(Asked {
+        self.visit = Some(Visit {
             node,
             matches: node.table.matches(self.content),
             matched: false,
@@ -195,28 +186,27 @@ impl<'a, 'k, G: Graph> Walk<'a, 'k, G> {
         }
     }
 
-    /// Has asked an exchange.
-    fn leave(&mut self) {
-        if let Some(asked) = self.asked.take()
-            && let (false, Some(alternate)) = (asked.matched, &asked.node.alternate)
+    /// Ends a visit.
+    fn end_visit(&mut self) {
+        if let Some(visit) = self.visit.take()
+            && let (false, Some(alternate)) = (visit.matched, &visit.node.alternate)
         {
             self.go_to(alternate);
         }
     }
 
-    /// Puts an exchange on the list. The default exchange, to which queues are bound for those who publish to it, leads
-    /// nowhere as an alternate one.
+    /// Puts an exchange on the list. The default exchange leads nowhere as an alternate exchange.
     fn go_to(&mut self, name: &'a str) {
         if !name.is_empty() && name != self.start && self.seen.insert(name) {
             self.work.extend(self.graph.node(name));
         }
     }
 
-    /// Goes on behind the exchanges that hold the message.
+    /// Goes on behind the exchanges that delay the message.
     fn begin_later(&mut self) {
         self.stage = Stage::Later;
         self.start = "";
-        self.work = std::mem::take(&mut self.holders);
+        self.work = std::mem::take(&mut self.delaying);
         self.seen = self.work.iter().map(|node| &*node.exchange.name).collect();
     }
 }

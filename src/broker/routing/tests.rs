@@ -303,7 +303,7 @@ fn a_delayed_exchange_holds_what_says_so_wherever_it_stands() {
         assert_eq!(now, expected_now, "{from} {delay}");
         let by_key = routing.try_route(from, &keys).unwrap().by_key;
         assert!(!by_key, "{from} {delay}");
-        let expected = expected_held.map(|queues| Held {
+        let expected = expected_held.map(|queues| DelayedRoute {
             delay_ms: 500,
             queues: queues.to_vec(),
         });

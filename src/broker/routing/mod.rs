@@ -1,5 +1,5 @@
-//! The routing state of one virtual host: its exchanges, queues and bindings. Pure: queues are handles of any kind,
-//! nothing is locked, stored or checked for rights. The walk from an exchange to the queues a message goes to is `walk`.
+//! The routing state of one virtual host: its exchanges, queues and bindings. Pure: queues are handles of any kind;
+//! nothing is locked, stored or checked for permissions. `walk` goes from an exchange to the queues of a message.
 
 mod removal; // what goes along with something that is removed
 #[cfg(test)]
@@ -15,10 +15,10 @@ use crate::model::Name;
 use walk::{Graph, Node};
 
 pub use removal::Removal;
-pub(super) use walk::{Found, Progress, Snapshot, Walk};
+pub(super) use walk::{Progress, Snapshot, Walk, WalkResult};
 
-/// How many bindings, words and keys are looked at for one message while others wait for the exchanges, or for their
-/// turn: less than a millisecond's work. What takes more goes on in a [`Snapshot`].
+/// Maximum number of bindings, words and keys that a walk looks at for one message under the lock, and between two yields:
+/// less than a millisecond's work. A longer walk goes on in a [`Snapshot`].
 pub const STEPS_AT_ONCE: usize = 16 * 1024;
 
 /// Exchanges, queues (as handles `Q`) and bindings.
@@ -33,37 +33,32 @@ pub struct Routing<Q> {
 #[derive(Debug)]
 struct Entry {
     node: Node,
-    /// Something is bound, or has been: an exchange that deletes itself does so from then on.
+    /// Something is or was bound to it. From then on, an auto-delete exchange goes with its last binding.
     was_bound: bool,
     /// The bindings that lead from here.
     outbound: HashSet<Arc<Binding>>,
-    /// The exchanges that some of them lead to, and how many: what a snapshot needs to know of ten thousand bindings to
-    /// queues is nothing.
+    /// The exchanges that some of them lead to, with the number of these bindings. A snapshot follows them without
+    /// looking at ten thousand bindings to queues.
     onward: HashMap<Name, usize>,
 }
 
 impl Entry {
-    /// Notes that a binding to `destination` has come or gone.
-    fn count_onward(&mut self, destination: &Destination, added: bool) {
+    /// Counts a binding that was added (1) or removed (-1).
+    fn count_onward(&mut self, destination: &Destination, change: isize) {
         let Destination::Exchange(name) = destination else {
             return;
         };
         let count = self.onward.entry(Arc::clone(name)).or_default();
-        *count = if added {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
+        *count = count.saturating_add_signed(change);
         if *count == 0 {
             self.onward.remove(name);
         }
     }
 }
 
-/// The queues that get a message later.
+/// The queues that get a message after a delay.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Held<Q> {
-    /// After how many milliseconds.
+pub struct DelayedRoute<Q> {
     pub delay_ms: u64,
     /// The queues, each once.
     pub queues: Vec<Q>,
@@ -74,25 +69,24 @@ pub struct Held<Q> {
 pub struct Routed<Q> {
     /// The queues that get it now, each once.
     pub now: Vec<Q>,
-    /// Those that get it later.
-    pub held: Option<Held<Q>>,
-    /// Every message with these keys goes the same way, as long as exchanges, queues and bindings stay.
+    pub delayed: Option<DelayedRoute<Q>>,
+    /// Every message with these keys goes the same way until exchanges, queues or bindings change.
     pub by_key: bool,
 }
 
 impl<Q> Routed<Q> {
-    /// What a walk has found, with its queues. Held for nobody is routed nowhere.
-    pub(super) fn new(now: Vec<Q>, later: Vec<Q>, found: &Found<'_>) -> Routed<Q> {
-        let held = found
+    /// The queues of a walk's result. A delayed route without queues is none.
+    pub(super) fn new(now: Vec<Q>, later: Vec<Q>, found: &WalkResult<'_>) -> Routed<Q> {
+        let delayed = found
             .delay_ms
             .filter(|_| !later.is_empty())
-            .map(|delay_ms| Held {
+            .map(|delay_ms| DelayedRoute {
                 delay_ms,
                 queues: later,
             });
         Routed {
             now,
-            held,
+            delayed,
             by_key: found.by_key,
         }
     }
@@ -115,27 +109,22 @@ impl<Q> Default for Routing<Q> {
 }
 
 impl<Q: Clone> Routing<Q> {
-    /// An exchange by name.
     pub fn exchange(&self, name: &str) -> Option<&Arc<Exchange>> {
         self.exchanges.get(name).map(|entry| &entry.node.exchange)
     }
 
-    /// All exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
         self.exchanges.values().map(|entry| &entry.node.exchange)
     }
 
-    /// A queue by name.
     pub fn queue(&self, name: &str) -> Option<&Q> {
         self.queues.get(name)
     }
 
-    /// All queues.
     pub fn queues(&self) -> impl Iterator<Item = &Q> {
         self.queues.values()
     }
 
-    /// How many queues there are.
     pub fn queue_count(&self) -> usize {
         self.queues.len()
     }
@@ -147,7 +136,7 @@ impl<Q: Clone> Routing<Q> {
             .flat_map(|entry| entry.outbound.iter())
     }
 
-    /// The binding that is the same as this one, if there is.
+    /// The binding that equals this one.
     pub fn binding(&self, binding: &Binding) -> Option<&Arc<Binding>> {
         self.exchanges
             .get(&binding.source)
@@ -161,7 +150,6 @@ impl<Q: Clone> Routing<Q> {
             .is_some_and(|entry| !entry.outbound.is_empty())
     }
 
-    /// Whether there is such a queue or exchange.
     pub fn exists(&self, destination: &Destination) -> bool {
         match destination {
             Destination::Queue(name) => self.queues.contains_key(name),
@@ -169,7 +157,7 @@ impl<Q: Clone> Routing<Q> {
         }
     }
 
-    /// Adds an exchange that is not there yet.
+    /// Adds a new exchange.
     pub fn insert_exchange(&mut self, exchange: Arc<Exchange>) {
         let name = exchange.name.clone();
         let entry = Entry {
@@ -185,21 +173,21 @@ impl<Q: Clone> Routing<Q> {
         self.exchanges.insert(name, entry);
     }
 
-    /// Whether something is bound to the exchange as a source, or has been.
+    /// Whether something is or was bound to the exchange as a source.
     pub fn was_bound(&self, exchange: &str) -> bool {
         self.exchanges
             .get(exchange)
             .is_some_and(|entry| entry.was_bound)
     }
 
-    /// Notes that something has been bound to the exchange.
+    /// Notes that something was bound to the exchange as a source.
     pub fn note_bound(&mut self, exchange: &str) {
         if let Some(entry) = self.exchanges.get_mut(exchange) {
             entry.was_bound = true;
         }
     }
 
-    /// The exchanges that would have deleted themselves with their last binding, but have none left.
+    /// Auto-delete exchanges whose bindings are all gone.
     pub fn forsaken(&self) -> Vec<Name> {
         let forsaken = self.exchanges.values().filter(|entry| {
             entry.node.exchange.auto_delete && entry.was_bound && entry.outbound.is_empty()
@@ -209,12 +197,12 @@ impl<Q: Clone> Routing<Q> {
             .collect()
     }
 
-    /// Adds a queue that is not there yet.
+    /// Adds a new queue.
     pub fn insert_queue(&mut self, name: Name, queue: Q) {
         self.queues.insert(name, queue);
     }
 
-    /// Adds a binding between things that are there; whether it was not there before.
+    /// Adds a binding; true if it is new and its source exists.
     pub fn bind(&mut self, binding: Arc<Binding>) -> bool {
         let Some(entry) = self.exchanges.get_mut(&binding.source) else {
             return false;
@@ -224,7 +212,7 @@ impl<Q: Clone> Routing<Q> {
         }
         entry.was_bound = true;
         Arc::make_mut(&mut entry.node.table).add(&binding);
-        entry.count_onward(&binding.destination, true);
+        entry.count_onward(&binding.destination, 1);
         self.inbound
             .entry(binding.destination.clone())
             .or_default()
@@ -241,7 +229,7 @@ impl<Q: Clone> Routing<Q> {
             return;
         };
         Arc::make_mut(&mut entry.node.table).remove(&binding);
-        entry.count_onward(&binding.destination, false);
+        entry.count_onward(&binding.destination, -1);
         self.forget_inbound(&binding);
     }
 
@@ -260,18 +248,23 @@ impl<Q: Clone> Routing<Q> {
         self.queues.remove(name);
     }
 
-    /// Appends the queues that a message goes to from `exchange`, each once. Returned are the queues that it goes to
-    /// later, if a delayed exchange on the way holds it.
-    pub fn route(&self, exchange: &str, keys: &RouteKeys<'_>, out: &mut Vec<Q>) -> Option<Held<Q>> {
+    /// Appends the queues that a message goes to from `exchange`, each once. Returns the queues that get it after a delay,
+    /// if a delayed exchange on the way delays it.
+    pub fn route(
+        &self,
+        exchange: &str,
+        keys: &RouteKeys<'_>,
+        out: &mut Vec<Q>,
+    ) -> Option<DelayedRoute<Q>> {
         let content = Content::new(*keys);
         let mut walk = Walk::new(self, exchange, &content);
         while walk.advance(usize::MAX) == Progress::More {}
         let routed = self.look_up(&walk.finish());
         out.extend(routed.now);
-        routed.held
+        routed.delayed
     }
 
-    /// Where a message goes from `exchange`, unless finding that takes more than [`STEPS_AT_ONCE`].
+    /// Where a message goes from `exchange`; `None` if finding that takes more than [`STEPS_AT_ONCE`].
     pub fn try_route(&self, exchange: &str, keys: &RouteKeys<'_>) -> Option<Routed<Q>> {
         let content = Content::new(*keys);
         let mut walk = Walk::new(self, exchange, &content);
@@ -281,7 +274,7 @@ impl<Q: Clone> Routing<Q> {
         }
     }
 
-    /// All that a message may come through from `exchange`.
+    /// The exchanges that a message may reach from `exchange`.
     pub(super) fn snapshot(&self, exchange: &str) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut work: Vec<&str> = vec![exchange];
@@ -299,8 +292,8 @@ impl<Q: Clone> Routing<Q> {
         snapshot
     }
 
-    /// The queues that a walk has found.
-    pub(super) fn look_up(&self, found: &Found<'_>) -> Routed<Q> {
+    /// The queues of a walk's result.
+    pub(super) fn look_up(&self, found: &WalkResult<'_>) -> Routed<Q> {
         let mut now = Vec::new();
         self.append(&found.now, &mut now);
         let mut later = Vec::new();
@@ -308,7 +301,7 @@ impl<Q: Clone> Routing<Q> {
         Routed::new(now, later, found)
     }
 
-    /// Appends the queues of these names that are there.
+    /// Appends those queues of these names that exist.
     pub(super) fn append(&self, names: &[&str], out: &mut Vec<Q>) {
         let queues = names.iter().filter_map(|name| self.queues.get(*name));
         out.extend(queues.cloned());

@@ -1,0 +1,86 @@
+//! An exchange as it was declared, and the checks of its arguments and its bindings'.
+
+use super::consistent_hash::{self, HashOn};
+use super::delayed;
+use super::headers::HeaderMatch;
+use super::kind::ExchangeKind;
+use crate::broker::error::BrokerError;
+use crate::model::Name;
+use crate::model::arguments::text_value;
+use crate::wire::FieldTable;
+
+/// The argument that names an exchange's alternate exchange.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// An exchange as it was declared.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Its name; empty for the default exchange.
+    pub name: Name,
+    /// Its type.
+    pub kind: ExchangeKind,
+    /// It is there after a restart.
+    pub durable: bool,
+    /// It is deleted when its last binding as a source goes.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+    /// Its arguments as they were declared.
+    pub arguments: FieldTable,
+}
+
+impl Exchange {
+    /// Where messages go for which nothing is bound.
+    pub fn alternate(&self) -> Option<Name> {
+        self.arguments
+            .inner()
+            .get(ALTERNATE_EXCHANGE)
+            .and_then(text_value)
+    }
+
+    /// The type by which it routes: its own but for a delayed exchange.
+    pub(super) fn routes_as(&self) -> Result<ExchangeKind, BrokerError> {
+        match self.kind {
+            ExchangeKind::Delayed => delayed::inner_kind(&self.arguments),
+            kind => Ok(kind),
+        }
+    }
+
+    /// Checks the arguments of an exchange that is to be declared.
+    pub fn check_arguments(&self) -> Result<(), BrokerError> {
+        match self.routes_as()? {
+            ExchangeKind::ConsistentHash => HashOn::parse(&self.arguments).map(drop),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::Headers
+            | ExchangeKind::Delayed
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::ModulusHash
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+
+    /// Checks a binding that is to be made from this exchange.
+    pub fn check_binding(&self, key: &str, arguments: &FieldTable) -> Result<(), BrokerError> {
+        match self.routes_as()? {
+            ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),
+            ExchangeKind::ConsistentHash => consistent_hash::weight(key).map(drop),
+            ExchangeKind::LocalRandom if !key.is_empty() => Err(BrokerError::Refused(format!(
+                "Non empty binding '{key}' key not permitted"
+            ))),
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::Delayed
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::ModulusHash
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+
+    /// Whether this is the default exchange, to which every queue is bound by its name.
+    pub fn is_default(&self) -> bool {
+        self.name.is_empty()
+    }
+}
