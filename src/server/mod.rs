@@ -58,7 +58,7 @@ impl Server {
             path: ctl_socket.clone(),
             error,
         })?;
-        let fronts = open_fronts(&config, &shares, &broker, &alarms)?;
+        let fronts = open_fronts(&config, &shares, &broker, &alarms).await?;
         let listeners = Listeners::open(&Addresses::configured(&config), &fronts)?;
         let addresses = Arc::new(listeners.addresses.clone());
 
@@ -114,7 +114,7 @@ async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, St
     Ok(Broker::open(committer, settings::broker(config)).await?)
 }
 
-fn open_fronts(
+async fn open_fronts(
     config: &Config,
     shares: &Shares,
     broker: &Arc<Broker>,
@@ -124,7 +124,7 @@ fn open_fronts(
     let cmq = settings::cmq_config(config, shares);
     Ok(Fronts {
         amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
-        cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq)?,
+        cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?,
     })
 }
 
