@@ -1,38 +1,37 @@
-//! Whether messages that leave memory lie in the store as they will be wanted again, which is in the order of their
-//! times; or whether it pays to write them once more, in that order. Pure.
+//! Decides whether evicted messages lie scattered over the log. They will be read in the order of their times. If too
+//! many chunks would be read for that, it pays to write the messages once more in that order.
 
 use std::collections::HashMap;
 
 use crate::store::chunk::CHUNK_BYTES_MAX;
 
-/// How many chunks may have to be read in turn, again and again, to read messages in the order of their times. So
-/// many kinds of messages, each with its own delay, may go through one queue without being written twice.
+/// Maximum number of chunks that a read in the order of times may alternate between. A queue can have messages with
+/// this many different delays without writing any twice.
 const INTERLEAVED_MAX: usize = 4;
-/// Messages per chunk from which on it is cheaper to read many small chunks than to write one.
+/// With this many messages per chunk it is cheaper to read small chunks than to write one large chunk.
 const MESSAGES_PER_CHUNK_MIN: usize = 8;
-/// How many times as many chunks as would hold the bytes there are at least if chunks count as small.
+/// Chunks count as small if there are this many times as many of them as the bytes need.
 const SMALL_CHUNKS: usize = 4;
 
-/// One message: where its chunk begins, and its bytes.
+/// Where a message lies: the first offset of its chunk, and its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
+pub(super) struct Placement {
     pub(super) chunk: u64,
     pub(super) bytes: u64,
 }
 
-/// Whether these messages, in the order of their times, are scattered over so many chunks that they should be written
-/// anew.
-pub(super) fn is_scattered(pieces: &[Piece]) -> bool {
-    // From the first to the last message of a chunk that chunk is wanted.
+/// Whether these messages, given in the order of their times, should be written once more.
+pub(super) fn is_scattered(placements: &[Placement]) -> bool {
+    // A chunk is wanted from the first to the last of its messages: these are their ranks.
     let mut wanted: HashMap<u64, (usize, usize)> = HashMap::new();
-    for (rank, piece) in pieces.iter().enumerate() {
-        wanted.entry(piece.chunk).or_insert((rank, rank)).1 = rank;
+    for (rank, placement) in placements.iter().enumerate() {
+        wanted.entry(placement.chunk).or_insert((rank, rank)).1 = rank;
     }
     let spans = wanted.values().map(|(first, last)| last - first + 1);
-    let interleaved = spans.sum::<usize>() > INTERLEAVED_MAX * pieces.len();
-    let bytes: u64 = pieces.iter().map(|piece| piece.bytes).sum();
+    let interleaved = spans.sum::<usize>() > INTERLEAVED_MAX * placements.len();
+    let bytes: u64 = placements.iter().map(|placement| placement.bytes).sum();
     let fewest = usize::try_from(bytes).unwrap_or(usize::MAX) / CHUNK_BYTES_MAX + 1;
-    let small = wanted.len().saturating_mul(MESSAGES_PER_CHUNK_MIN) > pieces.len()
+    let small = wanted.len().saturating_mul(MESSAGES_PER_CHUNK_MIN) > placements.len()
         && wanted.len() > SMALL_CHUNKS.saturating_mul(fewest);
     interleaved || small
 }
@@ -43,19 +42,19 @@ mod tests {
 
     /// `count` messages of `bytes`; `chunk` says in which chunk the message of each rank lies.
     fn scattered(count: u64, bytes: u64, chunk: impl Fn(u64) -> u64) -> bool {
-        let piece = |rank| Piece {
+        let placement = |rank| Placement {
             chunk: chunk(rank),
             bytes,
         };
-        is_scattered(&(0..count).map(piece).collect::<Vec<_>>())
+        is_scattered(&(0..count).map(placement).collect::<Vec<_>>())
     }
 
     #[test]
-    fn what_lies_in_order_is_left_where_it_is() {
+    fn messages_in_order_are_not_scattered() {
         for (bytes, per_chunk) in [(100, 500), (1_000, 60), (30_000, 2), (500_000, 1)] {
             assert!(!scattered(4_000, bytes, |rank| rank / per_chunk));
         }
-        // Every chunk has some of each of three delays, and these are of one.
+        // Every chunk has messages of three delays, and these are the messages of one.
         assert!(!scattered(3_000, 1_000, |rank| rank / 20));
         // Somewhat out of order.
         assert!(!scattered(4_000, 1_000, |rank| (rank + rank * 31 % 50) / 60));
@@ -64,13 +63,13 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_no_order_is_to_be_written_anew() {
+    fn messages_in_no_order_are_scattered() {
         assert!(scattered(4_000, 100, |rank| rank * 7_919 % 4_001 / 500));
         assert!(scattered(1_000, 1_000, |rank| rank * 7_919 % 1_009 / 60));
     }
 
     #[test]
-    fn small_chunks_are_to_be_written_as_larger_ones() {
+    fn messages_in_many_small_chunks_are_scattered() {
         assert!(scattered(4_000, 100, |rank| rank));
         assert!(scattered(4_000, 100, |rank| rank / 4));
         assert!(!scattered(4_000, 100, |rank| rank / 20));

@@ -1,21 +1,24 @@
-//! Delayed messages against a store in memory and a clock that is set: when each leaves, what is read for that, what is
-//! in memory and on disk meanwhile.
+//! Delayed messages on a store in memory with a clock that the test sets: when each leaves, how much is read for it, and
+//! what is in memory and on disk meanwhile.
 
 use proptest::prelude::*;
 
+use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MAX;
+use crate::broker::queue::effects::Effects;
 use crate::broker::queue::reading::picks;
 use crate::broker::queue::work::tests::rig::{body, whole, with};
 use crate::model::QueueId;
 use crate::store::{MemoryStore, Store, StoredChunk, chunk};
 
+use super::read_ahead::{SPARE, STORED_WAIT_MS};
 use super::*;
 
 const QUEUE: QueueId = QueueId(1);
 
-/// Bytes of memory that a million delayed messages may cost.
+/// Maximum bytes of memory for a million delayed messages.
 const MILLION_BYTES_MAX: usize = 100 * 1024 * 1024;
 
-/// What a queue may have in memory here.
+/// Bytes that the queue may have in memory.
 const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
 
 struct Rig {
@@ -23,10 +26,10 @@ struct Rig {
     store: MemoryStore,
     committed: u64,
     now_ms: u64,
-    /// Chunks that were read for their messages.
+    /// Number of chunks that picks have read.
     reads: std::cell::Cell<usize>,
-    /// What may be in memory.
-    room: u64,
+    /// Bytes that the queue may have in memory.
+    queue_bytes: u64,
 }
 
 impl Rig {
@@ -37,19 +40,19 @@ impl Rig {
             committed: 0,
             now_ms: 1_000_000,
             reads: std::cell::Cell::new(0),
-            room: QUEUE_BYTES,
+            queue_bytes: QUEUE_BYTES,
         }
     }
 
     fn push(&mut self, delay_ms: u64, text: &str) {
         let message = with(text, |message| message.delay_ms = Some(delay_ms));
         self.delayed.push(self.now_ms, &message);
-        self.settle_down();
+        self.finish();
     }
 
     /// What the shell does after every command.
-    fn settle_down(&mut self) {
-        self.delayed.evict(self.room, Ticket(self.committed));
+    fn finish(&mut self) {
+        self.delayed.evict(self.queue_bytes, Ticket(self.committed));
     }
 
     fn commit(&mut self) {
@@ -68,7 +71,7 @@ impl Rig {
         chunks
     }
 
-    /// What leaves by now, with all reads answered at once.
+    /// Takes the messages that leave by now, each with the time at which it is due. Answers all reads immediately.
     fn take(&mut self) -> Vec<(u64, String)> {
         let mut taken = Vec::new();
         let mut idle_turns = 0;
@@ -106,19 +109,19 @@ impl Rig {
                 }
                 self.delayed.picked(picked);
             }
-            self.settle_down();
+            self.finish();
             let next_ms = self.delayed.next_due_ms();
             if idle_turns == 0 || next_ms.is_some_and(|next_ms| next_ms <= self.now_ms) {
                 continue;
             }
-            let far = self.delayed.first_far();
-            if far.is_none_or(|due| due.at_ms > self.now_ms) {
+            let on_disk = self.delayed.next_on_disk();
+            if on_disk.is_none_or(|due| due.at_ms > self.now_ms) {
                 break;
             }
-            // It waits until what fills the memory is in the store.
+            // Memory is full until the store has what fills it.
             assert_eq!(next_ms, Some(self.now_ms + STORED_WAIT_MS));
             self.commit();
-            self.settle_down();
+            self.finish();
             idle_turns = 0;
         }
         taken
@@ -137,19 +140,19 @@ impl Rig {
             .len()
     }
 
-    /// Goes on to the time at which the queue wants to look, and takes what is due then.
+    /// Advances to the next deadline and takes what is due then.
     fn next(&mut self) -> Vec<(u64, String)> {
-        self.now_ms = self.delayed.next_due_ms().expect("something to come");
+        self.now_ms = self.delayed.next_due_ms().expect("a deadline");
         self.take()
     }
 }
 
-/// A number that looks like any of `0..below`.
+/// A pseudo-random number of `0..below`.
 fn scramble(n: u64, below: u64) -> u64 {
     (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) % below
 }
 
-/// `count` messages, published in batches of `run`, due at times of `spread_ms` that begin after an hour.
+/// Publishes `count` messages in batches of `run`; `due` gives the delay of each in milliseconds.
 fn publish(rig: &mut Rig, count: u64, run: u64, due: impl Fn(u64) -> u64) {
     for n in 0..count {
         let delay_ms = due(n);
@@ -160,10 +163,10 @@ fn publish(rig: &mut Rig, count: u64, run: u64, due: impl Fn(u64) -> u64) {
         }
     }
     rig.commit();
-    rig.settle_down();
+    rig.finish();
 }
 
-/// Takes `count` messages as they become due; each has to come at its millisecond.
+/// Takes `count` messages as they become due. Each has to come in its millisecond.
 fn take_on_time(rig: &mut Rig, count: u64) {
     let mut last_ms = 0;
     let mut taken = std::collections::BTreeSet::new();
@@ -184,12 +187,13 @@ fn take_on_time(rig: &mut Rig, count: u64) {
     rig.commit();
     assert_eq!((rig.delayed.len(), rig.delayed.next_due_ms()), (0, None));
     assert_eq!(rig.chunks(), 0);
-    assert_eq!(rig.delayed.spans.len(), 0);
+    assert_eq!(rig.delayed.resident_chunks.len(), 0);
 }
 
-/// More than fits into memory, due in no order. As they were published, every chunk would be read thirty times.
+/// More messages than fit into memory are due in no order. Read as they were published, every chunk would be read
+/// thirty times.
 #[test]
-fn times_in_no_order_are_kept_and_little_is_read_twice() {
+fn messages_in_no_order_come_on_time_and_few_chunks_are_read_twice() {
     for restarted in [false, true] {
         let mut rig = Rig::new();
         let count = 20_000;
@@ -208,11 +212,11 @@ fn times_in_no_order_are_kept_and_little_is_read_twice() {
 }
 
 #[test]
-fn times_in_order_are_written_once_and_read_once() {
+fn messages_in_order_are_written_once_and_read_once() {
     let mut rig = Rig::new();
     let count = 20_000;
     publish(&mut rig, count, 500, |n| 3_600_000 + n);
-    assert_eq!(rig.delayed.next, count, "nothing was written anew");
+    assert_eq!(rig.delayed.next, count, "nothing was written twice");
     let chunks = rig.chunks();
     take_on_time(&mut rig, count);
     let reads = rig.reads.get();
@@ -220,16 +224,16 @@ fn times_in_order_are_written_once_and_read_once() {
 }
 
 #[test]
-fn a_message_is_written_anew_once_at_most() {
+fn a_message_is_written_twice_at_most() {
     let mut rig = Rig::new();
     let count = 20_000;
     publish(&mut rig, count, 500, |n| 60_000 + scramble(n, 60_000));
     let written = rig.delayed.next;
     assert!((count..2 * count).contains(&written), "{written}");
-    // However often they come and go.
+    // It does not matter how often they are evicted and read.
     rig.now_ms += 55_000;
-    for room in [QUEUE_BYTES, 0, QUEUE_BYTES, 0, QUEUE_BYTES] {
-        rig.room = room;
+    for queue_bytes in [QUEUE_BYTES, 0, QUEUE_BYTES, 0, QUEUE_BYTES] {
+        rig.queue_bytes = queue_bytes;
         assert_eq!(rig.take(), []);
         rig.commit();
     }
@@ -238,7 +242,7 @@ fn a_message_is_written_anew_once_at_most() {
 }
 
 #[test]
-fn one_that_is_due_before_those_in_memory_has_their_room() {
+fn a_message_that_is_due_before_resident_ones_displaces_them() {
     let mut rig = Rig::new();
     publish(&mut rig, 2_000, 100, |n| 9_000 + n % 900);
     rig.restart();
@@ -251,14 +255,14 @@ fn one_that_is_due_before_those_in_memory_has_their_room() {
 }
 
 #[test]
-fn a_large_message_is_read_even_if_it_takes_all_the_room() {
+fn a_message_larger_than_the_allowed_memory_is_read() {
     let mut rig = Rig::new();
     for n in 0..5 {
         let delay_ms = 100_000 - n;
         let text = format!("{} {}", rig.now_ms + delay_ms, "x".repeat(3_000_000));
         rig.push(delay_ms, &text);
         rig.commit();
-        rig.settle_down();
+        rig.finish();
     }
     assert!(rig.delayed.resident_bytes() < 4_000_000);
     let mut times = Vec::new();
@@ -271,7 +275,7 @@ fn a_large_message_is_read_even_if_it_takes_all_the_room() {
 }
 
 #[test]
-fn a_read_that_brings_nothing_is_tried_again() {
+fn a_read_that_brings_nothing_is_repeated() {
     let mut rig = Rig::new();
     publish(&mut rig, 100, 10, |n| 20_000 + n);
     rig.restart();
@@ -281,16 +285,20 @@ fn a_read_that_brings_nothing_is_tried_again() {
     let mut fx = Effects::default();
     rig.delayed.read(rig.now_ms, &mut fx);
     assert_eq!(fx.picks.len(), 1);
-    assert_eq!(rig.delayed.next_due_ms(), None, "the end of the read looks");
+    assert_eq!(
+        rig.delayed.next_due_ms(),
+        None,
+        "the end of the read looks again"
+    );
     rig.delayed.picked(Vec::new());
     rig.now_ms += 3_000;
     assert_eq!(rig.take().len(), 100);
 }
 
 #[test]
-fn nothing_is_read_into_memory_that_is_full_of_what_the_store_has_not_yet() {
+fn nothing_is_read_while_memory_is_full_of_unstored_messages() {
     let mut rig = Rig::new();
-    rig.room = 0;
+    rig.queue_bytes = 0;
     publish(&mut rig, 20, 20, |n| 3_000 + n);
     rig.restart();
     assert_eq!(rig.take(), []);
@@ -303,35 +311,35 @@ fn nothing_is_read_into_memory_that_is_full_of_what_the_store_has_not_yet() {
     for _ in 0..5 {
         rig.delayed.read(rig.now_ms, &mut fx);
         assert_eq!(fx.picks.len(), 0);
-        rig.settle_down();
+        rig.finish();
     }
     let next_ms = rig.delayed.next_due_ms();
     assert_eq!(next_ms, Some(rig.now_ms + STORED_WAIT_MS));
     rig.commit();
-    rig.settle_down();
+    rig.finish();
     assert_eq!(rig.take().len(), 20);
 }
 
 #[test]
-fn a_million_of_them_cost_little_memory_and_none_when_they_are_gone() {
+fn a_million_messages_take_little_memory_and_none_when_they_have_left() {
     let mut rig = Rig::new();
-    rig.room = QUEUE_RESIDENT_BYTES_MAX;
+    rig.queue_bytes = QUEUE_RESIDENT_BYTES_MAX;
     let count = 100_000;
     publish(&mut rig, count, 1_000, |n| 60_000 + scramble(n, 60_000));
-    let times = rig.delayed.far.capacity() * size_of::<Reverse<Due>>();
-    let spans = rig.delayed.spans.len() * 64;
+    let times = rig.delayed.on_disk.capacity() * size_of::<Reverse<Due>>();
+    let chunks = rig.delayed.resident_chunks.len() * 64;
     let sets = 2 * rig.delayed.settled.range_count() * 32;
-    let grows = (times + spans + sets) * 10;
+    let grows = (times + chunks + sets) * 10;
     let resident = usize::try_from(rig.delayed.resident_bytes()).expect("not much");
     assert!(grows + resident < MILLION_BYTES_MAX / 2, "{grows}");
     rig.now_ms += 120_000;
     assert_eq!(rig.take().len() as u64, count);
-    assert!(rig.delayed.far.capacity() <= 4 * SPARE);
+    assert!(rig.delayed.on_disk.capacity() <= 4 * SPARE);
     assert_eq!((rig.delayed.len(), rig.delayed.next_due_ms()), (0, None));
 }
 
 #[test]
-fn chunks_of_transient_messages_go_after_a_restart() {
+fn a_restart_removes_the_chunks_of_transient_messages() {
     let mut rig = Rig::new();
     rig.delayed = Delayed::new(QUEUE.delayed_log(), Durability::Persistent);
     for (n, persistent) in [(0, true), (1, false), (2, false)] {
@@ -351,7 +359,7 @@ fn chunks_of_transient_messages_go_after_a_restart() {
     assert_eq!(rig.delayed.take_sweep(), None);
     assert_eq!(rig.take().len(), 1);
     rig.commit();
-    let below = rig.delayed.take_sweep().expect("all is gone");
+    let below = rig.delayed.take_sweep().expect("everything is settled");
     while !rig.store.sweep(log, below, 10).expect("memory store") {}
     assert_eq!(rig.chunks(), 0);
 }
@@ -360,7 +368,7 @@ fn chunks_of_transient_messages_go_after_a_restart() {
 enum Step {
     Push(u8, u64),
     Commit,
-    Room(u64),
+    Allow(u64),
     Wait(u64),
     Restart,
 }
@@ -369,7 +377,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => (1u8..120, prop_oneof![1u64..50, 1u64..3_000, 1u64..60_000]).prop_map(|(n, ms)| Step::Push(n, ms)),
         3 => Just(Step::Commit),
-        2 => prop_oneof![Just(0u64), Just(20_000), Just(200_000), Just(QUEUE_BYTES)].prop_map(Step::Room),
+        2 => prop_oneof![Just(0u64), Just(20_000), Just(200_000), Just(QUEUE_BYTES)].prop_map(Step::Allow),
         3 => prop_oneof![1u64..100, 1u64..20_000].prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ]
@@ -378,12 +386,12 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever fits into memory and whenever batches end: every message leaves once, at its time, in the order of the
-    /// times; what was committed is there after a restart, unless it had left; and nothing stays on disk.
+    /// With any memory and any batches, every message leaves once, at its time, in the order of times. A restart finds
+    /// the committed messages that had not left. In the end nothing is on disk.
     #[test]
-    fn as_a_naive_list(steps in prop::collection::vec(step(), 1..60)) {
+    fn delayed_messages_behave_like_a_sorted_list(steps in prop::collection::vec(step(), 1..60)) {
         let mut rig = Rig::new();
-        // As it is, and as the disk has it.
+        // The messages now, and as the disk has them.
         let mut list: Vec<(u64, String)> = Vec::new();
         let mut disk = list.clone();
         let mut number = 0;
@@ -401,12 +409,12 @@ proptest! {
                 }
                 Step::Commit => {
                     rig.commit();
-                    rig.settle_down();
+                    rig.finish();
                     disk = list.clone();
                 }
-                Step::Room(room) => {
-                    rig.room = room;
-                    rig.settle_down();
+                Step::Allow(queue_bytes) => {
+                    rig.queue_bytes = queue_bytes;
+                    rig.finish();
                 }
                 Step::Wait(ms) => {
                     rig.now_ms += ms;
@@ -421,7 +429,7 @@ proptest! {
                     due.sort();
                     prop_assert_eq!(taken, due);
                     if rig.committed > before {
-                        // A read had to wait for a batch, in the middle of that.
+                        // A read had to wait for a batch.
                         rig.commit();
                         disk = list.clone();
                     }
@@ -446,13 +454,13 @@ proptest! {
         prop_assert_eq!(rig.take().len(), list.len());
         rig.commit();
         prop_assert_eq!(rig.chunks(), 0);
-        prop_assert_eq!(rig.delayed.spans.len(), 0);
+        prop_assert_eq!(rig.delayed.resident_chunks.len(), 0);
         prop_assert_eq!(rig.delayed.resident_bytes(), 0);
     }
 }
 
 #[test]
-fn what_cannot_be_read_holds_up_nothing_else() {
+fn lost_messages_hold_up_no_others() {
     let texts = |taken: Vec<(u64, String)>| {
         let texts = taken.into_iter().map(|(_, text)| text);
         let numbers = texts.filter_map(|text| text.rsplit(' ').next()?.parse::<u64>().ok());
@@ -461,7 +469,7 @@ fn what_cannot_be_read_holds_up_nothing_else() {
     let mut rig = Rig::new();
     publish(&mut rig, 60, 10, |n| 1_000 + n);
     let whole: Vec<u64> = (0..10).chain(20..60).collect();
-    // Its time is not known yet.
+    // Their times are not known yet.
     rig.restart();
     assert_eq!(rig.delayed.lose(0..0), 0);
     assert_eq!(rig.delayed.lose(0..10), 10);
@@ -469,7 +477,7 @@ fn what_cannot_be_read_holds_up_nothing_else() {
     rig.now_ms += 2_000;
     assert_eq!(texts(rig.take()), (10..60).collect::<Vec<_>>());
     assert_eq!((rig.delayed.len(), rig.delayed.next_due_ms()), (0, None));
-    // Its time is known, and it is not in memory.
+    // Their times are known, and they are on disk only.
     let mut rig = Rig::new();
     publish(&mut rig, 60, 10, |n| 10_000_000 + n);
     rig.restart();
@@ -479,5 +487,5 @@ fn what_cannot_be_read_holds_up_nothing_else() {
     rig.now_ms += 10_001_000;
     assert_eq!(texts(rig.take()), whole);
     rig.commit();
-    assert_eq!(rig.chunks(), 1, "it stays where it is");
+    assert_eq!(rig.chunks(), 1, "the chunk of the lost messages stays");
 }

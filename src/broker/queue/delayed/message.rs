@@ -1,0 +1,33 @@
+//! One delayed message: when it is due, and the message while it is resident.
+
+use std::sync::Arc;
+
+use crate::model::Message;
+
+/// What a resident message costs in memory besides its bytes.
+pub(super) const RESIDENT_OVERHEAD: u64 = 256;
+
+/// When a message is due, and its offset in the log. Ordered as the messages leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    /// On the broker's time line.
+    pub(super) at_ms: u64,
+    pub(super) offset: u64,
+}
+
+/// A resident message.
+pub(super) struct DelayedMessage {
+    pub(super) message: Arc<Message>,
+    /// It was read from the log, so it lies well enough there. False for a message that was just published.
+    pub(super) in_place: bool,
+}
+
+/// Bytes that a resident message counts for.
+pub(super) fn weight(message: &Message) -> u64 {
+    message.size() as u64 + RESIDENT_OVERHEAD
+}
+
+/// When a message is due that was enqueued at `enqueued_ms`.
+pub(super) fn due_ms(enqueued_ms: u64, message: &Message) -> u64 {
+    enqueued_ms.saturating_add(message.delay_ms.unwrap_or(0))
+}
