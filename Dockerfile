@@ -1,4 +1,4 @@
-# Leveret in a small image: built in one stage, run by an ordinary user in another.
+# Leveret in a small image: one stage builds it, another runs it as an ordinary user.
 
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
@@ -13,10 +13,10 @@ RUN useradd --system --uid 5672 --home-dir /var/lib/leveret --create-home levere
     && chmod 0700 /var/lib/leveret
 COPY --from=build /src/target/release/leveret /usr/local/bin/leveret
 USER leveret
-# `guest` may log in from loopback only; in a container nobody comes from there. Make a user of your own:
+# `guest` may log in from loopback only, which clients outside the container cannot use. Add a user:
 #   leveret ctl add_user NAME PASSWORD && leveret ctl set_permissions NAME '.*' '.*' '.*'
 ENV LEVERET_DATA_DIR=/var/lib/leveret
-# CMQ's HTTP API listens on loopback only by default, which nobody outside the container reaches.
+# CMQ's HTTP API listens on loopback by default, which clients outside the container cannot reach.
 ENV LEVERET_CMQ_LISTEN=0.0.0.0:5680
 VOLUME /var/lib/leveret
 EXPOSE 5672 5680

@@ -3,6 +3,7 @@
 Independent of any client library; `interop/run` reads the lines that it prints.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -63,6 +64,18 @@ class Report:
 
     def __init__(self) -> None:
         self.failed = 0
+
+    @contextlib.contextmanager
+    def check(self, name: str):
+        """The body is one check: prints its line. A failure does not stop the runner, so that the other checks still run."""
+        try:
+            yield
+        except Skip as skip:
+            self.skip(name, str(skip))
+        except Exception as error:
+            self.fail(name, error)
+        else:
+            self.ok(name)
 
     def ok(self, check: str) -> None:
         print(f"ok {check}", flush=True)

@@ -11,7 +11,6 @@ import pika  # noqa: E402
 from pika import exceptions  # noqa: E402
 from report import (  # noqa: E402
     Report,
-    Skip,
     URL,
     equal,
     eventually,
@@ -475,21 +474,14 @@ def main() -> int:
     for check in CHECKS:
         label = check.__name__.replace("_", "-")
         connection = None
-        try:
+        with report.check(label):
             connection = connect()
             check(connection)
-        except Skip as skip:
-            report.skip(label, str(skip))
-        except Exception as error:  # every failure becomes a line, so that the other checks still run
-            report.fail(label, error)
-        else:
-            report.ok(label)
-        finally:
-            if connection is not None and connection.is_open:
-                try:
-                    connection.close()
-                except exceptions.AMQPError as error:
-                    print(f"closing after {label}: {error!r}", file=sys.stderr)
+        if connection is not None and connection.is_open:
+            try:
+                connection.close()
+            except exceptions.AMQPError as error:
+                print(f"closing after {label}: {error!r}", file=sys.stderr)
     return 1 if report.failed else 0
 
 

@@ -9,7 +9,7 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
-/// What the broker's default frame-max of 128 KiB leaves for a payload.
+/// The largest payload with the broker's default frame-max of 128 KiB.
 const FRAME_PAYLOAD_MAX: usize = 128 * 1024 - 8;
 const BASIC: u16 = 60;
 
@@ -56,7 +56,7 @@ struct Method {
     arguments: Vec<u8>,
 }
 
-/// What the broker sends by itself.
+/// Methods that the broker sends by itself.
 pub(crate) enum Event {
     /// `basic.ack`.
     Confirm { tag: u64, multiple: bool },

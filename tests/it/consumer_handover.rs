@@ -56,8 +56,8 @@ async fn the_next_single_active_consumer_begins_with_the_unacked_messages_of_the
             _ => drop(first),
         }
         for (tag, number) in (1..).zip(0..8) {
-            let told = second.content().await.delivery();
-            assert_eq!(told, (tag, number < 3, number.to_string()), "{queue}");
+            let delivery = second.content().await.delivery();
+            assert_eq!(delivery, (tag, number < 3, number.to_string()), "{queue}");
         }
     }
 }

@@ -65,8 +65,8 @@ async fn a_message_with_x_delay_is_delayed_through_every_type_of_exchange() {
         );
         assert!(*after < LATE, "{exchange}: {after:?}");
         // Only the delayed exchange marks the message as delayed, by a negative value.
-        let told = if exchange == "later" { -300 } else { 300 };
-        assert_eq!(headers.inner().get("x-delay"), Some(&delay(told)[0].1));
+        let x_delay = if exchange == "later" { -300 } else { 300 };
+        assert_eq!(headers.inner().get("x-delay"), Some(&delay(x_delay)[0].1));
     }
 }
 

@@ -122,20 +122,23 @@ async fn a_request_to_the_reserved_exchange_rewinds_to_a_time_or_an_offset_and_i
     );
     until_rewindable(&server, 3).await;
 
-    let told = rewind(&mut requester, "q", &format!("{between}ms")).await;
-    assert_eq!(told, json!({"queue": "q", "messages": 1, "from_offset": 2}));
+    let reply = rewind(&mut requester, "q", &format!("{between}ms")).await;
+    assert_eq!(
+        reply,
+        json!({"queue": "q", "messages": 1, "from_offset": 2})
+    );
     assert_eq!(
         drain(&mut peer).await,
         first[2..],
         "offsets and times stay the same"
     );
     until_rewindable(&server, 3).await;
-    let told = rewind_by_header(&mut requester, AMQPValue::LongInt(1)).await;
-    assert_eq!(told["messages"], 2);
+    let reply = rewind_by_header(&mut requester, AMQPValue::LongInt(1)).await;
+    assert_eq!(reply["messages"], 2);
     assert_eq!(drain(&mut peer).await, first[1..]);
     until_rewindable(&server, 3).await;
-    let told = rewind_by_header(&mut requester, AMQPValue::Timestamp(began / 1000)).await;
-    assert_eq!(told["messages"], 3);
+    let reply = rewind_by_header(&mut requester, AMQPValue::Timestamp(began / 1000)).await;
+    assert_eq!(reply["messages"], 3);
     assert_eq!(drain(&mut peer).await, first);
 }
 
@@ -226,8 +229,11 @@ async fn history_can_be_switched_off_and_on_by_an_override() {
     eventually_eq("a message", 1, || server.ready("q")).await;
     drain(&mut peer).await;
     until_rewindable(&server, 1).await;
-    let told = rewind(&mut requester, "q", "0").await;
-    assert_eq!(told, json!({"queue": "q", "messages": 1, "from_offset": 2}));
+    let reply = rewind(&mut requester, "q", "0").await;
+    assert_eq!(
+        reply,
+        json!({"queue": "q", "messages": 1, "from_offset": 2})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,20 +268,20 @@ async fn a_refused_rewind_is_answered_or_without_reply_to_closes_the_channel() {
             format!("PRECONDITION_FAILED - cannot rewind {queue}: no message has that offset yet: the next one will be 1"),
         ),
     ] {
-        let told = rewind(&mut requester, name, place).await;
-        assert_eq!(told, json!({"queue": name, "code": code, "error": error}));
+        let reply = rewind(&mut requester, name, place).await;
+        assert_eq!(reply, json!({"queue": name, "code": code, "error": error}));
         // Without reply-to, the refusal closes the channel.
         let mut other = Peer::new(&server).await;
         other.publish_as(1, &request(name, place)).await;
         assert_eq!(other.closed().await, (code, error));
     }
-    let told = rewind(&mut requester, "q", "yesterday").await;
+    let reply = rewind(&mut requester, "q", "yesterday").await;
     assert!(
-        told["error"]
+        reply["error"]
             .as_str()
             .unwrap()
             .contains("'yesterday' is neither an offset"),
-        "{told}"
+        "{reply}"
     );
 
     let users = server.broker.users();
@@ -283,10 +289,10 @@ async fn a_refused_rewind_is_answered_or_without_reply_to_closes_the_channel() {
         .set_permissions("guest", "/", [".*", ".*", "other"])
         .await
         .unwrap();
-    let told = rewind(&mut requester, "q", "0").await;
+    let reply = rewind(&mut requester, "q", "0").await;
     let error = "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'guest'";
     assert_eq!(
-        told,
+        reply,
         json!({"queue": "q", "code": ACCESS_REFUSED, "error": error})
     );
     users

@@ -69,9 +69,9 @@ func sendReceiveDelete() {
 		between("enqueueTime", before, got.EnqueueTime(), now)
 		between("firstDequeueTime", before, got.FirstDequeueTime(), now)
 		between("nextVisibleTime", before+visibility, got.NextVisibleTime(), now+visibility+1)
-		noMessage(queue)
+		expectNoMessage(queue)
 		done(cmq.DeleteMessage(queue, got.Handle()))
-		noMessage(queue)
+		expectNoMessage(queue)
 	})
 }
 
@@ -110,7 +110,7 @@ func batchOfSixteen() {
 			equal("id", message.MsgId(), sent[i].MsgId())
 		}
 		done(cmq.BatchDeleteMessage(queue, handles(got)))
-		noMessage(queue)
+		expectNoMessage(queue)
 	})
 }
 
@@ -120,14 +120,14 @@ func batchDeletePartial() {
 		got := take(queue, 3)
 		done(cmq.DeleteMessage(queue, got[1].Handle()))
 		answer, err := cmq.BatchDeleteMessage(queue, handles(got))
-		refused(6010, 10150, answer, err)
+		refused(deletePartlyFailed, answer, err)
 		equal("handles that failed", len(answer.Errors()), 1)
 		equal("handle that failed", answer.Errors()[0].Handle(), got[1].Handle())
 		equal("code of the handle", answer.Errors()[0].Code(), 4430)
 		// The valid handles have deleted their messages: none comes back when the locks would have expired.
 		sleepPast(got[2].NextVisibleTime())
 		empty, err := cmq.ReceiveMessage(queue, 1)
-		refused(7000, 10200, empty, err)
+		refused(noMessage, empty, err)
 	})
 }
 
@@ -137,16 +137,16 @@ func batchDeleteAllBad() {
 		got := take(queue, 2)
 		done(cmq.BatchDeleteMessage(queue, handles(got)))
 		answer, err := cmq.BatchDeleteMessage(queue, handles(got))
-		refused(6020, 10290, answer, err)
+		refused(deleteFailed, answer, err)
 		equal("entries", len(answer.Errors()), 2)
 	})
 }
 
 func receiveEmpty() {
 	withQueue("empty", long, func(queue string) {
-		noMessage(queue)
+		expectNoMessage(queue)
 		answer, err := cmq.BatchReceiveMessage(queue, 0, batch)
-		refused(7000, 10200, answer, err)
+		refused(noMessage, answer, err)
 	})
 }
 
@@ -168,7 +168,7 @@ func longPollEnds() {
 	withQueue("ends", long, func(queue string) {
 		started := time.Now()
 		answer, err := cmq.ReceiveMessage(queue, 1)
-		refused(7000, 10200, answer, err)
+		refused(noMessage, answer, err)
 		between("ms waited", 900, time.Since(started).Milliseconds(), 3000)
 	})
 }
@@ -177,7 +177,7 @@ func delay() {
 	withQueue("delay", long, func(queue string) {
 		sentAt := time.Now()
 		done(cmq.SendMessage(queue, "later", 1))
-		noMessage(queue)
+		expectNoMessage(queue)
 		equal("body", done(cmq.ReceiveMessage(queue, 5)).MsgBody(), "later")
 		between("ms of delay", 950, time.Since(sentAt).Milliseconds(), 3000)
 	})
@@ -193,10 +193,10 @@ func olderHandle() {
 		equal("first received", second.FirstDequeueTime(), first.FirstDequeueTime())
 		equal("handles are the same", second.Handle() == first.Handle(), false)
 		answer, err := cmq.DeleteMessage(queue, first.Handle())
-		refused(4430, 10260, answer, err)
+		refused(invalidHandle, answer, err)
 		done(cmq.DeleteMessage(queue, second.Handle()))
 		empty, err := cmq.ReceiveMessage(queue, 2)
-		refused(7000, 10200, empty, err)
+		refused(noMessage, empty, err)
 	})
 }
 
@@ -206,7 +206,7 @@ func expiredHandle() {
 		got := done(cmq.ReceiveMessage(queue, 3))
 		sleepPast(got.NextVisibleTime() + 1)
 		answer, err := cmq.DeleteMessage(queue, got.Handle())
-		refused(4430, 10260, answer, err)
+		refused(invalidHandle, answer, err)
 		equal("body", done(cmq.ReceiveMessage(queue, 3)).MsgBody(), "slow")
 	})
 }
@@ -217,47 +217,47 @@ func deleteTwice() {
 		got := done(cmq.ReceiveMessage(queue, 3))
 		done(cmq.DeleteMessage(queue, got.Handle()))
 		answer, err := cmq.DeleteMessage(queue, got.Handle())
-		refused(4430, 10260, answer, err)
+		refused(invalidHandle, answer, err)
 	})
 }
 
 func handleMalformed() {
 	withQueue("malformed", long, func(queue string) {
 		answer, err := cmq.DeleteMessage(queue, "no-handle")
-		refused(4000, 10470, answer, err)
+		refused(receiptHandleFormat, answer, err)
 	})
 }
 
 func queueMissing() {
 	queue := name("nowhere")
 	sent, err := cmq.SendMessage(queue, "lost", 0)
-	refused(4440, 10100, sent, err)
+	refused(noSuchQueue, sent, err)
 	all, err := cmq.BatchSendMessage(queue, []string{"lost"}, 0)
-	refused(4440, 10100, all, err)
+	refused(noSuchQueue, all, err)
 	got, err := cmq.ReceiveMessage(queue, 0)
-	refused(4440, 10100, got, err)
+	refused(noSuchQueue, got, err)
 	deleted, err := cmq.DeleteMessage(queue, "1")
-	refused(4440, 10100, deleted, err)
+	refused(noSuchQueue, deleted, err)
 }
 
 func bodyTooLong() {
 	withQueue("long", map[string]string{"maxMsgSize": "1024"}, func(queue string) {
 		sendAll(queue, strings.Repeat("x", 1024))
 		answer, err := cmq.SendMessage(queue, strings.Repeat("x", 1025), 0)
-		refused(4400, 10230, answer, err)
+		refused(messageTooLarge, answer, err)
 		answer, err = cmq.SendMessage(queue, strings.Repeat("好", 342), 0)
-		refused(4400, 10230, answer, err)
+		refused(messageTooLarge, answer, err)
 	})
 }
 
 func wrongKey() {
 	answer, err := newClient(secretID, secretKey+"x").SendMessage(name("any"), "no", 0)
-	refused(4100, 10030, answer, err)
+	refused(authentication, answer, err)
 }
 
 func unknownKey() {
 	answer, err := newClient("AKIDnobodyhasthisidentifier000000000", secretKey).SendMessage(name("any"), "no", 0)
-	refused(4100, 10270, answer, err)
+	refused(noSuchSecretId, answer, err)
 }
 
 func topicTags() {
@@ -265,9 +265,9 @@ func topicTags() {
 		done(cmq.PublishMessage(topic, "both", "", []string{"red", "blue"}))
 		done(cmq.PublishMessage(topic, "once", "", []string{"red", "orange"}))
 		answer, err := cmq.PublishMessage(topic, "lost", "", []string{"green"})
-		refused(6030, 10730, answer, err)
+		refused(noMatch, answer, err)
 		equal("bodies", bodies(take(queue, 2)), fmt.Sprint([]string{"both", "once"}))
-		noMessage(queue)
+		expectNoMessage(queue)
 	})
 }
 
@@ -276,9 +276,9 @@ func topicKeys() {
 		done(cmq.PublishMessage(topic, "one", "order", nil))
 		done(cmq.PublishMessage(topic, "two", "order.cn.paid", nil))
 		answer, err := cmq.PublishMessage(topic, "lost", "refund", nil)
-		refused(6030, 10730, answer, err)
+		refused(noMatch, answer, err)
 		answer, err = cmq.PublishMessage(topic, "keyless", "", nil)
-		refused(4000, 10700, answer, err)
+		refused(noRoutingKey, answer, err)
 		equal("bodies", bodies(take(queue, 2)), fmt.Sprint([]string{"one", "two"}))
 	})
 }
@@ -310,6 +310,6 @@ func restartKeepsLease() {
 		equal("body", done(cmq.ReceiveMessage(queue, 3)).MsgBody(), "waiting")
 		done(cmq.DeleteMessage(queue, held.Handle()))
 		answer, err := cmq.DeleteMessage(queue, held.Handle())
-		refused(4430, 10260, answer, err)
+		refused(invalidHandle, answer, err)
 	})
 }

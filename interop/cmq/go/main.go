@@ -63,17 +63,17 @@ func done[T tdmq.Result](answer T, err error) T {
 }
 
 // refused asserts an answer with this code and module code.
-func refused(code, module int, answer tdmq.Result, err error) {
+func refused(want refusal, answer tdmq.Result, err error) {
 	must(err)
 	stated := moduleCode.FindStringSubmatch(answer.Message())
-	if answer.Code() != code || stated == nil || stated[1] != strconv.Itoa(module) {
-		panic(fmt.Errorf("got %d %s, want %d (%d)", answer.Code(), answer.Message(), code, module))
+	if answer.Code() != want.code || stated == nil || stated[1] != strconv.Itoa(want.module) {
+		panic(fmt.Errorf("got %d %s, want %d (%d)", answer.Code(), answer.Message(), want.code, want.module))
 	}
 }
 
-func noMessage(queue string) {
+func expectNoMessage(queue string) {
 	answer, err := cmq.ReceiveMessage(queue, 0)
-	refused(7000, 10200, answer, err)
+	refused(noMessage, answer, err)
 }
 
 func sendAll(queue string, texts ...string) {

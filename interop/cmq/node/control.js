@@ -5,6 +5,7 @@ const {
   PUSH_CLOCK, assert, between, bodies, cmq, deleteAll, done, name, noMessage, receive, refused, sendAll, sleep, sleepPast,
   take, withQueue, withTarget,
 } = require('./support');
+const codes = require('./codes');
 
 const TAGS = 1;
 const KEYS = 2;
@@ -71,18 +72,18 @@ const queues = {
     // Attributes that are left out do not change.
     assert.deepEqual([seen.visibilityTimeout, seen.maxMsgSize], [40, 2048]);
     await done(cmq.deleteQueue({ queueName }));
-    await refused(4440, 10100, attributes(queueName));
+    await refused(codes.NO_SUCH_QUEUE, attributes(queueName));
   },
 
   'queue-exists': () =>
     withQueue('exists', {}, async (queueName) => {
-      await refused(4460, 10210, cmq.createQueue({ queueName }));
-      await refused(4460, 10210, cmq.createQueue({ queueName: queueName.toUpperCase() }));
+      await refused(codes.QUEUE_EXISTS, cmq.createQueue({ queueName }));
+      await refused(codes.QUEUE_EXISTS, cmq.createQueue({ queueName: queueName.toUpperCase() }));
     }),
 
   'queue-name-refused': async () => {
     for (const queueName of ['9lives', 'with.dot', 'ünicode', 'x'.repeat(65)]) {
-      await refused(4000, 10020, cmq.createQueue({ queueName }));
+      await refused(codes.QUEUE_NAME_FORMAT, cmq.createQueue({ queueName }));
     }
   },
 
@@ -92,15 +93,15 @@ const queues = {
       { visibilityTimeout: 0 }, { visibilityTimeout: 43201 }, { pollingWaitSeconds: 31 }, { maxMsgSize: 1023 },
       { maxMsgSize: 1048577 }, { msgRetentionSeconds: 59 }, { msgRetentionSeconds: 1296001 }, { maxMsgHeapNum: 999999 },
     ]) {
-      await refused(4000, 10350, cmq.createQueue({ queueName, ...bad }));
+      await refused(codes.OUT_OF_RANGE, cmq.createQueue({ queueName, ...bad }));
     }
-    await refused(4000, 10700, cmq.createQueue({ queueName, msgRetentionSeconds: 60, rewindSeconds: 61 }));
+    await refused(codes.REWIND_BEYOND_RETENTION, cmq.createQueue({ queueName, msgRetentionSeconds: 60, rewindSeconds: 61 }));
   },
 
   'polling-wait-of-queue': () =>
     withQueue('wait', { pollingWaitSeconds: 1 }, async (queueName) => {
       const started = Date.now();
-      await refused(7000, 10200, cmq.receiveMessage({ queueName }));
+      await refused(codes.NO_MESSAGE, cmq.receiveMessage({ queueName }));
       between('ms waited by default', 900, Date.now() - started, 3000);
     }),
 
@@ -130,11 +131,11 @@ const queues = {
 
   'rewind-refused': async () => {
     await withQueue('no-rewind', {}, (queueName) =>
-      refused(6050, 10670, cmq.rewindQueue({ queueName, startConsumeTime: now() })));
+      refused(codes.NOT_REWINDABLE, cmq.rewindQueue({ queueName, startConsumeTime: now() })));
     await withQueue('rewind-range', { rewindSeconds: REWIND }, async (queueName) => {
-      await refused(4000, 10680, cmq.rewindQueue({ queueName, startConsumeTime: now() - REWIND - 60 }));
+      await refused(codes.REWIND_TIME, cmq.rewindQueue({ queueName, startConsumeTime: now() - REWIND - 60 }));
       await sendAll(queueName, ['waiting']);
-      await refused(4000, 10680, cmq.rewindQueue({ queueName, startConsumeTime: now() + 60 }));
+      await refused(codes.REWIND_TIME, cmq.rewindQueue({ queueName, startConsumeTime: now() + 60 }));
     });
   },
 
@@ -152,11 +153,11 @@ const queues = {
     withQueue('grave', {}, async (grave) => {
       const queueName = name('bound');
       const create = (options) => cmq.createQueue({ queueName, ...options });
-      await refused(4000, 10710, create({ deadLetterPolicy: 'no json' }));
-      await refused(4000, 10720, create(policy(grave, { policy: 0, maxReceiveCount: 1001 })));
-      await refused(4000, 10730, create(policy(name('nowhere'), { policy: 0, maxReceiveCount: 1 })));
+      await refused(codes.DEAD_LETTER_NOT_JSON, create({ deadLetterPolicy: 'no json' }));
+      await refused(codes.DEAD_LETTER_PARAMETERS, create(policy(grave, { policy: 0, maxReceiveCount: 1001 })));
+      await refused(codes.DEAD_LETTER_NOT_FOUND, create(policy(name('nowhere'), { policy: 0, maxReceiveCount: 1 })));
       await done(create(policy(grave, { policy: 1, maxTimeToLive: 300 })));
-      await refused(4000, 10750, cmq.deleteQueue({ queueName: grave }));
+      await refused(codes.DEAD_LETTER_IN_USE, cmq.deleteQueue({ queueName: grave }));
       await done(cmq.deleteQueue({ queueName }));
     }),
 };
@@ -165,7 +166,7 @@ const topics = {
   'topic-life-cycle': async () => {
     const topicName = name('life');
     await done(cmq.createTopic({ topicName, filterType: KEYS }));
-    await refused(4460, 10550, cmq.createTopic({ topicName }));
+    await refused(codes.TOPIC_EXISTS, cmq.createTopic({ topicName }));
     const listed = await done(cmq.listTopic({ searchWord: topicName }));
     assert.deepEqual([listed.totalCount, listed.topicList[0].topicName], [1, topicName]);
     await done(cmq.setTopicAttributes({ topicName, maxMsgSize: 2048 }));
@@ -175,19 +176,19 @@ const topics = {
       [KEYS, 2048, 86400, 0],
     );
     await withSubscribedQueue(topicName, 'life-sub', { bindingKey: ['#'] }, async () => {
-      await refused(4000, 10540, cmq.deleteTopic({ topicName }));
-      await refused(4400, 10230, cmq.publishMessage({ topicName, routingKey: 'a', msgBody: 'x'.repeat(2049) }));
+      await refused(codes.TOPIC_IN_USE, cmq.deleteTopic({ topicName }));
+      await refused(codes.MESSAGE_TOO_LARGE, cmq.publishMessage({ topicName, routingKey: 'a', msgBody: 'x'.repeat(2049) }));
     });
     await done(cmq.deleteTopic({ topicName }));
-    await refused(4440, 10600, cmq.getTopicAttributes({ topicName }));
-    await refused(4000, 10590, cmq.createTopic({ topicName: 'with.dot' }));
+    await refused(codes.NO_SUCH_TOPIC, cmq.getTopicAttributes({ topicName }));
+    await refused(codes.TOPIC_NAME_FORMAT, cmq.createTopic({ topicName: 'with.dot' }));
   },
 
   'topic-without-subscription': () =>
     withTopic('lonely', TAGS, async (topicName) => {
-      await refused(6030, 10650, cmq.publishMessage({ topicName, msgBody: 'lost' }));
+      await refused(codes.NO_SUBSCRIPTION, cmq.publishMessage({ topicName, msgBody: 'lost' }));
       await withSubscribedQueue(topicName, 'picky', { filterTag: ['red'] }, () =>
-        refused(6030, 10730, cmq.publishMessage({ topicName, msgBody: 'lost', msgTag: ['green'] })));
+        refused(codes.NO_MATCH, cmq.publishMessage({ topicName, msgBody: 'lost', msgTag: ['green'] })));
     }),
 
   'topic-tags': () =>
@@ -202,7 +203,7 @@ const topics = {
           assert.deepEqual(bodies(await take(any, 4)), ['both', 'cold', 'plain', 'once']);
           assert.deepEqual(bodies(await take(warm, 2)), ['both', 'once']);
           await noMessage(warm);
-          await refused(4000, 10720, publish('many', ['1', '2', '3', '4', '5', '6']));
+          await refused(codes.TOO_MANY_MESSAGE_TAGS, publish('many', ['1', '2', '3', '4', '5', '6']));
         }))),
 
   'topic-keys': () =>
@@ -215,9 +216,9 @@ const topics = {
           assert.deepEqual(bodies(await take(star, 2)), ['order.cn.paid', 'refund']);
           assert.deepEqual(bodies(await take(hashed, 3)), ['order.cn.paid', 'order', 'order.cn.sent.paid']);
           await noMessage(star);
-          await refused(6030, 10730, cmq.publishMessage({ topicName, routingKey: 'elsewhere', msgBody: 'lost' }));
-          await refused(4000, 10700, cmq.publishMessage({ topicName, msgBody: 'keyless' }));
-          await refused(4000, 10710, cmq.subscribe({ topicName, subscriptionName: name('bare'), ...toQueue(star) }));
+          await refused(codes.NO_MATCH, cmq.publishMessage({ topicName, routingKey: 'elsewhere', msgBody: 'lost' }));
+          await refused(codes.NO_ROUTING_KEY, cmq.publishMessage({ topicName, msgBody: 'keyless' }));
+          await refused(codes.NO_BINDING_KEY, cmq.subscribe({ topicName, subscriptionName: name('bare'), ...toQueue(star) }));
         }))),
 
   'topic-batch': () =>
@@ -234,7 +235,7 @@ const topics = {
     withTopic('described', TAGS, (topicName) =>
       withQueue('described', {}, (queueName) =>
         subscribed(topicName, 'described', toQueue(queueName, { filterTag: ['one', 'two'] }), async (subscription) => {
-          await refused(4490, 10470, cmq.subscribe({ ...subscription, ...toQueue(queueName) }));
+          await refused(codes.SUBSCRIPTION_EXISTS, cmq.subscribe({ ...subscription, ...toQueue(queueName) }));
           let seen = await done(cmq.getSubscriptionAttributes({ ...subscription }));
           assert.deepEqual(
             [seen.protocol, seen.endpoint, seen.notifyContentFormat, [...seen.filterTag].sort(), seen.msgCount],
@@ -257,11 +258,11 @@ const topics = {
     withTopic('refusing', TAGS, async (topicName) => {
       const subscribe = (options) => cmq.subscribe({ topicName, subscriptionName: name('refused'), ...options });
       const target = 'http://127.0.0.1:9/push';
-      await refused(4000, 10510, subscribe({ ...toHttp(target), protocol: 'smtp' }));
-      await refused(4000, 10500, subscribe(toHttp('ftp://127.0.0.1/push')));
-      await refused(4510, 10570, subscribe(toHttp('http://127.0.0.1/a push')));
-      await refused(4000, 10520, subscribe(toHttp(target, { notifyStrategy: 'NEVER' })));
-      await refused(4000, 10530, subscribe(toHttp(target, { notifyContentFormat: 'XML' })));
+      await refused(codes.UNDEFINED_PROTOCOL, subscribe({ ...toHttp(target), protocol: 'smtp' }));
+      await refused(codes.ENDPOINT_FORMAT, subscribe(toHttp('ftp://127.0.0.1/push')));
+      await refused(codes.BLANK_IN_ENDPOINT, subscribe(toHttp('http://127.0.0.1/a push')));
+      await refused(codes.UNDEFINED_STRATEGY, subscribe(toHttp(target, { notifyStrategy: 'NEVER' })));
+      await refused(codes.UNDEFINED_FORMAT, subscribe(toHttp(target, { notifyContentFormat: 'XML' })));
       await withQueue('json', {}, async (queueName) => {
         // The documentation refuses it with 10640, but SDKs that choose the format themselves request it.
         await done(subscribe({ ...toQueue(queueName), notifyContentFormat: 'JSON' }));

@@ -5,6 +5,7 @@ const {
   KEY, Skip, account, assert, between, bodies, cmq, deleteAll, done, name, noMessage, receive, refused, restartBroker,
   sendAll, sleep, sleepPast, take, withQueue,
 } = require('./support');
+const codes = require('./codes');
 
 const BATCH = 16;
 const VISIBILITY = 30;
@@ -84,11 +85,11 @@ module.exports = {
       await sendAll(queueName, ['one', 'two', 'three']);
       const got = await take(queueName, 3);
       await done(remove(queueName, got[1].receiptHandle));
-      const { errorList } = await refused(6010, 10150, deleteAll(queueName, got));
+      const { errorList } = await refused(codes.DELETE_PARTLY_FAILED, deleteAll(queueName, got));
       assert.deepEqual(errorList.map((entry) => [entry.code, entry.receiptHandle]), [[4430, got[1].receiptHandle]]);
       // The valid handles have deleted their messages: none comes back when the locks would have expired.
       await sleepPast(Math.max(...got.map((message) => message.nextVisibleTime)));
-      await refused(7000, 10200, cmq.receiveMessage({ queueName, pollingWaitSeconds: 1 }));
+      await refused(codes.NO_MESSAGE, cmq.receiveMessage({ queueName, pollingWaitSeconds: 1 }));
     }),
 
   'batch-delete-all-bad': () =>
@@ -96,14 +97,14 @@ module.exports = {
       await sendAll(queueName, ['one', 'two']);
       const got = await take(queueName, 2);
       await done(deleteAll(queueName, got));
-      const { errorList } = await refused(6020, 10290, deleteAll(queueName, got));
+      const { errorList } = await refused(codes.DELETE_FAILED, deleteAll(queueName, got));
       assert.deepEqual(errorList.map((entry) => entry.code), [4430, 4430]);
     }),
 
   'receive-empty': () =>
     withQueue('empty', {}, async (queueName) => {
       await noMessage(queueName);
-      await refused(7000, 10200, cmq.batchReceiveMessage({ queueName, numOfMsg: BATCH, pollingWaitSeconds: 0 }));
+      await refused(codes.NO_MESSAGE, cmq.batchReceiveMessage({ queueName, numOfMsg: BATCH, pollingWaitSeconds: 0 }));
     }),
 
   'long-poll-wakes': () =>
@@ -121,7 +122,7 @@ module.exports = {
   'long-poll-ends': () =>
     withQueue('ends', {}, async (queueName) => {
       const started = Date.now();
-      await refused(7000, 10200, cmq.receiveMessage({ queueName, pollingWaitSeconds: 1 }));
+      await refused(codes.NO_MESSAGE, cmq.receiveMessage({ queueName, pollingWaitSeconds: 1 }));
       between('ms waited', 900, Date.now() - started, 2000);
     }),
 
@@ -144,9 +145,9 @@ module.exports = {
       assert.deepEqual([second.msgId, second.dequeueCount], [first.msgId, 2]);
       assert.equal(second.firstDequeueTime, first.firstDequeueTime);
       assert.notEqual(second.receiptHandle, first.receiptHandle);
-      await refused(4430, 10260, remove(queueName, first.receiptHandle));
+      await refused(codes.INVALID_HANDLE, remove(queueName, first.receiptHandle));
       await done(remove(queueName, second.receiptHandle));
-      await refused(7000, 10200, cmq.receiveMessage({ queueName, pollingWaitSeconds: 2 }));
+      await refused(codes.NO_MESSAGE, cmq.receiveMessage({ queueName, pollingWaitSeconds: 2 }));
     }),
 
   'expired-handle': () =>
@@ -154,7 +155,7 @@ module.exports = {
       await sendAll(queueName, ['slow']);
       const got = await receive(queueName);
       await sleepPast(got.nextVisibleTime + 1);
-      await refused(4430, 10260, remove(queueName, got.receiptHandle));
+      await refused(codes.INVALID_HANDLE, remove(queueName, got.receiptHandle));
       assert.equal((await receive(queueName)).msgBody, 'slow');
     }),
 
@@ -163,38 +164,38 @@ module.exports = {
       await sendAll(queueName, ['once']);
       const got = await receive(queueName);
       await done(remove(queueName, got.receiptHandle));
-      await refused(4430, 10260, remove(queueName, got.receiptHandle));
+      await refused(codes.INVALID_HANDLE, remove(queueName, got.receiptHandle));
     }),
 
   'handle-malformed': () =>
-    withQueue('malformed', {}, (queueName) => refused(4000, 10470, remove(queueName, 'no handle'))),
+    withQueue('malformed', {}, (queueName) => refused(codes.RECEIPT_HANDLE_FORMAT, remove(queueName, 'no handle'))),
 
   'queue-missing': async () => {
     const queueName = name('nowhere');
-    await refused(4440, 10100, cmq.sendMessage({ queueName, msgBody: 'lost' }));
-    await refused(4440, 10100, cmq.batchSendMessage({ queueName, msgBody: ['lost'] }));
-    await refused(4440, 10100, cmq.receiveMessage({ queueName }));
-    await refused(4440, 10100, cmq.batchReceiveMessage({ queueName, numOfMsg: 1 }));
-    await refused(4440, 10100, remove(queueName, '1'));
+    await refused(codes.NO_SUCH_QUEUE, cmq.sendMessage({ queueName, msgBody: 'lost' }));
+    await refused(codes.NO_SUCH_QUEUE, cmq.batchSendMessage({ queueName, msgBody: ['lost'] }));
+    await refused(codes.NO_SUCH_QUEUE, cmq.receiveMessage({ queueName }));
+    await refused(codes.NO_SUCH_QUEUE, cmq.batchReceiveMessage({ queueName, numOfMsg: 1 }));
+    await refused(codes.NO_SUCH_QUEUE, remove(queueName, '1'));
   },
 
   'body-empty': () =>
     withQueue('nothing', {}, async (queueName) => {
-      await refused(4000, 10120, cmq.sendMessage({ queueName, msgBody: '' }));
-      await refused(4000, 10120, cmq.batchSendMessage({ queueName, msgBody: ['good', ''] }));
+      await refused(codes.EMPTY_BODY, cmq.sendMessage({ queueName, msgBody: '' }));
+      await refused(codes.EMPTY_BODY, cmq.batchSendMessage({ queueName, msgBody: ['good', ''] }));
       await noMessage(queueName);
     }),
 
   'body-too-long': () =>
     withQueue('long', { maxMsgSize: 1024 }, async (queueName) => {
       await sendAll(queueName, ['x'.repeat(1024)]);
-      await refused(4400, 10230, cmq.sendMessage({ queueName, msgBody: 'x'.repeat(1025) }));
-      await refused(4400, 10230, cmq.sendMessage({ queueName, msgBody: '好'.repeat(342) }));
+      await refused(codes.MESSAGE_TOO_LARGE, cmq.sendMessage({ queueName, msgBody: 'x'.repeat(1025) }));
+      await refused(codes.MESSAGE_TOO_LARGE, cmq.sendMessage({ queueName, msgBody: '好'.repeat(342) }));
     }),
 
-  'wrong-key': () => refused(4100, 10030, account({ secretKey: `${KEY.secretKey}x` }).listQueue({})),
+  'wrong-key': () => refused(codes.AUTHENTICATION, account({ secretKey: `${KEY.secretKey}x` }).listQueue({})),
 
-  'unknown-key': () => refused(4100, 10270, account({ secretId: 'AKIDnobodyhasthisidentifier000000000' }).listQueue({})),
+  'unknown-key': () => refused(codes.NO_SUCH_SECRET_ID, account({ secretId: 'AKIDnobodyhasthisidentifier000000000' }).listQueue({})),
 
   'restart-keeps-lease': () =>
     withQueue('restart', { visibilityTimeout: VISIBILITY }, async (queueName) => {
@@ -203,6 +204,6 @@ module.exports = {
       await restartBroker();
       assert.equal((await receive(queueName)).msgBody, 'waiting');
       await done(remove(queueName, held.receiptHandle));
-      await refused(4430, 10260, remove(queueName, held.receiptHandle));
+      await refused(codes.INVALID_HANDLE, remove(queueName, held.receiptHandle));
     }),
 };

@@ -9,6 +9,7 @@ from cmq.queue import Message
 
 from report import URL as AMQP_URL
 from report import equal, eventually
+import codes
 from support import POWERLESS_KEY, account, bodies, fresh_queue, meta, name, no_message, refused, take
 from topics import KEYS, described, fresh_topic, subscribed_queue
 
@@ -25,15 +26,15 @@ def raw(client, action: str, **parameters) -> dict:
 def timestamp_too_old():
     client = account()
     hour_ago = int(time.time()) - 3600
-    refused(4100, 10030, lambda: raw(client, "ListQueue", Timestamp=hour_ago))
-    refused(4100, 10030, lambda: raw(client, "ListQueue", Timestamp=hour_ago + 7200))
+    refused(*codes.AUTHENTICATION, lambda: raw(client, "ListQueue", Timestamp=hour_ago))
+    refused(*codes.AUTHENTICATION, lambda: raw(client, "ListQueue", Timestamp=hour_ago + 7200))
     raw(client, "ListQueue")
 
 
 def batch_too_many():
     with fresh_queue("seventeen") as queue:
-        refused(4000, 10370, lambda: queue.batch_send_message([Message(str(i)) for i in range(17)]))
-        refused(4000, 10370, lambda: queue.batch_delete_message([str(i) for i in range(17)]))
+        refused(*codes.BATCH_SIZE, lambda: queue.batch_send_message([Message(str(i)) for i in range(17)]))
+        refused(*codes.BATCH_SIZE, lambda: queue.batch_delete_message([str(i) for i in range(17)]))
         no_message(queue)
 
 
@@ -41,9 +42,9 @@ def batch_numbered_with_gap():
     with fresh_queue("gap") as queue:
         client = account()
         gap = {"queueName": queue.queue_name, "msgBody.1": "a", "msgBody.3": "c"}
-        refused(4000, 10380, lambda: raw(client, "BatchSendMessage", **gap))
+        refused(*codes.NOT_CONSECUTIVE, lambda: raw(client, "BatchSendMessage", **gap))
         word = {"queueName": queue.queue_name, "msgBody.one": "a"}
-        refused(4000, 10310, lambda: raw(client, "BatchSendMessage", **word))
+        refused(*codes.KEY_FORMAT, lambda: raw(client, "BatchSendMessage", **word))
         from_zero = {"queueName": queue.queue_name, "msgBody.0": "a", "msgBody.1": "b"}
         raw(client, "BatchSendMessage", **from_zero)
         equal("bodies", bodies(take(queue, 2)), ["a", "b"])
@@ -61,15 +62,15 @@ def parameter_missing():
         refused(4000, lacking, lambda: raw(client, "SendMessage", queueName=queue.queue_name))
         refused(4000, lacking, lambda: raw(client, "ReceiveMessage"))
         refused(4000, lacking, lambda: raw(client, "BatchReceiveMessage", queueName=queue.queue_name))
-        refused(4000, 10360, lambda: raw(client, "BatchReceiveMessage", queueName=queue.queue_name, numOfMsg="two"))
+        refused(*codes.WRONG_TYPE, lambda: raw(client, "BatchReceiveMessage", queueName=queue.queue_name, numOfMsg="two"))
 
 
 def permission_refused():
     with fresh_queue("forbidden") as queue:
         theirs = account(POWERLESS_KEY).get_queue(queue.queue_name)
-        refused(4000, 10461, lambda: theirs.send_message(Message("no")))
-        refused(4000, 10461, lambda: theirs.receive_message(0))
-        refused(4000, 10461, lambda: account(POWERLESS_KEY).get_queue(name("theirs")).create(meta()))
+        refused(*codes.NOT_ALLOWED, lambda: theirs.send_message(Message("no")))
+        refused(*codes.NOT_ALLOWED, lambda: theirs.receive_message(0))
+        refused(*codes.NOT_ALLOWED, lambda: account(POWERLESS_KEY).get_queue(name("theirs")).create(meta()))
         no_message(queue)
 
 
@@ -78,7 +79,7 @@ def endpoint_forbidden():
         subscription = account().get_subscription(topic.topicName, name("inside"))
         # The harness allows 127.0.0.0/8 only, and no other private or link-local range.
         for inside in ("http://10.1.2.3/push", "http://169.254.169.254/latest/meta-data", "http://192.168.0.1/"):
-            refused(4000, 10630, lambda inside=inside: subscription.create(described(inside, "http")))
+            refused(*codes.ILLEGAL_ENDPOINT, lambda inside=inside: subscription.create(described(inside, "http")))
 
 
 def list_in_pages():

@@ -6,6 +6,7 @@ import time
 from cmq.queue import Message
 
 from report import equal, require_restart, restart_broker
+import codes
 from support import (
     KEY,
     account,
@@ -96,13 +97,13 @@ def batch_delete_partial():
         send_all(queue, ["one", "two", "three"])
         got = take(queue, 3)
         queue.delete_message(got[1].receiptHandle)
-        error = refused(6010, 10150, lambda: delete_all(queue, got))
+        error = refused(*codes.DELETE_PARTLY_FAILED, lambda: delete_all(queue, got))
         failed = error.data["errorList"]
         equal("handles that failed", [entry["receiptHandle"] for entry in failed], [got[1].receiptHandle])
         equal("code of the handle", failed[0]["code"], 4430)
         # The valid handles have deleted their messages: none comes back when the locks would have expired.
         sleep_past(max(message.nextVisibleTime for message in got))
-        refused(7000, 10200, lambda: queue.receive_message(1))
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message(1))
 
 
 def batch_delete_all_bad():
@@ -110,14 +111,14 @@ def batch_delete_all_bad():
         send_all(queue, ["one", "two"])
         got = take(queue, 2)
         delete_all(queue, got)
-        error = refused(6020, 10290, lambda: delete_all(queue, got))
+        error = refused(*codes.DELETE_FAILED, lambda: delete_all(queue, got))
         equal("entries", [entry["code"] for entry in error.data["errorList"]], [4430, 4430])
 
 
 def receive_empty():
     with fresh_queue("empty") as queue:
-        refused(7000, 10200, lambda: queue.receive_message(0))
-        refused(7000, 10200, lambda: queue.batch_receive_message(BATCH, 0))
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message(0))
+        refused(*codes.NO_MESSAGE, lambda: queue.batch_receive_message(BATCH, 0))
 
 
 def long_poll_wakes():
@@ -136,7 +137,7 @@ def long_poll_wakes():
 def long_poll_ends():
     with fresh_queue("ends") as queue:
         started = time.monotonic()
-        refused(7000, 10200, lambda: queue.receive_message(1))
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message(1))
         between("seconds waited", 0.9, time.monotonic() - started, 3)
 
 
@@ -161,9 +162,9 @@ def older_handle():
         equal("times received", second.dequeueCount, 2)
         equal("first received", second.firstDequeueTime, first.firstDequeueTime)
         assert second.receiptHandle != first.receiptHandle, first.receiptHandle
-        refused(4430, 10260, lambda: queue.delete_message(first.receiptHandle))
+        refused(*codes.INVALID_HANDLE, lambda: queue.delete_message(first.receiptHandle))
         queue.delete_message(second.receiptHandle)
-        refused(7000, 10200, lambda: queue.receive_message(2))
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message(2))
 
 
 def expired_handle():
@@ -172,7 +173,7 @@ def expired_handle():
         got = queue.receive_message(3)
         sleep_past(got.nextVisibleTime + 1)
         # The handle is invalid although no other client has received the message.
-        refused(4430, 10260, lambda: queue.delete_message(got.receiptHandle))
+        refused(*codes.INVALID_HANDLE, lambda: queue.delete_message(got.receiptHandle))
         equal("body", queue.receive_message(3).msgBody, "slow")
 
 
@@ -181,47 +182,47 @@ def delete_twice():
         send_all(queue, ["once"])
         got = queue.receive_message(3)
         queue.delete_message(got.receiptHandle)
-        refused(4430, 10260, lambda: queue.delete_message(got.receiptHandle))
+        refused(*codes.INVALID_HANDLE, lambda: queue.delete_message(got.receiptHandle))
 
 
 def handle_malformed():
     with fresh_queue("malformed") as queue:
-        refused(4000, 10470, lambda: queue.delete_message("no handle"))
+        refused(*codes.RECEIPT_HANDLE_FORMAT, lambda: queue.delete_message("no handle"))
 
 
 def queue_missing():
     queue = account().get_queue(name("nowhere"))
-    refused(4440, 10100, lambda: queue.send_message(Message("lost")))
-    refused(4440, 10100, lambda: queue.batch_send_message([Message("lost")]))
-    refused(4440, 10100, lambda: queue.receive_message(0))
-    refused(4440, 10100, lambda: queue.batch_receive_message(1, 0))
-    refused(4440, 10100, lambda: queue.delete_message("1"))
+    refused(*codes.NO_SUCH_QUEUE, lambda: queue.send_message(Message("lost")))
+    refused(*codes.NO_SUCH_QUEUE, lambda: queue.batch_send_message([Message("lost")]))
+    refused(*codes.NO_SUCH_QUEUE, lambda: queue.receive_message(0))
+    refused(*codes.NO_SUCH_QUEUE, lambda: queue.batch_receive_message(1, 0))
+    refused(*codes.NO_SUCH_QUEUE, lambda: queue.delete_message("1"))
 
 
 def body_empty():
     with fresh_queue("nothing") as queue:
-        refused(4000, 10120, lambda: queue.send_message(Message("")))
+        refused(*codes.EMPTY_BODY, lambda: queue.send_message(Message("")))
         # One invalid entry: the whole batch is refused.
-        refused(4000, 10120, lambda: queue.batch_send_message([Message("good"), Message("")]))
+        refused(*codes.EMPTY_BODY, lambda: queue.batch_send_message([Message("good"), Message("")]))
         no_message(queue)
 
 
 def body_too_long():
     with fresh_queue("long", maxMsgSize=1024) as queue:
         send_all(queue, ["x" * 1024])
-        refused(4400, 10230, lambda: queue.send_message(Message("x" * 1025)))
+        refused(*codes.MESSAGE_TOO_LARGE, lambda: queue.send_message(Message("x" * 1025)))
         # The limit counts bytes, not characters.
-        refused(4400, 10230, lambda: queue.send_message(Message("好" * 342)))
+        refused(*codes.MESSAGE_TOO_LARGE, lambda: queue.send_message(Message("好" * 342)))
 
 
 def wrong_key():
     client = account((KEY[0], KEY[1] + "x"))
-    refused(4100, 10030, lambda: client.list_queue())
+    refused(*codes.AUTHENTICATION, lambda: client.list_queue())
 
 
 def unknown_key():
     client = account(("AKIDnobodyhasthisidentifier000000000", KEY[1]))
-    refused(4100, 10270, lambda: client.list_queue())
+    refused(*codes.NO_SUCH_SECRET_ID, lambda: client.list_queue())
 
 
 def restart_keeps_lease():
@@ -235,4 +236,4 @@ def restart_keeps_lease():
         again = account().get_queue(queue.queue_name)
         equal("body", again.receive_message(3).msgBody, "waiting")
         again.delete_message(held.receiptHandle)
-        refused(4430, 10260, lambda: again.delete_message(held.receiptHandle))
+        refused(*codes.INVALID_HANDLE, lambda: again.delete_message(held.receiptHandle))

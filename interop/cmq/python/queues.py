@@ -6,6 +6,7 @@ import time
 from cmq.queue import Message
 
 from report import equal, eventually
+import codes
 from support import (
     account,
     between,
@@ -46,21 +47,21 @@ def queue_life_cycle():
     equal("changed", (seen.visibilityTimeout, seen.maxMsgHeapNum, seen.maxMsgSize), (40, 2_000_000, 65536))
     between("lastModifyTime", seen.createTime, seen.lastModifyTime, time.time())
     queue.delete()
-    refused(4440, 10100, queue.get_attributes)
-    refused(4440, 10100, queue.delete)
+    refused(*codes.NO_SUCH_QUEUE, queue.get_attributes)
+    refused(*codes.NO_SUCH_QUEUE, queue.delete)
 
 
 def queue_exists():
     with fresh_queue("exists") as queue:
-        refused(4460, 10210, lambda: queue.create(meta()))
+        refused(*codes.QUEUE_EXISTS, lambda: queue.create(meta()))
         upper = account().get_queue(queue.queue_name.upper())
-        refused(4460, 10210, lambda: upper.create(meta()))
+        refused(*codes.QUEUE_EXISTS, lambda: upper.create(meta()))
 
 
 def queue_name_refused():
     client = account()
     for bad in ("9lives", "with.dot", "ünicode", "x" * 65):
-        refused(4000, 10020, lambda bad=bad: client.get_queue(bad).create(meta()))
+        refused(*codes.QUEUE_NAME_FORMAT, lambda bad=bad: client.get_queue(bad).create(meta()))
 
 
 def attribute_out_of_range():
@@ -75,20 +76,20 @@ def attribute_out_of_range():
         {"msgRetentionSeconds": 1_296_001},
         {"maxMsgHeapNum": 999_999},
     ):
-        refused(4000, 10350, lambda bad=bad: queue.create(meta(**bad)))
-    refused(4000, 10700, lambda: queue.create(meta(msgRetentionSeconds=60, rewindSeconds=61)))
+        refused(*codes.OUT_OF_RANGE, lambda bad=bad: queue.create(meta(**bad)))
+    refused(*codes.REWIND_BEYOND_RETENTION, lambda: queue.create(meta(msgRetentionSeconds=60, rewindSeconds=61)))
     with fresh_queue("range") as queue:
-        refused(4000, 10350, lambda: queue.batch_receive_message(17, 0))
+        refused(*codes.OUT_OF_RANGE, lambda: queue.batch_receive_message(17, 0))
         refused(4000, (10350, 10692), lambda: queue.send_message(Message("late"), 3_601))
 
 
 def polling_wait_of_queue():
     with fresh_queue("wait", pollingWaitSeconds=1) as queue:
         started = time.monotonic()
-        refused(7000, 10200, lambda: queue.receive_message())
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message())
         between("seconds waited by default", 0.9, time.monotonic() - started, 3)
         started = time.monotonic()
-        refused(7000, 10200, lambda: queue.receive_message(0))
+        refused(*codes.NO_MESSAGE, lambda: queue.receive_message(0))
         between("seconds waited when told not to", 0, time.monotonic() - started, 0.8)
 
 
@@ -119,12 +120,12 @@ def rewind():
 
 def rewind_refused():
     with fresh_queue("no-rewind") as queue:
-        refused(6050, 10670, lambda: queue.rewindQueue(int(time.time())))
+        refused(*codes.NOT_REWINDABLE, lambda: queue.rewindQueue(int(time.time())))
     with fresh_queue("rewind-range", rewindSeconds=REWIND) as queue:
         now = int(time.time())
-        refused(4000, 10680, lambda: queue.rewindQueue(now - REWIND - 60))
+        refused(*codes.REWIND_TIME, lambda: queue.rewindQueue(now - REWIND - 60))
         send_all(queue, ["waiting"])
-        refused(4000, 10680, lambda: queue.rewindQueue(now + 60))
+        refused(*codes.REWIND_TIME, lambda: queue.rewindQueue(now + 60))
 
 
 def create_with_policy(queue_name: str, policy: dict | str, **attributes):
@@ -164,8 +165,8 @@ def dead_letter_rules():
             refused(4000, module, lambda policy=policy: create_with_policy(source_name, policy))
         source = create_with_policy(source_name, {"deadLetterQueue": grave, "policy": 1, "maxTimeToLive": 300})
         nested = {"deadLetterQueue": source_name, "policy": 0, "maxReceiveCount": 1}
-        refused(4000, 10740, lambda: create_with_policy(name("nested"), nested))
-        refused(4000, 10750, dead.delete)
+        refused(*codes.DEAD_LETTER_NESTED, lambda: create_with_policy(name("nested"), nested))
+        refused(*codes.DEAD_LETTER_IN_USE, dead.delete)
         client = account().cmq_client
 
         def sources() -> list[str]:

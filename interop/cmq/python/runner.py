@@ -16,7 +16,7 @@ import messages  # noqa: E402
 import pushes  # noqa: E402
 import queues  # noqa: E402
 import topics  # noqa: E402
-from report import Report, Skip  # noqa: E402
+from report import Report  # noqa: E402
 
 # In the order of checks.txt, control.txt and python/checks.txt.
 CHECKS = {
@@ -84,14 +84,8 @@ def main() -> int:
     report = Report()
     chosen = sys.argv[1:] or list(CHECKS)
     for check in chosen:
-        try:
+        with report.check(check):
             CHECKS[check]()
-        except Skip as skip:
-            report.skip(check, str(skip))
-        except Exception as error:
-            report.fail(check, error)
-        else:
-            report.ok(check)
     return 1 if report.failed else 0
 
 

@@ -12,6 +12,7 @@ from cmq.account import Account
 from cmq.cmq_exception import CMQServerException
 from cmq.queue import Message, QueueMeta
 
+import codes
 from report import eventually  # noqa: F401  (re-exported with the rest)
 
 URL = os.environ["CMQ_URL"]
@@ -71,7 +72,7 @@ def refused(code: int, module: int | tuple[int, ...], action) -> CMQServerExcept
 
 def no_message(queue) -> None:
     """Assert that the queue has no message to receive now."""
-    refused(7000, 10200, lambda: queue.receive_message(0))
+    refused(*codes.NO_MESSAGE, lambda: queue.receive_message(0))
 
 
 def take(queue, count: int, wait_seconds: int = 3) -> list[Message]:

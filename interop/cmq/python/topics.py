@@ -7,6 +7,7 @@ from cmq.subscription import SubscriptionMeta
 from cmq.topic import Message, TopicMeta
 
 from report import equal
+import codes
 from support import account, between, bodies, fresh_queue, name, no_message, refused, take
 
 TAGS, KEYS = 1, 2
@@ -67,7 +68,7 @@ def topic_life_cycle():
     topic = client.get_topic(name("life"))
     before = int(time.time())
     topic.create(topic_meta(KEYS))
-    refused(4460, 10550, lambda: topic.create(topic_meta(KEYS)))
+    refused(*codes.TOPIC_EXISTS, lambda: topic.create(topic_meta(KEYS)))
     total, listed, _ = client.list_topic(searchWord=name("life"))
     equal("listed", (total, [entry["topicName"] for entry in listed]), (1, [topic.topicName]))
     assert listed[0]["topicId"].startswith("topic-"), listed
@@ -84,20 +85,20 @@ def topic_life_cycle():
     seen = topic.get_attributes()
     equal("changed", (seen.maxMsgSize, seen.filterType), (2048, KEYS))
     with subscribed_queue(topic, "life-sub", keys=["#"]):
-        refused(4000, 10540, topic.delete)
-        refused(4400, 10230, lambda: topic.publish_message(Message("x" * 2049), "a"))
+        refused(*codes.TOPIC_IN_USE, topic.delete)
+        refused(*codes.MESSAGE_TOO_LARGE, lambda: topic.publish_message(Message("x" * 2049), "a"))
     topic.delete()
-    refused(4440, 10600, topic.get_attributes)
-    refused(4440, 10600, lambda: topic.publish_message(Message("lost"), "a"))
-    refused(4000, 10590, lambda: client.get_topic("with.dot").create(topic_meta()))
+    refused(*codes.NO_SUCH_TOPIC, topic.get_attributes)
+    refused(*codes.NO_SUCH_TOPIC, lambda: topic.publish_message(Message("lost"), "a"))
+    refused(*codes.TOPIC_NAME_FORMAT, lambda: client.get_topic("with.dot").create(topic_meta()))
 
 
 def topic_without_subscription():
     with fresh_topic("lonely") as topic:
-        refused(6030, 10650, lambda: topic.publish_message(Message("lost")))
+        refused(*codes.NO_SUBSCRIPTION, lambda: topic.publish_message(Message("lost")))
         with subscribed_queue(topic, "picky", tags=["red"]) as queue:
-            refused(6030, 10730, lambda: topic.publish_message(Message("lost", ["green"])))
-            refused(6030, 10730, lambda: topic.publish_message(Message("lost")))
+            refused(*codes.NO_MATCH, lambda: topic.publish_message(Message("lost", ["green"])))
+            refused(*codes.NO_MATCH, lambda: topic.publish_message(Message("lost")))
             no_message(queue)
 
 
@@ -122,7 +123,7 @@ def topic_tags():
         equal("with a filter", bodies(take(warm, 2)), ["both", "once"])
         no_message(warm)
         many = [f"tag{i}" for i in range(TAGS_MAX + 1)]
-        refused(4000, 10720, lambda: topic.publish_message(Message("many", many)))
+        refused(*codes.TOO_MANY_MESSAGE_TAGS, lambda: topic.publish_message(Message("many", many)))
 
 
 def topic_keys():
@@ -137,12 +138,12 @@ def topic_keys():
         equal("by hash", bodies(take(hashed, 3)), ["order.cn.paid", "order", "order.cn.sent.paid"])
         no_message(star)
         no_message(hashed)
-        refused(6030, 10730, lambda: topic.publish_message(Message("lost"), "elsewhere"))
-        refused(4000, 10700, lambda: topic.publish_message(Message("keyless")))
+        refused(*codes.NO_MATCH, lambda: topic.publish_message(Message("lost"), "elsewhere"))
+        refused(*codes.NO_ROUTING_KEY, lambda: topic.publish_message(Message("keyless")))
         dots = "." * (DOTS_MAX + 1)
-        refused(4000, 10691, lambda: topic.publish_message(Message("dots"), dots))
+        refused(*codes.TOO_MANY_DELIMITERS, lambda: topic.publish_message(Message("dots"), dots))
         bare = account().get_subscription(topic.topicName, name("bare"))
-        refused(4000, 10710, lambda: bare.create(described(star.queue_name)))
+        refused(*codes.NO_BINDING_KEY, lambda: bare.create(described(star.queue_name)))
 
 
 def topic_batch():
@@ -152,7 +153,7 @@ def topic_batch():
         got = take(queue, 16)
         equal("bodies", bodies(got), texts)
         equal("ids", [message.msgId for message in got], [message.msgId for message in sent])
-        refused(4000, 10120, lambda: topic.batch_publish_message([Message("good"), Message("")], ["t"]))
+        refused(*codes.EMPTY_BODY, lambda: topic.batch_publish_message([Message("good"), Message("")], ["t"]))
         no_message(queue)
 
 
@@ -160,7 +161,7 @@ def subscription_attributes():
     with fresh_topic("described") as topic, fresh_queue("described") as queue:
         wanted = described(queue.queue_name, tags=["one", "two"])
         with subscribed(topic, "described", wanted) as subscription:
-            refused(4490, 10470, lambda: subscription.create(wanted))
+            refused(*codes.SUBSCRIPTION_EXISTS, lambda: subscription.create(wanted))
             seen = subscription.get_attributes()
             equal(
                 "attributes",
@@ -183,7 +184,7 @@ def subscription_attributes():
             equal("cleared", subscription.get_attributes().FilterTag, [])
             topic.publish_message(Message("by no tag"))
             equal("bodies", bodies(take(queue, 1)), ["by no tag"])
-        refused(4440, 10600, lambda: account().get_topic(name("nowhere")).list_subscription())
+        refused(*codes.NO_SUCH_TOPIC, lambda: account().get_topic(name("nowhere")).list_subscription())
         gone = account().get_subscription(topic.topicName, name("described"))
         refused(4440, (10100, 10600), gone.get_attributes)
 
@@ -192,13 +193,13 @@ def subscription_refused():
     with fresh_topic("refusing") as topic:
         target = "http://127.0.0.1:9/push"
         subscription = account().get_subscription(topic.topicName, name("refused"))
-        for wanted, code, modules in (
-            (described(target, "smtp"), 4000, 10510),
-            (described("ftp://127.0.0.1/push", "http"), 4000, 10500),
-            (described("http://127.0.0.1/a push", "http"), 4510, 10570),
-            (described(target, "http", NotifyStrategy="NEVER"), 4000, 10520),
-            (described(target, "http", NotifyContentFormat="XML"), 4000, 10530),
+        for wanted, code, module in (
+            (described(target, "smtp"), *codes.UNDEFINED_PROTOCOL),
+            (described("ftp://127.0.0.1/push", "http"), *codes.ENDPOINT_FORMAT),
+            (described("http://127.0.0.1/a push", "http"), *codes.BLANK_IN_ENDPOINT),
+            (described(target, "http", NotifyStrategy="NEVER"), *codes.UNDEFINED_STRATEGY),
+            (described(target, "http", NotifyContentFormat="XML"), *codes.UNDEFINED_FORMAT),
             (described(target, "http", tags=[f"tag{i}" for i in range(TAGS_MAX + 1)]), 4000, (10490, 10670)),
         ):
-            refused(code, modules, lambda wanted=wanted: subscription.create(wanted))
+            refused(code, module, lambda wanted=wanted: subscription.create(wanted))
         equal("subscriptions", topic.list_subscription()[0], 0)

@@ -1,4 +1,4 @@
-//! What the tests share: a broker for each test, a peer that speaks raw AMQP, and polling with a deadline.
+//! Shared by the tests: a broker for each test, a peer that speaks raw AMQP, and polling with a deadline.
 
 pub(crate) mod exit_code;
 mod fields;

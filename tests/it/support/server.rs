@@ -1,4 +1,4 @@
-//! A broker in this process: its own port, its own store.
+//! A broker in this process, on a free port and with a new store.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 1_000;
 /// A running broker.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
-    /// Of CMQ's API.
+    /// The address of CMQ's API.
     pub(crate) cmq: SocketAddr,
     pub(crate) broker: Arc<Broker>,
     pub(crate) alarms: Arc<Alarms>,
@@ -46,7 +46,7 @@ impl TestServer {
         TestServer::start_with(|_| ()).await
     }
 
-    /// With settings changed.
+    /// Starts with changed settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> TestServer {
         let mut settings = settings();
         change(&mut settings);
@@ -54,7 +54,7 @@ impl TestServer {
         TestServer::on(store, settings, cmq_defaults(), system()).await
     }
 
-    /// With the settings of CMQ's API changed.
+    /// Starts with changed settings of CMQ's API.
     pub(crate) async fn start_with_cmq(change: impl FnOnce(&mut CmqConfig)) -> TestServer {
         let mut config = cmq_defaults();
         change(&mut config);
@@ -62,12 +62,12 @@ impl TestServer {
         TestServer::on(store, settings(), config, system()).await
     }
 
-    /// On a store of the test's own.
+    /// Starts on the test's store.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
         TestServer::on(store, settings(), cmq_defaults(), system()).await
     }
 
-    /// With clocks of the test's own, and settings changed.
+    /// Starts with the test's clocks, and with changed settings.
     pub(crate) async fn start_by(
         clocks: Arc<dyn clock::Source>,
         change: impl FnOnce(&mut Settings),
@@ -121,13 +121,13 @@ impl TestServer {
         }
     }
 
-    /// Ends in good order and starts anew on what is in the store: pushes that are under way are brought to their end.
-    /// Connections are not waited for: a peer of a test does not answer `connection.close` unless it is told to.
+    /// Shuts down in order, with pushes finished, and starts again on the same store. It does not wait for connections,
+    /// since a test's peer answers `connection.close` only if the test says so.
     pub(crate) async fn restart(self) -> TestServer {
         self.restart_within(PATIENCE).await
     }
 
-    /// As [`TestServer::restart`] when the grace is over at once: pushes are cut off.
+    /// As [`TestServer::restart`], but pushes are cut off.
     pub(crate) async fn restart_without_grace(self) -> TestServer {
         self.restart_within(Duration::ZERO).await
     }
@@ -141,7 +141,7 @@ impl TestServer {
         for task in [self.task, self.cmq_task, self.push_task] {
             task.abort();
         }
-        // Tasks that are cut off end a little later, and give back to the old broker what they had.
+        // Tasks that are cut off end a little later, and return their messages to the old broker.
         let (amqp, cmq) = self.fronts;
         eventually("all tasks have ended", || {
             amqp.strong_count() == 0 && cmq.strong_count() == 0
@@ -155,13 +155,13 @@ impl TestServer {
         TestServer::on(self.store, settings(), self.cmq_config, self.clocks).await
     }
 
-    /// Accepts no more connections, and asks those that are open to end.
+    /// Stops accepting connections, and asks the open ones to end.
     pub(crate) fn stop_listening(&self) {
         self.stop.send_replace(true);
     }
 
-    /// How many hold on to CMQ's front door: its tasks, open connections, and each request that is being carried out
-    /// beside. Goes up when a request is taken up and down when a connection has ended.
+    /// Number of references to CMQ's front door: its tasks, open connections, and requests that run beside them. It grows
+    /// when a request begins and falls when a connection has ended.
     pub(crate) fn cmq_holders(&self) -> usize {
         self.fronts.1.strong_count()
     }
@@ -216,7 +216,7 @@ fn cmq_defaults() -> CmqConfig {
     cmq_config(&config, &share(None, wanted))
 }
 
-/// The configuration's defaults, but for patience with peers on a busy machine: logging in is work.
+/// The default configuration, with a longer handshake timeout: a login takes time on a busy machine.
 fn settings() -> Settings {
     Settings {
         channel_max: 2047,

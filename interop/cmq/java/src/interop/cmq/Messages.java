@@ -59,7 +59,7 @@ final class Messages {
         checks.put("queue-missing", Messages::queueMissing);
         checks.put("body-empty", Messages::bodyEmpty);
         checks.put("body-too-long", Messages::bodyTooLong);
-        checks.put("wrong-key", () -> refused(4100, 10030, () -> list(config(KEY + "x"))));
+        checks.put("wrong-key", () -> refused(Code.AUTHENTICATION, () -> list(config(KEY + "x"))));
         checks.put("unknown-key", Messages::unknownKey);
     }
 
@@ -131,10 +131,10 @@ final class Messages {
             sendAll(queue, "one", "two", "three");
             List<Message> got = take(queue, 3);
             queue.deleteMessage(got.get(1).receiptHandle);
-            refused(6010, 10150, () -> queue.batchDeleteMessage(handles(got)));
+            refused(Code.DELETE_PARTLY_FAILED, () -> queue.batchDeleteMessage(handles(got)));
             // The valid handles have deleted their messages: none comes back when the locks would have expired.
             sleepPast(got.get(2).nextVisibleTime);
-            refused(7000, 10200, () -> queue.receiveMessage(1));
+            refused(Code.NO_MESSAGE, () -> queue.receiveMessage(1));
         });
     }
 
@@ -143,15 +143,15 @@ final class Messages {
             sendAll(queue, "one", "two");
             List<Message> got = take(queue, 2);
             queue.batchDeleteMessage(handles(got));
-            refused(6020, 10290, () -> queue.batchDeleteMessage(handles(got)));
+            refused(Code.DELETE_FAILED, () -> queue.batchDeleteMessage(handles(got)));
         });
     }
 
     private static void receiveEmpty() throws Exception {
         withQueue("empty", meta(VISIBILITY), queue -> {
             noMessage(queue);
-            refused(7000, 10200, () -> queue.receiveMessage());
-            refused(7000, 10200, () -> queue.batchReceiveMessage(BATCH));
+            refused(Code.NO_MESSAGE, () -> queue.receiveMessage());
+            refused(Code.NO_MESSAGE, () -> queue.batchReceiveMessage(BATCH));
         });
     }
 
@@ -176,7 +176,7 @@ final class Messages {
     private static void longPollEnds() throws Exception {
         withQueue("ends", meta(VISIBILITY), queue -> {
             long started = System.currentTimeMillis();
-            refused(7000, 10200, () -> queue.receiveMessage(1));
+            refused(Code.NO_MESSAGE, () -> queue.receiveMessage(1));
             between("ms waited", 900, System.currentTimeMillis() - started, 3000);
         });
     }
@@ -202,9 +202,9 @@ final class Messages {
             equal("times received", second.dequeueCount, 2);
             equal("first received", second.firstDequeueTime, first.firstDequeueTime);
             equal("handles are the same", second.receiptHandle.equals(first.receiptHandle), false);
-            refused(4430, 10260, () -> queue.deleteMessage(first.receiptHandle));
+            refused(Code.INVALID_HANDLE, () -> queue.deleteMessage(first.receiptHandle));
             queue.deleteMessage(second.receiptHandle);
-            refused(7000, 10200, () -> queue.receiveMessage(2));
+            refused(Code.NO_MESSAGE, () -> queue.receiveMessage(2));
         });
     }
 
@@ -213,7 +213,7 @@ final class Messages {
             sendAll(queue, "slow");
             Message got = queue.receiveMessage(3);
             sleepPast(got.nextVisibleTime + 1);
-            refused(4430, 10260, () -> queue.deleteMessage(got.receiptHandle));
+            refused(Code.INVALID_HANDLE, () -> queue.deleteMessage(got.receiptHandle));
             equal("body", queue.receiveMessage(3).msgBody, "slow");
         });
     }
@@ -223,27 +223,27 @@ final class Messages {
             sendAll(queue, "once");
             Message got = queue.receiveMessage(3);
             queue.deleteMessage(got.receiptHandle);
-            refused(4430, 10260, () -> queue.deleteMessage(got.receiptHandle));
+            refused(Code.INVALID_HANDLE, () -> queue.deleteMessage(got.receiptHandle));
         });
     }
 
     private static void handleMalformed() throws Exception {
-        withQueue("malformed", meta(VISIBILITY), queue -> refused(4000, 10470, () -> queue.deleteMessage("no handle")));
+        withQueue("malformed", meta(VISIBILITY), queue -> refused(Code.RECEIPT_HANDLE_FORMAT, () -> queue.deleteMessage("no handle")));
     }
 
     private static void queueMissing() throws Exception {
         Queue queue = CMQ.getQueue(name("nowhere"));
-        refused(4440, 10100, () -> queue.send("lost"));
-        refused(4440, 10100, () -> queue.batchSend(List.of("lost")));
-        refused(4440, 10100, () -> queue.receiveMessage());
-        refused(4440, 10100, () -> queue.batchReceiveMessage(1));
-        refused(4440, 10100, () -> queue.deleteMessage("1"));
+        refused(Code.NO_SUCH_QUEUE, () -> queue.send("lost"));
+        refused(Code.NO_SUCH_QUEUE, () -> queue.batchSend(List.of("lost")));
+        refused(Code.NO_SUCH_QUEUE, () -> queue.receiveMessage());
+        refused(Code.NO_SUCH_QUEUE, () -> queue.batchReceiveMessage(1));
+        refused(Code.NO_SUCH_QUEUE, () -> queue.deleteMessage("1"));
     }
 
     private static void bodyEmpty() throws Exception {
         withQueue("nothing", meta(VISIBILITY), queue -> {
-            refused(4000, 10120, () -> queue.send(""));
-            refused(4000, 10120, () -> queue.batchSend(List.of("good", "")));
+            refused(Code.EMPTY_BODY, () -> queue.send(""));
+            refused(Code.EMPTY_BODY, () -> queue.batchSend(List.of("good", "")));
             noMessage(queue);
         });
     }
@@ -253,15 +253,15 @@ final class Messages {
         small.maxMsgSize = 1024;
         withQueue("long", small, queue -> {
             sendAll(queue, "x".repeat(1024));
-            refused(4400, 10230, () -> queue.send("x".repeat(1025)));
-            refused(4400, 10230, () -> queue.send("好".repeat(342)));
+            refused(Code.MESSAGE_TOO_LARGE, () -> queue.send("x".repeat(1025)));
+            refused(Code.MESSAGE_TOO_LARGE, () -> queue.send("好".repeat(342)));
         });
     }
 
     private static void unknownKey() throws Exception {
         CmqConfig nobody = config(KEY);
         nobody.setSecretId("AKIDnobodyhasthisidentifier000000000");
-        refused(4100, 10270, () -> list(nobody));
+        refused(Code.NO_SUCH_SECRET_ID, () -> list(nobody));
     }
 
     static void restartKeepsLease() throws Exception {
@@ -271,7 +271,7 @@ final class Messages {
             Checking.restartBroker(Checking.requireRestart());
             equal("body", queue.receiveMessage(3).msgBody, "waiting");
             queue.deleteMessage(held.receiptHandle);
-            refused(4430, 10260, () -> queue.deleteMessage(held.receiptHandle));
+            refused(Code.INVALID_HANDLE, () -> queue.deleteMessage(held.receiptHandle));
         });
     }
 }

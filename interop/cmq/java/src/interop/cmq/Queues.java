@@ -69,20 +69,20 @@ final class Queues {
         queue.setQueueAttributes(wanted);
         equal("changed", queue.getQueueAttributes().visibilityTimeout, 40);
         CMQ.deleteQueue(name("life"));
-        refused(4440, 10100, queue::getQueueAttributes);
-        refused(4440, 10100, () -> CMQ.deleteQueue(name("life")));
+        refused(Code.NO_SUCH_QUEUE, queue::getQueueAttributes);
+        refused(Code.NO_SUCH_QUEUE, () -> CMQ.deleteQueue(name("life")));
     }
 
     private static void exists() throws Exception {
         withQueue("exists", meta(VISIBILITY), queue -> {
-            refused(4460, 10210, () -> CMQ.createQueue(name("exists"), meta(VISIBILITY)));
-            refused(4460, 10210, () -> CMQ.createQueue(name("exists").toUpperCase(), meta(VISIBILITY)));
+            refused(Code.QUEUE_EXISTS, () -> CMQ.createQueue(name("exists"), meta(VISIBILITY)));
+            refused(Code.QUEUE_EXISTS, () -> CMQ.createQueue(name("exists").toUpperCase(), meta(VISIBILITY)));
         });
     }
 
     private static void nameRefused() throws Exception {
         for (String bad : List.of("9lives", "with.dot", "ünicode", "x".repeat(65))) {
-            refused(4000, 10020, () -> CMQ.createQueue(bad, meta(VISIBILITY)));
+            refused(Code.QUEUE_NAME_FORMAT, () -> CMQ.createQueue(bad, meta(VISIBILITY)));
         }
     }
 
@@ -99,12 +99,12 @@ final class Queues {
         for (Consumer<QueueMeta> change : changes) {
             QueueMeta bad = meta(VISIBILITY);
             change.accept(bad);
-            refused(4000, 10350, () -> CMQ.createQueue(name("range"), bad));
+            refused(Code.OUT_OF_RANGE, () -> CMQ.createQueue(name("range"), bad));
         }
         QueueMeta longer = meta(VISIBILITY);
         longer.msgRetentionSeconds = 60;
         longer.rewindSeconds = 61;
-        refused(4000, 10700, () -> CMQ.createQueue(name("range"), longer));
+        refused(Code.REWIND_BEYOND_RETENTION, () -> CMQ.createQueue(name("range"), longer));
     }
 
     private static void pollingWait() throws Exception {
@@ -112,7 +112,7 @@ final class Queues {
         patient.pollingWaitSeconds = 1;
         withQueue("wait", patient, queue -> {
             long started = System.currentTimeMillis();
-            refused(7000, 10200, () -> queue.receiveMessage());
+            refused(Code.NO_MESSAGE, () -> queue.receiveMessage());
             between("ms waited by default", 900, System.currentTimeMillis() - started, 3000);
         });
     }
@@ -146,13 +146,13 @@ final class Queues {
     }
 
     private static void rewindRefused() throws Exception {
-        withQueue("no-rewind", meta(VISIBILITY), queue -> refused(6050, 10670, () -> queue.rewindQueue((int) now())));
+        withQueue("no-rewind", meta(VISIBILITY), queue -> refused(Code.NOT_REWINDABLE, () -> queue.rewindQueue((int) now())));
         QueueMeta kept = meta(VISIBILITY);
         kept.rewindSeconds = REWIND;
         withQueue("rewind-range", kept, queue -> {
-            refused(4000, 10680, () -> queue.rewindQueue((int) now() - REWIND - 60));
+            refused(Code.REWIND_TIME, () -> queue.rewindQueue((int) now() - REWIND - 60));
             sendAll(queue, "waiting");
-            refused(4000, 10680, () -> queue.rewindQueue((int) now() + 60));
+            refused(Code.REWIND_TIME, () -> queue.rewindQueue((int) now() + 60));
         });
     }
 
@@ -186,11 +186,11 @@ final class Queues {
     private static void deadLetterRules() throws Exception {
         withQueue("grave", meta(VISIBILITY), grave -> {
             String bound = name("bound");
-            refused(4000, 10710, () -> createBound(bound, "no json", "30"));
-            refused(4000, 10720, () -> createBound(bound, policy(name("grave"), "\"policy\":0,\"maxReceiveCount\":1001"), "30"));
-            refused(4000, 10730, () -> createBound(bound, policy(name("nowhere"), "\"policy\":0,\"maxReceiveCount\":1"), "30"));
+            refused(Code.DEAD_LETTER_NOT_JSON, () -> createBound(bound, "no json", "30"));
+            refused(Code.DEAD_LETTER_PARAMETERS, () -> createBound(bound, policy(name("grave"), "\"policy\":0,\"maxReceiveCount\":1001"), "30"));
+            refused(Code.DEAD_LETTER_NOT_FOUND, () -> createBound(bound, policy(name("nowhere"), "\"policy\":0,\"maxReceiveCount\":1"), "30"));
             createBound(bound, policy(name("grave"), "\"policy\":1,\"maxTimeToLive\":300"), "30");
-            refused(4000, 10750, () -> CMQ.deleteQueue(name("grave")));
+            refused(Code.DEAD_LETTER_IN_USE, () -> CMQ.deleteQueue(name("grave")));
             CMQ.deleteQueue(bound);
         });
     }

@@ -112,12 +112,12 @@ final class Support {
         throw new AssertionError("not refused, want " + code + " with one of " + modules);
     }
 
-    static void refused(int code, int module, Check action) throws Exception {
-        refused(code, List.of(module), action);
+    static void refused(Code code, Check action) throws Exception {
+        refused(code.code, List.of(code.module), action);
     }
 
     static void noMessage(Queue queue) throws Exception {
-        refused(7000, 10200, () -> queue.receiveMessage(0));
+        refused(Code.NO_MESSAGE, () -> queue.receiveMessage(0));
     }
 
     static List<String> sendAll(Queue queue, String... bodies) throws Exception {

@@ -92,7 +92,7 @@ final class Topics {
 
     private static void lifeCycle() throws Exception {
         CMQ.createTopic(name("life"), SIZE, KEYS);
-        refused(4460, 10550, () -> CMQ.createTopic(name("life"), SIZE, KEYS));
+        refused(Code.TOPIC_EXISTS, () -> CMQ.createTopic(name("life"), SIZE, KEYS));
         List<String> listed = new ArrayList<>();
         equal("topics found", CMQ.listTopic(name("life"), listed, 0, 10), 1);
         equal("listed", listed, List.of(name("life")));
@@ -105,20 +105,20 @@ final class Topics {
             List.of(KEYS, 2048, 86_400, 0)
         );
         withSubscribedQueue("life", "life-sub", null, List.of("#"), queue -> {
-            refused(4000, 10540, () -> CMQ.deleteTopic(name("life")));
-            refused(4400, 10230, () -> topic.publishMessage("x".repeat(2049), "a"));
+            refused(Code.TOPIC_IN_USE, () -> CMQ.deleteTopic(name("life")));
+            refused(Code.MESSAGE_TOO_LARGE, () -> topic.publishMessage("x".repeat(2049), "a"));
         });
         CMQ.deleteTopic(name("life"));
-        refused(4440, 10600, topic::getTopicAttributes);
-        refused(4440, 10600, () -> topic.publishMessage("lost", "a"));
-        refused(4000, 10590, () -> CMQ.createTopic("with.dot", SIZE));
+        refused(Code.NO_SUCH_TOPIC, topic::getTopicAttributes);
+        refused(Code.NO_SUCH_TOPIC, () -> topic.publishMessage("lost", "a"));
+        refused(Code.TOPIC_NAME_FORMAT, () -> CMQ.createTopic("with.dot", SIZE));
     }
 
     private static void withoutSubscription() throws Exception {
         withTopic("lonely", TAGS, topic -> {
-            refused(6030, 10650, () -> topic.publishMessage("lost"));
+            refused(Code.NO_SUBSCRIPTION, () -> topic.publishMessage("lost"));
             withSubscribedQueue("lonely", "picky", List.of("red"), null, queue -> {
-                refused(6030, 10730, () -> topic.publishMessage("lost", List.of("green"), null));
+                refused(Code.NO_MATCH, () -> topic.publishMessage("lost", List.of("green"), null));
                 noMessage(queue);
             });
         });
@@ -135,7 +135,7 @@ final class Topics {
                     equal("without a filter", bodies(take(any, 4)), List.of("both", "cold", "plain", "once"));
                     equal("with a filter", bodies(take(warm, 2)), List.of("both", "once"));
                     noMessage(warm);
-                    refused(4000, 10720, () -> topic.publishMessage("many", List.of("1", "2", "3", "4", "5", "6"), null));
+                    refused(Code.TOO_MANY_MESSAGE_TAGS, () -> topic.publishMessage("many", List.of("1", "2", "3", "4", "5", "6"), null));
                 })));
     }
 
@@ -149,9 +149,9 @@ final class Topics {
                     equal("by star", bodies(take(star, 2)), List.of("order.cn.paid", "refund"));
                     equal("by hash", bodies(take(hashed, 3)), List.of("order.cn.paid", "order", "order.cn.sent.paid"));
                     noMessage(star);
-                    refused(6030, 10730, () -> topic.publishMessage("lost", "elsewhere"));
-                    refused(4000, 10700, () -> topic.publishMessage("keyless"));
-                    refused(4000, 10710, () -> CMQ.createSubscribe(
+                    refused(Code.NO_MATCH, () -> topic.publishMessage("lost", "elsewhere"));
+                    refused(Code.NO_ROUTING_KEY, () -> topic.publishMessage("keyless"));
+                    refused(Code.NO_BINDING_KEY, () -> CMQ.createSubscribe(
                         name("keys"), name("bare"), name("star"), "queue", null, null, DECAY, "SIMPLIFIED"));
                 })));
     }
@@ -170,7 +170,7 @@ final class Topics {
     private static void attributes() throws Exception {
         withTopic("described", TAGS, topic ->
             withSubscribedQueue("described", "sub", List.of("one", "two"), null, queue -> {
-                refused(4490, 10470, () -> CMQ.createSubscribe(
+                refused(Code.SUBSCRIPTION_EXISTS, () -> CMQ.createSubscribe(
                     name("described"), name("sub"), name("sub"), "queue", null, null, DECAY, "SIMPLIFIED"));
                 Subscription subscription = CMQ.getSubscription(name("described"), name("sub"));
                 SubscriptionMeta seen = subscription.getSubscriptionAttributes();
@@ -204,11 +204,11 @@ final class Topics {
     private static void subscriptionRefused() throws Exception {
         withTopic("refusing", TAGS, topic -> {
             String target = "http://127.0.0.1:9/push";
-            refused(4000, 10510, () -> subscribe(target, "smtp", DECAY, "JSON"));
-            refused(4000, 10500, () -> subscribe("ftp://127.0.0.1/push", "http", DECAY, "JSON"));
-            refused(4510, 10570, () -> subscribe("http://127.0.0.1/a push", "http", DECAY, "JSON"));
-            refused(4000, 10520, () -> subscribe(target, "http", "NEVER", "JSON"));
-            refused(4000, 10530, () -> subscribe(target, "http", DECAY, "XML"));
+            refused(Code.UNDEFINED_PROTOCOL, () -> subscribe(target, "smtp", DECAY, "JSON"));
+            refused(Code.ENDPOINT_FORMAT, () -> subscribe("ftp://127.0.0.1/push", "http", DECAY, "JSON"));
+            refused(Code.BLANK_IN_ENDPOINT, () -> subscribe("http://127.0.0.1/a push", "http", DECAY, "JSON"));
+            refused(Code.UNDEFINED_STRATEGY, () -> subscribe(target, "http", "NEVER", "JSON"));
+            refused(Code.UNDEFINED_FORMAT, () -> subscribe(target, "http", DECAY, "XML"));
             equal("subscriptions", topic.ListSubscription(0, 10, "", new ArrayList<>()), 0);
         });
     }
