@@ -73,6 +73,23 @@ func fresh(connection *amqp.Connection) (*amqp.Channel, string, error) {
 	return channel, queue, err
 }
 
+// durable opens a channel and declares a durable queue on it.
+func durable(connection *amqp.Connection, suffix string) (*amqp.Channel, string, error) {
+	channel, err := connection.Channel()
+	if err != nil {
+		return nil, "", err
+	}
+	queue, err := channel.QueueDeclare(name(suffix), true, false, false, false, nil)
+	return channel, queue.Name, err
+}
+
+// remove deletes a queue at the end of a check; its error counts unless the check has failed already.
+func remove(channel *amqp.Channel, queue string, err *error) {
+	if _, deleting := channel.QueueDelete(queue, false, false, false); *err == nil {
+		*err = deleting
+	}
+}
+
 // take polls for one message until the deadline and leaves it unacked.
 func take(channel *amqp.Channel, queue string) (message amqp.Delivery, err error) {
 	err = eventually("a message in "+queue, func() (bool, error) {
@@ -203,19 +220,11 @@ func declareServerNamed(connection *amqp.Connection) error {
 }
 
 func declareInequivalent(connection *amqp.Connection) (err error) {
-	keeper, err := connection.Channel()
+	keeper, queue, err := durable(connection, "inequivalent")
 	if err != nil {
 		return err
 	}
-	queue := name("inequivalent")
-	if _, err := keeper.QueueDeclare(queue, true, false, false, false, nil); err != nil {
-		return err
-	}
-	defer func() {
-		if _, deleting := keeper.QueueDelete(queue, false, false, false); err == nil {
-			err = deleting
-		}
-	}()
+	defer remove(keeper, queue, &err)
 	other, err := connection.Channel()
 	if err != nil {
 		return err
@@ -226,19 +235,11 @@ func declareInequivalent(connection *amqp.Connection) (err error) {
 }
 
 func publishConfirm(connection *amqp.Connection) (err error) {
-	channel, err := connection.Channel()
+	channel, queue, err := durable(connection, "confirm")
 	if err != nil {
 		return err
 	}
-	queue := name("confirm")
-	if _, err := channel.QueueDeclare(queue, true, false, false, false, nil); err != nil {
-		return err
-	}
-	defer func() {
-		if _, deleting := channel.QueueDelete(queue, false, false, false); err == nil {
-			err = deleting
-		}
-	}()
+	defer remove(channel, queue, &err)
 	if err := channel.Confirm(false); err != nil {
 		return err
 	}
