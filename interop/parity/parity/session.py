@@ -116,6 +116,12 @@ class Session:
         """A new channel on the first connection, which is opened if there is none."""
         return (self.connections[0] if self.connections else self.connect()).channel()
 
+    def queue(self, **fields):
+        """A new channel on the first connection, and the queue `q` declared on it; returns both."""
+        channel, name = self.channel(), self.name("q")
+        channel.queue(name, **fields)
+        return channel, name
+
     # -- the control command
 
     def ctl(self, *words):

@@ -254,9 +254,7 @@ def access_request(s):
 @scenario
 def tickets_are_ignored(s):
     """The ticket field of methods may hold anything."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, ticket=77)
+    ch, q = s.queue(ticket=77)
     ch.call("basic.get", queue=q, ticket=65535)
 
 

@@ -5,9 +5,7 @@ from parity.session import add, scenario
 
 def filled(s, count, **fields):
     """A channel and a queue that holds `count` messages, all confirmed."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, **fields)
+    ch, q = s.queue(**fields)
     ch.confirm()
     for number in range(1, count + 1):
         ch.publish("", q, str(number))

@@ -219,9 +219,7 @@ def cycle_to_itself(s):
 @scenario
 def reject_to_itself(s):
     """A queue that dead-letters rejected messages to itself gets them back."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-dead-letter-exchange": ""})
+    ch, q = s.queue(arguments={"x-dead-letter-exchange": ""})
     ch.publish("", q, "m")
     reject(ch, q)
     reject(ch, q)
@@ -231,9 +229,7 @@ def reject_to_itself(s):
 @scenario
 def cycle_by_maxlen(s):
     """A queue of length 1 that dead-letters to itself."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-dead-letter-exchange": "", "x-max-length": 1})
+    ch, q = s.queue(arguments={"x-dead-letter-exchange": "", "x-max-length": 1})
     ch.confirm()
     ch.publish("", q, "a")
     ch.confirms()

@@ -57,9 +57,7 @@ def both_smaller_wins_message(s):
 @scenario
 def queue_ttl_0_with_consumer(s):
     """With TTL 0 a message that a waiting consumer can take is delivered."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-message-ttl": 0})
+    ch, q = s.queue(arguments={"x-message-ttl": 0})
     ch.consume(q, "t", no_ack=True)
     ch.confirm()
     ch.publish("", q, "m")
@@ -80,9 +78,7 @@ def queue_ttl_0_without_consumer(s):
 @scenario
 def message_ttl_0_with_consumer(s):
     """expiration 0 with a waiting consumer."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.consume(q, "t", no_ack=True)
     ch.publish("", q, "m", expiration="0")
     ch.deliveries(1)
@@ -101,9 +97,7 @@ def message_ttl_0_without_consumer(s):
 @scenario
 def expiration_is_delivered(s):
     """A message that has not expired still has its expiration property, unchanged."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m", expiration="0600000")
     ch.get_when_there(q)
 
@@ -154,9 +148,7 @@ def several_expire_in_order(s):
 @scenario
 def without_dead_letter_exchange(s):
     """Without a dead letter exchange expired messages vanish."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-message-ttl": 50})
+    ch, q = s.queue(arguments={"x-message-ttl": 50})
     ch.confirm()
     ch.publish("", q, "m")
     ch.confirms()
@@ -196,9 +188,7 @@ def _gone(s, ch, q):
 @scenario
 def queue_expires(s):
     """A queue that nobody uses goes after x-expires."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-expires": 100})
+    ch, q = s.queue(arguments={"x-expires": 100})
     ch.bind(q, "amq.direct", q)
     _gone(s, ch, q)
     ch.counts(q)
@@ -240,9 +230,7 @@ for _name, _touch in {
     "get": lambda ch, q: ch.get(q),
 }.items():
     def _run(s, touch=_touch):
-        ch = s.channel()
-        q = s.name("q")
-        ch.queue(q, arguments={"x-expires": 60000})
+        ch, q = s.queue(arguments={"x-expires": 60000})
         touch(ch, q)
         ch.counts(q)
     add(__name__, f"queue_with_expires_{_name}", _run, f"{_name} on a queue with x-expires.")

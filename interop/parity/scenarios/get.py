@@ -20,9 +20,7 @@ def missing(s):
 @scenario
 def counts_down(s):
     """message-count is what remains ready."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     for body in "abc":
         ch.publish("", q, body)
     ch.drain(q, 3)
@@ -61,9 +59,7 @@ def ack_removes(s):
 @scenario
 def ack_of_no_ack(s):
     """A message got with no-ack cannot be acknowledged."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m")
     ch.get(q, no_ack=True)
     ch.ack(1)
@@ -73,9 +69,7 @@ def ack_of_no_ack(s):
 @scenario
 def beside_consumer(s):
     """get on a queue with a consumer takes what the consumer has no credit for."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.prefetch(1)
     ch.consume(q, "t")
     ch.confirm()
@@ -89,9 +83,7 @@ def beside_consumer(s):
 @scenario
 def not_limited_by_prefetch(s):
     """Prefetch does not limit get."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.prefetch(1, of_channel=True)
     for body in "ab":
         ch.publish("", q, body)
@@ -113,8 +105,6 @@ def exclusive_consumer_elsewhere(s):
 @scenario
 def large_body(s):
     """A body of several frames."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "x" * 400_000)
     ch.get_when_there(q)

@@ -58,9 +58,7 @@ def reject_publish_nack_fields(s):
 @scenario
 def reject_publish_without_confirms(s):
     """Without confirms the refused message vanishes."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    ch, q = s.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     for body in "abc":
         ch.publish("", q, body)
     ch.drain(q, 1)
@@ -193,9 +191,7 @@ def both_limits(s):
 @scenario
 def tx_commit_over_limit(s):
     """A transaction over a reject-publish limit."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    ch, q = s.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     ch.call("tx.select")
     for body in "abc":
         ch.publish("", q, body)

@@ -6,9 +6,7 @@ from parity.session import scenario
 
 def filled(s, *priorities, limit=5):
     """A priority queue with one message per entry; None stands for no priority."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-max-priority": limit})
+    ch, q = s.queue(arguments={"x-max-priority": limit})
     ch.confirm()
     for number, priority in enumerate(priorities):
         ch.publish("", q, f"{number} ({priority})", **({} if priority is None else {"priority": priority}))
@@ -40,9 +38,7 @@ def above_limit(s):
 @scenario
 def ignored_without_limit(s):
     """Without x-max-priority the property does nothing."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     for priority in (1, 9, 5):
         ch.publish("", q, str(priority), priority=priority)
     ch.drain(q, 3)

@@ -201,9 +201,7 @@ def confirm_counts_from_select(s):
 @scenario
 def confirm_many(s):
     """A hundred messages to a queue are all confirmed, persistent and transient ones."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, durable=True)
+    ch, q = s.queue(durable=True)
     ch.confirm()
     with s.transcript.unlogged():
         for number in range(100):
@@ -256,9 +254,7 @@ def tx_after_confirm(s):
 @scenario
 def confirm_queue_deleted(s):
     """Messages of a queue that was deleted meanwhile are confirmed all the same."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.confirm()
     ch.publish("", q, "one")
     ch.call("queue.delete", queue=q)

@@ -175,9 +175,7 @@ for _kind in ("quorum", "stream"):
 
 def _redeclare(first, second, durable=False):
     def run(s):
-        ch = s.channel()
-        q = s.name("q")
-        ch.queue(q, durable=durable, arguments=first)
+        ch, q = s.queue(durable=durable, arguments=first)
         ch.queue(q, durable=durable, arguments=second)
     return run
 
@@ -247,16 +245,12 @@ for _name, (_first, _second) in {
 @scenario
 def redeclare_flags_before_arguments(s):
     """When flags and arguments differ, the flag is named."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments=TTL)
+    ch, q = s.queue(arguments=TTL)
     ch.queue(q, durable=True, arguments={"x-message-ttl": 7})
 
 
 @scenario
 def redeclare_first_difference_is_named(s):
     """When several arguments differ, one is named."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-message-ttl": 1, "x-max-length": 1, "x-expires": 60000})
+    ch, q = s.queue(arguments={"x-message-ttl": 1, "x-max-length": 1, "x-expires": 60000})
     ch.queue(q, arguments={"x-message-ttl": 2, "x-max-length": 2, "x-expires": 60001})

@@ -5,9 +5,7 @@ from parity.session import add, scenario
 
 def _redeclare(difference, base):
     def run(s):
-        ch = s.channel()
-        q = s.name("q")
-        ch.queue(q, **base)
+        ch, q = s.queue(**base)
         ch.queue(q, **{**base, **difference})
     return run
 
@@ -31,9 +29,7 @@ for _name, _base, _difference in (
 @scenario
 def passive_ignores_flags(s):
     """A passive declare looks at the name only and answers with the counts."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, durable=True)
+    ch, q = s.queue(durable=True)
     ch.queue(q, passive=True, auto_delete=True, arguments={"x-max-length": 3})
 
 
@@ -52,9 +48,7 @@ def passive_missing_with_exclusive(s):
 @scenario
 def redeclare_counts(s):
     """declare-ok carries ready messages and consumers; unacknowledged messages do not count."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     for body in "abc":
         ch.publish("", q, body)
     ch.get(q, no_ack=False)
@@ -279,9 +273,7 @@ def exclusive_survives_channel(s):
 @scenario
 def auto_delete_after_last_consumer(s):
     """An auto-delete queue goes when its last consumer is cancelled."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, auto_delete=True)
+    ch, q = s.queue(auto_delete=True)
     ch.consume(q, "a")
     ch.consume(q, "b")
     ch.call("basic.cancel", consumer_tag="a")
@@ -305,9 +297,7 @@ def auto_delete_after_channel_close(s):
 @scenario
 def auto_delete_never_consumed(s):
     """Without any consumer it stays, whatever else happens."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, auto_delete=True)
+    ch, q = s.queue(auto_delete=True)
     ch.publish("", q, "m")
     ch.get(q)
     ch.call("queue.purge", queue=q)
@@ -317,9 +307,7 @@ def auto_delete_never_consumed(s):
 @scenario
 def delete_counts_messages(s):
     """delete-ok carries the number of ready messages."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     for body in "abc":
         ch.publish("", q, body)
     ch.get(q, no_ack=False)
@@ -379,9 +367,7 @@ def delete_removes_bindings(s):
 @scenario
 def delete_no_wait(s):
     """no-wait deletes have no reply."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.send("queue.delete", queue=q, no_wait=True)
     ch.barrier()
     ch.counts(q)
@@ -390,9 +376,7 @@ def delete_no_wait(s):
 @scenario
 def purge(s):
     """Purging removes ready messages only and answers with their number."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     for body in "abc":
         ch.publish("", q, body)
     ch.get(q, no_ack=False)
@@ -411,9 +395,7 @@ def purge_missing(s):
 @scenario
 def purge_no_wait(s):
     """no-wait purges have no reply."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m")
     ch.send("queue.purge", queue=q, no_wait=True)
     ch.get(q)

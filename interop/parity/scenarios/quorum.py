@@ -358,9 +358,7 @@ def priorities(s):
 @scenario
 def tx(s):
     """Transactions on quorum queues."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, durable=True, arguments={"x-queue-type": "quorum"})
+    ch, q = s.queue(durable=True, arguments={"x-queue-type": "quorum"})
     ch.call("tx.select")
     ch.publish("", q, "m")
     ch.call("tx.commit")

@@ -22,9 +22,7 @@ def setup(s, kind, **arguments):
 @scenario
 def default_exchange(s):
     """The default exchange routes to the queue of that name, and only to an existing one."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m")
     ch.publish("", s.name("other"), "lost")
     ch.drain(q, 1)
@@ -278,9 +276,7 @@ def bcc_only(s):
 @scenario
 def cc_same_queue(s):
     """A queue reached by several keys gets one copy."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m", headers={"CC": [q, q], "BCC": [q]})
     ch.drain(q, 1)
 
@@ -288,9 +284,7 @@ def cc_same_queue(s):
 @scenario
 def cc_makes_routable(s):
     """CC alone can make a message routable."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.confirm()
     mandatory(ch, "", s.name("nowhere"), "m", headers={"CC": [q]})
     ch.drain(q, 1)

@@ -5,9 +5,7 @@ from parity.session import scenario
 
 def queue(s, **arguments):
     """A channel in confirm mode and a queue with a single active consumer."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, arguments={"x-single-active-consumer": True, **arguments})
+    ch, q = s.queue(arguments={"x-single-active-consumer": True, **arguments})
     ch.confirm()
     return ch, q
 

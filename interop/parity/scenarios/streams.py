@@ -7,9 +7,7 @@ from parity.wire import Typed
 
 def stream(s, count, **arguments):
     """A channel in confirm mode and a stream that holds `count` messages."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q, durable=True, arguments={"x-queue-type": "stream", **arguments})
+    ch, q = s.queue(durable=True, arguments={"x-queue-type": "stream", **arguments})
     ch.confirm()
     for number in range(count):
         ch.publish("", q, str(number))

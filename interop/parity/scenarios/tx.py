@@ -65,9 +65,7 @@ def close_forgets_publishes(s):
 
 def _acked(s):
     """A transactional channel with one message got and acknowledged, not committed."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m")
     ch.call("tx.select")
     ch.get(q, no_ack=False)
@@ -108,9 +106,7 @@ def rollback_leaves_unacked(s):
 @scenario
 def rollback_nack(s):
     """A nack with requeue takes effect with the commit."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "m")
     ch.call("tx.select")
     ch.get(q, no_ack=False)
@@ -177,9 +173,7 @@ def routing_at_publish_or_commit(s):
 @scenario
 def deliveries_go_on(s):
     """Consumers are served as usual within a transaction; acks free credit with the commit."""
-    ch = s.channel()
-    q = s.name("q")
-    ch.queue(q)
+    ch, q = s.queue()
     ch.publish("", q, "a")
     ch.publish("", q, "b")
     ch.call("tx.select")
