@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Attributes;
+use super::attribute_set::Attributes;
 use crate::broker::definitions::Kind;
 use crate::broker::definitions::proposal::Proposal;
 use crate::broker::definitions::record::{DefinitionError, Identity, Record, Records};

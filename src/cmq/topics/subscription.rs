@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PUSH_QUEUE, Topic, TopicId};
+use super::topic::{PUSH_QUEUE, Topic, TopicId};
 use crate::broker::definitions::Kind;
 use crate::broker::definitions::record::{Identity, Record};
 use crate::broker::exchange::Binding;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::subscription::{Subscription, SubscriptionRecord};
-use super::{Topic, TopicId};
+use super::topic::{Topic, TopicId};
 use crate::broker::definitions::record::{DefinitionError, Identity, Record, Records};
 use crate::broker::definitions::{Kind, table};
 use crate::model::Name;
@@ -167,9 +167,10 @@ impl Default for Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Endpoint, Format, Strategy, Topics};
     use super::*;
     use crate::cmq::filter::{Filter, FilterKind};
+    use crate::cmq::topics::registry::Topics;
+    use crate::cmq::topics::subscription::{Endpoint, Format, Strategy};
     use crate::model::QueueId;
     use crate::store::{Committer, Limits, MemoryStore};
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Topics;
+use super::registry::Topics;
 use super::table::Change;
 use crate::broker::broker::Broker;
 use crate::broker::error::BrokerError;
