@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use super::limit::{LimitReached, UserLimits, VhostLimits};
 use super::usage::{ConnectionPermit, Usage};
-use super::{LimitReached, UserLimits, VhostLimits};
 use crate::broker::definitions::Kind;
 use crate::broker::definitions::access::VhostLimitsRecord;
 use crate::broker::definitions::proposal::Proposal;

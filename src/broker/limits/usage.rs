@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{LimitReached, UserLimits, VhostLimits, reached};
+use super::limit::{LimitReached, UserLimits, VhostLimits, reached};
 use crate::model::Name;
 
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Routing;
+use super::state::Routing;
 use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::model::Name;
 

@@ -1,7 +1,12 @@
 //! From exchanges to queues, and what goes along when something is removed.
 
+use std::sync::Arc;
+
+use super::walk::{Progress, Walk};
 use super::*;
-use crate::broker::exchange::{ALTERNATE_EXCHANGE, ExchangeKind};
+use crate::broker::exchange::{
+    ALTERNATE_EXCHANGE, Binding, Content, Destination, Exchange, ExchangeKind, RouteKeys,
+};
 use crate::wire::{AMQPProperties, AMQPValue, FieldTable, encode_properties};
 
 fn exchange(name: &str, kind: ExchangeKind) -> Exchange {

@@ -1,6 +1,6 @@
 //! Binding and unbinding as one connection may.
 
-use super::{Session, check_not_default, clean};
+use super::checks::{Session, check_not_default, clean};
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{Binding, Destination};
 use crate::broker::permissions::{Permission, ResourceKind};

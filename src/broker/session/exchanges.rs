@@ -1,6 +1,6 @@
 //! Declaring and deleting exchanges as one connection may.
 
-use super::{
+use super::checks::{
     RESERVED_PREFIX, Session, check_not_default, check_not_reserved, clean, property_difference,
 };
 use crate::broker::error::BrokerError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{Session, check_not_reserved, clean, property_difference};
+use super::checks::{Session, check_not_reserved, clean, property_difference};
 use crate::broker::error::BrokerError;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::{Counts, Queue, RewindError, RewindTo, Rewound};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{User, UserError};
+use super::user::{User, UserError};
 use crate::broker::definitions::Kind;
 use crate::broker::definitions::access::{PermissionRecord, TopicPermissionRecord, UserRecord};
 use crate::broker::definitions::record::{DefinitionError, Identity, Record, Records};

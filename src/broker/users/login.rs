@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::{User, UserError, Users};
+use super::registry::Users;
+use super::user::{User, UserError};
 use crate::broker::hashing::Asker;
 use crate::broker::logins::{LoginDigest, Logins};
 use crate::broker::password::PasswordHash;

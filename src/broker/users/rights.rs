@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
-use super::{UserError, Users};
+use super::registry::Users;
+use super::user::UserError;
 use crate::broker::definitions::proposal::Proposal;
 use crate::broker::permissions::{
     AccessRefused, Grant, Permission, PermissionTable, ResourceKind, TopicGrant,

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::broker::permissions::Permission;
 use crate::clock;
-use crate::store::{Limits, MemoryStore, Store};
+use crate::store::{Committer, Limits, MemoryStore, Store};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));

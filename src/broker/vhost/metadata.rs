@@ -1,6 +1,5 @@
 //! What an operator says of a virtual host.
 
-use super::Vhost;
 use crate::broker::definitions::topology::VhostRecord;
 use crate::model::Name;
 use crate::model::arguments::QueueKind;
@@ -35,16 +34,5 @@ impl VhostMetadata {
                 .into_iter()
                 .find(|kind| Some(kind.as_str()) == named),
         }
-    }
-}
-
-impl Vhost {
-    /// What an operator says of it.
-    pub fn metadata(&self) -> VhostMetadata {
-        self.metadata.lock().clone()
-    }
-
-    pub(in crate::broker) fn set_metadata(&self, metadata: VhostMetadata) {
-        *self.metadata.lock() = metadata;
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::change::{Change, QueueHandle};
 use super::claims::{ClaimSet, Claims, Hold, Subject};
-use super::exchanges::{REWIND, REWIND_EXCHANGE};
-use super::{Created, NAME_BYTES_MAX, NewQueue};
+use super::creation::{Created, NAME_BYTES_MAX, NewQueue};
+use super::predeclared::{REWIND, REWIND_EXCHANGE};
 use crate::broker::error::{BrokerError, Resource};
 use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::broker::limits::VhostLimits;

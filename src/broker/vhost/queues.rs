@@ -2,28 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Created, Vhost};
+use super::creation::{Created, NewQueue};
+use super::host::Vhost;
 use crate::broker::definitions::proposal::Proposal;
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{RouteKeys, delay_message};
 use crate::broker::queue::{DeadLetter, LetterRoutes, Queue, QueueOwner, QueueServices};
-use crate::model::{ConnectionId, Name, QueueId, QueueOverrides};
-use crate::wire::FieldTable;
-
-/// A queue to be.
-#[derive(Debug)]
-pub struct NewQueue {
-    /// Its name.
-    pub name: Name,
-    /// It is there after a restart.
-    pub durable: bool,
-    /// The connection that owns it, if it is exclusive.
-    pub exclusive_owner: Option<ConnectionId>,
-    /// It is deleted when its last consumer leaves.
-    pub auto_delete: bool,
-    /// Its arguments, checked here.
-    pub arguments: FieldTable,
-}
+use crate::model::{QueueId, QueueOverrides};
 
 impl Vhost {
     /// Creates a queue, unless there is one of that name.

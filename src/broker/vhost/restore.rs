@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::Vhost;
 use super::change::Change;
+use super::host::Vhost;
 use crate::broker::definitions::record::{DefinitionError, Records};
 use crate::broker::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use crate::broker::queue::Queue;

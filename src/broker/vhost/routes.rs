@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Vhost;
+use super::host::Vhost;
 use crate::broker::exchange::{Content, Exchange, RouteKeys};
 use crate::broker::queue::Queue;
 use crate::broker::routing::{DelayedRoute, Progress, Routed, STEPS_AT_ONCE, Walk};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::change::{Change, QueueHandle};
 use super::claims::{ClaimSet, Claims, Subject};
+use super::creation::{Created, NewQueue};
 use super::propose::{Decision, View};
-use super::{Created, NewQueue};
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use crate::broker::limits::VhostLimits;

@@ -3,9 +3,14 @@
 mod life;
 mod refusals;
 
+use std::sync::Arc;
+
 use super::*;
+use crate::broker::broker::Broker;
 use crate::broker::broker::{BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
+use crate::broker::error::BrokerError;
 use crate::broker::exchange::{ALTERNATE_EXCHANGE, Destination, RouteKeys};
+use crate::broker::exchange::{Exchange, ExchangeKind};
 use crate::broker::limits::VhostLimits;
 use crate::broker::vhost::VhostMetadata;
 use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind};
@@ -13,6 +18,7 @@ use crate::model::{Body, Message, Origin};
 use crate::store::commit::{Committer, Limits};
 use crate::store::{MemoryStore, Store};
 use crate::wire::AMQPValue;
+use crate::wire::FieldTable;
 
 /// A broker on a store that outlives it.
 struct Fixture {

@@ -1,0 +1,180 @@
+//! A virtual host: what it holds, and how that is found by name.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::Notify;
+
+use crate::broker::definitions::queue_ids::QueueIds;
+use crate::broker::error::Resource;
+use crate::broker::exchange::{Binding, Destination, Exchange};
+use crate::broker::limits::Limits;
+use crate::broker::permissions::ResourceKind;
+use crate::broker::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
+use crate::broker::routing::Routing;
+use crate::clock::Clock;
+use crate::model::Name;
+use crate::store::commit::Committer;
+use crate::wire::FieldTable;
+
+use super::changes::Changes;
+use super::metadata::VhostMetadata;
+use super::predeclared::{PREDECLARED, REWIND, REWIND_EXCHANGE};
+
+/// What virtual hosts share.
+pub(in crate::broker) struct Shared {
+    pub(in crate::broker) committer: Arc<Committer>,
+    pub(in crate::broker) timers: Arc<Timers>,
+    pub(in crate::broker) clock: Arc<Clock>,
+    pub(in crate::broker) budget: Arc<MemoryBudget>,
+    pub(in crate::broker) threads: Arc<QueueThreads>,
+    pub(in crate::broker) letters: Arc<Letters>,
+    pub(in crate::broker) limits: Arc<Limits>,
+    pub(in crate::broker) ids: QueueIds,
+}
+
+/// A virtual host.
+pub struct Vhost {
+    pub(super) name: Name,
+    metadata: Mutex<VhostMetadata>,
+    pub(super) routing: RwLock<Routing<Arc<Queue>>>,
+    pub(super) generation: AtomicU64,
+    /// Held while a change is proposed and while it is applied.
+    pub(super) changes: Mutex<Changes>,
+    /// A change that was under way is concluded.
+    pub(super) concluded: Notify,
+    pub(super) shared: Arc<Shared>,
+    pub(super) me: Weak<Vhost>,
+}
+
+impl Vhost {
+    /// A virtual host with the exchanges that each one has.
+    pub(in crate::broker) fn new(
+        name: Name,
+        metadata: VhostMetadata,
+        shared: Arc<Shared>,
+    ) -> Arc<Vhost> {
+        let mut routing = Routing::default();
+        for (name, kind, internal) in PREDECLARED {
+            routing.insert_exchange(Arc::new(Exchange {
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: FieldTable::default(),
+            }));
+        }
+        Arc::new_cyclic(|me| Vhost {
+            name,
+            metadata: Mutex::new(metadata),
+            routing: RwLock::new(routing),
+            generation: AtomicU64::new(1),
+            changes: Mutex::default(),
+            concluded: Notify::new(),
+            shared,
+            me: Weak::clone(me),
+        })
+    }
+
+    /// What an operator says of it.
+    pub fn metadata(&self) -> VhostMetadata {
+        self.metadata.lock().clone()
+    }
+
+    pub(in crate::broker) fn set_metadata(&self, metadata: VhostMetadata) {
+        *self.metadata.lock() = metadata;
+    }
+
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Changes with every exchange, queue and binding that comes or goes: routes found before are stale then.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// An exchange by name; the empty name is the default exchange's.
+    pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        let found = self.routing().exchange(name).cloned();
+        found.or_else(|| (name == REWIND_EXCHANGE).then(|| Arc::clone(&REWIND)))
+    }
+
+    /// A queue by name.
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.routing().queue(name).cloned()
+    }
+
+    /// All exchanges, ordered by name.
+    pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
+        let mut all: Vec<_> = self.routing().exchanges().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// All queues, ordered by name.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        let mut all: Vec<_> = self.routing().queues().cloned().collect();
+        all.sort_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    /// All bindings, those of queues to the default exchange first, ordered by source, destination and key.
+    pub fn bindings(&self) -> Vec<Arc<Binding>> {
+        let routing = self.routing();
+        let default = routing.queues().map(|queue| {
+            let name = queue.name().clone();
+            let to = Destination::Queue(name.clone());
+            Arc::new(Binding::new("".into(), to, name, FieldTable::default()))
+        });
+        let mut all: Vec<_> = default.chain(routing.bindings().cloned()).collect();
+        drop(routing);
+        all.sort_by(|a, b| {
+            let key = |binding: &Binding| {
+                let Binding {
+                    source,
+                    destination,
+                    routing_key,
+                    ..
+                } = binding;
+                (source.clone(), destination.clone(), routing_key.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        all
+    }
+
+    /// A thing in this virtual host, for texts.
+    pub fn resource(&self, kind: ResourceKind, name: &str) -> Resource {
+        Resource {
+            kind,
+            name: name.into(),
+            vhost: self.name.clone(),
+        }
+    }
+
+    pub(super) fn routing(&self) -> RwLockReadGuard<'_, Routing<Arc<Queue>>> {
+        self.routing.read()
+    }
+
+    /// Changes the routing state, and makes routes found before stale.
+    pub(super) fn change_routing<R>(
+        &self,
+        change: impl FnOnce(&mut Routing<Arc<Queue>>) -> R,
+    ) -> R {
+        let mut routing = self.routing.write();
+        let result = change(&mut routing);
+        self.generation.fetch_add(1, Ordering::Release);
+        result
+    }
+}
+
+impl std::fmt::Debug for Vhost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vhost")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
