@@ -1,5 +1,5 @@
-//! The alarms that stop publishers: memory and disk. Whoever watches a resource sets its alarm here; whoever
-//! serves publishers subscribes.
+//! The alarms that block publishers: memory and disk. The monitor of a resource sets its alarm here; connections
+//! subscribe.
 
 use tokio::sync::watch;
 
@@ -8,17 +8,17 @@ use tokio::sync::watch;
 pub struct Raised {
     /// Resident memory is above its watermark.
     pub memory: bool,
-    /// The disk failed, or has too little room.
+    /// The disk failed, or has too little free space.
     pub disk: bool,
 }
 
 impl Raised {
-    /// Whether publishers must wait.
+    /// Whether publishers are blocked.
     pub fn any(self) -> bool {
         self.memory || self.disk
     }
 
-    /// The reason that `connection.blocked` gives, as RabbitMQ words it; None when no alarm is on.
+    /// The reason that `connection.blocked` gives, in RabbitMQ's words; `None` without an alarm.
     pub fn reason(self) -> Option<&'static str> {
         match (self.memory, self.disk) {
             (false, false) => None,
@@ -36,17 +36,16 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// What is on now, and every change from now.
+    /// The alarms that are on, and every change from now.
     pub fn subscribe(&self) -> watch::Receiver<Raised> {
         self.raised.subscribe()
     }
 
-    /// What is on now.
     pub fn raised(&self) -> Raised {
         *self.raised.borrow()
     }
 
-    /// So many bytes are resident, and so many may be: the memory alarm is on while they are more.
+    /// Sets the resident bytes and their limit. The memory alarm is on above the limit.
     pub fn memory_is(&self, used: u64, limit: u64) {
         let on = used > limit;
         if !self.switch(|raised| std::mem::replace(&mut raised.memory, on) != on) {
@@ -74,7 +73,7 @@ impl Alarms {
         if !self.switch(|raised| std::mem::replace(&mut raised.disk, on) != on) {
             return;
         }
-        // How much is free and may be the committer has said.
+        // The committer has logged the free bytes and their limit.
         if on {
             tracing::warn!(resource = "disk", "alarm raised: publishers are blocked");
         } else {

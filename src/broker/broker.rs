@@ -1,5 +1,5 @@
-//! The broker: virtual hosts, users and what they share. What front doors and operators hold. Opening it restores
-//! all that was durable; what a virtual host does is in `vhost`.
+//! The broker that front doors and operators hold: virtual hosts, users and what they share. Opening it restores
+//! everything durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,34 +25,30 @@ use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
 
-/// Memory for messages unless told otherwise.
+/// Default memory for messages.
 const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
-/// The virtual host that a fresh broker has unless told otherwise.
+/// Default virtual host of a fresh broker.
 pub const DEFAULT_VHOST: &str = "/";
-/// The user that a fresh broker has unless told otherwise, and its password.
+/// Default user of a fresh broker, and its password.
 pub const DEFAULT_USER: &str = "guest";
 
-/// What a broker is told.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// Users who may log in from this machine only.
     pub loopback_users: Vec<Name>,
-    /// How many bytes all queues together may keep in memory.
+    /// Maximum bytes of messages that all queues together have in memory.
     pub memory_bytes: u64,
-    /// What a fresh broker has.
     pub defaults: Defaults,
-    /// The clocks that it goes by.
     pub clocks: Arc<dyn clock::Source>,
 }
 
-/// What a fresh broker has.
+/// The definitions of a fresh broker.
 #[derive(Clone, Debug)]
 pub struct Defaults {
-    /// An administrator.
+    /// The name of an administrator.
     pub user: Name,
-    /// Its password.
     pub pass: Name,
-    /// A virtual host where it may do everything.
+    /// A virtual host where it has all permissions.
     pub vhost: Name,
 }
 
@@ -74,18 +70,14 @@ impl Default for BrokerConfig {
 /// Why a broker cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// What was stored cannot be read.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
-    /// The default user cannot be made.
     #[error("cannot create the default user: {0}")]
     User(#[from] UserError),
-    /// The store failed before the default virtual host was durable.
     #[error(transparent)]
     Store(#[from] StoreFailed),
 }
 
-/// Everything that runs behind the front doors.
 pub struct Broker {
     users: Users,
     connections: Arc<Connections>,
@@ -97,11 +89,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Opens the broker on what the committer's store holds; on a fresh store, with the default virtual host and
-    /// user. Reads no message.
+    /// Opens the broker on the committer's store; a fresh store gets the default virtual host and user. Reads no
+    /// message.
     ///
     /// # Errors
-    /// When what is stored cannot be read, or the defaults cannot be written.
+    /// When stored definitions cannot be read, or the defaults cannot be written.
     pub async fn open(
         committer: Arc<Committer>,
         config: BrokerConfig,
@@ -144,47 +136,40 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Users and permissions.
     pub fn users(&self) -> &Users {
         &self.users
     }
 
-    /// Limits of virtual hosts and users.
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
-    /// Who is connected.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
-    /// Waits until the dead letters that wait are published, for so long at most. False if some wait still.
+    /// Waits until all pending dead letters are published, or until the time is over. False if some are still pending.
     pub async fn letters_published(&self, within: Duration) -> bool {
         self.shared.letters.published(within).await
     }
 
-    /// The way to the disk.
     pub fn committer(&self) -> &Arc<Committer> {
         &self.shared.committer
     }
 
-    /// Memory for messages.
     pub fn budget(&self) -> &Arc<MemoryBudget> {
         &self.shared.budget
     }
 
-    /// The broker's time.
     pub fn clock(&self) -> &Arc<Clock> {
         self.timekeeper.clock()
     }
 
-    /// Writes how far the broker's time has come: before it ends in good order.
+    /// Writes how far the broker's time has come. For an orderly shutdown.
     pub fn note_time(&self) {
         self.timekeeper.note();
     }
 
-    /// A virtual host by name.
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().get(name)
     }
@@ -213,7 +198,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Changes what an operator says of a virtual host.
+    /// Replaces the metadata of a virtual host.
     pub async fn update_vhost(
         &self,
         name: &str,
@@ -241,14 +226,14 @@ impl Broker {
             .and(self.shared.limits.propose_forget_vhost(name).await);
         let deleted = vhost.delete(proposal).await;
         deleted.ok_or_else(|| VhostError::NotFound(name.into()))??;
-        // Those that came meanwhile.
+        // Connections that were opened meanwhile.
         close_connections();
         info!(vhost = name, "virtual host deleted");
         Ok(())
     }
 
-    /// Takes over what was stored; logs that no queue claims are dropped: those of queues that were not durable,
-    /// or were being deleted.
+    /// Restores exchanges, queues and bindings. Removes logs that no queue claims: their queues were transient, or were
+    /// being deleted.
     fn restore(&self, logs: Vec<(LogId, LogState)>) -> Result<(), DefinitionError> {
         let store = &**self.shared.committer.store();
         let mut by_queue: HashMap<QueueId, Vec<(LogId, LogState)>> = HashMap::new();
@@ -276,13 +261,13 @@ impl Broker {
         let unclaimed = by_queue.into_values().flatten();
         let ops: Vec<Op> = unclaimed.map(|(log, _)| Op::RemoveLog { log }).collect();
         if !ops.is_empty() {
-            // Not waited for: if it does not happen, it will at the next start.
+            // Not waited for: the next start would remove them.
             self.shared.committer.append(ops);
         }
         Ok(())
     }
 
-    /// What a fresh broker has. The virtual host comes last: as long as it is not there, the store is fresh.
+    /// Creates the defaults, the virtual host last: the store is fresh until it exists.
     async fn create_defaults(&self, defaults: &Defaults) -> Result<(), OpenError> {
         let Defaults { user, pass, vhost } = defaults;
         let tags = vec![TAG_ADMINISTRATOR.into()];

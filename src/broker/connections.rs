@@ -1,5 +1,4 @@
-//! The connections that are open, for operators to list and close. Front doors enter theirs here; what a
-//! connection does is none of this file's business.
+//! The open connections, for operators to list and close. Front doors register theirs here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,40 +8,36 @@ use dashmap::DashMap;
 
 use crate::model::{ConnectionId, Name};
 
-/// What never changes about an open connection.
+/// The properties of an open connection that do not change.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    /// Its identity.
     pub id: ConnectionId,
-    /// The client's address.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// The address it connected to.
+    /// Address that the client connected to.
     pub local: SocketAddr,
-    /// Who logged in.
     pub user: Name,
-    /// The virtual host it opened.
     pub vhost: Name,
     /// The SASL mechanism, such as `PLAIN`.
     pub auth_mechanism: Name,
-    /// What the client said of itself.
     pub client_properties: FieldTable,
-    /// Negotiated largest frame in bytes.
+    /// Negotiated maximum frame size in bytes.
     pub frame_max: u32,
     /// Negotiated highest channel number.
     pub channel_max: u16,
-    /// Negotiated heartbeat in seconds; 0 is none.
+    /// Negotiated heartbeat; 0 means none.
     pub heartbeat_secs: u16,
-    /// When it was opened, milliseconds since the epoch.
+    /// Milliseconds since the Unix epoch.
     pub connected_at_ms: u64,
 }
 
 impl ConnectionInfo {
-    /// RabbitMQ's name of a connection: `client:port -> server:port`.
+    /// RabbitMQ's form: `client:port -> server:port`.
     pub fn name(&self) -> String {
         format!("{} -> {}", self.peer, self.local)
     }
 
-    /// What rabbitmqctl calls the process id: an opaque text that names the connection to `close_connection`.
+    /// What rabbitmqctl calls the process id: opaque text that `close_connection` takes.
     pub fn pid(&self) -> String {
         format!("<leveret.1.{}.0>", self.id.0)
     }
@@ -53,29 +48,22 @@ impl ConnectionInfo {
     }
 }
 
-/// What changes about an open connection.
+/// The state and counters of an open connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionStatus {
-    /// Whether publishing is stopped by an alarm, or the connection is closing.
     pub state: ConnectionState,
-    /// Bytes received.
     pub received_bytes: u64,
-    /// Reads that brought them.
     pub reads: u64,
-    /// Bytes sent.
     pub sent_bytes: u64,
-    /// Writes that took them.
     pub writes: u64,
-    /// Bytes that wait for the socket.
+    /// Bytes that wait to be written to the socket.
     pub pending_bytes: u64,
-    /// Its open channels.
     pub channels: Vec<ChannelStatus>,
 }
 
-/// The state words that rabbitmqctl prints.
+/// States as rabbitmqctl prints them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// Open.
     #[default]
     Running,
     /// An alarm is on and the connection has not published since.
@@ -84,12 +72,10 @@ pub enum ConnectionState {
     Blocked,
     /// Slowed down by back-pressure.
     Flow,
-    /// Close has been sent.
     Closing,
 }
 
 impl ConnectionState {
-    /// RabbitMQ's word for the state.
     pub fn as_str(self) -> &'static str {
         match self {
             ConnectionState::Running => "running",
@@ -104,39 +90,31 @@ impl ConnectionState {
 /// One open channel.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelStatus {
-    /// Channel number.
     pub number: u16,
-    /// Consumers on it.
     pub consumers: usize,
-    /// Deliveries not acknowledged yet.
     pub unacknowledged: usize,
-    /// Publishes not confirmed yet.
     pub unconfirmed: usize,
-    /// Publishes and acks of the transaction that is open.
+    /// Publishes and acks of the open transaction.
     pub uncommitted: usize,
     /// Prefetch per consumer; 0 is unlimited.
     pub prefetch: u16,
     /// Prefetch of the channel as a whole; 0 is unlimited.
     pub global_prefetch: u16,
-    /// In confirm mode.
     pub confirm: bool,
-    /// In transaction mode.
     pub transactional: bool,
 }
 
-/// What the registry can ask of an open connection.
+/// What operators can ask of an open connection.
 pub trait ConnectionControl: Send + Sync {
     /// Asks it to close with 320 `CONNECTION_FORCED - reason`. Returns at once.
     fn close(&self, reason: &str);
 
-    /// What changes about it, as of now.
     fn status(&self) -> ConnectionStatus;
 }
 
-/// An open connection as others see it.
+/// An open connection.
 #[derive(Clone)]
 pub struct Connection {
-    /// What never changes.
     pub info: Arc<ConnectionInfo>,
     control: Arc<dyn ConnectionControl>,
 }
@@ -147,7 +125,6 @@ impl Connection {
         self.control.close(reason);
     }
 
-    /// What changes about it, as of now.
     pub fn status(&self) -> ConnectionStatus {
         self.control.status()
     }
@@ -160,7 +137,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Enters a connection. It leaves when what is returned is dropped.
+    /// Registers a connection until the returned registration is dropped.
     pub fn register(
         self: &Arc<Self>,
         info: Arc<ConnectionInfo>,
@@ -174,7 +151,7 @@ impl Connections {
         }
     }
 
-    /// All of them, in the order in which they were opened.
+    /// All connections in the order in which they were opened.
     pub fn list(&self) -> Vec<Connection> {
         let mut all: Vec<Connection> = self
             .open
@@ -185,17 +162,15 @@ impl Connections {
         all
     }
 
-    /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Asks those that `concerns` picks to close with 320 `CONNECTION_FORCED - reason`; how many they were.
+    /// Asks the connections that `concerns` selects to close with 320 `CONNECTION_FORCED - reason`; returns their number.
     pub fn close_where(&self, reason: &str, concerns: impl Fn(&ConnectionInfo) -> bool) -> usize {
         let concerned: Vec<Connection> = self
             .list()
@@ -209,7 +184,7 @@ impl Connections {
     }
 }
 
-/// The place of one connection in the registry.
+/// The registration of one connection.
 pub struct Registration {
     connections: Arc<Connections>,
     id: ConnectionId,

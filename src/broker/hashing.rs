@@ -1,6 +1,6 @@
-//! Whose turn it is to have a password hashed. A hash takes a core for tens of milliseconds, so few are computed at
-//! once, on threads of their own; those who wait are taken by what their address and their user have had lately, so
-//! that many who guess hold up nobody else. Knows no password.
+//! Fair access to password hashing. A hash takes a core for tens of milliseconds, so few run at the same time, on threads
+//! of their own. Of the waiting requests, the one goes first whose address and user had the fewest hashes lately, so
+//! that password guessers do not delay other clients. Knows no password.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,18 +14,18 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::model::Name;
 
-/// Password hashes computed at once. Each takes a core and 12 MiB while it runs; the others wait their turn.
+/// Maximum number of hashes that run at the same time. Each takes a core and 12 MiB.
 const HASHES_AT_ONCE: usize = 2;
-/// Those who may wait. When one more comes, one of those who have had most lately is sent away.
+/// Maximum number of waiting requests. Beyond it, a request of those with the most hashes lately is refused.
 const WAITING_MAX: usize = 1024;
-/// After this long, what an address or user has had counts half.
+/// After this time the count of hashes of an address or user is halved.
 const LOAD_HALVES_AFTER: Duration = Duration::from_secs(10);
-/// Addresses and users of which it is known what they have had.
+/// Maximum number of addresses and users with a count.
 const LOADS_MAX: usize = 8 * 1024;
-/// Bits of an IPv6 address that tell one customer of a network from another.
+/// Bits of an IPv6 address that tell one network from another.
 const NETWORK_BITS: u32 = 64;
 
-/// Who asks for a hash.
+/// The address and user that a hash is for.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     keys: [Option<Key>; 2],
@@ -38,7 +38,7 @@ enum Key {
 }
 
 impl Asker {
-    /// One who would be `user`, from `address` unless it is an operator.
+    /// A login as `user`, from `address`; without an address for an operator's request.
     pub(super) fn new(user: &str, address: Option<IpAddr>) -> Asker {
         Asker {
             keys: [
@@ -53,7 +53,7 @@ impl Asker {
     }
 }
 
-/// The part of an address that its owner cannot choose.
+/// The network of an address: the part that a client cannot choose.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -63,25 +63,25 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The turns, and those who wait for one.
+/// The running hashes and the waiting requests.
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
-    line: Mutex<Line<oneshot::Sender<Turn>>>,
+    list: Mutex<WaitingList<oneshot::Sender<HashPermit>>>,
 }
 
-/// A turn to hash; the next one's begins when it is dropped.
+/// The right to run one hash. When it is dropped, the next request gets one.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct HashPermit {
     hashing: Arc<Hashing>,
 }
 
 impl Hashing {
-    /// Waits for a turn. None if there are too many with more right to one.
-    pub(super) async fn turn(self: &Arc<Self>, asker: Asker) -> Option<Turn> {
+    /// Waits for a permit. `None` if too many requests wait that had fewer hashes.
+    pub(super) async fn permit(self: &Arc<Self>, asker: Asker) -> Option<HashPermit> {
         let waiting = {
-            let mut line = self.line();
+            let mut line = self.waiting_list();
             let now = clock::monotonic();
-            if line.begin_at_once(&asker, now) {
+            if line.begin_if_free(&asker, now) {
                 None
             } else {
                 let (go, gone) = oneshot::channel();
@@ -90,21 +90,21 @@ impl Hashing {
             }
         };
         match waiting {
-            None => Some(Turn {
+            None => Some(HashPermit {
                 hashing: Arc::clone(self),
             }),
-            Some(turn) => turn.await.ok(),
+            Some(permit) => permit.await.ok(),
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<Turn>>> {
-        self.line.lock()
+    fn waiting_list(&self) -> MutexGuard<'_, WaitingList<oneshot::Sender<HashPermit>>> {
+        self.list.lock()
     }
 }
 
-impl Turn {
-    /// Does slow work on a thread of its own. The turn lasts as long as the work, whoever has stopped waiting for it.
-    /// None if the system has no thread to give.
+impl HashPermit {
+    /// Does slow work on a thread of its own. The permit lasts as long as the work, even if the caller stops waiting.
+    /// `None` if the system starts no thread.
     pub(super) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -125,44 +125,44 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for HashPermit {
     fn drop(&mut self) {
-        let next = self.hashing.line().end(clock::monotonic());
+        let next = self.hashing.waiting_list().end(clock::monotonic());
         if let Some(go) = next {
-            // Who has just stopped waiting gives it on, by dropping it.
-            drop(go.send(Turn {
+            // A caller that has just stopped waiting drops it, which serves the next one.
+            drop(go.send(HashPermit {
                 hashing: Arc::clone(&self.hashing),
             }));
         }
     }
 }
 
-/// What `Line` hands a turn to.
-trait Ticket {
-    /// Nobody waits for it any more.
+/// A waiting request.
+trait Request {
+    /// The caller does not wait any more.
     fn is_dead(&self) -> bool;
 }
 
-impl Ticket for oneshot::Sender<Turn> {
+impl Request for oneshot::Sender<HashPermit> {
     fn is_dead(&self) -> bool {
         self.is_closed()
     }
 }
 
-/// Those who wait, and what each address and user has had. Pure.
+/// The waiting requests, and the hashes that each address and user had lately. Pure.
 #[derive(Debug)]
-struct Line<T> {
+struct WaitingList<T> {
     running: usize,
     waiting: VecDeque<(Asker, T)>,
     load: HashMap<Key, u32>,
     halved: Option<Instant>,
-    /// The next turn is for who has waited longest, whatever it has had.
+    /// The next permit is for the oldest request, whatever its count. So each request is served at some time.
     by_age: bool,
 }
 
-impl<T> Default for Line<T> {
-    fn default() -> Line<T> {
-        Line {
+impl<T> Default for WaitingList<T> {
+    fn default() -> WaitingList<T> {
+        WaitingList {
             running: 0,
             waiting: VecDeque::new(),
             load: HashMap::new(),
@@ -172,9 +172,9 @@ impl<T> Default for Line<T> {
     }
 }
 
-impl<T: Ticket> Line<T> {
-    /// Begins, if there is room to.
-    fn begin_at_once(&mut self, asker: &Asker, now: Instant) -> bool {
+impl<T: Request> WaitingList<T> {
+    /// Begins if a core is free for it.
+    fn begin_if_free(&mut self, asker: &Asker, now: Instant) -> bool {
         let free = self.running < HASHES_AT_ONCE;
         if free {
             self.running += 1;
@@ -183,24 +183,24 @@ impl<T: Ticket> Line<T> {
         free
     }
 
-    /// Waits. Who has had most is sent away if there are too many.
-    fn enter(&mut self, asker: Asker, ticket: T) {
+    /// Adds a waiting request. Refuses the one with the most hashes lately if there are too many.
+    fn enter(&mut self, asker: Asker, request: T) {
         if self.waiting.len() >= WAITING_MAX {
-            self.waiting.retain(|(_, ticket)| !ticket.is_dead());
+            self.waiting.retain(|(_, request)| !request.is_dead());
         }
-        self.waiting.push_back((asker, ticket));
+        self.waiting.push_back((asker, request));
         if self.waiting.len() > WAITING_MAX {
             let scores = self.waiting.iter().map(|(asker, _)| self.score(asker));
-            // The newest of several.
+            // Of several, `max_by_key` finds the newest.
             let most = scores.enumerate().max_by_key(|(_, score)| *score);
             most.and_then(|(index, _)| self.waiting.remove(index));
         }
     }
 
-    /// A turn has ended; who has the next one.
+    /// A hash has ended. Returns the next request.
     fn end(&mut self, now: Instant) -> Option<T> {
         self.running = self.running.saturating_sub(1);
-        self.waiting.retain(|(_, ticket)| !ticket.is_dead());
+        self.waiting.retain(|(_, request)| !request.is_dead());
         self.by_age = !self.by_age;
         let index = if self.by_age {
             0
@@ -208,10 +208,10 @@ impl<T: Ticket> Line<T> {
             let scores = self.waiting.iter().map(|(asker, _)| self.score(asker));
             scores.enumerate().min_by_key(|(_, score)| *score)?.0
         };
-        let (asker, ticket) = self.waiting.remove(index)?;
+        let (asker, request) = self.waiting.remove(index)?;
         self.running += 1;
         self.charge(&asker, now);
-        Some(ticket)
+        Some(request)
     }
 
     fn score(&self, asker: &Asker) -> u32 {
@@ -243,7 +243,7 @@ impl<T: Ticket> Line<T> {
 mod tests {
     use super::*;
 
-    impl Ticket for &str {
+    impl Request for &str {
         fn is_dead(&self) -> bool {
             *self == "dead"
         }
@@ -254,17 +254,17 @@ mod tests {
     }
 
     /// A line in which as many are served as can be.
-    fn busy(now: Instant) -> Line<&'static str> {
-        let mut line = Line::default();
+    fn busy(now: Instant) -> WaitingList<&'static str> {
+        let mut line = WaitingList::default();
         for _ in 0..HASHES_AT_ONCE {
-            assert!(line.begin_at_once(&asker("guest", 1), now));
+            assert!(line.begin_if_free(&asker("guest", 1), now));
         }
-        assert!(!line.begin_at_once(&asker("guest", 1), now));
+        assert!(!line.begin_if_free(&asker("guest", 1), now));
         line
     }
 
     /// How many turns pass before `who` has one.
-    fn turns_before(line: &mut Line<&'static str>, who: &str, now: Instant) -> usize {
+    fn turns_before(line: &mut WaitingList<&'static str>, who: &str, now: Instant) -> usize {
         let mut turns = 0;
         while line.end(now).expect("a turn for everyone") != who {
             turns += 1;
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn loads_are_bounded() {
         let now = clock::monotonic();
-        let mut line: Line<&str> = Line::default();
+        let mut line: WaitingList<&str> = WaitingList::default();
         for n in 0..3 * LOADS_MAX {
             line.charge(&Asker::new(&n.to_string(), None), now);
             assert!(line.load.len() <= LOADS_MAX);
@@ -373,7 +373,7 @@ mod tests {
         for n in 0..20_u8 {
             let (hashing, at_once) = (hashing.clone(), at_once.clone());
             tasks.spawn(async move {
-                let turn = hashing.turn(asker("u", n)).await?;
+                let turn = hashing.permit(asker("u", n)).await?;
                 turn.run(move || {
                     let mut count = at_once.lock();
                     *count = (count.0 + 1, count.1.max(count.0 + 1));

@@ -1,14 +1,15 @@
-//! What came of logins, remembered for a minute, so that thousands of connections a second do not each pay for a
-//! slow password hash, nor a client that tries the same wrong password for ever. Holds no password: only digests under a key that lives as long as the process.
+//! A cache of login results for a minute, so that thousands of connections a second do not each cost a slow password
+//! hash, and a client that repeats a wrong password does not either. Holds no password, only digests under a key that
+//! lives as long as the process.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// How long it is remembered what came of a login.
+/// How long a login's result is cached.
 pub(super) const LOGIN_REMEMBERED: Duration = Duration::from_secs(60);
-/// Bound on the logins remembered at once.
+/// Maximum number of cached logins.
 pub(super) const LOGINS_REMEMBERED_MAX: usize = 4096;
 
 /// A user's name and password under the process's key.
@@ -21,7 +22,7 @@ struct Remembered {
     until: Instant,
 }
 
-/// The logins remembered.
+/// The cached logins.
 pub(super) struct Logins {
     key: [u8; 32],
     known: HashMap<LoginDigest, Remembered>,
@@ -37,7 +38,7 @@ impl Default for Logins {
 }
 
 impl Logins {
-    /// The digest under which a login is remembered.
+    /// The key of a login in the cache.
     pub(super) fn digest(&self, name: &str, password: &[u8]) -> LoginDigest {
         let digest = Sha256::new()
             .chain_update(self.key)
@@ -47,7 +48,7 @@ impl Logins {
         LoginDigest(digest.finalize().into())
     }
 
-    /// Whether the password was right, if this login was tried lately against the same `revision` of the user.
+    /// Whether the password was right, if the cache has this login for the same `revision` of the user.
     pub(super) fn recall(&self, digest: LoginDigest, revision: u64, now: Instant) -> Option<bool> {
         self.known
             .get(&digest)
@@ -55,8 +56,8 @@ impl Logins {
             .map(|login| login.right)
     }
 
-    /// Remembers whether the password was right, which was just seen against `revision` of the user. When there are
-    /// too many, those that have run out are forgotten; if none has, all are: they only cost a hash again.
+    /// Caches whether the password was right for `revision` of the user. A full cache drops the expired logins, or all if
+    /// none has expired: each then costs a hash again.
     pub(super) fn remember(
         &mut self,
         digest: LoginDigest,

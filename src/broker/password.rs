@@ -1,5 +1,5 @@
 //! Password hashes: argon2id for passwords set here, RabbitMQ's salted SHA-256, SHA-512 and MD5 for
-//! users that come with a hash of their own. Pure computation; callers keep it off the async threads.
+//! users that are imported with a hash. Pure computation; callers keep it off the async threads.
 
 use std::hint::black_box;
 use std::thread;
@@ -27,7 +27,7 @@ const RABBIT_SALT_LEN: usize = 4;
 /// How a stored hash was made. The names are those of RabbitMQ's definitions files; `argon2id` is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HashingAlgorithm {
-    /// PHC string, what this broker makes.
+    /// A PHC string. This broker makes these.
     #[serde(rename = "argon2id")]
     Argon2id,
     /// base64(salt || SHA-256(salt || password)): RabbitMQ's default.
@@ -41,18 +41,16 @@ pub enum HashingAlgorithm {
     RabbitMd5,
 }
 
-/// A stored hash with the way it was made.
+/// A stored hash with its algorithm.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash {
-    /// The hash text.
     #[serde(rename = "password_hash")]
     text: String,
-    /// How to verify against it.
     #[serde(rename = "hashing_algorithm")]
     algorithm: HashingAlgorithm,
 }
 
-/// The hash text is not one of the algorithm's.
+/// The text is no hash of this algorithm.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the password hash is not one of {0:?}")]
 pub struct MalformedHash(pub HashingAlgorithm);
@@ -88,7 +86,7 @@ impl PasswordHash {
         }
     }
 
-    /// Takes over a hash made elsewhere.
+    /// Imports a hash.
     pub fn import(text: &str, algorithm: HashingAlgorithm) -> Result<PasswordHash, MalformedHash> {
         let well_formed = match algorithm {
             HashingAlgorithm::Argon2id => phc::PasswordHash::new(text).is_ok(),
@@ -106,18 +104,16 @@ impl PasswordHash {
         }
     }
 
-    /// The hash text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// How the hash was made.
     pub fn algorithm(&self) -> HashingAlgorithm {
         self.algorithm
     }
 
-    /// Whether `hash` is the hash of `password`. What is not takes as long as [`PasswordHash::new`], whether the hash is
-    /// another, a fast one, or not there at all, so that time does not tell which users there are.
+    /// Whether `hash` is the hash of `password`. A wrong password takes as long as [`PasswordHash::new`], also for a fast
+    /// algorithm and without a hash, so that the time does not tell which users exist.
     pub fn verify_slowly(hash: Option<&PasswordHash>, password: &[u8]) -> bool {
         let right = hash.is_some_and(|hash| hash.verify(password));
         let was_slow = hash.is_some_and(|hash| hash.algorithm == HashingAlgorithm::Argon2id);
@@ -171,7 +167,7 @@ fn verify_argon2(hash: &phc::PasswordHash, password: &[u8]) -> HashResult<bool> 
     Ok(argon2_output(hash, password, expected.len())? == expected)
 }
 
-/// What the password comes to under the algorithm, version, parameters and salt of `hash`.
+/// Hashes the password with the algorithm, version, parameters and salt of `hash`.
 fn argon2_output(hash: &phc::PasswordHash, password: &[u8], len: usize) -> HashResult<Output> {
     let version = hash.version.map(Version::try_from).transpose()?;
     let argon2 = Argon2::new(
@@ -185,8 +181,8 @@ fn argon2_output(hash: &phc::PasswordHash, password: &[u8], len: usize) -> HashR
     Ok(Output::new(&bytes)?)
 }
 
-/// Computes a hash. Its blocks lie on the stack of a thread of its own: when that ends the system has them back at
-/// once, whereas the allocator would keep them for as long as the broker has nothing else to do.
+/// Computes a hash. Its blocks lie on the stack of a thread of its own: the system has them back when the thread ends,
+/// whereas the allocator would keep them while the broker is idle.
 fn fill(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], out: &mut [u8]) -> argon2::Result<()> {
     if argon2.params().block_count() > SCRATCH_BLOCKS {
         return argon2.hash_password_into(password, salt, out); // made elsewhere
@@ -202,7 +198,7 @@ fn fill(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], out: &mut [u8]) -> ar
             });
         scratch.ok().and_then(|thread| thread.join().ok())
     });
-    // Without another thread it is slower to give its memory back, but no worse.
+    // Without another thread the memory goes back later; the hash is the same.
     hashed.unwrap_or_else(|| argon2.hash_password_into(password, salt, out))
 }
 
@@ -229,7 +225,7 @@ fn verify_rabbit<D: Digest>(text: &str, password: &[u8]) -> bool {
         .is_some_and(|(salt, expected)| same_bytes(&digest::<D>(&salt, password), &expected))
 }
 
-/// Compares without stopping at the first difference, so that time tells nothing of the hash.
+/// Compares in constant time, so that the time tells nothing about the hash.
 fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && a.iter()

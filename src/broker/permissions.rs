@@ -1,5 +1,5 @@
-//! Who may do what: configure, write and read patterns per user and virtual host, and topic permissions
-//! per exchange. Pure tables and decisions; [`super::users::Users`] owns and persists them.
+//! Permissions: configure, write and read patterns per user and virtual host, and topic permissions per exchange. Pure
+//! tables and decisions; [`super::users::Users`] owns and persists them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use fancy_regex::Regex;
 
 use crate::model::Name;
 
-/// Bound on the length of a permission pattern in bytes.
+/// Maximum length of a permission pattern.
 pub const PATTERN_BYTES_MAX: usize = 4096;
 
-/// The three kinds of rights over a resource.
+/// The three permissions on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Create, delete or alter.
@@ -33,10 +33,8 @@ impl Permission {
     }
 }
 
-/// What kind of thing a name names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
-    /// A queue.
     Queue,
     /// An exchange; the default exchange goes by [`DEFAULT_EXCHANGE`].
     Exchange,
@@ -52,24 +50,18 @@ impl ResourceKind {
     }
 }
 
-/// The name under which rights over the default exchange are looked up.
+/// The name of the default exchange in permission patterns.
 pub const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// A refusal: everything its text needs. The front door puts its own code before it.
+/// A refusal with everything that its text needs. The front door puts its own code before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessRefused {
-    /// No right over a queue or exchange.
     #[error("{} access to {} '{name}' in vhost '{vhost}' refused for user '{user}'", permission.as_str(), kind.as_str())]
     Resource {
-        /// The right that is missing.
         permission: Permission,
-        /// Queue or exchange.
         kind: ResourceKind,
-        /// Its name as it was looked up.
         name: Name,
-        /// Its virtual host.
         vhost: Name,
-        /// Who asked.
         user: Name,
     },
     /// The routing key is outside the user's topic permission.
@@ -79,11 +71,8 @@ pub enum AccessRefused {
         permission: Permission,
         /// The routing key.
         topic: Name,
-        /// The topic exchange.
         exchange: Name,
-        /// Its virtual host.
         vhost: Name,
-        /// Who asked.
         user: Name,
     },
 }
@@ -92,14 +81,11 @@ pub enum AccessRefused {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct InvalidPattern {
-    /// The pattern as it was given.
     pub pattern: String,
-    /// What is wrong with it.
     pub reason: String,
 }
 
-/// A permission pattern: searched for anywhere in the name, as RabbitMQ does; the empty pattern matches only
-/// the empty name.
+/// A permission pattern. It matches anywhere in the name, as in RabbitMQ; the empty pattern matches the empty name only.
 #[derive(Clone)]
 pub struct Pattern {
     text: Name,
@@ -107,7 +93,6 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern.
     pub fn new(text: &str) -> Result<Pattern, InvalidPattern> {
         Ok(Pattern {
             text: text.into(),
@@ -120,7 +105,7 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether the pattern is found in `name`. A pattern that backtracks beyond its limit does not match.
+    /// Whether the pattern matches in `name`. A pattern that backtracks beyond its limit does not.
     pub fn matches(&self, name: &str) -> bool {
         self.regex.is_match(name).unwrap_or(false)
     }
@@ -144,19 +129,15 @@ fn compile(text: &str) -> Result<Regex, InvalidPattern> {
     Regex::new(effective).map_err(|error| invalid(error.to_string()))
 }
 
-/// What a user may do in one virtual host. That there is a grant at all is what lets the user in.
+/// The permissions of a user in one virtual host. Without a grant the user may not open the virtual host.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Names that may be created and deleted.
     pub configure: Pattern,
-    /// Names that may be written to.
     pub write: Pattern,
-    /// Names that may be read from.
     pub read: Pattern,
 }
 
 impl Grant {
-    /// Compiles the three patterns.
     pub fn new(configure: &str, write: &str, read: &str) -> Result<Grant, InvalidPattern> {
         Ok(Grant {
             configure: Pattern::new(configure)?,
@@ -165,7 +146,6 @@ impl Grant {
         })
     }
 
-    /// Whether the grant covers `permission` on `name`.
     pub fn allows(&self, permission: Permission, name: &str) -> bool {
         match permission {
             Permission::Configure => self.configure.matches(name),
@@ -175,8 +155,8 @@ impl Grant {
     }
 }
 
-/// Routing keys that a user may publish with and bind with on one topic exchange. The patterns may name
-/// `{username}` and `{vhost}`, which stand for those of the connection.
+/// The routing keys that a user may publish and bind with on one topic exchange. In the patterns, `{username}` and
+/// `{vhost}` stand for those of the connection.
 #[derive(Clone, Debug)]
 pub struct TopicGrant {
     write: Topic,
@@ -193,7 +173,7 @@ struct Topic {
 
 impl Topic {
     fn new(text: &str, user: &str, vhost: &str) -> Result<Topic, InvalidPattern> {
-        // The variables' values are taken literally: a user called `.*` gains nothing by it.
+        // Escaped, so that a user called `.*` gains nothing by the name.
         let expanded = text
             .replace("{username}", &fancy_regex::escape(user))
             .replace("{vhost}", &fancy_regex::escape(vhost));
@@ -209,7 +189,6 @@ impl Topic {
 }
 
 impl TopicGrant {
-    /// Compiles the two patterns for one user and virtual host.
     pub fn new(
         write: &str,
         read: &str,
@@ -236,7 +215,7 @@ impl TopicGrant {
         match permission {
             Permission::Write => self.write.expanded.matches(routing_key),
             Permission::Read => self.read.expanded.matches(routing_key),
-            // Topic permissions say nothing about creating exchanges.
+            // Topic permissions do not concern the creation of exchanges.
             Permission::Configure => true,
         }
     }
@@ -250,7 +229,7 @@ pub struct PermissionTable {
 }
 
 impl PermissionTable {
-    /// The grant of `user` in `vhost`, if it may enter at all.
+    /// The grant of `user` in `vhost`; `None` if it may not open the virtual host.
     pub fn grant(&self, user: &str, vhost: &str) -> Option<&Grant> {
         self.grants.get(&(user.into(), vhost.into()))
     }
@@ -261,7 +240,7 @@ impl PermissionTable {
             .is_some_and(|grant| grant.allows(permission, name))
     }
 
-    /// Whether topic permissions let `user` use `routing_key` on `exchange`: they do unless one is set that does not.
+    /// Whether `user` may use `routing_key` on `exchange`. Without a topic permission any key is allowed.
     pub fn allows_topic(
         &self,
         user: &str,
@@ -274,7 +253,7 @@ impl PermissionTable {
             .is_none()
     }
 
-    /// The first of several routing keys that topic permissions keep `user` from using on `exchange`.
+    /// The first of several routing keys that `user` may not use on `exchange`.
     pub fn refused_topic<'a>(
         &self,
         user: &str,

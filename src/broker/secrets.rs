@@ -1,8 +1,8 @@
 //! Keys with which requests over HTTP are signed: each belongs to a user and a virtual host, and lets its holder do
 //! there what that user may. Here: one key; `users` holds them all, so that a key goes with its user.
 //!
-//! A signature can only be checked by who has the key itself, so keys are stored as they are: the data directory is
-//! kept to its owner.
+//! Checking a signature takes the key itself, so keys are stored in plain text. The data directory is readable by its
+//! owner only.
 
 use std::fmt;
 
@@ -14,31 +14,29 @@ use super::definitions::Kind;
 use super::definitions::record::NamedRecord;
 use crate::model::Name;
 
-/// What ids start with that are generated here: so do all of CMQ's, and some clients look.
+/// Prefix of generated ids. All of CMQ's ids have it, and some clients check it.
 const ID_PREFIX: &str = "AKID";
 /// Random characters of a generated id, after the prefix.
 const ID_CHARS: usize = 32;
 /// Random characters of a generated key.
 const KEY_CHARS: usize = 32;
-/// The longest id or key that an operator may choose, in bytes.
+/// Maximum length of an id or key that an operator chooses.
 pub const SECRET_BYTES_MAX: usize = 128;
 
-/// A key and whose it is.
+/// A key with its user and virtual host.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    /// `SecretId`: public, tells one key from another.
+    /// `SecretId`: public.
     pub id: Name,
-    /// `SecretKey`: what signatures are made with.
+    /// `SecretKey`: signs requests.
     pub key: Name,
-    /// Its user.
     pub user: Name,
-    /// Its virtual host.
     pub vhost: Name,
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the key: this may end in a log.
+        // Without the key: this may be logged.
         f.debug_struct("Secret")
             .field("id", &self.id)
             .field("user", &self.user)
@@ -55,7 +53,7 @@ impl NamedRecord for Secret {
 }
 
 impl Secret {
-    /// A key for `user` in `vhost`; id and key are made up where none is given.
+    /// A key for `user` in `vhost`, with a random id and key unless they are chosen.
     pub fn new(user: &str, vhost: &str, chosen: Option<(&str, &str)>) -> Secret {
         let (id, key) = match chosen {
             Some((id, key)) => (id.into(), key.into()),

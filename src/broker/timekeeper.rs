@@ -1,5 +1,5 @@
-//! Keeps on disk how the broker's time line goes with the machine's clocks, so that a restart goes on with it. What the
-//! line is stands in `clock`.
+//! Stores how the broker's time line goes with the machine's clocks, so that it continues over a restart. `clock` says what
+//! the line is.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::model::Ticket;
 use crate::store::Store;
 use crate::store::commit::Committer;
 
-/// How often it is looked whether there is something to note. After a power loss on a machine whose wall clock does not
-/// survive it, the line goes on from a moment that was noted no longer than this before the last write.
+/// Interval of notes. After a power loss on a machine that loses its wall clock with it, the line continues from a note
+/// that is at most this much older than the last write.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// The anchor as it is stored.
@@ -31,7 +31,7 @@ impl NamedRecord for ClockRecord {
     }
 }
 
-/// The broker's clock, and what the disk knows of it.
+/// The broker's clock, and the last note on disk.
 pub(super) struct Timekeeper {
     clock: Arc<Clock>,
     committer: Arc<Committer>,
@@ -45,7 +45,7 @@ struct Noted {
 }
 
 impl Timekeeper {
-    /// Goes on with the time line that the committer's store knows, and keeps it up to date for as long as this is held.
+    /// Continues the time line of the committer's store, and notes it until this is dropped.
     pub(super) fn start(committer: Arc<Committer>, source: Arc<dyn Source>) -> Arc<Timekeeper> {
         let known = load(&**committer.store());
         let clock = Arc::new(Clock::start(source, known.as_ref()));
@@ -66,12 +66,11 @@ impl Timekeeper {
         keeper
     }
 
-    /// The clock.
     pub(super) fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 
-    /// Writes how the clocks go together, if anything was written since it was last noted, or if the wall clock was set.
+    /// Writes a note if anything was written since the last one, or if the wall clock was set.
     pub(super) fn note(&self) {
         let anchor = self.clock.anchor();
         let mut noted = self.lock();
@@ -89,7 +88,7 @@ impl Timekeeper {
     }
 
     fn put(&self, noted: &mut Noted, anchor: Anchor) {
-        // Not waited for: what is written from now on comes in this batch or a later one.
+        // Not waited for: later writes are in this batch or a later one.
         let mut records = Records::default();
         records.put(&ClockRecord(anchor.clone()));
         noted.ticket = records.write_soon(&self.committer);
@@ -101,7 +100,7 @@ impl Timekeeper {
     }
 }
 
-/// What the store knows. A broker without it is not worth refusing: its time line begins anew, with the wall clock.
+/// The last note. If it cannot be read, the broker starts with a time line that begins at the wall clock.
 fn load(store: &dyn Store) -> Option<Anchor> {
     match ClockRecord::load(store) {
         Ok(records) => records.into_iter().next().map(|record| record.0),

@@ -4,26 +4,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
 
-/// What an operator has limited for one user. Negative means no limit, as in RabbitMQ.
+/// An operator's limits for one user. Negative means no limit, as in RabbitMQ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UserLimits {
-    /// Channels open at once, over all connections.
+    /// Maximum number of open channels over all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_channels: Option<i64>,
-    /// Connections open at once.
+    /// Maximum number of open connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<i64>,
 }
 
-/// What an operator has limited for one virtual host. Negative means no limit.
+/// An operator's limits for one virtual host. Negative means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VhostLimits {
-    /// Connections open at once.
+    /// Maximum number of open connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<i64>,
-    /// Queues that exist at once.
+    /// Maximum number of queues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queues: Option<i64>,
 }
@@ -31,55 +31,31 @@ pub struct VhostLimits {
 /// A limit that has been reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitReached {
-    /// No connection more in the virtual host.
     #[error(
         "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
     )]
-    VhostConnections {
-        /// The virtual host.
-        vhost: Name,
-        /// Who asked.
-        user: Name,
-        /// The limit.
-        limit: i64,
-    },
-    /// No connection more for the user.
+    VhostConnections { vhost: Name, user: Name, limit: i64 },
     #[error("connection refused for user '{user}': user connection limit ({limit}) is reached")]
-    UserConnections {
-        /// The user.
-        user: Name,
-        /// The limit.
-        limit: i64,
-    },
-    /// No channel more for the user.
+    UserConnections { user: Name, limit: i64 },
     #[error(
         "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"
     )]
-    UserChannels {
-        /// The user.
-        user: Name,
-        /// The limit.
-        limit: i64,
-    },
-    /// No queue more in the virtual host.
+    UserChannels { user: Name, limit: i64 },
     #[error("cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached")]
     VhostQueues {
-        /// The queue that was to be declared.
         queue: Name,
-        /// The virtual host.
         vhost: Name,
-        /// The limit.
         limit: i64,
     },
 }
 
-/// The limit if `count` things are already as many as it allows.
+/// The limit, if `count` has reached it.
 pub(super) fn reached(limit: Option<i64>, count: usize) -> Option<i64> {
     limit.filter(|&limit| limit >= 0 && i64::try_from(count).unwrap_or(i64::MAX) >= limit)
 }
 
 impl VhostLimits {
-    /// Whether `vhost`, which has `existing` queues, may have `queue` as well.
+    /// Refuses `queue` if `vhost`, which has `existing` queues, has reached its limit.
     pub fn check_queue(
         &self,
         vhost: &Name,

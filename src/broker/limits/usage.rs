@@ -31,7 +31,7 @@ impl Usage {
         self.counts.lock()
     }
 
-    /// Counts a connection, unless a limit is reached. RabbitMQ looks at the virtual host first.
+    /// Counts a connection unless a limit is reached. RabbitMQ checks the virtual host first.
     pub(super) fn open_connection(
         self: &Arc<Self>,
         user: &Name,
@@ -68,7 +68,7 @@ impl Usage {
     }
 }
 
-/// The place of one connection in the counts; it and its channels leave them when it is dropped.
+/// Counts one connection and its channels until it is dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     usage: Arc<Usage>,
@@ -93,7 +93,7 @@ impl ConnectionPermit {
         Ok(())
     }
 
-    /// Counts a channel no more.
+    /// Stops counting a channel.
     pub fn close_channel(&mut self) {
         if self.channels > 0 {
             self.channels -= 1;

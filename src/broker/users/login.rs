@@ -1,5 +1,5 @@
-//! Who may log in: passwords, hashed off the async threads and few at once, and logins remembered for a minute. What is
-//! refused takes as long as a wrong password, whatever the reason, so that time tells nothing of who there is.
+//! Logins: passwords are hashed off the async threads, few at the same time, and results are cached for a minute. Every
+//! refusal takes as long as a wrong password, so that the time does not tell which users exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::clock;
 use crate::model::Name;
 use crate::store::StoreFailed;
 
-/// The revision of users that there are not.
+/// The revision of users that do not exist.
 const NO_REVISION: u64 = u64::MAX;
 
-/// Why a login was refused. For the log: a client is told only that it was.
+/// The reason of a refused login, for the log. The client learns only that it was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// No such user, or another password. Which of the two is nobody's business.
+    /// No such user, or another password. The log does not say which.
     #[error("user '{0}' - invalid credentials")]
     InvalidCredentials(Name),
     /// Blank passwords never log in.
@@ -33,7 +33,7 @@ pub enum LoginError {
 }
 
 impl Users {
-    /// Verifies a login from `peer`. Takes tens of milliseconds unless it was verified within the last minute.
+    /// Verifies a login from `peer`. Takes tens of milliseconds unless its result is cached.
     pub async fn login(
         &self,
         name: &str,
@@ -41,7 +41,7 @@ impl Users {
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginError> {
         let user = self.verified(name, password, Some(peer)).await?;
-        // After the password, as in RabbitMQ: before, the time would tell who may only come from here.
+        // After the password, as in RabbitMQ: before it, the time would tell which users are local only.
         match self.may_come_from(name, peer) {
             true => Ok(user),
             false => Err(LoginError::LoopbackOnly(name.into())),
@@ -86,8 +86,8 @@ impl Users {
         self.logins().recall(digest, revision, clock::monotonic())
     }
 
-    /// Hashes the password when its turn has come, unless somebody with the same login was faster: when a thousand
-    /// clients come at once, one pays. Without a hash to compare with, the work is done all the same.
+    /// Hashes the password, unless another client with the same login was faster: of a thousand clients that connect
+    /// together, one pays. Without a hash to compare with, it hashes as well.
     async fn verify(
         &self,
         digest: LoginDigest,
@@ -96,14 +96,14 @@ impl Users {
         password: &[u8],
         asker: Asker,
     ) -> bool {
-        let Some(turn) = self.hashing.turn(asker).await else {
+        let Some(permit) = self.hashing.permit(asker).await else {
             return false;
         };
         if let Some(right) = self.recall(digest, revision) {
             return right;
         }
         let password = password.to_vec();
-        let verified = turn.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
+        let verified = permit.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
         let Some(right) = verified.await else {
             return false;
         };
@@ -119,10 +119,11 @@ impl Users {
     ) -> Result<PasswordHash, UserError> {
         let password = password.to_vec();
         let busy = UserError::Store(StoreFailed);
-        let Some(turn) = self.hashing.turn(Asker::new(name, None)).await else {
+        let Some(permit) = self.hashing.permit(Asker::new(name, None)).await else {
             return Err(busy);
         };
-        turn.run(move || PasswordHash::new(&password))
+        permit
+            .run(move || PasswordHash::new(&password))
             .await
             .ok_or(busy)
     }

@@ -1,9 +1,9 @@
-//! Users and what they may do: login, tags, limits and permissions, durable through the committer. Knows
-//! neither SASL nor reply codes; which virtual hosts exist is the broker's to know.
+//! Users: login, tags, limits and permissions, durable through the committer. Knows neither SASL nor reply codes, and not
+//! which virtual hosts exist.
 
 mod access; // all users and permissions in memory, and each change of them
 mod login;
-mod registry; // who there is, and changes of it
+mod registry; // all users, and changes of them
 mod rights; // permissions, asked and changed
 #[cfg(test)]
 mod tests;

@@ -59,12 +59,12 @@ impl Users {
         self.access().users.values().cloned().collect()
     }
 
-    /// What a user may have open at once, as of now: limits bind sessions that are open already.
+    /// The limits of a user, as of now: they hold for open sessions too.
     pub fn limits(&self, name: &str) -> UserLimits {
         self.get(name).map(|user| user.limits).unwrap_or_default()
     }
 
-    /// Creates a user with a password. It may enter no virtual host yet.
+    /// Creates a user with a password. It may open no virtual host yet.
     pub async fn add(&self, name: &str, password: &[u8], tags: Vec<Name>) -> Result<(), UserError> {
         if self.get(name).is_some() {
             return Err(UserError::AlreadyExists(name.into()));
@@ -89,7 +89,7 @@ impl Users {
         self.change(|access| access.propose_add(user)).await
     }
 
-    /// Removes a user with its permissions and keys, and closes its connections; whether there was one.
+    /// Removes a user with its permissions and keys, and closes its connections; true if it existed.
     pub async fn delete(&self, name: &str) -> Result<bool, UserError> {
         let deleted = self
             .access
@@ -123,12 +123,10 @@ impl Users {
             .await
     }
 
-    /// Replaces a user's tags.
     pub async fn set_tags(&self, name: &str, tags: Vec<Name>) -> Result<(), UserError> {
         self.change_user(name, |user| user.tags = tags).await
     }
 
-    /// Changes a user's limits.
     pub async fn set_limits(
         &self,
         name: &str,
@@ -156,7 +154,6 @@ impl Users {
             .await
     }
 
-    /// Removes a key.
     pub async fn delete_secret(&self, id: &str) -> Result<(), UserError> {
         self.change(|access| access.propose_delete_secret(id)).await
     }

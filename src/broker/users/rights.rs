@@ -1,4 +1,4 @@
-//! What users may do in virtual hosts: permissions and topic permissions, asked and changed.
+//! Permissions and topic permissions of users: checks and changes.
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
@@ -12,12 +12,12 @@ use crate::broker::permissions::{
 use crate::model::Name;
 
 impl Users {
-    /// Changes with every change of a permission: decisions made before are stale then.
+    /// Changes with every change of a permission: earlier decisions are stale then.
     pub fn permission_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether `user` has permissions in `vhost`, and so may open it.
+    /// Whether `user` has permissions in `vhost` and so may open it.
     pub fn may_enter(&self, user: &str, vhost: &str) -> bool {
         self.access().permissions.grant(user, vhost).is_some()
     }
@@ -89,7 +89,7 @@ impl Users {
         }
     }
 
-    /// Lets a user enter a virtual host, which the caller knows to exist, and do there what the patterns say.
+    /// Gives a user permissions in a virtual host, which the caller knows to exist.
     pub async fn set_permissions(
         &self,
         user: &str,
@@ -101,7 +101,7 @@ impl Users {
             .await
     }
 
-    /// Takes a user's permissions in a virtual host away.
+    /// Removes a user's permissions in a virtual host.
     pub async fn clear_permissions(&self, user: &str, vhost: &str) -> Result<(), UserError> {
         self.change(|access| Ok(access.propose_clear_permission(user, vhost)))
             .await
@@ -120,7 +120,7 @@ impl Users {
             .await
     }
 
-    /// Lifts the restrictions on one topic exchange, or on all of a virtual host.
+    /// Removes the restrictions on one topic exchange, or on all of a virtual host.
     pub async fn clear_topic_permissions(
         &self,
         user: &str,
