@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use leveret::broker::queue::{
     Credit, DeadLetter, Delivery, DeliverySink, LetterRoutes, Letters, MemoryBudget, NewConsumer,
-    Queue, QueueOwner, QueueServices, QueueSpec, QueueThreads, Settle, Timers,
+    Outlet, Queue, QueueOwner, QueueServices, QueueSpec, QueueThreads, Settle, Timers,
 };
 use leveret::model::arguments::QueueArguments;
 use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
@@ -83,7 +83,6 @@ fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
     let consumer = NewConsumer {
         id,
         tag: "c".into(),
-        sink: Arc::clone(sink) as Arc<dyn DeliverySink>,
         no_ack: false,
         exclusive: false,
         priority: 0,
@@ -92,14 +91,17 @@ fn consume(queue: &Queue, sink: &Arc<Collector>) -> ConsumerId {
             bytes: 1 << 40,
         },
         visibility_timeout_ms: None,
-        limiter: None,
         stream: None,
         prefetch_count: 500,
         arguments: FieldTable::default(),
         connection: ConnectionId(1),
         channel: 1,
     };
-    queue.consume(consumer).expect("a consumer");
+    let outlet = Outlet {
+        sink: Arc::clone(sink) as Arc<dyn DeliverySink>,
+        limiter: None,
+    };
+    queue.consume(consumer, outlet).expect("a consumer");
     id
 }
 

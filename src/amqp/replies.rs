@@ -135,7 +135,6 @@ impl Requester {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
-            order: 0,
         };
         outbox.deliver(&mut vec![delivery]);
     }

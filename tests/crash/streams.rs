@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Queue};
+use leveret::broker::queue::{Credit, Delivery, DeliverySink, NewConsumer, Outlet, Queue};
 use leveret::model::stream::{StreamOffset, StreamStart};
 use leveret::model::{ConnectionId, ConsumerId, Ticket};
 use leveret::store::faulty::{Call, FaultyStore};
@@ -148,7 +148,6 @@ fn watch(stream: &Queue) -> Arc<Seen> {
     let consumer = NewConsumer {
         id: ConsumerId(1),
         tag: "c".into(),
-        sink: Arc::clone(&seen) as Arc<dyn DeliverySink>,
         no_ack: false,
         exclusive: false,
         priority: 0,
@@ -157,14 +156,17 @@ fn watch(stream: &Queue) -> Arc<Seen> {
             bytes: 1 << 40,
         },
         visibility_timeout_ms: None,
-        limiter: None,
         stream: Some(start),
         prefetch_count: 1,
         arguments: FieldTable::default(),
         connection: ConnectionId(1),
         channel: 1,
     };
-    stream.consume(consumer).expect("a consumer");
+    let outlet = Outlet {
+        sink: Arc::clone(&seen) as Arc<dyn DeliverySink>,
+        limiter: None,
+    };
+    stream.consume(consumer, outlet).expect("a consumer");
     seen
 }
 

@@ -11,7 +11,7 @@ use super::super::limits::{ARGUMENT_LOGGED_MAX, CONSUMERS_PER_CHANNEL_MAX};
 use super::super::outbox::sink;
 use super::super::replies::REPLY_TO;
 use super::ack::credit;
-use crate::broker::queue::{ConsumeError, NewConsumer, Queue};
+use crate::broker::queue::{ConsumeError, NewConsumer, Outlet, Queue};
 use crate::model::arguments::{
     ArgumentError, QueueKind, VISIBILITY_TIMEOUT, integer_value, type_name, visibility_timeout_ms,
 };
@@ -64,22 +64,25 @@ impl Channel {
         // Only classic queues know the channel's shared limit.
         let limiter = (queue.spec().arguments.kind == QueueKind::Classic).then(|| self.limiter());
         let id = cx.shared.front.broker.next_consumer();
-        let registered = queue.consume(NewConsumer {
+        let new = NewConsumer {
             id,
             tag: Arc::clone(&tag),
-            sink: sink(&cx.shared.outbox),
             no_ack: m.no_ack,
             exclusive: m.exclusive,
             priority,
             credit: credit(initial),
             visibility_timeout_ms,
-            limiter,
             stream,
             prefetch_count: self.prefetch,
             arguments: m.arguments,
             connection: cx.shared.session.connection,
             channel: self.number,
-        });
+        };
+        let outlet = Outlet {
+            sink: sink(&cx.shared.outbox),
+            limiter,
+        };
+        let registered = queue.consume(new, outlet);
         registered.map_err(|error| consume_refused(error, &queue, cx))?;
         let source = Some(Source {
             queue: self.queues.acquire(&queue),

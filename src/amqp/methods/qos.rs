@@ -1,5 +1,6 @@
 //! `basic.qos`: how many deliveries may wait for their answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::channel::Channel;
@@ -74,11 +75,30 @@ impl Channel {
         }
     }
 
+    /// Queues deliver without asking while a channel has no limit.
+    fn tell_queues_of_limit(&self, limiter: &Arc<ChannelLimiter>) {
+        let sources = self
+            .consumers
+            .iter()
+            .filter_map(|(_, consumer)| consumer.source.as_ref());
+        let queues: BTreeSet<u32> = sources.map(|source| source.queue).collect();
+        for queue in queues
+            .into_iter()
+            .filter_map(|queue| self.queues.get(queue))
+        {
+            queue.limit_changed(limiter);
+        }
+    }
+
     fn limit_together(&mut self, prefetch: u16) {
         let more = places(prefetch) - places(self.global_prefetch);
+        let was_limited = self.is_limited();
         self.global_prefetch = prefetch;
         if let Some(limiter) = &self.limiter {
             limiter.give_back(more);
+            if was_limited != self.is_limited() {
+                self.tell_queues_of_limit(limiter);
+            }
             if more > 0 {
                 self.poke_queues();
             }

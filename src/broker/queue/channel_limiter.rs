@@ -43,6 +43,17 @@ impl ChannelLimiter {
         false
     }
 
+    /// Whether a limit is set. Without one a channel has more places than its queues can ever take.
+    pub(super) fn is_set(&self) -> bool {
+        self.free.load(Ordering::Acquire) < i64::from(u32::MAX)
+    }
+
+    /// Takes places without asking, while no limit is set.
+    pub(super) fn take(&self, places: usize) {
+        let places = i64::try_from(places).unwrap_or(i64::MAX);
+        self.free.fetch_sub(places, Ordering::AcqRel);
+    }
+
     /// The queue waits, although there may be room: it has had its share.
     pub(super) fn wait(&self, queue: QueueId) {
         let mut waiting = self.waiting();

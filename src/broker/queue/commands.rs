@@ -1,17 +1,19 @@
-//! What connections ask of a queue.
+//! What connections and operators ask of a queue.
 
 use std::sync::Arc;
 
+use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
-use crate::model::{ConsumerId, Lease, Message, Ticket};
+use crate::model::{ConsumerId, Lease, Message, QueueOverrides, Ticket};
 use crate::store::Op;
 
 use super::channel_limiter::ChannelLimiter;
 use super::consumer::{ConsumeError, ConsumerInfo, Credit, NewConsumer};
 use super::counts::Counts;
 use super::durability::Durability;
-use super::effects::{Admission, Effects, Get, Got, Settle};
-use super::machine::Machine;
+use super::effects::{Admission, Enqueued, Get, Got, Settle};
+use super::outlets::{Outlet, id_of, limit_of};
+use super::settings::Settings;
 use super::shell::{Cell, Queue, QueueGone};
 
 /// What became of a run of publishes.
@@ -33,6 +35,24 @@ impl Queue {
         Durability::of(self.spec.durable, self.spec.arguments.kind)
     }
 
+    /// An operator's settings.
+    pub fn overrides(&self) -> QueueOverrides {
+        self.settings.read().overrides.clone()
+    }
+
+    /// The arguments that hold: those of the declaration, but for the operator's settings.
+    pub fn arguments(&self) -> Arc<QueueArguments> {
+        Arc::clone(&self.settings.read().effective)
+    }
+
+    /// Other settings hold from now on. They are not written: see `Vhost::set_queue_overrides`.
+    pub(in crate::broker) fn reconfigure(&self, overrides: QueueOverrides) {
+        let settings = Settings::new(overrides, &self.spec.arguments);
+        let arguments = Arc::clone(&settings.effective);
+        *self.settings.write() = settings;
+        self.run(|machine, now_ms, fx| machine.reconfigure(now_ms, arguments, fx));
+    }
+
     /// Enqueues a run of messages, in order; of a run for which there is not room enough, what there is room for.
     pub fn publish(&self, run: &[Arc<Message>]) -> Published {
         self.publish_as(run, Admission::Each)
@@ -43,63 +63,138 @@ impl Queue {
         self.publish_as(run, Admission::Whole)
     }
 
+    fn publish_as(&self, run: &[Arc<Message>], admission: Admission) -> Published {
+        let (published, letters) = self.publish_run(run, admission);
+        if letters {
+            self.send_letters();
+        }
+        published
+    }
+
+    /// Enqueues a run; true if the caller has to publish dead letters.
+    pub(super) fn publish_run(
+        &self,
+        run: &[Arc<Message>],
+        admission: Admission,
+    ) -> (Published, bool) {
+        let Some(cell) = self.lock_unless_deleted() else {
+            return (Published::default(), false);
+        };
+        let applied = self.turn(cell, |cell, now_ms| {
+            self.enqueue(cell, now_ms, run, admission)
+        });
+        let enqueued = applied.result;
+        let published = Published {
+            ticket: applied.ticket.filter(|_| enqueued.persisted),
+            rejected: enqueued.rejected,
+        };
+        (published, applied.letters)
+    }
+
+    fn enqueue(
+        &self,
+        cell: &mut Cell,
+        now_ms: u64,
+        run: &[Arc<Message>],
+        admission: Admission,
+    ) -> Enqueued {
+        let (machine, fx) = cell.machine();
+        let mut all = machine.publish(now_ms, run, admission, fx);
+        cell.answer_permits(self.spec.id, now_ms);
+        while all.is_paused {
+            let rest = run.get(all.seen..).unwrap_or_default();
+            let (machine, fx) = cell.machine();
+            all = all.and(machine.publish(now_ms, rest, admission, fx));
+            cell.answer_permits(self.spec.id, now_ms);
+        }
+        all
+    }
+
     /// Registers a consumer; deliveries may reach its sink before this returns.
-    pub fn consume(&self, mut consumer: NewConsumer) -> Result<(), ConsumeError> {
-        if let Some(start) = &mut consumer.stream
+    pub fn consume(&self, mut new: NewConsumer, outlet: Outlet) -> Result<(), ConsumeError> {
+        if let Some(start) = &mut new.stream
             && let StreamOffset::Time(wall_ms) = start.offset
         {
             start.offset = StreamOffset::Time(self.services.clock.moment_of(wall_ms).ms());
         }
-        self.run(|state, now_ms, fx| state.consume(now_ms, consumer, fx))
-            .unwrap_or(Err(ConsumeError::Gone))
+        let cell = self.lock_unless_deleted().ok_or(ConsumeError::Gone)?;
+        let applied = self.turn(cell, |cell, now_ms| {
+            let (id, no_ack, limit) = (new.id, new.no_ack, outlet.limit());
+            cell.outlets.add(id, no_ack, outlet);
+            let (machine, fx) = cell.machine();
+            let consumed = machine.consume(now_ms, new, limit, fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            if consumed.is_err() {
+                cell.outlets.remove(&[id]);
+            }
+            consumed
+        });
+        self.send_letters_of(applied).0
     }
 
     /// Takes a consumer out. What it holds stays leased until it is settled.
     pub fn cancel(&self, consumer: ConsumerId) {
-        let was_last = self.run(|state, now_ms, fx| state.cancel(now_ms, consumer, fx));
-        self.look_if_unused(was_last);
+        self.leave(&[consumer], &[]);
     }
 
     /// These consumers are about to [`Queue::leave`]: they are given nothing from now on, and keep their places.
     pub fn halt(&self, consumers: &[ConsumerId]) {
-        self.run(|state, _, _| state.halt(consumers));
+        self.run(|machine, _, _| machine.halt(consumers));
     }
 
-    /// Consumers leave, and these leases end, because their channels do: the messages are back before anybody is given
-    /// one.
+    /// Consumers leave, and these leases end, because their channels do: the messages are back before any is
+    /// delivered.
     pub fn leave(&self, consumers: &[ConsumerId], leases: &[Lease]) {
-        let was_last = self.run(|state, now_ms, fx| state.leave(now_ms, consumers, leases, fx));
-        self.look_if_unused(was_last);
-    }
-
-    fn look_if_unused(&self, was_last: Option<bool>) {
-        if was_last == Some(true) && self.spec.auto_delete {
+        let Some(cell) = self.lock_unless_deleted() else {
+            return;
+        };
+        let applied = self.turn(cell, |cell, now_ms| {
+            let (machine, fx) = cell.machine();
+            let was_last = machine.leave(now_ms, consumers, leases, fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            cell.outlets.remove(consumers);
+            was_last
+        });
+        let (was_last, _) = self.send_letters_of(applied);
+        if was_last && self.spec.auto_delete {
             self.tell_owner(|owner, queue| owner.queue_unused(queue));
         }
     }
 
     /// Grants credit to consumers.
     pub fn credit(&self, credit: &[(ConsumerId, Credit)]) {
-        self.run(|state, now_ms, fx| state.grant(now_ms, credit, fx));
+        self.run(|machine, now_ms, fx| machine.grant(now_ms, credit, fx));
     }
 
-    /// A channel's shared limiter has room again, of which this much is for this queue.
+    /// A channel's limiter has room again: the queue's share in this round.
     pub fn poke(&self, limiter: &Arc<ChannelLimiter>, share: u32) {
-        self.run(|state, now_ms, fx| state.poke(now_ms, limiter, share, fx));
+        self.run(|machine, now_ms, fx| machine.poke(now_ms, id_of(limiter), share, fx));
     }
 
-    /// Ends leases and grants the credit that this frees. Leases that have ended already are passed over. The ticket tells when it is durable; `None` if there is
-    /// nothing to write.
+    /// A limit was set for a channel that had none, or was taken away.
+    pub fn limit_changed(&self, limiter: &Arc<ChannelLimiter>) {
+        if let Some(cell) = self.lock_unless_deleted() {
+            let applied = self.turn(cell, |cell, now_ms| {
+                let limit = limit_of(limiter);
+                cell.outlets.limit(limit);
+                let (machine, fx) = cell.machine();
+                machine.limit(now_ms, limit, fx);
+                cell.answer_permits(self.spec.id, now_ms);
+            });
+            self.send_letters_of(applied);
+        }
+    }
+
+    /// Ends leases and grants the credit that this frees. Passes over leases that have ended already. The ticket tells
+    /// when it is durable; `None` if there is nothing to write.
     pub fn settle(
         &self,
         how: Settle,
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
     ) -> Option<Ticket> {
-        let settle = |state: &mut Machine, now_ms, fx: &mut Effects| {
-            state.settle(now_ms, how, leases, credit, fx)
-        };
-        let (_, ticket) = self.act(settle)?;
+        let (_, ticket) =
+            self.act(|machine, now_ms, fx| machine.settle(now_ms, how, leases, credit, fx))?;
         ticket
     }
 
@@ -107,7 +202,7 @@ impl Queue {
     pub async fn get(&self, no_ack: bool) -> Result<Option<Got>, QueueGone> {
         loop {
             let loaded = self.loaded.notified();
-            match self.run(|state, now_ms, fx| state.get(now_ms, no_ack, fx)) {
+            match self.run(|machine, now_ms, fx| machine.get(now_ms, no_ack, fx)) {
                 None => return Err(QueueGone),
                 Some(Get::Empty) => return Ok(None),
                 Some(Get::Got(got)) => return Ok(Some(got)),
@@ -116,38 +211,40 @@ impl Queue {
         }
     }
 
-    /// Drops every message that waits, for a consumer or for its time. What has died before is dead-lettered. The ticket tells when a restart will not bring them back.
+    /// Drops every message that is ready or delayed. Messages that have died before are dead-lettered. The ticket tells
+    /// when a restart will not bring them back.
     pub fn purge(&self) -> (u64, Option<Ticket>) {
-        self.act(|state, now_ms, fx| state.purge(now_ms, fx))
+        self.act(|machine, now_ms, fx| machine.purge(now_ms, fx))
             .unwrap_or_default()
     }
 
     /// The queue was declared again.
     pub fn touch(&self) {
-        self.run(|state, now_ms, _| state.touch(now_ms));
+        self.run(|machine, now_ms, _| machine.touch(now_ms));
     }
 
-    /// Its numbers.
     pub fn counts(&self) -> Counts {
-        self.lock().state.counts()
+        self.lock().machine.counts()
     }
 
-    /// Its consumers.
     pub fn consumers(&self) -> Vec<ConsumerInfo> {
-        self.lock().state.consumer_infos()
+        self.lock().machine.consumer_infos()
     }
 
-    /// Deletes the queue: its consumers are told, what it wrote is removed with the batch of the returned ticket; or, if
-    /// there are dead letters still, when these are published. `None` if it was deleted before, or if `only_if` says no to its numbers.
+    /// Deletes the queue: its consumers are told, and what it wrote is removed with the batch of the returned ticket; or,
+    /// if dead letters are left, when these are published. `None` if it was deleted before, or if `only_if` says no to
+    /// its numbers.
     pub fn delete(&self, only_if: impl FnOnce(&Counts) -> bool) -> Option<(Counts, Ticket)> {
         let mut cell = self.lock();
-        let counts = cell.state.counts();
+        let counts = cell.machine.counts();
         if cell.deleted || !only_if(&counts) {
             return None;
         }
         cell.deleted = true;
-        let consumers = cell.state.drain_consumers();
-        let is_dying = cell.state.is_dying();
+        cell.machine.delete();
+        cell.receives.clear();
+        let outlets = cell.outlets.drain();
+        let is_dying = cell.machine.is_dying();
         let ops = match is_dying {
             true => Vec::new(),
             false => self.remove_logs(&mut cell),
@@ -156,15 +253,13 @@ impl Queue {
             self.services.letters.keep(me);
         }
         let deadline = cell.deadline_ms.take();
-        self.services
-            .timers
-            .schedule(&self.me, self.spec.id, deadline, None);
+        self.schedule(deadline, None);
         // Under the lock, so that a batch either collects the queue's last chunks before this or, seeing that the
         // queue is deleted, nothing.
         let ticket = self.services.committer.append(ops);
         drop(cell);
-        for consumer in consumers {
-            consumer.new.sink.cancelled(consumer.id());
+        for (consumer, outlet) in outlets {
+            outlet.sink.cancelled(consumer);
         }
         self.loaded.notify_waiters();
         Some((counts, ticket))
@@ -174,38 +269,12 @@ impl Queue {
     pub(super) fn remove_logs(&self, cell: &mut Cell) -> Vec<Op> {
         self.services.budget.change(cell.resident_bytes, 0);
         cell.resident_bytes = 0;
-        let logs = cell.state.logs().into_iter();
+        let logs = cell.machine.logs().into_iter();
         logs.map(|log| Op::RemoveLog { log }).collect()
     }
 
     /// Whether it has been deleted.
     pub fn is_deleted(&self) -> bool {
         self.lock().deleted
-    }
-
-    fn publish_as(&self, run: &[Arc<Message>], admission: Admission) -> Published {
-        let (published, letters) = self.publish_run(run, admission);
-        if letters {
-            self.send_letters();
-        }
-        published
-    }
-
-    /// Enqueues a run; true if the caller has dead letters to see to.
-    pub(super) fn publish_run(
-        &self,
-        run: &[Arc<Message>],
-        admission: Admission,
-    ) -> (Published, bool) {
-        let mut published = Published::default();
-        let applied = self.apply(|state, now_ms, fx| {
-            state.publish(now_ms, run, admission, &mut published.rejected, fx);
-            fx.persisted
-        });
-        let letters = applied.as_ref().is_some_and(|applied| applied.letters);
-        if let Some(applied) = applied.filter(|applied| applied.result) {
-            published.ticket = applied.ticket;
-        }
-        (published, letters)
     }
 }

@@ -8,8 +8,6 @@ use crate::clock::Moment;
 use crate::model::stream::StreamStart;
 use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
-use super::channel_limiter::ChannelLimiter;
-
 /// How much a consumer may still be sent. A delivery needs both parts above zero, so the last one may
 /// overdraw the bytes by one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +32,6 @@ pub struct Delivery {
     pub delivery_count: u32,
     /// When it was enqueued; told by queues that keep what was acked.
     pub enqueued: Option<Moment>,
-    /// Its number among what the queue hands out in one turn.
-    pub order: u32,
 }
 
 /// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.
@@ -47,12 +43,11 @@ pub trait DeliverySink: Send + Sync {
 }
 
 /// What is needed to register a consumer.
+#[derive(Clone, Debug)]
 pub struct NewConsumer {
     pub id: ConsumerId,
     /// The consumer tag, for listings.
     pub tag: Name,
-    /// Where deliveries go.
-    pub sink: Arc<dyn DeliverySink>,
     /// Deliveries are settled as they leave.
     pub no_ack: bool,
     /// Nobody else may consume.
@@ -63,8 +58,6 @@ pub struct NewConsumer {
     pub credit: Credit,
     /// How long it may keep a message, in milliseconds; `None` is as long as the queue says.
     pub visibility_timeout_ms: Option<u64>,
-    /// The channel's shared limit, if it has one.
-    pub limiter: Option<Arc<ChannelLimiter>>,
     /// Where in a stream it begins, and what it wants of it; work queues take no notice.
     pub stream: Option<StreamStart>,
     /// The prefetch count, for listings.
@@ -109,11 +102,23 @@ pub struct ConsumerInfo {
     pub arguments: FieldTable,
 }
 
+/// Names the limiter of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LimiterId(pub(super) usize);
+
+/// The limit that the consumers of a channel share (`basic.qos` with `global`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChannelLimit {
+    pub(super) limiter: LimiterId,
+    /// Deliveries need a permit. A channel has a limiter before a limit is set.
+    pub(super) is_set: bool,
+}
+
 /// A registered consumer.
+#[derive(Debug)]
 pub(super) struct Consumer {
     pub(super) new: NewConsumer,
-    /// Deliveries of the current turn, handed to the sink at its end.
-    pub(super) pending: Vec<Delivery>,
+    pub(super) limit: Option<ChannelLimit>,
     /// What may still be sent; bytes below zero are an overdraft.
     messages: u32,
     bytes: i64,
@@ -127,18 +132,18 @@ pub(super) enum Place {
     Out,
     /// In its priority's ring.
     Ring,
-    /// Its channel's limiter refused it; it waits for [`Consumers::poke`].
+    /// Its channel's limit has no room; it waits for a round of the limiter.
     Limited,
     /// It leaves, and is given nothing any more.
     Halted,
 }
 
 impl Consumer {
-    pub(super) fn new(new: NewConsumer) -> Consumer {
+    pub(super) fn new(new: NewConsumer, limit: Option<ChannelLimit>) -> Consumer {
         let credit = new.credit;
         Consumer {
             new,
-            pending: Vec::new(),
+            limit,
             messages: credit.messages,
             bytes: signed(credit.bytes),
             place: Place::Out,
@@ -165,11 +170,15 @@ impl Consumer {
         self.bytes = self.bytes.saturating_sub(signed(size as u64));
     }
 
-    pub(super) fn is_limited_by(&self, limiter: &Arc<ChannelLimiter>) -> bool {
-        self.new
-            .limiter
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(own, limiter))
+    /// Whether this is the limiter of its channel.
+    pub(super) fn is_limited_by(&self, limiter: LimiterId) -> bool {
+        self.limit.is_some_and(|limit| limit.limiter == limiter)
+    }
+
+    /// The limiter that has to permit a delivery, if any.
+    pub(super) fn limiter(&self) -> Option<LimiterId> {
+        let limit = self.limit.filter(|limit| limit.is_set)?;
+        Some(limit.limiter)
     }
 
     /// For listings.

@@ -48,10 +48,6 @@ impl Queue {
 
     /// Everything that this queue wrote up to the batch `upto` is durable.
     fn durable_up_to(&self, upto: Ticket) {
-        self.run(|state, now_ms, fx| {
-            if let Some(stream) = state.stream() {
-                stream.durable_up_to(now_ms, upto, fx);
-            }
-        });
+        self.run(|machine, now_ms, fx| machine.durable_up_to(now_ms, upto, fx));
     }
 }

@@ -1,40 +1,57 @@
-//! What goes into and comes out of a queue's state machine: plain data.
+//! What a queue's state machine wants done, and the plain data of its commands and answers.
 
 use std::ops::Range;
 use std::sync::Arc;
-
-use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::model::{ConsumerId, Lease, LogId, Message};
 use crate::store::StoredMessage;
 
+use super::consumer::Delivery;
 use super::receive::received::Received;
-use super::receive::received_batch::ReceivedBatch;
 
-/// What the state machine wants done. The buffers are kept and used again.
-#[derive(Default)]
+/// What one command of a machine wants done. Its owner carries everything out before the next command. The buffers
+/// are used again.
+#[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// Consumers with deliveries in their `pending`.
-    pub(super) served: Vec<ConsumerId>,
-    /// What those who wait with a receive of their own are given.
-    pub(super) hands: Vec<(oneshot::Sender<ReceivedBatch>, Vec<Received>)>,
-    /// Places to read from: log and offset.
-    pub(super) loads: Vec<(LogId, u64)>,
-    /// Single messages to be read.
-    pub(super) picks: Vec<Pick>,
-    /// Places of consumers to be looked for.
-    pub(super) seeks: Vec<Seek>,
-    /// Chunks to be swept from the store once it has this turn's changes: log and offsets of which nobody reads any
-    /// again.
-    pub(super) sweeps: Vec<(LogId, Range<u64>)>,
-    /// Something was enqueued that a restart must find.
-    pub(super) persisted: bool,
-    /// How much was handed out to consumers in this turn.
-    pub(super) handed_out: u32,
-    /// Messages that have left in this turn because of their time to live or the length of the queue.
-    pub(super) left: u32,
+    /// Messages for consumers, in the order in which they left the queue. They are most of what a queue does, so they
+    /// have a list of their own.
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) others: Vec<Effect>,
+    /// The command has paused: it goes on with [`super::machine::Machine::permit`], which says whether the limit of
+    /// this consumer's channel allows one more delivery.
+    pub(super) permit: Option<ConsumerId>,
 }
+
+impl Effects {
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.others.push(effect);
+    }
+}
+
+/// What a machine wants done besides deliveries.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A waiting receive is answered.
+    Answer {
+        receive: u64,
+        messages: Vec<Received>,
+    },
+    /// Read chunks of a log, from the one that holds this offset on; ends with `loaded`.
+    Read { log: LogId, from: u64 },
+    /// Read single messages; ends with `picked`.
+    Pick(Pick),
+    /// Look for the place of a consumer; ends with `sought`.
+    Seek(Seek),
+    /// Remove chunks from the store once it has what this command changed: nothing reads these offsets again. Ends
+    /// with `swept`.
+    Sweep { log: LogId, offsets: Range<u64> },
+    /// The queue has had its share of a channel's limit; it waits for the next round, as this consumer does.
+    AwaitRound(ConsumerId),
+}
+
+/// Chunks of a log as they were read, each with its first offset.
+pub(super) type Chunks = Vec<(u64, Vec<StoredMessage>)>;
 
 /// Messages that are wanted, and not what lies around them.
 #[derive(Debug)]
@@ -75,6 +92,34 @@ pub(super) enum Admission {
     Always,
 }
 
+/// What a queue took of a run.
+#[derive(Debug, Default)]
+pub(super) struct Enqueued {
+    /// How many messages it has looked at.
+    pub(super) seen: usize,
+    /// The command has paused amid the run: the others, or none, are published when the permit is answered.
+    pub(super) is_paused: bool,
+    /// Indexes of the messages that it refused.
+    pub(super) rejected: Vec<u32>,
+    /// A restart must find some of the others.
+    pub(super) persisted: bool,
+}
+
+impl Enqueued {
+    /// Together with what it took of the others.
+    pub(super) fn and(mut self, others: Enqueued) -> Enqueued {
+        let before = u32::try_from(self.seen).unwrap_or(u32::MAX);
+        let rejected = others.rejected.into_iter();
+        self.rejected.extend(rejected.map(|index| before + index));
+        Enqueued {
+            seen: self.seen + others.seen,
+            is_paused: others.is_paused,
+            rejected: self.rejected,
+            persisted: self.persisted || others.persisted,
+        }
+    }
+}
+
 /// How leases end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
@@ -91,7 +136,6 @@ pub enum Settle {
 pub struct Got {
     /// What settles it.
     pub lease: Lease,
-    /// The message.
     pub message: Arc<Message>,
     /// It was handed out before.
     pub redelivered: bool,
@@ -99,11 +143,12 @@ pub struct Got {
     pub delivery_count: u32,
     /// When it was enqueued; told by queues that keep what was acked.
     pub enqueued: Option<Moment>,
-    /// How many are ready behind it.
+    /// Messages that are ready behind it.
     pub remaining: u64,
 }
 
 /// What an attempt to get found.
+#[derive(Debug)]
 pub(super) enum Get {
     Empty,
     /// The head has to be read from disk first; the read is among the effects.

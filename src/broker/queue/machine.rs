@@ -1,343 +1,282 @@
-//! The two state machines that a queue can be: a work queue, whose messages are handed out once and settled, or a
-//! stream, which is read and left as it is. The shell holds either and asks both the same.
+//! The interface of the state machines that a queue can be: commands and the time go in, results and [`Effects`] come
+//! out. A machine knows no socket, no lock, no disk and no clock, so whatever drives it - the shell, a test, a
+//! simulation - gets the same answers to the same commands.
+//!
+//! There are two kinds: a work queue hands each message out until it is acknowledged, a stream is read and durability what
+//! it has. Each subject is a trait of its own; its default answers are those of a kind that does not know the subject.
+//!
+//! Who drives a machine
+//! 1. makes it of the logs that recovery found, and answers [`Receiving::next_to_restore`] until there is none;
+//! 2. gives it commands, and after each one answers [`Effects::permit`] until there is none, then carries out the rest;
+//! 3. collects what it has to write ([`Stored::collect`]) when it is dirty, in batches whose tickets rise, and tells it
+//!    which of them are durable ([`Stored::durable_up_to`]) if it wants to know;
+//! 4. calls [`Machine::tick`] when its deadline has come.
+//!
+//! All times are milliseconds on the broker's time line.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
-use crate::store::{Batch, LogState, StoredMessage};
+use crate::model::arguments::QueueArguments;
+use crate::model::{ConsumerId, Lease, LogId, Message, Ticket};
+use crate::store::Batch;
 
-use super::channel_limiter::ChannelLimiter;
-use super::consumer::{ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::consumer::{ChannelLimit, ConsumeError, ConsumerInfo, Credit, LimiterId, NewConsumer};
 use super::counts::Counts;
-use super::effects::{Admission, Effects, Get, Picked, Settle};
-use super::stream::{RUN_BYTES, Stream};
-use super::work::WorkQueue;
+use super::death::Dead;
+use super::effects::{Admission, Chunks, Effects, Enqueued, Get, Oldest, Picked, Settle};
+use super::receive::receipt_handle::ReceiptHandle;
+use super::rewind::plan::{RewindError, RewindPosition, RewindSearch};
+use super::rewind::rewind_to::RewindTo;
 
-/// What a queue is inside.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every queue is a work queue, and is reached by one pointer less"
-)]
-pub(super) enum Machine {
-    Work(WorkQueue),
-    Stream(Box<Stream>),
-}
-
-impl Machine {
-    pub(super) fn new(
-        id: QueueId,
-        durable: bool,
-        arguments: Arc<QueueArguments>,
-        recovered: Vec<(LogId, LogState)>,
-        now_ms: u64,
-    ) -> Machine {
-        match arguments.kind {
-            QueueKind::Classic | QueueKind::Quorum => {
-                Machine::Work(WorkQueue::new(id, durable, arguments, recovered, now_ms))
-            }
-            QueueKind::Stream => Machine::Stream(Box::new(Stream::new(id, &arguments, recovered))),
-        }
-    }
-
+/// A queue as a state machine.
+pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send {
     /// Other arguments hold from now on. A stream has none that can be changed.
-    pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
-        if let Machine::Work(state) = self {
-            state.set_arguments(arguments, now_ms);
-        }
-    }
+    fn reconfigure(&mut self, _now_ms: u64, _arguments: Arc<QueueArguments>, _fx: &mut Effects) {}
 
-    /// The work queue, unless it is a stream.
-    pub(super) fn work(&mut self) -> Option<&mut WorkQueue> {
-        match self {
-            Machine::Work(state) => Some(state),
-            Machine::Stream(_) => None,
-        }
-    }
-
-    /// The stream, if it is one.
-    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
-        match self {
-            Machine::Work(_) => None,
-            Machine::Stream(stream) => Some(stream),
-        }
-    }
-
-    pub(super) fn publish(
+    /// Enqueues a run of messages.
+    fn publish(
         &mut self,
         now_ms: u64,
         run: &[Arc<Message>],
         admission: Admission,
-        rejected: &mut Vec<u32>,
         fx: &mut Effects,
-    ) {
-        match self {
-            Machine::Work(state) => state.publish(now_ms, run, admission, rejected, fx),
-            Machine::Stream(stream) => stream.publish(now_ms, run, fx),
-        }
-    }
+    ) -> Enqueued;
 
-    pub(super) fn consume(
+    /// Registers a consumer.
+    fn consume(
         &mut self,
         now_ms: u64,
         new: NewConsumer,
+        limit: Option<ChannelLimit>,
         fx: &mut Effects,
-    ) -> Result<(), ConsumeError> {
-        match self {
-            Machine::Work(state) => state.consume(now_ms, new, fx)?,
-            Machine::Stream(stream) => stream.consume(now_ms, new, fx),
-        }
-        Ok(())
-    }
+    ) -> Result<(), ConsumeError>;
 
-    pub(super) fn cancel(&mut self, now_ms: u64, id: ConsumerId, fx: &mut Effects) -> bool {
-        match self {
-            Machine::Work(state) => state.cancel(now_ms, id, fx),
-            Machine::Stream(stream) => stream.cancel(now_ms, id, fx),
-        }
-    }
+    /// These consumers are about to [`Machine::leave`]: they are given nothing from now on, and keep their places. A
+    /// stream forgets what it has handed out, so nothing can pass through a reader that is about to leave.
+    fn halt(&mut self, _consumers: &[ConsumerId]) {}
 
-    /// A stream forgets what it has handed out, so nothing can pass through a reader that is about to leave.
-    pub(super) fn halt(&mut self, consumers: &[ConsumerId]) {
-        if let Machine::Work(state) = self {
-            state.halt(consumers);
-        }
-    }
-
-    pub(super) fn leave(
+    /// Consumers leave, and leases that they or their channels hold end, before anything is delivered. What else they
+    /// hold stays leased. True if the last consumer has left.
+    fn leave(
         &mut self,
         now_ms: u64,
         consumers: &[ConsumerId],
         leases: &[Lease],
         fx: &mut Effects,
-    ) -> bool {
-        match self {
-            Machine::Work(state) => state.leave_queue(now_ms, consumers, leases, fx),
-            Machine::Stream(stream) => {
-                let mut was_last = false;
-                for id in consumers {
-                    was_last |= stream.cancel(now_ms, *id, fx);
-                }
-                was_last
-            }
-        }
-    }
+    ) -> bool;
 
-    pub(super) fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
-        match self {
-            Machine::Work(state) => state.grant(now_ms, credit, fx),
-            Machine::Stream(stream) => stream.grant(now_ms, credit, fx),
-        }
-    }
+    /// Grants credit to consumers.
+    fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects);
 
-    /// A channel's shared limit does not hold for streams.
-    pub(super) fn poke(
-        &mut self,
-        now_ms: u64,
-        limiter: &Arc<ChannelLimiter>,
-        share: u32,
-        fx: &mut Effects,
-    ) {
-        if let Machine::Work(state) = self {
-            state.poke(now_ms, limiter, share, fx);
-        }
-    }
+    /// Answers [`Effects::permit`]; the command that has paused goes on.
+    fn permit(&mut self, _now_ms: u64, _is_granted: bool, _fx: &mut Effects) {}
 
-    /// To a stream every answer is just credit.
-    pub(super) fn settle(
+    /// A channel's limit has room again: its consumers may be given this many messages in this round.
+    fn poke(&mut self, _now_ms: u64, _limiter: LimiterId, _share: u32, _fx: &mut Effects) {}
+
+    /// The consumers of a channel have a limit from now on, or have none any more.
+    fn limit(&mut self, _now_ms: u64, _limit: ChannelLimit, _fx: &mut Effects) {}
+
+    /// Ends leases, and grants the credit that this frees. Passes over leases that have ended already. To a stream every
+    /// answer is just credit.
+    fn settle(
         &mut self,
         now_ms: u64,
         how: Settle,
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,
-    ) {
-        match self {
-            Machine::Work(state) => state.settle(now_ms, how, leases, credit, fx),
-            Machine::Stream(stream) => stream.grant(now_ms, credit, fx),
-        }
+    );
+
+    /// Takes the message at the head, as basic.get does. Nothing can be taken out of a stream.
+    fn get(&mut self, _now_ms: u64, _no_ack: bool, _fx: &mut Effects) -> Get {
+        Get::Empty
     }
 
-    /// Nothing can be taken out of a stream.
-    pub(super) fn get(&mut self, now_ms: u64, no_ack: bool, fx: &mut Effects) -> Get {
-        match self {
-            Machine::Work(state) => state.get(now_ms, no_ack, fx),
-            Machine::Stream(_) => Get::Empty,
-        }
+    /// Drops every message that is ready or delayed and returns how many there were. A stream drops none.
+    fn purge(&mut self, _now_ms: u64, _fx: &mut Effects) -> u64 {
+        0
     }
 
-    /// Nor dropped.
-    pub(super) fn purge(&mut self, now_ms: u64, fx: &mut Effects) -> u64 {
-        match self {
-            Machine::Work(state) => state.purge(now_ms, fx),
-            Machine::Stream(_) => 0,
-        }
+    /// The queue was declared again: it is in use.
+    fn touch(&mut self, _now_ms: u64) {}
+
+    /// Time has passed.
+    fn tick(&mut self, now_ms: u64, fx: &mut Effects);
+
+    /// When [`Machine::tick`] is next needed.
+    fn deadline_ms(&mut self, now_ms: u64) -> Option<u64>;
+
+    /// Whether `x-expires` says that the queue is to be deleted now.
+    fn is_expired(&self, _now_ms: u64) -> bool {
+        false
     }
 
-    pub(super) fn loaded(
-        &mut self,
-        now_ms: u64,
-        log: LogId,
-        from: u64,
-        chunks: Vec<(u64, Vec<StoredMessage>)>,
-        fx: &mut Effects,
-    ) {
-        match self {
-            Machine::Work(state) => state.loaded(now_ms, log, chunks, fx),
-            Machine::Stream(stream) => stream.loaded(now_ms, log, from, chunks, fx),
-        }
-    }
+    /// The queue is deleted: its consumers and waiting receives are gone.
+    fn delete(&mut self);
 
-    pub(super) fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
-        match self {
-            Machine::Work(state) => state.picked(now_ms, chunks, fx),
-            Machine::Stream(stream) => stream.picked(now_ms, chunks, fx),
-        }
+    fn counts(&self) -> Counts;
+
+    fn consumer_infos(&self) -> Vec<ConsumerInfo>;
+
+    /// The first message of each lane that is not settled.
+    fn oldest(&self) -> Vec<Oldest> {
+        Vec::new()
     }
+}
+
+/// What a machine has on disk and in memory.
+pub(super) trait Stored {
+    /// Takes in what was read from `from` on; an empty answer ends the read, too.
+    fn loaded(&mut self, now_ms: u64, log: LogId, from: u64, chunks: Chunks, fx: &mut Effects);
+
+    /// Takes in delayed messages that were to be read.
+    fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects);
+
+    /// A consumer's place was found: no message before `offset` came as late as it asks for.
+    fn sought(&mut self, _now_ms: u64, _consumer: ConsumerId, _offset: u64, _fx: &mut Effects) {}
+
+    /// A sweep has ended.
+    fn swept(&mut self, _fx: &mut Effects) {}
 
     /// These messages cannot be read: they are passed over. Returns how many that are.
-    pub(super) fn lose(
-        &mut self,
-        now_ms: u64,
-        log: LogId,
-        range: Range<u64>,
-        fx: &mut Effects,
-    ) -> u64 {
-        match self {
-            Machine::Work(state) => state.lose(now_ms, log, range, fx),
-            Machine::Stream(stream) => stream.lose(now_ms, log, range, fx),
-        }
-    }
+    fn lose(&mut self, now_ms: u64, log: LogId, range: Range<u64>, fx: &mut Effects) -> u64;
 
     /// Messages that cannot be read, by log.
-    pub(super) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
-        match self {
-            Machine::Work(state) => state.lost(),
-            Machine::Stream(stream) => stream.lost(),
-        }
+    fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)>;
+
+    /// Whether a message that was to be read at `offset` must be there: not if it has left since.
+    fn expects(&self, log: LogId, offset: u64) -> bool;
+
+    /// How much one read is to bring.
+    fn read_bytes(&self) -> usize;
+
+    fn resident_bytes(&self) -> u64;
+
+    /// Drops messages from memory until at most `allowed` bytes are resident, as far as the store has them: everything
+    /// up to the batch `committed`.
+    fn evict(&mut self, allowed: u64, committed: Ticket);
+
+    /// Whether the disk has to be told anything.
+    fn is_dirty(&self) -> bool;
+
+    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    fn collect(&mut self, ticket: Ticket, batch: &mut Batch);
+
+    /// Whether [`Stored::durable_up_to`] has to be called: a stream delivers what is durable.
+    fn awaits_durability(&self) -> bool {
+        false
     }
 
-    /// Whether dead letters can be published now.
-    pub(super) fn has_letters(&self) -> bool {
-        match self {
-            Machine::Work(state) => state.has_letters(),
-            Machine::Stream(_) => false,
-        }
+    /// Everything up to this batch is durable.
+    fn durable_up_to(&mut self, _now_ms: u64, _upto: Ticket, _fx: &mut Effects) {}
+
+    /// The logs in use.
+    fn logs(&self) -> Vec<LogId>;
+}
+
+/// Receiving by handle. Nothing can be received of a stream.
+pub(super) trait Receiving {
+    /// A message that a receive had leased before the restart and that has to be read, so that it is leased again. To
+    /// be answered with [`Receiving::restore`] and asked again until there is none, before every other command.
+    fn next_to_restore(&mut self, _now_ms: u64) -> Option<(LogId, u64)> {
+        None
+    }
+
+    /// Takes in the chunk of this log with that message; if it cannot be read, the message is ready again.
+    fn restore(&mut self, _log: LogId, _chunks: Chunks) {}
+
+    /// A receive waits for up to `max` messages under a number that rises from receive to receive. A hasty one does not
+    /// wait for messages that are still to come. False if nothing can be received.
+    fn receive(
+        &mut self,
+        _now_ms: u64,
+        _receive: u64,
+        _max: usize,
+        _is_hasty: bool,
+        _fx: &mut Effects,
+    ) -> bool {
+        false
+    }
+
+    /// A receive waits no longer; nothing happens if it was answered.
+    fn stop_waiting(&mut self, _now_ms: u64, _receive: u64, _fx: &mut Effects) {}
+
+    /// The client has not got what a receive brought: it goes back, and does not count as handed out.
+    fn give_back(&mut self, _now_ms: u64, _leases: &[Lease], _fx: &mut Effects) {}
+
+    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends; `None` if
+    /// the handle is not valid.
+    fn prolong(
+        &mut self,
+        _now_ms: u64,
+        _handle: ReceiptHandle,
+        _length_ms: u64,
+        _fx: &mut Effects,
+    ) -> Option<u64> {
+        None
+    }
+
+    /// Deletes messages by their handles; for each whether it was valid.
+    fn delete_received(
+        &mut self,
+        _now_ms: u64,
+        handles: &[ReceiptHandle],
+        _fx: &mut Effects,
+    ) -> Vec<bool> {
+        vec![false; handles.len()]
+    }
+}
+
+/// Dead lettering. Nothing dies in a stream.
+pub(super) trait DeadLettering {
+    /// Messages whose dead letters are to be published now, in the order in which they died: at most `max`, and
+    /// as few as have `max_bytes`. Until [`DeadLettering::bury`] there are no others.
+    fn take_letters(&mut self, _max: usize, _max_bytes: usize) -> Vec<Dead> {
+        Vec::new()
+    }
+
+    /// The dead letters of this many messages, those that died first, are published: the messages leave the log.
+    fn bury(&mut self, _now_ms: u64, _count: usize, _fx: &mut Effects) {}
+
+    /// Whether dead letters can be published now: the first message is in memory, and none are being published.
+    fn has_letters(&self) -> bool {
+        false
+    }
+
+    /// How many messages have died since the start, and how many of their dead letters are published.
+    fn deaths(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     /// Whether there are dead letters to be published, now or later.
-    pub(super) fn is_dying(&self) -> bool {
-        match self {
-            Machine::Work(state) => state.deaths().0 > state.deaths().1,
-            Machine::Stream(_) => false,
-        }
+    fn is_dying(&self) -> bool {
+        let (died, buried) = self.deaths();
+        died > buried
+    }
+}
+
+/// Rewinding. A stream needs none: each consumer chooses where it begins.
+pub(super) trait Rewinding {
+    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. Messages that are
+    /// enqueued from now on are not in the way.
+    fn plan_rewind(
+        &mut self,
+        _now_ms: u64,
+        _to: RewindTo,
+    ) -> Result<Vec<RewindSearch>, RewindError> {
+        Err(RewindError::NotEnabled)
     }
 
-    pub(super) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
-        match self {
-            Machine::Work(state) => state.tick(now_ms, fx),
-            Machine::Stream(stream) => stream.tick(now_ms, fx),
-        }
-    }
-
-    pub(super) fn touch(&mut self, now_ms: u64) {
-        if let Machine::Work(state) = self {
-            state.touch(now_ms);
-        }
-    }
-
-    pub(super) fn deadline_ms(&mut self, now_ms: u64) -> Option<u64> {
-        match self {
-            Machine::Work(state) => state.deadline_ms(now_ms),
-            Machine::Stream(stream) => stream.deadline_ms(),
-        }
-    }
-
-    /// Streams do not expire.
-    pub(super) fn is_expired(&self, now_ms: u64) -> bool {
-        match self {
-            Machine::Work(state) => state.is_expired(now_ms),
-            Machine::Stream(_) => false,
-        }
-    }
-
-    pub(super) fn drain_consumers(&mut self) -> Vec<Consumer> {
-        match self {
-            Machine::Work(state) => state.drain_consumers(),
-            Machine::Stream(stream) => stream.drain_consumers(),
-        }
-    }
-
-    pub(super) fn served_consumer(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
-        match self {
-            Machine::Work(state) => state.served_consumer(id),
-            Machine::Stream(stream) => stream.served_consumer(id),
-        }
-    }
-
-    pub(super) fn counts(&self) -> Counts {
-        match self {
-            Machine::Work(state) => state.counts(),
-            Machine::Stream(stream) => stream.counts(),
-        }
-    }
-
-    pub(super) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
-        match self {
-            Machine::Work(state) => state.consumer_infos(),
-            Machine::Stream(stream) => stream.consumer_infos(),
-        }
-    }
-
-    pub(super) fn resident_bytes(&self) -> u64 {
-        match self {
-            Machine::Work(state) => state.resident_bytes(),
-            Machine::Stream(stream) => stream.resident_bytes(),
-        }
-    }
-
-    pub(super) fn evict(&mut self, allowed: u64, committed: Ticket) {
-        match self {
-            Machine::Work(state) => state.evict(allowed, committed),
-            Machine::Stream(stream) => stream.evict(allowed, committed),
-        }
-    }
-
-    pub(super) fn is_dirty(&self) -> bool {
-        match self {
-            Machine::Work(state) => state.is_dirty(),
-            Machine::Stream(stream) => stream.is_dirty(),
-        }
-    }
-
-    pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
-        match self {
-            Machine::Work(state) => state.collect(ticket, batch),
-            Machine::Stream(stream) => stream.collect(ticket, batch),
-        }
-    }
-
-    pub(super) fn logs(&self) -> Vec<LogId> {
-        match self {
-            Machine::Work(state) => state.logs().collect(),
-            Machine::Stream(stream) => stream.logs().collect(),
-        }
-    }
-
-    /// Whether a message that was to be read at `offset` must be there.
-    pub(super) fn expects(&self, log: LogId, offset: u64) -> bool {
-        match self {
-            Machine::Work(state) => state.expects(log, offset),
-            Machine::Stream(stream) => stream.expects(log, offset),
-        }
-    }
-
-    /// How much one read is to bring.
-    pub(super) fn read_bytes(&self) -> usize {
-        match self {
-            Machine::Work(state) => state.read_bytes(),
-            Machine::Stream(_) => RUN_BYTES,
-        }
+    /// Makes acked messages of the history ready again, from the places that were found: the first offset and how many
+    /// messages.
+    fn rewind(
+        &mut self,
+        _now_ms: u64,
+        _found: &[RewindPosition],
+        _fx: &mut Effects,
+    ) -> Result<(Option<u64>, u64), RewindError> {
+        Err(RewindError::NotEnabled)
     }
 }

@@ -2,20 +2,21 @@
 
 mod budget; // memory that all queues share
 mod channel_limiter; // the prefetch limit of a whole channel
-mod chunk_state;
+mod chunk_state; // whether a chunk is gathered or written
 mod commands; // what connections ask of a queue
 mod consumer; // one consumer: what it asks for and what it is given
 mod counts; // a queue's numbers
 mod dead_letter; // dead letters: how they look, and their publication
 mod death; // why messages leave otherwise than by an ack
 mod delayed; // messages that wait for their time
-mod deliveries; // how deliveries reach their sinks
 mod durability; // which messages a restart finds
 mod durable_watch; // tells a stream what is durable
 mod effects; // what a machine wants done
+mod kind; // which state machine a queue is
 mod lane; // one log with its state in memory
-mod machine; // the state machine that a queue is
+mod machine; // the interface of the state machines
 mod offsets; // settled and gone offsets, and what the disk must hear of them
+mod outlets; // where deliveries go
 mod reading; // reads and sweeps on threads that may block
 mod receive; // receiving without a consumer
 mod rewind; // acked messages become ready again
@@ -24,7 +25,7 @@ mod shell; // the lock, and how effects are carried out
 mod spec; // what a queue is, and what it shares
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues
-mod work; // the state machine of a work queue // whether a chunk is gathered or written
+mod work; // the state machine of a work queue
 
 pub use budget::MemoryBudget;
 pub use channel_limiter::ChannelLimiter;
@@ -32,17 +33,18 @@ pub use commands::Published;
 pub use consumer::{ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer};
 pub use counts::Counts;
 pub use dead_letter::letter::DeadLetter;
-pub use dead_letter::letters::{LetterRoutes, Letters};
+pub use dead_letter::line::Letters;
 pub use death::DeathReason;
 pub use effects::{Got, Settle};
-pub use reading::QueueThreads;
+pub use outlets::Outlet;
+pub use reading::threads::QueueThreads;
 pub use receive::receipt_handle::{InvalidReceiptHandle, ReceiptHandle};
-pub use receive::received::Received;
-pub use receive::received_batch::{RECEIVE_VISIBILITY_MS_DEFAULT, ReceivedBatch};
+pub use receive::received::{RECEIVE_VISIBILITY_MS_DEFAULT, Received};
+pub use receive::received_batch::ReceivedBatch;
 pub use receive::waiting::{RECEIVE_BYTES_MAX, RECEIVE_MESSAGES_MAX};
 pub use rewind::command::Rewound;
 pub use rewind::plan::RewindError;
 pub use rewind::rewind_to::{InvalidRewindTo, RewindTo};
-pub use shell::{Queue, QueueGone};
-pub use spec::{QueueOwner, QueueServices, QueueSpec};
+pub use shell::{LetterRoutes, Queue, QueueGone, QueueOwner, QueueServices};
+pub use spec::QueueSpec;
 pub use timers::Timers;

@@ -1,26 +1,65 @@
-//! Queues: the handle that connections hold, and the thin shell that carries out what the pure state machine
-//! (`machine`) decides. Every call locks the queue, applies a run of commands, carries out the effects and unlocks;
-//! the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
+//! A queue: the lock around its state machine, and how the effects of a command are carried out. Every call locks the
+//! queue, applies commands, carries out their effects and unlocks; the lock is never held across an await. Lock order:
+//! batch guard, queue, sink, committer.
 
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, oneshot};
 
-use crate::model::{LogId, Name, QueueId, QueueOverrides, Ticket};
-use crate::store::commit::Source;
+use crate::clock::Clock;
+use crate::model::{LogId, Message, Name, QueueId, QueueOverrides, Ticket};
+use crate::store::commit::{Committer, Source};
 use crate::store::{Batch, LogState};
 
-use super::deliveries::hand_out;
-use super::effects::Effects;
+use super::budget::MemoryBudget;
+use super::dead_letter::letter::DeadLetter;
+use super::dead_letter::line::Letters;
+use super::effects::{Effect, Effects};
+use super::kind::Kind;
 use super::machine::Machine;
-use super::reading::damage::Tries;
-use super::receive::received::Received;
-use super::receive::received_batch::ReceivedBatch;
+use super::outlets::Outlets;
+use super::reading::threads::QueueThreads;
+use super::reading::tries::Tries;
+use super::receive::received::{Answer, Received};
 use super::settings::Settings;
-use super::spec::{QueueOwner, QueueServices, QueueSpec};
-use super::work::WorkQueue;
+use super::spec::QueueSpec;
+use super::timers::{Timed, Timers};
+
+/// What queues share.
+#[derive(Clone)]
+pub struct QueueServices {
+    pub committer: Arc<Committer>,
+    pub timers: Arc<Timers>,
+    /// The broker's time. Times that are called `ms` in this room are on its line, unless they say wall-clock time.
+    pub clock: Arc<Clock>,
+    pub budget: Arc<MemoryBudget>,
+    pub threads: Arc<QueueThreads>,
+    pub letters: Arc<Letters>,
+    /// The virtual host.
+    pub owner: Weak<dyn QueueOwner>,
+}
+
+/// What a queue asks of its virtual host. None of these is called with the queue's lock held.
+pub trait QueueOwner: Send + Sync {
+    /// The queues that a dead letter goes to, as the exchanges say.
+    fn route_dead_letter(&self, letter: &DeadLetter) -> LetterRoutes;
+    /// The last consumer of an auto-delete queue has left.
+    fn queue_unused(&self, queue: &Arc<Queue>);
+    /// `x-expires` has passed.
+    fn queue_expired(&self, queue: &Arc<Queue>);
+}
+
+/// Where a dead letter goes.
+#[derive(Default)]
+pub struct LetterRoutes {
+    /// The queues that get it now.
+    pub queues: Vec<Arc<Queue>>,
+    /// What the queues behind a delayed exchange get, and which these are.
+    pub held: Option<(Arc<Message>, Vec<Arc<Queue>>)>,
+}
 
 /// The queue has been deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,11 +70,8 @@ pub struct QueueGone;
 pub struct Queue {
     pub(super) spec: QueueSpec,
     pub(super) services: QueueServices,
-    pub(super) cell: Mutex<Cell>,
-    /// What holds instead of what was declared.
+    cell: Mutex<Cell>,
     pub(super) settings: RwLock<Settings>,
-    /// Whether it has a dead letter exchange.
-    pub(super) dead_letters: AtomicBool,
     /// A read has ended.
     pub(super) loaded: Notify,
     /// Reads that failed. Taken with no other lock.
@@ -45,8 +81,13 @@ pub struct Queue {
 
 /// What the lock guards.
 pub(super) struct Cell {
-    pub(super) state: Machine,
-    pub(super) fx: Effects,
+    pub(super) machine: Kind,
+    fx: Effects,
+    pub(super) outlets: Outlets,
+    /// The receives that wait, by number.
+    pub(super) receives: BTreeMap<u64, oneshot::Sender<Answer>>,
+    /// The number of the last receive.
+    pub(super) last_receive: u64,
     /// The batch that will collect this queue, if it has anything to write.
     pub(super) ticket: Option<Ticket>,
     /// The deadline that the timers know.
@@ -54,7 +95,7 @@ pub(super) struct Cell {
     /// What the memory budget knows.
     pub(super) resident_bytes: u64,
     pub(super) deleted: bool,
-    /// Somebody is about to publish its dead letters.
+    /// A caller is about to publish its dead letters.
     pub(super) lined_up: bool,
 }
 
@@ -63,7 +104,7 @@ pub(super) struct Applied<R> {
     pub(super) result: R,
     /// The batch that will hold what the queue has to write, if it has anything.
     pub(super) ticket: Option<Ticket>,
-    /// There are dead letters to be published, which the caller sees to: nobody else does.
+    /// There are dead letters to be published: the caller must do that.
     pub(super) letters: bool,
 }
 
@@ -78,85 +119,72 @@ impl Queue {
         Queue::open_with(spec, QueueOverrides::default(), services, recovered)
     }
 
-    /// As [`Queue::open`], with what was said of the queue since it was declared.
+    /// As [`Queue::open`], with an operator's settings.
     pub fn open_with(
         spec: QueueSpec,
         overrides: QueueOverrides,
         services: QueueServices,
         recovered: Vec<(LogId, LogState)>,
     ) -> Arc<Queue> {
-        let effective = overrides.apply(&spec.arguments);
-        let dead_letters = AtomicBool::new(effective.dead_letter_exchange.is_some());
-        let state = Machine::new(
-            spec.id,
-            spec.durable,
-            Arc::clone(&effective),
-            recovered,
-            services.clock.now_ms(),
-        );
+        let settings = Settings::new(overrides, &spec.arguments);
+        let arguments = Arc::clone(&settings.effective);
+        let now_ms = services.clock.now_ms();
         let cell = Cell {
-            state,
+            machine: Kind::new(spec.id, spec.durable, arguments, recovered, now_ms),
             fx: Effects::default(),
+            outlets: Outlets::default(),
+            receives: BTreeMap::new(),
+            last_receive: 0,
             ticket: None,
             deadline_ms: None,
             resident_bytes: 0,
             deleted: false,
             lined_up: false,
         };
-        let settings = Settings {
-            overrides,
-            effective,
-        };
         Arc::new_cyclic(|me| Queue {
             spec,
             services,
             cell: Mutex::new(cell),
             settings: RwLock::new(settings),
-            dead_letters,
             loaded: Notify::new(),
             tries: Mutex::default(),
             me: Weak::clone(me),
         })
     }
 
-    /// Begins to look at the clock. Not before all queues and bindings are there that its dead letters may go to, and
-    /// before anybody else uses it. Reads the messages that are leased by handle.
+    /// Begins to look at the clock. Called when all queues and bindings are there that its dead letters may go to, and
+    /// before any other command. Reads the messages that are leased by handle.
     pub fn start(&self) {
-        self.run_work(|state, now_ms, _| {
-            state.restore_leases(now_ms, &mut |log, from| {
-                self.read_chunks(log, from, 1).unwrap_or_else(|error| {
-                    tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read a message that was received; it is ready again");
-                    Vec::new()
-                })
+        while let Some(Some((log, from))) =
+            self.run(|machine, now_ms, _| machine.next_to_restore(now_ms))
+        {
+            let chunks = self.read_chunks(log, from, 1).unwrap_or_else(|error| {
+                tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read a message that was received; it is ready again");
+                Vec::new()
             });
-        });
+            self.run(|machine, _, _| machine.restore(log, chunks));
+        }
         self.tick();
     }
 
-    /// What the queue is.
     pub fn spec(&self) -> &QueueSpec {
         &self.spec
     }
 
-    /// Its name.
     pub fn name(&self) -> &Name {
         &self.spec.name
     }
 
-    /// Its id.
     pub fn id(&self) -> QueueId {
         self.spec.id
     }
 
     /// Time has passed.
     pub(in crate::broker) fn tick(&self) {
-        {
-            let mut cell = self.lock();
-            cell.deadline_ms = None;
-        }
-        let expired = self.run(|state, now_ms, fx| {
-            state.tick(now_ms, fx);
-            state.is_expired(now_ms)
+        self.lock().deadline_ms = None;
+        let expired = self.run(|machine, now_ms, fx| {
+            machine.tick(now_ms, fx);
+            machine.is_expired(now_ms)
         });
         self.loaded.notify_waiters();
         if expired == Some(true) {
@@ -165,106 +193,74 @@ impl Queue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cell> {
-        // After a panic under the lock the queue goes on: at worst its state is between two commands, and other
-        // connections need it.
         self.cell.lock()
     }
 
     /// Applies `command` and carries out its effects; `None` if the queue has been deleted.
     pub(super) fn run<R>(
         &self,
-        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
+        command: impl FnOnce(&mut dyn Machine, u64, &mut Effects) -> R,
     ) -> Option<R> {
         self.act(command).map(|(result, _)| result)
     }
 
-    /// As [`Queue::run`], for what only work queues do: `None` for a stream as well.
-    pub(super) fn run_work<R>(
-        &self,
-        command: impl FnOnce(&mut WorkQueue, u64, &mut Effects) -> R,
-    ) -> Option<R> {
-        self.run(|machine, now_ms, fx| {
-            let state = machine.work()?;
-            Some(command(state, now_ms, fx))
-        })
-        .flatten()
-    }
-
-    /// Applies a command, carries out its effects and publishes the dead letters that it left, as many as may be at
-    /// once. Returns the command's result and the ticket of the batch that will hold what the queue has to write, if it
-    /// has anything; `None` if the queue has been deleted.
+    /// Applies a command, carries out its effects and publishes the dead letters that it left, up to a bound. Returns
+    /// the command's result and the ticket of the batch that will hold what the queue has to write, if it has anything;
+    /// `None` if the queue has been deleted.
     pub(super) fn act<R>(
         &self,
-        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
+        command: impl FnOnce(&mut dyn Machine, u64, &mut Effects) -> R,
     ) -> Option<(R, Option<Ticket>)> {
-        let applied = self.apply(command)?;
+        let cell = self.lock_unless_deleted()?;
+        let applied = self.apply(cell, command);
+        Some(self.send_letters_of(applied))
+    }
+
+    /// Publishes the dead letters that a command has left.
+    pub(super) fn send_letters_of<R>(&self, applied: Applied<R>) -> (R, Option<Ticket>) {
         if !applied.letters {
-            return Some((applied.result, applied.ticket));
+            return (applied.result, applied.ticket);
         }
         self.send_letters();
         let ticket = self.lock().ticket;
-        Some((applied.result, ticket.or(applied.ticket)))
+        (applied.result, ticket.or(applied.ticket))
+    }
+
+    pub(super) fn lock_unless_deleted(&self) -> Option<MutexGuard<'_, Cell>> {
+        let cell = self.lock();
+        (!cell.deleted).then_some(cell)
     }
 
     /// Applies a command and carries out its effects, but for dead letters.
     pub(super) fn apply<R>(
         &self,
-        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
-    ) -> Option<Applied<R>> {
-        let guard = self.lock();
-        match guard.deleted {
-            true => None,
-            false => Some(self.apply_to(guard, command)),
-        }
+        cell: MutexGuard<'_, Cell>,
+        command: impl FnOnce(&mut dyn Machine, u64, &mut Effects) -> R,
+    ) -> Applied<R> {
+        self.turn(cell, |cell, now_ms| {
+            let result = command(&mut *cell.machine, now_ms, &mut cell.fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            result
+        })
     }
 
-    pub(super) fn apply_to<R>(
+    /// As [`Queue::apply`], for commands that need more than the machine.
+    pub(super) fn turn<R>(
         &self,
         mut guard: MutexGuard<'_, Cell>,
-        command: impl FnOnce(&mut Machine, u64, &mut Effects) -> R,
+        command: impl FnOnce(&mut Cell, u64) -> R,
     ) -> Applied<R> {
         let cell = &mut *guard;
-        cell.fx.persisted = false;
-        cell.fx.handed_out = 0;
-        cell.fx.left = 0;
         let now_ms = self.services.clock.now_ms();
-        let result = command(&mut cell.state, now_ms, &mut cell.fx);
-        hand_out(&mut cell.state, &mut cell.fx.served);
-        let letters = cell.state.has_letters() && !std::mem::replace(&mut cell.lined_up, true);
-        let read_bytes = cell.state.read_bytes();
-        for (log, from) in cell.fx.loads.drain(..) {
-            self.start_load(log, from, read_bytes);
-        }
-        for pick in cell.fx.picks.drain(..) {
-            self.start_pick(pick);
-        }
-        for seek in cell.fx.seeks.drain(..) {
-            self.start_seek(seek);
-        }
-        // What leaves memory may be written anew for that.
-        self.keep_to_budget(cell);
-        let mut landing = None;
-        if cell.ticket.is_none()
-            && cell.state.is_dirty()
-            && !cell.deleted
-            && let Some(me) = self.me.upgrade()
-        {
-            let ticket = self.services.committer.mark_dirty(me);
-            landing = cell.state.stream().map(|_| ticket);
-            cell.ticket = Some(ticket);
-        }
-        if !cell.fx.sweeps.is_empty() {
-            self.start_sweeps(std::mem::take(&mut cell.fx.sweeps), cell.ticket);
-        }
+        let result = command(cell, now_ms);
+        let watched = self.carry_out(cell);
         if !cell.deleted {
             self.keep_deadline(cell, now_ms);
         }
         let ticket = cell.ticket;
-        let hands = std::mem::take(&mut cell.fx.hands);
-        // A hand that nobody takes gives back what is in it, and locks the queue for that.
+        let letters = cell.machine.has_letters() && !std::mem::replace(&mut cell.lined_up, true);
         drop(guard);
-        self.give(hands, ticket);
-        if let Some(ticket) = landing {
+        if let Some(ticket) = watched {
             self.watch_durable(ticket);
         }
         Applied {
@@ -274,46 +270,117 @@ impl Queue {
         }
     }
 
-    fn give(
+    /// Carries out what a command wants done. Returns the ticket of a batch whose durability the machine awaits.
+    fn carry_out(&self, cell: &mut Cell) -> Option<Ticket> {
+        cell.outlets.deliver(&mut cell.fx.deliveries);
+        let mut answers = Vec::new();
+        let mut sweeps = Vec::new();
+        if !cell.fx.others.is_empty() {
+            self.carry_out_others(cell, &mut answers, &mut sweeps);
+        }
+        // What leaves memory may be written anew for that.
+        self.keep_to_budget(cell);
+        let mut watched = None;
+        if cell.ticket.is_none()
+            && cell.machine.is_dirty()
+            && !cell.deleted
+            && let Some(me) = self.me.upgrade()
+        {
+            let ticket = self.services.committer.mark_dirty(me);
+            watched = Some(ticket).filter(|_| cell.machine.awaits_durability());
+            cell.ticket = Some(ticket);
+        }
+        if !sweeps.is_empty() {
+            self.start_sweeps(sweeps, cell.ticket);
+        }
+        for (receive, messages) in answers {
+            if let Some(sender) = cell.receives.remove(&receive) {
+                let ticket = cell.ticket;
+                // Cannot fail: a receive stops waiting before it drops the other end.
+                drop(sender.send(Answer { messages, ticket }));
+            }
+        }
+        watched
+    }
+
+    fn carry_out_others(
         &self,
-        hands: Vec<(oneshot::Sender<ReceivedBatch>, Vec<Received>)>,
-        ticket: Option<Ticket>,
+        cell: &mut Cell,
+        answers: &mut Vec<(u64, Vec<Received>)>,
+        sweeps: &mut Vec<(LogId, Range<u64>)>,
     ) {
-        for (answer, messages) in hands {
-            // Fails only if the one who waits is leaving, and then the hand goes back by being dropped.
-            drop(answer.send(ReceivedBatch::new(self.me.upgrade(), messages, ticket)));
+        let read_bytes = cell.machine.read_bytes();
+        for effect in cell.fx.others.drain(..) {
+            match effect {
+                Effect::Answer { receive, messages } => answers.push((receive, messages)),
+                Effect::Read { log, from } => self.start_load(log, from, read_bytes),
+                Effect::Pick(pick) => self.start_pick(pick),
+                Effect::Seek(seek) => self.start_seek(seek),
+                Effect::Sweep { log, offsets } => sweeps.push((log, offsets)),
+                Effect::AwaitRound(consumer) => cell.outlets.await_round(consumer, self.spec.id),
+            }
         }
     }
 
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
         let committed = self.services.committer.committed();
-        cell.state.evict(budget.allowance(), committed);
-        let resident = cell.state.resident_bytes();
+        cell.machine.evict(budget.allowance(), committed);
+        let resident = cell.machine.resident_bytes();
         if resident != cell.resident_bytes {
             budget.change(cell.resident_bytes, resident);
             cell.resident_bytes = resident;
         }
     }
 
-    /// Durability the timers' idea of the next deadline no later than the true one. One that has become too early is
+    /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
     /// left: it only makes the queue look once more.
     fn keep_deadline(&self, cell: &mut Cell, now_ms: u64) {
-        let Some(deadline) = cell.state.deadline_ms(now_ms) else {
+        let Some(deadline) = cell.machine.deadline_ms(now_ms) else {
             return;
         };
         if cell.deadline_ms.is_none_or(|known| deadline < known) {
-            self.services
-                .timers
-                .schedule(&self.me, self.spec.id, cell.deadline_ms, Some(deadline));
+            self.schedule(cell.deadline_ms, Some(deadline));
             cell.deadline_ms = Some(deadline);
         }
+    }
+
+    pub(super) fn schedule(&self, before: Option<u64>, after: Option<u64>) {
+        let me = Weak::clone(&self.me);
+        self.services
+            .timers
+            .schedule(me, self.spec.id, before, after);
     }
 
     pub(super) fn tell_owner(&self, tell: impl FnOnce(&dyn QueueOwner, &Arc<Queue>)) {
         if let (Some(owner), Some(me)) = (self.services.owner.upgrade(), self.me.upgrade()) {
             tell(&*owner, &me);
         }
+    }
+}
+
+impl Cell {
+    /// The machine and its effects, for a command that is followed by [`Cell::answer_permits`].
+    pub(super) fn machine(&mut self) -> (&mut dyn Machine, &mut Effects) {
+        (&mut *self.machine, &mut self.fx)
+    }
+
+    /// Asks the channels' limiters for what a command has paused for.
+    pub(super) fn answer_permits(&mut self, queue: QueueId, now_ms: u64) {
+        while let Some(consumer) = self.fx.permit.take() {
+            let is_granted = self.outlets.admit(consumer, queue);
+            self.machine.permit(now_ms, is_granted, &mut self.fx);
+        }
+    }
+}
+
+impl Timed for Queue {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn tick(&self) {
+        Queue::tick(self);
     }
 }
 
@@ -324,7 +391,7 @@ impl Source for Queue {
             return;
         };
         if !cell.deleted {
-            cell.state.collect(ticket, batch);
+            cell.machine.collect(ticket, batch);
         }
     }
 }

@@ -12,18 +12,24 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::model::QueueId;
 
-use super::shell::Queue;
-
 /// How long to sleep when there is no deadline. A new one wakes the task.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum sleep when there is a deadline: a sleep stands still while the machine is suspended, and the broker's time
 /// does not.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
+/// A queue, as its timer knows it.
+pub(super) trait Timed: Send + Sync {
+    fn name(&self) -> &str;
+
+    /// The deadline has come.
+    fn tick(&self);
+}
+
 /// The deadlines of all queues.
 pub struct Timers {
     clock: Arc<Clock>,
-    due: Mutex<BTreeMap<(u64, QueueId), Weak<Queue>>>,
+    due: Mutex<BTreeMap<(u64, QueueId), Weak<dyn Timed>>>,
     /// Notified when a deadline comes in that is earlier than all others, and when the timers are dropped.
     earlier: Arc<Notify>,
 }
@@ -43,7 +49,7 @@ impl Timers {
     /// Moves the deadline of queue `id` from `before` to `after`, both on the broker's time line.
     pub(super) fn schedule(
         &self,
-        queue: &Weak<Queue>,
+        queue: Weak<dyn Timed>,
         id: QueueId,
         before: Option<u64>,
         after: Option<u64>,
@@ -56,7 +62,7 @@ impl Timers {
         let is_first = due
             .first_key_value()
             .is_none_or(|((first, _), _)| after < *first);
-        due.insert((after, id), Weak::clone(queue));
+        due.insert((after, id), queue);
         drop(due);
         if is_first {
             self.earlier.notify_one();
@@ -64,7 +70,7 @@ impl Timers {
     }
 
     /// Takes out the queues that are due. Also returns the time until the next one is due.
-    fn take_due(&self) -> (Vec<Weak<Queue>>, Option<Duration>) {
+    fn take_due(&self) -> (Vec<Weak<dyn Timed>>, Option<Duration>) {
         let now_ms = self.clock.now_ms();
         let mut due = self.due.lock();
         let later = due.split_off(&(now_ms + 1, QueueId(0)));
@@ -86,7 +92,7 @@ async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
         for queue in queues.iter().filter_map(Weak::upgrade) {
             // A queue that panics must not stop the deadlines of the others.
             if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
-                tracing::error!(queue = %queue.name(), "a queue panicked at its deadline");
+                tracing::error!(queue = queue.name(), "a queue panicked at its deadline");
             }
             // Many may be due together, each with much to do.
             tokio::task::yield_now().await;

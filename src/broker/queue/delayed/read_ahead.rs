@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::broker::queue::effects::{Effects, Pick, Picked};
+use crate::broker::queue::effects::{Effect, Effects, Pick, Picked};
 use crate::store::StoredMessage;
 
 use super::message::{Due, RESIDENT_OVERHEAD, due_ms, weight};
@@ -48,7 +48,10 @@ impl Delayed {
     pub(in crate::broker::queue) fn read(&mut self, now_ms: u64, fx: &mut Effects) {
         if !self.unscanned.is_empty() && !self.is_scanning {
             self.is_scanning = true;
-            fx.loads.push((self.log, self.unscanned.start));
+            fx.push(Effect::Read {
+                log: self.log,
+                from: self.unscanned.start,
+            });
         }
         self.looked_ms = now_ms;
         let first = self.next_on_disk();
@@ -76,11 +79,11 @@ impl Delayed {
             self.on_disk.shrink_to(2 * self.on_disk.len());
         }
         wanted.sort_unstable_by_key(|due| due.offset);
-        fx.picks.push(Pick {
+        fx.push(Effect::Pick(Pick {
             log: self.log,
             offsets: wanted.iter().map(|due| due.offset).collect(),
             max_bytes,
-        });
+        }));
         self.pending_pick = Some(PendingPick { first, wanted });
     }
 

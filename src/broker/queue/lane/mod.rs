@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{LogId, Message};
+use crate::model::{Lease, LogId, Message};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{LogState, RangeSet, ReceiveRecord, ReturnCount};
 
@@ -52,6 +52,14 @@ pub(super) enum Head {
     Ready(u64),
 }
 
+/// What is left to be done about receives from before the restart.
+enum ToRestore {
+    /// Nothing was looked at yet.
+    Receives(Vec<ReceiveRecord>),
+    /// Leases that are not over, each with its deadline.
+    Leases(VecDeque<(u64, Lease)>),
+}
+
 /// One log of a queue.
 pub(super) struct Lane {
     log: LogId,
@@ -71,8 +79,7 @@ pub(super) struct Lane {
     return_counts: BTreeMap<u64, ReturnCount>,
     /// Messages that were received by handle.
     receives: ReceiveRecords,
-    /// Receives from before the restart, until [`Lane::restore_receives`].
-    to_restore: Vec<ReceiveRecord>,
+    to_restore: ToRestore,
     /// Cold messages that cannot be read. They are neither ready nor settled, so their chunks stay on disk.
     lost: RangeSet,
     /// How many messages with a slot cannot be read.
@@ -115,7 +122,7 @@ impl Lane {
             recovered_below: 0,
             return_counts: BTreeMap::new(),
             receives: ReceiveRecords::new(log),
-            to_restore: Vec::new(),
+            to_restore: ToRestore::Leases(VecDeque::new()),
             lost: RangeSet::new(),
             lost_slots: 0,
             dying: RangeSet::new(),
@@ -170,7 +177,7 @@ impl Lane {
         let floor = lane.gone_floor();
         lane.sweeps.extend((floor > 0).then_some(0..floor));
         lane.sweep_below = (floor < lane.next).then_some(lane.next);
-        lane.to_restore = state.receives;
+        lane.to_restore = ToRestore::Receives(state.receives);
         lane
     }
 

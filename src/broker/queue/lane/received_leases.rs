@@ -6,25 +6,20 @@ use std::collections::BTreeMap;
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
 use crate::broker::queue::durability::Durability;
 use crate::broker::queue::receive::receipt_handle::HandleFields;
-use crate::model::{Lease, LogId, Ticket};
-use crate::store::{ReceivedLease, ReturnCount, StoredMessage};
+use crate::model::{Lease, Ticket};
+use crate::store::{ReceiveRecord, ReceivedLease, ReturnCount, StoredMessage};
 
-use super::Lane;
 use super::block::SlotState;
 use super::leases::ReturnTo;
+use super::{Lane, ToRestore};
 
 impl Lane {
-    /// Takes over the receives from before the restart and returns the leases that have not ended, each with its
-    /// deadline. `is_over` says whether a lease has ended, given its deadline and turn. `read` gives the chunk that
-    /// holds an offset, since leased messages need a slot; a message that cannot be read is ready instead.
-    pub(in crate::broker::queue) fn restore_receives(
-        &mut self,
-        lane: u8,
-        mut is_over: impl FnMut(u64, u32) -> bool,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) -> Vec<(u64, Lease)> {
+    /// Takes over the receives from before the restart. [`Lane::restore_next`] restores the leases that have not ended.
+    /// `is_over` says whether a lease has ended, given its deadline and turn.
+    fn begin_restore(&mut self, receives: Vec<ReceiveRecord>, is_over: &impl Fn(u64, u32) -> bool) {
         let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
-        for receive in std::mem::take(&mut self.to_restore) {
+        let lane = self.log.lane();
+        for receive in receives {
             let (settled, next) = (&self.settled, self.next);
             let is_there = |offset| offset < next && !settled.contains(offset);
             self.receives.restore(&receive, is_there);
@@ -46,15 +41,59 @@ impl Lane {
             }
             !came_back
         });
-        let mut restored = Vec::new();
-        for (until_ms, lease) in last.into_values() {
-            if self.lease_again(lease, read) {
-                restored.push((until_ms, lease));
+        self.to_restore = ToRestore::Leases(last.into_values().collect());
+    }
+
+    /// Restores leases from before the restart, and gives each with its deadline to `leased`. Returns the offset of a cold
+    /// message, since leased messages need a slot: the chunk that holds it is given to [`Lane::restore_from`].
+    pub(in crate::broker::queue) fn restore_next(
+        &mut self,
+        is_over: impl Fn(u64, u32) -> bool,
+        mut leased: impl FnMut(u64, Lease),
+    ) -> Option<u64> {
+        if let ToRestore::Receives(receives) = &mut self.to_restore {
+            let receives = std::mem::take(receives);
+            self.begin_restore(receives, &is_over);
+        }
+        while let ToRestore::Leases(leases) = &self.to_restore
+            && let Some((until_ms, lease)) = leases.front().copied()
+        {
+            if self.locate(lease.offset).is_err() {
+                return Some(lease.offset);
+            }
+            self.next_lease_to_restore();
+            if self.lease_again(lease) {
+                leased(until_ms, lease);
             } else {
                 self.return_cold(lease);
             }
         }
-        restored
+        None
+    }
+
+    /// Takes in the chunk that [`Lane::restore_next`] asked for. A message that cannot be read is ready instead.
+    pub(in crate::broker::queue) fn restore_from(
+        &mut self,
+        chunks: Vec<(u64, Vec<StoredMessage>)>,
+    ) -> Option<(u64, Lease)> {
+        let (until_ms, lease) = self.next_lease_to_restore()?;
+        for (first, messages) in chunks {
+            self.load(first, messages);
+        }
+        // Leased messages need no body in memory.
+        self.evict(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
+        if self.lease_again(lease) {
+            return Some((until_ms, lease));
+        }
+        self.return_cold(lease);
+        None
+    }
+
+    fn next_lease_to_restore(&mut self) -> Option<(u64, Lease)> {
+        match &mut self.to_restore {
+            ToRestore::Receives(_) => None,
+            ToRestore::Leases(leases) => leases.pop_front(),
+        }
     }
 
     /// The lease of a cold message ended while the broker was down.
@@ -67,19 +106,8 @@ impl Lane {
         self.offsets.returned(lease.offset, count);
     }
 
-    /// Leases a message that was leased before the restart. False if it cannot be read.
-    fn lease_again(
-        &mut self,
-        lease: Lease,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) -> bool {
-        if self.locate(lease.offset).is_err() {
-            for (first, messages) in read(self.log, lease.offset) {
-                self.load(first, messages);
-            }
-            // Leased messages need no body in memory.
-            self.evict(QUEUE_RESIDENT_BYTES_MIN, Ticket(0), None);
-        }
+    /// Leases a message that was leased before the restart. False if it has no slot, or is not ready.
+    fn lease_again(&mut self, lease: Lease) -> bool {
         let block = self
             .locate(lease.offset)
             .ok()

@@ -4,6 +4,8 @@
 pub(super) mod damage; // what cannot be read
 pub(super) mod picks; // single messages
 pub(super) mod seek; // a time in a log
+pub(super) mod threads; // where queues read
+pub(super) mod tries; // how often a read has failed
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -11,11 +13,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle as Runtime;
 
 use crate::clock::Moment;
-use crate::model::{ConsumerId, LogId, QueueId, Ticket};
-use crate::pool::{Pool, PoolError, PoolLimits};
+use crate::model::{ConsumerId, LogId, Ticket};
+use crate::pool::PoolError;
 use crate::store::commit::Waiter;
 use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
 
@@ -30,38 +31,6 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// How many chunks one step of a sweep removes.
 const SWEEP_CHUNKS: usize = 1024;
-
-/// Reads at once, of all queues together. More of them make a disk no faster, and each holds what it reads.
-const READ_THREADS: usize = 8;
-/// Sweeps at once.
-const SWEEP_THREADS: usize = 2;
-/// Reads or sweeps that wait for a thread. A queue asks for few at a time; with more queues than this at once some try
-/// again later.
-const WAITING_MAX: usize = 1 << 20;
-
-/// Threads that read for queues, and those that remove what nobody reads again.
-#[derive(Debug)]
-pub struct QueueThreads {
-    pub(in crate::broker::queue) reads: Pool<QueueId>,
-    sweeps: Pool<QueueId>,
-    /// For what waits between two tries.
-    runtime: Runtime,
-}
-
-impl QueueThreads {
-    /// Threads for all queues of a broker. Made within a runtime.
-    pub fn new() -> Arc<QueueThreads> {
-        let limits = |threads| PoolLimits {
-            threads,
-            waiting: WAITING_MAX,
-        };
-        Arc::new(QueueThreads {
-            reads: Pool::new("read", limits(READ_THREADS)),
-            sweeps: Pool::new("sweep", limits(SWEEP_THREADS)),
-            runtime: Runtime::current(),
-        })
-    }
-}
 
 /// Whether a read may come before what it wants is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +80,9 @@ impl Queue {
     fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
         let cell = self.lock();
         // A queue that was deleted still publishes its dead letters.
-        if !cell.deleted || cell.state.is_dying() {
-            let loaded = self.apply_to(cell, |state, now_ms, fx| {
-                state.loaded(now_ms, log, from, chunks, fx);
+        if !cell.deleted || cell.machine.is_dying() {
+            let loaded = self.apply(cell, |machine, now_ms, fx| {
+                machine.loaded(now_ms, log, from, chunks, fx);
             });
             if loaded.letters {
                 self.send_letters();
@@ -151,11 +120,7 @@ impl Queue {
     }
 
     fn sought(&self, consumer: ConsumerId, found: u64) {
-        self.run(|state, now_ms, fx| {
-            if let Some(stream) = state.stream() {
-                stream.sought(now_ms, consumer, found, fx);
-            }
-        });
+        self.run(|machine, now_ms, fx| machine.sought(now_ms, consumer, found, fx));
     }
 
     /// Reads single messages on a thread that may block, and gives them to the state machine.
@@ -200,7 +165,7 @@ impl Queue {
     }
 
     fn pick_ended(&self, picked: Vec<Picked>) {
-        self.run(|state, now_ms, fx| state.picked(now_ms, picked, fx));
+        self.run(|machine, now_ms, fx| machine.picked(now_ms, picked, fx));
     }
 
     /// Does `work` on a thread for reads, when it is this queue's turn.
@@ -281,7 +246,7 @@ impl Queue {
     /// if the message has left it, or if a stream's retention has passed it.
     fn expects(&self, log: LogId, from: u64) -> bool {
         let cell = self.lock();
-        (!cell.deleted || cell.state.is_dying()) && cell.state.expects(log, from)
+        (!cell.deleted || cell.machine.is_dying()) && cell.machine.expects(log, from)
     }
 
     /// When the oldest message was enqueued that is neither settled nor delayed; `None` if there is none.
@@ -289,7 +254,7 @@ impl Queue {
     /// # Errors
     /// When it is on disk and cannot be read.
     pub async fn oldest(&self) -> Result<Option<Moment>, StoreError> {
-        let oldest = self.run_work(|state, _, _| state.oldest());
+        let oldest = self.run(|machine, _, _| machine.oldest());
         let mut first_ms = None;
         for oldest in oldest.unwrap_or_default() {
             let enqueued_ms = match oldest {
@@ -346,11 +311,7 @@ impl Queue {
                 }
             }
             if let Some(queue) = queue.upgrade() {
-                queue.run(|state, _, fx| {
-                    if let Some(stream) = state.stream() {
-                        stream.swept(fx);
-                    }
-                });
+                queue.run(|machine, _, fx| machine.swept(fx));
             }
         });
     }

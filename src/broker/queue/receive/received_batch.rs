@@ -7,19 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::broker::queue::effects::Effects;
-use crate::broker::queue::machine::Machine;
 use crate::broker::queue::shell::{Queue, QueueGone};
 use crate::clock::Moment;
 use crate::model::{Lease, Ticket};
 
 use super::receipt_handle::ReceiptHandle;
-use super::received::Received;
+use super::received::{Answer, Received};
 
-/// How long a received message is invisible, in milliseconds, if its queue has no `x-visibility-timeout`.
-pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
-
-/// What a receive brings. Dropped without [`ReceivedBatch::keep`] it goes back at once, and does not count as a receive.
+/// What a receive brings. Dropped without [`ReceivedBatch::accept`] it goes back at once, and does not count as a receive.
 #[derive(Debug)]
 pub struct ReceivedBatch {
     /// The messages, in order; none if the time was over.
@@ -31,15 +26,20 @@ pub struct ReceivedBatch {
 }
 
 impl ReceivedBatch {
-    pub(in crate::broker::queue) fn new(
-        queue: Option<Arc<Queue>>,
-        messages: Vec<Received>,
-        ticket: Option<Ticket>,
-    ) -> ReceivedBatch {
+    fn new(queue: Option<Arc<Queue>>, answer: Answer) -> ReceivedBatch {
         ReceivedBatch {
-            messages,
-            ticket,
+            messages: answer.messages,
+            ticket: answer.ticket,
             queue,
+        }
+    }
+
+    /// A batch without messages.
+    fn empty() -> ReceivedBatch {
+        ReceivedBatch {
+            messages: Vec::new(),
+            ticket: None,
+            queue: None,
         }
     }
 
@@ -62,7 +62,7 @@ impl Drop for ReceivedBatch {
                 .iter()
                 .map(|received| received.lease)
                 .collect();
-            queue.run_work(|state, now_ms, fx| state.give_back(now_ms, &leases, fx));
+            queue.run(|machine, now_ms, fx| machine.give_back(now_ms, &leases, fx));
         }
     }
 }
@@ -75,47 +75,53 @@ impl Queue {
     /// # Errors
     /// When the queue has been deleted, or is meanwhile; and for streams, of which nothing can be received.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<ReceivedBatch, QueueGone> {
-        let (sender, answer) = oneshot::channel();
-        let number = self
-            .run_work(|state, now_ms, fx| state.receive(now_ms, max, wait.is_zero(), sender, fx))
-            .ok_or(QueueGone)?;
-        let mut place = Place {
-            queue: self,
-            number: Some(number),
-            answer,
-        };
+        let mut waiting = self.wait_to_receive(max, wait.is_zero())?;
         let answered = if wait.is_zero() {
-            // Only what is on disk is waited for.
-            Ok((&mut place.answer).await)
+            // Only reads from disk are waited for.
+            Ok((&mut waiting.answer).await)
         } else {
-            tokio::time::timeout(wait, &mut place.answer).await
+            tokio::time::timeout(wait, &mut waiting.answer).await
         };
         match answered {
-            Ok(batch) => {
-                place.number = None;
-                batch.map_err(|_| QueueGone)
-            }
+            Ok(Ok(answer)) => Ok(ReceivedBatch::new(self.me.upgrade(), answer)),
+            Ok(Err(_)) => Err(QueueGone),
             Err(_) => {
-                place.leave();
-                let batch = place.answer.try_recv();
-                Ok(batch.unwrap_or_else(|_| ReceivedBatch::new(None, Vec::new(), None)))
+                let batch = waiting.stop();
+                Ok(batch.unwrap_or_else(ReceivedBatch::empty))
             }
         }
+    }
+
+    fn wait_to_receive(&self, max: usize, is_hasty: bool) -> Result<Waiting<'_>, QueueGone> {
+        let (sender, answer) = oneshot::channel();
+        let cell = self.lock_unless_deleted().ok_or(QueueGone)?;
+        let applied = self.turn(cell, |cell, now_ms| {
+            cell.last_receive += 1;
+            let receive = cell.last_receive;
+            cell.receives.insert(receive, sender);
+            let (machine, fx) = cell.machine();
+            let can_receive = machine.receive(now_ms, receive, max, is_hasty, fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            if !can_receive {
+                cell.receives.remove(&receive);
+            }
+            can_receive.then_some(receive)
+        });
+        let (receive, _) = self.send_letters_of(applied);
+        Ok(Waiting {
+            queue: self,
+            receive: receive.ok_or(QueueGone)?,
+            answer,
+        })
     }
 
     /// Deletes messages by the handles of their last receive; for each whether it was valid, which it no longer is
     /// when its time is over. The ticket tells when the deletion is durable; `None` if nothing has to be waited for.
     pub fn delete_received(&self, handles: &[ReceiptHandle]) -> (Vec<bool>, Option<Ticket>) {
-        let delete = |machine: &mut Machine, now_ms, fx: &mut Effects| match machine.work() {
-            Some(state) => state.delete_received(now_ms, handles, fx),
-            None => vec![false; handles.len()],
-        };
-        self.act(delete)
+        self.act(|machine, now_ms, fx| machine.delete_received(now_ms, handles, fx))
             .unwrap_or_else(|| (vec![false; handles.len()], None))
     }
-}
 
-impl Queue {
     /// Has the lease of a handle last this long from now, whenever it was to end: then the message waits again at its
     /// old place. Returns when that is, `None` if the handle is not valid; and when it is durable.
     pub fn prolong(
@@ -124,35 +130,41 @@ impl Queue {
         lasts: Duration,
     ) -> (Option<Moment>, Option<Ticket>) {
         let length_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
-        let prolong = |machine: &mut Machine, now_ms, fx: &mut Effects| {
-            let ends_ms = machine.work()?.prolong(now_ms, handle, length_ms, fx)?;
-            Some(Moment::from_ms(ends_ms))
-        };
-        self.act(prolong).unwrap_or_default()
+        let prolonged =
+            self.act(|machine, now_ms, fx| machine.prolong(now_ms, handle, length_ms, fx));
+        let (ends_ms, ticket) = prolonged.unwrap_or_default();
+        (ends_ms.map(Moment::from_ms), ticket)
     }
 }
 
-/// Somebody's place among those who wait.
-struct Place<'a> {
+/// A receive that waits.
+struct Waiting<'a> {
     queue: &'a Queue,
-    /// `None` when he has been served.
-    number: Option<u64>,
-    answer: oneshot::Receiver<ReceivedBatch>,
+    receive: u64,
+    answer: oneshot::Receiver<Answer>,
 }
 
-impl Place<'_> {
-    /// Gives the place up. An answer that was quicker is in the channel.
-    fn leave(&mut self) {
-        if let Some(number) = self.number.take() {
-            self.queue
-                .run_work(|state, now_ms, fx| state.leave(now_ms, number, fx));
+impl Waiting<'_> {
+    /// Stops waiting. What was answered just before goes back when it is dropped.
+    fn stop(&mut self) -> Option<ReceivedBatch> {
+        if let Some(cell) = self.queue.lock_unless_deleted()
+            && cell.receives.contains_key(&self.receive)
+        {
+            let applied = self.queue.turn(cell, |cell, now_ms| {
+                cell.receives.remove(&self.receive);
+                let (machine, fx) = cell.machine();
+                machine.stop_waiting(now_ms, self.receive, fx);
+                cell.answer_permits(self.queue.spec.id, now_ms);
+            });
+            self.queue.send_letters_of(applied);
         }
+        let answer = self.answer.try_recv().ok()?;
+        Some(ReceivedBatch::new(self.queue.me.upgrade(), answer))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // An answer that is in the channel goes back when that is dropped.
-        self.leave();
+        drop(self.stop());
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::broker::queue::budget::MemoryBudget;
 use crate::broker::queue::dead_letter::letter::DeadLetter;
-use crate::broker::queue::dead_letter::letters::{LetterRoutes, Letters};
-use crate::broker::queue::reading::QueueThreads;
-use crate::broker::queue::shell::{Queue, QueueGone};
-use crate::broker::queue::spec::{QueueOwner, QueueServices, QueueSpec};
+use crate::broker::queue::dead_letter::line::Letters;
+use crate::broker::queue::reading::threads::QueueThreads;
+use crate::broker::queue::shell::{LetterRoutes, Queue, QueueGone, QueueOwner, QueueServices};
+use crate::broker::queue::spec::QueueSpec;
 use crate::broker::queue::timers::Timers;
 use crate::broker::queue::work::tests::rig::{body, long, message, text};
 use crate::model::QueueId;

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use crate::broker::queue::machine::Machine;
 use crate::broker::queue::reading::not_read;
 use crate::broker::queue::shell::Queue;
 use crate::model::Ticket;
@@ -40,10 +39,7 @@ impl Queue {
             RewindTo::Offset(_) => to,
         };
         let searches = self
-            .run(|state, now_ms, _| {
-                let state = state.work().ok_or(RewindError::NotEnabled)?;
-                state.plan_rewind(now_ms, to)
-            })
+            .run(|machine, now_ms, _| machine.plan_rewind(now_ms, to))
             .ok_or(RewindError::Gone)??;
         let committer = &self.services.committer;
         if searches.iter().any(|search| !search.within.is_empty()) {
@@ -61,11 +57,9 @@ impl Queue {
             });
             found.push(search.await.map_err(not_read)??);
         }
-        let rewind = |state: &mut Machine, now_ms, fx: &mut _| {
-            let state = state.work().ok_or(RewindError::NotEnabled)?;
-            state.rewind(now_ms, &found, fx)
-        };
-        let (rewound, ticket) = self.act(rewind).ok_or(RewindError::Gone)?;
+        let (rewound, ticket) = self
+            .act(|machine, now_ms, fx| machine.rewind(now_ms, &found, fx))
+            .ok_or(RewindError::Gone)?;
         let (from_offset, messages) = rewound?;
         Ok(Rewound {
             from_offset,

@@ -11,22 +11,23 @@ mod segments; // parts that retention drops
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
-use crate::model::{ConsumerId, LogId, Message, QueueId, Ticket};
+use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
 use crate::store::chunk::CHUNK_MESSAGES_MAX;
-use crate::store::{Batch, LogRecord, LogState, Op, RangeSet, StoredMessage};
+use crate::store::{Batch, LogRecord, LogState, Op, RangeSet};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
-use super::consumer::{Consumer, ConsumerInfo, Credit, NewConsumer};
+use super::consumer::{ChannelLimit, ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
 use super::counts::Counts;
 use super::delayed::Delayed;
 use super::durability::Durability;
-use super::effects::{Effects, Picked, Seek};
+use super::effects::{Admission, Chunks, Effect, Effects, Enqueued, Picked, Seek, Settle};
+use super::machine::{DeadLettering, Machine, Receiving, Rewinding, Stored};
 
 use pages::Pages;
 use reader::Reader;
@@ -131,336 +132,6 @@ impl Stream {
         stream
     }
 
-    /// Appends a run of messages.
-    pub(in crate::broker::queue) fn publish(
-        &mut self,
-        now_ms: u64,
-        run: &[Arc<Message>],
-        fx: &mut Effects,
-    ) {
-        for message in run {
-            if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
-                let log = self.delayed_log;
-                self.delayed
-                    .get_or_insert_with(|| Delayed::new(log, Durability::Everything))
-                    .push(now_ms, message);
-            } else {
-                self.append(now_ms, message);
-            }
-        }
-        fx.persisted |= !run.is_empty();
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Registers a consumer at its place.
-    pub(in crate::broker::queue) fn consume(
-        &mut self,
-        now_ms: u64,
-        new: NewConsumer,
-        fx: &mut Effects,
-    ) {
-        let id = new.id;
-        let start = new.stream.clone().unwrap_or_default();
-        let mut reader = Reader {
-            consumer: Consumer::new(new),
-            cursor: self.next,
-            whole_chunk: false,
-            not_before_ms: None,
-            seeking: false,
-            filter: start.filter,
-        };
-        match start.offset {
-            StreamOffset::First => reader.cursor = self.floor,
-            StreamOffset::Next => {}
-            StreamOffset::Offset(offset) => reader.cursor = offset.max(self.floor),
-            StreamOffset::Last if self.durable > self.floor => {
-                reader.cursor = self.durable - 1;
-                reader.whole_chunk = true;
-            }
-            StreamOffset::Last => reader.cursor = self.durable,
-            StreamOffset::Time(ms) => {
-                let around = self.segments.around(ms, self.next);
-                reader.cursor = around.start.max(self.floor);
-                if !around.is_empty() {
-                    reader.not_before_ms = Some(ms);
-                }
-                // What is left of a segment may be long to walk through, and its chunks tell their times.
-                let on_disk = reader.cursor..around.end.min(self.durable);
-                if on_disk.end.saturating_sub(on_disk.start) > u64::from(CHUNK_MESSAGES_MAX) {
-                    reader.seeking = true;
-                    fx.seeks.push(Seek {
-                        consumer: id,
-                        log: self.log,
-                        offsets: on_disk,
-                        ms,
-                    });
-                }
-            }
-        }
-        let index = self
-            .readers
-            .partition_point(|other| other.consumer.id() < id);
-        self.readers.insert(index, reader);
-        self.settle_down(now_ms, fx);
-    }
-
-    /// A consumer's place was found: no message before `offset` came as late as it asks for.
-    pub(in crate::broker::queue) fn sought(
-        &mut self,
-        now_ms: u64,
-        id: ConsumerId,
-        offset: u64,
-        fx: &mut Effects,
-    ) {
-        if let Some(reader) = self.reader_mut(id) {
-            reader.seeking = false;
-            reader.cursor = reader.cursor.max(offset);
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Takes a consumer out. True if it was the last one.
-    pub(in crate::broker::queue) fn cancel(
-        &mut self,
-        now_ms: u64,
-        id: ConsumerId,
-        fx: &mut Effects,
-    ) -> bool {
-        let before = self.readers.len();
-        self.readers.retain(|reader| reader.consumer.id() != id);
-        self.settle_down(now_ms, fx);
-        before > 0 && self.readers.is_empty()
-    }
-
-    /// Grants credit to consumers.
-    pub(in crate::broker::queue) fn grant(
-        &mut self,
-        now_ms: u64,
-        credit: &[(ConsumerId, Credit)],
-        fx: &mut Effects,
-    ) {
-        for (id, credit) in credit {
-            if let Some(reader) = self.reader_mut(*id) {
-                reader.consumer.grant(*credit);
-            }
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Everything up to this batch is durable.
-    pub(in crate::broker::queue) fn durable_up_to(
-        &mut self,
-        now_ms: u64,
-        upto: Ticket,
-        fx: &mut Effects,
-    ) {
-        self.durable_ticket = self.durable_ticket.max(upto);
-        while let Some((ticket, end)) = self.in_flight.front().copied()
-            && ticket <= upto
-        {
-            self.durable = self.durable.max(end);
-            self.in_flight.pop_front();
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Takes in what was read from `from` on; an empty answer ends the read all the same.
-    pub(in crate::broker::queue) fn loaded(
-        &mut self,
-        now_ms: u64,
-        log: LogId,
-        from: u64,
-        chunks: Vec<(u64, Vec<StoredMessage>)>,
-        fx: &mut Effects,
-    ) {
-        if log.is_delayed() {
-            if let Some(delayed) = &mut self.delayed {
-                delayed.scanned(chunks);
-            }
-        } else {
-            self.loading.retain(|loading| *loading != from);
-            // What retention has taken since the read was asked for is not there.
-            let found = chunks.first().map_or(from, |(first, _)| *first);
-            for reader in &mut self.readers {
-                if (from..found).contains(&reader.cursor) {
-                    reader.cursor = found;
-                }
-            }
-            for (first, messages) in chunks {
-                self.lost.remove_range(first..first + messages.len() as u64);
-                self.pages.insert(self.turn, first, messages);
-            }
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Takes in delayed messages that were to be read.
-    pub(in crate::broker::queue) fn picked(
-        &mut self,
-        now_ms: u64,
-        chunks: Vec<Picked>,
-        fx: &mut Effects,
-    ) {
-        if let Some(delayed) = &mut self.delayed {
-            delayed.picked(chunks);
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// These messages cannot be read: they are passed over. Returns how many that are.
-    pub(in crate::broker::queue) fn lose(
-        &mut self,
-        now_ms: u64,
-        log: LogId,
-        range: Range<u64>,
-        fx: &mut Effects,
-    ) -> u64 {
-        let lost = if log.is_delayed() {
-            let delayed = self.delayed.as_mut();
-            delayed.map_or(0, |delayed| delayed.lose(range))
-        } else {
-            let mut lost = 0;
-            let mut at = range.start.max(self.floor);
-            let end = range.end.min(self.durable);
-            while at < end {
-                // What is in memory is not lost yet.
-                let page = self.pages.next_page(at);
-                let gap_end = page.as_ref().map_or(end, |page| page.start.clamp(at, end));
-                lost += self.lost.insert_range(at..gap_end);
-                at = page.map_or(end, |page| page.end);
-            }
-            lost
-        };
-        self.settle_down(now_ms, fx);
-        lost
-    }
-
-    /// Messages that cannot be read, by log.
-    pub(in crate::broker::queue) fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
-        let delayed = self.delayed.as_ref();
-        let delayed = delayed.map(|delayed| (delayed.log(), delayed.lost()));
-        [(self.log, self.lost.iter().collect::<Vec<_>>())]
-            .into_iter()
-            .chain(delayed)
-            .filter(|(_, lost)| !lost.is_empty())
-            .collect()
-    }
-
-    /// A sweep has ended.
-    pub(in crate::broker::queue) fn swept(&mut self, fx: &mut Effects) {
-        self.sweep.runs = false;
-        self.sweep(fx);
-    }
-
-    /// Time has passed.
-    pub(in crate::broker::queue) fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
-        self.settle_down(now_ms, fx);
-    }
-
-    /// When [`Stream::tick`] is next needed.
-    pub(in crate::broker::queue) fn deadline_ms(&self) -> Option<u64> {
-        let aged = self.max_age_ms.and_then(|max_age_ms| {
-            let last_ms = self.segments.next_to_age_ms()?;
-            Some(last_ms.saturating_add(max_age_ms).saturating_add(1))
-        });
-        let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
-        aged.into_iter().chain(due).min()
-    }
-
-    /// Everybody leaves, because the stream is deleted.
-    pub(in crate::broker::queue) fn drain_consumers(&mut self) -> Vec<Consumer> {
-        let readers = std::mem::take(&mut self.readers);
-        readers.into_iter().map(|reader| reader.consumer).collect()
-    }
-
-    /// A consumer with what it was given in this turn.
-    pub(in crate::broker::queue) fn served_consumer(
-        &mut self,
-        id: ConsumerId,
-    ) -> Option<&mut Consumer> {
-        self.reader_mut(id).map(|reader| &mut reader.consumer)
-    }
-
-    /// Its numbers. All that is kept counts as ready; nothing is ever unacked.
-    pub(in crate::broker::queue) fn counts(&self) -> Counts {
-        Counts {
-            ready: self.next - self.floor - self.lost.len(),
-            damaged: self.lost.len() + self.delayed.as_ref().map_or(0, Delayed::damaged),
-            ready_bytes: self.segments.bytes(),
-            delayed: self.delayed.as_ref().map_or(0, Delayed::len),
-            consumers: self.readers.len() as u64,
-            resident_bytes: self.resident_bytes(),
-            ..Counts::default()
-        }
-    }
-
-    pub(in crate::broker::queue) fn consumer_infos(&self) -> Vec<ConsumerInfo> {
-        let infos = self.readers.iter().map(|reader| reader.consumer.info(true));
-        infos.collect()
-    }
-
-    pub(in crate::broker::queue) fn resident_bytes(&self) -> u64 {
-        self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
-    }
-
-    /// Lets go of memory until at most `allowed` bytes are resident, as far as the store has what goes: everything up
-    /// to the batch `committed`.
-    pub(in crate::broker::queue) fn evict(&mut self, allowed: u64, committed: Ticket) {
-        let mut delayed_bytes = 0;
-        if let Some(delayed) = &mut self.delayed {
-            delayed.evict(allowed, committed);
-            delayed_bytes = delayed.resident_bytes();
-        }
-        if self.resident_bytes() > allowed {
-            let rest = allowed.saturating_sub(delayed_bytes);
-            self.pages.evict(rest, committed);
-        }
-    }
-
-    /// Whether the disk has to be told anything.
-    pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
-        self.dirty || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
-    }
-
-    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
-    pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
-        if let Some(delayed) = self.delayed.as_mut().filter(|delayed| delayed.is_dirty()) {
-            delayed.collect(ticket, batch);
-        }
-        if !std::mem::take(&mut self.dirty) {
-            return;
-        }
-        let log = self.log;
-        self.pages.collect(log, ticket, batch);
-        self.segments.collect(log, batch);
-        let record = LogRecord {
-            next: self.next,
-            floor: self.floor,
-            bytes: self.segments.bytes(),
-            ..LogRecord::default()
-        };
-        batch.push(Op::PutLog { log, record });
-        self.in_flight.push_back((ticket, self.next));
-        if self.sweep.from.is_none() && std::mem::take(&mut self.sweep.wanted) {
-            self.sweep.from = Some(ticket);
-        }
-    }
-
-    /// Whether a message that was to be read at `offset` must be there: not if retention has passed it since, or if it
-    /// was delayed and has been appended.
-    pub(in crate::broker::queue) fn expects(&self, log: LogId, offset: u64) -> bool {
-        match &self.delayed {
-            Some(delayed) if log.is_delayed() => delayed.expects(offset),
-            Some(_) | None => offset >= self.floor && !self.lost.contains(offset),
-        }
-    }
-
-    /// The logs in use.
-    pub(in crate::broker::queue) fn logs(&self) -> impl Iterator<Item = LogId> + '_ {
-        let delayed = self.delayed.as_ref().map(Delayed::log);
-        std::iter::once(self.log).chain(delayed)
-    }
-
     fn append(&mut self, now_ms: u64, message: &Arc<Message>) {
         // Times only rise, so that a time has one place; an earlier release may have written some that are ahead.
         let now_ms = self
@@ -486,7 +157,7 @@ impl Stream {
 
     /// What every command ends with: append what is due, drop what is too old or too much, serve the readers, read
     /// for those that are behind, sweep.
-    fn settle_down(&mut self, now_ms: u64, fx: &mut Effects) {
+    fn finish(&mut self, now_ms: u64, fx: &mut Effects) {
         self.turn += 1;
         self.release(now_ms, fx);
         self.retain(now_ms);
@@ -508,7 +179,10 @@ impl Stream {
         if allowed && !self.sweep.runs {
             self.sweep.from = None;
             self.sweep.runs = true;
-            fx.sweeps.push((self.log, 0..self.floor));
+            fx.push(Effect::Sweep {
+                log: self.log,
+                offsets: 0..self.floor,
+            });
         }
     }
 
@@ -553,10 +227,8 @@ impl Stream {
                 behind += 1;
                 continue;
             }
-            let stuck = reader.serve(&self.pages, &self.lost, self.floor, self.durable);
-            if !reader.consumer.pending.is_empty() {
-                fx.served.push(reader.consumer.id());
-            }
+            let range = self.floor..self.durable;
+            let stuck = reader.serve(&self.pages, &self.lost, range, &mut fx.deliveries);
             if reader.cursor >= self.durable {
                 continue;
             }
@@ -576,7 +248,10 @@ impl Stream {
             {
                 if self.loading.len() < LOADS_MAX {
                     self.loading.push(from);
-                    fx.loads.push((self.log, from));
+                    fx.push(Effect::Read {
+                        log: self.log,
+                        from,
+                    });
                 } else if stuck {
                     // It is the first to be read for when a read has ended.
                     refused.get_or_insert(index);
@@ -589,3 +264,308 @@ impl Stream {
         behind
     }
 }
+
+impl Machine for Stream {
+    fn publish(
+        &mut self,
+        now_ms: u64,
+        run: &[Arc<Message>],
+        _admission: Admission,
+        fx: &mut Effects,
+    ) -> Enqueued {
+        for message in run {
+            if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
+                let log = self.delayed_log;
+                self.delayed
+                    .get_or_insert_with(|| Delayed::new(log, Durability::Everything))
+                    .push(now_ms, message);
+            } else {
+                self.append(now_ms, message);
+            }
+        }
+        self.finish(now_ms, fx);
+        Enqueued {
+            seen: run.len(),
+            persisted: !run.is_empty(),
+            ..Enqueued::default()
+        }
+    }
+
+    fn consume(
+        &mut self,
+        now_ms: u64,
+        new: NewConsumer,
+        limit: Option<ChannelLimit>,
+        fx: &mut Effects,
+    ) -> Result<(), ConsumeError> {
+        let id = new.id;
+        let start = new.stream.clone().unwrap_or_default();
+        let mut reader = Reader {
+            consumer: Consumer::new(new, limit),
+            cursor: self.next,
+            whole_chunk: false,
+            not_before_ms: None,
+            seeking: false,
+            filter: start.filter,
+        };
+        match start.offset {
+            StreamOffset::First => reader.cursor = self.floor,
+            StreamOffset::Next => {}
+            StreamOffset::Offset(offset) => reader.cursor = offset.max(self.floor),
+            StreamOffset::Last if self.durable > self.floor => {
+                reader.cursor = self.durable - 1;
+                reader.whole_chunk = true;
+            }
+            StreamOffset::Last => reader.cursor = self.durable,
+            StreamOffset::Time(ms) => {
+                let around = self.segments.around(ms, self.next);
+                reader.cursor = around.start.max(self.floor);
+                if !around.is_empty() {
+                    reader.not_before_ms = Some(ms);
+                }
+                // What is left of a segment may be long to walk through, and its chunks tell their times.
+                let on_disk = reader.cursor..around.end.min(self.durable);
+                if on_disk.end.saturating_sub(on_disk.start) > u64::from(CHUNK_MESSAGES_MAX) {
+                    reader.seeking = true;
+                    fx.push(Effect::Seek(Seek {
+                        consumer: id,
+                        log: self.log,
+                        offsets: on_disk,
+                        ms,
+                    }));
+                }
+            }
+        }
+        let index = self
+            .readers
+            .partition_point(|other| other.consumer.id() < id);
+        self.readers.insert(index, reader);
+        self.finish(now_ms, fx);
+        Ok(())
+    }
+
+    fn leave(
+        &mut self,
+        now_ms: u64,
+        consumers: &[ConsumerId],
+        _leases: &[Lease],
+        fx: &mut Effects,
+    ) -> bool {
+        let before = self.readers.len();
+        let left: BTreeSet<&ConsumerId> = consumers.iter().collect();
+        self.readers
+            .retain(|reader| !left.contains(&reader.consumer.id()));
+        self.finish(now_ms, fx);
+        before > 0 && self.readers.is_empty()
+    }
+
+    fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
+        for (id, credit) in credit {
+            if let Some(reader) = self.reader_mut(*id) {
+                reader.consumer.grant(*credit);
+            }
+        }
+        self.finish(now_ms, fx);
+    }
+
+    fn settle(
+        &mut self,
+        now_ms: u64,
+        _how: Settle,
+        _leases: &[Lease],
+        credit: &[(ConsumerId, Credit)],
+        fx: &mut Effects,
+    ) {
+        self.grant(now_ms, credit, fx);
+    }
+
+    fn tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.finish(now_ms, fx);
+    }
+
+    fn deadline_ms(&mut self, _now_ms: u64) -> Option<u64> {
+        let aged = self.max_age_ms.and_then(|max_age_ms| {
+            let last_ms = self.segments.next_to_age_ms()?;
+            Some(last_ms.saturating_add(max_age_ms).saturating_add(1))
+        });
+        let due = self.delayed.as_ref().and_then(Delayed::next_due_ms);
+        aged.into_iter().chain(due).min()
+    }
+
+    fn delete(&mut self) {
+        self.readers.clear();
+    }
+
+    /// All that is kept counts as ready; nothing is ever unacked.
+    fn counts(&self) -> Counts {
+        Counts {
+            ready: self.next - self.floor - self.lost.len(),
+            damaged: self.lost.len() + self.delayed.as_ref().map_or(0, Delayed::damaged),
+            ready_bytes: self.segments.bytes(),
+            delayed: self.delayed.as_ref().map_or(0, Delayed::len),
+            consumers: self.readers.len() as u64,
+            resident_bytes: self.resident_bytes(),
+            ..Counts::default()
+        }
+    }
+
+    fn consumer_infos(&self) -> Vec<ConsumerInfo> {
+        let infos = self.readers.iter().map(|reader| reader.consumer.info(true));
+        infos.collect()
+    }
+}
+
+impl Stored for Stream {
+    fn loaded(&mut self, now_ms: u64, log: LogId, from: u64, chunks: Chunks, fx: &mut Effects) {
+        if log.is_delayed() {
+            if let Some(delayed) = &mut self.delayed {
+                delayed.scanned(chunks);
+            }
+        } else {
+            self.loading.retain(|loading| *loading != from);
+            // What retention has taken since the read was asked for is not there.
+            let found = chunks.first().map_or(from, |(first, _)| *first);
+            for reader in &mut self.readers {
+                if (from..found).contains(&reader.cursor) {
+                    reader.cursor = found;
+                }
+            }
+            for (first, messages) in chunks {
+                self.lost.remove_range(first..first + messages.len() as u64);
+                self.pages.insert(self.turn, first, messages);
+            }
+        }
+        self.finish(now_ms, fx);
+    }
+
+    fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects) {
+        if let Some(delayed) = &mut self.delayed {
+            delayed.picked(chunks);
+        }
+        self.finish(now_ms, fx);
+    }
+
+    fn sought(&mut self, now_ms: u64, consumer: ConsumerId, offset: u64, fx: &mut Effects) {
+        if let Some(reader) = self.reader_mut(consumer) {
+            reader.seeking = false;
+            reader.cursor = reader.cursor.max(offset);
+        }
+        self.finish(now_ms, fx);
+    }
+
+    fn swept(&mut self, fx: &mut Effects) {
+        self.sweep.runs = false;
+        self.sweep(fx);
+    }
+
+    fn lose(&mut self, now_ms: u64, log: LogId, range: Range<u64>, fx: &mut Effects) -> u64 {
+        let lost = if log.is_delayed() {
+            let delayed = self.delayed.as_mut();
+            delayed.map_or(0, |delayed| delayed.lose(range))
+        } else {
+            let mut lost = 0;
+            let mut at = range.start.max(self.floor);
+            let end = range.end.min(self.durable);
+            while at < end {
+                // What is in memory is not lost yet.
+                let page = self.pages.next_page(at);
+                let gap_end = page.as_ref().map_or(end, |page| page.start.clamp(at, end));
+                lost += self.lost.insert_range(at..gap_end);
+                at = page.map_or(end, |page| page.end);
+            }
+            lost
+        };
+        self.finish(now_ms, fx);
+        lost
+    }
+
+    fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)> {
+        let delayed = self.delayed.as_ref();
+        let delayed = delayed.map(|delayed| (delayed.log(), delayed.lost()));
+        [(self.log, self.lost.iter().collect::<Vec<_>>())]
+            .into_iter()
+            .chain(delayed)
+            .filter(|(_, lost)| !lost.is_empty())
+            .collect()
+    }
+
+    fn expects(&self, log: LogId, offset: u64) -> bool {
+        match &self.delayed {
+            Some(delayed) if log.is_delayed() => delayed.expects(offset),
+            Some(_) | None => offset >= self.floor && !self.lost.contains(offset),
+        }
+    }
+
+    fn read_bytes(&self) -> usize {
+        RUN_BYTES
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        self.pages.bytes() + self.delayed.as_ref().map_or(0, Delayed::resident_bytes)
+    }
+
+    fn evict(&mut self, allowed: u64, committed: Ticket) {
+        let mut delayed_bytes = 0;
+        if let Some(delayed) = &mut self.delayed {
+            delayed.evict(allowed, committed);
+            delayed_bytes = delayed.resident_bytes();
+        }
+        if self.resident_bytes() > allowed {
+            let rest = allowed.saturating_sub(delayed_bytes);
+            self.pages.evict(rest, committed);
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.dirty || self.delayed.as_ref().is_some_and(Delayed::is_dirty)
+    }
+
+    fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
+        if let Some(delayed) = self.delayed.as_mut().filter(|delayed| delayed.is_dirty()) {
+            delayed.collect(ticket, batch);
+        }
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let log = self.log;
+        self.pages.collect(log, ticket, batch);
+        self.segments.collect(log, batch);
+        let record = LogRecord {
+            next: self.next,
+            floor: self.floor,
+            bytes: self.segments.bytes(),
+            ..LogRecord::default()
+        };
+        batch.push(Op::PutLog { log, record });
+        self.in_flight.push_back((ticket, self.next));
+        if self.sweep.from.is_none() && std::mem::take(&mut self.sweep.wanted) {
+            self.sweep.from = Some(ticket);
+        }
+    }
+
+    fn awaits_durability(&self) -> bool {
+        true
+    }
+
+    fn durable_up_to(&mut self, now_ms: u64, upto: Ticket, fx: &mut Effects) {
+        self.durable_ticket = self.durable_ticket.max(upto);
+        while let Some((ticket, end)) = self.in_flight.front().copied()
+            && ticket <= upto
+        {
+            self.durable = self.durable.max(end);
+            self.in_flight.pop_front();
+        }
+        self.finish(now_ms, fx);
+    }
+
+    fn logs(&self) -> Vec<LogId> {
+        let delayed = self.delayed.as_ref().map(Delayed::log);
+        std::iter::once(self.log).chain(delayed).collect()
+    }
+}
+
+impl Receiving for Stream {}
+
+impl DeadLettering for Stream {}
+
+impl Rewinding for Stream {}

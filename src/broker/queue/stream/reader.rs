@@ -1,6 +1,8 @@
 //! One consumer of a stream: where it is, what it wants, how much it may be sent. Non-destructive: what one is given
 //! takes nothing from the others.
 
+use std::ops::Range;
+
 use crate::broker::queue::consumer::{Consumer, Delivery};
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter};
 use crate::model::{Lease, Message};
@@ -27,10 +29,17 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Gives it what it may have of the messages in memory between `floor` and `until`. True if it could have more but
+    /// Gives it what it may have of the messages in memory within `range`. True if it could have more but
     /// for what is not in memory.
     /// What is `lost` is passed over.
-    pub(super) fn serve(&mut self, pages: &Pages, lost: &RangeSet, floor: u64, until: u64) -> bool {
+    pub(super) fn serve(
+        &mut self,
+        pages: &Pages,
+        lost: &RangeSet,
+        range: Range<u64>,
+        deliveries: &mut Vec<Delivery>,
+    ) -> bool {
+        let (floor, until) = (range.start, range.end);
         self.cursor = self.cursor.max(floor);
         while self.cursor < until && self.consumer.has_credit() && !self.seeking {
             let Some((first, page)) = pages.find(self.cursor) else {
@@ -49,7 +58,7 @@ impl Reader {
                 }
                 self.cursor = stored.offset + 1;
                 if self.wants(stored) {
-                    self.give(stored);
+                    deliveries.push(self.give(stored));
                 }
             }
         }
@@ -69,9 +78,9 @@ impl Reader {
             .is_none_or(|filter| wants(filter, &stored.message))
     }
 
-    fn give(&mut self, stored: &StoredMessage) {
+    fn give(&mut self, stored: &StoredMessage) -> Delivery {
         self.consumer.charge(stored.message.size());
-        self.consumer.pending.push(Delivery {
+        Delivery {
             consumer: self.consumer.id(),
             lease: Lease {
                 offset: stored.offset,
@@ -82,8 +91,7 @@ impl Reader {
             redelivered: false,
             delivery_count: 0,
             enqueued: None,
-            order: 0,
-        });
+        }
     }
 }
 

@@ -1,33 +1,24 @@
 //! The stream as a state machine: commands in, deliveries out, against a store in memory.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use crate::broker::queue::consumer::{Delivery, DeliverySink};
+use crate::broker::queue::consumer::Delivery;
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter, StreamStart};
 use crate::model::{Body, ConnectionId, Origin};
 use crate::store::{MemoryStore, Store, chunk};
 use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
 use super::*;
-
-#[derive(Default)]
-struct Sink(Mutex<Vec<Delivery>>);
-
-impl DeliverySink for Sink {
-    fn deliver(&self, run: &mut Vec<Delivery>) {
-        self.0.lock().append(run);
-    }
-    fn cancelled(&self, _consumer: ConsumerId) {}
-}
+use crate::broker::queue::reading::{picks, seek};
+use crate::broker::queue::work::tests::rig::whole;
 
 /// A stream with a store, whose effects are carried out at once; what is written is durable when `land` says so.
 struct Fixture {
     stream: Stream,
     arguments: QueueArguments,
     store: MemoryStore,
-    sink: Arc<Sink>,
+    deliveries: Vec<Delivery>,
     fx: Effects,
     ticket: u64,
     now_ms: u64,
@@ -91,7 +82,7 @@ impl Fixture {
             stream: Stream::new(QueueId(1), &arguments, Vec::new()),
             arguments,
             store: MemoryStore::new(),
-            sink: Arc::default(),
+            deliveries: Vec::new(),
             fx: Effects::default(),
             ticket: 0,
             now_ms: 1_000_000,
@@ -112,7 +103,10 @@ impl Fixture {
     }
 
     fn publish(&mut self, run: &[Arc<Message>]) {
-        self.stream.publish(self.now_ms, run, &mut self.fx);
+        let enqueued = self
+            .stream
+            .publish(self.now_ms, run, Admission::Each, &mut self.fx);
+        assert!(enqueued.persisted && enqueued.rejected.is_empty());
         self.carry_out();
     }
 
@@ -120,7 +114,7 @@ impl Fixture {
     fn publish_durable(&mut self, count: usize) {
         let run: Vec<_> = (0..count).map(|_| message(b"0123456789", None)).collect();
         self.publish(&run);
-        self.sync();
+        self.land();
     }
 
     fn commit(&mut self) {
@@ -130,7 +124,7 @@ impl Fixture {
         self.store.commit(&batch).unwrap();
     }
 
-    fn sync(&mut self) {
+    fn land(&mut self) {
         self.commit();
         self.stream
             .durable_up_to(self.now_ms, Ticket(self.ticket), &mut self.fx);
@@ -152,7 +146,6 @@ impl Fixture {
         let new = NewConsumer {
             id,
             tag: "c".into(),
-            sink: Arc::clone(&self.sink) as Arc<dyn DeliverySink>,
             no_ack: false,
             exclusive: false,
             priority: 0,
@@ -161,14 +154,15 @@ impl Fixture {
                 bytes: 1 << 40,
             },
             visibility_timeout_ms: None,
-            limiter: None,
             stream: Some(StreamStart { offset, filter }),
             prefetch_count: 1,
             arguments: FieldTable::default(),
             connection: ConnectionId(1),
             channel: 1,
         };
-        self.stream.consume(self.now_ms, new, &mut self.fx);
+        self.stream
+            .consume(self.now_ms, new, None, &mut self.fx)
+            .expect("a consumer");
         self.carry_out();
         id
     }
@@ -181,39 +175,12 @@ impl Fixture {
 
     fn carry_out(&mut self) {
         loop {
-            for id in std::mem::take(&mut self.fx.served) {
-                let consumer = self.stream.served_consumer(id).unwrap();
-                assert!(!consumer.pending.is_empty());
-                self.sink.deliver(&mut consumer.pending);
+            self.deliveries.append(&mut self.fx.deliveries);
+            let mut idle = true;
+            for effect in std::mem::take(&mut self.fx.others) {
+                idle &= matches!(effect, Effect::Sweep { .. });
+                self.carry_out_one(effect);
             }
-            for (log, range) in std::mem::take(&mut self.fx.sweeps) {
-                while !self.store.sweep(log, range.end, 10).unwrap() {}
-                self.stream.swept(&mut self.fx);
-            }
-            let seeks = std::mem::take(&mut self.fx.seeks);
-            for seek in &seeks {
-                let offsets = seek.offsets.clone();
-                let found = crate::broker::queue::reading::seek::first_at(
-                    &self.store,
-                    seek.log,
-                    offsets,
-                    seek.ms,
-                )
-                .unwrap();
-                self.stream
-                    .sought(self.now_ms, seek.consumer, found, &mut self.fx);
-            }
-            let picks = std::mem::take(&mut self.fx.picks);
-            for pick in &picks {
-                let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
-                let picked = crate::broker::queue::work::tests::rig::whole(
-                    crate::broker::queue::reading::picks::pick(pick, read),
-                );
-                self.stream.picked(self.now_ms, picked, &mut self.fx);
-            }
-            let loads = std::mem::take(&mut self.fx.loads);
-            let idle = loads.is_empty() && seeks.is_empty() && picks.is_empty();
-            self.waiting_loads.extend(loads);
             if self.slow_disk {
                 return;
             }
@@ -223,6 +190,28 @@ impl Fixture {
             if idle {
                 return;
             }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Sweep { log, offsets } => {
+                while !self.store.sweep(log, offsets.end, 10).unwrap() {}
+                self.stream.swept(&mut self.fx);
+            }
+            Effect::Seek(seek) => {
+                let (offsets, ms) = (seek.offsets.clone(), seek.ms);
+                let found = seek::first_at(&self.store, seek.log, offsets, ms).unwrap();
+                self.stream
+                    .sought(self.now_ms, seek.consumer, found, &mut self.fx);
+            }
+            Effect::Pick(pick) => {
+                let read = |from, max_bytes| self.store.read(pick.log, from, max_bytes);
+                let picked = whole(picks::pick(&pick, read));
+                self.stream.picked(self.now_ms, picked, &mut self.fx);
+            }
+            Effect::Read { log, from } => self.waiting_loads.push((log, from)),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -242,11 +231,10 @@ impl Fixture {
 
     /// What each consumer got since the last call, as offsets.
     fn delivered(&mut self, id: ConsumerId) -> Vec<u64> {
-        let mut inbox = self.sink.0.lock();
-        let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *inbox)
+        let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deliveries)
             .into_iter()
             .partition(|delivery| delivery.consumer == id);
-        *inbox = others;
+        self.deliveries = others;
         own.into_iter()
             .map(|delivery| delivery.lease.offset)
             .collect()
@@ -284,7 +272,7 @@ fn consumers_begin_where_they_say() {
         for (offset, expected) in &cases {
             let id = f.consume(*offset, 100);
             assert_eq!(f.delivered(id), *expected, "{offset:?}");
-            f.stream.cancel(f.now_ms, id, &mut f.fx);
+            f.stream.leave(f.now_ms, &[id], &[], &mut f.fx);
         }
         f.restart();
     }
@@ -326,7 +314,6 @@ fn nothing_is_delivered_before_it_is_durable() {
     let mut f = Fixture::new(&[]);
     let id = f.consume(StreamOffset::First, 10);
     f.publish(&[message(b"m", None)]);
-    assert!(f.fx.persisted);
     assert_eq!(f.counts(), (1, 0));
     f.commit();
     let later = f.consume(StreamOffset::First, 10);
@@ -365,7 +352,7 @@ fn filters_are_exact() {
         .map(|value| message(b"m", *value))
         .collect();
     f.publish(&run);
-    f.sync();
+    f.land();
     let filter = |values: &[&str], unfiltered: bool| {
         let mut table = FieldTable::default();
         let values: Vec<AMQPValue> = values
@@ -410,7 +397,7 @@ fn whole_segments_go_when_there_is_too_much() {
     }
     assert_eq!(f.counts(), (8, 0), "two segments of 48 bytes");
     assert_eq!(f.stream.floor, 12);
-    f.sync();
+    f.land();
     let left = f.store.read(f.stream.log, 0, usize::MAX).unwrap();
     assert_eq!(
         left.first().map(|chunk| chunk.first),
@@ -445,7 +432,7 @@ fn a_read_that_retention_was_quicker_than_finds_nothing() {
     f.waiting_loads.clear();
     let log = f.stream.log;
     f.stream.loaded(f.now_ms, log, 0, Vec::new(), &mut f.fx);
-    f.sync();
+    f.land();
     assert_eq!(f.delivered(id), [2]);
 }
 
@@ -460,18 +447,18 @@ fn whole_segments_go_when_they_are_old() {
         f.now_ms += 1_000;
     }
     assert_eq!(f.counts(), (6, 0));
-    assert_eq!(f.stream.deadline_ms(), Some(1_010_001));
+    assert_eq!(f.stream.deadline_ms(f.now_ms), Some(1_010_001));
     f.now_ms = 1_010_000;
     f.stream.tick(f.now_ms, &mut f.fx);
     assert_eq!(f.counts(), (6, 0));
     f.now_ms = 1_010_001;
     f.stream.tick(f.now_ms, &mut f.fx);
     assert_eq!(f.counts(), (4, 0));
-    assert_eq!(f.stream.deadline_ms(), Some(1_011_001));
+    assert_eq!(f.stream.deadline_ms(f.now_ms), Some(1_011_001));
     f.now_ms = 9_000_000;
     f.stream.tick(f.now_ms, &mut f.fx);
     assert_eq!(f.counts(), (2, 0), "the open segment stays");
-    assert_eq!(f.stream.deadline_ms(), None);
+    assert_eq!(f.stream.deadline_ms(f.now_ms), None);
     assert!(f.stream.is_dirty());
 }
 
@@ -482,7 +469,7 @@ fn memory_does_not_grow_with_the_stream() {
     for _ in 0..200 {
         let run: Vec<_> = (0..100).map(|_| message(&body, None)).collect();
         f.publish(&run);
-        f.sync();
+        f.land();
         assert!(f.stream.resident_bytes() <= IDLE_TAIL_BYTES + 130_000);
     }
     assert!(f.stream.resident_bytes() <= IDLE_TAIL_BYTES);
@@ -505,7 +492,7 @@ fn who_is_behind_does_not_hold_up_others() {
     let body = vec![b'x'; 10_000];
     let run: Vec<_> = (0..200).map(|_| message(&body, None)).collect();
     f.publish(&run);
-    f.sync();
+    f.land();
     f.slow_disk = true;
     let behind: Vec<_> = (0..10)
         .map(|n| f.consume(StreamOffset::Offset(n * 15), 1_000))
@@ -532,7 +519,7 @@ fn neighbours_share_what_is_read() {
     for _ in 0..20 {
         let run: Vec<_> = (0..20).map(|_| message(&body, None)).collect();
         f.publish(&run);
-        f.sync();
+        f.land();
     }
     let ids: Vec<_> = (0..5).map(|_| f.consume(StreamOffset::First, 0)).collect();
     for _ in 0..40 {
@@ -569,7 +556,7 @@ fn delayed_messages_are_appended_when_due() {
     let mut late = Message::clone(&message(b"late", None));
     late.delay_ms = Some(5_000);
     f.publish(&[Arc::new(late), message(b"m", None)]);
-    f.sync();
+    f.land();
     assert_eq!(f.delivered(id), [0]);
     assert_eq!(f.stream.counts().delayed, 1);
     f.restart();
@@ -577,12 +564,12 @@ fn delayed_messages_are_appended_when_due() {
     assert_eq!(f.delivered(id), [0]);
     // It is read some time before.
     for next_ms in [1_003_000, 1_005_000] {
-        assert_eq!(f.stream.deadline_ms(), Some(next_ms));
+        assert_eq!(f.stream.deadline_ms(f.now_ms), Some(next_ms));
         f.now_ms = next_ms;
         f.stream.tick(f.now_ms, &mut f.fx);
         f.carry_out();
     }
-    f.sync();
+    f.land();
     assert_eq!(f.delivered(id), [1]);
 }
 
@@ -590,7 +577,7 @@ fn delayed_messages_are_appended_when_due() {
 #[derive(Clone, Debug)]
 enum Step {
     Publish(u8),
-    Sync,
+    Land,
     Consume(u64),
     Grant(usize, u8),
     Restart,
@@ -600,7 +587,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1u8..6).prop_map(Step::Publish),
-        3 => Just(Step::Sync),
+        3 => Just(Step::Land),
         2 => (0u64..40).prop_map(Step::Consume),
         4 => (0usize..6, 0u8..8).prop_map(|(index, amount)| Step::Grant(index, amount)),
         1 => Just(Step::Restart),
@@ -633,8 +620,8 @@ proptest! {
                     f.publish(&run);
                     next += u64::from(count);
                 }
-                Step::Sync => {
-                    f.sync();
+                Step::Land => {
+                    f.land();
                     durable = next;
                 }
                 Step::Consume(offset) if readers.len() < 6 => {
@@ -651,7 +638,7 @@ proptest! {
                 Step::Restart => {
                     f.restart();
                     readers.clear();
-                    f.sink.0.lock().clear();
+                    f.deliveries.clear();
                     next = durable;
                 }
                 Step::Evict => f.stream.evict(0, Ticket(f.ticket)),

@@ -3,33 +3,53 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use crate::broker::queue::channel_limiter::ChannelLimiter;
 use crate::broker::queue::consumer::{
-    ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer, Place,
+    ChannelLimit, ConsumeError, Consumer, ConsumerInfo, Credit, LimiterId, NewConsumer, Place,
 };
-use crate::model::{ConsumerId, QueueId};
+use crate::broker::queue::effects::{Effect, Effects};
+use crate::model::ConsumerId;
 
 use super::single_active::SingleActive;
 
 /// Stands in a ring for all those who wait with a receive of their own; no consumer has this id.
-pub(in crate::broker::queue) const WAITERS: ConsumerId = ConsumerId(0);
+pub(super) const RECEIVES: ConsumerId = ConsumerId(0);
+
+/// Who gets the next message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Consumer(ConsumerId),
+    /// The first waiting receive.
+    Receives,
+    /// It depends on a permit, which is among the effects.
+    Paused,
+    Nobody,
+}
+
+/// Whether a channel's limit allows a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Permission {
+    /// It has to be asked.
+    Unknown,
+    Granted,
+    Refused,
+}
 
 /// All consumers of a queue.
-pub(in crate::broker::queue) struct Consumers {
-    queue: QueueId,
+pub(super) struct Consumers {
     /// By id: in order of registration. Of consumers that register together the lower id counts as the first.
     all: Vec<Consumer>,
     /// Those that may be served, per priority; a ring holds only consumers that had credit when they were
     /// put in, so that a thousand idle consumers cost nothing.
     rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
-    /// Somebody waits with a receive of his own: [`WAITERS`] stands in the ring of priority 0.
+    /// Somebody waits with a receive of his own: [`RECEIVES`] stands in the ring of priority 0.
     waiting: bool,
     /// Those that their channel's limiter refused.
     limited: Vec<ConsumerId>,
     /// The limiter whose consumers may be served now, and how often they still may be.
-    share: Option<(Arc<ChannelLimiter>, u32)>,
+    share: Option<(LimiterId, u32)>,
+    /// The answer for the consumer at the front of the first ring.
+    permission: Permission,
     /// `Some` on queues with `x-single-active-consumer`.
     single_active: Option<SingleActive>,
     /// Quorum queues know no exclusive consumers.
@@ -38,29 +58,29 @@ pub(in crate::broker::queue) struct Consumers {
 }
 
 impl Consumers {
-    pub(in crate::broker::queue) fn new(
-        queue: QueueId,
-        single_active: bool,
-        is_quorum: bool,
-    ) -> Self {
+    pub(super) fn new(single_active: bool, is_quorum: bool) -> Self {
         Consumers {
-            queue,
             all: Vec::new(),
             rings: BTreeMap::new(),
             waiting: false,
             limited: Vec::new(),
             share: None,
+            permission: Permission::Unknown,
             single_active: single_active.then(|| SingleActive::new(is_quorum)),
             is_quorum,
             exclusive: false,
         }
     }
 
-    pub(in crate::broker::queue) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    pub(in crate::broker::queue) fn add(&mut self, new: NewConsumer) -> Result<(), ConsumeError> {
+    pub(super) fn add(
+        &mut self,
+        new: NewConsumer,
+        limit: Option<ChannelLimit>,
+    ) -> Result<(), ConsumeError> {
         // An exclusive consumer and a single active one exclude each other; quorum queues take no notice of the flag.
         let exclusive = new.exclusive && !self.is_quorum;
         let refused = self.single_active.is_some() || !self.all.is_empty();
@@ -70,7 +90,7 @@ impl Consumers {
         self.exclusive = exclusive;
         let id = new.id;
         let index = self.all.partition_point(|consumer| consumer.id() < id);
-        self.all.insert(index, Consumer::new(new));
+        self.all.insert(index, Consumer::new(new, limit));
         if let Some(single) = &mut self.single_active {
             single.came();
             self.elect();
@@ -81,7 +101,7 @@ impl Consumers {
 
     /// These are given nothing any more. They keep their places, so that nobody takes over from one of them, until
     /// they are removed.
-    pub(in crate::broker::queue) fn halt(&mut self, ids: &[ConsumerId]) {
+    pub(super) fn halt(&mut self, ids: &[ConsumerId]) {
         for id in ids {
             self.leave_ring(*id);
             if let Some(consumer) = self.get_mut(*id) {
@@ -92,7 +112,7 @@ impl Consumers {
 
     /// Takes consumers out; how many were there. Who is active instead of one of them [`Consumers::elect`] says, when
     /// what they held is back.
-    pub(in crate::broker::queue) fn remove(&mut self, ids: &[ConsumerId]) -> usize {
+    pub(super) fn remove(&mut self, ids: &[ConsumerId]) -> usize {
         self.halt(ids);
         let ids: BTreeSet<ConsumerId> = ids.iter().copied().collect();
         self.limited.retain(|id| !ids.contains(id));
@@ -109,7 +129,7 @@ impl Consumers {
     }
 
     /// With a single active consumer: chooses who that is, if it may have changed.
-    pub(in crate::broker::queue) fn elect(&mut self) {
+    pub(super) fn elect(&mut self) {
         let Some(single) = self
             .single_active
             .as_mut()
@@ -128,12 +148,12 @@ impl Consumers {
     }
 
     /// Of a queue with a single active consumer: what is to be told of leases.
-    pub(in crate::broker::queue) fn single_active(&mut self) -> Option<&mut SingleActive> {
+    pub(super) fn single_active(&mut self) -> Option<&mut SingleActive> {
         self.single_active.as_mut()
     }
 
     /// Adds credit.
-    pub(in crate::broker::queue) fn grant(&mut self, id: ConsumerId, credit: Credit) {
+    pub(super) fn grant(&mut self, id: ConsumerId, credit: Credit) {
         if let Some(consumer) = self.get_mut(id) {
             consumer.grant(credit);
             self.enter_ring(id);
@@ -141,8 +161,12 @@ impl Consumers {
     }
 
     /// A channel's limiter has room again: until [`Consumers::end_share`] its consumers may be served so often.
-    pub(in crate::broker::queue) fn poke(&mut self, limiter: &Arc<ChannelLimiter>, share: u32) {
-        self.share = Some((Arc::clone(limiter), share));
+    pub(super) fn poke(&mut self, limiter: LimiterId, share: u32) {
+        self.share = Some((limiter, share));
+        self.end_waiting(limiter);
+    }
+
+    fn end_waiting(&mut self, limiter: LimiterId) {
         for id in std::mem::take(&mut self.limited) {
             let Some(consumer) = self.get_mut(id) else {
                 continue;
@@ -157,25 +181,25 @@ impl Consumers {
     }
 
     /// Ends what [`Consumers::poke`] began.
-    pub(in crate::broker::queue) fn end_share(&mut self) {
+    pub(super) fn end_share(&mut self) {
         self.share = None;
     }
 
     /// Whether anybody may be served, their channels' limiters aside.
-    pub(in crate::broker::queue) fn any_runnable(&self) -> bool {
+    pub(super) fn any_runnable(&self) -> bool {
         !self.rings.is_empty()
     }
 
     /// Whether somebody waits with a receive of his own. They are served in turn with consumers of priority 0.
-    pub(in crate::broker::queue) fn set_waiting(&mut self, waiting: bool) {
+    pub(super) fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
             return;
         }
         let ring = self.rings.entry(Reverse(0)).or_default();
         if waiting {
-            ring.push_back(WAITERS);
+            ring.push_back(RECEIVES);
         } else {
-            ring.retain(|other| *other != WAITERS);
+            ring.retain(|other| *other != RECEIVES);
             if ring.is_empty() {
                 self.rings.remove(&Reverse(0));
             }
@@ -183,41 +207,103 @@ impl Consumers {
     }
 
     /// Chooses who gets a message and puts it at the back of its ring; the caller then calls [`Consumers::charge`], or
-    /// serves one of the [`WAITERS`].
-    pub(in crate::broker::queue) fn next(&mut self) -> Option<ConsumerId> {
+    /// serves a waiting receive.
+    pub(super) fn next(&mut self, fx: &mut Effects) -> Choice {
         loop {
-            let mut entry = self.rings.first_entry()?;
+            let Some(mut entry) = self.rings.first_entry() else {
+                return Choice::Nobody;
+            };
             let ring = entry.get_mut();
             let Some(id) = ring.pop_front() else {
                 entry.remove();
                 continue;
             };
             ring.push_back(id);
-            if id == WAITERS {
-                return Some(id);
+            if id == RECEIVES {
+                return Choice::Receives;
             }
-            let consumer = self.index(id).and_then(|index| self.all.get(index))?;
+            let Some(consumer) = self.index(id).and_then(|index| self.all.get(index)) else {
+                return Choice::Nobody;
+            };
             if !consumer.has_credit() {
                 self.leave_ring(id);
                 continue;
             }
-            if admits(&mut self.share, self.queue, consumer) {
-                return Some(id);
-            }
-            self.leave_ring(id);
-            if let Some(consumer) = self.get_mut(id) {
-                consumer.place = Place::Limited;
-                self.limited.push(id);
+            match self.may_deliver(id, consumer.limiter(), fx) {
+                Permission::Granted => return Choice::Consumer(id),
+                Permission::Refused => self.wait_for_round(id),
+                Permission::Unknown => {
+                    // It is its turn still when the permit is answered.
+                    self.back_to_front(id);
+                    fx.permit = Some(id);
+                    return Choice::Paused;
+                }
             }
         }
     }
 
-    /// Takes one message of `size` bytes from the consumer's credit and returns the consumer.
-    pub(in crate::broker::queue) fn charge(
+    /// Whether the limit of its channel lets the queue deliver to this consumer, within the queue's share.
+    fn may_deliver(
         &mut self,
         id: ConsumerId,
-        size: usize,
-    ) -> Option<&mut Consumer> {
+        limiter: Option<LimiterId>,
+        fx: &mut Effects,
+    ) -> Permission {
+        let Some(limiter) = limiter else {
+            return Permission::Granted;
+        };
+        let share = self.share.as_mut().filter(|(shared, _)| *shared == limiter);
+        if let Some((_, 0)) = share {
+            fx.push(Effect::AwaitRound(id));
+            return Permission::Refused;
+        }
+        let permission = std::mem::replace(&mut self.permission, Permission::Unknown);
+        if permission == Permission::Granted
+            && let Some((_, left)) = share
+        {
+            *left -= 1;
+        }
+        permission
+    }
+
+    fn wait_for_round(&mut self, id: ConsumerId) {
+        self.leave_ring(id);
+        if let Some(consumer) = self.get_mut(id) {
+            consumer.place = Place::Limited;
+            self.limited.push(id);
+        }
+    }
+
+    fn back_to_front(&mut self, id: ConsumerId) {
+        if let Some(mut entry) = self.rings.first_entry()
+            && entry.get_mut().pop_back_if(|back| *back == id).is_some()
+        {
+            entry.get_mut().push_front(id);
+        }
+    }
+
+    /// The answer for the consumer whose turn it is.
+    pub(super) fn permit(&mut self, is_granted: bool) {
+        self.permission = match is_granted {
+            true => Permission::Granted,
+            false => Permission::Refused,
+        };
+    }
+
+    /// The limit of a channel was set or taken away. Without one its consumers need not wait for a round.
+    pub(super) fn limit(&mut self, limit: ChannelLimit) {
+        for consumer in &mut self.all {
+            if consumer.is_limited_by(limit.limiter) {
+                consumer.limit = Some(limit);
+            }
+        }
+        if !limit.is_set {
+            self.end_waiting(limit.limiter);
+        }
+    }
+
+    /// Takes one message of `size` bytes from the consumer's credit and returns the consumer.
+    pub(super) fn charge(&mut self, id: ConsumerId, size: usize) -> Option<&mut Consumer> {
         let index = self.index(id)?;
         let consumer = self.all.get_mut(index)?;
         consumer.charge(size);
@@ -227,13 +313,13 @@ impl Consumers {
         self.all.get_mut(index)
     }
 
-    pub(in crate::broker::queue) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
+    pub(super) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
         let index = self.index(id)?;
         self.all.get_mut(index)
     }
 
-    /// Everybody leaves.
-    pub(in crate::broker::queue) fn drain(&mut self) -> Vec<Consumer> {
+    /// All consumers leave.
+    pub(super) fn clear(&mut self) {
         self.rings.clear();
         self.waiting = false;
         self.limited.clear();
@@ -241,11 +327,11 @@ impl Consumers {
         if let Some(single) = &mut self.single_active {
             single.clear();
         }
-        std::mem::take(&mut self.all)
+        self.all.clear();
     }
 
     /// For listings.
-    pub(in crate::broker::queue) fn infos(&self) -> Vec<ConsumerInfo> {
+    pub(super) fn infos(&self) -> Vec<ConsumerInfo> {
         let active = self.single_active.as_ref().map(SingleActive::active);
         let is_active = |id| active.is_none_or(|active| active == Some(id));
         self.all
@@ -301,26 +387,4 @@ impl Consumers {
             }
         }
     }
-}
-
-/// Whether the channel's limiter lets the queue deliver to its consumer, within its `share`.
-fn admits(
-    share: &mut Option<(Arc<ChannelLimiter>, u32)>,
-    queue: QueueId,
-    consumer: &Consumer,
-) -> bool {
-    let Some(limiter) = &consumer.new.limiter else {
-        return true;
-    };
-    if let Some((_, left)) = share
-        .as_mut()
-        .filter(|(shared, _)| Arc::ptr_eq(shared, limiter))
-    {
-        let Some(less) = left.checked_sub(1) else {
-            limiter.wait(queue);
-            return false;
-        };
-        *left = less;
-    }
-    limiter.admit(!consumer.new.no_ack, queue)
 }

@@ -21,7 +21,7 @@ struct Due {
 
 /// When leases end.
 #[derive(Debug, Default)]
-pub(in crate::broker::queue) struct Deadlines {
+pub(super) struct Deadlines {
     /// By length of the lease in milliseconds; none of them is empty.
     by_length: BTreeMap<u64, VecDeque<Due>>,
     len: usize,
@@ -33,12 +33,7 @@ pub(in crate::broker::queue) struct Deadlines {
 
 impl Deadlines {
     /// Notes a lease that begins now, and returns when it ends. Leases of one length do not overtake each other.
-    pub(in crate::broker::queue) fn push(
-        &mut self,
-        now_ms: u64,
-        length_ms: u64,
-        lease: Lease,
-    ) -> u64 {
+    pub(super) fn push(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
         let dues = self.by_length.entry(length_ms).or_default();
         let last_ms = dues.back().map_or(0, |due| due.at_ms);
         let at_ms = now_ms.saturating_add(length_ms).max(last_ms);
@@ -49,12 +44,7 @@ impl Deadlines {
     }
 
     /// Has a lease end this long from now, whenever it was to end, and returns when that is.
-    pub(in crate::broker::queue) fn put_off(
-        &mut self,
-        now_ms: u64,
-        length_ms: u64,
-        lease: Lease,
-    ) -> u64 {
+    pub(super) fn put_off(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
         // Those from before a restart have no length, and keep to their order.
         let at_ms = self.push(now_ms, length_ms.max(1), lease);
         self.put_off.insert(lease, at_ms);
@@ -62,7 +52,7 @@ impl Deadlines {
     }
 
     /// Takes over leases from before a restart, each with when it ends.
-    pub(in crate::broker::queue) fn restore(&mut self, mut leases: Vec<(u64, Lease)>) {
+    pub(super) fn restore(&mut self, mut leases: Vec<(u64, Lease)>) {
         leases.sort_unstable();
         for (at_ms, lease) in leases {
             // As leases of no length, of which there are no others.
@@ -71,21 +61,17 @@ impl Deadlines {
     }
 
     /// When to look again; never later than the first lease ends.
-    pub(in crate::broker::queue) fn next_ms(&self) -> Option<u64> {
+    pub(super) fn next_ms(&self) -> Option<u64> {
         self.next_ms
     }
 
     /// Whether no deadline is kept.
-    pub(in crate::broker::queue) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Takes the leases whose time is over.
-    pub(in crate::broker::queue) fn take_due(
-        &mut self,
-        now_ms: u64,
-        is_held: impl Fn(Lease) -> bool,
-    ) -> Vec<Lease> {
+    pub(super) fn take_due(&mut self, now_ms: u64, is_held: impl Fn(Lease) -> bool) -> Vec<Lease> {
         let mut taken = Vec::new();
         let put_off = &mut self.put_off;
         for dues in self.by_length.values_mut() {
@@ -109,8 +95,8 @@ impl Deadlines {
         taken
     }
 
-    /// Durability the entries from growing far beyond the number of leases there are.
-    pub(in crate::broker::queue) fn bound(&mut self, leased: u64, is_held: impl Fn(Lease) -> bool) {
+    /// Keeps the entries from growing far beyond the number of leases there are.
+    pub(super) fn bound(&mut self, leased: u64, is_held: impl Fn(Lease) -> bool) {
         let most = usize::try_from(leased)
             .unwrap_or(usize::MAX)
             .saturating_mul(2)

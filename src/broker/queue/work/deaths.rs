@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::broker::queue::death::{Dead, DeathReason};
+use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::delayed::Delayed;
 use crate::broker::queue::effects::Effects;
 use crate::broker::queue::lane::Head;
 use crate::model::arguments::{Overflow, QueueKind};
 use crate::model::{Message, MessageId};
 
-use super::{WorkQueue, request_load};
+use super::state::{WorkQueue, request_load};
 
 /// So many messages leave in one turn because of their time to live or the length of the queue. A run of publishes is
 /// shorter.
@@ -58,71 +58,6 @@ impl WorkQueue {
         })
     }
 
-    /// Messages whose dead letters are to be published now, in the order in which they died: so many, or until there
-    /// are so many bytes. Until [`WorkQueue::bury`] there are no others.
-    pub(in crate::broker::queue) fn take_letters(
-        &mut self,
-        max: usize,
-        max_bytes: usize,
-    ) -> Vec<Dead> {
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        if !self.dying.is_out() {
-            for (id, reason) in self.dying.iter().take(max) {
-                let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-                let message = lane.and_then(|(_, lane)| lane.dying_message(id.offset));
-                let Some(message) = message.filter(|_| bytes < max_bytes) else {
-                    break;
-                };
-                bytes += message.size();
-                let message = self.counting_failures(id, message.clone(), reason);
-                taken.push(Dead { message, reason });
-            }
-            self.dying.set_out(!taken.is_empty());
-        }
-        taken
-    }
-
-    /// The dead letters of so many messages, those that died first, are published: the messages leave the log.
-    pub(in crate::broker::queue) fn bury(&mut self, now_ms: u64, count: usize, fx: &mut Effects) {
-        self.dying.set_out(false);
-        for (id, _) in self.dying.bury(count as u64) {
-            if let Some(lane) = self.lane_mut(id.lane) {
-                lane.settle(id.offset);
-            }
-        }
-        self.settle_down(now_ms, fx);
-    }
-
-    /// Whether dead letters can be published now: the first message is in memory, and nobody is at it.
-    pub(in crate::broker::queue) fn has_letters(&self) -> bool {
-        !self.dying.is_empty() && !self.dying.is_out() && self.first_letter_is_resident()
-    }
-
-    fn first_letter_is_resident(&self) -> bool {
-        self.dying.front().is_some_and(|id| {
-            let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-            lane.is_some_and(|(_, lane)| lane.dying_message(id.offset).is_some())
-        })
-    }
-
-    /// How many messages have died here so far, and how many of their dead letters are published.
-    pub(in crate::broker::queue) fn deaths(&self) -> (u64, u64) {
-        self.dying.progress()
-    }
-
-    /// Reads the message whose dead letter is next, if it is on disk only.
-    pub(super) fn watch_letters(&mut self, fx: &mut Effects) {
-        let Some(id) = self.dying.front() else {
-            return;
-        };
-        if !self.first_letter_is_resident()
-            && let Some(lane) = self.lane_mut(id.lane)
-        {
-            request_load(lane, id.offset, fx);
-        }
-    }
-
     /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the head may have
     /// expired all the same: that was enough for this turn.
     pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
@@ -149,12 +84,12 @@ impl WorkQueue {
     }
 
     /// Counts a message that leaves. True if it has to wait for the next turn, which is then due.
-    fn has_left_enough(&mut self, fx: &mut Effects) -> bool {
-        if fx.left >= LEFT_MAX {
+    fn has_left_enough(&mut self, _fx: &mut Effects) -> bool {
+        if self.left >= LEFT_MAX {
             self.is_overdue = true;
             return true;
         }
-        fx.left += 1;
+        self.left += 1;
         false
     }
 

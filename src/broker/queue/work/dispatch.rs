@@ -7,9 +7,9 @@ use crate::clock::Moment;
 use crate::model::Lease;
 use crate::model::arguments::QueueKind;
 
-use super::consumers::WAITERS;
+use super::consumers::Choice;
 use super::deaths::Expiry;
-use super::{WorkQueue, request_load};
+use super::state::{WorkQueue, request_load};
 
 /// The lane of normal priority.
 pub(super) const NORMAL: u8 = 0;
@@ -94,13 +94,14 @@ impl WorkQueue {
             let Some((next, offset)) = self.head(now_ms, fx) else {
                 return;
             };
-            let Some(consumer_id) = self.consumers.next() else {
-                return;
+            let consumer_id = match self.consumers.next(fx) {
+                Choice::Nobody | Choice::Paused => return,
+                Choice::Receives => {
+                    self.serve_receive(now_ms, fx);
+                    continue;
+                }
+                Choice::Consumer(id) => id,
             };
-            if consumer_id == WAITERS {
-                self.serve_waiter(now_ms, fx);
-                continue;
-            }
             let Some((_, lane)) = self.lanes.get_mut(next.lane) else {
                 return;
             };
@@ -125,20 +126,15 @@ impl WorkQueue {
             if let Some(timeout_ms) = timeout_ms {
                 self.deadlines.push(now_ms, timeout_ms, lease);
             }
-            if consumer.pending.is_empty() {
-                fx.served.push(consumer_id);
-            }
             let (redelivered, delivery_count) = leased.reported(kind);
-            consumer.pending.push(Delivery {
+            fx.deliveries.push(Delivery {
                 consumer: consumer_id,
                 lease,
                 message: leased.message,
                 redelivered,
                 delivery_count,
                 enqueued,
-                order: fx.handed_out,
             });
-            fx.handed_out = fx.handed_out.wrapping_add(1);
             self.count_turn(next.order, lease.lane);
             if let Some(single) = self.consumers.single_active()
                 && !no_ack

@@ -18,7 +18,7 @@ struct Run {
 
 /// Dying messages, oldest death first.
 #[derive(Debug, Default)]
-pub(in crate::broker::queue) struct Dying {
+pub(super) struct Dying {
     runs: VecDeque<Run>,
     /// How many have died since the queue was opened.
     died: u64,
@@ -30,7 +30,7 @@ pub(in crate::broker::queue) struct Dying {
 
 impl Dying {
     /// A message dies.
-    pub(in crate::broker::queue) fn push(&mut self, id: MessageId, reason: DeathReason) {
+    pub(super) fn push(&mut self, id: MessageId, reason: DeathReason) {
         self.died += 1;
         match self.runs.back_mut() {
             Some(run)
@@ -47,7 +47,7 @@ impl Dying {
     }
 
     /// They are buried, as many as these.
-    pub(in crate::broker::queue) fn bury(&mut self, count: u64) -> Vec<(MessageId, DeathReason)> {
+    pub(super) fn bury(&mut self, count: u64) -> Vec<(MessageId, DeathReason)> {
         let buried: Vec<_> = self
             .iter()
             .take(usize::try_from(count).unwrap_or(0))
@@ -68,7 +68,7 @@ impl Dying {
     }
 
     /// Of those that died in a lane only these are still there; the others are lost.
-    pub(in crate::broker::queue) fn keep_only(&mut self, lane: u8, is_there: impl Fn(u64) -> bool) {
+    pub(super) fn keep_only(&mut self, lane: u8, is_there: impl Fn(u64) -> bool) {
         let deaths: Vec<_> = self.iter().collect();
         let (died, all) = (self.died, self.len());
         self.runs.clear();
@@ -83,9 +83,7 @@ impl Dying {
     }
 
     /// In the order in which they died.
-    pub(in crate::broker::queue) fn iter(
-        &self,
-    ) -> impl Iterator<Item = (MessageId, DeathReason)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, DeathReason)> + '_ {
         self.runs.iter().flat_map(|run| {
             let lane = run.lane;
             let ids = run
@@ -97,7 +95,7 @@ impl Dying {
     }
 
     /// The one that died first.
-    pub(in crate::broker::queue) fn front(&self) -> Option<MessageId> {
+    pub(super) fn front(&self) -> Option<MessageId> {
         let run = self.runs.front()?;
         Some(MessageId {
             lane: run.lane,
@@ -105,26 +103,26 @@ impl Dying {
         })
     }
 
-    pub(in crate::broker::queue) fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.died - self.buried
     }
 
-    pub(in crate::broker::queue) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// How many have died so far, and how many of them are buried.
-    pub(in crate::broker::queue) fn progress(&self) -> (u64, u64) {
+    pub(super) fn progress(&self) -> (u64, u64) {
         (self.died, self.buried)
     }
 
     /// Whether dead letters are being published: no others are begun before [`Dying::set_out`] says that they are done,
     /// so that they keep their order.
-    pub(in crate::broker::queue) fn is_out(&self) -> bool {
+    pub(super) fn is_out(&self) -> bool {
         self.is_out
     }
 
-    pub(in crate::broker::queue) fn set_out(&mut self, is_out: bool) {
+    pub(super) fn set_out(&mut self, is_out: bool) {
         self.is_out = is_out;
     }
 }

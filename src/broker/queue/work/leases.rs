@@ -5,10 +5,9 @@ use crate::broker::queue::lane::leases::ReturnTo;
 use crate::broker::queue::lane::{Lane, turn};
 use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
-use crate::store::StoredMessage;
 
-use super::WorkQueue;
 use super::dispatch::NORMAL;
+use super::state::WorkQueue;
 
 /// How a lease ends after which the message waits again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +21,24 @@ pub(super) enum Return {
 }
 
 impl WorkQueue {
-    /// Leases anew what was received by handle before the restart and is not over. `read` gives the chunk that holds
-    /// an offset. Comes before every other command.
-    pub(in crate::broker::queue) fn restore_leases(
-        &mut self,
-        now_ms: u64,
-        read: &mut dyn FnMut(LogId, u64) -> Vec<(u64, Vec<StoredMessage>)>,
-    ) {
+    /// Leases anew what was received by handle before the restart and is not over. Returns the place of a message that
+    /// has to be read for that.
+    pub(super) fn restore_leases(&mut self, now_ms: u64) -> Option<(LogId, u64)> {
         let limit = self.arguments.delivery_limit;
-        let mut leases = Vec::new();
-        for (priority, lane) in &mut self.lanes {
+        let restored = &mut self.restored;
+        for (_, lane) in &mut self.lanes {
             // One that was the last that its message may have ends as others do: by the deadline.
             let is_over = |until_ms, turn| {
                 until_ms <= now_ms && limit.is_none_or(|limit| turn::returns(turn) < limit)
             };
-            leases.extend(lane.restore_receives(*priority, is_over, read));
+            let next =
+                lane.restore_next(is_over, |until_ms, lease| restored.push((until_ms, lease)));
+            if let Some(offset) = next {
+                return Some((lane.log(), offset));
+            }
         }
-        self.deadlines.restore(leases);
+        self.deadlines.restore(std::mem::take(&mut self.restored));
+        None
     }
 
     /// Messages whose lease has lasted as long as it may go back to their places.

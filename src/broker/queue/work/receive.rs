@@ -1,65 +1,63 @@
-//! Receiving by handle: those who want messages without a consumer, what they are given, and what they do with
-//! their handles. Who waits is kept in `receive/waiting`, and who may delete what in the lanes' receipts.
+//! Receiving without a consumer: receives that wait, what they are given, and what clients do with their receipt
+//! handles. Which message may be deleted by which handle is remembered by the lanes.
 
-use tokio::sync::oneshot;
-
-use crate::broker::queue::effects::Effects;
+use crate::broker::queue::effects::{Chunks, Effect, Effects};
+use crate::broker::queue::machine::Receiving;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
-use crate::broker::queue::receive::received::Received;
-use crate::broker::queue::receive::received_batch::{RECEIVE_VISIBILITY_MS_DEFAULT, ReceivedBatch};
+use crate::broker::queue::receive::received::{RECEIVE_VISIBILITY_MS_DEFAULT, Received};
 use crate::broker::queue::receive::waiting::RECEIVE_BYTES_MAX;
 use crate::clock::Moment;
-use crate::model::Lease;
+use crate::model::{Lease, LogId};
 
-use super::WorkQueue;
+use super::state::WorkQueue;
 
-/// Room for so many messages is made at once when somebody is served, whatever he takes.
+/// Room for this many messages is made when a receive is served, however many it takes.
 const RECEIVE_ROOM: usize = 16;
 
-impl WorkQueue {
-    /// Somebody wants up to `max` messages by handle; who is `hasty` does not wait for any to come. The answer goes
-    /// among the effects, now or later. Returns his number among those who wait.
-    pub(in crate::broker::queue) fn receive(
+impl Receiving for WorkQueue {
+    fn next_to_restore(&mut self, now_ms: u64) -> Option<(LogId, u64)> {
+        self.restore_leases(now_ms)
+    }
+
+    fn restore(&mut self, log: LogId, chunks: Chunks) {
+        if let Some(lane) = self.lane_mut(log.lane()) {
+            let restored = lane.restore_from(chunks);
+            self.restored.extend(restored);
+        }
+    }
+
+    fn receive(
         &mut self,
         now_ms: u64,
+        receive: u64,
         max: usize,
         is_hasty: bool,
-        answer: oneshot::Sender<ReceivedBatch>,
         fx: &mut Effects,
-    ) -> u64 {
+    ) -> bool {
         self.used_ms = now_ms;
-        let number = self.waiters.add(max, is_hasty, answer);
+        self.waiting.add(receive, max, is_hasty);
         self.consumers.set_waiting(true);
-        self.settle_down(now_ms, fx);
-        number
+        self.finish(now_ms, fx);
+        true
     }
 
-    /// Somebody waits no longer; nothing if he was served.
-    pub(in crate::broker::queue) fn leave(&mut self, now_ms: u64, number: u64, fx: &mut Effects) {
+    fn stop_waiting(&mut self, now_ms: u64, receive: u64, fx: &mut Effects) {
         self.used_ms = now_ms;
-        self.waiters.remove(number);
-        self.consumers.set_waiting(!self.waiters.is_empty());
-        self.settle_down(now_ms, fx);
+        self.waiting.remove(receive);
+        self.consumers.set_waiting(!self.waiting.is_empty());
+        self.finish(now_ms, fx);
     }
 
-    /// Nobody took what a receive brought: it goes back, and does not count as handed out.
-    pub(in crate::broker::queue) fn give_back(
-        &mut self,
-        now_ms: u64,
-        leases: &[Lease],
-        fx: &mut Effects,
-    ) {
+    fn give_back(&mut self, now_ms: u64, leases: &[Lease], fx: &mut Effects) {
         for lease in leases {
             if let Some(lane) = self.lane_mut(lease.lane) {
                 lane.return_unaccepted(*lease);
             }
         }
-        self.settle_down(now_ms, fx);
+        self.finish(now_ms, fx);
     }
 
-    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends; `None` if
-    /// the handle is not valid.
-    pub(in crate::broker::queue) fn prolong(
+    fn prolong(
         &mut self,
         now_ms: u64,
         handle: ReceiptHandle,
@@ -75,12 +73,11 @@ impl WorkQueue {
             lane.end_receive(ends_ms);
             ends_ms
         });
-        self.settle_down(now_ms, fx);
+        self.finish(now_ms, fx);
         ends_ms
     }
 
-    /// Deletes by handles; for each whether it was valid.
-    pub(in crate::broker::queue) fn delete_received(
+    fn delete_received(
         &mut self,
         now_ms: u64,
         handles: &[ReceiptHandle],
@@ -98,22 +95,24 @@ impl WorkQueue {
             .iter()
             .map(|handle| delete(handle).is_some())
             .collect();
-        self.settle_down(now_ms, fx);
+        self.finish(now_ms, fx);
         valid
     }
+}
 
-    /// Gives the one who waits longest what there is, up to what he takes.
-    pub(super) fn serve_waiter(&mut self, now_ms: u64, fx: &mut Effects) {
-        let waiter = self.waiters.pop();
-        self.consumers.set_waiting(!self.waiters.is_empty());
-        let Some(waiter) = waiter else { return };
+impl WorkQueue {
+    /// Answers the receive that has waited longest with the messages that are ready, as many as it takes.
+    pub(super) fn serve_receive(&mut self, now_ms: u64, fx: &mut Effects) {
+        let waiting = self.waiting.pop();
+        self.consumers.set_waiting(!self.waiting.is_empty());
+        let Some(waiting) = waiting else { return };
         let length_ms = self
             .arguments
             .visibility_timeout_ms
             .unwrap_or(RECEIVE_VISIBILITY_MS_DEFAULT);
-        let mut messages = Vec::with_capacity(waiter.max.min(RECEIVE_ROOM));
+        let mut messages = Vec::with_capacity(waiting.max.min(RECEIVE_ROOM));
         let (mut visible_ms, mut bytes) = (now_ms, 0);
-        while messages.len() < waiter.max
+        while messages.len() < waiting.max
             && let Some((next, offset)) = self.head(now_ms, fx)
             && let Some((_, lane)) = self.lanes.get_mut(next.lane)
         {
@@ -141,16 +140,22 @@ impl WorkQueue {
         for (_, lane) in &mut self.lanes {
             lane.end_receive(visible_ms);
         }
-        fx.hands.push((waiter.answer, messages));
+        fx.push(Effect::Answer {
+            receive: waiting.number,
+            messages,
+        });
     }
 
-    /// Those who do not wait for messages to come are told that there is none.
+    /// Receives that do not wait for messages to come are told that there is none.
     pub(super) fn answer_hasty(&mut self, fx: &mut Effects) {
         if self.ready() == 0 {
-            let hasty = self.waiters.take_hasty().into_iter();
-            fx.hands
-                .extend(hasty.map(|waiter| (waiter.answer, Vec::new())));
-            self.consumers.set_waiting(!self.waiters.is_empty());
+            for waiting in self.waiting.take_hasty() {
+                fx.push(Effect::Answer {
+                    receive: waiting.number,
+                    messages: Vec::new(),
+                });
+            }
+            self.consumers.set_waiting(!self.waiting.is_empty());
         }
     }
 }

@@ -10,40 +10,34 @@ use crate::model::Lease;
 /// The returned messages of one queue, each named by the lease that it will have next. One that does not wait any more
 /// is taken off when it comes to the front.
 #[derive(Debug, Default)]
-pub(in crate::broker::queue) struct Returns {
+pub(super) struct Returns {
     first: VecDeque<Lease>,
     behind: VecDeque<(u64, Lease)>,
 }
 
 impl Returns {
     /// The message goes before all that did not come back.
-    pub(in crate::broker::queue) fn put_first(&mut self, next: Lease) {
+    pub(super) fn put_first(&mut self, next: Lease) {
         self.first.push_back(next);
     }
 
     /// The message goes behind what is there now, in the lane of normal priority: offsets below `end`.
-    pub(in crate::broker::queue) fn put_behind(&mut self, end: u64, next: Lease) {
+    pub(super) fn put_behind(&mut self, end: u64, next: Lease) {
         self.behind.push_back((end, next));
     }
 
     /// The first of those that go before all others, and what `look` finds there.
-    pub(in crate::broker::queue) fn first<T>(
-        &mut self,
-        look: impl FnMut(Lease) -> Option<T>,
-    ) -> Option<T> {
+    pub(super) fn first<T>(&mut self, look: impl FnMut(Lease) -> Option<T>) -> Option<T> {
         front(&mut self.first, |next| *next, look).map(|(_, found)| found)
     }
 
     /// The first of those that wait behind others: the end of these, and what `look` finds there.
-    pub(in crate::broker::queue) fn behind<T>(
-        &mut self,
-        look: impl FnMut(Lease) -> Option<T>,
-    ) -> Option<(u64, T)> {
+    pub(super) fn behind<T>(&mut self, look: impl FnMut(Lease) -> Option<T>) -> Option<(u64, T)> {
         front(&mut self.behind, |(_, next)| *next, look).map(|((end, _), found)| (end, found))
     }
 
     /// None waits any more.
-    pub(in crate::broker::queue) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Returns::default();
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{ConsumerId, Lease};
 
 /// The state of one such queue.
 #[derive(Debug)]
-pub(in crate::broker::queue) struct SingleActive {
+pub(super) struct SingleActive {
     /// Higher priority takes over.
     takes_over: bool,
     active: Option<ConsumerId>,
@@ -27,7 +27,7 @@ pub(in crate::broker::queue) struct SingleActive {
 }
 
 impl SingleActive {
-    pub(in crate::broker::queue) fn new(takes_over: bool) -> SingleActive {
+    pub(super) fn new(takes_over: bool) -> SingleActive {
         SingleActive {
             takes_over,
             active: None,
@@ -40,27 +40,22 @@ impl SingleActive {
     }
 
     /// Who is active.
-    pub(in crate::broker::queue) fn active(&self) -> Option<ConsumerId> {
+    pub(super) fn active(&self) -> Option<ConsumerId> {
         self.active
     }
 
     /// Who is given messages.
-    pub(in crate::broker::queue) fn served(&self) -> Option<ConsumerId> {
+    pub(super) fn served(&self) -> Option<ConsumerId> {
         self.active.filter(|_| !self.is_quiescing)
     }
 
     /// Whether [`SingleActive::elect`] may come to another result than the last time.
-    pub(in crate::broker::queue) fn is_unsettled(&self) -> bool {
+    pub(super) fn is_unsettled(&self) -> bool {
         self.is_unsettled
     }
 
     /// A consumer is given a message; `has_deadline`: for so long only.
-    pub(in crate::broker::queue) fn handed_out(
-        &mut self,
-        lease: Lease,
-        to: ConsumerId,
-        has_deadline: bool,
-    ) {
+    pub(super) fn handed_out(&mut self, lease: Lease, to: ConsumerId, has_deadline: bool) {
         if self.takes_over || has_deadline {
             self.held.insert(lease, to);
             self.active_holds += usize::from(self.active == Some(to));
@@ -68,7 +63,7 @@ impl SingleActive {
     }
 
     /// A lease was answered, in time or not, or has ended with its channel.
-    pub(in crate::broker::queue) fn answered(&mut self, lease: Lease) {
+    pub(super) fn answered(&mut self, lease: Lease) {
         self.end(lease);
         if self.overdue.remove(&lease).is_some() {
             self.is_unsettled = true;
@@ -76,7 +71,7 @@ impl SingleActive {
     }
 
     /// A lease has ended by time.
-    pub(in crate::broker::queue) fn timed_out(&mut self, lease: Lease) {
+    pub(super) fn timed_out(&mut self, lease: Lease) {
         if let Some(holder) = self.end(lease) {
             self.overdue.insert(lease, holder);
             self.is_unsettled = true;
@@ -84,7 +79,7 @@ impl SingleActive {
     }
 
     /// A consumer has left.
-    pub(in crate::broker::queue) fn left(&mut self, consumer: ConsumerId) {
+    pub(super) fn left(&mut self, consumer: ConsumerId) {
         self.overdue.retain(|_, late| *late != consumer);
         self.is_unsettled = true;
         if self.active == Some(consumer) {
@@ -93,15 +88,12 @@ impl SingleActive {
     }
 
     /// A consumer has come.
-    pub(in crate::broker::queue) fn came(&mut self) {
+    pub(super) fn came(&mut self) {
         self.is_unsettled = true;
     }
 
     /// Chooses anew, if need be, among `consumers`, each with its priority, in the order in which they came.
-    pub(in crate::broker::queue) fn elect(
-        &mut self,
-        consumers: impl Iterator<Item = (ConsumerId, i32)> + Clone,
-    ) {
+    pub(super) fn elect(&mut self, consumers: impl Iterator<Item = (ConsumerId, i32)> + Clone) {
         self.is_unsettled = false;
         self.is_quiescing = false;
         let late: BTreeSet<ConsumerId> = self.overdue.values().copied().collect();
@@ -127,7 +119,7 @@ impl SingleActive {
     }
 
     /// Everybody leaves.
-    pub(in crate::broker::queue) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = SingleActive::new(self.takes_over);
     }
 

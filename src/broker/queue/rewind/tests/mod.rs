@@ -89,7 +89,7 @@ impl Rig {
         };
         self.arguments = Arc::new(arguments);
         self.state
-            .set_arguments(Arc::clone(&self.arguments), self.now_ms);
+            .reconfigure(self.now_ms, Arc::clone(&self.arguments), &mut self.fx);
         self.tick(self.now_ms);
     }
 }

@@ -259,7 +259,7 @@ fn the_position_is_exact_at_every_border() {
     }
     let take_all = |rig: &mut Rig| {
         let id = rig.consume(1, true, 0, u32::MAX).expect("a consumer");
-        rig.state.cancel(rig.now_ms, id, &mut rig.fx);
+        rig.state.leave(rig.now_ms, &[id], &[], &mut rig.fx);
         let offsets = rig.take_deliveries().into_iter();
         offsets.map(|delivery| delivery.lease.offset).collect()
     };

@@ -85,7 +85,7 @@ fn a_body_that_was_let_go_of_may_be_lost_too() {
     rig.evict(0);
     rig.state
         .settle(rig.now_ms, Settle::Requeue, &leases[2..4], &[], &mut rig.fx);
-    rig.fx.loads.clear();
+    rig.fx.others.clear();
     let log = QUEUE.log(0);
     let lost = rig.state.lose(rig.now_ms, log, 0..5, &mut rig.fx);
     let counts = rig.state.counts();

@@ -6,7 +6,7 @@ use super::rig::{Rig, message, text, with};
 fn quorum_queues_keep_transient_messages_too() {
     let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
     rig.publish(&[with("t", |m| m.persistent = false)]);
-    assert!(rig.fx.persisted);
+    assert!(rig.persisted);
     rig.commit();
     rig.restart();
     assert_eq!(rig.get().expect("still there").1, "t");

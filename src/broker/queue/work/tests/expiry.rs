@@ -54,7 +54,7 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
         ..QueueOverrides::default()
     };
     rig.state
-        .set_arguments(retention.apply(&declared), rig.now_ms);
+        .reconfigure(rig.now_ms, retention.apply(&declared), &mut rig.fx);
     // Nobody takes from a message its time because somebody has it.
     let (lease, ..) = rig.get().expect("a");
     rig.tick(1_140);

@@ -552,7 +552,7 @@ proptest! {
         }
         // Whoever holds what: when all time has passed, every message that was not settled comes once more.
         for id in ids {
-            rig.state.cancel(rig.now_ms, id, &mut rig.fx);
+            rig.state.leave(rig.now_ms, &[id], &[], &mut rig.fx);
         }
         rig.tick(rig.now_ms + 1_000);
         let mut rest: Vec<Bytes> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();

@@ -53,7 +53,7 @@ fn other_limits_hold_from_the_moment_they_are_set() {
         ..QueueOverrides::default()
     };
     rig.state
-        .set_arguments(overrides.apply(&declared), rig.now_ms);
+        .reconfigure(rig.now_ms, overrides.apply(&declared), &mut rig.fx);
     rig.tick(1_000);
     // What is there stays; what comes is refused.
     rig.publish(&[message("d")]);
@@ -61,7 +61,7 @@ fn other_limits_hold_from_the_moment_they_are_set() {
     rig.get().expect("a");
     rig.tick(1_010);
     assert_eq!(rig.dead, [("a".into(), DeathReason::DeliveryLimit)]);
-    rig.state.set_arguments(declared, rig.now_ms);
+    rig.state.reconfigure(rig.now_ms, declared, &mut rig.fx);
     rig.publish(&[message("e")]);
     assert_eq!((rig.state.counts().ready, rig.rejected), (3, 1));
 }

@@ -36,7 +36,7 @@ fn drain(rig: &mut Rig) -> String {
 }
 
 /// What was delivered: to whom, what, and what it tells.
-fn delivered(rig: &Rig) -> Vec<(u64, Bytes, bool, u32)> {
+fn delivered(rig: &mut Rig) -> Vec<(u64, Bytes, bool, u32)> {
     let deliveries = rig.take_deliveries().into_iter();
     deliveries
         .map(|d| {
@@ -51,8 +51,7 @@ fn delivered(rig: &Rig) -> Vec<(u64, Bytes, bool, u32)> {
 }
 
 fn leave(rig: &mut Rig, consumers: &[ConsumerId], leases: &[Lease]) {
-    rig.state
-        .leave_queue(rig.now_ms, consumers, leases, &mut rig.fx);
+    rig.state.leave(rig.now_ms, consumers, leases, &mut rig.fx);
     rig.carry_out();
 }
 
@@ -145,7 +144,7 @@ fn who_takes_over_begins_with_what_the_active_one_held() {
         // Nobody takes over before the messages are back, whatever happens meanwhile.
         rig.consume(3, false, 9, 4).expect("a consumer");
         rig.publish(&[message("f")]);
-        assert_eq!(delivered(&rig), [], "{kind}");
+        assert_eq!(delivered(&mut rig), [], "{kind}");
         leave(&mut rig, &[active], &held);
         let heir = 3;
         let expected = [
@@ -154,7 +153,7 @@ fn who_takes_over_begins_with_what_the_active_one_held() {
             again("c", heir, 1),
             first("d", heir),
         ];
-        assert_eq!(delivered(&rig), expected, "{kind}");
+        assert_eq!(delivered(&mut rig), expected, "{kind}");
     }
 }
 
@@ -171,12 +170,12 @@ fn consumers_that_end_together_give_each_other_nothing() {
     rig.grant(consumers[0], 5);
     rig.publish(&[message("g")]);
     leave(&mut rig, &consumers, &held);
-    assert_eq!((delivered(&rig), &rig.dead[..]), (vec![], &[][..]));
+    assert_eq!((delivered(&mut rig), &rig.dead[..]), (vec![], &[][..]));
     assert_eq!(rig.state.counts().consumers, 0);
     rig.consume(5, false, 0, 10).expect("a consumer");
     let expected = ["a", "b", "c", "d"].map(|text| again(text, 5, 1));
     let rest = ["e", "f", "g"].map(|text| first(text, 5));
-    assert_eq!(delivered(&rig), [&expected[..], &rest[..]].concat());
+    assert_eq!(delivered(&mut rig), [&expected[..], &rest[..]].concat());
 }
 
 #[test]
@@ -188,14 +187,14 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
     rig.consume(2, false, 5, 1).expect("a consumer");
     rig.settle(Settle::Ack, &held[..1]);
     rig.grant(low, 1);
-    assert_eq!(delivered(&rig), []);
+    assert_eq!(delivered(&mut rig), []);
     let active = |rig: &Rig| -> Vec<bool> {
         let infos = rig.state.consumer_infos();
         infos.iter().map(|info| info.active).collect()
     };
     assert_eq!(active(&rig), [true, false]);
     rig.settle(Settle::Requeue, &held[1..]);
-    assert_eq!(delivered(&rig), [again("b", 2, 1)]);
+    assert_eq!(delivered(&mut rig), [again("b", 2, 1)]);
     assert_eq!(active(&rig), [false, true]);
     // If it was only about to take over, the active one goes on when it leaves.
     let mut rig = single_active("quorum");
@@ -203,9 +202,9 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
     let low = rig.consume(1, false, 0, 1).expect("a consumer");
     let higher = rig.consume(2, false, 5, 1).expect("a consumer");
     rig.grant(low, 1);
-    assert_eq!(delivered(&rig), [first("a", 1)]);
+    assert_eq!(delivered(&mut rig), [first("a", 1)]);
     leave(&mut rig, &[higher], &[]);
-    assert_eq!(delivered(&rig), [first("b", 1)]);
+    assert_eq!(delivered(&mut rig), [first("b", 1)]);
 }
 
 #[test]
@@ -218,14 +217,14 @@ fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answe
         held.extend(rig.take_deliveries().into_iter().map(|d| d.lease));
         let other = rig.consume(2, false, 0, 1).expect("a consumer");
         rig.tick(1_100);
-        assert_eq!(delivered(&rig), [again("a", 2, 1)], "{kind}");
+        assert_eq!(delivered(&mut rig), [again("a", 2, 1)], "{kind}");
         rig.grant(late, 5);
         rig.settle(Settle::Ack, &held);
         rig.grant(other, 1);
-        assert_eq!(delivered(&rig), [again("b", 2, 1)], "{kind}");
+        assert_eq!(delivered(&mut rig), [again("b", 2, 1)], "{kind}");
         // It has answered, too late for the messages, and is the next again.
         leave(&mut rig, &[other], &[]);
-        assert_eq!(delivered(&rig), [first("c", 1)], "{kind}");
+        assert_eq!(delivered(&mut rig), [first("c", 1)], "{kind}");
     }
 }
 
@@ -267,7 +266,7 @@ fn a_message_is_dead_in_the_moment_in_which_its_time_is_over() {
     rig.settle(Settle::Requeue, &[lease]);
     rig.now_ms += 1;
     rig.consume(1, false, 0, 10).expect("a consumer");
-    assert_eq!((delivered(&rig), rig.state.counts().ready), (vec![], 0));
+    assert_eq!((delivered(&mut rig), rig.state.counts().ready), (vec![], 0));
 }
 
 #[test]
@@ -309,7 +308,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         assert_eq!(told, (failures > 0, failures));
         let lease = delivery.lease;
         leave(&mut target, &[], &[lease]);
-        assert_eq!(delivered(&target), [again("m", 1, 1)]);
+        assert_eq!(delivered(&mut target), [again("m", 1, 1)]);
         // Classic queues tell nothing of it.
         let mut classic = Rig::new(&[]);
         classic.publish(&[letter]);

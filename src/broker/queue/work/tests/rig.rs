@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
-use crate::broker::queue::consumer::{ConsumeError, Credit, Delivery, DeliverySink, NewConsumer};
+use crate::broker::queue::consumer::{ConsumeError, Credit, Delivery, NewConsumer};
 use crate::broker::queue::death::DeathReason;
+use crate::broker::queue::effects::Effect;
 use crate::broker::queue::effects::{Admission, Effects, Get, Pick, Picked, Settle};
+use crate::broker::queue::kind::Kind;
 use crate::broker::queue::reading::{picks, sweep_step};
 use crate::broker::queue::receive::received::Received;
-use crate::broker::queue::work::WorkQueue;
 use crate::model::arguments::QueueArguments;
 use crate::model::{
     Body, ConnectionId, ConsumerId, Lease, LogId, Message, Origin, QueueId, Ticket,
@@ -22,23 +22,11 @@ use crate::wire::{AMQPValue, LongString, ShortString};
 
 pub(super) const QUEUE: QueueId = QueueId(7);
 
-/// Collects what it is given.
-#[derive(Default)]
-pub(in crate::broker::queue) struct Collector(Mutex<Vec<Delivery>>);
-
-impl DeliverySink for Collector {
-    fn deliver(&self, run: &mut Vec<Delivery>) {
-        self.0.lock().append(run);
-    }
-
-    fn cancelled(&self, _consumer: ConsumerId) {}
-}
-
 /// A queue with its store, driven by hand.
 pub(in crate::broker::queue) struct Rig {
-    pub(in crate::broker::queue) state: WorkQueue,
+    pub(in crate::broker::queue) state: Kind,
     pub(in crate::broker::queue) store: MemoryStore,
-    sink: Arc<Collector>,
+    deliveries: Vec<Delivery>,
     pub(in crate::broker::queue) fx: Effects,
     pub(in crate::broker::queue) arguments: Arc<QueueArguments>,
     committed: u64,
@@ -48,7 +36,10 @@ pub(in crate::broker::queue) struct Rig {
     /// Of what is dead: how often consumers failed that had it.
     pub(in crate::broker::queue) failures: Vec<u32>,
     pub(super) rejected: usize,
-    hands: Vec<Vec<Received>>,
+    /// Whether a restart must find some of what was published last.
+    pub(super) persisted: bool,
+    answers: Vec<Vec<Received>>,
+    receives: u64,
     durable: bool,
     /// Nobody publishes dead letters.
     pub(super) holds_letters: bool,
@@ -69,9 +60,9 @@ impl Rig {
         }
         let arguments = QueueArguments::shared(&table).expect("valid arguments");
         Rig {
-            state: WorkQueue::new(QUEUE, durable, arguments.clone(), Vec::new(), 0),
+            state: Kind::new(QUEUE, durable, arguments.clone(), Vec::new(), 0),
             store: MemoryStore::new(),
-            sink: Arc::default(),
+            deliveries: Vec::new(),
             fx: Effects::default(),
             arguments,
             committed: 0,
@@ -80,7 +71,9 @@ impl Rig {
             dead: Vec::new(),
             failures: Vec::new(),
             rejected: 0,
-            hands: Vec::new(),
+            persisted: false,
+            answers: Vec::new(),
+            receives: 0,
             durable,
             holds_letters: false,
         }
@@ -91,15 +84,11 @@ impl Rig {
     }
 
     pub(super) fn publish_as(&mut self, admission: Admission, messages: &[Arc<Message>]) {
-        let mut rejected = Vec::new();
-        self.state.publish(
-            self.now_ms,
-            messages,
-            admission,
-            &mut rejected,
-            &mut self.fx,
-        );
-        self.rejected += rejected.len();
+        let enqueued = self
+            .state
+            .publish(self.now_ms, messages, admission, &mut self.fx);
+        self.rejected += enqueued.rejected.len();
+        self.persisted = enqueued.persisted;
         self.carry_out();
     }
 
@@ -121,12 +110,10 @@ impl Rig {
         priority: i32,
         messages: u32,
     ) -> Result<ConsumerId, ConsumeError> {
-        let sink = Arc::clone(&self.sink) as Arc<dyn DeliverySink>;
         let id = ConsumerId(id);
         let new = NewConsumer {
             id,
             tag: "c".into(),
-            sink,
             no_ack,
             exclusive: false,
             priority,
@@ -135,14 +122,13 @@ impl Rig {
                 bytes: 1 << 40,
             },
             visibility_timeout_ms,
-            limiter: None,
             stream: None,
             prefetch_count: 0,
             arguments: FieldTable::default(),
             connection: ConnectionId(1),
             channel: 1,
         };
-        let consumed = self.state.consume(self.now_ms, new, &mut self.fx);
+        let consumed = self.state.consume(self.now_ms, new, None, &mut self.fx);
         self.carry_out();
         consumed.map(|()| id)
     }
@@ -175,11 +161,13 @@ impl Rig {
 
     /// What can be received by handle at once.
     pub(in crate::broker::queue) fn receive(&mut self, max: usize) -> Vec<Received> {
-        let (answer, _) = tokio::sync::oneshot::channel();
-        self.state
-            .receive(self.now_ms, max, true, answer, &mut self.fx);
+        self.receives += 1;
+        let is_received = self
+            .state
+            .receive(self.now_ms, self.receives, max, true, &mut self.fx);
+        assert!(is_received);
         self.carry_out();
-        self.hands.pop().expect("an answer")
+        self.answers.pop().expect("an answer")
     }
 
     pub(in crate::broker::queue) fn tick(&mut self, now_ms: u64) {
@@ -191,17 +179,6 @@ impl Rig {
     /// What the shell does: deliver, bury, read, sweep, until nothing is left to do.
     pub(in crate::broker::queue) fn carry_out(&mut self) {
         loop {
-            for id in self.fx.served.drain(..) {
-                let consumer = self
-                    .state
-                    .served_consumer(id)
-                    .expect("a served consumer is there");
-                consumer.new.sink.deliver(&mut consumer.pending);
-            }
-            for (_, messages) in self.fx.hands.drain(..) {
-                self.hands.push(messages);
-            }
-            self.fx.left = 0;
             while !self.holds_letters
                 && let dead @ [_, ..] = &self.state.take_letters(2, 100)[..]
             {
@@ -212,17 +189,27 @@ impl Rig {
                 let count = dead.len();
                 self.state.bury(self.now_ms, count, &mut self.fx);
             }
-            self.sweeps.append(&mut self.fx.sweeps);
-            let loads = std::mem::take(&mut self.fx.loads);
-            let picks = std::mem::take(&mut self.fx.picks);
-            if loads.is_empty() && picks.is_empty() {
+            self.deliveries.append(&mut self.fx.deliveries);
+            assert_eq!(self.fx.permit, None, "no channel has a limit");
+            let effects = std::mem::take(&mut self.fx.others);
+            if effects.is_empty() {
                 return;
             }
-            for pick in picks {
+            for effect in effects {
+                self.carry_out_one(effect);
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { messages, .. } => self.answers.push(messages),
+            Effect::Sweep { log, offsets } => self.sweeps.push((log, offsets)),
+            Effect::Pick(pick) => {
                 let picked = self.pick(&pick);
                 self.state.picked(self.now_ms, picked, &mut self.fx);
             }
-            for (log, from) in loads {
+            Effect::Read { log, from } => {
                 let mut chunks = self.store.read(log, from, 300).expect("memory store");
                 if chunks.is_empty() {
                     self.commit(); // acked and rewound before it was written
@@ -233,8 +220,10 @@ impl Rig {
                     "offset {from} of {log:?} is not in the store"
                 );
                 let chunks = decoded(chunks);
-                self.state.loaded(self.now_ms, log, chunks, &mut self.fx);
+                self.state
+                    .loaded(self.now_ms, log, from, chunks, &mut self.fx);
             }
+            Effect::Seek(_) | Effect::AwaitRound(_) => panic!("{effect:?}"),
         }
     }
 
@@ -273,18 +262,18 @@ impl Rig {
 
     pub(in crate::broker::queue) fn restart(&mut self) {
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
-        self.state = WorkQueue::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
+        self.state = Kind::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
         self.fx = Effects::default();
         self.sweeps.clear();
-        let store = &self.store;
-        self.state.restore_leases(self.now_ms, &mut |log, from| {
-            decoded(store.read(log, from, 1).expect("memory store"))
-        });
+        while let Some((log, from)) = self.state.next_to_restore(self.now_ms) {
+            let chunks = self.store.read(log, from, 1).expect("memory store");
+            self.state.restore(log, decoded(chunks));
+        }
         self.tick(self.now_ms);
     }
 
-    pub(in crate::broker::queue) fn take_deliveries(&self) -> Vec<Delivery> {
-        std::mem::take(&mut *self.sink.0.lock())
+    pub(in crate::broker::queue) fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
     }
 
     pub(in crate::broker::queue) fn chunks_on_disk(&self) -> usize {
@@ -292,7 +281,7 @@ impl Rig {
         chunks.expect("memory store").len()
     }
 
-    pub(super) fn bodies(&self) -> Vec<Bytes> {
+    pub(super) fn bodies(&mut self) -> Vec<Bytes> {
         self.take_deliveries()
             .iter()
             .map(|delivery| body(&delivery.message))

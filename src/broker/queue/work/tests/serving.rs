@@ -1,18 +1,15 @@
 //! Who gets which message: consumers by priority and turn, lanes by priority, returned messages at their places.
 
-use std::sync::Arc;
-
 use amq_protocol::types::FieldTable;
 use bytes::Bytes;
 
-use crate::broker::queue::channel_limiter::ChannelLimiter;
 use crate::broker::queue::consumer::{ConsumeError, Credit, NewConsumer};
 use crate::broker::queue::effects::Settle;
 use crate::broker::queue::work::consumers::Consumers;
 use crate::model::{ConnectionId, ConsumerId};
 use crate::wire::AMQPValue;
 
-use super::rig::{Collector, QUEUE, Rig, long, message, text, with};
+use super::rig::{Rig, long, message, text, with};
 
 #[test]
 fn consumers_of_equal_priority_take_turns_and_higher_ones_go_first() {
@@ -43,7 +40,7 @@ fn only_one_consumer_is_active_and_the_next_takes_over() {
             .iter()
             .all(|delivery| delivery.consumer == ConsumerId(1))
     );
-    rig.state.cancel(rig.now_ms, first, &mut rig.fx);
+    rig.state.leave(rig.now_ms, &[first], &[], &mut rig.fx);
     rig.publish(&[message("c")]);
     assert!(
         rig.take_deliveries()
@@ -66,7 +63,8 @@ fn consumers_that_register_in_another_order_than_that_of_their_ids_are_found() {
     let mut first = served(&mut rig);
     first.sort_unstable();
     assert_eq!(first, [3, 5, 7, 7], "in turn, beginning with the first");
-    rig.state.cancel(rig.now_ms, ConsumerId(5), &mut rig.fx);
+    rig.state
+        .leave(rig.now_ms, &[ConsumerId(5)], &[], &mut rig.fx);
     rig.publish(&["e", "f"].map(message));
     let mut second = served(&mut rig);
     second.sort_unstable();
@@ -75,29 +73,27 @@ fn consumers_that_register_in_another_order_than_that_of_their_ids_are_found() {
 
 #[test]
 fn an_exclusive_consumer_is_alone() {
-    let mut consumers = Consumers::new(QUEUE, false, false);
+    let mut consumers = Consumers::new(false, false);
     let new = |id, exclusive| NewConsumer {
         id: ConsumerId(id),
         tag: "c".into(),
-        sink: Arc::new(Collector::default()),
         no_ack: true,
         exclusive,
         priority: 0,
         credit: Credit::default(),
         visibility_timeout_ms: None,
-        limiter: Some(Arc::new(ChannelLimiter::new(1))),
         stream: None,
         prefetch_count: 0,
         arguments: FieldTable::default(),
         connection: ConnectionId(1),
         channel: 1,
     };
-    consumers.add(new(1, true)).expect("the first");
+    consumers.add(new(1, true), None).expect("the first");
     let refused = Err(ConsumeError::ExclusiveUse);
-    assert_eq!(consumers.add(new(2, false)), refused);
+    assert_eq!(consumers.add(new(2, false), None), refused);
     consumers.remove(&[ConsumerId(1)]);
-    consumers.add(new(3, false)).expect("now free");
-    assert_eq!(consumers.add(new(4, true)), refused);
+    consumers.add(new(3, false), None).expect("now free");
+    assert_eq!(consumers.add(new(4, true), None), refused);
 }
 
 #[test]

@@ -2,29 +2,14 @@
 //! to, and what was kept made ready again. Reads nothing itself.
 
 use crate::broker::queue::effects::Effects;
-use crate::broker::queue::lane::history::HistoryLimits;
+use crate::broker::queue::machine::Rewinding;
 use crate::broker::queue::rewind::plan::{RewindError, RewindPosition, RewindSearch};
 use crate::broker::queue::rewind::rewind_to::RewindTo;
-use crate::model::arguments::QueueArguments;
 
-use super::WorkQueue;
+use super::state::{WorkQueue, history_limits};
 
-impl WorkQueue {
-    /// Applies the history limits that the arguments set now; history that they no longer cover is gone.
-    pub(super) fn apply_history_limits(&mut self, now_ms: u64) {
-        let limits = history_limits(&self.arguments);
-        for (_, lane) in &mut self.lanes {
-            lane.set_history_limits(now_ms, limits);
-        }
-    }
-
-    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. What is enqueued
-    /// from now on is not in the way.
-    pub(in crate::broker::queue) fn plan_rewind(
-        &mut self,
-        now_ms: u64,
-        to: RewindTo,
-    ) -> Result<Vec<RewindSearch>, RewindError> {
+impl Rewinding for WorkQueue {
+    fn plan_rewind(&mut self, now_ms: u64, to: RewindTo) -> Result<Vec<RewindSearch>, RewindError> {
         if history_limits(&self.arguments).is_none() {
             return Err(RewindError::NotEnabled);
         }
@@ -57,9 +42,7 @@ impl WorkQueue {
         Ok(searches)
     }
 
-    /// What was acked and is kept is ready again, from the places that were found: the first offset and how many
-    /// messages.
-    pub(in crate::broker::queue) fn rewind(
+    fn rewind(
         &mut self,
         now_ms: u64,
         found: &[RewindPosition],
@@ -81,15 +64,7 @@ impl WorkQueue {
             from = None;
         }
         self.used_ms = now_ms;
-        self.settle_down(now_ms, fx);
+        self.finish(now_ms, fx);
         Ok((from, messages))
     }
-}
-
-/// How much of what was acked a queue with these arguments keeps.
-pub(super) fn history_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
-    Some(HistoryLimits {
-        age_ms: arguments.rewind_ms?,
-        bytes_max: arguments.max_length_bytes,
-    })
 }

@@ -1,0 +1,204 @@
+//! The line of queues with dead letters that wait: one task lets them publish in turn, so that other queues' work and
+//! batches get between, however many letters come of one message.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use crate::model::{QueueId, Ticket};
+use crate::store::commit::{Committer, StoreFailed};
+
+/// Bytes of letters that may be on their way to the disk before the next step waits for them.
+const UNDER_WAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A queue with dead letters, as the line knows it.
+pub(in crate::broker::queue) trait LetterSource: Send + Sync {
+    fn id(&self) -> QueueId;
+
+    fn name(&self) -> &str;
+
+    fn committer(&self) -> &Committer;
+
+    /// Publishes some letters. Queues that have letters then join the line.
+    fn publish_some(&self);
+}
+
+/// Queues with dead letters that wait for their turn.
+pub struct Letters {
+    line: Mutex<Line>,
+    /// Something has joined the line, or the letters are dropped.
+    came: Arc<Notify>,
+    /// The line has got shorter.
+    went: Notify,
+}
+
+#[derive(Default)]
+struct Line {
+    queues: VecDeque<Weak<dyn LetterSource>>,
+    /// Queues that were deleted. Nobody else keeps them until their letters are published.
+    deleted: HashMap<QueueId, Arc<dyn LetterSource>>,
+    /// One is having its turn.
+    is_busy: bool,
+    /// The last batch with letters, and how many bytes of them are on their way as far as is known.
+    last: Ticket,
+    under_way: usize,
+}
+
+impl Letters {
+    /// Starts the task that publishes what waits; it ends when they are dropped.
+    pub fn start() -> Arc<Letters> {
+        let letters = Arc::new(Letters {
+            line: Mutex::default(),
+            came: Arc::default(),
+            went: Notify::new(),
+        });
+        tokio::spawn(serve(Arc::downgrade(&letters), Arc::clone(&letters.came)));
+        letters
+    }
+
+    /// Waits until no letters wait any more, for so long at most. False if some do still.
+    pub async fn published(&self, within: Duration) -> bool {
+        let all = async {
+            loop {
+                let went = self.went.notified();
+                tokio::pin!(went);
+                went.as_mut().enable();
+                if self.is_idle() {
+                    return;
+                }
+                went.await;
+            }
+        };
+        tokio::time::timeout(within, all).await.is_ok()
+    }
+
+    /// Puts a queue at the end.
+    pub(super) fn line_up(&self, queue: Weak<dyn LetterSource>) {
+        self.line().queues.push_back(queue);
+        self.came.notify_one();
+    }
+
+    /// Keeps a queue that is deleted, until [`Letters::forget`].
+    pub(in crate::broker::queue) fn keep(&self, queue: Arc<dyn LetterSource>) {
+        self.line().deleted.insert(queue.id(), queue);
+    }
+
+    pub(super) fn forget(&self, queue: QueueId) {
+        let forgotten = self.line().deleted.remove(&queue);
+        drop(forgotten); // not under the lock
+    }
+
+    /// The queue whose turn it is.
+    fn next(&self) -> Option<Arc<dyn LetterSource>> {
+        let mut line = self.line();
+        while let Some(queue) = line.queues.pop_front() {
+            if let Some(queue) = queue.upgrade() {
+                line.is_busy = true;
+                return Some(queue);
+            }
+        }
+        None
+    }
+
+    fn turn_is_over(&self) {
+        self.line().is_busy = false;
+        self.went.notify_waiters();
+    }
+
+    /// Forgets everybody in the line: nothing can be written any more.
+    fn close(&self) {
+        let mut line = self.line();
+        line.queues.clear();
+        let forgotten = std::mem::take(&mut line.deleted);
+        drop(line);
+        drop(forgotten); // not under the lock
+        self.turn_is_over();
+    }
+
+    fn is_idle(&self) -> bool {
+        let line = self.line();
+        line.queues.is_empty() && !line.is_busy
+    }
+
+    /// Counts letters that are in the batch which gathers.
+    pub(super) fn note(&self, bytes: usize, committer: &Committer) {
+        let mut line = self.line();
+        let gathering = committer.gathering();
+        if gathering > line.last && committer.durable() >= line.last {
+            line.under_way = 0;
+        }
+        line.last = gathering;
+        line.under_way += bytes;
+    }
+
+    /// What has to be durable before there are more letters, if too many are on their way.
+    pub(super) fn too_many(&self, committer: &Committer) -> Option<Ticket> {
+        let line = self.line();
+        let last = line.last;
+        (line.under_way >= UNDER_WAY_BYTES_MAX && committer.durable() < last).then_some(last)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock()
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        self.came.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Letters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let waiting = self.line().queues.len();
+        f.debug_struct("Letters")
+            .field("waiting", &waiting)
+            .finish()
+    }
+}
+
+async fn serve(letters: Weak<Letters>, came: Arc<Notify>) {
+    loop {
+        let Some(turn) = letters.upgrade().map(|letters| letters.next()) else {
+            return;
+        };
+        let Some(queue) = turn else {
+            came.notified().await;
+            continue;
+        };
+        let room = room(&letters, &*queue).await;
+        // One queue that panics keeps back no other's letters.
+        let step = AssertUnwindSafe(|| queue.publish_some());
+        if room.is_ok() && catch_unwind(step).is_err() {
+            tracing::error!(
+                queue = queue.name(),
+                "a queue has panicked over its dead letters"
+            );
+        }
+        drop(queue);
+        let Some(letters) = letters.upgrade() else {
+            return;
+        };
+        match room {
+            Ok(()) => letters.turn_is_over(),
+            Err(StoreFailed) => return letters.close(),
+        }
+        drop(letters);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until there are not too many letters on their way.
+async fn room(letters: &Weak<Letters>, queue: &dyn LetterSource) -> Result<(), StoreFailed> {
+    let committer = queue.committer();
+    let too_many = || letters.upgrade()?.too_many(committer);
+    while let Some(ticket) = too_many() {
+        committer.wait(ticket).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What every command of a work queue ends with.
+
+use crate::broker::queue::effects::{Effect, Effects};
+use crate::broker::queue::lane::Head;
+
+use super::deaths::Expiry;
+use super::state::{Paused, WorkQueue, request_load};
+
+impl WorkQueue {
+    /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
+    /// read ahead, sweep.
+    pub(super) fn finish(&mut self, now_ms: u64, fx: &mut Effects) {
+        if self.is_deleted {
+            return self.watch_letters(fx);
+        }
+        self.is_overdue = false;
+        self.release(now_ms, fx);
+        self.end_due_leases(now_ms);
+        self.consumers.elect();
+        self.paused = Paused::AtEnd;
+        self.dispatch(now_ms, fx);
+        if fx.permit.is_some() {
+            return; // `permit` begins again
+        }
+        self.bound_deadlines();
+        self.expire(now_ms, Expiry::Due, fx);
+        self.answer_hasty(fx);
+        self.enforce_length(fx);
+        self.watch_head(fx);
+        self.watch_letters(fx);
+        let awaited = self.consumers.len() > 0 || !self.waiting.is_empty();
+        for (_, lane) in &mut self.lanes {
+            lane.expire_history(now_ms);
+            lane.end_command();
+            if awaited
+                && lane.ready() > 0
+                && let Some(offset) = lane.read_ahead(self.ahead_bytes)
+            {
+                request_load(lane, offset, fx);
+            }
+        }
+        self.sweep(fx);
+        self.consumers.end_share();
+        self.left = 0;
+    }
+
+    /// Asks for the removal of chunks that nobody reads again.
+    pub(super) fn sweep(&mut self, fx: &mut Effects) {
+        for (_, lane) in &mut self.lanes {
+            let log = lane.log();
+            let below = lane.take_sweep().map(|below| 0..below);
+            for offsets in below.into_iter().chain(lane.take_sweeps()) {
+                fx.push(Effect::Sweep { log, offsets });
+            }
+        }
+        if let Some(delayed) = &mut self.delayed
+            && let Some(below) = delayed.take_sweep()
+        {
+            fx.push(Effect::Sweep {
+                log: delayed.log(),
+                offsets: 0..below,
+            });
+        }
+    }
+
+    /// Messages expire at the head, so where any may, and where somebody waits for those that do, the head has
+    /// to be in memory even if nobody consumes.
+    pub(super) fn watch_head(&mut self, fx: &mut Effects) {
+        let arguments = &self.arguments;
+        if arguments.message_ttl_ms.is_none()
+            && arguments.retention_ms.is_none()
+            && arguments.dead_letter_exchange.is_none()
+        {
+            return;
+        }
+        if let Some(next) = self.next()
+            && let Some((_, lane)) = self.lanes.get_mut(next.lane)
+            && let Head::Cold(offset) = next.head
+        {
+            request_load(lane, offset, fx);
+        }
+    }
+
+    /// Delayed messages whose time has come join their lanes.
+    pub(super) fn release(&mut self, now_ms: u64, fx: &mut Effects) {
+        let Some(delayed) = &mut self.delayed else {
+            return;
+        };
+        let due = delayed.take_due(now_ms);
+        delayed.read(now_ms, fx);
+        for message in due {
+            self.lane_for(now_ms, message.priority)
+                .push(now_ms, &message);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The state of a work queue, and where its parts are found.
+
+use std::sync::Arc;
+
+use crate::broker::queue::delayed::Delayed;
+use crate::broker::queue::durability::Durability;
+use crate::broker::queue::effects::{Effect, Effects};
+use crate::broker::queue::lane::Lane;
+use crate::broker::queue::lane::history::HistoryLimits;
+use crate::broker::queue::receive::waiting::WaitingReceives;
+use crate::model::arguments::{QueueArguments, QueueKind};
+use crate::model::{Lease, LogId, QueueId};
+use crate::store::LogState;
+
+use super::consumers::Consumers;
+use super::deadlines::Deadlines;
+use super::dying::Dying;
+use super::returns::Returns;
+
+/// A backlog is read this far ahead of its consumers, or less where memory is short: see [`WorkQueue::evict`].
+pub(in crate::broker::queue) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
+const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
+
+/// One queue.
+pub(in crate::broker::queue) struct WorkQueue {
+    pub(super) id: QueueId,
+    pub(super) durability: Durability,
+    pub(super) arguments: Arc<QueueArguments>,
+    /// Highest priority first. Queues without priorities have just lane 0.
+    pub(super) lanes: Vec<(u8, Lane)>,
+    /// Messages that are not to be delivered yet; made when the first comes, and boxed since nearly no queue has any.
+    pub(super) delayed: Option<Box<Delayed>>,
+    pub(super) consumers: Consumers,
+    /// Receives that wait for messages.
+    pub(super) waiting: WaitingReceives,
+    /// Leases from before the restart, while these are being restored.
+    pub(super) restored: Vec<(u64, Lease)>,
+    /// When leases end that do not last until they are settled.
+    pub(super) deadlines: Deadlines,
+    /// What came back to a quorum queue, and when it is its turn.
+    pub(super) returns: Returns,
+    /// Messages that have left for the dead letter exchange.
+    pub(super) dying: Dying,
+    /// Messages that have left in this turn because of their time to live or the length of the queue.
+    pub(super) left: u32,
+    /// Where the command stands that waits for a permit.
+    pub(super) paused: Paused,
+    /// More has to leave than may in one turn: the next is due.
+    pub(super) is_overdue: bool,
+    /// How far ahead of consumers is read.
+    pub(super) ahead_bytes: u64,
+    /// The queue is deleted: nothing happens any more but that dead letters are published.
+    pub(super) is_deleted: bool,
+    /// How many messages of high priority a quorum queue has handed out since the last normal one.
+    pub(super) high_in_a_row: u8,
+    /// When the queue was last in use, for `x-expires`.
+    pub(super) used_ms: u64,
+}
+
+/// Where a command stands that waits for a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paused {
+    /// Amid a run of publishes.
+    InRun,
+    /// At its end.
+    AtEnd,
+}
+
+impl WorkQueue {
+    pub(in crate::broker::queue) fn new(
+        id: QueueId,
+        durable: bool,
+        arguments: Arc<QueueArguments>,
+        recovered: Vec<(LogId, LogState)>,
+        now_ms: u64,
+    ) -> Self {
+        let durability = Durability::of(durable, arguments.kind);
+        let quorum = arguments.kind == QueueKind::Quorum;
+        let consumers = Consumers::new(arguments.single_active_consumer, quorum);
+        let mut state = WorkQueue {
+            id,
+            durability,
+            arguments,
+            // Nearly every queue has one lane, and there may be very many queues.
+            lanes: Vec::with_capacity(recovered.len().max(1)),
+            delayed: None,
+            consumers,
+            waiting: WaitingReceives::default(),
+            restored: Vec::new(),
+            deadlines: Deadlines::default(),
+            returns: Returns::default(),
+            dying: Dying::default(),
+            left: 0,
+            paused: Paused::AtEnd,
+            is_overdue: false,
+            ahead_bytes: READ_AHEAD_BYTES,
+            is_deleted: false,
+            high_in_a_row: 0,
+            used_ms: now_ms,
+        };
+        for (log, recovered) in recovered {
+            if log.is_delayed() {
+                state.delayed = Some(Box::new(Delayed::recover(log, durability, recovered)));
+            } else {
+                let lane = Lane::recover(log, durability, recovered);
+                state.lanes.push((log.lane(), lane));
+            }
+        }
+        state
+            .lanes
+            .sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+        if state.lanes.is_empty() {
+            state.lanes.push((0, Lane::new(id.log(0), durability)));
+        }
+        state.apply_history_limits(now_ms);
+        state
+    }
+
+    /// Other arguments hold from now on. What their times and limits mean for the messages there are, the next command
+    /// sees to.
+    pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
+        self.arguments = arguments;
+        self.apply_history_limits(now_ms);
+    }
+
+    pub(super) fn ready(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.ready()).sum()
+    }
+
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum()
+    }
+
+    pub(super) fn lane_mut(&mut self, priority: u8) -> Option<&mut Lane> {
+        self.lanes
+            .iter_mut()
+            .find(|(lane, _)| *lane == priority)
+            .map(|(_, lane)| lane)
+    }
+
+    /// The lane for a message of `priority`, made when it is first needed.
+    pub(super) fn lane_for(&mut self, now_ms: u64, priority: u8) -> &mut Lane {
+        let priority = match self.arguments.kind {
+            QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
+            QueueKind::Classic | QueueKind::Stream => self
+                .arguments
+                .max_priority
+                .map_or(0, |max| priority.min(max)),
+        };
+        let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
+            Ok(index) => index,
+            Err(index) => {
+                let mut lane = Lane::new(self.id.log(priority), self.durability);
+                lane.set_history_limits(now_ms, history_limits(&self.arguments));
+                self.lanes.insert(index, (priority, lane));
+                index
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "the index was found or made above")]
+        let (_, lane) = &mut self.lanes[index];
+        lane
+    }
+
+    pub(super) fn delayed_mut(&mut self) -> &mut Delayed {
+        let (id, durability) = (self.id, self.durability);
+        self.delayed
+            .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), durability)))
+    }
+
+    /// Keeps from now on what the arguments say of acked messages.
+    fn apply_history_limits(&mut self, now_ms: u64) {
+        let limits = history_limits(&self.arguments);
+        for (_, lane) in &mut self.lanes {
+            lane.set_history_limits(now_ms, limits);
+        }
+    }
+}
+
+/// How much history a queue with these arguments has.
+pub(super) fn history_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
+    Some(HistoryLimits {
+        age_ms: arguments.rewind_ms?,
+        bytes_max: arguments.max_length_bytes,
+    })
+}
+
+/// Asks for a read of what a lane has at `offset`, unless one is under way.
+pub(super) fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {
+    if lane.begin_load() {
+        fx.push(Effect::Read {
+            log: lane.log(),
+            from: offset,
+        });
+    }
+}
