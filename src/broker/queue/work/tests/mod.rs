@@ -3,6 +3,7 @@
 mod damage;
 mod delayed;
 mod durability;
+mod effects;
 mod expiry;
 mod leases;
 mod limits;

@@ -297,7 +297,7 @@ pub(in crate::broker::queue) fn whole(
     picked
 }
 
-fn decoded(chunks: Vec<StoredChunk>) -> Vec<(u64, Vec<StoredMessage>)> {
+pub(super) fn decoded(chunks: Vec<StoredChunk>) -> Vec<(u64, Vec<StoredMessage>)> {
     let decode = |stored: StoredChunk| {
         let messages = chunk::decode(stored.first, stored.data).expect("a chunk");
         let messages = messages.map(|message| message.expect("a message"));
