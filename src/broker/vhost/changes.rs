@@ -1,13 +1,15 @@
-//! What a virtual host knows of the changes that are under way.
+//! The changes that are under way in a virtual host.
+
+use std::collections::HashSet;
 
 use super::claims::Claims;
+use crate::model::Name;
 
-/// The changes under way.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// The virtual host is deleted, or is being deleted.
+    /// The virtual host is deleted, or its deletion is under way.
     pub(super) deleted: bool,
     pub(super) claims: Claims,
-    /// Queues that are being created.
-    pub(super) coming_queues: usize,
+    /// Names of queues whose creation is under way.
+    pub(super) coming_queues: HashSet<Name>,
 }

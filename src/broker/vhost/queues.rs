@@ -8,7 +8,7 @@ use crate::broker::definitions::proposal::Proposal;
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{RouteKeys, delay_message};
 use crate::broker::queue::{DeadLetter, LetterRoutes, Queue, QueueOwner, QueueServices};
-use crate::model::{QueueId, QueueOverrides};
+use crate::model::{Name, QueueId, QueueOverrides};
 
 impl Vhost {
     /// Creates a queue, unless there is one of that name.
@@ -24,6 +24,18 @@ impl Vhost {
         overrides: QueueOverrides,
         also: impl FnOnce(QueueId) -> Proposal,
     ) -> Result<Created<Arc<Queue>>, BrokerError> {
+        let (proposal, created) = self.propose_queue(new, overrides, also).await?;
+        proposal.commit(&self.shared.committer).await?;
+        Ok(created)
+    }
+
+    /// Proposes what [`Vhost::create_queue_with`] commits.
+    pub async fn propose_queue(
+        &self,
+        new: NewQueue,
+        overrides: QueueOverrides,
+        also: impl FnOnce(QueueId) -> Proposal,
+    ) -> Result<(Proposal, Created<Arc<Queue>>), BrokerError> {
         let (proposal, created) = self
             .propose(|view| {
                 let next_id = || self.shared.ids.next();
@@ -38,8 +50,12 @@ impl Vhost {
             Created::New(queue) => proposal.and(also(queue.id())),
             Created::Existing(_) => proposal,
         };
-        proposal.commit(&self.shared.committer).await?;
-        Ok(created)
+        Ok((proposal, created))
+    }
+
+    /// Names of queues whose creation is under way.
+    pub fn coming_queues(&self) -> Vec<Name> {
+        self.changes.lock().coming_queues.iter().cloned().collect()
     }
 
     /// Replaces what holds instead of a queue's arguments; for a durable queue, after a restart as well.

@@ -77,7 +77,7 @@ impl Vhost {
             vhost: &self.name,
             routing,
             claims: &changes.claims,
-            coming_queues: changes.coming_queues,
+            coming_queues: changes.coming_queues.len(),
             limits: self.shared.limits.of_vhost(&self.name),
         }
     }
@@ -89,7 +89,8 @@ impl Vhost {
         valid: Valid<Arc<Queue>, T>,
     ) -> (Proposal, T) {
         changes.claims.take(&valid.claims);
-        changes.coming_queues += new_queues(&valid.changes).count();
+        let coming = new_queues(&valid.changes).map(|queue| queue.name().clone());
+        changes.coming_queues.extend(coming);
         let mut records = Records::default();
         for change in &valid.changes {
             change.write(&self.name, &mut records);
@@ -108,7 +109,9 @@ impl Vhost {
     fn conclude(&self, outcome: Outcome, claims: &ClaimSet, made: Vec<Change<Arc<Queue>>>) {
         {
             let mut changes = self.changes.lock();
-            changes.coming_queues -= new_queues(&made).count();
+            for queue in new_queues(&made) {
+                changes.coming_queues.remove(queue.name());
+            }
             match outcome {
                 Outcome::Committed => self.apply_now(made),
                 Outcome::Abandoned => self.put_back(made),

@@ -27,13 +27,14 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
     let mut attributes =
         Attributes::new(now_secs).changed(call.parameters, &api.config, now_secs)?;
     let queue = {
-        let _changes = api.changes.lock().await;
+        let changes = api.changes.lock().await;
+        // Before the queues, so that one that is created meanwhile is in either.
+        let mut coming = call.caller.vhost.coming_queues();
         let queues = call.caller.vhost.queues();
+        coming.retain(|name| !queues.iter().any(|queue| queue.name() == name));
         // Half of the clients take names that differ only by case for the same name.
-        if queues
-            .iter()
-            .any(|queue| queue.name().eq_ignore_ascii_case(name))
-        {
+        let mut names = queues.iter().map(|queue| queue.name()).chain(&coming);
+        if names.any(|known| known.eq_ignore_ascii_case(name)) {
             return Err(CmqError::QueueExists);
         }
         let vhost = call.caller.vhost.name();
@@ -41,7 +42,8 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
         if recently_deleted.contains(NameOf::Queue, vhost, name, monotonic()) {
             return Err(CmqError::QueueNameRests);
         }
-        if queues.iter().filter(|queue| is_served(queue)).count() >= api.config.queues_max {
+        let served = queues.iter().filter(|queue| is_served(queue)).count();
+        if served + coming.len() >= api.config.queues_max {
             return Err(CmqError::TooManyQueues);
         }
         if let Some(policy) = &mut attributes.dead_letter {
@@ -50,12 +52,18 @@ pub(in crate::cmq) async fn create(call: &Call<'_>) -> Outcome {
         let new = new_queue(name);
         let declared = QueueArguments::shared(&new.arguments).map_err(|_| CmqError::Internal)?;
         let overrides = attributes.overrides(&declared, &api.config);
+        // Other requests check the policy, and so wait until it is committed. Without one, creations share a sync.
+        let is_checked = attributes.dead_letter.is_some();
         let also = |id| api.attributes.put(id, attributes);
         let vhost = &call.caller.vhost;
-        match vhost.create_queue_with(new, overrides, also).await? {
-            Created::New(queue) => queue,
-            Created::Existing(_) => return Err(CmqError::QueueExists),
-        }
+        let (proposal, created) = vhost.propose_queue(new, overrides, also).await?;
+        let Created::New(queue) = created else {
+            return Err(CmqError::QueueExists);
+        };
+        let changes = is_checked.then_some(changes);
+        proposal.commit(api.broker.committer()).await?;
+        drop(changes);
+        queue
     };
     let response = call.success().with(|object| {
         object.text("queueId", &queue_id(queue.id()));
