@@ -8,45 +8,37 @@ use crate::wire::{FieldTable, encode_table};
 /// Where a binding leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Destination {
-    /// A queue.
     Queue(Name),
-    /// Another exchange.
     Exchange(Name),
 }
 
 impl Destination {
-    /// The name of the queue or exchange.
     pub fn name(&self) -> &Name {
         match self {
             Destination::Queue(name) | Destination::Exchange(name) => name,
         }
     }
 
-    /// Whether it is a queue.
     pub fn is_queue(&self) -> bool {
         matches!(self, Destination::Queue(_))
     }
 }
 
-/// A binding. Two bindings are the same if source, destination, key and arguments are, types of values included.
+/// A binding. Two bindings are equal if source, destination, key and arguments are, with the types of values.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// The exchange it leads from.
     pub source: Name,
-    /// Where it leads.
     pub destination: Destination,
-    /// Its key.
     pub routing_key: Name,
-    /// Its arguments.
     pub arguments: FieldTable,
-    /// It is there after a restart, since both its ends are.
+    /// Both ends are durable.
     pub durable: bool,
-    /// The arguments as bytes: their identity.
+    /// The encoded arguments: part of the identity.
     encoded: Box<[u8]>,
 }
 
 impl Binding {
-    /// A binding; not durable until it is known that its ends are.
+    /// A binding that is not durable yet: that depends on its ends.
     pub fn new(
         source: Name,
         destination: Destination,
@@ -67,7 +59,7 @@ impl Binding {
         }
     }
 
-    /// The arguments in the encoding that tells bindings apart; empty if there are none.
+    /// The encoded arguments; empty without any.
     pub fn encoded_arguments(&self) -> &[u8] {
         &self.encoded
     }

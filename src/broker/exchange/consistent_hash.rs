@@ -1,9 +1,9 @@
 //! `x-consistent-hash` exchanges: every message goes to one destination, chosen by a hash of its routing key, of a
-//! header or of a property. Binding keys are weights. When a destination comes or goes, only the messages of its
-//! share move.
+//! header or of a property. Binding keys are weights. When a binding comes or goes, only the messages of its share
+//! change their destination.
 //!
 //! Rendezvous hashing: each binding draws a number from the message's hash and its own, scaled by its weight, and
-//! the highest wins. Exact weights, no ring to keep, and a cost per message that grows with the bindings only.
+//! the highest wins. Weights are exact, there is no ring to keep, and the cost per message grows with the bindings only.
 
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl HashOn {
         }
     }
 
-    /// The hash of a message; what it does not have counts as empty.
+    /// The hash of a message. A missing header or property counts as empty.
     fn hash(&self, content: &Content<'_>) -> u64 {
         match self {
             HashOn::RoutingKey => xxh3_64(content.routing_key().as_bytes()),
@@ -131,7 +131,7 @@ impl ConsistentHash {
     }
 
     pub(super) fn add(&mut self, binding: &Arc<Binding>) {
-        // Checked before the binding was made.
+        // Always true: checked before the binding was made.
         if let Ok(weight) = weight(&binding.routing_key) {
             let seed = xxh3_64_with_seed(
                 binding.destination.name().as_bytes(),
@@ -182,7 +182,7 @@ impl<'a> Iterator for Matches<'a> {
 
 /// A number between 0 and 1, neither included, drawn from a message's hash and a binding's.
 fn unit(hash: u64, seed: u64) -> f64 {
-    // 32 bits are plenty to choose by, and exact in a float.
+    // 32 bits are exact in a float.
     let bits = u32::try_from(xxh3_64_with_seed(&hash.to_le_bytes(), seed) >> 32).unwrap_or(0);
     (f64::from(bits) + 0.5) / 4_294_967_296.0
 }

@@ -1,4 +1,4 @@
-//! What of a message decides where it goes.
+//! The parts of a message that decide where it goes.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -6,18 +6,17 @@ use std::sync::OnceLock;
 use super::delayed;
 use crate::wire::{FieldTable, PropertiesView};
 
-/// What of a message decides where it goes.
+/// The keys and properties of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteKeys<'a> {
-    /// Its routing key.
     pub routing_key: &'a str,
     /// Further keys: the `CC` and `BCC` headers.
     pub cc: &'a [&'a str],
-    /// Its properties as they are on the wire. Read only if an exchange on the way asks for them.
+    /// The encoded properties. Decoded only if an exchange on the way needs them.
     pub properties: &'a [u8],
 }
 
-/// A message's keys and, read at most once and only when asked for, its properties.
+/// A message's keys, and its properties, decoded when they are needed and at most once.
 #[derive(Debug)]
 pub(in crate::broker) struct Content<'a> {
     given: RouteKeys<'a>,
@@ -36,12 +35,11 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The first key.
     pub(super) fn routing_key(&self) -> &'a str {
         self.given.routing_key
     }
 
-    /// All keys as they were given, however often.
+    /// All keys, with duplicates.
     pub(super) fn given_keys(&self) -> impl Iterator<Item = &'a str> {
         let further = self.given.cc.iter().copied();
         std::iter::once(self.given.routing_key).chain(further)
@@ -63,14 +61,14 @@ impl<'a> Content<'a> {
         delayed::delay_ms_in(self.headers())
     }
 
-    /// The properties; none if they are malformed.
+    /// The properties; `None` if they are malformed.
     pub(super) fn view(&self) -> Option<&PropertiesView<'a>> {
         self.view
             .get_or_init(|| PropertiesView::parse(self.given.properties).ok())
             .as_ref()
     }
 
-    /// The headers; none if there are none, or if they are malformed.
+    /// The headers; empty if they are malformed.
     pub(super) fn headers(&self) -> &FieldTable {
         self.headers.get_or_init(|| {
             self.view()

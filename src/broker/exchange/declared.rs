@@ -1,4 +1,4 @@
-//! An exchange as it was declared, and the checks of its arguments and its bindings'.
+//! An exchange as it was declared, and the checks of its arguments and bindings.
 
 use super::consistent_hash::{self, HashOn};
 use super::delayed;
@@ -15,22 +15,19 @@ pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 /// An exchange as it was declared.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// Its name; empty for the default exchange.
+    /// Empty for the default exchange.
     pub name: Name,
-    /// Its type.
     pub kind: ExchangeKind,
-    /// It is there after a restart.
     pub durable: bool,
-    /// It is deleted when its last binding as a source goes.
+    /// Deleted with its last binding as a source.
     pub auto_delete: bool,
     /// Clients may not publish to it.
     pub internal: bool,
-    /// Its arguments as they were declared.
     pub arguments: FieldTable,
 }
 
 impl Exchange {
-    /// Where messages go for which nothing is bound.
+    /// The exchange for messages that no binding matches.
     pub fn alternate(&self) -> Option<Name> {
         self.arguments
             .inner()
@@ -38,7 +35,7 @@ impl Exchange {
             .and_then(text_value)
     }
 
-    /// The type by which it routes: its own but for a delayed exchange.
+    /// The type by which it routes. A delayed exchange routes by the type in its arguments.
     pub(super) fn routes_as(&self) -> Result<ExchangeKind, BrokerError> {
         match self.kind {
             ExchangeKind::Delayed => delayed::inner_kind(&self.arguments),
@@ -46,7 +43,7 @@ impl Exchange {
         }
     }
 
-    /// Checks the arguments of an exchange that is to be declared.
+    /// Checks the arguments of a new exchange.
     pub fn check_arguments(&self) -> Result<(), BrokerError> {
         match self.routes_as()? {
             ExchangeKind::ConsistentHash => HashOn::parse(&self.arguments).map(drop),
@@ -61,7 +58,7 @@ impl Exchange {
         }
     }
 
-    /// Checks a binding that is to be made from this exchange.
+    /// Checks a new binding from this exchange.
     pub fn check_binding(&self, key: &str, arguments: &FieldTable) -> Result<(), BrokerError> {
         match self.routes_as()? {
             ExchangeKind::Headers => HeaderMatch::parse(arguments).map(drop),

@@ -1,5 +1,5 @@
-//! Headers exchanges: a message goes where its headers have what a binding's arguments ask for. `x-match` says
-//! whether all of it or any; arguments whose name starts with `x-` count only for `all-with-x` and `any-with-x`.
+//! Headers exchanges: a binding matches if the message has the headers of its arguments. `x-match` says whether all or
+//! any of them; arguments whose name starts with `x-` count only for `all-with-x` and `any-with-x`.
 
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::broker::error::BrokerError;
 use crate::model::arguments::{integer_value, term, type_name};
 use crate::wire::{AMQPValue, FieldTable};
 
-/// The bindings of a headers exchange. Every one is looked at for every message: no index serves `any` and `all`
-/// and the absence of headers at once.
+/// The bindings of a headers exchange. A search looks at every binding: no index serves `any`, `all` and missing headers
+/// together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     bindings: HashMap<Arc<Binding>, Arc<HeaderMatch>>,
@@ -63,7 +63,7 @@ enum Mode {
     Any,
 }
 
-/// What a binding asks of headers.
+/// The rule of a binding.
 #[derive(Debug)]
 pub(super) struct HeaderMatch {
     mode: Mode,
@@ -104,7 +104,7 @@ impl HeaderMatch {
         Ok(HeaderMatch { mode, wanted })
     }
 
-    /// Whether headers have what is asked for. Nothing asked for is in all headers, and is not any of them.
+    /// Whether headers match. Without wanted headers, `all` matches every message and `any` none.
     fn matches(&self, headers: &FieldTable) -> bool {
         let has = |(name, wanted): &(Box<str>, AMQPValue)| {
             headers
@@ -119,8 +119,8 @@ impl HeaderMatch {
     }
 }
 
-/// Whether a header's value is the one wanted. No value wanted is any value; numbers of one kind are alike
-/// whatever their width, and strings and byte arrays of the same bytes are.
+/// Whether a header's value is the wanted one. A void value matches any value. Numbers of one kind are equal whatever their
+/// width, and so are strings and byte arrays of the same bytes.
 fn satisfies(wanted: &AMQPValue, value: &AMQPValue) -> bool {
     if matches!(wanted, AMQPValue::Void) {
         return true;

@@ -7,26 +7,25 @@ use crate::broker::error::BrokerError;
 pub enum ExchangeKind {
     /// `direct`: the routing key is the binding key.
     Direct,
-    /// `fanout`: everything bound.
+    /// `fanout`: all bindings.
     Fanout,
     /// `topic`: by patterns over the words of the routing key.
     Topic,
     /// `headers`: by header values.
     Headers,
-    /// `x-consistent-hash`: one of those bound, by hash and weight.
+    /// `x-consistent-hash`: one binding, by hash and weight.
     ConsistentHash,
-    /// `x-delayed-message`: as another type, later.
+    /// `x-delayed-message`: as another type, after a delay.
     Delayed,
-    /// `x-local-random`: one of those bound, at random.
+    /// `x-local-random`: a random binding.
     LocalRandom,
-    /// `x-modulus-hash`: one of those bound, by hash and number of bindings.
+    /// `x-modulus-hash`: one binding, by hash and number of bindings.
     ModulusHash,
-    /// `x-random`: one of those bound, at random.
+    /// `x-random`: a random binding.
     Random,
 }
 
 impl ExchangeKind {
-    /// The type called `name`.
     pub fn parse(name: &str) -> Result<ExchangeKind, BrokerError> {
         match name {
             "direct" => Ok(ExchangeKind::Direct),
@@ -43,7 +42,6 @@ impl ExchangeKind {
         }
     }
 
-    /// The type's name.
     pub fn as_str(self) -> &'static str {
         match self {
             ExchangeKind::Direct => "direct",
@@ -58,7 +56,7 @@ impl ExchangeKind {
         }
     }
 
-    /// Its name in RabbitMQ's texts about differences, where Erlang quotes what has a hyphen.
+    /// The name in RabbitMQ's texts about differences, where Erlang quotes names with a hyphen.
     pub fn as_atom(self) -> String {
         match self.as_str() {
             name if name.contains('-') => format!("'{name}'"),

@@ -1,5 +1,5 @@
-//! `x-modulus-hash` exchanges: every message goes to one destination, the one whose place among the bindings, sorted by
-//! name, is a hash of the routing keys modulo their number. Binding keys mean nothing.
+//! `x-modulus-hash` exchanges: every message goes to one destination. The hash of the routing keys, modulo the number of
+//! bindings, is its index among the bindings sorted by name. Binding keys are ignored.
 //!
 //! The hash is Erlang's `phash2` of the list of keys, so that a message goes where it goes in RabbitMQ, and messages
 //! that went to a queue there go to the same one here.

@@ -5,9 +5,9 @@ use super::binding::Destination;
 /// A step of a search for destinations, after which it may be interrupted.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::broker) struct SearchStep<'a> {
-    /// A destination, perhaps one that was found before.
+    /// A destination. A search may find one several times.
     pub(in crate::broker) found: Option<&'a Destination>,
-    /// How much was looked at: bindings, words, nodes.
+    /// Number of bindings, words and nodes that the step looked at.
     pub(in crate::broker) looked: usize,
 }
 

@@ -31,8 +31,8 @@ enum Shape {
     Random(Targets),
 }
 
-/// A search for the destinations of one message among the bindings of one exchange. What is found is bounded by the
-/// bindings, however many keys the message has.
+/// A search for the destinations of one message among the bindings of one exchange. It finds at most as many
+/// destinations as there are bindings, for any number of keys.
 #[derive(Debug)]
 pub(in crate::broker) struct Matches<'a, 'k>(Search<'a, 'k>);
 
@@ -82,7 +82,7 @@ impl Table {
         Table(shape)
     }
 
-    /// Adds a binding that is not there yet.
+    /// Adds a new binding.
     pub(in crate::broker) fn add(&mut self, binding: &Arc<Binding>) {
         let (key, destination) = (&binding.routing_key, &binding.destination);
         match &mut self.0 {
@@ -95,7 +95,7 @@ impl Table {
         }
     }
 
-    /// Removes a binding that is there.
+    /// Removes an existing binding.
     pub(in crate::broker) fn remove(&mut self, binding: &Binding) {
         let (key, destination) = (&binding.routing_key, &binding.destination);
         match &mut self.0 {
@@ -108,7 +108,7 @@ impl Table {
         }
     }
 
-    /// Finds the destinations of a message, some perhaps more than once.
+    /// Finds the destinations of a message, possibly with duplicates.
     pub(in crate::broker) fn matches<'a, 'k>(
         &'a self,
         content: &'a Content<'k>,
@@ -127,7 +127,7 @@ impl Table {
         })
     }
 
-    /// Whether two messages with the same keys may go different ways.
+    /// Whether messages with the same keys may have different destinations.
     pub(in crate::broker) fn needs_content(&self) -> bool {
         match &self.0 {
             Shape::Direct(_) | Shape::Fanout(_) | Shape::Topic(_) | Shape::ModulusHash(_) => false,

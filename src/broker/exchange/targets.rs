@@ -1,5 +1,5 @@
-//! The destinations that hang on one key, each with the number of bindings that lead there: bindings that differ
-//! only in their arguments are several, but a message goes to a destination once.
+//! The destinations of one key, each with the number of its bindings: several bindings may differ only in their arguments,
+//! but a message goes to a destination once.
 
 use std::collections::{HashMap, hash_map};
 
@@ -15,7 +15,7 @@ pub(super) enum Targets {
 }
 
 impl Targets {
-    /// One binding more to `destination`.
+    /// Adds a binding to `destination`.
     pub(super) fn add(&mut self, destination: &Destination) {
         match self {
             Targets::None => *self = Targets::One(destination.clone(), 1),
@@ -28,7 +28,7 @@ impl Targets {
         }
     }
 
-    /// One binding less to `destination`.
+    /// Removes a binding to `destination`.
     pub(super) fn remove(&mut self, destination: &Destination) {
         match self {
             Targets::None => {}
@@ -54,12 +54,11 @@ impl Targets {
         }
     }
 
-    /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Targets::None)
     }
 
-    /// How many destinations there are.
+    /// The number of destinations.
     pub(super) fn len(&self) -> usize {
         match self {
             Targets::None => 0,
@@ -68,7 +67,6 @@ impl Targets {
         }
     }
 
-    /// The destinations.
     pub(super) fn iter(&self) -> Iter<'_> {
         match self {
             Targets::None => Iter::One(None),

@@ -1,10 +1,10 @@
-//! Topic exchanges: a trie over the words of binding keys. Words are what stands between dots, empty ones included;
-//! only the empty key has no word. `*` stands for one word, `#` for any number of them, none included.
+//! Topic exchanges: a trie over the words of binding keys. Words are separated by dots and may be empty; only the empty
+//! key has no word. `*` matches one word, `#` any number of words, also none.
 //!
-//! A routing key is matched by following all branches at once, word by word, as a set of nodes: no node is looked
-//! at twice for a word, so that keys and bindings full of `#` cost no more than their words times the nodes they
-//! reach. Several keys share what they find: no node gives its destinations twice. Adding and removing a binding costs
-//! its words, and, while a search goes on in a clone of the trie, a copy of the nodes on its way.
+//! A search follows all branches together, word by word, as a set of nodes. It visits no node twice for a word, so that
+//! keys and bindings full of `#` cost at most their words times the nodes that they reach. A node gives its destinations
+//! once for all keys of a message. Adding and removing a binding costs its words, and a copy of the nodes on its way
+//! while a search goes on in a clone of the trie.
 
 use std::collections::{HashMap, HashSet};
 use std::iter::Flatten;
@@ -77,14 +77,14 @@ impl Topic {
 pub(super) struct Matches<'a, 'k> {
     topic: &'a Topic,
     keys: slice::Iter<'a, &'k str>,
-    /// The words of the key at hand that are still to come; `None` behind the last one.
+    /// The remaining words of the current key; `None` after the last one.
     words: Option<Words<'k>>,
-    /// The positions that the words so far have led to.
+    /// The positions after the words so far.
     here: Vec<Position<'a>>,
     next: Vec<Position<'a>>,
-    /// Addresses of the nodes that have given their destinations, if several keys may lead there.
+    /// Addresses of the nodes that have given their destinations; `None` for a single key.
     taken: Option<HashSet<usize>>,
-    /// The destinations of the last one.
+    /// The destinations of the last node.
     found: targets::Iter<'a>,
 }
 
@@ -147,7 +147,7 @@ fn words(key: &str) -> Words<'_> {
     some.into_iter().flatten()
 }
 
-/// Comes to a node, and through `#`, which may stand for no word at all, to what lies below it.
+/// Reaches a node, and the nodes below its `#`, which may match no word.
 fn enter<'a>(node: &'a Node, stays: bool, positions: &mut Vec<Position<'a>>) {
     let mut position = Position { node, stays };
     positions.push(position);
@@ -160,7 +160,7 @@ fn enter<'a>(node: &'a Node, stays: bool, positions: &mut Vec<Position<'a>>) {
     }
 }
 
-/// Leaves each node once. The same node always stays, or never does: it lies below `#` or not.
+/// Removes duplicates. The same node always stays, or never does: it lies below `#` or not.
 fn forget_doubles(positions: &mut Vec<Position<'_>>) {
     if positions.len() > 1 {
         positions.sort_unstable_by_key(|position| address(position.node));
@@ -173,7 +173,7 @@ fn address(node: &Node) -> usize {
 }
 
 impl Node {
-    /// Removes a binding, and the nodes that nothing needs then.
+    /// Removes a binding, and nodes that are empty then.
     fn remove(&mut self, words: &[&str], destination: &Destination) {
         let Some((word, rest)) = words.split_first() else {
             self.targets.remove(destination);

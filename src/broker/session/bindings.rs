@@ -1,4 +1,4 @@
-//! Binding and unbinding as one connection may.
+//! Binding and unbinding by one connection.
 
 use super::checks::{Session, check_not_default, clean};
 use crate::broker::error::BrokerError;
@@ -8,7 +8,7 @@ use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::wire::FieldTable;
 
 impl Session {
-    /// Binds a queue or exchange to an exchange; no error if it is bound so already.
+    /// Binds a queue or exchange to an exchange. No error if the binding exists.
     pub async fn bind(
         &self,
         destination: Destination,
@@ -22,7 +22,7 @@ impl Session {
             .await
     }
 
-    /// Removes a binding; no error if there is none.
+    /// Removes a binding. No error without one.
     pub async fn unbind(
         &self,
         destination: Destination,
@@ -36,7 +36,7 @@ impl Session {
             .await
     }
 
-    /// The binding that a client means, if it may make or remove it.
+    /// The binding that a client names, if it may make or remove it.
     fn binding(
         &self,
         destination: Destination,
@@ -58,7 +58,7 @@ impl Session {
         ))
     }
 
-    /// The rights that making or removing a binding takes: to write to where it leads, and to read from its source.
+    /// Making or removing a binding takes write permission on its destination and read permission on its source.
     fn check_binding(
         &self,
         destination: &Destination,

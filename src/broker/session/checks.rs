@@ -18,18 +18,14 @@ use crate::model::arguments::{Inequivalence, exchange_name_fault, text_value};
 use crate::model::{ConnectionId, Ticket};
 use crate::wire::FieldTable;
 
-/// What names of the broker's own start with.
+/// Prefix of the broker's own names.
 pub(super) const RESERVED_PREFIX: &str = "amq.";
 
 /// One connection's view of its virtual host.
 pub struct Session {
-    /// The broker.
     pub broker: Arc<Broker>,
-    /// The virtual host that was opened.
     pub vhost: Arc<Vhost>,
-    /// Who logged in.
     pub user: Arc<User>,
-    /// The connection.
     pub connection: ConnectionId,
     pub(super) owned: Mutex<Owned>,
 }
@@ -42,12 +38,11 @@ pub(super) struct Owned {
 }
 
 impl Session {
-    /// The broker's time.
     pub fn clock(&self) -> &Clock {
         self.broker.clock()
     }
 
-    /// What `user` may do in `vhost` over one connection. Whether it may enter at all is for the caller to check.
+    /// A session of `user` in `vhost`. The caller has checked that the user may open the virtual host.
     pub fn new(
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
@@ -63,13 +58,13 @@ impl Session {
         }
     }
 
-    /// Changes with every change of a permission: what [`Session::check_publish`] said before is stale then.
+    /// Changes with every change of a permission: earlier results of [`Session::check_publish`] are stale then.
     pub fn permission_epoch(&self) -> u64 {
         self.broker.users().permission_epoch()
     }
 
-    /// The exchange to publish to, if that is allowed. Holds until the virtual host's generation or the permission
-    /// epoch changes.
+    /// The exchange to publish to, if the user may. Valid until the virtual host's generation or the permission epoch
+    /// changes.
     pub fn check_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
         self.check(Permission::Write, ResourceKind::Exchange, exchange)?;
         let exchange = self.find_exchange(exchange)?;
@@ -80,7 +75,8 @@ impl Session {
         Ok(exchange)
     }
 
-    /// The right to publish with each of these routing keys to an exchange. Holds as [`Session::check_publish`] does.
+    /// Checks that the user may publish to an exchange with each of these routing keys. Valid as long as
+    /// [`Session::check_publish`] is.
     pub fn check_keys<'a>(
         &self,
         exchange: &Exchange,
@@ -89,7 +85,7 @@ impl Session {
         self.check_topics(exchange, Permission::Write, routing_keys)
     }
 
-    /// The connection has ended: its exclusive queues are deleted.
+    /// Deletes the exclusive queues of the connection, which has ended.
     pub fn close(&self) {
         let queues = {
             let mut owned = self.owned();
@@ -101,8 +97,8 @@ impl Session {
         }
     }
 
-    /// The rights that naming another exchange in an argument takes: to read the queue or exchange that is declared,
-    /// and to write to the one named.
+    /// An argument that names another exchange takes read permission on the declared queue or exchange, and write
+    /// permission on the named one.
     pub(super) fn check_target(
         &self,
         argument: &'static str,
@@ -139,7 +135,7 @@ impl Session {
         Ok(users.check(&self.user.name, self.vhost.name(), permission, kind, name)?)
     }
 
-    /// Some right over what is only asked for, whichever it is. The refusal names the right to configure.
+    /// A passive declaration takes any permission. The refusal names configure.
     pub(super) fn check_any(&self, kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
         let check = |permission| self.check(permission, kind, name);
         check(Permission::Read)
@@ -200,7 +196,7 @@ impl Session {
     }
 }
 
-/// A name without line ends, as RabbitMQ takes them out.
+/// A name without line ends, which RabbitMQ removes.
 pub(super) fn clean(name: &str) -> Cow<'_, str> {
     match name.contains(['\r', '\n']) {
         true => Cow::Owned(name.replace(['\r', '\n'], "")),

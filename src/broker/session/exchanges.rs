@@ -1,4 +1,4 @@
-//! Declaring and deleting exchanges as one connection may.
+//! Declaring and deleting exchanges by one connection.
 
 use super::checks::{
     RESERVED_PREFIX, Session, check_not_default, check_not_reserved, clean, property_difference,
@@ -13,24 +13,20 @@ use crate::wire::FieldTable;
 /// `exchange.declare`.
 #[derive(Debug)]
 pub struct DeclareExchange<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// The name of its type.
     pub kind: &'a str,
-    /// Only ask whether it is there.
+    /// Checks only that it exists.
     pub passive: bool,
-    /// It is there after a restart.
     pub durable: bool,
-    /// It is deleted when its last binding as a source goes.
+    /// Deleted with its last binding as a source.
     pub auto_delete: bool,
     /// Clients may not publish to it.
     pub internal: bool,
-    /// Its arguments.
     pub arguments: FieldTable,
 }
 
 impl Session {
-    /// Declares an exchange, or checks that there is one like it.
+    /// Declares an exchange, or checks that an equal one exists.
     pub async fn declare_exchange(&self, declare: DeclareExchange<'_>) -> Result<(), BrokerError> {
         let name = clean(declare.name);
         if declare.passive {
@@ -68,7 +64,7 @@ impl Session {
         }
     }
 
-    /// Deletes an exchange; no error if there is none.
+    /// Deletes an exchange. No error without one.
     pub async fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), BrokerError> {
         let name = clean(name);
         check_not_default(&name)?;

@@ -1,5 +1,5 @@
-//! Declaring, purging, rewinding and deleting queues as one connection may, and the names of those it leaves to the
-//! broker to name. Publishing and consuming are the queue's own.
+//! Declaring, purging, rewinding and deleting queues by one connection, and server-named queues. Publishing and consuming
+//! are methods of the queue.
 
 use std::sync::Arc;
 
@@ -15,39 +15,36 @@ use crate::model::Name;
 use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind, queue_kind};
 use crate::wire::{AMQPValue, FieldTable};
 
-/// What names that the broker gives to queues start with.
+/// Prefix of generated queue names.
 const GENERATED_QUEUE_PREFIX: &str = "amq.gen";
 
 /// `queue.declare`.
 #[derive(Debug)]
 pub struct DeclareQueue<'a> {
-    /// Its name; empty for one that the broker makes up.
+    /// Empty for a server-named queue.
     pub name: &'a str,
-    /// Only ask whether it is there.
+    /// Checks only that it exists.
     pub passive: bool,
-    /// It is there after a restart; an exclusive queue is not, whatever this says.
+    /// Ignored for exclusive queues, which are transient.
     pub durable: bool,
-    /// It belongs to the connection, and goes with it.
+    /// It belongs to the connection and is deleted with it.
     pub exclusive: bool,
-    /// It is deleted when its last consumer leaves.
+    /// Deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// Its arguments.
     pub arguments: FieldTable,
 }
 
-/// A queue as a declaration found or made it.
+/// The result of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueDeclared {
-    /// Its name.
     pub name: Name,
-    /// Messages that wait.
+    /// Ready messages.
     pub messages: u64,
-    /// Consumers.
     pub consumers: u64,
 }
 
 impl Session {
-    /// Declares a queue, or checks that there is one like it.
+    /// Declares a queue, or checks that an equal one exists.
     pub async fn declare_queue(
         &self,
         declare: DeclareQueue<'_>,
@@ -104,7 +101,7 @@ impl Session {
         }
     }
 
-    /// Drops all messages that wait in a queue; how many they were.
+    /// Drops all ready messages of a queue; returns their number.
     pub async fn purge_queue(&self, name: &str) -> Result<u64, BrokerError> {
         self.check(Permission::Read, ResourceKind::Queue, name)?;
         let queue = self.find_queue(name)?;
@@ -120,8 +117,8 @@ impl Session {
         Ok(purged)
     }
 
-    /// Makes acked messages that the queue keeps ready again, from a place on; see [`Queue::rewind`]. Takes the right to
-    /// read from the queue, as purging it does.
+    /// Makes acked messages of the queue's history ready again; see [`Queue::rewind`]. Takes read permission on the queue,
+    /// as a purge does.
     pub async fn rewind_queue(&self, name: &str, to: RewindTo) -> Result<Rewound, BrokerError> {
         let queue = self.queue_for_consume(name)?;
         let rewound = queue.rewind(to).await.map_err(|error| match error {
@@ -139,7 +136,7 @@ impl Session {
         Ok(rewound)
     }
 
-    /// Deletes a queue; how many messages waited in it. None, and no error, if there is no such queue.
+    /// Deletes a queue; returns the number of its ready messages. 0, and no error, without such a queue.
     pub async fn delete_queue(
         &self,
         name: &str,
@@ -160,7 +157,7 @@ impl Session {
                  quorum queues"
             )));
         }
-        // Streams take no notice of either flag, and do not count.
+        // Streams ignore both flags, and report no number.
         let is_stream = queue.spec().arguments.kind == QueueKind::Stream;
         let mut refused = None;
         queue.letters_published().await;
@@ -186,7 +183,6 @@ impl Session {
         Ok(if is_stream { 0 } else { counts.ready })
     }
 
-    /// The queue for a consumer to read from.
     pub fn queue_for_consume(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
         self.check(Permission::Read, ResourceKind::Queue, name)?;
         let queue = self.find_queue(name)?;
@@ -194,18 +190,17 @@ impl Session {
         Ok(queue)
     }
 
-    /// Whether the user may, as things are now, read from a queue of this name.
+    /// Whether the user has read permission on a queue of this name now.
     pub fn may_read(&self, queue: &str) -> bool {
         self.check(Permission::Read, ResourceKind::Queue, queue)
             .is_ok()
     }
 
-    /// The queue to take single messages from.
     pub fn queue_for_get(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
         self.queue_for_consume(name)
     }
 
-    /// A declaration of a queue that is there: it has to mean the same.
+    /// Checks that a declaration of an existing queue is equal to the first one.
     fn declare_again(
         &self,
         queue: &Arc<Queue>,
@@ -227,7 +222,7 @@ impl Session {
         Ok(declared(queue))
     }
 
-    /// Names the virtual host's default type where a declaration names none and could have it.
+    /// Fills in the virtual host's default type if the declaration names none and its properties allow the default.
     fn fill_in_kind(
         &self,
         arguments: &mut FieldTable,
@@ -248,7 +243,7 @@ impl Session {
         }
     }
 
-    /// Notes a new queue of the connection; if that has ended meanwhile, the queue goes at once.
+    /// Notes a new exclusive queue of the connection. Deletes it if the connection has ended meanwhile.
     fn own(&self, queue: &Arc<Queue>) -> Result<(), BrokerError> {
         if queue.spec().exclusive_owner.is_none() {
             return Ok(());
@@ -256,7 +251,7 @@ impl Session {
         {
             let mut owned = self.owned();
             if !owned.closed {
-                // Those that deleted themselves are let go of before the list would grow for them.
+                // Queues that deleted themselves leave the list before it would grow.
                 if owned.queues.len() == owned.queues.capacity() {
                     owned.queues.retain(|queue| !queue.is_deleted());
                 }
@@ -277,13 +272,13 @@ impl Session {
     }
 }
 
-/// A name that nobody has: `prefix`, a dash and 22 random characters, as RabbitMQ makes them.
+/// A unique generated name: `prefix`, a dash and 22 random characters, as in RabbitMQ.
 pub fn generated_name(prefix: &str) -> Name {
     let random: [u8; 16] = rand::random();
     format!("{prefix}-{}", BASE64_URL_SAFE_NO_PAD.encode(random)).into()
 }
 
-/// Quorum queues have names. Other faults of the type are found later, with the name that is made up now.
+/// Refuses server-named quorum queues and streams. Other faults of the type are found later, with the generated name.
 fn check_server_named(arguments: &FieldTable) -> Result<(), BrokerError> {
     match queue_kind(arguments) {
         Ok(kind @ (QueueKind::Quorum | QueueKind::Stream)) => {
@@ -293,7 +288,7 @@ fn check_server_named(arguments: &FieldTable) -> Result<(), BrokerError> {
     }
 }
 
-/// What a declaration answers. It counts as a use of the queue. Consumers of streams are not counted, as in RabbitMQ.
+/// The result of a declaration, which counts as a use of the queue. As in RabbitMQ, consumers of streams do not count.
 fn declared(queue: &Arc<Queue>) -> QueueDeclared {
     queue.touch();
     let counts = queue.counts();

@@ -1,30 +1,28 @@
-//! A queue that is to be created, and what came of creating something.
+//! The queue that a declaration describes, and the result of creating something.
 
 use crate::model::{ConnectionId, Name};
 use crate::wire::FieldTable;
 
-/// The longest name of a queue, exchange or virtual host in bytes: what a short string holds.
+/// Maximum length of the name of a queue, exchange or virtual host: that of a short string.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// A queue to be.
+/// A queue that does not exist yet.
 #[derive(Debug)]
 pub struct NewQueue {
-    /// Its name.
     pub name: Name,
-    /// It is there after a restart.
     pub durable: bool,
-    /// The connection that owns it, if it is exclusive.
+    /// The connection that owns an exclusive queue.
     pub exclusive_owner: Option<ConnectionId>,
-    /// It is deleted when its last consumer leaves.
+    /// Deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// Its arguments, checked here.
+    /// As the client sent them: not checked.
     pub arguments: FieldTable,
 }
 
-/// What came of creating something.
+/// The result of creating something.
 #[derive(Debug)]
 pub enum Created<T> {
     New(T),
-    /// There is one of that name.
+    /// One of that name exists.
     Existing(T),
 }

@@ -1,5 +1,5 @@
-//! Deleting queues, and a virtual host with all that is in it. A queue ends when its deletion is proposed: it is the
-//! queue's own decision by its numbers, and no message may come after it. Its definition goes with the commit.
+//! Deletes queues, and virtual hosts with everything in them. A queue ends when its deletion is proposed: it checks its
+//! counts (`if-empty`, `if-unused`), and no message may come after that. Its definition goes with the commit.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -13,18 +13,18 @@ use crate::broker::definitions::record::Records;
 use crate::broker::queue::{Counts, Queue};
 use crate::store::StoreFailed;
 
-/// What came of deleting a queue.
+/// The result of trying to delete a queue.
 enum Deletion {
-    /// A change that is under way has to be concluded first.
+    /// A contradicting change is under way.
     Wait,
-    /// It was deleted before, or its numbers spoke against it.
+    /// It was deleted before, or the caller does not want it with these counts.
     No,
     UnderWay(Counts, Commit),
 }
 
 impl Vhost {
-    /// Deletes a queue with its bindings and messages, if `only_if` agrees to its numbers as they are then. Returns these
-    /// numbers when that is durable; `None` if `only_if` does not agree, or if the queue was deleted before.
+    /// Deletes a queue with its bindings and messages if `only_if` is true for its counts. Returns these counts when the
+    /// deletion is durable; `None` if `only_if` is false, or if the queue was deleted before.
     pub async fn delete_queue(
         &self,
         queue: &Arc<Queue>,
@@ -60,12 +60,11 @@ impl Vhost {
         }
     }
 
-    /// A queue ends at once: it takes no message any more and is found by nobody. Its definition goes when that is
-    /// durable.
+    /// Ends a queue: it takes no message any more, and is not found by its name. Its definition goes when that is durable.
     fn try_delete(&self, queue: &Arc<Queue>, only_if: impl FnOnce(&Counts) -> bool) -> Deletion {
         let mut changes = self.changes.lock();
         let decision = self.view(&changes, &self.routing()).delete_queue(queue);
-        // One batch, so that after a crash the queue is there with its messages or not at all.
+        // One batch, so that a crash leaves the queue with its messages, or neither.
         let _one_batch = match decision {
             Decision::Wait => return Deletion::Wait,
             Decision::Nothing(()) | Decision::Change(_) => self.shared.committer.batch_guard(),
@@ -83,8 +82,8 @@ impl Vhost {
         Deletion::UnderWay(counts, proposal.write(&self.shared.committer))
     }
 
-    /// Empties the virtual host for good, with `others` in the same batch. `None` if that was done before, or is being
-    /// done.
+    /// Deletes everything in the virtual host, with `others` in the same batch. `None` if that was done before, or is under
+    /// way.
     pub(in crate::broker) async fn delete(
         &self,
         others: Proposal,
@@ -110,7 +109,7 @@ impl Vhost {
         }
     }
 
-    /// Gives the proposal back if a change that is under way has to be concluded first.
+    /// Returns the proposal if other changes are under way.
     fn try_empty(&self, others: Proposal) -> Result<Commit, Proposal> {
         let mut changes = self.changes.lock();
         if !changes.claims.is_empty() {
@@ -127,7 +126,7 @@ impl Vhost {
             (queues, made)
         };
         for queue in &queues {
-            // None: it deletes itself right now.
+            // `None` if it deletes itself now.
             queue.delete(|_| true);
         }
         self.change_routing(|routing| {

@@ -1,4 +1,4 @@
-//! Creating and deleting exchanges and bindings.
+//! Creates and deletes exchanges and bindings.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::broker::exchange::{Binding, Exchange};
 use crate::broker::queue::Queue;
 
 impl Vhost {
-    /// Creates an exchange, unless there is one of that name.
+    /// Creates an exchange, unless one of that name exists.
     pub async fn create_exchange(
         &self,
         exchange: Exchange,
@@ -18,7 +18,7 @@ impl Vhost {
         self.create_exchange_with(exchange, Proposal::none()).await
     }
 
-    /// As [`Vhost::create_exchange`], with what is proposed besides in the same batch; not if there is one of that name.
+    /// As [`Vhost::create_exchange`]; commits `also` in the same batch, but not if the exchange exists.
     pub async fn create_exchange_with(
         &self,
         exchange: Exchange,
@@ -33,14 +33,14 @@ impl Vhost {
         Ok(created)
     }
 
-    /// Deletes an exchange with its bindings, and the exchanges that delete themselves for it; with `if_unused`
-    /// only if nothing is bound to it. Nothing if there is none.
+    /// Deletes an exchange with its bindings, and auto-delete exchanges that lose their last binding by it; with
+    /// `if_unused` only if nothing is bound to it. No error without such an exchange.
     pub async fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), BrokerError> {
         self.delete_exchange_with(name, if_unused, Proposal::none())
             .await
     }
 
-    /// As [`Vhost::delete_exchange`], with what is proposed besides in the same batch.
+    /// As [`Vhost::delete_exchange`]; commits `also` in the same batch.
     pub async fn delete_exchange_with(
         &self,
         name: &str,
@@ -54,8 +54,7 @@ impl Vhost {
         Ok(proposal.commit(&self.shared.committer).await?)
     }
 
-    /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination, after everything
-    /// else, as in RabbitMQ.
+    /// Makes a binding, unless it exists. `check` may refuse a destination queue; as in RabbitMQ, it comes last.
     pub async fn bind(
         &self,
         binding: Binding,
@@ -64,8 +63,8 @@ impl Vhost {
         self.change(|view| view.bind(&binding, &check)).await
     }
 
-    /// Removes a binding, and the exchanges that delete themselves for it. Nothing if there is none. `check` is asked
-    /// about a queue that it leads to.
+    /// Removes a binding, and auto-delete exchanges that lose their last one by it. No error without such a binding.
+    /// `check` may refuse a destination queue.
     pub async fn unbind(
         &self,
         binding: &Binding,
@@ -74,7 +73,7 @@ impl Vhost {
         self.change(|view| view.unbind(binding, &check)).await
     }
 
-    /// Makes and removes bindings, all of them together. What is bound already, or not bound, stays so.
+    /// Makes and removes bindings, all together. Existing ones of `bind` and missing ones of `unbind` are no errors.
     pub async fn rebind(
         &self,
         bind: Vec<Binding>,
@@ -83,7 +82,7 @@ impl Vhost {
         self.rebind_with(bind, unbind, Proposal::none()).await
     }
 
-    /// As [`Vhost::rebind`], with what is proposed besides in the same batch.
+    /// As [`Vhost::rebind`]; commits `also` in the same batch.
     pub async fn rebind_with(
         &self,
         bind: Vec<Binding>,

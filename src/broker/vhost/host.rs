@@ -1,4 +1,4 @@
-//! A virtual host: what it holds, and how that is found by name.
+//! A virtual host: its parts, and lookups by name.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -42,14 +42,14 @@ pub struct Vhost {
     pub(super) generation: AtomicU64,
     /// Held while a change is proposed and while it is applied.
     pub(super) changes: Mutex<Changes>,
-    /// A change that was under way is concluded.
+    /// Notified when a change is concluded.
     pub(super) concluded: Notify,
     pub(super) shared: Arc<Shared>,
     pub(super) me: Weak<Vhost>,
 }
 
 impl Vhost {
-    /// A virtual host with the exchanges that each one has.
+    /// A virtual host with the predeclared exchanges.
     pub(in crate::broker) fn new(
         name: Name,
         metadata: VhostMetadata,
@@ -78,7 +78,6 @@ impl Vhost {
         })
     }
 
-    /// What an operator says of it.
     pub fn metadata(&self) -> VhostMetadata {
         self.metadata.lock().clone()
     }
@@ -91,18 +90,17 @@ impl Vhost {
         &self.name
     }
 
-    /// Changes with every exchange, queue and binding that comes or goes: routes found before are stale then.
+    /// Changes with every change of exchanges, queues and bindings: earlier routes are stale then.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// An exchange by name; the empty name is the default exchange's.
+    /// An exchange by name. The default exchange has the empty name.
     pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
         let found = self.routing().exchange(name).cloned();
         found.or_else(|| (name == REWIND_EXCHANGE).then(|| Arc::clone(&REWIND)))
     }
 
-    /// A queue by name.
     pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
         self.routing().queue(name).cloned()
     }
@@ -146,7 +144,7 @@ impl Vhost {
         all
     }
 
-    /// A thing in this virtual host, for texts.
+    /// The full name of a queue or exchange, for texts.
     pub fn resource(&self, kind: ResourceKind, name: &str) -> Resource {
         Resource {
             kind,
@@ -159,7 +157,7 @@ impl Vhost {
         self.routing.read()
     }
 
-    /// Changes the routing state, and makes routes found before stale.
+    /// Changes the routing state, and makes earlier routes stale.
     pub(super) fn change_routing<R>(
         &self,
         change: impl FnOnce(&mut Routing<Arc<Queue>>) -> R,

@@ -1,17 +1,15 @@
-//! What an operator says of a virtual host.
+//! Metadata of a virtual host, and its record.
 
 use crate::broker::definitions::topology::VhostRecord;
 use crate::model::Name;
 use crate::model::arguments::QueueKind;
 
-/// What an operator says of a virtual host.
+/// An operator's description and settings of a virtual host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VhostMetadata {
-    /// For people.
     pub description: String,
-    /// For tools.
     pub tags: Vec<Name>,
-    /// The type of queues whose declaration names none; classic if `None`.
+    /// Type of queues whose declaration names none. `None` means classic.
     pub default_queue_kind: Option<QueueKind>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use crate::broker::exchange::{Exchange, ExchangeKind};
 use crate::wire::FieldTable;
 
-/// What every virtual host has from the start: name, type, internal.
+/// Name, type, internal.
 pub(super) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("", ExchangeKind::Direct, false),
     ("amq.direct", ExchangeKind::Direct, false),
@@ -16,8 +16,8 @@ pub(super) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.topic", ExchangeKind::Topic, false),
 ];
 
-/// What is published here is a request to rewind a queue. It can be declared again as what it is, a durable direct
-/// exchange, but it is in no table: it cannot be bound, routes nothing and is not listed.
+/// A message published here is a request to rewind a queue. Clients may declare it as a durable direct exchange. It is
+/// in no table: it cannot be bound, routes nothing and is not listed.
 pub const REWIND_EXCHANGE: &str = "amq.leveret.rewind";
 
 pub(super) static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {

@@ -1,4 +1,4 @@
-//! Creating, changing and deleting queues, and what queues ask of their virtual host.
+//! Creates and changes queues, and answers what queues ask of their virtual host.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::broker::queue::{DeadLetter, LetterRoutes, Queue, QueueOwner, QueueSer
 use crate::model::{Name, QueueId, QueueOverrides};
 
 impl Vhost {
-    /// Creates a queue, unless there is one of that name.
+    /// Creates a queue, unless one of that name exists.
     pub async fn create_queue(&self, new: NewQueue) -> Result<Created<Arc<Queue>>, BrokerError> {
         self.create_queue_with(new, QueueOverrides::default(), |_| Proposal::none())
             .await
     }
 
-    /// As [`Vhost::create_queue`], with overrides from the start, and with what `also` proposes in the same batch.
+    /// As [`Vhost::create_queue`], with overrides from the start; commits what `also` proposes in the same batch.
     pub async fn create_queue_with(
         &self,
         new: NewQueue,
@@ -58,7 +58,7 @@ impl Vhost {
         self.changes.lock().coming_queues.iter().cloned().collect()
     }
 
-    /// Replaces what holds instead of a queue's arguments; for a durable queue, after a restart as well.
+    /// Replaces a queue's overrides, durably for a durable queue.
     ///
     /// # Errors
     /// If there is no such queue, or if it is a stream.
@@ -71,7 +71,7 @@ impl Vhost {
             .await
     }
 
-    /// As [`Vhost::set_queue_overrides`], with what `also` proposes in the same batch.
+    /// As [`Vhost::set_queue_overrides`]; commits what `also` proposes in the same batch.
     ///
     /// # Errors
     /// As [`Vhost::set_queue_overrides`].
@@ -88,7 +88,7 @@ impl Vhost {
         Ok(proposal.commit(&self.shared.committer).await?)
     }
 
-    /// Deletes a queue that nobody consumes from when its dead letters are published.
+    /// Deletes a queue when its dead letters are published, if it has no consumer then.
     fn delete_later(&self, queue: &Arc<Queue>) {
         let (Some(me), queue) = (self.me.upgrade(), Arc::clone(queue)) else {
             return;
@@ -140,7 +140,7 @@ impl QueueOwner for Vhost {
     }
 
     fn queue_expired(&self, queue: &Arc<Queue>) {
-        // Not here: a queue may find that its time is over while it is being created, under our lock.
+        // Not on this thread: a queue may expire while it is being created, under the lock on changes.
         self.delete_later(queue);
     }
 }

@@ -1,4 +1,4 @@
-//! The start takes over what was stored, before any client sees the virtual host.
+//! Restores a virtual host from its records, before any client sees it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Vhost {
         Ok(())
     }
 
-    /// Takes a queue over, with what the store knows of its logs.
+    /// Restores a queue, with the state of its logs.
     pub(in crate::broker) fn restore_queue(
         &self,
         record: &QueueRecord,
@@ -33,7 +33,7 @@ impl Vhost {
     ) -> Result<(), DefinitionError> {
         let spec = record.spec()?;
         let logs = logs.remove(&spec.id).unwrap_or_default();
-        // So that it cannot go before it has come.
+        // So that it cannot be deleted before it is inserted.
         let _changes = self.changes.lock();
         let overrides = record.overrides().clone();
         let queue = Queue::open_with(spec, overrides, self.queue_services(), logs);
@@ -49,9 +49,8 @@ impl Vhost {
         Ok(())
     }
 
-    /// Everything that was stored is here: what would be gone if the broker had stopped in good order goes now. An
-    /// exchange that deletes itself goes with its last binding, which may have led to a queue that was not durable.
-    /// (Queues that delete themselves stay until a consumer has come and gone, as in RabbitMQ.)
+    /// Deletes what an orderly shutdown would have deleted: auto-delete exchanges whose last binding led to a transient
+    /// queue. (Auto-delete queues stay until a consumer has come and gone, as in RabbitMQ.) All records are restored.
     pub(in crate::broker) fn tidy(&self) {
         let _changes = self.changes.lock();
         let forsaken = self.routing().forsaken();
@@ -69,15 +68,14 @@ impl Vhost {
                 .for_each(|change| change.write(&self.name, &mut records));
             self.apply(changes);
             if !records.is_empty() {
-                // Not waited for: if it does not happen, it will at the next start.
+                // Not waited for: the next start would remove them.
                 records.write_soon(&self.shared.committer);
             }
         }
     }
 
-    /// Everything that was stored is here: the queues begin to work.
+    /// Starts the queues. All records are restored.
     pub(in crate::broker) fn start_queues(&self) {
-        // None of them is new, so nobody waits for the routing meanwhile.
         self.queues().iter().for_each(|queue| queue.start());
     }
 }

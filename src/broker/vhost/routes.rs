@@ -1,5 +1,5 @@
-//! Where messages go. What can be found quickly is found under the lock on the routing state; everything else in a
-//! snapshot of it, so that who declares, binds or deletes does not wait for a message with many keys or bindings.
+//! Routes messages. A short walk runs under the lock on the routing state, a long one in a snapshot of it, so that
+//! declarations do not wait for a message with many keys or bindings.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::broker::exchange::{Content, Exchange, RouteKeys};
 use crate::broker::queue::Queue;
 use crate::broker::routing::{DelayedRoute, Progress, Routed, STEPS_AT_ONCE, Walk};
 
-/// How many queues are looked up by name before others get their turn.
+/// Number of queues that are looked up by name between two yields.
 const NAMES_AT_ONCE: usize = 4 * 1024;
 
 impl Vhost {
-    /// Appends the queues that a message goes to from `exchange`, each once. What it returns are those that get it
-    /// later, through a delayed exchange: as [`delay_message`](crate::broker::exchange::delay_message) makes it.
+    /// Appends the queues that a message goes to from `exchange`, each once. Returns the queues that get it through a
+    /// delayed exchange, as [`delay_message`](crate::broker::exchange::delay_message) makes it.
     #[must_use = "a message that is held still has to be published"]
     pub fn route(
         &self,
@@ -32,7 +32,7 @@ impl Vhost {
         routed.delayed
     }
 
-    /// Where a message goes from `exchange`, if that is found at once; if not, [`Vhost::route_in_pieces`] finds it.
+    /// Where a message goes from `exchange`; `None` if that takes a longer walk: see [`Vhost::route_in_pieces`].
     pub fn try_route(
         &self,
         exchange: &Exchange,
@@ -41,7 +41,7 @@ impl Vhost {
         self.routing().try_route(&exchange.name, keys)
     }
 
-    /// Where a message goes from `exchange`, however much there is to look at. Other tasks have their turn in between.
+    /// Where a message goes from `exchange`, by a walk of any length that yields to other tasks.
     pub async fn route_in_pieces(
         &self,
         exchange: &Exchange,

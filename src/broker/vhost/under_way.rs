@@ -1,5 +1,5 @@
-//! From a proposal to its conclusion: claims are taken, records written, the changes applied when these are durable, and
-//! proposals that had to wait for that are decided again.
+//! The way of a change from its proposal to its conclusion: takes claims, writes records, applies the change when they
+//! are durable, and has waiting proposals decided again.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use crate::broker::queue::Queue;
 use crate::broker::routing::Routing;
 
 impl Vhost {
-    /// Applies changes, at the start as later.
+    /// Applies changes, at the start and later.
     pub(super) fn apply(&self, changes: Vec<Change<Arc<Queue>>>) {
         self.change_routing(|routing| {
             for change in changes {
@@ -26,8 +26,8 @@ impl Vhost {
         });
     }
 
-    /// Has `decide` look at the definitions until no change that is under way is in its way, then commits what it comes
-    /// to, and returns its answer when that is applied.
+    /// Has `decide` look at the definitions until no contradicting change is under way, commits its decision, and returns
+    /// its answer when that is applied.
     pub(super) async fn change<T>(
         &self,
         decide: impl FnMut(&View<'_, Arc<Queue>>) -> Result<Decision<Arc<Queue>, T>, BrokerError>,
@@ -51,7 +51,7 @@ impl Vhost {
         }
     }
 
-    /// `None` if a change that is under way has to be concluded first.
+    /// `None` if a contradicting change is under way.
     fn try_propose<T>(
         &self,
         decide: impl FnOnce(&View<'_, Arc<Queue>>) -> Result<Decision<Arc<Queue>, T>, BrokerError>,
@@ -105,7 +105,7 @@ impl Vhost {
         (proposal, valid.answer)
     }
 
-    /// Applies a change if it was committed, and lets others go on.
+    /// Applies a change if it was committed, and releases its claims.
     fn conclude(&self, outcome: Outcome, claims: &ClaimSet, made: Vec<Change<Arc<Queue>>>) {
         {
             let mut changes = self.changes.lock();
@@ -121,7 +121,7 @@ impl Vhost {
         self.concluded.notify_waiters();
     }
 
-    /// Applies changes while clients are there: queues work from now on, and heed other settings.
+    /// Applies changes in a running broker: starts new queues, and has queues heed new overrides.
     fn apply_now(&self, made: Vec<Change<Arc<Queue>>>) {
         new_queues(&made).for_each(|queue| queue.start());
         let overrides: Vec<_> = made
@@ -145,7 +145,7 @@ impl Vhost {
         }
     }
 
-    /// An exchange by name, when no change of it is under way.
+    /// An exchange by name, as soon as no change of it is under way.
     pub async fn exchange_concluded(&self, name: &str) -> Option<Arc<Exchange>> {
         let mut claim = ClaimSet::default();
         claim.add(Subject::Exchange(name.into()), Hold::Shared);
@@ -159,7 +159,7 @@ impl Vhost {
         }
     }
 
-    /// A deletion was not committed: the queues have ended, but are still defined.
+    /// Puts queues back into the table whose deletion was not committed: they have ended, but are still defined.
     fn put_back(&self, made: Vec<Change<Arc<Queue>>>) {
         self.change_routing(|routing| {
             for change in made {
