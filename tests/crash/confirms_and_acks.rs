@@ -10,8 +10,7 @@ use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, flush, get, id_of, message, open, power_losses, prepare, queue, survivors,
-    with_fault,
+    at_each_power_loss, drain, durable, flush, get, id_of, message, open, prepare, queue,
 };
 
 const STEPS: u64 = 24;
@@ -153,23 +152,15 @@ async fn confirmed_messages_survive_and_settled_ones_stay_away_whenever_the_powe
     )
     .await;
 
-    let mut failures = 0;
-    for fault in power_losses(8 + 2 * STEPS) {
-        let store = with_fault(&base, fault);
-        let (fates, durable_up_to) = work(&store).await;
-        for (at, survivor) in survivors(&store).into_iter().enumerate() {
-            check(
-                survivor,
-                &fates,
-                durable_up_to,
-                &format!("{fault:?}, survivor {at}"),
-            )
-            .await;
-        }
-        failures += u64::from(store.power_lost());
-    }
-    assert!(
-        failures > STEPS,
-        "the work reached only {failures} failures"
-    );
+    let reached = at_each_power_loss(
+        &base,
+        8 + 2 * STEPS,
+        async |store| work(store).await,
+        async |survivor, (fates, durable_up_to), what| {
+            check(survivor, fates, *durable_up_to, what).await;
+        },
+    )
+    .await;
+    let count = reached.len() as u64;
+    assert!(count > STEPS, "the work reached only {count} power losses");
 }

@@ -11,7 +11,7 @@ use leveret::store::Store;
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, flush, message, open_with, power_losses, prepare, queue, survivors, with_fault,
+    at_each_power_loss, drain, durable, flush, message, open_with, prepare, queue,
 };
 
 const STEPS: u64 = 14;
@@ -94,25 +94,22 @@ async fn delayed_messages_survive_once_whenever_the_power_goes() {
         let written = logs.next().map(|(_, state)| state.record.next);
         assert!(written > Some(published), "none was written again");
         assert_eq!(found(store.after_kill(), name).await.0, published);
-        let mut failures = 0;
-        for fault in power_losses(2 * STEPS) {
-            let store = with_fault(&base, fault);
-            let (published, confirmed, _) = work(&store, name).await;
-            for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                let what = format!("{name}, {fault:?}, survivor {at}");
+        let reached = at_each_power_loss(
+            &base,
+            2 * STEPS,
+            async |store| work(store, name).await,
+            async |survivor, (published, confirmed, _), what| {
                 let (there, ready) = found(survivor, name).await;
                 assert!(
-                    (confirmed..=published).contains(&there),
-                    "{what}: {there} of {confirmed} to {published}"
+                    (*confirmed..=*published).contains(&there),
+                    "{name}, {what}: {there} of {confirmed} to {published}"
                 );
                 let once: BTreeSet<_> = ready.iter().filter(|id| *id % 8 == 0).collect();
-                assert_eq!(once.len(), ready.len(), "{what}: {ready:?}");
-            }
-            failures += u64::from(store.power_lost());
-        }
-        assert!(
-            failures > STEPS,
-            "the work reached only {failures} failures"
-        );
+                assert_eq!(once.len(), ready.len(), "{name}, {what}: {ready:?}");
+            },
+        )
+        .await;
+        let count = reached.len() as u64;
+        assert!(count > STEPS, "the work reached only {count} power losses");
     }
 }

@@ -61,8 +61,30 @@ pub(crate) async fn prepare_with(queues: &[(&str, &[(&str, AMQPValue)])]) -> Fau
     store.after_kill()
 }
 
+/// Does the work again and again, each time with a power loss before or after another of the first `most` commits and
+/// syncs, and checks every state that the disk may have afterwards. Returns the faults at which the power went.
+pub(crate) async fn at_each_power_loss<W>(
+    base: &FaultyStore,
+    most: u64,
+    work: impl AsyncFn(&Arc<FaultyStore>) -> W,
+    check: impl AsyncFn(FaultyStore, &W, &str),
+) -> Vec<Fault> {
+    let mut reached = Vec::new();
+    for fault in power_losses(most) {
+        let store = with_fault(base, fault);
+        let done = work(&store).await;
+        for (at, survivor) in survivors(&store).into_iter().enumerate() {
+            check(survivor, &done, &format!("{fault:?}, survivor {at}")).await;
+        }
+        if store.power_lost() {
+            reached.push(fault);
+        }
+    }
+    reached
+}
+
 /// Power losses before and after each of the first `most` commits and syncs.
-pub(crate) fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
+fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
     let calls = [Call::Commit as fn(u64) -> Call, Call::Sync];
     let calls = calls.into_iter().flat_map(move |call| (1..=most).map(call));
     calls.flat_map(|at| {
@@ -75,7 +97,7 @@ pub(crate) fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
 }
 
 /// A copy of a store that will fail.
-pub(crate) fn with_fault(base: &FaultyStore, fault: Fault) -> Arc<FaultyStore> {
+fn with_fault(base: &FaultyStore, fault: Fault) -> Arc<FaultyStore> {
     let store = Arc::new(base.after_kill());
     store.add_fault(fault);
     store
@@ -143,7 +165,7 @@ pub(crate) async fn drain(queue: &Queue) -> Vec<u64> {
 }
 
 /// All states that a power loss at this moment may leave on disk, and that of a killed process.
-pub(crate) fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
+fn survivors(store: &FaultyStore) -> Vec<FaultyStore> {
     let mut found: Vec<_> = (0..=store.unsynced())
         .map(|kept| store.after_power_loss(kept))
         .collect();

@@ -11,8 +11,7 @@ use leveret::model::{Message, Ticket};
 use leveret::store::faulty::FaultyStore;
 
 use crate::power_loss::{
-    drain, durable, flush, id_of, message, open, power_losses, prepare, queue, survivors,
-    with_fault,
+    at_each_power_loss, drain, durable, flush, id_of, message, open, prepare, queue,
 };
 
 const STEPS: u64 = 12;
@@ -156,19 +155,17 @@ async fn a_receipt_handle_stays_valid_whenever_the_power_goes() {
             "no failure",
         )
         .await;
-        let mut failures = 0;
-        for fault in power_losses(2 * STEPS) {
-            let store = with_fault(&base, fault);
-            let (fates, durable_up_to) = work(&store, name).await;
-            for (at, survivor) in survivors(&store).into_iter().enumerate() {
-                let what = format!("{name}, {fault:?}, survivor {at}");
-                check(survivor, name, &fates, durable_up_to, &what).await;
-            }
-            failures += u64::from(store.power_lost());
-        }
-        assert!(
-            failures > STEPS,
-            "the work reached only {failures} failures"
-        );
+        let reached = at_each_power_loss(
+            &base,
+            2 * STEPS,
+            async |store| work(store, name).await,
+            async |survivor, (fates, durable_up_to), what| {
+                let what = format!("{name}, {what}");
+                check(survivor, name, fates, *durable_up_to, &what).await;
+            },
+        )
+        .await;
+        let count = reached.len() as u64;
+        assert!(count > STEPS, "the work reached only {count} power losses");
     }
 }

@@ -17,8 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::client::{Client, Event};
 use crate::oracle::{Oracle, check, number_of, publish, take};
 use crate::power_loss::{
-    drain, flush, get, id_of, message, open, power_losses, prepare, queue, survivors,
-    until_power_goes, with_fault,
+    at_each_power_loss, drain, flush, get, id_of, message, open, prepare, queue, until_power_goes,
 };
 use crate::process::{Broker, cycles};
 
@@ -155,17 +154,17 @@ async fn a_rewind_happens_completely_or_not_at_all_whenever_the_power_goes() {
         "no failure",
     )
     .await;
-    let mut failures = 0;
-    for fault in power_losses(2 * STEPS) {
-        let store = with_fault(&base, fault);
-        let (pictures, durable_up_to) = work(&store).await;
-        for (at, survivor) in survivors(&store).into_iter().enumerate() {
-            let what = format!("{fault:?}, survivor {at}");
-            check_survivor(survivor, &pictures, durable_up_to, &what).await;
-        }
-        failures += u64::from(store.power_lost());
-    }
-    assert!(failures > 20, "only {failures} power losses");
+    let reached = at_each_power_loss(
+        &base,
+        2 * STEPS,
+        async |store| work(store).await,
+        async |survivor, (pictures, durable_up_to), what| {
+            check_survivor(survivor, pictures, *durable_up_to, what).await;
+        },
+    )
+    .await;
+    let count = reached.len();
+    assert!(count > 20, "the work reached only {count} power losses");
 }
 
 fn consume(address: SocketAddr, queue: &str) -> std::io::Result<()> {

@@ -20,9 +20,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::client::{Client, Event};
 use crate::oracle::{Oracle, number_of, publish};
-use crate::power_loss::{
-    durable, id_of, message, open, power_losses, prepare_with, queue, survivors, with_fault,
-};
+use crate::power_loss::{at_each_power_loss, durable, id_of, message, open, prepare_with, queue};
 use crate::process::Broker;
 
 const CYCLES: u64 = 12;
@@ -246,17 +244,20 @@ async fn check(
 #[tokio::test]
 async fn a_stream_keeps_its_messages_and_offsets_whenever_the_power_goes() {
     let base = prepare().await;
-    let mut failures = 0;
-    for fault in power_losses(MOST_CALLS) {
-        let store = with_fault(&base, fault);
-        let (published, seen, durable_up_to) = work(&store).await;
-        for (at, survivor) in survivors(&store).into_iter().enumerate() {
-            let what = format!("{fault:?}, survivor {at}");
-            check(survivor, &published, &seen, durable_up_to, &what).await;
-        }
-        failures += u64::from(store.power_lost());
-        let is_last = matches!(fault.at, Call::Commit(MOST_CALLS) | Call::Sync(MOST_CALLS));
-        assert!(!(is_last && store.power_lost()), "there is more to fail");
-    }
-    assert!(failures > 20, "only {failures} power losses");
+    let reached = at_each_power_loss(
+        &base,
+        MOST_CALLS,
+        async |store| work(store).await,
+        async |survivor, (published, seen, durable_up_to), what| {
+            check(survivor, published, seen, *durable_up_to, what).await;
+        },
+    )
+    .await;
+    let last = [Call::Commit(MOST_CALLS), Call::Sync(MOST_CALLS)];
+    assert!(
+        !reached.iter().any(|fault| last.contains(&fault.at)),
+        "the work takes more than {MOST_CALLS} commits or syncs"
+    );
+    let count = reached.len();
+    assert!(count > 20, "the work reached only {count} power losses");
 }

@@ -12,6 +12,9 @@ use crate::cmq;
 use crate::support::reply_code::NOT_ALLOWED;
 use crate::support::{Client, PATIENCE, Peer, TestServer};
 
+/// For this long a new connection may be silent before it has to make room for another, and a little more.
+const NEWCOMER_GRACE: Duration = Duration::from_millis(150);
+
 /// Opens sockets that send nothing.
 async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
@@ -36,8 +39,7 @@ async fn silent_connections_do_not_keep_amqp_clients_out() {
     let server = TestServer::start_with(|settings| settings.connections = connections).await;
     let mut before = Peer::new(&server).await;
     let mut sockets = silent(server.address, 300).await;
-    // The last of them may still be within their grace.
-    sleep(Duration::from_millis(150)).await;
+    sleep(NEWCOMER_GRACE).await;
     let mut during = timeout(PATIENCE, Peer::new(&server)).await.unwrap();
     for peer in [&mut before, &mut during] {
         peer.declare(1, "q").await;
@@ -100,7 +102,7 @@ async fn silent_and_dripping_connections_do_not_keep_cmq_clients_out() {
             sleep(Duration::from_millis(50)).await;
         }
     });
-    sleep(Duration::from_millis(150)).await;
+    sleep(NEWCOMER_GRACE).await;
     let began = Instant::now();
     let body = "x".repeat(60_000);
     let send = [("queueName", "q"), ("msgBody", body.as_str())];

@@ -363,7 +363,7 @@ fn a_new_broker_waits_until_a_killed_one_releases_the_data_directory() {
     first.signal(Signal::STOP);
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| Process::start(dir.path()));
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500)); // not a wait for an event: the second broker must still wait
         first.signal(Signal::KILL);
         second.join().unwrap()
     });

@@ -107,6 +107,7 @@ async fn a_request_to_the_reserved_exchange_rewinds_to_a_time_or_an_offset_and_i
         peer.publish(1, "q", body.as_bytes()).await;
     }
     eventually_eq("two messages", 2, || server.ready("q")).await;
+    // Milliseconds pass before and after, so that the time lies between the messages.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let between = now_ms();
     tokio::time::sleep(Duration::from_millis(5)).await;
