@@ -1,4 +1,4 @@
-//! The list of virtual hosts: what there is, and every change of it.
+//! The list of virtual hosts, and every change of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +11,11 @@ use super::vhost::{NAME_BYTES_MAX, Shared, Vhost, VhostMetadata};
 use crate::model::Name;
 use crate::store::StoreFailed;
 
-/// Why a virtual host cannot be added or deleted.
+/// The refusal of a change of virtual hosts.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum VhostError {
-    /// There is one of that name.
     #[error("virtual host '{0}' already exists")]
     AlreadyExists(Name),
-    /// There is none of that name.
     #[error("virtual host '{0}' does not exist")]
     NotFound(Name),
     /// The name is longer than [`NAME_BYTES_MAX`].
@@ -65,7 +63,7 @@ impl Table for Vhosts {
 }
 
 impl Vhosts {
-    /// Those that the store holds, with no more in them than each new one has.
+    /// The virtual hosts of the store, each with the predeclared exchanges only.
     pub(super) fn load(shared: Arc<Shared>) -> Result<Vhosts, DefinitionError> {
         let records = VhostRecord::load(&**shared.committer.store())?;
         let mut vhosts = Vhosts {

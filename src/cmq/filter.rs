@@ -1,5 +1,5 @@
-//! Filters: which messages of a topic a subscription gets, and how both sides of that are said to an exchange. Tags are
-//! headers, a subscription's binding matches any of them; binding keys are a topic exchange's. Pure.
+//! Filters: which messages of a topic a subscription gets, as headers of messages and bindings of exchanges. A tag is a
+//! header, and a subscription's binding matches any of its tags; binding keys are those of a topic exchange. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,9 @@ use crate::model::Name;
 use crate::model::arguments::integer_value;
 use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
-/// What the header of a message's tag begins with. Whatever its value: publishers over AMQP may choose one.
+/// Prefix of the header of a tag. The header may have any value: publishers over AMQP choose one.
 pub(crate) const TAG_HEADER: &str = "cmq-tag-";
-/// The argument of a binding that names the subscription it belongs to, so that two subscriptions of one queue do not
-/// share one.
+/// The argument of a binding that names its subscription, so that two subscriptions of one queue do not share a binding.
 const SUBSCRIPTION: &str = "x-cmq-subscription";
 
 /// `filterType` of a topic.
@@ -25,7 +24,6 @@ pub(crate) enum FilterKind {
 }
 
 impl FilterKind {
-    /// The kind of this number.
     pub(crate) fn numbered(number: u64) -> Option<FilterKind> {
         match number {
             1 => Some(FilterKind::Tags),
@@ -34,7 +32,6 @@ impl FilterKind {
         }
     }
 
-    /// Its number.
     pub(crate) fn number(self) -> u64 {
         match self {
             FilterKind::Tags => 1,
@@ -42,7 +39,7 @@ impl FilterKind {
         }
     }
 
-    /// The type of the exchange that is such a topic.
+    /// The exchange type of such topics.
     pub(crate) fn exchange(self) -> ExchangeKind {
         match self {
             FilterKind::Tags => ExchangeKind::Headers,
@@ -51,13 +48,13 @@ impl FilterKind {
     }
 }
 
-/// What a subscription asks for.
+/// The filter of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Filter {
-    /// Messages with any of these tags; all messages if there are none.
+    /// Messages with any of these tags; all messages without tags.
     Tags(Vec<String>),
-    /// Messages whose routing key one of these matches.
+    /// Messages whose routing key matches one of these.
     Keys(Vec<String>),
 }
 
@@ -78,7 +75,7 @@ impl Filter {
         }
     }
 
-    /// The bindings from a topic to a queue that are this filter of a subscription.
+    /// The bindings from a topic to a queue for this filter of a subscription.
     pub(crate) fn bindings(&self, topic: &Name, subscription: &str, queue: &Name) -> Vec<Binding> {
         let mut arguments = FieldTable::default();
         arguments.insert(SUBSCRIPTION.into(), text(subscription));
@@ -104,12 +101,12 @@ impl Filter {
     }
 }
 
-/// Whether a binding was made for a subscription.
+/// Whether a binding belongs to a subscription.
 pub(crate) fn is_of_subscription(binding: &Binding) -> bool {
     binding.arguments.inner().contains_key(SUBSCRIPTION)
 }
 
-/// The headers of a message with these tags. Each one's value is its place among them.
+/// The headers of a message with these tags. The value is the tag's index.
 pub(crate) fn headers_of(tags: &[&str]) -> FieldTable {
     let mut headers = FieldTable::default();
     for (place, tag) in (0..).zip(tags) {
@@ -121,7 +118,7 @@ pub(crate) fn headers_of(tags: &[&str]) -> FieldTable {
     headers
 }
 
-/// The tags of a message, in the order in which they were given, if that is known.
+/// The tags of a message, in the order of their indexes.
 pub(crate) fn tags_of(properties: &PropertiesView<'_>) -> Vec<String> {
     let headers = properties.headers().unwrap_or_default();
     let mut tags: Vec<(i64, String)> = headers

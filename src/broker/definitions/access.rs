@@ -1,5 +1,4 @@
-//! How users, permissions and limits are stored. Pure encoding; what they mean is in `users`, `permissions` and
-//! `limits`.
+//! The records of users, permissions and limits. Pure encoding.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,6 @@ use crate::broker::limits::{UserLimits, VhostLimits};
 use crate::broker::password::PasswordHash;
 use crate::model::Name;
 
-/// A user as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct UserRecord {
     pub(in crate::broker) name: Name,
@@ -40,7 +38,6 @@ pub(in crate::broker) struct TopicPermissionRecord {
     pub(in crate::broker) read: Name,
 }
 
-/// The limits of a virtual host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct VhostLimitsRecord {
     pub(in crate::broker) vhost: Name,

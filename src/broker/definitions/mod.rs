@@ -1,17 +1,17 @@
-//! Definitions: what clients and operators declare and a restart finds again. Every change of one, of whatever kind,
-//! goes through the same three steps:
+//! Definitions: what clients and operators declare, and a start restores. Every change of one, of whatever kind, takes
+//! three steps:
 //!
-//! 1. **Propose**: a decision, pure but for the lock or claim that keeps contradicting changes apart. It looks at the
-//!    definitions as they are and comes to an error, to nothing to change, or to a `Proposal`.
-//! 2. **Commit**: the proposal's records are written in one batch, and it is awaited that this is durable. Proposals
-//!    that are on their way together share a sync. What is not durable has no records and is committed at once.
-//! 3. **Apply**: memory changes, as one function of the owner says (`Table::apply`, `Vhost::apply`), which the start
-//!    calls too, with the records that it reads. So what can be seen is durable, and memory after a start is what it
-//!    was before.
+//! 1. **Propose** decides. It looks at the definitions as they are and returns an error, nothing to change, or a
+//!    `Proposal`. The decision is a pure function; a lock or claims keep contradicting changes apart until the proposal is
+//!    concluded.
+//! 2. **Commit** writes the proposal's records in one batch and waits until they are durable. Proposals that are under way
+//!    together share a sync. A change of transient things has no records and is committed immediately.
+//! 3. **Apply** changes memory (`Table::apply`; in virtual hosts `Change::apply`). The start calls the same function with
+//!    the records that it reads. So everything visible is durable, and a start restores what memory had.
 //!
-//! If the commit fails, memory stays as it was. Two ways keep changes apart that contradict each other: users, limits
-//! and the list of virtual hosts change one after the other (`table`); in a virtual host, where many
-//! connections declare, a proposal claims what it depends on (`vhost::claims`), so that others go on meanwhile.
+//! If the commit fails, memory stays as it was. There are two ways to keep contradicting changes apart. Users, limits and
+//! the list of virtual hosts change one change after the other (`table::Serialised`). In a virtual host, where many
+//! connections declare, a proposal claims what it depends on (`vhost::claims`), and all others go on.
 
 pub(super) mod access; // users, permissions, limits
 mod kind; // the table of all kinds

@@ -1,5 +1,5 @@
-//! A proposal on its way: the records of a change are written in one batch, and when that is durable the change is
-//! applied to memory. A caller that goes away meanwhile stops nothing.
+//! Proposals: writes the records of a change in one batch, and applies the change to memory when that is durable, even if
+//! the caller goes away meanwhile.
 
 use std::sync::Arc;
 
@@ -9,21 +9,20 @@ use super::record::Records;
 use crate::model::Ticket;
 use crate::store::{Committer, StoreFailed};
 
-/// What became of a proposal.
+/// The end of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its records are durable, or it has none: memory changes.
+    /// Its records are durable, or it has none. Memory changes.
     Committed,
-    /// It was given up, or the store was closed before: memory stays as it is.
+    /// It was dropped, or the store was closed before. Memory stays as it is.
     Abandoned,
 }
 
-/// Carries out what an outcome means: applies the change or not, and lets other changes of the same things go on.
+/// Applies the change if it was committed, and lets contradicting changes go on.
 type Conclusion = Box<dyn FnOnce(Outcome) + Send>;
 
-/// A change that was found valid. As long as it is neither committed nor dropped, no other change is proposed that
-/// contradicts it.
-#[must_use = "nothing changes before it is committed"]
+/// A valid change. Until it is committed or dropped, no contradicting change is proposed.
+#[must_use = "nothing changes until it is committed"]
 pub struct Proposal {
     records: Records,
     conclusions: Conclusions,
@@ -89,8 +88,8 @@ impl Proposal {
     }
 }
 
-/// A proposal whose records are in a batch. If it is dropped, it is applied all the same when the batch is durable.
-#[must_use = "when it is applied matters to the caller, or is none of its business: say which"]
+/// A proposal whose records are in a batch. Dropped, it is applied in the background when the batch is durable.
+#[must_use = "wait for it, or leave it to the background"]
 pub struct Commit(Option<UnderWay>);
 
 struct UnderWay {
@@ -128,7 +127,7 @@ impl Commit {
         }
     }
 
-    /// Lets the change be applied when it is durable; without records, here and now.
+    /// Applies the change when it is durable, without waiting here; immediately without records.
     pub fn in_background(self) {
         drop(self);
     }
@@ -146,7 +145,7 @@ impl Drop for Commit {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 let waited = under_way.committer.wait(ticket).await;
-                // An error is the broker's end: whatever waits for the store is told of it.
+                // On an error the store is closed, and every caller that waits for it gets the error.
                 under_way.conclude(waited)
             });
         }

@@ -8,12 +8,12 @@ use super::record::DefinitionError;
 use crate::model::QueueId;
 use crate::store::{Committer, Op};
 
-/// How many ids are reserved on disk at a time. What is left of a reservation at a crash is skipped.
+/// Number of ids that a reservation on disk covers. A restart skips the rest of a reservation.
 const IDS_RESERVED: u64 = 1024;
 /// The key of the first id that is not reserved.
 const IDS_KEY: &[u8] = b"queue-ids";
 
-/// The counter of queue ids: none is used twice, whatever happens.
+/// The counter of queue ids. No id is used twice, also after a crash.
 pub(in crate::broker) struct QueueIds {
     committer: Arc<Committer>,
     state: Mutex<Ids>,
@@ -25,7 +25,7 @@ struct Ids {
 }
 
 impl QueueIds {
-    /// Goes on behind what the store has reserved, and behind `seen`, the highest id of any log.
+    /// Continues after the stored reservation, and after `seen`, the highest id of any log.
     pub(in crate::broker) fn open(
         committer: Arc<Committer>,
         seen: Option<QueueId>,
@@ -53,7 +53,7 @@ impl QueueIds {
         })
     }
 
-    /// An id that was never used. The reservation is in a batch no later than whatever is written under the id.
+    /// An id that was never used. Its reservation is in the same batch as the first write under the id, or in an earlier one.
     pub(in crate::broker) fn next(&self) -> QueueId {
         let mut ids = self.state.lock();
         if ids.next >= ids.reserved {

@@ -1,5 +1,4 @@
-//! What every record is: a kind, an identity and a value, and how these become key and value on disk. What the records
-//! mean is elsewhere.
+//! Records: kind, identity and value of a definition, encoded as key and value on disk. Knows no meaning of a record.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,12 +19,12 @@ pub enum DefinitionError {
     Pattern(String),
 }
 
-/// What tells one record of a kind from another, as the key holds it.
+/// The part of the key that tells the records of a kind apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity(Vec<u8>);
 
 impl Identity {
-    /// Each name with its length before it, so that no two identities share a key.
+    /// Names, each with its length in front, so that no two identities share a key.
     pub fn of_names(names: &[&str]) -> Identity {
         let mut bytes = Vec::with_capacity(names.iter().map(|name| name.len() + 4).sum());
         for name in names {
@@ -36,7 +35,6 @@ impl Identity {
         Identity(bytes)
     }
 
-    /// Ids one after the other.
     pub fn of_ids(ids: &[u64]) -> Identity {
         Identity(ids.iter().flat_map(|id| id.to_be_bytes()).collect())
     }
@@ -45,14 +43,14 @@ impl Identity {
 /// A definition as it is stored.
 pub trait Record: Sized {
     const KIND: Kind;
-    /// What the value on disk holds.
+    /// The value on disk.
     type Value: Serialize + DeserializeOwned;
 
     fn identity(&self) -> Identity;
 
     fn value(&self) -> &Self::Value;
 
-    /// The record with this identity and value; `None` if the identity is none of the kind.
+    /// The record with this identity and value; `None` if the identity does not fit the kind.
     fn from_parts(identity: &[u8], value: Self::Value) -> Option<Self>;
 
     /// All records of the kind.
@@ -76,7 +74,7 @@ pub trait Record: Sized {
     }
 }
 
-/// A record whose value holds the names of its identity too.
+/// A record whose value contains the names of its identity.
 pub trait NamedRecord: Serialize + DeserializeOwned {
     const KIND: Kind;
 
@@ -129,7 +127,7 @@ impl Records {
         self.0.is_empty()
     }
 
-    /// Writes them with the batch that gathers, which nothing waits for.
+    /// Adds them to the batch that gathers.
     pub fn write_soon(self, committer: &Committer) -> Ticket {
         committer.append(self.0)
     }

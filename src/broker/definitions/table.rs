@@ -1,5 +1,5 @@
-//! Definitions in memory. [`Live`] leaves it to the caller to keep contradicting changes apart; [`Serialised`] makes
-//! changes one after the other: one that waits for the disk holds the others up, readers never.
+//! Tables of definitions in memory. With [`Live`], the caller keeps contradicting changes apart. [`Serialised`] makes one
+//! change after the other: a change that waits for the disk delays other changes, but no readers.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ pub trait Table: Send + Sync + 'static {
     /// Adds what a start needs to apply the change again.
     fn write(change: &Self::Change, records: &mut Records);
 
-    /// Makes a change in memory, at the start as later.
+    /// Makes a change in memory, at the start and later.
     fn apply(&mut self, change: Self::Change);
 }
 
-/// A table that readers see as it is committed.
+/// A table that shows committed changes only.
 #[derive(Debug)]
 pub struct Live<T>(Arc<RwLock<T>>);
 
@@ -35,7 +35,7 @@ impl<T: Table> Live<T> {
         self.0.read()
     }
 
-    /// Proposes changes that the caller knows to be valid, and to stay so until the proposal is concluded.
+    /// Proposes valid changes. The caller makes sure that they stay valid until the proposal is concluded.
     pub fn propose(&self, changes: Vec<T::Change>) -> Proposal {
         let mut records = Records::default();
         for change in &changes {
@@ -72,7 +72,7 @@ impl<T: Table> Serialised<T> {
         self.table.read()
     }
 
-    /// Has `decide` look at the table as it is and say what to change, and what to answer when that is done.
+    /// Has `decide` look at the table and return the changes, and the answer for when they are applied.
     pub(in crate::broker) async fn propose<R, E>(
         &self,
         decide: impl FnOnce(&T) -> Result<(Vec<T::Change>, R), E>,

@@ -1,4 +1,4 @@
-//! How virtual hosts, exchanges, queues and bindings are stored. Pure encoding; what they mean is in `vhost`.
+//! The records of virtual hosts, exchanges, queues and bindings. Pure encoding.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -14,7 +14,6 @@ use crate::model::arguments::QueueArguments;
 use crate::model::{Name, QueueId, QueueOverrides};
 use crate::wire::{FieldTable, decode_table, encode_table};
 
-/// A virtual host as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct VhostRecord {
     pub(in crate::broker) name: Name,
@@ -26,7 +25,7 @@ pub(in crate::broker) struct VhostRecord {
     pub(in crate::broker) default_queue_type: Option<Name>,
 }
 
-/// A durable exchange as it is stored.
+/// A durable exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct ExchangeRecord {
     vhost: Name,
@@ -35,13 +34,13 @@ pub(in crate::broker) struct ExchangeRecord {
     auto_delete: bool,
     internal: bool,
     arguments: StoredTable,
-    /// Something was bound to it, which need not be stored: if it deletes itself, it does so at a start that finds
-    /// nothing bound.
+    /// Something was bound to it, maybe by a transient binding: an auto-delete exchange then goes at a start that finds no
+    /// binding.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     was_bound: bool,
 }
 
-/// A durable queue as it is stored.
+/// A durable queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct QueueRecord {
     vhost: Name,
@@ -53,7 +52,7 @@ pub(in crate::broker) struct QueueRecord {
     overrides: QueueOverrides,
 }
 
-/// A binding between durable things as it is stored.
+/// A binding between durable ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::broker) struct BindingRecord {
     vhost: Name,
@@ -62,11 +61,11 @@ pub(in crate::broker) struct BindingRecord {
     destination: Name,
     routing_key: Name,
     arguments: StoredTable,
-    /// Tells bindings apart that differ only in arguments, in a key of bounded length.
+    /// Tells bindings that differ only in arguments apart, in a key of limited length.
     arguments_hash: Name,
 }
 
-/// An argument table: the bytes that it has on the wire, in base64; empty for an empty table.
+/// An argument table: its encoding on the wire in base64; empty for an empty table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct StoredTable(String);

@@ -1,5 +1,5 @@
-//! What goes along with a queue, exchange or binding that is removed: its bindings, and exchanges that delete themselves
-//! with their last one. Only looks; the router removes each part by itself.
+//! What a removal of a queue, exchange or binding takes along: its bindings, and auto-delete exchanges that lose their last
+//! one. Changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,16 +8,15 @@ use super::state::Routing;
 use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::model::Name;
 
-/// What is removed together.
+/// Exchanges and bindings that are removed together.
 #[derive(Debug, Default)]
 pub struct Removal {
-    /// Exchanges: the one removed, and those that delete themselves.
+    /// The removed exchange, and auto-delete exchanges that go with it.
     pub exchanges: Vec<Arc<Exchange>>,
-    /// Bindings to and from what is removed.
+    /// Bindings to and from everything removed.
     pub bindings: Vec<Arc<Binding>>,
 }
 
-/// A removal that is being found.
 struct Search<'a, Q> {
     routing: &'a Routing<Q>,
     removal: Removal,
@@ -32,21 +31,19 @@ struct Search<'a, Q> {
 }
 
 impl<Q: Clone> Routing<Q> {
-    /// What goes with a queue.
     pub fn removal_of_queue(&self, name: &str) -> Removal {
         let mut search = Search::new(self);
         search.add_inbound(&Destination::Queue(name.into()));
         search.finish()
     }
 
-    /// What goes with an exchange.
     pub fn removal_of_exchange(&self, name: &str) -> Removal {
         let mut search = Search::new(self);
         search.add_exchange(name);
         search.finish()
     }
 
-    /// What goes with these bindings. Exchanges that get a new binding meanwhile stay.
+    /// Exchanges in `bound` get a new binding in the same change, and stay.
     pub fn removal_of_bindings<'a>(
         &self,
         bindings: impl IntoIterator<Item = &'a Binding>,
@@ -93,7 +90,7 @@ impl<'a, Q: Clone> Search<'a, Q> {
         }
     }
 
-    /// Adds a binding, and its source if that deletes itself with it.
+    /// Adds a binding, and its source if that is an auto-delete exchange without another binding.
     fn add_binding(&mut self, binding: &Arc<Binding>) {
         if !self.seen.insert(Arc::clone(binding)) {
             return;

@@ -1,5 +1,5 @@
-//! All users, permissions and secret keys in memory: what may be changed, what is written for it, and the change
-//! itself. Locks nothing and waits for nothing.
+//! All users, permissions and secret keys in memory: decisions about changes, their records, and the changes themselves.
+//! Locks nothing and waits for nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Access {
     pub(super) permissions: PermissionTable,
     /// By id.
     pub(super) secrets: HashMap<Name, Arc<Secret>>,
-    /// Grows with every change, so that remembered decisions know when they are stale.
+    /// Grows with every change, so that cached decisions are known to be stale.
     epoch: Arc<AtomicU64>,
     /// The revision that the next user or password gets.
     next_revision: u64,
@@ -175,7 +175,7 @@ impl Access {
         }
     }
 
-    /// The user with its permissions and keys; whether there is one.
+    /// Removes a user with its permissions and keys; true if it exists.
     pub(super) fn propose_delete(&self, name: &str) -> (Vec<Change>, bool) {
         let known = self.users.get_key_value(name);
         let user = known.map(|(name, _)| Change::RemoveUser(name.clone()));
@@ -248,7 +248,7 @@ impl Access {
         })
     }
 
-    /// All permissions and keys in a virtual host.
+    /// Removes all permissions and keys in a virtual host.
     pub(super) fn propose_forget_vhost(&self, vhost: &str) -> Vec<Change> {
         let mut changes = self.remove_permissions(|_, own| own == vhost);
         changes.extend(self.remove_secrets(|secret| *secret.vhost == *vhost));
@@ -283,7 +283,7 @@ impl Access {
             .ok_or_else(|| UserError::NoSuchUser(name.into()))
     }
 
-    /// A new revision comes with every new user and password.
+    /// Every new user and password gets a new revision.
     fn put_user(&mut self, record: UserRecord) {
         let known = self.users.get(&record.name);
         let revision = match known {
@@ -303,7 +303,7 @@ impl Access {
         self.users.insert(record.name, Arc::new(user));
     }
 
-    /// Every grant and topic permission of the users and virtual hosts that `concerned` picks.
+    /// Removes every permission and topic permission of the users and virtual hosts that `concerned` selects.
     fn remove_permissions(&self, concerned: impl Fn(&str, &str) -> bool) -> Vec<Change> {
         let grants = self.permissions.grants();
         let mut changes: Vec<_> = grants

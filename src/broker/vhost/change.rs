@@ -1,4 +1,4 @@
-//! One change of a virtual host's definitions: what is written for it, and how memory changes.
+//! One change of a virtual host's definitions: its record, and the change in memory.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::broker::queue::{Queue, QueueSpec};
 use crate::broker::routing::Routing;
 use crate::model::{Name, QueueOverrides};
 
-/// What is known of a queue without asking it. A test's queues are nothing but this.
+/// The constant part of a queue. Tests use it without a queue.
 pub(super) trait QueueHandle: Clone {
     fn spec(&self) -> &QueueSpec;
 }
@@ -40,7 +40,7 @@ pub(super) enum Change<Q> {
 }
 
 impl<Q: QueueHandle> Change<Q> {
-    /// Makes the change in memory, at the start as later. Overrides are the queue's own to change.
+    /// Makes the change in memory, at the start and later. The queue itself changes its overrides.
     pub(super) fn apply(self, routing: &mut Routing<Q>) {
         match self {
             Change::PutExchange {
@@ -63,7 +63,7 @@ impl<Q: QueueHandle> Change<Q> {
             Change::SetOverrides { .. } => {}
             Change::RemoveQueue(queue) => routing.remove_queue(&queue.spec().name),
             Change::PutBinding(binding) => {
-                // A start may find a binding whose other end was not durable.
+                // A crash may leave the record of a binding whose destination is gone.
                 if routing.exists(&binding.destination) {
                     routing.bind(binding);
                 }
@@ -74,7 +74,7 @@ impl<Q: QueueHandle> Change<Q> {
 }
 
 impl Change<Arc<Queue>> {
-    /// Adds what a start needs to apply the change again: nothing for what is not durable.
+    /// Adds what a start needs to apply the change again: nothing for transient things.
     pub(super) fn write(&self, vhost: &Name, records: &mut Records) {
         match self {
             Change::PutExchange {

@@ -1,5 +1,5 @@
-//! What changes that are under way have claimed: between its proposal and its conclusion a change is in no table, and no
-//! other one may contradict it. Pure.
+//! Claims of changes that are under way: between its proposal and its conclusion, a change is in no table, and no other
+//! change may contradict it. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::broker::exchange::Binding;
 use crate::model::Name;
 
-/// Something that a change depends on or makes.
+/// Something that a change depends on, makes or removes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     Queue(Name),
@@ -18,9 +18,9 @@ pub(super) enum Subject {
 /// How a change claims a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
-    /// It has to be there and to stay: other changes may rely on that as well.
+    /// The change depends on its existence, as other changes may.
     Shared,
-    /// It comes, goes or changes.
+    /// The change makes, removes or alters it.
     Exclusive,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Whether nothing that is under way contradicts.
+    /// Whether no change under way contradicts.
     pub(super) fn admit(&self, set: &ClaimSet) -> bool {
         set.0
             .iter()

@@ -1,5 +1,5 @@
-//! Whether a change of a virtual host's definitions is valid, and what it takes. Pure: nothing is locked, written or
-//! changed here.
+//! Decides whether a change of a virtual host's definitions is valid, and what it changes and claims. Pure: locks, writes
+//! and changes nothing.
 
 use std::sync::Arc;
 
@@ -21,17 +21,16 @@ pub(super) struct View<'a, Q> {
     pub(super) vhost: &'a Name,
     pub(super) routing: &'a Routing<Q>,
     pub(super) claims: &'a Claims,
-    /// Queues that are being created.
+    /// Number of queues whose creation is under way.
     pub(super) coming_queues: usize,
     pub(super) limits: VhostLimits,
 }
 
-/// What a proposal comes to, besides an error.
+/// A decision without an error.
 #[derive(Debug)]
 pub(super) enum Decision<Q, T> {
-    /// A change that is under way has to be concluded first.
+    /// A contradicting change is under way.
     Wait,
-    /// Nothing has to change.
     Nothing(T),
     Change(Valid<Q, T>),
 }
@@ -47,7 +46,7 @@ pub(super) struct Valid<Q, T> {
 type Proposed<Q, T> = Result<Decision<Q, T>, BrokerError>;
 
 impl<Q: QueueHandle> View<'_, Q> {
-    /// Creates an exchange, unless there is one of that name.
+    /// Creates an exchange, unless one of that name exists.
     pub(super) fn create_exchange(
         &self,
         exchange: &Exchange,
@@ -87,8 +86,8 @@ impl<Q: QueueHandle> View<'_, Q> {
         Ok(self.remove(Vec::new(), removal, claims, ()))
     }
 
-    /// Creates a queue, unless there is one of that name. Its arguments, the limit of queues and what its type
-    /// requires are checked in this order, as RabbitMQ does.
+    /// Creates a queue, unless one of that name exists. Checks its arguments, the limit of queues and its properties, in
+    /// RabbitMQ's order.
     pub(super) fn create_queue(
         &self,
         new: &NewQueue,
@@ -137,7 +136,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         }))
     }
 
-    /// Replaces what holds instead of a queue's arguments.
+    /// Replaces a queue's overrides.
     pub(super) fn set_overrides(
         &self,
         name: &str,
@@ -164,7 +163,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         }))
     }
 
-    /// Deletes this queue. Whether it may be deleted as it is, the queue itself has to be asked.
+    /// Deletes this queue. Does not check its counts: they are the queue's own.
     pub(super) fn delete_queue(&self, queue: &Q) -> Decision<Q, ()> {
         let name = &queue.spec().name;
         let claims = ClaimSet::default().exclusive(Subject::Queue(name.clone()));
@@ -180,8 +179,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         self.remove(vec![queue], removal, claims, ())
     }
 
-    /// Binds, unless it is bound so already. `check` is asked about a queue that is the destination, after everything
-    /// else, as in RabbitMQ.
+    /// Makes a binding, unless it exists. `check` may refuse a destination queue; as in RabbitMQ, it comes last.
     pub(super) fn bind(
         &self,
         binding: &Binding,
@@ -215,7 +213,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         binding.durable = source.durable && durable;
         let binding = Arc::new(binding);
         let mut changes = vec![Change::PutBinding(binding)];
-        // A start has to know, even if no binding is stored.
+        // A start has to know this, even if no binding is stored.
         if source.auto_delete && !self.routing.was_bound(&source.name) {
             changes.push(Change::PutExchange {
                 exchange: source,
@@ -229,7 +227,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         }))
     }
 
-    /// Removes a binding. Nothing if there is none. `check` is asked about a queue that it leads to.
+    /// Removes a binding, if it exists. `check` may refuse a destination queue.
     pub(super) fn unbind(
         &self,
         binding: &Binding,
@@ -270,7 +268,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         Ok(self.remove(changes, removal, claims, ()))
     }
 
-    /// What goes with something that is removed, unless a change is under way that it depends on.
+    /// Adds a removal to `changes`, and claims what it depends on.
     fn remove<T>(
         &self,
         mut changes: Vec<Change<Q>>,
@@ -278,7 +276,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         mut claims: ClaimSet,
         answer: T,
     ) -> Decision<Q, T> {
-        // With an exchange go the bindings that lead from it, which is quicker than one after the other.
+        // First: an exchange takes its bindings along, which is faster than one after the other.
         for exchange in removal.exchanges {
             claims.add(Subject::Exchange(exchange.name.clone()), Hold::Exclusive);
             changes.push(Change::RemoveExchange(exchange));
@@ -311,7 +309,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         claims
     }
 
-    /// An exchange that deletes itself depends on each of its bindings.
+    /// Claims the source of a binding: exclusively for an auto-delete exchange, which depends on all its bindings.
     fn claim_source(&self, claims: &mut ClaimSet, source: &Name) {
         let exchange = self.routing.exchange(source);
         let hold = match exchange.is_some_and(|exchange| exchange.auto_delete) {

@@ -22,29 +22,29 @@ const RETENTION_DEFAULT_SECS: u64 = 345_600;
 /// The attributes of one queue. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attributes {
-    /// `maxMsgHeapNum`: messages that may wait.
+    /// `maxMsgHeapNum`: maximum number of ready messages.
     pub(crate) heap: u64,
-    /// `pollingWaitSeconds`: how long a receive waits unless it says.
+    /// `pollingWaitSeconds`: how long a receive waits by default.
     pub(crate) polling_wait_secs: u64,
     /// `visibilityTimeout`: how long a received message is hidden.
     pub(crate) visibility_timeout_secs: u64,
     /// `maxMsgSize` in bytes.
     pub(crate) message_bytes: u64,
-    /// `msgRetentionSeconds`: how long a message is kept at all.
+    /// `msgRetentionSeconds`: maximum age of a message.
     pub(crate) retention_secs: u64,
-    /// `rewindSeconds`: how long a deleted message can be brought back.
+    /// `rewindSeconds`: how long a rewind can bring a deleted message back.
     pub(crate) rewind_secs: u64,
     /// `deadLetterPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dead_letter: Option<DeadLetterPolicy>,
-    /// `createTime`; 0 if nobody knows.
+    /// `createTime`; 0 if it is unknown.
     pub(crate) created_secs: u64,
     /// `lastModifyTime`.
     pub(crate) modified_secs: u64,
 }
 
 impl Attributes {
-    /// What a new queue has unless it says otherwise.
+    /// The defaults of a new queue.
     pub(crate) fn new(now_secs: u64) -> Attributes {
         Attributes {
             heap: HEAP_DEFAULT,
@@ -59,8 +59,8 @@ impl Attributes {
         }
     }
 
-    /// What a queue that was declared over AMQP comes to in the API's words. Where AMQP sets no bound, the API's own
-    /// stands for none; dead letter exchanges have no name in the API.
+    /// The attributes of a queue that was declared over AMQP. The API's maximum stands for no limit. The API cannot name
+    /// dead letter exchanges.
     pub(crate) fn of_arguments(arguments: &QueueArguments, config: &CmqConfig) -> Attributes {
         let secs = |ms: Option<u64>| ms.map(|ms| ms.div_ceil(1000));
         Attributes {
@@ -74,12 +74,12 @@ impl Attributes {
         }
     }
 
-    /// Whether the queue was made through the API: then all attributes hold, of others only those that were set.
+    /// Whether the queue was created through the API. Then all attributes hold; of other queues, those that were set.
     fn is_native(&self) -> bool {
         self.created_secs > 0
     }
 
-    /// What a queue that was declared with `arguments` has to be told for these attributes to hold.
+    /// The overrides that make these attributes hold for a queue that was declared with `arguments`.
     pub(crate) fn overrides(
         &self,
         arguments: &QueueArguments,
@@ -112,7 +112,7 @@ impl Attributes {
         }
     }
 
-    /// These attributes with those changed that the request names.
+    /// These attributes with the changes of a request.
     pub(crate) fn changed(
         &self,
         parameters: &Parameters<'_>,
@@ -154,7 +154,7 @@ impl Attributes {
             created_secs: self.created_secs,
             modified_secs: now_secs,
         };
-        // What was declared over AMQP may be beyond it, and stays so until either is changed.
+        // A queue that was declared over AMQP may be beyond it until either value is changed.
         let is_as_before = (changed.rewind_secs, changed.retention_secs)
             == (self.rewind_secs, self.retention_secs);
         if changed.rewind_secs > changed.retention_secs && !is_as_before {
@@ -166,7 +166,7 @@ impl Attributes {
         {
             changed.dead_letter = DeadLetterPolicy::parse(json)?;
         }
-        // Also of a policy that stays: messages would be dropped before they are old enough for it.
+        // Checked for an unchanged policy too: messages would be dropped before they are old enough for it.
         let policy = changed.dead_letter.as_ref().map(|policy| policy.when);
         match policy {
             Some(Policy::Age(secs)) if secs >= changed.retention_secs => {
@@ -176,20 +176,20 @@ impl Attributes {
         }
     }
 
-    /// All attributes that the API shows, with the queue's numbers and when its oldest message was enqueued.
+    /// Shows all attributes, with the queue's counts and the time at which its oldest message was enqueued.
     pub(crate) fn show(&self, counts: &Counts, oldest_ms: u64, object: &mut Object<'_>) {
         self.show_settings(object);
         object
             .number("activeMsgNum", counts.ready)
             .number("inactiveMsgNum", counts.unacked)
             .number("delayMsgNum", counts.delayed)
-            // The clients do not agree on how it is spelt.
+            // Clients differ in the spelling.
             .number("rewindMsgNum", counts.rewindable)
             .number("rewindmsgNum", counts.rewindable)
             .number("minMsgTime", oldest_ms / 1000);
     }
 
-    /// Those that can be set, and when that was done.
+    /// Shows the attributes that can be set, and when they were set.
     pub(crate) fn show_settings(&self, object: &mut Object<'_>) {
         object
             .number("maxMsgHeapNum", self.heap)

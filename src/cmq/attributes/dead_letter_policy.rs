@@ -1,4 +1,4 @@
-//! `deadLetterPolicy`: where messages go that no client deletes, and when. A JSON object in a string.
+//! `deadLetterPolicy`: the queue for messages that no client deletes, and the condition. A JSON object in a string.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,21 +12,20 @@ const TIME_TO_LIVE_MAX_SECS: u64 = 43_200;
 pub(crate) struct DeadLetterPolicy {
     /// `deadLetterQueue`: its name.
     pub(crate) queue: String,
-    /// When.
     pub(crate) when: Policy,
 }
 
-/// `policy`, with what each needs.
+/// `policy` with its parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Policy {
-    /// 0: received this often and never deleted (`maxReceiveCount`).
+    /// 0: after this number of receives (`maxReceiveCount`).
     Received(u64),
-    /// 1: not deleted for so many seconds (`maxTimeToLive`).
+    /// 1: at this age in seconds (`maxTimeToLive`).
     Age(u64),
 }
 
 impl DeadLetterPolicy {
-    /// Reads the parameter: a JSON object in a string. An empty object takes the policy away.
+    /// Reads the parameter: a JSON object in a string. An empty object removes the policy.
     pub(super) fn parse(json: &str) -> Result<Option<DeadLetterPolicy>, CmqError> {
         let value: serde_json::Value =
             serde_json::from_str(json).map_err(|_| CmqError::DeadLetterNotJson)?;

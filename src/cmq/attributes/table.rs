@@ -1,4 +1,4 @@
-//! The attributes of all queues in memory, what is stored of them, and each change.
+//! The attributes of all queues in memory, their records, and each change.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::cmq::config::CmqConfig;
 use crate::model::QueueId;
 use crate::store::Store;
 
-/// The attributes of all queues that were made or changed through the API. Attributes change with the front door's
-/// `changes` held.
+/// The attributes of all queues that were created or changed through the API. The API's `changes` lock keeps
+/// contradicting changes apart.
 #[derive(Debug)]
 pub(crate) struct AllAttributes(Live<ByQueue>);
 
@@ -23,7 +23,7 @@ struct ByQueue(HashMap<QueueId, Arc<Attributes>>);
 
 enum Change {
     Put(QueueId, Arc<Attributes>),
-    /// Of a queue that is not durable: it has them as long as it is there.
+    /// Of a transient queue: not stored.
     PutTransient(QueueId, Arc<Attributes>),
     Remove(QueueId),
 }
@@ -78,7 +78,6 @@ impl Table for ByQueue {
 }
 
 impl AllAttributes {
-    /// What the store holds.
     pub(crate) fn load(store: &dyn Store) -> Result<AllAttributes, DefinitionError> {
         let mut by_queue = ByQueue::default();
         for AttributesRecord { queue, attributes } in AttributesRecord::load(store)? {
@@ -99,7 +98,7 @@ impl AllAttributes {
             .propose(vec![Change::Put(queue, Arc::new(attributes))])
     }
 
-    /// Sets the attributes of a queue that is not durable.
+    /// Sets the attributes of a transient queue.
     pub(crate) fn put_transient(&self, queue: QueueId, attributes: Attributes) -> Proposal {
         let put = Change::PutTransient(queue, Arc::new(attributes));
         self.0.propose(vec![put])
@@ -110,7 +109,7 @@ impl AllAttributes {
         self.0.propose(vec![Change::Remove(queue)])
     }
 
-    /// Forgets the attributes of queues that are not `alive`: those deleted over AMQP, which knows nothing of attributes.
+    /// Forgets the attributes of queues that are not in `alive`: they were deleted over AMQP.
     pub(crate) fn tidy(&self, alive: &HashSet<QueueId>) -> Proposal {
         let queues: Vec<_> = self.0.read().0.keys().copied().collect();
         let gone = queues.into_iter().filter(|queue| !alive.contains(queue));

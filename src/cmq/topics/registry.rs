@@ -1,4 +1,4 @@
-//! All topics with their subscriptions, as the API asks for them and changes them.
+//! All topics with their subscriptions: lookups and proposals of changes.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::broker::exchange::Exchange;
 use crate::broker::vhost::Vhost;
 use crate::store::Store;
 
-/// All topics of all virtual hosts, with their subscriptions. Changed with the front door's `changes` held.
+/// All topics of all virtual hosts, with their subscriptions. The API's `changes` lock keeps contradicting changes apart.
 #[derive(Debug)]
 pub(crate) struct Topics {
     pub(super) table: Live<Table>,
@@ -31,7 +31,6 @@ pub(crate) struct Subscribed {
 }
 
 impl Topics {
-    /// What the store holds.
     pub(crate) fn load(store: &dyn Store) -> Result<Topics, DefinitionError> {
         let table = Table::load(store)?;
         Ok(Topics {
@@ -40,7 +39,7 @@ impl Topics {
         })
     }
 
-    /// The topic that an exchange of this virtual host is.
+    /// The topic of an exchange.
     pub(crate) fn of_exchange(
         &self,
         vhost: &Vhost,
@@ -57,7 +56,7 @@ impl Topics {
         is_it.then_some((id, topic))
     }
 
-    /// The topic of this name in a virtual host: as it is written, or else in other letters.
+    /// The topic of this name in a virtual host; without one, a topic whose name differs by case only.
     pub(crate) fn named(&self, vhost: &Vhost, name: &str) -> Option<(TopicId, Arc<Topic>)> {
         let of_name = |name: &str| {
             let exchange = vhost.exchange(name)?;
@@ -81,7 +80,7 @@ impl Topics {
         })
     }
 
-    /// A subscription of a topic, of this name as it is written or else in other letters.
+    /// A subscription of this name; without one, a subscription whose name differs by case only.
     pub(crate) fn subscription(&self, topic: TopicId, name: &str) -> Option<Arc<Subscription>> {
         let by_id = &self.table.read().by_id;
         let subscriptions = &by_id.get(&topic)?.subscriptions;
@@ -103,7 +102,6 @@ impl Topics {
         })
     }
 
-    /// All topics with their ids.
     pub(crate) fn all(&self) -> Vec<(TopicId, Arc<Topic>)> {
         let by_id = &self.table.read().by_id;
         by_id
@@ -112,7 +110,6 @@ impl Topics {
             .collect()
     }
 
-    /// All subscriptions of all topics.
     pub(crate) fn all_subscriptions(&self) -> Vec<Subscribed> {
         let by_id = &self.table.read().by_id;
         let of_topic = |(id, entry): (&TopicId, &Entry)| {
@@ -141,17 +138,17 @@ impl Topics {
         ids.max().unwrap_or(0)
     }
 
-    /// Turns with every change of a subscription.
+    /// Changes with every change of a subscription.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
     }
 
-    /// Adds a topic or gives it other attributes.
+    /// Adds a topic or changes its attributes.
     pub(crate) fn put(&self, id: TopicId, topic: Topic) -> Proposal {
         self.table.propose(vec![Change::PutTopic(id, topic)])
     }
 
-    /// Forgets a topic and what subscriptions it has left.
+    /// Removes a topic with its subscriptions.
     pub(crate) fn remove(&self, id: TopicId) -> Proposal {
         let changes = self.table.read().removal(id);
         self.table.propose(changes)
@@ -163,7 +160,6 @@ impl Topics {
         self.table.propose(vec![put])
     }
 
-    /// Forgets a subscription.
     pub(crate) fn remove_subscription(
         &self,
         topic: TopicId,

@@ -1,4 +1,4 @@
-//! One subscription: what is stored of it, and the queue and bindings that it is in the broker.
+//! One subscription: its record, and its queue and bindings in the broker.
 
 use std::sync::Arc;
 
@@ -17,17 +17,15 @@ use crate::store::StoreFailed;
 /// A subscription. Times are seconds since 1970.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Subscription {
-    /// Its id, never used again.
+    /// Never used again.
     pub(crate) id: u64,
-    /// Its name, unique in its topic.
+    /// Unique in the topic.
     pub(crate) name: Name,
-    /// Where messages go.
     pub(crate) endpoint: Endpoint,
     /// `notifyStrategy`.
     pub(crate) strategy: Strategy,
     /// `notifyContentFormat`.
     pub(crate) format: Format,
-    /// Which messages go there.
     pub(crate) filter: Filter,
     /// `createTime`.
     pub(crate) created_secs: u64,
@@ -41,25 +39,18 @@ pub(crate) struct Subscription {
 pub(crate) enum Endpoint {
     /// `queue`: the messages go to this queue.
     Queue {
-        /// Its name.
         name: Name,
-        /// Its id.
         id: QueueId,
-        /// The queue of the broker's own in which messages wait that it did not take; made for the first of them.
+        /// The broker's own queue for messages that this queue refused; created for the first of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waiting: Option<QueueId>,
     },
-    /// `http`: the messages wait in a queue of the broker's own and are pushed.
-    Http {
-        /// Where to.
-        url: String,
-        /// The queue.
-        queue: QueueId,
-    },
+    /// `http`: the messages wait in the broker's own queue and are pushed.
+    Http { url: String, queue: QueueId },
 }
 
 impl Endpoint {
-    /// The id of the queue, the endpoint's or our own.
+    /// The id of the bound queue: the endpoint's or the broker's own.
     pub(crate) fn queue_id(&self) -> QueueId {
         match self {
             Endpoint::Queue { id, .. } => *id,
@@ -67,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// The id of the queue of the broker's own, if there is one.
+    /// The id of the broker's own queue, if there is one.
     pub(crate) fn waiting_id(&self) -> Option<QueueId> {
         match self {
             Endpoint::Queue { waiting, .. } => *waiting,
@@ -92,13 +83,13 @@ impl Endpoint {
     }
 }
 
-/// `notifyStrategy`: what happens to a message that an endpoint does not take.
+/// `notifyStrategy`: the retries of a message that an endpoint refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Strategy {
-    /// A few times more, one message after the other.
+    /// A few retries, one message after the other.
     #[serde(rename = "BACKOFF_RETRY")]
     Backoff,
-    /// For a day, at growing distances.
+    /// Retries for a day, at growing intervals.
     #[serde(rename = "EXPONENTIAL_DECAY_RETRY")]
     ExponentialDecay,
 }
@@ -106,12 +97,10 @@ pub(crate) enum Strategy {
 impl Strategy {
     const ALL: [Strategy; 2] = [Strategy::Backoff, Strategy::ExponentialDecay];
 
-    /// The strategy of this name.
     pub(crate) fn named(name: &str) -> Option<Strategy> {
         Strategy::ALL.into_iter().find(|own| own.name() == name)
     }
 
-    /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Strategy::Backoff => "BACKOFF_RETRY",
@@ -123,7 +112,7 @@ impl Strategy {
 /// `notifyContentFormat`: what the body of a push is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
-    /// The message with what is known of it.
+    /// The message with its properties.
     #[serde(rename = "JSON")]
     Json,
     /// The message's body alone.
@@ -132,14 +121,12 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format of this name.
     pub(crate) fn named(name: &str) -> Option<Format> {
         [Format::Json, Format::Simplified]
             .into_iter()
             .find(|own| own.name() == name)
     }
 
-    /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Format::Json => "JSON",
@@ -154,7 +141,7 @@ impl Subscription {
         format!("{PUSH_QUEUE}{topic}.{name}").into()
     }
 
-    /// The queue it is bound to, if that is still the one it was made for.
+    /// The queue it is bound to, if that is still the same queue.
     pub(crate) fn queue(&self, vhost: &Vhost, topic: &Topic) -> Option<Arc<Queue>> {
         let queue = match &self.endpoint {
             Endpoint::Queue { name, .. } => vhost.queue(name),
@@ -165,14 +152,14 @@ impl Subscription {
         queue.filter(|queue| queue.id() == self.endpoint.queue_id())
     }
 
-    /// The queue of the broker's own in which its messages wait, if there is one.
+    /// The broker's own queue in which its messages wait, if there is one.
     pub(crate) fn waiting(&self, vhost: &Vhost, topic: &Topic) -> Option<Arc<Queue>> {
         let id = self.endpoint.waiting_id()?;
         let queue = vhost.queue(&Subscription::push_queue(&topic.name, &self.name));
         queue.filter(|queue| queue.id() == id)
     }
 
-    /// Deletes that queue, with what waits in it.
+    /// Deletes that queue with its messages.
     pub(crate) async fn drop_waiting(
         &self,
         vhost: &Vhost,

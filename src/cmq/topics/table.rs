@@ -1,4 +1,4 @@
-//! All topics and subscriptions in memory, what is stored of them, and each change.
+//! All topics and subscriptions in memory, their records, and each change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::store::Store;
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) by_id: HashMap<TopicId, Entry>,
-    /// Subscriptions whose topic is gone: a crash may leave such records. They go with the next tidying.
+    /// Subscriptions whose topic is gone, as a crash may leave them. The next `tidy` removes them.
     pub(super) orphans: Vec<(TopicId, Arc<Subscription>)>,
     /// Counts changes of subscriptions.
     changes: watch::Sender<u64>,
@@ -125,7 +125,6 @@ impl table::Table for Table {
 }
 
 impl Table {
-    /// What the store holds.
     pub(super) fn load(store: &dyn Store) -> Result<Table, DefinitionError> {
         let mut table = Table::default();
         for TopicRecord { id, topic } in TopicRecord::load(store)? {
@@ -142,7 +141,7 @@ impl Table {
         self.changes.subscribe()
     }
 
-    /// A topic goes with what subscriptions it has left.
+    /// Removes a topic with its subscriptions.
     pub(super) fn removal(&self, id: TopicId) -> Vec<Change> {
         let entry = self.by_id.get(&id);
         let subscriptions = entry

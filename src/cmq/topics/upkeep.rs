@@ -1,5 +1,4 @@
-//! Topics and subscriptions that were deleted over AMQP are forgotten, and what a crash cut short of their bindings is
-//! completed.
+//! Forgets topics and subscriptions that were deleted over AMQP, and completes bindings that a crash cut short.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::cmq::filter::is_of_subscription;
 use crate::store::StoreFailed;
 
 impl Topics {
-    /// Forgets what was deleted over AMQP: topics whose exchange is gone, subscriptions whose queue is.
+    /// Forgets topics whose exchange was deleted over AMQP, and subscriptions whose queue was.
     pub(crate) async fn tidy(&self, broker: &Broker) -> Result<(), StoreFailed> {
         let orphans = self.table.read().orphans.clone();
         let mut changes: Vec<_> = orphans
@@ -50,7 +49,7 @@ impl Topics {
         self.table.propose(changes).commit(broker.committer()).await
     }
 
-    /// Makes the bindings of all subscriptions, and removes those of ours that belong to none.
+    /// Makes the bindings of all subscriptions, and removes bindings of subscriptions that are gone.
     pub(crate) async fn bind_all(&self, broker: &Broker) -> Result<(), BrokerError> {
         for vhost in broker.vhost_list() {
             let wanted = self.bindings_in(&vhost);
