@@ -27,7 +27,7 @@ pub enum CliError {
     Config(#[from] ConfigError),
 }
 
-/// Parses the words of the command line, of which the first is the program's name.
+/// Parses the words of the command line. The first word is the program's name.
 pub fn parse(
     words: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<String>,

@@ -38,7 +38,6 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What the requests of one connection share.
 struct Connection {
-    api: Arc<Api>,
     peer: IpAddr,
     place: Place,
     stopped: watch::Receiver<bool>,
@@ -68,15 +67,14 @@ pub(super) async fn serve(
     let socket = Socket::new(stream, Arc::clone(&in_flight), STALL_TIMEOUT, unreadable);
     let mut stop_seen = stopped.clone();
     let connection = Arc::new(Connection {
-        api,
         peer,
         place,
         stopped,
         in_flight,
     });
     let service = service_fn(move |request| {
-        let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(connection.respond(request).await) }
+        let (api, connection) = (Arc::clone(&api), Arc::clone(&connection));
+        async move { Ok::<_, Infallible>(connection.respond(&api, request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -109,12 +107,16 @@ struct Progress {
 }
 
 impl Connection {
-    async fn respond(&self, request: Request<Incoming>) -> hyper::Response<ResponseBody> {
+    async fn respond(
+        &self,
+        api: &Api,
+        request: Request<Incoming>,
+    ) -> hyper::Response<ResponseBody> {
         let mut progress = Progress {
-            id: RequestId::new(self.api.request_ids.next()),
+            id: RequestId::new(api.request_ids.next()),
             is_last: false,
         };
-        let outcome = self.carry_out(request, &mut progress).await;
+        let outcome = self.carry_out(api, request, &mut progress).await;
         let reply = outcome.unwrap_or_else(|error| {
             let (peer, request) = (self.peer, progress.id.own);
             tracing::debug!(%peer, request, code = error.code(), %error, "request refused");
@@ -130,18 +132,23 @@ impl Connection {
         response
     }
 
-    async fn carry_out(&self, request: Request<Incoming>, progress: &mut Progress) -> Outcome {
+    async fn carry_out(
+        &self,
+        api: &Api,
+        request: Request<Incoming>,
+        progress: &mut Progress,
+    ) -> Outcome {
         let (head, body) = request.into_parts();
         self.place.heard();
         match head.method {
             Method::GET => {
                 let query = head.uri.query().unwrap_or_default().as_bytes();
-                self.carry_out_form(&head, query, progress).await
+                self.carry_out_form(api, &head, query, progress).await
             }
             // The query of a POST does not count.
             Method::POST => {
-                let (bytes, memory) = request_body::read(&self.api, body).await?;
-                let outcome = self.carry_out_form(&head, &bytes, progress).await;
+                let (bytes, memory) = request_body::read(api, body).await?;
+                let outcome = self.carry_out_form(api, &head, &bytes, progress).await;
                 drop(memory);
                 outcome
             }
@@ -150,8 +157,13 @@ impl Connection {
     }
 
     /// Carries out the action that a form names, if its signature is right.
-    async fn carry_out_form(&self, head: &Parts, form: &[u8], progress: &mut Progress) -> Outcome {
-        let api = &*self.api;
+    async fn carry_out_form(
+        &self,
+        api: &Api,
+        head: &Parts,
+        form: &[u8],
+        progress: &mut Progress,
+    ) -> Outcome {
         let parameters = Parameters::parse(form, api.config.parameters_max())?;
         progress.id.client = parameters
             .text("clientRequestId")
@@ -174,7 +186,8 @@ impl Connection {
             self.peer,
             api.broker.clock().wall_ms(),
         );
-        let caller = caller.inspect_err(|why| self.log_denied(progress.id, &parameters, why))?;
+        let caller =
+            caller.inspect_err(|why| self.log_denied(api, progress.id, &parameters, why))?;
         progress.is_last = !self.place.admit();
         // A message body may be any bytes; every other parameter has to be text.
         parameters.check_text_but("msgBody")?;
@@ -191,8 +204,8 @@ impl Connection {
 
     /// The response tells the client little of why it was denied. An operator finds the reason in the log, by the
     /// request's id.
-    fn log_denied(&self, id: RequestId, parameters: &Parameters<'_>, why: &Denied) {
-        if let Some(unsaid) = self.api.denied.passes(monotonic()) {
+    fn log_denied(&self, api: &Api, id: RequestId, parameters: &Parameters<'_>, why: &Denied) {
+        if let Some(unsaid) = api.denied.passes(monotonic()) {
             let [action, key] = ["Action", "SecretId"]
                 .map(|name| shown(parameters.bytes(name).unwrap_or_default()));
             let (peer, request) = (self.peer, id.own);

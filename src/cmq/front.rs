@@ -34,6 +34,13 @@ impl Front {
         Ok(Arc::new(Front { api, places }))
     }
 
+    /// Counts the connections, requests and push workers that use the API, even after the front door itself is gone. Tests
+    /// wait for these to begin and end.
+    pub fn users(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let api = Arc::downgrade(&self.api);
+        move || api.strong_count()
+    }
+
     /// Accepts connections until `stopped` is true or its sender is gone; returns when the last connection has ended.
     /// Waiting requests are then answered immediately, and no further request is read. Dropping this future drops all
     /// connections.

@@ -66,7 +66,7 @@ impl<U: Fn() -> String + Unpin> Socket<U> {
         }
     }
 
-    /// Whether what hyper writes is to be replaced. From its first error page on, [`Socket::write_replacement`] writes.
+    /// Whether to replace what hyper writes. From its first error page on, [`Socket::write_replacement`] writes.
     fn replaces(&mut self, begin: &[u8]) -> bool {
         let is_error_page = ERROR_PAGES.iter().any(|page| begin.starts_with(page));
         if matches!(self.replacement, Replacement::NotNeeded) && is_error_page {

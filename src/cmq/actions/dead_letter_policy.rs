@@ -1,4 +1,4 @@
-//! The rules of dead letter policies: which queue may be the dead letter queue of which.
+//! The rules of dead letter policies: which queues may have one, and which queues they may name.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! permissions, asks the broker, and fills the response.
 
 mod bodies; // the bodies of messages in a request
-mod dead_letter_policy; // which queue may be the dead letter queue of which
+mod dead_letter_policy; // rules of dead letter policies
 mod listing; // pages of listings
 mod names; // names and public ids
 mod subscription_parameters; // what a request says of a subscription

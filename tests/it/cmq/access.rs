@@ -1,10 +1,12 @@
-//! Who may ask, and how that is known.
+//! Authentication and permissions of requests.
 
-use super::{Client, client, codes, secret};
+use leveret::cmq::error::CmqError;
+
+use super::{Client, Q, Refusal, client, secret, start_with_queue};
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn both_methods_and_both_verbs_sign() {
+async fn both_signature_methods_and_both_http_methods_are_accepted() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     for (n, (sha256, get, path)) in [
@@ -32,13 +34,11 @@ async fn both_methods_and_both_verbs_sign() {
     assert_eq!(client.ok("ListQueue", &[]).await["totalCount"], 4);
 }
 
-/// Clients that draw nonces from few numbers sign alike when they send alike in one second.
+/// Clients that draw nonces from few numbers sign two equal requests of one second alike.
 #[tokio::test]
-async fn equal_requests_are_carried_out_each() {
-    let server = TestServer::start().await;
-    let mut client = client(&server).await;
-    client.ok("CreateQueue", &[("queueName", "q")]).await;
-    let form = client.form("SendMessage", &[("queueName", "q"), ("msgBody", "m")]);
+async fn equal_requests_are_all_carried_out() {
+    let (server, mut client) = start_with_queue().await;
+    let form = client.form("SendMessage", &[Q, ("msgBody", "m")]);
     for _ in 0..3 {
         client.send(&form).await;
         assert_eq!(client.answer().await["code"], 0);
@@ -47,44 +47,47 @@ async fn equal_requests_are_carried_out_each() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_is_refused_if_an_operator_says() {
+async fn with_a_replay_memory_a_copied_send_is_refused() {
     let server = TestServer::start_with_cmq(|config| config.replays_max = 1000).await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
-    client.ok("CreateQueue", &[q]).await;
+    client.ok("CreateQueue", &[Q]).await;
     let body = ("msgBody", "m");
-    for (action, expected) in [
-        ("SendMessage", (4100, 10030)),
-        ("GetQueueAttributes", (0, 0)),
-        ("BatchReceiveMessage", (0, 0)),
-        ("ListQueue", (0, 0)),
+    for (action, refusal) in [
+        ("SendMessage", Some(CmqError::Authentication)),
+        ("GetQueueAttributes", None),
+        ("BatchReceiveMessage", None),
+        ("ListQueue", None),
     ] {
-        let form = client.form(action, &[q, body, ("numOfMsg", "1")]);
+        let form = client.form(action, &[Q, body, ("numOfMsg", "1")]);
         let mut answers = Vec::new();
         for _ in 0..2 {
             if action == "BatchReceiveMessage" {
-                client.ok("SendMessage", &[q, body]).await;
+                client.ok("SendMessage", &[Q, body]).await;
             }
             let mut other = client.another().await;
             other.send(&form).await;
             answers.push(other.answer().await);
         }
         assert_eq!(answers[0]["code"], 0, "{action}");
-        match expected {
-            (0, 0) => assert_eq!(answers[1]["code"], 0, "{action}"),
-            expected => assert_eq!(codes(&answers[1]), expected, "{action}"),
+        match refusal {
+            None => assert_eq!(answers[1]["code"], 0, "{action}"),
+            Some(refusal) => assert_eq!(Refusal::of(&answers[1]), refusal, "{action}"),
         }
     }
 }
 
 #[tokio::test]
-async fn a_request_is_carried_out_in_its_time() {
+async fn a_time_stamp_has_to_be_near_the_clock() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
-    for (ahead, code) in [(-310, 4100), (-290, 0), (290, 0), (310, 4100)] {
+    for ahead in [-290, 290] {
         client.ahead = ahead;
-        let answer = client.call("ListQueue", &[]).await;
-        assert_eq!(answer["code"], code, "{ahead}");
+        client.ok("ListQueue", &[]).await;
+    }
+    for ahead in [-310, 310] {
+        client.ahead = ahead;
+        let refusal = client.refused("ListQueue", &[]).await;
+        assert_eq!(refusal, CmqError::Authentication, "{ahead}");
     }
     let lenient = TestServer::start_with_cmq(|config| {
         config.clock_skew_ms = 0;
@@ -100,27 +103,36 @@ async fn a_request_is_carried_out_in_its_time() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused() {
+async fn wrong_and_deleted_keys_are_refused() {
     let server = TestServer::start().await;
     let users = server.broker.users();
     let (id, key) = secret(users, "guest", "/").await;
     let mut wrong_key = Client::connect(server.cmq, (id.clone(), "no".into())).await;
-    assert_eq!(wrong_key.refused("ListQueue", &[]).await, (4100, 10030));
+    assert_eq!(
+        wrong_key.refused("ListQueue", &[]).await,
+        CmqError::Authentication
+    );
     let mut wrong_id = Client::connect(server.cmq, ("AKIDno".into(), key.clone())).await;
-    assert_eq!(wrong_id.refused("ListQueue", &[]).await, (4100, 10270));
+    assert_eq!(
+        wrong_id.refused("ListQueue", &[]).await,
+        CmqError::NoSuchSecretId
+    );
     let mut right = Client::connect(server.cmq, (id.clone(), key)).await;
     right.ok("ListQueue", &[]).await;
     users.delete_secret(&id).await.unwrap();
-    assert_eq!(right.refused("ListQueue", &[]).await, (4100, 10270));
+    assert_eq!(
+        right.refused("ListQueue", &[]).await,
+        CmqError::NoSuchSecretId
+    );
 }
 
 #[tokio::test]
-async fn a_key_may_what_its_user_may() {
+async fn a_key_has_the_permissions_of_its_user() {
     let server = TestServer::start().await;
     let users = server.broker.users();
     users.add("u", b"p", Vec::new()).await.unwrap();
     let mut client = Client::connect(server.cmq, secret(users, "u", "/").await).await;
-    assert_eq!(client.refused("ListQueue", &[]).await, (4000, 10461));
+    assert_eq!(client.refused("ListQueue", &[]).await, CmqError::NotAllowed);
     let mut admin = super::client(&server).await;
     for queue in ["mine", "in", "out"] {
         admin.ok("CreateQueue", &[("queueName", queue)]).await;
@@ -129,7 +141,7 @@ async fn a_key_may_what_its_user_may() {
         .set_permissions("u", "/", ["^mine", "^in$", "^out$"])
         .await
         .unwrap();
-    let denied = (4000, 10461);
+    let denied = CmqError::NotAllowed;
     let q = |name| ("queueName", name);
     let body = ("msgBody", "x");
     client.ok("CreateQueue", &[q("mine2")]).await;
@@ -147,11 +159,14 @@ async fn a_key_may_what_its_user_may() {
     assert_eq!(client.refused("DeleteQueue", &[q("in")]).await, denied);
     client.ok("DeleteQueue", &[q("mine")]).await;
     users.delete("u").await.unwrap();
-    assert_eq!(client.refused("ListQueue", &[]).await, (4100, 10270));
+    assert_eq!(
+        client.refused("ListQueue", &[]).await,
+        CmqError::NoSuchSecretId
+    );
 }
 
 #[tokio::test]
-async fn a_key_sees_what_its_user_may_use() {
+async fn listings_show_only_what_the_user_has_permissions_on() {
     let server = TestServer::start().await;
     let users = server.broker.users();
     users.add("u", b"p", Vec::new()).await.unwrap();
@@ -214,7 +229,7 @@ async fn a_key_sees_what_its_user_may_use() {
 }
 
 #[tokio::test]
-async fn names_are_found_in_any_letters() {
+async fn names_are_found_in_any_case() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     client.ok("CreateQueue", &[("queueName", "Jobs")]).await;
@@ -224,7 +239,7 @@ async fn names_are_found_in_any_letters() {
         client
             .refused("CreateQueue", &[("queueName", "JOBS")])
             .await,
-        (4460, 10210)
+        CmqError::QueueExists
     );
     let policy = r#"{"deadLetterQueue":"DEAD","policy":0,"maxReceiveCount":1}"#;
     let set = [("queueName", "jobs"), ("deadLetterPolicy", policy)];
@@ -238,7 +253,7 @@ async fn names_are_found_in_any_letters() {
     client.ok("Subscribe", &subscription).await;
     assert_eq!(
         client.refused("Subscribe", &subscription).await,
-        (4490, 10470)
+        CmqError::SubscriptionExists
     );
     client
         .ok("PublishMessage", &[("topicName", "nEws"), ("msgBody", "m")])
@@ -270,29 +285,29 @@ async fn names_are_found_in_any_letters() {
         )
         .await;
     assert_eq!(sources["queueList"][0]["queueName"], "Jobs");
-    // What is not there is looked for again when something has come.
+    // A missing name is searched for again when queues were created.
     let missing = ("queueName", "LATER");
     for _ in 0..2 {
         assert_eq!(
             client.refused("ReceiveMessage", &[missing]).await,
-            (4440, 10100)
+            CmqError::NoSuchQueue
         );
     }
     client.ok("CreateQueue", &[("queueName", "later")]).await;
     assert_eq!(
         client.refused("ReceiveMessage", &[missing]).await,
-        (7000, 10200)
+        CmqError::NoMessage
     );
     client.ok("DeleteQueue", &[("queueName", "Later")]).await;
     assert_eq!(
         client.refused("ReceiveMessage", &[missing]).await,
-        (4440, 10100)
+        CmqError::NoSuchQueue
     );
 }
 
-/// HTTP errors would be a broken network to clients.
+/// Clients take HTTP errors for a broken network.
 #[tokio::test]
-async fn what_cannot_be_read_is_answered_as_everything_else() {
+async fn unreadable_requests_get_a_response_of_the_api() {
     let server = TestServer::start().await;
     let long_line = format!(
         "GET /?a={} HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -308,33 +323,51 @@ async fn what_cannot_be_read_is_answered_as_everything_else() {
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a greeting of TLS\r\n\r\n",
     ] {
         let mut client = client(&server).await;
-        // The answer may be there before all of the request is.
+        // The broker may respond before it has the whole request.
         client.try_raw(request).await;
-        assert_eq!(codes(&client.answer().await), (4000, 10420));
+        assert_eq!(
+            Refusal::of(&client.answer().await),
+            CmqError::Unreadable("request")
+        );
         client.ended().await;
     }
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_all_the_same() {
+async fn invalid_requests_have_their_errors() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     client
         .raw(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
         .await;
-    assert_eq!(codes(&client.answer().await), (4000, 10410));
+    assert_eq!(
+        Refusal::of(&client.answer().await),
+        CmqError::HttpMethod("PUT".into())
+    );
     client
         .raw(b"GET /?Action=ListQueue HTTP/1.1\r\nHost: h\r\n\r\n")
         .await;
-    assert_eq!(codes(&client.answer().await), (4000, 10390));
+    assert_eq!(
+        Refusal::of(&client.answer().await),
+        CmqError::Missing("SecretId".into())
+    );
     client
         .raw(b"GET /?a=1&a=2 HTTP/1.1\r\nHost: h\r\n\r\n")
         .await;
-    assert_eq!(codes(&client.answer().await), (4000, 10330));
-    assert_eq!(client.refused("Fly", &[]).await, (4000, 10430));
+    assert_eq!(
+        Refusal::of(&client.answer().await),
+        CmqError::NotRepeatable("a".into())
+    );
+    assert_eq!(
+        client.refused("Fly", &[]).await,
+        CmqError::NoSuchAction("Fly".into())
+    );
     client.ok("lISTqUEUE", &[]).await;
     client
         .raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n")
         .await;
-    assert_eq!(codes(&client.answer().await), (4000, 10420));
+    assert_eq!(
+        Refusal::of(&client.answer().await),
+        CmqError::Unreadable("request")
+    );
 }

@@ -1,5 +1,5 @@
-//! A small client of CMQ's API: signs and sends forms over one connection, as the published SDKs do. Shares no code
-//! with the broker.
+//! A small client of CMQ's API: signs and sends forms over one connection, as the published SDKs do. Shares no code with
+//! the broker but the table of errors.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use leveret::broker::secrets::Secret;
 use leveret::broker::users::Users;
+use leveret::cmq::error::CmqError;
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::Sha256;
@@ -23,12 +24,12 @@ pub(crate) struct Client {
     pub(crate) sha256: bool,
     pub(crate) get: bool,
     pub(crate) path: String,
-    /// Seconds that our clock is ahead.
+    /// Seconds by which the client's clock is ahead.
     pub(crate) ahead: i64,
     nonce: u64,
 }
 
-/// A key for a user in a virtual host.
+/// Creates a key for a user in a virtual host; returns its id and the key.
 pub(crate) async fn secret(users: &Users, user: &str, vhost: &str) -> (String, String) {
     let secret = Secret::new(user, vhost, None);
     let pair = (secret.id.to_string(), secret.key.to_string());
@@ -51,19 +52,19 @@ impl Client {
         }
     }
 
-    /// Another connection with the same key.
+    /// Opens another connection with the same key.
     pub(crate) async fn another(&self) -> Client {
         Client::connect(self.address, (self.id.clone(), self.key.clone())).await
     }
 
-    /// The form of an action, signed now.
+    /// Makes the form of an action, signed now.
     pub(crate) fn form(&mut self, action: &str, parameters: &[(&str, &str)]) -> String {
         let parameters = parameters.iter();
         let parameters = parameters.map(|(name, value)| (*name, value.as_bytes()));
         self.form_of_bytes(action, &parameters.collect::<Vec<_>>())
     }
 
-    /// The same with values of any bytes.
+    /// As [`Client::form`], with values that may be any bytes.
     pub(crate) fn form_of_bytes(&mut self, action: &str, parameters: &[(&str, &[u8])]) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -71,7 +72,7 @@ impl Client {
             .as_secs();
         let stamp = i64::try_from(now).unwrap() + self.ahead;
         self.nonce += 1;
-        // Two clients of one test must not sign alike.
+        // Two clients of one test must not make the same signature.
         let nonce = self.nonce * 100_000 + u64::from(self.stream.local_addr().unwrap().port());
         let mut all: Vec<(String, Vec<u8>)> = parameters
             .iter()
@@ -117,7 +118,7 @@ impl Client {
         encoded.collect::<Vec<_>>().join("&")
     }
 
-    /// Sends what [`Client::form`] made, and reads no answer.
+    /// Sends a form without reading the response.
     pub(crate) async fn send(&mut self, form: &str) {
         let (path, host) = (&self.path, self.address);
         let request = match self.get {
@@ -134,17 +135,17 @@ impl Client {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// The same, if the broker takes it.
+    /// As [`Client::raw`], but the broker may close the connection first.
     pub(crate) async fn try_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap_or_default();
     }
 
-    /// Waits until the broker has closed the connection.
+    /// Waits until the broker closes the connection.
     pub(crate) async fn ended(&mut self) {
         assert!(matches!(self.stream.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 
-    /// The next answer; it has to be HTTP 200 with JSON.
+    /// Reads the next response, which has to be HTTP 200 with JSON.
     pub(crate) async fn answer(&mut self) -> Value {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -165,14 +166,14 @@ impl Client {
         answer
     }
 
-    /// An action and its answer.
+    /// Requests an action; returns the response.
     pub(crate) async fn call(&mut self, action: &str, parameters: &[(&str, &str)]) -> Value {
         let form = self.form(action, parameters);
         self.send(&form).await;
         self.answer().await
     }
 
-    /// An action that has to succeed.
+    /// Requests an action that has to succeed.
     pub(crate) async fn ok(&mut self, action: &str, parameters: &[(&str, &str)]) -> Value {
         let answer = self.call(action, parameters).await;
         assert_eq!(answer["code"], 0, "{action} {parameters:?}: {answer}");
@@ -180,22 +181,31 @@ impl Client {
         answer
     }
 
-    /// Code and module code of an action that has to be refused.
-    pub(crate) async fn refused(
-        &mut self,
-        action: &str,
-        parameters: &[(&str, &str)],
-    ) -> (u64, u64) {
-        codes(&self.call(action, parameters).await)
+    /// Requests an action that has to be refused.
+    pub(crate) async fn refused(&mut self, action: &str, parameters: &[(&str, &str)]) -> Refusal {
+        Refusal::of(&self.call(action, parameters).await)
     }
 }
 
-/// Code and module code of an answer of failure.
-pub(crate) fn codes(answer: &Value) -> (u64, u64) {
-    let message = answer["message"].as_str().unwrap();
-    let module = message
-        .strip_prefix('(')
-        .and_then(|rest| rest.split(')').next())
-        .unwrap_or_else(|| panic!("{answer}"));
-    (answer["code"].as_u64().unwrap(), module.parse().unwrap())
+/// Code and message of a response that refuses a request.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: u64,
+    message: String,
+}
+
+impl Refusal {
+    /// Panics if the request was carried out.
+    pub(crate) fn of(response: &Value) -> Refusal {
+        let code = response["code"].as_u64().unwrap();
+        assert_ne!(code, 0, "{response}");
+        let message = response["message"].as_str().unwrap().to_owned();
+        Refusal { code, message }
+    }
+}
+
+impl PartialEq<CmqError> for Refusal {
+    fn eq(&self, error: &CmqError) -> bool {
+        self.code == u64::from(error.code()) && self.message == error.message()
+    }
 }

@@ -1,8 +1,9 @@
-//! Dead letter policies: what may be bound to what.
+//! Dead letter policies.
 
+use leveret::cmq::error::CmqError;
 use leveret::wire::AMQPValue;
 
-use super::client;
+use super::{Q, client};
 use crate::support::{Peer, TestServer, eventually_eq};
 
 fn policy(queue: &str) -> String {
@@ -10,7 +11,7 @@ fn policy(queue: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
+async fn a_dead_letter_queue_has_no_policy_and_cannot_be_deleted_while_it_is_used() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     fn name(name: &str) -> (&str, &str) {
@@ -28,28 +29,37 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
 
     let to_none = policy("none");
     let missing = [name("x"), ("deadLetterPolicy", &*to_none)];
-    assert_eq!(client.refused("CreateQueue", &missing).await, (4000, 10730));
+    assert_eq!(
+        client.refused("CreateQueue", &missing).await,
+        CmqError::DeadLetterNotFound
+    );
     let to_source = policy("source");
     let nested = [name("x"), ("deadLetterPolicy", &*to_source)];
-    assert_eq!(client.refused("CreateQueue", &nested).await, (4000, 10740));
+    assert_eq!(
+        client.refused("CreateQueue", &nested).await,
+        CmqError::DeadLetterNested
+    );
     let mut peer = Peer::new(&server).await;
     let stream = AMQPValue::LongString("stream".into());
     peer.declare_durable(1, "log", &[("x-queue-type", stream)])
         .await;
     let to_stream = policy("log");
     let missing = [name("x"), ("deadLetterPolicy", &*to_stream)];
-    assert_eq!(client.refused("CreateQueue", &missing).await, (4000, 10730));
+    assert_eq!(
+        client.refused("CreateQueue", &missing).await,
+        CmqError::DeadLetterNotFound
+    );
     client.ok("CreateQueue", &[name("other")]).await;
     let to_other = policy("other");
     let nested = [name("dead"), ("deadLetterPolicy", &*to_other)];
     assert_eq!(
         client.refused("SetQueueAttributes", &nested).await,
-        (4000, 10740)
+        CmqError::DeadLetterNested
     );
     let itself = [name("other"), ("deadLetterPolicy", &*to_other)];
     assert_eq!(
         client.refused("SetQueueAttributes", &itself).await,
-        (4000, 10740)
+        CmqError::DeadLetterNested
     );
 
     for n in 2..=6 {
@@ -60,7 +70,7 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
     let seventh = client
         .refused("CreateQueue", &[name("source7"), to_dead])
         .await;
-    assert_eq!(seventh, (4000, 10780));
+    assert_eq!(seventh, CmqError::DeadLetterBoundTooOften);
     client
         .ok("SetQueueAttributes", &[name("source"), to_dead])
         .await;
@@ -79,7 +89,7 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
 
     assert_eq!(
         client.refused("DeleteQueue", &[name("dead")]).await,
-        (4000, 10750)
+        CmqError::DeadLetterInUse
     );
     for n in ["", "2", "3", "4", "5", "6"] {
         client
@@ -89,12 +99,12 @@ async fn a_dead_letter_queue_has_none_itself_and_stays_while_it_is_one() {
     let unbound = client
         .refused("UnbindDeadLetterQueue", &[name("source")])
         .await;
-    assert_eq!(unbound, (4000, 10730));
+    assert_eq!(unbound, CmqError::DeadLetterNotFound);
     client.ok("DeleteQueue", &[name("dead")]).await;
 }
 
 #[tokio::test]
-async fn a_full_dead_letter_queue_loses_nothing() {
+async fn a_full_dead_letter_queue_takes_dead_letters() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     let mut peer = Peer::new(&server).await;
@@ -104,42 +114,42 @@ async fn a_full_dead_letter_queue_loses_nothing() {
         ("x-overflow", overflow),
     ];
     peer.declare_durable(1, "dead", &full).await;
-    let (q, dead) = (("queueName", "q"), ("queueName", "dead"));
+    let dead = ("queueName", "dead");
     client.ok("SendMessage", &[dead, ("msgBody", "x")]).await;
     let policy = r#"{"deadLetterQueue":"dead","policy":0,"maxReceiveCount":1}"#;
     let policy = ("deadLetterPolicy", policy);
     client
-        .ok("CreateQueue", &[q, policy, ("visibilityTimeout", "1")])
+        .ok("CreateQueue", &[Q, policy, ("visibilityTimeout", "1")])
         .await;
-    client.ok("SendMessage", &[q, ("msgBody", "poison")]).await;
-    client.ok("ReceiveMessage", &[q]).await;
-    eventually_eq("it has gone there", ((0, 0, 0), 2), || {
+    client.ok("SendMessage", &[Q, ("msgBody", "poison")]).await;
+    client.ok("ReceiveMessage", &[Q]).await;
+    eventually_eq("the message is dead-lettered", ((0, 0, 0), 2), || {
         (server.numbers("q"), server.ready("dead"))
     })
     .await;
     let sent = client
         .refused("SendMessage", &[dead, ("msgBody", "x")])
         .await;
-    assert_eq!(sent, (4410, 10240), "for others it is full");
+    assert_eq!(sent, CmqError::QueueFull, "it takes no other messages");
 }
 
 #[tokio::test]
-async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
+async fn a_message_that_was_received_too_often_is_dead_lettered() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     client.ok("CreateQueue", &[("queueName", "dead")]).await;
-    let (q, to_dead) = (("queueName", "q"), policy("dead"));
+    let to_dead = policy("dead");
     let policy = ("deadLetterPolicy", to_dead.as_str());
     client
-        .ok("CreateQueue", &[q, policy, ("visibilityTimeout", "1")])
+        .ok("CreateQueue", &[Q, policy, ("visibilityTimeout", "1")])
         .await;
-    let sent = client.ok("SendMessage", &[q, ("msgBody", "poison")]).await;
+    let sent = client.ok("SendMessage", &[Q, ("msgBody", "poison")]).await;
     for count in [1, 2] {
         let wait = ("pollingWaitSeconds", "20");
-        let got = client.ok("ReceiveMessage", &[q, wait]).await;
+        let got = client.ok("ReceiveMessage", &[Q, wait]).await;
         assert_eq!(got["dequeueCount"], count);
     }
-    eventually_eq("it is dead", (1, (0, 0, 0)), || {
+    eventually_eq("the message is dead-lettered", (1, (0, 0, 0)), || {
         (server.ready("dead"), server.numbers("q"))
     })
     .await;
@@ -148,40 +158,39 @@ async fn what_is_received_too_often_goes_to_the_dead_letter_queue() {
         (&dead["msgBody"], &dead["msgId"]),
         (&"poison".into(), &sent["msgId"])
     );
-    // Without a policy nothing is ever given up.
-    client.ok("UnbindDeadLetterQueue", &[q]).await;
-    client.ok("SendMessage", &[q, ("msgBody", "stays")]).await;
+    // Without a policy a message is delivered any number of times.
+    client.ok("UnbindDeadLetterQueue", &[Q]).await;
+    client.ok("SendMessage", &[Q, ("msgBody", "stays")]).await;
     for count in 1..=3 {
         let got = client
-            .ok("ReceiveMessage", &[q, ("pollingWaitSeconds", "20")])
+            .ok("ReceiveMessage", &[Q, ("pollingWaitSeconds", "20")])
             .await;
         assert_eq!(got["dequeueCount"], count);
     }
 }
 
 #[tokio::test]
-async fn a_message_is_dead_lettered_before_it_is_too_old() {
+async fn max_time_to_live_has_to_be_less_than_the_retention() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     client.ok("CreateQueue", &[("queueName", "dead")]).await;
-    let q = ("queueName", "q");
     let age = r#"{"deadLetterQueue":"dead","policy":1,"maxTimeToLive":300}"#;
     let age = ("deadLetterPolicy", age);
     let (short, long) = (
         ("msgRetentionSeconds", "300"),
         ("msgRetentionSeconds", "301"),
     );
-    let refused = (4000, 10720);
+    let refused = CmqError::DeadLetterParameters;
     assert_eq!(
-        client.refused("CreateQueue", &[q, age, short]).await,
+        client.refused("CreateQueue", &[Q, age, short]).await,
         refused
     );
-    client.ok("CreateQueue", &[q, age, long]).await;
-    // Also if the policy is not named.
+    client.ok("CreateQueue", &[Q, age, long]).await;
+    // Also when the request does not name the policy.
     assert_eq!(
-        client.refused("SetQueueAttributes", &[q, short]).await,
+        client.refused("SetQueueAttributes", &[Q, short]).await,
         refused
     );
     let off = ("deadLetterPolicy", "{}");
-    client.ok("SetQueueAttributes", &[q, short, off]).await;
+    client.ok("SetQueueAttributes", &[Q, short, off]).await;
 }

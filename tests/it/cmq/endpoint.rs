@@ -1,4 +1,4 @@
-//! An HTTP endpoint of a test's own: notes what is posted to it, and answers as the test says.
+//! An HTTP endpoint for tests: records what is posted to it, and responds as the test says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,28 +11,26 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct Posted {
-    /// Its first line.
+    /// The request line.
     pub(crate) line: String,
-    /// Its headers, names in small letters.
+    /// Names are in lower case.
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: String,
     pub(crate) at: Instant,
 }
 
-/// The status of an endpoint that closes the connection instead.
+/// The status of a reply that closes the connection instead.
 pub(crate) const HANGS_UP: u16 = 0;
 
-/// How to answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) after: Duration,
-    /// Not before this is true.
+    /// The reply waits until this is true.
     pub(crate) gate: Option<watch::Receiver<bool>>,
-    /// Headers beside the usual, each with its end of line.
+    /// More headers, each with its end of line.
     pub(crate) headers: String,
 }
 
@@ -49,7 +47,7 @@ impl Reply {
 
 type Answer = Arc<dyn Fn(&Posted) -> Reply + Send + Sync>;
 
-/// A port for endpoints that come and go: while none listens, connections are refused, and nobody else takes it.
+/// A port for endpoints that come and go. It stays reserved, and refuses connections while no endpoint listens.
 pub(crate) struct Port(TcpSocket);
 
 impl Port {
@@ -84,7 +82,7 @@ impl Port {
     }
 }
 
-/// Several may be bound to one address, as long as none of them listens.
+/// Several sockets may be bound to one address as long as only one listens.
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
@@ -92,7 +90,7 @@ fn bound(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// An endpoint that listens until it is dropped.
+/// Listens until it is dropped.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     posted: Arc<Mutex<Vec<Posted>>>,
@@ -111,12 +109,12 @@ impl Endpoint {
         format!("http://{}{path}", self.address)
     }
 
-    /// All requests so far, in the order of their arrival.
+    /// All requests so far.
     pub(crate) fn posted(&self) -> Vec<Posted> {
         self.posted.lock().clone()
     }
 
-    /// Their bodies.
+    /// The bodies of all requests so far.
     pub(crate) fn bodies(&self) -> Vec<String> {
         self.posted()
             .into_iter()
@@ -124,7 +122,7 @@ impl Endpoint {
             .collect()
     }
 
-    /// How many connections there were.
+    /// Number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         *self.connections.lock()
     }
@@ -142,7 +140,7 @@ async fn serve(
     connections: Arc<Mutex<usize>>,
     answer: Answer,
 ) {
-    // They end with this task.
+    // The tasks of connections end with this one.
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();

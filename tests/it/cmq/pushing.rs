@@ -1,4 +1,4 @@
-//! Subscriptions with HTTP endpoints: what is pushed, and what happens when that fails.
+//! Subscriptions with HTTP endpoints: pushes and their retries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use leveret::cmq::CmqConfig;
+use leveret::cmq::error::CmqError;
 use leveret::wire::AMQPValue;
 use tokio::sync::watch;
 
@@ -14,21 +15,22 @@ use super::{Client, client};
 use crate::support::{PATIENCE, Peer, TestServer, eventually, eventually_eq};
 
 const T: (&str, &str) = ("topicName", "t");
+/// Length of a second in the retry strategies.
 const SECOND: Duration = Duration::from_millis(20);
-/// The broker's times are of whole milliseconds.
+/// The resolution of the broker's times.
 const CLOCK: Duration = Duration::from_millis(1);
 const BACKOFF: (&str, &str) = ("notifyStrategy", "BACKOFF_RETRY");
 const DECAY: (&str, &str) = ("notifyStrategy", "EXPONENTIAL_DECAY_RETRY");
 const SIMPLIFIED: (&str, &str) = ("notifyContentFormat", "SIMPLIFIED");
 
-/// Endpoints of this machine, and seconds that are short.
-fn near(config: &mut CmqConfig) {
+/// Allows endpoints on this machine, and shortens the seconds of the retry strategies.
+fn push_locally(config: &mut CmqConfig) {
     config.push.allowed = vec!["127.0.0.0/8".parse().unwrap()];
     config.push.second = SECOND;
 }
 
 async fn start() -> (TestServer, Client) {
-    let server = TestServer::start_with_cmq(near).await;
+    let server = TestServer::start_with_cmq(push_locally).await;
     let mut client = client(&server).await;
     client.ok("CreateTopic", &[T]).await;
     (server, client)
@@ -105,7 +107,7 @@ async fn both_formats_are_as_documented() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let (_server, mut client) = start().await;
     let endpoint = Endpoint::start(|_| Reply::status(201)).await;
     subscribe(&mut client, "s", &endpoint.url("/"), &[BACKOFF, SIMPLIFIED]).await;
@@ -119,11 +121,11 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn backoff_retries_three_times_and_goes_on_with_the_next() {
+async fn backoff_retries_three_times_before_the_next_message() {
     let (server, mut client) = start().await;
     let endpoint = Endpoint::start(|posted| match posted.body.as_str() {
         "good" => Reply::status(200),
-        // Where it leads is nobody's business.
+        // The broker does not follow redirects.
         "elsewhere" => Reply {
             headers: "Location: /other\r\n".to_owned(),
             ..Reply::status(302)
@@ -135,7 +137,7 @@ async fn backoff_retries_three_times_and_goes_on_with_the_next() {
     for body in ["bad", "elsewhere", "good"] {
         publish(&mut client, body).await;
     }
-    let what = "two messages are given up and the third is taken";
+    let what = "two messages are dropped and the third is accepted";
     eventually_eq(what, (0, 0, 0), || server.numbers("cmq.push.t.s")).await;
     let expected = [["bad"; 4].as_slice(), &["elsewhere"; 4], &["good"]].concat();
     assert_eq!(endpoint.bodies(), expected);
@@ -148,7 +150,7 @@ async fn backoff_retries_three_times_and_goes_on_with_the_next() {
 }
 
 #[tokio::test]
-async fn decay_retries_at_growing_distances_and_others_go_by() {
+async fn decay_retries_after_doubling_waits_and_delays_no_other_message() {
     let (server, mut client) = start().await;
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
@@ -161,7 +163,7 @@ async fn decay_retries_at_growing_distances_and_others_go_by() {
     publish(&mut client, "bad").await;
     eventually("it was tried", || !endpoint.posted().is_empty()).await;
     publish(&mut client, "good").await;
-    eventually("the other one went by", || {
+    eventually("the other message was pushed", || {
         endpoint.bodies().contains(&"good".to_owned())
     })
     .await;
@@ -174,7 +176,7 @@ async fn decay_retries_at_growing_distances_and_others_go_by() {
     let (ready, unacked, _) = server.numbers("cmq.push.t.s");
     assert_eq!(ready + unacked, 1);
     broken.store(false, SeqCst);
-    eventually_eq("it is taken at last", (0, 0, 0), || {
+    eventually_eq("the message is accepted at last", (0, 0, 0), || {
         server.numbers("cmq.push.t.s")
     })
     .await;
@@ -189,7 +191,7 @@ async fn an_endpoint_that_was_down_gets_everything() {
     for n in 0..50 {
         publish(&mut client, &n.to_string()).await;
     }
-    eventually("they wait", || {
+    eventually("all messages wait", || {
         let (ready, unacked, _) = server.numbers("cmq.push.t.s");
         ready + unacked == 50
     })
@@ -197,7 +199,7 @@ async fn an_endpoint_that_was_down_gets_everything() {
     let topic = client.ok("GetTopicAttributes", &[T]).await;
     assert_eq!(topic["msgCount"], 50);
     let endpoint = port.start(|_| Reply::status(200));
-    eventually_eq("all are taken", (0, 0, 0), || {
+    eventually_eq("all are accepted", (0, 0, 0), || {
         server.numbers("cmq.push.t.s")
     })
     .await;
@@ -221,7 +223,7 @@ fn assert_decay(tries: &[Posted]) {
 }
 
 #[tokio::test]
-async fn pending_pushes_outlive_a_restart_with_their_attempts() {
+async fn attempts_are_counted_across_a_restart() {
     let (server, mut client) = start().await;
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
@@ -249,7 +251,7 @@ async fn pending_pushes_outlive_a_restart_with_their_attempts() {
         let posted = endpoint.posted().into_iter();
         posted.filter(|posted| posted.line == line).collect()
     };
-    // One push has no answer yet, the other message waits for its next one.
+    // One push has no response yet, the other message waits for its next attempt.
     eventually("both were tried", || {
         tries("/b").len() == 2 && tries("/d").len() >= 3
     })
@@ -258,22 +260,28 @@ async fn pending_pushes_outlive_a_restart_with_their_attempts() {
     release.send_replace(true);
     let server = server.restart().await;
     let before = tries("/d").len();
-    eventually_eq("it is given up", (0, 0, 0), || {
+    eventually_eq("the message is dropped", (0, 0, 0), || {
         server.numbers("cmq.push.t.b")
     })
     .await;
-    assert_eq!(tries("/b").len(), 4, "attempts count on");
-    eventually("the other one goes on", || tries("/d").len() >= before + 2).await;
+    assert_eq!(tries("/b").len(), 4, "attempts before the restart count");
+    eventually("the other message is retried", || {
+        tries("/d").len() >= before + 2
+    })
+    .await;
     assert_decay(&tries("/d"));
     broken.store(false, SeqCst);
-    eventually_eq("it is taken", (0, 0, 0), || server.numbers("cmq.push.t.d")).await;
+    eventually_eq("the message is accepted", (0, 0, 0), || {
+        server.numbers("cmq.push.t.d")
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_push_that_a_stop_cuts_off_comes_again_and_does_not_count() {
+async fn a_push_that_a_stop_interrupts_is_repeated_and_does_not_count() {
     let (server, mut client) = start().await;
     let tries = AtomicUsize::new(0);
-    // The sender stays: the answer never comes.
+    // The gate never opens: the response never comes.
     let (_never, held) = watch::channel(false);
     let endpoint = Endpoint::start(move |_| Reply {
         gate: (tries.fetch_add(1, SeqCst) == 1).then(|| held.clone()),
@@ -282,9 +290,12 @@ async fn a_push_that_a_stop_cuts_off_comes_again_and_does_not_count() {
     .await;
     subscribe(&mut client, "s", &endpoint.url("/"), &[BACKOFF, SIMPLIFIED]).await;
     publish(&mut client, "bad").await;
-    eventually_eq("the second is under way", 2, || endpoint.posted().len()).await;
+    eventually_eq("the second attempt has begun", 2, || {
+        endpoint.posted().len()
+    })
+    .await;
     let server = server.restart_without_grace().await;
-    eventually_eq("it is given up", (0, 0, 0), || {
+    eventually_eq("the message is dropped", (0, 0, 0), || {
         server.numbers("cmq.push.t.s")
     })
     .await;
@@ -294,8 +305,8 @@ async fn a_push_that_a_stop_cuts_off_comes_again_and_does_not_count() {
 #[tokio::test]
 async fn a_slow_endpoint_delays_no_other() {
     let server = TestServer::start_with_cmq(|config| {
-        near(config);
-        // Longer than we wait.
+        push_locally(config);
+        // Longer than the test waits.
         config.push.timeout = PATIENCE * 2;
         config.push.endpoint_connections_max = 2;
         config.push.connections_max = 4;
@@ -309,7 +320,7 @@ async fn a_slow_endpoint_delays_no_other() {
     })
     .await;
     let fast = Endpoint::start(|_| Reply::status(200)).await;
-    // Several subscriptions of one endpoint share its places.
+    // Subscriptions with the same endpoint share its limit of concurrent pushes.
     for name in ["slow1", "slow2", "slow3"] {
         subscribe(&mut client, name, &slow.url("/"), &[SIMPLIFIED]).await;
     }
@@ -317,7 +328,7 @@ async fn a_slow_endpoint_delays_no_other() {
     for n in 0..100 {
         publish(&mut client, &n.to_string()).await;
     }
-    eventually_eq("the fast one has all", (0, 0, 0), || {
+    eventually_eq("the fast endpoint has all messages", (0, 0, 0), || {
         server.numbers("cmq.push.t.fast")
     })
     .await;
@@ -331,9 +342,9 @@ async fn a_slow_endpoint_delays_no_other() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_a_failure() {
+async fn a_missing_response_is_a_failure() {
     let server = TestServer::start_with_cmq(|config| {
-        near(config);
+        push_locally(config);
         config.push.timeout = Duration::from_millis(200);
     })
     .await;
@@ -346,7 +357,7 @@ async fn an_answer_that_does_not_come_is_a_failure() {
     .await;
     subscribe(&mut client, "s", &slow.url("/"), &[BACKOFF]).await;
     publish(&mut client, "x").await;
-    eventually_eq("it is given up", (0, 0, 0), || {
+    eventually_eq("the message is dropped", (0, 0, 0), || {
         server.numbers("cmq.push.t.s")
     })
     .await;
@@ -354,7 +365,7 @@ async fn an_answer_that_does_not_come_is_a_failure() {
 }
 
 #[tokio::test]
-async fn amqp_publishers_are_pushed_too() {
+async fn messages_published_over_amqp_are_pushed() {
     let (server, mut client) = start().await;
     let endpoint = Endpoint::start(|_| Reply::status(200)).await;
     subscribe(&mut client, "s", &endpoint.url("/"), &[]).await;
@@ -366,14 +377,14 @@ async fn amqp_publishers_are_pushed_too() {
     let posted = endpoint.posted().remove(0);
     let json: serde_json::Value = serde_json::from_str(&posted.body).unwrap();
     assert_eq!(json["msgBody"], "over AMQP");
-    // It has no id of its own: its place is as good.
+    // A message without an id has its position as id.
     assert_eq!(json["msgId"], "0-0");
     assert_eq!(posted.headers["x-cmq-message-id"], "0-0");
     assert_eq!(posted.headers["x-cmq-message-tag"], "x");
 }
 
 #[tokio::test]
-async fn queues_of_pushes_are_the_brokers_own() {
+async fn push_queues_are_hidden_and_go_with_their_subscription() {
     let (server, mut client) = start().await;
     let endpoint = Endpoint::start(|_| Reply::status(500)).await;
     subscribe(&mut client, "s", &endpoint.url("/"), &[DECAY]).await;
@@ -390,14 +401,14 @@ async fn queues_of_pushes_are_the_brokers_own() {
     assert!(server.counts("cmq.push.t.s").is_none());
     subscribe(&mut client, "s", &endpoint.url("/again"), &[BACKOFF]).await;
     publish(&mut client, "y").await;
-    eventually("the new one is pushed to", || {
+    eventually("the new subscription is pushed", || {
         let posted = endpoint.posted();
         posted.iter().any(|posted| posted.line.contains("/again"))
     })
     .await;
 }
 
-/// A queue that takes one message, subscribed to the topic.
+/// Subscribes a queue that holds one message.
 async fn subscribe_narrow(server: &TestServer, client: &mut Client, more: &[(&str, &str)]) {
     let mut peer = Peer::new(server).await;
     let overflow = AMQPValue::LongString("reject-publish".into());
@@ -417,7 +428,7 @@ async fn subscribe_narrow(server: &TestServer, client: &mut Client, more: &[(&st
 }
 
 #[tokio::test]
-async fn what_a_full_queue_does_not_take_it_is_offered_again() {
+async fn messages_that_a_full_queue_refuses_are_offered_again() {
     let (server, mut client) = start().await;
     subscribe_narrow(&server, &mut client, &[DECAY]).await;
     let mut expected: Vec<String> = (0..5).map(|n| n.to_string()).collect();
@@ -452,18 +463,18 @@ async fn what_a_full_queue_does_not_take_it_is_offered_again() {
     assert_eq!((server.ready("narrow"), waiting(&server)), (0, 0));
     client.ok("Unsubscribe", &[T, s]).await;
     assert!(server.counts("cmq.push.t.s").is_none());
-    // A queue that is bound over AMQP has no strategy.
+    // A queue that is bound over AMQP has no retry strategy.
     let mut peer = Peer::new(&server).await;
     peer.bind(1, "narrow", "t", "").await;
     publish(&mut client, "x").await;
     let full = client
         .refused("PublishMessage", &[T, ("msgBody", "x")])
         .await;
-    assert_eq!(full, (4410, 10240));
+    assert_eq!(full, CmqError::QueueFull);
 }
 
 #[tokio::test]
-async fn what_a_queue_does_not_take_for_long_is_dropped() {
+async fn messages_that_a_full_queue_refuses_too_often_are_dropped() {
     let (server, mut client) = start().await;
     subscribe_narrow(&server, &mut client, &[BACKOFF]).await;
     for body in ["fits", "does not", "neither"] {
@@ -474,17 +485,17 @@ async fn what_a_queue_does_not_take_for_long_is_dropped() {
     })
     .await;
     assert_eq!(server.ready("narrow"), 1);
-    // Who deletes the queue ends the subscription.
+    // Deleting the queue ends the subscription.
     publish(&mut client, "again").await;
     let narrow = ("queueName", "narrow");
     client.ok("DeleteQueue", &[narrow]).await;
-    eventually("what waited has gone with it", || {
+    eventually("the waiting messages have gone with it", || {
         server.counts("cmq.push.t.s").is_none()
     })
     .await;
 }
 
-/// It may have the message: another try has to wait as the strategy says.
+/// The endpoint may have the message, so the retry waits as the strategy says.
 #[tokio::test]
 async fn an_endpoint_that_hangs_up_is_tried_once_per_attempt() {
     let (_server, mut client) = start().await;

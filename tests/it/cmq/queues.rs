@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::client;
+use leveret::cmq::error::CmqError;
+
+use super::{Q, Refusal, client};
 use crate::support::{PATIENCE, TestServer};
 
 #[tokio::test]
-async fn queues_are_made_listed_and_deleted() {
+async fn queues_are_created_listed_and_deleted() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     for name in ["beta", "alpha", "gamma-1_x"] {
@@ -15,13 +17,16 @@ async fn queues_are_made_listed_and_deleted() {
     let exists = client
         .refused("CreateQueue", &[("queueName", "ALPHA")])
         .await;
-    assert_eq!(exists, (4460, 10210));
+    assert_eq!(exists, CmqError::QueueExists);
     let long = "x".repeat(65);
     for name in ["1a", "a.b", "-a", &*long, "é"] {
         let refused = client.refused("CreateQueue", &[("queueName", name)]).await;
-        assert_eq!(refused, (4000, 10020), "{name}");
+        assert_eq!(refused, CmqError::QueueNameFormat, "{name}");
     }
-    assert_eq!(client.refused("CreateQueue", &[]).await, (4000, 10390));
+    assert_eq!(
+        client.refused("CreateQueue", &[]).await,
+        CmqError::Missing("queueName".into())
+    );
     let all = client.ok("ListQueue", &[]).await;
     let names: Vec<_> = all["queueList"]
         .as_array()
@@ -41,34 +46,33 @@ async fn queues_are_made_listed_and_deleted() {
     assert_eq!(some["queueList"].as_array().unwrap().len(), 1);
     assert_eq!(
         client.refused("ListQueue", &[("limit", "51")]).await,
-        (4000, 10350)
+        CmqError::OutOfRange("limit".into())
     );
     client.ok("DeleteQueue", &[("queueName", "beta")]).await;
     let gone = client
         .refused("DeleteQueue", &[("queueName", "beta")])
         .await;
-    assert_eq!(gone, (4440, 10100));
+    assert_eq!(gone, CmqError::NoSuchQueue);
     assert!(server.counts("beta").is_none() && server.counts("alpha").is_some());
 }
 
 #[tokio::test]
-async fn attributes_are_kept() {
+async fn attributes_survive_a_restart() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
     client
         .ok(
             "CreateQueue",
-            &[q, ("visibilityTimeout", "10"), ("maxMsgSize", "2048")],
+            &[Q, ("visibilityTimeout", "10"), ("maxMsgSize", "2048")],
         )
         .await;
     let changed = client
-        .ok("SetQueueAttributes", &[q, ("pollingWaitSeconds", "3")])
+        .ok("SetQueueAttributes", &[Q, ("pollingWaitSeconds", "3")])
         .await;
     assert_eq!(changed["pollingWaitSeconds"], 3);
     let server = server.restart().await;
     let mut client = super::client(&server).await;
-    let shown = client.ok("GetQueueAttributes", &[q]).await;
+    let shown = client.ok("GetQueueAttributes", &[Q]).await;
     for (name, value) in [
         ("maxMsgHeapNum", 100_000_000),
         ("pollingWaitSeconds", 3),
@@ -87,10 +91,9 @@ async fn attributes_are_kept() {
 }
 
 #[tokio::test]
-async fn attributes_have_bounds() {
+async fn attributes_out_of_range_are_refused() {
     let server = TestServer::start_with_cmq(|config| config.queues_max = 1).await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
     for (name, low, high) in [
         ("maxMsgHeapNum", "999999", "1000000001"),
         ("pollingWaitSeconds", "-1", "31"),
@@ -100,27 +103,30 @@ async fn attributes_have_bounds() {
         ("rewindSeconds", "-1", "1296001"),
     ] {
         for value in [low, high] {
-            let refused = client.refused("CreateQueue", &[q, (name, value)]).await;
-            assert_eq!(refused, (4000, 10350), "{name} {value}");
+            let refused = client.refused("CreateQueue", &[Q, (name, value)]).await;
+            assert_eq!(refused, CmqError::OutOfRange(name.into()), "{name} {value}");
         }
-        let refused = client.refused("CreateQueue", &[q, (name, "x")]).await;
-        assert_eq!(refused, (4000, 10360), "{name}");
+        let refused = client.refused("CreateQueue", &[Q, (name, "x")]).await;
+        assert_eq!(refused, CmqError::WrongType(name.into()), "{name}");
     }
-    let beyond = [q, ("msgRetentionSeconds", "60"), ("rewindSeconds", "61")];
-    assert_eq!(client.refused("CreateQueue", &beyond).await, (4000, 10700));
-    client.ok("CreateQueue", &[q]).await;
+    let beyond = [Q, ("msgRetentionSeconds", "60"), ("rewindSeconds", "61")];
+    assert_eq!(
+        client.refused("CreateQueue", &beyond).await,
+        CmqError::RewindBeyondRetention
+    );
+    client.ok("CreateQueue", &[Q]).await;
     let full = client.refused("CreateQueue", &[("queueName", "r")]).await;
-    assert_eq!(full, (4450, 10220));
+    assert_eq!(full, CmqError::TooManyQueues);
 }
 
 #[tokio::test]
-async fn names_rest_if_an_operator_says() {
+async fn a_deleted_name_may_be_used_again_after_its_rest() {
     let rest = Duration::from_millis(500);
     let server = TestServer::start_with_cmq(|config| config.name_rest = rest).await;
     let mut client = client(&server).await;
     for (kind, name) in [("Queue", "queueName"), ("Topic", "topicName")] {
         let (create, delete) = (format!("Create{kind}"), format!("Delete{kind}"));
-        // Until one is asked for again while it rests: this may take longer on a busy machine.
+        // Tries until a name is used again during its rest: on a busy machine one try may take longer than that.
         let mut n = 0;
         let (deleted, begun) = loop {
             n += 1;
@@ -130,7 +136,11 @@ async fn names_rest_if_an_operator_says() {
             client.ok(&delete, &[(name, &deleted)]).await;
             let answer = client.call(&create, &[(name, &same)]).await;
             if answer["code"] != 0 {
-                assert_eq!(super::codes(&answer), (6040, 10660));
+                let error = match kind {
+                    "Queue" => CmqError::QueueNameRests,
+                    _ => CmqError::TopicNameRests,
+                };
+                assert_eq!(Refusal::of(&answer), error);
                 break (deleted, begun);
             }
             assert!(begun.elapsed() > rest);

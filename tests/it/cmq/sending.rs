@@ -1,25 +1,22 @@
-//! Messages on their way in: sent over HTTP, consumed over AMQP.
+//! Sending messages over HTTP.
 
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use leveret::cmq::error::CmqError;
 use leveret::wire::AMQPValue;
-use serde_json::Value;
 
-use super::{client, codes};
+use super::{Q, Refusal, client, start_with_queue};
 use crate::support::{PATIENCE, Peer, TestServer};
 
 #[tokio::test]
-async fn what_is_sent_is_consumed_over_amqp() {
-    let server = TestServer::start().await;
-    let mut client = client(&server).await;
-    let q = ("queueName", "q");
-    client.ok("CreateQueue", &[q]).await;
+async fn sent_messages_are_consumed_over_amqp() {
+    let (server, mut client) = start_with_queue().await;
     let bodies = ["plain", "你好 a+b&c=d/%", "@starts like a file", "\"\\\n"];
     for (n, body) in bodies.iter().enumerate() {
         client.get = n % 2 == 1;
-        let sent = client.ok("SendMessage", &[q, ("msgBody", body)]).await;
+        let sent = client.ok("SendMessage", &[Q, ("msgBody", body)]).await;
         sent["msgId"].as_str().unwrap().parse::<u64>().unwrap();
     }
     client.get = false;
@@ -30,7 +27,7 @@ async fn what_is_sent_is_consumed_over_amqp() {
         .iter()
         .map(|(n, v)| (n.as_str(), v.as_str()))
         .collect();
-    parameters.push(q);
+    parameters.push(Q);
     let sent = client.ok("BatchSendMessage", &parameters).await;
     assert_eq!(sent["msgList"].as_array().unwrap().len(), 16);
     let mut peer = Peer::new(&server).await;
@@ -45,101 +42,113 @@ async fn what_is_sent_is_consumed_over_amqp() {
 }
 
 #[tokio::test]
-async fn a_batch_with_a_bad_entry_is_refused_whole() {
+async fn a_batch_with_an_invalid_item_is_refused_whole() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
-    client.ok("CreateQueue", &[q, ("maxMsgSize", "1024")]).await;
+    client.ok("CreateQueue", &[Q, ("maxMsgSize", "1024")]).await;
     let long = "x".repeat(1025);
     let fits = "x".repeat(1024);
-    client.ok("SendMessage", &[q, ("msgBody", &fits)]).await;
-    let one = |body| [q, ("msgBody", body)];
-    assert_eq!(client.refused("SendMessage", &one("")).await, (4000, 10120));
+    client.ok("SendMessage", &[Q, ("msgBody", &fits)]).await;
+    let one = |body| [Q, ("msgBody", body)];
+    assert_eq!(
+        client.refused("SendMessage", &one("")).await,
+        CmqError::EmptyBody
+    );
     assert_eq!(
         client.refused("SendMessage", &one(&long)).await,
-        (4400, 10230)
+        CmqError::MessageTooLarge
     );
-    assert_eq!(client.refused("SendMessage", &[q]).await, (4000, 10390));
-    let mut named = async |entry: (&str, &str), expected: (u64, u64)| {
-        let batch = [q, ("msgBody.0", "a"), entry, ("msgBody.2", "c")];
-        let answer: Value = client.call("BatchSendMessage", &batch).await;
-        assert_eq!(codes(&answer), expected);
-        let message = answer["message"].as_str().unwrap();
-        assert!(message.ends_with(": msgBody.1"), "{message}");
-    };
-    named(("msgBody.1", ""), (4000, 10120)).await;
-    named(("msgBody.1", &long), (4400, 10230)).await;
-    let gap = [q, ("msgBody.0", "a"), ("msgBody.2", "c")];
+    assert_eq!(
+        client.refused("SendMessage", &[Q]).await,
+        CmqError::Missing("msgBody".into())
+    );
+    for (body, refusal) in [
+        ("", CmqError::EmptyEntry("msgBody.1".into())),
+        (&*long, CmqError::EntryTooLarge("msgBody.1".into())),
+    ] {
+        let batch = [
+            Q,
+            ("msgBody.0", "a"),
+            ("msgBody.1", body),
+            ("msgBody.2", "c"),
+        ];
+        assert_eq!(client.refused("BatchSendMessage", &batch).await, refusal);
+    }
+    let gap = [Q, ("msgBody.0", "a"), ("msgBody.2", "c")];
     assert_eq!(
         client.refused("BatchSendMessage", &gap).await,
-        (4000, 10380)
+        CmqError::NotConsecutive("msgBody".into())
     );
     assert_eq!(
-        client.refused("BatchSendMessage", &[q]).await,
-        (4000, 10390)
+        client.refused("BatchSendMessage", &[Q]).await,
+        CmqError::Missing("msgBody.n".into())
     );
     let names: Vec<_> = (1..=17).map(|n| format!("msgBody.{n}")).collect();
     let mut seventeen: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    seventeen.push(q);
+    seventeen.push(Q);
     assert_eq!(
         client.refused("BatchSendMessage", &seventeen).await,
-        (4000, 10370)
+        CmqError::BatchSize("msgBody".into())
     );
     assert_eq!(
         server.numbers("q"),
         (1, 0, 0),
-        "nothing of a refused batch is there"
+        "a refused batch sends nothing"
     );
     let none = [("queueName", "none"), ("msgBody", "x")];
-    assert_eq!(client.refused("SendMessage", &none).await, (4440, 10100));
+    assert_eq!(
+        client.refused("SendMessage", &none).await,
+        CmqError::NoSuchQueue
+    );
 }
 
 #[tokio::test]
-async fn limits_can_be_raised_and_are_kept() {
+async fn batches_and_delayed_messages_have_limits() {
     let server = TestServer::start_with_cmq(|config| config.delayed_max = 1).await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
     client
-        .ok("CreateQueue", &[q, ("maxMsgSize", "1048576")])
+        .ok("CreateQueue", &[Q, ("maxMsgSize", "1048576")])
         .await;
     let half = "x".repeat(512 * 1024);
-    let full = [q, ("msgBody.1", &*half), ("msgBody.2", &*half)];
+    let full = [Q, ("msgBody.1", &*half), ("msgBody.2", &*half)];
     client.ok("BatchSendMessage", &full).await;
     let over = [
-        q,
+        Q,
         ("msgBody.1", &*half),
         ("msgBody.2", &*half),
         ("msgBody.3", "x"),
     ];
     assert_eq!(
         client.refused("BatchSendMessage", &over).await,
-        (4470, 10300)
+        CmqError::BatchTooLarge
     );
-    let delayed = [q, ("msgBody", "x"), ("delaySeconds", "60")];
+    let delayed = [Q, ("msgBody", "x"), ("delaySeconds", "60")];
     client.ok("SendMessage", &delayed).await;
-    assert_eq!(client.refused("SendMessage", &delayed).await, (6070, 10690));
+    assert_eq!(
+        client.refused("SendMessage", &delayed).await,
+        CmqError::TooManyUnacked
+    );
 }
 
 #[tokio::test]
-async fn limits_of_messages_are_reached_before_those_of_requests() {
+async fn the_largest_message_and_batch_fit_into_a_request() {
     const MIB: usize = 1024 * 1024;
     let server = TestServer::start_with_cmq(|config| config.batch_max = 1000).await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
     client
-        .ok("CreateQueue", &[q, ("maxMsgSize", "1048576")])
+        .ok("CreateQueue", &[Q, ("maxMsgSize", "1048576")])
         .await;
-    // Each of its bytes is three in a form.
+    // A form encodes each byte with three.
     let whole = "\u{7f}".repeat(MIB);
     let third = "你".repeat(MIB / 3);
-    client.ok("SendMessage", &[q, ("msgBody", &whole)]).await;
-    client.ok("SendMessage", &[q, ("msgBody", &third)]).await;
+    client.ok("SendMessage", &[Q, ("msgBody", &whole)]).await;
+    client.ok("SendMessage", &[Q, ("msgBody", &third)]).await;
     let longer = format!("{whole}x");
     assert_eq!(
         client
-            .refused("SendMessage", &[q, ("msgBody", &longer)])
+            .refused("SendMessage", &[Q, ("msgBody", &longer)])
             .await,
-        (4400, 10230)
+        CmqError::MessageTooLarge
     );
     let names: Vec<_> = (1..=1000).map(|n| format!("msgBody.{n}")).collect();
     let batch = |bytes: usize, last: &str| -> Vec<(String, String)> {
@@ -155,7 +164,7 @@ async fn limits_of_messages_are_reached_before_those_of_requests() {
         (batch(MIB / 1000, &"x".repeat(MIB % 1000)), None),
         (
             batch(MIB / 1000, &"x".repeat(MIB % 1000 + 1)),
-            Some((4470, 10300)),
+            Some(CmqError::BatchTooLarge),
         ),
     ] {
         let items: Vec<_> = items
@@ -165,63 +174,62 @@ async fn limits_of_messages_are_reached_before_those_of_requests() {
         let answer = client.call("BatchSendMessage", &items).await;
         match refused {
             None => assert_eq!(answer["code"], 0, "{answer}"),
-            Some(refused) => assert_eq!(codes(&answer), refused),
+            Some(refused) => assert_eq!(Refusal::of(&answer), refused),
         }
     }
-    // What is beyond all that is answered too, to clients that first write all of it.
+    // A client that writes all of a much larger request before it reads also gets a response.
     let far = "x".repeat(16 * MIB);
     assert_eq!(
-        client.refused("SendMessage", &[q, ("msgBody", &far)]).await,
-        (4000, 10420)
+        client.refused("SendMessage", &[Q, ("msgBody", &far)]).await,
+        CmqError::Unreadable("request")
     );
-    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
+    client.ok("SendMessage", &[Q, ("msgBody", "x")]).await;
     assert_eq!(server.ready("q"), 1003);
 }
 
 #[tokio::test]
-async fn requests_have_a_quota_if_an_operator_says() {
+async fn requests_beyond_the_rate_limit_are_refused() {
     let server = TestServer::start_with_cmq(|config| config.requests_max = 10).await;
     let mut client = client(&server).await;
-    let (q, r, body) = (("queueName", "q"), ("queueName", "r"), ("msgBody", "x"));
-    for queue in [q, r] {
+    let (r, body) = (("queueName", "r"), ("msgBody", "x"));
+    for queue in [Q, r] {
         client.ok("CreateQueue", &[queue]).await;
     }
     let begun = Instant::now();
     let mut refused = 0;
-    // Without waiting for answers, so that more than ten come in one second also on a busy machine.
+    // Pipelined, so that more than ten requests come in one second even on a busy machine.
     while refused == 0 && begun.elapsed() < PATIENCE {
         for _ in 0..30 {
-            let form = client.form("SendMessage", &[q, body]);
+            let form = client.form("SendMessage", &[Q, body]);
             client.send(&form).await;
         }
         for _ in 0..30 {
             let answer = client.answer().await;
             if answer["code"] != 0 {
-                assert_eq!(codes(&answer), (4420, 10250));
+                assert_eq!(Refusal::of(&answer), CmqError::Throttled);
                 refused += 1;
             }
         }
     }
     assert!(refused > 0);
     client.ok("SendMessage", &[r, body]).await;
-    client.ok("ReceiveMessage", &[q]).await;
+    client.ok("ReceiveMessage", &[Q]).await;
 }
 
 #[tokio::test]
-async fn nothing_is_taken_while_an_alarm_is_on() {
+async fn sends_are_refused_while_an_alarm_is_on() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
-    let q = ("queueName", "q");
-    client.ok("CreateQueue", &[q]).await;
+    client.ok("CreateQueue", &[Q]).await;
     server.alarms.set_memory(true);
-    let refused = client.refused("SendMessage", &[q, ("msgBody", "x")]).await;
-    assert_eq!(refused, (6000, 10090));
+    let refused = client.refused("SendMessage", &[Q, ("msgBody", "x")]).await;
+    assert_eq!(refused, CmqError::SendFailed);
     server.alarms.set_memory(false);
-    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
+    client.ok("SendMessage", &[Q, ("msgBody", "x")]).await;
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_nothing() {
+async fn a_full_queue_refuses_a_batch_whole() {
     let server = TestServer::start_with_cmq(|config| config.heap_max = 2_000_000).await;
     let mut client = client(&server).await;
     let mut peer = Peer::new(&server).await;
@@ -231,17 +239,16 @@ async fn a_full_queue_takes_nothing() {
         ("x-overflow", overflow),
     ];
     peer.declare_durable(1, "q", &full).await;
-    let q = ("queueName", "q");
-    client.ok("SendMessage", &[q, ("msgBody", "x")]).await;
-    let two = [q, ("msgBody.1", "a"), ("msgBody.2", "b")];
+    client.ok("SendMessage", &[Q, ("msgBody", "x")]).await;
+    let two = [Q, ("msgBody.1", "a"), ("msgBody.2", "b")];
     assert_eq!(
         client.refused("BatchSendMessage", &two).await,
-        (4410, 10240)
+        CmqError::QueueFull
     );
-    assert_eq!(server.numbers("q"), (1, 0, 0), "no part of it");
-    // What was declared over AMQP stays so when something else is set.
+    assert_eq!(server.numbers("q"), (1, 0, 0), "no part of the batch");
+    // Arguments that were declared over AMQP hold until their own attribute is set.
     client
-        .ok("SetQueueAttributes", &[q, ("pollingWaitSeconds", "1")])
+        .ok("SetQueueAttributes", &[Q, ("pollingWaitSeconds", "1")])
         .await;
     let arguments = server
         .broker
@@ -255,13 +262,13 @@ async fn a_full_queue_takes_nothing() {
         (Some(2), None)
     );
     assert_eq!(arguments.visibility_timeout_ms, None);
-    let more = [q, ("maxMsgHeapNum", "1000000")];
+    let more = [Q, ("maxMsgHeapNum", "1000000")];
     client.ok("SetQueueAttributes", &more).await;
     client.ok("BatchSendMessage", &two).await;
 }
 
 #[tokio::test]
-async fn bodies_may_be_any_bytes_and_nothing_else_may() {
+async fn only_bodies_may_be_other_bytes_than_text() {
     let server = TestServer::start().await;
     let mut client = client(&server).await;
     client.ok("CreateQueue", &[("queueName", "q")]).await;
@@ -281,5 +288,8 @@ async fn bodies_may_be_any_bytes_and_nothing_else_may() {
     }
     let form = client.form_of_bytes("SendMessage", &[("queueName", b"q\xff"), ("msgBody", b"m")]);
     client.send(&form).await;
-    assert_eq!(codes(&client.answer().await), (4000, 10360));
+    assert_eq!(
+        Refusal::of(&client.answer().await),
+        CmqError::WrongType("queueName".into())
+    );
 }

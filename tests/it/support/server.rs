@@ -34,7 +34,8 @@ pub(crate) struct TestServer {
     cmq_config: CmqConfig,
     store: Arc<dyn Store>,
     clocks: Arc<dyn clock::Source>,
-    fronts: (Weak<Front>, Weak<cmq::Front>),
+    front: Weak<Front>,
+    cmq_users: Box<dyn Fn() -> usize + Send + Sync>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     cmq_task: JoinHandle<()>,
@@ -101,7 +102,8 @@ impl TestServer {
                 .unwrap();
         let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let cmq = cmq_listener.local_addr().unwrap();
-        let fronts = (Arc::downgrade(&front), Arc::downgrade(&cmq_front));
+        let cmq_users = Box::new(cmq_front.users());
+        let weak_front = Arc::downgrade(&front);
         let push_task = tokio::spawn(Arc::clone(&cmq_front).push(stopped.clone()));
         let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
         let task = tokio::spawn(front.serve(listener, stopped));
@@ -113,7 +115,8 @@ impl TestServer {
             alarms,
             store,
             clocks,
-            fronts,
+            front: weak_front,
+            cmq_users,
             stop,
             task,
             cmq_task,
@@ -142,9 +145,9 @@ impl TestServer {
             task.abort();
         }
         // Tasks that are cut off end a little later, and return their messages to the old broker.
-        let (amqp, cmq) = self.fronts;
+        let (front, cmq_users) = (self.front, self.cmq_users);
         eventually("all tasks have ended", || {
-            amqp.strong_count() == 0 && cmq.strong_count() == 0
+            front.strong_count() == 0 && cmq_users() == 0
         })
         .await;
         let committer = Arc::clone(self.broker.committer());
@@ -160,10 +163,9 @@ impl TestServer {
         self.stop.send_replace(true);
     }
 
-    /// Number of references to CMQ's front door: its tasks, open connections, and requests that run beside them. It grows
-    /// when a request begins and falls when a connection has ended.
-    pub(crate) fn cmq_holders(&self) -> usize {
-        self.fronts.1.strong_count()
+    /// Number of tasks, open connections and requests in progress that use CMQ's API.
+    pub(crate) fn cmq_users(&self) -> usize {
+        (self.cmq_users)()
     }
 
     /// The counts of a queue; `None` if there is no such queue.
