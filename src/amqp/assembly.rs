@@ -1,26 +1,24 @@
-//! Puts a content together from its method, header and body frames (AMQP 0-9-1, 4.2.6). Pure: says what is complete
-//! and what may not come now; knows nothing of channels or of what the content is for.
+//! Assembles a content from its method, header and body frames (AMQP 0-9-1, 4.2.6). Pure: says when a content is
+//! complete and which frames are out of turn; knows nothing of channels or of the content's purpose.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::limits::{BODY_PART_MIN, BODY_PIECE_MAX, PART_PINS_MAX};
+use super::method_id::CLASS_BASIC;
 use crate::model::Body;
 
-/// The class whose methods carry content.
-pub(crate) const CLASS_BASIC: u16 = 60;
-
-/// Where one channel stands. `P` is what the publish method said.
+/// Which frame one channel expects next. `P` stands for the publish method.
 #[derive(Debug)]
 pub(crate) enum Assembly<P> {
-    /// A method may come.
+    /// Expects a method.
     Idle,
-    /// The content header has to come.
+    /// Expects the content header.
     AwaitHeader(P),
-    /// Body frames have to come.
+    /// Expects body frames.
     AwaitBody(Box<Partial<P>>),
 }
 
-/// A content whose body is not yet whole.
+/// A content whose body is incomplete.
 #[derive(Debug)]
 pub(crate) struct Partial<P> {
     publish: P,
@@ -29,59 +27,57 @@ pub(crate) struct Partial<P> {
     parts: Parts,
 }
 
-/// A content that is whole.
+/// A complete content.
 #[derive(Debug)]
 pub(crate) struct Content<P> {
-    /// What the method said.
     pub(crate) publish: P,
-    /// Property flags and list as they came.
+    /// Property flags and list as they arrived.
     pub(crate) properties: Bytes,
-    /// The body.
     pub(crate) body: Body,
 }
 
-/// What all channels of a connection hold of contents that are not whole.
+/// Incomplete contents on all channels of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Assembling {
-    held: usize,
-    /// Channels on which a content was begun since they were last taken: their headers may keep a read buffer alive.
+    /// Their bytes.
+    bytes: usize,
+    /// Channels on which a content began since the list was last emptied: their headers may keep a read buffer alive.
     begun: Vec<u16>,
 }
 
 impl Assembling {
     /// A channel held `before` bytes and now holds `after`.
     pub(crate) fn change(&mut self, before: usize, after: usize) {
-        self.held = (self.held + after).saturating_sub(before);
+        self.bytes = (self.bytes + after).saturating_sub(before);
     }
 
-    /// Bytes that are held.
-    pub(crate) fn held(&self) -> usize {
-        self.held
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// A content was begun on a channel.
+    /// A content began on a channel.
     pub(crate) fn begin(&mut self, channel: u16) {
         if self.begun.last() != Some(&channel) {
             self.begun.push(channel);
         }
     }
 
-    /// Takes the next channel on which contents were begun.
+    /// Removes a channel from the list of those on which contents began.
     pub(crate) fn next_begun(&mut self) -> Option<u16> {
         self.begun.pop()
     }
 }
 
-/// A frame that may not come now. RabbitMQ's texts, which clients' tests match on.
+/// A frame out of turn. The texts are RabbitMQ's, which tests of clients compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unexpected {
-    /// A header or body where only a method may come.
+    /// A header or body where a method is expected.
     NotMethod,
-    /// Something else than the header.
+    /// Another frame where the header is expected.
     NotHeader,
-    /// A header for another class.
+    /// A header of another class than `basic`.
     WrongClass(u16),
-    /// Something else than a body frame, or, as RabbitMQ has it, more body than the header announced.
+    /// Another frame where a body is expected or, as in RabbitMQ, more body than the header announced.
     NotBody,
 }
 
@@ -110,7 +106,7 @@ impl Unexpected {
 }
 
 impl<P> Assembly<P> {
-    /// A method frame came: `Ok` if one may.
+    /// Whether a method is expected now.
     pub(crate) fn method(&self) -> Result<(), Unexpected> {
         match self {
             Assembly::Idle => Ok(()),
@@ -119,7 +115,7 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// What is wrong if something comes that is neither method nor body nor a readable header.
+    /// The fault of a content header that cannot be decoded.
     pub(crate) fn header_missing(&self) -> Unexpected {
         match self {
             Assembly::Idle => Unexpected::NotMethod,
@@ -128,12 +124,12 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// The method that came carries content.
+    /// A method that carries content arrived.
     pub(crate) fn begin(&mut self, publish: P) {
         *self = Assembly::AwaitHeader(publish);
     }
 
-    /// A content header came. A content without body is whole with it.
+    /// A content header arrived. It completes a content without body.
     pub(crate) fn header(
         &mut self,
         class: u16,
@@ -162,7 +158,7 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// A body frame came, a part of a read buffer of so many bytes. Gives the content when this was the last.
+    /// A body frame arrived, a slice of a read buffer of `buffer` bytes. The last one completes the content.
     pub(crate) fn body(
         &mut self,
         payload: Bytes,
@@ -195,7 +191,7 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// A body frame came that nobody wants: only its length counts.
+    /// A body frame of a content that is dropped arrived: only its length counts.
     pub(crate) fn skip_body(&mut self, length: usize) -> Result<(), Unexpected> {
         let length = length as u64;
         match self {
@@ -213,7 +209,7 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// Drops what has arrived of a content; the rest is to be skipped.
+    /// Drops the bytes of an incomplete content. Its remaining frames go to [`Assembly::skip_body`].
     pub(crate) fn forget(&mut self) {
         if let Assembly::AwaitBody(partial) = self {
             partial.properties = Bytes::new();
@@ -221,7 +217,7 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// Bytes of properties and body that are held.
+    /// Bytes of properties and body of an incomplete content.
     pub(crate) fn held(&self) -> usize {
         match self {
             Assembly::AwaitBody(partial) => partial.properties.len() + partial.parts.held,
@@ -229,9 +225,9 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// The rest of a content comes another time: what is there of its header keeps no read buffer alive, of which it is
-    /// a small part.
-    pub(crate) fn keep_header(&mut self, buffer: usize) {
+    /// Copies the properties of an incomplete content if they are a small part of their read buffer, so that they do not
+    /// keep the buffer alive until the rest arrives.
+    pub(crate) fn detach_header(&mut self, buffer: usize) {
         if let Assembly::AwaitBody(partial) = self
             && is_small_part(partial.properties.len(), buffer)
         {
@@ -240,12 +236,12 @@ impl<P> Assembly<P> {
     }
 }
 
-/// Whether keeping so many bytes would keep far more of their read buffer alive.
+/// Whether these bytes would keep far more of their read buffer alive than their own length.
 fn is_small_part(bytes: usize, buffer: usize) -> bool {
     bytes.saturating_mul(PART_PINS_MAX) < buffer
 }
 
-/// Body frames so far. Short ones are joined: a slice costs more than its bytes when those are few.
+/// Body frames so far. Short ones are joined, since a slice costs more memory than a few bytes.
 #[derive(Debug, Default)]
 struct Parts {
     whole: Vec<Bytes>,
@@ -362,7 +358,7 @@ mod tests {
         a.begin(());
         a.header(60, 100_000, Bytes::new()).unwrap();
         for _ in 0..99_999 {
-            // Each frame is a slice of a large read buffer, which must not stay alive.
+            // Each frame is a slice of a large read buffer, which must be freed.
             assert!(a.body(Bytes::from(vec![7; 1]), 1).unwrap().is_none());
         }
         assert_eq!(a.held(), 99_999);
@@ -371,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_half_received_keeps_no_large_buffer_alive() {
+    fn an_incomplete_content_keeps_no_large_buffer_alive() {
         let read = Bytes::from(vec![7; 256 * 1024]);
         let within = |bytes: &[u8]| read.as_ptr_range().contains(&bytes.as_ptr());
         let properties = read.slice(..20);
@@ -382,7 +378,7 @@ mod tests {
             let mut a = Assembly::Idle;
             a.begin(());
             a.header(60, part as u64 + 1, properties.clone()).unwrap();
-            a.keep_header(read.len());
+            a.detach_header(read.len());
             assert!(a.body(read.slice(..part), read.len()).unwrap().is_none());
             assert_eq!(a.held(), 20 + part);
             let content = a.body(Bytes::from_static(b"x"), 1).unwrap().unwrap();
@@ -408,14 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn channels_hold_so_much_together() {
+    fn the_bytes_of_all_channels_are_counted_together() {
         let mut all = Assembling::default();
         all.change(0, 10);
         all.change(0, 5);
         all.change(10, 12);
-        assert_eq!(all.held(), 17);
+        assert_eq!(all.bytes(), 17);
         all.change(12, 0);
-        assert_eq!(all.held(), 5);
+        assert_eq!(all.bytes(), 5);
         for channel in [1, 1, 2, 2, 1] {
             all.begin(channel);
         }

@@ -1,13 +1,8 @@
-//! The channels of one connection, found by number, and what they share. Knows no frames.
+//! The open channels of one connection, found by number.
 
-use super::assembly::Assembling;
 use super::channel::Channel;
-use super::consumers::ConsumerChannels;
-use super::unsynced::Unsynced;
 use crate::broker::connections::ChannelStatus;
-use crate::model::ConsumerId;
 
-/// The channels of a connection, and lists of those that something is due on.
 #[derive(Default)]
 pub(super) struct Channels {
     /// Ordered by number.
@@ -15,46 +10,14 @@ pub(super) struct Channels {
         clippy::vec_box,
         reason = "a channel is large, and opening one moves those behind it"
     )]
-    pub(super) open: Vec<Box<Channel>>,
-    /// Index of the one found last.
-    pub(super) last: usize,
-    /// Those with work left for the end of the batch.
-    pub(super) dirty: Vec<u16>,
-    /// Those with confirms to come.
-    pub(super) confirming: Vec<u16>,
-    /// Those with deliveries among the output.
-    pub(super) delivering: Vec<u16>,
-    /// Where its consumers are.
-    pub(super) consumers: ConsumerChannels,
-    /// What has arrived in part.
-    pub(super) assembling: Assembling,
-    /// Consumers that have lost their queue while a method waited: told once it is answered. No consumer
-    /// can be added meanwhile, and each is in here at most once.
-    pub(super) cancelled: Vec<ConsumerId>,
-    /// The client publishes.
-    pub(super) has_published: bool,
-    /// What of that may not be on disk.
-    pub(super) unsynced: Unsynced,
-    /// Channel errors that have been logged.
-    pub(super) errors_logged: u32,
-    /// Something has changed that operators may want to see.
-    pub(super) changed: bool,
+    open: Vec<Box<Channel>>,
+    /// Index of the latest lookup.
+    last: usize,
 }
 
 impl Channels {
-    pub(super) fn index(&mut self, number: u16) -> Option<usize> {
-        if self
-            .open
-            .get(self.last)
-            .is_some_and(|channel| channel.number == number)
-        {
-            return Some(self.last);
-        }
-        self.last = self
-            .open
-            .binary_search_by_key(&number, |channel| channel.number)
-            .ok()?;
-        Some(self.last)
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
     }
 
     pub(super) fn get_mut(&mut self, number: u16) -> Option<&mut Channel> {
@@ -63,10 +26,8 @@ impl Channels {
     }
 
     pub(super) fn insert(&mut self, number: u16) {
-        if let Err(index) = self
-            .open
-            .binary_search_by_key(&number, |channel| channel.number)
-        {
+        let index = self.search(number);
+        if let Err(index) = index {
             self.open.insert(index, Box::new(Channel::new(number)));
         }
     }
@@ -77,12 +38,28 @@ impl Channels {
         }
     }
 
-    pub(super) fn numbers(&self) -> Vec<u16> {
-        self.open.iter().map(|channel| channel.number).collect()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.open.iter().map(|channel| &**channel)
     }
 
-    /// For operators.
+    pub(super) fn numbers(&self) -> Vec<u16> {
+        self.iter().map(|channel| channel.number).collect()
+    }
+
     pub(super) fn status(&self) -> Vec<ChannelStatus> {
-        self.open.iter().map(|channel| channel.status()).collect()
+        self.iter().map(Channel::status).collect()
+    }
+
+    fn index(&mut self, number: u16) -> Option<usize> {
+        let last = self.open.get(self.last);
+        if last.is_none_or(|channel| channel.number != number) {
+            self.last = self.search(number).ok()?;
+        }
+        Some(self.last)
+    }
+
+    fn search(&self, number: u16) -> Result<usize, usize> {
+        self.open
+            .binary_search_by_key(&number, |channel| channel.number)
     }
 }

@@ -3,44 +3,63 @@
 use tokio::time::Instant;
 
 use super::channel::{Channel, Phase as ChannelPhase};
-use super::channels::Channels;
-use super::connection::{Connection, Phase};
-use super::error::{Failure, MethodId, Refusal, Scope};
+use super::connection::{Blocked, Connection, Phase};
+use super::connection_state::ConnectionState;
+use super::consumers::Consumers;
+use super::error::{Failure, Refusal, Scope};
 use super::handshake::SILENT_CLOSE_DELAY;
 use super::leaving::Leaving;
 use super::limits::CHANNEL_ERRORS_LOGGED_MAX;
-use super::misread::unexpected;
+use super::method_id::MethodId;
+use super::protocol_errors::unexpected;
+use super::publishing::Publishing;
+use super::queue_handles::QueueHandles;
 use crate::wire::protocol::{channel, connection};
 use crate::wire::{AMQPClass, FrameKind, FrameRef, MethodError, decode_method};
 
+impl Channel {
+    /// Publishes and acks that were sent before the end take effect. Later frames do not.
+    fn stop(&mut self, connection: &mut ConnectionState) {
+        self.flush_run(connection);
+        self.flush_acks(connection);
+        self.phase = ChannelPhase::Closing;
+    }
+
+    /// Drops the channel's state, but for what its closing handshake needs. Unacked deliveries go to `leaving`.
+    fn clear(&mut self, connection: &mut ConnectionState, leaving: &mut Leaving) {
+        self.leave_deliveries(leaving);
+        for (id, _) in self.consumers.iter() {
+            connection.consumers.remove(id);
+        }
+        self.consumers = Consumers::default();
+        self.queues = QueueHandles::default();
+        self.publishing = Publishing::default();
+        self.reply_consumer = None;
+        self.limiter = None;
+        self.touched = Vec::new();
+        self.under_way = Vec::new();
+        connection.assembling.change(self.assembly.held(), 0);
+        self.assembly.forget();
+    }
+}
+
 impl Connection {
-    pub(super) fn client_closes_channel(
-        &mut self,
-        number: u16,
-        method: MethodId,
-    ) -> Result<(), Failure> {
-        let assembled = self
-            .channels
-            .get_mut(number)
-            .map(|channel| channel.assembly.method());
-        if let Some(Err(out_of_turn)) = assembled {
-            return Err(unexpected(out_of_turn));
-        }
-        let was_open = self
-            .channels
-            .get_mut(number)
-            .is_some_and(|channel| channel.phase == ChannelPhase::Open);
+    /// `channel.close` from the client.
+    pub(super) fn client_closes_channel(&mut self, number: u16) -> Result<(), Failure> {
+        let Some(channel) = self.channels.get_mut(number) else {
+            return Ok(());
+        };
+        channel.assembly.method().map_err(unexpected)?;
+        let was_open = channel.phase == ChannelPhase::Open;
         if was_open {
-            self.wind_up_channel(number, method);
+            self.end_channel(number);
         }
-        self.send(
-            number,
-            &AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {})),
-        );
+        let ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
+        self.state.send(number, AMQPClass::Channel(ok));
         if was_open {
             self.remove_channel(number);
         } else if let Some(channel) = self.channels.get_mut(number) {
-            // Both sides have closed it at once: the client's close-ok may still come.
+            // Both sides have sent `channel.close`: the client's close-ok may still come.
             channel.phase = ChannelPhase::Crossed;
         }
         Ok(())
@@ -51,8 +70,8 @@ impl Connection {
         self.permit.close_channel();
     }
 
-    /// After the connection was closed, from either side: what is closed once more is answered, and `close-ok` is the
-    /// last word. All else is ignored, as long as it is known.
+    /// A frame after `connection.close` from either side. Answers another close; close-ok is the last frame. Ignores all
+    /// other known methods.
     pub(super) fn frame_while_closing(&mut self, frame: &FrameRef<'_>) {
         if frame.channel != 0 || frame.kind != FrameKind::Method {
             return;
@@ -61,29 +80,28 @@ impl Connection {
             Ok(AMQPClass::Connection(connection::AMQPMethod::CloseOk(_))) => {
                 self.phase = Phase::Over;
             }
-            Ok(AMQPClass::Connection(connection::AMQPMethod::Close(_))) => self.send(
-                0,
-                &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
-            ),
+            Ok(AMQPClass::Connection(connection::AMQPMethod::Close(_))) => self.send_close_ok(),
             Ok(_) | Err(MethodError::Malformed { .. } | MethodError::Table { .. }) => {}
             Err(MethodError::Unknown { .. } | MethodError::NoIds) => self.phase = Phase::Over,
         }
     }
 
-    /// The client has closed the connection.
+    /// `connection.close` from the client.
     pub(super) fn client_closes(&mut self) {
-        // Exclusive queues are gone before close-ok.
+        // Exclusive queues are deleted before close-ok.
         self.release();
-        self.send(
-            0,
-            &AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})),
-        );
+        self.send_close_ok();
         self.phase = Phase::Closed {
             until: self.close_deadline(),
         };
     }
 
-    /// What arrives from here on cannot be read.
+    fn send_close_ok(&mut self) {
+        let ok = connection::AMQPMethod::CloseOk(connection::CloseOk {});
+        self.state.send(0, AMQPClass::Connection(ok));
+    }
+
+    /// Drops all further input, which cannot be decoded.
     pub(super) fn stop_listening(&mut self) {
         self.frames = None;
         if let Phase::Closing { .. } | Phase::Closed { .. } = self.phase {
@@ -92,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// Ends what an error ends.
+    /// Closes the channel or the connection, as the failure requires.
     pub(super) fn fail(&mut self, number: u16, failure: Failure) {
         match failure {
             Failure::Drop => self.phase = Phase::Over,
@@ -105,27 +123,24 @@ impl Connection {
 
     fn close_channel(&mut self, number: u16, refusal: &Refusal) {
         self.log_channel_error(number, refusal);
-        let about = refusal.about.unwrap_or_default();
-        self.wind_up_channel(number, about);
-        let close = channel::Close {
+        self.end_channel(number);
+        let about = refusal.about.unwrap_or(MethodId::NONE);
+        let close = channel::AMQPMethod::Close(channel::Close {
             reply_code: refusal.code.number(),
             reply_text: refusal.reply_text(),
             class_id: about.class,
             method_id: about.method,
-        };
-        self.send(
-            number,
-            &AMQPClass::Channel(channel::AMQPMethod::Close(close)),
-        );
+        });
+        self.state.send(number, AMQPClass::Channel(close));
     }
 
-    /// What a client did wrong is between it and its channel: of one that does so again and again, the log says no
-    /// more.
+    /// Logs the first channel errors at level info, so that a client that repeats an error does not fill the log.
     fn log_channel_error(&mut self, number: u16, refusal: &Refusal) {
-        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        let shared = &self.state.shared;
+        let (connection, user) = (&shared.name, &shared.session.user.name);
         let (code, text) = (refusal.code.number(), refusal.reply_text());
-        if self.channels.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
-            self.channels.errors_logged += 1;
+        if self.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
+            self.errors_logged += 1;
             tracing::info!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
         } else {
             tracing::debug!(%connection, %user, channel = number, code, text = ?text.as_str(), "channel error");
@@ -136,74 +151,72 @@ impl Connection {
     pub(super) fn close_connection(&mut self, refusal: &Refusal) {
         match self.phase {
             Phase::Running => {}
-            // All has been said: the broker need not wait for the socket any longer.
+            // The client has its close-ok, so the broker need not wait for the socket.
             Phase::Closed { .. } => return self.phase = Phase::Over,
             Phase::Closing { .. } | Phase::Deaf { .. } | Phase::Over => return,
         }
         let text = refusal.reply_text();
-        let (connection, user) = (&self.shared.name, &self.shared.session.user.name);
+        let shared = &self.state.shared;
+        let (connection, user) = (&shared.name, &shared.session.user.name);
         tracing::info!(%connection, %user, code = refusal.code.number(), text = ?text.as_str(), "closing connection");
-        self.later = None;
-        self.blocked = false;
+        self.state.pending = None;
+        self.blocked = Blocked::No;
         self.release();
-        let about = refusal.about.unwrap_or_default();
-        let close = connection::Close {
+        let about = refusal.about.unwrap_or(MethodId::NONE);
+        let close = connection::AMQPMethod::Close(connection::Close {
             reply_code: refusal.code.number(),
             reply_text: text,
             class_id: about.class,
             method_id: about.method,
-        };
-        self.send(
-            0,
-            &AMQPClass::Connection(connection::AMQPMethod::Close(close)),
-        );
+        });
+        self.state.send(0, AMQPClass::Connection(close));
         self.phase = Phase::Closing {
             until: self.close_deadline(),
         };
     }
 
-    /// Gives back everything that a channel has from the broker. Nothing more is sent on it but the close.
-    fn wind_up_channel(&mut self, number: u16, method: MethodId) {
-        self.give_back(&[number], method, |connection| connection.take_outbox());
+    /// Returns everything that a channel has from the broker. Only `channel.close` or close-ok is sent on it afterwards.
+    fn end_channel(&mut self, number: u16) {
+        self.end_channels(&[number], Connection::take_outbox);
     }
 
-    /// Gives back what these channels have, in one step for each queue: until then what they had is with nobody else.
-    fn give_back(
-        &mut self,
-        numbers: &[u16],
-        method: MethodId,
-        take_deliveries: impl FnOnce(&mut Connection),
-    ) {
+    /// Returns everything that these channels have, in one step per queue, so that no message goes from one of them to
+    /// another: halts their consumers, lets earlier publishes and acks take effect, takes the deliveries that are under
+    /// way, and requeues all unacked ones in order.
+    fn end_channels(&mut self, numbers: &[u16], take_deliveries: impl FnOnce(&mut Connection)) {
         let mut leaving = Leaving::default();
         for number in numbers {
-            self.on_channel(*number, method, |channel, _| channel.leave(&mut leaving));
+            if let Some((channel, _)) = self.channel(*number) {
+                channel.leave_consumers(&mut leaving);
+            }
         }
         leaving.halt();
         for number in numbers {
-            self.on_channel(*number, method, Channel::stop);
+            if let Some((channel, state)) = self.channel(*number) {
+                channel.stop(state);
+            }
         }
         take_deliveries(self);
         for number in numbers {
-            self.on_channel(*number, method, |channel, cx| {
-                channel.wind_up(cx, &mut leaving);
-            });
+            if let Some((channel, state)) = self.channel(*number) {
+                channel.clear(state, &mut leaving);
+            }
         }
         leaving.leave();
     }
 
-    /// Gives back everything that the connection has from the broker: messages, consumers, exclusive queues.
+    /// Returns everything that the connection has from the broker: messages, consumers, exclusive queues.
     pub(super) fn release(&mut self) {
         let numbers = self.channels.numbers();
-        self.give_back(&numbers, MethodId::default(), |connection| {
+        self.end_channels(&numbers, |connection| {
             connection.take_deliveries();
         });
         for number in numbers {
             self.remove_channel(number);
         }
-        self.channels = Channels {
-            changed: true,
-            ..Channels::default()
-        };
-        self.shared.session.close();
+        self.cancelled = Vec::new();
+        self.state.forget_channels();
+        self.status_changed = true;
+        self.state.shared.session.close();
     }
 }

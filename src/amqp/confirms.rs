@@ -1,51 +1,50 @@
-//! Publisher confirms of one channel: sequence numbers, what each waits for, and folding what is resolved into few
-//! `basic.ack` and `basic.nack`. Pure: a ticket is a number that becomes durable.
+//! Publisher confirms of one channel: sequence numbers, the ticket that each waits for, and how resolved ones fold into
+//! few `basic.ack` and `basic.nack`. Pure: a ticket is a number that becomes durable.
 
 use std::collections::VecDeque;
 
 use crate::model::Ticket;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Acknowledged when this ticket is durable.
+enum Outcome {
+    /// Acked when this ticket is durable.
     Waits(Ticket),
     Acked,
     Nacked,
 }
 
+/// Consecutive numbers with one outcome, up to `last`.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct Span {
     last: u64,
-    fate: Fate,
+    outcome: Outcome,
 }
 
-/// One frame to the publisher. It answers every number up to `seq` that has not been answered (`multiple`), or `seq`.
+/// One frame to the publisher. It answers `seq` or, with `multiple`, all unanswered numbers up to `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Confirm {
-    /// The publisher's sequence number.
     pub(crate) seq: u64,
-    /// Whether it stands for more than one message.
     pub(crate) multiple: bool,
-    /// `basic.ack`, else `basic.nack`.
+    /// `basic.ack`, otherwise `basic.nack`.
     pub(crate) ack: bool,
 }
 
-/// The ledger of a channel in confirm mode. A run of messages costs one entry. What waits for the disk, and what was
-/// refused, is answered in order, so that nearly every answer can be `multiple`. What waits for nothing does not wait
-/// for those before it either: it is acknowledged by itself if any of them is still open.
+/// The confirms of a channel. A run of messages costs one entry. Messages that wait for the disk and refused messages are
+/// answered in order, so that nearly every answer can be `multiple`. A message that waits for nothing does not wait for
+/// earlier ones either: it gets an ack of its own if any of them is unanswered.
 #[derive(Debug, Default)]
 pub(crate) struct Confirms {
-    /// What is not answered to the end, in order.
-    runs: VecDeque<Run>,
-    /// Highest number given out.
+    /// Numbers above `answered`, in order.
+    spans: VecDeque<Span>,
+    /// The highest number given out.
     last: u64,
-    /// Up to this number everything is answered.
+    /// All numbers up to this one are answered.
     answered: u64,
-    /// Up to this number everything that waits for nothing is answered.
-    told: u64,
-    /// The highest number that waits for nothing and came after one that may.
+    /// All numbers up to this one that wait for nothing are answered.
+    overtaken: u64,
+    /// The highest number that waits for nothing while an earlier one may wait.
     overtaking: u64,
-    /// How many numbers above `answered` are answered.
+    /// Number of answered numbers above `answered`.
     ahead: u64,
 }
 
@@ -56,119 +55,125 @@ impl Confirms {
         self.last
     }
 
-    /// Messages that wait for their answer.
+    /// Number of unanswered messages.
     pub(crate) fn outstanding(&self) -> u64 {
         self.last - self.answered - self.ahead
     }
 
-    /// The numbers up to `last`, from where the previous call ended, wait for `ticket`; `None`: for nothing.
+    /// The numbers after those of the previous call, up to `last`, wait for `ticket`; `None` waits for nothing.
     pub(crate) fn accept(&mut self, last: u64, ticket: Option<Ticket>) {
-        self.push(last, ticket.map_or(Fate::Acked, Fate::Waits));
+        self.push(last, ticket.map_or(Outcome::Acked, Outcome::Waits));
     }
 
-    /// The numbers up to `last`, from where the previous call ended, were refused by a queue.
+    /// A queue has refused the numbers after those of the previous call, up to `last`.
     pub(crate) fn refuse(&mut self, last: u64) {
-        self.push(last, Fate::Nacked);
+        self.push(last, Outcome::Nacked);
     }
 
-    /// The lowest ticket that the next answer waits for.
+    /// The ticket that the next answer waits for.
     pub(crate) fn waits_for(&self) -> Option<Ticket> {
-        match self.runs.front()?.fate {
-            Fate::Waits(ticket) => Some(ticket),
-            Fate::Acked | Fate::Nacked => None,
+        match self.spans.front()?.outcome {
+            Outcome::Waits(ticket) => Some(ticket),
+            Outcome::Acked | Outcome::Nacked => None,
         }
     }
 
-    /// The next frame to send, given what is durable.
+    /// The next frame to send when `durable` is durable.
     pub(crate) fn pop(&mut self, durable: Ticket) -> Option<Confirm> {
         self.in_order(durable).or_else(|| self.overtake())
     }
 
-    /// Answers the oldest, and those after them with the same answer.
+    /// Answers the oldest numbers, as far as they have the same answer.
     fn in_order(&mut self, durable: Ticket) -> Option<Confirm> {
-        while self.runs.front().is_some_and(|run| self.is_told(*run)) {
+        while self
+            .spans
+            .front()
+            .is_some_and(|span| self.is_overtaken(*span))
+        {
             self.pass();
         }
         let before = self.answered;
-        let ack = resolved(self.runs.front()?.fate, durable)?;
+        let ack = resolved(self.spans.front()?.outcome, durable)?;
         let mut seq = before;
-        while let Some(run) = self.runs.front().copied() {
-            if resolved(run.fate, durable) != Some(ack) {
+        while let Some(span) = self.spans.front().copied() {
+            if resolved(span.outcome, durable) != Some(ack) {
                 break;
             }
-            if !self.is_told(run) {
-                seq = run.last;
+            if !self.is_overtaken(span) {
+                seq = span.last;
             }
             self.pass();
         }
-        if self.runs.is_empty() && self.runs.capacity() > 256 {
-            self.runs = VecDeque::new();
+        if self.spans.is_empty() && self.spans.capacity() > 256 {
+            self.spans = VecDeque::new();
         }
-        // RabbitMQ sets the bit in every nack, which is as true here: all before have been answered.
+        // RabbitMQ sets the bit in every nack. Here too it is true: all earlier numbers are answered.
         let multiple = !ack || seq - before > 1;
         Some(Confirm { seq, multiple, ack })
     }
 
-    /// Whether all of a run has been answered ahead of those before it.
-    fn is_told(&self, run: Run) -> bool {
-        run.fate == Fate::Acked && run.last <= self.told
+    /// Whether a span has been answered before earlier ones.
+    fn is_overtaken(&self, span: Span) -> bool {
+        span.outcome == Outcome::Acked && span.last <= self.overtaken
     }
 
-    /// Takes the first run off: it is answered.
+    /// Removes the first span, which is answered.
     fn pass(&mut self) {
-        if let Some(run) = self.runs.pop_front() {
-            if run.fate == Fate::Acked {
-                self.ahead -= self.told.min(run.last).saturating_sub(self.answered);
+        if let Some(span) = self.spans.pop_front() {
+            if span.outcome == Outcome::Acked {
+                self.ahead -= self.overtaken.min(span.last).saturating_sub(self.answered);
             }
-            self.answered = run.last;
-            self.told = self.told.max(run.last);
+            self.answered = span.last;
+            self.overtaken = self.overtaken.max(span.last);
         }
     }
 
-    /// Acknowledges one that waits for nothing, although some before it do wait.
+    /// Acks a number that waits for nothing, although earlier ones wait.
     fn overtake(&mut self) -> Option<Confirm> {
-        while self.told < self.overtaking {
-            let index = self.runs.partition_point(|run| run.last <= self.told);
-            let run = self.runs.get(index)?;
-            if run.fate == Fate::Acked {
-                self.told += 1;
+        while self.overtaken < self.overtaking {
+            let index = self
+                .spans
+                .partition_point(|span| span.last <= self.overtaken);
+            let span = self.spans.get(index)?;
+            if span.outcome == Outcome::Acked {
+                self.overtaken += 1;
                 self.ahead += 1;
                 return Some(Confirm {
-                    seq: self.told,
+                    seq: self.overtaken,
                     multiple: false,
                     ack: true,
                 });
             }
-            self.told = run.last;
+            self.overtaken = span.last;
         }
         None
     }
 
-    fn push(&mut self, last: u64, fate: Fate) {
+    fn push(&mut self, last: u64, outcome: Outcome) {
         debug_assert!(last <= self.last, "a number that was not given out");
-        if fate == Fate::Acked && !self.runs.is_empty() {
+        if outcome == Outcome::Acked && !self.spans.is_empty() {
             self.overtaking = last;
         }
-        match self.runs.back_mut() {
-            Some(run) if run.fate == fate => run.last = last,
-            // A later run with a lower ticket is answered with the one before it, so it may as well wait for it.
-            Some(Run {
+        match self.spans.back_mut() {
+            Some(span) if span.outcome == outcome => span.last = last,
+            // A later number with a lower ticket is answered together with the span before it, so it joins that.
+            Some(Span {
                 last: end,
-                fate: Fate::Waits(before),
-            }) if matches!(fate, Fate::Waits(after) if after < *before) => {
+                outcome: Outcome::Waits(before),
+            }) if matches!(outcome, Outcome::Waits(after) if after < *before) => {
                 *end = last;
             }
-            _ => self.runs.push_back(Run { last, fate }),
+            _ => self.spans.push_back(Span { last, outcome }),
         }
     }
 }
 
-/// `Some(acked)` when the fate is known.
-fn resolved(fate: Fate, durable: Ticket) -> Option<bool> {
-    match fate {
-        Fate::Waits(ticket) => (ticket <= durable).then_some(true),
-        Fate::Acked => Some(true),
-        Fate::Nacked => Some(false),
+/// `Some(acked)` once the outcome is final.
+fn resolved(outcome: Outcome, durable: Ticket) -> Option<bool> {
+    match outcome {
+        Outcome::Waits(ticket) => (ticket <= durable).then_some(true),
+        Outcome::Acked => Some(true),
+        Outcome::Nacked => Some(false),
     }
 }
 
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_nothing_overtakes() {
+    fn a_message_that_waits_for_nothing_overtakes() {
         let mut c = Confirms::default();
         for _ in 0..7 {
             c.next();
@@ -283,50 +288,50 @@ mod tests {
     }
 
     proptest! {
-        /// Every number is answered exactly once, as its run was, never before its ticket is durable, and at once if
-        /// it waits for nothing.
+        /// Every number is answered exactly once, with its own outcome, never before its ticket is durable, and
+        /// immediately if it waits for nothing.
         #[test]
         fn each_once_and_in_time(steps in proptest::collection::vec((0u8..5, 1u8..5, 0u64..10), 1..100)) {
             let mut c = Confirms::default();
-            let mut fates: Vec<Fate> = Vec::new();
+            let mut outcomes: Vec<Outcome> = Vec::new();
             let mut answered: Vec<Option<bool>> = Vec::new();
             let mut durable = 0;
             for (kind, n, ticket) in steps {
-                let fate = match kind {
-                    0 => Fate::Waits(Ticket(durable + ticket)),
-                    1 | 2 => Fate::Acked,
-                    3 => Fate::Nacked,
+                let outcome = match kind {
+                    0 => Outcome::Waits(Ticket(durable + ticket)),
+                    1 | 2 => Outcome::Acked,
+                    3 => Outcome::Nacked,
                     _ => { durable += u64::from(n); continue; }
                 };
                 for _ in 0..n { c.next(); }
-                fates.resize(fates.len() + usize::from(n), fate);
-                answered.resize(fates.len(), None);
-                let last = fates.len() as u64;
-                match fate {
-                    Fate::Waits(ticket) => c.accept(last, Some(ticket)),
-                    Fate::Acked => c.accept(last, None),
-                    Fate::Nacked => c.refuse(last),
+                outcomes.resize(outcomes.len() + usize::from(n), outcome);
+                answered.resize(outcomes.len(), None);
+                let last = outcomes.len() as u64;
+                match outcome {
+                    Outcome::Waits(ticket) => c.accept(last, Some(ticket)),
+                    Outcome::Acked => c.accept(last, None),
+                    Outcome::Nacked => c.refuse(last),
                 }
-                // Now and then several runs come before what is due is asked for.
+                // Sometimes several runs arrive between two answers.
                 if ticket % 3 > 0 {
-                    answer(&mut c, durable, &fates, &mut answered)?;
-                    prop_assert!(fates.iter().zip(&answered).all(|(fate, answer)| *fate != Fate::Acked || *answer == Some(true)));
+                    answer(&mut c, durable, &outcomes, &mut answered)?;
+                    prop_assert!(outcomes.iter().zip(&answered).all(|(outcome, answer)| *outcome != Outcome::Acked || *answer == Some(true)));
                     let open = answered.iter().position(Option::is_none);
                     prop_assert_eq!(c.waits_for().is_some(), open.is_some(), "the first open one waits for the disk");
                 }
                 prop_assert_eq!(c.outstanding(), answered.iter().filter(|answer| answer.is_none()).count() as u64);
             }
-            answer(&mut c, u64::MAX, &fates, &mut answered)?;
+            answer(&mut c, u64::MAX, &outcomes, &mut answered)?;
             prop_assert!(answered.iter().all(Option::is_some));
             prop_assert_eq!(c.outstanding(), 0);
         }
     }
 
-    /// Takes all that is due and checks each frame: it answers what is open and nothing that was answered otherwise.
+    /// Takes all frames that are due and checks that each answers unanswered numbers only, with their outcome.
     fn answer(
         c: &mut Confirms,
         durable: u64,
-        fates: &[Fate],
+        outcomes: &[Outcome],
         answered: &mut [Option<bool>],
     ) -> Result<(), TestCaseError> {
         while let Some(confirm) = c.pop(Ticket(durable)) {
@@ -335,7 +340,7 @@ mod tests {
             let from = answered.iter().position(Option::is_none).unwrap();
             let from = if confirm.multiple { from } else { last - 1 };
             for i in from..last {
-                prop_assert_eq!(resolved(fates[i], Ticket(durable)), Some(confirm.ack));
+                prop_assert_eq!(resolved(outcomes[i], Ticket(durable)), Some(confirm.ack));
                 answered[i] = Some(confirm.ack);
             }
         }

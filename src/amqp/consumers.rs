@@ -1,36 +1,32 @@
-//! The consumers of one channel, found by tag for the client and by id for deliveries, and which channel of a connection
-//! has a consumer. Also the queues that a channel has something from, as small handles, so that an unacked delivery
-//! need not hold a queue.
+//! The consumers of one channel, found by tag for the client and by id for deliveries, and the channels that the consumers
+//! of a connection are on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::credit::Account;
-use crate::broker::queue::Queue;
+use super::queue_handles::QueueHandle;
 use crate::model::arguments::QueueKind;
-use crate::model::{ConsumerId, Name, QueueId};
+use crate::model::{ConsumerId, Name};
 
 #[derive(Debug)]
 pub(crate) struct Consumer {
     pub(crate) tag: Name,
-    /// Deliveries need no answer.
+    /// Deliveries need no acknowledgement.
     pub(crate) no_ack: bool,
     /// Where it consumes from; `None` for direct reply-to.
     pub(crate) source: Option<Source>,
-    /// How much it may be sent.
     pub(crate) account: Account,
-    /// It is on the list of those whose account has to be looked at.
+    /// It is on the channel's list of consumers whose account has changed.
     pub(crate) touched: bool,
-    /// `x-consumer-timeout` of its own, in milliseconds.
+    /// Its own `x-consumer-timeout`, in milliseconds.
     pub(crate) timeout_ms: Option<u64>,
 }
 
 /// The queue of a consumer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {
-    /// Handle of the queue.
-    pub(crate) queue: u32,
-    /// The queue's type.
+    pub(crate) queue: QueueHandle,
     pub(crate) kind: QueueKind,
 }
 
@@ -80,7 +76,7 @@ impl Consumers {
 #[derive(Debug, Default)]
 pub(crate) struct ConsumerChannels {
     by_consumer: BTreeMap<ConsumerId, u16>,
-    /// The answer given last: consecutive deliveries are often of one consumer.
+    /// The latest lookup, since consecutive deliveries are often of one consumer.
     last: Option<(ConsumerId, u16)>,
 }
 
@@ -112,90 +108,6 @@ impl ConsumerChannels {
     }
 }
 
-#[derive(Debug)]
-struct Used {
-    queue: Arc<Queue>,
-    uses: usize,
-}
-
-/// The queues that a channel consumes from or has unanswered messages of.
-#[derive(Debug, Default)]
-pub(crate) struct Queues {
-    used: Vec<Option<Used>>,
-}
-
-impl Queues {
-    /// The handle of `queue`, used once more.
-    pub(crate) fn acquire(&mut self, queue: &Arc<Queue>) -> u32 {
-        let known = |used: &Option<Used>| {
-            used.as_ref()
-                .is_some_and(|used| Arc::ptr_eq(&used.queue, queue))
-        };
-        let index = match self.used.iter().position(known) {
-            Some(index) => index,
-            None => {
-                let index = self
-                    .used
-                    .iter()
-                    .position(Option::is_none)
-                    .unwrap_or(self.used.len());
-                let fresh = Some(Used {
-                    queue: Arc::clone(queue),
-                    uses: 0,
-                });
-                match self.used.get_mut(index) {
-                    Some(place) => *place = fresh,
-                    None => self.used.push(fresh),
-                }
-                index
-            }
-        };
-        let handle = u32::try_from(index).unwrap_or(u32::MAX);
-        self.reuse(handle);
-        handle
-    }
-
-    /// Uses a handle once more.
-    pub(crate) fn reuse(&mut self, handle: u32) {
-        if let Some(Some(used)) = self.used.get_mut(handle as usize) {
-            used.uses += 1;
-        }
-    }
-
-    /// Ends `uses` uses of a handle.
-    pub(crate) fn release(&mut self, handle: u32, uses: usize) {
-        let Some(place) = self.used.get_mut(handle as usize) else {
-            return;
-        };
-        if let Some(used) = place {
-            used.uses = used.uses.saturating_sub(uses);
-            if used.uses == 0 {
-                *place = None;
-            }
-        }
-        while self.used.last().is_some_and(Option::is_none) {
-            self.used.pop();
-        }
-    }
-
-    /// The queue with this id, if it is one of them.
-    pub(crate) fn find(&self, id: QueueId) -> Option<&Arc<Queue>> {
-        self.used
-            .iter()
-            .flatten()
-            .map(|used| &used.queue)
-            .find(|queue| queue.id() == id)
-    }
-
-    /// The queue of a handle.
-    pub(crate) fn get(&self, handle: u32) -> Option<&Arc<Queue>> {
-        self.used
-            .get(handle as usize)?
-            .as_ref()
-            .map(|used| &used.queue)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +134,7 @@ mod tests {
         assert!(consumers.remove(b).is_some());
         assert!(consumers.remove(b).is_none());
         assert!(consumers.get(b).is_none() && consumers.find("b").is_none());
-        // A tag may be used again.
+        // A tag can be used again.
         consumers.insert(ConsumerId(9), consumer("b"));
         assert_eq!(consumers.find("b"), Some(ConsumerId(9)));
         assert_eq!(consumers.len(), 3);

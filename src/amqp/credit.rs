@@ -1,20 +1,18 @@
-//! How many more deliveries a consumer may be given. Two limits hold at once: the client's prefetch (deliveries that it
-//! has not answered) and the window (deliveries under way to its socket, in messages and in bytes). Pure: the queue
-//! is told the difference between what it has been granted and what it may have.
+//! Credit of consumers: how many more deliveries a queue may send to each. Two limits apply: the client's prefetch
+//! (unacked deliveries) and the window (deliveries under way to its socket, in messages and bytes). Pure.
 
 use super::limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_BYTES_MIN, DELIVERY_WINDOW_MESSAGES};
+use crate::broker::queue::Credit;
 
-/// One consumer's part of the room towards the socket.
+/// Limit for deliveries of one consumer that the socket has not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
-    /// Deliveries under way.
     pub(crate) messages: u32,
-    /// Their bytes.
     pub(crate) bytes: u64,
 }
 
 impl Window {
-    /// The part of one of `consumers` consumers of a connection.
+    /// The window of one consumer on a connection that has `consumers` of them.
     pub(crate) fn share(consumers: usize) -> Window {
         let share = DELIVERY_WINDOW_BYTES / (consumers as u64).max(1);
         Window {
@@ -24,32 +22,23 @@ impl Window {
     }
 }
 
-/// More that the queue may deliver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Grant {
-    /// Messages.
-    pub(crate) messages: u32,
-    /// Bytes of properties and bodies.
-    pub(crate) bytes: u64,
-}
-
-/// The account of one consumer.
+/// Credit of one consumer: limits, credit granted to the queue, and deliveries that count against the limits.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// Answers that may be outstanding; `None` is no limit.
+    /// Maximum number of unacked deliveries; `None` is no limit.
     prefetch: Option<u32>,
-    /// Granted to the queue and not delivered yet.
+    /// Messages granted to the queue and not delivered yet.
     messages: u32,
-    /// The same in bytes. The last delivery may overdraw it, as it does the queue's own count.
+    /// Bytes granted and not delivered yet. The last delivery may overdraw them, as it overdraws the queue's own count.
     bytes: i64,
-    /// Delivered and not answered; stays 0 without acknowledgements.
+    /// Unacked deliveries; stays 0 without acknowledgements.
     unacked: u32,
-    /// Delivered and not yet taken by the socket.
-    under_way: Grant,
+    /// Deliveries that the socket has not taken.
+    under_way: Credit,
 }
 
 impl Account {
-    /// A new account. A `prefetch` of 0 is none, and it does not count for a consumer without acknowledgements.
+    /// A `prefetch` of 0 is no limit; it does not apply to a consumer without acknowledgements.
     pub(crate) fn new(prefetch: u16, no_ack: bool) -> Account {
         let prefetch = (prefetch > 0 && !no_ack).then_some(u32::from(prefetch));
         Account {
@@ -57,11 +46,11 @@ impl Account {
             messages: 0,
             bytes: 0,
             unacked: 0,
-            under_way: Grant::default(),
+            under_way: Credit::default(),
         }
     }
 
-    /// The queue has delivered a message of so many bytes.
+    /// The queue has delivered a message of `bytes` bytes.
     pub(crate) fn delivered(&mut self, bytes: u64, needs_ack: bool) {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub_unsigned(bytes);
@@ -70,24 +59,24 @@ impl Account {
         self.unacked = self.unacked.saturating_add(u32::from(needs_ack));
     }
 
-    /// The client has answered, or the delivery went back to its queue.
-    pub(crate) fn settled(&mut self) {
+    /// The client has acknowledged a delivery, or it went back to its queue.
+    pub(crate) fn acknowledged(&mut self) {
         self.unacked = self.unacked.saturating_sub(1);
     }
 
-    /// The socket has taken what was delivered so far.
+    /// The socket has taken all deliveries so far.
     pub(crate) fn written(&mut self) {
-        self.under_way = Grant::default();
+        self.under_way = Credit::default();
     }
 
-    /// Whether deliveries are under way.
+    /// Whether the socket has yet to take a delivery.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.messages > 0
     }
 
-    /// What to grant now; the account takes it as granted. `parked`: nothing, whatever the limits. To keep the
-    /// queue from being asked for each message, a grant is held back while more than half of the last one is left.
-    pub(crate) fn grant(&mut self, window: Window, parked: bool) -> Option<Grant> {
+    /// Credit to grant to the queue now; counts it as granted. A `parked` consumer gets none. Grants nothing while more
+    /// than half of the last grant is left, so that the queue is not called for each message.
+    pub(crate) fn grant(&mut self, window: Window, parked: bool) -> Option<Credit> {
         if parked {
             return None;
         }
@@ -112,7 +101,7 @@ impl Account {
         }
         self.messages += messages;
         self.bytes = self.bytes.saturating_add_unsigned(bytes);
-        Some(Grant { messages, bytes })
+        Some(Credit { messages, bytes })
     }
 }
 
@@ -134,7 +123,7 @@ mod tests {
         account.delivered(5, true);
         account.written();
         assert_eq!(account.grant(WINDOW, false), None);
-        account.settled();
+        account.acknowledged();
         assert_eq!(account.grant(WINDOW, false).map(|g| g.messages), Some(1));
     }
 
@@ -143,7 +132,7 @@ mod tests {
         let mut account = Account::new(0, false);
         assert_eq!(
             account.grant(WINDOW, false),
-            Some(Grant {
+            Some(Credit {
                 messages: 10,
                 bytes: 1_000
             })
@@ -153,7 +142,7 @@ mod tests {
         }
         assert_eq!(
             account.grant(WINDOW, false),
-            Some(Grant {
+            Some(Credit {
                 messages: 0,
                 bytes: 1_000
             })
@@ -162,7 +151,7 @@ mod tests {
         assert_eq!(account.grant(WINDOW, true), None);
         assert_eq!(
             account.grant(WINDOW, false),
-            Some(Grant {
+            Some(Credit {
                 messages: 10,
                 bytes: 1_000
             })
@@ -170,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_never_nothing() {
+    fn every_consumer_has_a_window() {
         assert_eq!(Window::share(0), Window::share(1));
         assert_eq!(Window::share(1_000_000).bytes, DELIVERY_WINDOW_BYTES_MIN);
     }
 
     proptest! {
-        /// Whatever happens, no more is outstanding than allowed, and when nothing is, something is granted.
+        /// Limits hold in any order of events, and an idle consumer always gets credit.
         #[test]
         fn limits_hold(prefetch in 0u16..30, no_ack: bool, steps in proptest::collection::vec(0u8..4, 1..200)) {
             let mut account = Account::new(prefetch, no_ack);
@@ -190,7 +179,7 @@ mod tests {
                         under_way += 1;
                         unacked += u32::from(!no_ack);
                     }
-                    2 if unacked > 0 => { account.settled(); unacked -= 1; }
+                    2 if unacked > 0 => { account.acknowledged(); unacked -= 1; }
                     3 => { account.written(); under_way = 0; }
                     _ => {}
                 }
@@ -198,7 +187,7 @@ mod tests {
                 if prefetch > 0 && !no_ack { prop_assert!(granted + unacked <= u32::from(prefetch)); }
             }
             account.written();
-            for _ in 0..unacked { account.settled(); }
+            for _ in 0..unacked { account.acknowledged(); }
             prop_assert!(granted + account.grant(WINDOW, false).map_or(0, |g| g.messages) > 0);
         }
     }

@@ -1,18 +1,18 @@
-//! Deliveries of a channel on their way to the client, and the end of consumers whose queue is gone. Where their credit
-//! comes from is in `methods/ack` and `credit`.
+//! Deliveries on their way from the outbox to the client, and consumers that end with their queue.
 
 use super::channel::{Channel, Phase};
-use super::cx::Cx;
-use super::methods::get::{Extra, put_content};
-use super::unacked::Unacked;
+use super::connection_state::ConnectionState;
+use super::message_frames::{AddedHeaders, put_content};
+use super::unacked::UnackedDelivery;
 use crate::broker::queue::Delivery;
 use crate::model::ConsumerId;
 use crate::wire::protocol::basic;
 use crate::wire::{self, AMQPClass};
 
 impl Channel {
-    /// Sends a delivery to the client, or, if the channel is closing, only notes it so that it goes back.
-    pub(crate) fn deliver(&mut self, cx: &mut Cx<'_>, delivery: &Delivery) {
+    /// Sends a delivery to the client. On a closing channel the delivery only becomes unacked, so that it goes back to
+    /// its queue.
+    pub(crate) fn deliver(&mut self, connection: &mut ConnectionState, delivery: &Delivery) {
         let id = delivery.consumer;
         let Some(consumer) = self.consumers.get_mut(id) else {
             return;
@@ -20,79 +20,73 @@ impl Channel {
         let message = &delivery.message;
         if !consumer.account.is_under_way() {
             if self.under_way.is_empty() {
-                cx.delivering.push(self.number);
+                connection.delivering.push(self.number);
             }
             self.under_way.push(id);
         }
-        consumer
-            .account
-            .delivered(message.size() as u64, !consumer.no_ack);
-        let mut extra = Extra::Nothing;
+        let needs_ack = !consumer.no_ack;
+        consumer.account.delivered(message.size() as u64, needs_ack);
         let tag = match consumer.source {
-            Some(source) if !consumer.no_ack => {
+            Some(source) if needs_ack => {
                 self.queues.reuse(source.queue);
-                self.ledger.push(Unacked {
+                self.unacked.push(UnackedDelivery {
                     queue: source.queue,
                     consumer: Some(id),
                     lease: delivery.lease,
-                    at_ms: cx.now_ms,
+                    at_ms: connection.now_ms(),
                 })
             }
-            Some(_) => self.ledger.skip(),
+            Some(_) => self.unacked.skip_tag(),
             None => {
-                if let Some((_, address)) = &mut self.reply {
-                    address.hand_out(message);
+                if let Some((_, address)) = &mut self.reply_consumer {
+                    address.put_into_output(message);
                 }
-                self.ledger.skip()
+                self.unacked.skip_tag()
             }
         };
-        if let Some(source) = consumer.source {
-            extra = Extra::of(
-                source.kind,
-                delivery.delivery_count,
-                delivery.lease.offset,
-                delivery.enqueued.map(|enqueued| cx.wall_ms_at(enqueued)),
-            );
-        }
         if self.phase != Phase::Open {
             return;
         }
-        let origin = &message.origin;
+        let added = match consumer.source {
+            Some(source) => AddedHeaders::of(
+                source.kind,
+                delivery.delivery_count,
+                delivery.lease.offset,
+                delivery
+                    .enqueued
+                    .map(|enqueued| connection.wall_ms_at(enqueued)),
+            ),
+            None => AddedHeaders::None,
+        };
         wire::put_deliver(
-            cx.out.buffer(),
+            connection.out.buffer(),
             self.number,
             &consumer.tag,
             tag,
             delivery.redelivered,
-            &origin.exchange,
-            &origin.routing_key,
+            &message.origin.exchange,
+            &message.origin.routing_key,
         );
-        put_content(cx.out, cx.shared.frame_max, self.number, message, extra);
+        let frame_max = connection.shared.frame_max;
+        put_content(&mut connection.out, frame_max, self.number, message, added);
     }
 
-    /// The queue of a consumer is gone: the consumer as well.
-    pub(crate) fn consumer_cancelled(&mut self, cx: &mut Cx<'_>, id: ConsumerId) {
-        let Some(consumer) = self.consumers.remove(id) else {
-            return;
-        };
-        cx.consumers.remove(id);
-        if let Some(source) = consumer.source {
-            self.queues.release(source.queue, 1);
+    /// Ends a consumer whose queue is gone.
+    pub(crate) fn consumer_cancelled(&mut self, connection: &mut ConnectionState, id: ConsumerId) {
+        if let Some(tag) = self.remove_consumer(connection, id) {
+            self.send_cancel(connection, &tag);
         }
-        self.tell_cancelled(cx, &consumer.tag);
     }
 
-    /// Tells the client that a consumer has been cancelled from this side, if it understands that.
-    pub(crate) fn tell_cancelled(&self, cx: &mut Cx<'_>, tag: &str) {
-        if cx.shared.client.consumer_cancel_notify && self.phase == Phase::Open {
+    /// Tells the client that the broker has cancelled a consumer, if the client understands that.
+    pub(crate) fn send_cancel(&self, connection: &mut ConnectionState, tag: &str) {
+        if connection.shared.client.consumer_cancel_notify && self.phase == Phase::Open {
             let cancel = basic::Cancel {
                 consumer_tag: wire::short_string(tag),
                 nowait: true,
             };
-            cx.send(
-                self.number,
-                AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)),
-            );
+            let cancel = basic::AMQPMethod::Cancel(cancel);
+            connection.send(self.number, AMQPClass::Basic(cancel));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! From what went wrong to what the client is told: reply code, whether the channel or the whole connection ends, and
-//! the text. The one place where the broker's errors meet AMQP's codes.
+//! Refusals as clients see them: reply code, reply text, and whether the channel or the whole connection ends. The one
+//! place where the broker's errors become AMQP's codes.
 
+use super::method_id::MethodId;
 use crate::broker::error::BrokerError;
 use crate::broker::limits::LimitReached;
 use crate::wire::ShortString;
@@ -23,7 +24,7 @@ pub(crate) enum Code {
     InternalError,
 }
 
-/// What ends with an error.
+/// Whether an error closes the channel or the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Channel,
@@ -31,7 +32,6 @@ pub(crate) enum Scope {
 }
 
 impl Code {
-    /// The number.
     pub(crate) fn number(self) -> u16 {
         match self {
             Code::ConnectionForced => 320,
@@ -69,7 +69,7 @@ impl Code {
         }
     }
 
-    /// What it ends: the 4xx in use here are soft errors, all others hard ones.
+    /// The 4xx in use here are soft errors and close the channel; all others close the connection.
     pub(crate) fn scope(self) -> Scope {
         match self {
             Code::AccessRefused
@@ -89,21 +89,13 @@ impl Code {
     }
 }
 
-/// A class and a method id: what an error is about. Zeros when it is about no method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MethodId {
-    pub(crate) class: u16,
-    pub(crate) method: u16,
-}
-
 /// A request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The reply code; it says what ends.
     pub(crate) code: Code,
-    /// What follows the code's name in the reply text; may be empty.
+    /// Follows the code's name in the reply text; may be empty.
     pub(crate) text: String,
-    /// The method that is to blame, if it is not the one being handled.
+    /// The method that caused it; `None` is the method being handled.
     pub(crate) about: Option<MethodId>,
 }
 
@@ -117,19 +109,25 @@ impl Refusal {
         }
     }
 
-    /// A refusal that is about this method.
-    pub(crate) fn about(mut self, class: u16, method: u16) -> Refusal {
-        self.about = Some(MethodId { class, method });
+    /// Names the method that caused the refusal.
+    pub(crate) fn about(mut self, method: MethodId) -> Refusal {
+        self.about = Some(method);
         self
     }
 
-    /// A refusal that is about no method.
-    pub(crate) fn about_nothing(self) -> Refusal {
-        self.about(0, 0)
+    /// Names the method that caused the refusal, unless the refusal names one already.
+    pub(crate) fn or_about(mut self, method: MethodId) -> Refusal {
+        self.about.get_or_insert(method);
+        self
     }
 
-    /// What RabbitMQ stumbles over ends the connection without a word about it.
-    pub(crate) fn senseless() -> Refusal {
+    /// Names no method as the cause.
+    pub(crate) fn about_nothing(self) -> Refusal {
+        self.about(MethodId::NONE)
+    }
+
+    /// RabbitMQ's channel crashes here; the client sees only that.
+    pub(crate) fn crash() -> Refusal {
         Refusal::new(Code::InternalError, "").about_nothing()
     }
 
@@ -142,13 +140,26 @@ impl Refusal {
     }
 }
 
-/// Why handling a frame ended.
+/// Result of handling a method.
+pub(crate) type Handled = Result<(), Refusal>;
+
+/// Why a frame was not handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// With an answer.
+    /// Closes the channel or the connection with a reply.
     Refused(Refusal),
-    /// Without one: the socket is closed at once, as RabbitMQ does with what it cannot make sense of.
+    /// Closes the socket without a reply, as RabbitMQ does with methods it cannot decode.
     Drop,
+}
+
+impl Failure {
+    /// Names the method that caused it, unless it names one already.
+    pub(crate) fn or_about(self, method: MethodId) -> Failure {
+        match self {
+            Failure::Refused(refusal) => Failure::Refused(refusal.or_about(method)),
+            Failure::Drop => Failure::Drop,
+        }
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -162,7 +173,7 @@ impl From<BrokerError> for Refusal {
         let text = error.to_string();
         let refusal = Refusal::new(code_of(&error), text);
         match error {
-            // The limit of channels is found by the connection, whatever method opened it.
+            // The connection checks the limit on channels, so no method of a channel is to blame.
             BrokerError::LimitReached(LimitReached::UserChannels { .. }) => refusal.about_nothing(),
             _ => refusal,
         }

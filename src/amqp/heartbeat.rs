@@ -1,12 +1,12 @@
-//! Heartbeats of one connection: when to send one, and when the peer is taken for dead. Pure: told every half interval
-//! what has happened since, as RabbitMQ looks at it.
+//! Heartbeats of one connection: when to send one, and when the peer counts as dead. Pure: called every half interval, as
+//! in RabbitMQ.
 
 use std::time::Duration;
 
-/// Checks without a byte from the peer after which it is dead.
+/// The peer is dead after this many checks without a byte from it.
 const SILENT_CHECKS_MAX: u8 = 2;
 
-/// What to do at a tick.
+/// Result of a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Beat {
     /// Send a heartbeat frame.
@@ -15,7 +15,6 @@ pub(crate) struct Beat {
     pub(crate) dead: bool,
 }
 
-/// The state between ticks.
 #[derive(Debug)]
 pub(crate) struct Heart {
     interval_secs: u16,
@@ -23,19 +22,19 @@ pub(crate) struct Heart {
     silent_checks: u8,
     sent: bool,
     has_beaten: bool,
-    /// Bytes of heartbeats that are among the output: they are no traffic.
+    /// Bytes of a heartbeat in the output; they do not count as traffic.
     beating: usize,
     received: bool,
 }
 
 impl Heart {
-    /// A heart for the negotiated interval; 0 is none.
+    /// `interval_secs` was negotiated; 0 turns heartbeats off.
     pub(crate) fn new(interval_secs: u16) -> Heart {
         Heart {
             interval_secs,
             odd: false,
             silent_checks: 0,
-            // The first half has its heartbeat whatever was sent in it, and the handshake is a sign of life.
+            // The handshake is a sign of life.
             sent: false,
             has_beaten: false,
             beating: 0,
@@ -43,29 +42,24 @@ impl Heart {
         }
     }
 
-    /// The interval that was agreed, in seconds; 0 is none.
-    pub(crate) fn interval_secs(&self) -> u16 {
-        self.interval_secs
-    }
-
     /// Time between ticks; `None` without heartbeats.
     pub(crate) fn tick_every(&self) -> Option<Duration> {
         (self.interval_secs > 0).then(|| Duration::from_millis(u64::from(self.interval_secs) * 500))
     }
 
-    /// A heartbeat of so many bytes is the next output. It takes the place of no later one.
+    /// A heartbeat of `bytes` bytes was put into the empty output.
     pub(crate) fn beats(&mut self, bytes: usize) {
         self.beating = bytes;
     }
 
-    /// The socket has taken so many bytes.
+    /// The socket has taken `bytes` bytes.
     pub(crate) fn sent(&mut self, bytes: usize) {
         let heartbeat = self.beating.min(bytes);
         self.beating -= heartbeat;
         self.sent |= bytes > heartbeat;
     }
 
-    /// Something was received, whatever it was; or the peer was not listened to.
+    /// Bytes were received, or the connection was not read.
     pub(crate) fn received(&mut self) {
         self.received = true;
     }
@@ -75,11 +69,12 @@ impl Heart {
         if self.interval_secs == 0 {
             return Beat::default();
         }
+        // The first tick sends a heartbeat, whatever was sent before it.
         let is_first = !std::mem::replace(&mut self.has_beaten, true);
         let send = !std::mem::take(&mut self.sent) || is_first;
         self.odd = !self.odd;
         if !self.odd {
-            // A whole interval: the peer's part.
+            // A whole interval has passed: check the peer.
             match std::mem::take(&mut self.received) {
                 true => self.silent_checks = 0,
                 false => self.silent_checks += 1,
@@ -103,7 +98,7 @@ mod tests {
         for _ in 0..6 {
             assert!(heart.tick().send);
             heart.beats(8);
-            // A socket may take it in pieces.
+            // The socket takes it in pieces.
             heart.sent(3);
             heart.sent(5);
             heart.received();
@@ -111,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_sent_takes_the_place_of_a_heartbeat() {
+    fn other_output_replaces_a_heartbeat() {
         let mut heart = Heart::new(10);
         heart.sent(100);
-        assert!(heart.tick().send, "the first half has one in any case");
+        assert!(heart.tick().send, "the first tick always sends one");
         heart.beats(8);
         heart.sent(9);
         heart.received();

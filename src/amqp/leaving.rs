@@ -1,5 +1,5 @@
-//! What channels that end give back to the broker, by queue: their consumers, and what the client has not answered. All
-//! channels of a connection that ends leave together, so that nothing goes from one of them to another.
+//! Consumers and unacked deliveries that channels return to their queues when they end. All channels of a closing
+//! connection leave together, so that no message goes from one of them to another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,58 +7,56 @@ use std::sync::Arc;
 use crate::broker::queue::Queue;
 use crate::model::{ConsumerId, Lease, QueueId};
 
-/// What goes back to the queues.
+/// Consumers and leases to return, by queue.
 #[derive(Debug, Default)]
 pub(crate) struct Leaving {
-    left: Vec<Left>,
-    by_queue: HashMap<QueueId, usize>,
+    queues: Vec<LeavingQueue>,
+    by_id: HashMap<QueueId, usize>,
 }
 
-/// What goes back to one of them.
 #[derive(Debug)]
-struct Left {
+struct LeavingQueue {
     queue: Arc<Queue>,
     consumers: Vec<ConsumerId>,
     leases: Vec<Lease>,
 }
 
 impl Leaving {
-    /// A consumer leaves its queue.
-    pub(crate) fn consumer(&mut self, queue: &Arc<Queue>, consumer: ConsumerId) {
-        let left = self.of(queue);
-        left.into_iter()
-            .for_each(|left| left.consumers.push(consumer));
+    pub(crate) fn add_consumer(&mut self, queue: &Arc<Queue>, consumer: ConsumerId) {
+        if let Some(leaving) = self.of(queue) {
+            leaving.consumers.push(consumer);
+        }
     }
 
-    /// A message goes back to its queue.
-    pub(crate) fn lease(&mut self, queue: &Arc<Queue>, lease: Lease) {
-        let left = self.of(queue);
-        left.into_iter().for_each(|left| left.leases.push(lease));
+    pub(crate) fn add_lease(&mut self, queue: &Arc<Queue>, lease: Lease) {
+        if let Some(leaving) = self.of(queue) {
+            leaving.leases.push(lease);
+        }
     }
 
-    /// The consumers are given nothing any more; what they have been given is in the outbox.
+    /// Stops all deliveries to the consumers. Earlier deliveries are in the outbox by then.
     pub(crate) fn halt(&self) {
-        for left in &self.left {
-            left.queue.halt(&left.consumers);
+        for leaving in &self.queues {
+            leaving.queue.halt(&leaving.consumers);
         }
     }
 
-    /// Gives everything back, in one step for each queue.
+    /// Returns everything, in one step per queue.
     pub(crate) fn leave(self) {
-        for left in self.left {
-            left.queue.leave(&left.consumers, &left.leases);
+        for leaving in self.queues {
+            leaving.queue.leave(&leaving.consumers, &leaving.leases);
         }
     }
 
-    fn of(&mut self, queue: &Arc<Queue>) -> Option<&mut Left> {
-        let index = *self.by_queue.entry(queue.id()).or_insert_with(|| {
-            self.left.push(Left {
+    fn of(&mut self, queue: &Arc<Queue>) -> Option<&mut LeavingQueue> {
+        let index = *self.by_id.entry(queue.id()).or_insert_with(|| {
+            self.queues.push(LeavingQueue {
                 queue: Arc::clone(queue),
                 consumers: Vec::new(),
                 leases: Vec::new(),
             });
-            self.left.len() - 1
+            self.queues.len() - 1
         });
-        self.left.get_mut(index)
+        self.queues.get_mut(index)
     }
 }

@@ -1,9 +1,8 @@
-//! Takes accepted connections through the handshake, and on to their own task. Knows nothing of channels.
+//! Accepts connections, takes each through its handshake and starts its task. Knows nothing of channels.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,92 +10,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Context};
-use super::handshake::{self, Ending, Handshake, Hangup, Open, Refusal, Step, VhostRefusal};
-use super::limits::{ASSEMBLING_BYTES_MAX, READ_MIN, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
+use super::connection::Connection;
+use super::connection_state::Context;
+use super::front::Front;
+use super::handshake::{Handshake, HandshakeError, Hangup, Rejection, Step, Terms, VhostRefusal};
+use super::heartbeat::Heart;
+use super::limits::READ_MIN;
+use super::method_id::MethodId;
 use super::outbox::Outbox;
-use super::replies::Replies;
-use super::room::Room;
-use super::routes::RouteRoom;
-use crate::accept::{Capacity, Place, Places};
-use crate::broker::alarms::Alarms;
-use crate::broker::broker::Broker;
+use super::task::Task;
+use crate::accept::Place;
 use crate::broker::connections::{ConnectionInfo, Registration};
 use crate::broker::limits::{ConnectionPermit, UserLimits};
 use crate::broker::session::Session;
 use crate::broker::users::User;
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
-use crate::seldom::Seldom;
 use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
 
-/// What an operator may set about connections.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The largest `channel-max` that a client may ask for.
-    pub channel_max: u16,
-    /// The largest frame, in bytes.
-    pub frame_max: u32,
-    /// The heartbeat suggested to clients, in seconds; 0 is none.
-    pub heartbeat_secs: u16,
-    /// The largest message body, in bytes.
-    pub message_bytes_max: u64,
-    /// How long a delivery may stay unanswered, in milliseconds; `None` is for ever.
-    pub consumer_timeout_ms: Option<u64>,
-    /// Connections that may be open, and those in their handshakes.
-    pub connections: Capacity,
-    /// From the accepted socket to `connection.open-ok`.
-    pub handshake_timeout: Duration,
-    /// The cluster's name, told to clients.
-    pub cluster_name: String,
-    /// What clients are told as the product's name.
-    pub server_product: String,
-}
-
-/// What all connections share, over all listeners.
-pub struct Front {
-    pub(super) broker: Arc<Broker>,
-    alarms: Arc<Alarms>,
-    pub(super) settings: Settings,
-    pub(super) replies: Arc<Replies>,
-    pub(super) routes: Arc<RouteRoom>,
-    pub(super) assembling: Arc<Room>,
-    handshake: Arc<handshake::Settings>,
-    places: Places,
-    logins_refused: Seldom,
-    peers_refused: Seldom,
-}
-
 impl Front {
-    /// A front door to the broker, which stops publishers while one of the alarms is on.
-    pub fn new(broker: Arc<Broker>, alarms: Arc<Alarms>, settings: Settings) -> Arc<Front> {
-        let handshake = Arc::new(handshake::Settings {
-            channel_max: settings.channel_max,
-            frame_max: settings.frame_max,
-            heartbeat: settings.heartbeat_secs,
-            cluster_name: settings.cluster_name.clone(),
-            product: settings.server_product.clone(),
-        });
-        let places = Places::new("AMQP", settings.connections, settings.handshake_timeout);
-        let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
-        Arc::new(Front {
-            assembling: Room::new(ASSEMBLING_BYTES_MAX, message_max),
-            broker,
-            alarms,
-            settings,
-            replies: Arc::default(),
-            routes: Arc::default(),
-            handshake,
-            places,
-            logins_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
-            peers_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
-        })
-    }
-
-    /// Accepts connections until `stopped` is true (or its sender is gone), then returns when the last connection has
-    /// ended: they are asked to close with [`crate::broker::connections::Connections::close_where`]. Those still in
-    /// their handshake are dropped. Dropping this future drops all of them.
+    /// Accepts connections until `stopped` is true or its sender is gone. Drops connections in their handshake then, and
+    /// returns when the open ones have ended; [`crate::broker::connections::Connections::close_where`] asks them to close.
+    /// Dropping this future drops all of them.
     pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
         let serve_one =
             |stream, peer, place| Arc::clone(&self).accepted(stream, peer, place, stopped.clone());
@@ -122,12 +58,12 @@ impl Front {
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         match shaken {
-            // Boxed, so that the large state of an open connection is not part of every handshake.
-            Ok(Shaken::Open(open, opened)) => {
-                Box::pin(Arc::clone(&self).serve_open(stream, input, *open, *opened)).await;
+            // Boxed, so that a handshake does not reserve memory for the state of an open connection.
+            Ok(Shaken::Open(terms, opened)) => {
+                Box::pin(Arc::clone(&self).serve_open(stream, input, *terms, *opened)).await;
             }
-            Ok(Shaken::Refused(ending)) => tokio::select! {
-                () = hang_up(&mut stream, &mut input, &ending, self.settings.frame_max) => {}
+            Ok(Shaken::Rejected(rejection)) => tokio::select! {
+                () = hang_up(&mut stream, &mut input, rejection.hangup, self.settings.frame_max) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             },
             Ok(Shaken::Gone) => {}
@@ -137,22 +73,22 @@ impl Front {
     }
 }
 
-/// Small frames leave at once; and as RabbitMQ does, a socket that is closed is reset: what the peer has not taken by
-/// then it does not get, and nothing of a connection stays in the system.
+/// Small frames leave immediately. Closing a socket resets it, as in RabbitMQ: output that the peer has not taken is
+/// dropped, and the system keeps nothing of the connection.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_zero_linger()
 }
 
-/// What a handshake leads to.
+/// Result of a handshake.
 enum Shaken {
-    Open(Box<Open>, Box<Opened>),
-    Refused(Ending),
-    /// The peer has closed its socket.
+    Open(Box<Terms>, Box<Opened>),
+    Rejected(Rejection),
+    /// The peer closed its socket.
     Gone,
 }
 
-/// What a connection has of the broker from its handshake on.
+/// The broker's side of an open connection.
 struct Opened {
     session: Session,
     permit: ConnectionPermit,
@@ -162,7 +98,6 @@ struct Opened {
 }
 
 impl Front {
-    /// The handshake.
     async fn shake_hands(
         &self,
         stream: &mut TcpStream,
@@ -185,7 +120,7 @@ impl Front {
                 }
                 Step::Login(credentials, waiting) => {
                     let users = self.broker.users();
-                    // It may be the broker's turn for long, if many log in.
+                    // The login may wait for others; that time is not the client's.
                     place.waits();
                     let login = users
                         .login(&credentials.user, &credentials.password, peer.ip())
@@ -201,7 +136,7 @@ impl Front {
                                 let error = error.to_string();
                                 tracing::warn!(%peer, ?error, %unsaid, "login refused");
                             }
-                            Step::End(waiting.refused(&mut out))
+                            Step::Reject(waiting.refused(&mut out))
                         }
                     }
                 }
@@ -215,37 +150,37 @@ impl Front {
                         });
                     match opened {
                         Ok(opened) => {
-                            let open = waiting.granted(&mut out);
+                            let terms = waiting.granted(&mut out);
                             send(stream, &mut out).await?;
-                            return Ok(Shaken::Open(Box::new(open), Box::new(opened)));
+                            return Ok(Shaken::Open(Box::new(terms), Box::new(opened)));
                         }
-                        Err(refusal) => Step::End(waiting.refused(refusal, &mut out)),
+                        Err(refusal) => Step::Reject(waiting.refused(refusal, &mut out)),
                     }
                 }
-                Step::End(ending) => {
-                    self.log_refused(peer, &ending.why);
+                Step::Reject(rejection) => {
+                    self.log_rejected(peer, &rejection.error);
                     if user.is_some() {
-                        // It has logged in: it may take its time to answer `connection.close`.
+                        // A client that has logged in gets its time to answer `connection.close`.
                         place.admit();
                     }
                     send(stream, &mut out).await?;
-                    return Ok(Shaken::Refused(ending));
+                    return Ok(Shaken::Rejected(rejection));
                 }
             };
-            // The peer may have sent ahead.
+            // The client may have sent frames ahead.
             if let Step::Read(handshake) = step {
                 step = handshake.advance(input, &mut out);
             }
         }
     }
 
-    /// Opens the virtual host, if the user may as of now and no limit is reached. Everything is looked at once more when
-    /// the connection has been entered: what is deleted after that finds it, and closes it.
+    /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again after the
+    /// connection is registered: deleting a user or virtual host after that closes the connection.
     fn open_vhost(
         &self,
         user: &Arc<User>,
         vhost: &str,
-        terms: &Open,
+        terms: &Terms,
         (peer, local): (SocketAddr, SocketAddr),
         place: &Place,
     ) -> Result<Opened, VhostRefusal> {
@@ -289,7 +224,7 @@ impl Front {
         })
     }
 
-    /// The user's limits and the virtual host, if the user is there and may enter it.
+    /// The user's limits and the virtual host, if the user exists and may enter it.
     fn may_open(&self, user: &str, vhost: &str) -> Result<(UserLimits, Arc<Vhost>), VhostRefusal> {
         let vhost = self.broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
         let users = self.broker.users();
@@ -304,7 +239,7 @@ impl Front {
         self: Arc<Front>,
         stream: TcpStream,
         input: BytesMut,
-        open: Open,
+        terms: Terms,
         opened: Opened,
     ) {
         let Opened {
@@ -322,34 +257,36 @@ impl Front {
             session: Arc::new(session),
             outbox,
             committer: Arc::clone(self.broker.committer()),
-            frame_max: open.frame_max,
-            channel_max: open.channel_max,
-            client: open.capabilities,
+            frame_max: terms.frame_max,
+            channel_max: terms.channel_max,
+            client: terms.capabilities,
             front: Arc::clone(&self),
         };
         let alarms = self.alarms.subscribe();
-        Connection::new(stream, input, &open, context, permit, registration, alarms)
+        let connection = Connection::new(context, permit, alarms, terms.heartbeat, READ_MIN);
+        let heart = Heart::new(terms.heartbeat);
+        Task::new(stream, input, connection, heart, registration)
             .run()
             .await;
         tracing::info!(connection = %name, "connection closed");
     }
 
-    /// What clients do wrong is no surprise to the broker. Health checks send anything in place of a header, and a login
-    /// has been logged with its reason.
-    fn log_refused(&self, peer: SocketAddr, why: &Refusal) {
-        // Quoted, since it may repeat what the peer has sent.
-        let text = why.to_string();
-        match why {
-            Refusal::ProtocolHeader(_) | Refusal::Login { .. } => {
+    /// Client errors are logged at level info. Bad protocol headers come from health checks, and refused logins have been
+    /// logged with their reason: both at level debug.
+    fn log_rejected(&self, peer: SocketAddr, error: &HandshakeError) {
+        // Quoted, since the text may repeat bytes from the peer.
+        let text = error.to_string();
+        match error {
+            HandshakeError::ProtocolHeader(_) | HandshakeError::Login { .. } => {
                 tracing::debug!(%peer, why = ?text, "connection refused");
             }
-            Refusal::Frame(_)
-            | Refusal::Method(_)
-            | Refusal::UnexpectedFrame(_)
-            | Refusal::UnexpectedMethod { .. }
-            | Refusal::Sasl(_)
-            | Refusal::Tuning { .. }
-            | Refusal::Vhost(_) => {
+            HandshakeError::Frame(_)
+            | HandshakeError::Method(_)
+            | HandshakeError::UnexpectedFrame(_)
+            | HandshakeError::UnexpectedMethod { .. }
+            | HandshakeError::Sasl(_)
+            | HandshakeError::Tuning { .. }
+            | HandshakeError::Vhost(_) => {
                 if let Some(unsaid) = self.peers_refused.passes(monotonic()) {
                     tracing::info!(%peer, why = ?text, %unsaid, "connection refused");
                 }
@@ -364,9 +301,9 @@ async fn send(stream: &mut TcpStream, out: &mut BytesMut) -> std::io::Result<()>
     Ok(())
 }
 
-/// Ends a handshake that led nowhere, as its outcome says: however that goes, the socket is closed then.
-async fn hang_up(stream: &mut TcpStream, input: &mut BytesMut, ending: &Ending, frame_max: u32) {
-    let (delay, closed) = match ending.how {
+/// Waits as a failed handshake requires. The caller closes the socket then.
+async fn hang_up(stream: &mut TcpStream, input: &mut BytesMut, hangup: Hangup, frame_max: u32) {
+    let (delay, closed) = match hangup {
         Hangup::Now => return,
         Hangup::After(delay) => (
             delay,
@@ -384,7 +321,7 @@ async fn gone(stream: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Waits until the peer answers `connection.close`, or closes its socket.
+/// Waits until the peer answers `connection.close` or closes its socket.
 async fn close_ok(
     stream: &mut TcpStream,
     input: &mut BytesMut,
@@ -393,8 +330,8 @@ async fn close_ok(
     let mut out = BytesMut::new();
     loop {
         match split(input, frame_max) {
-            Ok(Some(frame)) if is_connection(&frame, CLOSE_OK) => return Ok(()),
-            Ok(Some(frame)) if is_connection(&frame, CLOSE) => {
+            Ok(Some(frame)) if is_method(&frame, MethodId::CONNECTION_CLOSE_OK) => return Ok(()),
+            Ok(Some(frame)) if is_method(&frame, MethodId::CONNECTION_CLOSE) => {
                 encode_method(
                     &mut out,
                     0,
@@ -413,13 +350,7 @@ async fn close_ok(
     }
 }
 
-/// Method ids of class `connection`.
-const CLOSE: u8 = 50;
-/// See [`CLOSE`].
-const CLOSE_OK: u8 = 51;
-
-fn is_connection(frame: &Frame, method: u8) -> bool {
-    frame.kind == FrameKind::Method
-        && frame.channel == 0
-        && frame.payload.starts_with(&[0, 10, 0, method])
+/// Whether this is a method of channel 0.
+fn is_method(frame: &Frame, method: MethodId) -> bool {
+    frame.kind == FrameKind::Method && frame.channel == 0 && MethodId::of(&frame.payload) == method
 }

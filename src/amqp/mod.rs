@@ -1,47 +1,54 @@
-//! The AMQP 0-9-1 front door: one connection per client, from the protocol header to the last close-ok. What the
-//! methods mean is decided in `broker`; what they look like is known in `wire`. Everything with a channel number,
-//! delivery tag or reply code lives here.
+//! The AMQP 0-9-1 front door: one connection per client, from the protocol header to the last close-ok. `broker` decides
+//! what methods mean, `wire` knows their encoding. Everything with a channel number, delivery tag or reply code is here.
+//!
+//! A publish goes through `task` (socket), `frames`, `channel_frames`, `methods/publish` and `batch_end` (confirms); a
+//! delivery through `outbox`, `deliveries`, `deliver` and `task`; an ack through `frames`, `channel_frames`,
+//! `methods/ack` and `batch_end`.
 
-mod assembly; // content from its frames, pure
-mod batch; // what is done once for many frames
-mod blocking; // clients that publish while an alarm is on
-mod channel; // one channel: its state and its end
+mod assembly; // a content from its frames, pure
+mod assembly_budget; // memory for incomplete contents of all connections
+mod batch_end; // after a batch of frames: runs, acks, confirms
+mod blocking; // publishers during an alarm
+mod channel; // the state of one channel
+mod channel_credit; // credit for the consumers of a channel
+mod channel_frames; // the frames of one channel
+#[cfg(test)]
+mod channel_tests;
 mod channels; // the channels of one connection
 mod closing; // how channels and connections end
 mod confirms; // publisher confirms, pure
-mod connection; // the task of one connection
-mod consumers; // the consumers of a channel, and its queues
-mod credit; // how much a consumer may be sent, pure
-mod cx; // what the handler of a method is given
-mod deliver; // deliveries on their way to the client
-mod dispatch; // from frames to channels
-mod error; // from errors to reply codes
-pub mod handshake; // from the protocol header to an open connection, pure
+mod connection; // an open connection without its socket
+mod connection_state; // the state that channels work with
+mod consumers; // the consumers of a channel and of a connection
+mod credit; // credit of one consumer, pure
+mod deliver; // one delivery, as frames
+mod deliveries; // from the outbox to the channels
+mod detach; // copies of small bodies, pure
+mod direct_reply_to; // requesters and their replies
+mod error; // refusals and reply codes
+mod frames; // from frames to channels
+mod front; // settings and state of all connections
+mod gathered_acks; // acks of a batch of frames
+mod generated_name; // names that the broker makes up
+mod handshake; // from the protocol header to an open connection, pure
 mod heartbeat; // when to send one, and when the peer is dead, pure
-mod keep; // what waiting messages keep alive, pure
-mod leaving; // what channels give back when they end
-mod limits; // the bounds of a connection
+mod leaving; // what ending channels return to their queues
+mod limits; // limits of connections
 mod listener; // accepts connections
-mod methods; // what each method does
-mod misread; // frames that cannot be read, pure
-mod outbox; // what the broker has for a connection
-mod replies; // direct reply-to
-mod room; // what all connections may hold half received
-mod routes; // where publishes go, remembered
-pub mod sasl; // who is it, pure
-mod unacked; // delivery tags, pure
-mod unsynced; // what is on its way to the disk
+mod message_frames; // messages as content frames
+mod method_id; // class and method ids
+mod methods; // the handlers of methods
+mod outbox; // deliveries and events for a connection
+mod protocol_errors; // replies to malformed or unexpected frames, pure
+mod publishing; // a channel's state for publishing
+mod queue_handles; // the queues that a channel uses
+mod route_cache; // routes of publishes
+mod run; // consecutive publishes to the same queues
+mod sasl; // SASL mechanisms, pure
+mod task; // the task of one connection and its socket
+mod transaction; // publishes and acks before tx.commit
+mod unacked; // unacked deliveries by delivery tag, pure
+mod unsynced; // published bytes that are not durable
 mod writer; // output that waits for the socket
 
-pub use listener::{Front, Settings};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-/// Random bytes in a generated name.
-const RANDOM_NAME_BYTES: usize = 16;
-
-/// A name that nobody can guess: 22 characters, as RabbitMQ's generated names have.
-fn random_name() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_NAME_BYTES]>())
-}
+pub use front::{Front, Settings};

@@ -1,6 +1,6 @@
-//! What the rest of the broker has for one connection: deliveries, cancelled consumers, a request to close. Queues put
-//! it here under their own lock, so putting is a swap and a wake; the connection's task takes everything at once.
-//! Its size is bounded by the credit that the connection has given.
+//! Deliveries, cancelled consumers and requests to close that the broker has for one connection. Queues put them here
+//! under their own lock, so that putting is a swap and a wake; the connection's task takes everything together. The
+//! credit that the connection grants bounds its size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::broker::queue::{Delivery, DeliverySink};
 use crate::model::{ConsumerId, Ticket};
 use crate::store::commit::Waiter;
 
-/// What may come besides deliveries.
+/// Anything but a delivery.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The queue of this consumer is gone.
@@ -30,7 +30,6 @@ struct Inbox {
     events: Vec<Event>,
 }
 
-/// The shared end of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     inbox: Mutex<Inbox>,
@@ -39,34 +38,34 @@ pub(crate) struct Outbox {
     gauges: Gauges,
 }
 
-/// What the connection tells about itself, for operators.
+/// Figures of the connection, for operators.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     received: AtomicU64,
     reads: AtomicU64,
     sent: AtomicU64,
     writes: AtomicU64,
-    /// Bytes that the socket has yet to take.
+    /// Bytes that wait for the socket.
     pending: AtomicU64,
     state: Mutex<(ConnectionState, Vec<ChannelStatus>)>,
 }
 
 impl Outbox {
-    /// Waits until something was put since the last [`Outbox::take`]. Cancel-safe.
+    /// Waits until something has been put since the last [`Outbox::take`]. Cancel-safe.
     pub(crate) async fn ready(&self) {
         self.wake.notified().await;
     }
 
-    /// Takes what there is: deliveries are put into the (empty) vector, whose room the outbox uses on.
+    /// Takes everything. Swaps the deliveries with the empty vector, whose capacity the outbox goes on using.
     pub(crate) fn take(&self, deliveries: &mut Vec<Delivery>) -> Vec<Event> {
-        // Cleared first: what is put after this wakes again.
+        // Cleared first, so that a later put wakes again.
         self.signalled.store(false, Ordering::SeqCst);
         let mut inbox = self.lock();
         std::mem::swap(&mut inbox.deliveries, deliveries);
         std::mem::take(&mut inbox.events)
     }
 
-    /// Takes the deliveries of one consumer, which leaves.
+    /// Takes the deliveries of one consumer.
     pub(crate) fn take_for(&self, consumer: ConsumerId) -> Vec<Delivery> {
         let mut inbox = self.lock();
         let (own, others) = std::mem::take(&mut inbox.deliveries)
@@ -76,17 +75,15 @@ impl Outbox {
         own
     }
 
-    /// Whether something was put that has not been taken.
+    /// Whether something waits to be taken.
     pub(crate) fn is_signalled(&self) -> bool {
         self.signalled.load(Ordering::SeqCst)
     }
 
-    /// The connection's figures.
     pub(crate) fn gauges(&self) -> &Gauges {
         &self.gauges
     }
 
-    /// Puts an event.
     pub(crate) fn put_event(&self, event: Event) {
         self.lock().events.push(event);
         self.signal();
@@ -104,21 +101,20 @@ impl Outbox {
 }
 
 impl Gauges {
-    /// Counts bytes read from the socket.
+    /// Counts one read.
     pub(crate) fn add_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts bytes written to it in so many writes, and notes how many are left.
+    /// Counts `writes` writes of `bytes` bytes together; `pending` bytes are left.
     pub(crate) fn add_sent(&self, bytes: usize, writes: u64, pending: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.writes.fetch_add(writes, Ordering::Relaxed);
         self.pending.store(pending as u64, Ordering::Relaxed);
     }
 
-    /// Replaces what is told of state and channels.
-    pub(crate) fn set(&self, state: ConnectionState, channels: Vec<ChannelStatus>) {
+    pub(crate) fn set_state(&self, state: ConnectionState, channels: Vec<ChannelStatus>) {
         *self.state.lock() = (state, channels);
     }
 }
@@ -141,7 +137,7 @@ impl DeliverySink for Outbox {
 }
 
 impl Waiter for Outbox {
-    /// Wakes the connection; it asks the committer how far it is.
+    /// Wakes the connection, which asks the committer for the durable ticket.
     fn durable(&self, _upto: Ticket) {
         self.signal();
     }
@@ -166,7 +162,6 @@ impl ConnectionControl for Outbox {
     }
 }
 
-/// A connection's outbox as a queue's sink.
 pub(crate) fn sink(outbox: &Arc<Outbox>) -> Arc<dyn DeliverySink> {
     Arc::clone(outbox) as Arc<dyn DeliverySink>
 }

@@ -1,5 +1,4 @@
-//! SASL mechanisms: what a `connection.start-ok` response says. Pure parsing; whether the password is right is decided
-//! in `broker::users`.
+//! SASL mechanisms: parses the response in `connection.start-ok`. Pure; `broker::users` checks the password.
 
 use std::fmt;
 
@@ -7,53 +6,48 @@ use thiserror::Error;
 
 use crate::wire::table::{Entries, TableError, check_fields};
 
-/// The mechanisms on offer, as `connection.start` lists them.
-pub const MECHANISMS: &str = "PLAIN AMQPLAIN ANONYMOUS";
+/// The mechanisms that `connection.start` offers.
+pub(super) const MECHANISMS: &str = "PLAIN AMQPLAIN ANONYMOUS";
 
-/// Whom an anonymous peer logs in as, and with what: RabbitMQ's defaults. It may do no more than anyone who tries
-/// the default user, and nothing once that user's password was changed.
+/// User and password of an anonymous peer: RabbitMQ's default user. Such a login fails once the default user's password
+/// has been changed.
 const ANONYMOUS: (&[u8], &[u8]) = (b"guest", b"guest");
 
-/// A way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
+pub(super) enum Mechanism {
     /// RFC 4616, without an authorization identity: RabbitMQ takes none.
     Plain,
     /// AMQP 0-8's own: a field table, without its length, with the fields `LOGIN` and `PASSWORD`.
     AmqPlain,
-    /// RFC 4505: the default user with its default password. What the response says is not looked at.
+    /// RFC 4505: the default user with its default password. The response is ignored.
     Anonymous,
 }
 
-/// What a peer logs in with.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user's name. What is not UTF-8 in it is replaced, so that it names no user.
-    pub user: String,
-    /// The password.
-    pub password: Vec<u8>,
+pub(super) struct Credentials {
+    /// Malformed UTF-8 is replaced, so that it names no user.
+    pub(super) user: String,
+    pub(super) password: Vec<u8>,
 }
 
-/// Why a response cannot be understood.
+/// Why a response is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SaslError {
-    /// Not offered.
+pub(super) enum SaslError {
     #[error("unknown authentication mechanism '{0}'")]
     UnknownMechanism(String),
     /// Not of the form NUL, name, NUL, password.
     #[error("PLAIN response is not NUL, name, NUL, password")]
     Plain,
-    /// Not the fields of a table.
     #[error("AMQPLAIN response: {0}")]
     Table(#[from] TableError),
-    /// One of the two fields is not there, or not a string.
+    /// A field is missing or not a string.
     #[error("AMQPLAIN auth info is missing LOGIN or PASSWORD field")]
     MissingField,
 }
 
 impl Mechanism {
-    /// The mechanism called `name`. Case matters, as it does to RabbitMQ.
-    pub fn named(name: &str) -> Result<Mechanism, SaslError> {
+    /// The mechanism called `name`. Case matters, as in RabbitMQ.
+    pub(super) fn named(name: &str) -> Result<Mechanism, SaslError> {
         match name {
             "PLAIN" => Ok(Mechanism::Plain),
             "AMQPLAIN" => Ok(Mechanism::AmqPlain),
@@ -62,8 +56,7 @@ impl Mechanism {
         }
     }
 
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::AmqPlain => "AMQPLAIN",
@@ -71,8 +64,8 @@ impl Mechanism {
         }
     }
 
-    /// Reads a response made by this mechanism.
-    pub fn credentials(self, response: &[u8]) -> Result<Credentials, SaslError> {
+    /// Parses a response of this mechanism.
+    pub(super) fn credentials(self, response: &[u8]) -> Result<Credentials, SaslError> {
         match self {
             Mechanism::Plain => plain(response),
             Mechanism::AmqPlain => amqplain(response),
@@ -88,7 +81,7 @@ impl fmt::Display for Mechanism {
 }
 
 impl fmt::Debug for Credentials {
-    /// Without the password: these end up in logs.
+    /// Omits the password, since credentials may be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("user", &self.user)
@@ -115,7 +108,7 @@ fn plain(response: &[u8]) -> Result<Credentials, SaslError> {
 
 fn amqplain(response: &[u8]) -> Result<Credentials, SaslError> {
     check_fields(response)?;
-    // The first of several fields counts, whatever its type.
+    // The first field of a name counts, whatever its type.
     let string = |name: &[u8]| {
         let field = Entries::of_fields(response).find(|field| field.name == name)?;
         (field.tag == b'S').then_some(field.value)
@@ -197,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_the_default_user() {
+    fn an_anonymous_peer_is_the_default_user() {
         for response in [&b""[..], b"trace@example", b"\0other\0password"] {
             assert_eq!(
                 Mechanism::Anonymous.credentials(response),
@@ -207,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_can_be_named_and_nothing_else() {
+    fn only_offered_mechanisms_are_known() {
         for name in MECHANISMS.split(' ') {
             assert_eq!(Mechanism::named(name).map(Mechanism::name), Ok(name));
         }

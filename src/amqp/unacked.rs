@@ -1,89 +1,88 @@
-//! The delivery tags of one channel: which messages the client has and has not answered yet. Pure: knows no queue
-//! and no frame, just places and numbers.
+//! The unacked deliveries of one channel, by delivery tag. Pure: knows neither queues nor frames.
 
 use std::collections::VecDeque;
 
+use super::queue_handles::QueueHandle;
 use crate::model::{ConsumerId, Lease};
 
-/// One delivery that waits for the client's word.
+/// A delivery that the client has not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unacked {
-    /// The channel's handle of the queue.
-    pub(crate) queue: u32,
+pub(crate) struct UnackedDelivery {
+    pub(crate) queue: QueueHandle,
     /// `None` for `basic.get`.
     pub(crate) consumer: Option<ConsumerId>,
-    /// Which handing-out of which message of that queue.
     pub(crate) lease: Lease,
     /// When it was delivered, in milliseconds on the connection's clock.
     pub(crate) at_ms: u64,
 }
 
-/// The tag is not outstanding on this channel.
+/// No unacked delivery of the channel has this tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownTag(pub(crate) u64);
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct Entry {
     tag: u64,
-    entry: Option<Unacked>,
+    /// `None` once it is acknowledged.
+    delivery: Option<UnackedDelivery>,
 }
 
-/// The ledger. Tags are given in order from 1; answers may come in any order.
+/// Tags are given out in order from 1. Acknowledgements may come in any order.
 #[derive(Debug)]
-pub(crate) struct Ledger {
-    slots: VecDeque<Slot>,
+pub(crate) struct Unacked {
+    entries: VecDeque<Entry>,
     next_tag: u64,
-    outstanding: usize,
+    /// Number of entries with a delivery.
+    len: usize,
 }
 
-impl Default for Ledger {
+impl Default for Unacked {
     fn default() -> Self {
-        Ledger {
-            slots: VecDeque::new(),
+        Unacked {
+            entries: VecDeque::new(),
             next_tag: 1,
-            outstanding: 0,
+            len: 0,
         }
     }
 }
 
-impl Ledger {
-    /// Number of deliveries that wait.
+impl Unacked {
     pub(crate) fn len(&self) -> usize {
-        self.outstanding
+        self.len
     }
 
-    /// The delivery that waits longest.
-    pub(crate) fn oldest(&self) -> Option<&Unacked> {
-        // Answered slots do not stay at the front.
-        self.slots.front()?.entry.as_ref()
+    /// The delivery that is unacked longest.
+    pub(crate) fn oldest(&self) -> Option<&UnackedDelivery> {
+        // Acknowledged entries do not stay at the front.
+        self.entries.front()?.delivery.as_ref()
     }
 
-    /// The tag for a delivery that needs no answer.
-    pub(crate) fn skip(&mut self) -> u64 {
+    /// The tag of a delivery that needs no acknowledgement.
+    pub(crate) fn skip_tag(&mut self) -> u64 {
         let tag = self.next_tag;
         self.next_tag += 1;
         tag
     }
 
-    /// Notes a delivery and gives its tag.
-    pub(crate) fn push(&mut self, entry: Unacked) -> u64 {
-        let tag = self.skip();
-        self.slots.push_back(Slot {
+    /// Adds a delivery and returns its tag.
+    pub(crate) fn push(&mut self, delivery: UnackedDelivery) -> u64 {
+        let tag = self.skip_tag();
+        self.entries.push_back(Entry {
             tag,
-            entry: Some(entry),
+            delivery: Some(delivery),
         });
-        self.outstanding += 1;
+        self.len += 1;
         tag
     }
 
-    /// Takes out what the client answers: one tag, or with `multiple` all up to and including it (tag 0: all there
-    /// are). In order of delivery. As in RabbitMQ the tag itself must be outstanding, also with `multiple`; only
-    /// "all there are" may be nothing.
+    /// Moves the deliveries that the client acknowledges to `out`, in order: one tag or, with `multiple`, all up to and
+    /// including it; tag 0 with `multiple` means all. As in RabbitMQ the tag itself must be unacked, also with
+    /// `multiple`.
     pub(crate) fn take(
         &mut self,
         tag: u64,
         multiple: bool,
-        out: &mut Vec<(u64, Unacked)>,
+        out: &mut Vec<(u64, UnackedDelivery)>,
     ) -> Result<(), UnknownTag> {
         if multiple && tag == 0 {
             self.take_all(out);
@@ -91,78 +90,81 @@ impl Ledger {
         }
         let index = self.position(tag).ok_or(UnknownTag(tag))?;
         if multiple {
-            for slot in self.slots.drain(..=index) {
-                if let Some(entry) = slot.entry {
-                    self.outstanding -= 1;
-                    out.push((slot.tag, entry));
+            for entry in self.entries.drain(..=index) {
+                if let Some(delivery) = entry.delivery {
+                    self.len -= 1;
+                    out.push((entry.tag, delivery));
                 }
             }
-        } else if let Some(entry) = self.slots.get_mut(index).and_then(|slot| slot.entry.take()) {
-            self.outstanding -= 1;
-            out.push((tag, entry));
+        } else if let Some(entry) = self.entries.get_mut(index)
+            && let Some(delivery) = entry.delivery.take()
+        {
+            self.len -= 1;
+            out.push((tag, delivery));
         }
-        self.tidy();
+        self.shrink();
         Ok(())
     }
 
-    /// Takes everything, in order of delivery: `basic.recover`, or the channel is over.
-    pub(crate) fn take_all(&mut self, out: &mut Vec<(u64, Unacked)>) {
+    /// Moves all deliveries to `out`, in order.
+    pub(crate) fn take_all(&mut self, out: &mut Vec<(u64, UnackedDelivery)>) {
         out.extend(
-            self.slots
+            self.entries
                 .drain(..)
-                .filter_map(|slot| slot.entry.map(|entry| (slot.tag, entry))),
+                .filter_map(|entry| entry.delivery.map(|delivery| (entry.tag, delivery))),
         );
-        self.outstanding = 0;
-        self.slots = VecDeque::new();
+        self.len = 0;
+        self.entries = VecDeque::new();
     }
 
-    /// Puts back entries that were taken (a rolled back transaction leaves them waiting for a new answer).
-    pub(crate) fn put_back(&mut self, mut entries: Vec<(u64, Unacked)>) {
-        if entries.is_empty() {
+    /// Puts back deliveries that were taken: after `tx.rollback` they are unacked again.
+    pub(crate) fn put_back(&mut self, mut deliveries: Vec<(u64, UnackedDelivery)>) {
+        if deliveries.is_empty() {
             return;
         }
-        self.outstanding += entries.len();
-        entries.extend(
-            self.slots
+        self.len += deliveries.len();
+        deliveries.extend(
+            self.entries
                 .drain(..)
-                .filter_map(|slot| slot.entry.map(|entry| (slot.tag, entry))),
+                .filter_map(|entry| entry.delivery.map(|delivery| (entry.tag, delivery))),
         );
-        entries.sort_unstable_by_key(|(tag, _)| *tag);
-        self.slots = entries
+        deliveries.sort_unstable_by_key(|(tag, _)| *tag);
+        self.entries = deliveries
             .into_iter()
-            .map(|(tag, entry)| Slot {
+            .map(|(tag, delivery)| Entry {
                 tag,
-                entry: Some(entry),
+                delivery: Some(delivery),
             })
             .collect();
     }
 
-    /// Index of the slot of an outstanding tag. Usually tags are dense, so it is found at once.
+    /// Index of the entry of an unacked tag. Tags are usually dense, so the first guess usually fits.
     fn position(&self, tag: u64) -> Option<usize> {
-        let front = self.slots.front()?.tag;
+        let front = self.entries.front()?.tag;
         let guess = usize::try_from(tag.checked_sub(front)?).ok();
-        let index =
-            match guess.and_then(|index| self.slots.get(index).map(|slot| (index, slot.tag))) {
-                Some((index, found)) if found == tag => index,
-                _ => self
-                    .slots
-                    .binary_search_by_key(&tag, |slot| slot.tag)
-                    .ok()?,
-            };
-        self.slots.get(index)?.entry.map(|_| index)
+        let is_it = |index: &usize| self.entries.get(*index).is_some_and(|it| it.tag == tag);
+        let index = match guess.filter(is_it) {
+            Some(index) => index,
+            None => self.entries.binary_search_by_key(&tag, |it| it.tag).ok()?,
+        };
+        self.entries.get(index)?.delivery.map(|_| index)
     }
 
-    /// Drops answered slots at the front, and all of them when they are the majority: one message that is never
-    /// answered must not hold the places of all later ones.
-    fn tidy(&mut self) {
-        while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
-            self.slots.pop_front();
+    /// Drops acknowledged entries at the front, and all of them when they are the majority: one message that is never
+    /// acknowledged must not keep the entries of all later ones.
+    fn shrink(&mut self) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.delivery.is_none())
+        {
+            self.entries.pop_front();
         }
-        if self.slots.len() > 64 && self.outstanding < self.slots.len() / 2 {
-            self.slots.retain(|slot| slot.entry.is_some());
+        if self.entries.len() > 64 && self.len < self.entries.len() / 2 {
+            self.entries.retain(|entry| entry.delivery.is_some());
         }
-        if self.outstanding == 0 && self.slots.capacity() > 1024 {
-            self.slots = VecDeque::new();
+        if self.len == 0 && self.entries.capacity() > 1024 {
+            self.entries = VecDeque::new();
         }
     }
 }
@@ -172,9 +174,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(offset: u64) -> Unacked {
-        Unacked {
-            queue: 0,
+    fn delivery(offset: u64) -> UnackedDelivery {
+        UnackedDelivery {
+            queue: QueueHandle::NONE,
             consumer: None,
             lease: Lease {
                 offset,
@@ -185,23 +187,23 @@ mod tests {
         }
     }
 
-    fn ledger(n: u64) -> Ledger {
-        let mut ledger = Ledger::default();
+    fn with_deliveries(n: u64) -> Unacked {
+        let mut unacked = Unacked::default();
         for offset in 1..=n {
-            assert_eq!(ledger.push(entry(offset)), offset);
+            assert_eq!(unacked.push(delivery(offset)), offset);
         }
-        ledger
+        unacked
     }
 
-    fn taken(ledger: &mut Ledger, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
+    fn taken(unacked: &mut Unacked, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
         let mut out = Vec::new();
-        ledger.take(tag, multiple, &mut out)?;
+        unacked.take(tag, multiple, &mut out)?;
         Ok(out.into_iter().map(|(tag, _)| tag).collect())
     }
 
     #[test]
     fn single_and_multiple() {
-        let mut l = ledger(5);
+        let mut l = with_deliveries(5);
         assert_eq!(taken(&mut l, 2, false), Ok(vec![2]));
         assert_eq!(taken(&mut l, 2, false), Err(UnknownTag(2)));
         // The tag itself has to be outstanding, although 1 and 3 are.
@@ -214,33 +216,33 @@ mod tests {
     }
 
     #[test]
-    fn one_old_message_does_not_hold_places() {
-        let mut l = ledger(1);
+    fn one_old_message_keeps_no_later_entries() {
+        let mut l = with_deliveries(1);
         for tag in 2..100_000 {
-            l.push(entry(tag));
+            l.push(delivery(tag));
             assert_eq!(taken(&mut l, tag, false), Ok(vec![tag]));
         }
         assert_eq!(l.len(), 1);
-        assert!(l.slots.len() < 200);
+        assert!(l.entries.len() < 200);
         assert_eq!(taken(&mut l, 1, false), Ok(vec![1]));
     }
 
     proptest! {
         #[test]
         fn agrees_with_a_naive_model(steps in proptest::collection::vec((0u8..6, 0u64..40, any::<bool>()), 1..200)) {
-            let mut l = Ledger::default();
+            let mut l = Unacked::default();
             let mut model = std::collections::BTreeMap::new();
             let mut next = 1;
-            let mut saved: Vec<(u64, Unacked)> = Vec::new();
+            let mut saved: Vec<(u64, UnackedDelivery)> = Vec::new();
             for (kind, tag, multiple) in steps {
                 match kind {
                     0..=2 => {
-                        prop_assert_eq!(l.push(entry(next)), next);
-                        model.insert(next, entry(next));
+                        prop_assert_eq!(l.push(delivery(next)), next);
+                        model.insert(next, delivery(next));
                         next += 1;
                     }
                     3 => {
-                        prop_assert_eq!(l.skip(), next);
+                        prop_assert_eq!(l.skip_tag(), next);
                         next += 1;
                     }
                     4 => {
@@ -264,12 +266,12 @@ mod tests {
         }
 
         #[test]
-        fn what_is_put_back_can_be_taken_again(n in 1u64..50, first in 1u64..50, more in 0u64..10) {
+        fn deliveries_that_are_put_back_can_be_taken_again(n in 1u64..50, first in 1u64..50, more in 0u64..10) {
             let first = first.min(n);
-            let mut l = ledger(n);
+            let mut l = with_deliveries(n);
             let mut out = Vec::new();
             l.take(first, true, &mut out).unwrap();
-            for _ in 0..more { l.push(entry(99)); }
+            for _ in 0..more { l.push(delivery(99)); }
             l.put_back(out);
             prop_assert_eq!(taken(&mut l, 0, true), Ok((1..=n + more).collect::<Vec<_>>()));
         }

@@ -1,5 +1,5 @@
-//! Output of one connection that has not been taken by its socket: small bytes in one buffer, larger bodies as the
-//! slices they are, given to the socket many at a time. Knows no frame; the order is that in which things were put.
+//! Output of one connection that its socket has not taken: small pieces in one buffer, larger bodies as slices, written
+//! many at a time and in order. Knows no frames.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -8,61 +8,59 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::limits::{COPY_BODY_MAX, WRITE_SLICES};
 
-/// Bytes kept for an idle connection; a larger buffer is given up when all is written.
-const KEPT_WHEN_IDLE: usize = 4 * 1024;
+/// A buffer larger than this is freed when everything is written.
+const IDLE_BUFFER_MAX: usize = 4 * 1024;
 
 #[derive(Debug)]
 enum Piece {
-    /// So many bytes of the buffer.
+    /// This many bytes of the buffer.
     Buffered(usize),
     Slice(Bytes),
 }
 
-/// The output queue.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     buffer: BytesMut,
-    /// All but the newest bytes of the buffer, which no slice follows yet.
+    /// All output but the bytes of the buffer after the last slice.
     pieces: VecDeque<Piece>,
-    /// Bytes of the buffer that `pieces` names.
-    named: usize,
+    /// Bytes of the buffer in `pieces`.
+    buffered: usize,
     /// Bytes of the slices in `pieces`.
     sliced: usize,
 }
 
 impl Writer {
-    /// The buffer, to append small things to.
+    /// The buffer that small pieces are appended to.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Puts a body, or a part of one: copied if it is small, else as it is.
+    /// Appends a body or a part of one: a copy if it is small, otherwise the slice.
     pub(crate) fn put_body(&mut self, body: &Bytes) {
         if body.len() <= COPY_BODY_MAX {
             self.buffer.extend_from_slice(body);
             return;
         }
-        let fresh = self.buffer.len() - self.named;
-        if fresh > 0 {
-            self.pieces.push_back(Piece::Buffered(fresh));
-            self.named = self.buffer.len();
+        let unlisted = self.buffer.len() - self.buffered;
+        if unlisted > 0 {
+            self.pieces.push_back(Piece::Buffered(unlisted));
+            self.buffered = self.buffer.len();
         }
         self.sliced += body.len();
         self.pieces.push_back(Piece::Slice(body.clone()));
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait for the socket.
     pub(crate) fn pending(&self) -> usize {
         self.buffer.len() + self.sliced
     }
 
-    /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending() == 0
     }
 
-    /// Writes until all is gone or the socket takes no more. `write` gets some slices and says how many bytes it
-    /// took. Gives the number of bytes written; an error (also "would block") ends it.
+    /// Writes until the output is empty or `write` fails, also with `WouldBlock`. `write` takes slices and returns the
+    /// number of bytes written. Returns the total.
     pub(crate) fn flush(
         &mut self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
@@ -83,7 +81,7 @@ impl Writer {
                 Err(error) => return (total, Err(error)),
             }
         }
-        if self.buffer.capacity() > KEPT_WHEN_IDLE {
+        if self.buffer.capacity() > IDLE_BUFFER_MAX {
             self.buffer = BytesMut::new();
         }
         if self.pieces.capacity() > 64 {
@@ -92,7 +90,7 @@ impl Writer {
         (total, Ok(()))
     }
 
-    /// The first slices of what waits.
+    /// The first slices of the output.
     fn slices(&self) -> Vec<IoSlice<'_>> {
         let mut slices = Vec::with_capacity(WRITE_SLICES.min(self.pieces.len() + 1));
         let mut rest: &[u8] = &self.buffer;
@@ -114,7 +112,7 @@ impl Writer {
         slices
     }
 
-    /// Drops what was written.
+    /// Drops `written` bytes.
     fn advance(&mut self, mut written: usize) {
         while written > 0 {
             let Some(piece) = self.pieces.front_mut() else {
@@ -129,7 +127,7 @@ impl Writer {
             match piece {
                 Piece::Buffered(left) => {
                     *left -= now;
-                    self.named -= now;
+                    self.buffered -= now;
                     self.buffer.advance(now);
                 }
                 Piece::Slice(bytes) => {
@@ -151,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What goes in comes out, in order, however little the socket takes.
+        /// The output arrives in order, however little the socket takes.
         #[test]
         fn order_is_kept(
             puts in proptest::collection::vec((any::<bool>(), 1usize..2_000), 0..60),

@@ -1,16 +1,16 @@
-//! From the protocol header to `connection.open-ok`: decides what to answer and when a peer is let in. Pure: bytes in,
-//! bytes and the next step out; the socket, the clock, passwords and vhosts are the caller's. Each state is a value that
-//! only its own next step accepts, and a connection exists only with the [`Open`] that comes out at the end.
+//! The handshake, from the protocol header to `connection.open-ok`. Pure: bytes in, bytes and the next step out; the
+//! caller has the socket, the clock, passwords and virtual hosts. Each state is a value that only its own next step
+//! accepts, and a connection exists only with the [`Terms`] of a completed handshake.
 //!
-//! The caller loops: [`Handshake::advance`] with what it has read, write `out` to the socket after every call, do what
-//! the [`Step`] says. Bytes that a client sends ahead stay in `input`, the first channel's among them.
+//! The caller loops: it calls [`Handshake::advance`] with its input, writes `out` to the socket after every call, and does
+//! what the [`Step`] says. Bytes that a client sends ahead stay in `input`.
 //!
-//! Before a client has logged in, RabbitMQ does not argue with it: whatever is wrong, it waits a while and closes the
-//! socket without a word. Only once `tune-ok` was right does it send a `connection.close`.
+//! RabbitMQ sends no error to a client that has not logged in: it waits a while and closes the socket. Only after
+//! `tune-ok` does it send a `connection.close`.
 
-mod ending;
-mod open;
-mod start;
+mod rejection;
+mod server;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -18,49 +18,35 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 
+use super::method_id::MethodId;
 use super::sasl::{Credentials, Mechanism};
 use crate::wire::protocol::connection::{AMQPMethod, OpenOk, StartOk, Tune, TuneOk};
-use crate::wire::{
-    AMQPClass, FieldTable, Frame, FrameKind, decode_method, encode_method, frame_text, split,
+use crate::wire::{AMQPClass, Frame, FrameKind, decode_method, encode_method, frame_text, split};
+
+use super::error::Code;
+use rejection::{Reply, close, reply_to};
+use server::start;
+use terms::{Client, Tuned};
+
+pub(super) use rejection::{
+    HandshakeError, Hangup, Rejection, SILENT_CLOSE_DELAY, VhostRefusal, close_ok_delay,
 };
+pub(super) use server::{FRAME_MAX_MIN, Settings};
+pub(super) use terms::{Capabilities, Terms};
 
-use ending::{Answer, close, close_for};
-use start::start;
-
-pub(super) use ending::close_ok_delay;
-pub use ending::{CLOSE_OK_DELAY, Ending, Hangup, Refusal, SILENT_CLOSE_DELAY, VhostRefusal};
-pub use open::{Capabilities, Open};
-
-/// What is said to a peer of a neighbouring version or of AMQP 1.0: the protocol that is spoken here.
+/// The protocol header sent to peers of a neighbouring version or of AMQP 1.0: the version spoken here.
 const SPOKEN_HERE: &[u8; 8] = b"AMQP\0\0\x09\x01";
-/// What RabbitMQ 4 says to all others. No client of 0-9-1 ever sees it.
+/// The protocol header that RabbitMQ 4 sends to all other peers. Clients of 0-9-1 never see it.
 const NOT_SPOKEN: &[u8; 8] = b"AMQP\x03\x01\0\0";
-
-/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before `tune-ok`.
-pub const FRAME_MAX_MIN: u32 = 4096;
-/// What the server says of itself and offers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The largest `channel-max`; at least 1.
-    pub channel_max: u16,
-    /// The largest `frame-max`, in bytes; at least [`FRAME_MAX_MIN`].
-    pub frame_max: u32,
-    /// The heartbeat to suggest, in seconds; 0 is off. The client decides.
-    pub heartbeat: u16,
-    /// For server-properties.
-    pub cluster_name: String,
-    /// For server-properties: what some clients look for.
-    pub product: String,
-}
 
 /// A handshake that waits for bytes.
 #[derive(Debug)]
-pub struct Handshake {
+pub(in crate::amqp) struct Handshake {
     settings: Arc<Settings>,
     state: State,
 }
 
-/// What the client has to send next, and what it has shown so far.
+/// The method that the client has to send next, and what is known of the client.
 #[derive(Debug)]
 enum State {
     Header,
@@ -69,67 +55,50 @@ enum State {
     Open(Box<Client>, Tuned),
 }
 
-/// Who wants in.
+/// What the caller does next, after it has written `out`.
 #[derive(Debug)]
-struct Client {
-    user: String,
-    mechanism: Mechanism,
-    properties: FieldTable,
-    capabilities: Capabilities,
-}
-
-/// What `tune-ok` settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tuned {
-    channel_max: u16,
-    frame_max: u32,
-    heartbeat: u16,
-}
-
-/// What the caller has to do next; `out` comes first.
-#[derive(Debug)]
-pub enum Step {
+pub(in crate::amqp) enum Step {
     /// Read more into `input` and advance again.
     Read(Handshake),
-    /// Check these credentials, then tell [`AwaitLogin`].
+    /// Check these credentials and pass the result to [`AwaitLogin`].
     Login(Credentials, AwaitLogin),
-    /// Look whether the user may open this vhost, then tell [`AwaitVhost`].
+    /// Check whether the user may open this virtual host and pass the result to [`AwaitVhost`].
     Vhost(String, AwaitVhost),
-    /// There will be no connection.
-    End(Ending),
+    /// The handshake has failed.
+    Reject(Rejection),
 }
 
-/// A handshake that waits for the outcome of a login.
+/// A handshake that waits for the result of a login.
 #[derive(Debug)]
-pub struct AwaitLogin {
+pub(in crate::amqp) struct AwaitLogin {
     settings: Arc<Settings>,
     client: Box<Client>,
 }
 
-/// A handshake that waits to hear about the vhost.
+/// A handshake that waits for a virtual host.
 #[derive(Debug)]
-pub struct AwaitVhost {
-    open: Box<Open>,
+pub(in crate::amqp) struct AwaitVhost {
+    terms: Box<Terms>,
 }
 
 impl Handshake {
     /// A handshake that waits for the protocol header.
-    pub fn new(settings: Arc<Settings>) -> Handshake {
+    pub(in crate::amqp) fn new(settings: Arc<Settings>) -> Handshake {
         Handshake {
             settings,
             state: State::Header,
         }
     }
 
-    /// Takes what it can from `input`, appends what is to be sent to `out`, and says what comes next.
-    pub fn advance(mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step {
+    /// Takes complete frames from `input` and appends the replies to `out`.
+    pub(in crate::amqp) fn advance(mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step {
         if let State::Header = self.state {
             let Some(header) = input.first_chunk::<8>().copied() else {
                 return Step::Read(self);
             };
             input.advance(header.len());
-            if let Err(ending) = check_header(header, out) {
-                return Step::End(ending);
+            if let Err(rejection) = check_header(header, out) {
+                return Step::Reject(rejection);
             }
             encode_method(out, 0, &start(&self.settings));
             self.state = State::StartOk;
@@ -138,19 +107,19 @@ impl Handshake {
             let frame = match split(input, self.frame_max()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Step::Read(self),
-                Err(error) => return Step::End(self.end(Refusal::Frame(error), out)),
+                Err(error) => return Step::Reject(self.reject(HandshakeError::Frame(error), out)),
             };
             if (frame.kind, frame.channel) == (FrameKind::Heartbeat, 0) {
                 continue;
             }
             self = match self.method(&frame, out) {
                 Step::Read(handshake) => handshake,
-                step @ (Step::Login(..) | Step::Vhost(..) | Step::End(_)) => return step,
+                step @ (Step::Login(..) | Step::Vhost(..) | Step::Reject(_)) => return step,
             };
         }
     }
 
-    /// The largest payload that is read now.
+    /// The largest frame that is read now.
     fn frame_max(&self) -> u32 {
         match &self.state {
             State::Header | State::StartOk | State::TuneOk(_) => FRAME_MAX_MIN,
@@ -161,11 +130,11 @@ impl Handshake {
     fn method(self, frame: &Frame, out: &mut BytesMut) -> Step {
         if (frame.kind, frame.channel) != (FrameKind::Method, 0) {
             let text = frame_text(frame.kind.octet(), &frame.payload);
-            return Step::End(self.end(Refusal::UnexpectedFrame(text), out));
+            return Step::Reject(self.reject(HandshakeError::UnexpectedFrame(text), out));
         }
         let method = match decode_method(&frame.payload) {
             Ok(method) => method,
-            Err(error) => return Step::End(self.end(Refusal::Method(error), out)),
+            Err(error) => return Step::Reject(self.reject(HandshakeError::Method(error), out)),
         };
         let Handshake { settings, state } = self;
         match (state, method) {
@@ -177,40 +146,42 @@ impl Handshake {
             }
             (State::Open(client, tuned), AMQPClass::Connection(AMQPMethod::Open(open))) => {
                 let vhost = open.virtual_host.to_string();
-                let open = Box::new(Open::new(*client, tuned, vhost.clone()));
-                Step::Vhost(vhost, AwaitVhost { open })
+                let terms = Box::new(Terms::new(*client, tuned, vhost.clone()));
+                Step::Vhost(vhost, AwaitVhost { terms })
             }
             (state, method) => {
-                let refusal = Refusal::UnexpectedMethod {
+                let error = HandshakeError::UnexpectedMethod {
                     class_id: method.get_amqp_class_id(),
                     method_id: method.get_amqp_method_id(),
                     state: state.name(),
                 };
-                Step::End(Handshake { settings, state }.end(refusal, out))
+                Step::Reject(Handshake { settings, state }.reject(error, out))
             }
         }
     }
 
-    /// Ends a handshake in which the client broke the rules.
-    fn end(self, why: Refusal, out: &mut BytesMut) -> Ending {
-        let how = match (&self.state, close_for(&why)) {
-            (_, Answer::HangUp) => Hangup::Now,
-            (State::Open(_, tuned), Answer::Close(close)) => {
+    /// Ends a handshake because of a protocol error.
+    fn reject(self, error: HandshakeError, out: &mut BytesMut) -> Rejection {
+        let hangup = match (&self.state, reply_to(&error)) {
+            (_, Reply::HangUp) => Hangup::Now,
+            (State::Open(_, tuned), Reply::Close(close)) => {
                 encode_method(out, 0, &close);
-                match &why {
-                    // What follows cannot be read, so there is no close-ok to wait for.
-                    Refusal::Frame(error) if !error.in_step() => Hangup::After(SILENT_CLOSE_DELAY),
+                match &error {
+                    // Further frames cannot be decoded, so no close-ok can arrive.
+                    HandshakeError::Frame(frame) if !frame.in_step() => {
+                        Hangup::After(SILENT_CLOSE_DELAY)
+                    }
                     _ => Hangup::AwaitCloseOk(close_ok_delay(tuned.heartbeat)),
                 }
             }
-            (_, Answer::Close(_) | Answer::Silence) => Hangup::After(SILENT_CLOSE_DELAY),
+            (_, Reply::Close(_) | Reply::Silence) => Hangup::After(SILENT_CLOSE_DELAY),
         };
-        Ending { how, why }
+        Rejection { hangup, error }
     }
 }
 
 impl State {
-    /// RabbitMQ's name for it.
+    /// RabbitMQ's name of the state.
     fn name(&self) -> &'static str {
         match self {
             State::Header => "handshake",
@@ -222,8 +193,8 @@ impl State {
 }
 
 impl AwaitLogin {
-    /// The password is right: offers the terms.
-    pub fn accepted(self, out: &mut BytesMut) -> Handshake {
+    /// The login was accepted: sends `tune`.
+    pub(in crate::amqp) fn accepted(self, out: &mut BytesMut) -> Handshake {
         let AwaitLogin { settings, client } = self;
         let Settings {
             channel_max,
@@ -246,8 +217,8 @@ impl AwaitLogin {
         }
     }
 
-    /// The login is refused, for whatever reason: the client is not told which.
-    pub fn refused(self, out: &mut BytesMut) -> Ending {
+    /// The login was refused. The client does not learn the reason.
+    pub(in crate::amqp) fn refused(self, out: &mut BytesMut) -> Rejection {
         let Client {
             user,
             mechanism,
@@ -255,47 +226,46 @@ impl AwaitLogin {
             ..
         } = *self.client;
         let mechanism = mechanism.name();
-        let how = if capabilities.authentication_failure_close {
+        let hangup = if capabilities.authentication_failure_close {
             let text = format!(
-                "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
+                "Login was refused using authentication mechanism {mechanism}. \
                  For details see the broker logfile."
             );
-            encode_method(out, 0, &close(403, &text, 0, 0));
+            encode_method(out, 0, &close(Code::AccessRefused, &text, MethodId::NONE));
             Hangup::AwaitCloseOk(SILENT_CLOSE_DELAY)
         } else {
             Hangup::After(SILENT_CLOSE_DELAY)
         };
-        Ending {
-            how,
-            why: Refusal::Login { user, mechanism },
+        Rejection {
+            hangup,
+            error: HandshakeError::Login { user, mechanism },
         }
     }
 }
 
 impl AwaitVhost {
-    /// The terms, should it be opened.
-    pub fn terms(&self) -> &Open {
-        &self.open
+    pub(in crate::amqp) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
-    /// The vhost is there and the user may use it.
-    pub fn granted(self, out: &mut BytesMut) -> Open {
+    /// The user may open the virtual host.
+    pub(in crate::amqp) fn granted(self, out: &mut BytesMut) -> Terms {
         encode_method(
             out,
             0,
             &AMQPClass::Connection(AMQPMethod::OpenOk(OpenOk {})),
         );
-        *self.open
+        *self.terms
     }
 
-    /// It is not, or may not.
-    pub fn refused(self, refusal: VhostRefusal, out: &mut BytesMut) -> Ending {
-        let Open {
+    /// The virtual host is not opened.
+    pub(in crate::amqp) fn refused(self, refusal: VhostRefusal, out: &mut BytesMut) -> Rejection {
+        let Terms {
             user,
             vhost,
             heartbeat,
             ..
-        } = *self.open;
+        } = *self.terms;
         let text = match refusal {
             VhostRefusal::NotFound => format!("vhost {vhost} not found"),
             VhostRefusal::NoAccess => {
@@ -306,26 +276,26 @@ impl AwaitVhost {
         encode_method(
             out,
             0,
-            &close(530, &format!("NOT_ALLOWED - {text}"), 10, 40),
+            &close(Code::NotAllowed, &text, MethodId::CONNECTION_OPEN),
         );
-        Ending {
-            how: Hangup::AwaitCloseOk(close_ok_delay(heartbeat)),
-            why: Refusal::Vhost(text),
+        Rejection {
+            hangup: Hangup::AwaitCloseOk(close_ok_delay(heartbeat)),
+            error: HandshakeError::Vhost(text),
         }
     }
 }
 
-/// 0-9-1, and the header of 0-9 that some clients send, which is as good.
-fn check_header(header: [u8; 8], out: &mut BytesMut) -> Result<(), Ending> {
-    let answer = match &header {
+/// Accepts the header of 0-9-1, and that of 0-9, which some clients send.
+fn check_header(header: [u8; 8], out: &mut BytesMut) -> Result<(), Rejection> {
+    let reply = match &header {
         b"AMQP\0\0\x09\x01" | b"AMQP\x01\x01\0\x09" => return Ok(()),
         [b'A', b'M', b'Q', b'P', 0 | 3, ..] => SPOKEN_HERE,
         _ => NOT_SPOKEN,
     };
-    out.extend_from_slice(answer);
-    Err(Ending {
-        how: Hangup::Now,
-        why: Refusal::ProtocolHeader(header),
+    out.extend_from_slice(reply);
+    Err(Rejection {
+        hangup: Hangup::Now,
+        error: HandshakeError::ProtocolHeader(header),
     })
 }
 
@@ -350,9 +320,9 @@ fn login(settings: Arc<Settings>, start_ok: StartOk) -> Step {
             });
             Step::Login(credentials, AwaitLogin { settings, client })
         }
-        Err(error) => Step::End(Ending {
-            how: Hangup::After(SILENT_CLOSE_DELAY),
-            why: Refusal::Sasl(error),
+        Err(error) => Step::Reject(Rejection {
+            hangup: Hangup::After(SILENT_CLOSE_DELAY),
+            error: HandshakeError::Sasl(error),
         }),
     }
 }
@@ -363,14 +333,15 @@ fn tuned(settings: Arc<Settings>, client: Box<Client>, tune_ok: &TuneOk) -> Step
         frame_max,
         heartbeat,
     } = *tune_ok;
-    let agreed = within("frame_max", frame_max, FRAME_MAX_MIN, settings.frame_max).and_then(|()| {
-        within(
-            "channel_max",
-            channel_max.into(),
-            1,
-            settings.channel_max.into(),
-        )
-    });
+    let agreed =
+        check_range("frame_max", frame_max, FRAME_MAX_MIN, settings.frame_max).and_then(|()| {
+            check_range(
+                "channel_max",
+                channel_max.into(),
+                1,
+                settings.channel_max.into(),
+            )
+        });
     match agreed {
         Ok(()) => {
             let tuned = Tuned {
@@ -383,26 +354,26 @@ fn tuned(settings: Arc<Settings>, client: Box<Client>, tune_ok: &TuneOk) -> Step
                 state: State::Open(client, tuned),
             })
         }
-        Err(why) => Step::End(Ending {
-            how: Hangup::After(SILENT_CLOSE_DELAY),
-            why,
+        Err(error) => Step::Reject(Rejection {
+            hangup: Hangup::After(SILENT_CLOSE_DELAY),
+            error,
         }),
     }
 }
 
-/// 0 asks for no limit at all, which is more than any limit.
-fn within(field: &'static str, asked: u32, min: u32, max: u32) -> Result<(), Refusal> {
+/// Checks a value of `tune-ok`. 0 asks for no limit, which exceeds any maximum.
+fn check_range(field: &'static str, value: u32, min: u32, max: u32) -> Result<(), HandshakeError> {
     let refused = |than, allowed| {
-        Err(Refusal::Tuning {
+        Err(HandshakeError::Tuning {
             field,
-            asked,
+            value,
             than,
             allowed,
         })
     };
-    if asked == 0 || asked > max {
+    if value == 0 || value > max {
         refused("higher than the maximum", max)
-    } else if asked < min {
+    } else if value < min {
         refused("lower than the minimum", min)
     } else {
         Ok(())

@@ -1,25 +1,25 @@
-//! Which handler a method has. Those of the message path are `Channel::method`'s, which looks at them first.
+//! The handler of each method. `Channel::method` handles those of the message path first.
 
 use super::super::channel::Channel;
-use super::super::cx::{Cx, Handled};
-use super::super::error::{Code, Refusal};
+use super::super::connection_state::ConnectionState;
+use super::super::error::{Code, Handled, Refusal};
 use crate::wire::AMQPClass;
 use crate::wire::protocol::{access, basic, channel, confirm, exchange, queue, tx};
 
 impl Channel {
-    /// Handles all methods but those of the message path. Work that was put off is done first: what follows may
-    /// depend on it.
+    /// Handles all methods but those of the message path. Flushes the channel first, since the method may depend on earlier
+    /// publishes and acks.
     pub(crate) fn other_method(
         &mut self,
-        cx: &mut Cx<'_>,
+        connection: &mut ConnectionState,
         payload: &[u8],
         method: AMQPClass,
     ) -> Handled {
-        self.flush(cx);
+        self.flush(connection);
         match method {
             AMQPClass::Access(method) => match method {
                 access::AMQPMethod::Request(_) => {
-                    cx.send(
+                    connection.send(
                         self.number,
                         AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {})),
                     );
@@ -27,18 +27,18 @@ impl Channel {
                 }
                 access::AMQPMethod::RequestOk(_) => unimplemented(),
             },
-            AMQPClass::Channel(method) => self.channel_method(cx, method),
-            AMQPClass::Exchange(method) => self.exchange_method(cx, method),
-            AMQPClass::Queue(method) => self.queue_method(cx, method),
-            AMQPClass::Basic(method) => self.basic_method(cx, payload, method),
+            AMQPClass::Channel(method) => self.channel_method(connection, method),
+            AMQPClass::Exchange(method) => self.exchange_method(connection, method),
+            AMQPClass::Queue(method) => self.queue_method(connection, method),
+            AMQPClass::Basic(method) => self.basic_method(connection, payload, method),
             AMQPClass::Confirm(method) => match method {
-                confirm::AMQPMethod::Select(m) => self.confirm_select(cx, m),
+                confirm::AMQPMethod::Select(m) => self.confirm_select(connection, m),
                 confirm::AMQPMethod::SelectOk(_) => unimplemented(),
             },
             AMQPClass::Tx(method) => match method {
-                tx::AMQPMethod::Select(_) => self.tx_select(cx),
-                tx::AMQPMethod::Commit(_) => self.tx_commit(cx),
-                tx::AMQPMethod::Rollback(_) => self.tx_rollback(cx),
+                tx::AMQPMethod::Select(_) => self.tx_select(connection),
+                tx::AMQPMethod::Commit(_) => self.tx_commit(connection),
+                tx::AMQPMethod::Rollback(_) => self.tx_rollback(connection),
                 tx::AMQPMethod::SelectOk(_)
                 | tx::AMQPMethod::CommitOk(_)
                 | tx::AMQPMethod::RollbackOk(_) => unimplemented(),
@@ -47,7 +47,11 @@ impl Channel {
         }
     }
 
-    fn channel_method(&mut self, cx: &mut Cx<'_>, method: channel::AMQPMethod) -> Handled {
+    fn channel_method(
+        &mut self,
+        connection: &mut ConnectionState,
+        method: channel::AMQPMethod,
+    ) -> Handled {
         match method {
             channel::AMQPMethod::Open(_) => Err(Refusal::new(
                 Code::ChannelError,
@@ -55,7 +59,7 @@ impl Channel {
             )),
             channel::AMQPMethod::Flow(m) if m.active => {
                 let ok = channel::FlowOk { active: true };
-                cx.send(
+                connection.send(
                     self.number,
                     AMQPClass::Channel(channel::AMQPMethod::FlowOk(ok)),
                 );
@@ -69,12 +73,16 @@ impl Channel {
         }
     }
 
-    fn exchange_method(&mut self, cx: &mut Cx<'_>, method: exchange::AMQPMethod) -> Handled {
+    fn exchange_method(
+        &mut self,
+        connection: &mut ConnectionState,
+        method: exchange::AMQPMethod,
+    ) -> Handled {
         match method {
-            exchange::AMQPMethod::Declare(m) => self.exchange_declare(cx, m),
-            exchange::AMQPMethod::Delete(m) => self.exchange_delete(cx, m),
-            exchange::AMQPMethod::Bind(m) => self.exchange_bind(cx, m),
-            exchange::AMQPMethod::Unbind(m) => self.exchange_unbind(cx, m),
+            exchange::AMQPMethod::Declare(m) => self.exchange_declare(connection, m),
+            exchange::AMQPMethod::Delete(m) => self.exchange_delete(connection, m),
+            exchange::AMQPMethod::Bind(m) => self.exchange_bind(connection, m),
+            exchange::AMQPMethod::Unbind(m) => self.exchange_unbind(connection, m),
             exchange::AMQPMethod::DeclareOk(_)
             | exchange::AMQPMethod::DeleteOk(_)
             | exchange::AMQPMethod::BindOk(_)
@@ -82,13 +90,17 @@ impl Channel {
         }
     }
 
-    fn queue_method(&mut self, cx: &mut Cx<'_>, method: queue::AMQPMethod) -> Handled {
+    fn queue_method(
+        &mut self,
+        connection: &mut ConnectionState,
+        method: queue::AMQPMethod,
+    ) -> Handled {
         match method {
-            queue::AMQPMethod::Declare(m) => self.queue_declare(cx, m),
-            queue::AMQPMethod::Bind(m) => self.queue_bind(cx, m),
-            queue::AMQPMethod::Unbind(m) => self.queue_unbind(cx, m),
-            queue::AMQPMethod::Purge(m) => self.queue_purge(cx, m),
-            queue::AMQPMethod::Delete(m) => self.queue_delete(cx, m),
+            queue::AMQPMethod::Declare(m) => self.queue_declare(connection, m),
+            queue::AMQPMethod::Bind(m) => self.queue_bind(connection, m),
+            queue::AMQPMethod::Unbind(m) => self.queue_unbind(connection, m),
+            queue::AMQPMethod::Purge(m) => self.queue_purge(connection, m),
+            queue::AMQPMethod::Delete(m) => self.queue_delete(connection, m),
             queue::AMQPMethod::DeclareOk(_)
             | queue::AMQPMethod::BindOk(_)
             | queue::AMQPMethod::UnbindOk(_)
@@ -99,17 +111,17 @@ impl Channel {
 
     fn basic_method(
         &mut self,
-        cx: &mut Cx<'_>,
+        connection: &mut ConnectionState,
         payload: &[u8],
         method: basic::AMQPMethod,
     ) -> Handled {
         match method {
-            basic::AMQPMethod::Qos(m) => self.basic_qos(cx, payload, m),
-            basic::AMQPMethod::Consume(m) => self.basic_consume(cx, m),
-            basic::AMQPMethod::Cancel(m) => self.basic_cancel(cx, m),
-            basic::AMQPMethod::Get(m) => self.basic_get(cx, m),
-            basic::AMQPMethod::Recover(m) => self.basic_recover(cx, m.requeue, true),
-            basic::AMQPMethod::RecoverAsync(m) => self.basic_recover(cx, m.requeue, false),
+            basic::AMQPMethod::Qos(m) => self.basic_qos(connection, payload, m),
+            basic::AMQPMethod::Consume(m) => self.basic_consume(connection, m),
+            basic::AMQPMethod::Cancel(m) => self.basic_cancel(connection, m),
+            basic::AMQPMethod::Get(m) => self.basic_get(connection, m),
+            basic::AMQPMethod::Recover(m) => self.basic_recover(connection, m.requeue, true),
+            basic::AMQPMethod::RecoverAsync(m) => self.basic_recover(connection, m.requeue, false),
             basic::AMQPMethod::CancelOk(_)
             | basic::AMQPMethod::Publish(_)
             | basic::AMQPMethod::Ack(_)
@@ -126,7 +138,7 @@ impl Channel {
     }
 }
 
-/// A method that only a server sends, or one that belongs to another channel.
-pub(crate) fn unimplemented() -> Handled {
+/// Refuses methods that only a server sends, and those of channel 0.
+fn unimplemented() -> Handled {
     Err(Refusal::new(Code::CommandInvalid, "unimplemented method"))
 }

@@ -1,13 +1,14 @@
-//! What each method does, one file per subject. A handler checks what AMQP says about the request, asks the broker, and
-//! answers; what has to be waited for goes on in a closure when it is there.
+//! The handlers of methods, a file per subject. A handler checks the request, asks the broker and replies. If it has to
+//! wait, the rest of it is a closure that runs later.
 
-pub(super) mod ack;
+mod ack;
 mod consume;
-mod dispatch; // which handler a method has
+mod consume_arguments;
+mod dispatch;
 mod exchange;
-pub(super) mod get;
-pub(super) mod publish;
+mod get;
+mod publish;
 mod qos;
 mod queue;
 mod rewind;
-pub(super) mod tx;
+mod tx;

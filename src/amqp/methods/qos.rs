@@ -1,23 +1,29 @@
-//! `basic.qos`: how many deliveries may wait for their answer.
+//! `basic.qos`: the maximum number of unacked deliveries.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::channel::Channel;
-use super::super::cx::{Cx, Handled};
-use super::super::error::{Code, Refusal};
+use super::super::connection_state::ConnectionState;
+use super::super::error::{Code, Handled, Refusal};
+use super::super::queue_handles::QueueHandle;
 use crate::broker::queue::ChannelLimiter;
 use crate::wire::AMQPClass;
 use crate::wire::protocol::basic::{AMQPMethod, Qos, QosOk};
 
-/// What a limiter starts with that limits nothing: more than can ever be unanswered.
-const NO_LIMIT: i64 = 1 << 40;
+/// Places of a limiter without a limit: more than a channel can ever have unacked deliveries.
+const UNLIMITED: i64 = 1 << 40;
 
 impl Channel {
-    /// `basic.qos`. Without `global` it is for the consumers to come, with it for all of the channel together, those
-    /// there are included (RabbitMQ's meaning of the flag); either takes the place of a limit for all. The size in `payload` is refused unless it is zero; the
-    /// parsed method does not have it.
-    pub(crate) fn basic_qos(&mut self, cx: &mut Cx<'_>, payload: &[u8], m: Qos) -> Handled {
+    /// `basic.qos`. Without `global` it applies to each later consumer, with `global` to all consumers of the channel
+    /// together, earlier ones included (RabbitMQ's meaning of the flag). Either replaces an earlier limit for all. The
+    /// decoded method lacks the prefetch size, so it is read from `payload`; only zero is supported.
+    pub(crate) fn basic_qos(
+        &mut self,
+        connection: &mut ConnectionState,
+        payload: &[u8],
+        m: Qos,
+    ) -> Handled {
         let size = payload
             .get(4..8)
             .and_then(|size| size.try_into().ok())
@@ -29,17 +35,17 @@ impl Channel {
             ));
         }
         match m.global {
-            true => self.limit_together(m.prefetch_count),
+            true => self.set_global_prefetch(m.prefetch_count),
             false => {
                 self.prefetch = m.prefetch_count;
-                self.limit_together(0);
+                self.set_global_prefetch(0);
             }
         }
-        cx.send(self.number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {})));
+        connection.send(self.number, AMQPClass::Basic(AMQPMethod::QosOk(QosOk {})));
         Ok(())
     }
 
-    /// The limiter of the channel's consumers. They all have one, since a limit may be set after they were registered.
+    /// The limiter of the channel's consumers. All of them have it, since a limit may be set after their registration.
     pub(crate) fn limiter(&mut self) -> Arc<ChannelLimiter> {
         let limit = places(self.global_prefetch);
         Arc::clone(
@@ -48,14 +54,14 @@ impl Channel {
         )
     }
 
-    /// Whether the channel has a limit for all its consumers.
+    /// Whether the channel has a limit for all its consumers together.
     pub(crate) fn is_limited(&self) -> bool {
         self.global_prefetch > 0
     }
 
-    /// The queues that the limit has held back deliver in turn while there is room: each its share, who has waited longest
-    /// first. Shares grow from round to round, so that consumers without acknowledgements, which use no room up, do
-    /// not make many rounds of it.
+    /// Lets the queues that the limit has stopped deliver again, in rounds: each gets its share, the one that waits
+    /// longest first. Shares grow from round to round, since consumers without acknowledgements use up no places and
+    /// would need many rounds.
     pub(crate) fn poke_queues(&self) {
         let Some(limiter) = &self.limiter else {
             return;
@@ -75,13 +81,11 @@ impl Channel {
         }
     }
 
-    /// Queues deliver without asking while a channel has no limit.
+    /// While a channel has no limit its queues deliver without asking the limiter, so they learn when that changes.
     fn tell_queues_of_limit(&self, limiter: &Arc<ChannelLimiter>) {
-        let sources = self
-            .consumers
-            .iter()
-            .filter_map(|(_, consumer)| consumer.source.as_ref());
-        let queues: BTreeSet<u32> = sources.map(|source| source.queue).collect();
+        let consumers = self.consumers.iter();
+        let sources = consumers.filter_map(|(_, consumer)| consumer.source);
+        let queues: BTreeSet<QueueHandle> = sources.map(|source| source.queue).collect();
         for queue in queues
             .into_iter()
             .filter_map(|queue| self.queues.get(queue))
@@ -90,7 +94,7 @@ impl Channel {
         }
     }
 
-    fn limit_together(&mut self, prefetch: u16) {
+    fn set_global_prefetch(&mut self, prefetch: u16) {
         let more = places(prefetch) - places(self.global_prefetch);
         let was_limited = self.is_limited();
         self.global_prefetch = prefetch;
@@ -108,7 +112,7 @@ impl Channel {
 
 fn places(prefetch: u16) -> i64 {
     match prefetch {
-        0 => NO_LIMIT,
+        0 => UNLIMITED,
         count => i64::from(count),
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::super::channel::Channel;
-use super::super::cx::{Cx, Handled, done};
-use super::super::error::{Code, Refusal};
-use super::super::replies::{REPLY_TO, REPLY_TO_PREFIX};
+use super::super::connection_state::{ConnectionState, then};
+use super::super::direct_reply_to::{REPLY_TO, REPLY_TO_PREFIX};
+use super::super::error::{Code, Handled, Refusal};
 use crate::broker::exchange::Destination;
 use crate::broker::session::{DeclareQueue, QueueDeclared};
 use crate::model::Name;
@@ -17,19 +17,23 @@ use crate::wire::{AMQPClass, short_string};
 
 impl Channel {
     /// `queue.declare`.
-    pub(crate) fn queue_declare(&mut self, cx: &mut Cx<'_>, m: Declare) -> Handled {
-        if self.is_reply_address(cx, m.queue.as_str()) {
+    pub(crate) fn queue_declare(
+        &mut self,
+        connection: &mut ConnectionState,
+        m: Declare,
+    ) -> Handled {
+        if self.is_reply_address(connection, m.queue.as_str()) {
             let declared = QueueDeclared {
                 name: m.queue.as_str().into(),
                 messages: 0,
                 consumers: 1,
             };
-            return self.queue_declared(cx, m.nowait, declared);
+            return self.queue_declared(connection, m.nowait, declared);
         }
-        // A client does not name queues under the pseudo queue's name: what is not a waiting requester is not there.
+        // Clients cannot declare queues under the pseudo queue's name, so such a name must be a present requester.
         let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO);
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let declare = DeclareQueue {
                 name: m.queue.as_str(),
                 passive,
@@ -39,14 +43,14 @@ impl Channel {
                 arguments: m.arguments,
             };
             let declared = session.declare_queue(declare).await;
-            done(move |channel, cx| channel.queue_declared(cx, m.nowait, declared?))
+            then(move |channel, connection| channel.queue_declared(connection, m.nowait, declared?))
         });
         Ok(())
     }
 
     fn queue_declared(
         &mut self,
-        cx: &mut Cx<'_>,
+        connection: &mut ConnectionState,
         nowait: bool,
         declared: QueueDeclared,
     ) -> Handled {
@@ -57,43 +61,43 @@ impl Channel {
             message_count: count(declared.messages),
             consumer_count: count(declared.consumers),
         };
-        self.queue_ok(cx, nowait, AMQPMethod::DeclareOk(ok))
+        self.queue_ok(connection, nowait, AMQPMethod::DeclareOk(ok))
     }
 
     /// `queue.bind`.
-    pub(crate) fn queue_bind(&mut self, cx: &mut Cx<'_>, m: Bind) -> Handled {
+    pub(crate) fn queue_bind(&mut self, connection: &mut ConnectionState, m: Bind) -> Handled {
         let (queue, key) = self.queue_and_key(m.queue.as_str(), m.routing_key.as_str())?;
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let bound = session
                 .bind(queue, m.exchange.as_str(), &key, m.arguments)
                 .await;
-            done(move |channel, cx| {
+            then(move |channel, connection| {
                 bound?;
-                channel.queue_ok(cx, m.nowait, AMQPMethod::BindOk(BindOk {}))
+                channel.queue_ok(connection, m.nowait, AMQPMethod::BindOk(BindOk {}))
             })
         });
         Ok(())
     }
 
     /// `queue.unbind`.
-    pub(crate) fn queue_unbind(&mut self, cx: &mut Cx<'_>, m: Unbind) -> Handled {
+    pub(crate) fn queue_unbind(&mut self, connection: &mut ConnectionState, m: Unbind) -> Handled {
         let (queue, key) = self.queue_and_key(m.queue.as_str(), m.routing_key.as_str())?;
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let unbound = session
                 .unbind(queue, m.exchange.as_str(), &key, m.arguments)
                 .await;
-            done(move |channel, cx| {
+            then(move |channel, connection| {
                 unbound?;
-                channel.queue_ok(cx, false, AMQPMethod::UnbindOk(UnbindOk {}))
+                channel.queue_ok(connection, false, AMQPMethod::UnbindOk(UnbindOk {}))
             })
         });
         Ok(())
     }
 
-    /// The queue and key of a binding. Without queue and key, the key is the name of the queue declared last (AMQP
-    /// 0-9-1, queue.bind).
+    /// The queue and key of a binding. If both are empty, the key is the name of the queue declared last (AMQP 0-9-1,
+    /// queue.bind).
     fn queue_and_key(&self, queue: &str, key: &str) -> Result<(Destination, Name), Refusal> {
         let name = self.queue_name(queue)?;
         if name.starts_with(REPLY_TO_PREFIX) {
@@ -108,38 +112,38 @@ impl Channel {
     }
 
     /// `queue.purge`.
-    pub(crate) fn queue_purge(&mut self, cx: &mut Cx<'_>, m: Purge) -> Handled {
+    pub(crate) fn queue_purge(&mut self, connection: &mut ConnectionState, m: Purge) -> Handled {
         let queue = self.queue_name(m.queue.as_str())?;
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let purged = session.purge_queue(&queue).await;
-            done(move |channel, cx| {
+            then(move |channel, connection| {
                 let ok = PurgeOk {
                     message_count: count(purged?),
                 };
-                channel.queue_ok(cx, m.nowait, AMQPMethod::PurgeOk(ok))
+                channel.queue_ok(connection, m.nowait, AMQPMethod::PurgeOk(ok))
             })
         });
         Ok(())
     }
 
     /// `queue.delete`.
-    pub(crate) fn queue_delete(&mut self, cx: &mut Cx<'_>, m: Delete) -> Handled {
+    pub(crate) fn queue_delete(&mut self, connection: &mut ConnectionState, m: Delete) -> Handled {
         let queue = self.queue_name(m.queue.as_str())?;
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let deleted = session.delete_queue(&queue, m.if_unused, m.if_empty).await;
-            done(move |channel, cx| {
+            then(move |channel, connection| {
                 let ok = DeleteOk {
                     message_count: count(deleted?),
                 };
-                channel.queue_ok(cx, m.nowait, AMQPMethod::DeleteOk(ok))
+                channel.queue_ok(connection, m.nowait, AMQPMethod::DeleteOk(ok))
             })
         });
         Ok(())
     }
 
-    /// The queue that a method names: an empty name means the one declared last on this channel.
+    /// The queue that a method names. An empty name means the queue declared last on this channel.
     pub(crate) fn queue_name(&self, name: &str) -> Result<Name, Refusal> {
         match (name.is_empty(), &self.last_queue) {
             (false, _) => Ok(name.into()),
@@ -148,21 +152,27 @@ impl Channel {
         }
     }
 
-    /// Whether a name is direct reply-to's pseudo queue, or that of a requester that waits.
-    fn is_reply_address(&self, cx: &Cx<'_>, name: &str) -> bool {
+    /// Whether a name is direct reply-to's pseudo queue or the address of a present requester.
+    fn is_reply_address(&self, connection: &ConnectionState, name: &str) -> bool {
         name == REPLY_TO
-            || name.starts_with(REPLY_TO_PREFIX) && cx.shared.front.replies.is_waiting(name)
+            || name.starts_with(REPLY_TO_PREFIX)
+                && connection.shared.front.requesters.contains(name)
     }
 
-    fn queue_ok(&mut self, cx: &mut Cx<'_>, nowait: bool, ok: AMQPMethod) -> Handled {
+    fn queue_ok(
+        &mut self,
+        connection: &mut ConnectionState,
+        nowait: bool,
+        ok: AMQPMethod,
+    ) -> Handled {
         if !nowait {
-            cx.send(self.number, AMQPClass::Queue(ok));
+            connection.send(self.number, AMQPClass::Queue(ok));
         }
         Ok(())
     }
 }
 
-/// A number of messages or consumers as AMQP can say it.
+/// A number of messages or consumers as a field of AMQP.
 pub(super) fn count(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

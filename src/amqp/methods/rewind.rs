@@ -1,6 +1,6 @@
-//! Rewinding a queue without a method of its own: a message to a reserved exchange is the request, and the answer
-//! comes by direct reply-to. The routing key names the queue; the place stands in the header `x-rewind-to` or, without
-//! it, in the body. See `README.md` for how clients use it.
+//! Rewinding a queue. AMQP has no method for it: the request is a message to a reserved exchange, and the reply comes by
+//! direct reply-to. The routing key names the queue; the header `x-rewind-to` or, without it, the body says where to.
+//! `README.md` tells how clients use it.
 
 use std::sync::Arc;
 
@@ -8,33 +8,35 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::super::channel::{Channel, Mode};
-use super::super::cx::{Cx, Handled, done};
-use super::super::error::{Code, Refusal};
-use super::super::replies::is_address;
+use super::super::connection_state::{ConnectionState, then};
+use super::super::direct_reply_to::is_address;
+use super::super::error::{Code, Handled, Refusal};
 use crate::broker::queue::{RewindTo, Rewound};
 use crate::model::arguments::integer_value;
 use crate::model::{Body, Message, Name, Origin};
 use crate::wire::{AMQPProperties, AMQPValue, PropertiesView, encode_properties, short_string};
 
-/// The header that says to where.
 const REWIND_TO: &str = "x-rewind-to";
-/// No way of writing a place is longer.
-const PLACE_BYTES_MAX: usize = 64;
+/// Maximum length of a position in the body.
+const POSITION_BYTES_MAX: usize = 64;
 
-/// A request that is under way.
-struct Request {
-    /// The publish's number, in confirm mode.
+struct RewindRequest {
+    /// The publish's confirm number.
     seq: u64,
-    /// Where the answer goes: the name of a requester of direct reply-to.
+    /// Address of the requester that gets the reply.
     reply_to: Option<Name>,
     correlation_id: Option<String>,
     queue: String,
 }
 
 impl Channel {
-    /// A message was published to the reserved exchange.
-    pub(super) fn rewind_request(&mut self, cx: &mut Cx<'_>, message: &Message) -> Handled {
-        self.flush_run(cx);
+    /// Handles a message to the reserved exchange.
+    pub(super) fn rewind_request(
+        &mut self,
+        connection: &mut ConnectionState,
+        message: &Message,
+    ) -> Handled {
+        self.flush_run(connection);
         let seq = match &mut self.mode {
             Mode::Tx(_) => {
                 let text = "a queue cannot be rewound in a transaction";
@@ -46,7 +48,7 @@ impl Channel {
         let view = PropertiesView::parse(&message.properties)
             .map_err(|_| Refusal::new(Code::InternalError, ""))?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-        let request = Request {
+        let request = RewindRequest {
             seq,
             reply_to: view
                 .reply_to()
@@ -56,55 +58,62 @@ impl Channel {
             correlation_id: view.correlation_id().and_then(text),
             queue: message.origin.routing_key.to_string(),
         };
-        let to = match place(&view, &message.body) {
+        let to = match position(&view, &message.body) {
             Ok(to) => to,
             Err(why) => {
                 let refusal = Refusal::new(Code::PreconditionFailed, why);
-                return self.rewound(cx, &request, Err(refusal));
+                return self.rewound(connection, &request, Err(refusal));
             }
         };
-        let session = Arc::clone(&cx.shared.session);
-        cx.later(self, async move {
+        let session = Arc::clone(&connection.shared.session);
+        connection.wait_for(self, async move {
             let rewound = session.rewind_queue(&request.queue, to).await;
-            done(move |channel, cx| channel.rewound(cx, &request, rewound.map_err(Refusal::from)))
+            then(move |channel, connection| {
+                channel.rewound(connection, &request, rewound.map_err(Refusal::from))
+            })
         });
         Ok(())
     }
 
-    /// Tells the requester what came of it. One who does not wait for an answer learns of a refusal as of any other.
+    /// Sends the outcome to the requester. Without a requester a refusal closes the channel.
     fn rewound(
         &mut self,
-        cx: &mut Cx<'_>,
-        request: &Request,
+        connection: &mut ConnectionState,
+        request: &RewindRequest,
         rewound: Result<Rewound, Refusal>,
     ) -> Handled {
         let Some(reply_to) = &request.reply_to else {
             rewound?;
-            self.confirm_request(cx, request.seq, true);
+            self.confirm_rewind(connection, request.seq, true);
             return Ok(());
         };
-        let is_done = rewound.is_ok();
-        let answer = Arc::new(answer(request, reply_to, rewound));
+        let succeeded = rewound.is_ok();
+        let reply = Arc::new(reply(request, reply_to, rewound));
         let seq = request.seq;
-        self.answer(cx, &answer, &[Arc::clone(reply_to)], move |channel, cx| {
-            channel.confirm_request(cx, seq, is_done);
-            Ok(())
-        })
+        self.reply(
+            connection,
+            &reply,
+            &[Arc::clone(reply_to)],
+            move |channel, connection| {
+                channel.confirm_rewind(connection, seq, succeeded);
+                Ok(())
+            },
+        )
     }
 
-    fn confirm_request(&mut self, cx: &mut Cx<'_>, seq: u64, is_done: bool) {
+    fn confirm_rewind(&mut self, connection: &mut ConnectionState, seq: u64, succeeded: bool) {
         if let Mode::Confirm(confirms) = &mut self.mode {
-            match is_done {
+            match succeeded {
                 true => confirms.accept(seq, None),
                 false => confirms.refuse(seq),
             }
-            self.expect_confirms(cx);
+            self.expect_confirms(connection);
         }
     }
 }
 
-/// The place that a request names.
-fn place(view: &PropertiesView<'_>, body: &Body) -> Result<RewindTo, String> {
+/// Where a request rewinds to.
+fn position(view: &PropertiesView<'_>, body: &Body) -> Result<RewindTo, String> {
     let headers = view.headers().map_err(|error| error.to_string())?;
     let written = match headers.inner().get(REWIND_TO) {
         Some(AMQPValue::Timestamp(seconds)) => {
@@ -120,16 +129,20 @@ fn place(view: &PropertiesView<'_>, body: &Body) -> Result<RewindTo, String> {
                 .map(RewindTo::Offset)
                 .ok_or_else(|| format!("{REWIND_TO} is neither a time nor an offset"));
         }
-        None if body.len() <= PLACE_BYTES_MAX => body.slices().concat(),
-        None => return Err(format!("the body is longer than {PLACE_BYTES_MAX} bytes")),
+        None if body.len() <= POSITION_BYTES_MAX => body.slices().concat(),
+        None => {
+            return Err(format!(
+                "the body is longer than {POSITION_BYTES_MAX} bytes"
+            ));
+        }
     };
     let written = String::from_utf8_lossy(&written);
     written.trim().parse().map_err(|error| format!("{error}"))
 }
 
-/// The answer: a JSON object, with what was done or with the code and text of the refusal.
-fn answer(request: &Request, reply_to: &Name, rewound: Result<Rewound, Refusal>) -> Message {
-    let told = match rewound {
+/// The reply: a JSON object with the outcome, or with code and text of the refusal.
+fn reply(request: &RewindRequest, reply_to: &Name, rewound: Result<Rewound, Refusal>) -> Message {
+    let outcome = match rewound {
         Ok(rewound) => json!({
             "queue": request.queue,
             "messages": rewound.messages,
@@ -151,7 +164,7 @@ fn answer(request: &Request, reply_to: &Name, rewound: Result<Rewound, Refusal>)
             routing_key: Arc::clone(reply_to),
         }),
         properties: encode_properties(&properties),
-        body: Body::Whole(Bytes::from(told.to_string())),
+        body: Body::Whole(Bytes::from(outcome.to_string())),
         persistent: false,
         priority: 0,
         expiration_ms: None,
@@ -166,18 +179,18 @@ mod tests {
     use super::*;
     use crate::wire::FieldTable;
 
-    fn asked(header: Option<AMQPValue>, body: &str) -> Result<RewindTo, String> {
+    fn requested(header: Option<AMQPValue>, body: &str) -> Result<RewindTo, String> {
         let mut headers = FieldTable::default();
         if let Some(value) = header {
             headers.insert(REWIND_TO.into(), value);
         }
         let raw = encode_properties(&AMQPProperties::default().with_headers(headers));
         let view = PropertiesView::parse(&raw).expect("properties");
-        place(&view, &Body::Whole(Bytes::copy_from_slice(body.as_bytes())))
+        position(&view, &Body::Whole(Bytes::copy_from_slice(body.as_bytes())))
     }
 
     #[test]
-    fn the_place_stands_in_the_header_or_in_the_body() {
+    fn the_position_is_in_the_header_or_in_the_body() {
         let text = |text: &str| AMQPValue::LongString(text.into());
         for (header, body, expected) in [
             (None, "17", Some(RewindTo::Offset(17))),
@@ -197,7 +210,7 @@ mod tests {
             (None, &"1".repeat(65), None),
         ] {
             assert_eq!(
-                asked(header.clone(), body).ok(),
+                requested(header.clone(), body).ok(),
                 expected,
                 "{header:?} {body}"
             );

@@ -1,71 +1,35 @@
-//! `basic.publish`, from the whole content to the queues. The hot path: what follows from the method's bytes is
-//! remembered (`routes`), and messages that go the same way are gathered into runs (`run`).
+//! `basic.publish`, from the complete content to the queues. The steps of each message: check the right to publish
+//! (`route`), check the properties (`properties`), find the queues (`route`), then add the message to the run for these
+//! queues. Replies of direct reply-to (`reply`), delayed messages (`delayed`) and rewind requests leave that way.
 
-mod answer;
-mod facts;
-mod run;
-mod way;
+mod delayed;
+mod properties;
+mod reply;
+mod route;
+mod unroutable;
 
 use std::sync::Arc;
 
 use crate::amqp::assembly::Content;
 use crate::amqp::channel::{Channel, Mode};
-use crate::amqp::cx::{Cx, Handled};
-use crate::amqp::error::Refusal;
-use crate::amqp::keep::Properties;
-use crate::amqp::routes::Routes;
-use crate::broker::exchange::delay_message;
-use crate::broker::queue::Queue;
-use crate::broker::routing::DelayedRoute;
+use crate::amqp::connection_state::ConnectionState;
+use crate::amqp::detach::detach_run;
+use crate::amqp::error::{Handled, Refusal};
+use crate::amqp::publishing::CheckedMessage;
+use crate::amqp::route_cache::Targets;
+use crate::amqp::run::Published;
 use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::model::{Message, Name, Origin};
-use crate::wire::{self, PublishView};
+use crate::wire::PublishView;
 
-use answer::requesters;
-use facts::broken;
-use run::{Run, give, is_kept, resolve};
-
-/// `basic.return`'s code for a message that no queue got.
-const NO_ROUTE: u16 = 312;
-/// The queues of a message.
-type Targets = Arc<[Arc<Queue>]>;
-/// Those that get it later.
-type HeldTargets = DelayedRoute<Arc<Queue>>;
-
-/// A channel's publishing state.
-#[derive(Default)]
-pub(crate) struct Publishing {
-    pub(crate) routes: Routes,
-    properties: Properties,
-    run: Run,
-}
-
-/// A message that has been checked.
-#[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) message: Arc<Message>,
-    /// It comes back if nobody gets it.
-    pub(super) mandatory: bool,
-    /// The names of requesters of direct reply-to that it is for, each once.
-    pub(super) requesters: Vec<Name>,
-}
-
-impl Ready {
-    /// A message for queues only, which are known.
-    fn plain(message: Arc<Message>) -> Ready {
-        Ready {
-            message,
-            mandatory: false,
-            requesters: Vec::new(),
-        }
-    }
-}
+use reply::reply_addresses;
+use route::Destinations;
 
 impl Channel {
-    /// The method was not seen before on this channel.
+    /// Handles a publish method that is not in the cache.
     pub(crate) fn basic_publish(
         &mut self,
-        cx: &mut Cx<'_>,
+        connection: &mut ConnectionState,
         payload: &[u8],
         m: PublishView<'_>,
     ) -> Handled {
@@ -73,173 +37,129 @@ impl Channel {
             exchange: m.exchange.into(),
             routing_key: m.routing_key.into(),
         });
-        let room = &cx.shared.front.routes;
-        let route = self
-            .publishing
-            .routes
-            .insert(payload, origin, m.mandatory, m.immediate, room);
-        self.assembly.begin(route);
-        self.may_publish(cx, route)
+        let quota = &connection.shared.front.routes;
+        let routes = &mut self.publishing.routes;
+        let index = routes.insert(payload, origin, m.mandatory, m.immediate, quota);
+        self.assembly.begin(index);
+        self.check_route(connection, index)
     }
 
-    /// A content is whole.
-    pub(crate) fn publish_content(&mut self, cx: &mut Cx<'_>, content: Content<usize>) -> Handled {
+    /// Publishes a complete content.
+    pub(crate) fn publish_content(
+        &mut self,
+        connection: &mut ConnectionState,
+        content: Content<usize>,
+    ) -> Handled {
+        connection.has_published = true;
         let index = content.publish;
-        *cx.has_published = true;
-        self.may_publish(cx, index)?;
-        let Some(route) = self.publishing.routes.get(index) else {
-            return internal();
-        };
-        let Some(way) = &route.way else {
-            return internal();
-        };
-        let (origin, mandatory) = (Arc::clone(&route.origin), route.mandatory);
-        let facts = self.facts(cx, way, content.properties)?;
+        self.check_route(connection, index)?;
+        let (checked, further_keys) = self.check_content(connection, content)?;
+        match self.try_route(connection, index, &checked.message, &further_keys) {
+            Some(destinations) => self.publish_to(connection, checked, destinations),
+            None => self.route_in_pieces(connection, index, checked, further_keys),
+        }
+    }
+
+    /// Checks the properties of a content. Returns the message, and its routing keys in `CC` and `BCC`.
+    fn check_content(
+        &mut self,
+        connection: &ConnectionState,
+        content: Content<usize>,
+    ) -> Result<(CheckedMessage, Vec<Name>), Refusal> {
+        let publish = self.publishing.routes.get(content.publish);
+        let publish = publish.ok_or_else(Refusal::crash)?;
+        let route = publish.route.as_ref().ok_or_else(Refusal::crash)?;
+        let (origin, mandatory) = (Arc::clone(&publish.origin), publish.mandatory);
+        let checked = self.check_properties(connection, route, content.properties)?;
         let (properties, body) = self
             .publishing
-            .properties
-            .keep(facts.properties, content.body);
+            .last_properties
+            .detach_small(checked.properties, content.body);
         let message = Arc::new(Message {
             origin,
             properties,
             body,
-            persistent: facts.persistent,
-            priority: facts.priority,
-            expiration_ms: facts.expiration_ms,
-            delay_ms: facts.delay_ms,
+            persistent: checked.persistent,
+            priority: checked.priority,
+            expiration_ms: checked.expiration_ms,
+            delay_ms: checked.delay_ms,
             dead_lettered: false,
             failures: 0,
         });
-        let ready = Ready {
-            requesters: requesters(&message.origin, &facts.more_keys),
+        let checked_message = CheckedMessage {
+            reply_addresses: reply_addresses(&message.origin, &checked.further_keys),
             message,
             mandatory,
         };
-        match self.targets(cx, index, &ready.message, &facts.more_keys) {
-            Some((queues, held)) => self.publish_to(cx, ready, queues, held),
-            None => self.find_targets(cx, index, ready, facts.more_keys),
-        }
+        Ok((checked_message, checked.further_keys))
     }
 
-    /// It is known where a message goes.
+    /// Publishes a message whose queues are known.
     fn publish_to(
         &mut self,
-        cx: &mut Cx<'_>,
-        ready: Ready,
-        queues: Targets,
-        held: Option<HeldTargets>,
+        connection: &mut ConnectionState,
+        checked: CheckedMessage,
+        destinations: Destinations,
     ) -> Handled {
-        if let Some(held) = held {
-            return self.publish_held(cx, ready.message, queues, held);
+        let Destinations { now, delayed } = destinations;
+        if let Some(delayed) = delayed {
+            return self.publish_delayed(connection, checked.message, now, delayed);
         }
-        if queues.is_empty() && *ready.message.origin.exchange == *REWIND_EXCHANGE {
-            return self.rewind_request(cx, &ready.message);
+        if now.is_empty() && *checked.message.origin.exchange == *REWIND_EXCHANGE {
+            return self.rewind_request(connection, &checked.message);
         }
         let seq = match &mut self.mode {
-            Mode::Tx(transaction) => return transaction.publish(ready, queues),
+            Mode::Tx(transaction) => return transaction.publish(checked, now),
             Mode::Confirm(confirms) => confirms.next(),
             Mode::Plain => 0,
         };
-        if !ready.requesters.is_empty() {
-            let Ready {
-                message,
-                requesters,
-                ..
-            } = ready;
-            let answer = Arc::clone(&message);
-            return self.answer(cx, &answer, &requesters, move |channel, cx| {
-                match queues.is_empty() {
-                    true => channel.confirm_at_once(cx, seq),
-                    false => channel.add_to_run(cx, message, queues, seq),
-                }
-                Ok(())
-            });
+        if !checked.reply_addresses.is_empty() {
+            return self.reply_and_publish(connection, checked, now, seq);
         }
-        if queues.is_empty() {
-            if ready.mandatory {
-                // The return goes before the confirm: clients rely on it.
-                put_return(cx, self.number, &ready.message);
-            }
-            self.confirm_at_once(cx, seq);
-            return Ok(());
+        if now.is_empty() {
+            self.publish_unroutable(connection, &checked, seq);
+        } else {
+            self.add_to_run(connection, checked.message, now, seq);
         }
-        self.add_to_run(cx, ready.message, queues, seq);
         Ok(())
     }
 
-    /// A delayed exchange marks the message for some queues as kept back; others get it as it is.
-    fn publish_held(
+    /// Adds a message to the run for its queues.
+    fn add_to_run(
         &mut self,
-        cx: &mut Cx<'_>,
+        connection: &mut ConnectionState,
         message: Arc<Message>,
-        queues: Targets,
-        held: HeldTargets,
-    ) -> Handled {
-        let kept = delay_message(&message, held.delay_ms);
-        let later: Targets = held.queues.into();
-        if let Mode::Tx(transaction) = &mut self.mode {
-            transaction.publish(Ready::plain(kept), later)?;
-            return match queues.is_empty() {
-                true => Ok(()),
-                false => transaction.publish(Ready::plain(message), queues),
-            };
+        targets: Targets,
+        seq: u64,
+    ) {
+        if !self.publishing.run.takes(&targets) {
+            self.flush_run(connection);
         }
-        self.flush_run(cx);
-        let (ticket, mut rejected) = give(&later, &[kept]);
-        let (ticket_now, rejected_now) = give(&queues, std::slice::from_ref(&message));
-        rejected.extend(rejected_now);
-        rejected.truncate(1);
-        let bytes = message.size() * (later.len() + queues.len());
-        cx.unsynced.add(bytes, &cx.shared.committer);
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            let seq = confirms.next();
-            let is_kept = |message: &Message| is_kept(&later, message) || is_kept(&queues, message);
-            resolve(
-                confirms,
-                seq,
-                &[message],
-                ticket.max(ticket_now),
-                &rejected,
-                is_kept,
-            );
-            self.expect_confirms(cx);
-        }
-        Ok(())
-    }
-
-    /// No queue keeps it: its confirm waits for nothing.
-    fn confirm_at_once(&mut self, cx: &mut Cx<'_>, seq: u64) {
-        self.flush_run(cx);
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            confirms.accept(seq, None);
-            self.expect_confirms(cx);
+        let run = &mut self.publishing.run;
+        run.push(message, targets, seq);
+        let is_full = run.is_full();
+        self.mark_dirty(connection);
+        if is_full {
+            self.flush_run(connection);
         }
     }
-}
 
-/// Sends a message back.
-pub(super) fn put_return(cx: &mut Cx<'_>, channel: u16, message: &Message) {
-    let Origin {
-        exchange,
-        routing_key,
-    } = &*message.origin;
-    wire::put_return(
-        cx.out.buffer(),
-        channel,
-        NO_ROUTE,
-        "NO_ROUTE",
-        exchange,
-        routing_key,
-    );
-    super::get::put_content(
-        cx.out,
-        cx.shared.frame_max,
-        channel,
-        message,
-        super::get::Extra::Nothing,
-    );
-}
-
-fn internal<T>() -> Result<T, Refusal> {
-    Err(broken())
+    /// Publishes the run to its queues.
+    pub(crate) fn flush_run(&mut self, connection: &mut ConnectionState) {
+        let run = &mut self.publishing.run;
+        let Some(targets) = run.targets.take() else {
+            return;
+        };
+        detach_run(&mut run.messages, run.bytes, connection.read_buffer);
+        let published = Published::to_all(&targets, &run.messages);
+        let bytes = run.bytes * targets.len();
+        connection.unsynced.add(bytes, &connection.shared.committer);
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            run.confirm(confirms, &targets, &published);
+        }
+        run.clear();
+        if let Mode::Confirm(_) = self.mode {
+            self.expect_confirms(connection);
+        }
+    }
 }

@@ -1,12 +1,28 @@
-//! `connection.start`: what the server says of itself.
+//! The server's side of the handshake: its settings, and the `connection.start` made of them.
 
 use super::super::sasl::MECHANISMS;
-use super::Settings;
 use crate::wire::protocol::connection::{AMQPMethod, Start};
 use crate::wire::{AMQPClass, AMQPValue, FieldTable, short_string};
 
-/// The RabbitMQ release whose behaviour clients may expect. They read it from server-properties and want it dotted.
+/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before `tune-ok`.
+pub(in crate::amqp) const FRAME_MAX_MIN: u32 = 4096;
+
+/// The RabbitMQ release whose behaviour clients may expect. Clients parse it out of the server properties.
 const COMPATIBLE_VERSION: &str = "4.2.0";
+
+/// What the server offers and sends of itself.
+#[derive(Clone, Debug)]
+pub(in crate::amqp) struct Settings {
+    /// The largest `channel-max`; at least 1.
+    pub(in crate::amqp) channel_max: u16,
+    /// The largest `frame-max`, in bytes; at least [`FRAME_MAX_MIN`].
+    pub(in crate::amqp) frame_max: u32,
+    /// The suggested heartbeat, in seconds; 0 is off. The client decides.
+    pub(in crate::amqp) heartbeat: u16,
+    pub(in crate::amqp) cluster_name: String,
+    /// The product name, which some clients check.
+    pub(in crate::amqp) product: String,
+}
 
 pub(super) fn start(settings: &Settings) -> AMQPClass {
     AMQPClass::Connection(AMQPMethod::Start(Start {
@@ -18,7 +34,7 @@ pub(super) fn start(settings: &Settings) -> AMQPClass {
     }))
 }
 
-/// As RabbitMQ has them, name for name: clients read `version` and `capabilities` before they use an extension.
+/// The same names as RabbitMQ's: clients read `version` and `capabilities` before they use an extension.
 fn server_properties(settings: &Settings) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in [

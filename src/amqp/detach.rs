@@ -1,6 +1,5 @@
-//! What a message keeps alive while it waits in a queue. Bodies and properties are slices of the buffer that the
-//! socket was read into, so that the last message of a buffer holds all of it. Here it is decided which messages get
-//! memory of their own instead. Pure.
+//! Copies messages out of the read buffer when they would keep too much of it alive. Bodies and properties are slices of
+//! the buffer that the socket was read into, and the last message in a queue keeps the whole buffer. Pure.
 
 use std::sync::Arc;
 
@@ -9,13 +8,13 @@ use bytes::Bytes;
 use super::limits::{COPY_MESSAGE_MAX, PINNED_PER_BYTE_MAX};
 use crate::model::{Body, Message};
 
-/// The properties of a channel's last small message: the next one's are nearly always the same.
+/// The properties of a channel's last small message, shared with the next one: they are nearly always the same.
 #[derive(Debug, Default)]
-pub(crate) struct Properties(Bytes);
+pub(crate) struct LastProperties(Bytes);
 
-impl Properties {
-    /// Properties and body of a message as they are to be kept: a small one's in memory of their own.
-    pub(crate) fn keep(&mut self, properties: Bytes, body: Body) -> (Bytes, Body) {
+impl LastProperties {
+    /// Copies properties and body of a small message; returns those of a larger one unchanged.
+    pub(crate) fn detach_small(&mut self, properties: Bytes, body: Body) -> (Bytes, Body) {
         if properties.len() + body.len() > COPY_MESSAGE_MAX {
             return (properties, body);
         }
@@ -26,10 +25,9 @@ impl Properties {
     }
 }
 
-/// Copies a run of messages, of so many bytes together, that is but a small part of the buffer it was read into: the
-/// others of that buffer may be gone long before. A run that is most of its buffer stays as it is, which is how a fast
-/// publisher's messages arrive.
-pub(crate) fn detach(run: &mut [Arc<Message>], bytes: usize, buffer: usize) {
+/// Copies the messages of a run of `bytes` bytes if the run is a small part of its read buffer, since the other messages
+/// of the buffer may leave long before. A fast publisher's run fills most of its buffer and is not copied.
+pub(crate) fn detach_run(run: &mut [Arc<Message>], bytes: usize, buffer: usize) {
     if bytes * PINNED_PER_BYTE_MAX >= buffer {
         return;
     }
@@ -73,14 +71,15 @@ mod tests {
     #[test]
     fn small_messages_leave_the_buffer() {
         let buffer = Bytes::from(vec![7; 10_000]);
-        let mut kept = Properties::default();
+        let mut last = LastProperties::default();
         for (body, small) in [
             (0, true),
             (COPY_MESSAGE_MAX - 3, true),
             (COPY_MESSAGE_MAX - 2, false),
         ] {
             let body = buffer.slice(3..3 + body);
-            let (properties, copied) = kept.keep(buffer.slice(..3), Body::Whole(body.clone()));
+            let (properties, copied) =
+                last.detach_small(buffer.slice(..3), Body::Whole(body.clone()));
             assert_eq!(properties, buffer.slice(..3));
             assert_eq!(copied.slices(), [body]);
             assert_eq!(within(&properties, &buffer), !small);
@@ -90,12 +89,17 @@ mod tests {
 
     #[test]
     fn properties_that_come_again_are_shared() {
-        let mut kept = Properties::default();
-        let mut keep = |text: &'static str| {
+        let mut last = LastProperties::default();
+        let mut detached = |text: &'static str| {
             let properties = Bytes::copy_from_slice(text.as_bytes());
-            kept.keep(properties, Body::Whole(Bytes::new())).0
+            last.detach_small(properties, Body::Whole(Bytes::new())).0
         };
-        let (a, b, c, again) = (keep("one"), keep("one"), keep("two"), keep("one"));
+        let (a, b, c, again) = (
+            detached("one"),
+            detached("one"),
+            detached("two"),
+            detached("one"),
+        );
         assert_eq!(a.as_ptr(), b.as_ptr());
         assert_eq!((&c[..], &again[..]), (&b"two"[..], &b"one"[..]));
     }
@@ -107,7 +111,7 @@ mod tests {
         let parts = vec![buffer.slice(3..4_003), buffer.slice(4_003..size)];
         let check = |buffer_bytes, copied: bool| {
             let mut run = [message(buffer.slice(..3), Body::Parts(parts.clone()))];
-            detach(&mut run, size, buffer_bytes);
+            detach_run(&mut run, size, buffer_bytes);
             let [message] = run;
             assert_eq!(message.body.slices().concat(), parts.concat());
             let slices: [&Bytes; 2] = [&message.body.slices()[0], &message.properties];
@@ -115,9 +119,9 @@ mod tests {
         };
         check(size * PINNED_PER_BYTE_MAX, false);
         check(size * PINNED_PER_BYTE_MAX + 1, true);
-        // What somebody else holds as well is left alone.
+        // A message with another owner is not copied.
         let shared = message(buffer.slice(..3), Body::Whole(buffer.slice(..1_000)));
-        detach(&mut [Arc::clone(&shared)], 1_000, 64_000);
+        detach_run(&mut [Arc::clone(&shared)], 1_000, 64_000);
         assert!(within(&shared.properties, &buffer));
     }
 }

@@ -1,9 +1,11 @@
-//! What frames that cannot be read, or come out of turn, lead to. Pure.
+//! Replies to frames that cannot be decoded or that come out of turn. Pure.
 
+use super::assembly::Unexpected;
 use super::error::{Code, Failure, Refusal};
+use super::method_id::MethodId;
 use crate::wire::{Fault, MethodError};
 
-/// What a method that cannot be decoded leads to. RabbitMQ's reader dies over a bad table or an unknown method, and
+/// The failure for a method that cannot be decoded. RabbitMQ's reader crashes on a bad table or an unknown method, and
 /// its connection with it.
 pub(crate) fn undecodable(error: MethodError) -> Failure {
     match error {
@@ -21,12 +23,12 @@ pub(crate) fn undecodable(error: MethodError) -> Failure {
             text,
             ..
         } => Refusal::new(Code::FrameError, text)
-            .about(class_id, method_id)
+            .about(MethodId::new(class_id, method_id))
             .into(),
     }
 }
 
-/// The same on channel 0.
+/// The failure for a method on channel 0 that cannot be decoded.
 pub(crate) fn undecodable_on_zero(error: MethodError) -> Failure {
     match error {
         MethodError::Unknown { .. } | MethodError::NoIds => Failure::Drop,
@@ -36,7 +38,7 @@ pub(crate) fn undecodable_on_zero(error: MethodError) -> Failure {
             method_id,
             text,
         } => Refusal::new(Code::FrameError, text)
-            .about(class_id, method_id)
+            .about(MethodId::new(class_id, method_id))
             .into(),
         MethodError::Malformed { .. } | MethodError::Table { .. } => {
             Refusal::new(Code::InternalError, "").about_nothing().into()
@@ -44,15 +46,19 @@ pub(crate) fn undecodable_on_zero(error: MethodError) -> Failure {
     }
 }
 
-/// What a frame out of turn leads to. RabbitMQ names the publish that waits for it, if there is one.
-pub(crate) fn unexpected(unexpected: super::assembly::Unexpected) -> Failure {
-    use super::assembly::Unexpected;
-    let refusal = |code| Refusal::new(code, unexpected.text());
-    match unexpected {
-        Unexpected::NotMethod => refusal(Code::UnexpectedFrame).about_nothing(),
+/// The failure for a frame out of turn. RabbitMQ names the publish that waits for its content, if there is one.
+pub(crate) fn unexpected(unexpected: Unexpected) -> Failure {
+    let about = match unexpected {
+        Unexpected::NotMethod => MethodId::NONE,
         Unexpected::NotHeader | Unexpected::WrongClass(_) | Unexpected::NotBody => {
-            refusal(Code::UnexpectedFrame).about(60, 40)
+            MethodId::BASIC_PUBLISH
         }
-    }
-    .into()
+    };
+    let refusal = Refusal::new(Code::UnexpectedFrame, unexpected.text());
+    refusal.about(about).into()
+}
+
+/// The failure for content frames on a channel that is not open.
+pub(crate) fn channel_not_open() -> Failure {
+    unexpected(Unexpected::NotMethod)
 }

@@ -1,14 +1,13 @@
-//! What the properties of a message say that matters to the broker, checked in RabbitMQ's order and refused in its
-//! words.
+//! Checks of a message's properties, in RabbitMQ's order and with its texts.
 
 use bytes::Bytes;
 
 use crate::amqp::channel::Channel;
-use crate::amqp::cx::{Cx, Handled};
-use crate::amqp::error::{Code, Refusal};
+use crate::amqp::connection_state::ConnectionState;
+use crate::amqp::direct_reply_to::REPLY_TO;
+use crate::amqp::error::{Code, Handled, Refusal};
 use crate::amqp::limits::MORE_KEYS_MAX;
-use crate::amqp::replies::REPLY_TO;
-use crate::amqp::routes::Way;
+use crate::amqp::route_cache::Route;
 use crate::broker::exchange::delay_ms;
 use crate::broker::users::TAG_IMPERSONATOR;
 use crate::model::Name;
@@ -18,70 +17,71 @@ use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 /// The largest `expiration`: ten years, in milliseconds.
 const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
 
-/// What the properties of a message say that matters here.
-pub(super) struct Facts {
+/// Properties that the broker acts on.
+pub(super) struct CheckedProperties {
+    /// All properties, as consumers get them.
     pub(super) properties: Bytes,
     pub(super) persistent: bool,
     pub(super) priority: u8,
     pub(super) expiration_ms: Option<u64>,
     /// `x-delay`.
     pub(super) delay_ms: Option<u64>,
-    /// `CC` and `BCC`.
-    pub(super) more_keys: Vec<Name>,
+    /// Routing keys in `CC` and `BCC`.
+    pub(super) further_keys: Vec<Name>,
 }
 
 impl Channel {
-    /// Reads and checks the properties, in RabbitMQ's order, and the rights that the routing keys take.
-    pub(super) fn facts(
+    /// Checks the properties and the permissions that their routing keys need.
+    pub(super) fn check_properties(
         &self,
-        cx: &Cx<'_>,
-        way: &Way,
+        connection: &ConnectionState,
+        route: &Route,
         properties: Bytes,
-    ) -> Result<Facts, Refusal> {
-        // RabbitMQ's channel dies over properties that it cannot decode.
-        let view = PropertiesView::parse(&properties).map_err(|_| broken())?;
-        view.check_headers().map_err(|_| broken())?;
+    ) -> Result<CheckedProperties, Refusal> {
+        // RabbitMQ's channel crashes on properties that it cannot decode.
+        let view = PropertiesView::parse(&properties).map_err(|_| Refusal::crash())?;
+        view.check_headers().map_err(|_| Refusal::crash())?;
         let reply_to = self.reply_address(&view)?;
         let expiration_ms = view.expiration().map(expiration).transpose()?;
         let priority = view.priority().unwrap_or(0);
         let persistent = view.delivery_mode() == Some(2);
-        let mut more_keys = Vec::new();
+        let mut further_keys = Vec::new();
         let mut changed = None;
         let mut delay = None;
         if view.has_headers() {
             delay = delay_ms(&view);
             if view.header("CC").is_some() || view.header("BCC").is_some() {
-                let headers = view.headers().map_err(|_| broken())?;
-                more_keys = further_keys(&headers)?;
+                let headers = view.headers().map_err(|_| Refusal::crash())?;
+                further_keys = keys_in_headers(&headers)?;
                 changed = without_bcc(&view, &headers);
             }
         }
-        check_keys(cx, way, &more_keys)?;
+        check_keys(connection, route, &further_keys)?;
         if let Some(user) = view.user_id() {
-            check_user(cx, user)?;
+            check_user(connection, user)?;
         }
         if let Some(address) = reply_to {
             let current = changed.as_ref().unwrap_or(&properties);
-            let view = PropertiesView::parse(current).map_err(|_| broken())?;
+            let view = PropertiesView::parse(current).map_err(|_| Refusal::crash())?;
             changed = Some(view.edit().set_reply_to(address).finish());
         }
         let properties = changed.unwrap_or(properties);
-        Ok(Facts {
+        Ok(CheckedProperties {
             properties,
             persistent,
             priority,
             expiration_ms,
             delay_ms: delay,
-            more_keys,
+            further_keys,
         })
     }
 
-    /// What takes the place of direct reply-to's pseudo queue in a request.
+    /// The address that replaces direct reply-to's pseudo queue in a request.
     fn reply_address(&self, view: &PropertiesView<'_>) -> Result<Option<&str>, Refusal> {
         if view.reply_to() != Some(REPLY_TO.as_bytes()) {
             return Ok(None);
         }
-        match &self.reply {
+        match &self.reply_consumer {
             Some((_, address)) => Ok(Some(address.name())),
             None => Err(Refusal::new(
                 Code::PreconditionFailed,
@@ -91,21 +91,24 @@ impl Channel {
     }
 }
 
-/// The right to publish with all of the routing keys, first the method's.
-fn check_keys(cx: &Cx<'_>, way: &Way, more_keys: &[Name]) -> Handled {
-    if let Some(refused) = &way.refused {
+/// Checks the right to publish with all routing keys, the method's first.
+fn check_keys(connection: &ConnectionState, route: &Route, further_keys: &[Name]) -> Handled {
+    if let Some(refused) = &route.refused {
         return Err(refused.clone());
     }
-    if more_keys.is_empty() {
+    if further_keys.is_empty() {
         return Ok(());
     }
-    let keys = more_keys.iter().map(|key| &**key);
-    Ok(cx.shared.session.check_keys(&way.exchange, keys)?)
+    let keys = further_keys.iter().map(|key| &**key);
+    Ok(connection
+        .shared
+        .session
+        .check_keys(&route.exchange, keys)?)
 }
 
-/// The `user-id` must be the user's own name, unless the user may speak for others.
-fn check_user(cx: &Cx<'_>, claimed: &[u8]) -> Handled {
-    let user = &cx.shared.session.user;
+/// The `user-id` must be the user's own name, unless the user is an impersonator.
+fn check_user(connection: &ConnectionState, claimed: &[u8]) -> Handled {
+    let user = &connection.shared.session.user;
     if claimed == user.name.as_bytes() || user.has_tag(TAG_IMPERSONATOR) {
         return Ok(());
     }
@@ -117,7 +120,7 @@ fn check_user(cx: &Cx<'_>, claimed: &[u8]) -> Handled {
     Err(Refusal::new(Code::PreconditionFailed, text))
 }
 
-/// The `expiration` property: digits, in milliseconds. RabbitMQ's texts for what it is not.
+/// The `expiration` property, milliseconds in digits. Refusals have RabbitMQ's texts.
 fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
     let refused = |why: String| {
         let text = format!(
@@ -162,7 +165,7 @@ fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// The routing keys in the headers `CC` and `BCC`, in this order.
-fn further_keys(headers: &FieldTable) -> Result<Vec<Name>, Refusal> {
+fn keys_in_headers(headers: &FieldTable) -> Result<Vec<Name>, Refusal> {
     let mut further = keys(headers, "CC")?;
     further.extend(keys(headers, "BCC")?);
     if further.len() > MORE_KEYS_MAX {
@@ -175,7 +178,7 @@ fn further_keys(headers: &FieldTable) -> Result<Vec<Name>, Refusal> {
     Ok(further)
 }
 
-/// The routing keys in a `CC` or `BCC` header. Values in the array that are no strings do not count.
+/// The routing keys in a `CC` or `BCC` header. Skips values of the array that are not strings.
 fn keys(headers: &FieldTable, name: &str) -> Result<Vec<Name>, Refusal> {
     match headers.inner().get(name) {
         None => Ok(Vec::new()),
@@ -198,17 +201,12 @@ fn key(value: &AMQPValue) -> Option<Name> {
     }
 }
 
-/// The properties without the `BCC` header, which nobody is to see; `None` if there is none.
+/// The properties without the `BCC` header, which consumers do not see; `None` without such a header.
 fn without_bcc(view: &PropertiesView<'_>, headers: &FieldTable) -> Option<Bytes> {
     headers.inner().get("BCC")?;
-    let mut kept = headers.inner().clone();
-    kept.remove("BCC");
-    Some(view.edit().set_headers(&FieldTable::from(kept)).finish())
-}
-
-/// What RabbitMQ says when a message makes its channel fail.
-pub(super) fn broken() -> Refusal {
-    Refusal::new(Code::InternalError, "").about_nothing()
+    let mut visible = headers.inner().clone();
+    visible.remove("BCC");
+    Some(view.edit().set_headers(&FieldTable::from(visible)).finish())
 }
 
 #[cfg(test)]
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn cc_and_bcc_have_so_many_keys() {
+    fn the_number_of_keys_in_cc_and_bcc_is_limited() {
         let keys = |n: usize| {
             let key = AMQPValue::LongString("k".into());
             AMQPValue::FieldArray(vec![key; n].into())
@@ -256,12 +254,12 @@ mod tests {
         headers.insert("CC".into(), keys(MORE_KEYS_MAX - 1));
         headers.insert("BCC".into(), keys(1));
         assert_eq!(
-            further_keys(&headers).map(|keys| keys.len()),
+            keys_in_headers(&headers).map(|keys| keys.len()),
             Ok(MORE_KEYS_MAX)
         );
         headers.insert("BCC".into(), keys(2));
         let text = "invalid message: CC and BCC have 32769 routing keys, at most 32768 are allowed";
         let refused = Refusal::new(Code::PreconditionFailed, text);
-        assert_eq!(further_keys(&headers), Err(refused));
+        assert_eq!(keys_in_headers(&headers), Err(refused));
     }
 }

@@ -1,0 +1,143 @@
+//! The state of a connection that its channels work with: shared parts of the broker, the output, the method that waits
+//! for something, and counts over all channels. Decides nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::assembly::Assembling;
+use super::channel::Channel;
+use super::consumers::ConsumerChannels;
+use super::error::Handled;
+use super::front::Front;
+use super::handshake::Capabilities;
+use super::method_id::MethodId;
+use super::outbox::Outbox;
+use super::unsynced::Unsynced;
+use super::writer::Writer;
+use crate::broker::session::Session;
+use crate::clock::{Clock, Moment};
+use crate::model::Name;
+use crate::store::commit::Committer;
+use crate::wire::{self, AMQPClass};
+
+/// Parts of a connection that never change after its handshake.
+pub(crate) struct Context {
+    /// The connection's name in the log.
+    pub(crate) name: Name,
+    pub(crate) session: Arc<Session>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) front: Arc<Front>,
+    pub(crate) committer: Arc<Committer>,
+    /// The largest frame, in bytes.
+    pub(crate) frame_max: u32,
+    /// Maximum number of open channels.
+    pub(crate) channel_max: u16,
+    pub(crate) client: Capabilities,
+}
+
+/// The rest of a method, run when the event that it waits for has happened.
+pub(crate) type Continuation =
+    Box<dyn FnOnce(&mut Channel, &mut ConnectionState) -> Handled + Send>;
+
+/// A method that waits for something. Until then the connection handles no further frame.
+pub(crate) struct PendingMethod {
+    pub(crate) channel: u16,
+    pub(crate) method: MethodId,
+    pub(crate) future: Pin<Box<dyn Future<Output = Continuation> + Send>>,
+}
+
+pub(crate) struct ConnectionState {
+    pub(crate) shared: Context,
+    pub(crate) out: Writer,
+    /// The method being handled.
+    pub(crate) method: MethodId,
+    pub(crate) pending: Option<PendingMethod>,
+    pub(crate) consumers: ConsumerChannels,
+    pub(crate) assembling: Assembling,
+    /// Channels with work left for the end of the batch of frames.
+    pub(crate) to_flush: Vec<u16>,
+    /// Channels with confirms to come.
+    pub(crate) confirming: Vec<u16>,
+    /// Channels with deliveries in the output.
+    pub(crate) delivering: Vec<u16>,
+    /// The client has published.
+    pub(crate) has_published: bool,
+    pub(crate) unsynced: Unsynced,
+    /// Size of the buffer that the current frames were read into.
+    pub(crate) read_buffer: usize,
+    opened: Instant,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(shared: Context, read_buffer: usize) -> ConnectionState {
+        ConnectionState {
+            shared,
+            out: Writer::default(),
+            method: MethodId::NONE,
+            pending: None,
+            consumers: ConsumerChannels::default(),
+            assembling: Assembling::default(),
+            to_flush: Vec::new(),
+            confirming: Vec::new(),
+            delivering: Vec::new(),
+            has_published: false,
+            unsynced: Unsynced::default(),
+            read_buffer,
+            opened: Instant::now(),
+        }
+    }
+
+    /// Resets all counts and lists of channels, once the channels are closed.
+    pub(crate) fn forget_channels(&mut self) {
+        self.consumers = ConsumerChannels::default();
+        self.assembling = Assembling::default();
+        self.to_flush = Vec::new();
+        self.confirming = Vec::new();
+        self.delivering = Vec::new();
+        self.has_published = false;
+        self.unsynced = Unsynced::default();
+    }
+
+    /// Sends a method.
+    pub(crate) fn send(&mut self, channel: u16, method: AMQPClass) {
+        wire::encode_method(self.out.buffer(), channel, &method);
+    }
+
+    /// Runs the rest of the method being handled when `future` is ready.
+    pub(crate) fn wait_for(
+        &mut self,
+        channel: &Channel,
+        future: impl Future<Output = Continuation> + Send + 'static,
+    ) {
+        debug_assert!(self.pending.is_none(), "one method waits at a time");
+        self.pending = Some(PendingMethod {
+            channel: channel.number,
+            method: self.method,
+            future: Box::pin(future),
+        });
+    }
+
+    /// Milliseconds since the connection was opened.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        self.shared.session.clock()
+    }
+
+    /// Wall-clock time of a moment, as clients see it.
+    pub(crate) fn wall_ms_at(&self, moment: Moment) -> u64 {
+        self.clock().wall_ms_at(moment)
+    }
+}
+
+/// Boxes the rest of a method.
+pub(crate) fn then(
+    rest: impl FnOnce(&mut Channel, &mut ConnectionState) -> Handled + Send + 'static,
+) -> Continuation {
+    Box::new(rest)
+}

@@ -1,0 +1,78 @@
+//! The AMQP front door: settings, and the state that all its connections share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::assembly_budget::AssemblyBudget;
+use super::direct_reply_to::Requesters;
+use super::handshake;
+use super::limits::{ASSEMBLING_BYTES_MAX, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
+use super::route_cache::RouteQuota;
+use crate::accept::{Capacity, Places};
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::seldom::Seldom;
+
+/// An operator's settings for connections.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The largest `channel-max` that a client may ask for.
+    pub channel_max: u16,
+    /// The largest frame, in bytes.
+    pub frame_max: u32,
+    /// The heartbeat suggested to clients, in seconds; 0 is none.
+    pub heartbeat_secs: u16,
+    /// The largest message body, in bytes.
+    pub message_bytes_max: u64,
+    /// How long a delivery may stay unacked, in milliseconds; `None` is for ever.
+    pub consumer_timeout_ms: Option<u64>,
+    /// Maximum number of open connections, and of those in their handshake.
+    pub connections: Capacity,
+    /// From the accepted socket to `connection.open-ok`.
+    pub handshake_timeout: Duration,
+    /// Sent to clients in `connection.start`.
+    pub cluster_name: String,
+    /// The product name in `connection.start`.
+    pub server_product: String,
+}
+
+/// State that all connections share, over all listeners.
+pub struct Front {
+    pub(super) broker: Arc<Broker>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) settings: Settings,
+    pub(super) requesters: Arc<Requesters>,
+    pub(super) routes: Arc<RouteQuota>,
+    pub(super) assembling: Arc<AssemblyBudget>,
+    pub(super) handshake: Arc<handshake::Settings>,
+    pub(super) places: Places,
+    pub(super) logins_refused: Seldom,
+    pub(super) peers_refused: Seldom,
+}
+
+impl Front {
+    /// A front door to the broker, which stops publishers while one of the alarms is on.
+    pub fn new(broker: Arc<Broker>, alarms: Arc<Alarms>, settings: Settings) -> Arc<Front> {
+        let handshake = Arc::new(handshake::Settings {
+            channel_max: settings.channel_max,
+            frame_max: settings.frame_max,
+            heartbeat: settings.heartbeat_secs,
+            cluster_name: settings.cluster_name.clone(),
+            product: settings.server_product.clone(),
+        });
+        let places = Places::new("AMQP", settings.connections, settings.handshake_timeout);
+        let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+        Arc::new(Front {
+            broker,
+            alarms,
+            settings,
+            requesters: Arc::default(),
+            routes: Arc::default(),
+            assembling: AssemblyBudget::new(ASSEMBLING_BYTES_MAX, message_max),
+            handshake,
+            places,
+            logins_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
+            peers_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
+        })
+    }
+}

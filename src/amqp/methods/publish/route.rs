@@ -1,0 +1,131 @@
+//! The right to publish and the queues of a message, cached as the route of its publish method. A search for queues that
+//! takes long is cut into pieces and waited for.
+
+use std::sync::Arc;
+
+use crate::amqp::channel::Channel;
+use crate::amqp::connection_state::{ConnectionState, then};
+use crate::amqp::error::{Code, Handled, Refusal};
+use crate::amqp::publishing::CheckedMessage;
+use crate::amqp::route_cache::{Route, Targets};
+use crate::broker::exchange::RouteKeys;
+use crate::broker::queue::Queue;
+use crate::broker::routing::{DelayedRoute, Routed};
+use crate::model::{Message, Name};
+
+/// Queues that get a message after a delay.
+pub(super) type DelayedTargets = DelayedRoute<Arc<Queue>>;
+
+/// The queues of one message.
+pub(super) struct Destinations {
+    pub(super) now: Targets,
+    pub(super) delayed: Option<DelayedTargets>,
+}
+
+impl Channel {
+    /// Checks that the user may publish to the exchange, and makes sure that the cached route is current. Called before
+    /// the content arrives, so that a forbidden content takes no memory, and again when it is complete.
+    pub(crate) fn check_route(&mut self, connection: &ConnectionState, index: usize) -> Handled {
+        let session = &connection.shared.session;
+        let generation = session.vhost.generation();
+        let epoch = session.permission_epoch();
+        let publish = self.publishing.routes.get_mut(index);
+        let publish = publish.ok_or_else(Refusal::crash)?;
+        if publish.immediate {
+            return Err(Refusal::new(Code::NotImplemented, "immediate=true"));
+        }
+        let route = publish.route.as_ref();
+        if route.is_some_and(|route| route.generation == generation && route.epoch == epoch) {
+            return Ok(());
+        }
+        let origin = &publish.origin;
+        let exchange = session.check_publish(&origin.exchange)?;
+        let refused = session.check_keys(&exchange, [&*origin.routing_key]).err();
+        publish.route = Some(Route {
+            generation,
+            epoch,
+            exchange,
+            refused: refused.map(Refusal::from),
+            targets: None,
+        });
+        Ok(())
+    }
+
+    /// The queues of a message, from the cached route or by a short search. `None` if the search takes longer.
+    pub(super) fn try_route(
+        &mut self,
+        connection: &ConnectionState,
+        index: usize,
+        message: &Message,
+        further_keys: &[Name],
+    ) -> Option<Destinations> {
+        let route = self.publishing.routes.get(index)?.route.as_ref()?;
+        if let (Some(targets), []) = (&route.targets, further_keys) {
+            return Some(Destinations {
+                now: Arc::clone(targets),
+                delayed: None,
+            });
+        }
+        let cc: Vec<&str> = further_keys.iter().map(|key| &**key).collect();
+        let vhost = &connection.shared.session.vhost;
+        let routed = vhost.try_route(&route.exchange, &keys(message, &cc))?;
+        Some(self.cache_route(index, further_keys, routed))
+    }
+
+    /// Publishes a message when a long search for its queues ends.
+    pub(super) fn route_in_pieces(
+        &mut self,
+        connection: &mut ConnectionState,
+        index: usize,
+        checked: CheckedMessage,
+        further_keys: Vec<Name>,
+    ) -> Handled {
+        // Earlier publishes go first.
+        self.flush_run(connection);
+        let publish = self.publishing.routes.get(index);
+        let route = publish.and_then(|publish| publish.route.as_ref());
+        let route = route.ok_or_else(Refusal::crash)?;
+        let exchange = Arc::clone(&route.exchange);
+        let vhost = Arc::clone(&connection.shared.session.vhost);
+        connection.wait_for(self, async move {
+            let cc: Vec<&str> = further_keys.iter().map(|key| &**key).collect();
+            let routed = vhost
+                .route_in_pieces(&exchange, &keys(&checked.message, &cc))
+                .await;
+            then(move |channel, connection| {
+                let destinations = channel.cache_route(index, &further_keys, routed);
+                channel.publish_to(connection, checked, destinations)
+            })
+        });
+        Ok(())
+    }
+
+    /// Caches the queues if they depend on the routing key only.
+    fn cache_route(
+        &mut self,
+        index: usize,
+        further_keys: &[Name],
+        routed: Routed<Arc<Queue>>,
+    ) -> Destinations {
+        let now: Targets = routed.now.into();
+        if further_keys.is_empty()
+            && routed.by_key
+            && let Some(publish) = self.publishing.routes.get_mut(index)
+            && let Some(route) = &mut publish.route
+        {
+            route.targets = Some(Arc::clone(&now));
+        }
+        Destinations {
+            now,
+            delayed: routed.delayed,
+        }
+    }
+}
+
+fn keys<'a>(message: &'a Message, cc: &'a [&'a str]) -> RouteKeys<'a> {
+    RouteKeys {
+        routing_key: &message.origin.routing_key,
+        cc,
+        properties: &message.properties,
+    }
+}
