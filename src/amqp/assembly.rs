@@ -291,6 +291,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const CLASS_QUEUE: u16 = 50;
+
     fn whole(body: &Body) -> Vec<u8> {
         body.slices().concat()
     }
@@ -300,7 +302,7 @@ mod tests {
         let properties = Bytes::new;
         let mut a: Assembly<()> = Assembly::Idle;
         assert_eq!(
-            a.header(60, 3, properties()).err(),
+            a.header(CLASS_BASIC, 3, properties()).err(),
             Some(Unexpected::NotMethod)
         );
         assert_eq!(
@@ -313,18 +315,18 @@ mod tests {
         assert_eq!(a.body(Bytes::new(), 0).err(), Some(Unexpected::NotHeader));
         a.begin(());
         assert_eq!(
-            a.header(50, 3, properties()).err(),
-            Some(Unexpected::WrongClass(50))
+            a.header(CLASS_QUEUE, 3, properties()).err(),
+            Some(Unexpected::WrongClass(CLASS_QUEUE))
         );
         a.begin(());
-        assert!(a.header(60, 3, properties()).unwrap().is_none());
+        assert!(a.header(CLASS_BASIC, 3, properties()).unwrap().is_none());
         assert_eq!(a.method(), Err(Unexpected::NotBody));
         assert_eq!(
-            a.header(60, 3, properties()).err(),
+            a.header(CLASS_BASIC, 3, properties()).err(),
             Some(Unexpected::NotBody)
         );
         a.begin(());
-        a.header(60, 3, properties()).unwrap();
+        a.header(CLASS_BASIC, 3, properties()).unwrap();
         assert_eq!(
             a.body(Bytes::from_static(b"four"), 4).err(),
             Some(Unexpected::NotBody)
@@ -335,7 +337,10 @@ mod tests {
     fn no_body_and_one_frame_are_not_copied() {
         let mut a = Assembly::Idle;
         a.begin(1);
-        let content = a.header(60, 0, Bytes::from_static(b"p")).unwrap().unwrap();
+        let content = a
+            .header(CLASS_BASIC, 0, Bytes::from_static(b"p"))
+            .unwrap()
+            .unwrap();
         assert_eq!(
             (
                 content.publish,
@@ -345,7 +350,7 @@ mod tests {
             (1, b"p".as_slice(), 0)
         );
         a.begin(2);
-        a.header(60, 4, Bytes::new()).unwrap();
+        a.header(CLASS_BASIC, 4, Bytes::new()).unwrap();
         let frame = Bytes::from(b"four".to_vec());
         let content = a.body(frame.clone(), 4).unwrap().unwrap();
         assert!(matches!(&content.body, Body::Whole(b) if b.as_ptr() == frame.as_ptr()));
@@ -356,7 +361,7 @@ mod tests {
     fn tiny_frames_are_joined() {
         let mut a = Assembly::Idle;
         a.begin(());
-        a.header(60, 100_000, Bytes::new()).unwrap();
+        a.header(CLASS_BASIC, 100_000, Bytes::new()).unwrap();
         for _ in 0..99_999 {
             // Each frame is a slice of a large read buffer, which must be freed.
             assert!(a.body(Bytes::from(vec![7; 1]), 1).unwrap().is_none());
@@ -377,7 +382,8 @@ mod tests {
         ] {
             let mut a = Assembly::Idle;
             a.begin(());
-            a.header(60, part as u64 + 1, properties.clone()).unwrap();
+            a.header(CLASS_BASIC, part as u64 + 1, properties.clone())
+                .unwrap();
             a.detach_header(read.len());
             assert!(a.body(read.slice(..part), read.len()).unwrap().is_none());
             assert_eq!(a.held(), 20 + part);
@@ -393,7 +399,8 @@ mod tests {
         let (count, part) = (300, BODY_PART_MIN);
         let mut a = Assembly::Idle;
         a.begin(());
-        a.header(60, (count * part) as u64, Bytes::new()).unwrap();
+        a.header(CLASS_BASIC, (count * part) as u64, Bytes::new())
+            .unwrap();
         let mut content = None;
         for _ in 0..count {
             content = a.body(Bytes::from(vec![7; part]), 256 * 1024).unwrap();
@@ -423,7 +430,7 @@ mod tests {
     fn a_body_can_be_skipped() {
         let mut a = Assembly::Idle;
         a.begin(());
-        a.header(60, 10, Bytes::new()).unwrap();
+        a.header(CLASS_BASIC, 10, Bytes::new()).unwrap();
         assert!(a.body(Bytes::from_static(b"1234"), 4).unwrap().is_none());
         a.forget();
         assert_eq!(a.held(), 0);
@@ -441,7 +448,7 @@ mod tests {
             let frames: Vec<Vec<u8>> = sizes.iter().zip(0u8..).map(|(n, i)| vec![i; *n]).collect();
             let sent = frames.concat();
             a.begin(());
-            let mut content = a.header(60, sent.len() as u64, Bytes::new()).unwrap();
+            let mut content = a.header(CLASS_BASIC, sent.len() as u64, Bytes::new()).unwrap();
             for frame in frames {
                 if content.is_some() { break; }
                 content = a.body(Bytes::from(frame), 4_096).unwrap();

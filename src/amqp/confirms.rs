@@ -83,7 +83,7 @@ impl Confirms {
         self.in_order(durable).or_else(|| self.overtake())
     }
 
-    /// Answers the oldest numbers, as far as they have the same answer.
+    /// Answers the oldest numbers that have the same answer.
     fn in_order(&mut self, durable: Ticket) -> Option<Confirm> {
         while self
             .spans

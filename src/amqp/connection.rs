@@ -1,6 +1,5 @@
-//! An open connection without its socket: channels, phase, and the work of each round. Frames are handled in `frames`,
-//! deliveries and confirms in `deliveries` and `confirming`, alarms in `blocking`, the end in `closing`. No I/O: the
-//! socket is in `task`.
+//! An open connection without its socket: channels, phase, and the work of each round. `frames` handles frames,
+//! `deliveries` the outbox, `batch_end` confirms, `blocking` alarms, and `closing` the end. No I/O: `task` has the socket.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,8 +25,8 @@ pub(super) enum Phase {
     Closing {
         until: Instant,
     },
-    /// The peer closed the connection and got `close-ok`. The peer closes the socket: a client that sees the end of the
-    /// stream earlier may take the connection for lost.
+    /// The peer closed the connection, got `close-ok`, and has to close the socket: a client that sees the end of the
+    /// stream before it has read `close-ok` may take the connection for lost.
     Closed {
         until: Instant,
     },
@@ -72,8 +71,8 @@ pub(super) struct Connection {
     pub(super) blocked: Blocked,
     /// Its part of the memory for incomplete contents.
     pub(super) assembly_share: AssemblyShare,
-    /// Consumers whose queue went while a method waited. Announced after the reply to that method; no consumer is added
-    /// meanwhile, and each is in here at most once.
+    /// Consumers whose queue was deleted while a method waited. They end after the reply to that method. No consumer is
+    /// added meanwhile, and each is in here at most once.
     pub(super) cancelled: Vec<ConsumerId>,
     /// Buffer for deliveries from the outbox; empty between rounds.
     pub(super) deliveries: Vec<Delivery>,
@@ -122,7 +121,7 @@ impl Connection {
         Some((channel, &mut self.state))
     }
 
-    /// Does all work there is: deliveries, frames, and what they left for the end of the batch.
+    /// Takes deliveries, handles frames, and does the work that they left for the end of the batch.
     pub(super) fn work(&mut self) {
         self.take_outbox();
         self.handle_frames();

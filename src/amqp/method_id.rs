@@ -13,6 +13,8 @@ pub(crate) const CLASS_BASIC: u16 = 60;
 impl MethodId {
     /// Errors about no method in particular carry this.
     pub(crate) const NONE: MethodId = MethodId::new(0, 0);
+    #[cfg(test)]
+    pub(crate) const CONNECTION_START_OK: MethodId = MethodId::new(10, 11);
     pub(crate) const CONNECTION_OPEN: MethodId = MethodId::new(10, 40);
     pub(crate) const CONNECTION_CLOSE: MethodId = MethodId::new(10, 50);
     pub(crate) const CONNECTION_CLOSE_OK: MethodId = MethodId::new(10, 51);
@@ -53,6 +55,7 @@ mod tests {
 
     #[test]
     fn ids_are_those_of_the_encoded_methods() {
+        let start_ok = connection::AMQPMethod::StartOk(connection::StartOk::default());
         let open = connection::AMQPMethod::Open(connection::Open::default());
         let close = connection::AMQPMethod::Close(connection::Close::default());
         let close_ok = connection::AMQPMethod::CloseOk(connection::CloseOk {});
@@ -61,6 +64,10 @@ mod tests {
         let close_channel_ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
         let publish = basic::AMQPMethod::Publish(basic::Publish::default());
         for (method, id) in [
+            (
+                AMQPClass::Connection(start_ok),
+                MethodId::CONNECTION_START_OK,
+            ),
             (AMQPClass::Connection(open), MethodId::CONNECTION_OPEN),
             (AMQPClass::Connection(close), MethodId::CONNECTION_CLOSE),
             (

@@ -42,7 +42,7 @@ impl Run {
         self.messages.push(message);
     }
 
-    /// Records what the confirms of the run wait for, once it is published to `targets`.
+    /// Records the outcome of each message's confirm, once the run is published to `targets`.
     pub(crate) fn confirm(&self, confirms: &mut Confirms, targets: &Targets, given: &Published) {
         let alike = given.ticket.is_none() || !self.has_transient;
         match alike && given.rejected.is_empty() {

@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 
+use super::error::Code;
 use super::method_id::MethodId;
 use super::sasl::{Credentials, Mechanism};
 use crate::wire::protocol::connection::{AMQPMethod, OpenOk, StartOk, Tune, TuneOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, decode_method, encode_method, frame_text, split};
 
-use super::error::Code;
 use rejection::{Reply, close, reply_to};
 use server::start;
 use terms::{Client, Tuned};
@@ -46,7 +46,7 @@ pub(in crate::amqp) struct Handshake {
     state: State,
 }
 
-/// The method that the client has to send next, and what is known of the client.
+/// The method that the client has to send next, with everything learned of the client so far.
 #[derive(Debug)]
 enum State {
     Header,
@@ -55,7 +55,7 @@ enum State {
     Open(Box<Client>, Tuned),
 }
 
-/// What the caller does next, after it has written `out`.
+/// The caller's next action, after it has written `out`.
 #[derive(Debug)]
 pub(in crate::amqp) enum Step {
     /// Read more into `input` and advance again.

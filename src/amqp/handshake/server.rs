@@ -10,7 +10,7 @@ pub(in crate::amqp) const FRAME_MAX_MIN: u32 = 4096;
 /// The RabbitMQ release whose behaviour clients may expect. Clients parse it out of the server properties.
 const COMPATIBLE_VERSION: &str = "4.2.0";
 
-/// What the server offers and sends of itself.
+/// The server's offers for tuning, and texts of its properties.
 #[derive(Clone, Debug)]
 pub(in crate::amqp) struct Settings {
     /// The largest `channel-max`; at least 1.

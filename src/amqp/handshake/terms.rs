@@ -3,7 +3,7 @@
 use super::super::sasl::Mechanism;
 use crate::wire::{AMQPValue, FieldTable};
 
-/// The `capabilities` table of the client's properties, as far as the broker acts on it.
+/// Capabilities in the client's properties that the broker acts on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::amqp) struct Capabilities {
     /// Wants a `connection.close` when its login is refused.

@@ -24,6 +24,7 @@ impl Channel {
         payload: &[u8],
         m: Qos,
     ) -> Handled {
+        // The prefetch size comes first, after the ids of class and method.
         let size = payload
             .get(4..8)
             .and_then(|size| size.try_into().ok())

@@ -9,9 +9,11 @@ mod tuning;
 use bytes::BufMut;
 
 use super::*;
-use crate::wire::protocol::connection;
-use crate::wire::protocol::connection::Close;
+use crate::wire::protocol::connection::{self, Close};
 use crate::wire::{AMQPValue, FRAME_END, FieldTable, HEARTBEAT, put_frame_header, short_string};
+
+/// A method that AMQP does not have.
+const UNKNOWN_METHOD: MethodId = MethodId::new(10, 99);
 
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 

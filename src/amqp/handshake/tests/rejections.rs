@@ -9,7 +9,7 @@ use crate::wire::protocol::channel;
 fn errors_before_the_login_get_no_reply() {
     let start = || ClientBytes::header();
     let big = vec![0; 4097];
-    let bad_table = b"\0\x0a\0\x0b\0\0\0\x04\x01aZ\0\x05PLAIN\0\0\0\0\0";
+    let bad_table = b"\0\0\0\x04\x01aZ\0\x05PLAIN\0\0\0\0\0";
     let cases = [
         (
             "unknown mechanism",
@@ -49,11 +49,11 @@ fn errors_before_the_login_get_no_reply() {
         ("large frame", start().frame(FrameKind::Method, 0, &big)),
         (
             "cut arguments",
-            start().frame(FrameKind::Method, 0, b"\0\x0a\0\x0b\0"),
+            start().raw_method(MethodId::CONNECTION_START_OK, b"\0"),
         ),
         (
             "bad client properties",
-            start().frame(FrameKind::Method, 0, bad_table),
+            start().raw_method(MethodId::CONNECTION_START_OK, bad_table),
         ),
     ];
     for (name, input) in cases {
@@ -65,7 +65,7 @@ fn errors_before_the_login_get_no_reply() {
             Hangup::After(SILENT_CLOSE_DELAY),
         );
     }
-    let unknown = start().frame(FrameKind::Method, 0, b"\0\x0a\0\x63");
+    let unknown = start().raw_method(UNKNOWN_METHOD, b"");
     check(
         "unknown method",
         &unknown,
@@ -150,7 +150,7 @@ fn errors_after_tune_ok_get_a_reply() {
             wait,
         ),
         (
-            tuned().frame(FrameKind::Method, 0, b"\0\x0a\0\x28\x01\xff\0\0"),
+            tuned().raw_method(MethodId::CONNECTION_OPEN, b"\x01\xff\0\0"),
             "close 501 10.40 FRAME_ERROR - Malformed UTF-8 in shortstr",
             wait,
         ),
@@ -183,9 +183,9 @@ fn errors_after_tune_ok_get_a_reply() {
     for (input, text, hangup) in cases {
         check(text, &input, &WILLING, &["start", "tune", text], hangup);
     }
-    let cut = tuned().frame(FrameKind::Method, 0, b"\0\x0a\0\x28\x09/");
+    let cut = tuned().raw_method(MethodId::CONNECTION_OPEN, b"\x09/");
     check("cut arguments", &cut, &WILLING, &["start", "tune"], over);
-    let unknown = tuned().frame(FrameKind::Method, 0, b"\0\x63\0\x0a");
+    let unknown = tuned().raw_method(UNKNOWN_METHOD, b"");
     check(
         "unknown method",
         &unknown,
