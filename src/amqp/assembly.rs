@@ -289,9 +289,8 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::method_ids::queue;
     use proptest::prelude::*;
-
-    const CLASS_QUEUE: u16 = 50;
 
     fn whole(body: &Body) -> Vec<u8> {
         body.slices().concat()
@@ -315,8 +314,8 @@ mod tests {
         assert_eq!(a.body(Bytes::new(), 0).err(), Some(Unexpected::NotHeader));
         a.begin(());
         assert_eq!(
-            a.header(CLASS_QUEUE, 3, properties()).err(),
-            Some(Unexpected::WrongClass(CLASS_QUEUE))
+            a.header(queue::CLASS, 3, properties()).err(),
+            Some(Unexpected::WrongClass(queue::CLASS))
         );
         a.begin(());
         assert!(a.header(CLASS_BASIC, 3, properties()).unwrap().is_none());

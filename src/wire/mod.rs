@@ -11,7 +11,7 @@ pub mod table;
 
 mod cursor;
 mod method_fields;
-mod method_ids;
+pub mod method_ids;
 mod notation;
 
 pub use amq_protocol::protocol::{self, AMQPClass, basic::AMQPProperties};

@@ -10,10 +10,12 @@ use bytes::BufMut;
 
 use super::*;
 use crate::wire::protocol::connection::{self, Close};
-use crate::wire::{AMQPValue, FRAME_END, FieldTable, HEARTBEAT, put_frame_header, short_string};
+use crate::wire::{
+    AMQPValue, FRAME_END, FieldTable, HEARTBEAT, method_ids, put_frame_header, short_string,
+};
 
 /// A method that AMQP does not have.
-const UNKNOWN_METHOD: MethodId = MethodId::new(10, 99);
+const UNKNOWN_METHOD: MethodId = MethodId::new(method_ids::connection::CLASS, 99);
 
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 
@@ -51,6 +53,13 @@ impl ClientBytes {
         self.0.put_slice(payload);
         self.0.put_u8(FRAME_END);
         self
+    }
+
+    /// A method frame with arbitrary bytes for arguments.
+    fn raw_method(self, method: MethodId, arguments: &[u8]) -> ClientBytes {
+        let ids = [method.class.to_be_bytes(), method.method.to_be_bytes()].concat();
+        let payload = [&ids, arguments].concat();
+        self.frame(FrameKind::Method, 0, &payload)
     }
 
     fn start_ok(
