@@ -6,7 +6,7 @@ use crate::amqp::channel::Channel;
 use crate::amqp::connection_state::ConnectionState;
 use crate::amqp::direct_reply_to::REPLY_TO;
 use crate::amqp::error::{Code, Handled, Refusal};
-use crate::amqp::limits::MORE_KEYS_MAX;
+use crate::amqp::limits::FURTHER_KEYS_MAX;
 use crate::amqp::route_cache::Route;
 use crate::broker::exchange::delay_ms;
 use crate::broker::users::TAG_IMPERSONATOR;
@@ -16,6 +16,9 @@ use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
 /// The largest `expiration`: ten years, in milliseconds.
 const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+
+/// The `delivery-mode` of persistent messages.
+const PERSISTENT: u8 = 2;
 
 /// Properties that the broker acts on.
 pub(super) struct CheckedProperties {
@@ -44,7 +47,7 @@ impl Channel {
         let reply_to = self.reply_address(&view)?;
         let expiration_ms = view.expiration().map(expiration).transpose()?;
         let priority = view.priority().unwrap_or(0);
-        let persistent = view.delivery_mode() == Some(2);
+        let persistent = view.delivery_mode() == Some(PERSISTENT);
         let mut further_keys = Vec::new();
         let mut changed = None;
         let mut delay = None;
@@ -168,9 +171,9 @@ fn expiration(raw: &[u8]) -> Result<u64, Refusal> {
 fn keys_in_headers(headers: &FieldTable) -> Result<Vec<Name>, Refusal> {
     let mut further = keys(headers, "CC")?;
     further.extend(keys(headers, "BCC")?);
-    if further.len() > MORE_KEYS_MAX {
+    if further.len() > FURTHER_KEYS_MAX {
         let text = format!(
-            "invalid message: CC and BCC have {} routing keys, at most {MORE_KEYS_MAX} are allowed",
+            "invalid message: CC and BCC have {} routing keys, at most {FURTHER_KEYS_MAX} are allowed",
             further.len()
         );
         return Err(Refusal::new(Code::PreconditionFailed, text));
@@ -251,11 +254,11 @@ mod tests {
             AMQPValue::FieldArray(vec![key; n].into())
         };
         let mut headers = FieldTable::default();
-        headers.insert("CC".into(), keys(MORE_KEYS_MAX - 1));
+        headers.insert("CC".into(), keys(FURTHER_KEYS_MAX - 1));
         headers.insert("BCC".into(), keys(1));
         assert_eq!(
             keys_in_headers(&headers).map(|keys| keys.len()),
-            Ok(MORE_KEYS_MAX)
+            Ok(FURTHER_KEYS_MAX)
         );
         headers.insert("BCC".into(), keys(2));
         let text = "invalid message: CC and BCC have 32769 routing keys, at most 32768 are allowed";
