@@ -8,8 +8,9 @@ use criterion::{Criterion, Throughput};
 use parking_lot::Mutex;
 
 use leveret::broker::queue::{
-    Credit, DeadLetter, Delivery, DeliverySink, LetterRoutes, Letters, MemoryBudget, NewConsumer,
-    Outlet, Queue, QueueOwner, QueueServices, QueueSpec, QueueThreads, Settle, Timers,
+    Acknowledgement, Credit, DeadLetter, Delivery, DeliverySink, LetterRoutes, Letters,
+    MemoryBudget, NewConsumer, Outlet, Queue, QueueOwner, QueueServices, QueueSpec, QueueThreads,
+    Timers,
 };
 use leveret::model::arguments::QueueArguments;
 use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
@@ -144,7 +145,7 @@ pub(crate) fn runs(criterion: &mut Criterion) {
                         messages: u32::try_from(ids.len()).expect("a short run"),
                         bytes: 1024 * ids.len() as u64,
                     };
-                    queue.settle(Settle::Ack, &ids, &[(consumer, credit)])
+                    queue.acknowledge(Acknowledgement::Ack, &ids, &[(consumer, credit)])
                 });
             },
         );

@@ -5,13 +5,13 @@ use super::limits::{TX_BYTES_MAX, TX_ENTRIES_MAX};
 use super::publishing::CheckedMessage;
 use super::route_cache::Targets;
 use super::unacked::UnackedDelivery;
-use crate::broker::queue::Settle;
+use crate::broker::queue::Acknowledgement;
 
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub(crate) publishes: Vec<Publish>,
     /// Acknowledged deliveries, in order.
-    pub(crate) acknowledged: Vec<(Settle, Vec<(u64, UnackedDelivery)>)>,
+    pub(crate) acknowledged: Vec<(Acknowledgement, Vec<(u64, UnackedDelivery)>)>,
     /// Bytes of the publishes.
     pub(crate) bytes: usize,
     acknowledged_count: usize,
@@ -40,7 +40,7 @@ impl Transaction {
     /// Adds acknowledged deliveries.
     pub(crate) fn acknowledge(
         &mut self,
-        how: Settle,
+        how: Acknowledgement,
         deliveries: Vec<(u64, UnackedDelivery)>,
     ) -> Handled {
         self.acknowledged_count += deliveries.len();
@@ -131,14 +131,16 @@ mod tests {
         let deliveries = |count| vec![(1, delivery); count];
         let empty = message(0);
         let mut transaction = Transaction::default();
-        let acknowledged = transaction.acknowledge(Settle::Ack, deliveries(TX_ENTRIES_MAX - 1));
+        let acknowledged =
+            transaction.acknowledge(Acknowledgement::Ack, deliveries(TX_ENTRIES_MAX - 1));
         assert_eq!(acknowledged, Ok(()));
         assert_eq!(publish(&mut transaction, &empty), Ok(()));
         assert_eq!(publish(&mut transaction, &empty), too_large());
         let mut transaction = Transaction::default();
-        let acknowledged = transaction.acknowledge(Settle::Ack, deliveries(TX_ENTRIES_MAX));
+        let acknowledged =
+            transaction.acknowledge(Acknowledgement::Ack, deliveries(TX_ENTRIES_MAX));
         assert_eq!(acknowledged, Ok(()));
-        let one_more = transaction.acknowledge(Settle::Requeue, deliveries(1));
+        let one_more = transaction.acknowledge(Acknowledgement::Requeue, deliveries(1));
         assert_eq!(one_more, too_large());
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use leveret::broker::queue::Settle;
+use leveret::broker::queue::Acknowledgement;
 use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 
@@ -63,9 +63,14 @@ async fn work(store: &Arc<FaultyStore>) -> (BTreeMap<u64, Fate>, Ticket) {
                 .get_mut(&id_of(&got.message))
                 .expect("a message that was published");
             match (step + n) % 5 {
-                0 | 1 => fate.acked = Some(work.settle(Settle::Ack, &[got.lease], &[])),
-                2 => fate.rejected = Some(work.settle(Settle::Reject, &[got.lease], &[])),
-                3 => drop(work.settle(Settle::Requeue, &[got.lease], &[])),
+                0 | 1 => {
+                    fate.acked = Some(work.acknowledge(Acknowledgement::Ack, &[got.lease], &[]))
+                }
+                2 => {
+                    fate.rejected =
+                        Some(work.acknowledge(Acknowledgement::Reject, &[got.lease], &[]))
+                }
+                3 => drop(work.acknowledge(Acknowledgement::Requeue, &[got.lease], &[])),
                 _ => {} // stays unacked
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use leveret::broker::queue::{Queue, RewindTo, Settle};
+use leveret::broker::queue::{Acknowledgement, Queue, RewindTo};
 use leveret::model::Ticket;
 use leveret::store::faulty::FaultyStore;
 use rand::rngs::StdRng;
@@ -56,15 +56,15 @@ async fn work(store: &Arc<FaultyStore>) -> (Vec<(Ticket, Picture)>, Ticket) {
             };
             let id = id_of(&got.message);
             let how = match (step + n) % 6 {
-                0..=3 => Settle::Ack,
-                4 => Settle::Reject,
-                _ => Settle::Requeue,
+                0..=3 => Acknowledgement::Ack,
+                4 => Acknowledgement::Reject,
+                _ => Acknowledgement::Requeue,
             };
-            let ticket = work.settle(how, &[got.lease], &[]);
-            if how != Settle::Requeue {
+            let ticket = work.acknowledge(how, &[got.lease], &[]);
+            if how != Acknowledgement::Requeue {
                 now.waiting.remove(&id);
             }
-            if how == Settle::Ack {
+            if how == Acknowledgement::Ack {
                 now.history.insert(id);
             }
             pictures.extend(ticket.map(|ticket| (ticket, now.clone())));

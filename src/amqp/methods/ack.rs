@@ -7,7 +7,7 @@ use super::super::connection_state::ConnectionState;
 use super::super::error::{Code, Handled, Refusal};
 use super::super::gathered_acks::QueueAcks;
 use super::super::unacked::UnackedDelivery;
-use crate::broker::queue::Settle;
+use crate::broker::queue::Acknowledgement;
 use crate::model::Ticket;
 use crate::model::arguments::QueueKind;
 use crate::wire::AMQPClass;
@@ -24,7 +24,7 @@ impl Channel {
         let mut deliveries = std::mem::take(&mut self.acknowledged);
         let taken = self.take_unacked(tag, multiple, &mut deliveries);
         if let Mode::Tx(transaction) = &mut self.mode {
-            transaction.acknowledge(Settle::Ack, deliveries)?;
+            transaction.acknowledge(Acknowledgement::Ack, deliveries)?;
             return taken;
         }
         for (_, delivery) in deliveries.drain(..) {
@@ -46,9 +46,9 @@ impl Channel {
         let mut deliveries = Vec::new();
         self.take_unacked(tag, multiple, &mut deliveries)?;
         let how = if requeue {
-            Settle::Requeue
+            Acknowledgement::Requeue
         } else {
-            Settle::Reject
+            Acknowledgement::Reject
         };
         if let Mode::Tx(transaction) = &mut self.mode {
             return transaction.acknowledge(how, deliveries);
@@ -58,14 +58,14 @@ impl Channel {
         match how {
             // Together with the credit that this frees, so that waiting messages leave a full queue before a dead letter
             // enters it.
-            Settle::Reject => {
+            Acknowledgement::Reject => {
                 deliveries
                     .iter()
                     .for_each(|(_, delivery)| self.gather(delivery));
                 let grants = self.grants(connection);
                 self.acknowledge_gathered(how, grants);
             }
-            Settle::Ack | Settle::Requeue => {
+            Acknowledgement::Ack | Acknowledgement::Requeue => {
                 self.acknowledge_now(how, &deliveries);
             }
         }
@@ -85,7 +85,7 @@ impl Channel {
         }
         let mut deliveries = Vec::new();
         self.unacked.take_all(&mut deliveries);
-        self.acknowledge_now(Settle::Requeue, &deliveries);
+        self.acknowledge_now(Acknowledgement::Requeue, &deliveries);
         if with_reply {
             let ok = AMQPMethod::RecoverOk(RecoverOk {});
             connection.send(self.number, AMQPClass::Basic(ok));
@@ -98,7 +98,7 @@ impl Channel {
     /// is written.
     pub(crate) fn acknowledge_now(
         &mut self,
-        how: Settle,
+        how: Acknowledgement,
         deliveries: &[(u64, UnackedDelivery)],
     ) -> Option<Ticket> {
         if deliveries.is_empty() {
@@ -116,7 +116,7 @@ impl Channel {
             return;
         }
         let grants = self.grants(connection);
-        self.acknowledge_gathered(Settle::Ack, grants);
+        self.acknowledge_gathered(Acknowledgement::Ack, grants);
     }
 
     fn take_unacked(
@@ -144,7 +144,7 @@ impl Channel {
     }
 
     /// Acknowledges the gathered deliveries. The channel's limiter has their places back before the queues deliver again.
-    fn acknowledge_gathered(&mut self, how: Settle, mut grants: Grants) -> Option<Ticket> {
+    fn acknowledge_gathered(&mut self, how: Acknowledgement, mut grants: Grants) -> Option<Ticket> {
         let by_queue = self.acks.take();
         let places = self.limited_deliveries(&by_queue);
         if let Some(limiter) = &self.limiter {
@@ -154,7 +154,7 @@ impl Channel {
         for QueueAcks { queue, leases, .. } in by_queue {
             let credit = grants.take(queue);
             if let Some(queue) = self.queues.get(queue) {
-                ticket = ticket.max(queue.settle(how, &leases, &credit));
+                ticket = ticket.max(queue.acknowledge(how, &leases, &credit));
             }
             self.queues.release(queue, leases.len());
         }

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(limiter.round(), Some((1, 7)));
         assert_eq!(limiter.next_waiting(), Some(b));
         assert_eq!((limiter.round(), limiter.next_waiting()), (None, None));
-        // Lowered below what is out: nobody goes before that has come back.
+        // Lowered below what is unacked: no queue delivers before that has come back.
         limiter.give_back(-8);
         assert!(!limiter.admit(false, a));
         limiter.give_back(1);

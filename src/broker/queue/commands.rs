@@ -11,7 +11,7 @@ use super::channel_limiter::ChannelLimiter;
 use super::consumer::{ConsumeError, ConsumerInfo, Credit, NewConsumer};
 use super::counts::Counts;
 use super::durability::Durability;
-use super::effects::{Admission, Enqueued, Get, Got, Settle};
+use super::effects::{Acknowledgement, Admission, Enqueued, Get, Got};
 use super::outlets::{Outlet, id_of, limit_of};
 use super::settings::Settings;
 use super::shell::{Cell, Queue, QueueGone};
@@ -132,7 +132,7 @@ impl Queue {
         self.send_letters_of(applied).0
     }
 
-    /// Takes a consumer out. What it holds stays leased until it is settled.
+    /// Removes a consumer. Its unacked messages stay leased.
     pub fn cancel(&self, consumer: ConsumerId) {
         self.leave(&[consumer], &[]);
     }
@@ -187,18 +187,18 @@ impl Queue {
 
     /// Ends leases and grants the credit that this frees. Passes over leases that have ended already. The ticket tells
     /// when it is durable; `None` if there is nothing to write.
-    pub fn settle(
+    pub fn acknowledge(
         &self,
-        how: Settle,
+        how: Acknowledgement,
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
     ) -> Option<Ticket> {
         let (_, ticket) =
-            self.act(|machine, now_ms, fx| machine.settle(now_ms, how, leases, credit, fx))?;
+            self.act(|machine, now_ms, fx| machine.acknowledge(now_ms, how, leases, credit, fx))?;
         ticket
     }
 
-    /// Takes the message at the head; with `no_ack` it is settled at once.
+    /// Takes the message at the head; with `no_ack` it is acked as it leaves.
     pub async fn get(&self, no_ack: bool) -> Result<Option<Got>, QueueGone> {
         loop {
             let loaded = self.loaded.notified();

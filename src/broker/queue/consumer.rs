@@ -12,7 +12,6 @@ use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 /// overdraw the bytes by one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credit {
-    /// Messages.
     pub messages: u32,
     /// Bytes of properties and body.
     pub bytes: u64,
@@ -22,15 +21,14 @@ pub struct Credit {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub consumer: ConsumerId,
-    /// What settles it.
+    /// What an answer names.
     pub lease: Lease,
-    /// The message.
     pub message: Arc<Message>,
     /// It was handed out before.
     pub redelivered: bool,
     /// How often it came back before (the `x-delivery-count` of quorum queues).
     pub delivery_count: u32,
-    /// When it was enqueued; told by queues that keep what was acked.
+    /// When it was enqueued; rewindable queues tell this.
     pub enqueued: Option<Moment>,
 }
 
@@ -38,7 +36,7 @@ pub struct Delivery {
 pub trait DeliverySink: Send + Sync {
     /// Takes all deliveries out of `run`.
     fn deliver(&self, run: &mut Vec<Delivery>);
-    /// The consumer is gone because its queue is.
+    /// The queue of the consumer was deleted.
     fn cancelled(&self, consumer: ConsumerId);
 }
 
@@ -48,17 +46,17 @@ pub struct NewConsumer {
     pub id: ConsumerId,
     /// The consumer tag, for listings.
     pub tag: Name,
-    /// Deliveries are settled as they leave.
+    /// Deliveries are acked as they leave.
     pub no_ack: bool,
-    /// Nobody else may consume.
+    /// No other consumer may register.
     pub exclusive: bool,
     /// `x-priority`; higher is served first.
     pub priority: i32,
-    /// What may be sent at once.
+    /// What may be sent before more credit is granted.
     pub credit: Credit,
-    /// How long it may keep a message, in milliseconds; `None` is as long as the queue says.
+    /// How long it may have a message; `None`: as long as the queue says.
     pub visibility_timeout_ms: Option<u64>,
-    /// Where in a stream it begins, and what it wants of it; work queues take no notice.
+    /// Where in a stream it begins, and which messages it wants. Work queues ignore this.
     pub stream: Option<StreamStart>,
     /// The prefetch count, for listings.
     pub prefetch_count: u16,
@@ -84,21 +82,15 @@ pub enum ConsumeError {
 /// A consumer as listings show it.
 #[derive(Clone, Debug)]
 pub struct ConsumerInfo {
-    /// Its tag.
     pub tag: Name,
-    /// Its connection.
     pub connection: ConnectionId,
-    /// Its channel's number.
     pub channel: u16,
-    /// Whether deliveries must be acked.
     pub ack_required: bool,
-    /// Whether it is an exclusive consumer.
     pub exclusive: bool,
-    /// Its prefetch count; 0 is no limit.
+    /// 0 is no limit.
     pub prefetch_count: u16,
-    /// Whether it is given messages (false for those that wait behind a single active consumer).
+    /// False while it waits behind a single active consumer.
     pub active: bool,
-    /// The arguments of basic.consume.
     pub arguments: FieldTable,
 }
 

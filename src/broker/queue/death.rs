@@ -1,4 +1,4 @@
-//! Messages that left a queue otherwise than by an ack, and why.
+//! Messages that left a queue other than by an ack, and why.
 
 use std::sync::Arc;
 

@@ -53,17 +53,17 @@ pub(super) enum Effect {
 /// Chunks of a log as they were read, each with its first offset.
 pub(super) type Chunks = Vec<(u64, Vec<StoredMessage>)>;
 
-/// Messages that are wanted, and not what lies around them.
+/// Single messages to be read.
 #[derive(Debug)]
 pub(super) struct Pick {
     pub(super) log: LogId,
     /// Ascending.
     pub(super) offsets: Vec<u64>,
-    /// When there are so many bytes the read ends.
+    /// The read ends when it has this many bytes.
     pub(super) max_bytes: u64,
 }
 
-/// What was wanted of one chunk.
+/// The wanted messages of one chunk.
 #[derive(Debug)]
 pub(super) struct Picked {
     /// The offsets of all its messages.
@@ -122,7 +122,7 @@ impl Enqueued {
 
 /// How leases end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settle {
+pub enum Acknowledgement {
     /// basic.ack: the messages are gone.
     Ack,
     /// basic.nack or basic.reject with `requeue`, or basic.recover: they wait again.
@@ -134,14 +134,14 @@ pub enum Settle {
 /// What basic.get takes.
 #[derive(Debug)]
 pub struct Got {
-    /// What settles it.
+    /// What an answer names.
     pub lease: Lease,
     pub message: Arc<Message>,
     /// It was handed out before.
     pub redelivered: bool,
     /// How often it came back before.
     pub delivery_count: u32,
-    /// When it was enqueued; told by queues that keep what was acked.
+    /// When it was enqueued; rewindable queues tell this.
     pub enqueued: Option<Moment>,
     /// Messages that are ready behind it.
     pub remaining: u64,

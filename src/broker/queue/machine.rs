@@ -5,7 +5,7 @@
 //! There are two kinds: a work queue hands each message out until it is acknowledged, a stream is read and durability what
 //! it has. Each subject is a trait of its own; its default answers are those of a kind that does not know the subject.
 //!
-//! Who drives a machine
+//! The driver of a machine
 //! 1. makes it of the logs that recovery found, and answers [`Receiving::next_to_restore`] until there is none;
 //! 2. gives it commands, and after each one answers [`Effects::permit`] until there is none, then carries out the rest;
 //! 3. collects what it has to write ([`Stored::collect`]) when it is dirty, in batches whose tickets rise, and tells it
@@ -24,7 +24,7 @@ use crate::store::Batch;
 use super::consumer::{ChannelLimit, ConsumeError, ConsumerInfo, Credit, LimiterId, NewConsumer};
 use super::counts::Counts;
 use super::death::Dead;
-use super::effects::{Admission, Chunks, Effects, Enqueued, Get, Oldest, Picked, Settle};
+use super::effects::{Acknowledgement, Admission, Chunks, Effects, Enqueued, Get, Oldest, Picked};
 use super::receive::receipt_handle::ReceiptHandle;
 use super::rewind::plan::{RewindError, RewindPosition, RewindSearch};
 use super::rewind::rewind_to::RewindTo;
@@ -80,10 +80,10 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
 
     /// Ends leases, and grants the credit that this frees. Passes over leases that have ended already. To a stream every
     /// answer is just credit.
-    fn settle(
+    fn acknowledge(
         &mut self,
         now_ms: u64,
-        how: Settle,
+        how: Acknowledgement,
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,
@@ -108,7 +108,7 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
     /// When [`Machine::tick`] is next needed.
     fn deadline_ms(&mut self, now_ms: u64) -> Option<u64>;
 
-    /// Whether `x-expires` says that the queue is to be deleted now.
+    /// Whether `x-expires` has passed, so that the queue must be deleted.
     fn is_expired(&self, _now_ms: u64) -> bool {
         false
     }
@@ -231,8 +231,8 @@ pub(super) trait Receiving {
 
 /// Dead lettering. Nothing dies in a stream.
 pub(super) trait DeadLettering {
-    /// Messages whose dead letters are to be published now, in the order in which they died: at most `max`, and
-    /// as few as have `max_bytes`. Until [`DeadLettering::bury`] there are no others.
+    /// Messages whose dead letters can be published now, in the order of their deaths: at most `max`, and at most about
+    /// `max_bytes`. The next ones come after [`DeadLettering::bury`].
     fn take_letters(&mut self, _max: usize, _max_bytes: usize) -> Vec<Dead> {
         Vec::new()
     }

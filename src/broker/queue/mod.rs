@@ -35,7 +35,7 @@ pub use counts::Counts;
 pub use dead_letter::letter::DeadLetter;
 pub use dead_letter::line::Letters;
 pub use death::DeathReason;
-pub use effects::{Got, Settle};
+pub use effects::{Acknowledgement, Got};
 pub use outlets::Outlet;
 pub use reading::threads::QueueThreads;
 pub use receive::receipt_handle::{InvalidReceiptHandle, ReceiptHandle};

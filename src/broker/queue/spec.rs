@@ -10,14 +10,13 @@ use crate::model::{ConnectionId, Name, QueueId};
 pub struct QueueSpec {
     /// Its id, never used again.
     pub id: QueueId,
-    /// Its name.
     pub name: Name,
-    /// It is there after a restart.
+    /// A restart finds it.
     pub durable: bool,
     /// The connection that owns it, if it is exclusive.
     pub exclusive_owner: Option<ConnectionId>,
     /// It is deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// Its arguments, as they were declared; see [`Queue::arguments`] for those that hold.
+    /// As they were declared. `Queue::arguments` are those that hold.
     pub arguments: Arc<QueueArguments>,
 }

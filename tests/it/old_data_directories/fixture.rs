@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use leveret::broker::broker::Broker;
 use leveret::broker::exchange::Destination;
-use leveret::broker::queue::{Queue, Settle};
+use leveret::broker::queue::{Acknowledgement, Queue};
 use leveret::broker::session::{DeclareExchange, DeclareQueue, Session};
 use leveret::broker::vhost::VhostMetadata;
 use leveret::model::arguments::{Overflow, QueueKind};
@@ -291,7 +291,7 @@ async fn fill_journal(broker: &Arc<Broker>) {
     // Message 0 is requeued twice, 1 once; 2 is acked; 3 was delivered.
     for count in [2, 1] {
         let taken = take(&safe, count).await;
-        safe.settle(Settle::Requeue, &taken, &[]);
+        safe.acknowledge(Acknowledgement::Requeue, &taken, &[]);
     }
     let taken = take(&safe, 4).await;
     socketless::ack(&safe, &taken[2..3]);

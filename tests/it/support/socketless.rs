@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveret::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
-use leveret::broker::queue::{Queue, Settle};
+use leveret::broker::queue::{Acknowledgement, Queue};
 use leveret::broker::session::{DeclareQueue, Session};
 use leveret::model::{Body, Lease, Message, Origin, Ticket};
 use leveret::store::{Committer, FjallOptions, FjallStore, Limits, Store, StoreError};
@@ -93,7 +93,7 @@ pub(crate) fn number_of(message: &Message) -> u64 {
 }
 
 pub(crate) fn ack(queue: &Queue, leases: &[Lease]) -> Option<Ticket> {
-    queue.settle(Settle::Ack, leases, &[])
+    queue.acknowledge(Acknowledgement::Ack, leases, &[])
 }
 
 /// Publishes messages together and waits until they are durable.

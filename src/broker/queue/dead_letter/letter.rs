@@ -1,5 +1,5 @@
 //! What a dead letter looks like: the `x-death` history, the first and last death, and where it goes next.
-//! Pure; who routes and publishes it stands in the queue's shell.
+//! Pure: `publish` routes and publishes it.
 //! Source: RabbitMQ's "Dead Letter Exchanges" page, checked against RabbitMQ 4.0.
 
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl DeadLetter {
         &self.message.origin.exchange
     }
 
-    /// Whether sending it to `queue` would close a circle in which nobody ever rejected it: such a message
-    /// would go round for ever, so it is dropped.
+    /// Whether sending it to `queue` would close a circle without a rejection. Such a message would go round for ever, so
+    /// it is dropped.
     pub fn would_cycle(&self, queue: &str) -> bool {
         let before = self
             .deaths

@@ -30,7 +30,7 @@ pub(in crate::broker::queue) trait LetterSource: Send + Sync {
 /// Queues with dead letters that wait for their turn.
 pub struct Letters {
     line: Mutex<Line>,
-    /// Something has joined the line, or the letters are dropped.
+    /// A queue has joined the line, or the line is dropped.
     came: Arc<Notify>,
     /// The line has got shorter.
     went: Notify,
@@ -39,9 +39,9 @@ pub struct Letters {
 #[derive(Default)]
 struct Line {
     queues: VecDeque<Weak<dyn LetterSource>>,
-    /// Queues that were deleted. Nobody else keeps them until their letters are published.
+    /// Deleted queues. Only the line keeps them until their letters are published.
     deleted: HashMap<QueueId, Arc<dyn LetterSource>>,
-    /// One is having its turn.
+    /// A queue has its turn.
     is_busy: bool,
     /// The last batch with letters, and how many bytes of them are on their way as far as is known.
     last: Ticket,
@@ -60,7 +60,7 @@ impl Letters {
         letters
     }
 
-    /// Waits until no letters wait any more, for so long at most. False if some do still.
+    /// Waits until the line is empty, at most this long. False if letters are left.
     pub async fn published(&self, within: Duration) -> bool {
         let all = async {
             loop {
@@ -109,7 +109,7 @@ impl Letters {
         self.went.notify_waiters();
     }
 
-    /// Forgets everybody in the line: nothing can be written any more.
+    /// Forgets all queues, since nothing can be written any more.
     fn close(&self) {
         let mut line = self.line();
         line.queues.clear();

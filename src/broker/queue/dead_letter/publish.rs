@@ -1,7 +1,6 @@
-//! Publishing dead letters, in steps: each takes some messages that have died in one queue, publishes their letters at
-//! the targets and takes the messages out of their queue, all in one batch. Who brings deaths about publishes some at
-//! once. What is left waits in its queue, and queues take turns: however many letters come of one message, other
-//! queues' work and batches get between. Decides no order and no deaths: see `dying` and `work/deaths`.
+//! Publishes dead letters in steps. Each step takes some dead messages of one queue, publishes their letters at the
+//! targets and removes the messages from their queue, all in one batch. The command that brings deaths about makes the
+//! first steps itself; the rest waits in the queue, for its turn in the `line`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,18 +16,18 @@ use crate::store::commit::Committer;
 use super::letter::{self, DeadLetter};
 use super::line::LetterSource;
 
-/// Messages whose letters are published in one step.
+/// Maximum number of messages whose letters are published in one step.
 const STEP_LETTERS_MAX: usize = 64;
-/// With so many publishes, one for each letter and target, a step ends.
+/// Maximum number of publishes of one step: one for each letter and target.
 const STEP_PUBLISHES_MAX: usize = 1024;
-/// And with so many bytes of them, or of the messages.
+/// Maximum number of bytes of these publishes, and of the messages.
 const STEP_BYTES_MAX: usize = 256 * 1024;
-/// So many publishes whoever brings deaths about makes at once: no fewer than a run of messages may push out of a full
-/// queue, so that publishers do not outrun the letters.
+/// Maximum number of publishes that the command makes which brings deaths about. No fewer than a run of messages may push
+/// out of a full queue, so that publishers do not outrun the letters.
 const AT_ONCE_MAX: usize = 1024;
 impl Queue {
-    /// Waits until the letters of what has died so far are published. For a queue that is to be deleted: what it had
-    /// lost before must not be lost with it.
+    /// Waits until the letters of all messages that have died so far are published. Called before a queue is deleted, so
+    /// that they are not lost with it.
     pub async fn letters_published(&self) {
         let deaths = || self.lock().machine.deaths();
         let (died, _) = deaths();

@@ -295,10 +295,10 @@ impl Lane {
                     match block.next_ready(self.ready_from) {
                         Some(offset) => {
                             self.ready_from = offset;
-                            let resident = block
+                            let is_resident = block
                                 .slot(offset)
                                 .is_some_and(|slot| slot.message.is_some());
-                            return if resident {
+                            return if is_resident {
                                 Head::Ready(offset)
                             } else {
                                 Head::Cold(offset)

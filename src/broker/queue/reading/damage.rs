@@ -1,5 +1,5 @@
-//! What becomes of messages that are on disk and cannot be read: reading them is tried a few times, then the queue goes
-//! on without them. Nothing of them is removed from the disk, and the next start tries again.
+//! Unreadable messages: after some attempts the queue goes on without them. They stay on disk, and the next start tries
+//! again.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +9,13 @@ use crate::broker::queue::shell::Queue;
 use crate::model::LogId;
 use crate::store::StoreError;
 
-/// How long to wait between.
+/// Pause between two attempts.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// How long to wait after a failure that says nothing about single messages.
+/// Pause after a failure of the store as a whole.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 impl Queue {
-    /// Reading from `from` on has failed. Tells how long to wait before it is tried again; `None` if the queue goes on
-    /// without what cannot be read.
+    /// A read from `from` on has failed. Returns the pause before the next attempt; `None` if the queue goes on without
+    /// the unreadable messages.
     pub(in crate::broker::queue) fn cannot_read(
         &self,
         log: LogId,
@@ -26,7 +26,7 @@ impl Queue {
             tracing::error!(queue = %self.name(), ?log, from, %error, "cannot read messages; trying again");
             return Some(STORE_RETRY);
         };
-        // Between the place that was asked for and what cannot be read there is nothing.
+        // There are no messages between `from` and the unreadable ones.
         let offsets = offsets.start.min(from)..offsets.end;
         let mut tries = self.tries.lock();
         let again = tries.again(log, offsets.start);
@@ -42,13 +42,13 @@ impl Queue {
         None
     }
 
-    /// Whether what is to be read at `from` has been waited for.
+    /// Whether the queue has waited until the message at `from` is in the store.
     pub(in crate::broker::queue) fn is_written(&self, log: LogId, from: u64) -> bool {
         let tries = self.tries.lock();
         tries.is_written(log, from)
     }
 
-    /// Everything that was enqueued when it was not there is in the store.
+    /// The store has everything that was enqueued when the message at `from` was missing.
     pub(in crate::broker::queue) fn note_written(&self, log: LogId, from: u64) {
         let mut tries = self.tries.lock();
         tries.note_written(log, from);
@@ -60,8 +60,7 @@ impl Queue {
     }
 }
 
-/// Calls what reads. A panic is a failure to read what is at `from`: the database may panic over bytes that make no
-/// sense.
+/// Reads, and turns a panic into a failure at `from`: the database may panic over damaged bytes.
 pub(in crate::broker::queue) fn guarded<R>(
     from: u64,
     read: impl FnOnce() -> Result<R, StoreError>,
@@ -74,7 +73,7 @@ pub(in crate::broker::queue) fn guarded<R>(
     })
 }
 
-/// Offsets as people write them; the end may be open.
+/// Offsets for the log; the end may be open.
 fn shown(offsets: &Range<u64>) -> String {
     match offsets.end {
         u64::MAX => format!("{}-", offsets.start),

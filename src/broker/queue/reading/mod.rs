@@ -1,5 +1,5 @@
-//! What queues read and remove on threads that may block: chunks of a backlog, a time in a stream, what nobody reads
-//! again. Decides nothing: the state machines ask for it. The threads are few; queues take turns at them.
+//! Reads and sweeps of queues, on threads that may block: chunks of a backlog, the place of a time in a stream, the
+//! removal of chunks that are never read again. The state machines ask for them; nothing is decided here.
 
 pub(super) mod damage; // what cannot be read
 pub(super) mod picks; // single messages
@@ -26,10 +26,10 @@ use super::shell::Queue;
 
 use damage::guarded;
 
-/// How long to wait when there are too many reads.
+/// Pause before another attempt when the threads have too many reads waiting.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// How many chunks one step of a sweep removes.
+/// Maximum number of chunks that one step of a sweep removes.
 const SWEEP_CHUNKS: usize = 1024;
 
 /// Whether a read may come before what it wants is written.
@@ -68,7 +68,7 @@ impl Queue {
         });
         match read {
             Ok(Some(chunks)) => self.load_ended(log, from, chunks),
-            // A message that was acked and rewound at once may still be on its way to the store.
+            // A message that was acked and rewound soon after may still be on its way to the store.
             Ok(None) if attempt == Attempt::First => self.when_written(move |queue| {
                 queue.load_later(log, from, max_bytes, Attempt::Written);
             }),
@@ -100,7 +100,7 @@ impl Queue {
         }
     }
 
-    /// Looks for a consumer's place on a thread that may block.
+    /// Searches for a consumer's place on a thread that may block.
     pub(in crate::broker::queue) fn start_seek(&self, seek: Seek) {
         let (log, consumer, offsets, ms) = (seek.log, seek.consumer, seek.offsets, seek.ms);
         let from = offsets.start;
@@ -108,7 +108,7 @@ impl Queue {
             let store = queue.services.committer.store();
             let found = seek::first_at(&**store, log, offsets, ms);
             let found = found.unwrap_or_else(|error| {
-                // It walks from there; if the disk does not answer then either, it tries until it does.
+                // The consumer starts at the beginning of the range, whose reads are tried until they succeed.
                 tracing::error!(queue = %queue.name(), %error, "cannot look for a time in the stream");
                 from
             });
@@ -188,8 +188,7 @@ impl Queue {
         committer.when_durable(committer.append(Vec::new()), Arc::new(waiter));
     }
 
-    /// Calls `act` after a while. No thread waits for that: a broken disk is not read in a loop, and keeps no other
-    /// queue from reading.
+    /// Calls `act` after a pause. No thread waits meanwhile, so that a broken disk delays no other queue.
     fn after(&self, pause: Duration, act: impl FnOnce(&Queue) + Send + 'static) {
         let queue = Weak::clone(&self.me);
         self.services.threads.runtime.spawn(async move {
@@ -200,14 +199,13 @@ impl Queue {
         });
     }
 
-    /// Whether a read did not bring the message at `from` although it must be there.
+    /// Whether a read has not brought the message at `from`, which must be there.
     fn misses(&self, log: LogId, from: u64, chunks: &[StoredChunk]) -> bool {
         let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
         !found && self.expects(log, from)
     }
 
-    /// Reads the chunk that holds `from` and those that follow, until there are `max_bytes`; what cannot be read is
-    /// passed over.
+    /// Reads the chunk that holds `from` and the chunks that follow, up to `max_bytes`. Passes over unreadable chunks.
     pub(in crate::broker::queue) fn read_chunks(
         &self,
         log: LogId,
@@ -279,7 +277,7 @@ impl Queue {
         Ok(found.map(|stored| stored.enqueued_ms))
     }
 
-    /// Removes chunks that nobody reads again, step by step, once what says so is durable.
+    /// Removes chunks that are never read again, in steps, when the batch that says so is durable.
     pub(in crate::broker::queue) fn start_sweeps(
         &self,
         sweeps: Vec<(LogId, Range<u64>)>,
@@ -333,7 +331,7 @@ pub(in crate::broker::queue) fn sweep_step(
     }
 }
 
-/// The threads did not do it.
+/// The threads refused the work.
 pub(in crate::broker::queue) fn not_read(error: PoolError) -> StoreError {
     StoreError::Io {
         doing: "reading for a queue".to_owned(),
@@ -343,7 +341,7 @@ pub(in crate::broker::queue) fn not_read(error: PoolError) -> StoreError {
 
 type Act = Box<dyn FnOnce(&Queue) + Send>;
 
-/// A queue that goes on when a batch is written.
+/// Resumes a queue when a batch is written.
 struct WhenWritten {
     queue: Weak<Queue>,
     act: Mutex<Option<Act>>,
@@ -358,7 +356,7 @@ impl Waiter for WhenWritten {
     }
 }
 
-/// What must be there at these offsets is not.
+/// The store lacks messages that must be at these offsets.
 fn missing(offsets: Range<u64>) -> StoreError {
     StoreError::Unreadable {
         offsets,

@@ -1,20 +1,20 @@
-//! Reading single messages from a log: those that are wanted, in memory of their own, and no more of their chunks than
-//! has to be looked at. Given a way to read chunks; knows nothing of queues.
+//! Reads single messages from a log and copies them, so that their chunks can be freed. Is given a way to read chunks;
+//! knows no queue.
 
 use std::sync::Arc;
 
 use crate::broker::queue::effects::{Pick, Picked};
 use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
 
-/// How much is read at once where one message after the other is wanted.
+/// Maximum number of bytes of one read, where many wanted messages follow each other.
 const RUN_BYTES_MAX: usize = 1024 * 1024;
 
-/// After so many failures a read ends: damaged chunks can be passed over, a disk that fails is not asked without end.
+/// Maximum number of failures of one pick. Damaged chunks are passed over, but a failing disk is not asked for ever.
 const FAILURES_MAX: usize = 16;
 
-/// Reads what `pick` wants, at least one chunk of it. What cannot be read is passed over, so that it holds up nothing
-/// that can; the failures are returned as well, each with where it was read from. `read` brings the chunk that holds an offset and those that follow,
-/// until there are so many bytes.
+/// Reads the messages that `pick` names, at least those of one chunk. Passes over unreadable messages, so that the others
+/// are not delayed, and returns the failures too, each with its offset. `read` brings the chunk that holds an offset and
+/// the chunks that follow, up to a number of bytes.
 pub(in crate::broker::queue) fn pick(
     pick: &Pick,
     read: impl Fn(u64, usize) -> Result<Vec<StoredChunk>, StoreError>,
@@ -61,14 +61,14 @@ pub(in crate::broker::queue) fn pick(
     (picked, failures)
 }
 
-/// How many offsets at the beginning follow each other without a gap.
+/// The number of offsets at the beginning that follow each other without a gap.
 fn run(wanted: &[u64]) -> usize {
     let pairs = wanted.windows(2);
     let follows = |pair: &&[u64]| matches!(pair, [one, next] if one + 1 == *next);
     1 + pairs.take_while(follows).count()
 }
 
-/// Takes what is wanted from a chunk, and returns what is wanted behind it.
+/// Takes the wanted messages from a chunk. Returns the wanted offsets behind it too.
 fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreError> {
     let count = chunk::count(&stored.data).unwrap_or(1).max(1);
     let damaged = |error| StoreError::Unreadable {

@@ -7,20 +7,20 @@ use tokio::runtime::Handle as Runtime;
 use crate::model::QueueId;
 use crate::pool::{Pool, PoolLimits};
 
-/// Reads at once, of all queues together. More of them make a disk no faster, and each holds what it reads.
+/// Maximum number of concurrent reads of all queues. More reads make a disk no faster, and each takes memory.
 const READ_THREADS: usize = 8;
-/// Sweeps at once.
+/// Maximum number of concurrent sweeps.
 const SWEEP_THREADS: usize = 2;
-/// Reads or sweeps that wait for a thread. A queue asks for few at a time; with more queues than this at once some try
-/// again later.
+/// Maximum number of reads or sweeps that wait for a thread. Each queue asks for few at a time; a queue that is refused
+/// tries again later.
 const WAITING_MAX: usize = 1 << 20;
 
-/// Threads that read for queues, and those that remove what nobody reads again.
+/// The threads that read for queues, and those that sweep.
 #[derive(Debug)]
 pub struct QueueThreads {
     pub(in crate::broker::queue) reads: Pool<QueueId>,
     pub(in crate::broker::queue) sweeps: Pool<QueueId>,
-    /// For what waits between two tries.
+    /// Runs the pauses between two attempts.
     pub(in crate::broker::queue) runtime: Runtime,
 }
 

@@ -1,15 +1,15 @@
-//! How reading has gone at single places of the logs of a queue.
+//! Failed reads of a queue, by place in its logs.
 
 use std::collections::BTreeMap;
 
 use crate::model::LogId;
 
-/// How often messages are tried to be read before the queue goes on without them.
+/// Maximum number of attempts to read messages, before the queue goes on without them.
 const TRIES: u32 = 3;
-/// Places of one queue at which reading is tried, as far as that is remembered.
+/// Maximum number of places that are remembered for one queue.
 const PLACES_MAX: usize = 64;
 
-/// How reading went so far, by place.
+/// Failed reads, by place.
 #[derive(Debug, Default)]
 pub(in crate::broker::queue) struct Tries(BTreeMap<(LogId, u64), Place>);
 
@@ -17,12 +17,12 @@ pub(in crate::broker::queue) struct Tries(BTreeMap<(LogId, u64), Place>);
 struct Place {
     /// How often it has failed.
     failed: u32,
-    /// What is to be read there was on its way to the store once, and has arrived.
+    /// The message there was not in the store yet when it was read first, and is now.
     is_written: bool,
 }
 
 impl Tries {
-    /// Reading has failed here; whether it is to be tried again.
+    /// Counts a failure to read here. True if the read should be tried again.
     pub(super) fn again(&mut self, log: LogId, first: u64) -> bool {
         let place = self.place(log, first);
         place.failed += 1;
@@ -35,18 +35,18 @@ impl Tries {
 
     fn place(&mut self, log: LogId, first: u64) -> &mut Place {
         if self.0.len() >= PLACES_MAX {
-            self.0.clear(); // of most the trouble was over long ago
+            self.0.clear(); // most of these reads succeeded long ago
         }
         self.0.entry((log, first)).or_default()
     }
 
-    /// Whether what is to be read here has been waited for.
+    /// Whether the queue has waited until the message here is in the store.
     pub(super) fn is_written(&self, log: LogId, first: u64) -> bool {
         let place = self.0.get(&(log, first));
         place.is_some_and(|place| place.is_written)
     }
 
-    /// Everything that was enqueued when it was not there is in the store.
+    /// The store has everything that was enqueued when the message here was missing.
     pub(super) fn note_written(&mut self, log: LogId, first: u64) {
         self.place(log, first).is_written = true;
     }

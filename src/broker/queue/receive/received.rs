@@ -15,9 +15,7 @@ pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
 pub struct Received {
     /// What deletes it.
     pub handle: ReceiptHandle,
-    /// Which message of the queue.
     pub id: MessageId,
-    /// The message.
     pub message: Arc<Message>,
     /// When it was enqueued.
     pub enqueued: Moment,

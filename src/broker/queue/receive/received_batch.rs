@@ -1,6 +1,5 @@
-//! Receiving by handle: leases that no connection holds. A [`ReceivedBatch`] is what one receive brings; whoever keeps it may
-//! delete the messages by their [`ReceiptHandle`]s until their time is over. The interface for front doors without
-//! connections of their own; what is leased to whom the state machine decides.
+//! Receiving: leases that no connection holds. A [`ReceivedBatch`] is what one receive brings. Its messages can be deleted
+//! by their [`ReceiptHandle`]s until their leases end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +13,13 @@ use crate::model::{Lease, Ticket};
 use super::receipt_handle::ReceiptHandle;
 use super::received::{Answer, Received};
 
-/// What a receive brings. Dropped without [`ReceivedBatch::accept`] it goes back at once, and does not count as a receive.
+/// The messages of one receive. If the batch is dropped before [`ReceivedBatch::accept`], they return to the queue, and
+/// the receive does not count.
 #[derive(Debug)]
 pub struct ReceivedBatch {
-    /// The messages, in order; none if the time was over.
+    /// In order; none if none came in time.
     pub messages: Vec<Received>,
-    /// When it is durable that they are leased: not before that may anybody be told of them. `None` if nothing has
-    /// to be waited for.
+    /// The client is told of the messages when this is durable, since only then are their leases. `None`: now.
     pub ticket: Option<Ticket>,
     queue: Option<Arc<Queue>>,
 }
@@ -43,8 +42,7 @@ impl ReceivedBatch {
         }
     }
 
-    /// The messages have arrived where they were to go. From now on only their handles or the end of their time end
-    /// the leases.
+    /// The client has the messages. From now on only their handles or their deadlines end the leases.
     #[must_use]
     pub fn accept(mut self) -> Vec<Received> {
         self.queue = None;
@@ -68,12 +66,12 @@ impl Drop for ReceivedBatch {
 }
 
 impl Queue {
-    /// Leases up to `max` messages (at most [`super::RECEIVE_MESSAGES_MAX`]) for as long as the queue's visibility
-    /// timeout. If none is ready it waits up to `wait` for the first, behind those who wait already, and takes what
-    /// there is then. Cancel-safe: what nobody takes goes back at once.
+    /// Leases up to `max` messages (at most [`super::RECEIVE_MESSAGES_MAX`]) for the queue's visibility timeout. If none is
+    /// ready, it waits up to `wait` for the first, behind earlier receives, and takes the messages that are ready then.
+    /// Cancel-safe: a batch that is dropped goes back.
     ///
     /// # Errors
-    /// When the queue has been deleted, or is meanwhile; and for streams, of which nothing can be received.
+    /// When the queue has been deleted, or is deleted meanwhile; and for streams.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<ReceivedBatch, QueueGone> {
         let mut waiting = self.wait_to_receive(max, wait.is_zero())?;
         let answered = if wait.is_zero() {

@@ -1,4 +1,4 @@
-//! Receiving by handle: who is served, what a handle is good for, and what comes back when nobody takes it.
+//! Receiving: which receive is served, what a handle is good for, and what comes back when a batch is dropped.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -105,7 +105,7 @@ async fn a_receive_takes_what_there_is_and_its_handles_delete_it_once() {
 }
 
 #[tokio::test]
-async fn what_nobody_keeps_goes_back_and_does_not_count() {
+async fn a_dropped_batch_goes_back_and_does_not_count() {
     let arguments = [
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", long(1)),
@@ -116,7 +116,7 @@ async fn what_nobody_keeps_goes_back_and_does_not_count() {
     for _ in 0..5 {
         let batch = queue.receive(1, LONG).await.expect("a queue");
         assert_eq!(batch.messages[0].count, 1);
-        // Whoever read a handle before the answer was given up has nothing from it.
+        // A handle of a batch that was dropped is not valid.
         if let Some(before) = last.replace(batch.messages[0].handle) {
             assert_eq!(queue.delete_received(&[before]).0, [false]);
         }
@@ -178,7 +178,7 @@ async fn who_gives_up_loses_nothing() {
     }
     queue.publish(&[message("a")]);
     assert_eq!(queue.counts().ready, 1);
-    // Served, but gone before he looked.
+    // Served, but dropped before it looked.
     let mut waiting = Box::pin(queue.receive(2, LONG));
     let batch = queue.receive(2, LONG).await.expect("a queue").accept();
     assert!(poll_once(&mut waiting).await.is_none());

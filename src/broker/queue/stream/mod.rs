@@ -26,7 +26,7 @@ use super::consumer::{ChannelLimit, ConsumeError, Consumer, ConsumerInfo, Credit
 use super::counts::Counts;
 use super::delayed::Delayed;
 use super::durability::Durability;
-use super::effects::{Admission, Chunks, Effect, Effects, Enqueued, Picked, Seek, Settle};
+use super::effects::{Acknowledgement, Admission, Chunks, Effect, Effects, Enqueued, Picked, Seek};
 use super::machine::{DeadLettering, Machine, Receiving, Rewinding, Stored};
 
 use pages::Pages;
@@ -368,10 +368,10 @@ impl Machine for Stream {
         self.finish(now_ms, fx);
     }
 
-    fn settle(
+    fn acknowledge(
         &mut self,
         now_ms: u64,
-        _how: Settle,
+        _how: Acknowledgement,
         _leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,

@@ -8,7 +8,9 @@ use crate::broker::queue::consumer::{
 use crate::broker::queue::counts::Counts;
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::delayed::Delayed;
-use crate::broker::queue::effects::{Admission, Effects, Enqueued, Get, Got, Oldest, Settle};
+use crate::broker::queue::effects::{
+    Acknowledgement, Admission, Effects, Enqueued, Get, Got, Oldest,
+};
 use crate::broker::queue::lane::Head;
 use crate::broker::queue::lane::history::History;
 use crate::broker::queue::machine::{Machine, Stored};
@@ -135,27 +137,27 @@ impl Machine for WorkQueue {
         self.finish(now_ms, fx);
     }
 
-    fn settle(
+    fn acknowledge(
         &mut self,
         now_ms: u64,
-        how: Settle,
+        how: Acknowledgement,
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,
     ) {
-        // Those whose time is over end before the answers are looked at: who answers in time is not a matter of when
-        // the timer runs.
+        // Due leases end before the answers are looked at, so that it does not depend on the timer which answers are in
+        // time.
         self.end_due_leases(now_ms);
         for lease in leases {
             self.answered(*lease);
             match how {
-                Settle::Ack => {
+                Acknowledgement::Ack => {
                     if let Some(lane) = self.lane_mut(lease.lane) {
                         lane.ack_lease(*lease);
                     }
                 }
-                Settle::Requeue => self.requeue(now_ms, *lease, Return::Refused),
-                Settle::Reject => {
+                Acknowledgement::Requeue => self.requeue(now_ms, *lease, Return::Refused),
+                Acknowledgement::Reject => {
                     if self.holds(*lease) {
                         self.kill(lease.id(), DeathReason::Rejected);
                     }
@@ -232,7 +234,7 @@ impl Machine for WorkQueue {
         if self.is_overdue {
             return Some(now_ms);
         }
-        // The end of their publication looks again.
+        // When dead letters are published, the queue looks again.
         let head = match self.waits_for_letters() {
             true => None,
             false => self.head_expiry().map(|head| head.at_ms),
@@ -289,8 +291,7 @@ impl Machine for WorkQueue {
 }
 
 impl WorkQueue {
-    /// There is no room for a message. Where it is to be dead-lettered all the same it dies here, so that it waits for
-    /// that as others do.
+    /// There is no room for a message. With `reject-publish-dlx` it dies here, so that its dead letter keeps the order.
     fn refuse(&mut self, now_ms: u64, message: &Arc<Message>) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
         if self.arguments.overflow == Overflow::RejectPublishDlx && dead_letters {

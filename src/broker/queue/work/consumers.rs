@@ -1,5 +1,5 @@
-//! The consumers of one queue: who may be given the next message. Higher priority first, round robin
-//! among equals, only while there is credit. Knows no message and no socket.
+//! The consumers of one queue, and which of them gets the next message: higher priority first, round robin among equals,
+//! only while there is credit. Knows no message and no socket.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,10 +12,10 @@ use crate::model::ConsumerId;
 
 use super::single_active::SingleActive;
 
-/// Stands in a ring for all those who wait with a receive of their own; no consumer has this id.
+/// Stands in a ring for all waiting receives. No consumer has this id.
 pub(super) const RECEIVES: ConsumerId = ConsumerId(0);
 
-/// Who gets the next message.
+/// The receiver of the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Consumer(ConsumerId),
@@ -23,7 +23,7 @@ pub(super) enum Choice {
     Receives,
     /// It depends on a permit, which is among the effects.
     Paused,
-    Nobody,
+    NoConsumer,
 }
 
 /// Whether a channel's limit allows a delivery.
@@ -39,14 +39,14 @@ enum Permission {
 pub(super) struct Consumers {
     /// By id: in order of registration. Of consumers that register together the lower id counts as the first.
     all: Vec<Consumer>,
-    /// Those that may be served, per priority; a ring holds only consumers that had credit when they were
-    /// put in, so that a thousand idle consumers cost nothing.
+    /// Consumers that may be served, by priority. A ring has only consumers with credit, so that a thousand idle
+    /// consumers cost nothing.
     rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
-    /// Somebody waits with a receive of his own: [`RECEIVES`] stands in the ring of priority 0.
+    /// Receives wait: [`RECEIVES`] stands in the ring of priority 0.
     waiting: bool,
-    /// Those that their channel's limiter refused.
+    /// Consumers that their channel's limit has held back.
     limited: Vec<ConsumerId>,
-    /// The limiter whose consumers may be served now, and how often they still may be.
+    /// The limiter whose round it is, and how many messages are left of the queue's share.
     share: Option<(LimiterId, u32)>,
     /// The answer for the consumer at the front of the first ring.
     permission: Permission,
@@ -81,7 +81,7 @@ impl Consumers {
         new: NewConsumer,
         limit: Option<ChannelLimit>,
     ) -> Result<(), ConsumeError> {
-        // An exclusive consumer and a single active one exclude each other; quorum queues take no notice of the flag.
+        // An exclusive consumer and a single active one exclude each other; quorum queues ignore the flag.
         let exclusive = new.exclusive && !self.is_quorum;
         let refused = self.single_active.is_some() || !self.all.is_empty();
         if self.exclusive || (exclusive && refused) {
@@ -99,8 +99,7 @@ impl Consumers {
         Ok(())
     }
 
-    /// These are given nothing any more. They keep their places, so that nobody takes over from one of them, until
-    /// they are removed.
+    /// Serves these no more. They keep their places until they are removed, so that no other consumer takes over.
     pub(super) fn halt(&mut self, ids: &[ConsumerId]) {
         for id in ids {
             self.leave_ring(*id);
@@ -110,8 +109,8 @@ impl Consumers {
         }
     }
 
-    /// Takes consumers out; how many were there. Who is active instead of one of them [`Consumers::elect`] says, when
-    /// what they held is back.
+    /// Removes consumers, and returns how many there were. [`Consumers::elect`] chooses the next active consumer, when
+    /// their messages are back.
     pub(super) fn remove(&mut self, ids: &[ConsumerId]) -> usize {
         self.halt(ids);
         let ids: BTreeSet<ConsumerId> = ids.iter().copied().collect();
@@ -128,7 +127,7 @@ impl Consumers {
         before - self.all.len()
     }
 
-    /// With a single active consumer: chooses who that is, if it may have changed.
+    /// Chooses the single active consumer, if it may have changed.
     pub(super) fn elect(&mut self) {
         let Some(single) = self
             .single_active
@@ -147,7 +146,7 @@ impl Consumers {
         }
     }
 
-    /// Of a queue with a single active consumer: what is to be told of leases.
+    /// The state of a single active consumer, which follows the leases.
     pub(super) fn single_active(&mut self) -> Option<&mut SingleActive> {
         self.single_active.as_mut()
     }
@@ -185,12 +184,12 @@ impl Consumers {
         self.share = None;
     }
 
-    /// Whether anybody may be served, their channels' limiters aside.
+    /// Whether a consumer or a receive may be served, apart from channel limits.
     pub(super) fn any_runnable(&self) -> bool {
         !self.rings.is_empty()
     }
 
-    /// Whether somebody waits with a receive of his own. They are served in turn with consumers of priority 0.
+    /// Sets whether receives wait. They are served in turn with consumers of priority 0.
     pub(super) fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
             return;
@@ -211,7 +210,7 @@ impl Consumers {
     pub(super) fn next(&mut self, fx: &mut Effects) -> Choice {
         loop {
             let Some(mut entry) = self.rings.first_entry() else {
-                return Choice::Nobody;
+                return Choice::NoConsumer;
             };
             let ring = entry.get_mut();
             let Some(id) = ring.pop_front() else {
@@ -223,7 +222,7 @@ impl Consumers {
                 return Choice::Receives;
             }
             let Some(consumer) = self.index(id).and_then(|index| self.all.get(index)) else {
-                return Choice::Nobody;
+                return Choice::NoConsumer;
             };
             if !consumer.has_credit() {
                 self.leave_ring(id);

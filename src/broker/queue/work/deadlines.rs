@@ -55,7 +55,7 @@ impl Deadlines {
     pub(super) fn restore(&mut self, mut leases: Vec<(u64, Lease)>) {
         leases.sort_unstable();
         for (at_ms, lease) in leases {
-            // As leases of no length, of which there are no others.
+            // As leases of length 0, which no other lease has.
             self.push(at_ms, 0, lease);
         }
     }

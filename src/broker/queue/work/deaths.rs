@@ -1,5 +1,5 @@
-//! How messages leave without being acked: their time to live, the length of the queue, and what becomes of those that
-//! die then. All of it in bounded steps: what is left over, the next command does, or the timer.
+//! Messages that leave without an ack: by their time to live, or by the length of the queue. Each command removes a bounded
+//! number; the next command or the timer goes on.
 
 use std::sync::Arc;
 
@@ -12,12 +12,11 @@ use crate::model::{Message, MessageId};
 
 use super::state::{WorkQueue, request_load};
 
-/// So many messages leave in one turn because of their time to live or the length of the queue. A run of publishes is
-/// shorter.
+/// Maximum number of messages that expire or are trimmed in one command. A run of publishes is shorter.
 const LEFT_MAX: u32 = 4096;
 
-/// Expiry goes no further ahead of the dead letters than this: what has expired lies better on disk unread than read
-/// twice.
+/// Maximum number of expired messages whose dead letters are not published yet. The others stay unread on disk, instead
+/// of being read twice.
 const EXPIRED_AHEAD_MAX: u64 = 4096;
 
 impl WorkQueue {
@@ -58,8 +57,8 @@ impl WorkQueue {
         })
     }
 
-    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the head may have
-    /// expired all the same: that was enough for this turn.
+    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the command has
+    /// dropped enough, so that the head may be an expired message.
     pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
         while let Some(head) = self.head_expiry() {
             let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
@@ -83,7 +82,7 @@ impl WorkQueue {
         self.dying.len() >= EXPIRED_AHEAD_MAX
     }
 
-    /// Counts a message that leaves. True if it has to wait for the next turn, which is then due.
+    /// Counts a message that leaves. True if it has to wait for the next command, which is then due.
     fn has_left_enough(&mut self, _fx: &mut Effects) -> bool {
         if self.left >= LEFT_MAX {
             self.is_overdue = true;
@@ -120,8 +119,8 @@ impl WorkQueue {
         self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
     }
 
-    /// Whether there is no room for so many messages more, with so many bytes in their bodies. Delayed messages have
-    /// taken their room already: they are never refused when they are due.
+    /// Whether the queue has no room for `count` more messages with `bytes` in their bodies. Delayed messages take their
+    /// room when they are published, and are never refused when they are due.
     pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
         let delayed = self.delayed.as_deref();
         let messages = || self.ready() + delayed.map_or(0, Delayed::len);
@@ -172,23 +171,23 @@ impl WorkQueue {
     }
 }
 
-/// When the message at the head leaves the queue of itself.
+/// When the message at the head expires.
 pub(super) struct HeadExpiry {
     id: MessageId,
     /// On the broker's time line.
     pub(super) at_ms: u64,
-    /// Because it is too old to be kept at all, and not by its time to live.
+    /// By CMQ's retention, and not by its time to live.
     is_old: bool,
-    /// It has come in this very turn.
+    /// It was published by this command.
     is_new: bool,
 }
 
 /// Which messages an expiry takes.
 #[derive(Clone, Copy)]
 pub(super) enum Expiry {
-    /// Those whose time has come.
+    /// Messages whose time has come.
     Due,
-    /// The same, but what has come in this very turn may be delivered in the moment in which its time is over: so a
-    /// message whose time to live is 0 goes to those who wait for it already, and to nobody else.
+    /// The same, except that a message of this command may be delivered in the millisecond in which it expires. So a
+    /// message whose time to live is 0 goes to a waiting consumer or nowhere, as in RabbitMQ.
     UnlessNew,
 }

@@ -1,4 +1,4 @@
-//! Which message is next, and who gets it: the lanes by priority, the consumers by turn.
+//! Which message is next, and which consumer gets it: lanes by priority, consumers in turn.
 
 use crate::broker::queue::consumer::Delivery;
 use crate::broker::queue::effects::Effects;
@@ -14,7 +14,7 @@ use super::state::{WorkQueue, request_load};
 /// The lane of normal priority.
 pub(super) const NORMAL: u8 = 0;
 
-/// So many messages of high priority are handed out for one of normal priority, as RabbitMQ 4.0 does.
+/// Number of messages of high priority that are handed out for one of normal priority, as in RabbitMQ 4.0.
 const HIGH_IN_A_ROW_MAX: u8 = 2;
 
 /// By which order a message is next.
@@ -38,8 +38,8 @@ pub(super) struct Next {
 }
 
 impl WorkQueue {
-    /// What is next: what came back first of all, if that goes first; then the head of the lane of the highest priority
-    /// that has any. Quorum queues serve the lower one now and then, so that it does not starve.
+    /// What is next: returned messages that go first; then the head of the lane of the highest priority. Quorum queues
+    /// serve the lower lane now and then, so that it does not starve.
     pub(super) fn next(&mut self) -> Option<Next> {
         let lanes = &self.lanes;
         let mut look = |next| returned_head(lanes, next);
@@ -95,7 +95,7 @@ impl WorkQueue {
                 return;
             };
             let consumer_id = match self.consumers.next(fx) {
-                Choice::Nobody | Choice::Paused => return,
+                Choice::NoConsumer | Choice::Paused => return,
                 Choice::Receives => {
                     self.serve_receive(now_ms, fx);
                     continue;

@@ -7,8 +7,7 @@ use super::deaths::Expiry;
 use super::state::{Paused, WorkQueue, request_load};
 
 impl WorkQueue {
-    /// What every command ends with: hand out what can be handed out, drop what has expired or is too much,
-    /// read ahead, sweep.
+    /// What every command ends with: deliver, expire, trim, read ahead, sweep.
     pub(super) fn finish(&mut self, now_ms: u64, fx: &mut Effects) {
         if self.is_deleted {
             return self.watch_letters(fx);
@@ -44,7 +43,7 @@ impl WorkQueue {
         self.left = 0;
     }
 
-    /// Asks for the removal of chunks that nobody reads again.
+    /// Asks for the removal of chunks that are never read again.
     pub(super) fn sweep(&mut self, fx: &mut Effects) {
         for (_, lane) in &mut self.lanes {
             let log = lane.log();
@@ -63,8 +62,8 @@ impl WorkQueue {
         }
     }
 
-    /// Messages expire at the head, so where any may, and where somebody waits for those that do, the head has
-    /// to be in memory even if nobody consumes.
+    /// Messages expire at the head. Where any may expire, or dead letters may come of it, the head has to be in memory even
+    /// without consumers.
     pub(super) fn watch_head(&mut self, fx: &mut Effects) {
         let arguments = &self.arguments;
         if arguments.message_ttl_ms.is_none()
@@ -81,7 +80,7 @@ impl WorkQueue {
         }
     }
 
-    /// Delayed messages whose time has come join their lanes.
+    /// Moves due delayed messages to their lanes.
     pub(super) fn release(&mut self, now_ms: u64, fx: &mut Effects) {
         let Some(delayed) = &mut self.delayed else {
             return;

@@ -1,4 +1,4 @@
-//! How leases end other than by an answer: by their deadline, or with the broker. And how they come back.
+//! How leases end other than by an answer: at their deadline, or with the broker; and how their messages return.
 
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::lane::leases::ReturnTo;
@@ -27,7 +27,7 @@ impl WorkQueue {
         let limit = self.arguments.delivery_limit;
         let restored = &mut self.restored;
         for (_, lane) in &mut self.lanes {
-            // One that was the last that its message may have ends as others do: by the deadline.
+            // The last lease that `x-delivery-limit` allows ends at its deadline, as others do.
             let is_over = |until_ms, turn| {
                 until_ms <= now_ms && limit.is_none_or(|limit| turn::returns(turn) < limit)
             };

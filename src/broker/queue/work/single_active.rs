@@ -1,7 +1,7 @@
-//! Who is served on a queue with a single active consumer: the first of those with the highest priority, until it
-//! leaves. On quorum queues one of higher priority takes over when the active one holds nothing, which is given no more
-//! until then. One that lets its time with a message pass (`x-visibility-timeout`) goes behind all who did not, until it
-//! has answered. Knows consumers by their ids and messages by their leases.
+//! The choice of a single active consumer: the first consumer of the highest priority, until it leaves. On quorum queues a
+//! consumer of higher priority takes over; the active one is served no more, and hands over when it has no unacked
+//! messages. A consumer that misses the deadline of a lease (`x-visibility-timeout`) goes behind the others until it has
+//! answered. Knows consumers by their ids and messages by their leases.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,15 +14,15 @@ pub(super) struct SingleActive {
     /// Higher priority takes over.
     takes_over: bool,
     active: Option<ConsumerId>,
-    /// The active one is given no more: one of higher priority waits.
+    /// The active consumer is served no more, since one of higher priority waits.
     is_quiescing: bool,
-    /// Who holds what, as far as it may be asked for.
+    /// Which consumer holds which lease, where that matters.
     held: BTreeMap<Lease, ConsumerId>,
-    /// How much of that the active one holds.
+    /// Number of leases that the active consumer holds.
     active_holds: usize,
-    /// Leases that have ended by time, and that their consumers have not answered.
+    /// Leases that ended at their deadlines, and that their consumers have not answered.
     overdue: BTreeMap<Lease, ConsumerId>,
-    /// Something has happened that may change who is served.
+    /// The choice may have changed.
     is_unsettled: bool,
 }
 
@@ -39,12 +39,11 @@ impl SingleActive {
         }
     }
 
-    /// Who is active.
     pub(super) fn active(&self) -> Option<ConsumerId> {
         self.active
     }
 
-    /// Who is given messages.
+    /// The consumer that is served.
     pub(super) fn served(&self) -> Option<ConsumerId> {
         self.active.filter(|_| !self.is_quiescing)
     }
@@ -54,7 +53,7 @@ impl SingleActive {
         self.is_unsettled
     }
 
-    /// A consumer is given a message; `has_deadline`: for so long only.
+    /// A consumer is given a message, whose lease may have a deadline.
     pub(super) fn handed_out(&mut self, lease: Lease, to: ConsumerId, has_deadline: bool) {
         if self.takes_over || has_deadline {
             self.held.insert(lease, to);
@@ -70,7 +69,7 @@ impl SingleActive {
         }
     }
 
-    /// A lease has ended by time.
+    /// A lease has ended at its deadline.
     pub(super) fn timed_out(&mut self, lease: Lease) {
         if let Some(holder) = self.end(lease) {
             self.overdue.insert(lease, holder);
@@ -92,7 +91,7 @@ impl SingleActive {
         self.is_unsettled = true;
     }
 
-    /// Chooses anew, if need be, among `consumers`, each with its priority, in the order in which they came.
+    /// Chooses again among `consumers`, each with its priority, in the order in which they came.
     pub(super) fn elect(&mut self, consumers: impl Iterator<Item = (ConsumerId, i32)> + Clone) {
         self.is_unsettled = false;
         self.is_quiescing = false;
@@ -118,7 +117,7 @@ impl SingleActive {
         }
     }
 
-    /// Everybody leaves.
+    /// All consumers leave.
     pub(super) fn clear(&mut self) {
         *self = SingleActive::new(self.takes_over);
     }

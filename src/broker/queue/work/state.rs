@@ -30,28 +30,28 @@ pub(in crate::broker::queue) struct WorkQueue {
     pub(super) arguments: Arc<QueueArguments>,
     /// Highest priority first. Queues without priorities have just lane 0.
     pub(super) lanes: Vec<(u8, Lane)>,
-    /// Messages that are not to be delivered yet; made when the first comes, and boxed since nearly no queue has any.
+    /// Made when the first delayed message comes, and boxed since few queues have any.
     pub(super) delayed: Option<Box<Delayed>>,
     pub(super) consumers: Consumers,
     /// Receives that wait for messages.
     pub(super) waiting: WaitingReceives,
     /// Leases from before the restart, while these are being restored.
     pub(super) restored: Vec<(u64, Lease)>,
-    /// When leases end that do not last until they are settled.
+    /// When leases end that have a deadline.
     pub(super) deadlines: Deadlines,
-    /// What came back to a quorum queue, and when it is its turn.
+    /// Returned messages of a quorum queue, and their order.
     pub(super) returns: Returns,
     /// Messages that have left for the dead letter exchange.
     pub(super) dying: Dying,
-    /// Messages that have left in this turn because of their time to live or the length of the queue.
+    /// Number of messages that have expired or were trimmed in this command.
     pub(super) left: u32,
     /// Where the command stands that waits for a permit.
     pub(super) paused: Paused,
-    /// More has to leave than may in one turn: the next is due.
+    /// More has to leave than one command may remove: the next is due.
     pub(super) is_overdue: bool,
-    /// How far ahead of consumers is read.
+    /// Bytes that are read ahead of consumers.
     pub(super) ahead_bytes: u64,
-    /// The queue is deleted: nothing happens any more but that dead letters are published.
+    /// The queue is deleted, and only publishes its dead letters.
     pub(super) is_deleted: bool,
     /// How many messages of high priority a quorum queue has handed out since the last normal one.
     pub(super) high_in_a_row: u8,
@@ -118,8 +118,7 @@ impl WorkQueue {
         state
     }
 
-    /// Other arguments hold from now on. What their times and limits mean for the messages there are, the next command
-    /// sees to.
+    /// Sets other arguments. The next command applies their times and limits.
     pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
         self.arguments = arguments;
         self.apply_history_limits(now_ms);
@@ -186,7 +185,7 @@ pub(super) fn history_limits(arguments: &QueueArguments) -> Option<HistoryLimits
     })
 }
 
-/// Asks for a read of what a lane has at `offset`, unless one is under way.
+/// Asks for a read of a lane from `offset` on, unless a read is under way.
 pub(super) fn request_load(lane: &mut Lane, offset: u64, fx: &mut Effects) {
     if lane.begin_load() {
         fx.push(Effect::Read {

@@ -10,10 +10,10 @@ use crate::store::Batch;
 
 use super::state::{READ_AHEAD_BYTES, WorkQueue};
 
-/// How much of a backlog one read brings at most.
+/// Maximum number of bytes of one read of a backlog.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// So many times more than it reads ahead a queue may have in memory.
+/// A queue reads ahead this fraction of the memory that it may have.
 const AHEAD_SHARE: u64 = 8;
 
 impl Stored for WorkQueue {
@@ -83,12 +83,12 @@ impl Stored for WorkQueue {
         if let Some(delayed) = &mut self.delayed {
             delayed.evict(allowed, committed);
         }
-        // What is being published stays until it is buried.
+        // Messages stay while their dead letters are being published.
         if self.resident_bytes() <= allowed || self.dying.is_out() {
             return;
         }
         let letter = self.dying.front();
-        // Lowest priority first: it is needed last.
+        // The lowest priority is needed last.
         for index in (0..self.lanes.len()).rev() {
             let others = self.resident_bytes();
             if let Some((priority, lane)) = self.lanes.get_mut(index) {

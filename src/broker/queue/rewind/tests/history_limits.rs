@@ -1,6 +1,6 @@
 //! Which acked messages stay rewindable, and when they leave the disk.
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::broker::queue::work::tests::rig::{long, message};
@@ -18,14 +18,14 @@ fn expired_messages_leave_the_disk() {
     rig.commit();
     assert_eq!(
         rig.get()
-            .map(|(lease, ..)| rig.settle(Settle::Ack, &[lease])),
+            .map(|(lease, ..)| rig.acknowledge(Acknowledgement::Ack, &[lease])),
         Some(())
     );
     rig.commit();
     assert_eq!(rig.chunks_on_disk(), 2);
     let due = rig.state.deadline_ms(rig.now_ms).expect("a deadline");
     rig.tick(due);
-    rig.settle(Settle::Ack, &[stuck]); // its stretch has expired
+    rig.acknowledge(Acknowledgement::Ack, &[stuck]); // its stretch has expired
     rig.commit();
     assert_eq!(
         (rig.chunks_on_disk(), rig.state.counts().rewindable),
@@ -66,13 +66,13 @@ fn ending_the_history_drops_it_and_a_new_one_begins_empty() {
     let mut rig = rig(&[]);
     rig.publish(&["a", "b", "c"].map(message));
     let lease = rig.get().expect("a message").0;
-    rig.settle(Settle::Ack, &[lease]);
+    rig.acknowledge(Acknowledgement::Ack, &[lease]);
     rig.commit();
     rig.set_rewind(None);
     let refused = rig.rewind(RewindTo::Time(0));
     assert!(matches!(refused, Err(RewindError::NotEnabled)));
     let lease = rig.get().expect("a message").0;
-    rig.settle(Settle::Ack, &[lease]);
+    rig.acknowledge(Acknowledgement::Ack, &[lease]);
     rig.commit();
     rig.set_rewind(Some(5_000));
     rig.now_ms += 10;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::broker::queue::effects::{Get, Settle};
+use crate::broker::queue::effects::{Acknowledgement, Get};
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::work::tests::rig::{Rig, body, long};
 use crate::model::arguments::QueueArguments;
@@ -53,7 +53,7 @@ impl Rig {
         let mut bodies = Vec::new();
         while let Some((lease, body, _)) = self.get() {
             bodies.push(body);
-            self.settle(Settle::Ack, &[lease]);
+            self.acknowledge(Acknowledgement::Ack, &[lease]);
         }
         bodies
     }

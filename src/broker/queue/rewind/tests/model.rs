@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
@@ -22,7 +22,7 @@ enum Step {
     },
     Get,
     Settle {
-        how: Settle,
+        how: Acknowledgement,
         which: usize,
     },
     SettleAgain {
@@ -56,8 +56,7 @@ enum To {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let how =
-        prop_oneof![4 => Just(Settle::Ack), 1 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
+    let how = prop_oneof![4 => Just(Acknowledgement::Ack), 1 => Just(Acknowledgement::Requeue), 1 => Just(Acknowledgement::Reject)];
     let to = prop_oneof![
         (0u64..4_000).prop_map(To::Ago),
         (0u64..100).prop_map(To::Percent)
@@ -148,7 +147,7 @@ impl Model {
         }
     }
 
-    fn settle(&mut self, rig: &mut Rig, how: Settle, which: usize) {
+    fn settle(&mut self, rig: &mut Rig, how: Acknowledgement, which: usize) {
         let leased: Vec<u64> = self
             .messages
             .iter()
@@ -162,13 +161,13 @@ impl Model {
         let State::Leased(lease) = known.state else {
             return;
         };
-        rig.settle(how, &[lease]);
+        rig.acknowledge(how, &[lease]);
         self.ended.push(lease);
-        known.redelivered |= how == Settle::Requeue;
+        known.redelivered |= how == Acknowledgement::Requeue;
         known.state = match how {
-            Settle::Ack if self.rewind_ms.is_some() => State::Acked,
-            Settle::Requeue => State::Ready,
-            Settle::Ack | Settle::Reject => State::Gone,
+            Acknowledgement::Ack if self.rewind_ms.is_some() => State::Acked,
+            Acknowledgement::Requeue => State::Ready,
+            Acknowledgement::Ack | Acknowledgement::Reject => State::Gone,
         };
     }
 
@@ -227,7 +226,7 @@ impl Model {
             for nth in 0..meanwhile {
                 self.publish(rig, 1, nth, true);
                 self.get(rig);
-                self.settle(rig, Settle::Ack, nth);
+                self.settle(rig, Acknowledgement::Ack, nth);
             }
         });
         let (from, count) = match (rewound, self.rewind_ms) {
@@ -325,7 +324,7 @@ proptest! {
                 Step::Settle { how, which } => model.settle(&mut rig, how, which),
                 Step::SettleAgain { which } => {
                     if let Some(lease) = model.ended.get(which % model.ended.len().max(1)) {
-                        rig.settle(Settle::Ack, &[*lease]);
+                        rig.acknowledge(Acknowledgement::Ack, &[*lease]);
                     }
                 }
                 Step::Receive => model.receive(&mut rig),
@@ -376,7 +375,7 @@ proptest! {
                     (lease.offset, body, redelivered, enqueued_ms),
                     (*offset, known.body.clone(), known.redelivered, known.enqueued_ms)
                 );
-                rig.settle(Settle::Ack, &[lease]);
+                rig.acknowledge(Acknowledgement::Ack, &[lease]);
             }
             prop_assert!(rig.get().is_none());
         }
@@ -388,7 +387,7 @@ proptest! {
                 State::Ready | State::Acked | State::Gone => None,
             })
             .collect();
-        rig.settle(Settle::Ack, &leases);
+        rig.acknowledge(Acknowledgement::Ack, &leases);
         rig.commit();
         rig.tick(rig.now_ms + 10_000);
         rig.commit();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::broker::queue::work::tests::rig::{Rig, long, message, text, with};
@@ -82,16 +82,16 @@ fn only_acked_messages_come_back() {
     rig.publish(&["dropped", "acked", "rejected", "requeued"].map(message));
     rig.publish(&[message("purged")]); // drops the first
     let acked = rig.get().expect("a message").0;
-    rig.settle(Settle::Ack, &[acked]);
+    rig.acknowledge(Acknowledgement::Ack, &[acked]);
     let rejected = rig.get().expect("a message").0;
-    rig.settle(Settle::Reject, &[rejected]);
+    rig.acknowledge(Acknowledgement::Reject, &[rejected]);
     let held = rig.get().expect("a message").0;
     rig.state.purge(rig.now_ms, &mut rig.fx);
     rig.carry_out();
-    rig.settle(Settle::Requeue, &[held]);
+    rig.acknowledge(Acknowledgement::Requeue, &[held]);
     rig.publish(&[with("expired", |m| m.expiration_ms = Some(5))]);
     let requeued = rig.get().expect("a message").0;
-    rig.settle(Settle::Ack, &[requeued]);
+    rig.acknowledge(Acknowledgement::Ack, &[requeued]);
     rig.tick(2_000);
     for _ in 0..2 {
         assert_eq!(
@@ -109,7 +109,7 @@ fn leased_and_ready_messages_stay_as_they_are() {
     let mut rig = rig(&[]);
     rig.publish(&["a", "b", "c", "d"].map(message));
     let leases: Vec<Lease> = (0..3).map(|_| rig.get().expect("a message").0).collect();
-    rig.settle(Settle::Ack, &[leases[0], leases[2]]);
+    rig.acknowledge(Acknowledgement::Ack, &[leases[0], leases[2]]);
     assert_eq!(
         rig.rewind(RewindTo::Time(0)).expect("rewound"),
         (Some(0), 2)
@@ -118,10 +118,10 @@ fn leased_and_ready_messages_stay_as_they_are() {
         (rig.state.counts().ready, rig.state.counts().unacked),
         (3, 1)
     );
-    rig.settle(Settle::Ack, &[leases[0]]); // a lease that has ended
+    rig.acknowledge(Acknowledgement::Ack, &[leases[0]]); // a lease that has ended
     assert_eq!(rig.state.counts().ready, 3);
     let again: Vec<_> = std::iter::from_fn(|| rig.get()).collect();
-    rig.settle(Settle::Ack, &[leases[0], leases[2]]);
+    rig.acknowledge(Acknowledgement::Ack, &[leases[0], leases[2]]);
     assert_eq!(
         rig.state.counts().unacked,
         4,
@@ -132,7 +132,7 @@ fn leased_and_ready_messages_stay_as_they_are() {
         .map(|(_, body, redelivered)| (&body[..], *redelivered))
         .collect();
     assert_eq!(told, [(&b"a"[..], true), (b"c", true), (b"d", false)]);
-    rig.settle(Settle::Ack, &leases[1..2]);
+    rig.acknowledge(Acknowledgement::Ack, &leases[1..2]);
     assert_eq!(rig.state.counts().unacked, 3);
 }
 

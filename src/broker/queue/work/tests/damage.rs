@@ -1,6 +1,6 @@
 //! Messages that the disk does not give back.
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::model::Lease;
 use crate::store::{Op, Store};
 use crate::wire::AMQPValue;
@@ -36,7 +36,7 @@ fn the_queue_goes_on_behind_what_cannot_be_read() {
     for n in (0..30).chain(40..100) {
         let (lease, body, _) = rig.get().expect("a message");
         assert_eq!(body, n.to_string());
-        rig.settle(Settle::Ack, &[lease]);
+        rig.acknowledge(Acknowledgement::Ack, &[lease]);
     }
     assert_eq!(rig.get(), None);
     let counts = rig.state.counts();
@@ -59,11 +59,11 @@ fn purging_takes_what_can_be_read_and_leaves_the_rest() {
     rig.commit();
     let counts = rig.state.counts();
     assert_eq!((counts.ready, counts.unacked, counts.damaged), (0, 1, 10));
-    rig.settle(Settle::Ack, &[leased]);
+    rig.acknowledge(Acknowledgement::Ack, &[leased]);
     rig.publish(&[message("later")]);
     let (lease, body, _) = rig.get().expect("a message");
     assert_eq!(body, "later");
-    rig.settle(Settle::Ack, &[lease]);
+    rig.acknowledge(Acknowledgement::Ack, &[lease]);
     rig.commit();
     rig.restart();
     assert_eq!(
@@ -83,8 +83,13 @@ fn a_body_that_was_let_go_of_may_be_lost_too() {
     }
     let leases: Vec<Lease> = (0..5).map(|_| rig.get().expect("a message").0).collect();
     rig.evict(0);
-    rig.state
-        .settle(rig.now_ms, Settle::Requeue, &leases[2..4], &[], &mut rig.fx);
+    rig.state.acknowledge(
+        rig.now_ms,
+        Acknowledgement::Requeue,
+        &leases[2..4],
+        &[],
+        &mut rig.fx,
+    );
     rig.fx.others.clear();
     let log = QUEUE.log(0);
     let lost = rig.state.lose(rig.now_ms, log, 0..5, &mut rig.fx);
@@ -93,7 +98,7 @@ fn a_body_that_was_let_go_of_may_be_lost_too() {
     let told = rig.state.lost();
     assert_eq!((told[0].0, &told[0].1[0]), (log, &(2..4)));
     // An answer to a lease that has ended, and to those that have not.
-    rig.settle(Settle::Ack, &leases);
+    rig.acknowledge(Acknowledgement::Ack, &leases);
     let counts = rig.state.counts();
     assert_eq!((counts.ready, counts.unacked, counts.damaged), (1, 0, 2));
     assert_eq!(rig.get().expect("a message").1, "5");

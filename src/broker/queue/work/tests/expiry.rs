@@ -1,7 +1,7 @@
 //! Time to live: what expires, when, and in which steps.
 
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::effects::{Oldest, Settle};
+use crate::broker::queue::effects::{Acknowledgement, Oldest};
 use crate::model::QueueOverrides;
 
 use super::rig::{Rig, long, message, text, with};
@@ -55,12 +55,12 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
     };
     rig.state
         .reconfigure(rig.now_ms, retention.apply(&declared), &mut rig.fx);
-    // Nobody takes from a message its time because somebody has it.
+    // The time of a leased message passes too.
     let (lease, ..) = rig.get().expect("a");
     rig.tick(1_140);
     assert_eq!(rig.dead, [("b".into(), DeathReason::Expired)]);
     assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_150));
-    rig.settle(Settle::Requeue, &[lease]);
+    rig.acknowledge(Acknowledgement::Requeue, &[lease]);
     assert_eq!((rig.state.counts().ready, rig.dead.len()), (1, 1));
     rig.tick(1_150);
     assert_eq!((rig.state.counts().ready, rig.dead.len()), (0, 1));

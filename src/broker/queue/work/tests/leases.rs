@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::broker::queue::consumer::Credit;
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::receive::received::Received;
 use crate::model::{ConsumerId, Lease};
@@ -30,7 +30,7 @@ fn a_message_that_is_not_settled_in_time_goes_back_to_its_place() {
     rig.get().expect("a");
     let (b, ..) = rig.get().expect("b");
     assert_eq!(rig.state.deadline_ms(rig.now_ms), Some(1_100));
-    rig.settle(Settle::Ack, &[b]);
+    rig.acknowledge(Acknowledgement::Ack, &[b]);
     rig.tick(1_099);
     assert_eq!(rig.state.counts().unacked, 1);
     rig.tick(1_100);
@@ -56,12 +56,16 @@ fn the_next_consumer_gets_what_the_first_did_not_settle() {
     };
     assert_eq!((second.consumer, second.redelivered), (ConsumerId(2), true));
     // What the first says now is too late, whatever it is.
-    for how in [Settle::Ack, Settle::Reject, Settle::Requeue] {
-        rig.settle(how, &[first.lease]);
+    for how in [
+        Acknowledgement::Ack,
+        Acknowledgement::Reject,
+        Acknowledgement::Requeue,
+    ] {
+        rig.acknowledge(how, &[first.lease]);
         assert_eq!(rig.state.counts().unacked, 1, "{how:?}");
     }
-    rig.settle(Settle::Ack, &[second.lease]);
-    rig.settle(Settle::Ack, &[second.lease]);
+    rig.acknowledge(Acknowledgement::Ack, &[second.lease]);
+    rig.acknowledge(Acknowledgement::Ack, &[second.lease]);
     assert_eq!(
         (rig.state.counts().ready, rig.state.counts().unacked),
         (0, 0)
@@ -69,13 +73,13 @@ fn the_next_consumer_gets_what_the_first_did_not_settle() {
 }
 
 #[test]
-fn an_answer_after_the_time_is_too_late_although_nobody_looked_meanwhile() {
-    for how in [Settle::Ack, Settle::Reject] {
+fn an_answer_after_the_deadline_is_too_late_even_before_the_timer_runs() {
+    for how in [Acknowledgement::Ack, Acknowledgement::Reject] {
         let mut rig = timed(&[]);
         rig.publish(&[message("a")]);
         let (lease, ..) = rig.get().expect("a");
         rig.now_ms = 1_100;
-        rig.settle(how, &[lease]);
+        rig.acknowledge(how, &[lease]);
         assert_eq!(rig.state.counts().ready, 1);
     }
 }
@@ -238,7 +242,7 @@ fn the_last_lease_that_ends_while_the_broker_is_down_is_dead_lettered() {
 }
 
 #[test]
-fn a_receive_that_nobody_took_does_not_count_after_a_restart_either() {
+fn a_dropped_receive_does_not_count_after_a_restart_either() {
     let quorum = [
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", long(1)),
@@ -296,7 +300,7 @@ enum Step {
     /// Consumer, and how many messages more it may have.
     Grant(usize, u32),
     /// One of all leases ever given, counted from the latest.
-    Settle(Settle, usize),
+    Settle(Acknowledgement, usize),
     /// So many by handle, and whether they are kept.
     Receive(usize, bool),
     /// One of all handles ever given, counted from the latest.
@@ -310,8 +314,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let how =
-        prop_oneof![3 => Just(Settle::Ack), 2 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
+    let how = prop_oneof![3 => Just(Acknowledgement::Ack), 2 => Just(Acknowledgement::Requeue), 1 => Just(Acknowledgement::Reject)];
     prop_oneof![
         4 => (1..6usize).prop_map(Step::Publish),
         4 => Just(Step::Get),
@@ -327,7 +330,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Every message that is to be in the queue, by its body.
+/// Every message that must be in the queue, by its body.
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<Bytes, Known>,
@@ -388,7 +391,7 @@ impl Model {
         }
     }
 
-    fn settle(&mut self, how: Settle, which: usize) -> Option<Lease> {
+    fn settle(&mut self, how: Acknowledgement, which: usize) -> Option<Lease> {
         let which = self.leases.len().checked_sub(which + 1)?;
         let given = &self.leases[which];
         if given.is_orphan || self.handles.iter().any(|(_, of)| *of == which) {
@@ -398,7 +401,7 @@ impl Model {
             && known.held == Some(which)
         {
             known.held = None;
-            if how != Settle::Requeue {
+            if how != Acknowledgement::Requeue {
                 self.messages.remove(&given.body);
             }
         }
@@ -490,7 +493,7 @@ proptest! {
                 }
                 Step::Settle(how, which) => {
                     if let Some(lease) = model.settle(how, which) {
-                        rig.settle(how, &[lease]);
+                        rig.acknowledge(how, &[lease]);
                     }
                 }
                 Step::Receive(max, keep) => {
@@ -550,7 +553,7 @@ proptest! {
             let held = model.messages.values().filter(|known| known.held.is_some()).count() as u64;
             prop_assert_eq!((counts.ready, counts.unacked), (model.messages.len() as u64 - held, held));
         }
-        // Whoever holds what: when all time has passed, every message that was not settled comes once more.
+        // When all deadlines have passed, every message that was not settled comes once more.
         for id in ids {
             rig.state.leave(rig.now_ms, &[id], &[], &mut rig.fx);
         }

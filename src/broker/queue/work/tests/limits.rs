@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::effects::{Admission, Settle};
+use crate::broker::queue::effects::{Acknowledgement, Admission};
 use crate::model::QueueOverrides;
 use crate::model::arguments::Overflow;
 
@@ -77,13 +77,13 @@ fn the_delivery_limit_counts_returns_and_survives_a_restart() {
     rig.publish(&[message("poison")]);
     for _ in 0..2 {
         let (id, _, _) = rig.get().expect("still there");
-        rig.settle(Settle::Requeue, &[id]);
+        rig.acknowledge(Acknowledgement::Requeue, &[id]);
     }
     rig.commit();
     rig.restart();
     let (id, _, redelivered) = rig.get().expect("still there");
     assert!(redelivered);
-    rig.settle(Settle::Requeue, &[id]);
+    rig.acknowledge(Acknowledgement::Requeue, &[id]);
     assert_eq!(rig.dead, [("poison".into(), DeathReason::DeliveryLimit)]);
     assert!(rig.get().is_none());
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::store::Store;
 
 use super::rig::{QUEUE, Rig, long, message, text};
@@ -111,7 +111,7 @@ fn a_rejected_message_whose_body_is_on_disk_is_read_before_it_dies() {
         .map(|(id, _, _)| id)
         .collect();
     rig.evict(0);
-    rig.settle(Settle::Reject, &ids);
+    rig.acknowledge(Acknowledgement::Reject, &ids);
     let dead: Vec<_> = rig.dead.iter().map(|(body, _)| body.clone()).collect();
     assert_eq!(dead.len(), 3);
     assert_eq!(rig.state.counts().unacked, 0);

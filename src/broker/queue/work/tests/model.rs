@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::model::Lease;
 
 use super::rig::{Rig, body, with};
@@ -20,7 +20,7 @@ enum Step {
     },
     Get,
     Settle {
-        how: Settle,
+        how: Acknowledgement,
         which: usize,
     },
     Purge,
@@ -30,8 +30,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let how =
-        prop_oneof![3 => Just(Settle::Ack), 2 => Just(Settle::Requeue), 1 => Just(Settle::Reject)];
+    let how = prop_oneof![3 => Just(Acknowledgement::Ack), 2 => Just(Acknowledgement::Requeue), 1 => Just(Acknowledgement::Reject)];
     prop_oneof![
         5 => (1..6usize, prop_oneof![Just(10usize), Just(100), Just(40_000)], prop::bool::weighted(0.8))
             .prop_map(|(count, size, persistent)| Step::Publish { count, size, persistent }),
@@ -98,8 +97,8 @@ proptest! {
                     let leased: Vec<u64> = model.messages.iter().filter(|(_, known)| known.leased).map(|(offset, _)| *offset).collect();
                     if let Some(offset) = leased.get(which % leased.len().max(1)) {
                         let turn = model.messages[offset].turn;
-                        rig.settle(how, &[Lease { offset: *offset, turn, lane: 0 }]);
-                        if how == Settle::Requeue {
+                        rig.acknowledge(how, &[Lease { offset: *offset, turn, lane: 0 }]);
+                        if how == Acknowledgement::Requeue {
                             let known = model.messages.get_mut(offset).expect("leased");
                             known.leased = false;
                             known.redelivered = true;
@@ -139,12 +138,12 @@ proptest! {
         let mut drained = Vec::new();
         while let Some((id, body, _)) = rig.get() {
             drained.push(body);
-            rig.settle(Settle::Ack, &[id]);
+            rig.acknowledge(Acknowledgement::Ack, &[id]);
         }
         prop_assert_eq!(drained, rest);
         let leased: Vec<Lease> = model.messages.iter().filter(|(_, known)| known.leased)
             .map(|(offset, known)| Lease { offset: *offset, turn: known.turn, lane: 0 }).collect();
-        rig.settle(Settle::Ack, &leased);
+        rig.acknowledge(Acknowledgement::Ack, &leased);
         rig.commit();
         prop_assert_eq!(rig.state.resident_bytes(), 0);
     }

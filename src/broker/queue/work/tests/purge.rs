@@ -1,12 +1,12 @@
 //! What a purge takes, and what it leaves.
 
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::store::Store;
 
 use super::rig::{QUEUE, Rig, message, text, with};
 
 #[test]
-fn a_purge_takes_everything_from_the_disk_but_what_somebody_has() {
+fn a_purge_takes_everything_from_the_disk_but_unacked_messages() {
     for durable in [true, false] {
         let mut rig = Rig::with_durability(durable, &[]);
         for n in 0..100 {
@@ -20,7 +20,7 @@ fn a_purge_takes_everything_from_the_disk_but_what_somebody_has() {
         rig.carry_out();
         rig.commit();
         assert_eq!(rig.chunks_on_disk(), 1, "durable: {durable}");
-        rig.settle(Settle::Ack, &[held]);
+        rig.acknowledge(Acknowledgement::Ack, &[held]);
         rig.commit();
         assert_eq!(rig.chunks_on_disk(), 0, "durable: {durable}");
     }
@@ -32,7 +32,7 @@ fn a_purge_forgets_delivery_counts() {
     for restarted in [false, true] {
         rig.publish(&["a", "b"].map(message));
         let leases = [(); 2].map(|()| rig.get().expect("a message").0);
-        rig.settle(Settle::Requeue, &leases);
+        rig.acknowledge(Acknowledgement::Requeue, &leases);
         rig.commit();
         let counts = |rig: &Rig| {
             let logs = rig.store.logs().expect("memory store");
@@ -49,7 +49,7 @@ fn a_purge_forgets_delivery_counts() {
         rig.carry_out();
         rig.commit();
         assert_eq!(counts(&rig), 1, "of the one that is held");
-        rig.settle(Settle::Ack, &[first]);
+        rig.acknowledge(Acknowledgement::Ack, &[first]);
         rig.commit();
         assert_eq!(counts(&rig), 0);
     }
@@ -69,7 +69,7 @@ fn nothing_is_expected_on_disk_of_what_has_left_the_queue() {
     rig.state.purge(rig.now_ms, &mut rig.fx);
     rig.carry_out();
     assert_eq!(expects(&rig), [true, false, false]);
-    rig.settle(Settle::Ack, &[held]);
+    rig.acknowledge(Acknowledgement::Ack, &[held]);
     rig.tick(rig.now_ms + 500);
     assert_eq!(expects(&rig), [false, false, false]);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::model::{ConsumerId, Lease, Message};
 use crate::wire::AMQPValue;
 
@@ -76,8 +76,8 @@ fn returned_messages_of_quorum_queues_go_before_all_others_in_the_order_of_their
         rig.publish(&[message("1"), message("2"), high("h")]);
         let h = rig.get().expect("h").0;
         let one = rig.get().expect("1").0;
-        rig.settle(Settle::Requeue, &[one]);
-        rig.settle(Settle::Requeue, &[h]);
+        rig.acknowledge(Acknowledgement::Requeue, &[one]);
+        rig.acknowledge(Acknowledgement::Requeue, &[h]);
         rig.publish(&[message("3"), high("H")]);
         assert_eq!(rig.state.counts().ready, 5);
         assert_eq!(drain(&mut rig), "1 h H 2 3");
@@ -91,11 +91,11 @@ fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
     let h = rig.get().expect("h").0;
     let one = rig.get().expect("1").0;
     rig.publish(&[high("H")]);
-    rig.settle(Settle::Requeue, &[one]);
-    rig.settle(Settle::Requeue, &[h]);
+    rig.acknowledge(Acknowledgement::Requeue, &[one]);
+    rig.acknowledge(Acknowledgement::Requeue, &[h]);
     rig.publish(&[message("3")]);
     assert_eq!(drain(&mut rig), "H 2 1 h 3");
-    // What comes back because its channel has ended goes first all the same.
+    // A message whose channel has ended goes first even then.
     let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
     rig.publish(&["1", "2", "3"].map(message));
     let leases = [1, 2].map(|_| rig.get().expect("a message").0);
@@ -104,7 +104,7 @@ fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
 }
 
 #[test]
-fn a_message_that_is_always_refused_keeps_nobody_waiting() {
+fn a_message_that_is_always_refused_delays_no_other() {
     let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
     let consumer = rig.consume(1, false, 0, 1).expect("a consumer");
     rig.publish(&["poison", "1", "2", "3"].map(message));
@@ -116,8 +116,12 @@ fn a_message_that_is_always_refused_keeps_nobody_waiting() {
         let poison = body(&delivery.message) == "poison";
         let text = String::from_utf8_lossy(&body(&delivery.message)).into_owned();
         seen.push((text, delivery.delivery_count));
-        rig.settle(
-            if poison { Settle::Requeue } else { Settle::Ack },
+        rig.acknowledge(
+            if poison {
+                Acknowledgement::Requeue
+            } else {
+                Acknowledgement::Ack
+            },
             &[delivery.lease],
         );
         rig.grant(consumer, 1);
@@ -141,7 +145,7 @@ fn who_takes_over_begins_with_what_the_active_one_held() {
         let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
         assert_eq!(held.len(), 3);
         rig.state.halt(&[active]);
-        // Nobody takes over before the messages are back, whatever happens meanwhile.
+        // No consumer takes over before the messages are back, whatever happens meanwhile.
         rig.consume(3, false, 9, 4).expect("a consumer");
         rig.publish(&[message("f")]);
         assert_eq!(delivered(&mut rig), [], "{kind}");
@@ -185,7 +189,7 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
     let low = rig.consume(1, false, 0, 2).expect("a consumer");
     let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
     rig.consume(2, false, 5, 1).expect("a consumer");
-    rig.settle(Settle::Ack, &held[..1]);
+    rig.acknowledge(Acknowledgement::Ack, &held[..1]);
     rig.grant(low, 1);
     assert_eq!(delivered(&mut rig), []);
     let active = |rig: &Rig| -> Vec<bool> {
@@ -193,7 +197,7 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
         infos.iter().map(|info| info.active).collect()
     };
     assert_eq!(active(&rig), [true, false]);
-    rig.settle(Settle::Requeue, &held[1..]);
+    rig.acknowledge(Acknowledgement::Requeue, &held[1..]);
     assert_eq!(delivered(&mut rig), [again("b", 2, 1)]);
     assert_eq!(active(&rig), [false, true]);
     // If it was only about to take over, the active one goes on when it leaves.
@@ -219,7 +223,7 @@ fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answe
         rig.tick(1_100);
         assert_eq!(delivered(&mut rig), [again("a", 2, 1)], "{kind}");
         rig.grant(late, 5);
-        rig.settle(Settle::Ack, &held);
+        rig.acknowledge(Acknowledgement::Ack, &held);
         rig.grant(other, 1);
         assert_eq!(delivered(&mut rig), [again("b", 2, 1)], "{kind}");
         // It has answered, too late for the messages, and is the next again.
@@ -229,7 +233,7 @@ fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answe
 }
 
 #[test]
-fn a_message_without_time_to_live_goes_to_who_waits_for_it_and_to_nobody_else() {
+fn a_message_without_time_to_live_goes_to_a_waiting_consumer_or_nowhere() {
     for kind in ["classic", "quorum"] {
         let kind = ("x-queue-type", text(kind));
         let mut by_queue = Rig::new(&[kind.clone(), ("x-message-ttl", long(0))]);
@@ -242,7 +246,7 @@ fn a_message_without_time_to_live_goes_to_who_waits_for_it_and_to_nobody_else() 
             let [delivery] = &rig.take_deliveries()[..] else {
                 panic!("not delivered");
             };
-            rig.settle(Settle::Requeue, &[delivery.lease]);
+            rig.acknowledge(Acknowledgement::Requeue, &[delivery.lease]);
             assert_eq!((delivered(rig), rig.state.counts().ready), (vec![], 0));
             rig.publish(&[Arc::clone(&publish)]);
             let lease = rig.take_deliveries()[0].lease;
@@ -263,7 +267,7 @@ fn a_message_is_dead_in_the_moment_in_which_its_time_is_over() {
     rig.publish(&[message("a")]);
     rig.now_ms += 99;
     let lease = rig.get().expect("in time").0;
-    rig.settle(Settle::Requeue, &[lease]);
+    rig.acknowledge(Acknowledgement::Requeue, &[lease]);
     rig.now_ms += 1;
     rig.consume(1, false, 0, 10).expect("a consumer");
     assert_eq!((delivered(&mut rig), rig.state.counts().ready), (vec![], 0));
@@ -283,7 +287,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         rig.publish(&[message("m")]);
         for _ in 0..refuses {
             let lease = rig.get().expect("a message").0;
-            rig.settle(Settle::Requeue, &[lease]);
+            rig.acknowledge(Acknowledgement::Requeue, &[lease]);
         }
         for _ in 0..fails {
             let lease = rig.get().expect("a message").0;
@@ -291,7 +295,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         }
         if rejects {
             let lease = rig.get().expect("a message").0;
-            rig.settle(Settle::Reject, &[lease]);
+            rig.acknowledge(Acknowledgement::Reject, &[lease]);
         } else {
             rig.tick(rig.now_ms + 100);
         }
@@ -321,14 +325,14 @@ fn purging_and_limits_take_returned_messages_too() {
     let mut rig = quorum(&[("x-max-length", long(3))]);
     rig.publish(&["1", "2", "3"].map(message));
     let leases = [1, 2].map(|_| rig.get().expect("a message").0);
-    rig.settle(Settle::Requeue, &leases);
+    rig.acknowledge(Acknowledgement::Requeue, &leases);
     rig.publish(&[message("4")]);
     // What is first goes first.
     assert_eq!(drain(&mut rig), "2 3 4");
     let mut rig = quorum(&[]);
     rig.publish(&["1", "2"].map(message));
     let lease = rig.get().expect("a message").0;
-    rig.settle(Settle::Requeue, &[lease]);
+    rig.acknowledge(Acknowledgement::Requeue, &[lease]);
     assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 2);
     assert_eq!(rig.state.counts().ready, 0);
     rig.publish(&[message("3")]);
@@ -344,7 +348,7 @@ fn a_dead_one_among_the_returned_is_passed_over() {
     rig.publish(&["1", "2", "3"].map(message));
     for _ in 0..2 {
         let leases = [1, 2].map(|_| rig.get().expect("a message").0);
-        rig.settle(Settle::Requeue, &leases);
+        rig.acknowledge(Acknowledgement::Requeue, &leases);
     }
     let died = ["1", "2"].map(|text| (Bytes::from(text), DeathReason::DeliveryLimit));
     assert_eq!(rig.dead, died);
@@ -434,12 +438,12 @@ proptest! {
                         leave(&mut rig, &[], &[lease]);
                         returned.push(number);
                     } else {
-                        rig.settle(Settle::Requeue, &[lease]);
+                        rig.acknowledge(Acknowledgement::Requeue, &[lease]);
                         if unlimited { waiting.push(number) } else { returned.push(number) }
                     }
                 }
                 Step::Ack(which) if which < held.len() => {
-                    rig.settle(Settle::Ack, &[held.remove(which).0]);
+                    rig.acknowledge(Acknowledgement::Ack, &[held.remove(which).0]);
                 }
                 Step::Refuse(_) | Step::Fail(_) | Step::Ack(_) => {}
                 Step::Commit => rig.commit(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::broker::queue::consumer::{ConsumeError, Credit, Delivery, NewConsumer};
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::Effect;
-use crate::broker::queue::effects::{Admission, Effects, Get, Pick, Picked, Settle};
+use crate::broker::queue::effects::{Acknowledgement, Admission, Effects, Get, Pick, Picked};
 use crate::broker::queue::kind::Kind;
 use crate::broker::queue::reading::{picks, sweep_step};
 use crate::broker::queue::receive::received::Received;
@@ -41,7 +41,7 @@ pub(in crate::broker::queue) struct Rig {
     answers: Vec<Vec<Received>>,
     receives: u64,
     durable: bool,
-    /// Nobody publishes dead letters.
+    /// Dead letters are not published.
     pub(super) holds_letters: bool,
 }
 
@@ -142,8 +142,9 @@ impl Rig {
         self.carry_out();
     }
 
-    pub(in crate::broker::queue) fn settle(&mut self, how: Settle, ids: &[Lease]) {
-        self.state.settle(self.now_ms, how, ids, &[], &mut self.fx);
+    pub(in crate::broker::queue) fn acknowledge(&mut self, how: Acknowledgement, ids: &[Lease]) {
+        self.state
+            .acknowledge(self.now_ms, how, ids, &[], &mut self.fx);
         self.carry_out();
     }
 
@@ -159,7 +160,7 @@ impl Rig {
         }
     }
 
-    /// What can be received by handle at once.
+    /// The messages that a hasty receive brings.
     pub(in crate::broker::queue) fn receive(&mut self, max: usize) -> Vec<Received> {
         self.receives += 1;
         let is_received = self

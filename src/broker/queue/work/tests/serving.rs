@@ -4,7 +4,7 @@ use amq_protocol::types::FieldTable;
 use bytes::Bytes;
 
 use crate::broker::queue::consumer::{ConsumeError, Credit, NewConsumer};
-use crate::broker::queue::effects::Settle;
+use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::work::consumers::Consumers;
 use crate::model::{ConnectionId, ConsumerId};
 use crate::wire::AMQPValue;
@@ -102,8 +102,8 @@ fn a_requeued_message_goes_back_to_its_place() {
     rig.publish(&["a", "b", "c", "d"].map(message));
     let a = rig.get().expect("a");
     let b = rig.get().expect("b");
-    rig.settle(Settle::Requeue, &[b.0]);
-    rig.settle(Settle::Requeue, &[a.0]);
+    rig.acknowledge(Acknowledgement::Requeue, &[b.0]);
+    rig.acknowledge(Acknowledgement::Requeue, &[a.0]);
     let order: Vec<_> = std::iter::from_fn(|| rig.get())
         .map(|(_, body, redelivered)| (body, redelivered))
         .collect();
@@ -121,7 +121,7 @@ fn higher_priorities_come_first_and_requeue_into_their_own_lane() {
     rig.publish(&prioritised.map(|(text, priority)| with(text, |m| m.priority = priority)));
     let high = rig.get().expect("a message");
     assert_eq!(high.1, "high");
-    rig.settle(Settle::Requeue, &[high.0]);
+    rig.acknowledge(Acknowledgement::Requeue, &[high.0]);
     rig.commit();
     rig.restart();
     let order: Vec<_> = std::iter::from_fn(|| rig.get())
