@@ -1,5 +1,5 @@
-//! One task that wakes queues at their deadlines. Each queue has at most one deadline here. The task sleeps while no
-//! queue is due.
+//! One task that wakes queues at their deadlines. Each queue has at most one deadline here. The task sleeps
+//! while no queue is due.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +14,8 @@ use crate::model::QueueId;
 
 /// How long to sleep when there is no deadline. A new one wakes the task.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Maximum sleep when there is a deadline: a sleep stands still while the machine is suspended, and the broker's time
-/// does not.
+/// Maximum sleep when there is a deadline: a sleep stands still while the machine is suspended, and the
+/// broker's time does not.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 /// A queue, as its timer knows it.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use super::Delayed;
 
 impl Delayed {
-    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their number.
+    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their
+    /// number.
     pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.lost.len();
         if range.contains(&self.unscanned.start) {

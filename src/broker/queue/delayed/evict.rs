@@ -13,8 +13,8 @@ use super::{Delayed, MOVES_MAX, allowed_bytes};
 const EVICT_BYTES_MAX: u64 = 1024 * 1024;
 
 impl Delayed {
-    /// Keeps to a share of the `queue_bytes` that the queue may have in memory: evicts the messages that are due last.
-    /// The store has everything up to the batch `committed`.
+    /// Keeps to a share of the `queue_bytes` that the queue may have in memory: evicts the messages that are
+    /// due last. The store has everything up to the batch `committed`.
     pub(in crate::broker::queue) fn evict(&mut self, queue_bytes: u64, committed: Ticket) {
         self.allowed_bytes = allowed_bytes(queue_bytes.max(QUEUE_RESIDENT_BYTES_MIN));
         while let Some((ticket, end)) = self.in_flight.front().copied()
@@ -41,8 +41,8 @@ impl Delayed {
         self.is_evicting = self.resident_bytes > enough;
     }
 
-    /// The stored resident messages that are due last, up to `bytes_max`, in the order of their times. The message that
-    /// is due first of all stays.
+    /// The stored resident messages that are due last, up to `bytes_max`, in the order of their times. The
+    /// message that is due first of all stays.
     fn latest(&self, bytes_max: u64) -> Vec<Due> {
         let mut latest = Vec::new();
         let mut bytes = 0;
@@ -59,8 +59,9 @@ impl Delayed {
         latest
     }
 
-    /// Evicts messages, given in the order of their times. If they lie scattered over the log, appends them to it once
-    /// more in that order. A message that was read back lies well enough and is not written a third time.
+    /// Evicts messages, given in the order of their times. If they lie scattered over the log, appends them
+    /// to it once more in that order. A message that was read back lies well enough and is not written a
+    /// third time.
     fn evict_messages(&mut self, evicted: &[Due]) {
         let placement = |due: &Due| {
             let delayed = self.resident.get(due).filter(|delayed| !delayed.in_place)?;

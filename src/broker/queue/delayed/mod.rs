@@ -1,14 +1,15 @@
-//! The delayed messages of a queue: a log of their own, in which messages wait for their time. When it comes, a message
-//! moves to its lane. Both ends of the move are in one batch. Knows nothing of consumers.
+//! The delayed messages of a queue: a log of their own, in which messages wait for their time. When it comes,
+//! a message moves to its lane. Both ends of the move are in one batch. Knows nothing of consumers.
 //!
-//! In memory are the times of all messages, and the messages that are due first, as many as are allowed. The others are
-//! on disk only and are read some seconds ahead, many in one read (`read_ahead`). After a restart a *scan* of the log
-//! brings back the times, chunk by chunk, while the queue already works.
+//! In memory are the times of all messages, and the messages that are due first, as many as are allowed. The
+//! others are on disk only and are read some seconds ahead, many in one read (`read_ahead`). After a restart
+//! a *scan* of the log brings back the times, chunk by chunk, while the queue already works.
 //!
-//! Messages may be due in any order. Then the next ones are scattered over all chunks, and each chunk would be read
-//! again and again, for one message at a time. So eviction takes the messages that are due last and, if they lie
-//! scattered, appends them to the log once more in the order of their times (`evict`). That makes runs as in a merge
-//! sort: reading on means reading on in every run. Messages with one delay, or a few, lie in order and are written once.
+//! Messages may be due in any order. Then the next ones are scattered over all chunks, and each chunk would
+//! be read again and again, for one message at a time. So eviction takes the messages that are due last and,
+//! if they lie scattered, appends them to the log once more in the order of their times (`evict`). That makes
+//! runs as in a merge sort: reading on means reading on in every run. Messages with one delay, or a few, lie
+//! in order and are written once.
 
 mod damage; // messages that cannot be read
 mod evict; // which messages leave memory
@@ -50,8 +51,8 @@ struct PendingPick {
     wanted: Vec<Due>,
 }
 
-/// The delayed messages of one queue. Each is resident, on disk only or being read. After a restart its time may still
-/// be unknown.
+/// The delayed messages of one queue. Each is resident, on disk only or being read. After a restart its time
+/// may still be unknown.
 pub(super) struct Delayed {
     log: LogId,
     durability: Durability,
@@ -70,8 +71,8 @@ pub(super) struct Delayed {
     resident: BTreeMap<Due, DelayedMessage>,
     resident_bytes: u64,
     resident_chunks: ResidentChunks,
-    /// Messages that are on disk only; the next one is on top. There may be millions, and this is all the memory that
-    /// they take.
+    /// Messages that are on disk only; the next one is on top. There may be millions, and this is all the
+    /// memory that they take.
     on_disk: BinaryHeap<Reverse<Due>>,
     pending_pick: Option<PendingPick>,
     /// A message that was read when it did not fit into memory, and its bytes.
@@ -154,7 +155,8 @@ impl Delayed {
         self.insert_resident(due, Arc::new(message.copied()), false);
     }
 
-    /// Takes out the messages that are due by now, in the order of their times. Stops at one that has to be read first.
+    /// Takes out the messages that are due by now, in the order of their times. Stops at one that has to be
+    /// read first.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<Arc<Message>> {
         let mut taken = Vec::new();
         while let Some((due, _)) = self.resident.first_key_value()
@@ -231,7 +233,8 @@ impl Delayed {
         self.offsets.collect(self.next, wrote, batch);
     }
 
-    /// The offset below which the store is to sweep, once everything up to [`Delayed::sweep_below`] is settled.
+    /// The offset below which the store is to sweep, once everything up to [`Delayed::sweep_below`] is
+    /// settled.
     pub(super) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
         let floor = self.settled.first_gap(0);

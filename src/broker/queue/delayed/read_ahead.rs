@@ -12,7 +12,8 @@ use super::{Delayed, PendingPick};
 
 /// A message has to be read this long before it is due.
 const READ_BY_MS: u64 = 2_000;
-/// Messages that are due within this time are read with it. The more one read brings, the fewer reads it takes.
+/// Messages that are due within this time are read with it. The more one read brings, the fewer reads it
+/// takes.
 const READ_AHEAD_MS: u64 = 10_000;
 /// Maximum number of messages that one read brings.
 const PICK_MAX: usize = 16 * 1024;
@@ -87,8 +88,8 @@ impl Delayed {
         self.pending_pick = Some(PendingPick { first, wanted });
     }
 
-    /// Takes in the messages of a pick. Those that it did not bring are read again: they were too many, or the disk did
-    /// not answer.
+    /// Takes in the messages of a pick. Those that it did not bring are read again: they were too many, or
+    /// the disk did not answer.
     pub(in crate::broker::queue) fn picked(&mut self, chunks: Vec<Picked>) {
         let Some(pick) = self.pending_pick.take() else {
             return;
@@ -158,8 +159,8 @@ impl Delayed {
         }
     }
 
-    /// Whether a message may become resident: within the allowed bytes, as the only one, or in the place of messages
-    /// that are due later.
+    /// Whether a message may become resident: within the allowed bytes, as the only one, or in the place of
+    /// messages that are due later.
     fn fits(&self, due: Due, bytes: u64) -> bool {
         self.resident_bytes + bytes <= self.allowed_bytes
             || self.resident.is_empty()

@@ -1,5 +1,6 @@
-//! The chunks that have resident messages: where each ends, and how many of its messages are resident. When the last one
-//! leaves the log, the chunk can be removed from the store. Of other chunks nothing has to be known.
+//! The chunks that have resident messages: where each ends, and how many of its messages are resident. When
+//! the last one leaves the log, the chunk can be removed from the store. Of other chunks nothing has to be
+//! known.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

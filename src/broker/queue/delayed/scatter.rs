@@ -1,12 +1,12 @@
-//! Decides whether evicted messages lie scattered over the log. They will be read in the order of their times. If too
-//! many chunks would be read for that, it pays to write the messages once more in that order.
+//! Decides whether evicted messages lie scattered over the log. They will be read in the order of their
+//! times. If too many chunks would be read for that, it pays to write the messages once more in that order.
 
 use std::collections::HashMap;
 
 use crate::store::chunk::CHUNK_BYTES_MAX;
 
-/// Maximum number of chunks that a read in the order of times may alternate between. A queue can have messages with
-/// this many different delays without writing any twice.
+/// Maximum number of chunks that a read in the order of times may alternate between. A queue can have
+/// messages with this many different delays without writing any twice.
 const INTERLEAVED_MAX: usize = 4;
 /// With this many messages per chunk it is cheaper to read small chunks than to write one large chunk.
 const MESSAGES_PER_CHUNK_MIN: usize = 8;

@@ -1,5 +1,5 @@
-//! Delayed messages on a store in memory with a clock that the test sets: when each leaves, how much is read for it, and
-//! what is in memory and on disk meanwhile.
+//! Delayed messages on a store in memory with a clock that the test sets: when each leaves, how much is read
+//! for it, and what is in memory and on disk meanwhile.
 
 use proptest::prelude::*;
 
@@ -96,7 +96,8 @@ impl Rig {
         }
     }
 
-    /// Takes the messages that leave by now, each with the time at which it is due. Answers all reads immediately.
+    /// Takes the messages that leave by now, each with the time at which it is due. Answers all reads
+    /// immediately.
     fn take(&mut self) -> Vec<(u64, String)> {
         let mut taken = Vec::new();
         let mut idle_turns = 0;
@@ -199,8 +200,8 @@ fn take_on_time(rig: &mut Rig, count: u64) {
     assert_eq!(rig.delayed.resident_chunks.len(), 0);
 }
 
-/// More messages than fit into memory are due in no order. Read as they were published, every chunk would be read
-/// thirty times.
+/// More messages than fit into memory are due in no order. Read as they were published, every chunk would be
+/// read thirty times.
 #[test]
 fn messages_in_no_order_come_on_time_and_few_chunks_are_read_twice() {
     for restarted in [false, true] {
@@ -395,8 +396,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// With any memory and any batches, every message leaves once, at its time, in the order of times. A restart finds
-    /// the committed messages that had not left. In the end nothing is on disk.
+    /// With any memory and any batches, every message leaves once, at its time, in the order of times. A
+    /// restart finds the committed messages that had not left. In the end nothing is on disk.
     #[test]
     fn delayed_messages_behave_like_a_sorted_list(steps in prop::collection::vec(step(), 1..60)) {
         let mut rig = Rig::new();

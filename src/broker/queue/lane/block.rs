@@ -1,5 +1,5 @@
-//! A block: the messages of one chunk while they are resident, a slot for each. Knows nothing of other blocks, of
-//! consumers or of the disk.
+//! A block: the messages of one chunk while they are resident, a slot for each. Knows nothing of other
+//! blocks, of consumers or of the disk.
 
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ pub(super) struct Block {
     /// Slots that are not settled.
     pub(super) unsettled: u32,
     pub(super) chunk: ChunkState,
-    /// Some slot was leased or carries a delivery count. The chunk on disk says nothing of that, so the block must
-    /// stay resident.
+    /// Some slot was leased or carries a delivery count. The chunk on disk says nothing of that, so the block
+    /// must stay resident.
     pub(super) touched: bool,
 }
 

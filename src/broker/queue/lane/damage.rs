@@ -1,4 +1,5 @@
-//! Lost messages: the disk should have them and does not give them back. They are passed over, and their chunks stay.
+//! Lost messages: the disk should have them and does not give them back. They are passed over, and their
+//! chunks stay.
 
 use std::ops::Range;
 
@@ -6,7 +7,8 @@ use super::Lane;
 use super::block::SlotState;
 
 impl Lane {
-    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their number.
+    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their
+    /// number.
     pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.damaged();
         let range = range.start..range.end.min(self.next);

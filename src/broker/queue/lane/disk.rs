@@ -1,5 +1,5 @@
-//! What the disk has to be told of a lane: chunks, and what `offsets`, `receives` and the history have noted. Also
-//! the parts of the log that the store is to sweep.
+//! What the disk has to be told of a lane: chunks, and what `offsets`, `receives` and the history have noted.
+//! Also the parts of the log that the store is to sweep.
 
 use std::ops::Range;
 
@@ -20,7 +20,8 @@ impl Lane {
         (floor > 0 && floor >= below).then_some(floor)
     }
 
-    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until the disk knows it.
+    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until the disk knows
+    /// it.
     pub(in crate::broker::queue) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.sweeps)
     }

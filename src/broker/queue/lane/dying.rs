@@ -1,5 +1,5 @@
-//! Dying messages: they have left the queue, and stay in their log until their dead letters are published. They may be
-//! cold, so the lane has their offsets beside the slots.
+//! Dying messages: they have left the queue, and stay in their log until their dead letters are published.
+//! They may be cold, so the lane has their offsets beside the slots.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,8 +46,8 @@ impl Lane {
         self.dying.contains(offset)
     }
 
-    /// The cold messages of the range are lost: takes those that were dying out of the dying ones, and returns how many
-    /// these were.
+    /// The cold messages of the range are lost: takes those that were dying out of the dying ones, and
+    /// returns how many these were.
     pub(super) fn lose_dying(&mut self, range: Range<u64>) -> u64 {
         let all = self.dying.len();
         self.dying.remove_range(range);

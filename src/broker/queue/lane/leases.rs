@@ -1,5 +1,5 @@
-//! Handing messages out. A lease names a message and its turn. It ends when the message is acked, returns or dies, and
-//! from then on the next lease has another turn, so an answer that comes too late changes nothing.
+//! Handing messages out. A lease names a message and its turn. It ends when the message is acked, returns or
+//! dies, and from then on the next lease has another turn, so an answer that comes too late changes nothing.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ pub(in crate::broker::queue) struct Leased {
 
 impl Leased {
     /// What a delivery says: `redelivered`, and the `x-delivery-count` of quorum queues. A message that was
-    /// dead-lettered to a quorum queue brings its count of failed consumers along, which stands until the message
-    /// comes back here for the first time.
+    /// dead-lettered to a quorum queue brings its count of failed consumers along, which stands until the
+    /// message comes back here for the first time.
     pub(in crate::broker::queue) fn reported(&self, kind: QueueKind) -> (bool, u32) {
         let brought = match (kind, self.returns) {
             (QueueKind::Quorum, 0) => self.message.failures,
@@ -108,8 +108,8 @@ impl Lane {
         };
         slot.redelivered = true;
         slot.count_return();
-        // A classic queue does not store delivery counts, except for received messages: after a restart the handle of
-        // a lease that has ended must not fit the next one.
+        // A classic queue does not store delivery counts, except for received messages: after a restart the
+        // handle of a lease that has ended must not fit the next one.
         let received = self.durability == Durability::Persistent && slot.persistent;
         if self.durability == Durability::Everything || (received && self.receives.is_known(offset))
         {

@@ -1,15 +1,16 @@
-//! A lane: one log of a queue with its in-memory state. It knows which messages are ready, leased, dying or settled,
-//! and which of them are resident. It knows nothing of consumers, limits or time to live.
+//! A lane: one log of a queue with its in-memory state. It knows which messages are ready, leased, dying or
+//! settled, and which of them are resident. It knows nothing of consumers, limits or time to live.
 //!
 //! Every offset below `next` is exactly one of:
 //!
 //! - *settled*: the message has left the queue for good;
 //! - in a resident *block*, where its slot holds its state;
 //! - *lost*: the disk should have it and does not give it back (`damage`);
-//! - *cold*: ready or dying, and on disk only. Cold messages cost no memory, so a backlog may have any length.
+//! - *cold*: ready or dying, and on disk only. Cold messages cost no memory, so a backlog may have any
+//! length.
 //!
-//! In a lane with a history an acked message is settled, but stays on disk until its offset is *gone*. Until then a
-//! rewind can make it cold and ready again (`rewindable`).
+//! In a lane with a history an acked message is settled, but stays on disk until its offset is *gone*. Until
+//! then a rewind can make it cold and ready again (`rewindable`).
 
 mod block; // the messages of one chunk in memory
 mod damage; // messages that cannot be read
@@ -142,8 +143,9 @@ impl Lane {
         }
     }
 
-    /// The lane as the disk has it. Leased messages are ready again; those that were received by handle are leased anew
-    /// by [`Lane::restore_receives`]. The history stays until [`Lane::set_history_limits`] sets its limits.
+    /// The lane as the disk has it. Leased messages are ready again; those that were received by handle are
+    /// leased anew by [`Lane::restore_receives`]. The history stays until [`Lane::set_history_limits`] sets
+    /// its limits.
     pub(super) fn recover(log: LogId, durability: Durability, state: LogState) -> Self {
         let mut lane = Lane::new(log, durability);
         lane.next = state.record.next;
@@ -172,8 +174,8 @@ impl Lane {
             let history = History::recover(gone, &state.stretches, lane.next);
             lane.history = Some(Box::new(history));
         }
-        // Transient messages left chunks among the others. So the log is swept twice: now, and when everything that
-        // is there now is gone.
+        // Transient messages left chunks among the others. So the log is swept twice: now, and when
+        // everything that is there now is gone.
         let floor = lane.gone_floor();
         lane.sweeps.extend((floor > 0).then_some(0..floor));
         lane.sweep_below = (floor < lane.next).then_some(lane.next);

@@ -1,9 +1,10 @@
-//! What a lane remembers of messages that were received by handle: the last lease that a receive gave of each, when it
-//! was first received, and what the disk has to be told of that. A message is remembered until it is settled, also when
-//! its lease has ended. Knows no slot.
+//! What a lane remembers of messages that were received by handle: the last lease that a receive gave of
+//! each, when it was first received, and what the disk has to be told of that. A message is remembered until
+//! it is settled, also when its lease has ended. Knows no slot.
 //!
-//! The disk has one record per receive, not one per message. A record is removed when all its messages are settled or
-//! were received again. Whether a lease in a record ended before a restart shows in the message's return count.
+//! The disk has one record per receive, not one per message. A record is removed when all its messages are
+//! settled or were received again. Whether a lease in a record ended before a restart shows in the message's
+//! return count.
 
 use std::collections::BTreeMap;
 
@@ -65,8 +66,8 @@ impl ReceiveRecords {
         }
     }
 
-    /// A receive has given this lease. A restart knows it if it is `durable`. Returns when the message was first
-    /// received. The receive goes on until [`ReceiveRecords::end_receive`].
+    /// A receive has given this lease. A restart knows it if it is `durable`. Returns when the message was
+    /// first received. The receive goes on until [`ReceiveRecords::end_receive`].
     pub(super) fn received(&mut self, lease: Lease, now_ms: u64, durable: bool) -> u64 {
         let known = self.by_offset.get(&lease.offset).copied();
         let unaccepted = known.map_or(0, |last| last.unaccepted);
@@ -128,7 +129,8 @@ impl ReceiveRecords {
         self.next += 1;
     }
 
-    /// Takes over a record from disk, as far as its messages are still there. Called in the order of receives.
+    /// Takes over a record from disk, as far as its messages are still there. Called in the order of
+    /// receives.
     pub(super) fn restore(&mut self, record: &ReceiveRecord, is_there: impl Fn(u64) -> bool) {
         self.next = record.number + 1;
         for lease in record.leases.iter().filter(|lease| is_there(lease.offset)) {
@@ -202,8 +204,8 @@ impl ReceiveRecords {
         }
     }
 
-    /// Settled messages have come back. Old records may still name them, and a restart would lease them anew. So the
-    /// stale records are written again without them.
+    /// Settled messages have come back. Old records may still name them, and a restart would lease them anew.
+    /// So the stale records are written again without them.
     pub(super) fn rewound(&mut self) {
         let mut records = BTreeMap::new();
         for (number, receive) in &mut self.receives {

@@ -1,5 +1,5 @@
-//! Leases that receives gave. No connection holds them: a receipt handle names one, and it lasts until its deadline, over
-//! a restart too. What is stored of them is in `receive_records`.
+//! Leases that receives gave. No connection holds them: a receipt handle names one, and it lasts until its
+//! deadline, over a restart too. What is stored of them is in `receive_records`.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::leases::ReturnTo;
 use super::{Lane, ToRestore};
 
 impl Lane {
-    /// Takes over the receives from before the restart. [`Lane::restore_next`] restores the leases that have not ended.
-    /// `is_over` says whether a lease has ended, given its deadline and turn.
+    /// Takes over the receives from before the restart. [`Lane::restore_next`] restores the leases that have
+    /// not ended. `is_over` says whether a lease has ended, given its deadline and turn.
     fn begin_restore(&mut self, receives: Vec<ReceiveRecord>, is_over: &impl Fn(u64, u32) -> bool) {
         let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
         let lane = self.log.lane();
@@ -44,8 +44,9 @@ impl Lane {
         self.to_restore = ToRestore::Leases(last.into_values().collect());
     }
 
-    /// Restores leases from before the restart, and gives each with its deadline to `leased`. Returns the offset of a cold
-    /// message, since leased messages need a slot: the chunk that holds it is given to [`Lane::restore_from`].
+    /// Restores leases from before the restart, and gives each with its deadline to `leased`. Returns the
+    /// offset of a cold message, since leased messages need a slot: the chunk that holds it is given to
+    /// [`Lane::restore_from`].
     pub(in crate::broker::queue) fn restore_next(
         &mut self,
         is_over: impl Fn(u64, u32) -> bool,
@@ -71,7 +72,8 @@ impl Lane {
         None
     }
 
-    /// Takes in the chunk that [`Lane::restore_next`] asked for. A message that cannot be read is ready instead.
+    /// Takes in the chunk that [`Lane::restore_next`] asked for. A message that cannot be read is ready
+    /// instead.
     pub(in crate::broker::queue) fn restore_from(
         &mut self,
         chunks: Vec<(u64, Vec<StoredMessage>)>,
@@ -127,7 +129,8 @@ impl Lane {
         true
     }
 
-    /// A receive has given this lease. Returns when the message was first received. [`Lane::end_receive`] follows.
+    /// A receive has given this lease. Returns when the message was first received. [`Lane::end_receive`]
+    /// follows.
     pub(in crate::broker::queue) fn received(&mut self, lease: Lease, now_ms: u64) -> u64 {
         let persistent = self.slot(lease.offset).is_some_and(|slot| slot.persistent);
         let durable = self.durability != Durability::Nothing && persistent;
@@ -150,16 +153,18 @@ impl Lane {
         Some(Lease { offset, turn, lane })
     }
 
-    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it had ended.
+    /// A lease that a receive gave lasts until another time, which [`Lane::end_receive`] says. False if it
+    /// had ended.
     pub(in crate::broker::queue) fn prolong(&mut self, lease: Lease) -> bool {
-        let is_held = self.holds(lease);
-        if is_held {
+        let is_current = self.holds(lease);
+        if is_current {
             self.receives.prolonged(lease);
         }
-        is_held
+        is_current
     }
 
-    /// Ends a lease of a receive that no client accepted: the message is ready again, and this return does not count.
+    /// Ends a lease of a receive that no client accepted: the message is ready again, and this return does
+    /// not count.
     pub(in crate::broker::queue) fn return_unaccepted(&mut self, lease: Lease) {
         if self.holds(lease) {
             self.receives.count_unaccepted(lease);

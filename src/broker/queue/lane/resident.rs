@@ -1,5 +1,5 @@
-//! Which messages of a lane are resident: reading chunks back, ahead of their consumers, and evicting what the store can
-//! give back.
+//! Which messages of a lane are resident: reading chunks back, ahead of their consumers, and evicting what
+//! the store can give back.
 
 use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::Ticket;
@@ -31,7 +31,8 @@ impl Lane {
         }
     }
 
-    /// Where to read ahead: the first cold message, if fewer than `bytes` are resident between the head and it.
+    /// Where to read ahead: the first cold message, if fewer than `bytes` are resident between the head and
+    /// it.
     pub(in crate::broker::queue) fn read_ahead(&self, bytes: u64) -> Option<u64> {
         let mut index = match self.locate(self.ready_from) {
             Ok(index) | Err(index) => index,
@@ -56,9 +57,9 @@ impl Lane {
         None
     }
 
-    /// Evicts until at most `target` bytes are resident, the newest blocks first: whole blocks, or else the bodies of
-    /// leased and dying messages. Evicts only what the store can give back. The head stays, and so does the block of
-    /// the message at `needed`.
+    /// Evicts until at most `target` bytes are resident, the newest blocks first: whole blocks, or else the
+    /// bodies of leased and dying messages. Evicts only what the store can give back. The head stays, and so
+    /// does the block of the message at `needed`.
     pub(in crate::broker::queue) fn evict(
         &mut self,
         target: u64,

@@ -1,5 +1,5 @@
-//! The history of a lane in use: acked messages go in, the oldest expire, a rewind makes the rest ready again. Which
-//! offsets are in it, and for how long, `history` decides.
+//! The history of a lane in use: acked messages go in, the oldest expire, a rewind makes the rest ready
+//! again. Which offsets are in it, and for how long, `history` decides.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::history::{History, HistoryLimits, SizedMessage};
 use super::turn::first_turn;
 
 impl Lane {
-    /// Sets the limits of the history; `None` ends it. With a new history only messages that are acked from now on
-    /// are rewindable.
+    /// Sets the limits of the history; `None` ends it. With a new history only messages that are acked from
+    /// now on are rewindable.
     pub(in crate::broker::queue) fn set_history_limits(
         &mut self,
         now_ms: u64,
@@ -77,8 +77,9 @@ impl Lane {
         }
     }
 
-    /// Makes the rewindable messages at or above `from` ready again, at their old positions. Returns the first of them
-    /// and their number. `scanned` are messages from `from` on (see [`History::rewound`]). `None` without a history.
+    /// Makes the rewindable messages at or above `from` ready again, at their old positions. Returns the
+    /// first of them and their number. `scanned` are messages from `from` on (see [`History::rewound`]).
+    /// `None` without a history.
     pub(in crate::broker::queue) fn rewind(
         &mut self,
         from: u64,

@@ -128,8 +128,8 @@ impl Lane {
         purged
     }
 
-    /// Settles the slots of ready messages. Returns the offsets that stay unsettled, apart from lost cold ones, and the
-    /// bytes of their persistent messages.
+    /// Settles the slots of ready messages. Returns the offsets that stay unsettled, apart from lost cold
+    /// ones, and the bytes of their persistent messages.
     fn purge_slots(&mut self) -> (RangeSet, u64) {
         let mut stays = self.dying.clone();
         let mut bytes = self.dying_bytes;

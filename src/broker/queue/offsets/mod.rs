@@ -1,8 +1,9 @@
-//! What the disk has to be told of the offsets of one log: its record, the pages of settled and gone offsets, return
-//! counts, and chunks to remove. Knows nothing of what is resident.
+//! What the disk has to be told of the offsets of one log: its record, the pages of settled and gone offsets,
+//! return counts, and chunks to remove. Knows nothing of what is resident.
 //!
-//! *Settled* offsets have left the queue for good. In a log with a history, acked messages stay on disk and can be
-//! rewound; those of the settled offsets that never come back are *gone*. Without a history all settled offsets are.
+//! *Settled* offsets have left the queue for good. In a log with a history, acked messages stay on disk and
+//! can be rewound; those of the settled offsets that never come back are *gone*. Without a history all
+//! settled offsets are.
 
 mod paged_set; // a set of offsets as the disk has it
 
@@ -53,8 +54,8 @@ impl Offsets {
         }
     }
 
-    /// The offsets as the disk has them. `settled` includes everything below the record's floor, `gone` everything
-    /// below its `history_from`.
+    /// The offsets as the disk has them. `settled` includes everything below the record's floor, `gone`
+    /// everything below its `history_from`.
     pub(in crate::broker::queue) fn recover(
         log: LogId,
         record: LogRecord,
@@ -73,7 +74,8 @@ impl Offsets {
         offsets
     }
 
-    /// A message was enqueued. A transient one is settled on disk from the start, so that no restart finds it.
+    /// A message was enqueued. A transient one is settled on disk from the start, so that no restart finds
+    /// it.
     pub(in crate::broker::queue) fn enqueued(&mut self, offset: u64, size: u32, persistent: bool) {
         if persistent {
             self.bytes += u64::from(size);
@@ -115,7 +117,8 @@ impl Offsets {
         self.dirty |= self.record_written;
     }
 
-    /// The log has no history any more. `stretches` are the first offsets of those that the disk has to remove.
+    /// The log has no history any more. `stretches` are the first offsets of those that the disk has to
+    /// remove.
     pub(in crate::broker::queue) fn end_history(&mut self, stretches: Vec<u64>) {
         let log = self.log;
         if let Some(mut gone) = self.gone.take().filter(|_| self.durable) {
@@ -175,8 +178,8 @@ impl Offsets {
         self.dirty
     }
 
-    /// Moves all changes into `batch`. `next` is the log's next offset, `wrote` says whether this batch has a chunk of
-    /// the log.
+    /// Moves all changes into `batch`. `next` is the log's next offset, `wrote` says whether this batch has a
+    /// chunk of the log.
     pub(in crate::broker::queue) fn collect(&mut self, next: u64, wrote: bool, batch: &mut Batch) {
         let log = self.log;
         self.dirty = false;
@@ -192,7 +195,8 @@ impl Offsets {
         if self.durable {
             self.collect_pages(batch);
         }
-        // A log that is not durable needs its record once: a restart finds the log's chunks by it, and removes them.
+        // A log that is not durable needs its record once: a restart finds the log's chunks by it, and
+        // removes them.
         if self.durable || (wrote && !self.record_written) {
             self.record_written = true;
             if self.settled.floor() >= next {

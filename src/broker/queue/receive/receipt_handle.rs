@@ -1,5 +1,6 @@
-//! Receipt handles: integers of 64 bits, as CMQ's protocols have them. Each names one receive of one message of one queue.
-//! Its fields are mixed over all bits with the queue's id, so that another queue reads fields from it that fit no message.
+//! Receipt handles: integers of 64 bits, as CMQ's protocols have them. Each names one receive of one message
+//! of one queue. Its fields are mixed over all bits with the queue's id, so that another queue reads fields
+//! from it that fit no message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +12,9 @@ use crate::model::{Lease, QueueId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReceiptHandle(u64);
 
-/// What a handle says of a lease: the low bits of its numbers. Two leases of one message differ unless the message came
-/// back 16,384 times, or was rewound 64 times, between them. Two messages differ unless 68 billion lie between them.
+/// What a handle says of a lease: the low bits of its numbers. Two leases of one message differ unless the
+/// message came back 16,384 times, or was rewound 64 times, between them. Two messages differ unless 68
+/// billion lie between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::broker::queue) struct HandleFields {
     pub(in crate::broker::queue) lane: u8,
@@ -80,7 +82,8 @@ fn salt(queue: QueueId) -> u64 {
     mix(queue.0.wrapping_add(0x9e37_79b9_7f4a_7c15))
 }
 
-/// Every input bit changes every output bit: the last step of the generator SplitMix64. [`unmix`] is its inverse.
+/// Every input bit changes every output bit: the last step of the generator SplitMix64. [`unmix`] is its
+/// inverse.
 fn mix(bits: u64) -> u64 {
     let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

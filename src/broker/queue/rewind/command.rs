@@ -1,9 +1,9 @@
-//! `Queue::rewind`: searches the store for the position in each lane, then has the machine rewind to it. What is
-//! rewindable, the histories of the lanes decide (`lane/history`).
+//! `Queue::rewind`: searches the store for the position in each lane, then has the machine rewind to it. What
+//! is rewindable, the histories of the lanes decide (`lane/history`).
 //!
-//! The search reads little. The stretches of the history lead to one of them, and only that is read, so a rewind takes
-//! as long for ten messages as for ten million. The rewind itself is one command of the queue and is written in one
-//! batch: after a crash all of it has happened, or nothing.
+//! The search reads little. The stretches of the history lead to one of them, and only that is read, so a
+//! rewind takes as long for ten messages as for ten million. The rewind itself is one command of the queue
+//! and is written in one batch: after a crash all of it has happened, or nothing.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub struct Rewound {
 }
 
 impl Queue {
-    /// Makes the rewindable messages from `to` on ready again, at their old positions. Ready and leased messages stay as
-    /// they are. A position before the history means the history's start.
+    /// Makes the rewindable messages from `to` on ready again, at their old positions. Ready and leased
+    /// messages stay as they are. A position before the history means the history's start.
     ///
     /// # Errors
     /// See [`RewindError`]; then nothing has changed.

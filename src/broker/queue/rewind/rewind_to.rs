@@ -1,4 +1,5 @@
-//! The position to which a queue is rewound, as text too: `leveret ctl rewind` and requests by AMQP write it alike.
+//! The position to which a queue is rewound, as text too: `leveret ctl rewind` and requests by AMQP write it
+//! alike.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +7,8 @@ use std::str::FromStr;
 /// The position to which a queue is rewound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewindTo {
-    /// Messages enqueued at or after this time in milliseconds. Clients give wall-clock time; the machines of the queues
-    /// get it on the broker's time line.
+    /// Messages enqueued at or after this time in milliseconds. Clients give wall-clock time; the machines of
+    /// the queues get it on the broker's time line.
     Time(u64),
     /// Messages with this offset or a higher one.
     Offset(u64),
@@ -46,8 +47,8 @@ impl FromStr for RewindTo {
     }
 }
 
-/// Milliseconds since the epoch of an RFC 3339 time from 1970 on. Cuts off finer fractions. A leap second counts as the
-/// second before it.
+/// Milliseconds since the epoch of an RFC 3339 time from 1970 on. Cuts off finer fractions. A leap second
+/// counts as the second before it.
 fn rfc3339_ms(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -87,8 +88,8 @@ fn rfc3339_ms(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + millis.parse::<i64>().ok()?).ok()
 }
 
-/// Days from the epoch to a date of the Gregorian calendar. Counts years from March, so that a leap day is the last
-/// day of its year.
+/// Days from the epoch to a date of the Gregorian calendar. Counts years from March, so that a leap day is
+/// the last day of its year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)

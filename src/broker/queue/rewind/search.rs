@@ -16,8 +16,8 @@ const READ_BYTES: usize = 1024 * 1024;
 /// Maximum number of messages that are read: those of a stretch, and of the chunks at its ends.
 const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
 
-/// Maximum bytes of bodies that are read for their sizes: several stretches. A stretch is larger only if the history
-/// began on a long backlog.
+/// Maximum bytes of bodies that are read for their sizes: several stretches. A stretch is larger only if the
+/// history began on a long backlog.
 const SCAN_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Finds the position, and the sizes of the messages from there on. Blocks.

@@ -1,5 +1,8 @@
-//! The messages of a stream that are in memory: what was published last, and what was read for consumers that are
-//! behind. A page is the messages of one chunk, shared by all consumers. Knows no consumer.
+//! The resident messages of a stream: its end, and runs that were read ahead of lagging consumers. They lie
+//! in pages, the messages of one chunk each, which all consumers share. Knows no consumer.
+//!
+//! Eviction takes the least recently used pages. The stream numbers its commands, and each page has the
+//! number of the command that last used it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,12 +24,12 @@ pub(super) struct Page {
     messages: Vec<StoredMessage>,
     chunk: ChunkState,
     bytes: u64,
-    /// The turn in which it was last of use.
+    /// The command that last used it.
     used: u64,
 }
 
 impl Page {
-    /// Its messages from `offset` on.
+    /// The messages from `offset` on.
     pub(super) fn from(&self, offset: u64) -> &[StoredMessage] {
         let first = self.messages.first().map_or(0, |stored| stored.offset);
         let skip = usize::try_from(offset.saturating_sub(first)).unwrap_or(usize::MAX);
@@ -50,7 +53,6 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -64,13 +66,13 @@ impl Pages {
     }
 
     /// Adds a message at the end of the stream.
-    pub(super) fn push(&mut self, turn: u64, offset: u64, now_ms: u64, message: &Arc<Message>) {
+    pub(super) fn push(&mut self, command: u64, offset: u64, now_ms: u64, message: &Arc<Message>) {
         if self.begins_page(message) {
             let page = Page {
                 messages: Vec::new(),
                 chunk: ChunkState::Open(ChunkEncoder::new()),
                 bytes: PAGE_OVERHEAD,
-                used: turn,
+                used: command,
             };
             self.bytes += page.bytes;
             self.by_first.insert(offset, page);
@@ -89,12 +91,12 @@ impl Pages {
         });
         let weight = weight(message);
         page.bytes += weight;
-        page.used = turn;
+        page.used = command;
         self.bytes += weight;
     }
 
-    /// Takes in a chunk that was read, unless it is here.
-    pub(super) fn insert(&mut self, turn: u64, first: u64, messages: Vec<StoredMessage>) {
+    /// Takes in a chunk that was read, unless it is resident.
+    pub(super) fn insert(&mut self, command: u64, first: u64, messages: Vec<StoredMessage>) {
         if messages.is_empty() || self.find(first).is_some() {
             return;
         }
@@ -105,7 +107,7 @@ impl Pages {
             messages,
             chunk: ChunkState::Written(Ticket(0)),
             bytes,
-            used: turn,
+            used: command,
         };
         self.by_first.insert(first, page);
     }
@@ -123,11 +125,11 @@ impl Pages {
         Some(*first..page.end())
     }
 
-    /// Notes that the pages from `offset` on are of use, as far as twice `bytes` of them: what one more read would
-    /// have brought. Returns the first offset below `until` that is missing within `bytes`.
+    /// Marks the pages from `offset` on as used, up to twice `bytes`: what is read ahead, and what the next
+    /// read would bring. Returns the first offset below `until` that is not resident within `bytes`.
     pub(super) fn look_ahead(
         &mut self,
-        turn: u64,
+        command: u64,
         offset: u64,
         until: u64,
         bytes: u64,
@@ -141,14 +143,14 @@ impl Pages {
             if *first > at {
                 break;
             }
-            page.used = turn;
+            page.used = command;
             seen += page.bytes;
             at = page.end();
         }
         (at < until && seen < bytes).then_some(at)
     }
 
-    /// Lets go of all messages below `floor` that do not share a page with later ones.
+    /// Drops the pages in which all messages are below `floor`.
     pub(super) fn drop_below(&mut self, floor: u64) {
         while let Some(entry) = self.by_first.first_entry()
             && entry.get().end() <= floor
@@ -157,8 +159,8 @@ impl Pages {
         }
     }
 
-    /// Lets go of pages until `target` bytes are left, those first that have been of no use for longest. What the disk
-    /// cannot give back stays: what is of later batches than `durable`.
+    /// Evicts pages until at most `target` bytes are left, the least recently used first. Pages of batches
+    /// later than `durable` stay, because the disk may not be able to give them back.
     pub(super) fn evict(&mut self, target: u64, durable: Ticket) {
         if self.bytes <= target {
             return;
@@ -170,7 +172,7 @@ impl Pages {
             .map(|(first, page)| (page.used, *first))
             .collect();
         idle.sort_unstable();
-        // Somewhat more goes than has to, so that this is not done for every message.
+        // Evicts a quarter more than it has to, so that this is not done for every message.
         let target = target - target / 4;
         for (_, first) in idle {
             if self.bytes <= target {

@@ -1,5 +1,6 @@
-//! The segments of a log: runs of whole chunks that go as one, with when their messages came and how many bytes they
-//! have. Says where in the log a time lies and what is too old or too much. Knows no message.
+//! The segments of a stream's log: runs of whole chunks that retention drops as one. Each has the times of
+//! its first and last message and its bytes. So the segments also say where in the log a time lies. Knows no
+//! message.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -7,30 +8,30 @@ use std::ops::Range;
 use crate::model::LogId;
 use crate::store::{Batch, Op, Segment};
 
-/// A log has no more segments than this: when it would, each two neighbours become one. The index of the longest log
-/// takes half a megabyte, and what retention removes at once stays below a thousandth of it.
+/// Maximum number of segments. One more, and each two neighbours become one. So the index of the longest log
+/// takes half a megabyte, and retention drops less than a thousandth of a log as one.
 const SEGMENTS_MAX: usize = 16 * 1024;
 
 /// The segments of one log, the open one last.
 #[derive(Debug)]
 pub(in crate::broker::queue) struct Segments {
     list: VecDeque<Segment>,
-    /// A segment with so many bytes is closed.
+    /// A segment with this many bytes is closed.
     segment_bytes: u64,
     /// Bytes of all segments.
     bytes: u64,
-    /// First offsets of those that the disk does not know as they are.
+    /// First offsets of segments that the disk has to write.
     changed: BTreeSet<u64>,
+    /// First offsets of segments that the disk has to remove.
     removed: Vec<u64>,
 }
 
 impl Segments {
-    /// An index without segments.
     pub(in crate::broker::queue) fn new(segment_bytes: u64) -> Segments {
         Segments::recover(Vec::new(), segment_bytes)
     }
 
-    /// The index as it was when the broker stopped.
+    /// The segments as the disk has them.
     pub(in crate::broker::queue) fn recover(list: Vec<Segment>, segment_bytes: u64) -> Segments {
         Segments {
             bytes: list.iter().map(|segment| segment.bytes).sum(),
@@ -46,7 +47,6 @@ impl Segments {
         self.bytes
     }
 
-    /// How many segments there are.
     #[cfg(test)]
     pub(in crate::broker::queue) fn len(&self) -> usize {
         self.list.len()
@@ -57,7 +57,7 @@ impl Segments {
         self.list.back().map(|segment| segment.last_ms)
     }
 
-    /// A chunk is begun at `offset`: if the open segment is full, another begins with it.
+    /// A chunk begins at `offset`. If the open segment is full, a new one begins with it.
     pub(in crate::broker::queue) fn begin_chunk(&mut self, offset: u64, now_ms: u64) {
         let full = self
             .list
@@ -78,7 +78,7 @@ impl Segments {
         self.changed.insert(offset);
     }
 
-    /// A message of so many bytes was added to the chunk that was begun last.
+    /// A message of `bytes` was added to the chunk that began last.
     pub(in crate::broker::queue) fn add(&mut self, now_ms: u64, bytes: u64) {
         if let Some(open) = self.list.back_mut() {
             open.last_ms = open.last_ms.max(now_ms);
@@ -88,8 +88,9 @@ impl Segments {
         }
     }
 
-    /// Drops the oldest segments while all are more than `bytes_max`, and those whose messages are all older than
-    /// `oldest_ms`; never the open one. Returns the first offset that is left, if any segment went.
+    /// Drops the oldest segments while all together have more than `bytes_max`, and those whose messages are
+    /// all older than `oldest_ms`. Never drops the open one. Returns the first offset that is left, if any
+    /// segment was dropped.
     pub(in crate::broker::queue) fn retain(
         &mut self,
         bytes_max: Option<u64>,
@@ -112,15 +113,16 @@ impl Segments {
             .flatten()
     }
 
-    /// When the oldest closed segment got its last message: what has to age before anything goes.
+    /// When the last message of the oldest closed segment was enqueued. That segment is the next to be
+    /// dropped.
     pub(in crate::broker::queue) fn next_to_age_ms(&self) -> Option<u64> {
         (self.list.len() > 1)
             .then(|| self.list.front().map(|front| front.last_ms))
             .flatten()
     }
 
-    /// Where the first message is that was enqueued at `ms` or later: within these offsets, or at the end of them.
-    /// `next` is the offset after the last one.
+    /// Offsets within which, or at whose end, the first message is that was enqueued at `ms` or later. `next`
+    /// is the offset after the last message.
     pub(in crate::broker::queue) fn around(&self, ms: u64, next: u64) -> Range<u64> {
         let after = self.list.partition_point(|segment| segment.last_ms < ms);
         let Some(holder) = self.list.get(after) else {
@@ -153,7 +155,7 @@ impl Segments {
         }
     }
 
-    /// Makes one of each two neighbours.
+    /// Merges each two neighbours.
     fn merge(&mut self) {
         let mut merged: VecDeque<Segment> = VecDeque::with_capacity(self.list.len());
         for (index, segment) in std::mem::take(&mut self.list).into_iter().enumerate() {
@@ -181,7 +183,7 @@ mod tests {
 
     const LOG: fn() -> LogId = || QueueId(1).log(0);
 
-    /// Chunks of `count` messages of 10 bytes, one a second.
+    /// Chunks of `count` messages of 10 bytes, one chunk a second.
     fn filled(chunks: u64, count: u64, segment_bytes: u64) -> Segments {
         let mut segments = Segments::new(segment_bytes);
         for chunk in 0..chunks {
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_segments_go_by_bytes() {
+    fn whole_segments_are_dropped_by_bytes() {
         let mut segments = filled(6, 4, 40);
         assert_eq!(segments.retain(Some(240), None), None);
         assert_eq!(segments.retain(Some(239), None), Some(4));
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_segments_go_by_age() {
+    fn whole_segments_are_dropped_by_age() {
         let mut segments = filled(6, 4, 41);
         assert_eq!(segments.next_to_age_ms(), Some(1_000));
         assert_eq!(segments.retain(None, Some(1_000)), None);
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn times_lie_in_segments() {
+    fn a_time_leads_to_one_segment() {
         let segments = filled(6, 4, 41);
         let cases = [
             (0, 0..0),
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_not_too_many() {
+    fn neighbours_are_merged_when_there_are_too_many() {
         let mut segments = filled(SEGMENTS_MAX as u64, 1, 1);
         assert_eq!(segments.len(), SEGMENTS_MAX);
         let bytes = segments.bytes();
@@ -258,9 +260,9 @@ mod tests {
     }
 
     proptest! {
-        /// What the disk is told, step by step, gives the index back.
+        /// After each step the changes lead the disk to the same segments.
         #[test]
-        fn the_disk_knows_the_same(steps in prop::collection::vec((0u8..5, 1u64..50), 1..120)) {
+        fn the_disk_has_the_segments_after_every_batch(steps in prop::collection::vec((0u8..5, 1u64..50), 1..120)) {
             let mut segments = Segments::new(60);
             let mut disk = std::collections::BTreeMap::new();
             let (mut next, mut now_ms) = (0, 0);

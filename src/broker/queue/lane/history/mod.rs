@@ -1,13 +1,13 @@
-//! The history of a lane: the acked messages that a rewind can bring back, within limits of time and bytes. Knows nothing
-//! of what is resident or on disk.
+//! The history of a lane: the acked messages that a rewind can bring back, within limits of time and bytes.
+//! Knows nothing of what is resident or on disk.
 //!
-//! The log is divided into *stretches* of up to 4,096 messages. Each has the times of its first and last message and
-//! the bytes of its acked ones, and the disk has a record with these. A stretch expires as a whole: when its last message is
-//! old enough, or when it is the oldest and the history has too many bytes. So nothing is looked up per message, and a
-//! message stays at most a stretch longer than the limits say.
+//! The log is divided into *stretches* of up to 4,096 messages. Each has the times of its first and last
+//! message and the bytes of its acked ones, and the disk has a record with these. A stretch expires as a
+//! whole: when its last message is old enough, or when it is the oldest and the history has too many bytes.
+//! So nothing is looked up per message, and a message stays at most a stretch longer than the limits say.
 //!
-//! When a stretch expires, its settled offsets are *gone*: they never come back. Offsets of it that are settled later
-//! are gone at that moment.
+//! When a stretch expires, its settled offsets are *gone*: they never come back. Offsets of it that are
+//! settled later are gone at that moment.
 
 mod rewound; // the bytes that a rewind brings back
 #[cfg(test)]
@@ -114,8 +114,8 @@ impl History {
         history
     }
 
-    /// The history as the disk has it. `gone` includes everything below the record's `history_from`. Nothing expires until
-    /// the limits are set.
+    /// The history as the disk has it. `gone` includes everything below the record's `history_from`. Nothing
+    /// expires until the limits are set.
     pub(super) fn recover(gone: RangeSet, stretches: &[(u64, StretchRecord)], next: u64) -> Self {
         let limits = HistoryLimits {
             age_ms: u64::MAX,
@@ -174,8 +174,8 @@ impl History {
         self.bytes
     }
 
-    /// A message is enqueued. Returns the time at which it counts as enqueued. Rewinds search for times, so they never
-    /// fall within a log, even if an earlier release wrote times that are ahead of the clock.
+    /// A message is enqueued. Returns the time at which it counts as enqueued. Rewinds search for times, so
+    /// they never fall within a log, even if an earlier release wrote times that are ahead of the clock.
     pub(super) fn enqueued(&mut self, offset: u64, now_ms: u64, size: u32) -> u64 {
         let ms = self.last_ms.max(now_ms);
         let is_full = self.is_sealed
@@ -248,8 +248,8 @@ impl History {
         self.gone.insert_range(range);
     }
 
-    /// Drops the oldest stretch if it has expired, and returns its offsets. Those of them that are settled are to be
-    /// gone. `next` is the lane's next offset.
+    /// Drops the oldest stretch if it has expired, and returns its offsets. Those of them that are settled
+    /// become gone. `next` is the lane's next offset.
     pub(super) fn drop_oldest(&mut self, now_ms: u64, next: u64) -> Option<Range<u64>> {
         let too_old = self.next_drop_ms().is_some_and(|due| due <= now_ms);
         let too_large = self.limits.bytes_max.is_some_and(|max| self.bytes > max);
@@ -277,7 +277,8 @@ impl History {
         )
     }
 
-    /// The stretch that holds the first message enqueued at or after `ms`, unless that is the first of the next stretch.
+    /// The stretch that holds the first message enqueued at or after `ms`, unless that is the first of the
+    /// next stretch.
     pub(in crate::broker::queue) fn stretch_at_time(&self, ms: u64, next: u64) -> Range<u64> {
         let after = self
             .stretches
@@ -288,7 +289,8 @@ impl History {
         }
     }
 
-    /// The stretch that holds `offset`. Empty if the stretch begins with it, since then nothing has to be searched.
+    /// The stretch that holds `offset`. Empty if the stretch begins with it, since then nothing has to be
+    /// searched.
     pub(in crate::broker::queue) fn stretch_at(&self, offset: u64, next: u64) -> Range<u64> {
         let offset = offset.max(self.start);
         match self

@@ -1,7 +1,7 @@
 //! How many bytes leave the history when a rewind makes its messages ready again.
 //!
-//! Whole stretches know their bytes. Of the first stretch only a part may come back: its messages were just read for
-//! their sizes, as far as they are not too many. The average of the stretch is taken for the others.
+//! Whole stretches know their bytes. Of the first stretch only a part may come back: its messages were just
+//! read for their sizes, as far as they are not too many. The average of the stretch is taken for the others.
 
 use std::ops::Range;
 
@@ -18,8 +18,8 @@ pub(in crate::broker::queue::lane) struct RewoundBytes {
 }
 
 impl History {
-    /// The rewindable messages at or above `from` come back. `scanned` are messages of the stretch that holds `from`,
-    /// from there on, with their sizes. `next` is the lane's next offset.
+    /// The rewindable messages at or above `from` come back. `scanned` are messages of the stretch that holds
+    /// `from`, from there on, with their sizes. `next` is the lane's next offset.
     pub(in crate::broker::queue::lane) fn rewound(
         &mut self,
         from: u64,
