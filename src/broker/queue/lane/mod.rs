@@ -7,7 +7,7 @@
 //! - in a resident *block*, where its slot holds its state;
 //! - *lost*: the disk should have it and does not give it back (`damage`);
 //! - *cold*: ready or dying, and on disk only. Cold messages cost no memory, so a backlog may have any
-//! length.
+//!   length.
 //!
 //! In a lane with a history an acked message is settled, but stays on disk until its offset is *gone*. Until
 //! then a rewind can make it cold and ready again (`rewindable`).

@@ -1,4 +1,4 @@
-//! One message as a receive brings it.
+//! One received message.
 
 use std::sync::Arc;
 
@@ -13,25 +13,23 @@ pub const RECEIVE_VISIBILITY_MS_DEFAULT: u64 = 30_000;
 /// One message of a received batch.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// What deletes it.
+    /// Deletes or prolongs it.
     pub handle: ReceiptHandle,
     pub id: MessageId,
     pub message: Arc<Message>,
-    /// When it was enqueued.
     pub enqueued: Moment,
-    /// When it was first received.
     pub first_received: Moment,
-    /// When it comes back if it is not deleted.
+    /// When it is visible again, unless it is deleted.
     pub visible: Moment,
     /// How often it was handed out, this time included.
     pub count: u32,
     pub(in crate::broker::queue) lease: Lease,
 }
 
-/// What a receive brings.
+/// The answer to a receive.
 #[derive(Debug)]
 pub(in crate::broker::queue) struct Answer {
     pub(in crate::broker::queue) messages: Vec<Received>,
-    /// When it is durable that they are leased.
+    /// The batch that makes their leases durable.
     pub(in crate::broker::queue) ticket: Option<Ticket>,
 }

@@ -1,26 +1,26 @@
-//! Receives that wait for messages (`Queue::receive`), first come, first served. Knows no message and no time: each
-//! receive watches its own timeout.
+//! Waiting receives, first come, first served. Knows no message and no time: each `Queue::receive` watches
+//! its own timeout.
 
 use std::collections::BTreeMap;
 
 /// Maximum number of messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: usize = 1024;
 
-/// Maximum of bytes in the bodies of one receive, unless the first message alone has more.
+/// Maximum bytes of the bodies of one receive, unless the first message alone has more.
 pub const RECEIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A receive that waits.
+/// A waiting receive.
 #[derive(Debug)]
 pub(in crate::broker::queue) struct WaitingReceive {
-    /// It rises from receive to receive.
+    /// Later receives have higher numbers.
     pub(in crate::broker::queue) number: u64,
-    /// How many messages it takes.
+    /// Maximum number of messages that it takes.
     pub(in crate::broker::queue) max: usize,
-    /// It waits for reads from disk, but not for messages that are still to come.
+    /// Waits for reads from disk, not for new messages.
     is_hasty: bool,
 }
 
-/// All receives that wait.
+/// All waiting receives.
 #[derive(Debug, Default)]
 pub(in crate::broker::queue) struct WaitingReceives {
     /// By number, which is the order of arrival.
@@ -51,14 +51,14 @@ impl WaitingReceives {
         Some(receive)
     }
 
-    /// Takes a receive out; nothing happens if it was answered.
+    /// Takes a receive out, if it has not been answered.
     pub(in crate::broker::queue) fn remove(&mut self, number: u64) {
         if let Some(receive) = self.all.remove(&number) {
             self.hasty -= usize::from(receive.is_hasty);
         }
     }
 
-    /// Takes the receives that do not wait for messages that are still to come.
+    /// Takes the receives that do not wait for new messages.
     pub(in crate::broker::queue) fn take_hasty(&mut self) -> Vec<WaitingReceive> {
         if self.hasty == 0 {
             return Vec::new();

@@ -1,5 +1,4 @@
-//! One consumer of a stream: where it is, what it wants, how much it may be sent. Non-destructive: what one is given
-//! takes nothing from the others.
+//! One consumer of a stream: its position, its filter and its credit.
 
 use std::ops::Range;
 
@@ -14,24 +13,23 @@ use super::pages::Pages;
 /// The type tag of strings in tables (AMQP 0-9-1 errata, 3).
 const LONG_STRING: u8 = b'S';
 
-/// A consumer and its place.
+/// A consumer and its position.
 pub(super) struct Reader {
     pub(super) consumer: Consumer,
     /// The next offset that it looks at.
     pub(super) cursor: u64,
-    /// It begins with the chunk that holds the cursor, wherever in it that is.
+    /// It begins with the whole chunk that holds the cursor.
     pub(super) whole_chunk: bool,
-    /// Messages that came before, are passed over.
+    /// Messages enqueued earlier are passed over.
     pub(super) not_before_ms: Option<u64>,
-    /// Its place is being looked for on disk.
-    pub(super) seeking: bool,
+    /// Its position is being looked for on disk.
+    pub(super) is_seeking: bool,
     pub(super) filter: Option<StreamFilter>,
 }
 
 impl Reader {
-    /// Gives it what it may have of the messages in memory within `range`. True if it could have more but
-    /// for what is not in memory.
-    /// What is `lost` is passed over.
+    /// Delivers resident messages within `range`, as far as the credit goes. Passes over `lost` ones. True if
+    /// it stopped at a message that is not resident.
     pub(super) fn serve(
         &mut self,
         pages: &Pages,
@@ -41,7 +39,7 @@ impl Reader {
     ) -> bool {
         let (floor, until) = (range.start, range.end);
         self.cursor = self.cursor.max(floor);
-        while self.cursor < until && self.consumer.has_credit() && !self.seeking {
+        while self.cursor < until && self.consumer.has_credit() && !self.is_seeking {
             let Some((first, page)) = pages.find(self.cursor) else {
                 if lost.contains(self.cursor) {
                     self.cursor = lost.first_gap(self.cursor);
@@ -70,7 +68,7 @@ impl Reader {
             if stored.enqueued_ms < ms {
                 return false;
             }
-            // Times only rise in a stream.
+            // Times never fall within a stream, so no later message is too early.
             self.not_before_ms = None;
         }
         self.filter
@@ -95,7 +93,7 @@ impl Reader {
     }
 }
 
-/// A value that is no string is none.
+/// Whether a filter lets a message through. A filter value that is not a string counts as none.
 fn wants(filter: &StreamFilter, message: &Message) -> bool {
     let value = PropertiesView::parse(&message.properties)
         .ok()
