@@ -1,5 +1,5 @@
-//! Assembles a content from its method, header and body frames (AMQP 0-9-1, 4.2.6). Pure: says when a content is
-//! complete and which frames are out of turn; knows nothing of channels or of the content's purpose.
+//! Assembles a content from its method, header and body frames (AMQP 0-9-1, 4.2.6). Pure: says when a content
+//! is complete and which frames are out of turn; knows nothing of channels or of the content's purpose.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -41,7 +41,8 @@ pub(crate) struct Content<P> {
 pub(crate) struct Assembling {
     /// Their bytes.
     bytes: usize,
-    /// Channels on which a content began since the list was last emptied: their headers may keep a read buffer alive.
+    /// Channels on which a content began since the list was last emptied: their headers may keep a read
+    /// buffer alive.
     begun: Vec<u16>,
 }
 
@@ -225,8 +226,8 @@ impl<P> Assembly<P> {
         }
     }
 
-    /// Copies the properties of an incomplete content if they are a small part of their read buffer, so that they do not
-    /// keep the buffer alive until the rest arrives.
+    /// Copies the properties of an incomplete content if they are a small part of their read buffer, so that
+    /// they do not keep the buffer alive until the rest arrives.
     pub(crate) fn detach_header(&mut self, buffer: usize) {
         if let Assembly::AwaitBody(partial) = self
             && is_small_part(partial.properties.len(), buffer)

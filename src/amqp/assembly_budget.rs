@@ -1,6 +1,7 @@
-//! Memory for contents that have arrived in part: one budget for the broker, and a bound for each connection. A
-//! connection over budget is not read until memory is free again. One connection at a time may hold the *overdraft* and
-//! go on reading, so that some content always becomes complete; waiting connections get it in order of arrival.
+//! Memory for contents that have arrived in part: one budget for the broker, and a bound for each connection.
+//! A connection over budget is not read until memory is free again. One connection at a time may hold the
+//! *overdraft* and go on reading, so that some content always becomes complete; waiting connections get it in
+//! order of arrival.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -182,7 +183,8 @@ impl AssemblyShare {
         }
     }
 
-    /// Waits until the standing may have changed; for ever unless the connection waits for the overdraft. Cancel-safe.
+    /// Waits until the standing may have changed; for ever unless the connection waits for the overdraft.
+    /// Cancel-safe.
     pub(super) async fn changed(&mut self) {
         let Standing::WaitsForOverdraft(overdraft) = &mut self.standing else {
             return std::future::pending().await;
@@ -208,7 +210,8 @@ impl AssemblyShare {
         }
     }
 
-    /// Passes the overdraft on if its time is up and others wait for it. `listens`: the connection would have been read.
+    /// Passes the overdraft on if its time is up and others wait for it. `listens`: the connection would have
+    /// been read.
     pub(super) fn check(&mut self, now: Instant, listens: bool) -> Verdict {
         match &mut self.standing {
             Standing::TooMuch { until } if now >= *until => Verdict::Ends,

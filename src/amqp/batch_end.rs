@@ -1,5 +1,5 @@
-//! The end of a batch of frames: runs and acks go to their queues, incomplete contents are detached from the read buffer,
-//! and the confirms that are due leave.
+//! The end of a batch of frames: runs and acks go to their queues, incomplete contents are detached from the
+//! read buffer, and the confirms that are due leave.
 
 use super::connection::Connection;
 use crate::model::Ticket;
@@ -16,7 +16,8 @@ impl Connection {
         self.send_confirms();
     }
 
-    /// Contents that this batch has left incomplete wait for later frames, and must not keep the read buffer meanwhile.
+    /// Contents that this batch has left incomplete wait for later frames, and must not keep the read buffer
+    /// meanwhile.
     fn detach_incomplete_contents(&mut self) {
         while let Some(number) = self.state.assembling.next_begun() {
             let read_buffer = self.state.read_buffer;

@@ -5,8 +5,8 @@ use crate::wire::protocol::connection;
 use crate::wire::{AMQPClass, FrameKind};
 
 impl Connection {
-    /// Blocks a client whose frame belongs to a publish, while an alarm is on. That is from the content header on, before
-    /// there is a body.
+    /// Blocks a client whose frame belongs to a publish, while an alarm is on. That is from the content
+    /// header on, before there is a body.
     pub(super) fn block_publisher(&mut self, kind: FrameKind) {
         let publishes = match kind {
             FrameKind::Header | FrameKind::Body => true,

@@ -1,5 +1,5 @@
-//! One channel: its state, and the parts of it that need no connection. The methods are in `methods`, frames in
-//! `channel_frames`, deliveries in `deliver`. The connection's task owns it, so nothing here is locked.
+//! One channel: its state, and the parts of it that need no connection. The methods are in `methods`, frames
+//! in `channel_frames`, deliveries in `deliver`. The connection's task owns it, so nothing here is locked.
 
 use std::sync::Arc;
 

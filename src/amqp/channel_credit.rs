@@ -1,4 +1,5 @@
-//! Credit for the consumers of a channel, granted to their queues when deliveries are acknowledged or written.
+//! Credit for the consumers of a channel, granted to their queues when deliveries are acknowledged or
+//! written.
 
 use super::channel::Channel;
 use super::connection_state::ConnectionState;

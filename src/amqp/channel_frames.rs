@@ -1,5 +1,5 @@
-//! The frames of one channel: methods, content headers and bodies. Methods of the message path are handled first; all
-//! others go through `methods/dispatch`.
+//! The frames of one channel: methods, content headers and bodies. Methods of the message path are handled
+//! first; all others go through `methods/dispatch`.
 
 use bytes::Bytes;
 
@@ -119,7 +119,8 @@ impl Channel {
         }
     }
 
-    /// After `channel.close` was sent methods have no effect, but the content of a publish is followed to its end.
+    /// After `channel.close` was sent methods have no effect, but the content of a publish is followed to its
+    /// end.
     fn follow_method(&mut self, payload: &[u8]) {
         if MethodId::of(payload) == MethodId::BASIC_PUBLISH {
             self.assembly.begin(0);

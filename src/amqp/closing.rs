@@ -25,7 +25,8 @@ impl Channel {
         self.phase = ChannelPhase::Closing;
     }
 
-    /// Drops the channel's state, but for what its closing handshake needs. Unacked deliveries go to `leaving`.
+    /// Drops the channel's state, but for what its closing handshake needs. Unacked deliveries go to
+    /// `leaving`.
     fn clear(&mut self, connection: &mut ConnectionState, leaving: &mut Leaving) {
         self.leave_deliveries(leaving);
         for (id, _) in self.consumers.iter() {
@@ -70,8 +71,8 @@ impl Connection {
         self.permit.close_channel();
     }
 
-    /// A frame after `connection.close` from either side. Answers another close; close-ok is the last frame. Ignores all
-    /// other known methods.
+    /// A frame after `connection.close` from either side. Answers another close; close-ok is the last frame.
+    /// Ignores all other known methods.
     pub(super) fn frame_while_closing(&mut self, frame: &FrameRef<'_>) {
         if frame.channel != 0 || frame.kind != FrameKind::Method {
             return;
@@ -134,7 +135,8 @@ impl Connection {
         self.state.send(number, AMQPClass::Channel(close));
     }
 
-    /// Logs the first channel errors at level info, so that a client that repeats an error does not fill the log.
+    /// Logs the first channel errors at level info, so that a client that repeats an error does not fill the
+    /// log.
     fn log_channel_error(&mut self, number: u16, refusal: &Refusal) {
         let shared = &self.state.shared;
         let (connection, user) = (&shared.name, &shared.session.user.name);
@@ -175,14 +177,15 @@ impl Connection {
         };
     }
 
-    /// Returns everything that a channel has from the broker. Only `channel.close` or close-ok is sent on it afterwards.
+    /// Returns everything that a channel has from the broker. Only `channel.close` or close-ok is sent on it
+    /// afterwards.
     fn end_channel(&mut self, number: u16) {
         self.end_channels(&[number], Connection::take_outbox);
     }
 
-    /// Returns everything that these channels have, in one step per queue, so that no message goes from one of them to
-    /// another: halts their consumers, lets earlier publishes and acks take effect, takes the deliveries that are under
-    /// way, and requeues all unacked ones in order.
+    /// Returns everything that these channels have, in one step per queue, so that no message goes from one
+    /// of them to another: halts their consumers, lets earlier publishes and acks take effect, takes the
+    /// deliveries that are under way, and requeues all unacked ones in order.
     fn end_channels(&mut self, numbers: &[u16], take_deliveries: impl FnOnce(&mut Connection)) {
         let mut leaving = Leaving::default();
         for number in numbers {

@@ -1,5 +1,5 @@
-//! Publisher confirms of one channel: sequence numbers, the ticket that each waits for, and how resolved ones fold into
-//! few `basic.ack` and `basic.nack`. Pure: a ticket is a number that becomes durable.
+//! Publisher confirms of one channel: sequence numbers, the ticket that each waits for, and how resolved ones
+//! fold into few `basic.ack` and `basic.nack`. Pure: a ticket is a number that becomes durable.
 
 use std::collections::VecDeque;
 
@@ -29,9 +29,9 @@ pub(crate) struct Confirm {
     pub(crate) ack: bool,
 }
 
-/// The confirms of a channel. A run of messages costs one entry. Messages that wait for the disk and refused messages are
-/// answered in order, so that nearly every answer can be `multiple`. A message that waits for nothing does not wait for
-/// earlier ones either: it gets an ack of its own if any of them is unanswered.
+/// The confirms of a channel. A run of messages costs one entry. Messages that wait for the disk and refused
+/// messages are answered in order, so that nearly every answer can be `multiple`. A message that waits for
+/// nothing does not wait for earlier ones either: it gets an ack of its own if any of them is unanswered.
 #[derive(Debug, Default)]
 pub(crate) struct Confirms {
     /// Numbers above `answered`, in order.
@@ -60,7 +60,8 @@ impl Confirms {
         self.last - self.answered - self.ahead
     }
 
-    /// The numbers after those of the previous call, up to `last`, wait for `ticket`; `None` waits for nothing.
+    /// The numbers after those of the previous call, up to `last`, wait for `ticket`; `None` waits for
+    /// nothing.
     pub(crate) fn accept(&mut self, last: u64, ticket: Option<Ticket>) {
         self.push(last, ticket.map_or(Outcome::Acked, Outcome::Waits));
     }
@@ -156,7 +157,8 @@ impl Confirms {
         }
         match self.spans.back_mut() {
             Some(span) if span.outcome == outcome => span.last = last,
-            // A later number with a lower ticket is answered together with the span before it, so it joins that.
+            // A later number with a lower ticket is answered together with the span before it, so it joins
+            // that.
             Some(Span {
                 last: end,
                 outcome: Outcome::Waits(before),
@@ -288,8 +290,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every number is answered exactly once, with its own outcome, never before its ticket is durable, and
-        /// immediately if it waits for nothing.
+        /// Every number is answered exactly once, with its own outcome, never before its ticket is durable,
+        /// and immediately if it waits for nothing.
         #[test]
         fn each_once_and_in_time(steps in proptest::collection::vec((0u8..5, 1u8..5, 0u64..10), 1..100)) {
             let mut c = Confirms::default();
@@ -327,7 +329,8 @@ mod tests {
         }
     }
 
-    /// Takes all frames that are due and checks that each answers unanswered numbers only, with their outcome.
+    /// Takes all frames that are due and checks that each answers unanswered numbers only, with their
+    /// outcome.
     fn answer(
         c: &mut Confirms,
         durable: u64,

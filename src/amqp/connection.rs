@@ -1,5 +1,6 @@
-//! An open connection without its socket: channels, phase, and the work of each round. `frames` handles frames,
-//! `deliveries` the outbox, `batch_end` confirms, `blocking` alarms, and `closing` the end. No I/O: `task` has the socket.
+//! An open connection without its socket: channels, phase, and the work of each round. `frames` handles
+//! frames, `deliveries` the outbox, `batch_end` confirms, `blocking` alarms, and `closing` the end. No I/O:
+//! `task` has the socket.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -25,8 +26,8 @@ pub(super) enum Phase {
     Closing {
         until: Instant,
     },
-    /// The peer closed the connection, got `close-ok`, and has to close the socket: a client that sees the end of the
-    /// stream before it has read `close-ok` may take the connection for lost.
+    /// The peer closed the connection, got `close-ok`, and has to close the socket: a client that sees the
+    /// end of the stream before it has read `close-ok` may take the connection for lost.
     Closed {
         until: Instant,
     },
@@ -54,7 +55,8 @@ impl Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocked {
     No,
-    /// The client has published during an alarm. It is not read. It was sent `connection.blocked` if `notified`.
+    /// The client has published during an alarm. It is not read. It was sent `connection.blocked` if
+    /// `notified`.
     Yes {
         notified: bool,
     },
@@ -71,8 +73,8 @@ pub(super) struct Connection {
     pub(super) blocked: Blocked,
     /// Its part of the memory for incomplete contents.
     pub(super) assembly_share: AssemblyShare,
-    /// Consumers whose queue was deleted while a method waited. They end after the reply to that method. No consumer is
-    /// added meanwhile, and each is in here at most once.
+    /// Consumers whose queue was deleted while a method waited. They end after the reply to that method. No
+    /// consumer is added meanwhile, and each is in here at most once.
     pub(super) cancelled: Vec<ConsumerId>,
     /// Buffer for deliveries from the outbox; empty between rounds.
     pub(super) deliveries: Vec<Delivery>,

@@ -1,5 +1,5 @@
-//! The state of a connection that its channels work with: shared parts of the broker, the output, the method that waits
-//! for something, and counts over all channels. Decides nothing.
+//! The state of a connection that its channels work with: shared parts of the broker, the output, the method
+//! that waits for something, and counts over all channels. Decides nothing.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! The consumers of one channel, found by tag for the client and by id for deliveries, and the channels that the consumers
-//! of a connection are on.
+//! The consumers of one channel, found by tag for the client and by id for deliveries, and the channels that
+//! the consumers of a connection are on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Credit of consumers: how many more deliveries a queue may send to each. Two limits apply: the client's prefetch
-//! (unacked deliveries) and the window (deliveries under way to its socket, in messages and bytes). Pure.
+//! Credit of consumers: how many more deliveries a queue may send to each. Two limits apply: the client's
+//! prefetch (unacked deliveries) and the window (deliveries under way to its socket, in messages and bytes).
+//! Pure.
 
 use super::limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_BYTES_MIN, DELIVERY_WINDOW_MESSAGES};
 use crate::broker::queue::Credit;
@@ -29,7 +30,8 @@ pub(crate) struct Account {
     prefetch: Option<u32>,
     /// Messages granted to the queue and not delivered yet.
     messages: u32,
-    /// Bytes granted and not delivered yet. The last delivery may overdraw them, as it overdraws the queue's own count.
+    /// Bytes granted and not delivered yet. The last delivery may overdraw them, as it overdraws the queue's
+    /// own count.
     bytes: i64,
     /// Unacked deliveries; stays 0 without acknowledgements.
     unacked: u32,
@@ -74,8 +76,8 @@ impl Account {
         self.under_way.messages > 0
     }
 
-    /// Credit to grant to the queue now; counts it as granted. A `parked` consumer gets none. Grants nothing while more
-    /// than half of the last grant is left, so that the queue is not called for each message.
+    /// Credit to grant to the queue now; counts it as granted. A `parked` consumer gets none. Grants nothing
+    /// while more than half of the last grant is left, so that the queue is not called for each message.
     pub(crate) fn grant(&mut self, window: Window, parked: bool) -> Option<Credit> {
         if parked {
             return None;

@@ -10,8 +10,8 @@ use crate::wire::protocol::basic;
 use crate::wire::{self, AMQPClass};
 
 impl Channel {
-    /// Sends a delivery to the client. On a closing channel the delivery only becomes unacked, so that it goes back to
-    /// its queue.
+    /// Sends a delivery to the client. On a closing channel the delivery only becomes unacked, so that it
+    /// goes back to its queue.
     pub(crate) fn deliver(&mut self, connection: &mut ConnectionState, delivery: &Delivery) {
         let id = delivery.consumer;
         let Some(consumer) = self.consumers.get_mut(id) else {

@@ -1,4 +1,5 @@
-//! Deliveries and other events from the outbox, on their way to the channels, and credit for written deliveries.
+//! Deliveries and other events from the outbox, on their way to the channels, and credit for written
+//! deliveries.
 
 use super::connection::Connection;
 use super::error::{Code, Refusal};
@@ -41,8 +42,8 @@ impl Connection {
         events
     }
 
-    /// Ends the consumers whose queue is gone. Not while a method waits: it may be the `queue.delete` that took the queue,
-    /// and clients expect its reply first.
+    /// Ends the consumers whose queue is gone. Not while a method waits: it may be the `queue.delete` that
+    /// took the queue, and clients expect its reply first.
     pub(super) fn end_cancelled_consumers(&mut self) {
         if self.state.pending.is_some() {
             return;

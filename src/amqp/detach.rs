@@ -1,5 +1,6 @@
-//! Copies messages out of the read buffer when they would keep too much of it alive. Bodies and properties are slices of
-//! the buffer that the socket was read into, and the last message in a queue keeps the whole buffer. Pure.
+//! Copies messages out of the read buffer when they would keep too much of it alive. Bodies and properties
+//! are slices of the buffer that the socket was read into, and the last message in a queue keeps the whole
+//! buffer. Pure.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use super::limits::{COPY_MESSAGE_MAX, PINNED_PER_BYTE_MAX};
 use crate::model::{Body, Message};
 
-/// The properties of a channel's last small message, shared with the next one: they are nearly always the same.
+/// The properties of a channel's last small message, shared with the next one: they are nearly always the
+/// same.
 #[derive(Debug, Default)]
 pub(crate) struct LastProperties(Bytes);
 
@@ -25,8 +27,9 @@ impl LastProperties {
     }
 }
 
-/// Copies the messages of a run of `bytes` bytes if the run is a small part of its read buffer, since the other messages
-/// of the buffer may leave long before. A fast publisher's run fills most of its buffer and is not copied.
+/// Copies the messages of a run of `bytes` bytes if the run is a small part of its read buffer, since the
+/// other messages of the buffer may leave long before. A fast publisher's run fills most of its buffer and is
+/// not copied.
 pub(crate) fn detach_run(run: &mut [Arc<Message>], bytes: usize, buffer: usize) {
     if bytes * PINNED_PER_BYTE_MAX >= buffer {
         return;

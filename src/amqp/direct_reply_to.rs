@@ -1,6 +1,6 @@
-//! Direct reply-to: consumers of the pseudo queue `amq.rabbitmq.reply-to` (*requesters*), found by an address that their
-//! requests carry. A reply goes straight to the requester's connection. The bytes of replies that the requester's socket
-//! has not taken are bounded; beyond the bound the replying channel waits.
+//! Direct reply-to: consumers of the pseudo queue `amq.rabbitmq.reply-to` (*requesters*), found by an address
+//! that their requests carry. A reply goes straight to the requester's connection. The bytes of replies that
+//! the requester's socket has not taken are bounded; beyond the bound the replying channel waits.
 
 use std::sync::{Arc, Weak};
 
@@ -18,7 +18,8 @@ pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Starts the address of a requester; a generated name follows.
 pub(crate) const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 
-/// Whether this is the address of a requester, present or gone. No queue or exchange is routed to under such a name.
+/// Whether this is the address of a requester, present or gone. No queue or exchange is routed to under such
+/// a name.
 pub(crate) fn is_address(name: &str) -> bool {
     name.strip_prefix(REPLY_TO_PREFIX)
         .is_some_and(is_generated_name)
@@ -56,7 +57,8 @@ pub(crate) struct ReplyAddress {
 }
 
 impl Requesters {
-    /// Registers a requester under an address that cannot be guessed. Replies arrive as deliveries to `consumer`.
+    /// Registers a requester under an address that cannot be guessed. Replies arrive as deliveries to
+    /// `consumer`.
     pub(crate) fn register(
         self: &Arc<Self>,
         outbox: &Arc<Outbox>,
@@ -83,7 +85,8 @@ impl Requesters {
         self.by_address.contains_key(name)
     }
 
-    /// Sends a reply. It is dropped if the requester is gone, and returned if the requester's bound is exceeded.
+    /// Sends a reply. It is dropped if the requester is gone, and returned if the requester's bound is
+    /// exceeded.
     pub(crate) fn reply(&self, name: &str, message: &Arc<Message>) -> Result<(), PendingReply> {
         let Some(requester) = self.by_address.get(name).map(|entry| entry.value().clone()) else {
             return Ok(());

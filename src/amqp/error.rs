@@ -1,5 +1,5 @@
-//! Refusals as clients see them: reply code, reply text, and whether the channel or the whole connection ends. The one
-//! place where the broker's errors become AMQP's codes.
+//! Refusals as clients see them: reply code, reply text, and whether the channel or the whole connection
+//! ends. The one place where the broker's errors become AMQP's codes.
 
 use super::method_id::MethodId;
 use crate::broker::error::BrokerError;

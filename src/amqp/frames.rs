@@ -1,5 +1,5 @@
-//! The frames of a connection: each goes to its channel, those of channel 0 are handled here. Also the rest of a method
-//! that has waited.
+//! The frames of a connection: each goes to its channel, those of channel 0 are handled here. Also the rest
+//! of a method that has waited.
 
 use super::channel::Phase as ChannelPhase;
 use super::connection::{Blocked, Connection, Phase};
@@ -165,8 +165,9 @@ impl Connection {
         }
     }
 
-    /// The client has a new secret. Passwords do not expire, so any secret will do (as in RabbitMQ). Permissions are
-    /// looked up again whenever they change; only those of existing consumers need a check here.
+    /// The client has a new secret. Passwords do not expire, so any secret will do (as in RabbitMQ).
+    /// Permissions are looked up again whenever they change; only those of existing consumers need a check
+    /// here.
     fn refresh_permissions(&mut self) {
         for number in self.channels.numbers() {
             if let Some((channel, state)) = self.channel(number) {

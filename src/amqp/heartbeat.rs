@@ -1,5 +1,5 @@
-//! Heartbeats of one connection: when to send one, and when the peer counts as dead. Pure: called every half interval, as
-//! in RabbitMQ.
+//! Heartbeats of one connection: when to send one, and when the peer counts as dead. Pure: called every half
+//! interval, as in RabbitMQ.
 
 use std::time::Duration;
 

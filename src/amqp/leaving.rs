@@ -1,5 +1,5 @@
-//! Consumers and unacked deliveries that channels return to their queues when they end. All channels of a closing
-//! connection leave together, so that no message goes from one of them to another.
+//! Consumers and unacked deliveries that channels return to their queues when they end. All channels of a
+//! closing connection leave together, so that no message goes from one of them to another.
 
 use std::collections::HashMap;
 use std::sync::Arc;

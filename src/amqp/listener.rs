@@ -30,9 +30,10 @@ use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
 
 impl Front {
-    /// Accepts connections until `stopped` is true or its sender is gone. Drops connections in their handshake then, and
-    /// returns when the open ones have ended; [`crate::broker::connections::Connections::close_where`] asks them to close.
-    /// Dropping this future drops all of them.
+    /// Accepts connections until `stopped` is true or its sender is gone. Drops connections in their
+    /// handshake then, and returns when the open ones have ended;
+    /// [`crate::broker::connections::Connections::close_where`] asks them to close. Dropping this future
+    /// drops all of them.
     pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
         let serve_one =
             |stream, peer, place| Arc::clone(&self).accepted(stream, peer, place, stopped.clone());
@@ -73,8 +74,8 @@ impl Front {
     }
 }
 
-/// Small frames leave immediately. Closing a socket resets it, as in RabbitMQ: output that the peer has not taken is
-/// dropped, and the system keeps nothing of the connection.
+/// Small frames leave immediately. Closing a socket resets it, as in RabbitMQ: output that the peer has not
+/// taken is dropped, and the system keeps nothing of the connection.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_zero_linger()
@@ -174,8 +175,8 @@ impl Front {
         }
     }
 
-    /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again after the
-    /// connection is registered: deleting a user or virtual host after that closes the connection.
+    /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again
+    /// after the connection is registered: deleting a user or virtual host after that closes the connection.
     fn open_vhost(
         &self,
         user: &Arc<User>,
@@ -271,8 +272,8 @@ impl Front {
         tracing::info!(connection = %name, "connection closed");
     }
 
-    /// Client errors are logged at level info. Bad protocol headers come from health checks, and refused logins have been
-    /// logged with their reason: both at level debug.
+    /// Client errors are logged at level info. Bad protocol headers come from health checks, and refused
+    /// logins have been logged with their reason: both at level debug.
     fn log_rejected(&self, peer: SocketAddr, error: &HandshakeError) {
         // Quoted, since the text may repeat bytes from the peer.
         let text = error.to_string();

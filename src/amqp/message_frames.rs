@@ -150,8 +150,8 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The properties with `headers` added, in place of the publisher's headers of the same names, and with `mode` unless
-/// they have a delivery mode. Malformed properties stay unchanged.
+/// The properties with `headers` added, in place of the publisher's headers of the same names, and with
+/// `mode` unless they have a delivery mode. Malformed properties stay unchanged.
 fn with_headers(properties: &Bytes, headers: &[(&str, i64)], mode: Option<u8>) -> Bytes {
     if let Some(appended) = wire::append_headers(properties, headers, mode) {
         return appended;

@@ -1,9 +1,10 @@
-//! The AMQP 0-9-1 front door: one connection per client, from the protocol header to the last close-ok. `broker` decides
-//! what methods mean, `wire` knows their encoding. Everything with a channel number, delivery tag or reply code is here.
+//! The AMQP 0-9-1 front door: one connection per client, from the protocol header to the last close-ok.
+//! `broker` decides what methods mean, `wire` knows their encoding. Everything with a channel number,
+//! delivery tag or reply code is here.
 //!
-//! A publish goes through `task` (socket), `frames`, `channel_frames`, `methods/publish` and `batch_end` (confirms); a
-//! delivery through `outbox`, `deliveries`, `deliver` and `task`; an ack through `frames`, `channel_frames`,
-//! `methods/ack` and `batch_end`.
+//! A publish goes through `task` (socket), `frames`, `channel_frames`, `methods/publish` and `batch_end`
+//! (confirms); a delivery through `outbox`, `deliveries`, `deliver` and `task`; an ack through `frames`,
+//! `channel_frames`, `methods/ack` and `batch_end`.
 
 mod assembly; // a content from its frames, pure
 mod assembly_budget; // memory for incomplete contents of all connections

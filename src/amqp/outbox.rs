@@ -1,6 +1,6 @@
-//! Deliveries, cancelled consumers and requests to close that the broker has for one connection. Queues put them here
-//! under their own lock, so that putting is a swap and a wake; the connection's task takes everything together. The
-//! credit that the connection grants bounds its size.
+//! Deliveries, cancelled consumers and requests to close that the broker has for one connection. Queues put
+//! them here under their own lock, so that putting is a swap and a wake; the connection's task takes
+//! everything together. The credit that the connection grants bounds its size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

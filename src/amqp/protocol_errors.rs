@@ -5,8 +5,8 @@ use super::error::{Code, Failure, Refusal};
 use super::method_id::MethodId;
 use crate::wire::{Fault, MethodError};
 
-/// The failure for a method that cannot be decoded. RabbitMQ's reader crashes on a bad table or an unknown method, and
-/// its connection with it.
+/// The failure for a method that cannot be decoded. RabbitMQ's reader crashes on a bad table or an unknown
+/// method, and its connection with it.
 pub(crate) fn undecodable(error: MethodError) -> Failure {
     match error {
         MethodError::Unknown { .. } | MethodError::NoIds | MethodError::Table { .. } => {
@@ -46,7 +46,8 @@ pub(crate) fn undecodable_on_zero(error: MethodError) -> Failure {
     }
 }
 
-/// The failure for a frame out of turn. RabbitMQ names the publish that waits for its content, if there is one.
+/// The failure for a frame out of turn. RabbitMQ names the publish that waits for its content, if there is
+/// one.
 pub(crate) fn unexpected(unexpected: Unexpected) -> Failure {
     let about = match unexpected {
         Unexpected::NotMethod => MethodId::NONE,

@@ -1,5 +1,5 @@
-//! The queues that a channel consumes from or has unacked deliveries of, behind small handles: an entry per delivery
-//! would otherwise hold a reference to its queue.
+//! The queues that a channel consumes from or has unacked deliveries of, behind small handles: an entry per
+//! delivery would otherwise hold a reference to its queue.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! The routes of one channel's publishes. A publisher repeats exchange and routing key, so the bytes of its method are
-//! compared with earlier ones, and exchange, permission and queues are looked up once. A route goes stale with the
-//! virtual host's generation.
+//! The routes of one channel's publishes. A publisher repeats exchange and routing key, so the bytes of its
+//! method are compared with earlier ones, and exchange, permission and queues are looked up once. A route
+//! goes stale with the virtual host's generation.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

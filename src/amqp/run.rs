@@ -1,5 +1,5 @@
-//! Runs: consecutive messages of one channel for the same queues, published to them together, and the outcome of each
-//! message for its confirm.
+//! Runs: consecutive messages of one channel for the same queues, published to them together, and the outcome
+//! of each message for its confirm.
 
 use std::sync::Arc;
 
@@ -88,8 +88,8 @@ impl Published {
         Published { ticket, rejected }
     }
 
-    /// Records the outcome of each message; `last_seq` is the number of the last one. A rejected message gets a nack. A
-    /// durable one waits for the ticket.
+    /// Records the outcome of each message; `last_seq` is the number of the last one. A rejected message gets
+    /// a nack. A durable one waits for the ticket.
     pub(crate) fn confirm(
         &self,
         confirms: &mut Confirms,
@@ -141,7 +141,8 @@ mod tests {
         })
     }
 
-    /// The confirms of four messages that follow a confirmed one, when batch `durable` is on disk. They wait for batch 1.
+    /// The confirms of four messages that follow a confirmed one, when batch `durable` is on disk. They wait
+    /// for batch 1.
     fn confirms(messages: &[Arc<Message>], rejected: &[u32], durable: u64) -> Vec<(u64, bool)> {
         let mut confirms = Confirms::default();
         for _ in 0..5 {

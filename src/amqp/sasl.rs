@@ -9,8 +9,8 @@ use crate::wire::table::{Entries, TableError, check_fields};
 /// The mechanisms that `connection.start` offers.
 pub(super) const MECHANISMS: &str = "PLAIN AMQPLAIN ANONYMOUS";
 
-/// User and password of an anonymous peer: RabbitMQ's default user. Such a login fails once the default user's password
-/// has been changed.
+/// User and password of an anonymous peer: RabbitMQ's default user. Such a login fails once the default
+/// user's password has been changed.
 const ANONYMOUS: (&[u8], &[u8]) = (b"guest", b"guest");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
-//! The task of one connection. It alone reads and writes the socket, and owns the connection's state. This file waits and
-//! moves bytes; `connection` decides.
+//! The task of one connection. It alone reads and writes the socket, and owns the connection's state. This
+//! file waits and moves bytes; `connection` decides.
 //!
-//! Each round takes deliveries from the broker, handles the client's frames, and writes the output of both. Reading goes
-//! on while a write is blocked, since a single-threaded client may not read before it has written, but not while too much
-//! output waits or the disk has fallen behind this connection's publishes.
+//! Each round takes deliveries from the broker, handles the client's frames, and writes the output of both.
+//! Reading goes on while a write is blocked, since a single-threaded client may not read before it has
+//! written, but not while too much output waits or the disk has fallen behind this connection's publishes.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -265,8 +265,8 @@ impl Task {
         }
     }
 
-    /// Unblocks the connection. A client that was not read meanwhile may have reset it; its input is dropped then, as in
-    /// RabbitMQ.
+    /// Unblocks the connection. A client that was not read meanwhile may have reset it; its input is dropped
+    /// then, as in RabbitMQ.
     fn unblock(&mut self) {
         if matches!(self.stream.take_error(), Ok(Some(_)) | Err(_)) {
             self.connection.phase = Phase::Over;
@@ -327,7 +327,8 @@ impl Task {
     fn tick(&mut self, now: Instant) {
         self.next_tick = now + self.heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
         let connection = &mut self.connection;
-        // A connection that is not read cannot tell whether its peer is silent, unless the peer takes no output either.
+        // A connection that is not read cannot tell whether its peer is silent, unless the peer takes no
+        // output either.
         let takes_output = connection.state.out.is_empty() || std::mem::take(&mut self.has_written);
         if connection.phase == Phase::Running && !connection.wants_to_read() && takes_output {
             self.heart.received();
@@ -401,8 +402,8 @@ impl Drop for Task {
     }
 }
 
-/// Reads without waiting. `read_buf` remembers when a read has emptied the socket and skips the next system call; plain
-/// `try_read` would make it, every second call where messages arrive one by one.
+/// Reads without waiting. `read_buf` remembers when a read has emptied the socket and skips the next system
+/// call; plain `try_read` would make it, every second call where messages arrive one by one.
 fn read_now(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
     let reading = pin!(stream.read_buf(input));
     match reading.poll(&mut task::Context::from_waker(Waker::noop())) {

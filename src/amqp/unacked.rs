@@ -75,9 +75,9 @@ impl Unacked {
         tag
     }
 
-    /// Moves the deliveries that the client acknowledges to `out`, in order: one tag or, with `multiple`, all up to and
-    /// including it; tag 0 with `multiple` means all. As in RabbitMQ the tag itself must be unacked, also with
-    /// `multiple`.
+    /// Moves the deliveries that the client acknowledges to `out`, in order: one tag or, with `multiple`, all
+    /// up to and including it; tag 0 with `multiple` means all. As in RabbitMQ the tag itself must be
+    /// unacked, also with `multiple`.
     pub(crate) fn take(
         &mut self,
         tag: u64,
@@ -150,8 +150,8 @@ impl Unacked {
         self.entries.get(index)?.delivery.map(|_| index)
     }
 
-    /// Drops acknowledged entries at the front, and all of them when they are the majority: one message that is never
-    /// acknowledged must not keep the entries of all later ones.
+    /// Drops acknowledged entries at the front, and all of them when they are the majority: one message that
+    /// is never acknowledged must not keep the entries of all later ones.
     fn shrink(&mut self) {
         while self
             .entries

@@ -3,12 +3,12 @@
 use crate::model::Ticket;
 use crate::store::commit::Committer;
 
-/// Bytes that a connection may have on their way to the disk even while all connections together have too many, so that
-/// a slow publisher does not wait behind fast ones.
+/// Bytes that a connection may have on their way to the disk even while all connections together have too
+/// many, so that a slow publisher does not wait behind fast ones.
 const OWN_BYTES_MIN: usize = 1024 * 1024;
 
-/// An upper bound of the bytes on their way to the disk. Two sums instead of one entry per batch: it costs nothing per
-/// message.
+/// An upper bound of the bytes on their way to the disk. Two sums instead of one entry per batch: it costs
+/// nothing per message.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     /// Bytes that are durable once `mark` is.
@@ -36,7 +36,8 @@ impl Unsynced {
         older + self.newer <= OWN_BYTES_MIN
     }
 
-    /// Drops the older bytes once they are durable. Everything published so far is in batch `gathering` or an earlier one.
+    /// Drops the older bytes once they are durable. Everything published so far is in batch `gathering` or an
+    /// earlier one.
     fn advance(&mut self, durable: Ticket, gathering: Ticket) {
         if durable >= self.mark {
             self.older = std::mem::take(&mut self.newer);

@@ -1,5 +1,5 @@
-//! Output of one connection that its socket has not taken: small pieces in one buffer, larger bodies as slices, written
-//! many at a time and in order. Knows no frames.
+//! Output of one connection that its socket has not taken: small pieces in one buffer, larger bodies as
+//! slices, written many at a time and in order. Knows no frames.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -59,8 +59,8 @@ impl Writer {
         self.pending() == 0
     }
 
-    /// Writes until the output is empty or `write` fails, also with `WouldBlock`. `write` takes slices and returns the
-    /// number of bytes written. Returns the total.
+    /// Writes until the output is empty or `write` fails, also with `WouldBlock`. `write` takes slices and
+    /// returns the number of bytes written. Returns the total.
     pub(crate) fn flush(
         &mut self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,

@@ -1,12 +1,12 @@
-//! The handshake, from the protocol header to `connection.open-ok`. Pure: bytes in, bytes and the next step out; the
-//! caller has the socket, the clock, passwords and virtual hosts. Each state is a value that only its own next step
-//! accepts, and a connection exists only with the [`Terms`] of a completed handshake.
+//! The handshake, from the protocol header to `connection.open-ok`. Pure: bytes in, bytes and the next step
+//! out; the caller has the socket, the clock, passwords and virtual hosts. Each state is a value that only
+//! its own next step accepts, and a connection exists only with the [`Terms`] of a completed handshake.
 //!
-//! The caller loops: it calls [`Handshake::advance`] with its input, writes `out` to the socket after every call, and does
-//! what the [`Step`] says. Bytes that a client sends ahead stay in `input`.
+//! The caller loops: it calls [`Handshake::advance`] with its input, writes `out` to the socket after every
+//! call, and does what the [`Step`] says. Bytes that a client sends ahead stay in `input`.
 //!
-//! RabbitMQ sends no error to a client that has not logged in: it waits a while and closes the socket. Only after
-//! `tune-ok` does it send a `connection.close`.
+//! RabbitMQ sends no error to a client that has not logged in: it waits a while and closes the socket. Only
+//! after `tune-ok` does it send a `connection.close`.
 
 mod rejection;
 mod server;

@@ -13,8 +13,8 @@ use crate::wire::{AMQPClass, Fault, FrameError, MethodError, reply_text};
 /// Delay before the socket of a rejected peer closes, so that guessing passwords takes time.
 pub(in crate::amqp) const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 
-/// Time for the client to answer `connection.close`, or to close its socket after `close-ok`, unless its heartbeat is
-/// shorter.
+/// Time for the client to answer `connection.close`, or to close its socket after `close-ok`, unless its
+/// heartbeat is shorter.
 const CLOSE_OK_DELAY: Duration = Duration::from_secs(30);
 
 /// Why a virtual host is not opened. All have reply code 530.
@@ -40,7 +40,8 @@ pub(in crate::amqp) enum Hangup {
     Now,
     /// Ignore further input; close after this delay.
     After(Duration),
-    /// Wait for `connection.close-ok`, at most this long, then close. Answer `connection.close` and ignore other input.
+    /// Wait for `connection.close-ok`, at most this long, then close. Answer `connection.close` and ignore
+    /// other input.
     AwaitCloseOk(Duration),
 }
 

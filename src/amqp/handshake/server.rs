@@ -4,7 +4,8 @@ use super::super::sasl::MECHANISMS;
 use crate::wire::protocol::connection::{AMQPMethod, Start};
 use crate::wire::{AMQPClass, AMQPValue, FieldTable, short_string};
 
-/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before `tune-ok`.
+/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before
+/// `tune-ok`.
 pub(in crate::amqp) const FRAME_MAX_MIN: u32 = 4096;
 
 /// The RabbitMQ release whose behaviour clients may expect. Clients parse it out of the server properties.

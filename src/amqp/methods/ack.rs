@@ -1,5 +1,5 @@
-//! `basic.ack`, `basic.nack`, `basic.reject` and `basic.recover`. Acks are gathered until the batch of frames ends; then
-//! each queue gets them in one step, together with the credit that they free.
+//! `basic.ack`, `basic.nack`, `basic.reject` and `basic.recover`. Acks are gathered until the batch of frames
+//! ends; then each queue gets them in one step, together with the credit that they free.
 
 use super::super::channel::{Channel, Mode};
 use super::super::channel_credit::Grants;
@@ -56,8 +56,8 @@ impl Channel {
         // Earlier acks and publishes go first, since other consumers may see a requeued message immediately.
         self.flush(connection);
         match how {
-            // Together with the credit that this frees, so that waiting messages leave a full queue before a dead letter
-            // enters it.
+            // Together with the credit that this frees, so that waiting messages leave a full queue before a
+            // dead letter enters it.
             Acknowledgement::Reject => {
                 deliveries
                     .iter()
@@ -94,8 +94,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Acknowledges deliveries to their queues now, in order. Returns the ticket that makes it durable; `None` if nothing
-    /// is written.
+    /// Acknowledges deliveries to their queues now, in order. Returns the ticket that makes it durable;
+    /// `None` if nothing is written.
     pub(crate) fn acknowledge_now(
         &mut self,
         how: Acknowledgement,
@@ -143,7 +143,8 @@ impl Channel {
         }
     }
 
-    /// Acknowledges the gathered deliveries. The channel's limiter has their places back before the queues deliver again.
+    /// Acknowledges the gathered deliveries. The channel's limiter has their places back before the queues
+    /// deliver again.
     fn acknowledge_gathered(&mut self, how: Acknowledgement, mut grants: Grants) -> Option<Ticket> {
         let by_queue = self.acks.take();
         let places = self.limited_deliveries(&by_queue);
@@ -165,7 +166,8 @@ impl Channel {
         ticket
     }
 
-    /// Number of acknowledged deliveries that the channel's limiter counts: those from classic queues to consumers.
+    /// Number of acknowledged deliveries that the channel's limiter counts: those from classic queues to
+    /// consumers.
     fn limited_deliveries(&self, by_queue: &[QueueAcks]) -> usize {
         let is_classic = |acks: &&QueueAcks| {
             let queue = self.queues.get(acks.queue);

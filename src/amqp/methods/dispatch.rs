@@ -7,8 +7,8 @@ use crate::wire::AMQPClass;
 use crate::wire::protocol::{access, basic, channel, confirm, exchange, queue, tx};
 
 impl Channel {
-    /// Handles all methods but those of the message path. Flushes the channel first, since the method may depend on earlier
-    /// publishes and acks.
+    /// Handles all methods but those of the message path. Flushes the channel first, since the method may
+    /// depend on earlier publishes and acks.
     pub(crate) fn other_method(
         &mut self,
         connection: &mut ConnectionState,

@@ -63,7 +63,8 @@ impl Channel {
         no_ack: bool,
     ) {
         if self.phase != Phase::Open {
-            // The broker has closed the channel meanwhile and returned its deliveries, so this one is returned alone.
+            // The broker has closed the channel meanwhile and returned its deliveries, so this one is
+            // returned alone.
             if !no_ack {
                 queue.leave(&[], &[got.lease]);
             }

@@ -15,9 +15,10 @@ use crate::wire::protocol::basic::{AMQPMethod, Qos, QosOk};
 const UNLIMITED: i64 = 1 << 40;
 
 impl Channel {
-    /// `basic.qos`. Without `global` it applies to each later consumer, with `global` to all consumers of the channel
-    /// together, earlier ones included (RabbitMQ's meaning of the flag). Either replaces an earlier limit for all. The
-    /// decoded method lacks the prefetch size, so it is read from `payload`; only zero is supported.
+    /// `basic.qos`. Without `global` it applies to each later consumer, with `global` to all consumers of the
+    /// channel together, earlier ones included (RabbitMQ's meaning of the flag). Either replaces an earlier
+    /// limit for all. The decoded method lacks the prefetch size, so it is read from `payload`; only zero is
+    /// supported.
     pub(crate) fn basic_qos(
         &mut self,
         connection: &mut ConnectionState,
@@ -46,7 +47,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The limiter of the channel's consumers. All of them have it, since a limit may be set after their registration.
+    /// The limiter of the channel's consumers. All of them have it, since a limit may be set after their
+    /// registration.
     pub(crate) fn limiter(&mut self) -> Arc<ChannelLimiter> {
         let limit = places(self.global_prefetch);
         Arc::clone(
@@ -60,9 +62,9 @@ impl Channel {
         self.global_prefetch > 0
     }
 
-    /// Lets the queues that the limit has stopped deliver again, in rounds: each gets its share, the one that waits
-    /// longest first. Shares grow from round to round, since consumers without acknowledgements use up no places and
-    /// would need many rounds.
+    /// Lets the queues that the limit has stopped deliver again, in rounds: each gets its share, the one that
+    /// waits longest first. Shares grow from round to round, since consumers without acknowledgements use up
+    /// no places and would need many rounds.
     pub(crate) fn poke_queues(&self) {
         let Some(limiter) = &self.limiter else {
             return;
@@ -82,7 +84,8 @@ impl Channel {
         }
     }
 
-    /// While a channel has no limit its queues deliver without asking the limiter, so they learn when that changes.
+    /// While a channel has no limit its queues deliver without asking the limiter, so they learn when that
+    /// changes.
     fn tell_queues_of_limit(&self, limiter: &Arc<ChannelLimiter>) {
         let consumers = self.consumers.iter();
         let sources = consumers.filter_map(|(_, consumer)| consumer.source);

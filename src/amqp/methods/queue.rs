@@ -30,7 +30,8 @@ impl Channel {
             };
             return self.queue_declared(connection, m.nowait, declared);
         }
-        // Clients cannot declare queues under the pseudo queue's name, so such a name must be a present requester.
+        // Clients cannot declare queues under the pseudo queue's name, so such a name must be a present
+        // requester.
         let passive = m.passive || m.queue.as_str().starts_with(REPLY_TO);
         let session = Arc::clone(&connection.shared.session);
         connection.wait_for(self, async move {
@@ -96,8 +97,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The queue and key of a binding. If both are empty, the key is the name of the queue declared last (AMQP 0-9-1,
-    /// queue.bind).
+    /// The queue and key of a binding. If both are empty, the key is the name of the queue declared last
+    /// (AMQP 0-9-1, queue.bind).
     fn queue_and_key(&self, queue: &str, key: &str) -> Result<(Destination, Name), Refusal> {
         let name = self.queue_name(queue)?;
         if name.starts_with(REPLY_TO_PREFIX) {

@@ -1,5 +1,5 @@
-//! `tx.*` and `confirm.select`. `tx.commit` gives the publishes and acknowledgements of a transaction to their queues
-//! within one batch of the store: a crash keeps all of them or none.
+//! `tx.*` and `confirm.select`. `tx.commit` gives the publishes and acknowledgements of a transaction to
+//! their queues within one batch of the store: a crash keeps all of them or none.
 
 use std::sync::Arc;
 

@@ -138,7 +138,8 @@ enum Outcome {
     Rejected(Rejection),
 }
 
-/// Runs a handshake on `input`, `piece` bytes at a time. Returns the outcome, the output, and the unread input.
+/// Runs a handshake on `input`, `piece` bytes at a time. Returns the outcome, the output, and the unread
+/// input.
 fn run(input: &ClientBytes, piece: usize, caller: &CallerAnswers) -> (Outcome, BytesMut, BytesMut) {
     let mut pieces = input.0.chunks(piece);
     let mut handshake = Handshake::new(settings());

@@ -1,6 +1,7 @@
-//! `basic.publish`, from the complete content to the queues. The steps of each message: check the right to publish
-//! (`route`), check the properties (`properties`), find the queues (`route`), then add the message to the run for these
-//! queues. Replies of direct reply-to (`reply`), delayed messages (`delayed`) and rewind requests leave that way.
+//! `basic.publish`, from the complete content to the queues. The steps of each message: check the right to
+//! publish (`route`), check the properties (`properties`), find the queues (`route`), then add the message to
+//! the run for these queues. Replies of direct reply-to (`reply`), delayed messages (`delayed`) and rewind
+//! requests leave that way.
 
 mod delayed;
 mod properties;

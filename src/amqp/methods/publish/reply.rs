@@ -1,5 +1,5 @@
-//! Replies of direct reply-to, which go to requesters instead of queues. A requester that does not take its replies holds
-//! up the channels that send them; no reply is lost.
+//! Replies of direct reply-to, which go to requesters instead of queues. A requester that does not take its
+//! replies holds up the channels that send them; no reply is lost.
 
 use std::sync::Arc;
 
@@ -68,7 +68,8 @@ impl Channel {
     }
 }
 
-/// The addresses of requesters among a message's routing keys, each once. Only the default exchange knows them.
+/// The addresses of requesters among a message's routing keys, each once. Only the default exchange knows
+/// them.
 pub(super) fn reply_addresses(origin: &Origin, further_keys: &[Name]) -> Vec<Name> {
     if !origin.exchange.is_empty() {
         return Vec::new();

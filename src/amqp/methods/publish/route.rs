@@ -1,5 +1,5 @@
-//! The right to publish and the queues of a message, cached as the route of its publish method. A search for queues that
-//! takes long is cut into pieces and waited for.
+//! The right to publish and the queues of a message, cached as the route of its publish method. A search for
+//! queues that takes long is cut into pieces and waited for.
 
 use std::sync::Arc;
 
@@ -23,8 +23,9 @@ pub(super) struct Destinations {
 }
 
 impl Channel {
-    /// Checks that the user may publish to the exchange, and makes sure that the cached route is current. Called before
-    /// the content arrives, so that a forbidden content takes no memory, and again when it is complete.
+    /// Checks that the user may publish to the exchange, and makes sure that the cached route is current.
+    /// Called before the content arrives, so that a forbidden content takes no memory, and again when it is
+    /// complete.
     pub(crate) fn check_route(&mut self, connection: &ConnectionState, index: usize) -> Handled {
         let session = &connection.shared.session;
         let generation = session.vhost.generation();
@@ -51,7 +52,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The queues of a message, from the cached route or by a short search. `None` if the search takes longer.
+    /// The queues of a message, from the cached route or by a short search. `None` if the search takes
+    /// longer.
     pub(super) fn try_route(
         &mut self,
         connection: &ConnectionState,
