@@ -1,6 +1,7 @@
 //! Queues: logs of messages that are handed out to consumers. ARCHITECTURE.md draws how the parts work together.
 
 mod budget; // memory that all queues share
+mod carry_out; // how the effects of a command are carried out
 mod channel_limiter; // the prefetch limit of a whole channel
 mod chunk_state; // whether a chunk is gathered or written
 mod commands; // what connections ask of a queue
@@ -21,7 +22,7 @@ mod reading; // reads and sweeps on threads that may block
 mod receive; // receiving without a consumer
 mod rewind; // acked messages become ready again
 mod settings; // the arguments that hold
-mod shell; // the lock, and how effects are carried out
+mod shell; // the lock around the state machine
 mod spec; // what a queue is, and what it shares
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues

@@ -1,9 +1,7 @@
-//! A queue: the lock around its state machine, and how the effects of a command are carried out. Every call locks the
-//! queue, applies commands, carries out their effects and unlocks; the lock is never held across an await. Lock order:
-//! batch guard, queue, sink, committer.
+//! A queue: the lock around its state machine. Every call locks the queue, applies commands, carries out their effects and
+//! unlocks; the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -17,13 +15,13 @@ use crate::store::{Batch, LogState};
 use super::budget::MemoryBudget;
 use super::dead_letter::letter::DeadLetter;
 use super::dead_letter::line::Letters;
-use super::effects::{Effect, Effects};
+use super::effects::Effects;
 use super::kind::Kind;
 use super::machine::Machine;
 use super::outlets::Outlets;
 use super::reading::threads::QueueThreads;
 use super::reading::tries::Tries;
-use super::receive::received::{Answer, Received};
+use super::receive::received::Answer;
 use super::settings::Settings;
 use super::spec::QueueSpec;
 use super::timers::{Timed, Timers};
@@ -82,7 +80,7 @@ pub struct Queue {
 /// What the lock guards.
 pub(super) struct Cell {
     pub(super) machine: Kind,
-    fx: Effects,
+    pub(super) fx: Effects,
     pub(super) outlets: Outlets,
     /// The receives that wait, by number.
     pub(super) receives: BTreeMap<u64, oneshot::Sender<Answer>>,
@@ -267,81 +265,6 @@ impl Queue {
             result,
             ticket,
             letters,
-        }
-    }
-
-    /// Carries out what a command wants done. Returns the ticket of a batch whose durability the machine awaits.
-    fn carry_out(&self, cell: &mut Cell) -> Option<Ticket> {
-        cell.outlets.deliver(&mut cell.fx.deliveries);
-        let mut answers = Vec::new();
-        let mut sweeps = Vec::new();
-        if !cell.fx.others.is_empty() {
-            self.carry_out_others(cell, &mut answers, &mut sweeps);
-        }
-        // What leaves memory may be written anew for that.
-        self.keep_to_budget(cell);
-        let mut watched = None;
-        if cell.ticket.is_none()
-            && cell.machine.is_dirty()
-            && !cell.deleted
-            && let Some(me) = self.me.upgrade()
-        {
-            let ticket = self.services.committer.mark_dirty(me);
-            watched = Some(ticket).filter(|_| cell.machine.awaits_durability());
-            cell.ticket = Some(ticket);
-        }
-        if !sweeps.is_empty() {
-            self.start_sweeps(sweeps, cell.ticket);
-        }
-        for (receive, messages) in answers {
-            if let Some(sender) = cell.receives.remove(&receive) {
-                let ticket = cell.ticket;
-                // Cannot fail: a receive stops waiting before it drops the other end.
-                drop(sender.send(Answer { messages, ticket }));
-            }
-        }
-        watched
-    }
-
-    fn carry_out_others(
-        &self,
-        cell: &mut Cell,
-        answers: &mut Vec<(u64, Vec<Received>)>,
-        sweeps: &mut Vec<(LogId, Range<u64>)>,
-    ) {
-        let read_bytes = cell.machine.read_bytes();
-        for effect in cell.fx.others.drain(..) {
-            match effect {
-                Effect::Answer { receive, messages } => answers.push((receive, messages)),
-                Effect::Read { log, from } => self.start_load(log, from, read_bytes),
-                Effect::Pick(pick) => self.start_pick(pick),
-                Effect::Seek(seek) => self.start_seek(seek),
-                Effect::Sweep { log, offsets } => sweeps.push((log, offsets)),
-                Effect::AwaitRound(consumer) => cell.outlets.await_round(consumer, self.spec.id),
-            }
-        }
-    }
-
-    fn keep_to_budget(&self, cell: &mut Cell) {
-        let budget = &self.services.budget;
-        let committed = self.services.committer.committed();
-        cell.machine.evict(budget.allowance(), committed);
-        let resident = cell.machine.resident_bytes();
-        if resident != cell.resident_bytes {
-            budget.change(cell.resident_bytes, resident);
-            cell.resident_bytes = resident;
-        }
-    }
-
-    /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
-    /// left: it only makes the queue look once more.
-    fn keep_deadline(&self, cell: &mut Cell, now_ms: u64) {
-        let Some(deadline) = cell.machine.deadline_ms(now_ms) else {
-            return;
-        };
-        if cell.deadline_ms.is_none_or(|known| deadline < known) {
-            self.schedule(cell.deadline_ms, Some(deadline));
-            cell.deadline_ms = Some(deadline);
         }
     }
 
