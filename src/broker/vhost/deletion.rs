@@ -64,22 +64,25 @@ impl Vhost {
     fn try_delete(&self, queue: &Arc<Queue>, only_if: impl FnOnce(&Counts) -> bool) -> Deletion {
         let mut changes = self.changes.lock();
         let decision = self.view(&changes, &self.routing()).delete_queue(queue);
-        // One batch, so that a crash leaves the queue with its messages, or neither.
-        let _one_batch = match decision {
+        let (proposal, is_defined) = match decision {
             Decision::Wait => return Deletion::Wait,
-            Decision::Nothing(()) | Decision::Change(_) => self.shared.committer.batch_guard(),
+            Decision::Nothing(()) => (Proposal::none(), false),
+            Decision::Change(valid) => (self.proposal(&mut changes, valid).0, true),
         };
+        // One batch, so that a crash leaves the queue with its messages, or neither. Held briefly: the committer waits.
+        let one_batch = self.shared.committer.batch_guard();
         let Some((counts, _)) = queue.delete(only_if) else {
+            drop(one_batch);
+            // The proposal is abandoned, which takes the lock.
+            drop(changes);
             return Deletion::No;
         };
-        let proposal = match decision {
-            Decision::Wait | Decision::Nothing(()) => Proposal::none(),
-            Decision::Change(valid) => {
-                self.change_routing(|routing| routing.remove_queue(queue.name()));
-                self.proposal(&mut changes, valid).0
-            }
-        };
-        Deletion::UnderWay(counts, proposal.write(&self.shared.committer))
+        let commit = proposal.write(&self.shared.committer);
+        drop(one_batch);
+        if is_defined {
+            self.change_routing(|routing| routing.remove_queue(queue.name()));
+        }
+        Deletion::UnderWay(counts, commit)
     }
 
     /// Deletes everything in the virtual host, with `others` in the same batch. `None` if that was done before, or is under
