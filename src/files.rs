@@ -86,7 +86,7 @@ pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
         0 => capacity(0, 0),
         cmq => capacity(cmq, left / 4),
     };
-    let left = left.saturating_sub(cmq.known + cmq.newcomers);
+    let left = left.saturating_sub(cmq.authenticated + cmq.newcomers);
     Shares {
         store,
         cached: store * part / of,
@@ -103,13 +103,13 @@ pub fn capacity(wanted: usize, places: usize) -> Capacity {
     let all = wanted.saturating_add(newcomers(wanted));
     if all <= places {
         return Capacity {
-            known: wanted,
+            authenticated: wanted,
             newcomers: newcomers(wanted),
         };
     }
     let newcomers = newcomers(places - places / (NEWCOMERS_PART + 1));
     Capacity {
-        known: wanted.min(places.saturating_sub(newcomers)),
+        authenticated: wanted.min(places.saturating_sub(newcomers)),
         newcomers,
     }
 }
@@ -125,7 +125,7 @@ mod tests {
     };
 
     fn sockets(capacity: Capacity) -> usize {
-        capacity.known + capacity.newcomers
+        capacity.authenticated + capacity.newcomers
     }
 
     #[test]
@@ -133,8 +133,14 @@ mod tests {
         for limit in [None, Some(1 << 20), Some(524_288)] {
             let shares = share(limit, WANTED);
             assert_eq!((shares.store, shares.cached), (1_024, 768));
-            assert_eq!((shares.amqp.known, shares.amqp.newcomers), (100_000, 4_096));
-            assert_eq!((shares.cmq.known, shares.cmq.newcomers), (8_192, 2_048));
+            assert_eq!(
+                (shares.amqp.authenticated, shares.amqp.newcomers),
+                (100_000, 4_096)
+            );
+            assert_eq!(
+                (shares.cmq.authenticated, shares.cmq.newcomers),
+                (8_192, 2_048)
+            );
         }
     }
 
@@ -156,8 +162,8 @@ mod tests {
                     all as u64 <= limit + 2 * DOOR_MIN as u64,
                     "{limit}: {shares:?}"
                 );
-                assert!(shares.amqp.known > 0 && shares.amqp.known <= wanted.amqp);
-                assert!(shares.cmq.known <= wanted.cmq);
+                assert!(shares.amqp.authenticated > 0 && shares.amqp.authenticated <= wanted.amqp);
+                assert!(shares.cmq.authenticated <= wanted.cmq);
             }
         }
         let small = share(Some(1_024), WANTED);
@@ -178,8 +184,8 @@ mod tests {
                 pushes: 1,
             },
         );
-        assert_eq!((shares.amqp.known, shares.amqp.newcomers), (1, 8));
-        assert_eq!((shares.cmq.known, shares.cmq.newcomers), (2, 8));
+        assert_eq!((shares.amqp.authenticated, shares.amqp.newcomers), (1, 8));
+        assert_eq!((shares.cmq.authenticated, shares.cmq.newcomers), (2, 8));
     }
 
     #[test]

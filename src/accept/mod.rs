@@ -1,7 +1,7 @@
-//! The loop that accepts connections, for any front door: how many may be open, who makes room for whom, and what
-//! happens when a door is closed or the system has no more sockets. What a connection says is the front door's.
+//! The loop that accepts the connections of a front door, and their limits. Knows nothing of protocols: a front door
+//! says when a peer has logged in.
 
-mod lobby; // who is inside
+mod admission; // who may connect, and who has to go
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,42 +15,41 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-pub use lobby::Capacity;
+pub use admission::Capacity;
 
-use self::lobby::{Admission, Entered, Lobby, Room};
+use self::admission::{Acceptance, Admission, AdmissionControl, Entry};
 use crate::clock::monotonic;
 use crate::seldom::Seldom;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// Lines that the log has of one thing about a door in [`LOGGED_EVERY`].
+/// Maximum number of log lines of one kind per [`LOGGED_EVERY`].
 const LOGGED_MAX: u64 = 1;
-/// See [`LOGGED_MAX`].
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// The places of one front door, shared by all its listeners.
+/// Accepts the connections of one front door, on any number of listeners.
 #[derive(Debug)]
-pub struct Places {
-    door: Arc<Door>,
-    /// How long a newcomer has until it is known.
+pub struct Acceptor {
+    door: Arc<FrontDoor>,
+    /// How long a newcomer may take to log in.
     patience: Duration,
     no_sockets: Seldom,
     crowded: Seldom,
 }
 
 #[derive(Debug)]
-struct Door {
-    /// What the log calls the front door.
+struct FrontDoor {
+    /// The name in the log.
     name: &'static str,
     capacity: Capacity,
-    lobby: Mutex<Lobby>,
-    /// Told when a connection leaves, or becomes known.
+    control: Mutex<AdmissionControl>,
+    /// Notified when a connection ends or is admitted.
     changed: Notify,
     full: Seldom,
     ended: Seldom,
 }
 
-impl Door {
+impl FrontDoor {
     fn log_ended(&self, peer: SocketAddr, why: &'static str) {
         let door = self.name;
         match self.ended.passes(monotonic()) {
@@ -62,84 +61,84 @@ impl Door {
     }
 }
 
-/// One connection's place, given back when it is dropped.
+/// The right of one connection to be open; dropping it ends the right.
 #[derive(Debug)]
-pub struct Place {
-    door: Arc<Door>,
+pub struct SocketPermit {
+    door: Arc<FrontDoor>,
     id: u64,
-    known: AtomicBool,
+    admitted: AtomicBool,
 }
 
-impl Place {
-    /// The peer is known from now on, and has a place among those that are. False if there is none: then it keeps the
-    /// one of a newcomer for as long as it stays, which should not be long.
+impl SocketPermit {
+    /// Counts the connection among those of authenticated peers. False if there are too many of these: then it keeps
+    /// the place of a newcomer, and the front door should close it soon.
     pub fn admit(&self) -> bool {
-        if self.known.load(Ordering::Relaxed) {
+        if self.admitted.load(Ordering::Relaxed) {
             return true;
         }
-        let admission = self.door.lobby.lock().admit(self.id);
+        let admission = self.door.control.lock().admit(self.id);
         match admission {
-            Admission::Known => {
-                self.known.store(true, Ordering::Relaxed);
+            Admission::Admitted => {
+                self.admitted.store(true, Ordering::Relaxed);
                 self.door.changed.notify_waiters();
                 true
             }
-            Admission::ShownOut => true,
+            Admission::Displaced => true,
             Admission::Full => {
                 if let Some(unsaid) = self.door.full.passes(monotonic()) {
-                    let (door, known) = (self.door.name, self.door.capacity.known);
-                    tracing::warn!(%unsaid, "{door} has as many connections as it may have: {known}");
+                    let (door, max) = (self.door.name, self.door.capacity.authenticated);
+                    tracing::warn!(%unsaid, "{door} has as many connections as it may have: {max}");
                 }
                 false
             }
         }
     }
 
-    /// The peer has said what was expected: its next words are waited for from now on.
-    pub fn heard(&self) {
-        self.awaits(true);
+    /// The broker waits for the peer from now on.
+    pub fn awaits_peer(&self) {
+        self.set_awaited(true);
     }
 
-    /// The peer has said what was expected, and waits for the broker: meanwhile it keeps its place.
-    pub fn waits(&self) {
-        self.awaits(false);
+    /// The peer waits for the broker: meanwhile it is not displaced.
+    pub fn awaits_broker(&self) {
+        self.set_awaited(false);
     }
 
-    /// How many connections of known peers there may be.
-    pub fn known_max(&self) -> usize {
-        self.door.capacity.known
+    /// Maximum number of connections of authenticated peers.
+    pub fn authenticated_max(&self) -> usize {
+        self.door.capacity.authenticated
     }
 
-    fn awaits(&self, is_awaited: bool) {
-        if !self.known.load(Ordering::Relaxed) {
+    fn set_awaited(&self, is_awaited: bool) {
+        if !self.admitted.load(Ordering::Relaxed) {
             let since = is_awaited.then(monotonic);
-            self.door.lobby.lock().awaits(self.id, since);
+            self.door.control.lock().awaits(self.id, since);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         {
-            let mut lobby = self.door.lobby.lock();
-            match *self.known.get_mut() {
-                true => lobby.known_left(),
-                false => lobby.newcomer_left(self.id),
+            let mut control = self.door.control.lock();
+            match *self.admitted.get_mut() {
+                true => control.authenticated_left(),
+                false => control.newcomer_left(self.id),
             }
         }
         self.door.changed.notify_waiters();
     }
 }
 
-impl Places {
-    /// Room for so many connections at once. A peer that is not known after `patience` is hung up on.
-    pub fn new(name: &'static str, capacity: Capacity, patience: Duration) -> Places {
+impl Acceptor {
+    /// Ends the connection of a peer that has not logged in after `patience`.
+    pub fn new(name: &'static str, capacity: Capacity, patience: Duration) -> Acceptor {
         let seldom = || Seldom::new(LOGGED_MAX, LOGGED_EVERY);
-        Places {
-            door: Arc::new(Door {
+        Acceptor {
+            door: Arc::new(FrontDoor {
                 name,
                 capacity,
-                lobby: Mutex::new(Lobby::new(capacity)),
+                control: Mutex::new(AdmissionControl::new(capacity)),
                 changed: Notify::new(),
                 full: seldom(),
                 ended: seldom(),
@@ -150,14 +149,13 @@ impl Places {
         }
     }
 
-    /// Accepts connections until `stopped` is true (or its sender is gone), each served by a task of its own, which
-    /// keeps the place for as long as the connection is open. Returns when the last of them has ended; dropping this
-    /// future drops all.
+    /// Accepts connections until `stopped` is true (or its sender is gone). A task of its own serves each, and keeps
+    /// the permit while the connection is open. Returns when the last task has ended; dropping this future drops all.
     pub async fn serve<F>(
         &self,
         listener: TcpListener,
         mut stopped: watch::Receiver<bool>,
-        serve_one: impl Fn(TcpStream, SocketAddr, Place) -> F,
+        serve_one: impl Fn(TcpStream, SocketAddr, SocketPermit) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -171,9 +169,9 @@ impl Places {
                 }
                 accepted = self.accept(&listener) => accepted,
             };
-            if let Some((stream, peer, place, shown_out)) = accepted {
-                let until = until_shown_out(shown_out, self.patience);
-                let served = serve_one(stream, peer, place);
+            if let Some((stream, peer, permit, displaced)) = accepted {
+                let until = until_ended(displaced, self.patience);
+                let served = serve_one(stream, peer, permit);
                 let door = Arc::clone(&self.door);
                 tasks.spawn(async move {
                     tokio::select! {
@@ -189,12 +187,12 @@ impl Places {
         }
     }
 
-    /// The next connection, when there is a place for it.
+    /// The next connection, once there is a place for it.
     async fn accept(
         &self,
         listener: &TcpListener,
-    ) -> Option<(TcpStream, SocketAddr, Place, oneshot::Receiver<()>)> {
-        self.room().await;
+    ) -> Option<(TcpStream, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
+        self.place_for_newcomer().await;
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -205,8 +203,8 @@ impl Places {
                 return None;
             }
         };
-        let entered = self.door.lobby.lock().enter(peer.ip(), monotonic());
-        if entered.as_ref().is_none_or(|entered| entered.replaces)
+        let entry = self.door.control.lock().enter(peer.ip(), monotonic());
+        if entry.as_ref().is_none_or(|entry| entry.replaces)
             && let Some(unsaid) = self.crowded.passes(monotonic())
         {
             let (door, newcomers) = (self.door.name, self.door.capacity.newcomers);
@@ -216,25 +214,25 @@ impl Places {
                  them from this address: those that keep the broker waiting longest are ended"
             );
         }
-        let Entered { id, shown_out, .. } = entered?;
-        let place = Place {
+        let Entry { id, displaced, .. } = entry?;
+        let permit = SocketPermit {
             door: Arc::clone(&self.door),
             id,
-            known: AtomicBool::new(false),
+            admitted: AtomicBool::new(false),
         };
-        Some((stream, peer, place, shown_out))
+        Some((stream, peer, permit, displaced))
     }
 
-    /// Waits until a newcomer finds a place, be it another's.
-    async fn room(&self) {
+    /// Waits until a newcomer finds a place, free or by displacing another.
+    async fn place_for_newcomer(&self) {
         loop {
             let mut changed = pin!(self.door.changed.notified());
             changed.as_mut().enable();
-            let room = self.door.lobby.lock().room(monotonic());
-            match room {
-                Room::Now => return,
-                Room::Later(None) => changed.await,
-                Room::Later(Some(at)) => tokio::select! {
+            let acceptance = self.door.control.lock().acceptance(monotonic());
+            match acceptance {
+                Acceptance::Now => return,
+                Acceptance::Later(None) => changed.await,
+                Acceptance::Later(Some(at)) => tokio::select! {
                     () = changed => {}
                     () = sleep_until(Instant::from_std(at)) => {}
                 },
@@ -249,9 +247,9 @@ impl Places {
     }
 }
 
-/// Waits until a newcomer has to go, and says why; for ever, once it cannot be any more.
-async fn until_shown_out(shown_out: oneshot::Receiver<()>, patience: Duration) -> &'static str {
-    match timeout(patience, shown_out).await {
+/// Waits until a newcomer must be ended, and says why. Never returns once it has been admitted.
+async fn until_ended(displaced: oneshot::Receiver<()>, patience: Duration) -> &'static str {
+    match timeout(patience, displaced).await {
         Ok(Ok(())) => "others needed its place",
         Ok(Err(_)) => std::future::pending().await,
         Err(_) => "it took too long to log in",
@@ -265,16 +263,15 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
-    /// What does not happen in this time is taken not to happen.
+    /// The tests take it that what has not happened by then does not happen.
     const SHORT: Duration = Duration::from_millis(200);
 
-    /// Greets each connection, hears one byte, and stays until the peer has gone.
-    async fn greet(mut stream: TcpStream, place: Place) {
+    /// Greets each connection, reads one byte, and stays until the peer has gone.
+    async fn greet(mut stream: TcpStream, permit: SocketPermit) {
         stream.write_all(b"hello").await.unwrap();
         if matches!(stream.read(&mut [0]).await, Ok(1)) {
-            let answer: &[u8] = if place.admit() { b"known" } else { b"full!" };
+            let answer: &[u8] = if permit.admit() { b"known" } else { b"full!" };
             stream.write_all(answer).await.unwrap();
-            // Whether it ends or breaks off.
             drop(stream.read(&mut [0]).await);
         }
     }
@@ -286,7 +283,7 @@ mod tests {
         assert_eq!(&read, expected);
     }
 
-    /// A connection that has said who it is.
+    /// A connection that has logged in, with the answer to that.
     async fn known(address: SocketAddr, answer: &[u8; 5]) -> TcpStream {
         let mut stream = newcomer(address).await;
         stream.write_all(b"x").await.unwrap();
@@ -309,7 +306,7 @@ mod tests {
         capacity: Capacity,
         patience: Duration,
     ) -> (SocketAddr, watch::Sender<bool>, JoinSet<()>) {
-        // An address of its own: nobody else takes the port when the door is closed.
+        // An address of its own, so that no other test takes the port when the listener is closed.
         let [_, a, b, c] = std::process::id().to_be_bytes();
         let own = SocketAddr::from(([127, a + 1, b, c], 0));
         let listener = TcpListener::bind(own).await.unwrap();
@@ -317,35 +314,38 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let mut door = JoinSet::new();
         door.spawn(async move {
-            let places = Places::new("tests", capacity, patience);
-            places
-                .serve(listener, stopped, |stream, _, place| greet(stream, place))
+            let acceptor = Acceptor::new("tests", capacity, patience);
+            acceptor
+                .serve(listener, stopped, |stream, _, permit| greet(stream, permit))
                 .await;
         });
         (address, stop, door)
     }
 
-    fn capacity(known: usize, newcomers: usize) -> Capacity {
-        Capacity { known, newcomers }
+    fn capacity(authenticated: usize, newcomers: usize) -> Capacity {
+        Capacity {
+            authenticated,
+            newcomers,
+        }
     }
 
     #[tokio::test]
-    async fn silent_connections_keep_nobody_out() {
+    async fn silent_connections_do_not_keep_others_out() {
         let (address, _stop, _door) = open_door(capacity(2, 8), LONG).await;
         let _known = known(address, b"known").await;
         let mut silent = Vec::new();
         for _ in 0..100 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        tokio::time::sleep(lobby::GRACE).await;
+        tokio::time::sleep(admission::GRACE).await;
         let _second = known(address, b"known").await;
         assert!(is_ended(&mut silent[0]).await || is_ended(&mut silent[0]).await);
-        // Both places are taken now: further ones are told so.
+        // Both places are taken now.
         let _third = known(address, b"full!").await;
     }
 
     #[tokio::test]
-    async fn who_does_not_say_who_it_is_in_time_is_hung_up_on() {
+    async fn a_connection_without_a_login_is_ended_in_time() {
         let (address, _stop, _door) = open_door(capacity(1, 8), 2 * SHORT).await;
         let mut talker = known(address, b"known").await;
         let mut overflow = known(address, b"full!").await;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_door_waits_for_those_inside() {
+    async fn serving_ends_after_the_last_connection() {
         let (address, stop, mut door) = open_door(capacity(2, 2), LONG).await;
         let inside = known(address, b"known").await;
         stop.send_replace(true);

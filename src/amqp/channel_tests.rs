@@ -36,7 +36,7 @@ async fn connection() -> ConnectionState {
         message_bytes_max: 0,
         consumer_timeout_ms: None,
         connections: Capacity {
-            known: 1,
+            authenticated: 1,
             newcomers: 1,
         },
         handshake_timeout: Duration::ZERO,

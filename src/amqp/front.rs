@@ -8,7 +8,7 @@ use super::direct_reply_to::Requesters;
 use super::handshake;
 use super::limits::{ASSEMBLING_BYTES_MAX, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
 use super::route_cache::RouteQuota;
-use crate::accept::{Capacity, Places};
+use crate::accept::{Acceptor, Capacity};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::seldom::Seldom;
@@ -45,7 +45,7 @@ pub struct Front {
     pub(super) routes: Arc<RouteQuota>,
     pub(super) assembling: Arc<AssemblyBudget>,
     pub(super) handshake: Arc<handshake::Settings>,
-    pub(super) places: Places,
+    pub(super) acceptor: Acceptor,
     pub(super) logins_refused: Seldom,
     pub(super) peers_refused: Seldom,
 }
@@ -60,7 +60,7 @@ impl Front {
             cluster_name: settings.cluster_name.clone(),
             product: settings.server_product.clone(),
         });
-        let places = Places::new("AMQP", settings.connections, settings.handshake_timeout);
+        let acceptor = Acceptor::new("AMQP", settings.connections, settings.handshake_timeout);
         let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
         Arc::new(Front {
             broker,
@@ -70,7 +70,7 @@ impl Front {
             routes: Arc::default(),
             assembling: AssemblyBudget::new(ASSEMBLING_BYTES_MAX, message_max),
             handshake,
-            places,
+            acceptor,
             logins_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
             peers_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
         })

@@ -19,7 +19,7 @@ use super::limits::READ_MIN;
 use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::task::Task;
-use crate::accept::Place;
+use crate::accept::SocketPermit;
 use crate::broker::connections::{ConnectionInfo, Registration};
 use crate::broker::limits::{ConnectionPermit, UserLimits};
 use crate::broker::session::Session;
@@ -35,9 +35,10 @@ impl Front {
     /// [`crate::broker::connections::Connections::close_where`] asks them to close. Dropping this future
     /// drops all of them.
     pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
-        let serve_one =
-            |stream, peer, place| Arc::clone(&self).accepted(stream, peer, place, stopped.clone());
-        self.places
+        let serve_one = |stream, peer, socket_permit| {
+            Arc::clone(&self).accepted(stream, peer, socket_permit, stopped.clone())
+        };
+        self.acceptor
             .serve(listener, stopped.clone(), serve_one)
             .await;
     }
@@ -47,7 +48,7 @@ impl Front {
         self: Arc<Front>,
         mut stream: TcpStream,
         peer: SocketAddr,
-        place: Place,
+        socket_permit: SocketPermit,
         mut stopped: watch::Receiver<bool>,
     ) {
         if let Err(error) = prepare(&stream) {
@@ -55,7 +56,7 @@ impl Front {
         }
         let mut input = BytesMut::with_capacity(READ_MIN);
         let shaken = tokio::select! {
-            shaken = self.shake_hands(&mut stream, peer, &place, &mut input) => shaken,
+            shaken = self.shake_hands(&mut stream, peer, &socket_permit, &mut input) => shaken,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         match shaken {
@@ -70,7 +71,7 @@ impl Front {
             Ok(Shaken::Gone) => {}
             Err(error) => tracing::debug!(%peer, %error, "connection lost in its handshake"),
         }
-        drop(place);
+        drop(socket_permit);
     }
 }
 
@@ -103,7 +104,7 @@ impl Front {
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
-        place: &Place,
+        socket_permit: &SocketPermit,
         input: &mut BytesMut,
     ) -> std::io::Result<Shaken> {
         let local = stream.local_addr()?;
@@ -122,11 +123,11 @@ impl Front {
                 Step::Login(credentials, waiting) => {
                     let users = self.broker.users();
                     // The login may wait for others; that time is not the client's.
-                    place.waits();
+                    socket_permit.awaits_broker();
                     let login = users
                         .login(&credentials.user, &credentials.password, peer.ip())
                         .await;
-                    place.heard();
+                    socket_permit.awaits_peer();
                     match login {
                         Ok(known) => {
                             user = Some(known);
@@ -147,7 +148,7 @@ impl Front {
                         .ok_or(VhostRefusal::NoAccess)
                         .and_then(|user| {
                             let between = (peer, local);
-                            self.open_vhost(user, &vhost, waiting.terms(), between, place)
+                            self.open_vhost(user, &vhost, waiting.terms(), between, socket_permit)
                         });
                     match opened {
                         Ok(opened) => {
@@ -162,7 +163,7 @@ impl Front {
                     self.log_rejected(peer, &rejection.error);
                     if user.is_some() {
                         // A client that has logged in gets its time to answer `connection.close`.
-                        place.admit();
+                        socket_permit.admit();
                     }
                     send(stream, &mut out).await?;
                     return Ok(Shaken::Rejected(rejection));
@@ -183,10 +184,10 @@ impl Front {
         vhost: &str,
         terms: &Terms,
         (peer, local): (SocketAddr, SocketAddr),
-        place: &Place,
+        socket_permit: &SocketPermit,
     ) -> Result<Opened, VhostRefusal> {
-        if !place.admit() {
-            let max = place.known_max();
+        if !socket_permit.admit() {
+            let max = socket_permit.authenticated_max();
             let text = format!("connection refused: node connection limit ({max}) is reached");
             return Err(VhostRefusal::Limit(text));
         }

@@ -30,7 +30,7 @@ use super::response::{RequestId, Response};
 use super::response_body::{InFlight, ResponseBody};
 use super::signature::Signed;
 use super::socket::Socket;
-use crate::accept::Place;
+use crate::accept::SocketPermit;
 use crate::clock::monotonic;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -39,7 +39,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// What the requests of one connection share.
 struct Connection {
     peer: IpAddr,
-    place: Place,
+    permit: SocketPermit,
     stopped: watch::Receiver<bool>,
     in_flight: Arc<InFlight>,
 }
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     api: Arc<Api>,
     stream: TcpStream,
     peer: IpAddr,
-    place: Place,
+    permit: SocketPermit,
     stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -68,7 +68,7 @@ pub(super) async fn serve(
     let mut stop_seen = stopped.clone();
     let connection = Arc::new(Connection {
         peer,
-        place,
+        permit,
         stopped,
         in_flight,
     });
@@ -139,7 +139,7 @@ impl Connection {
         progress: &mut Progress,
     ) -> Outcome {
         let (head, body) = request.into_parts();
-        self.place.heard();
+        self.permit.awaits_peer();
         match head.method {
             Method::GET => {
                 let query = head.uri.query().unwrap_or_default().as_bytes();
@@ -188,7 +188,7 @@ impl Connection {
         );
         let caller =
             caller.inspect_err(|why| self.log_denied(api, progress.id, &parameters, why))?;
-        progress.is_last = !self.place.admit();
+        progress.is_last = !self.permit.admit();
         // A message body may be any bytes; every other parameter has to be text.
         parameters.check_text_but("msgBody")?;
         let action = action.ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;

@@ -10,13 +10,13 @@ use super::api::Api;
 use super::config::CmqConfig;
 use super::connection;
 use super::push;
-use crate::accept::Places;
+use crate::accept::Acceptor;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, OpenError};
 
 pub struct Front {
     api: Arc<Api>,
-    places: Places,
+    acceptor: Acceptor,
 }
 
 impl Front {
@@ -29,9 +29,9 @@ impl Front {
         alarms: Arc<Alarms>,
         config: CmqConfig,
     ) -> Result<Arc<Front>, OpenError> {
-        let places = Places::new("CMQ", config.connections, config.newcomer_timeout);
+        let acceptor = Acceptor::new("CMQ", config.connections, config.newcomer_timeout);
         let api = Api::open(broker, alarms, config).await?;
-        Ok(Arc::new(Front { api, places }))
+        Ok(Arc::new(Front { api, acceptor }))
     }
 
     /// Counts the connections, requests and push workers that use the API, even after the front door itself is gone. Tests
@@ -45,11 +45,11 @@ impl Front {
     /// Waiting requests are then answered immediately, and no further request is read. Dropping this future drops all
     /// connections.
     pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
-        let serve_one = |stream, peer: SocketAddr, place| {
+        let serve_one = |stream, peer: SocketAddr, permit| {
             let api = Arc::clone(&self.api);
-            connection::serve(api, stream, peer.ip(), place, stopped.clone())
+            connection::serve(api, stream, peer.ip(), permit, stopped.clone())
         };
-        self.places
+        self.acceptor
             .serve(listener, stopped.clone(), serve_one)
             .await;
     }

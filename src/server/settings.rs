@@ -32,7 +32,7 @@ pub(super) fn share_files(config: &Config) -> Shares {
         pushes: config.cmq_push_connections.into(),
     };
     let shares = files::share(limit, wanted);
-    let (amqp, cmq) = (shares.amqp.known, shares.cmq.known);
+    let (amqp, cmq) = (shares.amqp.authenticated, shares.cmq.authenticated);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     info!(limit, store = shares.store, amqp, cmq, "file descriptors");
     // The defaults are more than most brokers need: less than a default is worth no warning.

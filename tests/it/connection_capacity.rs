@@ -34,7 +34,7 @@ async fn assert_ended(socket: &mut TcpStream) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_do_not_keep_amqp_clients_out() {
     let connections = Capacity {
-        known: 3,
+        authenticated: 3,
         newcomers: 20,
     };
     let server = TestServer::start_with(|settings| settings.connections = connections).await;
@@ -52,7 +52,7 @@ async fn silent_connections_do_not_keep_amqp_clients_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_amqp_connection_too_many_is_refused_in_rabbitmqs_words() {
     let connections = Capacity {
-        known: 2,
+        authenticated: 2,
         newcomers: 8,
     };
     let server = TestServer::start_with(|settings| settings.connections = connections).await;
@@ -77,7 +77,7 @@ async fn one_amqp_connection_too_many_is_refused_in_rabbitmqs_words() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_and_dripping_connections_do_not_keep_cmq_clients_out() {
     let connections = Capacity {
-        known: 10,
+        authenticated: 10,
         newcomers: 40,
     };
     let server = TestServer::start_with_cmq(|config| config.connections = connections).await;
@@ -148,7 +148,7 @@ async fn a_connection_without_a_signed_request_in_time_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_cmq_connection_too_many_is_served_and_then_closed() {
     let connections = Capacity {
-        known: 1,
+        authenticated: 1,
         newcomers: 8,
     };
     let server = TestServer::start_with_cmq(|config| config.connections = connections).await;
