@@ -1,4 +1,4 @@
-//! Changes and batches of changes: all of a batch survives a crash or nothing of it.
+//! Changes, and batches of changes: a crash leaves all of a batch or nothing.
 
 use bytes::Bytes;
 
@@ -12,138 +12,68 @@ pub type DefinitionEntry = (Vec<u8>, Vec<u8>);
 /// One change.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Adds a chunk made by [`ChunkEncoder`] whose first message has offset `first`. A chunk is put once.
+    /// Adds a chunk made by [`super::ChunkEncoder`] whose first message has offset `first`. A chunk is put once.
     PutChunk {
-        /// The log.
         log: LogId,
         /// Offset of the chunk's first message.
         first: u64,
-        /// The encoded chunk.
         chunk: Bytes,
     },
     /// Removes a chunk, when all its messages are settled.
     RemoveChunk {
-        /// The log.
         log: LogId,
         /// Offset of the chunk's first message.
         first: u64,
     },
     /// Creates or replaces the record of a log.
-    PutLog {
-        /// The log.
-        log: LogId,
-        /// Its new record.
-        record: LogRecord,
-    },
-    /// Removes a log: at once for recovery, its chunks and pages in the background.
-    RemoveLog {
-        /// The log.
-        log: LogId,
-    },
+    PutLog { log: LogId, record: LogRecord },
+    /// Removes a log: recovery no longer finds it; its chunks and pages go in the background.
+    RemoveLog { log: LogId },
     /// Replaces one page of settled offsets.
     PutSettledPage {
-        /// The log.
         log: LogId,
-        /// Page number: offset / [`PAGE_OFFSETS`].
+        /// Page number: offset / [`super::PAGE_OFFSETS`].
         page: u64,
-        /// What is settled in it.
         settled: PageBits,
     },
     /// Removes a page that the floor has passed.
-    RemoveSettledPage {
-        /// The log.
-        log: LogId,
-        /// Page number.
-        page: u64,
-    },
-    /// Notes how often a message that is waiting again came back.
+    RemoveSettledPage { log: LogId, page: u64 },
+    /// Replaces the return count of a message.
     PutReturnCount {
-        /// The log.
         log: LogId,
-        /// The message.
         offset: u64,
-        /// How often so far.
         count: ReturnCount,
     },
-    /// Forgets a delivery count.
-    RemoveReturnCount {
-        /// The log.
-        log: LogId,
-        /// The message.
-        offset: u64,
-    },
+    /// Removes the return count of a message.
+    RemoveReturnCount { log: LogId, offset: u64 },
     /// Creates or replaces the entry of a segment, by its first offset.
-    PutSegment {
-        /// The log.
-        log: LogId,
-        /// The segment.
-        segment: Segment,
-    },
+    PutSegment { log: LogId, segment: Segment },
     /// Removes the entry of a segment. Its chunks go by the log's floor.
-    RemoveSegment {
-        /// The log.
-        log: LogId,
-        /// The segment's first offset.
-        first: u64,
-    },
-    /// Notes what a receive leased by handle.
-    PutReceive {
-        /// The log.
-        log: LogId,
-        /// The receive, by its number.
-        receive: ReceiveRecord,
-    },
-    /// Forgets a receive: none of its messages is there any more, or all were received again.
-    RemoveReceive {
-        /// The log.
-        log: LogId,
-        /// The number of the receive.
-        number: u64,
-    },
-    /// Replaces one page of the settled offsets that never come back, in a log that keeps what was acked.
+    RemoveSegment { log: LogId, first: u64 },
+    /// Adds the record of a receive.
+    PutReceive { log: LogId, receive: ReceiveRecord },
+    /// Removes the record of a receive: its messages are settled, or were received again.
+    RemoveReceive { log: LogId, number: u64 },
+    /// Replaces one page of gone offsets, in a log with history.
     PutGonePage {
-        /// The log.
         log: LogId,
-        /// Page number.
         page: u64,
-        /// What of it never comes back.
         gone: PageBits,
     },
-    /// Removes such a page.
-    RemoveGonePage {
-        /// The log.
-        log: LogId,
-        /// Page number.
-        page: u64,
-    },
-    /// Creates or replaces a mark of a log that keeps what was acked.
+    /// Removes a page of gone offsets.
+    RemoveGonePage { log: LogId, page: u64 },
+    /// Creates or replaces a stretch of history, by its first offset.
     PutStretch {
-        /// The log.
         log: LogId,
-        /// Where the mark stands.
         first: u64,
-        /// The mark.
         stretch: StretchRecord,
     },
-    /// Removes a mark.
-    RemoveStretch {
-        /// The log.
-        log: LogId,
-        /// Where it stands.
-        first: u64,
-    },
+    /// Removes a stretch of history.
+    RemoveStretch { log: LogId, first: u64 },
     /// Writes a definition.
-    PutDefinition {
-        /// Its key.
-        key: Vec<u8>,
-        /// Its value.
-        value: Vec<u8>,
-    },
+    PutDefinition { key: Vec<u8>, value: Vec<u8> },
     /// Removes a definition.
-    RemoveDefinition {
-        /// Its key.
-        key: Vec<u8>,
-    },
+    RemoveDefinition { key: Vec<u8> },
 }
 
 impl Op {
@@ -174,12 +104,11 @@ impl Op {
     }
 }
 
-/// What is written together: all of it survives a crash or nothing. Of two changes of one thing the later holds.
+/// Changes that are written together. Of two changes of one thing the later holds.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Its place in the order of commits; 0 outside a committer.
+    /// Its number in the order of commits; 0 outside a committer.
     pub ticket: Ticket,
-    /// The changes in order.
     pub ops: Vec<Op>,
     /// Roughly the bytes in `ops`.
     pub bytes: usize,

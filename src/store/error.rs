@@ -5,8 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 impl StoreError {
-    /// The error as whoever starts the store is to see it: what the disk or the database says of the files tells
-    /// nobody what to do.
+    /// The error of a start as an operator needs it: damage with advice, instead of what the disk or database says.
     pub(super) fn advised(self, dir: &std::path::Path) -> StoreError {
         let is_damage = match &self {
             StoreError::Database { .. }
@@ -31,11 +30,11 @@ impl StoreError {
 /// What an operator can do about damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// The store can go on without what is damaged, if that is wanted.
+    /// The store can go on without the damaged parts, with `--on-damage recover`.
     Recover,
-    /// It may be able to.
+    /// The store may be able to go on.
     TryToRecover,
-    /// It cannot.
+    /// The store cannot go on.
     Restore,
 }
 
@@ -54,54 +53,46 @@ impl std::fmt::Display for Advice {
     }
 }
 
-/// What the start does when what was on disk once is not there whole.
+/// What the start does about damage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// It does not go on.
+    /// It fails, and changes nothing.
     #[default]
     Refuse,
-    /// It goes on without what cannot be read, and keeps that aside.
+    /// It goes on without what cannot be read, and keeps a copy of that.
     Recover,
 }
 
-/// Why the store could not do it.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system said no.
+    /// An error of the file system.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path.
+        /// The operation, with the path.
         doing: String,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// The database said no.
+    /// An error of the database.
     #[error("{doing}: {reason}")]
     Database {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What the database said.
         reason: String,
     },
-    /// Chunks that are on disk and do not come back whole.
+    /// Chunks on disk that are damaged.
     #[error("offsets from {} to {} cannot be read: {reason}", offsets.start, offsets.end)]
     Unreadable {
-        /// The offsets of their messages; what follows may be read again.
+        /// The offsets of their messages; what follows may be readable.
         offsets: Range<u64>,
-        /// What is wrong.
         reason: String,
     },
     /// Bytes on disk that no release of this program wrote.
     #[error("the data directory is damaged: {0}")]
     Corrupt(String),
-    /// What was on disk once is not there whole. Nothing was changed.
+    /// Data that were durable are missing or damaged. The start changed nothing.
     #[error("the data directory is damaged: {what}. {advice}")]
-    Damaged {
-        /// What is not whole.
-        what: String,
-        /// What to do.
-        advice: Advice,
-    },
+    Damaged { what: String, advice: Advice },
     /// Another broker runs on the same data.
     #[error("the data directory {} is in use by another broker{holder}", dir.display())]
     InUse {
@@ -136,7 +127,7 @@ pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreErro
     }
 }
 
-/// Whether a read failed because what was there is there no more. Other failures may pass.
+/// Whether a read failed because the data are lost. Other failures may pass.
 pub(super) fn is_lost(error: &io::Error) -> bool {
     const EIO: i32 = 5; // on every Unix
     error.raw_os_error() == Some(EIO)

@@ -1,12 +1,12 @@
 //! Durable records: the `Store` trait, what can be written (`Op`, `Batch`) and what recovery finds. Knows logs,
 //! offsets and bytes; knows nothing of consumers, exchanges or connections.
 //!
-//! A *log* is one lane of a queue: chunks of messages by offset, plus a small record and the pages that say which
-//! offsets are settled. Everything is written in batches, through the [`Committer`].
+//! A *log* is one lane of a queue: chunks of messages by offset, a small record, and the pages that say which offsets
+//! are settled. The [`Committer`] writes everything in batches.
 
 mod batch; // what is written together
 pub mod chunk; // versioned encoding of messages, pure
-pub mod commit; // group commit: one batch for everything that waits, one sync for many batches
+pub mod commit; // group commit: one batch and one sync for all changes that wait
 mod dir; // the data directory and its lock
 mod error;
 mod extents; // files of chunks beside the database
@@ -36,24 +36,24 @@ pub use record::{
     LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment, StretchRecord,
 };
 
-/// A place where batches are kept.
+/// Stores batches.
 ///
-/// Logs are never used again once removed: what is put into a log after its `RemoveLog` may be dropped.
+/// A removed log is never used again: the store may drop what is put into a log after its `RemoveLog`.
 pub trait Store: Send + Sync + 'static {
-    /// Writes a batch: all of it or nothing, visible to reads when this returns, not yet safe from a power loss.
-    /// A batch whose ticket was already committed before a [`Store::reopen`] is recognised and not written twice.
+    /// Writes a batch: all of it or nothing. Reads see it when this returns; a power loss may still take it. Writes
+    /// nothing for a batch that was committed before a [`Store::reopen`] already, which its ticket tells.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Makes every commit that returned before this call durable.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// The chunk that holds `from` (or the next one after it) and those that follow, in order: until `max_bytes`
-    /// is reached, but at least one if there is one. Ends before a chunk that is there and cannot be read; if that is
-    /// the first one, [`StoreError::Unreadable`] says how far that goes.
+    /// The chunk that holds `from`, or the next one after it, and those that follow, in order: up to `max_bytes`, but
+    /// at least one. Ends before a chunk that cannot be read; if that is the first one, [`StoreError::Unreadable`]
+    /// names its offsets.
     fn read(&self, log: LogId, from: u64, max_bytes: usize)
     -> Result<Vec<StoredChunk>, StoreError>;
 
-    /// As [`Store::read`], but what cannot be read is passed over.
+    /// As [`Store::read`], but passes over what cannot be read.
     fn read_past(
         &self,
         log: LogId,
@@ -69,18 +69,18 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Every log that has a record, for recovery. Touches no message.
+    /// All logs that have a record, for recovery. Reads no message.
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
 
     /// The definitions whose key starts with `prefix`, in key order.
     fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError>;
 
-    /// Removes up to `max` chunks that lie wholly below `below`, and below the log's committed floor. True when
-    /// none is left. For the background: after a purge, in small batches.
+    /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True when none
+    /// is left. Called in the background, after a purge.
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;
 
-    /// Removes up to `max` chunks that lie wholly in `range`, wherever the floor is; the caller has made durable that
-    /// nobody reads them again. From where to go on, `None` when none is left. For the background.
+    /// Removes up to `max` chunks that lie wholly in `range`, also above the floor: the caller has made durable that
+    /// they are never read again. Returns where to go on, `None` when none is left. Called in the background.
     fn sweep_range(
         &self,
         log: LogId,
@@ -88,41 +88,39 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Result<Option<u64>, StoreError>;
 
-    /// Whether the store has fallen behind with its own work, so that the next commit should wait.
+    /// Whether the next commit should wait, since the store has fallen behind with its background work.
     fn throttled(&self) -> bool {
         false
     }
 
-    /// Free bytes on the file system that holds the data; `None` when there is none.
+    /// Free bytes on the file system of the data; `None` if the store has no file system.
     fn free_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Bytes that the store holds in memory and has yet to write to that file system, besides its journals.
+    /// Bytes that the store holds in memory and must still write to that file system, without its journals.
     fn owed_bytes(&self) -> u64 {
         0
     }
 
-    /// Space is short: what can be given back should be, soon. Returns at once.
+    /// Asks the store to give space back soon, since it is short. Does not block.
     fn spare(&self) {}
 
-    /// Starts over from what is on disk after a failed commit or sync.
+    /// Opens the store again from what is on disk, after a failed commit or sync.
     fn reopen(&self) -> Result<(), StoreError>;
 }
 
-/// A chunk as it was put; decode it with [`chunk::decode`].
+/// An encoded chunk, see [`chunk::decode`].
 #[derive(Clone, Debug)]
 pub struct StoredChunk {
     /// Offset of its first message.
     pub first: u64,
-    /// The encoded chunk.
     pub data: Bytes,
 }
 
-/// What recovery knows of a log.
+/// A log as recovery finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
-    /// Its record.
     pub record: LogRecord,
     /// Settled offsets at or above the floor.
     pub settled: RangeSet,
@@ -132,8 +130,8 @@ pub struct LogState {
     pub segments: Vec<Segment>,
     /// Receives by number, ascending.
     pub receives: Vec<ReceiveRecord>,
-    /// Settled offsets that never come back, at or above `history_from`, of a log that keeps what was acked.
+    /// Gone offsets at or above `history_from`, in a log with history.
     pub gone: RangeSet,
-    /// Marks of such a log by offset, ascending.
+    /// Stretches of such a log by first offset, ascending.
     pub stretches: Vec<(u64, StretchRecord)>,
 }

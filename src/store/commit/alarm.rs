@@ -5,9 +5,9 @@
 pub enum Alarm {
     /// The store failed; it is tried again until it works.
     DiskFailed(String),
-    /// Too little free space.
+    /// The disk has too little free space.
     DiskLow {
-        /// Free bytes, less those that the store owes to the disk.
+        /// Free bytes, less those that the store must still write.
         free: u64,
         /// The limit that they are below.
         limit: u64,
@@ -16,8 +16,8 @@ pub enum Alarm {
 
 #[derive(Default)]
 pub(super) struct AlarmCauses {
-    /// What the failed store said.
+    /// The error of a failed store.
     pub(super) failed: Option<String>,
-    /// Free bytes, if too few.
+    /// The number of free bytes, if it is below the limit.
     pub(super) low: Option<u64>,
 }

@@ -16,7 +16,7 @@ use crate::model::Ticket;
 use crate::store::worker::Vital;
 use crate::store::{Op, Store, StoreError};
 
-/// The store was shut down before the ticket was durable.
+/// The committer was shut down before the ticket was durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store was closed before the change was durable")]
 pub struct StoreFailed;
@@ -60,8 +60,8 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Puts a source on the list of the batch that gathers now, and returns that batch's ticket. The source calls
-    /// this when it goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
+    /// Adds a source to the batch that gathers now, and returns that batch's ticket. The source calls this when it
+    /// goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
     pub fn mark_dirty(&self, source: Arc<dyn Source>) -> Ticket {
         let mut gate = self.shared.gate.lock();
         gate.dirty.push(source);
@@ -69,8 +69,8 @@ impl Committer {
         gate.open
     }
 
-    /// Adds loose changes to the batch that gathers now. They come after those of the sources. Without changes it
-    /// is a way to wait for what came before.
+    /// Adds changes without a source to the batch that gathers now. They come after those of the sources. Without
+    /// changes the ticket tells when everything before is durable.
     pub fn append(&self, ops: Vec<Op>) -> Ticket {
         let mut gate = self.shared.gate.lock();
         gate.nudged |= ops.is_empty();
@@ -80,8 +80,7 @@ impl Committer {
     }
 
     /// While this is held no batch is closed: what several sources do under it is in one batch. Take it before any
-    /// source's lock. A thread may take it again while it holds it: a transaction publishes to queues that
-    /// dead-letter, and both want one batch.
+    /// source's lock. A thread may take it again while it holds it: a transaction publishes to queues that dead-letter.
     pub fn batch_guard(&self) -> BatchGuard<'_> {
         let nested = GUARDS.get() > 0;
         // Only a nested guard may pass a committer that waits: if all did, many short guards could keep it out.
@@ -104,13 +103,13 @@ impl Committer {
         Ticket(self.shared.committed.load(Ordering::Acquire))
     }
 
-    /// Tells the waiter once the ticket is durable; at once, on this thread, if it is already. If the store is
-    /// shut down first the waiter is dropped.
+    /// Calls the waiter when the ticket is durable; immediately, on this thread, if it is durable already. Drops the
+    /// waiter if the committer is shut down first.
     pub fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
         self.shared.when_durable(ticket, waiter);
     }
 
-    /// Waits until the ticket is durable: for as long as a failed store takes to work again.
+    /// Waits until the ticket is durable, also while a failed store is being opened again.
     pub async fn wait(&self, ticket: Ticket) -> Result<(), StoreFailed> {
         if self.durable() >= ticket {
             return Ok(());
@@ -120,7 +119,7 @@ impl Committer {
         receiver.await.map_err(|_| StoreFailed)
     }
 
-    /// Counts bytes that a publisher has handed to queues. They are taken off when the batch that follows is durable.
+    /// Counts bytes that a publisher has handed to queues. They stop counting when their batch is durable.
     pub fn note_pending(&self, bytes: usize) {
         self.shared.pending.fetch_add(bytes, Ordering::Relaxed);
         let before = self.shared.gathered.fetch_add(bytes, Ordering::AcqRel);
@@ -137,13 +136,13 @@ impl Committer {
         self.shared.pending.load(Ordering::Relaxed) <= self.shared.limits.pending_bytes_max
     }
 
-    /// Whether there is still room for publishers that have little on its way, although there is none for the others.
+    /// Whether publishers with few pending bytes may go on although others must wait.
     pub fn has_reserve(&self) -> bool {
         let most = self.shared.limits.pending_bytes_max.saturating_mul(2);
         self.shared.pending.load(Ordering::Relaxed) <= most
     }
 
-    /// The batch that gathers now: what was handed to queues before is in it, or in one before it.
+    /// The ticket of the batch that gathers now. What was handed to queues before is in it or in an earlier one.
     pub fn gathering(&self) -> Ticket {
         Ticket(self.shared.gathering.load(Ordering::Acquire))
     }
@@ -185,7 +184,7 @@ impl Committer {
         }
     }
 
-    /// Commits and syncs what waits, then stops the threads. Blocks. A store that has failed gets one more try.
+    /// Commits and syncs what waits, then stops the threads. Blocks. Opens a failed store once more.
     pub fn shutdown(&self) {
         {
             let mut gate = self.shared.gate.lock();
@@ -193,7 +192,7 @@ impl Committer {
             self.shared.wake_all();
         }
         let threads = std::mem::take(&mut *self.threads.lock());
-        // A source may hold the last handle, and then this runs on one of the threads: they end by themselves.
+        // A source may hold the last handle. Then this runs on one of the threads, and they end by themselves.
         let me = thread::current().id();
         if threads.iter().any(|thread| thread.thread().id() == me) {
             return;
@@ -238,7 +237,7 @@ impl Waiter for OneWaiter {
         if let Some(sender) = self.0.lock().take()
             && sender.send(()).is_err()
         {
-            // Whoever waited has gone away.
+            // The caller of `wait` has gone away.
         }
     }
 }

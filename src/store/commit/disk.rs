@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::alarm::{Alarm, AlarmCauses};
 use super::shared::{Shared, pause};
 
-/// Free space is looked at again when this share of what is free above the limit has been committed, ...
+/// The free space is checked again when this share of what is free above the limit has been committed, ...
 const DISK_CHECK_SHARE: u64 = 8;
 /// ... but not for less than this.
 pub(super) const DISK_CHECK_BYTES_MIN: u64 = 256 * 1024;
@@ -24,7 +24,7 @@ impl Shared {
         }
     }
 
-    /// Looks at the free space as often as it may have changed by much, so that a fast publisher is stopped in time.
+    /// Checks the free space after each share of it that commits have used, so that a fast publisher stops in time.
     pub(super) fn use_disk(&self, bytes: u64) {
         let margin = self.disk_margin.load(Ordering::Relaxed);
         if bytes < margin {
@@ -71,7 +71,7 @@ impl Shared {
             (None, None) => None,
         };
         self.alarm.send_if_modified(|alarm| {
-            // How many bytes are free is no news to those who wait for it to be enough.
+            // Notifies when an alarm is raised or cleared, not on each change of the number of free bytes.
             let same = match (&*alarm, &now) {
                 (Some(Alarm::DiskLow { .. }), Some(Alarm::DiskLow { .. })) => true,
                 (before, after) => before == after,

@@ -1,23 +1,23 @@
-//! Group commit: everything that waits goes into one batch, one thread commits it and another makes it durable
-//! while the next batch gathers. Nothing here is done per message, and nothing runs while nothing waits.
+//! Group commit: all changes that wait go into one batch. One thread commits it, another makes it durable while the
+//! next batch gathers. No work here is per message, and no thread runs while nothing waits.
 //!
-//! A batch is what arrived while the disk was busy with the one before. When much arrives ([`PIPELINE_BYTES`]) it
-//! is committed during that sync; when little arrives the committer syncs by itself, which spares a publisher that
-//! waits for each confirm a hand-off between threads.
+//! A batch is what arrived while the disk was busy with the one before. When much arrives
+//! ([`shared::PIPELINE_BYTES`]) the next batch is committed during that sync. When little arrives the committer's
+//! thread syncs itself, which saves a switch of threads for a publisher that waits for each confirm.
 //!
-//! A *source* (a queue) that has something to write marks itself dirty once and learns the ticket of the batch that
-//! will hold it. Batches are committed in ticket order, and "durable up to ticket N" is reported only after a sync
-//! that followed the commit of every batch up to N. Two rules keep that true:
+//! A *source* (a queue) with changes marks itself dirty once and learns the ticket of the batch that will hold them.
+//! Batches are committed in ticket order. "Durable up to ticket N" is reported only after a sync that followed the
+//! commit of every batch up to N. Two rules keep that true:
 //!
-//! - The list of dirty sources is taken under the same lock under which tickets are given out, so a source is
-//!   always in the batch whose ticket it got. What it adds between being taken and being collected goes along.
+//! - One lock guards the list of dirty sources and the open ticket, so a source is always in the batch whose ticket
+//!   it got. Changes that it adds between being taken and being collected go along.
 //! - After a failed commit or sync nothing is reported until every batch since the last durable one has been
-//!   committed again to the reopened store and synced. Those batches are kept in memory until they are durable.
+//!   committed again to the reopened store and synced. Those batches stay in memory until they are durable.
 //!
-//! Where a confirm is not to wait for the disk ([`Limits::sync_within`]) a batch is reported as durable when it is
-//! committed. Everything else stays: the sync thread syncs in time, and batches are kept until they are synced.
+//! With [`Limits::sync_within`] a batch is reported as durable when it is committed. Everything else stays: the sync
+//! thread syncs in time, and batches stay in memory until they are synced.
 //!
-//! Locks, in the order in which they may be taken: boundary, a source's own, gate; waiters alone.
+//! Lock order: boundary, a source's own, gate; waiters alone.
 
 mod alarm; // why publishers are stopped
 mod committer; // the handle
@@ -34,14 +34,14 @@ pub use committer::{BatchGuard, Committer, StoreFailed};
 use super::Batch;
 use crate::model::Ticket;
 
-/// Something that gathers changes between batches.
+/// Gathers changes between batches.
 pub trait Source: Send + Sync {
-    /// Moves what is pending into the batch and clears the source's own dirty mark. Called on the committer's
-    /// thread, once for each [`Committer::mark_dirty`]. Must not wait for the committer.
+    /// Moves the pending changes into the batch and clears the source's dirty mark. Called on the committer's thread,
+    /// once for each [`Committer::mark_dirty`]. Must not wait for the committer.
     fn collect(&self, batch: &mut Batch);
 }
 
-/// Someone who waits for a ticket.
+/// Waits for a ticket.
 pub trait Waiter: Send + Sync {
     /// Everything up to this ticket is durable. Called on a thread of the committer: must be quick.
     fn durable(&self, upto: Ticket);
@@ -50,17 +50,17 @@ pub trait Waiter: Send + Sync {
 /// Bounds of a committer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes that may wait to become durable before publishers are held back.
+    /// Maximum number of bytes that wait to become durable; beyond it publishers wait.
     pub pending_bytes_max: usize,
     /// Free bytes on the disk below which the alarm is raised and a failed store is not reopened.
     pub disk_free_min: u64,
-    /// How often the free space is looked at, besides after a share of it has been used.
+    /// Interval of the checks of the free space; it is also checked when a share of it has been used.
     pub disk_check_every: Duration,
-    /// How long to wait before a failed store is tried again.
+    /// How long to wait before a failed store is opened again.
     pub retry_after: Duration,
     /// `None` reports a batch when it is synced. With a time a batch is reported when it is committed, and synced
-    /// within the time or when a quarter of `pending_bytes_max` is on its way: a power loss takes what was reported
-    /// since the last sync, the end of the process nothing.
+    /// within the time, or when a quarter of `pending_bytes_max` is not synced yet. Then a power loss takes what was
+    /// reported since the last sync; the end of the process takes nothing.
     pub sync_within: Option<Duration>,
 }
 

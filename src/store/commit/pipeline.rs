@@ -12,11 +12,11 @@ use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, StoreError};
 
-/// Batches that are kept until they are synced, where a confirm does not wait for that.
+/// Maximum number of batches that wait for a sync, with `sync_within`.
 const UNSYNCED_BATCHES_MAX: usize = 1024;
-/// How long a commit waits for a store that has fallen behind, in steps.
+/// A commit waits for a store that has fallen behind in steps of this length.
 const THROTTLE_STEP: Duration = Duration::from_millis(2);
-/// Steps after which the commit is tried all the same: the store has its own brake, and may need to report an error.
+/// Number of steps after which the commit goes ahead: the store limits itself, and may need to report an error.
 const THROTTLE_STEPS_MAX: u32 = 2500;
 
 impl Shared {
@@ -92,7 +92,7 @@ impl Shared {
         }
         let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
         if gate.syncing || gate.failure.is_some() {
-            // The sync thread looks again when it is done; after its failure this is committed anew.
+            // The sync thread looks again after its sync; after a failure this batch is committed again.
         } else if much {
             self.synced.notify_all();
         } else {
@@ -130,8 +130,7 @@ impl Shared {
         self.store.commit(batch)
     }
 
-    /// Holds the next batch back while the store is busy with its own work: what arrives meanwhile gathers, and
-    /// its publishers are stopped by `pending_bytes_max`.
+    /// Waits while the store has fallen behind. Meanwhile changes gather, and `pending_bytes_max` stops publishers.
     fn wait_while_throttled(&self) {
         for _ in 0..THROTTLE_STEPS_MAX {
             if !self.store.throttled() || self.gate.lock().failure.is_some() {
@@ -155,7 +154,7 @@ impl Shared {
         }
     }
 
-    /// How long the sync thread may wait for more.
+    /// How long the sync thread may wait for more batches.
     fn until_sync(&self, gate: &Gate) -> Option<Duration> {
         let left = gate.sync_due?.checked_duration_since(clock::monotonic())?;
         let may_wait = !left.is_zero() && !gate.closing && !self.is_much_unsynced(gate);
@@ -167,7 +166,7 @@ impl Shared {
             || gate.unsynced.len() >= UNSYNCED_BATCHES_MAX
     }
 
-    /// So many batches may wait for a sync before little that has gathered waits, too.
+    /// Number of unsynced batches from which a small next batch waits for the sync.
     fn unsynced_max(&self) -> usize {
         match self.limits.sync_within {
             Some(_) => UNSYNCED_BATCHES_MAX,
@@ -175,7 +174,7 @@ impl Shared {
         }
     }
 
-    /// Makes durable what is committed, and tells those who wait. The gate is open while the disk works.
+    /// Makes durable what is committed, and calls the waiters. Does not hold the gate while the disk works.
     fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
         let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) else {
             return gate;
@@ -204,7 +203,7 @@ impl Shared {
         gate
     }
 
-    /// Takes the batches up to `upto` off the list, and reports them unless that was done when they were committed.
+    /// Takes the batches up to `upto` off the list, and reports them unless they were reported when committed.
     pub(super) fn retire<'a>(
         &'a self,
         mut gate: MutexGuard<'a, Gate>,
@@ -228,8 +227,8 @@ impl Shared {
         self.gate.lock()
     }
 
-    /// Tells those who wait for a ticket up to this one. In ticket order: called by whoever syncs, or with
-    /// `sync_within` by the committer's thread alone.
+    /// Calls the waiters of tickets up to this one. Called in ticket order: by the thread that syncs or, with
+    /// `sync_within`, by the committer's thread alone.
     pub(super) fn report(&self, upto: Ticket) {
         self.durable.store(upto.0, Ordering::Release);
         let later = Ticket(upto.0 + 1);
@@ -242,7 +241,7 @@ impl Shared {
         }
     }
 
-    /// Syncs, or waits for the sync that runs.
+    /// Syncs, or waits for the running sync.
     fn sync_or_wait<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
         if gate.syncing {
             self.work.wait(&mut gate);

@@ -1,5 +1,5 @@
-//! What the committer does after a failed commit or sync: it tries until everything since the last durable ticket is
-//! on disk, and nothing is reported before.
+//! After a failed commit or sync the committer retries until everything since the last durable ticket is on disk.
+//! Nothing is reported before.
 
 use std::sync::atomic::Ordering;
 
@@ -9,12 +9,12 @@ use tracing::{error, info, warn};
 use super::shared::{Gate, Shared, UnsyncedBatch, pause};
 use crate::store::StoreError;
 
-/// Between tries to open a failed store the pause doubles up to this many times [`Limits::retry_after`].
+/// The pause between retries doubles up to this multiple of [`super::Limits::retry_after`].
 const RETRY_PAUSES_MAX: u32 = 16;
 
 impl Shared {
-    /// After a failure: tries until everything since the last durable ticket is on disk. False when the committer
-    /// is closing and the last try failed too.
+    /// Retries until everything since the last durable ticket is on disk. False if the committer is closing and the
+    /// last try failed.
     pub(super) fn recover<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> bool {
         while gate.syncing && !gate.closed {
             self.work.wait(&mut gate);
@@ -65,7 +65,7 @@ impl Shared {
         true
     }
 
-    /// Opening a store takes some space, and so does what must be written again.
+    /// Fails while little space is free: opening the store and writing the batches again takes some.
     fn room_to_recover(&self) -> Result<(), StoreError> {
         let limit = self.disk_free_min.load(Ordering::Relaxed);
         match self.store.free_bytes() {

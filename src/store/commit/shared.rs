@@ -14,22 +14,22 @@ use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, Op, Store};
 
-/// With this much gathered, or this much in the batch that is to be synced, committing and syncing overlap.
-/// Less is not worth a batch of its own while the disk is busy: it would only make more and smaller chunks.
+/// With this much gathered, or in the batch before its sync, committing and syncing overlap. For less, a batch of
+/// its own while the disk is busy would only make more and smaller chunks.
 pub(super) const PIPELINE_BYTES: usize = 256 * 1024;
 
-/// What the threads share.
+/// What the handle and the threads share.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) limits: Limits,
-    /// Of `limits` at first; an operator may change it.
+    /// As in `limits` at first; an operator may change it.
     pub(super) disk_free_min: AtomicU64,
     /// Held for writing only while a batch is collected.
     pub(super) boundary: RwLock<()>,
     pub(super) gate: Mutex<Gate>,
     /// The committer waits here.
     pub(super) work: Condvar,
-    /// The sync thread waits here, and the committer when it needs the sync thread to finish.
+    /// The sync thread waits here.
     pub(super) synced: Condvar,
     /// The disk thread waits here.
     pub(super) closing: Condvar,
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) waiters: Mutex<Waiters>,
     /// Bytes handed to queues and not yet durable.
     pub(super) pending: AtomicUsize,
-    /// The open ticket of the gate, for those who do not hold its lock.
+    /// The open ticket of the gate, to read without its lock.
     pub(super) gathering: AtomicU64,
     /// The part of `pending` that belongs to the batch that gathers.
     pub(super) gathered: AtomicUsize,
@@ -54,10 +54,10 @@ pub(super) struct Gate {
     pub(super) open: Ticket,
     pub(super) dirty: Vec<Arc<dyn Source>>,
     pub(super) loose: Vec<Op>,
-    /// A batch is wanted although nothing is dirty.
+    /// A batch is due although no source is dirty.
     pub(super) nudged: bool,
     pub(super) committer: Pace,
-    /// Committed or to be committed again, and not yet durable; in ticket order.
+    /// Batches that are committed, or must be committed again, and are not durable yet; in ticket order.
     pub(super) unsynced: VecDeque<UnsyncedBatch>,
     /// A sync is running.
     pub(super) syncing: bool,
@@ -68,14 +68,14 @@ pub(super) struct Gate {
     pub(super) closed: bool,
 }
 
-/// What the committer's thread is doing.
+/// The state of the committer's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// It will look again by itself.
+    /// It looks for work before it waits.
     Works,
-    /// Nothing to do.
+    /// It waits for work.
     AwaitsWork,
-    /// There is work, but the disk is busy: for the sync to end, or for much more work.
+    /// It has work but the disk is busy: it waits for the end of the sync, or for much more work.
     AwaitsSync,
 }
 
@@ -88,7 +88,7 @@ impl Gate {
 /// A batch between its commit and its sync.
 pub(super) struct UnsyncedBatch {
     pub(super) batch: Batch,
-    /// Pending bytes that go with it.
+    /// Pending bytes that stop counting with it.
     pub(super) share: usize,
 }
 
@@ -148,7 +148,7 @@ impl Shared {
         waiter.durable(durable);
     }
 
-    /// No ticket becomes durable any more: those who wait are let go.
+    /// Drops all waiters: no ticket becomes durable any more.
     pub(super) fn close(&self) {
         self.gate.lock().closed = true;
         self.wake_all();
@@ -165,15 +165,15 @@ impl Shared {
         }
     }
 
-    /// Closes a batch even if nothing is dirty: what was noted as pending but belongs to no batch, because its
-    /// messages went nowhere, leaves with it.
+    /// Closes a batch even if no source is dirty. Bytes of messages that no queue took belong to no batch; they stop
+    /// counting as pending with this one.
     pub(super) fn nudge(&self) {
         let mut gate = self.gate.lock();
         gate.nudged = true;
         self.work_came(&mut gate);
     }
 
-    /// Waking is a system call: done once, not by everyone who finds the committer asleep.
+    /// Wakes the committer's thread, once: each wake-up is a system call.
     pub(super) fn wake_committer(&self, gate: &mut Gate) {
         gate.committer = Pace::Works;
         self.work.notify_all();
