@@ -267,3 +267,43 @@ fn the_files_that_the_architecture_names_exist() {
         "ARCHITECTURE.md names files that are not there: {missing:?}"
     );
 }
+
+/// What ARCHITECTURE.md shows as walks through the files.
+const WALKS: &[&str] = &[
+    "publish",
+    "delivery",
+    "ack",
+    "dead letter",
+    "rewind",
+    "CMQ receive",
+    "declare",
+];
+
+#[test]
+fn each_walk_names_existing_files_and_none_of_them_twice() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let (_, section) = text.split_once("\n## Walks\n").expect("a section of walks");
+    let section = section.split("\n## ").next().expect("the section's text");
+    let walks: BTreeMap<&str, Vec<&str>> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **")?.split_once("**: "))
+        .map(|(name, files)| (name, files.split('`').skip(1).step_by(2).collect()))
+        .collect();
+    for name in WALKS {
+        let files = walks
+            .get(name)
+            .unwrap_or_else(|| panic!("ARCHITECTURE.md has no walk of a {name}"));
+        assert!(files.len() > 3, "the walk of a {name} is too short");
+        for (index, file) in files.iter().enumerate() {
+            assert!(
+                root.join("src").join(file).is_file(),
+                "the walk of a {name} names {file}, which is not there"
+            );
+            assert!(
+                !files.iter().take(index).any(|earlier| earlier == file),
+                "the walk of a {name} comes to {file} twice"
+            );
+        }
+    }
+}
