@@ -23,6 +23,8 @@ mod receive; // receiving without a consumer
 mod rewind; // acked messages become ready again
 mod settings; // the arguments that hold
 mod shell; // the lock around the state machine
+#[cfg(test)]
+mod simulation; // several queues, clients, batches and crashes against an oracle
 mod spec; // what a queue is, and what it shares
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues
