@@ -1,20 +1,20 @@
-//! Where a chunk lies in an extent: what the database keeps instead of the chunk. Pure.
+//! The address of a chunk in an extent: the database stores it instead of the chunk. Pure.
 //!
 //! ```text
-//! place = version u8, extent u32, position u32, length u32, checksum u64, messages u32, first enqueue time u64
+//! address = version u8, extent u32, position u32, length u32, checksum u64, messages u32, first enqueue time u64
 //! ```
-//! Little-endian. The checksum is XXH3 of the chunk; the last two fields are those of the chunk's own header, so that
-//! whoever asks only for them need not read it.
+//! Little-endian. The checksum is XXH3 of the chunk. The last two fields repeat the chunk's header, so that
+//! scans and searches by time read no chunk.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::chunk;
 
 const VERSION: u8 = 1;
-/// Length of an encoded place.
+/// Length of an encoded address.
 const ADDRESS_LEN: usize = 33;
 
-/// Where a chunk lies, and how to know that it is the one meant.
+/// Position of a chunk, and a checksum that tells it from any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct ChunkAddress {
     pub(super) extent: u32,
@@ -23,12 +23,12 @@ pub(in crate::store) struct ChunkAddress {
     sum: u64,
     /// Messages in the chunk.
     pub(in crate::store) count: u32,
-    /// When the first of them was enqueued, in milliseconds since the epoch.
+    /// When the first of them was enqueued, in milliseconds on the broker's time line.
     pub(in crate::store) first_ms: u64,
 }
 
 impl ChunkAddress {
-    /// A place for this chunk; `None` if it is too large for one, or is no chunk.
+    /// The address of this chunk. `None` if the chunk is too large for an address, or malformed.
     pub(super) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<ChunkAddress> {
         Some(ChunkAddress {
             extent,
@@ -40,22 +40,21 @@ impl ChunkAddress {
         })
     }
 
-    /// The extent's number.
     pub(in crate::store) fn extent(&self) -> u32 {
         self.extent
     }
 
-    /// Length of the chunk.
+    /// Length of the chunk in bytes.
     pub(in crate::store) fn bytes(&self) -> u64 {
         u64::from(self.len)
     }
 
-    /// Where it ends.
+    /// Position after its last byte.
     pub(super) fn end(&self) -> u64 {
         u64::from(self.at) + u64::from(self.len)
     }
 
-    /// Takes what belongs to the chunk out of bytes that begin at `from` in the extent.
+    /// Appends to `chunk` its next part out of `bytes`, which begin at `from` in the extent.
     pub(super) fn take(&self, from: u64, bytes: &[u8], chunk: &mut Vec<u8>) {
         let next = u64::from(self.at) + chunk.len() as u64;
         let Some(Ok(start)) = next.checked_sub(from).map(usize::try_from) else {
@@ -69,7 +68,7 @@ impl ChunkAddress {
         }
     }
 
-    /// Whether this is the chunk that was put here.
+    /// Whether length and checksum fit this chunk.
     pub(super) fn holds(&self, chunk: &[u8]) -> bool {
         chunk.len() as u64 == self.bytes() && xxh3_64(chunk) == self.sum
     }
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_back_and_nothing_else_is() {
+    fn decodes_only_what_encode_wrote() {
         let chunk = [&[1, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0][..], b"rest"].concat();
         let address = ChunkAddress::new(7, 4096, &chunk).unwrap();
         assert_eq!((address.len, address.count, address.first_ms), (18, 3, 9));

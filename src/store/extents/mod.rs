@@ -1,12 +1,14 @@
-//! Extents: files beside the database in which the chunks of large batches lie, so that they are written once, to
-//! space that is used again. The database keeps their places. Knows bytes and files; knows nothing of keys.
+//! Extents: files beside the database that hold the chunks of large batches. A chunk is written once, and the
+//! space is reused. The database stores the chunks' addresses. Knows bytes and files; knows nothing of keys.
 //!
-//! What makes it safe: a chunk is synced before the database hears of its place ([`Writer::sync`]), so a place that is
-//! found after a power loss is never empty. An extent is written anew only when a sync has made the removal of all its
-//! chunks final ([`Extents::before_sync`]), so a removal that a power loss undoes finds its chunk again. Batches start
-//! on a page of their own: nothing is written to a page that holds what was synced before.
+//! Three rules make this safe across a power loss:
+//! - A chunk is synced before the database learns its address ([`Writer::sync`]), so every address leads to
+//!   its chunk.
+//! - An extent is reused only after a sync has made the removal of all its chunks durable
+//!   ([`Extents::before_sync`]), so a removal that a power loss undoes finds its chunk again.
+//! - Each batch starts on a new page, so no write touches a page with synced data.
 
-mod address; // where a chunk lies, pure
+mod address; // the address of a chunk, pure
 mod pages; // memory aligned to pages
 mod reader; // reading chunks back
 mod usage; // how much of each extent is in use, pure
@@ -29,30 +31,29 @@ use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
 
-/// With less free space than so many extents need, an extent's space is not allocated beforehand.
+/// The space of an extent is preallocated only while the disk has room for this many extents.
 const ROOMY_EXTENTS: u64 = 16;
 
-/// The extents of a data directory.
 #[derive(Debug)]
 pub(super) struct Extents {
     dir: PathBuf,
-    /// Length of an extent. One with a chunk that is larger is as long as that.
+    /// Length of an extent. A larger chunk gets an extent of its own length.
     extent_bytes: u64,
     usage: Mutex<ExtentUsage>,
-    /// Taken before `ledger`.
+    /// Locked before `usage`.
     active: Mutex<End>,
     reader: Reader,
 }
 
-/// Where chunks are appended.
+/// The end of the extents, where chunks are appended.
 #[derive(Debug, Default)]
 struct End {
     active: Option<Active>,
-    /// Memory to write from, while no extent is active.
+    /// The write buffer, while no extent is active.
     pages: Pages,
 }
 
-/// Appends chunks. While one exists there is no other.
+/// Appends chunks. At most one writer exists at a time.
 pub(super) struct Writer<'a> {
     extents: &'a Extents,
     end: MutexGuard<'a, End>,
@@ -60,8 +61,8 @@ pub(super) struct Writer<'a> {
 }
 
 impl Extents {
-    /// Opens the extents in a directory, which is created if need be. Numbers below `used` were in use before, whether
-    /// or not their files are there.
+    /// Opens the extents in a directory, and creates the directory if necessary. Numbers below `used` were
+    /// given out before, even if their files are missing.
     pub(super) fn open(dir: &Path, extent_bytes: u64, used: u32) -> Result<Extents, StoreError> {
         std::fs::create_dir_all(dir).map_err(|e| io_error("creating", dir, e))?;
         if let Some(parent) = dir.parent() {
@@ -86,7 +87,7 @@ impl Extents {
         })
     }
 
-    /// Waits until nobody appends, and keeps others from it.
+    /// Waits for the current writer to end, and excludes others.
     pub(super) fn writer(&self) -> Writer<'_> {
         Writer {
             extents: self,
@@ -95,7 +96,7 @@ impl Extents {
         }
     }
 
-    /// The chunks at these places; `None` for one that is not there any more, or never was.
+    /// Reads the chunks at these addresses. `None` stands for a chunk that is missing or damaged.
     pub(super) fn read(
         &self,
         addresses: &[ChunkAddress],
@@ -109,7 +110,7 @@ impl Extents {
                 Ok(read) => chunks.extend(read),
                 Err(e) if is_lost(&e) && now.len() > 1 => {
                     for address in now {
-                        chunks.extend(self.read(&[*address])?); // only some of them
+                        chunks.extend(self.read(&[*address])?); // finds those that can be read
                     }
                 }
                 Err(e) if is_lost(&e) => chunks.push(None),
@@ -120,7 +121,7 @@ impl Extents {
         Ok(chunks)
     }
 
-    /// These chunks are removed: the change is committed.
+    /// Counts these chunks as removed. Called after the commit of their removal.
     pub(super) fn released(&self, addresses: &[ChunkAddress]) {
         if addresses.is_empty() {
             return;
@@ -131,27 +132,28 @@ impl Extents {
         }
     }
 
-    /// So many bytes of chunks were in each extent when the database was opened. Returns those of them that are missing.
+    /// Takes over the bytes of live chunks per extent at the time the database was opened. Returns the
+    /// extents whose files are missing.
     pub(super) fn counted(&self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
         self.usage.lock().count(found)
     }
 
-    /// Whether no chunk lies in an extent.
+    /// Whether no extent holds a live chunk.
     pub(super) fn is_unused(&self) -> bool {
         self.usage.lock().is_unused()
     }
 
-    /// The extents from which it is worth moving what is left, see [`ExtentUsage::sparse`].
+    /// The extents whose last chunks are worth moving, see [`ExtentUsage::sparse`].
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
         self.usage.lock().sparse(slack)
     }
 
-    /// To be called before a sync of the database, and its result to be handed to [`Extents::after_sync`].
+    /// Called before a sync of the database. Pass the result to [`Extents::after_sync`].
     pub(super) fn before_sync(&self) -> Vec<u32> {
         self.usage.lock().take_emptied()
     }
 
-    /// The sync has ended: what was emptied before it may be used again, unless it failed.
+    /// Called after the sync. If it succeeded, the extents emptied before it become reusable.
     pub(super) fn after_sync(&self, emptied: Vec<u32>, synced: bool) -> Result<(), StoreError> {
         if emptied.is_empty() {
             return Ok(());
@@ -169,14 +171,14 @@ impl Extents {
         self.remove(&removed)
     }
 
-    /// Gives memory back, and the space of spare extents but for so many.
+    /// Frees buffers, and the disk space of all spare extents but `keep`.
     pub(super) fn trim(&self, keep: usize) -> Result<(), StoreError> {
         self.reader.trim();
         let removed = self.usage.lock().take_spare(keep);
         self.remove(&removed)
     }
 
-    /// Bytes on disk.
+    /// Allocated bytes on disk.
     pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
         use std::os::unix::fs::MetadataExt;
         const BLOCK: u64 = 512; // the unit of `st_blocks` everywhere
@@ -201,7 +203,7 @@ impl Extents {
         Ok(())
     }
 
-    /// Makes another extent the active one.
+    /// Opens the next extent for appending.
     fn begin(&self, pages: Pages, used: &mut Option<u32>) -> Result<Active, StoreError> {
         let (number, exists) = self.usage.lock().take();
         let path = self.path(number);
@@ -210,13 +212,13 @@ impl Extents {
         if !exists {
             *used = Some(number.saturating_add(1));
             let room = free_bytes(&self.dir).unwrap_or(0) / ROOMY_EXTENTS;
-            // Only for speed: where it cannot be done the file grows as it is written.
+            // Only for speed: without it the file grows with each write.
             let flags = FallocateFlags::empty();
             if room >= self.extent_bytes
                 && let Err(error) =
                     rustix::fs::fallocate(active.file(), flags, 0, self.extent_bytes)
             {
-                tracing::debug!(path = %path.display(), %error, "cannot allocate an extent beforehand");
+                tracing::debug!(path = %path.display(), %error, "cannot preallocate an extent");
             }
             sync_dir(&self.dir)?;
         }
@@ -229,7 +231,7 @@ impl Extents {
 }
 
 impl Writer<'_> {
-    /// Adds a chunk, which is written by [`Writer::sync`] at the latest. `None` if it cannot lie in an extent.
+    /// Adds a chunk. [`Writer::sync`] writes it at the latest. `None` if the chunk cannot have an address.
     pub(super) fn append(&mut self, chunk: &[u8]) -> Result<Option<ChunkAddress>, StoreError> {
         let extents = self.extents;
         let Ok(len) = u32::try_from(chunk.len()) else {
@@ -256,12 +258,12 @@ impl Writer<'_> {
         Ok(address)
     }
 
-    /// Every extent that is in use has a number below, if this writer has made a new one.
+    /// The number after the newest extent, if this writer has created one.
     pub(super) fn used(&self) -> Option<u32> {
         self.used
     }
 
-    /// Writes what was appended and makes it durable. To be called before the places are committed.
+    /// Writes the appended chunks and makes them durable. Called before their addresses are committed.
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
         self.write(Active::sync)
     }
@@ -275,7 +277,7 @@ impl Writer<'_> {
         };
         let path = self.extents.path(active.number);
         write(active, &path).map_err(|e| {
-            // What it holds now is anybody's guess. It is counted anew when the database is opened again.
+            // The extent's contents are unknown now. The next opening of the database counts it anew.
             self.end.active = None;
             io_error("writing", &path, e)
         })
@@ -292,7 +294,6 @@ impl Writer<'_> {
     }
 }
 
-/// The number of an extent's file.
 fn number_of(path: &Path) -> Option<u32> {
     path.extension().filter(|extension| *extension == "ext")?;
     path.file_stem()?.to_str()?.parse().ok()

@@ -1,13 +1,15 @@
-//! Memory that is aligned to pages, for reads and writes past the page cache, and opening files for those.
+//! Page-aligned memory for reads and writes past the page cache (`O_DIRECT`), and the opening of files for
+//! them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Every read and write starts at a multiple of this, in the file and in memory, and its length is one.
+/// Every direct read and write is aligned to this in the file and in memory, and its length is a multiple of
+/// it.
 pub(super) const PAGE: usize = 4096;
-/// Bytes that are read or written at once.
+/// Maximum bytes of one read or write.
 pub(super) const IO_BYTES: usize = 1024 * 1024;
 
 #[cfg(target_os = "linux")]
@@ -15,7 +17,7 @@ const DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
 #[cfg(not(target_os = "linux"))]
 const DIRECT: i32 = 0;
 
-/// Opens a file past the page cache, where the file system lets it: the second value says so.
+/// Opens a file for direct I/O where the file system supports it. The second value tells whether it does.
 pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<(File, bool)> {
     match options.clone().custom_flags(DIRECT).open(path) {
         Err(e) if e.kind() == ErrorKind::InvalidInput => Ok((options.open(path)?, false)),
@@ -23,17 +25,17 @@ pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<
     }
 }
 
-/// Memory for one read or write. Takes none until it is used.
+/// The buffer of one read or write. Allocated at its first use.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     memory: Vec<u8>,
-    /// Where the first whole page begins.
+    /// Index of the first aligned byte.
     start: usize,
     len: usize,
 }
 
 impl Pages {
-    /// Adds as much as fits, and says how much.
+    /// Copies as many bytes as fit. Returns their number.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
         self.allocate();
         let from = self.start + self.len;
@@ -56,7 +58,6 @@ impl Pages {
         }
     }
 
-    /// What it holds.
     pub(super) fn filled(&self) -> &[u8] {
         self.memory
             .get(self.start..self.start + self.len)
@@ -72,7 +73,8 @@ impl Pages {
         self.len = 0;
     }
 
-    /// Takes `len` bytes, at most [`IO_BYTES`], from `read`, which is given the room for them.
+    /// Replaces the contents: `read` fills a buffer of `len` bytes (at most [`IO_BYTES`]) and returns how
+    /// many it got.
     pub(super) fn read(
         &mut self,
         len: usize,
@@ -89,7 +91,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Memory that a disk refuses, as all memory is refused by a file system that has only its page cache.
+    /// Memory that direct I/O refuses, to imitate a file system without direct I/O.
     #[cfg(test)]
     pub(super) fn misaligned() -> Pages {
         let mut pages = Pages::default();
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_only_the_page_cache_can_read_is_opened_all_the_same() {
+    fn a_file_without_direct_io_is_opened_through_the_page_cache() {
         let path = Path::new("/proc/self/status");
         let (mut file, direct) = open_direct(OpenOptions::new().read(true), path).unwrap();
         assert!(!direct);
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_whole_pages_at_whole_pages() {
+    fn holds_whole_aligned_pages() {
         let mut pages = Pages::default();
         assert_eq!(pages.filled(), b"");
         assert_eq!(pages.fill(&[1; 5000]), 5000);

@@ -1,5 +1,5 @@
-//! Reading chunks back: what lies side by side is read at once, past the page cache as it was written. What is read twice
-//! comes from the disk twice; that is rare, as every queue has chunks of its own and reads them once.
+//! Reads chunks back: neighbouring chunks in one read, and past the page cache, as they were written. A
+//! second read of a chunk goes to the disk again; that is rare, since a queue reads each of its chunks once.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -14,22 +14,22 @@ use parking_lot::Mutex;
 use super::address::ChunkAddress;
 use super::pages::{IO_BYTES, PAGE, Pages, open_direct};
 
-/// Files that are kept open for reading.
+/// Maximum number of files held open for reading.
 const OPEN_FILES_MAX: usize = 32;
-/// Buffers that are kept while nobody reads.
+/// Maximum number of idle buffers.
 const BUFFERS_MAX: usize = 2;
 
-/// What readers share.
+/// Open files and buffers, shared by all reads.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The files that were read last, the latest at the end.
+    /// The most recently read files, the latest at the end.
     files: Mutex<VecDeque<(u32, Arc<File>)>>,
     buffers: Mutex<Vec<Pages>>,
 }
 
 impl Reader {
-    /// The chunks at places of one extent that follow each other in it, see [`neighbours`]; `None` for what is
-    /// not there any more, or never was.
+    /// Reads neighbouring chunks of one extent, see [`neighbours`]. `None` stands for a chunk that is missing
+    /// or damaged.
     pub(super) fn read(
         &self,
         path: &Path,
@@ -51,7 +51,7 @@ impl Reader {
             let wanted = usize::try_from(end.next_multiple_of(PAGE as u64) - at)
                 .map_or(IO_BYTES, |wanted| wanted.min(IO_BYTES));
             pages.read(wanted, |room| match file.read_at(room, at) {
-                // Some file systems say only now that they cannot do it.
+                // Some file systems report only here that they lack direct I/O.
                 Err(e) if e.kind() == ErrorKind::InvalidInput => {
                     file = self.reopen_cached(first.extent, path)?;
                     file.read_at(room, at)
@@ -62,7 +62,7 @@ impl Reader {
                 address.take(at, pages.filled(), chunk);
             }
             let read = pages.filled().len() as u64;
-            let next = floor(at + read); // reads past the page cache begin at a page
+            let next = floor(at + read); // direct reads begin at a page
             if next == at {
                 break; // the file ends here
             }
@@ -80,12 +80,12 @@ impl Reader {
         Ok(checked.collect())
     }
 
-    /// An extent is removed.
+    /// Closes the file of an extent that is about to be removed.
     pub(super) fn forget(&self, number: u32) {
         self.files.lock().retain(|(open, _)| *open != number);
     }
 
-    /// Gives memory back.
+    /// Frees the idle buffers.
     pub(super) fn trim(&self) {
         self.buffers.lock().clear();
     }
@@ -104,7 +104,7 @@ impl Reader {
         Ok(file)
     }
 
-    /// Opens a file anew, for reads through the page cache.
+    /// Opens a file again, for reads through the page cache.
     fn reopen_cached(&self, number: u32, path: &Path) -> io::Result<Arc<File>> {
         let mut files = self.files.lock();
         files.retain(|(open, _)| *open != number);
@@ -114,8 +114,8 @@ impl Reader {
     }
 }
 
-/// How many of the places at the beginning lie in one extent one after the other, with less than a page between, and
-/// are no more than one read takes. At least one.
+/// Number of leading addresses that one read can cover: in one extent, ascending, less than a page apart. At
+/// least one, unless there are no addresses.
 pub(super) fn neighbours(addresses: &[ChunkAddress]) -> usize {
     let Some(first) = addresses.first() else {
         return 0;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_found_wherever_they_lie() {
+    fn chunks_are_read_from_any_position() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("5.ext");
         let mut content = Vec::new();
@@ -178,7 +178,7 @@ mod tests {
             let read = reader.read(&path, &[*address]).unwrap();
             assert_eq!(read.first(), Some(chunk));
         }
-        // Something else is there now, or nothing.
+        // The second chunk is damaged; the last two are cut off.
         content[150] ^= 1;
         content.truncate(20_000);
         std::fs::write(&path, &content).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_past_the_page_cache_is_read_through_it() {
+    fn reads_go_through_the_page_cache_without_direct_io() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("5.ext");
         let chunk = chunk(9000, 7);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_read_at_once() {
+    fn neighbours_are_read_together() {
         let address = |extent, at, len| ChunkAddress::new(extent, at, &chunk(len, 0)).unwrap();
         let addresses = [
             address(1, 0, 5000),

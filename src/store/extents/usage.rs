@@ -1,41 +1,41 @@
-//! What is known of each extent: how many bytes of it are chunks that are still wanted, and what follows from that.
-//! Pure; touches no file.
+//! Extent usage: how many bytes of each extent hold live chunks, and which extents can be reused, removed or
+//! moved. Pure; touches no file.
 //!
-//! An extent is *active* while chunks are appended to it, then *sealed*. A sealed extent that holds nothing any more
-//! is *emptied*: when the removal of its last chunk is safe from a power loss, and not before, it is written anew
-//! or removed. What earlier runs have left in an extent is counted in the background after a start; until then
-//! it is known only how much less it has become.
+//! An extent is *active* while chunks are appended to it, then *sealed*. A sealed extent without live chunks
+//! is *emptied*. It is reused or removed only after a sync has made the removal of its last chunk durable.
+//! After a start a background thread counts the live chunks of earlier runs. Until then only the changes
+//! since the start are known.
 
 use std::collections::BTreeMap;
 
-/// Emptied extents that are kept to be written anew: that is faster than allocating others.
+/// Maximum number of emptied extents to reuse: writing over them is faster than allocating new ones.
 const SPARE_MAX: usize = 2;
-/// Share of an extent, in percent, below which it is worth moving what is left of it.
+/// Live share of an extent, in percent, below which its chunks are worth moving.
 const SPARSE_PERCENT: i64 = 50;
 
 #[derive(Debug)]
 pub(super) struct ExtentUsage {
     extents: BTreeMap<u32, Extent>,
-    /// Sealed and without a wanted chunk, as far as the last sync does not know it yet.
+    /// Sealed extents without live chunks whose last removal is not synced yet.
     emptied: Vec<u32>,
     spare: Vec<u32>,
-    /// Bytes of wanted chunks in extents whose files are not there.
+    /// Bytes of live chunks in extents whose files are missing.
     missing: BTreeMap<u32, i64>,
     next: u32,
-    /// Whether what earlier runs have left was counted.
+    /// Whether the chunks of earlier runs are counted.
     counted: bool,
 }
 
 #[derive(Debug)]
 struct Extent {
-    /// Bytes of wanted chunks. Below zero for an extent of an earlier run that is not counted yet.
+    /// Bytes of live chunks. Negative for an extent of an earlier run with removals before it is counted.
     live: i64,
     /// Length of the file.
     size: i64,
     sealed: bool,
 }
 
-/// What becomes of an emptied extent.
+/// Whether an emptied extent is reused or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Spare,
@@ -43,7 +43,7 @@ pub(super) enum Fate {
 }
 
 impl ExtentUsage {
-    /// With the extents that earlier runs have left, and the lengths of their files.
+    /// Starts with the extents of earlier runs and the lengths of their files.
     /// Numbers below `used` were given out before.
     pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>, used: u32) -> ExtentUsage {
         let extents: BTreeMap<_, _> = found
@@ -70,7 +70,7 @@ impl ExtentUsage {
         }
     }
 
-    /// An extent to append to, now active, and whether its file exists.
+    /// Makes an extent active. Returns its number and whether its file exists.
     pub(super) fn take(&mut self) -> (u32, bool) {
         let (number, exists) = match self.spare.pop() {
             Some(spare) => (spare, true),
@@ -89,7 +89,7 @@ impl ExtentUsage {
         (number, exists)
     }
 
-    /// Nothing more is appended to an extent.
+    /// Ends the appends to an extent whose file has `size` bytes.
     pub(super) fn seal(&mut self, number: u32, size: u64) {
         if let Some(extent) = self.extents.get_mut(&number) {
             extent.sealed = true;
@@ -100,14 +100,14 @@ impl ExtentUsage {
         }
     }
 
-    /// A chunk was appended.
+    /// Counts an appended chunk.
     pub(super) fn added(&mut self, number: u32, len: u32) {
         if let Some(extent) = self.extents.get_mut(&number) {
             extent.live += i64::from(len);
         }
     }
 
-    /// A chunk was removed.
+    /// Counts a removed chunk.
     pub(super) fn released(&mut self, number: u32, len: u32) {
         if let Some(extent) = self.extents.get_mut(&number) {
             extent.live -= i64::from(len);
@@ -122,8 +122,8 @@ impl ExtentUsage {
         }
     }
 
-    /// So many bytes of chunks were in each extent of earlier runs when the database was opened. Returns those whose
-    /// files are missing.
+    /// Adds the bytes of live chunks that each extent of earlier runs held when the database was opened.
+    /// Returns the extents whose files are missing.
     pub(super) fn count(&mut self, found: &BTreeMap<u32, u64>) -> Vec<(u32, u64)> {
         self.counted = true;
         let missing = found
@@ -140,7 +140,7 @@ impl ExtentUsage {
                 extent.live += signed(*bytes);
             }
         }
-        // Some may have passed through zero before they were counted.
+        // An extent may have passed through zero before it was counted.
         self.emptied = self
             .extents
             .iter()
@@ -150,7 +150,7 @@ impl ExtentUsage {
         missing
     }
 
-    /// The extents that were emptied by what is committed now: a sync makes that final.
+    /// Takes the emptied extents. The next sync makes the removal of their chunks durable.
     pub(super) fn take_emptied(&mut self) -> Vec<u32> {
         if self.counted {
             std::mem::take(&mut self.emptied)
@@ -159,12 +159,12 @@ impl ExtentUsage {
         }
     }
 
-    /// The sync failed: nothing is final.
+    /// Returns extents of [`ExtentUsage::take_emptied`] after a failed sync.
     pub(super) fn put_back(&mut self, emptied: Vec<u32>) {
         self.emptied.extend(emptied);
     }
 
-    /// The emptying of an extent is final.
+    /// Decides about an emptied extent after the sync. Only extents of the usual size are reused.
     pub(super) fn finish(&mut self, number: u32, usual_size: u64) -> Fate {
         let extent = self.extents.remove(&number);
         let usual = extent.is_some_and(|extent| extent.size <= signed(usual_size));
@@ -176,20 +176,20 @@ impl ExtentUsage {
         }
     }
 
-    /// Spare extents beyond `keep`, which are forgotten.
+    /// Takes the spare extents beyond `keep`, for removal.
     pub(super) fn take_spare(&mut self, keep: usize) -> Vec<u32> {
         self.spare.split_off(self.spare.len().min(keep))
     }
 
-    /// Whether no chunk lies in any extent.
+    /// Whether no extent holds a live chunk, as far as the count is complete.
     pub(super) fn is_unused(&self) -> bool {
         self.counted
             && self.missing.is_empty()
             && self.extents.values().all(|extent| extent.live == 0)
     }
 
-    /// Sealed extents from which it is worth moving what is left: none until more than `slack` bytes, and more than
-    /// half of all, are of no use.
+    /// Sealed extents whose chunks are worth moving. None until the unused bytes of all sealed extents exceed
+    /// `slack` and half of their size.
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
         if !self.counted {
             return Vec::new();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_extent_is_used_again_after_the_sync() {
+    fn an_emptied_extent_is_reused_after_the_sync() {
         let mut usage = ExtentUsage::new([], 0);
         assert!(usage.is_unused());
         assert_eq!(usage.take(), (0, false));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_kept_to_spare_and_no_large_one() {
+    fn two_extents_of_usual_size_are_spared() {
         let mut usage = ExtentUsage::new([], 0);
         let full: Vec<u32> = (0..4).map(|_| filled(&mut usage, 0)).collect();
         assert_eq!(usage.take_emptied(), full);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_earlier_runs_left_is_unknown_until_it_is_counted() {
+    fn extents_of_earlier_runs_are_reused_only_once_counted() {
         let mut usage = ExtentUsage::new([(3, SIZE), (4, SIZE), (5, SIZE)], 0);
         assert!(!usage.is_unused());
         assert_eq!(usage.take(), (6, false));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_extents_are_named_and_their_numbers_not_used_again() {
+    fn missing_extents_are_reported_and_their_numbers_never_reused() {
         let mut usage = ExtentUsage::new([(1, SIZE)], 4);
         assert!(!usage.is_unused());
         assert_eq!(usage.take(), (4, false));
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn sparse_extents_are_named_when_half_of_all_is_of_no_use() {
+    fn sparse_extents_are_listed_once_half_of_all_bytes_are_unused() {
         let mut usage = ExtentUsage::new([], 0);
         let (a, b) = (filled(&mut usage, 30), filled(&mut usage, 80));
-        assert_eq!(usage.sparse(0), [0u32; 0], "90 of 200 are of no use");
+        assert_eq!(usage.sparse(0), [0u32; 0], "90 of 200 are unused");
         let c = filled(&mut usage, 10);
         assert_eq!(usage.sparse(180), [0u32; 0]);
         assert_eq!(usage.sparse(179), [a, c]);

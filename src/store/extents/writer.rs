@@ -1,6 +1,6 @@
-//! The end of an extent, where chunks are appended: gathers them in memory that is aligned to pages and writes it past
-//! the page cache where the system can do that. The data are read later or never, and the copy into the cache, with the
-//! memory it takes, would cost more than everything else that is done for a large body.
+//! Appends chunks to an extent: gathers them in page-aligned memory and writes it past the page cache where
+//! the file system supports that. The data are read later or never, and the copy into the cache, with its
+//! memory, would cost more than everything else the broker does for a large body.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -9,23 +9,23 @@ use std::path::Path;
 
 use super::pages::{Pages, open_direct};
 
-/// An extent that is appended to.
+/// The active extent.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) number: u32,
     file: File,
-    /// The file is written past the page cache.
+    /// Whether writes go past the page cache.
     direct: bool,
-    /// What is not written yet.
+    /// Appended bytes that are not written yet.
     gathered: Pages,
-    /// Where that goes: everything before is written.
+    /// Bytes of the file that are written; `gathered` follows them.
     written: u64,
-    /// Something was written since the last sync.
+    /// Whether a write has followed the last sync.
     unsynced: bool,
 }
 
 impl Active {
-    /// Opens an extent's file to write it from its beginning.
+    /// Opens an extent's file to write from its beginning.
     pub(super) fn open(number: u32, path: &Path, gathered: Pages) -> io::Result<Active> {
         let (file, direct) = open_direct(OpenOptions::new().write(true).create(true), path)?;
         Ok(Active {
@@ -42,12 +42,12 @@ impl Active {
         &self.file
     }
 
-    /// Where the next chunk goes.
+    /// Position of the next chunk.
     pub(super) fn end(&self) -> u64 {
         self.written + self.gathered.filled().len() as u64
     }
 
-    /// Adds a chunk, and writes what makes a whole write.
+    /// Adds a chunk, and writes the buffer each time it is full.
     pub(super) fn append(&mut self, path: &Path, mut chunk: &[u8]) -> io::Result<()> {
         while !chunk.is_empty() {
             let taken = self.gathered.fill(chunk);
@@ -59,7 +59,7 @@ impl Active {
         Ok(())
     }
 
-    /// Writes what is left, up to the end of its page, and makes everything durable.
+    /// Pads the last page, writes the buffer and makes everything durable.
     pub(super) fn sync(&mut self, path: &Path) -> io::Result<()> {
         self.gathered.pad();
         self.write(path)?;
@@ -69,7 +69,7 @@ impl Active {
         Ok(())
     }
 
-    /// The memory, for the next extent.
+    /// Returns the buffer, for the next extent.
     pub(super) fn into_pages(self) -> Pages {
         self.gathered
     }
@@ -81,7 +81,7 @@ impl Active {
         }
         self.unsynced = true;
         match self.file.write_all_at(pages, self.written) {
-            // Some file systems say only now that they cannot do it.
+            // Some file systems report only here that they lack direct I/O.
             Err(e) if self.direct && e.kind() == ErrorKind::InvalidInput => {
                 self.direct = false;
                 self.file = OpenOptions::new().write(true).open(path)?;
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_are_whole_pages_at_whole_pages() {
+    fn writes_are_whole_aligned_pages() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.ext");
         let mut active = Active::open(0, &path, Pages::default()).unwrap();
@@ -121,7 +121,7 @@ mod tests {
             vec![0; PAGE - 1],
         ];
         assert_eq!(std::fs::read(&path).unwrap(), expected.concat());
-        // Written anew from the beginning, with the same memory.
+        // A reused extent is written from its beginning, with the same buffer.
         let mut again = Active::open(0, &path, active.into_pages()).unwrap();
         again.append(&path, &[3; 10]).unwrap();
         again.sync(&path).unwrap();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_past_the_page_cache_is_written_through_it() {
+    fn writes_go_through_the_page_cache_without_direct_io() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.ext");
         let mut active = Active::open(0, &path, Pages::misaligned()).unwrap();
