@@ -1,5 +1,5 @@
-//! Content headers (spec 2.3.5.2): class, body size, and the properties as raw bytes. Properties are passed on to
-//! consumers untouched; reading them is `properties`' work.
+//! Content headers (spec 2.3.5.2): class, body size, and the properties as raw bytes. Consumers receive the
+//! properties unchanged; `properties` reads them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -10,45 +10,44 @@ use super::table::TableError;
 
 /// The class of all content: `basic`.
 pub const BASIC_CLASS_ID: u16 = basic::CLASS;
-/// Class id, weight and body size: the part of a content header that is always there.
+/// Length of the part that every content header has: class id, weight and body size.
 pub const HEADER_MIN: usize = 12;
 
-/// A content header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentHeader {
-    /// The class of the method that it belongs to; anything but [`BASIC_CLASS_ID`] is the peer's error (505).
+    /// The class of the method before it; a peer that sends anything but [`BASIC_CLASS_ID`] gets 505.
     pub class_id: u16,
-    /// Length of the body that follows, in bytes. As declared: it is for the caller to bound it.
+    /// Length of the following body in bytes, as the peer declares it; the caller must check it.
     pub body_size: u64,
-    /// Property flags and property list, untouched and not yet checked.
+    /// Property flags and property list, not checked yet.
     pub properties: Bytes,
 }
 
-/// Why a content header or its properties cannot be read. Where nothing else is said, RabbitMQ's answer is a
-/// connection closed with 541 and the bare text `INTERNAL_ERROR`.
+/// A malformed content header or malformed properties. Unless noted otherwise, RabbitMQ closes the connection with
+/// 541 and the bare text `INTERNAL_ERROR`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
-    /// Shorter than what it announces.
+    /// Shorter than its flags and lengths say.
     #[error("content header is cut short")]
     Truncated,
-    /// The weight field is reserved and must be zero. RabbitMQ answers 505, as to a frame other than a header.
+    /// The weight field is reserved and must be zero. RabbitMQ answers 505, as for an unexpected frame.
     #[error("content header has weight {0}")]
     Weight(u16),
-    /// A second word of property flags.
+    /// A second word of property flags, which `basic` does not have.
     #[error("more property flags than there are properties")]
     MoreFlags,
     /// Bytes after the last property.
     #[error("{0} bytes after the last property")]
     Trailing(usize),
-    /// A property that must be text for this reading is not. Other readings take its bytes as they are.
+    /// This reading needs the property as text. Other readings accept any bytes.
     #[error("property {0} is not UTF-8")]
     NotUtf8(&'static str),
-    /// The headers table.
+    /// The headers table is malformed.
     #[error("headers: {0}")]
     Headers(#[from] TableError),
 }
 
-/// Reads the payload of a content header frame. No copy: `properties` is a slice of it.
+/// Reads the payload of a content header frame. `properties` is a slice of it, not a copy.
 pub fn decode_header(payload: Bytes) -> Result<ContentHeader, HeaderError> {
     let mut cursor = Cursor::new(&payload);
     let class_id = cursor.u16().ok_or(HeaderError::Truncated)?;
@@ -64,7 +63,7 @@ pub fn decode_header(payload: Bytes) -> Result<ContentHeader, HeaderError> {
     })
 }
 
-/// Writes the payload of a `basic` content header frame. `properties` is the raw form: flags, then list.
+/// Writes the payload of a `basic` content header frame. `properties` is the raw form: flags, then values.
 pub fn encode_header(properties: &[u8], body_size: u64, out: &mut BytesMut) {
     out.reserve(HEADER_MIN + properties.len());
     out.put_u16(BASIC_CLASS_ID);

@@ -1,7 +1,7 @@
-//! Reads big-endian values off the front of a slice. Every read says `None` when the bytes are not there;
-//! nothing here allocates or panics.
+//! Reads big-endian values off the front of a slice. A read returns `None` when bytes are missing; nothing here
+//! allocates or panics.
 
-/// What is left to read.
+/// The unread rest of a slice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a>(&'a [u8]);
 
@@ -46,13 +46,13 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A short string: one octet of length, then that many bytes.
+    /// A short string: one octet of length, then its bytes.
     pub(super) fn short(&mut self) -> Option<&'a [u8]> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
-    /// A long string, byte array, field table or field array: four octets of length, then that many bytes.
+    /// A long string, byte array, field table or field array: four octets of length, then its bytes.
     pub(super) fn long(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.take(usize::try_from(len).ok()?)

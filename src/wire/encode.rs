@@ -1,5 +1,5 @@
-//! Frames of the message path, written straight into an output buffer: the general encoder builds values and strings
-//! that these methods do not need. Tests hold them against amq-protocol's parser.
+//! Writes the frames of the message path straight into an output buffer, since the general encoder builds values
+//! and strings that these methods do not need. Tests compare them with amq-protocol's parser.
 
 use bytes::{BufMut, BytesMut};
 
@@ -8,10 +8,10 @@ use super::frame::{FRAME_END, FRAME_OVERHEAD, FrameKind, put_frame_header};
 use super::method_ids::basic;
 use super::{ShortString, encode_header};
 
-/// The longest short string, in bytes.
+/// Maximum length of a short string, in bytes.
 const SHORT_STRING_MAX: usize = 255;
 
-/// Writes a `basic.deliver` frame. `delivery_tag` is the tag by which the client settles the message.
+/// Writes a `basic.deliver` frame.
 pub fn put_deliver(
     out: &mut BytesMut,
     channel: u16,
@@ -31,7 +31,7 @@ pub fn put_deliver(
     out.put_u8(FRAME_END);
 }
 
-/// Writes a `basic.get-ok` frame. `message_count`: how many are left in the queue.
+/// Writes a `basic.get-ok` frame. `message_count` counts the messages that remain in the queue.
 pub fn put_get_ok(
     out: &mut BytesMut,
     channel: u16,
@@ -77,8 +77,8 @@ pub fn put_ack(out: &mut BytesMut, channel: u16, delivery_tag: u64, multiple: bo
     out.put_u8(FRAME_END);
 }
 
-/// Writes a `basic.nack` frame: a publish that was not taken. RabbitMQ's has the requeue bit set, which means nothing
-/// in this direction; `requeue` says what to put there.
+/// Writes a `basic.nack` frame: the broker did not accept a publish. RabbitMQ sets the requeue bit, which has no
+/// meaning in this direction; `requeue` chooses its value.
 pub fn put_nack(
     out: &mut BytesMut,
     channel: u16,
@@ -104,7 +104,7 @@ pub fn put_content_header(out: &mut BytesMut, channel: u16, properties: &[u8], b
     out.put_u8(FRAME_END);
 }
 
-/// Writes a body frame. Cutting a body into pieces of at most `frame_max - FRAME_OVERHEAD` bytes is the caller's work.
+/// Writes a body frame. The caller cuts a body into pieces of at most `frame_max - FRAME_OVERHEAD` bytes.
 pub fn put_body_frame(out: &mut BytesMut, channel: u16, piece: &[u8]) {
     out.reserve(FRAME_OVERHEAD + piece.len());
     put_frame_header(out, FrameKind::Body, channel, piece.len());
@@ -112,7 +112,7 @@ pub fn put_body_frame(out: &mut BytesMut, channel: u16, piece: &[u8]) {
     out.put_u8(FRAME_END);
 }
 
-/// A reply text for a close or return: cut as RabbitMQ cuts it, to 252 bytes and "...".
+/// A reply text for a close or return, cut to 252 bytes and "..." as RabbitMQ cuts it.
 pub fn reply_text(text: &str) -> ShortString {
     if text.len() <= SHORT_STRING_MAX {
         return ShortString::from(text);
@@ -122,12 +122,12 @@ pub fn reply_text(text: &str) -> ShortString {
     ShortString::from(cut)
 }
 
-/// A short string of `text`, or of as much of it as fits.
+/// The longest beginning of `text` that fits into a short string.
 pub fn short_string(text: &str) -> ShortString {
     ShortString::from(head(text, SHORT_STRING_MAX))
 }
 
-/// Opens a frame for a method of class `basic` whose payload, ids included, is `len` bytes.
+/// Opens a frame for a method of class `basic`. Its payload has `len` bytes, including the two ids.
 fn open_basic(out: &mut BytesMut, channel: u16, method_id: u16, len: usize) {
     out.reserve(FRAME_OVERHEAD + len);
     put_frame_header(out, FrameKind::Method, channel, len);
@@ -139,14 +139,14 @@ fn short_len(text: &str) -> usize {
     1 + head(text, SHORT_STRING_MAX).len()
 }
 
-/// Names come off the wire as short strings, so they fit; one that did not must not tear the frame.
+/// Names come off the wire as short strings, so they fit. Cutting a longer one keeps the frame intact.
 fn put_short(out: &mut BytesMut, text: &str) {
     let text = head(text, SHORT_STRING_MAX);
     out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
     out.put_slice(text.as_bytes());
 }
 
-/// The longest beginning of `text` that has at most `max` bytes and does not cut a character.
+/// The longest beginning of `text` that has at most `max` bytes and ends between two characters.
 fn head(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max))
         .unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Frames (spec 2.3.5): type, channel, size, payload, end octet. Takes them off a read buffer without copying and
-//! writes their headers. What the payloads mean is known in `method` and `content`, not here.
+//! Frames (spec 2.3.5): type, channel, size, payload, end octet. Splits frames off a read buffer without copying and
+//! writes their headers. `method` and `content` interpret the payloads.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -9,17 +9,17 @@ use super::{AMQPClass, notation};
 
 /// The octet that ends every frame.
 pub const FRAME_END: u8 = 0xCE;
-/// Type, channel and size: what comes before a payload.
+/// Length of the header before a payload: type, channel and size.
 const HEAD: usize = 7;
-/// Bytes of a frame that are not payload: its seven-byte head and the end octet.
+/// Bytes of a frame besides its payload: header and end octet.
 pub const FRAME_OVERHEAD: usize = HEAD + 1;
-/// A method payload opens with class and method id.
+/// A method payload begins with class id and method id.
 const METHOD_MIN: usize = 4;
-/// How many bytes of a payload RabbitMQ quotes in the text of a frame error.
+/// Maximum number of payload bytes that RabbitMQ quotes in the text of a frame error.
 const SNIPPET_MAX: usize = 16;
-/// Columns of a line of Erlang's term printer.
+/// Line length of Erlang's term printer.
 const PRINTER_LINE: usize = 80;
-/// The least by which a read buffer is grown.
+/// Minimum number of bytes by which a read buffer grows.
 const RESERVE_MIN: usize = 4096;
 
 /// A heartbeat frame, ready to send.
@@ -49,8 +49,8 @@ impl FrameKind {
         }
     }
 
-    /// The kind that `octet` and a payload of `len` bytes make. RabbitMQ takes a method too short for its ids, a
-    /// content header too short for its fixed part and a heartbeat with a payload for unknown frames.
+    /// The kind of a frame with type `octet` and a payload of `len` bytes. RabbitMQ treats a method without room for its
+    /// ids, a content header without its fixed part and a heartbeat with a payload as unknown frames.
     fn of(octet: u8, len: usize) -> Option<FrameKind> {
         match octet {
             1 if len >= METHOD_MIN => Some(FrameKind::Method),
@@ -62,61 +62,53 @@ impl FrameKind {
     }
 }
 
-/// One frame off the wire.
+/// One frame that the peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its type.
     pub kind: FrameKind,
-    /// The channel it belongs to; 0 is the connection itself.
+    /// 0 is the connection itself.
     pub channel: u16,
-    /// Its payload: a slice of the read buffer, not a copy.
+    /// A slice of the read buffer, not a copy.
     pub payload: Bytes,
 }
 
-/// Why bytes are not a frame. Every one of them is reply code 501 FRAME_ERROR; the `Display` text is the one
-/// RabbitMQ gives.
+/// A malformed frame. Every case is reply code 501 `FRAME_ERROR`, and the `Display` text is RabbitMQ's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// A type octet that does not exist, or that does not go with the payload. The frame has been consumed: the
-    /// stream is still in step.
+    /// An unknown type octet, or one that does not fit the payload. The frame has been consumed: the stream is still
+    /// in step.
     #[error("type {octet}, {snippet}: unknown_frame")]
     Unknown {
-        /// The type octet.
         octet: u8,
-        /// The channel number in the frame.
         channel: u16,
-        /// The payload's first bytes, in RabbitMQ's notation.
+        /// The first bytes of the payload, in RabbitMQ's notation.
         snippet: String,
     },
-    /// A payload larger than the negotiated frame size allows. Found before any of it is buffered. What follows in
-    /// the stream cannot be read.
+    /// The payload is larger than the negotiated frame size allows. Detected before any of it is buffered. The rest
+    /// of the stream cannot be read.
     #[error("type {octet}, all octets = <<>>: {{frame_too_large,{size},{allowed}}}")]
     TooLarge {
-        /// The type octet.
         octet: u8,
-        /// The channel number in the frame.
         channel: u16,
-        /// The payload size that the frame declares, in bytes.
+        /// The declared size of the payload, in bytes.
         size: u32,
-        /// The largest payload that the peer should send, in bytes.
+        /// Maximum size of a payload that the peer should send, in bytes.
         allowed: u32,
     },
-    /// The octet after the payload is not `FRAME_END`. What follows in the stream cannot be read.
+    /// The octet after the payload is not `FRAME_END`. The rest of the stream cannot be read.
     #[error("{}", bad_end_text(*.octet, .snippet, *.end))]
     BadEnd {
-        /// The type octet.
         octet: u8,
-        /// The channel number in the frame.
         channel: u16,
-        /// What stands in place of the end octet.
+        /// The octet in place of `FRAME_END`.
         end: u8,
-        /// The payload's first bytes, in RabbitMQ's notation.
+        /// The first bytes of the payload, in RabbitMQ's notation.
         snippet: String,
     },
 }
 
 impl FrameError {
-    /// Whether reading can go on (for the peer's `close-ok`): false once the stream is out of step.
+    /// Whether the broker can still read the peer's `close-ok`: false if the stream is out of step.
     pub fn in_step(&self) -> bool {
         match self {
             FrameError::Unknown { .. } => true,
@@ -124,7 +116,6 @@ impl FrameError {
         }
     }
 
-    /// The channel number in the offending frame.
     pub fn channel(&self) -> u16 {
         match self {
             FrameError::Unknown { channel, .. }
@@ -134,11 +125,11 @@ impl FrameError {
     }
 }
 
-/// Splits the next whole frame off `buf`. `Ok(None)`: more bytes are needed, and `buf` has room for some of them;
-/// the room grows with what has arrived, so a declared size alone costs nothing. Never more than the frame.
+/// Splits the next whole frame off `buf`. `Ok(None)` asks for more bytes, and `buf` has room for some of them. The
+/// room grows with the bytes that have arrived, so a declared size alone costs no memory. Never exceeds the frame.
 ///
-/// `frame_max` is the negotiated size of a whole frame. RabbitMQ lets a *payload* be that long, because clients often
-/// get the eight bytes of overhead wrong, and so does this.
+/// `frame_max` is the negotiated size of a whole frame. Like RabbitMQ this accepts a *payload* of that size, because
+/// clients often forget the eight bytes of overhead.
 pub fn split(buf: &mut BytesMut, frame_max: u32) -> Result<Option<Frame>, FrameError> {
     match look(buf, frame_max) {
         Look::Short { missing } => {
@@ -160,18 +151,18 @@ pub fn split(buf: &mut BytesMut, frame_max: u32) -> Result<Option<Frame>, FrameE
     }
 }
 
-/// The whole frames that are in a read buffer, taken in one piece: iterating slices it. The cheap way when many small
-/// frames arrive at once, for only one piece of the buffer is split off.
+/// The whole frames of a read buffer, split off as one piece. Iterating slices that piece, so many small frames cost
+/// one split of the buffer.
 #[derive(Debug)]
 pub struct Frames {
     whole: Bytes,
-    /// What stopped the batch, if it was not just the end of the bytes.
+    /// The malformed frame that ended the batch.
     broken: Option<FrameError>,
 }
 
 impl Frames {
-    /// Takes every whole frame that is in `buf`; see [`split`] for `frame_max` and for the room made in `buf`. A stream
-    /// out of step is reported after the frames before it, and its bytes stay in `buf`.
+    /// Takes all whole frames from `buf`; see [`split`] for `frame_max` and for the room made in `buf`. Iterating reports
+    /// a stream out of step after the frames before it; the bytes of the malformed frame stay in `buf`.
     pub fn take(buf: &mut BytesMut, frame_max: u32) -> Frames {
         let mut taken = 0;
         let (missing, broken) = loop {
@@ -190,12 +181,12 @@ impl Frames {
         Frames { whole, broken }
     }
 
-    /// Whether nothing is left to iterate.
+    /// Whether iterating has reached the end.
     pub fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.broken.is_none()
     }
 
-    /// The next frame, borrowed: no reference count is touched unless [`FrameRef::bytes`] is called.
+    /// The next frame, borrowed. Only [`FrameRef::bytes`] touches a reference count.
     pub fn next_ref(&mut self) -> Option<Result<FrameRef<'_>, FrameError>> {
         let Some(head) = Head::read(&self.whole) else {
             return self.broken.take().map(Err);
@@ -234,24 +225,21 @@ impl Iterator for Frames {
     }
 }
 
-/// A frame of a batch, not yet taken out of it. The next frame is next when this is dropped.
+/// A frame of a batch, still in its buffer. Dropping it moves on to the next frame.
 #[derive(Debug)]
 pub struct FrameRef<'a> {
-    /// Its type.
     pub kind: FrameKind,
-    /// The channel it belongs to.
     pub channel: u16,
     len: usize,
     at: &'a mut Bytes,
 }
 
 impl FrameRef<'_> {
-    /// The payload.
     pub fn payload(&self) -> &[u8] {
         self.at.get(..self.len).unwrap_or_default()
     }
 
-    /// The payload as a slice that can be kept.
+    /// The payload as an owned slice of the buffer.
     pub fn bytes(&self) -> Bytes {
         self.at.slice(..self.len)
     }
@@ -266,7 +254,7 @@ impl Drop for FrameRef<'_> {
 /// Writes a method frame.
 pub fn encode_method(out: &mut BytesMut, channel: u16, method: &AMQPClass) {
     let start = out.len();
-    // The generators go back in the buffer to write the lengths of tables, which they can do in a Vec.
+    // The generators seek back to write the lengths of tables, which works in a Vec.
     let payload = amq_protocol::frame::WriteContext::from(Vec::with_capacity(64));
     let (payload, _) = amq_protocol::protocol::gen_class(method)(payload)
         .expect("a Vec takes whatever is written to it")
@@ -277,7 +265,7 @@ pub fn encode_method(out: &mut BytesMut, channel: u16, method: &AMQPClass) {
     debug_assert_eq!(out.len() - start, payload.len() + FRAME_OVERHEAD);
 }
 
-/// Writes what comes before a payload of `payload_len` bytes. The payload and [`FRAME_END`] are the caller's to write.
+/// Writes the header before a payload of `payload_len` bytes. The caller writes the payload and [`FRAME_END`].
 pub fn put_frame_header(out: &mut BytesMut, kind: FrameKind, channel: u16, payload_len: usize) {
     let len =
         u32::try_from(payload_len).expect("a frame is never larger than frame_max, which is a u32");
@@ -286,7 +274,7 @@ pub fn put_frame_header(out: &mut BytesMut, kind: FrameKind, channel: u16, paylo
     out.put_slice(&[kind.octet(), c0, c1, l0, l1, l2, l3]);
 }
 
-/// The fixed part in front of a payload.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     octet: u8,
@@ -318,19 +306,19 @@ impl Head {
     }
 }
 
-/// What stands at the front of some bytes.
+/// The result of looking at the front of a buffer.
 enum Look {
     /// A frame with its end octet in place.
     Whole(Head),
-    /// The beginning of one.
+    /// The beginning of a frame.
     Short { missing: usize },
-    /// Something that cannot become one.
+    /// Bytes that cannot become a frame.
     Bad(FrameError),
 }
 
 fn look(bytes: &[u8], frame_max: u32) -> Look {
     let Some(head) = Head::read(bytes) else {
-        // Any read brings enough for a head; how much to read at once is the caller's choice.
+        // Any read brings enough for a header; the caller chooses the size of a read.
         return Look::Short { missing: 0 };
     };
     let Head {
@@ -365,12 +353,13 @@ fn look(bytes: &[u8], frame_max: u32) -> Look {
     }
 }
 
-/// RabbitMQ's text for a frame of type `octet` that may not come now (505): type and beginning of the payload.
+/// RabbitMQ's text for an unexpected frame of type `octet` (505): its type and the beginning of the payload.
 pub fn frame_text(octet: u8, payload: &[u8]) -> String {
     format!("type {octet}, {}", snippet(payload))
 }
 
-/// Erlang's printer breaks a tuple that would pass its line length, and aligns what follows; clients get it like that.
+/// Erlang's printer breaks a tuple that would exceed its line length and aligns the rest. RabbitMQ's clients receive
+/// the broken line, so Leveret's do too.
 fn bad_end_text(octet: u8, snippet: &str, end: u8) -> String {
     let before = format!("type {octet}, {snippet}: ");
     let reason = format!("{{invalid_frame_end_marker,{end}}}");
@@ -381,7 +370,7 @@ fn bad_end_text(octet: u8, snippet: &str, end: u8) -> String {
     format!("{before}{{invalid_frame_end_marker,\n{indent}{end}}}")
 }
 
-/// Room for what is missing, but at most as much again as has arrived.
+/// Reserves room for the missing bytes, but at most as many bytes as have arrived.
 fn make_room(buf: &mut BytesMut, missing: usize) {
     if missing > 0 {
         buf.reserve(missing.min(buf.len().max(RESERVE_MIN)));

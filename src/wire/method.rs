@@ -1,6 +1,7 @@
-//! Method payloads (spec 2.3.5.1) to values. Each method's fields are listed once, in [`super::method_fields`]: a payload is walked
-//! along that list, so that unknown methods, short or over-long arguments, bad UTF-8 and deep tables are told apart and
-//! refused before amq-protocol builds the value. The methods that come once per message are read without allocation.
+//! Method payloads (spec 2.3.5.1) to values. A payload is first walked along the method's list of fields
+//! ([`super::method_fields`]). The walk tells apart and rejects unknown methods, short or over-long arguments, bad
+//! UTF-8 and deep tables before amq-protocol builds the value. Methods that come once per message are read without
+//! allocation.
 
 use std::str;
 
@@ -12,43 +13,31 @@ use super::method_ids::basic;
 use super::table::{TableError, masked, walk_fields};
 use super::{AMQPClass, notation};
 
-/// Why a payload is not a method.
+/// A payload that is not a valid method.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MethodError {
-    /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection without a word.
+    /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection without an answer.
     #[error("unknown method {class_id}.{method_id}")]
-    Unknown {
-        /// The class id in the payload.
-        class_id: u16,
-        /// The method id in the payload.
-        method_id: u16,
-    },
-    /// The arguments cannot be decoded. On a channel this is 501 `FRAME_ERROR` with this `Display` text, and class and
-    /// method in the close (but none for [`Fault::NotUtf8`]). On channel 0 RabbitMQ answers 541 with the bare text
-    /// `INTERNAL_ERROR`, but [`Fault::NotUtf8`] is 501 there too, with class and method.
+    Unknown { class_id: u16, method_id: u16 },
+    /// The arguments cannot be decoded. On a channel the answer is 501 `FRAME_ERROR` with this `Display` text, and the
+    /// close names class and method (except for [`Fault::NotUtf8`]). On channel 0 RabbitMQ answers 541 with the bare
+    /// text `INTERNAL_ERROR`; for [`Fault::NotUtf8`] it answers 501 there too, with class and method.
     #[error("{text}")]
     Malformed {
-        /// The class id in the payload.
         class_id: u16,
-        /// The method id in the payload.
         method_id: u16,
-        /// What is wrong.
         fault: Fault,
-        /// RabbitMQ's text for it.
         text: String,
     },
-    /// A field table lies within the arguments but is itself malformed. RabbitMQ drops the connection without a word;
+    /// A field table has the right length but is malformed inside. RabbitMQ drops the connection without an answer;
     /// on channel 0 it answers 541 with the bare text `INTERNAL_ERROR`.
     #[error("field table in method {class_id}.{method_id}: {fault}")]
     Table {
-        /// The class id in the payload.
         class_id: u16,
-        /// The method id in the payload.
         method_id: u16,
-        /// What is wrong.
         fault: TableError,
     },
-    /// Too short to hold the two ids. Frames like that are refused by `frame` already.
+    /// Too short for the two ids. `frame` already rejects such frames.
     #[error("method without class and method id")]
     NoIds,
 }
@@ -56,16 +45,13 @@ pub enum MethodError {
 /// What is wrong with a method's arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// Too few bytes.
     #[error("cut short")]
     Truncated,
-    /// Too many.
     #[error("{0} bytes left over")]
     Trailing(usize),
-    /// A short string is not UTF-8.
     #[error("short string is not UTF-8")]
     NotUtf8,
-    /// amq-protocol's parser refuses what the walk let pass.
+    /// amq-protocol's parser rejects arguments that the walk accepts.
     #[error("refused by the parser")]
     Parser,
 }
@@ -75,47 +61,41 @@ pub enum Fault {
 pub struct PublishView<'a> {
     /// The exchange to publish to; empty is the default exchange.
     pub exchange: &'a str,
-    /// The routing key.
     pub routing_key: &'a str,
-    /// Whether an unroutable message comes back.
+    /// Whether the broker returns an unroutable message.
     pub mandatory: bool,
-    /// Not supported by RabbitMQ since 3.0: 540.
+    /// RabbitMQ has not supported it since 3.0 and answers 540.
     pub immediate: bool,
 }
 
-/// A method, those that come once per message without allocation.
+/// A method. Those that come once per message are read without allocation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hot<'a> {
-    /// `basic.publish`.
     Publish(PublishView<'a>),
-    /// `basic.ack`.
     Ack {
-        /// The delivery; 0 with `multiple` means all so far.
+        /// 0 with `multiple` means all deliveries so far.
         delivery_tag: u64,
-        /// Whether earlier deliveries are meant too.
+        /// Whether the ack covers earlier deliveries too.
         multiple: bool,
     },
-    /// `basic.nack`.
     Nack {
-        /// The delivery; 0 with `multiple` means all so far.
+        /// 0 with `multiple` means all deliveries so far.
         delivery_tag: u64,
-        /// Whether earlier deliveries are meant too.
+        /// Whether the nack covers earlier deliveries too.
         multiple: bool,
-        /// Whether they go back to their queues.
+        /// Whether the messages return to their queues.
         requeue: bool,
     },
-    /// `basic.reject`.
     Reject {
-        /// The delivery.
         delivery_tag: u64,
-        /// Whether it goes back to its queue.
+        /// Whether the message returns to its queue.
         requeue: bool,
     },
     /// Any other method.
     Other(AMQPClass),
 }
 
-/// Reads a method frame's payload. All of it must be used up.
+/// Reads a method frame's payload, which must end with the method's last field.
 pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
     let (class_id, method_id, arguments) = ids(payload)?;
     let fields = fields(class_id, method_id).ok_or(MethodError::Unknown {
@@ -131,14 +111,14 @@ pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
             fault,
         })?;
     }
-    // The parser is a streaming one: it would ask for more where the walk has seen that there is enough.
+    // The parser is a streaming one: it asks for more bytes in places where the walk has seen enough.
     match amq_protocol::protocol::parse_class(&*masked(payload, &odd_names)) {
         Ok(([], method)) => Ok(method),
         Ok(_) | Err(_) => Err(broken(Fault::Parser)),
     }
 }
 
-/// Reads a method frame's payload, with a short way for the methods of the message path.
+/// Reads a method frame's payload. Methods of the message path skip the general parser.
 pub fn decode_hot(payload: &[u8]) -> Result<Hot<'_>, MethodError> {
     let (class_id, method_id, arguments) = ids(payload)?;
     let hot = match (class_id, method_id) {
@@ -188,7 +168,7 @@ fn publish(arguments: &[u8]) -> Result<PublishView<'_>, Fault> {
     })
 }
 
-/// The shape shared by ack, reject and nack: a tag and some bits.
+/// The arguments that ack, reject and nack share: a delivery tag and some bits.
 fn settlement(arguments: &[u8]) -> Result<(u64, u8), Fault> {
     let mut cursor = Cursor::new(arguments);
     let delivery_tag = cursor.u64().ok_or(Fault::Truncated)?;
@@ -214,7 +194,7 @@ fn at_end(cursor: &Cursor<'_>) -> Result<(), Fault> {
     }
 }
 
-/// RabbitMQ names a bad short string; for everything else it quotes the arguments.
+/// RabbitMQ's text names a bad short string; for all other faults it quotes the arguments.
 fn malformed(class_id: u16, method_id: u16, fault: Fault, arguments: &[u8]) -> MethodError {
     let text = match fault {
         Fault::NotUtf8 => "Malformed UTF-8 in shortstr".to_owned(),
@@ -230,7 +210,7 @@ fn malformed(class_id: u16, method_id: u16, fault: Fault, arguments: &[u8]) -> M
     }
 }
 
-/// Walks `arguments` along `fields`; gives the fields of the table among them. No method has two.
+/// Walks `arguments` along `fields` and returns the fields of the table among them. No method has two tables.
 fn walk<'a>(fields: &[Field], arguments: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
     let mut cursor = Cursor::new(arguments);
     let mut table = None;

@@ -1,8 +1,8 @@
-//! The fields of every method of AMQP 0-9-1 and of RabbitMQ's additions, in both directions.
+//! The fields of every method of AMQP 0-9-1 and of RabbitMQ's additions, both from clients and from brokers.
 
 use super::method_ids::{access, basic, channel, confirm, connection, exchange, queue, tx};
 
-/// The type of a method's field, as far as it says how long the field is on the wire.
+/// The type of a method's field, as far as it determines the length on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     /// Up to eight bits, packed.
@@ -16,7 +16,7 @@ pub(super) enum Field {
     Table,
 }
 
-/// The fields of a method; `None` if there is no such method. At most one of them is a table.
+/// The fields of a method; `None` for an unknown method. At most one of them is a table.
 pub(super) fn fields(class_id: u16, method_id: u16) -> Option<&'static [Field]> {
     match class_id {
         connection::CLASS => connection_fields(method_id),

@@ -1,6 +1,6 @@
-//! AMQP 0-9-1 on the wire: frames, methods, content headers, field tables; bytes to values and back. Pure: no
-//! socket, no clock, no rule of the broker. Everything a peer declares (sizes, lengths, nesting) is checked here
-//! before it is believed, and nothing is allocated for bytes that have not arrived.
+//! AMQP 0-9-1 on the wire: frames, methods, content headers and field tables, from bytes to values and back.
+//! Knows no socket, no clock and no rule of the broker. Checks everything that a peer declares (sizes, lengths,
+//! nesting) before other code relies on it, and allocates only for bytes that have arrived.
 
 pub mod content;
 pub mod encode;

@@ -1,9 +1,9 @@
-//! Bytes in the notation in which RabbitMQ quotes them inside error texts (`<<1,2,3>>`, `<<"text">>`): clients'
-//! tests and people's searches look for those texts.
+//! Quotes bytes as RabbitMQ does inside its error texts (`<<1,2,3>>`, `<<"text">>`), since clients' tests and
+//! operators' searches look for those texts.
 
 use std::fmt::Write as _;
 
-/// At most this many bytes are written out; reply texts are cut at 255 anyway.
+/// Maximum number of bytes that are written out; reply texts are cut at 255 bytes anyway.
 const SHOWN_MAX: usize = 128;
 
 /// `<<1,2,3>>`: the bytes as numbers.

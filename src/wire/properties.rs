@@ -1,6 +1,9 @@
-//! The `basic` properties as they lie in a content header: sixteen flag bits, then the values that are present.
-//! Rules read single fields straight from the raw bytes; messages that the broker changes (dead lettering, reply-to)
-//! are rewritten field by field, so that what it does not understand stays as it was.
+//! The `basic` properties in their raw form: sixteen flag bits, then the present values.
+//! Rules read single fields straight from the raw bytes. When the broker changes a message (dead lettering,
+//! reply-to), it replaces single fields and keeps the bytes of all others.
+//!
+//! This codec is written by hand, since amq-protocol's parser allocates a value for every field of every message
+//! and rejects strings that are not UTF-8, which clients do send.
 
 use std::borrow::Cow;
 
@@ -26,27 +29,27 @@ const TYPE: usize = 10;
 const USER_ID: usize = 11;
 const APP_ID: usize = 12;
 const CLUSTER_ID: usize = 13;
-/// How many properties there are; their flags are the highest bits, first property highest.
+/// Number of properties.
 const COUNT: usize = 14;
 /// The flag of property number `index`: the first property has the highest bit.
 fn flag(index: usize) -> u16 {
     0x8000 >> index
 }
 
-/// The lowest flag: another word of flags follows. `basic` has no use for one. The flag above it means nothing.
+/// The lowest flag announces another word of flags, which `basic` does not have. The flag above it has no meaning.
 const MORE_FLAGS: u16 = 1;
 
-/// The properties of one message, read from their raw form without allocation. Strings are bytes: AMQP says UTF-8,
-/// RabbitMQ does not check, and clients do put binary correlation ids there.
+/// The properties of one message, read from their raw form without allocation. Strings are bytes: AMQP requires
+/// UTF-8, but RabbitMQ does not check it, and some clients send binary correlation ids.
 #[derive(Clone, Debug)]
 pub struct PropertiesView<'a> {
-    /// Each present property as it is on the wire, its length included where it has one.
+    /// The bytes of each present property, including its length prefix if it has one.
     fields: [Option<&'a [u8]>; COUNT],
 }
 
 impl<'a> PropertiesView<'a> {
-    /// Finds the properties in `raw`. Checks that all is there and nothing more; the headers table's own length is
-    /// checked, its fields are not: see [`PropertiesView::check_headers`].
+    /// Finds the properties in `raw`, which must hold them all and nothing else. Checks the length of the headers table
+    /// but not its fields: see [`PropertiesView::check_headers`].
     pub fn parse(raw: &'a [u8]) -> Result<PropertiesView<'a>, HeaderError> {
         let mut cursor = Cursor::new(raw);
         let flags = cursor.u16().ok_or(HeaderError::Truncated)?;
@@ -65,32 +68,30 @@ impl<'a> PropertiesView<'a> {
         Ok(PropertiesView { fields })
     }
 
-    /// `content-type`.
     pub fn content_type(&self) -> Option<&'a [u8]> {
         self.short(CONTENT_TYPE)
     }
 
-    /// `content-encoding`.
     pub fn content_encoding(&self) -> Option<&'a [u8]> {
         self.short(CONTENT_ENCODING)
     }
 
-    /// Whether there is a headers table, be it empty.
+    /// Whether there is a headers table, possibly an empty one.
     pub fn has_headers(&self) -> bool {
         self.headers_raw().is_some()
     }
 
-    /// The headers table with its length in front.
+    /// The headers table with its length prefix.
     pub fn headers_raw(&self) -> Option<&'a [u8]> {
         self.raw(HEADERS)
     }
 
-    /// The first header called `name`, as it is on the wire.
+    /// The first header called `name`.
     pub fn header(&self, name: &str) -> Option<Entry<'a>> {
         table::find(self.headers_raw()?, name)
     }
 
-    /// Whether the headers table is well formed, without building it.
+    /// Checks the whole headers table without building it.
     pub fn check_headers(&self) -> Result<(), HeaderError> {
         Ok(self.headers_raw().map_or(Ok(()), check_table)?)
     }
@@ -107,27 +108,23 @@ impl<'a> PropertiesView<'a> {
         self.octet(DELIVERY_MODE)
     }
 
-    /// `priority`.
     pub fn priority(&self) -> Option<u8> {
         self.octet(PRIORITY)
     }
 
-    /// `correlation-id`.
     pub fn correlation_id(&self) -> Option<&'a [u8]> {
         self.short(CORRELATION_ID)
     }
 
-    /// `reply-to`.
     pub fn reply_to(&self) -> Option<&'a [u8]> {
         self.short(REPLY_TO)
     }
 
-    /// `expiration`: milliseconds as digits, if the publisher kept to the rule.
+    /// `expiration`: milliseconds as decimal digits, if the publisher follows the convention.
     pub fn expiration(&self) -> Option<&'a [u8]> {
         self.short(EXPIRATION)
     }
 
-    /// `message-id`.
     pub fn message_id(&self) -> Option<&'a [u8]> {
         self.short(MESSAGE_ID)
     }
@@ -142,12 +139,10 @@ impl<'a> PropertiesView<'a> {
         self.short(TYPE)
     }
 
-    /// `user-id`.
     pub fn user_id(&self) -> Option<&'a [u8]> {
         self.short(USER_ID)
     }
 
-    /// `app-id`.
     pub fn app_id(&self) -> Option<&'a [u8]> {
         self.short(APP_ID)
     }
@@ -157,7 +152,7 @@ impl<'a> PropertiesView<'a> {
         self.short(CLUSTER_ID)
     }
 
-    /// A changed copy: see [`PropertiesEdit`].
+    /// Starts a changed copy.
     pub fn edit(&self) -> PropertiesEdit<'a> {
         PropertiesEdit {
             fields: self.fields.map(|field| field.map(Cow::Borrowed)),
@@ -177,31 +172,29 @@ impl<'a> PropertiesView<'a> {
     }
 }
 
-/// Properties under change. Fields that are not set or removed keep their bytes.
+/// A changed copy of properties. Fields that are neither set nor removed keep their bytes.
 #[derive(Clone, Debug, Default)]
 pub struct PropertiesEdit<'a> {
     fields: [Option<Cow<'a, [u8]>>; COUNT],
 }
 
 impl<'a> PropertiesEdit<'a> {
-    /// Puts `headers` in place of the headers table.
     pub fn set_headers(&mut self, headers: &FieldTable) -> &mut Self {
         let mut raw = BytesMut::new();
         encode_table(headers, &mut raw);
         self.set(HEADERS, raw.to_vec())
     }
 
-    /// Puts an encoded table, its length in front, in place of the headers table.
+    /// Replaces the headers table by an encoded table with its length prefix.
     pub fn set_headers_raw(&mut self, raw: Vec<u8>) -> &mut Self {
         self.set(HEADERS, raw)
     }
 
-    /// Takes the headers table away.
     pub fn remove_headers(&mut self) -> &mut Self {
         self.remove(HEADERS)
     }
 
-    /// Takes `expiration` away, as dead lettering does.
+    /// Removes `expiration`, as dead lettering does.
     pub fn remove_expiration(&mut self) -> &mut Self {
         self.remove(EXPIRATION)
     }
@@ -215,17 +208,14 @@ impl<'a> PropertiesEdit<'a> {
         self.set(REPLY_TO, raw)
     }
 
-    /// Sets `delivery-mode`.
     pub fn set_delivery_mode(&mut self, mode: u8) -> &mut Self {
         self.set(DELIVERY_MODE, vec![mode])
     }
 
-    /// Sets `priority`.
     pub fn set_priority(&mut self, priority: u8) -> &mut Self {
         self.set(PRIORITY, vec![priority])
     }
 
-    /// The raw form.
     pub fn finish(&self) -> Bytes {
         let len = self
             .fields
@@ -261,9 +251,9 @@ impl<'a> PropertiesEdit<'a> {
     }
 }
 
-/// The properties `raw` with more headers at the end of the table, 64 bit integers by name; and with `delivery-mode`
-/// `mode_if_none`, if that is given and they have none. `None` if there is such a header already, or if `raw` is cut short.
-/// Made for every delivery of a stream: one pass, one allocation.
+/// Appends headers, 64-bit integers by name, to the headers table of `raw`. Also sets `delivery-mode` to
+/// `mode_if_none`, if that is given and `raw` has no mode. Returns `None` if a header of that name exists or `raw` is
+/// cut short. Runs for every delivery of a stream, so it makes one pass and one allocation.
 pub fn append_headers(
     raw: &[u8],
     headers: &[(&str, i64)],
@@ -308,8 +298,8 @@ pub fn append_headers(
     Some(out.freeze())
 }
 
-/// Reads all properties into values. Fails where a string is not UTF-8: what only has to be changed in places is better
-/// edited ([`PropertiesView::edit`]).
+/// Reads all properties into values. Fails on a string that is not UTF-8, so code that changes single fields uses
+/// [`PropertiesView::edit`] instead.
 pub fn decode_properties(raw: &[u8]) -> Result<AMQPProperties, HeaderError> {
     let view = PropertiesView::parse(raw)?;
     view.check_headers()?;
@@ -328,7 +318,7 @@ pub fn decode_properties(raw: &[u8]) -> Result<AMQPProperties, HeaderError> {
     for (name, bytes) in strings {
         std::str::from_utf8(bytes.unwrap_or_default()).map_err(|_| HeaderError::NotUtf8(name))?;
     }
-    // The view has seen that all is there and nothing more, so the parser has no reason to refuse.
+    // The view has checked all lengths, so the parser has no reason to fail.
     basic::parse_properties(raw)
         .map(|(_, properties)| properties)
         .map_err(|_| HeaderError::Truncated)
@@ -343,7 +333,7 @@ pub fn encode_properties(properties: &AMQPProperties) -> Bytes {
     raw.into()
 }
 
-/// Takes the bytes of property number `index`, its length included.
+/// Takes the bytes of property number `index`, including its length prefix.
 fn take_field<'a>(cursor: &mut Cursor<'a>, index: usize) -> Option<&'a [u8]> {
     let start = *cursor;
     let len = match index {

@@ -1,8 +1,8 @@
-//! Field tables (spec 4.2.5.5) with RabbitMQ's type tags: `t b B s u I i l L f d D S A T F V x`. Of the tags on
-//! which the world disagrees, RabbitMQ reads `s` as a signed 16-bit integer, and both `l` and `L` as signed 64-bit.
+//! Field tables (spec 4.2.5.5) with RabbitMQ's type tags: `t b B s u I i l L f d D S A T F V x`. Brokers disagree
+//! on some tags; RabbitMQ reads `s` as a signed 16-bit integer, and both `l` and `L` as signed 64-bit.
 //!
-//! A table is walked here before amq-protocol's parser, which recurses, gets to see it: shape and depth are known good
-//! by then. Tables that are only looked into ([`Entries`], [`find`]) are never built at all.
+//! amq-protocol's parser recurses, so a table is walked here first to check its shape and depth. Lookups
+//! ([`Entries`], [`find`]) build no table.
 
 use std::borrow::Cow;
 use std::str;
@@ -15,14 +15,14 @@ use thiserror::Error;
 use super::FieldTable;
 use super::cursor::Cursor;
 
-/// How deep tables and arrays may lie in one another. RabbitMQ has no such bound; nobody nests like that, and the
-/// stack of a thread is finite.
+/// Maximum nesting of tables and arrays. RabbitMQ has no such limit, but the stack of a thread is finite, and real
+/// tables are far from this depth.
 pub const TABLE_DEPTH_MAX: usize = 128;
 
-/// Why bytes are not a field table.
+/// A malformed field table.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TableError {
-    /// Shorter than the lengths in it say.
+    /// Shorter than its lengths say.
     #[error("field table is cut short")]
     Truncated,
     /// Bytes after the end of the table.
@@ -36,7 +36,7 @@ pub enum TableError {
     TooDeep,
 }
 
-/// Reads a table with its length in front; nothing may follow it.
+/// Reads a table with its length prefix; more bytes after it are an error.
 pub fn decode_table(raw: &[u8]) -> Result<FieldTable, TableError> {
     let mut cursor = Cursor::new(raw);
     let mut odd_names = Vec::new();
@@ -44,7 +44,7 @@ pub fn decode_table(raw: &[u8]) -> Result<FieldTable, TableError> {
     if !cursor.is_empty() {
         return Err(TableError::Trailing(cursor.rest().len()));
     }
-    // A walked table parses; were the parser of another opinion, "cut short" is the nearest thing to say.
+    // A walked table parses. Should the parser disagree, "cut short" is the nearest error.
     match parse_field_table(&*masked(raw, &odd_names)) {
         Ok(([], table)) => Ok(table),
         Ok((rest, _)) => Err(TableError::Trailing(rest.len())),
@@ -52,7 +52,7 @@ pub fn decode_table(raw: &[u8]) -> Result<FieldTable, TableError> {
     }
 }
 
-/// Writes a table with its length in front.
+/// Writes a table with its length prefix.
 pub fn encode_table(table: &FieldTable, out: &mut BytesMut) {
     let context = amq_protocol::frame::WriteContext::from(Vec::with_capacity(64));
     let (raw, _) = gen_field_table(table)(context)
@@ -61,7 +61,7 @@ pub fn encode_table(table: &FieldTable, out: &mut BytesMut) {
     out.put_slice(&raw);
 }
 
-/// Walks a table with its length in front, without building anything.
+/// Checks a table with its length prefix without building it.
 pub fn check_table(raw: &[u8]) -> Result<(), TableError> {
     let mut cursor = Cursor::new(raw);
     walk_table(&mut cursor, &mut Vec::new())?;
@@ -72,33 +72,31 @@ pub fn check_table(raw: &[u8]) -> Result<(), TableError> {
     }
 }
 
-/// Walks the fields of a table that has no length in front, without building anything.
+/// Checks the fields of a table without its length prefix, and builds nothing.
 pub fn check_fields(fields: &[u8]) -> Result<(), TableError> {
     walk_fields(fields, &mut Vec::new(), 1)
 }
 
-/// One field of a table as it stands on the wire.
+/// One field of a table, borrowed from the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The field's name.
     pub name: &'a [u8],
-    /// The value's type tag.
     pub tag: u8,
-    /// The value: without its length for strings, byte arrays, tables and arrays.
+    /// The value, without the length prefix of strings, byte arrays, tables and arrays.
     pub value: &'a [u8],
 }
 
-/// The fields of a table in the order of the wire, duplicates included. Stops at the first malformed one.
+/// The fields of a table in wire order, including duplicates. Stops at the first malformed one.
 #[derive(Clone, Debug)]
 pub struct Entries<'a>(Cursor<'a>);
 
 impl<'a> Entries<'a> {
-    /// The fields of a table without its length.
+    /// The fields of a table without its length prefix.
     pub fn of_fields(fields: &'a [u8]) -> Entries<'a> {
         Entries(Cursor::new(fields))
     }
 
-    /// The fields of a table with its length in front.
+    /// The fields of a table with its length prefix.
     pub fn of_table(raw: &'a [u8]) -> Entries<'a> {
         Entries(Cursor::new(Cursor::new(raw).long().unwrap_or_default()))
     }
@@ -115,7 +113,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The values of an array, given without its length, in order. Stops at the first malformed one.
+/// The type tags and values of an array without its length prefix, in order. Stops at the first malformed one.
 pub fn array_values(array: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut cursor = Cursor::new(array);
     std::iter::from_fn(move || {
@@ -124,13 +122,13 @@ pub fn array_values(array: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The first field called `name` of a table with its length in front.
+/// The first field called `name` of a table with its length prefix.
 pub fn find<'a>(raw: &'a [u8], name: &str) -> Option<Entry<'a>> {
     Entries::of_table(raw).find(|entry| entry.name == name.as_bytes())
 }
 
-/// `outer` with the bytes above 127 of `odd_names`, slices of it, replaced by question marks. RabbitMQ takes field names
-/// of any bytes; the values here have text for names, and nobody asks for the others.
+/// Replaces the bytes above 127 in `odd_names`, which are slices of `outer`, by question marks. RabbitMQ accepts
+/// field names of any bytes. Names here are text, and no rule of the broker looks up a name that is not.
 pub(super) fn masked<'a>(outer: &'a [u8], odd_names: &[&[u8]]) -> Cow<'a, [u8]> {
     if odd_names.is_empty() {
         return Cow::Borrowed(outer);
@@ -150,7 +148,7 @@ pub(super) fn masked<'a>(outer: &'a [u8], odd_names: &[&[u8]]) -> Cow<'a, [u8]> 
     Cow::Owned(bytes)
 }
 
-/// Walks one table off the front of `cursor`. Names that are not UTF-8 are added to `odd_names`: see [`masked`].
+/// Walks one table off the front of `cursor`. Adds names that are not UTF-8 to `odd_names`: see [`masked`].
 pub(super) fn walk_table<'a>(
     cursor: &mut Cursor<'a>,
     odd_names: &mut Vec<&'a [u8]>,
@@ -159,7 +157,7 @@ pub(super) fn walk_table<'a>(
     walk_fields(fields, odd_names, 1)
 }
 
-/// Walks the fields of a table that lies `depth` deep.
+/// Walks the fields of a table at nesting `depth`.
 pub(super) fn walk_fields<'a>(
     fields: &'a [u8],
     odd_names: &mut Vec<&'a [u8]>,
@@ -208,7 +206,7 @@ fn walk_value<'a>(
     }
 }
 
-/// Takes a value of type `tag`, without its length where it has one.
+/// Takes a value of type `tag`, without its length prefix.
 fn take_value<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Result<&'a [u8], TableError> {
     let value = match tag {
         b'V' => cursor.take(0),

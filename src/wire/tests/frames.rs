@@ -122,7 +122,7 @@ fn a_long_text_is_broken_as_erlang_breaks_it() {
 }
 
 #[test]
-fn an_unknown_frame_does_not_hide_those_after_it() {
+fn frames_after_an_unknown_frame_are_read() {
     let mut buf = BytesMut::new();
     buf.put_slice(&HEARTBEAT);
     buf.put_slice(&raw(9, 4, b"?", FRAME_END));
@@ -169,7 +169,7 @@ fn frames_before_a_broken_one_are_delivered() {
 }
 
 #[test]
-fn a_declared_size_reserves_no_more_than_has_arrived_again() {
+fn a_declared_size_alone_reserves_little_memory() {
     let frame_max = 1 << 30;
     let mut buf = BytesMut::from(&[3, 0, 1, 0x3f, 0xff, 0xff, 0xff][..]);
     assert_eq!(split(&mut buf, frame_max), Ok(None));
@@ -196,7 +196,7 @@ fn frame() -> impl Strategy<Value = Frame> {
 
 proptest! {
     #[test]
-    fn cuts_in_the_stream_do_not_matter(
+    fn frames_are_the_same_however_the_stream_is_cut(
         frames in proptest::collection::vec(frame(), 0..8),
         cuts in proptest::collection::vec(1usize..60, 0..40),
         batch in any::<bool>(),
@@ -223,7 +223,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_split_the_same_both_ways(bytes in proptest::collection::vec(any::<u8>(), 0..300), small in any::<bool>()) {
-        // Small sizes make arbitrary heads plausible more often.
+        // Small sizes make arbitrary headers plausible more often.
         let bytes: Vec<u8> = if small { bytes.iter().map(|byte| if *byte < 220 { byte % 9 } else { FRAME_END }).collect() } else { bytes };
         let mut one = BytesMut::from(&bytes[..]);
         let mut by_one = Vec::new();

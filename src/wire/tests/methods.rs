@@ -1,4 +1,5 @@
-//! Methods: the walk against amq-protocol's parser and generator, the short ways against both.
+//! Methods: compares the walk with amq-protocol's parser and generator, and the hand-written readers and writers with
+//! both.
 
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -76,7 +77,7 @@ fn exactly_the_methods_of_the_protocol_are_known() {
 
 #[test]
 fn every_method_of_zeros_is_read_by_walk_and_parser_alike() {
-    // Zeros are empty strings and tables, so some number of them is a valid payload of every method.
+    // Zeros encode empty strings and tables, so exactly one number of zeros is a valid payload of each method.
     for (class_id, method_id) in all_ids() {
         let mut payload = [class_id.to_be_bytes(), method_id.to_be_bytes()].concat();
         let mut lengths = Vec::new();
@@ -153,7 +154,7 @@ fn malformed_arguments_are_told_apart() {
 }
 
 #[test]
-fn a_table_malformed_within_is_another_matter() {
+fn a_table_malformed_inside_is_a_table_error() {
     let cases: &[(&[u8], TableError)] = &[
         (
             b"\0\x32\0\x0a\0\0\x01q\0\0\0\0\x03\x01kz",
@@ -187,7 +188,7 @@ fn a_reply_text_is_cut_as_rabbitmq_cuts_it() {
         reply_text(&"x".repeat(256)).as_str(),
         format!("{}...", "x".repeat(252))
     );
-    // Never inside a character.
+    // The cut never splits a character.
     assert_eq!(
         reply_text(&"é".repeat(200)).as_str(),
         format!("{}...", "é".repeat(126))
@@ -198,14 +199,14 @@ fn a_reply_text_is_cut_as_rabbitmq_cuts_it() {
     );
 }
 
-/// Arguments of the right shape for some method, broken now and then.
+/// Arguments that resemble those of some method, sometimes malformed.
 fn method_like() -> impl Strategy<Value = Vec<u8>> {
     (proptest::sample::select(all_ids()), table_like()).prop_map(|((class, method), rest)| {
         [&class.to_be_bytes()[..], &method.to_be_bytes(), &rest].concat()
     })
 }
 
-/// Methods with something in them.
+/// Methods with arbitrary arguments.
 fn method() -> impl Strategy<Value = AMQPClass> {
     let s = short_string;
     prop_oneof![
@@ -357,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn hand_written_frames_are_what_the_generator_writes(
+    fn hand_written_frames_equal_those_of_the_generator(
         names in (short_string(), short_string(), short_string()),
         tag in any::<u64>(), flags in any::<(bool, bool)>(), count in any::<u32>(), channel in any::<u16>(),
     ) {

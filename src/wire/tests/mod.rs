@@ -1,5 +1,5 @@
-//! What holds for the wire room as a whole, and values to test it with. Byte-by-byte cases come as tables, the rest as
-//! properties over arbitrary input.
+//! Tests of the wire room and the values they share. Fixed cases are tables of bytes; all other tests are properties
+//! over arbitrary input.
 
 mod frames;
 mod methods;
@@ -10,12 +10,11 @@ use proptest::prelude::*;
 
 use super::{AMQPValue, FieldArray, FieldTable, ShortString};
 
-/// Any short string.
 pub(super) fn short_string() -> impl Strategy<Value = ShortString> {
     "\\PC{0,60}".prop_map(|text| super::short_string(&text))
 }
 
-/// Any value that can stand in a table, nested a little.
+/// Any value of a table, with shallow nesting.
 pub(super) fn value() -> impl Strategy<Value = AMQPValue> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(AMQPValue::Boolean),
@@ -44,7 +43,6 @@ pub(super) fn value() -> impl Strategy<Value = AMQPValue> {
     })
 }
 
-/// Any table.
 pub(super) fn table() -> impl Strategy<Value = FieldTable> {
     fields(value())
 }

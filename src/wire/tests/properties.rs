@@ -86,7 +86,7 @@ fn malformed_properties_are_refused() {
 }
 
 #[test]
-fn the_flag_without_meaning_is_tolerated() {
+fn the_flag_without_meaning_is_ignored() {
     assert_eq!(
         decode_properties(b"\x08\x02\x05"),
         Ok(AMQPProperties::default().with_priority(5))
@@ -94,7 +94,7 @@ fn the_flag_without_meaning_is_tolerated() {
 }
 
 #[test]
-fn binary_strings_pass_but_do_not_become_text() {
+fn binary_strings_are_readable_as_bytes_but_not_as_text() {
     let raw = b"\x04\0\x02\xff\xfe"; // correlation-id
     let view = PropertiesView::parse(raw).expect("well formed");
     assert_eq!(view.correlation_id(), Some(&[0xff, 0xfe][..]));
@@ -109,7 +109,7 @@ fn binary_strings_pass_but_do_not_become_text() {
 }
 
 #[test]
-fn a_bad_headers_table_is_seen_when_it_is_read() {
+fn a_malformed_headers_table_is_found_when_it_is_read() {
     let raw = b"\x20\0\0\0\0\x03\x01kz";
     let view = PropertiesView::parse(raw).expect("the lengths are right");
     let bad = HeaderError::Headers(TableError::UnknownTag(b'z'));
@@ -119,7 +119,7 @@ fn a_bad_headers_table_is_seen_when_it_is_read() {
 }
 
 #[test]
-fn editing_changes_what_it_names_and_nothing_else() {
+fn an_edit_changes_only_the_fields_it_names() {
     let mut headers = FieldTable::default();
     headers.insert("n".into(), AMQPValue::LongInt(1));
     let before = AMQPProperties::default()
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn appended_headers_are_those_that_an_edit_sets(properties in properties(), mode in proptest::option::of(1u8..3), value: i64) {
+    fn appended_headers_equal_those_that_an_edit_sets(properties in properties(), mode in proptest::option::of(1u8..3), value: i64) {
         let raw = encode_properties(&properties);
         let view = PropertiesView::parse(&raw).expect("well formed");
         let mut headers = view.headers().expect("well formed");

@@ -90,7 +90,7 @@ fn malformed_tables_are_refused() {
     }
 }
 
-/// A table that holds `depth - 1` arrays or tables one inside the other.
+/// A table with `depth - 1` arrays or tables nested inside it.
 fn nested(depth: usize, array: bool) -> Vec<u8> {
     let mut inner = Vec::new();
     for level in 1..depth {
@@ -112,7 +112,7 @@ fn nested(depth: usize, array: bool) -> Vec<u8> {
 fn nesting_is_bounded_before_anything_recurses() {
     for array in [true, false] {
         let deepest = nested(TABLE_DEPTH_MAX, array);
-        // The parser's own recursion must fit in a small stack at the bound, in a debug build too.
+        // At the maximum depth the parser's recursion must fit in a small stack, also in a debug build.
         let parsed = std::thread::Builder::new()
             .stack_size(1 << 20)
             .spawn(move || decode_table(&deepest).map(drop))
@@ -175,7 +175,7 @@ fn nodes(value: &AMQPValue) -> usize {
     }
 }
 
-/// Bytes that look like a table more often than chance would have it.
+/// Bytes that resemble a table more often than arbitrary bytes do.
 pub(super) fn table_like() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         Just(0u8),
@@ -216,7 +216,7 @@ proptest! {
             Ok(()) if str::from_utf8(&raw).is_ok() => prop_assert!(matches!(parsed, Ok(([], _)))),
             // A name or a value has bytes above 127.
             Ok(()) => prop_assert!(decode_table(&raw).is_ok()),
-            // The one tag that amq-protocol knows and RabbitMQ does not.
+            // amq-protocol knows this tag, RabbitMQ does not.
             Err(TableError::UnknownTag(b'U')) => {}
             Err(_) => prop_assert!(parsed.is_err()),
         }
