@@ -18,9 +18,9 @@ use leveret::store::{Committer, Limits, MemoryStore};
 use leveret::wire::FieldTable;
 
 /// Does nothing: no queue here dead-letters or expires.
-struct Nobody;
+struct NoOwner;
 
-impl QueueOwner for Nobody {
+impl QueueOwner for NoOwner {
     fn route_dead_letter(&self, _: &DeadLetter) -> LetterRoutes {
         LetterRoutes::default()
     }
@@ -114,7 +114,7 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         .build()
         .expect("a runtime");
     let _entered = runtime.enter();
-    let owner: Arc<dyn QueueOwner> = Arc::new(Nobody);
+    let owner: Arc<dyn QueueOwner> = Arc::new(NoOwner);
     let committer =
         Committer::start(Arc::new(MemoryStore::new()), Limits::default()).expect("a committer");
     let services = QueueServices {

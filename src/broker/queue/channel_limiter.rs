@@ -1,5 +1,5 @@
-//! The prefetch limit that all consumers of a channel share (`basic.qos` with `global`), and the queues that it holds
-//! back. Shared by the channel, which gives places back, and its queues, which take them under their own locks.
+//! The prefetch limit that all consumers of a channel share (`basic.qos` with `global`), and the queues that
+//! wait for it. Queues take places under their own locks; the channel gives places back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,7 +12,7 @@ use crate::model::QueueId;
 #[derive(Debug)]
 pub struct ChannelLimiter {
     free: AtomicI64,
-    /// Queues with consumers that were refused, each once, in the order in which they were.
+    /// Queues whose consumers were refused, each once, in the order of the refusals.
     waiting: Mutex<VecDeque<QueueId>>,
 }
 
@@ -25,15 +25,15 @@ impl ChannelLimiter {
         }
     }
 
-    /// Asks for one delivery from this queue. With `takes` it takes a place, until the client has answered; what needs
-    /// no answer only goes while there is one. Refused, the queue is among those that [`ChannelLimiter::next_waiting`]
-    /// names.
+    /// Asks for one delivery from this queue. With `takes` the delivery takes a place until the client
+    /// acknowledges it; without (no-ack), it only needs a free place to exist. A refused queue joins those
+    /// that [`ChannelLimiter::next_waiting`] names.
     pub(super) fn admit(&self, takes: bool, queue: QueueId) -> bool {
         if self.try_take(takes) {
             return true;
         }
         let mut waiting = self.waiting();
-        // Places that come back from here on find the queue on the list.
+        // A place that came back before the lock was taken would not find the queue on the list: try again.
         if self.try_take(takes) {
             return true;
         }
@@ -48,13 +48,13 @@ impl ChannelLimiter {
         self.free.load(Ordering::Acquire) < i64::from(u32::MAX)
     }
 
-    /// Takes places without asking, while no limit is set.
+    /// Takes places unconditionally, while no limit is set.
     pub(super) fn take(&self, places: usize) {
         let places = i64::try_from(places).unwrap_or(i64::MAX);
         self.free.fetch_sub(places, Ordering::AcqRel);
     }
 
-    /// The queue waits, although there may be room: it has had its share.
+    /// Puts a queue among those that wait, although there may be room: it has used its share.
     pub(super) fn wait(&self, queue: QueueId) {
         let mut waiting = self.waiting();
         if !waiting.contains(&queue) {
@@ -67,7 +67,7 @@ impl ChannelLimiter {
         self.free.fetch_add(n, Ordering::AcqRel);
     }
 
-    /// While there is room: how many queues wait, and the share of each in it.
+    /// Number of waiting queues and the share of each, while there is room.
     pub fn round(&self) -> Option<(usize, u32)> {
         let queues = self.waiting().len();
         let share = self.room().checked_div(queues as u64)?;
@@ -75,7 +75,7 @@ impl ChannelLimiter {
         (self.room() > 0).then_some((queues, share))
     }
 
-    /// While there is room: the queue that has waited longest. It waits no more.
+    /// Removes the queue that has waited longest, while there is room.
     pub fn next_waiting(&self) -> Option<QueueId> {
         let mut waiting = self.waiting();
         let has_room = self.room() > 0;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_longest_is_next_and_each_has_a_share() {
+    fn the_longest_waiting_queue_is_next_and_each_queue_has_a_share() {
         let limiter = ChannelLimiter::new(1);
         let [a, b, c] = [1, 2, 3].map(QueueId);
         assert!(limiter.admit(false, b) && limiter.admit(true, a));
@@ -124,7 +124,8 @@ mod tests {
         assert_eq!(limiter.round(), Some((1, 7)));
         assert_eq!(limiter.next_waiting(), Some(b));
         assert_eq!((limiter.round(), limiter.next_waiting()), (None, None));
-        // Lowered below what is unacked: no queue delivers before that has come back.
+        // The limit drops below the number of unacked deliveries: no queue delivers until enough places are
+        // back.
         limiter.give_back(-8);
         assert!(!limiter.admit(false, a));
         limiter.give_back(1);

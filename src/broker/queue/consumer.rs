@@ -1,4 +1,4 @@
-//! A consumer: what it asks for, what it is given and what it may still be sent.
+//! A consumer of a queue: its registration, its deliveries and its credit.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::clock::Moment;
 use crate::model::stream::StreamStart;
 use crate::model::{ConnectionId, ConsumerId, Lease, Message, Name};
 
-/// How much a consumer may still be sent. A delivery needs both parts above zero, so the last one may
-/// overdraw the bytes by one message.
+/// Messages and bytes that a consumer may still be sent. A delivery needs both above zero, so the last
+/// delivery may overdraw the bytes by one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credit {
     pub messages: u32,
@@ -21,18 +21,18 @@ pub struct Credit {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub consumer: ConsumerId,
-    /// What an answer names.
+    /// The lease that an acknowledgement names.
     pub lease: Lease,
     pub message: Arc<Message>,
-    /// It was handed out before.
+    /// The message was handed out before.
     pub redelivered: bool,
-    /// How often it came back before (the `x-delivery-count` of quorum queues).
+    /// How often the message has come back (the `x-delivery-count` of quorum queues).
     pub delivery_count: u32,
-    /// When it was enqueued; rewindable queues tell this.
+    /// When the message was enqueued; only rewindable queues tell this.
     pub enqueued: Option<Moment>,
 }
 
-/// Where deliveries go: a connection's outbox. Called under the queue's lock, so it only stores and wakes.
+/// Receives deliveries: a connection's outbox. Queues call it under their lock, so it only stores and wakes.
 pub trait DeliverySink: Send + Sync {
     /// Takes all deliveries out of `run`.
     fn deliver(&self, run: &mut Vec<Delivery>);
@@ -40,7 +40,7 @@ pub trait DeliverySink: Send + Sync {
     fn cancelled(&self, consumer: ConsumerId);
 }
 
-/// What is needed to register a consumer.
+/// A consumer that wants to register.
 #[derive(Clone, Debug)]
 pub struct NewConsumer {
     pub id: ConsumerId,
@@ -52,9 +52,9 @@ pub struct NewConsumer {
     pub exclusive: bool,
     /// `x-priority`; higher is served first.
     pub priority: i32,
-    /// What may be sent before more credit is granted.
+    /// The credit to begin with.
     pub credit: Credit,
-    /// How long it may have a message; `None`: as long as the queue says.
+    /// How long it may hold a message; `None`: the queue's own timeout.
     pub visibility_timeout_ms: Option<u64>,
     /// Where in a stream it begins, and which messages it wants. Work queues ignore this.
     pub stream: Option<StreamStart>,
@@ -71,7 +71,7 @@ pub struct NewConsumer {
 /// Why a consumer was not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsumeError {
-    /// There is an exclusive consumer, or exclusivity was asked for and there is any consumer.
+    /// The queue has an exclusive consumer, or this one asks to be exclusive and the queue has others.
     #[error("in exclusive use")]
     ExclusiveUse,
     /// The queue has been deleted.
@@ -102,7 +102,7 @@ pub(super) struct LimiterId(pub(super) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChannelLimit {
     pub(super) limiter: LimiterId,
-    /// Deliveries need a permit. A channel has a limiter before a limit is set.
+    /// Deliveries need a permit. Each channel has a limiter, even before a limit is set.
     pub(super) is_set: bool,
 }
 
@@ -111,7 +111,7 @@ pub(super) struct ChannelLimit {
 pub(super) struct Consumer {
     pub(super) new: NewConsumer,
     pub(super) limit: Option<ChannelLimit>,
-    /// What may still be sent; bytes below zero are an overdraft.
+    /// Credit left; bytes below zero are an overdraft.
     messages: u32,
     bytes: i64,
     pub(super) place: Place,
@@ -120,13 +120,13 @@ pub(super) struct Consumer {
 /// Where a consumer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It has no credit, or is not the one that is served.
+    /// It has no credit, or waits behind a single active consumer.
     Out,
     /// In its priority's ring.
     Ring,
-    /// Its channel's limit has no room; it waits for a round of the limiter.
+    /// Its channel's limit has no room. It waits for a round of the limiter.
     Limited,
-    /// It leaves, and is given nothing any more.
+    /// It is about to leave, and gets nothing more.
     Halted,
 }
 
@@ -150,7 +150,6 @@ impl Consumer {
         self.messages > 0 && self.bytes > 0
     }
 
-    /// Adds credit.
     pub(super) fn grant(&mut self, credit: Credit) {
         self.messages = self.messages.saturating_add(credit.messages);
         self.bytes = self.bytes.saturating_add(signed(credit.bytes));

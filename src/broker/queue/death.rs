@@ -1,10 +1,10 @@
-//! Messages that left a queue other than by an ack, and why.
+//! Messages that leave a queue without an ack, and the reasons.
 
 use std::sync::Arc;
 
 use crate::model::Message;
 
-/// Why a message leaves its queue other than by being acked; the `reason` of an `x-death` entry.
+/// Why a message leaves its queue without an ack; the `reason` of an `x-death` entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeathReason {
     /// basic.reject or basic.nack with `requeue` false.
@@ -13,12 +13,12 @@ pub enum DeathReason {
     Expired,
     /// The queue was longer than `x-max-length` or `x-max-length-bytes` allows.
     MaxLength,
-    /// It was returned more often than `x-delivery-limit` allows.
+    /// It came back more often than `x-delivery-limit` allows.
     DeliveryLimit,
 }
 
 impl DeathReason {
-    /// As RabbitMQ spells it in `x-death` headers.
+    /// RabbitMQ's spelling in `x-death` headers.
     pub fn as_str(self) -> &'static str {
         match self {
             DeathReason::Rejected => "rejected",

@@ -1,4 +1,4 @@
-//! What a queue's state machine wants done, and the plain data of its commands and answers.
+//! The effects of a queue's state machine, and the plain data of its commands and answers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use crate::store::StoredMessage;
 use super::consumer::Delivery;
 use super::receive::received::Received;
 
-/// What one command of a machine wants done. Its owner carries everything out before the next command. The buffers
-/// are used again.
+/// The effects of one command. The machine's owner carries all of them out before the next command, and
+/// reuses the buffers.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// Messages for consumers, in the order in which they left the queue. They are most of what a queue does, so they
-    /// have a list of their own.
+    /// Messages for consumers, in the order in which they left the queue. Most effects are deliveries, so
+    /// they have their own list.
     pub(super) deliveries: Vec<Delivery>,
     pub(super) others: Vec<Effect>,
-    /// The command has paused: it goes on with [`super::machine::Machine::permit`], which says whether the limit of
+    /// The command has paused. [`super::machine::Machine::permit`] resumes it and says whether the limit of
     /// this consumer's channel allows one more delivery.
     pub(super) permit: Option<ConsumerId>,
 }
@@ -29,10 +29,10 @@ impl Effects {
     }
 }
 
-/// What a machine wants done besides deliveries.
+/// An effect other than a delivery.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// A waiting receive is answered.
+    /// Answer a waiting receive.
     Answer {
         receive: u64,
         messages: Vec<Received>,
@@ -41,19 +41,20 @@ pub(super) enum Effect {
     Read { log: LogId, from: u64 },
     /// Read single messages; ends with `picked`.
     Pick(Pick),
-    /// Look for the place of a consumer; ends with `sought`.
+    /// Find the place of a consumer in a stream; ends with `sought`.
     Seek(Seek),
-    /// Remove chunks from the store once it has what this command changed: nothing reads these offsets again. Ends
-    /// with `swept`.
+    /// Remove chunks from the store, once it has the changes of this command: no read needs these offsets
+    /// again. Ends with `swept`.
     Sweep { log: LogId, offsets: Range<u64> },
-    /// The queue has had its share of a channel's limit; it waits for the next round, as this consumer does.
+    /// Wait for the next round of this consumer's limiter: the queue has used its share of the channel's
+    /// limit.
     AwaitRound(ConsumerId),
 }
 
-/// Chunks of a log as they were read, each with its first offset.
+/// Chunks that were read from a log, each with its first offset.
 pub(super) type Chunks = Vec<(u64, Vec<StoredMessage>)>;
 
-/// Single messages to be read.
+/// A read of single messages.
 #[derive(Debug)]
 pub(super) struct Pick {
     pub(super) log: LogId,
@@ -72,7 +73,7 @@ pub(super) struct Picked {
     pub(super) messages: Vec<StoredMessage>,
 }
 
-/// A consumer whose place is somewhere among these offsets: before it are messages that came before `ms`.
+/// A search for a consumer's place among these offsets: all messages before that place came before `ms`.
 #[derive(Debug)]
 pub(super) struct Seek {
     pub(super) consumer: ConsumerId,
@@ -81,32 +82,33 @@ pub(super) struct Seek {
     pub(super) ms: u64,
 }
 
-/// What a queue takes of a run that refuses messages when it is full (`x-overflow` of `reject-publish`).
+/// How many messages of a run a full queue accepts, if it refuses messages (`x-overflow` of
+/// `reject-publish`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Each message for which there is room.
+    /// Each message that fits.
     Each,
-    /// All of them, if there is room for all; else none.
+    /// All messages if all of them fit, else none.
     Whole,
-    /// All of them, full or not.
+    /// All messages, although the queue may be full.
     Always,
 }
 
-/// What a queue took of a run.
+/// The result of enqueuing a run.
 #[derive(Debug, Default)]
 pub(super) struct Enqueued {
-    /// How many messages it has looked at.
+    /// Number of messages that it has accepted or refused.
     pub(super) seen: usize,
-    /// The command has paused amid the run: the others, or none, are published when the permit is answered.
+    /// The command has paused amid the run and goes on with the rest when the permit is answered.
     pub(super) is_paused: bool,
-    /// Indexes of the messages that it refused.
+    /// Indexes of the refused messages.
     pub(super) rejected: Vec<u32>,
-    /// A restart must find some of the others.
+    /// The queue accepted messages that a restart must find.
     pub(super) persisted: bool,
 }
 
 impl Enqueued {
-    /// Together with what it took of the others.
+    /// Adds the result for the rest of the run.
     pub(super) fn and(mut self, others: Enqueued) -> Enqueued {
         let before = u32::try_from(self.seen).unwrap_or(u32::MAX);
         let rejected = others.rejected.into_iter();
@@ -123,44 +125,44 @@ impl Enqueued {
 /// How leases end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// basic.ack: the messages are gone.
+    /// basic.ack: the messages leave the queue.
     Ack,
-    /// basic.nack or basic.reject with `requeue`, or basic.recover: they wait again.
+    /// basic.nack or basic.reject with `requeue`, or basic.recover: the messages are ready again.
     Requeue,
-    /// basic.nack or basic.reject without `requeue`: dead-lettered, or dropped.
+    /// basic.nack or basic.reject without `requeue`: the queue dead-letters or drops the messages.
     Reject,
 }
 
-/// What basic.get takes.
+/// The message that basic.get takes.
 #[derive(Debug)]
 pub struct Got {
-    /// What an answer names.
+    /// The lease that an acknowledgement names.
     pub lease: Lease,
     pub message: Arc<Message>,
-    /// It was handed out before.
+    /// The message was handed out before.
     pub redelivered: bool,
-    /// How often it came back before.
+    /// How often the message has come back.
     pub delivery_count: u32,
-    /// When it was enqueued; rewindable queues tell this.
+    /// When the message was enqueued; only rewindable queues tell this.
     pub enqueued: Option<Moment>,
-    /// Messages that are ready behind it.
+    /// Number of ready messages behind it.
     pub remaining: u64,
 }
 
-/// What an attempt to get found.
+/// The result of a get.
 #[derive(Debug)]
 pub(super) enum Get {
     Empty,
-    /// The head has to be read from disk first; the read is among the effects.
+    /// The head must be read from disk first; the effects include that read.
     Loading,
     Got(Got),
 }
 
-/// A lane's first message that is not settled.
+/// A lane's first unsettled message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Oldest {
-    /// It was enqueued then.
+    /// When it was enqueued.
     Enqueued(u64),
-    /// It lies there, and only there.
+    /// Where it lies on disk; it is not resident.
     OnDisk(LogId, u64),
 }

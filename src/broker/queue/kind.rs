@@ -14,7 +14,7 @@ use super::work::WorkQueue;
 /// A queue's state machine.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every queue is a work queue, and is reached by one pointer less"
+    reason = "nearly every queue is a work queue, which this saves one pointer"
 )]
 pub(super) enum Kind {
     Work(WorkQueue),

@@ -2,12 +2,15 @@
 //! out. A machine knows no socket, no lock, no disk and no clock, so whatever drives it - the shell, a test, a
 //! simulation - gets the same answers to the same commands.
 //!
-//! There are two kinds: a work queue hands each message out until it is acknowledged, a stream is read and durability what
-//! it has. Each subject is a trait of its own; its default answers are those of a kind that does not know the subject.
+//! There are two kinds. A work queue hands each message out until a consumer acks it; consumers of a stream
+//! read its messages, and the stream retains them. Each subject is a trait of its own. Its default methods
+//! answer for a kind that lacks the subject.
 //!
 //! The driver of a machine
-//! 1. makes it of the logs that recovery found, and answers [`Receiving::next_to_restore`] until there is none;
-//! 2. gives it commands, and after each one answers [`Effects::permit`] until there is none, then carries out the rest;
+//! 1. makes it of the logs that recovery found, and answers [`Receiving::next_to_restore`] until it returns
+//!    `None`;
+//! 2. gives it commands; after each one it answers [`Effects::permit`] until that is `None`, then carries out
+//!    the rest;
 //! 3. collects what it has to write ([`Stored::collect`]) when it is dirty, in batches whose tickets rise, and tells it
 //!    which of them are durable ([`Stored::durable_up_to`]) if it wants to know;
 //! 4. calls [`Machine::tick`] when its deadline has come.
@@ -31,7 +34,7 @@ use super::rewind::rewind_to::RewindTo;
 
 /// A queue as a state machine.
 pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send {
-    /// Other arguments hold from now on. A stream has none that can be changed.
+    /// Applies other arguments from now on. The arguments of a stream cannot change.
     fn reconfigure(&mut self, _now_ms: u64, _arguments: Arc<QueueArguments>, _fx: &mut Effects) {}
 
     /// Enqueues a run of messages.
@@ -52,12 +55,12 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         fx: &mut Effects,
     ) -> Result<(), ConsumeError>;
 
-    /// These consumers are about to [`Machine::leave`]: they are given nothing from now on, and keep their places. A
-    /// stream forgets what it has handed out, so nothing can pass through a reader that is about to leave.
+    /// Stops deliveries to consumers that are about to [`Machine::leave`]; they keep their places. A stream
+    /// needs no halt: it does not take back messages that one reader could pass on to the next.
     fn halt(&mut self, _consumers: &[ConsumerId]) {}
 
-    /// Consumers leave, and leases that they or their channels hold end, before anything is delivered. What else they
-    /// hold stays leased. True if the last consumer has left.
+    /// Removes consumers and ends `leases`, which they or their channels hold, before it delivers anything.
+    /// Their other leases stay. True if the last consumer has left.
     fn leave(
         &mut self,
         now_ms: u64,
@@ -69,17 +72,17 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
     /// Grants credit to consumers.
     fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects);
 
-    /// Answers [`Effects::permit`]; the command that has paused goes on.
+    /// Answers [`Effects::permit`] and resumes the paused command.
     fn permit(&mut self, _now_ms: u64, _is_granted: bool, _fx: &mut Effects) {}
 
-    /// A channel's limit has room again: its consumers may be given this many messages in this round.
+    /// A channel's limit has room again: its consumers may get up to `share` messages in this round.
     fn poke(&mut self, _now_ms: u64, _limiter: LimiterId, _share: u32, _fx: &mut Effects) {}
 
-    /// The consumers of a channel have a limit from now on, or have none any more.
+    /// Sets or removes the limit of a channel's consumers.
     fn limit(&mut self, _now_ms: u64, _limit: ChannelLimit, _fx: &mut Effects) {}
 
-    /// Ends leases, and grants the credit that this frees. Passes over leases that have ended already. To a stream every
-    /// answer is just credit.
+    /// Ends leases, and grants the credit that this frees. Skips leases that have already ended. A stream
+    /// only grants the credit.
     fn acknowledge(
         &mut self,
         now_ms: u64,
@@ -89,7 +92,7 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         fx: &mut Effects,
     );
 
-    /// Takes the message at the head, as basic.get does. Nothing can be taken out of a stream.
+    /// Takes the message at the head, as basic.get does. A stream has no such messages.
     fn get(&mut self, _now_ms: u64, _no_ack: bool, _fx: &mut Effects) -> Get {
         Get::Empty
     }
@@ -99,10 +102,10 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         0
     }
 
-    /// The queue was declared again: it is in use.
+    /// Notes that the queue was declared again, so that `x-expires` starts anew.
     fn touch(&mut self, _now_ms: u64) {}
 
-    /// Time has passed.
+    /// Does what is due at `now_ms`.
     fn tick(&mut self, now_ms: u64, fx: &mut Effects);
 
     /// When [`Machine::tick`] is next needed.
@@ -113,82 +116,84 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         false
     }
 
-    /// The queue is deleted: its consumers and waiting receives are gone.
+    /// Ends the queue: forgets its consumers and waiting receives.
     fn delete(&mut self);
 
     fn counts(&self) -> Counts;
 
     fn consumer_infos(&self) -> Vec<ConsumerInfo>;
 
-    /// The first message of each lane that is not settled.
+    /// The first unsettled message of each lane.
     fn oldest(&self) -> Vec<Oldest> {
         Vec::new()
     }
 }
 
-/// What a machine has on disk and in memory.
+/// A machine's messages on disk and in memory.
 pub(super) trait Stored {
-    /// Takes in what was read from `from` on; an empty answer ends the read, too.
+    /// Takes in chunks that were read from offset `from` on. Empty `chunks` end the read, too.
     fn loaded(&mut self, now_ms: u64, log: LogId, from: u64, chunks: Chunks, fx: &mut Effects);
 
-    /// Takes in delayed messages that were to be read.
+    /// Takes in the delayed messages of an [`Effect::Pick`](super::effects::Effect::Pick).
     fn picked(&mut self, now_ms: u64, chunks: Vec<Picked>, fx: &mut Effects);
 
-    /// A consumer's place was found: no message before `offset` came as late as it asks for.
+    /// Sets a consumer's place: all messages before `offset` came earlier than it asks for.
     fn sought(&mut self, _now_ms: u64, _consumer: ConsumerId, _offset: u64, _fx: &mut Effects) {}
 
-    /// A sweep has ended.
+    /// Notes that a sweep has ended.
     fn swept(&mut self, _fx: &mut Effects) {}
 
-    /// These messages cannot be read: they are passed over. Returns how many that are.
+    /// Marks unreadable messages as lost, so that the queue skips them. Returns their number.
     fn lose(&mut self, now_ms: u64, log: LogId, range: Range<u64>, fx: &mut Effects) -> u64;
 
-    /// Messages that cannot be read, by log.
+    /// Lost messages, by log.
     fn lost(&self) -> Vec<(LogId, Vec<Range<u64>>)>;
 
-    /// Whether a message that was to be read at `offset` must be there: not if it has left since.
+    /// Whether a read of `offset` must find a message. False if the message has left since.
     fn expects(&self, log: LogId, offset: u64) -> bool;
 
-    /// How much one read is to bring.
+    /// Target size of one read.
     fn read_bytes(&self) -> usize;
 
     fn resident_bytes(&self) -> u64;
 
-    /// Drops messages from memory until at most `allowed` bytes are resident, as far as the store has them: everything
-    /// up to the batch `committed`.
+    /// Drops messages from memory until at most `allowed` bytes are resident. Only messages that the store
+    /// has may go: those of batches up to `committed`.
     fn evict(&mut self, allowed: u64, committed: Ticket);
 
-    /// Whether the disk has to be told anything.
+    /// Whether there are changes to write.
     fn is_dirty(&self) -> bool;
 
-    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    /// Moves all unwritten changes into `batch`, which will be committed as `ticket`.
     fn collect(&mut self, ticket: Ticket, batch: &mut Batch);
 
-    /// Whether [`Stored::durable_up_to`] has to be called: a stream delivers what is durable.
+    /// Whether the machine needs [`Stored::durable_up_to`]. A stream does, since it delivers only durable
+    /// messages.
     fn awaits_durability(&self) -> bool {
         false
     }
 
-    /// Everything up to this batch is durable.
+    /// Notes that all batches up to `_upto` are durable.
     fn durable_up_to(&mut self, _now_ms: u64, _upto: Ticket, _fx: &mut Effects) {}
 
     /// The logs in use.
     fn logs(&self) -> Vec<LogId>;
 }
 
-/// Receiving by handle. Nothing can be received of a stream.
+/// Receiving by receipt handle. A stream has no receives.
 pub(super) trait Receiving {
-    /// A message that a receive had leased before the restart and that has to be read, so that it is leased again. To
-    /// be answered with [`Receiving::restore`] and asked again until there is none, before every other command.
+    /// The next message that a receive had leased before the restart and that must be read to be leased
+    /// again. The driver answers with [`Receiving::restore`] and asks again until there is none, before any
+    /// other command.
     fn next_to_restore(&mut self, _now_ms: u64) -> Option<(LogId, u64)> {
         None
     }
 
-    /// Takes in the chunk of this log with that message; if it cannot be read, the message is ready again.
+    /// Takes in the chunk with that message. Empty `_chunks` (unreadable) make the message ready again.
     fn restore(&mut self, _log: LogId, _chunks: Chunks) {}
 
-    /// A receive waits for up to `max` messages under a number that rises from receive to receive. A hasty one does not
-    /// wait for messages that are still to come. False if nothing can be received.
+    /// Registers a receive for up to `max` messages under a number that rises from receive to receive. A
+    /// hasty one waits for a pending disk read, not for new messages. False if the queue has no receives.
     fn receive(
         &mut self,
         _now_ms: u64,
@@ -200,14 +205,14 @@ pub(super) trait Receiving {
         false
     }
 
-    /// A receive waits no longer; nothing happens if it was answered.
+    /// Ends the wait of a receive, unless it has its answer.
     fn stop_waiting(&mut self, _now_ms: u64, _receive: u64, _fx: &mut Effects) {}
 
-    /// The client has not got what a receive brought: it goes back, and does not count as handed out.
+    /// Returns messages of a received batch that the client did not accept. They do not count as handed out.
     fn give_back(&mut self, _now_ms: u64, _leases: &[Lease], _fx: &mut Effects) {}
 
-    /// Has the lease of a handle last this long from now, whenever it was to end. Returns when it ends; `None` if
-    /// the handle is not valid.
+    /// Makes the lease of a receipt handle end this long from now, sooner or later than before. Returns the
+    /// new end; `None` if the handle is not valid.
     fn prolong(
         &mut self,
         _now_ms: u64,
@@ -218,7 +223,7 @@ pub(super) trait Receiving {
         None
     }
 
-    /// Deletes messages by their handles; for each whether it was valid.
+    /// Deletes messages by their receipt handles. Returns for each handle whether it was valid.
     fn delete_received(
         &mut self,
         _now_ms: u64,
@@ -229,38 +234,39 @@ pub(super) trait Receiving {
     }
 }
 
-/// Dead lettering. Nothing dies in a stream.
+/// Dead lettering. A stream has no dead letters.
 pub(super) trait DeadLettering {
-    /// Messages whose dead letters can be published now, in the order of their deaths: at most `max`, and at most about
-    /// `max_bytes`. The next ones come after [`DeadLettering::bury`].
+    /// Messages whose dead letters can be published now, in the order of their deaths: at most `max`, and
+    /// about `max_bytes` at most. Returns no more before [`DeadLettering::bury`].
     fn take_letters(&mut self, _max: usize, _max_bytes: usize) -> Vec<Dead> {
         Vec::new()
     }
 
-    /// The dead letters of this many messages, those that died first, are published: the messages leave the log.
+    /// Settles the first `count` dying messages, since their dead letters are published.
     fn bury(&mut self, _now_ms: u64, _count: usize, _fx: &mut Effects) {}
 
-    /// Whether dead letters can be published now: the first message is in memory, and none are being published.
+    /// Whether dead letters can be published now: the first dying message is in memory, and no publish is
+    /// under way.
     fn has_letters(&self) -> bool {
         false
     }
 
-    /// How many messages have died since the start, and how many of their dead letters are published.
+    /// Numbers of messages that have died since the start, and of their published dead letters.
     fn deaths(&self) -> (u64, u64) {
         (0, 0)
     }
 
-    /// Whether there are dead letters to be published, now or later.
+    /// Whether any dead letters are unpublished.
     fn is_dying(&self) -> bool {
         let (died, buried) = self.deaths();
         died > buried
     }
 }
 
-/// Rewinding. A stream needs none: each consumer chooses where it begins.
+/// Rewinding. A stream needs no rewind, since each of its consumers chooses where it begins.
 pub(super) trait Rewinding {
-    /// Where the store has to be searched for the places to which a rewind goes, one for each lane. Messages that are
-    /// enqueued from now on are not in the way.
+    /// The searches of the store that find where a rewind goes, one for each lane. Messages enqueued after
+    /// this call do not change the result.
     fn plan_rewind(
         &mut self,
         _now_ms: u64,
@@ -269,8 +275,8 @@ pub(super) trait Rewinding {
         Err(RewindError::NotEnabled)
     }
 
-    /// Makes acked messages of the history ready again, from the places that were found: the first offset and how many
-    /// messages.
+    /// Makes acked messages of the history ready again, from the positions that the searches found. Returns
+    /// the first offset and the number of messages.
     fn rewind(
         &mut self,
         _now_ms: u64,

@@ -1,5 +1,5 @@
-//! Where the deliveries of a queue go: the sinks of its consumers, and the limits of their channels. The state machine
-//! knows neither; it names consumers.
+//! Carries the deliveries of a queue to the sinks of its consumers, within the limits of their channels. The
+//! state machine knows neither sinks nor limiters; it names consumers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use crate::model::{ConsumerId, QueueId};
 use super::channel_limiter::ChannelLimiter;
 use super::consumer::{ChannelLimit, Delivery, DeliverySink, LimiterId};
 
-/// Buffers that are kept for deliveries to several sinks.
+/// Maximum number of spare buffers for deliveries to several sinks.
 const SPARE_MAX: usize = 64;
 
-/// Where the deliveries of one consumer go.
+/// The sink and the limiter of one consumer.
 #[derive(Clone)]
 pub struct Outlet {
     pub sink: Arc<dyn DeliverySink>,
-    /// The limit that all consumers of its channel share.
+    /// Shared by all consumers of its channel.
     pub limiter: Option<Arc<ChannelLimiter>>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn limit_of(limiter: &Arc<ChannelLimiter>) -> ChannelLimit {
     }
 }
 
-/// The address of a limiter: it tells limiters apart while a consumer has them.
+/// The address of a limiter, unique while a consumer refers to the limiter.
 pub(super) fn id_of(limiter: &Arc<ChannelLimiter>) -> LimiterId {
     LimiterId(Arc::as_ptr(limiter).addr())
 }
@@ -44,18 +44,18 @@ pub(super) fn id_of(limiter: &Arc<ChannelLimiter>) -> LimiterId {
 struct Entry {
     consumer: ConsumerId,
     outlet: Outlet,
-    /// Its deliveries take places of the channel's limit, until they are answered.
+    /// Its deliveries take places of the channel's limit until the client acknowledges them.
     takes_places: bool,
-    /// The channel's limit was set: places are taken one by one, when the state machine asks for a permit.
+    /// The channel has a limit: each permit takes one place, when the state machine asks for it.
     is_limited: bool,
 }
 
 /// The outlets of a queue's consumers.
 #[derive(Default)]
 pub(super) struct Outlets {
-    /// By consumer.
+    /// Sorted by consumer.
     all: Vec<Entry>,
-    /// Buffers for deliveries that go to several sinks, used again.
+    /// Reused buffers for deliveries to several sinks.
     spare: Vec<Vec<Delivery>>,
 }
 
@@ -77,13 +77,13 @@ impl Outlets {
         self.all.retain(|entry| !left.contains(&entry.consumer));
     }
 
-    /// Takes all of them out, in the order of their consumers.
+    /// Removes all outlets, in the order of their consumers.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (ConsumerId, Outlet)> + use<> {
         let all = std::mem::take(&mut self.all).into_iter();
         all.map(|entry| (entry.consumer, entry.outlet))
     }
 
-    /// The limit of a channel was set or taken away.
+    /// Notes that the limit of a channel was set or removed.
     pub(super) fn limit(&mut self, limit: ChannelLimit) {
         for entry in &mut self.all {
             let own = entry.outlet.limiter.as_ref();
@@ -93,14 +93,14 @@ impl Outlets {
         }
     }
 
-    /// Asks for one delivery to this consumer. Refused, the queue waits for the next round of the limiter.
+    /// Asks for one delivery to this consumer. A refused queue waits for the next round of the limiter.
     pub(super) fn admit(&self, consumer: ConsumerId, queue: QueueId) -> bool {
         let entry = self.find(consumer);
         let limiter = entry.and_then(|entry| Some((entry, entry.outlet.limiter.as_ref()?)));
         limiter.is_none_or(|(entry, limiter)| limiter.admit(entry.takes_places, queue))
     }
 
-    /// The queue waits for the next round of this consumer's limiter, although there may be room.
+    /// Makes the queue wait for the next round of this consumer's limiter, although there may be room.
     pub(super) fn await_round(&self, consumer: ConsumerId, queue: QueueId) {
         let entry = self.find(consumer);
         if let Some(limiter) = entry.and_then(|entry| entry.outlet.limiter.as_ref()) {
@@ -108,8 +108,8 @@ impl Outlets {
         }
     }
 
-    /// Gives deliveries to the sinks. Consumers that share a sink (a connection) share a run, so that it sees their
-    /// messages in the order in which they left the queue.
+    /// Gives deliveries to the sinks. Consumers that share a sink (a connection) share a run, so that the
+    /// sink sees their messages in the order in which they left the queue.
     pub(super) fn deliver(&mut self, deliveries: &mut Vec<Delivery>) {
         let Some(first) = deliveries.first() else {
             return;
@@ -170,7 +170,7 @@ impl Outlets {
         }
         for (sink, mut run) in runs {
             sink.deliver(&mut run);
-            // The room that the sink gave in exchange is used again.
+            // The sink may have swapped in another buffer; reuse that one.
             if spare.len() < SPARE_MAX {
                 spare.push(run);
             }

@@ -1,11 +1,10 @@
-//! The arguments that hold for a queue: those of its declaration, overridden by an operator's settings.
+//! The effective arguments of a queue: those of its declaration, overridden by an operator's settings.
 
 use std::sync::Arc;
 
 use crate::model::QueueOverrides;
 use crate::model::arguments::QueueArguments;
 
-/// An operator's settings, and the arguments that follow from them.
 pub(super) struct Settings {
     pub(super) overrides: QueueOverrides,
     pub(super) effective: Arc<QueueArguments>,

@@ -1,14 +1,13 @@
-//! What a queue is.
+//! A queue's fixed properties, as its declaration gave them.
 
 use std::sync::Arc;
 
 use crate::model::arguments::QueueArguments;
 use crate::model::{ConnectionId, Name, QueueId};
 
-/// What a queue is.
 #[derive(Clone, Debug)]
 pub struct QueueSpec {
-    /// Its id, never used again.
+    /// No later queue gets the same id.
     pub id: QueueId,
     pub name: Name,
     /// A restart finds it.
@@ -17,6 +16,6 @@ pub struct QueueSpec {
     pub exclusive_owner: Option<ConnectionId>,
     /// It is deleted when its last consumer leaves.
     pub auto_delete: bool,
-    /// As they were declared. `Queue::arguments` are those that hold.
+    /// The declared arguments. `Queue::arguments` returns the effective ones.
     pub arguments: Arc<QueueArguments>,
 }

@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::model::QueueId;
 
-/// How long to sleep when there is no deadline. A new one wakes the task.
+/// Sleep without a deadline. A new deadline wakes the task.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Maximum sleep when there is a deadline: a sleep stands still while the machine is suspended, and the
-/// broker's time does not.
+/// Maximum sleep with a deadline: tokio's time stands still while the computer is suspended, the broker's
+/// does not.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
-/// A queue, as its timer knows it.
+/// A queue, as the timers know it.
 pub(super) trait Timed: Send + Sync {
     fn name(&self) -> &str;
 
@@ -30,7 +30,7 @@ pub(super) trait Timed: Send + Sync {
 pub struct Timers {
     clock: Arc<Clock>,
     due: Mutex<BTreeMap<(u64, QueueId), Weak<dyn Timed>>>,
-    /// Notified when a deadline comes in that is earlier than all others, and when the timers are dropped.
+    /// Notified when a new deadline is earlier than all others, and when the timers are dropped.
     earlier: Arc<Notify>,
 }
 
@@ -69,7 +69,7 @@ impl Timers {
         }
     }
 
-    /// Takes out the queues that are due. Also returns the time until the next one is due.
+    /// Removes the queues that are due. Also returns the time until the next queue is due.
     fn take_due(&self) -> (Vec<Weak<dyn Timed>>, Option<Duration>) {
         let now_ms = self.clock.now_ms();
         let mut due = self.due.lock();
@@ -94,11 +94,11 @@ async fn serve(timers: Weak<Timers>, earlier: Arc<Notify>) {
             if catch_unwind(AssertUnwindSafe(|| queue.tick())).is_err() {
                 tracing::error!(queue = queue.name(), "a queue panicked at its deadline");
             }
-            // Many may be due together, each with much to do.
+            // Many queues may be due together, each with much to do.
             tokio::task::yield_now().await;
         }
         if !queues.is_empty() {
-            // The tasks that the queues have woken run before their next deadlines are looked at.
+            // Let the tasks that the queues have woken run first; they may change the next deadlines.
             tokio::task::yield_now().await;
             continue;
         }

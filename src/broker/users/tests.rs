@@ -99,7 +99,7 @@ async fn unknown_users_are_refused_as_known_ones_are() {
         let recalled = users.logins().recall(known, revision, clock::monotonic());
         assert_eq!(recalled, Some(false), "{name} was hashed");
     }
-    // A user that comes to be is not kept out by what was tried before.
+    // Failed logins do not lock out a user that is added later.
     users.add("nobody", b"guess", vec![]).await.unwrap();
     assert!(users.login("nobody", b"guess", FAR).await.is_ok());
 }

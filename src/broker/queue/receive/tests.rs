@@ -20,9 +20,9 @@ use super::receipt_handle::ReceiptHandle;
 use super::received_batch::ReceivedBatch;
 use super::waiting::RECEIVE_BYTES_MAX;
 
-struct Nobody;
+struct NoOwner;
 
-impl QueueOwner for Nobody {
+impl QueueOwner for NoOwner {
     fn route_dead_letter(&self, _: &DeadLetter) -> LetterRoutes {
         LetterRoutes::default()
     }
@@ -37,7 +37,7 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
     for (name, value) in arguments {
         table.insert(ShortString::from(*name), value.clone());
     }
-    let owner: Weak<dyn QueueOwner> = Weak::<Nobody>::new();
+    let owner: Weak<dyn QueueOwner> = Weak::<NoOwner>::new();
     let services = QueueServices {
         committer: Committer::start(Arc::new(MemoryStore::new()), Limits::default())
             .expect("a committer"),

@@ -216,7 +216,7 @@ async fn exclusive_queues_belong_to_their_connection() {
         .bind(to_queue("mine"), "amq.direct", "k", none())
         .await
         .unwrap();
-    // What is wrong with the binding is told first; a binding that is not there is nobody's.
+    // An invalid binding is reported before the lock. Any connection can remove a binding that does not exist.
     assert_eq!(
         refused(
             other
