@@ -1,4 +1,4 @@
-//! The data directory: its lock, and the small file operations that must reach the disk.
+//! The data directory: its lock, directory syncs, free space and the list of journals.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -10,19 +10,19 @@ use super::error::{StoreError, io_error};
 use crate::clock;
 
 const LOCK_FILE: &str = "leveret.lock";
-/// How long to wait for the lock: a broker that is being killed has it until the system has taken its memory away.
+/// How long to wait for the lock: a killed broker holds it until the kernel has freed its memory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// How often to look meanwhile.
+/// Interval between attempts.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 
-/// Keeps other brokers out of a data directory for as long as it lives.
+/// The lock of a data directory; keeps other brokers out until it is dropped.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    /// The lock goes with the file handle, also when the process is killed.
+    /// Closing the file releases the lock, also when the process is killed.
     _file: File,
 }
 
-/// Creates the directory if need be, and locks it. Waits a while for another broker that is about to end.
+/// Creates the directory if necessary, and locks it. Waits [`LOCK_PATIENCE`] for a broker that is ending.
 pub(super) fn lock(dir: &Path) -> Result<DirLock, StoreError> {
     lock_within(dir, LOCK_PATIENCE)
 }
@@ -53,7 +53,7 @@ fn lock_within(dir: &Path, patience: Duration) -> Result<DirLock, StoreError> {
             Err(TryLockError::Error(e)) => return Err(io_error("locking", &path, e)),
         }
     }
-    // The process id is only for the message above, so a full disk does not matter.
+    // The process id only serves the error above, so a full disk is no reason to fail.
     match file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_broker_is_refused_by_name() {
+    fn a_second_broker_is_refused_with_the_holder() {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
         let refused = lock_within(dir.path(), Duration::ZERO)
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_about_to_end_is_waited_for() {
+    fn the_lock_waits_for_an_ending_broker() {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
         let ending = thread::spawn(move || {

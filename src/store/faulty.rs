@@ -1,6 +1,5 @@
-//! A store that fails or loses power on purpose, to show that nothing is confirmed that would not survive. It models
-//! what survives: a power loss keeps what was synced and any number of the batches after it, a killed process keeps
-//! everything that was committed.
+//! A store that fails or loses power on purpose, to test that every confirmed message survives. After a power
+//! loss the synced batches and any number of the following ones survive; after a kill all committed ones do.
 
 use std::ops::Range;
 
@@ -10,45 +9,39 @@ use super::memory::Tables;
 use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
 
-/// One failure that will happen.
+/// One planned failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// At which call.
     pub at: Call,
-    /// Before or after the call did its work.
     pub when: When,
-    /// What happens.
     pub what: What,
 }
 
-/// A call, counted from 1 since the store was made.
+/// A call, counted from 1 since the store was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// The n-th commit.
     Commit(u64),
-    /// The n-th sync.
     Sync(u64),
 }
 
-/// Whether the call did its work.
+/// Whether the call fails before or after its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Nothing was done.
+    /// The work is not done.
     Before,
-    /// It was done, but the caller does not learn of it.
+    /// The work is done, but the caller gets an error.
     After,
 }
 
-/// What a fault does.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The call fails, and all that follow until the store is reopened.
+    /// This call fails, and all calls after it until the store is reopened.
     Error,
-    /// The power is gone: every call fails from now on, and reopening too.
+    /// The power is lost: every call from now on fails, and so does reopening.
     PowerLoss,
 }
 
-/// The store.
 #[derive(Debug)]
 pub struct FaultyStore {
     state: Mutex<State>,
@@ -56,9 +49,9 @@ pub struct FaultyStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What a power loss leaves.
+    /// Contents after a power loss.
     synced: Tables,
-    /// What reads see.
+    /// Contents that reads see.
     visible: Tables,
     /// Commits since the last sync.
     unsynced: Vec<Batch>,
@@ -69,12 +62,12 @@ struct State {
     power_lost: bool,
     free_bytes: Option<u64>,
     owed_bytes: u64,
-    /// How many of the unsynced batches are on disk all the same when the store is reopened.
+    /// Number of unsynced batches that a reopened store finds on disk.
     kept_at_reopen: usize,
 }
 
 impl FaultyStore {
-    /// An empty store with these faults ahead.
+    /// An empty store that will have these faults.
     pub fn new(faults: Vec<Fault>) -> FaultyStore {
         FaultyStore::with(Tables::default(), faults)
     }
@@ -90,42 +83,40 @@ impl FaultyStore {
         }
     }
 
-    /// Commits so far, failed ones too.
+    /// Number of commits so far, including failed ones.
     pub fn commits(&self) -> u64 {
         self.state.lock().commits
     }
 
-    /// Syncs so far, failed ones too.
+    /// Number of syncs so far, including failed ones.
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
     }
 
-    /// Whether a fault has taken the power.
     pub fn power_lost(&self) -> bool {
         self.state.lock().power_lost
     }
 
-    /// Sets what [`Store::free_bytes`] says.
+    /// Sets the result of [`Store::free_bytes`].
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.state.lock().free_bytes = free;
     }
 
-    /// Sets what [`Store::owed_bytes`] says.
+    /// Sets the result of [`Store::owed_bytes`].
     pub fn set_owed_bytes(&self, owed: u64) {
         self.state.lock().owed_bytes = owed;
     }
 
-    /// Sets how many unsynced batches a reopened store still has.
+    /// Sets the number of unsynced batches that survive a reopening.
     pub fn keep_at_reopen(&self, batches: usize) {
         self.state.lock().kept_at_reopen = batches;
     }
 
-    /// Adds a fault.
     pub fn add_fault(&self, fault: Fault) {
         self.state.lock().faults.push(fault);
     }
 
-    /// Commits that a power loss could take.
+    /// Number of commits that a power loss could undo.
     pub fn unsynced(&self) -> usize {
         self.state.lock().unsynced.len()
     }
@@ -135,7 +126,8 @@ impl FaultyStore {
         self.state.lock().synced.has_definition(key)
     }
 
-    /// A store as the next start finds it after a power loss: what was synced, and the first `kept` batches after.
+    /// The store that the next start finds after a power loss: the synced batches and the first `kept` after
+    /// them.
     pub fn after_power_loss(&self, kept: usize) -> FaultyStore {
         let state = self.state.lock();
         let mut tables = state.synced.clone();
@@ -147,7 +139,7 @@ impl FaultyStore {
         FaultyStore::with(tables, Vec::new())
     }
 
-    /// A store as the next start finds it after the process was killed.
+    /// The store that the next start finds after the process was killed.
     pub fn after_kill(&self) -> FaultyStore {
         FaultyStore::with(self.state.lock().visible.clone(), Vec::new())
     }
@@ -228,7 +220,8 @@ impl Store for FaultyStore {
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
         let mut state = self.state.lock();
         state.check()?;
-        // Sweeping again after a power loss changes nothing, so both pictures may be swept at once.
+        // A sweep that is repeated after a power loss changes nothing more, so both tables are swept
+        // together.
         state.synced.sweep(log, below, max);
         Ok(state.visible.sweep(log, below, max))
     }

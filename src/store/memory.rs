@@ -1,5 +1,5 @@
-//! The store without a disk: what is committed lives as long as the process. For tests and for brokers that keep
-//! nothing.
+//! The store without a disk: commits last as long as the process. For tests and for brokers without a data
+//! directory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,14 +13,12 @@ use super::{
 };
 use crate::model::LogId;
 
-/// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
 }
 
 impl MemoryStore {
-    /// An empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
@@ -71,7 +69,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// The contents of a store as plain maps. What [`Store`] promises, in its simplest form.
+/// The contents of a store as plain maps: the simplest implementation of [`Store`]'s promises.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     chunks: BTreeMap<(LogId, u64), Bytes>,
@@ -277,7 +275,7 @@ fn pages(table: &BTreeMap<(LogId, u64), PageBits>, log: LogId, floor: u64) -> Ra
     set
 }
 
-/// Messages in a chunk; a damaged one counts as one, as its first offset at least is taken.
+/// Messages in a chunk. A damaged chunk counts as one message, since at least its first offset is taken.
 fn messages_in(data: &Bytes) -> u64 {
     chunk::count(data).map_or(1, u64::from)
 }

@@ -1,22 +1,22 @@
-//! Durable records: the `Store` trait, what can be written (`Op`, `Batch`) and what recovery finds. Knows logs,
-//! offsets and bytes; knows nothing of consumers, exchanges or connections.
+//! Durable records: the [`Store`] trait, the changes to write ([`Op`], [`Batch`]) and the state that recovery
+//! finds. Knows logs, offsets and bytes; knows nothing of consumers, exchanges or connections.
 //!
-//! A *log* is one lane of a queue: chunks of messages by offset, a small record, and the pages that say which offsets
-//! are settled. The [`Committer`] writes everything in batches.
+//! A *log* is one lane of a queue: chunks of messages by offset, a small record, and the pages of its settled
+//! offsets. The [`Committer`] writes everything in batches.
 
-mod batch; // what is written together
+mod batch; // changes that one commit writes
 pub mod chunk; // versioned encoding of messages, pure
-pub mod commit; // group commit: one batch and one sync for all changes that wait
+pub mod commit; // group commit: one batch and one sync for all pending changes
 mod dir; // the data directory and its lock
 mod error;
 mod extents; // files of chunks beside the database
 pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
 pub mod memory; // the store without a disk
-mod page; // pages of offsets, as they go to disk
+mod page; // pages of offsets, the form of offset sets on disk
 mod ranges; // sets of offsets
 mod record; // the small records, pure
-mod worker; // a thread by name
+mod worker; // a named background thread
 
 use std::ops::Range;
 
@@ -38,22 +38,22 @@ pub use record::{
 
 /// Stores batches.
 ///
-/// A removed log is never used again: the store may drop what is put into a log after its `RemoveLog`.
+/// The id of a removed log is never reused: the store may drop writes to a log after its `RemoveLog`.
 pub trait Store: Send + Sync + 'static {
-    /// Writes a batch: all of it or nothing. Reads see it when this returns; a power loss may still take it. Writes
-    /// nothing for a batch that was committed before a [`Store::reopen`] already, which its ticket tells.
+    /// Writes a batch atomically. Reads see it when this returns; a power loss may still undo it. Skips a
+    /// batch that was committed before a [`Store::reopen`] and has survived it, as its ticket tells.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Makes every commit that returned before this call durable.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// The chunk that holds `from`, or the next one after it, and those that follow, in order: up to `max_bytes`, but
-    /// at least one. Ends before a chunk that cannot be read; if that is the first one, [`StoreError::Unreadable`]
+    /// Reads chunks in order, from the one that holds `from` or else the next one: up to `max_bytes`, but at
+    /// least one. Ends before an unreadable chunk. If the first one is unreadable, [`StoreError::Unreadable`]
     /// names its offsets.
     fn read(&self, log: LogId, from: u64, max_bytes: usize)
     -> Result<Vec<StoredChunk>, StoreError>;
 
-    /// As [`Store::read`], but passes over what cannot be read.
+    /// As [`Store::read`], but skips unreadable chunks.
     fn read_past(
         &self,
         log: LogId,
@@ -69,18 +69,19 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// All logs that have a record, for recovery. Reads no message.
+    /// All logs that have a record, for recovery. Reads no messages.
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError>;
 
     /// The definitions whose key starts with `prefix`, in key order.
     fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError>;
 
-    /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True when none
-    /// is left. Called in the background, after a purge.
+    /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True
+    /// when no such chunk is left. Called in the background, after a purge.
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;
 
-    /// Removes up to `max` chunks that lie wholly in `range`, also above the floor: the caller has made durable that
-    /// they are never read again. Returns where to go on, `None` when none is left. Called in the background.
+    /// Removes up to `max` chunks that lie wholly in `range`, also above the floor: the caller has made
+    /// durable that no read needs them again. Returns the offset to continue at, `None` at the end. Called in
+    /// the background.
     fn sweep_range(
         &self,
         log: LogId,
@@ -88,7 +89,7 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Result<Option<u64>, StoreError>;
 
-    /// Whether the next commit should wait, since the store has fallen behind with its background work.
+    /// Whether the next commit should wait because the store is behind with its background work.
     fn throttled(&self) -> bool {
         false
     }
@@ -98,15 +99,15 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Bytes that the store holds in memory and must still write to that file system, without its journals.
+    /// Bytes in memory that the store must still write to that file system, besides its journals.
     fn owed_bytes(&self) -> u64 {
         0
     }
 
-    /// Asks the store to give space back soon, since it is short. Does not block.
+    /// Asks the store to free disk space soon, since it is short. Does not block.
     fn spare(&self) {}
 
-    /// Opens the store again from what is on disk, after a failed commit or sync.
+    /// Opens the store again from the disk, after a failed commit or sync.
     fn reopen(&self) -> Result<(), StoreError>;
 }
 
@@ -126,12 +127,12 @@ pub struct LogState {
     pub settled: RangeSet,
     /// Delivery counts by offset, ascending.
     pub counts: Vec<(u64, ReturnCount)>,
-    /// Segments by first offset, ascending; only some logs have any.
+    /// Segments by first offset, ascending; only streams have them.
     pub segments: Vec<Segment>,
     /// Receives by number, ascending.
     pub receives: Vec<ReceiveRecord>,
     /// Gone offsets at or above `history_from`, in a log with history.
     pub gone: RangeSet,
-    /// Stretches of such a log by first offset, ascending.
+    /// Stretches by first offset, ascending, in a log with history.
     pub stretches: Vec<(u64, StretchRecord)>,
 }

@@ -1,11 +1,11 @@
-//! Pages of 4,096 offsets, in which sets of offsets go to disk: as runs, or as a bitmap once that is shorter. Pure; decoding
-//! never panics, whatever the bytes.
+//! Pages of 4,096 offsets, the form of offset sets on disk: runs, or a bitmap once that is shorter. Pure;
+//! decoding never panics on any bytes.
 
 use bytes::Buf;
 
 use super::record::{RecordError, VERSION, versioned};
 
-/// Offsets in one page of settled offsets.
+/// Offsets in one page of settled or gone offsets.
 pub const PAGE_OFFSETS: u64 = 4096;
 
 /// The page that holds an offset.
@@ -18,20 +18,21 @@ const PAGE_AS_BITMAP: u8 = 1;
 const BITMAP_LEN: usize = 512; // PAGE_OFFSETS / 8
 const RUN_LEN: usize = 4;
 
-/// The settled offsets of one page, as runs relative to its first offset.
+/// The settled (or gone) offsets of one page, as runs relative to its first offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageBits {
-    /// Start to end (exclusive), ascending, disjoint, none beyond 4,096.
+    /// Start to end (exclusive), ascending, disjoint, at most 4,096.
     runs: Vec<(u16, u16)>,
 }
 
 impl PageBits {
-    /// From runs that ascend, are disjoint, not empty and lie in the page.
+    /// The runs must ascend, be disjoint, not empty and lie in the page; see [`PageBits::from_runs`].
     pub(super) fn new(runs: Vec<(u16, u16)>) -> PageBits {
         PageBits { runs }
     }
 
-    /// From runs (start, exclusive end); `None` unless they ascend, are disjoint, not empty and lie in the page.
+    /// Checks runs (start, exclusive end). `None` unless they ascend, are disjoint, not empty and lie in the
+    /// page.
     pub fn from_runs(runs: Vec<(u16, u16)>) -> Option<PageBits> {
         let mut at = 0;
         for &(start, end) in &runs {
@@ -48,7 +49,7 @@ impl PageBits {
         &self.runs
     }
 
-    /// How many offsets are settled.
+    /// Number of offsets in the page.
     pub fn len(&self) -> u64 {
         self.runs
             .iter()
@@ -56,7 +57,6 @@ impl PageBits {
             .sum()
     }
 
-    /// Whether nothing is settled.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -68,7 +68,7 @@ impl PageBits {
         2 + BITMAP_LEN.min(self.runs().len() * RUN_LEN)
     }
 
-    /// To bytes: as runs, or as a bitmap once that is shorter.
+    /// Encodes as runs, or as a bitmap once that is shorter.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         out.push(VERSION);
@@ -91,7 +91,6 @@ impl PageBits {
         out
     }
 
-    /// From bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<PageBits, RecordError> {
         let body = versioned(bytes)?;
         let (&form, body) = body.split_first().ok_or(RecordError::Malformed)?;
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_that_make_no_sense_are_refused() {
+    fn malformed_pages_are_refused() {
         for runs in [
             vec![(5, 5)],
             vec![(5, 4)],
@@ -155,7 +154,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn pages_come_back_in_either_form(offsets in prop::collection::vec(0u64..4096, 0..900)) {
+        fn pages_survive_encoding_in_either_form(offsets in prop::collection::vec(0u64..4096, 0..900)) {
             let mut set = RangeSet::new();
             offsets.into_iter().for_each(|offset| { set.insert(offset); });
             let bits = set.page(0);
@@ -166,7 +165,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3, form in 0u8..3) {
+        fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3, form in 0u8..3) {
             let mut bytes = bytes;
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             if let Some(second) = bytes.get_mut(1) { *second = form; }

@@ -1,5 +1,9 @@
-//! Sets of offsets as sorted disjoint ranges.
-//! Settling in order touches one range; settling at random costs a tree search.
+//! Sets of offsets as sorted disjoint ranges. Settling in order extends one range; settling at random costs a
+//! tree search.
+//!
+//! By hand, since every lane settles through it and a range-set crate would leave half of the work outside:
+//! an insertion returns how many offsets are new, the total is a field, removal below a floor is in place,
+//! and a page of 4,096 offsets is cut out as runs for the disk.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,37 +20,35 @@ pub struct RangeSet {
 }
 
 impl RangeSet {
-    /// The empty set.
     pub fn new() -> RangeSet {
         RangeSet::default()
     }
 
-    /// How many offsets are in the set.
+    /// Number of offsets in the set.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many separate ranges it has: what it costs in memory.
+    /// Number of separate ranges, which the set's memory is proportional to.
     pub fn range_count(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Adds one offset. False if it was there.
+    /// Adds one offset. False if the set has it already.
     pub fn insert(&mut self, offset: u64) -> bool {
         self.insert_range(offset..offset.saturating_add(1)) == 1
     }
 
-    /// Adds a range. Returns how many offsets were new.
+    /// Adds a range. Returns the number of new offsets.
     pub fn insert_range(&mut self, range: Range<u64>) -> u64 {
         if range.is_empty() {
             return 0;
         }
-        // The usual case first: it lengthens the range before it and touches nothing after.
+        // The usual range lengthens the one before it, and no other follows.
         let mut added = range.end - range.start;
         let mut end = range.end;
         let before = self.ranges.range(..=range.start).next_back();
@@ -70,7 +72,6 @@ impl RangeSet {
         added
     }
 
-    /// Whether the offset is in the set.
     pub fn contains(&self, offset: u64) -> bool {
         self.range_of(offset).is_some()
     }
@@ -86,7 +87,7 @@ impl RangeSet {
         self.range_of(from).map_or(from, |range| range.end)
     }
 
-    /// How many offsets of `range` are in the set.
+    /// Number of offsets of `range` in the set.
     pub fn count_in(&self, range: Range<u64>) -> u64 {
         self.iter_in(range).map(|part| part.end - part.start).sum()
     }
@@ -119,7 +120,7 @@ impl RangeSet {
             })
     }
 
-    /// Takes every offset below `floor` out of the set.
+    /// Removes every offset below `floor`.
     pub fn remove_below(&mut self, floor: u64) {
         while let Some(entry) = self.ranges.first_entry() {
             let (start, end) = (*entry.key(), *entry.get());
@@ -136,7 +137,6 @@ impl RangeSet {
         }
     }
 
-    /// Takes a range out of the set.
     pub fn remove_range(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -159,7 +159,7 @@ impl RangeSet {
         }
     }
 
-    /// What the set holds of one page, to write it.
+    /// The offsets of one page, for writing.
     pub fn page(&self, page: u64) -> PageBits {
         let first = page.saturating_mul(PAGE_OFFSETS);
         let within = |offset: u64| u16::try_from(offset - first).unwrap_or(u16::MAX);
@@ -170,7 +170,7 @@ impl RangeSet {
         PageBits::new(runs)
     }
 
-    /// Adds what a page that was read back holds.
+    /// Adds the offsets of a page that was read back.
     pub fn insert_page(&mut self, page: u64, bits: &PageBits) {
         let Some(first) = page.checked_mul(PAGE_OFFSETS) else {
             return; // no message can have such an offset
@@ -209,7 +209,7 @@ mod tests {
         ]
     }
 
-    /// Every answer of `set` agrees with the plain set of its members.
+    /// Asserts that `set` agrees with a plain set of the same members.
     fn agree(set: &RangeSet, naive: &BTreeSet<u64>) {
         assert_eq!(set.len(), naive.len() as u64);
         assert_eq!(set.is_empty(), naive.is_empty());
@@ -260,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn pages_hold_the_whole_set(ranges in prop::collection::vec((0u64..20_000, 1u64..3000), 0..20)) {
+        fn pages_restore_the_whole_set(ranges in prop::collection::vec((0u64..20_000, 1u64..3000), 0..20)) {
             let mut set = RangeSet::new();
             for (start, len) in ranges {
                 set.insert_range(start..start + len);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_the_number_line() {
+    fn offsets_at_both_ends_of_u64_are_handled() {
         let mut set = RangeSet::new();
         assert!(set.insert(u64::MAX - 1));
         assert!(set.insert(0));

@@ -1,8 +1,9 @@
-//! The small records and their encodings: of a log, a delivery count, a segment, a receive. Each starts with a version. Pure; decoding never panics, whatever the bytes.
+//! The small records and their encodings: log, delivery count, segment, receive, stretch. Each starts with a
+//! version. Pure; decoding never panics on any bytes.
 
 use bytes::Buf;
 
-/// A log's place: what it will append next and what is settled for good.
+/// The state of a log as a whole: its next offset and its settled floor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogRecord {
     /// Offset of the next message.
@@ -11,29 +12,30 @@ pub struct LogRecord {
     pub floor: u64,
     /// Bytes of properties and body of the durable messages that are not settled.
     pub bytes: u64,
-    /// Of a log that keeps what was acked: every offset below is settled and never comes back.
+    /// In a log with history: every offset below is gone.
     pub history_from: Option<u64>,
-    /// How often the log was rewound.
+    /// Number of rewinds of the log.
     pub rewinds: u32,
 }
 
-/// A stretch of a log that keeps what was acked, up to the next mark: when it begins and what it keeps.
+/// A stretch of a log with history: its times, and the bytes that a rewind could bring back. It ends where
+/// the next stretch begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StretchRecord {
-    /// No message of it was enqueued earlier, in milliseconds since the epoch.
+    /// No message of it was enqueued earlier; in milliseconds on the broker's time line.
     pub first_ms: u64,
     /// No message of it was enqueued later.
     pub last_ms: u64,
-    /// Bytes of the bodies of acked messages that are kept.
+    /// Bytes of the bodies of rewindable messages.
     pub bytes: u64,
 }
 
-/// A run of whole chunks of a log that goes as one. It ends where the next begins.
+/// A run of whole chunks of a log that retention drops together. It ends where the next begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Offset of its first message.
     pub first: u64,
-    /// When that was enqueued.
+    /// When its first message was enqueued.
     pub first_ms: u64,
     /// When its last message was enqueued.
     pub last_ms: u64,
@@ -41,34 +43,33 @@ pub struct Segment {
     pub bytes: u64,
 }
 
-/// What one receive leased of a log: leases that no connection holds, so that a restart has to know them.
+/// The leases of one receive. No connection holds them, so a restart has to restore them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceiveRecord {
     /// Its number in the log; a later receive has a higher one.
     pub number: u64,
     /// When the leases end.
     pub until_ms: u64,
-    /// Which messages, in ascending order of offsets. Those that are settled do not count.
+    /// The leased messages by ascending offset. Entries of settled messages have no effect.
     pub leases: Vec<ReceivedLease>,
 }
 
 /// One message of a [`ReceiveRecord`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceivedLease {
-    /// Its offset.
     pub offset: u64,
-    /// How often it had come back before. A higher delivery count says that the lease has ended.
+    /// Number of its earlier returns. A higher delivery count means that the lease has ended.
     pub turn: u32,
     /// When it was first received.
     pub first_ms: u64,
 }
 
-/// How often a message came back that is not settled.
+/// The delivery count of an unsettled message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReturnCount {
-    /// The turn of its next lease, which grows each time.
+    /// The turn of its next lease; it grows with each return.
     pub turn: u32,
-    /// How many of these times nobody had taken what a receive brought.
+    /// Number of returns from receives that were never accepted.
     pub uncounted: u32,
 }
 
@@ -78,31 +79,30 @@ pub enum RecordError {
     /// A version that this release does not know.
     #[error("record version {0} is not known")]
     Version(u8),
-    /// Too short, too long or senseless.
+    /// Too short, too long or inconsistent.
     #[error("record is malformed")]
     Malformed,
 }
 
 pub(super) const VERSION: u8 = 1;
-/// Version of the record of a log that keeps what was acked, or did; others are written as ever.
+/// Version of the record of a log that has, or had, history. Other log records keep version 1.
 const VERSION_KEEPING: u8 = 2;
-/// Version of the record of a message that nobody took at times; others are written as ever.
+/// Version of a delivery count with returns from receives that were never accepted. Others keep version 1.
 const VERSION_UNCOUNTED: u8 = 2;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
-/// Length of an encoded [`Segment`], whose first offset stands in its key.
+/// Length of an encoded [`Segment`]; its first offset is in the key.
 pub(super) const SEGMENT_LEN: usize = 25;
-/// Length of an encoded [`ReceiveRecord`] without leases; its number stands in its key.
+/// Length of an encoded [`ReceiveRecord`] without leases; its number is in the key.
 const RECEIVE_LEN_MIN: usize = 9;
 /// Length of an encoded [`ReceivedLease`].
 const RECEIVED_LEASE_LEN: usize = 20;
-/// What [`VERSION_KEEPING`] adds: rewinds u32, whether it keeps u8, kept from u64.
+/// Length of the fields that [`VERSION_KEEPING`] adds: rewinds u32, has history u8, `history_from` u64.
 const KEEPING_LEN: usize = 13;
 /// Length of an encoded [`StretchRecord`].
 pub(super) const STRETCH_LEN: usize = 25;
 
 impl LogRecord {
-    /// To bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let keeping = self.history_from.is_some() || self.rewinds > 0;
         let mut out = Vec::with_capacity(LOG_RECORD_LEN + KEEPING_LEN);
@@ -118,7 +118,6 @@ impl LogRecord {
         out
     }
 
-    /// From bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<LogRecord, RecordError> {
         let (keeping, mut body) = match bytes.split_first() {
             Some((&VERSION_KEEPING, rest)) => (true, rest),
@@ -147,7 +146,6 @@ impl LogRecord {
 }
 
 impl StretchRecord {
-    /// To bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(STRETCH_LEN);
         out.push(VERSION);
@@ -157,7 +155,6 @@ impl StretchRecord {
         out
     }
 
-    /// From bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<StretchRecord, RecordError> {
         let mut bytes = versioned(bytes)?;
         if bytes.len() != STRETCH_LEN - 1 {
@@ -172,7 +169,7 @@ impl StretchRecord {
 }
 
 impl Segment {
-    /// To bytes, without the first offset.
+    /// Encodes without the first offset, which is in the key.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEGMENT_LEN);
         out.push(VERSION);
@@ -182,7 +179,6 @@ impl Segment {
         out
     }
 
-    /// From bytes and the first offset.
     pub(super) fn decode(first: u64, bytes: &[u8]) -> Result<Segment, RecordError> {
         let mut bytes = versioned(bytes)?;
         if bytes.len() != SEGMENT_LEN - 1 {
@@ -203,7 +199,7 @@ impl ReceiveRecord {
         RECEIVE_LEN_MIN + self.leases.len() * RECEIVED_LEASE_LEN
     }
 
-    /// To bytes, without the number.
+    /// Encodes without the number, which is in the key.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         out.push(VERSION);
@@ -216,7 +212,6 @@ impl ReceiveRecord {
         out
     }
 
-    /// From bytes and the number.
     pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<ReceiveRecord, RecordError> {
         let mut bytes = versioned(bytes)?;
         let until_ms = bytes.try_get_u64_le().map_err(|_| RecordError::Malformed)?;
@@ -240,7 +235,6 @@ impl ReceiveRecord {
 }
 
 impl ReturnCount {
-    /// To bytes.
     pub(super) fn encode(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1 + 2 * size_of::<u32>());
         let version = match self.uncounted {
@@ -255,7 +249,6 @@ impl ReturnCount {
         out
     }
 
-    /// From bytes.
     pub(super) fn decode(bytes: &[u8]) -> Result<ReturnCount, RecordError> {
         let (version, mut bytes) = bytes.split_first().ok_or(RecordError::Malformed)?;
         let mut field = || bytes.try_get_u32_le().map_err(|_| RecordError::Malformed);
@@ -272,7 +265,7 @@ impl ReturnCount {
     }
 }
 
-/// What follows a version that is known.
+/// Strips the version byte, which must be [`VERSION`].
 pub(super) fn versioned(bytes: &[u8]) -> Result<&[u8], RecordError> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => Ok(rest),
@@ -288,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_records_come_back() {
+    fn records_survive_encoding() {
         let record = LogRecord {
             next: u64::MAX,
             floor: 7,
@@ -350,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn later_versions_are_named() {
+    fn unknown_versions_are_refused() {
         assert_eq!(LogRecord::decode(&[9; 25]), Err(RecordError::Version(9)));
         assert_eq!(ReturnCount::decode(&[]), Err(RecordError::Malformed));
         assert_eq!(
@@ -362,7 +355,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3) {
+        fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0u8..3) {
             let mut bytes = bytes;
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));

@@ -1,6 +1,6 @@
-//! A background thread of the store: started under a name, and waited for once it has been told to end. What it does,
-//! and how it is told, is its owner's. The process ends with a thread that panics: without it the store would fall
-//! behind, or confirm nothing, for ever, while a process that has ended is started again.
+//! A named background thread of the store that its owner can join. The owner supplies the work and the way to
+//! stop it. A panic in such a thread ends the process: without the thread the store would fall behind or
+//! never confirm again, while a service manager restarts a process that has ended.
 
 use std::thread::{self, JoinHandle};
 
@@ -9,10 +9,10 @@ use tracing::error;
 
 use super::StoreError;
 
-/// `EX_SOFTWARE`: the exit code when a thread has panicked.
+/// `EX_SOFTWARE` of `sysexits.h`: the exit code after a panic.
 const EX_SOFTWARE: i32 = 70;
 
-/// Ends the process when it is dropped by a panic.
+/// Ends the process when a panic drops it.
 pub(super) struct Vital(pub(super) &'static str);
 
 impl Drop for Vital {
@@ -27,14 +27,13 @@ impl Drop for Vital {
     }
 }
 
-/// The handle of the thread.
+/// The handle of a background thread.
 pub(super) struct Worker {
     name: &'static str,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Worker {
-    /// Starts the thread.
     pub(super) fn start(
         name: &'static str,
         run: impl FnOnce() + Send + 'static,
@@ -55,7 +54,7 @@ impl Worker {
         })
     }
 
-    /// Waits for its end, unless somebody has before.
+    /// Waits for the end of the thread. A second call returns immediately.
     pub(super) fn join(&self) {
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {

@@ -17,22 +17,20 @@ pub struct ChunkEncoder {
     count: u32,
     last_ms: u64,
     origin: Option<Arc<Origin>>,
-    /// How long the last chunk was: a good guess for the next.
+    /// Length of the last chunk, the estimate for the next one.
     expected: usize,
 }
 
 impl ChunkEncoder {
-    /// An empty encoder.
     pub fn new() -> ChunkEncoder {
         ChunkEncoder::default()
     }
 
-    /// Messages so far.
+    /// Number of messages so far.
     pub fn len(&self) -> u32 {
         self.count
     }
 
-    /// Whether there is no message yet.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -47,7 +45,7 @@ impl ChunkEncoder {
         self.count >= CHUNK_MESSAGES_MAX || self.buffer.len() >= CHUNK_BYTES_MAX
     }
 
-    /// Whether a message of this size still belongs into the chunk: an empty chunk takes any.
+    /// Whether a message of this size fits into the chunk. An empty chunk takes any size.
     pub fn has_room_for(&self, size: usize) -> bool {
         self.is_empty() || (!self.is_full() && self.buffer.len() + size <= CHUNK_BYTES_MAX)
     }
@@ -80,7 +78,7 @@ impl ChunkEncoder {
         }
         let out = &mut self.buffer;
         out.push(flags);
-        // The clock may step back; the message then counts as enqueued with the one before.
+        // If the time is before the previous message's, the message gets that one's time.
         put_varint(out, now_ms.saturating_sub(self.last_ms));
         self.last_ms = self.last_ms.max(now_ms);
         if let Some(expiration_ms) = message.expiration_ms {
@@ -109,7 +107,7 @@ impl ChunkEncoder {
         self.count += 1;
     }
 
-    /// The chunk; the encoder is empty again.
+    /// Returns the chunk and empties the encoder.
     pub fn finish(&mut self) -> Bytes {
         let mut chunk = std::mem::take(&mut self.buffer);
         if let Some(field) = chunk.get_mut(COUNT_AT) {
@@ -118,7 +116,7 @@ impl ChunkEncoder {
         self.count = 0;
         self.origin = None;
         self.expected = chunk.len().min(CHUNK_BYTES_MAX);
-        // The chunk lives in the store's write buffer for a while: slack there would be memory nobody counts.
+        // The chunk stays in the store's memtable for a while, and slack there would be uncounted memory.
         if chunk.capacity() - chunk.len() > chunk.len() / 8 {
             chunk.shrink_to_fit();
         }

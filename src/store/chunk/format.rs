@@ -1,10 +1,10 @@
-//! The fixed parts of a chunk: its header, the flags of its messages, its bounds.
+//! The fixed parts of a chunk: its header, the flags of its messages, its maximum size.
 
 use std::ops::Range;
 
-/// A chunk is closed when it has this many bytes. A larger message is a chunk of its own.
+/// A chunk with this many bytes is finished. A larger message gets a chunk of its own.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
-/// A chunk is closed when it has this many messages; readers rely on it to find the chunk of an offset.
+/// Maximum number of messages in a chunk. Readers rely on it to find the chunk of an offset.
 pub const CHUNK_MESSAGES_MAX: u32 = 4096;
 
 pub(super) const VERSION: u8 = 1;
@@ -30,17 +30,17 @@ pub enum ChunkError {
     /// The chunk ends too early.
     #[error("chunk is cut short")]
     Short,
-    /// Something in it makes no sense.
+    /// A field has an impossible value.
     #[error("chunk is malformed")]
     Malformed,
 }
 
-/// How many messages a chunk says it holds.
+/// Number of messages according to a chunk's header.
 pub fn count(data: &[u8]) -> Result<u32, ChunkError> {
     Header::read(data).map(|header| header.count)
 }
 
-/// When the first message of a chunk was enqueued, in milliseconds since the epoch.
+/// When the first message of a chunk was enqueued, in milliseconds on the broker's time line.
 pub fn first_enqueued_ms(data: &[u8]) -> Result<u64, ChunkError> {
     Header::read(data).map(|header| header.first_ms)
 }

@@ -1,13 +1,14 @@
-//! The versioned encoding of chunks: the messages that one log got in one group commit. Pure.
+//! The versioned encoding of chunks: messages of one log that one group commit writes. Pure.
 //!
 //! ```text
-//! chunk   = version u8, flags u8 (0), count u32, first enqueue time u64 (ms since the epoch), message * count
+//! chunk   = version u8, flags u8 (0), count u32, first enqueue time u64 (ms), message * count
 //! message = flags u8, time since the previous message, [expiration], [delay], [priority u8], [failures],
 //!           [exchange, routing key], properties length, body length, properties, body
 //! ```
-//! Fixed integers are little-endian; times and lengths are LEB128 variable-length integers, so the
-//! usual small message costs 6 bytes beyond its content. Exchange and routing key are left out when they are those
-//! of the message before. A body is copied once, here, and decoded as a slice of the chunk.
+//! Fixed integers are little-endian; times and lengths are LEB128 variable-length integers, so a typical
+//! small message has 6 bytes of overhead. Times are on the broker's time line. A message omits exchange and
+//! routing key if they equal those of the message before. The encoder copies a body once; the reader returns
+//! it as a slice of the chunk.
 
 mod encoder;
 mod format;

@@ -1,4 +1,4 @@
-//! Reads the messages of a chunk. Never panics, whatever the bytes.
+//! Reads the messages of a chunk. Never panics on any bytes.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::format::{
 };
 use crate::model::{Body, Message, Name, Origin};
 
-/// A message as it is read back.
+/// A message read from a chunk.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
-    /// Its offset in the log.
+    /// Offset in the log.
     pub offset: u64,
-    /// When it was enqueued, in milliseconds since the epoch.
+    /// When it was enqueued, in milliseconds on the broker's time line.
     pub enqueued_ms: u64,
-    /// The message; properties and body are slices of the chunk.
+    /// Properties and body are slices of the chunk.
     pub message: Arc<Message>,
 }
 
@@ -35,7 +35,7 @@ pub fn decode(first: u64, data: Bytes) -> Result<ChunkReader, ChunkError> {
     })
 }
 
-/// What stands before the properties of a message.
+/// The fields before the properties of a message.
 struct Head {
     flags: u8,
     expiration_ms: Option<u64>,
@@ -63,10 +63,8 @@ impl ChunkReader {
         self.left
     }
 
-    /// Passes over the next message, which costs less than to read it. False if there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read; then nothing comes after it.
+    /// Skips the next message, which is cheaper than reading it. False at the end. After an error the reader
+    /// is at its end.
     pub fn skip_message(&mut self) -> Result<bool, ChunkError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(false);
@@ -79,7 +77,7 @@ impl ChunkReader {
         skipped.map(|()| true)
     }
 
-    /// The offset of the next message.
+    /// Offset of the next message.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -111,7 +109,7 @@ impl ChunkReader {
         })
     }
 
-    /// Reads what stands before the properties of a message.
+    /// Reads the fields before the properties of a message.
     fn head(&mut self) -> Result<Head, ChunkError> {
         let flags = self.byte()?;
         if flags & !KNOWN_FLAGS != 0 {
@@ -145,7 +143,7 @@ impl ChunkReader {
         })
     }
 
-    /// Goes on to the message after the one of which `head` was read.
+    /// Advances past the properties and body that `head` announces.
     fn pass(&mut self, head: &Head) -> Result<(), ChunkError> {
         let end = self.at.checked_add(head.properties_len);
         let end = end.and_then(|at| at.checked_add(head.body_len));

@@ -1,4 +1,4 @@
-//! Chunks come back as they were written, and damage is named.
+//! Tests that chunks survive encoding, and that damage is reported.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn bodies_are_slices_of_the_chunk() {
 }
 
 #[test]
-fn a_repeated_origin_costs_nothing() {
+fn a_repeated_origin_is_stored_once() {
     let mut encoder = ChunkEncoder::new();
     encoder.push(5, &message(b""));
     let first = encoder.bytes();
@@ -71,7 +71,7 @@ fn a_repeated_origin_costs_nothing() {
 }
 
 #[test]
-fn finish_starts_over() {
+fn finish_empties_the_encoder() {
     let mut encoder = ChunkEncoder::new();
     encoder.push(5, &message(b"one"));
     let chunk = encoder.finish();
@@ -83,7 +83,7 @@ fn finish_starts_over() {
 }
 
 #[test]
-fn a_chunk_fills_up_by_bytes_and_by_messages() {
+fn a_chunk_is_full_by_bytes_or_by_messages() {
     let mut encoder = ChunkEncoder::new();
     for _ in 0..CHUNK_MESSAGES_MAX {
         assert!(!encoder.is_full());
@@ -97,7 +97,7 @@ fn a_chunk_fills_up_by_bytes_and_by_messages() {
 }
 
 #[test]
-fn a_clock_that_steps_back_does_not_underflow() {
+fn an_earlier_time_becomes_that_of_the_message_before() {
     let mut encoder = ChunkEncoder::new();
     for now in [100, 90, 101] {
         encoder.push(now, &message(b""));
@@ -110,7 +110,7 @@ fn a_clock_that_steps_back_does_not_underflow() {
 }
 
 #[test]
-fn damage_is_named() {
+fn damage_is_reported() {
     let mut encoder = ChunkEncoder::new();
     encoder.push(5, &message(b"hello"));
     let chunk = encoder.finish();
@@ -160,7 +160,7 @@ fn any_message() -> impl Strategy<Value = Message> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn chunks_come_back(
+    fn chunks_survive_encoding(
         messages in prop::collection::vec((any_message(), 0u64..5000), 1..40),
         first in 0u64..1 << 40,
     ) {
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_decoding_panic(
+    fn decoding_never_panics(
         messages in prop::collection::vec(any_message(), 1..5),
         hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut in any::<prop::sample::Index>(),
