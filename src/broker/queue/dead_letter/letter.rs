@@ -1,4 +1,4 @@
-//! What a dead letter looks like: the `x-death` history, the first and last death, and where it goes next.
+//! Builds a dead letter: its `x-death` history, its first and last death, its exchange and routing keys.
 //! Pure: `publish` routes and publishes it.
 //! Source: RabbitMQ's "Dead Letter Exchanges" page, checked against RabbitMQ 4.0.
 
@@ -16,9 +16,10 @@ use crate::wire::{
 pub struct DeadLetter {
     /// The message with its history.
     pub message: Arc<Message>,
-    /// The routing keys it is routed by: one that the queue sets, or its own and those of its CC header.
+    /// Its routing keys: the queue's `x-dead-letter-routing-key`, or the message's own key and those of its
+    /// CC header.
     pub routing_keys: Vec<Name>,
-    /// Its deaths, newest first: queue, and whether it was rejected there.
+    /// Its deaths, newest first: the queue, and whether a consumer rejected it there.
     deaths: Vec<(Vec<u8>, bool)>,
 }
 
@@ -28,8 +29,8 @@ impl DeadLetter {
         &self.message.origin.exchange
     }
 
-    /// Whether sending it to `queue` would close a circle without a rejection. Such a message would go round for ever, so
-    /// it is dropped.
+    /// Whether publishing it to `queue` would close a cycle without a rejection. Such a message would go
+    /// round forever, so it is dropped.
     pub fn would_cycle(&self, queue: &str) -> bool {
         let before = self
             .deaths
@@ -45,7 +46,7 @@ impl DeadLetter {
     }
 }
 
-/// Writes the dead letter of a message that leaves the queue `spec` by `reason`.
+/// Builds the dead letter of a message that leaves the queue `spec` for `reason`.
 ///
 /// # Errors
 /// When the message's headers cannot be read or the history does not fit.
@@ -150,7 +151,7 @@ fn first_death(
     death
 }
 
-/// Sets the `x-first-death-*` or `x-last-death-*` headers; the first ones are never written again.
+/// Sets the `x-first-death-*` or `x-last-death-*` headers. Never overwrites the first ones.
 fn mark(
     headers: &mut FieldTable,
     which: &str,
@@ -171,7 +172,7 @@ fn mark(
     }
 }
 
-/// What a publisher claims about a first death does not count.
+/// Removes `x-first-death-*` headers that a publisher made up.
 fn without_first_death(headers: &FieldTable) -> FieldTable {
     let mut kept = headers.inner().clone();
     kept.retain(|name, _| !name.as_str().starts_with("x-first-death-"));
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_without_a_rejection_is_cut() {
+    fn a_cycle_without_a_rejection_is_cut() {
         let expired = write(
             &queue("a", None),
             &message(&AMQPProperties::default()),

@@ -1,5 +1,5 @@
-//! The line of queues with dead letters that wait: one task lets them publish in turn, so that other queues' work and
-//! batches get between, however many letters come of one message.
+//! The line of queues with unpublished dead letters. One task lets them publish in rounds, so that other
+//! queues and batches make progress, however many dead letters one message causes.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use crate::model::{QueueId, Ticket};
 use crate::store::commit::{Committer, StoreFailed};
 
-/// Bytes of letters that may be on their way to the disk before the next step waits for them.
+/// Bytes of dead letters on their way to the disk beyond which the next step waits.
 const UNDER_WAY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A queue with dead letters, as the line knows it.
+/// A queue with unpublished dead letters, as the line knows it.
 pub(in crate::broker::queue) trait LetterSource: Send + Sync {
     fn id(&self) -> QueueId;
 
@@ -23,33 +23,34 @@ pub(in crate::broker::queue) trait LetterSource: Send + Sync {
 
     fn committer(&self) -> &Committer;
 
-    /// Publishes some letters. Queues that have letters then join the line.
+    /// Publishes some dead letters. Queues that still have some, or have new ones, join the line.
     fn publish_some(&self);
 }
 
-/// Queues with dead letters that wait for their turn.
+/// Queues that wait to publish their dead letters.
 pub struct Letters {
     line: Mutex<Line>,
-    /// A queue has joined the line, or the line is dropped.
+    /// Notified when a queue joins the line, and when the line is dropped.
     came: Arc<Notify>,
-    /// The line has got shorter.
+    /// Notified when the line gets shorter.
     went: Notify,
 }
 
 #[derive(Default)]
 struct Line {
     queues: VecDeque<Weak<dyn LetterSource>>,
-    /// Deleted queues. Only the line keeps them until their letters are published.
+    /// Deleted queues. Only the line keeps them alive until their dead letters are published.
     deleted: HashMap<QueueId, Arc<dyn LetterSource>>,
-    /// A queue has its turn.
+    /// A queue is publishing.
     is_busy: bool,
-    /// The last batch with letters, and how many bytes of them are on their way as far as is known.
+    /// The last batch with dead letters.
     last: Ticket,
+    /// Bytes of dead letters that are not durable yet, as far as is known.
     under_way: usize,
 }
 
 impl Letters {
-    /// Starts the task that publishes what waits; it ends when they are dropped.
+    /// Starts the task of the line, which ends when the line is dropped.
     pub fn start() -> Arc<Letters> {
         let letters = Arc::new(Letters {
             line: Mutex::default(),
@@ -60,7 +61,7 @@ impl Letters {
         letters
     }
 
-    /// Waits until the line is empty, at most this long. False if letters are left.
+    /// Waits until the line is empty, for `within` at most. False if dead letters are left.
     pub async fn published(&self, within: Duration) -> bool {
         let all = async {
             loop {
@@ -76,13 +77,13 @@ impl Letters {
         tokio::time::timeout(within, all).await.is_ok()
     }
 
-    /// Puts a queue at the end.
+    /// Puts a queue at the end of the line.
     pub(super) fn line_up(&self, queue: Weak<dyn LetterSource>) {
         self.line().queues.push_back(queue);
         self.came.notify_one();
     }
 
-    /// Keeps a queue that is deleted, until [`Letters::forget`].
+    /// Keeps a deleted queue alive until [`Letters::forget`].
     pub(in crate::broker::queue) fn keep(&self, queue: Arc<dyn LetterSource>) {
         self.line().deleted.insert(queue.id(), queue);
     }
@@ -92,7 +93,7 @@ impl Letters {
         drop(forgotten); // not under the lock
     }
 
-    /// The queue whose turn it is.
+    /// Removes the next queue from the line, which is then busy.
     fn next(&self) -> Option<Arc<dyn LetterSource>> {
         let mut line = self.line();
         while let Some(queue) = line.queues.pop_front() {
@@ -109,7 +110,7 @@ impl Letters {
         self.went.notify_waiters();
     }
 
-    /// Forgets all queues, since nothing can be written any more.
+    /// Forgets all queues, since the store has failed.
     fn close(&self) {
         let mut line = self.line();
         line.queues.clear();
@@ -124,7 +125,7 @@ impl Letters {
         line.queues.is_empty() && !line.is_busy
     }
 
-    /// Counts letters that are in the batch which gathers.
+    /// Counts bytes of dead letters in the batch that is gathering.
     pub(super) fn note(&self, bytes: usize, committer: &Committer) {
         let mut line = self.line();
         let gathering = committer.gathering();
@@ -135,7 +136,7 @@ impl Letters {
         line.under_way += bytes;
     }
 
-    /// What has to be durable before there are more letters, if too many are on their way.
+    /// The batch that must be durable before the next step, if too many bytes are on their way.
     pub(super) fn too_many(&self, committer: &Committer) -> Option<Ticket> {
         let line = self.line();
         let last = line.last;
@@ -172,12 +173,12 @@ async fn serve(letters: Weak<Letters>, came: Arc<Notify>) {
             continue;
         };
         let room = room(&letters, &*queue).await;
-        // One queue that panics keeps back no other's letters.
+        // A queue that panics must not stop the dead letters of others.
         let step = AssertUnwindSafe(|| queue.publish_some());
         if room.is_ok() && catch_unwind(step).is_err() {
             tracing::error!(
                 queue = queue.name(),
-                "a queue has panicked over its dead letters"
+                "a queue panicked while publishing dead letters"
             );
         }
         drop(queue);
@@ -193,7 +194,7 @@ async fn serve(letters: Weak<Letters>, came: Arc<Notify>) {
     }
 }
 
-/// Waits until there are not too many letters on their way.
+/// Waits until few enough bytes of dead letters are on their way.
 async fn room(letters: &Weak<Letters>, queue: &dyn LetterSource) -> Result<(), StoreFailed> {
     let committer = queue.committer();
     let too_many = || letters.upgrade()?.too_many(committer);

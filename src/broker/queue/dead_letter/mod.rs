@@ -1,5 +1,5 @@
-//! Dead letters: how they look, and how they are published.
+//! Builds and publishes dead letters.
 
 pub(super) mod letter; // a dead letter
-pub(super) mod line; // queues that wait for their turn
+pub(super) mod line; // queues that wait to publish theirs
 mod publish; // the publication, in steps

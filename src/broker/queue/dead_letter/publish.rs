@@ -1,6 +1,6 @@
-//! Publishes dead letters in steps. Each step takes some dead messages of one queue, publishes their letters at the
-//! targets and removes the messages from their queue, all in one batch. The command that brings deaths about makes the
-//! first steps itself; the rest waits in the queue, for its turn in the `line`.
+//! Publishes dead letters in steps. Each step takes some dying messages of one queue, publishes their dead
+//! letters to the target queues and settles the messages, all in one batch. The command that causes the
+//! deaths makes the first steps itself; for the rest the queue joins the `line`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::store::commit::Committer;
 use super::letter::{self, DeadLetter};
 use super::line::LetterSource;
 
-/// Maximum number of messages whose letters are published in one step.
+/// Maximum number of dying messages of one step.
 const STEP_LETTERS_MAX: usize = 64;
-/// Maximum number of publishes of one step: one for each letter and target.
+/// Maximum number of publishes of one step: one for each dead letter and target.
 const STEP_PUBLISHES_MAX: usize = 1024;
-/// Maximum number of bytes of these publishes, and of the messages.
+/// Maximum bytes of these publishes, and of the dying messages.
 const STEP_BYTES_MAX: usize = 256 * 1024;
-/// Maximum number of publishes that the command makes which brings deaths about. No fewer than a run of messages may push
-/// out of a full queue, so that publishers do not outrun the letters.
+/// Maximum number of publishes by the command that causes the deaths. At least as many as a run of messages
+/// can push out of a full queue, so that publishers do not outrun the dead letters.
 const AT_ONCE_MAX: usize = 1024;
 impl Queue {
-    /// Waits until the letters of all messages that have died so far are published. Called before a queue is deleted, so
-    /// that they are not lost with it.
+    /// Waits until the dead letters of all messages that have died so far are published. Called before a
+    /// queue is deleted, so that they are not lost with it.
     pub async fn letters_published(&self) {
         let deaths = || self.lock().machine.deaths();
         let (died, _) = deaths();
@@ -42,12 +42,13 @@ impl Queue {
         }
     }
 
-    /// Whether there are dead letters that are not published yet.
+    /// Whether any dead letters are unpublished.
     pub fn has_letters(&self) -> bool {
         self.lock().machine.is_dying()
     }
 
-    /// Publishes this queue's dead letters and those that come of them, up to a bound; the others join the line.
+    /// Publishes this queue's dead letters, and those that they cause in other queues, up to [`AT_ONCE_MAX`].
+    /// Queues with more join the line.
     pub(in crate::broker::queue) fn send_letters(&self) {
         let services = &self.services;
         let mut left = AT_ONCE_MAX;
@@ -62,8 +63,8 @@ impl Queue {
         }
     }
 
-    /// Publishes some of this queue's dead letters: one step. Queues that have letters then go to `queues`. Returns how
-    /// many publishes that were.
+    /// Publishes some of this queue's dead letters: one step. Adds queues that have dead letters afterwards
+    /// to `queues`. Returns the number of publishes.
     fn send_some(&self, publishes_max: usize, queues: &mut VecDeque<Arc<Queue>>) -> usize {
         let max = publishes_max.min(STEP_LETTERS_MAX);
         let taken = {
@@ -74,7 +75,7 @@ impl Queue {
         if taken.is_empty() {
             return 0;
         }
-        // What is published at the targets leaves this queue in the same batch.
+        // The publishes and the settled messages must be in one batch: a restart finds both or neither.
         let _one_batch = self.services.committer.batch_guard();
         let mut mail = Mail::new(self, queues);
         let mut sent = 0;
@@ -94,7 +95,8 @@ impl Queue {
         publishes.max(sent)
     }
 
-    /// The letters of the first messages that died are published.
+    /// Settles the first `count` dying messages, since their dead letters are published. A deleted queue
+    /// without others then removes its logs.
     fn buried(&self, count: usize, queues: &mut VecDeque<Arc<Queue>>) {
         let applied = self.apply(self.lock(), |machine, now_ms, fx| {
             machine.bury(now_ms, count, fx);
@@ -136,16 +138,17 @@ impl LetterSource for Queue {
     }
 }
 
-/// Letters of one queue, gathered to runs with the same targets.
+/// Dead letters of one queue, gathered into runs with the same targets.
 struct Mail<'a> {
     source: &'a Queue,
-    /// With the arguments that hold; `None` if it has no dead letter exchange any more.
+    /// With the effective arguments; `None` if the queue has no dead letter exchange any more.
     spec: Option<QueueSpec>,
-    /// A dead letter queue that was set later (`QueueOverrides`) loses nothing.
+    /// Targets accept all dead letters, even when full: an override (`QueueOverrides`) has set the dead
+    /// letter exchange.
     always: bool,
     run: Vec<Arc<Message>>,
     targets: Vec<Arc<Queue>>,
-    /// Queues that have letters of their own by now.
+    /// Collects targets that have dead letters of their own.
     queues: &'a mut VecDeque<Arc<Queue>>,
     publishes: usize,
     bytes: usize,
@@ -158,7 +161,7 @@ impl<'a> Mail<'a> {
             let always = settings.overrides.dead_letter_exchange.is_some();
             (Arc::clone(&settings.effective), always)
         };
-        // None: the queue had a dead letter exchange when its messages died.
+        // `None`: the queue had a dead letter exchange only when its messages died.
         let spec = arguments.dead_letter_exchange.is_some().then(|| QueueSpec {
             arguments,
             ..source.spec.clone()
@@ -175,7 +178,7 @@ impl<'a> Mail<'a> {
         }
     }
 
-    /// Writes the letter of a message that has died, and puts it with the others.
+    /// Builds the dead letter of a message, routes it and adds it to the run.
     fn post(&mut self, dead: &Dead) {
         let Some(spec) = &self.spec else {
             return;
@@ -212,7 +215,7 @@ impl<'a> Mail<'a> {
         self.run.push(message);
     }
 
-    /// Publishes the run at its targets.
+    /// Publishes the run to its targets.
     fn deliver(&mut self) {
         for target in &self.targets {
             let (_, letters) = target.publish_run(&self.run, self.admission(target));
@@ -223,9 +226,8 @@ impl<'a> Mail<'a> {
         self.run.clear();
     }
 
-    /// What a target takes of dead letters: a classic queue refuses them when it is full and `x-overflow` says so, and
-    /// they are dropped; a quorum queue takes them all, since it refuses only publishers that wait for confirms. As in
-    /// RabbitMQ.
+    /// As in RabbitMQ, a full classic queue may refuse dead letters (`x-overflow`), which are then dropped. A
+    /// quorum queue accepts all of them, since it refuses only publishers that wait for confirms.
     fn admission(&self, target: &Queue) -> Admission {
         match target.spec.arguments.kind {
             _ if self.always => Admission::Always,

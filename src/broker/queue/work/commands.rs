@@ -25,7 +25,7 @@ use super::state::{Paused, WorkQueue, request_load};
 impl Machine for WorkQueue {
     fn reconfigure(&mut self, now_ms: u64, arguments: Arc<QueueArguments>, fx: &mut Effects) {
         self.set_arguments(arguments, now_ms);
-        // What the history has no room for any more goes from the disk now.
+        // Messages that the new limits drop from the history leave the disk now.
         self.sweep(fx);
     }
 
@@ -145,8 +145,8 @@ impl Machine for WorkQueue {
         credit: &[(ConsumerId, Credit)],
         fx: &mut Effects,
     ) {
-        // Due leases end before the answers are looked at, so that it does not depend on the timer which answers are in
-        // time.
+        // Due leases end first, so that whether an acknowledgement is in time does not depend on when the
+        // timer runs.
         self.end_due_leases(now_ms);
         for lease in leases {
             self.answered(*lease);
@@ -234,7 +234,7 @@ impl Machine for WorkQueue {
         if self.is_overdue {
             return Some(now_ms);
         }
-        // When dead letters are published, the queue looks again.
+        // While expiry waits for dead letters, their publication resumes it, not the timer.
         let head = match self.waits_for_letters() {
             true => None,
             false => self.head_expiry().map(|head| head.at_ms),
@@ -291,7 +291,8 @@ impl Machine for WorkQueue {
 }
 
 impl WorkQueue {
-    /// There is no room for a message. With `reject-publish-dlx` it dies here, so that its dead letter keeps the order.
+    /// Refuses a message for which there is no room. With `reject-publish-dlx` the message dies in this
+    /// queue, so that its dead letter keeps the order.
     fn refuse(&mut self, now_ms: u64, message: &Arc<Message>) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
         if self.arguments.overflow == Overflow::RejectPublishDlx && dead_letters {

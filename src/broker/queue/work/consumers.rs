@@ -1,5 +1,5 @@
-//! The consumers of one queue, and which of them gets the next message: higher priority first, round robin among equals,
-//! only while there is credit. Knows no message and no socket.
+//! Chooses the consumer that gets the next message: higher priority first, round robin among equals, only
+//! consumers with credit. Knows no message and no socket.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ use crate::model::ConsumerId;
 
 use super::single_active::SingleActive;
 
-/// Stands in a ring for all waiting receives. No consumer has this id.
+/// Entry of a ring that stands for all waiting receives. No consumer has this id.
 pub(super) const RECEIVES: ConsumerId = ConsumerId(0);
 
 /// The receiver of the next message.
@@ -21,7 +21,7 @@ pub(super) enum Choice {
     Consumer(ConsumerId),
     /// The first waiting receive.
     Receives,
-    /// It depends on a permit, which is among the effects.
+    /// The choice needs a permit, which the effects ask for.
     Paused,
     NoConsumer,
 }
@@ -29,30 +29,30 @@ pub(super) enum Choice {
 /// Whether a channel's limit allows a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permission {
-    /// It has to be asked.
+    /// The limiter has not answered yet.
     Unknown,
     Granted,
     Refused,
 }
 
-/// All consumers of a queue.
 pub(super) struct Consumers {
-    /// By id: in order of registration. Of consumers that register together the lower id counts as the first.
+    /// Sorted by id, which is the order of registration. Of consumers that register together the lowest id is
+    /// first.
     all: Vec<Consumer>,
     /// Consumers that may be served, by priority. A ring has only consumers with credit, so that a thousand idle
-    /// consumers cost nothing.
+    /// consumers cost no time.
     rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
-    /// Receives wait: [`RECEIVES`] stands in the ring of priority 0.
+    /// Receives wait: [`RECEIVES`] is in the ring of priority 0.
     waiting: bool,
-    /// Consumers that their channel's limit has held back.
+    /// Consumers that wait for a round of their channel's limiter.
     limited: Vec<ConsumerId>,
-    /// The limiter whose round it is, and how many messages are left of the queue's share.
+    /// The limiter that runs a round, and the messages left of the queue's share in it.
     share: Option<(LimiterId, u32)>,
     /// The answer for the consumer at the front of the first ring.
     permission: Permission,
     /// `Some` on queues with `x-single-active-consumer`.
     single_active: Option<SingleActive>,
-    /// Quorum queues know no exclusive consumers.
+    /// Quorum queues ignore the `exclusive` flag of consumers.
     is_quorum: bool,
     exclusive: bool,
 }
@@ -81,7 +81,7 @@ impl Consumers {
         new: NewConsumer,
         limit: Option<ChannelLimit>,
     ) -> Result<(), ConsumeError> {
-        // An exclusive consumer and a single active one exclude each other; quorum queues ignore the flag.
+        // A queue with a single active consumer refuses exclusive consumers.
         let exclusive = new.exclusive && !self.is_quorum;
         let refused = self.single_active.is_some() || !self.all.is_empty();
         if self.exclusive || (exclusive && refused) {
@@ -99,7 +99,8 @@ impl Consumers {
         Ok(())
     }
 
-    /// Serves these no more. They keep their places until they are removed, so that no other consumer takes over.
+    /// Stops serving these consumers. They keep their places until they are removed, so that no other
+    /// consumer takes over.
     pub(super) fn halt(&mut self, ids: &[ConsumerId]) {
         for id in ids {
             self.leave_ring(*id);
@@ -109,8 +110,8 @@ impl Consumers {
         }
     }
 
-    /// Removes consumers, and returns how many there were. [`Consumers::elect`] chooses the next active consumer, when
-    /// their messages are back.
+    /// Removes consumers and returns their number. [`Consumers::elect`] chooses the next active consumer
+    /// later, when their messages are back.
     pub(super) fn remove(&mut self, ids: &[ConsumerId]) -> usize {
         self.halt(ids);
         let ids: BTreeSet<ConsumerId> = ids.iter().copied().collect();
@@ -151,7 +152,6 @@ impl Consumers {
         self.single_active.as_mut()
     }
 
-    /// Adds credit.
     pub(super) fn grant(&mut self, id: ConsumerId, credit: Credit) {
         if let Some(consumer) = self.get_mut(id) {
             consumer.grant(credit);
@@ -159,7 +159,8 @@ impl Consumers {
         }
     }
 
-    /// A channel's limiter has room again: until [`Consumers::end_share`] its consumers may be served so often.
+    /// A channel's limiter has room again: its consumers may get `share` messages until
+    /// [`Consumers::end_share`].
     pub(super) fn poke(&mut self, limiter: LimiterId, share: u32) {
         self.share = Some((limiter, share));
         self.end_waiting(limiter);
@@ -179,7 +180,7 @@ impl Consumers {
         }
     }
 
-    /// Ends what [`Consumers::poke`] began.
+    /// Ends the round that [`Consumers::poke`] began.
     pub(super) fn end_share(&mut self) {
         self.share = None;
     }
@@ -189,7 +190,7 @@ impl Consumers {
         !self.rings.is_empty()
     }
 
-    /// Sets whether receives wait. They are served in turn with consumers of priority 0.
+    /// Sets whether receives wait. They share the ring of consumers of priority 0.
     pub(super) fn set_waiting(&mut self, waiting: bool) {
         if std::mem::replace(&mut self.waiting, waiting) == waiting {
             return;
@@ -205,8 +206,8 @@ impl Consumers {
         }
     }
 
-    /// Chooses who gets a message and puts it at the back of its ring; the caller then calls [`Consumers::charge`], or
-    /// serves a waiting receive.
+    /// Chooses the consumer of the next message and moves it to the back of its ring. The caller then calls
+    /// [`Consumers::charge`], or serves a waiting receive.
     pub(super) fn next(&mut self, fx: &mut Effects) -> Choice {
         loop {
             let Some(mut entry) = self.rings.first_entry() else {
@@ -232,7 +233,7 @@ impl Consumers {
                 Permission::Granted => return Choice::Consumer(id),
                 Permission::Refused => self.wait_for_round(id),
                 Permission::Unknown => {
-                    // It is its turn still when the permit is answered.
+                    // This consumer must still be next when the permit is answered.
                     self.back_to_front(id);
                     fx.permit = Some(id);
                     return Choice::Paused;
@@ -241,7 +242,7 @@ impl Consumers {
         }
     }
 
-    /// Whether the limit of its channel lets the queue deliver to this consumer, within the queue's share.
+    /// Whether the channel's limit and the queue's share of it allow a delivery to this consumer.
     fn may_deliver(
         &mut self,
         id: ConsumerId,
@@ -281,7 +282,7 @@ impl Consumers {
         }
     }
 
-    /// The answer for the consumer whose turn it is.
+    /// Sets the answer for the consumer that is next.
     pub(super) fn permit(&mut self, is_granted: bool) {
         self.permission = match is_granted {
             true => Permission::Granted,
@@ -289,7 +290,8 @@ impl Consumers {
         };
     }
 
-    /// The limit of a channel was set or taken away. Without one its consumers need not wait for a round.
+    /// Notes that the limit of a channel was set or removed. Without a limit its consumers need not wait for
+    /// a round.
     pub(super) fn limit(&mut self, limit: ChannelLimit) {
         for consumer in &mut self.all {
             if consumer.is_limited_by(limit.limiter) {
@@ -317,7 +319,6 @@ impl Consumers {
         self.all.get_mut(index)
     }
 
-    /// All consumers leave.
     pub(super) fn clear(&mut self) {
         self.rings.clear();
         self.waiting = false;
@@ -329,7 +330,6 @@ impl Consumers {
         self.all.clear();
     }
 
-    /// For listings.
     pub(super) fn infos(&self) -> Vec<ConsumerInfo> {
         let active = self.single_active.as_ref().map(SingleActive::active);
         let is_active = |id| active.is_none_or(|active| active == Some(id));
@@ -375,7 +375,7 @@ impl Consumers {
         consumer.place = Place::Out;
         let priority = Reverse(consumer.new.priority);
         if let Some(ring) = self.rings.get_mut(&priority) {
-            // The consumer just served is at the back: the usual case costs one comparison.
+            // Usually the consumer was just served and is at the back: one comparison.
             if ring.back() == Some(&id) {
                 ring.pop_back();
             } else {

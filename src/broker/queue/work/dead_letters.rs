@@ -1,4 +1,5 @@
-//! The dead letters of a work queue: which messages are next to be published.
+//! Hands out the dying messages of a work queue, in the order of their deaths, and settles them when their
+//! dead letters are published.
 
 use crate::broker::queue::death::Dead;
 use crate::broker::queue::effects::Effects;
@@ -53,7 +54,7 @@ impl WorkQueue {
         })
     }
 
-    /// Reads the message whose dead letter is next, if it is on disk only.
+    /// Reads the first dying message, if it is cold.
     pub(super) fn watch_letters(&mut self, fx: &mut Effects) {
         let Some(id) = self.dying.front() else {
             return;

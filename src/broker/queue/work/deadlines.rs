@@ -1,38 +1,37 @@
-//! When leases end that may last only so long (`x-visibility-timeout`). Knows leases and times; whether a lease has
-//! been settled meanwhile it asks.
+//! Deadlines of leases (`x-visibility-timeout`). Knows leases and times; callers tell whether a lease still
+//! holds.
 //!
-//! Leases of one length end in the order in which they were given, so each length has a queue of its own, and both
-//! ends of it are cheap. A lease that is settled in time is not looked for: its entry is dropped when it comes to the
-//! front, or when such entries have become the majority.
+//! Leases of one length end in the order in which they began, so each length has its own queue with cheap
+//! operations at both ends. The entry of a lease that ends in time is not searched for. It is dropped when it
+//! comes to the front, or when such entries have become the majority.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::Lease;
 
-/// Entries that may be kept whatever is leased, so that small queues are not tidied all the time.
+/// Number of entries that may stay without a lease, so that small queues are not tidied all the time.
 const SPARE: usize = 64;
 
-/// A lease and when it ends.
+/// A lease and its end.
 #[derive(Clone, Copy, Debug)]
 struct Due {
     at_ms: u64,
     lease: Lease,
 }
 
-/// When leases end.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    /// By length of the lease in milliseconds; none of them is empty.
+    /// By length of the lease in milliseconds; no queue is empty.
     by_length: BTreeMap<u64, VecDeque<Due>>,
     len: usize,
-    /// When leases end whose end was put off: another entry of theirs means nothing.
+    /// New ends of leases whose end was moved; any other entry of such a lease is void.
     put_off: BTreeMap<Lease, u64>,
-    /// No lease ends before; it may be too early, because the lease that it was for was settled.
+    /// No lease ends before this. It may be too early, if its lease has ended in time.
     next_ms: Option<u64>,
 }
 
 impl Deadlines {
-    /// Notes a lease that begins now, and returns when it ends. Leases of one length do not overtake each other.
+    /// Notes a lease that begins now, and returns its end. Leases of one length do not overtake each other.
     pub(super) fn push(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
         let dues = self.by_length.entry(length_ms).or_default();
         let last_ms = dues.back().map_or(0, |due| due.at_ms);
@@ -43,34 +42,33 @@ impl Deadlines {
         at_ms
     }
 
-    /// Has a lease end this long from now, whenever it was to end, and returns when that is.
+    /// Moves the end of a lease to this long from now, sooner or later than before, and returns the new end.
     pub(super) fn put_off(&mut self, now_ms: u64, length_ms: u64, lease: Lease) -> u64 {
-        // Those from before a restart have no length, and keep to their order.
+        // Length 0 is for restored leases, which must stay in order.
         let at_ms = self.push(now_ms, length_ms.max(1), lease);
         self.put_off.insert(lease, at_ms);
         at_ms
     }
 
-    /// Takes over leases from before a restart, each with when it ends.
+    /// Takes over leases from before a restart, each with its end.
     pub(super) fn restore(&mut self, mut leases: Vec<(u64, Lease)>) {
         leases.sort_unstable();
         for (at_ms, lease) in leases {
-            // As leases of length 0, which no other lease has.
+            // The queue of length 0 has only restored leases.
             self.push(at_ms, 0, lease);
         }
     }
 
-    /// When to look again; never later than the first lease ends.
+    /// When to call [`Deadlines::take_due`] next; never later than the end of the first lease.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.next_ms
     }
 
-    /// Whether no deadline is kept.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Takes the leases whose time is over.
+    /// Removes and returns the leases whose time is over.
     pub(super) fn take_due(&mut self, now_ms: u64, is_held: impl Fn(Lease) -> bool) -> Vec<Lease> {
         let mut taken = Vec::new();
         let put_off = &mut self.put_off;
@@ -95,7 +93,7 @@ impl Deadlines {
         taken
     }
 
-    /// Keeps the entries from growing far beyond the number of leases there are.
+    /// Drops entries without a lease when there are far more entries than leases.
     pub(super) fn bound(&mut self, leased: u64, is_held: impl Fn(Lease) -> bool) {
         let most = usize::try_from(leased)
             .unwrap_or(usize::MAX)
@@ -109,7 +107,7 @@ impl Deadlines {
         }
         self.put_off.retain(|lease, _| is_held(*lease));
         let put_off = &self.put_off;
-        // Most leases are settled about in the order in which they were given.
+        // Most leases end about in the order in which they began.
         for dues in self.by_length.values_mut() {
             while dues
                 .front()
@@ -129,7 +127,7 @@ impl Deadlines {
         }
         self.by_length.retain(|_, dues| !dues.is_empty());
         self.len = self.count();
-        // `next_ms` stays: too early is harmless, and a timer that is set anew each time is not.
+        // `next_ms` stays: waking too early is harmless, while setting the timer each time is costly.
     }
 
     fn count(&self) -> usize {
@@ -143,7 +141,7 @@ impl Deadlines {
     }
 }
 
-/// Whether an entry is the one that ends its lease.
+/// Whether this entry is the valid one of its lease.
 fn counts(put_off: &BTreeMap<Lease, u64>, due: &Due) -> bool {
     put_off
         .get(&due.lease)
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_end_in_time_and_settled_ones_not_at_all() {
+    fn leases_end_in_time_and_settled_ones_are_skipped() {
         let mut deadlines = Deadlines::default();
         assert_eq!(deadlines.push(1_000, 100, lease(1)), 1_100);
         assert_eq!(deadlines.push(1_010, 20, lease(2)), 1_030);
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_can_be_put_off_and_brought_forward() {
+    fn an_end_can_be_postponed_and_brought_forward() {
         let mut deadlines = Deadlines::default();
         deadlines.push(1_000, 100, lease(1));
         deadlines.push(1_000, 100, lease(2));

@@ -1,5 +1,5 @@
-//! Messages that leave without an ack: by their time to live, or by the length of the queue. Each command removes a bounded
-//! number; the next command or the timer goes on.
+//! Removes messages that expire or exceed the queue's length. Each command removes a bounded number; the next
+//! command or the timer goes on.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::model::{Message, MessageId};
 
 use super::state::{WorkQueue, request_load};
 
-/// Maximum number of messages that expire or are trimmed in one command. A run of publishes is shorter.
+/// Maximum number of messages that expire or are trimmed in one command. Larger than a run of publishes.
 const LEFT_MAX: u32 = 4096;
 
-/// Maximum number of expired messages whose dead letters are not published yet. The others stay unread on disk, instead
-/// of being read twice.
+/// Maximum number of expired messages with unpublished dead letters. Further messages stay unread on disk, so
+/// that they need not be read twice.
 const EXPIRED_AHEAD_MAX: u64 = 4096;
 
 impl WorkQueue {
-    /// A message leaves the queue: for good, or for the dead letter exchange, if there is one.
+    /// Dead-letters a message, or settles it if the queue has no dead letter exchange.
     pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
         let Some(lane) = self.lane_mut(id.lane) else {
@@ -34,8 +34,8 @@ impl WorkQueue {
         }
     }
 
-    /// The message as it leaves a quorum queue, which counts how often a consumer failed that had it; refusing it is a
-    /// failure, too.
+    /// The message with the failures of its consumers in this queue added, if the queue is a quorum queue. A
+    /// rejection is a failure, too.
     pub(super) fn counting_failures(
         &self,
         id: MessageId,
@@ -57,8 +57,8 @@ impl WorkQueue {
         })
     }
 
-    /// Drops expired messages from the head; like RabbitMQ's classic queues, only from there. False if the command has
-    /// dropped enough, so that the head may be an expired message.
+    /// Drops expired messages from the head only, like RabbitMQ's classic queues. False if the command must
+    /// drop no more, so that the head may be an expired message.
     pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
         while let Some(head) = self.head_expiry() {
             let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
@@ -77,12 +77,13 @@ impl WorkQueue {
         true
     }
 
-    /// Whether expiry goes on when dead letters have been published.
+    /// Whether expiry pauses until dead letters are published.
     pub(super) fn waits_for_letters(&self) -> bool {
         self.dying.len() >= EXPIRED_AHEAD_MAX
     }
 
-    /// Counts a message that leaves. True if it has to wait for the next command, which is then due.
+    /// Counts a message that leaves. True if it must wait for the next command, which is then due
+    /// immediately.
     fn has_left_enough(&mut self, _fx: &mut Effects) -> bool {
         if self.left >= LEFT_MAX {
             self.is_overdue = true;
@@ -92,7 +93,8 @@ impl WorkQueue {
         false
     }
 
-    /// When the head expires, if it is in memory and ever does. A head on disk is read first, where that matters.
+    /// When the head expires; `None` if it never does, or is cold. [`WorkQueue::watch_head`] reads a cold
+    /// head.
     pub(super) fn head_expiry(&mut self) -> Option<HeadExpiry> {
         let queue_ttl = self.arguments.message_ttl_ms;
         let retention_ms = self.arguments.retention_ms;
@@ -119,8 +121,8 @@ impl WorkQueue {
         self.arguments.max_length.is_some() || self.arguments.max_length_bytes.is_some()
     }
 
-    /// Whether the queue has no room for `count` more messages with `bytes` in their bodies. Delayed messages take their
-    /// room when they are published, and are never refused when they are due.
+    /// Whether the queue has no room for `count` more messages with `bytes` in their bodies. Delayed messages
+    /// count from their publish on, so the queue never refuses them when they are due.
     pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
         let delayed = self.delayed.as_deref();
         let messages = || self.ready() + delayed.map_or(0, Delayed::len);
@@ -176,9 +178,9 @@ pub(super) struct HeadExpiry {
     id: MessageId,
     /// On the broker's time line.
     pub(super) at_ms: u64,
-    /// By CMQ's retention, and not by its time to live.
+    /// CMQ's retention ends it, before its time to live.
     is_old: bool,
-    /// It was published by this command.
+    /// This command has published it.
     is_new: bool,
 }
 
@@ -187,7 +189,7 @@ pub(super) struct HeadExpiry {
 pub(super) enum Expiry {
     /// Messages whose time has come.
     Due,
-    /// The same, except that a message of this command may be delivered in the millisecond in which it expires. So a
-    /// message whose time to live is 0 goes to a waiting consumer or nowhere, as in RabbitMQ.
+    /// The same, except messages of this command that expire in this very millisecond. So a message with a
+    /// time to live of 0 goes to a waiting consumer or is dropped, as in RabbitMQ.
     UnlessNew,
 }

@@ -1,4 +1,4 @@
-//! Which message is next, and which consumer gets it: lanes by priority, consumers in turn.
+//! Chooses the next message by the priority of its lane, and delivers it to the next consumer.
 
 use crate::broker::queue::consumer::Delivery;
 use crate::broker::queue::effects::Effects;
@@ -14,21 +14,21 @@ use super::state::{WorkQueue, request_load};
 /// The lane of normal priority.
 pub(super) const NORMAL: u8 = 0;
 
-/// Number of messages of high priority that are handed out for one of normal priority, as in RabbitMQ 4.0.
+/// Number of messages of high priority for each one of normal priority, as in RabbitMQ 4.0.
 const HIGH_IN_A_ROW_MAX: u8 = 2;
 
-/// By which order a message is next.
+/// The order that makes a message the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// That of its lane.
+    /// The order of its lane.
     Lane,
-    /// It came back, and goes before all others.
+    /// The message came back, and goes before all others.
     First,
-    /// It came back, and went behind the others that were there.
+    /// The message came back, and has waited behind all that were in the queue then.
     Behind,
 }
 
-/// What is next to be handed out.
+/// The next message to hand out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Next {
     /// The index of its lane.
@@ -38,8 +38,9 @@ pub(super) struct Next {
 }
 
 impl WorkQueue {
-    /// What is next: returned messages that go first; then the head of the lane of the highest priority. Quorum queues
-    /// serve the lower lane now and then, so that it does not starve.
+    /// The next message: returned messages that go first, then the head of the lane of the highest priority.
+    /// Quorum queues also serve the lower lane after [`HIGH_IN_A_ROW_MAX`] messages, so that it does not
+    /// starve.
     pub(super) fn next(&mut self) -> Option<Next> {
         let lanes = &self.lanes;
         let mut look = |next| returned_head(lanes, next);
@@ -77,7 +78,7 @@ impl WorkQueue {
         Some(Next { lane, head, order })
     }
 
-    /// A message of this lane was handed out.
+    /// Counts a message of this lane that was handed out.
     pub(super) fn count_turn(&mut self, order: Order, priority: u8) {
         if self.arguments.kind == QueueKind::Quorum {
             self.high_in_a_row = match (order, priority) {
@@ -144,7 +145,8 @@ impl WorkQueue {
         }
     }
 
-    /// The next message to be handed out, and its offset. One on disk is read first.
+    /// The next message to hand out, and its offset. `None` if there is none, or it is cold; then this asks
+    /// for its read.
     pub(super) fn head(&mut self, now_ms: u64, fx: &mut Effects) -> Option<(Next, u64)> {
         if !self.expire(now_ms, Expiry::UnlessNew, fx) {
             return None;
@@ -162,7 +164,7 @@ impl WorkQueue {
     }
 }
 
-/// Where a returned message waits, if it still does: the index of its lane, and what is there.
+/// The index of a returned message's lane, and the message as its head. `None` if it does not wait any more.
 fn returned_head(lanes: &[(u8, Lane)], next: Lease) -> Option<(usize, Head)> {
     let index = lanes.iter().position(|(lane, _)| *lane == next.lane)?;
     let (_, lane) = lanes.get(index)?;

@@ -1,5 +1,5 @@
-//! The messages of a queue that die: they have left it for its dead letter exchange, and leave its log when they have
-//! been published there. In the order in which they died. Pure; where the messages are is in the lanes.
+//! Dying messages, in the order of their deaths: they have left the queue, and leave its log when their dead
+//! letters are published. Knows offsets only; the lanes hold the messages.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,8 +7,8 @@ use std::ops::Range;
 use crate::broker::queue::death::DeathReason;
 use crate::model::MessageId;
 
-/// Messages that died one after the other and lie one after the other: a million that expire together cost as much as
-/// one.
+/// Messages that died in sequence and have consecutive offsets. A million messages that expire together take
+/// as much memory as one.
 #[derive(Debug)]
 struct Run {
     lane: u8,
@@ -20,16 +20,15 @@ struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Dying {
     runs: VecDeque<Run>,
-    /// How many have died since the queue was opened.
+    /// Number of messages that have died since the start.
     died: u64,
-    /// How many of them have been buried.
+    /// Number of them whose dead letters are published, or that are lost.
     buried: u64,
-    /// The dead letters of some are being published.
+    /// A publish of dead letters is under way.
     is_out: bool,
 }
 
 impl Dying {
-    /// A message dies.
     pub(super) fn push(&mut self, id: MessageId, reason: DeathReason) {
         self.died += 1;
         match self.runs.back_mut() {
@@ -46,7 +45,7 @@ impl Dying {
         }
     }
 
-    /// They are buried, as many as these.
+    /// Removes the first `count` messages, since their dead letters are published.
     pub(super) fn bury(&mut self, count: u64) -> Vec<(MessageId, DeathReason)> {
         let buried: Vec<_> = self
             .iter()
@@ -67,7 +66,7 @@ impl Dying {
         buried
     }
 
-    /// Of those that died in a lane only these are still there; the others are lost.
+    /// Removes the messages of a lane that are lost: those for which `is_there` is false.
     pub(super) fn keep_only(&mut self, lane: u8, is_there: impl Fn(u64) -> bool) {
         let deaths: Vec<_> = self.iter().collect();
         let (died, all) = (self.died, self.len());
@@ -82,7 +81,7 @@ impl Dying {
         self.buried += all - kept;
     }
 
-    /// In the order in which they died.
+    /// Oldest death first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, DeathReason)> + '_ {
         self.runs.iter().flat_map(|run| {
             let lane = run.lane;
@@ -94,7 +93,7 @@ impl Dying {
         })
     }
 
-    /// The one that died first.
+    /// The message with the oldest death.
     pub(super) fn front(&self) -> Option<MessageId> {
         let run = self.runs.front()?;
         Some(MessageId {
@@ -111,13 +110,13 @@ impl Dying {
         self.runs.is_empty()
     }
 
-    /// How many have died so far, and how many of them are buried.
+    /// Numbers of messages that have died so far, and of those that [`Dying::bury`] or a loss has removed.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.died, self.buried)
     }
 
-    /// Whether dead letters are being published: no others are begun before [`Dying::set_out`] says that they are done,
-    /// so that they keep their order.
+    /// Whether a publish of dead letters is under way. No other begins before [`Dying::set_out`] ends it, so
+    /// that dead letters keep their order.
     pub(super) fn is_out(&self) -> bool {
         self.is_out
     }
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_deaths_is_kept_and_neighbours_cost_nothing() {
+    fn deaths_stay_in_order_and_neighbours_share_a_run() {
         let mut dying = Dying::default();
         for offset in 0..100_000 {
             dying.push(id(0, offset), DeathReason::Expired);

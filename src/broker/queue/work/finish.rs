@@ -1,4 +1,4 @@
-//! What every command of a work queue ends with.
+//! The end of each command of a work queue: deliver, expire, trim, read ahead, sweep.
 
 use crate::broker::queue::effects::{Effect, Effects};
 use crate::broker::queue::lane::Head;
@@ -7,7 +7,7 @@ use super::deaths::Expiry;
 use super::state::{Paused, WorkQueue, request_load};
 
 impl WorkQueue {
-    /// What every command ends with: deliver, expire, trim, read ahead, sweep.
+    /// Finishes a command, unless a delivery needs a permit first.
     pub(super) fn finish(&mut self, now_ms: u64, fx: &mut Effects) {
         if self.is_deleted {
             return self.watch_letters(fx);
@@ -43,7 +43,7 @@ impl WorkQueue {
         self.left = 0;
     }
 
-    /// Asks for the removal of chunks that are never read again.
+    /// Asks for the removal of chunks that no read needs again.
     pub(super) fn sweep(&mut self, fx: &mut Effects) {
         for (_, lane) in &mut self.lanes {
             let log = lane.log();
@@ -62,8 +62,8 @@ impl WorkQueue {
         }
     }
 
-    /// Messages expire at the head. Where any may expire, or dead letters may come of it, the head has to be in memory even
-    /// without consumers.
+    /// Reads a cold head if messages may expire or become dead letters: expiry looks at the head in memory,
+    /// even without consumers.
     pub(super) fn watch_head(&mut self, fx: &mut Effects) {
         let arguments = &self.arguments;
         if arguments.message_ttl_ms.is_none()

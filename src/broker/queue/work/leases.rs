@@ -1,4 +1,4 @@
-//! How leases end other than by an answer: at their deadline, or with the broker; and how their messages return.
+//! Ends leases at their deadlines, restores them after a restart, and returns their messages to the queue.
 
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::lane::leases::ReturnTo;
@@ -9,25 +9,26 @@ use crate::model::{Lease, LogId};
 use super::dispatch::NORMAL;
 use super::state::WorkQueue;
 
-/// How a lease ends after which the message waits again.
+/// Why a message returns to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
-    /// The client gave it back.
+    /// The client requeued it.
     Refused,
-    /// Its time was over.
+    /// Its lease reached its deadline.
     TimedOut,
     /// The client's channel has ended.
     Failed,
 }
 
 impl WorkQueue {
-    /// Leases anew what was received by handle before the restart and is not over. Returns the place of a message that
-    /// has to be read for that.
+    /// Restores the leases of receipt handles from before the restart that have not reached their deadlines.
+    /// Returns the log and offset of a message that must be read first.
     pub(super) fn restore_leases(&mut self, now_ms: u64) -> Option<(LogId, u64)> {
         let limit = self.arguments.delivery_limit;
         let restored = &mut self.restored;
         for (_, lane) in &mut self.lanes {
-            // The last lease that `x-delivery-limit` allows ends at its deadline, as others do.
+            // The last lease that `x-delivery-limit` allows is restored even past its deadline: its end kills
+            // the message.
             let is_over = |until_ms, turn| {
                 until_ms <= now_ms && limit.is_none_or(|limit| turn::returns(turn) < limit)
             };
@@ -41,7 +42,7 @@ impl WorkQueue {
         None
     }
 
-    /// Messages whose lease has lasted as long as it may go back to their places.
+    /// Returns the messages whose leases have reached their deadlines.
     pub(super) fn end_due_leases(&mut self, now_ms: u64) {
         if self.deadlines.next_ms().is_none_or(|next| next > now_ms) {
             return;
@@ -56,14 +57,14 @@ impl WorkQueue {
         }
     }
 
-    /// A lease is answered, or its channel has ended.
+    /// Notes that a lease was acknowledged, or that its channel has ended.
     pub(super) fn answered(&mut self, lease: Lease) {
         if let Some(single) = self.consumers.single_active() {
             single.answered(lease);
         }
     }
 
-    /// Deadlines of leases that were settled in time are forgotten before they are more than those that are not.
+    /// Forgets deadlines of leases that have ended in time, before they outnumber the others.
     pub(super) fn bound_deadlines(&mut self) {
         if self.deadlines.is_empty() {
             return;

@@ -1,21 +1,21 @@
-//! A work queue as a pure state machine: each message is handed out until it is acknowledged. Knows no socket, no lock,
-//! no disk and no clock.
+//! A work queue as a pure state machine: it hands each message out until a consumer acks it. Knows no socket,
+//! no lock, no disk and no clock.
 
 mod commands; // the commands of a queue
-mod consumers; // who is next
-mod dead_letters; // which messages wait for their dead letters
-mod deadlines; // when leases end
-mod deaths; // time to live and length
-mod dispatch; // which message is next, and who gets it
-mod dying; // messages on their way to the dead letter exchange
-mod finish; // what every command ends with
-mod leases; // how leases end
-mod receive; // receiving without a consumer
-mod returns; // what came back to a quorum queue
-mod rewind; // acked messages made ready again
-mod single_active; // who is served with a single active consumer
-mod state; // the state, and where its parts are
-mod storage; // what is on disk and in memory
+mod consumers; // the choice of the next consumer
+mod dead_letters; // hands out dying messages for publishing
+mod deadlines; // deadlines of leases
+mod deaths; // time to live and length limits
+mod dispatch; // the next message, and its delivery
+mod dying; // dying messages in the order of their deaths
+mod finish; // the end of each command
+mod leases; // ends and restores leases
+mod receive; // CMQ's receives
+mod returns; // the order of returned messages in quorum queues
+mod rewind; // makes acked messages ready again
+mod single_active; // the choice of a single active consumer
+mod state; // the state of the queue
+mod storage; // reads, evictions and changes to write
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -1,5 +1,5 @@
-//! Receiving without a consumer: receives that wait, what they are given, and what clients do with their receipt
-//! handles. Which message may be deleted by which handle is remembered by the lanes.
+//! CMQ's receives: serves waiting receives, and prolongs and deletes by receipt handle. The lanes remember
+//! which handle may delete which message.
 
 use crate::broker::queue::effects::{Chunks, Effect, Effects};
 use crate::broker::queue::machine::Receiving;
@@ -11,7 +11,7 @@ use crate::model::{Lease, LogId};
 
 use super::state::WorkQueue;
 
-/// Room for this many messages is made when a receive is served, however many it takes.
+/// Maximum number of messages for which a receive reserves memory in advance.
 const RECEIVE_ROOM: usize = 16;
 
 impl Receiving for WorkQueue {
@@ -101,7 +101,7 @@ impl Receiving for WorkQueue {
 }
 
 impl WorkQueue {
-    /// Answers the receive that has waited longest with the messages that are ready, as many as it takes.
+    /// Answers the receive that has waited longest with ready messages, up to its maximum.
     pub(super) fn serve_receive(&mut self, now_ms: u64, fx: &mut Effects) {
         let waiting = self.waiting.pop();
         self.consumers.set_waiting(!self.waiting.is_empty());
@@ -146,7 +146,7 @@ impl WorkQueue {
         });
     }
 
-    /// Receives that do not wait for messages to come are told that there is none.
+    /// Answers hasty receives with no messages, if none are ready.
     pub(super) fn answer_hasty(&mut self, fx: &mut Effects) {
         if self.ready() == 0 {
             for waiting in self.waiting.take_hasty() {

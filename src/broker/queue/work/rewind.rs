@@ -1,5 +1,5 @@
-//! Rewinding: what is kept of acked messages, where the store has to be searched for the place that a rewind goes
-//! to, and what was kept made ready again. Reads nothing itself.
+//! Rewinding: plans the searches of the store for the position of a rewind, and makes acked messages of the
+//! history ready again. Reads nothing itself.
 
 use crate::broker::queue::effects::Effects;
 use crate::broker::queue::machine::Rewinding;

@@ -1,26 +1,27 @@
-//! The choice of a single active consumer: the first consumer of the highest priority, until it leaves. On quorum queues a
-//! consumer of higher priority takes over; the active one is served no more, and hands over when it has no unacked
-//! messages. A consumer that misses the deadline of a lease (`x-visibility-timeout`) goes behind the others until it has
-//! answered. Knows consumers by their ids and messages by their leases.
+//! The choice of a single active consumer: the first consumer of the highest priority, until it leaves. On
+//! quorum queues a consumer of higher priority takes over: the active one gets no more messages, and hands
+//! over when it has no unacked ones. A consumer that misses the deadline of a lease (`x-visibility-timeout`)
+//! goes behind the others until it has acknowledged that lease. Knows consumers by their ids and messages by
+//! their leases.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{ConsumerId, Lease};
 
-/// The state of one such queue.
+/// The active consumer of one queue, and the leases that the choice depends on.
 #[derive(Debug)]
 pub(super) struct SingleActive {
-    /// Higher priority takes over.
+    /// A consumer of higher priority takes over.
     takes_over: bool,
     active: Option<ConsumerId>,
-    /// The active consumer is served no more, since one of higher priority waits.
+    /// The active consumer gets no more messages, since one of higher priority waits.
     is_quiescing: bool,
-    /// Which consumer holds which lease, where that matters.
+    /// Holders of leases, where the choice may depend on them.
     held: BTreeMap<Lease, ConsumerId>,
     /// Number of leases that the active consumer holds.
     active_holds: usize,
-    /// Leases that ended at their deadlines, and that their consumers have not answered.
+    /// Leases that ended at their deadlines, and that their consumers have not acknowledged since.
     overdue: BTreeMap<Lease, ConsumerId>,
     /// The choice may have changed.
     is_unsettled: bool,
@@ -43,17 +44,17 @@ impl SingleActive {
         self.active
     }
 
-    /// The consumer that is served.
+    /// The active consumer, unless it gets no more messages.
     pub(super) fn served(&self) -> Option<ConsumerId> {
         self.active.filter(|_| !self.is_quiescing)
     }
 
-    /// Whether [`SingleActive::elect`] may come to another result than the last time.
+    /// Whether [`SingleActive::elect`] may have another result than the last time.
     pub(super) fn is_unsettled(&self) -> bool {
         self.is_unsettled
     }
 
-    /// A consumer is given a message, whose lease may have a deadline.
+    /// Notes that a consumer got a message, whose lease may have a deadline.
     pub(super) fn handed_out(&mut self, lease: Lease, to: ConsumerId, has_deadline: bool) {
         if self.takes_over || has_deadline {
             self.held.insert(lease, to);
@@ -61,7 +62,7 @@ impl SingleActive {
         }
     }
 
-    /// A lease was answered, in time or not, or has ended with its channel.
+    /// Notes that a lease was acknowledged, in time or not, or ended with its channel.
     pub(super) fn answered(&mut self, lease: Lease) {
         self.end(lease);
         if self.overdue.remove(&lease).is_some() {
@@ -69,7 +70,7 @@ impl SingleActive {
         }
     }
 
-    /// A lease has ended at its deadline.
+    /// Notes that a lease has ended at its deadline.
     pub(super) fn timed_out(&mut self, lease: Lease) {
         if let Some(holder) = self.end(lease) {
             self.overdue.insert(lease, holder);
@@ -77,7 +78,6 @@ impl SingleActive {
         }
     }
 
-    /// A consumer has left.
     pub(super) fn left(&mut self, consumer: ConsumerId) {
         self.overdue.retain(|_, late| *late != consumer);
         self.is_unsettled = true;
@@ -86,7 +86,6 @@ impl SingleActive {
         }
     }
 
-    /// A consumer has come.
     pub(super) fn came(&mut self) {
         self.is_unsettled = true;
     }
@@ -117,7 +116,6 @@ impl SingleActive {
         }
     }
 
-    /// All consumers leave.
     pub(super) fn clear(&mut self) {
         *self = SingleActive::new(self.takes_over);
     }
@@ -181,19 +179,19 @@ mod tests {
         single.answered(lease(2));
         assert!(single.is_unsettled());
         assert_eq!(elected(&mut single, &[(A, 0), (B, 5)]), Some(B));
-        // If it leaves meanwhile the active one goes on.
+        // If the one that waits leaves meanwhile, the active one goes on.
         single.handed_out(lease(3), B, false);
         assert_eq!(elected(&mut single, &[(A, 0), (B, 5), (C, 7)]), None);
         single.left(C);
         assert_eq!(elected(&mut single, &[(A, 0), (B, 5)]), Some(B));
-        // What others hold does not count.
+        // Leases of consumers that have left do not count.
         single.left(B);
         assert_eq!(elected(&mut single, &[(A, 0)]), Some(A));
         assert_eq!(elected(&mut single, &[(A, 0), (C, 7)]), Some(C));
     }
 
     #[test]
-    fn who_lets_its_time_pass_goes_behind_the_others_until_it_has_answered() {
+    fn a_consumer_that_misses_a_deadline_goes_behind_the_others_until_it_acknowledges() {
         let mut single = SingleActive::new(false);
         let both = [(A, 9), (B, 0)];
         assert_eq!(elected(&mut single, &both), Some(A));
@@ -202,13 +200,13 @@ mod tests {
         single.timed_out(lease(1));
         assert!(single.is_unsettled());
         assert_eq!(elected(&mut single, &both), Some(B));
-        // Both late: who is active stays.
+        // Both are late: the active one stays.
         single.handed_out(lease(11), B, true);
         single.timed_out(lease(11));
         assert_eq!(elected(&mut single, &both), Some(B));
         single.answered(lease(1));
         assert_eq!(elected(&mut single, &both), Some(A));
-        // Alone it stays, late or not.
+        // A late consumer without others stays active.
         let mut single = SingleActive::new(false);
         elected(&mut single, &[(A, 0)]);
         single.handed_out(lease(1), A, true);

@@ -1,4 +1,4 @@
-//! The state of a work queue, and where its parts are found.
+//! The state of a work queue, and access to its lanes.
 
 use std::sync::Arc;
 
@@ -17,54 +17,51 @@ use super::deadlines::Deadlines;
 use super::dying::Dying;
 use super::returns::Returns;
 
-/// A backlog is read this far ahead of its consumers, or less where memory is short: see [`WorkQueue::evict`].
+/// Bytes of a backlog that are read ahead of its consumers. [`WorkQueue::evict`] lowers this when memory is
+/// short.
 pub(in crate::broker::queue) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Messages above this priority are of high priority in a quorum queue; there are two bands in all.
+/// Messages above this priority have high priority in a quorum queue, which has two bands in all.
 const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
 
-/// One queue.
 pub(in crate::broker::queue) struct WorkQueue {
     pub(super) id: QueueId,
     pub(super) durability: Durability,
     pub(super) arguments: Arc<QueueArguments>,
-    /// Highest priority first. Queues without priorities have just lane 0.
+    /// Highest priority first. Queues without priorities have only lane 0.
     pub(super) lanes: Vec<(u8, Lane)>,
-    /// Made when the first delayed message comes, and boxed since few queues have any.
+    /// Created for the first delayed message, and boxed since few queues have one.
     pub(super) delayed: Option<Box<Delayed>>,
     pub(super) consumers: Consumers,
-    /// Receives that wait for messages.
     pub(super) waiting: WaitingReceives,
-    /// Leases from before the restart, while these are being restored.
+    /// Leases from before the restart and their ends, while they are being restored.
     pub(super) restored: Vec<(u64, Lease)>,
-    /// When leases end that have a deadline.
     pub(super) deadlines: Deadlines,
-    /// Returned messages of a quorum queue, and their order.
+    /// Only quorum queues use this.
     pub(super) returns: Returns,
-    /// Messages that have left for the dead letter exchange.
     pub(super) dying: Dying,
     /// Number of messages that have expired or were trimmed in this command.
     pub(super) left: u32,
-    /// Where the command stands that waits for a permit.
+    /// Where a command goes on when its permit is answered.
     pub(super) paused: Paused,
-    /// More has to leave than one command may remove: the next is due.
+    /// More messages must leave than one command may remove: the next command is due.
     pub(super) is_overdue: bool,
     /// Bytes that are read ahead of consumers.
     pub(super) ahead_bytes: u64,
-    /// The queue is deleted, and only publishes its dead letters.
+    /// The queue is deleted and only publishes its dead letters.
     pub(super) is_deleted: bool,
-    /// How many messages of high priority a quorum queue has handed out since the last normal one.
+    /// Messages of high priority that a quorum queue has handed out since the last normal one.
     pub(super) high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
     pub(super) used_ms: u64,
 }
 
-/// Where a command stands that waits for a permit.
+/// Where a command goes on when its permit is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paused {
     /// Amid a run of publishes.
     InRun,
-    /// At its end.
+    /// At the end of a command.
     AtEnd,
 }
 
@@ -83,7 +80,7 @@ impl WorkQueue {
             id,
             durability,
             arguments,
-            // Nearly every queue has one lane, and there may be very many queues.
+            // Nearly every queue has one lane, and a broker may have very many queues.
             lanes: Vec::with_capacity(recovered.len().max(1)),
             delayed: None,
             consumers,
@@ -139,7 +136,7 @@ impl WorkQueue {
             .map(|(_, lane)| lane)
     }
 
-    /// The lane for a message of `priority`, made when it is first needed.
+    /// The lane for a message of `priority`; creates it on first use.
     pub(super) fn lane_for(&mut self, now_ms: u64, priority: u8) -> &mut Lane {
         let priority = match self.arguments.kind {
             QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
@@ -168,7 +165,7 @@ impl WorkQueue {
             .get_or_insert_with(|| Box::new(Delayed::new(id.delayed_log(), durability)))
     }
 
-    /// Keeps from now on what the arguments say of acked messages.
+    /// Applies the arguments' limits to the history of each lane.
     fn apply_history_limits(&mut self, now_ms: u64) {
         let limits = history_limits(&self.arguments);
         for (_, lane) in &mut self.lanes {
@@ -177,7 +174,7 @@ impl WorkQueue {
     }
 }
 
-/// How much history a queue with these arguments has.
+/// The limits of the history that these arguments ask for; `None` without a history.
 pub(super) fn history_limits(arguments: &QueueArguments) -> Option<HistoryLimits> {
     Some(HistoryLimits {
         age_ms: arguments.rewind_ms?,

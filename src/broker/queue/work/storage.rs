@@ -1,4 +1,4 @@
-//! What a work queue has on disk and in memory.
+//! Reads, evictions and unwritten changes of a work queue.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::state::{READ_AHEAD_BYTES, WorkQueue};
 /// Maximum number of bytes of one read of a backlog.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// A queue reads ahead this fraction of the memory that it may have.
+/// A queue reads ahead one part in this many of its allowed memory.
 const AHEAD_SHARE: u64 = 8;
 
 impl Stored for WorkQueue {
@@ -83,12 +83,12 @@ impl Stored for WorkQueue {
         if let Some(delayed) = &mut self.delayed {
             delayed.evict(allowed, committed);
         }
-        // Messages stay while their dead letters are being published.
+        // Dying messages stay resident while their dead letters are being published.
         if self.resident_bytes() <= allowed || self.dying.is_out() {
             return;
         }
         let letter = self.dying.front();
-        // The lowest priority is needed last.
+        // The lowest priority is needed last, so it goes first.
         for index in (0..self.lanes.len()).rev() {
             let others = self.resident_bytes();
             if let Some((priority, lane)) = self.lanes.get_mut(index) {
