@@ -1,4 +1,4 @@
-//! Ranges of IP addresses as people write them: `10.0.0.0/8`, `fd00::/8`, or one address.
+//! Ranges of IP addresses in the usual notation: `10.0.0.0/8`, `fd00::/8`, or one address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,17 +8,16 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IpRange {
     first: IpAddr,
-    /// How many bits.
+    /// Number of those bits.
     prefix: u8,
 }
 
-/// The text is no range.
+/// The text is not a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an address or a range such as 10.0.0.0/8 or fd00::/8")]
 pub struct NoRange;
 
 impl IpRange {
-    /// Whether an address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (range, address, width) = match (self.first, address) {
             (IpAddr::V4(range), IpAddr::V4(address)) => (
@@ -30,7 +29,7 @@ impl IpRange {
             _ => return false,
         };
         let rest: u32 = width - u32::from(self.prefix);
-        // All bits are the rest of the range of everything.
+        // For prefix 0 the shift is the full width, so every address matches.
         (range ^ address).checked_shr(rest).unwrap_or(0) == 0
     }
 }
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_told() {
+    fn malformed_ranges_are_refused() {
         for text in [
             "",
             "x",

@@ -1,33 +1,31 @@
-//! A message as it travels through the broker: raw properties and body as they came from the socket.
-//! What the properties mean is read where a rule needs it, never here.
+//! A message on its way through the broker: raw properties and body as they came from the socket.
+//! Each rule reads the properties that it needs; this file reads none.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A name of an exchange, queue, consumer tag or routing key; cheap to clone.
+/// The name of an exchange or queue, a consumer tag or a routing key. Cheap to clone.
 pub type Name = Arc<str>;
 
-/// Where a message was published: shared by all messages that a channel sends the same way.
+/// The exchange and routing key of a publish. A channel shares one value among consecutive messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// The exchange it was published to.
     pub exchange: Name,
     /// Its routing key.
     pub routing_key: Name,
 }
 
-/// A message's body: the slices in which it arrived.
+/// A message's body: the slices that arrived.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// One body frame (or none): by far the usual case.
+    /// One body frame or none: by far the usual case.
     Whole(Bytes),
     /// Several body frames, in order.
     Parts(Vec<Bytes>),
 }
 
 impl Body {
-    /// Length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Body::Whole(bytes) => bytes.len(),
@@ -35,12 +33,11 @@ impl Body {
         }
     }
 
-    /// Whether there is no byte in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same in memory of its own: a slice keeps all of the buffer that it is a part of.
+    /// A copy in memory of its own. A slice keeps the whole buffer that it belongs to.
     pub fn copied(&self) -> Body {
         Body::Whole(match self.slices() {
             [] => Bytes::new(),
@@ -61,28 +58,27 @@ impl Body {
 /// A published message. Shared by every queue it was routed to.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Exchange and routing key.
     pub origin: Arc<Origin>,
-    /// Property flags and list exactly as in the content header.
+    /// Property flags and values exactly as in the content header.
     pub properties: Bytes,
-    /// The content.
     pub body: Body,
     /// `delivery-mode` 2.
     pub persistent: bool,
     /// The `priority` property; 0 when absent.
     pub priority: u8,
-    /// The `expiration` property in milliseconds, checked when it was published.
+    /// The `expiration` property in milliseconds, checked at the publish.
     pub expiration_ms: Option<u64>,
-    /// Milliseconds for which its queues keep it back before it counts as ready.
+    /// Delay in milliseconds before the message becomes ready in its queues.
     pub delay_ms: Option<u64>,
-    /// Its `x-death` header was written by this broker: what a publisher sent under that name does not count.
+    /// Whether this broker wrote the `x-death` header. It ignores one from a publisher.
     pub dead_lettered: bool,
-    /// How often consumers of quorum queues failed that had it, or refused it, before it came here as a dead letter.
+    /// Number of failed deliveries in quorum queues (the consumer failed or rejected the message) before the message
+    /// was dead-lettered to this queue.
     pub failures: u32,
 }
 
 impl Message {
-    /// The same in memory of its own, see [`Body::copied`].
+    /// A copy in memory of its own, see [`Body::copied`].
     pub fn copied(&self) -> Message {
         Message {
             origin: Arc::clone(&self.origin),
@@ -92,7 +88,7 @@ impl Message {
         }
     }
 
-    /// Bytes of properties and body: what the message weighs in limits and budgets.
+    /// Bytes of properties and body, as limits and budgets count them.
     pub fn size(&self) -> usize {
         self.properties.len() + self.body.len()
     }

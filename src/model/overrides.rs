@@ -1,5 +1,5 @@
-//! What an operator or a front door says of a queue after it was declared. Plain data, stored with the queue's
-//! definition; a declaration over AMQP is still compared with what was declared.
+//! Values that an operator or CMQ's API sets for a queue after its declaration. Plain data, stored with the queue's
+//! definition. A later declaration over AMQP is still compared with the original arguments.
 
 use std::sync::Arc;
 
@@ -8,46 +8,46 @@ use serde::{Deserialize, Serialize};
 use super::Name;
 use super::arguments::{Overflow, QueueArguments};
 
-/// What holds instead of a queue's arguments; `None` leaves the argument as it was declared.
+/// Replaces a queue's arguments; `None` leaves the declared argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueOverrides {
-    /// How long a message may stay unacked, in milliseconds.
+    /// Maximum time that a message may stay unacked, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility_timeout_ms: Option<u64>,
-    /// Messages that may wait.
+    /// Maximum number of waiting messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u64>,
-    /// What happens to a message for which there is no room.
+    /// What happens to a message that exceeds a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Overflow>,
-    /// Time to live in milliseconds, after which a message is dead-lettered.
+    /// Time to live in milliseconds; the broker then dead-letters the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_ttl_ms: Option<u64>,
-    /// Age in milliseconds since it was enqueued at which a message is dropped without being dead-lettered.
+    /// Age in milliseconds since the enqueue at which the broker drops a message without dead-lettering it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
-    /// How long acked messages can be read again, in milliseconds; 0 is not at all.
+    /// How long a rewind can bring back acked messages, in milliseconds; 0 turns the history off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewind_ms: Option<u64>,
-    /// How often a message may come back; one that comes back more often is dead-lettered.
+    /// Maximum number of returns of a message; the broker dead-letters it at the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_limit: Option<u32>,
-    /// Where dead letters go; empty for the default exchange.
+    /// The dead letter exchange; empty for the default exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_exchange: Option<Name>,
-    /// By which key, instead of their own.
+    /// Replaces the routing key of dead letters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_routing_key: Option<Name>,
 }
 
 impl QueueOverrides {
-    /// Whether everything is as it was declared.
+    /// Whether every argument is as declared.
     pub fn is_empty(&self) -> bool {
         *self == QueueOverrides::default()
     }
 
-    /// What holds for a queue that was declared with `arguments`.
+    /// The effective arguments of a queue that was declared with `arguments`.
     pub fn apply(&self, arguments: &Arc<QueueArguments>) -> Arc<QueueArguments> {
         if self.is_empty() {
             return Arc::clone(arguments);
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_said_stays_as_it_was_declared() {
+    fn arguments_without_an_override_stay_as_declared() {
         let declared = Arc::new(QueueArguments {
             max_length: Some(5),
             delivery_limit: Some(20),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_stored_in_few_words_and_later_ones_do_no_harm() {
+    fn only_set_overrides_are_stored() {
         let some = QueueOverrides {
             visibility_timeout_ms: Some(30_000),
             overflow: Some(Overflow::RejectPublish),

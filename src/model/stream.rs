@@ -1,59 +1,57 @@
-//! What a consumer of a stream asks for in its arguments: where to begin (`x-stream-offset`) and which messages it
+//! Arguments of a stream's consumer: the position at which it begins (`x-stream-offset`) and the messages that it
 //! wants (`x-stream-filter`, `x-stream-match-unfiltered`). Pure.
 //!
-//! What is refused, and how, is what RabbitMQ 4.3 does; that a value of another type ends the connection with an
-//! internal error is its way of answering.
+//! Refusals follow RabbitMQ 4.3, including its way of ending the connection with an internal error for a value of
+//! another type.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::arguments::{age_ms, integer_value, term, type_name};
 
-/// The consumer argument that says where to begin.
+/// The consumer argument that sets the position at which a consumer begins.
 pub const STREAM_OFFSET: &str = "x-stream-offset";
-/// The consumer argument that names the values a message may have to be wanted.
+/// The consumer argument that lists the filter values of wanted messages.
 pub const STREAM_FILTER: &str = "x-stream-filter";
-/// The consumer argument that asks for messages without a value as well.
+/// The consumer argument that also requests messages without a filter value.
 pub const STREAM_MATCH_UNFILTERED: &str = "x-stream-match-unfiltered";
-/// The header of a message that filters look at.
+/// The message header that holds the filter value.
 pub const STREAM_FILTER_VALUE: &str = "x-stream-filter-value";
 
 const SECOND_MS: u64 = 1_000;
-/// Where in a stream a consumer begins.
+/// The position in a stream at which a consumer begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamOffset {
-    /// With the oldest message that is kept.
+    /// The oldest message in the stream.
     First,
-    /// With the last chunk that was written: the newest message and those written together with it.
+    /// The newest chunk: the newest message and the messages written together with it.
     Last,
-    /// With what is published from now on.
+    /// The next published message.
     #[default]
     Next,
-    /// With this offset, or the next one that there is.
+    /// This offset, or the next existing one.
     Offset(u64),
-    /// With the first message that came at this time or later; as `Next` if there is none. In wall-clock milliseconds
-    /// as a client says it, and a moment of the broker's time line within the room of queues.
+    /// The first message of this time or later; as `Next` if there is none. Wall-clock milliseconds as the client sends
+    /// them; inside the queues a moment of the broker's time line.
     Time(u64),
 }
 
 /// Where a consumer begins and what it wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamStart {
-    /// Where it begins.
     pub offset: StreamOffset,
-    /// What it wants, if not everything.
+    /// `None` wants every message.
     pub filter: Option<StreamFilter>,
 }
 
-/// What is wrong with a consumer's arguments.
+/// An invalid argument of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamFault {
-    /// A string that is neither a word nor an interval: its text in refusals.
+    /// A string that is neither a keyword nor an interval: its text in refusals.
     Invalid(String),
-    /// What RabbitMQ stumbles over, and answers with an internal error.
+    /// A value that RabbitMQ does not expect and answers with an internal error.
     Senseless {
-        /// The argument.
         argument: &'static str,
-        /// Its value, as Erlang writes it.
+        /// In Erlang's notation.
         value: String,
     },
 }
@@ -68,7 +66,7 @@ impl StreamFault {
 }
 
 impl StreamOffset {
-    /// Reads `x-stream-offset`. An interval counts back from `now_ms`, wall-clock time.
+    /// Reads `x-stream-offset`. An interval counts back from `now_ms`, which is wall-clock time.
     pub fn parse(arguments: &FieldTable, now_ms: u64) -> Result<StreamOffset, StreamFault> {
         let Some(value) = arguments.inner().get(STREAM_OFFSET) else {
             return Ok(StreamOffset::Next);
@@ -96,7 +94,7 @@ impl StreamOffset {
     }
 }
 
-/// Which messages of a stream a consumer wants, by their `x-stream-filter-value`.
+/// Selects messages of a stream by their `x-stream-filter-value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamFilter {
     values: Vec<Box<[u8]>>,
@@ -130,7 +128,7 @@ impl StreamFilter {
         Ok(Some(StreamFilter { values, unfiltered }))
     }
 
-    /// Whether a message with this value, or with none, is wanted.
+    /// Whether the consumer wants a message with this filter value, or with none.
     pub fn wants(&self, value: Option<&[u8]>) -> bool {
         match value {
             Some(value) => self.values.iter().any(|wanted| **wanted == *value),

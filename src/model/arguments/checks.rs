@@ -1,4 +1,4 @@
-//! Which values a new queue may be given, argument by argument and in the order in which RabbitMQ looks at them.
+//! Checks the argument values of a new queue, one by one in RabbitMQ's order.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -9,15 +9,15 @@ use super::kind::{
 };
 use super::value::{age_ms, integer_value, type_name};
 
-/// The longest time to live or expiry: ten years of 365 days, in milliseconds.
+/// Maximum time to live or expiry: ten years of 365 days, in milliseconds.
 const DURATION_MS_MAX: i64 = 315_360_000_000;
 
-/// The highest `x-max-priority`.
+/// Maximum `x-max-priority`.
 const MAX_PRIORITY_MAX: i64 = 255;
 
 type Check = fn(&AMQPValue, &FieldTable) -> Result<(), ArgumentFault>;
 
-/// The checks of values, in the order in which they are made.
+/// The checks, in RabbitMQ's order.
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("x-expires", check_expires),
     (MESSAGE_TTL, check_duration),
@@ -56,7 +56,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
             "invalid_queue_locator_arg",
         )
     }),
-    // Not RabbitMQ's; a lease of no length at all would be none.
+    // Leveret's own arguments. A visibility timeout of 0 would end each lease immediately, so it is refused.
     (VISIBILITY_TIMEOUT, check_expires),
     (REWIND_SECONDS, check_seconds),
 ];

@@ -1,15 +1,13 @@
-//! Why a queue is not declared as it was asked for, in RabbitMQ's words.
+//! Reasons for refusing a queue declaration, in RabbitMQ's words.
 
 use std::fmt;
 
 use super::kind::QueueKind;
 
-/// An argument that is refused.
+/// A refused argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentError {
-    /// Its name.
     pub argument: &'static str,
-    /// What is wrong with it.
     pub fault: ArgumentFault,
 }
 
@@ -19,26 +17,26 @@ impl ArgumentError {
     }
 }
 
-/// What is wrong with an argument. Its text stands behind the name of the argument and of the queue.
+/// What is wrong with an argument. In the reply, its text follows the names of the argument and the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgumentFault {
-    /// An integer was expected; the type that came.
+    /// Not an integer: the type of the value.
     NotInteger(&'static str),
-    /// Another type was expected; the type that came.
+    /// Not of the expected type: the type of the value.
     UnacceptableType(&'static str),
-    /// Below zero.
+    /// A negative number.
     Negative(i64),
-    /// Zero, where that means nothing.
+    /// Zero, in an argument that must be positive.
     Zero(i64),
-    /// A duration beyond ten years.
+    /// A duration of more than ten years.
     TooLarge(i64),
-    /// A priority beyond 255.
+    /// A priority above 255.
     MaxValueExceeded(i64),
-    /// None of the known words; what came.
+    /// Not one of the known words: the kind of value, and the value.
     Unsupported(&'static str, String),
-    /// None of the known words, where RabbitMQ does not quote what came.
+    /// Not one of the known words: RabbitMQ's name for the fault, which does not quote the value.
     Invalid(&'static str),
-    /// A dead letter exchange whose name is no string; the type that came.
+    /// A dead letter exchange whose name is not a string: the type of the value.
     ExchangeNameType(&'static str),
     /// An argument of another type of queue.
     NotForKind(QueueKind),
@@ -61,19 +59,16 @@ impl fmt::Display for ArgumentFault {
     }
 }
 
-/// A property of a declaration that the queue's type does not have.
+/// A property of a declaration that the queue's type does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PropertyRefused {
-    /// It deletes itself.
     AutoDelete,
-    /// It belongs to a connection.
     Exclusive,
-    /// It is gone after a restart.
     NonDurable,
 }
 
 impl PropertyRefused {
-    /// The word in refusals.
+    /// The property's name in refusals.
     pub fn as_str(self) -> &'static str {
         match self {
             PropertyRefused::AutoDelete => "auto-delete",

@@ -1,4 +1,4 @@
-//! When two declarations mean the same, and in which words they differ.
+//! Compares two declarations, and describes a difference in RabbitMQ's words.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use amq_protocol::types::AMQPValue;
 
 use super::value::{bytes_value, float_value, integer_value, term, type_name};
 
-/// A difference between what is and what was declared again, in the words of refusals.
+/// A difference between a queue or exchange and a repeated declaration of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inequivalence {
     /// The argument or property.
     pub key: &'static str,
-    /// What was declared now, quoted.
+    /// The value in the new declaration, quoted.
     pub received: String,
-    /// What was declared first, quoted.
+    /// The existing value, quoted.
     pub current: String,
 }
 
 impl Inequivalence {
-    /// A difference in a property that is always there.
+    /// A difference in a property, which always has a value.
     pub fn of_property(
         key: &'static str,
         current: impl fmt::Display,
@@ -51,7 +51,7 @@ pub fn inequivalence(
     })
 }
 
-/// Whether two values are the same but for the width of integers or floats.
+/// Whether two values are equal, ignoring the width of integers and floats.
 fn same(a: &AMQPValue, b: &AMQPValue) -> bool {
     match (integer_value(a), integer_value(b)) {
         (Some(a), Some(b)) => a == b,
@@ -81,7 +81,7 @@ fn quoted(value: &AMQPValue) -> String {
     }
 }
 
-/// A value as texts quote it: strings as they are, the rest as [`term`].
+/// A value as texts quote it: strings unchanged, all others as [`term`].
 fn plain(value: &AMQPValue) -> String {
     match bytes_value(value) {
         Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),

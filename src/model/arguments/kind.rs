@@ -1,22 +1,22 @@
-//! The types of queue, and the arguments that each of them knows.
+//! Queue types, and the arguments that each of them knows.
 
-/// The argument that names a queue's type.
+/// The argument that sets a queue's type.
 pub const QUEUE_TYPE: &str = "x-queue-type";
 /// The argument that names a queue's dead letter exchange.
 pub const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
-/// The argument that says how long a message may stay unacked before it goes back to its place, in milliseconds.
+/// The argument that limits the time that a message may stay unacked before it returns, in milliseconds.
 pub const VISIBILITY_TIMEOUT: &str = "x-visibility-timeout";
-/// The argument that says how often a quorum queue delivers a message at most; below zero is without end.
+/// The argument that limits the deliveries of a message in a quorum queue; a negative value means no limit.
 pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
-/// The argument that says for how long acked messages are kept and can be read again, in seconds.
+/// The argument that sets how long a rewind can bring back acked messages, in seconds.
 pub const REWIND_SECONDS: &str = "x-rewind-seconds";
-/// The argument that says how long a message is kept, in milliseconds.
+/// The argument that limits the time of a message in a queue, in milliseconds.
 pub const MESSAGE_TTL: &str = "x-message-ttl";
 pub(super) const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 pub(super) const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 pub(super) const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
 
-/// What a classic queue knows, in the order in which declarations are compared.
+/// Arguments of a classic queue, in the order of comparison.
 const CLASSIC: &[&str] = &[
     "x-expires",
     MESSAGE_TTL,
@@ -36,7 +36,7 @@ const CLASSIC: &[&str] = &[
     REWIND_SECONDS,
 ];
 
-/// What a quorum queue knows, in the order in which declarations are compared.
+/// Arguments of a quorum queue, in the order of comparison.
 const QUORUM: &[&str] = &[
     DEAD_LETTER_EXCHANGE,
     DEAD_LETTER_ROUTING_KEY,
@@ -57,8 +57,8 @@ const QUORUM: &[&str] = &[
     REWIND_SECONDS,
 ];
 
-/// What a stream knows, in the order in which declarations are compared. `x-stream-filter-size-bytes` is checked and
-/// not compared, as in RabbitMQ; it is the size of an approximate index, where Leveret looks at the values themselves.
+/// Arguments of a stream, in the order of comparison. As in RabbitMQ, `x-stream-filter-size-bytes` is checked but
+/// not compared. It sizes RabbitMQ's approximate index; Leveret compares the filter values themselves.
 const STREAM: &[&str] = &[
     "x-max-length-bytes",
     QUEUE_TYPE,
@@ -68,7 +68,7 @@ const STREAM: &[&str] = &[
     "x-queue-leader-locator",
 ];
 
-/// The types of queue.
+/// Queue types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueueKind {
     /// `classic`.
@@ -80,7 +80,6 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
-    /// All of them.
     pub const ALL: [QueueKind; 3] = [QueueKind::Classic, QueueKind::Quorum, QueueKind::Stream];
 
     /// The value of `x-queue-type`.
@@ -92,7 +91,7 @@ impl QueueKind {
         }
     }
 
-    /// The name by which RabbitMQ's texts call the type.
+    /// The type's name in RabbitMQ's texts.
     pub fn long_name(self) -> &'static str {
         match self {
             QueueKind::Classic => "rabbit_classic_queue",
@@ -101,7 +100,7 @@ impl QueueKind {
         }
     }
 
-    /// The arguments that the type knows, in the order in which declarations are compared.
+    /// The arguments that the type knows, in the order of comparison.
     pub(super) fn arguments(self) -> &'static [&'static str] {
         match self {
             QueueKind::Classic => CLASSIC,
@@ -111,7 +110,7 @@ impl QueueKind {
     }
 }
 
-/// Whether some type knows the argument; its name as a constant.
+/// The constant for `name`, if any queue type knows that argument.
 pub(super) fn known_argument(name: &str) -> Option<&'static str> {
     let all = QueueKind::ALL.into_iter().flat_map(QueueKind::arguments);
     all.copied().find(|known| *known == name)

@@ -1,7 +1,7 @@
-//! Queue arguments (`x-*`), parsed once: what a queue is told when it is declared, which values are refused and in
-//! which words, and when two declarations mean the same. Pure; knows no queue and no reply code.
+//! Queue arguments (`x-*`): parses them once, refuses invalid values and compares two declarations. Pure; knows no
+//! queue and no reply code.
 //!
-//! Which arguments a type knows, the order of the checks and every text are RabbitMQ 4.0's, as it answers them.
+//! The arguments of each queue type, the order of the checks and all texts are those of RabbitMQ 4.0.
 
 mod checks;
 mod fault;
@@ -30,32 +30,32 @@ pub use kind::{
 };
 pub use value::{age_ms, integer_value, quoted_string, term, text_value, type_name};
 
-/// How large a segment of a stream gets unless told otherwise, in bytes.
+/// Segment size of a stream without `x-stream-max-segment-size-bytes`, in bytes.
 const SEGMENT_BYTES_DEFAULT: u64 = 500_000_000;
-/// The largest `x-stream-max-segment-size-bytes`.
+/// Maximum `x-stream-max-segment-size-bytes`.
 const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
-/// The `x-stream-filter-size-bytes` that are taken.
+/// Accepted `x-stream-filter-size-bytes`.
 const FILTER_BYTES: std::ops::RangeInclusive<i64> = 16..=255;
-/// How often a quorum queue delivers a message before it gives it up, unless told otherwise.
+/// Delivery limit of a quorum queue without `x-delivery-limit`.
 const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
-/// `x-overflow`: what happens to a message for which there is no room.
+/// `x-overflow`: what happens to a message that exceeds a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// The oldest message makes room.
+    /// The queue drops its oldest message.
     #[default]
     DropHead,
-    /// The publish is refused.
+    /// The queue rejects the publish.
     RejectPublish,
-    /// The publish is refused, and the message dead-lettered.
+    /// The queue rejects the publish and dead-letters the message.
     RejectPublishDlx,
 }
 
-/// What a queue was told when it was declared.
+/// The arguments of a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueArguments {
-    /// As they were declared, with `x-queue-type` filled in.
+    /// As declared, with `x-queue-type` filled in.
     pub raw: FieldTable,
     /// `x-queue-type`.
     pub kind: QueueKind,
@@ -63,11 +63,11 @@ pub struct QueueArguments {
     pub message_ttl_ms: Option<u64>,
     /// `x-expires` in milliseconds, at least 1.
     pub expires_ms: Option<u64>,
-    /// `x-max-length` in messages that wait.
+    /// `x-max-length`, in waiting messages.
     pub max_length: Option<u64>,
-    /// `x-max-length-bytes` in bytes of messages that wait; of a stream, in bytes that are kept.
+    /// `x-max-length-bytes`, in bytes of waiting messages; for a stream, in bytes of all its messages.
     pub max_length_bytes: Option<u64>,
-    /// `x-overflow`. On a quorum queue, reject-publish-dlx is taken as drop-head, as RabbitMQ does.
+    /// `x-overflow`. A quorum queue treats `reject-publish-dlx` as `drop-head`, as in RabbitMQ.
     pub overflow: Overflow,
     /// `x-dead-letter-exchange`; empty for the default exchange.
     pub dead_letter_exchange: Option<Name>,
@@ -77,20 +77,20 @@ pub struct QueueArguments {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
-    /// `x-delivery-limit`: only quorum queues have one; `None` is no limit.
+    /// `x-delivery-limit`, only for quorum queues; `None` is no limit.
     pub delivery_limit: Option<u32>,
-    /// `x-consumer-timeout` in milliseconds, if the queue has its own.
+    /// `x-consumer-timeout` in milliseconds; `None` leaves the broker's setting.
     pub consumer_timeout_ms: Option<u64>,
-    /// `x-visibility-timeout` in milliseconds, at least 1; `None` is for ever.
+    /// `x-visibility-timeout` in milliseconds, at least 1; `None` sets no limit.
     pub visibility_timeout_ms: Option<u64>,
-    /// Age in milliseconds at which a message is dropped without being dead-lettered. No argument says so, only
-    /// [`super::QueueOverrides`].
+    /// Age in milliseconds at which the queue drops a message without dead-lettering it. Only
+    /// [`super::QueueOverrides`] sets it; no argument does.
     pub retention_ms: Option<u64>,
-    /// `x-max-age` in milliseconds: a stream drops segments that are older.
+    /// `x-max-age` in milliseconds: a stream drops older segments.
     pub max_age_ms: Option<u64>,
     /// `x-stream-max-segment-size-bytes`.
     pub segment_bytes: u64,
-    /// `x-rewind-seconds` in milliseconds, at least 1,000; `None` keeps nothing that was acked.
+    /// `x-rewind-seconds` in milliseconds, at least 1,000; `None` is no history.
     pub rewind_ms: Option<u64>,
 }
 
@@ -101,7 +101,7 @@ impl Default for QueueArguments {
 }
 
 impl QueueArguments {
-    /// As [`QueueArguments::parse`]; the many queues that are declared without arguments share one value.
+    /// As [`QueueArguments::parse`]. Queues without arguments share one value, since there are many.
     ///
     /// # Errors
     /// As [`QueueArguments::parse`].
@@ -115,7 +115,7 @@ impl QueueArguments {
         })
     }
 
-    /// Checks arguments as a declaration of a new queue does, and reads them.
+    /// Checks the arguments of a new queue and reads them.
     pub fn parse(table: &FieldTable) -> Result<QueueArguments, ArgumentError> {
         let kind = queue_kind(table)?;
         let known = kind.arguments();
@@ -137,8 +137,8 @@ impl QueueArguments {
         Ok(QueueArguments::read(kind, table))
     }
 
-    /// The type that `raw` asks for, and what a declaration with these properties must not say of it.
-    /// `durable` is what the queue would be: an exclusive queue is not.
+    /// Checks the properties of a declaration against the queue type. `durable` is the resulting property: an exclusive
+    /// queue is not durable.
     pub fn check_properties(
         &self,
         durable: bool,
@@ -156,7 +156,7 @@ impl QueueArguments {
         }
     }
 
-    /// The sizes that a new stream is given, which RabbitMQ looks at last. The error is the text.
+    /// Checks the sizes of a new stream, as RabbitMQ does after all other checks. The error is the reply text.
     pub fn check_sizes(&self) -> Result<(), &'static str> {
         let get = |name| self.raw.inner().get(name);
         if self.kind != QueueKind::Stream {
@@ -173,14 +173,14 @@ impl QueueArguments {
         Ok(())
     }
 
-    /// The first argument in which a declaration with `table` means something else than this queue, which then
-    /// is refused. Only the arguments that this queue's type knows are looked at; integers of all widths are alike.
+    /// The first argument in which a declaration with `table` differs from this queue, so that the broker refuses it.
+    /// Compares only arguments of this queue's type, and ignores the width of integers.
     pub fn inequivalent(&self, table: &FieldTable) -> Option<Inequivalence> {
         let classic = AMQPValue::LongString(QueueKind::Classic.as_str().into());
         self.kind.arguments().iter().find_map(|name| {
             let current = self.raw.inner().get(*name);
             let received = match table.inner().get(*name) {
-                // Absent means classic; so does `undefined`, which is how RabbitMQ writes "the default".
+                // An absent type means classic, and so does `undefined`, which RabbitMQ writes for "the default".
                 None if *name == QUEUE_TYPE => Some(&classic),
                 Some(AMQPValue::LongString(value))
                     if *name == QUEUE_TYPE && value.as_bytes() == b"undefined" =>
@@ -193,8 +193,7 @@ impl QueueArguments {
         })
     }
 
-    /// Reads arguments that have been checked, or that an earlier run checked and stored. A value that makes no
-    /// sense is none.
+    /// Reads arguments that have been checked, now or by the run that stored them. Treats an invalid value as missing.
     fn read(kind: QueueKind, table: &FieldTable) -> QueueArguments {
         let get = |name: &str| table.inner().get(name);
         let integer = |name| get(name).and_then(integer_value);
@@ -241,7 +240,7 @@ impl QueueArguments {
     }
 }
 
-/// The type that `table` asks for; classic unless it says otherwise.
+/// The queue type in `table`; classic by default.
 pub fn queue_kind(table: &FieldTable) -> Result<QueueKind, ArgumentError> {
     let fault = match table.inner().get(QUEUE_TYPE) {
         None => return Ok(QueueKind::Classic),
@@ -258,8 +257,8 @@ pub fn queue_kind(table: &FieldTable) -> Result<QueueKind, ArgumentError> {
     Err(ArgumentError::new(QUEUE_TYPE, fault))
 }
 
-/// The type, if any, of a `x-dead-letter-exchange` or `alternate-exchange` that is no string. RabbitMQ looks at it
-/// before all other checks of a new queue or exchange.
+/// The type of a `x-dead-letter-exchange` or `alternate-exchange` that is not a string. RabbitMQ checks it before
+/// all other arguments of a new queue or exchange.
 pub fn exchange_name_fault(table: &FieldTable, argument: &str) -> Option<&'static str> {
     table
         .inner()
@@ -268,7 +267,7 @@ pub fn exchange_name_fault(table: &FieldTable, argument: &str) -> Option<&'stati
         .map(type_name)
 }
 
-/// `x-visibility-timeout` among the arguments of a consumer, in milliseconds.
+/// `x-visibility-timeout` in the arguments of a consumer, in milliseconds.
 ///
 /// # Errors
 /// As for the queue argument.

@@ -1,4 +1,4 @@
-//! Queue arguments: what RabbitMQ 4.0.5 answers to each, as tables.
+//! Queue arguments: tables of RabbitMQ 4.0.5's answer to each.
 
 use amq_protocol::types::DecimalValue;
 
@@ -218,7 +218,7 @@ fn words_are_checked_as_rabbitmq_does() {
 }
 
 #[test]
-fn quorum_queues_refuse_what_they_do_not_know() {
+fn quorum_queues_refuse_unknown_arguments() {
     for (name, value, expected) in [
         (
             "x-max-priority",
@@ -275,7 +275,7 @@ fn quorum_queues_refuse_what_they_do_not_know() {
 }
 
 #[test]
-fn of_several_faults_the_first_in_rabbitmqs_order_is_told() {
+fn of_several_faults_the_first_in_rabbitmqs_order_is_reported() {
     for (table, expected) in [
         (
             table(&[("x-message-ttl", int(-1)), ("x-expires", int(0))]),

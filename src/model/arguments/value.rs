@@ -1,4 +1,4 @@
-//! The values of arguments: what is an integer, what a text, and how RabbitMQ's texts show them.
+//! Argument values: reads integers and texts, and formats values as RabbitMQ's texts do.
 
 use amq_protocol::types::AMQPValue;
 
@@ -47,7 +47,7 @@ pub fn term(value: &AMQPValue) -> String {
     }
 }
 
-/// A string in the notation of RabbitMQ's texts, which is Erlang's.
+/// A string in Erlang's notation, which RabbitMQ's texts use.
 pub fn quoted_string(bytes: &[u8]) -> String {
     match printable(bytes) {
         Some(text) => format!("\"{text}\""),
@@ -55,7 +55,8 @@ pub fn quoted_string(bytes: &[u8]) -> String {
     }
 }
 
-/// What Erlang writes between the quotes: Latin-1, with some characters escaped; `None` if a character has no sign.
+/// The text that Erlang writes between quotes: Latin-1 with some characters escaped. `None` for a control character
+/// without an escape.
 fn printable(bytes: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -80,7 +81,7 @@ fn numbers(bytes: &[u8]) -> String {
     numbers.join(",")
 }
 
-/// The name that texts give to a value's type on the wire.
+/// The name of a value's wire type in RabbitMQ's texts.
 pub fn type_name(value: &AMQPValue) -> &'static str {
     match value {
         AMQPValue::Boolean(_) => "bool",
@@ -144,7 +145,7 @@ pub(super) fn bytes_value(value: &AMQPValue) -> Option<&[u8]> {
     }
 }
 
-/// The text of a string value; bytes that are not UTF-8 are replaced.
+/// The text of a string value. Replaces bytes that are not UTF-8.
 pub fn text_value(value: &AMQPValue) -> Option<Name> {
     match value {
         AMQPValue::LongString(value) => Some(String::from_utf8_lossy(value.as_bytes()).into()),
@@ -153,11 +154,12 @@ pub fn text_value(value: &AMQPValue) -> Option<Name> {
     }
 }
 
-/// An age in milliseconds: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365.
+/// Parses an age: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365. The
+/// result is in milliseconds.
 pub fn age_ms(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at_checked(digits)?;
-    // More digits than fit are more than any clock will see. No digits are zero.
+    // A number that overflows saturates: it exceeds any real age. No digits read as zero.
     let number = number.iter().fold(0u64, |sum, digit| {
         sum.saturating_mul(10)
             .saturating_add(u64::from(digit - b'0'))
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_written_as_erlang_does() {
+    fn strings_are_written_as_in_erlang() {
         for (text, quoted, as_term) in [
             ("", "\"\"", "<<>>"),
             ("x", "\"x\"", "<<\"x\">>"),
