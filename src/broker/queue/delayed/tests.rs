@@ -1,5 +1,5 @@
-//! Delayed messages on a store in memory with a clock that the test sets: when each leaves, how much is read
-//! for it, and what is in memory and on disk meanwhile.
+//! Delayed messages on a store in memory, with a clock that the test sets: when each message leaves, how much
+//! is read for it, and which messages are resident or on disk meanwhile.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ const QUEUE: QueueId = QueueId(1);
 /// Maximum bytes of memory for a million delayed messages.
 const MILLION_BYTES_MAX: usize = 100 * 1024 * 1024;
 
-/// Bytes that the queue may have in memory.
+/// Maximum bytes that the queue may have in memory.
 const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
 
 struct Rig {
@@ -50,7 +50,7 @@ impl Rig {
         self.finish();
     }
 
-    /// What the shell does after every command.
+    /// Does the shell's work after a command.
     fn finish(&mut self) {
         self.delayed.evict(self.queue_bytes, Ticket(self.committed));
     }
@@ -96,8 +96,7 @@ impl Rig {
         }
     }
 
-    /// Takes the messages that leave by now, each with the time at which it is due. Answers all reads
-    /// immediately.
+    /// Takes the messages that are due, each with its time. Answers all reads immediately.
     fn take(&mut self) -> Vec<(u64, String)> {
         let mut taken = Vec::new();
         let mut idle_turns = 0;
@@ -128,7 +127,7 @@ impl Rig {
             if on_disk.is_none_or(|due| due.at_ms > self.now_ms) {
                 break;
             }
-            // Memory is full until the store has what fills it.
+            // Memory stays full until the store has its messages.
             assert_eq!(next_ms, Some(self.now_ms + STORED_WAIT_MS));
             self.commit();
             self.finish();
@@ -150,7 +149,7 @@ impl Rig {
             .len()
     }
 
-    /// Advances to the next deadline and takes what is due then.
+    /// Advances to the next deadline and takes the messages that are due then.
     fn next(&mut self) -> Vec<(u64, String)> {
         self.now_ms = self.delayed.next_due_ms().expect("a deadline");
         self.take()
@@ -176,7 +175,7 @@ fn publish(rig: &mut Rig, count: u64, run: u64, due: impl Fn(u64) -> u64) {
     rig.finish();
 }
 
-/// Takes `count` messages as they become due. Each has to come in its millisecond.
+/// Takes `count` messages as they become due. Each must come in its millisecond.
 fn take_on_time(rig: &mut Rig, count: u64) {
     let mut last_ms = 0;
     let mut taken = std::collections::BTreeSet::new();
@@ -200,8 +199,8 @@ fn take_on_time(rig: &mut Rig, count: u64) {
     assert_eq!(rig.delayed.resident_chunks.len(), 0);
 }
 
-/// More messages than fit into memory are due in no order. Read as they were published, every chunk would be
-/// read thirty times.
+/// More messages than fit into memory are due in no order. Reading chunks in the order of their publishes
+/// would read every chunk thirty times.
 #[test]
 fn messages_in_no_order_come_on_time_and_few_chunks_are_read_twice() {
     for restarted in [false, true] {
@@ -240,7 +239,7 @@ fn a_message_is_written_twice_at_most() {
     publish(&mut rig, count, 500, |n| 60_000 + scramble(n, 60_000));
     let written = rig.delayed.next;
     assert!((count..2 * count).contains(&written), "{written}");
-    // It does not matter how often they are evicted and read.
+    // This holds however often the messages are evicted and read.
     rig.now_ms += 55_000;
     for queue_bytes in [QUEUE_BYTES, 0, QUEUE_BYTES, 0, QUEUE_BYTES] {
         rig.queue_bytes = queue_bytes;
@@ -479,7 +478,7 @@ fn lost_messages_hold_up_no_others() {
     let mut rig = Rig::new();
     publish(&mut rig, 60, 10, |n| 1_000 + n);
     let whole: Vec<u64> = (0..10).chain(20..60).collect();
-    // Their times are not known yet.
+    // The times of the messages are not known yet.
     rig.restart();
     assert_eq!(rig.delayed.lose(0..0), 0);
     assert_eq!(rig.delayed.lose(0..10), 10);
@@ -487,7 +486,7 @@ fn lost_messages_hold_up_no_others() {
     rig.now_ms += 2_000;
     assert_eq!(texts(rig.take()), (10..60).collect::<Vec<_>>());
     assert_eq!((rig.delayed.len(), rig.delayed.next_due_ms()), (0, None));
-    // Their times are known, and they are on disk only.
+    // Their times are known, and the messages are cold.
     let mut rig = Rig::new();
     publish(&mut rig, 60, 10, |n| 10_000_000 + n);
     rig.restart();

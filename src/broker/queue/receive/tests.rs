@@ -1,4 +1,4 @@
-//! Receiving: which receive is served, what a handle is good for, and what comes back when a batch is dropped.
+//! Receives: their order, how long receipt handles are valid, and the return of dropped batches.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn bodies(batch: &ReceivedBatch) -> Vec<bytes::Bytes> {
         .collect()
 }
 
-/// The bodies of what is kept.
+/// Accepts a batch, and returns its bodies.
 fn kept(batch: ReceivedBatch) -> Vec<bytes::Bytes> {
     let bodies = bodies(&batch);
     drop(batch.accept());
@@ -79,7 +79,7 @@ fn kept(batch: ReceivedBatch) -> Vec<bytes::Bytes> {
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_receive_takes_what_there_is_and_its_handles_delete_it_once() {
+async fn a_receive_takes_ready_messages_and_its_handles_delete_them_once() {
     let queue = queue(1, &[]);
     queue.publish(&["a", "b", "c"].map(message));
     let batch = queue.receive(2, Duration::ZERO).await.expect("a queue");
@@ -116,7 +116,7 @@ async fn a_dropped_batch_goes_back_and_does_not_count() {
     for _ in 0..5 {
         let batch = queue.receive(1, LONG).await.expect("a queue");
         assert_eq!(batch.messages[0].count, 1);
-        // A handle of a batch that was dropped is not valid.
+        // The receipt handles of a dropped batch are not valid.
         if let Some(before) = last.replace(batch.messages[0].handle) {
             assert_eq!(queue.delete_received(&[before]).0, [false]);
         }
@@ -126,11 +126,11 @@ async fn a_dropped_batch_goes_back_and_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_handle_is_good_until_its_time_is_over_and_not_after() {
+async fn a_receipt_handle_is_valid_until_its_lease_ends() {
     let queue = queue(1, &[("x-visibility-timeout", long(30))]);
     queue.publish(&[message("a")]);
     let first = queue.receive(1, LONG).await.expect("a queue").accept();
-    // Comes when the first lease has ended.
+    // Returns when the first lease has ended.
     let second = queue.receive(1, LONG).await.expect("a queue").accept();
     assert_eq!(second[0].count, 2);
     assert_eq!(second[0].id, first[0].id);
@@ -144,7 +144,7 @@ async fn a_handle_is_good_until_its_time_is_over_and_not_after() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_served_in_order_and_each_message_goes_to_one() {
+async fn waiting_receives_are_served_in_order_and_each_message_goes_to_one() {
     let queue = queue(1, &[]);
     let wait = |n: usize| {
         let queue = Arc::clone(&queue);
@@ -166,7 +166,7 @@ async fn those_who_wait_are_served_in_order_and_each_message_goes_to_one() {
 }
 
 #[tokio::test]
-async fn who_gives_up_loses_nothing() {
+async fn a_receive_that_gives_up_loses_no_message() {
     let queue = queue(1, &[]);
     for _ in 0..3 {
         let waiting = queue.receive(1, LONG);
@@ -178,7 +178,7 @@ async fn who_gives_up_loses_nothing() {
     }
     queue.publish(&[message("a")]);
     assert_eq!(queue.counts().ready, 1);
-    // Served, but dropped before it looked.
+    // A receive that has its answer is dropped before it is polled.
     let mut waiting = Box::pin(queue.receive(2, LONG));
     let batch = queue.receive(2, LONG).await.expect("a queue").accept();
     assert!(poll_once(&mut waiting).await.is_none());
@@ -190,7 +190,7 @@ async fn who_gives_up_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_queue_is_the_end_of_waiting() {
+async fn deleting_the_queue_ends_waiting_receives() {
     let queue = queue(1, &[]);
     let mut waiting = Box::pin(queue.receive(1, LONG));
     assert!(poll_once(&mut waiting).await.is_none());
@@ -225,7 +225,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 }
 
 #[tokio::test]
-async fn one_receive_brings_so_many_bytes_and_no_more() {
+async fn the_bytes_of_one_receive_are_limited() {
     let queue = queue(1, &[]);
     let large = |bytes| message(&"x".repeat(bytes));
     queue.publish(&[

@@ -1,4 +1,4 @@
-//! Where stretches end, when they expire, and what a rewind finds of them.
+//! Where stretches end, when they expire, and which stretch a rewind finds.
 
 use super::rewound::RewoundBytes;
 use super::*;
@@ -119,7 +119,7 @@ fn unmeasured_messages_come_back_at_the_average_of_their_stretch() {
         settled.insert(offset);
     }
     let returned = history.rewound(6, &settled, &[sized(6, 70)], 8);
-    // One is known to have 70 bytes. For the other the average of all eight is taken.
+    // One message is known to have 70 bytes. The other counts with the average of all eight.
     assert_eq!(
         returned,
         RewoundBytes {

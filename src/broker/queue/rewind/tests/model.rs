@@ -83,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
 enum State {
     Ready,
     Leased(Lease),
-    /// By handle, with a deadline after the end of the test.
+    /// A lease with a receipt handle, whose deadline is after the end of the test.
     Received(Lease, ReceiptHandle),
     Acked,
     Gone,
@@ -105,7 +105,7 @@ struct Model {
     rewind_ms: Option<u64>,
     ended: Vec<Lease>,
     used: Vec<ReceiptHandle>,
-    /// Messages enqueued before may be gone: at some time the history did not reach further back.
+    /// Messages enqueued before this may be gone: at some time the history did not reach further back.
     since: u64,
 }
 

@@ -80,7 +80,7 @@ fn impossible_rewinds_are_refused() {
 fn only_acked_messages_come_back() {
     let mut rig = rig(&[("x-max-length", long(4))]);
     rig.publish(&["dropped", "acked", "rejected", "requeued"].map(message));
-    rig.publish(&[message("purged")]); // drops the first
+    rig.publish(&[message("purged")]); // drops the first message
     let acked = rig.get().expect("a message").0;
     rig.acknowledge(Acknowledgement::Ack, &[acked]);
     let rejected = rig.get().expect("a message").0;
@@ -137,7 +137,7 @@ fn leased_and_ready_messages_stay_as_they_are() {
 }
 
 #[test]
-fn a_handle_from_before_a_rewind_fits_nothing_after_it() {
+fn a_receipt_handle_from_before_a_rewind_is_not_valid_after_it() {
     let mut rig = rig(&[("x-queue-type", text("quorum"))]);
     rig.publish(&["a", "b"].map(message));
     let received = rig.receive(2);
@@ -215,7 +215,7 @@ fn a_long_rewind_neither_loads_nor_rewrites_messages() {
 fn an_empty_queue_has_no_bytes_even_after_averages() {
     let mut rig = rig(&[]);
     rig.set_rewind(None);
-    // More than are measured one by one, the large ones first.
+    // More messages than the history measures one by one, the large ones first.
     let run: Vec<_> = (0..12_000)
         .map(|n| message(&"x".repeat(if n < 6_000 { 40 } else { 4 })))
         .collect();

@@ -1,4 +1,4 @@
-//! What consumers are given, and when.
+//! Which messages consumers get, and when.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn delayed_messages_are_appended_when_due() {
     f.restart();
     let id = f.consume(StreamOffset::First, 10);
     assert_eq!(f.delivered(id), [0]);
-    // It is read some time before it is due.
+    // The message is read some time before it is due.
     for next_ms in [1_003_000, 1_005_000] {
         assert_eq!(f.stream.deadline_ms(f.now_ms), Some(next_ms));
         f.now_ms = next_ms;

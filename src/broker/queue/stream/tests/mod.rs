@@ -19,7 +19,7 @@ use super::*;
 use crate::broker::queue::reading::{picks, seek};
 use crate::broker::queue::work::tests::rig::whole;
 
-/// A stream with a store. Effects are carried out immediately; `sync` makes what was published durable.
+/// A stream with a store. Carries out effects immediately; `sync` makes published messages durable.
 struct Fixture {
     stream: Stream,
     arguments: QueueArguments,
@@ -99,7 +99,7 @@ impl Fixture {
         }
     }
 
-    /// Restarts the stream from what was committed.
+    /// Restarts the stream from the committed batches.
     fn restart(&mut self) {
         let recovered = self.store.logs().unwrap();
         self.stream = Stream::new(QueueId(1), &self.arguments, recovered);
@@ -235,7 +235,7 @@ impl Fixture {
             .loaded(self.now_ms, log, from, chunks, &mut self.fx);
     }
 
-    /// Offsets that a consumer was given since the last call.
+    /// Offsets that a consumer got since the last call.
     fn delivered(&mut self, id: ConsumerId) -> Vec<u64> {
         let (own, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deliveries)
             .into_iter()

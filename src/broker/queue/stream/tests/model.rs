@@ -37,7 +37,7 @@ proptest! {
         let mut fields = vec![("x-stream-max-segment-size-bytes", number(30))];
         fields.extend(max_bytes.map(|max| ("x-max-length-bytes", number(max))));
         let mut f = Fixture::new(&fields);
-        // Of each consumer its id, the next offset that it should get, and its credit.
+        // For each consumer its id, the next offset that it should get, and its credit.
         let mut readers: Vec<(ConsumerId, u64, u64)> = Vec::new();
         let (mut next, mut durable) = (0u64, 0u64);
         for step in steps {

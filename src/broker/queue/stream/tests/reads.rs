@@ -74,7 +74,7 @@ fn consumers_at_one_position_share_their_reads() {
 }
 
 #[test]
-fn lost_messages_are_passed_over() {
+fn lost_messages_are_skipped() {
     let mut fixture = Fixture::new(&[]);
     for _ in 0..3 {
         fixture.publish_durable(10);

@@ -22,7 +22,7 @@ fn whole_segments_are_dropped_by_bytes() {
         Some(12),
         "swept from the store"
     );
-    // A lagging consumer goes on with the first message that is left.
+    // A lagging consumer goes on with the first remaining message.
     assert_eq!(f.delivered(reader), [0]);
     f.grant(reader, 100);
     assert_eq!(f.delivered(reader), (12..20).collect::<Vec<_>>());
@@ -46,7 +46,7 @@ fn a_read_of_messages_that_retention_has_dropped_finds_nothing() {
     assert!(f.stream.expects(QueueId(1).log(0), 0));
     f.publish(&[message(&[0; 60], None)]);
     assert!(!f.stream.expects(QueueId(1).log(0), 0));
-    // Nothing is on disk from there on: the later message is not committed.
+    // The disk has no message from there on: the later message is not committed.
     f.waiting_loads.clear();
     let log = f.stream.log;
     f.stream.loaded(f.now_ms, log, 0, Vec::new(), &mut f.fx);

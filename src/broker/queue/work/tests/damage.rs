@@ -1,4 +1,4 @@
-//! Messages that the disk does not give back.
+//! Lost messages: those that are on disk and unreadable.
 
 use crate::broker::queue::effects::Acknowledgement;
 use crate::model::Lease;
@@ -7,7 +7,7 @@ use crate::wire::AMQPValue;
 
 use super::rig::{QUEUE, Rig, message};
 
-/// Messages of ten chunks of ten, of which the fourth cannot be read; none is in memory.
+/// Ten chunks of ten messages, all cold. The fourth chunk is lost.
 fn damaged_rig(arguments: &[(&str, AMQPValue)]) -> Rig {
     let mut rig = Rig::new(arguments);
     for chunk in 0..10 {
@@ -29,7 +29,7 @@ fn damaged_rig(arguments: &[(&str, AMQPValue)]) -> Rig {
 }
 
 #[test]
-fn the_queue_goes_on_behind_what_cannot_be_read() {
+fn the_queue_goes_on_behind_lost_messages() {
     let mut rig = damaged_rig(&[]);
     let counts = rig.state.counts();
     assert_eq!((counts.ready, counts.damaged), (90, 10));
@@ -51,7 +51,7 @@ fn the_queue_goes_on_behind_what_cannot_be_read() {
 }
 
 #[test]
-fn purging_takes_what_can_be_read_and_leaves_the_rest() {
+fn a_purge_drops_readable_messages_and_leaves_lost_ones() {
     let mut rig = damaged_rig(&[]);
     let leased = rig.get().expect("a message").0;
     assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 89);
@@ -74,7 +74,7 @@ fn purging_takes_what_can_be_read_and_leaves_the_rest() {
 }
 
 #[test]
-fn a_body_that_was_let_go_of_may_be_lost_too() {
+fn an_evicted_body_may_be_lost_too() {
     let mut rig = Rig::new(&[]);
     for run in [&["0"][..], &["1", "2", "3", "4"], &["5"]] {
         let run: Vec<_> = run.iter().map(|body| message(body)).collect();
@@ -97,7 +97,7 @@ fn a_body_that_was_let_go_of_may_be_lost_too() {
     assert_eq!((lost, counts.damaged, counts.unacked), (2, 2, 3));
     let told = rig.state.lost();
     assert_eq!((told[0].0, &told[0].1[0]), (log, &(2..4)));
-    // An answer to a lease that has ended, and to those that have not.
+    // Acks of leases that have ended, and of others that have not.
     rig.acknowledge(Acknowledgement::Ack, &leases);
     let counts = rig.state.counts();
     assert_eq!((counts.ready, counts.unacked, counts.damaged), (1, 0, 2));

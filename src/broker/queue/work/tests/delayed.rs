@@ -1,11 +1,11 @@
-//! Delayed messages, as the queue sees them.
+//! Delayed messages of a work queue.
 
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
 
 use super::rig::{Rig, with};
 
 #[test]
-fn delayed_messages_are_not_ready_before_their_time_and_come_in_its_order() {
+fn delayed_messages_become_ready_at_their_times_and_in_that_order() {
     let mut rig = Rig::new(&[]);
     let delayed = [("c", 300), ("a", 100), ("now", 0), ("b", 200)];
     rig.publish(&delayed.map(|(text, delay_ms)| with(text, |m| m.delay_ms = Some(delay_ms))));

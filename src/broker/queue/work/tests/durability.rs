@@ -1,4 +1,4 @@
-//! What a restart finds.
+//! Which messages a restart finds.
 
 use super::rig::{Rig, message, text, with};
 
@@ -13,7 +13,7 @@ fn quorum_queues_keep_transient_messages_too() {
 }
 
 #[test]
-fn transient_messages_are_gone_after_a_restart_and_persistent_ones_are_not() {
+fn a_restart_finds_persistent_messages_and_no_transient_ones() {
     let mut rig = Rig::new(&[]);
     rig.publish(&[
         message("p1"),

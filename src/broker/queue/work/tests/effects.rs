@@ -1,5 +1,4 @@
-//! Recorded commands, and exactly the effects that come of them. A bug report about what a queue decides becomes a test
-//! here.
+//! Commands and exactly their effects. A bug report about a queue's decision becomes a test here.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use super::rig::{QUEUE, decoded, long, message, text};
 const NOW_MS: u64 = 1_000;
 const LIMITER: LimiterId = LimiterId(1);
 
-/// An effect, as far as these tests look at it.
+/// The part of an effect that these tests compare.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     /// To a consumer: the message at an offset.
@@ -84,7 +83,7 @@ fn limited() -> Option<ChannelLimit> {
     })
 }
 
-/// Takes the effects out, in order.
+/// Removes and returns the effects, in order.
 fn take(fx: &mut Effects) -> Vec<Seen> {
     let deliveries = std::mem::take(&mut fx.deliveries).into_iter();
     let deliveries = deliveries.map(|d| Delivery(d.consumer.0, d.lease.offset));
@@ -138,7 +137,7 @@ fn a_command_pauses_for_a_permit_and_keeps_the_order_of_consumers() {
     assert_eq!(take(&mut fx), [Permit(1)]);
     queue.permit(NOW_MS, true, &mut fx);
     assert_eq!(take(&mut fx), [Delivery(1, 0), Delivery(2, 1), Permit(1)]);
-    // Refused, it waits for a round, and the other one gets what is left.
+    // The refused consumer waits for a round. The other one gets the remaining messages.
     queue.permit(NOW_MS, false, &mut fx);
     assert_eq!(take(&mut fx), [Delivery(2, 2), Delivery(2, 3)]);
     publish(&mut queue, &mut fx, &["e"]);
@@ -146,7 +145,7 @@ fn a_command_pauses_for_a_permit_and_keeps_the_order_of_consumers() {
 }
 
 #[test]
-fn a_round_gives_a_queue_its_share_and_no_more() {
+fn a_round_gives_a_queue_exactly_its_share() {
     let (mut queue, mut fx) = queue(&[]);
     consume(&mut queue, &mut fx, 1, limited());
     publish(&mut queue, &mut fx, &["a", "b", "c"]);
@@ -157,7 +156,7 @@ fn a_round_gives_a_queue_its_share_and_no_more() {
     assert_eq!(take(&mut fx), [Permit(1)]);
     queue.permit(NOW_MS, true, &mut fx);
     assert_eq!(take(&mut fx), [Delivery(1, 0), AwaitRound(1)]);
-    // Without a limit nothing is asked.
+    // Without a limit no delivery needs a permit.
     let none = ChannelLimit {
         limiter: LIMITER,
         is_set: false,
@@ -191,7 +190,7 @@ fn a_full_queue_that_refuses_pauses_amid_the_run() {
 }
 
 #[test]
-fn a_backlog_is_read_before_it_is_delivered_and_received_messages_before_all() {
+fn a_restart_reads_received_messages_before_the_backlog() {
     let (mut queue, mut fx) = queue(&[]);
     publish(&mut queue, &mut fx, &["a", "b"]);
     assert!(queue.receive(NOW_MS, 1, 1, true, &mut fx));
@@ -209,7 +208,7 @@ fn a_backlog_is_read_before_it_is_delivered_and_received_messages_before_all() {
     queue.restore(QUEUE.log(0), read(0));
     assert_eq!(queue.next_to_restore(NOW_MS), None);
     consume(&mut queue, &mut fx, 1, None);
-    // The message that was received is leased still.
+    // The received message is still leased.
     let expected = match take(&mut fx) {
         seen if seen == [Read(1)] => {
             queue.loaded(NOW_MS, QUEUE.log(0), 1, read(1), &mut fx);

@@ -1,4 +1,4 @@
-//! Time to live: what expires, when, and in which steps.
+//! Time to live and CMQ's retention: which messages expire, when, and in which steps.
 
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::{Acknowledgement, Oldest};
@@ -29,7 +29,7 @@ fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
 }
 
 #[test]
-fn a_message_behind_one_that_lives_longer_waits_with_it() {
+fn an_expired_message_waits_behind_one_with_a_longer_time_to_live() {
     let mut rig = Rig::new(&[]);
     rig.publish(&[
         with("long", |m| m.expiration_ms = Some(500)),
@@ -42,7 +42,7 @@ fn a_message_behind_one_that_lives_longer_waits_with_it() {
 }
 
 #[test]
-fn what_is_too_old_is_dropped_and_not_dead_lettered() {
+fn a_message_past_its_retention_is_dropped_and_not_dead_lettered() {
     let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
     rig.publish(&[message("a")]);
     rig.now_ms = 1_050;
@@ -55,7 +55,7 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
     };
     rig.state
         .reconfigure(rig.now_ms, retention.apply(&declared), &mut rig.fx);
-    // The time of a leased message passes too.
+    // A leased message ages, too.
     let (lease, ..) = rig.get().expect("a");
     rig.tick(1_140);
     assert_eq!(rig.dead, [("b".into(), DeathReason::Expired)]);
@@ -68,13 +68,13 @@ fn what_is_too_old_is_dropped_and_not_dead_lettered() {
 }
 
 #[test]
-fn time_to_live_zero_delivers_at_once_or_never() {
+fn time_to_live_zero_delivers_immediately_or_never() {
     let mut rig = Rig::new(&[("x-message-ttl", long(0))]);
-    rig.publish(&[message("nobody")]);
+    rig.publish(&[message("without a consumer")]);
     assert_eq!(rig.state.counts().ready, 0);
     rig.consume(1, true, 0, 10).expect("a consumer");
-    rig.publish(&[message("somebody")]);
-    assert_eq!(rig.bodies(), ["somebody"]);
+    rig.publish(&[message("with a consumer")]);
+    assert_eq!(rig.bodies(), ["with a consumer"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn expired_backlog_on_disk_is_dead_lettered_after_a_restart_without_consumers() 
 }
 
 #[test]
-fn what_dies_at_once_leaves_in_steps() {
+fn messages_that_expire_together_leave_in_steps() {
     let mut rig = Rig::new(&[]);
     let run: Vec<_> = (0..10_000)
         .map(|_| with("x", |message| message.expiration_ms = Some(1)))

@@ -1,5 +1,5 @@
-//! Leases in the queue's state machine: when they end, whose answers count, and that no message is lost or held
-//! by two on the way.
+//! Leases of a work queue: when they end, and which acknowledgements count. Each message has one holder at
+//! most, and no message is lost.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn timed(more: &[(&str, AMQPValue)]) -> Rig {
 }
 
 #[test]
-fn a_message_that_is_not_settled_in_time_goes_back_to_its_place() {
+fn a_message_without_an_ack_in_time_goes_back_to_its_place() {
     let mut rig = timed(&[]);
     rig.publish(&["a", "b", "c"].map(message));
     rig.get().expect("a");
@@ -41,7 +41,7 @@ fn a_message_that_is_not_settled_in_time_goes_back_to_its_place() {
 }
 
 #[test]
-fn the_next_consumer_gets_what_the_first_did_not_settle() {
+fn the_next_consumer_gets_messages_that_the_first_did_not_ack() {
     let mut rig = timed(&[]);
     rig.consume_for(None, 1, false, 5, 1).expect("a consumer");
     rig.consume_for(None, 2, false, 0, 1).expect("a consumer");
@@ -55,7 +55,7 @@ fn the_next_consumer_gets_what_the_first_did_not_settle() {
         panic!("not one delivery")
     };
     assert_eq!((second.consumer, second.redelivered), (ConsumerId(2), true));
-    // What the first says now is too late, whatever it is.
+    // Any acknowledgement by the first consumer now is too late.
     for how in [
         Acknowledgement::Ack,
         Acknowledgement::Reject,
@@ -73,7 +73,7 @@ fn the_next_consumer_gets_what_the_first_did_not_settle() {
 }
 
 #[test]
-fn an_answer_after_the_deadline_is_too_late_even_before_the_timer_runs() {
+fn an_ack_after_the_deadline_is_too_late_even_before_the_timer_runs() {
     for how in [Acknowledgement::Ack, Acknowledgement::Reject] {
         let mut rig = timed(&[]);
         rig.publish(&[message("a")]);
@@ -85,7 +85,7 @@ fn an_answer_after_the_deadline_is_too_late_even_before_the_timer_runs() {
 }
 
 #[test]
-fn a_consumer_may_have_a_time_of_its_own() {
+fn a_consumer_may_have_its_own_visibility_timeout() {
     let mut rig = timed(&[]);
     rig.consume_for(Some(10), 1, false, 5, 1)
         .expect("a consumer");
@@ -103,7 +103,7 @@ fn a_consumer_may_have_a_time_of_its_own() {
 }
 
 #[test]
-fn what_needs_no_ack_has_no_lease() {
+fn a_delivery_without_acks_has_no_deadline() {
     let mut rig = timed(&[]);
     rig.consume_for(Some(10), 1, true, 0, 1)
         .expect("a consumer");
@@ -137,7 +137,7 @@ fn a_lease_that_runs_out_counts_towards_the_delivery_limit() {
 }
 
 #[test]
-fn a_lease_whose_body_is_on_disk_only_ends_as_well() {
+fn the_lease_of_a_cold_message_ends_too() {
     let mut rig = timed(&[]);
     rig.publish(&["a", "b"].map(message));
     rig.commit();
@@ -195,7 +195,7 @@ fn a_handle_outlives_a_restart_and_ends_in_time() {
 }
 
 #[test]
-fn a_lease_lasts_as_long_as_was_said_last() {
+fn the_last_change_of_a_lease_decides_its_end() {
     for restarts in [false, true] {
         let mut rig = timed(&[("x-queue-type", text("quorum"))]);
         rig.publish(&["a", "b"].map(message));
@@ -260,7 +260,7 @@ fn a_dropped_receive_does_not_count_after_a_restart_either() {
             rig.commit();
             rig.restart();
         }
-        // One whose time ends while the broker is down counts.
+        // A receive whose lease ends while the broker is down counts.
         rig.receive(1);
         rig.commit();
         rig.now_ms += 1_000;
@@ -271,7 +271,7 @@ fn a_dropped_receive_does_not_count_after_a_restart_either() {
 }
 
 #[test]
-fn nothing_is_left_on_disk_of_receives_that_are_over() {
+fn receives_leave_nothing_on_disk_when_they_are_over() {
     let mut rig = timed(&[]);
     for _ in 0..20 {
         rig.publish(&["a", "b", "c"].map(message));
@@ -297,15 +297,15 @@ fn nothing_is_left_on_disk_of_receives_that_are_over() {
 enum Step {
     Publish(usize),
     Get,
-    /// Consumer, and how many messages more it may have.
+    /// A consumer, and messages of credit for it.
     Grant(usize, u32),
-    /// One of all leases ever given, counted from the latest.
+    /// An index into all leases so far, counted from the latest.
     Settle(Acknowledgement, usize),
-    /// So many by handle, and whether they are kept.
+    /// The maximum of a receive, and whether the batch is accepted.
     Receive(usize, bool),
-    /// One of all handles ever given, counted from the latest.
+    /// An index into all receipt handles so far, counted from the latest.
     Delete(usize),
-    /// The same, and for how long from now it lasts.
+    /// The same index, and the new length of the lease in milliseconds from now.
     Prolong(usize, u64),
     Pass(u64),
     Commit,
@@ -334,9 +334,9 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<Bytes, Known>,
-    /// All leases ever given.
+    /// All leases so far.
     leases: Vec<Given>,
-    /// Which of them have a handle.
+    /// Receipt handles, each with the index of its lease.
     handles: Vec<(ReceiptHandle, usize)>,
     published: u64,
 }
@@ -346,13 +346,13 @@ struct Given {
     lease: Lease,
     body: Bytes,
     until_ms: u64,
-    /// Given to a connection that is gone since the restart.
+    /// A restart has ended the connection that had this lease.
     is_orphan: bool,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Known {
-    /// Which of `leases` it is held by.
+    /// Index in `leases` of the lease that holds it.
     held: Option<usize>,
     handed_out: bool,
 }
@@ -448,7 +448,7 @@ impl Model {
 
 const TIMEOUTS_MS: [u64; 2] = [100, 40];
 
-/// Two consumers, the second with a time of its own.
+/// Two consumers, the second with its own visibility timeout.
 fn consumers(rig: &mut Rig) -> [ConsumerId; 2] {
     [None, Some(TIMEOUTS_MS[1])].map(|timeout_ms| {
         let id = 1 + u64::from(timeout_ms.is_some());
@@ -461,7 +461,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_message_is_held_by_one_and_lost_by_none(steps in prop::collection::vec(step(), 1..120), quorum: bool) {
+    fn each_message_has_one_holder_at_most_and_none_is_lost(steps in prop::collection::vec(step(), 1..120), quorum: bool) {
         let mut rig = if quorum {
             timed(&[("x-queue-type", text("quorum")), ("x-delivery-limit", long(-1))])
         } else {
@@ -499,7 +499,7 @@ proptest! {
                 Step::Receive(max, keep) => {
                     let batch = rig.receive(max);
                     let free = model.messages.values().filter(|known| known.held.is_none()).count();
-                    // What is on disk is not waited for once there is something.
+                    // A receive with some messages does not wait for a read of others.
                     prop_assert!(batch.len() <= free.min(max) && batch.is_empty() == (free == 0));
                     for received in &batch {
                         prop_assert_eq!(received.visible.ms(), rig.now_ms + TIMEOUTS_MS[0]);
@@ -553,7 +553,7 @@ proptest! {
             let held = model.messages.values().filter(|known| known.held.is_some()).count() as u64;
             prop_assert_eq!((counts.ready, counts.unacked), (model.messages.len() as u64 - held, held));
         }
-        // When all deadlines have passed, every message that was not settled comes once more.
+        // When all deadlines have passed, every unsettled message comes once more.
         for id in ids {
             rig.state.leave(rig.now_ms, &[id], &[], &mut rig.fx);
         }

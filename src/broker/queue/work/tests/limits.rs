@@ -26,7 +26,7 @@ fn length_limits_drop_the_head_or_refuse_the_newest() {
 }
 
 #[test]
-fn a_full_queue_takes_a_run_whole_or_not_at_all_or_whatever_comes() {
+fn a_full_queue_admits_a_run_as_a_whole_or_not_or_always() {
     for limit in [("x-max-length", long(3)), ("x-max-length-bytes", long(3))] {
         let mut rig = Rig::new(&[limit, ("x-overflow", text("reject-publish"))]);
         rig.publish(&["a", "b"].map(message));
@@ -40,7 +40,7 @@ fn a_full_queue_takes_a_run_whole_or_not_at_all_or_whatever_comes() {
 }
 
 #[test]
-fn other_limits_hold_from_the_moment_they_are_set() {
+fn new_limits_apply_from_the_moment_they_are_set() {
     let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
     rig.publish(&["a", "b", "c"].map(message));
     let declared = rig.arguments.clone();
@@ -55,7 +55,7 @@ fn other_limits_hold_from_the_moment_they_are_set() {
     rig.state
         .reconfigure(rig.now_ms, overrides.apply(&declared), &mut rig.fx);
     rig.tick(1_000);
-    // What is there stays; what comes is refused.
+    // Messages in the queue stay; new ones are refused.
     rig.publish(&[message("d")]);
     assert_eq!((rig.state.counts().ready, rig.rejected), (3, 1));
     rig.get().expect("a");

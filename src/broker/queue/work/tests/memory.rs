@@ -1,4 +1,4 @@
-//! What is in memory, and what is read.
+//! Which messages are resident, and which are read.
 
 use bytes::Bytes;
 
@@ -50,7 +50,7 @@ fn memory_does_not_grow_with_the_backlog() {
 }
 
 #[test]
-fn dead_letters_that_wait_cost_no_memory_and_are_not_purged() {
+fn dying_messages_cost_no_memory_and_are_not_purged() {
     let mut rig = Rig::new(&[
         ("x-max-length", long(10)),
         ("x-dead-letter-exchange", text("dlx")),
@@ -68,7 +68,7 @@ fn dead_letters_that_wait_cost_no_memory_and_are_not_purged() {
     assert_eq!((counts.ready, counts.unacked), (10, 0));
     assert_eq!(rig.state.deaths(), (1990, 0));
     assert!(counts.resident_bytes < 300_000, "{}", counts.resident_bytes);
-    // What waits is neither ready nor gone.
+    // Dying messages are neither ready nor settled.
     assert_eq!(rig.state.purge(rig.now_ms, &mut rig.fx), 10);
     rig.carry_out();
     rig.commit();
@@ -85,7 +85,7 @@ fn dead_letters_that_wait_cost_no_memory_and_are_not_purged() {
 }
 
 #[test]
-fn where_memory_is_short_nothing_is_read_ahead() {
+fn nothing_is_read_ahead_while_memory_is_short() {
     let mut rig = Rig::new(&[]);
     let run: Vec<_> = (0..2_000).map(|_| message(&"x".repeat(1000))).collect();
     rig.publish(&run);
@@ -101,7 +101,7 @@ fn where_memory_is_short_nothing_is_read_ahead() {
 }
 
 #[test]
-fn a_rejected_message_whose_body_is_on_disk_is_read_before_it_dies() {
+fn a_rejected_cold_message_is_read_for_its_dead_letter() {
     let mut rig = Rig::new(&[("x-dead-letter-exchange", text("dlx"))]);
     rig.publish(&["a", "b"].map(message));
     rig.commit();

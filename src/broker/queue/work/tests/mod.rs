@@ -1,4 +1,4 @@
-//! The work queue's state machine, driven by hand: one file for each subject.
+//! Tests of the work queue's state machine without I/O: one file for each subject.
 
 mod damage;
 mod delayed;

@@ -1,5 +1,5 @@
-//! The queue against a naive model that keeps every message in one list: the same commands in, the same deliveries,
-//! counts and recovered messages out, whatever is in memory or on disk meanwhile.
+//! Compares the queue with a model that has every message in one list. The same commands must give the same
+//! deliveries, counts and recovered messages, whichever messages are resident.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the queue should hold: every unsettled message by offset.
+/// The expected queue: every unsettled message by offset.
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<u64, Known>,
@@ -133,7 +133,7 @@ proptest! {
             let ready_bytes: usize = model.messages.values().filter(|known| !known.leased).map(|known| known.body.len()).sum();
             prop_assert_eq!(counts.ready_bytes, ready_bytes as u64);
         }
-        // Whatever happened, everything can be drained in order, and then nothing is left on disk.
+        // In the end all messages can be drained in order, and then nothing is left on disk.
         let rest: Vec<Bytes> = model.messages.values().filter(|known| !known.leased).map(|known| known.body.clone()).collect();
         let mut drained = Vec::new();
         while let Some((id, body, _)) = rig.get() {

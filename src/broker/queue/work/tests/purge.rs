@@ -1,4 +1,4 @@
-//! What a purge takes, and what it leaves.
+//! Which messages a purge drops, and which it leaves.
 
 use crate::broker::queue::effects::Acknowledgement;
 use crate::store::Store;
@@ -6,7 +6,7 @@ use crate::store::Store;
 use super::rig::{QUEUE, Rig, message, text, with};
 
 #[test]
-fn a_purge_takes_everything_from_the_disk_but_unacked_messages() {
+fn a_purge_removes_all_but_unacked_messages_from_the_disk() {
     for durable in [true, false] {
         let mut rig = Rig::with_durability(durable, &[]);
         for n in 0..100 {
@@ -42,7 +42,7 @@ fn a_purge_forgets_delivery_counts() {
         if restarted {
             rig.restart();
         }
-        // One stays unsettled, so that the floor does not hide what is left.
+        // One message stays unsettled, so that the floor does not hide leftovers on disk.
         rig.publish(&[message("c")]);
         let first = rig.get().expect("a message").0;
         rig.state.purge(rig.now_ms, &mut rig.fx);
@@ -56,7 +56,7 @@ fn a_purge_forgets_delivery_counts() {
 }
 
 #[test]
-fn nothing_is_expected_on_disk_of_what_has_left_the_queue() {
+fn messages_that_have_left_the_queue_are_not_expected_on_disk() {
     let mut rig = Rig::new(&[]);
     rig.publish(&["a", "b"].map(message));
     rig.publish(&[with("c", |message| message.delay_ms = Some(500))]);

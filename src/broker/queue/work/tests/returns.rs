@@ -1,4 +1,4 @@
-//! What comes back to a queue: in which order it is handed out again, to whom, and what it tells.
+//! Returned messages: their order, their next consumers, and the counts that deliveries report.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn high(text: &str) -> Arc<Message> {
     with(text, |m| m.priority = 9)
 }
 
-/// Everything that waits, in order.
+/// Gets all ready messages, in order.
 fn drain(rig: &mut Rig) -> String {
     let bodies: Vec<String> = std::iter::from_fn(|| rig.get())
         .map(|(_, body, _)| String::from_utf8_lossy(&body).into_owned())
@@ -35,7 +35,7 @@ fn drain(rig: &mut Rig) -> String {
     bodies.join(" ")
 }
 
-/// What was delivered: to whom, what, and what it tells.
+/// Deliveries so far: consumer, body, `redelivered` and delivery count.
 fn delivered(rig: &mut Rig) -> Vec<(u64, Bytes, bool, u32)> {
     let deliveries = rig.take_deliveries().into_iter();
     deliveries
@@ -85,7 +85,7 @@ fn returned_messages_of_quorum_queues_go_before_all_others_in_the_order_of_their
 }
 
 #[test]
-fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
+fn without_a_limit_a_requeued_message_goes_behind_the_others() {
     let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
     rig.publish(&[message("1"), message("2"), high("h")]);
     let h = rig.get().expect("h").0;
@@ -95,7 +95,7 @@ fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
     rig.acknowledge(Acknowledgement::Requeue, &[h]);
     rig.publish(&[message("3")]);
     assert_eq!(drain(&mut rig), "H 2 1 h 3");
-    // A message whose channel has ended goes first even then.
+    // A message whose channel has ended goes first even without a limit.
     let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
     rig.publish(&["1", "2", "3"].map(message));
     let leases = [1, 2].map(|_| rig.get().expect("a message").0);
@@ -104,7 +104,7 @@ fn without_a_limit_what_is_refused_goes_behind_what_is_there() {
 }
 
 #[test]
-fn a_message_that_is_always_refused_delays_no_other() {
+fn a_message_that_is_always_requeued_delays_no_other() {
     let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
     let consumer = rig.consume(1, false, 0, 1).expect("a consumer");
     rig.publish(&["poison", "1", "2", "3"].map(message));
@@ -136,7 +136,7 @@ fn a_message_that_is_always_refused_delays_no_other() {
 }
 
 #[test]
-fn who_takes_over_begins_with_what_the_active_one_held() {
+fn the_next_active_consumer_begins_with_the_messages_of_the_last_one() {
     for kind in ["classic", "quorum"] {
         let mut rig = single_active(kind);
         let active = rig.consume(1, false, 0, 3).expect("a consumer");
@@ -145,7 +145,7 @@ fn who_takes_over_begins_with_what_the_active_one_held() {
         let held: Vec<Lease> = rig.take_deliveries().iter().map(|d| d.lease).collect();
         assert_eq!(held.len(), 3);
         rig.state.halt(&[active]);
-        // No consumer takes over before the messages are back, whatever happens meanwhile.
+        // No consumer takes over before the messages are back.
         rig.consume(3, false, 9, 4).expect("a consumer");
         rig.publish(&[message("f")]);
         assert_eq!(delivered(&mut rig), [], "{kind}");
@@ -200,7 +200,7 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
     rig.acknowledge(Acknowledgement::Requeue, &held[1..]);
     assert_eq!(delivered(&mut rig), [again("b", 2, 1)]);
     assert_eq!(active(&rig), [false, true]);
-    // If it was only about to take over, the active one goes on when it leaves.
+    // If the consumer that waits to take over leaves, the active one goes on.
     let mut rig = single_active("quorum");
     rig.publish(&["a", "b"].map(message));
     let low = rig.consume(1, false, 0, 1).expect("a consumer");
@@ -212,7 +212,7 @@ fn on_quorum_queues_higher_priority_takes_over_when_the_active_one_holds_nothing
 }
 
 #[test]
-fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answered() {
+fn an_active_consumer_that_misses_a_deadline_loses_its_place_until_it_acks() {
     for kind in ["classic", "quorum"] {
         let mut rig = single_active(kind);
         let mut held = Vec::new();
@@ -226,14 +226,14 @@ fn an_active_consumer_that_lets_its_time_pass_loses_its_place_until_it_has_answe
         rig.acknowledge(Acknowledgement::Ack, &held);
         rig.grant(other, 1);
         assert_eq!(delivered(&mut rig), [again("b", 2, 1)], "{kind}");
-        // It has answered, too late for the messages, and is the next again.
+        // It has acked, too late for the messages, and is next again.
         leave(&mut rig, &[other], &[]);
         assert_eq!(delivered(&mut rig), [first("c", 1)], "{kind}");
     }
 }
 
 #[test]
-fn a_message_without_time_to_live_goes_to_a_waiting_consumer_or_nowhere() {
+fn a_message_with_time_to_live_zero_goes_to_a_waiting_consumer_or_is_dropped() {
     for kind in ["classic", "quorum"] {
         let kind = ("x-queue-type", text(kind));
         let mut by_queue = Rig::new(&[kind.clone(), ("x-message-ttl", long(0))]);
@@ -241,7 +241,7 @@ fn a_message_without_time_to_live_goes_to_a_waiting_consumer_or_nowhere() {
         for rig in [&mut by_queue, &mut by_message] {
             let publish = with("x", |m| m.expiration_ms = Some(0));
             let consumer = rig.consume(1, false, 0, 10).expect("a consumer");
-            // All in one moment.
+            // All within one millisecond.
             rig.publish(&[Arc::clone(&publish)]);
             let [delivery] = &rig.take_deliveries()[..] else {
                 panic!("not delivered");
@@ -262,7 +262,7 @@ fn a_message_without_time_to_live_goes_to_a_waiting_consumer_or_nowhere() {
 }
 
 #[test]
-fn a_message_is_dead_in_the_moment_in_which_its_time_is_over() {
+fn a_message_expires_in_the_millisecond_in_which_its_time_is_over() {
     let mut rig = Rig::new(&[("x-message-ttl", long(100))]);
     rig.publish(&[message("a")]);
     rig.now_ms += 99;
@@ -300,7 +300,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
             rig.tick(rig.now_ms + 100);
         }
         assert_eq!(rig.failures, [failures]);
-        // There it is told until the message comes back for the first time.
+        // The target reports the failures until the message comes back for the first time.
         let letter = with("m", |m| m.failures = failures);
         let mut target = quorum(&[]);
         target.consume(1, false, 0, 10).expect("a consumer");
@@ -313,7 +313,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         let lease = delivery.lease;
         leave(&mut target, &[], &[lease]);
         assert_eq!(delivered(&mut target), [again("m", 1, 1)]);
-        // Classic queues tell nothing of it.
+        // Classic queues do not report them.
         let mut classic = Rig::new(&[]);
         classic.publish(&[letter]);
         assert!(!classic.get().expect("the letter").2);
@@ -321,13 +321,13 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
 }
 
 #[test]
-fn purging_and_limits_take_returned_messages_too() {
+fn purges_and_limits_drop_returned_messages_too() {
     let mut rig = quorum(&[("x-max-length", long(3))]);
     rig.publish(&["1", "2", "3"].map(message));
     let leases = [1, 2].map(|_| rig.get().expect("a message").0);
     rig.acknowledge(Acknowledgement::Requeue, &leases);
     rig.publish(&[message("4")]);
-    // What is first goes first.
+    // The length limit drops the message at the head.
     assert_eq!(drain(&mut rig), "2 3 4");
     let mut rig = quorum(&[]);
     rig.publish(&["1", "2"].map(message));
@@ -340,7 +340,7 @@ fn purging_and_limits_take_returned_messages_too() {
 }
 
 #[test]
-fn a_dead_one_among_the_returned_is_passed_over() {
+fn a_dead_message_among_the_returned_is_skipped() {
     let mut rig = quorum(&[
         ("x-delivery-limit", long(1)),
         ("x-dead-letter-exchange", text("dlx")),
@@ -389,7 +389,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The messages of normal priority as one list, with the returned ones as another before it; whatever is in memory.
+    /// The model has the messages of normal priority in one list, and the returned ones in another before it.
     #[test]
     fn returned_messages_are_ordered_as_in_lists(
         unlimited: bool,

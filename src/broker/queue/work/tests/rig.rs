@@ -1,4 +1,4 @@
-//! A work queue with its store, driven by hand: what the tests of this folder share.
+//! The test rig: a work queue with a store in memory, and a driver that carries out its effects.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::wire::{AMQPValue, LongString, ShortString};
 
 pub(super) const QUEUE: QueueId = QueueId(7);
 
-/// A queue with its store, driven by hand.
+/// A queue, its store, and all that the queue has delivered and dead-lettered.
 pub(in crate::broker::queue) struct Rig {
     pub(in crate::broker::queue) state: Kind,
     pub(in crate::broker::queue) store: MemoryStore,
@@ -33,15 +33,15 @@ pub(in crate::broker::queue) struct Rig {
     sweeps: Vec<(LogId, Range<u64>)>,
     pub(in crate::broker::queue) now_ms: u64,
     pub(in crate::broker::queue) dead: Vec<(Bytes, DeathReason)>,
-    /// Of what is dead: how often consumers failed that had it.
+    /// The failures of each message in `dead`.
     pub(in crate::broker::queue) failures: Vec<u32>,
     pub(super) rejected: usize,
-    /// Whether a restart must find some of what was published last.
+    /// Whether a restart must find some messages of the last publish.
     pub(super) persisted: bool,
     answers: Vec<Vec<Received>>,
     receives: u64,
     durable: bool,
-    /// Dead letters are not published.
+    /// While set, dead letters are not published.
     pub(super) holds_letters: bool,
 }
 
@@ -160,7 +160,7 @@ impl Rig {
         }
     }
 
-    /// The messages that a hasty receive brings.
+    /// The messages that a hasty receive gets.
     pub(in crate::broker::queue) fn receive(&mut self, max: usize) -> Vec<Received> {
         self.receives += 1;
         let is_received = self
@@ -177,7 +177,7 @@ impl Rig {
         self.carry_out();
     }
 
-    /// What the shell does: deliver, bury, read, sweep, until nothing is left to do.
+    /// Does the work of the shell - deliver, bury, read, sweep - until no effects are left.
     pub(in crate::broker::queue) fn carry_out(&mut self) {
         loop {
             while !self.holds_letters
@@ -290,7 +290,7 @@ impl Rig {
     }
 }
 
-/// What a read of single messages has brought, which did not fail.
+/// The messages of a read that must not fail.
 pub(in crate::broker::queue) fn whole(
     (picked, failures): (Vec<Picked>, Vec<(u64, StoreError)>),
 ) -> Vec<Picked> {

@@ -1,4 +1,5 @@
-//! Who gets which message: consumers by priority and turn, lanes by priority, returned messages at their places.
+//! Which consumer gets which message: consumers by priority and round robin, lanes by priority, returned
+//! messages at their places.
 
 use amq_protocol::types::FieldTable;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::wire::AMQPValue;
 use super::rig::{Rig, long, message, text, with};
 
 #[test]
-fn consumers_of_equal_priority_take_turns_and_higher_ones_go_first() {
+fn consumers_of_equal_priority_are_served_round_robin_and_higher_ones_first() {
     let mut rig = Rig::new(&[]);
     rig.consume(1, false, 0, 10).expect("a consumer");
     rig.consume(2, false, 0, 10).expect("a consumer");
@@ -23,7 +24,7 @@ fn consumers_of_equal_priority_take_turns_and_higher_ones_go_first() {
         .iter()
         .map(|delivery| delivery.consumer.0)
         .collect();
-    // Deliveries reach the sink consumer by consumer; counting is what matters.
+    // Deliveries reach the sink consumer by consumer, so this test counts them.
     assert_eq!(served.iter().filter(|id| **id == 3).count(), 2);
     assert!(served.iter().filter(|id| **id == 1).count() >= 1);
     assert!(served.iter().filter(|id| **id == 2).count() >= 1);
