@@ -1,4 +1,4 @@
-//! The memory for messages that all queues share. Counts bytes and says how many a queue may have; evicts
+//! The memory for messages that all queues share. Counts bytes and computes the allowance of a queue; evicts
 //! nothing itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A queue may always have this much: the chunk that it works on.
 pub(super) const QUEUE_RESIDENT_BYTES_MIN: u64 = 128 * 1024;
 
-/// No queue may have more than this, however much is free. A lagging consumer is served by reading ahead, and
-/// buffers that are freed early are used again while they are warm in the cache.
+/// Maximum of a queue, even if more is free. Lagging consumers need no more, since queues read ahead for
+/// them, and buffers that are freed early are reused while they are warm in the cache.
 pub(super) const QUEUE_RESIDENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A queue may have this fraction of what is free.
+/// A queue may have one part in this many of the free bytes.
 const FREE_SHARE: u64 = 8;
 
 /// The memory for messages that all queues share.
@@ -41,8 +41,8 @@ impl MemoryBudget {
         }
     }
 
-    /// How many bytes a queue may have in memory: a fraction of what is free. So all queues together stay
-    /// within the budget, however many they are, except for the minimum that each needs to work.
+    /// Maximum resident bytes of a queue: a fraction of the free bytes. So any number of queues together stay
+    /// within the budget, except for the minimum that each needs to work.
     pub(super) fn allowance(&self) -> u64 {
         let free = self.total.saturating_sub(self.used());
         (free / FREE_SHARE).clamp(QUEUE_RESIDENT_BYTES_MIN, QUEUE_RESIDENT_BYTES_MAX)

@@ -1,4 +1,4 @@
-//! How the effects of a command are carried out, under the queue's lock.
+//! Carries out the effects of a command, under the queue's lock.
 
 use std::ops::Range;
 
@@ -9,7 +9,8 @@ use super::receive::received::{Answer, Received};
 use super::shell::{Cell, Queue};
 
 impl Queue {
-    /// Carries out what a command wants done. Returns the ticket of a batch whose durability the machine awaits.
+    /// Carries out the effects of a command. Returns the ticket of a batch whose durability the machine
+    /// awaits.
     pub(super) fn carry_out(&self, cell: &mut Cell) -> Option<Ticket> {
         cell.outlets.deliver(&mut cell.fx.deliveries);
         let mut answers = Vec::new();
@@ -17,7 +18,7 @@ impl Queue {
         if !cell.fx.others.is_empty() {
             self.carry_out_others(cell, &mut answers, &mut sweeps);
         }
-        // What leaves memory may be written anew for that.
+        // An eviction may write messages anew, so it comes before the queue is marked dirty.
         self.keep_to_budget(cell);
         let mut watched = None;
         if cell.ticket.is_none()
@@ -72,8 +73,8 @@ impl Queue {
         }
     }
 
-    /// Keeps the timers' idea of the next deadline no later than the true one. One that has become too early is
-    /// left: it only makes the queue look once more.
+    /// Sets the timers' deadline if it is later than the true one. A deadline that is too early may stay: it
+    /// only costs one tick.
     pub(super) fn keep_deadline(&self, cell: &mut Cell, now_ms: u64) {
         let Some(deadline) = cell.machine.deadline_ms(now_ms) else {
             return;

@@ -1,4 +1,4 @@
-//! What connections and operators ask of a queue.
+//! The commands of connections and operators to a queue.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::outlets::{Outlet, id_of, limit_of};
 use super::settings::Settings;
 use super::shell::{Cell, Queue, QueueGone};
 
-/// What became of a run of publishes.
+/// The result of a run of publishes.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// When this is durable, the run may be confirmed; `None` if nothing has to be waited for.
+    /// The run may be confirmed when this batch is durable. `None`: immediately.
     pub ticket: Option<Ticket>,
     /// Indexes in the run that `x-overflow` refused.
     pub rejected: Vec<u32>,
@@ -40,12 +40,12 @@ impl Queue {
         self.settings.read().overrides.clone()
     }
 
-    /// The arguments that hold: those of the declaration, but for the operator's settings.
+    /// The effective arguments: those of the declaration, overridden by the operator's settings.
     pub fn arguments(&self) -> Arc<QueueArguments> {
         Arc::clone(&self.settings.read().effective)
     }
 
-    /// Other settings hold from now on. They are not written: see `Vhost::set_queue_overrides`.
+    /// Applies other settings, without writing them: see `Vhost::set_queue_overrides`.
     pub(in crate::broker) fn reconfigure(&self, overrides: QueueOverrides) {
         let settings = Settings::new(overrides, &self.spec.arguments);
         let arguments = Arc::clone(&settings.effective);
@@ -53,12 +53,12 @@ impl Queue {
         self.run(|machine, now_ms, fx| machine.reconfigure(now_ms, arguments, fx));
     }
 
-    /// Enqueues a run of messages, in order; of a run for which there is not room enough, what there is room for.
+    /// Enqueues a run of messages, in order. Refuses messages that do not fit.
     pub fn publish(&self, run: &[Arc<Message>]) -> Published {
         self.publish_as(run, Admission::Each)
     }
 
-    /// Enqueues a run of messages, in order, if there is room for all of them; else none.
+    /// Enqueues a run of messages, in order, if all of them fit; else none.
     pub fn publish_whole(&self, run: &[Arc<Message>]) -> Published {
         self.publish_as(run, Admission::Whole)
     }
@@ -71,7 +71,7 @@ impl Queue {
         published
     }
 
-    /// Enqueues a run; true if the caller has to publish dead letters.
+    /// Enqueues a run. True if the caller must publish dead letters.
     pub(super) fn publish_run(
         &self,
         run: &[Arc<Message>],
@@ -137,13 +137,13 @@ impl Queue {
         self.leave(&[consumer], &[]);
     }
 
-    /// These consumers are about to [`Queue::leave`]: they are given nothing from now on, and keep their places.
+    /// Stops deliveries to consumers that are about to [`Queue::leave`]; they keep their places.
     pub fn halt(&self, consumers: &[ConsumerId]) {
         self.run(|machine, _, _| machine.halt(consumers));
     }
 
-    /// Consumers leave, and these leases end, because their channels do: the messages are back before any is
-    /// delivered.
+    /// Removes consumers and ends leases of channels that end. The messages are back before the queue
+    /// delivers any.
     pub fn leave(&self, consumers: &[ConsumerId], leases: &[Lease]) {
         let Some(cell) = self.lock_unless_deleted() else {
             return;
@@ -166,12 +166,12 @@ impl Queue {
         self.run(|machine, now_ms, fx| machine.grant(now_ms, credit, fx));
     }
 
-    /// A channel's limiter has room again: the queue's share in this round.
+    /// A channel's limiter has room again: the queue may use this share in this round.
     pub fn poke(&self, limiter: &Arc<ChannelLimiter>, share: u32) {
         self.run(|machine, now_ms, fx| machine.poke(now_ms, id_of(limiter), share, fx));
     }
 
-    /// A limit was set for a channel that had none, or was taken away.
+    /// Notes that the limit of a channel was set or removed.
     pub fn limit_changed(&self, limiter: &Arc<ChannelLimiter>) {
         if let Some(cell) = self.lock_unless_deleted() {
             let applied = self.turn(cell, |cell, now_ms| {
@@ -185,8 +185,8 @@ impl Queue {
         }
     }
 
-    /// Ends leases and grants the credit that this frees. Passes over leases that have ended already. The ticket tells
-    /// when it is durable; `None` if there is nothing to write.
+    /// Ends leases and grants the credit that this frees. Skips leases that have already ended. Returns the
+    /// batch that makes this durable; `None` if there is nothing to write.
     pub fn acknowledge(
         &self,
         how: Acknowledgement,
@@ -211,14 +211,14 @@ impl Queue {
         }
     }
 
-    /// Drops every message that is ready or delayed. Messages that have died before are dead-lettered. The ticket tells
-    /// when a restart will not bring them back.
+    /// Drops all ready and delayed messages, and returns their number. Dying messages are still
+    /// dead-lettered. When the batch of the ticket is durable, a restart does not bring the messages back.
     pub fn purge(&self) -> (u64, Option<Ticket>) {
         self.act(|machine, now_ms, fx| machine.purge(now_ms, fx))
             .unwrap_or_default()
     }
 
-    /// The queue was declared again.
+    /// Notes that the queue was declared again, so that `x-expires` starts anew.
     pub fn touch(&self) {
         self.run(|machine, now_ms, _| machine.touch(now_ms));
     }
@@ -231,9 +231,9 @@ impl Queue {
         self.lock().machine.consumer_infos()
     }
 
-    /// Deletes the queue: its consumers are told, and what it wrote is removed with the batch of the returned ticket; or,
-    /// if dead letters are left, when these are published. `None` if it was deleted before, or if `only_if` says no to
-    /// its numbers.
+    /// Deletes the queue and cancels its consumers. The batch of the returned ticket removes its logs; with
+    /// dying messages left, the logs stay until their dead letters are published. `None` if the queue was
+    /// deleted before, or if `only_if` refuses its counts.
     pub fn delete(&self, only_if: impl FnOnce(&Counts) -> bool) -> Option<(Counts, Ticket)> {
         let mut cell = self.lock();
         let counts = cell.machine.counts();
@@ -254,8 +254,8 @@ impl Queue {
         }
         let deadline = cell.deadline_ms.take();
         self.schedule(deadline, None);
-        // Under the lock, so that a batch either collects the queue's last chunks before this or, seeing that the
-        // queue is deleted, nothing.
+        // Under the lock, so that a batch either collects the queue's last chunks before this, or finds the
+        // queue deleted and collects nothing.
         let ticket = self.services.committer.append(ops);
         drop(cell);
         for (consumer, outlet) in outlets {
@@ -265,7 +265,7 @@ impl Queue {
         Some((counts, ticket))
     }
 
-    /// Nothing of the queue is needed any more.
+    /// Frees the queue's memory in the budget, and returns the removal of its logs.
     pub(super) fn remove_logs(&self, cell: &mut Cell) -> Vec<Op> {
         self.services.budget.change(cell.resident_bytes, 0);
         cell.resident_bytes = 0;
@@ -273,7 +273,6 @@ impl Queue {
         logs.map(|log| Op::RemoveLog { log }).collect()
     }
 
-    /// Whether it has been deleted.
     pub fn is_deleted(&self) -> bool {
         self.lock().deleted
     }

@@ -38,7 +38,7 @@ impl Waiter for DurableWatch {
 }
 
 impl Queue {
-    /// Has [`Queue::durable_up_to`] called when this batch is durable.
+    /// Makes the committer call [`Queue::durable_up_to`] when this batch is durable.
     pub(super) fn watch_durable(&self, ticket: Ticket) {
         if let Some(me) = self.me.upgrade() {
             let watch = DurableWatch::of(&me);
@@ -46,7 +46,7 @@ impl Queue {
         }
     }
 
-    /// Everything that this queue wrote up to the batch `upto` is durable.
+    /// Tells the machine that all batches up to `upto` are durable.
     fn durable_up_to(&self, upto: Ticket) {
         self.run(|machine, now_ms, fx| machine.durable_up_to(now_ms, upto, fx));
     }

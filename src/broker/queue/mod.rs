@@ -1,31 +1,31 @@
 //! Queues: logs of messages that are handed out to consumers. ARCHITECTURE.md draws how the parts work together.
 
 mod budget; // memory that all queues share
-mod carry_out; // how the effects of a command are carried out
+mod carry_out; // carries out the effects of a command
 mod channel_limiter; // the prefetch limit of a whole channel
 mod chunk_state; // whether a chunk is gathered or written
-mod commands; // what connections ask of a queue
-mod consumer; // one consumer: what it asks for and what it is given
+mod commands; // commands of connections and operators
+mod consumer; // a consumer, its deliveries and credit
 mod counts; // a queue's numbers
-mod dead_letter; // dead letters: how they look, and their publication
-mod death; // why messages leave otherwise than by an ack
+mod dead_letter; // builds and publishes dead letters
+mod death; // why messages leave without an ack
 mod delayed; // messages that wait for their time
 mod durability; // which messages a restart finds
 mod durable_watch; // tells a stream what is durable
-mod effects; // what a machine wants done
+mod effects; // effects of commands
 mod kind; // which state machine a queue is
 mod lane; // one log with its state in memory
 mod machine; // the interface of the state machines
-mod offsets; // settled and gone offsets, and what the disk must hear of them
-mod outlets; // where deliveries go
+mod offsets; // settled and gone offsets, and their records on disk
+mod outlets; // sinks and channel limits of consumers
 mod reading; // reads and sweeps on threads that may block
 mod receive; // receiving without a consumer
-mod rewind; // acked messages become ready again
-mod settings; // the arguments that hold
+mod rewind; // makes acked messages ready again
+mod settings; // the effective arguments
 mod shell; // the lock around the state machine
 #[cfg(test)]
 mod simulation; // several queues, clients, batches and crashes against an oracle
-mod spec; // what a queue is, and what it shares
+mod spec; // a queue's fixed properties
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues
 mod work; // the state machine of a work queue

@@ -26,7 +26,7 @@ use super::settings::Settings;
 use super::spec::QueueSpec;
 use super::timers::{Timed, Timers};
 
-/// What queues share.
+/// The services that queues share.
 #[derive(Clone)]
 pub struct QueueServices {
     pub committer: Arc<Committer>,
@@ -40,22 +40,22 @@ pub struct QueueServices {
     pub owner: Weak<dyn QueueOwner>,
 }
 
-/// What a queue asks of its virtual host. None of these is called with the queue's lock held.
+/// The virtual host, as its queues know it. Queues call it without holding their locks.
 pub trait QueueOwner: Send + Sync {
-    /// The queues that a dead letter goes to, as the exchanges say.
+    /// Routes a dead letter through the exchanges.
     fn route_dead_letter(&self, letter: &DeadLetter) -> LetterRoutes;
-    /// The last consumer of an auto-delete queue has left.
+    /// Called when the last consumer of an auto-delete queue has left.
     fn queue_unused(&self, queue: &Arc<Queue>);
-    /// `x-expires` has passed.
+    /// Called when `x-expires` has passed.
     fn queue_expired(&self, queue: &Arc<Queue>);
 }
 
-/// Where a dead letter goes.
+/// The queues of a dead letter.
 #[derive(Default)]
 pub struct LetterRoutes {
     /// The queues that get it now.
     pub queues: Vec<Arc<Queue>>,
-    /// What the queues behind a delayed exchange get, and which these are.
+    /// The message for the queues behind a delayed exchange, and these queues.
     pub held: Option<(Arc<Message>, Vec<Arc<Queue>>)>,
 }
 
@@ -70,19 +70,19 @@ pub struct Queue {
     pub(super) services: QueueServices,
     cell: Mutex<Cell>,
     pub(super) settings: RwLock<Settings>,
-    /// A read has ended.
+    /// Notified when a read has ended.
     pub(super) loaded: Notify,
-    /// Reads that failed. Taken with no other lock.
+    /// Reads that failed. Never locked together with another lock.
     pub(super) tries: Mutex<Tries>,
     pub(super) me: Weak<Queue>,
 }
 
-/// What the lock guards.
+/// The state behind the lock.
 pub(super) struct Cell {
     pub(super) machine: Kind,
     pub(super) fx: Effects,
     pub(super) outlets: Outlets,
-    /// The receives that wait, by number.
+    /// Waiting receives, by number.
     pub(super) receives: BTreeMap<u64, oneshot::Sender<Answer>>,
     /// The number of the last receive.
     pub(super) last_receive: u64,
@@ -90,25 +90,25 @@ pub(super) struct Cell {
     pub(super) ticket: Option<Ticket>,
     /// The deadline that the timers know.
     pub(super) deadline_ms: Option<u64>,
-    /// What the memory budget knows.
+    /// The resident bytes that the memory budget knows.
     pub(super) resident_bytes: u64,
     pub(super) deleted: bool,
     /// A caller is about to publish its dead letters.
     pub(super) lined_up: bool,
 }
 
-/// What a command has brought.
+/// The result of a command.
 pub(super) struct Applied<R> {
     pub(super) result: R,
-    /// The batch that will hold what the queue has to write, if it has anything.
+    /// The batch that will collect this queue, if it has anything to write.
     pub(super) ticket: Option<Ticket>,
-    /// There are dead letters to be published: the caller must do that.
+    /// The caller must publish dead letters of this queue.
     pub(super) letters: bool,
 }
 
 impl Queue {
-    /// Opens a queue: a new one, or with `recovered` one that was there before. It does nothing of its own accord
-    /// before [`Queue::start`].
+    /// Opens a new queue, or with `recovered` one from before a restart. It runs no timers before
+    /// [`Queue::start`].
     pub fn open(
         spec: QueueSpec,
         services: QueueServices,
@@ -150,8 +150,8 @@ impl Queue {
         })
     }
 
-    /// Begins to look at the clock. Called when all queues and bindings are there that its dead letters may go to, and
-    /// before any other command. Reads the messages that are leased by handle.
+    /// Restores the leases of receipt handles, and starts the queue's timers. Called before any other
+    /// command, when all queues and bindings exist that its dead letters may go to.
     pub fn start(&self) {
         while let Some(Some((log, from))) =
             self.run(|machine, now_ms, _| machine.next_to_restore(now_ms))
@@ -177,7 +177,7 @@ impl Queue {
         self.spec.id
     }
 
-    /// Time has passed.
+    /// Does what is due.
     pub(in crate::broker) fn tick(&self) {
         self.lock().deadline_ms = None;
         let expired = self.run(|machine, now_ms, fx| {
@@ -202,8 +202,8 @@ impl Queue {
         self.act(command).map(|(result, _)| result)
     }
 
-    /// Applies a command, carries out its effects and publishes the dead letters that it left, up to a bound. Returns
-    /// the command's result and the ticket of the batch that will hold what the queue has to write, if it has anything;
+    /// Applies a command, carries out its effects and publishes its dead letters, up to a bound. Returns the
+    /// command's result and the ticket of the batch that will collect the queue, if it has anything to write;
     /// `None` if the queue has been deleted.
     pub(super) fn act<R>(
         &self,
@@ -214,7 +214,7 @@ impl Queue {
         Some(self.send_letters_of(applied))
     }
 
-    /// Publishes the dead letters that a command has left.
+    /// Publishes the dead letters of a command.
     pub(super) fn send_letters_of<R>(&self, applied: Applied<R>) -> (R, Option<Ticket>) {
         if !applied.letters {
             return (applied.result, applied.ticket);
@@ -229,7 +229,7 @@ impl Queue {
         (!cell.deleted).then_some(cell)
     }
 
-    /// Applies a command and carries out its effects, but for dead letters.
+    /// Applies a command and carries out its effects, without publishing dead letters.
     pub(super) fn apply<R>(
         &self,
         cell: MutexGuard<'_, Cell>,
@@ -288,7 +288,7 @@ impl Cell {
         (&mut *self.machine, &mut self.fx)
     }
 
-    /// Asks the channels' limiters for what a command has paused for.
+    /// Asks the channels' limiters for the permits of a paused command until it does not pause again.
     pub(super) fn answer_permits(&mut self, queue: QueueId, now_ms: u64) {
         while let Some(consumer) = self.fx.permit.take() {
             let is_granted = self.outlets.admit(consumer, queue);

@@ -1,10 +1,10 @@
-//! Reads and sweeps of queues, on threads that may block: chunks of a backlog, the place of a time in a stream, the
-//! removal of chunks that are never read again. The state machines ask for them; nothing is decided here.
+//! Reads and sweeps of queues, on threads that may block: reads chunks of a backlog, finds a time in a
+//! stream, removes chunks that no read needs again. The state machines make all decisions.
 
-pub(super) mod damage; // what cannot be read
+pub(super) mod damage; // unreadable messages
 pub(super) mod picks; // single messages
 pub(super) mod seek; // a time in a log
-pub(super) mod threads; // where queues read
+pub(super) mod threads; // the threads for reads and sweeps
 pub(super) mod tries; // how often a read has failed
 
 use std::cell::Cell;
@@ -32,7 +32,7 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// Maximum number of chunks that one step of a sweep removes.
 const SWEEP_CHUNKS: usize = 1024;
 
-/// Whether a read may come before what it wants is written.
+/// Whether the store may still lack the wanted messages of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempt {
     First,
@@ -79,7 +79,7 @@ impl Queue {
 
     fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
         let cell = self.lock();
-        // A queue that was deleted still publishes its dead letters.
+        // A deleted queue still publishes its dead letters.
         if !cell.deleted || cell.machine.is_dying() {
             let loaded = self.apply(cell, |machine, now_ms, fx| {
                 machine.loaded(now_ms, log, from, chunks, fx);
@@ -145,7 +145,7 @@ impl Queue {
             };
             let (picked, failures) = picks::pick(&pick, read);
             if let Some(from) = unwritten.get() {
-                // It was written anew, and may still be on its way to the store.
+                // The message was written anew, and may still be on its way to the store.
                 return queue.when_written(move |queue| {
                     queue.note_written(log, from);
                     queue.pick_ended(picked);
@@ -168,7 +168,7 @@ impl Queue {
         self.run(|machine, now_ms, fx| machine.picked(now_ms, picked, fx));
     }
 
-    /// Does `work` on a thread for reads, when it is this queue's turn.
+    /// Does `work` on a thread for reads, in this queue's next round.
     fn on_reader(&self, work: impl FnOnce(&Queue) + Send + 'static) -> Result<(), PoolError> {
         let queue = Weak::clone(&self.me);
         self.services.threads.reads.submit(self.spec.id, move || {
@@ -199,13 +199,14 @@ impl Queue {
         });
     }
 
-    /// Whether a read has not brought the message at `from`, which must be there.
+    /// Whether `chunks` lack the message at `from`, although the disk must have it.
     fn misses(&self, log: LogId, from: u64, chunks: &[StoredChunk]) -> bool {
         let found = chunks.first().is_some_and(|chunk| chunk.first <= from);
         !found && self.expects(log, from)
     }
 
-    /// Reads the chunk that holds `from` and the chunks that follow, up to `max_bytes`. Passes over unreadable chunks.
+    /// Reads the chunk that holds `from` and the chunks that follow, up to `max_bytes`. Skips unreadable
+    /// chunks.
     pub(in crate::broker::queue) fn read_chunks(
         &self,
         log: LogId,
@@ -240,14 +241,15 @@ impl Queue {
         Ok(decoded)
     }
 
-    /// Whether something must be on disk at `from`, where a read was started: not if the queue has been deleted since,
-    /// if the message has left it, or if a stream's retention has passed it.
+    /// Whether the disk must have a message at `from`. Not if, since the read began, the queue was deleted,
+    /// the message has left it, or a stream's retention has dropped it.
     fn expects(&self, log: LogId, from: u64) -> bool {
         let cell = self.lock();
         (!cell.deleted || cell.machine.is_dying()) && cell.machine.expects(log, from)
     }
 
-    /// When the oldest message was enqueued that is neither settled nor delayed; `None` if there is none.
+    /// The enqueue time of the oldest message that is neither settled nor delayed; `None` without such a
+    /// message.
     ///
     /// # Errors
     /// When it is on disk and cannot be read.
@@ -257,7 +259,7 @@ impl Queue {
         for oldest in oldest.unwrap_or_default() {
             let enqueued_ms = match oldest {
                 Oldest::Enqueued(enqueued_ms) => Some(enqueued_ms),
-                // `None`: it has gone meanwhile, and those that are left are younger.
+                // `None`: the message has left meanwhile, and the others are younger.
                 Oldest::OnDisk(log, offset) => self.enqueued_ms(log, offset).await?,
             };
             first_ms = [first_ms, enqueued_ms].into_iter().flatten().min();
@@ -277,7 +279,7 @@ impl Queue {
         Ok(found.map(|stored| stored.enqueued_ms))
     }
 
-    /// Removes chunks that are never read again, in steps, when the batch that says so is durable.
+    /// Removes chunks that no read needs again, in steps, when the batch that settles them is durable.
     pub(in crate::broker::queue) fn start_sweeps(
         &self,
         sweeps: Vec<(LogId, Range<u64>)>,
@@ -302,7 +304,7 @@ impl Queue {
                     let step = move || sweep_step(&*store, log, rest, is_durable);
                     let swept = threads.sweeps.run(id, step).await.map_err(not_read);
                     from = swept.and_then(|step| step).unwrap_or_else(|error| {
-                        // What is left is swept after the next start.
+                        // The next start sweeps the remaining chunks.
                         tracing::warn!(?log, %error, "cannot remove messages");
                         None
                     });
@@ -315,8 +317,8 @@ impl Queue {
     }
 }
 
-/// Removes some of the chunks of a log in `range`, and tells where to go on. The record of a log that is not durable
-/// does not tell how far it may go.
+/// Removes some chunks of a log in `range`, and returns where to go on. The record of a log that is not
+/// durable does not limit how far it may go.
 pub(in crate::broker::queue) fn sweep_step(
     store: &dyn Store,
     log: LogId,
@@ -331,7 +333,7 @@ pub(in crate::broker::queue) fn sweep_step(
     }
 }
 
-/// The threads refused the work.
+/// The error of a read that the threads refused.
 pub(in crate::broker::queue) fn not_read(error: PoolError) -> StoreError {
     StoreError::Io {
         doing: "reading for a queue".to_owned(),

@@ -1,5 +1,5 @@
-//! Reads single messages from a log and copies them, so that their chunks can be freed. Is given a way to read chunks;
-//! knows no queue.
+//! Reads single messages from a log and copies them, so that their chunks can be freed. Reads through a
+//! closure; knows no queue.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::store::{StoreError, StoredChunk, StoredMessage, chunk};
 /// Maximum number of bytes of one read, where many wanted messages follow each other.
 const RUN_BYTES_MAX: usize = 1024 * 1024;
 
-/// Maximum number of failures of one pick. Damaged chunks are passed over, but a failing disk is not asked for ever.
+/// Maximum number of failures of one pick. It skips damaged chunks, but must end when the whole disk fails.
 const FAILURES_MAX: usize = 16;
 
-/// Reads the messages that `pick` names, at least those of one chunk. Passes over unreadable messages, so that the others
-/// are not delayed, and returns the failures too, each with its offset. `read` brings the chunk that holds an offset and
-/// the chunks that follow, up to a number of bytes.
+/// Reads the messages that `pick` names, at least those of one chunk. Skips unreadable messages, so that they
+/// do not delay others, and returns these failures, too, each with its offset. `read` returns the chunk that
+/// holds an offset and the chunks that follow, up to a number of bytes.
 pub(in crate::broker::queue) fn pick(
     pick: &Pick,
     read: impl Fn(u64, usize) -> Result<Vec<StoredChunk>, StoreError>,
@@ -23,7 +23,7 @@ pub(in crate::broker::queue) fn pick(
     let mut failures = Vec::new();
     let mut bytes = 0;
     let mut wanted = &pick.offsets[..];
-    // Bytes of a message, as far as is known: the first read brings one chunk.
+    // Expected bytes of a message. With 0 the first read returns one chunk.
     let mut usual = 0;
     while let Some((first, others)) = wanted.split_first()
         && bytes < pick.max_bytes
@@ -45,13 +45,13 @@ pub(in crate::broker::queue) fn pick(
             }
             Ok(())
         });
-        // Nothing, or not what was asked for: that one is passed over.
+        // If the read has none of the wanted messages, skip the first.
         wanted = if picked.len() > before { rest } else { others };
         if let Err(error) = taken {
-            usual = 0; // alone, in case it is one of those behind it that cannot be read
+            usual = 0; // read it alone, in case a message behind it is the unreadable one
             let StoreError::Unreadable { offsets, .. } = &error else {
                 failures.push((*first, error));
-                break; // it is not about single messages
+                break; // the failure does not concern single messages
             };
             let behind = wanted.partition_point(|offset| *offset < offsets.end);
             wanted = wanted.get(behind..).unwrap_or_default();
@@ -150,7 +150,7 @@ mod tests {
         let all: Vec<_> = (0..12).collect();
         for damaged in [0, 3, 9] {
             let (found, failed) = picked(&all, damaged);
-            // What cannot be read is the last of a chunk; without it the chunk is not whole.
+            // An unreadable message makes its whole chunk unreadable.
             let rest = all.iter().filter(|offset| *offset / 3 * 3 != damaged);
             let rest: Vec<_> = rest.copied().collect();
             assert!(failed, "{damaged}");

@@ -1,4 +1,4 @@
-//! Finding a time in a log on disk: by halves, looking at the headers of single chunks. Blocks.
+//! Finds a time in a log on disk by binary search over the headers of single chunks. Blocks.
 
 use std::ops::Range;
 
@@ -6,8 +6,9 @@ use crate::model::LogId;
 use crate::store::chunk::{CHUNK_MESSAGES_MAX, first_enqueued_ms};
 use crate::store::{Store, StoreError};
 
-/// An offset before which, within `offsets`, every message was enqueued before `ms`, and from which the first that was
-/// not is at most a few chunks away. Times have to rise with the offsets.
+/// Returns an offset within `offsets` at most a few chunks before the first message that was enqueued at `ms`
+/// or later. All messages before the returned offset were enqueued before `ms`. Times must rise with the
+/// offsets.
 pub(in crate::broker::queue) fn first_at(
     store: &dyn Store,
     log: LogId,
@@ -61,7 +62,7 @@ mod tests {
             failures: 0,
         };
         let store = MemoryStore::new();
-        // 200 chunks of 500 messages; a message each 10 ms.
+        // 200 chunks of 500 messages; one message every 10 ms.
         let mut batch = Batch::default();
         for chunk in 0..200 {
             let mut encoder = ChunkEncoder::new();

@@ -1,4 +1,4 @@
-//! The threads on which queues read and remove.
+//! The threads for the reads and sweeps of queues.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::pool::{Pool, PoolLimits};
 const READ_THREADS: usize = 8;
 /// Maximum number of concurrent sweeps.
 const SWEEP_THREADS: usize = 2;
-/// Maximum number of reads or sweeps that wait for a thread. Each queue asks for few at a time; a queue that is refused
-/// tries again later.
+/// Maximum number of reads or sweeps that wait for a thread. Each queue asks for few at a time; a refused
+/// queue tries again later.
 const WAITING_MAX: usize = 1 << 20;
 
-/// The threads that read for queues, and those that sweep.
+/// The threads for reads, and those for sweeps.
 #[derive(Debug)]
 pub struct QueueThreads {
     pub(in crate::broker::queue) reads: Pool<QueueId>,
@@ -25,7 +25,7 @@ pub struct QueueThreads {
 }
 
 impl QueueThreads {
-    /// Threads for all queues of a broker. Made within a runtime.
+    /// Creates the threads for all queues of a broker. Must be called within a runtime.
     pub fn new() -> Arc<QueueThreads> {
         let limits = |threads| PoolLimits {
             threads,

@@ -6,7 +6,7 @@ use crate::model::LogId;
 
 /// Maximum number of attempts to read messages, before the queue goes on without them.
 const TRIES: u32 = 3;
-/// Maximum number of places that are remembered for one queue.
+/// Maximum number of places to remember for one queue.
 const PLACES_MAX: usize = 64;
 
 /// Failed reads, by place.

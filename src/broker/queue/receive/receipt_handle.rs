@@ -12,7 +12,7 @@ use crate::model::{Lease, QueueId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReceiptHandle(u64);
 
-/// What a handle says of a lease: the low bits of its numbers. Two leases of one message differ unless the
+/// The fields of a handle: the low bits of a lease's numbers. Two leases of one message differ unless the
 /// message came back 16,384 times, or was rewound 64 times, between them. Two messages differ unless 68
 /// billion lie between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl ReceiptHandle {
         ReceiptHandle(mix(mix(fields) ^ salt(queue)))
     }
 
-    /// What it says, if this queue gave it. Of another queue's handle the fields are arbitrary.
+    /// The fields, if `queue` issued the handle. The fields of another queue's handle are arbitrary.
     pub(in crate::broker::queue) fn fields(self, queue: QueueId) -> HandleFields {
         let fields = unmix(unmix(self.0) ^ salt(queue));
         let [lane, ..] = fields.to_be_bytes();

@@ -1,5 +1,5 @@
-//! Receiving: leases that no connection holds. A [`ReceivedBatch`] is what one receive brings. Its messages can be deleted
-//! by their [`ReceiptHandle`]s until their leases end.
+//! CMQ's receives: leases that no connection holds. A [`ReceivedBatch`] has the messages of one receive.
+//! Their [`ReceiptHandle`]s can delete them until their leases end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,10 @@ use super::received::{Answer, Received};
 /// the receive does not count.
 #[derive(Debug)]
 pub struct ReceivedBatch {
-    /// In order; none if none came in time.
+    /// In order; empty if no message came in time.
     pub messages: Vec<Received>,
-    /// The client is told of the messages when this is durable, since only then are their leases. `None`: now.
+    /// The client may get the messages when this batch is durable, since it has their leases. `None`:
+    /// immediately.
     pub ticket: Option<Ticket>,
     queue: Option<Arc<Queue>>,
 }
@@ -75,7 +76,7 @@ impl Queue {
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<ReceivedBatch, QueueGone> {
         let mut waiting = self.wait_to_receive(max, wait.is_zero())?;
         let answered = if wait.is_zero() {
-            // Only reads from disk are waited for.
+            // A hasty receive waits only for reads from disk.
             Ok((&mut waiting.answer).await)
         } else {
             tokio::time::timeout(wait, &mut waiting.answer).await
@@ -113,15 +114,17 @@ impl Queue {
         })
     }
 
-    /// Deletes messages by the handles of their last receive; for each whether it was valid, which it no longer is
-    /// when its time is over. The ticket tells when the deletion is durable; `None` if nothing has to be waited for.
+    /// Deletes messages by the handles of their last receive. Returns for each handle whether it was valid:
+    /// it is not after the end of its lease. The deletion is durable with the batch of the ticket; `None`:
+    /// immediately.
     pub fn delete_received(&self, handles: &[ReceiptHandle]) -> (Vec<bool>, Option<Ticket>) {
         self.act(|machine, now_ms, fx| machine.delete_received(now_ms, handles, fx))
             .unwrap_or_else(|| (vec![false; handles.len()], None))
     }
 
-    /// Has the lease of a handle last this long from now, whenever it was to end: then the message waits again at its
-    /// old place. Returns when that is, `None` if the handle is not valid; and when it is durable.
+    /// Makes the lease of a handle end this long from now, sooner or later than before; then the message is
+    /// ready again at its old place. Returns the new end, `None` if the handle is not valid; and the batch
+    /// that makes it durable.
     pub fn prolong(
         &self,
         handle: ReceiptHandle,
@@ -135,7 +138,7 @@ impl Queue {
     }
 }
 
-/// A receive that waits.
+/// A waiting receive. Its wait ends when this is dropped.
 struct Waiting<'a> {
     queue: &'a Queue,
     receive: u64,
@@ -143,7 +146,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Stops waiting. What was answered just before goes back when it is dropped.
+    /// Stops waiting. Returns an answer that came just before; if the caller drops it, its messages return.
     fn stop(&mut self) -> Option<ReceivedBatch> {
         if let Some(cell) = self.queue.lock_unless_deleted()
             && cell.receives.contains_key(&self.receive)

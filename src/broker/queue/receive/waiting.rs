@@ -44,21 +44,21 @@ impl WaitingReceives {
         self.all.is_empty()
     }
 
-    /// Takes the receive that has waited longest.
+    /// Removes the receive that has waited longest.
     pub(in crate::broker::queue) fn pop(&mut self) -> Option<WaitingReceive> {
         let (_, receive) = self.all.pop_first()?;
         self.hasty -= usize::from(receive.is_hasty);
         Some(receive)
     }
 
-    /// Takes a receive out, if it has not been answered.
+    /// Removes a receive, unless it has its answer.
     pub(in crate::broker::queue) fn remove(&mut self, number: u64) {
         if let Some(receive) = self.all.remove(&number) {
             self.hasty -= usize::from(receive.is_hasty);
         }
     }
 
-    /// Takes the receives that do not wait for new messages.
+    /// Removes the receives that do not wait for new messages.
     pub(in crate::broker::queue) fn take_hasty(&mut self) -> Vec<WaitingReceive> {
         if self.hasty == 0 {
             return Vec::new();

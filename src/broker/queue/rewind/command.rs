@@ -1,5 +1,5 @@
-//! `Queue::rewind`: searches the store for the position in each lane, then has the machine rewind to it. What
-//! is rewindable, the histories of the lanes decide (`lane/history`).
+//! `Queue::rewind`: searches the store for the position in each lane, then makes the machine rewind to it.
+//! The histories of the lanes (`lane/history`) decide which messages are rewindable.
 //!
 //! The search reads little. The stretches of the history lead to one of them, and only that is read, so a
 //! rewind takes as long for ten messages as for ten million. The rewind itself is one command of the queue

@@ -1,4 +1,4 @@
-//! What a rewind is asked to do: where to search each lane, and the position that was found there.
+//! The plan of a rewind: where to search each lane, and the position that the search found.
 
 use std::ops::Range;
 
@@ -48,6 +48,6 @@ pub(in crate::broker::queue) struct RewindSearch {
 pub(in crate::broker::queue) struct RewindPosition {
     pub(in crate::broker::queue) log: LogId,
     pub(in crate::broker::queue) from: u64,
-    /// The messages from there to the end of the searched range, as far as they are not too many.
+    /// The messages from there to the end of the searched range, up to a limit.
     pub(in crate::broker::queue) messages: Vec<SizedMessage>,
 }

@@ -1,5 +1,5 @@
-//! The position to which a queue is rewound, as text too: `leveret ctl rewind` and requests by AMQP write it
-//! alike.
+//! The position to which a queue is rewound, and its text, which `leveret ctl rewind` and AMQP requests
+//! share.
 
 use std::fmt;
 use std::str::FromStr;
