@@ -1,42 +1,45 @@
-//! File descriptors: how many the process may have, and how they are shared between the store, which must never lack
-//! one, and the sockets of clients.
+//! File descriptors: raises the limit of the process and divides it between the store, which must never run out of
+//! them, and the sockets of clients.
+//!
+//! Counts `/proc/self/fd` by hand, for a status command only. The count of the crate `procfs` includes descriptors that
+//! it opens itself, and how many depends on the kernel.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::accept::Capacity;
 
-/// Descriptors that the store keeps for itself: tables and blobs that are open for reading, extents, journals, and what
-/// compaction, a start or a backup opens beside. With a low limit it has a part of that, see [`share`].
+/// Descriptors of the store: tables and blobs open for reading, extents, journals, and files of compactions, starts and
+/// backups. With a low limit the store has fewer, see [`share`].
 pub const STORE_FILES: usize = 1_024;
-/// Of those, files that the database may keep open for reading.
+/// The fraction of these that the database may keep open for reading.
 const CACHED_PARTS: (usize, usize) = (3, 4);
-/// Descriptors for all else: listeners, the socket of ctl and its clients, the runtime, standard streams.
+/// Descriptors for everything else: listeners, the ctl socket and its clients, the runtime, standard streams.
 const OTHER_FILES: usize = 96;
-/// The least that a front door is given, however low the limit is.
+/// Minimum number of places of a front door, however low the limit is.
 const DOOR_MIN: usize = 16;
-/// Newcomers of a front door at most, and in parts of its connections.
+/// Maximum number of newcomers of a front door. Below it they are a quarter of the authenticated connections.
 const NEWCOMERS_MAX: usize = 4_096;
 const NEWCOMERS_PART: usize = 4;
 
-/// What operators have asked for.
+/// Numbers of connections that the operator has configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Connections of AMQP clients.
     pub amqp: usize,
-    /// Connections of CMQ clients; 0 if there is no listener for them.
+    /// Connections of CMQ clients; 0 without a CMQ listener.
     pub cmq: usize,
     /// Connections to endpoints.
     pub pushes: usize,
 }
 
-/// Who gets how many descriptors.
+/// The division of file descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Files that the store may have open.
     pub store: usize,
-    /// Files that the database may keep open for reading, a part of these.
+    /// The part of `store` that the database may keep open for reading.
     pub cached: usize,
-    /// Connections to endpoints under way; as many may be kept idle beside.
+    /// Active connections to endpoints. The same number of idle ones may stay open.
     pub pushes: usize,
     /// Connections of AMQP clients.
     pub amqp: Capacity,
@@ -44,7 +47,7 @@ pub struct Shares {
     pub cmq: Capacity,
 }
 
-/// Raises the limit of this process to what it may be raised to, and returns it; `None` if there is none.
+/// Raises the limit of this process to its maximum and returns the new limit; `None` is unlimited.
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -60,20 +63,20 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
-/// The limit of this process; `None` if there is none.
+/// The limit of this process; `None` is unlimited.
 pub fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How many descriptors this process has open; `None` if the system does not say.
+/// The number of open descriptors of this process; `None` if the system does not report it.
 pub fn used() -> Option<u64> {
     let entries = std::fs::read_dir("/proc/self/fd").ok()?;
-    // One is the directory's own.
+    // One belongs to this directory read.
     u64::try_from(entries.count()).ok()?.checked_sub(1)
 }
 
-/// Shares a limit out: first the store, then connections to endpoints, then AMQP clients and CMQ clients, of whom the
-/// latter get a quarter of what is left at most. Never more than wanted.
+/// Divides a limit: first the store, then connections to endpoints, then CMQ clients, which get a quarter of the rest
+/// at most, then AMQP clients. No share exceeds the wanted number.
 pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(usize::MAX);
@@ -96,7 +99,7 @@ pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     }
 }
 
-/// Divides up to `places` between those that are known, as many as wanted, and newcomers.
+/// Divides up to `places` between authenticated connections, as many as wanted, and newcomers.
 pub fn capacity(wanted: usize, places: usize) -> Capacity {
     let places = places.max(DOOR_MIN);
     let newcomers = |known: usize| (known / NEWCOMERS_PART).clamp(DOOR_MIN / 2, NEWCOMERS_MAX);
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_gets_what_is_wanted_when_there_is_enough() {
+    fn all_get_what_they_want_if_the_limit_allows() {
         for limit in [None, Some(1 << 20), Some(524_288)] {
             let shares = share(limit, WANTED);
             assert_eq!((shares.store, shares.cached), (1_024, 768));
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operators_number_holds_even_if_it_is_small() {
+    fn a_small_configured_number_is_respected() {
         let shares = share(
             None,
             Wanted {
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_and_told() {
+    fn the_limit_is_raised_and_reported() {
         let raised = raise_limit();
         assert_eq!(limit(), raised);
         let before = used().expect("a system that tells");

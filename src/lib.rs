@@ -1,4 +1,4 @@
-//! Leveret: a durable message broker that speaks AMQP 0-9-1. This file is the map: one line per room.
+//! Leveret: a durable message broker that speaks AMQP 0-9-1 and CMQ. This file maps its rooms, one per line.
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
 pub mod accept; // the loop that accepts connections, for any front door

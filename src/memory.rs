@@ -1,5 +1,9 @@
-//! Watches the resident memory of the process against its watermark, and raises the memory alarm above it. Knows
-//! nothing of who stops publishing because of it.
+//! Compares the resident memory of the process with its watermark, and raises the memory alarm above it. Does not
+//! know which publishers the alarm stops.
+//!
+//! Reads two single fields of `/proc` by hand, one of them every 2.5 s. The crate `procfs` parses all of
+//! `/proc/self/status` and fails if any mandatory field is missing, so the alarm would depend on fields that it does
+//! not use. The crate does not read a cgroup's memory limit.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,10 +14,10 @@ use parking_lot::Mutex;
 use crate::broker::alarms::Alarms;
 use crate::config::MemoryWatermark;
 
-/// How often resident memory is looked at, as RabbitMQ does.
+/// Interval of the checks, as in RabbitMQ.
 const CHECK_EVERY: Duration = Duration::from_millis(2500);
 
-/// The watch over resident memory.
+/// Checks resident memory against a watermark.
 pub struct MemoryMonitor {
     alarms: Arc<Alarms>,
     total: u64,
@@ -21,7 +25,7 @@ pub struct MemoryMonitor {
 }
 
 impl MemoryMonitor {
-    /// A watch that has not looked yet.
+    /// A monitor that has not checked yet.
     pub fn new(alarms: Arc<Alarms>, watermark: MemoryWatermark) -> MemoryMonitor {
         MemoryMonitor {
             alarms,
@@ -30,7 +34,7 @@ impl MemoryMonitor {
         }
     }
 
-    /// Looks now, and then every so often, for ever.
+    /// Checks immediately, and then at each interval. Never returns.
     pub async fn watch(&self) {
         let mut ticks = tokio::time::interval(CHECK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -40,13 +44,13 @@ impl MemoryMonitor {
         }
     }
 
-    /// Replaces the watermark and looks at once.
+    /// Replaces the watermark and checks immediately.
     pub fn set_watermark(&self, watermark: MemoryWatermark) {
         *self.watermark.lock() = watermark;
         self.check();
     }
 
-    /// The watermark as it was set.
+    /// The watermark as configured.
     pub fn watermark(&self) -> MemoryWatermark {
         *self.watermark.lock()
     }
@@ -56,7 +60,7 @@ impl MemoryMonitor {
         self.watermark().bytes(self.total)
     }
 
-    /// Memory that the machine or its cgroup has, in bytes.
+    /// Memory of the machine or its cgroup, in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.total
     }
@@ -66,12 +70,12 @@ impl MemoryMonitor {
     }
 }
 
-/// Resident memory of this process in bytes; 0 where the system does not say.
+/// Resident memory of this process in bytes; 0 if the system does not report it.
 pub fn resident_bytes() -> u64 {
     kib_field("/proc/self/status", "VmRSS:").unwrap_or(0)
 }
 
-/// Memory of the machine, or what the cgroup allows if that is less. All there is where the system does not say.
+/// Memory of the machine, or the cgroup's limit if that is lower. `u64::MAX` if the system reports neither.
 fn total_memory() -> u64 {
     let machine = kib_field("/proc/meminfo", "MemTotal:");
     let cgroups = [
@@ -84,7 +88,7 @@ fn total_memory() -> u64 {
     cgroup.chain(machine).min().unwrap_or(u64::MAX)
 }
 
-/// A field such as `VmRSS:   1234 kB`, in bytes.
+/// Reads a field such as `VmRSS:   1234 kB`, in bytes.
 fn kib_field(file: &str, field: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;

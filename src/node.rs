@@ -1,6 +1,6 @@
 //! The name of this node, as operators and clients see it.
 
-/// `leveret@` and the machine's name, without its domain.
+/// `leveret@` and the machine's host name without its domain.
 pub fn name() -> String {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy();

@@ -1,5 +1,5 @@
-//! Threads for work that blocks: a few of them, each kind of work with a pool of its own, so that a slow disk keeps no
-//! one from logging in. Work has a key (a queue, an address); keys take turns, and work of one key is begun in order.
+//! Threads for blocking work. Each kind of work has a small pool of its own, so that, for example, a slow disk does not
+//! delay logins. Work has a key (a queue, an address): keys are served in rounds, and work of one key starts in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,33 +14,33 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 use tracing::error;
 
-/// A thread that has had nothing to do for so long ends.
+/// An idle thread ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How much a pool may take on.
+/// Limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
-    /// Threads at once.
+    /// Maximum number of threads.
     pub threads: usize,
-    /// Pieces of work that wait for a thread; more are refused.
+    /// Maximum number of pieces of work that wait for a thread; more are refused.
     pub waiting: usize,
 }
 
-/// Why work was not done.
+/// The work was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// As much waits as may.
+    /// The maximum number of pieces of work is waiting.
     #[error("too much work waits already")]
     Full,
-    /// The work panicked, or the pool has ended.
+    /// The work panicked, or the pool was dropped.
     #[error("the work was given up")]
     Lost,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A bounded pool of threads. They start when there is work, and end when there is none; when the pool is dropped,
-/// what waits is dropped too.
+/// A bounded pool of threads. Threads start when work arrives, and end when they are idle. Dropping the pool drops
+/// the waiting work.
 pub struct Pool<K> {
     shared: Arc<Shared<K>>,
 }
@@ -48,15 +48,15 @@ pub struct Pool<K> {
 struct Shared<K> {
     name: &'static str,
     limits: PoolLimits,
-    /// Work may spawn tasks on the runtime that the pool was made in.
+    /// The runtime that created the pool. Work may spawn tasks on it.
     runtime: Option<Runtime>,
     line: Mutex<Line<K>>,
     came: Condvar,
 }
 
-/// What waits.
+/// The waiting work.
 struct Line<K> {
-    /// Keys with work, in the order of their turns.
+    /// Keys with work, in the order in which they are served.
     turns: VecDeque<K>,
     work: HashMap<K, VecDeque<Work>>,
     waiting: usize,
@@ -90,7 +90,7 @@ impl<K: Hash + Eq + Clone> Line<K> {
 }
 
 impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
-    /// A pool whose threads are called `leveret-` and its name. No thread runs yet.
+    /// Creates a pool whose threads are named `leveret-` and `name`. No thread runs yet.
     pub fn new(name: &'static str, limits: PoolLimits) -> Pool<K> {
         Pool {
             shared: Arc::new(Shared {
@@ -110,10 +110,10 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
         }
     }
 
-    /// Has `work` done on a thread of the pool when it is the turn of `key`. Never blocks.
+    /// Runs `work` on a thread of the pool when its key is served. Never blocks.
     ///
     /// # Errors
-    /// [`PoolError::Full`] when as much waits as may, and when the system has no thread to give.
+    /// [`PoolError::Full`] when the maximum of work is waiting, or when no thread runs and the system cannot start one.
     pub fn submit(&self, key: K, work: impl FnOnce() + Send + 'static) -> Result<(), PoolError> {
         let shared = &self.shared;
         let mut line = shared.line.lock();
@@ -123,7 +123,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
         let needs_thread = line.idle <= line.waiting && line.threads < shared.limits.threads;
         if needs_thread && let Err(error) = Shared::start_thread(shared, &mut line) {
             error!(pool = shared.name, %error, "cannot start a thread");
-            // Those that run already serve it too.
+            // Running threads will serve this work too.
             if line.threads == 0 {
                 return Err(PoolError::Full);
             }
@@ -134,8 +134,8 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
         Ok(())
     }
 
-    /// As [`Pool::submit`], and waits for what comes of it. If the future is dropped before its turn, the work is not
-    /// done at all.
+    /// As [`Pool::submit`], and waits for the result. If the future is dropped before the work starts, the work is
+    /// skipped.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -147,7 +147,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
         let (answer, result) = oneshot::channel();
         self.submit(key, move || {
             if !answer.is_closed() {
-                // Fails only if the one who waits has left meanwhile.
+                // Fails only if the future has been dropped meanwhile.
                 drop(answer.send(work()));
             }
         })?;
@@ -176,7 +176,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Shared<K> {
         while !line.closed {
             if let Some(work) = line.pop() {
                 drop(line);
-                // The panic hook has told what happened; the thread serves others.
+                // The panic hook has logged the cause. The thread goes on with other work.
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
                     error!(
                         pool = self.name,
@@ -232,7 +232,7 @@ mod tests {
         Pool::new("test", PoolLimits { threads, waiting })
     }
 
-    /// Occupies a thread until the sender is dropped; returns when it does.
+    /// Occupies a thread until the returned sender is dropped.
     fn occupy(pool: &Pool<u32>) -> mpsc::Sender<()> {
         let (hold, held) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_take_turns_and_the_work_of_one_keeps_its_order() {
+    fn keys_are_served_in_rounds_and_work_of_one_key_in_order() {
         let pool = pool(1, 100);
         let hold = occupy(&pool);
         let (sender, done) = mpsc::channel();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_threads_and_no_more_work_than_it_may_have() {
+    fn threads_and_waiting_work_stay_within_the_limits() {
         let pool = pool(3, 5);
         let holds: Vec<_> = (0..3).map(|_| occupy(&pool)).collect();
         let done = Arc::new(AtomicUsize::new(0));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_takes_no_thread_along() {
+    async fn work_that_panics_ends_no_thread() {
         let pool = pool(1, 10);
         let lost = pool.run(1, || panic!("on purpose")).await;
         assert_eq!(lost, Err::<(), _>(PoolError::Lost));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_one_waits_for_any_more_is_not_done() {
+    async fn work_is_skipped_when_its_future_is_dropped() {
         let pool = pool(1, 10);
         let hold = occupy(&pool);
         let done = Arc::new(AtomicUsize::new(0));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_dropped_drops_what_waits() {
+    fn dropping_a_pool_drops_its_waiting_work() {
         let pool = pool(1, 10);
         let hold = occupy(&pool);
         let (sender, done) = mpsc::channel::<()>();

@@ -1,11 +1,11 @@
-//! Log lines that a peer can bring about as often as it likes: a few are let through at once, the others are counted.
+//! Limits log lines that a peer can cause as often as it likes: a few pass in each interval, the others are counted.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lets so many lines through in each stretch of time.
+/// Lets a few lines pass in each interval.
 #[derive(Debug)]
 pub struct Seldom {
     at_once: u64,
@@ -16,16 +16,16 @@ pub struct Seldom {
 #[derive(Debug, Default)]
 struct Stretch {
     begun: Option<Instant>,
-    /// Lines that came in it, let through or not.
+    /// Lines in this interval, passed or not.
     lines: u64,
 }
 
-/// How many lines before this one were not let through. As text, what to add to the line.
+/// Number of suppressed lines before this one. Its text can be added to the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsaid(pub u64);
 
 impl Seldom {
-    /// `at_once` lines in each stretch of `every`.
+    /// Lets `at_once` lines pass in each interval of length `every`.
     pub const fn new(at_once: u64, every: Duration) -> Seldom {
         Seldom {
             at_once,
@@ -37,7 +37,7 @@ impl Seldom {
         }
     }
 
-    /// Whether a line may be written now; `None` if it is only counted.
+    /// Whether to write a line now; `None` if it is only counted.
     pub fn passes(&self, now: Instant) -> Option<Unsaid> {
         let mut stretch = self.now.lock();
         let is_over = stretch
@@ -71,7 +71,7 @@ mod tests {
     use crate::clock::monotonic;
 
     #[test]
-    fn a_few_lines_pass_and_the_others_are_counted() {
+    fn a_few_lines_pass_and_others_are_counted() {
         let begun = monotonic();
         let at = |secs| begun + Duration::from_secs(secs);
         let seldom = Seldom::new(2, Duration::from_secs(10));

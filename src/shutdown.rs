@@ -10,7 +10,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over: from now on they no longer kill the process.
+    /// Takes over the signals, which no longer kill the process from now on.
     pub fn install() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -18,7 +18,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one and gives its name. Cancel-safe.
+    /// Waits for the next signal and returns its name. Cancel-safe.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

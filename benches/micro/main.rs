@@ -1,5 +1,5 @@
-//! Micro-benchmarks of the parts that a message passes through: `cargo bench`, or `cargo bench -- --quick` for a first
-//! look. This file lists them and sets their times. `benches/compare/run` measures whole brokers.
+//! Micro-benchmarks of the code on a message's path: `cargo bench`, or `cargo bench -- --quick` for a first look.
+//! This file lists them and sets their times. `benches/compare/run` measures whole brokers.
 
 mod queue;
 mod routing;
@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Short, so that all of them together take about a minute with `--quick`.
+/// Short times, so that all benchmarks take about a minute with `--quick`.
 fn settings() -> Criterion {
     Criterion::default()
         .sample_size(20)

@@ -17,7 +17,7 @@ use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, Que
 use leveret::store::{Committer, Limits, MemoryStore};
 use leveret::wire::FieldTable;
 
-/// Does nothing: no queue here dead-letters or expires.
+/// Ignores all calls: no queue here dead-letters or expires.
 struct NoOwner;
 
 impl QueueOwner for NoOwner {

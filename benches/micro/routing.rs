@@ -1,4 +1,4 @@
-//! From an exchange and a routing key to queues.
+//! Routing from an exchange and a routing key to queues.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use leveret::broker::exchange::{Binding, Destination, Exchange, ExchangeKind, Ro
 use leveret::broker::routing::Routing;
 use leveret::wire::FieldTable;
 
-/// Queues that share the bindings evenly.
+/// Number of queues that share the bindings evenly.
 const QUEUES: usize = 100;
-/// Routing keys that are matched in turn.
+/// Number of routing keys that are matched in rotation.
 const KEYS: usize = 1024;
 
-/// A topic exchange with this number of bindings, each with a word of its own.
+/// A topic exchange with `bindings` bindings, each with a different word.
 fn bound(bindings: usize) -> Routing<usize> {
     let mut routing = Routing::default();
     routing.insert_exchange(Arc::new(Exchange {

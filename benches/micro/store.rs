@@ -1,5 +1,5 @@
-//! What is written to disk: chunks, and batches into the database. The files lie where temporary files lie: `TMPDIR`
-//! says which disk is measured. `leveret-bench ideal-log` measures what the disk itself allows.
+//! Writing to disk: chunks, and batches into the database. The files are in the directory of temporary files, so
+//! `TMPDIR` selects the disk to measure. `leveret-bench ideal-log` measures the limits of the disk itself.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use leveret::model::{Body, LogId, Message, Origin};
 use leveret::store::{Batch, ChunkEncoder, FjallOptions, FjallStore, LogRecord, Op, Store, chunk};
 
 const SIZE: usize = 1024;
-/// Chunks in a commit: 16 of them are a megabyte.
+/// Number of chunks in a commit: 16 of them are a megabyte.
 const COMMITS: [u64; 2] = [1, 16];
 
 fn message() -> Message {
@@ -30,7 +30,7 @@ fn message() -> Message {
     }
 }
 
-/// A full chunk, and how many messages it holds.
+/// A full chunk, and the number of its messages.
 fn full_chunk(encoder: &mut ChunkEncoder, message: &Message) -> (Bytes, u32) {
     while encoder.has_room_for(message.size()) {
         encoder.push(1_700_000_000_000, message);
@@ -57,8 +57,8 @@ pub(crate) fn chunks(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Batches into the database: with and without the sync that makes them durable. Each batch removes what the one before
-/// has put, as consumers that keep up do.
+/// Batches into the database, with and without the sync that makes them durable. Each batch removes the entries of the
+/// previous one, as consumers that keep up do.
 pub(crate) fn commits(criterion: &mut Criterion) {
     let (full, count) = full_chunk(&mut ChunkEncoder::new(), &message());
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! The octets of the message path: from a read buffer to messages, and from messages to a write buffer.
+//! The wire codec on the message path: from a read buffer to messages, and from messages to a write buffer.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use leveret::wire::{
 };
 
 const FRAME_MAX: u32 = 128 * 1024;
-/// Messages per read or write.
+/// Number of messages per read or write.
 const RUN: usize = 100;
 /// Raw properties of a persistent message: flags, then `delivery-mode` 2.
 const PERSISTENT: [u8; 3] = [0x10, 0, 2];
@@ -38,7 +38,7 @@ fn published(size: usize) -> BytesMut {
     out
 }
 
-/// Walks whole frames as a connection does, and joins them into messages.
+/// Walks whole frames as a connection does, and assembles their messages.
 fn assemble(mut frames: Frames, origin: &Arc<Origin>) -> Vec<Message> {
     let mut messages = Vec::with_capacity(RUN);
     let mut properties = Bytes::new();
@@ -73,7 +73,7 @@ fn assemble(mut frames: Frames, origin: &Arc<Origin>) -> Vec<Message> {
     messages
 }
 
-/// Frame split alone, and with the assembly of publishes.
+/// Splits frames, with and without the assembly of publishes.
 pub(crate) fn frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     group.throughput(Throughput::Elements(RUN as u64));
@@ -108,7 +108,7 @@ pub(crate) fn frames(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Deliveries without their bodies, which the broker does not copy.
+/// Writes deliveries without their bodies, which the broker does not copy.
 pub(crate) fn deliveries(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("delivery");
     group.throughput(Throughput::Elements(RUN as u64));

@@ -1,4 +1,4 @@
-//! Any stream splits into the same frames one by one and as a batch, and what is left over is the same.
+//! Checks that splitting a stream frame by frame and as a batch gives the same frames and the same rest.
 #![no_main]
 
 use bytes::BytesMut;

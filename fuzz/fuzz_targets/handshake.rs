@@ -1,4 +1,4 @@
-//! Whatever a stranger sends, the handshake neither panics nor lets in who was not let in by its caller.
+//! Checks that no input makes the handshake panic or open a connection without a granted login.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A payload that is read as a method is the same method once written and read again; the short way agrees.
+//! Checks that a method stays the same when it is written and read again, and that both readers agree.
 #![no_main]
 
 use bytes::BytesMut;
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
             .expect("well formed")
             .expect("whole");
         let again = decode_method(&frame.payload).expect("what was written can be read");
-        // By text, for a NaN is not equal to itself.
+        // Compares texts, since a NaN does not equal itself.
         assert_eq!(format!("{again:?}"), format!("{method:?}"));
     }
 });

@@ -1,4 +1,4 @@
-//! Tables and properties of any bytes are refused or read, and what was read is written the same.
+//! Checks that arbitrary bytes are rejected or read as tables and properties, and that they are written back unchanged.
 #![no_main]
 
 use bytes::BytesMut;

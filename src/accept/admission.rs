@@ -1,6 +1,7 @@
 //! Counts the connections of a front door: those of authenticated peers, and newcomers that have not logged in yet.
-//! Newcomers have places of their own, so that a flood of them takes none of the others'. When these are taken, the
-//! newcomer that has kept the broker waiting longest is displaced by the next. Pure: the time is an argument.
+//! Newcomers have places of their own, so that a flood of them takes no authenticated peer's place. When their places
+//! are full, the next newcomer displaces the one that has kept the broker waiting longest. Pure: the time is an
+//! argument.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -41,7 +42,7 @@ struct Newcomer {
     from: Address,
     /// Since when the broker waits for the peer; `None` while the peer waits for the broker.
     since: Option<Instant>,
-    /// Tells its connection that it is displaced.
+    /// Notifies the connection that it is displaced.
     displaced_sender: oneshot::Sender<()>,
 }
 
@@ -68,22 +69,22 @@ impl Address {
     }
 }
 
-/// When another connection may be accepted.
+/// When the front door may accept another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acceptance {
     Now,
-    /// When a connection leaves or, if there is a time, then at the latest.
+    /// When a connection leaves, or at this time if it comes earlier.
     Later(Option<Instant>),
 }
 
 /// The outcome of admitting a newcomer that has logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It counts among the authenticated connections.
+    /// The newcomer counts among the authenticated connections.
     Admitted,
-    /// There are too many of these. It keeps its place as a newcomer, and is not displaced.
+    /// There are too many authenticated connections. The newcomer keeps its place, and is not displaced.
     Full,
-    /// It was displaced the moment before.
+    /// Another newcomer has just displaced it.
     Displaced,
 }
 
@@ -91,9 +92,9 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: u64,
-    /// Receives a value when the newcomer is displaced. Closed once that cannot happen any more.
+    /// Receives a value when the newcomer is displaced. Closes when that can no longer happen.
     pub(super) displaced: oneshot::Receiver<()>,
-    /// It has displaced another newcomer.
+    /// Whether it has displaced another newcomer.
     pub(super) replaces: bool,
 }
 
@@ -110,7 +111,7 @@ impl AdmissionControl {
         }
     }
 
-    /// When a newcomer finds a place, free or by displacing another.
+    /// When a newcomer can enter, into a free place or by displacing another.
     pub(super) fn acceptance(&self, now: Instant) -> Acceptance {
         if self.newcomers.len() + self.leaving < self.capacity.newcomers {
             return Acceptance::Now;
@@ -124,7 +125,8 @@ impl AdmissionControl {
         }
     }
 
-    /// Counts a newcomer. `None` if its address has its share of newcomers, or all have theirs, and none can be displaced.
+    /// Counts a newcomer. `None` if no place is free, for its address or at all, and no newcomer can be
+    /// displaced.
     pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Entry> {
         let from = Address::of(peer);
         let share = self.capacity.newcomers.div_ceil(2);
@@ -193,7 +195,7 @@ impl AdmissionControl {
         self.awaits(id, None);
         match self.newcomers.get_mut(&id) {
             Some(newcomer) => {
-                // Closes the receiver: it is not displaced any more.
+                // Closes the receiver, since this newcomer is no longer displaced.
                 newcomer.displaced_sender = oneshot::channel().0;
                 Admission::Full
             }
@@ -271,7 +273,7 @@ mod tests {
         let mut third = control.enter(THERE, at(20)).unwrap();
         let mut fourth = control.enter(THERE, at(30)).unwrap();
         assert_eq!(control.acceptance(at(50)), Acceptance::Later(Some(at(100))));
-        // The peer was heard, so that the second waits longest.
+        // The first peer has sent something, so the broker now waits longest for the second.
         control.awaits(first.id, Some(at(60)));
         assert_eq!(
             control.acceptance(at(100)),
@@ -294,7 +296,7 @@ mod tests {
         let mut mine: Vec<_> = (0..3)
             .map(|_| control.enter(HERE, at(0)).unwrap())
             .collect();
-        // There are places, but not for this address.
+        // There are free places, but this address has its half.
         assert_eq!(control.acceptance(at(50)), Acceptance::Now);
         assert!(control.enter(HERE, at(50)).is_none());
         let next = control.enter(HERE, at(100)).unwrap();

@@ -1,7 +1,7 @@
-//! The loop that accepts the connections of a front door, and their limits. Knows nothing of protocols: a front door
-//! says when a peer has logged in.
+//! The loop that accepts the connections of a front door, and their limits. Knows no protocol: the front door reports
+//! when a peer has logged in.
 
-mod admission; // who may connect, and who has to go
+mod admission; // limits of connections, and which newcomer is displaced
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -21,7 +21,7 @@ use self::admission::{Acceptance, Admission, AdmissionControl, Entry};
 use crate::clock::monotonic;
 use crate::seldom::Seldom;
 
-/// How long to wait when the system has no more sockets to give.
+/// Pause after the system refused a socket.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Maximum number of log lines of one kind per [`LOGGED_EVERY`].
 const LOGGED_MAX: u64 = 1;
@@ -31,7 +31,7 @@ const LOGGED_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Acceptor {
     door: Arc<FrontDoor>,
-    /// How long a newcomer may take to log in.
+    /// Maximum time that a newcomer may take to log in.
     patience: Duration,
     no_sockets: Seldom,
     crowded: Seldom,
@@ -61,7 +61,7 @@ impl FrontDoor {
     }
 }
 
-/// The right of one connection to be open; dropping it ends the right.
+/// The right of one connection to be open. Dropping it returns the connection's place.
 #[derive(Debug)]
 pub struct SocketPermit {
     door: Arc<FrontDoor>,
@@ -70,8 +70,8 @@ pub struct SocketPermit {
 }
 
 impl SocketPermit {
-    /// Counts the connection among those of authenticated peers. False if there are too many of these: then it keeps
-    /// the place of a newcomer, and the front door should close it soon.
+    /// Counts the connection among those of authenticated peers. False if there are too many of these: the connection
+    /// then keeps its place as a newcomer, and the front door should close it soon.
     pub fn admit(&self) -> bool {
         if self.admitted.load(Ordering::Relaxed) {
             return true;
@@ -87,19 +87,19 @@ impl SocketPermit {
             Admission::Full => {
                 if let Some(unsaid) = self.door.full.passes(monotonic()) {
                     let (door, max) = (self.door.name, self.door.capacity.authenticated);
-                    tracing::warn!(%unsaid, "{door} has as many connections as it may have: {max}");
+                    tracing::warn!(%unsaid, "{door} has reached its maximum of {max} connections");
                 }
                 false
             }
         }
     }
 
-    /// The broker waits for the peer from now on.
+    /// From now on the broker waits for the peer.
     pub fn awaits_peer(&self) {
         self.set_awaited(true);
     }
 
-    /// The peer waits for the broker: meanwhile it is not displaced.
+    /// From now on the peer waits for the broker, and is not displaced.
     pub fn awaits_broker(&self) {
         self.set_awaited(false);
     }
@@ -131,7 +131,7 @@ impl Drop for SocketPermit {
 }
 
 impl Acceptor {
-    /// Ends the connection of a peer that has not logged in after `patience`.
+    /// Creates an acceptor that ends a connection without a login after `patience`.
     pub fn new(name: &'static str, capacity: Capacity, patience: Duration) -> Acceptor {
         let seldom = || Seldom::new(LOGGED_MAX, LOGGED_EVERY);
         Acceptor {
@@ -149,8 +149,8 @@ impl Acceptor {
         }
     }
 
-    /// Accepts connections until `stopped` is true (or its sender is gone). A task of its own serves each, and keeps
-    /// the permit while the connection is open. Returns when the last task has ended; dropping this future drops all.
+    /// Accepts connections until `stopped` is true or its sender is dropped. Each connection has a task, which holds the
+    /// permit while the connection is open. Returns when the last task has ended; dropping this future drops all tasks.
     pub async fn serve<F>(
         &self,
         listener: TcpListener,
@@ -187,7 +187,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection, once there is a place for it.
+    /// Waits for a place, then for the next connection.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -210,8 +210,8 @@ impl Acceptor {
             let (door, newcomers) = (self.door.name, self.door.capacity.newcomers);
             tracing::warn!(
                 %peer, %unsaid,
-                "{door} has as many connections that have not logged in as it may have, {newcomers} in all or half of \
-                 them from this address: those that keep the broker waiting longest are ended"
+                "{door} has reached its maximum of connections without a login, {newcomers} in all or half of them from \
+                 this address: it ends those that keep the broker waiting longest"
             );
         }
         let Entry { id, displaced, .. } = entry?;
@@ -223,7 +223,7 @@ impl Acceptor {
         Some((stream, peer, permit, displaced))
     }
 
-    /// Waits until a newcomer finds a place, free or by displacing another.
+    /// Waits until a newcomer can enter, into a free place or by displacing another.
     async fn place_for_newcomer(&self) {
         loop {
             let mut changed = pin!(self.door.changed.notified());
@@ -247,7 +247,7 @@ impl Acceptor {
     }
 }
 
-/// Waits until a newcomer must be ended, and says why. Never returns once it has been admitted.
+/// Waits until a newcomer must be ended, and returns the reason. Waits for ever once the newcomer is admitted.
 async fn until_ended(displaced: oneshot::Receiver<()>, patience: Duration) -> &'static str {
     match timeout(patience, displaced).await {
         Ok(Ok(())) => "others needed its place",
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
-    /// The tests take it that what has not happened by then does not happen.
+    /// The tests assume that an event that has not happened after this time does not happen.
     const SHORT: Duration = Duration::from_millis(200);
 
     /// Greets each connection, reads one byte, and stays until the peer has gone.
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(&read, expected);
     }
 
-    /// A connection that has logged in, with the answer to that.
+    /// Logs a new connection in and checks the answer.
     async fn known(address: SocketAddr, answer: &[u8; 5]) -> TcpStream {
         let mut stream = newcomer(address).await;
         stream.write_all(b"x").await.unwrap();

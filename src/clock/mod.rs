@@ -1,15 +1,14 @@
-//! The one reader of the clocks. Everything else is given the time as an argument, or asks here.
+//! The only reader of the clocks. All other code gets the time as an argument, or asks here.
 //!
-//! A broker lives on a *time line* of its own, in milliseconds, which is never set and never goes back. In a new
-//! data directory it begins with the wall clock's time, so that it looks like one; from then on it goes with the time
-//! since the machine was booted. Deadlines, and when messages were enqueued, are moments of that line, in memory and on
-//! disk. Wall-clock time is what clients and operators say and see: it is translated where they do, by how far the
-//! wall clock is ahead of the line at that time. So whatever happens to the wall clock changes what is shown, and
-//! nothing else.
+//! A broker has a *time line* of its own, in milliseconds. It is never set and never goes back. In a new data
+//! directory it begins at wall-clock time; from then on it advances with the time since the machine booted. Deadlines
+//! and enqueue times are moments of that line, in memory and on disk. Clients and operators send and see wall-clock
+//! time, which is translated where it enters and leaves, by the current distance between wall clock and line. So a
+//! change of the wall clock changes the times that clients see, and nothing else.
 //!
-//! An [`Anchor`] on disk takes the line over a restart. As long as the machine was not booted anew the line goes on
-//! exactly, whatever the wall clock did meanwhile. After a boot only the wall clock can tell how long the broker was
-//! down; it is believed, but never that it was less than no time.
+//! An [`Anchor`] on disk carries the line over a restart. Within one boot the line continues exactly, whatever the
+//! wall clock did meanwhile. After a reboot only the wall clock tells how long the broker was down; the line follows
+//! it, but never goes back.
 
 mod source;
 #[cfg(test)]
@@ -24,9 +23,9 @@ use serde::{Deserialize, Serialize};
 pub use source::{Settable, Source, System};
 
 const NS_PER_MS: u64 = 1_000_000;
-/// A wall clock that moved by less against the line was not set: the two are never read at once.
+/// Minimum change that counts as setting the wall clock. Smaller ones come from reading two clocks one after the other.
 const STEP_MS: u64 = 5;
-/// So close together the two clocks have to be read to be compared, and so often it is tried.
+/// Maximum time between two readings that are compared, and the number of attempts to get two such readings.
 const CLOSE_NS: u64 = NS_PER_MS / 2;
 const READINGS_MAX: usize = 5;
 
@@ -35,12 +34,12 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// A moment of a broker's time line. [`Clock::wall_ms_at`] tells what clients are shown for it.
+/// A moment of a broker's time line. [`Clock::wall_ms_at`] returns the wall-clock time that clients see for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment so many milliseconds from the line's beginning.
+    /// The moment `ms` milliseconds from the line's beginning.
     pub fn from_ms(ms: u64) -> Moment {
         Moment(ms)
     }
@@ -51,33 +50,33 @@ impl Moment {
     }
 }
 
-/// How a time line goes with the clocks of a machine: what a restart has to know to go on with it.
+/// The position of a time line relative to the clocks of a machine. A restart reads it to continue the line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
-    /// The boot during which this holds.
+    /// The id of the boot that the anchor belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<Arc<str>>,
-    /// How far the line is ahead of the time since that boot.
+    /// Distance of the line ahead of the time since that boot.
     line_ahead_ns: i64,
-    /// How far the wall clock is ahead of the line.
+    /// Distance of the wall clock ahead of the line.
     wall_ahead_ms: i64,
-    /// The line had come so far.
+    /// The latest recorded point of the line.
     line_ns: u64,
 }
 
 impl Anchor {
-    /// How far the wall clock is ahead of the line, in milliseconds.
+    /// Distance of the wall clock ahead of the line, in milliseconds.
     pub fn wall_ahead_ms(&self) -> i64 {
         self.wall_ahead_ms
     }
 
-    /// Whether it places the line as `other` does, however far each had come.
+    /// Whether both place the line alike. Ignores the recorded points.
     pub fn places_as(&self, other: &Anchor) -> bool {
         (&self.boot, self.line_ahead_ns, self.wall_ahead_ms)
             == (&other.boot, other.line_ahead_ns, other.wall_ahead_ms)
     }
 
-    /// How far the line has come by these readings.
+    /// The point of the line for these readings.
     fn line_at(&self, boot: Option<&str>, since_boot_ns: u64, wall_ns: u64) -> u64 {
         let is_same_boot = boot.is_some() && boot == self.boot.as_deref();
         let by_boot = since_boot_ns.saturating_add_signed(self.line_ahead_ns);
@@ -91,18 +90,17 @@ impl Anchor {
     }
 }
 
-/// A broker's clock.
 #[derive(Debug)]
 pub struct Clock {
     source: Arc<dyn Source>,
     boot: Option<Arc<str>>,
     line_ahead_ns: i64,
-    /// As it was when last looked at.
+    /// The distance at the last comparison.
     wall_ahead_ms: AtomicI64,
 }
 
 impl Clock {
-    /// Goes on with the line of `anchor`; without one a line begins with the wall clock's time.
+    /// Continues the line of `anchor`; without one a line begins at wall-clock time.
     pub fn start(source: Arc<dyn Source>, anchor: Option<&Anchor>) -> Clock {
         let boot = source.boot();
         let (since_boot_ns, wall_ns) = (source.since_boot_ns(), source.wall_ns());
@@ -118,33 +116,32 @@ impl Clock {
         }
     }
 
-    /// How far the time line has come, in milliseconds.
+    /// The current point of the time line, in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ns() / NS_PER_MS
     }
 
-    /// The moment that it is.
     pub fn now(&self) -> Moment {
         Moment(self.now_ms())
     }
 
-    /// What the wall clock shows, in milliseconds since the Unix epoch: for what is shown, or compared with what
-    /// others say, and never for a deadline.
+    /// The wall clock, in milliseconds since the Unix epoch: to show it, or to compare it with times from clients. Never
+    /// for a deadline.
     pub fn wall_ms(&self) -> u64 {
         self.source.wall_ns() / NS_PER_MS
     }
 
-    /// The wall-clock time of a moment as the wall clock is set now, in milliseconds since the Unix epoch.
+    /// The wall-clock time of a moment by the wall clock's current setting, in milliseconds since the Unix epoch.
     pub fn wall_ms_at(&self, moment: Moment) -> u64 {
         moment.0.saturating_add_signed(self.wall_ahead_ms())
     }
 
-    /// The moment that a wall-clock time means as the wall clock is set now.
+    /// The moment of a wall-clock time by the wall clock's current setting.
     pub fn moment_of(&self, wall_ms: u64) -> Moment {
         Moment(wall_ms.saturating_add_signed(self.wall_ahead_ms().saturating_neg()))
     }
 
-    /// What a restart has to know.
+    /// The anchor that a restart needs.
     pub fn anchor(&self) -> Anchor {
         Anchor {
             boot: self.boot.clone(),
@@ -154,7 +151,8 @@ impl Clock {
         }
     }
 
-    /// How far the wall clock is ahead of the line. The same until it is set, so that a moment is always shown alike.
+    /// Distance of the wall clock ahead of the line. Changes only when the wall clock is set, so that clients always see
+    /// the same time for a moment.
     fn wall_ahead_ms(&self) -> i64 {
         let known = self.wall_ahead_ms.load(Ordering::Relaxed);
         match self.compare() {
@@ -166,7 +164,7 @@ impl Clock {
         }
     }
 
-    /// Compares the clocks; `None` if this thread was held up between the readings each time.
+    /// Compares the clocks; `None` if each attempt was interrupted between its readings.
     fn compare(&self) -> Option<i64> {
         (0..READINGS_MAX).find_map(|_| {
             let before_ns = self.now_ns();
@@ -187,13 +185,13 @@ impl Clock {
 }
 
 impl Default for Clock {
-    /// A line of its own that begins now, on this machine's clocks.
+    /// A new line that begins now, on this machine's clocks.
     fn default() -> Clock {
         Clock::start(Arc::new(System), None)
     }
 }
 
-/// How far `a` is ahead of `b`.
+/// Distance of `a` ahead of `b`.
 fn difference(a: u64, b: u64) -> i64 {
     let magnitude = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
     if a >= b { magnitude } else { -magnitude }

@@ -1,4 +1,4 @@
-//! What a clock reads: the machine's clocks, or in tests the machine's with a wall clock that is set at will.
+//! The sources of a clock's readings: the machine's clocks, and for tests a wall clock that can be set.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Where the kernel tells which boot this is.
+/// The file in which the kernel names the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The clocks of a machine.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Nanoseconds since the machine was booted. This clock is never set, and it counts while the machine sleeps: a
-    /// lock of ten minutes is over for the rest of the world when a suspended machine wakes after an hour.
+    /// Nanoseconds since the machine booted. This clock is never set, and it counts through a suspend: when a machine
+    /// wakes after an hour, a lock of ten minutes is over for its clients too.
     fn since_boot_ns(&self) -> u64;
 
     /// Wall-clock time in nanoseconds since the Unix epoch; 0 if it is set before 1970.
     fn wall_ns(&self) -> u64;
 
-    /// Names this boot; `None` if the machine does not tell.
+    /// The id of this boot; `None` if the machine has none.
     fn boot(&self) -> Option<Arc<str>>;
 }
 
@@ -41,7 +41,7 @@ impl Source for System {
     }
 }
 
-/// Reads a clock of the machine; one that is below zero reads as 0.
+/// Reads a clock of the machine; a negative time reads as 0.
 fn nanoseconds(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -49,14 +49,14 @@ fn nanoseconds(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// The clocks of this machine with a wall clock that a test sets.
+/// The clocks of this machine, with a wall clock that tests set.
 #[derive(Debug, Default)]
 pub struct Settable {
     ahead_ms: AtomicI64,
 }
 
 impl Settable {
-    /// Sets the wall clock so far ahead of the machine's, or behind it.
+    /// Sets the distance of the wall clock ahead of the machine's; negative values set it behind.
     pub fn set_wall_ahead_ms(&self, ms: i64) {
         self.ahead_ms.store(ms, Ordering::Release);
     }

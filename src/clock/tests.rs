@@ -1,4 +1,4 @@
-//! The time line under a wall clock that is set, over restarts and boots.
+//! The time line when the wall clock is set, over restarts and boots.
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::*;
 const HOUR_MS: i64 = 3_600_000;
 const START_MS: u64 = 1_700_000_000_000;
 
-/// A machine whose clocks stand still unless told.
+/// A machine whose clocks move only when a test moves them.
 #[derive(Debug)]
 struct Machine(Mutex<Readings>);
 
@@ -65,7 +65,7 @@ fn started(machine: &Arc<Machine>, anchor: Option<&Anchor>) -> Clock {
 }
 
 #[test]
-fn a_line_begins_with_the_wall_clock_and_is_not_set_with_it() {
+fn a_line_begins_at_wall_clock_time_and_ignores_later_settings() {
     let machine = Machine::new();
     let clock = started(&machine, None);
     assert_eq!((clock.now_ms(), clock.wall_ms()), (START_MS, START_MS));
@@ -85,7 +85,7 @@ fn a_line_begins_with_the_wall_clock_and_is_not_set_with_it() {
 }
 
 #[test]
-fn readings_that_are_rounded_differently_do_not_move_what_is_shown() {
+fn differently_rounded_readings_do_not_change_the_times_clients_see() {
     let machine = Machine::new();
     let clock = started(&machine, None);
     let then = clock.now();
@@ -96,7 +96,7 @@ fn readings_that_are_rounded_differently_do_not_move_what_is_shown() {
 }
 
 #[test]
-fn a_restart_goes_on_exactly_whatever_the_wall_clock_did_meanwhile() {
+fn a_restart_continues_exactly_whatever_the_wall_clock_did_meanwhile() {
     for ahead_ms in [0, HOUR_MS, -HOUR_MS, -50 * 365 * 24 * HOUR_MS] {
         let machine = Machine::new();
         let anchor = started(&machine, None).anchor();
@@ -113,7 +113,7 @@ fn a_restart_goes_on_exactly_whatever_the_wall_clock_did_meanwhile() {
 fn after_a_boot_the_wall_clock_tells_how_long_the_broker_was_down() {
     let machine = Machine::new();
     let clock = started(&machine, None);
-    // It was set while the broker ran, for good: that is no time that has passed.
+    // The wall clock was set while the broker ran. The difference is not passed time.
     machine.is_set(HOUR_MS);
     machine.passes(1_000);
     let anchor = clock.anchor();
@@ -124,7 +124,7 @@ fn after_a_boot_the_wall_clock_tells_how_long_the_broker_was_down() {
 }
 
 #[test]
-fn after_a_boot_with_a_wall_clock_that_is_behind_the_line_stands_where_it_was() {
+fn after_a_boot_a_line_ahead_of_the_wall_clock_continues_where_it_was() {
     let machine = Machine::new();
     let clock = started(&machine, None);
     machine.passes(10_000);
@@ -133,7 +133,7 @@ fn after_a_boot_with_a_wall_clock_that_is_behind_the_line_stands_where_it_was() 
     machine.is_set(-50 * 365 * 24 * HOUR_MS);
     let clock = started(&machine, Some(&anchor));
     assert_eq!(clock.now_ms(), START_MS + 10_000);
-    // When the wall clock has found the time, what is shown is right, and the line goes on as before.
+    // When the wall clock is right again, so are the shown times, and the line continues as before.
     machine.passes(3_000);
     machine.is_set(50 * 365 * 24 * HOUR_MS);
     assert_eq!(clock.now_ms(), START_MS + 13_000);
@@ -141,7 +141,7 @@ fn after_a_boot_with_a_wall_clock_that_is_behind_the_line_stands_where_it_was() 
 }
 
 #[test]
-fn the_same_boot_with_less_time_is_another_machine() {
+fn the_same_boot_id_with_less_time_counts_as_another_machine() {
     let machine = Machine::new();
     let clock = started(&machine, None);
     machine.passes(10_000);
@@ -153,7 +153,7 @@ fn the_same_boot_with_less_time_is_another_machine() {
 }
 
 #[test]
-fn an_anchor_is_read_as_it_was_written() {
+fn an_anchor_survives_serialization() {
     let anchor = started(&Machine::new(), None).anchor();
     let text = serde_json::to_string(&anchor).unwrap();
     assert_eq!(serde_json::from_str::<Anchor>(&text).unwrap(), anchor);
@@ -188,7 +188,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// The line passes as time does, whatever is done to the wall clock of a machine that runs.
+    /// The line advances with time, however the wall clock of a running machine is set.
     #[test]
     fn time_passes(events in prop::collection::vec(event(), 1..60)) {
         let machine = Machine::new();
@@ -211,7 +211,7 @@ proptest! {
                     expected_ms += down_ms;
                 }
             }
-            // The wall clock tells over a boot, as exactly as it is compared.
+            // Over a boot the wall clock counts, as exactly as the clocks are compared.
             let now_ms = clock.now_ms();
             prop_assert!(now_ms.abs_diff(expected_ms) < STEP_MS, "{now_ms} {expected_ms}");
             expected_ms = now_ms;

@@ -1,4 +1,4 @@
-//! Commands about the whole node: `stop_app`, `start_app`, `stop`, and the end of the process.
+//! Commands for the whole node: `stop_app`, `start_app`, `stop`, and the end of the process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::listeners::{Addresses, Fronts, Listeners};
 use crate::broker::broker::Broker;
 use crate::ctl::context::NodeCommand;
 
-/// The task that carries out the commands.
+/// The task that carries out commands.
 pub(super) struct CommandTask {
     pub(super) broker: Arc<Broker>,
     pub(super) fronts: Fronts,
@@ -31,7 +31,7 @@ impl CommandTask {
             match command {
                 NodeCommand::StopApp(done) => {
                     self.close(listeners.take()).await;
-                    // Fails only if the operator has gone.
+                    // Fails only if the operator has disconnected.
                     done.send(()).unwrap_or_default();
                 }
                 NodeCommand::StartApp(done) => {

@@ -1,4 +1,4 @@
-//! The data directory before the store opens it: it must be the broker's own, and closed to other users.
+//! Prepares the data directory before the store opens it: it must be the broker's own, and closed to other users.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -9,13 +9,13 @@ use tracing::warn;
 use super::error::StartError;
 use crate::ctl::protocol::SOCKET;
 
-/// Names of which a used data directory has at least one.
+/// A used data directory has at least one of these entries.
 const OWN_ENTRIES: [&str; 3] = ["leveret.lock", "db", SOCKET];
-/// A file system of its own has this directory.
+/// The root of a file system may have this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Creates the directory and closes it to other users, since it holds messages and hashes of passwords. Refuses a
-/// directory with foreign content. Leaves the mode of a directory that belongs to another user.
+/// Creates the directory and closes it to other users, since it holds messages and password hashes. Refuses a directory
+/// with foreign content. Leaves the mode of a directory that belongs to another user.
 pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::DataDir {
         dir: dir.to_owned(),
@@ -53,7 +53,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-/// An entry that is not a broker's, if the directory has no entry of a broker.
+/// An entry that does not belong to a broker, if the directory has no entry of a broker.
 fn foreign_entry(dir: &Path) -> io::Result<Option<String>> {
     let mut foreign = None;
     for entry in std::fs::read_dir(dir)? {

@@ -1,4 +1,4 @@
-//! Listeners of the front doors: opening and closing them.
+//! Opens and closes the listeners of the front doors.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::{amqp, cmq};
 
-/// Connections that the system queues until the broker accepts them.
+/// Number of connections that the system queues until the broker accepts them.
 const ACCEPT_BACKLOG: u32 = 1024;
-/// The reason in the closes of a stop, in RabbitMQ's words.
+/// The reason that clients see when the broker stops, in RabbitMQ's words.
 const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
 
 /// The front doors.
@@ -79,7 +79,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Closes the listeners, and then the connections: in good order within the grace, the rest abruptly.
+    /// Closes the listeners and then the connections. Connections that do not close within the grace are cut off.
     pub(super) async fn close(mut self, broker: &Broker, grace: Duration) {
         self.stop.send_replace(true);
         let closing = broker.connections().close_where(SHUTDOWN_REASON, |_| true);

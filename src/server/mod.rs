@@ -1,11 +1,11 @@
-//! Builds a broker from its configuration and runs it: store, committer, broker, front doors, the socket of ctl.
-//! Decides nothing about AMQP.
+//! Builds a broker from its configuration and runs it: store, committer, broker, front doors, ctl socket.
+//! Makes no decision about AMQP.
 
-mod commands; // commands about the whole node
-mod data_dir; // the data directory before the store opens it
+mod commands; // commands for the whole node
+mod data_dir; // prepares the data directory
 mod error;
 mod listeners;
-mod settings; // the configuration as each room takes it
+mod settings; // translates the configuration for each room
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,9 +31,9 @@ use crate::memory::MemoryMonitor;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
 use crate::{amqp, clock, cmq, ctl};
 
-/// Commands that wait for their task.
+/// Maximum number of commands that wait for their task.
 const COMMANDS_MAX: usize = 16;
-/// How long a stop in good order waits for dead letters.
+/// Time that an orderly stop waits for dead letters.
 const LETTERS_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts brokers.
@@ -41,7 +41,7 @@ const LETTERS_GRACE: Duration = Duration::from_secs(5);
 pub struct Server;
 
 impl Server {
-    /// Starts a broker; it accepts connections when this returns.
+    /// Starts a broker. It accepts connections when this returns.
     pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         let started = clock::monotonic();
         data_dir::prepare(&config.data_dir)?;
@@ -52,7 +52,7 @@ impl Server {
             alarms.clone(),
             config.memory_high_watermark,
         ));
-        // Before the listeners: an operator who sees in the log that one is open may give commands.
+        // Before the listeners: an operator who sees a listener in the log may give commands.
         let ctl_socket = config.data_dir.join(SOCKET);
         let ctl = ctl::server::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
             path: ctl_socket.clone(),
@@ -107,7 +107,7 @@ impl Server {
     }
 }
 
-/// Opens the store, and the broker that it holds.
+/// Opens the store and the broker on it.
 async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, StartError> {
     let store = open_store(config.data_dir.clone(), settings::store(config, shares)).await?;
     let committer = Committer::start(store, settings::commit_limits(config))?;
@@ -147,7 +147,7 @@ async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
     }
 }
 
-/// A running broker. Dropped without [`RunningServer::shutdown`] it cuts its connections off; the store is synced.
+/// A running broker. Dropping it without [`RunningServer::shutdown`] cuts its connections off; the store is synced.
 pub struct RunningServer {
     addresses: Arc<Addresses>,
     broker: Arc<Broker>,
@@ -160,7 +160,7 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    /// The first AMQP address, with the port that the system chose for 0.
+    /// The first AMQP address. For port 0 it has the port that the system chose.
     pub fn amqp_addr(&self) -> SocketAddr {
         self.addresses
             .amqp
@@ -190,7 +190,7 @@ impl RunningServer {
     /// Waits for `leveret ctl stop`. Cancel-safe.
     pub async fn stop_asked(&mut self) {
         if self.stop_seen.wait_for(|asked| *asked).await.is_err() {
-            // The task is gone, so no command can come.
+            // The task has ended, so no command can come.
             std::future::pending::<()>().await;
         }
     }

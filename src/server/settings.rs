@@ -1,4 +1,4 @@
-//! The configuration as each room takes it.
+//! Translates the configuration into the settings of each room.
 
 use tracing::{info, warn};
 
@@ -8,7 +8,6 @@ use crate::files::{self, Shares};
 use crate::store::{FjallOptions, Limits, OnDamage};
 use crate::{amqp, cmq, node};
 
-/// The settings of the broker.
 pub(super) fn broker(config: &Config) -> BrokerConfig {
     BrokerConfig {
         loopback_users: config.loopback_users.clone(),
@@ -35,7 +34,7 @@ pub(super) fn share_files(config: &Config) -> Shares {
     let (amqp, cmq) = (shares.amqp.authenticated, shares.cmq.authenticated);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
     info!(limit, store = shares.store, amqp, cmq, "file descriptors");
-    // The defaults are more than most brokers need: less than a default is worth no warning.
+    // The defaults exceed the needs of most brokers, so fewer than a default deserves no warning.
     let default = Config::from_raw(&RawConfig::default()).ok();
     let default = default.map(|config| (config.connection_max, config.cmq_connections));
     let (default_amqp, default_cmq) = default.unzip();
@@ -51,7 +50,6 @@ pub(super) fn share_files(config: &Config) -> Shares {
     shares
 }
 
-/// The settings of CMQ's front door.
 pub fn cmq_config(config: &Config, shares: &Shares) -> cmq::CmqConfig {
     cmq::CmqConfig {
         connections: shares.cmq,
@@ -87,7 +85,6 @@ pub fn cmq_config(config: &Config, shares: &Shares) -> cmq::CmqConfig {
     }
 }
 
-/// The settings of the AMQP front door.
 pub(super) fn amqp(config: &Config, shares: &Shares) -> amqp::Settings {
     let timeout_ms = u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX);
     amqp::Settings {
@@ -120,7 +117,7 @@ pub(super) fn store(config: &Config, shares: &Shares) -> FjallOptions {
     options
 }
 
-/// The bounds of the committer.
+/// The limits of the committer.
 pub(super) fn commit_limits(config: &Config) -> Limits {
     Limits {
         disk_free_min: config.disk_free_limit,
