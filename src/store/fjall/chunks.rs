@@ -1,4 +1,4 @@
-//! Where chunks are and how they are read: in the database, or in an extent of which the database knows the place.
+//! Finds and reads chunks, which are in the database or, by an address in the database, in an extent.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -13,14 +13,14 @@ use crate::model::LogId;
 use crate::store::extents::ChunkAddress;
 use crate::store::{StoreError, StoredChunk, chunk};
 
-/// A chunk that the database knows of, not yet read from an extent.
+/// A chunk's entry in the database. A chunk in an extent is not read yet.
 pub(super) struct ChunkEntry {
     pub(super) log: LogId,
     pub(super) first: u64,
     pub(super) source: ChunkSource,
 }
 
-/// Where the database says that a chunk is.
+/// The chunk itself, or its address.
 pub(super) enum ChunkSource {
     Inline(Bytes),
     InExtent(ChunkAddress),
@@ -49,7 +49,7 @@ impl ChunkEntry {
 
 /// Why an entry was not read.
 pub(super) enum Unread {
-    /// The disk does not give it back; its first offset, if its key could be read.
+    /// The entry is damaged. `first` is its first offset, if its key could be read.
     Damaged {
         first: Option<u64>,
         reason: String,
@@ -66,16 +66,16 @@ impl From<Unread> for StoreError {
     }
 }
 
-/// What loading one chunk came to.
+/// The result of loading one chunk.
 enum Loaded {
     Data(Bytes),
-    /// It was removed since it was found.
+    /// The chunk was removed after its entry was found.
     Gone,
     Damaged,
 }
 
 impl OpenDatabase {
-    /// The chunk that holds `from`, or the next one, and those that follow; see [`crate::store::Store::read`].
+    /// See [`crate::store::Store::read`].
     pub(super) fn read(
         &self,
         log: LogId,
@@ -86,14 +86,14 @@ impl OpenDatabase {
             let found = self.find_from(log, from, max_bytes)?;
             let none = found.is_empty();
             let chunks = self.load(found)?;
-            // All that was found may have been removed meanwhile, but there may be more behind.
+            // All found chunks may have been removed meanwhile, but more may follow them.
             if none || !chunks.is_empty() {
                 return Ok(chunks);
             }
         }
     }
 
-    /// The chunks of a log that start in these offsets, in order. Reads no extent.
+    /// Entries of the chunks of a log whose first offsets are in this range, in order. Reads no extent.
     pub(super) fn find(
         &self,
         log: LogId,
@@ -102,7 +102,7 @@ impl OpenDatabase {
         self.msgs.range(keys::chunks(log, firsts)).map(found)
     }
 
-    /// Ends before what cannot be read.
+    /// Entries of chunks from the one that holds `from` on. Ends before an unreadable entry.
     fn find_from(
         &self,
         log: LogId,
@@ -142,7 +142,7 @@ impl OpenDatabase {
 
     /// The chunk whose offsets include `from`. Reads no extent.
     fn chunk_holding(&self, log: LogId, from: u64) -> Result<Option<ChunkEntry>, Unread> {
-        // Bounded, so that it does not wade through what was removed long ago.
+        // The lower bound keeps the search from skipping long-removed keys one by one.
         let earliest = from.saturating_sub(u64::from(chunk::CHUNK_MESSAGES_MAX) - 1);
         let Some(found) = self.find(log, earliest..=from).next_back().transpose()? else {
             return Ok(None);
@@ -154,7 +154,8 @@ impl OpenDatabase {
         Ok((end > from).then_some(found))
     }
 
-    /// What follows from an entry that cannot be read when the chunks from `from` on are looked for.
+    /// Handles an unreadable entry in a search from `from` on: returns a readable chunk before it, or else an
+    /// error with the unreadable offsets.
     fn behind(&self, log: LogId, from: u64, unread: Unread) -> Result<Vec<ChunkEntry>, StoreError> {
         let (first, reason) = match unread {
             Unread::Damaged { first, reason } => (first, reason),
@@ -163,7 +164,8 @@ impl OpenDatabase {
         let offsets = match first {
             Some(first) => first..self.next_readable(log, first.saturating_add(1)),
             None => {
-                // The database gives up before the last entry that it can read: a search that ends there finds it.
+                // The database fails before it returns the last readable entry. A search that ends there
+                // finds it.
                 if let Some(found) = self.before_damage(log, from) {
                     return Ok(vec![found]);
                 }
@@ -173,7 +175,7 @@ impl OpenDatabase {
         Err(StoreError::Unreadable { offsets, reason })
     }
 
-    /// The first chunk from `from` on, if it lies before what cannot be read.
+    /// The first chunk from `from` on, if it is before the unreadable entry.
     fn before_damage(&self, log: LogId, from: u64) -> Option<ChunkEntry> {
         let reaches = |last| matches!(self.find(log, from..=last).next(), Some(Err(_)));
         if reaches(from) {
@@ -190,7 +192,7 @@ impl OpenDatabase {
         self.find(log, from..=whole).next()?.ok()
     }
 
-    /// The first offset of the next chunk at or after `from` whose key can be read; `u64::MAX` if there is none.
+    /// The first offset of the next chunk at or after `from` with a readable key; `u64::MAX` without one.
     fn next_readable(&self, log: LogId, from: u64) -> u64 {
         let key_from = |at| {
             let mut entries = self.msgs.range(keys::chunks(log, at..=u64::MAX));
@@ -214,8 +216,8 @@ impl OpenDatabase {
         }
     }
 
-    /// The chunks themselves, without those that were removed since they were found. Ends before one that cannot be
-    /// read.
+    /// Reads the chunks of these entries, without chunks that were removed meanwhile. Ends before an
+    /// unreadable one.
     pub(super) fn load(&self, found: Vec<ChunkEntry>) -> Result<Vec<StoredChunk>, StoreError> {
         let addresses: Vec<ChunkAddress> = found
             .iter()
@@ -249,7 +251,8 @@ impl OpenDatabase {
         Ok(chunks)
     }
 
-    /// A chunk that is not where it was found: it was moved or removed since, or it is damaged.
+    /// Reads a chunk that is not at its address `before`: it was moved or removed meanwhile, or it is
+    /// damaged.
     fn load_moved(
         &self,
         log: LogId,
@@ -268,7 +271,7 @@ impl OpenDatabase {
         Ok(Loaded::Gone)
     }
 
-    /// The place of a chunk, and its generation, if it lies in an extent.
+    /// The address of a chunk, and the address's generation, if the chunk is in an extent.
     pub(super) fn address_of(
         &self,
         log: LogId,
@@ -280,7 +283,7 @@ impl OpenDatabase {
         self.find_address(log, first)
     }
 
-    /// The same, also if no extent is known to hold anything.
+    /// As [`OpenDatabase::address_of`], even if no extent holds a live chunk.
     fn find_address(
         &self,
         log: LogId,
@@ -296,13 +299,15 @@ impl OpenDatabase {
     }
 }
 
-/// How far to go into `left`, of which one end is near: twice as far as before, or half of it.
+/// The next step of a search for a boundary in `left` offsets: doubles the distance covered so far, up to
+/// half of `left`. Boundaries are usually near.
 fn halfway(gone: u64, left: u64) -> u64 {
     gone.saturating_add(1).min(left / 2).max(1)
 }
 
-/// Removes the key of a chunk or of its place. One that was put once vanishes with what was put, if that is still in
-/// memory. One that may have been written several times must not: the database would bring back an older value.
+/// Removes the key of a chunk or of its address. A weak removal cancels a single put that is still in memory,
+/// and neither reaches a table. A key that may have been put several times needs a full removal, or else an
+/// older value would return.
 pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
     match keys::parse_chunk(key) {
         Some(ChunkKey::Address(_, _, keys::MOVED)) => writes.remove(msgs, key),

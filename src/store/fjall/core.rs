@@ -1,4 +1,4 @@
-//! What the store and its background threads share: the database, which is opened anew after a failure.
+//! The database as the store and its background threads share it, and its reopening after a failure.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,19 +17,20 @@ use super::synced::SyncProgress;
 use super::{journal_repair, keys, manifest};
 use crate::store::{StoreError, dir};
 
-/// What the store and its background thread share.
+/// The state that the store shares with its background threads.
 pub(super) struct Core {
     pub(super) dir: PathBuf,
     pub(super) options: FjallOptions,
     progress: Arc<SyncProgress>,
-    /// The copy of the manifests is as they were when last looked at.
+    /// Whether the manifests are unchanged since they were last copied.
     manifests_copied: AtomicBool,
     open: RwLock<Option<OpenDatabase>>,
     pub(super) removed: Mutex<RemovedLogs>,
 }
 
 impl Core {
-    /// Opens or creates the database in a data directory, after repairing what a power loss has torn.
+    /// Opens or creates the database in a data directory, after cutting off writes that a power loss has
+    /// torn.
     pub(super) fn new(dir: &Path, options: FjallOptions) -> Result<Core, StoreError> {
         let core = Core {
             dir: dir.to_owned(),
@@ -43,14 +44,14 @@ impl Core {
         Ok(core)
     }
 
-    /// Closes the database and opens it from what is on disk.
+    /// Closes the database and opens it again from the disk.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         self.close();
         journal_repair::write_again(&self.db_dir())?;
         self.open_database()
     }
 
-    /// The database, unless it is closed after a failure.
+    /// The database. [`StoreError::Closed`] after a failure.
     pub(super) fn open(&self) -> Result<OpenGuard<'_>, StoreError> {
         let guard = self.open.read();
         if guard.is_none() {
@@ -59,7 +60,7 @@ impl Core {
         Ok(OpenGuard(guard))
     }
 
-    /// Removed logs with something left.
+    /// Number of removed logs that are not fully swept.
     #[cfg(test)]
     pub(super) fn unswept(&self) -> usize {
         let removed = self.removed.lock();
@@ -91,7 +92,7 @@ impl Core {
         Ok(())
     }
 
-    /// Makes everything durable that is committed.
+    /// Makes all commits up to now durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         let emptied = open.extents.before_sync();
@@ -109,7 +110,7 @@ impl Core {
         Ok(())
     }
 
-    /// Seals the memtables that have outgrown their size, so that they go to tables.
+    /// Seals the memtables that exceed their maximum, so that the database writes them to tables.
     pub(super) fn seal_overgrown(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         for keyspace in open.overgrown(&self.options) {
@@ -119,33 +120,34 @@ impl Core {
         Ok(())
     }
 
-    /// The manifests are about to change: the copy of them is to be written anew.
+    /// Marks the copy of the manifests as stale. Called before they change.
     fn manifests_change(&self) {
         self.manifests_copied.store(false, Ordering::Relaxed);
     }
 
-    /// Copies the manifests. Without a fresh copy less can be restored, no more: a full disk stops nobody here.
+    /// Copies the manifests. A failure, such as a full disk, only means that less can be restored after
+    /// damage.
     pub(super) fn copy_manifests_now(&self) {
         if let Err(failure) = manifest::copy(&self.dir, &self.db_dir()) {
             warn!(%failure, "cannot copy the manifests");
         }
     }
 
-    /// Whether the copy of the manifests may be older than they are.
+    /// Whether the copy may be older than the manifests.
     pub(super) fn are_manifests_stale(&self) -> bool {
         !self.manifests_copied.load(Ordering::Relaxed)
     }
 
-    /// Copies the manifests, once what was sealed has become tables.
+    /// Copies the manifests if all sealed memtables have become tables.
     pub(super) fn copy_manifests(&self) {
-        // A database that has failed is opened again, which copies them too.
+        // After a failure the reopening copies them.
         if self.is_flushing().is_ok_and(|is_flushing| !is_flushing) {
             self.manifests_copied.store(true, Ordering::Relaxed);
             self.copy_manifests_now();
         }
     }
 
-    /// Seals what memtables hold, so that it goes to tables.
+    /// Seals the memtables of `msgs` and `state`, so that the database writes them to tables.
     pub(super) fn seal_all(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         self.manifests_change();
@@ -163,17 +165,16 @@ impl Core {
             .any(|keyspace| keyspace.sealed_memtable_count() > 0))
     }
 
-    /// Bytes of memtables.
     pub(super) fn memtable_bytes(&self) -> u64 {
         self.open().map_or(0, |open| open.db.write_buffer_size())
     }
 
-    /// Whether what is in memory fits on the disk.
+    /// Whether the disk has room for the memtables.
     pub(super) fn has_room_to_flush(&self) -> bool {
         dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
     }
 
-    /// Writes something, so that a flush has something to write.
+    /// Writes a key without content, so that a flush has something to write.
     pub(super) fn touch(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         let writer = open.extents.writer();
@@ -184,7 +185,7 @@ impl Core {
     }
 }
 
-/// The open database while it is in use.
+/// Keeps the database open while it is in use.
 pub(super) struct OpenGuard<'a>(RwLockReadGuard<'a, Option<OpenDatabase>>);
 
 impl std::ops::Deref for OpenGuard<'_> {
@@ -192,7 +193,7 @@ impl std::ops::Deref for OpenGuard<'_> {
 
     #[expect(
         clippy::expect_used,
-        reason = "checked when the guard was made, and nobody writes while it is held"
+        reason = "checked when the guard was made, and no writer can close it while the guard is held"
     )]
     fn deref(&self) -> &OpenDatabase {
         self.0.as_ref().expect("open while guarded")

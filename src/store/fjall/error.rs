@@ -1,4 +1,4 @@
-//! The database's errors as the store's.
+//! Translates the database's errors into the store's.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::error::is_lost;
 use crate::store::extents::ChunkAddress;
 
-/// Names what was being done when the database failed.
+/// Translates an error of the database during `doing`.
 pub(super) fn failed(doing: &'static str) -> impl Fn(::fjall::Error) -> StoreError {
     move |error| match error {
         ::fjall::Error::Io(source) => StoreError::Io {
@@ -23,12 +23,12 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(::fjall::Error) -> StoreErr
     }
 }
 
-/// Names what cannot be read.
+/// Translates an error of decoding a `what` of a log.
 pub(super) fn corrupt<E: Display>(what: &'static str, log: LogId) -> impl Fn(E) -> StoreError {
     move |error| StoreError::Corrupt(format!("{what} of log {}: {error}", log.0))
 }
 
-/// Whether the disk does not give back what was written; else it may be asked again.
+/// Whether the data on disk are damaged. After other errors a read may be retried.
 pub(super) fn is_damage(error: &::fjall::Error) -> bool {
     match error {
         ::fjall::Error::Io(error) | ::fjall::Error::Storage(LsmError::Io(error)) => is_lost(error),

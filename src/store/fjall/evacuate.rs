@@ -1,5 +1,5 @@
-//! The accounts of the extents: counting what earlier runs have left in them, and moving what is left in those that
-//! hold little, so that they can be used again. For the background.
+//! Background work on extents: counts the live chunks of earlier runs, and moves chunks out of sparse
+//! extents, so that these can be reused.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,12 +15,12 @@ use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::extents::ChunkAddress;
 
-/// Bytes of chunks moved at once: commits wait meanwhile.
+/// Bytes of chunks moved in one batch; commits wait meanwhile.
 const MOVE_BYTES: usize = 1024 * 1024;
-/// Spare extents that are kept while nothing is written.
+/// Number of spare extents that stay in quiet times.
 const SPARE_AT_REST: usize = 1;
 
-/// A chunk that lies in an extent.
+/// The entry of a chunk in an extent.
 struct AddressEntry {
     log: LogId,
     first: u64,
@@ -29,7 +29,7 @@ struct AddressEntry {
 }
 
 impl Core {
-    /// Counts what was in the extents when the database was opened.
+    /// Counts the chunks that were in the extents when the database was opened.
     pub(in crate::store) fn count_extents(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         let Some(snapshot) = open.uncounted.lock().take() else {
@@ -50,7 +50,8 @@ impl Core {
         Ok(())
     }
 
-    /// Moves what is left in sparse extents, until `stop` holds. `slack` bytes of no use are left alone.
+    /// Moves the chunks out of sparse extents, until `stop` holds. Does nothing while at most `slack` bytes
+    /// are unused.
     pub(in crate::store) fn evacuate(
         &self,
         slack: u64,
@@ -64,9 +65,9 @@ impl Core {
         open.evacuate_extents(&sparse, stop)
     }
 
-    /// Gives the space of spare extents back: of all but one, or of all if it is short.
+    /// Removes the spare extents: all but one, or all if space is short.
     pub(in crate::store) fn trim_extents(&self, all: bool) -> Result<(), StoreError> {
-        self.sync()?; // what was moved last is final only now
+        self.sync()?; // extents emptied by the last moves become spare only now
         self.open()?
             .extents
             .trim(if all { 0 } else { SPARE_AT_REST })
@@ -74,7 +75,7 @@ impl Core {
 }
 
 impl OpenDatabase {
-    /// Moves what is left in these extents, until `stop` holds.
+    /// Moves the chunks out of these extents, until `stop` holds.
     pub(super) fn evacuate_extents(
         &self,
         extents: &[u32],
@@ -107,14 +108,15 @@ impl OpenDatabase {
         debug!(
             extents = extents.len(),
             chunks = moved,
-            "moved what was left in extents"
+            "moved chunks out of sparse extents"
         );
         Ok(())
     }
 
-    /// Writes chunks to the active extent and exchanges their places. Those that were removed meanwhile are left out.
+    /// Writes chunks to the active extent and replaces their addresses. Skips chunks that were removed
+    /// meanwhile.
     fn relocate(&self, group: Vec<AddressEntry>) -> Result<(), StoreError> {
-        let mut writer = self.extents.writer(); // nothing is removed while this is held
+        let mut writer = self.extents.writer(); // no chunk is removed while this is held
         let mut writes = self.batch(2 * group.len());
         let mut left = Vec::with_capacity(group.len());
         for AddressEntry {
@@ -130,10 +132,10 @@ impl OpenDatabase {
                 continue;
             }
             let Some(chunk) = self.extents.read(&[address])?.pop().flatten() else {
-                continue; // damaged: its queue says so when it is wanted
+                continue; // damaged; its queue reports it when it reads the chunk
             };
             let Some(new) = writer.append(&chunk)? else {
-                continue; // cannot be: it fitted before
+                continue; // cannot happen, since it had an address before
             };
             if generation != keys::MOVED {
                 remove(&mut writes, &self.msgs, &key);
@@ -151,7 +153,7 @@ impl OpenDatabase {
     }
 }
 
-/// The place in an entry of `msgs`, if it is one. Does not read chunks.
+/// Reads an entry of `msgs` that holds an address; `None` for others. Reads no chunks.
 fn address_entry(entry: ::fjall::Guard) -> Result<Option<AddressEntry>, StoreError> {
     let (key, value) = entry
         .into_inner_if(|key| keys::is_chunk_address(key))

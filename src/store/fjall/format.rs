@@ -1,12 +1,12 @@
-//! The format of a data directory: which release may open it, and what becomes of an older one.
+//! The format of a data directory: which formats this release opens, and how it upgrades an older one.
 //!
-//! | format | what it can have that the one before cannot |
+//! | format | new contents |
 //! |---|---|
 //! | 1 | |
 //! | 2 | receives, segments, gone pages, settings in the definitions of queues, chunks in extents |
 //!
-//! A directory of format 1 is one of format 2 that has none of these: it only gets the new marker, so that an older
-//! release does not open it any more.
+//! A directory of format 1 is a valid directory of format 2 without these contents. It only gets the new
+//! marker, so that older releases refuse it.
 
 use std::path::Path;
 
@@ -15,11 +15,11 @@ use crate::store::StoreError;
 /// The format that this release writes.
 pub(super) const FORMAT: u32 = 2;
 
-/// The oldest format that it reads.
+/// The oldest format that this release reads.
 const FORMAT_MIN: u32 = 1;
 
-/// Decides whether a directory with this marker may be opened. True when the marker must be
-/// written: it is new, or older.
+/// Decides whether a directory with this marker may be opened. True when the marker must be written, since it
+/// is missing or older.
 pub(super) fn check(dir: &Path, marker: Option<&[u8]>) -> Result<bool, StoreError> {
     let Some(marker) = marker else {
         return Ok(true);

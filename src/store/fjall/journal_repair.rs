@@ -1,12 +1,15 @@
-//! What is done to the database's journals before it is opened. A power loss may tear the last batches of the
-//! newest journal in ways that make the database refuse to open (a lost page inside a value); none of them was
-//! confirmed, so the journal is cut at the first batch that is not whole, and the rest is kept aside as `.torn`.
+//! Repairs the database's journals before it is opened. A power loss may tear the last batches of the newest
+//! journal in ways that make the database refuse to open (a lost page inside a value). None of them was
+//! confirmed, so the journal is cut at the first incomplete batch, and the cut-off bytes are saved as
+//! `.torn`.
 //!
-//! What was synced is another matter: it cannot be torn, so if it is not whole it has been damaged, and opening would
-//! hide that. A batch that is not whole was synced if a later journal has batches (a journal is synced before the next
-//! one is made), if a whole batch behind it says so in its note, or if the last run has noted (see [`super::progress`])
-//! that it synced more than is left. Whole batches behind it alone say nothing: of what was not synced a power loss
-//! may leave any part.
+//! Synced batches cannot be torn. An incomplete one is damaged, and cutting it off would hide that. An
+//! incomplete batch was synced
+//! - if a later journal has batches, since a journal is synced before the next one is created,
+//! - if the note of a whole batch after it says so, or
+//! - if the last run recorded (see [`super::synced`]) that it synced more than the journals hold.
+//!
+//! Whole batches after it prove nothing by themselves: a power loss may leave any part of the unsynced data.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -20,8 +23,8 @@ use super::synced::{BatchNote, SyncedBatch, forget_synced, read_synced};
 use crate::store::dir::{journals, sync_dir};
 use crate::store::error::{Advice, OnDamage, StoreError, io_error};
 
-/// Cuts what is torn off the journals in the database's directory, which is in the data directory `dir`. What is
-/// damaged is an error, or is cut out.
+/// Cuts torn batches off the journals in the database's directory `db`, which is in the data directory `dir`.
+/// Damaged batches are an error or, with [`OnDamage::Recover`], are cut out.
 pub(super) fn repair(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
     let synced = read_synced(dir)?;
     let mut found = Vec::new();
@@ -46,7 +49,7 @@ pub(super) fn repair(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), S
             advice: Advice::Recover,
         }),
         Verdict::Damaged(what) => {
-            error!("{what}; going on without the changes that cannot be read");
+            error!("{what}; continuing without the unreadable changes");
             for journal in found
                 .iter()
                 .filter(|journal| journal.content.torn.is_some())
@@ -60,7 +63,7 @@ pub(super) fn repair(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), S
     }
 }
 
-/// Whether the journals in the database's directory hold nothing: no batch was ever written to them whole.
+/// Whether no whole batch was ever written to the journals in the database's directory.
 pub(super) fn hold_nothing(db: &Path) -> Result<bool, StoreError> {
     for (number, path) in journals(db)? {
         let content = scan(&path).map_err(|e| io_error("reading", &path, e))?;
@@ -71,20 +74,20 @@ pub(super) fn hold_nothing(db: &Path) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// A journal and what it holds.
+/// A journal and its contents.
 struct Journal {
     number: u64,
     path: PathBuf,
     content: JournalContent,
 }
 
-/// What the journals are in together.
+/// The state of all journals together.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Whole,
-    /// Something was being written when the power was lost, and nothing else is missing.
+    /// Only unsynced batches are incomplete.
     Torn,
-    /// Something is missing that was synced: what.
+    /// Synced batches are missing; describes which.
     Damaged(String),
 }
 
@@ -113,7 +116,7 @@ fn verdict(journals: &[Journal], synced: Option<SyncedBatch>) -> Result<Verdict,
             .flatten()
             .map(|journal| &journal.content.notes)
     };
-    // The last run synced a batch that is in none of the journals that it can be in.
+    // Whether the last run synced a batch that none of its possible journals has.
     let is_short = synced.is_some_and(|synced| {
         let seen = notes()
             .filter_map(|notes| notes.last_of(synced.epoch))
@@ -155,7 +158,7 @@ fn verdict(journals: &[Journal], synced: Option<SyncedBatch>) -> Result<Verdict,
     Ok(Verdict::Torn)
 }
 
-/// Whether a whole batch behind what is torn has such a note.
+/// Whether a whole batch after the incomplete one has such a note.
 fn has_behind(journal: &Journal, is_such: impl Fn(BatchNote) -> bool) -> io::Result<bool> {
     let mut at = journal.content.whole;
     while let Some((range, notes)) = next_whole(&journal.path, at)? {
@@ -168,7 +171,7 @@ fn has_behind(journal: &Journal, is_such: impl Fn(BatchNote) -> bool) -> io::Res
 }
 
 impl Journal {
-    /// Cuts off what is torn, if anything is.
+    /// Cuts off the torn batches, if any.
     fn cut_torn(&self) -> Result<(), StoreError> {
         let Some(torn) = self.content.torn else {
             return Ok(());
@@ -183,8 +186,9 @@ impl Journal {
     }
 }
 
-/// Writes every journal again in place and syncs it. After a failed sync the kernel may hold pages that it takes
-/// for written: reads see them, the disk does not, and the next sync says nothing. Writing makes them dirty again.
+/// Writes every journal again in place and syncs it. After a failed sync the kernel may consider pages clean
+/// that never reached the disk: reads see them, and the next sync succeeds without writing them. Writing
+/// makes them dirty again.
 pub(super) fn write_again(db: &Path) -> Result<(), StoreError> {
     for (_, path) in journals(db)? {
         write_again_file(&path).map_err(|e| io_error("writing", &path, e))?;
@@ -209,7 +213,7 @@ fn write_again_file(path: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Writes a journal anew without what is damaged, and keeps what it was aside.
+/// Writes a journal again without its damaged batches, and saves the original under another name.
 fn cut_out(path: &Path) -> io::Result<()> {
     let new = path.with_extension("jnl.mended");
     let mut from = File::open(path)?;
@@ -224,7 +228,7 @@ fn cut_out(path: &Path) -> io::Result<()> {
     while let Some((range, _)) = next_whole(path, at)? {
         error!(
             journal = %path.display(), at, bytes = range.start - at, kept = %aside.display(),
-            "cut changes out that cannot be read: they are lost; what they held of messages, the queues will miss"
+            "cut unreadable changes out of a journal; they are lost, with the messages in them"
         );
         at = range.end;
         copy(range)?;
@@ -234,14 +238,14 @@ fn cut_out(path: &Path) -> io::Result<()> {
     if let Some(bytes) = last_nonzero(tail)? {
         error!(
             journal = %path.display(), at, bytes, kept = %aside.display(),
-            "cut changes off that cannot be read: they are lost; what they held of messages, the queues will miss"
+            "cut unreadable changes off a journal; they are lost, with the messages in them"
         );
     }
     to.sync_all()?;
     std::fs::rename(&new, path)
 }
 
-/// Gives a journal a second name that no file has yet.
+/// Gives a journal a second, unused name.
 fn keep(path: &Path) -> io::Result<PathBuf> {
     for number in 1_u64.. {
         let aside = path.with_extension(format!("jnl.damaged-{number}"));
@@ -253,7 +257,7 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-/// Cuts a journal. False if the disk is too full to keep what was cut off: a start must not fail of that.
+/// Cuts a journal. False if the disk is too full to save the cut-off bytes, which must not fail a start.
 fn cut(path: &Path, at: u64, torn: u64) -> io::Result<bool> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let aside = path.with_extension("jnl.torn");

@@ -1,4 +1,4 @@
-//! Reading the database's journals: which batches are whole, and what their notes say. Changes nothing.
+//! Scans the database's journals for whole batches and their notes. Changes nothing.
 //!
 //! A journal, as fjall 3.1 writes it, is a sequence of batches and then zeroes; integers are little-endian:
 //!
@@ -23,19 +23,19 @@ const ITEM: u8 = 2;
 const BATCH_END: u8 = 3;
 const CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = *b"FJL\x03";
-/// Bytes read or copied at once.
+/// Bytes of one read or copy.
 pub(super) const STEP: usize = 256 * 1024;
-/// No note is longer.
+/// Maximum length of a note.
 const NOTE_LEN_MAX: u64 = 64;
 
-/// What a journal holds.
+/// The contents of a journal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct JournalContent {
-    /// Bytes of whole batches.
+    /// Bytes of the whole batches at its beginning.
     pub(super) whole: u64,
-    /// Bytes behind them up to the last that is not zero, if any.
+    /// Bytes after them up to the last one that is not zero, if any.
     pub(super) torn: Option<u64>,
-    /// What the whole batches say.
+    /// Notes of the whole batches.
     pub(super) notes: Notes,
 }
 
@@ -57,7 +57,7 @@ impl Notes {
         self.all.last().copied()
     }
 
-    /// The last batch of a run.
+    /// Number of the last batch of a run.
     pub(super) fn last_of(&self, epoch: u64) -> Option<u64> {
         let of_run = self.all.iter().filter(|note| note.epoch == epoch);
         of_run.map(|note| note.serial).max()
@@ -75,7 +75,7 @@ pub(super) fn scan(path: &Path) -> io::Result<JournalContent> {
     })
 }
 
-/// Where the whole batches end that begin at `at`, and what they say.
+/// The end of the whole batches that begin at `at`, and their notes.
 pub(super) fn whole_from(path: &Path, at: u64) -> io::Result<(u64, Notes)> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
@@ -96,7 +96,7 @@ pub(super) fn whole_from(path: &Path, at: u64) -> io::Result<(u64, Notes)> {
     Ok((whole, notes))
 }
 
-/// The next whole batches behind a batch at `at` that is not whole: where they begin and end, and what they say.
+/// The next whole batches after an incomplete batch at `at`: their range and their notes.
 pub(super) fn next_whole(path: &Path, at: u64) -> io::Result<Option<(Range<u64>, Notes)>> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; STEP];
@@ -112,7 +112,7 @@ pub(super) fn next_whole(path: &Path, at: u64) -> io::Result<Option<(Range<u64>,
                 return Ok(Some((begin..end, notes)));
             }
         }
-        // One may lie over the end of what was read.
+        // A trailer may straddle the end of the bytes read.
         let step = read.saturating_sub(TRAILER.len() - 1);
         if step == 0 {
             return Ok(None);
@@ -132,7 +132,7 @@ pub(super) fn last_nonzero(mut file: File) -> io::Result<Option<u64>> {
             return Ok(found);
         }
         let part = buffer.get(..read).unwrap_or_default();
-        // Most of it is zeroes, so they are passed over by the quickest means.
+        // Most bytes are zeroes, so whole blocks of them are compared and skipped.
         if !zeroes.starts_with(part)
             && let Some(last) = part.iter().rposition(|byte| *byte != 0)
         {
@@ -142,16 +142,16 @@ pub(super) fn last_nonzero(mut file: File) -> io::Result<Option<u64>> {
     }
 }
 
-/// Reads batches as long as they are whole.
+/// Reads batches until one is incomplete.
 struct Scan<R> {
     reader: R,
     left: u64,
-    /// That of the batch that was read last.
+    /// Note of the batch that was read last.
     note: Option<BatchNote>,
 }
 
 impl<R: Read> Scan<R> {
-    /// Reads one batch; false if it is not whole.
+    /// Reads one batch; false if it is incomplete.
     fn batch(&mut self) -> io::Result<bool> {
         let Some([BATCH_START, count @ .., _, _, _, _, _, _, _, _]) = self.take::<13>(None)? else {
             return Ok(false);
@@ -182,7 +182,7 @@ impl<R: Read> Scan<R> {
             Some([CLEAR]) => return Ok(self.take::<8>(Some(hash))?.is_some()),
             _ => return Ok(false),
         }
-        // Type, compression, keyspace and the length that the value would have without compression.
+        // Type, compression and keyspace. The next take ignores the value's uncompressed length.
         if self.take::<10>(Some(hash))?.is_none() {
             return Ok(false);
         }
@@ -215,7 +215,7 @@ impl<R: Read> Scan<R> {
         Ok(true)
     }
 
-    /// The next bytes; `None` if the journal ends before.
+    /// The next `N` bytes; `None` if the journal ends before.
     fn take<const N: usize>(&mut self, hash: Option<&mut Xxh3>) -> io::Result<Option<[u8; N]>> {
         if self.left < N as u64 {
             return Ok(None);

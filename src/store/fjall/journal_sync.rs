@@ -1,14 +1,15 @@
-//! Syncs the database's newest journal through a file handle of our own, so that the next commit need not wait for
-//! the disk as it would if the database synced (it holds its journal's lock meanwhile).
+//! Syncs the database's newest journal through a file handle of the store's own. The database holds its
+//! journal's lock while it syncs, so the next commit would wait for the disk.
 //!
-//! Why this is sound with fjall 3.1: a batch is written to the newest journal before `commit` returns. When the
-//! database turns to a new journal it first syncs the old one and only then creates the next number, writing nothing
-//! in between. So everything committed before this call is either in the newest journal, or in one that was synced
-//! when it was left. Should turning fail half-way (the new file exists, the database still writes to the old one),
-//! the new one stays without a first byte, and until it has one both are synced. Journals are removed oldest first,
-//! so if the one held here still has a name, none after it has gone.
+//! Why this is sound with fjall 3.1: a batch is written to the newest journal before `commit` returns. When
+//! the database rotates to a new journal, it first syncs the old one and then creates the next number, and
+//! writes nothing in between. So every earlier commit is either in the newest journal or in one that the
+//! rotation synced. If a rotation fails half-way (the new file exists, the database still writes to the old
+//! one), the new journal stays without a first byte, and until it has one both are synced. Journals are
+//! removed oldest first, so while the open one still has a name, all later ones exist.
 //!
-//! Syncing a file through another handle covers all its data on every Unix; elsewhere the database syncs itself.
+//! Syncing a file through another handle covers all its data on every Unix; elsewhere the database syncs
+//! itself.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -23,7 +24,7 @@ use crate::store::error::io_error;
 pub(super) struct JournalSync {
     db: PathBuf,
     newest: Option<Journal>,
-    /// The one before, until the newest has its first byte.
+    /// The previous journal, until the newest has its first byte.
     left: Option<File>,
 }
 
@@ -34,7 +35,6 @@ struct Journal {
 }
 
 impl JournalSync {
-    /// For the journals in the database's directory.
     pub(super) fn new(db: &Path) -> JournalSync {
         JournalSync {
             db: db.to_owned(),
@@ -43,13 +43,13 @@ impl JournalSync {
         }
     }
 
-    /// Makes durable what was committed before this call. Returns the number of the newest journal.
+    /// Makes all earlier commits durable. Returns the number of the newest journal.
     pub(super) fn sync(&mut self) -> Result<u64, StoreError> {
         let number = self.follow()?;
         let path = self.path(number);
         let synced = self.sync_files();
         if synced.is_err() {
-            // The next sync looks for itself: what is known here may be part of the trouble.
+            // The next sync looks for the newest journal again, since a stale handle may be the cause.
             self.newest = None;
         }
         synced.map_err(|e| io_error("syncing", &path, e))?;
@@ -98,7 +98,7 @@ impl JournalSync {
         Ok(number)
     }
 
-    /// The newest journal by name. The one before is kept too: whether it was left for good is not known here.
+    /// Finds the newest journal by name. Opens the previous one too, since its rotation may be incomplete.
     fn find(&mut self) -> Result<Journal, StoreError> {
         let mut found = journals(&self.db)?;
         let newest = found.pop();
@@ -130,15 +130,15 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-/// Whether anything was written to a journal: a batch begins with a byte that is not zero.
+/// Whether a journal has its first byte: a batch begins with a byte that is not zero.
 fn has_begun(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::FileExt;
     let mut first = [0];
     Ok(file.read_at(&mut first, 0)? == 1 && first != [0])
 }
 
-/// Whether the file has not been removed. Asks for nothing else: of a file whose times somebody has asked for, Linux
-/// keeps finer ones from then on, so that the next write changes its inode, and the next sync has that to write too.
+/// Whether the file still has a name. Requests only the link count: once a file's times are requested, Linux
+/// stores finer ones, so that the next write changes the inode, and the next sync must write that too.
 #[cfg(target_os = "linux")]
 fn has_name(file: &File) -> io::Result<bool> {
     use rustix::fs::{AtFlags, StatxFlags, statx};
@@ -146,7 +146,7 @@ fn has_name(file: &File) -> io::Result<bool> {
     Ok(found.stx_nlink > 0)
 }
 
-/// Whether the file has not been removed.
+/// Whether the file still has a name.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn has_name(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -171,7 +171,7 @@ mod tests {
         fs::write(path(3), [1]).unwrap();
         sync.sync().unwrap();
         assert_eq!(state(&sync), (Some(3), false));
-        // Turned to the next, which is still empty: both are synced.
+        // Rotated to the next one, which is still empty: both are synced.
         fs::write(path(4), [0; 8]).unwrap();
         sync.sync().unwrap();
         assert_eq!(state(&sync), (Some(4), true));
@@ -180,7 +180,7 @@ mod tests {
         fs::write(path(4), [1]).unwrap();
         sync.sync().unwrap();
         assert_eq!(state(&sync), (Some(4), false));
-        // Several turns between two syncs, the older ones already removed.
+        // Several rotations between two syncs, with the older journals already removed.
         fs::write(path(7), [1]).unwrap();
         fs::remove_file(path(3)).unwrap();
         fs::remove_file(path(4)).unwrap();

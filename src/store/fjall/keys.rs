@@ -3,19 +3,19 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `msgs` | log u64, first offset u64 | chunk |
-//! | `msgs` | log u64, first offset u64, generation u8 | where an extent holds the chunk; see [`chunk_address`] |
-//! | `msgs` | 17 bytes 0xff | the last batch: epoch u64, ticket u64 |
-//! | `msgs` | 18 bytes 0xff | nothing; see `upkeep` |
+//! | `msgs` | log u64, first offset u64, generation u8 | address of the chunk in an extent; see [`chunk_address`] |
+//! | `msgs` | 17 bytes 0xff | note of the last batch: epoch u64, ticket u64, number u64, synced u64 |
+//! | `msgs` | 18 bytes 0xff | nothing; see [`FLUSH`] |
 //! | `state` | `L`, log u64 | log record |
 //! | `state` | `P`, log u64, page u64 | settled page |
 //! | `state` | `C`, log u64, offset u64 | delivery count |
 //! | `state` | `S`, log u64, first offset u64 | segment |
-//! | `state` | `H`, log u64, number u64 | what a receive leased by handle |
-//! | `state` | `G`, log u64, page u64 | page of what never comes back, of a log that keeps what was acked |
-//! | `state` | `M`, log u64, first offset u64 | mark of such a log |
-//! | `state` | `T`, log u64 | a removed log whose remains are not swept yet |
+//! | `state` | `H`, log u64, number u64 | receive |
+//! | `state` | `G`, log u64, page u64 | gone page, in a log with history |
+//! | `state` | `M`, log u64, first offset u64 | stretch record, in a log with history |
+//! | `state` | `T`, log u64 | tombstone of a removed log that is not fully swept |
 //! | `meta` | `!format` | format of the data directory, u32 |
-//! | `meta` | `!extents` | numbers of extents that were in use are below, u32 |
+//! | `meta` | `!extents` | number after the newest extent, u32 |
 //! | `meta` | `m`, any bytes | definition |
 
 use std::ops::{Bound, RangeInclusive};
@@ -32,11 +32,11 @@ pub(super) const RETURN_COUNT: u8 = b'C';
 pub(super) const SEGMENT: u8 = b'S';
 /// Prefix of receives in `state`.
 pub(super) const RECEIVE: u8 = b'H';
-/// Prefix of pages of what never comes back in `state`.
+/// Prefix of gone pages in `state`.
 pub(super) const GONE_PAGE: u8 = b'G';
-/// Prefix of marks in `state`.
+/// Prefix of stretch records in `state`.
 pub(super) const STRETCH: u8 = b'M';
-/// Prefixes of what a log has in `state` besides its record, by page or offset.
+/// Prefixes of the keys of a log in `state` that have a page, offset or number.
 pub(super) const PARTS: [u8; 6] = [
     SETTLED_PAGE,
     RETURN_COUNT,
@@ -45,18 +45,18 @@ pub(super) const PARTS: [u8; 6] = [
     GONE_PAGE,
     STRETCH,
 ];
-/// Prefix of removed logs in `state`.
+/// Prefix of tombstones of removed logs in `state`.
 pub(super) const TOMB: u8 = b'T';
 /// Prefix of definitions in `meta`.
 pub(super) const DEFINITION: u8 = b'm';
-/// Where `meta` keeps the format of the data directory.
+/// Key in `meta` of the data directory's format.
 pub(super) const FORMAT: &[u8] = b"!format";
-/// Where `meta` keeps how far the numbers of extents have come.
+/// Key in `meta` of the number after the newest extent.
 pub(super) const EXTENTS: &[u8] = b"!extents";
-/// Where `msgs` keeps the number of the last batch: behind every chunk, as no log has the last id.
+/// Key in `msgs` of the last batch's note. It sorts after every chunk, since no log has the highest id.
 pub(super) const LAST_BATCH: [u8; 17] = [0xff; 17];
 
-/// What `msgs` is given to write when a flush is wanted and nothing else is there.
+/// Key in `msgs` without content, written so that a flush has something to write.
 pub(super) const FLUSH: [u8; 18] = [0xff; 18];
 
 /// Key of a chunk in `msgs`.
@@ -64,26 +64,26 @@ pub(super) fn chunk(log: LogId, first: u64) -> [u8; 16] {
     join(log.0.to_be_bytes(), first.to_be_bytes())
 }
 
-/// Generation of the place at which a chunk was put. Such a key is put once and removed once, as that of a chunk.
+/// Generation of a chunk's first address. Its key is put once and removed once, like a chunk's key.
 pub(super) const PUT: u8 = 0;
-/// Generation of the place to which a chunk was moved. Such a key is written anew with each further move.
+/// Generation of the address of a moved chunk. Each further move overwrites its key.
 pub(super) const MOVED: u8 = 1;
 
-/// Key of a chunk's place in `msgs`.
+/// Key of a chunk's address in `msgs`.
 pub(super) fn chunk_address(log: LogId, first: u64, generation: u8) -> [u8; 17] {
     join(chunk(log, first), [generation])
 }
 
-/// What a key in `msgs` leads to.
+/// A key in `msgs` that leads to a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChunkKey {
     /// The chunk itself.
     Chunk(LogId, u64),
-    /// The chunk's place, of this generation.
+    /// The chunk's address, with its generation.
     Address(LogId, u64, u8),
 }
 
-/// Reads a key in `msgs`; `None` if it is none of a chunk.
+/// Reads a key in `msgs`. `None` unless it is the key of a chunk or of its address.
 pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
     let (&log, rest) = key.split_first_chunk()?;
     let (&first, rest) = rest.split_first_chunk()?;
@@ -95,12 +95,12 @@ pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
     }
 }
 
-/// Whether a key in `msgs` is that of a place. The last batch's is not, but as long.
+/// Whether a key in `msgs` is that of a chunk's address. [`LAST_BATCH`] has the same length, but is none.
 pub(super) fn is_chunk_address(key: &[u8]) -> bool {
     matches!(parse_chunk(key), Some(ChunkKey::Address(..)))
 }
 
-/// Keys of a log's chunks, and of their places, that start in these offsets.
+/// Range of the keys of a log's chunks, and of their addresses, with these first offsets.
 pub(super) fn chunks(log: LogId, firsts: RangeInclusive<u64>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let last = chunk_address(log, *firsts.end(), u8::MAX);
     (
@@ -114,12 +114,12 @@ pub(super) fn of_log(prefix: u8, log: LogId) -> [u8; 9] {
     join([prefix], log.0.to_be_bytes())
 }
 
-/// Key of a log's page, count, segment, receive or mark in `state`.
+/// Key of a log's page, count, segment, receive or stretch in `state`.
 pub(super) fn of_part(prefix: u8, log: LogId, part: u64) -> [u8; 17] {
     join(of_log(prefix, log), part.to_be_bytes())
 }
 
-/// Prefix, log and (but for records and tombstones) part of a key in `state`.
+/// Prefix, log and part of a key in `state`; keys of records and tombstones have no part.
 pub(super) fn parse_state(key: &[u8]) -> Option<(u8, LogId, Option<u64>)> {
     let (&prefix, rest) = key.split_first()?;
     let (log, rest) = rest.split_first_chunk::<8>()?;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_sorts_with_its_chunk() {
+    fn an_address_sorts_with_its_chunk() {
         let log = LogId(1);
         let keys = [
             &chunk(log, 7)[..],

@@ -1,5 +1,5 @@
-//! The store's background thread: removes what deleted logs have left, and once it is quiet gives the space of removed
-//! chunks back to the file system, and the memory of memtables to the system. Sleeps while there is nothing to do.
+//! The store's background thread. It sweeps removed logs, empties sparse extents and, in quiet times, frees
+//! the disk space of removed chunks and the memory of memtables. It sleeps while it has no work.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::worker::Worker;
 
-/// Bytes written in the quiet time that still count as quiet.
+/// Maximum number of bytes committed in a quiet time.
 const QUIET_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Removed chunks after which the extents are looked at: some may hold too little.
+/// Number of removed chunks after which the thread looks for sparse extents.
 const EVACUATE_AFTER_CHUNKS: u64 = 1024;
-/// Keys removed in one batch, so that commits in between do not wait long.
+/// Keys removed in one batch; small, so that commits in between do not wait long.
 const SWEEP_KEYS: usize = 256;
-/// How long the thread leaves a failed database alone unless it is reopened earlier.
+/// How long the thread waits after a failure, unless the database is reopened earlier.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long a memtable may take to reach the disk before reclaiming is put off.
+/// How long a flush may take before the thread postpones its work.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The handle of the thread.
@@ -42,47 +42,47 @@ struct Shared {
 
 #[derive(Default)]
 struct Work {
-    /// Removed logs with something left.
+    /// Removed logs that are not fully swept.
     logs: VecDeque<LogId>,
-    /// Chunks removed since space was given back.
+    /// Chunks removed since the last reclaim.
     removed_chunks: u64,
-    /// Chunks removed since the extents were looked at.
+    /// Chunks removed since the last look for sparse extents.
     removed_since_look: u64,
-    /// What earlier runs have left in the extents is not known yet.
+    /// The chunks of earlier runs in extents are not counted yet.
     uncounted: bool,
-    /// Bytes committed, to see whether it is quiet.
+    /// Bytes committed, to tell quiet times.
     written: u64,
-    /// Bytes committed since memtables were flushed for quiet.
+    /// Bytes committed since the last flush in a quiet time.
     unflushed: u64,
-    /// Space is short, and may be given back although there is little of it.
+    /// While space is short, even little space is freed.
     short: Shortage,
-    /// The database was opened again after a failure.
+    /// The database was reopened after a failure.
     reopened: bool,
     asleep: bool,
     stopping: bool,
 }
 
-/// Whether free space is below its limit, as far as this thread has not acted on it.
+/// Whether free space is below its limit, and whether this thread has acted on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Shortage {
     #[default]
     None,
     Told,
-    /// Acted on. Told again it is worth another try only if something was removed since.
+    /// Acted on. Another try is worthwhile only after more chunks were removed.
     Tried,
 }
 
-/// What to do next.
+/// The next piece of work.
 enum Task {
     CountExtents,
-    /// Extents may hold too little.
+    /// Empty sparse extents.
     Evacuate,
     Sweep(LogId),
-    /// Enough was removed; `written` tells later whether it was quiet.
+    /// Enough chunks were removed for a reclaim. Comparing `written` later tells whether the time was quiet.
     ConsiderReclaim {
         written: u64,
     },
-    /// Enough was written to be worth a flush; the same.
+    /// Enough bytes were committed for a flush; `written` as above.
     ConsiderFlush {
         written: u64,
     },
@@ -96,7 +96,7 @@ impl Work {
 }
 
 impl Maintenance {
-    /// Starts the thread, with the remains of logs removed before.
+    /// Starts the thread, with the removed logs that an earlier run did not fully sweep.
     pub(super) fn start(
         core: Arc<Core>,
         options: MaintenanceOptions,
@@ -120,7 +120,7 @@ impl Maintenance {
         Ok(Maintenance { shared, worker })
     }
 
-    /// Takes note of a commit.
+    /// Counts a commit, and wakes the thread if it has work now.
     pub(super) fn committed(&self, bytes: usize, removed_chunks: u64, removed_logs: Vec<LogId>) {
         let mut work = self.shared.work.lock();
         work.written = work.written.wrapping_add(bytes as u64);
@@ -137,7 +137,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes note that free space is below its limit.
+    /// Tells the thread that free space is below its limit.
     pub(super) fn space_is_short(&self) {
         let mut work = self.shared.work.lock();
         if work.short == Shortage::None || work.removed_chunks > 0 {
@@ -148,7 +148,7 @@ impl Maintenance {
         }
     }
 
-    /// Takes note of the database's return, and of remains found then.
+    /// Tells the thread that the database was reopened, and which removed logs it still has.
     pub(super) fn reopened(&self, remains: Vec<LogId>) {
         let mut work = self.shared.work.lock();
         work.reopened = true;
@@ -158,7 +158,7 @@ impl Maintenance {
         self.shared.changed.notify_all();
     }
 
-    /// Ends the thread.
+    /// Stops the thread and waits for its end.
     pub(super) fn stop(&self) {
         self.shared.work.lock().stopping = true;
         self.shared.changed.notify_all();
@@ -221,14 +221,14 @@ impl Shared {
 
     fn count_extents(&self) {
         if let Err(failure) = self.core.count_extents() {
-            // Until the database is opened again extents of earlier runs are not used anew.
-            warn!(%failure, "cannot tell what is left in extents");
+            // Until the database is reopened, extents of earlier runs are not reused.
+            warn!(%failure, "cannot count the chunks in extents");
         }
     }
 
     fn evacuate(&self, slack: u64) {
         if let Err(failure) = self.core.evacuate(slack, || self.work.lock().stopping) {
-            warn!(%failure, "moving what is left in extents is put off");
+            warn!(%failure, "postponed the emptying of sparse extents");
         }
     }
 
@@ -239,20 +239,21 @@ impl Shared {
                 Ok(true) => break,
                 Ok(false) => swept += SWEEP_KEYS as u64,
                 Err(failure) => {
-                    debug!(log = log.0, %failure, "sweeping a removed log is put off");
+                    debug!(log = log.0, %failure, "postponed the sweep of a removed log");
                     self.work.lock().logs.push_back(log);
                     self.rest(RETRY_AFTER, |work| work.reopened);
                     return;
                 }
             }
             if self.work.lock().stopping {
-                return; // the tombstone stays, and the next start goes on
+                return; // the tombstone stays, and the next start continues
             }
         }
         self.work.lock().removed_chunks += swept;
     }
 
-    /// Gives space back if there is enough of it and little was written since `written` was noted, or if it is short.
+    /// Frees disk space if the time since `written` was quiet and there is enough to free, or if space is
+    /// short.
     fn consider_reclaim(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
         let mut work = self.work.lock();
@@ -262,7 +263,7 @@ impl Shared {
             return; // the next look starts from the bytes written by then
         }
         if short && !self.core.has_room_to_flush() {
-            // It would fail, and close the database. Someone has to make room first; then this is told again.
+            // A flush would fail and close the database. The next report of a shortage starts another try.
             work.short = Shortage::None;
             return;
         }
@@ -285,12 +286,12 @@ impl Shared {
             .trim_extents(short)
             .and_then(|()| self.reclaim(min_bytes));
         if let Err(failure) = reclaimed {
-            warn!(%failure, "giving disk space back is put off");
+            warn!(%failure, "postponed the freeing of disk space");
         }
     }
 
-    /// Flushes memtables if little was written since `written` was noted: what nobody writes to is better on disk than
-    /// in memory, and need not be read back from the journal at the next start.
+    /// Flushes memtables if the time since `written` was quiet. That frees memory, and the next start reads
+    /// less from the journal.
     fn consider_flush(&self, written: u64) {
         self.rest(self.options.quiet, |work| !work.logs.is_empty());
         let mut work = self.work.lock();
@@ -305,12 +306,12 @@ impl Shared {
             return;
         }
         if let Err(failure) = self.flush() {
-            warn!(%failure, "flushing is put off");
+            warn!(%failure, "postponed a flush");
         }
     }
 
-    /// A removed chunk's space is free only after its file was found dead in one merge and dropped by the next, and
-    /// both run only when something is written.
+    /// Compacts twice: one merge finds the files without live chunks, the next one drops them. A merge runs
+    /// only after a write, hence the flushes.
     fn reclaim(&self, min_bytes: u64) -> Result<(), StoreError> {
         let before = self.core.open()?.msgs.disk_space();
         if before < min_bytes {
@@ -324,13 +325,13 @@ impl Shared {
                 .major_compact()
                 .map_err(failed("compacting"))?;
         }
-        self.flush()?; // old versions let go of their files
+        self.flush()?; // old versions release their files
         let after = self.core.open()?.msgs.disk_space();
-        debug!(before, after, "gave disk space back");
+        debug!(before, after, "freed disk space");
         Ok(())
     }
 
-    /// Writes what is in memory to tables, with at least one key of chunks.
+    /// Writes the memtables to tables, with at least one key of `msgs`.
     fn flush(&self) -> Result<(), StoreError> {
         self.core.touch()?;
         self.core.seal_all()?;
@@ -343,7 +344,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits, but not once the thread is to stop or `until` holds. True when it is to stop.
+    /// Waits for `time`, or until `until` holds or the thread must stop. True when it must stop.
     fn rest(&self, time: Duration, until: impl Fn(&Work) -> bool) -> bool {
         let deadline = clock::monotonic() + time;
         let mut work = self.work.lock();

@@ -1,11 +1,12 @@
-//! Seals memtables that have grown to their size, on a thread of its own.
+//! Seals memtables that have reached their maximum size, on a thread of its own.
 //!
-//! The database could do it, but its worker can lock itself up: every commit over the limit sends it a request
-//! through a bounded channel, and a request makes the worker send itself another message through the same channel.
-//! When a long flush has let the channel fill up, the worker waits for itself. So its own limit is out of reach, and
-//! it hears of each memtable once.
+//! The database could do it, but its worker can deadlock: every commit over the limit sends the worker a
+//! request through a bounded channel, and each request makes the worker send another message through the same
+//! channel. When the channel fills up during a long flush, the worker waits for itself. So the database's own
+//! limit is set out of reach, and this thread seals each memtable once.
 //!
-//! A sealed memtable becomes a table, and that changes the database's manifests: when it is done they are copied.
+//! A sealed memtable becomes a table, which changes the database's manifests. This thread copies them
+//! afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::core::Core;
 use crate::store::StoreError;
 use crate::store::worker::Worker;
 
-/// How often to look whether sealed memtables have become tables.
+/// Interval of the checks whether sealed memtables have become tables.
 const FLUSH_LOOK: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
@@ -41,11 +42,10 @@ enum State {
 }
 
 impl MemtableSealer {
-    /// Starts the thread.
     pub(super) fn start(core: Arc<Core>) -> Result<MemtableSealer, StoreError> {
         let shared = Arc::new(Shared {
             core,
-            state: Mutex::new(State::Wanted), // what recovery read back may be too large already
+            state: Mutex::new(State::Wanted), // memtables read from journals may be too large already
             changed: Condvar::new(),
         });
         let worker = Worker::start("leveret-rotate", {
@@ -55,7 +55,7 @@ impl MemtableSealer {
         Ok(MemtableSealer { shared, worker })
     }
 
-    /// Something has outgrown its size.
+    /// Wakes the thread. Called when a memtable exceeds its maximum.
     pub(super) fn wake(&self) {
         let mut state = self.shared.state.lock();
         match *state {
@@ -68,7 +68,7 @@ impl MemtableSealer {
         }
     }
 
-    /// Ends the thread.
+    /// Stops the thread and waits for its end.
     pub(super) fn stop(&self) {
         *self.shared.state.lock() = State::Stopping;
         self.shared.changed.notify_all();
@@ -101,8 +101,9 @@ impl Shared {
             *state = State::Working;
             drop(state);
             if let Err(failure) = self.core.seal_overgrown() {
-                // The next commit hears the reason, and what was kept is written to the database opened anew.
-                debug!(%failure, "could not seal a memtable");
+                // The next commit reports the reason, and the committer writes unsynced batches again after a
+                // reopen.
+                debug!(%failure, "cannot seal a memtable");
             }
         }
     }

@@ -1,26 +1,26 @@
-//! The store on disk, in a fjall database. All queues share three keyspaces. Values lie apart from keys, so that
-//! compaction moves handles and not messages. The chunks of large batches lie in extents (see [`super::extents`]).
-//! Commits do not sync; the journal is synced by [`journal_sync`]. All this relies on the exact version of fjall that
-//! Cargo.toml pins.
+//! The store on disk, in a fjall database. All queues share three keyspaces. Values are stored apart from
+//! keys, so that compaction moves handles and not messages. The chunks of large batches are in extents (see
+//! [`super::extents`]). Commits do not sync; [`journal_sync`] syncs the journal. All this relies on the exact
+//! version of fjall that Cargo.toml pins.
 
 mod chunks; // finding and reading chunks
-mod core; // the database, and opening it anew after a failure
+mod core; // the database, and its reopening after a failure
 mod error; // the database's errors as the store's
-mod evacuate; // moving chunks out of extents that hold little
+mod evacuate; // moving chunks out of sparse extents
 mod format; // the format of a data directory
-mod journal_repair; // what a power loss has torn off the journals
+mod journal_repair; // torn and damaged journals
 mod journal_scan; // reading the journals
 mod journal_sync; // syncing the newest journal
 mod keys; // every key on disk
-mod maintenance; // the background thread: sweeping, and giving space back
+mod maintenance; // the background thread: sweeping, and freeing space
 mod manifest; // the database's manifests, checked and copied
 mod memtable_sealer; // the thread that seals memtables
 mod open; // the open database
 mod options;
-mod recovery; // what a start finds
-mod removed_logs; // logs that were removed and are being swept
-mod sweep; // removing what is settled or deleted
-mod synced; // which batches are known to be synced
+mod recovery; // the logs that a start finds
+mod removed_logs; // removed logs and the progress of sweeps
+mod sweep; // removing settled chunks and removed logs
+mod synced; // the batches that are known to be synced
 mod writes; // a batch as writes of keys, pure
 
 use std::ops::Range;
@@ -42,25 +42,26 @@ use super::dir::{self, DirLock};
 use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
 
-/// A smaller chunk is not worth the entry for its address.
+/// Smaller chunks of a large batch stay in the database: they are not worth an entry for their address.
 const EXTENT_CHUNK_MIN: usize = 2048;
-/// The active memtable may outgrow its size by this factor while the database's worker is busy.
+/// Commits wait when the active memtable exceeds its size by this factor because the database's worker is
+/// busy.
 const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
 
-/// The store in a directory.
+/// The store in a data directory.
 pub struct FjallStore {
     core: Arc<Core>,
     maintenance: Maintenance,
     sealer: MemtableSealer,
-    /// Dropped last: the next broker may come when the database is closed.
+    /// Dropped last: another broker may start only after the database is closed.
     _lock: DirLock,
 }
 
 impl FjallStore {
-    /// Opens or creates the store in a directory, after repairing what a power loss has torn.
+    /// Opens or creates the store in a directory, after cutting off writes that a power loss has torn.
     pub fn open(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
         let lock = dir::lock(dir)?;
-        // The database may panic over bytes that make no sense.
+        // The database may panic on malformed bytes.
         let opened = catch_unwind(|| FjallStore::open_locked(dir, options, lock));
         match opened {
             Ok(Err(error)) => Err(error.advised(dir)),
@@ -111,7 +112,7 @@ impl Store for FjallStore {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let open = self.core.open()?;
         if batch.ticket.0 != 0 && batch.ticket.0 <= open.survived {
-            return Ok(()); // it was on disk when the database was opened again
+            return Ok(()); // the reopened database has it
         }
         let mut writer = open.extents.writer();
         let plan = KeyWrites::new(batch, &self.core.removed.lock().dead);
@@ -224,7 +225,7 @@ impl Store for FjallStore {
 
     fn throttled(&self) -> bool {
         let Ok(open) = self.core.open() else {
-            return false; // the commit will say what is wrong
+            return false; // the commit will report the failure
         };
         let overgrown = self.core.options.msgs_memtable_bytes * MEMTABLE_OVERSHOOT_MAX;
         open.msgs.sealed_memtable_count() >= SEALED_MEMTABLES_MAX

@@ -1,4 +1,4 @@
-//! The open database: its keyspaces, and how batches are written to it.
+//! The open database: its keyspaces and the commit of batches.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,17 +18,18 @@ use crate::model::Ticket;
 use crate::store::StoreError;
 use crate::store::extents::{Extents, Writer};
 
-/// The database itself stops writers, in coarse steps, at four sealed memtables; we stop before.
+/// The database itself blocks writers, in coarse steps, at four sealed memtables; the store throttles before
+/// that.
 pub(super) const SEALED_MEMTABLES_MAX: usize = 3;
 
-/// The open database. Readers hold it shared; it is exchanged as a whole after a failure.
+/// The open database. All users share it; a reopening after a failure replaces it as a whole.
 pub(super) struct OpenDatabase {
     pub(super) journal: Mutex<JournalSync>,
     pub(super) msgs: Keyspace,
     pub(super) state: Keyspace,
     pub(super) meta: Keyspace,
     pub(super) extents: Extents,
-    /// How the database was when it was opened, until the extents are counted.
+    /// A snapshot from the time of opening, until the extents are counted.
     pub(super) uncounted: Mutex<Option<Snapshot>>,
     /// The last ticket of this run that was on disk when the database was opened.
     pub(super) survived: u64,
@@ -48,7 +49,7 @@ impl OpenDatabase {
             .max_cached_files(Some(options.cached_files))
             .journal_compression(CompressionType::None)
             .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
-            // A second worker would spin while the first one works; ours has little to compact.
+            // A second worker would spin while the first one works, and there is little to compact.
             .worker_threads(1)
             .open()
             .map_err(failed("opening the database"))?;
@@ -92,10 +93,10 @@ impl OpenDatabase {
         })
     }
 
-    /// Writes a batch, with a note. Whoever writes holds the writer of the extents, so that notes are in order.
+    /// Writes a batch with its note. The caller holds the writer of the extents, so that notes are in order.
     ///
-    /// Besides its purpose, the note leaves one key of each batch in `msgs` whatever else vanishes there, so that the
-    /// tables know how far they reach and old journals can go.
+    /// The note also puts one key of each batch into `msgs` that nothing removes. So the tables of `msgs`
+    /// record how far they reach, and the database can delete old journals.
     pub(super) fn commit(
         &self,
         mut writes: OwnedWriteBatch,
@@ -112,14 +113,14 @@ impl OpenDatabase {
         Ok(())
     }
 
-    /// Has a batch say which extents are in use, if that is news.
+    /// Adds the number after the newest extent to a batch, if the writer has created an extent.
     pub(super) fn note_extents(&self, writes: &mut OwnedWriteBatch, writer: &Writer<'_>) {
         if let Some(used) = writer.used() {
             writes.insert(&self.meta, keys::EXTENTS, used.to_le_bytes());
         }
     }
 
-    /// The keyspaces whose active memtable is larger than it should be.
+    /// The keyspaces whose active memtable exceeds its maximum and can be sealed.
     pub(super) fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
         let state = options.state_memtable_bytes;
         [
@@ -135,7 +136,7 @@ impl OpenDatabase {
         .map(|(keyspace, _)| keyspace)
     }
 
-    /// A batch that is written when it is committed, and synced by nobody yet.
+    /// A batch whose commit writes it to the journal without a sync.
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
         OwnedWriteBatch::with_capacity(self.db.clone(), capacity)
             .durability(Some(PersistMode::Buffer))

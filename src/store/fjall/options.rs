@@ -1,4 +1,4 @@
-//! The sizes and bounds of the database, and how its keyspaces are made.
+//! Sizes and limits of the database, and the options of its keyspaces.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use ::fjall::{CompressionType, KeyspaceCreateOptions, KvSeparationOptions};
 
 use crate::store::OnDamage;
 
-/// Values from this size are kept apart from their keys.
+/// Values of at least this size are stored apart from their keys.
 const SEPARATION_BYTES: u32 = 512;
 
 /// Sizes of the database.
 #[derive(Clone, Copy, Debug)]
 pub struct FjallOptions {
-    /// Bytes of chunks in memory before they go to a table. Messages that are settled earlier never do.
+    /// Bytes of chunks in memory before they go to a table. Chunks that are removed earlier never go there.
     pub msgs_memtable_bytes: u64,
     /// Bytes of records in memory before they go to a table.
     pub state_memtable_bytes: u64,
     /// Size of the files that hold chunks.
     pub blob_file_bytes: u64,
-    /// Bytes of journals after which laggards are flushed: what a start after a crash reads again. At least 64 MiB.
+    /// Bytes of journals, which a start after a crash reads again. Above it, the database flushes the
+    /// memtables that keep old journals alive. At least 64 MiB.
     pub journal_bytes_max: u64,
-    /// From this many bytes on the chunks of a batch go to an extent. Fewer are put into the database's journal with
-    /// the rest of the batch, which takes one sync less.
+    /// The chunks of batches of at least this size go to extents. Smaller batches go into the database's
+    /// journal as a whole, which takes one sync less.
     pub extent_batch_bytes: usize,
     /// Length of an extent.
     pub extent_bytes: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
-    /// What to do when the start finds damage.
     pub on_damage: OnDamage,
-    /// Files that stay open for reading.
+    /// Maximum number of files held open for reading.
     pub cached_files: usize,
     /// Background work.
     pub maintenance: MaintenanceOptions,
@@ -55,18 +55,19 @@ impl Default for FjallOptions {
     }
 }
 
-/// When the background thread acts.
+/// Thresholds of the background thread.
 #[derive(Clone, Copy, Debug)]
 pub struct MaintenanceOptions {
-    /// Removed chunks after which giving space back is considered.
+    /// Number of removed chunks after which the thread considers to free disk space.
     pub reclaim_after_chunks: u64,
-    /// Bytes of chunk files below which it is not worth it.
+    /// Bytes of chunk files below which freeing space is not worthwhile.
     pub reclaim_min_bytes: u64,
-    /// Bytes of no use that extents may hold, besides as many as are of use.
+    /// Extents are emptied only while more than this many of their bytes, and more than half of all, are
+    /// unused.
     pub extent_slack_bytes: u64,
-    /// Bytes of memtables that are not worth a table of their own.
+    /// Bytes of memtables below which a flush is not worthwhile.
     pub flush_min_bytes: u64,
-    /// How long little must have been written before.
+    /// How long few bytes must be committed to count as quiet.
     pub quiet: Duration,
 }
 
@@ -95,8 +96,8 @@ pub(super) fn msgs_keyspace(options: &FjallOptions) -> KeyspaceCreateOptions {
         .separation_threshold(SEPARATION_BYTES)
         .compression(CompressionType::None)
         .file_target_size(options.blob_file_bytes)
-        // Chunks die in about the order in which they were written, so files die whole: rewriting the survivors of
-        // a file early would be in vain for most.
+        // Chunks are removed in about the order of their writes, so whole files become dead. Rewriting the
+        // survivors of a file early would be wasted work for most of them.
         .staleness_threshold(0.6)
         .age_cutoff(1.0);
     KeyspaceCreateOptions::default()
@@ -104,6 +105,6 @@ pub(super) fn msgs_keyspace(options: &FjallOptions) -> KeyspaceCreateOptions {
         .with_kv_separation(Some(separation))
         .data_block_compression_policy(CompressionPolicy::disabled())
         .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
-        // Chunks are found by ranges, for which filters are of no use.
+        // Chunks are found by ranges, and filters only help to find single keys.
         .filter_policy(FilterPolicy::disabled())
 }

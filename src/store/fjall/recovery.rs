@@ -1,5 +1,5 @@
-//! What a start finds in the database: logs, their settled offsets and counts, and how far the last run came. Touches
-//! no message but the last of each log.
+//! Reads the state of all logs at a start. Reads no messages, except the last chunk of a log that is longer
+//! than its record says.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl OpenDatabase {
                     continue;
                 };
                 let Some(state) = logs.get_mut(&log) else {
-                    continue; // remains of a removed log
+                    continue; // a removed log that is not fully swept
                 };
                 match prefix {
                     keys::SETTLED_PAGE => {
@@ -83,8 +83,8 @@ impl OpenDatabase {
         Ok(logs)
     }
 
-    /// A record and its chunks are written together, so no chunk can start at or after `next`. If one does all the
-    /// same, its offsets must not be given out again.
+    /// Raises `next` above all chunks of the log. A record and its chunks are committed together, so no chunk
+    /// should start at or after `next`. If one does nevertheless, its offsets must not be given out again.
     pub(super) fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
         let Some(last) = self.find(log, record.next..=u64::MAX).next_back() else {
             return Ok(());

@@ -1,21 +1,22 @@
-//! What is remembered of removed logs, and how far the sweep of each log has come.
+//! Removed logs, and the progress of the sweep of each log.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model::LogId;
 
-/// Removed and swept logs that are remembered.
+/// Maximum number of remembered swept logs.
 const SWEPT_LOGS_MAX: usize = 4096;
 
-/// What is known of removed logs and chunks.
+/// Removed logs, and where sweeps continue.
 #[derive(Default)]
 pub(super) struct RemovedLogs {
-    /// Logs to which nothing is written any more.
+    /// Removed logs; the store drops writes to them.
     pub(super) dead: HashSet<LogId>,
-    /// Those of them that are swept, oldest first. They are remembered for a while, lest a change that was on its
-    /// way when the log was removed bring it back.
+    /// Fully swept ones among them, oldest first. They are remembered for a while, so that a change that was
+    /// under way during the removal does not bring a log back.
     pub(super) swept: VecDeque<LogId>,
-    /// Where the sweep of a log goes on: everything before is removed, and would cost time to skip.
+    /// Offset at which the sweep of a log continues. All chunks before it are removed, and skipping the
+    /// removed keys would cost time.
     pub(super) cursors: HashMap<LogId, u64>,
 }
 

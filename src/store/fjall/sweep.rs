@@ -1,5 +1,4 @@
-//! Removing what is settled or deleted, in small batches for the background: chunks below a floor, and everything that
-//! a removed log has left.
+//! Sweeps in small batches, in the background: chunks that no read needs again, and all keys of removed logs.
 
 use std::ops::Range;
 
@@ -15,7 +14,8 @@ use crate::store::extents::{ChunkAddress, Writer};
 use crate::store::{LogRecord, StoreError, chunk};
 
 impl Core {
-    /// Removed logs that are not swept to the end, as far as they are not known yet.
+    /// Reads the tombstones. Returns the removed logs that are not fully swept and that memory does not know
+    /// yet.
     pub(super) fn load_tombs(&self) -> Result<Vec<LogId>, StoreError> {
         let mut remains = Vec::new();
         for entry in self.open()?.state.prefix([keys::TOMB]) {
@@ -33,13 +33,13 @@ impl Core {
     /// See [`Store::sweep`].
     pub(super) fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let writer = open.extents.writer(); // nothing is moved while this is held
+        let writer = open.extents.writer(); // no chunk moves while this is held
         let Some(value) = open
             .state
             .get(keys::of_log(keys::RECORD, log))
             .map_err(failed("reading"))?
         else {
-            return Ok(true); // a removed log is swept on its own
+            return Ok(true); // `sweep_removed` sweeps a removed log
         };
         let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
         let below = below.min(record.floor);
@@ -55,7 +55,8 @@ impl Core {
                 }
             }
         }
-        // The last one found may reach over `below`; the others end where the next begins.
+        // Only the last chunk may extend beyond `below`, since each of the others ends before the next
+        // begins.
         let last = gone.pop();
         let mut cursor = last.as_ref().map(|last| last.first);
         if done
@@ -73,7 +74,7 @@ impl Core {
         Ok(done)
     }
 
-    /// See [`Store::sweep_range`]. Tells also how many chunks were removed.
+    /// See [`Store::sweep_range`]. Also returns the number of removed chunks.
     pub(super) fn sweep_range(
         &self,
         log: LogId,
@@ -84,13 +85,14 @@ impl Core {
         if range.is_empty() || self.removed.lock().dead.contains(&log) {
             return Ok((None, 0));
         }
-        let writer = open.extents.writer(); // nothing is moved while this is held
+        let writer = open.extents.writer(); // no chunk moves while this is held
         let mut gone = Vec::new();
         let chunks = keys::chunks(log, range.start..=range.end - 1);
         for entry in open.msgs.range(chunks).take(max.saturating_add(1)) {
             gone.push(Remains::read(entry)?);
         }
-        // The last one found may reach over the end; the others end where the next begins.
+        // Only the last chunk may extend beyond the range, since each of the others ends before the next
+        // begins.
         let last = gone.pop();
         let more = gone.len() >= max;
         let next = last.as_ref().map(|last| last.first).filter(|_| more);
@@ -109,14 +111,14 @@ impl Core {
         self.removed.lock().cursors.get(&log).copied().unwrap_or(0)
     }
 
-    /// Removes up to `max` keys that a removed log has left; true when none is left and the log is forgotten.
+    /// Removes up to `max` keys of a removed log. True when none was left, and the tombstone is removed too.
     pub(in crate::store) fn sweep_removed(
         &self,
         log: LogId,
         max: usize,
     ) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let writer = open.extents.writer(); // nothing is moved while this is held
+        let writer = open.extents.writer(); // no chunk moves while this is held
         let mut writes = open.batch(max);
         let mut cursor = self.cursor(log);
         let mut gone = Vec::new();
@@ -153,16 +155,16 @@ impl Core {
     }
 }
 
-/// A chunk to be removed.
+/// The entry of a chunk that a sweep may remove.
 struct Remains {
     key: UserKey,
     first: u64,
-    /// Where it lies, unless in the database itself.
+    /// Its address, if it is in an extent.
     address: Option<ChunkAddress>,
 }
 
 impl Remains {
-    /// Does not read the chunk.
+    /// Reads the key and the address, but not the chunk.
     fn read(entry: Guard) -> Result<Remains, StoreError> {
         let (key, address) = entry
             .into_inner_if(|key| keys::is_chunk_address(key))
@@ -201,7 +203,7 @@ impl OpenDatabase {
         Ok(())
     }
 
-    /// Whether a chunk ends at or before `end`. One that cannot be read is taken to reach further, and stays.
+    /// Whether a chunk ends at or before `end`. False for an unreadable chunk, which therefore stays.
     fn ends_within(&self, remains: &Remains, end: u64) -> Result<bool, StoreError> {
         let count = match &remains.address {
             Some(address) => Some(address.count),

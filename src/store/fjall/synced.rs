@@ -1,10 +1,10 @@
-//! How far a run has come, as its start after a crash wants to know it: every batch carries a *note* with its number and
-//! the number of the last batch that was synced before, and a small file says the same after each sync. What is known
-//! to be synced and is not there any more has been damaged; what is not known to be synced may have been torn by a
-//! power loss.
+//! The progress of a run, for its recovery after a crash. Every batch carries a *note* ([`BatchNote`]) with
+//! its number and the number of the last synced batch, and a small file records the last synced batch after
+//! each sync. If a batch that is known to be synced is missing, the data are damaged. Other missing batches
+//! may be torn by a power loss.
 //!
-//! The file is written without a sync of its own: after the end of the process it is there, after a power loss an
-//! older state of it may be, which is true as well.
+//! The file is written without a sync. It survives the end of the process; after a power loss it may have an
+//! older state, which is true as well.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -25,16 +25,16 @@ const SYNCED_FILE: &str = "synced";
 /// Length of an encoded note.
 const NOTE_LEN: usize = 32;
 
-/// What every batch says of itself.
+/// The note that every batch carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchNote {
-    /// Tells the runs apart.
+    /// A random number that tells runs apart.
     pub(super) epoch: u64,
     /// The committer's last ticket.
     pub(super) ticket: u64,
-    /// Number of the batch in its run, from 1 on. 0 in what earlier releases wrote.
+    /// Number of the batch in its run, from 1 on. 0 in notes of earlier releases.
     pub(super) serial: u64,
-    /// The last batch of the run that was synced before this one was written; 0 if none was.
+    /// The last batch of the run that was synced before this one was written; 0 without one.
     pub(super) synced: u64,
 }
 
@@ -45,7 +45,7 @@ impl BatchNote {
             .concat()
     }
 
-    /// Reads what [`BatchNote::encode`] wrote, or an earlier release, which had only the first half.
+    /// Reads a note, also one of earlier releases, which wrote only the first half.
     pub(super) fn decode(bytes: &[u8]) -> Option<BatchNote> {
         let mut padded = [0; NOTE_LEN];
         let known = bytes.len() == NOTE_LEN || bytes.len() == NOTE_LEN / 2;
@@ -63,7 +63,7 @@ impl BatchNote {
     }
 }
 
-/// What is known of a run: this batch of it is on disk, in this journal or in a later one.
+/// A batch of a run that is on disk, in this journal or a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SyncedBatch {
     pub(super) epoch: u64,
@@ -71,7 +71,7 @@ pub(super) struct SyncedBatch {
     pub(super) journal: u64,
 }
 
-/// How far this run has come. Batches are numbered in the order in which they are written: whoever commits holds the
+/// The progress of this run. Batches are numbered in the order of their writes, since each commit holds the
 /// writer of the extents.
 #[derive(Debug)]
 pub(super) struct SyncProgress {
@@ -80,11 +80,11 @@ pub(super) struct SyncProgress {
     serial: AtomicU64,
     ticket: AtomicU64,
     synced: AtomicU64,
-    /// A journal that was there before the next batch is begun.
+    /// A journal that exists before the next batch begins.
     journal: AtomicU64,
-    /// The last batch that is committed.
+    /// The last committed batch.
     committed: Mutex<SyncedBatch>,
-    /// The file and what it says.
+    /// The file and the number of the synced batch that it records.
     file: Mutex<(Option<File>, u64)>,
 }
 
@@ -102,17 +102,17 @@ impl SyncProgress {
         }
     }
 
-    /// Tells this run's batches from those of runs before.
+    /// Tells this run's batches from those of earlier runs.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// This journal is there.
+    /// Records that this journal exists.
     pub(super) fn saw_journal(&self, number: u64) {
         self.journal.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// The note of the next batch, and a journal that it is not written before.
+    /// The note of the next batch, and a lower bound for the journal that it goes to.
     pub(super) fn begin(&self, ticket: Option<Ticket>) -> (BatchNote, u64) {
         if let Some(ticket) = ticket {
             self.ticket.store(ticket.0, Ordering::Relaxed);
@@ -126,7 +126,7 @@ impl SyncProgress {
         (note, self.journal.load(Ordering::Relaxed))
     }
 
-    /// The batch with this note is committed.
+    /// Records the commit of the batch with this note.
     pub(super) fn committed(&self, note: BatchNote, journal: u64) {
         *self.committed.lock() = SyncedBatch {
             epoch: self.epoch,
@@ -135,12 +135,12 @@ impl SyncProgress {
         };
     }
 
-    /// What a sync that begins now makes durable.
+    /// The last batch that a sync beginning now makes durable.
     pub(super) fn before_sync(&self) -> SyncedBatch {
         *self.committed.lock()
     }
 
-    /// The sync has succeeded; `journal` is the newest one.
+    /// Records a successful sync; `journal` is the newest one.
     pub(super) fn after_sync(&self, synced: SyncedBatch, journal: Option<u64>) {
         if let Some(journal) = journal {
             self.saw_journal(journal);
@@ -154,8 +154,9 @@ impl SyncProgress {
         match write(open, &self.path, synced) {
             Ok(()) => *said = synced.serial,
             Err(error) => {
-                // It is a help after a crash, not a part of what is confirmed. What it says already stays true.
-                debug!(path = %self.path.display(), %error, "cannot note what was synced");
+                // The file only helps to tell damage after a crash; confirms do not depend on it. Its older
+                // state stays true.
+                debug!(path = %self.path.display(), %error, "cannot record the synced batch");
                 *open = None;
             }
         }
@@ -183,7 +184,7 @@ fn write(file: &mut Option<File>, path: &Path, synced: SyncedBatch) -> io::Resul
     file.write_all_at(&bytes, 0)
 }
 
-/// What the last run has left in the data directory, if it can be read and makes sense.
+/// The last synced batch that the previous run recorded. `None` if the file is missing or damaged.
 pub(super) fn read_synced(dir: &Path) -> Result<Option<SyncedBatch>, StoreError> {
     let path = dir.join(SYNCED_FILE);
     let bytes = match std::fs::read(&path) {
@@ -205,7 +206,7 @@ pub(super) fn read_synced(dir: &Path) -> Result<Option<SyncedBatch>, StoreError>
         }))
 }
 
-/// Forgets what the last run has left: it does not hold any more.
+/// Removes the record of the previous run, which is no longer true after damaged batches were cut out.
 pub(super) fn forget_synced(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(SYNCED_FILE);
     match std::fs::remove_file(&path) {
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_tells_what_was_synced() {
+    fn the_file_records_the_last_synced_batch() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read_synced(dir.path()).unwrap(), None);
         let progress = SyncProgress::new(dir.path());
@@ -270,7 +271,7 @@ mod tests {
             (told.epoch, told.serial, told.journal),
             (progress.epoch(), 3, 3)
         );
-        // Damaged it says nothing.
+        // A damaged file counts as missing.
         let mut bytes = std::fs::read(dir.path().join(SYNCED_FILE)).unwrap();
         bytes[9] ^= 1;
         std::fs::write(dir.path().join(SYNCED_FILE), &bytes).unwrap();

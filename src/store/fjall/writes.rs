@@ -1,5 +1,5 @@
-//! Turns a batch into writes of keys and values. Pure. The database gives all writes of a batch one sequence number,
-//! so of two writes of one key only the last may remain.
+//! Turns a batch into writes of keys and values. Pure. The database gives all writes of a batch one sequence
+//! number, so only the last write of each key may remain.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,18 +10,17 @@ use super::keys;
 use crate::model::LogId;
 use crate::store::{Batch, Op};
 
-/// Where a key lives.
+/// The keyspace of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyspaceName {
     /// Chunks.
     Msgs,
-    /// Logs' records, pages, counts.
+    /// Records of logs: log record, pages, counts, segments, receives, stretches.
     State,
     /// Definitions.
     Meta,
 }
 
-/// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Write {
     pub(super) space: KeyspaceName,
@@ -29,18 +28,17 @@ pub(super) struct Write {
     pub(super) change: Change,
 }
 
-/// What happens to the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Put(Bytes),
     Remove,
-    /// A chunk; the key is the one it has if it lies in the database itself.
+    /// Puts a chunk. The write's key is for a chunk in the database itself.
     PutChunk(LogId, u64, Bytes),
-    /// A chunk was put exactly once: if that is still in memory, both vanish and neither reaches a table.
+    /// Removes a chunk, which was put exactly once: if the put is still in memory, neither reaches a table.
     RemoveChunk(LogId, u64),
 }
 
-/// What is left of a batch.
+/// The writes of a batch, one per key.
 #[derive(Debug, Default)]
 pub(super) struct KeyWrites {
     writes: Vec<Option<Write>>,
@@ -52,7 +50,7 @@ pub(super) struct KeyWrites {
 }
 
 impl KeyWrites {
-    /// The writes of a batch. `dead` are the logs removed before, to which nothing is written any more.
+    /// The writes of a batch, without writes to the removed logs `dead`.
     pub(super) fn new(batch: &Batch, dead: &HashSet<LogId>) -> KeyWrites {
         let mut plan = KeyWrites::default();
         plan.writes.reserve(batch.ops.len() + 1);
@@ -181,7 +179,7 @@ impl KeyWrites {
                 | Op::PutGonePage { .. }
                 | Op::RemoveGonePage { .. }
                 | Op::PutStretch { .. }
-                | Op::RemoveStretch { .. } => {} // of a dead log
+                | Op::RemoveStretch { .. } => {} // for a removed log
             }
         }
         plan
@@ -215,7 +213,7 @@ impl KeyWrites {
             .and_then(|at| self.writes.get_mut(at))
             .and_then(Option::take);
         let put_now = before.is_some_and(|write| matches!(write.change, Change::PutChunk(..)));
-        // A chunk put and removed in one batch never existed; removing it would undo nothing.
+        // A chunk that is put and removed in one batch needs neither write.
         let removed = matches!(change, Change::RemoveChunk(..));
         let write = (!removed || !put_now).then_some(Write { space, key, change });
         self.writes.push(write);
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_put_and_removed_at_once_never_existed() {
+    fn a_chunk_put_and_removed_in_one_batch_is_not_written() {
         let remove = Op::RemoveChunk { log: LOG, first: 3 };
         assert_eq!(writes(vec![put_chunk(3), remove.clone()], &[]), []);
         let key = keys::chunk(LOG, 3).to_vec();

@@ -1,4 +1,4 @@
-//! Our own copy of the manifests: the file `manifest` in the data directory.
+//! The store's copy of the manifests: the file `manifest` in the data directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,25 +14,25 @@ use crate::store::error::{StoreError, io_error, is_lost};
 
 /// Name of the copy in the data directory.
 const COPY_FILE: &str = "manifest";
-/// What the copy begins with; the last byte is its version.
+/// First bytes of the copy; the last one is its version.
 const COPY_MAGIC: [u8; 8] = *b"LVRMNF\0\x01";
-/// How often the files are read again if they are exchanged meanwhile.
+/// Maximum number of tries to read a manifest that the database is replacing.
 const COPY_TRIES: u32 = 5;
 
-/// Writes the copy anew, if anything has changed since.
+/// Updates the copy if the manifests have changed.
 pub(in crate::store::fjall) fn copy(dir: &Path, db: &Path) -> Result<(), StoreError> {
     let mut manifests = BTreeMap::new();
     for (id, path) in keyspaces(db)? {
         let manifest = (0..COPY_TRIES).find_map(|_| read_manifest(&path).ok());
         let Some(manifest) = manifest else {
-            return Ok(()); // it changes too fast; there will be another time
+            return Ok(()); // it changes too fast; a later copy will do
         };
         manifests.insert(id, manifest);
     }
     if read_copy(dir)?.as_ref() == Some(&manifests) {
         return Ok(());
     }
-    // What the copy says must not be more than what a power loss leaves.
+    // A power loss must not leave manifests that are older than the copy.
     for id in manifests.keys() {
         sync_dir(&keyspace_dir(db, *id))?;
     }
@@ -41,14 +41,14 @@ pub(in crate::store::fjall) fn copy(dir: &Path, db: &Path) -> Result<(), StoreEr
     write_atomically(&dir.join(COPY_FILE), &encode(&manifests))
 }
 
-/// The copy; `None` if there is none, or if it is damaged: then the manifests have to stand for themselves.
+/// Reads the copy. `None` if it is missing or damaged; then the manifests are checked without it.
 pub(super) fn read_copy(dir: &Path) -> Result<Option<BTreeMap<u64, Manifest>>, StoreError> {
     let path = dir.join(COPY_FILE);
     match std::fs::read(&path) {
         Ok(bytes) => {
             let copy = decode(&bytes);
             if copy.is_none() {
-                warn!(copy = %path.display(), "the copy of the manifests is damaged; it is written anew");
+                warn!(copy = %path.display(), "the copy of the manifests is damaged; writing a new one");
             }
             Ok(copy)
         }

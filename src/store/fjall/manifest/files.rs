@@ -10,14 +10,14 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::store::dir::sync_dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 
-/// Length of `current`.
+/// Length of the file `current`.
 const CURRENT_LEN: usize = 25;
-/// The type of a tree that keeps values apart.
+/// Type of a tree that stores values apart from keys.
 const TREE_WITH_VALUES: u8 = 1;
-/// Bytes read at once.
+/// Bytes of one read.
 const STEP: usize = 256 * 1024;
 
-/// The two files of a keyspace.
+/// The two files of a keyspace's manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// Number of the version.
@@ -26,7 +26,7 @@ pub(super) struct Manifest {
     pub(super) version: Vec<u8>,
 }
 
-/// What is wrong with a manifest.
+/// Why a manifest cannot be used.
 #[derive(Debug)]
 pub(super) enum Flaw {
     Io(io::Error),
@@ -83,13 +83,14 @@ pub(super) fn decode_current(bytes: &[u8]) -> Option<(u64, u128)> {
 /// A file that a version names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
-    /// A table, and the XXH3 of it.
+    /// A table, with its XXH3.
     Table(u64, u128),
-    /// A file of values. It may be large: each value in it has a checksum of its own.
+    /// A file of values. It may be large, so its checksum is not verified: each value in it has one of its
+    /// own.
     Blobs(u64),
 }
 
-/// What is wrong with a file.
+/// Why a listed file cannot be used.
 pub(super) enum FileFlaw {
     Io(io::Error),
     Missing,
@@ -134,10 +135,10 @@ fn sum_of(path: &Path) -> io::Result<u128> {
     }
 }
 
-/// What a version's file names.
+/// The contents of a version's file.
 pub(super) struct Contents {
     pub(super) files: Vec<Listed>,
-    /// Values are kept apart: it is the keyspace of chunks.
+    /// Values are stored apart from keys: this is the keyspace of chunks.
     pub(super) has_values: bool,
 }
 

@@ -1,20 +1,21 @@
-//! The manifests of the database: the files that say which tables each keyspace consists of. The database trusts them,
-//! and deletes what they do not name: one that is damaged empties a keyspace, and then the tables of all. So they are
-//! checked before it is opened, against the checksums that they have and against a copy of our own; what can be restored
-//! is restored, the rest is refused.
+//! The manifests of the database: the files that list the tables of each keyspace. The database trusts them
+//! and deletes files that they do not list, so a damaged manifest could empty a keyspace. They are therefore
+//! checked before the database opens, against their checksums and against a copy. A damaged manifest is
+//! restored if possible; otherwise the start fails.
 //!
-//! A keyspace is a directory `keyspaces/ID`. Its file `current` holds the number of a version, the XXH3 (128 bits) of the
-//! version's file and the byte 0; `vN` is the file of version N, an sfa archive whose sections `tables` and `blob_files`
-//! name these files, with the XXH3 of each whole file. A version is written and synced before `current` is exchanged for
-//! it, and after all its tables; so with `current` lost, the highest version that is whole is the one it named, or a later
-//! one that says the same of what was flushed.
+//! A keyspace is a directory `keyspaces/ID`. Its file `current` holds the number of a version, the XXH3 (128
+//! bits) of the version's file and the byte 0. `vN` is the file of version N, an sfa archive whose sections
+//! `tables` and `blob_files` list these files, with the XXH3 of each whole file. A version is written and
+//! synced after all its tables and before `current` is replaced. So if `current` is lost, the highest whole
+//! version is the one it named, or a later one with the same flushed data.
 //!
-//! The copy, `manifest` in the data directory, holds both files of each keyspace. It is written when the database has been
-//! opened, after flushes, and at the end, so it may be older than they are, but never newer. That it is there at all says
-//! that the database was complete once: before, a keyspace may be unfinished, because the first start was killed.
+//! The copy, `manifest` in the data directory, holds both files of each keyspace. It is written after the
+//! database has opened, after flushes and at the end, so it may be older than the manifests, but never newer.
+//! Its existence proves that the database was complete once. Without it, a keyspace may be unfinished because
+//! the first start was killed.
 
-mod copy; // our own copy of the manifests
-mod files; // the manifest of a keyspace, and the files that it names
+mod copy; // the store's copy of the manifests
+mod files; // the manifest of a keyspace, and the files that it lists
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,11 +34,11 @@ use super::journal_repair::hold_nothing;
 use super::synced::read_synced;
 use crate::store::error::{Advice, OnDamage, StoreError, io_error};
 
-/// What the database's file `version` holds.
+/// Contents of the database's file `version`.
 const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
 
-/// Checks, and where it can be done restores, what the database is opened by. A database that was never complete, and
-/// holds nothing, is removed.
+/// Checks the files by which the database opens, and restores them if possible. Removes a database that was
+/// never complete and holds nothing.
 pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
     let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
     let copy = read_copy(dir)?;
@@ -126,12 +127,12 @@ fn check_keyspace(
     Ok(())
 }
 
-/// Makes the manifest whole again, if it is known how.
+/// Restores a damaged manifest. `None` if that is impossible.
 fn restore(path: &Path, known: Option<&Manifest>) -> Result<Option<Manifest>, StoreError> {
     let current_file = path.join("current");
     let current = std::fs::read(&current_file).unwrap_or_default();
     if let Some(known) = known.filter(|known| known.current == current) {
-        // It is the version's file that is damaged, and the copy has it.
+        // The version's file is damaged, and the copy has it.
         restore_file(&path.join(format!("v{}", known.id)), &known.version)?;
         return Ok(Some(known.clone()));
     }
@@ -143,11 +144,11 @@ fn restore(path: &Path, known: Option<&Manifest>) -> Result<Option<Manifest>, St
     let version = std::fs::read(&file).map_err(|e| io_error("reading", &file, e))?;
     let sum = xxh3_128(&version);
     let is_named = decoded.is_some_and(|(_, named)| named == sum);
-    // It may be whole, and its version be missing: an earlier one must not take its place.
+    // If the current version's file is missing, an earlier version must not replace it.
     let may_be_earlier = decoded.is_some_and(|(id, _)| id > highest)
         || known.is_some_and(|known| known.id > highest);
     let is_known = known.is_some_and(|known| known.id == highest && known.version == version);
-    // It is whole if all that it names is there as it names it.
+    // A version is whole if all files that it lists exist unchanged.
     let is_whole = || {
         listed(&file).is_ok_and(|contents| {
             let is_there = |listed: &Listed| listed.flaw(path).is_none();
@@ -166,7 +167,7 @@ fn restore(path: &Path, known: Option<&Manifest>) -> Result<Option<Manifest>, St
     }))
 }
 
-/// Checks a file of a keyspace. Of chunks some may be passed over, of records none.
+/// Checks a file of a keyspace. Recovery may skip damaged tables of chunks, but none of records.
 fn check_file(
     path: &Path,
     listed: Listed,
@@ -183,7 +184,7 @@ fn check_file(
             file.display()
         ))),
         Some(FileFlaw::Changed) if on_damage == OnDamage::Recover => {
-            warn!(file = %file.display(), "a table is damaged; going on without what cannot be read of it");
+            warn!(file = %file.display(), "a table is damaged; continuing without its unreadable parts");
             Ok(())
         }
         Some(FileFlaw::Changed) => Err(StoreError::Damaged {
@@ -217,7 +218,7 @@ fn highest_version(path: &Path) -> Result<Option<u64>, StoreError> {
     Ok(highest)
 }
 
-/// Gives a file this content, unless it has it.
+/// Writes a file unless it has this content.
 fn restore_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     if std::fs::read(path).is_ok_and(|found| found == content) {
         return Ok(());

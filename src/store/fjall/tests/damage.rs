@@ -1,5 +1,5 @@
-//! Files that are damaged while no broker runs: the start refuses and says what to do, or what is whole is served and
-//! the rest is named. Nothing goes in silence.
+//! Tests with files that are damaged while no broker runs: either the start refuses with advice, or the store
+//! serves the whole chunks and reports the others. No loss is silent.
 
 use std::io::Write as _;
 
@@ -9,13 +9,14 @@ use crate::store::{Advice, OnDamage};
 const SMALL: LogId = LogId(512);
 const LARGE: LogId = LogId(1024);
 
-/// What was put, by log and first offset.
+/// The chunks that were put, by log and first offset.
 type Expected = BTreeMap<(LogId, u64), Bytes>;
 
-/// A directory as a broker leaves it that is killed: tables, files of values, extents, and a journal with more.
+/// Builds the directory of a killed broker: tables, files of values, extents, and a journal with further
+/// batches.
 fn built(image: &Path) -> Expected {
     let dir = scratch();
-    // Nothing becomes a table by itself while the files are copied.
+    // No memtable becomes a table while the files are copied.
     let unhurried = FjallOptions {
         msgs_memtable_bytes: 1 << 30,
         state_memtable_bytes: 1 << 30,
@@ -44,7 +45,7 @@ fn built(image: &Path) -> Expected {
     expected
 }
 
-/// As [`copy_dir`], but journals are not made longer than what is in them.
+/// As [`copy_dir`], but cuts journals after their last batch.
 fn copy_sparse(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -87,7 +88,7 @@ fn open(dir: &Path, on_damage: OnDamage) -> Result<FjallStore, StoreError> {
     )
 }
 
-/// What is missing of what was put, and not named by a read. Whatever is read has to be right.
+/// The chunks that are missing without an error. Asserts that every chunk that is read is right.
 fn silently_gone(store: &FjallStore, expected: &Expected) -> Vec<(LogId, u64)> {
     let mut missing: BTreeMap<(LogId, u64), ()> =
         expected.keys().map(|place| (*place, ())).collect();
@@ -151,7 +152,7 @@ impl Harm {
     }
 }
 
-/// Harms one file in each trial. Returns how many starts were refused.
+/// Damages one file in each trial. Returns the number of refused starts.
 fn trials(seeds: std::ops::Range<u64>) -> u64 {
     let image = scratch();
     let expected = built(image.path());
@@ -161,7 +162,7 @@ fn trials(seeds: std::ops::Range<u64>) -> u64 {
         let hurt = scratch();
         copy_sparse(image.path(), hurt.path());
         let all = files(hurt.path());
-        // Each kind of file as often as the others: its folder, or its name in the upper ones.
+        // Chooses each kind of file equally often. The kind is the folder, or the name in upper folders.
         let kind = |path: &Path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let parent = path.parent().unwrap();
@@ -207,22 +208,22 @@ fn trials(seeds: std::ops::Range<u64>) -> u64 {
 }
 
 #[test]
-fn nothing_goes_in_silence_1() {
+fn no_loss_is_silent_1() {
     assert!(trials(0..50) > 0);
 }
 
 #[test]
-fn nothing_goes_in_silence_2() {
+fn no_loss_is_silent_2() {
     assert!(trials(50..100) > 0);
 }
 
 #[test]
-fn nothing_goes_in_silence_3() {
+fn no_loss_is_silent_3() {
     assert!(trials(100..150) > 0);
 }
 
 #[test]
-fn nothing_goes_in_silence_4() {
+fn no_loss_is_silent_4() {
     assert!(trials(150..200) > 0);
 }
 
@@ -253,7 +254,7 @@ fn a_manifest_is_restored() {
                 hurt(&path);
                 match open(dir.path(), OnDamage::Refuse) {
                     Ok(store) => assert_eq!(silently_gone(&store, &expected), []),
-                    // One without tables says nothing that could be checked without the copy.
+                    // Without the copy, a version without tables cannot be verified.
                     Err(StoreError::Damaged { .. }) => assert!(!with_copy),
                     Err(error) => panic!("{error}"),
                 }
@@ -263,7 +264,7 @@ fn a_manifest_is_restored() {
 }
 
 #[test]
-fn a_journal_is_mended_and_what_was_cut_out_is_kept() {
+fn recovery_cuts_out_damaged_batches_and_saves_the_journal() {
     let image = scratch();
     let expected = built(image.path());
     let journal = image.path().join("db/0.jnl");
@@ -279,17 +280,17 @@ fn a_journal_is_mended_and_what_was_cut_out_is_kept() {
     let gone = silently_gone(&store, &expected);
     assert!(
         (1..=2).contains(&gone.len()),
-        "only what was in one batch: {gone:?}"
+        "only the chunks of one batch: {gone:?}"
     );
     drop(store);
     let kept = image.path().join("db/0.jnl.damaged-1");
     assert!(kept.metadata().unwrap().len() >= whole);
-    // Once mended it opens as any other.
+    // The mended journal opens without recovery.
     drop(open(image.path(), OnDamage::Refuse).unwrap());
 }
 
 #[test]
-fn the_last_batch_that_was_synced_is_not_taken_for_torn() {
+fn a_damaged_last_synced_batch_is_not_taken_for_torn() {
     let (dir, image) = (scratch(), scratch());
     let store = FjallStore::open(dir.path(), small()).unwrap();
     for n in 0..5 {
@@ -306,10 +307,10 @@ fn the_last_batch_that_was_synced_is_not_taken_for_torn() {
     flipped[usize::try_from(whole).unwrap() - 500] ^= 4;
     fs::write(&journal, flipped).unwrap();
     assert!(open(image.path(), OnDamage::Refuse).is_err());
-    // Nor is the loss of whole batches.
+    // The loss of whole batches is damage too.
     fs::write(&journal, &content[..usize::try_from(whole).unwrap() / 2]).unwrap();
     assert!(open(image.path(), OnDamage::Refuse).is_err());
-    // The notes of the batches are enough where there is one behind.
+    // Without the file, the note of a later batch still proves the damage.
     fs::remove_file(image.path().join("synced")).unwrap();
     let mut flipped = content;
     flipped[usize::try_from(whole).unwrap() - 4000] ^= 4;
@@ -318,7 +319,7 @@ fn the_last_batch_that_was_synced_is_not_taken_for_torn() {
 }
 
 #[test]
-fn all_extents_missing_is_no_endless_search() {
+fn reads_end_when_all_extents_are_missing() {
     let image = scratch();
     let expected = built(image.path());
     fs::remove_dir_all(image.path().join("extents")).unwrap();
@@ -326,7 +327,7 @@ fn all_extents_missing_is_no_endless_search() {
     assert_eq!(silently_gone(&store, &expected), []);
     let refused = store.read(LARGE, 0, usize::MAX);
     assert!(matches!(refused, Err(StoreError::Unreadable { offsets, .. }) if offsets == (0..2)));
-    // New ones are not taken for those.
+    // New extents do not reuse the numbers of missing ones.
     store
         .commit(&batch(99, append(LARGE, 80, chunk_of(99, 2, 20_000))))
         .unwrap();

@@ -1,4 +1,4 @@
-//! Extents: when they are used again, emptied and given back, and what damage does.
+//! Tests of extents: their reuse, emptying and removal, and the effects of damage.
 
 use super::*;
 
@@ -6,13 +6,13 @@ fn extents(dir: &Path) -> usize {
     fs::read_dir(dir.join("extents")).unwrap().count()
 }
 
-/// A chunk for an extent of its own, as `small` has them.
+/// A chunk that fills an extent of [`small`] alone.
 fn large(n: u64) -> Bytes {
     chunk_of(n, 1, 100_000)
 }
 
 #[test]
-fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
+fn an_extent_is_reused_only_after_its_emptying_is_durable() {
     let (dir, image) = (scratch(), scratch());
     let store = FjallStore::open(dir.path(), small()).unwrap();
     for n in 0..3 {
@@ -30,7 +30,7 @@ fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
             .unwrap();
     }
     assert_eq!(extents(dir.path()), 8);
-    // A power loss now may undo everything since the sync: the chunks must still be there.
+    // A power loss now may undo everything since the sync, so the chunks must still exist.
     copy_dir(dir.path(), image.path());
     let journal = image.path().join("db/0.jnl");
     let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
@@ -39,7 +39,7 @@ fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
     let found = after.read(LOG, 0, usize::MAX).unwrap();
     let found: Vec<_> = found.into_iter().map(|chunk| chunk.data).collect();
     assert_eq!(found, [large(0), large(1), large(2)]);
-    // After a sync they are used again.
+    // After a sync the extents are reused.
     store.sync().unwrap();
     for n in 8..11 {
         store
@@ -51,7 +51,7 @@ fn an_extent_is_not_used_again_before_its_emptying_is_durable() {
 }
 
 #[test]
-fn extents_of_earlier_runs_are_counted_and_used_again() {
+fn extents_of_earlier_runs_are_counted_and_reused() {
     let dir = scratch();
     for run in 0..5 {
         let store = FjallStore::open(dir.path(), small()).unwrap();
@@ -72,7 +72,7 @@ fn extents_of_earlier_runs_are_counted_and_used_again() {
 }
 
 #[test]
-fn what_is_left_in_sparse_extents_is_moved() {
+fn chunks_are_moved_out_of_sparse_extents() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), small()).unwrap();
     let chunk = |n| chunk_of(n, 1, 10_000);
@@ -106,7 +106,7 @@ fn what_is_left_in_sparse_extents_is_moved() {
     check(&store);
     assert!(before >= 24 && extents(dir.path()) <= 3);
     assert!(store.disk_bytes().unwrap() < full);
-    // Moved again and again, and over a restart.
+    // Further moves, also after a restart.
     drop(store);
     let store = FjallStore::open(dir.path(), small()).unwrap();
     for round in 0..3 {
@@ -132,11 +132,14 @@ fn what_is_left_in_sparse_extents_is_moved() {
     }
     settle_down(&store);
     settle_down(&store);
-    assert!(chunks(&store, LOG).is_empty(), "no older place comes back");
+    assert!(
+        chunks(&store, LOG).is_empty(),
+        "no older address comes back"
+    );
 }
 
 #[test]
-fn the_background_gives_extents_back() {
+fn the_background_thread_removes_sparse_extents() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), eager()).unwrap();
     for n in 0..100 {
@@ -149,13 +152,13 @@ fn the_background_gives_extents_back() {
             .commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]))
             .unwrap();
     }
-    // Ten of 60 KB are left: two in each extent.
+    // Ten chunks of 60 KB are left: two in each extent.
     eventually("the space", || extents(dir.path()) <= 7);
     assert_eq!(chunks(&store, LOG).len(), 10);
 }
 
 #[test]
-fn a_damaged_extent_is_not_hidden_and_harms_nobody_else() {
+fn damage_in_an_extent_is_reported_and_affects_no_other_chunk() {
     let dir = scratch();
     let small_extents = FjallOptions {
         extent_bytes: 1 << 20,
@@ -167,7 +170,7 @@ fn a_damaged_extent_is_not_hidden_and_harms_nobody_else() {
     store.commit(&batch(1, all.collect())).unwrap();
     store.sync().unwrap();
     drop(store);
-    // Overwritten in the middle of the first chunk, and torn in the middle of the last.
+    // Overwrites the middle of the first chunk, and cuts off the last one in its middle.
     let extent = fs::OpenOptions::new()
         .write(true)
         .open(dir.path().join("extents/0.ext"))
@@ -187,7 +190,7 @@ fn a_damaged_extent_is_not_hidden_and_harms_nobody_else() {
     }
     let found = store.read(sound, 0, usize::MAX).unwrap();
     assert_eq!(found[0].data, large(sound.0));
-    // All three go on.
+    // All three logs accept further chunks.
     let more = logs.iter().flat_map(|log| append(*log, 1, large(log.0)));
     store.commit(&batch(2, more.collect())).unwrap();
     for log in logs {

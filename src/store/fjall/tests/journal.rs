@@ -1,9 +1,9 @@
-//! Journals that are torn, damaged or cut off, and how many there are.
+//! Tests of journals that are torn, damaged or cut off, and of their number.
 
 use super::*;
 
-/// Commits chunks of about 20 KB one by one, syncing the first `synced` of them. Returns the journal's length at
-/// that point; the process is then "cut off" by copying the files as they are.
+/// Commits chunks of about 20 KB one by one: `synced` chunks with a sync, then `unsynced` without. Copies the
+/// files to `image`, as if the process ended there. Returns the journal's length after the last sync.
 fn cut_off(dir: &Path, image: &Path, synced: u64, unsynced: u64) -> u64 {
     let store = FjallStore::open(dir, FjallOptions::default()).unwrap();
     let journal = dir.join("db/0.jnl");
@@ -24,7 +24,7 @@ fn cut_off(dir: &Path, image: &Path, synced: u64, unsynced: u64) -> u64 {
 }
 
 #[test]
-fn what_is_torn_off_the_journal_costs_nothing_that_was_synced() {
+fn a_torn_journal_loses_no_synced_batch() {
     type Damage = fn(&fs::File, u64);
     let cases: [(&str, bool, Damage); 6] = [
         ("nothing", true, |_, _| {}),
@@ -58,7 +58,7 @@ fn what_is_torn_off_the_journal_costs_nothing_that_was_synced() {
             safe,
         );
         if !opens_anyway {
-            // Why scrubbing is needed at all.
+            // The database alone refuses this journal.
             let copy = scratch();
             copy_dir(image.path(), copy.path());
             let refused = Database::builder(copy.path().join("db")).open();
@@ -85,7 +85,7 @@ fn what_is_torn_off_the_journal_costs_nothing_that_was_synced() {
         for found in store.read(LOG, 0, usize::MAX).unwrap() {
             assert_eq!(found.data, chunk_of(found.first, 1, 20_000), "{what}");
         }
-        // And it can be written to again.
+        // The repaired journal accepts writes.
         let next = expected.len() as u64;
         store
             .commit(&batch(1, append(LOG, next, chunk_of(9, 1, 10))))
@@ -98,7 +98,7 @@ fn what_is_torn_off_the_journal_costs_nothing_that_was_synced() {
 }
 
 #[test]
-fn any_pages_may_be_lost_of_what_was_not_synced() {
+fn any_unsynced_pages_may_be_lost() {
     let (dir, image) = (scratch(), scratch());
     let safe = cut_off(dir.path(), image.path(), 4, 6);
     let journal = fs::read(image.path().join("db/0.jnl")).unwrap();
@@ -123,7 +123,7 @@ fn any_pages_may_be_lost_of_what_was_not_synced() {
 }
 
 #[test]
-fn damage_in_what_was_synced_is_not_hidden() {
+fn damage_in_synced_data_is_reported() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), small()).unwrap();
     store
@@ -156,7 +156,7 @@ fn a_batch_that_survived_a_failure_is_not_written_twice() {
             .unwrap();
     }
     assert_eq!(chunks(&store, LOG), [0, 1]);
-    // Written twice, the first would come back when one removal meets one of the two.
+    // If the first chunk were written twice, the removal would cancel one put and the other would come back.
     settle_down(&store);
     store
         .commit(&batch(3, vec![Op::RemoveChunk { log: LOG, first: 0 }]))
@@ -164,7 +164,7 @@ fn a_batch_that_survived_a_failure_is_not_written_twice() {
     settle_down(&store);
     settle_down(&store);
     assert_eq!(chunks(&store, LOG), [1]);
-    // Tickets of another run mean nothing.
+    // Tickets of earlier runs have no effect.
     drop(store);
     let store = FjallStore::open(dir.path(), small()).unwrap();
     store
@@ -173,10 +173,10 @@ fn a_batch_that_survived_a_failure_is_not_written_twice() {
     assert_eq!(chunks(&store, LOG), [1, 2]);
 }
 
-/// The journals are what a start after a crash reads again.
+/// A start after a crash reads all journals again, so their number must stay small.
 #[test]
 #[ignore = "writes 400 MB"]
-fn journals_stay_few_whatever_is_written() {
+fn journals_stay_few_under_load() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), FjallOptions::default()).unwrap();
     let chunk = chunk_of(1, 60, 1000);

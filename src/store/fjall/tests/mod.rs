@@ -1,5 +1,5 @@
-//! Tests of the store on disk: against the store in memory as its model, against torn journals, and of what its
-//! background thread promises. Here: small stores, and what is written to them.
+//! Tests of the store on disk: against the store in memory as its model, with torn and damaged files, and of
+//! the background thread. This file holds their helpers: small stores, chunks and batches.
 
 mod damage;
 mod extents;
@@ -28,7 +28,7 @@ use crate::model::{Body, Message, Origin, Ticket};
 
 const LOG: LogId = LogId(256);
 
-/// A directory in memory where there is one: these tests are about logic, and syncs of a busy disk take long.
+/// A directory in memory if possible: these tests are about logic, and syncs on a busy disk take long.
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -68,7 +68,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A chunk of `count` messages of `len` bytes that `seed` makes unlike others.
+/// A chunk of `count` messages of `len` bytes; each seed gives different bodies.
 fn chunk_of(seed: u64, count: u32, len: usize) -> Bytes {
     let mut encoder = ChunkEncoder::new();
     let mut body = vec![0; len];
@@ -130,7 +130,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Writes what is in memory to tables and merges them all.
+/// Writes the memtables to tables and merges all tables.
 fn settle_down(store: &FjallStore) {
     store.core.touch().unwrap();
     let open = store.core.open().unwrap();

@@ -1,8 +1,8 @@
-//! The store on disk does what the store in memory does, whatever is written, swept and reopened.
+//! Random writes, sweeps and reopenings, after which the store on disk must equal the store in memory.
 
 use super::*;
 
-/// One queue's log as a broker would keep it.
+/// One log as a queue would drive it.
 #[derive(Default)]
 struct ModelLog {
     next: u64,
@@ -205,7 +205,7 @@ fn behaves_as_the_store_in_memory() {
                     let remove = self::batch(0, vec![Op::RemoveLog { log }]);
                     disk.commit(&remove).unwrap();
                     model.commit(&remove).unwrap();
-                    born = log.0 + 1; // its id is never used again
+                    born = log.0 + 1; // its id is never reused
                 }
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Which directories are opened.
+//! Tests which directories the store opens.
 
 use super::*;
 
@@ -30,12 +30,12 @@ fn a_second_store_and_a_newer_format_are_refused() {
 }
 
 #[test]
-fn a_database_that_was_never_finished_is_made_anew() {
+fn an_unfinished_database_is_replaced() {
     let dir = scratch();
     fs::create_dir_all(dir.path().join("db/keyspaces")).unwrap();
     fs::write(dir.path().join("db/0.jnl"), [0; 100]).unwrap();
     drop(FjallStore::open(dir.path(), small()).unwrap());
-    // But one that has data is not thrown away.
+    // A database with data is kept.
     let store = FjallStore::open(dir.path(), small()).unwrap();
     let ops = append(LOG, 0, chunk_of(0, 1, 10));
     store.commit(&batch(1, ops)).unwrap();

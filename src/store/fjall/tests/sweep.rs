@@ -1,9 +1,9 @@
-//! What is removed leaves nothing behind.
+//! Tests that sweeps remove everything they should, and nothing else.
 
 use super::*;
 
 #[test]
-fn a_part_of_a_log_is_swept_in_steps_and_nothing_else() {
+fn sweep_range_removes_only_its_range_in_steps() {
     let dir = scratch();
     let disk = FjallStore::open(dir.path(), small()).unwrap();
     let model = MemoryStore::new();
@@ -40,7 +40,7 @@ fn a_part_of_a_log_is_swept_in_steps_and_nothing_else() {
 }
 
 #[test]
-fn a_removed_log_leaves_nothing_even_over_a_restart() {
+fn a_removed_log_leaves_nothing_even_after_a_restart() {
     let dir = scratch();
     let mut store = FjallStore::open(dir.path(), small()).unwrap();
     let other = LogId(512);
@@ -116,7 +116,7 @@ fn sweeping_stops_at_the_floor() {
 }
 
 #[test]
-fn space_comes_back_after_a_drain() {
+fn disk_space_is_freed_after_a_drain() {
     let dir = scratch();
     let options = FjallOptions {
         extent_batch_bytes: usize::MAX,
@@ -141,7 +141,7 @@ fn space_comes_back_after_a_drain() {
 }
 
 #[test]
-fn memtables_are_flushed_when_it_is_quiet() {
+fn memtables_are_flushed_in_quiet_times() {
     let dir = scratch();
     let mut options = eager();
     options.maintenance.flush_min_bytes = 8 * 1024;
@@ -150,8 +150,6 @@ fn memtables_are_flushed_when_it_is_quiet() {
         let ops = append(LOG, n, chunk_of(n, 1, 4_000));
         store.commit(&batch(n + 1, ops)).unwrap();
     }
-    eventually("memory is given back", || {
-        store.core.memtable_bytes() < 4_000
-    });
+    eventually("the flush", || store.core.memtable_bytes() < 4_000);
     assert_eq!(chunks(&store, LOG), [0, 1, 2, 3]);
 }
