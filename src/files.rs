@@ -1,15 +1,15 @@
-//! File descriptors: raises the limit of the process and divides it between the store, which must never run out of
-//! them, and the sockets of clients.
+//! File descriptors: raises the limit of the process and divides it between the store, which must never run
+//! out of them, and the sockets of clients.
 //!
-//! Counts `/proc/self/fd` by hand, for a status command only. The count of the crate `procfs` includes descriptors that
-//! it opens itself, and how many depends on the kernel.
+//! Counts `/proc/self/fd` by hand, for a status command only. The count of the crate `procfs` includes
+//! descriptors that it opens itself, and how many depends on the kernel.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::accept::Capacity;
 
-/// Descriptors of the store: tables and blobs open for reading, extents, journals, and files of compactions, starts and
-/// backups. With a low limit the store has fewer, see [`share`].
+/// Descriptors of the store: tables and blobs open for reading, extents, journals, and files of compactions,
+/// starts and backups. With a low limit the store has fewer, see [`share`].
 pub const STORE_FILES: usize = 1_024;
 /// The fraction of these that the database may keep open for reading.
 const CACHED_PARTS: (usize, usize) = (3, 4);
@@ -75,8 +75,8 @@ pub fn used() -> Option<u64> {
     u64::try_from(entries.count()).ok()?.checked_sub(1)
 }
 
-/// Divides a limit: first the store, then connections to endpoints, then CMQ clients, which get a quarter of the rest
-/// at most, then AMQP clients. No share exceeds the wanted number.
+/// Divides a limit: first the store, then connections to endpoints, then CMQ clients, which get a quarter of
+/// the rest at most, then AMQP clients. No share exceeds the wanted number.
 pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(usize::MAX);

@@ -3,18 +3,18 @@
 
 pub mod accept; // the loop that accepts connections, for any front door
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
-pub mod broker; // virtual hosts, users, permissions: what the broker does
+pub mod broker; // virtual hosts, exchanges, queues, users, permissions
 pub mod cli; // the command line
-pub mod clock; // the one reader of the clocks
-pub mod cmq; // the front door for clients of CMQ: its HTTP API
-pub mod config; // what the broker can be told
+pub mod clock; // the broker's time line; the only reader of the clocks
+pub mod cmq; // the CMQ front door: its HTTP API
+pub mod config; // options: flag, environment, file, default
 pub mod ctl; // the command line that manages a running broker
-pub mod files; // file descriptors, and who gets how many
-pub mod memory; // the watch over resident memory
-pub mod model; // names, ids, messages: plain data
+pub mod files; // file descriptors and their division
+pub mod memory; // resident memory and the memory alarm
+pub mod model; // names, ids, messages, queue arguments: plain data
 pub mod node; // this node's name
-pub mod pool; // threads for work that blocks
-pub mod seldom; // log lines that a peer can bring about at will
+pub mod pool; // threads for blocking work
+pub mod seldom; // limits log lines that a peer can cause at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery

@@ -1,9 +1,9 @@
-//! Compares the resident memory of the process with its watermark, and raises the memory alarm above it. Does not
-//! know which publishers the alarm stops.
+//! Compares the resident memory of the process with its watermark, and raises the memory alarm above it. Does
+//! not know which publishers the alarm stops.
 //!
 //! Reads two single fields of `/proc` by hand, one of them every 2.5 s. The crate `procfs` parses all of
-//! `/proc/self/status` and fails if any mandatory field is missing, so the alarm would depend on fields that it does
-//! not use. The crate does not read a cgroup's memory limit.
+//! `/proc/self/status` and fails if any mandatory field is missing, so the alarm would depend on fields that
+//! it does not use. The crate does not read a cgroup's memory limit.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Threads for blocking work. Each kind of work has a small pool of its own, so that, for example, a slow disk does not
-//! delay logins. Work has a key (a queue, an address): keys are served in rounds, and work of one key starts in order.
+//! Threads for blocking work. Each kind of work has a small pool of its own, so that, for example, a slow
+//! disk does not delay logins. Work has a key (a queue, an address): keys are served in rounds, and work of
+//! one key starts in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -39,8 +40,8 @@ pub enum PoolError {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A bounded pool of threads. Threads start when work arrives, and end when they are idle. Dropping the pool drops
-/// the waiting work.
+/// A bounded pool of threads. Threads start when work arrives, and end when they are idle. Dropping the pool
+/// drops the waiting work.
 pub struct Pool<K> {
     shared: Arc<Shared<K>>,
 }
@@ -113,7 +114,8 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
     /// Runs `work` on a thread of the pool when its key is served. Never blocks.
     ///
     /// # Errors
-    /// [`PoolError::Full`] when the maximum of work is waiting, or when no thread runs and the system cannot start one.
+    /// [`PoolError::Full`] when the maximum of work is waiting, or when no thread runs and the system cannot
+    /// start one.
     pub fn submit(&self, key: K, work: impl FnOnce() + Send + 'static) -> Result<(), PoolError> {
         let shared = &self.shared;
         let mut line = shared.line.lock();
@@ -134,8 +136,8 @@ impl<K: Hash + Eq + Clone + Send + 'static> Pool<K> {
         Ok(())
     }
 
-    /// As [`Pool::submit`], and waits for the result. If the future is dropped before the work starts, the work is
-    /// skipped.
+    /// As [`Pool::submit`], and waits for the result. If the future is dropped before the work starts, the
+    /// work is skipped.
     ///
     /// # Errors
     /// See [`PoolError`].
@@ -206,7 +208,7 @@ impl<K> Drop for Pool<K> {
         let dropped = std::mem::take(&mut line.work);
         drop(line);
         self.shared.came.notify_all();
-        drop(dropped); // it may hold what locks again
+        drop(dropped); // work may own values that lock the pool when dropped
     }
 }
 

@@ -1,4 +1,5 @@
-//! Limits log lines that a peer can cause as often as it likes: a few pass in each interval, the others are counted.
+//! Limits log lines that a peer can cause as often as it likes: a few pass in each interval, the others are
+//! counted.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Micro-benchmarks of the code on a message's path: `cargo bench`, or `cargo bench -- --quick` for a first look.
-//! This file lists them and sets their times. `benches/compare/run` measures whole brokers.
+//! Micro-benchmarks of the code on a message's path: `cargo bench`, or `cargo bench -- --quick` for a first
+//! look. This file lists them and sets their times. `benches/compare/run` measures whole brokers.
 
 mod queue;
 mod routing;

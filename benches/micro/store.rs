@@ -1,5 +1,5 @@
-//! Writing to disk: chunks, and batches into the database. The files are in the directory of temporary files, so
-//! `TMPDIR` selects the disk to measure. `leveret-bench ideal-log` measures the limits of the disk itself.
+//! Writing to disk: chunks, and batches into the database. The files are in the directory of temporary files,
+//! so `TMPDIR` selects the disk to measure. `leveret-bench ideal-log` measures the limits of the disk itself.
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ pub(crate) fn chunks(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Batches into the database, with and without the sync that makes them durable. Each batch removes the entries of the
-/// previous one, as consumers that keep up do.
+/// Batches into the database, with and without the sync that makes them durable. Each batch removes the
+/// entries of the previous one, as consumers that keep up do.
 pub(crate) fn commits(criterion: &mut Criterion) {
     let (full, count) = full_chunk(&mut ChunkEncoder::new(), &message());
     let folder = tempfile::tempdir().expect("a temporary folder");

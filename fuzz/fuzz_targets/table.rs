@@ -1,4 +1,5 @@
-//! Checks that arbitrary bytes are rejected or read as tables and properties, and that they are written back unchanged.
+//! Checks that arbitrary bytes are rejected or read as tables and properties, and that they are written back
+//! unchanged.
 #![no_main]
 
 use bytes::BytesMut;

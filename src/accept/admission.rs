@@ -1,7 +1,7 @@
-//! Counts the connections of a front door: those of authenticated peers, and newcomers that have not logged in yet.
-//! Newcomers have places of their own, so that a flood of them takes no authenticated peer's place. When their places
-//! are full, the next newcomer displaces the one that has kept the broker waiting longest. Pure: the time is an
-//! argument.
+//! Counts the connections of a front door: those of authenticated peers, and newcomers that have not logged
+//! in yet. Newcomers have places of their own, so that a flood of them takes no authenticated peer's place.
+//! When their places are full, the next newcomer displaces the one that has kept the broker waiting longest.
+//! Pure: the time is an argument.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -329,7 +329,7 @@ mod tests {
         let mut second = control.enter(HERE, at(0)).unwrap();
         assert_eq!(control.admit(second.id), Admission::Full);
         assert!(second.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed));
-        // It keeps its place, and is not displaced.
+        // The second newcomer keeps its place and is not displaced.
         assert!(control.enter(HERE, at(1000)).is_none());
         control.authenticated_left();
         assert_eq!(control.admit(second.id), Admission::Admitted);

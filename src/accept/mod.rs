@@ -1,5 +1,5 @@
-//! The loop that accepts the connections of a front door, and their limits. Knows no protocol: the front door reports
-//! when a peer has logged in.
+//! The loop that accepts the connections of a front door, and their limits. Knows no protocol: the front door
+//! reports when a peer has logged in.
 
 mod admission; // limits of connections, and which newcomer is displaced
 
@@ -70,8 +70,8 @@ pub struct SocketPermit {
 }
 
 impl SocketPermit {
-    /// Counts the connection among those of authenticated peers. False if there are too many of these: the connection
-    /// then keeps its place as a newcomer, and the front door should close it soon.
+    /// Counts the connection among those of authenticated peers. False if there are too many of these: the
+    /// connection then keeps its place as a newcomer, and the front door should close it soon.
     pub fn admit(&self) -> bool {
         if self.admitted.load(Ordering::Relaxed) {
             return true;
@@ -149,8 +149,9 @@ impl Acceptor {
         }
     }
 
-    /// Accepts connections until `stopped` is true or its sender is dropped. Each connection has a task, which holds the
-    /// permit while the connection is open. Returns when the last task has ended; dropping this future drops all tasks.
+    /// Accepts connections until `stopped` is true or its sender is dropped. Each connection has a task,
+    /// which holds the permit while the connection is open. Returns when the last task has ended; dropping
+    /// this future drops all tasks.
     pub async fn serve<F>(
         &self,
         listener: TcpListener,

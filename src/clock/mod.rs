@@ -1,14 +1,14 @@
 //! The only reader of the clocks. All other code gets the time as an argument, or asks here.
 //!
 //! A broker has a *time line* of its own, in milliseconds. It is never set and never goes back. In a new data
-//! directory it begins at wall-clock time; from then on it advances with the time since the machine booted. Deadlines
-//! and enqueue times are moments of that line, in memory and on disk. Clients and operators send and see wall-clock
-//! time, which is translated where it enters and leaves, by the current distance between wall clock and line. So a
-//! change of the wall clock changes the times that clients see, and nothing else.
+//! directory it begins at wall-clock time; from then on it advances with the time since the machine booted.
+//! Deadlines and enqueue times are moments of that line, in memory and on disk. Clients and operators send
+//! and see wall-clock time, which is translated where it enters and leaves, by the current distance between
+//! wall clock and line. So a change of the wall clock changes the times that clients see, and nothing else.
 //!
-//! An [`Anchor`] on disk carries the line over a restart. Within one boot the line continues exactly, whatever the
-//! wall clock did meanwhile. After a reboot only the wall clock tells how long the broker was down; the line follows
-//! it, but never goes back.
+//! An [`Anchor`] on disk carries the line over a restart. Within one boot the line continues exactly,
+//! whatever the wall clock did meanwhile. After a reboot only the wall clock tells how long the broker was
+//! down; the line follows it, but never goes back.
 
 mod source;
 #[cfg(test)]
@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use source::{Settable, Source, System};
 
 const NS_PER_MS: u64 = 1_000_000;
-/// Minimum change that counts as setting the wall clock. Smaller ones come from reading two clocks one after the other.
+/// Minimum change that counts as setting the wall clock. Smaller ones come from reading two clocks one after
+/// the other.
 const STEP_MS: u64 = 5;
 /// Maximum time between two readings that are compared, and the number of attempts to get two such readings.
 const CLOSE_NS: u64 = NS_PER_MS / 2;
@@ -125,13 +126,14 @@ impl Clock {
         Moment(self.now_ms())
     }
 
-    /// The wall clock, in milliseconds since the Unix epoch: to show it, or to compare it with times from clients. Never
-    /// for a deadline.
+    /// The wall clock, in milliseconds since the Unix epoch: to show it, or to compare it with times from
+    /// clients. Never for a deadline.
     pub fn wall_ms(&self) -> u64 {
         self.source.wall_ns() / NS_PER_MS
     }
 
-    /// The wall-clock time of a moment by the wall clock's current setting, in milliseconds since the Unix epoch.
+    /// The wall-clock time of a moment by the wall clock's current setting, in milliseconds since the Unix
+    /// epoch.
     pub fn wall_ms_at(&self, moment: Moment) -> u64 {
         moment.0.saturating_add_signed(self.wall_ahead_ms())
     }
@@ -151,8 +153,8 @@ impl Clock {
         }
     }
 
-    /// Distance of the wall clock ahead of the line. Changes only when the wall clock is set, so that clients always see
-    /// the same time for a moment.
+    /// Distance of the wall clock ahead of the line. Changes only when the wall clock is set, so that clients
+    /// always see the same time for a moment.
     fn wall_ahead_ms(&self) -> i64 {
         let known = self.wall_ahead_ms.load(Ordering::Relaxed);
         match self.compare() {

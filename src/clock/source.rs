@@ -11,8 +11,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The clocks of a machine.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Nanoseconds since the machine booted. This clock is never set, and it counts through a suspend: when a machine
-    /// wakes after an hour, a lock of ten minutes is over for its clients too.
+    /// Nanoseconds since the machine booted. This clock is never set, and it counts through a suspend: when a
+    /// machine wakes after an hour, a lock of ten minutes is over for its clients too.
     fn since_boot_ns(&self) -> u64;
 
     /// Wall-clock time in nanoseconds since the Unix epoch; 0 if it is set before 1970.

@@ -52,8 +52,8 @@ pub struct MessageId {
     pub offset: u64,
 }
 
-/// One handing-out of one message. Only the current lease settles the message: each redelivery has a new lease, so a
-/// late answer to an earlier one has no effect.
+/// One handing-out of one message. Only the current lease settles the message: each redelivery has a new
+/// lease, so a late answer to an earlier one has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lease {
     /// The offset in the lane's log.

@@ -72,8 +72,8 @@ pub struct Message {
     pub delay_ms: Option<u64>,
     /// Whether this broker wrote the `x-death` header. It ignores one from a publisher.
     pub dead_lettered: bool,
-    /// Number of failed deliveries in quorum queues (the consumer failed or rejected the message) before the message
-    /// was dead-lettered to this queue.
+    /// Number of failed deliveries in quorum queues (the consumer failed or rejected the message) before the
+    /// message was dead-lettered to this queue.
     pub failures: u32,
 }
 

@@ -1,5 +1,5 @@
-//! Values that an operator or CMQ's API sets for a queue after its declaration. Plain data, stored with the queue's
-//! definition. A later declaration over AMQP is still compared with the original arguments.
+//! Values that an operator or CMQ's API sets for a queue after its declaration. Plain data, stored with the
+//! queue's definition. A later declaration over AMQP is still compared with the original arguments.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Arguments of a stream's consumer: the position at which it begins (`x-stream-offset`) and the messages that it
-//! wants (`x-stream-filter`, `x-stream-match-unfiltered`). Pure.
+//! Arguments of a stream's consumer: the position at which it begins (`x-stream-offset`) and the messages
+//! that it wants (`x-stream-filter`, `x-stream-match-unfiltered`). Pure.
 //!
-//! Refusals follow RabbitMQ 4.3, including its way of ending the connection with an internal error for a value of
-//! another type.
+//! Refusals follow RabbitMQ 4.3, including its way of ending the connection with an internal error for a
+//! value of another type.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -30,8 +30,8 @@ pub enum StreamOffset {
     Next,
     /// This offset, or the next existing one.
     Offset(u64),
-    /// The first message of this time or later; as `Next` if there is none. Wall-clock milliseconds as the client sends
-    /// them; inside the queues a moment of the broker's time line.
+    /// The first message of this time or later; as `Next` if there is none. Wall-clock milliseconds as the
+    /// client sends them; inside the queues a moment of the broker's time line.
     Time(u64),
 }
 

@@ -1,4 +1,5 @@
-//! Prepares the data directory before the store opens it: it must be the broker's own, and closed to other users.
+//! Prepares the data directory before the store opens it: it must be the broker's own, and closed to other
+//! users.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -14,8 +15,8 @@ const OWN_ENTRIES: [&str; 3] = ["leveret.lock", "db", SOCKET];
 /// The root of a file system may have this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Creates the directory and closes it to other users, since it holds messages and password hashes. Refuses a directory
-/// with foreign content. Leaves the mode of a directory that belongs to another user.
+/// Creates the directory and closes it to other users, since it holds messages and password hashes. Refuses a
+/// directory with foreign content. Leaves the mode of a directory that belongs to another user.
 pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::DataDir {
         dir: dir.to_owned(),

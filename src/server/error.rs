@@ -42,8 +42,8 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The exit code of the process: 75 if another broker uses the data directory, 69 if the broker cannot listen, 78
-    /// for configuration, 74 for all other errors, which are input and output.
+    /// The exit code of the process: 75 if another broker uses the data directory, 69 if the broker cannot
+    /// listen, 78 for configuration, 74 for all other errors, which are input and output.
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Store(StoreError::InUse { .. }) => 75,

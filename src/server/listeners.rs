@@ -79,7 +79,8 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Closes the listeners and then the connections. Connections that do not close within the grace are cut off.
+    /// Closes the listeners and then the connections. Connections that do not close within the grace are cut
+    /// off.
     pub(super) async fn close(mut self, broker: &Broker, grace: Duration) {
         self.stop.send_replace(true);
         let closing = broker.connections().close_where(SHUTDOWN_REASON, |_| true);

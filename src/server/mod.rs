@@ -147,7 +147,8 @@ async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
     }
 }
 
-/// A running broker. Dropping it without [`RunningServer::shutdown`] cuts its connections off; the store is synced.
+/// A running broker. Dropping it without [`RunningServer::shutdown`] cuts its connections off; the store is
+/// synced.
 pub struct RunningServer {
     addresses: Arc<Addresses>,
     broker: Arc<Broker>,

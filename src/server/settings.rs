@@ -100,8 +100,8 @@ pub(super) fn amqp(config: &Config, shares: &Shares) -> amqp::Settings {
     }
 }
 
-/// The options of the store. With `--durability write` it writes no extents: a chunk in an extent must be synced
-/// before its address is committed, so each large batch would wait for the disk.
+/// The options of the store. With `--durability write` it writes no extents: a chunk in an extent must be
+/// synced before its address is committed, so each large batch would wait for the disk.
 pub(super) fn store(config: &Config, shares: &Shares) -> FjallOptions {
     let mut options = FjallOptions {
         cached_files: shares.cached,

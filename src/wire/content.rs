@@ -23,8 +23,8 @@ pub struct ContentHeader {
     pub properties: Bytes,
 }
 
-/// A malformed content header or malformed properties. Unless noted otherwise, RabbitMQ closes the connection with
-/// 541 and the bare text `INTERNAL_ERROR`.
+/// A malformed content header or malformed properties. Unless noted otherwise, RabbitMQ closes the connection
+/// with 541 and the bare text `INTERNAL_ERROR`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// Shorter than its flags and lengths say.

@@ -1,5 +1,5 @@
-//! Writes the frames of the message path straight into an output buffer, since the general encoder builds values
-//! and strings that these methods do not need. Tests compare them with amq-protocol's parser.
+//! Writes the frames of the message path straight into an output buffer, since the general encoder builds
+//! values and strings that these methods do not need. Tests compare them with amq-protocol's parser.
 
 use bytes::{BufMut, BytesMut};
 
@@ -77,8 +77,8 @@ pub fn put_ack(out: &mut BytesMut, channel: u16, delivery_tag: u64, multiple: bo
     out.put_u8(FRAME_END);
 }
 
-/// Writes a `basic.nack` frame: the broker did not accept a publish. RabbitMQ sets the requeue bit, which has no
-/// meaning in this direction; `requeue` chooses its value.
+/// Writes a `basic.nack` frame: the broker did not accept a publish. RabbitMQ sets the requeue bit, which has
+/// no meaning in this direction; `requeue` chooses its value.
 pub fn put_nack(
     out: &mut BytesMut,
     channel: u16,

@@ -1,5 +1,5 @@
-//! Frames (spec 2.3.5): type, channel, size, payload, end octet. Splits frames off a read buffer without copying and
-//! writes their headers. `method` and `content` interpret the payloads.
+//! Frames (spec 2.3.5): type, channel, size, payload, end octet. Splits frames off a read buffer without
+//! copying and writes their headers. `method` and `content` interpret the payloads.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -49,8 +49,9 @@ impl FrameKind {
         }
     }
 
-    /// The kind of a frame with type `octet` and a payload of `len` bytes. RabbitMQ treats a method without room for its
-    /// ids, a content header without its fixed part and a heartbeat with a payload as unknown frames.
+    /// The kind of a frame with type `octet` and a payload of `len` bytes. RabbitMQ treats a method without
+    /// room for its ids, a content header without its fixed part and a heartbeat with a payload as unknown
+    /// frames.
     fn of(octet: u8, len: usize) -> Option<FrameKind> {
         match octet {
             1 if len >= METHOD_MIN => Some(FrameKind::Method),
@@ -75,8 +76,8 @@ pub struct Frame {
 /// A malformed frame. Every case is reply code 501 `FRAME_ERROR`, and the `Display` text is RabbitMQ's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// An unknown type octet, or one that does not fit the payload. The frame has been consumed: the stream is still
-    /// in step.
+    /// An unknown type octet, or one that does not fit the payload. The frame has been consumed: the stream
+    /// is still in step.
     #[error("type {octet}, {snippet}: unknown_frame")]
     Unknown {
         octet: u8,
@@ -84,8 +85,8 @@ pub enum FrameError {
         /// The first bytes of the payload, in RabbitMQ's notation.
         snippet: String,
     },
-    /// The payload is larger than the negotiated frame size allows. Detected before any of it is buffered. The rest
-    /// of the stream cannot be read.
+    /// The payload is larger than the negotiated frame size allows. Detected before any of it is buffered.
+    /// The rest of the stream cannot be read.
     #[error("type {octet}, all octets = <<>>: {{frame_too_large,{size},{allowed}}}")]
     TooLarge {
         octet: u8,
@@ -125,11 +126,12 @@ impl FrameError {
     }
 }
 
-/// Splits the next whole frame off `buf`. `Ok(None)` asks for more bytes, and `buf` has room for some of them. The
-/// room grows with the bytes that have arrived, so a declared size alone costs no memory. Never exceeds the frame.
+/// Splits the next whole frame off `buf`. `Ok(None)` asks for more bytes, and `buf` has room for some of
+/// them. The room grows with the bytes that have arrived, so a declared size alone costs no memory. Never
+/// exceeds the frame.
 ///
-/// `frame_max` is the negotiated size of a whole frame. Like RabbitMQ this accepts a *payload* of that size, because
-/// clients often forget the eight bytes of overhead.
+/// `frame_max` is the negotiated size of a whole frame. Like RabbitMQ this accepts a *payload* of that size,
+/// because clients often forget the eight bytes of overhead.
 pub fn split(buf: &mut BytesMut, frame_max: u32) -> Result<Option<Frame>, FrameError> {
     match look(buf, frame_max) {
         Look::Short { missing } => {
@@ -151,8 +153,8 @@ pub fn split(buf: &mut BytesMut, frame_max: u32) -> Result<Option<Frame>, FrameE
     }
 }
 
-/// The whole frames of a read buffer, split off as one piece. Iterating slices that piece, so many small frames cost
-/// one split of the buffer.
+/// The whole frames of a read buffer, split off as one piece. Iterating slices that piece, so many small
+/// frames cost one split of the buffer.
 #[derive(Debug)]
 pub struct Frames {
     whole: Bytes,
@@ -161,8 +163,9 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Takes all whole frames from `buf`; see [`split`] for `frame_max` and for the room made in `buf`. Iterating reports
-    /// a stream out of step after the frames before it; the bytes of the malformed frame stay in `buf`.
+    /// Takes all whole frames from `buf`; see [`split`] for `frame_max` and for the room made in `buf`.
+    /// Iterating reports a stream out of step after the frames before it; the bytes of the malformed frame
+    /// stay in `buf`.
     pub fn take(buf: &mut BytesMut, frame_max: u32) -> Frames {
         let mut taken = 0;
         let (missing, broken) = loop {
@@ -358,8 +361,8 @@ pub fn frame_text(octet: u8, payload: &[u8]) -> String {
     format!("type {octet}, {}", snippet(payload))
 }
 
-/// Erlang's printer breaks a tuple that would exceed its line length and aligns the rest. RabbitMQ's clients receive
-/// the broken line, so Leveret's do too.
+/// Erlang's printer breaks a tuple that would exceed its line length and aligns the rest. RabbitMQ's clients
+/// receive the broken line, so Leveret's do too.
 fn bad_end_text(octet: u8, snippet: &str, end: u8) -> String {
     let before = format!("type {octet}, {snippet}: ");
     let reason = format!("{{invalid_frame_end_marker,{end}}}");

@@ -1,7 +1,7 @@
 //! Method payloads (spec 2.3.5.1) to values. A payload is first walked along the method's list of fields
-//! ([`super::method_fields`]). The walk tells apart and rejects unknown methods, short or over-long arguments, bad
-//! UTF-8 and deep tables before amq-protocol builds the value. Methods that come once per message are read without
-//! allocation.
+//! ([`super::method_fields`]). The walk tells apart and rejects unknown methods, short or over-long
+//! arguments, bad UTF-8 and deep tables before amq-protocol builds the value. Methods that come once per
+//! message are read without allocation.
 
 use std::str;
 
@@ -19,9 +19,10 @@ pub enum MethodError {
     /// AMQP 0-9-1 has no such method. RabbitMQ drops the connection without an answer.
     #[error("unknown method {class_id}.{method_id}")]
     Unknown { class_id: u16, method_id: u16 },
-    /// The arguments cannot be decoded. On a channel the answer is 501 `FRAME_ERROR` with this `Display` text, and the
-    /// close names class and method (except for [`Fault::NotUtf8`]). On channel 0 RabbitMQ answers 541 with the bare
-    /// text `INTERNAL_ERROR`; for [`Fault::NotUtf8`] it answers 501 there too, with class and method.
+    /// The arguments cannot be decoded. On a channel the answer is 501 `FRAME_ERROR` with this `Display`
+    /// text, and the close names class and method (except for [`Fault::NotUtf8`]). On channel 0 RabbitMQ
+    /// answers 541 with the bare text `INTERNAL_ERROR`; for [`Fault::NotUtf8`] it answers 501 there too, with
+    /// class and method.
     #[error("{text}")]
     Malformed {
         class_id: u16,
@@ -29,8 +30,8 @@ pub enum MethodError {
         fault: Fault,
         text: String,
     },
-    /// A field table has the right length but is malformed inside. RabbitMQ drops the connection without an answer;
-    /// on channel 0 it answers 541 with the bare text `INTERNAL_ERROR`.
+    /// A field table has the right length but is malformed inside. RabbitMQ drops the connection without an
+    /// answer; on channel 0 it answers 541 with the bare text `INTERNAL_ERROR`.
     #[error("field table in method {class_id}.{method_id}: {fault}")]
     Table {
         class_id: u16,

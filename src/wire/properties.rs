@@ -2,8 +2,8 @@
 //! Rules read single fields straight from the raw bytes. When the broker changes a message (dead lettering,
 //! reply-to), it replaces single fields and keeps the bytes of all others.
 //!
-//! This codec is written by hand, since amq-protocol's parser allocates a value for every field of every message
-//! and rejects strings that are not UTF-8, which clients do send.
+//! This codec is written by hand, since amq-protocol's parser allocates a value for every field of every
+//! message and rejects strings that are not UTF-8, which clients do send.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,8 @@ fn flag(index: usize) -> u16 {
     0x8000 >> index
 }
 
-/// The lowest flag announces another word of flags, which `basic` does not have. The flag above it has no meaning.
+/// The lowest flag announces another word of flags, which `basic` does not have. The flag above it has no
+/// meaning.
 const MORE_FLAGS: u16 = 1;
 
 /// The properties of one message, read from their raw form without allocation. Strings are bytes: AMQP requires
@@ -48,8 +49,8 @@ pub struct PropertiesView<'a> {
 }
 
 impl<'a> PropertiesView<'a> {
-    /// Finds the properties in `raw`, which must hold them all and nothing else. Checks the length of the headers table
-    /// but not its fields: see [`PropertiesView::check_headers`].
+    /// Finds the properties in `raw`, which must hold them all and nothing else. Checks the length of the
+    /// headers table but not its fields: see [`PropertiesView::check_headers`].
     pub fn parse(raw: &'a [u8]) -> Result<PropertiesView<'a>, HeaderError> {
         let mut cursor = Cursor::new(raw);
         let flags = cursor.u16().ok_or(HeaderError::Truncated)?;
@@ -252,8 +253,8 @@ impl<'a> PropertiesEdit<'a> {
 }
 
 /// Appends headers, 64-bit integers by name, to the headers table of `raw`. Also sets `delivery-mode` to
-/// `mode_if_none`, if that is given and `raw` has no mode. Returns `None` if a header of that name exists or `raw` is
-/// cut short. Runs for every delivery of a stream, so it makes one pass and one allocation.
+/// `mode_if_none`, if that is given and `raw` has no mode. Returns `None` if a header of that name exists or
+/// `raw` is cut short. Runs for every delivery of a stream, so it makes one pass and one allocation.
 pub fn append_headers(
     raw: &[u8],
     headers: &[(&str, i64)],
@@ -298,8 +299,8 @@ pub fn append_headers(
     Some(out.freeze())
 }
 
-/// Reads all properties into values. Fails on a string that is not UTF-8, so code that changes single fields uses
-/// [`PropertiesView::edit`] instead.
+/// Reads all properties into values. Fails on a string that is not UTF-8, so code that changes single fields
+/// uses [`PropertiesView::edit`] instead.
 pub fn decode_properties(raw: &[u8]) -> Result<AMQPProperties, HeaderError> {
     let view = PropertiesView::parse(raw)?;
     view.check_headers()?;

@@ -1,5 +1,6 @@
-//! Field tables (spec 4.2.5.5) with RabbitMQ's type tags: `t b B s u I i l L f d D S A T F V x`. Brokers disagree
-//! on some tags; RabbitMQ reads `s` as a signed 16-bit integer, and both `l` and `L` as signed 64-bit.
+//! Field tables (spec 4.2.5.5) with RabbitMQ's type tags: `t b B s u I i l L f d D S A T F V x`. Brokers
+//! disagree on some tags; RabbitMQ reads `s` as a signed 16-bit integer, and both `l` and `L` as signed
+//! 64-bit.
 //!
 //! amq-protocol's parser recurses, so a table is walked here first to check its shape and depth. Lookups
 //! ([`Entries`], [`find`]) build no table.
@@ -15,8 +16,8 @@ use thiserror::Error;
 use super::FieldTable;
 use super::cursor::Cursor;
 
-/// Maximum nesting of tables and arrays. RabbitMQ has no such limit, but the stack of a thread is finite, and real
-/// tables are far from this depth.
+/// Maximum nesting of tables and arrays. RabbitMQ has no such limit, but the stack of a thread is finite, and
+/// real tables are far from this depth.
 pub const TABLE_DEPTH_MAX: usize = 128;
 
 /// A malformed field table.
@@ -127,8 +128,9 @@ pub fn find<'a>(raw: &'a [u8], name: &str) -> Option<Entry<'a>> {
     Entries::of_table(raw).find(|entry| entry.name == name.as_bytes())
 }
 
-/// Replaces the bytes above 127 in `odd_names`, which are slices of `outer`, by question marks. RabbitMQ accepts
-/// field names of any bytes. Names here are text, and no rule of the broker looks up a name that is not.
+/// Replaces the bytes above 127 in `odd_names`, which are slices of `outer`, by question marks. RabbitMQ
+/// accepts field names of any bytes. Names here are text, and no rule of the broker looks up a name that is
+/// not.
 pub(super) fn masked<'a>(outer: &'a [u8], odd_names: &[&[u8]]) -> Cow<'a, [u8]> {
     if odd_names.is_empty() {
         return Cow::Borrowed(outer);

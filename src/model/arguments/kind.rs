@@ -57,8 +57,8 @@ const QUORUM: &[&str] = &[
     REWIND_SECONDS,
 ];
 
-/// Arguments of a stream, in the order of comparison. As in RabbitMQ, `x-stream-filter-size-bytes` is checked but
-/// not compared. It sizes RabbitMQ's approximate index; Leveret compares the filter values themselves.
+/// Arguments of a stream, in the order of comparison. As in RabbitMQ, `x-stream-filter-size-bytes` is checked
+/// but not compared. It sizes RabbitMQ's approximate index; Leveret compares the filter values themselves.
 const STREAM: &[&str] = &[
     "x-max-length-bytes",
     QUEUE_TYPE,

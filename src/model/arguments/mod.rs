@@ -1,5 +1,5 @@
-//! Queue arguments (`x-*`): parses them once, refuses invalid values and compares two declarations. Pure; knows no
-//! queue and no reply code.
+//! Queue arguments (`x-*`): parses them once, refuses invalid values and compares two declarations. Pure;
+//! knows no queue and no reply code.
 //!
 //! The arguments of each queue type, the order of the checks and all texts are those of RabbitMQ 4.0.
 
@@ -137,8 +137,8 @@ impl QueueArguments {
         Ok(QueueArguments::read(kind, table))
     }
 
-    /// Checks the properties of a declaration against the queue type. `durable` is the resulting property: an exclusive
-    /// queue is not durable.
+    /// Checks the properties of a declaration against the queue type. `durable` is the resulting property: an
+    /// exclusive queue is not durable.
     pub fn check_properties(
         &self,
         durable: bool,
@@ -173,14 +173,15 @@ impl QueueArguments {
         Ok(())
     }
 
-    /// The first argument in which a declaration with `table` differs from this queue, so that the broker refuses it.
-    /// Compares only arguments of this queue's type, and ignores the width of integers.
+    /// The first argument in which a declaration with `table` differs from this queue, so that the broker
+    /// refuses it. Compares only arguments of this queue's type, and ignores the width of integers.
     pub fn inequivalent(&self, table: &FieldTable) -> Option<Inequivalence> {
         let classic = AMQPValue::LongString(QueueKind::Classic.as_str().into());
         self.kind.arguments().iter().find_map(|name| {
             let current = self.raw.inner().get(*name);
             let received = match table.inner().get(*name) {
-                // An absent type means classic, and so does `undefined`, which RabbitMQ writes for "the default".
+                // An absent type means classic, and so does `undefined`, which RabbitMQ writes for "the
+                // default".
                 None if *name == QUEUE_TYPE => Some(&classic),
                 Some(AMQPValue::LongString(value))
                     if *name == QUEUE_TYPE && value.as_bytes() == b"undefined" =>
@@ -193,7 +194,8 @@ impl QueueArguments {
         })
     }
 
-    /// Reads arguments that have been checked, now or by the run that stored them. Treats an invalid value as missing.
+    /// Reads arguments that have been checked, now or by the run that stored them. Treats an invalid value as
+    /// missing.
     fn read(kind: QueueKind, table: &FieldTable) -> QueueArguments {
         let get = |name: &str| table.inner().get(name);
         let integer = |name| get(name).and_then(integer_value);
@@ -257,8 +259,8 @@ pub fn queue_kind(table: &FieldTable) -> Result<QueueKind, ArgumentError> {
     Err(ArgumentError::new(QUEUE_TYPE, fault))
 }
 
-/// The type of a `x-dead-letter-exchange` or `alternate-exchange` that is not a string. RabbitMQ checks it before
-/// all other arguments of a new queue or exchange.
+/// The type of a `x-dead-letter-exchange` or `alternate-exchange` that is not a string. RabbitMQ checks it
+/// before all other arguments of a new queue or exchange.
 pub fn exchange_name_fault(table: &FieldTable, argument: &str) -> Option<&'static str> {
     table
         .inner()

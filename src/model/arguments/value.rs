@@ -55,8 +55,8 @@ pub fn quoted_string(bytes: &[u8]) -> String {
     }
 }
 
-/// The text that Erlang writes between quotes: Latin-1 with some characters escaped. `None` for a control character
-/// without an escape.
+/// The text that Erlang writes between quotes: Latin-1 with some characters escaped. `None` for a control
+/// character without an escape.
 fn printable(bytes: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -154,8 +154,8 @@ pub fn text_value(value: &AMQPValue) -> Option<Name> {
     }
 }
 
-/// Parses an age: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365. The
-/// result is in milliseconds.
+/// Parses an age: a number above zero and one of the units Y, M, D, h, m, s. A month has 30 days, a year 365.
+/// The result is in milliseconds.
 pub fn age_ms(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at_checked(digits)?;

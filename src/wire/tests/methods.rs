@@ -1,5 +1,5 @@
-//! Methods: compares the walk with amq-protocol's parser and generator, and the hand-written readers and writers with
-//! both.
+//! Methods: compares the walk with amq-protocol's parser and generator, and the hand-written readers and
+//! writers with both.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! Tests of the wire room and the values they share. Fixed cases are tables of bytes; all other tests are properties
-//! over arbitrary input.
+//! Tests of the wire room and the values they share. Fixed cases are tables of bytes; all other tests are
+//! properties over arbitrary input.
 
 mod frames;
 mod methods;
