@@ -1,9 +1,8 @@
 //! Sets of offsets as sorted disjoint ranges. Settling in order extends one range; settling at random costs a
 //! tree search.
 //!
-//! By hand, since every lane settles through it and a range-set crate would leave half of the work outside:
-//! an insertion returns how many offsets are new, the total is a field, removal below a floor is in place,
-//! and a page of 4,096 offsets is cut out as runs for the disk.
+//! Written by hand to have in one small type: the number of new offsets of each insertion, a total without
+//! counting, removal below a floor in place, and pages of 4,096 offsets cut out as runs for the disk.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

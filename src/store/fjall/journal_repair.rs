@@ -3,11 +3,11 @@
 //! confirmed, so the journal is cut at the first incomplete batch, and the cut-off bytes are saved as
 //! `.torn`.
 //!
-//! Synced batches cannot be torn. An incomplete one is damaged, and cutting it off would hide that. An
-//! incomplete batch was synced
-//! - if a later journal has batches, since a journal is synced before the next one is created,
-//! - if the note of a whole batch after it says so, or
-//! - if the last run recorded (see [`super::synced`]) that it synced more than the journals hold.
+//! Synced batches cannot be torn. An incomplete one is damaged, and cutting it off would hide that. These
+//! prove that an incomplete batch was synced:
+//! - A later journal has batches: a journal is synced before the next one is created.
+//! - The note of a whole batch after it says so.
+//! - The last run recorded (see [`super::synced`]) that it synced more than the journals hold.
 //!
 //! Whole batches after it prove nothing by themselves: a power loss may leave any part of the unsynced data.
 
