@@ -1,5 +1,5 @@
-//! The broker that front doors and operators hold: virtual hosts, users and what they share. Opening it restores
-//! everything durable.
+//! The broker, as front doors and operators use it: virtual hosts, users and the services that they share.
+//! Opening it restores everything durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub const DEFAULT_USER: &str = "guest";
 
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
-    /// Users who may log in from this machine only.
+    /// Users that may log in from this machine only.
     pub loopback_users: Vec<Name>,
     /// Maximum bytes of messages that all queues together have in memory.
     pub memory_bytes: u64,
@@ -148,7 +148,8 @@ impl Broker {
         &self.connections
     }
 
-    /// Waits until all pending dead letters are published, or until the time is over. False if some are still pending.
+    /// Waits until all pending dead letters are published, for `within` at most. False if some are still
+    /// pending.
     pub async fn letters_published(&self, within: Duration) -> bool {
         self.shared.letters.published(within).await
     }

@@ -106,7 +106,7 @@ pub struct ChannelStatus {
 
 /// What operators can ask of an open connection.
 pub trait ConnectionControl: Send + Sync {
-    /// Asks it to close with 320 `CONNECTION_FORCED - reason`. Returns at once.
+    /// Asks the connection to close with 320 `CONNECTION_FORCED - reason`. Does not wait for that.
     fn close(&self, reason: &str);
 
     fn status(&self) -> ConnectionStatus;
@@ -120,7 +120,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Asks it to close with 320 `CONNECTION_FORCED - reason`. Returns at once.
+    /// Asks the connection to close with 320 `CONNECTION_FORCED - reason`. Does not wait for that.
     pub fn close(&self, reason: &str) {
         self.control.close(reason);
     }

@@ -22,7 +22,7 @@ const WAITING_MAX: usize = 1024;
 const LOAD_HALVES_AFTER: Duration = Duration::from_secs(10);
 /// Maximum number of addresses and users with a count.
 const LOADS_MAX: usize = 8 * 1024;
-/// Bits of an IPv6 address that tell one network from another.
+/// Bits of an IPv6 address that name its network.
 const NETWORK_BITS: u32 = 64;
 
 /// The address and user that a hash is for.
@@ -156,7 +156,8 @@ struct WaitingList<T> {
     waiting: VecDeque<(Asker, T)>,
     load: HashMap<Key, u32>,
     halved: Option<Instant>,
-    /// The next permit is for the oldest request, whatever its count. So each request is served at some time.
+    /// The next permit is for the oldest request, regardless of its count, so that each request is served at
+    /// some time.
     by_age: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The broker, whatever the protocol: virtual hosts, exchanges, queues, users and their permissions.
+//! The broker, independent of protocols: virtual hosts, exchanges, queues, users and their permissions.
 //! Knows no channel numbers, reply codes or sockets.
 
 pub mod alarms; // memory and disk: they block publishers
@@ -6,11 +6,11 @@ pub mod alarms; // memory and disk: they block publishers
     clippy::module_inception,
     reason = "the room is named after what it holds"
 )]
-pub mod broker; // virtual hosts, users, and what they share
+pub mod broker; // virtual hosts, users, and shared services
 pub mod connections; // open connections, for operators
 pub mod definitions; // the one door for every change of what clients and operators declare
 pub mod error; // refusals
-pub mod exchange; // exchanges and what is bound to them, per type
+pub mod exchange; // exchanges and their bindings, per type
 mod hashing; // fair access to password hashing
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute

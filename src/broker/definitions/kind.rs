@@ -1,6 +1,6 @@
 //! Every kind of record on disk, with its key and its value.
 
-/// The kinds of records. A key is the kind's word, a NUL and what tells one record of the kind from another: *names*,
+/// The kinds of records. A key is the kind's word, a NUL and the identity of a record of this kind: *names*,
 /// each with its length before it as four bytes, or *ids* of eight bytes, all big-endian. Values are JSON.
 ///
 /// | kind | word | names or ids | value |

@@ -1,5 +1,5 @@
-//! Definitions: what clients and operators declare, and a start restores. Every change of one, of whatever kind, takes
-//! three steps:
+//! Definitions: facts that clients and operators declare, and that a start restores. Each change of a
+//! definition takes three steps:
 //!
 //! 1. **Propose** decides. It looks at the definitions as they are and returns an error, nothing to change, or a
 //!    `Proposal`. The decision is a pure function; a lock or claims keep contradicting changes apart until the proposal is
@@ -11,7 +11,8 @@
 //!
 //! If the commit fails, memory stays as it was. There are two ways to keep contradicting changes apart. Users, limits and
 //! the list of virtual hosts change one change after the other (`table::Serialised`). In a virtual host, where many
-//! connections declare, a proposal claims what it depends on (`vhost::claims`), and all others go on.
+//! connections declare, a proposal claims the definitions that it depends on (`vhost::claims`), and all
+//! others go on.
 
 pub(super) mod access; // users, permissions, limits
 mod kind; // the table of all kinds

@@ -15,7 +15,7 @@ pub trait Table: Send + Sync + 'static {
     /// One change of them.
     type Change: Send + 'static;
 
-    /// Adds what a start needs to apply the change again.
+    /// Adds the records from which a start applies the change again.
     fn write(change: &Self::Change, records: &mut Records);
 
     /// Makes a change in memory, at the start and later.
@@ -72,7 +72,7 @@ impl<T: Table> Serialised<T> {
         self.table.read()
     }
 
-    /// Has `decide` look at the table and return the changes, and the answer for when they are applied.
+    /// Calls `decide` with the table. It returns the changes, and the answer for when they are applied.
     pub(in crate::broker) async fn propose<R, E>(
         &self,
         decide: impl FnOnce(&T) -> Result<(Vec<T::Change>, R), E>,

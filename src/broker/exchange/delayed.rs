@@ -30,8 +30,8 @@ pub(super) fn inner_kind(arguments: &FieldTable) -> Result<ExchangeKind, BrokerE
         })
 }
 
-/// The delay in milliseconds of a message with these properties, whatever exchange it is published to. `None` without
-/// one, or if the properties are malformed.
+/// The delay in milliseconds of a message with these properties, for any exchange. `None` without a delay, or
+/// if the properties are malformed.
 pub fn delay_ms(properties: &PropertiesView<'_>) -> Option<u64> {
     // Few messages have the header; the others' headers are not built.
     properties.header(DELAY)?;
@@ -44,7 +44,7 @@ pub(super) fn delay_ms_in(headers: &FieldTable) -> Option<u64> {
     let value = headers.inner().get(DELAY)?;
     let delay = match value {
         AMQPValue::Float(_) | AMQPValue::Double(_) | AMQPValue::LongString(_) => {
-            // Clients that have no integers send these; what is behind the point is less than a millisecond.
+            // Clients without integers send these types. The fraction is less than a millisecond.
             let text = match value {
                 AMQPValue::Float(value) => value.trunc().to_string(),
                 AMQPValue::Double(value) => value.trunc().to_string(),

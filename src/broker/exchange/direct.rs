@@ -46,7 +46,7 @@ impl Direct {
 pub(super) struct Matches<'a, 'k> {
     table: &'a Direct,
     keys: slice::Iter<'a, &'k str>,
-    /// What is bound to the last key.
+    /// Destinations bound to the last key.
     found: targets::Iter<'a>,
 }
 

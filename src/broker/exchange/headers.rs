@@ -119,8 +119,8 @@ impl HeaderMatch {
     }
 }
 
-/// Whether a header's value is the wanted one. A void value matches any value. Numbers of one kind are equal whatever their
-/// width, and so are strings and byte arrays of the same bytes.
+/// Whether a header's value is the wanted one. A void value matches any value. The width of a number does not
+/// matter, and strings and byte arrays of the same bytes are equal.
 fn satisfies(wanted: &AMQPValue, value: &AMQPValue) -> bool {
     if matches!(wanted, AMQPValue::Void) {
         return true;

@@ -1,5 +1,5 @@
-//! Exchanges: what an exchange is, and for each type the table that finds the destinations bound for a message.
-//! Pure: knows no queue beyond its name, no virtual host, no disk. `routing` follows bindings from exchange to exchange.
+//! Exchanges, and for each type the table that finds the destinations of a message. Pure: knows no queue
+//! beyond its name, no virtual host, no disk. `routing` follows bindings from exchange to exchange.
 
 mod binding;
 mod consistent_hash;

@@ -43,7 +43,7 @@ impl ModulusHash {
     }
 }
 
-/// The golden ratio: where Erlang's hash begins, and what tells the kinds of term apart as a multiple of it.
+/// The golden ratio: Erlang's hash begins with it, and distinguishes the kinds of term by multiples of it.
 const HCONST: u32 = 0x9e37_79b9;
 const HCONST_2: u32 = HCONST.wrapping_mul(2);
 const HCONST_13: u32 = HCONST.wrapping_mul(13);
@@ -126,7 +126,7 @@ mod tests {
     fn every_binding_has_a_place() {
         let mut exchange = ModulusHash::default();
         assert_eq!(exchange.route(&content("a")), None);
-        // 53,691,870 modulo 4 is 2: the third by name, of which one has two bindings.
+        // 53,691,870 modulo 4 is 2: the third of four bindings by name, two of which lead to `a`.
         for (queue, key) in [("d", "1"), ("a", "1"), ("c", "1"), ("a", "2")] {
             exchange.add(&binding(queue, key));
         }

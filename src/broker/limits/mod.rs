@@ -1,7 +1,7 @@
-//! Limits per user and per virtual host, and what is held against them. The front door decides what a refusal means to
-//! its client.
+//! Limits per user and per virtual host, and the live counts that they bound. The front door decides what a
+//! refusal means to its client.
 
-mod limit; // what an operator sets
+mod limit; // limits that an operator sets
 mod table; // the limits of all virtual hosts
 mod usage; // connections and channels that are open
 

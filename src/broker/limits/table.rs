@@ -1,4 +1,4 @@
-//! The limits of all virtual hosts, durable, and what is held against them.
+//! The durable limits of all virtual hosts, and the live counts that they bound.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! Live counts of connections and channels, which limits are held against.
+//! Live counts of connections and channels, which limits bound.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The routing state of one virtual host: its exchanges, queues and bindings. Pure: queues are handles of any kind;
 //! nothing is locked, stored or checked for permissions. `walk` goes from an exchange to the queues of a message.
 
-mod removal; // what goes along with something that is removed
+mod removal; // bindings and exchanges that a removal removes, too
 mod state; // exchanges, queues and bindings
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! What a removal of a queue, exchange or binding takes along: its bindings, and auto-delete exchanges that lose their last
-//! one. Changes nothing.
+//! Finds the bindings and auto-delete exchanges that go with a removed queue, exchange or binding. An
+//! auto-delete exchange goes with its last binding. Changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! From exchanges to queues, and what goes along when something is removed.
+//! Routes from exchanges to queues, and removals.
 
 use std::sync::Arc;
 
@@ -218,8 +218,8 @@ fn routes_that_depend_on_more_than_keys_are_known() {
     assert!(by_key(&routing, "a", "other"), "that way leads past it");
 }
 
-/// A publish with many keys to an exchange with many bindings, from which cycles and diamonds lead on: what is found,
-/// and looked at, is bounded by what there is.
+/// A publish with many keys to an exchange with many bindings, from which cycles and diamonds lead on. The
+/// number of exchanges and bindings bounds the walk and its result.
 #[test]
 fn many_keys_times_many_bindings_are_looked_at_once() {
     let names: Vec<&'static str> = (0..50)

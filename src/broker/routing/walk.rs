@@ -38,7 +38,7 @@ pub(in crate::broker) enum Progress {
     Done,
 }
 
-/// What a walk found: names of queues, each once. Some may not exist.
+/// The result of a walk: names of queues, each once. Some may not exist.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct WalkResult<'a> {
     pub(in crate::broker) now: Vec<&'a str>,

@@ -1,9 +1,9 @@
-//! What one authenticated connection may do with exchanges, queues and bindings: the permissions of its user and the
-//! owner of exclusive queues are checked as RabbitMQ checks them and in its order, then the virtual host acts.
-//! What is durable is on disk when a method returns. Knows no channel.
+//! The session of one authenticated connection with exchanges, queues and bindings. It checks the user's
+//! permissions and the owner of exclusive queues as RabbitMQ does and in its order; then the virtual host
+//! acts. When a method returns, its durable changes are on disk. Knows no channel.
 
 mod bindings;
-mod checks; // the session, and what all its methods check
+mod checks; // the session, and the checks of all its methods
 mod exchanges;
 mod queues;
 #[cfg(test)]

@@ -84,7 +84,7 @@ async fn when_many_come_at_once_one_pays() {
     assert!(all < one * 20, "{all:?} for a hundred, {one:?} for one");
 }
 
-/// Those who are refused learn nothing of who there is, and what they try is remembered alike.
+/// Refused logins do not show which users exist: results for unknown users are cached, too.
 #[tokio::test]
 async fn unknown_users_are_refused_as_known_ones_are() {
     let users = open(&Arc::new(MemoryStore::new()));
@@ -92,7 +92,7 @@ async fn unknown_users_are_refused_as_known_ones_are() {
     users.add_hashed("keyless", None, vec![]).await.unwrap();
     for name in ["guest", "keyless", "nobody"] {
         let refused = Err(LoginError::InvalidCredentials(name.into()));
-        // From afar, too: whether the address would do is asked last.
+        // From a remote address, too: the address is checked last.
         assert_eq!(users.login(name, b"guess", FAR).await.map(drop), refused);
         let known = users.logins().digest(name, b"guess");
         let revision = users.get(name).map_or(u64::MAX, |user| user.revision);

@@ -74,7 +74,7 @@ impl<Q: QueueHandle> Change<Q> {
 }
 
 impl Change<Arc<Queue>> {
-    /// Adds what a start needs to apply the change again: nothing for transient things.
+    /// Adds the records from which a start applies the change again; transient definitions have none.
     pub(super) fn write(&self, vhost: &Name, records: &mut Records) {
         match self {
             Change::PutExchange {

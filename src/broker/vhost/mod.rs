@@ -5,15 +5,15 @@
 //! Locks: `changes`, then the committer's batch guard, then a queue or `routing`, which is held for table
 //! operations only. Nothing is held across an await: a change that is on its way to the disk holds claims instead.
 
-mod change; // one change: what is written, and what happens in memory
-mod changes; // what is known of the changes under way
-mod claims; // what changes under way depend on
-mod creation; // what is created
+mod change; // one change: its records, and its effect in memory
+mod changes; // changes under way
+mod claims; // definitions that changes under way depend on
+mod creation; // newly created definitions
 mod deletion; // of queues, and of all
 mod exchanges; // and bindings
-mod host; // what a virtual host holds
+mod host; // the state of a virtual host
 mod metadata;
-mod predeclared; // exchanges that are there from the start
+mod predeclared; // exchanges that every virtual host has
 mod propose; // whether a change is valid
 mod queues;
 mod restore; // the start

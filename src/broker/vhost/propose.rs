@@ -1,5 +1,5 @@
-//! Decides whether a change of a virtual host's definitions is valid, and what it changes and claims. Pure: locks, writes
-//! and changes nothing.
+//! Decides whether a change of a virtual host's definitions is valid, and returns its changes and claims.
+//! Pure: locks, writes and changes nothing.
 
 use std::sync::Arc;
 
@@ -268,7 +268,7 @@ impl<Q: QueueHandle> View<'_, Q> {
         Ok(self.remove(changes, removal, claims, ()))
     }
 
-    /// Adds a removal to `changes`, and claims what it depends on.
+    /// Adds a removal to `changes`, and claims the definitions that it depends on.
     fn remove<T>(
         &self,
         mut changes: Vec<Change<Q>>,

@@ -49,8 +49,9 @@ impl Vhost {
         Ok(())
     }
 
-    /// Deletes what an orderly shutdown would have deleted: auto-delete exchanges whose last binding led to a transient
-    /// queue. (Auto-delete queues stay until a consumer has come and gone, as in RabbitMQ.) All records are restored.
+    /// Deletes auto-delete exchanges whose last binding led to a transient queue, as an orderly shutdown
+    /// would have done. Auto-delete queues stay until a consumer has come and gone, as in RabbitMQ. Called
+    /// when all records are restored.
     pub(in crate::broker) fn tidy(&self) {
         let _changes = self.changes.lock();
         let forsaken = self.routing().forsaken();

@@ -26,8 +26,8 @@ impl Vhost {
         });
     }
 
-    /// Has `decide` look at the definitions until no contradicting change is under way, commits its decision, and returns
-    /// its answer when that is applied.
+    /// Calls `decide` with the definitions until no contradicting change is under way, commits its decision,
+    /// and returns its answer when that is applied.
     pub(super) async fn change<T>(
         &self,
         decide: impl FnMut(&View<'_, Arc<Queue>>) -> Result<Decision<Arc<Queue>, T>, BrokerError>,

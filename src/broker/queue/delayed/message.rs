@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::Message;
 
-/// What a resident message costs in memory besides its bytes.
+/// Memory that a resident message takes besides its bytes.
 pub(super) const RESIDENT_OVERHEAD: u64 = 256;
 
 /// When a message is due, and its offset in the log. Ordered as the messages leave.

@@ -61,7 +61,7 @@ pub(super) struct Delayed {
     settled: RangeSet,
     /// Bytes of the bodies of messages that are not settled.
     bytes: u64,
-    /// What the disk has to be told.
+    /// Settled offsets, with their unwritten changes.
     offsets: Offsets,
     open_chunks: OpenChunks,
     /// Batches that are not committed yet, each with the log's end in it.
@@ -81,7 +81,7 @@ pub(super) struct Delayed {
     looked_ms: u64,
     /// Maximum bytes of resident messages.
     allowed_bytes: u64,
-    /// There were more bytes. Messages are evicted until half of what is allowed is free.
+    /// Memory was over `allowed_bytes`. Messages are evicted until half of that is free.
     is_evicting: bool,
     /// Everything that can be evicted is. The next commit lets eviction go on.
     awaits_commit: bool,
@@ -218,7 +218,7 @@ impl Delayed {
         self.offsets.is_dirty()
     }
 
-    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    /// Moves all unwritten changes into `batch`, which will be committed as `ticket`.
     pub(super) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let mut wrote = false;
         for chunk in self.open_chunks.take() {
@@ -286,7 +286,7 @@ impl Delayed {
     }
 }
 
-/// How many of the bytes that a queue may have in memory its delayed messages may take.
+/// Maximum bytes of delayed messages in memory, of the `queue_bytes` that the whole queue may have.
 fn allowed_bytes(queue_bytes: u64) -> u64 {
     queue_bytes / 4 * ALLOWED_QUARTERS
 }

@@ -45,7 +45,7 @@ impl Delayed {
         due_ms.into_iter().chain(read_ms).min()
     }
 
-    /// Asks for what has to be read: messages that are due soon, and unknown times.
+    /// Asks for reads of messages that are due soon, and of unknown times.
     pub(in crate::broker::queue) fn read(&mut self, now_ms: u64, fx: &mut Effects) {
         if !self.unscanned.is_empty() && !self.is_scanning {
             self.is_scanning = true;

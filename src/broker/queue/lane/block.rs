@@ -8,7 +8,7 @@ use crate::model::{Message, Ticket};
 
 use super::turn::{self, RETURNS_MAX};
 
-/// What a message costs in memory besides its bytes, for the memory budget.
+/// Memory that a message takes besides its bytes, for the memory budget.
 const SLOT_OVERHEAD: u64 = 160;
 
 /// The state of a message that has a slot.

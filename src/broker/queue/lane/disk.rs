@@ -1,5 +1,5 @@
-//! What the disk has to be told of a lane: chunks, and what `offsets`, `receives` and the history have noted.
-//! Also the parts of the log that the store is to sweep.
+//! Collects the unwritten changes of a lane: chunks, and the changes of `offsets`, `receives` and the
+//! history. Also notes the parts of the log that the store must sweep.
 
 use std::ops::Range;
 
@@ -26,12 +26,12 @@ impl Lane {
         std::mem::take(&mut self.sweeps)
     }
 
-    /// Whether the disk has to be told anything.
+    /// Whether there are changes to write.
     pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
         self.offsets.is_dirty() || self.receives.is_dirty()
     }
 
-    /// Moves everything that the disk has to be told into `batch`, which will be committed as `ticket`.
+    /// Moves all unwritten changes into `batch`, which will be committed as `ticket`.
     pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let wrote = self.collect_chunks(ticket, batch);
         self.receives.collect(batch);

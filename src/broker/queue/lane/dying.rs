@@ -41,7 +41,7 @@ impl Lane {
         self.slot(offset)?.message.as_ref()
     }
 
-    /// Whether the dead letter of this message is still to be published.
+    /// Whether the dead letter of this message is unpublished.
     pub(in crate::broker::queue) fn is_dying(&self, offset: u64) -> bool {
         self.dying.contains(offset)
     }

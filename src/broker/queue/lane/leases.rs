@@ -22,9 +22,9 @@ pub(in crate::broker::queue) struct Leased {
 }
 
 impl Leased {
-    /// What a delivery says: `redelivered`, and the `x-delivery-count` of quorum queues. A message that was
-    /// dead-lettered to a quorum queue brings its count of failed consumers along, which stands until the
-    /// message comes back here for the first time.
+    /// The `redelivered` flag and the `x-delivery-count` (quorum queues) of a delivery. A message that was
+    /// dead-lettered to a quorum queue brings its count of failures along. A delivery reports that count
+    /// until the message comes back to this queue for the first time.
     pub(in crate::broker::queue) fn reported(&self, kind: QueueKind) -> (bool, u32) {
         let brought = match (kind, self.returns) {
             (QueueKind::Quorum, 0) => self.message.failures,

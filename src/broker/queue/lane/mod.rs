@@ -5,7 +5,7 @@
 //!
 //! - *settled*: the message has left the queue for good;
 //! - in a resident *block*, where its slot holds its state;
-//! - *lost*: the disk should have it and does not give it back (`damage`);
+//! - *lost*: on disk and unreadable (`damage`);
 //! - *cold*: ready or dying, and on disk only. Cold messages cost no memory, so a backlog may have any
 //!   length.
 //!
@@ -14,11 +14,11 @@
 
 mod block; // the messages of one chunk in memory
 mod damage; // messages that cannot be read
-mod disk; // what the disk has to be told
-mod dying; // messages that wait for their dead letters
+mod disk; // changes to write
+mod dying; // dying messages
 pub(super) mod history; // which acked messages a rewind can bring back
 pub(super) mod leases; // handing out, ack and return
-mod receive_records; // what disk and memory know of receives
+mod receive_records; // received messages, in memory and on disk
 mod received_leases; // leases that receives gave
 mod resident; // reading chunks back, and eviction
 mod rewindable; // the history of this lane, and rewinding
@@ -42,7 +42,7 @@ use block::{Block, Slot, SlotState, weight};
 use history::History;
 use receive_records::ReceiveRecords;
 
-/// What is at the head of a lane.
+/// The head of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     /// Nothing is ready.
@@ -53,9 +53,9 @@ pub(super) enum Head {
     Ready(u64),
 }
 
-/// What is left to be done about receives from before the restart.
+/// The remaining work to restore receives from before the restart.
 enum ToRestore {
-    /// Nothing was looked at yet.
+    /// The restore has not begun.
     Receives(Vec<ReceiveRecord>),
     /// Leases that are not over, each with its deadline.
     Leases(VecDeque<(u64, Lease)>),
@@ -74,9 +74,9 @@ pub(super) struct Lane {
     ready_from: u64,
     /// Messages from here on were enqueued by the current command.
     new_from: u64,
-    /// Messages below were there before the last restart, and may have been handed out then.
+    /// Messages below are from before the last restart, and may have been handed out then.
     recovered_below: u64,
-    /// How often cold messages came back before the restart. A slot takes its count over.
+    /// Return counts of cold messages from before the restart. A slot takes over its count.
     return_counts: BTreeMap<u64, ReturnCount>,
     /// Messages that were received by handle.
     receives: ReceiveRecords,
@@ -85,7 +85,7 @@ pub(super) struct Lane {
     lost: RangeSet,
     /// How many messages with a slot cannot be read.
     lost_slots: u64,
-    /// Messages that have left the queue and whose dead letters are not published yet.
+    /// Offsets of dying messages.
     dying: RangeSet,
     /// Bytes of the bodies of persistent dying messages.
     dying_bytes: u64,
@@ -98,7 +98,7 @@ pub(super) struct Lane {
     leased_bytes: u64,
     resident_bytes: u64,
     is_loading: bool,
-    /// What the disk has to be told.
+    /// Settled and gone offsets, with their unwritten changes.
     offsets: Offsets,
     /// After a purge or a restart, chunks of gone messages may lie below, among chunks of others.
     sweep_below: Option<u64>,

@@ -1,6 +1,6 @@
-//! What a lane remembers of messages that were received by handle: the last lease that a receive gave of
-//! each, when it was first received, and what the disk has to be told of that. A message is remembered until
-//! it is settled, also when its lease has ended. Knows no slot.
+//! A lane's memory of received messages: the last lease that a receive gave of each, when it was first
+//! received, and the unwritten changes of these. It remembers a message until that is settled, also when its
+//! lease has ended. Knows no slot.
 //!
 //! The disk has one record per receive, not one per message. A record is removed when all its messages are
 //! settled or were received again. Whether a lease in a record ended before a restart shows in the message's
@@ -13,7 +13,7 @@ use crate::store::{Batch, Op, RangeSet, ReceiveRecord, ReceivedLease};
 
 use super::turn;
 
-/// What is known of a received message.
+/// The last receive of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastReceive {
     /// The turn of the lease that the last receive gave.
@@ -26,10 +26,10 @@ struct LastReceive {
     unaccepted: u32,
 }
 
-/// What is known of a receive.
+/// A receive with messages that are not settled.
 #[derive(Clone, Copy, Debug)]
 struct Receive {
-    /// How many messages it was the last receive of.
+    /// Number of messages whose last receive this is.
     messages: u32,
     /// When its leases end; 0 until the receive is complete.
     until_ms: u64,

@@ -1,5 +1,5 @@
 //! Leases that receives gave. No connection holds them: a receipt handle names one, and it lasts until its
-//! deadline, over a restart too. What is stored of them is in `receive_records`.
+//! deadline, over a restart, too. `receive_records` has their records.
 
 use std::collections::BTreeMap;
 
@@ -142,7 +142,8 @@ impl Lane {
         self.receives.end_receive(until_ms);
     }
 
-    /// The lease that a handle names: the last one that a receive gave of its message. It may have ended.
+    /// The lease that a receipt handle names: the last lease that a receive gave of its message. It may have
+    /// ended.
     pub(in crate::broker::queue) fn received_lease(&self, fields: HandleFields) -> Option<Lease> {
         let offset = fields.offset(self.next)?;
         let turn = self

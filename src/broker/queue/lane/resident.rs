@@ -58,8 +58,8 @@ impl Lane {
     }
 
     /// Evicts until at most `target` bytes are resident, the newest blocks first: whole blocks, or else the
-    /// bodies of leased and dying messages. Evicts only what the store can give back. The head stays, and so
-    /// does the block of the message at `needed`.
+    /// bodies of leased and dying messages. Evicts only messages that the store has. The head and the block
+    /// of the message at `needed` stay.
     pub(in crate::broker::queue) fn evict(
         &mut self,
         target: u64,

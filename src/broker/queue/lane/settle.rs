@@ -1,4 +1,5 @@
-//! Messages leave a lane for good: acked, dropped, their dead letters published, or purged.
+//! Settles messages: they leave the lane for good, by an ack, a drop, a purge, or when their dead letters are
+//! published.
 
 use crate::broker::queue::durability::Durability;
 use crate::model::Lease;
@@ -30,7 +31,7 @@ impl Lane {
         self.settle_slot(offset, SettledBy::Ack, |_| true)
     }
 
-    /// Takes a message out for good, whatever its state. False if it was settled or lost.
+    /// Removes a message for good, in any state. False if it was settled or lost.
     pub(in crate::broker::queue) fn settle(&mut self, offset: u64) -> bool {
         self.settle_slot(offset, SettledBy::Removal, |_| true)
     }
@@ -170,7 +171,7 @@ impl Lane {
         }
         for range in stays.gaps_in(0..self.next) {
             if let Some(history) = &mut self.history {
-                // What was acked before stays in the history.
+                // Messages that were acked before stay in the history.
                 for gap in self.settled.gaps_in(range.clone()) {
                     history.add_gone(gap.clone());
                     self.offsets.gone(gap);

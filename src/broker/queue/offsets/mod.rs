@@ -1,5 +1,5 @@
-//! What the disk has to be told of the offsets of one log: its record, the pages of settled and gone offsets,
-//! return counts, and chunks to remove. Knows nothing of what is resident.
+//! The unwritten changes to the offsets of one log: its record, the pages of settled and gone offsets, return
+//! counts, and chunks to remove. Does not know which messages are resident.
 //!
 //! *Settled* offsets have left the queue for good. In a log with a history, acked messages stay on disk and
 //! can be rewound; those of the settled offsets that never come back are *gone*. Without a history all
@@ -31,7 +31,7 @@ pub(in crate::broker::queue) struct Offsets {
     emptied: Vec<u64>,
     /// Changes of return counts; `None` removes one.
     counts: Vec<(u64, Option<ReturnCount>)>,
-    /// Removes what the disk has of a history that has ended.
+    /// Removes the records of a history that has ended.
     history_removal: Vec<Op>,
     dirty: bool,
     record_written: bool,

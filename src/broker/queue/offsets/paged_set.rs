@@ -1,5 +1,5 @@
 //! A set of offsets that the disk has in pages. Offsets below the set's floor (its first gap) need no page,
-//! since the log's record has the floor. Knows nothing of what the offsets mean.
+//! since the log's record has the floor. Does not know what the offsets mean.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -58,8 +58,8 @@ impl PagedSet {
         }
     }
 
-    /// Removes what is not in `but`, from `from` on. The floor may fall, and then offsets of `but` that were
-    /// below it need pages again.
+    /// Removes the offsets from `from` on that are not in `but`. The floor may fall, and then offsets of
+    /// `but` that were below it need pages again.
     pub(super) fn remove_from(&mut self, from: u64, but: &RangeSet) {
         let stays: Vec<Range<u64>> = but.iter_in(from..u64::MAX).collect();
         self.set.remove_range(from..u64::MAX);
@@ -175,7 +175,7 @@ mod tests {
                 match step {
                     Step::Insert(at, len) => pages.insert(at..(at + len).min(NEXT)),
                     Step::RemoveFrom(at, but) => {
-                        // What stays is always a part of what was there.
+                        // The offsets that stay are always part of the set.
                         let mut stays = RangeSet::new();
                         for (start, len) in but {
                             for range in pages.set().iter_in(start..start + len) {

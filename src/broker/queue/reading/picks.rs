@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_holds_up_nothing_else() {
+    fn damaged_messages_hold_up_no_others() {
         let all: Vec<_> = (0..12).collect();
         for damaged in [0, 3, 9] {
             let (found, failed) = picked(&all, damaged);

@@ -12,7 +12,7 @@ mod pages; // the resident messages
 mod reader; // one consumer
 mod segments; // the parts that retention drops
 mod serve; // deliveries, and reading ahead of them
-mod stored; // what is on disk and in memory
+mod stored; // reads, evictions and changes to write
 mod sweep; // removing chunks below the floor
 #[cfg(test)]
 mod tests;
@@ -80,7 +80,7 @@ pub(super) struct Stream {
     loading: Vec<u64>,
     /// The number of the current command, by which pages are known to be used recently.
     command: u64,
-    /// The disk has to be told something of the stream's own log.
+    /// The stream's own log has unwritten changes.
     is_dirty: bool,
     sweep: Sweep,
 }
@@ -201,7 +201,7 @@ impl Stream {
         self.sweep.floor_has_risen();
     }
 
-    /// Sets the position at which a consumer begins. A time may have to be looked for on disk.
+    /// Sets the position at which a consumer begins. A time may need a search on disk.
     fn set_start(&self, reader: &mut Reader, start: StreamOffset, fx: &mut Effects) {
         match start {
             StreamOffset::First => reader.cursor = self.floor,

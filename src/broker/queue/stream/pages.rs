@@ -13,9 +13,9 @@ use crate::model::{LogId, Message, Ticket};
 use crate::store::chunk::ChunkEncoder;
 use crate::store::{Batch, Op, StoredMessage};
 
-/// What a message costs in memory besides its bytes.
+/// Memory that a message takes besides its bytes.
 const MESSAGE_OVERHEAD: u64 = 192;
-/// What a page costs besides its messages.
+/// Memory that a page takes besides its messages.
 const PAGE_OVERHEAD: u64 = 256;
 
 /// The messages of one chunk.
@@ -125,8 +125,8 @@ impl Pages {
         Some(*first..page.end())
     }
 
-    /// Marks the pages from `offset` on as used, up to twice `bytes`: what is read ahead, and what the next
-    /// read would bring. Returns the first offset below `until` that is not resident within `bytes`.
+    /// Marks the pages from `offset` on as used, up to twice `bytes`: those read ahead, and those of the next
+    /// read. Returns the first offset below `until` that is not resident within `bytes`.
     pub(super) fn look_ahead(
         &mut self,
         command: u64,

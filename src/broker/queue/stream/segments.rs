@@ -135,13 +135,13 @@ impl Segments {
         holder.first..end
     }
 
-    /// Whether the disk has to be told anything.
+    /// Whether there are changes to write.
     #[cfg(test)]
     pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
         !self.changed.is_empty() || !self.removed.is_empty()
     }
 
-    /// Moves what the disk has to be told into `batch`.
+    /// Moves all unwritten changes into `batch`.
     pub(in crate::broker::queue) fn collect(&mut self, log: LogId, batch: &mut Batch) {
         for first in self.removed.drain(..) {
             batch.push(Op::RemoveSegment { log, first });

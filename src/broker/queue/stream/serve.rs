@@ -5,8 +5,8 @@ use crate::broker::queue::effects::{Effect, Effects};
 use super::{LOADS_MAX, READ_AHEAD_BYTES, Stream};
 
 impl Stream {
-    /// Gives every reader what it may have, and asks for what is missing. Returns how many readers lag
-    /// behind.
+    /// Delivers to every reader as far as its credit and the resident messages go, and asks for missing
+    /// reads. Returns the number of lagging readers.
     pub(super) fn serve(&mut self, fx: &mut Effects) -> u64 {
         let mut lagging = 0;
         let mut unread = None;

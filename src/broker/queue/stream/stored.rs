@@ -1,4 +1,4 @@
-//! What a stream has on disk and in memory.
+//! Reads, evictions and unwritten changes of a stream.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ impl Stored for Stream {
             }
         } else {
             self.loading.retain(|loading| *loading != from);
-            // Retention may have dropped the first messages since the read was asked for.
+            // Retention may have dropped the first messages since the read began.
             let found = chunks.first().map_or(from, |(first, _)| *first);
             for reader in &mut self.readers {
                 if (from..found).contains(&reader.cursor) {

@@ -1,5 +1,5 @@
 //! The history of a lane: the acked messages that a rewind can bring back, within limits of time and bytes.
-//! Knows nothing of what is resident or on disk.
+//! Does not know which messages are resident or on disk.
 //!
 //! The log is divided into *stretches* of up to 4,096 messages. Each has the times of its first and last
 //! message and the bytes of its acked ones, and the disk has a record with these. A stretch expires as a
@@ -66,7 +66,7 @@ struct Stretch {
     is_written: bool,
 }
 
-/// A message of which only the size matters.
+/// The offset and size of a message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::broker::queue) struct SizedMessage {
     pub(in crate::broker::queue) offset: u64,
