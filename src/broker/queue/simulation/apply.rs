@@ -10,12 +10,12 @@ use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::model::stream::{StreamOffset, StreamStart};
 use crate::model::{ConnectionId, ConsumerId, Lease};
 
+use super::checked::{Checked, ensure};
 use super::contents::Holder;
 use super::queues::{REWINDABLE, STREAM};
 use super::reads::{UnderWay, Work};
 use super::step::Step;
 use super::world::World;
-use super::{Checked, ensure};
 
 /// So much that bytes are no limit.
 const CREDIT_BYTES: u64 = 1 << 40;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::model::{ConsumerId, Lease, Message};
 
-use super::Checked;
+use super::checked::Checked;
 
 /// The number of a message. Its body is `m` and the number.
 pub(super) type Number = u32;
@@ -28,6 +28,8 @@ pub(super) enum Place {
 pub(super) struct Entry {
     pub(super) place: Place,
     pub(super) persistent: bool,
+    /// No queue hands it out before.
+    pub(super) due_ms: u64,
 }
 
 /// Who has a lease.

@@ -2,11 +2,11 @@
 
 use crate::model::ConsumerId;
 
+use super::checked::{Checked, ensure};
 use super::contents::Holder;
 use super::queues::{QUEUES, REWINDABLE, STREAM};
 use super::reads::UnderWay;
 use super::world::{Simulated, World};
-use super::{Checked, ensure};
 
 /// Longer than any delay and any lease.
 const LONG_MS: u64 = 60_000;

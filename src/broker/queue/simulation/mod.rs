@@ -7,6 +7,7 @@
 //! `LEVERET_SIMULATIONS` sets the number of schedules, `LEVERET_SIMULATION_SEED` another seed.
 
 mod apply; // what each step does
+mod checked; // a result, or what is wrong
 mod contents; // what the queues contain, according to the oracle
 mod disk; // batches, and what a crash leaves of them
 mod end; // draining what is there at the end
@@ -15,6 +16,7 @@ mod oracle; // what the queues must not do
 mod queues; // which queues there are
 mod reads; // reads and sweeps under way
 mod step; // the steps of a schedule
+mod survival; // what a crash leaves, according to the oracle
 mod world; // the queues, and how their effects are carried out
 
 use std::fmt::Write;
@@ -22,21 +24,9 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
+use checked::{Checked, ensure};
 use step::{Step, step};
 use world::World;
-
-/// A result, or what is wrong.
-type Checked<T = ()> = Result<T, String>;
-
-/// Returns what is wrong, unless this holds.
-macro_rules! ensure {
-    ($holds:expr, $($wrong:tt)+) => {
-        if !$holds {
-            return Err(format!($($wrong)+));
-        }
-    };
-}
-use ensure;
 
 /// Runs a schedule and drains the queues at its end. Returns a hash of everything that the machines did.
 fn run(steps: &[Step]) -> Checked<u64> {
@@ -56,6 +46,20 @@ fn check(steps: &[Step]) -> Checked {
     let (one, other) = (run(steps)?, run(steps)?);
     ensure!(one == other, "two runs of the same schedule differ");
     Ok(())
+}
+
+/// Takes out every step without which the schedule still shows a fault.
+fn shortened(mut wrong: String, mut steps: Vec<Step>) -> (String, Vec<Step>) {
+    let mut index = 0;
+    while index < steps.len() {
+        let mut fewer = steps.clone();
+        fewer.remove(index);
+        match check(&fewer) {
+            Ok(()) => index += 1,
+            Err(still) => (wrong, steps, index) = (still, fewer, 0),
+        }
+    }
+    (wrong, steps)
 }
 
 /// The number in an environment variable.
@@ -85,6 +89,7 @@ fn no_schedule_loses_or_invents_or_duplicates_a_message() {
         Ok(()) => {}
         Err(TestError::Abort(reason)) => panic!("{reason}"),
         Err(TestError::Fail(reason, steps)) => {
+            let (reason, steps) = shortened(reason.to_string(), steps);
             let mut text = String::new();
             for step in &steps {
                 writeln!(text, "    {step:?},").expect("a string");

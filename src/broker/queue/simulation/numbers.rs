@@ -1,9 +1,9 @@
 //! What holds after each step: the numbers of the queues are those of the oracle, and no queue is stuck.
 
+use super::checked::{Checked, ensure};
 use super::queues::{QUEUES, REWINDABLE, STREAM};
 use super::reads::UnderWay;
 use super::world::World;
-use super::{Checked, ensure};
 
 impl World {
     /// Compares the numbers of the queues with those of the oracle.
@@ -55,6 +55,8 @@ impl World {
             ensure!(stuck.is_none(), "{stuck:?} is not served");
             return Ok(());
         }
+        let max = simulated.arguments.max_length.unwrap_or(u64::MAX);
+        ensure!(ready <= max, "queue {queue} is longer than it may be");
         let credits: Vec<bool> = own.map(|consumer| consumer.credit > 0).collect();
         let could = match simulated.arguments.single_active_consumer {
             true => !credits.is_empty() && credits.iter().all(|has| *has),

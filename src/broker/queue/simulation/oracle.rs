@@ -10,9 +10,9 @@ use crate::broker::queue::rewind::rewind_to::RewindTo;
 use crate::model::arguments::{QueueArguments, QueueKind};
 use crate::model::{ConsumerId, Lease, Message, Ticket};
 
+use super::checked::{Checked, ensure};
 use super::contents::{Contents, Entry, Held, Holder, Number, Place, number_of};
 use super::queues::{REWINDABLE, STREAM};
-use super::{Checked, ensure};
 
 /// A consumer that is registered.
 #[derive(Clone, Copy, Debug)]
@@ -33,24 +33,25 @@ struct Handout<'a> {
     holder: Holder,
     no_ack: bool,
     ends_ms: Option<u64>,
+    now_ms: u64,
 }
 
 pub(super) struct Oracle {
-    arguments: Vec<Arc<QueueArguments>>,
+    pub(super) arguments: Vec<Arc<QueueArguments>>,
     pub(super) now: Contents,
     /// What the batches have, from the last synced one on.
-    batches: BTreeMap<Ticket, Contents>,
+    pub(super) batches: BTreeMap<Ticket, Contents>,
     pub(super) consumers: BTreeMap<ConsumerId, Registered>,
     /// Leases of deliveries that have ended.
     pub(super) ended: Vec<(usize, Lease)>,
     /// Messages that a queue has handed out since the last crash.
-    handed_out: BTreeSet<(usize, Number)>,
+    pub(super) handed_out: BTreeSet<(usize, Number)>,
     /// Offsets below were handed out for the first time, by queue, lane, and whether by a receive: in which order a
     /// command serves consumers and receives, its effects do not tell.
-    first_below: BTreeMap<(usize, u8, bool), u64>,
+    pub(super) first_below: BTreeMap<(usize, u8, bool), u64>,
     /// The single active consumer, as far as it is known.
-    active: Option<ConsumerId>,
-    crashes: u32,
+    pub(super) active: Option<ConsumerId>,
+    pub(super) crashes: u32,
     /// The stream may deliver messages below.
     pub(super) stream_durable: u64,
 }
@@ -77,64 +78,22 @@ impl Oracle {
         persistent || kind != Some(QueueKind::Classic)
     }
 
-    pub(super) fn published(&mut self, queue: usize, number: Number, persistent: bool) {
-        let place = Place::In(queue);
-        let entry = Entry { place, persistent };
+    pub(super) fn published(
+        &mut self,
+        queue: usize,
+        number: Number,
+        message: &Message,
+        now_ms: u64,
+    ) {
+        let entry = Entry {
+            place: Place::In(queue),
+            persistent: message.persistent,
+            due_ms: now_ms + message.delay_ms.unwrap_or(0),
+        };
         self.now.messages.insert(number, entry);
         if queue == STREAM {
             self.now.stream.push(number);
         }
-    }
-
-    /// A batch has taken everything up to now.
-    pub(super) fn collected(&mut self, ticket: Ticket) {
-        self.batches.insert(ticket, self.now.clone());
-    }
-
-    pub(super) fn synced(&mut self, ticket: Ticket) {
-        self.batches = self.batches.split_off(&ticket);
-        self.stream_durable = self.stored_of_stream(ticket);
-    }
-
-    fn stored_of_stream(&self, ticket: Ticket) -> u64 {
-        let stored = self.batches.get(&ticket);
-        stored.map_or(0, |contents| contents.stream.len() as u64)
-    }
-
-    /// The broker has crashed, and `last` is the last batch that survived.
-    pub(super) fn crashed(&mut self, last: Ticket, now_ms: u64) {
-        self.now = self.batches.get(&last).cloned().unwrap_or_default();
-        self.batches = BTreeMap::from([(last, self.now.clone())]);
-        self.stream_durable = self.now.stream.len() as u64;
-        let arguments = &self.arguments;
-        let is_classic = |queue: usize| arguments[queue].kind == QueueKind::Classic;
-        for entry in self.now.messages.values_mut() {
-            entry.place = match entry.place {
-                // Its death was not stored.
-                Place::Rejected(queue) => Place::In(queue),
-                place => place,
-            };
-            entry.place = match entry.place {
-                Place::In(queue) if is_classic(queue) && !entry.persistent => Place::Gone,
-                Place::Acked(_) if !entry.persistent => Place::Gone,
-                place => place,
-            };
-        }
-        let contents = &mut self.now;
-        let messages = &contents.messages;
-        contents.leases.retain(|(queue, _), held| {
-            let is_there = messages
-                .get(&held.number)
-                .is_some_and(|entry| entry.place == Place::In(*queue));
-            let lasts = held.ends_ms.is_none_or(|ends_ms| now_ms < ends_ms);
-            matches!(held.holder, Holder::Receiver(_)) && is_there && lasts
-        });
-        self.consumers.clear();
-        self.ended.clear();
-        self.handed_out.clear();
-        self.first_below.clear();
-        self.active = None;
-        self.crashes += 1;
     }
 
     /// Ends the leases of a queue whose time is over.
@@ -248,6 +207,7 @@ impl Oracle {
                 holder: Holder::Consumer(id),
                 no_ack: consumer.no_ack,
                 ends_ms: lease_ms.map(|lease_ms| now_ms + lease_ms),
+                now_ms,
             },
         )
     }
@@ -289,12 +249,13 @@ impl Oracle {
                 holder: Holder::Channel,
                 no_ack,
                 ends_ms: lease_ms.map(|lease_ms| now_ms + lease_ms),
+                now_ms,
             },
         )
     }
 
     /// A client received a message by handle.
-    pub(super) fn received(&mut self, queue: usize, received: &Received) -> Checked {
+    pub(super) fn received(&mut self, queue: usize, received: &Received, now_ms: u64) -> Checked {
         let (handle, lease) = (received.handle, received.lease);
         self.now.handles.push((queue, handle, lease));
         self.hand_out(
@@ -307,6 +268,7 @@ impl Oracle {
                 holder: Holder::Receiver(handle),
                 no_ack: false,
                 ends_ms: Some(received.visible.ms()),
+                now_ms,
             },
         )
     }
@@ -322,6 +284,15 @@ impl Oracle {
         ensure!(
             !self.now.is_leased(queue, number),
             "queue {queue} hands out m{number}, which is leased"
+        );
+        let due_ms = self
+            .now
+            .messages
+            .get(&number)
+            .map_or(0, |entry| entry.due_ms);
+        ensure!(
+            due_ms <= out.now_ms,
+            "queue {queue} hands out m{number}, which is delayed until {due_ms}"
         );
         let is_first = self.handed_out.insert((queue, number));
         let is_received = matches!(out.holder, Holder::Receiver(_));

@@ -16,6 +16,9 @@ pub(super) const REWINDABLE: usize = 4;
 /// The stream.
 pub(super) const STREAM: usize = 5;
 
+/// How long a lease of queue 1 lasts, in milliseconds.
+pub(super) const LEASE_MS: u64 = 500;
+
 /// The arguments of each queue.
 pub(super) fn all() -> Vec<Arc<QueueArguments>> {
     let dead_lettered = || ("x-dead-letter-exchange", text("letters"));
@@ -25,7 +28,7 @@ pub(super) fn all() -> Vec<Arc<QueueArguments>> {
             dead_lettered(),
             ("x-queue-type", text("quorum")),
             ("x-delivery-limit", long(2)),
-            ("x-visibility-timeout", long(500)),
+            ("x-visibility-timeout", long(LEASE_MS.cast_signed())),
         ],
         vec![
             dead_lettered(),

@@ -12,8 +12,8 @@ use crate::broker::queue::rewind::search::find_position;
 use crate::model::{LogId, Message, Ticket};
 use crate::store::StoreError;
 
+use super::checked::{Checked, ensure};
 use super::disk::{Disk, decoded};
-use super::{Checked, ensure};
 
 /// Small reads, so that there are many.
 const READ_BYTES: usize = 300;

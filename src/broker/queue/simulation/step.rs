@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::broker::queue::effects::Acknowledgement;
 
-use super::queues::QUEUES;
+use super::queues::{LEASE_MS, QUEUES};
 
 /// One step of a schedule.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +151,7 @@ fn of_receivers() -> impl Strategy<Value = Step> {
 fn of_the_broker() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (queue(), 1usize..4).prop_map(|(queue, max)| Step::PublishLetters { queue, max }),
-        6 => (prop_oneof![1u64..50, 100u64..1_500], prop::bool::weighted(0.2))
+        6 => (prop_oneof![1u64..50, Just(LEASE_MS), 100u64..1_500], prop::bool::weighted(0.2))
             .prop_map(|(ms, late)| Step::Advance { ms, late }),
         7 => Just(Step::Collect),
         7 => Just(Step::Commit),

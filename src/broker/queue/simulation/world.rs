@@ -14,12 +14,12 @@ use crate::broker::queue::work::tests::rig::with;
 use crate::model::arguments::QueueArguments;
 use crate::model::{LogId, Message};
 
+use super::checked::{Checked, ensure};
 use super::contents::Number;
 use super::disk::{Disk, decoded};
 use super::oracle::Oracle;
 use super::queues::{self, QUEUES, REWINDABLE, id_of, letters_of};
 use super::reads::{Outcome, UnderWay, Work};
-use super::{Checked, ensure};
 
 const START_MS: u64 = 1_000;
 
@@ -117,7 +117,7 @@ impl World {
                     };
                     simulated.waiting.remove(index);
                     for received in &messages {
-                        self.oracle.received(queue, received)?;
+                        self.oracle.received(queue, received, now_ms)?;
                     }
                 }
                 Effect::Sweep { log, offsets } => sweeps.push((log, offsets)),
@@ -161,7 +161,7 @@ impl World {
             let number = self.next_message;
             self.next_message += 1;
             let message = with(&format!("m{number}"), &change);
-            self.oracle.published(queue, number, message.persistent);
+            self.oracle.published(queue, number, &message, self.now_ms);
             run.push(message);
         }
         let enqueued = self.command(queue, |machine, now_ms, fx| {
