@@ -98,3 +98,41 @@ fn no_schedule_loses_or_invents_or_duplicates_a_message() {
         }
     }
 }
+
+/// A prolongation with an invalid handle ended a lease whose time was over, and handed its message out to no consumer.
+#[test]
+fn a_message_whose_lease_a_futile_prolongation_ends_is_handed_out() {
+    let publish = Step::Publish {
+        queue: 2,
+        count: 2,
+        transient: false,
+        priority: 0,
+        delay_ms: None,
+        expiration_ms: None,
+    };
+    let receive = Step::Receive {
+        queue: 2,
+        max: 2,
+        hasty: false,
+    };
+    let consume = Step::Consume {
+        queue: 2,
+        no_ack: false,
+        credit: 1,
+        priority: 0,
+        from: None,
+    };
+    let steps = [
+        publish,
+        receive,
+        consume,
+        Step::Prolong { handle: 1, ms: 337 },
+        Step::DeleteReceived { handle: 0 },
+        Step::Advance {
+            ms: 500,
+            late: true,
+        },
+        Step::Prolong { handle: 0, ms: 0 },
+    ];
+    assert_eq!(check(&steps), Ok(()));
+}

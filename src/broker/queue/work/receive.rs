@@ -65,14 +65,7 @@ impl Receiving for WorkQueue {
         fx: &mut Effects,
     ) -> Option<u64> {
         self.end_due_leases(now_ms);
-        let fields = handle.fields(self.id);
-        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == fields.lane)?;
-        let lease = lane.received_lease(fields)?;
-        let ends_ms = lane.prolong(lease).then(|| {
-            let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
-            lane.end_receive(ends_ms);
-            ends_ms
-        });
+        let ends_ms = self.prolong_received(now_ms, handle, length_ms);
         self.finish(now_ms, fx);
         ends_ms
     }
@@ -101,6 +94,22 @@ impl Receiving for WorkQueue {
 }
 
 impl WorkQueue {
+    fn prolong_received(
+        &mut self,
+        now_ms: u64,
+        handle: ReceiptHandle,
+        length_ms: u64,
+    ) -> Option<u64> {
+        let fields = handle.fields(self.id);
+        let (_, lane) = self.lanes.iter_mut().find(|(own, _)| *own == fields.lane)?;
+        let lease = lane.received_lease(fields)?;
+        lane.prolong(lease).then(|| {
+            let ends_ms = self.deadlines.put_off(now_ms, length_ms, lease);
+            lane.end_receive(ends_ms);
+            ends_ms
+        })
+    }
+
     /// Answers the receive that has waited longest with ready messages, up to its maximum.
     pub(super) fn serve_receive(&mut self, now_ms: u64, fx: &mut Effects) {
         let waiting = self.waiting.pop();
