@@ -37,7 +37,7 @@ impl ConnectionInfo {
         format!("{} -> {}", self.peer, self.local)
     }
 
-    /// What rabbitmqctl calls the process id: opaque text that `close_connection` takes.
+    /// The "process id" of rabbitmqctl: opaque text that `close_connection` takes.
     pub fn pid(&self) -> String {
         format!("<leveret.1.{}.0>", self.id.0)
     }
@@ -104,7 +104,7 @@ pub struct ChannelStatus {
     pub transactional: bool,
 }
 
-/// What operators can ask of an open connection.
+/// An open connection, as operators control it.
 pub trait ConnectionControl: Send + Sync {
     /// Asks the connection to close with 320 `CONNECTION_FORCED - reason`. Does not wait for that.
     fn close(&self, reason: &str);

@@ -97,7 +97,7 @@ pub enum BrokerError {
     /// A name longer than `NAME_BYTES_MAX`.
     #[error("{} name is longer than 255 bytes", .0.as_str())]
     NameTooLong(ResourceKind),
-    /// The broker, or this type of queue, does not do this; the text says what.
+    /// The broker, or this type of queue, does not support the feature that the text names.
     #[error("{0}")]
     NotImplemented(String),
     /// The virtual host does not exist, or was deleted meanwhile.

@@ -16,7 +16,8 @@ use crate::model::Name;
 
 /// Maximum number of hashes that run at the same time. Each takes a core and 12 MiB.
 const HASHES_AT_ONCE: usize = 2;
-/// Maximum number of waiting requests. Beyond it, a request of those with the most hashes lately is refused.
+/// Maximum number of waiting requests. Beyond it, a request of the askers with the most recent hashes is
+/// refused.
 const WAITING_MAX: usize = 1024;
 /// After this time the count of hashes of an address or user is halved.
 const LOAD_HALVES_AFTER: Duration = Duration::from_secs(10);
@@ -103,8 +104,8 @@ impl Hashing {
 }
 
 impl HashPermit {
-    /// Does slow work on a thread of its own. The permit lasts as long as the work, even if the caller stops waiting.
-    /// `None` if the system starts no thread.
+    /// Does slow work on its own thread. The permit lasts as long as the work, even if the caller stops
+    /// waiting. `None` if the system starts no thread.
     pub(super) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -254,7 +255,7 @@ mod tests {
         Asker::new(user, Some([10, 0, 0, last].into()))
     }
 
-    /// A line in which as many are served as can be.
+    /// A line that serves as many requests as it can.
     fn busy(now: Instant) -> WaitingList<&'static str> {
         let mut line = WaitingList::default();
         for _ in 0..HASHES_AT_ONCE {
@@ -264,7 +265,7 @@ mod tests {
         line
     }
 
-    /// How many turns pass before `who` has one.
+    /// Number of requests that are served before `who`.
     fn turns_before(line: &mut WaitingList<&'static str>, who: &str, now: Instant) -> usize {
         let mut turns = 0;
         while line.end(now).expect("a turn for everyone") != who {
@@ -274,10 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_holds_up_neither_another_address_nor_another_user() {
+    fn guesses_hold_up_neither_another_address_nor_another_user() {
         let now = clock::monotonic();
         for (guessers, other) in [
-            // One address tries many names; one name is tried from many addresses, or from the other's own.
+            // One address tries many names; many addresses try one name; the other's own address tries
+            // another name.
             (
                 (0..200)
                     .map(|n| asker(&n.to_string(), 1))
@@ -297,7 +299,7 @@ mod tests {
             for guesser in guessers {
                 line.enter(guesser, "guesser");
             }
-            // They have been at it for a while.
+            // The guesses have gone on for a while.
             for _ in 0..20 {
                 line.end(now);
             }
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
+    fn no_request_waits_forever() {
         let now = clock::monotonic();
         let mut line = busy(now);
         line.enter(asker("guest", 1), "old");
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_left_have_no_turn_and_what_was_had_is_forgotten() {
+    fn dropped_requests_are_skipped_and_old_loads_forgotten() {
         let now = clock::monotonic();
         let mut line = busy(now);
         line.enter(asker("guest", 1), "dead");
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_line_sends_away_who_has_had_most() {
+    fn a_full_line_refuses_the_asker_with_the_most_hashes() {
         let now = clock::monotonic();
         let mut line = busy(now);
         for _ in 0..WAITING_MAX {
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_many_work_at_once_and_all_in_the_end() {
+    async fn a_limited_number_of_hashes_runs_together_and_all_are_served() {
         let hashing = Arc::new(Hashing::default());
         let at_once = Arc::new(Mutex::new((0_usize, 0_usize)));
         let mut tasks = tokio::task::JoinSet::new();

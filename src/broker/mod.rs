@@ -8,7 +8,7 @@ pub mod alarms; // memory and disk: they block publishers
 )]
 pub mod broker; // virtual hosts, users, and shared services
 pub mod connections; // open connections, for operators
-pub mod definitions; // the one door for every change of what clients and operators declare
+pub mod definitions; // changes of everything that clients and operators declare
 pub mod error; // refusals
 pub mod exchange; // exchanges and their bindings, per type
 mod hashing; // fair access to password hashing

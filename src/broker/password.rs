@@ -296,9 +296,9 @@ mod tests {
         assert!(PasswordHash::rabbit_sha256(b"x").verify(b"x"));
     }
 
-    /// The best of a few tries is what the machine does when it has nothing else to do.
+    /// Compares the fastest of a few tries, which other load disturbs least.
     #[test]
-    fn what_is_wrong_takes_as_long_whatever_is_wrong() {
+    fn every_wrong_password_takes_equally_long() {
         let known = PasswordHash::new(b"secret");
         let fast = PasswordHash::rabbit_sha256(b"secret");
         let best = |hash: Option<&PasswordHash>| {

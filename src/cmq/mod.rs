@@ -29,7 +29,7 @@ mod replay; // signatures of earlier requests
 mod request_body; // reads the body of a request
 mod response; // the JSON of a response
 mod response_body; // the JSON on its way to the socket
-mod signature; // what is signed, and by whom
+mod signature; // signatures of requests
 mod socket; // the socket under hyper
 mod topics; // topics and subscriptions
 

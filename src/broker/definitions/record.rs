@@ -12,7 +12,7 @@ use crate::store::{Committer, Op, Store, StoreError};
 pub enum DefinitionError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The value is not what this version writes. The key is escaped.
+    /// The value does not have the format of this version. The key is escaped.
     #[error("the stored definition under {key:?} is damaged: {reason}")]
     Damaged { key: String, reason: String },
     #[error("the stored permission pattern {0:?} does not compile")]
@@ -28,7 +28,7 @@ impl Identity {
     pub fn of_names(names: &[&str]) -> Identity {
         let mut bytes = Vec::with_capacity(names.iter().map(|name| name.len() + 4).sum());
         for name in names {
-            // Names are at most 255 bytes on the wire; a longer one from an operator still has a key of its own.
+            // Names are at most 255 bytes on the wire; a longer name from an operator still has its own key.
             bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes());
             bytes.extend_from_slice(name.as_bytes());
         }

@@ -15,7 +15,7 @@ use crate::store::faulty::{Call, Fault, FaultyStore, What, When};
 use crate::store::{Committer, Limits, MemoryStore, Store};
 use crate::wire::FieldTable;
 
-/// What clients and operators do. Users, virtual hosts, exchanges and queues go by number.
+/// Changes by clients and operators. Users, virtual hosts, exchanges and queues go by number.
 #[derive(Clone, Debug)]
 enum Command {
     AddUser(u8),
@@ -188,7 +188,7 @@ fn text<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, E>) -> String 
     result.map_or_else(|error| format!("{error:?}"), |_| String::new())
 }
 
-/// All definitions in memory in words, one a line; without those that no restart finds, if `durable_only`.
+/// All definitions in memory as text, one per line; with `durable_only` without transient ones.
 fn definitions(broker: &Broker, durable_only: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for user in broker.users().list() {

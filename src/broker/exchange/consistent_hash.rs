@@ -17,7 +17,7 @@ use crate::broker::error::BrokerError;
 use crate::model::arguments::term;
 use crate::wire::{AMQPValue, FieldTable};
 
-/// What of a message is hashed.
+/// The part of a message that is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HashOn {
     RoutingKey,

@@ -157,7 +157,7 @@ mod tests {
         AMQPValue::LongString(value.into())
     }
 
-    /// What RabbitMQ 4.0.5 answers for each mode: none given, all, any, all-with-x, any-with-x.
+    /// RabbitMQ 4.0.5's answers for each mode: none given, all, any, all-with-x, any-with-x.
     #[test]
     fn matches_as_rabbitmq() {
         use AMQPValue::{

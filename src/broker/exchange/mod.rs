@@ -3,7 +3,7 @@
 
 mod binding;
 mod consistent_hash;
-mod content; // what of a message decides where it goes
+mod content; // the part of a message that decides its route
 mod declared; // an exchange and its checks
 mod delayed;
 mod direct;

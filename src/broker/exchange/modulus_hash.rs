@@ -106,7 +106,7 @@ mod tests {
     use crate::broker::exchange::binding::tests::binding;
     use crate::broker::exchange::content::tests::content;
 
-    /// What RabbitMQ's Erlang says.
+    /// Values from RabbitMQ's Erlang.
     #[test]
     fn the_hash_is_erlangs() {
         let long = "k".repeat(255);

@@ -29,7 +29,7 @@ impl DeathReason {
     }
 }
 
-/// A message that has left the queue for its dead letter exchange.
+/// A dying message: it has left the queue for the dead letter exchange.
 #[derive(Debug)]
 pub(super) struct Dead {
     pub(super) message: Arc<Message>,

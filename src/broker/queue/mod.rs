@@ -11,7 +11,7 @@ mod dead_letter; // builds and publishes dead letters
 mod death; // why messages leave without an ack
 mod delayed; // messages that wait for their time
 mod durability; // which messages a restart finds
-mod durable_watch; // tells a stream what is durable
+mod durable_watch; // tells a stream which batches are durable
 mod effects; // effects of commands
 mod kind; // which state machine a queue is
 mod lane; // one log with its state in memory

@@ -292,7 +292,7 @@ impl<Q: Clone> Routing<Q> {
         Routed::new(now, later, found)
     }
 
-    /// Appends those queues of these names that exist.
+    /// Appends the queues with these names, as far as they exist.
     pub(in crate::broker) fn append(&self, names: &[&str], out: &mut Vec<Q>) {
         let queues = names.iter().filter_map(|name| self.queues.get(*name));
         out.extend(queues.cloned());

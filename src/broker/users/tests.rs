@@ -66,7 +66,7 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
 }
 
 #[tokio::test]
-async fn when_many_come_at_once_one_pays() {
+async fn of_many_equal_logins_one_hashes() {
     let users = Arc::new(open(&Arc::new(MemoryStore::new())));
     users.add("u", b"pw", vec![]).await.unwrap();
     let began = clock::monotonic();
@@ -105,7 +105,7 @@ async fn unknown_users_are_refused_as_known_ones_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_guess_hold_up_nobody_else() {
+async fn guesses_hold_up_no_other_user() {
     let users = Arc::new(open(&Arc::new(MemoryStore::new())));
     users.add("ann", b"pw", vec![]).await.unwrap();
     users.add("bob", b"pw", vec![]).await.unwrap();

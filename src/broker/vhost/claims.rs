@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_is_free_when_the_last_change_is_concluded() {
+    fn a_shared_claim_is_free_when_its_last_change_is_concluded() {
         let (share, take) = (set(&[("q", Hold::Shared)]), set(&[("q", Hold::Exclusive)]));
         let mut claims = Claims::default();
         claims.take(&share);

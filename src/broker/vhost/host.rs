@@ -22,7 +22,7 @@ use super::changes::Changes;
 use super::metadata::VhostMetadata;
 use super::predeclared::{PREDECLARED, REWIND, REWIND_EXCHANGE};
 
-/// What virtual hosts share.
+/// The services that virtual hosts share.
 pub(in crate::broker) struct Shared {
     pub(in crate::broker) committer: Arc<Committer>,
     pub(in crate::broker) timers: Arc<Timers>,

@@ -1,6 +1,6 @@
 //! A virtual host: its exchanges, queues and bindings. Every change of them is proposed (`propose`), committed and
 //! applied (`change`), as `definitions` says; of two connections that declare the same name, one creates and the other
-//! finds. Knows no users and no rights; `session` asks for those first.
+//! finds. Knows no users and no permissions; `session` checks those first.
 //!
 //! Locks: `changes`, then the committer's batch guard, then a queue or `routing`, which is held for table
 //! operations only. Nothing is held across an await: a change that is on its way to the disk holds claims instead.

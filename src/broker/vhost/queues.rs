@@ -1,4 +1,4 @@
-//! Creates and changes queues, and answers what queues ask of their virtual host.
+//! Creates and changes queues, and answers the calls of queues to their virtual host.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ impl Vhost {
             .await
     }
 
-    /// As [`Vhost::create_queue`], with overrides from the start; commits what `also` proposes in the same batch.
+    /// As [`Vhost::create_queue`], with overrides from the start; commits the proposal `also` in the same
+    /// batch.
     pub async fn create_queue_with(
         &self,
         new: NewQueue,
@@ -29,7 +30,7 @@ impl Vhost {
         Ok(created)
     }
 
-    /// Proposes what [`Vhost::create_queue_with`] commits.
+    /// The proposal that [`Vhost::create_queue_with`] commits.
     pub async fn propose_queue(
         &self,
         new: NewQueue,
@@ -71,7 +72,7 @@ impl Vhost {
             .await
     }
 
-    /// As [`Vhost::set_queue_overrides`]; commits what `also` proposes in the same batch.
+    /// As [`Vhost::set_queue_overrides`]; commits the proposal of `also` in the same batch.
     ///
     /// # Errors
     /// As [`Vhost::set_queue_overrides`].

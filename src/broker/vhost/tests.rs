@@ -1,4 +1,4 @@
-//! What is proposed for a change, as tables: on exchanges and queues without a broker.
+//! Proposals for changes of exchanges and queues, as tables, without a broker.
 
 use std::sync::Arc;
 

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_stored_before_queues_had_any_waiting_is_read() {
+    fn records_from_before_waiting_queues_are_read() {
         let json = r#"{"queue":{"name":"q","id":1}}"#;
         let endpoint: Endpoint = serde_json::from_str(json).unwrap();
         assert_eq!((endpoint.waiting_id(), endpoint.text()), (None, "q"));

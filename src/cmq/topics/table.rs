@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_stored_comes_back_with_its_ids() {
+    async fn a_restart_restores_topics_with_their_ids() {
         let store = Arc::new(MemoryStore::new());
         let committer = Committer::start(store.clone(), Limits::default()).unwrap();
         let topics = Topics::load(&*store).unwrap();

@@ -18,9 +18,9 @@ const READ_AHEAD_MS: u64 = 10_000;
 /// Maximum number of messages that one read brings.
 const PICK_MAX: usize = 16 * 1024;
 
-/// How long to wait for the store to have what fills the memory, so that it can be evicted.
+/// Pause while memory is full of messages that the store does not have yet, so that none can be evicted.
 pub(super) const STORED_WAIT_MS: u64 = 10;
-/// Number of resident messages, those due last, among which an evictable one is looked for.
+/// Number of resident messages, those due last, among which to search for an evictable one.
 const LOOKED_AT: usize = 64;
 
 /// The heap of times keeps a capacity of at least this many.
@@ -147,7 +147,7 @@ impl Delayed {
         }
     }
 
-    /// Whether there is something to read that will fit.
+    /// Whether any message to read would fit into memory.
     fn may_read(&self) -> bool {
         let is_stored = |first: &Due| self.pending_pick.is_none() && first.offset < self.stored;
         let Some(first) = self.next_on_disk().filter(is_stored) else {

@@ -32,7 +32,7 @@ pub(super) enum SlotState {
 pub(super) struct Slot {
     /// `None` when the message is on disk only.
     pub(super) message: Option<Arc<Message>>,
-    /// Bytes of the body: what counts in limits and listings.
+    /// Bytes of the body, as limits and listings count them.
     pub(super) size: u32,
     /// When it was enqueued, in milliseconds after the block's `first_ms`.
     pub(super) enqueued_after_ms: u32,

@@ -39,7 +39,7 @@ impl Leased {
 pub(in crate::broker::queue) enum ReturnTo {
     /// At its old position, in the order of offsets.
     Position,
-    /// In the queue's own order of returned messages (`work/returns`), which the lane's order passes over.
+    /// In the queue's own order of returned messages (`work/returns`); the lane's order skips it.
     Returned,
 }
 

@@ -286,7 +286,7 @@ impl Lane {
         offset
     }
 
-    /// The next ready message in the order of offsets. Returned messages are passed over.
+    /// The next ready message in the order of offsets. Skips returned messages.
     pub(super) fn head(&mut self) -> Head {
         while self.ready_from < self.next {
             match self.locate(self.ready_from) {

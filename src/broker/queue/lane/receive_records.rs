@@ -195,7 +195,7 @@ impl ReceiveRecords {
         true
     }
 
-    /// All messages but those at these offsets are settled.
+    /// Notes that all messages except those at these offsets are settled.
     pub(super) fn retain_only(&mut self, unsettled: &RangeSet) {
         let is_settled = |offset: &u64| !unsettled.contains(*offset);
         let settled: Vec<u64> = self.by_offset.keys().copied().filter(is_settled).collect();

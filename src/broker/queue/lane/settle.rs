@@ -12,7 +12,7 @@ use super::history::SizedMessage;
 /// Why a message is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SettledBy {
-    /// A consumer has dealt with it: it goes into the history, if there is one.
+    /// A consumer has acked it: it goes into the history, if the lane has one.
     Ack,
     /// It left otherwise, and never comes back.
     Removal,
@@ -164,7 +164,8 @@ impl Lane {
         (stays, bytes)
     }
 
-    /// Settles all offsets but those that stay, with `bytes` of persistent messages, and the lost ones.
+    /// Settles all offsets except the lost ones and those that stay, which have `bytes` of persistent
+    /// messages.
     fn purge_offsets(&mut self, mut stays: RangeSet, bytes: u64) {
         for range in self.lost.iter() {
             stays.insert_range(range);

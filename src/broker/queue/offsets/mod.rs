@@ -19,7 +19,7 @@ pub(in crate::broker::queue) struct Offsets {
     log: LogId,
     /// A restart finds the log.
     durable: bool,
-    /// Offsets that are settled for a restart: those of all transient messages included.
+    /// Offsets that a restart must take as settled, including those of all transient messages.
     settled: PagedSet,
     /// Settled offsets that never come back; `None` in a log without a history.
     gone: Option<PagedSet>,

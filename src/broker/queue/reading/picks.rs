@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_is_found_and_nothing_else() {
+    fn a_pick_finds_exactly_the_wanted_messages() {
         for offsets in [&[0][..], &[1, 4, 11], &[2, 3], &(0..12).collect::<Vec<_>>()] {
             assert_eq!(picked(offsets, u64::MAX), (offsets.to_vec(), false));
         }

@@ -13,7 +13,7 @@ use super::rewind_to::RewindTo;
 /// Bytes of one read.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of messages that are read: those of a stretch, and of the chunks at its ends.
+/// Maximum number of messages to read: a stretch, and the chunks at its ends.
 const SCAN_MESSAGES: u64 = 2 * STRETCH_MESSAGES;
 
 /// Maximum bytes of bodies that are read for their sizes: several stretches. A stretch is larger only if the

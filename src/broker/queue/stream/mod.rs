@@ -67,7 +67,7 @@ pub(super) struct Stream {
     floor: u64,
     segments: Segments,
     pages: Pages,
-    /// Messages that cannot be read. Readers pass over them.
+    /// Lost messages. Readers skip them.
     lost: RangeSet,
     /// Messages that are appended when their time comes.
     delayed: Option<Delayed>,

@@ -57,7 +57,7 @@ impl Pages {
         self.bytes
     }
 
-    /// Whether the next message begins a page of its own.
+    /// Whether the next message begins a new page.
     pub(super) fn begins_page(&self, message: &Message) -> bool {
         let last = self.by_first.last_key_value();
         !last.is_some_and(|(_, page)| {

@@ -20,7 +20,7 @@ pub(super) struct Reader {
     pub(super) cursor: u64,
     /// It begins with the whole chunk that holds the cursor.
     pub(super) whole_chunk: bool,
-    /// Messages enqueued earlier are passed over.
+    /// Skips messages enqueued earlier than this.
     pub(super) not_before_ms: Option<u64>,
     /// Its position is being looked for on disk.
     pub(super) is_seeking: bool,

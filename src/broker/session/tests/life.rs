@@ -1,4 +1,4 @@
-//! Life cycles: what comes, what goes with what, and what is left after a restart.
+//! Life cycles of exchanges, queues and bindings: creation, removals that cause others, and restarts.
 
 use std::task::Poll;
 
@@ -126,7 +126,7 @@ async fn durable_things_outlive_a_restart_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_stays_deleted() {
+async fn deleted_definitions_stay_deleted() {
     let fixture = Fixture::new().await;
     let session = fixture.session();
     let auto_delete = DeclareExchange {
@@ -351,7 +351,7 @@ async fn virtual_hosts_come_and_go_with_all_that_is_in_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_declare_at_once_one_creates() {
+async fn of_many_declarations_together_one_creates() {
     let fixture = Fixture::new().await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -407,7 +407,7 @@ async fn routes_change_their_generation() {
 }
 
 #[tokio::test]
-async fn auto_delete_queues_go_with_their_last_consumer_and_are_let_go_of() {
+async fn auto_delete_queues_go_with_their_last_consumer_and_are_forgotten() {
     let fixture = Fixture::new().await;
     let s = fixture.session();
     for round in 0..50 {
@@ -483,7 +483,7 @@ async fn a_delayed_message_is_kept_back_also_behind_a_dead_letter_exchange() {
     assert_eq!(s.vhost.queue("source").unwrap().counts().ready, 0);
 }
 
-/// Exchanges that delete themselves, durable, and what is bound to them when the broker is killed.
+/// Durable auto-delete exchanges and their bindings, after a kill of the broker.
 #[tokio::test]
 async fn auto_delete_exchanges_whose_bindings_no_restart_keeps_are_gone() {
     let fixture = Fixture::new().await;
@@ -521,7 +521,7 @@ async fn auto_delete_exchanges_whose_bindings_no_restart_keeps_are_gone() {
         session.bind(to, from, "k", none()).await.unwrap();
     }
     let mut fixture = fixture.restart().await;
-    // What was deleted stays so.
+    // Deleted definitions stay deleted.
     for _ in 0..2 {
         let vhost = fixture.broker.vhost("/").unwrap();
         let is_there = |name: &&str| vhost.exchange(name).is_some();
@@ -539,7 +539,7 @@ async fn auto_delete_exchanges_whose_bindings_no_restart_keeps_are_gone() {
 
 /// A message with many keys for an exchange with many bindings is routed in pieces; declarations go on in between.
 #[tokio::test]
-async fn who_declares_does_not_wait_for_a_long_search() {
+async fn declarations_do_not_wait_for_a_long_walk() {
     let fixture = Fixture::new().await;
     let session = fixture.session();
     session
@@ -574,7 +574,7 @@ async fn who_declares_does_not_wait_for_a_long_search() {
         .unwrap();
     session.delete_queue("q0", false, false).await.unwrap();
     let found = search.await;
-    // Both came too late, but what is gone gets nothing.
+    // Both came too late, but a deleted queue gets nothing.
     assert_eq!(found.now.len(), 199);
     let mut sync = Vec::new();
     assert!(session.vhost.route(&x, &keys, &mut sync).is_none());

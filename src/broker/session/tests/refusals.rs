@@ -301,7 +301,8 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
         "exchange",
         "nope",
     );
-    // Any right will do to ask whether something is there; without one, nothing is told.
+    // Any permission suffices for a passive declaration; without one, the refusal does not show whether it
+    // exists.
     for name in ["q1", "nope"] {
         check(
             s.declare_queue(passive(name)).await.map(drop),
