@@ -140,7 +140,7 @@ impl Drop for HashPermit {
 
 /// A waiting request.
 trait Request {
-    /// The caller does not wait any more.
+    /// Whether the caller has stopped waiting.
     fn is_dead(&self) -> bool;
 }
 

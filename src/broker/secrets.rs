@@ -1,5 +1,5 @@
-//! Keys with which requests over HTTP are signed: each belongs to a user and a virtual host, and lets its holder do
-//! there what that user may. Here: one key; `users` holds them all, so that a key goes with its user.
+//! A key that signs requests over HTTP. It belongs to a user and a virtual host, and gives its holder that
+//! user's permissions there. `users` holds all keys, so that a key goes with its user.
 //!
 //! Checking a signature takes the key itself, so keys are stored in plain text. The data directory is readable by its
 //! owner only.

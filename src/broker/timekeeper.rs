@@ -1,5 +1,5 @@
-//! Stores how the broker's time line goes with the machine's clocks, so that it continues over a restart. `clock` says what
-//! the line is.
+//! Stores how the broker's time line relates to the machine's clocks, so that it continues over a restart.
+//! `clock` defines the time line.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

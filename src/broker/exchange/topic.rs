@@ -232,7 +232,7 @@ mod tests {
             .collect()
     }
 
-    /// The definition, as slow as it is plain.
+    /// The specification as a slow and plain function.
     fn matches(pattern: &[&str], words: &[&str]) -> bool {
         match pattern.split_first() {
             None => words.is_empty(),

@@ -221,7 +221,7 @@ fn routes_that_depend_on_more_than_keys_are_known() {
 /// A publish with many keys to an exchange with many bindings, from which cycles and diamonds lead on. The
 /// number of exchanges and bindings bounds the walk and its result.
 #[test]
-fn many_keys_times_many_bindings_are_looked_at_once() {
+fn each_of_many_keys_and_bindings_is_searched_once() {
     let names: Vec<&'static str> = (0..50)
         .map(|n| &*Box::leak(format!("x{n}").into_boxed_str()))
         .collect();

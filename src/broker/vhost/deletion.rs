@@ -17,7 +17,7 @@ use crate::store::StoreFailed;
 enum Deletion {
     /// A contradicting change is under way.
     Wait,
-    /// It was deleted before, or the caller does not want it with these counts.
+    /// It was deleted before, or the caller refused its counts.
     No,
     UnderWay(Counts, Commit),
 }

@@ -1,5 +1,5 @@
 //! The way of a change from its proposal to its conclusion: takes claims, writes records, applies the change when they
-//! are durable, and has waiting proposals decided again.
+//! are durable, and makes waiting proposals decide again.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -121,7 +121,7 @@ impl Vhost {
         self.concluded.notify_waiters();
     }
 
-    /// Applies changes in a running broker: starts new queues, and has queues heed new overrides.
+    /// Applies changes in a running broker: starts new queues, and gives queues their new overrides.
     fn apply_now(&self, made: Vec<Change<Arc<Queue>>>) {
         new_queues(&made).for_each(|queue| queue.start());
         let overrides: Vec<_> = made
@@ -159,7 +159,7 @@ impl Vhost {
         }
     }
 
-    /// Puts queues back into the table whose deletion was not committed: they have ended, but are still defined.
+    /// Puts queues with an uncommitted deletion back into the table: they have ended, but are still defined.
     fn put_back(&self, made: Vec<Change<Arc<Queue>>>) {
         self.change_routing(|routing| {
             for change in made {

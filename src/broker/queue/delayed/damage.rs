@@ -1,4 +1,4 @@
-//! Delayed messages that cannot be read. They hold up no others.
+//! Lost delayed messages. They hold up no others.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -6,8 +6,7 @@ use std::ops::Range;
 use super::Delayed;
 
 impl Delayed {
-    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their
-    /// number.
+    /// Marks the cold messages of an unreadable range as lost. Returns their number.
     pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.lost.len();
         if range.contains(&self.unscanned.start) {

@@ -1,4 +1,4 @@
-//! Which delayed messages leave memory, and whether they are written once more for that.
+//! Evicts delayed messages, and decides whether they are written once more for that.
 
 use std::cmp::Reverse;
 

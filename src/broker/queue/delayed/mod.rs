@@ -77,7 +77,7 @@ pub(super) struct Delayed {
     pending_pick: Option<PendingPick>,
     /// A message that was read when it did not fit into memory, and its bytes.
     unfit: Option<(Due, u64)>,
-    /// When it was last looked for messages to read.
+    /// Time of the last search for messages to read.
     looked_ms: u64,
     /// Maximum bytes of resident messages.
     allowed_bytes: u64,
@@ -188,7 +188,7 @@ impl Delayed {
         self.on_disk = BinaryHeap::new();
         self.resident_chunks = ResidentChunks::default();
         self.open_chunks.cut(); // the chunk that grows is not known any more
-        // A read that is under way brings nothing then.
+        // The result of a read that is under way is then ignored.
         self.pending_pick = None;
         self.unfit = None;
         self.unscanned = self.next..self.next;

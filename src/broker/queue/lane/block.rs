@@ -1,5 +1,5 @@
-//! A block: the messages of one chunk while they are resident, a slot for each. Knows nothing of other
-//! blocks, of consumers or of the disk.
+//! A block: the messages of one chunk while they are resident, a slot for each. Knows no other blocks, no
+//! consumers and no disk.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) struct Slot {
     /// The turn of its current or next lease (see [`turn`]).
     pub(super) turn: u32,
     pub(super) state: SlotState,
-    /// How often a consumer failed that had it (see `model::Message::failures`).
+    /// Number of consumers that failed while they had it (see `model::Message::failures`).
     pub(super) failures: u8,
     /// It was handed out before.
     pub(super) redelivered: bool,

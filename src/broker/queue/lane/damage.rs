@@ -1,5 +1,4 @@
-//! Lost messages: the disk should have them and does not give them back. They are passed over, and their
-//! chunks stay.
+//! Lost messages: they are on disk and unreadable. The lane skips them, and their chunks stay.
 
 use std::ops::Range;
 
@@ -7,8 +6,7 @@ use super::Lane;
 use super::block::SlotState;
 
 impl Lane {
-    /// These messages cannot be read: those of them that are on disk only are lost from now on. Returns their
-    /// number.
+    /// Marks the cold messages of an unreadable range as lost. Returns their number.
     pub(in crate::broker::queue) fn lose(&mut self, range: Range<u64>) -> u64 {
         let before = self.damaged();
         let range = range.start..range.end.min(self.next);
@@ -78,7 +76,7 @@ impl Lane {
         for gap in unsettled {
             let dying = self.lose_dying(gap.clone());
             let lost = self.lost.insert_range(gap) - dying;
-            // Their sizes are unknown: the average is taken.
+            // Their sizes are unknown, so the average counts.
             let share = u128::from(self.ready_bytes) * u128::from(lost);
             let bytes = share.checked_div(u128::from(self.ready)).unwrap_or(0);
             let left = u128::from(self.ready_bytes).saturating_sub(bytes);

@@ -10,7 +10,7 @@ use crate::store::{Batch, Op};
 use super::Lane;
 
 impl Lane {
-    /// The offset below which the store is to sweep, once everything up to [`Lane::sweep_below`] is gone.
+    /// The offset below which the store must sweep, once everything up to [`Lane::sweep_below`] is gone.
     pub(in crate::broker::queue) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
         let floor = self.gone_floor();
@@ -20,8 +20,8 @@ impl Lane {
         (floor > 0 && floor >= below).then_some(floor)
     }
 
-    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until the disk knows
-    /// it.
+    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until that is
+    /// durable.
     pub(in crate::broker::queue) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.sweeps)
     }

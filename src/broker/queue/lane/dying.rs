@@ -46,13 +46,12 @@ impl Lane {
         self.dying.contains(offset)
     }
 
-    /// The cold messages of the range are lost: takes those that were dying out of the dying ones, and
-    /// returns how many these were.
+    /// Removes lost cold messages of the range from the dying ones, and returns their number.
     pub(super) fn lose_dying(&mut self, range: Range<u64>) -> u64 {
         let all = self.dying.len();
         self.dying.remove_range(range);
         let lost = all - self.dying.len();
-        // Their sizes are unknown: the average is taken.
+        // Their sizes are unknown, so the average counts.
         let share = u128::from(self.dying_bytes) * u128::from(lost);
         let bytes = share.checked_div(u128::from(all)).unwrap_or(0);
         self.dying_bytes -= u64::try_from(bytes).unwrap_or(self.dying_bytes);

@@ -34,7 +34,7 @@ impl Leased {
     }
 }
 
-/// Where a message waits that has come back.
+/// The place of a returned message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::broker::queue) enum ReturnTo {
     /// At its old position, in the order of offsets.
@@ -133,7 +133,7 @@ impl Lane {
         })
     }
 
-    /// A consumer failed that has the message by this lease.
+    /// Counts a failure of the consumer that has this lease.
     pub(in crate::broker::queue) fn count_failure(&mut self, lease: Lease) {
         if let Some(slot) = self.slot_mut(lease.offset)
             && slot.is_leased(lease.turn)
@@ -142,7 +142,7 @@ impl Lane {
         }
     }
 
-    /// How often a consumer failed that had the message at `offset`.
+    /// Number of consumers that failed while they had the message at `offset`.
     pub(in crate::broker::queue) fn failures(&self, offset: u64) -> u32 {
         self.slot(offset).map_or(0, |slot| u32::from(slot.failures))
     }

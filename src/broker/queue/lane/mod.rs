@@ -1,5 +1,5 @@
 //! A lane: one log of a queue with its in-memory state. It knows which messages are ready, leased, dying or
-//! settled, and which of them are resident. It knows nothing of consumers, limits or time to live.
+//! settled, and which of them are resident. It knows no consumers, limits or times to live.
 //!
 //! Every offset below `next` is exactly one of:
 //!
@@ -174,8 +174,8 @@ impl Lane {
             let history = History::recover(gone, &state.stretches, lane.next);
             lane.history = Some(Box::new(history));
         }
-        // Transient messages left chunks among the others. So the log is swept twice: now, and when
-        // everything that is there now is gone.
+        // Transient messages left chunks among the others. So the log is swept twice: now, and when all its
+        // present messages are gone.
         let floor = lane.gone_floor();
         lane.sweeps.extend((floor > 0).then_some(0..floor));
         lane.sweep_below = (floor < lane.next).then_some(lane.next);

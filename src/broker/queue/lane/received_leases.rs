@@ -30,7 +30,7 @@ impl Lane {
                 }
             }
         }
-        // Return counts are looked at before anything is read, which moves them to the slots.
+        // Check return counts before reads move them to the slots.
         last.retain(|offset, (until_ms, lease)| {
             let count = self.return_counts.get(offset).copied().unwrap_or_default();
             self.receives.set_unaccepted(*offset, count.uncounted);

@@ -1,5 +1,5 @@
 //! The history of a lane in use: acked messages go in, the oldest expire, a rewind makes the rest ready
-//! again. Which offsets are in it, and for how long, `history` decides.
+//! again. `history` decides which offsets are in it, and for how long.
 
 use std::ops::Range;
 
@@ -139,7 +139,7 @@ impl Lane {
             .is_none_or(|history| history.gone().first_gap(offsets.start) >= offsets.end)
     }
 
-    /// Messages in `range` are gone: has the store swept for chunks in which all are.
+    /// Messages in `range` are gone: asks for a sweep of chunks in which all messages are.
     pub(super) fn sweep_gone(&mut self, range: Range<u64>) {
         let earliest = range.start.saturating_sub(u64::from(CHUNK_MESSAGES_MAX));
         let gone = match &self.history {

@@ -1,4 +1,5 @@
-//! Declaring, binding and deleting as a connection sees it, on a store in memory. Here: the broker they run on.
+//! Declaring, binding and deleting by a connection, on a store in memory. This file has the broker of these
+//! tests.
 
 mod life;
 mod refusals;

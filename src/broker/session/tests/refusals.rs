@@ -1,4 +1,4 @@
-//! Refusals and rights, with the texts that RabbitMQ 4.0.5 gives.
+//! Refusals and permissions, with the texts of RabbitMQ 4.0.5.
 
 use super::*;
 
@@ -223,7 +223,7 @@ async fn refusals_have_rabbitmqs_texts() {
     );
 }
 
-/// The rights that each method takes, and which of several missing ones is told.
+/// The permissions that each method takes, and which of several missing ones the refusal names.
 #[tokio::test]
 async fn rights_are_asked_for_as_rabbitmq_does() {
     let fixture = Fixture::new().await;

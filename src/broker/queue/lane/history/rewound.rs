@@ -1,7 +1,7 @@
-//! How many bytes leave the history when a rewind makes its messages ready again.
+//! The bytes that leave the history when a rewind makes its messages ready again.
 //!
 //! Whole stretches know their bytes. Of the first stretch only a part may come back: its messages were just
-//! read for their sizes, as far as they are not too many. The average of the stretch is taken for the others.
+//! read for their sizes, up to a limit. The others count with the average of the stretch.
 
 use std::ops::Range;
 
