@@ -84,6 +84,8 @@ async fn a_request_without_a_consumer_of_replies_is_refused() {
 const REPLY_BYTES: usize = 16 * 1024;
 /// More replies than the broker buffers for a requester.
 const REPLIES: usize = 700;
+/// More replies than the broker (8 MiB) and the buffers of both sockets (10 MiB) hold for a requester that does not read.
+const REPLIES_BEYOND_BUFFERS: usize = 1_600;
 /// The broker stops reading from a sender of replies after this many bytes at the latest.
 const READ_BEFORE_WAITING: u64 = 8 * 1024 * 1024;
 
@@ -108,9 +110,9 @@ fn nth(n: usize) -> Vec<u8> {
     body
 }
 
-/// Sends all replies; the socket makes it wait while the broker does not read.
-async fn send_replies(peer: &mut Peer, address: &str) {
-    for n in 0..REPLIES {
+/// Sends replies; the socket makes it wait while the broker does not read.
+async fn send_replies(peer: &mut Peer, address: &str, replies: usize) {
+    for n in 0..replies {
         peer.publish(1, address, &nth(n)).await;
     }
 }
@@ -145,7 +147,7 @@ async fn a_slow_requester_gets_all_replies_and_their_sender_has_to_wait() {
     let address = wait_for_answers(&server, &mut requester).await;
     worker.confirm_select(1).await;
     let sender = tokio::spawn(async move {
-        send_replies(&mut worker, &address).await;
+        send_replies(&mut worker, &address, REPLIES).await;
         worker
     });
     // The requester reads nothing until the sender has to wait: some replies are not confirmed yet.
@@ -166,7 +168,7 @@ async fn requesters_may_reply_to_themselves_and_to_each_other() {
     let server = TestServer::start().await;
     let (mut a, mut b) = (Peer::new(&server).await, Peer::new(&server).await);
     let to_a = wait_for_answers(&server, &mut a).await;
-    send_replies(&mut a, &to_a).await;
+    send_replies(&mut a, &to_a, REPLIES).await;
     read_replies(&mut a).await;
     let (mut a, to_a) = {
         let mut fresh = Peer::new(&server).await;
@@ -174,7 +176,10 @@ async fn requesters_may_reply_to_themselves_and_to_each_other() {
         (fresh, address)
     };
     let to_b = wait_for_answers(&server, &mut b).await;
-    tokio::join!(send_replies(&mut a, &to_b), send_replies(&mut b, &to_a));
+    tokio::join!(
+        send_replies(&mut a, &to_b, REPLIES),
+        send_replies(&mut b, &to_a, REPLIES)
+    );
     tokio::join!(read_replies(&mut a), read_replies(&mut b));
 }
 
@@ -184,7 +189,7 @@ async fn a_sender_that_waits_for_a_requester_goes_on_when_the_requester_leaves()
     let (mut requester, mut worker) = (Peer::new(&server).await, Peer::new(&server).await);
     let address = wait_for_answers(&server, &mut requester).await;
     let sender = tokio::spawn(async move {
-        send_replies(&mut worker, &address).await;
+        send_replies(&mut worker, &address, REPLIES_BEYOND_BUFFERS).await;
         worker.expect_nothing(1).await;
     });
     until_sender_waits(&server).await;
