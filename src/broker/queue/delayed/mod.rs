@@ -233,7 +233,7 @@ impl Delayed {
         self.offsets.collect(self.next, wrote, batch);
     }
 
-    /// The offset below which the store is to sweep, once everything up to [`Delayed::sweep_below`] is
+    /// The offset below which the store must sweep, once everything up to [`Delayed::sweep_below`] is
     /// settled.
     pub(super) fn take_sweep(&mut self) -> Option<u64> {
         let below = self.sweep_below?;
