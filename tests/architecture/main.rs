@@ -229,7 +229,14 @@ fn only_the_clock_reads_the_wall_clock() {
 #[test]
 fn what_queues_decide_knows_no_wall_clock() {
     let pure = [
-        "work", "lane", "stream", "delayed", "offsets", "machine", "effects", "consumer",
+        "work_queue",
+        "lane",
+        "stream",
+        "delayed",
+        "offsets",
+        "machine",
+        "effects",
+        "consumer",
     ];
     let named: Vec<_> = naming(&["Clock", "wall_ms"], &[])
         .into_iter()

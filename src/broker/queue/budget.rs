@@ -51,7 +51,7 @@ impl MemoryBudget {
 
 #[cfg(test)]
 mod tests {
-    use super::super::work::READ_AHEAD_BYTES;
+    use super::super::work_queue::READ_AHEAD_BYTES;
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ use crate::store::LogState;
 
 use super::machine::Machine;
 use super::stream::Stream;
-use super::work::WorkQueue;
+use super::work_queue::WorkQueue;
 
 /// A queue's state machine.
 #[expect(

@@ -28,7 +28,7 @@ mod simulation; // several queues, clients, batches and crashes against an oracl
 mod spec; // a queue's fixed properties
 mod stream; // the state machine of a stream
 mod timers; // deadlines of all queues
-mod work; // the state machine of a work queue
+mod work_queue; // the state machine of a work queue
 
 pub use budget::MemoryBudget;
 pub use channel_limiter::ChannelLimiter;

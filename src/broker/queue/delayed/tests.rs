@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MAX;
 use crate::broker::queue::effects::{Effect, Effects};
 use crate::broker::queue::reading::picks;
-use crate::broker::queue::work::tests::rig::{body, whole, with};
+use crate::broker::queue::work_queue::tests::rig::{body, whole, with};
 use crate::model::QueueId;
 use crate::store::{MemoryStore, Store, StoredChunk, chunk};
 

@@ -100,7 +100,7 @@ fn take(stored: StoredChunk, wanted: &[u64]) -> Result<(Picked, &[u64]), StoreEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::queue::work::tests::rig::message;
+    use crate::broker::queue::work_queue::tests::rig::message;
     use crate::model::QueueId;
     use crate::store::ChunkEncoder;
 

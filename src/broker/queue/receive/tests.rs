@@ -10,7 +10,7 @@ use crate::broker::queue::reading::threads::QueueThreads;
 use crate::broker::queue::shell::{LetterRoutes, Queue, QueueGone, QueueOwner, QueueServices};
 use crate::broker::queue::spec::QueueSpec;
 use crate::broker::queue::timers::Timers;
-use crate::broker::queue::work::tests::rig::{body, long, message, text};
+use crate::broker::queue::work_queue::tests::rig::{body, long, message, text};
 use crate::model::QueueId;
 use crate::model::arguments::QueueArguments;
 use crate::store::{Committer, Limits, MemoryStore};

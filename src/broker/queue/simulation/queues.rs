@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 
-use crate::broker::queue::work::tests::rig::{long, text};
+use crate::broker::queue::work_queue::tests::rig::{long, text};
 use crate::model::QueueId;
 use crate::model::arguments::QueueArguments;
 use crate::wire::{AMQPValue, ShortString};

@@ -10,7 +10,7 @@ use crate::broker::queue::kind::Kind;
 use crate::broker::queue::machine::Machine;
 use crate::broker::queue::rewind::plan::RewindPosition;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
-use crate::broker::queue::work::tests::rig::with;
+use crate::broker::queue::work_queue::tests::rig::with;
 use crate::model::arguments::QueueArguments;
 use crate::model::{LogId, Message};
 

@@ -3,7 +3,7 @@
 use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
-use crate::broker::queue::work::tests::rig::{long, message};
+use crate::broker::queue::work_queue::tests::rig::{long, message};
 
 use super::rig;
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::broker::queue::effects::{Acknowledgement, Get};
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
-use crate::broker::queue::work::tests::rig::{Rig, body, long};
+use crate::broker::queue::work_queue::tests::rig::{Rig, body, long};
 use crate::model::arguments::QueueArguments;
 use crate::model::{Lease, QueueId};
 use crate::wire::AMQPValue;

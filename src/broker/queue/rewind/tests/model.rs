@@ -9,7 +9,7 @@ use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::receive::receipt_handle::ReceiptHandle;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
-use crate::broker::queue::work::tests::rig::{Rig, body, long, with};
+use crate::broker::queue::work_queue::tests::rig::{Rig, body, long, with};
 use crate::model::Lease;
 use crate::store::Store;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::broker::queue::effects::Acknowledgement;
 use crate::broker::queue::rewind::plan::RewindError;
 use crate::broker::queue::rewind::rewind_to::RewindTo;
-use crate::broker::queue::work::tests::rig::{Rig, long, message, text, with};
+use crate::broker::queue::work_queue::tests::rig::{Rig, long, message, text, with};
 use crate::clock::Moment;
 use crate::model::Lease;
 use crate::store::Store;

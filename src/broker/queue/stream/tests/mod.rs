@@ -17,7 +17,7 @@ use crate::wire::{AMQPValue, FieldTable, PropertiesView};
 
 use super::*;
 use crate::broker::queue::reading::{picks, seek};
-use crate::broker::queue::work::tests::rig::whole;
+use crate::broker::queue::work_queue::tests::rig::whole;
 
 /// A stream with a store. Carries out effects immediately; `sync` makes published messages durable.
 struct Fixture {

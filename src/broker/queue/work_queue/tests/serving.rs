@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::broker::queue::consumer::{ConsumeError, Credit, NewConsumer};
 use crate::broker::queue::effects::Acknowledgement;
-use crate::broker::queue::work::consumers::Consumers;
+use crate::broker::queue::work_queue::consumers::Consumers;
 use crate::model::{ConnectionId, ConsumerId};
 use crate::wire::AMQPValue;
 
