@@ -416,7 +416,7 @@ fn publishers_are_held_back_and_let_go() {
     assert!(committer.has_room());
     committer.note_pending(1);
     assert!(!committer.has_room());
-    // Whoever has little on its way may go on for as much again.
+    // A publisher with little on its way may add as much again.
     committer.note_pending(999);
     assert!(committer.has_reserve());
     committer.note_pending(1);

@@ -59,7 +59,7 @@ impl World {
         Ok(())
     }
 
-    /// Goes on until nothing is under way, nothing is to be written and no message is dying.
+    /// Runs until no step is under way, no change waits for a batch and no message is dying.
     fn rest(&mut self) -> Checked {
         for _ in 0..ROUNDS_MAX {
             let mut is_at_rest = true;
