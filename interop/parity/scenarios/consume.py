@@ -369,7 +369,7 @@ def cancel_notification_without_capability(s):
 
 @scenario
 def cancel_notification_auto_delete(s):
-    """Cancelling the last consumer of an auto-delete queue notifies nobody."""
+    """Cancelling the last consumer of an auto-delete queue sends no notification."""
     ch, q = filled(s, 0, auto_delete=True)
     ch.consume(q, "t")
     ch.call("basic.cancel", consumer_tag="t")

@@ -184,7 +184,7 @@ def retry_cycle(s):
 
 @scenario
 def automatic_cycle_is_broken(s):
-    """A cycle in which nobody rejects: the message is dropped when it would come to a queue again."""
+    """A cycle without rejections: the message is dropped before it enters a queue again."""
     ch = s.channel()
     x, a, b, probe = s.name("x"), s.name("a"), s.name("b"), s.name("probe")
     ch.exchange(x, "fanout")

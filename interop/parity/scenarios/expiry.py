@@ -187,7 +187,7 @@ def _gone(s, ch, q):
 
 @scenario
 def queue_expires(s):
-    """A queue that nobody uses goes after x-expires."""
+    """An unused queue is deleted after x-expires."""
     ch, q = s.queue(arguments={"x-expires": 100})
     ch.bind(q, "amq.direct", q)
     _gone(s, ch, q)

@@ -253,7 +253,7 @@ def tx_after_confirm(s):
 
 @scenario
 def confirm_queue_deleted(s):
-    """Messages of a queue that was deleted meanwhile are confirmed all the same."""
+    """Messages are confirmed even if their queue was deleted meanwhile."""
     ch, q = s.queue()
     ch.confirm()
     ch.publish("", q, "one")
@@ -324,7 +324,7 @@ def routing_key_not_utf8(s):
 
 @scenario
 def publish_to_reply_queue_name(s):
-    """Publishing to a reply-to name that nobody consumes is unroutable."""
+    """Publishing to a reply-to name without a consumer is unroutable."""
     ch = s.channel()
     ch.publish("", "amq.rabbitmq.reply-to.nonsense", "m", mandatory=True)
     ch.next()

@@ -284,7 +284,7 @@ def no_close_ok_with_heartbeats(s):
 @scenario
 @slowest
 def reader_that_stops(s):
-    """A consumer that reads nothing for 30 s while more is to be sent is reset; what it held goes back."""
+    """A consumer that reads nothing for 30 s of pending output is reset; its messages return to the queue."""
     owner = s.channel()
     owner.queue(s.name("q"))
     slow_one = s.connect()

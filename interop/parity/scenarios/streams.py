@@ -285,7 +285,7 @@ def publish_in_transaction(s):
 
 @scenario
 def exclusive_consumers(s):
-    """Exclusive consumers exclude nobody."""
+    """Exclusive consumers exclude no other consumers."""
     ch, q = stream(s, 1)
     consume(ch, q, "first", exclusive=True)
     ch.deliveries(1)
@@ -351,7 +351,7 @@ def queue_goes(s):
 
 @scenario
 def delete_if_unused_with_consumer(s):
-    """queue.delete with if-unused while somebody consumes."""
+    """queue.delete with if-unused while a consumer exists."""
     ch, q = stream(s, 0)
     consume(ch, q, "first")
     s.channel().call("queue.delete", queue=q, if_unused=True)
