@@ -15,6 +15,8 @@ mod printer; // output formats
 pub(crate) mod protocol; // what goes over the socket
 mod secret_prompt; // passwords from standard input
 pub(crate) mod server; // the broker's side of the socket
+#[cfg(test)]
+mod test_support;
 mod thresholds; // checks of thresholds
 mod verbs; // the table of verbs
 mod words; // options among words

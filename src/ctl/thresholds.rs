@@ -37,16 +37,7 @@ pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::args::{Parsed, parse};
-    use crate::ctl::verbs;
-
-    fn invocation(line: &str) -> (Verb, Invocation) {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        match parse(&words) {
-            Ok(Parsed::Run(invocation)) => (verbs::find(invocation.verb).unwrap().verb, invocation),
-            other => panic!("{line}: {other:?}"),
-        }
-    }
+    use crate::ctl::test_support::invocation;
 
     #[test]
     fn thresholds_are_checked_before_the_broker_is_asked() {
