@@ -131,7 +131,7 @@ impl Channel {
         let of_queue = self
             .queues
             .get(oldest.queue)
-            .and_then(|queue| queue.spec().arguments.consumer_timeout_ms);
+            .and_then(|queue| queue.arguments().consumer_timeout_ms);
         let timeout_ms = of_consumer.or(of_queue).or(default_ms)?;
         let waited_ms = now_ms.saturating_sub(oldest.at_ms);
         (waited_ms >= timeout_ms).then_some(timeout_ms)

@@ -5,7 +5,8 @@ use super::super::error::{Code, Refusal};
 use super::super::limits::ARGUMENT_LOGGED_MAX;
 use crate::broker::queue::Queue;
 use crate::model::arguments::{
-    ArgumentError, QueueKind, VISIBILITY_TIMEOUT, integer_value, type_name, visibility_timeout_ms,
+    ArgumentError, CONSUMER_TIMEOUT, QueueKind, VISIBILITY_TIMEOUT, consumer_timeout_ms,
+    integer_value, type_name, visibility_timeout_ms,
 };
 use crate::model::stream::{
     STREAM_FILTER, STREAM_MATCH_UNFILTERED, STREAM_OFFSET, StreamFault, StreamFilter, StreamOffset,
@@ -42,7 +43,7 @@ impl ConsumeArguments {
         Ok(ConsumeArguments {
             stream: stream_start(m, prefetch, queue, connection)?,
             priority: priority(&m.arguments, queue, connection)?,
-            timeout_ms: timeout_ms(&m.arguments),
+            timeout_ms: timeout_ms(&m.arguments, queue, connection)?,
             visibility_timeout_ms: visibility_timeout(&m.arguments, queue, connection)?,
         })
     }
@@ -141,13 +142,23 @@ fn visibility_timeout(
     })
 }
 
-/// Ignores an `x-consumer-timeout` that is not a positive integer, as RabbitMQ does.
-fn timeout_ms(arguments: &FieldTable) -> Option<u64> {
-    let value = arguments
-        .inner()
-        .get("x-consumer-timeout")
-        .and_then(integer_value)?;
-    u64::try_from(value).ok().filter(|timeout| *timeout > 0)
+/// `x-consumer-timeout`. Quorum queues check it, as in RabbitMQ 4.3. Other queues ignore a value that is not
+/// a positive integer, as in 4.0.
+fn timeout_ms(
+    arguments: &FieldTable,
+    queue: &Queue,
+    connection: &ConnectionState,
+) -> Result<Option<u64>, Refusal> {
+    if queue.spec().arguments.kind == QueueKind::Quorum {
+        return consumer_timeout_ms(arguments).map_err(|ArgumentError { argument, fault }| {
+            invalid(argument, &fault.to_string(), queue, connection)
+        });
+    }
+    let value = arguments.inner().get(CONSUMER_TIMEOUT);
+    let timeout_ms = value
+        .and_then(integer_value)
+        .and_then(|value| u64::try_from(value).ok());
+    Ok(timeout_ms.filter(|timeout| *timeout > 0))
 }
 
 fn invalid(argument: &str, fault: &str, queue: &Queue, connection: &ConnectionState) -> Refusal {

@@ -4,8 +4,8 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::fault::ArgumentFault;
 use super::kind::{
-    DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY, MESSAGE_TTL, REWIND_SECONDS, SEGMENT_SIZE,
-    VISIBILITY_TIMEOUT,
+    CONSUMER_DISCONNECTED_TIMEOUT, CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DEAD_LETTER_ROUTING_KEY,
+    MESSAGE_TTL, REWIND_SECONDS, SEGMENT_SIZE, VISIBILITY_TIMEOUT,
 };
 use super::value::{age_ms, integer_value, type_name};
 
@@ -56,6 +56,8 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
             "invalid_queue_locator_arg",
         )
     }),
+    (CONSUMER_TIMEOUT, check_non_negative),
+    (CONSUMER_DISCONNECTED_TIMEOUT, check_non_negative),
     // Leveret's own arguments. A visibility timeout of 0 would end each lease immediately, so it is refused.
     (VISIBILITY_TIMEOUT, check_expires),
     (REWIND_SECONDS, check_seconds),
@@ -69,7 +71,7 @@ fn non_negative(value: &AMQPValue) -> Result<i64, ArgumentFault> {
     }
 }
 
-fn check_non_negative(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {
+pub(super) fn check_non_negative(value: &AMQPValue, _: &FieldTable) -> Result<(), ArgumentFault> {
     non_negative(value).map(drop)
 }
 

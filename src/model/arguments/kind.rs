@@ -12,6 +12,15 @@ pub const DELIVERY_LIMIT: &str = "x-delivery-limit";
 pub const REWIND_SECONDS: &str = "x-rewind-seconds";
 /// The argument that limits the time of a message in a queue, in milliseconds.
 pub const MESSAGE_TTL: &str = "x-message-ttl";
+/// The argument that limits the time that a message may stay unacked, in milliseconds; also of a consumer.
+pub const CONSUMER_TIMEOUT: &str = "x-consumer-timeout";
+/// The argument that sets how long RabbitMQ waits for a consumer whose node is unreachable. There is one node
+/// here, so it has no effect.
+pub(super) const CONSUMER_DISCONNECTED_TIMEOUT: &str = "x-consumer-disconnected-timeout";
+/// The arguments that let returned messages of a quorum queue wait before their next delivery.
+pub(super) const DELAYED_RETRY_TYPE: &str = "x-delayed-retry-type";
+pub(super) const DELAYED_RETRY_MIN: &str = "x-delayed-retry-min";
+pub(super) const DELAYED_RETRY_MAX: &str = "x-delayed-retry-max";
 pub(super) const DEAD_LETTER_ROUTING_KEY: &str = "x-dead-letter-routing-key";
 pub(super) const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 pub(super) const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
@@ -53,6 +62,11 @@ const QUORUM: &[&str] = &[
     DELIVERY_LIMIT,
     MESSAGE_TTL,
     "x-queue-leader-locator",
+    CONSUMER_TIMEOUT,
+    CONSUMER_DISCONNECTED_TIMEOUT,
+    DELAYED_RETRY_TYPE,
+    DELAYED_RETRY_MIN,
+    DELAYED_RETRY_MAX,
     VISIBILITY_TIMEOUT,
     REWIND_SECONDS,
 ];
@@ -110,8 +124,10 @@ impl QueueKind {
     }
 }
 
-/// The constant for `name`, if any queue type knows that argument.
-pub(super) fn known_argument(name: &str) -> Option<&'static str> {
+/// The constant for `name`, if a queue type knows that argument and the others refuse it. No type refuses
+/// `x-consumer-timeout`: RabbitMQ 4.0 obeys it on classic queues, too, so declarations name it.
+pub(super) fn refusable_argument(name: &str) -> Option<&'static str> {
     let all = QueueKind::ALL.into_iter().flat_map(QueueKind::arguments);
-    all.copied().find(|known| *known == name)
+    all.copied()
+        .find(|known| *known == name && *known != CONSUMER_TIMEOUT)
 }

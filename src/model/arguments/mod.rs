@@ -18,15 +18,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Name;
 
-use checks::{CHECKS, check_expires};
-use kind::{DEAD_LETTER_ROUTING_KEY, FILTER_SIZE, SEGMENT_SIZE, known_argument};
+use checks::{CHECKS, check_expires, check_non_negative};
+use kind::{
+    DEAD_LETTER_ROUTING_KEY, DELAYED_RETRY_MAX, DELAYED_RETRY_MIN, DELAYED_RETRY_TYPE, FILTER_SIZE,
+    SEGMENT_SIZE, refusable_argument,
+};
 use value::bytes_value;
 
 pub use fault::{ArgumentError, ArgumentFault, PropertyRefused};
 pub use inequivalence::{Inequivalence, inequivalence};
 pub use kind::{
-    DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, MESSAGE_TTL, QUEUE_TYPE, QueueKind, REWIND_SECONDS,
-    VISIBILITY_TIMEOUT,
+    CONSUMER_TIMEOUT, DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, MESSAGE_TTL, QUEUE_TYPE, QueueKind,
+    REWIND_SECONDS, VISIBILITY_TIMEOUT,
 };
 pub use value::{age_ms, integer_value, quoted_string, term, text_value, type_name};
 
@@ -50,6 +53,33 @@ pub enum Overflow {
     RejectPublish,
     /// The queue rejects the publish and dead-letters the message.
     RejectPublishDlx,
+}
+
+/// `x-delayed-retry-type`: which returned messages of a quorum queue wait before their next delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DelayedRetryType {
+    #[default]
+    Disabled,
+    /// All returns.
+    All,
+    /// Returns that raise the delivery count: basic.reject, and the end of a channel.
+    Failed,
+    /// Returns that do not: basic.nack, basic.recover, and the consumer timeout.
+    Returned,
+}
+
+impl DelayedRetryType {
+    /// The type of this name; `None` for any other word.
+    pub fn from_word(word: &[u8]) -> Option<DelayedRetryType> {
+        match word {
+            b"disabled" => Some(DelayedRetryType::Disabled),
+            b"all" => Some(DelayedRetryType::All),
+            b"failed" => Some(DelayedRetryType::Failed),
+            b"returned" => Some(DelayedRetryType::Returned),
+            _ => None,
+        }
+    }
 }
 
 /// The arguments of a queue.
@@ -79,8 +109,15 @@ pub struct QueueArguments {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`, only for quorum queues; `None` is no limit.
     pub delivery_limit: Option<u32>,
-    /// `x-consumer-timeout` in milliseconds; `None` leaves the broker's setting.
+    /// `x-consumer-timeout` in milliseconds; `None` leaves the broker's setting. In a quorum queue, 0 returns
+    /// each message immediately.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-retry-type`, only for quorum queues.
+    pub delayed_retry_type: DelayedRetryType,
+    /// `x-delayed-retry-min` in milliseconds, at least 1; `None` is no delay.
+    pub delayed_retry_min_ms: Option<u64>,
+    /// `x-delayed-retry-max` in milliseconds, at least 1; `None` is the minimum.
+    pub delayed_retry_max_ms: Option<u64>,
     /// `x-visibility-timeout` in milliseconds, at least 1; `None` sets no limit.
     pub visibility_timeout_ms: Option<u64>,
     /// Age in milliseconds at which the queue drops a message without dead-lettering it. Only
@@ -128,7 +165,7 @@ impl QueueArguments {
         }
         for (name, _) in table {
             let name = name.as_str();
-            if let Some(name) = known_argument(name)
+            if let Some(name) = refusable_argument(name)
                 && !known.contains(&name)
             {
                 return Err(ArgumentError::new(name, ArgumentFault::NotForKind(kind)));
@@ -230,7 +267,15 @@ impl QueueArguments {
                 (QueueKind::Quorum, Some(limit)) if limit < 0 => None,
                 (QueueKind::Quorum, Some(limit)) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
-            consumer_timeout_ms: unsigned("x-consumer-timeout").filter(|timeout| *timeout > 0),
+            consumer_timeout_ms: unsigned(CONSUMER_TIMEOUT)
+                .filter(|timeout| *timeout > 0 || kind == QueueKind::Quorum),
+            delayed_retry_type: get(DELAYED_RETRY_TYPE)
+                .and_then(bytes_value)
+                .and_then(DelayedRetryType::from_word)
+                .filter(|_| kind == QueueKind::Quorum)
+                .unwrap_or_default(),
+            delayed_retry_min_ms: unsigned(DELAYED_RETRY_MIN).filter(|min| *min > 0),
+            delayed_retry_max_ms: unsigned(DELAYED_RETRY_MAX).filter(|max| *max > 0),
             visibility_timeout_ms: unsigned(VISIBILITY_TIMEOUT),
             retention_ms: None,
             max_age_ms: get("x-max-age").and_then(bytes_value).and_then(age_ms),
@@ -267,6 +312,19 @@ pub fn exchange_name_fault(table: &FieldTable, argument: &str) -> Option<&'stati
         .get(argument)
         .filter(|value| !matches!(value, AMQPValue::LongString(_)))
         .map(type_name)
+}
+
+/// `x-consumer-timeout` in the arguments of a consumer of a quorum queue, in milliseconds.
+///
+/// # Errors
+/// As for the queue argument.
+pub fn consumer_timeout_ms(table: &FieldTable) -> Result<Option<u64>, ArgumentError> {
+    let Some(value) = table.inner().get(CONSUMER_TIMEOUT) else {
+        return Ok(None);
+    };
+    check_non_negative(value, table)
+        .map_err(|fault| ArgumentError::new(CONSUMER_TIMEOUT, fault))?;
+    Ok(integer_value(value).and_then(|value| u64::try_from(value).ok()))
 }
 
 /// `x-visibility-timeout` in the arguments of a consumer, in milliseconds.

@@ -175,6 +175,26 @@ fn words_are_checked_as_rabbitmq_does() {
             Some("{unacceptable_type,void}"),
         ),
         ("x-consumer-timeout", text("abc"), None),
+        (
+            "x-consumer-disconnected-timeout",
+            int(1),
+            Some("of queue type rabbit_classic_queue"),
+        ),
+        (
+            "x-delayed-retry-type",
+            text("all"),
+            Some("of queue type rabbit_classic_queue"),
+        ),
+        (
+            "x-delayed-retry-min",
+            int(1),
+            Some("of queue type rabbit_classic_queue"),
+        ),
+        (
+            "x-delayed-retry-max",
+            int(1),
+            Some("of queue type rabbit_classic_queue"),
+        ),
         ("x-unknown", int(1), None),
         ("x-stream-filter-size-bytes", int(1), None),
         (
@@ -248,6 +268,23 @@ fn quorum_queues_refuse_unknown_arguments() {
         ("x-overflow", text("reject-publish-dlx"), None),
         ("x-message-ttl", int(-1), Some("{value_negative,-1}")),
         ("x-delivery-limit", text("abc"), None),
+        ("x-consumer-timeout", int(0), None),
+        ("x-consumer-timeout", int(-1), Some("{value_negative,-1}")),
+        (
+            "x-consumer-timeout",
+            text("soon"),
+            Some("\"expected integer, got longstr\""),
+        ),
+        ("x-consumer-disconnected-timeout", int(0), None),
+        (
+            "x-consumer-disconnected-timeout",
+            int(-1),
+            Some("{value_negative,-1}"),
+        ),
+        ("x-delayed-retry-type", text("sometimes"), None),
+        ("x-delayed-retry-type", int(1), None),
+        ("x-delayed-retry-min", text("soon"), None),
+        ("x-delayed-retry-max", int(-1), None),
         ("x-dead-letter-strategy", text("at-least-once"), None),
         (
             "x-dead-letter-strategy",
@@ -341,6 +378,54 @@ fn arguments_are_read() {
     assert_eq!(limit(&[]), Some(20));
     assert_eq!(limit(&[("x-delivery-limit", int(3))]), Some(3));
     assert_eq!(limit(&[("x-delivery-limit", int(-1))]), None);
+}
+
+#[test]
+fn arguments_of_a_delayed_retry_are_read() {
+    let read = |fields: &[(&str, AMQPValue)]| {
+        let read = QueueArguments::parse(&quorum(fields)).unwrap();
+        (
+            read.delayed_retry_type,
+            read.delayed_retry_min_ms,
+            read.delayed_retry_max_ms,
+        )
+    };
+    let (kind, min, max) = (
+        "x-delayed-retry-type",
+        "x-delayed-retry-min",
+        "x-delayed-retry-max",
+    );
+    for (word, expected) in [
+        ("all", DelayedRetryType::All),
+        ("failed", DelayedRetryType::Failed),
+        ("returned", DelayedRetryType::Returned),
+        ("disabled", DelayedRetryType::Disabled),
+        ("sometimes", DelayedRetryType::Disabled),
+        ("All", DelayedRetryType::Disabled),
+    ] {
+        assert_eq!(read(&[(kind, text(word))]), (expected, None, None));
+    }
+    assert_eq!(
+        read(&[
+            (kind, int(1)),
+            (min, AMQPValue::LongInt(400)),
+            (max, int(1_000))
+        ]),
+        (DelayedRetryType::Disabled, Some(400), Some(1_000))
+    );
+    for senseless in [int(0), int(-1), text("400")] {
+        let fields = [(min, senseless.clone()), (max, senseless)];
+        assert_eq!(read(&fields), (DelayedRetryType::Disabled, None, None));
+    }
+}
+
+#[test]
+fn a_consumer_timeout_of_0_counts_in_quorum_queues_only() {
+    let fields = [("x-consumer-timeout", int(0))];
+    let quorum = QueueArguments::parse(&quorum(&fields)).unwrap();
+    let classic = QueueArguments::parse(&table(&fields)).unwrap();
+    assert_eq!(quorum.consumer_timeout_ms, Some(0));
+    assert_eq!(classic.consumer_timeout_ms, None);
 }
 
 #[test]
