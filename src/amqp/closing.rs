@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::channel::{Channel, Phase as ChannelPhase};
-use super::connection::{Blocked, Connection, Phase};
+use super::connection::{Connection, Phase};
 use super::connection_state::ConnectionState;
 use super::consumers::Consumers;
 use super::error::{Failure, Refusal, Scope};
@@ -162,7 +162,7 @@ impl Connection {
         let (connection, user) = (&shared.name, &shared.session.user.name);
         tracing::info!(%connection, %user, code = refusal.code.number(), text = ?text.as_str(), "closing connection");
         self.state.pending = None;
-        self.blocked = Blocked::No;
+        self.blocking.by_alarm = false;
         self.release();
         let about = refusal.about.unwrap_or(MethodId::NONE);
         let close = connection::AMQPMethod::Close(connection::Close {

@@ -1,11 +1,12 @@
 //! An open connection without its socket: channels, phase, and the work of each round. `frames` handles
-//! frames, `deliveries` the outbox, `batch_end` confirms, `blocking` alarms, and `closing` the end. No I/O:
+//! frames, `deliveries` the outbox, `batch_end` confirms, `blocking` what stops publishers, and `closing` the end. No I/O:
 //! `task` has the socket.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assembly_budget::AssemblyShare;
+use super::blocking::Blocking;
 use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::{ConnectionState, Context};
@@ -51,17 +52,6 @@ impl Phase {
     }
 }
 
-/// Whether an alarm stops the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blocked {
-    No,
-    /// The client has published during an alarm. It is not read. It was sent `connection.blocked` if
-    /// `notified`.
-    Yes {
-        notified: bool,
-    },
-}
-
 pub(super) struct Connection {
     pub(super) state: ConnectionState,
     pub(super) channels: Channels,
@@ -70,7 +60,7 @@ pub(super) struct Connection {
     pub(super) frames: Option<Frames>,
     pub(super) permit: ConnectionPermit,
     pub(super) alarms: watch::Receiver<Raised>,
-    pub(super) blocked: Blocked,
+    pub(super) blocking: Blocking,
     /// Its part of the memory for incomplete contents.
     pub(super) assembly_share: AssemblyShare,
     /// Consumers whose queue was deleted while a method waited. They end after the reply to that method. No
@@ -105,7 +95,7 @@ impl Connection {
             frames: None,
             permit,
             alarms,
-            blocked: Blocked::No,
+            blocking: Blocking::default(),
             assembly_share,
             cancelled: Vec::new(),
             deliveries: Vec::new(),
@@ -130,6 +120,7 @@ impl Connection {
         self.end_batch();
         // Deliveries that the batch has caused leave in one write with its replies.
         self.take_outbox();
+        self.note_held_back();
     }
 
     /// Whether the connection wants more input now.
@@ -140,7 +131,7 @@ impl Connection {
                 self.frames.is_none()
                     && self.state.pending.is_none()
                     && self.assembly_share.may_read()
-                    && self.blocked == Blocked::No
+                    && !self.blocking.by_alarm
                     && self.state.out.pending() < output_max
                     && !self.waits_for_committer()
             }
@@ -183,7 +174,7 @@ impl Connection {
         use connections::ConnectionState as Activity;
         self.status_changed = false;
         let activity = match self.phase {
-            Phase::Running if self.blocked != Blocked::No => Activity::Blocked,
+            Phase::Running if self.blocking.by_alarm => Activity::Blocked,
             Phase::Running if self.alarms.borrow().any() => Activity::Blocking,
             Phase::Running if self.waits_for_committer() => Activity::Flow,
             Phase::Running => Activity::Running,

@@ -2,7 +2,7 @@
 //! of a method that has waited.
 
 use super::channel::Phase as ChannelPhase;
-use super::connection::{Blocked, Connection, Phase};
+use super::connection::{Connection, Phase};
 use super::connection_state::Continuation;
 use super::error::{Code, Failure, Refusal};
 use super::method_id::MethodId;
@@ -18,7 +18,7 @@ impl Connection {
         };
         self.status_changed = true;
         let alarm = self.alarms.borrow().any();
-        while self.state.pending.is_none() && self.blocked == Blocked::No {
+        while self.state.pending.is_none() && !self.blocking.by_alarm {
             let failure = match frames.next_ref() {
                 None => return,
                 Some(Ok(frame)) => match self.phase {

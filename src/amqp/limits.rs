@@ -7,6 +7,9 @@ use std::time::Duration;
 /// arrive.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time that the disk may hold a publisher back before the client is sent `connection.blocked`.
+pub(super) const HELD_BACK_UNTOLD_MAX: Duration = Duration::from_secs(1);
+
 /// Smallest and largest buffer for one read of the socket. It grows while reads fill it.
 pub(super) const READ_MIN: usize = 4 * 1024;
 /// See [`READ_MIN`].

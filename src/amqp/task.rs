@@ -282,6 +282,7 @@ impl Task {
             self.send_deadline,
             self.connection.phase.until(),
             self.connection.assembly_share.until(),
+            self.connection.blocked_due(),
         ];
         let deadline = deadlines
             .into_iter()
@@ -318,6 +319,7 @@ impl Task {
             self.connection.close_connection(&refusal.about_nothing());
             return;
         }
+        self.connection.check_held_back(now);
         if now >= self.next_tick {
             self.tick(now);
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::memory::Tables;
 use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
@@ -45,6 +45,8 @@ pub enum What {
 #[derive(Debug)]
 pub struct FaultyStore {
     state: Mutex<State>,
+    /// Notified when syncs go on.
+    unstalled: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,8 @@ struct State {
     power_lost: bool,
     free_bytes: Option<u64>,
     owed_bytes: u64,
+    /// Syncs wait, as on a disk that hangs.
+    stalled: bool,
     /// Number of unsynced batches that a reopened store finds on disk.
     kept_at_reopen: usize,
 }
@@ -80,6 +84,7 @@ impl FaultyStore {
                 faults,
                 ..State::default()
             }),
+            unstalled: Condvar::new(),
         }
     }
 
@@ -110,6 +115,12 @@ impl FaultyStore {
     /// Sets the number of unsynced batches that survive a reopening.
     pub fn keep_at_reopen(&self, batches: usize) {
         self.state.lock().kept_at_reopen = batches;
+    }
+
+    /// Makes syncs wait, or go on.
+    pub fn stall(&self, stalled: bool) {
+        self.state.lock().stalled = stalled;
+        self.unstalled.notify_all();
     }
 
     pub fn add_fault(&self, fault: Fault) {
@@ -186,6 +197,9 @@ impl Store for FaultyStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        while state.stalled {
+            self.unstalled.wait(&mut state);
+        }
         state.syncs += 1;
         let call = Call::Sync(state.syncs);
         state.call(call, |state| {
