@@ -18,4 +18,5 @@ pub mod seldom; // limits log lines that a peer can cause at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery
+pub mod views; // what operators see: plain data
 pub mod wire; // AMQP 0-9-1 bytes: frames, methods, content headers, tables

@@ -162,6 +162,12 @@ impl Connections {
         all
     }
 
+    /// The properties of an open connection.
+    pub fn info(&self, id: ConnectionId) -> Option<Arc<ConnectionInfo>> {
+        let found = self.open.get(&id)?;
+        Some(Arc::clone(&found.info))
+    }
+
     pub fn len(&self) -> usize {
         self.open.len()
     }

@@ -20,6 +20,7 @@ pub mod queue; // queues: the state machine and its shell
 pub mod routing; // from an exchange to queues
 pub mod secrets; // keys that sign requests over HTTP
 pub mod session; // permission checks of one connection
+pub mod stats; // counters and rates
 mod timekeeper; // the broker's time line over a restart
 pub mod users; // users and their permissions
 pub mod vhost; // exchanges, queues and bindings of a virtual host

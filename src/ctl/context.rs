@@ -1,18 +1,16 @@
 //! What the verbs act on: the broker, and the process that runs it.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::connections::Connections;
 use crate::broker::limits::Limits;
 use crate::broker::users::Users;
 use crate::memory::MemoryMonitor;
 use crate::model::Name;
+use crate::views::Views;
 
 /// A command to the process as a whole.
 #[derive(Debug)]
@@ -34,12 +32,6 @@ pub(crate) struct Node {
     pub(crate) commands: mpsc::Sender<NodeCommand>,
     /// False between `stop_app` and `start_app`.
     pub(crate) running: watch::Receiver<bool>,
-    /// Addresses of the AMQP listeners.
-    pub(crate) listeners: Arc<[std::net::SocketAddr]>,
-    /// Addresses of the listeners of CMQ's HTTP API.
-    pub(crate) cmq_listeners: Arc<[std::net::SocketAddr]>,
-    pub(crate) data_dir: Arc<Path>,
-    pub(crate) started: Instant,
 }
 
 impl Node {
@@ -52,7 +44,7 @@ impl Node {
 pub(crate) struct Context {
     pub(crate) broker: Arc<Broker>,
     pub(crate) node: Node,
-    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) views: Arc<Views>,
     pub(crate) memory: Arc<MemoryMonitor>,
 }
 

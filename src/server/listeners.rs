@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
+use crate::views::{ListenerView, Protocol};
 use crate::{amqp, cmq};
 
 /// Number of connections that the system queues until the broker accepts them.
@@ -39,6 +40,14 @@ impl Addresses {
             amqp: config.amqp_listen.clone(),
             cmq: config.cmq_listen.iter().flatten().copied().collect(),
         }
+    }
+
+    pub(super) fn views(&self) -> Vec<ListenerView> {
+        let amqp = self.amqp.iter().map(|address| (Protocol::Amqp, *address));
+        let cmq = self.cmq.iter().map(|address| (Protocol::Cmq, *address));
+        amqp.chain(cmq)
+            .map(|(protocol, address)| ListenerView { protocol, address })
+            .collect()
     }
 }
 

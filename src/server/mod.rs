@@ -29,6 +29,7 @@ use crate::ctl::protocol::SOCKET;
 use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
+use crate::views::{NodeInfo, Views};
 use crate::{amqp, clock, cmq, ctl};
 
 /// Maximum number of commands that wait for their task.
@@ -65,17 +66,20 @@ impl Server {
         let (commands, commands_taken) = mpsc::channel(COMMANDS_MAX);
         let (running, is_running) = watch::channel(true);
         let (stop_asked, stop_seen) = watch::channel(false);
+        let node = NodeInfo {
+            listeners: addresses.views().into(),
+            data_dir: config.data_dir.clone().into(),
+            started,
+        };
+        let views = Views::new(broker.clone(), alarms.clone(), memory.clone(), node);
+        let views = Arc::new(views);
         let context = Arc::new(Context {
             broker: broker.clone(),
             node: Node {
                 commands: commands.clone(),
                 running: is_running,
-                listeners: addresses.amqp.as_slice().into(),
-                cmq_listeners: addresses.cmq.as_slice().into(),
-                data_dir: config.data_dir.clone().into(),
-                started,
             },
-            alarms: alarms.clone(),
+            views,
             memory: memory.clone(),
         });
         let mut background = JoinSet::new();

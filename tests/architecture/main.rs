@@ -35,8 +35,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "ctl",
         &[
-            "broker", "config", "model", "store", "wire", "clock", "files", "memory", "node",
+            "broker", "views", "config", "model", "store", "wire", "clock", "files", "memory",
+            "node",
         ],
+    ),
+    (
+        "views",
+        &["broker", "model", "store", "files", "memory", "node"],
     ),
     ("config", &["model"]),
 ];

@@ -1,23 +1,18 @@
 //! Connections and channels: list, close.
 
 use super::amqp_values;
-use crate::broker::connections::{ChannelStatus, Connection, ConnectionStatus};
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
+use crate::views::{ChannelView, ConnectionView};
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
-    let all = ctx.connections().list().into_iter().map(|connection| {
-        let status = connection.status();
-        (connection, status)
-    });
-    listing(request, all, |(connection, status), column| {
-        cell(connection, status, column)
-    })
+    listing(request, ctx.views.connections(), cell)
 }
 
-fn cell(connection: &Connection, status: &ConnectionStatus, column: &str) -> Cell {
+fn cell(connection: &ConnectionView, column: &str) -> Cell {
+    let status = &connection.status;
     let info = &connection.info;
     match column {
         "pid" => info.pid().into(),
@@ -50,33 +45,25 @@ fn cell(connection: &Connection, status: &ConnectionStatus, column: &str) -> Cel
 }
 
 pub(super) fn list_channels(ctx: &Context, request: &Request) -> Outcome {
-    let all = ctx.connections().list().into_iter().flat_map(|connection| {
-        let channels = connection.status().channels;
-        channels
-            .into_iter()
-            .map(move |channel| (connection.clone(), channel))
-    });
-    listing(request, all, |(connection, channel), column| {
-        channel_cell(connection, channel, column)
-    })
+    listing(request, ctx.views.channels(), channel_cell)
 }
 
-fn channel_cell(connection: &Connection, channel: &ChannelStatus, column: &str) -> Cell {
-    let info = &connection.info;
+fn channel_cell(channel: &ChannelView, column: &str) -> Cell {
+    let (info, status) = (&channel.connection, &channel.status);
     match column {
-        "pid" => info.channel_pid(channel.number).into(),
+        "pid" => channel.pid().into(),
         "connection" => info.pid().into(),
-        "name" => format!("{} ({})", info.name(), channel.number).into(),
-        "number" => channel.number.into(),
+        "name" => channel.name().into(),
+        "number" => status.number.into(),
         "user" => (*info.user).into(),
         "vhost" => (*info.vhost).into(),
-        "transactional" => channel.transactional.into(),
-        "confirm" => channel.confirm.into(),
-        "consumer_count" => channel.consumers.into(),
-        "messages_unacknowledged" => channel.unacknowledged.into(),
-        "messages_uncommitted" => channel.uncommitted.into(),
-        "messages_unconfirmed" => channel.unconfirmed.into(),
-        "prefetch_count" => channel.prefetch.into(),
+        "transactional" => status.transactional.into(),
+        "confirm" => status.confirm.into(),
+        "consumer_count" => status.consumers.into(),
+        "messages_unacknowledged" => status.unacknowledged.into(),
+        "messages_uncommitted" => status.uncommitted.into(),
+        "messages_unconfirmed" => status.unconfirmed.into(),
+        "prefetch_count" => status.prefetch.into(),
         _ => Cell::Nothing,
     }
 }

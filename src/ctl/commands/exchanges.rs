@@ -1,23 +1,18 @@
 //! Exchanges and bindings of a virtual host: list.
 
 use super::amqp_values;
-use super::lookup::{sorted, vhost};
-use crate::broker::exchange::{Destination, Exchange};
+use crate::broker::exchange::Destination;
 use crate::ctl::context::Context;
 use crate::ctl::outcome::{Outcome, listing};
 use crate::ctl::protocol::{Cell, Request};
+use crate::views::{BindingView, ExchangeView};
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
-    let exchanges = sorted(
-        vhost(ctx, request).map(|vhost| vhost.exchanges()),
-        |exchange| exchange.name.clone(),
-    );
-    listing(request, exchanges, |exchange, column| {
-        exchange_cell(exchange, column)
-    })
+    listing(request, ctx.views.exchanges(request.vhost()), exchange_cell)
 }
 
-fn exchange_cell(exchange: &Exchange, column: &str) -> Cell {
+fn exchange_cell(view: &ExchangeView, column: &str) -> Cell {
+    let exchange = &view.exchange;
     match column {
         "name" => (*exchange.name).into(),
         "type" => exchange.kind.as_str().into(),
@@ -31,10 +26,12 @@ fn exchange_cell(exchange: &Exchange, column: &str) -> Cell {
 
 /// Lists bindings, also those to the default exchange that every queue has.
 pub(super) fn list_bindings(ctx: &Context, request: &Request) -> Outcome {
-    let bindings = vhost(ctx, request)
-        .map(|vhost| vhost.bindings())
-        .unwrap_or_default();
-    listing(request, bindings, |binding, column| match column {
+    listing(request, ctx.views.bindings(request.vhost()), binding_cell)
+}
+
+fn binding_cell(view: &BindingView, column: &str) -> Cell {
+    let binding = &view.binding;
+    match column {
         "source_name" => (*binding.source).into(),
         "source_kind" => "exchange".into(),
         "destination_name" => (**binding.destination.name()).into(),
@@ -45,5 +42,5 @@ pub(super) fn list_bindings(ctx: &Context, request: &Request) -> Outcome {
         "routing_key" => (*binding.routing_key).into(),
         "arguments" => amqp_values::table(&binding.arguments),
         _ => Cell::Nothing,
-    })
+    }
 }

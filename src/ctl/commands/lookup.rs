@@ -42,14 +42,7 @@ pub(super) fn user_exists(ctx: &Context, user: &str) -> Result<(), Failure> {
     }
 }
 
-/// The virtual host of a request. A listing of one that does not exist is empty, as in RabbitMQ.
+/// The virtual host of a request.
 pub(super) fn vhost(ctx: &Context, request: &Request) -> Option<Arc<Vhost>> {
     ctx.broker.vhost(request.vhost())
-}
-
-/// The items of a listing in order; none if their virtual host does not exist.
-pub(super) fn sorted<T, K: Ord>(items: Option<Vec<T>>, key: impl Fn(&T) -> K) -> Vec<T> {
-    let mut items = items.unwrap_or_default();
-    items.sort_by_key(key);
-    items
 }

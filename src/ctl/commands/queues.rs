@@ -2,35 +2,29 @@
 
 use super::amqp_values;
 use super::consumers::channel_pid;
-use super::lookup::{sorted, vhost};
-use crate::broker::queue::{ConsumerInfo, Counts, Queue, RewindTo};
+use super::lookup::vhost;
+use crate::broker::queue::{Counts, RewindTo};
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
-use crate::model::ConnectionId;
 use crate::model::arguments::QueueKind;
 use crate::node;
+use crate::views::QueueView;
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
     // The only node is up: every queue is online and local.
     let queues = match request.has("offline") {
         true => Vec::new(),
-        false => sorted(vhost(ctx, request).map(|vhost| vhost.queues()), |queue| {
-            queue.name().clone()
-        }),
+        false => ctx.views.queues(request.vhost()),
     };
-    let with_counts = queues.into_iter().map(|queue| {
-        let counts = queue.counts();
-        (queue, counts)
-    });
-    listing(request, with_counts, |(queue, counts), column| {
-        queue_cell(ctx, queue, counts, column)
+    listing(request, queues, |queue, column| {
+        queue_cell(ctx, queue, column)
     })
 }
 
-fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Cell {
-    let spec = queue.spec();
+fn queue_cell(ctx: &Context, queue: &QueueView, column: &str) -> Cell {
+    let (spec, counts) = (&queue.spec, &queue.counts);
     match column {
         "name" => (*spec.name).into(),
         "durable" => spec.durable.into(),
@@ -38,24 +32,24 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
         "arguments" => amqp_values::table(&spec.arguments.raw),
         // There are no policies.
         "policy" => Cell::Nothing,
-        "pid" => format!("<leveret.2.{}.0>", spec.id.0).into(),
-        "owner_pid" => spec
-            .exclusive_owner
-            .map_or(Cell::Nothing, |owner| connection_pid(ctx, owner)),
+        "pid" => queue.pid().into(),
+        "owner_pid" => queue
+            .owner
+            .as_ref()
+            .map_or(Cell::Nothing, |owner| owner.pid().into()),
         "exclusive_consumer_tag" => {
-            exclusive_consumer(queue).map_or(Cell::Nothing, |consumer| (*consumer.tag).into())
+            let consumer = ctx.views.exclusive_consumer(queue);
+            consumer.map_or(Cell::Nothing, |consumer| (*consumer.info.tag).into())
         }
         "exclusive_consumer_pid" => {
-            exclusive_consumer(queue).map_or(Cell::Nothing, |consumer| channel_pid(ctx, &consumer))
+            let consumer = ctx.views.exclusive_consumer(queue);
+            consumer.map_or(Cell::Nothing, |consumer| channel_pid(&consumer))
         }
         "exclusive" => spec.exclusive_owner.is_some().into(),
         "messages_ready" => counts.ready.into(),
         "messages_unacknowledged" => counts.unacked.into(),
-        "messages" => counts.ready.saturating_add(counts.unacked).into(),
-        "message_bytes" => counts
-            .ready_bytes
-            .saturating_add(counts.unacked_bytes)
-            .into(),
+        "messages" => queue.messages().into(),
+        "message_bytes" => queue.message_bytes().into(),
         "message_bytes_ready" => counts.ready_bytes.into(),
         "message_bytes_unacknowledged" => counts.unacked_bytes.into(),
         "messages_delayed" => counts.delayed.into(),
@@ -64,28 +58,13 @@ fn queue_cell(ctx: &Context, queue: &Queue, counts: &Counts, column: &str) -> Ce
         "messages_damaged" => counts.damaged.into(),
         "memory" => counts.resident_bytes.into(),
         "consumers" => counts.consumers.into(),
-        "state" if counts.damaged > 0 => "damaged".into(),
-        "state" => "running".into(),
+        "state" => queue.state.as_str().into(),
         "type" => spec.arguments.kind.as_str().into(),
         "leader" => node::name().into(),
         "members" => Cell::Words(vec![node::name()]),
         "online" if spec.arguments.kind != QueueKind::Classic => Cell::Words(vec![node::name()]),
         _ => Cell::Nothing,
     }
-}
-
-/// The consumer that consumes exclusively, if there is one.
-fn exclusive_consumer(queue: &Queue) -> Option<ConsumerInfo> {
-    queue
-        .consumers()
-        .into_iter()
-        .find(|consumer| consumer.exclusive)
-}
-
-fn connection_pid(ctx: &Context, id: ConnectionId) -> Cell {
-    let all = ctx.connections().list();
-    let owner = all.iter().find(|connection| connection.info.id == id);
-    owner.map_or(Cell::Nothing, |connection| connection.info.pid().into())
 }
 
 pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {

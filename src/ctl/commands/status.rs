@@ -9,40 +9,27 @@ use serde_json::json;
 use crate::broker::vhost::Vhost;
 use crate::ctl::context::Context;
 use crate::ctl::outcome::{Outcome, Reply};
-use crate::files;
-use crate::memory::resident_bytes;
-use crate::node;
+use crate::views::ListenerView;
 
 /// Maximum number of ranges of lost messages that are listed per queue.
 const LOST_RANGES_MAX: usize = 100;
 
 pub(super) fn status(ctx: &Context) -> Outcome {
-    let uptime_secs = ctx.node.started.elapsed().as_secs();
-    let (resident, limit) = (resident_bytes(), ctx.memory.limit_bytes());
-    let free = ctx.broker.committer().store().free_bytes();
-    let disk_limit = ctx.broker.committer().disk_free_min();
-    let raised = ctx.alarms.raised();
-    let alarms: Vec<&str> = [("memory", raised.memory), ("disk", raised.disk)]
+    let node = ctx.views.node();
+    let totals = ctx.views.overview(|_| true).objects;
+    let alarms: Vec<&str> = [("memory", node.alarms.memory), ("disk", node.alarms.disk)]
         .iter()
         .filter(|(_, on)| *on)
         .map(|(name, _)| *name)
         .collect();
-    let amqp = ctx.node.listeners.iter();
-    let cmq = ctx.node.cmq_listeners.iter();
-    let listeners: Vec<Listener> = amqp
-        .map(|address| (*address, "amqp", "AMQP 0-9-1"))
-        .chain(cmq.map(|address| (*address, "http", "CMQ HTTP API 2.0")))
-        .collect();
-    let vhosts = ctx.broker.vhost_list();
-    let queues: usize = vhosts.iter().map(|vhost| vhost.queues().len()).sum();
-    let damage = damage(&vhosts);
+    let damage = damage(&ctx.broker.vhost_list());
     let json = json!({
-        "pid": std::process::id(),
+        "pid": node.os_pid,
         "os": std::env::consts::OS,
-        "uptime": uptime_secs,
-        "leveret_version": env!("CARGO_PKG_VERSION"),
-        "node": node::name(),
-        "data_directory": ctx.node.data_dir.display().to_string(),
+        "uptime": node.uptime.as_secs(),
+        "leveret_version": node.version,
+        "node": node.name,
+        "data_directory": node.data_dir.display().to_string(),
         "alarms": alarms,
         "damage": damage.iter().map(|lost| json!({
             "vhost": lost.vhost,
@@ -50,32 +37,29 @@ pub(super) fn status(ctx: &Context) -> Outcome {
             "messages": lost.messages,
             "offsets": lost.offsets,
         })).collect::<Vec<_>>(),
-        "memory": { "rss": resident },
-        "vm_memory_high_watermark_limit": limit,
+        "memory": { "rss": node.mem_used },
+        "vm_memory_high_watermark_limit": node.mem_limit,
         "file_descriptors": {
-            "total_used": files::used(),
-            "total_limit": files::limit(),
+            "total_used": node.fd_used,
+            "total_limit": node.fd_limit,
         },
-        "disk_free": free,
-        "disk_free_limit": disk_limit,
+        "disk_free": node.disk_free,
+        "disk_free_limit": node.disk_free_limit,
         "totals": {
-            "connection_count": ctx.connections().len(),
-            "queue_count": queues,
-            "virtual_host_count": vhosts.len(),
+            "connection_count": totals.connections,
+            "queue_count": totals.queues,
+            "virtual_host_count": totals.vhosts,
         },
-        "listeners": listeners.iter().map(|(address, protocol, purpose)| json!({
-            "interface": address.ip().to_string(),
-            "port": address.port(),
-            "protocol": protocol,
-            "purpose": purpose,
+        "listeners": node.listeners.iter().map(|listener| json!({
+            "interface": listener.address.ip().to_string(),
+            "port": listener.address.port(),
+            "protocol": listener.protocol.as_str(),
+            "purpose": listener.protocol.purpose(),
         })).collect::<Vec<_>>(),
     });
-    let text = report(&json, &listeners, &alarms, &damage);
+    let text = report(&json, &node.listeners, &alarms, &damage);
     Ok(Reply::Report { text, json })
 }
-
-/// Address, protocol and purpose.
-type Listener = (std::net::SocketAddr, &'static str, &'static str);
 
 /// The lost messages of a queue: they are on disk, and cannot be read.
 struct Lost {
@@ -113,7 +97,7 @@ fn damage(vhosts: &[Arc<Vhost>]) -> Vec<Lost> {
 /// The report for people, with rabbitmqctl's headings and lines.
 fn report(
     json: &serde_json::Value,
-    listeners: &[Listener],
+    listeners: &[ListenerView],
     alarms: &[&str],
     damage: &[Lost],
 ) -> String {
@@ -199,8 +183,9 @@ fn report(
         alarms.join("\n")
     };
     writeln!(text, "Alarms\n\n{alarms}\n\nListeners\n").unwrap_or_default();
-    for (address, protocol, purpose) in listeners {
+    for ListenerView { address, protocol } in listeners {
         let (ip, port) = (address.ip(), address.port());
+        let (protocol, purpose) = (protocol.as_str(), protocol.purpose());
         writeln!(
             text,
             "Interface: {ip}, port: {port}, protocol: {protocol}, purpose: {purpose}"

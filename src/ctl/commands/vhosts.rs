@@ -2,7 +2,6 @@
 
 use super::lookup::no_such_vhost;
 use super::users::words;
-use crate::broker::vhost::VhostMetadata;
 use crate::broker::vhosts::VhostError;
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
@@ -10,6 +9,7 @@ use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
 use crate::model::Name;
 use crate::model::arguments::QueueKind;
+use crate::views::VhostView;
 
 /// Adds a virtual host. If it exists, sets only what the options name; that is no error, as in RabbitMQ.
 pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
@@ -71,19 +71,13 @@ pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
 }
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
-    let all = ctx
-        .broker
-        .vhost_list()
-        .into_iter()
-        .map(|vhost| (vhost.name().clone(), vhost.metadata()));
-    listing(request, all, |(name, metadata), column| {
-        cell(name, metadata, column)
-    })
+    listing(request, ctx.views.vhosts(), cell)
 }
 
-fn cell(name: &Name, metadata: &VhostMetadata, column: &str) -> Cell {
+fn cell(vhost: &VhostView, column: &str) -> Cell {
+    let metadata = &vhost.metadata;
     match column {
-        "name" => (**name).into(),
+        "name" => (*vhost.name).into(),
         "description" => metadata.description.clone().into(),
         "tags" => words(&metadata.tags),
         "default_queue_type" => metadata

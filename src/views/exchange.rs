@@ -1,0 +1,65 @@
+//! Exchanges and bindings.
+
+use std::sync::Arc;
+
+use super::sources::Views;
+use crate::broker::exchange::{Binding, Exchange};
+use crate::broker::stats::MessageStats;
+use crate::model::Name;
+
+/// An exchange.
+#[derive(Clone, Debug)]
+pub struct ExchangeView {
+    pub vhost: Name,
+    pub exchange: Arc<Exchange>,
+    pub message_stats: MessageStats,
+}
+
+/// A binding.
+#[derive(Clone, Debug)]
+pub struct BindingView {
+    pub vhost: Name,
+    pub binding: Arc<Binding>,
+}
+
+impl ExchangeView {
+    fn of(vhost: &Name, exchange: Arc<Exchange>) -> ExchangeView {
+        ExchangeView {
+            vhost: vhost.clone(),
+            exchange,
+            message_stats: MessageStats::default(),
+        }
+    }
+}
+
+impl Views {
+    /// The exchanges of a virtual host, ordered by name; none without that virtual host.
+    pub fn exchanges(&self, vhost: &str) -> Vec<ExchangeView> {
+        let Some(vhost) = self.vhost_of(vhost) else {
+            return Vec::new();
+        };
+        let all = vhost.exchanges().into_iter();
+        all.map(|exchange| ExchangeView::of(vhost.name(), exchange))
+            .collect()
+    }
+
+    pub fn exchange(&self, vhost: &str, name: &str) -> Option<ExchangeView> {
+        let vhost = self.vhost_of(vhost)?;
+        let exchange = vhost.exchange(name)?;
+        Some(ExchangeView::of(vhost.name(), exchange))
+    }
+
+    /// The bindings of a virtual host, those of queues to the default exchange first, ordered by source, destination and
+    /// key; none without that virtual host.
+    pub fn bindings(&self, vhost: &str) -> Vec<BindingView> {
+        let Some(vhost) = self.vhost_of(vhost) else {
+            return Vec::new();
+        };
+        let all = vhost.bindings().into_iter();
+        let view = |binding| BindingView {
+            vhost: vhost.name().clone(),
+            binding,
+        };
+        all.map(view).collect()
+    }
+}

@@ -1,0 +1,20 @@
+//! What operators see of a running broker: plain typed data. The command line, the management API and the metrics render
+//! the same views, each with its own names. A listing takes a snapshot and sorts it without a lock.
+
+mod connection; // connections and channels
+mod consumer; // consumers
+mod exchange; // exchanges and bindings
+mod listener; // listeners
+mod node; // the process, and totals of the broker
+mod queue; // queues
+mod sources; // what views are built from
+mod vhost; // virtual hosts
+
+pub use connection::{ChannelRef, ChannelView, ConnectionView};
+pub use consumer::{Activity, ConsumerView};
+pub use exchange::{BindingView, ExchangeView};
+pub use listener::{ListenerView, Protocol};
+pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
+pub use queue::{QueueState, QueueView};
+pub use sources::{NodeInfo, Views};
+pub use vhost::VhostView;

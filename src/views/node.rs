@@ -1,0 +1,133 @@
+//! The process, and totals of the whole broker.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listener::ListenerView;
+use super::sources::Views;
+use crate::broker::alarms::Raised;
+use crate::broker::queue::Queue;
+use crate::broker::stats::MessageStats;
+use crate::{files, memory, node};
+
+/// The process.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    pub name: String,
+    pub version: &'static str,
+    pub os_pid: u32,
+    pub uptime: Duration,
+    pub data_dir: Arc<Path>,
+    pub listeners: Arc<[ListenerView]>,
+    pub alarms: Raised,
+    /// Resident bytes.
+    pub mem_used: u64,
+    pub mem_limit: u64,
+    /// Unknown for stores without a disk.
+    pub disk_free: Option<u64>,
+    pub disk_free_limit: u64,
+    pub fd_used: Option<u64>,
+    pub fd_limit: Option<u64>,
+    /// Open connections of AMQP clients.
+    pub connections: usize,
+    pub processors: usize,
+}
+
+/// Totals of the whole broker.
+#[derive(Clone, Debug)]
+pub struct OverviewView {
+    pub objects: ObjectTotals,
+    pub queue_totals: QueueTotals,
+    pub message_stats: MessageStats,
+}
+
+/// How many objects there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectTotals {
+    pub vhosts: usize,
+    pub connections: usize,
+    pub channels: usize,
+    pub exchanges: usize,
+    pub queues: usize,
+    pub consumers: u64,
+}
+
+/// Totals of the numbers of some queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    pub ready: u64,
+    pub unacked: u64,
+    pub consumers: u64,
+}
+
+impl QueueTotals {
+    pub(super) fn of(queues: &[Arc<Queue>]) -> QueueTotals {
+        let mut totals = QueueTotals::default();
+        for counts in queues.iter().map(|queue| queue.counts()) {
+            totals.ready = totals.ready.saturating_add(counts.ready);
+            totals.unacked = totals.unacked.saturating_add(counts.unacked);
+            totals.consumers = totals.consumers.saturating_add(counts.consumers);
+        }
+        totals
+    }
+
+    /// Ready and unacked messages.
+    pub fn messages(&self) -> u64 {
+        self.ready.saturating_add(self.unacked)
+    }
+
+    fn add(&mut self, other: QueueTotals) {
+        self.ready = self.ready.saturating_add(other.ready);
+        self.unacked = self.unacked.saturating_add(other.unacked);
+        self.consumers = self.consumers.saturating_add(other.consumers);
+    }
+}
+
+impl Views {
+    pub fn node(&self) -> NodeView {
+        let committer = self.broker.committer();
+        NodeView {
+            name: node::name(),
+            version: env!("CARGO_PKG_VERSION"),
+            os_pid: std::process::id(),
+            uptime: self.node.started.elapsed(),
+            data_dir: Arc::clone(&self.node.data_dir),
+            listeners: Arc::clone(&self.node.listeners),
+            alarms: self.alarms.raised(),
+            mem_used: memory::resident_bytes(),
+            mem_limit: self.memory.limit_bytes(),
+            disk_free: committer.store().free_bytes(),
+            disk_free_limit: committer.disk_free_min(),
+            fd_used: files::used(),
+            fd_limit: files::limit(),
+            connections: self.broker.connections().len(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Totals of the virtual hosts that `is_shown` selects by name.
+    pub fn overview(&self, is_shown: impl Fn(&str) -> bool) -> OverviewView {
+        let mut objects = ObjectTotals::default();
+        let mut queue_totals = QueueTotals::default();
+        let vhosts = self.broker.vhost_list();
+        for vhost in vhosts.iter().filter(|vhost| is_shown(vhost.name())) {
+            let queues = vhost.queues();
+            objects.vhosts += 1;
+            objects.exchanges += vhost.exchanges().len();
+            objects.queues += queues.len();
+            queue_totals.add(QueueTotals::of(&queues));
+        }
+        let connections = self.connections().into_iter();
+        for connection in connections.filter(|connection| is_shown(&connection.info.vhost)) {
+            objects.connections += 1;
+            objects.channels += connection.status.channels.len();
+        }
+        objects.consumers = queue_totals.consumers;
+        OverviewView {
+            objects,
+            queue_totals,
+            message_stats: MessageStats::default(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What views are built from: the broker, and the process that runs it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::listener::ListenerView;
+use crate::broker::alarms::Alarms;
+use crate::broker::broker::Broker;
+use crate::broker::vhost::Vhost;
+use crate::memory::MemoryMonitor;
+
+/// The properties of the process that do not change while it runs.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    pub listeners: Arc<[ListenerView]>,
+    pub data_dir: Arc<Path>,
+    pub started: Instant,
+}
+
+/// Builds views. Each method takes a snapshot.
+pub struct Views {
+    pub(super) broker: Arc<Broker>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) memory: Arc<MemoryMonitor>,
+    pub(super) node: NodeInfo,
+}
+
+impl Views {
+    pub fn new(
+        broker: Arc<Broker>,
+        alarms: Arc<Alarms>,
+        memory: Arc<MemoryMonitor>,
+        node: NodeInfo,
+    ) -> Views {
+        Views {
+            broker,
+            alarms,
+            memory,
+            node,
+        }
+    }
+
+    pub(super) fn vhost_of(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.broker.vhost(name)
+    }
+}

@@ -1,0 +1,40 @@
+//! Virtual hosts.
+
+use std::sync::Arc;
+
+use super::node::QueueTotals;
+use super::sources::Views;
+use crate::broker::stats::MessageStats;
+use crate::broker::vhost::{Vhost, VhostMetadata};
+use crate::model::Name;
+
+/// A virtual host.
+#[derive(Clone, Debug)]
+pub struct VhostView {
+    pub name: Name,
+    pub metadata: VhostMetadata,
+    /// Totals of all its queues.
+    pub queue_totals: QueueTotals,
+    pub message_stats: MessageStats,
+}
+
+impl Views {
+    /// All virtual hosts, ordered by name.
+    pub fn vhosts(&self) -> Vec<VhostView> {
+        let all = self.broker.vhost_list();
+        all.iter().map(vhost_view).collect()
+    }
+
+    pub fn vhost(&self, name: &str) -> Option<VhostView> {
+        self.vhost_of(name).as_ref().map(vhost_view)
+    }
+}
+
+fn vhost_view(vhost: &Arc<Vhost>) -> VhostView {
+    VhostView {
+        name: vhost.name().clone(),
+        metadata: vhost.metadata(),
+        queue_totals: QueueTotals::of(&vhost.queues()),
+        message_stats: MessageStats::default(),
+    }
+}
