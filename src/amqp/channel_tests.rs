@@ -40,7 +40,6 @@ async fn connection() -> ConnectionState {
             newcomers: 1,
         },
         handshake_timeout: Duration::ZERO,
-        cluster_name: String::new(),
         server_product: String::new(),
     };
     let shared = Context {

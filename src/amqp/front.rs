@@ -30,8 +30,6 @@ pub struct Settings {
     pub connections: Capacity,
     /// From the accepted socket to `connection.open-ok`.
     pub handshake_timeout: Duration,
-    /// Sent to clients in `connection.start`.
-    pub cluster_name: String,
     /// The product name in `connection.start`.
     pub server_product: String,
 }
@@ -57,7 +55,6 @@ impl Front {
             channel_max: settings.channel_max,
             frame_max: settings.frame_max,
             heartbeat: settings.heartbeat_secs,
-            cluster_name: settings.cluster_name.clone(),
             product: settings.server_product.clone(),
         });
         let acceptor = Acceptor::new("AMQP", settings.connections, settings.handshake_timeout);

@@ -109,7 +109,9 @@ impl Front {
     ) -> std::io::Result<Shaken> {
         let local = stream.local_addr()?;
         let mut out = BytesMut::new();
-        let mut step = Step::Read(Handshake::new(Arc::clone(&self.handshake)));
+        let cluster_name = self.broker.cluster_name();
+        let handshake = Handshake::new(Arc::clone(&self.handshake), cluster_name);
+        let mut step = Step::Read(handshake);
         let mut user = None;
         loop {
             step = match step {

@@ -15,6 +15,7 @@ use super::definitions::table::Serialised;
 use super::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
+use super::parameters::GlobalParameters;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
 use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, UserError, Users};
@@ -39,6 +40,8 @@ pub struct BrokerConfig {
     /// Maximum bytes of messages that all queues together have in memory.
     pub memory_bytes: u64,
     pub defaults: Defaults,
+    /// The name of the cluster until an operator sets one.
+    pub cluster_name: String,
     pub clocks: Arc<dyn clock::Source>,
 }
 
@@ -62,6 +65,7 @@ impl Default for BrokerConfig {
                 pass: DEFAULT_USER.into(),
                 vhost: DEFAULT_VHOST.into(),
             },
+            cluster_name: "leveret".to_owned(),
             clocks: Arc::new(clock::System),
         }
     }
@@ -80,6 +84,8 @@ pub enum OpenError {
 
 pub struct Broker {
     users: Users,
+    global_parameters: GlobalParameters,
+    default_cluster_name: String,
     connections: Arc<Connections>,
     vhosts: Serialised<Vhosts>,
     shared: Arc<Shared>,
@@ -122,6 +128,8 @@ impl Broker {
         let vhosts = Vhosts::load(Arc::clone(&shared))?;
         let broker = Arc::new(Broker {
             users,
+            global_parameters: GlobalParameters::open(Arc::clone(&committer))?,
+            default_cluster_name: config.cluster_name,
             connections,
             vhosts: Serialised::new(vhosts, committer),
             shared,
@@ -130,6 +138,7 @@ impl Broker {
             last_consumer: AtomicU64::new(0),
         });
         broker.restore(logs)?;
+        broker.global_parameters.create_cluster_id().await?;
         if broker.vhosts.read().is_empty() {
             broker.create_defaults(&config.defaults).await?;
         }
@@ -138,6 +147,16 @@ impl Broker {
 
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    pub fn global_parameters(&self) -> &GlobalParameters {
+        &self.global_parameters
+    }
+
+    /// The name that operators and clients see for the whole broker.
+    pub fn cluster_name(&self) -> String {
+        let set = self.global_parameters.cluster_name();
+        set.unwrap_or_else(|| self.default_cluster_name.clone())
     }
 
     pub fn limits(&self) -> &Limits {
@@ -286,7 +305,10 @@ impl Broker {
             Ok(()) => Ok(()),
             Err(VhostError::Store(failed)) => Err(failed.into()),
             Err(
-                VhostError::AlreadyExists(_) | VhostError::NotFound(_) | VhostError::NameTooLong,
+                VhostError::AlreadyExists(_)
+                | VhostError::NotFound(_)
+                | VhostError::Protected(_)
+                | VhostError::NameTooLong,
             ) => Ok(()),
         }
     }

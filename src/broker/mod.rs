@@ -14,6 +14,7 @@ pub mod exchange; // exchanges and their bindings, per type
 mod hashing; // fair access to password hashing
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute
+pub mod parameters; // global ones, and those of virtual hosts
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
 pub mod queue; // queues: the state machine and its shell

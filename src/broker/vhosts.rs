@@ -21,6 +21,9 @@ pub enum VhostError {
     /// The name is longer than [`NAME_BYTES_MAX`].
     #[error("the name of a virtual host has at most 255 bytes")]
     NameTooLong,
+    /// An operator has protected it.
+    #[error("virtual host '{0}' is protected from deletion")]
+    Protected(Name),
     #[error(transparent)]
     Store(#[from] StoreFailed),
 }
@@ -118,6 +121,9 @@ impl Vhosts {
         name: &str,
     ) -> Result<(Vec<Change>, Arc<Vhost>), VhostError> {
         let vhost = self.known(name)?;
+        if vhost.metadata().protected_from_deletion {
+            return Err(VhostError::Protected(vhost.name().clone()));
+        }
         let remove = Change::Remove(vhost.name().clone());
         Ok((vec![remove], Arc::clone(vhost)))
     }

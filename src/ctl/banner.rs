@@ -117,6 +117,44 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             )
         }
         Verb::Status => format!("Status of node {node} ..."),
+        Verb::SetParameter => format!(
+            "Setting runtime parameter \"{}\" for component \"{}\" to \"{}\" in vhost \"{vhost}\" ...",
+            arg(1),
+            arg(0),
+            arg(2)
+        ),
+        Verb::ClearParameter => format!(
+            "Clearing runtime parameter \"{}\" for component \"{}\" on vhost \"{vhost}\" ...",
+            arg(1),
+            arg(0)
+        ),
+        Verb::ListParameters => format!("Listing runtime parameters for vhost \"{vhost}\" ..."),
+        Verb::SetGlobalParameter => format!(
+            "Setting global runtime parameter \"{}\" to \"{}\" ...",
+            arg(0),
+            arg(1)
+        ),
+        Verb::ClearGlobalParameter => {
+            format!("Clearing global runtime parameter \"{}\" ...", arg(0))
+        }
+        Verb::ListGlobalParameters => "Listing global runtime parameters ...".to_owned(),
+        Verb::SetClusterName => format!("Setting cluster name to {} ...", arg(0)),
+        Verb::SetVhostTags => format!(
+            "Setting tags for virtual host \"{}\" to [{}] ...",
+            arg(0),
+            rest(1)
+        ),
+        Verb::UpdateVhostMetadata => format!("Updating metadata of vhost \"{}\" ...", arg(0)),
+        Verb::EnableVhostDeletionProtection => {
+            format!(
+                "Protecting virtual host \"{}\" from removal by updating its metadata...",
+                arg(0)
+            )
+        }
+        Verb::DisableVhostDeletionProtection => format!(
+            "Removing deletion protection from virtual host \"{}\" by updating its metadata...",
+            arg(0)
+        ),
         Verb::AddVhost => format!("Adding vhost \"{}\" ...", arg(0)),
         Verb::ClearVhostLimits => format!("Clearing vhost \"{vhost}\" limits ..."),
         Verb::DeleteVhost => format!("Deleting vhost \"{}\" ...", arg(0)),

@@ -1,11 +1,12 @@
-//! Checks the thresholds of memory and disk before the broker is asked, as rabbitmqctl does. Pure.
+//! Checks arguments before the broker is asked, as rabbitmqctl does: thresholds of memory and disk, metadata. Pure.
 
-use super::exit_code::EX_DATAERR;
+use super::exit_code::{EX_DATAERR, EX_USAGE};
 use super::invocation::Invocation;
 use super::verbs::Verb;
 use crate::config::{parse_bytes, parse_fraction};
+use crate::model::arguments::QueueKind;
 
-/// Why the thresholds of an invocation are invalid, with the exit code; `None` if they are valid.
+/// Why the arguments of an invocation are invalid, with the exit code; `None` if they are valid.
 pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)> {
     let args: Vec<&str> = invocation.args.iter().map(String::as_str).collect();
     let bad = || Some((EX_DATAERR, "Bad argument.".to_owned()));
@@ -30,6 +31,17 @@ pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)>
         }
         (Verb::SetDiskFreeLimit, [value]) if parse_bytes(value).is_some() => None,
         (Verb::SetVmMemoryHighWatermark | Verb::SetDiskFreeLimit, _) => bad(),
+        (Verb::UpdateVhostMetadata, _) if invocation.options.is_empty() => {
+            Some((EX_USAGE, "not enough arguments.".to_owned()))
+        }
+        (Verb::UpdateVhostMetadata, _) => {
+            let kind = invocation.options.get("default-queue-type")?;
+            let known = QueueKind::ALL.iter().any(|known| known.as_str() == kind);
+            let text = format!(
+                "Bad argument: Default queue type must be one of: quorum, stream, classic. Provided: {kind}"
+            );
+            (!known).then_some((EX_DATAERR, text))
+        }
         _ => None,
     }
 }

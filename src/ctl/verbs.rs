@@ -92,12 +92,24 @@ verbs! {
         Ping "ping" (0..=0) [] "" "Checks that the broker's process is up and answers";
         Status "status" (0..=0) [] "" "Displays status of the broker";
     }
+    "Parameters": {
+        ClearGlobalParameter "clear_global_parameter" (1..=1) [] "<name>" "Clears a global runtime parameter";
+        ClearParameter "clear_parameter" (2..=2) ["vhost"] "[--vhost <vhost>] <component_name> <name>" "Clears a runtime parameter.";
+        ListGlobalParameters "list_global_parameters" (0..=0) [] "[--no-table-headers]" "Lists global runtime parameters";
+        ListParameters "list_parameters" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists runtime parameters for a virtual host";
+        SetGlobalParameter "set_global_parameter" (2..=2) [] "<name> <value>" "Sets a runtime parameter.";
+        SetParameter "set_parameter" (3..=3) ["vhost"] "[--vhost <vhost>] <component_name> <name> <value>" "Sets a runtime parameter.";
+    }
     "Virtual hosts": {
         AddVhost "add_vhost" (1..=1) ["description", "tags", "default-queue-type"] "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]" "Creates a virtual host";
         ClearVhostLimits "clear_vhost_limits" (0..=0) ["vhost"] "[--vhost <vhost>]" "Clears virtual host limits";
         DeleteVhost "delete_vhost" (1..=1) [] "<vhost>" "Deletes a virtual host";
+        DisableVhostDeletionProtection "disable_vhost_deletion_protection" (1..=1) [] "<vhost>" "Removes deletion protection from a virtual host (so that it can be deleted)";
+        EnableVhostDeletionProtection "enable_vhost_deletion_protection" (1..=1) [] "<vhost>" "Protects a virtual host from deletion (until the protection is removed)";
         ListVhostLimits "list_vhost_limits" (0..=0) ["vhost", "global"] "[--vhost <vhost>] [--global] [--no-table-headers]" "Displays configured virtual host limits";
         SetVhostLimits "set_vhost_limits" (1..=1) ["vhost"] "[--vhost <vhost>] <definition>" "Sets virtual host limits";
+        SetVhostTags "set_vhost_tags" (1..=MANY) [] "<vhost> <tag> [...]" "Sets virtual host tags";
+        UpdateVhostMetadata "update_vhost_metadata" (1..=1) ["description", "tags", "default-queue-type", "protected-from-deletion"] "<vhost> [--description=<description>] [--tags=\"<tag1>,<tag2>,<...>\"] [--default-queue-type=<quorum|classic|stream>] [--protected-from-deletion=<true|false>]" "Updates metadata (tags, description, default queue type, protection from deletion) a virtual host";
     }
     "Queues": {
         DeleteQueue "delete_queue" (1..=1) ["vhost", "if-empty", "if-unused"] "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u]" "Deletes a queue";
@@ -110,6 +122,7 @@ verbs! {
         CloseConnection "close_connection" (2..=2) [] "<connection_pid> <explanation>" "Instructs the broker to close the connection with this id";
     }
     "Configuration and Environment": {
+        SetClusterName "set_cluster_name" (1..=1) [] "<name>" "Sets the cluster name";
         SetDiskFreeLimit "set_disk_free_limit" (1..=2) [] "<disk_limit> | mem_relative <fraction>" "Sets the disk_free_limit setting";
         SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
     }

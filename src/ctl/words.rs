@@ -37,6 +37,7 @@ const VALUES: &[&str] = &[
     "description",
     "tags",
     "default-queue-type",
+    "protected-from-deletion",
     "user",
     "limit",
     "to",

@@ -17,6 +17,7 @@ pub(super) fn broker(config: &Config) -> BrokerConfig {
             pass: config.default_pass.clone(),
             vhost: config.default_vhost.clone(),
         },
+        cluster_name: node::name(),
         ..BrokerConfig::default()
     }
 }
@@ -95,7 +96,6 @@ pub(super) fn amqp(config: &Config, shares: &Shares) -> amqp::Settings {
         consumer_timeout_ms: (timeout_ms > 0).then_some(timeout_ms),
         connections: shares.amqp,
         handshake_timeout: config.handshake_timeout,
-        cluster_name: node::name(),
         server_product: config.server_product.to_string(),
     }
 }

@@ -49,7 +49,7 @@ pub(in crate::amqp) struct Handshake {
 /// The method that the client has to send next, with everything learned of the client so far.
 #[derive(Debug)]
 enum State {
-    Header,
+    Header { cluster_name: String },
     StartOk,
     TuneOk(Box<Client>),
     Open(Box<Client>, Tuned),
@@ -82,17 +82,17 @@ pub(in crate::amqp) struct AwaitVhost {
 }
 
 impl Handshake {
-    /// A handshake that waits for the protocol header.
-    pub(in crate::amqp) fn new(settings: Arc<Settings>) -> Handshake {
+    /// A handshake that waits for the protocol header. Clients see the name of the cluster.
+    pub(in crate::amqp) fn new(settings: Arc<Settings>, cluster_name: String) -> Handshake {
         Handshake {
             settings,
-            state: State::Header,
+            state: State::Header { cluster_name },
         }
     }
 
     /// Takes complete frames from `input` and appends the replies to `out`.
     pub(in crate::amqp) fn advance(mut self, input: &mut BytesMut, out: &mut BytesMut) -> Step {
-        if let State::Header = self.state {
+        if let State::Header { cluster_name } = &self.state {
             let Some(header) = input.first_chunk::<8>().copied() else {
                 return Step::Read(self);
             };
@@ -100,7 +100,7 @@ impl Handshake {
             if let Err(rejection) = check_header(header, out) {
                 return Step::Reject(rejection);
             }
-            encode_method(out, 0, &start(&self.settings));
+            encode_method(out, 0, &start(&self.settings, cluster_name));
             self.state = State::StartOk;
         }
         loop {
@@ -122,7 +122,7 @@ impl Handshake {
     /// The largest frame that is read now.
     fn frame_max(&self) -> u32 {
         match &self.state {
-            State::Header | State::StartOk | State::TuneOk(_) => FRAME_MAX_MIN,
+            State::Header { .. } | State::StartOk | State::TuneOk(_) => FRAME_MAX_MIN,
             State::Open(_, tuned) => tuned.frame_max,
         }
     }
@@ -184,7 +184,7 @@ impl State {
     /// RabbitMQ's name of the state.
     fn name(&self) -> &'static str {
         match self {
-            State::Header => "handshake",
+            State::Header { .. } => "handshake",
             State::StartOk => "starting",
             State::TuneOk(_) => "tuning",
             State::Open(..) => "opening",

@@ -20,23 +20,22 @@ pub(in crate::amqp) struct Settings {
     pub(in crate::amqp) frame_max: u32,
     /// The suggested heartbeat, in seconds; 0 is off. The client decides.
     pub(in crate::amqp) heartbeat: u16,
-    pub(in crate::amqp) cluster_name: String,
     /// The product name, which some clients check.
     pub(in crate::amqp) product: String,
 }
 
-pub(super) fn start(settings: &Settings) -> AMQPClass {
+pub(super) fn start(settings: &Settings, cluster_name: &str) -> AMQPClass {
     AMQPClass::Connection(AMQPMethod::Start(Start {
         version_major: 0,
         version_minor: 9,
-        server_properties: server_properties(settings),
+        server_properties: server_properties(settings, cluster_name),
         mechanisms: MECHANISMS.into(),
         locales: "en_US".into(),
     }))
 }
 
 /// The same names as RabbitMQ's: clients read `version` and `capabilities` before they use an extension.
-fn server_properties(settings: &Settings) -> FieldTable {
+fn server_properties(settings: &Settings, cluster_name: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in [
         "publisher_confirms",
@@ -54,7 +53,7 @@ fn server_properties(settings: &Settings) -> FieldTable {
     let mut properties = FieldTable::default();
     properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
     for (name, text) in [
-        ("cluster_name", settings.cluster_name.as_str()),
+        ("cluster_name", cluster_name),
         ("copyright", "Copyright (c) the Leveret authors"),
         ("information", "Licensed under the Apache License 2.0"),
         ("platform", "Rust"),

@@ -13,6 +13,7 @@
 /// | `User` | `user` | its name | tags, password hash, limits |
 /// | `Permission` | `permission` | user, virtual host | patterns to configure, write, read |
 /// | `TopicPermission` | `topic-permission` | user, virtual host, exchange | patterns to write, read |
+/// | `GlobalParameter` | `global-parameter` | its name | any JSON |
 /// | `SecretKey` | `secret-key` | id of the key | key, user, virtual host |
 /// | `CmqQueue` | `cmq-queue` | id of the queue | CMQ's attributes of it |
 /// | `CmqTopic` | `cmq-topic` | id of the topic | CMQ's topic |
@@ -30,6 +31,7 @@ pub enum Kind {
     User,
     Permission,
     TopicPermission,
+    GlobalParameter,
     SecretKey,
     CmqQueue,
     CmqTopic,
@@ -49,6 +51,7 @@ impl Kind {
             Kind::User => "user",
             Kind::Permission => "permission",
             Kind::TopicPermission => "topic-permission",
+            Kind::GlobalParameter => "global-parameter",
             Kind::SecretKey => "secret-key",
             Kind::CmqQueue => "cmq-queue",
             Kind::CmqTopic => "cmq-topic",

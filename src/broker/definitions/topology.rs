@@ -23,6 +23,8 @@ pub(in crate::broker) struct VhostRecord {
     pub(in crate::broker) tags: Vec<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::broker) default_queue_type: Option<Name>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::broker) protected_from_deletion: bool,
 }
 
 /// A durable exchange.

@@ -11,6 +11,8 @@ pub struct VhostMetadata {
     pub tags: Vec<Name>,
     /// Type of queues whose declaration names none. `None` means classic.
     pub default_queue_kind: Option<QueueKind>,
+    /// Whether an operator has to lift the protection before the virtual host can be deleted.
+    pub protected_from_deletion: bool,
 }
 
 impl VhostMetadata {
@@ -20,6 +22,7 @@ impl VhostMetadata {
             description: self.description.clone(),
             tags: self.tags.clone(),
             default_queue_type: self.default_queue_kind.map(|kind| kind.as_str().into()),
+            protected_from_deletion: self.protected_from_deletion,
         }
     }
 
@@ -31,6 +34,7 @@ impl VhostMetadata {
             default_queue_kind: QueueKind::ALL
                 .into_iter()
                 .find(|kind| Some(kind.as_str()) == named),
+            protected_from_deletion: record.protected_from_deletion,
         }
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::lookup::{user_exists, vhost_exists};
+use super::parameters::not_json;
 use crate::broker::limits::{UserLimits, VhostLimits};
+use crate::broker::parameters::ParameterError;
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::EX_UNAVAILABLE;
 use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
@@ -11,19 +13,8 @@ use crate::ctl::protocol::Request;
 
 pub(super) async fn set_user(ctx: &Context, request: &Request) -> Outcome {
     let user = request.arg(0);
-    let mut set = UserLimits::default();
-    for (name, limit) in definition(request.arg(1))? {
-        match name.as_str() {
-            "max-connections" => set.max_connections = Some(number(&name, &limit)?),
-            "max-channels" => set.max_channels = Some(number(&name, &limit)?),
-            _ => {
-                return Err(Failure::error(
-                    EX_UNAVAILABLE,
-                    unrecognised(&name, &limit, "user-limits"),
-                ));
-            }
-        }
-    }
+    let set = UserLimits::from_json(&definition(request.arg(1))?)
+        .map_err(|invalid| Failure::error(EX_UNAVAILABLE, invalid))?;
     user_exists(ctx, user)?;
     // Limits that the definition does not name stay as they are.
     let merge = |limits: &mut UserLimits| {
@@ -69,20 +60,8 @@ pub(super) fn list_user(ctx: &Context, request: &Request) -> Outcome {
 
 pub(super) async fn set_vhost(ctx: &Context, request: &Request) -> Outcome {
     let vhost = request.vhost();
-    let mut set = VhostLimits::default();
-    for (name, limit) in definition(request.arg(0))? {
-        match name.as_str() {
-            "max-connections" => set.max_connections = Some(number(&name, &limit)?),
-            "max-queues" => set.max_queues = Some(number(&name, &limit)?),
-            _ => {
-                let text = format!(
-                    "Validation failed\n\n{}\n",
-                    unrecognised(&name, &limit, "limits")
-                );
-                return Err(Failure::error(EX_UNAVAILABLE, text));
-            }
-        }
-    }
+    let set = VhostLimits::from_json(&definition(request.arg(0))?)
+        .map_err(|invalid| ParameterError::Invalid(invalid.to_string()))?;
     vhost_exists(ctx, vhost)?;
     ctx.limits().set(vhost, set).await?;
     Ok(Reply::Done)
@@ -133,34 +112,5 @@ fn json(limits: &impl serde::Serialize) -> String {
 
 /// Parses a definition, which is a JSON object.
 fn definition(text: &str) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_str(text).map_err(|_| {
-        let text = format!(
-            "Could not parse JSON document: {{error,{{failed_to_decode_json,<<\"{text}\">>}}}}"
-        );
-        Failure::error(EX_UNAVAILABLE, text)
-    })
-}
-
-fn number(name: &str, limit: &Value) -> Result<i64, Failure> {
-    limit.as_i64().ok_or_else(|| {
-        Failure::error(
-            EX_UNAVAILABLE,
-            format!("{name} should be a number, actually was {}", erlang(limit)),
-        )
-    })
-}
-
-fn unrecognised(name: &str, limit: &Value, of: &str) -> String {
-    format!(
-        "Unrecognised terms [{{<<\"{name}\">>,{}}}] in {of}",
-        erlang(limit)
-    )
-}
-
-/// A JSON value as RabbitMQ's messages show it.
-fn erlang(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("<<\"{text}\">>"),
-        other => other.to_string(),
-    }
+    serde_json::from_str(text).map_err(|_| not_json(text))
 }

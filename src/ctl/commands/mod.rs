@@ -7,6 +7,7 @@ mod exchanges; // exchanges and bindings
 mod limits; // limits of users and virtual hosts
 mod lookup; // refuses what does not exist
 mod node; // the process
+mod parameters; // runtime parameters and the name of the cluster
 mod permissions; // permissions and topic permissions
 mod queues; // queues
 mod secrets; // keys that sign CMQ requests
@@ -64,7 +65,18 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
         Verb::SetPermissions => permissions::set(ctx, request).await,
         Verb::SetPermissionsGlobally => permissions::set_globally(ctx, request).await,
         Verb::SetTopicPermissions => permissions::set_topic(ctx, request).await,
+        Verb::ClearParameter => parameters::clear(ctx, request).await,
+        Verb::ClearGlobalParameter => parameters::clear_global(ctx, request).await,
+        Verb::ListParameters => parameters::list(ctx, request),
+        Verb::ListGlobalParameters => parameters::list_global(ctx),
+        Verb::SetParameter => parameters::set(ctx, request).await,
+        Verb::SetGlobalParameter => parameters::set_global(ctx, request).await,
+        Verb::SetClusterName => parameters::set_cluster_name(ctx, request).await,
         Verb::AddVhost => vhosts::add(ctx, request).await,
+        Verb::SetVhostTags => vhosts::set_tags(ctx, request).await,
+        Verb::UpdateVhostMetadata => vhosts::update_metadata(ctx, request).await,
+        Verb::EnableVhostDeletionProtection => vhosts::protect(ctx, request).await,
+        Verb::DisableVhostDeletionProtection => vhosts::unprotect(ctx, request).await,
         Verb::DeleteVhost => vhosts::delete(ctx, request).await,
         Verb::ListVhosts => vhosts::list(ctx, request),
         Verb::ListBindings => exchanges::list_bindings(ctx, request),

@@ -16,6 +16,21 @@ pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
     let name = request.arg(0);
     let existing = ctx.broker.vhost(name).map(|vhost| vhost.metadata());
     let mut metadata = existing.clone().unwrap_or_default();
+    set_options(&mut metadata, request)?;
+    let done = match existing {
+        Some(unchanged) if unchanged == metadata => Ok(()),
+        Some(_) => ctx.broker.update_vhost(name, metadata).await,
+        None => ctx.broker.add_vhost(name, metadata).await,
+    };
+    match done {
+        // Another operator added it meanwhile.
+        Ok(()) | Err(VhostError::AlreadyExists(_)) => Ok(Reply::Done),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// Sets what the options name.
+fn set_options(metadata: &mut VhostMetadata, request: &Request) -> Result<(), Failure> {
     if let Some(description) = request.options.get("description") {
         metadata.description.clone_from(description);
     }
@@ -30,16 +45,68 @@ pub(super) async fn add(ctx: &Context, request: &Request) -> Outcome {
     if let Some(kind) = request.options.get("default-queue-type") {
         metadata.default_queue_kind = Some(queue_kind(kind)?);
     }
-    let done = match existing {
-        Some(unchanged) if unchanged == metadata => Ok(()),
-        Some(_) => ctx.broker.update_vhost(name, metadata).await,
-        None => ctx.broker.add_vhost(name, metadata).await,
-    };
-    match done {
-        // Another operator added it meanwhile.
-        Ok(()) | Err(VhostError::AlreadyExists(_)) => Ok(Reply::Done),
-        Err(error) => Err(failure(error)),
+    if let Some(word) = request.options.get("protected-from-deletion") {
+        metadata.protected_from_deletion = match word.as_str() {
+            "true" => true,
+            "false" => false,
+            other => {
+                return Err(Failure::error(
+                    EX_USAGE,
+                    format!("protected-from-deletion is true or false. Was: {other}"),
+                ));
+            }
+        };
     }
+    Ok(())
+}
+
+/// Changes metadata as the options say.
+pub(super) async fn update_metadata(ctx: &Context, request: &Request) -> Outcome {
+    let mut metadata = metadata(ctx, request)?;
+    set_options(&mut metadata, request)?;
+    update(ctx, request, metadata).await
+}
+
+pub(super) async fn set_tags(ctx: &Context, request: &Request) -> Outcome {
+    let name = request.arg(0);
+    let Some(vhost) = ctx.broker.vhost(name) else {
+        let text = format!("Virtual host \"{name}\" does not exist");
+        return Err(Failure::error(EX_DATAERR, text));
+    };
+    let tags = request.args.iter().skip(1);
+    let metadata = VhostMetadata {
+        tags: tags.map(|tag| tag.as_str().into()).collect(),
+        ..vhost.metadata()
+    };
+    update(ctx, request, metadata).await
+}
+
+pub(super) async fn protect(ctx: &Context, request: &Request) -> Outcome {
+    let metadata = VhostMetadata {
+        protected_from_deletion: true,
+        ..metadata(ctx, request)?
+    };
+    update(ctx, request, metadata).await
+}
+
+pub(super) async fn unprotect(ctx: &Context, request: &Request) -> Outcome {
+    let metadata = VhostMetadata {
+        protected_from_deletion: false,
+        ..metadata(ctx, request)?
+    };
+    update(ctx, request, metadata).await
+}
+
+fn metadata(ctx: &Context, request: &Request) -> Result<VhostMetadata, Failure> {
+    let vhost = ctx.broker.vhost(request.arg(0));
+    let vhost = vhost.ok_or_else(|| no_such_vhost(request.arg(0)))?;
+    Ok(vhost.metadata())
+}
+
+async fn update(ctx: &Context, request: &Request, metadata: VhostMetadata) -> Outcome {
+    let updated = ctx.broker.update_vhost(request.arg(0), metadata).await;
+    updated.map_err(failure)?;
+    Ok(Reply::Done)
 }
 
 fn queue_kind(name: &str) -> Result<QueueKind, Failure> {
@@ -58,6 +125,11 @@ fn failure(error: VhostError) -> Failure {
     match error {
         VhostError::NotFound(name) => no_such_vhost(&name),
         VhostError::Store(error) => error.into(),
+        VhostError::Protected(_) => Failure::error(
+            EX_DATAERR,
+            "Cannot delete this virtual host: it is protected from deletion. To lift the protection, inspect and update \
+             its metadata",
+        ),
         VhostError::AlreadyExists(_) | VhostError::NameTooLong => Failure::error(EX_DATAERR, error),
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod node;
+mod parameters;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

@@ -94,6 +94,7 @@ fn freeze(from: &Path, to: &Path) {
 
 async fn define(broker: &Arc<Broker>) {
     let metadata = VhostMetadata {
+        protected_from_deletion: false,
         description: "what is sold".to_owned(),
         tags: vec!["a".into(), "b".into()],
         default_queue_kind: Some(QueueKind::Quorum),

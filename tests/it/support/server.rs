@@ -228,7 +228,6 @@ fn settings() -> Settings {
         consumer_timeout_ms: Some(1_800_000),
         connections: capacity(CONNECTIONS, usize::MAX),
         handshake_timeout: PATIENCE,
-        cluster_name: "test".to_owned(),
         server_product: "Leveret".to_owned(),
     }
 }

@@ -24,7 +24,6 @@ fn settings() -> Arc<Settings> {
         channel_max: 2047,
         frame_max: 131_072,
         heartbeat: 60,
-        cluster_name: "leveret@host".into(),
         product: "RabbitMQ".into(),
     })
 }
@@ -142,7 +141,7 @@ enum Outcome {
 /// input.
 fn run(input: &ClientBytes, piece: usize, caller: &CallerAnswers) -> (Outcome, BytesMut, BytesMut) {
     let mut pieces = input.0.chunks(piece);
-    let mut handshake = Handshake::new(settings());
+    let mut handshake = Handshake::new(settings(), "leveret@host".to_owned());
     let (mut unread, mut out) = (BytesMut::new(), BytesMut::new());
     let outcome = loop {
         handshake = match handshake.advance(&mut unread, &mut out) {

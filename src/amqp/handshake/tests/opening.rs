@@ -109,7 +109,8 @@ fn the_caller_gets_the_credentials_and_the_virtual_host() {
         .tune_ok(1, 4096, 0)
         .open("stage")
         .0;
-    let Step::Login(credentials, login) = Handshake::new(settings()).advance(&mut input, &mut out)
+    let Step::Login(credentials, login) =
+        Handshake::new(settings(), "leveret@host".to_owned()).advance(&mut input, &mut out)
     else {
         panic!("no login");
     };

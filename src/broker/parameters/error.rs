@@ -1,0 +1,35 @@
+//! Refusals of changes of parameters, in RabbitMQ's words.
+
+use crate::model::Name;
+use crate::store::StoreFailed;
+
+/// Maximum length of a name.
+pub(super) const NAME_BYTES_MAX: usize = 255;
+/// Maximum length of a value's JSON.
+pub(super) const VALUE_BYTES_MAX: usize = 512 * 1024;
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParameterError {
+    #[error("Parameter does not exist")]
+    NotFound,
+    /// Policies have commands and paths of their own.
+    #[error("policies may not be {0} using this method")]
+    Policy(&'static str),
+    /// The text of the component.
+    #[error("Validation failed\n\n{0}\n")]
+    Invalid(String),
+    #[error("Virtual host '{0}' does not exist")]
+    NoSuchVhost(Name),
+    #[error("the name of a parameter has at most {NAME_BYTES_MAX} bytes")]
+    NameTooLong,
+    #[error("the value of a parameter has at most {VALUE_BYTES_MAX} bytes")]
+    ValueTooLong,
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
+
+impl ParameterError {
+    pub(super) fn no_such_component(component: &str) -> ParameterError {
+        ParameterError::Invalid(format!("component {component} not found"))
+    }
+}

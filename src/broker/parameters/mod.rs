@@ -1,0 +1,9 @@
+//! Runtime parameters: global ones with any JSON value, and those of virtual hosts, which belong to a component. The
+//! broker's components keep their values as definitions of their own, so this room only leads to them.
+
+mod error;
+mod global; // parameters of the whole broker
+pub mod runtime; // parameters of virtual hosts, by component
+
+pub use error::ParameterError;
+pub use global::{CLUSTER_NAME, GlobalParameters, INTERNAL_CLUSTER_ID, MQTT_PORT_TO_VHOST};
