@@ -2,6 +2,7 @@
 
 use super::lookup::no_such_vhost;
 use super::users::words;
+use crate::broker::vhost::VhostMetadata;
 use crate::broker::vhosts::VhostError;
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
