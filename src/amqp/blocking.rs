@@ -1,15 +1,16 @@
 //! `connection.blocked`: tells clients whose publishes the broker does not take, and tells them when it takes them again.
 //!
-//! Two things stop a publisher. An alarm stops each connection that publishes, and is announced immediately. A disk that
-//! has fallen behind stops the connections that have much on their way to it; that is usual for milliseconds, so it is
-//! announced when it has lasted for [`HELD_BACK_UNTOLD_MAX`].
+//! Three things stop a publisher. An alarm stops each connection that publishes, and is announced immediately. A disk that
+//! has fallen behind stops the connections that have much on their way to it, and a full queue with `block-publish` stops
+//! those that publish to it. Both are usual for milliseconds, so they are announced when they have lasted for
+//! [`HELD_BACK_UNTOLD_MAX`].
 
 use tokio::time::Instant;
 
 use super::connection::{Connection, Phase};
 use super::limits::HELD_BACK_UNTOLD_MAX;
 use crate::wire::protocol::connection;
-use crate::wire::{AMQPClass, FrameKind};
+use crate::wire::{AMQPClass, FrameKind, reply_text};
 
 /// The reason that `connection.blocked` gives to a connection that waits for the disk.
 const DISK_IS_SLOW: &str = "disk is slow";
@@ -19,7 +20,7 @@ const DISK_IS_SLOW: &str = "disk is slow";
 pub(super) struct Blocking {
     /// The client has published during an alarm. It is not read until the alarm is over.
     pub(super) by_alarm: bool,
-    /// Since when the connection waits for the disk.
+    /// Since when the connection waits for the disk or for a full queue.
     held_back_since: Option<Instant>,
     /// The client was sent `connection.blocked`, and no `connection.unblocked` since.
     told: bool,
@@ -55,9 +56,22 @@ impl Connection {
         self.tell_unblocked();
     }
 
-    /// Notes whether the connection waits for the disk.
+    /// Whether nothing stops the connection amid the frames that it has sent.
+    pub(super) fn may_handle_frames(&self) -> bool {
+        !self.blocking.by_alarm && self.state.full_queue.is_none()
+    }
+
+    /// Goes on if the queue that held the connection back has room.
+    pub(super) fn leave_full_queue(&mut self) {
+        let queue = &mut self.state.full_queue;
+        if queue.as_ref().is_some_and(|queue| !queue.is_full()) {
+            *queue = None;
+        }
+    }
+
+    /// Notes whether the connection waits for the disk or for a full queue.
     pub(super) fn note_held_back(&mut self) {
-        if self.waits_for_committer() {
+        if self.waits_for_committer() || self.state.full_queue.is_some() {
             let since = &mut self.blocking.held_back_since;
             since.get_or_insert_with(Instant::now);
         } else if self.blocking.held_back_since.take().is_some() {
@@ -74,10 +88,18 @@ impl Connection {
             .map(|since| since + HELD_BACK_UNTOLD_MAX)
     }
 
-    /// Tells the client that the disk holds it back, if that has lasted.
+    /// Tells the client what holds it back, if that has lasted.
     pub(super) fn check_held_back(&mut self, now: Instant) {
-        if self.blocked_due().is_some_and(|due| now >= due) {
-            self.tell_blocked(DISK_IS_SLOW);
+        if self.blocked_due().is_none_or(|due| now < due) {
+            return;
+        }
+        match &self.state.full_queue {
+            Some(queue) => {
+                let vhost = self.state.shared.session.vhost.name();
+                let reason = format!("queue '{}' in vhost '{vhost}' is full", queue.name());
+                self.tell_blocked(&reason);
+            }
+            None => self.tell_blocked(DISK_IS_SLOW),
         }
     }
 
@@ -87,7 +109,7 @@ impl Connection {
         }
         self.blocking.told = true;
         let blocked = connection::AMQPMethod::Blocked(connection::Blocked {
-            reason: reason.into(),
+            reason: reply_text(reason),
         });
         self.state.send(0, AMQPClass::Connection(blocked));
     }

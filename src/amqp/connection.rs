@@ -116,6 +116,7 @@ impl Connection {
     /// Takes deliveries, handles frames, and does the work that they left for the end of the batch.
     pub(super) fn work(&mut self) {
         self.take_outbox();
+        self.leave_full_queue();
         self.handle_frames();
         self.end_batch();
         // Deliveries that the batch has caused leave in one write with its replies.
@@ -131,7 +132,7 @@ impl Connection {
                 self.frames.is_none()
                     && self.state.pending.is_none()
                     && self.assembly_share.may_read()
-                    && !self.blocking.by_alarm
+                    && self.may_handle_frames()
                     && self.state.out.pending() < output_max
                     && !self.waits_for_committer()
             }
@@ -174,7 +175,9 @@ impl Connection {
         use connections::ConnectionState as Activity;
         self.status_changed = false;
         let activity = match self.phase {
-            Phase::Running if self.blocking.by_alarm => Activity::Blocked,
+            Phase::Running if self.blocking.by_alarm || self.state.full_queue.is_some() => {
+                Activity::Blocked
+            }
             Phase::Running if self.alarms.borrow().any() => Activity::Blocking,
             Phase::Running if self.waits_for_committer() => Activity::Flow,
             Phase::Running => Activity::Running,

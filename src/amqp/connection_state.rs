@@ -17,6 +17,7 @@ use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::unsynced::Unsynced;
 use super::writer::Writer;
+use crate::broker::queue::Queue;
 use crate::broker::session::Session;
 use crate::clock::{Clock, Moment};
 use crate::model::Name;
@@ -66,6 +67,8 @@ pub(crate) struct ConnectionState {
     /// The client has published.
     pub(crate) has_published: bool,
     pub(crate) unsynced: Unsynced,
+    /// A full queue that takes no further publishes from this connection for now.
+    pub(crate) full_queue: Option<Arc<Queue>>,
     /// Size of the buffer that the current frames were read into.
     pub(crate) read_buffer: usize,
     opened: Instant,
@@ -85,6 +88,7 @@ impl ConnectionState {
             delivering: Vec::new(),
             has_published: false,
             unsynced: Unsynced::default(),
+            full_queue: None,
             read_buffer,
             opened: Instant::now(),
         }
@@ -99,6 +103,20 @@ impl ConnectionState {
         self.delivering = Vec::new();
         self.has_published = false;
         self.unsynced = Unsynced::default();
+        self.full_queue = None;
+    }
+
+    /// Notes a queue that holds the connection back, if there is one. A connection that consumes from the full queue goes
+    /// on: while it is not read it could not ack, and the queue might never have room.
+    pub(crate) fn hold_back(&mut self, full: Option<&Arc<Queue>>) {
+        let me = self.shared.session.connection;
+        let consumes = |queue: &Arc<Queue>| {
+            let consumers = queue.consumers();
+            consumers.iter().any(|consumer| consumer.connection == me)
+        };
+        if let Some(queue) = full.filter(|queue| !consumes(queue)) {
+            self.full_queue = Some(Arc::clone(queue));
+        }
     }
 
     /// Sends a method.

@@ -18,7 +18,7 @@ impl Connection {
         };
         self.status_changed = true;
         let alarm = self.alarms.borrow().any();
-        while self.state.pending.is_none() && !self.blocking.by_alarm {
+        while self.state.pending.is_none() && self.may_handle_frames() {
             let failure = match frames.next_ref() {
                 None => return,
                 Some(Ok(frame)) => match self.phase {

@@ -69,6 +69,8 @@ pub(crate) struct Published {
     pub(crate) ticket: Option<Ticket>,
     /// Indexes of the messages that a queue rejected, in order.
     pub(crate) rejected: Vec<u32>,
+    /// A queue that holds the publisher back.
+    pub(crate) full: Option<Arc<Queue>>,
 }
 
 impl Published {
@@ -76,16 +78,24 @@ impl Published {
     pub(crate) fn to_all(queues: &[Arc<Queue>], messages: &[Arc<Message>]) -> Published {
         let mut ticket = None;
         let mut rejected = Vec::new();
+        let mut full = None;
         for queue in queues {
             let published = queue.publish(messages);
             ticket = ticket.max(published.ticket);
+            if published.is_full {
+                full = Some(Arc::clone(queue));
+            }
             rejected.extend(published.rejected);
         }
         if queues.len() > 1 {
             rejected.sort_unstable();
             rejected.dedup();
         }
-        Published { ticket, rejected }
+        Published {
+            ticket,
+            rejected,
+            full,
+        }
     }
 
     /// Records the outcome of each message; `last_seq` is the number of the last one. A rejected message gets
@@ -152,6 +162,7 @@ mod tests {
         let published = Published {
             ticket: Some(Ticket(1)),
             rejected: rejected.to_vec(),
+            full: None,
         };
         published.confirm(&mut confirms, 5, messages, |message| message.persistent);
         std::iter::from_fn(|| confirms.pop(Ticket(durable)))

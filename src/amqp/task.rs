@@ -249,6 +249,7 @@ impl Task {
         } = &mut self.connection;
         let shared = &state.shared;
         let pending = &mut state.pending;
+        let full_queue = &state.full_queue;
         let waits_for_share = !assembly_share.may_read();
         tokio::select! {
             // Errors show when the socket is used. While it is not used, this notices a reset by the peer.
@@ -259,6 +260,7 @@ impl Task {
             () = shared.outbox.ready() => Woken::Ready,
             rest = async { pending.as_mut().map(|pending| pending.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if pending.is_some() => Woken::Resumed(rest),
             () = shared.committer.room(), if waits_for_committer => Woken::Ready,
+            () = async { full_queue.as_ref().unwrap_or_else(|| unreachable!("guarded")).room().await }, if full_queue.is_some() => Woken::Ready,
             () = assembly_share.changed(), if waits_for_share => Woken::Ready,
             Ok(()) = alarms.changed() => Woken::Ready,
             () = self.timer.as_mut() => Woken::Timer,

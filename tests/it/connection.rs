@@ -1,12 +1,8 @@
-//! Connections and channels: errors that end them, heartbeats, alarms, and what operators see and close.
+//! Connections and channels: errors that end them, heartbeats, and what operators see and close.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use leveret::store::Limits;
-use leveret::store::faulty::FaultyStore;
-use leveret::wire::protocol::{basic, connection};
-use leveret::wire::{AMQPClass, HEARTBEAT};
+use leveret::wire::HEARTBEAT;
 
 use crate::support::reply_code::{CONNECTION_FORCED, NOT_FOUND};
 use crate::support::{Client, Event, PATIENCE, Peer, TestServer, eventually, eventually_eq};
@@ -84,82 +80,6 @@ async fn the_messages_of_an_idle_client_that_leaves_are_requeued() {
         server.broker.connections().is_empty()
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alarm_blocks_publishers_until_it_clears_and_leaves_consumers_alone() {
-    let server = TestServer::start().await;
-    let mut publisher = Peer::new(&server).await;
-    let mut consumer = Peer::new(&server).await;
-    publisher.declare(1, "q").await;
-    publisher.confirm_select(1).await;
-    publisher.publish(1, "q", b"1").await;
-    assert!(matches!(
-        publisher.method().await.1,
-        AMQPClass::Basic(basic::AMQPMethod::Ack(_))
-    ));
-    server.alarms.set_memory(true);
-    publisher.expect_nothing(1).await;
-    publisher.publish(1, "q", b"2").await;
-    assert_eq!(blocked_reason(&mut publisher).await, "low on memory");
-    // The publish that met the alarm waits, and so does everything behind it.
-    publisher.publish(1, "q", b"3").await;
-    assert_eq!(consumer.get_no_ack(1, "q").await.unwrap().body, b"1");
-    assert!(consumer.get_no_ack(1, "q").await.is_none());
-    server.alarms.set_memory(false);
-    expect_unblocked(&mut publisher).await;
-    for body in [b"2", b"3"] {
-        eventually("it is enqueued", || server.ready("q") > 0).await;
-        assert_eq!(consumer.get_no_ack(1, "q").await.unwrap().body, body);
-    }
-}
-
-/// Reads `connection.blocked` and returns its reason.
-async fn blocked_reason(peer: &mut Peer) -> String {
-    match peer.method().await.1 {
-        AMQPClass::Connection(connection::AMQPMethod::Blocked(m)) => m.reason.to_string(),
-        other => panic!("not blocked: {other:?}"),
-    }
-}
-
-async fn expect_unblocked(peer: &mut Peer) {
-    let (_, method) = peer.method().await;
-    assert!(
-        matches!(
-            method,
-            AMQPClass::Connection(connection::AMQPMethod::Unblocked(_))
-        ),
-        "{method:?}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_a_hanging_disk_holds_back_is_told_and_others_are_not() {
-    let store = Arc::new(FaultyStore::new(Vec::new()));
-    let server = TestServer::start_on(store.clone()).await;
-    let mut publisher = Peer::new(&server).await;
-    let mut other = Peer::new(&server).await;
-    publisher.declare_durable(1, "q", &[]).await;
-    store.stall(true);
-    let large = vec![7; 1024 * 1024];
-    for _ in 0..=Limits::default().pending_bytes_max / large.len() {
-        publisher.publish(1, "q", &large).await;
-    }
-    assert_eq!(blocked_reason(&mut publisher).await, "disk is slow");
-    let ready = server.ready("q");
-    other.publish(1, "q", b"small").await;
-    eventually_eq("a small publish passes", ready + 1, || server.ready("q")).await;
-    other.expect_nothing(1).await;
-    store.stall(false);
-    expect_unblocked(&mut publisher).await;
-    publisher.publish(1, "q", b"again").await;
-    eventually_eq("the publisher goes on", ready + 2, || server.ready("q")).await;
-    // An alarm is announced as ever.
-    server.alarms.set_disk(true);
-    publisher.publish(1, "q", b"during the alarm").await;
-    assert_eq!(blocked_reason(&mut publisher).await, "low on disk");
-    server.alarms.set_disk(false);
-    expect_unblocked(&mut publisher).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@
 
 mod arbitrary_input; // peers that send random frames and bytes
 mod backlog; // more messages than memory
+mod blocked_publishers; // alarms, a slow disk and full queues hold publishers back
 mod clock_changes; // a wall clock that jumps while the broker runs
 mod closing; // which side closes a connection, when, and how
 mod cmq; // CMQ's HTTP API

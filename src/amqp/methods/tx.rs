@@ -10,6 +10,7 @@ use super::super::direct_reply_to::Requesters;
 use super::super::error::{Code, Handled, Refusal};
 use super::super::publishing::CheckedMessage;
 use super::super::transaction::{Publish, Transaction};
+use crate::broker::queue::Queue;
 use crate::model::{Message, Ticket};
 use crate::store::commit::Committer;
 use crate::wire::AMQPClass;
@@ -22,6 +23,8 @@ struct Committed {
     ticket: Option<Ticket>,
     /// A queue has rejected a message or is gone.
     is_partial: bool,
+    /// A queue that holds the publisher back.
+    full: Option<Arc<Queue>>,
 }
 
 impl Channel {
@@ -68,7 +71,12 @@ impl Channel {
     pub(crate) fn tx_commit(&mut self, connection: &mut ConnectionState) -> Handled {
         let transaction = self.take_transaction()?;
         let committer = Arc::clone(&connection.shared.committer);
-        let Committed { ticket, is_partial } = self.commit(&transaction, &committer);
+        let Committed {
+            ticket,
+            is_partial,
+            full,
+        } = self.commit(&transaction, &committer);
+        connection.hold_back(full.as_ref());
         connection.unsynced.add(transaction.bytes, &committer);
         let mut replies = Vec::new();
         for Publish { checked, targets } in transaction.publishes {
@@ -107,6 +115,7 @@ impl Channel {
         let mut committed = Committed {
             ticket: None,
             is_partial: false,
+            full: None,
         };
         let is_same_run = |a: &Publish, b: &Publish| Arc::ptr_eq(&a.targets, &b.targets);
         for run in transaction.publishes.chunk_by(is_same_run) {
@@ -118,6 +127,9 @@ impl Channel {
                 let published = queue.publish(&messages);
                 committed.is_partial |= !published.rejected.is_empty() || queue.is_deleted();
                 committed.ticket = committed.ticket.max(published.ticket);
+                if published.is_full {
+                    committed.full = Some(Arc::clone(queue));
+                }
             }
         }
         for (how, deliveries) in &transaction.acknowledged {

@@ -23,6 +23,8 @@ pub struct Published {
     pub ticket: Option<Ticket>,
     /// Indexes in the run that `x-overflow` refused.
     pub rejected: Vec<u32>,
+    /// The queue holds the publisher back until [`Queue::room`].
+    pub is_full: bool,
 }
 
 impl Queue {
@@ -87,6 +89,7 @@ impl Queue {
         let published = Published {
             ticket: applied.ticket.filter(|_| enqueued.persisted),
             rejected: enqueued.rejected,
+            is_full: enqueued.is_full,
         };
         (published, applied.letters)
     }
@@ -108,6 +111,28 @@ impl Queue {
             cell.answer_permits(self.spec.id, now_ms);
         }
         all
+    }
+
+    /// Whether the queue holds its publishers back.
+    pub fn is_full(&self) -> bool {
+        let cell = self.lock();
+        !cell.deleted && cell.machine.is_full()
+    }
+
+    /// Waits until the queue holds its publishers back no longer.
+    pub async fn room(&self) {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            {
+                let mut cell = self.lock();
+                if cell.deleted || !cell.machine.is_full() {
+                    return;
+                }
+                cell.holds_publishers = true;
+            }
+            room.await;
+        }
     }
 
     /// Registers a consumer; deliveries may reach its sink before this returns.
@@ -262,6 +287,7 @@ impl Queue {
             outlet.sink.cancelled(consumer);
         }
         self.loaded.notify_waiters();
+        self.room.notify_waiters();
         Some((counts, ticket))
     }
 

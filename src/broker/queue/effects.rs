@@ -105,6 +105,8 @@ pub(super) struct Enqueued {
     pub(super) rejected: Vec<u32>,
     /// The queue accepted messages that a restart must find.
     pub(super) persisted: bool,
+    /// The queue is full and holds its publishers back.
+    pub(super) is_full: bool,
 }
 
 impl Enqueued {
@@ -118,6 +120,7 @@ impl Enqueued {
             is_paused: others.is_paused,
             rejected: self.rejected,
             persisted: self.persisted || others.persisted,
+            is_full: others.is_full,
         }
     }
 }

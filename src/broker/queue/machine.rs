@@ -116,6 +116,11 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         false
     }
 
+    /// Whether the queue is at its limit and holds its publishers back. A stream is never full.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Ends the queue: forgets its consumers and waiting receives.
     fn delete(&mut self);
 

@@ -72,6 +72,8 @@ pub struct Queue {
     pub(super) settings: RwLock<Settings>,
     /// Notified when a read has ended.
     pub(super) loaded: Notify,
+    /// Notified when a full queue has room, or is gone.
+    pub(super) room: Notify,
     /// Reads that failed. Never locked together with another lock.
     pub(super) tries: Mutex<Tries>,
     pub(super) me: Weak<Queue>,
@@ -95,6 +97,8 @@ pub(super) struct Cell {
     pub(super) deleted: bool,
     /// A caller is about to publish its dead letters.
     pub(super) lined_up: bool,
+    /// Publishers wait for room.
+    pub(super) holds_publishers: bool,
 }
 
 /// The result of a command.
@@ -138,6 +142,7 @@ impl Queue {
             resident_bytes: 0,
             deleted: false,
             lined_up: false,
+            holds_publishers: false,
         };
         Arc::new_cyclic(|me| Queue {
             spec,
@@ -145,6 +150,7 @@ impl Queue {
             cell: Mutex::new(cell),
             settings: RwLock::new(settings),
             loaded: Notify::new(),
+            room: Notify::new(),
             tries: Mutex::default(),
             me: Weak::clone(me),
         })
@@ -252,6 +258,10 @@ impl Queue {
         let now_ms = self.services.clock.now_ms();
         let result = command(cell, now_ms);
         let watched = self.carry_out(cell);
+        if cell.holds_publishers && !cell.machine.is_full() {
+            cell.holds_publishers = false;
+            self.room.notify_waiters();
+        }
         if !cell.deleted {
             self.keep_deadline(cell, now_ms);
         }

@@ -38,7 +38,12 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("x-overflow", |value, _| {
         check_word(
             value,
-            &["drop-head", "reject-publish", "reject-publish-dlx"],
+            &[
+                "drop-head",
+                "reject-publish",
+                "reject-publish-dlx",
+                "block-publish",
+            ],
             "invalid_overflow",
         )
     }),

@@ -53,6 +53,8 @@ pub enum Overflow {
     RejectPublish,
     /// The queue rejects the publish and dead-letters the message.
     RejectPublishDlx,
+    /// The queue holds the publisher back until it has room. Leveret's own.
+    BlockPublish,
 }
 
 /// `x-delayed-retry-type`: which returned messages of a quorum queue wait before their next delivery.
@@ -252,6 +254,7 @@ impl QueueArguments {
             overflow: match (kind, get("x-overflow").and_then(bytes_value)) {
                 (_, Some(b"reject-publish")) => Overflow::RejectPublish,
                 (QueueKind::Classic, Some(b"reject-publish-dlx")) => Overflow::RejectPublishDlx,
+                (_, Some(b"block-publish")) => Overflow::BlockPublish,
                 _ => Overflow::DropHead,
             },
             dead_letter_exchange: get(DEAD_LETTER_EXCHANGE).and_then(text_value),

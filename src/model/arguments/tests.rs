@@ -109,6 +109,7 @@ fn words_are_checked_as_rabbitmq_does() {
         ("x-overflow", text("drop-head"), None),
         ("x-overflow", text("reject-publish"), None),
         ("x-overflow", text("reject-publish-dlx"), None),
+        ("x-overflow", text("block-publish"), None),
         ("x-overflow", text("z"), Some("invalid_overflow")),
         (
             "x-overflow",

@@ -32,6 +32,7 @@ impl Channel {
         self.flush_run(connection);
         let of_later = Published::to_all(&later, &[delayed_message]);
         let of_now = Published::to_all(&now, std::slice::from_ref(&message));
+        connection.hold_back(of_later.full.as_ref().or(of_now.full.as_ref()));
         let bytes = message.size() * (later.len() + now.len());
         connection.unsynced.add(bytes, &connection.shared.committer);
         if let Mode::Confirm(confirms) = &mut self.mode {
@@ -41,6 +42,7 @@ impl Channel {
             let published = Published {
                 ticket: of_later.ticket.max(of_now.ticket),
                 rejected,
+                full: None,
             };
             let seq = confirms.next();
             let is_durable =

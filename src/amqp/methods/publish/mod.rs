@@ -154,6 +154,7 @@ impl Channel {
         detach_run(&mut run.messages, run.bytes, connection.read_buffer);
         let published = Published::to_all(&targets, &run.messages);
         let bytes = run.bytes * targets.len();
+        connection.hold_back(published.full.as_ref());
         connection.unsynced.add(bytes, &connection.shared.committer);
         if let Mode::Confirm(confirms) = &mut self.mode {
             run.confirm(confirms, &targets, &published);

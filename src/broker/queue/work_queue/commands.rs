@@ -47,7 +47,8 @@ impl Machine for WorkQueue {
                 return enqueued;
             }
         }
-        let refuses = may_refuse && admission == Admission::Each;
+        let blocks = self.arguments.overflow == Overflow::BlockPublish;
+        let refuses = may_refuse && !blocks && admission == Admission::Each;
         for (index, message) in (0..).zip(run) {
             enqueued.seen += 1;
             if refuses && self.would_overflow(1, message.body.len() as u64) {
@@ -72,6 +73,7 @@ impl Machine for WorkQueue {
             }
         }
         self.finish(now_ms, fx);
+        enqueued.is_full = self.is_full();
         enqueued
     }
 
@@ -248,6 +250,10 @@ impl Machine for WorkQueue {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn is_full(&self) -> bool {
+        self.arguments.overflow == Overflow::BlockPublish && self.would_overflow(1, 0)
     }
 
     fn is_expired(&self, now_ms: u64) -> bool {
