@@ -15,17 +15,6 @@ use crate::wire::{AMQPClass, FrameKind, reply_text};
 /// The reason that `connection.blocked` gives to a connection that waits for the disk.
 const DISK_IS_SLOW: &str = "disk is slow";
 
-/// What stops a connection's publishes, and what its client knows.
-#[derive(Debug, Default)]
-pub(super) struct Blocking {
-    /// The client has published during an alarm. It is not read until the alarm is over.
-    pub(super) by_alarm: bool,
-    /// Since when the connection waits for the disk or for a full queue.
-    held_back_since: Option<Instant>,
-    /// The client was sent `connection.blocked`, and no `connection.unblocked` since.
-    told: bool,
-}
-
 impl Connection {
     /// Blocks a client whose frame belongs to a publish, while an alarm is on. That is from the content
     /// header on, before there is a body.

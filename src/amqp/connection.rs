@@ -6,7 +6,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assembly_budget::AssemblyShare;
-use super::blocking::Blocking;
 use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::{ConnectionState, Context};
@@ -50,6 +49,17 @@ impl Phase {
             Phase::Running | Phase::Over => None,
         }
     }
+}
+
+/// What stops a connection's publishes, and what its client knows.
+#[derive(Debug, Default)]
+pub(super) struct Blocking {
+    /// The client has published during an alarm. It is not read until the alarm is over.
+    pub(super) by_alarm: bool,
+    /// Since when the connection waits for the disk or for a full queue.
+    pub(super) held_back_since: Option<Instant>,
+    /// The client was sent `connection.blocked`, and no `connection.unblocked` since.
+    pub(super) told: bool,
 }
 
 pub(super) struct Connection {
