@@ -1,0 +1,31 @@
+// What holds for a queue: each value with the source it comes from.
+
+import { plain } from "../lib/format.js";
+import { el } from "../lib/dom.js";
+import { href } from "../lib/router.js";
+import { tag } from "./page.js";
+import { Table } from "./table.js";
+
+export function effectiveTable() {
+  const table = new Table({ caption: "Effective arguments", columns: COLUMNS, key: ({ name }) => name, empty: "Only defaults hold." });
+  return { element: table.element, show: (one, own) => table.update(own === null ? fromRabbit(one) : own.effective_arguments) };
+}
+
+const COLUMNS = [
+  { title: "Argument", value: ({ name }) => name, cell: ({ name }) => el("code", {}, name) },
+  { title: "Value", value: ({ value }) => value, kind: "name", cell: ({ value }) => el("code", {}, plain(value)) },
+  { title: "From", value: (row) => [row.source, row.policy], kind: "name", cell: source },
+];
+
+function source({ source: from, policy }) {
+  const text = { declared: "declaration", policy: "policy", operator_policy: "operator policy", override: "override", default: "default" }[from] ?? from;
+  return el("span", {}, tag(text, from.includes("policy") ? "accent" : ""), policy ? el("a", { href: href("policies") }, policy) : null);
+}
+
+/** RabbitMQ names no sources: its declared arguments, and what its policies add. */
+function fromRabbit({ arguments: declared = {}, effective_policy_definition: policies = {} }) {
+  return [
+    ...Object.entries(declared).map(([name, value]) => ({ name, value, source: "declared" })),
+    ...Object.entries(policies).map(([name, value]) => ({ name, value, source: "policy" })),
+  ];
+}
