@@ -40,7 +40,9 @@ impl Connection {
             let Some(channel) = self.channels.get_mut(*number) else {
                 return false;
             };
+            let before = channel.message_stats.confirm;
             let waits_for = channel.send_confirms(&mut self.state.out, durable);
+            self.state.published.published.confirmed += channel.message_stats.confirm - before;
             next = match (next, waits_for) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),

@@ -16,6 +16,7 @@ use super::unacked::{Unacked, UnackedDelivery};
 use super::writer::Writer;
 use crate::broker::connections::ChannelStatus;
 use crate::broker::queue::ChannelLimiter;
+use crate::broker::stats::MessageStats;
 use crate::model::{ConsumerId, Name, Ticket};
 use crate::wire;
 
@@ -48,6 +49,7 @@ pub(crate) struct Channel {
     pub(crate) consumers: Consumers,
     pub(crate) queues: QueueHandles,
     pub(crate) publishing: Publishing,
+    pub(crate) message_stats: MessageStats,
     pub(crate) acks: GatheredAcks,
     /// Buffer for acknowledged deliveries; empty between methods.
     pub(crate) acknowledged: Vec<(u64, UnackedDelivery)>,
@@ -84,6 +86,7 @@ impl Channel {
             consumers: Consumers::default(),
             queues: QueueHandles::default(),
             publishing: Publishing::default(),
+            message_stats: MessageStats::default(),
             acks: GatheredAcks::default(),
             acknowledged: Vec::new(),
             touched: Vec::new(),
@@ -104,7 +107,11 @@ impl Channel {
         let waits_for = match &mut self.mode {
             Mode::Plain | Mode::Tx(_) => None,
             Mode::Confirm(confirms) => {
+                let mut unanswered = confirms.outstanding();
                 while let Some(confirm) = confirms.pop(durable) {
+                    let answered = unanswered - confirms.outstanding();
+                    unanswered -= answered;
+                    self.message_stats.confirm += if confirm.ack { answered } else { 0 };
                     let (seq, multiple) = (confirm.seq, confirm.multiple);
                     match confirm.ack {
                         true => wire::put_ack(out.buffer(), self.number, seq, multiple),
@@ -181,6 +188,7 @@ impl Channel {
             global_prefetch: self.global_prefetch,
             confirm: matches!(self.mode, Mode::Confirm(_)),
             transactional: matches!(self.mode, Mode::Tx(_)),
+            message_stats: self.message_stats,
         }
     }
 }

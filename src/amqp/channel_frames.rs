@@ -130,6 +130,7 @@ impl Channel {
     /// Does the work that was left for the end of the batch: publishes, then acks, then credit.
     pub(crate) fn flush(&mut self, connection: &mut ConnectionState) {
         self.flush_run(connection);
+        self.publishing.counts.flush();
         self.flush_acks(connection);
         self.flush_credit(connection);
     }

@@ -69,6 +69,8 @@ impl Connection {
     pub(super) fn remove_channel(&mut self, number: u16) {
         self.channels.remove(number);
         self.permit.close_channel();
+        let vhost = &self.state.shared.session.vhost;
+        vhost.broker_stats().churn.channel_closed.add(1);
     }
 
     /// A frame after `connection.close` from either side. Answers another close; close-ok is the last frame.
@@ -218,6 +220,7 @@ impl Connection {
             self.remove_channel(number);
         }
         self.cancelled = Vec::new();
+        self.state.count_published();
         self.state.forget_channels();
         self.status_changed = true;
         self.state.shared.session.close();

@@ -131,6 +131,7 @@ impl Connection {
         self.end_batch();
         // Deliveries that the batch has caused leave in one write with its replies.
         self.take_outbox();
+        self.state.count_published();
         self.note_held_back();
     }
 

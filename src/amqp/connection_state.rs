@@ -15,6 +15,7 @@ use super::front::Front;
 use super::handshake::Capabilities;
 use super::method_id::MethodId;
 use super::outbox::Outbox;
+use super::publish_counts::PublishCounts;
 use super::unsynced::Unsynced;
 use super::writer::Writer;
 use crate::broker::queue::Queue;
@@ -69,6 +70,8 @@ pub(crate) struct ConnectionState {
     pub(crate) unsynced: Unsynced,
     /// A full queue that takes no further publishes from this connection for now.
     pub(crate) full_queue: Option<Arc<Queue>>,
+    /// Publishes and confirms of this batch of frames.
+    pub(crate) published: PublishCounts,
     /// Size of the buffer that the current frames were read into.
     pub(crate) read_buffer: usize,
     opened: Instant,
@@ -89,6 +92,7 @@ impl ConnectionState {
             has_published: false,
             unsynced: Unsynced::default(),
             full_queue: None,
+            published: PublishCounts::default(),
             read_buffer,
             opened: Instant::now(),
         }
@@ -136,6 +140,11 @@ impl ConnectionState {
             method: self.method,
             future: Box::pin(future),
         });
+    }
+
+    /// Counts the publishes and confirms of a batch for the virtual host.
+    pub(crate) fn count_published(&mut self) {
+        self.published.flush(self.shared.session.vhost.stats());
     }
 
     /// Milliseconds since the connection was opened.

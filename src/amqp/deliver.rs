@@ -25,6 +25,10 @@ impl Channel {
             self.under_way.push(id);
         }
         let needs_ack = !consumer.no_ack;
+        let stats = &mut self.message_stats;
+        stats.deliver += u64::from(needs_ack);
+        stats.deliver_no_ack += u64::from(!needs_ack);
+        stats.redeliver += u64::from(delivery.redelivered);
         consumer.account.delivered(message.size() as u64, needs_ack);
         let tag = match consumer.source {
             Some(source) if needs_ack => {

@@ -132,6 +132,8 @@ impl Connection {
             let refusal = Refusal::new(Code::NotAllowed, limit.to_string());
             return Err(refusal.about_nothing().into());
         }
+        let vhost = &self.state.shared.session.vhost;
+        vhost.broker_stats().churn.channel_created.add(1);
         self.channels.insert(number);
         let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
         self.state.send(number, AMQPClass::Channel(ok));

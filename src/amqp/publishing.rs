@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::detach::LastProperties;
+use super::publish_counts::ExchangeCounts;
 use super::route_cache::RouteCache;
 use super::run::Run;
 use crate::model::{Message, Name};
@@ -12,6 +13,7 @@ pub(crate) struct Publishing {
     pub(crate) routes: RouteCache,
     pub(crate) last_properties: LastProperties,
     pub(crate) run: Run,
+    pub(crate) counts: ExchangeCounts,
 }
 
 /// A message whose properties and permissions have been checked.

@@ -158,7 +158,9 @@ impl Task {
         self.heart.received();
         connection.assembly_share.progress();
         self.bytes_read += n;
-        connection.state.shared.outbox.gauges().add_received(n);
+        let shared = &connection.state.shared;
+        shared.outbox.gauges().add_received(n);
+        shared.session.vhost.stats().received_bytes.add(n as u64);
         if n >= room {
             self.read_size = (self.read_size * 2).min(READ_MAX);
         } else if n < self.read_size / 8 {
@@ -198,6 +200,8 @@ impl Task {
             self.send_deadline = None;
             let gauges = state.shared.outbox.gauges();
             gauges.add_sent(written, writes, state.out.pending());
+            let vhost = &state.shared.session.vhost;
+            vhost.stats().sent_bytes.add(written as u64);
         }
         if state.out.pending() < OUTPUT_LOW_WATER {
             self.connection.deliveries_written();

@@ -17,6 +17,7 @@ use super::error::BrokerError;
 use super::limits::Limits;
 use super::parameters::GlobalParameters;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
+use super::stats::BrokerStats;
 use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
@@ -104,7 +105,8 @@ impl Broker {
         committer: Arc<Committer>,
         config: BrokerConfig,
     ) -> Result<Arc<Broker>, OpenError> {
-        let connections = Arc::<Connections>::default();
+        let stats = Arc::<BrokerStats>::default();
+        let connections = Arc::new(Connections::new(Arc::clone(&stats)));
         let timekeeper = Timekeeper::start(Arc::clone(&committer), config.clocks);
         let clock = timekeeper.clock();
         let users = Users::open(
@@ -124,6 +126,7 @@ impl Broker {
             threads: QueueThreads::new(),
             letters: Letters::start(),
             limits,
+            stats,
         });
         let vhosts = Vhosts::load(Arc::clone(&shared))?;
         let broker = Arc::new(Broker {
@@ -175,6 +178,10 @@ impl Broker {
 
     pub fn committer(&self) -> &Arc<Committer> {
         &self.shared.committer
+    }
+
+    pub fn stats(&self) -> &BrokerStats {
+        &self.shared.stats
     }
 
     pub fn budget(&self) -> &Arc<MemoryBudget> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 use dashmap::DashMap;
 
+use super::stats::{BrokerStats, MessageStats};
 use crate::model::{ConnectionId, Name};
 
 /// The properties of an open connection that do not change.
@@ -102,6 +103,7 @@ pub struct ChannelStatus {
     pub global_prefetch: u16,
     pub confirm: bool,
     pub transactional: bool,
+    pub message_stats: MessageStats,
 }
 
 /// An open connection, as operators control it.
@@ -134,9 +136,17 @@ impl Connection {
 #[derive(Default)]
 pub struct Connections {
     open: DashMap<ConnectionId, Connection>,
+    stats: Arc<BrokerStats>,
 }
 
 impl Connections {
+    pub(super) fn new(stats: Arc<BrokerStats>) -> Connections {
+        Connections {
+            open: DashMap::new(),
+            stats,
+        }
+    }
+
     /// Registers a connection until the returned registration is dropped.
     pub fn register(
         self: &Arc<Self>,
@@ -145,6 +155,7 @@ impl Connections {
     ) -> Registration {
         let id = info.id;
         self.open.insert(id, Connection { info, control });
+        self.stats.churn.connection_created.add(1);
         Registration {
             connections: Arc::clone(self),
             id,
@@ -199,6 +210,7 @@ pub struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.connections.open.remove(&self.id);
+        self.connections.stats.churn.connection_closed.add(1);
     }
 }
 

@@ -16,9 +16,10 @@ use super::response_body::OnSent;
 use super::topics::{PUSH_QUEUE, Subscription, Topic, TopicId};
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::Queue;
+use crate::broker::stats::{Protocol, Published, Sizes};
 use crate::clock::Clock;
-use crate::model::Ticket;
 use crate::model::arguments::QueueKind;
+use crate::model::{Message, Ticket};
 
 pub(super) struct Call<'a> {
     pub(super) api: &'a Api,
@@ -68,6 +69,32 @@ impl Call<'_> {
             Some(ticket) => Ok(self.api.broker.committer().wait(ticket).await?),
             None => Ok(()),
         }
+    }
+
+    /// Counts messages that the caller has sent, and their copies in queues.
+    pub(super) fn count_sent(&self, messages: &[Arc<Message>], copies: usize) {
+        let mut sizes = Sizes::default();
+        let bodies = messages.iter().map(|message| message.body.len());
+        bodies.for_each(|bytes| sizes.observe(bytes as u64));
+        let count = messages.len() as u64;
+        let published = Published {
+            received: count,
+            received_confirm: count,
+            routed: copies as u64,
+            ..Published::default()
+        };
+        let stats = self.caller.vhost.stats();
+        stats.count_published(Protocol::Cmq, &published, &sizes);
+    }
+
+    /// Counts sent messages that are on disk.
+    pub(super) fn count_confirmed(&self, messages: usize) {
+        let published = Published {
+            confirmed: messages as u64,
+            ..Published::default()
+        };
+        let stats = self.caller.vhost.stats();
+        stats.count_published(Protocol::Cmq, &published, &Sizes::default());
     }
 
     /// Refuses if the queue or topic `id` had too many requests of this action in this second.

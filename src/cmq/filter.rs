@@ -158,6 +158,7 @@ mod tests {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::default(),
+            stats: Arc::default(),
         }));
         routing.insert_queue("q".into(), "q");
         for binding in filter.bindings(&topic, "s", &"q".into()) {

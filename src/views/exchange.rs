@@ -26,8 +26,8 @@ impl ExchangeView {
     fn of(vhost: &Name, exchange: Arc<Exchange>) -> ExchangeView {
         ExchangeView {
             vhost: vhost.clone(),
+            message_stats: exchange.stats.messages(),
             exchange,
-            message_stats: MessageStats::default(),
         }
     }
 }

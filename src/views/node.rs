@@ -8,7 +8,7 @@ use super::listener::ListenerView;
 use super::sources::Views;
 use crate::broker::alarms::Raised;
 use crate::broker::queue::Queue;
-use crate::broker::stats::MessageStats;
+use crate::broker::stats::{Churn, MessageStats, Totals};
 use crate::{files, memory, node};
 
 /// The process.
@@ -40,6 +40,7 @@ pub struct OverviewView {
     pub objects: ObjectTotals,
     pub queue_totals: QueueTotals,
     pub message_stats: MessageStats,
+    pub churn: Churn,
 }
 
 /// How many objects there are.
@@ -110,6 +111,7 @@ impl Views {
     pub fn overview(&self, is_shown: impl Fn(&str) -> bool) -> OverviewView {
         let mut objects = ObjectTotals::default();
         let mut queue_totals = QueueTotals::default();
+        let mut totals = Totals::default();
         let vhosts = self.broker.vhost_list();
         for vhost in vhosts.iter().filter(|vhost| is_shown(vhost.name())) {
             let queues = vhost.queues();
@@ -117,6 +119,7 @@ impl Views {
             objects.exchanges += vhost.exchanges().len();
             objects.queues += queues.len();
             queue_totals.add(QueueTotals::of(&queues));
+            totals += vhost.stats().totals();
         }
         let connections = self.connections().into_iter();
         for connection in connections.filter(|connection| is_shown(&connection.info.vhost)) {
@@ -127,7 +130,8 @@ impl Views {
         OverviewView {
             objects,
             queue_totals,
-            message_stats: MessageStats::default(),
+            message_stats: totals.messages(),
+            churn: self.broker.stats().churn(),
         }
     }
 }

@@ -116,7 +116,7 @@ impl Views {
                 _ => QueueState::Damaged,
             },
             owner: owner.and_then(|owner| self.connection_info(owner)),
-            message_stats: MessageStats::default(),
+            message_stats: queue.stats().messages(),
         }
     }
 }

@@ -16,6 +16,9 @@ pub struct VhostView {
     /// Totals of all its queues.
     pub queue_totals: QueueTotals,
     pub message_stats: MessageStats,
+    /// Bytes that AMQP clients have sent and been sent.
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
 }
 
 impl Views {
@@ -31,10 +34,13 @@ impl Views {
 }
 
 fn vhost_view(vhost: &Arc<Vhost>) -> VhostView {
+    let stats = vhost.stats().totals();
     VhostView {
         name: vhost.name().clone(),
         metadata: vhost.metadata(),
         queue_totals: QueueTotals::of(&vhost.queues()),
-        message_stats: MessageStats::default(),
+        message_stats: stats.messages(),
+        received_bytes: stats.received_bytes,
+        sent_bytes: stats.sent_bytes,
     }
 }

@@ -33,6 +33,7 @@ mod queue_overrides; // settings of a queue made after its declaration
 mod reply_to; // direct reply-to
 mod rewind; // acked messages that are read again
 mod rewind_scale; // the cost of rewinding a million messages
+mod stats; // counters move as messages move
 mod streams; // streams
 mod support; // a broker for each test, and a peer that speaks raw AMQP
 mod transactions; // tx

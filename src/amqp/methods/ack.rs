@@ -154,6 +154,9 @@ impl Channel {
         let mut ticket = None;
         for QueueAcks { queue, leases, .. } in by_queue {
             let credit = grants.take(queue);
+            if how == Acknowledgement::Ack {
+                self.message_stats.ack += leases.len() as u64;
+            }
             if let Some(queue) = self.queues.get(queue) {
                 ticket = ticket.max(queue.acknowledge(how, &leases, &credit));
             }

@@ -41,6 +41,7 @@ impl Channel {
                     Ok(())
                 }
                 Ok(None) => {
+                    channel.message_stats.get_empty += 1;
                     let empty = AMQPMethod::GetEmpty(GetEmpty {});
                     connection.send(channel.number, AMQPClass::Basic(empty));
                     Ok(())
@@ -70,6 +71,10 @@ impl Channel {
             }
             return;
         }
+        let stats = &mut self.message_stats;
+        stats.get += u64::from(!no_ack);
+        stats.get_no_ack += u64::from(no_ack);
+        stats.redeliver += u64::from(got.redelivered);
         let tag = match no_ack {
             true => self.unacked.skip_tag(),
             false => {

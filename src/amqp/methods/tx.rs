@@ -82,8 +82,11 @@ impl Channel {
         for Publish { checked, targets } in transaction.publishes {
             if !checked.reply_addresses.is_empty() {
                 replies.push(checked);
-            } else if checked.mandatory && targets.is_empty() {
-                self.send_return(connection, &checked.message);
+            } else if targets.is_empty() {
+                if checked.mandatory {
+                    self.send_return(connection, &checked.message);
+                }
+                self.count_unroutable(connection, checked.mandatory);
             }
         }
         self.flush_credit(connection);

@@ -71,6 +71,7 @@ fn exchange(n: u8) -> Exchange {
         auto_delete: n == 1,
         internal: false,
         arguments: FieldTable::default(),
+        stats: Arc::default(),
     }
 }
 

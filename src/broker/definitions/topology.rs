@@ -147,6 +147,7 @@ impl ExchangeRecord {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.table(&self.name)?,
+            stats: std::sync::Arc::default(),
         })
     }
 }

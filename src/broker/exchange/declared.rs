@@ -1,10 +1,13 @@
 //! An exchange as it was declared, and the checks of its arguments and bindings.
 
+use std::sync::Arc;
+
 use super::consistent_hash::{self, HashOn};
 use super::delayed;
 use super::headers::HeaderMatch;
 use super::kind::ExchangeKind;
 use crate::broker::error::BrokerError;
+use crate::broker::stats::ExchangeStats;
 use crate::model::Name;
 use crate::model::arguments::text_value;
 use crate::wire::FieldTable;
@@ -24,6 +27,7 @@ pub struct Exchange {
     /// Clients may not publish to it.
     pub internal: bool,
     pub arguments: FieldTable,
+    pub stats: Arc<ExchangeStats>,
 }
 
 impl Exchange {

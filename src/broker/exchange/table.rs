@@ -163,6 +163,7 @@ mod tests {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::default(),
+            stats: Arc::default(),
         }
     }
 

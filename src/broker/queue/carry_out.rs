@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::broker::stats::{HandedOut, Protocol};
 use crate::model::{LogId, Ticket};
 
 use super::effects::Effect;
@@ -12,7 +13,10 @@ impl Queue {
     /// Carries out the effects of a command. Returns the ticket of a batch whose durability the machine
     /// awaits.
     pub(super) fn carry_out(&self, cell: &mut Cell) -> Option<Ticket> {
-        cell.outlets.deliver(&mut cell.fx.deliveries);
+        if !cell.fx.deliveries.is_empty() {
+            let delivered = cell.outlets.deliver(&mut cell.fx.deliveries);
+            self.count_handed_out(cell, Protocol::Amqp, &delivered);
+        }
         let mut answers = Vec::new();
         let mut sweeps = Vec::new();
         if !cell.fx.others.is_empty() {
@@ -35,6 +39,7 @@ impl Queue {
         }
         for (receive, messages) in answers {
             if let Some(sender) = cell.receives.remove(&receive) {
+                self.count_handed_out(cell, Protocol::Cmq, &received(&messages));
                 let ticket = cell.ticket;
                 // Cannot fail: a receive stops waiting before it drops the other end.
                 drop(sender.send(Answer { messages, ticket }));
@@ -83,5 +88,16 @@ impl Queue {
             self.schedule(cell.deadline_ms, Some(deadline));
             cell.deadline_ms = Some(deadline);
         }
+    }
+}
+
+/// The counts of an answered receive.
+fn received(messages: &[Received]) -> HandedOut {
+    let again = messages.iter().filter(|received| received.count > 1);
+    HandedOut {
+        get: messages.len() as u64,
+        redeliver: again.count() as u64,
+        get_empty: u64::from(messages.is_empty()),
+        ..HandedOut::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::stats::{HandedOut, Protocol};
 use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
 use crate::model::{ConsumerId, Lease, Message, QueueOverrides, Ticket};
@@ -83,7 +84,9 @@ impl Queue {
             return (Published::default(), false);
         };
         let applied = self.turn(cell, |cell, now_ms| {
-            self.enqueue(cell, now_ms, run, admission)
+            let enqueued = self.enqueue(cell, now_ms, run, admission);
+            cell.stats.publish += (run.len() - enqueued.rejected.len()) as u64;
+            enqueued
         });
         let enqueued = applied.result;
         let published = Published {
@@ -218,22 +221,39 @@ impl Queue {
         leases: &[Lease],
         credit: &[(ConsumerId, Credit)],
     ) -> Option<Ticket> {
-        let (_, ticket) =
-            self.act(|machine, now_ms, fx| machine.acknowledge(now_ms, how, leases, credit, fx))?;
-        ticket
+        let mut cell = self.lock_unless_deleted()?;
+        if how == Acknowledgement::Ack {
+            self.count_acks(&mut cell, Protocol::Amqp, leases.len());
+        }
+        let applied = self.apply(cell, |machine, now_ms, fx| {
+            machine.acknowledge(now_ms, how, leases, credit, fx);
+        });
+        self.send_letters_of(applied).1
     }
 
     /// Takes the message at the head; with `no_ack` it is acked as it leaves.
     pub async fn get(&self, no_ack: bool) -> Result<Option<Got>, QueueGone> {
         loop {
             let loaded = self.loaded.notified();
-            match self.run(|machine, now_ms, fx| machine.get(now_ms, no_ack, fx)) {
+            match self.try_get(no_ack) {
                 None => return Err(QueueGone),
                 Some(Get::Empty) => return Ok(None),
                 Some(Get::Got(got)) => return Ok(Some(got)),
                 Some(Get::Loading) => loaded.await,
             }
         }
+    }
+
+    fn try_get(&self, no_ack: bool) -> Option<Get> {
+        let cell = self.lock_unless_deleted()?;
+        let applied = self.turn(cell, |cell, now_ms| {
+            let (machine, fx) = cell.machine();
+            let result = machine.get(now_ms, no_ack, fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            self.count_handed_out(cell, Protocol::Amqp, &fetched(&result, no_ack));
+            result
+        });
+        Some(self.send_letters_of(applied).0)
     }
 
     /// Drops all ready and delayed messages, and returns their number. Dying messages are still
@@ -301,5 +321,22 @@ impl Queue {
 
     pub fn is_deleted(&self) -> bool {
         self.lock().deleted
+    }
+}
+
+/// The counts of one fetch.
+fn fetched(result: &Get, no_ack: bool) -> HandedOut {
+    match result {
+        Get::Loading => HandedOut::default(),
+        Get::Empty => HandedOut {
+            get_empty: 1,
+            ..HandedOut::default()
+        },
+        Get::Got(got) => HandedOut {
+            get: u64::from(!no_ack),
+            get_no_ack: u64::from(no_ack),
+            redeliver: u64::from(got.redelivered),
+            ..HandedOut::default()
+        },
     }
 }

@@ -6,6 +6,7 @@ mod channel_limiter; // the prefetch limit of a whole channel
 mod chunk_state; // whether a chunk is gathered or written
 mod commands; // commands of connections and operators
 mod consumer; // a consumer, its deliveries and credit
+mod count; // counts what the queue does
 mod counts; // a queue's numbers
 mod dead_letter; // builds and publishes dead letters
 mod death; // why messages leave without an ack

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::broker::stats::HandedOut;
 use crate::model::{ConsumerId, QueueId};
 
 use super::channel_limiter::ChannelLimiter;
@@ -110,21 +111,30 @@ impl Outlets {
 
     /// Gives deliveries to the sinks. Consumers that share a sink (a connection) share a run, so that the
     /// sink sees their messages in the order in which they left the queue.
-    pub(super) fn deliver(&mut self, deliveries: &mut Vec<Delivery>) {
+    /// Returns how many there were.
+    pub(super) fn deliver(&mut self, deliveries: &mut Vec<Delivery>) -> HandedOut {
         let Some(first) = deliveries.first() else {
-            return;
+            return HandedOut::default();
         };
         let Some(only) = self.find(first.consumer).map(|entry| &entry.outlet.sink) else {
-            return deliveries.clear();
+            deliveries.clear();
+            return HandedOut::default();
         };
-        if self.take_places(deliveries, only) {
-            return only.deliver(deliveries);
+        let (goes_to_one, handed_out) = self.take_places(deliveries, only);
+        match goes_to_one {
+            true => only.deliver(deliveries),
+            false => self.deliver_apart(deliveries),
         }
-        self.deliver_apart(deliveries);
+        handed_out
     }
 
-    /// Counts the deliveries at the channels' limiters. True if all deliveries go to `sink`.
-    fn take_places(&self, deliveries: &[Delivery], sink: &Arc<dyn DeliverySink>) -> bool {
+    /// Counts the deliveries, also at the channels' limiters. True if all deliveries go to `sink`.
+    fn take_places(
+        &self,
+        deliveries: &[Delivery],
+        sink: &Arc<dyn DeliverySink>,
+    ) -> (bool, HandedOut) {
+        let mut handed_out = HandedOut::default();
         let mut goes_to_one = true;
         for same in deliveries.chunk_by(|one, next| one.consumer == next.consumer) {
             let consumer = same.first().map(|delivery| delivery.consumer);
@@ -132,6 +142,12 @@ impl Outlets {
                 continue;
             };
             goes_to_one &= is_same(&entry.outlet.sink, sink);
+            match entry.takes_places {
+                true => handed_out.deliver += same.len() as u64,
+                false => handed_out.deliver_no_ack += same.len() as u64,
+            }
+            let redelivered = same.iter().filter(|delivery| delivery.redelivered);
+            handed_out.redeliver += redelivered.count() as u64;
             if entry.takes_places
                 && !entry.is_limited
                 && let Some(limiter) = &entry.outlet.limiter
@@ -139,7 +155,7 @@ impl Outlets {
                 limiter.take(same.len());
             }
         }
-        goes_to_one
+        (goes_to_one, handed_out)
     }
 
     fn deliver_apart(&mut self, deliveries: &mut Vec<Delivery>) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, oneshot};
 
+use crate::broker::stats::{QueueStats, VhostStats};
 use crate::clock::Clock;
 use crate::model::{LogId, Message, Name, QueueId, QueueOverrides, Ticket};
 use crate::store::commit::{Committer, Source};
@@ -36,6 +37,8 @@ pub struct QueueServices {
     pub budget: Arc<MemoryBudget>,
     pub threads: Arc<QueueThreads>,
     pub letters: Arc<Letters>,
+    /// Counts for the virtual host.
+    pub stats: Arc<VhostStats>,
     /// The virtual host.
     pub owner: Weak<dyn QueueOwner>,
 }
@@ -95,6 +98,7 @@ pub(super) struct Cell {
     /// The resident bytes that the memory budget knows.
     pub(super) resident_bytes: u64,
     pub(super) deleted: bool,
+    pub(super) stats: QueueStats,
     /// A caller is about to publish its dead letters.
     pub(super) lined_up: bool,
     /// Publishers wait for room.
@@ -141,6 +145,7 @@ impl Queue {
             deadline_ms: None,
             resident_bytes: 0,
             deleted: false,
+            stats: QueueStats::default(),
             lined_up: false,
             holds_publishers: false,
         };
@@ -324,7 +329,9 @@ impl Source for Queue {
             return;
         };
         if !cell.deleted {
+            let before = batch.ops.len();
             cell.machine.collect(ticket, batch);
+            self.count_writes(&mut cell, batch.ops.get(before..).unwrap_or_default());
         }
     }
 }

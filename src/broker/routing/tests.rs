@@ -17,6 +17,7 @@ fn exchange(name: &str, kind: ExchangeKind) -> Exchange {
         auto_delete: false,
         internal: false,
         arguments: FieldTable::default(),
+        stats: Arc::default(),
     }
 }
 

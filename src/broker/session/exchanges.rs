@@ -51,6 +51,7 @@ impl Session {
             auto_delete: declare.auto_delete,
             internal: declare.internal,
             arguments: declare.arguments,
+            stats: std::sync::Arc::default(),
         };
         if let Some(existing) = self.vhost.exchange_concluded(&name).await {
             return self.check_same_exchange(&existing, &exchange);

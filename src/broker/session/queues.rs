@@ -82,8 +82,13 @@ impl Session {
             auto_delete: declare.auto_delete,
             arguments,
         };
+        let declared_again = |queue: &Arc<Queue>, new: &NewQueue| {
+            let declared = self.declare_again(queue, new)?;
+            self.broker.stats().churn.queue_declared.add(1);
+            Ok(declared)
+        };
         if let Some(existing) = self.vhost.queue(&new.name) {
-            return self.declare_again(&existing, &new);
+            return declared_again(&existing, &new);
         }
         let resource = || self.vhost.resource(ResourceKind::Queue, &new.name);
         self.check_target(DEAD_LETTER_EXCHANGE, &new.arguments, resource)?;
@@ -95,9 +100,10 @@ impl Session {
         match self.vhost.create_queue(new).await? {
             Created::New(queue) => {
                 self.own(&queue)?;
+                self.broker.stats().churn.queue_declared.add(1);
                 Ok(declared(&queue))
             }
-            Created::Existing(existing) => self.declare_again(&existing, &again),
+            Created::Existing(existing) => declared_again(&existing, &again),
         }
     }
 

@@ -1,5 +1,18 @@
-//! Statistics: what the broker counts, and the rates that follow from it.
+//! Statistics: what the broker counts. Queues count under their own locks; everything else counts runs and batches of
+//! messages with relaxed atomics. Knows no queue and no connection: they come here to count.
 
+mod broker_stats; // churn, and totals of all virtual hosts
+mod counter; // a counter, and families of them
+mod exchange_stats; // what passes through one exchange
 mod message_stats; // the counters of messages
+mod queue_stats; // what one queue counts
+mod sizes; // a histogram of message sizes
+mod vhost_stats; // what the clients of a virtual host do
 
-pub use message_stats::MessageStats;
+pub use broker_stats::{BrokerStats, Churn};
+pub use counter::Counter;
+pub use exchange_stats::ExchangeStats;
+pub use message_stats::{HandedOut, MessageStats, Published};
+pub use queue_stats::QueueStats;
+pub use sizes::{SIZE_BOUNDS, Sizes};
+pub use vhost_stats::{ByKind, ByProtocol, Protocol, Totals, VhostStats};

@@ -13,6 +13,7 @@ use crate::broker::limits::Limits;
 use crate::broker::permissions::ResourceKind;
 use crate::broker::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
 use crate::broker::routing::Routing;
+use crate::broker::stats::{BrokerStats, VhostStats};
 use crate::clock::Clock;
 use crate::model::Name;
 use crate::store::commit::Committer;
@@ -32,6 +33,7 @@ pub(in crate::broker) struct Shared {
     pub(in crate::broker) letters: Arc<Letters>,
     pub(in crate::broker) limits: Arc<Limits>,
     pub(in crate::broker) ids: QueueIds,
+    pub(in crate::broker) stats: Arc<BrokerStats>,
 }
 
 /// A virtual host.
@@ -45,6 +47,7 @@ pub struct Vhost {
     /// Notified when a change is concluded.
     pub(super) concluded: Notify,
     pub(super) shared: Arc<Shared>,
+    pub(super) stats: Arc<VhostStats>,
     pub(super) me: Weak<Vhost>,
 }
 
@@ -64,8 +67,10 @@ impl Vhost {
                 auto_delete: false,
                 internal,
                 arguments: FieldTable::default(),
+                stats: Arc::default(),
             }));
         }
+        let stats = shared.stats.vhost();
         Arc::new_cyclic(|me| Vhost {
             name,
             metadata: Mutex::new(metadata),
@@ -74,6 +79,7 @@ impl Vhost {
             changes: Mutex::default(),
             concluded: Notify::new(),
             shared,
+            stats,
             me: Weak::clone(me),
         })
     }
@@ -88,6 +94,15 @@ impl Vhost {
 
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// What its clients do.
+    pub fn stats(&self) -> &VhostStats {
+        &self.stats
+    }
+
+    pub fn broker_stats(&self) -> &BrokerStats {
+        &self.shared.stats
     }
 
     /// Changes with every change of exchanges, queues and bindings: earlier routes are stale then.
@@ -166,6 +181,12 @@ impl Vhost {
         let result = change(&mut routing);
         self.generation.fetch_add(1, Ordering::Release);
         result
+    }
+}
+
+impl Drop for Vhost {
+    fn drop(&mut self) {
+        self.shared.stats.vhost_gone(&self.stats);
     }
 }
 

@@ -28,5 +28,6 @@ pub(super) static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {
         auto_delete: false,
         internal: false,
         arguments: FieldTable::default(),
+        stats: Arc::default(),
     })
 });

@@ -109,6 +109,7 @@ impl Vhost {
             budget: Arc::clone(&self.shared.budget),
             threads: Arc::clone(&self.shared.threads),
             letters: Arc::clone(&self.shared.letters),
+            stats: Arc::clone(&self.stats),
             owner: self.me.clone(),
         }
     }

@@ -42,6 +42,7 @@ fn exchange(name: &str, auto_delete: bool) -> Exchange {
         auto_delete,
         internal: false,
         arguments: FieldTable::default(),
+        stats: Arc::default(),
     }
 }
 

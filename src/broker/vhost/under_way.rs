@@ -15,6 +15,7 @@ use crate::broker::error::BrokerError;
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
 use crate::broker::routing::Routing;
+use crate::broker::stats::Churn;
 
 impl Vhost {
     /// Applies changes, at the start and later.
@@ -124,6 +125,7 @@ impl Vhost {
     /// Applies changes in a running broker: starts new queues, and gives queues their new overrides.
     fn apply_now(&self, made: Vec<Change<Arc<Queue>>>) {
         new_queues(&made).for_each(|queue| queue.start());
+        self.count_churn(&made);
         let overrides: Vec<_> = made
             .iter()
             .filter_map(|change| match change {
@@ -143,6 +145,16 @@ impl Vhost {
             queue.reconfigure(overrides);
             queue.tick();
         }
+    }
+
+    fn count_churn(&self, made: &[Change<Arc<Queue>>]) {
+        let is_deletion = |change: &&Change<Arc<Queue>>| matches!(change, Change::RemoveQueue(_));
+        let deleted = made.iter().filter(is_deletion).count();
+        self.shared.stats.churn.add(&Churn {
+            queue_created: new_queues(made).count() as u64,
+            queue_deleted: deleted as u64,
+            ..Churn::default()
+        });
     }
 
     /// An exchange by name, as soon as no change of it is under way.

@@ -117,6 +117,7 @@ async fn publish(
             false => CmqError::NoMatch,
         });
     }
+    let copies = queues.len() + held.as_ref().map_or(0, |held| held.queues.len());
     let (mut ticket, mut refused) = (None, Vec::new());
     {
         let _one_batch = committer.batch_guard();
@@ -141,6 +142,9 @@ async fn publish(
         }
     }
     committer.note_pending(bytes);
+    call.count_sent(&run, run.len() * copies);
+    exchange.stats.publish_in.add(run.len() as u64);
+    exchange.stats.publish_out.add((run.len() * copies) as u64);
     let mut is_full = false;
     for (queue, refused) in refused {
         let kept = push::keep_for(api, vhost, id, &queue, &refused).await;
@@ -148,6 +152,7 @@ async fn publish(
         ticket = ticket.max(kept);
     }
     call.durable(ticket).await?;
+    call.count_confirmed(ids.len());
     // A full queue that was bound over AMQP got nothing. The publisher learns it, as AMQP's publishers do by a nack.
     match is_full {
         true => Err(CmqError::QueueFull),

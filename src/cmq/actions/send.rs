@@ -86,9 +86,11 @@ async fn enqueue(
         return Err(CmqError::QueueFull);
     }
     committer.note_pending(bytes);
+    call.count_sent(&run, run.len());
     if published.ticket.is_none() && queue.is_deleted() {
         return Err(CmqError::NoSuchQueue);
     }
     call.durable(published.ticket).await?;
+    call.count_confirmed(ids.len());
     Ok(ids)
 }

@@ -73,6 +73,7 @@ async fn create_exchange(call: &Call<'_>, id: TopicId, topic: Topic) -> Result<(
         auto_delete: false,
         internal: false,
         arguments: exchange_arguments(id),
+        stats: Arc::default(),
     };
     let also = api.topics.put(id, topic);
     match vhost.create_exchange_with(exchange, also).await? {

@@ -56,7 +56,15 @@ impl Channel {
         self.check_route(connection, index)?;
         let (checked, further_keys) = self.check_content(connection, content)?;
         match self.try_route(connection, index, &checked.message, &further_keys) {
-            Some(destinations) => self.publish_to(connection, checked, destinations),
+            Some(destinations) => {
+                if let Some(publish) = self.publishing.routes.get(index)
+                    && let Some(route) = &publish.route
+                {
+                    let copies = destinations.copies();
+                    self.publishing.counts.add(&route.exchange.stats, copies);
+                }
+                self.publish_to(connection, checked, destinations)
+            }
             None => self.route_in_pieces(connection, index, checked, further_keys),
         }
     }
@@ -102,6 +110,7 @@ impl Channel {
         checked: CheckedMessage,
         destinations: Destinations,
     ) -> Handled {
+        self.count_publish(connection, &checked, &destinations);
         let Destinations { now, delayed } = destinations;
         if let Some(delayed) = delayed {
             return self.publish_delayed(connection, checked.message, now, delayed);
@@ -123,6 +132,25 @@ impl Channel {
             self.add_to_run(connection, checked.message, now, seq);
         }
         Ok(())
+    }
+
+    /// Counts a message when its queues are known.
+    fn count_publish(
+        &mut self,
+        connection: &mut ConnectionState,
+        checked: &CheckedMessage,
+        destinations: &Destinations,
+    ) {
+        let counts = &mut connection.published;
+        let copies = destinations.copies();
+        counts.published.received += 1;
+        counts.published.routed += copies as u64;
+        counts.sizes.observe(checked.message.body.len() as u64);
+        self.message_stats.publish += 1;
+        if let Mode::Confirm(_) = self.mode {
+            counts.published.received_confirm += 1;
+        }
+        self.mark_dirty(connection);
     }
 
     /// Adds a message to the run for its queues.

@@ -22,6 +22,17 @@ pub(super) struct Destinations {
     pub(super) delayed: Option<DelayedTargets>,
 }
 
+impl Destinations {
+    /// How many queues get the message.
+    pub(super) fn copies(&self) -> usize {
+        let later = self
+            .delayed
+            .as_ref()
+            .map_or(0, |delayed| delayed.queues.len());
+        self.now.len() + later
+    }
+}
+
 impl Channel {
     /// Checks that the user may publish to the exchange, and makes sure that the cached route is current.
     /// Called before the content arrives, so that a forbidden content takes no memory, and again when it is
@@ -96,6 +107,8 @@ impl Channel {
                 .await;
             then(move |channel, connection| {
                 let destinations = channel.cache_route(index, &further_keys, routed);
+                let counts = &mut channel.publishing.counts;
+                counts.add(&exchange.stats, destinations.copies());
                 channel.publish_to(connection, checked, destinations)
             })
         });

@@ -21,7 +21,21 @@ impl Channel {
             // The return goes before the confirm: clients rely on it.
             self.send_return(connection, &checked.message);
         }
+        self.count_unroutable(connection, checked.mandatory);
         self.confirm_now(connection, seq);
+    }
+
+    pub(in crate::amqp::methods) fn count_unroutable(
+        &mut self,
+        connection: &mut ConnectionState,
+        mandatory: bool,
+    ) {
+        let (returned, dropped) = (u64::from(mandatory), u64::from(!mandatory));
+        let published = &mut connection.published.published;
+        published.unroutable_returned += returned;
+        published.unroutable_dropped += dropped;
+        self.message_stats.return_unroutable += returned;
+        self.message_stats.drop_unroutable += dropped;
     }
 
     /// Confirms a message that no queue has.

@@ -78,7 +78,8 @@ impl Queue {
     }
 
     fn load_ended(&self, log: LogId, from: u64, chunks: Vec<(u64, Vec<StoredMessage>)>) {
-        let cell = self.lock();
+        let mut cell = self.lock();
+        self.count_reads(&mut cell, &chunks);
         // A deleted queue still publishes its dead letters.
         if !cell.deleted || cell.machine.is_dying() {
             let loaded = self.apply(cell, |machine, now_ms, fx| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::broker::queue::shell::{Queue, QueueGone};
+use crate::broker::stats::{HandedOut, Protocol};
 use crate::clock::Moment;
 use crate::model::{Lease, Ticket};
 
@@ -118,8 +119,18 @@ impl Queue {
     /// it is not after the end of its lease. The deletion is durable with the batch of the ticket; `None`:
     /// immediately.
     pub fn delete_received(&self, handles: &[ReceiptHandle]) -> (Vec<bool>, Option<Ticket>) {
-        self.act(|machine, now_ms, fx| machine.delete_received(now_ms, handles, fx))
-            .unwrap_or_else(|| (vec![false; handles.len()], None))
+        let Some(cell) = self.lock_unless_deleted() else {
+            return (vec![false; handles.len()], None);
+        };
+        let applied = self.turn(cell, |cell, now_ms| {
+            let (machine, fx) = cell.machine();
+            let valid = machine.delete_received(now_ms, handles, fx);
+            cell.answer_permits(self.spec.id, now_ms);
+            let deleted = valid.iter().filter(|valid| **valid).count();
+            self.count_acks(cell, Protocol::Cmq, deleted);
+            valid
+        });
+        self.send_letters_of(applied)
     }
 
     /// Makes the lease of a handle end this long from now, sooner or later than before; then the message is
@@ -153,6 +164,11 @@ impl Waiting<'_> {
         {
             let applied = self.queue.turn(cell, |cell, now_ms| {
                 cell.receives.remove(&self.receive);
+                let in_vain = HandedOut {
+                    get_empty: 1,
+                    ..HandedOut::default()
+                };
+                self.queue.count_handed_out(cell, Protocol::Cmq, &in_vain);
                 let (machine, fx) = cell.machine();
                 machine.stop_waiting(now_ms, self.receive, fx);
                 cell.answer_permits(self.queue.spec.id, now_ms);

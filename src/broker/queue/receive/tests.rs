@@ -46,6 +46,7 @@ fn queue(id: u64, arguments: &[(&str, AMQPValue)]) -> Arc<Queue> {
         budget: Arc::new(MemoryBudget::new(1 << 30)),
         threads: QueueThreads::new(),
         letters: Letters::start(),
+        stats: Arc::default(),
         owner,
     };
     let spec = QueueSpec {

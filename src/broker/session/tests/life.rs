@@ -333,6 +333,7 @@ async fn virtual_hosts_come_and_go_with_all_that_is_in_them() {
         auto_delete: false,
         internal: false,
         arguments: none(),
+        stats: std::sync::Arc::default(),
     };
     assert_eq!(
         refused(s.vhost.create_exchange(late).await),
