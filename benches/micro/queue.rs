@@ -124,6 +124,7 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         budget: Arc::new(MemoryBudget::new(256 * 1024 * 1024)),
         threads: QueueThreads::new(),
         letters: Letters::start(),
+        stats: Arc::default(),
         owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,
     };
     let mut group = criterion.benchmark_group("queue");

@@ -23,6 +23,7 @@ fn bound(bindings: usize) -> Routing<usize> {
         auto_delete: false,
         internal: false,
         arguments: FieldTable::default(),
+        stats: Arc::default(),
     }));
     for queue in 0..QUEUES {
         routing.insert_queue(format!("q{queue}").into(), queue);
