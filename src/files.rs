@@ -28,6 +28,8 @@ pub struct Wanted {
     pub amqp: usize,
     /// Connections of CMQ clients; 0 without a CMQ listener.
     pub cmq: usize,
+    /// Connections to the management API; 0 without a listener.
+    pub management: usize,
     /// Connections to endpoints.
     pub pushes: usize,
 }
@@ -45,6 +47,8 @@ pub struct Shares {
     pub amqp: Capacity,
     /// Connections of CMQ clients.
     pub cmq: Capacity,
+    /// Connections to the management API.
+    pub management: Capacity,
 }
 
 /// Raises the limit of this process to its maximum and returns the new limit; `None` is unlimited.
@@ -76,7 +80,7 @@ pub fn used() -> Option<u64> {
 }
 
 /// Divides a limit: first the store, then connections to endpoints, then CMQ clients, which get a quarter of
-/// the rest at most, then AMQP clients. No share exceeds the wanted number.
+/// the rest at most, then the management API with an eighth, then AMQP clients. No share exceeds the wanted number.
 pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(usize::MAX);
@@ -89,13 +93,19 @@ pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
         0 => capacity(0, 0),
         cmq => capacity(cmq, left / 4),
     };
-    let left = left.saturating_sub(cmq.authenticated + cmq.newcomers);
+    let management = match wanted.management {
+        0 => capacity(0, 0),
+        management => capacity(management, left / 8),
+    };
+    let taken = [cmq, management].map(|door| door.authenticated + door.newcomers);
+    let left = left.saturating_sub(taken.iter().sum());
     Shares {
         store,
         cached: store * part / of,
         pushes,
         amqp: capacity(wanted.amqp, left),
         cmq,
+        management,
     }
 }
 
@@ -124,6 +134,7 @@ mod tests {
     const WANTED: Wanted = Wanted {
         amqp: 100_000,
         cmq: 8_192,
+        management: 1_024,
         pushes: 256,
     };
 
@@ -144,6 +155,10 @@ mod tests {
                 (shares.cmq.authenticated, shares.cmq.newcomers),
                 (8_192, 2_048)
             );
+            assert_eq!(
+                (shares.management.authenticated, shares.management.newcomers),
+                (1_024, 256)
+            );
         }
     }
 
@@ -159,10 +174,11 @@ mod tests {
                 let all = shares.store
                     + sockets(shares.amqp)
                     + sockets(shares.cmq)
+                    + sockets(shares.management)
                     + 2 * shares.pushes
                     + OTHER_FILES;
                 assert!(
-                    all as u64 <= limit + 2 * DOOR_MIN as u64,
+                    all as u64 <= limit + 3 * DOOR_MIN as u64,
                     "{limit}: {shares:?}"
                 );
                 assert!(shares.amqp.authenticated > 0 && shares.amqp.authenticated <= wanted.amqp);
@@ -172,7 +188,7 @@ mod tests {
         let small = share(Some(1_024), WANTED);
         assert_eq!((small.store, small.cached, small.pushes), (341, 255, 64));
         assert!(
-            sockets(small.amqp) > 300 && sockets(small.cmq) > 100,
+            sockets(small.amqp) > 280 && sockets(small.cmq) > 100,
             "{small:?}"
         );
     }
@@ -184,6 +200,7 @@ mod tests {
             Wanted {
                 amqp: 1,
                 cmq: 2,
+                management: 3,
                 pushes: 1,
             },
         );

@@ -10,6 +10,8 @@ pub mod cmq; // the CMQ front door: its HTTP API
 pub mod config; // options: flag, environment, file, default
 pub mod ctl; // the command line that manages a running broker
 pub mod files; // file descriptors and their division
+pub mod http; // serves HTTP requests on one connection
+pub mod management; // the management HTTP API and the web page
 pub mod memory; // resident memory and the memory alarm
 pub mod model; // names, ids, messages, queue arguments: plain data
 pub mod node; // this node's name

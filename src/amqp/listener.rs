@@ -23,7 +23,7 @@ use crate::accept::SocketPermit;
 use crate::broker::connections::{ConnectionInfo, Registration};
 use crate::broker::limits::{ConnectionPermit, UserLimits};
 use crate::broker::session::Session;
-use crate::broker::users::User;
+use crate::broker::users::{LoginDoor, User};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
 use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
@@ -127,7 +127,12 @@ impl Front {
                     // The login may wait for others; that time is not the client's.
                     socket_permit.awaits_broker();
                     let login = users
-                        .login(&credentials.user, &credentials.password, peer.ip())
+                        .login(
+                            LoginDoor::Amqp,
+                            &credentials.user,
+                            &credentials.password,
+                            peer.ip(),
+                        )
                         .await;
                     socket_permit.awaits_peer();
                     match login {

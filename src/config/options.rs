@@ -146,6 +146,14 @@ options! {
     /// Addresses beyond the public network that CMQ subscriptions may push to, such as 10.0.0.0/8; `none` allows only the
     /// public network. May be given more than once.
     cmq_push_allow: Vec<Option<IpRange>> = many(parse::range_or_none), "RANGE", "none";
+    /// Address and port of the management HTTP API and the web page; port 0 takes a free one, `none` turns both off.
+    /// May be given more than once.
+    management_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:15672";
+    /// Maximum number of open connections to the management API; less if there are too few file descriptors.
+    management_connections: usize = one(parse::positive_count), "COUNT", "1024";
+    /// Origins, such as https://ops.example.com, whose pages may use the management API; `*` is any, without logins that
+    /// a browser keeps; `none` allows only the API's own page. May be given more than once.
+    management_cors: Vec<Option<String>> = many(parse::origin_or_none), "ORIGIN", "none";
     /// How much is logged to standard error: error, warn, info, debug or trace.
     log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
 }

@@ -73,6 +73,21 @@ pub(super) fn address_or_none(text: &str) -> Result<Option<SocketAddr>, String> 
     }
 }
 
+/// The scheme, host and port of pages, as browsers send them; `none` alone makes the list empty.
+pub(super) fn origin_or_none(text: &str) -> Result<Option<String>, String> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,".contains(&byte);
+        matches!(scheme, "http" | "https") && !host.is_empty() && host.bytes().all(is_plain)
+    });
+    match text {
+        "none" => Ok(None),
+        text if text == "*" || is_origin => Ok(Some(text.to_owned())),
+        _ => Err(
+            "expected an origin without a path, such as https://ops.example.com, or *".to_owned(),
+        ),
+    }
+}
+
 pub(super) fn number<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }

@@ -13,7 +13,7 @@ use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::views::{ListenerView, Protocol};
-use crate::{amqp, cmq};
+use crate::{amqp, cmq, management};
 
 /// Number of connections that the system queues until the broker accepts them.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -24,6 +24,7 @@ const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shu
 pub(super) struct Fronts {
     pub(super) amqp: Arc<amqp::Front>,
     pub(super) cmq: Arc<cmq::Front>,
+    pub(super) management: Arc<management::Front>,
 }
 
 /// The addresses of each front door's listeners.
@@ -31,6 +32,7 @@ pub(super) struct Fronts {
 pub(super) struct Addresses {
     pub(super) amqp: Vec<SocketAddr>,
     pub(super) cmq: Vec<SocketAddr>,
+    pub(super) management: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -39,13 +41,17 @@ impl Addresses {
         Addresses {
             amqp: config.amqp_listen.clone(),
             cmq: config.cmq_listen.iter().flatten().copied().collect(),
+            management: config.management_listen.iter().flatten().copied().collect(),
         }
     }
 
     pub(super) fn views(&self) -> Vec<ListenerView> {
         let amqp = self.amqp.iter().map(|address| (Protocol::Amqp, *address));
         let cmq = self.cmq.iter().map(|address| (Protocol::Cmq, *address));
+        let management = self.management.iter();
+        let management = management.map(|address| (Protocol::Management, *address));
         amqp.chain(cmq)
+            .chain(management)
             .map(|(protocol, address)| ListenerView { protocol, address })
             .collect()
     }
@@ -81,6 +87,13 @@ impl Listeners {
             info!("CMQ listener on {address}");
             listeners.addresses.cmq.push(address);
             let serve = fronts.cmq.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        for &wanted in &wanted.management {
+            let (socket, address) = listen(wanted)?;
+            info!("management listener on {address}");
+            listeners.addresses.management.push(address);
+            let serve = fronts.management.clone().serve(socket, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         // Pushes go on until the broker stops, and need no listener.

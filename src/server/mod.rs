@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 pub use error::StartError;
-pub use settings::cmq_config;
+pub use settings::{cmq_config, management_config};
 
 use self::commands::CommandTask;
 use self::listeners::{Addresses, Fronts, Listeners};
@@ -30,7 +30,7 @@ use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
 use crate::views::{NodeInfo, Views};
-use crate::{amqp, clock, cmq, ctl};
+use crate::{amqp, clock, cmq, ctl, management};
 
 /// Maximum number of commands that wait for their task.
 const COMMANDS_MAX: usize = 16;
@@ -59,20 +59,22 @@ impl Server {
             path: ctl_socket.clone(),
             error,
         })?;
-        let fronts = open_fronts(&config, &shares, &broker, &alarms).await?;
-        let listeners = Listeners::open(&Addresses::configured(&config), &fronts)?;
-        let addresses = Arc::new(listeners.addresses.clone());
-
-        let (commands, commands_taken) = mpsc::channel(COMMANDS_MAX);
-        let (running, is_running) = watch::channel(true);
-        let (stop_asked, stop_seen) = watch::channel(false);
+        let (listening, listeners_shown) = watch::channel([].into());
         let node = NodeInfo {
-            listeners: addresses.views().into(),
+            listeners: listeners_shown,
             data_dir: config.data_dir.clone().into(),
             started,
         };
         let views = Views::new(broker.clone(), alarms.clone(), memory.clone(), node);
         let views = Arc::new(views);
+        let fronts = open_fronts(&config, &shares, &views, &alarms).await?;
+        let listeners = Listeners::open(&Addresses::configured(&config), &fronts)?;
+        let addresses = Arc::new(listeners.addresses.clone());
+        listening.send_replace(addresses.views().into());
+
+        let (commands, commands_taken) = mpsc::channel(COMMANDS_MAX);
+        let (running, is_running) = watch::channel(true);
+        let (stop_asked, stop_seen) = watch::channel(false);
         let context = Arc::new(Context {
             broker: broker.clone(),
             node: Node {
@@ -121,12 +123,15 @@ async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, St
 async fn open_fronts(
     config: &Config,
     shares: &Shares,
-    broker: &Arc<Broker>,
+    views: &Arc<Views>,
     alarms: &Arc<Alarms>,
 ) -> Result<Fronts, StartError> {
+    let broker = views.broker();
     let amqp = settings::amqp(config, shares);
     let cmq = settings::cmq_config(config, shares);
+    let management = settings::management_config(config, shares);
     Ok(Fronts {
+        management: management::Front::new(views.clone(), management),
         amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
         cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?,
     })
@@ -182,6 +187,11 @@ impl RunningServer {
     /// All addresses of CMQ's API, in the order of the configuration.
     pub fn cmq_addrs(&self) -> &[SocketAddr] {
         &self.addresses.cmq
+    }
+
+    /// All addresses of the management API, in the order of the configuration.
+    pub fn management_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.management
     }
 
     pub fn broker(&self) -> &Arc<Broker> {

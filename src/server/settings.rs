@@ -1,12 +1,14 @@
 //! Translates the configuration into the settings of each room.
 
+use std::net::SocketAddr;
+
 use tracing::{info, warn};
 
 use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::config::{self, Config, Durability, RawConfig};
 use crate::files::{self, Shares};
 use crate::store::{FjallOptions, Limits, OnDamage};
-use crate::{amqp, cmq, node};
+use crate::{amqp, cmq, management, node};
 
 pub(super) fn broker(config: &Config) -> BrokerConfig {
     BrokerConfig {
@@ -25,10 +27,14 @@ pub(super) fn broker(config: &Config) -> BrokerConfig {
 /// Raises the limit of file descriptors, divides them between store and front doors, and logs the result.
 pub(super) fn share_files(config: &Config) -> Shares {
     let limit = files::raise_limit();
-    let listens = config.cmq_listen.iter().any(Option::is_some);
+    let if_listens = |addresses: &[Option<SocketAddr>], connections| {
+        let listens = addresses.iter().any(Option::is_some);
+        if listens { connections } else { 0 }
+    };
     let wanted = files::Wanted {
         amqp: config.connection_max,
-        cmq: if listens { config.cmq_connections } else { 0 },
+        cmq: if_listens(&config.cmq_listen, config.cmq_connections),
+        management: if_listens(&config.management_listen, config.management_connections),
         pushes: config.cmq_push_connections.into(),
     };
     let shares = files::share(limit, wanted);
@@ -83,6 +89,14 @@ pub fn cmq_config(config: &Config, shares: &Shares) -> cmq::CmqConfig {
             endpoint_connections_max: config.cmq_push_endpoint_connections.into(),
             allowed: config.cmq_push_allow.iter().flatten().copied().collect(),
         },
+    }
+}
+
+pub fn management_config(config: &Config, shares: &Shares) -> management::ManagementConfig {
+    management::ManagementConfig {
+        connections: shares.management,
+        newcomer_timeout: config.handshake_timeout,
+        cors_origins: config.management_cors.iter().flatten().cloned().collect(),
     }
 }
 

@@ -8,6 +8,8 @@ pub enum Protocol {
     Amqp,
     /// CMQ's HTTP API.
     Cmq,
+    /// The management HTTP API.
+    Management,
 }
 
 impl Protocol {
@@ -15,7 +17,8 @@ impl Protocol {
     pub fn as_str(self) -> &'static str {
         match self {
             Protocol::Amqp => "amqp",
-            Protocol::Cmq => "http",
+            Protocol::Cmq => "cmq",
+            Protocol::Management => "http",
         }
     }
 
@@ -23,6 +26,7 @@ impl Protocol {
         match self {
             Protocol::Amqp => "AMQP 0-9-1",
             Protocol::Cmq => "CMQ HTTP API 2.0",
+            Protocol::Management => "HTTP API",
         }
     }
 }

@@ -94,7 +94,7 @@ impl Views {
             os_pid: std::process::id(),
             uptime: self.node.started.elapsed(),
             data_dir: Arc::clone(&self.node.data_dir),
-            listeners: Arc::clone(&self.node.listeners),
+            listeners: Arc::clone(&self.node.listeners.borrow()),
             alarms: self.alarms.raised(),
             mem_used: memory::resident_bytes(),
             mem_limit: self.memory.limit_bytes(),

@@ -4,16 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use super::listener::ListenerView;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::vhost::Vhost;
 use crate::memory::MemoryMonitor;
 
-/// The properties of the process that do not change while it runs.
+/// The properties of the process.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {
-    pub listeners: Arc<[ListenerView]>,
+    /// What listens now.
+    pub listeners: watch::Receiver<Arc<[ListenerView]>>,
     pub data_dir: Arc<Path>,
     pub started: Instant,
 }
@@ -39,6 +42,10 @@ impl Views {
             memory,
             node,
         }
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
     }
 
     pub(super) fn vhost_of(&self, name: &str) -> Option<Arc<Vhost>> {

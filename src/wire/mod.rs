@@ -8,6 +8,7 @@ pub mod frame;
 pub mod method;
 pub mod properties;
 pub mod table;
+pub mod table_json;
 
 mod cursor;
 mod method_fields;
@@ -35,6 +36,7 @@ pub use properties::{
     PropertiesEdit, PropertiesView, append_headers, decode_properties, encode_properties,
 };
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
+pub use table_json::{TableJsonError, table_from_json, table_to_json};
 
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["broker", "model", "store", "files", "memory", "node"],
     ),
     ("config", &["model"]),
+    ("http", &["accept"]),
+    (
+        "management",
+        &[
+            "views", "broker", "model", "store", "wire", "clock", "accept", "seldom", "http",
+            "memory", "node", "files",
+        ],
+    ),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

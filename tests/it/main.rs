@@ -24,6 +24,7 @@ mod dead_letters; // dead lettering
 mod delayed_messages; // x-delay
 mod leases; // visibility timeouts and receipt handles
 mod limits; // limits of a connection, at and past them
+mod management; // the management HTTP API
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
 mod prefetch; // limits on unacked messages

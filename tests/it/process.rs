@@ -29,6 +29,7 @@ fn leveret(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command
         .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
+        .env("LEVERET_MANAGEMENT_LISTEN", "none")
         .args(args)
         .arg("--data-dir")
         .arg(dir)
@@ -49,6 +50,7 @@ impl Process {
         let broker = leveret(dir, &["--amqp-listen", "127.0.0.1:0"]);
         let mut child = make(broker)
             .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
+            .env("LEVERET_MANAGEMENT_LISTEN", "none")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

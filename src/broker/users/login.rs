@@ -1,22 +1,13 @@
-//! Logins: passwords are hashed off the async threads, few at the same time, and results are cached for a minute. Every
-//! refusal takes as long as a wrong password, so that the time does not tell which users exist.
+//! Logins of users. Every refusal takes as long as a wrong password, so that the time does not tell which users exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
-
 use super::registry::Users;
 use super::user::{User, UserError};
-use crate::broker::hashing::Asker;
-use crate::broker::logins::{LoginDigest, Logins};
 use crate::broker::password::PasswordHash;
-use crate::clock;
 use crate::model::Name;
 use crate::store::StoreFailed;
-
-/// The revision of users that do not exist.
-const NO_REVISION: u64 = u64::MAX;
 
 /// The reason of a refused login, for the log. The client learns only that it was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,15 +23,23 @@ pub enum LoginError {
     LoopbackOnly(Name),
 }
 
+/// The front door where a login happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginDoor {
+    Amqp,
+    Management,
+}
+
 impl Users {
     /// Verifies a login from `peer`. Takes tens of milliseconds unless its result is cached.
     pub async fn login(
         &self,
+        door: LoginDoor,
         name: &str,
         password: &[u8],
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginError> {
-        let user = self.verified(name, password, Some(peer)).await?;
+        let user = self.verified(door, name, password, Some(peer)).await?;
         // After the password, as in RabbitMQ: before it, the time would tell which users are local only.
         match self.may_come_from(name, peer) {
             true => Ok(user),
@@ -55,11 +54,12 @@ impl Users {
 
     /// Verifies a password that an operator gives.
     pub async fn authenticate(&self, name: &str, password: &[u8]) -> Result<Arc<User>, LoginError> {
-        self.verified(name, password, None).await
+        self.verified(LoginDoor::Amqp, name, password, None).await
     }
 
     async fn verified(
         &self,
+        door: LoginDoor,
         name: &str,
         password: &[u8],
         peer: Option<IpAddr>,
@@ -67,49 +67,16 @@ impl Users {
         if password.is_empty() {
             return Err(LoginError::BlankPassword(name.into()));
         }
-        let user = self.get(name);
-        let digest = self.logins().digest(name, password);
-        let revision = user.as_ref().map_or(NO_REVISION, |user| user.revision);
-        let right = match self.recall(digest, revision) {
-            Some(right) => right,
-            None => {
-                let hash = user.as_ref().and_then(|user| user.password.clone());
-                let asker = Asker::new(name, peer);
-                self.verify(digest, revision, hash, password, asker).await
-            }
+        let gate = match door {
+            LoginDoor::Amqp => &self.amqp_gate,
+            LoginDoor::Management => &self.management_gate,
         };
+        let user = self.get(name);
+        let right = gate
+            .is_password(user.as_deref(), name, password, peer)
+            .await;
         user.filter(|_| right)
             .ok_or_else(|| LoginError::InvalidCredentials(name.into()))
-    }
-
-    fn recall(&self, digest: LoginDigest, revision: u64) -> Option<bool> {
-        self.logins().recall(digest, revision, clock::monotonic())
-    }
-
-    /// Hashes the password, unless another client with the same login was faster: of a thousand clients that connect
-    /// together, one pays. Without a hash to compare with, it hashes as well.
-    async fn verify(
-        &self,
-        digest: LoginDigest,
-        revision: u64,
-        hash: Option<PasswordHash>,
-        password: &[u8],
-        asker: Asker,
-    ) -> bool {
-        let Some(permit) = self.hashing.permit(asker).await else {
-            return false;
-        };
-        if let Some(right) = self.recall(digest, revision) {
-            return right;
-        }
-        let password = password.to_vec();
-        let verified = permit.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
-        let Some(right) = verified.await else {
-            return false;
-        };
-        self.logins()
-            .remember(digest, revision, right, clock::monotonic());
-        right
     }
 
     pub(super) async fn hash_password(
@@ -117,18 +84,7 @@ impl Users {
         name: &str,
         password: &[u8],
     ) -> Result<PasswordHash, UserError> {
-        let password = password.to_vec();
-        let busy = UserError::Store(StoreFailed);
-        let Some(permit) = self.hashing.permit(Asker::new(name, None)).await else {
-            return Err(busy);
-        };
-        permit
-            .run(move || PasswordHash::new(&password))
-            .await
-            .ok_or(busy)
-    }
-
-    pub(super) fn logins(&self) -> MutexGuard<'_, Logins> {
-        self.logins.lock()
+        let hash = self.amqp_gate.hash(name, password).await;
+        hash.ok_or(UserError::Store(StoreFailed))
     }
 }

@@ -3,12 +3,13 @@
 
 mod access; // all users and permissions in memory, and each change of them
 mod login;
+mod login_gate; // verifies passwords
 mod registry; // all users, and changes of them
 mod rights; // permissions, asked and changed
 #[cfg(test)]
 mod tests;
 mod user;
 
-pub use login::LoginError;
+pub use login::{LoginDoor, LoginError};
 pub use registry::Users;
 pub use user::{TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};

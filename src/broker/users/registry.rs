@@ -3,21 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::{Mutex, RwLockReadGuard};
+use parking_lot::RwLockReadGuard;
 
 use crate::broker::connections::Connections;
 use crate::broker::definitions::access::UserRecord;
 use crate::broker::definitions::record::DefinitionError;
 use crate::broker::definitions::table::Serialised;
-use crate::broker::hashing::Hashing;
 use crate::broker::limits::UserLimits;
-use crate::broker::logins::Logins;
 use crate::broker::password::PasswordHash;
 use crate::broker::secrets::Secret;
 use crate::model::Name;
 use crate::store::Committer;
 
 use super::access::{Access, Proposed};
+use super::login_gate::LoginGate;
 use super::user::{User, UserError};
 
 /// All users, and their permissions.
@@ -26,8 +25,9 @@ pub struct Users {
     /// The epoch of `access`, without its lock.
     pub(super) epoch: Arc<AtomicU64>,
     pub(super) loopback_only: Vec<Name>,
-    pub(super) logins: Mutex<Logins>,
-    pub(super) hashing: Arc<Hashing>,
+    /// Also hashes new passwords.
+    pub(super) amqp_gate: LoginGate,
+    pub(super) management_gate: LoginGate,
     pub(super) connections: Arc<Connections>,
 }
 
@@ -43,8 +43,8 @@ impl Users {
             epoch: Arc::clone(access.epoch()),
             access: Serialised::new(access, committer),
             loopback_only,
-            logins: Mutex::default(),
-            hashing: Arc::default(),
+            amqp_gate: LoginGate::default(),
+            management_gate: LoginGate::default(),
             connections,
         })
     }

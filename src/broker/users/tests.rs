@@ -31,38 +31,83 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
         .unwrap();
     assert!(
         users
-            .login("guest", b"pw", LOCAL)
+            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
             .await
             .unwrap()
             .has_tag("administrator")
     );
     let again = std::time::Instant::now();
-    assert!(users.login("guest", b"pw", LOCAL).await.is_ok());
+    assert!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
+            .await
+            .is_ok()
+    );
     assert!(again.elapsed() < Duration::from_millis(5), "no second hash");
     let refused = Err(LoginError::InvalidCredentials("guest".into()));
-    assert_eq!(users.login("guest", b"PW", LOCAL).await.map(drop), refused);
     assert_eq!(
-        users.login("guest", b"pw", FAR).await.map(drop),
+        users
+            .login(LoginDoor::Amqp, "guest", b"PW", LOCAL)
+            .await
+            .map(drop),
+        refused
+    );
+    assert_eq!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"pw", FAR)
+            .await
+            .map(drop),
         Err(LoginError::LoopbackOnly("guest".into()))
     );
     assert!(
         users
-            .login("guest", b"pw", "::ffff:127.0.0.1".parse().unwrap())
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                b"pw",
+                "::ffff:127.0.0.1".parse().unwrap()
+            )
             .await
             .is_ok()
     );
     assert_eq!(
-        users.login("guest", b"", LOCAL).await.map(drop),
+        users
+            .login(LoginDoor::Amqp, "guest", b"", LOCAL)
+            .await
+            .map(drop),
         Err(LoginError::BlankPassword("guest".into()))
     );
     users.change_password("guest", b"new").await.unwrap();
-    assert_eq!(users.login("guest", b"pw", LOCAL).await.map(drop), refused);
-    assert!(users.login("guest", b"new", LOCAL).await.is_ok());
+    assert_eq!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
+            .await
+            .map(drop),
+        refused
+    );
+    assert!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .await
+            .is_ok()
+    );
     users.set_password("guest", None).await.unwrap();
-    assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+    assert_eq!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .await
+            .map(drop),
+        refused
+    );
     users.delete("guest").await.unwrap();
     users.add("guest", b"other", vec![]).await.unwrap();
-    assert_eq!(users.login("guest", b"new", LOCAL).await.map(drop), refused);
+    assert_eq!(
+        users
+            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .await
+            .map(drop),
+        refused
+    );
 }
 
 #[tokio::test]
@@ -70,14 +115,14 @@ async fn of_many_equal_logins_one_hashes() {
     let users = Arc::new(open(&Arc::new(MemoryStore::new())));
     users.add("u", b"pw", vec![]).await.unwrap();
     let began = clock::monotonic();
-    users.login("u", b"pw", FAR).await.unwrap();
+    users.login(LoginDoor::Amqp, "u", b"pw", FAR).await.unwrap();
     let one = began.elapsed();
     users.change_password("u", b"new").await.unwrap();
     let mut logins = tokio::task::JoinSet::new();
     let began = clock::monotonic();
     for _ in 0..100 {
         let users = users.clone();
-        logins.spawn(async move { users.login("u", b"new", FAR).await.is_ok() });
+        logins.spawn(async move { users.login(LoginDoor::Amqp, "u", b"new", FAR).await.is_ok() });
     }
     assert!(logins.join_all().await.into_iter().all(|right| right));
     let all = began.elapsed();
@@ -93,15 +138,29 @@ async fn unknown_users_are_refused_as_known_ones_are() {
     for name in ["guest", "keyless", "nobody"] {
         let refused = Err(LoginError::InvalidCredentials(name.into()));
         // From a remote address, too: the address is checked last.
-        assert_eq!(users.login(name, b"guess", FAR).await.map(drop), refused);
-        let known = users.logins().digest(name, b"guess");
+        assert_eq!(
+            users
+                .login(LoginDoor::Amqp, name, b"guess", FAR)
+                .await
+                .map(drop),
+            refused
+        );
+        let known = users.amqp_gate.logins().digest(name, b"guess");
         let revision = users.get(name).map_or(u64::MAX, |user| user.revision);
-        let recalled = users.logins().recall(known, revision, clock::monotonic());
+        let recalled = users
+            .amqp_gate
+            .logins()
+            .recall(known, revision, clock::monotonic());
         assert_eq!(recalled, Some(false), "{name} was hashed");
     }
     // Failed logins do not lock out a user that is added later.
     users.add("nobody", b"guess", vec![]).await.unwrap();
-    assert!(users.login("nobody", b"guess", FAR).await.is_ok());
+    assert!(
+        users
+            .login(LoginDoor::Amqp, "nobody", b"guess", FAR)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,10 +171,18 @@ async fn guesses_hold_up_no_other_user() {
     let mut guessers = tokio::task::JoinSet::new();
     for n in 0..60_u8 {
         let users = users.clone();
-        guessers.spawn(async move { users.login("ann", &[n, 1], FAR).await.map(drop) });
+        guessers.spawn(async move {
+            users
+                .login(LoginDoor::Amqp, "ann", &[n, 1], FAR)
+                .await
+                .map(drop)
+        });
     }
     assert!(guessers.join_next().await.unwrap().unwrap().is_err());
-    users.login("bob", b"pw", FAR).await.unwrap();
+    users
+        .login(LoginDoor::Amqp, "bob", b"pw", FAR)
+        .await
+        .unwrap();
     let mut done = 1;
     while guessers.try_join_next().is_some() {
         done += 1;
@@ -157,7 +224,10 @@ async fn everything_survives_a_restart() {
         forget.commit(&committer).await.unwrap();
     }
     let users = open(&store);
-    let ann = users.login("ann", b"pw", FAR).await.unwrap();
+    let ann = users
+        .login(LoginDoor::Amqp, "ann", b"pw", FAR)
+        .await
+        .unwrap();
     assert_eq!(
         (ann.tags.as_slice(), ann.limits.max_channels),
         (&["monitoring".into()][..], Some(3))

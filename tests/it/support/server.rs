@@ -1,6 +1,7 @@
 //! A broker in this process, on a free port and with a new store.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,10 +11,13 @@ use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::{Counts, Queue};
 use leveret::clock;
 use leveret::cmq::{self, CmqConfig};
-use leveret::config::{Config, RawConfig};
+use leveret::config::{Config, MemoryWatermark, RawConfig};
 use leveret::files::{Wanted, capacity, share};
-use leveret::server::cmq_config;
+use leveret::management::{self, ManagementConfig};
+use leveret::memory::MemoryMonitor;
+use leveret::server::{cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
+use leveret::views::{NodeInfo, Views};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,6 +33,8 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     /// The address of CMQ's API.
     pub(crate) cmq: SocketAddr,
+    /// The address of the management API.
+    pub(crate) management: SocketAddr,
     pub(crate) broker: Arc<Broker>,
     pub(crate) alarms: Arc<Alarms>,
     cmq_config: CmqConfig,
@@ -40,6 +46,26 @@ pub(crate) struct TestServer {
     task: JoinHandle<()>,
     cmq_task: JoinHandle<()>,
     push_task: JoinHandle<()>,
+    management_task: JoinHandle<()>,
+}
+
+/// What a test may configure.
+struct Setup {
+    settings: Settings,
+    cmq: CmqConfig,
+    management: ManagementConfig,
+    clocks: Arc<dyn clock::Source>,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            settings: settings(),
+            cmq: cmq_defaults(),
+            management: management_defaults(),
+            clocks: Arc::new(clock::System),
+        }
+    }
 }
 
 impl TestServer {
@@ -49,23 +75,30 @@ impl TestServer {
 
     /// Starts with changed settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> TestServer {
-        let mut settings = settings();
-        change(&mut settings);
-        let store = Arc::new(MemoryStore::default());
-        TestServer::on(store, settings, cmq_defaults(), system()).await
+        let mut setup = Setup::default();
+        change(&mut setup.settings);
+        TestServer::on(Arc::new(MemoryStore::default()), setup).await
     }
 
     /// Starts with changed settings of CMQ's API.
     pub(crate) async fn start_with_cmq(change: impl FnOnce(&mut CmqConfig)) -> TestServer {
-        let mut config = cmq_defaults();
-        change(&mut config);
-        let store = Arc::new(MemoryStore::default());
-        TestServer::on(store, settings(), config, system()).await
+        let mut setup = Setup::default();
+        change(&mut setup.cmq);
+        TestServer::on(Arc::new(MemoryStore::default()), setup).await
+    }
+
+    /// Starts with changed settings of the management API.
+    pub(crate) async fn start_with_management(
+        change: impl FnOnce(&mut ManagementConfig),
+    ) -> TestServer {
+        let mut setup = Setup::default();
+        change(&mut setup.management);
+        TestServer::on(Arc::new(MemoryStore::default()), setup).await
     }
 
     /// Starts on the test's store.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
-        TestServer::on(store, settings(), cmq_defaults(), system()).await
+        TestServer::on(store, Setup::default()).await
     }
 
     /// Starts with the test's clocks, and with changed settings.
@@ -73,18 +106,21 @@ impl TestServer {
         clocks: Arc<dyn clock::Source>,
         change: impl FnOnce(&mut Settings),
     ) -> TestServer {
-        let mut settings = settings();
-        change(&mut settings);
-        let store = Arc::new(MemoryStore::default());
-        TestServer::on(store, settings, cmq_defaults(), clocks).await
+        let mut setup = Setup {
+            clocks,
+            ..Setup::default()
+        };
+        change(&mut setup.settings);
+        TestServer::on(Arc::new(MemoryStore::default()), setup).await
     }
 
-    async fn on(
-        store: Arc<dyn Store>,
-        settings: Settings,
-        cmq_config: CmqConfig,
-        clocks: Arc<dyn clock::Source>,
-    ) -> TestServer {
+    async fn on(store: Arc<dyn Store>, setup: Setup) -> TestServer {
+        let Setup {
+            settings,
+            cmq: cmq_config,
+            management: management_config,
+            clocks,
+        } = setup;
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
         let config = BrokerConfig {
             clocks: Arc::clone(&clocks),
@@ -93,23 +129,27 @@ impl TestServer {
         let broker = Broker::open(committer, config).await.unwrap();
         let alarms = Arc::<Alarms>::default();
         let front = Front::new(Arc::clone(&broker), Arc::clone(&alarms), settings);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
+        let (management_listener, management) = listen().await;
+        let views = views(&broker, &alarms);
+        let management_front = management::Front::new(views, management_config);
         let (stop, stopped) = watch::channel(false);
         let cmq_front =
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone())
                 .await
                 .unwrap();
-        let cmq_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let cmq = cmq_listener.local_addr().unwrap();
+        let (cmq_listener, cmq) = listen().await;
         let cmq_users = Box::new(cmq_front.users());
         let weak_front = Arc::downgrade(&front);
         let push_task = tokio::spawn(Arc::clone(&cmq_front).push(stopped.clone()));
         let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
+        let management_task =
+            tokio::spawn(management_front.serve(management_listener, stopped.clone()));
         let task = tokio::spawn(front.serve(listener, stopped));
         TestServer {
             address,
             cmq,
+            management,
             cmq_config,
             broker,
             alarms,
@@ -121,6 +161,7 @@ impl TestServer {
             task,
             cmq_task,
             push_task,
+            management_task,
         }
     }
 
@@ -141,7 +182,12 @@ impl TestServer {
         if let Ok(ended) = timeout(grace, &mut self.push_task).await {
             ended.unwrap();
         }
-        for task in [self.task, self.cmq_task, self.push_task] {
+        for task in [
+            self.task,
+            self.cmq_task,
+            self.push_task,
+            self.management_task,
+        ] {
             task.abort();
         }
         // Tasks that are cut off end a little later, and return their messages to the old broker.
@@ -155,7 +201,12 @@ impl TestServer {
         tokio::task::spawn_blocking(move || committer.shutdown())
             .await
             .unwrap();
-        TestServer::on(self.store, settings(), self.cmq_config, self.clocks).await
+        let setup = Setup {
+            cmq: self.cmq_config,
+            clocks: self.clocks,
+            ..Setup::default()
+        };
+        TestServer::on(self.store, setup).await
     }
 
     /// Stops accepting connections, and asks the open ones to end.
@@ -204,18 +255,41 @@ impl TestServer {
     }
 }
 
-fn system() -> Arc<dyn clock::Source> {
-    Arc::new(clock::System)
+fn views(broker: &Arc<Broker>, alarms: &Arc<Alarms>) -> Arc<Views> {
+    let watermark = MemoryWatermark::Fraction(0.6);
+    let memory = Arc::new(MemoryMonitor::new(Arc::clone(alarms), watermark));
+    let node = NodeInfo {
+        listeners: watch::channel([].into()).1,
+        data_dir: Path::new("/nowhere").into(),
+        started: clock::monotonic(),
+    };
+    let views = Views::new(Arc::clone(broker), Arc::clone(alarms), memory, node);
+    Arc::new(views)
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        amqp: 1,
+        cmq: CONNECTIONS,
+        management: CONNECTIONS,
+        pushes: 64,
+    }
 }
 
 fn cmq_defaults() -> CmqConfig {
-    let wanted = Wanted {
-        amqp: 1,
-        cmq: CONNECTIONS,
-        pushes: 64,
-    };
     let config = Config::from_raw(&RawConfig::default()).unwrap();
-    cmq_config(&config, &share(None, wanted))
+    cmq_config(&config, &share(None, wanted()))
+}
+
+fn management_defaults() -> ManagementConfig {
+    let config = Config::from_raw(&RawConfig::default()).unwrap();
+    management_config(&config, &share(None, wanted()))
 }
 
 /// The default configuration, with a longer handshake timeout: a login takes time on a busy machine.

@@ -1,0 +1,86 @@
+//! Verifies passwords for one kind of client. Each kind has a gate of its own, so that those who guess passwords
+//! over HTTP delay no AMQP client's login and drop none of its cached ones.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::user::User;
+use crate::broker::hashing::{Asker, Hashing};
+use crate::broker::logins::{LoginDigest, Logins};
+use crate::broker::password::PasswordHash;
+use crate::clock;
+
+/// The revision of users that do not exist.
+const NO_REVISION: u64 = u64::MAX;
+
+/// Passwords are hashed off the async threads, few at the same time, and results are cached for a minute.
+#[derive(Default)]
+pub(super) struct LoginGate {
+    logins: Mutex<Logins>,
+    hashing: Arc<Hashing>,
+}
+
+impl LoginGate {
+    /// Whether this is the user's password. Takes tens of milliseconds unless the result is cached.
+    pub(super) async fn is_password(
+        &self,
+        user: Option<&User>,
+        name: &str,
+        password: &[u8],
+        peer: Option<IpAddr>,
+    ) -> bool {
+        let digest = self.logins().digest(name, password);
+        let revision = user.map_or(NO_REVISION, |user| user.revision);
+        match self.recall(digest, revision) {
+            Some(right) => right,
+            None => {
+                let hash = user.and_then(|user| user.password.clone());
+                let asker = Asker::new(name, peer);
+                self.verify(digest, revision, hash, password, asker).await
+            }
+        }
+    }
+
+    /// Hashes a new password. `None` if too many others are hashed.
+    pub(super) async fn hash(&self, name: &str, password: &[u8]) -> Option<PasswordHash> {
+        let password = password.to_vec();
+        let permit = self.hashing.permit(Asker::new(name, None)).await?;
+        permit.run(move || PasswordHash::new(&password)).await
+    }
+
+    pub(super) fn logins(&self) -> MutexGuard<'_, Logins> {
+        self.logins.lock()
+    }
+
+    fn recall(&self, digest: LoginDigest, revision: u64) -> Option<bool> {
+        self.logins().recall(digest, revision, clock::monotonic())
+    }
+
+    /// Hashes the password, unless another client with the same login was faster: of a thousand clients that connect
+    /// together, one pays. Without a hash to compare with, it hashes as well.
+    async fn verify(
+        &self,
+        digest: LoginDigest,
+        revision: u64,
+        hash: Option<PasswordHash>,
+        password: &[u8],
+        asker: Asker,
+    ) -> bool {
+        let Some(permit) = self.hashing.permit(asker).await else {
+            return false;
+        };
+        if let Some(right) = self.recall(digest, revision) {
+            return right;
+        }
+        let password = password.to_vec();
+        let verified = permit.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
+        let Some(right) = verified.await else {
+            return false;
+        };
+        self.logins()
+            .remember(digest, revision, right, clock::monotonic());
+        right
+    }
+}

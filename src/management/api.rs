@@ -1,0 +1,37 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::config::ManagementConfig;
+use super::limits::{DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_BODIES_MAX};
+use crate::broker::broker::Broker;
+use crate::seldom::Seldom;
+use crate::views::Views;
+
+/// The state of the API. Handlers take it as `State<Shared>`.
+pub(super) struct Api {
+    pub(super) broker: Arc<Broker>,
+    pub(super) views: Arc<Views>,
+    pub(super) config: ManagementConfig,
+    /// Places for large bodies of requests.
+    pub(super) large_bodies: Arc<Semaphore>,
+    /// Log lines about refused logins.
+    pub(super) denied: Seldom,
+}
+
+/// The type of the routers' state.
+pub(super) type Shared = Arc<Api>;
+
+impl Api {
+    pub(super) fn new(views: Arc<Views>, config: ManagementConfig) -> Arc<Api> {
+        Arc::new(Api {
+            broker: Arc::clone(views.broker()),
+            views,
+            config,
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+            denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! Who calls, and with which rights. Handlers take one of these types as an argument: [`Caller`] for any user of the
+//! API, [`Monitor`], [`Policymaker`] or [`Administrator`] for those with the tag.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::api::{Api, Shared};
+use super::error::ApiError;
+use crate::broker::users::{LoginDoor, LoginError, TAG_ADMINISTRATOR, User};
+use crate::broker::vhost::Vhost;
+use crate::clock::monotonic;
+use crate::http::Peer;
+
+const TAG_MONITORING: &str = "monitoring";
+const TAG_POLICYMAKER: &str = "policymaker";
+const TAG_MANAGEMENT: &str = "management";
+/// The header by which a client chooses one virtual host where the path names none.
+const VHOST_HEADER: &str = "x-vhost";
+
+/// A user of the API, who has logged in and has one of its tags.
+pub(super) struct Caller {
+    pub(super) user: Arc<User>,
+    pub(super) peer: SocketAddr,
+    /// The virtual host that the request's header chooses.
+    chosen_vhost: Option<String>,
+}
+
+/// A caller who may see connections and numbers of all users.
+pub(super) struct Monitor(pub(super) Caller);
+/// A caller who may set policies and parameters where it has permissions.
+pub(super) struct Policymaker(pub(super) Caller);
+pub(super) struct Administrator(pub(super) Caller);
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Caller, ApiError> {
+        let (name, password) = credentials(parts).ok_or(ApiError::NoLogin)?;
+        let peer = parts.extensions.get::<Arc<Peer>>().cloned();
+        let peer = peer.ok_or_else(|| ApiError::Internal("a request without a peer".into()))?;
+        let caller = Caller {
+            user: log_in(api, &name, &password, &peer).await?,
+            peer: peer.address(),
+            chosen_vhost: chosen_vhost(parts),
+        };
+        if !caller.uses_management() {
+            return Err(ApiError::NotAuthorised("Not management user".into()));
+        }
+        peer.admit();
+        Ok(caller)
+    }
+}
+
+impl FromRequestParts<Shared> for Monitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Monitor, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        match caller.is_monitor() {
+            true => Ok(Monitor(caller)),
+            false => Err(ApiError::NotAuthorised("Not monitor user".into())),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Policymaker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Policymaker, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        match caller.is_policymaker() {
+            true => Ok(Policymaker(caller)),
+            false => Err(ApiError::NotAuthorised(
+                "User not authorised to access object".into(),
+            )),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Administrator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        api: &Shared,
+    ) -> Result<Administrator, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        match caller.is_administrator() {
+            true => Ok(Administrator(caller)),
+            false => Err(ApiError::NotAuthorised("Not administrator user".into())),
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn is_administrator(&self) -> bool {
+        self.user.has_tag(TAG_ADMINISTRATOR)
+    }
+
+    pub(super) fn is_monitor(&self) -> bool {
+        self.is_administrator() || self.user.has_tag(TAG_MONITORING)
+    }
+
+    pub(super) fn is_policymaker(&self) -> bool {
+        self.is_administrator() || self.user.has_tag(TAG_POLICYMAKER)
+    }
+
+    fn uses_management(&self) -> bool {
+        self.is_monitor() || self.is_policymaker() || self.user.has_tag(TAG_MANAGEMENT)
+    }
+
+    /// The virtual host of a path, for callers who may act in it: administrators, and users with permissions there.
+    pub(super) fn vhost(&self, api: &Api, name: &str) -> Result<Arc<Vhost>, ApiError> {
+        let vhost = api.broker.vhost(name).ok_or(ApiError::NotFound)?;
+        self.check_enters(api, &vhost)?;
+        Ok(vhost)
+    }
+
+    /// The virtual host of a path, for callers who may see it: as [`Caller::vhost`], and monitors.
+    pub(super) fn visible_vhost(&self, api: &Api, name: &str) -> Result<Arc<Vhost>, ApiError> {
+        let vhost = api.broker.vhost(name).ok_or(ApiError::NotFound)?;
+        if !self.is_monitor() {
+            self.check_enters(api, &vhost)?;
+        }
+        Ok(vhost)
+    }
+
+    /// The virtual hosts whose objects a list shows: the path's or the header's, or all where the caller may act.
+    pub(super) fn vhosts(
+        &self,
+        api: &Api,
+        of_path: Option<&str>,
+    ) -> Result<Vec<Arc<Vhost>>, ApiError> {
+        if let Some(name) = of_path.or(self.chosen_vhost.as_deref()) {
+            return Ok(vec![self.vhost(api, name)?]);
+        }
+        let mut all = api.broker.vhost_list();
+        all.retain(|vhost| self.enters(api, vhost));
+        Ok(all)
+    }
+
+    /// As [`Caller::vhosts`], where monitors see all.
+    pub(super) fn visible_vhosts(
+        &self,
+        api: &Api,
+        of_path: Option<&str>,
+    ) -> Result<Vec<Arc<Vhost>>, ApiError> {
+        match of_path.or(self.chosen_vhost.as_deref()) {
+            Some(name) => Ok(vec![self.visible_vhost(api, name)?]),
+            None if self.is_monitor() => Ok(api.broker.vhost_list()),
+            None => self.vhosts(api, None),
+        }
+    }
+
+    fn check_enters(&self, api: &Api, vhost: &Vhost) -> Result<(), ApiError> {
+        match self.enters(api, vhost) {
+            true => Ok(()),
+            // As RabbitMQ from 4.3 on: a user does not learn which virtual hosts there are.
+            false => Err(ApiError::NotFoundBecause("Not Found".into())),
+        }
+    }
+
+    fn enters(&self, api: &Api, vhost: &Vhost) -> bool {
+        let users = api.broker.users();
+        self.is_administrator() || users.may_enter(&self.user.name, vhost.name())
+    }
+}
+
+/// User and password of basic authentication, if the request has it.
+fn credentials(parts: &Parts) -> Option<(String, Vec<u8>)> {
+    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (name, password) = decoded.split_at_checked(colon)?;
+    let password = password.get(1..)?.to_vec();
+    Some((String::from_utf8_lossy(name).into_owned(), password))
+}
+
+async fn log_in(
+    api: &Api,
+    name: &str,
+    password: &[u8],
+    peer: &Peer,
+) -> Result<Arc<User>, ApiError> {
+    peer.awaits_broker();
+    let address = peer.address().ip();
+    let users = api.broker.users();
+    let login = users
+        .login(LoginDoor::Management, name, password, address)
+        .await;
+    peer.awaits_peer();
+    login.map_err(|error| {
+        if let Some(unsaid) = api.denied.passes(monotonic()) {
+            tracing::warn!(peer = %peer.address(), %unsaid, "HTTP access denied: {error}");
+        }
+        match error {
+            LoginError::LoopbackOnly(_) => {
+                ApiError::NotAuthorised("User can only log in via localhost".into())
+            }
+            LoginError::InvalidCredentials(_) | LoginError::BlankPassword(_) => {
+                ApiError::LoginFailed
+            }
+        }
+    })
+}
+
+/// An empty header chooses all.
+fn chosen_vhost(parts: &Parts) -> Option<String> {
+    let value = parts.headers.get(VHOST_HEADER)?;
+    let name = String::from_utf8_lossy(value.as_bytes()).into_owned();
+    (!name.is_empty()).then_some(name)
+}

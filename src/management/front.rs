@@ -1,0 +1,39 @@
+//! The front door for operators: accepts their connections.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::api::Api;
+use super::config::ManagementConfig;
+use super::router;
+use crate::accept::Acceptor;
+use crate::http;
+use crate::views::Views;
+
+pub struct Front {
+    router: Router,
+    acceptor: Acceptor,
+}
+
+impl Front {
+    /// Opens the API on the broker of the views.
+    pub fn new(views: Arc<Views>, config: ManagementConfig) -> Arc<Front> {
+        let acceptor = Acceptor::new("management", config.connections, config.newcomer_timeout);
+        let router = router::router(Api::new(views, config));
+        Arc::new(Front { router, acceptor })
+    }
+
+    /// Accepts connections until `stopped` is true or its sender is gone; returns when the last connection has ended.
+    /// No further request is read then. Dropping this future drops all connections.
+    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+        let serve_one = |stream, peer, permit| {
+            http::serve(self.router.clone(), stream, peer, permit, stopped.clone())
+        };
+        self.acceptor
+            .serve(listener, stopped.clone(), serve_one)
+            .await;
+    }
+}

@@ -1,0 +1,249 @@
+//! Bodies of requests and responses. Reads what RabbitMQ takes: any content type, nothing or `null` for an empty
+//! object, and strings in place of booleans and numbers.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
+use utoipa::ToSchema;
+
+use super::api::{Api, Shared};
+use super::error::ApiError;
+use super::limits::{BODY_BYTES_MAX, BODY_TIMEOUT, DISCARDED_BYTES_MAX, LARGE_BODY_BYTES};
+
+/// What most handlers return.
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
+
+/// JSON: as an argument the object in the body of the request, as a result the body of the response.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Shared) -> Result<Json<T>, ApiError> {
+        let RawBody(bytes) = RawBody::from_request(request, api).await?;
+        decode(&bytes).map(Json)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// The bytes of a body.
+pub(super) struct RawBody(pub(super) Bytes);
+
+/// The place of a request's large body, kept until the request is answered. Dropping it makes room for another.
+#[derive(Clone, Default)]
+pub(super) struct BodyPlace(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl FromRequest<Shared> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Shared) -> Result<RawBody, ApiError> {
+        let place = request.extensions().get::<BodyPlace>().cloned();
+        let place = place.unwrap_or_default();
+        let mut body = request.into_body();
+        match read(api, &mut body, &place).await? {
+            Some(bytes) => Ok(RawBody(bytes)),
+            None => {
+                // A client that is still writing would see a reset connection instead of the response.
+                drop(timeout(BODY_TIMEOUT, discard(&mut body)).await);
+                Err(bad_request("Exceeded HTTP request body size limit"))
+            }
+        }
+    }
+}
+
+/// Reads a body. `None` if it is too large.
+async fn read(api: &Api, body: &mut Body, place: &BodyPlace) -> Result<Option<Bytes>, ApiError> {
+    let mut patience = BODY_TIMEOUT;
+    let mut bytes = BytesMut::new();
+    loop {
+        let begun = Instant::now();
+        let frame = timeout(patience, body.frame()).await;
+        patience = patience.saturating_sub(begun.elapsed());
+        let frame = frame.map_err(|_| bad_request("the request body took too long"))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| bad_request("the request body cannot be read"))?;
+        let Ok(piece) = frame.into_data() else {
+            continue; // Trailers mean nothing here.
+        };
+        if bytes.len() + piece.len() > BODY_BYTES_MAX {
+            return Ok(None);
+        }
+        if bytes.len() <= LARGE_BODY_BYTES && bytes.len() + piece.len() > LARGE_BODY_BYTES {
+            let places = Arc::clone(&api.large_bodies);
+            *place.0.lock() = places.acquire_owned().await.ok();
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes.freeze()))
+}
+
+/// Reads the rest of a body and drops it.
+async fn discard(body: &mut Body) {
+    let mut left = DISCARDED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        left = left.saturating_sub(bytes);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// The object in a body, in RabbitMQ's words if there is none.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value = match bytes.trim_ascii() {
+        b"" | b"null" | b"undefined" => Value::Object(serde_json::Map::new()),
+        bytes => serde_json::from_slice(bytes).map_err(|_| bad_request("not_json"))?,
+    };
+    match value {
+        Value::Object(_) => {
+            serde_json::from_value(value).map_err(|error| ApiError::BadRequest(error.to_string()))
+        }
+        Value::String(_) => Err(bad_request(
+            "invalid payload: the request body JSON-decoded to a string. Is the input doubly-JSON-encoded?",
+        )),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            Err(bad_request("not_json"))
+        }
+    }
+}
+
+/// A field that the request must have.
+pub(super) fn required<T>(field: Option<T>, name: &str) -> Result<T, ApiError> {
+    field.ok_or_else(|| ApiError::BadRequest(format!("[{{key_missing,{name}}}]")))
+}
+
+fn bad_request(reason: &str) -> ApiError {
+    ApiError::BadRequest(reason.to_owned())
+}
+
+/// A boolean, or a string that names one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(value_type = bool)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Flag, D::Error> {
+        struct Flags;
+        impl Visitor<'_> for Flags {
+            type Value = Flag;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Flag, E> {
+                Ok(Flag(value))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Flag, E> {
+                match value {
+                    "true" => Ok(Flag(true)),
+                    "false" => Ok(Flag(false)),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Flags)
+    }
+}
+
+/// An integer, or a string that holds one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(value_type = i64)]
+pub(super) struct Integer(pub(super) i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Integer, D::Error> {
+        struct Integers;
+        impl Visitor<'_> for Integers {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an integer")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Integer, E> {
+                Ok(Integer(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Integer, E> {
+                let unexpected = de::Unexpected::Unsigned(value);
+                let value = i64::try_from(value);
+                value
+                    .map(Integer)
+                    .map_err(|_| E::invalid_value(unexpected, &self))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Integer, E> {
+                let parsed = value.trim().parse();
+                parsed
+                    .map(Integer)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(value), &self))
+            }
+        }
+        deserializer.deserialize_any(Integers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Body {
+        #[serde(default)]
+        durable: Flag,
+        count: Option<Integer>,
+    }
+
+    #[test]
+    fn bodies_are_read_as_loosely_as_rabbitmq_reads_them() {
+        let body = |durable, count: Option<i64>| {
+            Ok(Body {
+                durable: Flag(durable),
+                count: count.map(Integer),
+            })
+        };
+        let not_json = || Err(bad_request("not_json"));
+        for (text, expected) in [
+            ("", body(false, None)),
+            (" null\n", body(false, None)),
+            ("{}", body(false, None)),
+            (r#"{"durable": true, "other": [1]}"#, body(true, None)),
+            (r#"{"durable": "true", "count": "7"}"#, body(true, Some(7))),
+            (r#"{"count": -7}"#, body(false, Some(-7))),
+            ("[]", not_json()),
+            ("1", not_json()),
+            ("{", not_json()),
+            ("\u{fffd}", not_json()),
+        ] {
+            assert_eq!(decode::<Body>(text.as_bytes()), expected, "{text}");
+        }
+        for wrong in [
+            r#""{}""#,
+            r#"{"durable": 1}"#,
+            r#"{"durable": "yes"}"#,
+            r#"{"count": 1.5}"#,
+            r#"{"count": 18446744073709551615}"#,
+        ] {
+            let refused = decode::<Body>(wrong.as_bytes());
+            assert!(matches!(refused, Err(ApiError::BadRequest(_))), "{wrong}");
+        }
+    }
+}

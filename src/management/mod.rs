@@ -1,0 +1,25 @@
+//! The front door for operators: RabbitMQ's management HTTP API, its OpenAPI document and the web page. Knows HTTP,
+//! JSON, tags and rights; what happens to a queue is the broker's.
+//!
+//! A request walks from `front` through `router` to the handler of its path, in a file per subject. The handler's
+//! arguments check the request: `Caller` the login, `Path` the names, `Json` the body, `ListQuery` how to list.
+
+#![allow(dead_code, reason = "further subjects use the rest of the framework")]
+
+mod api; // what all requests share
+mod caller; // who calls, and with which rights
+mod config; // options
+mod error; // refusals, as JSON
+mod exchanges; // exchanges
+mod front; // listeners
+mod json; // bodies of requests and responses
+mod limits; // fixed bounds
+mod listing; // filters, sorts and pages lists
+mod openapi; // the document that describes the API
+mod path; // names in paths
+mod router; // all paths
+mod static_files; // the web page
+mod users; // the caller's own user
+
+pub use config::ManagementConfig;
+pub use front::Front;
