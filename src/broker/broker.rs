@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::connections::Connections;
+use super::definitions::policies::{OperatorPolicyRecord, PolicyRecord};
 use super::definitions::queue_ids::QueueIds;
 use super::definitions::record::{DefinitionError, Record};
 use super::definitions::table::Serialised;
@@ -23,6 +24,7 @@ use super::users::{TAG_ADMINISTRATOR, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
 use super::vhosts::{VhostError, Vhosts};
 use crate::clock::{self, Clock};
+use crate::model::policy::PolicyKind;
 use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
@@ -250,7 +252,8 @@ impl Broker {
         close_connections();
         let proposal = proposal
             .and(self.users.propose_forget_vhost(name).await)
-            .and(self.shared.limits.propose_forget_vhost(name).await);
+            .and(self.shared.limits.propose_forget_vhost(name).await)
+            .and(vhost.propose_forget_policies().await);
         let deleted = vhost.delete(proposal).await;
         deleted.ok_or_else(|| VhostError::NotFound(name.into()))??;
         // Connections that were opened meanwhile.
@@ -267,6 +270,7 @@ impl Broker {
         for (log, state) in logs {
             by_queue.entry(log.queue()).or_default().push((log, state));
         }
+        self.restore_policies()?;
         for record in &ExchangeRecord::load(store)? {
             if let Some(vhost) = self.vhost(record.vhost()) {
                 vhost.restore_exchange(record)?;
@@ -290,6 +294,24 @@ impl Broker {
         if !ops.is_empty() {
             // Not waited for: the next start would remove them.
             self.shared.committer.append(ops);
+        }
+        Ok(())
+    }
+
+    /// Restores policies, before the queues and exchanges that follow them.
+    fn restore_policies(&self) -> Result<(), DefinitionError> {
+        let store = &**self.shared.committer.store();
+        for record in &PolicyRecord::load(store)? {
+            let fields = record.fields();
+            if let Some(vhost) = self.vhost(fields.vhost()) {
+                vhost.restore_policy(PolicyKind::User, fields.policy(PolicyKind::User)?);
+            }
+        }
+        for record in &OperatorPolicyRecord::load(store)? {
+            let fields = record.fields();
+            if let Some(vhost) = self.vhost(fields.vhost()) {
+                vhost.restore_policy(PolicyKind::Operator, fields.policy(PolicyKind::Operator)?);
+            }
         }
         Ok(())
     }

@@ -164,6 +164,31 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             "Setting vhost limits to \"{}\" for vhost \"{vhost}\" ...",
             arg(0)
         ),
+        Verb::ClearOperatorPolicy => {
+            format!(
+                "Clearing operator policy \"{}\" on vhost \"{vhost}\" ...",
+                arg(0)
+            )
+        }
+        Verb::ClearPolicy => format!("Clearing policy \"{}\" on vhost \"{vhost}\" ...", arg(0)),
+        Verb::ListOperatorPolicies => {
+            format!("Listing operator policy overrides for vhost \"{vhost}\" ...")
+        }
+        Verb::ListPolicies => format!("Listing policies for vhost \"{vhost}\" ..."),
+        Verb::SetOperatorPolicy | Verb::SetPolicy => {
+            let what = match verb {
+                Verb::SetOperatorPolicy => "operator policy override",
+                _ => "policy",
+            };
+            let priority = invocation.options.get("priority");
+            format!(
+                "Setting {what} \"{}\" for pattern \"{}\" to \"{}\" with priority \"{}\" for vhost \"{vhost}\" ...",
+                arg(0),
+                arg(1),
+                arg(2),
+                priority.map_or("0", String::as_str)
+            )
+        }
         Verb::DeleteQueue => {
             let condition = match (has("if-empty"), has("if-unused")) {
                 (true, true) => "if queue is empty and if queue is unused ",

@@ -56,6 +56,8 @@ static QUEUES: Columns = Columns {
         "auto_delete",
         "arguments",
         "policy",
+        "operator_policy",
+        "effective_policy_definition",
         "pid",
         "owner_pid",
         "exclusive",

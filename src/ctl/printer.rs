@@ -139,6 +139,14 @@ fn table(cell: &Cell) -> String {
                     .join(",")
             )
         }
+        Cell::Pairs(pairs) => {
+            let pair =
+                |(key, value): &(String, Cell)| format!("{{<<\"{key}\">>, {}}}", table(value));
+            format!(
+                "[{}]",
+                pairs.iter().map(pair).collect::<Vec<_>>().join(", ")
+            )
+        }
         Cell::Table(entries) => {
             let entry = |(name, value): &(String, TypedCell)| {
                 format!("{{\"{name}\",{}}}", nested(&value.cell))
@@ -178,6 +186,10 @@ fn json(cell: &Cell) -> Value {
         Cell::List(items) => items
             .iter()
             .map(|item| Value::from(vec![item.kind.clone().into(), json(&item.cell)]))
+            .collect(),
+        Cell::Pairs(pairs) => pairs
+            .iter()
+            .map(|(key, value)| Value::from(vec![key.clone().into(), json(value)]))
             .collect(),
         Cell::Table(entries) => entries
             .iter()

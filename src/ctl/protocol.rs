@@ -87,6 +87,8 @@ pub(super) enum Cell {
     /// Names such as user tags.
     Words(Vec<String>),
     List(Vec<TypedCell>),
+    /// The keys and values of a policy.
+    Pairs(Vec<(String, Cell)>),
     /// An AMQP table, as names with values.
     Table(Vec<(String, TypedCell)>),
 }

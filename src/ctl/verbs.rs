@@ -100,6 +100,14 @@ verbs! {
         SetGlobalParameter "set_global_parameter" (2..=2) [] "<name> <value>" "Sets a runtime parameter.";
         SetParameter "set_parameter" (3..=3) ["vhost"] "[--vhost <vhost>] <component_name> <name> <value>" "Sets a runtime parameter.";
     }
+    "Policies": {
+        ClearOperatorPolicy "clear_operator_policy" (1..=1) ["vhost"] "[--vhost <vhost>] <name>" "Clears an operator policy";
+        ClearPolicy "clear_policy" (1..=1) ["vhost"] "[--vhost <vhost>] <name>" "Clears (removes) a policy";
+        ListOperatorPolicies "list_operator_policies" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists operator policy overrides for a virtual host";
+        ListPolicies "list_policies" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists all policies in a virtual host";
+        SetOperatorPolicy "set_operator_policy" (3..=3) ["vhost", "priority", "apply-to"] "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>" "Sets an operator policy that overrides a subset of arguments in user policies";
+        SetPolicy "set_policy" (3..=3) ["vhost", "priority", "apply-to"] "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>" "Sets or updates a policy";
+    }
     "Virtual hosts": {
         AddVhost "add_vhost" (1..=1) ["description", "tags", "default-queue-type"] "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]" "Creates a virtual host";
         ClearVhostLimits "clear_vhost_limits" (0..=0) ["vhost"] "[--vhost <vhost>]" "Clears virtual host limits";

@@ -41,6 +41,8 @@ const VALUES: &[&str] = &[
     "user",
     "limit",
     "to",
+    "priority",
+    "apply-to",
 ];
 
 #[derive(Default)]
@@ -85,6 +87,9 @@ pub(super) fn split(words: &[String]) -> Words {
             split.options.insert(long, String::new());
         } else if GLOBAL_VALUES.contains(&&*long) || VALUES.contains(&&*long) {
             match inline.or_else(|| words.next().cloned()) {
+                Some(value) if long == "priority" && value.parse::<i64>().is_err() => {
+                    split.unknown.push((name.to_owned(), value));
+                }
                 Some(value) => {
                     split.options.insert(long, value);
                 }

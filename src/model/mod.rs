@@ -1,13 +1,17 @@
 //! Plain data that all rooms share: identities, messages, queue arguments. No behaviour of queues, no I/O.
 
 pub mod arguments; // queue arguments, parsed and compared
+pub mod effective; // the merge of arguments, policies and overrides
 mod id;
 mod ip_range;
+mod json_term; // JSON values in RabbitMQ's texts
 mod message;
 mod overrides;
+pub mod policy; // policies, and which of them apply
 pub mod stream; // arguments of stream consumers
 
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
 pub use ip_range::{IpRange, NoRange};
+pub use json_term::json_term;
 pub use message::{Body, Message, Name, Origin};
 pub use overrides::QueueOverrides;

@@ -1,12 +1,11 @@
 //! Values that an operator or CMQ's API sets for a queue after its declaration. Plain data, stored with the
 //! queue's definition. A later declaration over AMQP is still compared with the original arguments.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Name;
-use super::arguments::{Overflow, QueueArguments};
+use super::arguments::Overflow;
 
 /// Replaces a queue's arguments; `None` leaves the declared argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,62 +46,31 @@ impl QueueOverrides {
         *self == QueueOverrides::default()
     }
 
-    /// The effective arguments of a queue that was declared with `arguments`.
-    pub fn apply(&self, arguments: &Arc<QueueArguments>) -> Arc<QueueArguments> {
-        if self.is_empty() {
-            return Arc::clone(arguments);
-        }
-        let declared = QueueArguments::clone(arguments);
-        let exchange = self.dead_letter_exchange.clone();
-        let routing_key = self.dead_letter_routing_key.clone();
-        Arc::new(QueueArguments {
-            visibility_timeout_ms: self
-                .visibility_timeout_ms
-                .or(declared.visibility_timeout_ms),
-            max_length: self.max_length.or(declared.max_length),
-            overflow: self.overflow.unwrap_or(declared.overflow),
-            message_ttl_ms: self.message_ttl_ms.or(declared.message_ttl_ms),
-            retention_ms: self.retention_ms,
-            rewind_ms: match self.rewind_ms {
-                Some(0) => None,
-                said => said.or(declared.rewind_ms),
-            },
-            delivery_limit: self.delivery_limit.or(declared.delivery_limit),
-            dead_letter_exchange: exchange.or(declared.dead_letter_exchange),
-            dead_letter_routing_key: routing_key.or(declared.dead_letter_routing_key),
-            ..declared
-        })
+    /// The values under the keys of policies. [`super::effective::Given`] merges them.
+    pub(super) fn settings(&self) -> Vec<(&'static str, Value)> {
+        let number = |key, value: Option<u64>| value.map(|value| (key, Value::from(value)));
+        let name = |key, value: &Option<Name>| value.as_deref().map(|name| (key, name.into()));
+        let rewind_seconds = self.rewind_ms.map(|ms| ms.div_ceil(1000));
+        let overflow = self.overflow.map(|overflow| overflow.as_str().into());
+        [
+            number("visibility-timeout", self.visibility_timeout_ms),
+            number("max-length", self.max_length),
+            overflow.map(|word| ("overflow", word)),
+            number("message-ttl", self.message_ttl_ms),
+            number("rewind-seconds", rewind_seconds),
+            number("delivery-limit", self.delivery_limit.map(u64::from)),
+            name("dead-letter-exchange", &self.dead_letter_exchange),
+            name("dead-letter-routing-key", &self.dead_letter_routing_key),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arguments_without_an_override_stay_as_declared() {
-        let declared = Arc::new(QueueArguments {
-            max_length: Some(5),
-            delivery_limit: Some(20),
-            ..QueueArguments::default()
-        });
-        let none = QueueOverrides::default();
-        assert!(Arc::ptr_eq(&none.apply(&declared), &declared));
-        let some = QueueOverrides {
-            delivery_limit: Some(2),
-            overflow: Some(Overflow::RejectPublish),
-            retention_ms: Some(60_000),
-            dead_letter_exchange: Some("".into()),
-            ..none
-        };
-        let effective = some.apply(&declared);
-        assert_eq!(effective.max_length, Some(5));
-        assert_eq!(effective.delivery_limit, Some(2));
-        assert_eq!(effective.overflow, Overflow::RejectPublish);
-        assert_eq!(effective.retention_ms, Some(60_000));
-        assert_eq!(effective.dead_letter_exchange.as_deref(), Some(""));
-        assert_eq!(effective.raw, declared.raw);
-    }
 
     #[test]
     fn only_set_overrides_are_stored() {

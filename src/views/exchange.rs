@@ -5,13 +5,16 @@ use std::sync::Arc;
 use super::sources::Views;
 use crate::broker::exchange::{Binding, Exchange};
 use crate::broker::stats::MessageStats;
+use crate::broker::vhost::Vhost;
 use crate::model::Name;
+use crate::model::policy::Applied;
 
 /// An exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeView {
     pub vhost: Name,
     pub exchange: Arc<Exchange>,
+    pub policies: Applied,
     pub message_stats: MessageStats,
 }
 
@@ -23,9 +26,10 @@ pub struct BindingView {
 }
 
 impl ExchangeView {
-    fn of(vhost: &Name, exchange: Arc<Exchange>) -> ExchangeView {
+    fn of(vhost: &Vhost, exchange: Arc<Exchange>) -> ExchangeView {
         ExchangeView {
-            vhost: vhost.clone(),
+            vhost: vhost.name().clone(),
+            policies: vhost.exchange_policies(&exchange),
             message_stats: exchange.stats.messages(),
             exchange,
         }
@@ -39,14 +43,14 @@ impl Views {
             return Vec::new();
         };
         let all = vhost.exchanges().into_iter();
-        all.map(|exchange| ExchangeView::of(vhost.name(), exchange))
+        all.map(|exchange| ExchangeView::of(&vhost, exchange))
             .collect()
     }
 
     pub fn exchange(&self, vhost: &str, name: &str) -> Option<ExchangeView> {
         let vhost = self.vhost_of(vhost)?;
         let exchange = vhost.exchange(name)?;
-        Some(ExchangeView::of(vhost.name(), exchange))
+        Some(ExchangeView::of(&vhost, exchange))
     }
 
     /// The bindings of a virtual host, those of queues to the default exchange first, ordered by source, destination and

@@ -7,8 +7,10 @@ use super::sources::Views;
 use crate::broker::connections::ConnectionInfo;
 use crate::broker::queue::{Counts, Queue, QueueSpec};
 use crate::broker::stats::MessageStats;
+use crate::model::Name;
 use crate::model::arguments::QueueArguments;
-use crate::model::{Name, QueueOverrides};
+use crate::model::effective::{Given, Setting};
+use crate::model::policy::Applied;
 
 /// A queue.
 #[derive(Clone, Debug)]
@@ -16,8 +18,9 @@ pub struct QueueView {
     pub vhost: Name,
     /// Name, properties and declared arguments.
     pub spec: QueueSpec,
-    pub overrides: QueueOverrides,
-    /// The arguments in force.
+    /// What was given to it besides the declared arguments: policies and overrides.
+    pub given: Given,
+    /// The effective arguments.
     pub arguments: Arc<QueueArguments>,
     pub counts: Counts,
     pub state: QueueState,
@@ -46,6 +49,16 @@ impl QueueView {
     /// The opaque "process id".
     pub fn pid(&self) -> String {
         format!("<leveret.2.{}.0>", self.spec.id.0)
+    }
+
+    /// The policies that apply.
+    pub fn policies(&self) -> &Applied {
+        &self.given.policies
+    }
+
+    /// Every value that was given and holds, with its source.
+    pub fn settings(&self) -> Vec<Setting> {
+        self.given.settings(&self.spec.arguments)
     }
 
     /// Ready and unacked messages.
@@ -108,7 +121,7 @@ impl Views {
         QueueView {
             vhost: vhost.clone(),
             spec: queue.spec().clone(),
-            overrides: queue.overrides(),
+            given: queue.given(),
             arguments: queue.arguments(),
             counts,
             state: match counts.damaged {

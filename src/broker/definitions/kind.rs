@@ -10,6 +10,8 @@
 /// | `Exchange` | `exchange` | virtual host, name | type, properties, arguments |
 /// | `Queue` | `queue` | virtual host, name | id, properties, arguments, overrides |
 /// | `Binding` | `binding` | virtual host, source, `queue` or `exchange`, destination, routing key, hash of the arguments | the same, and the arguments |
+/// | `Policy` | `policy` | virtual host, name | pattern, types, keys and values, priority |
+/// | `OperatorPolicy` | `operator-policy` | virtual host, name | the same |
 /// | `User` | `user` | its name | tags, password hash, limits |
 /// | `Permission` | `permission` | user, virtual host | patterns to configure, write, read |
 /// | `TopicPermission` | `topic-permission` | user, virtual host, exchange | patterns to write, read |
@@ -28,6 +30,8 @@ pub enum Kind {
     Exchange,
     Queue,
     Binding,
+    Policy,
+    OperatorPolicy,
     User,
     Permission,
     TopicPermission,
@@ -48,6 +52,8 @@ impl Kind {
             Kind::Exchange => "exchange",
             Kind::Queue => "queue",
             Kind::Binding => "binding",
+            Kind::Policy => "policy",
+            Kind::OperatorPolicy => "operator-policy",
             Kind::User => "user",
             Kind::Permission => "permission",
             Kind::TopicPermission => "topic-permission",

@@ -16,6 +16,7 @@
 
 pub(super) mod access; // users, permissions, limits
 mod kind; // the table of all kinds
+pub(super) mod policies; // policies and operator policies
 pub mod proposal; // from the decision to the change in memory
 pub(super) mod queue_ids; // the counter of queue ids
 pub mod record; // kind, identity and value of a definition

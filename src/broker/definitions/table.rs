@@ -72,6 +72,11 @@ impl<T: Table> Serialised<T> {
         self.table.read()
     }
 
+    /// Applies a change that a start has read.
+    pub(in crate::broker) fn restore(&self, change: T::Change) {
+        self.table.0.write().apply(change);
+    }
+
     /// Calls `decide` with the table. It returns the changes, and the answer for when they are applied.
     pub(in crate::broker) async fn propose<R, E>(
         &self,

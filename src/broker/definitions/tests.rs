@@ -10,6 +10,7 @@ use crate::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use crate::broker::limits::VhostLimits;
 use crate::broker::secrets::Secret;
 use crate::broker::vhost::{NewQueue, Vhost, VhostMetadata};
+use crate::model::policy::{PolicyDraft, PolicyKind};
 use crate::model::{Name, QueueOverrides};
 use crate::store::faulty::{Call, Fault, FaultyStore, What, When};
 use crate::store::{Committer, Limits, MemoryStore, Store};
@@ -37,6 +38,10 @@ enum Command {
     DeleteExchange(u8, u8),
     DeclareQueue(u8, u8),
     SetOverrides(u8, u8, u64),
+    SetPolicy(u8, u8, u64),
+    SetOperatorPolicy(u8, u8, u64),
+    ClearPolicy(u8, u8),
+    ClearOperatorPolicy(u8, u8),
     DeleteQueue(u8, u8),
     Bind(u8, u8, u8),
     Unbind(u8, u8, u8),
@@ -60,6 +65,21 @@ fn exchange_name(n: u8) -> Name {
 
 fn queue_name(n: u8) -> Name {
     format!("q{n}").into()
+}
+
+fn policy_name(n: u8) -> Name {
+    format!("p{n}").into()
+}
+
+/// A policy for queues up to the one of its number.
+fn policy(n: u8, most: u64) -> PolicyDraft {
+    PolicyDraft {
+        name: policy_name(n),
+        pattern: format!("q[0-{n}]").into(),
+        apply_to: None,
+        definition: serde_json::json!({ "max-length": most }),
+        priority: Some(most.into()),
+    }
 }
 
 /// Exchange 0 is transient, exchange 1 deletes itself.
@@ -151,6 +171,10 @@ async fn carry_out(broker: &Broker, command: Command) -> bool {
         | Command::DeleteExchange(v, _)
         | Command::DeclareQueue(v, _)
         | Command::SetOverrides(v, ..)
+        | Command::SetPolicy(v, ..)
+        | Command::SetOperatorPolicy(v, ..)
+        | Command::ClearPolicy(v, _)
+        | Command::ClearOperatorPolicy(v, _)
         | Command::DeleteQueue(v, _)
         | Command::Bind(v, ..)
         | Command::Unbind(v, ..) => match broker.vhost(&vhost_name(v)) {
@@ -174,6 +198,21 @@ async fn carry_out_in(vhost: &Vhost, command: Command) -> String {
                 ..QueueOverrides::default()
             };
             text(vhost.set_queue_overrides(&queue_name(q), overrides).await)
+        }
+        Command::SetPolicy(_, p, most) => {
+            text(vhost.set_policy(PolicyKind::User, policy(p, most)).await)
+        }
+        Command::SetOperatorPolicy(_, p, most) => {
+            let set = vhost.set_policy(PolicyKind::Operator, policy(p, most));
+            text(set.await)
+        }
+        Command::ClearPolicy(_, p) => {
+            let name = policy_name(p);
+            text(vhost.clear_policy(PolicyKind::User, &name).await)
+        }
+        Command::ClearOperatorPolicy(_, p) => {
+            let name = policy_name(p);
+            text(vhost.clear_policy(PolicyKind::Operator, &name).await)
         }
         Command::DeleteQueue(_, q) => match vhost.queue(&queue_name(q)) {
             Some(queue) => text(vhost.delete_queue(&queue, |_| true).await),
@@ -205,6 +244,10 @@ fn definitions(broker: &Broker, durable_only: bool) -> Vec<String> {
     lines.extend(broker.limits().list().iter().map(|of| format!("{of:?}")));
     for vhost in broker.vhost_list() {
         lines.push(format!("{} {:?}", vhost.name(), vhost.metadata()));
+        for kind in [PolicyKind::User, PolicyKind::Operator] {
+            let policies = vhost.policies(kind);
+            lines.extend(policies.iter().map(|policy| format!("{kind:?} {policy:?}")));
+        }
         let exchanges = vhost.exchanges();
         let stays = |is_durable| is_durable || !durable_only;
         let exchanges = exchanges.iter().filter(|exchange| stays(exchange.durable));
@@ -212,7 +255,11 @@ fn definitions(broker: &Broker, durable_only: bool) -> Vec<String> {
         for queue in vhost.queues() {
             let spec = queue.spec();
             if stays(spec.durable) {
-                lines.push(format!("{spec:?} {:?}", queue.overrides()));
+                lines.push(format!(
+                    "{spec:?} {:?} {:?}",
+                    queue.overrides(),
+                    queue.effective()
+                ));
             }
         }
         let mut bindings = vhost.bindings();
@@ -246,6 +293,9 @@ fn prepared() -> Vec<Command> {
         Command::Bind(0, 1, 1),
         Command::Bind(0, 2, 0),
         Command::Bind(0, 2, 1),
+        Command::SetPolicy(0, 1, 5),
+        Command::SetOperatorPolicy(0, 1, 4),
+        Command::SetPolicy(1, 1, 5),
     ]
 }
 
@@ -271,6 +321,11 @@ async fn a_commit_that_fails_leaves_memory_as_it_was() {
         Command::DeleteExchange(0, 1),
         Command::DeclareQueue(0, 2),
         Command::SetOverrides(0, 1, 7),
+        Command::SetPolicy(0, 1, 6),
+        Command::SetPolicy(0, 3, 6),
+        Command::SetOperatorPolicy(0, 2, 3),
+        Command::ClearPolicy(0, 1),
+        Command::ClearOperatorPolicy(0, 1),
         Command::DeleteQueue(0, 1),
         Command::Bind(0, 2, 3),
         Command::Unbind(0, 1, 1),
@@ -387,6 +442,12 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (vhost.clone(), few.clone()).prop_map(|(v, q)| Command::DeclareQueue(v, q)),
         2 => (vhost.clone(), few.clone(), 1..9_u64)
             .prop_map(|(v, q, n)| Command::SetOverrides(v, q, n)),
+        2 => (vhost.clone(), few.clone(), 1..9_u64)
+            .prop_map(|(v, p, n)| Command::SetPolicy(v, p, n)),
+        2 => (vhost.clone(), few.clone(), 1..9_u64)
+            .prop_map(|(v, p, n)| Command::SetOperatorPolicy(v, p, n)),
+        1 => (vhost.clone(), few.clone()).prop_map(|(v, p)| Command::ClearPolicy(v, p)),
+        1 => (vhost.clone(), few.clone()).prop_map(|(v, p)| Command::ClearOperatorPolicy(v, p)),
         1 => (vhost.clone(), few).prop_map(|(v, q)| Command::DeleteQueue(v, q)),
         // An exchange that deletes itself may go at a start if its last binding was not durable.
         4 => (vhost.clone(), durable.clone(), durable.clone())

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::broker::stats::{HandedOut, Protocol};
-use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
-use crate::model::{ConsumerId, Lease, Message, QueueOverrides, Ticket};
+use crate::model::{ConsumerId, Lease, Message, Ticket};
 use crate::store::Op;
 
 use super::channel_limiter::ChannelLimiter;
@@ -14,7 +13,6 @@ use super::counts::Counts;
 use super::durability::Durability;
 use super::effects::{Acknowledgement, Admission, Enqueued, Get, Got};
 use super::outlets::{Outlet, id_of, limit_of};
-use super::settings::Settings;
 use super::shell::{Cell, Queue, QueueGone};
 
 /// The result of a run of publishes.
@@ -36,24 +34,6 @@ impl Queue {
 
     pub(super) fn durability(&self) -> Durability {
         Durability::of(self.spec.durable, self.spec.arguments.kind)
-    }
-
-    /// An operator's settings.
-    pub fn overrides(&self) -> QueueOverrides {
-        self.settings.read().overrides.clone()
-    }
-
-    /// The effective arguments: those of the declaration, overridden by the operator's settings.
-    pub fn arguments(&self) -> Arc<QueueArguments> {
-        Arc::clone(&self.settings.read().effective)
-    }
-
-    /// Applies other settings, without writing them: see `Vhost::set_queue_overrides`.
-    pub(in crate::broker) fn reconfigure(&self, overrides: QueueOverrides) {
-        let settings = Settings::new(overrides, &self.spec.arguments);
-        let arguments = Arc::clone(&settings.effective);
-        *self.settings.write() = settings;
-        self.run(|machine, now_ms, fx| machine.reconfigure(now_ms, arguments, fx));
     }
 
     /// Enqueues a run of messages, in order. Refuses messages that do not fit.

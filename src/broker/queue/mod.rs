@@ -21,8 +21,9 @@ mod offsets; // settled and gone offsets, and their records on disk
 mod outlets; // sinks and channel limits of consumers
 mod reading; // reads and sweeps on threads that may block
 mod receive; // receiving without a consumer
+mod reconfigure; // changes of a live queue's arguments
 mod rewind; // makes acked messages ready again
-mod settings; // the effective arguments
+mod settings; // what a queue was given, and the effective arguments
 mod shell; // the lock around the state machine
 #[cfg(test)]
 mod simulation; // several queues, clients, batches and crashes against an oracle

@@ -1,20 +1,27 @@
-//! The effective arguments of a queue: those of its declaration, overridden by an operator's settings.
+//! What a queue was given besides its declared arguments, and the effective arguments.
 
 use std::sync::Arc;
 
-use crate::model::QueueOverrides;
 use crate::model::arguments::QueueArguments;
+use crate::model::effective::Given;
 
 pub(super) struct Settings {
-    pub(super) overrides: QueueOverrides,
+    pub(super) given: Given,
+    /// The version of the virtual host's policies that `given` has.
+    pub(super) policies_version: u64,
     pub(super) effective: Arc<QueueArguments>,
 }
 
 impl Settings {
-    pub(super) fn new(overrides: QueueOverrides, declared: &Arc<QueueArguments>) -> Settings {
-        let effective = overrides.apply(declared);
+    pub(super) fn new(
+        given: Given,
+        policies_version: u64,
+        declared: &Arc<QueueArguments>,
+    ) -> Settings {
+        let effective = given.effective(declared);
         Settings {
-            overrides,
+            given,
+            policies_version,
             effective,
         }
     }

@@ -9,6 +9,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::broker::stats::{QueueStats, VhostStats};
 use crate::clock::Clock;
+use crate::model::effective::Given;
+use crate::model::policy::{PolicySet, Target};
 use crate::model::{LogId, Message, Name, QueueId, QueueOverrides, Ticket};
 use crate::store::commit::{Committer, Source};
 use crate::store::{Batch, LogState};
@@ -122,17 +124,30 @@ impl Queue {
         services: QueueServices,
         recovered: Vec<(LogId, LogState)>,
     ) -> Arc<Queue> {
-        Queue::open_with(spec, QueueOverrides::default(), services, recovered)
+        let policies = PolicySet::default();
+        Queue::open_with(
+            spec,
+            QueueOverrides::default(),
+            &policies,
+            services,
+            recovered,
+        )
     }
 
-    /// As [`Queue::open`], with an operator's settings.
+    /// As [`Queue::open`], with overrides and with the policies of its virtual host.
     pub fn open_with(
         spec: QueueSpec,
         overrides: QueueOverrides,
+        policies: &PolicySet,
         services: QueueServices,
         recovered: Vec<(LogId, LogState)>,
     ) -> Arc<Queue> {
-        let settings = Settings::new(overrides, &spec.arguments);
+        let target = Target::Queue(spec.arguments.kind);
+        let given = Given {
+            policies: policies.applied_to(&spec.name, target),
+            overrides,
+        };
+        let settings = Settings::new(given, policies.version(), &spec.arguments);
         let arguments = Arc::clone(&settings.effective);
         let now_ms = services.clock.now_ms();
         let cell = Cell {

@@ -164,6 +164,17 @@ impl<Q: Clone> Routing<Q> {
         self.exchanges.insert(name, entry);
     }
 
+    /// The alternate exchange that holds for an exchange.
+    pub fn alternate(&self, exchange: &str) -> Option<&Name> {
+        self.exchanges.get(exchange)?.node.alternate.as_ref()
+    }
+
+    pub fn set_alternate(&mut self, exchange: &str, alternate: Option<Name>) {
+        if let Some(entry) = self.exchanges.get_mut(exchange) {
+            entry.node.alternate = alternate;
+        }
+    }
+
     /// Whether something is or was bound to the exchange as a source.
     pub fn was_bound(&self, exchange: &str) -> bool {
         self.exchanges

@@ -7,10 +7,12 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
 use crate::broker::definitions::queue_ids::QueueIds;
+use crate::broker::definitions::table::Serialised;
 use crate::broker::error::Resource;
 use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::broker::limits::Limits;
 use crate::broker::permissions::ResourceKind;
+use crate::broker::policies::PolicyTable;
 use crate::broker::queue::{Letters, MemoryBudget, Queue, QueueThreads, Timers};
 use crate::broker::routing::Routing;
 use crate::broker::stats::{BrokerStats, VhostStats};
@@ -41,6 +43,7 @@ pub struct Vhost {
     pub(super) name: Name,
     metadata: Mutex<VhostMetadata>,
     pub(super) routing: RwLock<Routing<Arc<Queue>>>,
+    pub(super) policies: Serialised<PolicyTable>,
     pub(super) generation: AtomicU64,
     /// Held while a change is proposed and while it is applied.
     pub(super) changes: Mutex<Changes>,
@@ -71,8 +74,11 @@ impl Vhost {
             }));
         }
         let stats = shared.stats.vhost();
+        let committer = Arc::clone(&shared.committer);
+        let policies = Serialised::new(PolicyTable::new(name.clone()), committer);
         Arc::new_cyclic(|me| Vhost {
             name,
+            policies,
             metadata: Mutex::new(metadata),
             routing: RwLock::new(routing),
             generation: AtomicU64::new(1),

@@ -13,6 +13,7 @@ mod deletion; // of queues, and of all
 mod exchanges; // and bindings
 mod host; // the state of a virtual host
 mod metadata;
+mod policies; // policies, and their way to queues and exchanges
 mod predeclared; // exchanges that every virtual host has
 mod propose; // whether a change is valid
 mod queues;

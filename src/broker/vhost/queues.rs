@@ -42,7 +42,7 @@ impl Vhost {
                 let next_id = || self.shared.ids.next();
                 let open = |spec| {
                     let (overrides, services) = (overrides.clone(), self.queue_services());
-                    Queue::open_with(spec, overrides, services, Vec::new())
+                    Queue::open_with(spec, overrides, &self.policy_set(), services, Vec::new())
                 };
                 view.create_queue(&new, next_id, open)
             })

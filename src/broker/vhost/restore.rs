@@ -36,7 +36,8 @@ impl Vhost {
         // So that it cannot be deleted before it is inserted.
         let _changes = self.changes.lock();
         let overrides = record.overrides().clone();
-        let queue = Queue::open_with(spec, overrides, self.queue_services(), logs);
+        let policies = self.policy_set();
+        let queue = Queue::open_with(spec, overrides, &policies, self.queue_services(), logs);
         self.apply(vec![Change::PutQueue(queue)]);
         Ok(())
     }
@@ -77,6 +78,8 @@ impl Vhost {
 
     /// Starts the queues. All records are restored.
     pub(in crate::broker) fn start_queues(&self) {
+        // The predeclared exchanges were there before the policies.
+        self.set_alternates(&self.exchanges());
         self.queues().iter().for_each(|queue| queue.start());
     }
 }

@@ -8,6 +8,7 @@ use super::change::Change;
 use super::changes::Changes;
 use super::claims::{ClaimSet, Hold, Subject};
 use super::host::Vhost;
+use super::policies::alternate_of;
 use super::propose::{Decision, Valid, View};
 use crate::broker::definitions::proposal::{Outcome, Proposal};
 use crate::broker::definitions::record::Records;
@@ -22,7 +23,21 @@ impl Vhost {
     pub(super) fn apply(&self, changes: Vec<Change<Arc<Queue>>>) {
         self.change_routing(|routing| {
             for change in changes {
+                let put = match &change {
+                    Change::PutExchange { exchange, .. } => Some(Arc::clone(exchange)),
+                    Change::RemoveExchange(_)
+                    | Change::PutQueue(_)
+                    | Change::SetOverrides { .. }
+                    | Change::RemoveQueue(_)
+                    | Change::PutBinding(_)
+                    | Change::RemoveBinding(_) => None,
+                };
                 change.apply(routing);
+                if let Some(exchange) = put {
+                    // Under the lock, so that a later change of the policies finds the exchange.
+                    let alternate = alternate_of(&exchange, self.policies.read().set());
+                    routing.set_alternate(&exchange.name, alternate);
+                }
             }
         });
     }
@@ -140,10 +155,11 @@ impl Vhost {
                 | Change::RemoveBinding(_) => None,
             })
             .collect();
+        let new: Vec<_> = new_queues(&made).cloned().collect();
         self.apply(made);
+        self.apply_policies_to(&new);
         for (queue, overrides) in overrides {
-            queue.reconfigure(overrides);
-            queue.tick();
+            queue.set_overrides(overrides);
         }
     }
 

@@ -14,6 +14,10 @@ pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
 fn exchange_cell(view: &ExchangeView, column: &str) -> Cell {
     let exchange = &view.exchange;
     match column {
+        "policy" => {
+            let name = view.policies.policy_name();
+            name.map_or(Cell::Nothing, |name| (**name).into())
+        }
         "name" => (*exchange.name).into(),
         "type" => exchange.kind.as_str().into(),
         "durable" => exchange.durable.into(),

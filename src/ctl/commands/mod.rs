@@ -9,6 +9,7 @@ mod lookup; // refuses what does not exist
 mod node; // the process
 mod parameters; // runtime parameters and the name of the cluster
 mod permissions; // permissions and topic permissions
+mod policies; // policies and operator policies
 mod queues; // queues
 mod secrets; // keys that sign CMQ requests
 mod status; // the report on the broker
@@ -20,6 +21,7 @@ use super::exit_code::EX_USAGE;
 use super::outcome::{Failure, Outcome};
 use super::protocol::Request;
 use super::verbs::Verb;
+use crate::model::policy::PolicyKind;
 
 /// Carries out the verb of a request.
 pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
@@ -72,6 +74,12 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
         Verb::SetParameter => parameters::set(ctx, request).await,
         Verb::SetGlobalParameter => parameters::set_global(ctx, request).await,
         Verb::SetClusterName => parameters::set_cluster_name(ctx, request).await,
+        Verb::ClearOperatorPolicy => policies::clear(ctx, request, PolicyKind::Operator).await,
+        Verb::ClearPolicy => policies::clear(ctx, request, PolicyKind::User).await,
+        Verb::ListOperatorPolicies => policies::list(ctx, request, PolicyKind::Operator),
+        Verb::ListPolicies => policies::list(ctx, request, PolicyKind::User),
+        Verb::SetOperatorPolicy => policies::set(ctx, request, PolicyKind::Operator).await,
+        Verb::SetPolicy => policies::set(ctx, request, PolicyKind::User).await,
         Verb::AddVhost => vhosts::add(ctx, request).await,
         Verb::SetVhostTags => vhosts::set_tags(ctx, request).await,
         Verb::UpdateVhostMetadata => vhosts::update_metadata(ctx, request).await,

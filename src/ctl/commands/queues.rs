@@ -1,5 +1,7 @@
 //! Queues of a virtual host: list, purge, rewind, delete.
 
+use serde_json::Value;
+
 use super::amqp_values;
 use super::consumers::channel_pid;
 use super::lookup::vhost;
@@ -9,6 +11,8 @@ use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
 use crate::model::arguments::QueueKind;
+use crate::model::policy::Applied;
+use crate::model::{Name, json_term};
 use crate::node;
 use crate::views::QueueView;
 
@@ -30,8 +34,9 @@ fn queue_cell(ctx: &Context, queue: &QueueView, column: &str) -> Cell {
         "durable" => spec.durable.into(),
         "auto_delete" => spec.auto_delete.into(),
         "arguments" => amqp_values::table(&spec.arguments.raw),
-        // There are no policies.
-        "policy" => Cell::Nothing,
+        "policy" => name(queue.policies().policy_name()),
+        "operator_policy" => name(queue.policies().operator_policy_name()),
+        "effective_policy_definition" => definition(queue.policies()),
         "pid" => queue.pid().into(),
         "owner_pid" => queue
             .owner
@@ -65,6 +70,27 @@ fn queue_cell(ctx: &Context, queue: &QueueView, column: &str) -> Cell {
         "online" if spec.arguments.kind != QueueKind::Classic => Cell::Words(vec![node::name()]),
         _ => Cell::Nothing,
     }
+}
+
+/// The keys that the policies set together.
+fn definition(applied: &Applied) -> Cell {
+    let pair = |(key, value): (String, Value)| {
+        let value = match value {
+            Value::String(text) => Cell::Text(text),
+            Value::Number(number) if number.is_i64() || number.is_u64() => {
+                Cell::Integer(number.as_i64().unwrap_or(i64::MAX))
+            }
+            other => Cell::Text(json_term(&other)),
+        };
+        (key, value)
+    };
+    applied.definition().map_or(Cell::Nothing, |definition| {
+        Cell::Pairs(definition.into_iter().map(pair).collect())
+    })
+}
+
+fn name(name: Option<&Name>) -> Cell {
+    name.map_or(Cell::Nothing, |name| (**name).into())
 }
 
 pub(super) async fn purge(ctx: &Context, request: &Request) -> Outcome {

@@ -84,6 +84,18 @@ impl DelayedRetryType {
     }
 }
 
+impl Overflow {
+    /// The value of `x-overflow`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Overflow::DropHead => "drop-head",
+            Overflow::RejectPublish => "reject-publish",
+            Overflow::RejectPublishDlx => "reject-publish-dlx",
+            Overflow::BlockPublish => "block-publish",
+        }
+    }
+}
+
 /// The arguments of a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueArguments {
@@ -123,7 +135,7 @@ pub struct QueueArguments {
     /// `x-visibility-timeout` in milliseconds, at least 1; `None` sets no limit.
     pub visibility_timeout_ms: Option<u64>,
     /// Age in milliseconds at which the queue drops a message without dead-lettering it. Only
-    /// [`super::QueueOverrides`] sets it; no argument does.
+    /// [`super::QueueOverrides`] sets it; no argument or policy does.
     pub retention_ms: Option<u64>,
     /// `x-max-age` in milliseconds: a stream drops older segments.
     pub max_age_ms: Option<u64>,
@@ -174,6 +186,21 @@ impl QueueArguments {
             }
         }
         Ok(QueueArguments::read(kind, table))
+    }
+
+    /// These arguments with other values for some of them. `raw` stays as declared.
+    pub(super) fn with(
+        &self,
+        changed: impl IntoIterator<Item = (&'static str, AMQPValue)>,
+    ) -> QueueArguments {
+        let mut table = self.raw.clone();
+        for (name, value) in changed {
+            table.insert(name.into(), value);
+        }
+        QueueArguments {
+            raw: self.raw.clone(),
+            ..QueueArguments::read(self.kind, &table)
+        }
     }
 
     /// Checks the properties of a declaration against the queue type. `durable` is the resulting property: an

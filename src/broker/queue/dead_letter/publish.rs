@@ -158,7 +158,7 @@ impl<'a> Mail<'a> {
     fn new(source: &'a Queue, queues: &'a mut VecDeque<Arc<Queue>>) -> Mail<'a> {
         let (arguments, always) = {
             let settings = source.settings.read();
-            let always = settings.overrides.dead_letter_exchange.is_some();
+            let always = settings.given.overrides.dead_letter_exchange.is_some();
             (Arc::clone(&settings.effective), always)
         };
         // `None`: the queue had a dead letter exchange only when its messages died.

@@ -3,6 +3,7 @@
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::{Acknowledgement, Oldest};
 use crate::model::QueueOverrides;
+use crate::model::effective::Given;
 
 use super::rig::{Rig, long, message, text, with};
 
@@ -49,12 +50,12 @@ fn a_message_past_its_retention_is_dropped_and_not_dead_lettered() {
     rig.publish(&[with("b", |m| m.expiration_ms = Some(30)), message("c")]);
     assert_eq!(rig.state.oldest(), [Oldest::Enqueued(1_000)]);
     let declared = rig.arguments.clone();
-    let retention = QueueOverrides {
+    let retention = Given::overridden(QueueOverrides {
         retention_ms: Some(100),
         ..QueueOverrides::default()
-    };
+    });
     rig.state
-        .reconfigure(rig.now_ms, retention.apply(&declared), &mut rig.fx);
+        .reconfigure(rig.now_ms, retention.effective(&declared), &mut rig.fx);
     // A leased message ages, too.
     let (lease, ..) = rig.get().expect("a");
     rig.tick(1_140);

@@ -6,6 +6,7 @@ use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::{Acknowledgement, Admission};
 use crate::model::QueueOverrides;
 use crate::model::arguments::Overflow;
+use crate::model::effective::Given;
 
 use super::rig::{Rig, long, message, text};
 
@@ -44,16 +45,16 @@ fn new_limits_apply_from_the_moment_they_are_set() {
     let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
     rig.publish(&["a", "b", "c"].map(message));
     let declared = rig.arguments.clone();
-    let overrides = QueueOverrides {
+    let overrides = Given::overridden(QueueOverrides {
         visibility_timeout_ms: Some(10),
         max_length: Some(2),
         overflow: Some(Overflow::RejectPublish),
         delivery_limit: Some(0),
         dead_letter_exchange: Some("".into()),
         ..QueueOverrides::default()
-    };
+    });
     rig.state
-        .reconfigure(rig.now_ms, overrides.apply(&declared), &mut rig.fx);
+        .reconfigure(rig.now_ms, overrides.effective(&declared), &mut rig.fx);
     rig.tick(1_000);
     // Messages in the queue stay; new ones are refused.
     rig.publish(&[message("d")]);
