@@ -179,6 +179,11 @@ impl Connections {
         Some(Arc::clone(&found.info))
     }
 
+    pub fn status(&self, id: ConnectionId) -> Option<ConnectionStatus> {
+        let found = self.open.get(&id)?.value().clone();
+        Some(found.status())
+    }
+
     pub fn len(&self) -> usize {
         self.open.len()
     }

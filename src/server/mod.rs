@@ -81,12 +81,13 @@ impl Server {
                 commands: commands.clone(),
                 running: is_running,
             },
-            views,
+            views: views.clone(),
             memory: memory.clone(),
         });
         let mut background = JoinSet::new();
         background.spawn(ctl::server::serve(ctl, context));
         background.spawn(async move { memory.watch().await });
+        background.spawn(views.take_samples());
         background.spawn(forward_disk_alarm(
             broker.committer().clone(),
             alarms.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::history::Subject;
 use super::sources::Views;
 use crate::broker::connections::{ChannelStatus, Connection, ConnectionInfo, ConnectionStatus};
 use crate::model::ConnectionId;
@@ -35,6 +36,11 @@ impl ConnectionView {
         }
     }
 
+    /// Names it for its history.
+    pub fn subject(&self) -> Subject {
+        Subject::Connection(self.info.id)
+    }
+
     /// Its channels, ordered by number.
     pub fn channels(&self) -> impl Iterator<Item = ChannelView> + '_ {
         self.status.channels.iter().map(|status| ChannelView {
@@ -45,6 +51,11 @@ impl ConnectionView {
 }
 
 impl ChannelView {
+    /// Names it for its history.
+    pub fn subject(&self) -> Subject {
+        Subject::Channel(self.connection.id, self.status.number)
+    }
+
     /// RabbitMQ's form: the connection's name, then the channel's number in parentheses.
     pub fn name(&self) -> String {
         channel_name(&self.connection, self.status.number)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::history::Subject;
 use super::sources::Views;
 use crate::broker::exchange::{Binding, Exchange};
 use crate::broker::stats::MessageStats;
@@ -32,6 +33,16 @@ impl ExchangeView {
             policies: vhost.exchange_policies(&exchange),
             message_stats: exchange.stats.messages(),
             exchange,
+        }
+    }
+}
+
+impl ExchangeView {
+    /// Names it for its history.
+    pub fn subject(&self) -> Subject {
+        Subject::Exchange {
+            vhost: self.vhost.clone(),
+            name: self.exchange.name.clone(),
         }
     }
 }

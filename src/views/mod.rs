@@ -4,6 +4,7 @@
 mod connection; // connections and channels
 mod consumer; // consumers
 mod exchange; // exchanges and bindings
+mod history; // samples and rates
 mod listener; // listeners
 mod node; // the process, and totals of the broker
 mod queue; // queues
@@ -13,6 +14,7 @@ mod vhost; // virtual hosts
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};
+pub use history::{Depth, History, Rated, Subject, Values, Window};
 pub use listener::{ListenerView, Protocol};
 pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
 pub use queue::{QueueState, QueueView};

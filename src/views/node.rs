@@ -78,7 +78,7 @@ impl QueueTotals {
         self.ready.saturating_add(self.unacked)
     }
 
-    fn add(&mut self, other: QueueTotals) {
+    pub(super) fn add(&mut self, other: QueueTotals) {
         self.ready = self.ready.saturating_add(other.ready);
         self.unacked = self.unacked.saturating_add(other.unacked);
         self.consumers = self.consumers.saturating_add(other.consumers);

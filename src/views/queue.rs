@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::consumer::{Activity, ConsumerView};
+use super::history::Subject;
 use super::sources::Views;
 use crate::broker::connections::ConnectionInfo;
 use crate::broker::queue::{Counts, Queue, QueueSpec};
@@ -59,6 +60,14 @@ impl QueueView {
     /// Every value that was given and holds, with its source.
     pub fn settings(&self) -> Vec<Setting> {
         self.given.settings(&self.spec.arguments)
+    }
+
+    /// Names it for its history.
+    pub fn subject(&self) -> Subject {
+        Subject::Queue {
+            vhost: self.vhost.clone(),
+            name: self.spec.name.clone(),
+        }
     }
 
     /// Ready and unacked messages.

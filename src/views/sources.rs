@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::history::Watched;
 use super::listener::ListenerView;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
@@ -27,6 +29,7 @@ pub struct Views {
     pub(super) alarms: Arc<Alarms>,
     pub(super) memory: Arc<MemoryMonitor>,
     pub(super) node: NodeInfo,
+    pub(super) watched: Mutex<Watched>,
 }
 
 impl Views {
@@ -41,6 +44,7 @@ impl Views {
             alarms,
             memory,
             node,
+            watched: Mutex::new(Watched::new()),
         }
     }
 

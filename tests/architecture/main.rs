@@ -41,7 +41,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "views",
-        &["broker", "model", "store", "files", "memory", "node"],
+        &[
+            "broker", "model", "store", "clock", "files", "memory", "node",
+        ],
     ),
     ("config", &["model"]),
     ("http", &["accept"]),
