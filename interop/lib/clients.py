@@ -156,3 +156,6 @@ CMQ_CLIENTS = [
     java_client("cmq-java", "interop.cmq.Checks", "cmq/java", CMQ_WHOLE, LOG4J),
     Client("cmq-go", (*CMQ_COMMON, "cmq/go/checks.txt"), install_cmq_go, "cmq/go"),
 ]
+
+# The web page in headless Chromium: no client library, but installed and run as one.
+BROWSER = node_client("browser", checks=("browser/checks.txt",))

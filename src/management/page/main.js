@@ -72,7 +72,7 @@ async function checkUser() {
 }
 
 addEventListener("hashchange", () => {
-  if (user === null) return;
+  if (shell === null) return;
   open();
   shell.main.focus({ preventScroll: true });
   scrollTo(0, 0);

@@ -15,6 +15,8 @@ import { stateTag } from "./connections.js";
 import { deleteQueue, purge, rewind } from "./queue_actions.js";
 import { features } from "./queues.js";
 
+const RATES = ["publish", "deliver_get", "ack", "redeliver"];
+
 export async function queue(view) {
   const [vhost, name] = view.route.names;
   const url = path`/api/queues/${vhost}/${name}`;
@@ -42,7 +44,7 @@ export async function queue(view) {
     buttons.update([one.type, own?.rewindable], () => actionsOf(view, key, own));
     totals.update([one, own], () => numbersOf(one, own));
     lengths.update(lengthSeries(one));
-    flow.update(rateSeries(one.message_stats));
+    flow.update(rateSeries(one.message_stats, RATES));
     about.update(one, aboutQueue);
     effective.show(one, own);
     consumers.update(one.consumer_details ?? []);
