@@ -68,6 +68,21 @@ export const checks = {
     assert.equal(await page.evaluate(() => document.activeElement.textContent), "Add a queue");
   },
 
+  async "numbers, sizes, rates and times as people read them"({ page }) {
+    const cases = [
+      ["count", 0, "0"], ["count", 12345, "12,345"], ["count", 12_345_678, "12.3M"], ["count", undefined, "–"],
+      ["rate", 0, "0/s"], ["rate", 0.42, "0.4/s"], ["rate", 1234.5, "1,235/s"],
+      ["bytes", 0, "0 B"], ["bytes", 1536, "1.5 KiB"], ["bytes", 200 * 1024, "200 KiB"], ["bytes", 14.1 * 2 ** 30, "14.1 GiB"],
+      ["duration", 250, "250 ms"], ["duration", 61_000, "1 min 1 s"], ["duration", 7_200_000, "2 h"], ["duration", 273_600_000, "3 d 4 h"],
+      ["plain", "text", "text"], ["plain", { a: [1, true] }, '{"a":[1,true]}'],
+    ];
+    const read = await page.evaluate(async (all) => {
+      const format = await import("/lib/format.js");
+      return all.map(([name, value]) => format[name](value));
+    }, cases);
+    assert.deepEqual(read, cases.map(([, , text]) => text));
+  },
+
   async "light and dark colours, by the system and by choice"({ page }) {
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     await logIn(page);

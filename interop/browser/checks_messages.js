@@ -1,10 +1,15 @@
 // The life of a queue in the browser: from its declaration to its deletion.
 
 import assert from "node:assert/strict";
+import { exec } from "node:child_process";
+import { promisify } from "node:util";
 import { api, declare, publish, queuePath, removeQueue } from "./api.js";
 import { figure, logIn, reads, unfold, visit } from "./browser.js";
 
 const QUEUE = "page.orders";
+
+/** Kills the broker and starts it again on the same data. */
+const restart = () => promisify(exec)(process.env.INTEROP_RESTART);
 
 /** The vertical extent of a chart's lines: 0 while all are flat. */
 function chartHeight(page, title) {
@@ -114,5 +119,23 @@ export const checks = {
     await dialog.getByRole("button", { name: "Delete the queue" }).click();
     await page.locator(".toasts .danger").waitFor();
     assert.equal((await api("GET", queuePath(QUEUE))).name, QUEUE);
+  },
+
+  async "a restart of the broker is noticed and survived"({ page, allowRefusals }) {
+    allowRefusals();
+    await removeQueue(QUEUE);
+    await declare(QUEUE);
+    await publish(QUEUE, "survives", { delivery_mode: 2 });
+    await logIn(page);
+    await page.getByLabel("Refresh").selectOption("2");
+    await visit(page, "queues", "/", QUEUE);
+    await reads(figure(page, "Ready"), "1");
+    await page.route("**/api/**", (route) => route.abort());
+    await page.getByText("The broker does not answer.").first().waitFor();
+    await restart();
+    await page.unroute("**/api/**");
+    await page.getByText("The broker does not answer.").first().waitFor({ state: "hidden" });
+    await reads(figure(page, "Ready"), "1");
+    await page.getByLabel("Refresh").selectOption("5");
   },
 };

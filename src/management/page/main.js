@@ -6,7 +6,7 @@ import { href, route } from "./lib/router.js";
 import { logOut, may, resume, user } from "./lib/session.js";
 import { View } from "./lib/view.js";
 import { frame } from "./parts/frame.js";
-import { rememberVhosts } from "./parts/names.js";
+import { remember } from "./parts/names.js";
 import { notice, toast } from "./parts/notice.js";
 import { openLogIn } from "./pages/log_in.js";
 import { PAGES } from "./pages/index.js";
@@ -34,7 +34,7 @@ function askForLogIn() {
 async function enter() {
   const [overview, vhosts] = await Promise.all([get("/api/overview", { query: { disable_stats: "true" } }), get("/api/vhosts", { query: { columns: "name" } })]);
   const names = vhosts.map(({ name }) => name);
-  rememberVhosts(names);
+  remember(names, overview);
   shell = frame({ pages: PAGES.filter(({ right }) => may(right)), overview, vhosts: names, onchange: open, onlogout: leave });
   show(document.body, shell.element);
   open();

@@ -3,14 +3,14 @@
 import { get, post } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 import { form } from "../parts/form.js";
-import { head, panel } from "../parts/page.js";
+import { knownVhosts } from "../parts/names.js";
 import { toast } from "../parts/notice.js";
-import { known } from "../parts/names.js";
+import { head, panel } from "../parts/page.js";
 
 const WHOLE = "";
 
 export async function definitions(view) {
-  const scope = (label) => ({ name: "scope", label, kind: "select", options: [[WHOLE, "Everything"], ...known().map((name) => [JSON.stringify(name), `Virtual host ${name}`])] });
+  const scope = (label) => ({ name: "scope", label, kind: "select", options: [[WHOLE, "Everything"], ...knownVhosts().map((name) => [JSON.stringify(name), `Virtual host ${name}`])] });
   view.show(head("Definitions"), el("p", { class: "muted" }, "Users, virtual hosts, permissions, policies, parameters, queues, exchanges and bindings, in RabbitMQ's format. Messages are not part of them."),
     el("div", { class: "grid two" },
       panel("Export", form({ fields: [scope("What")], submit: "Download", keep: true, onsubmit: ({ scope: chosen }) => view.act(null, () => download(chosen)) })),

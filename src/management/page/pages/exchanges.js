@@ -6,12 +6,12 @@ import { el } from "../lib/dom.js";
 import { argumentsField } from "../parts/arguments.js";
 import { formDialog } from "../parts/form.js";
 import { List } from "../parts/list.js";
-import { exchangeLink, scoped, vhostColumn, vhostField } from "../parts/names.js";
+import { exchangeLink, exchangeTypes, scoped, vhostColumn, vhostField } from "../parts/names.js";
 import { button, head, tag } from "../parts/page.js";
 import { numbers } from "../parts/table.js";
 
-const TYPES = [["direct", "direct"], ["fanout", "fanout"], ["topic", "topic"], ["headers", "headers"]];
-const ARGUMENTS = { "alternate-exchange": "string" };
+/** What the editor suggests. */
+const ARGUMENTS = { "alternate-exchange": "string", "x-delayed-type": "string", "hash-header": "string", "hash-property": "string" };
 
 export async function exchanges(view) {
   const list = new List(view, {
@@ -44,7 +44,7 @@ function add(view) {
     fields: [
       { name: "name", label: "Name", required: true },
       vhostField(),
-      { name: "type", label: "Type", kind: "select", options: TYPES },
+      { name: "type", label: "Type", kind: "select", options: exchangeTypes().map((type) => [type, type]) },
       { name: "durable", label: "Durable: a restart finds it", kind: "check", value: true },
       { name: "auto_delete", label: "Deleted with its last binding", kind: "check" },
       { name: "internal", label: "Internal: clients cannot publish to it", kind: "check" },

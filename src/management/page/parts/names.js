@@ -23,16 +23,22 @@ export const scopedUnderVhost = (list) => () => (vhost() === null ? `/api/${list
 /** The column of virtual hosts is there only while all of them are listed. */
 export const vhostColumn = () => (vhost() === null ? [{ title: "Virtual host", value: (row) => row.vhost, sort: "vhost", kind: "name", narrow: false }] : []);
 
-let all = ["/"];
+let vhosts = ["/"];
+let types = ["direct", "fanout", "topic", "headers"];
 
 /** The virtual hosts that the user may see. */
-export const known = () => all;
+export const knownVhosts = () => vhosts;
 
-export function rememberVhosts(names) {
-  all = names;
+/** The types of exchanges that the broker has. */
+export const exchangeTypes = () => types;
+
+/** Remembers, at the log-in, what forms offer. */
+export function remember(names, overview) {
+  vhosts = names;
+  if (overview.exchange_types?.length > 0) types = overview.exchange_types.map(({ name }) => name);
 }
 
 /** The field of a form that asks for the virtual host of a new object. */
 export function vhostField() {
-  return { name: "vhost", label: "Virtual host", kind: "select", options: all.map((name) => [name, name]), value: vhost() ?? (all.includes("/") ? "/" : all[0]) };
+  return { name: "vhost", label: "Virtual host", kind: "select", options: vhosts.map((name) => [name, name]), value: vhost() ?? (vhosts.includes("/") ? "/" : vhosts[0]) };
 }
