@@ -1,13 +1,16 @@
 // Lists of many queues, the keyboard, colours and small screens.
 
 import assert from "node:assert/strict";
-import { declareMany } from "./api.js";
+import axe from "axe-core";
+import { declare, declareMany, removeQueue } from "./api.js";
 import { logIn, visit } from "./browser.js";
 
 const MANY = 10_000;
 const PREFIX = "page.many.";
 /** The aim is a second; a busy machine gets more before the check fails. */
 const FIRST_PAGE_MS_MAX = 2_000;
+
+const PAGES = ["overview", "connections", "channels", "exchanges", "queues", "cmq", "policies", "vhosts", "users", "definitions", "node"];
 
 const rows = (page) => page.getByRole("region", { name: "Queues and streams" }).getByRole("rowheader");
 const names = (page) => rows(page).allInnerTexts();
@@ -68,6 +71,24 @@ export const checks = {
     assert.equal(await page.evaluate(() => document.activeElement.textContent), "Add a queue");
   },
 
+  async "axe finds no accessibility fault on any page, light or dark"({ page }) {
+    await declare("page.axe");
+    const close = await declareMany("page.axe.", 3);
+    await logIn(page);
+    const addresses = [...PAGES.map((name) => [name]), ["queues", "/", "page.axe"], ["exchanges", "/", "amq.topic"], ["users", "guest"], ["vhosts", "/"]];
+    for (const [colorScheme, address] of ["light", "dark"].flatMap((scheme) => addresses.map((one) => [scheme, one]))) {
+      await page.emulateMedia({ colorScheme });
+      await visit(page, ...address);
+      await page.waitForLoadState("networkidle");
+      // By `evaluate`, since the page's policy forbids added scripts.
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], `${colorScheme} ${address}`);
+    }
+    await close();
+    await removeQueue("page.axe");
+  },
+
   async "numbers, sizes, rates and times as people read them"({ page }) {
     const cases = [
       ["count", 0, "0"], ["count", 12345, "12,345"], ["count", 12_345_678, "12.3M"], ["count", undefined, "–"],
@@ -104,7 +125,7 @@ export const checks = {
     await page.setViewportSize({ width: 375, height: 720 });
     await logIn(page);
     await page.getByRole("heading", { name: "Overview" }).waitFor();
-    for (const name of ["overview", "connections", "channels", "exchanges", "queues", "cmq", "policies", "vhosts", "users", "definitions", "node"]) {
+    for (const name of PAGES) {
       await visit(page, name);
       await page.getByRole("heading", { level: 1 }).waitFor();
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
