@@ -12,7 +12,7 @@ const FIRST_PAGE_MS_MAX = 2_000;
 
 const PAGES = ["overview", "connections", "channels", "exchanges", "queues", "cmq", "policies", "vhosts", "users", "definitions", "node"];
 
-const rows = (page) => page.getByRole("region", { name: "Queues and streams" }).getByRole("rowheader");
+const rows = (page) => page.getByRole("group", { name: "Queues and streams" }).getByRole("rowheader");
 const names = (page) => rows(page).allInnerTexts();
 
 export const checks = {

@@ -50,7 +50,7 @@ function settings(onchange) {
     PACES.map((seconds) => el("option", { value: seconds, selected: seconds === pace() }, seconds === 0 ? "Never" : `${seconds} s`)));
   const colours = el("select", { onchange: () => setTheme(colours.value) },
     THEMES.map(([name, title]) => el("option", { value: name, selected: name === theme() }, title)));
-  return el("div", { class: "settings" }, labelled("Refresh", paces), labelled("Colours", colours));
+  return el("aside", { class: "settings", "aria-label": "Settings" }, labelled("Refresh", paces), labelled("Colours", colours));
 }
 
 function labelled(text, select) {

@@ -26,13 +26,13 @@ export class Table {
     this.nothing = el("div", { class: "empty", hidden: true }, empty);
     this.more = el("div", { class: "empty", hidden: true });
     this.table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, this.headers)), this.body);
-    this.element = el("div", { class: "table", role: "region", "aria-label": caption, tabindex: 0 }, this.table, this.nothing, this.more);
+    this.element = el("div", { class: "table", role: "group", "aria-label": caption, tabindex: 0 }, this.table, this.nothing, this.more);
   }
 
   #header(column, onsort) {
     const sortable = column.sort && onsort;
     const title = sortable ? el("button", { type: "button", onclick: () => onsort(column.sort) }, column.title) : column.title;
-    return el("th", { scope: "col", class: classes(column) }, title);
+    return el("th", { scope: "col", class: classes(column) }, column.kind === "actions" ? el("span", { class: "unseen" }, title) : title);
   }
 
   /** Marks the column by which the rows are sorted. */
@@ -94,5 +94,5 @@ function pale(value, format) {
 
 /** A column of buttons. */
 export function actions(cell, value = () => 0) {
-  return { title: "", value, kind: "actions", cell };
+  return { title: "Actions", value, kind: "actions", cell };
 }
