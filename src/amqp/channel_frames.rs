@@ -9,6 +9,7 @@ use super::connection_state::ConnectionState;
 use super::error::{Code, Failure, Refusal};
 use super::method_id::MethodId;
 use super::protocol_errors::{undecodable, unexpected};
+use crate::broker::queue::Acknowledgement;
 use crate::wire::{self, Hot};
 
 impl Channel {
@@ -42,11 +43,23 @@ impl Channel {
                 delivery_tag,
                 multiple,
                 requeue,
-            } => self.basic_nack(connection, delivery_tag, multiple, requeue),
+            } => {
+                let how = match requeue {
+                    true => Acknowledgement::Requeue,
+                    false => Acknowledgement::Reject,
+                };
+                self.basic_nack(connection, delivery_tag, multiple, how)
+            }
             Hot::Reject {
                 delivery_tag,
                 requeue,
-            } => self.basic_nack(connection, delivery_tag, false, requeue),
+            } => {
+                let how = match requeue {
+                    true => Acknowledgement::RequeueFailed,
+                    false => Acknowledgement::RejectFailed,
+                };
+                self.basic_nack(connection, delivery_tag, false, how)
+            }
             Hot::Other(method) => self.other_method(connection, payload, method),
         }?)
     }

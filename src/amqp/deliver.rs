@@ -54,7 +54,7 @@ impl Channel {
         let added = match consumer.source {
             Some(source) => AddedHeaders::of(
                 source.kind,
-                delivery.delivery_count,
+                delivery.counts,
                 delivery.lease.offset,
                 delivery
                     .enqueued

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use super::generated_name::{generated_name, is_generated_name};
 use super::limits::{REPLIES_PENDING_BYTES_MAX, REPLY_BYTES_MIN};
 use super::outbox::Outbox;
-use crate::broker::queue::{Delivery, DeliverySink};
+use crate::broker::queue::{Delivery, DeliverySink, ReturnCounts};
 use crate::model::{ConsumerId, Lease, Message};
 
 /// The pseudo queue.
@@ -129,7 +129,7 @@ impl Requester {
             lease,
             message,
             redelivered: false,
-            delivery_count: 0,
+            counts: ReturnCounts::default(),
             enqueued: None,
         };
         outbox.deliver(&mut vec![delivery]);

@@ -3,12 +3,15 @@
 use bytes::{BufMut, Bytes};
 
 use super::writer::Writer;
+use crate::broker::queue::ReturnCounts;
 use crate::model::Message;
 use crate::model::arguments::QueueKind;
 use crate::model::stream::STREAM_OFFSET;
 use crate::wire::{self, FRAME_END, FRAME_OVERHEAD, FrameKind, PropertiesView};
 
 /// Header: how often a quorum queue's message was returned.
+const ACQUIRED_COUNT: &str = "x-acquired-count";
+/// Header: how many deliveries of a quorum queue's message failed.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Header: the message's offset in a rewindable queue.
 const OFFSET: &str = "x-offset";
@@ -21,16 +24,16 @@ const TRANSIENT: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddedHeaders {
     None,
-    /// `x-delivery-count`: how often a quorum queue's message was returned.
-    DeliveryCount(u32),
+    /// `x-acquired-count` and `x-delivery-count` of a quorum queue, unless they are 0.
+    Counts(ReturnCounts),
     /// `x-stream-offset`: the message's offset in its stream.
     StreamOffset(u64),
-    /// `x-offset` and `x-enqueued-at` of a rewindable queue, and `x-delivery-count` unless it is 0.
+    /// `x-offset` and `x-enqueued-at` of a rewindable queue, and the counts unless they are 0.
     Rewindable {
         offset: u64,
         /// Unix milliseconds.
         enqueued_ms: u64,
-        delivery_count: u32,
+        counts: ReturnCounts,
     },
 }
 
@@ -38,24 +41,24 @@ impl AddedHeaders {
     /// The headers for a message from a queue of this type. Only rewindable queues know `enqueued_ms`.
     pub(crate) fn of(
         kind: QueueKind,
-        delivery_count: u32,
+        counts: ReturnCounts,
         offset: u64,
         enqueued_ms: Option<u64>,
     ) -> AddedHeaders {
-        // Only quorum queues show the delivery count.
-        let delivery_count = match kind {
+        // Only quorum queues show the counts.
+        let counts = match kind {
             QueueKind::Stream => return AddedHeaders::StreamOffset(offset),
-            QueueKind::Quorum => delivery_count,
-            QueueKind::Classic => 0,
+            QueueKind::Quorum => counts,
+            QueueKind::Classic => ReturnCounts::default(),
         };
-        match (enqueued_ms, delivery_count) {
-            (Some(enqueued_ms), _) => AddedHeaders::Rewindable {
+        match enqueued_ms {
+            Some(enqueued_ms) => AddedHeaders::Rewindable {
                 offset,
                 enqueued_ms,
-                delivery_count,
+                counts,
             },
-            (None, 0) => AddedHeaders::None,
-            (None, count) => AddedHeaders::DeliveryCount(count),
+            None if counts == ReturnCounts::default() => AddedHeaders::None,
+            None => AddedHeaders::Counts(counts),
         }
     }
 }
@@ -85,8 +88,9 @@ fn put_header(out: &mut Writer, channel: u16, message: &Message, added: AddedHea
     };
     match added {
         AddedHeaders::None => put(own),
-        AddedHeaders::DeliveryCount(count) => {
-            put(&with_headers(own, &[(DELIVERY_COUNT, count.into())], None));
+        AddedHeaders::Counts(counts) => {
+            let headers: Vec<_> = count_headers(counts).collect();
+            put(&with_headers(own, &headers, None));
         }
         AddedHeaders::StreamOffset(offset) => {
             // RabbitMQ's streams add the mode as well.
@@ -96,18 +100,23 @@ fn put_header(out: &mut Writer, channel: u16, message: &Message, added: AddedHea
         AddedHeaders::Rewindable {
             offset,
             enqueued_ms,
-            delivery_count,
+            counts,
         } => {
-            let headers = [
-                (OFFSET, signed(offset)),
-                (ENQUEUED_AT, signed(enqueued_ms)),
-                (DELIVERY_COUNT, delivery_count.into()),
-            ];
-            let count = if delivery_count == 0 { 2 } else { 3 };
-            let headers = headers.get(..count).unwrap_or_default();
-            put(&with_headers(own, headers, None));
+            let headers = [(OFFSET, signed(offset)), (ENQUEUED_AT, signed(enqueued_ms))];
+            let headers: Vec<_> = headers.into_iter().chain(count_headers(counts)).collect();
+            put(&with_headers(own, &headers, None));
         }
     }
+}
+
+/// The headers for counts that are not 0.
+fn count_headers(counts: ReturnCounts) -> impl Iterator<Item = (&'static str, i64)> {
+    [
+        (ACQUIRED_COUNT, i64::from(counts.acquired)),
+        (DELIVERY_COUNT, i64::from(counts.delivery)),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
 }
 
 fn put_body_frame(out: &mut Writer, channel: u16, message: &Message, size: usize) {

@@ -71,6 +71,8 @@ pub struct ReturnCount {
     pub turn: u32,
     /// Number of returns from receives that were never accepted.
     pub uncounted: u32,
+    /// Number of deliveries that failed, those before a dead-lettering included; `None`: all returns that count.
+    pub failures: Option<u32>,
 }
 
 /// A record that cannot be read.
@@ -89,6 +91,8 @@ pub(super) const VERSION: u8 = 1;
 const VERSION_KEEPING: u8 = 2;
 /// Version of a delivery count with returns from receives that were never accepted. Others keep version 1.
 const VERSION_UNCOUNTED: u8 = 2;
+/// Version of a delivery count with its own number of failures.
+const VERSION_FAILURES: u8 = 3;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
 /// Length of an encoded [`Segment`]; its first offset is in the key.
@@ -236,15 +240,19 @@ impl ReceiveRecord {
 
 impl ReturnCount {
     pub(super) fn encode(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1 + 2 * size_of::<u32>());
-        let version = match self.uncounted {
-            0 => VERSION,
-            _ => VERSION_UNCOUNTED,
+        let mut out = Vec::with_capacity(1 + 3 * size_of::<u32>());
+        let version = match (self.uncounted, self.failures) {
+            (0, None) => VERSION,
+            (_, None) => VERSION_UNCOUNTED,
+            (_, Some(_)) => VERSION_FAILURES,
         };
         out.push(version);
         out.extend_from_slice(&self.turn.to_le_bytes());
-        if version == VERSION_UNCOUNTED {
+        if version != VERSION {
             out.extend_from_slice(&self.uncounted.to_le_bytes());
+        }
+        if let Some(failures) = self.failures {
+            out.extend_from_slice(&failures.to_le_bytes());
         }
         out
     }
@@ -253,13 +261,18 @@ impl ReturnCount {
         let (version, mut bytes) = bytes.split_first().ok_or(RecordError::Malformed)?;
         let mut field = || bytes.try_get_u32_le().map_err(|_| RecordError::Malformed);
         let turn = field()?;
-        let uncounted = match *version {
-            VERSION => 0,
-            VERSION_UNCOUNTED => field()?,
+        let (uncounted, failures) = match *version {
+            VERSION => (0, None),
+            VERSION_UNCOUNTED => (field()?, None),
+            VERSION_FAILURES => (field()?, Some(field()?)),
             version => return Err(RecordError::Version(version)),
         };
         match bytes {
-            [] => Ok(ReturnCount { turn, uncounted }),
+            [] => Ok(ReturnCount {
+                turn,
+                uncounted,
+                failures,
+            }),
             _ => Err(RecordError::Malformed),
         }
     }
@@ -307,10 +320,16 @@ mod tests {
         };
         assert_eq!(stretch.encode().len(), STRETCH_LEN);
         assert_eq!(StretchRecord::decode(&stretch.encode()), Ok(stretch));
-        for (uncounted, len) in [(0, 5), (3, 9)] {
+        for (uncounted, failures, len) in [
+            (0, None, 5),
+            (3, None, 9),
+            (0, Some(1), 13),
+            (3, Some(9), 13),
+        ] {
             let count = ReturnCount {
                 turn: 77,
                 uncounted,
+                failures,
             };
             assert_eq!(count.encode().len(), len);
             assert_eq!(ReturnCount::decode(&count.encode()), Ok(count));
@@ -347,8 +366,8 @@ mod tests {
         assert_eq!(LogRecord::decode(&[9; 25]), Err(RecordError::Version(9)));
         assert_eq!(ReturnCount::decode(&[]), Err(RecordError::Malformed));
         assert_eq!(
-            ReturnCount::decode(&[3, 0, 0, 0, 0]),
-            Err(RecordError::Version(3))
+            ReturnCount::decode(&[4, 0, 0, 0, 0]),
+            Err(RecordError::Version(4))
         );
     }
 
@@ -360,7 +379,7 @@ mod tests {
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
             prop_assert!(StretchRecord::decode(&bytes).is_err() || bytes.len() == STRETCH_LEN);
-            prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9].contains(&bytes.len()));
+            prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9, 13].contains(&bytes.len()));
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {
                 prop_assert_eq!(receive.encode(), bytes.clone());

@@ -34,6 +34,7 @@ pub use frame::{
 pub use method::{Fault, Hot, MethodError, PublishView, decode_hot, decode_method};
 pub use properties::{
     PropertiesEdit, PropertiesView, append_headers, decode_properties, encode_properties,
+    names_priority,
 };
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
 pub use table_json::{TableJsonError, table_from_json, table_to_json};

@@ -36,6 +36,13 @@ fn flag(index: usize) -> u16 {
     0x8000 >> index
 }
 
+/// Whether raw properties have a priority. Reads only the first octets.
+pub fn names_priority(properties: &[u8]) -> bool {
+    properties
+        .first_chunk()
+        .is_some_and(|flags| u16::from_be_bytes(*flags) & flag(PRIORITY) != 0)
+}
+
 /// The lowest flag announces another word of flags, which `basic` does not have. The flag above it has no
 /// meaning.
 const MORE_FLAGS: u16 = 1;

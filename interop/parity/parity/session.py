@@ -2,6 +2,7 @@
 # Scenarios register here with @scenario; the runner runs the catalogue.
 
 import contextlib
+import fnmatch
 import importlib
 import inspect
 import pathlib
@@ -67,6 +68,16 @@ def add(module, name, function, title):
     if not title:
         raise ValueError(f"{full} has no docstring")
     CATALOGUE[full] = (function, inspect.cleandoc(title))
+
+
+def follow(module, which, *patterns):
+    """Marks scenarios of a file, by shell patterns of their names, as `follows` does."""
+    for pattern in patterns:
+        found = fnmatch.filter(CATALOGUE, f"{module.split('.')[-1]}.{pattern}")
+        if not found:
+            raise ValueError(f"no scenario is called {pattern}")
+        for name in found:
+            CATALOGUE[name][0].series = which
 
 
 def series(name):

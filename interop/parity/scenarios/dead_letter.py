@@ -1,7 +1,7 @@
 # Dead lettering: reasons, x-death and its kin, keys, cycles, properties.
 
 from parity.channel import dead_letters_to
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 from parity.wire import Typed
 
 
@@ -377,3 +377,10 @@ def maxlen_then_expired(s):
     ch.queue(a, arguments={**dead_letters_to(b), "x-max-length": 0})
     ch.publish("", a, "m")
     ch.get_when_there(dead)
+
+
+# In 4.3 a message that a consumer rejected comes to its next queue as redelivered.
+follow(__name__, "4.3", "all_properties_kept", "alternate_exchange", "consumed_and_republished",
+       "delivered_not_redelivered", "fan_out", "in_transaction", "internal_exchange", "new_key_replaces_cc",
+       "original_key_kept", "reject_to_itself", "rejected*", "republished_by_client", "retry_cycle", "strange_x_death_*",
+       "through_exchange", "two_hops", "two_reasons_in_one_queue")

@@ -3,7 +3,7 @@
 import time
 
 from parity.channel import dead_letters_to
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 
 KINDS = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
 
@@ -340,3 +340,7 @@ def close_with_get_unacked(s):
     second.consume(s.name("q"), "b")
     first.close()
     second.deliveries(3)
+
+
+# The counts of 4.3.
+follow(__name__, "4.3", "*quorum*", "delivery_limit_*")

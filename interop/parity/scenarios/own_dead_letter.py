@@ -1,7 +1,7 @@
 # Full queues whose dead letters return to themselves or go in a cycle; messages with a time to live of zero.
 
 from parity.channel import dead_letters_to
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 
 KINDS = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
 
@@ -234,3 +234,7 @@ def ttl_0_many(s):
     ch.nack(100, multiple=True)
     owner.counts_when(s.name("dead"), messages=100)
     ch.barrier()
+
+
+# In 4.3 a message that a consumer rejected, or lost with its channel, comes to its next queue as redelivered.
+follow(__name__, "4.3", "drop_head_of_the_target", "rejected_*", "ttl_0_*")

@@ -1,7 +1,7 @@
 # Quorum queues and messages that are always requeued; counts and `redelivered` after dead lettering.
 
 from parity.channel import dead_letters_to
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -86,7 +86,7 @@ def limit_0(s):
     ch = begin(s, "1", **{"x-delivery-limit": 0, **dead})
     ch.queue(s.name("d"))
     ch.get_when_there(s.name("q"), no_ack=False)
-    ch.nack(1)
+    ch.reject(1)
     ch.get_when_there(s.name("d"))
 
 
@@ -155,3 +155,7 @@ def own_header_of_that_name(s):
     ch.get_when_there(s.name("q"), no_ack=False)
     ch.nack(1)
     ch.get_when_there(s.name("q"))
+
+
+# The counts of 4.3, where all returned messages come first.
+follow(__name__, "4.3", "*")

@@ -1,6 +1,6 @@
 # Queue arguments: type, range and equivalence of each. Their effects are in the files named after them.
 
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 from parity.wire import Typed
 
 YEAR10_MS = 315_360_000_000
@@ -254,3 +254,7 @@ def redeclare_first_difference_is_named(s):
     """When several arguments differ, one is named."""
     ch, q = s.queue(arguments={"x-message-ttl": 1, "x-max-length": 1, "x-expires": 60000})
     ch.queue(q, arguments={"x-message-ttl": 2, "x-max-length": 2, "x-expires": 60001})
+
+
+# 4.3 checks it.
+follow(__name__, "4.3", "quorum_consumer_timeout_minus_1")

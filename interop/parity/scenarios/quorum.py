@@ -1,7 +1,7 @@
 # Quorum queues: delivery limits and x-delivery-count, refused arguments, and differences from classic queues.
 
 from parity.channel import dead_letters_to
-from parity.session import add, scenario
+from parity.session import add, follow, scenario
 
 
 def queue(s, name="q", **arguments):
@@ -53,7 +53,7 @@ def delivery_mode_kept(s):
 
 @scenario
 def delivery_count(s):
-    """x-delivery-count is absent first, then counts the deliveries that failed."""
+    """The counts are absent first; a nack raises x-acquired-count."""
     ch, q = queue(s)
     publish(ch, q, "m", headers={"mine": 1})
     for tag in (1, 2, 3):
@@ -75,7 +75,7 @@ def delivery_count_by_reject(s):
 
 @scenario
 def delivery_count_by_channel_close(s):
-    """Closing the channel counts, too."""
+    """Closing the channel raises both."""
     ch, q = queue(s)
     publish(ch, q, "m")
     ch.get_when_there(q, no_ack=False)
@@ -86,7 +86,7 @@ def delivery_count_by_channel_close(s):
 
 @scenario
 def delivery_count_by_recover(s):
-    """So does recover."""
+    """recover counts as nack does."""
     ch, q = queue(s)
     publish(ch, q, "m")
     ch.get_when_there(q, no_ack=False)
@@ -113,7 +113,7 @@ def delivery_limit(s):
     publish(ch, q, "m")
     for tag in (1, 2, 3):
         ch.get_when_there(q, no_ack=False)
-        ch.nack(tag)
+        ch.reject(tag)
     ch.get_when_there(s.name("dead"))
     ch.get(q)
 
@@ -126,7 +126,7 @@ def delivery_limit_0(s):
     ch, q = queue(s, **arguments)
     publish(ch, q, "m")
     ch.get_when_there(q, no_ack=False)
-    ch.nack(1)
+    ch.reject(1)
     ch.get_when_there(s.name("dead"))
 
 
@@ -139,10 +139,10 @@ def delivery_limit_default(s):
     with s.transcript.unlogged():
         for tag in range(1, 21):
             ch.get_when_there(q, no_ack=False)
-            ch.nack(tag)
+            ch.reject(tag)
     s.note("twenty times got and requeued")
     ch.get_when_there(q, no_ack=False)
-    ch.nack(21)
+    ch.reject(21)
     ch.get_when_there(s.name("dead"))
 
 
@@ -155,7 +155,7 @@ def delivery_limit_off(s):
     with s.transcript.unlogged():
         for tag in range(1, 26):
             ch.get_when_there(q, no_ack=False)
-            ch.nack(tag)
+            ch.reject(tag)
     s.note("25 times got and requeued")
     ch.get_when_there(q)
 
@@ -167,7 +167,7 @@ def delivery_limit_without_dead_letters(s):
     publish(ch, q, "m")
     for tag in (1, 2):
         ch.get_when_there(q, no_ack=False)
-        ch.nack(tag)
+        ch.reject(tag)
     ch.get(q)
 
 
@@ -348,7 +348,7 @@ def cancel_notification(s):
 
 @scenario
 def priorities(s):
-    """Messages of priority over 4 are high; two of them are served for one of the others."""
+    """Higher priorities first."""
     ch, q = queue(s)
     for number, priority in enumerate((1, 4, 5, 9, 6, None)):
         publish(ch, q, f"{number} ({priority})", **({} if priority is None else {"priority": priority}))
@@ -392,3 +392,7 @@ def exclusive_flag_redeclare(s):
     """Re-declaring with the exclusive flag."""
     ch, q = queue(s)
     ch.queue(q, durable=True, exclusive=True, arguments={"x-queue-type": "quorum"})
+
+
+# The counts, priorities and returned messages of 4.3.
+follow(__name__, "4.3", "at_least_once", "delivery_*", "priorities", "rejected*", "requeue_*")

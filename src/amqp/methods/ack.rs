@@ -35,21 +35,16 @@ impl Channel {
         taken
     }
 
-    /// `basic.nack`, and `basic.reject`, which is a nack of one.
+    /// `basic.nack`, and `basic.reject`, which is a nack of one. `how` is not an ack.
     pub(crate) fn basic_nack(
         &mut self,
         connection: &mut ConnectionState,
         tag: u64,
         multiple: bool,
-        requeue: bool,
+        how: Acknowledgement,
     ) -> Handled {
         let mut deliveries = Vec::new();
         self.take_unacked(tag, multiple, &mut deliveries)?;
-        let how = if requeue {
-            Acknowledgement::Requeue
-        } else {
-            Acknowledgement::Reject
-        };
         if let Mode::Tx(transaction) = &mut self.mode {
             return transaction.acknowledge(how, deliveries);
         }
@@ -58,14 +53,14 @@ impl Channel {
         match how {
             // Together with the credit that this frees, so that waiting messages leave a full queue before a
             // dead letter enters it.
-            Acknowledgement::Reject => {
+            Acknowledgement::Reject | Acknowledgement::RejectFailed => {
                 deliveries
                     .iter()
                     .for_each(|(_, delivery)| self.gather(delivery));
                 let grants = self.grants(connection);
                 self.acknowledge_gathered(how, grants);
             }
-            Acknowledgement::Ack | Acknowledgement::Requeue => {
+            Acknowledgement::Ack | Acknowledgement::Requeue | Acknowledgement::RequeueFailed => {
                 self.acknowledge_now(how, &deliveries);
             }
         }

@@ -99,7 +99,7 @@ impl Channel {
         );
         let kind = queue.spec().arguments.kind;
         let enqueued_ms = got.enqueued.map(|enqueued| connection.wall_ms_at(enqueued));
-        let added = AddedHeaders::of(kind, got.delivery_count, got.lease.offset, enqueued_ms);
+        let added = AddedHeaders::of(kind, got.counts, got.lease.offset, enqueued_ms);
         let frame_max = connection.shared.frame_max;
         put_content(&mut connection.out, frame_max, self.number, message, added);
     }

@@ -17,6 +17,15 @@ pub struct Credit {
     pub bytes: u64,
 }
 
+/// How often a message has come back to its queue, as quorum queues report it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnCounts {
+    /// All returns: `x-acquired-count`.
+    pub acquired: u32,
+    /// Deliveries that failed: `x-delivery-count`.
+    pub delivery: u32,
+}
+
 /// A message on its way to a consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -26,8 +35,8 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// The message was handed out before.
     pub redelivered: bool,
-    /// How often the message has come back (the `x-delivery-count` of quorum queues).
-    pub delivery_count: u32,
+    /// How often the message has come back.
+    pub counts: ReturnCounts,
     /// When the message was enqueued; only rewindable queues tell this.
     pub enqueued: Option<Moment>,
 }

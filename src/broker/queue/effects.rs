@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::model::{ConsumerId, Lease, LogId, Message};
 use crate::store::StoredMessage;
 
-use super::consumer::Delivery;
+use super::consumer::{Delivery, ReturnCounts};
 use super::receive::received::Received;
 
 /// The effects of one command. The machine's owner carries all of them out before the next command, and
@@ -130,10 +130,14 @@ impl Enqueued {
 pub enum Acknowledgement {
     /// basic.ack: the messages leave the queue.
     Ack,
-    /// basic.nack or basic.reject with `requeue`, or basic.recover: the messages are ready again.
+    /// basic.nack with `requeue`, or basic.recover: the messages are ready again.
     Requeue,
-    /// basic.nack or basic.reject without `requeue`: the queue dead-letters or drops the messages.
+    /// basic.reject with `requeue`: the same, and the delivery has failed.
+    RequeueFailed,
+    /// basic.nack without `requeue`: the queue dead-letters or drops the messages.
     Reject,
+    /// basic.reject without `requeue`: the same, and the delivery has failed.
+    RejectFailed,
 }
 
 /// The message that basic.get takes.
@@ -145,7 +149,7 @@ pub struct Got {
     /// The message was handed out before.
     pub redelivered: bool,
     /// How often the message has come back.
-    pub delivery_count: u32,
+    pub counts: ReturnCounts,
     /// When the message was enqueued; only rewindable queues tell this.
     pub enqueued: Option<Moment>,
     /// Number of ready messages behind it.

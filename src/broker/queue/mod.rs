@@ -35,7 +35,9 @@ mod work_queue; // the state machine of a work queue
 pub use budget::MemoryBudget;
 pub use channel_limiter::ChannelLimiter;
 pub use commands::Published;
-pub use consumer::{ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer};
+pub use consumer::{
+    ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer, ReturnCounts,
+};
 pub use counts::Counts;
 pub use dead_letter::letter::DeadLetter;
 pub use dead_letter::line::Letters;

@@ -117,7 +117,7 @@ async fn messages(queue: &Queue, lines: &mut Vec<String>) {
             &got.message.properties[..],
             got.message.persistent,
             got.redelivered,
-            got.delivery_count,
+            got.counts.acquired,
         ));
     }
 }

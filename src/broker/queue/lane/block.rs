@@ -39,8 +39,6 @@ pub(super) struct Slot {
     /// The turn of its current or next lease (see [`turn`]).
     pub(super) turn: u32,
     pub(super) state: SlotState,
-    /// Number of consumers that failed while they had it (see `model::Message::failures`).
-    pub(super) failures: u8,
     /// It was handed out before.
     pub(super) redelivered: bool,
     /// A restart finds it.

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::broker::queue::consumer::ReturnCounts;
 use crate::broker::queue::durability::Durability;
-use crate::model::arguments::QueueKind;
 use crate::model::{Lease, Message};
 use crate::store::ReturnCount;
 
-use super::Lane;
 use super::block::SlotState;
+use super::{Lane, turn};
 
 /// A message as a lease hands it out.
 pub(in crate::broker::queue) struct Leased {
@@ -18,20 +18,35 @@ pub(in crate::broker::queue) struct Leased {
     pub(in crate::broker::queue) redelivered: bool,
     /// How often it came back before, without the receives that no client accepted.
     pub(in crate::broker::queue) returns: u32,
+    /// How many of its deliveries failed.
+    failures: u32,
     pub(in crate::broker::queue) enqueued_ms: u64,
 }
 
 impl Leased {
-    /// The `redelivered` flag and the `x-delivery-count` (quorum queues) of a delivery. A message that was
-    /// dead-lettered to a quorum queue brings its count of failures along. A delivery reports that count
-    /// until the message comes back to this queue for the first time.
-    pub(in crate::broker::queue) fn reported(&self, kind: QueueKind) -> (bool, u32) {
-        let brought = match (kind, self.returns) {
-            (QueueKind::Quorum, 0) => self.message.failures,
-            _ => return (self.redelivered, self.returns),
+    /// The `redelivered` flag and the counts of a delivery. A dead letter brings its failures along, so it
+    /// counts as redelivered. Until it comes back to this queue, they stand for its returns.
+    pub(in crate::broker::queue) fn reported(&self) -> (bool, ReturnCounts) {
+        let counts = ReturnCounts {
+            acquired: match self.returns {
+                0 => self.failures,
+                returns => returns,
+            },
+            delivery: self.failures,
         };
-        (self.redelivered || brought > 0, brought)
+        (self.redelivered || self.failures > 0, counts)
     }
+}
+
+/// How a return counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker::queue) enum Returned {
+    /// As a return only.
+    Unharmed,
+    /// As a failed delivery, too.
+    Failed,
+    /// Not at all: no client accepted the receive.
+    Unaccepted,
 }
 
 /// The place of a returned message.
@@ -46,8 +61,8 @@ pub(in crate::broker::queue) enum ReturnTo {
 /// A message that has come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::broker::queue) struct Requeued {
-    /// How often it has come back by now, without the receives that no client accepted.
-    pub(in crate::broker::queue) returns: u32,
+    /// How many of its deliveries have failed.
+    pub(in crate::broker::queue) failures: u32,
     /// The lease that it will have next.
     pub(in crate::broker::queue) next: Lease,
 }
@@ -60,6 +75,14 @@ impl Lane {
         let first_ms = block.first_ms;
         let slot = block.slot_mut(offset).filter(|slot| slot.waits())?;
         let message = slot.message.clone()?;
+        let failures = match self.failures.get(&offset) {
+            Some(failures) => *failures,
+            None if message.failures == 0 => 0,
+            None => {
+                self.failures.insert(offset, message.failures);
+                message.failures
+            }
+        };
         let was = std::mem::replace(&mut slot.state, SlotState::Leased);
         let size = slot.size;
         let leased = Leased {
@@ -73,6 +96,7 @@ impl Lane {
             returns: slot
                 .returns()
                 .saturating_sub(self.receives.unaccepted(offset)),
+            failures,
             enqueued_ms: first_ms + u64::from(slot.enqueued_after_ms),
         };
         block.touched = true;
@@ -95,6 +119,7 @@ impl Lane {
         &mut self,
         lease: Lease,
         to: ReturnTo,
+        how: Returned,
     ) -> Option<Requeued> {
         let offset = lease.offset;
         let index = self.locate(offset).ok()?;
@@ -108,18 +133,30 @@ impl Lane {
         };
         slot.redelivered = true;
         slot.count_return();
+        let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
+        let persistent = slot.persistent;
+        let failures = match how {
+            Returned::Failed => self.count_failure(offset),
+            Returned::Unharmed => self.failures.get(&offset).copied().unwrap_or_default(),
+            Returned::Unaccepted => {
+                self.receives.count_unaccepted(lease);
+                self.failures.get(&offset).copied().unwrap_or_default()
+            }
+        };
         // A classic queue does not store delivery counts, except for received messages: after a restart the
         // handle of a lease that has ended must not fit the next one.
-        let received = self.durability == Durability::Persistent && slot.persistent;
+        let received = self.durability == Durability::Persistent && persistent;
         if self.durability == Durability::Everything || (received && self.receives.is_known(offset))
         {
+            let uncounted = self.receives.unaccepted(offset);
+            let all_failed = failures == returns.saturating_sub(uncounted);
             let count = ReturnCount {
-                turn: slot.turn,
-                uncounted: self.receives.unaccepted(offset),
+                turn,
+                uncounted,
+                failures: (!all_failed).then_some(failures),
             };
             self.offsets.returned(offset, count);
         }
-        let (size, turn, returns) = (slot.size, slot.turn, slot.returns());
         self.count_out_of_leased(size);
         self.ready += 1;
         self.ready_bytes += u64::from(size);
@@ -128,22 +165,26 @@ impl Lane {
             ReturnTo::Returned => self.returned += 1,
         }
         Some(Requeued {
-            returns: returns.saturating_sub(self.receives.unaccepted(offset)),
+            failures,
             next: Lease { turn, ..lease },
         })
     }
 
-    /// Counts a failure of the consumer that has this lease.
-    pub(in crate::broker::queue) fn count_failure(&mut self, lease: Lease) {
-        if let Some(slot) = self.slot_mut(lease.offset)
-            && slot.is_leased(lease.turn)
-        {
-            slot.failures = slot.failures.saturating_add(1);
-        }
+    /// A delivery of the message has failed. Returns how many have.
+    pub(in crate::broker::queue) fn count_failure(&mut self, offset: u64) -> u32 {
+        let failures = self.failures.entry(offset).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
     }
 
-    /// Number of consumers that failed while they had the message at `offset`.
-    pub(in crate::broker::queue) fn failures(&self, offset: u64) -> u32 {
-        self.slot(offset).map_or(0, |slot| u32::from(slot.failures))
+    /// How many deliveries of a message have failed, if it was ever handed out or brought failures along.
+    pub(in crate::broker::queue) fn failures(&self, offset: u64) -> Option<u32> {
+        self.failures.get(&offset).copied()
     }
+}
+
+/// The failures of a message whose return count was read from disk.
+pub(super) fn stored_failures(count: ReturnCount) -> u32 {
+    let all = || turn::returns(count.turn).saturating_sub(count.uncounted);
+    count.failures.unwrap_or_else(all)
 }

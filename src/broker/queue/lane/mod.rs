@@ -78,6 +78,9 @@ pub(super) struct Lane {
     recovered_below: u64,
     /// Return counts of cold messages from before the restart. A slot takes over its count.
     return_counts: BTreeMap<u64, ReturnCount>,
+    /// How many deliveries of a message have failed, those before its dead-lettering included; only for
+    /// messages with a slot that were handed out.
+    failures: BTreeMap<u64, u32>,
     /// Messages that were received by handle.
     receives: ReceiveRecords,
     to_restore: ToRestore,
@@ -122,6 +125,7 @@ impl Lane {
             new_from: 0,
             recovered_below: 0,
             return_counts: BTreeMap::new(),
+            failures: BTreeMap::new(),
             receives: ReceiveRecords::new(log),
             to_restore: ToRestore::Leases(VecDeque::new()),
             lost: RangeSet::new(),
@@ -273,7 +277,6 @@ impl Lane {
                     .unwrap_or(u32::MAX),
                 turn: 0,
                 state: SlotState::Ready,
-                failures: 0,
                 redelivered: false,
                 persistent,
             });

@@ -10,12 +10,12 @@ use crate::model::{Lease, Ticket};
 use crate::store::{ReceiveRecord, ReceivedLease, ReturnCount, StoredMessage};
 
 use super::block::SlotState;
-use super::leases::ReturnTo;
+use super::leases::{ReturnTo, Returned, stored_failures};
 use super::{Lane, ToRestore};
 
 impl Lane {
     /// Takes over the receives from before the restart. [`Lane::restore_next`] restores the leases that have
-    /// not ended. `is_over` says whether a lease has ended, given its deadline and turn.
+    /// not ended. `is_over` says whether a lease has ended, given its deadline and the failures before it.
     fn begin_restore(&mut self, receives: Vec<ReceiveRecord>, is_over: &impl Fn(u64, u32) -> bool) {
         let mut last: BTreeMap<u64, (u64, Lease)> = BTreeMap::new();
         let lane = self.log.lane();
@@ -35,7 +35,7 @@ impl Lane {
             let count = self.return_counts.get(offset).copied().unwrap_or_default();
             self.receives.set_unaccepted(*offset, count.uncounted);
             let came_back = count.turn > lease.turn;
-            if !came_back && is_over(*until_ms, lease.turn) {
+            if !came_back && is_over(*until_ms, stored_failures(count)) {
                 self.return_cold(*lease);
                 return false;
             }
@@ -100,9 +100,11 @@ impl Lane {
 
     /// The lease of a cold message ended while the broker was down.
     fn return_cold(&mut self, lease: Lease) {
+        let before = self.return_counts.get(&lease.offset).copied();
         let count = ReturnCount {
             turn: lease.turn.saturating_add(1),
             uncounted: self.receives.unaccepted(lease.offset),
+            failures: Some(before.map_or(0, stored_failures).saturating_add(1)),
         };
         self.return_counts.insert(lease.offset, count);
         self.offsets.returned(lease.offset, count);
@@ -168,8 +170,7 @@ impl Lane {
     /// not count.
     pub(in crate::broker::queue) fn return_unaccepted(&mut self, lease: Lease) {
         if self.holds(lease) {
-            self.receives.count_unaccepted(lease);
-            self.requeue(lease, ReturnTo::Position);
+            self.requeue(lease, ReturnTo::Position, Returned::Unaccepted);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::store::chunk::CHUNK_BYTES_MAX;
 
 use super::Lane;
 use super::block::{Block, Slot, SlotState, weight};
+use super::leases::stored_failures;
 use super::turn::first_turn;
 
 impl Lane {
@@ -120,10 +121,12 @@ impl Lane {
         for stored in messages {
             let settled = self.settled.contains(stored.offset);
             let size = u32::try_from(stored.message.body.len()).unwrap_or(u32::MAX);
-            let turn = self
-                .return_counts
-                .remove(&stored.offset)
-                .map(|count| count.turn);
+            let count = self.return_counts.remove(&stored.offset);
+            let turn = count.map(|count| count.turn);
+            let failures = count.map_or(0, stored_failures);
+            if failures > 0 {
+                self.failures.insert(stored.offset, failures);
+            }
             block.touched |= turn.is_some();
             let rewound = self.rewound.contains(stored.offset);
             if !settled {
@@ -141,7 +144,6 @@ impl Lane {
                     false if self.dying.contains(stored.offset) => SlotState::Dying,
                     false => SlotState::Ready,
                 },
-                failures: 0,
                 redelivered: rewound || stored.offset < self.recovered_below,
                 persistent: self.durability.covers(&stored.message),
                 message: (!settled).then_some(stored.message),

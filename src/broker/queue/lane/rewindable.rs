@@ -116,7 +116,6 @@ impl Lane {
                 if slot.state == SlotState::Settled && !self.settled.contains(offset) {
                     slot.state = SlotState::Ready;
                     slot.redelivered = true;
-                    slot.failures = 0;
                     slot.turn = turn;
                     block.unsettled += 1;
                 }

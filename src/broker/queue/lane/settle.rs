@@ -74,6 +74,9 @@ impl Lane {
                 self.count_out_of_leased(size)
             }
         }
+        if !self.failures.is_empty() {
+            self.failures.remove(&offset);
+        }
         let received = self.receives.forget(offset);
         let counted = self.durability == Durability::Everything
             || (self.durability == Durability::Persistent && persistent && received);
@@ -106,6 +109,7 @@ impl Lane {
         let purged = self.ready;
         let (stays, bytes) = self.purge_slots();
         self.receives.retain_only(&stays);
+        self.failures.retain(|offset, _| stays.contains(*offset));
         self.purge_offsets(stays, bytes);
         for block in std::mem::take(&mut self.blocks) {
             if block.unsettled > 0 || block.is_open() {

@@ -132,9 +132,14 @@ impl Oracle {
         let dies = self.arguments[queue].dead_letter_exchange.is_some();
         match how {
             Acknowledgement::Ack => self.acked(queue, lease, held.number),
-            Acknowledgement::Requeue => {}
-            Acknowledgement::Reject if dies => self.now.put(held.number, Place::Rejected(queue)),
-            Acknowledgement::Reject => self.now.put(held.number, Place::Gone),
+            Acknowledgement::Requeue | Acknowledgement::RequeueFailed => {}
+            Acknowledgement::Reject | Acknowledgement::RejectFailed => {
+                let place = match dies {
+                    true => Place::Rejected(queue),
+                    false => Place::Gone,
+                };
+                self.now.put(held.number, place);
+            }
         }
     }
 
@@ -190,7 +195,7 @@ impl Oracle {
             ensure!(first.is_none(), "{first:?} comes before {id:?}");
         }
         if let Some(limit) = arguments.delivery_limit {
-            let count = delivery.delivery_count;
+            let count = delivery.counts.delivery;
             // A crash makes messages ready again that have died of the limit.
             ensure!(
                 count <= limit + self.crashes,

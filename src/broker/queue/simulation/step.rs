@@ -205,5 +205,11 @@ fn queue() -> impl Strategy<Value = usize> {
 }
 
 fn how() -> impl Strategy<Value = Acknowledgement> {
-    prop_oneof![4 => Just(Acknowledgement::Ack), 3 => Just(Acknowledgement::Requeue), 2 => Just(Acknowledgement::Reject)]
+    prop_oneof![
+        4 => Just(Acknowledgement::Ack),
+        2 => Just(Acknowledgement::Requeue),
+        2 => Just(Acknowledgement::RequeueFailed),
+        1 => Just(Acknowledgement::Reject),
+        1 => Just(Acknowledgement::RejectFailed),
+    ]
 }

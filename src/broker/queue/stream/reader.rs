@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::broker::queue::consumer::{Consumer, Delivery};
+use crate::broker::queue::consumer::{Consumer, Delivery, ReturnCounts};
 use crate::model::stream::{STREAM_FILTER_VALUE, StreamFilter};
 use crate::model::{Lease, Message};
 use crate::store::{RangeSet, StoredMessage};
@@ -87,7 +87,7 @@ impl Reader {
             },
             message: stored.message.clone(),
             redelivered: false,
-            delivery_count: 0,
+            counts: ReturnCounts::default(),
             enqueued: None,
         }
     }

@@ -13,6 +13,7 @@ use crate::broker::queue::effects::{
 };
 use crate::broker::queue::lane::Head;
 use crate::broker::queue::lane::history::History;
+use crate::broker::queue::lane::leases::Returned;
 use crate::broker::queue::machine::{Machine, Stored};
 use crate::clock::Moment;
 use crate::model::arguments::{Overflow, QueueArguments};
@@ -59,8 +60,7 @@ impl Machine for WorkQueue {
             if message.delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
                 self.delayed_mut().push(now_ms, message);
             } else {
-                self.lane_for(now_ms, message.priority)
-                    .push(now_ms, message);
+                self.lane_for(now_ms, message).push(now_ms, message);
             }
             enqueued.persisted |= self.durability.covers(message);
             if refuses {
@@ -105,7 +105,7 @@ impl Machine for WorkQueue {
         let left = self.consumers.remove(consumers);
         for lease in leases {
             self.answered(*lease);
-            self.requeue(now_ms, *lease, Return::Failed);
+            self.requeue(*lease, Return::Failed);
         }
         if !consumers.is_empty() {
             self.used_ms = now_ms;
@@ -158,12 +158,10 @@ impl Machine for WorkQueue {
                         lane.ack_lease(*lease);
                     }
                 }
-                Acknowledgement::Requeue => self.requeue(now_ms, *lease, Return::Refused),
-                Acknowledgement::Reject => {
-                    if self.holds(*lease) {
-                        self.kill(lease.id(), DeathReason::Rejected);
-                    }
-                }
+                Acknowledgement::Requeue => self.requeue(*lease, Return::Refused),
+                Acknowledgement::RequeueFailed => self.requeue(*lease, Return::Failed),
+                Acknowledgement::Reject => self.reject(*lease, Returned::Unharmed),
+                Acknowledgement::RejectFailed => self.reject(*lease, Returned::Failed),
             }
         }
         self.grant(now_ms, credit, fx);
@@ -179,7 +177,6 @@ impl Machine for WorkQueue {
         let Some(next) = self.next() else {
             return Get::Empty;
         };
-        let kind = self.arguments.kind;
         let Some((_, lane)) = self.lanes.get_mut(next.lane) else {
             return Get::Empty;
         };
@@ -201,14 +198,13 @@ impl Machine for WorkQueue {
                 } else if let Some(timeout_ms) = self.arguments.visibility_timeout_ms {
                     self.deadlines.push(now_ms, timeout_ms, lease);
                 }
-                self.count_turn(next.order, lease.lane);
                 self.finish(now_ms, fx);
-                let (redelivered, delivery_count) = leased.reported(kind);
+                let (redelivered, counts) = leased.reported();
                 Get::Got(Got {
                     lease,
                     message: leased.message,
                     redelivered,
-                    delivery_count,
+                    counts,
                     enqueued,
                     remaining: self.ready(),
                 })
@@ -302,7 +298,7 @@ impl WorkQueue {
     fn refuse(&mut self, now_ms: u64, message: &Arc<Message>) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
         if self.arguments.overflow == Overflow::RejectPublishDlx && dead_letters {
-            let lane = self.lane_for(now_ms, message.priority);
+            let lane = self.lane_for(now_ms, message);
             let id = MessageId {
                 lane: lane.log().lane(),
                 offset: lane.push(now_ms, message),

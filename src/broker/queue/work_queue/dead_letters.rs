@@ -19,7 +19,7 @@ impl DeadLettering for WorkQueue {
                     break;
                 };
                 bytes += message.size();
-                let message = self.counting_failures(id, message.clone(), reason);
+                let message = self.counting_failures(id, message.clone());
                 taken.push(Dead { message, reason });
             }
             self.dying.set_out(!taken.is_empty());

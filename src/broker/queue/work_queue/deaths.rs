@@ -10,6 +10,7 @@ use crate::broker::queue::lane::Head;
 use crate::model::arguments::{Overflow, QueueKind};
 use crate::model::{Message, MessageId};
 
+use super::heads::Next;
 use super::state::{WorkQueue, request_load};
 
 /// Maximum number of messages that expire or are trimmed in one command. Larger than a run of publishes.
@@ -34,31 +35,20 @@ impl WorkQueue {
         }
     }
 
-    /// The message with the failures of its consumers in this queue added, if the queue is a quorum queue. A
-    /// rejection is a failure, too.
-    pub(super) fn counting_failures(
-        &self,
-        id: MessageId,
-        message: Arc<Message>,
-        reason: DeathReason,
-    ) -> Arc<Message> {
-        if self.arguments.kind != QueueKind::Quorum {
-            return message;
-        }
+    /// The message with the failures of its deliveries so far, those in this queue included.
+    pub(super) fn counting_failures(&self, id: MessageId, message: Arc<Message>) -> Arc<Message> {
         let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-        let here = lane.map_or(0, |(_, lane)| lane.failures(id.offset))
-            + u32::from(reason == DeathReason::Rejected);
-        if here == 0 {
-            return message;
+        match lane.and_then(|(_, lane)| lane.failures(id.offset)) {
+            Some(failures) if failures != message.failures => Arc::new(Message {
+                failures,
+                ..Message::clone(&message)
+            }),
+            _ => message,
         }
-        Arc::new(Message {
-            failures: message.failures.saturating_add(here),
-            ..Message::clone(&message)
-        })
     }
 
-    /// Drops expired messages from the head only, like RabbitMQ's classic queues. False if the command must
-    /// drop no more, so that the head may be an expired message.
+    /// Drops expired messages from the head only, as RabbitMQ does: that of the queue, or of each level of a quorum
+    /// queue. False if the command must drop no more, so that the head may be an expired message.
     pub(super) fn expire(&mut self, now_ms: u64, expiry: Expiry, fx: &mut Effects) -> bool {
         while let Some(head) = self.head_expiry() {
             let spared = head.is_new && matches!(expiry, Expiry::UnlessNew);
@@ -93,22 +83,49 @@ impl WorkQueue {
         false
     }
 
-    /// When the head expires; `None` if it never does, or is cold. [`WorkQueue::watch_head`] reads a cold
-    /// head.
+    /// The head that expires first; `None` if none ever does, or they are cold. [`WorkQueue::watch_head`] reads
+    /// cold heads.
     pub(super) fn head_expiry(&mut self) -> Option<HeadExpiry> {
-        let queue_ttl = self.arguments.message_ttl_ms;
-        let retention_ms = self.arguments.retention_ms;
+        let mut first: Option<HeadExpiry> = None;
+        let mut consider = |head: Option<HeadExpiry>| {
+            if let Some(head) = head
+                && first.as_ref().is_none_or(|first| head.at_ms < first.at_ms)
+            {
+                first = Some(head);
+            }
+        };
         let next = self.next()?;
-        let (priority, lane) = self.lanes.get_mut(next.lane)?;
+        consider(self.expiry_of(next));
+        if self.expires_at_each_level() {
+            for index in 0..self.lanes.len() {
+                consider(self.head_of(index).and_then(|head| self.expiry_of(head)));
+            }
+        }
+        first
+    }
+
+    /// Whether messages expire at the head of each lane, and not only at that of the queue.
+    pub(super) fn expires_at_each_level(&self) -> bool {
+        self.arguments.kind == QueueKind::Quorum && self.lanes.len() > 1
+    }
+
+    /// When a message at a head expires; `None` if it never does, or is cold.
+    fn expiry_of(&self, next: Next) -> Option<HeadExpiry> {
+        let arguments = &self.arguments;
+        let (number, lane) = self.lanes.get(next.lane)?;
         let Head::Ready(offset) = next.head else {
             return None;
         };
         let (message, enqueued_ms) = lane.peek(offset)?;
-        let ttl_ms = message.expiration_ms.into_iter().chain(queue_ttl).min();
-        let after_ms = ttl_ms.into_iter().chain(retention_ms).min()?;
+        let ttl_ms = message
+            .expiration_ms
+            .into_iter()
+            .chain(arguments.message_ttl_ms)
+            .min();
+        let after_ms = ttl_ms.into_iter().chain(arguments.retention_ms).min()?;
         Some(HeadExpiry {
             id: MessageId {
-                lane: *priority,
+                lane: *number,
                 offset,
             },
             at_ms: enqueued_ms.saturating_add(after_ms),

@@ -62,7 +62,7 @@ impl WorkQueue {
         }
     }
 
-    /// Reads a cold head if messages may expire or become dead letters: expiry looks at the head in memory,
+    /// Reads cold heads if messages may expire or become dead letters: expiry looks at the head in memory,
     /// even without consumers.
     pub(super) fn watch_head(&mut self, fx: &mut Effects) {
         let arguments = &self.arguments;
@@ -72,11 +72,18 @@ impl WorkQueue {
         {
             return;
         }
-        if let Some(next) = self.next()
-            && let Some((_, lane)) = self.lanes.get_mut(next.lane)
-            && let Head::Cold(offset) = next.head
-        {
-            request_load(lane, offset, fx);
+        let first = self.next();
+        let others = match self.expires_at_each_level() {
+            true => 0..self.lanes.len(),
+            false => 0..0,
+        };
+        let others = others.filter_map(|index| self.head_of(index));
+        for next in first.into_iter().chain(others).collect::<Vec<_>>() {
+            if let Some((_, lane)) = self.lanes.get_mut(next.lane)
+                && let Head::Cold(offset) = next.head
+            {
+                request_load(lane, offset, fx);
+            }
         }
     }
 
@@ -88,8 +95,7 @@ impl WorkQueue {
         let due = delayed.take_due(now_ms);
         delayed.read(now_ms, fx);
         for message in due {
-            self.lane_for(now_ms, message.priority)
-                .push(now_ms, &message);
+            self.lane_for(now_ms, &message).push(now_ms, &message);
         }
     }
 }

@@ -1,23 +1,32 @@
 //! Ends leases at their deadlines, restores them after a restart, and returns their messages to the queue.
 
 use crate::broker::queue::death::DeathReason;
-use crate::broker::queue::lane::leases::ReturnTo;
-use crate::broker::queue::lane::{Lane, turn};
+use crate::broker::queue::lane::Lane;
+use crate::broker::queue::lane::leases::{ReturnTo, Returned};
 use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 
-use super::dispatch::NORMAL;
 use super::state::WorkQueue;
 
 /// Why a message returns to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
-    /// The client requeued it.
+    /// The client requeued it by basic.nack or basic.recover.
     Refused,
     /// Its lease reached its deadline.
     TimedOut,
-    /// The client's channel has ended.
+    /// The client requeued it by basic.reject, or its channel has ended.
     Failed,
+}
+
+impl Return {
+    /// How the message counts it.
+    fn counts_as(self) -> Returned {
+        match self {
+            Return::Refused => Returned::Unharmed,
+            Return::TimedOut | Return::Failed => Returned::Failed,
+        }
+    }
 }
 
 impl WorkQueue {
@@ -29,8 +38,8 @@ impl WorkQueue {
         for (_, lane) in &mut self.lanes {
             // The last lease that `x-delivery-limit` allows is restored even past its deadline: its end kills
             // the message.
-            let is_over = |until_ms, turn| {
-                until_ms <= now_ms && limit.is_none_or(|limit| turn::returns(turn) < limit)
+            let is_over = |until_ms, failures| {
+                until_ms <= now_ms && limit.is_none_or(|limit| failures < limit)
             };
             let next =
                 lane.restore_next(is_over, |until_ms, lease| restored.push((until_ms, lease)));
@@ -53,7 +62,7 @@ impl WorkQueue {
             if let Some(single) = self.consumers.single_active() {
                 single.timed_out(lease);
             }
-            self.requeue(now_ms, lease, Return::TimedOut);
+            self.requeue(lease, Return::TimedOut);
         }
     }
 
@@ -78,29 +87,35 @@ impl WorkQueue {
         holds(&self.lanes, lease)
     }
 
-    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return) {
+    /// Ends a lease with the message's death, unless the lease has ended.
+    pub(super) fn reject(&mut self, lease: Lease, how: Returned) {
+        if self.holds(lease) {
+            if how == Returned::Failed
+                && let Some(lane) = self.lane_mut(lease.lane)
+            {
+                lane.count_failure(lease.offset);
+            }
+            self.kill(lease.id(), DeathReason::Rejected);
+        }
+    }
+
+    pub(super) fn requeue(&mut self, lease: Lease, how: Return) {
         let limit = self.arguments.delivery_limit;
         let is_quorum = self.arguments.kind == QueueKind::Quorum;
         let Some(lane) = self.lane_mut(lease.lane) else {
             return;
         };
-        if how == Return::Failed {
-            lane.count_failure(lease);
-        }
         let place = match is_quorum {
             true => ReturnTo::Returned,
             false => ReturnTo::Position,
         };
-        let Some(back) = lane.requeue(lease, place) else {
+        let Some(back) = lane.requeue(lease, place, how.counts_as()) else {
             return;
         };
-        if limit.is_some_and(|limit| back.returns > limit) {
+        if limit.is_some_and(|limit| back.failures > limit) {
             self.kill(lease.id(), DeathReason::DeliveryLimit);
-        } else if is_quorum && limit.is_none() && how == Return::Refused {
-            let end = self.lane_for(now_ms, NORMAL).next();
-            self.returns.put_behind(end, back.next);
         } else if is_quorum {
-            self.returns.put_first(back.next);
+            self.returns.push(back.next);
         }
     }
 }

@@ -6,10 +6,12 @@ mod consumers; // the choice of the next consumer
 mod dead_letters; // hands out dying messages for publishing
 mod deadlines; // deadlines of leases
 mod deaths; // time to live and length limits
-mod dispatch; // the next message, and its delivery
+mod dispatch; // deliveries to consumers
 mod dying; // dying messages in the order of their deaths
 mod finish; // the end of each command
+mod heads; // the next message, and the heads of lanes
 mod leases; // ends and restores leases
+mod levels; // the levels of priorities, and their lanes
 mod receive; // CMQ's receives
 mod returns; // the order of returned messages in quorum queues
 mod rewind; // makes acked messages ready again

@@ -144,7 +144,6 @@ impl WorkQueue {
                 count: leased.returns.saturating_add(1),
                 lease,
             });
-            self.count_turn(next.order, lease.lane);
         }
         for (_, lane) in &mut self.lanes {
             lane.end_receive(visible_ms);

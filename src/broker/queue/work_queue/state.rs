@@ -9,26 +9,24 @@ use crate::broker::queue::lane::Lane;
 use crate::broker::queue::lane::history::HistoryLimits;
 use crate::broker::queue::receive::waiting::WaitingReceives;
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{Lease, LogId, QueueId};
+use crate::model::{Lease, LogId, Message, QueueId};
 use crate::store::LogState;
 
 use super::consumers::Consumers;
 use super::deadlines::Deadlines;
 use super::dying::Dying;
+use super::levels::{lane_of, level_of};
 use super::returns::Returns;
 
 /// Bytes of a backlog that are read ahead of its consumers. [`WorkQueue::evict`] lowers this when memory is
 /// short.
 pub(in crate::broker::queue) const READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Messages above this priority have high priority in a quorum queue, which has two bands in all.
-const QUORUM_NORMAL_PRIORITY_MAX: u8 = 4;
-
 pub(in crate::broker::queue) struct WorkQueue {
     pub(super) id: QueueId,
     pub(super) durability: Durability,
     pub(super) arguments: Arc<QueueArguments>,
-    /// Highest priority first. Queues without priorities have only lane 0.
+    /// Highest level first (see `levels`). Queues without priorities have only lane 0.
     pub(super) lanes: Vec<(u8, Lane)>,
     /// Created for the first delayed message, and boxed since few queues have one.
     pub(super) delayed: Option<Box<Delayed>>,
@@ -50,8 +48,6 @@ pub(in crate::broker::queue) struct WorkQueue {
     pub(super) ahead_bytes: u64,
     /// The queue is deleted and only publishes its dead letters.
     pub(super) is_deleted: bool,
-    /// Messages of high priority that a quorum queue has handed out since the last normal one.
-    pub(super) high_in_a_row: u8,
     /// When the queue was last in use, for `x-expires`.
     pub(super) used_ms: u64,
 }
@@ -94,7 +90,6 @@ impl WorkQueue {
             is_overdue: false,
             ahead_bytes: READ_AHEAD_BYTES,
             is_deleted: false,
-            high_in_a_row: 0,
             used_ms: now_ms,
         };
         for (log, recovered) in recovered {
@@ -105,9 +100,10 @@ impl WorkQueue {
                 state.lanes.push((log.lane(), lane));
             }
         }
+        let kind = state.arguments.kind;
         state
             .lanes
-            .sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+            .sort_by_key(|(lane, _)| std::cmp::Reverse(level_of(kind, *lane)));
         if state.lanes.is_empty() {
             state.lanes.push((0, Lane::new(id.log(0), durability)));
         }
@@ -129,28 +125,27 @@ impl WorkQueue {
         self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum()
     }
 
-    pub(super) fn lane_mut(&mut self, priority: u8) -> Option<&mut Lane> {
+    pub(super) fn lane_mut(&mut self, number: u8) -> Option<&mut Lane> {
         self.lanes
             .iter_mut()
-            .find(|(lane, _)| *lane == priority)
+            .find(|(lane, _)| *lane == number)
             .map(|(_, lane)| lane)
     }
 
-    /// The lane for a message of `priority`; creates it on first use.
-    pub(super) fn lane_for(&mut self, now_ms: u64, priority: u8) -> &mut Lane {
-        let priority = match self.arguments.kind {
-            QueueKind::Quorum => u8::from(priority > QUORUM_NORMAL_PRIORITY_MAX),
-            QueueKind::Classic | QueueKind::Stream => self
-                .arguments
-                .max_priority
-                .map_or(0, |max| priority.min(max)),
-        };
-        let index = match self.lanes.binary_search_by(|(lane, _)| priority.cmp(lane)) {
+    /// The lane for a message; creates it on first use.
+    pub(super) fn lane_for(&mut self, now_ms: u64, message: &Message) -> &mut Lane {
+        let number = lane_of(&self.arguments, message);
+        let kind = self.arguments.kind;
+        let level = level_of(kind, number);
+        let index = match self
+            .lanes
+            .binary_search_by(|(lane, _)| level.cmp(&level_of(kind, *lane)))
+        {
             Ok(index) => index,
             Err(index) => {
-                let mut lane = Lane::new(self.id.log(priority), self.durability);
+                let mut lane = Lane::new(self.id.log(number), self.durability);
                 lane.set_history_limits(now_ms, history_limits(&self.arguments));
-                self.lanes.insert(index, (priority, lane));
+                self.lanes.insert(index, (number, lane));
                 index
             }
         };

@@ -166,8 +166,10 @@ impl Model {
         known.redelivered |= how == Acknowledgement::Requeue;
         known.state = match how {
             Acknowledgement::Ack if self.rewind_ms.is_some() => State::Acked,
-            Acknowledgement::Requeue => State::Ready,
-            Acknowledgement::Ack | Acknowledgement::Reject => State::Gone,
+            Acknowledgement::Requeue | Acknowledgement::RequeueFailed => State::Ready,
+            Acknowledgement::Ack | Acknowledgement::Reject | Acknowledgement::RejectFailed => {
+                State::Gone
+            }
         };
     }
 

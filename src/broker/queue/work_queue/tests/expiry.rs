@@ -1,11 +1,13 @@
 //! Time to live and CMQ's retention: which messages expire, when, and in which steps.
 
+use bytes::Bytes;
+
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::{Acknowledgement, Oldest};
 use crate::model::QueueOverrides;
 use crate::model::effective::Given;
 
-use super::rig::{Rig, long, message, text, with};
+use super::rig::{Rig, long, message, set_priority, text, with};
 
 #[test]
 fn messages_expire_at_the_head_and_are_dead_lettered_in_order() {
@@ -90,6 +92,30 @@ fn expired_backlog_on_disk_is_dead_lettered_after_a_restart_without_consumers() 
     rig.restart();
     assert_eq!(rig.dead.len(), 2);
     assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn messages_expire_at_the_head_of_each_level_of_a_quorum_queue() {
+    let quorum = ("x-queue-type", text("quorum"));
+    let mut rig = Rig::new(&[quorum, ("x-dead-letter-exchange", text("dlx"))]);
+    let low = |name: &str, expiration_ms| {
+        with(name, |m| {
+            set_priority(m, Some(1));
+            m.expiration_ms = expiration_ms;
+        })
+    };
+    rig.publish(&[
+        with("high", |m| set_priority(m, Some(9))),
+        low("low", Some(10)),
+        low("stays", None),
+        low("behind", Some(10)),
+    ]);
+    rig.commit();
+    rig.evict(0);
+    rig.restart();
+    rig.tick(2_000);
+    assert_eq!(rig.dead, [(Bytes::from("low"), DeathReason::Expired)]);
+    assert_eq!(rig.state.counts().ready, 3);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn new_limits_apply_from_the_moment_they_are_set() {
 }
 
 #[test]
-fn the_delivery_limit_counts_returns_and_survives_a_restart() {
+fn the_delivery_limit_counts_failures_and_survives_a_restart() {
     let arguments = [
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", long(2)),
@@ -78,13 +78,13 @@ fn the_delivery_limit_counts_returns_and_survives_a_restart() {
     rig.publish(&[message("poison")]);
     for _ in 0..2 {
         let (id, _, _) = rig.get().expect("still there");
-        rig.acknowledge(Acknowledgement::Requeue, &[id]);
+        rig.acknowledge(Acknowledgement::RequeueFailed, &[id]);
     }
     rig.commit();
     rig.restart();
     let (id, _, redelivered) = rig.get().expect("still there");
     assert!(redelivered);
-    rig.acknowledge(Acknowledgement::Requeue, &[id]);
+    rig.acknowledge(Acknowledgement::RequeueFailed, &[id]);
     assert_eq!(rig.dead, [("poison".into(), DeathReason::DeliveryLimit)]);
     assert!(rig.get().is_none());
 }

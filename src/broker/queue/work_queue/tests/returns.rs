@@ -1,16 +1,18 @@
 //! Returned messages: their order, their next consumers, and the counts that deliveries report.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::broker::queue::consumer::ReturnCounts;
 use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::Acknowledgement;
 use crate::model::{ConsumerId, Lease, Message};
 use crate::wire::AMQPValue;
 
-use super::rig::{Rig, body, long, message, text, with};
+use super::rig::{Rig, body, long, message, set_priority, text, with};
 
 fn quorum(arguments: &[(&str, AMQPValue)]) -> Rig {
     let mut all = vec![("x-queue-type", text("quorum"))];
@@ -35,7 +37,7 @@ fn drain(rig: &mut Rig) -> String {
     bodies.join(" ")
 }
 
-/// Deliveries so far: consumer, body, `redelivered` and delivery count.
+/// Deliveries so far: consumer, body, `redelivered` and number of returns.
 fn delivered(rig: &mut Rig) -> Vec<(u64, Bytes, bool, u32)> {
     let deliveries = rig.take_deliveries().into_iter();
     deliveries
@@ -44,7 +46,7 @@ fn delivered(rig: &mut Rig) -> Vec<(u64, Bytes, bool, u32)> {
                 d.consumer.0,
                 body(&d.message),
                 d.redelivered,
-                d.delivery_count,
+                d.counts.acquired,
             )
         })
         .collect()
@@ -82,57 +84,6 @@ fn returned_messages_of_quorum_queues_go_before_all_others_in_the_order_of_their
         assert_eq!(rig.state.counts().ready, 5);
         assert_eq!(drain(&mut rig), "1 h H 2 3");
     }
-}
-
-#[test]
-fn without_a_limit_a_requeued_message_goes_behind_the_others() {
-    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
-    rig.publish(&[message("1"), message("2"), high("h")]);
-    let h = rig.get().expect("h").0;
-    let one = rig.get().expect("1").0;
-    rig.publish(&[high("H")]);
-    rig.acknowledge(Acknowledgement::Requeue, &[one]);
-    rig.acknowledge(Acknowledgement::Requeue, &[h]);
-    rig.publish(&[message("3")]);
-    assert_eq!(drain(&mut rig), "H 2 1 h 3");
-    // A message whose channel has ended goes first even without a limit.
-    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
-    rig.publish(&["1", "2", "3"].map(message));
-    let leases = [1, 2].map(|_| rig.get().expect("a message").0);
-    leave(&mut rig, &[], &leases);
-    assert_eq!(drain(&mut rig), "1 2 3");
-}
-
-#[test]
-fn a_message_that_is_always_requeued_delays_no_other() {
-    let mut rig = quorum(&[("x-delivery-limit", long(-1))]);
-    let consumer = rig.consume(1, false, 0, 1).expect("a consumer");
-    rig.publish(&["poison", "1", "2", "3"].map(message));
-    let mut seen = Vec::new();
-    for _ in 0..8 {
-        let [delivery] = &rig.take_deliveries()[..] else {
-            panic!("one at a time");
-        };
-        let poison = body(&delivery.message) == "poison";
-        let text = String::from_utf8_lossy(&body(&delivery.message)).into_owned();
-        seen.push((text, delivery.delivery_count));
-        rig.acknowledge(
-            if poison {
-                Acknowledgement::Requeue
-            } else {
-                Acknowledgement::Ack
-            },
-            &[delivery.lease],
-        );
-        rig.grant(consumer, 1);
-    }
-    let expected = [("poison", 0), ("1", 0), ("2", 0), ("3", 0)];
-    let poison = (1..5).map(|count| ("poison", count));
-    let expected = expected.into_iter().chain(poison);
-    let expected: Vec<_> = expected
-        .map(|(text, count)| (text.to_owned(), count))
-        .collect();
-    assert_eq!(seen, expected);
 }
 
 #[test]
@@ -295,7 +246,7 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         }
         if rejects {
             let lease = rig.get().expect("a message").0;
-            rig.acknowledge(Acknowledgement::Reject, &[lease]);
+            rig.acknowledge(Acknowledgement::RejectFailed, &[lease]);
         } else {
             rig.tick(rig.now_ms + 100);
         }
@@ -308,16 +259,54 @@ fn a_dead_letter_tells_a_quorum_queue_how_often_consumers_failed() {
         let [delivery] = &target.take_deliveries()[..] else {
             panic!("not delivered");
         };
-        let told = (delivery.redelivered, delivery.delivery_count);
-        assert_eq!(told, (failures > 0, failures));
+        let told = (delivery.redelivered, delivery.counts);
+        let counts = |acquired, delivery| ReturnCounts { acquired, delivery };
+        assert_eq!(told, (failures > 0, counts(failures, failures)));
         let lease = delivery.lease;
         leave(&mut target, &[], &[lease]);
-        assert_eq!(delivered(&mut target), [again("m", 1, 1)]);
-        // Classic queues do not report them.
+        let [delivery] = &target.take_deliveries()[..] else {
+            panic!("not delivered");
+        };
+        assert_eq!(delivery.counts, counts(1, failures + 1));
         let mut classic = Rig::new(&[]);
         classic.publish(&[letter]);
-        assert!(!classic.get().expect("the letter").2);
+        assert_eq!(classic.get().expect("the letter").2, failures > 0);
     }
+}
+
+#[test]
+fn a_failed_delivery_counts_against_the_limit_and_a_refused_one_does_not() {
+    let mut rig = quorum(&[("x-delivery-limit", long(1))]);
+    rig.publish(&[message("m")]);
+    for _ in 0..5 {
+        let lease = rig.get().expect("a message").0;
+        rig.acknowledge(Acknowledgement::Requeue, &[lease]);
+    }
+    let lease = rig.get().expect("a message").0;
+    rig.acknowledge(Acknowledgement::RequeueFailed, &[lease]);
+    rig.commit();
+    rig.restart();
+    rig.consume(1, false, 0, 1).expect("a consumer");
+    let [delivery] = &rig.take_deliveries()[..] else {
+        panic!("not delivered");
+    };
+    let counts = ReturnCounts {
+        acquired: 6,
+        delivery: 1,
+    };
+    assert_eq!(delivery.counts, counts);
+    let lease = delivery.lease;
+    rig.acknowledge(Acknowledgement::RequeueFailed, &[lease]);
+    assert_eq!(rig.state.counts().ready, 0);
+}
+
+#[test]
+fn the_failures_that_a_dead_letter_brings_count_against_the_limit() {
+    let mut rig = quorum(&[("x-delivery-limit", long(2))]);
+    rig.publish(&[with("m", |m| m.failures = 2)]);
+    let lease = rig.get().expect("a message").0;
+    rig.acknowledge(Acknowledgement::RequeueFailed, &[lease]);
+    assert_eq!(rig.state.counts().ready, 0);
 }
 
 #[test]
@@ -348,7 +337,7 @@ fn a_dead_message_among_the_returned_is_skipped() {
     rig.publish(&["1", "2", "3"].map(message));
     for _ in 0..2 {
         let leases = [1, 2].map(|_| rig.get().expect("a message").0);
-        rig.acknowledge(Acknowledgement::Requeue, &leases);
+        rig.acknowledge(Acknowledgement::RequeueFailed, &leases);
     }
     let died = ["1", "2"].map(|text| (Bytes::from(text), DeathReason::DeliveryLimit));
     assert_eq!(rig.dead, died);
@@ -360,7 +349,7 @@ enum Step {
     Publish {
         count: usize,
         size: usize,
-        high: bool,
+        priority: Option<u8>,
     },
     Get,
     Refuse(usize),
@@ -374,8 +363,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![Just(10usize), Just(40_000)];
     prop_oneof![
-        4 => (1..6usize, size, any::<bool>())
-            .prop_map(|(count, size, high)| Step::Publish { count, size, high }),
+        4 => (1..6usize, size, prop::option::of(prop_oneof![0..8u8, 29..40u8]))
+            .prop_map(|(count, size, priority)| Step::Publish { count, size, priority }),
         6 => Just(Step::Get),
         4 => (0..9usize).prop_map(Step::Refuse),
         2 => (0..9usize).prop_map(Step::Fail),
@@ -389,42 +378,34 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The model has the messages of normal priority in one list, and the returned ones in another before it.
+    /// The model has a list for the returned messages, and one for each of the others' levels.
     #[test]
     fn returned_messages_are_ordered_as_in_lists(
-        unlimited: bool,
-        with_high: bool,
+        with_levels: bool,
         steps in prop::collection::vec(step(), 1..100),
     ) {
-        let mut rig = quorum(&[("x-delivery-limit", long(if unlimited { -1 } else { 1_000 }))]);
+        let mut rig = quorum(&[("x-delivery-limit", long(1_000))]);
         let mut number = 0u64;
-        let (mut returned, mut waiting, mut high) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut returned, mut waiting) = (VecDeque::new(), BTreeMap::<u8, VecDeque<u64>>::new());
         let mut held: Vec<(Lease, u64)> = Vec::new();
-        let mut high_in_a_row = 0;
         for step in steps {
             match step {
-                Step::Publish { count, size, high: is_high } => {
-                    let is_high = is_high && with_high;
+                Step::Publish { count, size, priority } => {
+                    let priority = priority.filter(|_| with_levels);
                     let run: Vec<_> = (0..count).map(|_| {
                         number += 1;
-                        if is_high { high.push(number) } else { waiting.push(number) }
+                        let level = priority.map_or(4, |priority| priority.min(31));
+                        waiting.entry(level).or_default().push_back(number);
                         let text = format!("{number:06}{}", "x".repeat(size));
-                        with(&text, |m| m.priority = if is_high { 9 } else { 0 })
+                        with(&text, |m| set_priority(m, priority))
                     }).collect();
                     rig.publish(&run);
                 }
                 Step::Get => {
-                    let expected = if !returned.is_empty() {
-                        Some(returned.remove(0))
-                    } else if !high.is_empty() && (high_in_a_row < 2 || waiting.is_empty()) {
-                        high_in_a_row += 1;
-                        Some(high.remove(0))
-                    } else if !waiting.is_empty() {
-                        high_in_a_row = 0;
-                        Some(waiting.remove(0))
-                    } else {
-                        None
-                    };
+                    let expected = returned.pop_front().or_else(|| {
+                        let mut levels = waiting.values_mut().rev();
+                        levels.find_map(VecDeque::pop_front)
+                    });
                     let got = rig.get().map(|(lease, body, _)| {
                         let number = std::str::from_utf8(&body[..6]).expect("a number");
                         (lease, number.parse::<u64>().expect("a number"))
@@ -436,11 +417,10 @@ proptest! {
                     let (lease, number) = held.remove(which);
                     if matches!(step, Step::Fail(_)) {
                         leave(&mut rig, &[], &[lease]);
-                        returned.push(number);
                     } else {
                         rig.acknowledge(Acknowledgement::Requeue, &[lease]);
-                        if unlimited { waiting.push(number) } else { returned.push(number) }
                     }
+                    returned.push_back(number);
                 }
                 Step::Ack(which) if which < held.len() => {
                     rig.acknowledge(Acknowledgement::Ack, &[held.remove(which).0]);
@@ -448,16 +428,17 @@ proptest! {
                 Step::Refuse(_) | Step::Fail(_) | Step::Ack(_) => {}
                 Step::Commit => rig.commit(),
                 Step::Evict(target) => rig.evict(target),
-                Step::Restart if !with_high => {
+                Step::Restart if !with_levels => {
                     rig.commit();
                     rig.restart();
-                    waiting.append(&mut returned);
-                    waiting.extend(held.drain(..).map(|(_, number)| number));
-                    waiting.sort_unstable();
+                    let waits = waiting.entry(4).or_default();
+                    waits.append(&mut returned);
+                    waits.extend(held.drain(..).map(|(_, number)| number));
+                    waits.make_contiguous().sort_unstable();
                 }
                 Step::Restart => {}
             }
-            let ready = returned.len() + waiting.len() + high.len();
+            let ready = returned.len() + waiting.values().map(VecDeque::len).sum::<usize>();
             let counts = rig.state.counts();
             prop_assert_eq!((counts.ready, counts.unacked), (ready as u64, held.len() as u64));
         }

@@ -337,6 +337,15 @@ pub(in crate::broker::queue) fn with(
     Arc::new(message)
 }
 
+/// Sets the property, or removes it.
+pub(in crate::broker::queue) fn set_priority(message: &mut Message, priority: Option<u8>) {
+    message.priority = priority.unwrap_or(0);
+    message.properties = match priority {
+        Some(priority) => Bytes::from(vec![0x08, 0, priority]),
+        None => Bytes::from_static(&[0, 0]),
+    };
+}
+
 pub(in crate::broker::queue) fn long(value: i64) -> AMQPValue {
     AMQPValue::LongLongInt(value)
 }

@@ -10,7 +10,7 @@ use crate::broker::queue::work_queue::consumers::Consumers;
 use crate::model::{ConnectionId, ConsumerId};
 use crate::wire::AMQPValue;
 
-use super::rig::{Rig, long, message, text, with};
+use super::rig::{QUEUE, Rig, long, message, set_priority, text, with};
 
 #[test]
 fn consumers_of_equal_priority_are_served_round_robin_and_higher_ones_first() {
@@ -132,10 +132,52 @@ fn higher_priorities_come_first_and_requeue_into_their_own_lane() {
 }
 
 #[test]
-fn quorum_queues_serve_two_of_high_priority_for_one_of_normal() {
+fn quorum_queues_have_32_strict_levels() {
     let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
-    let prioritised = [("a", 1), ("b", 4), ("C", 5), ("D", 9), ("E", 6), ("f", 0)];
-    rig.publish(&prioritised.map(|(text, priority)| with(text, |m| m.priority = priority)));
+    let numbers = [0, 1, 4, 5, 30, 31, 32, 33, 100, 255];
+    let priorities = [None].into_iter().chain(numbers.map(Some));
+    let run: Vec<_> = priorities
+        .map(|priority| {
+            let text = priority.map_or("unset".to_owned(), |priority| priority.to_string());
+            with(&text, |m| set_priority(m, priority))
+        })
+        .collect();
+    rig.publish(&run);
+    rig.commit();
+    rig.restart();
     let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
-    assert_eq!(order, ["C", "D", "a", "E", "b", "f"]);
+    let expected = [
+        "31", "32", "33", "100", "255", "30", "5", "unset", "4", "1", "0",
+    ];
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn a_level_that_no_message_has_used_costs_nothing() {
+    let mut rig = Rig::new(&[("x-queue-type", text("quorum"))]);
+    rig.publish(&[message("a")]);
+    assert_eq!(rig.state.logs(), [QUEUE.log(0)]);
+    rig.publish(&[with("b", |m| set_priority(m, Some(31)))]);
+    assert_eq!(rig.state.logs(), [QUEUE.log(31), QUEUE.log(0)]);
+}
+
+#[test]
+fn the_two_lanes_of_an_older_data_directory_keep_their_order() {
+    // What such a directory has: lane 1 with priorities from 5 on, and lane 0 with the others.
+    let mut rig = Rig::new(&[("x-max-priority", long(1))]);
+    rig.publish(&[
+        with("low", |m| m.priority = 0),
+        with("high", |m| m.priority = 1),
+        with("low too", |m| m.priority = 0),
+    ]);
+    rig.commit();
+    rig.arguments = Rig::new(&[("x-queue-type", text("quorum"))]).arguments;
+    rig.restart();
+    rig.publish(&[
+        with("3", |m| set_priority(m, Some(3))),
+        with("6", |m| set_priority(m, Some(6))),
+        message("unset"),
+    ]);
+    let order: Vec<_> = std::iter::from_fn(|| rig.get()).map(|got| got.1).collect();
+    assert_eq!(order, ["6", "high", "low", "low too", "unset", "3"]);
 }
