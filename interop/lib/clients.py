@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import Callable
 
+import debian
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The list of checks that every client's runner reports.
 COMMON = ("checks.txt",)
@@ -149,6 +151,50 @@ CLIENTS = [
     java_client("java", "interop.Checks", "java", COMMON, LOGBACK),
     java_client("perf-test", "interop.PerfTestRuns", "java", ("java/perf-test.txt",), LOGBACK),
 ]
+
+
+def debian_tree(cache: pathlib.Path, release: str, package: str) -> pathlib.Path:
+    """The files of a Debian package."""
+    if not debian.available():
+        raise Unavailable(f"needs Debian's apt to fetch {package}")
+    return debian.unpacked(cache, release, package)
+
+
+def install_rabbitmqadmin_v1(cache: pathlib.Path) -> list[str]:
+    home = ROOT / "management" / "rabbitmqadmin-v1"
+    script = debian_tree(cache, "trixie", "rabbitmq-server") / "usr/bin/rabbitmqadmin"
+    python = venv(cache, home / "requirements.txt", "rabbitmqadmin-v1")
+    return [str(python), str(home / "runner.py"), str(script)]
+
+
+def install_rabbitmqadmin_v2(cache: pathlib.Path) -> list[str]:
+    home, root = ROOT / "management" / "rabbitmqadmin-v2", cache / "rabbitmqadmin-v2"
+    version = (home / "version").read_text().strip()
+    # About 80 s on two cores when nothing is in the cache.
+    install = ["cargo", "install", "rabbitmqadmin", "--version", version, "--locked", "--debug", "--quiet"]
+    call([*install, "--root", root, "--target-dir", root / "target"])
+    python = venv(cache, home / "requirements.txt", "rabbitmqadmin-v2")
+    return [str(python), str(home / "runner.py"), str(root / "bin" / "rabbitmqadmin")]
+
+
+def management_client(name: str) -> Client:
+    """A client of the management API whose runner is in Python."""
+    return python_client(name, f"management/{name}", (f"management/{name}/checks.txt",))
+
+
+def installed_client(name: str, install: Callable[[pathlib.Path], list[str]]) -> Client:
+    """A client of the management API with packages of its own."""
+    return Client(name, (f"management/{name}/checks.txt",), install, f"management/{name}")
+
+
+MANAGEMENT_CLIENTS = [
+    installed_client("rabbitmqadmin-v1", install_rabbitmqadmin_v1),
+    installed_client("rabbitmqadmin-v2", install_rabbitmqadmin_v2),
+    management_client("pyrabbit2"),
+    management_client("queries"),
+]
+# Run only when they are named.
+MANAGEMENT_CLIENTS_ON_REQUEST: list[Client] = []
 
 CMQ_CLIENTS = [
     python_client("cmq-python", "cmq/python", (*CMQ_WHOLE, "cmq/python/checks.txt")),

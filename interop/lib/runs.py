@@ -24,7 +24,7 @@ class Tally:
                 self.skipped += 1
             case _:
                 self.failed += 1
-        print(f"{client:<11} {verdict:<4} {text}", flush=True)
+        print(f"{client:<16} {verdict:<4} {text}", flush=True)
 
     def close(self) -> int:
         """Print the closing line; returns the exit status."""

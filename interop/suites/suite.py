@@ -40,7 +40,7 @@ class Run:
     """The parameters of a suite script: the broker, a working folder, and the tests to leave out.
 
     `command` starts further brokers of the same kind, and `data_dir` holds this one's data; both are
-    None if the broker was given by --url.
+    None if the broker was given by --url. `management_port` is that of its management API.
     """
 
     suite: str
@@ -50,6 +50,7 @@ class Run:
     folder: pathlib.Path
     cache: pathlib.Path
     skips: dict[str, str]
+    management_port: int
 
     @property
     def port(self) -> int:
@@ -136,6 +137,7 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     """Parse the options that every suite script has, provide a broker, run the suite, report."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--url", help="use this broker instead of starting one")
+    parser.add_argument("--management-port", type=int, default=15672, help="that of the broker that --url names")
     parser.add_argument("--broker", default=broker.LEVERET, help="what to start instead of Leveret")
     parser.add_argument("--cache", default=str(ROOT / ".cache"), type=pathlib.Path)
     options = parser.parse_args()
@@ -151,9 +153,13 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     (folder / "log.txt").unlink(missing_ok=True)
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:
-        own = None if options.url else stack.enter_context(broker.fresh(options.broker))
+        own, management_port = None, options.management_port
+        if not options.url:
+            management_port = broker.free_port()
+            ports = {"INTEROP_MANAGEMENT_PORT": str(management_port)}
+            own = stack.enter_context(broker.fresh(options.broker, ports, (management_port,)))
         url = options.url or own.url
         command = None if options.url else options.broker
-        run = Run(suite, url, command, own and own.data_dir, folder, cache, skips)
+        run = Run(suite, url, command, own and own.data_dir, folder, cache, skips, management_port)
         status = report(run, body(run))
     sys.exit(status)
