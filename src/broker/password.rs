@@ -41,6 +41,38 @@ pub enum HashingAlgorithm {
     RabbitMd5,
 }
 
+impl HashingAlgorithm {
+    /// The algorithm of a hash in a definitions file: by its name, or by the version of the RabbitMQ that wrote the file
+    /// without one. `None` for an algorithm that is not known here.
+    pub fn of_definition(name: Option<&str>, version: Option<&str>) -> Option<HashingAlgorithm> {
+        match name {
+            Some("argon2id") => Some(HashingAlgorithm::Argon2id),
+            Some("rabbit_password_hashing_sha256") => Some(HashingAlgorithm::RabbitSha256),
+            Some("rabbit_password_hashing_sha512") => Some(HashingAlgorithm::RabbitSha512),
+            Some("rabbit_password_hashing_md5") => Some(HashingAlgorithm::RabbitMd5),
+            Some(_) => None,
+            None => {
+                let minor = version.and_then(|version| version.strip_prefix("3."));
+                let minor = minor.and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+                match minor {
+                    Some(0..=5) => Some(HashingAlgorithm::RabbitMd5),
+                    Some(_) | None => Some(HashingAlgorithm::RabbitSha256),
+                }
+            }
+        }
+    }
+
+    /// The name in definitions files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HashingAlgorithm::Argon2id => "argon2id",
+            HashingAlgorithm::RabbitSha256 => "rabbit_password_hashing_sha256",
+            HashingAlgorithm::RabbitSha512 => "rabbit_password_hashing_sha512",
+            HashingAlgorithm::RabbitMd5 => "rabbit_password_hashing_md5",
+        }
+    }
+}
+
 /// A stored hash with its algorithm.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash {

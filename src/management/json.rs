@@ -128,6 +128,19 @@ pub(super) fn required<T>(field: Option<T>, name: &str) -> Result<T, ApiError> {
     field.ok_or_else(|| ApiError::BadRequest(format!("[{{key_missing,{name}}}]")))
 }
 
+/// Fields that the request must have. The refusal names all that are missing.
+pub(super) fn require_all<T, const N: usize>(
+    fields: [(&'static str, Option<T>); N],
+) -> Result<[T; N], ApiError> {
+    let absent = fields.iter().filter(|(_, field)| field.is_none());
+    let missing: Vec<_> = absent
+        .map(|(name, _)| format!("{{key_missing,{name}}}"))
+        .collect();
+    let present: Vec<T> = fields.into_iter().filter_map(|(_, field)| field).collect();
+    <[T; N]>::try_from(present)
+        .map_err(|_| ApiError::BadRequest(format!("[{}]", missing.join(","))))
+}
+
 fn bad_request(reason: &str) -> ApiError {
     ApiError::BadRequest(reason.to_owned())
 }

@@ -17,9 +17,15 @@ mod limits; // fixed bounds
 mod listing; // filters, sorts and pages lists
 mod openapi; // the document that describes the API
 mod path; // names in paths
+mod permissions; // permissions in virtual hosts
 mod router; // all paths
 mod static_files; // the web page
-mod users; // the caller's own user
+mod topic_permissions; // routing keys that users may use
+mod user_error; // refusals of changes of users
+mod user_limits; // limits of users
+mod users; // users
+mod vhost_limits; // limits of virtual hosts
+mod words; // tags in bodies
 
 pub use config::ManagementConfig;
 pub use front::Front;

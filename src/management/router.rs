@@ -17,7 +17,10 @@ use super::config::ManagementConfig;
 use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
-use super::{exchanges, openapi, static_files, users};
+use super::{
+    exchanges, openapi, permissions, static_files, topic_permissions, user_limits, users,
+    vhost_limits,
+};
 
 /// Any origin may call.
 const ANY_ORIGIN: &str = "*";
@@ -45,6 +48,10 @@ fn subjects() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(exchanges::routes())
         .merge(users::routes())
+        .merge(permissions::routes())
+        .merge(topic_permissions::routes())
+        .merge(user_limits::routes())
+        .merge(vhost_limits::routes())
 }
 
 /// Paths that no handler has: files of the page, or nothing.

@@ -47,6 +47,19 @@ impl Table for ByVhost {
 }
 
 impl ByVhost {
+    /// Changes some limits of a virtual host. One without limits has no entry.
+    fn propose_change(&self, vhost: &str, change: impl FnOnce(&mut VhostLimits)) -> Vec<Change> {
+        let known = self.0.get(vhost);
+        let mut limits = known.copied().unwrap_or_default();
+        change(&mut limits);
+        match known {
+            Some(known) if *known == limits => Vec::new(),
+            Some(_) if limits == VhostLimits::default() => vec![Change::Remove(vhost.into())],
+            None if limits == VhostLimits::default() => Vec::new(),
+            Some(_) | None => vec![Change::Put(vhost.into(), limits)],
+        }
+    }
+
     /// Removes the limits of a virtual host; whether there are any.
     fn propose_clear(&self, vhost: &str) -> (Vec<Change>, bool) {
         let known = self.0.get_key_value(vhost);
@@ -98,6 +111,17 @@ impl Limits {
     pub async fn set(&self, vhost: &str, limits: VhostLimits) -> Result<(), StoreFailed> {
         let put = Change::Put(vhost.into(), limits);
         self.vhosts.change(|_| Ok((vec![put], ()))).await
+    }
+
+    /// Changes some limits of a virtual host, which the caller knows to exist.
+    pub async fn change(
+        &self,
+        vhost: &str,
+        change: impl FnOnce(&mut VhostLimits),
+    ) -> Result<(), StoreFailed> {
+        self.vhosts
+            .change(|vhosts| Ok((vhosts.propose_change(vhost, change), ())))
+            .await
     }
 
     /// Removes the limits of a virtual host; whether there were any.

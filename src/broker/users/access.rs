@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::user::{User, UserError};
+use super::user::{PutUser, User, UserError};
 use crate::broker::definitions::Kind;
 use crate::broker::definitions::access::{PermissionRecord, TopicPermissionRecord, UserRecord};
 use crate::broker::definitions::record::{DefinitionError, Identity, Record, Records};
@@ -173,6 +173,20 @@ impl Access {
             true => Err(UserError::AlreadyExists(user.name)),
             false => Ok(vec![Change::PutUser(user)]),
         }
+    }
+
+    pub(super) fn propose_put(&self, users: Vec<PutUser>) -> Vec<Change> {
+        let put = users.into_iter().map(|user| {
+            let known = self.users.get(&user.name);
+            let limits = user.limits.or_else(|| known.map(|known| known.limits));
+            Change::PutUser(UserRecord {
+                name: user.name,
+                tags: user.tags,
+                password: user.password,
+                limits: limits.unwrap_or_default(),
+            })
+        });
+        put.collect()
     }
 
     /// Removes a user with its permissions and keys; true if it exists.

@@ -79,7 +79,8 @@ impl Users {
             .ok_or_else(|| LoginError::InvalidCredentials(name.into()))
     }
 
-    pub(super) async fn hash_password(
+    /// Hashes a new password. Takes tens of milliseconds.
+    pub async fn hash_password(
         &self,
         name: &str,
         password: &[u8],

@@ -12,4 +12,4 @@ mod user;
 
 pub use login::{LoginDoor, LoginError};
 pub use registry::Users;
-pub use user::{TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};
+pub use user::{PutUser, TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};

@@ -17,7 +17,7 @@ use crate::store::Committer;
 
 use super::access::{Access, Proposed};
 use super::login_gate::LoginGate;
-use super::user::{User, UserError};
+use super::user::{PutUser, User, UserError};
 
 /// All users, and their permissions.
 pub struct Users {
@@ -87,6 +87,11 @@ impl Users {
             limits: UserLimits::default(),
         };
         self.change(|access| access.propose_add(user)).await
+    }
+
+    /// Adds users, or replaces what exists under their names; all in one commit.
+    pub async fn put_all(&self, users: Vec<PutUser>) -> Result<(), UserError> {
+        self.change(|access| Ok(access.propose_put(users))).await
     }
 
     /// Removes a user with its permissions and keys, and closes its connections; true if it existed.

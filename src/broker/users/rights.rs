@@ -101,6 +101,21 @@ impl Users {
             .await
     }
 
+    /// Sets permissions of users in virtual hosts, which the caller knows to exist; all in one commit.
+    pub async fn put_permissions(
+        &self,
+        permissions: Vec<(Name, Name, Grant)>,
+    ) -> Result<(), UserError> {
+        self.change(|access| {
+            let mut changes = Vec::new();
+            for (user, vhost, grant) in permissions {
+                changes.extend(access.propose_permission(&user, &vhost, grant)?);
+            }
+            Ok(changes)
+        })
+        .await
+    }
+
     /// Removes a user's permissions in a virtual host.
     pub async fn clear_permissions(&self, user: &str, vhost: &str) -> Result<(), UserError> {
         self.change(|access| Ok(access.propose_clear_permission(user, vhost)))
@@ -118,6 +133,21 @@ impl Users {
         let topic = TopicGrant::new(write, read, user, vhost)?;
         self.change(|access| access.propose_topic_permission(user, vhost, exchange, topic))
             .await
+    }
+
+    /// Sets topic permissions, as user, virtual host, exchange and patterns; all in one commit.
+    pub async fn put_topic_permissions(
+        &self,
+        permissions: Vec<(Name, Name, Name, TopicGrant)>,
+    ) -> Result<(), UserError> {
+        self.change(|access| {
+            let mut changes = Vec::new();
+            for (user, vhost, exchange, topic) in permissions {
+                changes.extend(access.propose_topic_permission(&user, &vhost, &exchange, topic)?);
+            }
+            Ok(changes)
+        })
+        .await
     }
 
     /// Removes the restrictions on one topic exchange, or on all of a virtual host.

@@ -31,6 +31,24 @@ impl User {
     }
 }
 
+/// A user as a definitions file describes it.
+#[derive(Debug)]
+pub struct PutUser {
+    pub name: Name,
+    /// `None`: the user cannot log in with a password.
+    pub password: Option<PasswordHash>,
+    pub tags: Vec<Name>,
+    /// `None` leaves the limits of a user that exists.
+    pub limits: Option<UserLimits>,
+}
+
+impl User {
+    /// The hash that a definitions file holds.
+    pub fn password_hash(&self) -> Option<&PasswordHash> {
+        self.password.as_ref()
+    }
+}
+
 /// The refusal of a change of users or permissions.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum UserError {
