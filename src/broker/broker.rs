@@ -238,6 +238,17 @@ impl Broker {
             .await
     }
 
+    /// Changes the metadata of a virtual host, from what it is when no other change is under way.
+    pub async fn change_vhost(
+        &self,
+        name: &str,
+        change: impl FnOnce(&VhostMetadata) -> VhostMetadata,
+    ) -> Result<(), VhostError> {
+        self.vhosts
+            .change(|vhosts| vhosts.propose_change(name, change))
+            .await
+    }
+
     /// Deletes a virtual host with everything in it, permissions and limits included, and closes its connections.
     pub async fn delete_vhost(&self, name: &str) -> Result<(), VhostError> {
         let (proposal, vhost) = self

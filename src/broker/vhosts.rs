@@ -116,6 +116,16 @@ impl Vhosts {
         Ok((vec![Change::Put(vhost.name().clone(), metadata)], ()))
     }
 
+    pub(super) fn propose_change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&VhostMetadata) -> VhostMetadata,
+    ) -> Result<(Vec<Change>, ()), VhostError> {
+        let vhost = self.known(name)?;
+        let metadata = change(&vhost.metadata());
+        Ok((vec![Change::Put(vhost.name().clone(), metadata)], ()))
+    }
+
     pub(super) fn propose_delete(
         &self,
         name: &str,

@@ -18,6 +18,7 @@ mod listing; // filters, sorts and pages lists
 mod openapi; // the document that describes the API
 mod path; // names in paths
 mod permissions; // permissions in virtual hosts
+mod policies; // policies and operator policies
 mod router; // all paths
 mod static_files; // the web page
 mod topic_permissions; // routing keys that users may use
@@ -25,6 +26,7 @@ mod user_error; // refusals of changes of users
 mod user_limits; // limits of users
 mod users; // users
 mod vhost_limits; // limits of virtual hosts
+mod vhosts; // virtual hosts
 mod words; // tags in bodies
 
 pub use config::ManagementConfig;

@@ -18,8 +18,8 @@ use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
-    exchanges, openapi, permissions, static_files, topic_permissions, user_limits, users,
-    vhost_limits,
+    exchanges, openapi, permissions, policies, static_files, topic_permissions, user_limits, users,
+    vhost_limits, vhosts,
 };
 
 /// Any origin may call.
@@ -52,6 +52,8 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(topic_permissions::routes())
         .merge(user_limits::routes())
         .merge(vhost_limits::routes())
+        .merge(vhosts::routes())
+        .merge(policies::routes())
 }
 
 /// Paths that no handler has: files of the page, or nothing.

@@ -1,0 +1,197 @@
+//! Virtual hosts and policies over the API.
+
+use serde_json::json;
+
+use super::Client;
+use super::check::{NONE, check};
+use crate::support::{Peer, TestServer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_hosts_are_set_protected_and_deleted() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    let node = leveret::node::name();
+    let start = format!("/api/vhosts/v/start/{node}");
+    check(
+        &mut guest,
+        &[
+            (
+                "PUT",
+                "/api/vhosts/v",
+                json!({"description": "d", "tags": "a,b", "default_queue_type": "quorum"}),
+                201,
+                "",
+            ),
+            ("PUT", "/api/vhosts/a%2Fb%20%C3%A4", NONE, 201, ""),
+            (
+                "PUT",
+                "/api/vhosts/w",
+                json!({"default_queue_type": "nonsense"}),
+                400,
+                "nonsense is not a valid queue type",
+            ),
+            ("PUT", "/api/vhosts/w", json!({"tracing": "x"}), 400, ""),
+            (
+                "PUT",
+                "/api/vhosts/w",
+                json!({"tracing": true}),
+                501,
+                "tracing",
+            ),
+            ("PUT", "/api/vhosts/w", json!({"tags": 5}), 400, "tags"),
+            (
+                "PUT",
+                "/api/vhosts/w",
+                json!({"description": 5}),
+                400,
+                "expected a string",
+            ),
+            (
+                "PUT",
+                &format!("/api/vhosts/{}", "v".repeat(256)),
+                NONE,
+                400,
+                "255 bytes",
+            ),
+            ("GET", "/api/vhosts/w", NONE, 404, "Object Not Found"),
+            ("DELETE", "/api/vhosts/w", NONE, 404, "Object Not Found"),
+            ("POST", "/api/vhosts/w/deletion/protection", NONE, 404, ""),
+            (
+                "POST",
+                "/api/vhosts/v/start/other@node",
+                NONE,
+                400,
+                "Unknown node: other@node",
+            ),
+            ("POST", "/api/vhosts/w/start/other@node", NONE, 400, ""),
+            ("POST", &start, NONE, 204, ""),
+        ],
+    )
+    .await;
+    let v = guest.json("/api/vhosts/v?columns=name,description,tags,default_queue_type,metadata,tracing,cluster_state,protected_from_deletion").await;
+    assert_eq!(
+        v,
+        json!({
+            "name": "v", "description": "d", "tags": ["a", "b"], "default_queue_type": "quorum",
+            "metadata": {"description": "d", "tags": ["a", "b"], "default_queue_type": "quorum"},
+            "tracing": false, "cluster_state": {node: "running"}, "protected_from_deletion": false,
+        })
+    );
+    // Its creator may use a new virtual host.
+    let permission = guest.json("/api/permissions/v/guest").await;
+    assert_eq!(permission["configure"], ".*");
+    let names = guest.json("/api/vhosts?columns=name").await;
+    assert_eq!(
+        names,
+        json!([{"name": "/"}, {"name": "a/b ä"}, {"name": "v"}])
+    );
+
+    check(
+        &mut guest,
+        &[
+            ("POST", "/api/vhosts/v/deletion/protection", NONE, 204, ""),
+            (
+                "PUT",
+                "/api/vhosts/v",
+                json!({"defaultqueuetype": "undefined"}),
+                204,
+                "",
+            ),
+            (
+                "DELETE",
+                "/api/vhosts/v",
+                NONE,
+                412,
+                "Refusing to delete virtual host 'v' because it is protected from deletion",
+            ),
+        ],
+    )
+    .await;
+    let v = guest.json("/api/vhosts/v").await;
+    let shown = (
+        &v["description"],
+        &v["default_queue_type"],
+        &v["protected_from_deletion"],
+    );
+    assert_eq!(shown, (&json!(""), &json!("classic"), &json!(true)));
+    check(
+        &mut guest,
+        &[
+            ("DELETE", "/api/vhosts/v/deletion/protection", NONE, 204, ""),
+            ("DELETE", "/api/vhosts/v", NONE, 204, ""),
+            ("DELETE", "/api/vhosts/v", NONE, 404, ""),
+            ("GET", "/api/permissions/v/guest", NONE, 404, ""),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_set_on_live_queues_and_cleared() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "orders").await;
+    peer.confirm_select(1).await;
+    for body in [b"1", b"2", b"3"] {
+        peer.publish(1, "orders", body).await;
+    }
+    crate::support::eventually_eq("three messages are ready", 3, || server.ready("orders")).await;
+    let policy = |definition| json!({"pattern": "^ord", "definition": definition, "priority": 1, "apply-to": "queues"});
+    let path = "/api/policies/%2F/p";
+    check(&mut guest, &[
+        ("PUT", path, policy(json!({"max-length": 2})), 201, ""),
+        ("PUT", path, policy(json!({"max-length": 1})), 204, ""),
+        ("PUT", path, policy(json!({"nonsense": 1})), 400, r#"Validation failed\n\n[{<<\"nonsense\">>,1}] are not recognised policy settings\n"#),
+        ("PUT", path, policy(json!({})), 400, "no policy provided"),
+        ("PUT", path, policy(json!("x")), 400, ""),
+        ("PUT", path, json!({"definition": {"max-length": 1}}), 400, "[{key_missing,pattern}]"),
+        ("PUT", path, json!({"pattern": "x"}), 400, "[{key_missing,definition}]"),
+        ("PUT", path, json!({"pattern": "[", "definition": {"max-length": 1}}), 400, "Validation failed"),
+        ("PUT", path, json!({"pattern": 5, "definition": {"max-length": 1}}), 400, "Validation failed"),
+        ("PUT", path, json!({"pattern": "x", "definition": {"max-length": 1}, "priority": "3"}), 400, "priority should be a number"),
+        ("PUT", path, json!({"pattern": "x", "definition": {"max-length": 1}, "apply-to": "x"}), 400, "unrecognised"),
+        ("PUT", "/api/policies/missing/p", policy(json!({"max-length": 1})), 404, "vhost_not_found"),
+        ("GET", "/api/policies/missing", NONE, 404, "Object Not Found"),
+        ("GET", "/api/policies/%2F/missing", NONE, 404, "Object Not Found"),
+        ("DELETE", "/api/policies/missing/p", NONE, 404, ""),
+        ("DELETE", "/api/policies/%2F/missing", NONE, 404, ""),
+        ("PUT", "/api/operator-policies/%2F/o", policy(json!({"max-length": 5})), 201, ""),
+        ("PUT", "/api/operator-policies/%2F/o", policy(json!({"dead-letter-exchange": "x"})), 400, "are not recognised policy settings"),
+    ])
+    .await;
+    assert_eq!(server.ready("orders"), 1);
+    let mut expected = policy(json!({"max-length": 1}));
+    expected["vhost"] = json!("/");
+    expected["name"] = json!("p");
+    assert_eq!(guest.json(path).await, expected);
+    assert_eq!(guest.json("/api/policies").await, json!([expected]));
+    assert_eq!(guest.json("/api/policies/%2F").await, json!([expected]));
+    assert_eq!(
+        guest
+            .json("/api/operator-policies/%2F/o?columns=name")
+            .await,
+        json!({"name": "o"})
+    );
+    assert_eq!(
+        guest.json("/api/operator-policies?columns=vhost").await,
+        json!([{"vhost": "/"}])
+    );
+    assert_eq!(
+        guest.json("/api/operator-policies/%2F?columns=vhost").await,
+        json!([{"vhost": "/"}])
+    );
+    check(
+        &mut guest,
+        &[
+            ("PUT", path, policy(json!({"queue-mode": "lazy"})), 204, ""),
+            ("GET", path, NONE, 200, r#""without_effect":["queue-mode"]"#),
+            ("DELETE", path, NONE, 204, ""),
+            ("DELETE", path, NONE, 404, "Object Not Found"),
+            ("DELETE", "/api/operator-policies/%2F/o", NONE, 204, ""),
+            ("DELETE", "/api/operator-policies/%2F/o", NONE, 404, ""),
+        ],
+    )
+    .await;
+    assert_eq!(guest.json("/api/policies").await, json!([]));
+}
