@@ -19,7 +19,8 @@ ENV LEVERET_DATA_DIR=/var/lib/leveret
 # CMQ's HTTP API listens on loopback by default, which clients outside the container cannot reach.
 ENV LEVERET_CMQ_LISTEN=0.0.0.0:5680
 ENV LEVERET_MANAGEMENT_LISTEN=0.0.0.0:15672
+ENV LEVERET_PROMETHEUS_LISTEN=0.0.0.0:15692
 VOLUME /var/lib/leveret
-EXPOSE 5672 5680 15672
+EXPOSE 5672 5680 15672 15692
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["leveret", "ctl", "-q", "ping"]
 ENTRYPOINT ["leveret"]

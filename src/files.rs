@@ -15,6 +15,11 @@ pub const STORE_FILES: usize = 1_024;
 const CACHED_PARTS: (usize, usize) = (3, 4);
 /// Descriptors for everything else: listeners, the ctl socket and its clients, the runtime, standard streams.
 const OTHER_FILES: usize = 96;
+/// Connections to the metrics. Scrapers are few, so their number is no setting.
+pub const METRICS: Capacity = Capacity {
+    authenticated: 12,
+    newcomers: 4,
+};
 /// Minimum number of places of a front door, however low the limit is.
 const DOOR_MIN: usize = 16;
 /// Maximum number of newcomers of a front door. Below it they are a quarter of the authenticated connections.
@@ -87,7 +92,7 @@ pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     let store = STORE_FILES.min(limit / 3);
     let (part, of) = CACHED_PARTS;
     let pushes = wanted.pushes.min((limit / 16).max(1));
-    let beside = store + 2 * pushes + OTHER_FILES;
+    let beside = store + 2 * pushes + OTHER_FILES + METRICS.authenticated + METRICS.newcomers;
     let left = limit.saturating_sub(beside);
     let cmq = match wanted.cmq {
         0 => capacity(0, 0),
@@ -188,7 +193,7 @@ mod tests {
         let small = share(Some(1_024), WANTED);
         assert_eq!((small.store, small.cached, small.pushes), (341, 255, 64));
         assert!(
-            sockets(small.amqp) > 280 && sockets(small.cmq) > 100,
+            sockets(small.amqp) > 270 && sockets(small.cmq) > 100,
             "{small:?}"
         );
     }

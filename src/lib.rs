@@ -13,6 +13,7 @@ pub mod files; // file descriptors and their division
 pub mod http; // serves HTTP requests on one connection
 pub mod management; // the management HTTP API and the web page
 pub mod memory; // resident memory and the memory alarm
+pub mod metrics; // numbers for Prometheus
 pub mod model; // names, ids, messages, queue arguments: plain data
 pub mod node; // this node's name
 pub mod pool; // threads for blocking work

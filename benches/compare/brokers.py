@@ -57,6 +57,7 @@ def leveret(binary, data, options, name="leveret"):
     port, cmq = _free_port(), _free_port()
     # A variable, since an older binary ignores it where it would refuse an unknown flag.
     os.environ.setdefault("LEVERET_MANAGEMENT_LISTEN", "none")
+    os.environ.setdefault("LEVERET_PROMETHEUS_LISTEN", "none")
     command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
     with _Process(command, port, data / f"{name}.log") as process:

@@ -9,6 +9,12 @@ macro_rules! actions {
         }
 
         impl Action {
+            pub(super) fn as_str(self) -> &'static str {
+                match self {
+                    $(Action::$name => stringify!($name),)+
+                }
+            }
+
             /// Case does not matter: clients capitalize some names differently.
             pub(super) fn named(name: &str) -> Option<Action> {
                 const ALL: &[(&str, Action)] = &[$((stringify!($name), Action::$name)),+];

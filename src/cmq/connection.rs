@@ -104,6 +104,8 @@ struct Progress {
     id: RequestId,
     /// No place is left for another authenticated client: the connection ends with this response.
     is_last: bool,
+    /// Counts the request, once its client is known.
+    action: Option<Action>,
 }
 
 impl Connection {
@@ -115,8 +117,14 @@ impl Connection {
         let mut progress = Progress {
             id: RequestId::new(api.request_ids.next()),
             is_last: false,
+            action: None,
         };
         let outcome = self.carry_out(api, request, &mut progress).await;
+        if let Some(action) = progress.action {
+            let code = outcome.as_ref().err().map_or(0, CmqError::code);
+            let counts = &api.broker.stats().cmq_requests;
+            counts.count(action.as_str(), code.into());
+        }
         let reply = outcome.unwrap_or_else(|error| {
             let (peer, request) = (self.peer, progress.id.own);
             tracing::debug!(%peer, request, code = error.code(), %error, "request refused");
@@ -192,6 +200,7 @@ impl Connection {
         // A message body may be any bytes; every other parameter has to be text.
         parameters.check_text_but("msgBody")?;
         let action = action.ok_or_else(|| CmqError::NoSuchAction(shown(name)))?;
+        progress.action = Some(action);
         let call = Call {
             api,
             caller,

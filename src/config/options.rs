@@ -154,6 +154,9 @@ options! {
     /// Origins, such as https://ops.example.com, whose pages may use the management API; `*` is any, without logins that
     /// a browser keeps; `none` allows only the API's own page. May be given more than once.
     management_cors: Vec<Option<String>> = many(parse::origin_or_none), "ORIGIN", "none";
+    /// Address and port of the metrics for Prometheus; port 0 takes a free one, `none` turns them off. They need no login.
+    /// May be given more than once.
+    prometheus_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:15692";
     /// How much is logged to standard error: error, warn, info, debug or trace.
     log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
 }

@@ -149,6 +149,15 @@ mod tests {
         ("cmq_push_connections", "1", "2", "3"),
         ("cmq_push_endpoint_connections", "1", "2", "3"),
         ("cmq_push_allow", "10.0.0.0/8", "fd00::/8", "['127.0.0.1']"),
+        ("management_listen", "127.0.0.1:1", "127.0.0.1:2", "'none'"),
+        ("management_connections", "1", "2", "3"),
+        (
+            "management_cors",
+            "*",
+            "https://a.example",
+            "'https://b.example'",
+        ),
+        ("prometheus_listen", "127.0.0.1:1", "127.0.0.1:2", "'none'"),
         ("log_level", "error", "warn", "'debug'"),
     ];
 

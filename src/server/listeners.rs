@@ -13,7 +13,7 @@ use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::views::{ListenerView, Protocol};
-use crate::{amqp, cmq, management};
+use crate::{amqp, cmq, management, metrics};
 
 /// Number of connections that the system queues until the broker accepts them.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -25,6 +25,7 @@ pub(super) struct Fronts {
     pub(super) amqp: Arc<amqp::Front>,
     pub(super) cmq: Arc<cmq::Front>,
     pub(super) management: Arc<management::Front>,
+    pub(super) metrics: Arc<metrics::Front>,
 }
 
 /// The addresses of each front door's listeners.
@@ -33,6 +34,7 @@ pub(super) struct Addresses {
     pub(super) amqp: Vec<SocketAddr>,
     pub(super) cmq: Vec<SocketAddr>,
     pub(super) management: Vec<SocketAddr>,
+    pub(super) prometheus: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -42,6 +44,7 @@ impl Addresses {
             amqp: config.amqp_listen.clone(),
             cmq: config.cmq_listen.iter().flatten().copied().collect(),
             management: config.management_listen.iter().flatten().copied().collect(),
+            prometheus: config.prometheus_listen.iter().flatten().copied().collect(),
         }
     }
 
@@ -50,8 +53,11 @@ impl Addresses {
         let cmq = self.cmq.iter().map(|address| (Protocol::Cmq, *address));
         let management = self.management.iter();
         let management = management.map(|address| (Protocol::Management, *address));
+        let prometheus = self.prometheus.iter();
+        let prometheus = prometheus.map(|address| (Protocol::Prometheus, *address));
         amqp.chain(cmq)
             .chain(management)
+            .chain(prometheus)
             .map(|(protocol, address)| ListenerView { protocol, address })
             .collect()
     }
@@ -94,6 +100,13 @@ impl Listeners {
             info!("management listener on {address}");
             listeners.addresses.management.push(address);
             let serve = fronts.management.clone().serve(socket, stopped.clone());
+            listeners.tasks.spawn(serve);
+        }
+        for &wanted in &wanted.prometheus {
+            let (socket, address) = listen(wanted)?;
+            info!("metrics listener on {address}");
+            listeners.addresses.prometheus.push(address);
+            let serve = fronts.metrics.clone().serve(socket, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         // Pushes go on until the broker stops, and need no listener.

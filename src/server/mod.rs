@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 pub use error::StartError;
-pub use settings::{cmq_config, management_config};
+pub use settings::{cmq_config, management_config, metrics_config};
 
 use self::commands::CommandTask;
 use self::listeners::{Addresses, Fronts, Listeners};
@@ -30,7 +30,7 @@ use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
 use crate::views::{NodeInfo, Views};
-use crate::{amqp, clock, cmq, ctl, management};
+use crate::{amqp, clock, cmq, ctl, management, metrics};
 
 /// Maximum number of commands that wait for their task.
 const COMMANDS_MAX: usize = 16;
@@ -133,6 +133,7 @@ async fn open_fronts(
     let management = settings::management_config(config, shares);
     Ok(Fronts {
         management: management::Front::new(views.clone(), management),
+        metrics: metrics::Front::new(views.clone(), settings::metrics_config(config)),
         amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
         cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?,
     })
@@ -188,6 +189,11 @@ impl RunningServer {
     /// All addresses of CMQ's API, in the order of the configuration.
     pub fn cmq_addrs(&self) -> &[SocketAddr] {
         &self.addresses.cmq
+    }
+
+    /// All addresses of the metrics, in the order of the configuration.
+    pub fn prometheus_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.prometheus
     }
 
     /// All addresses of the management API, in the order of the configuration.

@@ -8,7 +8,7 @@ use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::config::{self, Config, Durability, RawConfig};
 use crate::files::{self, Shares};
 use crate::store::{FjallOptions, Limits, OnDamage};
-use crate::{amqp, cmq, management, node};
+use crate::{amqp, cmq, management, metrics, node};
 
 pub(super) fn broker(config: &Config) -> BrokerConfig {
     BrokerConfig {
@@ -97,6 +97,13 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
         connections: shares.management,
         newcomer_timeout: config.handshake_timeout,
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
+    }
+}
+
+pub fn metrics_config(config: &Config) -> metrics::MetricsConfig {
+    metrics::MetricsConfig {
+        connections: files::METRICS,
+        newcomer_timeout: config.handshake_timeout,
     }
 }
 

@@ -10,6 +10,8 @@ pub enum Protocol {
     Cmq,
     /// The management HTTP API.
     Management,
+    /// Metrics for Prometheus.
+    Prometheus,
 }
 
 impl Protocol {
@@ -19,6 +21,7 @@ impl Protocol {
             Protocol::Amqp => "amqp",
             Protocol::Cmq => "cmq",
             Protocol::Management => "http",
+            Protocol::Prometheus => "http/prometheus",
         }
     }
 
@@ -27,6 +30,7 @@ impl Protocol {
             Protocol::Amqp => "AMQP 0-9-1",
             Protocol::Cmq => "CMQ HTTP API 2.0",
             Protocol::Management => "HTTP API",
+            Protocol::Prometheus => "Prometheus exporter API over HTTP",
         }
     }
 }

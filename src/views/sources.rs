@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -50,6 +50,12 @@ impl Views {
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// When the process was started, in seconds since the Unix epoch.
+    pub fn started_wall_secs(&self) -> u64 {
+        let now = Duration::from_millis(self.broker.clock().wall_ms());
+        now.saturating_sub(self.node.started.elapsed()).as_secs()
     }
 
     pub(super) fn vhost_of(&self, name: &str) -> Option<Arc<Vhost>> {

@@ -38,7 +38,7 @@ fn vhost_view(vhost: &Arc<Vhost>) -> VhostView {
     VhostView {
         name: vhost.name().clone(),
         metadata: vhost.metadata(),
-        queue_totals: QueueTotals::of(&vhost.queues()),
+        queue_totals: QueueTotals::of(&vhost.unordered_queues()),
         message_stats: stats.messages(),
         received_bytes: stats.received_bytes,
         sent_bytes: stats.sent_bytes,

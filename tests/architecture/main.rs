@@ -48,6 +48,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("http", &["accept"]),
     (
+        "metrics",
+        &["views", "broker", "model", "store", "accept", "http"],
+    ),
+    (
         "management",
         &[
             "views", "broker", "model", "store", "wire", "clock", "accept", "seldom", "http",

@@ -50,7 +50,7 @@ impl Broker {
             .arg("--data-dir")
             .arg(dir)
             .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", cmq_listen])
-            .args(["--management-listen", "none"])
+            .args(["--management-listen", "none", "--prometheus-listen", "none"])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the broker starts");

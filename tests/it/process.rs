@@ -30,6 +30,7 @@ fn leveret(dir: &Path, args: &[&str]) -> Command {
     command
         .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
         .env("LEVERET_MANAGEMENT_LISTEN", "none")
+        .env("LEVERET_PROMETHEUS_LISTEN", "none")
         .args(args)
         .arg("--data-dir")
         .arg(dir)
@@ -51,6 +52,7 @@ impl Process {
         let mut child = make(broker)
             .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
             .env("LEVERET_MANAGEMENT_LISTEN", "none")
+            .env("LEVERET_PROMETHEUS_LISTEN", "none")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -23,7 +23,8 @@ impl TestBroker {
         let mut words: Vec<OsString> = vec!["leveret".into(), "--data-dir".into()];
         words.push(data.path().into());
         words.extend(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"].map(Into::into));
-        words.extend(["--management-listen", "none"].map(Into::into));
+        words
+            .extend(["--management-listen", "none", "--prometheus-listen", "none"].map(Into::into));
         let Ok(Leveret::Serve(config)) = cli::parse(words, |_| None) else {
             panic!("a valid configuration");
         };

@@ -3,10 +3,17 @@
 use crate::broker::stats::{HandedOut, Protocol, QueueStats};
 use crate::store::{Op, chunk};
 
+use super::counts::Counts;
 use super::effects::Chunks;
 use super::shell::{Cell, Queue};
 
 impl Queue {
+    /// The numbers of this queue and what it has counted, in one step.
+    pub fn numbers(&self) -> (Counts, QueueStats) {
+        let cell = self.lock();
+        (cell.machine.counts(), cell.stats)
+    }
+
     /// What this queue has counted since the broker started.
     pub fn stats(&self) -> QueueStats {
         self.lock().stats

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::counter::family;
+use super::requests::RequestCounts;
 use super::vhost_stats::{Totals, VhostStats};
 
 family! {
@@ -24,6 +25,8 @@ family! {
 #[derive(Debug, Default)]
 pub struct BrokerStats {
     pub(crate) churn: ChurnCounters,
+    /// Requests to CMQ's API.
+    pub cmq_requests: RequestCounts,
     vhosts: Mutex<Vhosts>,
 }
 

@@ -6,6 +6,7 @@ mod counter; // a counter, and families of them
 mod exchange_stats; // what passes through one exchange
 mod message_stats; // the counters of messages
 mod queue_stats; // what one queue counts
+mod requests; // requests by action and code
 mod sizes; // a histogram of message sizes
 mod vhost_stats; // what the clients of a virtual host do
 
@@ -14,5 +15,6 @@ pub use counter::Counter;
 pub use exchange_stats::ExchangeStats;
 pub use message_stats::{HandedOut, MessageStats, Published};
 pub use queue_stats::QueueStats;
+pub use requests::RequestCounts;
 pub use sizes::{SIZE_BOUNDS, Sizes};
 pub use vhost_stats::{ByKind, ByProtocol, Protocol, Totals, VhostStats};

@@ -86,6 +86,9 @@ pub struct VhostStats {
     /// Bytes that AMQP clients have sent and been sent.
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
+    /// Rewinds, and messages that they made ready again.
+    pub rewinds: Counter,
+    pub rewound: Counter,
 }
 
 /// The numbers of a virtual host, or of several.
@@ -98,6 +101,8 @@ pub struct Totals {
     pub disk_writes: u64,
     pub received_bytes: u64,
     pub sent_bytes: u64,
+    pub rewinds: u64,
+    pub rewound: u64,
 }
 
 impl VhostStats {
@@ -118,6 +123,8 @@ impl VhostStats {
             disk_writes: self.disk_writes.get(),
             received_bytes: self.received_bytes.get(),
             sent_bytes: self.sent_bytes.get(),
+            rewinds: self.rewinds.get(),
+            rewound: self.rewound.get(),
             ..Totals::default()
         };
         for protocol in Protocol::ALL {
@@ -163,5 +170,7 @@ impl std::ops::AddAssign for Totals {
         self.disk_writes += other.disk_writes;
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
+        self.rewinds += other.rewinds;
+        self.rewound += other.rewound;
     }
 }

@@ -140,6 +140,11 @@ impl Vhost {
         all
     }
 
+    /// All queues, in no order.
+    pub fn unordered_queues(&self) -> Vec<Arc<Queue>> {
+        self.routing().queues().cloned().collect()
+    }
+
     /// All bindings, those of queues to the default exchange first, ordered by source, destination and key.
     pub fn bindings(&self) -> Vec<Arc<Binding>> {
         let routing = self.routing();

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::alarm::Alarm;
+use super::figures::Figures;
 use super::shared::{PIPELINE_BYTES, Pace, Shared};
 use super::{Limits, Source, Waiter};
 use crate::model::Ticket;
@@ -129,6 +130,15 @@ impl Committer {
                 self.shared.wake_committer(&mut gate);
             }
         }
+    }
+
+    /// Bytes handed to queues and not yet durable.
+    pub fn pending_bytes(&self) -> usize {
+        self.shared.pending.load(Ordering::Relaxed)
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
     }
 
     /// Whether publishers may go on.

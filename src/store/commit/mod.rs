@@ -22,6 +22,7 @@
 mod alarm; // why publishers are stopped
 mod committer; // the handle
 mod disk; // the watch over the free space
+mod figures; // figures for operators
 mod pipeline; // the threads that commit and sync
 mod recovery; // after a failure
 mod shared; // what the threads share
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use alarm::Alarm;
 pub use committer::{BatchGuard, Committer, StoreFailed};
+pub use figures::{Figures, Histogram};
 
 use super::Batch;
 use crate::model::Ticket;

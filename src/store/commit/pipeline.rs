@@ -70,7 +70,11 @@ impl Shared {
         let unsynced = self.collect();
         let ticket = unsynced.batch.ticket;
         let bytes = unsynced.batch.bytes;
+        let begun = clock::monotonic();
         let outcome = self.commit_batch(&unsynced.batch);
+        if !unsynced.batch.ops.is_empty() {
+            self.figures.committed(bytes, begun.elapsed());
+        }
         self.use_disk(bytes as u64);
         let mut gate = self.gate.lock();
         gate.unsynced.push_back(unsynced);
@@ -186,7 +190,11 @@ impl Shared {
         gate.syncing = true;
         gate.sync_due = None;
         drop(gate);
+        let begun = clock::monotonic();
         let outcome = if written { self.store.sync() } else { Ok(()) };
+        if written {
+            self.figures.synced(begun.elapsed());
+        }
         let mut gate = self.gate.lock();
         gate.syncing = false;
         match outcome {

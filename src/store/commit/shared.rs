@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::alarm::{Alarm, AlarmCauses};
+use super::figures::Figures;
 use super::{Limits, Source, Waiter};
 use crate::clock;
 use crate::model::Ticket;
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) disk_margin: AtomicU64,
     pub(super) alarms: Mutex<AlarmCauses>,
     pub(super) alarm: watch::Sender<Option<Alarm>>,
+    pub(super) figures: Figures,
 }
 
 /// The batch that gathers and those that are on their way to the disk.
@@ -131,6 +133,7 @@ impl Shared {
             disk_margin: AtomicU64::new(u64::MAX),
             alarms: Mutex::default(),
             alarm: watch::Sender::new(None),
+            figures: Figures::new(),
         }
     }
 

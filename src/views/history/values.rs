@@ -13,7 +13,7 @@ impl Views {
             Subject::Node => Some(self.node_values()),
             Subject::Vhost(name) => {
                 let vhost = self.vhost_of(name)?;
-                let totals = QueueTotals::of(&vhost.queues());
+                let totals = QueueTotals::of(&vhost.unordered_queues());
                 Some(shared_values(&vhost.stats().totals(), totals))
             }
             Subject::Queue { vhost, name } => {
@@ -55,7 +55,7 @@ impl Views {
     fn node_values(&self) -> Values {
         let mut queues = QueueTotals::default();
         for vhost in self.broker.vhost_list() {
-            queues.add(QueueTotals::of(&vhost.queues()));
+            queues.add(QueueTotals::of(&vhost.unordered_queues()));
         }
         let stats = self.broker.stats();
         Values {

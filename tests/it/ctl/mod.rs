@@ -30,7 +30,8 @@ struct Ran {
 
 fn config(dir: &Path, address: IpAddr) -> Config {
     let words = format!(
-        "leveret --amqp-listen {address}:0 --cmq-listen 127.0.0.1:0 --management-listen none --data-dir"
+        "leveret --amqp-listen {address}:0 --cmq-listen 127.0.0.1:0 --management-listen none \
+         --prometheus-listen none --data-dir"
     );
     let words = words
         .split(' ')

@@ -37,6 +37,7 @@ pub(crate) struct TestServer {
     pub(crate) management: SocketAddr,
     pub(crate) broker: Arc<Broker>,
     pub(crate) alarms: Arc<Alarms>,
+    pub(crate) views: Arc<Views>,
     cmq_config: CmqConfig,
     store: Arc<dyn Store>,
     clocks: Arc<dyn clock::Source>,
@@ -132,7 +133,7 @@ impl TestServer {
         let (listener, address) = listen().await;
         let (management_listener, management) = listen().await;
         let views = views(&broker, &alarms);
-        let management_front = management::Front::new(views, management_config);
+        let management_front = management::Front::new(Arc::clone(&views), management_config);
         let (stop, stopped) = watch::channel(false);
         let cmq_front =
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone())
@@ -153,6 +154,7 @@ impl TestServer {
             cmq_config,
             broker,
             alarms,
+            views,
             store,
             clocks,
             front: weak_front,

@@ -61,6 +61,8 @@ impl Queue {
             .act(|machine, now_ms, fx| machine.rewind(now_ms, &found, fx))
             .ok_or(RewindError::Gone)?;
         let (from_offset, messages) = rewound?;
+        self.services.stats.rewinds.add(1);
+        self.services.stats.rewound.add(messages);
         Ok(Rewound {
             from_offset,
             messages,

@@ -1,0 +1,81 @@
+//! The families, subject by subject. Their names, types and labels are RabbitMQ's, where it has them.
+
+mod channels; // channels
+mod connections; // connections
+mod exchanges; // exchanges
+mod global; // messages by protocol and queue type
+mod node; // the process, churn, totals
+mod own; // what only Leveret has
+mod queues; // queues
+
+use super::exposition::Exposition;
+use super::family::Prefix;
+use super::pieces::Pieces;
+use super::query::Query;
+use crate::views::Views;
+
+pub(super) use node::memory;
+
+/// Sums and numbers of the whole broker.
+pub(super) fn aggregated(views: &Views, out: &mut Exposition) {
+    whole_broker(views, out);
+    queues::aggregated(views, out);
+    channels::aggregated(views, out);
+    connections::aggregated(views, out);
+    exchanges::aggregated(views, out);
+}
+
+/// The numbers of the whole broker.
+pub(super) fn whole_broker(views: &Views, out: &mut Exposition) {
+    node::identity(views, out);
+    node::churn(views, out, Prefix::Plain);
+    node::coarse(views, out, Prefix::Plain);
+    node::limits(views, out, Prefix::Plain);
+    node::totals(views, out);
+    node::alarms(views, out);
+    global::write(views, out);
+    own::write(views, out);
+}
+
+/// The numbers of each object.
+pub(super) fn per_object(views: &Views) -> Vec<Box<dyn Pieces>> {
+    let every_vhost = Query::default();
+    let all = [
+        queues::parts(views, &every_vhost, Prefix::Plain, |_| true),
+        channels::parts(views, &every_vhost, Prefix::Plain, |_| true),
+        connections::parts(views, &every_vhost, Prefix::Plain, |_| true),
+        exchanges::parts(views, &every_vhost, Prefix::Plain, |_| true),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The families that a detailed request names, of the virtual hosts that it names.
+pub(super) fn detailed(views: &Views, query: &Query, out: &mut Exposition) -> Vec<Box<dyn Pieces>> {
+    node::identity(views, out);
+    let named = |family: &str| query.families.contains(family);
+    if named("connection_churn_metrics") {
+        node::churn(views, out, Prefix::Detailed);
+    }
+    if named("node_coarse_metrics") {
+        node::coarse(views, out, Prefix::Detailed);
+    }
+    if named("node_metrics") {
+        node::limits(views, out, Prefix::Detailed);
+    }
+    if named("alarm_metrics") {
+        node::alarms(views, out);
+    }
+    if named("vhost_status") {
+        node::vhosts(views, query, out);
+    }
+    if named("exchange_names") || named("exchange_bindings") {
+        exchanges::cluster(views, query, named("exchange_bindings"), out);
+    }
+    let all = [
+        queues::parts(views, query, Prefix::Detailed, named),
+        channels::parts(views, query, Prefix::Detailed, named),
+        connections::parts(views, query, Prefix::Detailed, named),
+        exchanges::parts(views, query, Prefix::Detailed, named),
+    ];
+    all.into_iter().flatten().collect()
+}

@@ -1,0 +1,44 @@
+//! Accepts the connections of scrapers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::handlers;
+use crate::accept::{Acceptor, Capacity};
+use crate::http;
+use crate::views::Views;
+
+#[derive(Clone, Debug)]
+pub struct MetricsConfig {
+    pub connections: Capacity,
+    /// Maximum time until the first request of a connection.
+    pub newcomer_timeout: Duration,
+}
+
+pub struct Front {
+    router: Router,
+    acceptor: Acceptor,
+}
+
+impl Front {
+    pub fn new(views: Arc<Views>, config: MetricsConfig) -> Arc<Front> {
+        let acceptor = Acceptor::new("metrics", config.connections, config.newcomer_timeout);
+        let router = handlers::router(views);
+        Arc::new(Front { router, acceptor })
+    }
+
+    /// Accepts connections until `stopped` is true or its sender is gone; returns when the last connection has ended.
+    /// Dropping this future drops all connections.
+    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
+        let serve_one = |stream, peer, permit| {
+            http::serve(self.router.clone(), stream, peer, permit, stopped.clone())
+        };
+        self.acceptor
+            .serve(listener, stopped.clone(), serve_one)
+            .await;
+    }
+}
