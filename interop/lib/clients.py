@@ -177,6 +177,13 @@ def install_rabbitmqadmin_v2(cache: pathlib.Path) -> list[str]:
     return [str(python), str(home / "runner.py"), str(root / "bin" / "rabbitmqadmin")]
 
 
+def install_promtool(cache: pathlib.Path) -> list[str]:
+    home = ROOT / "management" / "promtool"
+    program = debian_tree(cache, "bookworm", "prometheus") / "usr/bin/promtool"
+    python = venv(cache, home / "requirements.txt", "promtool")
+    return [str(python), str(home / "runner.py"), str(program)]
+
+
 def management_client(name: str) -> Client:
     """A client of the management API whose runner is in Python."""
     return python_client(name, f"management/{name}", (f"management/{name}/checks.txt",))
@@ -192,9 +199,9 @@ MANAGEMENT_CLIENTS = [
     installed_client("rabbitmqadmin-v2", install_rabbitmqadmin_v2),
     management_client("pyrabbit2"),
     management_client("queries"),
+    installed_client("promtool", install_promtool),
+    management_client("schemathesis"),
 ]
-# Run only when they are named.
-MANAGEMENT_CLIENTS_ON_REQUEST: list[Client] = []
 
 CMQ_CLIENTS = [
     python_client("cmq-python", "cmq/python", (*CMQ_WHOLE, "cmq/python/checks.txt")),
