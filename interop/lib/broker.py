@@ -23,8 +23,8 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LEVERET = str(ROOT / "brokers" / "leveret")
 
-READY_SECONDS = 60
-STOP_SECONDS = 20
+READY_SECONDS = 180
+STOP_SECONDS = 60
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_METHOD = b"\x01"
 
