@@ -1,9 +1,14 @@
 // What one can do to a whole queue: purge, delete, rewind.
 
 import { path, post, remove } from "../lib/api.js";
+import { count } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { askFirst } from "../parts/dialog.js";
 import { formDialog } from "../parts/form.js";
+import { toast } from "../parts/notice.js";
+
+/** What the form of a rewind proposes. */
+const MINUTES_BACK = 5;
 
 export function purge(view, { vhost, name }) {
   askFirst("Purge the queue", `All ready messages of "${name}" will be gone. Unacked ones stay.`, "Purge",
@@ -29,8 +34,18 @@ export function rewind(view, { vhost, name }) {
   formDialog("Rewind the queue", {
     submit: "Rewind", pairs: true,
     fields: [
-      { name: "minutes", label: "Back by minutes", kind: "number", min: 0, step: "any", value: 5, hint: "Acked messages of this time become ready again, as far as the queue keeps them (rewind-seconds)." },
+      { name: "time", label: "To this time", kind: "datetime-local", step: 1, value: localTime(Date.now() - MINUTES_BACK * 60_000) },
+      { name: "offset", label: "Or to this offset", kind: "number", min: 0, hint: "If it is set, the time does not count. Deliveries name their offset in x-offset." },
     ],
-    onsubmit: ({ minutes }) => view.act("The queue is rewound.", () => post(path`/api/leveret/queues/${vhost}/${name}/rewind`, { to: Date.now() - (minutes ?? 0) * 60_000 })),
-  });
+    onsubmit: ({ time, offset }) => view.act(null, async () => {
+      const to = offset === undefined ? `${new Date(time).getTime()}ms` : String(offset);
+      const { messages } = await post(path`/api/leveret/queues/${vhost}/${name}/rewind`, { to });
+      toast(`${count(messages)} messages are ready again.`);
+    }),
+  }, "Acked messages from there on become ready again, as far as the queue retains them (rewind-seconds).");
+}
+
+/** The text of a `datetime-local` input, which knows no time zone. */
+function localTime(milliseconds) {
+  return new Date(milliseconds).toLocaleString("sv").replace(" ", "T");
 }

@@ -1,6 +1,6 @@
 // What holds for a queue: each value with the source it comes from.
 
-import { plain } from "../lib/format.js";
+import { bytes, duration, plain } from "../lib/format.js";
 import { el } from "../lib/dom.js";
 import { href } from "../lib/router.js";
 import { tag } from "./page.js";
@@ -13,9 +13,16 @@ export function effectiveTable() {
 
 const COLUMNS = [
   { title: "Argument", value: ({ name }) => name, cell: ({ name }) => el("code", {}, name) },
-  { title: "Value", value: ({ value }) => value, kind: "name", cell: ({ value }) => el("code", {}, plain(value)) },
+  { title: "Value", value: ({ value }) => value, kind: "name", cell: ({ name, value }) => el("span", {}, el("code", {}, plain(value)), meaning(name, value)) },
   { title: "From", value: (row) => [row.source, row.policy], kind: "name", cell: source },
 ];
+
+/** Milliseconds and bytes in larger units. */
+function meaning(name, value) {
+  if (typeof value !== "number") return null;
+  const text = /ttl|expires|timeout|retry-m/.test(name) ? duration(value) : /bytes/.test(name) ? bytes(value) : null;
+  return text && el("small", {}, ` ${text}`);
+}
 
 function source({ source: from, policy }) {
   const text = { declared: "declaration", policy: "policy", operator_policy: "operator policy", override: "override", default: "default" }[from] ?? from;

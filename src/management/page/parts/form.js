@@ -4,7 +4,7 @@ import { el, freshId } from "../lib/dom.js";
 import { openDialog } from "./dialog.js";
 
 /**
- * A field: `kind` is `text` (default), `password`, `number`, `select`, `check`, `area`, `file`, or an object with
+ * A field: `kind` is `text` (default), `password`, `datetime-local`, `number`, `select`, `check`, `area`, `file`, or an object with
  * `element` and `read()` for anything else. `options` of a select are `[value, title]`.
  * @typedef {{name: string, label: string, kind?: string|object, value?: unknown, options?: [string, string][], hint?: string,
  *   required?: boolean, wide?: boolean, placeholder?: string, suggestions?: string[], min?: number, max?: number, rows?: number}} Field
@@ -95,7 +95,7 @@ function simple(field, shared) {
     const control = el("input", { ...shared, type: "number", step: field.step ?? 1, min: field.min, max: field.max, value, placeholder });
     return { control, read: () => (control.value === "" ? undefined : Number(control.value)) };
   }
-  const control = el("input", { ...shared, type: kind, value, placeholder, autocomplete: kind === "password" ? "new-password" : "off", spellcheck: "false" });
+  const control = el("input", { ...shared, type: kind, step: field.step, value, placeholder, autocomplete: kind === "password" ? "new-password" : "off", spellcheck: "false" });
   return { control, read: () => control.value };
 }
 
