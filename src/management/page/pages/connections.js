@@ -43,7 +43,7 @@ export async function connection(view) {
   const url = path`/api/connections/${name}`;
   const about = new Slot();
   const properties = new Slot();
-  const traffic = new Chart("Bytes", byteRate);
+  const traffic = new Chart("Bytes", byteRate, 1024);
   const channels = new Table({ caption: "Channels", columns: CHANNELS, key: (row) => row.name, empty: "It has no channels." });
   view.show(head(name, { above: [["Connections", "connections"]], buttons: button("Close this connection", () => close(view, name), "danger") }),
     el("div", { class: "grid two" }, panel("Connection", about.element), panel("Client", properties.element), el("div", { class: "wide" }, chartPanel("Bytes", traffic)),

@@ -15,8 +15,8 @@ export async function node(view) {
   const warnings = new Slot();
   const limits = new Slot();
   const about = new Slot();
-  const memory = new Chart("Memory used", bytes);
-  const disk = new Chart("Free disk", bytes);
+  const memory = new Chart("Memory used", bytes, 1024);
+  const disk = new Chart("Free disk", bytes, 1024);
   const parts = new Table({ caption: "Memory by use", columns: PARTS, key: ({ name }) => name, empty: "The broker does not say." });
   const title = new Slot("h1");
   view.show(el("div", { class: "head" }, title.element), warnings.element, el("div", { class: "grid two" }, panel("Limits", limits.element), panel("Node", about.element),

@@ -5,15 +5,16 @@ import { el, show, svg } from "../lib/dom.js";
 import { timeOfDay } from "../lib/format.js";
 
 const HEIGHT = 170;
-const MARGIN = { top: 8, right: 6, bottom: 20, left: 52 };
+const MARGIN = { top: 8, right: 6, bottom: 20, left: 58 };
 const LINES = 4;
 const SPAN_MIN_MS = 60_000;
 
 export class Chart {
-  /** @param title its heading's text; `format` turns a value into text. */
-  constructor(title, format) {
+  /** @param title its heading's text; `format` turns a value into text; `kilo` is 1000, or 1024 for bytes */
+  constructor(title, format, kilo = 1000) {
     this.title = title;
     this.format = format;
+    this.kilo = kilo;
     this.series = [];
     this.at = null;
     this.drawing = svg("svg", { role: "img", tabindex: 0, onpointermove: (event) => this.#point(event.offsetX), onpointerleave: () => this.#look(null), onkeydown: (event) => this.#key(event), onblur: () => this.#look(null) });
@@ -36,7 +37,7 @@ export class Chart {
     const times = this.series.flatMap(({ points }) => points.map(([time]) => time));
     const last = times.reduce((a, b) => Math.max(a, b), 0) || Date.now();
     const first = times.reduce((a, b) => Math.min(a, b), last - SPAN_MIN_MS);
-    const top = ceiling(this.series.reduce((most, { points, now }) => points.reduce((a, [, value]) => Math.max(a, value), Math.max(most, now)), 0));
+    const top = ceiling(this.series.reduce((most, { points, now }) => points.reduce((a, [, value]) => Math.max(a, value), Math.max(most, now)), 0), this.kilo);
     const inner = { width: this.width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
     this.x = (time) => MARGIN.left + ((time - first) / (last - first)) * inner.width;
     const y = (value) => MARGIN.top + inner.height * (1 - value / top);
@@ -93,11 +94,12 @@ function line(colour, points, x, y) {
   return svg("path", { class: `s${colour}`, d });
 }
 
-/** The next round number that divides well into four: 4, 8, 20, 40, 80, ... */
-function ceiling(value) {
+/** The next round number of a unit that divides well into four: 4, 8, 20, 40, 80, ... */
+function ceiling(value, kilo) {
   if (value <= 4) return 4;
-  const ten = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 8, 10].map((step) => step * ten).find((round) => round >= value);
+  const unit = kilo ** Math.floor(Math.log(value) / Math.log(kilo));
+  const ten = 10 ** Math.floor(Math.log10(value / unit));
+  return [1, 2, 4, 8, 10].map((step) => step * ten * unit).find((round) => round >= value) ?? value;
 }
 
 /** A panel with a chart in it. */
