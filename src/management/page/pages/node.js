@@ -19,6 +19,7 @@ export async function node(view) {
   const disk = new Chart("Free disk", bytes, 1024);
   const parts = new Table({ caption: "Memory by use", columns: PARTS, key: ({ name }) => name, empty: "The broker does not say." });
   const title = new Slot("h1");
+  title.update(null, () => "Node");
   view.show(el("div", { class: "head" }, title.element), warnings.element, el("div", { class: "grid two" }, panel("Limits", limits.element), panel("Node", about.element),
     chartPanel("Memory used", memory), chartPanel("Free disk", disk), el("div", { class: "wide" }, tablePanel("Memory by use", parts))));
   await view.keep(async (signal) => {
