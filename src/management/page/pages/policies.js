@@ -11,6 +11,7 @@ import { scoped, vhostColumn, vhostField } from "../parts/names.js";
 import { button, head } from "../parts/page.js";
 import { actions, numbers } from "../parts/table.js";
 
+/** What the editor suggests; the broker knows more keys. */
 const POLICY = {
   path: "policies", title: "Policies", one: "policy", right: "policymaker",
   targets: ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"],
@@ -24,7 +25,10 @@ const POLICY = {
 const OPERATOR_POLICY = {
   path: "operator-policies", title: "Operator policies", one: "operator policy", right: "administrator",
   targets: ["queues", "classic_queues", "quorum_queues", "streams"],
-  keys: { "message-ttl": "number", expires: "number", "max-length": "number", "max-length-bytes": "number", overflow: "string", "delivery-limit": "number" },
+  keys: {
+    "message-ttl": "number", expires: "number", "max-length": "number", "max-length-bytes": "number", overflow: "string", "delivery-limit": "number",
+    "delayed-retry-type": "string", "delayed-retry-min": "number", "delayed-retry-max": "number", "visibility-timeout": "number", "rewind-seconds": "number",
+  },
 };
 
 export async function policies(view) {
