@@ -1,7 +1,7 @@
 // Logging in and out, users with few rights, and names and messages that look like markup.
 
 import assert from "node:assert/strict";
-import { api, declare, publish, queuePath, removeQueue } from "./api.js";
+import { api, declare, publish, queuePath, removeQueue, URL_OF_PAGE } from "./api.js";
 import { figure, logIn, reads, unfold, visit } from "./browser.js";
 
 const MARKUP = `<img src=x onerror="alert('name')"><script>alert(1)</script>&amp;`;
@@ -10,6 +10,22 @@ const USER = "page.few";
 async function userWith(tags, permissions) {
   await api("PUT", `/users/${USER}`, { password: "secret", tags });
   if (permissions) await api("PUT", `/permissions/%2F/${USER}`, permissions);
+}
+
+/** The text of `main.js` and of everything that it imports, by address. */
+async function allModules() {
+  const modules = new Map();
+  const open = [`${URL_OF_PAGE}/main.js`, `${URL_OF_PAGE}/theme.js`];
+  while (open.length > 0) {
+    const address = open.pop();
+    if (modules.has(address)) continue;
+    const answer = await fetch(address);
+    assert.equal(answer.status, 200, address);
+    const text = await answer.text();
+    modules.set(address, text);
+    for (const [, name] of text.matchAll(/from "(\.[^"]+)"/g)) open.push(new URL(name, address).href);
+  }
+  return modules;
 }
 
 export const checks = {
@@ -92,5 +108,14 @@ export const checks = {
     assert.equal(await page.locator("main img, main script, dialog img, dialog script").count(), 0);
     await api("DELETE", `/exchanges/%2F/${encodeURIComponent(MARKUP)}`);
     await api("DELETE", queuePath(MARKUP));
+  },
+
+  async "no module of the page can write markup or run text as code"() {
+    const modules = await allModules();
+    assert.ok(modules.size > 30, `only ${modules.size} modules were found`);
+    for (const [name, text] of modules) {
+      const found = text.match(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|setTimeout\("|https?:\/\/(?!www\.w3\.org\/2000\/svg)/);
+      assert.equal(found, null, `${name}: ${found?.[0]}`);
+    }
   },
 };
