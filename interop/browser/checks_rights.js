@@ -12,6 +12,9 @@ async function userWith(tags, permissions) {
   if (permissions) await api("PUT", `/permissions/%2F/${USER}`, permissions);
 }
 
+/** What the modules of each folder may import. */
+const ARROWS = { lib: /^\.\//, parts: /^\.\/|^\.\.\/lib\//, pages: /^\.\/|^\.\.\/(lib|parts)\// };
+
 /** The text of `main.js` and of everything that it imports, by address. */
 async function allModules() {
   const modules = new Map();
@@ -110,12 +113,15 @@ export const checks = {
     await api("DELETE", queuePath(MARKUP));
   },
 
-  async "no module of the page can write markup or run text as code"() {
+  async "no module of the page writes markup, runs text as code or imports against the arrows"() {
     const modules = await allModules();
     assert.ok(modules.size > 30, `only ${modules.size} modules were found`);
     for (const [name, text] of modules) {
       const found = text.match(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|setTimeout\("|https?:\/\/(?!www\.w3\.org\/2000\/svg)/);
       assert.equal(found, null, `${name}: ${found?.[0]}`);
+      const [, folder] = name.match(/\/(lib|parts|pages)\//) ?? [];
+      const upwards = [...text.matchAll(/from "(\.[^"]+)"/g)].map(([, imported]) => imported).filter((imported) => !ARROWS[folder]?.test(imported));
+      assert.ok(folder === undefined || upwards.length === 0, `${name} imports ${upwards}`);
     }
   },
 };

@@ -4,10 +4,10 @@ import { get } from "./lib/api.js";
 import { el, show } from "./lib/dom.js";
 import { href, route } from "./lib/router.js";
 import { logOut, may, resume, user } from "./lib/session.js";
-import { View } from "./lib/view.js";
 import { frame } from "./parts/frame.js";
 import { remember } from "./parts/names.js";
 import { notice, toast } from "./parts/notice.js";
+import { View } from "./parts/view.js";
 import { openLogIn } from "./pages/log_in.js";
 import { PAGES } from "./pages/index.js";
 

@@ -1,9 +1,9 @@
 // One open page: its place on the screen, its refreshes, and what it says when the broker refuses.
 
-import { ApiError } from "./api.js";
-import { el, show } from "./dom.js";
-import { pace } from "./settings.js";
-import { toast } from "../parts/notice.js";
+import { ApiError } from "../lib/api.js";
+import { el, show } from "../lib/dom.js";
+import { pace } from "../lib/settings.js";
+import { toast } from "./notice.js";
 
 export class View {
   /** @param main the element to fill; `onUnauthorized` is called when the broker no longer knows the user. */
