@@ -126,24 +126,6 @@ impl Channel {
         waits_for
     }
 
-    /// The consumer timeout in milliseconds, if the oldest unacked delivery has exceeded it.
-    pub(crate) fn exceeded_timeout(&self, now_ms: u64, default_ms: Option<u64>) -> Option<u64> {
-        if self.phase != Phase::Open {
-            return None;
-        }
-        let oldest = self.unacked.oldest()?;
-        let of_consumer = oldest
-            .consumer
-            .and_then(|consumer| self.consumers.get(consumer)?.timeout_ms);
-        let of_queue = self
-            .queues
-            .get(oldest.queue)
-            .and_then(|queue| queue.arguments().consumer_timeout_ms);
-        let timeout_ms = of_consumer.or(of_queue).or(default_ms)?;
-        let waited_ms = now_ms.saturating_sub(oldest.at_ms);
-        (waited_ms >= timeout_ms).then_some(timeout_ms)
-    }
-
     /// Adds the consumers to `leaving`: all of them are halted before the channel ends.
     pub(crate) fn leave_consumers(&self, leaving: &mut Leaving) {
         for (id, consumer) in self.consumers.iter() {
@@ -190,29 +172,5 @@ impl Channel {
             transactional: matches!(self.mode, Mode::Tx(_)),
             message_stats: self.message_stats,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::amqp::queue_handles::QueueHandle;
-    use crate::model::Lease;
-
-    #[test]
-    fn a_delivery_has_all_its_time() {
-        let mut channel = Channel::new(1);
-        channel.unacked.push(UnackedDelivery {
-            queue: QueueHandle::NONE,
-            consumer: None,
-            lease: Lease {
-                lane: 0,
-                offset: 0,
-                turn: 0,
-            },
-            at_ms: 999,
-        });
-        assert_eq!(channel.exceeded_timeout(2_498, Some(1_500)), None);
-        assert_eq!(channel.exceeded_timeout(2_499, Some(1_500)), Some(1_500));
     }
 }

@@ -10,7 +10,7 @@ use super::handshake::Capabilities;
 use super::limits::{DELIVERY_WINDOW_MESSAGES, UNACKED_PER_CHANNEL_MAX};
 use super::outbox::Outbox;
 use super::queue_handles::QueueHandle;
-use super::unacked::UnackedDelivery;
+use super::unacked::{AckTime, UnackedDelivery};
 use crate::accept::Capacity;
 use crate::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
 use crate::broker::queue::Queue;
@@ -124,7 +124,7 @@ async fn a_channel_with_too_many_unacked_deliveries_gets_no_more() {
                 offset,
                 turn: 0,
             },
-            at_ms: 0,
+            time: AckTime::Since(0),
         });
     }
     let consume = Consume {

@@ -9,7 +9,6 @@ use super::assembly_budget::AssemblyShare;
 use super::channel::Channel;
 use super::channels::Channels;
 use super::connection_state::{ConnectionState, Context};
-use super::error::{Code, Refusal};
 use super::handshake::close_ok_delay;
 use super::limits::OUTPUT_PENDING_MAX;
 use crate::broker::alarms::Raised;
@@ -160,25 +159,6 @@ impl Connection {
         self.phase == Phase::Running
             && state.has_published
             && !state.unsynced.has_room(&state.shared.committer)
-    }
-
-    /// Closes channels whose client leaves a delivery unacked for too long.
-    pub(super) fn check_consumer_timeouts(&mut self) {
-        let default_ms = self.state.shared.front.settings.consumer_timeout_ms;
-        let now_ms = self.state.now_ms();
-        let exceeded = |channel: &Channel| {
-            let timeout_ms = channel.exceeded_timeout(now_ms, default_ms)?;
-            Some((channel.number, timeout_ms))
-        };
-        let late: Vec<(u16, u64)> = self.channels.iter().filter_map(exceeded).collect();
-        for (number, timeout_ms) in late {
-            let text = format!(
-                "delivery acknowledgement on channel {number} timed out. Timeout value used: {timeout_ms} ms. \
-                 This timeout value can be configured, see consumers doc guide to learn more"
-            );
-            let refusal = Refusal::new(Code::PreconditionFailed, text).about_nothing();
-            self.fail(number, refusal.into());
-        }
     }
 
     /// Publishes the status that operators see.

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -75,6 +76,8 @@ pub(crate) struct ConnectionState {
     /// Size of the buffer that the current frames were read into.
     pub(crate) read_buffer: usize,
     opened: Instant,
+    /// No delivery goes back to its queue before, in milliseconds since the connection was opened.
+    ack_due_ms: Option<u64>,
 }
 
 impl ConnectionState {
@@ -95,6 +98,7 @@ impl ConnectionState {
             published: PublishCounts::default(),
             read_buffer,
             opened: Instant::now(),
+            ack_due_ms: None,
         }
     }
 
@@ -108,6 +112,7 @@ impl ConnectionState {
         self.has_published = false;
         self.unsynced = Unsynced::default();
         self.full_queue = None;
+        self.ack_due_ms = None;
     }
 
     /// Notes a queue that holds the connection back, if there is one. A connection that consumes from the full queue goes
@@ -145,6 +150,24 @@ impl ConnectionState {
     /// Counts the publishes and confirms of a batch for the virtual host.
     pub(crate) fn count_published(&mut self) {
         self.published.flush(self.shared.session.vhost.stats());
+    }
+
+    /// A delivery goes back to its queue at this time, unless it is acked before.
+    pub(crate) fn expect_ack_by(&mut self, due_ms: u64) {
+        self.ack_due_ms = Some(self.ack_due_ms.map_or(due_ms, |due| due.min(due_ms)));
+    }
+
+    /// When the first delivery may go back to its queue.
+    pub(crate) fn ack_deadline(&self) -> Option<Instant> {
+        self.opened
+            .checked_add(Duration::from_millis(self.ack_due_ms?))
+    }
+
+    /// Whether the first delivery may have to go back to its queue by now. Forgets its time then.
+    pub(crate) fn take_ack_due(&mut self, now_ms: u64) -> bool {
+        self.ack_due_ms
+            .take_if(|due_ms| *due_ms <= now_ms)
+            .is_some()
     }
 
     /// Milliseconds since the connection was opened.

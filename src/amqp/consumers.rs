@@ -19,7 +19,7 @@ pub(crate) struct Consumer {
     pub(crate) account: Account,
     /// It is on the channel's list of consumers whose account has changed.
     pub(crate) touched: bool,
-    /// Its own `x-consumer-timeout`, in milliseconds.
+    /// Its own `x-consumer-timeout` or, of a quorum queue, that of the queue when it began; in milliseconds.
     pub(crate) timeout_ms: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ impl Channel {
                     queue: source.queue,
                     consumer: Some(id),
                     lease: delivery.lease,
-                    at_ms: connection.now_ms(),
+                    time: Channel::ack_time(connection, source.kind, consumer.timeout_ms),
                 })
             }
             Some(_) => self.unacked.skip_tag(),

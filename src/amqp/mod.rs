@@ -6,6 +6,7 @@
 //! (confirms); a delivery through `outbox`, `deliveries`, `deliver` and `task`; an ack through `frames`,
 //! `channel_frames`, `methods/ack` and `batch_end`.
 
+mod ack_timeouts; // deliveries that stay unacked for too long
 mod assembly; // a content from its frames, pure
 mod assembly_budget; // memory for incomplete contents of all connections
 mod batch_end; // after a batch of frames: runs, acks, confirms

@@ -289,6 +289,7 @@ impl Task {
             self.connection.phase.until(),
             self.connection.assembly_share.until(),
             self.connection.blocked_due(),
+            self.connection.ack_deadline(),
         ];
         let deadline = deadlines
             .into_iter()
@@ -326,6 +327,7 @@ impl Task {
             return;
         }
         self.connection.check_held_back(now);
+        self.connection.end_overdue();
         if now >= self.next_tick {
             self.tick(now);
         }

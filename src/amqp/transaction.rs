@@ -76,6 +76,7 @@ mod tests {
 
     use super::*;
     use crate::amqp::queue_handles::QueueHandle;
+    use crate::amqp::unacked::AckTime;
     use crate::model::{Body, Lease, Message, Origin};
 
     fn message(bytes: usize) -> Arc<Message> {
@@ -126,7 +127,7 @@ mod tests {
                 turn: 0,
                 lane: 0,
             },
-            at_ms: 0,
+            time: AckTime::Since(0),
         };
         let deliveries = |count| vec![(1, delivery); count];
         let empty = message(0);

@@ -12,8 +12,18 @@ pub(crate) struct UnackedDelivery {
     /// `None` for `basic.get`.
     pub(crate) consumer: Option<ConsumerId>,
     pub(crate) lease: Lease,
-    /// When it was delivered, in milliseconds on the connection's clock.
-    pub(crate) at_ms: u64,
+    pub(crate) time: AckTime,
+}
+
+/// The time that the client has for its answer, in milliseconds on the connection's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AckTime {
+    /// It was delivered at this time. The broker's own timeout closes the channel.
+    Since(u64),
+    /// The message goes back to its queue at this time.
+    Until(u64),
+    /// The message has gone back.
+    Over,
 }
 
 /// No unacked delivery of the channel has this tag.
@@ -51,10 +61,39 @@ impl Unacked {
         self.len
     }
 
-    /// The delivery that is unacked longest.
-    pub(crate) fn oldest(&self) -> Option<&UnackedDelivery> {
-        // Acknowledged entries do not stay at the front.
-        self.entries.front()?.delivery.as_ref()
+    /// The delivery that is unacked longest of those with the broker's timeout, and when it was delivered.
+    pub(crate) fn oldest(&self) -> Option<(&UnackedDelivery, u64)> {
+        let deliveries = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.delivery.as_ref());
+        deliveries
+            .filter_map(|delivery| match delivery.time {
+                AckTime::Since(at_ms) => Some((delivery, at_ms)),
+                AckTime::Until(_) | AckTime::Over => None,
+            })
+            .next()
+    }
+
+    /// Ends the time of deliveries that are overdue. Returns these, and when the next one is.
+    pub(crate) fn end_overdue(&mut self, now_ms: u64) -> (Vec<UnackedDelivery>, Option<u64>) {
+        let (mut overdue, mut next_ms) = (Vec::new(), None);
+        for delivery in self
+            .entries
+            .iter_mut()
+            .filter_map(|entry| entry.delivery.as_mut())
+        {
+            let AckTime::Until(due_ms) = delivery.time else {
+                continue;
+            };
+            if due_ms <= now_ms {
+                overdue.push(*delivery);
+                delivery.time = AckTime::Over;
+            } else {
+                next_ms = Some(next_ms.map_or(due_ms, |next: u64| next.min(due_ms)));
+            }
+        }
+        (overdue, next_ms)
     }
 
     /// The tag of a delivery that needs no acknowledgement.
@@ -183,7 +222,7 @@ mod tests {
                 turn: 0,
                 lane: 0,
             },
-            at_ms: 0,
+            time: AckTime::Since(0),
         }
     }
 
@@ -213,6 +252,36 @@ mod tests {
         assert_eq!(taken(&mut l, 0, false), Err(UnknownTag(0)));
         assert_eq!(taken(&mut l, 0, true), Ok(vec![5]));
         assert_eq!(taken(&mut l, 0, true), Ok(vec![]));
+    }
+
+    #[test]
+    fn overdue_deliveries_stay_unacked_and_are_overdue_once() {
+        let mut l = Unacked::default();
+        for (offset, time) in (1..).zip([
+            AckTime::Until(300),
+            AckTime::Since(7),
+            AckTime::Until(100),
+            AckTime::Until(200),
+        ]) {
+            l.push(UnackedDelivery {
+                time,
+                ..delivery(offset)
+            });
+        }
+        let ends = |l: &mut Unacked, now_ms| {
+            let (overdue, next_ms) = l.end_overdue(now_ms);
+            let offsets: Vec<u64> = overdue.iter().map(|it| it.lease.offset).collect();
+            (offsets, next_ms)
+        };
+        assert_eq!(ends(&mut l, 99), (vec![], Some(100)));
+        assert_eq!(ends(&mut l, 200), (vec![3, 4], Some(300)));
+        assert_eq!(ends(&mut l, 200), (vec![], Some(300)));
+        assert_eq!(
+            l.oldest().map(|(it, at_ms)| (it.lease.offset, at_ms)),
+            Some((2, 7))
+        );
+        assert_eq!(taken(&mut l, 3, false), Ok(vec![3]));
+        assert_eq!(ends(&mut l, 300), (vec![1], None));
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub use memory::MemoryStore;
 pub use page::{PAGE_OFFSETS, PageBits, page_of};
 pub use ranges::RangeSet;
 pub use record::{
-    LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, Segment, StretchRecord,
+    LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, ReturnDetails, Segment,
+    StretchRecord,
 };
 
 /// Stores batches.

@@ -71,8 +71,17 @@ pub struct ReturnCount {
     pub turn: u32,
     /// Number of returns from receives that were never accepted.
     pub uncounted: u32,
-    /// Number of deliveries that failed, those before a dead-lettering included; `None`: all returns that count.
-    pub failures: Option<u32>,
+    /// `None`: all returns that count were failures, and the message does not rest.
+    pub details: Option<ReturnDetails>,
+}
+
+/// What the number of returns does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReturnDetails {
+    /// Number of deliveries that failed, those before a dead-lettering included.
+    pub failures: u32,
+    /// When the rest ends that the message has before its next delivery.
+    pub rests_until_ms: Option<u64>,
 }
 
 /// A record that cannot be read.
@@ -93,6 +102,8 @@ const VERSION_KEEPING: u8 = 2;
 const VERSION_UNCOUNTED: u8 = 2;
 /// Version of a delivery count with its own number of failures.
 const VERSION_FAILURES: u8 = 3;
+/// Version of a delivery count of a message that rests.
+const VERSION_RESTS: u8 = 4;
 /// Length of an encoded [`LogRecord`].
 pub(super) const LOG_RECORD_LEN: usize = 25;
 /// Length of an encoded [`Segment`]; its first offset is in the key.
@@ -240,38 +251,50 @@ impl ReceiveRecord {
 
 impl ReturnCount {
     pub(super) fn encode(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1 + 3 * size_of::<u32>());
-        let version = match (self.uncounted, self.failures) {
+        let mut out = Vec::with_capacity(1 + 3 * size_of::<u32>() + size_of::<u64>());
+        let rests_until_ms = self.details.and_then(|details| details.rests_until_ms);
+        let version = match (self.uncounted, self.details) {
             (0, None) => VERSION,
             (_, None) => VERSION_UNCOUNTED,
-            (_, Some(_)) => VERSION_FAILURES,
+            (_, Some(_)) if rests_until_ms.is_none() => VERSION_FAILURES,
+            (_, Some(_)) => VERSION_RESTS,
         };
         out.push(version);
         out.extend_from_slice(&self.turn.to_le_bytes());
         if version != VERSION {
             out.extend_from_slice(&self.uncounted.to_le_bytes());
         }
-        if let Some(failures) = self.failures {
-            out.extend_from_slice(&failures.to_le_bytes());
+        if let Some(details) = self.details {
+            out.extend_from_slice(&details.failures.to_le_bytes());
+        }
+        if let Some(until_ms) = rests_until_ms {
+            out.extend_from_slice(&until_ms.to_le_bytes());
         }
         out
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<ReturnCount, RecordError> {
         let (version, mut bytes) = bytes.split_first().ok_or(RecordError::Malformed)?;
+        if !(VERSION..=VERSION_RESTS).contains(version) {
+            return Err(RecordError::Version(*version));
+        }
         let mut field = || bytes.try_get_u32_le().map_err(|_| RecordError::Malformed);
         let turn = field()?;
-        let (uncounted, failures) = match *version {
-            VERSION => (0, None),
-            VERSION_UNCOUNTED => (field()?, None),
-            VERSION_FAILURES => (field()?, Some(field()?)),
-            version => return Err(RecordError::Version(version)),
+        let uncounted = match *version {
+            VERSION => 0,
+            _ => field()?,
         };
+        let failures = (*version >= VERSION_FAILURES).then(field).transpose()?;
+        let mut time = || bytes.try_get_u64_le().map_err(|_| RecordError::Malformed);
+        let rests_until_ms = (*version == VERSION_RESTS).then(|| time()).transpose()?;
         match bytes {
             [] => Ok(ReturnCount {
                 turn,
                 uncounted,
-                failures,
+                details: failures.map(|failures| ReturnDetails {
+                    failures,
+                    rests_until_ms,
+                }),
             }),
             _ => Err(RecordError::Malformed),
         }
@@ -320,16 +343,22 @@ mod tests {
         };
         assert_eq!(stretch.encode().len(), STRETCH_LEN);
         assert_eq!(StretchRecord::decode(&stretch.encode()), Ok(stretch));
-        for (uncounted, failures, len) in [
+        let details = |rests_until_ms| {
+            Some(ReturnDetails {
+                failures: 5,
+                rests_until_ms,
+            })
+        };
+        for (uncounted, details, len) in [
             (0, None, 5),
             (3, None, 9),
-            (0, Some(1), 13),
-            (3, Some(9), 13),
+            (0, details(None), 13),
+            (3, details(Some(1 << 50)), 21),
         ] {
             let count = ReturnCount {
                 turn: 77,
                 uncounted,
-                failures,
+                details,
             };
             assert_eq!(count.encode().len(), len);
             assert_eq!(ReturnCount::decode(&count.encode()), Ok(count));
@@ -366,8 +395,8 @@ mod tests {
         assert_eq!(LogRecord::decode(&[9; 25]), Err(RecordError::Version(9)));
         assert_eq!(ReturnCount::decode(&[]), Err(RecordError::Malformed));
         assert_eq!(
-            ReturnCount::decode(&[4, 0, 0, 0, 0]),
-            Err(RecordError::Version(4))
+            ReturnCount::decode(&[5, 0, 0, 0, 0]),
+            Err(RecordError::Version(5))
         );
     }
 
@@ -379,7 +408,7 @@ mod tests {
             if let Some(first) = bytes.get_mut(0) { *first = version; }
             prop_assert!(LogRecord::decode(&bytes).is_err() || [LOG_RECORD_LEN, LOG_RECORD_LEN + KEEPING_LEN].contains(&bytes.len()));
             prop_assert!(StretchRecord::decode(&bytes).is_err() || bytes.len() == STRETCH_LEN);
-            prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9, 13].contains(&bytes.len()));
+            prop_assert!(ReturnCount::decode(&bytes).is_err() || [5, 9, 13, 21].contains(&bytes.len()));
             prop_assert!(Segment::decode(0, &bytes).is_err() || bytes.len() == SEGMENT_LEN);
             if let Ok(receive) = ReceiveRecord::decode(0, &bytes) {
                 prop_assert_eq!(receive.encode(), bytes.clone());

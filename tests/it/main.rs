@@ -33,6 +33,7 @@ mod process; // the binary as a process
 mod protocol_errors; // frames and methods that break the rules
 mod queue_overrides; // settings of a queue made after its declaration
 mod reply_to; // direct reply-to
+mod returned_messages; // rests and consumer timeouts of quorum queues
 mod rewind; // acked messages that are read again
 mod rewind_scale; // the cost of rewinding a million messages
 mod stats; // counters move as messages move

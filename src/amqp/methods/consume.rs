@@ -101,7 +101,10 @@ impl Channel {
             }),
             account,
             touched: false,
-            timeout_ms: arguments.timeout_ms,
+            timeout_ms: arguments.timeout_ms.or(match kind {
+                QueueKind::Quorum => queue.arguments().consumer_timeout_ms,
+                QueueKind::Classic | QueueKind::Stream => None,
+            }),
         };
         self.add_consumer(connection, id, consumer);
         Ok(())

@@ -78,12 +78,14 @@ impl Channel {
         let tag = match no_ack {
             true => self.unacked.skip_tag(),
             false => {
+                let kind = queue.spec().arguments.kind;
+                let timeout_ms = queue.arguments().consumer_timeout_ms;
                 let queue = self.queues.acquire(queue);
                 self.unacked.push(UnackedDelivery {
                     queue,
                     consumer: None,
                     lease: got.lease,
-                    at_ms: connection.now_ms(),
+                    time: Channel::ack_time(connection, kind, timeout_ms),
                 })
             }
         };

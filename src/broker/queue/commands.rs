@@ -211,6 +211,14 @@ impl Queue {
         self.send_letters_of(applied).1
     }
 
+    /// A consumer (`None` if it has left, or for basic.get) has left these leases without an answer for longer than
+    /// `x-consumer-timeout`: their messages return, and it gets no more until it has answered them. Returns how many
+    /// had not ended.
+    pub fn time_out(&self, consumer: Option<ConsumerId>, leases: &[Lease]) -> usize {
+        self.run(|machine, now_ms, fx| machine.time_out(now_ms, consumer, leases, fx))
+            .unwrap_or_default()
+    }
+
     /// Takes the message at the head; with `no_ack` it is acked as it leaves.
     pub async fn get(&self, no_ack: bool) -> Result<Option<Got>, QueueGone> {
         loop {

@@ -124,6 +124,8 @@ pub(super) struct Consumer {
     messages: u32,
     bytes: i64,
     pub(super) place: Place,
+    /// Number of its deliveries that it has left unanswered for too long.
+    pub(super) unanswered: u32,
 }
 
 /// Where a consumer stands.
@@ -135,6 +137,8 @@ pub(super) enum Place {
     Ring,
     /// Its channel's limit has no room. It waits for a round of the limiter.
     Limited,
+    /// It has left deliveries unanswered for too long, and gets nothing before it answers them.
+    Late,
     /// It is about to leave, and gets nothing more.
     Halted,
 }
@@ -148,6 +152,7 @@ impl Consumer {
             messages: credit.messages,
             bytes: signed(credit.bytes),
             place: Place::Out,
+            unanswered: 0,
         }
     }
 

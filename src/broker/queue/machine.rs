@@ -69,6 +69,18 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
         fx: &mut Effects,
     ) -> bool;
 
+    /// A consumer (`None` if it has left, or for basic.get) has left these leases without an answer for too long:
+    /// their messages return, and it gets no more until it has answered them. Returns how many had not ended.
+    fn time_out(
+        &mut self,
+        _now_ms: u64,
+        _consumer: Option<ConsumerId>,
+        _leases: &[Lease],
+        _fx: &mut Effects,
+    ) -> usize {
+        0
+    }
+
     /// Grants credit to consumers.
     fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects);
 

@@ -18,6 +18,8 @@ pub(super) enum SlotState {
     Ready,
     /// Ready, in the order that the queue keeps for returned messages.
     Returned,
+    /// Resting: it has returned, and is ready again at a later time.
+    Resting,
     /// Leased: a client has it and has not answered.
     Leased,
     /// Dying: it has left the queue, and leaves the log when its dead letter is published.
@@ -25,6 +27,16 @@ pub(super) enum SlotState {
     Settled,
     /// Lost: on disk, where it cannot be read.
     Lost,
+}
+
+impl SlotState {
+    /// Whether the body may leave memory before those of others: no consumer gets the message next.
+    pub(super) fn needs_no_body(self) -> bool {
+        matches!(
+            self,
+            SlotState::Leased | SlotState::Resting | SlotState::Dying
+        )
+    }
 }
 
 /// One message of a block.

@@ -75,7 +75,11 @@ impl Lane {
         let unsettled: Vec<Range<u64>> = self.settled.gaps_in(range).collect();
         for gap in unsettled {
             let dying = self.lose_dying(gap.clone());
-            let lost = self.lost.insert_range(gap) - dying;
+            let resting: Vec<u64> = self.resting.range(gap.clone()).map(|(at, _)| *at).collect();
+            for offset in &resting {
+                self.end_rest(*offset);
+            }
+            let lost = self.lost.insert_range(gap) - dying - resting.len() as u64;
             // Their sizes are unknown, so the average counts.
             let share = u128::from(self.ready_bytes) * u128::from(lost);
             let bytes = share.checked_div(u128::from(self.ready)).unwrap_or(0);

@@ -25,6 +25,7 @@ impl Lane {
         let (size, persistent) = (slot.size, slot.persistent);
         match was {
             SlotState::Leased => self.count_out_of_leased(size),
+            SlotState::Resting => drop(self.end_rest(offset)),
             _ => {
                 self.returned -= u64::from(was == SlotState::Returned);
                 self.count_out_of_ready(size);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::broker::queue::consumer::ReturnCounts;
 use crate::broker::queue::durability::Durability;
 use crate::model::{Lease, Message};
-use crate::store::ReturnCount;
+use crate::store::{ReturnCount, ReturnDetails};
 
 use super::block::SlotState;
 use super::{Lane, turn};
@@ -150,10 +150,14 @@ impl Lane {
         {
             let uncounted = self.receives.unaccepted(offset);
             let all_failed = failures == returns.saturating_sub(uncounted);
+            let details = ReturnDetails {
+                failures,
+                rests_until_ms: None,
+            };
             let count = ReturnCount {
                 turn,
                 uncounted,
-                failures: (!all_failed).then_some(failures),
+                details: (!all_failed).then_some(details),
             };
             self.offsets.returned(offset, count);
         }
@@ -185,6 +189,8 @@ impl Lane {
 
 /// The failures of a message whose return count was read from disk.
 pub(super) fn stored_failures(count: ReturnCount) -> u32 {
-    let all = || turn::returns(count.turn).saturating_sub(count.uncounted);
-    count.failures.unwrap_or_else(all)
+    match count.details {
+        Some(details) => details.failures,
+        None => turn::returns(count.turn).saturating_sub(count.uncounted),
+    }
 }

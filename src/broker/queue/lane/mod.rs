@@ -6,7 +6,7 @@
 //! - *settled*: the message has left the queue for good;
 //! - in a resident *block*, where its slot holds its state;
 //! - *lost*: on disk and unreadable (`damage`);
-//! - *cold*: ready or dying, and on disk only. Cold messages cost no memory, so a backlog may have any
+//! - *cold*: ready, resting or dying, and on disk only. Cold messages cost no memory, so a backlog may have any
 //!   length.
 //!
 //! In a lane with a history an acked message is settled, but stays on disk until its offset is *gone*. Until
@@ -21,6 +21,7 @@ pub(super) mod leases; // handing out, ack and return
 mod receive_records; // received messages, in memory and on disk
 mod received_leases; // leases that receives gave
 mod resident; // reading chunks back, and eviction
+pub(super) mod resting; // returned messages that wait for a time
 mod rewindable; // the history of this lane, and rewinding
 mod settle; // messages leave for good
 pub(super) mod turn; // the turn of a lease
@@ -92,6 +93,10 @@ pub(super) struct Lane {
     dying: RangeSet,
     /// Bytes of the bodies of persistent dying messages.
     dying_bytes: u64,
+    /// When the rests of resting messages end, by offset.
+    resting: BTreeMap<u64, u64>,
+    /// Bytes of the bodies of resting messages.
+    resting_bytes: u64,
     /// Messages that are ready, the returned ones included.
     ready: u64,
     /// Messages whose slots are [`SlotState::Returned`].
@@ -132,6 +137,8 @@ impl Lane {
             lost_slots: 0,
             dying: RangeSet::new(),
             dying_bytes: 0,
+            resting: BTreeMap::new(),
+            resting_bytes: 0,
             ready: 0,
             returned: 0,
             ready_bytes: 0,
@@ -165,6 +172,8 @@ impl Lane {
             state.record.bytes
         };
         lane.ready_from = lane.settled.first_gap(0);
+        let unsettled_bytes = lane.ready_bytes;
+        lane.recover_rests();
         let mut gone = state.gone;
         gone.insert_range(0..state.record.history_from.unwrap_or(0));
         lane.offsets = Offsets::recover(
@@ -172,7 +181,7 @@ impl Lane {
             state.record,
             lane.settled.clone(),
             gone.clone(),
-            lane.ready_bytes,
+            unsettled_bytes,
         );
         if state.record.history_from.is_some() {
             let history = History::recover(gone, &state.stretches, lane.next);
@@ -351,6 +360,9 @@ impl Lane {
         loop {
             let unsettled = self.first_unsettled(at);
             at = self.dying.first_gap(unsettled);
+            while self.resting.contains_key(&at) {
+                at += 1;
+            }
             if at == unsettled {
                 return (at < range.end).then_some(at);
             }

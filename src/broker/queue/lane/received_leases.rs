@@ -7,7 +7,7 @@ use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
 use crate::broker::queue::durability::Durability;
 use crate::broker::queue::receive::receipt_handle::HandleFields;
 use crate::model::{Lease, Ticket};
-use crate::store::{ReceiveRecord, ReceivedLease, ReturnCount, StoredMessage};
+use crate::store::{ReceiveRecord, ReceivedLease, ReturnCount, ReturnDetails, StoredMessage};
 
 use super::block::SlotState;
 use super::leases::{ReturnTo, Returned, stored_failures};
@@ -104,7 +104,10 @@ impl Lane {
         let count = ReturnCount {
             turn: lease.turn.saturating_add(1),
             uncounted: self.receives.unaccepted(lease.offset),
-            failures: Some(before.map_or(0, stored_failures).saturating_add(1)),
+            details: Some(ReturnDetails {
+                failures: before.map_or(0, stored_failures).saturating_add(1),
+                rests_until_ms: None,
+            }),
         };
         self.return_counts.insert(lease.offset, count);
         self.offsets.returned(lease.offset, count);

@@ -59,7 +59,7 @@ impl Lane {
     }
 
     /// Evicts until at most `target` bytes are resident, the newest blocks first: whole blocks, or else the
-    /// bodies of leased and dying messages. Evicts only messages that the store has. The head and the block
+    /// bodies of leased, resting and dying messages. Evicts only messages that the store has. The head and the block
     /// of the message at `needed` stay.
     pub(in crate::broker::queue) fn evict(
         &mut self,
@@ -79,7 +79,7 @@ impl Lane {
             let whole = block.is_evictable(committed) && !block.contains(self.ready_from);
             let mut freed = 0;
             for slot in &mut block.slots {
-                if whole || matches!(slot.state, SlotState::Leased | SlotState::Dying) {
+                if whole || slot.state.needs_no_body() {
                     freed += slot.message.take().map_or(0, |message| weight(&message));
                 }
             }
@@ -142,6 +142,7 @@ impl Lane {
                 state: match settled {
                     true => SlotState::Settled,
                     false if self.dying.contains(stored.offset) => SlotState::Dying,
+                    false if self.resting.contains_key(&stored.offset) => SlotState::Resting,
                     false => SlotState::Ready,
                 },
                 redelivered: rewound || stored.offset < self.recovered_below,

@@ -70,6 +70,7 @@ impl Lane {
                 self.count_out_of_ready(size);
             }
             SlotState::Dying => self.count_out_of_dying(offset, size, persistent),
+            SlotState::Resting => drop(self.end_rest(offset)),
             SlotState::Leased | SlotState::Settled | SlotState::Lost => {
                 self.count_out_of_leased(size)
             }
@@ -104,9 +105,9 @@ impl Lane {
         true
     }
 
-    /// Settles every ready message and returns how many there were. Leased, dying and lost ones stay.
+    /// Settles every ready or resting message and returns how many there were. Leased, dying and lost ones stay.
     pub(in crate::broker::queue) fn purge(&mut self) -> u64 {
-        let purged = self.ready;
+        let purged = self.ready + self.resting();
         let (stays, bytes) = self.purge_slots();
         self.receives.retain_only(&stays);
         self.failures.retain(|offset, _| stays.contains(*offset));
@@ -126,6 +127,8 @@ impl Lane {
             self.offsets.forget_count(offset);
         }
         self.sweep_gone(0..self.next);
+        self.resting.clear();
+        self.resting_bytes = 0;
         self.ready = 0;
         self.returned = 0;
         self.ready_bytes = 0;
@@ -133,7 +136,7 @@ impl Lane {
         purged
     }
 
-    /// Settles the slots of ready messages. Returns the offsets that stay unsettled, apart from lost cold
+    /// Settles the slots of ready and resting messages. Returns the offsets that stay unsettled, apart from lost cold
     /// ones, and the bytes of their persistent messages.
     fn purge_slots(&mut self) -> (RangeSet, u64) {
         let mut stays = self.dying.clone();
@@ -142,7 +145,7 @@ impl Lane {
             let first = block.first;
             for (offset, slot) in (first..).zip(block.slots.iter_mut()) {
                 match slot.state {
-                    SlotState::Ready | SlotState::Returned => {
+                    SlotState::Ready | SlotState::Returned | SlotState::Resting => {
                         slot.state = SlotState::Settled;
                         block.unsettled -= 1;
                         let counted = self.durability == Durability::Everything

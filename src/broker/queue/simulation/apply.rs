@@ -167,7 +167,7 @@ impl World {
         let mut credit = Vec::new();
         for (_, lease, consumer) in taken {
             leases.push(lease);
-            self.oracle.acknowledged(queue, lease, how);
+            self.oracle.acknowledged(queue, lease, how, self.now_ms);
             if let Some(id) = consumer {
                 self.oracle.granted(id, 1);
                 let one = Credit {
@@ -209,7 +209,9 @@ impl World {
             leases.extend(own.map(|(lease, _)| lease));
         }
         for lease in &leases {
-            self.oracle.end(queue, *lease);
+            if let Some(held) = self.oracle.end(queue, *lease) {
+                self.oracle.returned(queue, held.number, self.now_ms);
+            }
         }
         self.oracle.left(id);
         let was_last = self.command(queue, |machine, now_ms, fx| {

@@ -18,6 +18,8 @@ impl World {
     /// Everything comes to rest, and the queues are drained.
     pub(super) fn end(&mut self) -> Checked {
         self.end_clients()?;
+        // Leases that end now let their messages rest.
+        self.advance(LONG_MS, false)?;
         self.advance(LONG_MS, false)?;
         self.rest()?;
         // In the order of their dead letters: what expires behind others dies while they are drained.
@@ -49,7 +51,9 @@ impl World {
             let channels = held.filter(|(_, held)| !matches!(held.holder, Holder::Receiver(_)));
             let leases: Vec<_> = channels.map(|(lease, _)| lease).collect();
             for lease in &leases {
-                self.oracle.end(queue, *lease);
+                if let Some(held) = self.oracle.end(queue, *lease) {
+                    self.oracle.returned(queue, held.number, self.now_ms);
+                }
             }
             self.command(queue, |machine, now_ms, fx| {
                 machine.leave(now_ms, &[], &leases, fx)

@@ -102,7 +102,19 @@ impl Oracle {
         let due = due.filter(|(_, held)| held.ends_ms.is_some_and(|ends_ms| ends_ms <= now_ms));
         let due: Vec<Lease> = due.map(|(lease, _)| lease).collect();
         for lease in due {
-            self.end(queue, lease);
+            if let Some(held) = self.end(queue, lease) {
+                self.returned(queue, held.number, now_ms);
+            }
+        }
+    }
+
+    /// A message has returned. In a queue with `x-delayed-retry-type` it rests for the minimum at least.
+    pub(super) fn returned(&mut self, queue: usize, number: Number, now_ms: u64) {
+        let rest_ms = self.arguments[queue].delayed_retry_min_ms;
+        if let Some(rest_ms) = rest_ms
+            && let Some(entry) = self.now.messages.get_mut(&number)
+        {
+            entry.due_ms = now_ms + rest_ms;
         }
     }
 
@@ -125,14 +137,22 @@ impl Oracle {
     }
 
     /// A client has answered a delivery whose lease had not ended.
-    pub(super) fn acknowledged(&mut self, queue: usize, lease: Lease, how: Acknowledgement) {
+    pub(super) fn acknowledged(
+        &mut self,
+        queue: usize,
+        lease: Lease,
+        how: Acknowledgement,
+        now_ms: u64,
+    ) {
         let Some(held) = self.end(queue, lease) else {
             return;
         };
         let dies = self.arguments[queue].dead_letter_exchange.is_some();
         match how {
             Acknowledgement::Ack => self.acked(queue, lease, held.number),
-            Acknowledgement::Requeue | Acknowledgement::RequeueFailed => {}
+            Acknowledgement::Requeue | Acknowledgement::RequeueFailed => {
+                self.returned(queue, held.number, now_ms);
+            }
             Acknowledgement::Reject | Acknowledgement::RejectFailed => {
                 let place = match dies {
                     true => Place::Rejected(queue),
@@ -344,6 +364,9 @@ impl Oracle {
             "m{number} has died in queue {from}, where it is leased"
         );
         self.now.put(number, Place::In(to));
+        if let Some(entry) = self.now.messages.get_mut(&number) {
+            entry.due_ms = 0;
+        }
         Ok(())
     }
 

@@ -29,6 +29,9 @@ pub(super) fn all() -> Vec<Arc<QueueArguments>> {
             ("x-queue-type", text("quorum")),
             ("x-delivery-limit", long(2)),
             ("x-visibility-timeout", long(LEASE_MS.cast_signed())),
+            ("x-delayed-retry-type", text("all")),
+            ("x-delayed-retry-min", long(200)),
+            ("x-delayed-retry-max", long(300)),
         ],
         vec![
             dead_lettered(),

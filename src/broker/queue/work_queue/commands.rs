@@ -20,7 +20,7 @@ use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{ConsumerId, Lease, Message, MessageId};
 
 use super::deaths::Expiry;
-use super::leases::Return;
+use super::leases::{Return, holds};
 use super::state::{Paused, WorkQueue, request_load};
 
 impl Machine for WorkQueue {
@@ -105,13 +105,35 @@ impl Machine for WorkQueue {
         let left = self.consumers.remove(consumers);
         for lease in leases {
             self.answered(*lease);
-            self.requeue(*lease, Return::Failed);
+            self.requeue(now_ms, *lease, Return::Failed);
         }
         if !consumers.is_empty() {
             self.used_ms = now_ms;
         }
         self.finish(now_ms, fx);
         left > 0 && self.consumers.len() == 0
+    }
+
+    fn time_out(
+        &mut self,
+        now_ms: u64,
+        consumer: Option<ConsumerId>,
+        leases: &[Lease],
+        fx: &mut Effects,
+    ) -> usize {
+        self.end_due_leases(now_ms);
+        let mut returned = 0;
+        for lease in leases.iter().filter(|lease| holds(&self.lanes, **lease)) {
+            returned += 1;
+            if let Some(id) = consumer {
+                self.consumers.leave_unanswered(id, *lease);
+            }
+        }
+        for lease in leases {
+            self.requeue(now_ms, *lease, Return::ConsumerTimedOut);
+        }
+        self.finish(now_ms, fx);
+        returned
     }
 
     fn grant(&mut self, now_ms: u64, credit: &[(ConsumerId, Credit)], fx: &mut Effects) {
@@ -158,8 +180,8 @@ impl Machine for WorkQueue {
                         lane.ack_lease(*lease);
                     }
                 }
-                Acknowledgement::Requeue => self.requeue(*lease, Return::Refused),
-                Acknowledgement::RequeueFailed => self.requeue(*lease, Return::Failed),
+                Acknowledgement::Requeue => self.requeue(now_ms, *lease, Return::Refused),
+                Acknowledgement::RequeueFailed => self.requeue(now_ms, *lease, Return::Failed),
                 Acknowledgement::Reject => self.reject(*lease, Returned::Unharmed),
                 Acknowledgement::RejectFailed => self.reject(*lease, Returned::Failed),
             }
@@ -216,6 +238,7 @@ impl Machine for WorkQueue {
         let ready: u64 = self.lanes.iter_mut().map(|(_, lane)| lane.purge()).sum();
         let delayed = self.delayed.as_deref_mut().map_or(0, Delayed::purge);
         self.returns.clear();
+        self.rests.clear();
         self.finish(now_ms, fx);
         ready + delayed
     }
@@ -242,7 +265,8 @@ impl Machine for WorkQueue {
         let lease = self.deadlines.next_ms();
         let kept = self.lanes.iter().filter_map(|(_, lane)| lane.history());
         let kept = kept.filter_map(History::next_drop_ms).min();
-        [head, due, expires, lease, kept]
+        let rest = self.rests.next_ms();
+        [head, due, expires, lease, kept, rest]
             .into_iter()
             .flatten()
             .min()
@@ -276,7 +300,7 @@ impl Machine for WorkQueue {
             counts.rewindable_bytes += lane.history().map_or(0, History::bytes);
             counts.damaged += lane.damaged();
         }
-        counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len);
+        counts.delayed = self.delayed.as_deref().map_or(0, Delayed::len) + self.resting();
         counts.damaged += self.delayed.as_deref().map_or(0, Delayed::damaged);
         counts.resident_bytes = self.resident_bytes();
         counts

@@ -8,7 +8,7 @@ use crate::broker::queue::consumer::{
     ChannelLimit, ConsumeError, Consumer, ConsumerInfo, Credit, LimiterId, NewConsumer, Place,
 };
 use crate::broker::queue::effects::{Effect, Effects};
-use crate::model::ConsumerId;
+use crate::model::{ConsumerId, Lease};
 
 use super::single_active::SingleActive;
 
@@ -50,6 +50,8 @@ pub(super) struct Consumers {
     share: Option<(LimiterId, u32)>,
     /// The answer for the consumer at the front of the first ring.
     permission: Permission,
+    /// Leases that ended because their consumers did not answer in time, and have not answered since.
+    unanswered: BTreeMap<Lease, ConsumerId>,
     /// `Some` on queues with `x-single-active-consumer`.
     single_active: Option<SingleActive>,
     /// Quorum queues ignore the `exclusive` flag of consumers.
@@ -66,6 +68,7 @@ impl Consumers {
             limited: Vec::new(),
             share: None,
             permission: Permission::Unknown,
+            unanswered: BTreeMap::new(),
             single_active: single_active.then(|| SingleActive::new(is_quorum)),
             is_quorum,
             exclusive: false,
@@ -92,7 +95,7 @@ impl Consumers {
         let index = self.all.partition_point(|consumer| consumer.id() < id);
         self.all.insert(index, Consumer::new(new, limit));
         if let Some(single) = &mut self.single_active {
-            single.came();
+            single.changed();
             self.elect();
         }
         self.enter_ring(id);
@@ -122,6 +125,7 @@ impl Consumers {
             self.exclusive &= !(leaves && consumer.new.exclusive);
             !leaves
         });
+        self.unanswered.retain(|_, id| !ids.contains(id));
         if let Some(single) = &mut self.single_active {
             ids.into_iter().for_each(|id| single.left(id));
         }
@@ -138,12 +142,53 @@ impl Consumers {
             return;
         };
         let served = single.served();
-        let consumers = self.all.iter();
+        let consumers = self.all.iter().filter(|it| it.place != Place::Late);
         single.elect(consumers.map(|consumer| (consumer.id(), consumer.new.priority)));
         let serves = single.served();
         if served != serves {
             served.into_iter().for_each(|id| self.leave_ring(id));
             serves.into_iter().for_each(|id| self.enter_ring(id));
+        }
+    }
+
+    /// A consumer has not answered this delivery in time. It gets nothing more until it has.
+    pub(super) fn leave_unanswered(&mut self, id: ConsumerId, lease: Lease) {
+        self.leave_ring(id);
+        let Some(consumer) = self.get_mut(id) else {
+            return;
+        };
+        if consumer.place == Place::Out {
+            consumer.place = Place::Late;
+        }
+        consumer.unanswered += 1;
+        self.unanswered.insert(lease, id);
+        if let Some(single) = &mut self.single_active {
+            single.answered(lease);
+            single.changed();
+        }
+    }
+
+    /// Notes that a lease was acknowledged, in time or not, or has ended with its channel.
+    pub(super) fn answered(&mut self, lease: Lease) {
+        if let Some(single) = &mut self.single_active {
+            single.answered(lease);
+        }
+        if self.unanswered.is_empty() {
+            return;
+        }
+        let Some(id) = self.unanswered.remove(&lease) else {
+            return;
+        };
+        let Some(consumer) = self.get_mut(id) else {
+            return;
+        };
+        consumer.unanswered -= 1;
+        if consumer.unanswered == 0 && consumer.place == Place::Late {
+            consumer.place = Place::Out;
+            if let Some(single) = &mut self.single_active {
+                single.changed();
+            }
+            self.enter_ring(id);
         }
     }
 
@@ -323,6 +368,7 @@ impl Consumers {
         self.rings.clear();
         self.waiting = false;
         self.limited.clear();
+        self.unanswered.clear();
         self.exclusive = false;
         if let Some(single) = &mut self.single_active {
             single.clear();

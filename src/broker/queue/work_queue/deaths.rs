@@ -142,8 +142,9 @@ impl WorkQueue {
     /// count from their publish on, so the queue never refuses them when they are due.
     pub(super) fn would_overflow(&self, count: u64, bytes: u64) -> bool {
         let delayed = self.delayed.as_deref();
-        let messages = || self.ready() + delayed.map_or(0, Delayed::len);
-        let all_bytes = || self.ready_bytes() + delayed.map_or(0, Delayed::bytes);
+        let messages = || self.ready() + self.resting() + delayed.map_or(0, Delayed::len);
+        let all_bytes =
+            || self.ready_bytes() + self.resting_bytes() + delayed.map_or(0, Delayed::bytes);
         let limits = &self.arguments;
         limits
             .max_length
@@ -160,11 +161,11 @@ impl WorkQueue {
         while self
             .arguments
             .max_length
-            .is_some_and(|max| self.ready() > max)
+            .is_some_and(|max| self.ready() + self.resting() > max)
             || self
                 .arguments
                 .max_length_bytes
-                .is_some_and(|max| self.ready_bytes() > max)
+                .is_some_and(|max| self.ready_bytes() + self.resting_bytes() > max)
         {
             let Some(next) = self.next() else {
                 return;

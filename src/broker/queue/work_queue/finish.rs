@@ -2,9 +2,13 @@
 
 use crate::broker::queue::effects::{Effect, Effects};
 use crate::broker::queue::lane::Head;
+use crate::broker::queue::lane::resting::Woken;
 
 use super::deaths::Expiry;
 use super::state::{Paused, WorkQueue, request_load};
+
+/// Maximum number of rests that end in one command, so that other commands run in between.
+const RESTS_ENDED_MAX: usize = 4096;
 
 impl WorkQueue {
     /// Finishes a command, unless a delivery needs a permit first.
@@ -15,6 +19,7 @@ impl WorkQueue {
         self.is_overdue = false;
         self.release(now_ms, fx);
         self.end_due_leases(now_ms);
+        self.end_rests(now_ms);
         self.consumers.elect();
         self.paused = Paused::AtEnd;
         self.dispatch(now_ms, fx);
@@ -83,6 +88,19 @@ impl WorkQueue {
                 && let Head::Cold(offset) = next.head
             {
                 request_load(lane, offset, fx);
+            }
+        }
+    }
+
+    /// Makes resting messages ready whose time has come.
+    fn end_rests(&mut self, now_ms: u64) {
+        for _ in 0..RESTS_ENDED_MAX {
+            let Some(id) = self.rests.pop_due(now_ms) else {
+                return;
+            };
+            let woken = self.lane_mut(id.lane).and_then(|lane| lane.wake(id.offset));
+            if let Some(Woken::Returned(next)) = woken {
+                self.returns.push(next);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::broker::queue::lane::leases::{ReturnTo, Returned};
 use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 
+use super::rests::rest_ms;
 use super::state::WorkQueue;
 
 /// Why a message returns to the queue.
@@ -13,18 +14,20 @@ use super::state::WorkQueue;
 pub(super) enum Return {
     /// The client requeued it by basic.nack or basic.recover.
     Refused,
-    /// Its lease reached its deadline.
+    /// Its lease reached its deadline (`x-visibility-timeout`).
     TimedOut,
+    /// Its consumer has not answered in time (`x-consumer-timeout`).
+    ConsumerTimedOut,
     /// The client requeued it by basic.reject, or its channel has ended.
     Failed,
 }
 
 impl Return {
-    /// How the message counts it.
-    fn counts_as(self) -> Returned {
+    /// Whether the delivery has failed.
+    pub(super) fn is_failure(self) -> bool {
         match self {
-            Return::Refused => Returned::Unharmed,
-            Return::TimedOut | Return::Failed => Returned::Failed,
+            Return::Refused | Return::ConsumerTimedOut => false,
+            Return::TimedOut | Return::Failed => true,
         }
     }
 }
@@ -62,15 +65,13 @@ impl WorkQueue {
             if let Some(single) = self.consumers.single_active() {
                 single.timed_out(lease);
             }
-            self.requeue(lease, Return::TimedOut);
+            self.requeue(now_ms, lease, Return::TimedOut);
         }
     }
 
     /// Notes that a lease was acknowledged, or that its channel has ended.
     pub(super) fn answered(&mut self, lease: Lease) {
-        if let Some(single) = self.consumers.single_active() {
-            single.answered(lease);
-        }
+        self.consumers.answered(lease);
     }
 
     /// Forgets deadlines of leases that have ended in time, before they outnumber the others.
@@ -99,7 +100,7 @@ impl WorkQueue {
         }
     }
 
-    pub(super) fn requeue(&mut self, lease: Lease, how: Return) {
+    pub(super) fn requeue(&mut self, now_ms: u64, lease: Lease, how: Return) {
         let limit = self.arguments.delivery_limit;
         let is_quorum = self.arguments.kind == QueueKind::Quorum;
         let Some(lane) = self.lane_mut(lease.lane) else {
@@ -109,11 +110,21 @@ impl WorkQueue {
             true => ReturnTo::Returned,
             false => ReturnTo::Position,
         };
-        let Some(back) = lane.requeue(lease, place, how.counts_as()) else {
+        let counted = match how.is_failure() {
+            true => Returned::Failed,
+            false => Returned::Unharmed,
+        };
+        let Some(back) = lane.requeue(lease, place, counted) else {
             return;
         };
         if limit.is_some_and(|limit| back.failures > limit) {
             self.kill(lease.id(), DeathReason::DeliveryLimit);
+        } else if is_quorum && let Some(rest_ms) = rest_ms(&self.arguments, how, back.failures) {
+            let until_ms = now_ms.saturating_add(rest_ms);
+            if let Some(lane) = self.lane_mut(lease.lane) {
+                lane.rest(lease.offset, until_ms);
+                self.rests.push(until_ms, lease.id());
+            }
         } else if is_quorum {
             self.returns.push(back.next);
         }
@@ -121,7 +132,7 @@ impl WorkQueue {
 }
 
 /// Whether this lease has not ended.
-fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
+pub(super) fn holds(lanes: &[(u8, Lane)], lease: Lease) -> bool {
     lanes
         .iter()
         .find(|(lane, _)| *lane == lease.lane)

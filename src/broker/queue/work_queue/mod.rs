@@ -13,6 +13,7 @@ mod heads; // the next message, and the heads of lanes
 mod leases; // ends and restores leases
 mod levels; // the levels of priorities, and their lanes
 mod receive; // CMQ's receives
+mod rests; // returned messages that wait before their next delivery
 mod returns; // the order of returned messages in quorum queues
 mod rewind; // makes acked messages ready again
 mod single_active; // the choice of a single active consumer

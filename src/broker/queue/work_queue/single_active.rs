@@ -86,7 +86,8 @@ impl SingleActive {
         }
     }
 
-    pub(super) fn came(&mut self) {
+    /// The consumers to choose among have changed.
+    pub(super) fn changed(&mut self) {
         self.is_unsettled = true;
     }
 

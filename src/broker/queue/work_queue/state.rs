@@ -9,13 +9,14 @@ use crate::broker::queue::lane::Lane;
 use crate::broker::queue::lane::history::HistoryLimits;
 use crate::broker::queue::receive::waiting::WaitingReceives;
 use crate::model::arguments::{QueueArguments, QueueKind};
-use crate::model::{Lease, LogId, Message, QueueId};
+use crate::model::{Lease, LogId, Message, MessageId, QueueId};
 use crate::store::LogState;
 
 use super::consumers::Consumers;
 use super::deadlines::Deadlines;
 use super::dying::Dying;
 use super::levels::{lane_of, level_of};
+use super::rests::Rests;
 use super::returns::Returns;
 
 /// Bytes of a backlog that are read ahead of its consumers. [`WorkQueue::evict`] lowers this when memory is
@@ -37,6 +38,8 @@ pub(in crate::broker::queue) struct WorkQueue {
     pub(super) deadlines: Deadlines,
     /// Only quorum queues use this.
     pub(super) returns: Returns,
+    /// Only quorum queues use this.
+    pub(super) rests: Rests,
     pub(super) dying: Dying,
     /// Number of messages that have expired or were trimmed in this command.
     pub(super) left: u32,
@@ -84,6 +87,7 @@ impl WorkQueue {
             restored: Vec::new(),
             deadlines: Deadlines::default(),
             returns: Returns::default(),
+            rests: Rests::default(),
             dying: Dying::default(),
             left: 0,
             paused: Paused::AtEnd,
@@ -97,6 +101,10 @@ impl WorkQueue {
                 state.delayed = Some(Box::new(Delayed::recover(log, durability, recovered)));
             } else {
                 let lane = Lane::recover(log, durability, recovered);
+                for (offset, until_ms) in lane.rests() {
+                    let lane = log.lane();
+                    state.rests.push(until_ms, MessageId { lane, offset });
+                }
                 state.lanes.push((log.lane(), lane));
             }
         }
@@ -123,6 +131,15 @@ impl WorkQueue {
 
     pub(super) fn ready_bytes(&self) -> u64 {
         self.lanes.iter().map(|(_, lane)| lane.ready_bytes()).sum()
+    }
+
+    pub(super) fn resting(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.resting()).sum()
+    }
+
+    pub(super) fn resting_bytes(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        lanes.map(|(_, lane)| lane.resting_bytes()).sum()
     }
 
     pub(super) fn lane_mut(&mut self, number: u8) -> Option<&mut Lane> {

@@ -60,7 +60,7 @@ impl ModelLog {
                 count: ReturnCount {
                     turn: rng.random(),
                     uncounted: rng.random_range(0..2),
-                    failures: rng.random::<bool>().then(|| rng.random()),
+                    details: None,
                 },
             }
         } else {
