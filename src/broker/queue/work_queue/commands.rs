@@ -20,7 +20,8 @@ use crate::model::arguments::{Overflow, QueueArguments};
 use crate::model::{ConsumerId, Lease, Message, MessageId};
 
 use super::deaths::Expiry;
-use super::leases::{Return, holds};
+use super::leases::holds;
+use super::returns::Return;
 use super::state::{Paused, WorkQueue, request_load};
 
 impl Machine for WorkQueue {

@@ -7,30 +7,8 @@ use crate::model::arguments::QueueKind;
 use crate::model::{Lease, LogId};
 
 use super::rests::rest_ms;
+use super::returns::Return;
 use super::state::WorkQueue;
-
-/// Why a message returns to the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Return {
-    /// The client requeued it by basic.nack or basic.recover.
-    Refused,
-    /// Its lease reached its deadline (`x-visibility-timeout`).
-    TimedOut,
-    /// Its consumer has not answered in time (`x-consumer-timeout`).
-    ConsumerTimedOut,
-    /// The client requeued it by basic.reject, or its channel has ended.
-    Failed,
-}
-
-impl Return {
-    /// Whether the delivery has failed.
-    pub(super) fn is_failure(self) -> bool {
-        match self {
-            Return::Refused | Return::ConsumerTimedOut => false,
-            Return::TimedOut | Return::Failed => true,
-        }
-    }
-}
 
 impl WorkQueue {
     /// Restores the leases of receipt handles from before the restart that have not reached their deadlines.

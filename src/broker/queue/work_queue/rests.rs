@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::model::MessageId;
 use crate::model::arguments::{DelayedRetryType, QueueArguments};
 
-use super::leases::Return;
+use super::returns::Return;
 
 /// The ends of rests, in order: time, offset and lane of the message. Messages that are due together come back in
 /// the order of their offsets.

@@ -1,10 +1,33 @@
-//! The order of messages that came back to a quorum queue: they go before all others, in the order in which they
+//! Why messages come back to a queue, and their order in a quorum queue: they go before all others, in the order in which they
 //! came back. In classic queues, and in all queues after a restart, a returned message has its old position. Knows
 //! leases only; the lanes know whether a message still waits.
 
 use std::collections::VecDeque;
 
 use crate::model::Lease;
+
+/// Why a message returns to the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// The client requeued it by basic.nack or basic.recover.
+    Refused,
+    /// Its lease reached its deadline (`x-visibility-timeout`).
+    TimedOut,
+    /// Its consumer has not answered in time (`x-consumer-timeout`).
+    ConsumerTimedOut,
+    /// The client requeued it by basic.reject, or its channel has ended.
+    Failed,
+}
+
+impl Return {
+    /// Whether the delivery has failed.
+    pub(super) fn is_failure(self) -> bool {
+        match self {
+            Return::Refused | Return::ConsumerTimedOut => false,
+            Return::TimedOut | Return::Failed => true,
+        }
+    }
+}
 
 /// The returned messages of one queue, each named by its next lease. Entries of messages that wait no more
 /// are dropped when they come to the front.
