@@ -285,8 +285,8 @@ impl ReturnCount {
             _ => field()?,
         };
         let failures = (*version >= VERSION_FAILURES).then(field).transpose()?;
-        let mut time = || bytes.try_get_u64_le().map_err(|_| RecordError::Malformed);
-        let rests_until_ms = (*version == VERSION_RESTS).then(|| time()).transpose()?;
+        let time = || bytes.try_get_u64_le().map_err(|_| RecordError::Malformed);
+        let rests_until_ms = (*version == VERSION_RESTS).then(time).transpose()?;
         match bytes {
             [] => Ok(ReturnCount {
                 turn,
