@@ -101,10 +101,7 @@ async fn registry(
             let query = query::Query::of(parameters);
             families::detailed(views, &query, &mut out)
         }
-        _ => {
-            families::whole_broker(views, &mut out);
-            families::per_object(views)
-        }
+        _ => families::per_object(views, &mut out),
     };
     in_pieces(format, Scrape::new(out, parts), turn)
 }

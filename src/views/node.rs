@@ -114,9 +114,9 @@ impl Views {
         let mut totals = Totals::default();
         let vhosts = self.broker.vhost_list();
         for vhost in vhosts.iter().filter(|vhost| is_shown(vhost.name())) {
-            let queues = vhost.queues();
+            let queues = vhost.unordered_queues();
             objects.vhosts += 1;
-            objects.exchanges += vhost.exchanges().len();
+            objects.exchanges += vhost.exchange_count();
             objects.queues += queues.len();
             queue_totals.add(QueueTotals::of(&queues));
             totals += vhost.stats().totals();

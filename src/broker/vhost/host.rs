@@ -133,6 +133,10 @@ impl Vhost {
         all
     }
 
+    pub fn exchange_count(&self) -> usize {
+        self.routing().exchanges().count()
+    }
+
     /// All queues, ordered by name.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
         let mut all: Vec<_> = self.routing().queues().cloned().collect();

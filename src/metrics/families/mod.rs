@@ -13,12 +13,13 @@ use super::family::Prefix;
 use super::pieces::Pieces;
 use super::query::Query;
 use crate::views::Views;
+use node::Endpoint;
 
 pub(super) use node::memory;
 
 /// Sums and numbers of the whole broker.
 pub(super) fn aggregated(views: &Views, out: &mut Exposition) {
-    whole_broker(views, out);
+    whole_broker(views, Endpoint::Aggregated, out);
     queues::aggregated(views, out);
     channels::aggregated(views, out);
     connections::aggregated(views, out);
@@ -26,19 +27,21 @@ pub(super) fn aggregated(views: &Views, out: &mut Exposition) {
 }
 
 /// The numbers of the whole broker.
-pub(super) fn whole_broker(views: &Views, out: &mut Exposition) {
-    node::identity(views, out);
+fn whole_broker(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
+    let overview = views.overview(|_| true);
+    node::identity(views, endpoint, out);
     node::churn(views, out, Prefix::Plain);
     node::coarse(views, out, Prefix::Plain);
     node::limits(views, out, Prefix::Plain);
-    node::totals(views, out);
+    node::totals(views, &overview.objects, out);
     node::alarms(views, out);
     global::write(views, out);
-    own::write(views, out);
+    own::write(views, overview.queue_totals.unacked, out);
 }
 
-/// The numbers of each object.
-pub(super) fn per_object(views: &Views) -> Vec<Box<dyn Pieces>> {
+/// The numbers of each object, after those of the whole broker.
+pub(super) fn per_object(views: &Views, out: &mut Exposition) -> Vec<Box<dyn Pieces>> {
+    whole_broker(views, Endpoint::PerObject, out);
     let every_vhost = Query::default();
     let all = [
         queues::parts(views, &every_vhost, Prefix::Plain, |_| true),
@@ -51,7 +54,7 @@ pub(super) fn per_object(views: &Views) -> Vec<Box<dyn Pieces>> {
 
 /// The families that a detailed request names, of the virtual hosts that it names.
 pub(super) fn detailed(views: &Views, query: &Query, out: &mut Exposition) -> Vec<Box<dyn Pieces>> {
-    node::identity(views, out);
+    node::identity(views, Endpoint::Detailed, out);
     let named = |family: &str| query.families.contains(family);
     if named("connection_churn_metrics") {
         node::churn(views, out, Prefix::Detailed);

@@ -4,7 +4,7 @@ use crate::broker::stats::Churn;
 use crate::metrics::exposition::{Exposition, Kind};
 use crate::metrics::family::{Family, Prefix, families};
 use crate::metrics::query::Query;
-use crate::views::{NodeView, Views};
+use crate::views::{NodeView, ObjectTotals, Views};
 
 /// The release of RabbitMQ whose metrics these are.
 const COMPATIBLE_VERSION: &str = "4.2.0";
@@ -36,8 +36,28 @@ families! {
     Gauge "erlang_uptime_seconds", "Seconds since the start; RabbitMQ's name", |n| n.uptime.as_secs();
 }
 
+/// The path of a response, as RabbitMQ names it in a label.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::metrics) enum Endpoint {
+    Aggregated,
+    PerObject,
+    Detailed,
+    MemoryBreakdown,
+}
+
+impl Endpoint {
+    fn as_str(self) -> &'static str {
+        match self {
+            Endpoint::Aggregated => "aggregated",
+            Endpoint::PerObject => "per-object",
+            Endpoint::Detailed => "detailed",
+            Endpoint::MemoryBreakdown => "memory-breakdown",
+        }
+    }
+}
+
 /// Which broker this is. Dashboards join all other metrics with the second family.
-pub(in crate::metrics) fn identity(views: &Views, out: &mut Exposition) {
+pub(in crate::metrics) fn identity(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
     let node = views.node();
     let name = "rabbitmq_build_info";
     out.family(name, Kind::Untyped, "Versions");
@@ -57,6 +77,7 @@ pub(in crate::metrics) fn identity(views: &Views, out: &mut Exposition) {
         ("rabbitmq_node", &*node.name),
         ("rabbitmq_cluster", &views.broker().cluster_name()),
         ("rabbitmq_cluster_permanent_id", &cluster_id),
+        ("rabbitmq_endpoint", endpoint.as_str()),
     ];
     out.sample(name, &names, 1);
 }
@@ -81,8 +102,7 @@ fn write<T>(families: &[Family<T>], numbers: &T, out: &mut Exposition, prefix: P
 }
 
 /// How many objects there are.
-pub(super) fn totals(views: &Views, out: &mut Exposition) {
-    let objects = views.overview(|_| true).objects;
+pub(super) fn totals(views: &Views, objects: &ObjectTotals, out: &mut Exposition) {
     let mut gauge = |name, help, value: u64| out.single(name, Kind::Gauge, help, value);
     gauge(
         "rabbitmq_connections",
@@ -136,7 +156,7 @@ pub(super) fn vhosts(views: &Views, query: &Query, out: &mut Exposition) {
 
 /// What takes memory. Leveret has no processes of RabbitMQ's kinds, so the names are its own.
 pub(in crate::metrics) fn memory(views: &Views, out: &mut Exposition) {
-    identity(views, out);
+    identity(views, Endpoint::MemoryBreakdown, out);
     let node = views.node();
     let broker = views.broker();
     let messages = broker.budget().used();

@@ -4,7 +4,7 @@ use crate::metrics::exposition::{Exposition, Kind};
 use crate::store::commit::Histogram;
 use crate::views::Views;
 
-pub(super) fn write(views: &Views, out: &mut Exposition) {
+pub(super) fn write(views: &Views, leases: u64, out: &mut Exposition) {
     let broker = views.broker();
     let committer = broker.committer();
     let figures = committer.figures();
@@ -27,7 +27,6 @@ pub(super) fn write(views: &Views, out: &mut Exposition) {
         &figures.sync_micros,
     );
     let totals = broker.stats().totals();
-    let leases = views.overview(|_| true).queue_totals.unacked;
     let mut gauge = |name, help, value: u64| out.single(name, Kind::Gauge, help, value);
     gauge(
         "leveret_pending_bytes",
