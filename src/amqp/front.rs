@@ -1,7 +1,10 @@
 //! The AMQP front door: settings, and the state that all its connections share.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::assembly_budget::AssemblyBudget;
 use super::direct_reply_to::Requesters;
@@ -42,7 +45,7 @@ pub struct Front {
     pub(super) requesters: Arc<Requesters>,
     pub(super) routes: Arc<RouteQuota>,
     pub(super) assembling: Arc<AssemblyBudget>,
-    pub(super) handshake: Arc<handshake::Settings>,
+    handshake: Mutex<Arc<handshake::Settings>>,
     pub(super) acceptor: Acceptor,
     pub(super) logins_refused: Seldom,
     pub(super) peers_refused: Seldom,
@@ -66,10 +69,23 @@ impl Front {
             requesters: Arc::default(),
             routes: Arc::default(),
             assembling: AssemblyBudget::new(ASSEMBLING_BYTES_MAX, message_max),
-            handshake,
+            handshake: Mutex::new(handshake),
             acceptor,
             logins_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
             peers_refused: Seldom::new(REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_EVERY),
         })
+    }
+
+    /// Sets the largest `channel-max` of connections that are opened from now on, until the next start.
+    pub fn set_channel_max(&self, channel_max: NonZeroU16) {
+        let mut handshake = self.handshake.lock();
+        *handshake = Arc::new(handshake::Settings {
+            channel_max: channel_max.get(),
+            ..handshake::Settings::clone(&handshake)
+        });
+    }
+
+    pub(super) fn handshake(&self) -> Arc<handshake::Settings> {
+        Arc::clone(&self.handshake.lock())
     }
 }

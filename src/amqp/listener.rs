@@ -110,7 +110,7 @@ impl Front {
         let local = stream.local_addr()?;
         let mut out = BytesMut::new();
         let cluster_name = self.broker.cluster_name();
-        let handshake = Handshake::new(Arc::clone(&self.handshake), cluster_name);
+        let handshake = Handshake::new(self.handshake(), cluster_name);
         let mut step = Step::Read(handshake);
         let mut user = None;
         loop {

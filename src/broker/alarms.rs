@@ -1,7 +1,15 @@
-//! The alarms that block publishers: memory and disk. The monitor of a resource sets its alarm here; connections
-//! subscribe.
+//! The alarms that block publishers: memory and disk. The monitor of a resource sets its alarm here, and an operator may set
+//! it too: it is on while either wants it. Connections subscribe.
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
+
+/// A resource with an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Memory,
+    Disk,
+}
 
 /// Which alarms are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +41,14 @@ impl Raised {
 #[derive(Debug, Default)]
 pub struct Alarms {
     raised: watch::Sender<Raised>,
+    wanted: Mutex<Wanted>,
+}
+
+/// Who wants which alarm.
+#[derive(Debug, Default)]
+struct Wanted {
+    by_monitor: Raised,
+    by_operator: Raised,
 }
 
 impl Alarms {
@@ -48,18 +64,15 @@ impl Alarms {
     /// Sets the resident bytes and their limit. The memory alarm is on above the limit.
     pub fn memory_is(&self, used: u64, limit: u64) {
         let on = used > limit;
-        if !self.switch(|raised| std::mem::replace(&mut raised.memory, on) != on) {
-            return;
-        }
-        if on {
-            tracing::warn!(
+        match self.switch(|wanted| wanted.by_monitor.memory = on) {
+            false => {}
+            true if on => tracing::warn!(
                 resource = "memory",
                 used,
                 limit,
                 "alarm raised: publishers are blocked"
-            );
-        } else {
-            tracing::info!(resource = "memory", used, limit, "alarm cleared");
+            ),
+            true => tracing::info!(resource = "memory", used, limit, "alarm cleared"),
         }
     }
 
@@ -70,25 +83,65 @@ impl Alarms {
 
     /// Switches the disk alarm.
     pub fn set_disk(&self, on: bool) {
-        if !self.switch(|raised| std::mem::replace(&mut raised.disk, on) != on) {
-            return;
-        }
         // The committer has logged the free bytes and their limit.
-        if on {
-            tracing::warn!(resource = "disk", "alarm raised: publishers are blocked");
-        } else {
-            tracing::info!(resource = "disk", "alarm cleared");
+        match self.switch(|wanted| wanted.by_monitor.disk = on) {
+            false => {}
+            true if on => {
+                tracing::warn!(resource = "disk", "alarm raised: publishers are blocked");
+            }
+            true => tracing::info!(resource = "disk", "alarm cleared"),
         }
     }
 
-    fn switch(&self, change: impl FnOnce(&mut Raised) -> bool) -> bool {
-        self.raised.send_if_modified(change)
+    /// Switches an alarm for an operator. It stays on while the monitor of its resource wants it.
+    pub fn set_by_operator(&self, resource: Resource, on: bool) {
+        self.switch(|wanted| match resource {
+            Resource::Memory => wanted.by_operator.memory = on,
+            Resource::Disk => wanted.by_operator.disk = on,
+        });
+        tracing::warn!(?resource, on, "an operator has switched an alarm");
+    }
+
+    /// True if this raises or clears an alarm.
+    fn switch(&self, change: impl FnOnce(&mut Wanted)) -> bool {
+        let mut wanted = self.wanted.lock();
+        change(&mut wanted);
+        let Wanted {
+            by_monitor,
+            by_operator,
+        } = &*wanted;
+        let now = Raised {
+            memory: by_monitor.memory || by_operator.memory,
+            disk: by_monitor.disk || by_operator.disk,
+        };
+        self.raised.send_if_modified(|raised| {
+            let changed = *raised != now;
+            *raised = now;
+            changed
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alarm_is_on_while_the_monitor_or_an_operator_wants_it() {
+        let alarms = Alarms::default();
+        alarms.set_by_operator(Resource::Memory, true);
+        alarms.memory_is(1, 5);
+        assert!(alarms.raised().memory, "the monitor does not clear it");
+        alarms.memory_is(9, 5);
+        alarms.set_by_operator(Resource::Memory, false);
+        assert!(alarms.raised().memory, "nor the operator");
+        alarms.memory_is(1, 5);
+        assert!(!alarms.raised().any());
+        alarms.set_by_operator(Resource::Disk, true);
+        assert_eq!(alarms.raised().reason(), Some("low on disk"));
+        alarms.set_by_operator(Resource::Disk, false);
+        assert!(!alarms.raised().any());
+    }
 
     #[test]
     fn changes_are_seen_once() {

@@ -225,6 +225,12 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             )
         }
         Verb::CloseConnection => format!("Closing connection {}, reason: {}...", arg(0), arg(1)),
+        Verb::ClearAlarm => format!("Clearing the {} alarm on node {node} ...", arg(0)),
+        Verb::SetAlarm => format!("Setting the {} alarm on node {node} ...", arg(0)),
+        Verb::SetChannelMax => format!("Setting channel_max on node {node} to {} ...", arg(0)),
+        Verb::SetLoopbackUsers => {
+            format!("Setting loopback users on node {node} to [{}] ...", rest(0))
+        }
         Verb::SetDiskFreeLimit if arg(0) == "mem_relative" => {
             format!(
                 "Setting disk free limit on {node} to {} times the total RAM ...",

@@ -1,5 +1,6 @@
 //! What the verbs act on: the broker, and the process that runs it.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +20,8 @@ pub(crate) enum NodeCommand {
     StopApp(oneshot::Sender<()>),
     /// Open the listeners again. The error of the reply is text for the operator.
     StartApp(oneshot::Sender<Result<(), String>>),
+    /// Set the largest `channel-max` of new connections.
+    SetChannelMax(NonZeroU16, oneshot::Sender<()>),
     /// End the process in good order.
     Stop,
     /// Close listeners and connections because the process ends.

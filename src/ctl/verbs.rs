@@ -131,6 +131,10 @@ verbs! {
     }
     "Configuration and Environment": {
         SetClusterName "set_cluster_name" (1..=1) [] "<name>" "Sets the cluster name";
+        ClearAlarm "clear_alarm" (1..=1) [] "memory | disk" "Clears an alarm that set_alarm has set";
+        SetAlarm "set_alarm" (1..=1) [] "memory | disk" "Blocks publishers as a memory or disk alarm does, until clear_alarm";
+        SetChannelMax "set_channel_max" (1..=1) [] "<count>" "Sets the most channels of a new connection until the next start; 0 is no limit";
+        SetLoopbackUsers "set_loopback_users" (0..=MANY) [] "[<username> ...]" "Sets the users that may log in from this machine only, until the next start";
         SetDiskFreeLimit "set_disk_free_limit" (1..=2) [] "<disk_limit> | mem_relative <fraction>" "Sets the disk_free_limit setting";
         SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
     }

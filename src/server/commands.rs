@@ -38,6 +38,10 @@ impl CommandTask {
                     let outcome = self.start_app(&mut listeners);
                     done.send(outcome).unwrap_or_default();
                 }
+                NodeCommand::SetChannelMax(channel_max, done) => {
+                    self.fronts.amqp.set_channel_max(channel_max);
+                    done.send(()).unwrap_or_default();
+                }
                 NodeCommand::Stop => {
                     stop_asked.send_replace(true);
                 }

@@ -58,6 +58,10 @@ impl Views {
         now.saturating_sub(self.node.started.elapsed()).as_secs()
     }
 
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
+    }
+
     pub(super) fn vhost_of(&self, name: &str) -> Option<Arc<Vhost>> {
         self.broker.vhost(name)
     }

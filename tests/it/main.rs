@@ -28,6 +28,7 @@ mod management; // the management HTTP API
 mod metrics; // numbers for Prometheus
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
+mod policies; // policies of live queues and exchanges
 mod prefetch; // limits on unacked messages
 mod process; // the binary as a process
 mod protocol_errors; // frames and methods that break the rules

@@ -34,8 +34,8 @@ use super::rewind::rewind_to::RewindTo;
 
 /// A queue as a state machine.
 pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send {
-    /// Applies other arguments from now on. The arguments of a stream cannot change.
-    fn reconfigure(&mut self, _now_ms: u64, _arguments: Arc<QueueArguments>, _fx: &mut Effects) {}
+    /// Applies other effective arguments from now on, and does what is due by them. A lease that has begun keeps its end.
+    fn reconfigure(&mut self, now_ms: u64, arguments: Arc<QueueArguments>, fx: &mut Effects);
 
     /// Enqueues a run of messages.
     fn publish(

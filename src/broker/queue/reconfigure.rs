@@ -81,7 +81,7 @@ impl Queue {
     /// Replaces what the queue was given, and does what is due then. Settings and machine change under one lock, so
     /// that the last of two concurrent changes holds in both.
     fn change_settings(&self, change: impl FnOnce(&mut Settings) -> Option<(Given, u64)>) {
-        let is_changed = self.run(|machine, now_ms, fx| {
+        let is_expired = self.run(|machine, now_ms, fx| {
             let mut settings = self.settings.write();
             let changed = change(&mut settings).filter(|(given, _)| *given != settings.given);
             let Some((given, version)) = changed else {
@@ -91,10 +91,11 @@ impl Queue {
             let arguments = Arc::clone(&settings.effective);
             drop(settings);
             machine.reconfigure(now_ms, arguments, fx);
-            true
+            machine.is_expired(now_ms)
         });
-        if is_changed == Some(true) {
-            self.tick();
+        self.loaded.notify_waiters();
+        if is_expired == Some(true) {
+            self.tell_owner(|owner, queue| owner.queue_expired(queue));
         }
     }
 }

@@ -49,7 +49,8 @@ impl Users {
 
     /// Whether `name` may log in from this address at all.
     pub fn may_come_from(&self, name: &str, peer: IpAddr) -> bool {
-        peer.to_canonical().is_loopback() || !self.loopback_only.iter().any(|only| **only == *name)
+        let loopback_only = self.loopback_only.read();
+        peer.to_canonical().is_loopback() || !loopback_only.iter().any(|only| **only == *name)
     }
 
     /// Verifies a password that an operator gives.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::RwLockReadGuard;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::broker::connections::Connections;
 use crate::broker::definitions::access::UserRecord;
@@ -24,7 +24,8 @@ pub struct Users {
     pub(super) access: Serialised<Access>,
     /// The epoch of `access`, without its lock.
     pub(super) epoch: Arc<AtomicU64>,
-    pub(super) loopback_only: Vec<Name>,
+    /// Users that may log in from this machine only.
+    pub(super) loopback_only: RwLock<Vec<Name>>,
     /// Also hashes new passwords.
     pub(super) amqp_gate: LoginGate,
     pub(super) management_gate: LoginGate,
@@ -42,11 +43,16 @@ impl Users {
         Ok(Users {
             epoch: Arc::clone(access.epoch()),
             access: Serialised::new(access, committer),
-            loopback_only,
+            loopback_only: RwLock::new(loopback_only),
             amqp_gate: LoginGate::default(),
             management_gate: LoginGate::default(),
             connections,
         })
+    }
+
+    /// Sets who may log in from this machine only, until the next start.
+    pub fn set_loopback_users(&self, users: Vec<Name>) {
+        *self.loopback_only.write() = users;
     }
 
     /// A user by name, as of now.

@@ -11,7 +11,9 @@ use crate::cmq::error::CmqError;
 /// `GetQueueAttributes`.
 pub(in crate::cmq) async fn get_attributes(call: &Call<'_>) -> Outcome {
     let queue = call.queue(Permission::Read)?;
-    let attributes = call.api.attributes.of(&queue, &call.api.config);
+    let config = &call.api.config;
+    let attributes = call.api.attributes.of(&queue, config);
+    let attributes = attributes.in_force(&queue.arguments(), config);
     let counts = queue.counts();
     let oldest_ms = oldest_ms(call, &queue).await?;
     let response = call.success().with(|object| {

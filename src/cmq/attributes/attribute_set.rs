@@ -74,6 +74,24 @@ impl Attributes {
         }
     }
 
+    /// These attributes with the values that hold for a queue: policies may set other ones.
+    pub(crate) fn in_force(&self, effective: &QueueArguments, config: &CmqConfig) -> Attributes {
+        let Attributes {
+            heap,
+            visibility_timeout_secs,
+            retention_secs,
+            rewind_secs,
+            ..
+        } = Attributes::of_arguments(effective, config);
+        Attributes {
+            heap,
+            visibility_timeout_secs,
+            retention_secs,
+            rewind_secs,
+            ..self.clone()
+        }
+    }
+
     /// Whether the queue was created through the API. Then all attributes hold; of other queues, those that were set.
     fn is_native(&self) -> bool {
         self.created_secs > 0

@@ -1,6 +1,10 @@
 //! The process as a whole: stop and start serving, thresholds.
 
+use std::num::NonZeroU16;
+
 use tokio::sync::oneshot;
+
+use crate::broker::alarms::Resource;
 
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
 use crate::ctl::context::{Context, NodeCommand};
@@ -52,6 +56,30 @@ pub(super) async fn stop(ctx: &Context) -> Outcome {
         .send(NodeCommand::Stop)
         .await
         .map_err(|_| shutting_down())?;
+    Ok(Reply::Done)
+}
+
+pub(super) fn set_alarm(ctx: &Context, request: &Request, on: bool) -> Outcome {
+    let resource = match request.arg(0) {
+        "memory" => Resource::Memory,
+        "disk" => Resource::Disk,
+        _ => return Err(Failure::error(EX_DATAERR, "Bad argument.")),
+    };
+    ctx.views.alarms().set_by_operator(resource, on);
+    Ok(Reply::Done)
+}
+
+pub(super) async fn set_channel_max(ctx: &Context, request: &Request) -> Outcome {
+    let count = request.arg(0).parse::<u16>();
+    let count = count.map_err(|_| Failure::error(EX_DATAERR, "Bad argument."))?;
+    let channel_max = NonZeroU16::new(count).unwrap_or(NonZeroU16::MAX);
+    let (done, set) = oneshot::channel();
+    ctx.node
+        .commands
+        .send(NodeCommand::SetChannelMax(channel_max, done))
+        .await
+        .map_err(|_| shutting_down())?;
+    set.await.map_err(|_| shutting_down())?;
     Ok(Reply::Done)
 }
 

@@ -87,6 +87,13 @@ pub(super) fn hash_password(request: &Request) -> Outcome {
     ))
 }
 
+/// Sets who may log in from this machine only.
+pub(super) fn set_loopback(ctx: &Context, request: &Request) -> Outcome {
+    let users = request.args.iter().map(|name| name.as_str().into());
+    ctx.users().set_loopback_users(users.collect());
+    Ok(Reply::Done)
+}
+
 pub(super) fn list(ctx: &Context) -> Outcome {
     let users = ctx.users().list();
     rows(

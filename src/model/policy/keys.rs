@@ -189,8 +189,7 @@ pub(in crate::model) const KEYS: &[Key] = &[
         "x-consumer-disconnected-timeout",
         is_from_0,
         "is not a valid consumer disconnected timeout",
-    )
-    .uses(NoEffect, Holds(Lower), NoEffect),
+    ),
     Key::new(
         "delayed-retry-type",
         "x-delayed-retry-type",

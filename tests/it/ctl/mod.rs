@@ -3,6 +3,7 @@
 mod access;
 mod node;
 mod parameters;
+mod policies;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

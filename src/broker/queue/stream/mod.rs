@@ -235,6 +235,14 @@ impl Stream {
 }
 
 impl Machine for Stream {
+    /// A new segment size holds from the next chunk on.
+    fn reconfigure(&mut self, now_ms: u64, arguments: Arc<QueueArguments>, fx: &mut Effects) {
+        self.max_bytes = arguments.max_length_bytes;
+        self.max_age_ms = arguments.max_age_ms;
+        self.segments.set_segment_bytes(arguments.segment_bytes);
+        self.finish(now_ms, fx);
+    }
+
     fn publish(
         &mut self,
         now_ms: u64,

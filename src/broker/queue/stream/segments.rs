@@ -42,6 +42,11 @@ impl Segments {
         }
     }
 
+    /// Closes segments at another size from now on.
+    pub(in crate::broker::queue) fn set_segment_bytes(&mut self, segment_bytes: u64) {
+        self.segment_bytes = segment_bytes;
+    }
+
     /// Bytes of properties and bodies.
     pub(in crate::broker::queue) fn bytes(&self) -> u64 {
         self.bytes

@@ -27,8 +27,7 @@ use super::state::{Paused, WorkQueue, request_load};
 impl Machine for WorkQueue {
     fn reconfigure(&mut self, now_ms: u64, arguments: Arc<QueueArguments>, fx: &mut Effects) {
         self.set_arguments(arguments, now_ms);
-        // Messages that the new limits drop from the history leave the disk now.
-        self.sweep(fx);
+        self.finish(now_ms, fx);
     }
 
     fn publish(

@@ -119,7 +119,7 @@ impl WorkQueue {
         state
     }
 
-    /// Sets other arguments. The next command applies their times and limits.
+    /// Sets other arguments. The end of the command applies their times and limits.
     pub(super) fn set_arguments(&mut self, arguments: Arc<QueueArguments>, now_ms: u64) {
         self.arguments = arguments;
         self.apply_history_limits(now_ms);

@@ -33,6 +33,51 @@ fn whole_segments_are_dropped_by_bytes() {
 }
 
 #[test]
+fn new_limits_trim_a_stream_and_hold_from_then_on() {
+    let mut f = Fixture::new(&[("x-stream-max-segment-size-bytes", number(1))]);
+    for _ in 0..4 {
+        f.publish_durable(2);
+        f.now_ms += 1_000;
+    }
+    let declared = QueueArguments::clone(&f.arguments);
+    let reconfigured = |arguments: QueueArguments, f: &mut Fixture| {
+        let now_ms = f.now_ms;
+        f.stream.reconfigure(now_ms, Arc::new(arguments), &mut f.fx);
+        f.counts()
+    };
+    assert_eq!(f.stream.deadline_ms(f.now_ms), None);
+    // The first two segments are 4 s and 3 s old.
+    let aged = QueueArguments {
+        max_age_ms: Some(2_500),
+        ..declared.clone()
+    };
+    assert_eq!(reconfigured(aged.clone(), &mut f), (4, 0));
+    assert_eq!(f.stream.deadline_ms(f.now_ms), Some(f.now_ms + 501));
+    // Longer limits bring nothing back.
+    assert_eq!(reconfigured(declared.clone(), &mut f), (4, 0));
+    assert_eq!(f.stream.deadline_ms(f.now_ms), None);
+    let short = QueueArguments {
+        max_length_bytes: Some(24),
+        ..declared.clone()
+    };
+    assert_eq!(reconfigured(short, &mut f), (2, 0));
+    // Larger segments begin with the next chunk.
+    let large = QueueArguments {
+        segment_bytes: 1_000,
+        ..declared
+    };
+    reconfigured(large, &mut f);
+    let before = f.stream.segments.len();
+    for _ in 0..4 {
+        f.publish_durable(2);
+    }
+    assert_eq!(f.stream.segments.len(), before + 1);
+    f.sync();
+    f.restart();
+    assert_eq!(f.counts(), (10, 0));
+}
+
+#[test]
 fn a_read_of_messages_that_retention_has_dropped_finds_nothing() {
     let mut f = Fixture::new(&[
         ("x-max-length-bytes", number(50)),
