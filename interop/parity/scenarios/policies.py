@@ -3,7 +3,7 @@
 
 import json
 
-from parity.session import add, scenario
+from parity.session import add, follows, scenario
 
 KINDS = ("classic", "quorum")
 
@@ -153,6 +153,7 @@ for _kind in KINDS:
 
 
 @scenario
+@follows("4.3")
 def delivery_limit(s):
     """The lower delivery limit holds; a negative one, which is none, loses to any other."""
     v = s.vhost()
@@ -299,3 +300,37 @@ def operator_cleared(s):
     holds(ch, queue(s, ch, "q"), 1)
     cleared(s, v, operator=True)
     holds(ch, queue(s, ch, "r"), 3)
+
+
+@scenario
+@follows("4.3")
+def delayed_retry(s):
+    """The policy's type of delayed retry holds against the argument, and the lower of both delays."""
+    v = s.vhost()
+    policy(s, v, {"delayed_retry_type": "all", "delayed_retry_min": 400})
+    ch = inside(s, v)
+    for suffix, arguments in (("policy", {}), ("disabled", {"delayed_retry_type": "disabled", "delayed_retry_min": 60000})):
+        q = queue(s, ch, suffix, "quorum", **arguments)
+        publishes(ch, q, suffix)
+        got = ch.get_when_there(q, no_ack=False)
+        with s.takes(0.4, 0.5):
+            ch.reject(got.fields["delivery-tag"], requeue=True)
+            ch.get_when_there(q)
+
+
+@scenario
+@follows("4.3")
+def delayed_retry_bounds(s):
+    """Of the shortest delays the operator's higher one holds, and of the longest ones the lower one."""
+    v = s.vhost()
+    policy(s, v, {"delayed_retry_type": "all", "delayed_retry_min": 1})
+    policy(s, v, {"delayed_retry_min": 400, "delayed_retry_max": 500}, operator=True)
+    ch = inside(s, v)
+    q = queue(s, ch, "q", "quorum")
+    publishes(ch, q, "m")
+    for _ in range(2):
+        got = ch.get_when_there(q, no_ack=False)
+        with s.takes(0.45, 0.5):
+            ch.reject(got.fields["delivery-tag"], requeue=True)
+            got = ch.get_when_there(q, no_ack=False)
+        ch.reject(got.fields["delivery-tag"], requeue=True)

@@ -159,13 +159,13 @@ impl Vhost {
             let set = self.policy_set();
             let alternates: Vec<_> = exchanges
                 .iter()
-                .map(|exchange| (&exchange.name, alternate_of(exchange, &set)))
+                .map(|exchange| (exchange, alternate_of(exchange, &set)))
                 .collect();
             let differs = {
                 let routing = self.routing();
                 alternates
                     .iter()
-                    .any(|(name, alternate)| routing.alternate(name) != alternate.as_ref())
+                    .any(|(of, alternate)| routing.alternate(&of.name) != alternate.as_ref())
             };
             if !differs {
                 return;
@@ -173,8 +173,12 @@ impl Vhost {
             let is_current = self.change_routing(|routing| {
                 let is_current = self.policies.read().set().version() == set.version();
                 if is_current {
-                    for (name, alternate) in alternates {
-                        routing.set_alternate(name, alternate);
+                    for (exchange, alternate) in alternates {
+                        // One that was deleted and declared again has its own already.
+                        let current = routing.exchange(&exchange.name);
+                        if current.is_some_and(|current| Arc::ptr_eq(current, exchange)) {
+                            routing.set_alternate(&exchange.name, alternate);
+                        }
                     }
                 }
                 is_current

@@ -14,6 +14,9 @@ pub enum PolicyKind {
     Operator,
 }
 
+/// Maximum length of a definition as JSON.
+const DEFINITION_BYTES_MAX: usize = 64 * 1024;
+
 /// Checks a definition. The error is RabbitMQ's text.
 pub(super) fn check(kind: PolicyKind, definition: &Value) -> Result<Map<String, Value>, String> {
     let fields = match definition {
@@ -35,6 +38,11 @@ pub(super) fn check(kind: PolicyKind, definition: &Value) -> Result<Map<String, 
             ));
         }
     };
+    if definition.to_string().len() > DEFINITION_BYTES_MAX {
+        return Err(format!(
+            "definition must not exceed {DEFINITION_BYTES_MAX} bytes"
+        ));
+    }
     let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
     sorted.sort_by_key(|(name, _)| *name);
     let mut unknown = Vec::new();

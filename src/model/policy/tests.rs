@@ -223,6 +223,20 @@ fn all_faults_of_a_policy_are_named() {
     );
 }
 
+#[test]
+fn patterns_and_definitions_are_bounded() {
+    let long = json!({"ha-params": "x".repeat(64 * 1024)});
+    assert_eq!(
+        refusal(PolicyKind::User, long),
+        "definition must not exceed 65536 bytes"
+    );
+    // A match that would take for ever gives up.
+    let evil = draft_of_pattern(r"^(a+)+\1b$");
+    let began = std::time::Instant::now();
+    assert_eq!(winner(&[evil], &"a".repeat(255), CLASSIC), None);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+}
+
 fn draft_of_pattern(pattern: &str) -> PolicyDraft {
     draft("p", pattern, "all", json!({"max-length": 1}), json!(0))
 }

@@ -1,6 +1,6 @@
 //! A policy, checked, and the refusal of one that is not valid.
 
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
@@ -13,6 +13,8 @@ use crate::model::json_term::json_term;
 
 /// Maximum length of a policy's name.
 pub const POLICY_NAME_BYTES_MAX: usize = 1024;
+/// Maximum number of steps back of one match. Each change of policies matches all queues.
+const BACKTRACK_MAX: usize = 20_000;
 /// Maximum length of a pattern.
 const PATTERN_BYTES_MAX: usize = 4096;
 
@@ -180,7 +182,10 @@ impl Pattern {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(format!("pattern must not exceed {PATTERN_BYTES_MAX} bytes"));
         }
-        let regex = Regex::new(text).map_err(|error| {
+        let regex = RegexBuilder::new(text)
+            .backtrack_limit(BACKTRACK_MAX)
+            .build();
+        let regex = regex.map_err(|error| {
             format!("pattern should be regular expression but is invalid: {{\"{error}\",0}}")
         })?;
         Ok(Pattern {
