@@ -101,10 +101,6 @@ pub(super) const REPLIES_PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A smaller reply counts for this many bytes.
 pub(super) const REPLY_BYTES_MIN: usize = 512;
 
-/// Maximum number of routing keys in the headers `CC` and `BCC` of one message. RabbitMQ has no such limit,
-/// but at most 26,207 fit into its largest header frame.
-pub(super) const FURTHER_KEYS_MAX: usize = 32 * 1024;
-
 /// Characters of a consumer's unreadable argument that the log shows.
 pub(super) const ARGUMENT_LOGGED_MAX: usize = 200;
 

@@ -18,6 +18,7 @@ pub mod parameters; // global ones, and those of virtual hosts
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host
 pub mod policies; // the policies of a virtual host
+pub mod properties; // checks of messages' properties
 pub mod queue; // queues: the state machine and its shell
 pub mod routing; // from an exchange to queues
 pub mod secrets; // keys that sign requests over HTTP

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::config::ManagementConfig;
 use super::limits::{DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_BODIES_MAX};
 use crate::broker::broker::Broker;
+use crate::node;
 use crate::seldom::Seldom;
 use crate::views::Views;
 
@@ -15,6 +16,8 @@ pub(super) struct Api {
     pub(super) broker: Arc<Broker>,
     pub(super) views: Arc<Views>,
     pub(super) config: ManagementConfig,
+    /// The name of this node.
+    pub(super) node: String,
     /// Places for large bodies of requests.
     pub(super) large_bodies: Arc<Semaphore>,
     /// Log lines about refused logins.
@@ -29,6 +32,7 @@ impl Api {
         Arc::new(Api {
             broker: Arc::clone(views.broker()),
             views,
+            node: node::name(),
             config,
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),

@@ -12,6 +12,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::api::{Api, Shared};
 use super::error::ApiError;
+use crate::broker::connections::ConnectionInfo;
+use crate::broker::session::Session;
 use crate::broker::users::{LoginDoor, LoginError, TAG_ADMINISTRATOR, User};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
@@ -115,11 +117,35 @@ impl Caller {
         self.is_monitor() || self.is_policymaker() || self.user.has_tag(TAG_MANAGEMENT)
     }
 
+    /// The virtual host that the request's header chooses.
+    pub(super) fn chosen_vhost(&self) -> Option<&str> {
+        self.chosen_vhost.as_deref()
+    }
+
     /// The virtual host of a path, for callers who may act in it: administrators, and users with permissions there.
     pub(super) fn vhost(&self, api: &Api, name: &str) -> Result<Arc<Vhost>, ApiError> {
         let vhost = api.broker.vhost(name).ok_or(ApiError::NotFound)?;
         self.check_enters(api, &vhost)?;
         Ok(vhost)
+    }
+
+    /// As [`Caller::vhost`]; a request that declares something names the missing virtual host.
+    pub(super) fn vhost_to_change(&self, api: &Api, name: &str) -> Result<Arc<Vhost>, ApiError> {
+        match api.broker.vhost(name) {
+            Some(_) => self.vhost(api, name),
+            None => Err(ApiError::NotFoundBecause("vhost_not_found".into())),
+        }
+    }
+
+    /// The caller's session in a virtual host, in which the broker checks its permissions.
+    pub(super) fn session(&self, api: &Api, vhost: Arc<Vhost>) -> Session {
+        let (broker, user) = (Arc::clone(&api.broker), Arc::clone(&self.user));
+        Session::new(broker, vhost, user, api.broker.next_connection())
+    }
+
+    /// Users see their own connections, monitors all.
+    pub(super) fn sees_connection(&self, connection: &ConnectionInfo) -> bool {
+        self.is_monitor() || connection.user == self.user.name
     }
 
     /// The virtual host of a path, for callers who may see it: as [`Caller::vhost`], and monitors.

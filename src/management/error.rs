@@ -4,7 +4,10 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Array, Object, OneOf, Schema, SchemaType, Type};
 
 use crate::broker::error::BrokerError;
 use crate::store::StoreFailed;
@@ -23,6 +26,8 @@ pub(super) enum ApiError {
     /// There is no such object, in the broker's words.
     NotFoundBecause(String),
     BadRequest(String),
+    /// A value in the request is wrong: what is wrong about it, and the value, as RabbitMQ shows both.
+    BadValue(&'static str, Value),
     /// A list is asked for with wrong parameters.
     InvalidPage {
         error: &'static str,
@@ -30,7 +35,7 @@ pub(super) enum ApiError {
     },
     MethodNotAllowed,
     PreconditionFailed(String),
-    /// The request is too large.
+    /// This broker does not do what the request asks for.
     NotImplemented(String),
     /// A check of the broker's health failed, or it cannot serve the request now.
     Unavailable(String),
@@ -44,12 +49,28 @@ pub(super) enum ApiError {
 pub(super) struct Refusal {
     /// The kind of refusal.
     pub(super) error: &'static str,
-    /// Why, in words.
-    pub(super) reason: String,
+    /// Why, in words; for a wrong value of a field what is wrong about it, and the value.
+    #[schema(schema_with = reason_schema)]
+    pub(super) reason: Value,
+}
+
+fn reason_schema() -> RefOr<Schema> {
+    let text = Object::with_type(Type::String);
+    let wrong_value = Array::new(Object::with_type(SchemaType::AnyValue));
+    OneOf::builder().item(text).item(wrong_value).into()
 }
 
 impl ApiError {
-    fn parts(self) -> (StatusCode, &'static str, String) {
+    fn parts(self) -> (StatusCode, &'static str, Value) {
+        if let ApiError::BadValue(fault, value) = self {
+            let reason = Value::from(vec![Value::from(fault), value]);
+            return (StatusCode::BAD_REQUEST, "bad_request", reason);
+        }
+        let (status, error, reason) = self.worded();
+        (status, error, Value::from(reason))
+    }
+
+    fn worded(self) -> (StatusCode, &'static str, String) {
         match self {
             ApiError::NoLogin => {
                 let reason = "Login failed".to_owned();
@@ -66,6 +87,10 @@ impl ApiError {
             }
             ApiError::NotFoundBecause(reason) => (StatusCode::NOT_FOUND, "not_found", reason),
             ApiError::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            ApiError::BadValue(fault, value) => {
+                let reason = format!("{fault}: {value}");
+                (StatusCode::BAD_REQUEST, "bad_request", reason)
+            }
             ApiError::InvalidPage { error, reason } => (StatusCode::BAD_REQUEST, error, reason),
             ApiError::MethodNotAllowed => {
                 let reason = "Method Not Allowed".to_owned();
@@ -114,12 +139,12 @@ impl From<BrokerError> for ApiError {
         match error {
             BrokerError::NotFound(_) => ApiError::NotFoundBecause(error.to_string()),
             BrokerError::VhostNotFound(_) => ApiError::NotFoundBecause("vhost_not_found".into()),
-            BrokerError::AccessRefused(_) => ApiError::NotAuthorised("Access refused.".into()),
-            BrokerError::StoreFailed => ApiError::Unavailable(error.to_string()),
-            BrokerError::DefaultExchange
+            BrokerError::AccessRefused(_)
+            | BrokerError::DefaultExchange
             | BrokerError::ReservedName { .. }
-            | BrokerError::SystemExchange(_)
-            | BrokerError::InternalExchange(_)
+            | BrokerError::SystemExchange(_) => ApiError::NotAuthorised("Access refused.".into()),
+            BrokerError::StoreFailed => ApiError::Unavailable(error.to_string()),
+            BrokerError::InternalExchange(_)
             | BrokerError::ResourceLocked(_)
             | BrokerError::Inequivalent { .. }
             | BrokerError::InvalidArgument { .. }
@@ -134,6 +159,22 @@ impl From<BrokerError> for ApiError {
             | BrokerError::LimitReached(_)
             | BrokerError::NameTooLong(_)
             | BrokerError::NotImplemented(_) => ApiError::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl ApiError {
+    /// A refusal of something that RabbitMQ does on a channel: its reason has the reply code.
+    pub(super) fn of_method(error: BrokerError) -> ApiError {
+        match error {
+            BrokerError::ResourceLocked(_) => {
+                ApiError::BadRequest(format!("405 RESOURCE_LOCKED - {error}"))
+            }
+            BrokerError::AccessRefused(_) | BrokerError::InternalExchange(_) => {
+                ApiError::NotAuthorised(format!("ACCESS_REFUSED - {error}"))
+            }
+            BrokerError::NotFound(_) => ApiError::NotFoundBecause(format!("NOT_FOUND - {error}")),
+            error => ApiError::from(error),
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
-use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::api::{Api, Shared};
 use super::error::ApiError;
 use super::limits::{BODY_BYTES_MAX, BODY_TIMEOUT, DISCARDED_BYTES_MAX, LARGE_BODY_BYTES};
+use crate::wire::{FieldTable, table_from_json};
 
 /// What most handlers return.
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -145,72 +146,52 @@ fn bad_request(reason: &str) -> ApiError {
     ApiError::BadRequest(reason.to_owned())
 }
 
-/// A boolean, or a string that names one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+/// A boolean, or a string that names one. Read late, so that a wrong one is refused in RabbitMQ's words.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[schema(value_type = bool)]
-pub(super) struct Flag(pub(super) bool);
+pub(super) struct Flag(Value);
 
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Flag, D::Error> {
-        struct Flags;
-        impl Visitor<'_> for Flags {
-            type Value = Flag;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("true or false")
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Flag, E> {
-                Ok(Flag(value))
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Flag, E> {
-                match value {
-                    "true" => Ok(Flag(true)),
-                    "false" => Ok(Flag(false)),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
+impl Flag {
+    pub(super) fn read(self) -> Result<bool, ApiError> {
+        match (&self.0, self.0.as_str()) {
+            (Value::Bool(flag), _) => Ok(*flag),
+            (_, Some("true")) => Ok(true),
+            (_, Some("false")) => Ok(false),
+            _ => Err(ApiError::BadValue("not_boolean", self.0)),
         }
-        deserializer.deserialize_any(Flags)
+    }
+
+    /// The flag, or this value where the request has none.
+    pub(super) fn or(flag: Option<Flag>, absent: bool) -> Result<bool, ApiError> {
+        flag.map_or(Ok(absent), Flag::read)
     }
 }
 
-/// An integer, or a string that holds one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+/// An integer, or a string that holds one. Read late, so that a wrong one is refused in RabbitMQ's words.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[schema(value_type = i64)]
-pub(super) struct Integer(pub(super) i64);
+pub(super) struct Integer(Value);
 
-impl<'de> Deserialize<'de> for Integer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Integer, D::Error> {
-        struct Integers;
-        impl Visitor<'_> for Integers {
-            type Value = Integer;
+impl Integer {
+    pub(super) fn read(self) -> Result<i64, ApiError> {
+        let number = match &self.0 {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        number.ok_or(ApiError::BadValue("not_integer", self.0))
+    }
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an integer")
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Integer, E> {
-                Ok(Integer(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Integer, E> {
-                let unexpected = de::Unexpected::Unsigned(value);
-                let value = i64::try_from(value);
-                value
-                    .map(Integer)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Integer, E> {
-                let parsed = value.trim().parse();
-                parsed
-                    .map(Integer)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(value), &self))
-            }
+/// The `arguments` of a declaration or binding. RabbitMQ also takes an empty array.
+pub(super) fn table(arguments: Option<&Value>) -> Result<FieldTable, ApiError> {
+    match arguments {
+        None | Some(Value::Null) => Ok(FieldTable::default()),
+        Some(Value::Array(items)) if items.is_empty() => Ok(FieldTable::default()),
+        Some(Value::Object(object)) => {
+            table_from_json(object).map_err(|error| ApiError::BadRequest(error.to_string()))
         }
-        deserializer.deserialize_any(Integers)
+        Some(_) => Err(bad_request("arguments are no object")),
     }
 }
 
@@ -218,45 +199,44 @@ impl<'de> Deserialize<'de> for Integer {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize)]
     struct Body {
-        #[serde(default)]
-        durable: Flag,
+        durable: Option<Flag>,
         count: Option<Integer>,
+    }
+
+    fn read(text: &str) -> Result<(bool, Option<i64>), ApiError> {
+        let body: Body = decode(text.as_bytes())?;
+        let count = body.count.map(Integer::read).transpose()?;
+        Ok((Flag::or(body.durable, false)?, count))
     }
 
     #[test]
     fn bodies_are_read_as_loosely_as_rabbitmq_reads_them() {
-        let body = |durable, count: Option<i64>| {
-            Ok(Body {
-                durable: Flag(durable),
-                count: count.map(Integer),
-            })
-        };
         let not_json = || Err(bad_request("not_json"));
+        let bad = |fault, value: Value| Err(ApiError::BadValue(fault, value));
         for (text, expected) in [
-            ("", body(false, None)),
-            (" null\n", body(false, None)),
-            ("{}", body(false, None)),
-            (r#"{"durable": true, "other": [1]}"#, body(true, None)),
-            (r#"{"durable": "true", "count": "7"}"#, body(true, Some(7))),
-            (r#"{"count": -7}"#, body(false, Some(-7))),
+            ("", Ok((false, None))),
+            (" null\n", Ok((false, None))),
+            ("{}", Ok((false, None))),
+            (r#"{"durable": true, "other": [1]}"#, Ok((true, None))),
+            (r#"{"durable": "true", "count": "7"}"#, Ok((true, Some(7)))),
+            (r#"{"count": -7}"#, Ok((false, Some(-7)))),
             ("[]", not_json()),
             ("1", not_json()),
             ("{", not_json()),
             ("\u{fffd}", not_json()),
+            (r#"{"durable": 1}"#, bad("not_boolean", 1.into())),
+            (r#"{"durable": "yes"}"#, bad("not_boolean", "yes".into())),
+            (r#"{"count": 1.5}"#, bad("not_integer", 1.5.into())),
+            (r#"{"count": "x"}"#, bad("not_integer", "x".into())),
+            (
+                r#"{"count": 18446744073709551615}"#,
+                bad("not_integer", u64::MAX.into()),
+            ),
         ] {
-            assert_eq!(decode::<Body>(text.as_bytes()), expected, "{text}");
+            assert_eq!(read(text), expected, "{text}");
         }
-        for wrong in [
-            r#""{}""#,
-            r#"{"durable": 1}"#,
-            r#"{"durable": "yes"}"#,
-            r#"{"count": 1.5}"#,
-            r#"{"count": 18446744073709551615}"#,
-        ] {
-            let refused = decode::<Body>(wrong.as_bytes());
-            assert!(matches!(refused, Err(ApiError::BadRequest(_))), "{wrong}");
-        }
+        assert!(matches!(read(r#""{}""#), Err(ApiError::BadRequest(_))));
     }
 }

@@ -35,3 +35,7 @@ pub(super) const CORS_AGE: Duration = Duration::from_secs(1800);
 pub(super) const USER_NAME_BYTES_MAX: usize = 255;
 /// Tags of a user or of a virtual host.
 pub(super) const WORDS_MAX: usize = 64;
+/// Messages that one request fetches from a queue.
+pub(super) const FETCHED_MAX: usize = 10_000;
+/// A request fetches no further message when the payloads have this many bytes.
+pub(super) const FETCHED_BYTES_MAX: usize = 64 * 1024 * 1024;

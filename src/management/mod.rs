@@ -7,20 +7,32 @@
 #![allow(dead_code, reason = "further subjects use the rest of the framework")]
 
 mod api; // what all requests share
+mod bindings; // bindings
 mod caller; // who calls, and with which rights
+mod channels; // channels
 mod config; // options
+mod connections; // connections
+mod consumers; // consumers
 mod error; // refusals, as JSON
+mod exchange_types; // the types of exchanges
 mod exchanges; // exchanges
 mod front; // listeners
 mod json; // bodies of requests and responses
 mod limits; // fixed bounds
 mod listing; // filters, sorts and pages lists
+mod nodes; // the node and its memory
 mod openapi; // the document that describes the API
+mod overview; // the broker as a whole
 mod path; // names in paths
 mod permissions; // permissions in virtual hosts
 mod policies; // policies and operator policies
+mod policies_json; // the policies of an object
+mod properties_json; // properties of messages
+mod queues; // queues
+mod ranges; // how much of the past to show
 mod router; // all paths
 mod static_files; // the web page
+mod stats_json; // counters
 mod topic_permissions; // routing keys that users may use
 mod user_error; // refusals of changes of users
 mod user_limits; // limits of users

@@ -18,8 +18,8 @@ use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
-    exchanges, openapi, permissions, policies, static_files, topic_permissions, user_limits, users,
-    vhost_limits, vhosts,
+    bindings, channels, connections, consumers, exchanges, nodes, openapi, overview, permissions,
+    policies, queues, static_files, topic_permissions, user_limits, users, vhost_limits, vhosts,
 };
 
 /// Any origin may call.
@@ -46,14 +46,21 @@ pub(super) fn router(api: Shared) -> Router {
 /// The paths of each subject.
 fn subjects() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(bindings::routes())
+        .merge(channels::routes())
+        .merge(connections::routes())
+        .merge(consumers::routes())
         .merge(exchanges::routes())
-        .merge(users::routes())
+        .merge(nodes::routes())
+        .merge(overview::routes())
         .merge(permissions::routes())
+        .merge(policies::routes())
+        .merge(queues::routes())
         .merge(topic_permissions::routes())
         .merge(user_limits::routes())
+        .merge(users::routes())
         .merge(vhost_limits::routes())
         .merge(vhosts::routes())
-        .merge(policies::routes())
 }
 
 /// Paths that no handler has: files of the page, or nothing.
@@ -73,6 +80,7 @@ async fn fallback(request: Request) -> Response {
 async fn complete(mut request: Request, next: Next) -> Response {
     let place = BodyPlace::default();
     request.extensions_mut().insert(place.clone());
+    drop_trailing_slash(&mut request);
     let asks_options = request.method() == Method::OPTIONS;
     let mut response = next.run(request).await;
     drop(place);
@@ -95,6 +103,21 @@ async fn complete(mut request: Request, next: Next) -> Response {
     add(REFERRER_POLICY, "no-referrer");
     add(VARY, "accept, accept-encoding, origin");
     response
+}
+
+/// Paths of the API mean the same with a slash behind them, as in RabbitMQ.
+fn drop_trailing_slash(request: &mut Request) {
+    let uri = request.uri();
+    let shorter = uri.path().strip_suffix('/');
+    let Some(path) = shorter.filter(|path| path.starts_with("/api/")) else {
+        return;
+    };
+    let query = uri
+        .query()
+        .map_or(String::new(), |query| format!("?{query}"));
+    if let Ok(uri) = format!("{path}{query}").parse() {
+        *request.uri_mut() = uri;
+    }
 }
 
 fn with_options(allowed: &HeaderValue) -> HeaderValue {

@@ -169,10 +169,11 @@ struct UserBody {
 
 impl UserBody {
     fn tags(&self) -> Result<Vec<Name>, ApiError> {
-        match (&self.tags, self.administrator) {
+        let administrator = self.administrator.clone().map(Flag::read).transpose()?;
+        match (&self.tags, administrator) {
             (Some(tags), _) => Ok(tags.0.clone()),
-            (None, Some(Flag(true))) => Ok(vec![TAG_ADMINISTRATOR.into()]),
-            (None, Some(Flag(false))) => Ok(Vec::new()),
+            (None, Some(true)) => Ok(vec![TAG_ADMINISTRATOR.into()]),
+            (None, Some(false)) => Ok(Vec::new()),
             (None, None) => Err(ApiError::BadRequest("tags_not_present".to_owned())),
         }
     }

@@ -156,7 +156,7 @@ async fn put(
     Path(name): Path<String>,
     Json(body): Json<VhostBody>,
 ) -> Result<StatusCode, ApiError> {
-    if let Some(Flag(true)) = body.tracing {
+    if Flag::or(body.tracing, false)? {
         let text = "this broker does not copy messages for tracing";
         return Err(ApiError::NotImplemented(text.to_owned()));
     }

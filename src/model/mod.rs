@@ -1,6 +1,7 @@
 //! Plain data that all rooms share: identities, messages, queue arguments. No behaviour of queues, no I/O.
 
 pub mod arguments; // queue arguments, parsed and compared
+mod compatibility; // the RabbitMQ release that clients may expect
 pub mod effective; // the merge of arguments, policies and overrides
 mod id;
 mod ip_range;
@@ -10,6 +11,7 @@ mod overrides;
 pub mod policy; // policies, and which of them apply
 pub mod stream; // arguments of stream consumers
 
+pub use compatibility::COMPATIBLE_VERSION;
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
 pub use ip_range::{IpRange, NoRange};
 pub use json_term::json_term;

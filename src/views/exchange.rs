@@ -27,7 +27,8 @@ pub struct BindingView {
 }
 
 impl ExchangeView {
-    fn of(vhost: &Vhost, exchange: Arc<Exchange>) -> ExchangeView {
+    /// An exchange of this virtual host.
+    pub fn of(vhost: &Vhost, exchange: Arc<Exchange>) -> ExchangeView {
         ExchangeView {
             vhost: vhost.name().clone(),
             policies: vhost.exchange_policies(&exchange),

@@ -124,7 +124,8 @@ impl Views {
         }
     }
 
-    fn queue_view(&self, vhost: &Name, queue: &Queue) -> QueueView {
+    /// A queue of this virtual host.
+    pub fn queue_view(&self, vhost: &Name, queue: &Queue) -> QueueView {
         let counts = queue.counts();
         let owner = queue.spec().exclusive_owner;
         QueueView {

@@ -1,15 +1,13 @@
 //! The server's side of the handshake: its settings, and the `connection.start` made of them.
 
 use super::super::sasl::MECHANISMS;
+use crate::model::COMPATIBLE_VERSION;
 use crate::wire::protocol::connection::{AMQPMethod, Start};
 use crate::wire::{AMQPClass, AMQPValue, FieldTable, short_string};
 
 /// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before
 /// `tune-ok`.
 pub(in crate::amqp) const FRAME_MAX_MIN: u32 = 4096;
-
-/// The RabbitMQ release whose behaviour clients may expect. Clients parse it out of the server properties.
-const COMPATIBLE_VERSION: &str = "4.2.0";
 
 /// The server's offers for tuning, and texts of its properties.
 #[derive(Clone, Debug)]

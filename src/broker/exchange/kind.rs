@@ -26,6 +26,18 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
+    pub const ALL: [ExchangeKind; 9] = [
+        ExchangeKind::Direct,
+        ExchangeKind::Fanout,
+        ExchangeKind::Topic,
+        ExchangeKind::Headers,
+        ExchangeKind::ConsistentHash,
+        ExchangeKind::Delayed,
+        ExchangeKind::LocalRandom,
+        ExchangeKind::ModulusHash,
+        ExchangeKind::Random,
+    ];
+
     pub fn parse(name: &str) -> Result<ExchangeKind, BrokerError> {
         match name {
             "direct" => Ok(ExchangeKind::Direct),

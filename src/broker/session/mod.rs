@@ -5,10 +5,12 @@
 mod bindings;
 mod checks; // the session, and the checks of all its methods
 mod exchanges;
+mod publish; // of single messages
 mod queues;
 #[cfg(test)]
 mod tests;
 
 pub use checks::Session;
 pub use exchanges::DeclareExchange;
+pub use publish::{PublishError, PublishOne};
 pub use queues::{DeclareQueue, QueueDeclared, generated_name};

@@ -2,7 +2,10 @@
 
 mod check; // tables of requests with their answers
 mod client; // a small client of the API
+mod connections; // connections, channels, consumers, the broker as a whole
 mod framework; // logins, methods, bodies, lists, slow clients
+mod objects; // queues, exchanges, bindings, messages
+mod rights; // tags
 mod users; // users, permissions, limits
 mod vhosts; // virtual hosts, policies
 

@@ -105,7 +105,7 @@ async fn users_are_set_with_passwords_hashes_and_tags() {
                 "/api/users/w",
                 json!({"administrator": "yes"}),
                 400,
-                "true or false",
+                "not_boolean",
             ),
             ("PUT", "/api/users/w", json!([]), 400, "not_json"),
             (
