@@ -1,6 +1,6 @@
 //! The counters of queues, exchanges, channels, virtual hosts and the broker move as messages move.
 
-use leveret::broker::stats::{HandedOut, MessageStats, Protocol, Published};
+use leveret::broker::stats::{Deaths, HandedOut, MessageStats, Protocol, Published};
 use leveret::model::arguments::QueueKind;
 use leveret::wire::protocol::queue;
 use leveret::wire::{AMQPClass, AMQPValue};
@@ -141,6 +141,38 @@ async fn fetches_are_counted_by_acknowledgement_and_queue_type() {
     assert_eq!(*by_kind.of(QueueKind::Quorum), expected);
     assert_eq!(*by_kind.of(QueueKind::Classic), HandedOut::default());
     assert_eq!(server.queue("q").stats().handed_out, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_die_are_counted_by_reason() {
+    let server = TestServer::start().await;
+    let mut peer = Peer::new(&server).await;
+    let one = ("x-max-length", AMQPValue::LongInt(1));
+    let letters = (
+        "x-dead-letter-exchange",
+        AMQPValue::LongString("amq.fanout".into()),
+    );
+    peer.declare_durable(1, "dropping", std::slice::from_ref(&one))
+        .await;
+    peer.declare_durable(1, "lettered", &[one, letters]).await;
+    for queue in ["dropping", "lettered"] {
+        for body in ["1", "2", "3"] {
+            peer.publish(1, queue, body.as_bytes()).await;
+        }
+        let got = peer.get(1, queue).await.unwrap();
+        peer.reject(1, got.delivery_tag()).await;
+    }
+    let deaths = Deaths {
+        maxlen: 2,
+        rejected: 1,
+        ..Deaths::default()
+    };
+    eventually_eq("all deaths are counted", (deaths, deaths), || {
+        let totals = server.broker.stats().totals();
+        let kind = QueueKind::Classic;
+        (*totals.dropped.of(kind), *totals.dead_lettered.of(kind))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,9 @@ impl Queue {
             let delivered = cell.outlets.deliver(&mut cell.fx.deliveries);
             self.count_handed_out(cell, Protocol::Amqp, &delivered);
         }
+        if let Some(deaths) = cell.machine.take_death_counts() {
+            self.count_deaths(&deaths);
+        }
         let mut answers = Vec::new();
         let mut sweeps = Vec::new();
         if !cell.fx.others.is_empty() {

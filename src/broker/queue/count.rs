@@ -4,6 +4,7 @@ use crate::broker::stats::{HandedOut, Protocol, QueueStats};
 use crate::store::{Op, chunk};
 
 use super::counts::Counts;
+use super::death::DeathCounts;
 use super::effects::Chunks;
 use super::shell::{Cell, Queue};
 
@@ -32,6 +33,12 @@ impl Queue {
             ..HandedOut::default()
         };
         self.count_handed_out(cell, by, &handed_out);
+    }
+
+    pub(super) fn count_deaths(&self, deaths: &DeathCounts) {
+        let kind = self.spec.arguments.kind;
+        let stats = &self.services.stats;
+        stats.count_deaths(kind, &deaths.dead_lettered, &deaths.dropped);
     }
 
     /// Counts the messages in the chunks that a batch writes.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::stats::Deaths;
 use crate::model::Message;
 
 /// Why a message leaves its queue without an ack; the `reason` of an `x-death` entry.
@@ -25,6 +26,29 @@ impl DeathReason {
             DeathReason::Expired => "expired",
             DeathReason::MaxLength => "maxlen",
             DeathReason::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// How many messages died in one command, for statistics.
+#[derive(Debug, Default)]
+pub(super) struct DeathCounts {
+    pub(super) dead_lettered: Deaths,
+    /// Without a dead letter exchange.
+    pub(super) dropped: Deaths,
+}
+
+impl DeathCounts {
+    pub(super) fn add(&mut self, reason: DeathReason, has_letter: bool) {
+        let deaths = match has_letter {
+            true => &mut self.dead_lettered,
+            false => &mut self.dropped,
+        };
+        match reason {
+            DeathReason::Rejected => deaths.rejected += 1,
+            DeathReason::Expired => deaths.expired += 1,
+            DeathReason::MaxLength => deaths.maxlen += 1,
+            DeathReason::DeliveryLimit => deaths.delivery_limit += 1,
         }
     }
 }

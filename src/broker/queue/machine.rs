@@ -26,7 +26,7 @@ use crate::store::Batch;
 
 use super::consumer::{ChannelLimit, ConsumeError, ConsumerInfo, Credit, LimiterId, NewConsumer};
 use super::counts::Counts;
-use super::death::Dead;
+use super::death::{Dead, DeathCounts};
 use super::effects::{Acknowledgement, Admission, Chunks, Effects, Enqueued, Get, Oldest, Picked};
 use super::receive::receipt_handle::ReceiptHandle;
 use super::rewind::plan::{RewindError, RewindPosition, RewindSearch};
@@ -271,6 +271,11 @@ pub(super) trait DeadLettering {
     /// Numbers of messages that have died since the start, and of their published dead letters.
     fn deaths(&self) -> (u64, u64) {
         (0, 0)
+    }
+
+    /// How many messages have died since the last call; `None` if none has.
+    fn take_death_counts(&mut self) -> Option<Box<DeathCounts>> {
+        None
     }
 
     /// Whether any dead letters are unpublished.

@@ -66,6 +66,16 @@ family! {
     }
 }
 
+family! {
+    /// Messages that left a queue without an ack, by reason.
+    Deaths, raised as DeathCounters {
+        maxlen,
+        expired,
+        rejected,
+        delivery_limit,
+    }
+}
+
 impl MessageStats {
     /// Everything handed out.
     pub fn deliver_get(&self) -> u64 {

@@ -13,7 +13,7 @@ mod vhost_stats; // what the clients of a virtual host do
 pub use broker_stats::{BrokerStats, Churn};
 pub use counter::Counter;
 pub use exchange_stats::ExchangeStats;
-pub use message_stats::{HandedOut, MessageStats, Published};
+pub use message_stats::{Deaths, HandedOut, MessageStats, Published};
 pub use queue_stats::QueueStats;
 pub use requests::RequestCounts;
 pub use sizes::{SIZE_BOUNDS, Sizes};

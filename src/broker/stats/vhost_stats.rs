@@ -2,7 +2,7 @@
 
 use super::counter::Counter;
 use super::message_stats::{
-    HandedOut, HandedOutCounters, MessageStats, Published, PublishedCounters,
+    DeathCounters, Deaths, HandedOut, HandedOutCounters, MessageStats, Published, PublishedCounters,
 };
 use super::sizes::{SizeCounters, Sizes};
 use crate::model::arguments::QueueKind;
@@ -81,6 +81,8 @@ pub struct VhostStats {
     published: ByProtocol<PublishedCounters>,
     sizes: ByProtocol<SizeCounters>,
     handed_out: ByProtocol<ByKind<HandedOutCounters>>,
+    dead_lettered: ByKind<DeathCounters>,
+    dropped: ByKind<DeathCounters>,
     pub disk_reads: Counter,
     pub disk_writes: Counter,
     /// Bytes that AMQP clients have sent and been sent.
@@ -97,6 +99,9 @@ pub struct Totals {
     pub published: ByProtocol<Published>,
     pub sizes: ByProtocol<Sizes>,
     pub handed_out: ByProtocol<ByKind<HandedOut>>,
+    /// Messages that died in queues with a dead letter exchange, and in others.
+    pub dead_lettered: ByKind<Deaths>,
+    pub dropped: ByKind<Deaths>,
     pub disk_reads: u64,
     pub disk_writes: u64,
     pub received_bytes: u64,
@@ -117,6 +122,12 @@ impl VhostStats {
         self.handed_out.of(protocol).of(kind).add(handed_out);
     }
 
+    /// Counts messages that died in a queue of this type: those with a dead letter, and those without.
+    pub fn count_deaths(&self, kind: QueueKind, dead_lettered: &Deaths, dropped: &Deaths) {
+        self.dead_lettered.of(kind).add(dead_lettered);
+        self.dropped.of(kind).add(dropped);
+    }
+
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             disk_reads: self.disk_reads.get(),
@@ -127,6 +138,10 @@ impl VhostStats {
             rewound: self.rewound.get(),
             ..Totals::default()
         };
+        for kind in QueueKind::ALL {
+            *totals.dead_lettered.of_mut(kind) = self.dead_lettered.of(kind).get();
+            *totals.dropped.of_mut(kind) = self.dropped.of(kind).get();
+        }
         for protocol in Protocol::ALL {
             *totals.published.of_mut(protocol) = self.published.of(protocol).get();
             *totals.sizes.of_mut(protocol) = self.sizes.of(protocol).get();
@@ -165,6 +180,10 @@ impl std::ops::AddAssign for Totals {
                 let own = self.handed_out.of_mut(protocol).of_mut(kind);
                 *own += *other.handed_out.of(protocol).of(kind);
             }
+        }
+        for kind in QueueKind::ALL {
+            *self.dead_lettered.of_mut(kind) += *other.dead_lettered.of(kind);
+            *self.dropped.of_mut(kind) += *other.dropped.of(kind);
         }
         self.disk_reads += other.disk_reads;
         self.disk_writes += other.disk_writes;

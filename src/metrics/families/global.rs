@@ -1,6 +1,6 @@
 //! Messages by protocol and queue type.
 
-use crate::broker::stats::{HandedOut, Protocol, Published, SIZE_BOUNDS, Totals};
+use crate::broker::stats::{Deaths, HandedOut, Protocol, Published, SIZE_BOUNDS, Totals};
 use crate::metrics::exposition::{Exposition, Kind};
 use crate::metrics::family::{Family, Prefix, families};
 use crate::model::arguments::QueueKind;
@@ -35,6 +35,15 @@ families! {
     Counter "global_messages_acknowledged_total", "Messages acknowledged", |n| n.ack;
 }
 
+families! {
+    DEATHS: Deaths, RabbitMq;
+    Counter "global_messages_dead_lettered_maxlen_total", "Messages that left a queue that was too long", |n| n.maxlen;
+    Counter "global_messages_dead_lettered_expired_total", "Messages whose time to live passed", |n| n.expired;
+    Counter "global_messages_dead_lettered_rejected_total", "Messages that consumers rejected", |n| n.rejected;
+    Counter "global_messages_dead_lettered_delivery_limit_total", "Messages that came back too often",
+        |n| n.delivery_limit;
+}
+
 pub(super) fn write(views: &Views, out: &mut Exposition) {
     let totals = views.broker().stats().totals();
     for family in PUBLISHED {
@@ -59,12 +68,33 @@ pub(super) fn write(views: &Views, out: &mut Exposition) {
             }
         }
     }
+    deaths(&totals, out);
     clients(views, out);
     sizes(&totals, out);
 }
 
 fn begin<T>(out: &mut Exposition, family: &Family<T>) {
     out.family(&family.full_name(Prefix::Plain), family.kind, family.help);
+}
+
+/// Deaths by queue type, with a dead letter exchange (RabbitMQ's strategy `at_most_once`) and without (`disabled`).
+fn deaths(totals: &Totals, out: &mut Exposition) {
+    for family in DEATHS {
+        begin(out, family);
+        let name = family.full_name(Prefix::Plain);
+        for kind in [QueueKind::Classic, QueueKind::Quorum] {
+            for (strategy, deaths) in [
+                ("at_most_once", totals.dead_lettered.of(kind)),
+                ("disabled", totals.dropped.of(kind)),
+            ] {
+                let labels = [
+                    ("queue_type", kind.long_name()),
+                    ("dead_letter_strategy", strategy),
+                ];
+                out.sample(&name, &labels, (family.value)(deaths));
+            }
+        }
+    }
 }
 
 /// Channels that have published, and consumers. CMQ's clients are neither: they have no channels.

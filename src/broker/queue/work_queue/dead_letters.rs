@@ -1,13 +1,17 @@
 //! Hands out the dying messages of a work queue, in the order of their deaths, and settles them when their
 //! dead letters are published.
 
-use crate::broker::queue::death::Dead;
+use crate::broker::queue::death::{Dead, DeathCounts};
 use crate::broker::queue::effects::Effects;
 use crate::broker::queue::machine::DeadLettering;
 
 use super::state::{WorkQueue, request_load};
 
 impl DeadLettering for WorkQueue {
+    fn take_death_counts(&mut self) -> Option<Box<DeathCounts>> {
+        self.death_counts.take()
+    }
+
     fn take_letters(&mut self, max: usize, max_bytes: usize) -> Vec<Dead> {
         let mut taken = Vec::new();
         let mut bytes = 0;

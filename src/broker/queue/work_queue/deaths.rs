@@ -24,6 +24,8 @@ impl WorkQueue {
     /// Dead-letters a message, or settles it if the queue has no dead letter exchange.
     pub(super) fn kill(&mut self, id: MessageId, reason: DeathReason) {
         let dead_letters = self.arguments.dead_letter_exchange.is_some();
+        let counts = self.death_counts.get_or_insert_default();
+        counts.add(reason, dead_letters);
         let Some(lane) = self.lane_mut(id.lane) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::queue::death::DeathCounts;
 use crate::broker::queue::delayed::Delayed;
 use crate::broker::queue::durability::Durability;
 use crate::broker::queue::effects::{Effect, Effects};
@@ -41,6 +42,8 @@ pub(in crate::broker::queue) struct WorkQueue {
     /// Only quorum queues use this.
     pub(super) rests: Rests,
     pub(super) dying: Dying,
+    /// Deaths of this command. Boxed, since most commands kill no message.
+    pub(super) death_counts: Option<Box<DeathCounts>>,
     /// Number of messages that have expired or were trimmed in this command.
     pub(super) left: u32,
     /// Where a command goes on when its permit is answered.
@@ -89,6 +92,7 @@ impl WorkQueue {
             returns: Returns::default(),
             rests: Rests::default(),
             dying: Dying::default(),
+            death_counts: None,
             left: 0,
             paused: Paused::AtEnd,
             is_overdue: false,
