@@ -1,5 +1,7 @@
 # x-consumer-timeout of quorum queues and their consumers in RabbitMQ 4.3: overdue messages go back, and the channel stays.
 
+import json
+
 from parity.client import CAPABILITIES
 from parity.session import add, follows, scenario, slow
 
@@ -333,3 +335,59 @@ def redeclared(s):
     """The queue's timeout takes part in equivalence."""
     ch, q = begin(s, **TIMEOUT)
     ch.queue(q, durable=True, arguments={**QUORUM, "x-consumer-timeout": 2000})
+
+
+def policy(s, **definition):
+    """A policy for the queues of this scenario."""
+    s.ctl("set_policy", s.name("p"), f"^{s.name('')}", json.dumps({key.replace("_", "-"): value for key, value in definition.items()}))
+
+
+@scenario
+@slow
+@follows("4.3")
+def by_policy(s):
+    """A policy acts on consumers that start later."""
+    ch, q = begin(s, "1", "2")
+    ch.prefetch(1)
+    ch.consume(q, "before")
+    ch.deliveries(1)
+    policy(s, consumer_timeout=500)
+    after = ch.connection.channel()
+    after.prefetch(1)
+    after.consume(q, "after")
+    with s.takes(0.5):
+        after.deliveries(1)
+        after.expect("basic.cancel")
+    ch.barrier()
+    s.ctl("clear_policy", s.name("p"))
+
+
+@scenario
+@slow
+@follows("4.3")
+def policy_and_argument(s):
+    """The lower one of policy and argument holds."""
+    ch, q = begin(s, **{"x-consumer-timeout": 60000})
+    policy(s, consumer_timeout=500)
+    ch.consume(q, "a")
+    with s.takes(0.5):
+        ch.deliveries(1)
+        ch.expect("basic.cancel")
+    s.ctl("clear_policy", s.name("p"))
+
+
+@scenario
+@slow
+@follows("4.3")
+def retry_by_policy(s):
+    """Delayed retry by policy acts on a live queue."""
+    ch, q = begin(s)
+    ch.get_when_there(q, no_ack=False)
+    policy(s, delayed_retry_type="all", delayed_retry_min=500)
+    ch.nack(1)
+    with s.takes(0.5):
+        ch.get_when_there(q, no_ack=False)
+    s.ctl("clear_policy", s.name("p"))
+    ch.nack(2)
+    with s.within(0.3):
+        ch.get_when_there(q)

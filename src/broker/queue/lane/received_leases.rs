@@ -35,6 +35,9 @@ impl Lane {
             let count = self.return_counts.get(offset).copied().unwrap_or_default();
             self.receives.set_unaccepted(*offset, count.uncounted);
             let came_back = count.turn > lease.turn;
+            if !came_back {
+                self.wake(*offset); // it was received after its rest
+            }
             if !came_back && is_over(*until_ms, stored_failures(count)) {
                 self.return_cold(*lease);
                 return false;

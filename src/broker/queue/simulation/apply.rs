@@ -12,7 +12,7 @@ use crate::model::{ConnectionId, ConsumerId, Lease};
 
 use super::checked::{Checked, ensure};
 use super::contents::Holder;
-use super::queues::{REWINDABLE, STREAM};
+use super::queues::{QUORUM, REWINDABLE, STREAM};
 use super::reads::{UnderWay, Work};
 use super::step::Step;
 use super::world::World;
@@ -51,6 +51,7 @@ impl World {
             Step::Grant { consumer, credit } => self.grant(consumer, credit),
             Step::Acknowledge { how, lease, count } => self.acknowledge(how, lease, count),
             Step::AnswerLate { how, lease } => self.answer_late(how, lease),
+            Step::TimeOut { lease, count } => self.time_out(lease, count),
             Step::Leave { consumer } => self.leave(consumer, true),
             Step::Cancel { consumer } => self.leave(consumer, false),
             Step::Get { queue, no_ack } => self.get(queue, no_ack),
@@ -183,10 +184,36 @@ impl World {
         self.carry_out(queue)
     }
 
+    fn time_out(&mut self, lease: usize, count: usize) -> Checked {
+        let mut delivered = self.delivered();
+        delivered.retain(|(queue, ..)| *queue == QUORUM);
+        let Some((queue, _, consumer)) = pick(&delivered, lease) else {
+            return Ok(());
+        };
+        let of_consumer = delivered
+            .into_iter()
+            .filter(|(.., other)| *other == consumer);
+        let leases: Vec<Lease> = of_consumer.map(|(_, lease, _)| lease).take(count).collect();
+        self.oracle.end_due(queue, self.now_ms);
+        let mut held = 0;
+        for lease in &leases {
+            held += usize::from(self.oracle.timed_out(queue, *lease, consumer, self.now_ms));
+        }
+        let returned = self.command(queue, |machine, now_ms, fx| {
+            machine.time_out(now_ms, consumer, &leases, fx)
+        });
+        ensure!(
+            returned == held,
+            "{returned} of {leases:?} returned, not {held}"
+        );
+        self.carry_out(queue)
+    }
+
     fn answer_late(&mut self, how: Acknowledgement, lease: usize) -> Checked {
         let Some((queue, lease)) = pick(&self.oracle.ended, lease) else {
             return Ok(());
         };
+        self.oracle.unanswered.remove(&lease);
         self.command(queue, |machine, now_ms, fx| {
             machine.acknowledge(now_ms, how, &[lease], &[], fx);
         });

@@ -47,7 +47,9 @@ impl World {
         if simulated.under_way.iter().any(UnderWay::holds_up) {
             return Ok(());
         }
-        let consumers = self.oracle.consumers.values();
+        let consumers = self.oracle.consumers.iter();
+        let consumers = consumers.filter(|(id, _)| self.oracle.is_on_time(**id));
+        let consumers = consumers.map(|(_, consumer)| consumer);
         let mut own = consumers.filter(|consumer| consumer.queue == queue);
         if queue == STREAM {
             let durable = self.oracle.stream_durable;

@@ -42,6 +42,8 @@ pub(super) struct Oracle {
     /// What the batches have, from the last synced one on.
     pub(super) batches: BTreeMap<Ticket, Contents>,
     pub(super) consumers: BTreeMap<ConsumerId, Registered>,
+    /// Leases of the quorum queue that timed out, and that their consumers have not answered.
+    pub(super) unanswered: BTreeMap<Lease, ConsumerId>,
     /// Leases of deliveries that have ended.
     pub(super) ended: Vec<(usize, Lease)>,
     /// Messages that a queue has handed out since the last crash.
@@ -63,6 +65,7 @@ impl Oracle {
             now: Contents::default(),
             batches: BTreeMap::from([(Ticket(0), Contents::default())]),
             consumers: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             ended: Vec::new(),
             handed_out: BTreeSet::new(),
             first_below: BTreeMap::new(),
@@ -186,8 +189,32 @@ impl Oracle {
         }
     }
 
+    /// A delivery was left unanswered for too long. False if its lease had ended.
+    pub(super) fn timed_out(
+        &mut self,
+        queue: usize,
+        lease: Lease,
+        consumer: Option<ConsumerId>,
+        now_ms: u64,
+    ) -> bool {
+        let Some(held) = self.end(queue, lease) else {
+            return false;
+        };
+        self.returned(queue, held.number, now_ms);
+        if let Some(consumer) = consumer.filter(|id| self.consumers.contains_key(id)) {
+            self.unanswered.insert(lease, consumer);
+        }
+        true
+    }
+
+    /// Whether a consumer gets messages, as long as it has credit.
+    pub(super) fn is_on_time(&self, consumer: ConsumerId) -> bool {
+        !self.unanswered.values().any(|late| *late == consumer)
+    }
+
     pub(super) fn left(&mut self, consumer: ConsumerId) {
         self.consumers.remove(&consumer);
+        self.unanswered.retain(|_, late| *late != consumer);
         self.active = self.active.filter(|active| *active != consumer);
     }
 
@@ -199,6 +226,7 @@ impl Oracle {
         };
         ensure!(consumer.queue == queue, "{id:?} is not of queue {queue}");
         ensure!(consumer.credit > 0, "{id:?} has no credit: {delivery:?}");
+        ensure!(self.is_on_time(id), "{id:?} is late: {delivery:?}");
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.credit -= 1;
         }
@@ -210,8 +238,9 @@ impl Oracle {
             let active = *self.active.get_or_insert(id);
             ensure!(active == id, "{id:?} was served, and {active:?} is active");
         } else {
-            let mut others = self.consumers.values().filter(|other| other.queue == queue);
-            let first = others.find(|it| it.credit > 0 && it.priority > consumer.priority);
+            let others = self.consumers.iter().filter(|(_, it)| it.queue == queue);
+            let mut others = others.filter(|(id, _)| self.is_on_time(**id));
+            let first = others.find(|(_, it)| it.credit > 0 && it.priority > consumer.priority);
             ensure!(first.is_none(), "{first:?} comes before {id:?}");
         }
         if let Some(limit) = arguments.delivery_limit {

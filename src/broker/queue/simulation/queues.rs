@@ -11,6 +11,8 @@ use crate::wire::{AMQPValue, ShortString};
 
 /// Number of queues.
 pub(super) const QUEUES: usize = 6;
+/// The quorum queue.
+pub(super) const QUORUM: usize = 1;
 /// The queue with a history, and a single active consumer.
 pub(super) const REWINDABLE: usize = 4;
 /// The stream.

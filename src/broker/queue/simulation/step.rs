@@ -41,6 +41,11 @@ pub(super) enum Step {
         how: Acknowledgement,
         lease: usize,
     },
+    /// Some deliveries of a consumer of a quorum queue stay unanswered for too long.
+    TimeOut {
+        lease: usize,
+        count: usize,
+    },
     /// The channel of a consumer ends: so do the leases of the consumer.
     Leave {
         consumer: usize,
@@ -127,7 +132,8 @@ fn of_clients() -> impl Strategy<Value = Step> {
         3 => (0usize..8, 1u32..6).prop_map(|(consumer, credit)| Step::Grant { consumer, credit }),
         12 => (how(), 0usize..32, 1usize..4)
             .prop_map(|(how, lease, count)| Step::Acknowledge { how, lease, count }),
-        2 => (how(), 0usize..32).prop_map(|(how, lease)| Step::AnswerLate { how, lease }),
+        4 => (how(), 0usize..32).prop_map(|(how, lease)| Step::AnswerLate { how, lease }),
+        2 => (0usize..32, 1usize..4).prop_map(|(lease, count)| Step::TimeOut { lease, count }),
         2 => (0usize..8).prop_map(|consumer| Step::Leave { consumer }),
         1 => (0usize..8).prop_map(|consumer| Step::Cancel { consumer }),
         4 => (queue(), any::<bool>()).prop_map(|(queue, no_ack)| Step::Get { queue, no_ack }),

@@ -54,6 +54,7 @@ impl Oracle {
             matches!(held.holder, Holder::Receiver(_)) && is_there && lasts
         });
         self.consumers.clear();
+        self.unanswered.clear();
         self.ended.clear();
         self.handed_out.clear();
         self.first_below.clear();

@@ -152,3 +152,16 @@ fn the_delivery_limit_comes_before_a_rest_and_a_time_to_live_after_it() {
     rig.tick(1_400);
     assert_eq!(rig.dead, [("m".into(), DeathReason::Expired)]);
 }
+
+#[test]
+fn a_message_that_was_received_after_its_rest_stays_received_over_a_restart() {
+    let mut rig = resting(&[]);
+    rig.publish(&["1", "2"].map(message));
+    return_next(&mut rig, Acknowledgement::Requeue);
+    rig.tick(1_400);
+    assert_eq!(rig.receive(1).len(), 1);
+    rig.commit();
+    rig.restart();
+    let counts = rig.state.counts();
+    assert_eq!((counts.ready, counts.unacked, counts.delayed), (1, 1, 0));
+}
