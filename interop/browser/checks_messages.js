@@ -28,7 +28,7 @@ export const checks = {
   async "create a queue in a dialog"({ page }) {
     await removeQueue(QUEUE);
     await logIn(page);
-    await page.getByRole("link", { name: "Queues and streams" }).click();
+    await page.getByRole("link", { name: "Queues", exact: true }).click();
     await page.getByRole("button", { name: "Add a queue" }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByLabel("Name", { exact: true }).fill(QUEUE);
@@ -102,7 +102,7 @@ export const checks = {
     await reads(figure(page, "Ready"), "0");
     await page.getByRole("button", { name: "Delete" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete the queue" }).click();
-    await page.getByRole("heading", { name: "Queues and streams" }).waitFor();
+    await page.getByRole("heading", { name: "Queues", exact: true }).waitFor();
     await assert.rejects(api("GET", queuePath(QUEUE)), /404/);
   },
 

@@ -12,6 +12,7 @@ import { overview } from "./overview.js";
 import { policies } from "./policies.js";
 import { queue } from "./queue.js";
 import { queues } from "./queues.js";
+import { streams } from "./streams.js";
 import { userPage } from "./user.js";
 import { users } from "./users.js";
 import { vhostPage, vhosts } from "./vhosts.js";
@@ -21,8 +22,9 @@ export const PAGES = [
   { name: "connections", title: "Connections", right: "management", list: connections, detail: connection },
   { name: "channels", title: "Channels", right: "management", list: channels, detail: channel },
   { name: "exchanges", title: "Exchanges", right: "management", list: exchanges, detail: exchange },
-  { name: "queues", title: "Queues and streams", right: "management", list: queues, detail: queue },
-  { name: "cmq", title: "CMQ topics", right: "management", list: cmq },
+  { name: "queues", title: "Queues", right: "management", list: queues, detail: queue },
+  { name: "streams", title: "Streams", right: "management", list: streams },
+  { name: "cmq", title: "CMQ", right: "management", list: cmq },
   { name: "policies", title: "Policies", right: "management", list: policies },
   { name: "vhosts", title: "Virtual hosts", right: "management", list: vhosts, detail: vhostPage, detailRight: "administrator" },
   { name: "users", title: "Users", right: "administrator", list: users, detail: userPage },

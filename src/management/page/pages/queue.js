@@ -30,7 +30,7 @@ export async function queue(view) {
   const consumers = consumerTable("It has no consumers.");
   const bindings = bindingTable(view, "source");
   const messages = new Slot();
-  view.show(head(name, { above: [["Queues and streams", "queues"]], marks: marks.element, buttons: buttons.element }),
+  view.show(head(name, { above: [["Queues", "queues"]], marks: marks.element, buttons: buttons.element }),
     el("div", { class: "grid" }, totals.element,
       el("div", { class: "grid two" }, chartPanel("Messages", lengths), chartPanel("Message rates", flow), panel("Queue", about.element), tablePanel("What holds for it, and where it comes from", effective)),
       tablePanel("Consumers", consumers), tablePanel("Bindings to it", bindings), folded("Add a binding", bindQueueForm(view, vhost, name)),
@@ -41,11 +41,11 @@ export async function queue(view) {
     ]);
     const key = { vhost, name, type: one.type };
     marks.update(one, () => [tag(vhost, "", "Virtual host"), tag(one.type, "accent"), features(one)]);
-    buttons.update([one.type, own?.rewindable], () => actionsOf(view, key, own));
+    buttons.update([one.type, own === null], () => actionsOf(view, key, own));
     totals.update([one, own], () => numbersOf(one, own));
     lengths.update(lengthSeries(one));
     flow.update(rateSeries(one.message_stats, RATES));
-    about.update(one, aboutQueue);
+    about.update([one, own], () => aboutQueue(one, own));
     effective.show(one, own);
     consumers.update(one.consumer_details ?? []);
     bindings.update(bound);
@@ -77,14 +77,15 @@ function numbersOf(one, own) {
     ["Ready", count(one.messages_ready ?? 0)],
     ["Unacked", count(one.messages_unacknowledged ?? 0)],
     ["Total", count(one.messages ?? 0)],
-    ...(own === null ? [] : [["Leased", count(own.leases)], ["Delayed", count(own.delayed)], ["Rewindable", count(own.rewindable)]]),
+    ...(own === null || one.type === "stream" ? [] : [["Delayed", count(own.delayed)], ["Rewindable", count(own.rewindable)]]),
+    own?.lost > 0 && ["Unreadable", count(own.lost)],
     ["Consumers", count(one.consumers ?? 0)],
     ["In", rate(stats.publish_details?.rate ?? 0)],
     ["Out", rate(stats.deliver_get_details?.rate ?? 0)],
-  ]);
+  ].filter(Boolean));
 }
 
-function aboutQueue(one) {
+function aboutQueue(one, own) {
   return facts([
     ["State", stateTag(one.state)],
     ["Node", one.leader ?? one.node],
@@ -95,7 +96,8 @@ function aboutQueue(one) {
     ["Messages in memory", one.messages_ram === undefined ? undefined : `${count(one.messages_ram)} (${bytes(one.message_bytes_ram)})`],
     ["Memory", one.memory === undefined ? undefined : bytes(one.memory)],
     ["Consumers can take", typeof one.consumer_utilisation === "number" ? `${Math.round(one.consumer_utilisation * 100)} % of the time` : undefined],
-    ["Oldest message", one.head_message_timestamp ? dateTime(one.head_message_timestamp * 1000) : undefined],
+    ["Oldest message", own?.oldest_message_timestamp ? dateTime(own.oldest_message_timestamp) : undefined],
+    ["Its timestamp property", one.head_message_timestamp ? dateTime(one.head_message_timestamp * 1000) : undefined],
     ["Idle since", one.idle_since ? dateTime(new Date(one.idle_since)) : undefined],
     ["Exclusive consumer", one.exclusive_consumer_tag || undefined],
     ["Single active consumer", one.single_active_consumer_tag || undefined],

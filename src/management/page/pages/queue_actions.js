@@ -39,8 +39,8 @@ export function rewind(view, { vhost, name }) {
     ],
     onsubmit: ({ time, offset }) => view.act(null, async () => {
       const to = offset === undefined ? `${new Date(time).getTime()}ms` : String(offset);
-      const { messages } = await post(path`/api/leveret/queues/${vhost}/${name}/rewind`, { to });
-      toast(`${count(messages)} messages are ready again.`);
+      const { rewound } = await post(path`/api/leveret/queues/${vhost}/${name}/rewind`, { to });
+      toast(`${count(rewound)} messages are ready again.`);
     }),
   }, "Acked messages from there on become ready again, as far as the queue retains them (rewind-seconds).");
 }

@@ -25,7 +25,7 @@ const rateColumn = (title, name, rest) => numbers(title, (row) => row.message_st
 
 export async function queues(view) {
   const list = new List(view, {
-    caption: "Queues and streams", url: scoped("queues"), key: ({ vhost, name }) => JSON.stringify([vhost, name]), empty: "No queue has such a name.", sort: "name",
+    caption: "Queues", url: scoped("queues"), key: ({ vhost, name }) => JSON.stringify([vhost, name]), empty: "No queue has such a name.", sort: "name",
     fields: ["name", "vhost", "type", "durable", "auto_delete", "exclusive", "arguments", "policy", "operator_policy", "state", "messages_ready", "messages_unacknowledged", "messages", "consumers",
       "message_stats.publish_details.rate", "message_stats.deliver_get_details.rate", "message_stats.ack_details.rate"],
     tools: button("Add a queue", () => add(view), "primary"),
@@ -41,7 +41,7 @@ export async function queues(view) {
       rateColumn("In", "publish"), rateColumn("Out", "deliver_get"), rateColumn("Ack", "ack", { narrow: false }),
     ],
   });
-  view.show(head("Queues and streams"), el("div", { class: "panel" }, list.element));
+  view.show(head("Queues"), el("div", { class: "panel" }, list.element));
   await view.keep((signal) => list.load(signal));
 }
 

@@ -25,14 +25,13 @@ function meaning(name, value) {
 }
 
 function source({ source: from, policy }) {
-  const text = { declared: "declaration", policy: "policy", operator_policy: "operator policy", override: "override", default: "default" }[from] ?? from;
-  return el("span", {}, tag(text, from.includes("policy") ? "accent" : ""), policy ? el("a", { href: href("policies") }, policy) : null);
+  return el("span", {}, tag(from, from.includes("policy") ? "accent" : ""), policy ? el("a", { href: href("policies") }, policy) : null);
 }
 
 /** RabbitMQ names no sources: its declared arguments, and what its policies add. */
 function fromRabbit({ arguments: declared = {}, effective_policy_definition: policies = {} }) {
   return [
-    ...Object.entries(declared).map(([name, value]) => ({ name, value, source: "declared" })),
+    ...Object.entries(declared).map(([name, value]) => ({ name, value, source: "argument" })),
     ...Object.entries(policies).map(([name, value]) => ({ name, value, source: "policy" })),
   ];
 }
