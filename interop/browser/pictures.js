@@ -10,11 +10,12 @@ const QUEUES = ["billing", "emails", "images.resize", "orders", "reports.daily",
 /** Publishes and consumes with rates that rise and fall; returns what ends it. */
 async function traffic() {
   const connections = await Promise.all(["shop", "warehouse", "mailer"].map(connect));
+  let ending = false;
   const [publisher, ...others] = await Promise.all(connections.map((connection) => connection.createConfirmChannel()));
   for (const [index, queue] of QUEUES.slice(0, 5).entries()) {
     const consumer = others[index % others.length];
     await consumer.prefetch(20);
-    await consumer.consume(queue, (message) => setTimeout(() => consumer.ack(message), 40 + 60 * index));
+    await consumer.consume(queue, (message) => setTimeout(() => { if (!ending) consumer.ack(message); }, 40 + 60 * index));
   }
   let tick = 0;
   const timer = setInterval(() => {
@@ -26,6 +27,7 @@ async function traffic() {
     }
   }, TICK_MS);
   return async () => {
+    ending = true;
     clearInterval(timer);
     await Promise.all(connections.map((connection) => connection.close()));
   };

@@ -46,7 +46,7 @@ function numbersOf({ queue_totals: queued = {}, object_totals: objects = {}, mes
     ["Ready", count(queued.messages_ready ?? 0)],
     ["Unacked", count(queued.messages_unacknowledged ?? 0)],
     ["Publish", rate(stats.publish_details?.rate ?? 0)],
-    ["Deliver and get", rate(stats.deliver_get_details?.rate ?? 0)],
+    ["Deliver", rate(stats.deliver_get_details?.rate ?? 0)],
     ["Connections", count(objects.connections ?? 0), href("connections")],
     ["Channels", count(objects.channels ?? 0), href("channels")],
     ["Exchanges", count(objects.exchanges ?? 0), href("exchanges")],
