@@ -9,6 +9,7 @@ pub mod clock; // the broker's time line; the only reader of the clocks
 pub mod cmq; // the CMQ front door: its HTTP API
 pub mod config; // options: flag, environment, file, default
 pub mod ctl; // the command line that manages a running broker
+mod definitions_file; // reads, writes, imports and exports definitions files
 pub mod files; // file descriptors and their division
 pub mod http; // serves HTTP requests on one connection
 pub mod management; // the management HTTP API and the web page

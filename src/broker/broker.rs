@@ -17,6 +17,7 @@ use super::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
 use super::parameters::GlobalParameters;
+use super::password::NewPasswords;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
 use super::stats::BrokerStats;
 use super::timekeeper::Timekeeper;
@@ -42,7 +43,9 @@ pub struct BrokerConfig {
     pub loopback_users: Vec<Name>,
     /// Maximum bytes of messages that all queues together have in memory.
     pub memory_bytes: u64,
-    pub defaults: Defaults,
+    /// What a new data directory gets. `None` if its definitions come from a file.
+    pub defaults: Option<Defaults>,
+    pub new_passwords: NewPasswords,
     /// The name of the cluster until an operator sets one.
     pub cluster_name: String,
     pub clocks: Arc<dyn clock::Source>,
@@ -63,11 +66,12 @@ impl Default for BrokerConfig {
         BrokerConfig {
             loopback_users: vec![DEFAULT_USER.into()],
             memory_bytes: MEMORY_BYTES,
-            defaults: Defaults {
+            defaults: Some(Defaults {
                 user: DEFAULT_USER.into(),
                 pass: DEFAULT_USER.into(),
                 vhost: DEFAULT_VHOST.into(),
-            },
+            }),
+            new_passwords: NewPasswords::Argon2id,
             cluster_name: "leveret".to_owned(),
             clocks: Arc::new(clock::System),
         }
@@ -115,6 +119,7 @@ impl Broker {
             Arc::clone(&committer),
             Arc::clone(&connections),
             config.loopback_users,
+            config.new_passwords,
         )?;
         let limits = Arc::new(Limits::open(Arc::clone(&committer))?);
         let logs = committer.store().logs().map_err(DefinitionError::from)?;
@@ -144,8 +149,9 @@ impl Broker {
         });
         broker.restore(logs)?;
         broker.global_parameters.create_cluster_id().await?;
-        if broker.vhosts.read().is_empty() {
-            broker.create_defaults(&config.defaults).await?;
+        let is_new = broker.vhosts.read().is_empty();
+        if let Some(defaults) = config.defaults.filter(|_| is_new) {
+            broker.create_defaults(&defaults).await?;
         }
         Ok(broker)
     }
@@ -225,6 +231,13 @@ impl Broker {
             .await?;
         info!(vhost = name, "virtual host added");
         Ok(())
+    }
+
+    /// Adds virtual hosts, or replaces the metadata of those that exist; all in one commit.
+    pub async fn put_vhosts(&self, put: Vec<(Name, VhostMetadata)>) -> Result<(), VhostError> {
+        self.vhosts
+            .change(|vhosts| Ok((vhosts.propose_put(put)?, ())))
+            .await
     }
 
     /// Replaces the metadata of a virtual host.

@@ -73,6 +73,14 @@ impl HashingAlgorithm {
     }
 }
 
+/// How new passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewPasswords {
+    Argon2id,
+    /// As RabbitMQ does, which can then import the hash.
+    RabbitSha256,
+}
+
 /// A stored hash with its algorithm.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordHash {

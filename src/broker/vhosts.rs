@@ -107,6 +107,19 @@ impl Vhosts {
         }
     }
 
+    pub(super) fn propose_put(
+        &self,
+        put: Vec<(Name, VhostMetadata)>,
+    ) -> Result<Vec<Change>, VhostError> {
+        if put.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) {
+            return Err(VhostError::NameTooLong);
+        }
+        let put = put.into_iter();
+        Ok(put
+            .map(|(name, metadata)| Change::Put(name, metadata))
+            .collect())
+    }
+
     pub(super) fn propose_update(
         &self,
         name: &str,

@@ -17,4 +17,4 @@ pub use options::{Config, OPTIONS};
 pub use parse::{parse_bytes, parse_fraction};
 pub use raw::{ConfigError, RawConfig, Source};
 pub use settings::{CONFIG_ENV, Setting, stray_variables};
-pub use values::{Durability, LogLevel, MemoryWatermark, OnDamage};
+pub use values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};

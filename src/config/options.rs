@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::option::OptionSpec;
 use super::parse;
 use super::raw::{ConfigError, RawConfig};
-use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage};
+use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
 use crate::model::{IpRange, Name};
 
 /// Makes [`Config`] and [`OPTIONS`] from the rows. `one` takes a single value, `many` a list.
@@ -78,6 +78,14 @@ options! {
     default_pass: Name = one(parse::name), "PASSWORD", "guest";
     /// Virtual host created when the data directory is new.
     default_vhost: Name = one(parse::name), "VHOST", "/";
+    /// File of definitions, or directory of such files, that each start imports before it accepts clients. A new data
+    /// directory then gets no default user and virtual host, as in RabbitMQ. `none` imports nothing.
+    load_definitions: Option<PathBuf> = one(parse::path_or_none), "FILE|DIR", "none";
+    /// Whether a start skips definitions that it imported last: `true` or `false`.
+    definitions_skip_if_unchanged: bool = one(parse::truth), "true|false", "false";
+    /// How new passwords are hashed: `argon2id`, or `rabbitmq` for salted SHA-256, which a RabbitMQ can import but which a
+    /// thief of the data directory guesses faster.
+    password_hashing: PasswordHashing = one(parse::password_hashing), "argon2id|rabbitmq", "argon2id";
     /// Time a consumer has to acknowledge a delivery before its channel is closed, in milliseconds; 0 is no limit.
     consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000";
     /// Time a client has from connecting to an open AMQP connection or its first signed CMQ request, in milliseconds.

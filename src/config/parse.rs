@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage};
+use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
 use crate::model::{IpRange, Name};
 
 /// RabbitMQ's smallest frame-max up to 4.0. Current clients fail with a smaller one.
@@ -56,6 +56,29 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
         Err("a path is not empty".to_owned())
     } else {
         Ok(PathBuf::from(text))
+    }
+}
+
+pub(super) fn path_or_none(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "none" => Ok(None),
+        text => path(text).map(Some),
+    }
+}
+
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("it is true or false".to_owned()),
+    }
+}
+
+pub(super) fn password_hashing(text: &str) -> Result<PasswordHashing, String> {
+    match text {
+        "argon2id" => Ok(PasswordHashing::Argon2id),
+        "rabbitmq" => Ok(PasswordHashing::RabbitMq),
+        _ => Err("it is argon2id or rabbitmq".to_owned()),
     }
 }
 

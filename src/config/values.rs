@@ -43,6 +43,14 @@ pub enum MemoryWatermark {
     Bytes(u64),
 }
 
+/// How new passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordHashing {
+    Argon2id,
+    /// Salted SHA-256, RabbitMQ's default.
+    RabbitMq,
+}
+
 impl MemoryWatermark {
     /// The watermark in bytes on a machine that has `total` bytes.
     pub fn bytes(self, total: u64) -> u64 {

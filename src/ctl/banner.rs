@@ -19,6 +19,18 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
     };
     Some(match verb {
         Verb::AwaitStartup => return None,
+        Verb::ExportDefinitions | Verb::ImportDefinitions if arg(0) == "-" => return None,
+        Verb::ExportDefinitions => format!(
+            "Exporting definitions in JSON to a file at \"{}\" ...",
+            arg(0)
+        ),
+        Verb::ImportDefinitions if arg(0).is_empty() => {
+            "Importing definitions in JSON from standard input ...".to_owned()
+        }
+        Verb::ImportDefinitions => format!(
+            "Importing definitions in JSON from a file at \"{}\" ...",
+            arg(0)
+        ),
         Verb::StartApp => format!("Starting node {node} ..."),
         Verb::Stop => format!("Stopping and halting node {node} ..."),
         Verb::StopApp => format!("Stopping rabbit application on node {node} ..."),

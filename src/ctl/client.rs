@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::args::{self, Parsed};
 use super::banner::{banner, epilogue};
+use super::content;
 use super::exit_code::{EX_DATAERR, EX_TEMPFAIL, EX_USAGE};
 use super::invocation::{CommandError, Format, Invocation};
 use super::printer::Printer;
+use super::progress_bar::ProgressBar;
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
 use super::secret_prompt::ask_secret;
 use super::thresholds;
@@ -55,8 +57,12 @@ fn print(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
             exit: 0,
             text: String::new(),
         },
-        _ => CommandError::unavailable(format!("Error: cannot write: {error}")),
+        _ => cannot_write(error),
     })
+}
+
+fn cannot_write(error: io::Error) -> CommandError {
+    CommandError::unavailable(format!("Error: cannot write: {error}"))
 }
 
 struct Session<'a> {
@@ -76,6 +82,9 @@ impl Session<'_> {
         if let Some((exit, reason)) = thresholds::check(spec.verb, &invocation) {
             return Err(args::invalid(spec, self.words, exit, &reason));
         }
+        if let Some((exit, reason)) = content::check(spec.verb, &invocation) {
+            return Err(args::invalid(spec, self.words, exit, &reason));
+        }
         ask_secret(spec.verb, &mut invocation)?;
         let node = invocation
             .target
@@ -83,6 +92,7 @@ impl Session<'_> {
             .clone()
             .unwrap_or_else(crate::node::name);
         self.print_banner(spec.verb, &invocation, &node)?;
+        let content = content::read(spec.verb, &invocation)?;
         let timeout = invocation.target.timeout.unwrap_or(REPLY_TIMEOUT);
         let socket = self.socket(&invocation)?;
         let stream = connect(spec.verb, &socket, timeout)
@@ -91,8 +101,9 @@ impl Session<'_> {
             verb: spec.verb,
             args: invocation.args.clone(),
             options: invocation.options.clone(),
+            content: content.len(),
         };
-        self.converse(stream, &request, &invocation, timeout)?;
+        self.converse(stream, &request, &content, &invocation, timeout)?;
         if !invocation.style.quiet && !invocation.style.silent {
             print(self.out, epilogue(spec.verb))?;
         }
@@ -147,9 +158,12 @@ impl Session<'_> {
         &mut self,
         mut stream: UnixStream,
         request: &Request,
+        content: &[u8],
         invocation: &Invocation,
         timeout: Duration,
     ) -> Result<(), CommandError> {
+        let mut sink = content::sink(request.verb, invocation)?;
+        let bar = ProgressBar::new(invocation.style.quiet || invocation.style.silent);
         let lost = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CommandError {
                 exit: EX_TEMPFAIL,
@@ -169,6 +183,7 @@ impl Session<'_> {
         }
         stream
             .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| stream.write_all(content))
             .map_err(lost)?;
         let mut lines = BufReader::new(stream);
         let mut printer = Printer::new(&invocation.style);
@@ -176,6 +191,11 @@ impl Session<'_> {
             match next_event(&mut lines).map_err(lost)? {
                 Event::Columns(columns) => print(self.out, &printer.start(columns))?,
                 Event::Row(cells) => print(self.out, &printer.row(&cells))?,
+                Event::Text(text) => match &mut sink {
+                    Some(file) => file.write_all(text.as_bytes()).map_err(cannot_write)?,
+                    None => print(self.out, &text)?,
+                },
+                Event::Progress { done, total } => bar.show(done, total),
                 Event::Message(text) => print(self.out, &printer.message(&text))?,
                 Event::Report { text, json } => print(self.out, &printer.report(&text, &json))?,
                 Event::Done if request.verb == Verb::Stop => {

@@ -6,12 +6,15 @@ mod banner; // what is printed before and after a verb
 pub mod client; // the command
 mod columns; // columns of listings
 mod commands; // carries verbs out
+mod content; // files that verbs read and write
 pub(crate) mod context; // what verbs act on
 mod exit_code; // exit codes
+mod input; // what a few verbs need besides their request
 mod invocation; // a parsed command line
 mod outcome; // what verbs come to
 mod pretty_table; // tables with borders
 mod printer; // output formats
+mod progress_bar; // how far a long verb has come
 pub(crate) mod protocol; // what goes over the socket
 mod secret_prompt; // passwords from standard input
 pub(crate) mod server; // the broker's side of the socket

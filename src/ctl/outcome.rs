@@ -10,6 +10,8 @@ use crate::store::StoreFailed;
 pub(super) enum Reply {
     Done,
     Message(String),
+    /// The content of a file, as it is.
+    Text(String),
     /// Text for people, JSON for programs.
     Report {
         text: String,

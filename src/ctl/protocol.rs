@@ -1,5 +1,5 @@
 //! The protocol between `leveret ctl` and the broker: one JSON object per line, each line bounded. The client sends one
-//! request, the broker sends events until `Done` or `Failed`.
+//! request, for some verbs with content behind it; the broker sends events until `Done` or `Failed`.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,8 @@ use super::verbs::{Verb, secret_argument};
 
 /// Length of a line in bytes: of a request, or of a row of a listing.
 pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Length of a piece of a text, in bytes. Its line has six times as many at most.
+pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// The name of the socket in the data directory.
 pub(crate) const SOCKET: &str = "ctl.sock";
 
@@ -20,6 +22,9 @@ pub(super) struct Request {
     /// The verb's own options by long name. Switches have an empty value.
     #[serde(default)]
     pub(super) options: BTreeMap<String, String>,
+    /// Number of bytes behind the line: the content of a file.
+    #[serde(default)]
+    pub(super) content: usize,
 }
 
 impl Request {
@@ -67,6 +72,13 @@ pub(super) enum Event {
     Report {
         text: String,
         json: serde_json::Value,
+    },
+    /// A piece of a text, which may be long.
+    Text(String),
+    /// How many steps of a long verb are done.
+    Progress {
+        done: usize,
+        total: usize,
     },
     /// The verb was carried out.
     Done,

@@ -4,21 +4,24 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::commands;
 use super::context::Context;
 use super::exit_code::EX_DATAERR;
-use super::outcome::{Failure, Reply};
-use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
+use super::input::Input;
+use super::outcome::{Failure, Outcome, Reply};
+use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET, TEXT_BYTES_MAX};
 use super::verbs::{VERBS, Verb, changes};
+use crate::definitions_file::{DOCUMENT_BYTES_MAX, Progress};
 
 /// Maximum number of commands in progress. More wait to be accepted.
 const CLIENTS_MAX: usize = 16;
@@ -26,6 +29,12 @@ const CLIENTS_MAX: usize = 16;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events are written in pieces of about this many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Length of the content behind a request, in bytes.
+const CONTENT_BYTES_MAX: usize = DOCUMENT_BYTES_MAX;
+/// Time that a client has to send it.
+const CONTENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a client hears how far a long verb has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Binds the socket of a data directory. Replaces a socket that an earlier run left behind: the caller holds the lock of
 /// the directory.
@@ -83,11 +92,26 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
             .await;
         }
     };
-    let outcome = commands::carry_out(ctx, &request).await;
+    let content = match request.content {
+        0 => Vec::new(),
+        length if length > CONTENT_BYTES_MAX => {
+            let text = format!("Error: a file has at most {CONTENT_BYTES_MAX} bytes");
+            return send(&mut write, &[Event::Failed(EX_DATAERR, text)]).await;
+        }
+        length => {
+            let whole = read_content(&mut read, length);
+            tokio::time::timeout(CONTENT_TIMEOUT, whole).await??
+        }
+    };
+    let outcome = carry_out(ctx, &request, content, &mut write).await;
     log(&request, outcome.as_ref().err());
     match outcome {
         Ok(Reply::Done) => send(&mut write, &[Event::Done]).await?,
         Ok(Reply::Message(text)) => send(&mut write, &[Event::Message(text), Event::Done]).await?,
+        Ok(Reply::Text(text)) => {
+            let pieces = Pieces { text, taken: 0 };
+            send(&mut write, pieces.chain([Event::Done])).await?;
+        }
         Ok(Reply::Report { text, json }) => {
             send(&mut write, &[Event::Report { text, json }, Event::Done]).await?
         }
@@ -108,6 +132,70 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
         std::future::pending::<()>().await;
     }
     Ok(())
+}
+
+/// Reads what is behind the line of a request.
+async fn read_content<R: AsyncRead + Unpin>(
+    read: &mut BufReader<Take<R>>,
+    length: usize,
+) -> io::Result<Vec<u8>> {
+    let bound = u64::try_from(length).unwrap_or(u64::MAX);
+    read.get_mut().set_limit(bound);
+    let mut content = Vec::new();
+    read.take(bound).read_to_end(&mut content).await?;
+    match content.len() == length {
+        true => Ok(content),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Carries out the verb of a request. Tells the client how far it has come, as long as the client is there.
+async fn carry_out(
+    ctx: &Context,
+    request: &Request,
+    content: Vec<u8>,
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> Outcome {
+    let (progress, seen) = watch::channel(Progress::default());
+    let input = Input {
+        content,
+        progress: &progress,
+    };
+    let mut work = pin!(commands::carry_out(ctx, request, input));
+    let mut told = Progress::default();
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            _ = ticks.tick() => {
+                let now = *seen.borrow();
+                if now != told {
+                    told = now;
+                    let Progress { done, total } = now;
+                    // A verb is not cut short when its client leaves.
+                    drop(send(write, &[Event::Progress { done, total }]).await);
+                }
+            }
+        }
+    }
+}
+
+/// Pieces of a text that fit into a line each.
+struct Pieces {
+    text: String,
+    /// How much of it was taken.
+    taken: usize,
+}
+
+impl Iterator for Pieces {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let rest = self.text.get(self.taken..)?;
+        let piece = rest.get(..rest.floor_char_boundary(TEXT_BYTES_MAX))?;
+        self.taken += piece.len();
+        (!piece.is_empty()).then(|| Event::Text(piece.to_owned()))
+    }
 }
 
 /// Logs a verb with its arguments, without secrets. Verbs that change nothing are logged at debug level.

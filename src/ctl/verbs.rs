@@ -138,6 +138,10 @@ verbs! {
         SetDiskFreeLimit "set_disk_free_limit" (1..=2) [] "<disk_limit> | mem_relative <fraction>" "Sets the disk_free_limit setting";
         SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
     }
+    "Definitions": {
+        ExportDefinitions "export_definitions" (1..=1) ["format"] "<file_path | \"-\"> [--format <json>]" "Exports definitions in JSON, to a file or to standard output (-).";
+        ImportDefinitions "import_definitions" (0..=1) ["format", "skip-if-unchanged"] "[<file_path | \"-\">] [--format <json>] [--skip-if-unchanged]" "Imports definitions in JSON, from a file or from standard input. They hold when this returns.";
+    }
     "Other": {
         HashPassword "hash_password" (0..=1) [] "[<password>]" "Hashes a plaintext password";
     }
@@ -158,6 +162,7 @@ pub(super) fn changes(verb: Verb) -> bool {
     let spec = VERBS.iter().find(|spec| spec.verb == verb);
     let read_only = [
         Verb::AuthenticateUser,
+        Verb::ExportDefinitions,
         Verb::AwaitStartup,
         Verb::HashPassword,
         Verb::Ping,

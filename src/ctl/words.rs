@@ -30,11 +30,13 @@ const SWITCHES: &[&str] = &[
     "offline",
     "local",
     "pre-hashed-password",
+    "skip-if-unchanged",
 ];
 /// Options of some verbs that have a value.
 const VALUES: &[&str] = &[
     "vhost",
     "description",
+    "format",
     "tags",
     "default-queue-type",
     "protected-from-deletion",

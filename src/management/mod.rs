@@ -13,16 +13,20 @@ mod channels; // channels
 mod config; // options
 mod connections; // connections
 mod consumers; // consumers
+mod definitions; // definitions, exported and imported
 mod error; // refusals, as JSON
 mod exchange_types; // the types of exchanges
 mod exchanges; // exchanges
 mod front; // listeners
+mod global_parameters; // parameters of the whole broker
 mod json; // bodies of requests and responses
 mod limits; // fixed bounds
 mod listing; // filters, sorts and pages lists
+mod multipart; // forms with a file
 mod nodes; // the node and its memory
 mod openapi; // the document that describes the API
 mod overview; // the broker as a whole
+mod parameters; // parameters of virtual hosts
 mod path; // names in paths
 mod permissions; // permissions in virtual hosts
 mod policies; // policies and operator policies

@@ -18,8 +18,9 @@ use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
-    bindings, channels, connections, consumers, exchanges, nodes, openapi, overview, permissions,
-    policies, queues, static_files, topic_permissions, user_limits, users, vhost_limits, vhosts,
+    bindings, channels, connections, consumers, definitions, exchanges, global_parameters, nodes,
+    openapi, overview, parameters, permissions, policies, queues, static_files, topic_permissions,
+    user_limits, users, vhost_limits, vhosts,
 };
 
 /// Any origin may call.
@@ -61,6 +62,9 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(users::routes())
         .merge(vhost_limits::routes())
         .merge(vhosts::routes())
+        .merge(parameters::routes())
+        .merge(global_parameters::routes())
+        .merge(definitions::routes())
 }
 
 /// Paths that no handler has: files of the page, or nothing.

@@ -27,6 +27,9 @@ pub enum StartError {
     /// A stored definition cannot be read, or a new one cannot be stored.
     #[error(transparent)]
     Broker(#[from] OpenError),
+    /// The definitions of `--load-definitions` cannot be imported.
+    #[error("cannot load the definitions in {}: {reason}", path.display())]
+    Definitions { path: PathBuf, reason: String },
     /// No address was configured.
     #[error("there is no address to listen on: set amqp-listen")]
     NoAddress,
@@ -48,7 +51,9 @@ impl StartError {
         match self {
             StartError::Store(StoreError::InUse { .. }) => 75,
             StartError::Listen { .. } => 69,
-            StartError::NoAddress | StartError::NotOurs { .. } => 78,
+            StartError::NoAddress | StartError::NotOurs { .. } | StartError::Definitions { .. } => {
+                78
+            }
             StartError::DataDir { .. }
             | StartError::Store(_)
             | StartError::Broker(_)

@@ -3,6 +3,7 @@
 
 mod commands; // commands for the whole node
 mod data_dir; // prepares the data directory
+mod definitions; // imports definitions at the start
 mod error;
 mod listeners;
 mod settings; // translates the configuration for each room
@@ -48,6 +49,7 @@ impl Server {
         data_dir::prepare(&config.data_dir)?;
         let shares = settings::share_files(&config);
         let broker = open_broker(&config, &shares).await?;
+        definitions::load(&config, &broker).await?;
         let alarms = Arc::new(Alarms::default());
         let memory = Arc::new(MemoryMonitor::new(
             alarms.clone(),

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use tracing::{info, warn};
 
 use crate::broker::broker::{BrokerConfig, Defaults};
-use crate::config::{self, Config, Durability, RawConfig};
+use crate::broker::password::NewPasswords;
+use crate::config::{self, Config, Durability, PasswordHashing, RawConfig};
 use crate::files::{self, Shares};
 use crate::store::{FjallOptions, Limits, OnDamage};
 use crate::{amqp, cmq, management, metrics, node};
@@ -14,10 +15,14 @@ pub(super) fn broker(config: &Config) -> BrokerConfig {
     BrokerConfig {
         loopback_users: config.loopback_users.clone(),
         memory_bytes: config.memory_budget,
-        defaults: Defaults {
+        defaults: config.load_definitions.is_none().then(|| Defaults {
             user: config.default_user.clone(),
             pass: config.default_pass.clone(),
             vhost: config.default_vhost.clone(),
+        }),
+        new_passwords: match config.password_hashing {
+            PasswordHashing::Argon2id => NewPasswords::Argon2id,
+            PasswordHashing::RabbitMq => NewPasswords::RabbitSha256,
         },
         cluster_name: node::name(),
         ..BrokerConfig::default()

@@ -35,7 +35,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "ctl",
         &[
-            "broker", "views", "config", "model", "store", "wire", "clock", "files", "memory",
+            "broker",
+            "definitions_file",
+            "views",
+            "config",
+            "model",
+            "store",
+            "wire",
+            "clock",
+            "files",
+            "memory",
             "node",
         ],
     ),
@@ -45,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "broker", "model", "store", "clock", "files", "memory", "node",
         ],
     ),
+    ("definitions_file", &["broker", "model", "store", "wire"]),
     ("config", &["model"]),
     ("http", &["accept"]),
     (
@@ -54,8 +64,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "management",
         &[
-            "views", "broker", "model", "store", "wire", "clock", "accept", "seldom", "http",
-            "memory", "node", "files",
+            "views",
+            "broker",
+            "definitions_file",
+            "model",
+            "store",
+            "wire",
+            "clock",
+            "accept",
+            "seldom",
+            "http",
+            "memory",
+            "node",
+            "files",
         ],
     ),
 ];

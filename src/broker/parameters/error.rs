@@ -1,5 +1,6 @@
 //! Refusals of changes of parameters, in RabbitMQ's words.
 
+use crate::broker::policies::PolicyError;
 use crate::model::Name;
 use crate::store::StoreFailed;
 
@@ -15,9 +16,13 @@ pub enum ParameterError {
     /// Policies have commands and paths of their own.
     #[error("policies may not be {0} using this method")]
     Policy(&'static str),
+    #[error("Validation failed\n\ncomponent {0} not found\n")]
+    NoSuchComponent(Name),
     /// The text of the component.
     #[error("Validation failed\n\n{0}\n")]
     Invalid(String),
+    #[error(transparent)]
+    OperatorPolicy(PolicyError),
     #[error("Virtual host '{0}' does not exist")]
     NoSuchVhost(Name),
     #[error("the name of a parameter has at most {NAME_BYTES_MAX} bytes")]
@@ -26,10 +31,4 @@ pub enum ParameterError {
     ValueTooLong,
     #[error(transparent)]
     Store(#[from] StoreFailed),
-}
-
-impl ParameterError {
-    pub(super) fn no_such_component(component: &str) -> ParameterError {
-        ParameterError::Invalid(format!("component {component} not found"))
-    }
 }

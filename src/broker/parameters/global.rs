@@ -19,8 +19,8 @@ use crate::store::{Committer, StoreFailed};
 pub const CLUSTER_NAME: &str = "cluster_name";
 /// An id that stays the same for the life of a data directory.
 pub const INTERNAL_CLUSTER_ID: &str = "internal_cluster_id";
-/// RabbitMQ's map from MQTT ports to virtual hosts. Kept and exported; this broker has no MQTT listener.
-pub const MQTT_PORT_TO_VHOST: &str = "mqtt_port_to_vhost_mapping";
+/// The hash of the definitions file that was imported last. Not listed, as in RabbitMQ.
+pub const IMPORTED_HASH: &str = "imported_definition_hash_value";
 /// Random characters of the id of the cluster.
 const ID_CHARS: usize = 22;
 
@@ -84,10 +84,10 @@ impl GlobalParameters {
         })
     }
 
-    /// All parameters, ordered by name.
+    /// All parameters that operators see, ordered by name.
     pub fn list(&self) -> Vec<(Name, Arc<Value>)> {
         let table = self.table.read();
-        let all = table.0.iter();
+        let all = table.0.iter().filter(|(name, _)| ***name != *IMPORTED_HASH);
         all.map(|(name, value)| (name.clone(), Arc::clone(value)))
             .collect()
     }
@@ -111,21 +111,27 @@ impl GlobalParameters {
 
     /// Sets or replaces a parameter; it is durable when this returns.
     pub async fn set(&self, name: &str, value: Value) -> Result<(), ParameterError> {
-        if name.len() > NAME_BYTES_MAX {
-            return Err(ParameterError::NameTooLong);
-        }
-        if value.to_string().len() > VALUE_BYTES_MAX {
-            return Err(ParameterError::ValueTooLong);
+        self.set_all(vec![(name.into(), Arc::new(value))]).await
+    }
+
+    /// Sets or replaces parameters, all in one commit.
+    pub async fn set_all(&self, parameters: Vec<(Name, Arc<Value>)>) -> Result<(), ParameterError> {
+        for (name, value) in &parameters {
+            if name.len() > NAME_BYTES_MAX {
+                return Err(ParameterError::NameTooLong);
+            }
+            if value.to_string().len() > VALUE_BYTES_MAX {
+                return Err(ParameterError::ValueTooLong);
+            }
         }
         self.table
             .change(|table| {
-                let unchanged = table.0.get(name).is_some_and(|known| **known == value);
-                let record = GlobalParameterRecord {
-                    name: name.into(),
-                    value: Arc::new(value),
-                };
-                let put = (!unchanged).then_some(Change::Put(record));
-                Ok((put.into_iter().collect(), ()))
+                let changed = parameters
+                    .into_iter()
+                    .filter(|(name, value)| table.0.get(name) != Some(value));
+                let put =
+                    changed.map(|(name, value)| Change::Put(GlobalParameterRecord { name, value }));
+                Ok((put.collect(), ()))
             })
             .await
     }

@@ -6,4 +6,4 @@ mod global; // parameters of the whole broker
 pub mod runtime; // parameters of virtual hosts, by component
 
 pub use error::ParameterError;
-pub use global::{CLUSTER_NAME, GlobalParameters, INTERNAL_CLUSTER_ID, MQTT_PORT_TO_VHOST};
+pub use global::{CLUSTER_NAME, GlobalParameters, IMPORTED_HASH, INTERNAL_CLUSTER_ID};

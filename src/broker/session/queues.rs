@@ -12,8 +12,8 @@ use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::{Counts, Queue, RewindError, RewindTo, Rewound};
 use crate::broker::vhost::{Created, NewQueue};
 use crate::model::Name;
-use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind, queue_kind};
-use crate::wire::{AMQPValue, FieldTable};
+use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QueueKind, queue_kind};
+use crate::wire::FieldTable;
 
 /// Prefix of generated queue names.
 const GENERATED_QUEUE_PREFIX: &str = "amq.gen";
@@ -58,12 +58,8 @@ impl Session {
         }
         let durable = declare.durable && !declare.exclusive;
         let mut arguments = declare.arguments;
-        self.fill_in_kind(
-            &mut arguments,
-            durable,
-            declare.exclusive,
-            declare.auto_delete,
-        );
+        let is_plain = durable && !declare.exclusive && !declare.auto_delete;
+        self.vhost.fill_in_kind(&mut arguments, is_plain);
         let name: Name = match clean(declare.name) {
             name if name.is_empty() => {
                 check_server_named(&arguments)?;
@@ -226,27 +222,6 @@ impl Session {
             });
         }
         Ok(declared(queue))
-    }
-
-    /// Fills in the virtual host's default type if the declaration names none and its properties allow the default.
-    fn fill_in_kind(
-        &self,
-        arguments: &mut FieldTable,
-        durable: bool,
-        exclusive: bool,
-        auto_delete: bool,
-    ) {
-        let default = self.vhost.metadata().default_queue_kind;
-        let plain = durable && !exclusive && !auto_delete;
-        if let Some(kind) = default
-            && (plain || kind == QueueKind::Classic)
-            && !arguments.contains_key(QUEUE_TYPE)
-        {
-            arguments.insert(
-                QUEUE_TYPE.into(),
-                AMQPValue::LongString(kind.as_str().into()),
-            );
-        }
     }
 
     /// Notes a new exclusive queue of the connection. Deletes it if the connection has ended meanwhile.

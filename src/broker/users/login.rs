@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::registry::Users;
 use super::user::{User, UserError};
-use crate::broker::password::PasswordHash;
+use crate::broker::password::{NewPasswords, PasswordHash};
 use crate::model::Name;
 use crate::store::StoreFailed;
 
@@ -86,7 +86,10 @@ impl Users {
         name: &str,
         password: &[u8],
     ) -> Result<PasswordHash, UserError> {
-        let hash = self.amqp_gate.hash(name, password).await;
+        let hash = match self.new_passwords {
+            NewPasswords::Argon2id => self.amqp_gate.hash(name, password).await,
+            NewPasswords::RabbitSha256 => Some(PasswordHash::rabbit_sha256(password)),
+        };
         hash.ok_or(UserError::Store(StoreFailed))
     }
 }

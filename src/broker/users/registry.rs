@@ -10,7 +10,7 @@ use crate::broker::definitions::access::UserRecord;
 use crate::broker::definitions::record::DefinitionError;
 use crate::broker::definitions::table::Serialised;
 use crate::broker::limits::UserLimits;
-use crate::broker::password::PasswordHash;
+use crate::broker::password::{NewPasswords, PasswordHash};
 use crate::broker::secrets::Secret;
 use crate::model::Name;
 use crate::store::Committer;
@@ -26,6 +26,7 @@ pub struct Users {
     pub(super) epoch: Arc<AtomicU64>,
     /// Users that may log in from this machine only.
     pub(super) loopback_only: RwLock<Vec<Name>>,
+    pub(super) new_passwords: NewPasswords,
     /// Also hashes new passwords.
     pub(super) amqp_gate: LoginGate,
     pub(super) management_gate: LoginGate,
@@ -38,12 +39,14 @@ impl Users {
         committer: Arc<Committer>,
         connections: Arc<Connections>,
         loopback_only: Vec<Name>,
+        new_passwords: NewPasswords,
     ) -> Result<Users, DefinitionError> {
         let access = Access::load(&**committer.store())?;
         Ok(Users {
             epoch: Arc::clone(access.epoch()),
             access: Serialised::new(access, committer),
             loopback_only: RwLock::new(loopback_only),
+            new_passwords,
             amqp_gate: LoginGate::default(),
             management_gate: LoginGate::default(),
             connections,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use super::*;
+use crate::broker::password::NewPasswords;
 use crate::broker::permissions::Permission;
 use crate::clock;
 use crate::store::{Committer, Limits, MemoryStore, Store};
@@ -19,7 +20,13 @@ fn start(store: &Arc<MemoryStore>) -> Arc<Committer> {
 }
 
 fn open(store: &Arc<MemoryStore>) -> Users {
-    Users::open(start(store), Arc::default(), vec!["guest".into()]).unwrap()
+    Users::open(
+        start(store),
+        Arc::default(),
+        vec!["guest".into()],
+        NewPasswords::Argon2id,
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -195,7 +202,13 @@ async fn everything_survives_a_restart() {
     let store = Arc::new(MemoryStore::new());
     {
         let committer = start(&store);
-        let users = Users::open(Arc::clone(&committer), Arc::default(), Vec::new()).unwrap();
+        let users = Users::open(
+            Arc::clone(&committer),
+            Arc::default(),
+            Vec::new(),
+            NewPasswords::Argon2id,
+        )
+        .unwrap();
         users
             .add("ann", b"pw", vec!["monitoring".into()])
             .await

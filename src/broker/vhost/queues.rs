@@ -8,7 +8,9 @@ use crate::broker::definitions::proposal::Proposal;
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{RouteKeys, delay_message};
 use crate::broker::queue::{DeadLetter, LetterRoutes, Queue, QueueOwner, QueueServices};
+use crate::model::arguments::{QUEUE_TYPE, QueueKind};
 use crate::model::{Name, QueueId, QueueOverrides};
+use crate::wire::{AMQPValue, FieldTable};
 
 impl Vhost {
     /// Creates a queue, unless one of that name exists.
@@ -52,6 +54,19 @@ impl Vhost {
             Created::Existing(_) => proposal,
         };
         Ok((proposal, created))
+    }
+
+    /// Adds the virtual host's type to the arguments of a queue that names none. Only queues that are durable, shared and
+    /// permanent may have another type than classic.
+    pub fn fill_in_kind(&self, arguments: &mut FieldTable, is_plain: bool) {
+        let default = self.metadata().default_queue_kind;
+        if let Some(kind) = default
+            && (is_plain || kind == QueueKind::Classic)
+            && !arguments.contains_key(QUEUE_TYPE)
+        {
+            let kind = AMQPValue::LongString(kind.as_str().into());
+            arguments.insert(QUEUE_TYPE.into(), kind);
+        }
     }
 
     /// Names of queues whose creation is under way.

@@ -3,6 +3,7 @@
 mod amqp_values; // AMQP tables as cells
 mod connections; // connections and channels
 mod consumers; // consumers
+mod definitions; // definitions files
 mod exchanges; // exchanges and bindings
 mod limits; // limits of users and virtual hosts
 mod lookup; // refuses what does not exist
@@ -18,13 +19,14 @@ mod vhosts; // virtual hosts
 
 use super::context::Context;
 use super::exit_code::EX_USAGE;
+use super::input::Input;
 use super::outcome::{Failure, Outcome};
 use super::protocol::Request;
 use super::verbs::Verb;
 use crate::model::policy::PolicyKind;
 
 /// Carries out the verb of a request.
-pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
+pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>) -> Outcome {
     if !ctx.node.is_running() && !works_while_stopped(request.verb) {
         return Err(Failure::plain(
             EX_USAGE,
@@ -71,6 +73,8 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request) -> Outcome {
         Verb::SetPermissions => permissions::set(ctx, request).await,
         Verb::SetPermissionsGlobally => permissions::set_globally(ctx, request).await,
         Verb::SetTopicPermissions => permissions::set_topic(ctx, request).await,
+        Verb::ExportDefinitions => definitions::export(ctx),
+        Verb::ImportDefinitions => definitions::import(ctx, request, input).await,
         Verb::ClearParameter => parameters::clear(ctx, request).await,
         Verb::ClearGlobalParameter => parameters::clear_global(ctx, request).await,
         Verb::ListParameters => parameters::list(ctx, request),

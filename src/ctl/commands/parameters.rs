@@ -17,6 +17,8 @@ impl From<ParameterError> for Failure {
             ParameterError::NotFound
             | ParameterError::Policy(_)
             | ParameterError::Invalid(_)
+            | ParameterError::OperatorPolicy(_)
+            | ParameterError::NoSuchComponent(_)
             | ParameterError::NameTooLong
             | ParameterError::ValueTooLong => Failure::error(EX_UNAVAILABLE, error),
         }

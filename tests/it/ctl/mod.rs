@@ -1,6 +1,8 @@
 //! `leveret ctl` against a running broker: it prints and exits as rabbitmqctl 4.0.5 does.
 
 mod access;
+mod definitions;
+mod load_definitions;
 mod node;
 mod parameters;
 mod policies;
@@ -52,6 +54,19 @@ impl Node {
     async fn start_at(address: IpAddr) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(config(dir.path(), address)).await.unwrap();
+        Node { server, dir }
+    }
+
+    /// Stops the broker in good order and starts it again on the same data.
+    async fn restart(self) -> Node {
+        self.restart_with(|dir| config(dir, Ipv4Addr::LOCALHOST.into()))
+            .await
+    }
+
+    async fn restart_with(self, config: impl FnOnce(&Path) -> Config) -> Node {
+        let Node { server, dir } = self;
+        server.shutdown().await;
+        let server = Server::start(config(dir.path())).await.unwrap();
         Node { server, dir }
     }
 

@@ -3,6 +3,7 @@
 mod check; // tables of requests with their answers
 mod client; // a small client of the API
 mod connections; // connections, channels, consumers, the broker as a whole
+mod definitions; // definitions and parameters
 mod framework; // logins, methods, bodies, lists, slow clients
 mod objects; // queues, exchanges, bindings, messages
 mod rights; // tags
