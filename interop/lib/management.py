@@ -98,6 +98,8 @@ def connection(vhost_name: str, name: str):
 
     parameters = pika.URLParameters(amqp_url(vhost_name))
     parameters.client_properties = {"connection_name": name}
+    # Checks read from it only now and then.
+    parameters.heartbeat = 0
     opened = pika.BlockingConnection(parameters)
     try:
         yield opened

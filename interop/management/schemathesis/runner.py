@@ -23,7 +23,7 @@ SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
 DOCUMENT = "/api/openapi.json"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 # The program ends the run at SECONDS; this is for its start and its last request.
-GRACE_SECONDS = 120
+GRACE_SECONDS = 200
 SERVER_ERROR = "ServerError"
 
 
