@@ -40,7 +40,7 @@ def furnish(vhost: str) -> dict[str, str]:
         management.done("POST", f"/exchanges/{place}/known/publish", message)
     node = management.get("/overview")["node"]
     known = dict.fromkeys(("queue", "exchange", "name", "source", "destination"), "known")
-    return known | {"vhost": vhost, "node": node, "props": "a.%23", "component": "vhost-limits", "destination_type": "q"}
+    return known | {"vhost": place, "node": node, "props": "a.%23", "component": "vhost-limits", "destination_type": "q"}
 
 
 def run(known: dict[str, str], folder: str) -> dict:
