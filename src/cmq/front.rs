@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::api::Api;
 use super::config::CmqConfig;
 use super::connection;
+use super::directory::Directory;
 use super::push;
 use crate::accept::Acceptor;
 use crate::broker::alarms::Alarms;
@@ -32,6 +33,11 @@ impl Front {
         let acceptor = Acceptor::new("CMQ", config.connections, config.newcomer_timeout);
         let api = Api::open(broker, alarms, config).await?;
         Ok(Arc::new(Front { api, acceptor }))
+    }
+
+    /// What operators see of the API.
+    pub fn directory(&self) -> Directory {
+        Directory::of(&self.api)
     }
 
     /// Counts the connections, requests and push workers that use the API, even after the front door itself is gone. Tests

@@ -13,6 +13,7 @@ mod body_budget; // memory for the bodies of large requests
 mod call; // an authenticated request, as its handler sees it
 mod config; // options
 mod connection; // one connection, one request after the other
+mod directory; // what operators see of topics and queues
 mod dispatch; // from an action to its handler
 pub mod error; // the table of errors
 mod filter; // tags and binding keys
@@ -34,5 +35,6 @@ mod socket; // the socket under hyper
 mod topics; // topics and subscriptions
 
 pub use config::CmqConfig;
+pub use directory::{Directory, ServedQueueView, SubscriptionView, TopicView};
 pub use front::Front;
 pub use push::PushConfig;

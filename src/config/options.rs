@@ -18,6 +18,8 @@ macro_rules! options {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[doc = $help])+ pub $field: $type,)+
+            /// Each setting with its source, as a line of a configuration file. Secrets are not shown.
+            pub shown: String,
         }
 
         /// All options, in the order of help.
@@ -35,7 +37,10 @@ macro_rules! options {
             /// Parses the raw values, and defaults where there are none. Fails at the first invalid value.
             pub fn from_raw(raw: &RawConfig) -> Result<Config, ConfigError> {
                 let [$($field),+] = &ALL;
-                Ok(Config { $($field: raw.$arity($field, $parse)?,)+ })
+                Ok(Config {
+                    $($field: raw.$arity($field, $parse)?,)+
+                    shown: raw.settings().iter().map(ToString::to_string).collect(),
+                })
             }
         }
     };

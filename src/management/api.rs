@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::config::ManagementConfig;
 use super::limits::{DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_BODIES_MAX};
 use crate::broker::broker::Broker;
+use crate::cmq::Directory;
 use crate::node;
 use crate::seldom::Seldom;
 use crate::views::Views;
@@ -15,6 +16,7 @@ use crate::views::Views;
 pub(super) struct Api {
     pub(super) broker: Arc<Broker>,
     pub(super) views: Arc<Views>,
+    pub(super) cmq: Directory,
     pub(super) config: ManagementConfig,
     /// The name of this node.
     pub(super) node: String,
@@ -28,11 +30,12 @@ pub(super) struct Api {
 pub(super) type Shared = Arc<Api>;
 
 impl Api {
-    pub(super) fn new(views: Arc<Views>, config: ManagementConfig) -> Arc<Api> {
+    pub(super) fn new(views: Arc<Views>, cmq: Directory, config: ManagementConfig) -> Arc<Api> {
         Arc::new(Api {
             broker: Arc::clone(views.broker()),
             views,
             node: node::name(),
+            cmq,
             config,
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),

@@ -12,4 +12,8 @@ pub struct ManagementConfig {
     pub newcomer_timeout: Duration,
     /// Origins whose pages may use the API; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Maximum number of open connections of AMQP clients.
+    pub amqp_connections_max: usize,
+    /// The settings that hold, with their sources, as the API shows them.
+    pub effective: String,
 }

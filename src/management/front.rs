@@ -10,6 +10,7 @@ use super::api::Api;
 use super::config::ManagementConfig;
 use super::router;
 use crate::accept::Acceptor;
+use crate::cmq::Directory;
 use crate::http;
 use crate::views::Views;
 
@@ -20,9 +21,9 @@ pub struct Front {
 
 impl Front {
     /// Opens the API on the broker of the views.
-    pub fn new(views: Arc<Views>, config: ManagementConfig) -> Arc<Front> {
+    pub fn new(views: Arc<Views>, cmq: Directory, config: ManagementConfig) -> Arc<Front> {
         let acceptor = Acceptor::new("management", config.connections, config.newcomer_timeout);
-        let router = router::router(Api::new(views, config));
+        let router = router::router(Api::new(views, cmq, config));
         Arc::new(Front { router, acceptor })
     }
 

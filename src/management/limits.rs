@@ -31,6 +31,8 @@ pub(super) const DENIED_LOGGED_MAX: u64 = 20;
 pub(super) const DENIED_LOGGED_EVERY: Duration = Duration::from_secs(10);
 /// How long browsers may keep the answer to whether a page of another origin may call, as in RabbitMQ.
 pub(super) const CORS_AGE: Duration = Duration::from_secs(1800);
+/// How long the aliveness test waits for a commit.
+pub(super) const ALIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the name of a user, as of all other names.
 pub(super) const USER_NAME_BYTES_MAX: usize = 255;
 /// Tags of a user or of a virtual host.

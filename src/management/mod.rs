@@ -17,11 +17,15 @@ mod definitions; // definitions, exported and imported
 mod error; // refusals, as JSON
 mod exchange_types; // the types of exchanges
 mod exchanges; // exchanges
+mod features; // feature flags, deprecated features
 mod front; // listeners
 mod global_parameters; // parameters of the whole broker
+mod health; // health checks
 mod json; // bodies of requests and responses
+mod leveret; // what RabbitMQ has not
 mod limits; // fixed bounds
 mod listing; // filters, sorts and pages lists
+mod maintenance; // hashing a password, configuration, statistics
 mod multipart; // forms with a file
 mod nodes; // the node and its memory
 mod openapi; // the document that describes the API

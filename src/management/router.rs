@@ -18,9 +18,10 @@ use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
-    bindings, channels, connections, consumers, definitions, exchanges, global_parameters, nodes,
-    openapi, overview, parameters, permissions, policies, queues, static_files, topic_permissions,
-    user_limits, users, vhost_limits, vhosts,
+    bindings, channels, connections, consumers, definitions, exchanges, features,
+    global_parameters, health, leveret, maintenance, nodes, openapi, overview, parameters,
+    permissions, policies, queues, static_files, topic_permissions, user_limits, users,
+    vhost_limits, vhosts,
 };
 
 /// Any origin may call.
@@ -52,6 +53,10 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(connections::routes())
         .merge(consumers::routes())
         .merge(exchanges::routes())
+        .merge(features::routes())
+        .merge(health::routes())
+        .merge(leveret::routes())
+        .merge(maintenance::routes())
         .merge(nodes::routes())
         .merge(overview::routes())
         .merge(permissions::routes())

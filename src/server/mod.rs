@@ -133,11 +133,12 @@ async fn open_fronts(
     let amqp = settings::amqp(config, shares);
     let cmq = settings::cmq_config(config, shares);
     let management = settings::management_config(config, shares);
+    let cmq = cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?;
     Ok(Fronts {
-        management: management::Front::new(views.clone(), management),
+        management: management::Front::new(views.clone(), cmq.directory(), management),
         metrics: metrics::Front::new(views.clone(), settings::metrics_config(config)),
         amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
-        cmq: cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?,
+        cmq,
     })
 }
 

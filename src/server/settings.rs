@@ -102,6 +102,8 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
         connections: shares.management,
         newcomer_timeout: config.handshake_timeout,
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
+        amqp_connections_max: shares.amqp.authenticated,
+        effective: config.shown.clone(),
     }
 }
 

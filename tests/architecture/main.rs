@@ -65,6 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "management",
         &[
             "views",
+            "cmq",
             "broker",
             "definitions_file",
             "model",

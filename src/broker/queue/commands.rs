@@ -9,7 +9,7 @@ use crate::store::Op;
 
 use super::channel_limiter::ChannelLimiter;
 use super::consumer::{ConsumeError, ConsumerInfo, Credit, NewConsumer};
-use super::counts::Counts;
+use super::counts::{Counts, StreamExtent};
 use super::durability::Durability;
 use super::effects::{Acknowledgement, Admission, Enqueued, Get, Got};
 use super::outlets::{Outlet, id_of, limit_of};
@@ -258,6 +258,11 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         self.lock().machine.counts()
+    }
+
+    /// Where a stream begins and ends; `None` for other queues.
+    pub fn stream_extent(&self) -> Option<StreamExtent> {
+        self.lock().machine.stream_extent()
     }
 
     pub fn consumers(&self) -> Vec<ConsumerInfo> {

@@ -1,5 +1,22 @@
 //! The numbers of a queue, as listings show them.
 
+use crate::clock::Moment;
+
+/// Where a stream begins and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamExtent {
+    /// Parts that retention drops as a whole.
+    pub segments: usize,
+    /// The offset of the oldest message that retention has left.
+    pub first: u64,
+    /// The offset that the next message will have.
+    pub next: u64,
+    /// When the oldest message was enqueued; `None` for an empty stream.
+    pub oldest: Option<Moment>,
+    /// When the newest message was enqueued.
+    pub newest: Option<Moment>,
+}
+
 /// A queue's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

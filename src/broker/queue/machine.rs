@@ -25,7 +25,7 @@ use crate::model::{ConsumerId, Lease, LogId, Message, Ticket};
 use crate::store::Batch;
 
 use super::consumer::{ChannelLimit, ConsumeError, ConsumerInfo, Credit, LimiterId, NewConsumer};
-use super::counts::Counts;
+use super::counts::{Counts, StreamExtent};
 use super::death::{Dead, DeathCounts};
 use super::effects::{Acknowledgement, Admission, Chunks, Effects, Enqueued, Get, Oldest, Picked};
 use super::receive::receipt_handle::ReceiptHandle;
@@ -143,6 +143,11 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
     /// The first unsettled message of each lane.
     fn oldest(&self) -> Vec<Oldest> {
         Vec::new()
+    }
+
+    /// `None` for queues that are no streams.
+    fn stream_extent(&self) -> Option<StreamExtent> {
+        None
     }
 }
 

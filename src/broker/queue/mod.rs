@@ -38,7 +38,7 @@ pub use commands::Published;
 pub use consumer::{
     ConsumeError, ConsumerInfo, Credit, Delivery, DeliverySink, NewConsumer, ReturnCounts,
 };
-pub use counts::Counts;
+pub use counts::{Counts, StreamExtent};
 pub use dead_letter::letter::DeadLetter;
 pub use dead_letter::line::Letters;
 pub use death::DeathReason;

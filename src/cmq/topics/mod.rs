@@ -8,6 +8,6 @@ mod table; // all topics in memory, and their records
 mod topic;
 mod upkeep; // what was deleted over AMQP, and what a crash cut short
 
-pub(crate) use registry::Topics;
+pub(crate) use registry::{Subscribed, Topics};
 pub(crate) use subscription::{Endpoint, Format, Strategy, Subscription};
 pub(crate) use topic::{PUSH_QUEUE, Topic, TopicId, exchange_arguments};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::samples::{History, Sample};
 use super::subject::Subject;
-use super::watched::Depth;
+use super::watched::{Depth, Watched};
 use crate::views::sources::Views;
 
 /// Interval of the samples, as in RabbitMQ.
@@ -29,6 +29,11 @@ impl Views {
             vec![sample]
         });
         History::new(samples, self.broker.clock())
+    }
+
+    /// Forgets all samples: rates and histories begin anew.
+    pub fn forget_samples(&self) {
+        *self.watched.lock() = Watched::new();
     }
 
     /// Takes samples at each interval. Never returns.

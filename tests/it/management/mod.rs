@@ -5,6 +5,8 @@ mod client; // a small client of the API
 mod connections; // connections, channels, consumers, the broker as a whole
 mod definitions; // definitions and parameters
 mod framework; // logins, methods, bodies, lists, slow clients
+mod health; // health checks, features, small services
+mod leveret; // what RabbitMQ has not
 mod objects; // queues, exchanges, bindings, messages
 mod rights; // tags
 mod users; // users, permissions, limits

@@ -17,7 +17,7 @@ use leveret::management::{self, ManagementConfig};
 use leveret::memory::MemoryMonitor;
 use leveret::server::{cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
-use leveret::views::{NodeInfo, Views};
+use leveret::views::{ListenerView, NodeInfo, Protocol, Views};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -132,13 +132,19 @@ impl TestServer {
         let front = Front::new(Arc::clone(&broker), Arc::clone(&alarms), settings);
         let (listener, address) = listen().await;
         let (management_listener, management) = listen().await;
-        let views = views(&broker, &alarms);
-        let management_front = management::Front::new(Arc::clone(&views), management_config);
+        let listeners = [
+            (Protocol::Amqp, address),
+            (Protocol::Management, management),
+        ];
+        let views = views(&broker, &alarms, &listeners);
         let (stop, stopped) = watch::channel(false);
         let cmq_front =
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone())
                 .await
                 .unwrap();
+        let directory = cmq_front.directory();
+        let management_front =
+            management::Front::new(Arc::clone(&views), directory, management_config);
         let (cmq_listener, cmq) = listen().await;
         let cmq_users = Box::new(cmq_front.users());
         let weak_front = Arc::downgrade(&front);
@@ -257,11 +263,20 @@ impl TestServer {
     }
 }
 
-fn views(broker: &Arc<Broker>, alarms: &Arc<Alarms>) -> Arc<Views> {
+fn views(
+    broker: &Arc<Broker>,
+    alarms: &Arc<Alarms>,
+    listeners: &[(Protocol, SocketAddr)],
+) -> Arc<Views> {
+    let listener = |(protocol, address): &(Protocol, SocketAddr)| ListenerView {
+        protocol: *protocol,
+        address: *address,
+    };
+    let listeners: Vec<_> = listeners.iter().map(listener).collect();
     let watermark = MemoryWatermark::Fraction(0.6);
     let memory = Arc::new(MemoryMonitor::new(Arc::clone(alarms), watermark));
     let node = NodeInfo {
-        listeners: watch::channel([].into()).1,
+        listeners: watch::channel(listeners.into()).1,
         data_dir: Path::new("/nowhere").into(),
         started: clock::monotonic(),
     };

@@ -20,6 +20,7 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::model::arguments::QueueArguments;
 use crate::model::stream::StreamOffset;
 use crate::model::{ConsumerId, Lease, LogId, Message, QueueId, Ticket};
@@ -28,7 +29,7 @@ use crate::store::{LogState, RangeSet};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
 use super::consumer::{ChannelLimit, ConsumeError, Consumer, ConsumerInfo, Credit, NewConsumer};
-use super::counts::Counts;
+use super::counts::{Counts, StreamExtent};
 use super::delayed::Delayed;
 use super::durability::Durability;
 use super::effects::{Acknowledgement, Admission, Effect, Effects, Enqueued, Seek};
@@ -362,6 +363,16 @@ impl Machine for Stream {
     fn consumer_infos(&self) -> Vec<ConsumerInfo> {
         let infos = self.readers.iter().map(|reader| reader.consumer.info(true));
         infos.collect()
+    }
+
+    fn stream_extent(&self) -> Option<StreamExtent> {
+        Some(StreamExtent {
+            segments: self.segments.len(),
+            first: self.floor,
+            next: self.next,
+            oldest: self.segments.first_ms().map(Moment::from_ms),
+            newest: self.segments.last_ms().map(Moment::from_ms),
+        })
     }
 }
 

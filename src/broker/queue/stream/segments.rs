@@ -52,9 +52,13 @@ impl Segments {
         self.bytes
     }
 
-    #[cfg(test)]
     pub(in crate::broker::queue) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// When the oldest message was enqueued.
+    pub(in crate::broker::queue) fn first_ms(&self) -> Option<u64> {
+        self.list.front().map(|segment| segment.first_ms)
     }
 
     /// When the newest message was enqueued.
