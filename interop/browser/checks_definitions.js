@@ -104,7 +104,9 @@ export const checks = {
     await api("DELETE", `/users/${USER}`);
   },
 
-  async "a connection and its channel, and closing it"({ page }) {
+  async "a connection and its channel, and closing it"({ page, allowRefusals }) {
+    // A refresh that the page gave up may still be answered: the connection is gone.
+    allowRefusals();
     const connection = await connect("page.client");
     const closed = new Promise((resolve) => connection.once("close", resolve));
     const channel = await connection.createChannel();

@@ -3,7 +3,6 @@
 import { get, path, remove } from "../lib/api.js";
 import { byteRate, bytes, count, dateTime, plain } from "../lib/format.js";
 import { el } from "../lib/dom.js";
-import { go } from "../lib/router.js";
 import { Chart, chartPanel } from "../parts/chart.js";
 import { formDialog } from "../parts/form.js";
 import { List } from "../parts/list.js";
@@ -98,7 +97,7 @@ function close(view, name) {
     onsubmit: async ({ reason }) => {
       const done = await view.act("The connection is closed.", async () => {
         await remove(path`/api/connections/${name}`, { headers: reason ? { "x-reason": reason } : {} });
-        go("connections");
+        view.leave("connections");
       });
       return done;
     },

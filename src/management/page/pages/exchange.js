@@ -3,7 +3,6 @@
 import { get, path, remove } from "../lib/api.js";
 import { count, exchangeName, rate } from "../lib/format.js";
 import { el } from "../lib/dom.js";
-import { go } from "../lib/router.js";
 import { argumentList } from "../parts/arguments.js";
 import { bindExchangeForm, bindingTable } from "../parts/bindings.js";
 import { Chart, chartPanel } from "../parts/chart.js";
@@ -58,6 +57,6 @@ function aboutExchange(one) {
 function deleteIt(view, vhost, name) {
   askFirst("Delete the exchange", `Exchange "${name}" and its bindings will be gone.`, "Delete the exchange", () => view.act("The exchange is deleted.", async () => {
     await remove(path`/api/exchanges/${vhost}/${name}`);
-    go("exchanges");
+    view.leave("exchanges");
   }));
 }

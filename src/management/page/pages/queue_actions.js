@@ -2,7 +2,6 @@
 
 import { path, post, remove } from "../lib/api.js";
 import { count } from "../lib/format.js";
-import { go } from "../lib/router.js";
 import { askFirst } from "../parts/dialog.js";
 import { formDialog } from "../parts/form.js";
 import { toast } from "../parts/notice.js";
@@ -25,7 +24,7 @@ export function deleteQueue(view, { vhost, name }) {
     onsubmit: (only) => view.act("The queue is deleted.", async () => {
       const query = Object.fromEntries(Object.entries(only).filter(([, set]) => set).map(([key]) => [key, "true"]));
       await remove(path`/api/queues/${vhost}/${name}`, { query });
-      go("queues");
+      view.leave("queues");
     }),
   }, `Queue "${name}", its messages and its bindings will be gone.`);
 }

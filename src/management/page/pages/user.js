@@ -3,7 +3,6 @@
 import { get, path, put, remove } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 import { exchangeName } from "../lib/format.js";
-import { go } from "../lib/router.js";
 import { askFirst } from "../parts/dialog.js";
 import { form, formDialog } from "../parts/form.js";
 import { limitTable } from "../parts/limits.js";
@@ -94,6 +93,6 @@ function change(view, one) {
 function deleteUser(view, name) {
   askFirst("Delete the user", `User "${name}" and its permissions will be gone.`, "Delete the user", () => view.act("The user is deleted.", async () => {
     await remove(path`/api/users/${name}`);
-    go("users");
+    view.leave("users");
   }));
 }

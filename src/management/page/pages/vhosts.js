@@ -3,7 +3,7 @@
 import { get, path, put, remove } from "../lib/api.js";
 import { byteRate, count } from "../lib/format.js";
 import { el } from "../lib/dom.js";
-import { go, href } from "../lib/router.js";
+import { href } from "../lib/router.js";
 import { may } from "../lib/session.js";
 import { askFirst } from "../parts/dialog.js";
 import { formDialog } from "../parts/form.js";
@@ -87,6 +87,6 @@ function deleteVhost(view, name) {
   askFirst("Delete the virtual host", `Virtual host "${name}" with all its queues, exchanges and messages will be gone.`, "Delete the virtual host", () =>
     view.act("The virtual host is deleted.", async () => {
       await remove(path`/api/vhosts/${name}`);
-      go("vhosts");
+      view.leave("vhosts");
     }));
 }

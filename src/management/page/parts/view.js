@@ -2,6 +2,7 @@
 
 import { ApiError } from "../lib/api.js";
 import { el, show } from "../lib/dom.js";
+import { go } from "../lib/router.js";
 import { pace } from "../lib/settings.js";
 import { toast } from "./notice.js";
 
@@ -21,6 +22,12 @@ export class View {
   close() {
     this.ending.abort();
     clearTimeout(this.timer);
+  }
+
+  /** Goes to another page: what this one shows is gone. */
+  leave(...parts) {
+    this.close();
+    go(...parts);
   }
 
   get signal() {
@@ -65,16 +72,19 @@ export class View {
     this.problem.hidden = false;
   }
 
-  /** Does what a button asks for, says how it went, and refreshes. Returns whether it succeeded. */
+  /** Does what a button asks for, says how it went, and refreshes, not meanwhile. Returns whether it succeeded. */
   async act(success, action) {
+    clearTimeout(this.timer);
+    this.round?.abort();
     try {
       await action();
     } catch (error) {
       toast(error instanceof ApiError ? error.reason : unreachable(error), "danger");
+      this.schedule();
       return false;
     }
     if (success) toast(success, "good");
-    await this.refresh();
+    if (!this.signal.aborted) await this.refresh();
     return true;
   }
 }
