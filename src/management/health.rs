@@ -58,7 +58,6 @@ struct Health {
     port: Option<u64>,
     /// The port or the protocols that nothing listens for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
     missing: Option<serde_json::Value>,
     /// Ports on which something listens.
     #[serde(skip_serializing_if = "Option::is_none")]

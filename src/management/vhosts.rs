@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,11 +18,14 @@ use super::error::{ApiError, Refusal};
 use super::json::{Flag, Json};
 use super::listing::{self, ListQuery, Row};
 use super::path::Path;
+use super::ranges::{RangeQuery, Ranges};
+use super::stats_json::{self, Look};
 use super::words::Words;
 use crate::broker::vhost::{Vhost, VhostMetadata};
 use crate::broker::vhosts::VhostError;
 use crate::model::arguments::QueueKind;
 use crate::node;
+use crate::views::{Depth, Subject};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -48,6 +52,32 @@ struct VhostJson {
     tracing: bool,
     /// The state on each node.
     cluster_state: BTreeMap<String, &'static str>,
+    /// Ready and unacked messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_details: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_ready: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_ready_details: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_unacknowledged: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_unacknowledged_details: Option<Value>,
+    /// Bytes that AMQP clients have sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recv_oct: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recv_oct_details: Option<Value>,
+    /// Bytes that AMQP clients have been sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send_oct: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send_oct_details: Option<Value>,
+    /// Counters and their rates; absent before the first message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_stats: Option<Map<String, Value>>,
 }
 
 /// The metadata of a virtual host once more, as definitions have it.
@@ -58,17 +88,48 @@ struct MetadataJson {
     default_queue_type: &'static str,
 }
 
-struct VhostRow(Arc<Vhost>);
+struct VhostRow {
+    api: Shared,
+    vhost: Arc<Vhost>,
+    /// `None` leaves out statistics.
+    stats: Option<(Depth, Ranges)>,
+}
+
+impl VhostRow {
+    fn with_stats(&self, json: VhostJson) -> VhostJson {
+        let views = &self.api.views;
+        let (Some((depth, ranges)), Some(view)) = (self.stats, views.vhost(self.vhost.name()))
+        else {
+            return json;
+        };
+        let look = Look::at(views, &Subject::Vhost(view.name.clone()), depth, ranges);
+        let totals = &view.queue_totals;
+        VhostJson {
+            messages: Some(totals.messages()),
+            messages_details: Some(look.length(|values| values.ready + values.unacked)),
+            messages_ready: Some(totals.ready),
+            messages_ready_details: Some(look.length(|values| values.ready)),
+            messages_unacknowledged: Some(totals.unacked),
+            messages_unacknowledged_details: Some(look.length(|values| values.unacked)),
+            recv_oct: Some(view.received_bytes),
+            recv_oct_details: Some(look.bytes(|values| values.received_bytes)),
+            send_oct: Some(view.sent_bytes),
+            send_oct_details: Some(look.bytes(|values| values.sent_bytes)),
+            message_stats: look.message_stats(stats_json::TOTALS, &view.message_stats),
+            ..json
+        }
+    }
+}
 
 impl Row for VhostRow {
     type Json = VhostJson;
 
     fn json(&self) -> VhostJson {
-        let metadata = self.0.metadata();
+        let metadata = self.vhost.metadata();
         let tags: Vec<_> = metadata.tags.iter().map(ToString::to_string).collect();
         let kind = metadata.default_queue_kind.unwrap_or(QueueKind::Classic);
-        VhostJson {
-            name: self.0.name().to_string(),
+        let declared = VhostJson {
+            name: self.vhost.name().to_string(),
             description: metadata.description.clone(),
             tags: tags.clone(),
             default_queue_type: kind.as_str(),
@@ -79,8 +140,20 @@ impl Row for VhostRow {
                 default_queue_type: kind.as_str(),
             },
             tracing: false,
-            cluster_state: BTreeMap::from([(node::name(), "running")]),
-        }
+            cluster_state: BTreeMap::from([(self.api.node.clone(), "running")]),
+            messages: None,
+            messages_details: None,
+            messages_ready: None,
+            messages_ready_details: None,
+            messages_unacknowledged: None,
+            messages_unacknowledged_details: None,
+            recv_oct: None,
+            recv_oct_details: None,
+            send_oct: None,
+            send_oct_details: None,
+            message_stats: None,
+        };
+        self.with_stats(declared)
     }
 
     fn vhost(&self) -> &str {
@@ -88,13 +161,13 @@ impl Row for VhostRow {
     }
 
     fn name(&self) -> &str {
-        self.0.name()
+        self.vhost.name()
     }
 }
 
 /// The virtual hosts that the caller may see.
 #[utoipa::path(
-    get, path = "/api/vhosts", tag = "vhosts", params(ListQuery),
+    get, path = "/api/vhosts", tag = "vhosts", params(ListQuery, RangeQuery),
     responses(
         (status = 200, body = Vec<VhostJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
@@ -104,24 +177,39 @@ async fn list(
     State(api): State<Shared>,
     caller: Caller,
     query: ListQuery,
+    ranges: Ranges,
 ) -> Result<Response, ApiError> {
-    let visible = caller.visible_vhosts(&api, None)?;
-    listing::list(&query, visible.into_iter().map(VhostRow).collect()).await
+    let visible = caller.visible_vhosts(&api, None)?.into_iter();
+    let stats = query.shows_stats().then_some((Depth::Rate, ranges));
+    let row = |vhost| VhostRow {
+        api: Arc::clone(&api),
+        vhost,
+        stats,
+    };
+    listing::list(&query, visible.map(row).collect()).await
 }
 
 /// One virtual host.
 #[utoipa::path(
     get, path = "/api/vhosts/{vhost}", tag = "vhosts",
-    params(("vhost" = String, Path), ("columns" = Option<String>, Query)),
-    responses((status = 200, body = VhostJson), (status = 401, body = Refusal), (status = 404, body = Refusal))
+    params(("vhost" = String, Path), ListQuery, RangeQuery),
+    responses(
+        (status = 200, body = VhostJson), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 404, body = Refusal)
+    )
 )]
 async fn get(
     State(api): State<Shared>,
     _: Administrator,
     Path(vhost): Path<String>,
     query: ListQuery,
+    ranges: Ranges,
 ) -> Result<Response, ApiError> {
-    let row = VhostRow(known(&api, &vhost)?);
+    let row = VhostRow {
+        vhost: known(&api, &vhost)?,
+        stats: query.shows_stats().then_some((Depth::History, ranges)),
+        api,
+    };
     listing::object(&query, &row.json())
 }
 

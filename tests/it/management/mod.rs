@@ -1,5 +1,6 @@
 //! The management HTTP API over real sockets.
 
+mod admin_rights; // tags, for administration
 mod check; // tables of requests with their answers
 mod client; // a small client of the API
 mod connections; // connections, channels, consumers, the broker as a whole

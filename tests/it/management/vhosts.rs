@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Client;
 use super::check::{NONE, check};
-use crate::support::{Peer, TestServer};
+use crate::support::{Peer, TestServer, eventually_eq};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn virtual_hosts_are_set_protected_and_deleted() {
@@ -127,6 +127,41 @@ async fn virtual_hosts_are_set_protected_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn virtual_hosts_have_totals_of_their_queues() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "q").await;
+    peer.publish(1, "q", b"one").await;
+    eventually_eq("the message is ready", 1, || server.ready("q")).await;
+    peer.get(1, "q").await.unwrap();
+    for vhost in [
+        guest.json("/api/vhosts").await[0].clone(),
+        guest
+            .json("/api/vhosts/%2F?lengths_age=60&lengths_incr=5")
+            .await,
+    ] {
+        let lengths = ["messages", "messages_ready", "messages_unacknowledged"];
+        assert_eq!(
+            lengths.map(|length| vhost[length].as_u64()),
+            [Some(1), Some(0), Some(1)]
+        );
+        assert_eq!(
+            (
+                &vhost["message_stats"]["publish"],
+                &vhost["message_stats"]["get"]
+            ),
+            (&json!(1), &json!(1))
+        );
+        assert!(vhost["message_stats"]["publish_details"]["rate"].is_number());
+        assert!(vhost["recv_oct"].as_u64() > Some(0) && vhost["send_oct"].as_u64() > Some(0));
+    }
+    let bare = guest.json("/api/vhosts?disable_stats=true").await;
+    assert_eq!(bare[0]["name"], "/");
+    assert!(bare[0].get("messages").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn policies_are_set_on_live_queues_and_cleared() {
     let server = TestServer::start().await;
     let mut guest = Client::guest(&server);
@@ -136,7 +171,7 @@ async fn policies_are_set_on_live_queues_and_cleared() {
     for body in [b"1", b"2", b"3"] {
         peer.publish(1, "orders", body).await;
     }
-    crate::support::eventually_eq("three messages are ready", 3, || server.ready("orders")).await;
+    eventually_eq("three messages are ready", 3, || server.ready("orders")).await;
     let policy = |definition| json!({"pattern": "^ord", "definition": definition, "priority": 1, "apply-to": "queues"});
     let path = "/api/policies/%2F/p";
     check(&mut guest, &[
