@@ -3,6 +3,7 @@
 
 mod queue;
 mod routing;
+mod stats;
 mod store;
 mod wire;
 
@@ -26,6 +27,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = all;
     config = settings();
-    targets = wire::frames, wire::deliveries, routing::topic, queue::runs, store::chunks, store::commits
+    targets = wire::frames, wire::deliveries, routing::topic, queue::runs, stats::counting, store::chunks, store::commits
 }
 criterion_main!(all);

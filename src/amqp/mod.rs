@@ -42,7 +42,6 @@ mod method_id; // class and method ids
 mod methods; // the handlers of methods
 mod outbox; // deliveries and events for a connection
 mod protocol_errors; // replies to malformed or unexpected frames, pure
-mod publish_counts; // counts of publishes on their way to shared counters
 mod publishing; // a channel's state for publishing
 mod queue_handles; // the queues that a channel uses
 mod route_cache; // routes of publishes

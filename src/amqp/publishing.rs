@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::detach::LastProperties;
-use super::publish_counts::ExchangeCounts;
 use super::route_cache::RouteCache;
 use super::run::Run;
+use crate::broker::stats::ExchangeCounts;
 use crate::model::{Message, Name};
 
 #[derive(Default)]

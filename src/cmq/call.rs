@@ -75,7 +75,7 @@ impl Call<'_> {
     pub(super) fn count_sent(&self, messages: &[Arc<Message>], copies: usize) {
         let mut sizes = Sizes::default();
         let bodies = messages.iter().map(|message| message.body.len());
-        bodies.for_each(|bytes| sizes.observe(bytes as u64));
+        bodies.for_each(|bytes| sizes.observe(bytes as u64, 1));
         let count = messages.len() as u64;
         let published = Published {
             received: count,

@@ -144,7 +144,7 @@ impl Session {
 
     fn count(&self, exchange: &Exchange, message: &Message, copies: u64) {
         let mut sizes = Sizes::default();
-        sizes.observe(message.body.len() as u64);
+        sizes.observe(message.body.len() as u64, 1);
         let published = Published {
             received: 1,
             received_confirm: 1,

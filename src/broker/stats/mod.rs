@@ -4,6 +4,7 @@
 mod broker_stats; // churn, and totals of all virtual hosts
 mod counter; // a counter, and families of them
 mod exchange_stats; // what passes through one exchange
+mod gathered; // counts on their way to shared counters
 mod message_stats; // the counters of messages
 mod queue_stats; // what one queue counts
 mod requests; // requests by action and code
@@ -13,6 +14,7 @@ mod vhost_stats; // what the clients of a virtual host do
 pub use broker_stats::{BrokerStats, Churn};
 pub use counter::Counter;
 pub use exchange_stats::ExchangeStats;
+pub use gathered::{ExchangeCounts, PublishCounts};
 pub use message_stats::{Deaths, HandedOut, MessageStats, Published};
 pub use queue_stats::QueueStats;
 pub use requests::RequestCounts;

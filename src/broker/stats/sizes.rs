@@ -24,13 +24,13 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Adds one message.
-    pub fn observe(&mut self, bytes: u64) {
+    /// Adds messages of one size.
+    pub fn observe(&mut self, bytes: u64, messages: u64) {
         let bucket = SIZE_BOUNDS.iter().position(|bound| bytes <= *bound);
         if let Some(count) = self.buckets.get_mut(bucket.unwrap_or(SIZE_BOUNDS.len())) {
-            *count += 1;
+            *count += messages;
         }
-        self.sum += bytes;
+        self.sum += bytes * messages;
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     fn each_size_falls_into_the_bucket_of_its_bound() {
         let mut sizes = Sizes::default();
         for bytes in [0, 100, 101, 100_000_000, 100_000_001] {
-            sizes.observe(bytes);
+            sizes.observe(bytes, 1);
         }
         let counters = SizeCounters::default();
         counters.add(&sizes);

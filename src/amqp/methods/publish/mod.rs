@@ -141,15 +141,11 @@ impl Channel {
         checked: &CheckedMessage,
         destinations: &Destinations,
     ) {
-        let counts = &mut connection.published;
+        let bytes = checked.message.body.len();
+        let is_confirmed = matches!(self.mode, Mode::Confirm(_));
         let copies = destinations.copies();
-        counts.published.received += 1;
-        counts.published.routed += copies as u64;
-        counts.sizes.observe(checked.message.body.len() as u64);
+        connection.published.add(bytes, copies, is_confirmed);
         self.message_stats.publish += 1;
-        if let Mode::Confirm(_) = self.mode {
-            counts.published.received_confirm += 1;
-        }
         self.mark_dirty(connection);
     }
 
