@@ -28,7 +28,15 @@ def keep(kind: str, item: dict) -> bool:
 
 def plain(kind: str, item: dict) -> dict:
     item = dict(item)
+    if kind == "queues":
+        # Beside the arguments from 4.3 on; an import reads the arguments.
+        item.pop("type", None)
+    if kind == "exchanges":
+        # Left out from 4.3 on, as are internal exchanges.
+        item.pop("internal", None)
     if kind == "vhosts":
         # Tags and description stand in the metadata, too.
         item = {key: item[key] for key in ("name", "description", "tags", "default_queue_type") if key in item}
+        # Without a type, queues are classic; RabbitMQ writes it out.
+        item.setdefault("default_queue_type", "classic")
     return item

@@ -231,3 +231,27 @@ async fn send<E: std::borrow::Borrow<Event>>(
     }
     write.write_all(&buffer).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_goes_in_pieces_that_fit_into_lines() {
+        let text = "ü\u{1}".repeat(TEXT_BYTES_MAX);
+        let pieces = Pieces {
+            text: text.clone(),
+            taken: 0,
+        };
+        let mut joined = String::new();
+        for event in pieces {
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(line.len() < LINE_BYTES_MAX);
+            match event {
+                Event::Text(piece) => joined += &piece,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(joined, text);
+    }
+}

@@ -204,3 +204,46 @@ impl Document {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_an_object_of_bounded_length() {
+        let read = |bytes: &[u8]| Document::read(bytes).map(drop);
+        for nothing in ["", " \n", "\u{feff}", "{}", "\u{feff}{\"unknown\":1}"] {
+            assert!(read(nothing.as_bytes()).is_ok(), "{nothing:?}");
+        }
+        for other in ["[]", "\"x\"", "null", "7"] {
+            assert!(
+                matches!(read(other.as_bytes()), Err(NotADocument::NoObject)),
+                "{other}"
+            );
+        }
+        for broken in ["{", "{\"users\":{}}", "{\"users\":null}", "{} {}"] {
+            assert!(
+                matches!(read(broken.as_bytes()), Err(NotADocument::Malformed(_))),
+                "{broken}"
+            );
+        }
+        let deep = format!("{{\"policies\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        assert!(matches!(
+            read(deep.as_bytes()),
+            Err(NotADocument::Malformed(_))
+        ));
+        let mut long = b"{}".to_vec();
+        long.resize(DOCUMENT_BYTES_MAX, b' ');
+        assert!(read(&long).is_ok());
+        long.push(b' ');
+        assert!(matches!(read(&long), Err(NotADocument::TooLong)));
+    }
+
+    #[test]
+    fn elements_that_are_no_objects_are_counted() {
+        let document = Document::read(br#"{"queues":[7,{"name":"q"},[]]}"#).unwrap();
+        assert_eq!(document.queues.not_objects, 2);
+        let queue = document.queues.iter().next().unwrap();
+        assert!(queue.durable && !queue.auto_delete);
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::document::{About, Document, Entries, Exported, Origin};
 use super::entries::{
     GlobalParameterEntry, ParameterEntry, PermissionEntry, Tags, TopicPermissionEntry, UserEntry,
@@ -47,7 +49,15 @@ pub(crate) fn export(broker: &Broker) -> Exported {
         global_parameters: Entries::of(global_parameters(broker)),
         ..contents(broker, &vhosts)
     };
-    document.leveret.password_hashes = users.iter().filter_map(|user| own_hash(user)).collect();
+    let hashes: Vec<_> = users.iter().filter_map(|user| own_hash(user)).collect();
+    if !hashes.is_empty() {
+        let users = hashes.len();
+        warn!(
+            users,
+            "definitions exported: a RabbitMQ that imports them clears the passwords of users with argon2id hashes"
+        );
+    }
+    document.leveret.password_hashes = hashes;
     let secrets = broker.users().secrets();
     document.leveret.secret_keys = secrets
         .iter()

@@ -56,6 +56,13 @@ async fn a_directory_is_loaded_in_the_order_of_names() {
     write("1.json", r#"{"vhosts":[{"name":"v"}]}"#);
     write("2.json", r#"{"queues":[{"name":"q","vhost":"v"}]}"#);
     write("0.txt", "no definitions");
+    let many = tempfile::tempdir().unwrap();
+    for number in 0..=1000 {
+        std::fs::write(many.path().join(format!("{number}.json")), "{}").unwrap();
+    }
+    let error = Server::start(loading(dir.path(), many.path())).await.err();
+    let text = error.unwrap().to_string();
+    assert!(text.ends_with("more than 1000 files"), "{text}");
     let server = Server::start(loading(dir.path(), files.path()))
         .await
         .unwrap();

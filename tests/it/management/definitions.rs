@@ -217,6 +217,28 @@ async fn definitions_go_from_one_virtual_host_into_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_host_of_a_real_rabbitmq_is_imported_wholly() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    let file = "tests/fixtures/definitions/rabbitmq-4.3.6-vhost.json";
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    check(
+        &mut guest,
+        &[
+            ("PUT", "/api/vhosts/v", json!({}), 201, ""),
+            ("POST", "/api/definitions/v", document.clone(), 204, ""),
+        ],
+    )
+    .await;
+    let exported = guest.send("GET", "/api/definitions/v", b"").await.json();
+    for key in ["queues", "exchanges", "bindings", "policies", "parameters"] {
+        let count = |document: &Value| document[key].as_array().unwrap().len();
+        assert_eq!(count(&exported), count(&document), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_tells_what_was_not_imported() {
     let server = TestServer::start().await;
     let mut guest = Client::guest(&server);
