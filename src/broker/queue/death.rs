@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::stats::Deaths;
 use crate::model::Message;
+use crate::model::arguments::QueueArguments;
 
 /// Why a message leaves its queue without an ack; the `reason` of an `x-death` entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,4 +59,6 @@ impl DeathCounts {
 pub(super) struct Dead {
     pub(super) message: Arc<Message>,
     pub(super) reason: DeathReason,
+    /// The queue's arguments when it died.
+    pub(super) arguments: Arc<QueueArguments>,
 }

@@ -9,6 +9,7 @@ use leveret::wire::{AMQPClass, AMQPValue};
 use serde_json::json;
 
 use super::{Ahead, clear, draft, set, vhost};
+use crate::support::socketless::message;
 use crate::support::{Peer, TestServer, eventually, eventually_eq, long, text};
 
 /// A broker, and a client that has declared the queue `q` and the queue `dead`.
@@ -147,6 +148,35 @@ async fn overflow_and_dead_letter_exchange_hold_from_the_next_message_on() {
     clear(&server).await;
     assert!(accepts(&mut peer, "5").await);
     assert_eq!(drain(&mut peer, "q").await, ["4", "5"]);
+}
+
+/// Messages that have died go where they went at their death, though their dead letters wait for others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_died_by_a_policy_are_dead_lettered_after_it_is_cleared() {
+    const MESSAGES: u64 = 20_000;
+    let clocks = Arc::<Ahead>::default();
+    let (server, peer) = with_queue_by(&[], clocks.clone()).await;
+    let queue = server.queue("q");
+    let run: Vec<_> = (0..MESSAGES)
+        .map(|number| Arc::new(message("q", number.to_string())))
+        .collect();
+    run.chunks(1_000).for_each(|run| drop(queue.publish(run)));
+    clocks.advance(60_000);
+    set(
+        &server,
+        json!({"message-ttl": 1, "dead-letter-exchange": "", "dead-letter-routing-key": "dead"}),
+    )
+    .await;
+    clear(&server).await;
+    let letters = || {
+        (
+            server.ready("q") + server.ready("dead"),
+            queue.has_letters(),
+        )
+    };
+    eventually_eq("messages", (MESSAGES, false), letters).await;
+    assert!(server.ready("dead") > 1_024, "{:?}", server.ready("dead"));
+    drop(peer);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -141,8 +141,8 @@ impl LetterSource for Queue {
 /// Dead letters of one queue, gathered into runs with the same targets.
 struct Mail<'a> {
     source: &'a Queue,
-    /// With the effective arguments; `None` if the queue has no dead letter exchange any more.
-    spec: Option<QueueSpec>,
+    /// With the arguments that the queue had when the last message died.
+    spec: QueueSpec,
     /// Targets accept all dead letters, even when full: an override (`QueueOverrides`) has set the dead
     /// letter exchange.
     always: bool,
@@ -156,20 +156,11 @@ struct Mail<'a> {
 
 impl<'a> Mail<'a> {
     fn new(source: &'a Queue, queues: &'a mut VecDeque<Arc<Queue>>) -> Mail<'a> {
-        let (arguments, always) = {
-            let settings = source.settings.read();
-            let always = settings.given.overrides.dead_letter_exchange.is_some();
-            (Arc::clone(&settings.effective), always)
-        };
-        // `None`: the queue had a dead letter exchange only when its messages died.
-        let spec = arguments.dead_letter_exchange.is_some().then(|| QueueSpec {
-            arguments,
-            ..source.spec.clone()
-        });
+        let overrides = source.overrides();
         Mail {
             source,
-            spec,
-            always,
+            spec: source.spec.clone(),
+            always: overrides.dead_letter_exchange.is_some(),
             run: Vec::new(),
             targets: Vec::new(),
             queues,
@@ -180,9 +171,8 @@ impl<'a> Mail<'a> {
 
     /// Builds the dead letter of a message, routes it and adds it to the run.
     fn post(&mut self, dead: &Dead) {
-        let Some(spec) = &self.spec else {
-            return;
-        };
+        self.spec.arguments = Arc::clone(&dead.arguments);
+        let spec = &self.spec;
         let wall_ms = self.source.services.clock.wall_ms();
         let letter = match letter::write(spec, &dead.message, dead.reason, wall_ms) {
             Ok(letter) => letter,

@@ -5,6 +5,7 @@ use crate::broker::queue::death::{Dead, DeathCounts};
 use crate::broker::queue::effects::Effects;
 use crate::broker::queue::machine::DeadLettering;
 
+use super::dying::Death;
 use super::state::{WorkQueue, request_load};
 
 impl DeadLettering for WorkQueue {
@@ -16,7 +17,12 @@ impl DeadLettering for WorkQueue {
         let mut taken = Vec::new();
         let mut bytes = 0;
         if !self.dying.is_out() {
-            for (id, reason) in self.dying.iter().take(max) {
+            for death in self.dying.iter().take(max) {
+                let Death {
+                    id,
+                    reason,
+                    arguments,
+                } = death;
                 let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
                 let message = lane.and_then(|(_, lane)| lane.dying_message(id.offset));
                 let Some(message) = message.filter(|_| bytes < max_bytes) else {
@@ -24,7 +30,11 @@ impl DeadLettering for WorkQueue {
                 };
                 bytes += message.size();
                 let message = self.counting_failures(id, message.clone());
-                taken.push(Dead { message, reason });
+                taken.push(Dead {
+                    message,
+                    reason,
+                    arguments,
+                });
             }
             self.dying.set_out(!taken.is_empty());
         }
@@ -33,7 +43,7 @@ impl DeadLettering for WorkQueue {
 
     fn bury(&mut self, now_ms: u64, count: usize, fx: &mut Effects) {
         self.dying.set_out(false);
-        for (id, _) in self.dying.bury(count as u64) {
+        for id in self.dying.bury(count as u64) {
             if let Some(lane) = self.lane_mut(id.lane) {
                 lane.settle(id.offset);
             }

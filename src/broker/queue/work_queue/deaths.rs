@@ -31,7 +31,7 @@ impl WorkQueue {
         };
         if dead_letters {
             lane.start_dying(id.offset);
-            self.dying.push(id, reason);
+            self.dying.push(id, reason, &self.arguments);
         } else {
             lane.settle(id.offset);
         }

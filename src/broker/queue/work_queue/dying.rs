@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::broker::queue::death::DeathReason;
 use crate::model::MessageId;
+use crate::model::arguments::QueueArguments;
 
 /// Messages that died in sequence and have consecutive offsets. A million messages that expire together take
 /// as much memory as one.
@@ -14,6 +16,16 @@ struct Run {
     lane: u8,
     offsets: Range<u64>,
     reason: DeathReason,
+    /// The queue's arguments when they died: later ones do not change where their dead letters go.
+    arguments: Arc<QueueArguments>,
+}
+
+/// A message that has died.
+#[derive(Clone, Debug)]
+pub(super) struct Death {
+    pub(super) id: MessageId,
+    pub(super) reason: DeathReason,
+    pub(super) arguments: Arc<QueueArguments>,
 }
 
 /// Dying messages, oldest death first.
@@ -29,11 +41,19 @@ pub(super) struct Dying {
 }
 
 impl Dying {
-    pub(super) fn push(&mut self, id: MessageId, reason: DeathReason) {
+    pub(super) fn push(
+        &mut self,
+        id: MessageId,
+        reason: DeathReason,
+        arguments: &Arc<QueueArguments>,
+    ) {
         self.died += 1;
         match self.runs.back_mut() {
             Some(run)
-                if run.lane == id.lane && run.reason == reason && run.offsets.end == id.offset =>
+                if run.lane == id.lane
+                    && run.reason == reason
+                    && run.offsets.end == id.offset
+                    && Arc::ptr_eq(&run.arguments, arguments) =>
             {
                 run.offsets.end += 1;
             }
@@ -41,14 +61,16 @@ impl Dying {
                 lane: id.lane,
                 offsets: id.offset..id.offset + 1,
                 reason,
+                arguments: Arc::clone(arguments),
             }),
         }
     }
 
     /// Removes the first `count` messages, since their dead letters are published.
-    pub(super) fn bury(&mut self, count: u64) -> Vec<(MessageId, DeathReason)> {
+    pub(super) fn bury(&mut self, count: u64) -> Vec<MessageId> {
         let buried: Vec<_> = self
             .iter()
+            .map(|death| death.id)
             .take(usize::try_from(count).unwrap_or(0))
             .collect();
         let mut left = buried.len() as u64;
@@ -71,9 +93,14 @@ impl Dying {
         let deaths: Vec<_> = self.iter().collect();
         let (died, all) = (self.died, self.len());
         self.runs.clear();
-        for (id, reason) in deaths {
+        for Death {
+            id,
+            reason,
+            arguments,
+        } in deaths
+        {
             if id.lane != lane || is_there(id.offset) {
-                self.push(id, reason);
+                self.push(id, reason, &arguments);
             }
         }
         let kept = self.died - died;
@@ -82,14 +109,18 @@ impl Dying {
     }
 
     /// Oldest death first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, DeathReason)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Death> + '_ {
         self.runs.iter().flat_map(|run| {
             let lane = run.lane;
             let ids = run
                 .offsets
                 .clone()
                 .map(move |offset| MessageId { lane, offset });
-            ids.map(|id| (id, run.reason))
+            ids.map(|id| Death {
+                id,
+                reason: run.reason,
+                arguments: Arc::clone(&run.arguments),
+            })
         })
     }
 
@@ -137,19 +168,20 @@ mod tests {
     #[test]
     fn deaths_stay_in_order_and_neighbours_share_a_run() {
         let mut dying = Dying::default();
+        let arguments = Arc::<QueueArguments>::default();
         for offset in 0..100_000 {
-            dying.push(id(0, offset), DeathReason::Expired);
+            dying.push(id(0, offset), DeathReason::Expired, &arguments);
         }
         assert_eq!(dying.runs.len(), 1);
-        dying.push(id(0, 100_000), DeathReason::Rejected);
-        dying.push(id(1, 100_001), DeathReason::Rejected);
-        dying.push(id(1, 7), DeathReason::Rejected);
+        dying.push(id(0, 100_000), DeathReason::Rejected, &arguments);
+        dying.push(id(1, 100_001), DeathReason::Rejected, &arguments);
+        dying.push(id(1, 7), DeathReason::Rejected, &arguments);
         assert_eq!(dying.runs.len(), 4);
         assert_eq!(dying.len(), 100_003);
         let buried = dying.bury(99_999);
-        assert_eq!(buried.last(), Some(&(id(0, 99_998), DeathReason::Expired)));
+        assert_eq!(buried.last(), Some(&id(0, 99_998)));
         assert_eq!(dying.front(), Some(id(0, 99_999)));
-        let rest: Vec<_> = dying.iter().map(|(id, _)| id).collect();
+        let rest: Vec<_> = dying.iter().map(|death| death.id).collect();
         assert_eq!(
             rest,
             [id(0, 99_999), id(0, 100_000), id(1, 100_001), id(1, 7)]
