@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::config::ManagementConfig;
-use super::limits::{DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, LARGE_BODIES_MAX};
+use super::limits::{DENIED_LOGGED_EVERY, DENIED_LOGGED_MAX, FETCHES_MAX, LARGE_BODIES_MAX};
 use crate::broker::broker::Broker;
 use crate::cmq::Directory;
 use crate::node;
@@ -22,6 +22,8 @@ pub(super) struct Api {
     pub(super) node: String,
     /// Places for large bodies of requests.
     pub(super) large_bodies: Arc<Semaphore>,
+    /// Places for answers with fetched messages.
+    pub(super) fetches: Arc<Semaphore>,
     /// Log lines about refused logins.
     pub(super) denied: Seldom,
 }
@@ -38,6 +40,7 @@ impl Api {
             cmq,
             config,
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+            fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
             denied: Seldom::new(DENIED_LOGGED_MAX, DENIED_LOGGED_EVERY),
         })
     }

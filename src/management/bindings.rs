@@ -20,7 +20,7 @@ use super::api::Shared;
 use super::caller::Caller;
 use super::error::{ApiError, Refusal};
 use super::json::{Json, table};
-use super::listing::{self, ListQuery, Row};
+use super::listing::{self, ListQuery, Listing, Row};
 use super::path::{Path, exchange_name};
 use crate::broker::exchange::{Binding, Destination};
 use crate::broker::vhost::Vhost;
@@ -34,6 +34,13 @@ const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b' ');
+
+/// Bytes that stay as they are in a path.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -161,7 +168,7 @@ fn ends(
 /// All bindings.
 #[utoipa::path(
     get, path = "/api/bindings", tag = "bindings", params(ListQuery),
-    responses((status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -176,7 +183,7 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/bindings/{vhost}", tag = "bindings", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -198,7 +205,7 @@ async fn list_of_vhost(
         ("destination" = String, Path), ListQuery
     ),
     responses(
-        (status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -265,9 +272,9 @@ async fn bind(
     session
         .bind(destination, source, &routing_key, arguments)
         .await?;
-    let quote = |text: &str| utf8_percent_encode(text, QUOTED).to_string();
+    let quote = |text: &str| utf8_percent_encode(text, IN_PATH).to_string();
     let location = format!("{}/{}", quote(&name), quote(&properties_key(&made)));
-    let location = HeaderValue::try_from(location.replace(' ', "%20"));
+    let location = HeaderValue::try_from(location);
     let location = location.map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok((StatusCode::CREATED, [(LOCATION, location)]).into_response())
 }
@@ -348,7 +355,7 @@ async fn unbind(
     get, path = "/api/exchanges/{vhost}/{name}/bindings/source", tag = "bindings",
     params(("vhost" = String, Path), ("name" = String, Path), ListQuery),
     responses(
-        (status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -370,7 +377,7 @@ async fn list_from(
     get, path = "/api/exchanges/{vhost}/{name}/bindings/destination", tag = "bindings",
     params(("vhost" = String, Path), ("name" = String, Path), ListQuery),
     responses(
-        (status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -393,7 +400,7 @@ async fn list_to_exchange(
     get, path = "/api/queues/{vhost}/{name}/bindings", tag = "bindings",
     params(("vhost" = String, Path), ("name" = String, Path), ListQuery),
     responses(
-        (status = 200, body = Vec<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<BindingJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]

@@ -1,7 +1,6 @@
 //! Who calls, and with which rights. Handlers take one of these types as an argument: [`Caller`] for any user of the
 //! API, [`Monitor`], [`Policymaker`] or [`Administrator`] for those with the tag.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -21,20 +20,25 @@ use crate::http::Peer;
 
 const TAG_MONITORING: &str = "monitoring";
 const TAG_POLICYMAKER: &str = "policymaker";
-const TAG_MANAGEMENT: &str = "management";
+/// Users of the API have one of these tags.
+const USERS: [&str; 4] = [
+    TAG_ADMINISTRATOR,
+    TAG_MONITORING,
+    TAG_POLICYMAKER,
+    "management",
+];
 /// The header by which a client chooses one virtual host where the path names none.
 const VHOST_HEADER: &str = "x-vhost";
 
 /// A user of the API, who has logged in and has one of its tags.
 pub(super) struct Caller {
     pub(super) user: Arc<User>,
-    pub(super) peer: SocketAddr,
     /// The virtual host that the request's header chooses.
     chosen_vhost: Option<String>,
 }
 
 /// A caller who may see connections and numbers of all users.
-pub(super) struct Monitor(pub(super) Caller);
+pub(super) struct Monitor;
 /// A caller who may set policies and parameters where it has permissions.
 pub(super) struct Policymaker(pub(super) Caller);
 pub(super) struct Administrator(pub(super) Caller);
@@ -46,16 +50,10 @@ impl FromRequestParts<Shared> for Caller {
         let (name, password) = credentials(parts).ok_or(ApiError::NoLogin)?;
         let peer = parts.extensions.get::<Arc<Peer>>().cloned();
         let peer = peer.ok_or_else(|| ApiError::Internal("a request without a peer".into()))?;
-        let caller = Caller {
+        Ok(Caller {
             user: log_in(api, &name, &password, &peer).await?,
-            peer: peer.address(),
             chosen_vhost: chosen_vhost(parts),
-        };
-        if !caller.uses_management() {
-            return Err(ApiError::NotAuthorised("Not management user".into()));
-        }
-        peer.admit();
-        Ok(caller)
+        })
     }
 }
 
@@ -65,7 +63,7 @@ impl FromRequestParts<Shared> for Monitor {
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Monitor, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
         match caller.is_monitor() {
-            true => Ok(Monitor(caller)),
+            true => Ok(Monitor),
             false => Err(ApiError::NotAuthorised("Not monitor user".into())),
         }
     }
@@ -111,10 +109,6 @@ impl Caller {
 
     pub(super) fn is_policymaker(&self) -> bool {
         self.is_administrator() || self.user.has_tag(TAG_POLICYMAKER)
-    }
-
-    fn uses_management(&self) -> bool {
-        self.is_monitor() || self.is_policymaker() || self.user.has_tag(TAG_MANAGEMENT)
     }
 
     /// The virtual host that the request's header chooses.
@@ -212,7 +206,8 @@ fn credentials(parts: &Parts) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8_lossy(name).into_owned(), password))
 }
 
-async fn log_in(
+/// Checks the login of a request, and that its user may use the API.
+pub(super) async fn log_in(
     api: &Api,
     name: &str,
     password: &[u8],
@@ -225,7 +220,7 @@ async fn log_in(
         .login(LoginDoor::Management, name, password, address)
         .await;
     peer.awaits_peer();
-    login.map_err(|error| {
+    let login = login.map_err(|error| {
         if let Some(unsaid) = api.denied.passes(monotonic()) {
             tracing::warn!(peer = %peer.address(), %unsaid, "HTTP access denied: {error}");
         }
@@ -237,7 +232,13 @@ async fn log_in(
                 ApiError::LoginFailed
             }
         }
-    })
+    });
+    let user = login?;
+    if !USERS.iter().any(|tag| user.has_tag(tag)) {
+        return Err(ApiError::NotAuthorised("Not management user".into()));
+    }
+    peer.admit();
+    Ok(user)
 }
 
 /// An empty header chooses all.

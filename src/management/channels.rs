@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::connections;
 use super::consumers::ConsumerJson;
 use super::error::{ApiError, Refusal};
-use super::listing::{self, ListQuery, Row};
+use super::listing::{self, ListQuery, Listing, Row};
 use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::{self, Look};
@@ -167,7 +167,7 @@ fn consumers(api: &Api, channel: &ChannelView) -> Vec<ConsumerView> {
 /// All open channels; a user who is no monitor sees its own.
 #[utoipa::path(
     get, path = "/api/channels", tag = "channels", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -184,7 +184,7 @@ async fn list(
     get, path = "/api/vhosts/{vhost}/channels", tag = "channels",
     params(("vhost" = String, Path), ListQuery, RangeQuery),
     responses(
-        (status = 200, body = Vec<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -205,7 +205,7 @@ async fn list_of_vhost(
     get, path = "/api/connections/{name}/channels", tag = "channels",
     params(("name" = String, Path), ListQuery, RangeQuery),
     responses(
-        (status = 200, body = Vec<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<ChannelJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::api::Shared;
 use super::caller::Caller;
 use super::error::{ApiError, Refusal};
-use super::listing::{self, ListQuery, Row};
+use super::listing::{self, ListQuery, Listing, Row};
 use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::Look;
@@ -174,7 +174,7 @@ fn not_authorised() -> ApiError {
 /// All open connections; a user who is no monitor sees its own.
 #[utoipa::path(
     get, path = "/api/connections", tag = "connections", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<ConnectionJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<ConnectionJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -191,7 +191,7 @@ async fn list(
     get, path = "/api/vhosts/{vhost}/connections", tag = "connections",
     params(("vhost" = String, Path), ListQuery, RangeQuery),
     responses(
-        (status = 200, body = Vec<ConnectionJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<ConnectionJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -314,7 +314,7 @@ impl Row for UserConnectionRow {
 /// The open connections of a user.
 #[utoipa::path(
     get, path = "/api/connections/username/{user}", tag = "connections", params(("user" = String, Path), ListQuery),
-    responses((status = 200, body = Vec<UserConnection>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<UserConnection>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list_of_user(
     State(api): State<Shared>,

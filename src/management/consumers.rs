@@ -13,9 +13,10 @@ use utoipa_axum::routes;
 use super::api::{Api, Shared};
 use super::caller::Caller;
 use super::error::{ApiError, Refusal};
-use super::listing::{self, ListQuery, Row};
+use super::listing::{self, ListQuery, Listing, Row};
 use super::path::Path;
 use crate::broker::vhost::Vhost;
+use crate::model::arguments::consumer_timeout_ms;
 use crate::views::{Activity, ConsumerView};
 use crate::wire::table_to_json;
 
@@ -37,6 +38,8 @@ pub(super) struct ConsumerJson {
     exclusive: bool,
     /// 0 is no limit.
     prefetch_count: u16,
+    /// Milliseconds that it may take to acknowledge a delivery; 0 is no limit.
+    consumer_timeout: u64,
     arguments: Map<String, Value>,
     #[schema(inline)]
     channel_details: ChannelDetails,
@@ -89,10 +92,22 @@ impl ConsumerJson {
             ack_required: view.info.ack_required,
             exclusive: view.info.exclusive,
             prefetch_count: view.info.prefetch_count,
+            consumer_timeout: consumer_timeout(api, view),
             arguments: table_to_json(&view.info.arguments),
             channel_details: ChannelDetails { known },
         }
     }
+}
+
+/// The consumer's own timeout, that of its queue, or that of the broker.
+fn consumer_timeout(api: &Api, view: &ConsumerView) -> u64 {
+    let own = consumer_timeout_ms(&view.info.arguments).ok().flatten();
+    let of_queue = || {
+        let queue = api.broker.vhost(&view.vhost)?.queue(&view.queue)?;
+        queue.arguments().consumer_timeout_ms
+    };
+    own.or_else(of_queue)
+        .unwrap_or(api.config.consumer_timeout_ms)
 }
 
 struct ConsumerRow {
@@ -134,7 +149,7 @@ fn rows(api: &Shared, caller: &Caller, vhosts: &[Arc<Vhost>]) -> Vec<ConsumerRow
 /// The consumers of all queues.
 #[utoipa::path(
     get, path = "/api/consumers", tag = "consumers", params(ListQuery),
-    responses((status = 200, body = Vec<ConsumerJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<ConsumerJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -149,7 +164,7 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/consumers/{vhost}", tag = "consumers", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = 200, body = Vec<ConsumerJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<ConsumerJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]

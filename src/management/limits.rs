@@ -40,4 +40,6 @@ pub(super) const WORDS_MAX: usize = 64;
 /// Messages that one request fetches from a queue.
 pub(super) const FETCHED_MAX: usize = 10_000;
 /// A request fetches no further message when the payloads have this many bytes.
-pub(super) const FETCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const FETCHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Requests whose fetched messages are in memory. Further ones wait.
+pub(super) const FETCHES_MAX: usize = 8;

@@ -4,8 +4,6 @@
 //! A request walks from `front` through `router` to the handler of its path, in a file per subject. The handler's
 //! arguments check the request: `Caller` the login, `Path` the names, `Json` the body, `ListQuery` how to list.
 
-#![allow(dead_code, reason = "further subjects use the rest of the framework")]
-
 mod api; // what all requests share
 mod bindings; // bindings
 mod caller; // who calls, and with which rights
@@ -25,6 +23,7 @@ mod json; // bodies of requests and responses
 mod leveret; // what RabbitMQ has not
 mod limits; // fixed bounds
 mod listing; // filters, sorts and pages lists
+mod logins; // logins by a form, and their number
 mod maintenance; // hashing a password, configuration, statistics
 mod multipart; // forms with a file
 mod nodes; // the node and its memory

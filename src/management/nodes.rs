@@ -15,13 +15,41 @@ use super::caller::Monitor;
 use super::error::{ApiError, Refusal};
 use super::exchange_types::{ExchangeType, exchange_types};
 use super::json::{Answer, Json};
-use super::listing::{self, ListQuery, Row};
+use super::listing::{self, ListQuery, Listing, Row};
 use super::overview::{self, ContextJson};
 use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::Look;
 use crate::model::COMPATIBLE_VERSION;
 use crate::views::{Depth, Subject, Values};
+
+/// Kinds of memory that RabbitMQ has and this broker does not.
+const NO_SUCH_MEMORY: [&str; 24] = [
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "quorum_queue_procs",
+    "quorum_queue_dlx_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "msg_index",
+    "code",
+    "atom",
+    "reserved_unallocated",
+    "allocated_unused",
+];
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -158,7 +186,7 @@ impl Row for NodeRow {
 /// The nodes: this one.
 #[utoipa::path(
     get, path = "/api/nodes", tag = "nodes", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<NodeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<NodeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -198,25 +226,11 @@ fn check_name(api: &Shared, name: &str) -> Result<(), ApiError> {
     }
 }
 
-/// What the memory of the process is used for, in bytes.
-#[derive(Serialize, ToSchema)]
-struct Memory {
-    /// Messages in memory.
-    messages: u64,
-    other: u64,
-    strategy: &'static str,
-    total: MemoryTotal,
-}
-
-#[derive(Serialize, ToSchema)]
-struct MemoryTotal {
-    rss: u64,
-    allocated: u64,
-}
-
+/// What the memory of the process is used for, in bytes: messages, and all else. RabbitMQ's other kinds are 0.
 #[derive(Serialize, ToSchema)]
 struct MemoryReply {
-    memory: Memory,
+    #[schema(value_type = Object)]
+    memory: Map<String, Value>,
 }
 
 /// What the memory of the process is used for.
@@ -231,54 +245,40 @@ async fn memory(
 ) -> Answer<MemoryReply> {
     check_name(&api, &name)?;
     let (messages, rss) = memory_now(&api);
-    Ok(Json(MemoryReply {
-        memory: Memory {
-            messages,
-            other: rss.saturating_sub(messages),
-            strategy: "rss",
-            total: MemoryTotal {
-                rss,
-                allocated: rss,
-            },
-        },
-    }))
-}
-
-/// Parts of the memory in percent.
-#[derive(Serialize, ToSchema)]
-struct RelativeMemory {
-    messages: u64,
-    other: u64,
-    total: u64,
-}
-
-#[derive(Serialize, ToSchema)]
-struct RelativeMemoryReply {
-    memory: RelativeMemory,
+    let mut memory = kinds(messages, rss.saturating_sub(messages));
+    memory.insert("strategy".to_owned(), "rss".into());
+    let total = json!({"rss": rss, "allocated": rss, "erlang": 0});
+    memory.insert("total".to_owned(), total);
+    Ok(Json(MemoryReply { memory }))
 }
 
 /// What the memory of the process is used for, in percent.
 #[utoipa::path(
     get, path = "/api/nodes/{name}/memory/relative", tag = "nodes", params(("name" = String, Path)),
-    responses(
-        (status = 200, body = RelativeMemoryReply), (status = 401, body = Refusal), (status = 404, body = Refusal)
-    )
+    responses((status = 200, body = MemoryReply), (status = 401, body = Refusal), (status = 404, body = Refusal))
 )]
 async fn memory_relative(
     State(api): State<Shared>,
     _: Monitor,
     Path(name): Path<String>,
-) -> Answer<RelativeMemoryReply> {
+) -> Answer<MemoryReply> {
     check_name(&api, &name)?;
     let (messages, rss) = memory_now(&api);
     let messages = messages.saturating_mul(100) / rss.max(1);
-    Ok(Json(RelativeMemoryReply {
-        memory: RelativeMemory {
-            messages,
-            other: 100_u64.saturating_sub(messages),
-            total: 100,
-        },
-    }))
+    let mut memory = kinds(messages, 100_u64.saturating_sub(messages));
+    memory.insert("total".to_owned(), 100.into());
+    Ok(Json(MemoryReply { memory }))
+}
+
+/// RabbitMQ's kinds of memory. Clients need all of them.
+fn kinds(messages: u64, other: u64) -> Map<String, Value> {
+    let mut kinds: Map<String, Value> = NO_SUCH_MEMORY
+        .iter()
+        .map(|kind| ((*kind).to_owned(), 0.into()))
+        .collect();
+    kinds.insert("binary".to_owned(), messages.into());
+    kinds.insert("other_system".to_owned(), other.into());
+    kinds
 }
 
 /// Bytes of messages in memory, and resident bytes.

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::routing::get;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -33,10 +34,33 @@ impl Modify for BasicAuth {
     }
 }
 
+/// Says of the parts of an object that may be absent, all their fields together, that the object may be without them.
+/// utoipa says that such a part may be null, which a flattened part never is.
+fn allow_absent_parts(schema: &mut Value) {
+    if let Some(Value::Array(parts)) = schema.get_mut("allOf") {
+        for part in parts.iter_mut().filter_map(Value::as_object_mut) {
+            if let Some(Value::Array(mut choices)) = part.remove("oneOf") {
+                for choice in &mut choices {
+                    if choice["type"] == "null" {
+                        *choice = json!({"type": "object"});
+                    }
+                }
+                part.insert("anyOf".to_owned(), Value::Array(choices));
+            }
+        }
+    }
+    match schema {
+        Value::Object(fields) => fields.values_mut().for_each(allow_absent_parts),
+        Value::Array(items) => items.iter_mut().for_each(allow_absent_parts),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Serves the document, without a login: it says nothing about this broker.
 pub(super) fn route(document: &utoipa::openapi::OpenApi) -> Router<Shared> {
-    let json = Bytes::from(document.to_json().unwrap_or_default());
-    let json = Arc::new(json);
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    allow_absent_parts(&mut document);
+    let json = Arc::new(Bytes::from(document.to_string()));
     let serve = move || {
         let json = Bytes::clone(&json);
         async move {
@@ -45,4 +69,19 @@ pub(super) fn route(document: &utoipa::openapi::OpenApi) -> Router<Shared> {
         }
     };
     Router::new().route("/api/openapi.json", get(serve))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flattened_part_may_be_absent() {
+        let part = json!({"$ref": "#/components/schemas/Part"});
+        let mut schema =
+            json!({"Whole": {"allOf": [{"oneOf": [{"type": "null"}, part]}, {"type": "object"}]}});
+        allow_absent_parts(&mut schema);
+        let expected = json!({"Whole": {"allOf": [{"anyOf": [{"type": "object"}, part]}, {"type": "object"}]}});
+        assert_eq!(schema, expected);
+    }
 }

@@ -279,7 +279,7 @@ async fn set_cluster_name(
 /// The RabbitMQ release that clients may take this broker for.
 #[utoipa::path(
     get, path = "/api/version", tag = "overview",
-    responses((status = 200, body = String), (status = 401, body = Refusal))
+    responses((status = 200, body = String, content_type = "application/json"), (status = 401, body = Refusal))
 )]
 async fn version(_: Caller) -> Answer<&'static str> {
     Ok(Json(COMPATIBLE_VERSION))

@@ -19,7 +19,7 @@ use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
     bindings, channels, connections, consumers, definitions, exchanges, features,
-    global_parameters, health, leveret, maintenance, nodes, openapi, overview, parameters,
+    global_parameters, health, leveret, logins, maintenance, nodes, openapi, overview, parameters,
     permissions, policies, queues, static_files, topic_permissions, user_limits, users,
     vhost_limits, vhosts,
 };
@@ -52,13 +52,17 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(channels::routes())
         .merge(connections::routes())
         .merge(consumers::routes())
+        .merge(definitions::routes())
         .merge(exchanges::routes())
         .merge(features::routes())
+        .merge(global_parameters::routes())
         .merge(health::routes())
         .merge(leveret::routes())
+        .merge(logins::routes())
         .merge(maintenance::routes())
         .merge(nodes::routes())
         .merge(overview::routes())
+        .merge(parameters::routes())
         .merge(permissions::routes())
         .merge(policies::routes())
         .merge(queues::routes())
@@ -67,9 +71,6 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(users::routes())
         .merge(vhost_limits::routes())
         .merge(vhosts::routes())
-        .merge(parameters::routes())
-        .merge(global_parameters::routes())
-        .merge(definitions::routes())
 }
 
 /// Paths that no handler has: files of the page, or nothing.

@@ -101,6 +101,7 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
     management::ManagementConfig {
         connections: shares.management,
         newcomer_timeout: config.handshake_timeout,
+        consumer_timeout_ms: u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX),
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
         amqp_connections_max: shares.amqp.authenticated,
         effective: config.shown.clone(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::login_gate::{LoginAttempts, LoginGate};
 use super::registry::Users;
 use super::user::{User, UserError};
 use crate::broker::password::{NewPasswords, PasswordHash};
@@ -39,11 +40,30 @@ impl Users {
         password: &[u8],
         peer: IpAddr,
     ) -> Result<Arc<User>, LoginError> {
-        let user = self.verified(door, name, password, Some(peer)).await?;
+        let verified = self.verified(door, name, password, Some(peer)).await;
         // After the password, as in RabbitMQ: before it, the time would tell which users are local only.
-        match self.may_come_from(name, peer) {
+        let login = verified.and_then(|user| match self.may_come_from(name, peer) {
             true => Ok(user),
             false => Err(LoginError::LoopbackOnly(name.into())),
+        });
+        self.gate(door).count(login.is_ok());
+        login
+    }
+
+    /// How many logins there were at a front door, since the start or since they were forgotten.
+    pub fn login_attempts(&self, door: LoginDoor) -> LoginAttempts {
+        self.gate(door).attempts()
+    }
+
+    pub fn forget_login_attempts(&self) {
+        self.amqp_gate.forget_attempts();
+        self.management_gate.forget_attempts();
+    }
+
+    fn gate(&self, door: LoginDoor) -> &LoginGate {
+        match door {
+            LoginDoor::Amqp => &self.amqp_gate,
+            LoginDoor::Management => &self.management_gate,
         }
     }
 
@@ -68,12 +88,9 @@ impl Users {
         if password.is_empty() {
             return Err(LoginError::BlankPassword(name.into()));
         }
-        let gate = match door {
-            LoginDoor::Amqp => &self.amqp_gate,
-            LoginDoor::Management => &self.management_gate,
-        };
         let user = self.get(name);
-        let right = gate
+        let right = self
+            .gate(door)
             .is_password(user.as_deref(), name, password, peer)
             .await;
         user.filter(|_| right)

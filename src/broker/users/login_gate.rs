@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -20,9 +21,38 @@ const NO_REVISION: u64 = u64::MAX;
 pub(super) struct LoginGate {
     logins: Mutex<Logins>,
     hashing: Arc<Hashing>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// How many logins there were at a front door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoginAttempts {
+    pub succeeded: u64,
+    pub failed: u64,
 }
 
 impl LoginGate {
+    pub(super) fn count(&self, has_succeeded: bool) {
+        let counter = match has_succeeded {
+            true => &self.succeeded,
+            false => &self.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn attempts(&self) -> LoginAttempts {
+        LoginAttempts {
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn forget_attempts(&self) {
+        self.succeeded.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
+    }
+
     /// Whether this is the user's password. Takes tens of milliseconds unless the result is cached.
     pub(super) async fn is_password(
         &self,

@@ -11,5 +11,6 @@ mod tests;
 mod user;
 
 pub use login::{LoginDoor, LoginError};
+pub use login_gate::LoginAttempts;
 pub use registry::Users;
 pub use user::{PutUser, TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};

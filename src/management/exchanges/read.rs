@@ -10,7 +10,7 @@ use crate::broker::vhost::Vhost;
 use crate::management::api::Shared;
 use crate::management::caller::Caller;
 use crate::management::error::{ApiError, Refusal};
-use crate::management::listing::{self, ListQuery, Row};
+use crate::management::listing::{self, ListQuery, Listing, Row};
 use crate::management::path::{Path, exchange_name};
 use crate::management::ranges::{RangeQuery, Ranges};
 use crate::views::Depth;
@@ -38,7 +38,7 @@ fn rows(
 /// All exchanges.
 #[utoipa::path(
     get, path = "/api/exchanges", tag = "exchanges", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<ExchangeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<ExchangeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 pub(super) async fn list(
     State(api): State<Shared>,
@@ -54,7 +54,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get, path = "/api/exchanges/{vhost}", tag = "exchanges", params(("vhost" = String, Path), ListQuery, RangeQuery),
     responses(
-        (status = 200, body = Vec<ExchangeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<ExchangeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]

@@ -12,12 +12,28 @@ pub(super) use query::ListQuery;
 pub(super) use row::Row;
 
 use axum::response::Response;
+use utoipa::ToSchema;
 
 use self::body::ListBody;
 use self::columns::Columns;
 use self::order::sort;
-use self::page::{PageRequest, select};
+use self::page::{PageHead, PageRequest, select};
 use super::error::ApiError;
+
+/// The two forms of a list, for the document only: rows leave one by one.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) enum Listing<T: ToSchema> {
+    /// Without `page`.
+    All(Vec<T>),
+    /// With `page`.
+    Page {
+        #[serde(flatten)]
+        head: PageHead,
+        items: Vec<T>,
+    },
+}
 
 /// Answers with a list: all rows in an array, or a page of them with its numbers.
 pub(super) async fn list<R: Row>(

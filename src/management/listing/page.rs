@@ -33,7 +33,7 @@ enum Filter {
 
 /// The numbers of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct PageHead {
+pub(in crate::management) struct PageHead {
     /// Rows before the filter.
     pub(super) total_count: usize,
     /// Rows in this page.

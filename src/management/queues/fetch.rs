@@ -1,19 +1,25 @@
 //! Fetches messages from the head of a queue, to look at them or to take them.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hyper::body::{Frame, SizeHint};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::broker::queue::{Acknowledgement, Got, Queue};
 use crate::management::api::Shared;
 use crate::management::caller::Caller;
 use crate::management::error::{ApiError, Refusal};
-use crate::management::json::{Answer, Integer, Json, required};
+use crate::management::json::{Integer, Json, required};
 use crate::management::limits::{FETCHED_BYTES_MAX, FETCHED_MAX};
 use crate::management::path::Path;
 use crate::management::properties_json::properties_to_json;
@@ -23,7 +29,7 @@ use crate::model::arguments::QueueKind;
 /// Which messages to fetch, and what becomes of them.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct FetchRequest {
-    /// Number of messages; the first 10,000 or 64 MiB at most. A negative number is no limit.
+    /// Number of messages; the first 10,000 or 16 MiB at most. A negative number is no limit.
     count: Option<Integer>,
     /// `ack_requeue_true` returns the messages to their places, `reject_requeue_true` does so as a failed delivery.
     /// `ack_requeue_false` takes them, `reject_requeue_false` dead-letters or drops them.
@@ -128,7 +134,7 @@ pub(super) async fn fetch(
     caller: Caller,
     Path((vhost, name)): Path<(String, String)>,
     Json(body): Json<FetchRequest>,
-) -> Answer<Vec<FetchedMessage>> {
+) -> Result<Response, ApiError> {
     let vhost = caller.vhost_to_change(&api, &vhost)?;
     let not_found = || ApiError::NotFoundBecause("queue_not_found".to_owned());
     vhost.queue(&name).ok_or_else(not_found)?;
@@ -148,6 +154,8 @@ pub(super) async fn fetch(
         queue: Arc::clone(&queue),
         leases: Vec::new(),
     };
+    // One after the other beyond a few: their messages are in memory.
+    let place = Arc::clone(&api.fetches).acquire_owned().await.ok();
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while messages.len() < count && bytes < FETCHED_BYTES_MAX {
         let got = queue.get(mode == AckMode::Take).await;
@@ -167,7 +175,35 @@ pub(super) async fn fetch(
             api.broker.committer().wait(ticket).await?;
         }
     }
-    Ok(Json(messages))
+    let response = Json(messages).into_response();
+    Ok(response.map(|body| Body::new(HeldBody { body, place })))
+}
+
+/// The body of an answer that keeps its place until it is sent.
+struct HeldBody {
+    body: Body,
+    #[expect(dead_code, reason = "dropping it makes room for another")]
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl HttpBody for HeldBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Refuses queues from which no client can fetch.

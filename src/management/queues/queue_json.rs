@@ -90,6 +90,11 @@ struct Numbers {
     message_bytes_unacknowledged: u64,
     /// Bytes of messages in memory.
     message_bytes_ram: u64,
+    /// Messages in memory are not counted: 0.
+    messages_ram: u64,
+    /// All messages of a durable queue; persistent ones are not counted apart.
+    messages_persistent: u64,
+    message_bytes_persistent: u64,
     memory: u64,
     consumers: u64,
     /// 1 if the consumers take all messages now, 0 if some wait.
@@ -200,6 +205,7 @@ impl Numbers {
         let counts = &view.counts;
         let takes_all = counts.consumers > 0 && counts.ready == 0;
         let capacity = if takes_all { 1.0 } else { 0.0 };
+        let if_durable = |number| if view.spec.durable { number } else { 0 };
         Numbers {
             messages_details: look.length(|values| values.ready + values.unacked),
             messages_ready_details: look.length(|values| values.ready),
@@ -209,6 +215,9 @@ impl Numbers {
             message_bytes_ready: counts.ready_bytes,
             message_bytes_unacknowledged: counts.unacked_bytes,
             message_bytes_ram: counts.resident_bytes,
+            messages_ram: 0,
+            messages_persistent: if_durable(view.messages()),
+            message_bytes_persistent: if_durable(view.message_bytes()),
             memory: counts.resident_bytes,
             consumers: counts.consumers,
             consumer_capacity: capacity,

@@ -14,7 +14,7 @@ use crate::broker::vhost::Vhost;
 use crate::management::api::Shared;
 use crate::management::caller::Caller;
 use crate::management::error::{ApiError, Refusal};
-use crate::management::listing::{self, ListQuery, Row};
+use crate::management::listing::{self, ListQuery, Listing, Row};
 use crate::management::path::Path;
 use crate::management::ranges::{RangeQuery, Ranges};
 use crate::model::arguments::QueueKind;
@@ -37,7 +37,7 @@ fn rows(api: &Shared, vhosts: &[Arc<Vhost>], shape: Shape, ranges: Ranges) -> Ve
 /// All queues.
 #[utoipa::path(
     get, path = "/api/queues", tag = "queues", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 pub(super) async fn list(
     State(api): State<Shared>,
@@ -53,7 +53,7 @@ pub(super) async fn list(
 /// All queues with their consumers.
 #[utoipa::path(
     get, path = "/api/queues/detailed", tag = "queues", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Vec<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 pub(super) async fn list_detailed(
     State(api): State<Shared>,
@@ -69,7 +69,7 @@ pub(super) async fn list_detailed(
 #[utoipa::path(
     get, path = "/api/queues/{vhost}", tag = "queues", params(("vhost" = String, Path), ListQuery, RangeQuery),
     responses(
-        (status = 200, body = Vec<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = Listing<QueueJson>), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]

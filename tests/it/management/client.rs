@@ -1,7 +1,5 @@
 //! A small client of the management API: one request after the other over one connection. Shares no code with the broker.
 
-#![allow(dead_code, reason = "tests of further subjects use the rest")]
-
 use std::net::SocketAddr;
 
 use base64::Engine;

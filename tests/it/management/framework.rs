@@ -309,3 +309,61 @@ async fn a_silent_client_makes_room_for_one_that_logs_in() {
         .unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_too_large_are_refused_and_large_ones_take_turns() {
+    let server = TestServer::start().await;
+    let mut client = Client::guest(&server);
+    let body = |bytes: usize| format!("{{\"x\":\"{}\"}}", "y".repeat(bytes)).into_bytes();
+    let reply = client
+        .send("PUT", "/api/queues/%2F/q", &body(25_000_000))
+        .await;
+    let reason = reply.refused(400, "bad_request");
+    assert_eq!(reason, "Exceeded HTTP request body size limit");
+    // A client that never ends its large body holds one place, and others go on.
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(server.management).await.unwrap();
+        let head = "PUT /api/queues/%2F/q HTTP/1.1\r\nhost: test\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+                    content-length: 1000000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body(100_000)).await.unwrap();
+        stalled.push(stream);
+    }
+    let reply = client
+        .send("PUT", "/api/queues/%2F/q", &body(1_000_000))
+        .await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_logs_in_and_logins_are_counted() {
+    let server = TestServer::start().await;
+    let mut client = Client::anonymous(&server);
+    let reply = client
+        .send("POST", "/api/login", b"username=guest&password=guest")
+        .await;
+    let expected = json!({
+        "user": {"name": "guest", "tags": ["administrator"], "is_internal_user": true},
+        "token": {"type": "basic", "value": "Z3Vlc3Q6Z3Vlc3Q="},
+    });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+    for wrong in ["username=guest&password=x", "", "{}"] {
+        let reply = client.send("POST", "/api/login", wrong.as_bytes()).await;
+        assert_eq!(reply.refused(401, "not_authorized"), "Not_Authorized");
+    }
+    let mut guest = Client::guest(&server);
+    let node = guest.json("/api/nodes").await[0]["name"].clone();
+    let path = format!("/api/auth/attempts/{}", node.as_str().unwrap());
+    let attempts = guest.json(&path).await;
+    assert_eq!(
+        (
+            &attempts[0]["protocol"],
+            &attempts[0]["auth_attempts_failed"]
+        ),
+        (&json!("http"), &json!(3))
+    );
+    assert_eq!(guest.delete(&path).await.status, 204);
+    assert_eq!(guest.json(&path).await[0]["auth_attempts_failed"], 0);
+    assert_eq!(guest.json(&format!("{path}/source")).await, json!([]));
+}
