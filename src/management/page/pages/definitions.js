@@ -2,10 +2,12 @@
 
 import { get, post } from "../lib/api.js";
 import { el } from "../lib/dom.js";
+import { openDialog } from "../parts/dialog.js";
 import { form } from "../parts/form.js";
 import { knownVhosts } from "../parts/names.js";
 import { toast } from "../parts/notice.js";
 import { head, panel } from "../parts/page.js";
+import { Table } from "../parts/table.js";
 
 const WHOLE = "";
 
@@ -38,6 +40,19 @@ async function upload(scope, file) {
   } catch {
     throw new Error("The file is not JSON.");
   }
-  await post(url(scope), text);
+  const answer = await post(url(scope), text);
   toast("The definitions are imported.");
+  if (answer?.not_imported?.length > 0) showLeftOut(answer.not_imported);
 }
+
+function showLeftOut(list) {
+  const table = new Table({ caption: "Not imported", columns: LEFT_OUT, key: (row) => JSON.stringify(row), empty: "" });
+  table.update(list);
+  openDialog("Imported, but for these", table.element);
+}
+
+const LEFT_OUT = [
+  { title: "Definition", value: (row) => [row.category, row.name], kind: "name", cell: ({ category, name }) => `${category} ${name ?? ""}` },
+  { title: "Virtual host", value: ({ vhost }) => vhost ?? "–", kind: "name" },
+  { title: "Reason", value: ({ reason }) => reason, kind: "wrap" },
+];
