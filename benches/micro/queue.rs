@@ -15,7 +15,7 @@ use leveret::broker::queue::{
 use leveret::model::arguments::QueueArguments;
 use leveret::model::{Body, ConnectionId, ConsumerId, Lease, Message, Origin, QueueId};
 use leveret::store::{Committer, Limits, MemoryStore};
-use leveret::wire::FieldTable;
+use leveret::wire::{AMQPValue, FieldTable};
 
 /// Ignores all calls: no queue here dead-letters or expires.
 struct NoOwner;
@@ -66,13 +66,21 @@ fn message(size: usize) -> Arc<Message> {
 }
 
 fn open(services: &QueueServices, id: u64) -> Arc<Queue> {
+    open_as(services, id, "classic")
+}
+
+/// A queue of this type.
+fn open_as(services: &QueueServices, id: u64, kind: &str) -> Arc<Queue> {
+    let mut table = FieldTable::default();
+    table.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    let arguments = QueueArguments::shared(&table).expect("valid arguments");
     let spec = QueueSpec {
         id: QueueId(id),
         name: "q".into(),
         durable: true,
         exclusive_owner: None,
         auto_delete: false,
-        arguments: Arc::new(QueueArguments::default()),
+        arguments,
     };
     let queue = Queue::open(spec, services.clone(), Vec::new());
     queue.start();
@@ -128,14 +136,18 @@ pub(crate) fn runs(criterion: &mut Criterion) {
         owner: Arc::downgrade(&owner) as Weak<dyn QueueOwner>,
     };
     let mut group = criterion.benchmark_group("queue");
-    for length in [1_usize, 100] {
+    for (id, kind, length) in [
+        (1, "classic", 1_usize),
+        (2, "classic", 100),
+        (3, "quorum", 100),
+    ] {
         let run = vec![message(1024); length];
-        let queue = open(&services, length as u64);
+        let queue = open_as(&services, id, kind);
         let sink = Arc::new(Collector::default());
         let consumer = consume(&queue, &sink);
         group.throughput(Throughput::Elements(length as u64));
         group.bench_function(
-            format!("publish, deliver, ack/runs of {length}"),
+            format!("publish, deliver, ack/{kind}, runs of {length}"),
             |bencher| {
                 bencher.iter(|| {
                     queue.publish(&run);

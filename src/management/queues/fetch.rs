@@ -62,7 +62,7 @@ enum AckMode {
     Take,
     /// They return to their places.
     Return,
-    /// They are nacked or rejected.
+    /// They are rejected.
     Answer(Acknowledgement),
 }
 
@@ -71,8 +71,8 @@ impl AckMode {
         match text {
             "ack_requeue_true" => Ok(AckMode::Return),
             "ack_requeue_false" => Ok(AckMode::Take),
-            "reject_requeue_true" => Ok(AckMode::Answer(Acknowledgement::Requeue)),
-            "reject_requeue_false" => Ok(AckMode::Answer(Acknowledgement::Reject)),
+            "reject_requeue_true" => Ok(AckMode::Answer(Acknowledgement::RequeueFailed)),
+            "reject_requeue_false" => Ok(AckMode::Answer(Acknowledgement::RejectFailed)),
             other => Err(ApiError::BadRequest(format!(
                 "Invalid ackmode value: {other}. Valid values are: ack_requeue_true, ack_requeue_false, \
                  reject_requeue_true, reject_requeue_false"
@@ -115,7 +115,9 @@ struct Leased {
 impl Drop for Leased {
     fn drop(&mut self) {
         if !self.leases.is_empty() {
-            self.queue.leave(&[], &self.leases);
+            // As by basic.nack: looking at a message is no failed delivery.
+            let how = Acknowledgement::Requeue;
+            drop(self.queue.acknowledge(how, &self.leases, &[]));
         }
     }
 }

@@ -469,3 +469,26 @@ async fn wrong_publishes_and_fetches_are_refused_in_rabbitmqs_words() {
         .await;
     assert_eq!(reply.json()["reason"], json!(["unknown", "sync"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_a_message_is_no_failed_delivery_and_rejecting_it_is() {
+    let server = TestServer::start().await;
+    let mut client = Client::guest(&server);
+    let arguments = json!({"x-queue-type": "quorum", "x-delivery-limit": 0});
+    let declaration = json!({"durable": true, "arguments": arguments});
+    client.put("/api/queues/%2F/q", &declaration).await;
+    let message =
+        json!({"properties": {}, "routing_key": "q", "payload": "m", "payload_encoding": "string"});
+    let publish = "/api/exchanges/%2F/amq.default/publish";
+    client.post(publish, &message).await;
+    for (ackmode, left) in [
+        ("ack_requeue_true", 1),
+        ("ack_requeue_true", 1),
+        ("reject_requeue_true", 0),
+    ] {
+        let fetch = json!({"count": 1, "ackmode": ackmode, "encoding": "auto"});
+        let messages = client.post("/api/queues/%2F/q/get", &fetch).await.json();
+        assert_eq!(messages[0]["payload"], "m");
+        assert_eq!(server.numbers("q"), (left, 0, 0), "{ackmode}");
+    }
+}

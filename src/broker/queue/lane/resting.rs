@@ -76,8 +76,8 @@ impl Lane {
         Some(Woken::Returned(Lease { offset, turn, lane }))
     }
 
-    /// Takes over the rests that the disk has, when all messages count as ready. Sizes of cold messages are unknown, so
-    /// the average counts.
+    /// Takes over the rests that the disk has, when all messages count as ready. Sizes of cold messages are
+    /// unknown, so the average counts.
     pub(super) fn recover_rests(&mut self) {
         let (settled, next) = (&self.settled, self.next);
         self.resting = self

@@ -1,6 +1,6 @@
-//! Why messages come back to a queue, and their order in a quorum queue: they go before all others, in the order in which they
-//! came back. In classic queues, and in all queues after a restart, a returned message has its old position. Knows
-//! leases only; the lanes know whether a message still waits.
+//! Why messages come back to a queue, and their order in a quorum queue: they go before all others, in the
+//! order in which they came back. In classic queues, and in all queues after a restart, a returned message has
+//! its old position. Knows leases only; the lanes know whether a message still waits.
 
 use std::collections::VecDeque;
 

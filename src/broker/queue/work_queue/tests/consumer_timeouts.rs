@@ -98,7 +98,7 @@ fn a_late_single_active_consumer_hands_over() {
     rig.publish(&[message("a")]);
     delivered(&mut rig, &mut held);
     time_out(&mut rig, Some(late), &held);
-    // Without others nobody is served.
+    // Without other consumers, none is served.
     rig.publish(&[message("b")]);
     assert_eq!(delivered(&mut rig, &mut held), []);
     rig.consume(2, false, 0, 9).expect("a consumer");
