@@ -117,7 +117,7 @@ impl Drop for Leased {
         if !self.leases.is_empty() {
             // As by basic.nack: looking at a message is no failed delivery.
             let how = Acknowledgement::Requeue;
-            drop(self.queue.acknowledge(how, &self.leases, &[]));
+            self.queue.acknowledge(how, &self.leases, &[]);
         }
     }
 }
