@@ -56,9 +56,8 @@ struct Health {
     /// The port that was asked for, if something listens there.
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u64>,
-    /// The port or the protocols that nothing listens for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<serde_json::Value>,
+    missing: Option<Missing>,
     /// Ports on which something listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     ports: Option<Vec<u16>>,
@@ -71,6 +70,14 @@ struct Health {
     /// Open connections of AMQP clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     connections: Option<usize>,
+}
+
+/// What nothing listens for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Missing {
+    Port(u64),
+    Protocols(Vec<String>),
 }
 
 /// An alarm that is on.
@@ -212,7 +219,7 @@ async fn port_listener(
             ..Health::ok()
         }),
         false => Ok(Health {
-            missing: Some(port.into()),
+            missing: Some(Missing::Port(port)),
             ports: Some(ports.into_iter().collect()),
             ..Health::failed("No active listener")
         }),
@@ -244,7 +251,7 @@ async fn protocol_listener(
             ..Health::ok()
         },
         false => Health {
-            missing: Some(missing.into()),
+            missing: Some(Missing::Protocols(missing)),
             protocols,
             ..Health::failed("No active listener")
         },
