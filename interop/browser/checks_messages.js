@@ -90,6 +90,26 @@ export const checks = {
     await reads(figure(page, "Ready"), "3");
   },
 
+  async "move the messages of a queue"({ page }) {
+    const other = `${QUEUE}.other`;
+    for (const queue of [QUEUE, other]) {
+      await removeQueue(queue);
+      await declare(queue);
+    }
+    for (const payload of ["a", "b"]) await publish(QUEUE, payload);
+    await logIn(page);
+    await visit(page, "queues", "/", QUEUE);
+    await reads(figure(page, "Ready"), "2");
+    await page.getByRole("button", { name: "Move" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("To the queue").fill(other);
+    await dialog.getByRole("button", { name: "Move" }).click();
+    await reads(figure(page, "Ready"), "0");
+    await visit(page, "queues", "/", other);
+    await reads(figure(page, "Ready"), "2");
+    await removeQueue(other);
+  },
+
   async "purge and delete a queue"({ page, allowRefusals }) {
     // A refresh that the page gave up may still be answered: the queue is gone.
     allowRefusals();

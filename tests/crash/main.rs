@@ -16,6 +16,7 @@ mod delayed;
 #[expect(dead_code, clippy::unwrap_used, reason = "as the other tests use it")]
 mod endpoint; // an HTTP endpoint for pushes
 mod full_disk;
+mod moves;
 mod oracle; // what clients know, to compare with what the broker has
 mod power_loss; // a broker on a store that loses power
 mod process;

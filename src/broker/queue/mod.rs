@@ -14,6 +14,7 @@ mod delayed; // messages that wait for their time
 mod durability; // which messages a restart finds
 mod durable_watch; // tells a stream which batches are durable
 mod effects; // effects of commands
+mod held_leases; // leases that return unless they are taken
 mod kind; // which state machine a queue is
 mod lane; // one log with its state in memory
 mod machine; // the interface of the state machines
@@ -43,6 +44,7 @@ pub use dead_letter::letter::DeadLetter;
 pub use dead_letter::line::Letters;
 pub use death::DeathReason;
 pub use effects::{Acknowledgement, Got};
+pub use held_leases::HeldLeases;
 pub use outlets::Outlet;
 pub use reading::threads::QueueThreads;
 pub use receive::receipt_handle::{InvalidReceiptHandle, ReceiptHandle};

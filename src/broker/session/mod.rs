@@ -5,6 +5,7 @@
 mod bindings;
 mod checks; // the session, and the checks of all its methods
 mod exchanges;
+mod moving; // of messages from queue to queue
 mod publish; // of single messages
 mod queues;
 #[cfg(test)]
@@ -12,5 +13,6 @@ mod tests;
 
 pub use checks::Session;
 pub use exchanges::DeclareExchange;
+pub use moving::Moved;
 pub use publish::{PublishError, PublishOne};
 pub use queues::{DeclareQueue, QueueDeclared, generated_name};

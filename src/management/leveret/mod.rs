@@ -1,6 +1,7 @@
 //! What this broker has and RabbitMQ has not: paths under `/api/leveret`.
 
 mod cmq; // topics, subscriptions and queues of CMQ's API
+mod moving; // moves messages to another queue
 mod queues; // leases, delayed and rewindable messages, sources of settings
 mod rewind; // makes acked messages ready again
 mod secret_keys; // keys that sign CMQ requests
@@ -13,6 +14,7 @@ use super::api::Shared;
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(queues::routes())
+        .merge(moving::routes())
         .merge(rewind::routes())
         .merge(streams::routes())
         .merge(cmq::routes())

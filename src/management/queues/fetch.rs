@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-use crate::broker::queue::{Acknowledgement, Got, Queue};
+use crate::broker::queue::{Acknowledgement, Got, HeldLeases, Queue};
 use crate::management::api::Shared;
 use crate::management::caller::Caller;
 use crate::management::error::{ApiError, Refusal};
@@ -23,7 +23,6 @@ use crate::management::json::{Integer, Json, required};
 use crate::management::limits::{FETCHED_BYTES_MAX, FETCHED_MAX};
 use crate::management::path::Path;
 use crate::management::properties_json::properties_to_json;
-use crate::model::Lease;
 use crate::model::arguments::QueueKind;
 
 /// Which messages to fetch, and what becomes of them.
@@ -106,22 +105,6 @@ impl Encoding {
     }
 }
 
-/// Messages on lease. They return to the queue when this is dropped, also when the client hangs up.
-struct Leased {
-    queue: Arc<Queue>,
-    leases: Vec<Lease>,
-}
-
-impl Drop for Leased {
-    fn drop(&mut self) {
-        if !self.leases.is_empty() {
-            // As by basic.nack: looking at a message is no failed delivery.
-            let how = Acknowledgement::Requeue;
-            self.queue.acknowledge(how, &self.leases, &[]);
-        }
-    }
-}
-
 /// Fetches messages from the head of a queue.
 #[utoipa::path(
     post, path = "/api/queues/{vhost}/{name}/get", tag = "queues",
@@ -152,10 +135,8 @@ pub(super) async fn fetch(
     let count = usize::try_from(count)
         .unwrap_or(usize::MAX)
         .min(FETCHED_MAX);
-    let mut leased = Leased {
-        queue: Arc::clone(&queue),
-        leases: Vec::new(),
-    };
+    // They return when the client hangs up.
+    let mut leased = HeldLeases::new(Arc::clone(&queue));
     // One after the other beyond a few: their messages are in memory.
     let place = Arc::clone(&api.fetches).acquire_owned().await.ok();
     let (mut messages, mut bytes) = (Vec::new(), 0);
@@ -165,14 +146,14 @@ pub(super) async fn fetch(
             break;
         };
         if mode != AckMode::Take {
-            leased.leases.push(got.lease);
+            leased.hold(got.lease);
         }
         let message = show(&got, encoding, truncate);
         bytes += message.payload.len();
         messages.push(message);
     }
     if let AckMode::Answer(how) = mode {
-        let leases = std::mem::take(&mut leased.leases);
+        let leases = leased.take();
         if let Some(ticket) = queue.acknowledge(how, &leases, &[]) {
             api.broker.committer().wait(ticket).await?;
         }

@@ -8,6 +8,7 @@ mod definitions; // definitions and parameters
 mod framework; // logins, methods, bodies, lists, slow clients
 mod health; // health checks, features, small services
 mod leveret; // what RabbitMQ has not
+mod moves; // moves messages from queue to queue
 mod objects; // queues, exchanges, bindings, messages
 mod rights; // tags
 mod users; // users, permissions, limits

@@ -12,7 +12,7 @@ import { button, facts, figures, folded, head, panel, Slot, tablePanel, tag } fr
 import { publishForm } from "../parts/publish.js";
 import { lengthSeries, rateSeries, SAMPLES } from "../parts/samples.js";
 import { stateTag } from "./connections.js";
-import { deleteQueue, purge, rewind } from "./queue_actions.js";
+import { deleteQueue, moveMessages, purge, rewind } from "./queue_actions.js";
 import { features } from "./queues.js";
 
 const RATES = ["publish", "deliver_get", "ack", "redeliver"];
@@ -66,6 +66,7 @@ async function leveretOnly(url, signal) {
 function actionsOf(view, key, own) {
   return [
     own !== null && key.type !== "stream" && button("Rewind", () => rewind(view, key)),
+    own !== null && key.type !== "stream" && button("Move", () => moveMessages(view, key)),
     key.type !== "stream" && button("Purge", () => purge(view, key)),
     button("Delete", () => deleteQueue(view, key), "danger"),
   ];

@@ -1,4 +1,4 @@
-// What one can do to a whole queue: purge, delete, rewind.
+// What one can do to a whole queue: purge, delete, move its messages, rewind.
 
 import { path, post, remove } from "../lib/api.js";
 import { count } from "../lib/format.js";
@@ -42,6 +42,17 @@ export function rewind(view, { vhost, name }) {
       toast(`${count(rewound)} messages are ready again.`);
     }),
   }, "Acked messages from there on become ready again, as far as the queue retains them (rewind-seconds).");
+}
+
+export function moveMessages(view, { vhost, name }) {
+  formDialog("Move the messages", {
+    submit: "Move",
+    fields: [{ name: "to", label: "To the queue", required: true, hint: "A queue of the same virtual host." }],
+    onsubmit: ({ to }) => view.act(null, async () => {
+      const { moved, is_full: isFull } = await post(path`/api/leveret/queues/${vhost}/${name}/move`, { to });
+      toast(isFull ? `${count(moved)} messages were moved; the other queue is full.` : `${count(moved)} messages were moved.`);
+    }),
+  }, `All ready messages of "${name}" go to the end of the other queue, in their order. Unacked ones stay.`);
 }
 
 /** The text of a `datetime-local` input, which knows no time zone. */
