@@ -6,7 +6,7 @@ use crate::error::BenchError;
 use crate::load::Progress;
 use crate::modes::{
     Backlog, Both, Churn, CmqReceive, CmqSend, Connections, Consume, Delayed, IdealLog, Latency,
-    Mode, Produce, Queues, Rewind, Stress, Swarm,
+    Mode, Observed, Produce, Queues, Rewind, Stress, Swarm,
 };
 use crate::report::Report;
 
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     Swarm(Swarm),
     /// Measure latency alone, then beside a misbehaving client: its effect on others and on memory.
     Stress(Stress),
+    /// Publish by turns alone and while observers fetch pages over HTTP each second: what metrics and an open
+    /// web page cost.
+    Observed(Observed),
     /// Send batches of 16 messages over CMQ's HTTP API.
     CmqSend(CmqSend),
     /// Send messages over CMQ's HTTP API, then measure how fast batches of 16 are received and deleted.
@@ -76,6 +79,7 @@ impl Command {
             Command::Queues(mode) => run(mode, progress),
             Command::Swarm(mode) => run(mode, progress),
             Command::Stress(mode) => run(mode, progress),
+            Command::Observed(mode) => run(mode, progress),
             Command::CmqSend(mode) => run(mode, progress),
             Command::CmqReceive(mode) => run(mode, progress),
             Command::IdealLog(mode) => run(mode, progress),

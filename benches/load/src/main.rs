@@ -14,6 +14,7 @@ mod layout;
 mod load;
 mod message;
 mod modes;
+mod observer;
 mod options;
 mod preallocated_log;
 mod random;
