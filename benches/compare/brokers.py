@@ -34,6 +34,9 @@ class Broker:
     # Of a leveret started here: CMQ's API with a key, and the command line.
     cmq: str | None = None
     ctl: str | None = None
+    # And the management API with a login, and the metrics.
+    management: str | None = None
+    metrics: str | None = None
     # It runs only scenarios whose names begin with this.
     only: str = ""
 
@@ -54,10 +57,10 @@ def running(name, uri):
 @contextlib.contextmanager
 def leveret(binary, data, options, name="leveret"):
     """Leveret with its defaults, except for ports."""
-    port, cmq = _free_port(), _free_port()
-    # A variable, since an older binary ignores it where it would refuse an unknown flag.
-    os.environ.setdefault("LEVERET_MANAGEMENT_LISTEN", "none")
-    os.environ.setdefault("LEVERET_PROMETHEUS_LISTEN", "none")
+    port, cmq, management, metrics = (_free_port() for _ in range(4))
+    # Variables, since an older binary ignores them where it would refuse an unknown flag.
+    os.environ["LEVERET_MANAGEMENT_LISTEN"] = f"127.0.0.1:{management}"
+    os.environ["LEVERET_PROMETHEUS_LISTEN"] = f"127.0.0.1:{metrics}"
     command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
     with _Process(command, port, data / f"{name}.log") as process:
@@ -65,7 +68,9 @@ def leveret(binary, data, options, name="leveret"):
         shown = subprocess.run([*ctl, "add_secret_key", "guest"], stdout=subprocess.PIPE, text=True, check=True).stdout
         key = ":".join(shown.splitlines()[-1].split())
         broker = process.broker(name)
-        yield dataclasses.replace(broker, cmq=f"http://{key}@127.0.0.1:{cmq}", ctl=shlex.join(ctl))
+        yield dataclasses.replace(broker, cmq=f"http://{key}@127.0.0.1:{cmq}", ctl=shlex.join(ctl),
+                                  management=f"http://guest:guest@127.0.0.1:{management}",
+                                  metrics=f"http://127.0.0.1:{metrics}")
 
 
 @contextlib.contextmanager

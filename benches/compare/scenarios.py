@@ -24,7 +24,8 @@ class Scenario:
     ideal: str | None = None
     # A scenario of the ideal log, without a broker.
     is_ideal: bool = False
-    # Only leveret supports it. The words may contain {cmq}, the API with a key, and {ctl}, the command line.
+    # Only leveret is measured. The words may contain {cmq}, the API with a key; {ctl}, the command line; {management},
+    # the management API with a login; and {metrics}.
     ours: bool = False
 
 
@@ -109,6 +110,12 @@ def _ours(given, time):
     yield Scenario("rewind", f"{given.backlog:,} rewound", "rewind",
                    ("rewind", "--count", str(given.backlog), "--queue-argument", "x-rewind-seconds=3600",
                     "--rewind-hook", "{ctl} rewind leveret-bench.0 --to 0"), ours=True)
+    # What the web page asks for while it shows the overview and the list of queues, and Prometheus.
+    pages = ("{metrics}/metrics", "{management}/api/overview?lengths_age=600&lengths_incr=5&msg_rates_age=600&msg_rates_incr=5",
+             "{management}/api/queues?page=1&page_size=100&pagination=true&sort=messages&sort_reverse=true")
+    yield Scenario("observed", "1,000 queues; Prometheus and the web page ask each second", "observed",
+                   ("observed", "--queues", "1000", *(word for page in pages for word in ("--observe", page)), *time),
+                   heavy=True, ours=True)
 
 
 def _stress(given):

@@ -266,6 +266,20 @@ def _stress_table(rows, document):
                      "tenth of the memory before."], columns, (line(*one) for one in _each(rows, document)))
 
 
+def _observed_table(rows, document):
+    def line(row, number, peer, cells):
+        def shown(*path, digits=0):
+            return cells[number].show("/", "observed", *path, digits=digits)
+        alone = Cell(document, row["name"], peer["name"], 0)
+        return [row["title"], alone.show("rate"), shown("rate_ratio", digits=3), shown("cpu_ratio", digits=3),
+                shown("fetches"), shown("megabytes_fetched", digits=1),
+                " / ".join(shown("fetch_ms", key, digits=1) for key in ("p50", "p99"))]
+    columns = ("<scenario", "published/s alone", "messages/s beside / alone", "CPU per message beside / alone", "fetches", "MB",
+               "fetch p50 / p99 ms")
+    return _section("Beside observers", ["Publishing alone and beside the observers, by turns; medians of the rounds."], columns,
+                    (line(*one) for one in _each(rows, document)))
+
+
 def _ideal_table(rows, document):
     def line(row):
         cell = Cell(document, row["name"], scenarios.IDEAL)
@@ -279,7 +293,8 @@ MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodie
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
           "ours": _rate_table("Features of leveret only"), "rewind": _rewind_table,
-          "delayed": _delayed_table, "due": _due_table, "stress": _stress_table, "ideal": _ideal_table}
+          "delayed": _delayed_table, "due": _due_table, "stress": _stress_table,
+          "observed": _observed_table, "ideal": _ideal_table}
 
 
 def _read(path):

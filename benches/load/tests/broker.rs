@@ -23,8 +23,8 @@ impl TestBroker {
         let mut words: Vec<OsString> = vec!["leveret".into(), "--data-dir".into()];
         words.push(data.path().into());
         words.extend(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"].map(Into::into));
-        words
-            .extend(["--management-listen", "none", "--prometheus-listen", "none"].map(Into::into));
+        let any = "127.0.0.1:0";
+        words.extend(["--management-listen", any, "--prometheus-listen", any].map(Into::into));
         let Ok(Leveret::Serve(config)) = cli::parse(words, |_| None) else {
             panic!("a valid configuration");
         };
@@ -66,6 +66,32 @@ async fn ordinary_loads_lose_no_message() {
         let name = summary["broker"].as_str().unwrap();
         assert!(name.starts_with("Leveret "), "{name}");
     }
+    broker.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn observers_fetch_beside_a_load() {
+    const ROUNDS: u64 = 2;
+    let broker = TestBroker::start().await;
+    let (metrics, management) = (
+        broker.server.prometheus_addrs()[0],
+        broker.server.management_addrs()[0],
+    );
+    let line = format!(
+        "observed --queues 5 --rounds {ROUNDS} --seconds 0.3 --warm-up 0 --observe http://{metrics}/metrics \
+         --observe http://guest:guest@{management}/api/queues"
+    );
+    let summary = broker.measure(&line).await;
+    let observed = &summary["observed"];
+    assert!(
+        observed["rate_ratio"].as_f64().unwrap() > 0.0,
+        "{summary:#}"
+    );
+    assert!(
+        observed["fetches"].as_u64().unwrap() >= ROUNDS,
+        "{summary:#}"
+    );
+    assert!(observed["megabytes_fetched"].as_f64().unwrap() > 0.0);
     broker.server.shutdown().await;
 }
 
