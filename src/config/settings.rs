@@ -152,7 +152,11 @@ mod tests {
         let mut again = RawConfig::default();
         again.add_toml(Path::new("shown.toml"), &shown).unwrap();
         again.add_flags(|key| (key == "default-pass").then(|| vec!["geheim".to_owned()]));
-        let [before, after] = [&raw, &again].map(|raw| Config::from_raw(raw).unwrap());
+        // All but the text that names the sources.
+        let [before, after] = [&raw, &again].map(|raw| Config {
+            shown: "".into(),
+            ..Config::from_raw(raw).unwrap()
+        });
         assert_eq!(before, after);
     }
 
