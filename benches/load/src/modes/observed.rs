@@ -71,6 +71,11 @@ impl Mode for Observed {
 impl Observed {
     fn measure(&self, session: &Session, loads: &mut Loads) -> Result<ObservedReport, BenchError> {
         let load = |name| Load::new(&session.setup, name, session.produce, None, &self.length);
+        // Each load begins with empty queues.
+        let mut run = |name| {
+            session.setup.declare()?;
+            loads.run(&load(name))
+        };
         let mut rates = Vec::new();
         let mut costs = Vec::new();
         let mut latencies = Latencies::default();
@@ -79,15 +84,15 @@ impl Observed {
             let mut alone = None;
             // The order alternates, so that a broker that grows slower favours neither.
             if round % 2 == 0 {
-                alone = Some(loads.run(&load("alone"))?);
+                alone = Some(run("alone")?);
             }
             let observers = Observers::start(&self.pages)?;
-            let beside = loads.run(&load("observed"));
+            let beside = run("observed");
             let seen = observers.stop()?;
             let beside = beside?;
             let alone = match alone {
                 Some(alone) => alone,
-                None => loads.run(&load("alone"))?,
+                None => run("alone")?,
             };
             rates.push(rate(&beside) / rate(&alone));
             costs.extend(
