@@ -1,5 +1,8 @@
 //! The text formats of Prometheus: 0.0.4, which RabbitMQ speaks, and OpenMetrics 1.0.0. They differ in the names of
 //! counters, in untyped metrics and in the last line.
+//!
+//! By hand, although prometheus-client writes both: it writes a whole registry before the first byte leaves, and metrics per
+//! object must be written in pieces while the client reads, in bounded memory.
 
 use std::fmt::{Display, Write};
 
