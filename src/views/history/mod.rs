@@ -1,5 +1,5 @@
 //! Numbers over time: samples of what operators have looked at lately, and of the whole broker; rates follow from them.
-//! Nothing else has samples, so that statistics cost no memory for objects that nobody looks at.
+//! Objects that no operator looks at have no samples, and statistics of them cost no memory.
 
 mod samples; // samples of one object, and what follows from them
 mod sampling; // takes samples
