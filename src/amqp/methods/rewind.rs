@@ -1,6 +1,6 @@
 //! Rewinding a queue. AMQP has no method for it: the request is a message to a reserved exchange, and the
 //! reply comes by direct reply-to. The routing key names the queue; the header `x-rewind-to` or, without it,
-//! the body says where to. `README.md` tells how clients use it.
+//! the body says where to. `docs/rewind.md` tells how clients use it.
 
 use std::sync::Arc;
 

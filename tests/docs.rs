@@ -1,5 +1,5 @@
-//! The README's table of options comes from the options themselves. `UPDATE_README=1 cargo test --test readme` writes
-//! it again.
+//! The table of options in `docs/configure.md` comes from the options themselves. `UPDATE_DOCS=1 cargo test --test docs`
+//! writes it again.
 
 use std::fmt::Write;
 use std::fs;
@@ -28,21 +28,19 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_has_the_current_table_of_options() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).expect("README.md");
-    let (before, rest) = readme
-        .split_once(BEGIN)
-        .expect("the marker before the table");
+fn configure_has_the_current_table_of_options() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configure.md");
+    let page = fs::read_to_string(&path).expect("docs/configure.md");
+    let (before, rest) = page.split_once(BEGIN).expect("the marker before the table");
     let (current, after) = rest.split_once(END).expect("the marker after the table");
     let expected = table();
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}"))
-            .expect("a writable README.md");
+            .expect("a writable docs/configure.md");
         return;
     }
     assert_eq!(
         current, expected,
-        "run `UPDATE_README=1 cargo test --test readme`"
+        "run `UPDATE_DOCS=1 cargo test --test docs`"
     );
 }
