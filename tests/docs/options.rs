@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
 
 use leveret::config::OPTIONS;
+
+use crate::pages::root;
 
 const BEGIN: &str = "<!-- options -->\n";
 const END: &str = "<!-- /options -->";
@@ -29,7 +30,7 @@ fn table() -> String {
 
 #[test]
 fn configure_has_the_current_table_of_options() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configure.md");
+    let path = root().join("docs/configure.md");
     let page = fs::read_to_string(&path).expect("docs/configure.md");
     let (before, rest) = page.split_once(BEGIN).expect("the marker before the table");
     let (current, after) = rest.split_once(END).expect("the marker after the table");
