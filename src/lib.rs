@@ -20,6 +20,7 @@ pub mod node; // this node's name
 pub mod pool; // threads for blocking work
 pub mod seldom; // limits log lines that a peer can cause at will
 pub mod server; // builds a broker from its configuration and runs it
+pub mod service_manager; // tells systemd how the broker is
 pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery
 pub mod views; // what operators see: plain data

@@ -8,6 +8,7 @@ use leveret::cli::{self, CliError, Command};
 use leveret::config::{Config, LogLevel, Setting, stray_variables};
 use leveret::ctl;
 use leveret::server::Server;
+use leveret::service_manager;
 use leveret::shutdown::Signals;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -99,6 +100,7 @@ fn serve(config: Config) -> ExitCode {
 
 /// Serves until a signal or `leveret ctl stop`. A second signal ends the process immediately.
 async fn run(config: Config) -> ExitCode {
+    let grace = config.shutdown_grace;
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
@@ -113,10 +115,14 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
+    let committer = server.broker().committer().clone();
+    let informed = service_manager::ready(committer, server.alarms().subscribe());
     tokio::select! {
         signal = signals.next() => info!(signal, "shutting down"),
         () = server.stop_asked() => info!("shutting down as asked by ctl"),
     }
+    drop(informed);
+    service_manager::stopping(grace);
     tokio::select! {
         () = server.shutdown() => {
             info!("shut down");

@@ -10,7 +10,16 @@ use std::path::{Path, PathBuf};
 
 /// Files beside the rooms, which rooms may use where they are listed.
 const FILES: &[&str] = &[
-    "cli", "clock", "files", "memory", "node", "pool", "seldom", "server", "shutdown",
+    "cli",
+    "clock",
+    "files",
+    "memory",
+    "node",
+    "pool",
+    "seldom",
+    "server",
+    "service_manager",
+    "shutdown",
 ];
 
 /// Each room with what it may use.

@@ -37,6 +37,7 @@ mod reply_to; // direct reply-to
 mod returned_messages; // rests and consumer timeouts of quorum queues
 mod rewind; // acked messages that are read again
 mod rewind_scale; // the cost of rewinding a million messages
+mod service_manager; // what systemd is told
 mod stats; // counters move as messages move
 mod streams; // streams
 mod support; // a broker for each test, and a peer that speaks raw AMQP

@@ -17,10 +17,10 @@ use crate::support::{Client, PATIENCE, Peer};
 const CLAP_USAGE: i32 = 2;
 
 /// A broker process; killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     /// The log up to the line with the address.
     start_log: String,
 }
@@ -47,7 +47,7 @@ impl Process {
     }
 
     /// As [`Process::start`], with a changed command.
-    fn start_by(make: impl FnOnce(Command) -> Command, dir: &Path) -> Process {
+    pub(crate) fn start_by(make: impl FnOnce(Command) -> Command, dir: &Path) -> Process {
         let broker = leveret(dir, &["--amqp-listen", "127.0.0.1:0"]);
         let mut child = make(broker)
             .env("LEVERET_CMQ_LISTEN", "127.0.0.1:0")
@@ -86,13 +86,13 @@ impl Process {
             .expect("the broker ended early")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end; returns the exit code and the rest of the log.
-    fn ended(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
