@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
+use clap_complete::Shell;
 
 use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
+use crate::ctl;
 
 #[derive(Debug)]
 pub enum Command {
@@ -16,6 +18,10 @@ pub enum Command {
     CheckConfig(Vec<Setting>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
+    /// Print the completions of a shell.
+    Completions(Shell),
+    /// Print a man page, or write all of them to a directory.
+    Man { page: String, dir: Option<PathBuf> },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,13 @@ pub fn parse(
             Config::from_raw(&raw)?;
             Ok(Command::CheckConfig(raw.settings()))
         }
+        Some(("completions", inner)) => Ok(Command::Completions(
+            inner.get_one("shell").copied().unwrap_or(Shell::Bash),
+        )),
+        Some(("man", inner)) => Ok(Command::Man {
+            page: inner.get_one("page").cloned().unwrap_or_default(),
+            dir: inner.get_one("dir").cloned(),
+        }),
         Some((_, inner)) => Ok(Command::Serve(Box::new(configure(inner, environment)?))),
         None => Ok(Command::Serve(Box::new(configure(&matches, environment)?))),
     }
@@ -85,7 +98,8 @@ fn raw_config(
     Ok(raw)
 }
 
-fn command() -> Clap {
+/// All commands with their options.
+pub fn command() -> Clap {
     Clap::new("leveret")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
@@ -97,7 +111,30 @@ fn command() -> Clap {
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
         .subcommand(Clap::new("check-config").about("Check the configuration without starting: show each setting with its source").args(arguments()))
-        .subcommand(Clap::new("ctl").about("Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'"))
+        .subcommand(ctl::command())
+        .subcommand(completions())
+        .subcommand(man())
+}
+
+fn completions() -> Clap {
+    let shell = Arg::new("shell")
+        .required(true)
+        .value_parser(clap::value_parser!(Shell));
+    Clap::new("completions")
+        .about("Print the completions of a shell")
+        .arg(shell)
+}
+
+fn man() -> Clap {
+    let page = Arg::new("page")
+        .default_value("leveret")
+        .help("Name of the page, such as leveret-ctl");
+    let dir = Arg::new("dir")
+        .long("dir")
+        .value_name("DIR")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Write all pages to this directory");
+    Clap::new("man").about("Print a man page").args([page, dir])
 }
 
 fn arguments() -> Vec<Arg> {

@@ -13,6 +13,7 @@ mod definitions_file; // reads, writes, imports and exports definitions files
 pub mod files; // file descriptors and their division
 pub mod http; // serves HTTP requests on one connection
 pub mod management; // the management HTTP API and the web page
+pub mod manual; // man pages and completions of shells
 pub mod memory; // resident memory and the memory alarm
 pub mod metrics; // numbers for Prometheus
 pub mod model; // names, ids, messages, queue arguments: plain data

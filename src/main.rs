@@ -1,12 +1,14 @@
 //! The `leveret` binary: command line, logging, runtime. `server` builds and runs the broker.
 
 use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use leveret::cli::{self, CliError, Command};
 use leveret::config::{Config, LogLevel, Setting, stray_variables};
 use leveret::ctl;
+use leveret::manual;
 use leveret::server::Server;
 use leveret::service_manager;
 use leveret::shutdown::Signals;
@@ -33,6 +35,11 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::CheckConfig(settings)) => show(&settings),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
+        Ok(Command::Completions(shell)) => exit_code(
+            manual::write_completions(shell, &mut stdout()),
+            ExitCode::SUCCESS,
+        ),
+        Ok(Command::Man { page, dir }) => print_manual(&page, dir.as_deref()),
         Err(CliError::Usage(error)) => {
             // Help and version exit with 0.
             let code = u8::try_from(error.exit_code()).unwrap_or(EX_CONFIG);
@@ -66,6 +73,20 @@ fn show(settings: &[Setting]) -> ExitCode {
     match stdout().write_all(lines.as_bytes()) {
         Ok(()) => print_error("the configuration is valid", ExitCode::SUCCESS),
         error => exit_code(error, ExitCode::SUCCESS),
+    }
+}
+
+/// Prints a man page, or writes all of them to `dir`.
+fn print_manual(page: &str, dir: Option<&Path>) -> ExitCode {
+    let written = match dir {
+        Some(dir) => manual::write_pages(dir).map(drop),
+        None => manual::write_page(page, &mut stdout()),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            print_error(&format!("leveret: {error}"), ExitCode::from(EX_OSERR))
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 

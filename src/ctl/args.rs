@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::columns::{self, Columns};
 use super::exit_code::EX_USAGE;
 use super::invocation::{CommandError, Format, Invocation, Style, Target};
+use super::options;
 use super::verbs::{self, VerbSpec};
-use super::words::{self, GLOBAL_SWITCHES, GLOBAL_VALUES, Words};
+use super::words::{self, Words};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
@@ -103,15 +104,13 @@ fn column_names(args: &[String], columns: &Columns) -> Result<Vec<String>, Strin
 /// Refuses options that the verb does not take.
 fn check_options(
     spec: &VerbSpec,
-    options: &BTreeMap<String, String>,
+    given: &BTreeMap<String, String>,
     unknown: &[(String, String)],
     words: &[String],
 ) -> Result<(), CommandError> {
-    let foreign = options.iter().filter(|(long, _)| {
+    let foreign = given.iter().filter(|(long, _)| {
         let long = long.as_str();
-        !GLOBAL_VALUES.contains(&long)
-            && !GLOBAL_SWITCHES.contains(&long)
-            && !spec.options.contains(&long)
+        !options::is_global(long) && !spec.options.contains(&long)
     });
     let mut bad: Vec<String> = unknown
         .iter()

@@ -12,3 +12,20 @@ pub(super) const EX_UNAVAILABLE: u8 = 69;
 pub(super) const EX_SOFTWARE: u8 = 70;
 /// Timeout.
 pub(super) const EX_TEMPFAIL: u8 = 75;
+
+/// What each code means, for the manual.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "The command was carried out."),
+    (EX_USAGE, "Invalid words, or an unknown command."),
+    (
+        EX_DATAERR,
+        "An invalid argument, or one that names nothing.",
+    ),
+    (EX_NOUSER, "No such user."),
+    (
+        EX_UNAVAILABLE,
+        "No broker answers, it refused, or a check failed.",
+    ),
+    (EX_SOFTWARE, "An object of this name exists already."),
+    (EX_TEMPFAIL, "The command took longer than its timeout."),
+];

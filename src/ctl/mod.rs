@@ -3,6 +3,7 @@
 
 mod args; // from words to a verb with its options
 mod banner; // what is printed before and after a verb
+mod clap_command; // the verbs as clap's commands, for completions and man pages
 pub mod client; // the command
 mod columns; // columns of listings
 mod commands; // carries verbs out
@@ -11,6 +12,7 @@ pub(crate) mod context; // what verbs act on
 mod exit_code; // exit codes
 mod input; // what a few verbs need besides their request
 mod invocation; // a parsed command line
+mod options; // the table of options
 mod outcome; // what verbs come to
 mod pretty_table; // tables with borders
 mod printer; // output formats
@@ -23,3 +25,6 @@ mod test_support;
 mod thresholds; // checks of thresholds
 mod verbs; // the table of verbs
 mod words; // options among words
+
+pub use clap_command::{command, man_sections};
+pub use exit_code::EXIT_CODES;

@@ -4,48 +4,7 @@
 
 use std::collections::BTreeMap;
 
-/// Short options and their long names.
-const SHORT: &[(&str, &str)] = &[
-    ("-n", "node"),
-    ("-q", "quiet"),
-    ("-s", "silent"),
-    ("-t", "timeout"),
-    ("-l", "longnames"),
-    ("-p", "vhost"),
-    ("-e", "if-empty"),
-    ("-u", "if-unused"),
-    ("-h", "help"),
-];
-/// Options of every verb that have a value.
-pub(super) const GLOBAL_VALUES: &[&str] = &["node", "timeout", "formatter", "data-dir", "config"];
-/// Options of every verb that have no value.
-pub(super) const GLOBAL_SWITCHES: &[&str] =
-    &["quiet", "silent", "longnames", "no-table-headers", "help"];
-/// Options of some verbs that have no value.
-const SWITCHES: &[&str] = &[
-    "if-empty",
-    "if-unused",
-    "global",
-    "online",
-    "offline",
-    "local",
-    "pre-hashed-password",
-    "skip-if-unchanged",
-];
-/// Options of some verbs that have a value.
-const VALUES: &[&str] = &[
-    "vhost",
-    "description",
-    "format",
-    "tags",
-    "default-queue-type",
-    "protected-from-deletion",
-    "user",
-    "limit",
-    "to",
-    "priority",
-    "apply-to",
-];
+use super::options;
 
 #[derive(Default)]
 pub(super) struct Words {
@@ -72,8 +31,8 @@ pub(super) fn split(words: &[String]) -> Words {
         };
         let long = match name.strip_prefix("--") {
             Some(long) => long.replace('_', "-"),
-            None => match SHORT.iter().find(|(short, _)| *short == name) {
-                Some((_, long)) => (*long).to_owned(),
+            None => match letter(name).and_then(options::short) {
+                Some(option) => option.long.to_owned(),
                 // Plain text, a lone dash, or a negative number.
                 None if !name.starts_with('-')
                     || name.len() == 1
@@ -85,23 +44,32 @@ pub(super) fn split(words: &[String]) -> Words {
                 None => name.to_owned(),
             },
         };
-        if GLOBAL_SWITCHES.contains(&&*long) || SWITCHES.contains(&&*long) {
-            split.options.insert(long, String::new());
-        } else if GLOBAL_VALUES.contains(&&*long) || VALUES.contains(&&*long) {
-            match inline.or_else(|| words.next().cloned()) {
-                Some(value) if long == "priority" && value.parse::<i64>().is_err() => {
-                    split.unknown.push((name.to_owned(), value));
-                }
-                Some(value) => {
-                    split.options.insert(long, value);
-                }
-                None => split.unknown.push((name.to_owned(), String::new())),
-            }
-        } else {
+        let Some(option) = options::long(&long) else {
             split
                 .unknown
                 .push((name.to_owned(), inline.unwrap_or_default()));
+            continue;
+        };
+        if option.value.is_none() {
+            split.options.insert(long, String::new());
+            continue;
+        }
+        match inline.or_else(|| words.next().cloned()) {
+            Some(value) if long == "priority" && value.parse::<i64>().is_err() => {
+                split.unknown.push((name.to_owned(), value));
+            }
+            Some(value) => {
+                split.options.insert(long, value);
+            }
+            None => split.unknown.push((name.to_owned(), String::new())),
         }
     }
     split
+}
+
+/// The letter of a word such as `-p`.
+fn letter(word: &str) -> Option<char> {
+    let mut letters = word.strip_prefix('-')?.chars();
+    let letter = letters.next()?;
+    letters.next().is_none().then_some(letter)
 }

@@ -25,6 +25,7 @@ mod delayed_messages; // x-delay
 mod leases; // visibility timeouts and receipt handles
 mod limits; // limits of a connection, at and past them
 mod management; // the management HTTP API
+mod manual; // man pages and completions
 mod metrics; // numbers for Prometheus
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
