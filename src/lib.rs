@@ -12,6 +12,7 @@ pub mod ctl; // the command line that manages a running broker
 mod definitions_file; // reads, writes, imports and exports definitions files
 pub mod files; // file descriptors and their division
 pub mod http; // serves HTTP requests on one connection
+pub mod logging; // the log, its last lines and its level
 pub mod management; // the management HTTP API and the web page
 pub mod manual; // man pages and completions of shells
 pub mod memory; // resident memory and the memory alarm

@@ -1,13 +1,14 @@
 //! The `leveret` binary: command line, logging, runtime. `server` builds and runs the broker.
 
-use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use leveret::cli::{self, CliError, Command};
-use leveret::config::{Config, LogLevel, Setting, stray_variables};
+use leveret::config::{Config, Setting, stray_variables};
 use leveret::ctl;
+use leveret::logging;
 use leveret::manual;
 use leveret::server::Server;
 use leveret::service_manager;
@@ -15,7 +16,6 @@ use leveret::shutdown::Signals;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -95,7 +95,7 @@ fn variables() -> impl Iterator<Item = String> {
 }
 
 fn serve(config: Config) -> ExitCode {
-    log_to_stderr(config.log_level);
+    logging::init(config.log_level);
     for line in stray_variables(variables()) {
         warn!("{line}");
     }
@@ -166,21 +166,4 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, limit = limit.current, "cannot raise the limit of open files");
     }
-}
-
-/// Logs one line per event. Of libraries it logs only warnings and errors.
-fn log_to_stderr(level: LogLevel) {
-    let filter = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "warn,leveret=info",
-        LogLevel::Debug => "warn,leveret=debug",
-        LogLevel::Trace => "warn,leveret=trace",
-    };
-    tracing_subscriber::fmt()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .with_target(false)
-        .with_env_filter(EnvFilter::new(filter))
-        .init();
 }
