@@ -6,7 +6,7 @@ use super::detach::LastProperties;
 use super::route_cache::RouteCache;
 use super::run::Run;
 use crate::broker::stats::ExchangeCounts;
-use crate::model::{Message, Name};
+use crate::model::{Message, Name, Origin};
 
 #[derive(Default)]
 pub(crate) struct Publishing {
@@ -14,6 +14,8 @@ pub(crate) struct Publishing {
     pub(crate) last_properties: LastProperties,
     pub(crate) run: Run,
     pub(crate) counts: ExchangeCounts,
+    /// Exchange and routing key of the last restored message, shared with the next one.
+    pub(crate) restored_origin: Option<Arc<Origin>>,
 }
 
 /// A message whose properties and permissions have been checked.

@@ -9,6 +9,7 @@ mod json_term; // JSON values in RabbitMQ's texts
 mod message;
 mod overrides;
 pub mod policy; // policies, and which of them apply
+mod provenance; // what a restored message says of itself
 pub mod stream; // arguments of stream consumers
 
 pub use compatibility::COMPATIBLE_VERSION;
@@ -17,3 +18,4 @@ pub use ip_range::{IpRange, NoRange};
 pub use json_term::json_term;
 pub use message::{Body, Message, Name, Origin};
 pub use overrides::QueueOverrides;
+pub use provenance::{Provenance, RESTORE_EXCHANGE, with_provenance};

@@ -14,6 +14,7 @@ mod cursor;
 mod method_fields;
 pub mod method_ids;
 mod notation;
+mod table_edit;
 
 pub use amq_protocol::protocol::{self, AMQPClass, basic::AMQPProperties};
 pub use amq_protocol::types::{
@@ -37,6 +38,9 @@ pub use properties::{
     names_priority,
 };
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
+pub use table_edit::{
+    put_bool_field, put_table_field, put_text_field, put_u32_field, table_with, table_without,
+};
 pub use table_json::{TableJsonError, table_from_json, table_to_json};
 
 #[cfg(test)]

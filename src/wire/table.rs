@@ -101,6 +101,11 @@ impl<'a> Entries<'a> {
     pub fn of_table(raw: &'a [u8]) -> Entries<'a> {
         Entries(Cursor::new(Cursor::new(raw).long().unwrap_or_default()))
     }
+
+    /// The fields that are still to come.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0.rest()
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {

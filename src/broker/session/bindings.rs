@@ -4,7 +4,7 @@ use super::checks::{Session, check_not_default, clean};
 use crate::broker::error::BrokerError;
 use crate::broker::exchange::{Binding, Destination};
 use crate::broker::permissions::{Permission, ResourceKind};
-use crate::broker::vhost::REWIND_EXCHANGE;
+use crate::broker::vhost::is_unlisted;
 use crate::wire::FieldTable;
 
 impl Session {
@@ -75,9 +75,10 @@ impl Session {
         }
         check_not_default(source)?;
         self.check(Permission::Read, ResourceKind::Exchange, source)?;
-        let is_rewind = |name: &str| name == REWIND_EXCHANGE;
-        if is_rewind(source) || (!destination.is_queue() && is_rewind(destination.name())) {
-            let resource = self.vhost.resource(ResourceKind::Exchange, REWIND_EXCHANGE);
+        let exchange = (!destination.is_queue()).then(|| &**destination.name());
+        let mut exchanges = std::iter::once(source).chain(exchange);
+        if let Some(name) = exchanges.find(|name| is_unlisted(name)) {
+            let resource = self.vhost.resource(ResourceKind::Exchange, name);
             return Err(BrokerError::Refused(format!("{resource} cannot be bound")));
         }
         match self.vhost.exchange(source) {

@@ -15,7 +15,7 @@ use crate::broker::users::User;
 use crate::broker::vhost::Vhost;
 use crate::clock::Clock;
 use crate::model::arguments::{Inequivalence, exchange_name_fault, text_value};
-use crate::model::{ConnectionId, Ticket};
+use crate::model::{ConnectionId, RESTORE_EXCHANGE, Ticket};
 use crate::wire::FieldTable;
 
 /// Prefix of the broker's own names.
@@ -66,6 +66,9 @@ impl Session {
     /// The exchange to publish to, if the user may. Valid until the virtual host's generation or the permission epoch
     /// changes.
     pub fn check_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
+        if exchange == RESTORE_EXCHANGE {
+            return self.check_restore();
+        }
         self.check(Permission::Write, ResourceKind::Exchange, exchange)?;
         let exchange = self.find_exchange(exchange)?;
         if exchange.internal {

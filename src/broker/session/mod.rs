@@ -8,6 +8,7 @@ mod exchanges;
 mod moving; // of messages from queue to queue
 mod publish; // of single messages
 mod queues;
+mod restore; // of messages that come from another broker
 #[cfg(test)]
 mod tests;
 

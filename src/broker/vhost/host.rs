@@ -23,7 +23,7 @@ use crate::wire::FieldTable;
 
 use super::changes::Changes;
 use super::metadata::VhostMetadata;
-use super::predeclared::{PREDECLARED, REWIND, REWIND_EXCHANGE};
+use super::predeclared::{PREDECLARED, find_unlisted};
 
 /// The services that virtual hosts share.
 pub(in crate::broker) struct Shared {
@@ -119,7 +119,7 @@ impl Vhost {
     /// An exchange by name. The default exchange has the empty name.
     pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
         let found = self.routing().exchange(name).cloned();
-        found.or_else(|| (name == REWIND_EXCHANGE).then(|| Arc::clone(&REWIND)))
+        found.or_else(|| find_unlisted(name))
     }
 
     pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::broker::exchange::{Exchange, ExchangeKind};
+use crate::model::RESTORE_EXCHANGE;
 use crate::wire::FieldTable;
 
 /// Name, type, internal.
@@ -20,9 +21,26 @@ pub(super) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
 /// in no table: it cannot be bound, routes nothing and is not listed.
 pub const REWIND_EXCHANGE: &str = "amq.leveret.rewind";
 
-pub(super) static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {
+static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| unlisted(REWIND_EXCHANGE));
+static RESTORE: LazyLock<Arc<Exchange>> = LazyLock::new(|| unlisted(RESTORE_EXCHANGE));
+
+/// Whether an exchange is the broker's own, which no binding may name.
+pub fn is_unlisted(exchange: &str) -> bool {
+    exchange == REWIND_EXCHANGE || exchange == RESTORE_EXCHANGE
+}
+
+/// An exchange of the broker's own that is in no table.
+pub(super) fn find_unlisted(name: &str) -> Option<Arc<Exchange>> {
+    match name {
+        REWIND_EXCHANGE => Some(Arc::clone(&REWIND)),
+        RESTORE_EXCHANGE => Some(Arc::clone(&RESTORE)),
+        _ => None,
+    }
+}
+
+fn unlisted(name: &str) -> Arc<Exchange> {
     Arc::new(Exchange {
-        name: REWIND_EXCHANGE.into(),
+        name: name.into(),
         kind: ExchangeKind::Direct,
         durable: true,
         auto_delete: false,
@@ -30,4 +48,4 @@ pub(super) static REWIND: LazyLock<Arc<Exchange>> = LazyLock::new(|| {
         arguments: FieldTable::default(),
         stats: Arc::default(),
     })
-});
+}

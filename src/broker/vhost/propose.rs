@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::change::{Change, QueueHandle};
 use super::claims::{ClaimSet, Claims, Hold, Subject};
 use super::creation::{Created, NAME_BYTES_MAX, NewQueue};
-use super::predeclared::{REWIND, REWIND_EXCHANGE};
+use super::predeclared::find_unlisted;
 use crate::broker::error::{BrokerError, Resource};
 use crate::broker::exchange::{Binding, Destination, Exchange};
 use crate::broker::limits::VhostLimits;
@@ -321,7 +321,7 @@ impl<Q: QueueHandle> View<'_, Q> {
 
     fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
         let found = self.routing.exchange(name).cloned();
-        found.or_else(|| (name == REWIND_EXCHANGE).then(|| Arc::clone(&REWIND)))
+        found.or_else(|| find_unlisted(name))
     }
 
     fn find_queue(&self, name: &str) -> Result<&Q, BrokerError> {

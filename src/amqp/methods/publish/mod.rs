@@ -1,11 +1,12 @@
 //! `basic.publish`, from the complete content to the queues. The steps of each message: check the right to
 //! publish (`route`), check the properties (`properties`), find the queues (`route`), then add the message to
 //! the run for these queues. Replies of direct reply-to (`reply`), delayed messages (`delayed`) and rewind
-//! requests leave that way.
+//! requests leave that way. Restored messages (`restore`) say themselves where they were published.
 
 mod delayed;
 mod properties;
 mod reply;
+mod restore;
 mod route;
 mod unroutable;
 
@@ -20,7 +21,7 @@ use crate::amqp::publishing::CheckedMessage;
 use crate::amqp::route_cache::Targets;
 use crate::amqp::run::Published;
 use crate::broker::vhost::REWIND_EXCHANGE;
-use crate::model::{Message, Name, Origin};
+use crate::model::{Message, Name, Origin, RESTORE_EXCHANGE};
 use crate::wire::PublishView;
 
 use reply::reply_addresses;
@@ -79,6 +80,10 @@ impl Channel {
         let publish = publish.ok_or_else(Refusal::crash)?;
         let route = publish.route.as_ref().ok_or_else(Refusal::crash)?;
         let (origin, mandatory) = (Arc::clone(&publish.origin), publish.mandatory);
+        if *origin.exchange == *RESTORE_EXCHANGE {
+            let restored = self.check_restored(content.properties, content.body, mandatory)?;
+            return Ok((restored, Vec::new()));
+        }
         let checked = self.check_properties(connection, route, content.properties)?;
         let (properties, body) = self
             .publishing

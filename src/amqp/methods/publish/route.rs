@@ -11,7 +11,7 @@ use crate::amqp::route_cache::{Route, Targets};
 use crate::broker::exchange::RouteKeys;
 use crate::broker::queue::Queue;
 use crate::broker::routing::{DelayedRoute, Routed};
-use crate::model::{Message, Name};
+use crate::model::{Message, Name, Origin};
 
 /// Queues that get a message after a delay.
 pub(super) type DelayedTargets = DelayedRoute<Arc<Queue>>;
@@ -72,7 +72,8 @@ impl Channel {
         message: &Message,
         further_keys: &[Name],
     ) -> Option<Destinations> {
-        let route = self.publishing.routes.get(index)?.route.as_ref()?;
+        let publish = self.publishing.routes.get(index)?;
+        let route = publish.route.as_ref()?;
         if let (Some(targets), []) = (&route.targets, further_keys) {
             return Some(Destinations {
                 now: Arc::clone(targets),
@@ -81,7 +82,7 @@ impl Channel {
         }
         let cc: Vec<&str> = further_keys.iter().map(|key| &**key).collect();
         let vhost = &connection.shared.session.vhost;
-        let routed = vhost.try_route(&route.exchange, &keys(message, &cc))?;
+        let routed = vhost.try_route(&route.exchange, &keys(&publish.origin, message, &cc))?;
         Some(self.cache_route(index, further_keys, routed))
     }
 
@@ -96,14 +97,15 @@ impl Channel {
         // Earlier publishes go first.
         self.flush_run(connection);
         let publish = self.publishing.routes.get(index);
-        let route = publish.and_then(|publish| publish.route.as_ref());
-        let route = route.ok_or_else(Refusal::crash)?;
+        let publish = publish.ok_or_else(Refusal::crash)?;
+        let route = publish.route.as_ref().ok_or_else(Refusal::crash)?;
         let exchange = Arc::clone(&route.exchange);
+        let origin = Arc::clone(&publish.origin);
         let vhost = Arc::clone(&connection.shared.session.vhost);
         connection.wait_for(self, async move {
             let cc: Vec<&str> = further_keys.iter().map(|key| &**key).collect();
             let routed = vhost
-                .route_in_pieces(&exchange, &keys(&checked.message, &cc))
+                .route_in_pieces(&exchange, &keys(&origin, &checked.message, &cc))
                 .await;
             then(move |channel, connection| {
                 let destinations = channel.cache_route(index, &further_keys, routed);
@@ -137,9 +139,10 @@ impl Channel {
     }
 }
 
-fn keys<'a>(message: &'a Message, cc: &'a [&'a str]) -> RouteKeys<'a> {
+/// The keys of a message that was published by `publish`.
+fn keys<'a>(publish: &'a Origin, message: &'a Message, cc: &'a [&'a str]) -> RouteKeys<'a> {
     RouteKeys {
-        routing_key: &message.origin.routing_key,
+        routing_key: &publish.routing_key,
         cc,
         properties: &message.properties,
     }

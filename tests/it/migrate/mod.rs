@@ -1,0 +1,3 @@
+//! Moving to this broker: restored messages, and `leveret migrate` between two brokers.
+
+mod restore;
