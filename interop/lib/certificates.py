@@ -9,13 +9,18 @@ SERVER_NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 
 
 class Certificates(NamedTuple):
-    """Files in PEM: the authority's certificate, and certificates with their keys. The client's common name is `guest`."""
+    """Files in PEM: the authority's certificate, and certificates with their keys.
+
+    The client's common name is `guest`. The stranger's certificate is its own authority.
+    """
 
     authority: pathlib.Path
     server: pathlib.Path
     server_key: pathlib.Path
     client: pathlib.Path
     client_key: pathlib.Path
+    stranger: pathlib.Path
+    stranger_key: pathlib.Path
 
     def broker_options(self, port: int) -> dict[str, str]:
         """Environment of a Leveret that speaks AMQP over TLS on a loopback port and asks clients for a certificate."""
@@ -41,9 +46,11 @@ def openssl(*words: str | pathlib.Path) -> None:
 def make(folder: pathlib.Path) -> Certificates:
     """Make all certificates in a folder."""
     authority, authority_key = folder / "ca.pem", folder / "ca.key"
+    stranger, stranger_key = folder / "stranger.pem", folder / "stranger.key"
     # fmt: off
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", DAYS,
-            "-subj", "/CN=interop authority", "-keyout", authority_key, "-out", authority)
+    for name, certificate, key in ("interop authority", authority, authority_key), ("stranger", stranger, stranger_key):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", DAYS,
+                "-subj", f"/CN={name}", "-keyout", key, "-out", certificate)
 
     def issue(name: str, common_name: str, extensions: str) -> tuple[pathlib.Path, pathlib.Path]:
         key, request, certificate, more = (folder / f"{name}.{ending}" for ending in ("key", "csr", "pem", "ext"))
@@ -56,4 +63,4 @@ def make(folder: pathlib.Path) -> Certificates:
 
     server, server_key = issue("server", "localhost", SERVER_NAMES)
     client, client_key = issue("client", "guest", "extendedKeyUsage=clientAuth")
-    return Certificates(authority, server, server_key, client, client_key)
+    return Certificates(authority, server, server_key, client, client_key, stranger, stranger_key)

@@ -10,8 +10,8 @@ import containers
 import suite
 from clients import ROOT, venv
 
-# TLS needs certificates and a second port, which these brokers do not have.
-LEAVE_OUT = "not amqps"
+# For a broker without TLS.
+LEAVE_OUT = "not amqps and not test_ssl_context and not test_ssl_verification_fails"
 # Some tests send bodies of 20 MiB, above the default limit of RabbitMQ 4 and of Leveret.
 os.environ.setdefault("LEVERET_MAX_MESSAGE_SIZE", "128MiB")
 
@@ -28,7 +28,13 @@ def source(run: suite.Run, python, package: str):
     shutil.rmtree(copy, ignore_errors=True)
     with tarfile.open(packed) as archive:
         archive.extractall(copy, filter="data")
-    return next(copy.iterdir())
+    tree = next(copy.iterdir())
+    if run.tls:
+        made, certs = run.tls.certificates, tree / "tests" / "certs"
+        certs.mkdir(exist_ok=True)
+        for name, file in (("ca.pem", made.authority), ("client.pem", made.client), ("client.key", made.client_key)):
+            shutil.copy(file, certs / name)
+    return tree
 
 
 def body(run: suite.Run, package: str, needs_engine: bool):
@@ -37,14 +43,22 @@ def body(run: suite.Run, package: str, needs_engine: bool):
     tree = source(run, python, package)
     results = run.folder / "results.xml"
     results.unlink(missing_ok=True)
-    # These tests kill brokers, which is possible only with brokers that we start.
-    leave_out = LEAVE_OUT if run.command else f"{LEAVE_OUT} and not test_robust_recovery"
-    command = [python, "-m", "pytest", "tests", "-k", leave_out, "-p", "given_broker", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", "tests", "-p", "given_broker", "-p", "no:cacheprovider"]
     command += [f"--junitxml={results}", f"--rootdir={tree}"]
     environment = os.environ | {"AMQP_URL": run.url, "PYTHONPATH": f"{suite.HERE}:{tree}"}
     environment.pop("DOCKER_HOST", None)
+    left_out = []
+    if run.tls:
+        environment["AMQPS_PORT"] = str(run.tls.port)
+    else:
+        left_out.append(LEAVE_OUT)
+    if not run.command:
+        # These tests kill brokers, which is possible only with brokers that we start.
+        left_out.append("not test_robust_recovery")
+    if left_out:
+        command += ["-k", " and ".join(left_out)]
     with contextlib.ExitStack() as stack:
         if needs_engine and run.command:
-            environment["DOCKER_HOST"] = stack.enter_context(containers.serve(run.command))
+            environment["DOCKER_HOST"] = stack.enter_context(containers.serve(run.command, run.tls and run.tls.certificates))
         run.log(command, cwd=tree, env=environment)
     return suite.junit(results) if results.exists() else []

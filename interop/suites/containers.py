@@ -16,15 +16,18 @@ import sys
 import tempfile
 import threading
 
+from certificates import Certificates
 from suite import broker
 
 
 class Containers:
-    """The brokers of all containers, by number; `close` stops them."""
+    """The brokers of all containers, by number; `close` stops them. With certificates they speak TLS, too."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, certificates: Certificates | None) -> None:
         self.command = command
-        self.brokers: dict[str, tuple[pathlib.Path, int]] = {}
+        self.certificates = certificates
+        # State file, port of AMQP, port of AMQP over TLS.
+        self.brokers: dict[str, tuple[pathlib.Path, int, int]] = {}
         self.executions: list[tuple[list[str], int | None]] = []
         self.folder = tempfile.TemporaryDirectory(prefix="interop-containers-")
 
@@ -36,7 +39,12 @@ class Containers:
             number = str(len(self.brokers) + 1)
             folder = pathlib.Path(self.folder.name) / number
             folder.mkdir()
-            self.brokers[number] = broker.describe(folder, self.command)
+            tls = broker.free_port()
+            if self.certificates:
+                options = self.certificates.broker_options(tls)
+                self.brokers[number] = *broker.describe(folder, self.command, options, (tls,)), tls
+            else:
+                self.brokers[number] = *broker.describe(folder, self.command), tls
             return 201, {"Id": number}
         if match := re.fullmatch(r"/exec/(\d+)/(start|json)", path):
             return self.execution(int(match[1]), match[2])
@@ -62,12 +70,11 @@ class Containers:
             return 200, {}
         return 200, {"Running": status is None, "ExitCode": status}
 
-    def act(self, method: str, verb: str | None, state: pathlib.Path, port: int) -> tuple[int, dict]:
+    def act(self, method: str, verb: str | None, state: pathlib.Path, port: int, tls: int) -> tuple[int, dict]:
         """A request about one container."""
         match method, verb:
             case "GET", "json":
-                # There is no TLS. The suites leave it out, but read its port.
-                ports = {f"{inner}/tcp": [{"HostPort": str(outer)}] for inner, outer in ((5672, port), (5671, 1))}
+                ports = {f"{inner}/tcp": [{"HostPort": str(outer)}] for inner, outer in ((5672, port), (5671, tls))}
                 return 200, {"NetworkSettings": {"Ports": ports}}
             case "POST", "start":
                 broker.start(state)
@@ -80,15 +87,15 @@ class Containers:
         return 204, {}
 
     def close(self) -> None:
-        for state, _ in self.brokers.values():
+        for state, *_ in self.brokers.values():
             broker.end(state, signal.SIGKILL)
         self.folder.cleanup()
 
 
 @contextlib.contextmanager
-def serve(command: str):
+def serve(command: str, certificates: Certificates | None):
     """Serve requests in a thread; yields the value of DOCKER_HOST."""
-    containers = Containers(command)
+    containers = Containers(command, certificates)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:

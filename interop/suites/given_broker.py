@@ -11,11 +11,13 @@ import pytest
 from yarl import URL
 
 GIVEN = URL(os.environ["AMQP_URL"])
+# Port 1 refuses connections: some tests need such a port, the others of TLS are left out then.
+PORTS = {"5672/tcp": GIVEN.port, "5671/tcp": int(os.environ.get("AMQPS_PORT", "1"))}
 
 
 @pytest.fixture(scope="session")
 def rabbitmq_container():
-    return SimpleNamespace(id="given", host=GIVEN.host, ports={"5672/tcp": GIVEN.port, "5671/tcp": 1})
+    return SimpleNamespace(id="given", host=GIVEN.host, ports=PORTS)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +38,7 @@ def replace_engine() -> None:
         import tests.docker_client as engine
     except ImportError:
         return
-    container = engine.ContainerInfo("given", {"5672/tcp": GIVEN.port, "5671/tcp": 1}, GIVEN.host)
+    container = engine.ContainerInfo("given", PORTS, GIVEN.host)
     engine.check_docker_available = lambda: engine.DockerHostInfo(True, host=GIVEN.host, port=GIVEN.port)
     engine.DockerClient.run = lambda *_arguments, **_options: container
     engine.DockerClient.kill = engine.DockerClient.remove = lambda *_arguments: None

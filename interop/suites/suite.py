@@ -11,6 +11,7 @@ import fcntl
 import pathlib
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from typing import Callable, Iterable
@@ -21,6 +22,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "lib"))
 
 import broker  # noqa: E402
+import certificates  # noqa: E402
 
 # Separates the test's name from the reason in a line of a skips file.
 SEPARATOR = " -- "
@@ -36,11 +38,20 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Where the broker accepts AMQP over TLS, and certificates that it trusts."""
+
+    port: int
+    certificates: certificates.Certificates
+
+
+@dataclass(frozen=True)
 class Run:
     """The parameters of a suite script: the broker, a working folder, and the tests to leave out.
 
     `command` starts further brokers of the same kind, and `data_dir` holds this one's data; both are
-    None if the broker was given by --url. `management_port` is that of its management API.
+    None if the broker was given by --url. `management_port` is that of its management API. Only a Leveret that
+    we start speaks TLS.
     """
 
     suite: str
@@ -51,6 +62,7 @@ class Run:
     cache: pathlib.Path
     skips: dict[str, str]
     management_port: int
+    tls: Tls | None
 
     @property
     def port(self) -> int:
@@ -153,13 +165,18 @@ def main(suite: str, description: str, body: Callable[[Run], Iterable[Result]]) 
     (folder / "log.txt").unlink(missing_ok=True)
     skips = read_skips(HERE / "skips" / f"{suite}.txt")
     with contextlib.ExitStack() as stack:
-        own, management_port = None, options.management_port
+        own, management_port, tls = None, options.management_port, None
         if not options.url:
             management_port = broker.free_port()
-            ports = {"INTEROP_MANAGEMENT_PORT": str(management_port)}
-            own = stack.enter_context(broker.fresh(options.broker, ports, (management_port,)))
+            environment, ports = {"INTEROP_MANAGEMENT_PORT": str(management_port)}, [management_port]
+            if options.broker == broker.LEVERET:
+                made = stack.enter_context(tempfile.TemporaryDirectory(prefix="interop-tls-"))
+                tls = Tls(broker.free_port(), certificates.make(pathlib.Path(made)))
+                environment |= tls.certificates.broker_options(tls.port)
+                ports.append(tls.port)
+            own = stack.enter_context(broker.fresh(options.broker, environment, tuple(ports)))
         url = options.url or own.url
         command = None if options.url else options.broker
-        run = Run(suite, url, command, own and own.data_dir, folder, cache, skips, management_port)
+        run = Run(suite, url, command, own and own.data_dir, folder, cache, skips, management_port, tls)
         status = report(run, body(run))
     sys.exit(status)
