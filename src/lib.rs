@@ -23,6 +23,7 @@ pub mod pool; // threads for blocking work
 pub mod seldom; // limits log lines that a peer can cause at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod service_manager; // tells systemd how the broker is
+pub mod shovel; // moves messages from broker to broker
 pub mod shutdown; // the signals that end the process
 pub mod store; // durable records: chunks of messages, commit, recovery
 pub mod views; // what operators see: plain data

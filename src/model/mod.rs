@@ -1,5 +1,6 @@
 //! Plain data that all rooms share: identities, messages, queue arguments. No behaviour of queues, no I/O.
 
+pub mod amqp_uri; // URIs of brokers
 pub mod arguments; // queue arguments, parsed and compared
 mod compatibility; // the RabbitMQ release that clients may expect
 pub mod effective; // the merge of arguments, policies and overrides

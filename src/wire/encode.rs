@@ -31,6 +31,23 @@ pub fn put_deliver(
     out.put_u8(FRAME_END);
 }
 
+/// Writes a `basic.publish` frame.
+pub fn put_publish(
+    out: &mut BytesMut,
+    channel: u16,
+    exchange: &str,
+    routing_key: &str,
+    mandatory: bool,
+) {
+    let len = 4 + 2 + short_len(exchange) + short_len(routing_key) + 1;
+    open_basic(out, channel, basic::PUBLISH, len);
+    out.put_u16(0); // ticket, not used since 0-9
+    put_short(out, exchange);
+    put_short(out, routing_key);
+    out.put_u8(u8::from(mandatory));
+    out.put_u8(FRAME_END);
+}
+
 /// Writes a `basic.get-ok` frame. `message_count` counts the messages that remain in the queue.
 pub fn put_get_ok(
     out: &mut BytesMut,
@@ -69,7 +86,7 @@ pub fn put_return(
     out.put_u8(FRAME_END);
 }
 
-/// Writes a `basic.ack` frame: a publisher confirm.
+/// Writes a `basic.ack` frame: a publisher confirm, or the ack of a delivery.
 pub fn put_ack(out: &mut BytesMut, channel: u16, delivery_tag: u64, multiple: bool) {
     open_basic(out, channel, basic::ACK, 4 + 8 + 1);
     out.put_u64(delivery_tag);
@@ -77,8 +94,8 @@ pub fn put_ack(out: &mut BytesMut, channel: u16, delivery_tag: u64, multiple: bo
     out.put_u8(FRAME_END);
 }
 
-/// Writes a `basic.nack` frame: the broker did not accept a publish. RabbitMQ sets the requeue bit, which has
-/// no meaning in this direction; `requeue` chooses its value.
+/// Writes a `basic.nack` frame. From a broker it says that a publish was not accepted; RabbitMQ sets the requeue
+/// bit then, which has no meaning in this direction.
 pub fn put_nack(
     out: &mut BytesMut,
     channel: u16,

@@ -96,6 +96,34 @@ pub enum Hot<'a> {
     Other(AMQPClass),
 }
 
+/// `basic.deliver`, borrowed from the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliverView<'a> {
+    pub consumer_tag: &'a str,
+    pub delivery_tag: u64,
+    pub redelivered: bool,
+    pub exchange: &'a str,
+    pub routing_key: &'a str,
+}
+
+/// A method that a broker sends. Those that come once per message are read without allocation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromBroker<'a> {
+    Deliver(DeliverView<'a>),
+    /// The broker is responsible for published messages from now on.
+    Ack {
+        delivery_tag: u64,
+        multiple: bool,
+    },
+    /// The broker has not accepted published messages.
+    Nack {
+        delivery_tag: u64,
+        multiple: bool,
+    },
+    /// Any other method.
+    Other(AMQPClass),
+}
+
 /// Reads a method frame's payload, which must end with the method's last field.
 pub fn decode_method(payload: &[u8]) -> Result<AMQPClass, MethodError> {
     let (class_id, method_id, arguments) = ids(payload)?;
@@ -146,6 +174,28 @@ pub fn decode_hot(payload: &[u8]) -> Result<Hot<'_>, MethodError> {
     hot.map_err(|fault| malformed(class_id, method_id, fault, arguments))
 }
 
+/// Reads the payload of a method frame that a broker sent.
+pub fn decode_from_broker(payload: &[u8]) -> Result<FromBroker<'_>, MethodError> {
+    let (class_id, method_id, arguments) = ids(payload)?;
+    let method = match (class_id, method_id) {
+        (basic::CLASS, basic::DELIVER) => deliver(arguments).map(FromBroker::Deliver),
+        (basic::CLASS, basic::ACK) => {
+            settlement(arguments).map(|(delivery_tag, bits)| FromBroker::Ack {
+                delivery_tag,
+                multiple: bit(bits, 0),
+            })
+        }
+        (basic::CLASS, basic::NACK) => {
+            settlement(arguments).map(|(delivery_tag, bits)| FromBroker::Nack {
+                delivery_tag,
+                multiple: bit(bits, 0),
+            })
+        }
+        _ => return decode_method(payload).map(FromBroker::Other),
+    };
+    method.map_err(|fault| malformed(class_id, method_id, fault, arguments))
+}
+
 fn ids(payload: &[u8]) -> Result<(u16, u16, &[u8]), MethodError> {
     let mut cursor = Cursor::new(payload);
     match (cursor.u16(), cursor.u16()) {
@@ -166,6 +216,23 @@ fn publish(arguments: &[u8]) -> Result<PublishView<'_>, Fault> {
         routing_key,
         mandatory: bit(bits, 0),
         immediate: bit(bits, 1),
+    })
+}
+
+fn deliver(arguments: &[u8]) -> Result<DeliverView<'_>, Fault> {
+    let mut cursor = Cursor::new(arguments);
+    let consumer_tag = short_str(&mut cursor)?;
+    let delivery_tag = cursor.u64().ok_or(Fault::Truncated)?;
+    let bits = cursor.u8().ok_or(Fault::Truncated)?;
+    let exchange = short_str(&mut cursor)?;
+    let routing_key = short_str(&mut cursor)?;
+    at_end(&cursor)?;
+    Ok(DeliverView {
+        consumer_tag,
+        delivery_tag,
+        redelivered: bit(bits, 0),
+        exchange,
+        routing_key,
     })
 }
 

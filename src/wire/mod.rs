@@ -25,14 +25,17 @@ pub use content::{
     BASIC_CLASS_ID, ContentHeader, HEADER_MIN, HeaderError, decode_header, encode_header,
 };
 pub use encode::{
-    put_ack, put_body_frame, put_content_header, put_deliver, put_get_ok, put_nack, put_return,
-    reply_text, short_string,
+    put_ack, put_body_frame, put_content_header, put_deliver, put_get_ok, put_nack, put_publish,
+    put_return, reply_text, short_string,
 };
 pub use frame::{
     FRAME_END, FRAME_OVERHEAD, Frame, FrameError, FrameKind, FrameRef, Frames, HEARTBEAT,
     encode_method, frame_text, put_frame_header, split,
 };
-pub use method::{Fault, Hot, MethodError, PublishView, decode_hot, decode_method};
+pub use method::{
+    DeliverView, Fault, FromBroker, Hot, MethodError, PublishView, decode_from_broker, decode_hot,
+    decode_method,
+};
 pub use properties::{
     PropertiesEdit, PropertiesView, append_headers, decode_properties, encode_properties,
     names_priority,

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "clock"]),
     ("broker", &["model", "store", "wire", "clock", "pool"]),
     ("accept", &["clock", "seldom"]),
+    ("shovel", &["broker", "model", "wire", "clock"]),
     (
         "amqp",
         &[

@@ -40,6 +40,7 @@ mod returned_messages; // rests and consumer timeouts of quorum queues
 mod rewind; // acked messages that are read again
 mod rewind_scale; // the cost of rewinding a million messages
 mod service_manager; // what systemd is told
+mod shovel; // messages that move from broker to broker
 mod stats; // counters move as messages move
 mod streams; // streams
 mod support; // a broker for each test, and a peer that speaks raw AMQP

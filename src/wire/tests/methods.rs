@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::{short_string, table, tables::table_like};
 use crate::wire::protocol::{basic, channel, connection, exchange, queue, tx};
 use crate::wire::{
-    AMQPClass, Fault, FrameKind, Hot, MethodError, PublishView, TableError, decode_hot,
-    decode_method, encode_method, put_ack, put_deliver, put_get_ok, put_nack, put_return,
-    reply_text, split,
+    AMQPClass, DeliverView, Fault, FrameKind, FromBroker, Hot, MethodError, PublishView,
+    TableError, decode_from_broker, decode_hot, decode_method, encode_method, put_ack, put_deliver,
+    put_get_ok, put_nack, put_publish, put_return, reply_text, split,
 };
 
 const FRAME_MAX: u32 = 131_072;
@@ -373,6 +373,10 @@ proptest! {
         write(basic::AMQPMethod::Deliver(basic::Deliver {
             consumer_tag, delivery_tag: tag, redelivered, exchange: exchange.clone(), routing_key: routing_key.clone(),
         }));
+        put_publish(&mut ours, channel, &e, &r, redelivered);
+        write(basic::AMQPMethod::Publish(basic::Publish {
+            exchange: exchange.clone(), routing_key: routing_key.clone(), mandatory: redelivered, immediate: false,
+        }));
         put_get_ok(&mut ours, channel, tag, redelivered, &e, &r, count);
         write(basic::AMQPMethod::GetOk(basic::GetOk {
             delivery_tag: tag, redelivered, exchange: exchange.clone(), routing_key: routing_key.clone(), message_count: count,
@@ -411,4 +415,47 @@ fn names_that_are_too_long_do_not_tear_the_frame() {
     assert_eq!(deliver.consumer_tag.as_str().len(), 255);
     assert_eq!(deliver.exchange.as_str(), "é".repeat(127));
     assert!(out.is_empty());
+}
+
+#[test]
+fn deliveries_and_confirms_are_read_without_the_general_parser() {
+    let frame = |write: &dyn Fn(&mut BytesMut)| {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        split(&mut out, FRAME_MAX).unwrap().unwrap().payload
+    };
+    let delivered = frame(&|out| put_deliver(out, 1, "tag", 7, true, "x", "key"));
+    let expected = DeliverView {
+        consumer_tag: "tag",
+        delivery_tag: 7,
+        redelivered: true,
+        exchange: "x",
+        routing_key: "key",
+    };
+    assert_eq!(
+        decode_from_broker(&delivered),
+        Ok(FromBroker::Deliver(expected))
+    );
+    let acked = frame(&|out| put_ack(out, 1, 9, true));
+    let expected = FromBroker::Ack {
+        delivery_tag: 9,
+        multiple: true,
+    };
+    assert_eq!(decode_from_broker(&acked), Ok(expected));
+    let nacked = frame(&|out| put_nack(out, 1, 10, false, true));
+    let expected = FromBroker::Nack {
+        delivery_tag: 10,
+        multiple: false,
+    };
+    assert_eq!(decode_from_broker(&nacked), Ok(expected));
+    for cut in 4..delivered.len() {
+        let error = decode_from_broker(&delivered[..cut]).unwrap_err();
+        assert!(matches!(
+            error,
+            MethodError::Malformed {
+                fault: Fault::Truncated,
+                ..
+            }
+        ));
+    }
 }

@@ -1,0 +1,4 @@
+//! Messages that move from broker to broker.
+
+mod engine; // links and pumps
+mod proxy; // a network that breaks
