@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::absent;
 use super::columns::{self, Columns};
 use super::exit_code::EX_USAGE;
 use super::invocation::{CommandError, Format, Invocation, Style, Target};
 use super::options;
-use super::verbs::{self, VerbSpec};
+use super::verbs::{self, LOCAL, VERBS, Verb, VerbSpec};
 use super::words::{self, Words};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) enum Parsed {
     /// The text of `help`.
     Help(String),
     Version,
+    /// Many verbs, one after the other.
+    Report(Vec<Invocation>),
 }
 
 /// Parses the words after `leveret ctl`.
@@ -44,6 +47,17 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, CommandError> {
             .map_or_else(verbs::usage_all, about);
         return Ok(Parsed::Help(text));
     }
+    if name == "autocomplete" {
+        return Ok(Parsed::Help(beginning_with(
+            args.first().map_or("", String::as_str),
+        )));
+    }
+    if name == "report" {
+        return report(words);
+    }
+    if let Some(absent) = absent::find(name) {
+        return absent.outcome().map(Parsed::Help);
+    }
     let Some(spec) = verbs::find(name) else {
         let hint = verbs::similar(name).map_or_else(
             || "See 'leveret ctl help'".to_owned(),
@@ -57,7 +71,8 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, CommandError> {
         return Ok(Parsed::Help(about(spec)));
     }
     check_options(spec, &options, &unknown, words)?;
-    let style = style(&mut options).map_err(|reason| invalid(spec, words, EX_USAGE, &reason))?;
+    let style =
+        style(spec.verb, &mut options).map_err(|reason| invalid(spec, words, EX_USAGE, &reason))?;
     let target = target(&mut options).map_err(|reason| invalid(spec, words, EX_USAGE, &reason))?;
     if args.len() < spec.min {
         return Err(invalid(spec, words, EX_USAGE, "not enough arguments."));
@@ -77,6 +92,57 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, CommandError> {
         style,
         target,
     }))
+}
+
+/// The names of all commands that begin so, one a line.
+fn beginning_with(start: &str) -> String {
+    let own = VERBS.iter().map(|spec| spec.name);
+    let names = own.chain(LOCAL.iter().map(|(name, _)| *name));
+    let mut names: Vec<&str> = names.filter(|name| name.starts_with(start)).collect();
+    names.sort_unstable();
+    names.join("\n")
+}
+
+/// What `report` prints.
+const REPORTED: &[&str] = &[
+    "status",
+    "cluster_status",
+    "environment",
+    "listeners",
+    "alarms",
+    "memory_breakdown",
+    "list_feature_flags",
+    "list_deprecated_features",
+    "list_users",
+    "list_vhosts name description tags default_queue_type",
+    "list_global_parameters",
+    "list_connections name user vhost state channels protocol ssl recv_oct send_oct client_properties",
+    "list_channels name user vhost number consumer_count messages_unacknowledged prefetch_count",
+    "list_vhost_limits --global",
+    "list_permissions",
+    "list_queues name type state durable policy arguments messages_ready messages_unacknowledged consumers memory",
+    "list_exchanges name type durable auto_delete internal policy arguments",
+    "list_bindings",
+    "list_consumers",
+    "list_policies",
+    "list_operator_policies",
+    "list_parameters",
+    "log_tail",
+];
+
+/// The verbs of a report, each with the options given for the whole.
+fn report(words: &[String]) -> Result<Parsed, CommandError> {
+    let options = || words.iter().filter(|word| *word != "report").cloned();
+    let mut invocations = Vec::new();
+    for line in REPORTED {
+        let verb = line.split(' ').map(str::to_owned);
+        let words: Vec<String> = verb.chain(options()).collect();
+        match parse(&words)? {
+            Parsed::Run(invocation) => invocations.push(invocation),
+            other @ (Parsed::Help(_) | Parsed::Version | Parsed::Report(_)) => return Ok(other),
+        }
+    }
+    Ok(Parsed::Report(invocations))
 }
 
 /// The columns that arguments name, which may also be separated by commas.
@@ -128,8 +194,9 @@ fn check_options(
     ))
 }
 
-fn style(options: &mut BTreeMap<String, String>) -> Result<Style, String> {
+fn style(verb: Verb, options: &mut BTreeMap<String, String>) -> Result<Style, String> {
     let format = match options.remove("formatter").as_deref() {
+        None if verb.is_pretty() => Format::PrettyTable,
         None | Some("table") => Format::Table,
         Some("json") => Format::Json,
         Some("csv") => Format::Csv,

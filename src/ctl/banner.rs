@@ -1,5 +1,6 @@
 //! What rabbitmqctl prints before and after a verb. Pure.
 
+use super::banner_templates;
 use super::invocation::Invocation;
 use super::verbs::Verb;
 
@@ -17,6 +18,9 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             .collect::<Vec<_>>()
             .join(", ")
     };
+    if let Some(template) = banner_templates::of(verb) {
+        return Some(banner_templates::fill(template, invocation, node));
+    }
     Some(match verb {
         Verb::AwaitStartup => return None,
         Verb::ExportDefinitions | Verb::ImportDefinitions if arg(0) == "-" => return None,
@@ -259,6 +263,55 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             format!("Setting memory threshold on {node} to {} ...", arg(0))
         }
         Verb::HashPassword => format!("Will hash password {}", arg(0)),
+        Verb::ListPoliciesThatMatch => {
+            let kind = invocation.options.get("object-type");
+            let kind = kind.map_or("queue", String::as_str);
+            format!(
+                "Listing policies that match {kind} '{}' in vhost '{vhost}' ...",
+                arg(0)
+            )
+        }
+        Verb::LogTail => {
+            let count = invocation.options.get("number");
+            let count = count.map_or("50", String::as_str);
+            format!("Last {count} log lines on node {node} ...")
+        }
+        Verb::LogTailStream => match invocation.options.get("duration") {
+            None => format!("Streaming logs from node {node} ..."),
+            Some(seconds) => format!("Streaming logs from node {node} for {seconds} seconds ..."),
+        },
+        Verb::ResolveHostname => {
+            let family = invocation.options.get("address-family");
+            let family = family.map_or("IPv4", String::as_str);
+            format!(
+                "Asking node {node} to resolve hostname {} to {family} addresses...",
+                arg(0)
+            )
+        }
+        Verb::Rebalance if arg(0) == "stream" => "Re-balancing leaders of streams...".to_owned(),
+        Verb::Rebalance if arg(0) == "all" => "Re-balancing leaders of all queues...".to_owned(),
+        Verb::Rebalance => format!("Re-balancing leaders of {} queues...", arg(0)),
+        Verb::EnableFeatureFlag if arg(0) == "all" => "Enabling all feature flags ...".to_owned(),
+        Verb::EnableFeatureFlag => format!("Enabling feature flag \"{}\" ...", arg(0)),
+        Verb::ListDeprecatedFeatures if has("used") => {
+            "Listing deprecated features in use ...".to_owned()
+        }
+        Verb::ListDeprecatedFeatures => "Listing deprecated features ...".to_owned(),
+        Verb::EnablePlugins => format!("Enabling plugins on node {node}:\n{}", rest(0)),
+        Verb::IsEnabled => {
+            let (noun, verb) = match invocation.args.len() {
+                1 => ("plugin", "is"),
+                _ => ("plugins", "are"),
+            };
+            format!("Asking node {node} if {noun} {} {verb} enabled...", rest(0))
+        }
+        Verb::ListPlugins => {
+            let pattern = invocation.args.first();
+            let pattern = pattern.map_or(".*", String::as_str);
+            format!("Listing plugins with pattern \"{pattern}\" ...")
+        }
+        // `banner_templates` has the others.
+        _ => return None,
     })
 }
 
@@ -276,7 +329,9 @@ pub(super) fn epilogue(verb: Verb) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::invocation::{Style, Target};
     use crate::ctl::test_support::invocation;
+    use crate::ctl::verbs::VERBS;
 
     #[test]
     fn banners_read_as_rabbitmqctls() {
@@ -313,12 +368,47 @@ mod tests {
                 "set_disk_free_limit mem_relative 1.0",
                 "Setting disk free limit on n@h to 1.0 times the total RAM ...",
             ),
+            (
+                "check_running",
+                "Checking if Leveret is running on node n@h ...",
+            ),
+            (
+                "check_port_listener 5",
+                "Asking node n@h if there's an active listener on port 5 ...",
+            ),
+            (
+                "add_replica -p v s n2",
+                "Adding a replica for stream s on node n2...",
+            ),
+            ("log_tail -N 3", "Last 3 log lines on node n@h ..."),
         ] {
             let (verb, invocation) = invocation(line);
             assert_eq!(
                 banner(verb, &invocation, "n@h"),
                 Some(expected.to_owned()),
                 "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_verb_has_a_banner_but_those_that_print_none() {
+        for spec in VERBS {
+            let many = vec!["x".to_owned(); spec.min.max(1)];
+            let invocation = Invocation {
+                verb: spec.name,
+                args: many,
+                options: std::collections::BTreeMap::new(),
+                style: Style::default(),
+                target: Target::default(),
+            };
+            let is_silent = [Verb::AwaitStartup].contains(&spec.verb);
+            let shown = banner(spec.verb, &invocation, "n@h");
+            assert_eq!(shown.is_none(), is_silent, "{}", spec.name);
+            assert!(
+                shown.is_none_or(|text| !text.contains(['{', '}'])),
+                "{}",
+                spec.name
             );
         }
     }

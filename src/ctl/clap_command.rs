@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use super::columns;
 use super::options::{self, OPTIONS, Scope, VerbOption};
-use super::verbs::{VERBS, Verb, VerbSpec};
+use super::verbs::{LOCAL, VERBS, Verb, VerbSpec};
 
 /// What `ctl` is for.
 const ABOUT: &str = "Manage a running broker with rabbitmqctl's commands: see 'leveret ctl help'";
@@ -22,12 +22,16 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .args(globals.map(|option| argument(option).global(true)))
         .subcommands(VERBS.iter().map(verb))
-        .subcommand(
-            Command::new("help")
-                .about("Shows the commands, or one of them")
-                .arg(Arg::new("command").value_parser(PossibleValuesParser::new(names()))),
-        )
-        .subcommand(Command::new("version").about("Shows the version of leveret"))
+        .subcommands(LOCAL.iter().map(local))
+}
+
+/// A command that needs no broker: help takes the name of another one.
+fn local((name, about): &(&'static str, &'static str)) -> Command {
+    let command = Command::new(*name).about(*about).disable_help_flag(true);
+    match *name {
+        "help" => command.arg(Arg::new("command").value_parser(PossibleValuesParser::new(names()))),
+        _ => command,
+    }
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

@@ -37,6 +37,17 @@ pub fn run(words: &[String], environment: impl Fn(&str) -> Option<String>) -> u8
             out: &mut out,
         }
         .run(invocation),
+        Parsed::Report(invocations) => {
+            let mut session = Session {
+                words,
+                environment: &environment,
+                out: &mut out,
+            };
+            invocations.into_iter().try_for_each(|invocation| {
+                session.run(invocation)?;
+                print(session.out, "\n")
+            })
+        }
     });
     match result {
         Ok(()) => 0,
@@ -93,7 +104,12 @@ impl Session<'_> {
             .unwrap_or_else(crate::node::name);
         self.print_banner(spec.verb, &invocation, &node)?;
         let content = content::read(spec.verb, &invocation)?;
-        let timeout = invocation.target.timeout.unwrap_or(REPLY_TIMEOUT);
+        let timeout = match (invocation.target.timeout, spec.verb) {
+            (Some(timeout), _) => timeout,
+            // It waits for lines that may never come.
+            (None, Verb::LogTailStream) => Duration::MAX,
+            (None, _) => REPLY_TIMEOUT,
+        };
         let socket = self.socket(&invocation)?;
         let stream = connect(spec.verb, &socket, timeout)
             .map_err(|error| no_broker(&node, &socket, &error))?;
@@ -198,7 +214,7 @@ impl Session<'_> {
                 Event::Progress { done, total } => bar.show(done, total),
                 Event::Message(text) => print(self.out, &printer.message(&text))?,
                 Event::Report { text, json } => print(self.out, &printer.report(&text, &json))?,
-                Event::Done if request.verb == Verb::Stop => {
+                Event::Done if request.verb.ends_the_process() => {
                     // The socket closes when the process has ended.
                     return match next_event(&mut lines) {
                         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Ok(()),
@@ -207,7 +223,13 @@ impl Session<'_> {
                     };
                 }
                 Event::Done => return print(self.out, &printer.end()),
-                Event::Failed(exit, text) => return Err(CommandError { exit, text }),
+                Event::Failed { exit, text, json } => {
+                    let text = match (invocation.style.format, json) {
+                        (Format::Json, Some(json)) => json.to_string(),
+                        _ => text,
+                    };
+                    return Err(CommandError { exit, text });
+                }
             }
         }
     }
@@ -224,15 +246,16 @@ fn next_event(lines: &mut impl BufRead) -> io::Result<Event> {
 
 /// Connects. `await_startup` tries again until the broker has started.
 fn connect(verb: Verb, socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
-    let give_up = crate::clock::monotonic() + timeout;
+    let started = crate::clock::monotonic();
     loop {
         match UnixStream::connect(socket) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(timeout.max(RETRY_EVERY)))?;
-                stream.set_write_timeout(Some(timeout.max(RETRY_EVERY)))?;
+                let timeout = (timeout < Duration::MAX).then(|| timeout.max(RETRY_EVERY));
+                stream.set_read_timeout(timeout)?;
+                stream.set_write_timeout(timeout)?;
                 return Ok(stream);
             }
-            Err(_) if verb == Verb::AwaitStartup && crate::clock::monotonic() < give_up => {
+            Err(_) if verb == Verb::AwaitStartup && started.elapsed() < timeout => {
                 std::thread::sleep(RETRY_EVERY);
             }
             Err(error) => return Err(error),

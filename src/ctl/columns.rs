@@ -39,7 +39,7 @@ pub(super) fn of(verb: Verb) -> Option<&'static Columns> {
     found.map(|(_, columns)| *columns)
 }
 
-static LISTINGS: [(Verb, &Columns); 7] = [
+static LISTINGS: [(Verb, &Columns); 8] = [
     (Verb::ListQueues, &QUEUES),
     (Verb::ListExchanges, &EXCHANGES),
     (Verb::ListBindings, &BINDINGS),
@@ -47,6 +47,7 @@ static LISTINGS: [(Verb, &Columns); 7] = [
     (Verb::ListConnections, &CONNECTIONS),
     (Verb::ListChannels, &CHANNELS),
     (Verb::ListVhosts, &VHOSTS),
+    (Verb::ListFeatureFlags, &FEATURE_FLAGS),
 ];
 
 static QUEUES: Columns = Columns {
@@ -208,6 +209,19 @@ static VHOSTS: Columns = Columns {
         "tracing",
     ],
     default: &["name"],
+    fixed_order: false,
+};
+
+static FEATURE_FLAGS: Columns = Columns {
+    all: &[
+        "name",
+        "state",
+        "stability",
+        "provided_by",
+        "desc",
+        "doc_url",
+    ],
+    default: &["name", "state"],
     fixed_order: false,
 };
 

@@ -1,8 +1,10 @@
 //! `leveret ctl`: rabbitmqctl's verbs over a Unix socket in the data directory. The client parses words and prints; the
 //! broker's side carries verbs out. Knows nothing of AMQP frames.
 
+mod absent; // commands of RabbitMQ that are not here
 mod args; // from words to a verb with its options
 mod banner; // what is printed before and after a verb
+mod banner_templates; // banners without choices
 mod clap_command; // the verbs as clap's commands, for completions and man pages
 pub mod client; // the command
 mod columns; // columns of listings

@@ -28,6 +28,8 @@ pub(super) enum Reply {
 pub(super) struct Failure {
     pub(super) exit: u8,
     pub(super) text: String,
+    /// What programs see that ask for JSON.
+    pub(super) json: Option<serde_json::Value>,
 }
 
 impl Failure {
@@ -36,6 +38,7 @@ impl Failure {
         Failure {
             exit,
             text: format!("Error:\n{text}"),
+            json: None,
         }
     }
 
@@ -44,6 +47,7 @@ impl Failure {
         Failure {
             exit,
             text: text.into(),
+            json: None,
         }
     }
 }

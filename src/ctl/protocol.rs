@@ -82,8 +82,12 @@ pub(super) enum Event {
     },
     /// The verb was carried out.
     Done,
-    /// The verb failed: exit code and text for standard error.
-    Failed(u8, String),
+    /// The verb failed: exit code, and for standard error text or JSON.
+    Failed {
+        exit: u8,
+        text: String,
+        json: Option<serde_json::Value>,
+    },
 }
 
 /// A value in a row.

@@ -22,6 +22,7 @@ use super::outcome::{Failure, Outcome, Reply};
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET, TEXT_BYTES_MAX};
 use super::verbs::{VERBS, Verb, changes};
 use crate::definitions_file::{DOCUMENT_BYTES_MAX, Progress};
+use crate::logging;
 
 /// Maximum number of commands in progress. More wait to be accepted.
 const CLIENTS_MAX: usize = 16;
@@ -87,7 +88,10 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
         Err(error) => {
             return send(
                 &mut write,
-                &[Event::Failed(EX_DATAERR, format!("Error: {error}"))],
+                &[failed(Failure::plain(
+                    EX_DATAERR,
+                    format!("Error: {error}"),
+                ))],
             )
             .await;
         }
@@ -96,13 +100,16 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
         0 => Vec::new(),
         length if length > CONTENT_BYTES_MAX => {
             let text = format!("Error: a file has at most {CONTENT_BYTES_MAX} bytes");
-            return send(&mut write, &[Event::Failed(EX_DATAERR, text)]).await;
+            return send(&mut write, &[failed(Failure::plain(EX_DATAERR, text))]).await;
         }
         length => {
             let whole = read_content(&mut read, length);
             tokio::time::timeout(CONTENT_TIMEOUT, whole).await??
         }
     };
+    if request.verb == Verb::LogTailStream {
+        return follow_log(&request, &mut write).await;
+    }
     let outcome = carry_out(ctx, &request, content, &mut write).await;
     log(&request, outcome.as_ref().err());
     match outcome {
@@ -125,13 +132,18 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
             )
             .await?;
         }
-        Err(failure) => send(&mut write, &[Event::Failed(failure.exit, failure.text)]).await?,
+        Err(failure) => send(&mut write, &[failed(failure)]).await?,
     }
-    if request.verb == Verb::Stop {
+    if request.verb.ends_the_process() {
         // The client waits for the end of the process, which closes the socket.
         std::future::pending::<()>().await;
     }
     Ok(())
+}
+
+fn failed(failure: Failure) -> Event {
+    let Failure { exit, text, json } = failure;
+    Event::Failed { exit, text, json }
 }
 
 /// Reads what is behind the line of a request.
@@ -146,6 +158,34 @@ async fn read_content<R: AsyncRead + Unpin>(
     match content.len() == length {
         true => Ok(content),
         false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Sends further lines of the log until the duration is over or the client leaves.
+async fn follow_log(request: &Request, write: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
+    let lasts = match request.options.get("duration").map(|text| text.parse()) {
+        None => Duration::MAX,
+        Some(Ok(seconds)) => Duration::from_secs(seconds),
+        Some(Err(_)) => {
+            let text = "Bad argument: --duration";
+            return send(write, &[failed(Failure::error(EX_DATAERR, text))]).await;
+        }
+    };
+    let log = logging::last_lines();
+    let mut count = log.count();
+    let mut seen = *count.borrow_and_update();
+    let follow = async {
+        while count.changed().await.is_ok() {
+            let (lines, now) = log.since(seen);
+            seen = now;
+            let lines = lines.into_iter().map(|line| Event::Text(line + "\n"));
+            send(write, lines).await?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(lasts, follow).await {
+        Ok(ended) => ended,
+        Err(_) => send(write, &[Event::Done]).await,
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)>
         }
         (Verb::SetDiskFreeLimit, [value]) if parse_bytes(value).is_some() => None,
         (Verb::SetVmMemoryHighWatermark | Verb::SetDiskFreeLimit, _) => bad(),
+        (Verb::CheckPortListener, [port]) if port.parse::<u16>().is_ok_and(|port| port > 0) => None,
+        (Verb::CheckPortListener, _) => Some((
+            EX_DATAERR,
+            "Bad argument: Argument must be a positive integer".to_owned(),
+        )),
         (Verb::UpdateVhostMetadata, _) if invocation.options.is_empty() => {
             Some((EX_USAGE, "not enough arguments.".to_owned()))
         }

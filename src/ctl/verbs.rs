@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::absent::ABSENT;
 use crate::config::nearest;
 
 /// Makes [`Verb`] and [`VERBS`] from the rows.
@@ -27,6 +28,25 @@ macro_rules! verbs {
     };
 }
 
+impl Verb {
+    /// Whether the process ends after the reply.
+    pub(super) fn ends_the_process(self) -> bool {
+        matches!(self, Verb::Stop | Verb::Shutdown)
+    }
+
+    /// Whether its table has borders unless another format is asked for, as in RabbitMQ.
+    pub(super) fn is_pretty(self) -> bool {
+        matches!(
+            self,
+            Verb::ListDeprecatedFeatures
+                | Verb::ListPoliciesThatMatch
+                | Verb::QuorumStatus
+                | Verb::Rebalance
+                | Verb::StreamStatus
+        )
+    }
+}
+
 /// One row of the table.
 #[derive(Debug)]
 pub(super) struct VerbSpec {
@@ -45,6 +65,17 @@ pub(super) struct VerbSpec {
     pub(super) about: &'static str,
 }
 
+/// Commands that need no broker, or are made of other commands.
+pub(super) const LOCAL: &[(&str, &str)] = &[
+    ("autocomplete", "Lists the commands whose names begin so"),
+    ("help", "Shows the commands, or one of them"),
+    (
+        "report",
+        "Prints status, settings and all listings, for support",
+    ),
+    ("version", "Shows the version of leveret"),
+];
+
 /// Maximum number of columns or tags.
 const MANY: usize = 256;
 
@@ -54,6 +85,21 @@ verbs! {
         StartApp "start_app" (0..=0) [] "" "Accepts clients again after stop_app";
         Stop "stop" (0..=1) [] "" "Stops the broker in good order";
         StopApp "stop_app" (0..=0) [] "" "Closes listeners and connections; the process keeps running";
+        Shutdown "shutdown" (0..=0) [] "" "Stops the broker in good order";
+    }
+    "Cluster": {
+        AddMember "add_member" (2..=2) ["vhost", "membership"] "[--vhost <vhost>] <queue> <node>" "Adds a replica of a quorum queue on a node; this node has it already";
+        AddReplica "add_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Adds a replica of a stream on a node; this node has it already";
+        AwaitOnlineNodes "await_online_nodes" (1..=1) [] "<count>" "Waits for nodes to join the cluster; there is one node";
+        ClusterStatus "cluster_status" (0..=0) [] "" "Displays the nodes of the cluster: this one";
+        DeleteMember "delete_member" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Removes a replica of a quorum queue; the last one stays";
+        DeleteReplica "delete_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Removes a replica of a stream; the last one stays";
+        DiscoverPeers "discover_peers" (0..=0) [] "" "Lists the nodes that this one finds: itself";
+        Grow "grow" (2..=2) ["vhost-pattern", "queue-pattern", "membership", "errors-only"] "<node> <all | even>" "Adds replicas of all quorum queues on a node; this node has them already";
+        Rebalance "rebalance" (1..=1) ["vhost-pattern", "queue-pattern"] "<all | classic | quorum | stream>" "Spreads leaders over the nodes, and shows how many each has";
+        RestartStream "restart_stream" (1..=1) ["vhost"] "[--vhost <vhost>] <stream>" "Chooses the writer of a stream anew: this node";
+        Shrink "shrink" (1..=1) ["errors-only"] "<node>" "Removes replicas of all quorum queues from a node; the last ones stay";
+        TransferLeadership "transfer_leadership" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Makes a node the leader of a queue; this node is";
     }
     "Users": {
         AddUser "add_user" (1..=2) ["pre-hashed-password"] "<username> [<password>] [<password_hash> --pre-hashed-password]" "Creates a new user, without permissions for any virtual host";
@@ -91,6 +137,34 @@ verbs! {
         ListQueues "list_queues" (0..=MANY) ["vhost", "online", "offline", "local"] "[--vhost <vhost>] [--online] [--offline] [--local] [--no-table-headers] [<column>, ...]" "Lists queues and their properties";
         Ping "ping" (0..=0) [] "" "Checks that the broker's process is up and answers";
         Status "status" (0..=0) [] "" "Displays status of the broker";
+        Alarms "alarms" (0..=0) [] "" "Lists resource alarms that are on";
+        CheckAlarms "check_alarms" (0..=0) [] "" "Fails if a resource alarm is on";
+        CheckForQuorumQueuesWithoutAnElectedLeader "check_for_quorum_queues_without_an_elected_leader" (1..=1) ["vhost", "across-all-vhosts"] "[--vhost <vhost>] [--across-all-vhosts] <pattern>" "Fails if a quorum queue has no leader; on one node each has";
+        CheckIfAnyDeprecatedFeaturesAreUsed "check_if_any_deprecated_features_are_used" (0..=0) [] "" "Lists deprecated features in use";
+        CheckIfMetadataStoreIsInitialized "check_if_metadata_store_is_initialized" (0..=0) [] "" "Fails if the definitions are not read yet";
+        CheckIfMetadataStoreIsInitializedWithData "check_if_metadata_store_is_initialized_with_data" (0..=0) [] "" "Fails if there is no virtual host or no user";
+        CheckIfNewQuorumQueueReplicasHaveFinishedInitialSync "check_if_new_quorum_queue_replicas_have_finished_initial_sync" (0..=0) [] "" "Fails if a replica has not caught up; on one node none is behind";
+        CheckIfNodeIsQuorumCritical "check_if_node_is_quorum_critical" (0..=0) [] "" "Fails if queues would lose their quorum without this node; does not apply to one node";
+        CheckPortConnectivity "check_port_connectivity" (0..=0) ["address"] "[--address <address>]" "Fails if the broker cannot connect to one of its own listeners";
+        CheckPortListener "check_port_listener" (1..=1) [] "<port>" "Fails if nothing listens on the port";
+        CheckProtocolListener "check_protocol_listener" (1..=1) [] "<protocol>" "Fails if nothing listens for the protocol";
+        CheckRunning "check_running" (0..=0) [] "" "Fails if the broker does not serve clients";
+        CheckVirtualHosts "check_virtual_hosts" (0..=0) [] "" "Fails if a virtual host does not run";
+        CipherSuites "cipher_suites" (0..=0) ["format", "all"] "[--format <openssl | iana>] [--all]" "Lists the cipher suites of TLS";
+        IsBooting "is_booting" (0..=0) [] "" "Tells whether the broker is still starting";
+        IsRunning "is_running" (0..=0) [] "" "Tells whether the broker serves clients";
+        ListNodeAuthAttemptStats "list_node_auth_attempt_stats" (0..=0) ["by-source"] "[--by-source]" "Lists how many logins there were, by protocol";
+        ListUnresponsiveQueues "list_unresponsive_queues" (0..=0) ["vhost", "queue-timeout", "local", "all"] "[--vhost <vhost>] [--queue-timeout <milliseconds>]" "Lists queues that do not answer in time";
+        Listeners "listeners" (0..=0) [] "" "Lists listeners: interface, port, protocol";
+        LogLocation "log_location" (0..=0) ["all"] "[--all]" "Shows where the log goes";
+        LogTail "log_tail" (0..=0) ["number"] "[--number|-N <count>]" "Prints the last lines of the log";
+        LogTailStream "log_tail_stream" (0..=0) ["duration"] "[--duration|-d <seconds>]" "Prints further lines of the log as they come";
+        MemoryBreakdown "memory_breakdown" (0..=0) ["unit"] "[--unit <bytes | mb | gb>]" "Shows what memory is used for";
+        QuorumStatus "quorum_status" (1..=1) ["vhost"] "[--vhost <vhost>] <queue>" "Displays the replicas of a quorum queue: one";
+        ResolveHostname "resolve_hostname" (1..=1) ["address-family"] "<hostname> [--address-family <ipv4 | ipv6>]" "Resolves a hostname on the broker's machine";
+        ServerVersion "server_version" (0..=0) [] "" "Displays the broker's version";
+        StreamStatus "stream_status" (1..=1) ["vhost", "tracking"] "[--vhost <vhost>] [--tracking] <stream>" "Displays the replicas of a stream: one";
+        TlsVersions "tls_versions" (0..=0) [] "" "Lists the versions of TLS";
     }
     "Parameters": {
         ClearGlobalParameter "clear_global_parameter" (1..=1) [] "<name>" "Clears a global runtime parameter";
@@ -107,6 +181,7 @@ verbs! {
         ListPolicies "list_policies" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists all policies in a virtual host";
         SetOperatorPolicy "set_operator_policy" (3..=3) ["vhost", "priority", "apply-to"] "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>" "Sets an operator policy that overrides a subset of arguments in user policies";
         SetPolicy "set_policy" (3..=3) ["vhost", "priority", "apply-to"] "[--vhost <vhost>] [--priority <priority>] [--apply-to <apply-to>] <name> <pattern> <definition>" "Sets or updates a policy";
+        ListPoliciesThatMatch "list_policies_that_match" (1..=1) ["vhost", "object-type"] "[--vhost <vhost>] [--object-type <queue | exchange>] <name>" "Lists policies that match a queue or exchange; the first one applies";
     }
     "Virtual hosts": {
         AddVhost "add_vhost" (1..=1) ["description", "tags", "default-queue-type"] "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]" "Creates a virtual host";
@@ -118,6 +193,8 @@ verbs! {
         SetVhostLimits "set_vhost_limits" (1..=1) ["vhost"] "[--vhost <vhost>] <definition>" "Sets virtual host limits";
         SetVhostTags "set_vhost_tags" (1..=MANY) [] "<vhost> <tag> [...]" "Sets virtual host tags";
         UpdateVhostMetadata "update_vhost_metadata" (1..=1) ["description", "tags", "default-queue-type", "protected-from-deletion"] "<vhost> [--description=<description>] [--tags=\"<tag1>,<tag2>,<...>\"] [--default-queue-type=<quorum|classic|stream>] [--protected-from-deletion=<true|false>]" "Updates metadata (tags, description, default queue type, protection from deletion) a virtual host";
+        ReconcileVhosts "reconcile_vhosts" (0..=0) [] "" "Starts virtual hosts where they do not run; on one node all run";
+        RestartVhost "restart_vhost" (0..=0) ["vhost"] "[--vhost <vhost>]" "Restarts a virtual host that has failed; none fails by itself";
     }
     "Queues": {
         DeleteQueue "delete_queue" (1..=1) ["vhost", "if-empty", "if-unused"] "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u]" "Deletes a queue";
@@ -128,6 +205,8 @@ verbs! {
         CloseAllConnections "close_all_connections" (1..=1) ["vhost", "global", "limit"] "[--vhost <vhost> --limit <limit>] [--global] <explanation>" "Instructs the broker to close all connections for the specified vhost or entire node";
         CloseAllUserConnections "close_all_user_connections" (2..=2) [] "<username> <explanation>" "Instructs the broker to close all connections of the specified user";
         CloseConnection "close_connection" (2..=2) [] "<connection_pid> <explanation>" "Instructs the broker to close the connection with this id";
+        ForceGc "force_gc" (0..=0) [] "" "Does nothing: there is no garbage to collect";
+        ReclaimQuorumMemory "reclaim_quorum_memory" (1..=1) ["vhost"] "[--vhost <vhost>] <queue>" "Does nothing for a quorum queue: there is no garbage to collect";
     }
     "Configuration and Environment": {
         SetClusterName "set_cluster_name" (1..=1) [] "<name>" "Sets the cluster name";
@@ -137,10 +216,29 @@ verbs! {
         SetLoopbackUsers "set_loopback_users" (0..=MANY) [] "[<username> ...]" "Sets the users that may log in from this machine only, until the next start";
         SetDiskFreeLimit "set_disk_free_limit" (1..=2) [] "<disk_limit> | mem_relative <fraction>" "Sets the disk_free_limit setting";
         SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
+        Environment "environment" (0..=0) [] "" "Displays the settings that hold, with their sources";
+        OsEnv "os_env" (0..=0) [] "" "Lists the broker's environment variables that set options";
+        ResetNodeAuthAttemptMetrics "reset_node_auth_attempt_metrics" (0..=0) [] "" "Counts logins from 0";
+        SetLogLevel "set_log_level" (1..=1) [] "<debug | info | warning | error | critical | none>" "Sets the level of the log until the next start";
     }
     "Definitions": {
         ExportDefinitions "export_definitions" (1..=1) ["format"] "<file_path | \"-\"> [--format <json>]" "Exports definitions in JSON, to a file or to standard output (-).";
         ImportDefinitions "import_definitions" (0..=1) ["format", "skip-if-unchanged"] "[<file_path | \"-\">] [--format <json>] [--skip-if-unchanged]" "Imports definitions in JSON, from a file or from standard input. They hold when this returns.";
+    }
+    "Upgrade": {
+        AwaitOnlineQuorumPlusOne "await_online_quorum_plus_one" (0..=0) [] "" "Waits until queues keep their quorum without this node; does not apply to one node";
+        HasReachedTargetClusterSize "has_reached_target_cluster_size" (0..=0) [] "" "Fails if nodes are missing; there is one node";
+        PostUpgrade "post_upgrade" (0..=0) [] "" "Does what an upgrade leaves to do: nothing";
+    }
+    "Feature flags": {
+        EnableFeatureFlag "enable_feature_flag" (1..=1) ["opt-in"] "<all | flag>" "Enables a feature flag; all that there are, are enabled";
+        ListDeprecatedFeatures "list_deprecated_features" (0..=0) ["used"] "[--used]" "Lists deprecated features";
+        ListFeatureFlags "list_feature_flags" (0..=MANY) [] "[<column> ...]" "Lists feature flags";
+    }
+    "Plugins": {
+        EnablePlugins "enable" (1..=MANY) [] "<plugin> ..." "Succeeds for plugins whose function is built in";
+        IsEnabled "is_enabled" (1..=MANY) [] "<plugin> ..." "Fails unless the functions of all the plugins are built in";
+        ListPlugins "list" (0..=1) ["enabled", "implicitly-enabled", "minimal", "verbose"] "[<pattern>] [--enabled|-E] [--minimal|-m] [--verbose|-v]" "Lists RabbitMQ's plugins whose function is built in";
     }
     "Other": {
         HashPassword "hash_password" (0..=1) [] "[<password>]" "Hashes a plaintext password";
@@ -167,8 +265,33 @@ pub(super) fn changes(verb: Verb) -> bool {
         Verb::HashPassword,
         Verb::Ping,
         Verb::Status,
+        Verb::Alarms,
+        Verb::AwaitOnlineNodes,
+        Verb::AwaitOnlineQuorumPlusOne,
+        Verb::CipherSuites,
+        Verb::ClusterStatus,
+        Verb::DiscoverPeers,
+        Verb::Environment,
+        Verb::HasReachedTargetClusterSize,
+        Verb::ListPlugins,
+        Verb::Listeners,
+        Verb::LogLocation,
+        Verb::LogTail,
+        Verb::LogTailStream,
+        Verb::MemoryBreakdown,
+        Verb::OsEnv,
+        Verb::QuorumStatus,
+        Verb::ResolveHostname,
+        Verb::ServerVersion,
+        Verb::StreamStatus,
+        Verb::TlsVersions,
     ];
-    !read_only.contains(&verb) && !spec.is_some_and(|spec| spec.name.starts_with("list_"))
+    let asks = |name: &str| {
+        ["list_", "check_", "is_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    !read_only.contains(&verb) && !spec.is_some_and(|spec| asks(spec.name))
 }
 
 pub(super) fn find(name: &str) -> Option<&'static VerbSpec> {
@@ -193,15 +316,22 @@ pub(super) fn usage(spec: &VerbSpec) -> String {
 pub(super) fn usage_all() -> String {
     use std::fmt::Write;
     let width = VERBS.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
-    let mut text = "Usage\n\nleveret ctl [--data-dir <dir>] [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> [<command options>]\n\nAvailable commands:\n".to_owned();
+    let mut text = "Usage\n\nleveret ctl [--data-dir <dir>] [--node <node>] [--timeout <timeout>] [--longnames] [--quiet] <command> [<command options>]\n\nAvailable commands:\n\nHelp:\n\n".to_owned();
+    for (name, about) in LOCAL {
+        // Writing to a String does not fail.
+        writeln!(text, "   {name:width$}  {about}").unwrap_or_default();
+    }
     let mut group = "";
     for spec in VERBS {
         if spec.group != group {
             group = spec.group;
             text.push_str(&format!("\n{group}:\n\n"));
         }
-        // Writing to a String does not fail.
         writeln!(text, "   {:width$}  {}", spec.name, spec.about).unwrap_or_default();
+    }
+    text.push_str("\nCommands of RabbitMQ that are not supported, or do nothing:\n\n");
+    for absent in ABSENT {
+        writeln!(text, "   {:width$}  {}", absent.name, absent.reason).unwrap_or_default();
     }
     text.push_str("\nUse 'leveret ctl help <command>' to learn more about a specific command");
     text

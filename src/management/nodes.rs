@@ -1,7 +1,5 @@
 //! The node and its memory.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
@@ -21,35 +19,7 @@ use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::Look;
 use crate::model::COMPATIBLE_VERSION;
-use crate::views::{Depth, Subject, Values};
-
-/// Kinds of memory that RabbitMQ has and this broker does not.
-const NO_SUCH_MEMORY: [&str; 24] = [
-    "connection_readers",
-    "connection_writers",
-    "connection_channels",
-    "connection_other",
-    "queue_procs",
-    "quorum_queue_procs",
-    "quorum_queue_dlx_procs",
-    "stream_queue_procs",
-    "stream_queue_replica_reader_procs",
-    "stream_queue_coordinator_procs",
-    "plugins",
-    "metadata_store",
-    "other_proc",
-    "metrics",
-    "mgmt_db",
-    "mnesia",
-    "quorum_ets",
-    "metadata_store_ets",
-    "other_ets",
-    "msg_index",
-    "code",
-    "atom",
-    "reserved_unallocated",
-    "allocated_unused",
-];
+use crate::views::{Depth, MemoryView, Subject, Values};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -244,8 +214,9 @@ async fn memory(
     Path(name): Path<String>,
 ) -> Answer<MemoryReply> {
     check_name(&api, &name)?;
-    let (messages, rss) = memory_now(&api);
-    let mut memory = kinds(messages, rss.saturating_sub(messages));
+    let now = api.views.memory();
+    let rss = now.resident;
+    let mut memory = kinds(now, |bytes| bytes);
     memory.insert("strategy".to_owned(), "rss".into());
     let total = json!({"rss": rss, "allocated": rss, "erlang": 0});
     memory.insert("total".to_owned(), total);
@@ -263,27 +234,17 @@ async fn memory_relative(
     Path(name): Path<String>,
 ) -> Answer<MemoryReply> {
     check_name(&api, &name)?;
-    let (messages, rss) = memory_now(&api);
-    let messages = messages.saturating_mul(100) / rss.max(1);
-    let mut memory = kinds(messages, 100_u64.saturating_sub(messages));
+    let now = api.views.memory();
+    let resident = now.resident.max(1);
+    let mut memory = kinds(now, |bytes| bytes.saturating_mul(100) / resident);
     memory.insert("total".to_owned(), 100.into());
     Ok(Json(MemoryReply { memory }))
 }
 
-/// RabbitMQ's kinds of memory. Clients need all of them.
-fn kinds(messages: u64, other: u64) -> Map<String, Value> {
-    let mut kinds: Map<String, Value> = NO_SUCH_MEMORY
-        .iter()
-        .map(|kind| ((*kind).to_owned(), 0.into()))
-        .collect();
-    kinds.insert("binary".to_owned(), messages.into());
-    kinds.insert("other_system".to_owned(), other.into());
+/// Each kind of memory with what `number` makes of its bytes.
+fn kinds(memory: MemoryView, number: impl Fn(u64) -> u64) -> Map<String, Value> {
+    let kinds = memory.kinds.into_iter();
     kinds
-}
-
-/// Bytes of messages in memory, and resident bytes.
-fn memory_now(api: &Shared) -> (u64, u64) {
-    let node = api.views.node();
-    let messages = Arc::clone(api.broker.budget()).used();
-    (messages, node.mem_used)
+        .map(|(kind, bytes)| (kind.to_owned(), number(bytes).into()))
+        .collect()
 }

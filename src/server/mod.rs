@@ -85,6 +85,7 @@ impl Server {
             },
             views: views.clone(),
             memory: memory.clone(),
+            settings: config.shown.as_str().into(),
         });
         let mut background = JoinSet::new();
         background.spawn(ctl::server::serve(ctl, context));

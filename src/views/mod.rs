@@ -4,8 +4,10 @@
 mod connection; // connections and channels
 mod consumer; // consumers
 mod exchange; // exchanges and bindings
+mod features; // feature flags and deprecated features
 mod history; // samples and rates
 mod listener; // listeners
+mod memory; // what memory is used for
 mod node; // the process, and totals of the broker
 mod queue; // queues
 mod sources; // what views are built from
@@ -14,8 +16,10 @@ mod vhost; // virtual hosts
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};
+pub use features::{DeprecatedFeature, FEATURE_FLAGS};
 pub use history::{Depth, History, Rated, Subject, Values, Window};
 pub use listener::{ListenerView, Protocol};
+pub use memory::MemoryView;
 pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
 pub use queue::{QueueState, QueueView};
 pub use sources::{NodeInfo, Views};

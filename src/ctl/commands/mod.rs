@@ -1,11 +1,17 @@
 //! The verbs, in files by noun, and the one match that leads to them.
 
 mod amqp_values; // AMQP tables as cells
+mod checks; // health checks
+mod cluster; // the one node, and replicas on it
 mod connections; // connections and channels
 mod consumers; // consumers
 mod definitions; // definitions files
+mod environment; // settings, memory, TLS, the machine
 mod exchanges; // exchanges and bindings
+mod features; // feature flags, deprecated features, plugins
 mod limits; // limits of users and virtual hosts
+mod listeners; // listeners
+mod logs; // the log
 mod lookup; // refuses what does not exist
 mod node; // the process
 mod parameters; // runtime parameters and the name of the cluster
@@ -20,7 +26,7 @@ mod vhosts; // virtual hosts
 use super::context::Context;
 use super::exit_code::EX_USAGE;
 use super::input::Input;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Failure, Outcome, Reply};
 use super::protocol::Request;
 use super::verbs::Verb;
 use crate::model::policy::PolicyKind;
@@ -37,7 +43,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
     match request.verb {
         Verb::AwaitStartup => node::await_startup(ctx),
         Verb::StartApp => node::start_app(ctx).await,
-        Verb::Stop => node::stop(ctx).await,
+        Verb::Stop | Verb::Shutdown => node::stop(ctx).await,
         Verb::StopApp => node::stop_app(ctx).await,
         Verb::Ping => node::ping(),
         Verb::Status => status::status(ctx),
@@ -107,6 +113,64 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::CloseConnection => connections::close(ctx, request),
         Verb::CloseAllConnections => connections::close_all(ctx, request),
         Verb::CloseAllUserConnections => connections::close_all_of_user(ctx, request),
+        Verb::AddMember => cluster::add_member(ctx, request),
+        Verb::AddReplica => cluster::add_replica(ctx, request),
+        Verb::AwaitOnlineNodes => cluster::await_online_nodes(request),
+        Verb::AwaitOnlineQuorumPlusOne => cluster::await_quorum_plus_one(),
+        Verb::ClusterStatus => cluster::status(ctx),
+        Verb::DeleteMember => cluster::delete_member(ctx, request),
+        Verb::DeleteReplica => cluster::delete_replica(ctx, request),
+        Verb::DiscoverPeers => cluster::discover_peers(),
+        Verb::Grow => cluster::grow(request),
+        Verb::HasReachedTargetClusterSize => cluster::reached_target_size(),
+        Verb::QuorumStatus => cluster::quorum_status(ctx, request),
+        Verb::Rebalance => cluster::rebalance(ctx, request),
+        Verb::RestartStream => cluster::restart_stream(ctx, request),
+        Verb::Shrink => cluster::shrink(ctx, request),
+        Verb::StreamStatus => cluster::stream_status(ctx, request),
+        Verb::TransferLeadership => cluster::transfer_leadership(ctx, request),
+        Verb::Alarms => checks::alarms(ctx),
+        Verb::CheckAlarms => checks::check_alarms(ctx),
+        Verb::CheckForQuorumQueuesWithoutAnElectedLeader => checks::elected_leaders(ctx, request),
+        Verb::CheckIfAnyDeprecatedFeaturesAreUsed => features::check_deprecated(ctx),
+        Verb::CheckIfMetadataStoreIsInitialized => checks::metadata_store(),
+        Verb::CheckIfMetadataStoreIsInitializedWithData => checks::metadata_store_with_data(ctx),
+        Verb::CheckIfNewQuorumQueueReplicasHaveFinishedInitialSync => checks::initial_sync(),
+        Verb::CheckIfNodeIsQuorumCritical => checks::quorum_critical(),
+        Verb::CheckPortConnectivity => checks::port_connectivity(ctx, request).await,
+        Verb::CheckPortListener => checks::port_listener(ctx, request),
+        Verb::CheckProtocolListener => checks::protocol_listener(ctx, request),
+        Verb::CheckRunning => checks::running(ctx),
+        Verb::CheckVirtualHosts => checks::virtual_hosts(),
+        Verb::IsBooting => checks::is_booting(),
+        Verb::IsRunning => checks::is_running(ctx),
+        Verb::CipherSuites => environment::cipher_suites(request),
+        Verb::Environment => environment::environment(ctx),
+        Verb::ListNodeAuthAttemptStats => environment::login_attempts(ctx, request),
+        Verb::MemoryBreakdown => environment::memory_breakdown(ctx, request),
+        Verb::OsEnv => environment::os_env(),
+        Verb::ResetNodeAuthAttemptMetrics => environment::forget_login_attempts(ctx),
+        Verb::ResolveHostname => environment::resolve_hostname(request).await,
+        Verb::ServerVersion => environment::server_version(),
+        Verb::TlsVersions => environment::tls_versions(),
+        Verb::EnableFeatureFlag => features::enable_flag(request),
+        Verb::EnablePlugins => features::enable_plugins(ctx, request),
+        Verb::IsEnabled => features::is_plugin_enabled(ctx, request),
+        Verb::ListDeprecatedFeatures => features::list_deprecated(ctx, request),
+        Verb::ListFeatureFlags => features::list_flags(request),
+        Verb::ListPlugins => features::list_plugins(ctx, request),
+        Verb::Listeners => listeners::listeners(ctx),
+        Verb::LogLocation => logs::location(),
+        Verb::LogTail => logs::tail(request),
+        // The server sends the lines as they come.
+        Verb::LogTailStream => Ok(Reply::Done),
+        Verb::SetLogLevel => logs::set_level(request),
+        Verb::ListPoliciesThatMatch => policies::list_that_match(ctx, request),
+        Verb::ListUnresponsiveQueues => queues::list_unresponsive(ctx, request),
+        Verb::ReclaimQuorumMemory => cluster::reclaim_memory(ctx, request),
+        Verb::RestartVhost => vhosts::restart(ctx, request),
+        // The one node needs nothing of these.
+        Verb::ForceGc | Verb::PostUpgrade | Verb::ReconcileVhosts => Ok(Reply::Done),
     }
 }
 
@@ -120,5 +184,19 @@ fn works_while_stopped(verb: Verb) -> bool {
             | Verb::StopApp
             | Verb::Ping
             | Verb::HashPassword
+            | Verb::Shutdown
+            | Verb::CheckRunning
+            | Verb::IsBooting
+            | Verb::IsRunning
+            | Verb::CipherSuites
+            | Verb::Environment
+            | Verb::LogLocation
+            | Verb::LogTail
+            | Verb::LogTailStream
+            | Verb::OsEnv
+            | Verb::ResolveHostname
+            | Verb::ServerVersion
+            | Verb::SetLogLevel
+            | Verb::TlsVersions
     )
 }

@@ -5,11 +5,12 @@ use super::users::words;
 use crate::broker::vhost::VhostMetadata;
 use crate::broker::vhosts::VhostError;
 use crate::ctl::context::Context;
-use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
+use crate::ctl::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
 use crate::model::Name;
 use crate::model::arguments::QueueKind;
+use crate::node;
 use crate::views::VhostView;
 
 /// Adds a virtual host. If it exists, sets only what the options name; that is no error, as in RabbitMQ.
@@ -132,6 +133,22 @@ fn failure(error: VhostError) -> Failure {
              its metadata",
         ),
         VhostError::AlreadyExists(_) | VhostError::NameTooLong => Failure::error(EX_DATAERR, error),
+    }
+}
+
+/// A virtual host runs as long as the broker does.
+pub(super) fn restart(ctx: &Context, request: &Request) -> Outcome {
+    let (vhost, node) = (request.vhost(), node::name());
+    match ctx.has_vhost(vhost) {
+        true => Ok(Reply::Message(format!(
+            "Vhost '{vhost}' is already running on node '{node}'"
+        ))),
+        false => Err(Failure::error(
+            EX_SOFTWARE,
+            format!(
+                "Failed to start vhost '{vhost}' on node '{node}'Reason: {{:no_such_vhost, \"{vhost}\"}}"
+            ),
+        )),
     }
 }
 

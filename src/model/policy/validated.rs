@@ -127,7 +127,7 @@ impl Policy {
 
     /// Whether it applies to the target of this name, unless another one comes first. A policy with a key that a type
     /// of queue does not take is not for queues of that type, with none of its keys.
-    pub(super) fn matches(&self, name: &str, target: Target) -> bool {
+    pub fn matches(&self, name: &str, target: Target) -> bool {
         self.apply_to.includes(target)
             && self
                 .definition

@@ -2,6 +2,7 @@
 
 mod access;
 mod definitions;
+mod diagnostics;
 mod load_definitions;
 mod node;
 mod parameters;

@@ -1,0 +1,66 @@
+//! Listeners, as text and JSON.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::ctl::context::Context;
+use crate::ctl::outcome::{Outcome, Reply};
+use crate::node;
+use crate::views::ListenerView;
+
+pub(super) fn listeners(ctx: &Context) -> Outcome {
+    let listeners = ctx.views.node().listeners;
+    let lines: Vec<String> = listeners.iter().map(line).collect();
+    let json =
+        json!({"node": node::name(), "result": "ok", "listeners": listeners_json(&listeners)});
+    Ok(Reply::Report {
+        text: lines.join("\n"),
+        json,
+    })
+}
+
+/// A listener in one line.
+pub(super) fn line(listener: &ListenerView) -> String {
+    let ListenerView { address, protocol } = listener;
+    format!(
+        "Interface: {}, port: {}, protocol: {}, purpose: {}",
+        interface(listener),
+        address.port(),
+        protocol.as_str(),
+        protocol.purpose()
+    )
+}
+
+fn interface(listener: &ListenerView) -> String {
+    match listener.address {
+        std::net::SocketAddr::V4(address) => address.ip().to_string(),
+        std::net::SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+pub(super) fn listener_json(listener: &ListenerView) -> Value {
+    json!({
+        "node": node::name(),
+        "interface": interface(listener),
+        "port": listener.address.port(),
+        "protocol": listener.protocol.as_str(),
+        "purpose": listener.protocol.purpose(),
+    })
+}
+
+pub(super) fn listeners_json(listeners: &[ListenerView]) -> Vec<Value> {
+    listeners.iter().map(listener_json).collect()
+}
+
+/// The ports on which something listens, in order.
+pub(super) fn port_numbers(listeners: &[ListenerView]) -> Vec<u16> {
+    let ports: BTreeSet<u16> = listeners.iter().map(|own| own.address.port()).collect();
+    ports.into_iter().collect()
+}
+
+/// The protocols that something listens for, in order.
+pub(super) fn protocol_names(listeners: &[ListenerView]) -> Vec<&'static str> {
+    let names: BTreeSet<&str> = listeners.iter().map(|own| own.protocol.as_str()).collect();
+    names.into_iter().collect()
+}
