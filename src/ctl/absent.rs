@@ -62,7 +62,6 @@ pub(super) const ABSENT: &[Absent] = &[
         NO_MIRRORING,
     ),
     no_op("check_if_node_is_mirror_sync_critical", DEPRECATED),
-    no_op("check_local_alarms", DEPRECATED),
     refused("command_line_arguments", SYSTEM_TOOLS),
     refused(
         "consume_event_stream",

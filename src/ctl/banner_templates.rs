@@ -59,6 +59,10 @@ const TEMPLATES: &[(Verb, &str)] = &[
         "Checking if node {node} is critical for quorum of any queues/streams ...",
     ),
     (
+        Verb::CheckLocalAlarms,
+        "Asking node {node} to report any local resource alarms ...",
+    ),
+    (
         Verb::CheckPortConnectivity,
         "Testing TCP connections to all active listeners on node {node} ...",
     ),

@@ -145,6 +145,7 @@ verbs! {
         CheckIfMetadataStoreIsInitializedWithData "check_if_metadata_store_is_initialized_with_data" (0..=0) [] "" "Fails if there is no virtual host or no user";
         CheckIfNewQuorumQueueReplicasHaveFinishedInitialSync "check_if_new_quorum_queue_replicas_have_finished_initial_sync" (0..=0) [] "" "Fails if a replica has not caught up; on one node none is behind";
         CheckIfNodeIsQuorumCritical "check_if_node_is_quorum_critical" (0..=0) [] "" "Fails if queues would lose their quorum without this node; does not apply to one node";
+        CheckLocalAlarms "check_local_alarms" (0..=0) [] "" "Fails if a resource alarm is on";
         CheckPortConnectivity "check_port_connectivity" (0..=0) ["address"] "[--address <address>]" "Fails if the broker cannot connect to one of its own listeners";
         CheckPortListener "check_port_listener" (1..=1) [] "<port>" "Fails if nothing listens on the port";
         CheckProtocolListener "check_protocol_listener" (1..=1) [] "<protocol>" "Fails if nothing listens for the protocol";

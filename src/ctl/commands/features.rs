@@ -181,7 +181,7 @@ pub(super) fn list_plugins(ctx: &Context, request: &Request) -> Outcome {
 }
 
 /// The names that no plugin has that is built in.
-fn unknown<'a>(request: &'a Request, is_known: impl Fn(&str) -> bool) -> Vec<&'a str> {
+fn unknown(request: &Request, is_known: impl Fn(&str) -> bool) -> Vec<&str> {
     let names = request.args.iter().map(String::as_str);
     names.filter(|name| !is_known(name)).collect()
 }

@@ -130,7 +130,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::StreamStatus => cluster::stream_status(ctx, request),
         Verb::TransferLeadership => cluster::transfer_leadership(ctx, request),
         Verb::Alarms => checks::alarms(ctx),
-        Verb::CheckAlarms => checks::check_alarms(ctx),
+        Verb::CheckAlarms | Verb::CheckLocalAlarms => checks::check_alarms(ctx),
         Verb::CheckForQuorumQueuesWithoutAnElectedLeader => checks::elected_leaders(ctx, request),
         Verb::CheckIfAnyDeprecatedFeaturesAreUsed => features::check_deprecated(ctx),
         Verb::CheckIfMetadataStoreIsInitialized => checks::metadata_store(),

@@ -84,6 +84,10 @@ async fn checks_succeed_on_a_healthy_node() {
         ("resolve_hostname 127.0.0.1", "127.0.0.1\n"),
         (
             "check_local_alarms",
+            "Node NODE reported no alarms, local or clusterwide\n",
+        ),
+        (
+            "node_health_check",
             "This command is DEPRECATED and is a no-op. It will be removed in a future version.\n",
         ),
     ] {
