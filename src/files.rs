@@ -6,7 +6,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::accept::Capacity;
+use crate::net::Capacity;
 
 /// Descriptors of the store: tables and blobs open for reading, extents, journals, and files of compactions,
 /// starts and backups. With a low limit the store has fewer, see [`share`].

@@ -1,7 +1,6 @@
 //! Leveret: a durable message broker that speaks AMQP 0-9-1 and CMQ. This file maps its rooms, one per line.
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
-pub mod accept; // the loop that accepts connections, for any front door
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
 pub mod broker; // virtual hosts, exchanges, queues, users, permissions
 pub mod cli; // the command line
@@ -18,6 +17,7 @@ pub mod manual; // man pages and completions of shells
 pub mod memory; // resident memory and the memory alarm
 pub mod metrics; // numbers for Prometheus
 pub mod model; // names, ids, messages, queue arguments: plain data
+pub mod net; // sockets: accepts connections within limits, plain or TLS
 pub mod node; // this node's name
 pub mod pool; // threads for blocking work
 pub mod seldom; // limits log lines that a peer can cause at will

@@ -11,9 +11,9 @@ use super::direct_reply_to::Requesters;
 use super::handshake;
 use super::limits::{ASSEMBLING_BYTES_MAX, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
 use super::route_cache::RouteQuota;
-use crate::accept::{Acceptor, Capacity};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
+use crate::net::{Acceptor, Capacity};
 use crate::seldom::Seldom;
 
 /// An operator's settings for connections.

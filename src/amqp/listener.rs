@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -19,13 +18,13 @@ use super::limits::READ_MIN;
 use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::task::Task;
-use crate::accept::SocketPermit;
 use crate::broker::connections::{ConnectionInfo, Registration};
 use crate::broker::limits::{ConnectionPermit, UserLimits};
 use crate::broker::session::Session;
 use crate::broker::users::{LoginDoor, User};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
+use crate::net::{Listener, SocketPermit, Transport};
 use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
 
@@ -34,19 +33,18 @@ impl Front {
     /// handshake then, and returns when the open ones have ended;
     /// [`crate::broker::connections::Connections::close_where`] asks them to close. Dropping this future
     /// drops all of them.
-    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
-        let serve_one = |stream, peer, socket_permit| {
-            Arc::clone(&self).accepted(stream, peer, socket_permit, stopped.clone())
+    pub async fn serve(self: Arc<Front>, listener: Listener, stopped: watch::Receiver<bool>) {
+        let (front, stop_seen) = (Arc::clone(&self), stopped.clone());
+        let serve_one = move |stream, peer, socket_permit| {
+            Arc::clone(&front).accepted(stream, peer, socket_permit, stop_seen.clone())
         };
-        self.acceptor
-            .serve(listener, stopped.clone(), serve_one)
-            .await;
+        self.acceptor.serve(listener, stopped, serve_one).await;
     }
 
     /// One client, from its first byte to its last.
     async fn accepted(
         self: Arc<Front>,
-        mut stream: TcpStream,
+        mut stream: Transport,
         peer: SocketAddr,
         socket_permit: SocketPermit,
         mut stopped: watch::Receiver<bool>,
@@ -77,8 +75,8 @@ impl Front {
 
 /// Small frames leave immediately. Closing a socket resets it, as in RabbitMQ: output that the peer has not
 /// taken is dropped, and the system keeps nothing of the connection.
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
+fn prepare(stream: &Transport) -> std::io::Result<()> {
+    stream.set_nodelay()?;
     stream.set_zero_linger()
 }
 
@@ -102,7 +100,7 @@ struct Opened {
 impl Front {
     async fn shake_hands(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
         peer: SocketAddr,
         socket_permit: &SocketPermit,
         input: &mut BytesMut,
@@ -246,7 +244,7 @@ impl Front {
     /// From `open-ok` to the end.
     async fn serve_open(
         self: Arc<Front>,
-        stream: TcpStream,
+        stream: Transport,
         input: BytesMut,
         terms: Terms,
         opened: Opened,
@@ -304,14 +302,15 @@ impl Front {
     }
 }
 
-async fn send(stream: &mut TcpStream, out: &mut BytesMut) -> std::io::Result<()> {
+async fn send(stream: &mut Transport, out: &mut BytesMut) -> std::io::Result<()> {
     stream.write_all(out).await?;
+    stream.flush().await?;
     out.clear();
     Ok(())
 }
 
 /// Waits as a failed handshake requires. The caller closes the socket then.
-async fn hang_up(stream: &mut TcpStream, input: &mut BytesMut, hangup: Hangup, frame_max: u32) {
+async fn hang_up(stream: &mut Transport, input: &mut BytesMut, hangup: Hangup, frame_max: u32) {
     let (delay, closed) = match hangup {
         Hangup::Now => return,
         Hangup::After(delay) => (
@@ -324,7 +323,7 @@ async fn hang_up(stream: &mut TcpStream, input: &mut BytesMut, hangup: Hangup, f
 }
 
 /// Waits until the peer closes its socket.
-async fn gone(stream: &mut TcpStream) -> std::io::Result<()> {
+async fn gone(stream: &mut Transport) -> std::io::Result<()> {
     let mut ignored = [0; READ_MIN];
     while stream.read(&mut ignored).await? > 0 {}
     Ok(())
@@ -332,7 +331,7 @@ async fn gone(stream: &mut TcpStream) -> std::io::Result<()> {
 
 /// Waits until the peer answers `connection.close` or closes its socket.
 async fn close_ok(
-    stream: &mut TcpStream,
+    stream: &mut Transport,
     input: &mut BytesMut,
     frame_max: u32,
 ) -> std::io::Result<()> {

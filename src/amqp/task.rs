@@ -6,12 +6,10 @@
 //! written, but not while too much output waits or the disk has fallen behind this connection's publishes.
 
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::{self, Poll, Waker};
+use std::pin::Pin;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 use tokio::time::{Instant, Sleep};
 
 use super::assembly_budget::Verdict;
@@ -24,11 +22,12 @@ use super::limits::{
     STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
 };
 use crate::broker::connections::Registration;
+use crate::net::Transport;
 use crate::wire::{Frames, HEARTBEAT};
 
 /// A connection and its socket.
 pub(super) struct Task {
-    stream: TcpStream,
+    stream: Transport,
     connection: Connection,
     input: BytesMut,
     /// Bytes read in the connection's life.
@@ -59,7 +58,7 @@ enum Woken {
 impl Task {
     /// `input` holds bytes that the client has sent ahead of its open connection.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         input: BytesMut,
         connection: Connection,
         heart: Heart,
@@ -137,7 +136,7 @@ impl Task {
         let read_buffer = &mut self.connection.state.read_buffer;
         *read_buffer = (*read_buffer).max(self.input.capacity());
         let room = self.input.capacity() - self.input.len();
-        match read_now(&mut self.stream, &mut self.input) {
+        match self.stream.try_read(&mut self.input) {
             Ok(0) => {
                 self.connection.phase = Phase::Over;
                 Ok(false)
@@ -187,7 +186,7 @@ impl Task {
         if state.out.is_empty() {
             return Ok(());
         }
-        let stream = &self.stream;
+        let stream = &mut self.stream;
         let mut writes = 0;
         let (written, result) = state.out.flush(|slices| {
             let taken = stream.try_write_vectored(slices)?;
@@ -409,15 +408,5 @@ impl Drop for Task {
     /// However the task ends, no message stays leased to this connection.
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-/// Reads without waiting. `read_buf` remembers when a read has emptied the socket and skips the next system
-/// call; plain `try_read` would make it, every second call where messages arrive one by one.
-fn read_now(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
-    let reading = pin!(stream.read_buf(input));
-    match reading.poll(&mut task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(read) => read,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }

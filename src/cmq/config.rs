@@ -6,8 +6,8 @@ use super::error::CmqError;
 use super::filter::TAG_HEADER;
 use super::limits::KEY_DOTS_MAX;
 use super::push::PushConfig;
-use crate::accept::Capacity;
 use crate::broker::vhost::NAME_BYTES_MAX;
+use crate::net::Capacity;
 
 /// Bytes of a form that one byte of a value takes at most: `%` and two digits.
 const ENCODED_BYTES_MAX: u64 = 3;

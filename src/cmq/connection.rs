@@ -14,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::action::Action;
@@ -30,8 +29,8 @@ use super::response::{RequestId, Response};
 use super::response_body::{InFlight, ResponseBody};
 use super::signature::Signed;
 use super::socket::Socket;
-use crate::accept::SocketPermit;
 use crate::clock::monotonic;
+use crate::net::{SocketPermit, Transport};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -48,12 +47,12 @@ struct Connection {
 /// would have received return to their queue.
 pub(super) async fn serve(
     api: Arc<Api>,
-    stream: TcpStream,
+    stream: Transport,
     peer: IpAddr,
     permit: SocketPermit,
     stopped: watch::Receiver<bool>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
     let in_flight = Arc::<InFlight>::default();

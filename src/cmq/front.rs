@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::api::Api;
@@ -11,9 +10,9 @@ use super::config::CmqConfig;
 use super::connection;
 use super::directory::Directory;
 use super::push;
-use crate::accept::Acceptor;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::{Broker, OpenError};
+use crate::net::{Acceptor, Listener};
 
 pub struct Front {
     api: Arc<Api>,
@@ -50,14 +49,13 @@ impl Front {
     /// Accepts connections until `stopped` is true or its sender is gone; returns when the last connection has ended.
     /// Waiting requests are then answered immediately, and no further request is read. Dropping this future drops all
     /// connections.
-    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
-        let serve_one = |stream, peer: SocketAddr, permit| {
-            let api = Arc::clone(&self.api);
-            connection::serve(api, stream, peer.ip(), permit, stopped.clone())
+    pub async fn serve(self: Arc<Front>, listener: Listener, stopped: watch::Receiver<bool>) {
+        let (api, stop_seen) = (Arc::clone(&self.api), stopped.clone());
+        let serve_one = move |stream, peer: SocketAddr, permit| {
+            let api = Arc::clone(&api);
+            connection::serve(api, stream, peer.ip(), permit, stop_seen.clone())
         };
-        self.acceptor
-            .serve(listener, stopped.clone(), serve_one)
-            .await;
+        self.acceptor.serve(listener, stopped, serve_one).await;
     }
 
     /// Pushes messages of subscriptions to their endpoints until `stopped` is true or its sender is gone; returns when

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use super::response_body::InFlight;
+use crate::net::Transport;
 
 /// The socket of one connection.
 ///
@@ -22,7 +22,7 @@ use super::response_body::InFlight;
 /// status 200, so any other status is hyper's. The socket writes `unreadable` in its place, and goes on reading what the
 /// client still sends, so that the client gets to read the response.
 pub(super) struct Socket<U> {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Transport>,
     in_flight: Arc<InFlight>,
     patience: Duration,
     /// Runs while the client takes nothing of what is there for it; at its end the connection fails.
@@ -51,7 +51,7 @@ const ERROR_PAGES: [&[u8]; 4] = [b"HTTP/1.1 4", b"HTTP/1.0 4", b"HTTP/1.1 5", b"
 impl<U: Fn() -> String + Unpin> Socket<U> {
     /// `patience` is how long the client may take nothing of what is there for it.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         in_flight: Arc<InFlight>,
         patience: Duration,
         unreadable: U,
@@ -185,7 +185,8 @@ impl<U: Fn() -> String + Unpin> Write for Socket<U> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        let flushed = Pin::new(&mut self.io).poll_flush(cx).map_ok(|()| 0);
+        let flushed = self.check_stall(cx, flushed).map_ok(drop);
         if matches!(flushed, Poll::Ready(Ok(()))) {
             self.in_flight.sent();
         }
@@ -208,7 +209,7 @@ mod tests {
     use hyper::service::service_fn;
     use parking_lot::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -238,7 +239,7 @@ mod tests {
                 Then::HangsUp => 60_000,
                 Then::ReadsNoMore => 100,
             });
-            let socket = Socket::new(stream, Arc::clone(&in_flight), patience, String::new);
+            let socket = Socket::new(stream.into(), Arc::clone(&in_flight), patience, String::new);
             let respond = service_fn(|_| {
                 let json = Bytes::from(vec![b'x'; BYTES]);
                 let body = ResponseBody::new(json, on_sent.lock().take(), Arc::clone(&in_flight));

@@ -13,24 +13,23 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::limits::{HEAD_TIMEOUT, READ_BUFFER_MAX, READ_WITHIN};
 use super::patient_socket::PatientSocket;
 use super::peer::Peer;
-use crate::accept::SocketPermit;
+use crate::net::{SocketPermit, Transport};
 
 /// Serves a connection to its end. When `stopped` becomes true, it ends after the response under way.
 pub async fn serve(
     router: Router,
-    stream: TcpStream,
+    stream: Transport,
     address: SocketAddr,
     permit: SocketPermit,
     mut stopped: watch::Receiver<bool>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%address, %error, "no TCP_NODELAY");
     }
     let peer = Arc::new(Peer::new(address, permit));

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::limits::READ_AT_LEAST;
+use crate::net::Transport;
 
 pub(super) struct PatientSocket {
-    stream: TcpStream,
+    stream: Transport,
     /// Time in which the client has to take [`READ_AT_LEAST`] bytes of what waits for it.
     within: Duration,
     /// While bytes wait for the client.
@@ -27,7 +27,7 @@ struct Waiting {
 }
 
 impl PatientSocket {
-    pub(super) fn new(stream: TcpStream, within: Duration) -> PatientSocket {
+    pub(super) fn new(stream: Transport, within: Duration) -> PatientSocket {
         PatientSocket {
             stream,
             within,
@@ -103,7 +103,8 @@ impl AsyncWrite for PatientSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.check(cx, flushed.map_ok(|()| 0)).map_ok(drop)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -116,7 +117,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -135,7 +136,7 @@ mod tests {
                 sleep(pause).await;
             }
         });
-        let mut socket = PatientSocket::new(accepted?.0, Duration::from_millis(300));
+        let mut socket = PatientSocket::new(accepted?.0.into(), Duration::from_millis(300));
         let written = socket.write_all(&vec![0; BYTES]).await;
         reading.abort();
         written

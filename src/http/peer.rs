@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::accept::SocketPermit;
+use crate::net::SocketPermit;
 
 /// A connected client. Requests carry it as an extension, in an `Arc`.
 #[derive(Debug)]

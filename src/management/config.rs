@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::accept::Capacity;
+use crate::net::Capacity;
 
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::handlers;
-use crate::accept::{Acceptor, Capacity};
 use crate::http;
+use crate::net::{Acceptor, Capacity, Listener};
 use crate::views::Views;
 
 #[derive(Clone, Debug)]
@@ -33,12 +32,11 @@ impl Front {
 
     /// Accepts connections until `stopped` is true or its sender is gone; returns when the last connection has ended.
     /// Dropping this future drops all connections.
-    pub async fn serve(self: Arc<Front>, listener: TcpListener, stopped: watch::Receiver<bool>) {
-        let serve_one = |stream, peer, permit| {
-            http::serve(self.router.clone(), stream, peer, permit, stopped.clone())
+    pub async fn serve(self: Arc<Front>, listener: Listener, stopped: watch::Receiver<bool>) {
+        let (router, stop_seen) = (self.router.clone(), stopped.clone());
+        let serve_one = move |stream, peer, permit| {
+            http::serve(router.clone(), stream, peer, permit, stop_seen.clone())
         };
-        self.acceptor
-            .serve(listener, stopped.clone(), serve_one)
-            .await;
+        self.acceptor.serve(listener, stopped, serve_one).await;
     }
 }

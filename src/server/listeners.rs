@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -12,11 +11,10 @@ use tracing::{info, warn};
 use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
+use crate::net::Listener;
 use crate::views::{ListenerView, Protocol};
 use crate::{amqp, cmq, management, metrics};
 
-/// Number of connections that the system queues until the broker accepts them.
-const ACCEPT_BACKLOG: u32 = 1024;
 /// The reason that clients see when the broker stops, in RabbitMQ's words.
 const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
 
@@ -82,31 +80,31 @@ impl Listeners {
             tasks: JoinSet::new(),
         };
         for &wanted in &wanted.amqp {
-            let (socket, address) = listen(wanted)?;
+            let (listener, address) = listen(wanted)?;
             info!("AMQP listener on {address}");
             listeners.addresses.amqp.push(address);
-            let serve = fronts.amqp.clone().serve(socket, stopped.clone());
+            let serve = fronts.amqp.clone().serve(listener, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         for &wanted in &wanted.cmq {
-            let (socket, address) = listen(wanted)?;
+            let (listener, address) = listen(wanted)?;
             info!("CMQ listener on {address}");
             listeners.addresses.cmq.push(address);
-            let serve = fronts.cmq.clone().serve(socket, stopped.clone());
+            let serve = fronts.cmq.clone().serve(listener, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         for &wanted in &wanted.management {
-            let (socket, address) = listen(wanted)?;
+            let (listener, address) = listen(wanted)?;
             info!("management listener on {address}");
             listeners.addresses.management.push(address);
-            let serve = fronts.management.clone().serve(socket, stopped.clone());
+            let serve = fronts.management.clone().serve(listener, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         for &wanted in &wanted.prometheus {
-            let (socket, address) = listen(wanted)?;
+            let (listener, address) = listen(wanted)?;
             info!("metrics listener on {address}");
             listeners.addresses.prometheus.push(address);
-            let serve = fronts.metrics.clone().serve(socket, stopped.clone());
+            let serve = fronts.metrics.clone().serve(listener, stopped.clone());
             listeners.tasks.spawn(serve);
         }
         // Pushes go on until the broker stops, and need no listener.
@@ -132,19 +130,11 @@ impl Listeners {
 }
 
 /// A listening socket and its address; for port 0 the system chooses one.
-fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+fn listen(wanted: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
     let open = || {
-        let socket = if wanted.is_ipv6() {
-            TcpSocket::new_v6()?
-        } else {
-            TcpSocket::new_v4()?
-        };
-        // A restarted broker must not wait until the system forgets the old connections.
-        socket.set_reuseaddr(true)?;
-        socket.bind(wanted)?;
-        let socket = socket.listen(ACCEPT_BACKLOG)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
+        let listener = Listener::open(wanted)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
     };
     open().map_err(|error| StartError::Listen {
         address: wanted,

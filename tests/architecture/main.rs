@@ -29,18 +29,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["wire"]),
     ("store", &["model", "clock"]),
     ("broker", &["model", "store", "wire", "clock", "pool"]),
-    ("accept", &["clock", "seldom"]),
     ("shovel", &["broker", "model", "wire", "clock"]),
+    ("net", &["clock", "model", "seldom"]),
     (
         "amqp",
-        &[
-            "broker", "model", "store", "wire", "clock", "accept", "seldom",
-        ],
+        &["broker", "model", "store", "wire", "clock", "net", "seldom"],
     ),
     (
         "cmq",
         &[
-            "broker", "model", "store", "wire", "clock", "accept", "pool", "seldom",
+            "broker", "model", "store", "wire", "clock", "net", "pool", "seldom",
         ],
     ),
     (
@@ -68,10 +66,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("definitions_file", &["broker", "model", "store", "wire"]),
     ("config", &["model"]),
-    ("http", &["accept"]),
+    ("http", &["net"]),
     (
         "metrics",
-        &["views", "broker", "model", "store", "accept", "http"],
+        &["views", "broker", "model", "store", "net", "http"],
     ),
     (
         "management",
@@ -84,7 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "wire",
             "clock",
-            "accept",
+            "net",
             "seldom",
             "http",
             "memory",

@@ -28,6 +28,7 @@ mod management; // the management HTTP API
 mod manual; // man pages and completions
 mod metrics; // numbers for Prometheus
 mod migrate; // moving messages from another broker
+mod net; // sockets: TLS
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
 mod policies; // policies of live queues and exchanges

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use leveret::files;
 use leveret::metrics::{Front, MetricsConfig};
+use leveret::net::Listener;
 use leveret::wire::FieldTable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -42,7 +43,7 @@ impl Scraped {
             newcomer_timeout: Duration::from_secs(10),
         };
         let front = Front::new(server.views.clone(), config);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = Listener::open(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(front.serve(listener, stopped));

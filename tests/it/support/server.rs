@@ -15,10 +15,10 @@ use leveret::config::{Config, MemoryWatermark, RawConfig};
 use leveret::files::{Wanted, capacity, share};
 use leveret::management::{self, ManagementConfig};
 use leveret::memory::MemoryMonitor;
+use leveret::net::Listener;
 use leveret::server::{cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
 use leveret::views::{ListenerView, NodeInfo, Protocol, Views};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -130,8 +130,8 @@ impl TestServer {
         let broker = Broker::open(committer, config).await.unwrap();
         let alarms = Arc::<Alarms>::default();
         let front = Front::new(Arc::clone(&broker), Arc::clone(&alarms), settings);
-        let (listener, address) = listen().await;
-        let (management_listener, management) = listen().await;
+        let (listener, address) = listen();
+        let (management_listener, management) = listen();
         let listeners = [
             (Protocol::Amqp, address),
             (Protocol::Management, management),
@@ -145,7 +145,7 @@ impl TestServer {
         let directory = cmq_front.directory();
         let management_front =
             management::Front::new(Arc::clone(&views), directory, management_config);
-        let (cmq_listener, cmq) = listen().await;
+        let (cmq_listener, cmq) = listen();
         let cmq_users = Box::new(cmq_front.users());
         let weak_front = Arc::downgrade(&front);
         let push_task = tokio::spawn(Arc::clone(&cmq_front).push(stopped.clone()));
@@ -284,8 +284,8 @@ fn views(
     Arc::new(views)
 }
 
-async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+fn listen() -> (Listener, SocketAddr) {
+    let listener = Listener::open(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }

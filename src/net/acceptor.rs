@@ -1,8 +1,7 @@
-//! The loop that accepts the connections of a front door, and their limits. Knows no protocol: the front door
-//! reports when a peer has logged in.
+//! The loop that accepts the connections of a front door, within its limits, and takes them through what comes
+//! before the front door's protocol.
 
-mod admission; // limits of connections, and which newcomer is displaced
-
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-pub use admission::Capacity;
-
-use self::admission::{Acceptance, Admission, AdmissionControl, Entry};
+use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry};
+use super::listener::Listener;
+use super::transport::Transport;
 use crate::clock::monotonic;
 use crate::seldom::Seldom;
 
@@ -47,9 +46,23 @@ struct FrontDoor {
     changed: Notify,
     full: Seldom,
     ended: Seldom,
+    insecure: Seldom,
 }
 
 impl FrontDoor {
+    /// Serves a connection to its end, or until the newcomer must be ended.
+    async fn serve_until(
+        self: Arc<FrontDoor>,
+        peer: SocketAddr,
+        served: impl Future<Output = ()>,
+        until: impl Future<Output = &'static str>,
+    ) {
+        tokio::select! {
+            () = served => {}
+            why = until => self.log_ended(peer, why),
+        }
+    }
+
     fn log_ended(&self, peer: SocketAddr, why: &'static str) {
         let door = self.name;
         match self.ended.passes(monotonic()) {
@@ -57,6 +70,21 @@ impl FrontDoor {
                 tracing::info!(%peer, %unsaid, "a connection of {door} was ended: {why}")
             }
             None => tracing::debug!(%peer, "a connection of {door} was ended: {why}"),
+        }
+    }
+
+    /// Health checks open a connection and close it, so the end alone is no news.
+    fn log_insecure(&self, peer: SocketAddr, error: &io::Error) {
+        let door = self.name;
+        let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
+        match (!is_end)
+            .then(|| self.insecure.passes(monotonic()))
+            .flatten()
+        {
+            Some(unsaid) => {
+                tracing::info!(%peer, %error, %unsaid, "a TLS handshake of {door} failed");
+            }
+            None => tracing::debug!(%peer, %error, "a TLS handshake of {door} failed"),
         }
     }
 }
@@ -142,6 +170,7 @@ impl Acceptor {
                 changed: Notify::new(),
                 full: seldom(),
                 ended: seldom(),
+                insecure: seldom(),
             }),
             patience,
             no_sockets: seldom(),
@@ -154,9 +183,9 @@ impl Acceptor {
     /// this future drops all tasks.
     pub async fn serve<F>(
         &self,
-        listener: TcpListener,
+        listener: Listener,
         mut stopped: watch::Receiver<bool>,
-        serve_one: impl Fn(TcpStream, SocketAddr, SocketPermit) -> F,
+        serve_one: impl Fn(Transport, SocketAddr, SocketPermit) -> F + Clone + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -168,18 +197,34 @@ impl Acceptor {
                     self.log_panic(ended);
                     continue;
                 }
-                accepted = self.accept(&listener) => accepted,
+                accepted = self.accept(&listener.socket) => accepted,
             };
-            if let Some((stream, peer, permit, displaced)) = accepted {
-                let until = until_ended(displaced, self.patience);
-                let served = serve_one(stream, peer, permit);
-                let door = Arc::clone(&self.door);
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = served => {}
-                        why = until => door.log_ended(peer, why),
-                    }
-                });
+            let Some((socket, peer, permit, displaced)) = accepted else {
+                continue;
+            };
+            let until = until_ended(displaced, self.patience);
+            let door = Arc::clone(&self.door);
+            match &listener.tls {
+                None => {
+                    let served = serve_one(socket.into(), peer, permit);
+                    tasks.spawn(door.serve_until(peer, served, until));
+                }
+                Some(tls) => {
+                    let (tls, serve_one) = (Arc::clone(tls), serve_one.clone());
+                    let mut stopped = stopped.clone();
+                    let served = async move {
+                        // Boxed, so that an open connection does not keep the memory of its handshake.
+                        let secured = tokio::select! {
+                            secured = Box::pin(tls.shake_hands(socket, &permit)) => secured,
+                            _ = stopped.wait_for(|stopped| *stopped) => return,
+                        };
+                        match secured {
+                            Ok(stream) => serve_one(stream.into(), peer, permit).await,
+                            Err(error) => permit.door.log_insecure(peer, &error),
+                        }
+                    };
+                    tasks.spawn(door.serve_until(peer, served, until));
+                }
             }
         }
         drop(listener);
@@ -191,7 +236,7 @@ impl Acceptor {
     /// Waits for a place, then for the next connection.
     async fn accept(
         &self,
-        listener: &TcpListener,
+        listener: &tokio::net::TcpListener,
     ) -> Option<(TcpStream, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
         self.place_for_newcomer().await;
         let (stream, peer) = match listener.accept().await {
@@ -268,7 +313,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
 
     /// Greets each connection, reads one byte, and stays until the peer has gone.
-    async fn greet(mut stream: TcpStream, permit: SocketPermit) {
+    async fn greet(mut stream: Transport, permit: SocketPermit) {
         stream.write_all(b"hello").await.unwrap();
         if matches!(stream.read(&mut [0]).await, Ok(1)) {
             let answer: &[u8] = if permit.admit() { b"known" } else { b"full!" };
@@ -310,7 +355,7 @@ mod tests {
         // An address of its own, so that no other test takes the port when the listener is closed.
         let [_, a, b, c] = std::process::id().to_be_bytes();
         let own = SocketAddr::from(([127, a + 1, b, c], 0));
-        let listener = TcpListener::bind(own).await.unwrap();
+        let listener = Listener::open(own).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let mut door = JoinSet::new();
@@ -338,7 +383,7 @@ mod tests {
         for _ in 0..100 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        tokio::time::sleep(admission::GRACE).await;
+        tokio::time::sleep(super::super::admission::GRACE).await;
         let _second = known(address, b"known").await;
         assert!(is_ended(&mut silent[0]).await || is_ended(&mut silent[0]).await);
         // Both places are taken now.

@@ -1,0 +1,19 @@
+//! The sockets under all front doors: listens, accepts within limits, and takes each connection to the point where
+//! its protocol begins. Knows no protocol: the front door reports when a peer has logged in.
+
+mod acceptor; // the accept loop
+mod admission; // limits of connections, and which newcomer is displaced
+mod chain_depth; // checks clients' certificates
+mod listener; // a listening socket, and what its connections begin with
+mod tls; // certificate and key in use
+mod tls_handshake; // the handshakes of a front door, few at a time
+mod tls_settings; // certificate, key and rules of TLS
+mod tls_stream; // TLS over a socket
+mod transport; // a connection, plain or TLS
+
+pub use acceptor::{Acceptor, SocketPermit};
+pub use admission::Capacity;
+pub use listener::Listener;
+pub use tls::Tls;
+pub use tls_settings::{ClientCertificates, TlsError, TlsSettings, TlsVersion};
+pub use transport::Transport;

@@ -1,0 +1,158 @@
+//! The connection of one client, as front doors see it: bytes, whether they travel plain or through TLS.
+//!
+//! There are two ways to use it. `try_` methods never wait, and [`Transport::ready`] tells when to call them again;
+//! AMQP's rounds need that. Otherwise it is read and written by poll, as hyper does.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::tls_stream::TlsStream;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Transport(Stream);
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    /// Boxed, since the state of TLS is large and most connections have none.
+    Tls(Box<TlsStream>),
+}
+
+impl From<TcpStream> for Transport {
+    fn from(socket: TcpStream) -> Transport {
+        Transport(Stream::Plain(socket))
+    }
+}
+
+impl From<TlsStream> for Transport {
+    fn from(stream: TlsStream) -> Transport {
+        Transport(Stream::Tls(Box::new(stream)))
+    }
+}
+
+impl Transport {
+    /// Waits until a `try_` method of the interest may go on, or the socket fails. Meanwhile it sends what TLS has
+    /// still to send. Cancel-safe.
+    pub async fn ready(&mut self, interest: Interest) -> io::Result<()> {
+        match &mut self.0 {
+            Stream::Plain(socket) => socket.ready(interest).await.map(drop),
+            Stream::Tls(stream) => stream.ready(interest).await,
+        }
+    }
+
+    /// Reads without waiting; 0 is the end.
+    pub fn try_read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+        match &mut self.0 {
+            Stream::Plain(socket) => read_now(socket, input),
+            Stream::Tls(stream) => stream.try_read(input),
+        }
+    }
+
+    /// Writes as much as is taken without waiting.
+    pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &mut self.0 {
+            Stream::Plain(socket) => socket.try_write_vectored(slices),
+            Stream::Tls(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    /// Takes the pending error of the socket.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket().take_error()
+    }
+
+    /// The address that the client connected to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
+
+    /// Lets small writes leave immediately.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        self.socket().set_nodelay(true)
+    }
+
+    /// Closing the socket resets it: output that the peer has not taken is dropped.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        self.socket().set_zero_linger()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.0 {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.socket(),
+        }
+    }
+}
+
+/// Reads without waiting. `read_buf` remembers when a read has emptied the socket and skips the next system
+/// call; plain `try_read` would make it, every second call where messages arrive one by one.
+fn read_now(socket: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
+    let reading = pin!(socket.read_buf(input));
+    match reading.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Stream::Tls(stream) => stream.poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::Tls(stream) => stream.poll_write_vectored(cx, &[IoSlice::new(bytes)]),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => stream.poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Ready when the socket has taken all output.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::Tls(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Tls(stream) => stream.poll_shutdown(cx),
+        }
+    }
+}
