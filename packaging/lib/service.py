@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from typing import NamedTuple
 
 from trees import PACKAGING, ROOT, Machine, inside
 
@@ -19,7 +20,7 @@ UNIT = "leveret.service"
 AMQP_PORT = 5672
 DATA_DIR = "/var/lib/leveret"
 READY_SECONDS = 60
-EVERYTHING = "%2F"
+VHOST = "%2F"
 
 
 def binary(wanted: str | None) -> pathlib.Path:
@@ -65,17 +66,29 @@ def serves(machine: Machine) -> None:
     eventually("an active service", lambda: is_active(machine), READY_SECONDS)
 
 
-def put_message(queue: str, body: str) -> None:
+class Account(NamedTuple):
+    """Who asks the management API."""
+
+    user: str = "guest"
+    password: str = "guest"
+
+
+def ask(method: str, path: str, body: object = None, account: Account = Account()) -> management.Answer:
+    """Send a request to the management API."""
+    return management.request(method, path, body, account.user, account.password)
+
+
+def put_message(queue: str, body: str, account: Account = Account()) -> None:
     """Declare a durable queue and publish a persistent message to it."""
-    management.done("PUT", f"/queues/{EVERYTHING}/{queue}", {"durable": True})
+    ask("PUT", f"/queues/{VHOST}/{queue}", {"durable": True}, account)
     message = {"properties": {"delivery_mode": 2}, "routing_key": queue, "payload": body, "payload_encoding": "string"}
-    equal("routed", management.done("POST", f"/exchanges/{EVERYTHING}/amq.default/publish", message), {"routed": True})
+    equal("routed", ask("POST", f"/exchanges/{VHOST}/amq.default/publish", message, account).body, {"routed": True})
 
 
-def take_message(queue: str) -> str:
+def take_message(queue: str, account: Account = Account()) -> str:
     """Take the only message of a queue."""
     asked = {"count": 2, "ackmode": "ack_requeue_false", "encoding": "auto"}
-    messages = management.done("POST", f"/queues/{EVERYTHING}/{queue}/get", asked)
+    messages = ask("POST", f"/queues/{VHOST}/{queue}/get", asked, account).body
     equal("number of messages", len(messages), 1)
     return messages[0]["payload"]
 

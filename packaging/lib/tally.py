@@ -10,9 +10,9 @@ class Tally:
     def __init__(self) -> None:
         self.passed = self.failed = 0
 
-    def check(self, check: Callable, *subjects) -> None:
-        """Run a function that is one check, and print its line."""
-        name = check.__name__.replace("_", " ")
+    def check(self, check: Callable, *subjects, name: str | None = None) -> bool:
+        """Run a function that is one check, and print its line; returns whether it passed."""
+        name = name or check.__name__.replace("_", " ")
         began = time.monotonic()
         try:
             check(*subjects)
@@ -20,9 +20,10 @@ class Tally:
             self.failed += 1
             text = " ".join(str(error).split()) or "no message"
             print(f"FAIL {name}: {type(error).__name__}: {text}", flush=True)
-        else:
-            self.passed += 1
-            print(f"ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
+            return False
+        self.passed += 1
+        print(f"ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
+        return True
 
     def close(self) -> int:
         """Print the closing line; returns the exit status."""

@@ -5,6 +5,7 @@ and their loopback network is theirs alone, so the broker can have its usual por
 """
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import shutil
@@ -21,6 +22,8 @@ MIRROR = "http://deb.debian.org/debian"
 # What the service needs around it: systemd as the first process, and what Debian's package scripts call.
 WITH_SYSTEMD = ("systemd", "systemd-sysv", "dbus", "adduser", "init-system-helpers", "procps", "man-db", "bash-completion")
 ISOLATED = "LEVERET_CHECK_ISOLATED"
+# The flag of unshare(2) for a new network.
+CLONE_NEWNET = 0x4000_0000
 BOOT_SECONDS = 60
 
 
@@ -54,13 +57,19 @@ def debian(name: str = "base", packages: tuple[str, ...] = ()) -> pathlib.Path:
 
 
 def isolate() -> None:
-    """Continue in namespaces of this program's own: mounts, processes, network. The program starts again in them."""
-    if ISOLATED in os.environ:
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"]
-    os.environ[ISOLATED] = "1"
-    os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+    """Continue with mounts and processes of this program's own. The program starts again as the parent of all of them."""
+    if ISOLATED not in os.environ:
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"]
+        os.environ[ISOLATED] = "1"
+        os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+
+
+def leave_network() -> None:
+    """Continue with a network of this program's own, which has nothing but loopback."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 @contextlib.contextmanager
