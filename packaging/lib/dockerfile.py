@@ -147,6 +147,7 @@ class Builder:
         writable = trees.writable(lower)
         tree = writable.__enter__()
         self.scratch.append(writable)
+        subprocess.run(["mount", "-t", "proc", "proc", str(tree / "proc")], check=True)
         if "CARGO_HOME" in env:
             _bind(pathlib.Path.home() / ".rustup", tree / "usr/local/rustup")
             _bind(pathlib.Path.home() / ".cargo" / "bin", tree / "usr/local/cargo/bin")
