@@ -2,6 +2,7 @@
 //! Dependence points one way: `wire` <- `model` <- `store` <- `broker` <- front doors <- `server`.
 
 pub mod amqp; // the AMQP 0-9-1 front door: connections and channels
+pub mod auth; // logins and permissions that other systems decide
 pub mod broker; // virtual hosts, exchanges, queues, users, permissions
 pub mod cli; // the command line
 pub mod clock; // the broker's time line; the only reader of the clocks

@@ -30,7 +30,7 @@ impl Channel {
             && let Some(index) = self.publishing.routes.find(payload)
         {
             self.assembly.begin(index);
-            return Ok(self.check_route(connection, index)?);
+            return Ok(self.begin_publish(connection, index)?);
         }
         let hot = wire::decode_hot(payload).map_err(undecodable)?;
         Ok(match hot {

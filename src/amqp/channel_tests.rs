@@ -27,6 +27,7 @@ async fn connection() -> ConnectionState {
     let broker = Broker::open(Arc::clone(&committer), config).await.unwrap();
     let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
     let user = broker.users().get(DEFAULT_USER).unwrap();
+    let user = Arc::new(user.logged_in());
     let connection = broker.next_connection();
     let session = Session::new(Arc::clone(&broker), vhost, user, connection);
     let settings = Settings {

@@ -141,7 +141,7 @@ impl Connection {
     /// log.
     fn log_channel_error(&mut self, number: u16, refusal: &Refusal) {
         let shared = &self.state.shared;
-        let (connection, user) = (&shared.name, &shared.session.user.name);
+        let (connection, user) = (&shared.name, &shared.session.user);
         let (code, text) = (refusal.code.number(), refusal.reply_text());
         if self.errors_logged < CHANNEL_ERRORS_LOGGED_MAX {
             self.errors_logged += 1;
@@ -161,7 +161,7 @@ impl Connection {
         }
         let text = refusal.reply_text();
         let shared = &self.state.shared;
-        let (connection, user) = (&shared.name, &shared.session.user.name);
+        let (connection, user) = (&shared.name, &shared.session.user);
         tracing::info!(%connection, %user, code = refusal.code.number(), text = ?text.as_str(), "closing connection");
         self.state.pending = None;
         self.blocking.by_alarm = false;

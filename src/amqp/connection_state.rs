@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::assembly::Assembling;
-use super::channel::Channel;
+use super::channel::{Channel, Phase};
 use super::consumers::ConsumerChannels;
 use super::error::Handled;
 use super::front::Front;
@@ -18,9 +18,11 @@ use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::unsynced::Unsynced;
 use super::writer::Writer;
+use crate::broker::error::BrokerError;
 use crate::broker::queue::Queue;
 use crate::broker::session::Session;
 use crate::broker::stats::PublishCounts;
+use crate::broker::users::Answer;
 use crate::clock::{Clock, Moment};
 use crate::model::Name;
 use crate::store::commit::Committer;
@@ -145,6 +147,35 @@ impl ConnectionState {
             method: self.method,
             future: Box::pin(future),
         });
+    }
+
+    /// Runs the rest of the method being handled if the user may do what was asked; waits for the answer if need be.
+    pub(crate) fn when_permitted(
+        &mut self,
+        channel: &mut Channel,
+        answer: Answer,
+        rest: impl FnOnce(&mut Channel, &mut ConnectionState) -> Handled + Send + 'static,
+    ) -> Handled {
+        match answer {
+            Answer::Known(permitted) => {
+                permitted.map_err(BrokerError::from)?;
+                rest(channel, self)
+            }
+            Answer::Asked(asked) => {
+                self.wait_for(channel, async move {
+                    let permitted = asked.await.map_err(BrokerError::from);
+                    then(move |channel, connection| {
+                        permitted?;
+                        match channel.phase {
+                            Phase::Open => rest(channel, connection),
+                            // The broker has closed the channel meanwhile.
+                            Phase::Closing | Phase::Crossed => Ok(()),
+                        }
+                    })
+                });
+                Ok(())
+            }
+        }
     }
 
     /// Counts the publishes and confirms of a batch for the virtual host.

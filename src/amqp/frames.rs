@@ -127,7 +127,7 @@ impl Connection {
             return Err(Refusal::new(Code::NotAllowed, text).about_nothing().into());
         }
         let users = shared.front.broker.users();
-        let limits = users.limits(&shared.session.user.name);
+        let limits = users.limits(&shared.session.user);
         if let Err(limit) = self.permit.open_channel(&limits) {
             let refusal = Refusal::new(Code::NotAllowed, limit.to_string());
             return Err(refusal.about_nothing().into());
@@ -151,7 +151,7 @@ impl Connection {
             }
             AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(m)) => {
                 let shared = &self.state.shared;
-                let (connection, user) = (&shared.name, &shared.session.user.name);
+                let (connection, user) = (&shared.name, &shared.session.user);
                 tracing::debug!(%connection, %user, reason = ?m.reason.as_str(), "secret updated");
                 self.refresh_permissions();
                 let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});

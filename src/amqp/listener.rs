@@ -1,6 +1,6 @@
 //! Accepts connections, takes each through its handshake and starts its task. Knows nothing of channels.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,10 +18,11 @@ use super::limits::READ_MIN;
 use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::task::Task;
+use crate::auth::{AuthUser, Authorizer, Credentials};
 use crate::broker::connections::{ConnectionInfo, Registration};
-use crate::broker::limits::{ConnectionPermit, UserLimits};
+use crate::broker::limits::ConnectionPermit;
 use crate::broker::session::Session;
-use crate::broker::users::{LoginDoor, User};
+use crate::broker::users::{Answer, LoginDoor};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
 use crate::net::{Listener, SocketPermit, Transport};
@@ -128,15 +129,16 @@ impl Front {
                         .login(
                             LoginDoor::Amqp,
                             &credentials.user,
-                            &credentials.password,
+                            Credentials::Password(&credentials.password),
                             peer.ip(),
                         )
                         .await;
                     socket_permit.awaits_peer();
                     match login {
                         Ok(known) => {
+                            let waiting = waiting.accepted(&known.name, &mut out);
                             user = Some(known);
-                            Step::Read(waiting.accepted(&mut out))
+                            Step::Read(waiting)
                         }
                         Err(error) => {
                             if let Some(unsaid) = self.logins_refused.passes(monotonic()) {
@@ -148,13 +150,16 @@ impl Front {
                     }
                 }
                 Step::Vhost(vhost, waiting) => {
-                    let opened = user
-                        .as_ref()
-                        .ok_or(VhostRefusal::NoAccess)
-                        .and_then(|user| {
-                            let between = (peer, local);
-                            self.open_vhost(user, &vhost, waiting.terms(), between, socket_permit)
-                        });
+                    let between = (peer, local);
+                    let terms = waiting.terms();
+                    let opened = match &user {
+                        Some(user) => {
+                            self.open_vhost(user, &vhost, terms, between, socket_permit)
+                                .await
+                        }
+                        // No handshake gets here without a login.
+                        None => Err(VhostRefusal::NotFound),
+                    };
                     match opened {
                         Ok(opened) => {
                             let terms = waiting.granted(&mut out);
@@ -183,9 +188,9 @@ impl Front {
 
     /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again
     /// after the connection is registered: deleting a user or virtual host after that closes the connection.
-    fn open_vhost(
+    async fn open_vhost(
         &self,
-        user: &Arc<User>,
+        user: &Arc<AuthUser>,
         vhost: &str,
         terms: &Terms,
         (peer, local): (SocketAddr, SocketAddr),
@@ -197,7 +202,12 @@ impl Front {
             return Err(VhostRefusal::Limit(text));
         }
         let broker = &self.broker;
-        let (limits, entered) = self.may_open(&user.name, vhost)?;
+        // The backend may take its time; that is not the client's.
+        socket_permit.awaits_broker();
+        let entered = self.may_open(user, vhost, peer.ip()).await;
+        socket_permit.awaits_peer();
+        let entered = entered?;
+        let limits = broker.users().limits(&user.name);
         let permit = broker
             .limits()
             .open_connection(&user.name, &limits, entered.name())
@@ -220,7 +230,7 @@ impl Front {
         let registration = broker
             .connections()
             .register(Arc::clone(&info), outbox.clone());
-        let (_, vhost) = self.may_open(&user.name, vhost)?;
+        let vhost = self.still_opens(user, vhost)?;
         Ok(Opened {
             // With the tags of its login, as in RabbitMQ.
             session: Session::new(Arc::clone(broker), vhost, Arc::clone(user), connection),
@@ -231,13 +241,36 @@ impl Front {
         })
     }
 
-    /// The user's limits and the virtual host, if the user exists and may enter it.
-    fn may_open(&self, user: &str, vhost: &str) -> Result<(UserLimits, Arc<Vhost>), VhostRefusal> {
+    /// The virtual host, if it exists and the user may enter it.
+    async fn may_open(
+        &self,
+        user: &AuthUser,
+        vhost: &str,
+        peer: IpAddr,
+    ) -> Result<Arc<Vhost>, VhostRefusal> {
+        let vhost = self.still_opens(user, vhost)?;
+        let answer = self
+            .broker
+            .users()
+            .ask_vhost(user, vhost.name(), Some(peer));
+        match answer.get().await {
+            Ok(_) => Ok(vhost),
+            Err(refused) => Err(VhostRefusal::NoAccess(refused.to_string())),
+        }
+    }
+
+    /// The virtual host, if it exists and the broker's own users and permissions do not keep the user from it.
+    fn still_opens(&self, user: &AuthUser, vhost: &str) -> Result<Arc<Vhost>, VhostRefusal> {
         let vhost = self.broker.vhost(vhost).ok_or(VhostRefusal::NotFound)?;
-        let users = self.broker.users();
-        match users.get(user) {
-            Some(user) if users.may_enter(&user.name, vhost.name()) => Ok((user.limits, vhost)),
-            Some(_) | None => Err(VhostRefusal::NoAccess),
+        match user.authorizer {
+            Authorizer::Internal => {
+                let answer = self.broker.users().ask_vhost(user, vhost.name(), None);
+                match answer {
+                    Answer::Known(Err(refused)) => Err(VhostRefusal::NoAccess(refused.to_string())),
+                    Answer::Known(Ok(_)) | Answer::Asked(_) => Ok(vhost),
+                }
+            }
+            Authorizer::External(_) => Ok(vhost),
         }
     }
 

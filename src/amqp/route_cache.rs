@@ -13,6 +13,7 @@ use super::error::Refusal;
 use super::limits::{ROUTES_MAX, ROUTES_PER_CHANNEL_MAX, ROUTES_PER_CHANNEL_MIN};
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
+use crate::broker::users::Validity;
 use crate::model::Origin;
 
 /// The queues of a message.
@@ -37,6 +38,8 @@ pub(crate) struct Route {
     pub(crate) generation: u64,
     /// The permissions' epoch that it is valid for.
     pub(crate) epoch: u64,
+    /// How long the user may write to the exchange, besides.
+    pub(crate) validity: Validity,
     /// The exchange, which exists and which the user may write to.
     pub(crate) exchange: Arc<Exchange>,
     /// Why the user may not write to it with this routing key.

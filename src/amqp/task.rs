@@ -303,7 +303,7 @@ impl Task {
     fn timer_elapsed(&mut self) {
         let now = Instant::now();
         let shared = &self.connection.state.shared;
-        let (connection, user) = (&shared.name, &shared.session.user.name);
+        let (connection, user) = (&shared.name, &shared.session.user);
         if self
             .connection
             .phase
@@ -345,7 +345,7 @@ impl Task {
         let beat = self.heart.tick();
         let state = &mut connection.state;
         if beat.dead {
-            let (connection, user) = (&state.shared.name, &state.shared.session.user.name);
+            let (connection, user) = (&state.shared.name, &state.shared.session.user);
             tracing::warn!(%connection, %user, "missed heartbeats from client");
             self.connection.phase = Phase::Over;
             return;

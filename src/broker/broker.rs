@@ -24,6 +24,7 @@ use super::timekeeper::Timekeeper;
 use super::users::{TAG_ADMINISTRATOR, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
 use super::vhosts::{VhostError, Vhosts};
+use crate::auth::{self, Backends};
 use crate::clock::{self, Clock};
 use crate::model::policy::PolicyKind;
 use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
@@ -46,6 +47,8 @@ pub struct BrokerConfig {
     /// What a new data directory gets. `None` if its definitions come from a file.
     pub defaults: Option<Defaults>,
     pub new_passwords: NewPasswords,
+    /// The backends that logins go through; `None` for the broker's own users.
+    pub auth: Option<auth::Settings>,
     /// The name of the cluster until an operator sets one.
     pub cluster_name: String,
     pub clocks: Arc<dyn clock::Source>,
@@ -72,6 +75,7 @@ impl Default for BrokerConfig {
                 vhost: DEFAULT_VHOST.into(),
             }),
             new_passwords: NewPasswords::Argon2id,
+            auth: None,
             cluster_name: "leveret".to_owned(),
             clocks: Arc::new(clock::System),
         }
@@ -83,6 +87,8 @@ impl Default for BrokerConfig {
 pub enum OpenError {
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+    #[error(transparent)]
+    Auth(#[from] auth::OpenError),
     #[error("cannot create the default user: {0}")]
     User(#[from] UserError),
     #[error(transparent)]
@@ -120,6 +126,11 @@ impl Broker {
             Arc::clone(&connections),
             config.loopback_users,
             config.new_passwords,
+            config
+                .auth
+                .map(Backends::open)
+                .transpose()?
+                .unwrap_or_default(),
         )?;
         let limits = Arc::new(Limits::open(Arc::clone(&committer))?);
         let logs = committer.store().logs().map_err(DefinitionError::from)?;

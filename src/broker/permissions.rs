@@ -6,49 +6,12 @@ use std::fmt;
 
 use fancy_regex::Regex;
 
+use crate::auth::External;
+pub use crate::auth::{Permission, ResourceKind};
 use crate::model::Name;
 
 /// Maximum length of a permission pattern.
 pub const PATTERN_BYTES_MAX: usize = 4096;
-
-/// The three permissions on a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
-    /// Create, delete or alter.
-    Configure,
-    /// Publish to, or bind as a destination.
-    Write,
-    /// Consume, get, purge, or bind as a source.
-    Read,
-}
-
-impl Permission {
-    /// The word in refusals.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Permission::Configure => "configure",
-            Permission::Write => "write",
-            Permission::Read => "read",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ResourceKind {
-    Queue,
-    /// An exchange; the default exchange goes by [`DEFAULT_EXCHANGE`].
-    Exchange,
-}
-
-impl ResourceKind {
-    /// The word in refusals.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ResourceKind::Queue => "queue",
-            ResourceKind::Exchange => "exchange",
-        }
-    }
-}
 
 /// The name of the default exchange in permission patterns.
 pub const DEFAULT_EXCHANGE: &str = "amq.default";
@@ -63,6 +26,15 @@ pub enum AccessRefused {
         name: Name,
         vhost: Name,
         user: Name,
+    },
+    #[error("access to vhost '{vhost}' refused for user '{user}'")]
+    Vhost { vhost: Name, user: Name },
+    /// The backend that decides could not be asked.
+    #[error("{refused}, backend {} returned an error: {why}", backend.module())]
+    Failed {
+        refused: Box<AccessRefused>,
+        backend: External,
+        why: Name,
     },
     /// The routing key is outside the user's topic permission.
     #[error("{} access to topic '{topic}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'", permission.as_str())]

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::users::{TAG_IMPERSONATOR, User};
+use super::users::TAG_IMPERSONATOR;
+use crate::auth::AuthUser;
 use crate::model::Name;
 use crate::model::arguments::{quoted_string, type_name};
 use crate::wire::{AMQPValue, FieldTable, PropertiesView};
@@ -21,7 +22,7 @@ pub const FURTHER_KEYS_MAX: usize = 32 * 1024;
 pub struct InvalidProperty(pub String);
 
 /// The `user-id` must be the user's own name, unless the user is an impersonator.
-pub fn check_user_id(user: &User, claimed: &[u8]) -> Result<(), InvalidProperty> {
+pub fn check_user_id(user: &AuthUser, claimed: &[u8]) -> Result<(), InvalidProperty> {
     if claimed == user.name.as_bytes() || user.has_tag(TAG_IMPERSONATOR) {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use super::option::OptionSpec;
 use super::parse;
 use super::raw::{ConfigError, RawConfig};
 use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
+use crate::auth::{HttpMethod, Link, Url};
 use crate::model::{IpRange, Name};
 
 /// Makes [`Config`] and [`OPTIONS`] from the rows. `one` takes a single value, `many` a list.
@@ -88,6 +89,27 @@ options! {
     load_definitions: Option<PathBuf> = one(parse::path_or_none), "FILE|DIR", "none";
     /// Whether a start skips definitions that it imported last: `true` or `false`.
     definitions_skip_if_unchanged: bool = one(parse::truth), "true|false", "false";
+    /// The backends that logins and permission checks go through, in this order: `internal`, which has the broker's own users,
+    /// and `http`; `A+B` authenticates users by A and authorises them by B. May be given more than once.
+    auth_backends: Vec<Link> = many(parse::auth_backend), "BACKEND", "internal";
+    /// How long the answers of other systems than `internal` are kept, in milliseconds.
+    auth_cache_ttl: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "15000";
+    /// Whether refusals of other systems are kept, too: `true` or `false`.
+    auth_cache_refusals: bool = one(parse::truth), "true|false", "false";
+    /// Address that the backend `http` asks about logins.
+    auth_http_user_url: Url = one(parse::http_url), "URL", "http://localhost:8000/auth/user";
+    /// Address that the backend `http` asks whether a user may enter a virtual host.
+    auth_http_vhost_url: Url = one(parse::http_url), "URL", "http://localhost:8000/auth/vhost";
+    /// Address that the backend `http` asks whether a user may use a queue or exchange.
+    auth_http_resource_url: Url = one(parse::http_url), "URL", "http://localhost:8000/auth/resource";
+    /// Address that the backend `http` asks whether a user may use a routing key on a topic exchange.
+    auth_http_topic_url: Url = one(parse::http_url), "URL", "http://localhost:8000/auth/topic";
+    /// How the backend `http` asks: `get` with the parameters in the query, or `post` with a form.
+    auth_http_method: HttpMethod = one(parse::http_method), "get|post", "get";
+    /// Longest time that the backend `http` waits for an answer, in milliseconds.
+    auth_http_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "15000";
+    /// File with the certificates in PEM that vouch for the server of the backend `http`; `none` trusts those of the system.
+    auth_http_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
     /// How new passwords are hashed: `argon2id`, or `rabbitmq` for salted SHA-256, which a RabbitMQ can import but which a
     /// thief of the data directory guesses faster.
     password_hashing: PasswordHashing = one(parse::password_hashing), "argon2id|rabbitmq", "argon2id";

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
+use crate::auth::{HttpMethod, InvalidChain, Link, Url};
 use crate::model::{IpRange, Name};
 
 /// RabbitMQ's smallest frame-max up to 4.0. Current clients fail with a smaller one.
@@ -71,6 +72,26 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("it is true or false".to_owned()),
+    }
+}
+
+pub(super) fn auth_backend(text: &str) -> Result<Link, String> {
+    text.parse()
+        .map_err(|error: InvalidChain| error.to_string())
+}
+
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err("expected a URL, such as https://auth.example.com/user".to_owned()),
+    }
+}
+
+pub(super) fn http_method(text: &str) -> Result<HttpMethod, String> {
+    match text {
+        "get" => Ok(HttpMethod::Get),
+        "post" => Ok(HttpMethod::Post),
+        _ => Err("it is get or post".to_owned()),
     }
 }
 

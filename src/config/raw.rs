@@ -116,6 +116,13 @@ impl IsEmpty for crate::model::Name {
     }
 }
 
+/// A chain has one backend at least.
+impl IsEmpty for crate::auth::Link {
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
 impl IsEmpty for std::net::SocketAddr {
     fn is_empty(&self) -> bool {
         false

@@ -10,10 +10,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::api::{Api, Shared};
+use super::entering::Entering;
 use super::error::ApiError;
+use crate::auth::{AuthUser, Credentials};
 use crate::broker::connections::ConnectionInfo;
 use crate::broker::session::Session;
-use crate::broker::users::{LoginDoor, LoginError, TAG_ADMINISTRATOR, User};
+use crate::broker::users::{LoginDoor, LoginError, TAG_ADMINISTRATOR};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
 use crate::http::Peer;
@@ -32,9 +34,10 @@ const VHOST_HEADER: &str = "x-vhost";
 
 /// A user of the API, who has logged in and has one of its tags.
 pub(super) struct Caller {
-    pub(super) user: Arc<User>,
+    pub(super) user: Arc<AuthUser>,
     /// The virtual host that the request's header chooses.
     chosen_vhost: Option<String>,
+    entering: Entering,
 }
 
 /// A caller who may see connections and numbers of all users.
@@ -50,9 +53,16 @@ impl FromRequestParts<Shared> for Caller {
         let (name, password) = credentials(parts).ok_or(ApiError::NoLogin)?;
         let peer = parts.extensions.get::<Arc<Peer>>().cloned();
         let peer = peer.ok_or_else(|| ApiError::Internal("a request without a peer".into()))?;
+        let user = log_in(api, &name, &password, &peer).await?;
+        let chosen_vhost = chosen_vhost(parts);
+        let address = peer.address().ip();
+        peer.awaits_broker();
+        let entering = Entering::of(&user, parts, api, chosen_vhost.as_deref(), address).await;
+        peer.awaits_peer();
         Ok(Caller {
-            user: log_in(api, &name, &password, &peer).await?,
-            chosen_vhost: chosen_vhost(parts),
+            user,
+            chosen_vhost,
+            entering,
         })
     }
 }
@@ -187,8 +197,7 @@ impl Caller {
     }
 
     fn enters(&self, api: &Api, vhost: &Vhost) -> bool {
-        let users = api.broker.users();
-        self.is_administrator() || users.may_enter(&self.user.name, vhost.name())
+        self.is_administrator() || self.entering.enters(&self.user, api, vhost)
     }
 }
 
@@ -212,12 +221,17 @@ pub(super) async fn log_in(
     name: &str,
     password: &[u8],
     peer: &Peer,
-) -> Result<Arc<User>, ApiError> {
+) -> Result<Arc<AuthUser>, ApiError> {
     peer.awaits_broker();
     let address = peer.address().ip();
     let users = api.broker.users();
     let login = users
-        .login(LoginDoor::Management, name, password, address)
+        .login(
+            LoginDoor::Management,
+            name,
+            Credentials::Password(password),
+            address,
+        )
         .await;
     peer.awaits_peer();
     let login = login.map_err(|error| {
@@ -228,9 +242,9 @@ pub(super) async fn log_in(
             LoginError::LoopbackOnly(_) => {
                 ApiError::NotAuthorised("User can only log in via localhost".into())
             }
-            LoginError::InvalidCredentials(_) | LoginError::BlankPassword(_) => {
-                ApiError::LoginFailed
-            }
+            LoginError::InvalidCredentials(_)
+            | LoginError::BlankPassword(_)
+            | LoginError::Refused { .. } => ApiError::LoginFailed,
         }
     });
     let user = login?;

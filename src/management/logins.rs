@@ -81,7 +81,7 @@ async fn login(
         user: LoggedIn {
             name: user.name.to_string(),
             tags: user.tags.iter().map(ToString::to_string).collect(),
-            is_internal_user: true,
+            is_internal_user: user.is_internal(),
         },
         token: Token {
             r#type: "basic",

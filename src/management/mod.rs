@@ -12,6 +12,7 @@ mod config; // options
 mod connections; // connections
 mod consumers; // consumers
 mod definitions; // definitions, exported and imported
+mod entering; // where a caller may act
 mod error; // refusals, as JSON
 mod exchange_types; // the types of exchanges
 mod exchanges; // exchanges

@@ -51,7 +51,7 @@ async fn whoami(caller: Caller) -> Answer<WhoAmI> {
     Ok(Json(WhoAmI {
         name: caller.user.name.to_string(),
         tags: strings(&caller.user.tags),
-        is_internal_user: true,
+        is_internal_user: caller.user.is_internal(),
     }))
 }
 

@@ -39,6 +39,9 @@ pub enum StartError {
         address: SocketAddr,
         error: io::Error,
     },
+    /// A file that an option names cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
     /// The ctl socket cannot be created.
     #[error("cannot open the ctl socket {}: {error}", path.display())]
     CtlSocket { path: PathBuf, error: io::Error },
@@ -51,9 +54,11 @@ impl StartError {
         match self {
             StartError::Store(StoreError::InUse { .. }) => 75,
             StartError::Listen { .. } => 69,
-            StartError::NoAddress | StartError::NotOurs { .. } | StartError::Definitions { .. } => {
-                78
-            }
+            StartError::NoAddress
+            | StartError::NotOurs { .. }
+            | StartError::Definitions { .. }
+            | StartError::Unreadable { .. }
+            | StartError::Broker(OpenError::Auth(_)) => 78,
             StartError::DataDir { .. }
             | StartError::Store(_)
             | StartError::Broker(_)

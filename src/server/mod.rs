@@ -119,9 +119,10 @@ impl Server {
 
 /// Opens the store and the broker on it.
 async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, StartError> {
+    let auth = settings::auth(config)?;
     let store = open_store(config.data_dir.clone(), settings::store(config, shares)).await?;
     let committer = Committer::start(store, settings::commit_limits(config))?;
-    Ok(Broker::open(committer, settings::broker(config)).await?)
+    Ok(Broker::open(committer, settings::broker(config, auth)).await?)
 }
 
 async fn open_fronts(

@@ -1,17 +1,44 @@
 //! Translates the configuration into the settings of each room.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use tracing::{info, warn};
 
+use super::error::StartError;
+use crate::auth::{Chain, HttpSettings};
 use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::broker::password::NewPasswords;
 use crate::config::{self, Config, Durability, PasswordHashing, RawConfig};
 use crate::files::{self, Shares};
 use crate::store::{FjallOptions, Limits, OnDamage};
-use crate::{amqp, cmq, management, metrics, node};
+use crate::{amqp, auth, cmq, management, metrics, node};
 
-pub(super) fn broker(config: &Config) -> BrokerConfig {
+/// The backends of logins.
+pub(super) fn auth(config: &Config) -> Result<auth::Settings, StartError> {
+    let ca = config.auth_http_ca.as_ref().map(|path| {
+        fs::read(path).map_err(|error| StartError::Unreadable {
+            path: path.clone(),
+            error,
+        })
+    });
+    Ok(auth::Settings {
+        chain: Chain::new(config.auth_backends.iter().copied()),
+        cache_ttl: config.auth_cache_ttl,
+        caches_refusals: config.auth_cache_refusals,
+        http: HttpSettings {
+            user: config.auth_http_user_url.clone(),
+            vhost: config.auth_http_vhost_url.clone(),
+            resource: config.auth_http_resource_url.clone(),
+            topic: config.auth_http_topic_url.clone(),
+            method: config.auth_http_method,
+            timeout: config.auth_http_timeout,
+            ca: ca.transpose()?,
+        },
+    })
+}
+
+pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
     BrokerConfig {
         loopback_users: config.loopback_users.clone(),
         memory_bytes: config.memory_budget,
@@ -24,6 +51,7 @@ pub(super) fn broker(config: &Config) -> BrokerConfig {
             PasswordHashing::Argon2id => NewPasswords::Argon2id,
             PasswordHashing::RabbitMq => NewPasswords::RabbitSha256,
         },
+        auth: Some(auth),
         cluster_name: node::name(),
         ..BrokerConfig::default()
     }

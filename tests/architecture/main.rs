@@ -28,12 +28,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("model", &["wire"]),
     ("store", &["model", "clock"]),
-    ("broker", &["model", "store", "wire", "clock", "pool"]),
+    ("auth", &["model", "clock", "seldom"]),
+    (
+        "broker",
+        &["auth", "model", "store", "wire", "clock", "pool"],
+    ),
     ("shovel", &["broker", "model", "wire", "clock"]),
     ("net", &["clock", "model", "seldom"]),
     (
         "amqp",
-        &["broker", "model", "store", "wire", "clock", "net", "seldom"],
+        &[
+            "auth", "broker", "model", "store", "wire", "clock", "net", "seldom",
+        ],
     ),
     (
         "cmq",
@@ -65,7 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("definitions_file", &["broker", "model", "store", "wire"]),
-    ("config", &["model"]),
+    ("config", &["auth", "model"]),
     ("http", &["net"]),
     (
         "metrics",
@@ -74,6 +80,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "management",
         &[
+            "auth",
             "views",
             "cmq",
             "broker",

@@ -29,6 +29,7 @@ async fn publish_and_move(store: &Arc<FaultyStore>) -> Known {
     let is_published = flush(broker.committer(), store).await;
     let vhost = broker.vhost("/").expect("the default virtual host");
     let guest = broker.users().get("guest").expect("the default user");
+    let guest = Arc::new(guest.logged_in());
     let session = Session::new(broker.clone(), vhost, guest, broker.next_connection());
     let is_moved = tokio::select! {
         moved = session.move_messages("other", "quorum") => {

@@ -193,9 +193,13 @@ impl State {
 }
 
 impl AwaitLogin {
-    /// The login was accepted: sends `tune`.
-    pub(in crate::amqp) fn accepted(self, out: &mut BytesMut) -> Handshake {
-        let AwaitLogin { settings, client } = self;
+    /// The login was accepted: sends `tune`. From here on the user has the name that it is known by.
+    pub(in crate::amqp) fn accepted(self, user: &str, out: &mut BytesMut) -> Handshake {
+        let AwaitLogin {
+            settings,
+            mut client,
+        } = self;
+        user.clone_into(&mut client.user);
         let Settings {
             channel_max,
             frame_max,
@@ -261,17 +265,11 @@ impl AwaitVhost {
     /// The virtual host is not opened.
     pub(in crate::amqp) fn refused(self, refusal: VhostRefusal, out: &mut BytesMut) -> Rejection {
         let Terms {
-            user,
-            vhost,
-            heartbeat,
-            ..
+            vhost, heartbeat, ..
         } = *self.terms;
         let text = match refusal {
             VhostRefusal::NotFound => format!("vhost {vhost} not found"),
-            VhostRefusal::NoAccess => {
-                format!("access to vhost '{vhost}' refused for user '{user}'")
-            }
-            VhostRefusal::Limit(text) => text,
+            VhostRefusal::NoAccess(text) | VhostRefusal::Limit(text) => text,
         };
         encode_method(
             out,

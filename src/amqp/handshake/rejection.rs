@@ -21,8 +21,8 @@ const CLOSE_OK_DELAY: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::amqp) enum VhostRefusal {
     NotFound,
-    /// The user has no permissions in the virtual host.
-    NoAccess,
+    /// The user may not enter the virtual host; the text says so.
+    NoAccess(String),
     /// A limit on connections is reached; the text names it.
     Limit(String),
 }

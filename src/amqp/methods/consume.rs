@@ -13,6 +13,7 @@ use super::super::limits::CONSUMERS_PER_CHANNEL_MAX;
 use super::super::outbox::sink;
 use super::consume_arguments::{ConsumeArguments, described};
 use crate::broker::queue::{ConsumeError, NewConsumer, Outlet, Queue};
+use crate::broker::users::Answer;
 use crate::model::arguments::QueueKind;
 use crate::model::{ConsumerId, Name};
 use crate::wire::protocol::basic::{AMQPMethod, Cancel, CancelOk, Consume, ConsumeOk};
@@ -40,26 +41,35 @@ impl Channel {
         let nowait = m.nowait;
         if m.queue.as_str() == REPLY_TO {
             self.consume_replies(connection, &m, &tag)?;
-        } else {
-            self.consume_queue(connection, m, &tag)?;
+            self.consume_ok(connection, &tag, nowait);
+            return Ok(());
         }
+        let name = self.queue_name(m.queue.as_str())?;
+        let answer = connection.shared.session.ask_read(&name);
+        connection.when_permitted(self, answer, move |channel, connection| {
+            channel.consume_queue(connection, m, &name, &tag)?;
+            channel.consume_ok(connection, &tag, nowait);
+            Ok(())
+        })
+    }
+
+    fn consume_ok(&self, connection: &mut ConnectionState, tag: &Name, nowait: bool) {
         if !nowait {
             let ok = AMQPMethod::ConsumeOk(ConsumeOk {
-                consumer_tag: short_string(&tag),
+                consumer_tag: short_string(tag),
             });
             connection.send(self.number, AMQPClass::Basic(ok));
         }
-        Ok(())
     }
 
     fn consume_queue(
         &mut self,
         connection: &mut ConnectionState,
         m: Consume,
+        name: &str,
         tag: &Name,
     ) -> Handled {
-        let name = self.queue_name(m.queue.as_str())?;
-        let queue = connection.shared.session.queue_for_consume(&name)?;
+        let queue = connection.shared.session.queue_to_read(name)?;
         let kind = queue.spec().arguments.kind;
         if kind == QueueKind::Quorum && self.is_limited() {
             let queue = described(&queue, connection);
@@ -160,7 +170,13 @@ impl Channel {
             let queue = consumer
                 .source
                 .and_then(|source| self.queues.get(source.queue));
-            queue.is_none_or(|queue| connection.shared.session.may_read(queue.name()))
+            queue.is_none_or(|queue| {
+                match connection.shared.session.ask_read(queue.name()) {
+                    Answer::Known(permitted) => permitted.is_ok(),
+                    // Not refused by a backend that no new secret changes.
+                    Answer::Asked(_) => true,
+                }
+            })
         };
         let unreadable: Vec<(ConsumerId, Name)> = self
             .consumers

@@ -9,6 +9,7 @@ use super::super::message_frames::{AddedHeaders, put_content};
 use super::super::unacked::UnackedDelivery;
 use super::queue::count;
 use crate::broker::queue::{Got, Queue};
+use crate::model::Name;
 use crate::model::arguments::QueueKind;
 use crate::wire::protocol::basic::{AMQPMethod, Get, GetEmpty};
 use crate::wire::{self, AMQPClass};
@@ -17,7 +18,15 @@ impl Channel {
     /// `basic.get`.
     pub(crate) fn basic_get(&mut self, connection: &mut ConnectionState, m: Get) -> Handled {
         let name = self.queue_name(m.queue.as_str())?;
-        let queue = connection.shared.session.queue_for_get(&name)?;
+        let answer = connection.shared.session.ask_read(&name);
+        connection.when_permitted(self, answer, move |channel, connection| {
+            channel.get_permitted(connection, &m, name)
+        })
+    }
+
+    fn get_permitted(&mut self, connection: &mut ConnectionState, m: &Get, name: Name) -> Handled {
+        let no_ack = m.no_ack;
+        let queue = connection.shared.session.queue_to_read(&name)?;
         let vhost = Arc::clone(connection.shared.session.vhost.name());
         let arguments = &queue.spec().arguments;
         if arguments.kind == QueueKind::Stream {
@@ -34,10 +43,10 @@ impl Channel {
             return Err(Refusal::new(Code::ResourceLocked, text));
         }
         connection.wait_for(self, async move {
-            let got = queue.get(m.no_ack).await;
+            let got = queue.get(no_ack).await;
             then(move |channel, connection| match got {
                 Ok(Some(got)) => {
-                    channel.send_got(connection, &queue, &got, m.no_ack);
+                    channel.send_got(connection, &queue, &got, no_ack);
                     Ok(())
                 }
                 Ok(None) => {

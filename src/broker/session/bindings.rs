@@ -16,7 +16,9 @@ impl Session {
         routing_key: &str,
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
-        let binding = self.binding(destination, source, routing_key, arguments)?;
+        let binding = self
+            .binding(destination, source, routing_key, arguments)
+            .await?;
         self.vhost
             .bind(binding, |queue| self.check_owner(queue))
             .await
@@ -30,14 +32,16 @@ impl Session {
         routing_key: &str,
         arguments: FieldTable,
     ) -> Result<(), BrokerError> {
-        let binding = self.binding(destination, source, routing_key, arguments)?;
+        let binding = self
+            .binding(destination, source, routing_key, arguments)
+            .await?;
         self.vhost
             .unbind(&binding, |queue| self.check_owner(queue))
             .await
     }
 
     /// The binding that a client names, if it may make or remove it.
-    fn binding(
+    async fn binding(
         &self,
         destination: Destination,
         source: &str,
@@ -49,7 +53,8 @@ impl Session {
             Destination::Exchange(name) => Destination::Exchange(clean(&name).as_ref().into()),
         };
         let source = clean(source);
-        self.check_binding(&destination, &source, routing_key)?;
+        self.check_binding(&destination, &source, routing_key)
+            .await?;
         Ok(Binding::new(
             source.as_ref().into(),
             destination,
@@ -59,7 +64,7 @@ impl Session {
     }
 
     /// Making or removing a binding takes write permission on its destination and read permission on its source.
-    fn check_binding(
+    async fn check_binding(
         &self,
         destination: &Destination,
         source: &str,
@@ -69,12 +74,14 @@ impl Session {
             Destination::Queue(_) => ResourceKind::Queue,
             Destination::Exchange(_) => ResourceKind::Exchange,
         };
-        self.check(Permission::Write, kind, destination.name())?;
+        self.check(Permission::Write, kind, destination.name())
+            .await?;
         if !destination.is_queue() {
             check_not_default(destination.name())?;
         }
         check_not_default(source)?;
-        self.check(Permission::Read, ResourceKind::Exchange, source)?;
+        self.check(Permission::Read, ResourceKind::Exchange, source)
+            .await?;
         let exchange = (!destination.is_queue()).then(|| &**destination.name());
         let mut exchanges = std::iter::once(source).chain(exchange);
         if let Some(name) = exchanges.find(|name| is_unlisted(name)) {
@@ -82,7 +89,11 @@ impl Session {
             return Err(BrokerError::Refused(format!("{resource} cannot be bound")));
         }
         match self.vhost.exchange(source) {
-            Some(source) => self.check_topics(&source, Permission::Read, [routing_key]),
+            Some(source) => {
+                let answer = self.ask_topics(&source, Permission::Read, [routing_key]);
+                answer.get().await?;
+                Ok(())
+            }
             None => Ok(()),
         }
     }

@@ -3,19 +3,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use crate::auth::AuthUser;
 use crate::broker::broker::Broker;
 use crate::broker::error::{BrokerError, Resource};
 use crate::broker::exchange::{Exchange, ExchangeKind};
 use crate::broker::permissions::{DEFAULT_EXCHANGE, Permission, ResourceKind};
 use crate::broker::queue::Queue;
-use crate::broker::users::User;
+use crate::broker::users::{Answer, Validity};
 use crate::broker::vhost::Vhost;
 use crate::clock::Clock;
 use crate::model::arguments::{Inequivalence, exchange_name_fault, text_value};
-use crate::model::{ConnectionId, RESTORE_EXCHANGE, Ticket};
+use crate::model::{ConnectionId, Name, RESTORE_EXCHANGE, Ticket};
 use crate::wire::FieldTable;
 
 /// Prefix of the broker's own names.
@@ -25,9 +27,14 @@ pub(super) const RESERVED_PREFIX: &str = "amq.";
 pub struct Session {
     pub broker: Arc<Broker>,
     pub vhost: Arc<Vhost>,
-    pub user: Arc<User>,
+    /// The name of the user.
+    pub user: Name,
     pub connection: ConnectionId,
     pub(super) owned: Mutex<Owned>,
+    /// The user, as of its login or its last new secret.
+    logged_in: RwLock<Arc<AuthUser>>,
+    /// How many new secrets there were.
+    renewals: AtomicU64,
 }
 
 /// The exclusive queues of the connection.
@@ -46,30 +53,53 @@ impl Session {
     pub fn new(
         broker: Arc<Broker>,
         vhost: Arc<Vhost>,
-        user: Arc<User>,
+        user: Arc<AuthUser>,
         connection: ConnectionId,
     ) -> Session {
         Session {
             broker,
             vhost,
-            user,
+            user: user.name.clone(),
             connection,
             owned: Mutex::default(),
+            logged_in: RwLock::new(user),
+            renewals: AtomicU64::new(0),
         }
     }
 
-    /// Changes with every change of a permission: earlier results of [`Session::check_publish`] are stale then.
+    /// The user, as of its login or its last new secret.
+    pub fn logged_in(&self) -> Arc<AuthUser> {
+        Arc::clone(&self.logged_in.read())
+    }
+
+    /// The user has a new secret and with it perhaps other rights. Its name stays.
+    pub fn renew(&self, user: Arc<AuthUser>) {
+        *self.logged_in.write() = user;
+        self.renewals.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes with every change of a permission and every new secret: earlier answers are stale then.
     pub fn permission_epoch(&self) -> u64 {
-        self.broker.users().permission_epoch()
+        // Both only grow, so each change of one changes the sum.
+        let renewals = self.renewals.load(Ordering::Acquire);
+        self.broker.users().permission_epoch() + renewals
     }
 
-    /// The exchange to publish to, if the user may. Valid until the virtual host's generation or the permission epoch
-    /// changes.
-    pub fn check_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
-        if exchange == RESTORE_EXCHANGE {
-            return self.check_restore();
+    /// Whether the user may publish to an exchange of this name.
+    pub fn ask_publish(&self, exchange: &str) -> Answer {
+        match exchange {
+            RESTORE_EXCHANGE => self.ask_restore(),
+            exchange => self.ask(Permission::Write, ResourceKind::Exchange, exchange),
         }
-        self.check(Permission::Write, ResourceKind::Exchange, exchange)?;
+    }
+
+    /// The exchange to publish to. Valid until the virtual host's generation changes.
+    pub fn exchange_to_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
+        let exchange = match exchange {
+            // It routes as the default exchange, where every queue is bound by its name.
+            RESTORE_EXCHANGE => "",
+            exchange => exchange,
+        };
         let exchange = self.find_exchange(exchange)?;
         if exchange.internal {
             let resource = self.vhost.resource(ResourceKind::Exchange, &exchange.name);
@@ -78,14 +108,19 @@ impl Session {
         Ok(exchange)
     }
 
-    /// Checks that the user may publish to an exchange with each of these routing keys. Valid as long as
-    /// [`Session::check_publish`] is.
-    pub fn check_keys<'a>(
+    /// Whether the user may publish to an exchange with each of these routing keys.
+    pub fn ask_keys<'a>(
         &self,
         exchange: &Exchange,
         routing_keys: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), BrokerError> {
-        self.check_topics(exchange, Permission::Write, routing_keys)
+    ) -> Answer {
+        self.ask_topics(exchange, Permission::Write, routing_keys)
+    }
+
+    /// The exchange to publish to, if the user may.
+    pub(super) async fn check_publish(&self, exchange: &str) -> Result<Arc<Exchange>, BrokerError> {
+        self.ask_publish(exchange).get().await?;
+        self.exchange_to_publish(exchange)
     }
 
     /// Deletes the exclusive queues of the connection, which has ended.
@@ -102,7 +137,7 @@ impl Session {
 
     /// An argument that names another exchange takes read permission on the declared queue or exchange, and write
     /// permission on the named one.
-    pub(super) fn check_target(
+    pub(super) async fn check_target(
         &self,
         argument: &'static str,
         arguments: &FieldTable,
@@ -119,45 +154,59 @@ impl Session {
             });
         }
         let declared = resource();
-        self.check(Permission::Read, declared.kind, &declared.name)?;
+        self.check(Permission::Read, declared.kind, &declared.name)
+            .await?;
         let target = text_value(value).unwrap_or_default();
         self.check(Permission::Write, ResourceKind::Exchange, &target)
+            .await
     }
 
-    pub(super) fn check(
+    /// Whether the user has `permission` on a queue or exchange.
+    pub(super) fn ask(&self, permission: Permission, kind: ResourceKind, name: &str) -> Answer {
+        let name = match (kind, name) {
+            (ResourceKind::Exchange, "") => DEFAULT_EXCHANGE,
+            (_, name) => name,
+        };
+        let (users, vhost) = (self.broker.users(), self.vhost.name());
+        users.ask(&self.logged_in.read(), vhost, permission, kind, name)
+    }
+
+    pub(super) async fn check(
         &self,
         permission: Permission,
         kind: ResourceKind,
         name: &str,
     ) -> Result<(), BrokerError> {
-        let name = match (kind, name) {
-            (ResourceKind::Exchange, "") => DEFAULT_EXCHANGE,
-            (_, name) => name,
-        };
-        let users = self.broker.users();
-        Ok(users.check(&self.user.name, self.vhost.name(), permission, kind, name)?)
+        self.ask(permission, kind, name).get().await?;
+        Ok(())
     }
 
     /// A passive declaration takes any permission. The refusal names configure.
-    pub(super) fn check_any(&self, kind: ResourceKind, name: &str) -> Result<(), BrokerError> {
-        let check = |permission| self.check(permission, kind, name);
-        check(Permission::Read)
-            .or_else(|_| check(Permission::Write))
-            .or_else(|_| check(Permission::Configure))
+    pub(super) async fn check_any(
+        &self,
+        kind: ResourceKind,
+        name: &str,
+    ) -> Result<(), BrokerError> {
+        for permission in [Permission::Read, Permission::Write] {
+            if self.ask(permission, kind, name).get().await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.check(Permission::Configure, kind, name).await
     }
 
-    pub(super) fn check_topics<'a>(
+    pub(super) fn ask_topics<'a>(
         &self,
         exchange: &Exchange,
         permission: Permission,
         routing_keys: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), BrokerError> {
+    ) -> Answer {
         if exchange.kind != ExchangeKind::Topic {
-            return Ok(());
+            return Answer::Known(Ok(Validity::Epoch));
         }
-        let (user, vhost) = (&self.user.name, self.vhost.name());
-        let users = self.broker.users();
-        Ok(users.check_topics(user, vhost, &exchange.name, permission, routing_keys)?)
+        let (users, vhost) = (self.broker.users(), self.vhost.name());
+        let user = self.logged_in.read();
+        users.ask_topics(&user, vhost, &exchange.name, permission, routing_keys)
     }
 
     pub(super) fn find_exchange(&self, name: &str) -> Result<Arc<Exchange>, BrokerError> {

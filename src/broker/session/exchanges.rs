@@ -31,7 +31,7 @@ impl Session {
         let name = clean(declare.name);
         if declare.passive {
             check_not_default(&name)?;
-            self.check_any(ResourceKind::Exchange, &name)?;
+            self.check_any(ResourceKind::Exchange, &name).await?;
             let found = self.vhost.exchange_concluded(&name).await;
             return match found {
                 Some(_) => Ok(()),
@@ -43,7 +43,8 @@ impl Session {
         }
         let kind = ExchangeKind::parse(declare.kind)?;
         check_not_default(&name)?;
-        self.check(Permission::Configure, ResourceKind::Exchange, &name)?;
+        self.check(Permission::Configure, ResourceKind::Exchange, &name)
+            .await?;
         let exchange = Exchange {
             name: name.as_ref().into(),
             kind,
@@ -58,7 +59,8 @@ impl Session {
         }
         check_not_reserved(ResourceKind::Exchange, &name)?;
         let resource = || self.vhost.resource(ResourceKind::Exchange, &name);
-        self.check_target(ALTERNATE_EXCHANGE, &exchange.arguments, resource)?;
+        self.check_target(ALTERNATE_EXCHANGE, &exchange.arguments, resource)
+            .await?;
         match self.vhost.create_exchange(exchange.clone()).await? {
             Created::New(_) => Ok(()),
             Created::Existing(existing) => self.check_same_exchange(&existing, &exchange),
@@ -73,7 +75,8 @@ impl Session {
             let resource = self.vhost.resource(ResourceKind::Exchange, &name);
             return Err(BrokerError::SystemExchange(resource));
         }
-        self.check(Permission::Configure, ResourceKind::Exchange, &name)?;
+        self.check(Permission::Configure, ResourceKind::Exchange, &name)
+            .await?;
         self.vhost.delete_exchange(&name, if_unused).await
     }
 

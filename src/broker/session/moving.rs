@@ -36,8 +36,8 @@ impl Session {
     /// # Errors
     /// Without one of the queues or permissions, for a stream, which keeps its messages, and if both are one queue.
     pub async fn move_messages(&self, from: &str, to: &str) -> Result<Moved, BrokerError> {
-        let source = self.queue_for_get(from)?;
-        self.check_publish("")?;
+        let source = self.queue_to_read_checked(from).await?;
+        self.check_publish("").await?;
         let target = self.find_queue(to)?;
         self.check_owner(&target)?;
         let refused = |why| {

@@ -60,8 +60,8 @@ struct Added {
 impl Session {
     /// Publishes a message as a mandatory one with a confirm; false if no queue got it.
     pub async fn publish(&self, new: PublishOne<'_>) -> Result<bool, PublishError> {
-        let exchange = self.check_publish(new.exchange)?;
-        let checked = self.check_message(&exchange, new)?;
+        let exchange = self.check_publish(new.exchange).await?;
+        let checked = self.check_message(&exchange, new).await?;
         let committer = self.broker.committer();
         committer.room().await;
         let message = &checked.message;
@@ -83,7 +83,7 @@ impl Session {
         }
     }
 
-    fn check_message(
+    async fn check_message(
         &self,
         exchange: &Exchange,
         new: PublishOne<'_>,
@@ -93,9 +93,11 @@ impl Session {
         let headers = view.headers().map_err(|_| PublishError::Malformed)?;
         let further_keys = keys_in_headers(&headers)?;
         let further = further_keys.iter().map(|key| &**key);
-        self.check_keys(exchange, [new.routing_key].into_iter().chain(further))?;
+        let keys = [new.routing_key].into_iter().chain(further);
+        let permitted = self.ask_keys(exchange, keys).get().await;
+        permitted.map_err(BrokerError::from)?;
         if let Some(user) = view.user_id() {
-            check_user_id(&self.user, user)?;
+            check_user_id(&self.logged_in(), user)?;
         }
         let message = Message {
             origin: Arc::new(Origin {

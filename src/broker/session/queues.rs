@@ -10,6 +10,7 @@ use super::checks::{Session, check_not_reserved, clean, property_difference};
 use crate::broker::error::BrokerError;
 use crate::broker::permissions::{Permission, ResourceKind};
 use crate::broker::queue::{Counts, Queue, RewindError, RewindTo, Rewound};
+use crate::broker::users::Answer;
 use crate::broker::vhost::{Created, NewQueue};
 use crate::model::Name;
 use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QueueKind, queue_kind};
@@ -51,7 +52,7 @@ impl Session {
     ) -> Result<QueueDeclared, BrokerError> {
         if declare.passive {
             let name = clean(declare.name);
-            self.check_any(ResourceKind::Queue, &name)?;
+            self.check_any(ResourceKind::Queue, &name).await?;
             let queue = self.find_queue(&name)?;
             self.check_owner(&queue)?;
             return Ok(declared(&queue));
@@ -70,7 +71,8 @@ impl Session {
                 name.as_ref().into()
             }
         };
-        self.check(Permission::Configure, ResourceKind::Queue, &name)?;
+        self.check(Permission::Configure, ResourceKind::Queue, &name)
+            .await?;
         let new = NewQueue {
             name,
             durable,
@@ -87,7 +89,8 @@ impl Session {
             return declared_again(&existing, &new);
         }
         let resource = || self.vhost.resource(ResourceKind::Queue, &new.name);
-        self.check_target(DEAD_LETTER_EXCHANGE, &new.arguments, resource)?;
+        self.check_target(DEAD_LETTER_EXCHANGE, &new.arguments, resource)
+            .await?;
         let again = NewQueue {
             name: new.name.clone(),
             arguments: new.arguments.clone(),
@@ -105,9 +108,7 @@ impl Session {
 
     /// Drops all ready messages of a queue; returns their number.
     pub async fn purge_queue(&self, name: &str) -> Result<u64, BrokerError> {
-        self.check(Permission::Read, ResourceKind::Queue, name)?;
-        let queue = self.find_queue(name)?;
-        self.check_owner(&queue)?;
+        let queue = self.queue_to_read_checked(name).await?;
         if queue.spec().arguments.kind == QueueKind::Stream {
             return Err(BrokerError::NotImplemented(format!(
                 "queue.purge not supported by stream queues {}",
@@ -122,7 +123,7 @@ impl Session {
     /// Makes acked messages of the queue's history ready again; see [`Queue::rewind`]. Takes read permission on the queue,
     /// as a purge does.
     pub async fn rewind_queue(&self, name: &str, to: RewindTo) -> Result<Rewound, BrokerError> {
-        let queue = self.queue_for_consume(name)?;
+        let queue = self.queue_to_read_checked(name).await?;
         let rewound = queue.rewind(to).await.map_err(|error| match error {
             RewindError::Gone => BrokerError::NotFound(self.resource_of(&queue)),
             RewindError::Store(_) => BrokerError::StoreFailed,
@@ -146,7 +147,8 @@ impl Session {
         if_empty: bool,
     ) -> Result<u64, BrokerError> {
         let name = clean(name);
-        self.check(Permission::Configure, ResourceKind::Queue, &name)?;
+        self.check(Permission::Configure, ResourceKind::Queue, &name)
+            .await?;
         let Some(queue) = self.vhost.queue(&name) else {
             return Ok(0);
         };
@@ -185,21 +187,22 @@ impl Session {
         Ok(if is_stream { 0 } else { counts.ready })
     }
 
-    pub fn queue_for_consume(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
-        self.check(Permission::Read, ResourceKind::Queue, name)?;
+    /// Whether the user has read permission on a queue of this name.
+    pub fn ask_read(&self, queue: &str) -> Answer {
+        self.ask(Permission::Read, ResourceKind::Queue, queue)
+    }
+
+    /// A queue to consume or get from. The caller has checked that the user may read it.
+    pub fn queue_to_read(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
         let queue = self.find_queue(name)?;
         self.check_owner(&queue)?;
         Ok(queue)
     }
 
-    /// Whether the user has read permission on a queue of this name now.
-    pub fn may_read(&self, queue: &str) -> bool {
-        self.check(Permission::Read, ResourceKind::Queue, queue)
-            .is_ok()
-    }
-
-    pub fn queue_for_get(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
-        self.queue_for_consume(name)
+    /// A queue to consume or get from, if the user may.
+    pub async fn queue_to_read_checked(&self, name: &str) -> Result<Arc<Queue>, BrokerError> {
+        self.ask_read(name).get().await?;
+        self.queue_to_read(name)
     }
 
     /// Checks that a declaration of an existing queue is equal to the first one.

@@ -1,11 +1,15 @@
-//! Logins of users. Every refusal takes as long as a wrong password, so that the time does not tell which users exist.
+//! Logins of users, by the chain of backends. Every refusal of the broker's own users takes as long as a wrong password, so
+//! that the time does not tell which users exist.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::login_gate::{LoginAttempts, LoginGate};
 use super::registry::Users;
-use super::user::{User, UserError};
+use super::user::UserError;
+use crate::auth::{
+    AuthUser, Authenticated, Authorizer, Backend, Credentials, Link, Login, Refused,
+};
 use crate::broker::password::{NewPasswords, PasswordHash};
 use crate::model::Name;
 use crate::store::StoreFailed;
@@ -22,6 +26,13 @@ pub enum LoginError {
     /// The user may log in from this machine only.
     #[error("user '{0}' can only connect via localhost")]
     LoopbackOnly(Name),
+    /// A backend that is another system refused it.
+    #[error("user '{name}' - {}: {refused}", backend.as_str())]
+    Refused {
+        name: Name,
+        backend: Backend,
+        refused: Refused,
+    },
 }
 
 /// The front door where a login happens.
@@ -31,21 +42,37 @@ pub enum LoginDoor {
     Management,
 }
 
+/// A login on its way through the chain.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    door: LoginDoor,
+    login: Login<'a>,
+    /// `None` for an operator's request.
+    peer: Option<IpAddr>,
+}
+
 impl Users {
-    /// Verifies a login from `peer`. Takes tens of milliseconds unless its result is cached.
+    /// Verifies a login from `peer`. Takes tens of milliseconds, or as long as other systems take, unless its result is
+    /// cached.
     pub async fn login(
         &self,
         door: LoginDoor,
         name: &str,
-        password: &[u8],
+        credentials: Credentials<'_>,
         peer: IpAddr,
-    ) -> Result<Arc<User>, LoginError> {
-        let verified = self.verified(door, name, password, Some(peer)).await;
-        // After the password, as in RabbitMQ: before it, the time would tell which users are local only.
-        let login = verified.and_then(|user| match self.may_come_from(name, peer) {
-            true => Ok(user),
-            false => Err(LoginError::LoopbackOnly(name.into())),
+    ) -> Result<Arc<AuthUser>, LoginError> {
+        let verified = self.by_chain(Attempt {
+            door,
+            login: Login { name, credentials },
+            peer: Some(peer),
         });
+        // After the password, as in RabbitMQ: before it, the time would tell which users are local only.
+        let login = verified
+            .await
+            .and_then(|user| match self.may_come_from(&user.name, peer) {
+                true => Ok(Arc::new(user)),
+                false => Err(LoginError::LoopbackOnly(user.name)),
+            });
         self.gate(door).count(login.is_ok());
         login
     }
@@ -74,27 +101,92 @@ impl Users {
     }
 
     /// Verifies a password that an operator gives.
-    pub async fn authenticate(&self, name: &str, password: &[u8]) -> Result<Arc<User>, LoginError> {
-        self.verified(LoginDoor::Amqp, name, password, None).await
+    pub async fn authenticate(&self, name: &str, password: &[u8]) -> Result<AuthUser, LoginError> {
+        let credentials = Credentials::Password(password);
+        self.by_chain(Attempt {
+            door: LoginDoor::Amqp,
+            login: Login { name, credentials },
+            peer: None,
+        })
+        .await
     }
 
-    async fn verified(
-        &self,
-        door: LoginDoor,
-        name: &str,
-        password: &[u8],
-        peer: Option<IpAddr>,
-    ) -> Result<Arc<User>, LoginError> {
-        if password.is_empty() {
-            return Err(LoginError::BlankPassword(name.into()));
+    /// The first backend that knows the user decides; the refusal is that of the last one.
+    async fn by_chain(&self, attempt: Attempt<'_>) -> Result<AuthUser, LoginError> {
+        let mut refused = LoginError::InvalidCredentials(attempt.login.name.into());
+        for link in self.backends.chain().links() {
+            match self.by_link(*link, attempt).await {
+                Ok(user) => return Ok(user),
+                Err(error) => refused = error,
+            }
         }
-        let user = self.get(name);
-        let right = self
-            .gate(door)
-            .is_password(user.as_deref(), name, password, peer)
-            .await;
-        user.filter(|_| right)
-            .ok_or_else(|| LoginError::InvalidCredentials(name.into()))
+        Err(refused)
+    }
+
+    async fn by_link(&self, link: Link, attempt: Attempt<'_>) -> Result<AuthUser, LoginError> {
+        let (name, mut tags, own_authorizer) = match link.authn {
+            Backend::Internal => {
+                let user = self.by_own_users(attempt).await?;
+                (user.name, user.tags, user.authorizer)
+            }
+            Backend::External(backend) => {
+                let known = self.backends.authenticate(backend, attempt.login).await;
+                let Authenticated {
+                    name,
+                    tags,
+                    authority,
+                } = known.map_err(|refused| LoginError::of(&attempt, link.authn, refused))?;
+                (name, tags, Authorizer::External(authority))
+            }
+        };
+        let mut authorizer = own_authorizer;
+        if link.authz != link.authn {
+            let further: Arc<[Name]>;
+            (authorizer, further) = match link.authz {
+                Backend::Internal => {
+                    let user = self.get(&name);
+                    let user = user.ok_or_else(|| LoginError::InvalidCredentials(name.clone()))?;
+                    (Authorizer::Internal, user.tags.as_slice().into())
+                }
+                Backend::External(backend) => {
+                    let login = Login {
+                        name: &name,
+                        credentials: attempt.login.credentials,
+                    };
+                    let known = self.backends.authorise(backend, login).await;
+                    let (authority, tags) =
+                        known.map_err(|refused| LoginError::of(&attempt, link.authz, refused))?;
+                    (Authorizer::External(authority), tags)
+                }
+            };
+            tags = tags.iter().chain(&*further).cloned().collect();
+        }
+        Ok(AuthUser {
+            name,
+            tags,
+            authenticated_by: link.authn,
+            authorizer,
+        })
+    }
+
+    /// Logs in one of the broker's own users.
+    async fn by_own_users(&self, attempt: Attempt<'_>) -> Result<AuthUser, LoginError> {
+        let Attempt { door, login, peer } = attempt;
+        let user = self.get(login.name);
+        let is_right = match login.credentials {
+            Credentials::Password([]) => {
+                return Err(LoginError::BlankPassword(login.name.into()));
+            }
+            Credentials::Password(password) => {
+                let gate = self.gate(door);
+                gate.is_password(user.as_deref(), login.name, password, peer)
+                    .await
+            }
+            Credentials::Certificate => true,
+        };
+        user.filter(|_| is_right)
+            .map(|user| user.logged_in())
+            .ok_or_else(|| LoginError::InvalidCredentials(login.name.into()))
     }
 
     /// Hashes a new password. Takes tens of milliseconds.
@@ -108,5 +200,15 @@ impl Users {
             NewPasswords::RabbitSha256 => Some(PasswordHash::rabbit_sha256(password)),
         };
         hash.ok_or(UserError::Store(StoreFailed))
+    }
+}
+
+impl LoginError {
+    fn of(attempt: &Attempt<'_>, backend: Backend, refused: Refused) -> LoginError {
+        LoginError::Refused {
+            name: attempt.login.name.into(),
+            backend,
+            refused,
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! which virtual hosts exist.
 
 mod access; // all users and permissions in memory, and each change of them
+mod authorise; // what users who have logged in may do
 mod login;
 mod login_gate; // verifies passwords
 mod registry; // all users, and changes of them
@@ -10,6 +11,7 @@ mod rights; // permissions, asked and changed
 mod tests;
 mod user;
 
+pub use authorise::{Answer, Permitted, Validity};
 pub use login::{LoginDoor, LoginError};
 pub use login_gate::LoginAttempts;
 pub use registry::Users;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
+use crate::auth::Backends;
 use crate::broker::connections::Connections;
 use crate::broker::definitions::access::UserRecord;
 use crate::broker::definitions::record::DefinitionError;
@@ -31,6 +32,8 @@ pub struct Users {
     pub(super) amqp_gate: LoginGate,
     pub(super) management_gate: LoginGate,
     pub(super) connections: Arc<Connections>,
+    /// The chain that logins go through, and the backends that are other systems.
+    pub(super) backends: Backends,
 }
 
 impl Users {
@@ -40,6 +43,7 @@ impl Users {
         connections: Arc<Connections>,
         loopback_only: Vec<Name>,
         new_passwords: NewPasswords,
+        backends: Backends,
     ) -> Result<Users, DefinitionError> {
         let access = Access::load(&**committer.store())?;
         Ok(Users {
@@ -50,6 +54,7 @@ impl Users {
             amqp_gate: LoginGate::default(),
             management_gate: LoginGate::default(),
             connections,
+            backends,
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use super::*;
+use crate::auth::{Backends, Credentials};
 use crate::broker::password::NewPasswords;
 use crate::broker::permissions::Permission;
 use crate::clock;
@@ -25,6 +26,7 @@ fn open(store: &Arc<MemoryStore>) -> Users {
         Arc::default(),
         vec!["guest".into()],
         NewPasswords::Argon2id,
+        Backends::default(),
     )
     .unwrap()
 }
@@ -38,7 +40,12 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
         .unwrap();
     assert!(
         users
-            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"pw"),
+                LOCAL
+            )
             .await
             .unwrap()
             .has_tag("administrator")
@@ -46,7 +53,12 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
     let again = std::time::Instant::now();
     assert!(
         users
-            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"pw"),
+                LOCAL
+            )
             .await
             .is_ok()
     );
@@ -54,14 +66,19 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
     let refused = Err(LoginError::InvalidCredentials("guest".into()));
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"PW", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"PW"),
+                LOCAL
+            )
             .await
             .map(drop),
         refused
     );
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"pw", FAR)
+            .login(LoginDoor::Amqp, "guest", Credentials::Password(b"pw"), FAR)
             .await
             .map(drop),
         Err(LoginError::LoopbackOnly("guest".into()))
@@ -71,7 +88,7 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
             .login(
                 LoginDoor::Amqp,
                 "guest",
-                b"pw",
+                Credentials::Password(b"pw"),
                 "::ffff:127.0.0.1".parse().unwrap()
             )
             .await
@@ -79,7 +96,7 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
     );
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"", LOCAL)
+            .login(LoginDoor::Amqp, "guest", Credentials::Password(b""), LOCAL)
             .await
             .map(drop),
         Err(LoginError::BlankPassword("guest".into()))
@@ -87,21 +104,36 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
     users.change_password("guest", b"new").await.unwrap();
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"pw", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"pw"),
+                LOCAL
+            )
             .await
             .map(drop),
         refused
     );
     assert!(
         users
-            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"new"),
+                LOCAL
+            )
             .await
             .is_ok()
     );
     users.set_password("guest", None).await.unwrap();
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"new"),
+                LOCAL
+            )
             .await
             .map(drop),
         refused
@@ -110,7 +142,12 @@ async fn logins_are_verified_and_remembered_until_the_password_changes() {
     users.add("guest", b"other", vec![]).await.unwrap();
     assert_eq!(
         users
-            .login(LoginDoor::Amqp, "guest", b"new", LOCAL)
+            .login(
+                LoginDoor::Amqp,
+                "guest",
+                Credentials::Password(b"new"),
+                LOCAL
+            )
             .await
             .map(drop),
         refused
@@ -122,14 +159,22 @@ async fn of_many_equal_logins_one_hashes() {
     let users = Arc::new(open(&Arc::new(MemoryStore::new())));
     users.add("u", b"pw", vec![]).await.unwrap();
     let began = clock::monotonic();
-    users.login(LoginDoor::Amqp, "u", b"pw", FAR).await.unwrap();
+    users
+        .login(LoginDoor::Amqp, "u", Credentials::Password(b"pw"), FAR)
+        .await
+        .unwrap();
     let one = began.elapsed();
     users.change_password("u", b"new").await.unwrap();
     let mut logins = tokio::task::JoinSet::new();
     let began = clock::monotonic();
     for _ in 0..100 {
         let users = users.clone();
-        logins.spawn(async move { users.login(LoginDoor::Amqp, "u", b"new", FAR).await.is_ok() });
+        logins.spawn(async move {
+            users
+                .login(LoginDoor::Amqp, "u", Credentials::Password(b"new"), FAR)
+                .await
+                .is_ok()
+        });
     }
     assert!(logins.join_all().await.into_iter().all(|right| right));
     let all = began.elapsed();
@@ -147,7 +192,7 @@ async fn unknown_users_are_refused_as_known_ones_are() {
         // From a remote address, too: the address is checked last.
         assert_eq!(
             users
-                .login(LoginDoor::Amqp, name, b"guess", FAR)
+                .login(LoginDoor::Amqp, name, Credentials::Password(b"guess"), FAR)
                 .await
                 .map(drop),
             refused
@@ -164,7 +209,12 @@ async fn unknown_users_are_refused_as_known_ones_are() {
     users.add("nobody", b"guess", vec![]).await.unwrap();
     assert!(
         users
-            .login(LoginDoor::Amqp, "nobody", b"guess", FAR)
+            .login(
+                LoginDoor::Amqp,
+                "nobody",
+                Credentials::Password(b"guess"),
+                FAR
+            )
             .await
             .is_ok()
     );
@@ -180,14 +230,14 @@ async fn guesses_hold_up_no_other_user() {
         let users = users.clone();
         guessers.spawn(async move {
             users
-                .login(LoginDoor::Amqp, "ann", &[n, 1], FAR)
+                .login(LoginDoor::Amqp, "ann", Credentials::Password(&[n, 1]), FAR)
                 .await
                 .map(drop)
         });
     }
     assert!(guessers.join_next().await.unwrap().unwrap().is_err());
     users
-        .login(LoginDoor::Amqp, "bob", b"pw", FAR)
+        .login(LoginDoor::Amqp, "bob", Credentials::Password(b"pw"), FAR)
         .await
         .unwrap();
     let mut done = 1;
@@ -207,6 +257,7 @@ async fn everything_survives_a_restart() {
             Arc::default(),
             Vec::new(),
             NewPasswords::Argon2id,
+            Backends::default(),
         )
         .unwrap();
         users
@@ -238,13 +289,11 @@ async fn everything_survives_a_restart() {
     }
     let users = open(&store);
     let ann = users
-        .login(LoginDoor::Amqp, "ann", b"pw", FAR)
+        .login(LoginDoor::Amqp, "ann", Credentials::Password(b"pw"), FAR)
         .await
         .unwrap();
-    assert_eq!(
-        (ann.tags.as_slice(), ann.limits.max_channels),
-        (&["monitoring".into()][..], Some(3))
-    );
+    assert_eq!(&*ann.tags, ["monitoring".into()]);
+    assert_eq!(users.limits("ann").max_channels, Some(3));
     assert!(users.get("bob").is_none());
     assert!(
         users.may_enter("ann", "/") && !users.may_enter("ann", "v") && !users.may_enter("bob", "/")

@@ -1,5 +1,6 @@
 //! One user, its tags, and the refusals of changes of users.
 
+use crate::auth::{AuthUser, Authorizer, Backend};
 use crate::broker::limits::UserLimits;
 use crate::broker::password::PasswordHash;
 use crate::broker::permissions::InvalidPattern;
@@ -26,8 +27,14 @@ pub struct User {
 }
 
 impl User {
-    pub fn has_tag(&self, tag: &str) -> bool {
-        self.tags.iter().any(|own| **own == *tag)
+    /// The user as one who has logged in, and whom the broker's own permissions authorise.
+    pub fn logged_in(&self) -> AuthUser {
+        AuthUser {
+            name: self.name.clone(),
+            tags: self.tags.as_slice().into(),
+            authenticated_by: Backend::Internal,
+            authorizer: Authorizer::Internal,
+        }
     }
 }
 

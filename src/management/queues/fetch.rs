@@ -129,7 +129,8 @@ pub(super) async fn fetch(
     let truncate = body.truncate.map(Integer::read).transpose()?;
     let truncate = truncate.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(0));
     let session = caller.session(&api, vhost);
-    let queue = session.queue_for_get(&name).map_err(ApiError::of_method)?;
+    let queue = session.queue_to_read_checked(&name).await;
+    let queue = queue.map_err(ApiError::of_method)?;
     check_kind(&queue, session.vhost.name())?;
 
     let count = usize::try_from(count)

@@ -233,7 +233,12 @@ fn session(broker: &Arc<Broker>) -> Session {
     let vhost = broker.vhost(VHOST).unwrap();
     let user = broker.users().get("guest").unwrap();
     let connection = broker.next_connection();
-    Session::new(Arc::clone(broker), vhost, user, connection)
+    Session::new(
+        Arc::clone(broker),
+        vhost,
+        Arc::new(user.logged_in()),
+        connection,
+    )
 }
 
 /// A message whose number determines its body and length.

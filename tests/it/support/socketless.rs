@@ -42,6 +42,7 @@ pub(crate) async fn declare(broker: &Arc<Broker>, name: &str, arguments: FieldTa
     let vhost = broker.vhost(DEFAULT_VHOST).unwrap();
     let user = broker.users().get(DEFAULT_USER).unwrap();
     let connection = broker.next_connection();
+    let user = Arc::new(user.logged_in());
     let session = Session::new(Arc::clone(broker), vhost, user, connection);
     let declare = DeclareQueue {
         name,

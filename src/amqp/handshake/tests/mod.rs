@@ -152,7 +152,7 @@ fn run(input: &ClientBytes, piece: usize, caller: &CallerAnswers) -> (Outcome, B
                 }
                 None => break Outcome::Waiting,
             },
-            Step::Login(_, login) if caller.login => login.accepted(&mut out),
+            Step::Login(_, login) if caller.login => login.accepted("guest", &mut out),
             Step::Login(_, login) => break Outcome::Rejected(login.refused(&mut out)),
             Step::Vhost(_, vhost) => match caller.vhost.clone() {
                 Ok(()) => break Outcome::Open(vhost.granted(&mut out)),

@@ -216,7 +216,7 @@ fn a_virtual_host_may_be_refused() {
         (
             "/",
             4,
-            VhostRefusal::NoAccess,
+            VhostRefusal::NoAccess("access to vhost '/' refused for user 'guest'".into()),
             "access to vhost '/' refused for user 'guest'".to_owned(),
             4,
         ),

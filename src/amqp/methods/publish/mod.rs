@@ -13,19 +13,20 @@ mod unroutable;
 use std::sync::Arc;
 
 use crate::amqp::assembly::Content;
-use crate::amqp::channel::{Channel, Mode};
-use crate::amqp::connection_state::ConnectionState;
+use crate::amqp::channel::{Channel, Mode, Phase};
+use crate::amqp::connection_state::{ConnectionState, then};
 use crate::amqp::detach::detach_run;
 use crate::amqp::error::{Handled, Refusal};
 use crate::amqp::publishing::CheckedMessage;
 use crate::amqp::route_cache::Targets;
 use crate::amqp::run::Published;
+use crate::broker::users::{Answer, Validity};
 use crate::broker::vhost::REWIND_EXCHANGE;
 use crate::model::{Message, Name, Origin, RESTORE_EXCHANGE};
 use crate::wire::PublishView;
 
 use reply::reply_addresses;
-use route::Destinations;
+use route::{Destinations, RouteCheck};
 
 impl Channel {
     /// Handles a publish method that is not in the cache.
@@ -43,7 +44,7 @@ impl Channel {
         let routes = &mut self.publishing.routes;
         let index = routes.insert(payload, origin, m.mandatory, m.immediate, quota);
         self.assembly.begin(index);
-        self.check_route(connection, index)
+        self.begin_publish(connection, index)
     }
 
     /// Publishes a complete content.
@@ -54,8 +55,47 @@ impl Channel {
     ) -> Handled {
         connection.has_published = true;
         let index = content.publish;
-        self.check_route(connection, index)?;
-        let (checked, further_keys) = self.check_content(connection, content)?;
+        match self.check_route(connection, index)? {
+            RouteCheck::Current => self.publish_permitted(connection, content),
+            RouteCheck::Asked(asked) => {
+                connection.wait_for(self, async move {
+                    let route = asked.await;
+                    then(move |channel, connection| {
+                        let is_current = channel.put_route(connection, index, route)?;
+                        match (channel.phase, is_current) {
+                            (Phase::Open, true) => channel.publish_permitted(connection, content),
+                            (Phase::Open, false) => channel.publish_content(connection, content),
+                            // The broker has closed the channel meanwhile.
+                            (Phase::Closing | Phase::Crossed, _) => Ok(()),
+                        }
+                    })
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes a complete content whose route is current.
+    fn publish_permitted(
+        &mut self,
+        connection: &mut ConnectionState,
+        content: Content<usize>,
+    ) -> Handled {
+        let index = content.publish;
+        let (checked, further_keys, keys) = self.check_content(connection, content)?;
+        connection.when_permitted(self, keys, move |channel, connection| {
+            channel.publish_checked(connection, index, checked, further_keys)
+        })
+    }
+
+    /// Finds the queues of a message and publishes it.
+    fn publish_checked(
+        &mut self,
+        connection: &mut ConnectionState,
+        index: usize,
+        checked: CheckedMessage,
+        further_keys: Vec<Name>,
+    ) -> Handled {
         match self.try_route(connection, index, &checked.message, &further_keys) {
             Some(destinations) => {
                 if let Some(publish) = self.publishing.routes.get(index)
@@ -70,19 +110,20 @@ impl Channel {
         }
     }
 
-    /// Checks the properties of a content. Returns the message, and its routing keys in `CC` and `BCC`.
+    /// Checks the properties of a content. Returns the message, its routing keys in `CC` and `BCC`, and whether the user
+    /// may use these keys.
     fn check_content(
         &mut self,
         connection: &ConnectionState,
         content: Content<usize>,
-    ) -> Result<(CheckedMessage, Vec<Name>), Refusal> {
+    ) -> Result<(CheckedMessage, Vec<Name>, Answer), Refusal> {
         let publish = self.publishing.routes.get(content.publish);
         let publish = publish.ok_or_else(Refusal::crash)?;
         let route = publish.route.as_ref().ok_or_else(Refusal::crash)?;
         let (origin, mandatory) = (Arc::clone(&publish.origin), publish.mandatory);
         if *origin.exchange == *RESTORE_EXCHANGE {
             let restored = self.check_restored(content.properties, content.body, mandatory)?;
-            return Ok((restored, Vec::new()));
+            return Ok((restored, Vec::new(), Answer::Known(Ok(Validity::Epoch))));
         }
         let checked = self.check_properties(connection, route, content.properties)?;
         let (properties, body) = self
@@ -105,7 +146,7 @@ impl Channel {
             message,
             mandatory,
         };
-        Ok((checked_message, checked.further_keys))
+        Ok((checked_message, checked.further_keys, checked.keys))
     }
 
     /// Publishes a message whose queues are known.

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use crate::amqp::channel::Channel;
 use crate::amqp::connection_state::ConnectionState;
 use crate::amqp::direct_reply_to::REPLY_TO;
-use crate::amqp::error::{Code, Handled, Refusal};
+use crate::amqp::error::{Code, Refusal};
 use crate::amqp::route_cache::Route;
+use crate::broker::error::BrokerError;
 use crate::broker::exchange::delay_ms;
 use crate::broker::properties::{
     InvalidProperty, check_user_id, expiration, is_persistent, keys_in_headers, without_bcc,
 };
+use crate::broker::users::{Answer, Validity};
 use crate::model::Name;
 use crate::wire::PropertiesView;
 
@@ -31,6 +33,8 @@ pub(super) struct CheckedProperties {
     pub(super) delay_ms: Option<u64>,
     /// Routing keys in `CC` and `BCC`.
     pub(super) further_keys: Vec<Name>,
+    /// Whether the user may publish with these keys. Not refused, but perhaps not answered.
+    pub(super) keys: Answer,
 }
 
 impl Channel {
@@ -59,9 +63,9 @@ impl Channel {
                 changed = without_bcc(&view, &headers);
             }
         }
-        check_keys(connection, route, &further_keys)?;
+        let keys = check_keys(connection, route, &further_keys)?;
         if let Some(user) = view.user_id() {
-            check_user_id(&connection.shared.session.user, user)?;
+            check_user_id(&connection.shared.session.logged_in(), user)?;
         }
         if let Some(address) = reply_to {
             let current = changed.as_ref().unwrap_or(&properties);
@@ -76,6 +80,7 @@ impl Channel {
             expiration_ms,
             delay_ms: delay,
             further_keys,
+            keys,
         })
     }
 
@@ -95,16 +100,20 @@ impl Channel {
 }
 
 /// Checks the right to publish with all routing keys, the method's first.
-fn check_keys(connection: &ConnectionState, route: &Route, further_keys: &[Name]) -> Handled {
+fn check_keys(
+    connection: &ConnectionState,
+    route: &Route,
+    further_keys: &[Name],
+) -> Result<Answer, Refusal> {
     if let Some(refused) = &route.refused {
         return Err(refused.clone());
     }
     if further_keys.is_empty() {
-        return Ok(());
+        return Ok(Answer::Known(Ok(Validity::Epoch)));
     }
     let keys = further_keys.iter().map(|key| &**key);
-    Ok(connection
-        .shared
-        .session
-        .check_keys(&route.exchange, keys)?)
+    match connection.shared.session.ask_keys(&route.exchange, keys) {
+        Answer::Known(Err(refused)) => Err(BrokerError::from(refused).into()),
+        answer @ (Answer::Known(Ok(_)) | Answer::Asked(_)) => Ok(answer),
+    }
 }

@@ -248,8 +248,7 @@ async fn exclusive_queues_belong_to_their_connection() {
         refused(other.delete_queue("mine", false, false).await),
         locked
     );
-    assert_eq!(refused(other.queue_for_get("mine")), locked);
-    assert_eq!(refused(other.queue_for_consume("mine")), locked);
+    assert_eq!(refused(other.queue_to_read_checked("mine").await), locked);
     other.declare_queue(queue("open")).await.unwrap();
     assert!(
         refused(owner.declare_queue(exclusive("open")).await)

@@ -13,6 +13,7 @@ use crate::broker::error::BrokerError;
 use crate::broker::exchange::{ALTERNATE_EXCHANGE, Destination, RouteKeys};
 use crate::broker::exchange::{Exchange, ExchangeKind};
 use crate::broker::limits::VhostLimits;
+use crate::broker::users::Validity;
 use crate::broker::vhost::VhostMetadata;
 use crate::model::arguments::{DEAD_LETTER_EXCHANGE, QUEUE_TYPE, QueueKind};
 use crate::model::{Body, Message, Origin};
@@ -61,6 +62,7 @@ impl Fixture {
     fn session_of(&self, user: &str, vhost: &str) -> Session {
         let vhost = self.broker.vhost(vhost).unwrap();
         let user = self.broker.users().get(user).unwrap();
+        let user = Arc::new(user.logged_in());
         let connection = self.broker.next_connection();
         Session::new(Arc::clone(&self.broker), vhost, user, connection)
     }

@@ -190,11 +190,11 @@ async fn refusals_have_rabbitmqs_texts() {
         "no queue 'nq' in vhost '/'"
     );
     assert_eq!(
-        refused(s.check_publish("nx")),
+        refused(s.check_publish("nx").await),
         "no exchange 'nx' in vhost '/'"
     );
     assert_eq!(
-        refused(s.check_publish("internal")),
+        refused(s.check_publish("internal").await),
         "cannot publish to internal exchange 'internal' in vhost '/'"
     );
     s.bind(to_queue("q"), "x", "k", none()).await.unwrap();
@@ -366,22 +366,37 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
         "wy",
     );
     check(s.purge_queue("wq").await.map(drop), "read", "queue", "wq");
-    check(s.queue_for_get("nope").map(drop), "read", "queue", "nope");
-    check(s.queue_for_consume("wq").map(drop), "read", "queue", "wq");
-    check(s.check_publish("rx").map(drop), "write", "exchange", "rx");
     check(
-        s.check_publish("nope").map(drop),
+        s.queue_to_read_checked("nope").await.map(drop),
+        "read",
+        "queue",
+        "nope",
+    );
+    check(
+        s.queue_to_read_checked("wq").await.map(drop),
+        "read",
+        "queue",
+        "wq",
+    );
+    check(
+        s.check_publish("rx").await.map(drop),
+        "write",
+        "exchange",
+        "rx",
+    );
+    check(
+        s.check_publish("nope").await.map(drop),
         "write",
         "exchange",
         "nope",
     );
     check(
-        s.check_publish("").map(drop),
+        s.check_publish("").await.map(drop),
         "write",
         "exchange",
         "amq.default",
     );
-    assert!(s.check_publish("wx").is_ok());
+    assert!(s.check_publish("wx").await.is_ok());
 
     users
         .set_permissions("pu", "/", [".*", ".*", ".*"])
@@ -396,14 +411,22 @@ async fn rights_are_asked_for_as_rabbitmq_does() {
             "{permission} access to topic '{key}' in exchange 'amq.topic' in vhost '/' refused for user 'pu'"
         )
     };
-    let amq_topic = s.check_publish("amq.topic").unwrap();
-    assert_eq!(s.check_keys(&amq_topic, ["w.a", "w.b"]), Ok(()));
+    let amq_topic = s.check_publish("amq.topic").await.unwrap();
     assert_eq!(
-        refused(s.check_keys(&amq_topic, ["w.a", "b", "a"])),
+        s.ask_keys(&amq_topic, ["w.a", "w.b"]).get().await,
+        Ok(Validity::Epoch)
+    );
+    assert_eq!(
+        refused(
+            s.ask_keys(&amq_topic, ["w.a", "b", "a"])
+                .get()
+                .await
+                .map_err(BrokerError::from)
+        ),
         topic("write", "b")
     );
-    let direct = s.check_publish("wx").unwrap();
-    assert_eq!(s.check_keys(&direct, ["a"]), Ok(()));
+    let direct = s.check_publish("wx").await.unwrap();
+    assert_eq!(s.ask_keys(&direct, ["a"]).get().await, Ok(Validity::Epoch));
     s.bind(to_queue("wq"), "amq.topic", "r.#", none())
         .await
         .unwrap();

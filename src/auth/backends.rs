@@ -1,0 +1,334 @@
+//! Asks the backends that are other systems, and keeps their answers for a while.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::backend::{Backend, Chain, External};
+use super::cache::{Cache, Kept};
+use super::decision::{Answer, Decision, Verdict};
+use super::http::{Http, HttpSettings};
+use super::login::{Authenticated, Credentials, Login, Refused};
+use super::question::Question;
+use super::user::{AuthUser, Authority};
+use crate::clock;
+use crate::model::Name;
+use crate::seldom::Seldom;
+
+/// While a backend cannot be asked, its last permission to do something holds for as long after it was given.
+const PERMISSION_OUTLIVES_BACKEND: Duration = Duration::from_secs(60 * 60);
+
+/// What the chain is, and its backends.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub chain: Chain,
+    /// How long an answer is kept.
+    pub cache_ttl: Duration,
+    /// Whether refusals are kept, too.
+    pub caches_refusals: bool,
+    /// Of use with `http` in the chain.
+    pub http: HttpSettings,
+}
+
+/// Why the backends cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the settings of the HTTP backend: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// The chain of backends, with those that are other systems.
+pub struct Backends {
+    chain: Chain,
+    http: Option<Arc<Http>>,
+    cache_ttl: Duration,
+    caches_refusals: bool,
+    logins: Arc<Cache<LoginKey, Result<Authenticated, Refused>>>,
+    decisions: Arc<Cache<DecisionKey, Decided>>,
+    /// Digests of passwords are made with it, so that they are of no use elsewhere.
+    digest_key: [u8; 32],
+}
+
+/// A login, without its password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct LoginKey([u8; 32]);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct DecisionKey {
+    backend: External,
+    user: Name,
+    tags: Arc<[Name]>,
+    question: Question,
+}
+
+/// A verdict, and when the backend gave it.
+#[derive(Clone)]
+struct Decided {
+    verdict: Verdict,
+    given: Instant,
+}
+
+impl Default for Backends {
+    /// The broker's own users only.
+    fn default() -> Backends {
+        Backends {
+            chain: Chain::default(),
+            http: None,
+            cache_ttl: Duration::ZERO,
+            caches_refusals: false,
+            logins: Arc::default(),
+            decisions: Arc::default(),
+            digest_key: rand::random(),
+        }
+    }
+}
+
+impl Backends {
+    pub fn open(settings: Settings) -> Result<Backends, OpenError> {
+        let http = match settings.chain.names(Backend::External(External::Http)) {
+            true => Some(Arc::new(Http::open(settings.http)?)),
+            false => None,
+        };
+        Ok(Backends {
+            http,
+            cache_ttl: settings.cache_ttl,
+            caches_refusals: settings.caches_refusals,
+            chain: settings.chain,
+            ..Backends::default()
+        })
+    }
+
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Checks a login with one backend.
+    pub async fn authenticate(
+        &self,
+        backend: External,
+        login: Login<'_>,
+    ) -> Result<Authenticated, Refused> {
+        match (backend, &self.http) {
+            (External::Http, Some(http)) => {
+                let http = Arc::clone(http);
+                let kept = self.login_key(backend, &login);
+                let owned = OwnedLogin::of(&login);
+                let ask = async move { http.authenticate(&owned.borrow()).await };
+                self.cached_login(kept, ask).await
+            }
+            (External::Http, None) => Err(Refused::Failed(NOT_CONFIGURED.into())),
+        }
+    }
+
+    /// What the backend keeps of a user whom another one has authenticated, and the tags that it adds.
+    pub async fn authorise(
+        &self,
+        backend: External,
+        login: Login<'_>,
+    ) -> Result<(Authority, Arc<[Name]>), Refused> {
+        match backend {
+            // It is asked as for a login, and adds no tags.
+            External::Http => {
+                let known = self.authenticate(backend, login).await?;
+                Ok((known.authority, [].into()))
+            }
+        }
+    }
+
+    /// Asks whether `user` may do something.
+    pub fn ask(&self, user: &AuthUser, authority: &Authority, question: Question) -> Answer {
+        match (authority, &self.http) {
+            (Authority::Http, Some(http)) => {
+                let (http, asker) = (Arc::clone(http), user.clone());
+                let key = DecisionKey::new(External::Http, user, &question);
+                self.cached_decision(key, async move { http.allows(&asker, &question).await })
+            }
+            (Authority::Http, None) => failed(External::Http, NOT_CONFIGURED).into(),
+        }
+    }
+
+    fn login_key(&self, backend: External, login: &Login<'_>) -> LoginKey {
+        let (kind, password): (&[u8], &[u8]) = match login.credentials {
+            Credentials::Password(password) => (b"p", password),
+            Credentials::Certificate => (b"c", b""),
+        };
+        let digest = Sha256::new()
+            .chain_update(self.digest_key)
+            .chain_update(backend.module())
+            .chain_update(kind)
+            .chain_update(login.name.len().to_be_bytes())
+            .chain_update(login.name)
+            .chain_update(password);
+        LoginKey(digest.finalize().into())
+    }
+
+    async fn cached_login(
+        &self,
+        key: LoginKey,
+        ask: impl Future<Output = Result<Authenticated, Refused>> + Send + 'static,
+    ) -> Result<Authenticated, Refused> {
+        let (ttl, caches_refusals) = (self.cache_ttl, self.caches_refusals);
+        let ask = async move {
+            let value = ask.await;
+            let is_kept = match &value {
+                Ok(_) => true,
+                Err(Refused::Denied(_)) => caches_refusals,
+                Err(Refused::Failed(_)) => false,
+            };
+            Kept {
+                value,
+                until: is_kept.then(|| clock::monotonic() + ttl),
+            }
+        };
+        match Arc::clone(&self.logins).get(key, ask).await {
+            Some(kept) => kept.value,
+            None => Err(Refused::Failed(TOO_MANY.into())),
+        }
+    }
+
+    fn cached_decision(
+        &self,
+        key: DecisionKey,
+        ask: impl Future<Output = Verdict> + Send + 'static,
+    ) -> Answer {
+        let cache = Arc::clone(&self.decisions);
+        if let Some(kept) = cache.fresh(&key, clock::monotonic()) {
+            return decision(kept).into();
+        }
+        let (ttl, caches_refusals) = (self.cache_ttl, self.caches_refusals);
+        let earlier = cache.any(&key).map(|kept| kept.value);
+        let backend = key.backend;
+        let ask = async move {
+            let verdict = ask.await;
+            let now = clock::monotonic();
+            let value = earlier_or(earlier, verdict, now);
+            let is_kept = match &value.verdict {
+                Verdict::Allowed => true,
+                Verdict::Denied => caches_refusals,
+                Verdict::Failed { .. } => false,
+            };
+            Kept {
+                value,
+                until: is_kept.then(|| now + ttl),
+            }
+        };
+        Answer::Asked(Box::pin(async move {
+            match cache.get(key, ask).await {
+                Some(kept) => decision(kept),
+                None => failed(backend, TOO_MANY),
+            }
+        }))
+    }
+}
+
+const NOT_CONFIGURED: &str = "it is not configured";
+const TOO_MANY: &str = "too many requests wait for it";
+
+impl DecisionKey {
+    fn new(backend: External, user: &AuthUser, question: &Question) -> DecisionKey {
+        DecisionKey {
+            backend,
+            user: user.name.clone(),
+            tags: Arc::clone(&user.tags),
+            question: question.clone(),
+        }
+    }
+}
+
+/// A login that outlives its client.
+struct OwnedLogin {
+    name: Name,
+    password: Option<Vec<u8>>,
+}
+
+impl OwnedLogin {
+    fn of(login: &Login<'_>) -> OwnedLogin {
+        OwnedLogin {
+            name: login.name.into(),
+            password: match login.credentials {
+                Credentials::Password(password) => Some(password.to_vec()),
+                Credentials::Certificate => None,
+            },
+        }
+    }
+
+    fn borrow(&self) -> Login<'_> {
+        let password = self.password.as_deref();
+        Login {
+            name: &self.name,
+            credentials: password.map_or(Credentials::Certificate, Credentials::Password),
+        }
+    }
+}
+
+impl From<Decision> for Answer {
+    fn from(decision: Decision) -> Answer {
+        Answer::Known(decision)
+    }
+}
+
+fn decision(kept: Kept<Decided>) -> Decision {
+    Decision {
+        verdict: kept.value.verdict,
+        // What is not kept holds for what was asked only.
+        until: Some(kept.until.unwrap_or_else(clock::monotonic)),
+    }
+}
+
+fn failed(backend: External, why: &str) -> Decision {
+    Decision {
+        verdict: Verdict::Failed {
+            backend,
+            why: why.into(),
+        },
+        until: Some(clock::monotonic()),
+    }
+}
+
+/// The verdict, or the earlier permission if the backend cannot be asked: clients that work go on while it is away.
+fn earlier_or(earlier: Option<Decided>, verdict: Verdict, now: Instant) -> Decided {
+    static FAILURES: Seldom = Seldom::new(1, Duration::from_secs(10));
+    if let Verdict::Failed { backend, why } = &verdict {
+        if let Some(unsaid) = FAILURES.passes(now) {
+            let backend = backend.module();
+            tracing::error!(backend, %why, %unsaid, "a backend cannot be asked");
+        }
+        let still_allowed = earlier.filter(|earlier| {
+            let age = now.saturating_duration_since(earlier.given);
+            earlier.verdict == Verdict::Allowed && age < PERMISSION_OUTLIVES_BACKEND
+        });
+        if let Some(earlier) = still_allowed {
+            return earlier;
+        }
+    }
+    Decided {
+        verdict,
+        given: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_outlives_its_backend_for_a_while() {
+        let given = clock::monotonic();
+        let failed = || Verdict::Failed {
+            backend: External::Http,
+            why: "timeout".into(),
+        };
+        let after = |earlier: Option<Verdict>, verdict, secs| {
+            let earlier = earlier.map(|verdict| Decided { verdict, given });
+            earlier_or(earlier, verdict, given + Duration::from_secs(secs)).verdict
+        };
+        let allowed = Some(Verdict::Allowed);
+        assert_eq!(after(allowed.clone(), failed(), 3599), Verdict::Allowed);
+        assert_eq!(after(allowed.clone(), failed(), 3600), failed());
+        assert_eq!(after(allowed, Verdict::Denied, 1), Verdict::Denied);
+        assert_eq!(after(Some(Verdict::Denied), failed(), 1), failed());
+        assert_eq!(after(None, failed(), 1), failed());
+        assert_eq!(after(None, Verdict::Allowed, 1), Verdict::Allowed);
+    }
+}

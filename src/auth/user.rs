@@ -1,0 +1,48 @@
+//! A user who has logged in.
+
+use std::sync::Arc;
+
+use super::backend::Backend;
+use crate::model::Name;
+
+/// A user who has logged in, as the chain found it then.
+#[derive(Clone, Debug)]
+pub struct AuthUser {
+    /// The name that its backend gives it, which may differ from the one that the client gave.
+    pub name: Name,
+    pub tags: Arc<[Name]>,
+    pub authenticated_by: Backend,
+    pub authorizer: Authorizer,
+}
+
+/// Who decides what a user may do.
+#[derive(Clone, Debug)]
+pub enum Authorizer {
+    /// The broker's own permissions.
+    Internal,
+    External(Authority),
+}
+
+/// A backend that decides, with what it keeps of the user.
+#[derive(Clone, Debug)]
+pub enum Authority {
+    Http,
+}
+
+impl AuthUser {
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|own| **own == *tag)
+    }
+
+    /// Whether the broker's own permissions hold for it.
+    pub fn is_internal(&self) -> bool {
+        matches!(self.authorizer, Authorizer::Internal)
+    }
+
+    /// When the login ends, in milliseconds of wall-clock time; `None` if it does not.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        match &self.authorizer {
+            Authorizer::Internal | Authorizer::External(Authority::Http) => None,
+        }
+    }
+}
