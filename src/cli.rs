@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
 use crate::ctl;
+use crate::migrate;
 
 #[derive(Debug)]
 pub enum Command {
@@ -18,6 +19,8 @@ pub enum Command {
     CheckConfig(Vec<Setting>),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
+    /// Move from another broker.
+    Migrate(Box<migrate::Options>),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print a man page, or write all of them to a directory.
@@ -31,6 +34,8 @@ pub enum CliError {
     Usage(#[from] clap::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Migrate(#[from] migrate::OptionsError),
 }
 
 /// Parses the words of the command line. The first word is the program's name.
@@ -54,6 +59,10 @@ pub fn parse(
             let raw = raw_config(inner, environment)?;
             Config::from_raw(&raw)?;
             Ok(Command::CheckConfig(raw.settings()))
+        }
+        Some(("migrate", inner)) => {
+            let options = migrate::Options::parse(inner, environment)?;
+            Ok(Command::Migrate(Box::new(options)))
         }
         Some(("completions", inner)) => Ok(Command::Completions(
             inner.get_one("shell").copied().unwrap_or(Shell::Bash),
@@ -112,6 +121,7 @@ pub fn command() -> Clap {
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
         .subcommand(Clap::new("check-config").about("Check the configuration without starting: show each setting with its source").args(arguments()))
         .subcommand(ctl::command())
+        .subcommand(migrate::command())
         .subcommand(completions())
         .subcommand(man())
 }

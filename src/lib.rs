@@ -17,6 +17,7 @@ pub mod management; // the management HTTP API and the web page
 pub mod manual; // man pages and completions of shells
 pub mod memory; // resident memory and the memory alarm
 pub mod metrics; // numbers for Prometheus
+pub mod migrate; // moves from another broker
 pub mod model; // names, ids, messages, queue arguments: plain data
 pub mod net; // sockets: accepts connections within limits, plain or TLS
 pub mod node; // this node's name

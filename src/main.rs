@@ -10,6 +10,7 @@ use leveret::config::{Config, Setting, stray_variables};
 use leveret::ctl;
 use leveret::logging;
 use leveret::manual;
+use leveret::migrate;
 use leveret::server::Server;
 use leveret::service_manager;
 use leveret::shutdown::Signals;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), environment) {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::CheckConfig(settings)) => show(&settings),
+        Ok(Command::Migrate(options)) => migrate::run(*options),
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Ok(Command::Completions(shell)) => exit_code(
             manual::write_completions(shell, &mut stdout()),
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
             let code = u8::try_from(error.exit_code()).unwrap_or(EX_CONFIG);
             exit_code(error.print(), ExitCode::from(code))
         }
+        Err(CliError::Migrate(error)) => print_error(
+            &format!("leveret migrate: {error}"),
+            ExitCode::from(EX_CONFIG),
+        ),
         Err(CliError::Config(error)) => {
             print_error(&format!("leveret: {error}"), ExitCode::from(EX_CONFIG))
         }

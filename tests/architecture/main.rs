@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("shovel", &["broker", "model", "wire", "clock"]),
     ("net", &["clock", "model", "seldom"]),
+    ("migrate", &["shovel", "model", "wire"]),
     (
         "amqp",
         &[
