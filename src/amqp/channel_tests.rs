@@ -45,6 +45,7 @@ async fn connection() -> ConnectionState {
     };
     let shared = Context {
         name: "test".into(),
+        peer: [127, 0, 0, 1].into(),
         session: Arc::new(session),
         outbox: Arc::new(Outbox::default()),
         front: Front::new(broker, Arc::default(), settings),

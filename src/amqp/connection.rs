@@ -85,6 +85,8 @@ pub(super) struct Connection {
     pub(super) errors_logged: u32,
     /// The status that operators see is out of date.
     pub(super) status_changed: bool,
+    /// When the credential of the user expires, and the connection closes.
+    pub(super) expires: Option<Instant>,
     heartbeat_secs: u16,
 }
 
@@ -97,6 +99,7 @@ impl Connection {
         read_buffer: usize,
     ) -> Connection {
         let assembly_share = AssemblyShare::new(&shared.front.assembling);
+        let expires = shared.expiry();
         Connection {
             state: ConnectionState::new(shared, read_buffer),
             channels: Channels::default(),
@@ -112,6 +115,7 @@ impl Connection {
             wake_at: None,
             errors_logged: 0,
             status_changed: false,
+            expires,
             heartbeat_secs,
         }
     }

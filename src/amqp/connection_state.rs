@@ -2,6 +2,7 @@
 //! that waits for something, and counts over all channels. Decides nothing.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use super::method_id::MethodId;
 use super::outbox::Outbox;
 use super::unsynced::Unsynced;
 use super::writer::Writer;
+use crate::auth::AuthUser;
 use crate::broker::error::BrokerError;
 use crate::broker::queue::Queue;
 use crate::broker::session::Session;
 use crate::broker::stats::PublishCounts;
-use crate::broker::users::Answer;
+use crate::broker::users::{Answer, RenewalError};
 use crate::clock::{Clock, Moment};
 use crate::model::Name;
 use crate::store::commit::Committer;
@@ -32,6 +34,7 @@ use crate::wire::{self, AMQPClass};
 pub(crate) struct Context {
     /// The connection's name in the log.
     pub(crate) name: Name,
+    pub(crate) peer: IpAddr,
     pub(crate) session: Arc<Session>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) front: Arc<Front>,
@@ -43,15 +46,31 @@ pub(crate) struct Context {
     pub(crate) client: Capabilities,
 }
 
+impl Context {
+    /// When the secret of the user expires, if it does.
+    pub(super) fn expiry(&self) -> Option<Instant> {
+        let at_ms = self.session.logged_in().expires_at_ms()?;
+        let left_ms = at_ms.saturating_sub(self.session.clock().wall_ms());
+        Instant::now().checked_add(Duration::from_millis(left_ms))
+    }
+}
+
 /// The rest of a method, run when the event that it waits for has happened.
 pub(crate) type Continuation =
     Box<dyn FnOnce(&mut Channel, &mut ConnectionState) -> Handled + Send>;
+
+/// What has become of a method that has waited.
+pub(crate) enum Rest {
+    OfChannel(Continuation),
+    /// The new secret of the connection's user is accepted or refused.
+    NewSecret(Result<Arc<AuthUser>, RenewalError>),
+}
 
 /// A method that waits for something. Until then the connection handles no further frame.
 pub(crate) struct PendingMethod {
     pub(crate) channel: u16,
     pub(crate) method: MethodId,
-    pub(crate) future: Pin<Box<dyn Future<Output = Continuation> + Send>>,
+    pub(crate) future: Pin<Box<dyn Future<Output = Rest> + Send>>,
 }
 
 pub(crate) struct ConnectionState {
@@ -145,7 +164,7 @@ impl ConnectionState {
         self.pending = Some(PendingMethod {
             channel: channel.number,
             method: self.method,
-            future: Box::pin(future),
+            future: Box::pin(async move { Rest::OfChannel(future.await) }),
         });
     }
 

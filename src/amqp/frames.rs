@@ -3,7 +3,7 @@
 
 use super::channel::Phase as ChannelPhase;
 use super::connection::{Connection, Phase};
-use super::connection_state::Continuation;
+use super::connection_state::Rest;
 use super::error::{Code, Failure, Refusal};
 use super::method_id::MethodId;
 use super::protocol_errors::{channel_not_open, undecodable, undecodable_on_zero};
@@ -150,12 +150,7 @@ impl Connection {
                 Ok(())
             }
             AMQPClass::Connection(connection::AMQPMethod::UpdateSecret(m)) => {
-                let shared = &self.state.shared;
-                let (connection, user) = (&shared.name, &shared.session.user);
-                tracing::debug!(%connection, %user, reason = ?m.reason.as_str(), "secret updated");
-                self.refresh_permissions();
-                let ok = connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {});
-                self.state.send(0, AMQPClass::Connection(ok));
+                self.update_secret(&m);
                 Ok(())
             }
             _ => {
@@ -167,27 +162,19 @@ impl Connection {
         }
     }
 
-    /// The client has a new secret. Passwords do not expire, so any secret will do (as in RabbitMQ).
-    /// Permissions are looked up again whenever they change; only those of existing consumers need a check
-    /// here.
-    fn refresh_permissions(&mut self) {
-        for number in self.channels.numbers() {
-            if let Some((channel, state)) = self.channel(number) {
-                channel.cancel_unreadable(state);
-            }
-        }
-    }
-
     /// Runs the rest of the method that has waited.
-    pub(super) fn resume(&mut self, rest: Continuation) {
+    pub(super) fn resume(&mut self, rest: Rest) {
         let Some(pending) = self.state.pending.take() else {
             return;
         };
         self.status_changed = true;
         self.state.method = pending.method;
-        let handled = match self.channel(pending.channel) {
-            Some((channel, state)) => rest(channel, state),
-            None => Ok(()),
+        let handled = match rest {
+            Rest::NewSecret(renewed) => self.secret_updated(renewed),
+            Rest::OfChannel(rest) => match self.channel(pending.channel) {
+                Some((channel, state)) => rest(channel, state),
+                None => Ok(()),
+            },
         };
         if let Err(refusal) = handled {
             self.fail(pending.channel, refusal.or_about(pending.method).into());

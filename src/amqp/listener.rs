@@ -289,11 +289,12 @@ impl Front {
             info,
             registration,
         } = opened;
-        let name = info.name();
+        let (name, peer) = (info.name(), info.peer.ip());
         tracing::info!(connection = %name, user = %info.user, vhost = %info.vhost, "connection opened");
         drop(info);
         let context = Context {
             name: name.as_str().into(),
+            peer,
             session: Arc::new(session),
             outbox,
             committer: Arc::clone(self.broker.committer()),

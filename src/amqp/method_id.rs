@@ -23,6 +23,8 @@ impl MethodId {
         MethodId::new(connection::CLASS, connection::CLOSE);
     pub(crate) const CONNECTION_CLOSE_OK: MethodId =
         MethodId::new(connection::CLASS, connection::CLOSE_OK);
+    pub(crate) const CONNECTION_UPDATE_SECRET: MethodId =
+        MethodId::new(connection::CLASS, connection::UPDATE_SECRET);
     pub(crate) const CHANNEL_OPEN: MethodId = MethodId::new(channel::CLASS, channel::OPEN);
     pub(crate) const CHANNEL_CLOSE: MethodId = MethodId::new(channel::CLASS, channel::CLOSE);
     pub(crate) const CHANNEL_CLOSE_OK: MethodId = MethodId::new(channel::CLASS, channel::CLOSE_OK);

@@ -22,6 +22,7 @@ mod confirms; // publisher confirms, pure
 mod connection; // an open connection without its socket
 mod connection_state; // the state that channels work with
 mod consumers; // the consumers of a channel and of a connection
+mod credentials; // secrets that are renewed or expire
 mod credit; // credit of one consumer, pure
 mod deliver; // one delivery, as frames
 mod deliveries; // from the outbox to the channels

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::assembly_budget::Verdict;
 use super::connection::{Connection, Phase};
-use super::connection_state::Continuation;
+use super::connection_state::Rest;
 use super::error::{Code, Refusal};
 use super::heartbeat::Heart;
 use super::limits::{
@@ -50,7 +50,7 @@ pub(super) struct Task {
 enum Woken {
     /// The next round finds out what there is to do.
     Ready,
-    Resumed(Continuation),
+    Resumed(Rest),
     Timer,
     Reset,
 }
@@ -289,6 +289,7 @@ impl Task {
             self.connection.assembly_share.until(),
             self.connection.blocked_due(),
             self.connection.ack_deadline(),
+            self.connection.expires,
         ];
         let deadline = deadlines
             .into_iter()
@@ -327,6 +328,7 @@ impl Task {
         }
         self.connection.check_held_back(now);
         self.connection.end_overdue();
+        self.connection.check_expiry(now);
         if now >= self.next_tick {
             self.tick(now);
         }

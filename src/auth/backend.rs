@@ -15,6 +15,8 @@ pub enum Backend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum External {
     Http,
+    OAuth2,
+    Ldap,
 }
 
 impl External {
@@ -22,17 +24,26 @@ impl External {
     pub fn module(self) -> &'static str {
         match self {
             External::Http => "rabbit_auth_backend_http",
+            External::OAuth2 => "rabbit_auth_backend_oauth2",
+            External::Ldap => "rabbit_auth_backend_ldap",
         }
     }
 }
 
 impl Backend {
-    const ALL: [Backend; 2] = [Backend::Internal, Backend::External(External::Http)];
+    const ALL: [Backend; 4] = [
+        Backend::Internal,
+        Backend::External(External::Http),
+        Backend::External(External::OAuth2),
+        Backend::External(External::Ldap),
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Backend::Internal => "internal",
             Backend::External(External::Http) => "http",
+            Backend::External(External::OAuth2) => "oauth2",
+            Backend::External(External::Ldap) => "ldap",
         }
     }
 }
@@ -127,7 +138,14 @@ mod tests {
 
     #[test]
     fn a_link_is_one_backend_or_two() {
-        for text in ["internal", "http", "http+internal", "internal+http"] {
+        for text in [
+            "internal",
+            "http",
+            "oauth2",
+            "ldap",
+            "http+internal",
+            "internal+ldap",
+        ] {
             assert_eq!(
                 text.parse::<Link>().map(|link| link.to_string()),
                 Ok(text.to_owned())

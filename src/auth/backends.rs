@@ -9,10 +9,12 @@ use super::backend::{Backend, Chain, External};
 use super::cache::{Cache, Kept};
 use super::decision::{Answer, Decision, Verdict};
 use super::http::{Http, HttpSettings};
+use super::ldap::{Ldap, LdapError, LdapSettings};
 use super::login::{Authenticated, Credentials, Login, Refused};
+use super::oauth2::{OAuth2, OAuth2Error, OAuth2Settings, TokenError};
 use super::question::Question;
-use super::user::{AuthUser, Authority};
-use crate::clock;
+use super::user::{AuthUser, Authority, Authorizer};
+use crate::clock::{self, Clock};
 use crate::model::Name;
 use crate::seldom::Seldom;
 
@@ -29,6 +31,10 @@ pub struct Settings {
     pub caches_refusals: bool,
     /// Of use with `http` in the chain.
     pub http: HttpSettings,
+    /// Of use with `oauth2` in the chain.
+    pub oauth2: OAuth2Settings,
+    /// Of use with `ldap` in the chain.
+    pub ldap: LdapSettings,
 }
 
 /// Why the backends cannot be asked at all.
@@ -36,12 +42,20 @@ pub struct Settings {
 pub enum OpenError {
     #[error("the settings of the HTTP backend: {0}")]
     Http(#[from] reqwest::Error),
+    #[error(transparent)]
+    OAuth2(#[from] OAuth2Error),
+    #[error(transparent)]
+    Ldap(#[from] LdapError),
 }
 
 /// The chain of backends, with those that are other systems.
 pub struct Backends {
     chain: Chain,
     http: Option<Arc<Http>>,
+    oauth2: Option<Arc<OAuth2>>,
+    ldap: Option<Arc<Ldap>>,
+    /// Tokens expire by the wall clock.
+    clock: Arc<Clock>,
     cache_ttl: Duration,
     caches_refusals: bool,
     logins: Arc<Cache<LoginKey, Result<Authenticated, Refused>>>,
@@ -75,6 +89,9 @@ impl Default for Backends {
         Backends {
             chain: Chain::default(),
             http: None,
+            oauth2: None,
+            ldap: None,
+            clock: Arc::default(),
             cache_ttl: Duration::ZERO,
             caches_refusals: false,
             logins: Arc::default(),
@@ -85,13 +102,17 @@ impl Default for Backends {
 }
 
 impl Backends {
-    pub fn open(settings: Settings) -> Result<Backends, OpenError> {
-        let http = match settings.chain.names(Backend::External(External::Http)) {
-            true => Some(Arc::new(Http::open(settings.http)?)),
-            false => None,
-        };
+    /// Opens the backends that the chain names.
+    pub fn open(settings: Settings, clock: Arc<Clock>) -> Result<Backends, OpenError> {
+        let names = |backend| settings.chain.names(Backend::External(backend));
+        let http = names(External::Http).then(|| Http::open(settings.http));
+        let oauth2 = names(External::OAuth2).then(|| OAuth2::new(settings.oauth2));
+        let ldap = names(External::Ldap).then(|| Ldap::new(settings.ldap));
         Ok(Backends {
-            http,
+            http: http.transpose()?.map(Arc::new),
+            oauth2: oauth2.transpose()?.map(Arc::new),
+            ldap: ldap.transpose()?.map(Arc::new),
+            clock,
             cache_ttl: settings.cache_ttl,
             caches_refusals: settings.caches_refusals,
             chain: settings.chain,
@@ -109,15 +130,32 @@ impl Backends {
         backend: External,
         login: Login<'_>,
     ) -> Result<Authenticated, Refused> {
-        match (backend, &self.http) {
-            (External::Http, Some(http)) => {
-                let http = Arc::clone(http);
-                let kept = self.login_key(backend, &login);
-                let owned = OwnedLogin::of(&login);
+        let kept = self.login_key(backend, &login);
+        let owned = OwnedLogin::of(&login);
+        match backend {
+            External::Http => {
+                let http = self.http.clone().ok_or_else(not_configured)?;
                 let ask = async move { http.authenticate(&owned.borrow()).await };
                 self.cached_login(kept, ask).await
             }
-            (External::Http, None) => Err(Refused::Failed(NOT_CONFIGURED.into())),
+            External::Ldap => {
+                let ldap = self.ldap.clone().ok_or_else(not_configured)?;
+                let ask = async move {
+                    let (user, tags) = ldap.authenticate(owned.borrow()).await?;
+                    Ok(Authenticated {
+                        name: owned.name,
+                        tags: tags.into(),
+                        authority: Authority::Ldap(Arc::new(user)),
+                    })
+                };
+                self.cached_login(kept, ask).await
+            }
+            // A token carries all that there is to know, so its login is not kept.
+            External::OAuth2 => {
+                let oauth2 = self.oauth2.as_ref().ok_or_else(not_configured)?;
+                let token = oauth2.log_in(login, self.now_seconds()).await;
+                token.map(Authenticated::of_token)
+            }
         }
     }
 
@@ -128,24 +166,55 @@ impl Backends {
         login: Login<'_>,
     ) -> Result<(Authority, Arc<[Name]>), Refused> {
         match backend {
-            // It is asked as for a login, and adds no tags.
-            External::Http => {
+            // They are asked as for a login, and add no tags.
+            External::Http | External::OAuth2 => {
                 let known = self.authenticate(backend, login).await?;
                 Ok((known.authority, [].into()))
+            }
+            External::Ldap => {
+                let known = self.authenticate(backend, login).await?;
+                Ok((known.authority, known.tags))
             }
         }
     }
 
     /// Asks whether `user` may do something.
     pub fn ask(&self, user: &AuthUser, authority: &Authority, question: Question) -> Answer {
-        match (authority, &self.http) {
-            (Authority::Http, Some(http)) => {
+        match (authority, &self.http, &self.ldap) {
+            (Authority::Http, Some(http), _) => {
                 let (http, asker) = (Arc::clone(http), user.clone());
                 let key = DecisionKey::new(External::Http, user, &question);
                 self.cached_decision(key, async move { http.allows(&asker, &question).await })
             }
-            (Authority::Http, None) => failed(External::Http, NOT_CONFIGURED).into(),
+            (Authority::Ldap(known), _, Some(ldap)) => {
+                let (ldap, name, known) = (Arc::clone(ldap), user.name.clone(), Arc::clone(known));
+                let key = DecisionKey::new(External::Ldap, user, &question);
+                let ask = async move { ldap.allows(&name, &known, &question).await };
+                self.cached_decision(key, ask)
+            }
+            (Authority::OAuth2(token), _, _) => token.decide(&question, self.now_seconds()).into(),
+            (Authority::Http, None, _) => failed(External::Http, NOT_CONFIGURED).into(),
+            (Authority::Ldap(_), _, None) => failed(External::Ldap, NOT_CONFIGURED).into(),
         }
+    }
+
+    /// The user with a new secret in place of the one that may expire. Other users stay as they are.
+    pub async fn renew(&self, user: &AuthUser, secret: &[u8]) -> Result<AuthUser, TokenError> {
+        let Authorizer::External(Authority::OAuth2(current)) = &user.authorizer else {
+            return Ok(user.clone());
+        };
+        let oauth2 = self.oauth2.as_ref().ok_or(TokenError::Malformed)?;
+        let token = oauth2.refresh(current, secret, self.now_seconds()).await?;
+        Ok(AuthUser {
+            tags: Arc::clone(&token.tags),
+            authorizer: Authorizer::External(Authority::OAuth2(Arc::new(token))),
+            ..user.clone()
+        })
+    }
+
+    /// The wall clock in seconds since 1970.
+    fn now_seconds(&self) -> u64 {
+        self.clock.wall_ms() / 1000
     }
 
     fn login_key(&self, backend: External, login: &Login<'_>) -> LoginKey {
@@ -260,6 +329,10 @@ impl OwnedLogin {
             credentials: password.map_or(Credentials::Certificate, Credentials::Password),
         }
     }
+}
+
+fn not_configured() -> Refused {
+    Refused::Failed(NOT_CONFIGURED.into())
 }
 
 impl From<Decision> for Answer {

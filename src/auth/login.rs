@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::oauth2::Token;
 use super::user::Authority;
 use crate::model::Name;
 
@@ -28,6 +29,16 @@ pub struct Authenticated {
     pub tags: Arc<[Name]>,
     /// What the backend needs to authorise the user later.
     pub authority: Authority,
+}
+
+impl Authenticated {
+    pub(super) fn of_token(token: Token) -> Authenticated {
+        Authenticated {
+            name: token.user.clone(),
+            tags: Arc::clone(&token.tags),
+            authority: Authority::OAuth2(Arc::new(token)),
+        }
+    }
 }
 
 /// A backend does not accept a login. The next one is asked.

@@ -6,7 +6,9 @@ mod backends; // asks them
 mod cache; // their answers, for a while
 mod decision;
 mod http; // the backend that asks an HTTP server
+pub mod ldap; // the backend that asks a directory
 mod login; // what a backend learns of a login, and what it answers
+pub mod oauth2; // the backend that checks tokens
 mod question; // what a user may do
 mod user;
 

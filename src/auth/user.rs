@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::ldap::LdapUser;
+use super::oauth2::Token;
 use crate::model::Name;
 
 /// A user who has logged in, as the chain found it then.
@@ -27,6 +29,8 @@ pub enum Authorizer {
 #[derive(Clone, Debug)]
 pub enum Authority {
     Http,
+    OAuth2(Arc<Token>),
+    Ldap(Arc<LdapUser>),
 }
 
 impl AuthUser {
@@ -42,7 +46,12 @@ impl AuthUser {
     /// When the login ends, in milliseconds of wall-clock time; `None` if it does not.
     pub fn expires_at_ms(&self) -> Option<u64> {
         match &self.authorizer {
-            Authorizer::Internal | Authorizer::External(Authority::Http) => None,
+            Authorizer::External(Authority::OAuth2(token)) => {
+                token.expires.map(|seconds| seconds.saturating_mul(1000))
+            }
+            Authorizer::Internal | Authorizer::External(Authority::Http | Authority::Ldap(_)) => {
+                None
+            }
         }
     }
 }

@@ -128,7 +128,7 @@ impl Broker {
             config.new_passwords,
             config
                 .auth
-                .map(Backends::open)
+                .map(|auth| Backends::open(auth, Arc::clone(clock)))
                 .transpose()?
                 .unwrap_or_default(),
         )?;

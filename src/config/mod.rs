@@ -6,6 +6,7 @@ mod nearest; // the name that was probably meant
 mod option; // what is known of one option
 mod options; // the table of all options
 mod parse; // from text to values
+mod parse_logins;
 mod raw; // values as text, and their sources
 mod settings; // what `check-config` shows
 mod sources; // command line, environment, file

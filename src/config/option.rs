@@ -26,6 +26,9 @@ impl OptionSpec {
 
     /// Whether `check-config` hides the value.
     pub fn is_secret(&self) -> bool {
-        self.field == "default_pass"
+        matches!(
+            self.field,
+            "default_pass" | "ldap_dn_lookup_bind_password" | "ldap_other_bind_password"
+        )
     }
 }

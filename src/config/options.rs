@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use super::option::OptionSpec;
 use super::parse;
+use super::parse_logins::{
+    algorithm_or_none, alias_or_none, attribute_or_none, bind, encryption, jwks_or_none,
+    key_file_or_none, query, safe_url_or_none, scope_prefix, tag_queries, text, text_or_none,
+};
 use super::raw::{ConfigError, RawConfig};
 use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
+use crate::auth::ldap::{Bind, Encryption, Query, TagQueries};
+use crate::auth::oauth2::KeySource;
 use crate::auth::{HttpMethod, Link, Url};
 use crate::model::{IpRange, Name};
 
@@ -110,6 +116,83 @@ options! {
     auth_http_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "15000";
     /// File with the certificates in PEM that vouch for the server of the backend `http`; `none` trusts those of the system.
     auth_http_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// Name of this broker in the audience of OAuth 2 tokens; the backend `oauth2` needs it.
+    oauth2_resource_server_id: Option<Name> = one(text_or_none), "ID", "none";
+    /// Type of the rich authorization requests in OAuth 2 tokens that are for this broker; `none` reads no such requests.
+    oauth2_resource_server_type: Option<Name> = one(text_or_none), "TYPE", "none";
+    /// Beginning of the scopes in OAuth 2 tokens that are for this broker: `auto` is the resource server's id and a dot,
+    /// `none` takes all scopes.
+    oauth2_scope_prefix: Option<Name> = one(scope_prefix), "auto|PREFIX|none", "auto";
+    /// Name of a role in OAuth 2 tokens, and the scopes that it stands for, separated by spaces. May be given more than once.
+    oauth2_scope_aliases: Vec<Option<(Name, Vec<Name>)>> = many(alias_or_none), "ROLE=SCOPES", "none";
+    /// Claims of OAuth 2 tokens that hold scopes besides `scope`, as paths such as `realm_access.roles`, separated by spaces.
+    oauth2_additional_scopes_key: Option<Name> = one(text_or_none), "PATHS", "none";
+    /// Claims of OAuth 2 tokens that may hold the name of the user, in this order; `none` is `sub`, or else `client_id`.
+    /// May be given more than once.
+    oauth2_preferred_username_claims: Vec<Option<Name>> = many(text_or_none), "CLAIM", "none";
+    /// Whether OAuth 2 tokens for other audiences are refused: `true` or `false`.
+    oauth2_verify_aud: bool = one(parse::truth), "true|false", "true";
+    /// Whether OAuth 2 tokens that do not expire are refused: `true` or `false`.
+    oauth2_require_exp: bool = one(parse::truth), "true|false", "true";
+    /// Whether OAuth 2 tokens of other issuers than `oauth2-issuer` are refused: `true` or `false`.
+    oauth2_verify_iss: bool = one(parse::truth), "true|false", "false";
+    /// Algorithms that OAuth 2 tokens may be signed with; `none` restricts none. May be given more than once.
+    oauth2_algorithms: Vec<Option<Name>> = many(algorithm_or_none), "ALGORITHM", "none";
+    /// Public key, in a PEM file, of OAuth 2 tokens that name its id. May be given more than once.
+    oauth2_signing_keys: Vec<Option<(Name, PathBuf)>> = many(key_file_or_none), "ID=FILE", "none";
+    /// Id of the key of OAuth 2 tokens that name none.
+    oauth2_default_key: Option<Name> = one(text_or_none), "ID", "none";
+    /// JSON Web Key set with the keys of OAuth 2 tokens: a file, or an https address.
+    oauth2_jwks: KeySource = one(jwks_or_none), "FILE|URL", "none";
+    /// Issuer of OAuth 2 tokens, an https address. Its discovery document says where its keys are, unless `oauth2-jwks` does.
+    oauth2_issuer: Option<Url> = one(safe_url_or_none), "URL", "none";
+    /// Path of the discovery document below the issuer's address.
+    oauth2_discovery_endpoint_path: Name = one(text), "PATH", ".well-known/openid-configuration";
+    /// Minimum time between two readings of the keys of OAuth 2 tokens, in milliseconds. A token with an unknown key asks
+    /// for one.
+    oauth2_jwks_interval: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
+    /// File with certificates in PEM that vouch for the server with the keys of OAuth 2 tokens, besides those of the system.
+    oauth2_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// Host of an LDAP server; the backend `ldap` tries them in this order. May be given more than once.
+    ldap_servers: Vec<Option<Name>> = many(text_or_none), "HOST", "none";
+    /// Port of the LDAP servers.
+    ldap_port: u16 = one(parse::positive), "PORT", "389";
+    /// How connections to LDAP servers are encrypted: `none`, `tls` from the first byte (usually on port 636), or `starttls`.
+    ldap_encryption: Encryption = one(encryption), "none|tls|starttls", "none";
+    /// File with the certificates in PEM that vouch for the LDAP servers; `none` trusts those of the system.
+    ldap_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// Longest time of a login or check by LDAP, in milliseconds.
+    ldap_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "5000";
+    /// Time after which an idle connection to an LDAP server is closed, in milliseconds.
+    ldap_idle_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "300000";
+    /// Maximum number of connections to the LDAP servers.
+    ldap_connection_pool_size: usize = one(parse::positive_count), "COUNT", "64";
+    /// Distinguished name of a user's entry, with the variable `${username}`; or the value of `ldap-dn-lookup-attribute`.
+    ldap_user_dn_pattern: Name = one(text), "PATTERN", "${username}";
+    /// Name that a user binds with, with the variable `${username}`; `none` is `ldap-user-dn-pattern`.
+    ldap_user_bind_pattern: Option<Name> = one(text_or_none), "PATTERN", "none";
+    /// Attribute by which a user's entry is searched for; `none` takes `ldap-user-dn-pattern` as the entry's name.
+    ldap_dn_lookup_attribute: Option<Name> = one(attribute_or_none), "ATTRIBUTE", "none";
+    /// Entry below which users are searched for.
+    ldap_dn_lookup_base: Option<Name> = one(text_or_none), "DN", "none";
+    /// Who searches for users: the user after its bind (`as_user`), nobody (`anon`), or the entry of this name.
+    ldap_dn_lookup_bind: Bind = one(bind), "as_user|anon|DN", "as_user";
+    /// Password of the entry that searches for users.
+    ldap_dn_lookup_bind_password: Option<Name> = one(text_or_none), "PASSWORD", "none";
+    /// Who asks the queries: the user (`as_user`), nobody (`anon`), or the entry of this name.
+    ldap_other_bind: Bind = one(bind), "as_user|anon|DN", "as_user";
+    /// Password of the entry that asks the queries.
+    ldap_other_bind_password: Option<Name> = one(text_or_none), "PASSWORD", "none";
+    /// Entry below which nested groups are searched for; `none` is `ldap-dn-lookup-base`.
+    ldap_group_lookup_base: Option<Name> = one(text_or_none), "DN", "none";
+    /// Query whether a user may enter a virtual host.
+    ldap_vhost_access_query: Query = one(query), "QUERY", "{constant, true}";
+    /// Query whether a user may use a queue or exchange.
+    ldap_resource_access_query: Query = one(query), "QUERY", "{constant, true}";
+    /// Query whether a user may use a routing key on a topic exchange.
+    ldap_topic_access_query: Query = one(query), "QUERY", "{constant, true}";
+    /// Queries which users have a tag.
+    ldap_tag_queries: TagQueries = one(tag_queries), "[{TAG, QUERY}, …]", "[{administrator, {constant, false}}]";
     /// How new passwords are hashed: `argon2id`, or `rabbitmq` for salted SHA-256, which a RabbitMQ can import but which a
     /// thief of the data directory guesses faster.
     password_hashing: PasswordHashing = one(parse::password_hashing), "argon2id|rabbitmq", "argon2id";

@@ -201,10 +201,13 @@ impl Caller {
     }
 }
 
-/// User and password of basic authentication, if the request has it.
+/// User and password of basic authentication, or the token of a bearer, whose user it names itself.
 fn credentials(parts: &Parts) -> Option<(String, Vec<u8>)> {
     let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((String::new(), encoded.trim().as_bytes().to_vec()));
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }

@@ -6,6 +6,7 @@ mod data_dir; // prepares the data directory
 mod definitions; // imports definitions at the start
 mod error;
 mod listeners;
+mod logins;
 mod settings; // translates the configuration for each room
 
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tracing::{info, warn};
 
 use super::error::StartError;
+use super::logins;
 use crate::auth::{Chain, HttpSettings};
 use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::broker::password::NewPasswords;
@@ -35,6 +36,8 @@ pub(super) fn auth(config: &Config) -> Result<auth::Settings, StartError> {
             timeout: config.auth_http_timeout,
             ca: ca.transpose()?,
         },
+        oauth2: logins::oauth2(config),
+        ldap: logins::ldap(config),
     })
 }
 

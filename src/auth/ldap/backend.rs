@@ -1,6 +1,5 @@
 //! Logins and permission checks by a directory.
 
-use std::fmt;
 use std::time::Duration;
 
 use tracing::warn;
@@ -11,6 +10,7 @@ use super::pattern::Variables;
 use super::pool::{LdapError, Leased, Pool};
 use super::query::Query;
 use super::settings::{Bind, DnLookup, LdapSettings};
+use super::user::LdapUser;
 use crate::auth::backend::External;
 use crate::auth::decision::Verdict;
 use crate::auth::login::{Credentials, Login, Refused};
@@ -26,14 +26,6 @@ const NO_ATTRIBUTE: &str = "1.1";
 pub struct Ldap {
     settings: LdapSettings,
     pool: Pool,
-}
-
-/// What is kept of a user for checks.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LdapUser {
-    dn: String,
-    /// For checks that act as the user. `None` if it logged in without.
-    password: Option<String>,
 }
 
 /// Why the directory gives no answer.
@@ -331,13 +323,6 @@ impl Ldap {
 impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Failure {
         Failure::Failed(error.to_string())
-    }
-}
-
-impl fmt::Debug for LdapUser {
-    /// Omits the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LdapUser({})", self.dn)
     }
 }
 

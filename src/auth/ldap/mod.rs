@@ -9,8 +9,10 @@ mod pool; // connections
 mod query; // the questions
 mod settings;
 mod term; // how queries are written
+mod user;
 
-pub use backend::{Ldap, LdapUser};
+pub use backend::Ldap;
 pub use pool::LdapError;
 pub use query::{InvalidQuery, Query, TagQueries, is_attribute, parse_tag_queries};
 pub use settings::{Bind, DnLookup, Encryption, LdapSettings};
+pub use user::LdapUser;

@@ -13,14 +13,19 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::directory::{Bound, Connection, DirectoryError};
-use super::settings::{Encryption, LdapSettings};
+use super::settings::{Bind, Encryption, LdapSettings};
 use crate::clock::monotonic;
 
 /// Why the pool cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LdapError {
-    #[error("LDAP is to decide about logins, but there is no server of it")]
+    #[error("no LDAP server is configured")]
     NoServer,
+    #[error("LDAP users are looked up by an attribute, but no base to search from is configured")]
+    NoLookupBase,
+    /// A bind without a password is one without a name, too.
+    #[error("no password is configured for the LDAP bind as '{0}'")]
+    NoPassword(String),
     #[error("cannot read the authorities of LDAP servers: {0}")]
     Authorities(#[from] rustls::pki_types::pem::Error),
     #[error("the authorities of LDAP servers: {0}")]
@@ -51,6 +56,7 @@ pub(super) struct Leased {
 
 impl Pool {
     pub(super) fn new(settings: &LdapSettings) -> Result<Pool, LdapError> {
+        check(settings)?;
         let scheme = match settings.encryption {
             Encryption::Tls => "ldaps",
             Encryption::None | Encryption::StartTls => "ldap",
@@ -89,7 +95,7 @@ impl Pool {
             settings: connections,
             idle_timeout: settings.idle_timeout,
             permits: Arc::new(Semaphore::new(settings.pool_size)),
-            idle: Mutex::default(),
+            idle: Arc::default(),
         })
     }
 
@@ -164,6 +170,22 @@ impl Pool {
         }
         Err(last)
     }
+}
+
+fn check(settings: &LdapSettings) -> Result<(), LdapError> {
+    let lookup = settings.dn_lookup.as_ref();
+    if lookup.is_some_and(|lookup| lookup.base.is_empty()) {
+        return Err(LdapError::NoLookupBase);
+    }
+    let binds = lookup.map(|lookup| &lookup.bind).into_iter();
+    for bind in binds.chain([&settings.other_bind]) {
+        if let Bind::Dn { dn, password } = bind
+            && password.is_empty()
+        {
+            return Err(LdapError::NoPassword(dn.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Closes connections that are idle for too long, until there are none.

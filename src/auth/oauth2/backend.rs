@@ -11,6 +11,7 @@ use super::key_source::{KeyReader, KeySource, SourceError, read_document, read_f
 use super::keys::{KeySet, parse_pem};
 use super::settings::ResourceServer;
 use super::token::{Token, TokenError};
+use crate::auth::login::{Credentials, Login, Refused};
 use crate::clock::monotonic;
 
 /// The configuration of the backend.
@@ -41,6 +42,8 @@ pub struct OAuth2 {
 /// Why the backend cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuth2Error {
+    #[error("no resource server id is configured for OAuth 2")]
+    NoResourceServer,
     #[error("OAuth 2 signing keys: {0}")]
     Source(#[from] SourceError),
     #[error("OAuth 2 certificate authorities: {0}")]
@@ -50,6 +53,9 @@ pub enum OAuth2Error {
 impl OAuth2 {
     /// Reads the keys that are in files. A server with keys is asked when the first token comes.
     pub fn new(settings: OAuth2Settings) -> Result<OAuth2, OAuth2Error> {
+        if settings.server.id.is_empty() {
+            return Err(OAuth2Error::NoResourceServer);
+        }
         let mut configured_keys = KeySet::new();
         for (id, path) in settings.signing_keys {
             let key = parse_pem(&read_document(&path)?).map_err(|error| SourceError::Keys {
@@ -74,8 +80,25 @@ impl OAuth2 {
         })
     }
 
+    /// Checks the token that is the password of a login, at `now` in seconds since 1970. The name of the login does not
+    /// count.
+    pub async fn log_in(self: &Arc<Self>, login: Login<'_>, now: u64) -> Result<Token, Refused> {
+        let checked = match login.credentials {
+            Credentials::Password(token) => self.check(token, now).await,
+            Credentials::Certificate => Err(TokenError::Malformed),
+        };
+        checked.map_err(|error| {
+            let why = format!("Authentication using an OAuth 2/JWT token failed: {error}");
+            Refused::Denied(why.into())
+        })
+    }
+
     /// Checks a token at `now` in seconds since 1970. Reads the keys again if its key is unknown.
-    pub async fn check(self: &Arc<Self>, token: &[u8], now: u64) -> Result<Token, TokenError> {
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        token: &[u8],
+        now: u64,
+    ) -> Result<Token, TokenError> {
         let keys = self.keys();
         match Token::check(token, &keys, &self.server, now) {
             Err(TokenError::KeyNotFound(_)) => {

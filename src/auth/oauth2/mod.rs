@@ -14,7 +14,8 @@ mod token;
 mod wildcard;
 
 pub use backend::{OAuth2, OAuth2Error, OAuth2Settings};
+pub use jsonwebtoken::Algorithm;
 pub use key_source::{KeySource, SourceError, is_safe};
 pub use keys::KeyError;
-pub use settings::ResourceServer;
+pub use settings::{ResourceServer, is_algorithm};
 pub use token::{Token, TokenError};

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use jsonwebtoken::Algorithm;
 
+/// Whether a text names an algorithm of signatures.
+pub fn is_algorithm(name: &str) -> bool {
+    name.parse::<Algorithm>().is_ok()
+}
+
 /// This broker, as identity providers know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceServer {
@@ -14,7 +19,7 @@ pub struct ResourceServer {
     pub verify_aud: bool,
     /// Whether a token without `exp` is refused.
     pub require_exp: bool,
-    /// The issuer that tokens must name, if any.
+    /// The issuer that tokens must name, if any, without a slash at its end.
     pub issuer: Option<String>,
     /// Begins the scopes that concern it.
     pub scope_prefix: String,

@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 
 use super::keys::{KeySet, parse_jwks, parse_pem};
 use super::{KeySource, OAuth2, OAuth2Settings, ResourceServer, Token, TokenError};
-use crate::auth::question::Permission;
+use crate::auth::backend::External;
+use crate::auth::decision::Verdict;
+use crate::auth::question::{Permission, Question, ResourceKind};
+use crate::clock::monotonic;
 
 /// The time of all tests.
 const NOW: u64 = 1_800_000_000;
@@ -251,7 +254,7 @@ fn claims_decide_whether_a_token_is_valid() {
         ..server()
     };
     let expired = |expired| Err(TokenError::Expired { expired, now: NOW });
-    let cases: [(&str, Value, ResourceServer, Result<(), TokenError>); 21] = [
+    let cases: [(&str, Value, ResourceServer, Result<(), TokenError>); 22] = [
         ("exp", json!(NOW + 1), server(), Ok(())),
         ("exp", json!(NOW), server(), expired(NOW)),
         ("exp", json!(NOW - 1), server(), expired(NOW - 1)),
@@ -286,6 +289,7 @@ fn claims_decide_whether_a_token_is_valid() {
         ("aud", Value::Null, any_audience.clone(), Ok(())),
         ("aud", json!("other"), any_audience, Ok(())),
         ("iss", json!("https://idp"), issuer.clone(), Ok(())),
+        ("iss", json!("https://idp/"), issuer.clone(), Ok(())),
         (
             "iss",
             json!("https://other"),
@@ -317,11 +321,52 @@ fn a_token_names_its_user_tags_and_permissions() {
     };
     let token = check(claims(|_| ()), &server()).expect("a valid token");
     assert_eq!((&*token.user, token.expires), ("app", Some(NOW + 60)));
-    assert_eq!(token.tags, ["monitoring".into()]);
-    assert!(token.allows_vhost("v") && !token.allows_vhost("/"));
-    assert!(token.allows("v", Permission::Read, "q"));
-    assert!(!token.allows("v", Permission::Write, "q"));
-    assert!(!token.allows_topic("v", Permission::Read, "amq.topic", "key"));
+    assert_eq!(*token.tags, ["monitoring".into()]);
+    let vhost = |vhost: &str| Question::Vhost {
+        vhost: vhost.into(),
+        peer: None,
+    };
+    let queue = |permission| Question::Resource {
+        vhost: "v".into(),
+        kind: ResourceKind::Queue,
+        name: "q".into(),
+        permission,
+    };
+    let topic = Question::Topic {
+        vhost: "v".into(),
+        exchange: "amq.topic".into(),
+        permission: Permission::Read,
+        routing_key: "key".into(),
+    };
+    let expired = format!(
+        "\"Provided JWT token has expired at timestamp {} (validated at {})\"",
+        NOW + 60,
+        NOW + 60
+    );
+    let expired = Verdict::Failed {
+        backend: External::OAuth2,
+        why: expired.into(),
+    };
+    for (question, now, expected) in [
+        (vhost("v"), NOW, Verdict::Allowed),
+        (vhost("/"), NOW, Verdict::Denied),
+        (queue(Permission::Read), NOW, Verdict::Allowed),
+        (queue(Permission::Write), NOW, Verdict::Denied),
+        (topic, NOW, Verdict::Denied),
+        (queue(Permission::Read), NOW + 59, Verdict::Allowed),
+        (queue(Permission::Read), NOW + 60, expired),
+    ] {
+        assert_eq!(
+            token.decide(&question, now).verdict,
+            expected,
+            "{question:?} at {now}"
+        );
+    }
+    let until = token
+        .decide(&vhost("v"), NOW + 59)
+        .until
+        .expect("a token that expires");
+    assert!(until <= monotonic() + Duration::from_secs(1));
 
     let preferring = ResourceServer {
         preferred_username_claims: ["user_name", "sub"].map(str::to_owned).to_vec(),

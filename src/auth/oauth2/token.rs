@@ -1,5 +1,8 @@
 //! Checks a token: its signature, times and audience, and what it allows. Pure: the caller brings keys and time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::Value;
 
@@ -7,7 +10,10 @@ use super::claims::{Claims, SCOPES_MAX, TooManyScopes, scopes, words};
 use super::grants::{Grants, tags};
 use super::keys::KeySet;
 use super::settings::ResourceServer;
-use crate::auth::question::Permission;
+use crate::auth::backend::External;
+use crate::auth::decision::{Decision, Verdict};
+use crate::auth::question::Question;
+use crate::clock::monotonic;
 use crate::model::Name;
 
 /// The longest token. RabbitMQ reads what fits into a frame.
@@ -23,7 +29,7 @@ const UNKNOWN_USER: &str = "unknown";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
     pub user: Name,
-    pub tags: Vec<Name>,
+    pub tags: Arc<[Name]>,
     /// Seconds since 1970; `None` does not expire.
     pub expires: Option<u64>,
     grants: Grants,
@@ -75,14 +81,15 @@ impl Token {
         check_audience(&claims, server)?;
         let expires = check_times(&claims, server, now)?;
         let issuer = claims.get("iss").and_then(Value::as_str);
+        let issuer = issuer.map(|issuer| issuer.trim_end_matches('/'));
         if server.issuer.is_some() && server.issuer.as_deref() != issuer {
             return Err(TokenError::OtherIssuer);
         }
         let scopes = scopes(&claims, server).map_err(|TooManyScopes| TokenError::TooManyScopes)?;
         let scopes = || scopes.iter().map(String::as_str);
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
-        let user = server.preferred_username_claims.iter();
-        let user = user.filter_map(|claim| text(claim)).next();
+        let mut user = server.preferred_username_claims.iter();
+        let user = user.find_map(|claim| text(claim));
         let user = user.unwrap_or(UNKNOWN_USER);
         if user.len() > USER_NAME_BYTES_MAX {
             return Err(TokenError::LongUserName);
@@ -95,24 +102,54 @@ impl Token {
         })
     }
 
-    /// Whether any scope concerns the virtual host.
-    pub fn allows_vhost(&self, vhost: &str) -> bool {
-        self.grants.allow_vhost(vhost)
+    /// Whether the token's user may do something, at `now` in seconds since 1970.
+    pub fn decide(&self, question: &Question, now: u64) -> Decision {
+        let until = match self.expires {
+            Some(expired) if expired <= now => {
+                let error = TokenError::Expired { expired, now };
+                return Decision {
+                    verdict: Verdict::Failed {
+                        backend: External::OAuth2,
+                        why: error.as_reason(),
+                    },
+                    until: Some(monotonic()),
+                };
+            }
+            Some(expires) => monotonic().checked_add(Duration::from_secs(expires - now)),
+            None => None,
+        };
+        let verdict = match self.allows(question) {
+            true => Verdict::Allowed,
+            false => Verdict::Denied,
+        };
+        Decision { verdict, until }
     }
 
-    pub fn allows(&self, vhost: &str, permission: Permission, name: &str) -> bool {
-        self.grants.allow_resource(vhost, permission, name)
+    fn allows(&self, question: &Question) -> bool {
+        match question {
+            Question::Vhost { vhost, peer: _ } => self.grants.allow_vhost(vhost),
+            Question::Resource {
+                vhost,
+                kind: _,
+                name,
+                permission,
+            } => self.grants.allow_resource(vhost, *permission, name),
+            Question::Topic {
+                vhost,
+                exchange,
+                permission,
+                routing_key,
+            } => self
+                .grants
+                .allow_topic(vhost, *permission, exchange, routing_key),
+        }
     }
+}
 
-    pub fn allows_topic(
-        &self,
-        vhost: &str,
-        permission: Permission,
-        exchange: &str,
-        routing_key: &str,
-    ) -> bool {
-        self.grants
-            .allow_topic(vhost, permission, exchange, routing_key)
+impl TokenError {
+    /// How RabbitMQ quotes it in the text of a refusal.
+    pub fn as_reason(&self) -> Name {
+        format!("\"{self}\"").into()
     }
 }
 

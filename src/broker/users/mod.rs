@@ -6,6 +6,7 @@ mod authorise; // what users who have logged in may do
 mod login;
 mod login_gate; // verifies passwords
 mod registry; // all users, and changes of them
+mod renewal; // new secrets
 mod rights; // permissions, asked and changed
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,5 @@ pub use authorise::{Answer, Permitted, Validity};
 pub use login::{LoginDoor, LoginError};
 pub use login_gate::LoginAttempts;
 pub use registry::Users;
+pub use renewal::RenewalError;
 pub use user::{PutUser, TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};
