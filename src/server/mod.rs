@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 pub use error::StartError;
-pub use settings::{cmq_config, management_config, metrics_config};
+pub use settings::{auth_config, cmq_config, management_config, metrics_config};
 
 use self::commands::CommandTask;
 use self::listeners::{Addresses, Fronts, Listeners};
@@ -120,7 +120,7 @@ impl Server {
 
 /// Opens the store and the broker on it.
 async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, StartError> {
-    let auth = settings::auth(config)?;
+    let auth = settings::auth_config(config)?;
     let store = open_store(config.data_dir.clone(), settings::store(config, shares)).await?;
     let committer = Committer::start(store, settings::commit_limits(config))?;
     Ok(Broker::open(committer, settings::broker(config, auth)).await?)

@@ -16,7 +16,7 @@ use crate::store::{FjallOptions, Limits, OnDamage};
 use crate::{amqp, auth, cmq, management, metrics, node};
 
 /// The backends of logins.
-pub(super) fn auth(config: &Config) -> Result<auth::Settings, StartError> {
+pub fn auth_config(config: &Config) -> Result<auth::Settings, StartError> {
     let ca = config.auth_http_ca.as_ref().map(|path| {
         fs::read(path).map_err(|error| StartError::Unreadable {
             path: path.clone(),

@@ -31,6 +31,7 @@ use terms::{Client, Tuned};
 pub(super) use rejection::{
     HandshakeError, Hangup, Rejection, SILENT_CLOSE_DELAY, VhostRefusal, close_ok_delay,
 };
+use server::START_OK_FRAME_MAX;
 pub(super) use server::{FRAME_MAX_MIN, Settings};
 pub(super) use terms::{Capabilities, Terms};
 
@@ -122,7 +123,8 @@ impl Handshake {
     /// The largest frame that is read now.
     fn frame_max(&self) -> u32 {
         match &self.state {
-            State::Header { .. } | State::StartOk | State::TuneOk(_) => FRAME_MAX_MIN,
+            State::Header { .. } | State::TuneOk(_) => FRAME_MAX_MIN,
+            State::StartOk => START_OK_FRAME_MAX,
             State::Open(_, tuned) => tuned.frame_max,
         }
     }

@@ -5,9 +5,12 @@ use crate::model::COMPATIBLE_VERSION;
 use crate::wire::protocol::connection::{AMQPMethod, Start};
 use crate::wire::{AMQPClass, AMQPValue, FieldTable, short_string};
 
-/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest frame before
+/// The smallest frame size that a client may ask for (RabbitMQ up to 4.0), and the largest of most frames before
 /// `tune-ok`.
 pub(in crate::amqp) const FRAME_MAX_MIN: u32 = 4096;
+
+/// The largest `start-ok`: the tokens of OAuth 2 are passwords of many kilobytes.
+pub(super) const START_OK_FRAME_MAX: u32 = 32 * 1024;
 
 /// The server's offers for tuning, and texts of its properties.
 #[derive(Clone, Debug)]

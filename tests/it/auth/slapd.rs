@@ -73,7 +73,9 @@ impl Slapd {
     /// `None` where OpenLDAP's server is not installed, which is said loudly.
     pub(super) async fn start() -> Option<Slapd> {
         let Some(binary) = binary() else {
-            eprintln!("NOT TESTED: slapd is missing. Install Debian's package slapd, or set {BINARY_ENV}.");
+            eprintln!(
+                "NOT TESTED: slapd is missing. Install Debian's package slapd, or set {BINARY_ENV}."
+            );
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 mod admin_rights; // tags, for administration
 mod check; // tables of requests with their answers
-mod client; // a small client of the API
+pub(crate) mod client; // a small client of the API
 mod connections; // connections, channels, consumers, the broker as a whole
 mod definitions; // definitions and parameters
 mod framework; // logins, methods, bodies, lists, slow clients

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use leveret::amqp::{Front, Settings};
+use leveret::auth;
 use leveret::broker::alarms::Alarms;
 use leveret::broker::broker::{Broker, BrokerConfig};
 use leveret::broker::queue::{Counts, Queue};
@@ -16,7 +17,7 @@ use leveret::files::{Wanted, capacity, share};
 use leveret::management::{self, ManagementConfig};
 use leveret::memory::MemoryMonitor;
 use leveret::net::Listener;
-use leveret::server::{cmq_config, management_config};
+use leveret::server::{auth_config, cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
 use leveret::views::{ListenerView, NodeInfo, Protocol, Views};
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ struct Setup {
     cmq: CmqConfig,
     management: ManagementConfig,
     clocks: Arc<dyn clock::Source>,
+    auth: Option<auth::Settings>,
 }
 
 impl Default for Setup {
@@ -65,6 +67,7 @@ impl Default for Setup {
             cmq: cmq_defaults(),
             management: management_defaults(),
             clocks: Arc::new(clock::System),
+            auth: None,
         }
     }
 }
@@ -97,6 +100,22 @@ impl TestServer {
         TestServer::on(Arc::new(MemoryStore::default()), setup).await
     }
 
+    /// Starts with the backends of logins that these options configure.
+    pub(crate) async fn start_with_logins(options: &[(&str, &str)]) -> TestServer {
+        let mut raw = RawConfig::default();
+        raw.add_flags(|key| {
+            let given = options.iter().filter(|(name, _)| *name == key);
+            let values: Vec<String> = given.map(|(_, value)| (*value).to_owned()).collect();
+            (!values.is_empty()).then_some(values)
+        });
+        let config = Config::from_raw(&raw).unwrap();
+        let setup = Setup {
+            auth: Some(auth_config(&config).unwrap()),
+            ..Setup::default()
+        };
+        TestServer::on(Arc::new(MemoryStore::default()), setup).await
+    }
+
     /// Starts on the test's store.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> TestServer {
         TestServer::on(store, Setup::default()).await
@@ -121,10 +140,12 @@ impl TestServer {
             cmq: cmq_config,
             management: management_config,
             clocks,
+            auth,
         } = setup;
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
         let config = BrokerConfig {
             clocks: Arc::clone(&clocks),
+            auth,
             ..BrokerConfig::default()
         };
         let broker = Broker::open(committer, config).await.unwrap();

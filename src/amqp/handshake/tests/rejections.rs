@@ -8,7 +8,7 @@ use crate::wire::protocol::channel;
 #[test]
 fn errors_before_the_login_get_no_reply() {
     let start = || ClientBytes::header();
-    let big = vec![0; 4097];
+    let big = vec![0; 32 * 1024 + 1];
     let bad_table = b"\0\0\0\x04\x01aZ\0\x05PLAIN\0\0\0\0\0";
     let cases = [
         (

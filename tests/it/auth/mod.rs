@@ -1,0 +1,6 @@
+//! Logins and permissions that other systems decide about.
+
+mod identity_provider; // signs tokens, and serves its keys
+mod ldap;
+mod oauth2;
+mod slapd; // a directory server
