@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::model::Name;
 
 pub(super) fn oauth2(config: &Config) -> OAuth2Settings {
-    let text = |name: &Option<Name>| name.as_deref().unwrap_or_default().to_owned();
-    let defaults = ResourceServer::new(&text(&config.oauth2_resource_server_id));
+    let id = text(&config.oauth2_resource_server_id);
+    let defaults = ResourceServer::new(&id.unwrap_or_default());
     let aliases = config.oauth2_scope_aliases.iter().flatten();
     let aliases = aliases.map(|(role, scopes)| {
         let scopes = scopes.iter().map(ToString::to_string);
@@ -32,26 +32,20 @@ pub(super) fn oauth2(config: &Config) -> OAuth2Settings {
         ca: config.oauth2_ca.clone(),
         keys_interval: config.oauth2_jwks_interval,
         server: ResourceServer {
-            resource_server_type: config
-                .oauth2_resource_server_type
-                .as_ref()
-                .map(ToString::to_string),
+            resource_server_type: text(&config.oauth2_resource_server_type),
             verify_aud: config.oauth2_verify_aud,
             require_exp: config.oauth2_require_exp,
             issuer: issuer
                 .filter(|_| config.oauth2_verify_iss)
                 .map(|issuer| issuer.as_str().trim_end_matches('/').to_owned()),
-            scope_prefix: config
-                .oauth2_scope_prefix
-                .as_ref()
-                .map_or(defaults.scope_prefix, ToString::to_string),
+            scope_prefix: text(&config.oauth2_scope_prefix).unwrap_or(defaults.scope_prefix),
             scope_aliases: aliases.collect(),
-            additional_scopes_key: text(&config.oauth2_additional_scopes_key),
+            additional_scopes_key: text(&config.oauth2_additional_scopes_key).unwrap_or_default(),
             preferred_username_claims: match claims.is_empty() {
                 true => defaults.preferred_username_claims,
                 false => claims,
             },
-            default_key: config.oauth2_default_key.as_ref().map(ToString::to_string),
+            default_key: text(&config.oauth2_default_key),
             algorithms: (!algorithms.is_empty()).then_some(algorithms),
             id: defaults.id,
         },
@@ -59,7 +53,6 @@ pub(super) fn oauth2(config: &Config) -> OAuth2Settings {
 }
 
 pub(super) fn ldap(config: &Config) -> LdapSettings {
-    let text = |name: &Option<Name>| name.as_ref().map(ToString::to_string);
     let dn_lookup = text(&config.ldap_dn_lookup_attribute).map(|attribute| DnLookup {
         attribute,
         base: text(&config.ldap_dn_lookup_base).unwrap_or_default(),
@@ -86,6 +79,10 @@ pub(super) fn ldap(config: &Config) -> LdapSettings {
         topic_access: config.ldap_topic_access_query.clone(),
         tags: config.ldap_tag_queries.clone(),
     }
+}
+
+fn text(name: &Option<Name>) -> Option<String> {
+    name.as_ref().map(ToString::to_string)
 }
 
 fn texts(names: &[Option<Name>]) -> Vec<String> {

@@ -137,6 +137,10 @@ impl Ldap {
             lookup => {
                 let bind_pattern = self.settings.user_bind_pattern.as_ref().unwrap_or(pattern);
                 let bind_name = variables.fill_dn(bind_pattern);
+                // A bind without a name succeeds, whatever the password is.
+                if bind_name.is_empty() {
+                    return Ok(None);
+                }
                 let Some(mut leased) = self.pool.bound(&bind_name, password).await? else {
                     return Ok(None);
                 };

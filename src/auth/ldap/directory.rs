@@ -13,6 +13,7 @@ const ENTRIES_MAX: usize = 1000;
 /// Results of LDAP operations (RFC 4511).
 const SUCCESS: u32 = 0;
 const NO_SUCH_OBJECT: u32 = 32;
+const INVALID_DN_SYNTAX: u32 = 34;
 const INVALID_CREDENTIALS: u32 = 49;
 
 /// Why the server gave no answer.
@@ -62,7 +63,8 @@ impl Connection {
         let result = self.ldap.simple_bind(dn, password).await?;
         match result.rc {
             SUCCESS => Ok(Bound::Accepted),
-            INVALID_CREDENTIALS => Ok(Bound::InvalidCredentials),
+            // A name that can be none of an entry is that of no user.
+            INVALID_CREDENTIALS | INVALID_DN_SYNTAX => Ok(Bound::InvalidCredentials),
             code => Err(DirectoryError::Refused {
                 code,
                 text: result.text,

@@ -7,6 +7,7 @@ mod grants;
 mod key_source;
 mod keys;
 mod rich_authorization;
+mod scopes;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::Value;
 
-use super::claims::{Claims, SCOPES_MAX, TooManyScopes, scopes, words};
+use super::claims::{Claims, words};
 use super::grants::{Grants, tags};
 use super::keys::KeySet;
+use super::scopes::{SCOPES_MAX, TooManyScopes, scopes};
 use super::settings::ResourceServer;
 use crate::auth::backend::External;
 use crate::auth::decision::{Decision, Verdict};

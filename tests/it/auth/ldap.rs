@@ -165,6 +165,20 @@ fn questions() -> [(Question, Verdict); 8] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blank_name_or_password_proves_nothing() {
+    let Some(slapd) = Slapd::start().await else {
+        return;
+    };
+    let mut settings = settings(&slapd);
+    settings.user_dn_pattern = "${username}".to_owned();
+    let ldap = Ldap::new(settings).unwrap();
+    let alice = format!("uid=alice,{PEOPLE}");
+    assert!(tags(&ldap, "", "alice's password").await.is_none());
+    assert!(tags(&ldap, "", "").await.is_none());
+    assert!(tags(&ldap, &alice, "").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_encrypted_and_the_server_is_verified() {
     let Some(slapd) = Slapd::start().await else {
         return;

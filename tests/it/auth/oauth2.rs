@@ -15,16 +15,20 @@ use crate::support::{Client, Peer, TestServer, declare};
 const LOGIN_REFUSED: &str = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
 
 /// A broker that trusts the provider and then its own users.
-async fn start(provider: &IdentityProvider, options: &[(&str, &str)]) -> TestServer {
-    let mut all = vec![
+async fn start(provider: &IdentityProvider) -> TestServer {
+    start_with_interval(provider, "1").await
+}
+
+/// Such a broker, which asks for keys once in so many milliseconds.
+async fn start_with_interval(provider: &IdentityProvider, interval: &str) -> TestServer {
+    TestServer::start_with_logins(&[
         ("auth-backends", "oauth2"),
         ("auth-backends", "internal"),
         ("oauth2-resource-server-id", "rabbitmq"),
         ("oauth2-issuer", provider.issuer.as_str()),
-        ("oauth2-jwks-interval", "1"),
-    ];
-    all.extend(options);
-    TestServer::start_with_logins(&all).await
+        ("oauth2-jwks-interval", interval),
+    ])
+    .await
 }
 
 /// The close that answers a login, or `None` if it succeeds. The peer has sent `start-ok` then.
@@ -98,7 +102,7 @@ async fn expect_updated(peer: &mut Peer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_the_password_and_names_the_user() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let mut peer = open(&server, &provider.token(ALL)).await;
     peer.declare(1, "q").await;
     peer.publish(1, "q", b"m").await;
@@ -119,7 +123,7 @@ async fn a_token_is_the_password_and_names_the_user() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_token_fits_into_the_first_frame() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let long = |length: usize| {
         provider.token_with(ALL, |claims| claims["more"] = json!("x".repeat(length)))
     };
@@ -131,7 +135,7 @@ async fn a_long_token_fits_into_the_first_frame() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scopes_are_permissions_and_refusals_are_rabbitmqs() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     for (scope, vhost) in [
         ("", "/"),
         ("rabbitmq.read:other/*", "/"),
@@ -169,7 +173,7 @@ async fn scopes_are_permissions_and_refusals_are_rabbitmqs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_key_of_the_provider_is_fetched_once_it_is_used() {
     let mut provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let old = provider.token(ALL);
     for _ in 0..3 {
         assert!(is_accepted(&server, &old).await);
@@ -195,7 +199,7 @@ async fn a_new_key_of_the_provider_is_fetched_once_it_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_key_ids_cause_no_flood_of_requests_to_the_provider() {
     let mut provider = IdentityProvider::start().await;
-    let server = start(&provider, &[("oauth2-jwks-interval", "3600000")][..]).await;
+    let server = start_with_interval(&provider, "3600000").await;
     let good = provider.token(ALL);
     assert!(is_accepted(&server, &good).await);
     let asked = provider.requests();
@@ -211,7 +215,7 @@ async fn forged_key_ids_cause_no_flood_of_requests_to_the_provider() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_says_nothing_holds_up_only_logins_that_need_it() {
     let mut provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let known = provider.token(ALL);
     assert!(is_accepted(&server, &known).await);
     provider.rotate("second");
@@ -238,18 +242,17 @@ async fn a_provider_that_says_nothing_holds_up_only_logins_that_need_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_closes_when_its_token_expires() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let token = provider.token_with(ALL, |claims| claims["exp"] = json!(seconds_from_now(2)));
     let mut peer = open(&server, &token).await;
     let text = "CONNECTION_FORCED - credential expired";
     assert_eq!(peer.closed().await, (CONNECTION_FORCED, text.to_owned()));
-    assert!(seconds_from_now(0) >= seconds_from_now(2) - 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_prolongs_the_connection() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let expiry = seconds_from_now(2);
     let token = provider.token_with(ALL, |claims| claims["exp"] = json!(expiry));
     let mut peer = open(&server, &token).await;
@@ -270,7 +273,7 @@ async fn a_new_token_prolongs_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_token_with_fewer_rights_takes_effect_for_consumers_and_cached_routes() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let mut peer = open(&server, &provider.token(ALL)).await;
     peer.declare(1, "q").await;
     peer.consume(1, "q", "tag").await;
@@ -292,7 +295,7 @@ async fn a_new_token_with_fewer_rights_takes_effect_for_consumers_and_cached_rou
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_new_token_closes_the_connection() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let expiry = seconds_from_now(-1);
     let other_user = provider.token_with(ALL, |claims| claims["sub"] = json!("other"));
     let expired = provider.token_with(ALL, |claims| claims["exp"] = json!(expiry));
@@ -325,7 +328,7 @@ async fn a_refused_new_token_closes_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_management_api_takes_tokens() {
     let provider = IdentityProvider::start().await;
-    let server = start(&provider, &[]).await;
+    let server = start(&provider).await;
     let bearer = |token: &str| {
         client::Client::anonymous(&server).with_header("authorization", &format!("Bearer {token}"))
     };
