@@ -61,11 +61,11 @@ fn one_or_many(value: Option<&Value>) -> Vec<String> {
 /// queue and another exchange.
 fn resource_path(location: &str, server_id: &str) -> Option<String> {
     let attribute = |key: &str| {
-        let values = location.split('/').filter_map(|part| {
+        let mut values = location.split('/').filter_map(|part| {
             let mut words = part.split(':').filter(|word| !word.is_empty());
             (words.next() == Some(key)).then(|| words.next()).flatten()
         });
-        values.last()
+        values.next_back()
     };
     if !wildcard::matches(server_id, attribute("cluster")?) {
         return None;
