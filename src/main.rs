@@ -35,7 +35,11 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), environment) {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::CheckConfig(settings)) => show(&settings),
-        Ok(Command::Migrate(options)) => migrate::run(*options),
+        Ok(Command::Migrate(options)) => {
+            // The names of queues and users are in its files.
+            umask(Mode::RWXG | Mode::RWXO);
+            migrate::run(*options)
+        }
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Ok(Command::Completions(shell)) => exit_code(
             manual::write_completions(shell, &mut stdout()),

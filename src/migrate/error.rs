@@ -108,3 +108,29 @@ fn passes(error: &LinkError) -> bool {
         | LinkError::Refused(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_connections_pass_and_refusals_do_not() {
+        let closed = |code| {
+            let text = "a reason".to_owned();
+            LinkError::Closed { code, text }
+        };
+        for (error, passes) in [
+            (MoveError::Source(LinkError::Gone), true),
+            (MoveError::Target(LinkError::Silent), true),
+            (MoveError::Pump(PumpError::Source(closed(320))), true),
+            (MoveError::Pump(PumpError::Destination(closed(541))), true),
+            (MoveError::Source(closed(403)), false),
+            (MoveError::Target(closed(530)), false),
+            (MoveError::Pump(PumpError::Destination(closed(406))), false),
+            (MoveError::NoQueue, false),
+            (MoveError::OtherRun, false),
+        ] {
+            assert_eq!(error.is_passing(), passes, "{error}");
+        }
+    }
+}
