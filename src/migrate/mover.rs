@@ -102,7 +102,10 @@ impl Mover {
         key: &QueueKey,
         leave: Leave,
     ) -> Result<(), MoveError> {
-        self.wait_alone(queue).await?;
+        // A stream gives nothing back; RabbitMQ lists its consumers long after their end.
+        if queue.kind != QueueKind::Stream {
+            self.wait_alone(queue).await?;
+        }
         let (mut source, mut target) = (self.source(queue).await?, self.target(queue).await?);
         let mut watcher = self.source(queue).await?;
         let found = target.find_queue(&queue.name).await;
