@@ -6,11 +6,11 @@ import broker
 
 
 @contextlib.contextmanager
-def fresh(command: str):
-    """A broker on an empty data directory; yields the environment for runners."""
+def fresh(command: str, settings: dict[str, str] | None = None):
+    """A broker on an empty data directory, with these variables; yields the environment for runners."""
     api, metrics = broker.free_port(), broker.free_port()
     ports = {"INTEROP_MANAGEMENT_PORT": str(api), "INTEROP_METRICS_PORT": str(metrics)}
-    with broker.fresh(command, ports, (api, metrics)) as started:
+    with broker.fresh(command, ports | (settings or {}), (api, metrics)) as started:
         yield environment(started.url, f"http://127.0.0.1:{api}", f"http://127.0.0.1:{metrics}")
 
 

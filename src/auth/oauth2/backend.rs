@@ -13,6 +13,7 @@ use super::settings::ResourceServer;
 use super::token::{Token, TokenError};
 use crate::auth::login::{Credentials, Login, Refused};
 use crate::clock::monotonic;
+use crate::seldom::Seldom;
 
 /// The configuration of the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,17 @@ pub enum OAuth2Error {
     Source(#[from] SourceError),
     #[error("OAuth 2 certificate authorities: {0}")]
     Authorities(reqwest::Error),
+}
+
+/// Says why a token is refused, since the refusal of a later backend in the chain hides it. Not of passwords, which are no
+/// tokens and meant for another backend.
+fn log_refusal(error: &TokenError) {
+    static REFUSED: Seldom = Seldom::new(5, Duration::from_secs(10));
+    if *error != TokenError::Malformed
+        && let Some(unsaid) = REFUSED.passes(monotonic())
+    {
+        warn!(%unsaid, "an OAuth 2 token is refused: {error}");
+    }
 }
 
 impl OAuth2 {
@@ -88,6 +100,7 @@ impl OAuth2 {
             Credentials::Certificate => Err(TokenError::Malformed),
         };
         checked.map_err(|error| {
+            log_refusal(&error);
             let why = format!("Authentication using an OAuth 2/JWT token failed: {error}");
             Refused::Denied(why.into())
         })

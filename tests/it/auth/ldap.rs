@@ -183,18 +183,33 @@ async fn connections_are_encrypted_and_the_server_is_verified() {
     let Some(slapd) = Slapd::start().await else {
         return;
     };
-    let mut settings = settings(&slapd);
-    settings.encryption = Encryption::StartTls;
-    settings.ca = Some(slapd.ca.clone());
-    let trusting = Ldap::new(settings.clone()).unwrap();
-    assert!(tags(&trusting, "bob", "bob's password").await.is_some());
-    // The certificate is for localhost.
-    settings.servers = vec!["127.0.0.1".to_owned()];
-    let other_name = Ldap::new(settings).unwrap();
-    let refused = other_name
-        .authenticate(login("bob", "bob's password"))
-        .await;
-    assert!(matches!(refused, Err(Refused::Failed(_))), "{refused:?}");
+    for (encryption, port) in [
+        (Encryption::StartTls, slapd.port),
+        (Encryption::Tls, slapd.tls_port),
+    ] {
+        let trusting = LdapSettings {
+            encryption,
+            port,
+            ca: Some(slapd.ca.clone()),
+            ..settings(&slapd)
+        };
+        let ldap = Ldap::new(trusting.clone()).unwrap();
+        assert!(tags(&ldap, "bob", "bob's password").await.is_some());
+        let of_the_system = LdapSettings {
+            ca: None,
+            ..trusting.clone()
+        };
+        // The certificate is for localhost.
+        let other_name = LdapSettings {
+            servers: vec!["127.0.0.1".to_owned()],
+            ..trusting
+        };
+        for settings in [of_the_system, other_name] {
+            let ldap = Ldap::new(settings).unwrap();
+            let refused = ldap.authenticate(login("bob", "bob's password")).await;
+            assert!(matches!(refused, Err(Refused::Failed(_))), "{refused:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

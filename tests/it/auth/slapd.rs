@@ -62,6 +62,8 @@ member: uid=alice,ou=people,dc=example,dc=com
 /// A running server. Ends with the test.
 pub(super) struct Slapd {
     pub(super) port: u16,
+    /// Where it speaks TLS from the first byte.
+    pub(super) tls_port: u16,
     /// The certificate of the server for `localhost`, in PEM format.
     pub(super) ca: PathBuf,
     process: Child,
@@ -87,10 +89,11 @@ impl Slapd {
             .arg(folder.path().join("entries.ldif"));
         let added = add.output().unwrap();
         assert!(added.status.success(), "{added:?}");
-        let port = free_port();
-        let process = serve(&binary, folder.path(), port);
+        let (port, tls_port) = (free_port(), free_port());
+        let process = serve(&binary, folder.path(), port, tls_port);
         let slapd = Slapd {
             port,
+            tls_port,
             ca,
             process,
             binary,
@@ -100,10 +103,10 @@ impl Slapd {
         Some(slapd)
     }
 
-    /// Ends all connections of the server, and starts it again on the same port.
+    /// Ends all connections of the server, and starts it again on the same ports.
     pub(super) async fn restart(&mut self) {
         self.stop();
-        self.process = serve(&self.binary, self.folder.path(), self.port);
+        self.process = serve(&self.binary, self.folder.path(), self.port, self.tls_port);
         self.answers().await;
     }
 
@@ -182,10 +185,11 @@ fn write_configuration(folder: &Path, root: &Path) -> PathBuf {
     path("certificate.pem")
 }
 
-fn serve(binary: &Path, folder: &Path, port: u16) -> Child {
+fn serve(binary: &Path, folder: &Path, port: u16, tls_port: u16) -> Child {
+    let addresses = format!("ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port}");
     command(binary)
         // It stays in the foreground as long as it logs to the terminal.
-        .args(["-d", "0", "-h", &format!("ldap://127.0.0.1:{port}"), "-f"])
+        .args(["-d", "0", "-h", &addresses, "-f"])
         .arg(folder.join("slapd.conf"))
         .stderr(Stdio::null())
         .spawn()
