@@ -71,6 +71,27 @@ fn a_service_manager_hears_of_the_start_the_watchdog_and_the_stop() {
 }
 
 #[test]
+fn a_service_manager_hears_of_a_reload_and_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let manager = Manager::listen(&socket);
+    let broker = Process::start_by(
+        |mut command| {
+            command.env("NOTIFY_SOCKET", &socket);
+            command
+        },
+        &dir.path().join("data"),
+    );
+    manager.wait_for("READY=1");
+    broker.signal(Signal::HUP);
+    let reloading = manager.wait_for("RELOADING=1");
+    // systemd compares this time with its own to tell a later reload from this one.
+    let since_boot = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!(since_boot.parse::<u64>().unwrap() > 0);
+    assert_eq!(manager.next(), ["READY=1"]);
+}
+
+#[test]
 fn the_status_tells_that_publishers_are_blocked() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("notify");
