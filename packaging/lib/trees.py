@@ -36,19 +36,19 @@ def require_root() -> None:
         sys.exit(f"needs {', '.join(missing)} (Debian: apt-get install debootstrap util-linux iproute2)")
 
 
-def debian(name: str = "base", packages: tuple[str, ...] = ()) -> pathlib.Path:
-    """A debootstrapped tree with these packages, made once."""
-    tree = CACHE / f"{RELEASE}-{name}"
+def debian(name: str = "base", packages: tuple[str, ...] = (), release: str = RELEASE) -> pathlib.Path:
+    """A debootstrapped tree of a release with these packages, made once."""
+    tree = CACHE / f"{release}-{name}"
     if tree.exists():
         return tree
     unfinished = tree.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     CACHE.mkdir(exist_ok=True)
     if name == "base":
-        command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", RELEASE, str(unfinished), MIRROR]
+        command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", release, str(unfinished), MIRROR]
         subprocess.run(command, check=True, stdout=sys.stderr)
     else:
-        subprocess.run(["cp", "-a", str(debian()), str(unfinished)], check=True)
+        subprocess.run(["cp", "-a", str(debian(release=release)), str(unfinished)], check=True)
         install = ["apt-get", "install", "-qq", "--no-install-recommends", *packages]
         for command in (["apt-get", "-qq", "update"], install, ["apt-get", "clean"]):
             inside(unfinished, command, DEBIAN_FRONTEND="noninteractive")
