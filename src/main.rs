@@ -1,12 +1,13 @@
 //! The `leveret` binary: command line, logging, runtime. `server` builds and runs the broker.
 
+use std::fs::File;
 use std::io::{self, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use leveret::cli::{self, CliError, Command};
-use leveret::config::{Config, Setting, stray_variables};
+use leveret::config::{CONFIG_ENV, Config, Setting, stray_variables};
 use leveret::ctl;
 use leveret::logging;
 use leveret::manual;
@@ -21,6 +22,8 @@ use tracing::{error, info, warn};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// The configuration of the machine's broker.
+const SYSTEM_FILE: &str = "/etc/leveret/leveret.toml";
 /// `EX_CONFIG`: the configuration is invalid.
 const EX_CONFIG: u8 = 78;
 /// `EX_OSERR`: the system refused what every process needs.
@@ -31,7 +34,7 @@ const THREADS_WAIT: Duration = Duration::from_secs(5);
 const EX_INTERRUPTED: u8 = 1;
 
 fn main() -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok();
+    let environment = |name: &str| std::env::var(name).ok().or_else(|| system_file(name));
     match cli::parse(std::env::args_os(), environment) {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::CheckConfig(settings)) => show(&settings),
@@ -164,6 +167,13 @@ async fn run(config: Config) -> ExitCode {
             ExitCode::from(EX_INTERRUPTED)
         }
     }
+}
+
+/// The value of `LEVERET_CONFIG` when nothing sets it: the system's file, if it is there and may be read. So `leveret ctl`
+/// finds the broker of the machine, and an ordinary user's own broker does without that file.
+fn system_file(name: &str) -> Option<String> {
+    let is_meant = name == CONFIG_ENV && File::open(SYSTEM_FILE).is_ok();
+    is_meant.then(|| SYSTEM_FILE.to_owned())
 }
 
 /// Raises the limit of open files as far as the system allows: every connection is one, and the usual limit is 1024.
