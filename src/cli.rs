@@ -7,16 +7,24 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command as Clap};
 use clap_complete::Shell;
 
-use crate::config::{CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RawConfig, Setting};
+use crate::config::{
+    CONFIG_ENV, Config, ConfigError, OPTIONS, OptionSpec, RABBITMQ_CONF_ENV,
+    RABBITMQ_VARIABLES_ENV, RawConfig, Reading, Sources,
+};
 use crate::ctl;
 use crate::migrate;
+
+/// The flag of `check-config`.
+const AGAINST_RUNNING: &str = "against-running";
 
 #[derive(Debug)]
 pub enum Command {
     /// Run the broker.
-    Serve(Box<Config>),
-    /// Report whether the configuration is valid, and show the settings that hold.
-    CheckConfig(Vec<Setting>),
+    Serve(Box<Serve>),
+    /// Report that the configuration is valid, and show the settings that hold.
+    CheckConfig(Reading),
+    /// Report that the configuration is valid, and what differs from the broker that runs on its data directory.
+    CompareConfig(Reading),
     /// Manage a running broker: the words after `ctl`.
     Ctl(Vec<String>),
     /// Move from another broker.
@@ -25,6 +33,18 @@ pub enum Command {
     Completions(Shell),
     /// Print a man page, or write all of them to a directory.
     Man { page: String, dir: Option<PathBuf> },
+}
+
+/// What the broker runs with.
+#[derive(Debug)]
+pub struct Serve {
+    pub config: Config,
+    /// What the sources say without effect.
+    pub warnings: Vec<String>,
+    /// Read again at a reload.
+    pub sources: Sources,
+    /// What the sources said.
+    pub raw: RawConfig,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +76,12 @@ pub fn parse(
     let matches = command().try_get_matches_from(words)?;
     match matches.subcommand() {
         Some(("check-config", inner)) => {
-            let raw = raw_config(inner, environment)?;
-            Config::from_raw(&raw)?;
-            Ok(Command::CheckConfig(raw.settings()))
+            let reading = sources(inner).read(environment)?;
+            reading.config()?;
+            match inner.get_flag(AGAINST_RUNNING) {
+                true => Ok(Command::CompareConfig(reading)),
+                false => Ok(Command::CheckConfig(reading)),
+            }
         }
         Some(("migrate", inner)) => {
             let options = migrate::Options::parse(inner, environment)?;
@@ -71,40 +94,44 @@ pub fn parse(
             page: inner.get_one("page").cloned().unwrap_or_default(),
             dir: inner.get_one("dir").cloned(),
         }),
-        Some((_, inner)) => Ok(Command::Serve(Box::new(configure(inner, environment)?))),
-        None => Ok(Command::Serve(Box::new(configure(&matches, environment)?))),
+        Some((_, inner)) => serve(inner, environment),
+        None => serve(&matches, environment),
     }
 }
 
-fn configure(
+fn serve(
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigError> {
-    Config::from_raw(&raw_config(matches, environment)?)
+) -> Result<Command, CliError> {
+    let sources = sources(matches);
+    let reading = sources.read(environment)?;
+    Ok(Command::Serve(Box::new(Serve {
+        config: reading.config()?,
+        warnings: reading.warnings,
+        raw: reading.raw,
+        sources,
+    })))
 }
 
-/// Adds the sources by precedence: flags, environment, file.
-fn raw_config(
-    matches: &ArgMatches,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<RawConfig, ConfigError> {
-    let flag = |key: &str| {
+/// The sources that the command line names.
+fn sources(matches: &ArgMatches) -> Sources {
+    let all = |key: &str| {
         matches
             .get_many::<String>(key)
             .map(|values| values.cloned().collect::<Vec<_>>())
     };
-    let file = matches.get_one::<PathBuf>("config").cloned();
-    let mut raw = RawConfig::default();
-    raw.add_flags(flag);
-    raw.add_environment(&environment);
-    if let Some(file) = file.or_else(|| {
-        environment(CONFIG_ENV)
-            .filter(|file| !file.is_empty())
-            .map(PathBuf::from)
-    }) {
-        raw.add_file(&file)?;
+    Sources {
+        flags: OPTIONS
+            .iter()
+            .filter_map(|option| Some((option.key(), all(&option.key())?)))
+            .collect(),
+        file: matches.get_one::<PathBuf>("config").cloned(),
+        rabbitmq_conf: matches
+            .get_many::<PathBuf>("rabbitmq-conf")
+            .map(|paths| paths.cloned().collect())
+            .unwrap_or_default(),
+        rabbitmq_variables: matches.get_one::<String>("rabbitmq-variables").cloned(),
     }
-    Ok(raw)
 }
 
 /// All commands with their options.
@@ -114,16 +141,28 @@ pub fn command() -> Clap {
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
             "Every option can also be set by the environment variable shown, or in a TOML file under the name of its \
-             flag. Flags take precedence over the environment, and the environment over the file.",
+             flag. Flags take precedence over the environment, and the environment over the file. \
+             What none of them sets, RabbitMQ's own configuration may set: see --rabbitmq-conf.",
         )
         .args_conflicts_with_subcommands(true)
         .args(arguments())
         .subcommand(Clap::new("serve").about("Run the broker (the default)").args(arguments()))
-        .subcommand(Clap::new("check-config").about("Check the configuration without starting: show each setting with its source").args(arguments()))
+        .subcommand(check_config())
         .subcommand(ctl::command())
         .subcommand(migrate::command())
         .subcommand(completions())
         .subcommand(man())
+}
+
+fn check_config() -> Clap {
+    let against_running = Arg::new(AGAINST_RUNNING)
+        .long(AGAINST_RUNNING)
+        .action(ArgAction::SetTrue)
+        .help("Show what a reload (SIGHUP) would change of the broker that runs on the data directory, and what needs a restart");
+    Clap::new("check-config")
+        .about("Check the configuration without starting: show each setting with its source")
+        .arg(against_running)
+        .args(arguments())
 }
 
 fn completions() -> Clap {
@@ -153,7 +192,24 @@ fn arguments() -> Vec<Arg> {
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
         .help(format!("TOML file with options [env: {CONFIG_ENV}]"));
-    std::iter::once(config)
+    let rabbitmq_conf = Arg::new("rabbitmq-conf")
+        .long("rabbitmq-conf")
+        .value_name("FILE|DIR")
+        .value_parser(clap::value_parser!(PathBuf))
+        .action(ArgAction::Append)
+        .help(format!(
+            "rabbitmq.conf, or a directory with *.conf files, for what no other source sets. May be given more than once \
+             [env: {RABBITMQ_CONF_ENV}]"
+        ));
+    let rabbitmq_variables = Arg::new("rabbitmq-variables")
+        .long("rabbitmq-variables")
+        .value_name("true|false")
+        .help(format!(
+            "Whether the environment variables of RabbitMQ's container image count, and its files in /etc/rabbitmq are read \
+             [default: false] [env: {RABBITMQ_VARIABLES_ENV}]"
+        ));
+    [config, rabbitmq_conf, rabbitmq_variables]
+        .into_iter()
         .chain(OPTIONS.iter().map(argument))
         .collect()
 }
@@ -193,7 +249,7 @@ mod tests {
 
     fn serve(line: &str, environment: &[(&str, &str)]) -> Config {
         match run(line, environment) {
-            Ok(Command::Serve(config)) => *config,
+            Ok(Command::Serve(serve)) => serve.config,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -238,7 +294,7 @@ mod tests {
     #[test]
     fn other_commands_are_recognized() {
         assert!(
-            matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(settings)) if settings.len() == OPTIONS.len())
+            matches!(run("check-config --heartbeat 5", &[]), Ok(Command::CheckConfig(reading)) if reading.raw.settings().len() == OPTIONS.len())
         );
         assert!(
             matches!(run("ctl -q list_users --help", &[]), Ok(Command::Ctl(words)) if words.len() == 3)

@@ -19,9 +19,11 @@ pub mod memory; // resident memory and the memory alarm
 pub mod metrics; // numbers for Prometheus
 pub mod migrate; // moves from another broker
 pub mod model; // names, ids, messages, queue arguments: plain data
+pub mod nearest; // the name that was probably meant
 pub mod net; // sockets: accepts connections within limits, plain or TLS
 pub mod node; // this node's name
 pub mod pool; // threads for blocking work
+pub mod rabbitmq_conf; // reads rabbitmq.conf: its keys as values of our options
 pub mod seldom; // limits log lines that a peer can cause at will
 pub mod server; // builds a broker from its configuration and runs it
 pub mod service_manager; // tells systemd how the broker is

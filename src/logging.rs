@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::LogLevel;
+use crate::config::{LogFormat, LogLevel};
 
 /// Maximum number of lines in memory.
 pub const LINES_MAX: usize = 1000;
@@ -24,18 +24,33 @@ static SET_FILTER: OnceLock<Box<SetFilter>> = OnceLock::new();
 
 type SetFilter = dyn Fn(EnvFilter) -> bool + Send + Sync;
 
-/// Starts to log.
-pub fn init(level: LogLevel) {
+/// Starts to log. As JSON, each line is an object with `timestamp`, `level`, `message` and the fields of the event, such as
+/// `connection`, `peer`, `user` and `vhost`.
+pub fn init(level: LogLevel, format: LogFormat) {
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Lines)
-        .with_ansi(stderr().is_terminal())
         .with_target(false)
-        .with_env_filter(filter(Some(level)))
-        .with_filter_reloading();
-    let handle = subscriber.reload_handle();
-    let set = move |filter: EnvFilter| handle.reload(filter).is_ok();
-    drop(SET_FILTER.set(Box::new(set)));
-    subscriber.init();
+        .with_env_filter(filter(Some(level)));
+    let set_filter: Box<SetFilter> = match format {
+        LogFormat::Text => {
+            let subscriber = subscriber
+                .with_ansi(stderr().is_terminal())
+                .with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber.init();
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber
+                .json()
+                .flatten_event(true)
+                .with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            subscriber.init();
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
+    };
+    drop(SET_FILTER.set(set_filter));
 }
 
 /// Sets the level from now on; `None` logs nothing. False if this process does not log.

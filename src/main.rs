@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use leveret::cli::{self, CliError, Command};
-use leveret::config::{CONFIG_ENV, Config, Setting, stray_variables};
+use leveret::cli::{self, CliError, Command, Serve};
+use leveret::config::{CONFIG_ENV, Reading, Setting, changes_to_shown, stray_variables};
 use leveret::ctl;
 use leveret::logging;
 use leveret::manual;
 use leveret::migrate;
-use leveret::server::Server;
+use leveret::server::{Reloader, RunningServer, Server};
 use leveret::service_manager;
-use leveret::shutdown::Signals;
+use leveret::shutdown::{Asked, Signals};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tracing::{error, info, warn};
@@ -26,6 +26,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const SYSTEM_FILE: &str = "/etc/leveret/leveret.toml";
 /// `EX_CONFIG`: the configuration is invalid.
 const EX_CONFIG: u8 = 78;
+/// `EX_UNAVAILABLE`: no broker answers.
+const EX_UNAVAILABLE: u8 = 69;
 /// `EX_OSERR`: the system refused what every process needs.
 const EX_OSERR: u8 = 71;
 /// How long the end of the process waits for threads that are still busy with the disk.
@@ -34,10 +36,10 @@ const THREADS_WAIT: Duration = Duration::from_secs(5);
 const EX_INTERRUPTED: u8 = 1;
 
 fn main() -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok().or_else(|| system_file(name));
     match cli::parse(std::env::args_os(), environment) {
-        Ok(Command::Serve(config)) => serve(*config),
-        Ok(Command::CheckConfig(settings)) => show(&settings),
+        Ok(Command::Serve(with)) => serve(*with),
+        Ok(Command::CheckConfig(reading)) => show(&reading),
+        Ok(Command::CompareConfig(reading)) => compare(&reading),
         Ok(Command::Migrate(options)) => {
             // The names of queues and users are in its files.
             umask(Mode::RWXG | Mode::RWXO);
@@ -78,14 +80,60 @@ fn exit_code(printed: io::Result<()>, code: ExitCode) -> ExitCode {
 }
 
 /// Prints the settings of a valid configuration, as a file with the source of each option.
-fn show(settings: &[Setting]) -> ExitCode {
-    for line in stray_variables(variables()) {
-        print_error(&line, ExitCode::SUCCESS);
-    }
+fn show(reading: &Reading) -> ExitCode {
+    print_warnings(reading);
+    let settings = reading.raw.settings();
     let lines: String = settings.iter().map(Setting::to_string).collect();
     match stdout().write_all(lines.as_bytes()) {
         Ok(()) => print_error("the configuration is valid", ExitCode::SUCCESS),
         error => exit_code(error, ExitCode::SUCCESS),
+    }
+}
+
+/// Prints what differs between a valid configuration and that of the broker on its data directory.
+fn compare(reading: &Reading) -> ExitCode {
+    print_warnings(reading);
+    let changes = running_configuration(reading).and_then(|shown| {
+        changes_to_shown(&shown, &reading.raw).map_err(|error| error.to_string())
+    });
+    let lines: Vec<String> = match &changes {
+        Err(error) => return print_error(error, ExitCode::from(EX_UNAVAILABLE)),
+        Ok(changes) if changes.is_empty() => vec!["a reload would change nothing".to_owned()],
+        Ok(changes) => changes
+            .iter()
+            .map(|change| format!("a reload would change {change}"))
+            .collect(),
+    };
+    match stdout().write_all((lines.join("\n") + "\n").as_bytes()) {
+        Ok(()) => print_error("the configuration is valid", ExitCode::SUCCESS),
+        error => exit_code(error, ExitCode::SUCCESS),
+    }
+}
+
+/// The configuration of the running broker, as it shows it.
+fn running_configuration(reading: &Reading) -> Result<String, String> {
+    let config = reading.config().map_err(|error| error.to_string())?;
+    let words = [
+        "-q",
+        "--data-dir",
+        &config.data_dir.to_string_lossy(),
+        "environment",
+    ]
+    .map(str::to_owned);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = ctl::client::run_to(&words, environment, &mut out, &mut err);
+    let said = if code == 0 { out } else { err };
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if code == 0 {
+        Ok(said)
+    } else {
+        Err(said.trim_end().to_owned())
+    }
+}
+
+fn print_warnings(reading: &Reading) {
+    for line in stray_variables(variables()).iter().chain(&reading.warnings) {
+        print_error(&format!("warning: {line}"), ExitCode::SUCCESS);
     }
 }
 
@@ -107,9 +155,9 @@ fn variables() -> impl Iterator<Item = String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
-fn serve(config: Config) -> ExitCode {
-    logging::init(config.log_level);
-    for line in stray_variables(variables()) {
+fn serve(with: Serve) -> ExitCode {
+    logging::init(with.config.log_level, with.config.log_format);
+    for line in stray_variables(variables()).iter().chain(&with.warnings) {
         warn!("{line}");
     }
     raise_open_files();
@@ -120,7 +168,7 @@ fn serve(config: Config) -> ExitCode {
         .build()
     {
         Ok(runtime) => {
-            let code = runtime.block_on(run(config));
+            let code = runtime.block_on(run(with));
             // A disk that does not answer must not keep the process from ending.
             runtime.shutdown_timeout(THREADS_WAIT);
             code
@@ -133,8 +181,8 @@ fn serve(config: Config) -> ExitCode {
 }
 
 /// Serves until a signal or `leveret ctl stop`. A second signal ends the process immediately.
-async fn run(config: Config) -> ExitCode {
-    let grace = config.shutdown_grace;
+async fn run(with: Serve) -> ExitCode {
+    let grace = with.config.shutdown_grace;
     let mut signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
@@ -142,7 +190,8 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::from(EX_OSERR);
         }
     };
-    let mut server = match Server::start(config).await {
+    let mut reloader = Reloader::new(with.sources, with.raw);
+    let mut server = match Server::start(with.config).await {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start: {error}");
@@ -151,10 +200,7 @@ async fn run(config: Config) -> ExitCode {
     };
     let committer = server.broker().committer().clone();
     let informed = service_manager::ready(committer, server.alarms().subscribe());
-    tokio::select! {
-        signal = signals.next() => info!(signal, "shutting down"),
-        () = server.stop_asked() => info!("shutting down as asked by ctl"),
-    }
+    serve_until_asked(&mut server, &mut signals, &mut reloader).await;
     drop(informed);
     service_manager::stopping(grace);
     tokio::select! {
@@ -162,11 +208,15 @@ async fn run(config: Config) -> ExitCode {
             info!("shut down");
             ExitCode::SUCCESS
         }
-        signal = signals.next() => {
+        signal = signals.end() => {
             warn!(signal, "second signal: ending immediately");
             ExitCode::from(EX_INTERRUPTED)
         }
     }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().or_else(|| system_file(name))
 }
 
 /// The value of `LEVERET_CONFIG` when nothing sets it: the system's file, if it is there and may be read. So `leveret ctl`
@@ -174,6 +224,33 @@ async fn run(config: Config) -> ExitCode {
 fn system_file(name: &str) -> Option<String> {
     let is_meant = name == CONFIG_ENV && File::open(SYSTEM_FILE).is_ok();
     is_meant.then(|| SYSTEM_FILE.to_owned())
+}
+
+/// Reloads the configuration whenever a signal asks for it; returns when the broker is asked to end.
+async fn serve_until_asked(
+    server: &mut RunningServer,
+    signals: &mut Signals,
+    reloader: &mut Reloader,
+) {
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End(signal) => {
+                    info!(signal, "shutting down");
+                    return;
+                }
+                Asked::Reload => {
+                    service_manager::reloading();
+                    reloader.reload(server, environment);
+                    service_manager::reloaded();
+                }
+            },
+            () = server.stop_asked() => {
+                info!("shutting down as asked by ctl");
+                return;
+            }
+        }
+    }
 }
 
 /// Raises the limit of open files as far as the system allows: every connection is one, and the usual limit is 1024.

@@ -29,7 +29,7 @@ impl MemoryMonitor {
     pub fn new(alarms: Arc<Alarms>, watermark: MemoryWatermark) -> MemoryMonitor {
         MemoryMonitor {
             alarms,
-            total: total_memory(),
+            total: total_bytes(),
             watermark: Mutex::new(watermark),
         }
     }
@@ -76,7 +76,7 @@ pub fn resident_bytes() -> u64 {
 }
 
 /// Memory of the machine, or the cgroup's limit if that is lower. `u64::MAX` if the system reports neither.
-fn total_memory() -> u64 {
+pub fn total_bytes() -> u64 {
     let machine = kib_field("/proc/meminfo", "MemTotal:");
     let cgroups = [
         "/sys/fs/cgroup/memory.max",

@@ -40,7 +40,7 @@ impl Connection {
 
     /// Closes channels whose client leaves a delivery unacked for longer than the broker allows.
     pub(super) fn check_consumer_timeouts(&mut self) {
-        let default_ms = self.state.shared.front.settings.consumer_timeout_ms;
+        let default_ms = self.state.shared.front.consumer_timeout_ms();
         let now_ms = self.state.now_ms();
         let exceeded = |channel: &Channel| {
             let timeout_ms = channel.exceeded_timeout(now_ms, default_ms)?;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ pub struct Front {
     pub(super) routes: Arc<RouteQuota>,
     pub(super) assembling: Arc<AssemblyBudget>,
     handshake: Mutex<Arc<handshake::Settings>>,
+    /// In milliseconds; 0 is for ever.
+    consumer_timeout_ms: AtomicU64,
     pub(super) acceptor: Acceptor,
     pub(super) logins_refused: Seldom,
     pub(super) peers_refused: Seldom,
@@ -62,7 +65,9 @@ impl Front {
         });
         let acceptor = Acceptor::new("AMQP", settings.connections, settings.handshake_timeout);
         let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
+        let consumer_timeout_ms = AtomicU64::new(settings.consumer_timeout_ms.unwrap_or(0));
         Arc::new(Front {
+            consumer_timeout_ms,
             broker,
             alarms,
             settings,
@@ -83,6 +88,28 @@ impl Front {
             channel_max: channel_max.get(),
             ..handshake::Settings::clone(&handshake)
         });
+    }
+
+    /// Sets the heartbeat and the largest frame that connections are offered from now on.
+    pub fn set_tuning(&self, heartbeat: u16, frame_max: u32) {
+        let mut handshake = self.handshake.lock();
+        *handshake = Arc::new(handshake::Settings {
+            heartbeat,
+            frame_max,
+            ..handshake::Settings::clone(&handshake)
+        });
+    }
+
+    /// Sets how long deliveries may stay unacked, those under way included; zero is for ever.
+    pub fn set_consumer_timeout(&self, timeout: Duration) {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.consumer_timeout_ms
+            .store(timeout_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn consumer_timeout_ms(&self) -> Option<u64> {
+        let timeout_ms = self.consumer_timeout_ms.load(Ordering::Relaxed);
+        (timeout_ms > 0).then_some(timeout_ms)
     }
 
     pub(super) fn handshake(&self) -> Arc<handshake::Settings> {

@@ -26,6 +26,7 @@ use super::vhost::{Shared, Vhost, VhostMetadata};
 use super::vhosts::{VhostError, Vhosts};
 use crate::auth::{self, Backends};
 use crate::clock::{self, Clock};
+use crate::model::arguments::QueueKind;
 use crate::model::policy::PolicyKind;
 use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
@@ -51,17 +52,21 @@ pub struct BrokerConfig {
     pub auth: Option<auth::Settings>,
     /// The name of the cluster until an operator sets one.
     pub cluster_name: String,
+    /// The type of queues in virtual hosts that name none; `None` is classic.
+    pub default_queue_kind: Option<QueueKind>,
     pub clocks: Arc<dyn clock::Source>,
 }
 
 /// The definitions of a fresh broker.
 #[derive(Clone, Debug)]
 pub struct Defaults {
-    /// The name of an administrator.
     pub user: Name,
     pub pass: Name,
-    /// A virtual host where it has all permissions.
+    pub tags: Vec<Name>,
+    /// A virtual host where the user has the permissions.
     pub vhost: Name,
+    /// Patterns for configure, write and read.
+    pub permissions: [String; 3],
 }
 
 impl Default for BrokerConfig {
@@ -72,11 +77,14 @@ impl Default for BrokerConfig {
             defaults: Some(Defaults {
                 user: DEFAULT_USER.into(),
                 pass: DEFAULT_USER.into(),
+                tags: vec![TAG_ADMINISTRATOR.into()],
                 vhost: DEFAULT_VHOST.into(),
+                permissions: [".*", ".*", ".*"].map(str::to_owned),
             }),
             new_passwords: NewPasswords::Argon2id,
             auth: None,
             cluster_name: "leveret".to_owned(),
+            default_queue_kind: None,
             clocks: Arc::new(clock::System),
         }
     }
@@ -145,6 +153,7 @@ impl Broker {
             letters: Letters::start(),
             limits,
             stats,
+            default_queue_kind: config.default_queue_kind,
         });
         let vhosts = Vhosts::load(Arc::clone(&shared))?;
         let broker = Arc::new(Broker {
@@ -179,6 +188,11 @@ impl Broker {
     pub fn cluster_name(&self) -> String {
         let set = self.global_parameters.cluster_name();
         set.unwrap_or_else(|| self.default_cluster_name.clone())
+    }
+
+    /// The type of queues in virtual hosts that name none.
+    pub fn default_queue_kind(&self) -> QueueKind {
+        self.shared.default_queue_kind.unwrap_or(QueueKind::Classic)
     }
 
     pub fn limits(&self) -> &Limits {
@@ -353,14 +367,19 @@ impl Broker {
 
     /// Creates the defaults, the virtual host last: the store is fresh until it exists.
     async fn create_defaults(&self, defaults: &Defaults) -> Result<(), OpenError> {
-        let Defaults { user, pass, vhost } = defaults;
-        let tags = vec![TAG_ADMINISTRATOR.into()];
-        match self.users.add(user, pass.as_bytes(), tags).await {
+        let Defaults {
+            user,
+            pass,
+            tags,
+            vhost,
+            permissions,
+        } = defaults;
+        match self.users.add(user, pass.as_bytes(), tags.clone()).await {
             Ok(()) | Err(UserError::AlreadyExists(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let everything = [".*", ".*", ".*"];
-        self.users.set_permissions(user, vhost, everything).await?;
+        let permissions = permissions.each_ref().map(String::as_str);
+        self.users.set_permissions(user, vhost, permissions).await?;
         let metadata = VhostMetadata {
             description: "Default virtual host".to_owned(),
             ..VhostMetadata::default()

@@ -11,6 +11,16 @@ pub struct OptionSpec {
     pub help: &'static str,
     /// Whether it takes a list, or may be given more than once.
     pub repeatable: bool,
+    pub reload: Reload,
+}
+
+/// When a changed value holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// From the reload on.
+    Live,
+    /// From the next start on.
+    Restart,
 }
 
 impl OptionSpec {

@@ -1,26 +1,31 @@
 //! The table of all options. A row has the field of [`Config`], from which flag (`--data-dir`), environment variable
-//! (`LEVERET_DATA_DIR`) and key in the file (`data-dir`) follow; the type, the parser, the default and the help.
+//! (`LEVERET_DATA_DIR`) and key in the file (`data-dir`) follow; the type, the parser, the default and the help. `live` at its end: a
+//! running broker takes a new value; all others wait for the next start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::option::OptionSpec;
+use super::option::{OptionSpec, Reload};
 use super::parse;
 use super::parse_logins::{
     algorithm_or_none, alias_or_none, attribute_or_none, bind, encryption, jwks_or_none,
     key_file_or_none, query, safe_url_or_none, scope_prefix, tag_queries, text, text_or_none,
 };
 use super::raw::{ConfigError, RawConfig};
-use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
+use super::values::{
+    DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage, PasswordHashing,
+};
 use crate::auth::ldap::{Bind, Encryption, Query, TagQueries};
 use crate::auth::oauth2::KeySource;
 use crate::auth::{HttpMethod, Link, Url};
+use crate::model::arguments::QueueKind;
 use crate::model::{IpRange, Name};
 
 /// Makes [`Config`] and [`OPTIONS`] from the rows. `one` takes a single value, `many` a list.
 macro_rules! options {
-    ($($(#[doc = $help:literal])+ $field:ident: $type:ty = $arity:ident($parse:path), $value:literal, $default:literal;)+) => {
+    ($($(#[doc = $help:literal])+ $field:ident: $type:ty = $arity:ident($parse:path), $value:literal, $default:literal
+        $(, $live:ident)?;)+) => {
         /// The complete configuration.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
@@ -38,6 +43,7 @@ macro_rules! options {
             default: $default,
             help: concat!($($help),+).trim_ascii(),
             repeatable: options!(@repeatable $arity),
+            reload: options!(@reload $($live)?),
         }),+];
 
         impl Config {
@@ -46,11 +52,18 @@ macro_rules! options {
                 let [$($field),+] = &ALL;
                 Ok(Config {
                     $($field: raw.$arity($field, $parse)?,)+
-                    shown: raw.settings().iter().map(ToString::to_string).collect(),
+                    shown: raw.shown_settings(),
                 })
+            }
+
+            /// For each option, in the order of help, whether its value differs.
+            pub(super) fn differs(&self, other: &Config) -> Vec<bool> {
+                vec![$(self.$field != other.$field),+]
             }
         }
     };
+    (@reload) => { Reload::Restart };
+    (@reload live) => { Reload::Live };
     (@repeatable one) => { false };
     (@repeatable many) => { true };
 }
@@ -67,11 +80,11 @@ options! {
     /// without what cannot be read, and move it aside.
     on_damage: OnDamage = one(parse::on_damage), "refuse|recover", "refuse";
     /// Heartbeat interval offered to clients, in seconds; 0 offers none.
-    heartbeat: u16 = one(parse::number), "SECONDS", "60";
+    heartbeat: u16 = one(parse::number), "SECONDS", "60", live;
     /// Largest frame offered to clients, in bytes; 4096 at least.
-    frame_max: u32 = one(parse::frame_max), "BYTES", "131072";
+    frame_max: u32 = one(parse::frame_max), "BYTES", "131072", live;
     /// Maximum number of open channels of one connection.
-    channel_max: u16 = one(parse::positive), "COUNT", "2047";
+    channel_max: u16 = one(parse::positive), "COUNT", "2047", live;
     /// Maximum number of open AMQP connections; less if there are too few file descriptors.
     connection_max: usize = one(parse::positive_count), "COUNT", "100000";
     /// Largest message body accepted, in bytes; 512MiB at most.
@@ -79,15 +92,24 @@ options! {
     /// Memory for messages that wait in queues; more messages stay on disk only, until they are needed.
     memory_budget: u64 = one(parse::bytes), "BYTES", "256MiB";
     /// Resident memory at which publishers are blocked: a fraction of the memory of the machine or its cgroup, or bytes.
-    memory_high_watermark: MemoryWatermark = one(parse::watermark), "FRACTION|BYTES", "0.6";
-    /// Free disk space below which publishers are blocked, in bytes.
-    disk_free_limit: u64 = one(parse::bytes), "BYTES", "50MB";
+    memory_high_watermark: MemoryWatermark = one(parse::watermark), "FRACTION|BYTES", "0.6", live;
+    /// Free disk space below which publishers are blocked: bytes, or a multiple of the memory of the machine or its cgroup
+    /// such as `1.5`.
+    disk_free_limit: DiskFreeLimit = one(parse::disk_free_limit), "BYTES|FACTOR", "50MB", live;
     /// Users that may log in from this machine only; `none` restricts no user. May be given more than once.
-    loopback_users: Vec<Name> = many(parse::user_or_none), "USER", "guest";
+    loopback_users: Vec<Name> = many(parse::user_or_none), "USER", "guest", live;
     /// Administrator created when the data directory is new.
     default_user: Name = one(parse::name), "USER", "guest";
     /// Password of the default user.
     default_pass: Name = one(parse::name), "PASSWORD", "guest";
+    /// Tags of the default user; `none` is no tag. May be given more than once.
+    default_user_tags: Vec<Name> = many(parse::user_or_none), "TAG", "administrator";
+    /// What the default user may configure in the default virtual host: a regular expression.
+    default_configure: String = one(parse::pattern), "PATTERN", ".*";
+    /// What the default user may write to: a regular expression.
+    default_write: String = one(parse::pattern), "PATTERN", ".*";
+    /// What the default user may read: a regular expression.
+    default_read: String = one(parse::pattern), "PATTERN", ".*";
     /// Virtual host created when the data directory is new.
     default_vhost: Name = one(parse::name), "VHOST", "/";
     /// File of definitions, or directory of such files, that each start imports before it accepts clients. A new data
@@ -193,11 +215,16 @@ options! {
     ldap_topic_access_query: Query = one(query), "QUERY", "{constant, true}";
     /// Queries which users have a tag.
     ldap_tag_queries: TagQueries = one(tag_queries), "[{TAG, QUERY}, …]", "[{administrator, {constant, false}}]";
+    /// Name of the cluster that each start sets; `none` leaves what `set_cluster_name` has set.
+    cluster_name: Option<Name> = one(parse::name_or_none), "NAME", "none";
+    /// Type of the queues whose arguments name none, in virtual hosts that have no default of their own: `classic`, `quorum`
+    /// or `stream`.
+    default_queue_type: QueueKind = one(parse::queue_type), "TYPE", "classic";
     /// How new passwords are hashed: `argon2id`, or `rabbitmq` for salted SHA-256, which a RabbitMQ can import but which a
     /// thief of the data directory guesses faster.
     password_hashing: PasswordHashing = one(parse::password_hashing), "argon2id|rabbitmq", "argon2id";
     /// Time a consumer has to acknowledge a delivery before its channel is closed, in milliseconds; 0 is no limit.
-    consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000";
+    consumer_timeout: Duration = one(parse::milliseconds), "MILLISECONDS", "1800000", live;
     /// Time a client has from connecting to an open AMQP connection or its first signed CMQ request, in milliseconds.
     handshake_timeout: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "10000";
     /// Product name sent to AMQP clients; some enable features only for `RabbitMQ`.
@@ -275,6 +302,8 @@ options! {
     /// Address and port of the metrics for Prometheus; port 0 takes a free one, `none` turns them off. They need no login.
     /// May be given more than once.
     prometheus_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:15692";
+    /// Form of the log on standard error: `text`, or `json` with one object per line.
+    log_format: LogFormat = one(parse::log_format), "text|json", "text";
     /// How much is logged to standard error: error, warn, info, debug or trace.
-    log_level: LogLevel = one(parse::log_level), "LEVEL", "info";
+    log_level: LogLevel = one(parse::log_level), "LEVEL", "info", live;
 }

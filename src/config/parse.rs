@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::values::{Durability, LogLevel, MemoryWatermark, OnDamage, PasswordHashing};
+use super::values::{
+    DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage, PasswordHashing,
+};
 use crate::auth::{HttpMethod, InvalidChain, Link, Url};
+use crate::model::arguments::QueueKind;
 use crate::model::{IpRange, Name};
 
 /// RabbitMQ's smallest frame-max up to 4.0. Current clients fail with a smaller one.
@@ -21,6 +24,8 @@ const WRITE_SYNC_MS: u64 = 100;
 const WRITE_SYNC_MS_MAX: u64 = 10_000;
 /// No broker runs in less: a smaller number is a mistake.
 const WATERMARK_BYTES_MIN: u64 = 1024 * 1024;
+/// A multiple of the memory beyond this is a mistake.
+const MEMORY_FACTOR_MAX: f64 = 100.0;
 /// RabbitMQ's hard limit for a message body.
 const MESSAGE_SIZE_MAX: u64 = 512 * 1024 * 1024;
 
@@ -194,6 +199,43 @@ pub(super) fn message_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A number with a decimal point is a factor.
+pub(super) fn disk_free_limit(text: &str) -> Result<DiskFreeLimit, String> {
+    if let Some(limit) = parse_bytes(text) {
+        return Ok(DiskFreeLimit::Bytes(limit));
+    }
+    text.parse::<f64>()
+        .ok()
+        .filter(|factor| (0.0..=MEMORY_FACTOR_MAX).contains(factor))
+        .map(DiskFreeLimit::OfMemory)
+        .ok_or_else(|| {
+            "expected bytes, such as 50000000, 50MB or 256MiB, or a multiple of the memory such as 1.5".to_owned()
+        })
+}
+
+pub(super) fn queue_type(text: &str) -> Result<QueueKind, String> {
+    let is_named = |kind: &QueueKind| kind.as_str() == text;
+    QueueKind::ALL
+        .into_iter()
+        .find(is_named)
+        .ok_or_else(|| "expected classic, quorum or stream".to_owned())
+}
+
+/// A regular expression as permissions have it.
+pub(super) fn pattern(text: &str) -> Result<String, String> {
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn name_or_none(text: &str) -> Result<Option<Name>, String> {
+    match text {
+        "none" => Ok(None),
+        text => name(text).map(Some),
+    }
+}
+
 pub(super) fn watermark(text: &str) -> Result<MemoryWatermark, String> {
     // `1` means all memory, not one byte.
     if let Some(fraction) = parse_fraction(text) {
@@ -245,6 +287,14 @@ pub(super) fn positive_milliseconds(text: &str) -> Result<Duration, String> {
     match milliseconds(text)? {
         Duration::ZERO => Err("must be at least 1".to_owned()),
         time => Ok(time),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
     }
 }
 
@@ -303,6 +353,23 @@ mod tests {
                 expected,
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn disk_limits_are_bytes_or_multiples_of_memory() {
+        for (text, expected) in [
+            ("50MB", Some(50_000_000)),
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("1.0", Some(1000)),
+            ("1.5", Some(1500)),
+            ("100.5", None),
+            ("-1.0", None),
+            ("x", None),
+        ] {
+            let limit = disk_free_limit(text).ok().map(|limit| limit.bytes(1000));
+            assert_eq!(limit, expected, "{text:?}");
         }
     }
 

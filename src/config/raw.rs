@@ -3,19 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::nearest::did_you_mean;
 use super::option::OptionSpec;
+use crate::nearest::did_you_mean;
+use crate::rabbitmq_conf::RabbitmqConfError;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Flag,
     Environment,
+    /// One of RabbitMQ's environment variables.
+    Variable(&'static str),
     File(PathBuf),
+    /// Key, file and line of a rabbitmq.conf.
+    RabbitmqConf(String),
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    #[error("rabbitmq.conf: {0}")]
+    RabbitmqConf(#[from] RabbitmqConfError),
     #[error("cannot read configuration file {}: {error}", path.display())]
     Unreadable {
         path: PathBuf,
@@ -45,7 +52,7 @@ pub enum ConfigError {
 }
 
 /// The values that were given, by field.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RawConfig {
     values: BTreeMap<&'static str, (Source, Vec<String>)>,
 }
@@ -60,6 +67,14 @@ impl RawConfig {
     pub(super) fn get(&self, option: &OptionSpec) -> Option<(&Source, &[String])> {
         let (source, values) = self.values.get(option.field)?;
         Some((source, values))
+    }
+
+    /// Takes over the values of one option from another configuration, or that it has none there.
+    pub(super) fn take(&mut self, option: &OptionSpec, from: &mut RawConfig) {
+        match from.values.remove(option.field) {
+            Some(values) => self.values.insert(option.field, values),
+            None => self.values.remove(option.field),
+        };
     }
 
     /// Parses the value of an option that takes one.
@@ -145,6 +160,8 @@ fn invalid(
     let origin = match source {
         Some(Source::Flag) => format!("--{key}"),
         Some(Source::Environment) => option.env(),
+        Some(Source::Variable(name)) => (*name).to_owned(),
+        Some(Source::RabbitmqConf(origin)) => origin.clone(),
         Some(Source::File(path)) => format!("{key} in {}", path.display()),
         None => format!("{key} (default)"),
     };

@@ -3,13 +3,18 @@
 
 use std::fmt;
 
-use super::nearest::{did_you_mean, nearest};
 use super::option::OptionSpec;
 use super::options::OPTIONS;
 use super::raw::{RawConfig, Source};
+use super::secret_file;
+use crate::nearest::{did_you_mean, nearest};
 
 /// The environment variable that names the configuration file.
 pub const CONFIG_ENV: &str = "LEVERET_CONFIG";
+/// The environment variable that names files in RabbitMQ's format.
+pub const RABBITMQ_CONF_ENV: &str = "LEVERET_RABBITMQ_CONF";
+/// The environment variable that says whether RabbitMQ's environment variables count.
+pub const RABBITMQ_VARIABLES_ENV: &str = "LEVERET_RABBITMQ_VARIABLES";
 /// All environment variables of the broker begin with it.
 const PREFIX: &str = "LEVERET_";
 /// The column of the comments, unless a value is longer.
@@ -31,6 +36,16 @@ impl RawConfig {
         OPTIONS.iter().map(|option| self.setting(option)).collect()
     }
 
+    /// All settings as the text of a file.
+    pub fn shown_settings(&self) -> String {
+        self.settings().iter().map(ToString::to_string).collect()
+    }
+
+    /// The value of one option as it stands in a file. Secrets are not shown.
+    pub(super) fn shown(&self, option: &OptionSpec) -> String {
+        self.setting(option).value()
+    }
+
     fn setting(&self, option: &OptionSpec) -> Setting {
         let given = self.get(option);
         Setting {
@@ -44,6 +59,8 @@ impl RawConfig {
                 None => "default".to_owned(),
                 Some((Source::Flag, _)) => format!("flag --{}", option.key()),
                 Some((Source::Environment, _)) => format!("environment {}", option.env()),
+                Some((Source::Variable(name), _)) => format!("environment {name}"),
+                Some((Source::RabbitmqConf(origin), _)) => origin.clone(),
                 Some((Source::File(path), _)) => format!("file {}", path.display()),
             },
             is_hidden: option.is_secret() && given.is_some(),
@@ -51,13 +68,22 @@ impl RawConfig {
     }
 }
 
+impl Setting {
+    fn value(&self) -> String {
+        let shown: Vec<String> = self.values.iter().map(|value| toml_value(value)).collect();
+        match self.is_hidden {
+            true => "(not shown)".to_owned(),
+            false if self.is_list => format!("[{}]", shown.join(", ")),
+            false => shown.join(", "),
+        }
+    }
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<String> = self.values.iter().map(|value| toml_value(value)).collect();
         let line = match self.is_hidden {
             true => format!("# {} is not shown", self.key),
-            false if self.is_list => format!("{} = [{}]", self.key, shown.join(", ")),
-            false => format!("{} = {}", self.key, shown.join(", ")),
+            false => format!("{} = {}", self.key, self.value()),
         };
         writeln!(f, "{line:COMMENT_COLUMN$} # {}", self.source)
     }
@@ -74,10 +100,13 @@ fn toml_value(text: &str) -> String {
 /// Warnings about environment variables that look like ours but set no option. They are no errors: scripts have variables
 /// of their own, and a later release has more options.
 pub fn stray_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let secrets = OPTIONS.iter().filter(|option| option.is_secret());
+    let secrets = secrets.map(|option| secret_file::name(&option.env()));
     let known: Vec<String> = OPTIONS
         .iter()
         .map(OptionSpec::env)
-        .chain([CONFIG_ENV.to_owned()])
+        .chain(secrets)
+        .chain([CONFIG_ENV, RABBITMQ_CONF_ENV, RABBITMQ_VARIABLES_ENV].map(str::to_owned))
         .collect();
     let is_stray = |name: &String| name.starts_with(PREFIX) && !known.contains(name);
     let mut strays: Vec<String> = names.filter(is_stray).collect();
@@ -109,7 +138,10 @@ mod tests {
             "amqp-listen" => Some(vec!["127.0.0.1:1".to_owned(), "[::1]:2".to_owned()]),
             _ => None,
         });
-        raw.add_environment(|name| (name == "LEVERET_DATA_DIR").then(|| "/a \"b\"\\#c".to_owned()));
+        raw.add_environment(&|name| {
+            (name == "LEVERET_DATA_DIR").then(|| "/a \"b\"\\#c".to_owned())
+        })
+        .unwrap();
         raw.add_toml(Path::new("f.toml"), "memory-high-watermark = 0.5")
             .unwrap();
         raw
@@ -166,6 +198,8 @@ mod tests {
             "PATH",
             "LEVERET_HEARTBEAT",
             "LEVERET_CONFIG",
+            "LEVERET_RABBITMQ_CONF",
+            "LEVERET_DEFAULT_PASS_FILE",
             "LEVERET_HARTBEAT",
             "LEVERET_BIN",
         ];

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::nearest::nearest;
 use super::option::OptionSpec;
 use super::options::OPTIONS;
 use super::raw::{ConfigError, RawConfig, Source};
+use super::secret_file;
+use crate::nearest::nearest;
 
 /// Size of a configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -20,10 +21,18 @@ impl RawConfig {
         }
     }
 
-    /// Empty variables count as unset. Commas separate the items of a list.
-    pub fn add_environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+    /// Empty variables count as unset. Commas separate the items of a list. A secret may be in a file, which `NAME_FILE`
+    /// names.
+    pub fn add_environment(
+        &mut self,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), ConfigError> {
         for option in OPTIONS {
-            if let Some(value) = variable(&option.env()).filter(|value| !value.is_empty()) {
+            let value = match option.is_secret() {
+                true => secret_file::value(&option.env(), variable)?,
+                false => variable(&option.env()).filter(|value| !value.is_empty()),
+            };
+            if let Some(value) = value {
                 let values = if option.repeatable {
                     value
                         .split(',')
@@ -35,6 +44,7 @@ impl RawConfig {
                 self.set(option, Source::Environment, values);
             }
         }
+        Ok(())
     }
 
     /// Adds a TOML file. A key that is no option is an error.
@@ -116,6 +126,10 @@ mod tests {
         ("loopback_users", "flag", "env", "['file']"),
         ("default_user", "flag", "env", "'file'"),
         ("default_pass", "flag", "env", "'file'"),
+        ("default_user_tags", "flag", "env", "['file']"),
+        ("default_configure", "flag", "env", "'file'"),
+        ("default_write", "flag", "env", "'file'"),
+        ("default_read", "flag", "env", "'file'"),
         ("default_vhost", "flag", "env", "'file'"),
         ("load_definitions", "/flag", "/env", "'/file'"),
         ("definitions_skip_if_unchanged", "true", "true", "'true'"),
@@ -196,6 +210,8 @@ mod tests {
             "'{constant, false}'",
         ),
         ("ldap_tag_queries", "[]", "[{a, {constant, true}}]", "'[]'"),
+        ("cluster_name", "flag", "env", "'file'"),
+        ("default_queue_type", "quorum", "stream", "'stream'"),
         ("password_hashing", "rabbitmq", "rabbitmq", "'rabbitmq'"),
         ("consumer_timeout", "1", "2", "3"),
         ("handshake_timeout", "1", "2", "3"),
@@ -238,6 +254,7 @@ mod tests {
             "'https://b.example'",
         ),
         ("prometheus_listen", "127.0.0.1:1", "127.0.0.1:2", "'none'"),
+        ("log_format", "json", "json", "'json'"),
         ("log_level", "error", "warn", "'debug'"),
     ];
 
@@ -249,7 +266,10 @@ mod tests {
             flag.filter(|_| key == option.key())
                 .map(|value| vec![value.to_owned()])
         });
-        raw.add_environment(|variable| env.filter(|_| variable == option.env()).map(str::to_owned));
+        raw.add_environment(&|variable| {
+            env.filter(|_| variable == option.env()).map(str::to_owned)
+        })
+        .unwrap();
         if let Some(value) = file {
             raw.add_toml(Path::new("f.toml"), &format!("{} = {value}", option.key()))
                 .unwrap();
@@ -292,9 +312,10 @@ mod tests {
     #[test]
     fn every_source_takes_lists() {
         let mut raw = RawConfig::default();
-        raw.add_environment(|variable| {
+        raw.add_environment(&|variable| {
             (variable == "LEVERET_LOOPBACK_USERS").then(|| "a, b,a".to_owned())
-        });
+        })
+        .unwrap();
         raw.add_toml(Path::new("f"), "amqp-listen = ['127.0.0.1:1', '[::1]:2']")
             .unwrap();
         let config = Config::from_raw(&raw).unwrap();

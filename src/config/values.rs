@@ -16,6 +16,13 @@ pub enum LogLevel {
     Trace,
 }
 
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
 /// What a confirm waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -43,12 +50,30 @@ pub enum MemoryWatermark {
     Bytes(u64),
 }
 
+/// How little free disk space blocks publishers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DiskFreeLimit {
+    Bytes(u64),
+    /// A multiple of the memory of the machine or its cgroup.
+    OfMemory(f64),
+}
+
 /// How new passwords are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordHashing {
     Argon2id,
     /// Salted SHA-256, RabbitMQ's default.
     RabbitMq,
+}
+
+impl DiskFreeLimit {
+    /// The limit in bytes on a machine that has `total` bytes of memory.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            DiskFreeLimit::Bytes(bytes) => bytes,
+            DiskFreeLimit::OfMemory(factor) => scale(total, factor),
+        }
+    }
 }
 
 impl MemoryWatermark {
@@ -65,7 +90,7 @@ impl MemoryWatermark {
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the fraction is from 0 to 1, so the product lies within u64, and a watermark needs no exact byte"
+    reason = "factors are from 0 to 100, a conversion saturates, and no limit needs an exact byte"
 )]
 fn scale(total: u64, fraction: f64) -> u64 {
     (total as f64 * fraction).round() as u64

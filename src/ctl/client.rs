@@ -17,7 +17,7 @@ use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
 use super::secret_prompt::ask_secret;
 use super::thresholds;
 use super::verbs::{self, Verb};
-use crate::config::{Config, RawConfig};
+use crate::config::Sources;
 
 /// How long to wait for a reply without `--timeout`.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,22 +26,35 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs `leveret ctl` with the words after it; returns the exit code.
 pub fn run(words: &[String], environment: impl Fn(&str) -> Option<String>) -> u8 {
-    let mut out = io::stdout().lock();
-    let mut err = io::stderr().lock();
+    run_to(
+        words,
+        environment,
+        &mut io::stdout().lock(),
+        &mut io::stderr().lock(),
+    )
+}
+
+/// As [`run`], with its output written elsewhere.
+pub fn run_to(
+    words: &[String],
+    environment: impl Fn(&str) -> Option<String>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
     let result = args::parse(words).and_then(|parsed| match parsed {
-        Parsed::Help(text) => print(&mut out, &format!("{text}\n")),
-        Parsed::Version => print(&mut out, concat!(env!("CARGO_PKG_VERSION"), "\n")),
+        Parsed::Help(text) => print(out, &format!("{text}\n")),
+        Parsed::Version => print(out, concat!(env!("CARGO_PKG_VERSION"), "\n")),
         Parsed::Run(invocation) => Session {
             words,
             environment: &environment,
-            out: &mut out,
+            out,
         }
         .run(invocation),
         Parsed::Report(invocations) => {
             let mut session = Session {
                 words,
                 environment: &environment,
-                out: &mut out,
+                out,
             };
             invocations.into_iter().try_for_each(|invocation| {
                 session.run(invocation)?;
@@ -145,29 +158,26 @@ impl Session<'_> {
 
     /// The socket in the data directory, which `--data-dir` or the configuration names.
     fn socket(&self, invocation: &Invocation) -> Result<PathBuf, CommandError> {
-        let flag = |key: &str| match key {
-            "data-dir" => invocation
-                .target
-                .data_dir
-                .as_ref()
-                .map(|dir| vec![dir.to_string_lossy().into_owned()]),
-            _ => None,
+        let target = &invocation.target;
+        let data_dir = target.data_dir.as_ref();
+        let flags = data_dir.map(|dir| {
+            (
+                "data-dir".to_owned(),
+                vec![dir.to_string_lossy().into_owned()],
+            )
+        });
+        let sources = Sources {
+            flags: flags.into_iter().collect(),
+            file: target.config.clone(),
+            ..Sources::default()
         };
-        let mut raw = RawConfig::default();
-        raw.add_flags(flag);
-        raw.add_environment(self.environment);
-        let file = invocation.target.config.clone();
-        let file =
-            file.or_else(|| (self.environment)(crate::config::CONFIG_ENV).map(PathBuf::from));
-        let config = match file {
-            Some(file) => raw.add_file(&file).and_then(|()| Config::from_raw(&raw)),
-            None => Config::from_raw(&raw),
-        };
-        let config = config.map_err(|error| CommandError {
-            exit: EX_USAGE,
-            text: format!("Error: {error}"),
-        })?;
-        Ok(config.data_dir.join(SOCKET))
+        let data_dir = sources
+            .data_dir(self.environment)
+            .map_err(|error| CommandError {
+                exit: EX_USAGE,
+                text: format!("Error: {error}"),
+            })?;
+        Ok(data_dir.join(SOCKET))
     }
 
     fn converse(

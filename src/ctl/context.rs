@@ -49,8 +49,6 @@ pub(crate) struct Context {
     pub(crate) node: Node,
     pub(crate) views: Arc<Views>,
     pub(crate) memory: Arc<MemoryMonitor>,
-    /// The settings that hold, as a configuration file. Secrets are not shown.
-    pub(crate) settings: Arc<str>,
 }
 
 impl Context {

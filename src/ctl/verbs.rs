@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::absent::ABSENT;
-use crate::config::nearest;
+use crate::nearest::nearest;
 
 /// Makes [`Verb`] and [`VERBS`] from the rows.
 macro_rules! verbs {

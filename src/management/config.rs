@@ -16,6 +16,4 @@ pub struct ManagementConfig {
     pub cors_origins: Vec<String>,
     /// Maximum number of open connections of AMQP clients.
     pub amqp_connections_max: usize,
-    /// The settings that hold, with their sources, as the API shows them.
-    pub effective: String,
 }

@@ -54,7 +54,10 @@ async fn effective_config(
     _: Administrator,
 ) -> ([(HeaderName, HeaderValue); 1], String) {
     let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    ([(CONTENT_TYPE, content_type)], api.config.effective.clone())
+    (
+        [(CONTENT_TYPE, content_type)],
+        api.views.configuration().to_string(),
+    )
 }
 
 /// Spreads the leaders of queues over the nodes. A single node has them all.

@@ -206,7 +206,7 @@ async fn get(
         cluster_name: api.broker.cluster_name(),
         cluster_tags: json!({}),
         node_tags: json!({}),
-        default_queue_type: "classic",
+        default_queue_type: api.broker.default_queue_kind().as_str(),
         is_op_policy_updating_enabled: true,
         disable_stats: !query.shows_stats(),
         enable_queue_totals: false,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::broker::broker::OpenError;
+use crate::broker::parameters::ParameterError;
 use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum StartError {
     /// The definitions of `--load-definitions` cannot be imported.
     #[error("cannot load the definitions in {}: {reason}", path.display())]
     Definitions { path: PathBuf, reason: String },
+    /// The name of the cluster cannot be stored.
+    #[error("cannot set the name of the cluster: {0}")]
+    ClusterName(#[from] ParameterError),
     /// No address was configured.
     #[error("there is no address to listen on: set amqp-listen")]
     NoAddress,
@@ -62,6 +66,7 @@ impl StartError {
             StartError::DataDir { .. }
             | StartError::Store(_)
             | StartError::Broker(_)
+            | StartError::ClusterName(_)
             | StartError::CtlSocket { .. } => 74,
         }
     }

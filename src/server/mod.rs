@@ -7,6 +7,7 @@ mod definitions; // imports definitions at the start
 mod error;
 mod listeners;
 mod logins;
+mod reload; // reads the configuration again
 mod settings; // translates the configuration for each room
 
 use std::net::SocketAddr;
@@ -19,17 +20,21 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 pub use error::StartError;
+pub use reload::Reloader;
 pub use settings::{auth_config, cmq_config, management_config, metrics_config};
 
 use self::commands::CommandTask;
 use self::listeners::{Addresses, Fronts, Listeners};
+use self::reload::Live;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
+use crate::broker::parameters::CLUSTER_NAME;
 use crate::config::Config;
 use crate::ctl::context::{Context, Node, NodeCommand};
 use crate::ctl::protocol::SOCKET;
 use crate::files::Shares;
 use crate::memory::MemoryMonitor;
+use crate::model::Name;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
 use crate::views::{NodeInfo, Views};
 use crate::{amqp, clock, cmq, ctl, management, metrics};
@@ -51,6 +56,7 @@ impl Server {
         let shares = settings::share_files(&config);
         let broker = open_broker(&config, &shares).await?;
         definitions::load(&config, &broker).await?;
+        name_cluster(&config, &broker).await?;
         let alarms = Arc::new(Alarms::default());
         let memory = Arc::new(MemoryMonitor::new(
             alarms.clone(),
@@ -63,8 +69,10 @@ impl Server {
             error,
         })?;
         let (listening, listeners_shown) = watch::channel([].into());
+        let (configuration, configuration_shown) = watch::channel(config.shown.as_str().into());
         let node = NodeInfo {
             listeners: listeners_shown,
+            configuration: configuration_shown,
             data_dir: config.data_dir.clone().into(),
             started,
         };
@@ -86,16 +94,21 @@ impl Server {
             },
             views: views.clone(),
             memory: memory.clone(),
-            settings: config.shown.as_str().into(),
         });
         let mut background = JoinSet::new();
         background.spawn(ctl::server::serve(ctl, context));
-        background.spawn(async move { memory.watch().await });
+        let watched = memory.clone();
+        background.spawn(async move { watched.watch().await });
         background.spawn(views.take_samples());
         background.spawn(forward_disk_alarm(
             broker.committer().clone(),
             alarms.clone(),
         ));
+        let live = Live {
+            broker: broker.clone(),
+            memory,
+            amqp: fronts.amqp.clone(),
+        };
         let command_task = CommandTask {
             broker: broker.clone(),
             fronts,
@@ -106,6 +119,8 @@ impl Server {
         let command_task = tokio::spawn(command_task.run(listeners, commands_taken, stop_asked));
         info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
         Ok(RunningServer {
+            live,
+            configuration,
             addresses,
             broker,
             alarms,
@@ -124,6 +139,16 @@ async fn open_broker(config: &Config, shares: &Shares) -> Result<Arc<Broker>, St
     let store = open_store(config.data_dir.clone(), settings::store(config, shares)).await?;
     let committer = Committer::start(store, settings::commit_limits(config))?;
     Ok(Broker::open(committer, settings::broker(config, auth)).await?)
+}
+
+/// Sets the configured name of the cluster, as RabbitMQ does at each start.
+async fn name_cluster(config: &Config, broker: &Broker) -> Result<(), StartError> {
+    let is_new = |name: &&Name| broker.cluster_name() != ***name;
+    if let Some(name) = config.cluster_name.as_ref().filter(is_new) {
+        let name = name.to_string().into();
+        broker.global_parameters().set(CLUSTER_NAME, name).await?;
+    }
+    Ok(())
 }
 
 async fn open_fronts(
@@ -167,6 +192,9 @@ async fn forward_disk_alarm(committer: Arc<Committer>, alarms: Arc<Alarms>) {
 /// A running broker. Dropping it without [`RunningServer::shutdown`] cuts its connections off; the store is
 /// synced.
 pub struct RunningServer {
+    live: Live,
+    /// What holds, as operators see it.
+    configuration: watch::Sender<Arc<str>>,
     addresses: Arc<Addresses>,
     broker: Arc<Broker>,
     alarms: Arc<Alarms>,

@@ -12,8 +12,9 @@ use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::broker::password::NewPasswords;
 use crate::config::{self, Config, Durability, PasswordHashing, RawConfig};
 use crate::files::{self, Shares};
+use crate::model::arguments::QueueKind;
 use crate::store::{FjallOptions, Limits, OnDamage};
-use crate::{amqp, auth, cmq, management, metrics, node};
+use crate::{amqp, auth, cmq, management, memory, metrics, node};
 
 /// The backends of logins.
 pub fn auth_config(config: &Config) -> Result<auth::Settings, StartError> {
@@ -48,7 +49,13 @@ pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
         defaults: config.load_definitions.is_none().then(|| Defaults {
             user: config.default_user.clone(),
             pass: config.default_pass.clone(),
+            tags: config.default_user_tags.clone(),
             vhost: config.default_vhost.clone(),
+            permissions: [
+                config.default_configure.clone(),
+                config.default_write.clone(),
+                config.default_read.clone(),
+            ],
         }),
         new_passwords: match config.password_hashing {
             PasswordHashing::Argon2id => NewPasswords::Argon2id,
@@ -56,6 +63,8 @@ pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
         },
         auth: Some(auth),
         cluster_name: node::name(),
+        default_queue_kind: Some(config.default_queue_type)
+            .filter(|kind| *kind != QueueKind::Classic),
         ..BrokerConfig::default()
     }
 }
@@ -135,7 +144,6 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
         consumer_timeout_ms: u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX),
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
         amqp_connections_max: shares.amqp.authenticated,
-        effective: config.shown.clone(),
     }
 }
 
@@ -180,7 +188,7 @@ pub(super) fn store(config: &Config, shares: &Shares) -> FjallOptions {
 /// The limits of the committer.
 pub(super) fn commit_limits(config: &Config) -> Limits {
     Limits {
-        disk_free_min: config.disk_free_limit,
+        disk_free_min: config.disk_free_limit.bytes(memory::total_bytes()),
         sync_within: match config.durability {
             Durability::Sync => None,
             Durability::Write(within) => Some(within),

@@ -107,6 +107,11 @@ impl Views {
         }
     }
 
+    /// The configuration that holds, as a file with the source of each option. Secrets are not shown.
+    pub fn configuration(&self) -> Arc<str> {
+        Arc::clone(&self.node.configuration.borrow())
+    }
+
     /// Totals of the virtual hosts that `is_shown` selects by name.
     pub fn overview(&self, is_shown: impl Fn(&str) -> bool) -> OverviewView {
         let mut objects = ObjectTotals::default();

@@ -19,6 +19,8 @@ use crate::memory::MemoryMonitor;
 pub struct NodeInfo {
     /// What listens now.
     pub listeners: watch::Receiver<Arc<[ListenerView]>>,
+    /// The configuration that holds, as a file with the source of each option. Secrets are not shown.
+    pub configuration: watch::Receiver<Arc<str>>,
     pub data_dir: Arc<Path>,
     pub started: Instant,
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use leveret::config::OPTIONS;
+use leveret::config::{OPTIONS, Reload};
 
 use crate::pages::root;
 
@@ -13,14 +13,18 @@ const END: &str = "<!-- /options -->";
 
 fn table() -> String {
     let mut table = String::from(
-        "| flag and key | environment | default | what it does |\n|---|---|---|---|\n",
+        "| flag and key | environment | default | live | what it does |\n|---|---|---|---|---|\n",
     );
     for option in OPTIONS {
         let (key, env) = (option.key(), option.env());
         writeln!(
             table,
-            "| `--{key}` | `{env}` | `{}` | {} |",
+            "| `--{key}` | `{env}` | `{}` | {} | {} |",
             option.default,
+            match option.reload {
+                Reload::Live => "yes",
+                Reload::Restart => "",
+            },
             option.help.replace('|', "\\|")
         )
         .expect("writing to a string");

@@ -37,6 +37,7 @@ mod prefetch; // limits on unacked messages
 mod process; // the binary as a process
 mod protocol_errors; // frames and methods that break the rules
 mod queue_overrides; // settings of a queue made after its declaration
+mod reload; // RabbitMQ's configuration, and SIGHUP
 mod reply_to; // direct reply-to
 mod returned_messages; // rests and consumer timeouts of quorum queues
 mod rewind; // acked messages that are read again

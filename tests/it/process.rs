@@ -81,9 +81,25 @@ impl Process {
                 *start_log += &line;
                 start_log.push('\n');
                 let (_, address) = line.split_once(words)?;
-                Some(address.trim().to_owned())
+                // The line may be a JSON object.
+                let end = address.find('"').unwrap_or(address.len());
+                Some(address.get(..end)?.trim().to_owned())
             })
             .expect("the broker ended early")
+    }
+
+    /// Reads the log to a line with these words; returns the lines from here to it.
+    pub(crate) fn log_to(&mut self, words: &str) -> String {
+        let mut read = String::new();
+        while !read.contains(words) {
+            let bytes = self.log.read_line(&mut read).unwrap();
+            assert!(bytes > 0, "the broker ended early: {read}");
+        }
+        read
+    }
+
+    pub(crate) fn start_log(&self) -> &str {
+        &self.start_log
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

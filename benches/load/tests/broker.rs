@@ -25,11 +25,11 @@ impl TestBroker {
         words.extend(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"].map(Into::into));
         let any = "127.0.0.1:0";
         words.extend(["--management-listen", any, "--prometheus-listen", any].map(Into::into));
-        let Ok(Leveret::Serve(config)) = cli::parse(words, |_| None) else {
+        let Ok(Leveret::Serve(serve)) = cli::parse(words, |_| None) else {
             panic!("a valid configuration");
         };
         TestBroker {
-            server: Server::start(*config).await.expect("a broker"),
+            server: Server::start(serve.config).await.expect("a broker"),
             _data: data,
         }
     }

@@ -18,6 +18,7 @@ use crate::broker::routing::Routing;
 use crate::broker::stats::{BrokerStats, VhostStats};
 use crate::clock::Clock;
 use crate::model::Name;
+use crate::model::arguments::QueueKind;
 use crate::store::commit::Committer;
 use crate::wire::FieldTable;
 
@@ -36,6 +37,8 @@ pub(in crate::broker) struct Shared {
     pub(in crate::broker) limits: Arc<Limits>,
     pub(in crate::broker) ids: QueueIds,
     pub(in crate::broker) stats: Arc<BrokerStats>,
+    /// The type of queues in virtual hosts that name none.
+    pub(in crate::broker) default_queue_kind: Option<QueueKind>,
 }
 
 /// A virtual host.
@@ -90,8 +93,13 @@ impl Vhost {
         })
     }
 
+    /// With the broker's type of queues if the virtual host has none of its own.
     pub fn metadata(&self) -> VhostMetadata {
-        self.metadata.lock().clone()
+        let own = self.metadata.lock().clone();
+        VhostMetadata {
+            default_queue_kind: own.default_queue_kind.or(self.shared.default_queue_kind),
+            ..own
+        }
     }
 
     pub(in crate::broker) fn set_metadata(&self, metadata: VhostMetadata) {

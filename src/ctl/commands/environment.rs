@@ -22,7 +22,7 @@ pub(super) fn server_version() -> Outcome {
 
 /// The settings as a file; as JSON an object with their values.
 pub(super) fn environment(ctx: &Context) -> Outcome {
-    let text = ctx.settings.trim_end().to_owned();
+    let text = ctx.views.configuration().trim_end().to_owned();
     let parsed: toml::Table = toml::from_str(&text).unwrap_or_default();
     Ok(Reply::Report {
         text,

@@ -296,8 +296,10 @@ fn views(
     let listeners: Vec<_> = listeners.iter().map(listener).collect();
     let watermark = MemoryWatermark::Fraction(0.6);
     let memory = Arc::new(MemoryMonitor::new(Arc::clone(alarms), watermark));
+    let configuration = Config::from_raw(&RawConfig::default()).unwrap().shown;
     let node = NodeInfo {
         listeners: watch::channel(listeners.into()).1,
+        configuration: watch::channel(configuration.into()).1,
         data_dir: Path::new("/nowhere").into(),
         started: clock::monotonic(),
     };

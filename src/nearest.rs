@@ -15,7 +15,7 @@ pub fn nearest<T: AsRef<str> + Ord>(
 }
 
 /// Ends a message about an unknown name.
-pub(super) fn did_you_mean(near: Option<&str>) -> String {
+pub(crate) fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"))
 }
 
