@@ -238,7 +238,11 @@ mod tests {
         )
         .unwrap();
         let shown = |key: &str| {
-            let line = config.shown.lines().find(|line| line.starts_with(key)).unwrap();
+            let line = config
+                .shown
+                .lines()
+                .find(|line| line.starts_with(key))
+                .unwrap();
             line.split(" # ").next().unwrap().trim_end().to_owned()
         };
         for expected in [
@@ -367,7 +371,25 @@ mod tests {
     }
 
     /// Options that keys stand for and that are still to come.
-    const PENDING: &[&str] = &["amqps-listen", "anonymous-login-pass", "anonymous-login-user", "auth-mechanisms", "management-tls-listen", "prometheus-tls-listen", "proxy-protocol-from", "tls-ca", "tls-cert", "tls-depth", "tls-fail-if-no-peer-cert", "tls-key", "tls-login-from", "tls-login-san-index", "tls-login-san-type", "tls-verify", "tls-versions"];
+    const PENDING: &[&str] = &[
+        "amqps-listen",
+        "anonymous-login-pass",
+        "anonymous-login-user",
+        "auth-mechanisms",
+        "management-tls-listen",
+        "prometheus-tls-listen",
+        "proxy-protocol-from",
+        "tls-ca",
+        "tls-cert",
+        "tls-depth",
+        "tls-fail-if-no-peer-cert",
+        "tls-key",
+        "tls-login-from",
+        "tls-login-san-index",
+        "tls-login-san-type",
+        "tls-verify",
+        "tls-versions",
+    ];
 
     #[test]
     fn every_option_of_the_table_of_keys_exists() {

@@ -239,7 +239,10 @@ mod tests {
             let expected = expected.map(|text| Value::Is(text.to_owned()));
             assert_eq!(read, expected, "{kind:?} {text}");
         }
-        assert_eq!(Kind::IfTrue("tls").read("true"), Ok(Value::Is("tls".to_owned())));
+        assert_eq!(
+            Kind::IfTrue("tls").read("true"),
+            Ok(Value::Is("tls".to_owned()))
+        );
         assert_eq!(Kind::IfTrue("tls").read("false"), Ok(Value::Nothing));
         assert!(matches!(
             Kind::Infinite.read("infinity"),

@@ -245,7 +245,8 @@ impl Gathered {
         for (number, alias) in std::mem::take(&mut self.aliases) {
             if let [Some(role), Some(scopes)] = alias {
                 let list = self.lists.entry(SCOPE_ALIASES).or_default();
-                list.items.push(((u64::MAX, number), format!("{role}={scopes}")));
+                list.items
+                    .push(((u64::MAX, number), format!("{role}={scopes}")));
             }
         }
         for (option, mut list) in std::mem::take(&mut self.lists) {

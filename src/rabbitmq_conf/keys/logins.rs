@@ -1,7 +1,9 @@
 //! Keys of users, mechanisms and backends.
 
 use super::listeners::{TLS, VERIFY};
-use crate::rabbitmq_conf::kind::Kind::{IfTrue, File, Infinite, Integer, Secret, Text, Truth, Words};
+use crate::rabbitmq_conf::kind::Kind::{
+    File, IfTrue, Infinite, Integer, Secret, Text, Truth, Words,
+};
 use crate::rabbitmq_conf::row::Meaning::{
     Adds, Alias, Always, Backend, Marks, Pairs, Refused, Sets, Without,
 };
@@ -165,9 +167,21 @@ pub(super) const ROWS: &[Row] = &[
         Text,
         Sets("oauth2-scope-prefix"),
     ),
-    row("auth_oauth2.scope_aliases.$", Text, Pairs("oauth2-scope-aliases")),
-    row("auth_oauth2.scope_aliases.$.alias", Text, Alias(AliasPart::Role)),
-    row("auth_oauth2.scope_aliases.$.scope", Text, Alias(AliasPart::Scopes)),
+    row(
+        "auth_oauth2.scope_aliases.$",
+        Text,
+        Pairs("oauth2-scope-aliases"),
+    ),
+    row(
+        "auth_oauth2.scope_aliases.$.alias",
+        Text,
+        Alias(AliasPart::Role),
+    ),
+    row(
+        "auth_oauth2.scope_aliases.$.scope",
+        Text,
+        Alias(AliasPart::Scopes),
+    ),
     row(
         "auth_oauth2.additional_scopes_key",
         Text,
@@ -189,7 +203,11 @@ pub(super) const ROWS: &[Row] = &[
     row("auth_oauth2.default_key", Text, Sets("oauth2-default-key")),
     row("auth_oauth2.verify_aud", Truth, Sets("oauth2-verify-aud")),
     row("auth_oauth2.require_exp", Truth, Sets("oauth2-require-exp")),
-    row("auth_oauth2.discovery_endpoint_path", Text, Sets("oauth2-discovery-endpoint-path")),
+    row(
+        "auth_oauth2.discovery_endpoint_path",
+        Text,
+        Sets("oauth2-discovery-endpoint-path"),
+    ),
     row("auth_oauth2.algorithms.$", Text, Adds("oauth2-algorithms")),
     row("auth_oauth2.https.cacertfile", File, Sets("oauth2-ca")),
     row(
@@ -228,7 +246,11 @@ pub(super) const ROWS: &[Row] = &[
     row("auth_ldap.servers.$", Text, Adds("ldap-servers")),
     row("auth_ldap.port", Integer, Sets("ldap-port")),
     row("auth_ldap.use_ssl", IfTrue("tls"), Sets("ldap-encryption")),
-    row("auth_ldap.use_starttls", IfTrue("starttls"), Sets("ldap-encryption")),
+    row(
+        "auth_ldap.use_starttls",
+        IfTrue("starttls"),
+        Sets("ldap-encryption"),
+    ),
     row(
         "auth_ldap.user_dn_pattern",
         Text,
@@ -251,11 +273,31 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("auth_ldap.ssl_options", Words(NONE), Always(&["none"], TLS)),
     // The entry by its name is more than the word.
-    row("auth_ldap.dn_lookup_bind.user_dn", Text, Sets("ldap-dn-lookup-bind")),
-    row("auth_ldap.dn_lookup_bind.password", Secret, Sets("ldap-dn-lookup-bind-password")),
-    row("auth_ldap.dn_lookup_bind", Text, Sets("ldap-dn-lookup-bind")),
-    row("auth_ldap.other_bind.user_dn", Text, Sets("ldap-other-bind")),
-    row("auth_ldap.other_bind.password", Secret, Sets("ldap-other-bind-password")),
+    row(
+        "auth_ldap.dn_lookup_bind.user_dn",
+        Text,
+        Sets("ldap-dn-lookup-bind"),
+    ),
+    row(
+        "auth_ldap.dn_lookup_bind.password",
+        Secret,
+        Sets("ldap-dn-lookup-bind-password"),
+    ),
+    row(
+        "auth_ldap.dn_lookup_bind",
+        Text,
+        Sets("ldap-dn-lookup-bind"),
+    ),
+    row(
+        "auth_ldap.other_bind.user_dn",
+        Text,
+        Sets("ldap-other-bind"),
+    ),
+    row(
+        "auth_ldap.other_bind.password",
+        Secret,
+        Sets("ldap-other-bind-password"),
+    ),
     row("auth_ldap.other_bind", Text, Sets("ldap-other-bind")),
     row(
         "auth_ldap.group_lookup_base",
@@ -279,7 +321,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("auth_ldap.queries.tags", Text, Sets("ldap-tag-queries")),
     row("auth_ldap.timeout", Infinite, Sets("ldap-timeout")),
-    row("auth_ldap.connection_pool_size", Integer, Sets("ldap-connection-pool-size")),
+    row(
+        "auth_ldap.connection_pool_size",
+        Integer,
+        Sets("ldap-connection-pool-size"),
+    ),
     row("auth_ldap.ssl_options.cacertfile", File, Sets("ldap-ca")),
     row(
         "auth_ldap.ssl_options.verify",
@@ -290,7 +336,11 @@ pub(super) const ROWS: &[Row] = &[
         ),
     ),
     row("auth_ldap.ssl_options.*", Text, Without(TLS)),
-    row("auth_ldap.idle_timeout", Infinite, Sets("ldap-idle-timeout")),
+    row(
+        "auth_ldap.idle_timeout",
+        Infinite,
+        Sets("ldap-idle-timeout"),
+    ),
     row(
         "auth_ldap.log",
         Text,
