@@ -110,7 +110,132 @@ fn below(url: &Url, path: &str) -> Url {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::auth::ldap::{Encryption, Query};
+    use crate::auth::oauth2::Algorithm;
+    use crate::config::RawConfig;
+
+    fn config(options: &[(&str, &str)]) -> Config {
+        let mut raw = RawConfig::default();
+        raw.add_flags(|key| {
+            let given = options.iter().filter(|(name, _)| *name == key);
+            let values: Vec<String> = given.map(|(_, value)| (*value).to_owned()).collect();
+            (!values.is_empty()).then_some(values)
+        });
+        Config::from_raw(&raw).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_of_oauth_2_are_rabbitmqs() {
+        let settings = oauth2(&config(&[("oauth2-resource-server-id", "rabbitmq")]));
+        assert_eq!(settings.server, ResourceServer::new("rabbitmq"));
+        assert_eq!((settings.keys, settings.ca), (KeySource::None, None));
+        assert!(settings.signing_keys.is_empty());
+    }
+
+    #[test]
+    fn every_option_of_oauth_2_has_an_effect() {
+        let settings = oauth2(&config(&[
+            ("oauth2-resource-server-id", "id"),
+            ("oauth2-resource-server-type", "type"),
+            ("oauth2-scope-prefix", "none"),
+            ("oauth2-scope-aliases", "role=a b"),
+            ("oauth2-additional-scopes-key", "roles more"),
+            ("oauth2-preferred-username-claims", "name"),
+            ("oauth2-verify-aud", "false"),
+            ("oauth2-require-exp", "false"),
+            ("oauth2-verify-iss", "true"),
+            ("oauth2-algorithms", "RS256"),
+            ("oauth2-signing-keys", "k=/k.pem"),
+            ("oauth2-default-key", "k"),
+            ("oauth2-issuer", "https://idp/a/"),
+            ("oauth2-discovery-endpoint-path", "discovery"),
+            ("oauth2-jwks-interval", "7"),
+            ("oauth2-ca", "/ca.pem"),
+        ]));
+        let expected = OAuth2Settings {
+            server: ResourceServer {
+                id: "id".to_owned(),
+                resource_server_type: Some("type".to_owned()),
+                verify_aud: false,
+                require_exp: false,
+                issuer: Some("https://idp/a".to_owned()),
+                scope_prefix: String::new(),
+                scope_aliases: [("role".to_owned(), ["a", "b"].map(str::to_owned).to_vec())].into(),
+                additional_scopes_key: "roles more".to_owned(),
+                preferred_username_claims: vec!["name".to_owned()],
+                default_key: Some("k".to_owned()),
+                algorithms: Some(vec![Algorithm::RS256]),
+            },
+            keys: KeySource::Discovery("https://idp/a/discovery".parse().unwrap()),
+            signing_keys: vec![("k".to_owned(), "/k.pem".into())],
+            ca: Some("/ca.pem".into()),
+            keys_interval: Duration::from_millis(7),
+        };
+        assert_eq!(settings, expected);
+        let both = [
+            ("oauth2-issuer", "https://idp"),
+            ("oauth2-jwks", "https://keys"),
+        ];
+        let keys = KeySource::Jwks("https://keys".parse().unwrap());
+        assert_eq!(oauth2(&config(&both)).keys, keys);
+    }
+
+    #[test]
+    fn every_option_of_ldap_has_an_effect() {
+        let settings = ldap(&config(&[
+            ("ldap-servers", "a"),
+            ("ldap-servers", "b"),
+            ("ldap-port", "636"),
+            ("ldap-encryption", "tls"),
+            ("ldap-ca", "/ca.pem"),
+            ("ldap-timeout", "1"),
+            ("ldap-idle-timeout", "2"),
+            ("ldap-connection-pool-size", "3"),
+            ("ldap-user-dn-pattern", "dn"),
+            ("ldap-user-bind-pattern", "bind"),
+            ("ldap-dn-lookup-attribute", "uid"),
+            ("ldap-dn-lookup-base", "base"),
+            ("ldap-dn-lookup-bind", "cn=a"),
+            ("ldap-dn-lookup-bind-password", "p"),
+            ("ldap-other-bind", "cn=b"),
+            ("ldap-other-bind-password", "q"),
+            ("ldap-group-lookup-base", "groups"),
+            ("ldap-vhost-access-query", "{constant, false}"),
+            ("ldap-resource-access-query", "{'or', []}"),
+            ("ldap-topic-access-query", "{'and', []}"),
+            ("ldap-tag-queries", "[{t, {constant, true}}]"),
+        ]));
+        let bind = |dn: &str, password: &str| Bind::Dn {
+            dn: dn.to_owned(),
+            password: password.to_owned(),
+        };
+        let expected = LdapSettings {
+            servers: ["a", "b"].map(str::to_owned).to_vec(),
+            port: 636,
+            encryption: Encryption::Tls,
+            ca: Some("/ca.pem".into()),
+            timeout: Duration::from_millis(1),
+            idle_timeout: Duration::from_millis(2),
+            pool_size: 3,
+            user_dn_pattern: "dn".to_owned(),
+            user_bind_pattern: Some("bind".to_owned()),
+            dn_lookup: Some(DnLookup {
+                attribute: "uid".to_owned(),
+                base: "base".to_owned(),
+                bind: bind("cn=a", "p"),
+            }),
+            other_bind: bind("cn=b", "q"),
+            group_lookup_base: Some("groups".to_owned()),
+            vhost_access: Query::Constant(false),
+            resource_access: Query::Or(vec![]),
+            topic_access: Query::And(vec![]),
+            tags: vec![("t".to_owned(), Query::Constant(true))],
+        };
+        assert_eq!(settings, expected);
+    }
 
     #[test]
     fn the_discovery_document_is_below_the_issuer() {

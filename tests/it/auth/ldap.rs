@@ -6,18 +6,26 @@ use leveret::auth::ldap::{
 use leveret::auth::{Credentials, Login, Permission, Question, Refused, ResourceKind, Verdict};
 use leveret::wire::AMQPClass;
 use leveret::wire::protocol::connection;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
+use super::forwarder::Forwarder;
 use super::slapd::Slapd;
 use crate::support::reply_code::ACCESS_REFUSED;
-use crate::support::{Client, Peer, TestServer};
+use crate::support::{Client, Peer, TestServer, eventually};
 
 const PEOPLE: &str = "ou=people,dc=example,dc=com";
 
 fn settings(slapd: &Slapd) -> LdapSettings {
+    settings_for(slapd.port)
+}
+
+fn settings_for(port: u16) -> LdapSettings {
     LdapSettings {
         servers: vec!["localhost".to_owned()],
-        port: slapd.port,
+        port,
         encryption: Encryption::None,
         ca: None,
         timeout: Duration::from_secs(20),
@@ -238,17 +246,46 @@ async fn a_server_that_is_away_is_a_failure_and_its_connections_are_made_anew() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_checks_than_connections_wait_for_each_other() {
+async fn a_server_that_says_nothing_fails_the_login_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = LdapSettings {
+        servers: vec!["127.0.0.1".to_owned()],
+        port: silent.local_addr().unwrap().port(),
+        timeout: Duration::from_millis(200),
+        ..settings_for(0)
+    };
+    let ldap = Ldap::new(settings).unwrap();
+    let refused = ldap.authenticate(login("bob", "bob's password")).await;
+    let why = "no answer within 200 ms".into();
+    assert_eq!(refused.map(|_| ()), Err(Refused::Failed(why)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_share_a_limited_number_of_connections_which_close_when_they_are_idle() {
     let Some(slapd) = Slapd::start().await else {
         return;
     };
-    let ldap = std::sync::Arc::new(Ldap::new(settings(&slapd)).unwrap());
-    let mut logins = tokio::task::JoinSet::new();
+    let forwarder = Forwarder::start(slapd.port).await;
+    let settings = LdapSettings {
+        servers: vec!["127.0.0.1".to_owned()],
+        idle_timeout: Duration::from_secs(1),
+        ..settings_for(forwarder.port)
+    };
+    let ldap = Arc::new(Ldap::new(settings).unwrap());
+    let mut logins = JoinSet::new();
     for _ in 0..20 {
-        let ldap = std::sync::Arc::clone(&ldap);
+        let ldap = Arc::clone(&ldap);
         logins.spawn(async move { tags(&ldap, "bob", "bob's password").await.is_some() });
     }
     assert_eq!(logins.join_all().await, [true; 20]);
+    let (open, most, total) = forwarder.connections();
+    assert!((1..=2).contains(&open) && most <= 2, "{open} of {most}");
+    assert!(total <= 2, "{total} connections for 20 logins");
+    eventually("idle connections are closed", || {
+        forwarder.connections().0 == 0
+    })
+    .await;
+    assert!(tags(&ldap, "bob", "bob's password").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -197,6 +197,27 @@ async fn a_new_key_of_the_provider_is_fetched_once_it_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_come_over_tls_from_a_server_that_the_broker_trusts() {
+    let provider = IdentityProvider::start().await;
+    let (address, ca) = provider.serve_tls().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, ca).unwrap();
+    let options = |ca| {
+        [
+            ("auth-backends", "oauth2"),
+            ("oauth2-resource-server-id", "rabbitmq"),
+            ("oauth2-jwks", address.as_str()),
+            ("oauth2-ca", ca),
+        ]
+    };
+    let trusting = TestServer::start_with_logins(&options(ca_file.to_str().unwrap())).await;
+    assert!(is_accepted(&trusting, &provider.token(ALL)).await);
+    let other = TestServer::start_with_logins(&options("none")).await;
+    assert!(!is_accepted(&other, &provider.token(ALL)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_key_ids_cause_no_flood_of_requests_to_the_provider() {
     let mut provider = IdentityProvider::start().await;
     let server = start_with_interval(&provider, "3600000").await;
