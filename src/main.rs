@@ -241,6 +241,7 @@ async fn serve_until_asked(
                 }
                 Asked::Reload => {
                     service_manager::reloading();
+                    server.reload_certificates().await;
                     reloader.reload(server, environment);
                     service_manager::reloaded();
                 }

@@ -15,7 +15,7 @@ use crate::broker::broker::{Broker, BrokerConfig, DEFAULT_USER, DEFAULT_VHOST};
 use crate::broker::queue::Queue;
 use crate::broker::session::{DeclareQueue, Session};
 use crate::model::{Body, Lease, Message, Origin};
-use crate::net::Capacity;
+use crate::net::{Capacity, LoginFrom};
 use crate::store::{Committer, Limits, MemoryStore};
 use crate::wire::FieldTable;
 use crate::wire::protocol::basic::Consume;
@@ -42,6 +42,8 @@ async fn connection() -> ConnectionState {
         },
         handshake_timeout: Duration::ZERO,
         server_product: String::new(),
+        mechanisms: Vec::new(),
+        login_from: LoginFrom::CommonName,
     };
     let shared = Context {
         name: "test".into(),

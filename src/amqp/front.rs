@@ -12,9 +12,10 @@ use super::direct_reply_to::Requesters;
 use super::handshake;
 use super::limits::{ASSEMBLING_BYTES_MAX, REFUSALS_LOGGED_EVERY, REFUSALS_LOGGED_MAX};
 use super::route_cache::RouteQuota;
+use super::sasl::Mechanism;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
-use crate::net::{Acceptor, Capacity};
+use crate::net::{Acceptor, Capacity, LoginFrom};
 use crate::seldom::Seldom;
 
 /// An operator's settings for connections.
@@ -36,6 +37,10 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// The product name in `connection.start`.
     pub server_product: String,
+    /// How clients may log in, in the order of the offer.
+    pub mechanisms: Vec<Mechanism>,
+    /// Where in a client's certificate the name of its user stands.
+    pub login_from: LoginFrom,
 }
 
 /// State that all connections share, over all listeners.
@@ -62,6 +67,7 @@ impl Front {
             frame_max: settings.frame_max,
             heartbeat: settings.heartbeat_secs,
             product: settings.server_product.clone(),
+            mechanisms: settings.mechanisms.clone(),
         });
         let acceptor = Acceptor::new("AMQP", settings.connections, settings.handshake_timeout);
         let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);

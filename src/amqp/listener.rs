@@ -12,11 +12,14 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::connection_state::Context;
 use super::front::Front;
-use super::handshake::{Handshake, HandshakeError, Hangup, Rejection, Step, Terms, VhostRefusal};
+use super::handshake::{
+    Handshake, HandshakeError, Hangup, Rejection, Secure, Step, Terms, VhostRefusal,
+};
 use super::heartbeat::Heart;
 use super::limits::READ_MIN;
 use super::method_id::MethodId;
 use super::outbox::Outbox;
+use super::sasl::Proof;
 use super::task::Task;
 use crate::auth::{AuthUser, Authorizer, Credentials};
 use crate::broker::connections::{ConnectionInfo, Registration};
@@ -25,6 +28,7 @@ use crate::broker::session::Session;
 use crate::broker::users::{Answer, LoginDoor};
 use crate::broker::vhost::Vhost;
 use crate::clock::monotonic;
+use crate::model::TlsInfo;
 use crate::net::{Listener, SocketPermit, Transport};
 use crate::wire::protocol::connection::{AMQPMethod, CloseOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, encode_method, split};
@@ -109,7 +113,11 @@ impl Front {
         let local = stream.local_addr()?;
         let mut out = BytesMut::new();
         let cluster_name = self.broker.cluster_name();
-        let handshake = Handshake::new(self.handshake(), cluster_name);
+        let secure = match stream.is_secure() {
+            true => Secure::Tls,
+            false => Secure::Plain,
+        };
+        let handshake = Handshake::new(self.handshake(), cluster_name, secure);
         let mut step = Step::Read(handshake);
         let mut user = None;
         loop {
@@ -121,18 +129,10 @@ impl Front {
                     }
                     handshake.advance(input, &mut out)
                 }
-                Step::Login(credentials, waiting) => {
-                    let users = self.broker.users();
+                Step::Login(proof, waiting) => {
                     // The login may wait for others; that time is not the client's.
                     socket_permit.awaits_broker();
-                    let login = users
-                        .login(
-                            LoginDoor::Amqp,
-                            &credentials.user,
-                            Credentials::Password(&credentials.password),
-                            peer.ip(),
-                        )
-                        .await;
+                    let login = self.login(stream, peer, &proof).await;
                     socket_permit.awaits_peer();
                     match login {
                         Ok(known) => {
@@ -142,7 +142,6 @@ impl Front {
                         }
                         Err(error) => {
                             if let Some(unsaid) = self.logins_refused.passes(monotonic()) {
-                                let error = error.to_string();
                                 tracing::warn!(%peer, ?error, %unsaid, "login refused");
                             }
                             Step::Reject(waiting.refused(&mut out))
@@ -154,7 +153,8 @@ impl Front {
                     let terms = waiting.terms();
                     let opened = match &user {
                         Some(user) => {
-                            self.open_vhost(user, &vhost, terms, between, socket_permit)
+                            let tls = stream.tls_info();
+                            self.open_vhost(user, &vhost, terms, between, tls, socket_permit)
                                 .await
                         }
                         // No handshake gets here without a login.
@@ -186,6 +186,27 @@ impl Front {
         }
     }
 
+    /// Checks the client's proof. The error is for the log.
+    async fn login(
+        &self,
+        stream: &Transport,
+        peer: SocketAddr,
+        proof: &Proof,
+    ) -> Result<Arc<AuthUser>, String> {
+        let by_certificate;
+        let (name, credentials) = match proof {
+            Proof::Password(proof) => (&proof.user, Credentials::Password(&proof.password)),
+            Proof::Certificate => {
+                let name = stream.certificate_login(self.settings.login_from);
+                by_certificate = name.map_err(|error| error.to_string())?;
+                (&by_certificate, Credentials::Certificate)
+            }
+        };
+        let users = self.broker.users();
+        let login = users.login(LoginDoor::Amqp, name, credentials, peer.ip());
+        login.await.map_err(|error| error.to_string())
+    }
+
     /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again
     /// after the connection is registered: deleting a user or virtual host after that closes the connection.
     async fn open_vhost(
@@ -194,6 +215,7 @@ impl Front {
         vhost: &str,
         terms: &Terms,
         (peer, local): (SocketAddr, SocketAddr),
+        tls: Option<TlsInfo>,
         socket_permit: &SocketPermit,
     ) -> Result<Opened, VhostRefusal> {
         if !socket_permit.admit() {
@@ -226,6 +248,7 @@ impl Front {
             channel_max: terms.channel_max,
             heartbeat_secs: terms.heartbeat,
             connected_at_ms: broker.clock().wall_ms(),
+            tls: tls.map(Box::new),
         });
         let registration = broker
             .connections()

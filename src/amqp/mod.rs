@@ -55,3 +55,4 @@ mod unsynced; // published bytes that are not durable
 mod writer; // output that waits for the socket
 
 pub use front::{Front, Settings};
+pub use sasl::Mechanism;

@@ -6,21 +6,27 @@ use thiserror::Error;
 
 use crate::wire::table::{Entries, TableError, check_fields};
 
-/// The mechanisms that `connection.start` offers.
-pub(super) const MECHANISMS: &str = "PLAIN AMQPLAIN ANONYMOUS";
-
 /// User and password of an anonymous peer: RabbitMQ's default user. Such a login fails once the default
 /// user's password has been changed.
 const ANONYMOUS: (&[u8], &[u8]) = (b"guest", b"guest");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mechanism {
+pub enum Mechanism {
     /// RFC 4616, without an authorization identity: RabbitMQ takes none.
     Plain,
     /// AMQP 0-8's own: a field table, without its length, with the fields `LOGIN` and `PASSWORD`.
     AmqPlain,
     /// RFC 4505: the default user with its default password. The response is ignored.
     Anonymous,
+    /// The client's certificate names the user. The response is ignored, as in RabbitMQ.
+    External,
+}
+
+/// What a client proves itself with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Password(Credentials),
+    Certificate,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +41,9 @@ pub(super) struct Credentials {
 pub(super) enum SaslError {
     #[error("unknown authentication mechanism '{0}'")]
     UnknownMechanism(String),
+    /// A mechanism that was not offered.
+    #[error("invalid authentication mechanism '{0}'")]
+    NotOffered(&'static str),
     /// Not of the form NUL, name, NUL, password.
     #[error("PLAIN response is not NUL, name, NUL, password")]
     Plain,
@@ -52,6 +61,7 @@ impl Mechanism {
             "PLAIN" => Ok(Mechanism::Plain),
             "AMQPLAIN" => Ok(Mechanism::AmqPlain),
             "ANONYMOUS" => Ok(Mechanism::Anonymous),
+            "EXTERNAL" => Ok(Mechanism::External),
             other => Err(SaslError::UnknownMechanism(other.to_owned())),
         }
     }
@@ -61,16 +71,19 @@ impl Mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::AmqPlain => "AMQPLAIN",
             Mechanism::Anonymous => "ANONYMOUS",
+            Mechanism::External => "EXTERNAL",
         }
     }
 
     /// Parses a response of this mechanism.
-    pub(super) fn credentials(self, response: &[u8]) -> Result<Credentials, SaslError> {
-        match self {
-            Mechanism::Plain => plain(response),
-            Mechanism::AmqPlain => amqplain(response),
-            Mechanism::Anonymous => Ok(Credentials::new(ANONYMOUS.0, ANONYMOUS.1)),
-        }
+    pub(super) fn proof(self, response: &[u8]) -> Result<Proof, SaslError> {
+        let credentials = match self {
+            Mechanism::Plain => plain(response)?,
+            Mechanism::AmqPlain => amqplain(response)?,
+            Mechanism::Anonymous => Credentials::new(ANONYMOUS.0, ANONYMOUS.1),
+            Mechanism::External => return Ok(Proof::Certificate),
+        };
+        Ok(Proof::Password(credentials))
     }
 }
 
@@ -123,16 +136,16 @@ fn amqplain(response: &[u8]) -> Result<Credentials, SaslError> {
 mod tests {
     use super::*;
 
-    fn credentials(user: &str, password: &[u8]) -> Result<Credentials, SaslError> {
-        Ok(Credentials {
+    fn credentials(user: &str, password: &[u8]) -> Result<Proof, SaslError> {
+        Ok(Proof::Password(Credentials {
             user: user.to_owned(),
             password: password.to_vec(),
-        })
+        }))
     }
 
     #[test]
     fn plain_is_read_as_rabbitmq_reads_it() {
-        let cases: &[(&[u8], Result<Credentials, SaslError>)] = &[
+        let cases: &[(&[u8], Result<Proof, SaslError>)] = &[
             (b"\0guest\0guest", credentials("guest", b"guest")),
             (b"\0guest\0", credentials("guest", b"")),
             (b"\0\0", credentials("", b"")),
@@ -145,17 +158,13 @@ mod tests {
             (b"\0guest\0guest\0", Err(SaslError::Plain)),
         ];
         for (response, expected) in cases {
-            assert_eq!(
-                Mechanism::Plain.credentials(response),
-                *expected,
-                "{response:?}"
-            );
+            assert_eq!(Mechanism::Plain.proof(response), *expected, "{response:?}");
         }
     }
 
     #[test]
     fn amqplain_is_read_as_rabbitmq_reads_it() {
-        let cases: &[(&[u8], Result<Credentials, SaslError>)] = &[
+        let cases: &[(&[u8], Result<Proof, SaslError>)] = &[
             (
                 b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x01p",
                 credentials("guest", b"p"),
@@ -182,7 +191,7 @@ mod tests {
         ];
         for (response, expected) in cases {
             assert_eq!(
-                Mechanism::AmqPlain.credentials(response),
+                Mechanism::AmqPlain.proof(response),
                 *expected,
                 "{response:?}"
             );
@@ -193,18 +202,25 @@ mod tests {
     fn an_anonymous_peer_is_the_default_user() {
         for response in [&b""[..], b"trace@example", b"\0other\0password"] {
             assert_eq!(
-                Mechanism::Anonymous.credentials(response),
+                Mechanism::Anonymous.proof(response),
                 credentials("guest", b"guest")
             );
         }
     }
 
     #[test]
-    fn only_offered_mechanisms_are_known() {
-        for name in MECHANISMS.split(' ') {
+    fn a_certificate_needs_no_response() {
+        for response in [&b""[..], b"guest"] {
+            assert_eq!(Mechanism::External.proof(response), Ok(Proof::Certificate));
+        }
+    }
+
+    #[test]
+    fn mechanisms_have_names() {
+        for name in ["PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"] {
             assert_eq!(Mechanism::named(name).map(Mechanism::name), Ok(name));
         }
-        for name in ["", "plain", "EXTERNAL", "PLAIN AMQPLAIN"] {
+        for name in ["", "plain", "GSSAPI", "PLAIN AMQPLAIN"] {
             assert_eq!(
                 Mechanism::named(name),
                 Err(SaslError::UnknownMechanism(name.to_owned()))
@@ -214,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_printed() {
-        let printed = format!("{:?}", Mechanism::Plain.credentials(b"\0guest\0secret"));
+        let printed = format!("{:?}", Mechanism::Plain.proof(b"\0guest\0secret"));
         assert!(
             printed.contains("guest") && !printed.contains("secret"),
             "{printed}"

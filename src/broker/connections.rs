@@ -7,7 +7,7 @@ use amq_protocol::types::FieldTable;
 use dashmap::DashMap;
 
 use super::stats::{BrokerStats, MessageStats};
-use crate::model::{ConnectionId, Name};
+use crate::model::{ConnectionId, Name, TlsInfo};
 
 /// The properties of an open connection that do not change.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct ConnectionInfo {
     pub heartbeat_secs: u16,
     /// Milliseconds since the Unix epoch.
     pub connected_at_ms: u64,
+    /// `None` for a connection without TLS.
+    pub tls: Option<Box<TlsInfo>>,
 }
 
 impl ConnectionInfo {
@@ -251,6 +253,7 @@ mod tests {
             channel_max: 2047,
             heartbeat_secs: 60,
             connected_at_ms: 0,
+            tls: None,
         }
     }
 

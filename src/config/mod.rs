@@ -25,5 +25,6 @@ pub use settings::{
     CONFIG_ENV, RABBITMQ_CONF_ENV, RABBITMQ_VARIABLES_ENV, Setting, stray_variables,
 };
 pub use values::{
-    DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage, PasswordHashing,
+    AuthMechanism, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage,
+    PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
 };

@@ -34,6 +34,14 @@ impl OptionSpec {
         format!("LEVERET_{}", self.field.to_uppercase())
     }
 
+    /// The values of the default: several, with commas between, if it takes a list.
+    pub(super) fn defaults(&self) -> Vec<String> {
+        match self.repeatable {
+            true => self.default.split(',').map(str::to_owned).collect(),
+            false => vec![self.default.to_owned()],
+        }
+    }
+
     /// Whether `check-config` hides the value.
     pub fn is_secret(&self) -> bool {
         matches!(

@@ -14,7 +14,8 @@ use super::parse_logins::{
 };
 use super::raw::{ConfigError, RawConfig};
 use super::values::{
-    DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage, PasswordHashing,
+    AuthMechanism, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage,
+    PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
 };
 use crate::auth::ldap::{Bind, Encryption, Query, TagQueries};
 use crate::auth::oauth2::KeySource;
@@ -71,8 +72,42 @@ macro_rules! options {
 options! {
     /// Directory of all durable data and of the socket of `leveret ctl`. Created if it is missing.
     data_dir: PathBuf = one(parse::path), "DIR", "./leveret-data";
-    /// Address and port that accept AMQP 0-9-1 connections; port 0 takes a free one. May be given more than once.
-    amqp_listen: Vec<SocketAddr> = many(parse::address), "ADDRESS:PORT", "0.0.0.0:5672";
+    /// Address and port that accept AMQP 0-9-1 connections; port 0 takes a free one, `none` accepts them through TLS only.
+    /// May be given more than once.
+    amqp_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "0.0.0.0:5672";
+    /// Address and port that accept AMQP connections through TLS, usually port 5671; port 0 takes a free one, `none` accepts
+    /// none. May be given more than once. Needs --tls-cert and --tls-key.
+    amqps_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "none";
+    /// File with the broker's certificate in PEM, followed by intermediate certificates. When it changes, new connections
+    /// get the new one; so on SIGHUP.
+    tls_cert: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// File with the private key of the certificate in PEM, not encrypted (PKCS#8, PKCS#1 or SEC1). Read again with the
+    /// certificate.
+    tls_key: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// File with the certificates in PEM of the authorities that issue certificates of clients. Read again with the
+    /// broker's certificate.
+    tls_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// Whether a client's certificate is checked: `peer` checks one that is sent, `none` asks for none.
+    tls_verify: TlsVerify = one(parse::tls_verify), "none|peer", "none";
+    /// Whether `--tls-verify peer` refuses clients without a certificate: `true` or `false`.
+    tls_fail_if_no_peer_cert: bool = one(parse::truth), "true|false", "false";
+    /// Maximum number of intermediate certificates between a client's certificate and an authority's.
+    tls_depth: usize = one(parse::number), "COUNT", "10";
+    /// Versions of TLS that clients may use: 1.2, 1.3 or both. May be given more than once.
+    tls_versions: Vec<TlsVersion> = many(parse::tls_version), "VERSION", "1.2,1.3";
+    /// Where in a client's certificate the name of its user stands, for the mechanism EXTERNAL.
+    tls_login_from: TlsLoginFrom = one(parse::tls_login_from), "distinguished_name|common_name|subject_alternative_name", "distinguished_name";
+    /// The type of the alternative name, if --tls-login-from is subject_alternative_name.
+    tls_login_san_type: TlsSanType = one(parse::tls_san_type), "dns|ip|email|uri|other_name", "dns";
+    /// Which alternative name of that type, counted from 0.
+    tls_login_san_index: usize = one(parse::number), "INDEX", "0";
+    /// SASL mechanisms that AMQP clients may log in with: PLAIN, AMQPLAIN, ANONYMOUS, and EXTERNAL, by which a client's
+    /// certificate names its user (with TLS only; needs --tls-verify peer). May be given more than once.
+    auth_mechanisms: Vec<AuthMechanism> = many(parse::auth_mechanism), "MECHANISM", "PLAIN,AMQPLAIN,ANONYMOUS";
+    /// Addresses of proxies whose connections begin with a header of the PROXY protocol, version 1 or 2, such as
+    /// 10.0.0.0/8, at all listeners. The client that the header names counts for limits, logs and --loopback-users. May be
+    /// given more than once.
+    proxy_protocol_from: Vec<Option<IpRange>> = many(parse::range_or_none), "RANGE", "none";
     /// What a confirm waits for: `sync` for the sync to the disk; `write` only for the write, with the sync within 100 ms,
     /// or within N ms as `write:N`. With `write`, a power loss can lose the last confirmed messages.
     durability: Durability = one(parse::durability), "sync|write", "sync";
@@ -234,6 +269,8 @@ options! {
     /// Address and port that accept requests of CMQ's HTTP API; port 0 takes a free one, `none` turns the API off.
     /// May be given more than once.
     cmq_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:5680";
+    /// Address and port that accept requests of CMQ's HTTP API through TLS; otherwise as --cmq-listen and --amqps-listen.
+    cmq_tls_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "none";
     /// Most that the time stamp of a CMQ request may differ from the broker's clock, in milliseconds; 0 is no limit.
     cmq_clock_skew: Duration = one(parse::milliseconds), "MILLISECONDS", "300000";
     /// Maximum number of open CMQ connections; less if there are too few file descriptors.
@@ -294,6 +331,9 @@ options! {
     /// Address and port of the management HTTP API and the web page; port 0 takes a free one, `none` turns both off.
     /// May be given more than once.
     management_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:15672";
+    /// Address and port of the management HTTP API and the web page through TLS, usually port 15671; otherwise as
+    /// --management-listen and --amqps-listen.
+    management_tls_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "none";
     /// Maximum number of open connections to the management API; less if there are too few file descriptors.
     management_connections: usize = one(parse::positive_count), "COUNT", "1024";
     /// Origins, such as https://ops.example.com, whose pages may use the management API; `*` is any, without logins that
@@ -302,6 +342,9 @@ options! {
     /// Address and port of the metrics for Prometheus; port 0 takes a free one, `none` turns them off. They need no login.
     /// May be given more than once.
     prometheus_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "127.0.0.1:15692";
+    /// Address and port of the metrics for Prometheus through TLS, usually port 15691; otherwise as --prometheus-listen and
+    /// --amqps-listen.
+    prometheus_tls_listen: Vec<Option<SocketAddr>> = many(parse::address_or_none), "ADDRESS:PORT", "none";
     /// Form of the log on standard error: `text`, or `json` with one object per line.
     log_format: LogFormat = one(parse::log_format), "text|json", "text";
     /// How much is logged to standard error: error, warn, info, debug or trace.

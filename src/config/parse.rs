@@ -8,7 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::values::{
-    DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage, PasswordHashing,
+    AuthMechanism, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage,
+    PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
 };
 use crate::auth::{HttpMethod, InvalidChain, Link, Url};
 use crate::model::arguments::QueueKind;
@@ -287,6 +288,52 @@ pub(super) fn positive_milliseconds(text: &str) -> Result<Duration, String> {
     match milliseconds(text)? {
         Duration::ZERO => Err("must be at least 1".to_owned()),
         time => Ok(time),
+    }
+}
+
+pub(super) fn tls_login_from(text: &str) -> Result<TlsLoginFrom, String> {
+    match text {
+        "distinguished_name" => Ok(TlsLoginFrom::DistinguishedName),
+        "common_name" => Ok(TlsLoginFrom::CommonName),
+        "subject_alternative_name" | "subject_alt_name" => Ok(TlsLoginFrom::SubjectAlternativeName),
+        _ => Err("it is distinguished_name, common_name or subject_alternative_name".to_owned()),
+    }
+}
+
+pub(super) fn tls_san_type(text: &str) -> Result<TlsSanType, String> {
+    match text {
+        "dns" => Ok(TlsSanType::Dns),
+        "ip" => Ok(TlsSanType::Ip),
+        "email" => Ok(TlsSanType::Email),
+        "uri" => Ok(TlsSanType::Uri),
+        "other_name" => Ok(TlsSanType::OtherName),
+        _ => Err("it is dns, ip, email, uri or other_name".to_owned()),
+    }
+}
+
+pub(super) fn auth_mechanism(text: &str) -> Result<AuthMechanism, String> {
+    match text {
+        "PLAIN" => Ok(AuthMechanism::Plain),
+        "AMQPLAIN" => Ok(AuthMechanism::AmqPlain),
+        "ANONYMOUS" => Ok(AuthMechanism::Anonymous),
+        "EXTERNAL" => Ok(AuthMechanism::External),
+        _ => Err("it is PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL".to_owned()),
+    }
+}
+
+pub(super) fn tls_verify(text: &str) -> Result<TlsVerify, String> {
+    match text {
+        "none" => Ok(TlsVerify::None),
+        "peer" => Ok(TlsVerify::Peer),
+        _ => Err("it is none or peer".to_owned()),
+    }
+}
+
+pub(super) fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("it is 1.2 or 1.3".to_owned()),
     }
 }
 

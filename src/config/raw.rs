@@ -105,7 +105,7 @@ impl RawConfig {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, ConfigError> {
         let given = self.get(option);
-        let default = [option.default.to_owned()];
+        let default = option.defaults();
         let values = given.map_or(&default[..], |(_, values)| values);
         let source = given.map(|(source, _)| source);
         let mut seen = BTreeSet::new();
@@ -139,6 +139,18 @@ impl IsEmpty for crate::auth::Link {
 }
 
 impl IsEmpty for std::net::SocketAddr {
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl IsEmpty for super::values::AuthMechanism {
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl IsEmpty for super::values::TlsVersion {
     fn is_empty(&self) -> bool {
         false
     }

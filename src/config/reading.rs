@@ -193,7 +193,12 @@ mod tests {
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
         };
-        let amqp: Vec<String> = config.amqp_listen.iter().map(ToString::to_string).collect();
+        let amqp: Vec<String> = config
+            .amqp_listen
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(amqp, ["0.0.0.0:5673", "[::1]:5674"]);
         assert_eq!(
             (config.heartbeat, config.channel_max, config.frame_max),

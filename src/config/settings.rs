@@ -50,10 +50,7 @@ impl RawConfig {
         let given = self.get(option);
         Setting {
             key: option.key(),
-            values: given.map_or_else(
-                || vec![option.default.to_owned()],
-                |(_, values)| values.to_vec(),
-            ),
+            values: given.map_or_else(|| option.defaults(), |(_, values)| values.to_vec()),
             is_list: option.repeatable,
             source: match given {
                 None => "default".to_owned(),

@@ -50,6 +50,46 @@ pub enum MemoryWatermark {
     Bytes(u64),
 }
 
+/// How AMQP clients log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuthMechanism {
+    Plain,
+    AmqPlain,
+    Anonymous,
+    External,
+}
+
+/// Where in a client's certificate the name of its user stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsLoginFrom {
+    DistinguishedName,
+    CommonName,
+    SubjectAlternativeName,
+}
+
+/// Types of alternative names in certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsSanType {
+    Dns,
+    Ip,
+    Email,
+    Uri,
+    OtherName,
+}
+
+/// Whether certificates of clients are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVerify {
+    None,
+    Peer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
 /// How little free disk space blocks publishers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DiskFreeLimit {

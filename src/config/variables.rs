@@ -294,7 +294,10 @@ mod tests {
             ),
             ("app", "geheim", "shop")
         );
-        assert_eq!(config.amqp_listen, ["127.0.0.1:5673".parse().unwrap()]);
+        assert_eq!(
+            config.amqp_listen,
+            [Some("127.0.0.1:5673".parse().unwrap())]
+        );
         assert_eq!(
             config.data_dir,
             Path::new("/var/lib/rabbitmq/mnesia/leveret")

@@ -1,8 +1,9 @@
 //! What an operator may configure of the API.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::Capacity;
+use crate::net::{Capacity, Tls};
 
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {
@@ -16,4 +17,6 @@ pub struct ManagementConfig {
     pub cors_origins: Vec<String>,
     /// Maximum number of open connections of AMQP clients.
     pub amqp_connections_max: usize,
+    /// Certificates of the listeners with TLS.
+    pub tls: Option<Arc<Tls>>,
 }

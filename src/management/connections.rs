@@ -18,6 +18,7 @@ use super::listing::{self, ListQuery, Listing, Row};
 use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::Look;
+use crate::model::TlsInfo;
 use crate::views::{ConnectionView, Depth};
 use crate::wire::table_to_json;
 
@@ -62,6 +63,8 @@ struct ConnectionJson {
     peer_host: String,
     peer_port: u16,
     ssl: bool,
+    #[serde(flatten)]
+    tls: TlsJson,
     recv_oct: u64,
     recv_oct_details: Value,
     recv_cnt: u64,
@@ -70,6 +73,42 @@ struct ConnectionJson {
     send_cnt: u64,
     /// Bytes that wait to be sent.
     send_pend: u64,
+}
+
+/// TLS and the certificate of the client; empty texts without.
+#[derive(Default, Serialize, ToSchema)]
+struct TlsJson {
+    ssl_protocol: &'static str,
+    ssl_key_exchange: &'static str,
+    ssl_cipher: &'static str,
+    ssl_hash: &'static str,
+    peer_cert_subject: String,
+    peer_cert_issuer: String,
+    peer_cert_serial_number: String,
+    peer_cert_validity: String,
+}
+
+impl TlsJson {
+    fn of(tls: Option<&TlsInfo>) -> TlsJson {
+        let Some(tls) = tls else {
+            return TlsJson::default();
+        };
+        let mut json = TlsJson {
+            ssl_protocol: tls.protocol,
+            ssl_key_exchange: tls.key_exchange,
+            ssl_cipher: tls.cipher,
+            ssl_hash: tls.hash,
+            ..TlsJson::default()
+        };
+        if let Some(certificate) = &tls.certificate {
+            json.peer_cert_subject.clone_from(&certificate.subject);
+            json.peer_cert_issuer.clone_from(&certificate.issuer);
+            json.peer_cert_serial_number
+                .clone_from(&certificate.serial_number);
+            json.peer_cert_validity.clone_from(&certificate.validity);
+        }
+        json
+    }
 }
 
 struct ConnectionRow {
@@ -122,7 +161,8 @@ impl Row for ConnectionRow {
             port: info.local.port(),
             peer_host: info.peer.ip().to_string(),
             peer_port: info.peer.port(),
-            ssl: false,
+            ssl: info.tls.is_some(),
+            tls: TlsJson::of(info.tls.as_deref()),
             recv_oct: status.received_bytes,
             recv_oct_details: look.bytes(|values| values.received_bytes),
             recv_cnt: status.reads,

@@ -25,7 +25,6 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(local_alarms))
         .routes(routes!(metadata_store_initialized))
         .routes(routes!(metadata_store_with_data))
-        .routes(routes!(certificate_expiration))
         .routes(routes!(port_listener))
         .routes(routes!(protocol_listener))
         .routes(routes!(virtual_hosts))
@@ -174,26 +173,6 @@ async fn metadata_store_with_data(State(api): State<Shared>, _: Caller) -> Healt
     }
 }
 
-/// No certificate of a listener expires within a time. This broker has no listeners with certificates.
-#[utoipa::path(
-    get, path = "/api/health/checks/certificate-expiration/{within}/{unit}", tag = "health",
-    params(("within" = i64, Path), ("unit" = String, Path, description = "days, weeks, months or years")),
-    responses((status = 200, body = Health), (status = 400, body = Refusal), (status = 401, body = Refusal))
-)]
-async fn certificate_expiration(
-    _: Caller,
-    Path((within, unit)): Path<(String, String)>,
-) -> Result<Health, ApiError> {
-    let invalid = |text: &str| Err(ApiError::BadRequest(text.to_owned()));
-    if within.parse::<i64>().is_err() {
-        return invalid("Invalid expiration value.");
-    }
-    match unit.as_str() {
-        "days" | "weeks" | "months" | "years" => Ok(Health::ok()),
-        _ => invalid("Time unit not recognised. Supported units: days, weeks, months, years."),
-    }
-}
-
 /// Something listens on a port.
 #[utoipa::path(
     get, path = "/api/health/checks/port-listener/{port}", tag = "health", params(("port" = u64, Path)),
@@ -238,7 +217,7 @@ async fn protocol_listener(
     Path(protocols): Path<String>,
 ) -> Health {
     let listeners = api.views.node().listeners;
-    let active = listeners.iter().map(|listener| listener.protocol.as_str());
+    let active = listeners.iter().map(|listener| listener.protocol_name());
     let active: BTreeSet<&str> = active.collect();
     let wanted = protocols.split(',').map(protocol_name);
     let missing: Vec<String> = wanted

@@ -7,6 +7,7 @@
 mod api; // what all requests share
 mod bindings; // bindings
 mod caller; // who calls, and with which rights
+mod certificates; // the health check of certificates
 mod channels; // channels
 mod config; // options
 mod connections; // connections

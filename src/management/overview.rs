@@ -21,7 +21,7 @@ use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::{self, Look};
 use crate::broker::parameters::CLUSTER_NAME;
 use crate::model::COMPATIBLE_VERSION;
-use crate::views::{Depth, ListenerView, Protocol, Subject, Values};
+use crate::views::{Depth, ListenerView, Protocol, Security, Subject, Values};
 
 /// Names of numbers, and how to read them.
 type Number = (&'static str, fn(&Values) -> u64);
@@ -129,13 +129,12 @@ pub(super) struct ContextJson {
 
 impl ListenerJson {
     fn of(api: &Api, listener: &ListenerView) -> ListenerJson {
-        let ListenerView { protocol, address } = listener;
         ListenerJson {
             node: api.node.clone(),
-            protocol: protocol.as_str(),
-            ip_address: address.ip().to_string(),
-            port: address.port(),
-            tls: false,
+            protocol: listener.protocol_name(),
+            ip_address: listener.address.ip().to_string(),
+            port: listener.address.port(),
+            tls: listener.security == Security::Tls,
             socket_opts: json!({}),
         }
     }

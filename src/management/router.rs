@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::json::BodyPlace;
 use super::limits::CORS_AGE;
 use super::{
-    bindings, channels, connections, consumers, definitions, exchanges, features,
+    bindings, certificates, channels, connections, consumers, definitions, exchanges, features,
     global_parameters, health, leveret, logins, maintenance, nodes, openapi, overview, parameters,
     permissions, policies, queues, static_files, topic_permissions, user_limits, users,
     vhost_limits, vhosts,
@@ -57,6 +57,7 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(features::routes())
         .merge(global_parameters::routes())
         .merge(health::routes())
+        .merge(certificates::routes())
         .merge(leveret::routes())
         .merge(logins::routes())
         .merge(maintenance::routes())

@@ -12,6 +12,7 @@ mod overrides;
 pub mod policy; // policies, and which of them apply
 mod provenance; // what a restored message says of itself
 pub mod stream; // arguments of stream consumers
+mod tls_info; // a TLS connection and its client's certificate
 
 pub use compatibility::COMPATIBLE_VERSION;
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};
@@ -20,3 +21,4 @@ pub use json_term::json_term;
 pub use message::{Body, Message, Name, Origin};
 pub use overrides::QueueOverrides;
 pub use provenance::{Provenance, RESTORE_EXCHANGE, with_provenance};
+pub use tls_info::{PeerCertificate, TlsInfo};

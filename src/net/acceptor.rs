@@ -14,8 +14,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry};
+use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry, Room};
 use super::listener::Listener;
+use super::proxy_header::{Named, read_header};
+use super::tls::Tls;
 use super::transport::Transport;
 use crate::clock::monotonic;
 use crate::seldom::Seldom;
@@ -33,7 +35,6 @@ pub struct Acceptor {
     /// Maximum time that a newcomer may take to log in.
     patience: Duration,
     no_sockets: Seldom,
-    crowded: Seldom,
 }
 
 #[derive(Debug)]
@@ -46,7 +47,9 @@ struct FrontDoor {
     changed: Notify,
     full: Seldom,
     ended: Seldom,
-    insecure: Seldom,
+    crowded: Seldom,
+    /// Connections that ended before the front door's protocol began.
+    unprepared: Seldom,
 }
 
 impl FrontDoor {
@@ -73,18 +76,25 @@ impl FrontDoor {
         }
     }
 
+    fn log_crowded(&self, peer: SocketAddr) {
+        if let Some(unsaid) = self.crowded.passes(monotonic()) {
+            let (door, newcomers) = (self.name, self.capacity.newcomers);
+            tracing::warn!(
+                %peer, %unsaid,
+                "{door} has reached its maximum of connections without a login, {newcomers} in all or half of them from \
+                 this address: it ends those that keep the broker waiting longest"
+            );
+        }
+    }
+
     /// Health checks open a connection and close it, so the end alone is no news.
-    fn log_insecure(&self, peer: SocketAddr, error: &io::Error) {
+    fn log_unprepared(&self, peer: SocketAddr, what: &'static str, error: &io::Error) {
         let door = self.name;
         let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
-        match (!is_end)
-            .then(|| self.insecure.passes(monotonic()))
-            .flatten()
-        {
-            Some(unsaid) => {
-                tracing::info!(%peer, %error, %unsaid, "a TLS handshake of {door} failed");
-            }
-            None => tracing::debug!(%peer, %error, "a TLS handshake of {door} failed"),
+        let passes = (!is_end).then(|| self.unprepared.passes(monotonic()));
+        match passes.flatten() {
+            Some(unsaid) => tracing::info!(%peer, %error, %unsaid, "{what} of {door} failed"),
+            None => tracing::debug!(%peer, %error, "{what} of {door} failed"),
         }
     }
 }
@@ -120,6 +130,19 @@ impl SocketPermit {
                 false
             }
         }
+    }
+
+    /// The proxy has named the client. False if too many newcomers have come from its address.
+    fn locate(&self, peer: SocketAddr) -> bool {
+        let located = self
+            .door
+            .control
+            .lock()
+            .locate(self.id, peer.ip(), monotonic());
+        if located != Ok(Room::Free) {
+            self.door.log_crowded(peer);
+        }
+        located.is_ok()
     }
 
     /// From now on the broker waits for the peer.
@@ -170,11 +193,11 @@ impl Acceptor {
                 changed: Notify::new(),
                 full: seldom(),
                 ended: seldom(),
-                insecure: seldom(),
+                crowded: seldom(),
+                unprepared: seldom(),
             }),
             patience,
             no_sockets: seldom(),
-            crowded: seldom(),
         }
     }
 
@@ -197,35 +220,36 @@ impl Acceptor {
                     self.log_panic(ended);
                     continue;
                 }
-                accepted = self.accept(&listener.socket) => accepted,
+                accepted = self.accept(&listener) => accepted,
             };
             let Some((socket, peer, permit, displaced)) = accepted else {
                 continue;
             };
             let until = until_ended(displaced, self.patience);
             let door = Arc::clone(&self.door);
-            match &listener.tls {
-                None => {
-                    let served = serve_one(socket.into(), peer, permit);
-                    tasks.spawn(door.serve_until(peer, served, until));
-                }
-                Some(tls) => {
-                    let (tls, serve_one) = (Arc::clone(tls), serve_one.clone());
-                    let mut stopped = stopped.clone();
-                    let served = async move {
-                        // Boxed, so that an open connection does not keep the memory of its handshake.
-                        let secured = tokio::select! {
-                            secured = Box::pin(tls.shake_hands(socket, &permit)) => secured,
-                            _ = stopped.wait_for(|stopped| *stopped) => return,
-                        };
-                        match secured {
-                            Ok(stream) => serve_one(stream.into(), peer, permit).await,
-                            Err(error) => permit.door.log_insecure(peer, &error),
-                        }
-                    };
-                    tasks.spawn(door.serve_until(peer, served, until));
-                }
+            if listener.tls.is_none() && !listener.is_proxy(peer) {
+                let served = serve_one(socket.into(), peer, permit);
+                tasks.spawn(door.serve_until(peer, served, until));
+                continue;
             }
+            let prelude = Prelude {
+                tls: listener.tls.clone(),
+                is_proxied: listener.is_proxy(peer),
+            };
+            let (serve_one, mut stopped) = (serve_one.clone(), stopped.clone());
+            tasks.spawn(async move {
+                let mut until = pin!(until);
+                // Boxed, so that an open connection does not keep the memory of its prelude.
+                let prepared = tokio::select! {
+                    prepared = Box::pin(prelude.prepare(socket, peer, &permit)) => prepared,
+                    why = until.as_mut() => return door.log_ended(peer, why),
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                };
+                if let Some((transport, peer)) = prepared {
+                    let served = serve_one(transport, peer, permit);
+                    door.serve_until(peer, served, until).await;
+                }
+            });
         }
         drop(listener);
         while let Some(ended) = tasks.join_next().await {
@@ -236,10 +260,10 @@ impl Acceptor {
     /// Waits for a place, then for the next connection.
     async fn accept(
         &self,
-        listener: &tokio::net::TcpListener,
+        listener: &Listener,
     ) -> Option<(TcpStream, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
         self.place_for_newcomer().await;
-        let (stream, peer) = match listener.accept().await {
+        let (stream, peer) = match listener.socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(unsaid) = self.no_sockets.passes(monotonic()) {
@@ -249,16 +273,10 @@ impl Acceptor {
                 return None;
             }
         };
-        let entry = self.door.control.lock().enter(peer.ip(), monotonic());
-        if entry.as_ref().is_none_or(|entry| entry.replaces)
-            && let Some(unsaid) = self.crowded.passes(monotonic())
-        {
-            let (door, newcomers) = (self.door.name, self.door.capacity.newcomers);
-            tracing::warn!(
-                %peer, %unsaid,
-                "{door} has reached its maximum of connections without a login, {newcomers} in all or half of them from \
-                 this address: it ends those that keep the broker waiting longest"
-            );
+        let ip = (!listener.is_proxy(peer)).then(|| peer.ip());
+        let entry = self.door.control.lock().enter(ip, monotonic());
+        if entry.as_ref().is_none_or(|entry| entry.replaces) {
+            self.door.log_crowded(peer);
         }
         let Entry { id, displaced, .. } = entry?;
         let permit = SocketPermit {
@@ -289,6 +307,51 @@ impl Acceptor {
     fn log_panic(&self, ended: Result<(), JoinError>) {
         if let Err(error) = ended {
             tracing::error!(%error, "a connection of {} ended by a panic", self.door.name);
+        }
+    }
+}
+
+/// What comes before the front door's protocol.
+struct Prelude {
+    tls: Option<Arc<Tls>>,
+    is_proxied: bool,
+}
+
+impl Prelude {
+    /// Returns the connection and its client's address; `None` if it has failed.
+    async fn prepare(
+        &self,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        permit: &SocketPermit,
+    ) -> Option<(Transport, SocketAddr)> {
+        let door = &permit.door;
+        let mut named = Named::Proxy;
+        if self.is_proxied {
+            match read_header(&mut socket).await {
+                Ok(header) => named = header,
+                Err(error) => {
+                    door.log_unprepared(peer, "a PROXY header", &error);
+                    return None;
+                }
+            }
+        }
+        let (peer, local) = match named {
+            Named::Client { peer, local } => (peer, Some(local)),
+            Named::Proxy => (peer, None),
+        };
+        if local.is_some() && !permit.locate(peer) {
+            return None;
+        }
+        let Some(tls) = &self.tls else {
+            return Some((Transport::from(socket).proxied(local), peer));
+        };
+        match tls.shake_hands(socket, permit).await {
+            Ok(stream) => Some((Transport::from(stream).proxied(local), peer)),
+            Err(error) => {
+                door.log_unprepared(peer, "a TLS handshake", &error);
+                None
+            }
         }
     }
 }

@@ -39,7 +39,8 @@ pub(super) struct AdmissionControl {
 
 #[derive(Debug)]
 struct Newcomer {
-    from: Address,
+    /// `None` while only its proxy's address is known.
+    from: Option<Address>,
     /// Since when the broker waits for the peer; `None` while the peer waits for the broker.
     since: Option<Instant>,
     /// Notifies the connection that it is displaced.
@@ -88,6 +89,18 @@ pub(super) enum Admission {
     Displaced,
 }
 
+/// How a newcomer got its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// Another newcomer was displaced.
+    Made,
+}
+
+/// No place is free, and no newcomer can be displaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crowded;
+
 /// A newcomer whose connection was accepted.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -126,24 +139,15 @@ impl AdmissionControl {
     }
 
     /// Counts a newcomer. `None` if no place is free, for its address or at all, and no newcomer can be
-    /// displaced.
-    pub(super) fn enter(&mut self, peer: IpAddr, now: Instant) -> Option<Entry> {
-        let from = Address::of(peer);
-        let share = self.capacity.newcomers.div_ceil(2);
-        let address_use = self.by_address.get(&from);
+    /// displaced. The address is `None` while only that of its proxy is known.
+    pub(super) fn enter(&mut self, peer: Option<IpAddr>, now: Instant) -> Option<Entry> {
+        let from = peer.map(Address::of);
         let is_full = self.newcomers.len() + self.leaving >= self.capacity.newcomers;
-        let longest = match address_use.filter(|address_use| address_use.count >= share) {
-            Some(address_use) => Some(address_use.awaited.first()),
-            None => is_full.then(|| self.awaited.first()),
+        let longest = match from.and_then(|from| self.longest_of_full(from)) {
+            Some(longest) => Some(longest),
+            None => is_full.then(|| self.awaited.first().copied()),
         };
-        let replaced = match longest {
-            Some(Some((since, id))) if *since + GRACE <= now => Some(*id),
-            Some(_) => return None,
-            None => None,
-        };
-        if let Some(id) = replaced {
-            self.displace(id);
-        }
+        let replaced = self.make_room(longest, now).ok()?;
         let id = self.next;
         self.next += 1;
         let (displaced_sender, displaced) = oneshot::channel();
@@ -153,13 +157,56 @@ impl AdmissionControl {
             displaced_sender,
         };
         self.newcomers.insert(id, newcomer);
-        self.by_address.entry(from).or_default().count += 1;
+        if let Some(from) = from {
+            self.by_address.entry(from).or_default().count += 1;
+        }
         self.awaits(id, Some(now));
         Some(Entry {
             id,
             displaced,
-            replaces: replaced.is_some(),
+            replaces: replaced == Room::Made,
         })
+    }
+
+    /// The address of a newcomer is known now. Fails if the address has its share of newcomers, and none of them can be
+    /// displaced.
+    pub(super) fn locate(&mut self, id: u64, peer: IpAddr, now: Instant) -> Result<Room, Crowded> {
+        let from = Address::of(peer);
+        if !self.newcomers.contains_key(&id) {
+            return Ok(Room::Free);
+        }
+        let longest = self.longest_of_full(from);
+        let room = self.make_room(longest, now)?;
+        self.awaits(id, None);
+        if let Some(newcomer) = self.newcomers.get_mut(&id) {
+            newcomer.from = Some(from);
+            self.by_address.entry(from).or_default().count += 1;
+        }
+        self.awaits(id, Some(now));
+        Ok(room)
+    }
+
+    /// For an address that has its share, the newcomer from there that has kept the broker waiting longest, if any.
+    fn longest_of_full(&self, from: Address) -> Option<Option<(Instant, u64)>> {
+        let share = self.capacity.newcomers.div_ceil(2);
+        let address_use = self.by_address.get(&from)?;
+        (address_use.count >= share).then(|| address_use.awaited.first().copied())
+    }
+
+    /// Displaces the newcomer that must go for another to have room, if one must.
+    fn make_room(
+        &mut self,
+        longest: Option<Option<(Instant, u64)>>,
+        now: Instant,
+    ) -> Result<Room, Crowded> {
+        match longest {
+            None => Ok(Room::Free),
+            Some(Some((since, id))) if since + GRACE <= now => {
+                self.displace(id);
+                Ok(Room::Made)
+            }
+            Some(_) => Err(Crowded),
+        }
     }
 
     /// Notes since when the broker waits for this newcomer; `None` while the newcomer waits for the broker.
@@ -168,16 +215,19 @@ impl AdmissionControl {
             return;
         };
         let before = std::mem::replace(&mut newcomer.since, since);
-        let Some(address_use) = self.by_address.get_mut(&newcomer.from) else {
-            return;
-        };
+        let from = newcomer.from;
+        let mut address_use = from.and_then(|from| self.by_address.get_mut(&from));
         if let Some(before) = before {
             self.awaited.remove(&(before, id));
-            address_use.awaited.remove(&(before, id));
+            if let Some(address_use) = &mut address_use {
+                address_use.awaited.remove(&(before, id));
+            }
         }
         if let Some(since) = since {
             self.awaited.insert((since, id));
-            address_use.awaited.insert((since, id));
+            if let Some(address_use) = &mut address_use {
+                address_use.awaited.insert((since, id));
+            }
         }
     }
 
@@ -226,10 +276,12 @@ impl AdmissionControl {
     fn remove(&mut self, id: u64) -> Option<Newcomer> {
         self.awaits(id, None);
         let newcomer = self.newcomers.remove(&id)?;
-        if let Some(address_use) = self.by_address.get_mut(&newcomer.from) {
+        if let Some(from) = newcomer.from
+            && let Some(address_use) = self.by_address.get_mut(&from)
+        {
             address_use.count -= 1;
             if address_use.count == 0 {
-                self.by_address.remove(&newcomer.from);
+                self.by_address.remove(&from);
             }
         }
         Some(newcomer)
@@ -261,6 +313,11 @@ mod tests {
         )
     }
 
+    fn unlocated(control: &AdmissionControl, id: u64) -> bool {
+        let newcomer = control.newcomers.get(&id);
+        newcomer.is_some_and(|newcomer| newcomer.from.is_none())
+    }
+
     fn is_displaced(entry: &mut Entry) -> bool {
         entry.displaced.try_recv().is_ok()
     }
@@ -268,10 +325,10 @@ mod tests {
     #[test]
     fn the_newcomer_that_keeps_the_broker_waiting_longest_is_displaced() {
         let (mut control, at) = control(10, 4);
-        let mut first = control.enter(HERE, at(0)).unwrap();
-        let mut second = control.enter(HERE, at(10)).unwrap();
-        let mut third = control.enter(THERE, at(20)).unwrap();
-        let mut fourth = control.enter(THERE, at(30)).unwrap();
+        let mut first = control.enter(Some(HERE), at(0)).unwrap();
+        let mut second = control.enter(Some(HERE), at(10)).unwrap();
+        let mut third = control.enter(Some(THERE), at(20)).unwrap();
+        let mut fourth = control.enter(Some(THERE), at(30)).unwrap();
         assert_eq!(control.acceptance(at(50)), Acceptance::Later(Some(at(100))));
         // The first peer has sent something, so the broker now waits longest for the second.
         control.awaits(first.id, Some(at(60)));
@@ -281,7 +338,7 @@ mod tests {
         );
         assert_eq!(control.acceptance(at(110)), Acceptance::Now);
         let other: IpAddr = "10.0.0.3".parse().unwrap();
-        let fifth = control.enter(other, at(110)).unwrap();
+        let fifth = control.enter(Some(other), at(110)).unwrap();
         assert!(fifth.replaces && is_displaced(&mut second));
         for entry in [&mut first, &mut third, &mut fourth] {
             assert!(!is_displaced(entry));
@@ -294,21 +351,21 @@ mod tests {
     fn an_address_may_have_half_of_the_newcomers() {
         let (mut control, at) = control(10, 6);
         let mut mine: Vec<_> = (0..3)
-            .map(|_| control.enter(HERE, at(0)).unwrap())
+            .map(|_| control.enter(Some(HERE), at(0)).unwrap())
             .collect();
         // There are free places, but this address has its half.
         assert_eq!(control.acceptance(at(50)), Acceptance::Now);
-        assert!(control.enter(HERE, at(50)).is_none());
-        let next = control.enter(HERE, at(100)).unwrap();
+        assert!(control.enter(Some(HERE), at(50)).is_none());
+        let next = control.enter(Some(HERE), at(100)).unwrap();
         assert!(next.replaces && is_displaced(&mut mine[0]));
-        assert!(!control.enter(THERE, at(100)).unwrap().replaces);
+        assert!(!control.enter(Some(THERE), at(100)).unwrap().replaces);
         // Newcomers that wait for the broker are not displaced.
         for entry in mine.iter().skip(1).chain([&next]) {
             control.awaits(entry.id, None);
         }
-        assert!(control.enter(HERE, at(5000)).is_none());
+        assert!(control.enter(Some(HERE), at(5000)).is_none());
         control.newcomer_left(next.id);
-        assert!(control.enter(HERE, at(5000)).is_some());
+        assert!(control.enter(Some(HERE), at(5000)).is_some());
     }
 
     #[test]
@@ -323,17 +380,17 @@ mod tests {
     #[test]
     fn an_authenticated_connection_takes_no_newcomers_place() {
         let (mut control, at) = control(1, 2);
-        let mut first = control.enter(HERE, at(0)).unwrap();
+        let mut first = control.enter(Some(HERE), at(0)).unwrap();
         assert_eq!(control.admit(first.id), Admission::Admitted);
         assert!(first.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed));
-        let mut second = control.enter(HERE, at(0)).unwrap();
+        let mut second = control.enter(Some(HERE), at(0)).unwrap();
         assert_eq!(control.admit(second.id), Admission::Full);
         assert!(second.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         // The second newcomer keeps its place and is not displaced.
-        assert!(control.enter(HERE, at(1000)).is_none());
+        assert!(control.enter(Some(HERE), at(1000)).is_none());
         control.authenticated_left();
         assert_eq!(control.admit(second.id), Admission::Admitted);
-        assert!(control.enter(HERE, at(1000)).is_some());
+        assert!(control.enter(Some(HERE), at(1000)).is_some());
     }
 
     #[test]
@@ -344,7 +401,7 @@ mod tests {
             let now = at(n);
             if control.acceptance(now) == Acceptance::Now {
                 let peer = IpAddr::from([10, 1, 0, (n % 7) as u8]);
-                inside.extend(control.enter(peer, now));
+                inside.extend(control.enter(Some(peer), now));
             }
             assert!(control.newcomers.len() <= 1000 && control.leaving <= LEAVING_MAX);
         }
@@ -364,8 +421,15 @@ mod tests {
             for (n, (step, which)) in steps.into_iter().enumerate() {
                 let now = at(n as u64 * 40);
                 let index = usize::from(which) % inside.len().max(1);
-                match (step % 4, inside.get_mut(index)) {
-                    (0, _) => inside.extend(control.enter(IpAddr::from([10, 0, 0, which % 3]), now).map(|e| (e, false))),
+                match (step % 5, inside.get_mut(index)) {
+                    (0, _) => {
+                        // Every third comes through a proxy, and its address is known a little later.
+                        let peer = (which % 3 > 0).then(|| IpAddr::from([10, 0, 0, which % 3]));
+                        inside.extend(control.enter(peer, now).map(|e| (e, false)));
+                    }
+                    (4, Some((entry, false))) if unlocated(&control, entry.id) => {
+                        control.locate(entry.id, IpAddr::from([10, 0, 0, which % 3]), now).unwrap_or(Room::Free);
+                    }
                     (1, Some((entry, authenticated))) if !*authenticated => *authenticated = control.admit(entry.id) == Admission::Admitted,
                     (2, Some((entry, _))) => control.awaits(entry.id, (which % 2 == 0).then_some(now)),
                     (3, Some(_)) => match inside.remove(index) {
@@ -378,9 +442,13 @@ mod tests {
                 prop_assert_eq!(control.authenticated, authenticated);
                 prop_assert_eq!(control.newcomers.len() + control.leaving, inside.len() - authenticated);
                 let counted: usize = control.by_address.values().map(|address_use| address_use.count).sum();
-                prop_assert_eq!(counted, control.newcomers.len());
+                let located = control.newcomers.values().filter(|newcomer| newcomer.from.is_some()).count();
+                prop_assert_eq!(counted, located);
                 let awaited: usize = control.by_address.values().map(|address_use| address_use.awaited.len()).sum();
-                prop_assert_eq!(awaited, control.awaited.len());
+                let awaited_located = control.newcomers.values().filter(|newcomer| newcomer.from.is_some() && newcomer.since.is_some());
+                prop_assert_eq!(awaited, awaited_located.count());
+                let awaited_all = control.newcomers.values().filter(|newcomer| newcomer.since.is_some());
+                prop_assert_eq!(awaited_all.count(), control.awaited.len());
                 prop_assert!(authenticated <= 3 && control.newcomers.len() <= 4);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::tls::Tls;
+use crate::model::IpRange;
 
 /// Number of connections that the system queues until the broker accepts them.
 const ACCEPT_BACKLOG: u32 = 1024;
@@ -17,6 +18,8 @@ pub struct Listener {
     pub(super) socket: TcpListener,
     /// `None` for plain TCP.
     pub(super) tls: Option<Arc<Tls>>,
+    /// Peers that begin with a header of the PROXY protocol. Others send none.
+    proxies: Arc<[IpRange]>,
 }
 
 impl Listener {
@@ -31,7 +34,11 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let socket = socket.listen(ACCEPT_BACKLOG)?;
-        Ok(Listener { socket, tls: None })
+        Ok(Listener {
+            socket,
+            tls: None,
+            proxies: [].into(),
+        })
     }
 
     /// Connections begin with a TLS handshake.
@@ -41,6 +48,17 @@ impl Listener {
             tls: Some(tls),
             ..self
         }
+    }
+
+    /// Connections from these addresses begin with a header of the PROXY protocol, before TLS.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Arc<[IpRange]>) -> Listener {
+        Listener { proxies, ..self }
+    }
+
+    pub(super) fn is_proxy(&self, peer: SocketAddr) -> bool {
+        let ip = peer.ip().to_canonical();
+        self.proxies.iter().any(|range| range.contains(ip))
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -4,16 +4,23 @@
 mod acceptor; // the accept loop
 mod admission; // limits of connections, and which newcomer is displaced
 mod chain_depth; // checks clients' certificates
+mod distinguished_name; // names in certificates as text
+mod handshake_turns; // how many handshakes are worked on at a time
 mod listener; // a listening socket, and what its connections begin with
+mod peer_certificate; // what a client's certificate says
+mod proxy_header; // the PROXY protocol
 mod tls; // certificate and key in use
 mod tls_handshake; // the handshakes of a front door, few at a time
 mod tls_settings; // certificate, key and rules of TLS
 mod tls_stream; // TLS over a socket
-mod transport; // a connection, plain or TLS
+mod transport;
+mod validity; // how long certificates are valid // a connection, plain or TLS
 
 pub use acceptor::{Acceptor, SocketPermit};
 pub use admission::Capacity;
 pub use listener::Listener;
+pub use peer_certificate::{AlternativeName, LoginFrom, NoName};
 pub use tls::Tls;
 pub use tls_settings::{ClientCertificates, TlsError, TlsSettings, TlsVersion};
 pub use transport::Transport;
+pub use validity::Validity;

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use rustls::ServerConfig;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::tls_handshake::Turns;
+use super::handshake_turns::Turns;
 use super::tls_settings::{TlsError, TlsSettings};
 
 /// How often the files are looked at.
@@ -59,6 +59,13 @@ impl Tls {
         }
     }
 
+    /// As [`Tls::reload`], on a thread that may wait for the disk.
+    pub async fn reload_in_background(self: Arc<Self>) {
+        if let Err(error) = tokio::task::spawn_blocking(move || self.reload()).await {
+            tracing::error!(%error, "reading the TLS certificate and key panicked");
+        }
+    }
+
     /// Reloads whenever the files have changed, for ever. Waits until a change is over: certificate and key are two
     /// files, and one may be newer than the other for a moment.
     pub async fn watch(self: Arc<Self>) {
@@ -71,8 +78,7 @@ impl Tls {
             let now = self.look().await;
             if now == before && now != loaded {
                 loaded.clone_from(&now);
-                let tls = Arc::clone(&self);
-                drop(tokio::task::spawn_blocking(move || tls.reload()).await);
+                Arc::clone(&self).reload_in_background().await;
             }
             before = now;
         }

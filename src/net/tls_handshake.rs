@@ -2,26 +2,14 @@
 //! those that wait take turns in the order in which they came: connections that are open are served meanwhile.
 
 use std::io;
-use std::num::NonZero;
 
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use super::acceptor::SocketPermit;
 use super::tls::Tls;
 use super::tls_stream::TlsStream;
-
-/// The right to work on a handshake, for half of the machine's processors.
-#[derive(Debug)]
-pub(super) struct Turns(Semaphore);
-
-impl Default for Turns {
-    fn default() -> Turns {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Turns(Semaphore::new(processors.div_ceil(2)))
-    }
-}
 
 impl Tls {
     /// Takes a connection through its handshake. The caller limits the time.
@@ -51,8 +39,8 @@ impl Tls {
     }
 
     /// Waits for the right to work on a handshake. The peer waits for the broker meanwhile.
-    async fn turn(&self, permit: &SocketPermit) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let Turns(turns) = &self.turns;
+    async fn turn(&self, permit: &SocketPermit) -> Option<SemaphorePermit<'_>> {
+        let turns = &self.turns.0;
         if let Ok(turn) = turns.try_acquire() {
             return Some(turn);
         }

@@ -12,11 +12,17 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::peer_certificate::{LoginFrom, NoName, login_name};
 use super::tls_stream::TlsStream;
+use crate::model::TlsInfo;
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Transport(Stream);
+pub struct Transport {
+    stream: Stream,
+    /// The address that the client connected to, if a proxy has said it.
+    local: Option<Box<SocketAddr>>,
+}
 
 #[derive(Debug)]
 enum Stream {
@@ -27,21 +33,60 @@ enum Stream {
 
 impl From<TcpStream> for Transport {
     fn from(socket: TcpStream) -> Transport {
-        Transport(Stream::Plain(socket))
+        Transport {
+            stream: Stream::Plain(socket),
+            local: None,
+        }
     }
 }
 
 impl From<TlsStream> for Transport {
     fn from(stream: TlsStream) -> Transport {
-        Transport(Stream::Tls(Box::new(stream)))
+        Transport {
+            stream: Stream::Tls(Box::new(stream)),
+            local: None,
+        }
     }
 }
 
 impl Transport {
+    /// A client reached it through a proxy, at this address.
+    pub(super) fn proxied(mut self, local: Option<SocketAddr>) -> Transport {
+        self.local = local.map(Box::new);
+        self
+    }
+
+    /// Whether TLS protects the connection.
+    pub fn is_secure(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(_) => true,
+        }
+    }
+
+    /// What operators see of the connection's TLS.
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream.info()),
+        }
+    }
+
+    /// The name of the user of the client's certificate.
+    pub fn certificate_login(&self, from: LoginFrom) -> Result<String, NoName> {
+        match &self.stream {
+            Stream::Plain(_) => Err(NoName::NoTls),
+            Stream::Tls(stream) => {
+                let certificate = stream.certificate().ok_or(NoName::NoCertificate)?;
+                login_name(certificate, from)
+            }
+        }
+    }
+
     /// Waits until a `try_` method of the interest may go on, or the socket fails. Meanwhile it sends what TLS has
     /// still to send. Cancel-safe.
     pub async fn ready(&mut self, interest: Interest) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.stream {
             Stream::Plain(socket) => socket.ready(interest).await.map(drop),
             Stream::Tls(stream) => stream.ready(interest).await,
         }
@@ -49,7 +94,7 @@ impl Transport {
 
     /// Reads without waiting; 0 is the end.
     pub fn try_read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.stream {
             Stream::Plain(socket) => read_now(socket, input),
             Stream::Tls(stream) => stream.try_read(input),
         }
@@ -57,7 +102,7 @@ impl Transport {
 
     /// Writes as much as is taken without waiting.
     pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.stream {
             Stream::Plain(socket) => socket.try_write_vectored(slices),
             Stream::Tls(stream) => stream.try_write_vectored(slices),
         }
@@ -70,7 +115,10 @@ impl Transport {
 
     /// The address that the client connected to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
+        match &self.local {
+            Some(local) => Ok(**local),
+            None => self.socket().local_addr(),
+        }
     }
 
     /// Lets small writes leave immediately.
@@ -84,7 +132,7 @@ impl Transport {
     }
 
     fn socket(&self) -> &TcpStream {
-        match &self.0 {
+        match &self.stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => stream.socket(),
         }
@@ -107,7 +155,7 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().stream {
             Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Stream::Tls(stream) => stream.poll_read(cx, buffer),
         }
@@ -120,7 +168,7 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => stream.poll_write_vectored(cx, &[IoSlice::new(bytes)]),
         }
@@ -131,7 +179,7 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Stream::Tls(stream) => stream.poll_write_vectored(cx, slices),
         }
@@ -143,14 +191,14 @@ impl AsyncWrite for Transport {
 
     /// Ready when the socket has taken all output.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().stream {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Stream::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().stream {
             Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Stream::Tls(stream) => stream.poll_shutdown(cx),
         }

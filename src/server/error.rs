@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::broker::broker::OpenError;
 use crate::broker::parameters::ParameterError;
+use crate::net::TlsError;
 use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,15 @@ pub enum StartError {
     /// No address was configured.
     #[error("there is no address to listen on: set amqp-listen")]
     NoAddress,
+    /// An option needs another one.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// A TLS listener was configured without certificate and key.
+    #[error("cannot listen on {address} with TLS: set tls-cert and tls-key")]
+    NoCertificate { address: SocketAddr },
+    /// Certificates or key of TLS cannot be used.
+    #[error("cannot use the certificate and key of TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The broker cannot listen on an address.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -59,6 +69,9 @@ impl StartError {
             StartError::Store(StoreError::InUse { .. }) => 75,
             StartError::Listen { .. } => 69,
             StartError::NoAddress
+            | StartError::Missing(_)
+            | StartError::NoCertificate { .. }
+            | StartError::Tls(_)
             | StartError::NotOurs { .. }
             | StartError::Definitions { .. }
             | StartError::Unreadable { .. }

@@ -11,8 +11,9 @@ use tracing::{info, warn};
 use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
-use crate::net::Listener;
-use crate::views::{ListenerView, Protocol};
+use crate::model::IpRange;
+use crate::net::{Listener, Tls};
+use crate::views::{ListenerView, Protocol, Security};
 use crate::{amqp, cmq, management, metrics};
 
 /// The reason that clients see when the broker stops, in RabbitMQ's words.
@@ -24,39 +25,66 @@ pub(super) struct Fronts {
     pub(super) cmq: Arc<cmq::Front>,
     pub(super) management: Arc<management::Front>,
     pub(super) metrics: Arc<metrics::Front>,
+    /// For the listeners with TLS.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub(super) proxies: Arc<[IpRange]>,
 }
 
-/// The addresses of each front door's listeners.
+/// The listeners of the front doors.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Addresses {
-    pub(super) amqp: Vec<SocketAddr>,
-    pub(super) cmq: Vec<SocketAddr>,
-    pub(super) management: Vec<SocketAddr>,
-    pub(super) prometheus: Vec<SocketAddr>,
-}
+pub(super) struct Addresses(Vec<ListenerView>);
 
 impl Addresses {
     /// The configured addresses; a port may be 0.
     pub(super) fn configured(config: &Config) -> Addresses {
-        Addresses {
-            amqp: config.amqp_listen.clone(),
-            cmq: config.cmq_listen.iter().flatten().copied().collect(),
-            management: config.management_listen.iter().flatten().copied().collect(),
-            prometheus: config.prometheus_listen.iter().flatten().copied().collect(),
-        }
+        let mut all = Vec::new();
+        let mut add = |protocol, security, addresses: &[Option<SocketAddr>]| {
+            all.extend(addresses.iter().flatten().map(|&address| ListenerView {
+                protocol,
+                security,
+                address,
+            }));
+        };
+        add(Protocol::Amqp, Security::Plain, &config.amqp_listen);
+        add(Protocol::Amqp, Security::Tls, &config.amqps_listen);
+        add(Protocol::Cmq, Security::Plain, &config.cmq_listen);
+        add(Protocol::Cmq, Security::Tls, &config.cmq_tls_listen);
+        add(
+            Protocol::Management,
+            Security::Plain,
+            &config.management_listen,
+        );
+        add(
+            Protocol::Management,
+            Security::Tls,
+            &config.management_tls_listen,
+        );
+        add(
+            Protocol::Prometheus,
+            Security::Plain,
+            &config.prometheus_listen,
+        );
+        add(
+            Protocol::Prometheus,
+            Security::Tls,
+            &config.prometheus_tls_listen,
+        );
+        Addresses(all)
     }
 
-    pub(super) fn views(&self) -> Vec<ListenerView> {
-        let amqp = self.amqp.iter().map(|address| (Protocol::Amqp, *address));
-        let cmq = self.cmq.iter().map(|address| (Protocol::Cmq, *address));
-        let management = self.management.iter();
-        let management = management.map(|address| (Protocol::Management, *address));
-        let prometheus = self.prometheus.iter();
-        let prometheus = prometheus.map(|address| (Protocol::Prometheus, *address));
-        amqp.chain(cmq)
-            .chain(management)
-            .chain(prometheus)
-            .map(|(protocol, address)| ListenerView { protocol, address })
+    pub(super) fn views(&self) -> &[ListenerView] {
+        &self.0
+    }
+
+    /// The addresses of one kind of listeners, in the order of the configuration.
+    pub(super) fn of(&self, protocol: Protocol, security: Security) -> Vec<SocketAddr> {
+        let is_wanted =
+            |view: &&ListenerView| (view.protocol, view.security) == (protocol, security);
+        self.0
+            .iter()
+            .filter(is_wanted)
+            .map(|view| view.address)
             .collect()
     }
 }
@@ -70,7 +98,7 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn open(wanted: &Addresses, fronts: &Fronts) -> Result<Listeners, StartError> {
-        if wanted.amqp.is_empty() {
+        if !wanted.0.iter().any(|view| view.protocol == Protocol::Amqp) {
             return Err(StartError::NoAddress);
         }
         let (stop, stopped) = watch::channel(false);
@@ -79,37 +107,32 @@ impl Listeners {
             stop,
             tasks: JoinSet::new(),
         };
-        for &wanted in &wanted.amqp {
-            let (listener, address) = listen(wanted)?;
-            info!("AMQP listener on {address}");
-            listeners.addresses.amqp.push(address);
-            let serve = fronts.amqp.clone().serve(listener, stopped.clone());
-            listeners.tasks.spawn(serve);
-        }
-        for &wanted in &wanted.cmq {
-            let (listener, address) = listen(wanted)?;
-            info!("CMQ listener on {address}");
-            listeners.addresses.cmq.push(address);
-            let serve = fronts.cmq.clone().serve(listener, stopped.clone());
-            listeners.tasks.spawn(serve);
-        }
-        for &wanted in &wanted.management {
-            let (listener, address) = listen(wanted)?;
-            info!("management listener on {address}");
-            listeners.addresses.management.push(address);
-            let serve = fronts.management.clone().serve(listener, stopped.clone());
-            listeners.tasks.spawn(serve);
-        }
-        for &wanted in &wanted.prometheus {
-            let (listener, address) = listen(wanted)?;
-            info!("metrics listener on {address}");
-            listeners.addresses.prometheus.push(address);
-            let serve = fronts.metrics.clone().serve(listener, stopped.clone());
-            listeners.tasks.spawn(serve);
+        for view in &wanted.0 {
+            let (listener, address) = listen(*view, fronts)?;
+            let view = ListenerView { address, ..*view };
+            info!("{} listener on {address}", log_name(view));
+            listeners.addresses.0.push(view);
+            listeners.serve(view.protocol, listener, fronts, stopped.clone());
         }
         // Pushes go on until the broker stops, and need no listener.
         listeners.tasks.spawn(fronts.cmq.clone().push(stopped));
         Ok(listeners)
+    }
+
+    fn serve(
+        &mut self,
+        protocol: Protocol,
+        listener: Listener,
+        fronts: &Fronts,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let tasks = &mut self.tasks;
+        match protocol {
+            Protocol::Amqp => tasks.spawn(fronts.amqp.clone().serve(listener, stopped)),
+            Protocol::Cmq => tasks.spawn(fronts.cmq.clone().serve(listener, stopped)),
+            Protocol::Management => tasks.spawn(fronts.management.clone().serve(listener, stopped)),
+            Protocol::Prometheus => tasks.spawn(fronts.metrics.clone().serve(listener, stopped)),
+        };
     }
 
     /// Closes the listeners and then the connections. Connections that do not close within the grace are cut
@@ -130,14 +153,31 @@ impl Listeners {
 }
 
 /// A listening socket and its address; for port 0 the system chooses one.
-fn listen(wanted: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
-    let open = || {
-        let listener = Listener::open(wanted)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    open().map_err(|error| StartError::Listen {
-        address: wanted,
-        error,
-    })
+fn listen(wanted: ListenerView, fronts: &Fronts) -> Result<(Listener, SocketAddr), StartError> {
+    let ListenerView {
+        address, security, ..
+    } = wanted;
+    let failed = |error| StartError::Listen { address, error };
+    let listener = Listener::open(address).map_err(failed)?;
+    let mut listener = listener.with_proxies(Arc::clone(&fronts.proxies));
+    if security == Security::Tls {
+        let tls = fronts.tls.clone();
+        let tls = tls.ok_or(StartError::NoCertificate { address })?;
+        listener = listener.with_tls(tls);
+    }
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn log_name(view: ListenerView) -> &'static str {
+    match (view.protocol, view.security) {
+        (Protocol::Amqp, Security::Plain) => "AMQP",
+        (Protocol::Amqp, Security::Tls) => "AMQP TLS",
+        (Protocol::Cmq, Security::Plain) => "CMQ",
+        (Protocol::Cmq, Security::Tls) => "CMQ TLS",
+        (Protocol::Management, Security::Plain) => "management",
+        (Protocol::Management, Security::Tls) => "management TLS",
+        (Protocol::Prometheus, Security::Plain) => "metrics",
+        (Protocol::Prometheus, Security::Tls) => "metrics TLS",
+    }
 }

@@ -35,8 +35,9 @@ use crate::ctl::protocol::SOCKET;
 use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::model::Name;
+use crate::net::Tls;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
-use crate::views::{NodeInfo, Views};
+use crate::views::{NodeInfo, Protocol, Security, Views};
 use crate::{amqp, clock, cmq, ctl, management, metrics};
 
 /// Maximum number of commands that wait for their task.
@@ -78,7 +79,9 @@ impl Server {
         };
         let views = Views::new(broker.clone(), alarms.clone(), memory.clone(), node);
         let views = Arc::new(views);
-        let fronts = open_fronts(&config, &shares, &views, &alarms).await?;
+        let tls = settings::tls(&config)?.map(Tls::load).transpose()?;
+        let tls = tls.map(Arc::new);
+        let fronts = open_fronts(&config, &shares, &views, &alarms, tls.clone()).await?;
         let listeners = Listeners::open(&Addresses::configured(&config), &fronts)?;
         let addresses = Arc::new(listeners.addresses.clone());
         listening.send_replace(addresses.views().into());
@@ -100,6 +103,9 @@ impl Server {
         let watched = memory.clone();
         background.spawn(async move { watched.watch().await });
         background.spawn(views.take_samples());
+        if let Some(tls) = tls.clone() {
+            background.spawn(tls.watch());
+        }
         background.spawn(forward_disk_alarm(
             broker.committer().clone(),
             alarms.clone(),
@@ -122,6 +128,7 @@ impl Server {
             live,
             configuration,
             addresses,
+            tls,
             broker,
             alarms,
             commands,
@@ -156,17 +163,26 @@ async fn open_fronts(
     shares: &Shares,
     views: &Arc<Views>,
     alarms: &Arc<Alarms>,
+    tls: Option<Arc<Tls>>,
 ) -> Result<Fronts, StartError> {
     let broker = views.broker();
     let amqp = settings::amqp(config, shares);
     let cmq = settings::cmq_config(config, shares);
-    let management = settings::management_config(config, shares);
+    let mut management = settings::management_config(config, shares);
+    management.tls.clone_from(&tls);
     let cmq = cmq::Front::open(broker.clone(), alarms.clone(), cmq).await?;
     Ok(Fronts {
         management: management::Front::new(views.clone(), cmq.directory(), management),
         metrics: metrics::Front::new(views.clone(), settings::metrics_config(config)),
         amqp: amqp::Front::new(broker.clone(), alarms.clone(), amqp),
         cmq,
+        tls,
+        proxies: config
+            .proxy_protocol_from
+            .iter()
+            .flatten()
+            .copied()
+            .collect(),
     })
 }
 
@@ -196,6 +212,7 @@ pub struct RunningServer {
     /// What holds, as operators see it.
     configuration: watch::Sender<Arc<str>>,
     addresses: Arc<Addresses>,
+    tls: Option<Arc<Tls>>,
     broker: Arc<Broker>,
     alarms: Arc<Alarms>,
     commands: mpsc::Sender<NodeCommand>,
@@ -209,30 +226,42 @@ impl RunningServer {
     /// The first AMQP address. For port 0 it has the port that the system chose.
     pub fn amqp_addr(&self) -> SocketAddr {
         self.addresses
-            .amqp
+            .of(Protocol::Amqp, Security::Plain)
             .first()
             .copied()
             .unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
     }
 
     /// All AMQP addresses, in the order of the configuration.
-    pub fn amqp_addrs(&self) -> &[SocketAddr] {
-        &self.addresses.amqp
+    pub fn amqp_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.of(Protocol::Amqp, Security::Plain)
     }
 
     /// All addresses of CMQ's API, in the order of the configuration.
-    pub fn cmq_addrs(&self) -> &[SocketAddr] {
-        &self.addresses.cmq
+    pub fn cmq_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.of(Protocol::Cmq, Security::Plain)
     }
 
     /// All addresses of the metrics, in the order of the configuration.
-    pub fn prometheus_addrs(&self) -> &[SocketAddr] {
-        &self.addresses.prometheus
+    pub fn prometheus_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.of(Protocol::Prometheus, Security::Plain)
     }
 
     /// All addresses of the management API, in the order of the configuration.
-    pub fn management_addrs(&self) -> &[SocketAddr] {
-        &self.addresses.management
+    pub fn management_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.of(Protocol::Management, Security::Plain)
+    }
+
+    /// All addresses that speak a protocol through TLS, in the order of the configuration.
+    pub fn tls_addrs(&self, protocol: Protocol) -> Vec<SocketAddr> {
+        self.addresses.of(protocol, Security::Tls)
+    }
+
+    /// Reads certificate, key and authorities again, for connections from now on.
+    pub async fn reload_certificates(&self) {
+        if let Some(tls) = self.tls.clone() {
+            Arc::clone(&tls).reload_in_background().await;
+        }
     }
 
     pub fn broker(&self) -> &Arc<Broker> {

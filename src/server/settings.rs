@@ -13,6 +13,7 @@ use crate::broker::password::NewPasswords;
 use crate::config::{self, Config, Durability, PasswordHashing, RawConfig};
 use crate::files::{self, Shares};
 use crate::model::arguments::QueueKind;
+use crate::net::{AlternativeName, ClientCertificates, LoginFrom, TlsSettings, TlsVersion};
 use crate::store::{FjallOptions, Limits, OnDamage};
 use crate::{amqp, auth, cmq, management, memory, metrics, node};
 
@@ -72,14 +73,22 @@ pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
 /// Raises the limit of file descriptors, divides them between store and front doors, and logs the result.
 pub(super) fn share_files(config: &Config) -> Shares {
     let limit = files::raise_limit();
-    let if_listens = |addresses: &[Option<SocketAddr>], connections| {
-        let listens = addresses.iter().any(Option::is_some);
+    let if_listens = |plain: &[Option<SocketAddr>], tls: &[Option<SocketAddr>], connections| {
+        let listens = plain.iter().chain(tls).any(Option::is_some);
         if listens { connections } else { 0 }
     };
     let wanted = files::Wanted {
         amqp: config.connection_max,
-        cmq: if_listens(&config.cmq_listen, config.cmq_connections),
-        management: if_listens(&config.management_listen, config.management_connections),
+        cmq: if_listens(
+            &config.cmq_listen,
+            &config.cmq_tls_listen,
+            config.cmq_connections,
+        ),
+        management: if_listens(
+            &config.management_listen,
+            &config.management_tls_listen,
+            config.management_connections,
+        ),
         pushes: config.cmq_push_connections.into(),
     };
     let shares = files::share(limit, wanted);
@@ -144,7 +153,42 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
         consumer_timeout_ms: u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX),
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
         amqp_connections_max: shares.amqp.authenticated,
+        tls: None,
     }
+}
+
+/// The settings of TLS, if a certificate and key are configured.
+pub(super) fn tls(config: &Config) -> Result<Option<TlsSettings>, StartError> {
+    let (certificate, key) = match (&config.tls_cert, &config.tls_key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        (Some(_), None) => return Err(StartError::Missing("tls-cert needs tls-key")),
+        (None, Some(_)) => return Err(StartError::Missing("tls-key needs tls-cert")),
+    };
+    let clients = match (config.tls_verify, config.tls_fail_if_no_peer_cert) {
+        (config::TlsVerify::None, false) => ClientCertificates::Ignored,
+        (config::TlsVerify::Peer, false) => ClientCertificates::Checked,
+        (config::TlsVerify::Peer, true) => ClientCertificates::Required,
+        (config::TlsVerify::None, true) => {
+            let missing = "tls-fail-if-no-peer-cert needs tls-verify peer";
+            return Err(StartError::Missing(missing));
+        }
+    };
+    if clients != ClientCertificates::Ignored && config.tls_ca.is_none() {
+        return Err(StartError::Missing("tls-verify peer needs tls-ca"));
+    }
+    let version = |version: &config::TlsVersion| match version {
+        config::TlsVersion::V1_2 => TlsVersion::V1_2,
+        config::TlsVersion::V1_3 => TlsVersion::V1_3,
+    };
+    Ok(Some(TlsSettings {
+        certificate,
+        key,
+        authorities: config.tls_ca.clone(),
+        clients,
+        depth: config.tls_depth,
+        versions: config.tls_versions.iter().map(version).collect(),
+    }))
 }
 
 pub fn metrics_config(config: &Config) -> metrics::MetricsConfig {
@@ -165,6 +209,34 @@ pub(super) fn amqp(config: &Config, shares: &Shares) -> amqp::Settings {
         connections: shares.amqp,
         handshake_timeout: config.handshake_timeout,
         server_product: config.server_product.to_string(),
+        mechanisms: config.auth_mechanisms.iter().map(mechanism).collect(),
+        login_from: login_from(config),
+    }
+}
+
+fn mechanism(mechanism: &config::AuthMechanism) -> amqp::Mechanism {
+    match mechanism {
+        config::AuthMechanism::Plain => amqp::Mechanism::Plain,
+        config::AuthMechanism::AmqPlain => amqp::Mechanism::AmqPlain,
+        config::AuthMechanism::Anonymous => amqp::Mechanism::Anonymous,
+        config::AuthMechanism::External => amqp::Mechanism::External,
+    }
+}
+
+fn login_from(config: &Config) -> LoginFrom {
+    let kind = match config.tls_login_san_type {
+        config::TlsSanType::Dns => AlternativeName::Dns,
+        config::TlsSanType::Ip => AlternativeName::Ip,
+        config::TlsSanType::Email => AlternativeName::Email,
+        config::TlsSanType::Uri => AlternativeName::Uri,
+        config::TlsSanType::OtherName => AlternativeName::Other,
+    };
+    match config.tls_login_from {
+        config::TlsLoginFrom::DistinguishedName => LoginFrom::DistinguishedName,
+        config::TlsLoginFrom::CommonName => LoginFrom::CommonName,
+        config::TlsLoginFrom::SubjectAlternativeName => {
+            LoginFrom::AlternativeName(kind, config.tls_login_san_index)
+        }
     }
 }
 

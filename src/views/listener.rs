@@ -14,18 +14,15 @@ pub enum Protocol {
     Prometheus,
 }
 
-impl Protocol {
-    /// RabbitMQ's name, where it has the protocol.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Amqp => "amqp",
-            Protocol::Cmq => "cmq",
-            Protocol::Management => "http",
-            Protocol::Prometheus => "http/prometheus",
-        }
-    }
+/// How the bytes of a listener's connections travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    Plain,
+    Tls,
+}
 
-    pub fn purpose(self) -> &'static str {
+impl Protocol {
+    fn purpose(self) -> &'static str {
         match self {
             Protocol::Amqp => "AMQP 0-9-1",
             Protocol::Cmq => "CMQ HTTP API 2.0",
@@ -39,5 +36,30 @@ impl Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerView {
     pub protocol: Protocol,
+    pub security: Security,
     pub address: SocketAddr,
+}
+
+impl ListenerView {
+    /// RabbitMQ's name of protocol and security, where it has the protocol.
+    pub fn protocol_name(&self) -> &'static str {
+        match (self.protocol, self.security) {
+            (Protocol::Amqp, Security::Plain) => "amqp",
+            (Protocol::Amqp, Security::Tls) => "amqp/ssl",
+            (Protocol::Cmq, Security::Plain) => "cmq",
+            (Protocol::Cmq, Security::Tls) => "cmq/ssl",
+            (Protocol::Management, Security::Plain) => "http",
+            (Protocol::Management, Security::Tls) => "https",
+            (Protocol::Prometheus, Security::Plain) => "http/prometheus",
+            (Protocol::Prometheus, Security::Tls) => "https/prometheus",
+        }
+    }
+
+    /// What the listener is for, in words.
+    pub fn purpose(&self) -> String {
+        match self.security {
+            Security::Plain => self.protocol.purpose().to_owned(),
+            Security::Tls => format!("{} over TLS", self.protocol.purpose()),
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};
 pub use features::{DeprecatedFeature, FEATURE_FLAGS};
 pub use history::{Depth, History, Rated, Subject, Values, Window};
-pub use listener::{ListenerView, Protocol};
+pub use listener::{ListenerView, Protocol, Security};
 pub use memory::MemoryView;
 pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
 pub use queue::{QueueState, QueueView};

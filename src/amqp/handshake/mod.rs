@@ -20,7 +20,7 @@ use bytes::{Buf, BytesMut};
 
 use super::error::Code;
 use super::method_id::MethodId;
-use super::sasl::{Credentials, Mechanism};
+use super::sasl::{Mechanism, Proof, SaslError};
 use crate::wire::protocol::connection::{AMQPMethod, OpenOk, StartOk, Tune, TuneOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, decode_method, encode_method, frame_text, split};
 
@@ -32,7 +32,7 @@ pub(super) use rejection::{
     HandshakeError, Hangup, Rejection, SILENT_CLOSE_DELAY, VhostRefusal, close_ok_delay,
 };
 use server::START_OK_FRAME_MAX;
-pub(super) use server::{FRAME_MAX_MIN, Settings};
+pub(super) use server::{FRAME_MAX_MIN, Secure, Settings};
 pub(super) use terms::{Capabilities, Terms};
 
 /// The protocol header sent to peers of a neighbouring version or of AMQP 1.0: the version spoken here.
@@ -44,6 +44,7 @@ const NOT_SPOKEN: &[u8; 8] = b"AMQP\x03\x01\0\0";
 #[derive(Debug)]
 pub(in crate::amqp) struct Handshake {
     settings: Arc<Settings>,
+    secure: Secure,
     state: State,
 }
 
@@ -61,8 +62,8 @@ enum State {
 pub(in crate::amqp) enum Step {
     /// Read more into `input` and advance again.
     Read(Handshake),
-    /// Check these credentials and pass the result to [`AwaitLogin`].
-    Login(Credentials, AwaitLogin),
+    /// Check this proof and pass the result to [`AwaitLogin`].
+    Login(Proof, AwaitLogin),
     /// Check whether the user may open this virtual host and pass the result to [`AwaitVhost`].
     Vhost(String, AwaitVhost),
     /// The handshake has failed.
@@ -73,6 +74,7 @@ pub(in crate::amqp) enum Step {
 #[derive(Debug)]
 pub(in crate::amqp) struct AwaitLogin {
     settings: Arc<Settings>,
+    secure: Secure,
     client: Box<Client>,
 }
 
@@ -84,9 +86,14 @@ pub(in crate::amqp) struct AwaitVhost {
 
 impl Handshake {
     /// A handshake that waits for the protocol header. Clients see the name of the cluster.
-    pub(in crate::amqp) fn new(settings: Arc<Settings>, cluster_name: String) -> Handshake {
+    pub(in crate::amqp) fn new(
+        settings: Arc<Settings>,
+        cluster_name: String,
+        secure: Secure,
+    ) -> Handshake {
         Handshake {
             settings,
+            secure,
             state: State::Header { cluster_name },
         }
     }
@@ -101,7 +108,7 @@ impl Handshake {
             if let Err(rejection) = check_header(header, out) {
                 return Step::Reject(rejection);
             }
-            encode_method(out, 0, &start(&self.settings, cluster_name));
+            encode_method(out, 0, &start(&self.settings, cluster_name, self.secure));
             self.state = State::StartOk;
         }
         loop {
@@ -138,13 +145,17 @@ impl Handshake {
             Ok(method) => method,
             Err(error) => return Step::Reject(self.reject(HandshakeError::Method(error), out)),
         };
-        let Handshake { settings, state } = self;
+        let Handshake {
+            settings,
+            secure,
+            state,
+        } = self;
         match (state, method) {
             (State::StartOk, AMQPClass::Connection(AMQPMethod::StartOk(start_ok))) => {
-                login(settings, start_ok)
+                login(settings, secure, start_ok)
             }
             (State::TuneOk(client), AMQPClass::Connection(AMQPMethod::TuneOk(tune_ok))) => {
-                tuned(settings, client, &tune_ok)
+                tuned(settings, secure, client, &tune_ok)
             }
             (State::Open(client, tuned), AMQPClass::Connection(AMQPMethod::Open(open))) => {
                 let vhost = open.virtual_host.to_string();
@@ -157,7 +168,12 @@ impl Handshake {
                     method_id: method.get_amqp_method_id(),
                     state: state.name(),
                 };
-                Step::Reject(Handshake { settings, state }.reject(error, out))
+                let handshake = Handshake {
+                    settings,
+                    secure,
+                    state,
+                };
+                Step::Reject(handshake.reject(error, out))
             }
         }
     }
@@ -199,6 +215,7 @@ impl AwaitLogin {
     pub(in crate::amqp) fn accepted(self, user: &str, out: &mut BytesMut) -> Handshake {
         let AwaitLogin {
             settings,
+            secure,
             mut client,
         } = self;
         user.clone_into(&mut client.user);
@@ -219,6 +236,7 @@ impl AwaitLogin {
         );
         Handshake {
             settings,
+            secure,
             state: State::TuneOk(client),
         }
     }
@@ -299,26 +317,39 @@ fn check_header(header: [u8; 8], out: &mut BytesMut) -> Result<(), Rejection> {
     })
 }
 
-fn login(settings: Arc<Settings>, start_ok: StartOk) -> Step {
+fn login(settings: Arc<Settings>, secure: Secure, start_ok: StartOk) -> Step {
     let StartOk {
         client_properties,
         mechanism,
         response,
         locale: _,
     } = start_ok; // RabbitMQ takes any locale
-    let parsed = Mechanism::named(mechanism.as_str())
-        .and_then(|mechanism| Ok((mechanism, mechanism.credentials(response.as_bytes())?)));
+    let parsed = Mechanism::named(mechanism.as_str()).and_then(|mechanism| {
+        match settings.offers(mechanism, secure) {
+            true => Ok((mechanism, mechanism.proof(response.as_bytes())?)),
+            false => Err(SaslError::NotOffered(mechanism.name())),
+        }
+    });
     match parsed {
-        Ok((mechanism, credentials)) => {
+        Ok((mechanism, proof)) => {
             let capabilities = Capabilities::of(&client_properties);
-            let user = credentials.user.clone();
+            let user = match &proof {
+                Proof::Password(credentials) => credentials.user.clone(),
+                // Known when the caller has read the certificate.
+                Proof::Certificate => String::new(),
+            };
             let client = Box::new(Client {
                 user,
                 mechanism,
                 properties: client_properties,
                 capabilities,
             });
-            Step::Login(credentials, AwaitLogin { settings, client })
+            let waiting = AwaitLogin {
+                settings,
+                secure,
+                client,
+            };
+            Step::Login(proof, waiting)
         }
         Err(error) => Step::Reject(Rejection {
             hangup: Hangup::After(SILENT_CLOSE_DELAY),
@@ -327,7 +358,7 @@ fn login(settings: Arc<Settings>, start_ok: StartOk) -> Step {
     }
 }
 
-fn tuned(settings: Arc<Settings>, client: Box<Client>, tune_ok: &TuneOk) -> Step {
+fn tuned(settings: Arc<Settings>, secure: Secure, client: Box<Client>, tune_ok: &TuneOk) -> Step {
     let TuneOk {
         channel_max,
         frame_max,
@@ -351,6 +382,7 @@ fn tuned(settings: Arc<Settings>, client: Box<Client>, tune_ok: &TuneOk) -> Step
             };
             Step::Read(Handshake {
                 settings,
+                secure,
                 state: State::Open(client, tuned),
             })
         }

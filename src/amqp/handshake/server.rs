@@ -1,6 +1,6 @@
 //! The server's side of the handshake: its settings, and the `connection.start` made of them.
 
-use super::super::sasl::MECHANISMS;
+use super::super::sasl::Mechanism;
 use crate::model::COMPATIBLE_VERSION;
 use crate::wire::protocol::connection::{AMQPMethod, Start};
 use crate::wire::{AMQPClass, AMQPValue, FieldTable, short_string};
@@ -23,14 +23,37 @@ pub(in crate::amqp) struct Settings {
     pub(in crate::amqp) heartbeat: u16,
     /// The product name, which some clients check.
     pub(in crate::amqp) product: String,
+    /// The mechanisms that clients may log in with, in the order of the offer.
+    pub(in crate::amqp) mechanisms: Vec<Mechanism>,
 }
 
-pub(super) fn start(settings: &Settings, cluster_name: &str) -> AMQPClass {
+impl Settings {
+    /// Whether a client may use the mechanism. Only TLS brings certificates.
+    pub(super) fn offers(&self, mechanism: Mechanism, secure: Secure) -> bool {
+        let is_possible = match mechanism {
+            Mechanism::External => secure == Secure::Tls,
+            Mechanism::Plain | Mechanism::AmqPlain | Mechanism::Anonymous => true,
+        };
+        is_possible && self.mechanisms.contains(&mechanism)
+    }
+}
+
+/// Whether TLS protects the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::amqp) enum Secure {
+    Plain,
+    Tls,
+}
+
+pub(super) fn start(settings: &Settings, cluster_name: &str, secure: Secure) -> AMQPClass {
+    let offered = settings.mechanisms.iter().copied();
+    let offered = offered.filter(|mechanism| settings.offers(*mechanism, secure));
+    let names: Vec<&str> = offered.map(Mechanism::name).collect();
     AMQPClass::Connection(AMQPMethod::Start(Start {
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(settings, cluster_name),
-        mechanisms: MECHANISMS.into(),
+        mechanisms: names.join(" ").as_str().into(),
         locales: "en_US".into(),
     }))
 }

@@ -182,7 +182,7 @@ fn protocol_name(alias: &str) -> String {
         "amqp091" | "amqp0.9.1" | "amqp-0-9-1" | "amqp0-9-1" => "amqp",
         "amqps" | "amqp/tls" => "amqp/ssl",
         "management" => "http",
-        "management/ssl" | "http/tls" | "https" => "http/ssl",
+        "management/ssl" | "management/tls" | "http/ssl" | "http/tls" => "https",
         "prometheus" => "http/prometheus",
         other => other,
     };
@@ -296,7 +296,7 @@ pub(super) fn metadata_store_with_data(ctx: &Context) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::Protocol;
+    use crate::views::{Protocol, Security};
 
     #[test]
     fn protocols_have_rabbitmqs_aliases() {
@@ -305,6 +305,8 @@ mod tests {
             ("amqp091", "amqp"),
             ("amqps", "amqp/ssl"),
             ("management", "http"),
+            ("https", "https"),
+            ("http/ssl", "https"),
             ("prometheus", "http/prometheus"),
             ("mqtt", "mqtt"),
         ] {
@@ -316,6 +318,7 @@ mod tests {
     fn a_listener_on_all_interfaces_is_reached_by_loopback() {
         let at = |address: &str| ListenerView {
             protocol: Protocol::Amqp,
+            security: Security::Plain,
             address: address.parse().unwrap(),
         };
         let reached = |address, given: Option<&str>| {

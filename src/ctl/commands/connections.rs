@@ -5,6 +5,7 @@ use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, listing};
 use crate::ctl::protocol::{Cell, Request};
+use crate::model::TlsInfo;
 use crate::views::{ChannelView, ConnectionView};
 
 pub(super) fn list(ctx: &Context, request: &Request) -> Outcome {
@@ -21,8 +22,7 @@ fn cell(connection: &ConnectionView, column: &str) -> Cell {
         "host" => info.local.ip().to_string().into(),
         "peer_port" => info.peer.port().into(),
         "peer_host" => info.peer.ip().to_string().into(),
-        // There is no TLS listener.
-        "ssl" => false.into(),
+        "ssl" => info.tls.is_some().into(),
         "state" => status.state.as_str().into(),
         "channels" => status.channels.len().into(),
         "protocol" => "{0,9,1}".into(),
@@ -39,9 +39,24 @@ fn cell(connection: &ConnectionView, column: &str) -> Cell {
         "send_oct" => status.sent_bytes.into(),
         "send_cnt" => status.writes.into(),
         "send_pend" => status.pending_bytes.into(),
-        // Without TLS there is no cipher and no certificate.
-        _ => Cell::Nothing,
+        _ => tls_cell(info.tls.as_deref(), column),
     }
+}
+
+/// Empty without TLS, as in RabbitMQ; so is what concerns a certificate if the client has shown none.
+fn tls_cell(tls: Option<&TlsInfo>, column: &str) -> Cell {
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
+    let text = match column {
+        "ssl_protocol" => tls.map(|tls| tls.protocol),
+        "ssl_key_exchange" => tls.map(|tls| tls.key_exchange),
+        "ssl_cipher" => tls.map(|tls| tls.cipher),
+        "ssl_hash" => tls.map(|tls| tls.hash),
+        "peer_cert_subject" => certificate.map(|certificate| certificate.subject.as_str()),
+        "peer_cert_issuer" => certificate.map(|certificate| certificate.issuer.as_str()),
+        "peer_cert_validity" => certificate.map(|certificate| certificate.validity.as_str()),
+        _ => None,
+    };
+    text.map_or(Cell::Nothing, Cell::from)
 }
 
 pub(super) fn list_channels(ctx: &Context, request: &Request) -> Outcome {

@@ -22,13 +22,12 @@ pub(super) fn listeners(ctx: &Context) -> Outcome {
 
 /// A listener in one line.
 pub(super) fn line(listener: &ListenerView) -> String {
-    let ListenerView { address, protocol } = listener;
     format!(
         "Interface: {}, port: {}, protocol: {}, purpose: {}",
         interface(listener),
-        address.port(),
-        protocol.as_str(),
-        protocol.purpose()
+        listener.address.port(),
+        listener.protocol_name(),
+        listener.purpose()
     )
 }
 
@@ -44,8 +43,8 @@ pub(super) fn listener_json(listener: &ListenerView) -> Value {
         "node": node::name(),
         "interface": interface(listener),
         "port": listener.address.port(),
-        "protocol": listener.protocol.as_str(),
-        "purpose": listener.protocol.purpose(),
+        "protocol": listener.protocol_name(),
+        "purpose": listener.purpose(),
     })
 }
 
@@ -61,6 +60,6 @@ pub(super) fn port_numbers(listeners: &[ListenerView]) -> Vec<u16> {
 
 /// The protocols that something listens for, in order.
 pub(super) fn protocol_names(listeners: &[ListenerView]) -> Vec<&'static str> {
-    let names: BTreeSet<&str> = listeners.iter().map(|own| own.protocol.as_str()).collect();
+    let names: BTreeSet<&str> = listeners.iter().map(|own| own.protocol_name()).collect();
     names.into_iter().collect()
 }

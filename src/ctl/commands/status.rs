@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::listeners::line;
 use crate::broker::vhost::Vhost;
 use crate::ctl::context::Context;
 use crate::ctl::outcome::{Outcome, Reply};
@@ -53,8 +54,8 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "listeners": node.listeners.iter().map(|listener| json!({
             "interface": listener.address.ip().to_string(),
             "port": listener.address.port(),
-            "protocol": listener.protocol.as_str(),
-            "purpose": listener.protocol.purpose(),
+            "protocol": listener.protocol_name(),
+            "purpose": listener.purpose(),
         })).collect::<Vec<_>>(),
     });
     let text = report(&json, &node.listeners, &alarms, &damage);
@@ -183,14 +184,8 @@ fn report(
         alarms.join("\n")
     };
     writeln!(text, "Alarms\n\n{alarms}\n\nListeners\n").unwrap_or_default();
-    for ListenerView { address, protocol } in listeners {
-        let (ip, port) = (address.ip(), address.port());
-        let (protocol, purpose) = (protocol.as_str(), protocol.purpose());
-        writeln!(
-            text,
-            "Interface: {ip}, port: {port}, protocol: {protocol}, purpose: {purpose}"
-        )
-        .unwrap_or_default();
+    for listener in listeners {
+        writeln!(text, "{}", line(listener)).unwrap_or_default();
     }
     text.trim_end().to_owned()
 }

@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -127,7 +127,34 @@ pub(crate) async fn connect(
     connector: &TlsConnector,
     address: std::net::SocketAddr,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let socket = TcpStream::connect(address).await?;
+    tls_over(connector, TcpStream::connect(address).await?).await
+}
+
+/// Shakes hands over an open socket.
+pub(crate) async fn tls_over(
+    connector: &TlsConnector,
+    socket: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     connector.connect(name, socket).await
+}
+
+/// An address whose connections go on to a TLS listener, so that peers that speak plain TCP reach it.
+pub(crate) async fn tunnel(
+    connector: TlsConnector,
+    to: std::net::SocketAddr,
+) -> std::net::SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut plain, _)) = listener.accept().await {
+            let connector = connector.clone();
+            tokio::spawn(async move {
+                if let Ok(mut secure) = connect(&connector, to).await {
+                    drop(tokio::io::copy_bidirectional(&mut plain, &mut secure).await);
+                }
+            });
+        }
+    });
+    address
 }

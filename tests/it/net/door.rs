@@ -44,7 +44,17 @@ impl Door {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = Listener::open(([127, 0, 0, 1], 0).into()).unwrap();
-        let listener = listener.with_tls(Arc::clone(tls));
+        Door::on(listener.with_tls(Arc::clone(tls)), limits, serve)
+    }
+
+    pub(crate) fn on<F>(
+        listener: Listener,
+        limits: Limits,
+        serve: impl Fn(Transport, SocketAddr, SocketPermit) -> F + Clone + Send + Sync + 'static,
+    ) -> Door
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();

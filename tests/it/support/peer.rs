@@ -133,6 +133,19 @@ impl Peer {
         user: &str,
         password: &str,
     ) -> Peer {
+        let response = format!("\0{user}\0{password}");
+        Peer::log_in_by(address, client, "PLAIN", response.as_bytes())
+            .await
+            .1
+    }
+
+    /// As [`Peer::log_in`] with a mechanism and its response. Returns the offered mechanisms too.
+    pub(crate) async fn log_in_by(
+        address: SocketAddr,
+        client: Client,
+        mechanism: &str,
+        response: &[u8],
+    ) -> (String, Peer) {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut peer = Peer {
@@ -141,7 +154,10 @@ impl Peer {
             client: client.clone(),
         };
         peer.raw(b"AMQP\0\0\x09\x01").await;
-        peer.method().await;
+        let AMQPClass::Connection(connection::AMQPMethod::Start(start)) = peer.method().await.1
+        else {
+            panic!("no connection.start");
+        };
         let capabilities = [
             "connection.blocked",
             "consumer_cancel_notify",
@@ -152,8 +168,8 @@ impl Peer {
         let capabilities = AMQPValue::FieldTable(table(&capabilities));
         let start_ok = connection::StartOk {
             client_properties: table(&[("capabilities", capabilities)]),
-            mechanism: "PLAIN".into(),
-            response: format!("\0{user}\0{password}").into(),
+            mechanism: mechanism.into(),
+            response: response.into(),
             locale: "en_US".into(),
         };
         peer.send(
@@ -161,7 +177,7 @@ impl Peer {
             AMQPClass::Connection(connection::AMQPMethod::StartOk(start_ok)),
         )
         .await;
-        peer
+        (start.mechanisms.to_string(), peer)
     }
 
     /// Sends `tune-ok` and opens a virtual host; returns the answer.

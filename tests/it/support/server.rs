@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use leveret::amqp::{Front, Settings};
+use leveret::amqp::{Front, Mechanism, Settings};
 use leveret::auth;
 use leveret::broker::alarms::Alarms;
 use leveret::broker::broker::{Broker, BrokerConfig};
@@ -16,10 +16,10 @@ use leveret::config::{Config, MemoryWatermark, RawConfig};
 use leveret::files::{Wanted, capacity, share};
 use leveret::management::{self, ManagementConfig};
 use leveret::memory::MemoryMonitor;
-use leveret::net::Listener;
+use leveret::net::{Listener, LoginFrom};
 use leveret::server::{auth_config, cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
-use leveret::views::{ListenerView, NodeInfo, Protocol, Views};
+use leveret::views::{ListenerView, NodeInfo, Protocol, Security, Views};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -290,6 +290,7 @@ fn views(
     listeners: &[(Protocol, SocketAddr)],
 ) -> Arc<Views> {
     let listener = |(protocol, address): &(Protocol, SocketAddr)| ListenerView {
+        security: Security::Plain,
         protocol: *protocol,
         address: *address,
     };
@@ -343,5 +344,7 @@ fn settings() -> Settings {
         connections: capacity(CONNECTIONS, usize::MAX),
         handshake_timeout: PATIENCE,
         server_product: "Leveret".to_owned(),
+        mechanisms: vec![Mechanism::Plain, Mechanism::AmqPlain, Mechanism::Anonymous],
+        login_from: LoginFrom::DistinguishedName,
     }
 }

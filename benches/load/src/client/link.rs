@@ -10,6 +10,7 @@ use leveret::wire::{AMQPClass, AMQPValue, FieldTable, ShortString, encode_method
 
 use super::incoming::{Event, FRAME_MAX, Incoming};
 use super::target::Target;
+use super::tls_relay;
 use crate::error::BenchError;
 
 /// The one channel of each connection.
@@ -37,8 +38,11 @@ pub(crate) struct Link {
 impl Link {
     /// Connects, logs in and opens the channel.
     pub(crate) fn open(target: &Target) -> Result<Link, BenchError> {
-        let stream = TcpStream::connect((target.host.as_str(), target.port))
-            .map_err(BenchError::io("connecting"))?;
+        let connected = match target.tls {
+            true => tls_relay::connect(&target.host, target.port),
+            false => TcpStream::connect((target.host.as_str(), target.port)),
+        };
+        let stream = connected.map_err(BenchError::io("connecting"))?;
         stream
             .set_nodelay(true)
             .map_err(BenchError::io("connecting"))?;

@@ -3,6 +3,7 @@
 mod incoming;
 mod link;
 mod target;
+mod tls_relay; // TLS between a load and its broker
 
 #[cfg(test)]
 pub(crate) use incoming::FRAME_MAX;

@@ -8,6 +8,8 @@ use url::{Host, Url};
 /// A broker to connect to, and a user to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Connect through TLS.
+    pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) user: String,
@@ -18,12 +20,14 @@ pub(crate) struct Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// `amqp://user:password@host:port/vhost`; every part after the scheme may be missing, as in RabbitMQ's clients.
+    /// `amqp://user:password@host:port/vhost`, or `amqps` for TLS; every part after the scheme may be missing, as in RabbitMQ's clients.
     fn from_str(uri: &str) -> Result<Self, String> {
         let url = Url::parse(uri).map_err(|error| error.to_string())?;
-        if url.scheme() != "amqp" {
-            return Err("the scheme must be amqp".to_owned());
-        }
+        let tls = match url.scheme() {
+            "amqp" => false,
+            "amqps" => true,
+            _ => return Err("the scheme must be amqp or amqps".to_owned()),
+        };
         let host = match url.host() {
             None => "127.0.0.1".to_owned(),
             Some(Host::Ipv6(address)) => address.to_string(),
@@ -35,8 +39,9 @@ impl FromStr for Target {
             (user, password) => (user, password.unwrap_or("")),
         };
         Ok(Target {
+            tls,
             host,
-            port: url.port().unwrap_or(5672),
+            port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
             user: decoded(user)?,
             password: decoded(password)?,
             vhost: url
@@ -59,6 +64,7 @@ mod tests {
     #[test]
     fn missing_parts_have_defaults() {
         let target = |host: &str, port, user: &str, password: &str, vhost: &str| Target {
+            tls: port == 5671,
             host: host.into(),
             port,
             user: user.into(),
@@ -67,6 +73,7 @@ mod tests {
         };
         for (uri, expected) in [
             ("amqp://", target("127.0.0.1", 5672, "guest", "guest", "/")),
+            ("amqps://h", target("h", 5671, "guest", "guest", "/")),
             ("amqp://h", target("h", 5672, "guest", "guest", "/")),
             ("amqp://h:1/", target("h", 1, "guest", "guest", "")),
             ("amqp://u:p@h:1/%2f", target("h", 1, "u", "p", "/")),

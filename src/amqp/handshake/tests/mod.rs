@@ -25,6 +25,12 @@ fn settings() -> Arc<Settings> {
         frame_max: 131_072,
         heartbeat: 60,
         product: "RabbitMQ".into(),
+        mechanisms: vec![
+            Mechanism::Plain,
+            Mechanism::AmqPlain,
+            Mechanism::Anonymous,
+            Mechanism::External,
+        ],
     })
 }
 
@@ -141,7 +147,7 @@ enum Outcome {
 /// input.
 fn run(input: &ClientBytes, piece: usize, caller: &CallerAnswers) -> (Outcome, BytesMut, BytesMut) {
     let mut pieces = input.0.chunks(piece);
-    let mut handshake = Handshake::new(settings(), "leveret@host".to_owned());
+    let mut handshake = Handshake::new(settings(), "leveret@host".to_owned(), Secure::Plain);
     let (mut unread, mut out) = (BytesMut::new(), BytesMut::new());
     let outcome = loop {
         handshake = match handshake.advance(&mut unread, &mut out) {

@@ -109,8 +109,8 @@ fn the_caller_gets_the_credentials_and_the_virtual_host() {
         .tune_ok(1, 4096, 0)
         .open("stage")
         .0;
-    let Step::Login(credentials, login) =
-        Handshake::new(settings(), "leveret@host".to_owned()).advance(&mut input, &mut out)
+    let handshake = Handshake::new(settings(), "leveret@host".to_owned(), Secure::Plain);
+    let Step::Login(Proof::Password(credentials), login) = handshake.advance(&mut input, &mut out)
     else {
         panic!("no login");
     };
@@ -127,4 +127,38 @@ fn the_caller_gets_the_credentials_and_the_virtual_host() {
         (name.as_str(), vhost.terms().user.as_str()),
         ("stage", "known")
     );
+}
+
+#[test]
+fn a_certificate_is_proof_through_tls_only() {
+    for (secure, offered, expected) in [
+        (Secure::Plain, "PLAIN AMQPLAIN ANONYMOUS", None),
+        (
+            Secure::Tls,
+            "PLAIN AMQPLAIN ANONYMOUS EXTERNAL",
+            Some(Proof::Certificate),
+        ),
+    ] {
+        let mut out = BytesMut::new();
+        let client = ClientBytes::header();
+        let mut input = client.start_ok("EXTERNAL", b"", with_capabilities(&[])).0;
+        let handshake = Handshake::new(settings(), "leveret@host".to_owned(), secure);
+        let step = handshake.advance(&mut input, &mut out);
+        let frame = split(&mut out, 131_072).unwrap().unwrap();
+        let Ok(AMQPClass::Connection(AMQPMethod::Start(start))) = decode_method(&frame.payload)
+        else {
+            panic!("no start");
+        };
+        assert_eq!(start.mechanisms.as_bytes(), offered.as_bytes());
+        let proof = match step {
+            Step::Login(proof, _) => Some(proof),
+            Step::Reject(rejection) => {
+                let error = SaslError::NotOffered("EXTERNAL");
+                assert_eq!(rejection.error, HandshakeError::Sasl(error));
+                None
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(proof, expected);
+    }
 }
