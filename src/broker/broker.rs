@@ -16,7 +16,7 @@ use super::definitions::table::Serialised;
 use super::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
-use super::parameters::GlobalParameters;
+use super::parameters::{GlobalParameters, ShovelParameters};
 use super::password::NewPasswords;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
 use super::stats::BrokerStats;
@@ -106,6 +106,7 @@ pub enum OpenError {
 pub struct Broker {
     users: Users,
     global_parameters: GlobalParameters,
+    shovels: ShovelParameters,
     default_cluster_name: String,
     connections: Arc<Connections>,
     vhosts: Serialised<Vhosts>,
@@ -159,6 +160,7 @@ impl Broker {
         let broker = Arc::new(Broker {
             users,
             global_parameters: GlobalParameters::open(Arc::clone(&committer))?,
+            shovels: ShovelParameters::open(Arc::clone(&committer))?,
             default_cluster_name: config.cluster_name,
             connections,
             vhosts: Serialised::new(vhosts, committer),
@@ -178,6 +180,10 @@ impl Broker {
 
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    pub fn shovels(&self) -> &ShovelParameters {
+        &self.shovels
     }
 
     pub fn global_parameters(&self) -> &GlobalParameters {
@@ -302,6 +308,7 @@ impl Broker {
         let proposal = proposal
             .and(self.users.propose_forget_vhost(name).await)
             .and(self.shared.limits.propose_forget_vhost(name).await)
+            .and(self.shovels.propose_forget_vhost(name).await)
             .and(vhost.propose_forget_policies().await);
         let deleted = vhost.delete(proposal).await;
         deleted.ok_or_else(|| VhostError::NotFound(name.into()))??;

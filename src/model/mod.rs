@@ -11,6 +11,7 @@ mod message;
 mod overrides;
 pub mod policy; // policies, and which of them apply
 mod provenance; // what a restored message says of itself
+pub mod shovel; // definitions of shovels
 pub mod stream; // arguments of stream consumers
 mod tls_info; // a TLS connection and its client's certificate
 

@@ -10,8 +10,9 @@ pub struct Progress {
     redelivered: AtomicU64,
     refused: AtomicU64,
     unconfirmed: AtomicU64,
-    /// 0 is none: marks are stored plus one.
+    /// 0 is none: these are stored plus one.
     settled_mark: AtomicU64,
+    remaining: AtomicU64,
     blocked: AtomicBool,
 }
 
@@ -31,6 +32,8 @@ pub struct Numbers {
     /// The mark of the last message before the first that has no confirm; see
     /// [`super::in_flight::InFlight::settled_mark`].
     pub settled_mark: Option<u64>,
+    /// Messages until the pump is complete, if it will be.
+    pub remaining: Option<u64>,
     /// The destination has asked its publishers to wait.
     pub is_blocked: bool,
 }
@@ -44,6 +47,7 @@ impl Progress {
             refused: self.refused.load(Relaxed),
             unconfirmed: self.unconfirmed.load(Relaxed),
             settled_mark: self.settled_mark.load(Relaxed).checked_sub(1),
+            remaining: self.remaining.load(Relaxed).checked_sub(1),
             is_blocked: self.blocked.load(Relaxed),
         }
     }
@@ -54,8 +58,12 @@ impl Progress {
         self.redelivered.store(numbers.redelivered, Relaxed);
         self.refused.store(numbers.refused, Relaxed);
         self.unconfirmed.store(numbers.unconfirmed, Relaxed);
-        let mark = numbers.settled_mark.map_or(0, |mark| mark + 1);
-        self.settled_mark.store(mark, Relaxed);
+        for (stored, number) in [
+            (&self.settled_mark, numbers.settled_mark),
+            (&self.remaining, numbers.remaining),
+        ] {
+            stored.store(number.map_or(0, |number| number + 1), Relaxed);
+        }
         self.blocked.store(numbers.is_blocked, Relaxed);
     }
 }

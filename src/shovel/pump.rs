@@ -15,6 +15,7 @@ use super::link::{CHANNEL, Link, LinkError, Reading};
 use super::progress::{Numbers, Progress};
 use super::relay::Relay;
 pub use super::relay::{Delivery, Forward, Publication};
+pub use crate::model::shovel::AckMode;
 use crate::wire::protocol::{basic, channel};
 use crate::wire::{AMQPClass, Frame, FrameKind, FromBroker, decode_from_broker, put_ack, put_nack};
 
@@ -23,17 +24,6 @@ pub const IN_FLIGHT_MAX: usize = 20_000;
 /// Pause after the destination refused messages, doubled while it accepts none.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// When the source's messages are acked, by RabbitMQ's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckMode {
-    /// When the destination has confirmed them: nothing is lost.
-    OnConfirm,
-    /// When they are written to the destination's socket.
-    OnPublish,
-    /// The source considers them settled when it has sent them.
-    NoAck,
-}
 
 /// Why a pump has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,6 +304,7 @@ impl<F: Forward> Pump<F> {
             refused: before.refused + self.in_flight.refused(),
             unconfirmed: self.in_flight.unconfirmed() as u64,
             settled_mark: self.settled_mark().or(before.settled_mark),
+            remaining: self.remaining(),
             is_blocked: self.destination.is_blocked(),
         });
     }

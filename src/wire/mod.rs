@@ -37,8 +37,8 @@ pub use method::{
     decode_method,
 };
 pub use properties::{
-    PropertiesEdit, PropertiesView, append_headers, decode_properties, encode_properties,
-    names_priority,
+    PropertiesEdit, PropertiesView, TextProperty, append_headers, decode_properties,
+    encode_properties, names_priority,
 };
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
 pub use table_edit::{

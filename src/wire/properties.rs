@@ -186,7 +186,52 @@ pub struct PropertiesEdit<'a> {
     fields: [Option<Cow<'a, [u8]>>; COUNT],
 }
 
+/// A property with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextProperty {
+    ContentType,
+    ContentEncoding,
+    CorrelationId,
+    ReplyTo,
+    Expiration,
+    MessageId,
+    Type,
+    UserId,
+    AppId,
+    ClusterId,
+}
+
+impl TextProperty {
+    fn index(self) -> usize {
+        match self {
+            TextProperty::ContentType => CONTENT_TYPE,
+            TextProperty::ContentEncoding => CONTENT_ENCODING,
+            TextProperty::CorrelationId => CORRELATION_ID,
+            TextProperty::ReplyTo => REPLY_TO,
+            TextProperty::Expiration => EXPIRATION,
+            TextProperty::MessageId => MESSAGE_ID,
+            TextProperty::Type => TYPE,
+            TextProperty::UserId => USER_ID,
+            TextProperty::AppId => APP_ID,
+            TextProperty::ClusterId => CLUSTER_ID,
+        }
+    }
+}
+
 impl<'a> PropertiesEdit<'a> {
+    /// Sets a text, cut at 255 bytes.
+    pub fn set_text(&mut self, property: TextProperty, text: &str) -> &mut Self {
+        let text = super::short_string(text);
+        let mut raw = Vec::with_capacity(1 + text.as_str().len());
+        raw.put_u8(u8::try_from(text.as_str().len()).unwrap_or(u8::MAX));
+        raw.put_slice(text.as_str().as_bytes());
+        self.set(property.index(), raw)
+    }
+
+    pub fn set_timestamp(&mut self, seconds: u64) -> &mut Self {
+        self.set(TIMESTAMP, seconds.to_be_bytes().to_vec())
+    }
+
     pub fn set_headers(&mut self, headers: &FieldTable) -> &mut Self {
         let mut raw = BytesMut::new();
         encode_table(headers, &mut raw);
@@ -209,11 +254,7 @@ impl<'a> PropertiesEdit<'a> {
 
     /// Sets `reply-to`, cut at 255 bytes.
     pub fn set_reply_to(&mut self, reply_to: &str) -> &mut Self {
-        let text = super::short_string(reply_to);
-        let mut raw = Vec::with_capacity(1 + text.as_str().len());
-        raw.put_u8(u8::try_from(text.as_str().len()).unwrap_or(u8::MAX));
-        raw.put_slice(text.as_str().as_bytes());
-        self.set(REPLY_TO, raw)
+        self.set_text(TextProperty::ReplyTo, reply_to)
     }
 
     pub fn set_delivery_mode(&mut self, mode: u8) -> &mut Self {

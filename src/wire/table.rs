@@ -128,6 +128,42 @@ pub fn array_values(array: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
+/// A copy of a table, both with their length prefix, in which the field `name` has another value and stands last. All other
+/// fields keep their octets. `value` is an encoded value without its tag. A table that is cut short loses its torn end.
+pub fn replace_field(raw: &[u8], name: &str, tag: u8, value: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(raw.len() + name.len() + value.len() + 2);
+    let mut cursor = Cursor::new(Cursor::new(raw).long().unwrap_or_default());
+    while !cursor.is_empty() {
+        let start = cursor.rest();
+        let Some(found) = take_field(&mut cursor) else {
+            break;
+        };
+        let taken = start.len() - cursor.rest().len();
+        if found != name.as_bytes() {
+            fields.extend_from_slice(start.get(..taken).unwrap_or_default());
+        }
+    }
+    let name = super::short_string(name);
+    fields.push(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
+    fields.extend_from_slice(name.as_str().as_bytes());
+    fields.push(tag);
+    fields.extend_from_slice(value);
+    let mut table = u32::try_from(fields.len())
+        .unwrap_or(u32::MAX)
+        .to_be_bytes()
+        .to_vec();
+    table.append(&mut fields);
+    table
+}
+
+/// Takes a field, and returns its name.
+fn take_field<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    let name = cursor.short()?;
+    let tag = cursor.u8()?;
+    take_value(cursor, tag).ok()?;
+    Some(name)
+}
+
 /// The first field called `name` of a table with its length prefix.
 pub fn find<'a>(raw: &'a [u8], name: &str) -> Option<Entry<'a>> {
     Entries::of_table(raw).find(|entry| entry.name == name.as_bytes())

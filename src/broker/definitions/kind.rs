@@ -16,6 +16,7 @@
 /// | `Permission` | `permission` | user, virtual host | patterns to configure, write, read |
 /// | `TopicPermission` | `topic-permission` | user, virtual host, exchange | patterns to write, read |
 /// | `GlobalParameter` | `global-parameter` | its name | any JSON |
+/// | `Shovel` | `shovel` | virtual host, name | the value of the parameter |
 /// | `SecretKey` | `secret-key` | id of the key | key, user, virtual host |
 /// | `CmqQueue` | `cmq-queue` | id of the queue | CMQ's attributes of it |
 /// | `CmqTopic` | `cmq-topic` | id of the topic | CMQ's topic |
@@ -36,6 +37,7 @@ pub enum Kind {
     Permission,
     TopicPermission,
     GlobalParameter,
+    Shovel,
     SecretKey,
     CmqQueue,
     CmqTopic,
@@ -58,6 +60,7 @@ impl Kind {
             Kind::Permission => "permission",
             Kind::TopicPermission => "topic-permission",
             Kind::GlobalParameter => "global-parameter",
+            Kind::Shovel => "shovel",
             Kind::SecretKey => "secret-key",
             Kind::CmqQueue => "cmq-queue",
             Kind::CmqTopic => "cmq-topic",

@@ -18,6 +18,8 @@ pub const VHOST_LIMITS: &str = "vhost-limits";
 pub const LIMITS: &str = "limits";
 /// The component of operator policies.
 pub const OPERATOR_POLICY: &str = "operator_policy";
+/// The component of dynamic shovels.
+pub const SHOVEL: &str = "shovel";
 /// The component of policies, which has commands and paths of its own.
 const POLICY: &str = "policy";
 
@@ -34,6 +36,7 @@ pub struct RuntimeParameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Component {
     OperatorPolicy,
+    Shovel,
     VhostLimits,
 }
 
@@ -41,6 +44,7 @@ impl Component {
     fn find(name: &str, verb: &'static str) -> Result<Component, ParameterError> {
         match name {
             OPERATOR_POLICY => Ok(Component::OperatorPolicy),
+            SHOVEL => Ok(Component::Shovel),
             VHOST_LIMITS => Ok(Component::VhostLimits),
             POLICY => Err(ParameterError::Policy(verb)),
             _ => Err(ParameterError::NoSuchComponent(name.into())),
@@ -58,6 +62,13 @@ pub fn list(broker: &Broker) -> Vec<RuntimeParameter> {
             component: OPERATOR_POLICY,
             name: policy.name().clone(),
             value: operator_policy_value(&policy),
+        }));
+        let shovels = broker.shovels().of_vhost(vhost.name()).into_iter();
+        parameters.extend(shovels.map(|(name, value)| RuntimeParameter {
+            vhost: vhost.name().clone(),
+            component: SHOVEL,
+            name,
+            value: Value::clone(&value),
         }));
         let limits = broker.limits().of_vhost(vhost.name());
         if limits != VhostLimits::default() {
@@ -103,6 +114,10 @@ pub async fn set(
             let set = vhost.set_policy(PolicyKind::Operator, draft).await;
             set.map(drop).map_err(refused)
         }
+        Component::Shovel => {
+            find_vhost(broker, vhost)?;
+            broker.shovels().set(vhost, name, value).await
+        }
         Component::VhostLimits => {
             let limits = vhost_limits(name, value).map_err(ParameterError::Invalid)?;
             find_vhost(broker, vhost)?;
@@ -124,6 +139,7 @@ pub async fn clear(
             let cleared = vhost.clear_policy(PolicyKind::Operator, name).await;
             return cleared.map_err(refused);
         }
+        Ok(Component::Shovel) => broker.shovels().clear(vhost, name, None).await?,
         Ok(Component::VhostLimits) if name == LIMITS => broker.limits().clear(vhost).await?,
         // A component that does not exist has no parameters.
         Ok(Component::VhostLimits) | Err(ParameterError::NoSuchComponent(_)) => false,
