@@ -59,7 +59,7 @@ impl Front {
         }
         let mut input = BytesMut::with_capacity(READ_MIN);
         let shaken = tokio::select! {
-            shaken = self.shake_hands(&mut stream, peer, &socket_permit, &mut input) => shaken,
+            shaken = self.shake_hands(&mut stream, peer, &socket_permit, &mut input, None) => shaken,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         match shaken {
@@ -71,6 +71,42 @@ impl Front {
                 () = hang_up(&mut stream, &mut input, rejection.hangup, self.settings.frame_max) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             },
+            Ok(Shaken::Gone) => {}
+            Err(error) => tracing::debug!(%peer, %error, "connection lost in its handshake"),
+        }
+        drop(socket_permit);
+    }
+}
+
+impl Front {
+    /// Serves a connection of the broker to itself. It acts as `user`, whatever login its handshake brings.
+    pub async fn serve_inside(
+        self: Arc<Front>,
+        mut stream: Transport,
+        peer: SocketAddr,
+        user: Arc<AuthUser>,
+    ) {
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%peer, %error, "cannot set the options of a socket");
+        }
+        let socket_permit = self.acceptor.admit_inside();
+        let mut input = BytesMut::with_capacity(READ_MIN);
+        let shaken = self
+            .shake_hands(&mut stream, peer, &socket_permit, &mut input, Some(&user))
+            .await;
+        match shaken {
+            Ok(Shaken::Open(terms, opened)) => {
+                Box::pin(Arc::clone(&self).serve_open(stream, input, *terms, *opened)).await;
+            }
+            Ok(Shaken::Rejected(rejection)) => {
+                hang_up(
+                    &mut stream,
+                    &mut input,
+                    rejection.hangup,
+                    self.settings.frame_max,
+                )
+                .await;
+            }
             Ok(Shaken::Gone) => {}
             Err(error) => tracing::debug!(%peer, %error, "connection lost in its handshake"),
         }
@@ -109,6 +145,7 @@ impl Front {
         peer: SocketAddr,
         socket_permit: &SocketPermit,
         input: &mut BytesMut,
+        inside: Option<&Arc<AuthUser>>,
     ) -> std::io::Result<Shaken> {
         let local = stream.local_addr()?;
         let mut out = BytesMut::new();
@@ -130,6 +167,11 @@ impl Front {
                     handshake.advance(input, &mut out)
                 }
                 Step::Login(proof, waiting) => {
+                    if let Some(known) = inside {
+                        user = Some(Arc::clone(known));
+                        step = Step::Read(waiting.accepted(&known.name, &mut out));
+                        continue;
+                    }
                     // The login may wait for others; that time is not the client's.
                     socket_permit.awaits_broker();
                     let login = self.login(stream, peer, &proof).await;
@@ -293,7 +335,7 @@ impl Front {
                     Answer::Known(Ok(_)) | Answer::Asked(_) => Ok(vhost),
                 }
             }
-            Authorizer::External(_) => Ok(vhost),
+            Authorizer::Broker | Authorizer::External(_) => Ok(vhost),
         }
     }
 

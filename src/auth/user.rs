@@ -22,6 +22,8 @@ pub struct AuthUser {
 pub enum Authorizer {
     /// The broker's own permissions.
     Internal,
+    /// Everything is allowed: the broker's own shovels.
+    Broker,
     External(Authority),
 }
 
@@ -34,6 +36,16 @@ pub enum Authority {
 }
 
 impl AuthUser {
+    /// The broker itself, which no login gives. It goes by RabbitMQ's name for such connections.
+    pub fn broker(tags: impl IntoIterator<Item = Name>) -> AuthUser {
+        AuthUser {
+            name: "none".into(),
+            tags: tags.into_iter().collect(),
+            authenticated_by: Backend::Internal,
+            authorizer: Authorizer::Broker,
+        }
+    }
+
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| **own == *tag)
     }
@@ -49,9 +61,9 @@ impl AuthUser {
             Authorizer::External(Authority::OAuth2(token)) => {
                 token.expires.map(|seconds| seconds.saturating_mul(1000))
             }
-            Authorizer::Internal | Authorizer::External(Authority::Http | Authority::Ldap(_)) => {
-                None
-            }
+            Authorizer::Internal
+            | Authorizer::Broker
+            | Authorizer::External(Authority::Http | Authority::Ldap(_)) => None,
         }
     }
 }

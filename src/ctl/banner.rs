@@ -144,6 +144,12 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
             arg(1),
             arg(0)
         ),
+        Verb::DeleteShovel => format!("Deleting shovel {} in vhost {vhost}", arg(0)),
+        Verb::RestartShovel => format!(
+            "Restarting dynamic Shovel {} in virtual host {vhost} on node {node}",
+            arg(0)
+        ),
+        Verb::ShovelStatus => format!("Shovel status on node {node}"),
         Verb::ListParameters => format!("Listing runtime parameters for vhost \"{vhost}\" ..."),
         Verb::SetGlobalParameter => format!(
             "Setting global runtime parameter \"{}\" to \"{}\" ...",

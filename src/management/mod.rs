@@ -40,6 +40,7 @@ mod properties_json; // properties of messages
 mod queues; // queues
 mod ranges; // how much of the past to show
 mod router; // all paths
+mod shovels;
 mod static_files; // the web page
 mod stats_json; // counters
 mod topic_permissions; // routing keys that users may use

@@ -17,6 +17,7 @@ use super::listing::{self, ListQuery, Row};
 use super::path::Path;
 use crate::broker::parameters::ParameterError;
 use crate::broker::parameters::runtime::{self, RuntimeParameter};
+use crate::model::shovel::ShovelDefinition;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -207,6 +208,7 @@ async fn put(
     caller.vhost(&api, &vhost)?;
     let value = required(body.value, "value")?;
     check_changes(&caller, &component)?;
+    check_local_ends(&api, &caller, &component, &name, &value)?;
     let is_new = find(&api, &caller, [&component, &vhost, &name]).is_err();
     runtime::set(&api.broker, &vhost, &component, &name, &value).await?;
     Ok(match is_new {
@@ -230,6 +232,31 @@ async fn delete(
     check_changes(&caller, &component)?;
     runtime::clear(&api.broker, &vhost, &component, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A shovel with a URI that has no host acts with all rights, so its author must have access to the virtual host.
+fn check_local_ends(
+    api: &Api,
+    caller: &Caller,
+    component: &str,
+    name: &str,
+    value: &Value,
+) -> Result<(), ApiError> {
+    if component != runtime::SHOVEL {
+        return Ok(());
+    }
+    // An invalid definition is refused later.
+    let Ok(definition) = ShovelDefinition::parse(name, value) else {
+        return Ok(());
+    };
+    for vhost in definition.local_vhosts() {
+        let user = &caller.user.name;
+        if caller.vhost(api, vhost).is_err() {
+            let text = format!("user \"{user}\" may not connect to vhost \"{vhost}\"");
+            return Err(ParameterError::Invalid(text).into());
+        }
+    }
+    Ok(())
 }
 
 fn check_changes(caller: &Caller, component: &str) -> Result<(), ApiError> {

@@ -20,7 +20,7 @@ use super::limits::CORS_AGE;
 use super::{
     bindings, certificates, channels, connections, consumers, definitions, exchanges, features,
     global_parameters, health, leveret, logins, maintenance, nodes, openapi, overview, parameters,
-    permissions, policies, queues, static_files, topic_permissions, user_limits, users,
+    permissions, policies, queues, shovels, static_files, topic_permissions, user_limits, users,
     vhost_limits, vhosts,
 };
 
@@ -67,6 +67,7 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(permissions::routes())
         .merge(policies::routes())
         .merge(queues::routes())
+        .merge(shovels::routes())
         .merge(topic_permissions::routes())
         .merge(user_limits::routes())
         .merge(users::routes())

@@ -257,6 +257,16 @@ impl Acceptor {
         }
     }
 
+    /// The right of a connection of the broker to itself, which takes no newcomer's place.
+    pub fn admit_inside(&self) -> SocketPermit {
+        self.door.control.lock().admit_inside();
+        SocketPermit {
+            door: Arc::clone(&self.door),
+            id: 0,
+            admitted: AtomicBool::new(true),
+        }
+    }
+
     /// Waits for a place, then for the next connection.
     async fn accept(
         &self,

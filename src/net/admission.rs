@@ -253,6 +253,11 @@ impl AdmissionControl {
         }
     }
 
+    /// Counts a connection of the broker to itself among the authenticated ones, whatever their limit.
+    pub(super) fn admit_inside(&mut self) {
+        self.authenticated += 1;
+    }
+
     /// An authenticated connection has ended.
     pub(super) fn authenticated_left(&mut self) {
         self.authenticated -= 1;

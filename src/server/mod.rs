@@ -6,6 +6,7 @@ mod data_dir; // prepares the data directory
 mod definitions; // imports definitions at the start
 mod error;
 mod listeners;
+mod local_door; // connections of the broker to itself
 mod logins;
 mod reload; // reads the configuration again
 mod settings; // translates the configuration for each room
@@ -20,6 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 pub use error::StartError;
+pub use local_door::LocalDoor;
 pub use reload::Reloader;
 pub use settings::{auth_config, cmq_config, management_config, metrics_config};
 
@@ -36,6 +38,7 @@ use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::model::Name;
 use crate::net::Tls;
+use crate::shovel::Shovels;
 use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
 use crate::views::{NodeInfo, Protocol, Security, Views};
 use crate::{amqp, clock, cmq, ctl, management, metrics};
@@ -98,6 +101,7 @@ impl Server {
             views: views.clone(),
             memory: memory.clone(),
         });
+        let shovels = views.shovels().clone();
         let mut background = JoinSet::new();
         background.spawn(ctl::server::serve(ctl, context));
         let watched = memory.clone();
@@ -115,6 +119,8 @@ impl Server {
             memory,
             amqp: fronts.amqp.clone(),
         };
+        let door = LocalDoor::new(&fronts.amqp, &broker, running.subscribe());
+        background.spawn(shovels.clone().follow(Arc::new(door)));
         let command_task = CommandTask {
             broker: broker.clone(),
             fronts,
@@ -131,6 +137,7 @@ impl Server {
             tls,
             broker,
             alarms,
+            shovels,
             commands,
             ctl_socket,
             stop_seen,
@@ -215,6 +222,7 @@ pub struct RunningServer {
     tls: Option<Arc<Tls>>,
     broker: Arc<Broker>,
     alarms: Arc<Alarms>,
+    shovels: Arc<Shovels>,
     commands: mpsc::Sender<NodeCommand>,
     ctl_socket: PathBuf,
     stop_seen: watch::Receiver<bool>,
@@ -282,6 +290,7 @@ impl RunningServer {
 
     /// Stops accepting, closes connections with 320 within the configured grace, and makes everything durable.
     pub async fn shutdown(mut self) {
+        self.shovels.stop().await;
         let (done, closed) = oneshot::channel();
         if self.commands.send(NodeCommand::End(done)).await.is_err() || closed.await.is_err() {
             error!("the task for commands ended early; connections are cut off");

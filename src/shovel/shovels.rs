@@ -21,7 +21,15 @@ pub struct Shovels {
     local: OnceLock<Arc<dyn LocalDoor>>,
     running: Mutex<BTreeMap<ShovelKey, Running>>,
     /// Held while shovels are started and stopped.
-    turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Runs,
+    /// No shovel starts again.
+    Stopped,
 }
 
 struct Running {
@@ -53,18 +61,19 @@ impl Shovels {
         let mut changes = self.broker.shovels().changes();
         loop {
             changes.mark_unchanged();
-            let turn = self.turn.lock().await;
-            self.adjust().await;
-            drop(turn);
+            let phase = self.turn.lock().await;
+            self.adjust(*phase).await;
+            drop(phase);
             if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// Stops all shovels: each waits a little for confirms, and closes its connections.
+    /// Stops all shovels for good: each waits a little for confirms, and closes its connections.
     pub async fn stop(&self) {
-        let _turn = self.turn.lock().await;
+        let mut phase = self.turn.lock().await;
+        *phase = Phase::Stopped;
         let all = std::mem::take(&mut *self.running.lock());
         end_all(all.into_values().collect()).await;
     }
@@ -87,13 +96,13 @@ impl Shovels {
     /// Stops a shovel and starts it anew; false if there is none.
     pub async fn restart(self: &Arc<Shovels>, vhost: &str, name: &str) -> bool {
         let key: ShovelKey = (vhost.into(), name.into());
-        let _turn = self.turn.lock().await;
+        let phase = self.turn.lock().await;
         let Some(old) = self.running.lock().remove(&key) else {
             return false;
         };
         tracing::info!(shovel = name, vhost, "shovel is restarted");
         end_all(vec![old]).await;
-        self.adjust().await;
+        self.adjust(*phase).await;
         true
     }
 
@@ -103,7 +112,7 @@ impl Shovels {
     }
 
     /// Starts, stops and replaces shovels, so that those run that are defined.
-    async fn adjust(self: &Arc<Shovels>) {
+    async fn adjust(self: &Arc<Shovels>, phase: Phase) {
         let defined: BTreeMap<_, _> = self.broker.shovels().list().into_iter().collect();
         let outdated: Vec<Running> = {
             let mut running = self.running.lock();
@@ -118,7 +127,7 @@ impl Shovels {
         };
         // A shovel's successor starts when its connections are closed, so messages are not consumed twice.
         end_all(outdated).await;
-        let Some(local) = self.local.get() else {
+        let (Phase::Runs, Some(local)) = (phase, self.local.get()) else {
             return;
         };
         let mut running = self.running.lock();

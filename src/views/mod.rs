@@ -13,6 +13,7 @@ mod queue; // queues
 mod sources; // what views are built from
 mod vhost; // virtual hosts
 
+pub use crate::shovel::{ShovelState, ShovelStatus};
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};

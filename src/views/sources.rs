@@ -13,6 +13,7 @@ use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::vhost::Vhost;
 use crate::memory::MemoryMonitor;
+use crate::shovel::Shovels;
 
 /// The properties of the process.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub struct Views {
     pub(super) memory: Arc<MemoryMonitor>,
     pub(super) node: NodeInfo,
     pub(super) watched: Mutex<Watched>,
+    shovels: Arc<Shovels>,
 }
 
 impl Views {
@@ -42,6 +44,7 @@ impl Views {
         node: NodeInfo,
     ) -> Views {
         Views {
+            shovels: Shovels::new(Arc::clone(&broker)),
             broker,
             alarms,
             memory,
@@ -52,6 +55,10 @@ impl Views {
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    pub fn shovels(&self) -> &Arc<Shovels> {
+        &self.shovels
     }
 
     /// When the process was started, in seconds since the Unix epoch.

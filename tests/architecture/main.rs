@@ -70,7 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "views",
         &[
-            "broker", "model", "store", "clock", "files", "memory", "node",
+            "shovel", "broker", "model", "store", "clock", "files", "memory", "node",
         ],
     ),
     ("definitions_file", &["broker", "model", "store", "wire"]),

@@ -19,6 +19,7 @@ mod permissions; // permissions and topic permissions
 mod policies; // policies and operator policies
 mod queues; // queues
 mod secrets; // keys that sign CMQ requests
+mod shovels; // dynamic shovels
 mod status; // the report on the broker
 mod users; // users
 mod vhosts; // virtual hosts
@@ -83,6 +84,9 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::ImportDefinitions => definitions::import(ctx, request, input).await,
         Verb::ClearParameter => parameters::clear(ctx, request).await,
         Verb::ClearGlobalParameter => parameters::clear_global(ctx, request).await,
+        Verb::DeleteShovel => shovels::delete(ctx, request).await,
+        Verb::RestartShovel => shovels::restart(ctx, request).await,
+        Verb::ShovelStatus => shovels::status(ctx),
         Verb::ListParameters => parameters::list(ctx, request),
         Verb::ListGlobalParameters => parameters::list_global(ctx),
         Verb::SetParameter => parameters::set(ctx, request).await,

@@ -7,6 +7,7 @@ mod global; // messages by protocol and queue type
 mod node; // the process, churn, totals
 mod own; // what only Leveret has
 mod queues; // queues
+mod shovels; // shovels
 
 use super::exposition::Exposition;
 use super::family::Prefix;
@@ -36,6 +37,7 @@ fn whole_broker(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
     node::totals(views, &overview.objects, out);
     node::alarms(views, out);
     global::write(views, out);
+    shovels::write(views, out);
     own::write(views, overview.queue_totals.unacked, out);
 }
 

@@ -226,14 +226,11 @@ fn destination(terms: &mut Terms<'_>) -> Option<ShovelDestination> {
 
 /// AMQP 0-9-1 is the only protocol here.
 fn protocol(terms: &mut Terms<'_>, key: &'static str) {
-    match terms.choice(key, &["amqp091", "amqp10", "local"]) {
-        Some("amqp10" | "local") => {
-            terms.fault(format!(
-                "{key} can only be amqp091: shovels of this broker speak AMQP 0-9-1, also to the broker itself (by a URI \
-                 without a host)"
-            ));
-        }
-        Some(_) | None => {}
+    if let Some("amqp10" | "local") = terms.choice(key, &["amqp091", "amqp10", "local"]) {
+        terms.fault(format!(
+            "{key} can only be amqp091: shovels of this broker speak AMQP 0-9-1, also to the broker itself (by a URI \
+             without a host)"
+        ));
     }
 }
 

@@ -69,7 +69,12 @@ async fn connect(
             let nothing_to_prove = UriCredentials {
                 user: String::new(),
                 password: String::new(),
-                mechanisms: vec![UriMechanism::Plain],
+                // Whichever the broker offers to its clients.
+                mechanisms: vec![
+                    UriMechanism::Plain,
+                    UriMechanism::AmqPlain,
+                    UriMechanism::External,
+                ],
             };
             Ok((socket, nothing_to_prove))
         }

@@ -225,7 +225,7 @@ async fn what_does_not_apply_is_named_and_the_rest_is_imported() {
     let ran = node
         .import(&json!({
             "users": [7, {"name": "u", "tags": "", "password_hash": "x", "hashing_algorithm": "my_hash"}],
-            "parameters": [{"vhost": "/", "component": "shovel", "name": "s", "value": {}}],
+            "parameters": [{"vhost": "/", "component": "federation-upstream", "name": "s", "value": {}}],
             "global_parameters": [{"name": "internal_cluster_id", "value": "rabbitmq-cluster-id-1"}],
             "policies": [{"vhost": "/", "name": "ha", "pattern": ".*", "definition": {"queue-mode": "lazy"}}],
             "exchanges": [{"name": "e", "vhost": "/", "type": "x-of-a-plugin"}, {"name": "amq.mine", "vhost": "/", "type": "direct"}],
@@ -253,7 +253,7 @@ async fn what_does_not_apply_is_named_and_the_rest_is_imported() {
             "Not imported: binding 'amq.direct -> odd' in vhost '/': 'odd' was not imported",
             "Not imported: global parameter 'internal_cluster_id': the id of another broker",
             "Not imported: policy 'ha' in vhost '/': its keys queue-mode have no effect",
-            "Not imported: parameter 's' in vhost '/': there is no component 'shovel'",
+            "Not imported: parameter 's' in vhost '/': there is no component 'federation-upstream'",
             "Not imported: queue 'known' in vhost '/': one with other properties exists, and stays as it is",
         ]
     );

@@ -24,8 +24,8 @@ async fn runtime_parameters_belong_to_a_component() {
     );
     for (words, expected) in [
         (
-            ["shovel", "x", "{}"],
-            "Validation failed\n\ncomponent shovel not found\n",
+            ["federation", "x", "{}"],
+            "Validation failed\n\ncomponent federation not found\n",
         ),
         (
             ["policy", "x", "{}"],

@@ -17,7 +17,7 @@ use leveret::files::{Wanted, capacity, share};
 use leveret::management::{self, ManagementConfig};
 use leveret::memory::MemoryMonitor;
 use leveret::net::{Listener, LoginFrom};
-use leveret::server::{auth_config, cmq_config, management_config};
+use leveret::server::{LocalDoor, auth_config, cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
 use leveret::views::{ListenerView, NodeInfo, Protocol, Security, Views};
 use tokio::sync::watch;
@@ -49,6 +49,7 @@ pub(crate) struct TestServer {
     cmq_task: JoinHandle<()>,
     push_task: JoinHandle<()>,
     management_task: JoinHandle<()>,
+    shovel_task: JoinHandle<()>,
 }
 
 /// What a test may configure.
@@ -173,6 +174,9 @@ impl TestServer {
         let cmq_task = tokio::spawn(cmq_front.serve(cmq_listener, stopped.clone()));
         let management_task =
             tokio::spawn(management_front.serve(management_listener, stopped.clone()));
+        let door = LocalDoor::new(&front, &broker, watch::channel(true).1);
+        let shovels = Arc::clone(views.shovels());
+        let shovel_task = tokio::spawn(shovels.follow(Arc::new(door)));
         let task = tokio::spawn(front.serve(listener, stopped));
         TestServer {
             address,
@@ -191,6 +195,7 @@ impl TestServer {
             cmq_task,
             push_task,
             management_task,
+            shovel_task,
         }
     }
 
@@ -206,6 +211,7 @@ impl TestServer {
     }
 
     async fn restart_within(mut self, grace: Duration) -> TestServer {
+        self.views.shovels().stop().await;
         self.broker.connections().close_where("restart", |_| true);
         self.stop.send_replace(true);
         if let Ok(ended) = timeout(grace, &mut self.push_task).await {
@@ -216,6 +222,7 @@ impl TestServer {
             self.cmq_task,
             self.push_task,
             self.management_task,
+            self.shovel_task,
         ] {
             task.abort();
         }
