@@ -191,7 +191,9 @@ fn arguments() -> Vec<Arg> {
         .long("config")
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
-        .help(format!("TOML file with options [env: {CONFIG_ENV}]"));
+        .help(format!(
+            "TOML file with options; /etc/leveret/leveret.toml is read without it, if it is there [env: {CONFIG_ENV}]"
+        ));
     let rabbitmq_conf = Arg::new("rabbitmq-conf")
         .long("rabbitmq-conf")
         .value_name("FILE|DIR")
