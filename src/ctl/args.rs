@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::absent;
 use super::columns::{self, Columns};
 use super::exit_code::EX_USAGE;
-use super::invocation::{CommandError, Format, Invocation, Style, Target};
+use super::invocation::{CommandError, Format, Invocation, Password, RemoteTarget, Style, Target};
 use super::options;
+use super::remote;
 use super::verbs::{self, LOCAL, VERBS, Verb, VerbSpec};
 use super::words::{self, Words};
 
@@ -229,12 +230,44 @@ fn target(options: &mut BTreeMap<String, String>) -> Result<Target, String> {
         config: options.remove("config").map(PathBuf::from),
         node: options.remove("node"),
         timeout,
+        remote: remote(options)?,
     })
+}
+
+/// The management API that the options name.
+fn remote(options: &mut BTreeMap<String, String>) -> Result<Option<RemoteTarget>, String> {
+    let url = options.remove("url");
+    let username = options.remove("username");
+    let password = options.remove("password");
+    let from_stdin = options.remove("password-stdin").is_some();
+    let ca_file = options.remove("ca-file").map(PathBuf::from);
+    let Some(url) = url else {
+        let is_alone = username.is_none() && password.is_none() && !from_stdin && ca_file.is_none();
+        return match is_alone {
+            true => Ok(None),
+            false => Err("--username, --password and --ca-file need --url".to_owned()),
+        };
+    };
+    let password = match (password, from_stdin) {
+        (Some(_), true) => return Err("there are two passwords".to_owned()),
+        (Some(password), false) => Password::Given(password),
+        (None, true) => Password::FromStdin,
+        (None, false) => Password::Given("guest".to_owned()),
+    };
+    Ok(Some(RemoteTarget {
+        url,
+        username: username.unwrap_or_else(|| "guest".to_owned()),
+        password,
+        ca_file,
+    }))
 }
 
 /// The help of one verb.
 fn about(spec: &VerbSpec) -> String {
     let mut text = format!("{}\n\n{}", verbs::usage(spec), spec.about);
+    if remote::has(spec.verb) {
+        text.push_str("\n\nAlso by --url, over the management API.");
+    }
     if let Some(columns) = columns::of(spec.verb) {
         let mut all = columns.all.to_vec();
         all.sort_unstable();

@@ -10,11 +10,13 @@ use super::args::{self, Parsed};
 use super::banner::{banner, epilogue};
 use super::content;
 use super::exit_code::{EX_DATAERR, EX_TEMPFAIL, EX_USAGE};
-use super::invocation::{CommandError, Format, Invocation};
+use super::invocation::{CommandError, Format, Invocation, Password};
+use super::outcome::{Failure, Reply};
 use super::printer::Printer;
 use super::progress_bar::ProgressBar;
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET};
-use super::secret_prompt::ask_secret;
+use super::remote::{self, Http};
+use super::secret_prompt::{self, ask_secret};
 use super::thresholds;
 use super::verbs::{self, Verb};
 use crate::config::Sources;
@@ -109,12 +111,25 @@ impl Session<'_> {
         if let Some((exit, reason)) = content::check(spec.verb, &invocation) {
             return Err(args::invalid(spec, self.words, exit, &reason));
         }
+        if invocation.target.remote.is_some() && !remote::has(spec.verb) {
+            return Err(needs_the_socket(spec.name));
+        }
+        // The login's password comes before the verb's secret.
+        let login = invocation.target.remote.clone();
+        let login = login.map(|target| {
+            let password = match &target.password {
+                Password::Given(password) => password.clone(),
+                Password::FromStdin => secret_prompt::ask("password")?,
+            };
+            Ok::<_, CommandError>((target, password))
+        });
+        let login = login.transpose()?;
         ask_secret(spec.verb, &mut invocation)?;
-        let node = invocation
-            .target
-            .node
-            .clone()
-            .unwrap_or_else(crate::node::name);
+        let node = invocation.target.node.clone();
+        let node = node.unwrap_or_else(|| match &login {
+            Some((target, _)) => target.url.clone(),
+            None => crate::node::name(),
+        });
         self.print_banner(spec.verb, &invocation, &node)?;
         let content = content::read(spec.verb, &invocation)?;
         let timeout = match (invocation.target.timeout, spec.verb) {
@@ -123,16 +138,24 @@ impl Session<'_> {
             (None, Verb::LogTailStream) => Duration::MAX,
             (None, _) => REPLY_TIMEOUT,
         };
-        let socket = self.socket(&invocation)?;
-        let stream = connect(spec.verb, &socket, timeout)
-            .map_err(|error| no_broker(&node, &socket, &error))?;
         let request = Request {
             verb: spec.verb,
             args: invocation.args.clone(),
             options: invocation.options.clone(),
             content: content.len(),
         };
-        self.converse(stream, &request, &content, &invocation, timeout)?;
+        match login {
+            Some((target, password)) => {
+                let http = Http::new(&target, password, timeout)?;
+                self.ask_api(&http, &request, &content, &invocation)?;
+            }
+            None => {
+                let socket = self.socket(&invocation)?;
+                let stream = connect(spec.verb, &socket, timeout)
+                    .map_err(|error| no_broker(&node, &socket, &error))?;
+                self.converse(stream, &request, &content, &invocation, timeout)?;
+            }
+        }
         if !invocation.style.quiet && !invocation.style.silent {
             print(self.out, epilogue(spec.verb))?;
         }
@@ -178,6 +201,36 @@ impl Session<'_> {
                 text: format!("Error: {error}"),
             })?;
         Ok(data_dir.join(SOCKET))
+    }
+
+    /// Carries a verb out by the management API, and prints what it comes to.
+    fn ask_api(
+        &mut self,
+        http: &Http,
+        request: &Request,
+        content: &[u8],
+        invocation: &Invocation,
+    ) -> Result<(), CommandError> {
+        let outcome = remote::carry_out(http, request, content);
+        let outcome = outcome.ok_or_else(|| needs_the_socket(invocation.verb))?;
+        let reply = outcome.map_err(|failure| refusal(&failure, invocation))?;
+        let mut printer = Printer::new(&invocation.style);
+        match reply {
+            Reply::Done => {}
+            Reply::Message(text) => print(self.out, &printer.message(&text))?,
+            Reply::Text(text) => match content::sink(request.verb, invocation)? {
+                Some(mut file) => file.write_all(text.as_bytes()).map_err(cannot_write)?,
+                None => print(self.out, &text)?,
+            },
+            Reply::Report { text, json } => print(self.out, &printer.report(&text, &json))?,
+            Reply::Table { columns, rows } => {
+                print(self.out, &printer.start(columns))?;
+                for row in &rows {
+                    print(self.out, &printer.row(row))?;
+                }
+            }
+        }
+        print(self.out, &printer.end())
     }
 
     fn converse(
@@ -234,14 +287,32 @@ impl Session<'_> {
                 }
                 Event::Done => return print(self.out, &printer.end()),
                 Event::Failed { exit, text, json } => {
-                    let text = match (invocation.style.format, json) {
-                        (Format::Json, Some(json)) => json.to_string(),
-                        _ => text,
-                    };
-                    return Err(CommandError { exit, text });
+                    return Err(refusal(&Failure { exit, text, json }, invocation));
                 }
             }
         }
+    }
+}
+
+fn needs_the_socket(verb: &str) -> CommandError {
+    CommandError {
+        exit: EX_USAGE,
+        text: format!(
+            "Error: '{verb}' is not available by --url, since the management API does not have it. Run it on the \
+             broker's machine, without --url."
+        ),
+    }
+}
+
+/// A refusal as text, or for programs as JSON.
+fn refusal(failure: &Failure, invocation: &Invocation) -> CommandError {
+    let text = match (invocation.style.format, &failure.json) {
+        (Format::Json, Some(json)) => json.to_string(),
+        _ => failure.text.clone(),
+    };
+    CommandError {
+        exit: failure.exit,
+        text,
     }
 }
 

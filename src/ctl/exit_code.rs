@@ -13,6 +13,9 @@ pub(super) const EX_SOFTWARE: u8 = 70;
 /// Timeout.
 pub(super) const EX_TEMPFAIL: u8 = 75;
 
+/// The broker refuses the login.
+pub(super) const EX_NOPERM: u8 = 77;
+
 /// What each code means, for the manual.
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "The command was carried out."),
@@ -28,4 +31,8 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     ),
     (EX_SOFTWARE, "An object of this name exists already."),
     (EX_TEMPFAIL, "The command took longer than its timeout."),
+    (
+        EX_NOPERM,
+        "The management API refuses the login of --username.",
+    ),
 ];

@@ -50,6 +50,25 @@ pub(super) struct Target {
     /// Only shown: there is one node.
     pub(super) node: Option<String>,
     pub(super) timeout: Option<Duration>,
+    /// The management API to use instead of the socket.
+    pub(super) remote: Option<RemoteTarget>,
+}
+
+/// A management API and a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RemoteTarget {
+    pub(super) url: String,
+    pub(super) username: String,
+    pub(super) password: Password,
+    /// Certificates to trust instead of the system's.
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Password {
+    Given(String),
+    /// The first line of standard input.
+    FromStdin,
 }
 
 /// Ends the command: an exit code, and a text for standard error.

@@ -20,6 +20,7 @@ mod pretty_table; // tables with borders
 mod printer; // output formats
 mod progress_bar; // how far a long verb has come
 pub(crate) mod protocol; // what goes over the socket
+mod remote; // verbs over the management API
 mod secret_prompt; // passwords from standard input
 pub(crate) mod server; // the broker's side of the socket
 #[cfg(test)]

@@ -21,6 +21,13 @@ pub(super) fn ask_secret(verb: Verb, invocation: &mut Invocation) -> Result<(), 
         Verb::AddSecretKey => "secret key",
         _ => "password",
     };
+    let secret = ask(what)?;
+    invocation.args.push(secret);
+    Ok(())
+}
+
+/// Reads a secret, which must not be empty.
+pub(super) fn ask(what: &str) -> Result<String, CommandError> {
     let secret = read_secret(what).map_err(|error| {
         CommandError::unavailable(format!("Error: cannot read the {what}: {error}"))
     })?;
@@ -32,8 +39,7 @@ pub(super) fn ask_secret(verb: Verb, invocation: &mut Invocation) -> Result<(), 
             text,
         });
     }
-    invocation.args.push(secret);
-    Ok(())
+    Ok(secret)
 }
 
 /// Reads the first line of standard input. A terminal shows a prompt, and hides what is typed.

@@ -51,11 +51,17 @@ pub(super) fn os_env() -> Outcome {
 }
 
 pub(super) fn memory_breakdown(ctx: &Context, request: &Request) -> Outcome {
+    let MemoryView { resident, kinds } = ctx.views.memory();
+    memory_report(kinds, resident, request)
+}
+
+/// The kinds of memory, the largest first.
+pub(in crate::ctl) fn memory_report(
+    mut kinds: Vec<(&str, u64)>,
+    resident: u64,
+    request: &Request,
+) -> Outcome {
     let unit = request.options.get("unit").map_or("gb", String::as_str);
-    let MemoryView {
-        resident,
-        mut kinds,
-    } = ctx.views.memory();
     kinds.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let lines: Option<Vec<String>> = kinds
         .iter()

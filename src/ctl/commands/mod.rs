@@ -24,6 +24,8 @@ mod status; // the report on the broker
 mod users; // users
 mod vhosts; // virtual hosts
 
+pub(super) use environment::memory_report;
+
 use super::context::Context;
 use super::exit_code::EX_USAGE;
 use super::input::Input;

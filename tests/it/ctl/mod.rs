@@ -7,6 +7,7 @@ mod load_definitions;
 mod node;
 mod parameters;
 mod policies;
+mod remote;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
