@@ -34,6 +34,11 @@ const TEMPLATES: &[(Verb, &str)] = &[
         Verb::CheckAlarms,
         "Asking node {node} to report any local resource alarms ...",
     ),
+    (Verb::Certificates, "Certificates of node {node} ..."),
+    (
+        Verb::CheckCertificateExpiration,
+        "Checking certificate expiration for all certificates on node {node} ...",
+    ),
     (
         Verb::CheckForQuorumQueuesWithoutAnElectedLeader,
         "Checking leader health of quorum queues matching {0} ...",

@@ -211,7 +211,9 @@ impl Session<'_> {
         content: &[u8],
         invocation: &Invocation,
     ) -> Result<(), CommandError> {
+        let bar = ProgressBar::new(invocation.style.quiet || invocation.style.silent);
         let outcome = remote::carry_out(http, request, content);
+        drop(bar);
         let outcome = outcome.ok_or_else(|| needs_the_socket(invocation.verb))?;
         let reply = outcome.map_err(|failure| refusal(&failure, invocation))?;
         let mut printer = Printer::new(&invocation.style);
@@ -242,7 +244,7 @@ impl Session<'_> {
         timeout: Duration,
     ) -> Result<(), CommandError> {
         let mut sink = content::sink(request.verb, invocation)?;
-        let bar = ProgressBar::new(invocation.style.quiet || invocation.style.silent);
+        let mut bar = ProgressBar::new(invocation.style.quiet || invocation.style.silent);
         let lost = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CommandError {
                 exit: EX_TEMPFAIL,
@@ -267,7 +269,11 @@ impl Session<'_> {
         let mut lines = BufReader::new(stream);
         let mut printer = Printer::new(&invocation.style);
         loop {
-            match next_event(&mut lines).map_err(lost)? {
+            let event = next_event(&mut lines).map_err(lost)?;
+            if !matches!(event, Event::Progress { .. }) {
+                bar.clear();
+            }
+            match event {
                 Event::Columns(columns) => print(self.out, &printer.start(columns))?,
                 Event::Row(cells) => print(self.out, &printer.row(&cells))?,
                 Event::Text(text) => match &mut sink {

@@ -1,34 +1,66 @@
-//! A bar on a terminal that shows how far a long verb has come.
+//! What a terminal shows while a verb takes long: a spinner, or a bar once the broker tells how far it has come.
 
 use std::io::{IsTerminal, stderr};
+use std::time::Duration;
 
 use indicatif::ProgressStyle;
 
-const TEMPLATE: &str = "[{bar:40}] {pos}/{len} {eta}";
+const BAR: &str = "[{bar:40}] {pos}/{len} {eta}";
+const SPINNER: &str = "{spinner} {elapsed}";
+/// The first sign comes after this time, so verbs that are quick show none.
+const EVERY: Duration = Duration::from_millis(200);
 
 /// A bar on standard error; nothing if that is no terminal.
-pub(super) struct ProgressBar(indicatif::ProgressBar);
+pub(super) struct ProgressBar {
+    bar: indicatif::ProgressBar,
+    has_length: bool,
+}
 
 impl ProgressBar {
     pub(super) fn new(is_quiet: bool) -> ProgressBar {
-        if is_quiet || !stderr().is_terminal() {
-            return ProgressBar(indicatif::ProgressBar::hidden());
+        let is_shown = !is_quiet && stderr().is_terminal();
+        let bar = match is_shown {
+            true => indicatif::ProgressBar::no_length(),
+            false => indicatif::ProgressBar::hidden(),
+        };
+        let bar = ProgressBar {
+            bar,
+            has_length: false,
+        };
+        bar.style(SPINNER);
+        if is_shown {
+            bar.bar.enable_steady_tick(EVERY);
         }
-        let bar = indicatif::ProgressBar::no_length();
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style);
-        }
-        ProgressBar(bar)
+        bar
     }
 
-    pub(super) fn show(&self, done: usize, total: usize) {
-        self.0.set_length(u64::try_from(total).unwrap_or(u64::MAX));
-        self.0.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+    fn style(&self, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    pub(super) fn show(&mut self, done: usize, total: usize) {
+        if !self.has_length {
+            self.has_length = true;
+            self.style(BAR);
+        }
+        self.bar
+            .set_length(u64::try_from(total).unwrap_or(u64::MAX));
+        self.bar
+            .set_position(u64::try_from(done).unwrap_or(u64::MAX));
+    }
+
+    /// Takes it off the terminal, so that output can follow.
+    pub(super) fn clear(&self) {
+        if !self.bar.is_finished() {
+            self.bar.finish_and_clear();
+        }
     }
 }
 
 impl Drop for ProgressBar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.clear();
     }
 }

@@ -36,6 +36,10 @@ pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)>
             EX_DATAERR,
             "Bad argument: Argument must be a positive integer".to_owned(),
         )),
+        (Verb::MemoryBreakdown, _) => unsupported_unit(invocation, &["bytes", "mb", "gb"]),
+        (Verb::CheckCertificateExpiration, _) => {
+            unsupported_unit(invocation, &["days", "weeks", "months", "years"])
+        }
         (Verb::UpdateVhostMetadata, _) if invocation.options.is_empty() => {
             Some((EX_USAGE, "not enough arguments.".to_owned()))
         }
@@ -49,6 +53,16 @@ pub(super) fn check(verb: Verb, invocation: &Invocation) -> Option<(u8, String)>
         }
         _ => None,
     }
+}
+
+/// The refusal of a unit that is none of these.
+fn unsupported_unit(invocation: &Invocation, units: &[&str]) -> Option<(u8, String)> {
+    let unit = invocation.options.get("unit")?;
+    let text = format!(
+        "\"unit '{unit}' is not supported. Please use one of: {}\"",
+        units.join(", ")
+    );
+    (!units.contains(&unit.as_str())).then_some((EX_USAGE, text))
 }
 
 #[cfg(test)]

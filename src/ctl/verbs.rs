@@ -139,6 +139,7 @@ verbs! {
         Status "status" (0..=0) [] "" "Displays status of the broker";
         Alarms "alarms" (0..=0) [] "" "Lists resource alarms that are on";
         CheckAlarms "check_alarms" (0..=0) [] "" "Fails if a resource alarm is on";
+        CheckCertificateExpiration "check_certificate_expiration" (0..=0) ["within", "unit"] "[--within <count>] [--unit <days | weeks | months | years>]" "Fails if a certificate ends soon";
         CheckForQuorumQueuesWithoutAnElectedLeader "check_for_quorum_queues_without_an_elected_leader" (1..=1) ["vhost", "across-all-vhosts"] "[--vhost <vhost>] [--across-all-vhosts] <pattern>" "Fails if a quorum queue has no leader; on one node each has";
         CheckIfAnyDeprecatedFeaturesAreUsed "check_if_any_deprecated_features_are_used" (0..=0) [] "" "Lists deprecated features in use";
         CheckIfMetadataStoreIsInitialized "check_if_metadata_store_is_initialized" (0..=0) [] "" "Fails if the definitions are not read yet";
@@ -213,6 +214,7 @@ verbs! {
         ReclaimQuorumMemory "reclaim_quorum_memory" (1..=1) ["vhost"] "[--vhost <vhost>] <queue>" "Does nothing for a quorum queue: there is no garbage to collect";
     }
     "Configuration and Environment": {
+        Certificates "certificates" (0..=0) [] "" "Displays the certificates of TLS";
         SetClusterName "set_cluster_name" (1..=1) [] "<name>" "Sets the cluster name";
         ClearAlarm "clear_alarm" (1..=1) [] "memory | disk" "Clears an alarm that set_alarm has set";
         SetAlarm "set_alarm" (1..=1) [] "memory | disk" "Blocks publishers as a memory or disk alarm does, until clear_alarm";
@@ -272,6 +274,7 @@ pub(super) fn changes(verb: Verb) -> bool {
         Verb::Alarms,
         Verb::AwaitOnlineNodes,
         Verb::AwaitOnlineQuorumPlusOne,
+        Verb::Certificates,
         Verb::CipherSuites,
         Verb::ClusterStatus,
         Verb::DiscoverPeers,

@@ -78,6 +78,7 @@ impl Server {
             listeners: listeners_shown,
             configuration: configuration_shown,
             data_dir: config.data_dir.clone().into(),
+            certificate_files: Vec::new(),
             started,
         };
         let views = Views::new(broker.clone(), alarms.clone(), memory.clone(), node);

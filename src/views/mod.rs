@@ -1,6 +1,7 @@
 //! What operators see of a running broker: plain typed data. The command line, the management API and the metrics render
 //! the same views, each with its own names. A listing takes a snapshot and sorts it without a lock.
 
+mod certificates; // certificates and when they end
 mod connection; // connections and channels
 mod consumer; // consumers
 mod exchange; // exchanges and bindings
@@ -14,6 +15,7 @@ mod sources; // what views are built from
 mod vhost; // virtual hosts
 
 pub use crate::shovel::{ShovelState, ShovelStatus};
+pub use certificates::{CertificateError, CertificateView};
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};

@@ -1,6 +1,6 @@
 //! What views are built from: the broker, and the process that runs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct NodeInfo {
     /// The configuration that holds, as a file with the source of each option. Secrets are not shown.
     pub configuration: watch::Receiver<Arc<str>>,
     pub data_dir: Arc<Path>,
+    /// Files with the certificates of TLS.
+    pub certificate_files: Vec<PathBuf>,
     pub started: Instant,
 }
 

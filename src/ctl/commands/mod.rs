@@ -1,6 +1,7 @@
 //! The verbs, in files by noun, and the one match that leads to them.
 
 mod amqp_values; // AMQP tables as cells
+mod certificates; // certificates of TLS
 mod checks; // health checks
 mod cluster; // the one node, and replicas on it
 mod connections; // connections and channels
@@ -137,6 +138,8 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::TransferLeadership => cluster::transfer_leadership(ctx, request),
         Verb::Alarms => checks::alarms(ctx),
         Verb::CheckAlarms | Verb::CheckLocalAlarms => checks::check_alarms(ctx),
+        Verb::Certificates => certificates::list(ctx),
+        Verb::CheckCertificateExpiration => certificates::check(ctx, request),
         Verb::CheckForQuorumQueuesWithoutAnElectedLeader => checks::elected_leaders(ctx, request),
         Verb::CheckIfAnyDeprecatedFeaturesAreUsed => features::check_deprecated(ctx),
         Verb::CheckIfMetadataStoreIsInitialized => checks::metadata_store(),

@@ -9,11 +9,16 @@ use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
 use crate::ctl::protocol::{Cell, Request};
 
-/// The name of the node that answers.
-fn node(http: &Http) -> Result<String, Failure> {
-    let overview = http.get(&["overview"])?;
-    Ok(text(&overview, "node").to_owned())
-}
+/// What listeners are for, by protocol.
+const PURPOSES: &[(&str, &str)] = &[
+    ("amqp", "AMQP 0-9-1"),
+    ("amqp/ssl", "AMQP 0-9-1 over TLS"),
+    ("clustering", "inter-node and CLI tool communication"),
+    ("cmq", "CMQ HTTP API 2.0"),
+    ("http", "HTTP API"),
+    ("https", "HTTP API over TLS"),
+    ("http/prometheus", "Prometheus exporter API over HTTP"),
+];
 
 pub(super) fn ping(http: &Http) -> Outcome {
     http.get(&["whoami"])?;
@@ -27,7 +32,7 @@ pub(super) fn await_startup(http: &Http) -> Outcome {
 
 /// The API answers only while the broker serves clients.
 pub(super) fn running(http: &Http) -> Outcome {
-    let node = node(http)?;
+    let node = http.node()?;
     Ok(Reply::Message(format!(
         "Leveret on node {node} is fully booted and running"
     )))
@@ -37,10 +42,10 @@ pub(super) fn running(http: &Http) -> Outcome {
 fn check(http: &Http, path: &[&str], holds: impl FnOnce(&str) -> String) -> Outcome {
     let path: Vec<&str> = ["health", "checks"].iter().chain(path).copied().collect();
     match http.check(&path)? {
-        (true, json) => {
-            let text = holds(&node(http)?);
-            Ok(Reply::Report { text, json })
-        }
+        (true, _) => Ok(Reply::Report {
+            text: holds(&http.node()?),
+            json: json!({"result": "ok"}),
+        }),
         (false, json) => Err(Failure {
             json: Some(json.clone()),
             ..Failure::plain(EX_UNAVAILABLE, text(&json, "reason"))
@@ -66,25 +71,36 @@ fn alarm_lines(http: &Http) -> Result<Vec<String>, Failure> {
 
 pub(super) fn alarms(http: &Http) -> Outcome {
     let lines = alarm_lines(http)?;
+    let node = http.node()?;
     let text = match lines.is_empty() {
-        true => no_alarms(&node(http)?),
+        true => no_alarms(&node),
         false => lines.join("\n"),
     };
-    let json = json!({"result": "ok", "alarms": lines});
+    let json = alarms_json(&node, &lines, "ok");
     Ok(Reply::Report { text, json })
 }
 
 pub(super) fn check_alarms(http: &Http) -> Outcome {
     let lines = alarm_lines(http)?;
-    let json = |result: &str| json!({"result": result, "alarms": lines});
+    let node = http.node()?;
     match lines.is_empty() {
         true => Ok(Reply::Report {
-            text: no_alarms(&node(http)?),
-            json: json("ok"),
+            text: no_alarms(&node),
+            json: alarms_json(&node, &lines, "ok"),
         }),
         false => Err(Failure {
-            json: Some(json("error")),
+            json: Some(alarms_json(&node, &lines, "error")),
             ..Failure::plain(EX_UNAVAILABLE, lines.join("\n"))
+        }),
+    }
+}
+
+fn alarms_json(node: &str, lines: &[String], result: &str) -> Value {
+    match lines.is_empty() {
+        true => json!({"node": node, "result": result, "alarms": []}),
+        false => json!({
+            "global": [], "local": lines, "result": result,
+            "message": format!("Node {node} reported alarms"),
         }),
     }
 }
@@ -152,29 +168,42 @@ pub(super) fn server_version(http: &Http) -> Outcome {
 pub(super) fn listeners(http: &Http) -> Outcome {
     let overview = http.get(&["overview"])?;
     let listeners = items(overview["listeners"].clone());
-    let lines: Vec<String> = listeners
+    let shown: Vec<Value> = listeners.iter().map(listener).collect();
+    let lines: Vec<String> = shown
         .iter()
         .map(|own| {
-            let address = match text(own, "ip_address") {
-                address if address.contains(':') => format!("[{address}]"),
-                address => address.to_owned(),
-            };
+            let field = |name| text(own, name);
+            let (interface, protocol) = (field("interface"), field("protocol"));
+            let purpose = field("purpose");
             format!(
-                "Interface: {address}, port: {}, protocol: {}",
-                own["port"],
-                text(own, "protocol")
+                "Interface: {interface}, port: {}, protocol: {protocol}, purpose: {purpose}",
+                own["port"]
             )
         })
         .collect();
-    let json = json!({"node": text(&overview, "node"), "result": "ok", "listeners": listeners});
+    let json = json!({"node": text(&overview, "node"), "result": "ok", "listeners": shown});
     Ok(Reply::Report {
         text: lines.join("\n"),
         json,
     })
 }
 
+/// A listener as the socket shows it.
+fn listener(own: &Value) -> Value {
+    let protocol = text(own, "protocol");
+    let interface = match text(own, "ip_address") {
+        address if address.contains(':') => format!("[{address}]"),
+        address => address.to_owned(),
+    };
+    let purpose = PURPOSES.iter().find(|(name, _)| *name == protocol);
+    json!({
+        "node": own["node"], "interface": interface, "port": own["port"], "protocol": protocol,
+        "purpose": purpose.map_or("", |(_, purpose)| *purpose),
+    })
+}
+
 pub(super) fn memory_breakdown(http: &Http, request: &Request) -> Outcome {
-    let node = node(http)?;
+    let node = http.node()?;
     let memory = http.get(&["nodes", &node, "memory"])?;
     let memory = memory["memory"].as_object().cloned().unwrap_or_default();
     let resident = memory

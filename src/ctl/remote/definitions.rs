@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::cells::text;
 use super::http::Http;
 use crate::ctl::exit_code::EX_USAGE;
 use crate::ctl::outcome::{Failure, Outcome, Reply};
@@ -19,16 +20,20 @@ pub(super) fn import(http: &Http, request: &Request, content: &[u8]) -> Outcome 
     }
     let report = http.post_bytes(&["definitions"], content.to_vec())?;
     let report = report.unwrap_or_default();
-    let mut text = "Imported definitions.".to_owned();
-    // What was left out has a line each.
-    for line in report["skipped"].as_array().into_iter().flatten() {
-        text += &format!("\nNot imported: {}", line_of(line));
+    let mut lines = "Imported definitions.".to_owned();
+    for entry in report["not_imported"].as_array().into_iter().flatten() {
+        lines += &format!("\nNot imported: {}", line_of(entry));
     }
     let json = json!({"result": "ok", "report": report});
-    Ok(Reply::Report { text, json })
+    Ok(Reply::Report { text: lines, json })
 }
 
-fn line_of(line: &Value) -> String {
-    line.as_str()
-        .map_or_else(|| line.to_string(), str::to_owned)
+/// An entry that was left out, in a line.
+fn line_of(entry: &Value) -> String {
+    let (category, name) = (text(entry, "category"), text(entry, "name"));
+    let reason = text(entry, "reason");
+    match text(entry, "vhost") {
+        "" => format!("{category} '{name}': {reason}"),
+        vhost => format!("{category} '{name}' in vhost '{vhost}': {reason}"),
+    }
 }

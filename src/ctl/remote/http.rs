@@ -98,6 +98,13 @@ impl Http {
         Ok(response.status().is_success())
     }
 
+    /// The name of the node that answers.
+    pub(super) fn node(&self) -> Result<String, Failure> {
+        let overview = self.get(&["overview"])?;
+        let node = overview.get("node").and_then(Value::as_str);
+        Ok(node.unwrap_or_default().to_owned())
+    }
+
     /// The JSON at a path; `None` if there is no such object.
     pub(super) fn find(&self, path: &[&str]) -> Result<Option<Value>, Failure> {
         let answer = self.send(Method::GET, path, &[], None, None)?;

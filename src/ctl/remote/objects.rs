@@ -138,7 +138,16 @@ pub(super) fn list_parameters(http: &Http, request: &Request) -> Outcome {
     if http.find(&["vhosts", request.vhost()])?.is_none() {
         return Err(no_such_vhost(request.vhost()));
     }
-    let all = items(http.get(&["parameters"])?);
+    let mut all = items(http.get(&["parameters"])?);
+    all.sort_by(|a, b| {
+        let key = |own: &Value| {
+            [
+                text(own, "component").to_owned(),
+                text(own, "name").to_owned(),
+            ]
+        };
+        key(a).cmp(&key(b))
+    });
     let own = all
         .iter()
         .filter(|own| text(own, "vhost") == request.vhost());
@@ -297,7 +306,7 @@ pub(super) fn list_vhost_limits(http: &Http, request: &Request) -> Outcome {
     let found = http.find(&["vhost-limits", request.vhost()])?;
     let found = found.ok_or_else(|| no_such_vhost(request.vhost()))?;
     let text = own_limits(found);
-    let json = json!({"result": "ok", "value": text});
+    let json = json!({"node": http.node()?, "result": "ok", "value": text});
     Ok(Reply::Report { text, json })
 }
 

@@ -128,7 +128,7 @@ async fn checks_that_fail_say_why_as_text_and_json() {
         (
             "memory_breakdown --unit x",
             EX_USAGE,
-            "Error:\nunit 'x' is not supported. Please use one of: bytes, mb, gb",
+            "Error (argument validation): \"unit 'x' is not supported. Please use one of: bytes, mb, gb\"\nArguments given:\n\tmemory_breakdown --unit x\n",
         ),
         (
             "set_log_level nope",

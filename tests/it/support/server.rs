@@ -308,6 +308,7 @@ fn views(
     let node = NodeInfo {
         listeners: watch::channel(listeners.into()).1,
         configuration: watch::channel(configuration.into()).1,
+        certificate_files: Vec::new(),
         data_dir: Path::new("/nowhere").into(),
         started: clock::monotonic(),
     };
