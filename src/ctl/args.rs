@@ -15,7 +15,7 @@ use super::words::{self, Words};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    Run(Invocation),
+    Run(Box<Invocation>),
     /// The text of `help`.
     Help(String),
     Version,
@@ -86,13 +86,13 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, CommandError> {
         args = column_names(&args, columns)
             .map_err(|reason| invalid(spec, words, EX_USAGE, &reason))?;
     }
-    Ok(Parsed::Run(Invocation {
+    Ok(Parsed::Run(Box::new(Invocation {
         verb: spec.name,
         args,
         options,
         style,
         target,
-    }))
+    })))
 }
 
 /// The names of all commands that begin so, one a line.
@@ -139,7 +139,7 @@ fn report(words: &[String]) -> Result<Parsed, CommandError> {
         let verb = line.split(' ').map(str::to_owned);
         let words: Vec<String> = verb.chain(options()).collect();
         match parse(&words)? {
-            Parsed::Run(invocation) => invocations.push(invocation),
+            Parsed::Run(invocation) => invocations.push(*invocation),
             other @ (Parsed::Help(_) | Parsed::Version | Parsed::Report(_)) => return Ok(other),
         }
     }
@@ -307,7 +307,7 @@ mod tests {
 
     fn run(line: &str) -> Invocation {
         match parse(&words(line)) {
-            Ok(Parsed::Run(invocation)) => invocation,
+            Ok(Parsed::Run(invocation)) => *invocation,
             other => panic!("{line}: {other:?}"),
         }
     }

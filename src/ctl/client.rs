@@ -51,7 +51,7 @@ pub fn run_to(
             environment: &environment,
             out,
         }
-        .run(invocation),
+        .run(*invocation),
         Parsed::Report(invocations) => {
             let mut session = Session {
                 words,

@@ -8,7 +8,7 @@ use super::verbs::{self, Verb};
 pub(super) fn invocation(line: &str) -> (Verb, Invocation) {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     match parse(&words) {
-        Ok(Parsed::Run(invocation)) => (verbs::find(invocation.verb).unwrap().verb, invocation),
+        Ok(Parsed::Run(invocation)) => (verbs::find(invocation.verb).unwrap().verb, *invocation),
         other => panic!("{line}: {other:?}"),
     }
 }

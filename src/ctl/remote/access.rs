@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cells::{items, text, words};
+use super::cells::{field, items, text, words};
 use super::http::Http;
 use super::listings::{no_such_vhost, of_vhost};
 use crate::ctl::exit_code::{EX_DATAERR, EX_NOUSER, EX_SOFTWARE, EX_UNAVAILABLE};
@@ -57,8 +57,8 @@ fn change(http: &Http, name: &str, changed: &[(&str, Value)], kept: &[&str]) -> 
     let user = http.find(&["users", name])?;
     let user = user.ok_or_else(|| no_such_user(name))?;
     let mut body = serde_json::Map::new();
-    for field in kept {
-        body.insert((*field).to_owned(), user[*field].clone());
+    for name in kept {
+        body.insert((*name).to_owned(), field(&user, name).clone());
     }
     for (field, value) in changed {
         body.insert((*field).to_owned(), value.clone());

@@ -68,9 +68,14 @@ pub(super) fn definition(value: &Value) -> Cell {
     }
 }
 
+/// The field of an object; null if it is missing.
+pub(super) fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
+    object.get(name).unwrap_or(&Value::Null)
+}
+
 /// The field of an object as text; empty if it is missing.
-pub(super) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get(field).and_then(Value::as_str).unwrap_or("")
+pub(super) fn text<'a>(object: &'a Value, name: &str) -> &'a str {
+    object.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
 /// Names such as tags: an array, or in old releases text with commas.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cells::{items, text};
+use super::cells::{field, items, text};
 use super::http::Http;
 use crate::ctl::commands::memory_report;
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
@@ -56,7 +56,7 @@ fn check(http: &Http, path: &[&str], holds: impl FnOnce(&str) -> String) -> Outc
 /// A sentence for each alarm that is on.
 fn alarm_lines(http: &Http) -> Result<Vec<String>, Failure> {
     let (_, json) = http.check(&["health", "checks", "alarms"])?;
-    let alarms = json["alarms"].as_array().into_iter().flatten();
+    let alarms = field(&json, "alarms").as_array().into_iter().flatten();
     Ok(alarms
         .map(|alarm| {
             let name = match text(alarm, "resource") {
@@ -167,17 +167,15 @@ pub(super) fn server_version(http: &Http) -> Outcome {
 
 pub(super) fn listeners(http: &Http) -> Outcome {
     let overview = http.get(&["overview"])?;
-    let listeners = items(overview["listeners"].clone());
+    let listeners = items(field(&overview, "listeners").clone());
     let shown: Vec<Value> = listeners.iter().map(listener).collect();
     let lines: Vec<String> = shown
         .iter()
         .map(|own| {
-            let field = |name| text(own, name);
-            let (interface, protocol) = (field("interface"), field("protocol"));
-            let purpose = field("purpose");
+            let (interface, protocol) = (text(own, "interface"), text(own, "protocol"));
+            let (port, purpose) = (field(own, "port"), text(own, "purpose"));
             format!(
-                "Interface: {interface}, port: {}, protocol: {protocol}, purpose: {purpose}",
-                own["port"]
+                "Interface: {interface}, port: {port}, protocol: {protocol}, purpose: {purpose}"
             )
         })
         .collect();
@@ -197,7 +195,7 @@ fn listener(own: &Value) -> Value {
     };
     let purpose = PURPOSES.iter().find(|(name, _)| *name == protocol);
     json!({
-        "node": own["node"], "interface": interface, "port": own["port"], "protocol": protocol,
+        "node": field(own, "node"), "interface": interface, "port": field(own, "port"), "protocol": protocol,
         "purpose": purpose.map_or("", |(_, purpose)| *purpose),
     })
 }
@@ -205,10 +203,13 @@ fn listener(own: &Value) -> Value {
 pub(super) fn memory_breakdown(http: &Http, request: &Request) -> Outcome {
     let node = http.node()?;
     let memory = http.get(&["nodes", &node, "memory"])?;
-    let memory = memory["memory"].as_object().cloned().unwrap_or_default();
+    let memory = field(&memory, "memory")
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let resident = memory
         .get("total")
-        .and_then(|total| total["rss"].as_u64())
+        .and_then(|total| field(total, "rss").as_u64())
         .unwrap_or(0);
     let kinds: Map<String, Value> = memory
         .into_iter()

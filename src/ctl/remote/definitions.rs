@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cells::text;
+use super::cells::{field, text};
 use super::http::Http;
 use crate::ctl::exit_code::EX_USAGE;
 use crate::ctl::outcome::{Failure, Outcome, Reply};
@@ -21,7 +21,11 @@ pub(super) fn import(http: &Http, request: &Request, content: &[u8]) -> Outcome 
     let report = http.post_bytes(&["definitions"], content.to_vec())?;
     let report = report.unwrap_or_default();
     let mut lines = "Imported definitions.".to_owned();
-    for entry in report["not_imported"].as_array().into_iter().flatten() {
+    for entry in field(&report, "not_imported")
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         lines += &format!("\nNot imported: {}", line_of(entry));
     }
     let json = json!({"result": "ok", "report": report});

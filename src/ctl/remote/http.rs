@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::cells::field;
 use crate::ctl::exit_code::{EX_DATAERR, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE};
 use crate::ctl::invocation::{CommandError, RemoteTarget};
 use crate::ctl::outcome::Failure;
@@ -154,7 +155,7 @@ impl Http {
     /// Deletes under conditions; false if there is no such object.
     pub(super) fn delete_if(&self, path: &[&str], query: &[(&str, &str)]) -> Result<bool, Failure> {
         let answer = self.send(Method::DELETE, path, query, None, None)?;
-        answer.is_found()
+        answer.found()
     }
 
     /// Closes connections; the reason is for their clients.
@@ -189,7 +190,7 @@ impl Http {
         reason: Option<&str>,
     ) -> Result<bool, Failure> {
         let body = body.map(|body| body.to_string().into_bytes());
-        self.send(method, path, &[], body, reason)?.is_found()
+        self.send(method, path, &[], body, reason)?.found()
     }
 
     /// The address of a path below `/api`.
@@ -294,7 +295,7 @@ fn no_path(path: &[&str]) -> String {
 /// The reason of a refusal.
 fn reason_of(body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    match (&json["reason"], &json["error"]) {
+    match (field(&json, "reason"), field(&json, "error")) {
         (Value::String(reason), _) | (_, Value::String(reason)) => reason.clone(),
         (Value::Null, Value::Null) => String::from_utf8_lossy(body).into_owned(),
         (reason, _) => reason.to_string(),
@@ -343,7 +344,7 @@ impl Answer {
         }
     }
 
-    fn is_found(self) -> Result<bool, Failure> {
+    fn found(self) -> Result<bool, Failure> {
         match self.status {
             StatusCode::NOT_FOUND => Ok(false),
             _ => self.checked().map(|_| true),

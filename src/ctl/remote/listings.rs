@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::cells::{cell, definition, items, text, words};
+use super::cells::{cell, definition, field, items, text, words};
 use super::http::Http;
 use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, listing};
@@ -66,7 +66,7 @@ pub(super) fn queues(http: &Http, request: &Request) -> Outcome {
         false => all.unwrap_or_default(),
     };
     listing(request, all, |queue, column| match column {
-        "effective_policy_definition" => definition(&queue[column]),
+        "effective_policy_definition" => definition(field(queue, column)),
         "leader" if queue.get("leader").is_none() => same(queue, "node"),
         "members" if queue.get("members").is_none() => {
             Cell::Words(vec![text(queue, "node").to_owned()])
@@ -99,9 +99,9 @@ pub(super) fn consumers(http: &Http, request: &Request) -> Outcome {
     let all = http.find(&["consumers", request.vhost()])?.map(items);
     listing(request, all.unwrap_or_default(), |consumer, column| {
         match column {
-            "queue_name" => text(&consumer["queue"], "name").into(),
+            "queue_name" => text(field(consumer, "queue"), "name").into(),
             // The API names channels, and knows no process ids.
-            "channel_pid" => text(&consumer["channel_details"], "name").into(),
+            "channel_pid" => text(field(consumer, "channel_details"), "name").into(),
             _ => same(consumer, column),
         }
     })

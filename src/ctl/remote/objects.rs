@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cells::{items, text};
+use super::cells::{field, items, text};
 use super::http::Http;
 use super::listings::{no_such_vhost, of_vhost};
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
@@ -90,7 +90,7 @@ pub(super) fn clear_policy(http: &Http, request: &Request, kind: &str) -> Outcom
 /// Lists policies, the lowest priority first.
 pub(super) fn list_policies(http: &Http, request: &Request, kind: &str) -> Outcome {
     let mut policies = of_vhost(http, request, &[kind, request.vhost()])?;
-    let priority = |policy: &Value| policy["priority"].as_f64().unwrap_or(0.0);
+    let priority = |policy: &Value| field(policy, "priority").as_f64().unwrap_or(0.0);
     policies.sort_by(|a, b| priority(a).total_cmp(&priority(b)));
     let row = |policy: &Value| {
         vec![
@@ -98,8 +98,8 @@ pub(super) fn list_policies(http: &Http, request: &Request, kind: &str) -> Outco
             text(policy, "name").into(),
             text(policy, "pattern").into(),
             text(policy, "apply-to").into(),
-            policy["definition"].to_string().into(),
-            super::cells::cell(&policy["priority"]),
+            field(policy, "definition").to_string().into(),
+            super::cells::cell(field(policy, "priority")),
         ]
     };
     let columns = [
@@ -155,7 +155,7 @@ pub(super) fn list_parameters(http: &Http, request: &Request) -> Outcome {
         vec![
             Cell::from(text(own, "component")),
             text(own, "name").into(),
-            own["value"].to_string().into(),
+            field(own, "value").to_string().into(),
         ]
     };
     rows(&["component", "name", "value"], own.map(row).collect())
@@ -177,7 +177,7 @@ pub(super) fn list_global_parameters(http: &Http) -> Outcome {
     let row = |own: &Value| {
         vec![
             Cell::from(text(own, "name")),
-            own["value"].to_string().into(),
+            field(own, "value").to_string().into(),
         ]
     };
     rows(&["name", "value"], all.iter().map(row).collect())
@@ -262,7 +262,7 @@ pub(super) fn list_user_limits(http: &Http, request: &Request) -> Outcome {
 /// The limits in a list of one object or none.
 fn own_limits(found: Value) -> String {
     let first = items(found).into_iter().next().unwrap_or_default();
-    match &first["value"] {
+    match field(&first, "value") {
         Value::Object(limits) => Value::Object(limits.clone()).to_string(),
         _ => "{}".to_owned(),
     }
@@ -276,7 +276,12 @@ fn all_limits(http: &Http, path: &str, name: &str) -> Outcome {
             json: json!([]),
         });
     }
-    let row = |own: &Value| vec![text(own, name).into(), own["value"].to_string().into()];
+    let row = |own: &Value| {
+        vec![
+            text(own, name).into(),
+            field(own, "value").to_string().into(),
+        ]
+    };
     rows(&[name, "limits"], all.iter().map(row).collect())
 }
 
@@ -289,7 +294,9 @@ pub(super) fn set_vhost_limits(http: &Http, request: &Request) -> Outcome {
 pub(super) fn clear_vhost_limits(http: &Http, request: &Request) -> Outcome {
     let found = http.find(&["vhost-limits", request.vhost()])?;
     let found = found.map(items).unwrap_or_default();
-    let limits = found.first().and_then(|own| own["value"].as_object());
+    let limits = found
+        .first()
+        .and_then(|own| field(own, "value").as_object());
     let Some(limits) = limits else {
         return Err(no_parameter());
     };
@@ -325,7 +332,7 @@ pub(super) fn delete_queue(http: &Http, request: &Request) -> Outcome {
     }
     let ready = match text(&queue, "type") {
         "stream" => 0,
-        _ => queue["messages_ready"].as_u64().unwrap_or(0),
+        _ => field(&queue, "messages_ready").as_u64().unwrap_or(0),
     };
     Ok(Reply::Message(format!(
         "Queue was successfully deleted with {ready} ready messages"
@@ -353,13 +360,13 @@ pub(super) fn rewind(http: &Http, request: &Request) -> Outcome {
     ];
     let rewound = http.post(&path, &json!({ "to": to }))?;
     let rewound = rewound.ok_or_else(|| Failure::error(EX_DATAERR, "Queue not found"))?;
-    let from = rewound["from_offset"].as_u64();
+    let from = field(&rewound, "from_offset").as_u64();
     let from = from.map_or(String::new(), |offset| {
         format!(", the first with offset {offset}")
     });
     Ok(Reply::Message(format!(
         "Messages that are ready again: {}{from}",
-        rewound["rewound"]
+        field(&rewound, "rewound")
     )))
 }
 
