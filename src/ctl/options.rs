@@ -200,7 +200,7 @@ pub(super) const OPTIONS: &[VerbOption] = &[
     switch("errors-only", None, "Show errors only"),
     switch(
         "implicitly-enabled",
-        Some('e'),
+        None,
         "Only what is enabled, also for others",
     ),
     switch("minimal", Some('m'), "Only names"),

@@ -78,7 +78,12 @@ impl Server {
             listeners: listeners_shown,
             configuration: configuration_shown,
             data_dir: config.data_dir.clone().into(),
-            certificate_files: Vec::new(),
+            certificate_files: config
+                .tls_cert
+                .iter()
+                .chain(&config.tls_ca)
+                .cloned()
+                .collect(),
             started,
         };
         let views = Views::new(broker.clone(), alarms.clone(), memory.clone(), node);

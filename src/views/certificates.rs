@@ -11,6 +11,8 @@ use super::sources::Views;
 /// Bytes that are read of a file of certificates.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+const DAY_SECS: i64 = 24 * 60 * 60;
+
 /// A certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateView {
@@ -28,6 +30,25 @@ pub struct CertificateView {
 pub struct CertificateError {
     file: PathBuf,
     reason: String,
+}
+
+impl CertificateView {
+    /// Whether it has ended at a time, in seconds since the Unix epoch.
+    pub fn has_ended_at(&self, time: i64) -> bool {
+        self.not_after <= time
+    }
+}
+
+/// Seconds of a unit in which operators say how soon an end is too soon.
+pub fn unit_secs(unit: &str) -> Option<i64> {
+    let days = match unit {
+        "days" => 1,
+        "weeks" => 7,
+        "months" => 30,
+        "years" => 365,
+        _ => return None,
+    };
+    Some(days * DAY_SECS)
 }
 
 impl Views {

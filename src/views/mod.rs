@@ -15,7 +15,7 @@ mod sources; // what views are built from
 mod vhost; // virtual hosts
 
 pub use crate::shovel::{ShovelState, ShovelStatus};
-pub use certificates::{CertificateError, CertificateView};
+pub use certificates::{CertificateError, CertificateView, unit_secs};
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};
 pub use exchange::{BindingView, ExchangeView};

@@ -8,12 +8,11 @@ use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply};
 use crate::ctl::protocol::Request;
 use crate::node;
-use crate::views::CertificateView;
+use crate::views::{CertificateView, unit_secs};
 
 /// What `--within` counts unless `--unit` and a number say otherwise.
 const WITHIN: i64 = 4;
 const UNIT: &str = "weeks";
-const DAY_SECS: i64 = 24 * 60 * 60;
 
 pub(super) fn list(ctx: &Context) -> Outcome {
     let certificates = read(ctx)?;
@@ -60,7 +59,7 @@ pub(super) fn check(ctx: &Context, request: &Request) -> Outcome {
         Some(_) => return Err(Failure::error(EX_DATAERR, "Bad argument: --within")),
     };
     let unit = request.options.get("unit").map_or(UNIT, String::as_str);
-    let days = days(unit).ok_or_else(|| {
+    let unit_secs = unit_secs(unit).ok_or_else(|| {
         Failure::error(
             EX_USAGE,
             format!(
@@ -68,13 +67,13 @@ pub(super) fn check(ctx: &Context, request: &Request) -> Outcome {
             ),
         )
     })?;
-    let seconds = within.saturating_mul(days).saturating_mul(DAY_SECS);
+    let seconds = within.saturating_mul(unit_secs);
     let now = i64::try_from(ctx.broker.clock().wall_ms() / 1000).unwrap_or(i64::MAX);
     let until = now.saturating_add(seconds);
     let certificates = read(ctx)?;
     let ending: Vec<&CertificateView> = certificates
         .iter()
-        .filter(|own| own.not_after <= until)
+        .filter(|own| own.has_ended_at(until))
         .collect();
     let period = match within {
         1 => format!("1 {}", unit.trim_end_matches('s')),
@@ -106,15 +105,4 @@ pub(super) fn check(ctx: &Context, request: &Request) -> Outcome {
             ),
         )
     })
-}
-
-/// Days of a unit.
-fn days(unit: &str) -> Option<i64> {
-    match unit {
-        "days" => Some(1),
-        "weeks" => Some(7),
-        "months" => Some(30),
-        "years" => Some(365),
-        _ => None,
-    }
 }

@@ -24,7 +24,7 @@ fn config(dir: &Path) -> Config {
         .map(Into::into)
         .chain([dir.as_os_str().to_owned()]);
     match cli::parse(words, |_| None).unwrap() {
-        cli::Command::Serve(config) => *config,
+        cli::Command::Serve(serve) => serve.config,
         other => panic!("{other:?}"),
     }
 }
