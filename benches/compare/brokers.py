@@ -37,6 +37,8 @@ class Broker:
     # And the management API with a login, and the metrics.
     management: str | None = None
     metrics: str | None = None
+    # The same broker through TLS, if it was started here.
+    tls_uri: str | None = None
     # It runs only scenarios whose names begin with this.
     only: str = ""
 
@@ -57,10 +59,13 @@ def running(name, uri):
 @contextlib.contextmanager
 def leveret(binary, data, options, name="leveret"):
     """Leveret with its defaults, except for ports."""
-    port, cmq, management, metrics = (_free_port() for _ in range(4))
+    port, tls, cmq, management, metrics = (_free_port() for _ in range(5))
+    certificate, key = _certificate(data)
     # Variables, since an older binary ignores them where it would refuse an unknown flag.
     os.environ["LEVERET_MANAGEMENT_LISTEN"] = f"127.0.0.1:{management}"
     os.environ["LEVERET_PROMETHEUS_LISTEN"] = f"127.0.0.1:{metrics}"
+    os.environ["LEVERET_AMQPS_LISTEN"] = f"127.0.0.1:{tls}"
+    os.environ["LEVERET_TLS_CERT"], os.environ["LEVERET_TLS_KEY"] = str(certificate), str(key)
     command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
     with _Process(command, port, data / f"{name}.log") as process:
@@ -70,7 +75,7 @@ def leveret(binary, data, options, name="leveret"):
         broker = process.broker(name)
         yield dataclasses.replace(broker, cmq=f"http://{key}@127.0.0.1:{cmq}", ctl=shlex.join(ctl),
                                   management=f"http://guest:guest@127.0.0.1:{management}",
-                                  metrics=f"http://127.0.0.1:{metrics}")
+                                  metrics=f"http://127.0.0.1:{metrics}", tls_uri=_tls_uri(tls))
 
 
 @contextlib.contextmanager
@@ -104,12 +109,17 @@ def rabbitmq_chrooted(root, data):
 def _rabbitmq(enter, server, inside, folder, data):
     """Starts RabbitMQ with its data in a folder, which it sees as `inside`. It has its own Erlang port mapper, which stops
     with it."""
-    port, distribution, mapper = _free_port(), _free_port(), _free_port()
+    port, distribution, mapper, tls = (_free_port() for _ in range(4))
+    for file in _certificate(data):
+        shutil.copy(file, folder)
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.ssl.default = 127.0.0.1:{tls}\n"
+        f"ssl_options.certfile = {inside}/server.pem\nssl_options.keyfile = {inside}/server.key\n")
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": inside, "LANG": "C.UTF-8", "ERL_EPMD_PORT": mapper,
         "RABBITMQ_NODENAME": f"compare{port}@localhost", "RABBITMQ_NODE_PORT": port,
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_DIST_PORT": distribution,
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{inside}/plugins",
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null", "RABBITMQ_CONFIG_FILE": f"{inside}/rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{inside}/plugins",
         "RABBITMQ_MNESIA_BASE": f"{inside}/data", "RABBITMQ_LOG_BASE": f"{inside}/log",
     }
     (folder / "plugins").write_text("[].\n")
@@ -117,11 +127,24 @@ def _rabbitmq(enter, server, inside, folder, data):
     version = re.search(r"rabbitmq_server-([\d.]+\d)", server).group(1)
     try:
         with _Process(command, port, data / f"rabbitmq-{version}.log") as process:
-            yield process.broker(f"RabbitMQ {version}")
+            yield dataclasses.replace(process.broker(f"RabbitMQ {version}"), tls_uri=_tls_uri(tls))
     finally:
         epmd = _pid_listening(mapper)
         if epmd:
             os.kill(epmd, signal.SIGTERM)
+
+
+def _tls_uri(port):
+    return f"amqps://guest:guest@localhost:{port}/%2f"
+
+
+def _certificate(data):
+    """A certificate and its key, of the kind that most servers have."""
+    certificate, key = data / "server.pem", data / "server.key"
+    if not certificate.exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost",
+                        "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
 
 
 def _server(root):
@@ -138,6 +161,8 @@ class _Process:
     def __init__(self, command, port, log):
         self._command, self._port, self._log = command, port, log
         self._process = None
+        # A restart finds the variables as they are now, whatever is set for other brokers.
+        self._environment = dict(os.environ)
         self._pid_file = log.with_suffix(".pid")
         # Named pipes: after a write to `ask`, a read from `answer` returns when the broker is back.
         self._ask, self._answer = log.with_suffix(".ask"), log.with_suffix(".answer")
@@ -170,7 +195,8 @@ class _Process:
 
     def _start(self):
         with open(self._log, "ab") as out:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL,
+                                             stdout=out, stderr=out)
         _until(lambda: _answers(self._port) or self._process.poll() is not None, START_S,
                f"{self._command[0]} does not answer")
         if self._process.poll() is not None:

@@ -27,6 +27,8 @@ class Scenario:
     # Only leveret is measured. The words may contain {cmq}, the API with a key; {ctl}, the command line; {management},
     # the management API with a login; and {metrics}.
     ours: bool = False
+    # The load goes through TLS, on brokers that were started here.
+    tls: bool = False
 
 
 def every(given):
@@ -42,7 +44,7 @@ def every(given):
         found.append(Scenario(f"idle-{count}", f"{count:,} idle connections", "connections",
                               ("connections", "--connections", str(count), "--seconds", str(given.seconds)),
                               heavy=count > 1_000))
-    found += [*_throughput(given, time), *_sizes(given, time), *_routing(time), *_latency(time), *_ideal(time)]
+    found += [*_throughput(given, time), *_sizes(given, time), *_tls(given, time), *_routing(time), *_latency(time), *_ideal(time)]
     backlog = ("backlog", "--count", str(given.backlog))
     found.append(Scenario("backlog", f"backlog of {given.backlog:,}", "backlog", backlog, heavy=True, restarts=True))
     found.append(Scenario("churn", "opened and closed by 4 threads", "connections",
@@ -79,6 +81,11 @@ def _sizes(given, time):
         for mode, length in (("produce", time), ("consume", ("--count", str(count))), ("both", time)):
             yield Scenario(f"{mode}-{name}", f"{mode}, {title}", "size", (mode, *words, *length),
                            ideal=f"ideal-{name}" if mode == "produce" else None)
+
+
+def _tls(given, time):
+    for mode, length in (("produce", time), ("consume", ("--count", str(given.drain))), ("both", time)):
+        yield Scenario(f"tls-{mode}", f"{mode}, TLS 1.3", "tls", (mode, *length), tls=True)
 
 
 def _routing(time):

@@ -290,6 +290,7 @@ def _ideal_table(rows, document):
 
 
 MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodies, one pair"),
+          "tls": _rate_table("Through TLS, one pair"),
           "routing": _rate_table("Routing and many queues"), "latency": _latency_table, "lone": _lone_table,
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
           "ours": _rate_table("Features of leveret only"), "rewind": _rewind_table,

@@ -17,21 +17,19 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Tells each client its address and the address that it connected to, and repeats four of its bytes.
 fn open(listener: Listener, limits: Limits) -> Door {
-    Door::on(
-        listener,
-        limits,
-        |mut transport, peer, _permit| async move {
-            let local = transport.local_addr().unwrap();
-            let greeting = format!("{peer} {local} ");
-            transport.write_all(greeting.as_bytes()).await.unwrap();
-            transport.flush().await.unwrap();
-            let mut own = [0; 4];
-            if transport.read_exact(&mut own).await.is_ok() {
-                transport.write_all(&own).await.unwrap();
-                transport.shutdown().await.unwrap();
-            }
-        },
-    )
+    Door::on(listener, limits, |mut transport, peer, permit| async move {
+        // Held to the end, as a front door holds it.
+        let _permit = permit;
+        let local = transport.local_addr().unwrap();
+        let greeting = format!("{peer} {local} ");
+        transport.write_all(greeting.as_bytes()).await.unwrap();
+        transport.flush().await.unwrap();
+        let mut own = [0; 4];
+        if transport.read_exact(&mut own).await.is_ok() {
+            transport.write_all(&own).await.unwrap();
+            transport.shutdown().await.unwrap();
+        }
+    })
 }
 
 fn listener(trusted: &str) -> Listener {
