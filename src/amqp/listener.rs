@@ -172,10 +172,7 @@ impl Front {
                         step = Step::Read(waiting.accepted(&known.name, &mut out));
                         continue;
                     }
-                    // The login may wait for others; that time is not the client's.
-                    socket_permit.awaits_broker();
-                    let login = self.login(stream, peer, &proof).await;
-                    socket_permit.awaits_peer();
+                    let login = self.login(stream, peer, &proof, socket_permit).await;
                     match login {
                         Ok(known) => {
                             let waiting = waiting.accepted(&known.name, &mut out);
@@ -234,6 +231,7 @@ impl Front {
         stream: &Transport,
         peer: SocketAddr,
         proof: &Proof,
+        socket_permit: &SocketPermit,
     ) -> Result<Arc<AuthUser>, String> {
         let by_certificate;
         let (name, credentials) = match proof {
@@ -244,9 +242,13 @@ impl Front {
                 (&by_certificate, Credentials::Certificate)
             }
         };
-        let users = self.broker.users();
-        let login = users.login(LoginDoor::Amqp, name, credentials, peer.ip());
-        login.await.map_err(|error| error.to_string())
+        let (users, door, address) = (self.broker.users(), LoginDoor::Amqp, peer.ip());
+        users.hold_up(door, name, credentials, address).await;
+        // The login may wait for others; that time is not the client's.
+        socket_permit.awaits_broker();
+        let login = users.login(door, name, credentials, address).await;
+        socket_permit.awaits_peer();
+        login.map_err(|error| error.to_string())
     }
 
     /// Opens the virtual host if the user may enter it and no limit is reached. Checks the permission again

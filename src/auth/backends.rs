@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::aging::{Decided, State, earlier_or};
 use super::backend::{Backend, Chain, External};
 use super::cache::{Cache, Kept};
 use super::decision::{Answer, Decision, Verdict};
@@ -16,10 +17,6 @@ use super::question::Question;
 use super::user::{AuthUser, Authority, Authorizer};
 use crate::clock::{self, Clock};
 use crate::model::Name;
-use crate::seldom::Seldom;
-
-/// While a backend cannot be asked, its last permission to do something holds for as long after it was given.
-const PERMISSION_OUTLIVES_BACKEND: Duration = Duration::from_secs(60 * 60);
 
 /// What the chain is, and its backends.
 #[derive(Clone, Debug)]
@@ -74,13 +71,6 @@ struct DecisionKey {
     user: Name,
     tags: Arc<[Name]>,
     question: Question,
-}
-
-/// A verdict, and when the backend gave it.
-#[derive(Clone)]
-struct Decided {
-    verdict: Verdict,
-    given: Instant,
 }
 
 impl Default for Backends {
@@ -262,11 +252,17 @@ impl Backends {
         ask: impl Future<Output = Verdict> + Send + 'static,
     ) -> Answer {
         let cache = Arc::clone(&self.decisions);
-        if let Some(kept) = cache.fresh(&key, clock::monotonic()) {
-            return decision(kept).into();
-        }
+        let now = clock::monotonic();
+        let (refreshed_until, earlier) = match cache.any(&key) {
+            None => (None, None),
+            Some(kept) => match State::of(&kept, now, self.cache_ttl) {
+                State::Fresh(until) => return known(kept.value.verdict, until),
+                State::Aging(until) => (Some(until), Some(kept.value)),
+                State::Over => (None, Some(kept.value)),
+            },
+        };
+        let verdict = earlier.as_ref().map(|earlier| earlier.verdict.clone());
         let (ttl, caches_refusals) = (self.cache_ttl, self.caches_refusals);
-        let earlier = cache.any(&key).map(|kept| kept.value);
         let backend = key.backend;
         let ask = async move {
             let verdict = ask.await;
@@ -282,9 +278,17 @@ impl Backends {
                 until: is_kept.then(|| now + ttl),
             }
         };
+        if let (Some(until), Some(verdict)) = (refreshed_until, verdict) {
+            cache.refresh(key, ask);
+            return known(verdict, until);
+        }
         Answer::Asked(Box::pin(async move {
             match cache.get(key, ask).await {
-                Some(kept) => decision(kept),
+                Some(kept) => Decision {
+                    verdict: kept.value.verdict,
+                    // What is not kept holds for what was asked only.
+                    until: Some(kept.until.unwrap_or_else(clock::monotonic)),
+                },
                 None => failed(backend, TOO_MANY),
             }
         }))
@@ -341,12 +345,11 @@ impl From<Decision> for Answer {
     }
 }
 
-fn decision(kept: Kept<Decided>) -> Decision {
-    Decision {
-        verdict: kept.value.verdict,
-        // What is not kept holds for what was asked only.
-        until: Some(kept.until.unwrap_or_else(clock::monotonic)),
-    }
+fn known(verdict: Verdict, until: Instant) -> Answer {
+    Answer::Known(Decision {
+        verdict,
+        until: Some(until),
+    })
 }
 
 fn failed(backend: External, why: &str) -> Decision {
@@ -356,52 +359,5 @@ fn failed(backend: External, why: &str) -> Decision {
             why: why.into(),
         },
         until: Some(clock::monotonic()),
-    }
-}
-
-/// The verdict, or the earlier permission if the backend cannot be asked: clients that work go on while it is away.
-fn earlier_or(earlier: Option<Decided>, verdict: Verdict, now: Instant) -> Decided {
-    static FAILURES: Seldom = Seldom::new(1, Duration::from_secs(10));
-    if let Verdict::Failed { backend, why } = &verdict {
-        if let Some(unsaid) = FAILURES.passes(now) {
-            let backend = backend.module();
-            tracing::error!(backend, %why, %unsaid, "a backend cannot be asked");
-        }
-        let still_allowed = earlier.filter(|earlier| {
-            let age = now.saturating_duration_since(earlier.given);
-            earlier.verdict == Verdict::Allowed && age < PERMISSION_OUTLIVES_BACKEND
-        });
-        if let Some(earlier) = still_allowed {
-            return earlier;
-        }
-    }
-    Decided {
-        verdict,
-        given: now,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_permission_outlives_its_backend_for_a_while() {
-        let given = clock::monotonic();
-        let failed = || Verdict::Failed {
-            backend: External::Http,
-            why: "timeout".into(),
-        };
-        let after = |earlier: Option<Verdict>, verdict, secs| {
-            let earlier = earlier.map(|verdict| Decided { verdict, given });
-            earlier_or(earlier, verdict, given + Duration::from_secs(secs)).verdict
-        };
-        let allowed = Some(Verdict::Allowed);
-        assert_eq!(after(allowed.clone(), failed(), 3599), Verdict::Allowed);
-        assert_eq!(after(allowed.clone(), failed(), 3600), failed());
-        assert_eq!(after(allowed, Verdict::Denied, 1), Verdict::Denied);
-        assert_eq!(after(Some(Verdict::Denied), failed(), 1), failed());
-        assert_eq!(after(None, failed(), 1), failed());
-        assert_eq!(after(None, Verdict::Allowed, 1), Verdict::Allowed);
     }
 }

@@ -33,8 +33,11 @@ pub(super) struct Cache<K, V> {
 struct Shelves<K, V> {
     young: HashMap<K, Kept<V>>,
     old: HashMap<K, Kept<V>>,
-    asked: HashMap<K, watch::Receiver<Option<Kept<V>>>>,
+    asked: HashMap<K, Asked<V>>,
 }
+
+/// Gets the answer when it comes.
+type Asked<V> = watch::Receiver<Option<Kept<V>>>;
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Cache<K, V> {
@@ -53,11 +56,6 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// The kept answer, if it holds.
-    pub(super) fn fresh(&self, key: &K, now: Instant) -> Option<Kept<V>> {
-        self.shelves.lock().fresh(key, now)
-    }
-
     /// The kept answer, whether it holds or not.
     pub(super) fn any(&self, key: &K) -> Option<Kept<V>> {
         self.shelves.lock().find(key)
@@ -70,34 +68,54 @@ where
         key: K,
         ask: impl Future<Output = Kept<V>> + Send + 'static,
     ) -> Option<Kept<V>> {
-        let mut told = {
+        let asked = {
             let mut shelves = self.shelves.lock();
             if let Some(kept) = shelves.fresh(&key, clock::monotonic()) {
                 return Some(kept);
             }
-            match shelves.asked.get(&key) {
-                Some(told) => told.clone(),
-                None if shelves.asked.len() >= ASKED_MAX => return None,
-                None => {
-                    let (tell, told) = watch::channel(None);
-                    shelves.asked.insert(key.clone(), told.clone());
-                    let asking = Asking {
-                        cache: Arc::clone(&self),
-                        key,
-                    };
-                    tokio::spawn(async move {
-                        let kept = ask.await;
-                        asking.keep(&kept);
-                        drop(asking);
-                        tell.send_replace(Some(kept));
-                    });
-                    told
-                }
-            }
+            self.ask(&mut shelves, key, ask)
         };
         // The sender is gone without an answer only if the question panicked.
-        let answered = told.wait_for(Option::is_some).await.ok()?;
+        let mut asked = asked?;
+        let answered = asked.wait_for(Option::is_some).await.ok()?;
         answered.clone()
+    }
+
+    /// Asks again, though an answer is kept, unless it is being asked already.
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        key: K,
+        ask: impl Future<Output = Kept<V>> + Send + 'static,
+    ) {
+        // Nobody waits for it here.
+        drop(self.ask(&mut self.shelves.lock(), key, ask));
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        shelves: &mut Shelves<K, V>,
+        key: K,
+        ask: impl Future<Output = Kept<V>> + Send + 'static,
+    ) -> Option<Asked<V>> {
+        if let Some(asked) = shelves.asked.get(&key) {
+            return Some(asked.clone());
+        }
+        if shelves.asked.len() >= ASKED_MAX {
+            return None;
+        }
+        let (tell, asked) = watch::channel(None);
+        shelves.asked.insert(key.clone(), asked.clone());
+        let asking = Asking {
+            cache: Arc::clone(self),
+            key,
+        };
+        tokio::spawn(async move {
+            let kept = ask.await;
+            asking.keep(&kept);
+            drop(asking);
+            tell.send_replace(Some(kept));
+        });
+        Some(asked)
     }
 }
 
@@ -114,6 +132,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Shelves<K, V> {
         let (key, kept) = self.old.remove_entry(key)?;
         self.put(key, kept.clone());
         Some(kept)
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
     }
 
     fn put(&mut self, key: K, kept: Kept<V>) {
@@ -133,9 +156,10 @@ struct Asking<K: Eq + Hash, V> {
 
 impl<K: Clone + Eq + Hash, V: Clone> Asking<K, V> {
     fn keep(&self, kept: &Kept<V>) {
-        if kept.until.is_some() {
-            let mut shelves = self.cache.shelves.lock();
-            shelves.put(self.key.clone(), kept.clone());
+        let mut shelves = self.cache.shelves.lock();
+        match kept.until {
+            Some(_) => shelves.put(self.key.clone(), kept.clone()),
+            None => shelves.remove(&self.key),
         }
     }
 }
@@ -181,8 +205,9 @@ mod tests {
         for kept in all.join_all().await {
             assert_eq!(kept.map(|kept| kept.value), Some(0));
         }
-        assert_eq!(cache.fresh(&1, clock::monotonic()).unwrap().value, 0);
-        assert!(cache.fresh(&1, until).is_none());
+        let fresh = |now| cache.shelves.lock().fresh(&1, now);
+        assert_eq!(fresh(clock::monotonic()).map(|kept| kept.value), Some(0));
+        assert!(fresh(until).is_none());
         assert_eq!(cache.any(&1).unwrap().value, 0);
         Arc::clone(&cache).get(2, ask()).await;
         assert_eq!(asked.load(Ordering::SeqCst), 2);
@@ -197,6 +222,25 @@ mod tests {
             assert_eq!(got.map(|kept| kept.value), Some(value));
         }
         assert!(cache.any(&1).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_refresh_replaces_or_removes_what_is_kept() {
+        let cache = Arc::new(Cache::<u8, usize>::default());
+        let until = clock::monotonic() + TTL;
+        cache.shelves.lock().put(1, kept(1, until));
+        for (asked, after) in [(Some(until), Some(2)), (None, None)] {
+            cache.refresh(1, async move {
+                Kept {
+                    value: 2,
+                    until: asked,
+                }
+            });
+            while !cache.shelves.lock().asked.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(cache.any(&1).map(|kept| kept.value), after);
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Logins and permissions that other systems decide: the chain of backends, a cache of their answers, and each backend.
 //! The broker's own users are the backend `internal`, which `broker::users` has; here it is only named.
 
+mod aging; // how long decisions hold
 mod backend; // the chain, and the names of its backends
 mod backends; // asks them
 mod cache; // their answers, for a while

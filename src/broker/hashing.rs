@@ -2,7 +2,7 @@
 //! of their own. Of the waiting requests, the one goes first whose address and user had the fewest hashes lately, so
 //! that password guessers do not delay other clients. Knows no password.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+use super::recent::Recent;
 use crate::clock;
 use crate::model::Name;
 
@@ -21,8 +22,6 @@ const HASHES_AT_ONCE: usize = 2;
 const WAITING_MAX: usize = 1024;
 /// After this time the count of hashes of an address or user is halved.
 const LOAD_HALVES_AFTER: Duration = Duration::from_secs(10);
-/// Maximum number of addresses and users with a count.
-const LOADS_MAX: usize = 8 * 1024;
 /// Bits of an IPv6 address that name its network.
 const NETWORK_BITS: u32 = 64;
 
@@ -55,7 +54,7 @@ impl Asker {
 }
 
 /// The network of an address: the part that a client cannot choose.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - NETWORK_BITS))).into()
@@ -155,8 +154,7 @@ impl Request for oneshot::Sender<HashPermit> {
 struct WaitingList<T> {
     running: usize,
     waiting: VecDeque<(Asker, T)>,
-    load: HashMap<Key, u32>,
-    halved: Option<Instant>,
+    load: Recent<Key>,
     /// The next permit is for the oldest request, regardless of its count, so that each request is served at
     /// some time.
     by_age: bool,
@@ -167,8 +165,7 @@ impl<T> Default for WaitingList<T> {
         WaitingList {
             running: 0,
             waiting: VecDeque::new(),
-            load: HashMap::new(),
-            halved: None,
+            load: Recent::new(LOAD_HALVES_AFTER),
             by_age: false,
         }
     }
@@ -217,26 +214,13 @@ impl<T: Request> WaitingList<T> {
     }
 
     fn score(&self, asker: &Asker) -> u32 {
-        let loads = asker.keys().filter_map(|key| self.load.get(key));
-        loads.fold(0, |sum, load| sum.saturating_add(*load))
+        let loads = asker.keys().map(|key| self.load.of(key));
+        loads.fold(0, u32::saturating_add)
     }
 
     fn charge(&mut self, asker: &Asker, now: Instant) {
-        let halved = *self.halved.get_or_insert(now);
-        if now.saturating_duration_since(halved) >= LOAD_HALVES_AFTER
-            || self.load.len() >= LOADS_MAX
-        {
-            self.halved = Some(now);
-            self.load.retain(|_, load| {
-                *load /= 2;
-                *load > 0
-            });
-        }
         for key in asker.keys() {
-            if self.load.len() < LOADS_MAX || self.load.contains_key(key) {
-                let load = self.load.entry(key.clone()).or_default();
-                *load = load.saturating_add(1);
-            }
+            self.load.add(key, now);
         }
     }
 }
@@ -347,16 +331,6 @@ mod tests {
         line.enter(asker("ann", 2), "ann");
         assert_eq!(line.waiting.len(), WAITING_MAX);
         assert!(line.waiting.iter().any(|(_, who)| *who == "ann"));
-    }
-
-    #[test]
-    fn loads_are_bounded() {
-        let now = clock::monotonic();
-        let mut line: WaitingList<&str> = WaitingList::default();
-        for n in 0..3 * LOADS_MAX {
-            line.charge(&Asker::new(&n.to_string(), None), now);
-            assert!(line.load.len() <= LOADS_MAX);
-        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod permissions; // patterns per user and virtual host
 pub mod policies; // the policies of a virtual host
 pub mod properties; // checks of messages' properties
 pub mod queue; // queues: the state machine and its shell
+mod recent; // counts that halve with time
 pub mod routing; // from an exchange to queues
 pub mod secrets; // keys that sign requests over HTTP
 pub mod session; // permission checks of one connection

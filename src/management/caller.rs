@@ -225,17 +225,12 @@ pub(super) async fn log_in(
     password: &[u8],
     peer: &Peer,
 ) -> Result<Arc<AuthUser>, ApiError> {
-    peer.awaits_broker();
-    let address = peer.address().ip();
+    let (address, door) = (peer.address().ip(), LoginDoor::Management);
     let users = api.broker.users();
-    let login = users
-        .login(
-            LoginDoor::Management,
-            name,
-            Credentials::Password(password),
-            address,
-        )
-        .await;
+    let proof = Credentials::Password(password);
+    users.hold_up(door, name, proof, address).await;
+    peer.awaits_broker();
+    let login = users.login(door, name, proof, address).await;
     peer.awaits_peer();
     let login = login.map_err(|error| {
         if let Some(unsaid) = api.denied.passes(monotonic()) {

@@ -7,7 +7,7 @@
 )]
 
 mod arbitrary_input; // peers that send random frames and bytes
-mod auth; // logins by tokens and directories
+mod auth; // logins and permissions that other systems decide
 mod backlog; // more messages than memory
 mod blocked_publishers; // alarms, a slow disk and full queues hold publishers back
 mod clock_changes; // a wall clock that jumps while the broker runs

@@ -73,8 +73,34 @@ impl Users {
                 true => Ok(Arc::new(user)),
                 false => Err(LoginError::LoopbackOnly(user.name)),
             });
-        self.gate(door).count(login.is_ok());
+        let gate = self.gate(door);
+        gate.count(login.is_ok());
+        match &login {
+            Ok(_) => gate.note(name, peer, true),
+            Err(error) if error.is_clients_fault() => gate.note(name, peer, false),
+            Err(_) => {}
+        }
         login
+    }
+
+    /// Holds a login up before it is looked at, because of failures of its user and address lately. The client waits on its
+    /// own time: it may be displaced by others meanwhile.
+    pub async fn hold_up(
+        &self,
+        door: LoginDoor,
+        name: &str,
+        credentials: Credentials<'_>,
+        peer: IpAddr,
+    ) {
+        let password = match credentials {
+            Credentials::Password(password) => Some(password),
+            Credentials::Certificate => None,
+        };
+        let user = self.get(name);
+        let wait = self.gate(door).wait(user.as_deref(), name, password, peer);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// How many logins there were at a front door, since the start or since they were forgotten.
@@ -204,6 +230,16 @@ impl Users {
 }
 
 impl LoginError {
+    /// Whether the client has shown something wrong. A backend that cannot be asked is not its fault.
+    fn is_clients_fault(&self) -> bool {
+        match self {
+            LoginError::Refused { refused, .. } => matches!(refused, Refused::Denied(_)),
+            LoginError::InvalidCredentials(_)
+            | LoginError::BlankPassword(_)
+            | LoginError::LoopbackOnly(_) => true,
+        }
+    }
+
     fn of(attempt: &Attempt<'_>, backend: Backend, refused: Refused) -> LoginError {
         LoginError::Refused {
             name: attempt.login.name.into(),

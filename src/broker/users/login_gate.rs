@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::failures::Failures;
 use super::user::User;
 use crate::broker::hashing::{Asker, Hashing};
 use crate::broker::logins::{LoginDigest, Logins};
@@ -23,6 +25,7 @@ pub(super) struct LoginGate {
     hashing: Arc<Hashing>,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    failures: Mutex<Failures>,
 }
 
 /// How many logins there were at a front door.
@@ -39,6 +42,32 @@ impl LoginGate {
             false => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long an attempt waits because of failures lately, unless it is known to succeed.
+    pub(super) fn wait(
+        &self,
+        user: Option<&User>,
+        name: &str,
+        password: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Duration {
+        let recalled = password.and_then(|password| {
+            let digest = self.logins().digest(name, password);
+            self.recall(digest, revision(user))
+        });
+        match recalled {
+            Some(true) => Duration::ZERO,
+            Some(false) | None => self.failures.lock().wait(name, peer, clock::monotonic()),
+        }
+    }
+
+    pub(super) fn note(&self, name: &str, peer: IpAddr, has_succeeded: bool) {
+        let (mut failures, now) = (self.failures.lock(), clock::monotonic());
+        match has_succeeded {
+            true => failures.succeeded(name, peer, now),
+            false => failures.failed(name, peer, now),
+        }
     }
 
     pub(super) fn attempts(&self) -> LoginAttempts {
@@ -62,7 +91,7 @@ impl LoginGate {
         peer: Option<IpAddr>,
     ) -> bool {
         let digest = self.logins().digest(name, password);
-        let revision = user.map_or(NO_REVISION, |user| user.revision);
+        let revision = revision(user);
         match self.recall(digest, revision) {
             Some(right) => right,
             None => {
@@ -113,4 +142,8 @@ impl LoginGate {
             .remember(digest, revision, right, clock::monotonic());
         right
     }
+}
+
+fn revision(user: Option<&User>) -> u64 {
+    user.map_or(NO_REVISION, |user| user.revision)
 }

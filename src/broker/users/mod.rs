@@ -3,6 +3,7 @@
 
 mod access; // all users and permissions in memory, and each change of them
 mod authorise; // what users who have logged in may do
+mod failures; // failed logins, and how long the next one waits
 mod login;
 mod login_gate; // verifies passwords
 mod registry; // all users, and changes of them

@@ -14,4 +14,4 @@ mod rights; // tags
 mod users; // users, permissions, limits
 mod vhosts; // virtual hosts, policies
 
-use client::Client;
+pub(crate) use client::Client;

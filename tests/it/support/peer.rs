@@ -186,7 +186,7 @@ impl Peer {
         self.method().await.1
     }
 
-    async fn send_open(&mut self, vhost: &str) {
+    pub(crate) async fn send_open(&mut self, vhost: &str) {
         let tune_ok = connection::TuneOk {
             channel_max: self.client.channel_max,
             frame_max: self.client.frame_max,
