@@ -96,6 +96,11 @@ impl Front {
         });
     }
 
+    /// Sets the maximum number of open connections. Connections beyond a lower one stay open.
+    pub fn set_connection_max(&self, max: usize) {
+        self.acceptor.set_authenticated_max(max);
+    }
+
     /// Sets the heartbeat and the largest frame that connections are offered from now on.
     pub fn set_tuning(&self, heartbeat: u16, frame_max: u32) {
         let mut handshake = self.handshake.lock();

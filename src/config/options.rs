@@ -121,7 +121,7 @@ options! {
     /// Maximum number of open channels of one connection.
     channel_max: u16 = one(parse::positive), "COUNT", "2047", live;
     /// Maximum number of open AMQP connections; less if there are too few file descriptors.
-    connection_max: usize = one(parse::positive_count), "COUNT", "100000";
+    connection_max: usize = one(parse::positive_count), "COUNT", "100000", live;
     /// Largest message body accepted, in bytes; 512MiB at most.
     max_message_size: u64 = one(parse::message_size), "BYTES", "16777216";
     /// Memory for messages that wait in queues; more messages stay on disk only, until they are needed.

@@ -271,6 +271,47 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_tls_and_mechanisms_are_translated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let conf = format!(
+            "listeners.tcp = none\nlisteners.ssl.default = 5671\nssl_options.cacertfile = {path}\n\
+             ssl_options.certfile = {path}\nssl_options.keyfile = {path}\nssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = true\nssl_options.depth = 2\nssl_options.versions.1 = tlsv1.3\n\
+             ssl_cert_login_from = common_name\nauth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN\n\
+             management.ssl.port = 15671\nproxy_protocol = true\n"
+        );
+        let (config, warnings) = read(&conf, "", &[]).unwrap();
+        for expected in [
+            "amqp-listen = [\"none\"]",
+            "amqps-listen = [\"0.0.0.0:5671\"]",
+            "tls-verify = \"peer\"",
+            "tls-fail-if-no-peer-cert = \"true\"",
+            "tls-depth = 2",
+            "tls-versions = [\"1.3\"]",
+            "tls-login-from = \"common_name\"",
+            "auth-mechanisms = [\"EXTERNAL\", \"PLAIN\"]",
+            "management-listen = [\"none\"]",
+            "management-tls-listen = [\"0.0.0.0:15671\"]",
+            "proxy-protocol-from = [\"0.0.0.0/0\", \"::/0\"]",
+        ] {
+            assert!(config.shown.contains(expected), "{expected}: {}", config.shown);
+        }
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        for (conf, expected) in [
+            ("anonymous_login_user = none", "auth-mechanisms = [\"PLAIN\", \"AMQPLAIN\"]"),
+            (
+                "anonymous_login_user = none\nauth_mechanisms.1 = ANONYMOUS\nauth_mechanisms.2 = PLAIN",
+                "auth-mechanisms = [\"PLAIN\"]",
+            ),
+        ] {
+            let (config, _) = read(conf, "", &[]).unwrap();
+            assert!(config.shown.contains(expected), "{conf}: {}", config.shown);
+        }
+        assert!(read("anonymous_login_user = app", "", &[]).is_err());
+    }
+
+    #[test]
     fn rabbitmq_conf_is_the_weakest_source() {
         let conf = "heartbeat = 1\nchannel_max = 1\nconsumer_timeout = 1000\ndefault_user = conf\n";
         let (config, _) = read(
@@ -375,32 +416,11 @@ mod tests {
         }
     }
 
-    /// Options that keys stand for and that are still to come.
-    const PENDING: &[&str] = &[
-        "amqps-listen",
-        "anonymous-login-pass",
-        "anonymous-login-user",
-        "auth-mechanisms",
-        "management-tls-listen",
-        "prometheus-tls-listen",
-        "proxy-protocol-from",
-        "tls-ca",
-        "tls-cert",
-        "tls-depth",
-        "tls-fail-if-no-peer-cert",
-        "tls-key",
-        "tls-login-from",
-        "tls-login-san-index",
-        "tls-login-san-type",
-        "tls-verify",
-        "tls-versions",
-    ];
-
     #[test]
     fn every_option_of_the_table_of_keys_exists() {
         for key in rabbitmq_conf::options() {
             let exists = OPTIONS.iter().any(|option| option.key() == key);
-            assert!(exists || PENDING.contains(&key), "{key}");
+            assert!(exists, "{key}");
         }
     }
 

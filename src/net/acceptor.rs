@@ -124,7 +124,7 @@ impl SocketPermit {
             Admission::Displaced => true,
             Admission::Full => {
                 if let Some(unsaid) = self.door.full.passes(monotonic()) {
-                    let (door, max) = (self.door.name, self.door.capacity.authenticated);
+                    let (door, max) = (self.door.name, self.authenticated_max());
                     tracing::warn!(%unsaid, "{door} has reached its maximum of {max} connections");
                 }
                 false
@@ -157,7 +157,7 @@ impl SocketPermit {
 
     /// Maximum number of connections of authenticated peers.
     pub fn authenticated_max(&self) -> usize {
-        self.door.capacity.authenticated
+        self.door.control.lock().authenticated_max()
     }
 
     fn set_awaited(&self, is_awaited: bool) {
@@ -182,6 +182,11 @@ impl Drop for SocketPermit {
 }
 
 impl Acceptor {
+    /// Sets the maximum number of connections of authenticated peers. Connections beyond a lower one stay open.
+    pub fn set_authenticated_max(&self, max: usize) {
+        self.door.control.lock().set_authenticated_max(max);
+    }
+
     /// Creates an acceptor that ends a connection without a login after `patience`.
     pub fn new(name: &'static str, capacity: Capacity, patience: Duration) -> Acceptor {
         let seldom = || Seldom::new(LOGGED_MAX, LOGGED_EVERY);

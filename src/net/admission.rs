@@ -124,6 +124,16 @@ impl AdmissionControl {
         }
     }
 
+    /// Maximum number of connections of authenticated peers.
+    pub(super) fn authenticated_max(&self) -> usize {
+        self.capacity.authenticated
+    }
+
+    /// Sets that number. Connections beyond a lower one stay open.
+    pub(super) fn set_authenticated_max(&mut self, max: usize) {
+        self.capacity.authenticated = max;
+    }
+
     /// When a newcomer can enter, into a free place or by displacing another.
     pub(super) fn acceptance(&self, now: Instant) -> Acceptance {
         if self.newcomers.len() + self.leaving < self.capacity.newcomers {

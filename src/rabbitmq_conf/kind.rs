@@ -9,6 +9,8 @@ const MESSAGE_SIZE_MAX: u64 = 536_870_912;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Text,
+    /// Text, where nothing within quotes is `none`.
+    TextOrNone,
     /// Text that is not shown in errors.
     Secret,
     /// The path of a file that must be there.
@@ -59,7 +61,8 @@ impl Kind {
             Kind::Secret if text.starts_with("encrypted:") => {
                 Err("encrypted values cannot be read: say $(VARIABLE) or $(<FILE)".to_owned())
             }
-            Kind::Text | Kind::Secret => is(text.to_owned()),
+            Kind::TextOrNone if text.is_empty() => is("none".to_owned()),
+            Kind::Text | Kind::TextOrNone | Kind::Secret => is(text.to_owned()),
             Kind::File => match std::fs::metadata(text) {
                 Ok(_) => is(text.to_owned()),
                 Err(error) => Err(format!("the file cannot be read: {error}")),
@@ -188,6 +191,8 @@ mod tests {
     fn values_are_read_as_rabbitmq_reads_them() {
         for (kind, text, expected) in [
             (Kind::Text, "x", Some("x")),
+            (Kind::TextOrNone, "", Some("none")),
+            (Kind::TextOrNone, "x", Some("x")),
             (Kind::Integer, "-1", Some("-1")),
             (Kind::Integer, "1.5", None),
             (Kind::Positive, "0", None),

@@ -16,6 +16,8 @@ pub(super) enum Meaning {
     Pairs(&'static str),
     /// With `true`, the last word of the key is an item of an option that takes a list.
     Marks(&'static str),
+    /// With `none`, the mechanism ANONYMOUS is not offered.
+    AnonymousUser,
     /// A part of one item of `oauth2-scope-aliases`; the keys with one number belong together.
     Alias(AliasPart),
     /// A part of the address of an HTTP listener.

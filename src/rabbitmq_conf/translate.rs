@@ -89,6 +89,8 @@ struct Gathered {
     lists: BTreeMap<&'static str, List>,
     /// Role and scopes, by number.
     aliases: BTreeMap<String, [Option<String>; 2]>,
+    /// The key that forbids anonymous logins.
+    without_anonymous: Option<String>,
     doors: Vec<(Door, Part, String, String)>,
     backends: BTreeMap<u64, Backend>,
     cached: Backend,
@@ -151,6 +153,13 @@ impl Gathered {
                 list.origin = origin(setting);
             }
             Meaning::Spreads(option) => {
+                if value.contains("/0") {
+                    self.warnings.push(format!(
+                        "{} ({}) trusts every address, at all listeners: name the proxies in {option}",
+                        setting.key,
+                        place(setting)
+                    ));
+                }
                 let list = self.lists.entry(option).or_default();
                 let items = value
                     .split(',')
@@ -164,6 +173,11 @@ impl Gathered {
                 if value == "true" {
                     let name = setting.key.0.last().cloned().unwrap_or_default();
                     list.items.push((order(&setting.key), name));
+                }
+            }
+            Meaning::AnonymousUser => {
+                if value == NONE {
+                    self.without_anonymous = Some(origin(setting));
                 }
             }
             Meaning::Alias(part) => {
@@ -241,6 +255,14 @@ impl Gathered {
                 values: vec![value],
                 origin,
             });
+        }
+        if let Some(origin) = self.without_anonymous.take() {
+            let others = ["PLAIN", "AMQPLAIN"].map(|name| ((0, String::new()), name.to_owned()));
+            let list = self.lists.entry(MECHANISMS).or_insert_with(|| List {
+                items: others.into(),
+                origin,
+            });
+            list.items.retain(|(_, mechanism)| mechanism != "ANONYMOUS");
         }
         for (number, alias) in std::mem::take(&mut self.aliases) {
             if let [Some(role), Some(scopes)] = alias {
@@ -336,6 +358,7 @@ impl Gathered {
 
 /// The backend that remembers the answers of another. Here all but the internal one are cached.
 const CACHE: &str = "cache";
+const MECHANISMS: &str = "auth-mechanisms";
 const SCOPE_ALIASES: &str = "oauth2-scope-aliases";
 /// Empties a list.
 const NONE: &str = "none";
@@ -382,6 +405,7 @@ pub(super) fn options() -> std::collections::BTreeSet<&'static str> {
         | Meaning::Pairs(option)
         | Meaning::Marks(option) => Some(option),
         Meaning::Web(door, _) => Some(door.option()),
+        Meaning::AnonymousUser => Some(MECHANISMS),
         Meaning::Alias(_) => Some(SCOPE_ALIASES),
         Meaning::Backend(_) => Some("auth-backends"),
         Meaning::Always(..) | Meaning::Without(_) | Meaning::Refused(..) => None,

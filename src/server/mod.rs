@@ -1,6 +1,7 @@
 //! Builds a broker from its configuration and runs it: store, committer, broker, front doors, ctl socket.
 //! Makes no decision about AMQP.
 
+mod advice; // what a start warns of
 mod commands; // commands for the whole node
 mod data_dir; // prepares the data directory
 mod definitions; // imports definitions at the start
@@ -58,6 +59,7 @@ impl Server {
         let started = clock::monotonic();
         data_dir::prepare(&config.data_dir)?;
         let shares = settings::share_files(&config);
+        let loopback_users = config.loopback_users.clone();
         let broker = open_broker(&config, &shares).await?;
         definitions::load(&config, &broker).await?;
         name_cluster(&config, &broker).await?;
@@ -135,6 +137,7 @@ impl Server {
             running,
         };
         let command_task = tokio::spawn(command_task.run(listeners, commands_taken, stop_asked));
+        advice::warn_of_guest(&addresses.views(), &loopback_users, &broker).await;
         info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
         Ok(RunningServer {
             live,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::RunningServer;
+use super::{RunningServer, settings};
 use crate::broker::broker::Broker;
 use crate::config::{Change, Config, ConfigError, RawConfig, Reading, Reload, Sources, changes};
 use crate::memory::{self, MemoryMonitor};
@@ -94,6 +94,10 @@ const APPLIES: &[(&str, Apply)] = &[
         if let Some(channel_max) = std::num::NonZeroU16::new(config.channel_max) {
             live.amqp.set_channel_max(channel_max);
         }
+    }),
+    ("connection_max", |live, config| {
+        live.amqp
+            .set_connection_max(settings::connection_max(config));
     }),
     ("memory_high_watermark", |live, config| {
         live.memory.set_watermark(config.memory_high_watermark)

@@ -70,14 +70,13 @@ pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
     }
 }
 
-/// Raises the limit of file descriptors, divides them between store and front doors, and logs the result.
-pub(super) fn share_files(config: &Config) -> Shares {
-    let limit = files::raise_limit();
+/// Numbers of connections that the configuration asks for.
+fn wanted(config: &Config) -> files::Wanted {
     let if_listens = |plain: &[Option<SocketAddr>], tls: &[Option<SocketAddr>], connections| {
         let listens = plain.iter().chain(tls).any(Option::is_some);
         if listens { connections } else { 0 }
     };
-    let wanted = files::Wanted {
+    files::Wanted {
         amqp: config.connection_max,
         cmq: if_listens(
             &config.cmq_listen,
@@ -90,7 +89,20 @@ pub(super) fn share_files(config: &Config) -> Shares {
             config.management_connections,
         ),
         pushes: config.cmq_push_connections.into(),
-    };
+    }
+}
+
+/// Maximum number of AMQP connections that the configuration asks for and the limit of file descriptors allows.
+pub(super) fn connection_max(config: &Config) -> usize {
+    files::share(files::limit(), wanted(config))
+        .amqp
+        .authenticated
+}
+
+/// Raises the limit of file descriptors, divides them between store and front doors, and logs the result.
+pub(super) fn share_files(config: &Config) -> Shares {
+    let limit = files::raise_limit();
+    let wanted = wanted(config);
     let shares = files::share(limit, wanted);
     let (amqp, cmq) = (shares.amqp.authenticated, shares.cmq.authenticated);
     let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());

@@ -117,6 +117,21 @@ async fn sighup_applies_live_settings_and_names_the_others() {
         assert!(status.replace(": ", ":").contains(expected), "{status}");
     }
 
+    // A lower limit lets connections beyond it live, and refuses others.
+    configure(
+        "heartbeat = 7\nmemory-budget = '1MiB'\nconnection-max = 1",
+        "",
+    );
+    let parsed = address.parse().unwrap();
+    let mut first = Peer::connect(parsed, Client::default()).await;
+    let mut second = Peer::connect(parsed, Client::default()).await;
+    broker.signal(Signal::HUP);
+    let lines = broker.log_to("configuration reloaded");
+    assert!(lines.contains("connection-max from 100000 to 1"), "{lines}");
+    assert!(!Peer::is_accepted(parsed).await);
+    first.open(1).await;
+    second.open(1).await;
+
     configure("heartbeat = 'often'", "");
     broker.signal(Signal::HUP);
     let lines = broker.log_to("the configuration was not reloaded");

@@ -2,10 +2,10 @@
 
 use super::listeners::{TLS, VERIFY};
 use crate::rabbitmq_conf::kind::Kind::{
-    File, IfTrue, Infinite, Integer, Secret, Text, Truth, Words,
+    File, IfTrue, Infinite, Integer, Secret, Text, TextOrNone, Truth, Words,
 };
 use crate::rabbitmq_conf::row::Meaning::{
-    Adds, Alias, Always, Backend, Marks, Pairs, Refused, Sets, Without,
+    Adds, Alias, Always, AnonymousUser, Backend, Marks, Pairs, Refused, Sets, Without,
 };
 use crate::rabbitmq_conf::row::{AliasPart, Row, Step, row};
 
@@ -23,6 +23,8 @@ const BACKENDS: &[(&str, &str)] = &[
     ("cache", "cache"),
     ("rabbit_auth_backend_cache", "cache"),
 ];
+/// Whom anonymous clients log in as; with `none` they cannot.
+const ANONYMOUS: &[(&str, &str)] = &[("guest", "guest"), ("none", "none")];
 const HASHINGS: &[(&str, &str)] = &[
     ("rabbit_password_hashing_sha256", "rabbitmq"),
     ("rabbit_password_hashing_sha512", "rabbitmq"),
@@ -54,8 +56,8 @@ pub(super) const ROWS: &[Row] = &[
     row("default_users.*", Text, Without(NO_VHOST_DEFAULTS)),
     row("default_limits.*", Text, Without(NO_VHOST_DEFAULTS)),
     row("default_policies.*", Text, Without(NO_VHOST_DEFAULTS)),
-    row("anonymous_login_user", Text, Sets("anonymous-login-user")),
-    row("anonymous_login_pass", Secret, Sets("anonymous-login-pass")),
+    row("anonymous_login_user", Words(ANONYMOUS), AnonymousUser),
+    row("anonymous_login_pass", Secret, Refused(&["guest"], "anonymous clients are guest, with its first password")),
     row(
         "password_hashing_module",
         Words(HASHINGS),
@@ -164,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "auth_oauth2.scope_prefix",
-        Text,
+        TextOrNone,
         Sets("oauth2-scope-prefix"),
     ),
     row(
