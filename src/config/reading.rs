@@ -259,7 +259,7 @@ mod tests {
             "ldap-encryption = \"starttls\"",
             "ldap-other-bind = \"cn=x\"",
             "oauth2-resource-server-id = \"rabbitmq\"",
-            "oauth2-scope-aliases = [\"admin=rabbitmq.tag:administrator\", \"dev=rabbitmq.read:*/*\"]",
+            "oauth2-scope-aliases = [\"dev=rabbitmq.read:*/*\", \"admin=rabbitmq.tag:administrator\"]",
             "oauth2-preferred-username-claims = [\"user_name\"]",
             "oauth2-verify-aud = \"false\"",
         ] {
@@ -295,11 +295,18 @@ mod tests {
             "management-tls-listen = [\"0.0.0.0:15671\"]",
             "proxy-protocol-from = [\"0.0.0.0/0\", \"::/0\"]",
         ] {
-            assert!(config.shown.contains(expected), "{expected}: {}", config.shown);
+            assert!(
+                config.shown.contains(expected),
+                "{expected}: {}",
+                config.shown
+            );
         }
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         for (conf, expected) in [
-            ("anonymous_login_user = none", "auth-mechanisms = [\"PLAIN\", \"AMQPLAIN\"]"),
+            (
+                "anonymous_login_user = none",
+                "auth-mechanisms = [\"PLAIN\", \"AMQPLAIN\"]",
+            ),
             (
                 "anonymous_login_user = none\nauth_mechanisms.1 = ANONYMOUS\nauth_mechanisms.2 = PLAIN",
                 "auth-mechanisms = [\"PLAIN\"]",

@@ -257,7 +257,8 @@ impl Gathered {
             });
         }
         if let Some(origin) = self.without_anonymous.take() {
-            let others = ["PLAIN", "AMQPLAIN"].map(|name| ((0, String::new()), name.to_owned()));
+            let others = [(0, "PLAIN"), (1, "AMQPLAIN")];
+            let others = others.map(|(at, name)| ((at, String::new()), name.to_owned()));
             let list = self.lists.entry(MECHANISMS).or_insert_with(|| List {
                 items: others.into(),
                 origin,

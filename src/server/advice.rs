@@ -42,7 +42,7 @@ fn is_open_to_guest(listeners: &[ListenerView], loopback_users: &[Name]) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::Protocol;
+    use crate::views::{Protocol, Security};
 
     #[test]
     fn guest_can_come_from_elsewhere_only_without_the_rule_and_through_an_open_listener() {
@@ -55,6 +55,7 @@ mod tests {
         ] {
             let listener = ListenerView {
                 protocol: Protocol::Amqp,
+                security: Security::Plain,
                 address: address.parse().unwrap(),
             };
             let users: Vec<Name> = users.iter().map(|user| (*user).into()).collect();

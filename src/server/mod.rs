@@ -137,7 +137,7 @@ impl Server {
             running,
         };
         let command_task = tokio::spawn(command_task.run(listeners, commands_taken, stop_asked));
-        advice::warn_of_guest(&addresses.views(), &loopback_users, &broker).await;
+        advice::warn_of_guest(addresses.views(), &loopback_users, &broker).await;
         info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
         Ok(RunningServer {
             live,

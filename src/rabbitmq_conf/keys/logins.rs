@@ -57,7 +57,14 @@ pub(super) const ROWS: &[Row] = &[
     row("default_limits.*", Text, Without(NO_VHOST_DEFAULTS)),
     row("default_policies.*", Text, Without(NO_VHOST_DEFAULTS)),
     row("anonymous_login_user", Words(ANONYMOUS), AnonymousUser),
-    row("anonymous_login_pass", Secret, Refused(&["guest"], "anonymous clients are guest, with its first password")),
+    row(
+        "anonymous_login_pass",
+        Secret,
+        Refused(
+            &["guest"],
+            "anonymous clients are guest, with its first password",
+        ),
+    ),
     row(
         "password_hashing_module",
         Words(HASHINGS),
