@@ -94,8 +94,11 @@ async fn delete_after_moves_exactly_so_many_and_removes_the_parameter() {
         let more =
             json!({"src-delete-after": delete_after, "ack-mode": mode, "src-prefetch-count": 7});
         set(&server, "s", to("amqp://", more)).await;
-        eventually("it deletes itself", || status(&server, "s").is_none()).await;
-        assert_eq!(server.broker.shovels().list(), []);
+        eventually("it deletes itself", || {
+            server.broker.shovels().list().is_empty()
+        })
+        .await;
+        eventually("it is gone", || status(&server, "s").is_none()).await;
         let left = length - moved;
         eventually("the rest is ready", || {
             server.numbers("from") == (left, 0, 0)
