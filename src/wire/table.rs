@@ -143,9 +143,9 @@ pub fn replace_field(raw: &[u8], name: &str, tag: u8, value: &[u8]) -> Vec<u8> {
             fields.extend_from_slice(start.get(..taken).unwrap_or_default());
         }
     }
-    let name = super::short_string(name);
-    fields.push(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
-    fields.extend_from_slice(name.as_str().as_bytes());
+    let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    fields.push(length);
+    fields.extend(name.bytes().take(length.into()));
     fields.push(tag);
     fields.extend_from_slice(value);
     let mut table = u32::try_from(fields.len())
