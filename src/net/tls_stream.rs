@@ -118,6 +118,9 @@ impl TlsStream {
     }
 
     pub(super) async fn ready(&mut self, interest: Interest) -> io::Result<()> {
+        // `try_read` finds nothing once the task has used up its turn, however much the socket has. So the task must
+        // yield here, or it would ask again for ever.
+        tokio::task::consume_budget().await;
         loop {
             if interest.is_readable() && self.has_input() {
                 return Ok(());
