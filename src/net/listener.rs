@@ -9,8 +9,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use super::tls::Tls;
 use crate::model::IpRange;
 
-/// Number of connections that the system queues until the broker accepts them.
-const ACCEPT_BACKLOG: u32 = 1024;
+/// Number of connections that the system queues until the broker accepts them; the usual `net.core.somaxconn` of Linux.
+/// When more clients connect together, the system may reset some that believe to be connected.
+const ACCEPT_BACKLOG: u32 = 4096;
 
 /// Listens on one address.
 #[derive(Debug)]
