@@ -6,9 +6,8 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::registry::Users;
-use crate::auth::AuthUser;
-use crate::auth::External;
 use crate::auth::oauth2::TokenError;
+use crate::auth::{AuthUser, Authorizer, External};
 use crate::broker::permissions::AccessRefused;
 use crate::model::Name;
 
@@ -41,7 +40,10 @@ impl Users {
                 return Err(refusal(&error, user, vhost));
             }
         };
-        self.ask_vhost(&renewed, vhost, Some(peer)).get().await?;
+        // The rights of internal users are not in their secrets: RabbitMQ does not look at them here.
+        if let Authorizer::External(_) = renewed.authorizer {
+            self.ask_vhost(&renewed, vhost, Some(peer)).get().await?;
+        }
         Ok(renewed)
     }
 }
