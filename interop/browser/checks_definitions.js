@@ -75,10 +75,10 @@ export const checks = {
     await page.getByRole("button", { name: "Import" }).click();
     await page.getByText("The definitions are imported.").waitFor();
     assert.equal((await api("GET", queuePath(QUEUE))).name, QUEUE);
-    const foreign = { ...exported, parameters: [{ vhost: "/", component: "shovel", name: "page.shovel", value: {} }] };
+    const foreign = { ...exported, parameters: [{ vhost: "/", component: "federation-upstream", name: "page.upstream", value: {} }] };
     await page.getByLabel("File").setInputFiles({ name: "foreign.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(foreign)) });
     await page.getByRole("button", { name: "Import" }).click();
-    await page.getByRole("dialog").getByText("page.shovel").waitFor();
+    await page.getByRole("dialog").getByText("page.upstream").waitFor();
   },
 
   async "a virtual host and a user with permissions"({ page }) {
