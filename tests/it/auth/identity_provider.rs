@@ -14,7 +14,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -98,6 +98,11 @@ impl IdentityProvider {
                 let Ok(mut stream) = acceptor.accept(stream).await else {
                     continue;
                 };
+                // A socket that closes with unread bytes resets the connection, and the answer is lost.
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
                 let body = keys(State(Arc::clone(&served))).await;
                 let length = body.len();
                 let answer = format!(
