@@ -87,7 +87,7 @@ where
         key: K,
         ask: impl Future<Output = Kept<V>> + Send + 'static,
     ) {
-        // Nobody waits for it here.
+        // No client waits for this answer.
         drop(self.ask(&mut self.shelves.lock(), key, ask));
     }
 

@@ -232,11 +232,11 @@ options! {
     ldap_dn_lookup_attribute: Option<Name> = one(attribute_or_none), "ATTRIBUTE", "none";
     /// Entry below which users are searched for.
     ldap_dn_lookup_base: Option<Name> = one(text_or_none), "DN", "none";
-    /// Who searches for users: the user after its bind (`as_user`), nobody (`anon`), or the entry of this name.
+    /// Login of the search for users: as the user after its bind (`as_user`), anonymous (`anon`), or as the entry of this name.
     ldap_dn_lookup_bind: Bind = one(bind), "as_user|anon|DN", "as_user";
     /// Password of the entry that searches for users.
     ldap_dn_lookup_bind_password: Option<Name> = one(text_or_none), "PASSWORD", "none";
-    /// Who asks the queries: the user (`as_user`), nobody (`anon`), or the entry of this name.
+    /// Login of the queries: as the user (`as_user`), anonymous (`anon`), or as the entry of this name.
     ldap_other_bind: Bind = one(bind), "as_user|anon|DN", "as_user";
     /// Password of the entry that asks the queries.
     ldap_other_bind_password: Option<Name> = one(text_or_none), "PASSWORD", "none";
