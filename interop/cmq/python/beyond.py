@@ -100,18 +100,22 @@ def list_in_pages():
 
 def many_waiters_one_message():
     with fresh_queue("waiters") as queue:
+        accounts = [account() for _ in range(WAITERS)]
         got = []
 
-        def wait() -> None:
+        def wait(waiter) -> None:
             try:
-                got.append(account().get_queue(queue.queue_name).receive_message(3).msgBody)
+                got.append(waiter.get_queue(queue.queue_name).receive_message(3).msgBody)
             except Exception as error:
                 got.append(getattr(error, "code", error))
 
-        threads = [threading.Thread(target=wait) for _ in range(WAITERS)]
+        def all_have_asked() -> bool:
+            return all(waiter.cmq_client.http.conn.request_length for waiter in accounts)
+
+        threads = [threading.Thread(target=wait, args=(waiter,)) for waiter in accounts]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        eventually("the requests of all waiters", all_have_asked)
         queue.send_message(Message("for one of you"))
         for thread in threads:
             thread.join()
