@@ -16,16 +16,15 @@ import sys
 import tempfile
 import threading
 
-from certificates import Certificates
-from suite import broker
+from suite import broker, certificates
 
 
 class Containers:
     """The brokers of all containers, by number; `close` stops them. With certificates they speak TLS, too."""
 
-    def __init__(self, command: str, certificates: Certificates | None) -> None:
+    def __init__(self, command: str, made: certificates.Certificates | None) -> None:
         self.command = command
-        self.certificates = certificates
+        self.certificates = made
         # State file, port of AMQP, port of AMQP over TLS.
         self.brokers: dict[str, tuple[pathlib.Path, int, int]] = {}
         self.executions: list[tuple[list[str], int | None]] = []
@@ -93,9 +92,9 @@ class Containers:
 
 
 @contextlib.contextmanager
-def serve(command: str, certificates: Certificates | None):
+def serve(command: str, made: certificates.Certificates | None):
     """Serve requests in a thread; yields the value of DOCKER_HOST."""
-    containers = Containers(command, certificates)
+    containers = Containers(command, made)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def respond(self) -> None:
