@@ -242,6 +242,7 @@ pub(super) async fn log_in(
             }
             LoginError::InvalidCredentials(_)
             | LoginError::BlankPassword(_)
+            | LoginError::TooMany(_)
             | LoginError::Refused { .. } => ApiError::LoginFailed,
         }
     });

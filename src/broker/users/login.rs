@@ -26,6 +26,9 @@ pub enum LoginError {
     /// The user may log in from this machine only.
     #[error("user '{0}' can only connect via localhost")]
     LoopbackOnly(Name),
+    /// Its password could not be checked.
+    #[error("user '{0}' - too many logins wait for a check of their password")]
+    TooMany(Name),
     /// A backend that is another system refused it.
     #[error("user '{name}' - {}: {refused}", backend.as_str())]
     Refused {
@@ -205,8 +208,9 @@ impl Users {
             }
             Credentials::Password(password) => {
                 let gate = self.gate(door);
-                gate.is_password(user.as_deref(), login.name, password, peer)
-                    .await
+                let checked = gate.is_password(user.as_deref(), login.name, password, peer);
+                let checked = checked.await;
+                checked.ok_or_else(|| LoginError::TooMany(login.name.into()))?
             }
             Credentials::Certificate => true,
         };
@@ -230,10 +234,12 @@ impl Users {
 }
 
 impl LoginError {
-    /// Whether the client has shown something wrong. A backend that cannot be asked is not its fault.
+    /// Whether the client has shown something wrong. A backend that cannot be asked is not its fault, nor is a line that is
+    /// too long.
     fn is_clients_fault(&self) -> bool {
         match self {
             LoginError::Refused { refused, .. } => matches!(refused, Refused::Denied(_)),
+            LoginError::TooMany(_) => false,
             LoginError::InvalidCredentials(_)
             | LoginError::BlankPassword(_)
             | LoginError::LoopbackOnly(_) => true,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::failures::Failures;
+use super::shared_checks::{CheckKey, SharedChecks};
 use super::user::User;
 use crate::broker::hashing::{Asker, Hashing};
-use crate::broker::logins::{LoginDigest, Logins};
+use crate::broker::logins::Logins;
 use crate::broker::password::PasswordHash;
 use crate::clock;
 
@@ -22,6 +23,7 @@ const NO_REVISION: u64 = u64::MAX;
 #[derive(Default)]
 pub(super) struct LoginGate {
     logins: Mutex<Logins>,
+    checks: SharedChecks,
     hashing: Arc<Hashing>,
     succeeded: AtomicU64,
     failed: AtomicU64,
@@ -52,10 +54,7 @@ impl LoginGate {
         password: Option<&[u8]>,
         peer: IpAddr,
     ) -> Duration {
-        let recalled = password.and_then(|password| {
-            let digest = self.logins().digest(name, password);
-            self.recall(digest, revision(user))
-        });
+        let recalled = password.and_then(|password| self.recall(self.key(user, name, password)));
         match recalled {
             Some(true) => Duration::ZERO,
             Some(false) | None => self.failures.lock().wait(name, peer, clock::monotonic()),
@@ -82,24 +81,25 @@ impl LoginGate {
         self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// Whether this is the user's password. Takes tens of milliseconds unless the result is cached.
+    /// Whether this is the user's password. Takes tens of milliseconds unless the result is cached. `None` if too many
+    /// others are checked.
     pub(super) async fn is_password(
         &self,
         user: Option<&User>,
         name: &str,
         password: &[u8],
         peer: Option<IpAddr>,
-    ) -> bool {
-        let digest = self.logins().digest(name, password);
-        let revision = revision(user);
-        match self.recall(digest, revision) {
-            Some(right) => right,
-            None => {
-                let hash = user.and_then(|user| user.password.clone());
-                let asker = Asker::new(name, peer);
-                self.verify(digest, revision, hash, password, asker).await
-            }
+    ) -> Option<bool> {
+        let key = self.key(user, name, password);
+        if let Some(right) = self.recall(key) {
+            return Some(right);
         }
+        let check = async || {
+            let hash = user.and_then(|user| user.password.clone());
+            self.verify(key, hash, password, Asker::new(name, peer))
+                .await
+        };
+        self.checks.result(key, check).await
     }
 
     /// Hashes a new password. `None` if too many others are hashed.
@@ -113,34 +113,37 @@ impl LoginGate {
         self.logins.lock()
     }
 
-    fn recall(&self, digest: LoginDigest, revision: u64) -> Option<bool> {
+    fn key(&self, user: Option<&User>, name: &str, password: &[u8]) -> CheckKey {
+        CheckKey {
+            digest: self.logins().digest(name, password),
+            revision: revision(user),
+        }
+    }
+
+    fn recall(&self, key: CheckKey) -> Option<bool> {
+        let CheckKey { digest, revision } = key;
         self.logins().recall(digest, revision, clock::monotonic())
     }
 
-    /// Hashes the password, unless another client with the same login was faster: of a thousand clients that connect
-    /// together, one pays. Without a hash to compare with, it hashes as well.
+    /// Hashes the password, unless a check that ended meanwhile did. Without a hash to compare with, it hashes as well.
     async fn verify(
         &self,
-        digest: LoginDigest,
-        revision: u64,
+        key: CheckKey,
         hash: Option<PasswordHash>,
         password: &[u8],
         asker: Asker,
-    ) -> bool {
-        let Some(permit) = self.hashing.permit(asker).await else {
-            return false;
-        };
-        if let Some(right) = self.recall(digest, revision) {
-            return right;
+    ) -> Option<bool> {
+        let permit = self.hashing.permit(asker).await?;
+        if let Some(right) = self.recall(key) {
+            return Some(right);
         }
         let password = password.to_vec();
         let verified = permit.run(move || PasswordHash::verify_slowly(hash.as_ref(), &password));
-        let Some(right) = verified.await else {
-            return false;
-        };
+        let right = verified.await?;
+        let CheckKey { digest, revision } = key;
         self.logins()
             .remember(digest, revision, right, clock::monotonic());
-        right
+        Some(right)
     }
 }
 

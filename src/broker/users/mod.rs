@@ -9,6 +9,7 @@ mod login_gate; // verifies passwords
 mod registry; // all users, and changes of them
 mod renewal; // new secrets
 mod rights; // permissions, asked and changed
+mod shared_checks; // password checks that equal logins share
 #[cfg(test)]
 mod tests;
 mod user;

@@ -167,7 +167,8 @@ async fn of_many_equal_logins_one_hashes() {
     users.change_password("u", b"new").await.unwrap();
     let mut logins = tokio::task::JoinSet::new();
     let began = clock::monotonic();
-    for _ in 0..100 {
+    // More than there are places for different logins.
+    for _ in 0..2000 {
         let users = users.clone();
         logins.spawn(async move {
             users
@@ -178,7 +179,26 @@ async fn of_many_equal_logins_one_hashes() {
     }
     assert!(logins.join_all().await.into_iter().all(|right| right));
     let all = began.elapsed();
-    assert!(all < one * 20, "{all:?} for a hundred, {one:?} for one");
+    assert!(all < one * 20, "{all:?} for two thousand, {one:?} for one");
+}
+
+#[tokio::test]
+async fn each_of_many_equal_guesses_counts() {
+    let users = Arc::new(open(&Arc::new(MemoryStore::new())));
+    users.add("u", b"pw", vec![]).await.unwrap();
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let users = users.clone();
+        guesses.spawn(async move {
+            let guess = Credentials::Password(b"guess");
+            users.login(LoginDoor::Amqp, "u", guess, FAR).await.is_err()
+        });
+    }
+    assert!(guesses.join_all().await.into_iter().all(|refused| refused));
+    let slowed = users.amqp_gate.wait(None, "u", Some(b"guess"), FAR);
+    // Five failures are free; then 100, 200 and 400 ms.
+    assert_eq!(slowed, Duration::from_millis(800));
+    assert_eq!(users.login_attempts(LoginDoor::Amqp).failed, 8);
 }
 
 /// Refused logins do not show which users exist: results for unknown users are cached, too.
