@@ -77,6 +77,8 @@ pub(super) struct Connection {
     pub(super) cancelled: Vec<ConsumerId>,
     /// Buffer for deliveries from the outbox; empty between rounds.
     pub(super) deliveries: Vec<Delivery>,
+    /// Deliveries stay in the outbox while the disk falls behind the firehose.
+    pub(super) delivers_later: bool,
     /// Bytes of deliveries in the output. Credit bounds them, so they do not stop reading.
     pub(super) delivering_bytes: usize,
     /// The ticket for which the committer wakes this connection.
@@ -111,6 +113,7 @@ impl Connection {
             assembly_share,
             cancelled: Vec::new(),
             deliveries: Vec::new(),
+            delivers_later: false,
             delivering_bytes: 0,
             wake_at: None,
             errors_logged: 0,
@@ -128,12 +131,12 @@ impl Connection {
 
     /// Takes deliveries, handles frames, and does the work that they left for the end of the batch.
     pub(super) fn work(&mut self) {
-        self.take_outbox();
+        self.take_outbox_with_room();
         self.leave_full_queue();
         self.handle_frames();
         self.end_batch();
         // Deliveries that the batch has caused leave in one write with its replies.
-        self.take_outbox();
+        self.take_outbox_with_room();
         self.state.count_published();
         self.note_held_back();
     }

@@ -87,7 +87,7 @@ pub(crate) struct ConnectionState {
     pub(crate) confirming: Vec<u16>,
     /// Channels with deliveries in the output.
     pub(crate) delivering: Vec<u16>,
-    /// The client has published.
+    /// The client has published, or the firehose has copied what it was sent.
     pub(crate) has_published: bool,
     pub(crate) unsynced: Unsynced,
     /// A full queue that takes no further publishes from this connection for now.

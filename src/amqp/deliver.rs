@@ -2,6 +2,7 @@
 
 use super::channel::{Channel, Phase};
 use super::connection_state::ConnectionState;
+use super::consumers::Source;
 use super::message_frames::{AddedHeaders, put_content};
 use super::unacked::UnackedDelivery;
 use crate::broker::queue::Delivery;
@@ -52,14 +53,7 @@ impl Channel {
             return;
         }
         let added = match consumer.source {
-            Some(source) => AddedHeaders::of(
-                source.kind,
-                delivery.counts,
-                delivery.lease.offset,
-                delivery
-                    .enqueued
-                    .map(|enqueued| connection.wall_ms_at(enqueued)),
-            ),
+            Some(source) => added_headers(connection, source, delivery),
             None => AddedHeaders::None,
         };
         wire::put_deliver(
@@ -93,4 +87,20 @@ impl Channel {
             connection.send(self.number, AMQPClass::Basic(cancel));
         }
     }
+}
+
+/// The headers that a delivery from a queue gets.
+pub(super) fn added_headers(
+    connection: &ConnectionState,
+    source: Source,
+    delivery: &Delivery,
+) -> AddedHeaders {
+    let enqueued = delivery.enqueued;
+    let enqueued_ms = enqueued.map(|enqueued| connection.wall_ms_at(enqueued));
+    AddedHeaders::of(
+        source.kind,
+        delivery.counts,
+        delivery.lease.offset,
+        enqueued_ms,
+    )
 }

@@ -8,10 +8,28 @@ use super::outbox::Event;
 impl Connection {
     /// Takes everything out of the outbox, and sends the confirms that have become due.
     pub(super) fn take_outbox(&mut self) {
-        if !self.state.shared.outbox.is_signalled() {
-            return;
+        if self.state.shared.outbox.is_signalled() || self.delivers_later {
+            self.delivers_later = false;
+            let events = self.take_deliveries();
+            self.take_events(events);
         }
-        for event in self.take_deliveries() {
+    }
+
+    /// As [`Connection::take_outbox`], but leaves deliveries where they are while their copies for the firehose would
+    /// wait for the disk: nothing else bounds these copies.
+    pub(super) fn take_outbox_with_room(&mut self) {
+        let is_traced = self.state.shared.session.vhost.is_traced();
+        if !is_traced || !self.waits_for_committer() {
+            self.take_outbox();
+        } else if self.state.shared.outbox.is_signalled() {
+            self.delivers_later = true;
+            let events = self.state.shared.outbox.take_events();
+            self.take_events(events);
+        }
+    }
+
+    fn take_events(&mut self, events: Vec<Event>) {
+        for event in events {
             match event {
                 Event::Cancelled(consumer) => self.cancelled.push(consumer),
                 Event::Close(reason) => {
@@ -29,12 +47,16 @@ impl Connection {
     pub(super) fn take_deliveries(&mut self) -> Vec<Event> {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         let events = self.state.shared.outbox.take(&mut deliveries);
+        let is_traced = self.state.shared.session.vhost.is_traced();
         let before = self.state.out.pending();
         for delivery in deliveries.drain(..) {
             if let Some(number) = self.state.consumers.find(delivery.consumer)
                 && let Some((channel, state)) = self.channel(number)
             {
                 channel.deliver(state, &delivery);
+                if is_traced {
+                    channel.trace_delivery(state, &delivery);
+                }
             }
         }
         self.delivering_bytes += self.state.out.pending() - before;

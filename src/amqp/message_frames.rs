@@ -1,5 +1,7 @@
 //! Messages as content header and body frames, with the headers that the broker adds to a delivery.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes};
 
 use super::writer::Writer;
@@ -81,21 +83,23 @@ pub(crate) fn put_content(
 }
 
 fn put_header(out: &mut Writer, channel: u16, message: &Message, added: AddedHeaders) {
-    let own = &message.properties;
+    let properties = delivered_properties(&message.properties, added);
     let body_size = message.body.len() as u64;
-    let mut put = |properties: &[u8]| {
-        wire::put_content_header(out.buffer(), channel, properties, body_size);
-    };
+    wire::put_content_header(out.buffer(), channel, &properties, body_size);
+}
+
+/// A message's properties as the client gets them.
+pub(crate) fn delivered_properties(own: &Bytes, added: AddedHeaders) -> Cow<'_, Bytes> {
     match added {
-        AddedHeaders::None => put(own),
+        AddedHeaders::None => Cow::Borrowed(own),
         AddedHeaders::Counts(counts) => {
             let headers: Vec<_> = count_headers(counts).collect();
-            put(&with_headers(own, &headers, None));
+            Cow::Owned(with_headers(own, &headers, None))
         }
         AddedHeaders::StreamOffset(offset) => {
             // RabbitMQ's streams add the mode as well.
             let headers = [(STREAM_OFFSET, signed(offset))];
-            put(&with_headers(own, &headers, Some(TRANSIENT)));
+            Cow::Owned(with_headers(own, &headers, Some(TRANSIENT)))
         }
         AddedHeaders::Rewindable {
             offset,
@@ -104,7 +108,7 @@ fn put_header(out: &mut Writer, channel: u16, message: &Message, added: AddedHea
         } => {
             let headers = [(OFFSET, signed(offset)), (ENQUEUED_AT, signed(enqueued_ms))];
             let headers: Vec<_> = headers.into_iter().chain(count_headers(counts)).collect();
-            put(&with_headers(own, &headers, None));
+            Cow::Owned(with_headers(own, &headers, None))
         }
     }
 }

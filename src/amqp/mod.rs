@@ -29,6 +29,7 @@ mod deliveries; // from the outbox to the channels
 mod detach; // copies of small bodies, pure
 mod direct_reply_to; // requesters and their replies
 mod error; // refusals and reply codes
+mod firehose; // copies of publishes and deliveries
 mod frames; // from frames to channels
 mod front; // settings and state of all connections
 mod gathered_acks; // acks of a batch of frames

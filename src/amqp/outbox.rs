@@ -65,6 +65,12 @@ impl Outbox {
         std::mem::take(&mut inbox.events)
     }
 
+    /// Takes everything but the deliveries.
+    pub(crate) fn take_events(&self) -> Vec<Event> {
+        self.signalled.store(false, Ordering::SeqCst);
+        std::mem::take(&mut self.lock().events)
+    }
+
     /// Takes the deliveries of one consumer.
     pub(crate) fn take_for(&self, consumer: ConsumerId) -> Vec<Delivery> {
         let mut inbox = self.lock();

@@ -44,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) exchange: Arc<Exchange>,
     /// Why the user may not write to it with this routing key.
     pub(crate) refused: Option<Refusal>,
+    /// Whether the firehose copies its messages.
+    pub(crate) is_traced: bool,
     /// `None` if the queues depend on more than the routing key.
     pub(crate) targets: Option<Targets>,
 }

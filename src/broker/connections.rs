@@ -42,13 +42,18 @@ impl ConnectionInfo {
 
     /// The "process id" of rabbitmqctl: opaque text that `close_connection` takes.
     pub fn pid(&self) -> String {
-        format!("<leveret.1.{}.0>", self.id.0)
+        pid(self.id)
     }
 
     /// The process id of one of its channels.
     pub fn channel_pid(&self, number: u16) -> String {
         format!("<leveret.1.{}.{number}>", self.id.0)
     }
+}
+
+/// The "process id" of a connection.
+pub fn pid(connection: ConnectionId) -> String {
+    format!("<leveret.1.{}.0>", connection.0)
 }
 
 /// The state and counters of an open connection.

@@ -11,6 +11,7 @@ pub mod connections; // open connections, for operators
 pub mod definitions; // changes of everything that clients and operators declare
 pub mod error; // refusals
 pub mod exchange; // exchanges and their bindings, per type
+pub mod firehose; // copies of publishes and deliveries, for operators
 mod hashing; // fair access to password hashing
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute

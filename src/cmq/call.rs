@@ -1,6 +1,7 @@
 //! One authenticated request as the handlers of the actions see it: its parameters, and the queues and topics that they
 //! name, as far as the caller has a right to them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) caller: Caller,
     pub(super) parameters: &'a Parameters<'a>,
     pub(super) request: RequestId,
+    /// The address of the client.
+    pub(super) peer: IpAddr,
     /// Turns true when the broker stops: then no request waits any longer.
     pub(super) stopped: watch::Receiver<bool>,
 }

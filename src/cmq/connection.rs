@@ -205,6 +205,7 @@ impl Connection {
             caller,
             parameters: &parameters,
             request: progress.id,
+            peer: self.peer,
             stopped: self.stopped.clone(),
         };
         dispatch::carry_out(action, &call).await

@@ -33,6 +33,7 @@ mod response_body; // the JSON on its way to the socket
 mod signature; // signatures of requests
 mod socket; // the socket under hyper
 mod topics; // topics and subscriptions
+mod traces; // what the firehose copies of a request
 
 pub use config::CmqConfig;
 pub use directory::{Directory, ServedQueueView, SubscriptionView, TopicView};

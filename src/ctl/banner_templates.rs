@@ -166,6 +166,8 @@ const TEMPLATES: &[(Verb, &str)] = &[
         "Status of stream {0} on node {node} ...",
     ),
     (Verb::TlsVersions, "Listing all TLS versions supported ..."),
+    (Verb::TraceOff, "Stopping tracing for vhost \"{vhost}\" ..."),
+    (Verb::TraceOn, "Starting tracing for vhost \"{vhost}\" ..."),
     (
         Verb::TransferLeadership,
         "Transferring leadership of queue {0} to node {1}...",

@@ -23,6 +23,13 @@ pub(super) enum Reply {
     },
 }
 
+impl Reply {
+    /// Tracing is on or off in a virtual host now.
+    pub(super) fn tracing(word: &str, vhost: &str) -> Reply {
+        Reply::Message(format!("Trace {word} for vhost {vhost}"))
+    }
+}
+
 /// Why a verb was not carried out: exit code and text.
 #[derive(Debug)]
 pub(super) struct Failure {

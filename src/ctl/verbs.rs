@@ -166,6 +166,8 @@ verbs! {
         ResolveHostname "resolve_hostname" (1..=1) ["address-family"] "<hostname> [--address-family <ipv4 | ipv6>]" "Resolves a hostname on the broker's machine";
         ServerVersion "server_version" (0..=0) [] "" "Displays the broker's version";
         StreamStatus "stream_status" (1..=1) ["vhost", "tracking"] "[--vhost <vhost>] [--tracking] <stream>" "Displays the replicas of a stream: one";
+        TraceOff "trace_off" (0..=0) ["vhost"] "[--vhost <vhost>]" "Stops copying a virtual host's messages to the exchange amq.rabbitmq.trace";
+        TraceOn "trace_on" (0..=0) ["vhost"] "[--vhost <vhost>]" "Copies a virtual host's publishes and deliveries to the exchange amq.rabbitmq.trace";
         TlsVersions "tls_versions" (0..=0) [] "" "Lists the versions of TLS";
     }
     "Parameters": {

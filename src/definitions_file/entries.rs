@@ -53,6 +53,9 @@ pub(super) struct VhostEntry {
     pub(super) tags: Option<Tags>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) default_queue_type: Option<Value>,
+    /// In files that people write: RabbitMQ reads it and never exports it.
+    #[serde(default, skip_serializing)]
+    pub(super) tracing: Option<bool>,
     #[serde(default)]
     pub(super) metadata: VhostMetadataEntry,
     #[serde(default, skip_deserializing)]

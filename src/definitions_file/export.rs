@@ -204,6 +204,7 @@ fn vhost_entry(broker: &Broker, vhost: &Vhost) -> VhostEntry {
         description: Some(metadata.description.clone()),
         tags: Some(Tags::List(metadata.tags.clone())),
         default_queue_type: kind.clone(),
+        tracing: None,
         metadata: VhostMetadataEntry {
             description: Some(metadata.description),
             tags: Some(metadata.tags),

@@ -35,8 +35,6 @@ pub(super) enum ApiError {
     },
     MethodNotAllowed,
     PreconditionFailed(String),
-    /// This broker does not do what the request asks for.
-    NotImplemented(String),
     /// A check of the broker's health failed, or it cannot serve the request now.
     Unavailable(String),
     /// A defect of the broker.
@@ -101,9 +99,6 @@ impl ApiError {
                 "precondition_failed",
                 reason,
             ),
-            ApiError::NotImplemented(reason) => {
-                (StatusCode::NOT_IMPLEMENTED, "not_implemented", reason)
-            }
             ApiError::Unavailable(reason) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",

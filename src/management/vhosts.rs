@@ -48,7 +48,7 @@ struct VhostJson {
     default_queue_type: &'static str,
     protected_from_deletion: bool,
     metadata: MetadataJson,
-    /// Always false: this broker does not copy messages for tracing.
+    /// Whether publishes and deliveries are copied to the exchange `amq.rabbitmq.trace`.
     tracing: bool,
     /// The state on each node.
     cluster_state: BTreeMap<String, &'static str>,
@@ -139,7 +139,7 @@ impl Row for VhostRow {
                 tags,
                 default_queue_type: kind.as_str(),
             },
-            tracing: false,
+            tracing: self.vhost.is_traced(),
             cluster_state: BTreeMap::from([(self.api.node.clone(), "running")]),
             messages: None,
             messages_details: None,
@@ -226,7 +226,8 @@ struct VhostBody {
     /// `classic`, `quorum` or `stream`.
     #[serde(alias = "defaultqueuetype")]
     default_queue_type: Option<String>,
-    /// This broker does not copy messages for tracing: `true` is refused.
+    /// Whether publishes and deliveries are copied to the exchange `amq.rabbitmq.trace`, until the broker stops. Without it,
+    /// that stays as it is.
     tracing: Option<Flag>,
 }
 
@@ -235,7 +236,7 @@ struct VhostBody {
     put, path = "/api/vhosts/{vhost}", tag = "vhosts", params(("vhost" = String, Path)), request_body = VhostBody,
     responses(
         (status = 201, description = "The virtual host is new."), (status = 204, description = "It is changed."),
-        (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 501, body = Refusal)
+        (status = 400, body = Refusal), (status = 401, body = Refusal)
     )
 )]
 async fn put(
@@ -244,20 +245,17 @@ async fn put(
     Path(name): Path<String>,
     Json(body): Json<VhostBody>,
 ) -> Result<StatusCode, ApiError> {
-    if Flag::or(body.tracing, false)? {
-        let text = "this broker does not copy messages for tracing";
-        return Err(ApiError::NotImplemented(text.to_owned()));
-    }
+    let tracing = body.tracing.map(Flag::read).transpose()?;
     let metadata = VhostMetadata {
         description: body.description.unwrap_or_default(),
         tags: body.tags.unwrap_or_default().0,
         default_queue_kind: queue_kind(body.default_queue_type.as_deref())?,
         protected_from_deletion: false,
     };
-    match api.broker.add_vhost(&name, metadata.clone()).await {
+    let status = match api.broker.add_vhost(&name, metadata.clone()).await {
         Ok(()) => {
             enter(&api, &caller, &name).await?;
-            Ok(StatusCode::CREATED)
+            StatusCode::CREATED
         }
         Err(VhostError::AlreadyExists(_)) => {
             let change = |known: &VhostMetadata| VhostMetadata {
@@ -265,10 +263,14 @@ async fn put(
                 ..metadata
             };
             api.broker.change_vhost(&name, change).await?;
-            Ok(StatusCode::NO_CONTENT)
+            StatusCode::NO_CONTENT
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(tracing) = tracing {
+        known(&api, &name)?.set_traced(tracing);
     }
+    Ok(status)
 }
 
 /// Gives the creator all permissions in a new virtual host, as RabbitMQ does.

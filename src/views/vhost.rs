@@ -13,6 +13,8 @@ use crate::model::Name;
 pub struct VhostView {
     pub name: Name,
     pub metadata: VhostMetadata,
+    /// Whether the firehose copies its messages.
+    pub is_traced: bool,
     /// Totals of all its queues.
     pub queue_totals: QueueTotals,
     pub message_stats: MessageStats,
@@ -38,6 +40,7 @@ fn vhost_view(vhost: &Arc<Vhost>) -> VhostView {
     VhostView {
         name: vhost.name().clone(),
         metadata: vhost.metadata(),
+        is_traced: vhost.is_traced(),
         queue_totals: QueueTotals::of(&vhost.unordered_queues()),
         message_stats: stats.messages(),
         received_bytes: stats.received_bytes,

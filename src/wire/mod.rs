@@ -42,7 +42,8 @@ pub use properties::{
 };
 pub use table::{TABLE_DEPTH_MAX, TableError, decode_table, encode_table};
 pub use table_edit::{
-    put_bool_field, put_table_field, put_text_field, put_u32_field, table_with, table_without,
+    put_bool_field, put_encoded_table_field, put_i32_field, put_table_field, put_text_field,
+    put_texts_field, put_u32_field, table_with, table_without,
 };
 pub use table_json::{TableJsonError, table_from_json, table_to_json};
 

@@ -56,6 +56,13 @@ pub struct PropertiesView<'a> {
 }
 
 impl<'a> PropertiesView<'a> {
+    /// No property at all.
+    pub fn none() -> PropertiesView<'a> {
+        PropertiesView {
+            fields: [None; COUNT],
+        }
+    }
+
     /// Finds the properties in `raw`, which must hold them all and nothing else. Checks the length of the
     /// headers table but not its fields: see [`PropertiesView::check_headers`].
     pub fn parse(raw: &'a [u8]) -> Result<PropertiesView<'a>, HeaderError> {

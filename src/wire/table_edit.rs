@@ -59,6 +59,32 @@ pub fn put_u32_field(fields: &mut Vec<u8>, name: &str, value: u32) {
     fields.put_u32(value);
 }
 
+/// Appends a field with a signed 32-bit integer.
+pub fn put_i32_field(fields: &mut Vec<u8>, name: &str, value: i32) {
+    put_name(fields, name);
+    fields.put_u8(b'I');
+    fields.put_i32(value);
+}
+
+/// Appends a field with an array of long strings.
+pub fn put_texts_field(fields: &mut Vec<u8>, name: &str, texts: &[&str]) {
+    let mut array = Vec::new();
+    for text in texts {
+        array.put_u8(b'S');
+        array.extend_from_slice(&with_length(text.as_bytes()));
+    }
+    put_name(fields, name);
+    fields.put_u8(b'A');
+    fields.extend_from_slice(&with_length(&array));
+}
+
+/// Appends a field with a table that has its length prefix already.
+pub fn put_encoded_table_field(fields: &mut Vec<u8>, name: &str, table: &[u8]) {
+    put_name(fields, name);
+    fields.put_u8(b'F');
+    fields.put_slice(table);
+}
+
 /// Names are constants of this program, far below 255 bytes.
 fn put_name(fields: &mut Vec<u8>, name: &str) {
     fields.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
@@ -86,6 +112,10 @@ mod tests {
         put_text_field(&mut inner, "text", b"\xfe");
         put_bool_field(&mut inner, "yes", true);
         put_u32_field(&mut inner, "n", 7);
+        put_i32_field(&mut inner, "i", -7);
+        put_texts_field(&mut inner, "none", &[]);
+        put_texts_field(&mut inner, "two", &["", "b"]);
+        put_encoded_table_field(&mut inner, "raw", &raw);
         let mut own = Vec::new();
         put_table_field(&mut own, "own", &inner);
         let with = table_with(Some(&raw), &own);

@@ -32,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("auth", &["model", "clock", "seldom"]),
     (
         "broker",
-        &["auth", "model", "store", "wire", "clock", "pool"],
+        &["auth", "model", "store", "wire", "clock", "node", "pool"],
     ),
     ("shovel", &["broker", "model", "wire", "clock"]),
     ("net", &["clock", "model", "seldom"]),

@@ -17,7 +17,8 @@ NOW_SLACK_S = 3600
 _GENERATED = re.compile(
     r"amq\.(?:gen|ctag)-[A-Za-z0-9_-]{22}"
     r"|(?<=amq\.rabbitmq\.reply-to\.)[A-Za-z0-9_./+=-]{20,}")
-_NODE = re.compile(r"\b[a-z]+[0-9]*@localhost\b")
+_NODE = re.compile(r"\b(?:[a-z]+[0-9]*@localhost|leveret@[A-Za-z0-9_-]+)\b")
+_CONNECTION = re.compile(r"127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+")
 
 
 class Transcript:
@@ -63,7 +64,7 @@ class Transcript:
         if method.content is not None:
             for name, _ in wire.PROPERTIES:
                 if name in method.content.properties:
-                    self._items("         ", [(name, method.content.properties[name])])
+                    self._items("         ", [(name, _with_queues_sorted(method.content.properties[name]))])
             self.lines.append(f"          body={self._body(method.content.body)}")
 
     def _items(self, head, items):
@@ -161,6 +162,7 @@ class Transcript:
 
     def _clean(self, text):
         text = _NODE.sub("<node>", text.replace(self._prefix, "~"))
+        text = _CONNECTION.sub(self._number, text)
         return _GENERATED.sub(self._number, text)
 
     def _number(self, match):
@@ -169,6 +171,14 @@ class Transcript:
         number = self._generated.setdefault(found, len(self._generated) + 1)
         head = found[:found.index("-") + 1] if found.startswith("amq.") else ""
         return f"{head}<{number}>"
+
+
+def _with_queues_sorted(value):
+    """The firehose names the queues of a message in no order."""
+    queues = value.get("routed_queues") if isinstance(value, dict) else None
+    if not isinstance(queues, wire.Typed) or queues.type != "A":
+        return value
+    return {**value, "routed_queues": wire.Typed("A", sorted(queues.value))}
 
 
 def _without_versions(properties):

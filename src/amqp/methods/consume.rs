@@ -198,8 +198,12 @@ impl Channel {
             queue.cancel(id);
         }
         // The queue delivers nothing more, so the last deliveries are in the outbox.
+        let is_traced = connection.shared.session.vhost.is_traced();
         for delivery in connection.shared.outbox.take_for(id) {
             self.deliver(connection, &delivery);
+            if is_traced {
+                self.trace_delivery(connection, &delivery);
+            }
         }
         self.remove_consumer(connection, id);
     }

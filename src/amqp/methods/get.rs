@@ -113,5 +113,8 @@ impl Channel {
         let added = AddedHeaders::of(kind, got.counts, got.lease.offset, enqueued_ms);
         let frame_max = connection.shared.frame_max;
         put_content(&mut connection.out, frame_max, self.number, message, added);
+        if connection.shared.session.vhost.is_traced() {
+            self.trace_got(connection, queue, got, added);
+        }
     }
 }

@@ -11,6 +11,7 @@ mod queues;
 mod restore; // of messages that come from another broker
 #[cfg(test)]
 mod tests;
+mod traces; // of what operators publish and get
 
 pub use checks::Session;
 pub use exchanges::DeclareExchange;

@@ -73,6 +73,11 @@ impl Session {
         };
         let mut queues = Vec::new();
         let held = self.vhost.route(&exchange, &keys, &mut queues);
+        if self.vhost.is_traced() {
+            let later = held.iter().flat_map(|held| &held.queues);
+            let all = queues.iter().chain(later).map(|queue| queue.name());
+            self.trace_publish(message, &checked.further_keys, all.collect());
+        }
         let added = self.add(message, &queues, held);
         committer.note_pending(message.size());
         self.count(&exchange, message, added.copies);

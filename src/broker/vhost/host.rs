@@ -1,6 +1,6 @@
 //! A virtual host: its parts, and lookups by name.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -48,6 +48,8 @@ pub struct Vhost {
     pub(super) routing: RwLock<Routing<Arc<Queue>>>,
     pub(super) policies: Serialised<PolicyTable>,
     pub(super) generation: AtomicU64,
+    /// See [`Vhost::is_traced`].
+    traced: AtomicBool,
     /// Held while a change is proposed and while it is applied.
     pub(super) changes: Mutex<Changes>,
     /// Notified when a change is concluded.
@@ -85,6 +87,7 @@ impl Vhost {
             metadata: Mutex::new(metadata),
             routing: RwLock::new(routing),
             generation: AtomicU64::new(1),
+            traced: AtomicBool::new(false),
             changes: Mutex::default(),
             concluded: Notify::new(),
             shared,
@@ -122,6 +125,24 @@ impl Vhost {
     /// Changes with every change of exchanges, queues and bindings: earlier routes are stale then.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the firehose copies publishes and deliveries. One load: connections ask before every run of deliveries.
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Ordering::Relaxed)
+    }
+
+    /// Turns tracing on or off, until the broker stops. Earlier routes are stale then, since each knows whether its
+    /// publishes are traced.
+    pub fn set_traced(&self, traced: bool) {
+        let vhost = &self.name;
+        let was_traced = self.traced.swap(traced, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::Release);
+        match (was_traced, traced) {
+            (false, true) => tracing::info!(%vhost, "tracing is on"),
+            (true, false) => tracing::info!(%vhost, "tracing is off"),
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// An exchange by name. The default exchange has the empty name.

@@ -27,4 +27,4 @@ pub use creation::{Created, NAME_BYTES_MAX, NewQueue};
 pub(super) use host::Shared;
 pub use host::Vhost;
 pub use metadata::VhostMetadata;
-pub use predeclared::{REWIND_EXCHANGE, is_unlisted};
+pub use predeclared::{REWIND_EXCHANGE, TRACE_EXCHANGE, is_unlisted};

@@ -13,9 +13,12 @@ pub(super) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
     ("amq.fanout", ExchangeKind::Fanout, false),
     ("amq.headers", ExchangeKind::Headers, false),
     ("amq.match", ExchangeKind::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    (TRACE_EXCHANGE, ExchangeKind::Topic, true),
     ("amq.topic", ExchangeKind::Topic, false),
 ];
+
+/// Where the firehose publishes its copies.
+pub const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
 
 /// A message published here is a request to rewind a queue. Clients may declare it as a durable direct exchange. It is
 /// in no table: it cannot be bound, routes nothing and is not listed.

@@ -117,6 +117,8 @@ async fn publish(
             false => CmqError::NoMatch,
         });
     }
+    let later = held.iter().flat_map(|held| &held.queues);
+    call.trace_sent(&run, queues.iter().chain(later));
     let copies = queues.len() + held.as_ref().map_or(0, |held| held.queues.len());
     let (mut ticket, mut refused) = (None, Vec::new());
     {

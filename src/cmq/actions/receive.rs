@@ -71,6 +71,7 @@ async fn reply(
     batch: ReceivedBatch,
     memory: ResponseMemory,
 ) -> Outcome {
+    call.trace_received(&batch).await;
     call.durable(batch.ticket).await?;
     Ok(Reply {
         response,

@@ -81,6 +81,7 @@ async fn enqueue(
         ids.push(id);
         run.push(Arc::new(message));
     }
+    call.trace_sent(&run, std::iter::once(queue));
     let published = queue.publish_whole(&run);
     if !published.rejected.is_empty() {
         return Err(CmqError::QueueFull);

@@ -108,6 +108,8 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::DisableVhostDeletionProtection => vhosts::unprotect(ctx, request).await,
         Verb::DeleteVhost => vhosts::delete(ctx, request).await,
         Verb::ListVhosts => vhosts::list(ctx, request),
+        Verb::TraceOff => vhosts::trace_off(ctx, request),
+        Verb::TraceOn => vhosts::trace_on(ctx, request),
         Verb::ListBindings => exchanges::list_bindings(ctx, request),
         Verb::ListExchanges => exchanges::list(ctx, request),
         Verb::ListQueues => queues::list(ctx, request),

@@ -1,8 +1,10 @@
 //! Virtual hosts: add, delete, list.
 
+use std::sync::Arc;
+
 use super::lookup::no_such_vhost;
 use super::users::words;
-use crate::broker::vhost::VhostMetadata;
+use crate::broker::vhost::{Vhost, VhostMetadata};
 use crate::broker::vhosts::VhostError;
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_USAGE};
@@ -152,6 +154,22 @@ pub(super) fn restart(ctx: &Context, request: &Request) -> Outcome {
     }
 }
 
+pub(super) fn trace_on(ctx: &Context, request: &Request) -> Outcome {
+    traced(ctx, request)?.set_traced(true);
+    Ok(Reply::tracing("enabled", request.vhost()))
+}
+
+pub(super) fn trace_off(ctx: &Context, request: &Request) -> Outcome {
+    traced(ctx, request)?.set_traced(false);
+    Ok(Reply::tracing("disabled", request.vhost()))
+}
+
+/// RabbitMQ takes any name here, so a wrong one goes unnoticed.
+fn traced(ctx: &Context, request: &Request) -> Result<Arc<Vhost>, Failure> {
+    let vhost = ctx.broker.vhost(request.vhost());
+    vhost.ok_or_else(|| no_such_vhost(request.vhost()))
+}
+
 pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     ctx.broker
         .delete_vhost(request.arg(0))
@@ -175,8 +193,7 @@ fn cell(vhost: &VhostView, column: &str) -> Cell {
             .unwrap_or(QueueKind::Classic)
             .as_str()
             .into(),
-        // There is no firehose that could be on.
-        "tracing" => false.into(),
+        "tracing" => vhost.is_traced.into(),
         _ => Cell::Nothing,
     }
 }

@@ -171,6 +171,12 @@ const HANDLERS: &[(Verb, Handler)] = &[
     (Verb::ListVhosts, |http, request, _| {
         listings::vhosts(http, request)
     }),
+    (Verb::TraceOff, |http, request, _| {
+        objects::set_tracing(http, request, false)
+    }),
+    (Verb::TraceOn, |http, request, _| {
+        objects::set_tracing(http, request, true)
+    }),
     (Verb::DeleteQueue, |http, request, _| {
         objects::delete_queue(http, request)
     }),

@@ -67,6 +67,22 @@ pub(super) fn unprotect(http: &Http, request: &Request) -> Outcome {
     done_or(found, || no_such_vhost(request.arg(0)))
 }
 
+/// Turns tracing on or off. The API replaces all of a virtual host, so the request repeats the rest.
+pub(super) fn set_tracing(http: &Http, request: &Request, tracing: bool) -> Outcome {
+    let vhost = request.vhost();
+    let known = http.find(&["vhosts", vhost])?;
+    let known = known.ok_or_else(|| no_such_vhost(vhost))?;
+    let mut body = Map::from_iter([("tracing".to_owned(), tracing.into())]);
+    for name in ["description", "tags", "default_queue_type"] {
+        if let Some(value) = known.get(name) {
+            body.insert(name.to_owned(), value.clone());
+        }
+    }
+    http.put(&["vhosts", vhost], &Value::Object(body))?;
+    let word = if tracing { "enabled" } else { "disabled" };
+    Ok(Reply::tracing(word, vhost))
+}
+
 pub(super) fn set_policy(http: &Http, request: &Request, kind: &str) -> Outcome {
     let mut body = Map::new();
     body.insert("pattern".to_owned(), request.arg(1).into());

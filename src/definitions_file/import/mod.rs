@@ -28,6 +28,7 @@ use crate::broker::policies::PolicyError;
 use crate::broker::secrets::Secret;
 use crate::broker::users::{PutUser, UserError};
 use crate::broker::vhost::{Vhost, VhostMetadata};
+use crate::model::Name;
 use crate::model::policy::{PolicyDraft, PolicyKind};
 
 /// Entries not imported that the log names.
@@ -188,6 +189,10 @@ impl Import<'_> {
 
     async fn vhosts(&mut self, planned: Vec<PlannedVhost>) -> Result<(), ImportError> {
         let count = planned.len();
+        let tracing: Vec<(Name, bool)> = planned
+            .iter()
+            .filter_map(|vhost| Some((vhost.name.clone(), vhost.tracing?)))
+            .collect();
         let put = planned.into_iter().map(|vhost| {
             let known = self.broker.vhost(&vhost.name);
             let known = known.map(|vhost| vhost.metadata()).unwrap_or_default();
@@ -202,6 +207,11 @@ impl Import<'_> {
             (vhost.name, metadata)
         });
         self.broker.put_vhosts(put.collect()).await?;
+        for (name, tracing) in tracing {
+            if let Some(vhost) = self.broker.vhost(&name) {
+                vhost.set_traced(tracing);
+            }
+        }
         self.done(Category::Vhosts, count);
         Ok(())
     }

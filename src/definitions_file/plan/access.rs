@@ -116,5 +116,6 @@ fn vhost(entry: VhostEntry) -> Checked<PlannedVhost> {
         tags: tags.unwrap_or_default(),
         default_queue_kind,
         protected_from_deletion: metadata.protected_from_deletion,
+        tracing: entry.tracing,
     })
 }

@@ -69,6 +69,8 @@ pub(super) struct PlannedVhost {
     pub(super) default_queue_kind: Option<QueueKind>,
     /// `None` leaves what holds.
     pub(super) protected_from_deletion: Option<bool>,
+    /// `None` leaves what holds.
+    pub(super) tracing: Option<bool>,
 }
 
 /// Something in a virtual host.

@@ -149,6 +149,7 @@ pub(super) async fn fetch(
         if mode != AckMode::Take {
             leased.hold(got.lease);
         }
+        session.trace_got(&queue, &got).await;
         let message = show(&got, encoding, truncate);
         bytes += message.payload.len();
         messages.push(message);

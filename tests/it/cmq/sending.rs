@@ -5,10 +5,11 @@ use std::time::Instant;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use leveret::cmq::error::CmqError;
-use leveret::wire::AMQPValue;
+use leveret::wire::protocol::basic;
+use leveret::wire::{AMQPClass, AMQPValue};
 
 use super::{Q, Refusal, client, start_with_queue};
-use crate::support::{PATIENCE, Peer, TestServer};
+use crate::support::{PATIENCE, Peer, TestServer, text};
 
 #[tokio::test]
 async fn sent_messages_are_consumed_over_amqp() {
@@ -292,4 +293,44 @@ async fn only_bodies_may_be_other_bytes_than_text() {
         Refusal::of(&client.answer().await),
         CmqError::WrongType("queueName".into())
     );
+}
+
+#[tokio::test]
+async fn what_is_sent_published_and_received_is_traced() {
+    let (server, mut client) = start_with_queue().await;
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "trace").await;
+    peer.bind(1, "trace", "amq.rabbitmq.trace", "#").await;
+    server.broker.vhost("/").unwrap().set_traced(true);
+    client.ok("SendMessage", &[Q, ("msgBody", "1")]).await;
+    client.ok("ReceiveMessage", &[Q]).await;
+    let topic = ("topicName", "t");
+    client.ok("CreateTopic", &[topic]).await;
+    let subscribed = [
+        topic,
+        ("subscriptionName", "s"),
+        ("protocol", "queue"),
+        ("endpoint", "q"),
+        ("notifyContentFormat", "SIMPLIFIED"),
+    ];
+    client.ok("Subscribe", &subscribed).await;
+    client
+        .ok("PublishMessage", &[topic, ("msgBody", "2")])
+        .await;
+    for (key, body) in [("publish.", "1"), ("deliver.q", "1"), ("publish.t", "2")] {
+        let copy = peer.get_no_ack(1, "trace").await.expect("a copy");
+        let headers = copy.headers();
+        let AMQPClass::Basic(basic::AMQPMethod::GetOk(ok)) = &copy.method else {
+            panic!("{copy:?}");
+        };
+        assert_eq!(ok.routing_key.as_str(), key);
+        for (name, value) in [
+            ("channel", AMQPValue::LongInt(0)),
+            ("connection", text("127.0.0.1")),
+        ] {
+            assert_eq!(headers.inner().get(name), Some(&value), "{key}");
+        }
+        assert_eq!(copy.text(), body);
+    }
+    assert!(peer.get_no_ack(1, "trace").await.is_none());
 }

@@ -318,6 +318,24 @@ async fn vhosts_are_added_listed_and_deleted() {
         "name\tdescription\ttags\tdefault_queue_type\ttracing\n/\tDefault virtual host\t[]\tclassic\tfalse\n\
          v1\t\t[]\tclassic\tfalse\nv2\td e\t[a, b]\tquorum\tfalse\n"
     );
+    assert_eq!(
+        node.ok(&["trace_on", "-p", "v2"]).await,
+        "Starting tracing for vhost \"v2\" ...\nTrace enabled for vhost v2\n"
+    );
+    assert_eq!(
+        node.ok(&["-s", "list_vhosts", "name", "tracing"]).await,
+        "/\tfalse\nv1\tfalse\nv2\ttrue\n"
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            node.ok(&["trace_off", "-p", "v2"]).await,
+            "Stopping tracing for vhost \"v2\" ...\nTrace disabled for vhost v2\n"
+        );
+    }
+    assert_eq!(
+        node.fails(&["trace_on", "-p", "nope"]).await,
+        (EX_DATAERR, "Virtual host 'nope' does not exist\n".into())
+    );
     node.ok(&["set_permissions", "-p", "v2", "guest", "", "", ""])
         .await;
     assert_eq!(

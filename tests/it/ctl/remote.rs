@@ -105,6 +105,7 @@ async fn changes_by_the_api_show_the_same_by_socket_and_api() {
         &["set_user_limits", "bob", r#"{"max-channels":50}"#],
         &["enable_vhost_deletion_protection", "v/1"],
         &["disable_vhost_deletion_protection", "v/1"],
+        &["trace_on", "-p", "v/1"],
         &["enable_feature_flag", "all"],
     ] {
         remote.ok(words).await;
@@ -163,6 +164,23 @@ async fn changes_by_the_api_show_the_same_by_socket_and_api() {
         remote.ok(&["-q", "purge_queue", "jobs"]).await,
         remote.node.ok(&["-q", "purge_queue", "jobs"]).await
     );
+    // The API replaces all of a virtual host, so the command repeats the rest.
+    assert_eq!(
+        remote.ok(&["trace_off", "-p", "v/1"]).await,
+        "Stopping tracing for vhost \"v/1\" ...\nTrace disabled for vhost v/1\n"
+    );
+    let listed = [
+        "-q",
+        "list_vhosts",
+        "name",
+        "description",
+        "default_queue_type",
+        "tracing",
+    ];
+    assert_eq!(
+        remote.node.ok(&listed).await.lines().last(),
+        Some("v/1\tfirst\tquorum\tfalse")
+    );
     assert_eq!(
         remote.ok(&["-q", "delete_queue", "jobs"]).await,
         "Queue was successfully deleted with 0 ready messages\n"
@@ -199,6 +217,8 @@ async fn refusals_by_the_api_have_the_exit_codes_of_the_socket() {
         ("set_permissions nobody a b c", EX_NOUSER),
         ("list_permissions -p nope", EX_DATAERR),
         ("delete_vhost nope", EX_DATAERR),
+        ("trace_on -p nope", EX_DATAERR),
+        ("trace_off -p nope", EX_DATAERR),
         ("clear_policy nope", EX_UNAVAILABLE),
         ("set_policy p ^ {", EX_UNAVAILABLE),
         ("purge_queue nope", EX_DATAERR),

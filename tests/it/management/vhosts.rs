@@ -1,10 +1,11 @@
 //! Virtual hosts and policies over the API.
 
+use leveret::wire::AMQPValue;
 use serde_json::json;
 
 use super::Client;
 use super::check::{NONE, check};
-use crate::support::{Peer, TestServer, eventually_eq};
+use crate::support::{Peer, TestServer, eventually_eq, keys, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn virtual_hosts_are_set_protected_and_deleted() {
@@ -31,13 +32,6 @@ async fn virtual_hosts_are_set_protected_and_deleted() {
                 "nonsense is not a valid queue type",
             ),
             ("PUT", "/api/vhosts/w", json!({"tracing": "x"}), 400, ""),
-            (
-                "PUT",
-                "/api/vhosts/w",
-                json!({"tracing": true}),
-                501,
-                "tracing",
-            ),
             ("PUT", "/api/vhosts/w", json!({"tags": 5}), 400, "tags"),
             (
                 "PUT",
@@ -124,6 +118,88 @@ async fn virtual_hosts_are_set_protected_and_deleted() {
         ],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tracing_is_turned_on_and_off_and_stays_where_a_request_does_not_name_it() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    for (method, path, body, traced) in [
+        ("PUT", "/api/vhosts/v", json!({"tracing": true}), true),
+        ("PUT", "/api/vhosts/v", json!({"description": "d"}), true),
+        ("PUT", "/api/vhosts/v", json!({"tracing": "false"}), false),
+        (
+            "POST",
+            "/api/definitions",
+            json!({"vhosts": [{"name": "v", "tracing": true}]}),
+            true,
+        ),
+        (
+            "POST",
+            "/api/definitions",
+            json!({"vhosts": [{"name": "v"}]}),
+            true,
+        ),
+    ] {
+        let reply = guest.send(method, path, body.to_string().as_bytes()).await;
+        assert!((200..300).contains(&reply.status), "{body}");
+        assert_eq!(
+            guest.json("/api/vhosts/v").await["tracing"],
+            traced,
+            "{body}"
+        );
+    }
+    // As in RabbitMQ, a file of definitions that is exported does not have it.
+    let exported = guest.json("/api/definitions").await;
+    assert!(!exported.to_string().contains("tracing"), "{exported}");
+    let server = server.restart().await;
+    let mut guest = Client::guest(&server);
+    assert_eq!(guest.json("/api/vhosts/v").await["tracing"], false);
+}
+
+/// RabbitMQ's API opens a connection for each request.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_publishes_and_gets_is_traced() {
+    let server = TestServer::start().await;
+    let mut guest = Client::guest(&server);
+    let mut peer = Peer::new(&server).await;
+    for queue in ["q", "trace"] {
+        peer.declare(1, queue).await;
+    }
+    peer.bind(1, "trace", "amq.rabbitmq.trace", "#").await;
+    server.broker.vhost("/").unwrap().set_traced(true);
+    let message =
+        json!({"properties": {}, "routing_key": "q", "payload": "p", "payload_encoding": "string"});
+    let get = json!({"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"});
+    check(
+        &mut guest,
+        &[
+            (
+                "POST",
+                "/api/exchanges/%2F/amq.default/publish",
+                message,
+                200,
+                "true",
+            ),
+            ("POST", "/api/queues/%2F/q/get", get.clone(), 200, "p"),
+            ("POST", "/api/queues/%2F/q/get", get, 200, "p"),
+        ],
+    )
+    .await;
+    for (name, value) in [
+        ("routed_queues", keys(&["q"])),
+        ("redelivered", AMQPValue::LongInt(0)),
+        ("redelivered", AMQPValue::LongInt(1)),
+    ] {
+        let copy = peer.get_no_ack(1, "trace").await.unwrap();
+        let headers = copy.headers();
+        let fields = headers.inner();
+        assert_eq!(fields.get(name), Some(&value));
+        assert_eq!(fields.get("user"), Some(&text("guest")));
+        assert_eq!(fields.get("channel"), Some(&AMQPValue::LongInt(1)));
+        assert_eq!(copy.text(), "p");
+    }
+    assert!(peer.get_no_ack(1, "trace").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,16 +98,32 @@ impl Channel {
     ) -> Handled {
         match self.try_route(connection, index, &checked.message, &further_keys) {
             Some(destinations) => {
-                if let Some(publish) = self.publishing.routes.get(index)
-                    && let Some(route) = &publish.route
-                {
-                    let copies = destinations.copies();
-                    self.publishing.counts.add(&route.exchange.stats, copies);
-                }
-                self.publish_to(connection, checked, destinations)
+                self.publish_routed(connection, index, checked, &further_keys, destinations)
             }
             None => self.route_in_pieces(connection, index, checked, further_keys),
         }
+    }
+
+    /// Publishes a message whose queues have just been found.
+    fn publish_routed(
+        &mut self,
+        connection: &mut ConnectionState,
+        index: usize,
+        checked: CheckedMessage,
+        further_keys: &[Name],
+        destinations: Destinations,
+    ) -> Handled {
+        if let Some(publish) = self.publishing.routes.get(index)
+            && let Some(route) = &publish.route
+        {
+            let copies = destinations.copies();
+            self.publishing.counts.add(&route.exchange.stats, copies);
+            if route.is_traced {
+                let queues = destinations.queues();
+                self.trace_publish(connection, &checked.message, further_keys, queues);
+            }
+        }
+        self.publish_to(connection, checked, destinations)
     }
 
     /// Checks the properties of a content. Returns the message, its routing keys in `CC` and `BCC`, and whether the user

@@ -37,6 +37,7 @@ pub(super) enum RouteCheck {
 struct FoundRoute {
     generation: u64,
     epoch: u64,
+    is_traced: bool,
     origin: Arc<Origin>,
 }
 
@@ -64,12 +65,18 @@ impl FoundRoute {
             validity,
             exchange,
             refused,
+            is_traced: self.is_traced,
             targets: None,
         }
     }
 }
 
 impl Destinations {
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        let later = self.delayed.iter().flat_map(|delayed| &delayed.queues);
+        self.now.iter().chain(later)
+    }
+
     /// How many queues get the message.
     pub(super) fn copies(&self) -> usize {
         let later = self
@@ -125,6 +132,7 @@ impl Channel {
         let found = FoundRoute {
             generation,
             epoch,
+            is_traced: session.vhost.is_traced(),
             origin: Arc::clone(origin),
         };
         let (exchange, keys) = match session.ask_publish(&origin.exchange) {
@@ -213,9 +221,7 @@ impl Channel {
                 .await;
             then(move |channel, connection| {
                 let destinations = channel.cache_route(index, &further_keys, routed);
-                let counts = &mut channel.publishing.counts;
-                counts.add(&exchange.stats, destinations.copies());
-                channel.publish_to(connection, checked, destinations)
+                channel.publish_routed(connection, index, checked, &further_keys, destinations)
             })
         });
         Ok(())

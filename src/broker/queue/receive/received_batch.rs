@@ -44,6 +44,11 @@ impl ReceivedBatch {
         }
     }
 
+    /// Where the messages come from, if there are any.
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref()
+    }
+
     /// The client has the messages. From now on only their handles or their deadlines end the leases.
     #[must_use]
     pub fn accept(mut self) -> Vec<Received> {

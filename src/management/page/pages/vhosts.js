@@ -58,7 +58,7 @@ export async function vhostPage(view) {
     totals.update(one, () => figures([["Ready", count(one.messages_ready ?? 0)], ["Unacked", count(one.messages_unacknowledged ?? 0)], ["Total", count(one.messages ?? 0)]]));
     about.update(one, () => facts([
       ["Description", one.description || "none"], ["Tags", tagsOf(one).length > 0 ? tagsOf(one).map((text) => tag(text)) : "none"], ["Queue type of declarations without one", one.default_queue_type],
-      ["State", states(one).map(stateTag)],
+      ["State", states(one).map(stateTag)], ["Tracing", one.tracing ? "on: messages are copied to amq.rabbitmq.trace" : "off"],
     ]));
     permissions.update(granted);
     limits.update(limited[0]?.value ?? {});
@@ -78,6 +78,7 @@ function edit(view, one) {
       { name: "description", label: "Description", value: one?.description ?? "" },
       { name: "tags", label: "Tags", value: one === null ? "" : tagsOf(one).join(", "), hint: "Separated by commas." },
       { name: "default_queue_type", label: "Queue type of declarations without one", kind: "select", options: TYPES, value: one?.default_queue_type },
+      { name: "tracing", label: "Tracing: copy messages to amq.rabbitmq.trace", kind: "check", value: one?.tracing ?? false },
     ],
     onsubmit: ({ name = one?.name, ...rest }) => view.act(`Virtual host ${name} is set.`, () => put(path`/api/vhosts/${name}`, rest)),
   });
