@@ -176,7 +176,7 @@ mod tests {
     async fn an_idle_broker_feeds_the_watchdog_without_touching_the_disk() {
         let watched = watch(Vec::new());
         watched.is_fed_again().await;
-        assert_eq!((watched.store.commits(), watched.store.syncs()), (0, 0));
+        assert_eq!((watched.store.appends(), watched.store.syncs()), (0, 0));
     }
 
     #[tokio::test]

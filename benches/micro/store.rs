@@ -7,7 +7,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 
 use leveret::model::{Body, LogId, Message, Origin};
-use leveret::store::{Batch, ChunkEncoder, FjallOptions, FjallStore, LogRecord, Op, Store, chunk};
+use leveret::store::{
+    Batch, ChunkEncoder, FjallOptions, FjallStore, Journal, LogRecord, Op, chunk,
+};
 
 const SIZE: usize = 1024;
 /// Number of chunks in a commit: 16 of them are a megabyte.
@@ -57,8 +59,8 @@ pub(crate) fn chunks(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Batches into the database, with and without the sync that makes them durable. Each batch removes the
-/// entries of the previous one, as consumers that keep up do.
+/// Batches through the log into the database: written, made durable and applied. Each batch removes the chunks of the
+/// previous one, as consumers that keep up do.
 pub(crate) fn commits(criterion: &mut Criterion) {
     let (full, count) = full_chunk(&mut ChunkEncoder::new(), &message());
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -91,16 +93,14 @@ pub(crate) fn commits(criterion: &mut Criterion) {
         });
         batch
     };
-    let mut group = criterion.benchmark_group("commit into fjall");
+    let mut group = criterion.benchmark_group("a batch through the log");
     for chunks in COMMITS {
         group.throughput(Throughput::Elements(chunks * u64::from(count)));
         group.bench_function(format!("{chunks} chunks"), |bencher| {
-            bencher.iter(|| store.commit(&put(chunks)).expect("a commit"));
-        });
-        group.bench_function(format!("{chunks} chunks, synced"), |bencher| {
             bencher.iter(|| {
-                store.commit(&put(chunks)).expect("a commit");
+                store.append(&put(chunks)).expect("an append");
                 store.sync().expect("a sync");
+                store.apply().expect("applied");
             });
         });
     }

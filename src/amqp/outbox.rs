@@ -144,7 +144,7 @@ impl DeliverySink for Outbox {
 
 impl Waiter for Outbox {
     /// Wakes the connection, which asks the committer for the durable ticket.
-    fn durable(&self, _upto: Ticket) {
+    fn reached(&self, _upto: Ticket) {
         self.signal();
     }
 }

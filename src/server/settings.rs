@@ -252,21 +252,16 @@ fn login_from(config: &Config) -> LoginFrom {
     }
 }
 
-/// The options of the store. With `--durability write` it writes no extents: a chunk in an extent must be
-/// synced before its address is committed, so each large batch would wait for the disk.
+/// The options of the store.
 pub(super) fn store(config: &Config, shares: &Shares) -> FjallOptions {
-    let mut options = FjallOptions {
+    FjallOptions {
         cached_files: shares.cached,
         on_damage: match config.on_damage {
             config::OnDamage::Refuse => OnDamage::Refuse,
             config::OnDamage::Recover => OnDamage::Recover,
         },
         ..FjallOptions::default()
-    };
-    if let Durability::Write(_) = config.durability {
-        options.extent_batch_bytes = usize::MAX;
     }
-    options
 }
 
 /// The limits of the committer.

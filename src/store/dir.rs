@@ -108,6 +108,24 @@ pub(super) fn journals(db: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     Ok(found)
 }
 
+/// Whether something has this name.
+pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(|e| io_error("reading", path, e))
+}
+
+/// Replaces the database's journals by an empty one. The database learns its sequence numbers from its tables only if
+/// a journal exists.
+pub(super) fn replace_journals(db: &Path) -> Result<(), StoreError> {
+    let found = journals(db)?;
+    let next = found.last().map_or(0, |(newest, _)| newest + 1);
+    for (_, path) in found {
+        std::fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
+    }
+    let path = db.join(format!("{next}.jnl"));
+    File::create(&path).map_err(|e| io_error("creating", &path, e))?;
+    sync_dir(db)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

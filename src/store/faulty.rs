@@ -1,12 +1,12 @@
 //! A store that fails or loses power on purpose, to test that every confirmed message survives. After a power
-//! loss the synced batches and any number of the following ones survive; after a kill all committed ones do.
+//! loss the synced batches and any number of the following ones survive; after a kill all appended ones do.
 
 use std::ops::Range;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::memory::Tables;
-use super::{Batch, DefinitionEntry, LogState, Store, StoreError, StoredChunk};
+use super::{Batch, DefinitionEntry, Journal, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
 
 /// One planned failure.
@@ -20,7 +20,7 @@ pub struct Fault {
 /// A call, counted from 1 since the store was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    Commit(u64),
+    Append(u64),
     Sync(u64),
 }
 
@@ -55,9 +55,11 @@ struct State {
     synced: Tables,
     /// Contents that reads see.
     visible: Tables,
-    /// Commits since the last sync.
+    /// Batches that are synced and not applied.
+    unapplied: Vec<Batch>,
+    /// Batches since the last sync.
     unsynced: Vec<Batch>,
-    commits: u64,
+    appends: u64,
     syncs: u64,
     faults: Vec<Fault>,
     failed: bool,
@@ -66,8 +68,6 @@ struct State {
     owed_bytes: u64,
     /// Syncs wait, as on a disk that hangs.
     stalled: bool,
-    /// Number of unsynced batches that a reopened store finds on disk.
-    kept_at_reopen: usize,
 }
 
 impl FaultyStore {
@@ -88,9 +88,9 @@ impl FaultyStore {
         }
     }
 
-    /// Number of commits so far, including failed ones.
-    pub fn commits(&self) -> u64 {
-        self.state.lock().commits
+    /// Number of appends so far, including failed ones.
+    pub fn appends(&self) -> u64 {
+        self.state.lock().appends
     }
 
     /// Number of syncs so far, including failed ones.
@@ -112,11 +112,6 @@ impl FaultyStore {
         self.state.lock().owed_bytes = owed;
     }
 
-    /// Sets the number of unsynced batches that survive a reopening.
-    pub fn keep_at_reopen(&self, batches: usize) {
-        self.state.lock().kept_at_reopen = batches;
-    }
-
     /// Makes syncs wait, or go on.
     pub fn stall(&self, stalled: bool) {
         self.state.lock().stalled = stalled;
@@ -127,7 +122,7 @@ impl FaultyStore {
         self.state.lock().faults.push(fault);
     }
 
-    /// Number of commits that a power loss could undo.
+    /// Number of batches that a power loss could undo.
     pub fn unsynced(&self) -> usize {
         self.state.lock().unsynced.len()
     }
@@ -152,7 +147,10 @@ impl FaultyStore {
 
     /// The store that the next start finds after the process was killed.
     pub fn after_kill(&self) -> FaultyStore {
-        FaultyStore::with(self.state.lock().visible.clone(), Vec::new())
+        let state = self.state.lock();
+        let mut tables = state.synced.clone();
+        state.unsynced.iter().for_each(|batch| tables.apply(batch));
+        FaultyStore::with(tables, Vec::new())
     }
 }
 
@@ -184,15 +182,12 @@ impl State {
     }
 }
 
-impl Store for FaultyStore {
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+impl Journal for FaultyStore {
+    fn append(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        state.commits += 1;
-        let call = Call::Commit(state.commits);
-        state.call(call, |state| {
-            state.visible.apply(batch);
-            state.unsynced.push(batch.clone());
-        })
+        state.appends += 1;
+        let call = Call::Append(state.appends);
+        state.call(call, |state| state.unsynced.push(batch.clone()))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -205,9 +200,40 @@ impl Store for FaultyStore {
         state.call(call, |state| {
             let batches = std::mem::take(&mut state.unsynced);
             batches.iter().for_each(|batch| state.synced.apply(batch));
+            state.unapplied.extend(batches);
         })
     }
 
+    fn apply(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.check()?;
+        let batches = std::mem::take(&mut state.unapplied);
+        batches.iter().for_each(|batch| state.visible.apply(batch));
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.state.lock().free_bytes
+    }
+
+    fn owed_bytes(&self) -> u64 {
+        self.state.lock().owed_bytes
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.power_lost {
+            return Err(StoreError::Closed);
+        }
+        state.unsynced.clear();
+        state.unapplied.clear();
+        state.visible = state.synced.clone();
+        state.failed = false;
+        Ok(())
+    }
+}
+
+impl Store for FaultyStore {
     fn read(
         &self,
         log: LogId,
@@ -250,29 +276,5 @@ impl Store for FaultyStore {
         state.check()?;
         state.synced.sweep_range(log, range.clone(), max);
         Ok(state.visible.sweep_range(log, range, max))
-    }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.state.lock().free_bytes
-    }
-
-    fn owed_bytes(&self) -> u64 {
-        self.state.lock().owed_bytes
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        if state.power_lost {
-            return Err(StoreError::Closed);
-        }
-        let kept = state.kept_at_reopen;
-        let batches = std::mem::take(&mut state.unsynced);
-        batches
-            .iter()
-            .take(kept)
-            .for_each(|batch| state.synced.apply(batch));
-        state.visible = state.synced.clone();
-        state.failed = false;
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The store without a disk: commits last as long as the process. For tests and for brokers without a data
+//! The store without a disk: batches last as long as the process. For tests and for brokers without a data
 //! directory.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
-    Batch, DefinitionEntry, LogRecord, LogState, Op, PageBits, RangeSet, ReceiveRecord,
+    Batch, DefinitionEntry, Journal, LogRecord, LogState, Op, PageBits, RangeSet, ReceiveRecord,
     ReturnCount, Segment, Store, StoreError, StoredChunk, StretchRecord, chunk,
 };
 use crate::model::LogId;
@@ -24,8 +24,9 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+impl Journal for MemoryStore {
+    /// Also applies the batch.
+    fn append(&self, batch: &Batch) -> Result<(), StoreError> {
         self.tables.lock().apply(batch);
         Ok(())
     }
@@ -34,6 +35,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn apply(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
     fn read(
         &self,
         log: LogId,
@@ -62,10 +73,6 @@ impl Store for MemoryStore {
         max: usize,
     ) -> Result<Option<u64>, StoreError> {
         Ok(self.tables.lock().sweep_range(log, range, max))
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 

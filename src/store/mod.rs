@@ -9,14 +9,17 @@ pub mod chunk; // versioned encoding of messages, pure
 pub mod commit; // group commit: one batch and one sync for all pending changes
 mod dir; // the data directory and its lock
 mod error;
-mod extents; // files of chunks beside the database
+mod extents; // files of the log and of moved chunks
 pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
+mod keys; // every key on disk
+mod log; // the log: one write and one sync per batch
 pub mod memory; // the store without a disk
 mod page; // pages of offsets, the form of offset sets on disk
 mod ranges; // sets of offsets
 mod record; // the small records, pure
 mod worker; // a named background thread
+mod writes; // a batch as writes of keys, pure
 
 use std::ops::Range;
 
@@ -37,17 +40,45 @@ pub use record::{
     StretchRecord,
 };
 
-/// Stores batches.
+/// Takes batches in order and makes them durable: the committer's way to change anything.
 ///
-/// The id of a removed log is never reused: the store may drop writes to a log after its `RemoveLog`.
-pub trait Store: Send + Sync + 'static {
-    /// Writes a batch atomically. Reads see it when this returns; a power loss may still undo it. Skips a
-    /// batch that was committed before a [`Store::reopen`] and has survived it, as its ticket tells.
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+/// The id of a removed log is never reused: a journal may drop writes to a log after its `RemoveLog`.
+pub trait Journal: Send + Sync + 'static {
+    /// Takes a batch. A crash leaves all of it or nothing; until [`Journal::sync`] a power loss may undo it, but the end
+    /// of the process does not.
+    fn append(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Makes every commit that returned before this call durable.
+    /// Makes every batch durable that was appended before this call.
     fn sync(&self) -> Result<(), StoreError>;
 
+    /// Applies the durable batches in order: reads of the store see them when this returns.
+    fn apply(&self) -> Result<(), StoreError>;
+
+    /// Whether the next append should wait because the store is behind with its background work.
+    fn throttled(&self) -> bool {
+        false
+    }
+
+    /// Free bytes on the file system of the data; `None` if the store has no file system.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Bytes in memory that the store must still write to that file system, besides the log.
+    fn owed_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Asks the store to free disk space soon, since it is short. Does not block.
+    fn spare(&self) {}
+
+    /// Opens everything again from the disk after a failure. Applies what is durable, and forgets what was appended
+    /// and is not durable.
+    fn reopen(&self) -> Result<(), StoreError>;
+}
+
+/// What reads find: the applied batches.
+pub trait Store: Journal {
     /// Reads chunks in order, from the one that holds `from` or else the next one: up to `max_bytes`, but at
     /// least one. Ends before an unreadable chunk. If the first one is unreadable, [`StoreError::Unreadable`]
     /// names its offsets.
@@ -89,27 +120,6 @@ pub trait Store: Send + Sync + 'static {
         range: Range<u64>,
         max: usize,
     ) -> Result<Option<u64>, StoreError>;
-
-    /// Whether the next commit should wait because the store is behind with its background work.
-    fn throttled(&self) -> bool {
-        false
-    }
-
-    /// Free bytes on the file system of the data; `None` if the store has no file system.
-    fn free_bytes(&self) -> Option<u64> {
-        None
-    }
-
-    /// Bytes in memory that the store must still write to that file system, besides its journals.
-    fn owed_bytes(&self) -> u64 {
-        0
-    }
-
-    /// Asks the store to free disk space soon, since it is short. Does not block.
-    fn spare(&self) {}
-
-    /// Opens the store again from the disk, after a failed commit or sync.
-    fn reopen(&self) -> Result<(), StoreError>;
 }
 
 /// An encoded chunk, see [`chunk::decode`].

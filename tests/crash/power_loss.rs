@@ -85,7 +85,7 @@ pub(crate) async fn at_each_power_loss<W>(
 
 /// Power losses before and after each of the first `most` commits and syncs.
 fn power_losses(most: u64) -> impl Iterator<Item = Fault> {
-    let calls = [Call::Commit as fn(u64) -> Call, Call::Sync];
+    let calls = [Call::Append as fn(u64) -> Call, Call::Sync];
     let calls = calls.into_iter().flat_map(move |call| (1..=most).map(call));
     calls.flat_map(|at| {
         [When::Before, When::After].map(|when| Fault {

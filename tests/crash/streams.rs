@@ -253,7 +253,7 @@ async fn a_stream_keeps_its_messages_and_offsets_whenever_the_power_goes() {
         },
     )
     .await;
-    let last = [Call::Commit(MOST_CALLS), Call::Sync(MOST_CALLS)];
+    let last = [Call::Append(MOST_CALLS), Call::Sync(MOST_CALLS)];
     assert!(
         !reached.iter().any(|fault| last.contains(&fault.at)),
         "the work takes more than {MOST_CALLS} commits or syncs"

@@ -16,7 +16,7 @@ use crate::support::socketless::{ack, declare, message, number_of, numbered_body
 use crate::support::{PATIENCE, eventually_eq, socketless, table};
 
 const QUEUE: &str = "jobs";
-/// A batch of ten goes to extents, with three messages in a chunk.
+/// Three messages are in a chunk.
 const BODY: usize = 20_000;
 const BATCH: u64 = 10;
 const MESSAGES: u64 = 30;
@@ -51,17 +51,14 @@ async fn fill(dir: &Path, message: impl Fn(u64) -> Message) {
 }
 
 fn damage_chunk(dir: &Path) {
-    let path = dir.join("extents/0.ext");
-    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    let within_its_body = DAMAGED * BODY as u64 + 5000;
-    file.write_all_at(b"damage", within_its_body).unwrap();
+    damage_message(dir, DAMAGED);
 }
 
 /// Damages each copy of a message on disk, found by its body.
 fn damage_message(dir: &Path, number: u64) {
     let start_of_body = numbered_body(number, 100);
     let mut found = 0;
-    for entry in fs::read_dir(dir.join("extents")).unwrap() {
+    for entry in fs::read_dir(dir.join("log")).unwrap() {
         let path = entry.unwrap().path();
         let content = fs::read(&path).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -70,7 +67,7 @@ fn damage_message(dir: &Path, number: u64) {
             found += 1;
         }
     }
-    assert!(found > 0, "message {number} is in no extent");
+    assert!(found > 0, "message {number} is not in the log");
 }
 
 /// Takes and acks a message; returns its number.
@@ -145,7 +142,9 @@ async fn a_queue_delivers_everything_but_a_damaged_chunk_which_stays_on_disk() {
 async fn a_queue_whose_extents_are_missing_accepts_and_delivers_new_messages() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), numbered).await;
-    fs::remove_dir_all(dir.path().join("extents")).unwrap();
+    for file in fs::read_dir(dir.path().join("log")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
     let broker = open(dir.path()).await;
     let jobs = queue(&broker, QUEUE);
     assert_eq!(get(&jobs).await, None);

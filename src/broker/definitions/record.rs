@@ -145,13 +145,14 @@ fn key(kind: Kind, identity: &Identity) -> Vec<u8> {
 #[cfg(test)]
 pub(in crate::broker) mod tests {
     use super::*;
+    use crate::store::Journal as _;
     use crate::store::{Batch, MemoryStore};
 
     /// Writes the records to a store, as a commit does.
     pub(in crate::broker) fn write(store: &MemoryStore, fill: impl FnOnce(&mut Records)) {
         let mut records = Records::default();
         fill(&mut records);
-        store.commit(&Batch::from_iter(records.into_ops())).unwrap();
+        store.append(&Batch::from_iter(records.into_ops())).unwrap();
     }
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -188,7 +189,7 @@ pub(in crate::broker) mod tests {
             key: key(Kind::Permission, &Identity::of_names(&["x"])),
             value: b"{".to_vec(),
         };
-        store.commit(&Batch::from_iter([op])).unwrap();
+        store.append(&Batch::from_iter([op])).unwrap();
         let error = Pair::load(&store).unwrap_err().to_string();
         assert!(
             error.starts_with(

@@ -337,7 +337,7 @@ async fn a_commit_that_fails_leaves_memory_as_it_was() {
         }
         let before = definitions(&broker, false);
         store.add_fault(Fault {
-            at: Call::Commit(store.commits() + 1),
+            at: Call::Append(store.appends() + 1),
             when: When::Before,
             what: What::PowerLoss,
         });

@@ -72,8 +72,8 @@ impl Queue {
 
     fn keep_to_budget(&self, cell: &mut Cell) {
         let budget = &self.services.budget;
-        let committed = self.services.committer.committed();
-        cell.machine.evict(budget.allowance(), committed);
+        let applied = self.services.committer.applied();
+        cell.machine.evict(budget.allowance(), applied);
         let resident = cell.machine.resident_bytes();
         if resident != cell.resident_bytes {
             budget.change(cell.resident_bytes, resident);

@@ -26,7 +26,7 @@ impl DurableWatch {
 }
 
 impl Waiter for DurableWatch {
-    fn durable(&self, upto: Ticket) {
+    fn reached(&self, upto: Ticket) {
         let Some(queue) = self.queue.upgrade() else {
             return;
         };

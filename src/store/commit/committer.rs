@@ -6,21 +6,17 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::{Mutex, RwLockReadGuard};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tracing::error;
 
 use super::alarm::Alarm;
 use super::figures::Figures;
+use super::milestone::StoreFailed;
 use super::shared::{PIPELINE_BYTES, Pace, Shared};
 use super::{Limits, Source, Waiter};
 use crate::model::Ticket;
 use crate::store::worker::Vital;
 use crate::store::{Op, Store, StoreError};
-
-/// The committer was shut down before the ticket was durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store was closed before the change was durable")]
-pub struct StoreFailed;
 
 /// The handle of the group commit. Dropping it shuts it down.
 pub struct Committer {
@@ -96,28 +92,33 @@ impl Committer {
 
     /// The last ticket that is safe from a power loss; with [`Limits::sync_within`], from the end of the process.
     pub fn durable(&self) -> Ticket {
-        Ticket(self.shared.durable.load(Ordering::Acquire))
+        self.shared.durable.reached()
     }
 
-    /// The last ticket that is committed: visible to reads of the store.
-    pub fn committed(&self) -> Ticket {
-        Ticket(self.shared.committed.load(Ordering::Acquire))
+    /// The last ticket that reads of the store see.
+    pub fn applied(&self) -> Ticket {
+        self.shared.applied.reached()
     }
 
     /// Calls the waiter when the ticket is durable; immediately, on this thread, if it is durable already. Drops the
     /// waiter if the committer is shut down first.
     pub fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
-        self.shared.when_durable(ticket, waiter);
+        self.shared.durable.when(ticket, waiter);
+    }
+
+    /// As [`Committer::when_durable`], for reads of the store that must see what was handed to queues by now.
+    pub fn when_applied(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
+        self.shared.applied.when(ticket, waiter);
     }
 
     /// Waits until the ticket is durable, also while a failed store is being opened again.
     pub async fn wait(&self, ticket: Ticket) -> Result<(), StoreFailed> {
-        if self.durable() >= ticket {
-            return Ok(());
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.when_durable(ticket, Arc::new(OneWaiter(Mutex::new(Some(sender)))));
-        receiver.await.map_err(|_| StoreFailed)
+        self.shared.durable.wait(ticket).await
+    }
+
+    /// As [`Committer::wait`], until reads of the store see the ticket.
+    pub async fn wait_applied(&self, ticket: Ticket) -> Result<(), StoreFailed> {
+        self.shared.applied.wait(ticket).await
     }
 
     /// Counts bytes that a publisher has handed to queues. They stop counting when their batch is durable.
@@ -238,16 +239,3 @@ impl Drop for BatchGuard<'_> {
 }
 
 type ThreadBody = fn(&Shared);
-
-/// A waiter behind [`Committer::wait`].
-struct OneWaiter(Mutex<Option<oneshot::Sender<()>>>);
-
-impl Waiter for OneWaiter {
-    fn durable(&self, _upto: Ticket) {
-        if let Some(sender) = self.0.lock().take()
-            && sender.send(()).is_err()
-        {
-            // The caller of `wait` has gone away.
-        }
-    }
-}

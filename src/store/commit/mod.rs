@@ -1,20 +1,21 @@
-//! Group commit: all changes that wait go into one batch. One thread commits it, another makes it durable while the
-//! next batch gathers. No work here is per message, and no thread runs while nothing waits.
+//! Group commit: all changes that wait go into one batch. One thread appends it to the journal, another makes it
+//! durable while the next batch gathers. No work here is per message, and no thread runs while nothing waits.
 //!
 //! A batch is what arrived while the disk was busy with the one before. When much arrives
-//! ([`shared::PIPELINE_BYTES`]) the next batch is committed during that sync. When little arrives the committer's
+//! ([`shared::PIPELINE_BYTES`]) the next batch is appended during that sync. When little arrives the committer's
 //! thread syncs itself, which saves a switch of threads for a publisher that waits for each confirm.
 //!
 //! A *source* (a queue) with changes marks itself dirty once and learns the ticket of the batch that will hold them.
-//! Batches are committed in ticket order. "Durable up to ticket N" is reported only after a sync that followed the
-//! commit of every batch up to N. Two rules keep that true:
+//! Batches are appended in ticket order, and each passes two milestones: it is *durable* after a sync, and that is
+//! reported; then it is *applied*, and reads of the store see it. "Durable up to ticket N" is reported only after a
+//! sync that followed the append of every batch up to N. Two rules keep that true:
 //!
 //! - One lock guards the list of dirty sources and the open ticket, so a source is always in the batch whose ticket
 //!   it got. Changes that it adds between being taken and being collected go along.
-//! - After a failed commit or sync nothing is reported until every batch since the last durable one has been
-//!   committed again to the reopened store and synced. Those batches stay in memory until they are durable.
+//! - After a failure nothing is reported until every batch since the last durable one has been appended again to the
+//!   reopened journal and synced. Those batches stay in memory until they are durable.
 //!
-//! With [`Limits::sync_within`] a batch is reported as durable when it is committed. Everything else stays: the sync
+//! With [`Limits::sync_within`] a batch is reported as durable when it is appended. Everything else stays: the sync
 //! thread syncs in time, and batches stay in memory until they are synced.
 //!
 //! Lock order: boundary, a source's own, gate; waiters alone.
@@ -23,15 +24,17 @@ mod alarm; // why publishers are stopped
 mod committer; // the handle
 mod disk; // the watch over the free space
 mod figures; // figures for operators
-mod pipeline; // the threads that commit and sync
+mod milestone; // the last ticket that got somewhere, and who waits
+mod pipeline; // the threads that append, sync and apply
 mod recovery; // after a failure
 mod shared; // what the threads share
 
 use std::time::Duration;
 
 pub use alarm::Alarm;
-pub use committer::{BatchGuard, Committer, StoreFailed};
+pub use committer::{BatchGuard, Committer};
 pub use figures::{Figures, Histogram};
+pub use milestone::StoreFailed;
 
 use super::Batch;
 use crate::model::Ticket;
@@ -45,8 +48,9 @@ pub trait Source: Send + Sync {
 
 /// Waits for a ticket.
 pub trait Waiter: Send + Sync {
-    /// Everything up to this ticket is durable. Called on a thread of the committer: must be quick.
-    fn durable(&self, upto: Ticket);
+    /// Everything up to this ticket is durable or applied, as was asked. Called on a thread of the committer: must be
+    /// quick.
+    fn reached(&self, upto: Ticket);
 }
 
 /// Bounds of a committer.
@@ -60,7 +64,7 @@ pub struct Limits {
     pub disk_check_every: Duration,
     /// How long to wait before a failed store is opened again.
     pub retry_after: Duration,
-    /// `None` reports a batch when it is synced. With a time a batch is reported when it is committed, and synced
+    /// `None` reports a batch when it is synced. With a time a batch is reported when it is appended, and synced
     /// within the time, or when a quarter of `pending_bytes_max` is not synced yet. Then a power loss takes what was
     /// reported since the last sync; the end of the process takes nothing.
     pub sync_within: Option<Duration>,

@@ -1,5 +1,5 @@
-//! The two threads that bring batches to the disk: one gathers and commits, the other syncs while the next batch
-//! gathers. What they do after a failure stands in [`super::recovery`].
+//! The two threads that bring batches to the disk: one gathers and appends, the other syncs and applies while the
+//! next batch gathers. What they do after a failure stands in [`super::recovery`].
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -14,9 +14,9 @@ use crate::store::{Batch, StoreError};
 
 /// Maximum number of batches that wait for a sync, with `sync_within`.
 const UNSYNCED_BATCHES_MAX: usize = 1024;
-/// A commit waits for a store that has fallen behind in steps of this length.
+/// An append waits for a store that has fallen behind in steps of this length.
 const THROTTLE_STEP: Duration = Duration::from_millis(2);
-/// Number of steps after which the commit goes ahead: the store limits itself, and may need to report an error.
+/// Number of steps after which the append goes ahead: the store limits itself, and may need to report an error.
 const THROTTLE_STEPS_MAX: u32 = 2500;
 
 impl Shared {
@@ -64,14 +64,14 @@ impl Shared {
         gate
     }
 
-    /// Closes the batch that gathers, and commits it.
+    /// Closes the batch that gathers, and appends it.
     fn commit_one(&self) {
         self.wait_while_throttled();
         let unsynced = self.collect();
         let ticket = unsynced.batch.ticket;
         let bytes = unsynced.batch.bytes;
         let begun = clock::monotonic();
-        let outcome = self.commit_batch(&unsynced.batch);
+        let outcome = self.append_batch(&unsynced.batch);
         if !unsynced.batch.ops.is_empty() {
             self.figures.committed(bytes, begun.elapsed());
         }
@@ -82,7 +82,6 @@ impl Shared {
             gate.failure.get_or_insert(failure.to_string());
             return;
         }
-        self.committed.store(ticket.0, Ordering::Release);
         if let Some(within) = self.limits.sync_within {
             if gate.failure.is_none() {
                 if gate.sync_due.is_none() || self.is_much_unsynced(&gate) {
@@ -90,13 +89,13 @@ impl Shared {
                     self.synced.notify_all();
                 }
                 drop(gate);
-                self.report(ticket);
+                self.durable.report(ticket);
             }
             return;
         }
         let much = bytes.max(self.gathered.load(Ordering::Acquire)) >= PIPELINE_BYTES;
         if gate.syncing || gate.failure.is_some() {
-            // The sync thread looks again after its sync; after a failure this batch is committed again.
+            // The sync thread looks again after its sync; after a failure this batch is appended again.
         } else if much {
             self.synced.notify_all();
         } else {
@@ -127,11 +126,11 @@ impl Shared {
         UnsyncedBatch { batch, share }
     }
 
-    pub(super) fn commit_batch(&self, batch: &Batch) -> Result<(), StoreError> {
+    pub(super) fn append_batch(&self, batch: &Batch) -> Result<(), StoreError> {
         if batch.ops.is_empty() {
             return Ok(());
         }
-        self.store.commit(batch)
+        self.store.append(batch)
     }
 
     /// Waits while the store has fallen behind. Meanwhile changes gather, and `pending_bytes_max` stops publishers.
@@ -178,7 +177,7 @@ impl Shared {
         }
     }
 
-    /// Makes durable what is committed, and calls the waiters. Does not hold the gate while the disk works.
+    /// Makes durable what is appended, calls the waiters, and applies it. Does not hold the gate meanwhile.
     fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
         let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) else {
             return gate;
@@ -198,7 +197,11 @@ impl Shared {
         let mut gate = self.gate.lock();
         gate.syncing = false;
         match outcome {
-            Ok(()) => gate = self.retire(gate, upto),
+            Ok(()) => {
+                gate = self.retire(gate, upto);
+                // The next sync may begin; applying keeps the order by itself.
+                gate = self.apply(gate, upto);
+            }
             Err(failure) => {
                 gate.failure.get_or_insert(failure.to_string());
             }
@@ -211,7 +214,21 @@ impl Shared {
         gate
     }
 
-    /// Takes the batches up to `upto` off the list, and reports them unless they were reported when committed.
+    /// Applies what is durable, at least up to `upto`.
+    fn apply<'a>(&'a self, gate: MutexGuard<'a, Gate>, upto: Ticket) -> MutexGuard<'a, Gate> {
+        drop(gate);
+        let outcome = self.store.apply();
+        if outcome.is_ok() {
+            self.applied.report(upto);
+        }
+        let mut gate = self.gate.lock();
+        if let Err(failure) = outcome {
+            gate.failure.get_or_insert(failure.to_string());
+        }
+        gate
+    }
+
+    /// Takes the batches up to `upto` off the list, and reports them unless they were reported when appended.
     pub(super) fn retire<'a>(
         &'a self,
         mut gate: MutexGuard<'a, Gate>,
@@ -223,7 +240,7 @@ impl Shared {
         let synced: Vec<UnsyncedBatch> = gate.unsynced.drain(..synced).collect();
         drop(gate);
         if self.limits.sync_within.is_none() {
-            self.report(upto);
+            self.durable.report(upto);
         }
         let share: usize = synced.iter().map(|unsynced| unsynced.share).sum();
         let before = self.pending.fetch_sub(share, Ordering::Relaxed);
@@ -233,20 +250,6 @@ impl Shared {
         }
         drop(synced); // the bodies, outside the gate
         self.gate.lock()
-    }
-
-    /// Calls the waiters of tickets up to this one. Called in ticket order: by the thread that syncs or, with
-    /// `sync_within`, by the committer's thread alone.
-    pub(super) fn report(&self, upto: Ticket) {
-        self.durable.store(upto.0, Ordering::Release);
-        let later = Ticket(upto.0 + 1);
-        let mut waiters = self.waiters.lock();
-        let waiting = waiters.by_ticket.split_off(&later);
-        let served = std::mem::replace(&mut waiters.by_ticket, waiting);
-        drop(waiters);
-        for waiter in served.into_values().flatten() {
-            waiter.durable(upto);
-        }
     }
 
     /// Syncs, or waits for the running sync.

@@ -1,4 +1,4 @@
-//! After a failed commit or sync the committer retries until everything since the last durable ticket is on disk.
+//! After a failure the committer retries until everything since the last durable ticket is on disk.
 //! Nothing is reported before.
 
 use std::sync::atomic::Ordering;
@@ -57,11 +57,11 @@ impl Shared {
         }
         self.set_alarms(|alarms| alarms.failed = None);
         info!("the store works again; nothing that was confirmed is lost");
-        if let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) {
-            self.committed.store(upto.0, Ordering::Release);
-            drop(self.retire(gate, upto));
-            self.report(upto);
-        }
+        let last = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket);
+        let upto = last.unwrap_or(self.durable.reached());
+        drop(self.retire(gate, upto));
+        self.durable.report(upto);
+        self.applied.report(upto);
         true
     }
 
@@ -80,8 +80,9 @@ impl Shared {
     fn write_again(&self, batches: &[UnsyncedBatch]) -> Result<(), StoreError> {
         self.store.reopen()?;
         for unsynced in batches {
-            self.commit_batch(&unsynced.batch)?;
+            self.append_batch(&unsynced.batch)?;
         }
-        self.store.sync()
+        self.store.sync()?;
+        self.store.apply()
     }
 }

@@ -1,8 +1,8 @@
 //! What the committer's threads share, and how they wake each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
@@ -10,12 +10,13 @@ use tokio::sync::{Notify, watch};
 
 use super::alarm::{Alarm, AlarmCauses};
 use super::figures::Figures;
-use super::{Limits, Source, Waiter};
+use super::milestone::Milestone;
+use super::{Limits, Source};
 use crate::clock;
 use crate::model::Ticket;
 use crate::store::{Batch, Op, Store};
 
-/// With this much gathered, or in the batch before its sync, committing and syncing overlap. For less, a batch of
+/// With this much gathered, or in the batch before its sync, appending and syncing overlap. For less, a batch of
 /// its own while the disk is busy would only make more and smaller chunks.
 pub(super) const PIPELINE_BYTES: usize = 256 * 1024;
 
@@ -34,9 +35,8 @@ pub(super) struct Shared {
     pub(super) synced: Condvar,
     /// The disk thread waits here.
     pub(super) closing: Condvar,
-    pub(super) durable: AtomicU64,
-    pub(super) committed: AtomicU64,
-    pub(super) waiters: Mutex<Waiters>,
+    pub(super) durable: Milestone,
+    pub(super) applied: Milestone,
     /// Bytes handed to queues and not yet durable.
     pub(super) pending: AtomicUsize,
     /// The open ticket of the gate, to read without its lock.
@@ -44,7 +44,7 @@ pub(super) struct Shared {
     /// The part of `pending` that belongs to the batch that gathers.
     pub(super) gathered: AtomicUsize,
     pub(super) room: Notify,
-    /// Bytes that may be committed before the free space is looked at again.
+    /// Bytes that may be appended before the free space is looked at again.
     pub(super) disk_margin: AtomicU64,
     pub(super) alarms: Mutex<AlarmCauses>,
     pub(super) alarm: watch::Sender<Option<Alarm>>,
@@ -59,11 +59,11 @@ pub(super) struct Gate {
     /// A batch is due although no source is dirty.
     pub(super) nudged: bool,
     pub(super) committer: Pace,
-    /// Batches that are committed, or must be committed again, and are not durable yet; in ticket order.
+    /// Batches that are appended, or must be appended again, and are not durable yet; in ticket order.
     pub(super) unsynced: VecDeque<UnsyncedBatch>,
     /// A sync is running.
     pub(super) syncing: bool,
-    /// With [`Limits::sync_within`], when what is committed must be synced.
+    /// With [`Limits::sync_within`], when what is appended must be synced.
     pub(super) sync_due: Option<Instant>,
     pub(super) failure: Option<String>,
     pub(super) closing: bool,
@@ -87,17 +87,11 @@ impl Gate {
     }
 }
 
-/// A batch between its commit and its sync.
+/// A batch between its append and its sync.
 pub(super) struct UnsyncedBatch {
     pub(super) batch: Batch,
     /// Pending bytes that stop counting with it.
     pub(super) share: usize,
-}
-
-#[derive(Default)]
-pub(super) struct Waiters {
-    pub(super) by_ticket: BTreeMap<Ticket, Vec<Arc<dyn Waiter>>>,
-    pub(super) closed: bool,
 }
 
 impl Shared {
@@ -123,9 +117,8 @@ impl Shared {
             work: Condvar::new(),
             synced: Condvar::new(),
             closing: Condvar::new(),
-            durable: AtomicU64::new(0),
-            committed: AtomicU64::new(0),
-            waiters: Mutex::default(),
+            durable: Milestone::default(),
+            applied: Milestone::default(),
             pending: AtomicUsize::new(0),
             gathering: AtomicU64::new(1),
             gathered: AtomicUsize::new(0),
@@ -137,29 +130,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn when_durable(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
-        let mut waiters = self.waiters.lock();
-        // Read under the lock: `report` stores the ticket before it takes the lock, so none is left behind.
-        let durable = Ticket(self.durable.load(Ordering::Acquire));
-        if durable < ticket {
-            if !waiters.closed {
-                waiters.by_ticket.entry(ticket).or_default().push(waiter);
-            }
-            return;
-        }
-        drop(waiters);
-        waiter.durable(durable);
-    }
-
-    /// Drops all waiters: no ticket becomes durable any more.
+    /// Drops all waiters: no ticket goes on any more.
     pub(super) fn close(&self) {
         self.gate.lock().closed = true;
         self.wake_all();
-        let mut waiters = self.waiters.lock();
-        waiters.closed = true;
-        let abandoned = std::mem::take(&mut waiters.by_ticket);
-        drop(waiters);
-        drop(abandoned);
+        self.durable.close();
+        self.applied.close();
     }
 
     pub(super) fn work_came(&self, gate: &mut Gate) {

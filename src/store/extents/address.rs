@@ -29,7 +29,7 @@ pub(in crate::store) struct ChunkAddress {
 
 impl ChunkAddress {
     /// The address of this chunk. `None` if the chunk is too large for an address, or malformed.
-    pub(super) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<ChunkAddress> {
+    pub(in crate::store) fn new(extent: u32, at: u32, chunk: &[u8]) -> Option<ChunkAddress> {
         Some(ChunkAddress {
             extent,
             at,
@@ -50,7 +50,7 @@ impl ChunkAddress {
     }
 
     /// Position after its last byte.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::store) fn end(&self) -> u64 {
         u64::from(self.at) + u64::from(self.len)
     }
 
@@ -83,6 +83,29 @@ impl ChunkAddress {
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&self.first_ms.to_le_bytes());
         out
+    }
+
+    /// The address without its extent, and relative to `at`: as an entry of the log that begins there holds it.
+    pub(in crate::store) fn encode_within(&self, at: u32) -> Vec<u8> {
+        let mut out = Vec::with_capacity(ADDRESS_LEN);
+        out.extend_from_slice(&self.at.wrapping_sub(at).to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(&self.sum.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.first_ms.to_le_bytes());
+        out
+    }
+
+    /// Reads what [`ChunkAddress::encode_within`] wrote.
+    pub(in crate::store) fn decode_within(
+        extent: u32,
+        at: u32,
+        bytes: &[u8],
+    ) -> Option<ChunkAddress> {
+        let head = [&[VERSION][..], &extent.to_le_bytes()].concat();
+        let mut address = ChunkAddress::decode(&[&head, bytes].concat())?;
+        address.at = address.at.checked_add(at)?;
+        Some(address)
     }
 
     /// Reads what [`ChunkAddress::encode`] wrote; `None` for anything else.

@@ -1,20 +1,22 @@
-//! Extents: files beside the database that hold the chunks of large batches. A chunk is written once, and the
-//! space is reused. The database stores the chunks' addresses. Knows bytes and files; knows nothing of keys.
+//! Extents: preallocated files that are used again and again. Some hold the entries of the log (see
+//! [`super::log`]), and in them the chunks; others hold chunks that were moved out of sparse extents. The database
+//! stores the chunks' addresses. Knows bytes and files; knows nothing of entries and keys.
 //!
 //! Three rules make this safe across a power loss:
-//! - A chunk is synced before the database learns its address ([`Writer::sync`]), so every address leads to
-//!   its chunk.
-//! - An extent is reused only after a sync has made the removal of all its chunks durable
-//!   ([`Extents::before_sync`]), so a removal that a power loss undoes finds its chunk again.
-//! - Each batch starts on a new page, so no write touches a page with synced data.
+//! - A moved chunk is synced before the database learns its address ([`Writer::sync`]), and an entry of the log
+//!   before it is applied, so every address leads to its chunk.
+//! - An extent is reused only after a checkpoint has made the removal of all its chunks durable
+//!   ([`Extents::before_checkpoint`]), so a removal that a power loss undoes finds its chunk again.
+//! - Each write starts on a new page, so no write touches a page with synced data.
 
 mod address; // the address of a chunk, pure
 mod pages; // memory aligned to pages
 mod reader; // reading chunks back
 mod usage; // how much of each extent is in use, pure
-mod writer; // the end of an extent
+mod writer; // appending moved chunks
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -23,14 +25,18 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FallocateFlags;
 
 pub(super) use self::address::ChunkAddress;
-use self::pages::Pages;
+pub(super) use self::pages::{IO_BYTES, PAGE, Pages, open_direct};
 use self::reader::Reader;
-use self::usage::{ExtentUsage, Fate};
+use self::usage::{Content, ExtentUsage, Fate};
 use self::writer::Active;
 use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
 
+/// Suffix of the files that hold entries of the log.
+const LOG_SUFFIX: &str = "log";
+/// Suffix of the files that hold moved chunks.
+const CHUNKS_SUFFIX: &str = "ext";
 /// The space of an extent is preallocated only while the disk has room for this many extents.
 const ROOMY_EXTENTS: u64 = 16;
 
@@ -39,13 +45,15 @@ pub(super) struct Extents {
     dir: PathBuf,
     /// Length of an extent. A larger chunk gets an extent of its own length.
     extent_bytes: u64,
+    /// The extents of the log that a start finds.
+    found_log: Vec<u32>,
     usage: Mutex<ExtentUsage>,
     /// Locked before `usage`.
     active: Mutex<End>,
     reader: Reader,
 }
 
-/// The end of the extents, where chunks are appended.
+/// Where moved chunks are appended.
 #[derive(Debug, Default)]
 struct End {
     active: Option<Active>,
@@ -53,11 +61,10 @@ struct End {
     pages: Pages,
 }
 
-/// Appends chunks. At most one writer exists at a time.
+/// Appends moved chunks. At most one writer exists at a time.
 pub(super) struct Writer<'a> {
     extents: &'a Extents,
     end: MutexGuard<'a, End>,
-    used: Option<u32>,
 }
 
 impl Extents {
@@ -74,14 +81,20 @@ impl Extents {
             let metadata = entry
                 .metadata()
                 .map_err(|e| io_error("reading", &entry.path(), e))?;
-            if let Some(number) = number_of(&entry.path()) {
-                found.push((number, metadata.len()));
+            if let Some((number, content)) = number_of(&entry.path()) {
+                found.push((number, content, metadata.len()));
             }
         }
+        found.sort_unstable_by_key(|(number, ..)| *number);
         Ok(Extents {
             dir: dir.to_owned(),
             extent_bytes: extent_bytes.min(u64::from(u32::MAX)),
-            usage: Mutex::new(ExtentUsage::new(found, used)),
+            usage: Mutex::new(ExtentUsage::new(found.iter().copied(), used)),
+            found_log: found
+                .into_iter()
+                .filter(|(_, content, _)| *content == Content::Entries)
+                .map(|(number, ..)| number)
+                .collect(),
             active: Mutex::default(),
             reader: Reader::default(),
         })
@@ -92,7 +105,6 @@ impl Extents {
         Writer {
             extents: self,
             end: self.active.lock(),
-            used: None,
         }
     }
 
@@ -138,43 +150,97 @@ impl Extents {
         self.usage.lock().count(found)
     }
 
-    /// Whether no extent holds a live chunk.
-    pub(super) fn is_unused(&self) -> bool {
-        self.usage.lock().is_unused()
-    }
-
     /// The extents whose last chunks are worth moving, see [`ExtentUsage::sparse`].
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
         self.usage.lock().sparse(slack)
     }
 
-    /// Called before a sync of the database. Pass the result to [`Extents::after_sync`].
-    pub(super) fn before_sync(&self) -> Vec<u32> {
-        self.usage.lock().take_emptied()
+    /// Called before a checkpoint that covers the entries up to `upto`. Pass the result to
+    /// [`Extents::after_checkpoint`].
+    pub(super) fn before_checkpoint(&self, upto: u64) -> Vec<u32> {
+        self.usage.lock().take_emptied(upto)
     }
 
-    /// Called after the sync. If it succeeded, the extents emptied before it become reusable.
-    pub(super) fn after_sync(&self, emptied: Vec<u32>, synced: bool) -> Result<(), StoreError> {
+    /// Called after the checkpoint. If it succeeded, the extents emptied before it become reusable.
+    pub(super) fn after_checkpoint(&self, emptied: Vec<u32>, done: bool) -> Result<(), StoreError> {
         if emptied.is_empty() {
             return Ok(());
         }
         let mut usage = self.usage.lock();
-        if !synced {
+        if !done {
             usage.put_back(emptied);
             return Ok(());
         }
-        let removed: Vec<u32> = emptied
-            .into_iter()
-            .filter(|number| usage.finish(*number, self.extent_bytes) == Fate::Remove)
-            .collect();
         drop(usage);
+        let mut removed = Vec::new();
+        for number in emptied {
+            let path = self.path(number);
+            if self.usage.lock().finish(number, self.extent_bytes) == Fate::Remove {
+                removed.push((number, path));
+            }
+        }
         self.remove(&removed)
+    }
+
+    /// The number after the newest extent.
+    pub(super) fn used(&self) -> u32 {
+        self.usage.lock().next_number()
+    }
+
+    /// Length of an extent.
+    pub(super) fn extent_bytes(&self) -> u64 {
+        self.extent_bytes
+    }
+
+    /// The extents of the log that existed at the start, by number.
+    pub(super) fn found_log(&self) -> impl Iterator<Item = u32> {
+        self.found_log.iter().copied()
+    }
+
+    /// Their directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes an extent active for the log. Returns its number.
+    pub(super) fn begin_log(&self) -> Result<u32, StoreError> {
+        let (number, exists) = self.usage.lock().take(Content::Entries);
+        if !exists {
+            self.create(number)?;
+        }
+        Ok(number)
+    }
+
+    /// Goes on with the log in an extent of an earlier run.
+    pub(super) fn resume_log(&self, number: u32) {
+        self.usage.lock().resume(number);
+    }
+
+    /// Records the last log entry in an extent of an earlier run.
+    pub(super) fn ends_with(&self, number: u32, last_index: u64) {
+        self.usage.lock().ends_with(number, last_index);
+    }
+
+    /// Ends an extent of the log, whose appends end at `end`.
+    pub(super) fn seal_log(&self, number: u32, end: u64, last_index: u64) {
+        let size = end.max(self.extent_bytes);
+        self.usage.lock().seal(number, size, last_index);
+    }
+
+    /// Counts chunks that an entry of the log has put.
+    pub(super) fn added(&self, addresses: &[ChunkAddress]) {
+        let mut usage = self.usage.lock();
+        for address in addresses {
+            usage.added(address.extent, address.len);
+        }
     }
 
     /// Frees buffers, and the disk space of all spare extents but `keep`.
     pub(super) fn trim(&self, keep: usize) -> Result<(), StoreError> {
         self.reader.trim();
-        let removed = self.usage.lock().take_spare(keep);
+        let spare = self.usage.lock().take_spare(keep);
+        let path = |number| self.dir.join(format!("{number}.{LOG_SUFFIX}"));
+        let removed: Vec<_> = spare.into_iter().map(|it| (it, path(it))).collect();
         self.remove(&removed)
     }
 
@@ -194,39 +260,60 @@ impl Extents {
         Ok(bytes)
     }
 
-    fn remove(&self, numbers: &[u32]) -> Result<(), StoreError> {
-        for number in numbers {
+    fn remove(&self, files: &[(u32, PathBuf)]) -> Result<(), StoreError> {
+        for (number, path) in files {
             self.reader.forget(*number);
-            let path = self.path(*number);
-            std::fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
+            std::fs::remove_file(path).map_err(|e| io_error("removing", path, e))?;
         }
         Ok(())
     }
 
-    /// Opens the next extent for appending.
-    fn begin(&self, pages: Pages, used: &mut Option<u32>) -> Result<Active, StoreError> {
-        let (number, exists) = self.usage.lock().take();
+    /// Creates the file of an extent, and allocates its space.
+    fn create(&self, number: u32) -> Result<(), StoreError> {
         let path = self.path(number);
-        let active =
-            Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))?;
-        if !exists {
-            *used = Some(number.saturating_add(1));
-            let room = free_bytes(&self.dir).unwrap_or(0) / ROOMY_EXTENTS;
-            // Only for speed: without it the file grows with each write.
-            let flags = FallocateFlags::empty();
-            if room >= self.extent_bytes
-                && let Err(error) =
-                    rustix::fs::fallocate(active.file(), flags, 0, self.extent_bytes)
-            {
-                tracing::debug!(path = %path.display(), %error, "cannot preallocate an extent");
-            }
-            sync_dir(&self.dir)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| io_error("creating", &path, e))?;
+        let room = free_bytes(&self.dir).unwrap_or(0) / ROOMY_EXTENTS;
+        // Only for speed: without it the file grows with each write.
+        let flags = FallocateFlags::empty();
+        if room >= self.extent_bytes
+            && let Err(error) = rustix::fs::fallocate(&file, flags, 0, self.extent_bytes)
+        {
+            tracing::debug!(path = %path.display(), %error, "cannot preallocate an extent");
         }
-        Ok(active)
+        sync_dir(&self.dir)
     }
 
-    fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("{number}.ext"))
+    /// Opens the next extent for moved chunks.
+    fn begin(&self, pages: Pages) -> Result<Active, StoreError> {
+        let (number, _) = self.usage.lock().take(Content::Chunks);
+        self.create(number)?;
+        let path = self.path(number);
+        Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))
+    }
+
+    /// Opens the file of an extent.
+    pub(super) fn open_file(
+        &self,
+        number: u32,
+        options: &mut OpenOptions,
+    ) -> Result<(File, bool), StoreError> {
+        let path = self.path(number);
+        open_direct(options, &path).map_err(|e| io_error("opening", &path, e))
+    }
+
+    /// The file of an extent.
+    pub(super) fn path(&self, number: u32) -> PathBuf {
+        let content = self.usage.lock().content(number);
+        let suffix = match content.unwrap_or(Content::Entries) {
+            Content::Entries => LOG_SUFFIX,
+            Content::Chunks => CHUNKS_SUFFIX,
+        };
+        self.dir.join(format!("{number}.{suffix}"))
     }
 }
 
@@ -246,7 +333,7 @@ impl Writer<'_> {
         let end = &mut *self.end;
         let active = match &mut end.active {
             Some(active) => active,
-            none => none.insert(extents.begin(std::mem::take(&mut end.pages), &mut self.used)?),
+            none => none.insert(extents.begin(std::mem::take(&mut end.pages))?),
         };
         let address = u32::try_from(active.end())
             .ok()
@@ -256,11 +343,6 @@ impl Writer<'_> {
             self.write(|active, path| active.append(path, chunk))?;
         }
         Ok(address)
-    }
-
-    /// The number after the newest extent, if this writer has created one.
-    pub(super) fn used(&self) -> Option<u32> {
-        self.used
     }
 
     /// Writes the appended chunks and makes them durable. Called before their addresses are committed.
@@ -287,14 +369,18 @@ impl Writer<'_> {
         self.sync()?;
         if let Some(active) = self.end.active.take() {
             let size = active.end().max(self.extents.extent_bytes);
-            self.extents.usage.lock().seal(active.number, size);
+            self.extents.usage.lock().seal(active.number, size, 0);
             self.end.pages = active.into_pages();
         }
         Ok(())
     }
 }
 
-fn number_of(path: &Path) -> Option<u32> {
-    path.extension().filter(|extension| *extension == "ext")?;
-    path.file_stem()?.to_str()?.parse().ok()
+fn number_of(path: &Path) -> Option<(u32, Content)> {
+    let content = match path.extension()?.to_str()? {
+        LOG_SUFFIX => Content::Entries,
+        CHUNKS_SUFFIX => Content::Chunks,
+        _ => return None,
+    };
+    Some((path.file_stem()?.to_str()?.parse().ok()?, content))
 }

@@ -8,9 +8,9 @@ use std::path::Path;
 
 /// Every direct read and write is aligned to this in the file and in memory, and its length is a multiple of
 /// it.
-pub(super) const PAGE: usize = 4096;
+pub(in crate::store) const PAGE: usize = 4096;
 /// Maximum bytes of one read or write.
-pub(super) const IO_BYTES: usize = 1024 * 1024;
+pub(in crate::store) const IO_BYTES: usize = 1024 * 1024;
 
 #[cfg(target_os = "linux")]
 const DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
@@ -18,7 +18,10 @@ const DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
 const DIRECT: i32 = 0;
 
 /// Opens a file for direct I/O where the file system supports it. The second value tells whether it does.
-pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<(File, bool)> {
+pub(in crate::store) fn open_direct(
+    options: &mut OpenOptions,
+    path: &Path,
+) -> io::Result<(File, bool)> {
     match options.clone().custom_flags(DIRECT).open(path) {
         Err(e) if e.kind() == ErrorKind::InvalidInput => Ok((options.open(path)?, false)),
         opened => Ok((opened?, DIRECT != 0)),
@@ -27,7 +30,7 @@ pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<
 
 /// The buffer of one read or write. Allocated at its first use.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(in crate::store) struct Pages {
     memory: Vec<u8>,
     /// Index of the first aligned byte.
     start: usize,
@@ -58,7 +61,19 @@ impl Pages {
         }
     }
 
-    pub(super) fn filled(&self) -> &[u8] {
+    /// Room for `len` bytes, with any contents, in place of what was there. May hold more than [`IO_BYTES`].
+    pub(in crate::store) fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.memory.len() < len + PAGE {
+            self.memory = vec![0; len.max(IO_BYTES) + PAGE];
+            self.start = self.memory.as_ptr().align_offset(PAGE).min(PAGE);
+        }
+        self.len = len;
+        self.memory
+            .get_mut(self.start..self.start + len)
+            .unwrap_or_default()
+    }
+
+    pub(in crate::store) fn filled(&self) -> &[u8] {
         self.memory
             .get(self.start..self.start + self.len)
             .unwrap_or_default()

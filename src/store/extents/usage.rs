@@ -1,22 +1,33 @@
 //! Extent usage: how many bytes of each extent hold live chunks, and which extents can be reused, removed or
 //! moved. Pure; touches no file.
 //!
-//! An extent is *active* while chunks are appended to it, then *sealed*. A sealed extent without live chunks
-//! is *emptied*. It is reused or removed only after a sync has made the removal of its last chunk durable.
+//! An extent is *active* while something is appended to it, then *sealed*. A sealed extent without live chunks
+//! is *emptied*. It is reused or removed only after a checkpoint has made the removal of its last chunk durable,
+//! and that covers every log entry in the extent.
 //! After a start a background thread counts the live chunks of earlier runs. Until then only the changes
 //! since the start are known.
 
 use std::collections::BTreeMap;
 
-/// Maximum number of emptied extents to reuse: writing over them is faster than allocating new ones.
-const SPARE_MAX: usize = 2;
+/// Maximum number of emptied extents to reuse: writing over them is faster than allocating new ones. A checkpoint
+/// under load empties about this many.
+const SPARE_MAX: usize = 8;
 /// Live share of an extent, in percent, below which its chunks are worth moving.
 const SPARSE_PERCENT: i64 = 50;
+
+/// What an extent holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Entries of the log.
+    Entries,
+    /// Moved chunks alone.
+    Chunks,
+}
 
 #[derive(Debug)]
 pub(super) struct ExtentUsage {
     extents: BTreeMap<u32, Extent>,
-    /// Sealed extents without live chunks whose last removal is not synced yet.
+    /// Sealed extents without live chunks that no checkpoint covers yet.
     emptied: Vec<u32>,
     spare: Vec<u32>,
     /// Bytes of live chunks in extents whose files are missing.
@@ -28,11 +39,14 @@ pub(super) struct ExtentUsage {
 
 #[derive(Debug)]
 struct Extent {
+    content: Content,
     /// Bytes of live chunks. Negative for an extent of an earlier run with removals before it is counted.
     live: i64,
     /// Length of the file.
     size: i64,
     sealed: bool,
+    /// Index of its last log entry; 0 without one.
+    last_index: u64,
 }
 
 /// Whether an emptied extent is reused or removed.
@@ -45,14 +59,19 @@ pub(super) enum Fate {
 impl ExtentUsage {
     /// Starts with the extents of earlier runs and the lengths of their files.
     /// Numbers below `used` were given out before.
-    pub(super) fn new(found: impl IntoIterator<Item = (u32, u64)>, used: u32) -> ExtentUsage {
+    pub(super) fn new(
+        found: impl IntoIterator<Item = (u32, Content, u64)>,
+        used: u32,
+    ) -> ExtentUsage {
         let extents: BTreeMap<_, _> = found
             .into_iter()
-            .map(|(number, size)| {
+            .map(|(number, content, size)| {
                 let extent = Extent {
+                    content,
                     live: 0,
                     size: signed(size),
                     sealed: true,
+                    last_index: 0,
                 };
                 (number, extent)
             })
@@ -71,8 +90,12 @@ impl ExtentUsage {
     }
 
     /// Makes an extent active. Returns its number and whether its file exists.
-    pub(super) fn take(&mut self) -> (u32, bool) {
-        let (number, exists) = match self.spare.pop() {
+    pub(super) fn take(&mut self, content: Content) -> (u32, bool) {
+        let spare = match content {
+            Content::Entries => self.spare.pop(),
+            Content::Chunks => None,
+        };
+        let (number, exists) = match spare {
             Some(spare) => (spare, true),
             None => {
                 let number = self.next;
@@ -81,19 +104,43 @@ impl ExtentUsage {
             }
         };
         let extent = Extent {
+            content,
             live: 0,
             size: 0,
             sealed: false,
+            last_index: 0,
         };
         self.extents.insert(number, extent);
         (number, exists)
     }
 
-    /// Ends the appends to an extent whose file has `size` bytes.
-    pub(super) fn seal(&mut self, number: u32, size: u64) {
+    /// What an extent holds, if its file exists.
+    pub(super) fn content(&self, number: u32) -> Option<Content> {
+        let spare = || self.spare.contains(&number).then_some(Content::Entries);
+        let extent = self.extents.get(&number);
+        extent.map(|extent| extent.content).or_else(spare)
+    }
+
+    /// Makes an extent of an earlier run active again.
+    pub(super) fn resume(&mut self, number: u32) {
+        if let Some(extent) = self.extents.get_mut(&number) {
+            extent.sealed = false;
+        }
+    }
+
+    /// Records the last log entry in an extent of an earlier run.
+    pub(super) fn ends_with(&mut self, number: u32, last_index: u64) {
+        if let Some(extent) = self.extents.get_mut(&number) {
+            extent.last_index = last_index;
+        }
+    }
+
+    /// Ends the appends to an extent whose file has `size` bytes, and whose last log entry has this index.
+    pub(super) fn seal(&mut self, number: u32, size: u64, last_index: u64) {
         if let Some(extent) = self.extents.get_mut(&number) {
             extent.sealed = true;
             extent.size = signed(size);
+            extent.last_index = last_index;
             if extent.live == 0 {
                 self.emptied.push(number);
             }
@@ -150,24 +197,37 @@ impl ExtentUsage {
         missing
     }
 
-    /// Takes the emptied extents. The next sync makes the removal of their chunks durable.
-    pub(super) fn take_emptied(&mut self) -> Vec<u32> {
-        if self.counted {
-            std::mem::take(&mut self.emptied)
-        } else {
-            Vec::new()
+    /// Takes the emptied extents without log entries after `upto`. The next checkpoint makes the removal of their
+    /// chunks durable.
+    pub(super) fn take_emptied(&mut self, upto: u64) -> Vec<u32> {
+        if !self.counted {
+            return Vec::new();
         }
+        let extents = &self.extents;
+        let is_covered = |number: &mut u32| {
+            extents
+                .get(number)
+                .is_none_or(|extent| extent.last_index <= upto)
+        };
+        self.emptied.extract_if(.., is_covered).collect()
     }
 
-    /// Returns extents of [`ExtentUsage::take_emptied`] after a failed sync.
+    /// The number of the next new extent. Lower numbers were given out.
+    pub(super) fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    /// Returns extents of [`ExtentUsage::take_emptied`] after a failed checkpoint.
     pub(super) fn put_back(&mut self, emptied: Vec<u32>) {
         self.emptied.extend(emptied);
     }
 
-    /// Decides about an emptied extent after the sync. Only extents of the usual size are reused.
+    /// Decides about an emptied extent after the checkpoint. Only those of the log, of the usual size, are reused.
     pub(super) fn finish(&mut self, number: u32, usual_size: u64) -> Fate {
         let extent = self.extents.remove(&number);
-        let usual = extent.is_some_and(|extent| extent.size <= signed(usual_size));
+        let usual = extent.is_some_and(|extent| {
+            extent.content == Content::Entries && extent.size <= signed(usual_size)
+        });
         if usual && self.spare.len() < SPARE_MAX {
             self.spare.push(number);
             Fate::Spare
@@ -179,13 +239,6 @@ impl ExtentUsage {
     /// Takes the spare extents beyond `keep`, for removal.
     pub(super) fn take_spare(&mut self, keep: usize) -> Vec<u32> {
         self.spare.split_off(self.spare.len().min(keep))
-    }
-
-    /// Whether no extent holds a live chunk, as far as the count is complete.
-    pub(super) fn is_unused(&self) -> bool {
-        self.counted
-            && self.missing.is_empty()
-            && self.extents.values().all(|extent| extent.live == 0)
     }
 
     /// Sealed extents whose chunks are worth moving. None until the unused bytes of all sealed extents exceed
@@ -220,74 +273,75 @@ mod tests {
     const SIZE: u64 = 100;
 
     fn filled(usage: &mut ExtentUsage, live: u32) -> u32 {
-        let (number, _) = usage.take();
+        let (number, _) = usage.take(Content::Entries);
         usage.added(number, 100);
         usage.released(number, 100 - live);
-        usage.seal(number, SIZE);
+        usage.seal(number, SIZE, 0);
         number
     }
 
     #[test]
-    fn an_emptied_extent_is_reused_after_the_sync() {
+    fn an_emptied_extent_is_reused_after_the_checkpoint() {
         let mut usage = ExtentUsage::new([], 0);
-        assert!(usage.is_unused());
-        assert_eq!(usage.take(), (0, false));
+        assert_eq!(usage.take(Content::Entries), (0, false));
         usage.added(0, 60);
         usage.released(0, 60);
-        assert_eq!(usage.take_emptied(), [0u32; 0], "it is active");
+        assert_eq!(usage.take_emptied(9), [0u32; 0], "it is active");
         usage.added(0, 40);
-        usage.seal(0, SIZE);
-        assert_eq!(usage.take_emptied(), [0u32; 0]);
-        assert!(!usage.is_unused());
+        usage.seal(0, SIZE, 9);
+        assert_eq!(usage.take_emptied(9), [0u32; 0]);
         usage.released(0, 40);
-        assert!(usage.is_unused());
-        let emptied = usage.take_emptied();
+        assert_eq!(usage.take_emptied(8), [0u32; 0], "its last entry is needed");
+        let emptied = usage.take_emptied(9);
         assert_eq!(emptied, [0]);
-        assert_eq!(usage.take(), (1, false), "not before the sync");
+        assert_eq!(
+            usage.take(Content::Entries),
+            (1, false),
+            "not before the checkpoint"
+        );
         usage.put_back(emptied);
-        assert_eq!(usage.take_emptied(), [0]);
+        assert_eq!(usage.take_emptied(9), [0]);
         assert_eq!(usage.finish(0, SIZE), Fate::Spare);
-        assert_eq!(usage.take(), (0, true));
+        assert_eq!(usage.take(Content::Entries), (0, true));
     }
 
     #[test]
-    fn two_extents_of_usual_size_are_spared() {
+    fn some_extents_of_usual_size_are_spared() {
         let mut usage = ExtentUsage::new([], 0);
-        let full: Vec<u32> = (0..4).map(|_| filled(&mut usage, 0)).collect();
-        assert_eq!(usage.take_emptied(), full);
+        let most = u32::try_from(SPARE_MAX).unwrap();
+        let full: Vec<u32> = (0..most + 2).map(|_| filled(&mut usage, 0)).collect();
+        assert_eq!(usage.take_emptied(9), full);
         assert_eq!(usage.finish(0, SIZE - 1), Fate::Remove);
-        let fates: Vec<_> = (1..4).map(|n| usage.finish(n, SIZE)).collect();
-        assert_eq!(fates, [Fate::Spare, Fate::Spare, Fate::Remove]);
-        assert_eq!(usage.take_spare(1), [2]);
+        let fates: Vec<_> = (1..most + 2).map(|n| usage.finish(n, SIZE)).collect();
+        let (last, spared) = fates.split_last().unwrap();
+        assert!(spared.iter().all(|fate| *fate == Fate::Spare));
+        assert_eq!(*last, Fate::Remove);
+        assert_eq!(usage.take_spare(1).len(), SPARE_MAX - 1);
         assert_eq!(usage.take_spare(0), [1]);
         assert_eq!(usage.take_spare(0), [0u32; 0]);
     }
 
     #[test]
     fn extents_of_earlier_runs_are_reused_only_once_counted() {
-        let mut usage = ExtentUsage::new([(3, SIZE), (4, SIZE), (5, SIZE)], 0);
-        assert!(!usage.is_unused());
-        assert_eq!(usage.take(), (6, false));
+        let mut usage = ExtentUsage::new([3, 4, 5].map(|n| (n, Content::Entries, SIZE)), 0);
+        assert_eq!(usage.take(Content::Entries), (6, false));
         usage.released(4, 30);
-        assert_eq!((usage.take_emptied(), usage.sparse(0)), (vec![], vec![]));
+        assert_eq!((usage.take_emptied(9), usage.sparse(0)), (vec![], vec![]));
         usage.count(&BTreeMap::from([(3, 20), (4, 30)]));
-        assert_eq!(usage.take_emptied(), [4, 5]);
+        assert_eq!(usage.take_emptied(9), [4, 5]);
         usage.released(3, 20);
-        assert_eq!(usage.take_emptied(), [3]);
+        assert_eq!(usage.take_emptied(9), [3]);
     }
 
     #[test]
     fn missing_extents_are_reported_and_their_numbers_never_reused() {
-        let mut usage = ExtentUsage::new([(1, SIZE)], 4);
-        assert!(!usage.is_unused());
-        assert_eq!(usage.take(), (4, false));
+        let mut usage = ExtentUsage::new([(1, Content::Chunks, SIZE)], 4);
+        assert_eq!(usage.take(Content::Entries), (4, false));
         let found = BTreeMap::from([(1, 10), (2, 20), (3, 30)]);
         assert_eq!(usage.count(&found), [(2, 20), (3, 30)]);
         usage.released(1, 10);
         usage.released(3, 30);
-        assert!(!usage.is_unused());
         usage.released(2, 20);
-        assert!(usage.is_unused());
     }
 
     #[test]

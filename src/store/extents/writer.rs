@@ -1,4 +1,4 @@
-//! Appends chunks to an extent: gathers them in page-aligned memory and writes it past the page cache where
+//! Appends moved chunks to an extent: gathers them in page-aligned memory and writes it past the page cache where
 //! the file system supports that. The data are read later or never, and the copy into the cache, with its
 //! memory, would cost more than everything else the broker does for a large body.
 
@@ -27,7 +27,7 @@ pub(super) struct Active {
 impl Active {
     /// Opens an extent's file to write from its beginning.
     pub(super) fn open(number: u32, path: &Path, gathered: Pages) -> io::Result<Active> {
-        let (file, direct) = open_direct(OpenOptions::new().write(true).create(true), path)?;
+        let (file, direct) = open_direct(OpenOptions::new().write(true), path)?;
         Ok(Active {
             number,
             file,
@@ -36,10 +36,6 @@ impl Active {
             written: 0,
             unsynced: false,
         })
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
     }
 
     /// Position of the next chunk.
@@ -104,6 +100,7 @@ mod tests {
     fn writes_are_whole_aligned_pages() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.ext");
+        File::create(&path).unwrap();
         let mut active = Active::open(0, &path, Pages::default()).unwrap();
         active.sync(&path).unwrap();
         assert_eq!(active.end(), 0);
@@ -134,6 +131,7 @@ mod tests {
     fn writes_go_through_the_page_cache_without_direct_io() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.ext");
+        File::create(&path).unwrap();
         let mut active = Active::open(0, &path, Pages::misaligned()).unwrap();
         active.append(&path, &[1; 5000]).unwrap();
         active.sync(&path).unwrap();

@@ -1,49 +1,34 @@
-//! Finds and reads chunks, which are in the database or, by an address in the database, in an extent.
+//! Finds chunks by their addresses in the database, and reads them from the extents.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use ::fjall::{Guard, Keyspace, OwnedWriteBatch, UserValue};
+use ::fjall::{Guard, UserValue};
 use bytes::Bytes;
 
-use super::error::{corrupt, decode_address, failed, is_damage};
-use super::keys::{self, ChunkKey};
+use super::error::{failed, is_damage};
 use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::extents::ChunkAddress;
+use crate::store::keys::{self, ChunkKey};
 use crate::store::{StoreError, StoredChunk, chunk};
 
-/// A chunk's entry in the database. A chunk in an extent is not read yet.
+/// A chunk's entry in the database.
 pub(super) struct ChunkEntry {
     pub(super) log: LogId,
     pub(super) first: u64,
-    pub(super) source: ChunkSource,
-}
-
-/// The chunk itself, or its address.
-pub(super) enum ChunkSource {
-    Inline(Bytes),
-    InExtent(ChunkAddress),
+    pub(super) address: ChunkAddress,
 }
 
 impl ChunkEntry {
     /// Length of the chunk in bytes.
     pub(super) fn bytes(&self) -> usize {
-        match &self.source {
-            ChunkSource::Inline(data) => data.len(),
-            ChunkSource::InExtent(address) => {
-                usize::try_from(address.bytes()).unwrap_or(usize::MAX)
-            }
-        }
+        usize::try_from(self.address.bytes()).unwrap_or(usize::MAX)
     }
 
-    /// The offset after the chunk's last message. Reads no extent.
-    pub(super) fn end(&self) -> Result<u64, StoreError> {
-        let count = match &self.source {
-            ChunkSource::Inline(data) => chunk::count(data).map_err(corrupt("chunk", self.log))?,
-            ChunkSource::InExtent(address) => address.count,
-        };
-        Ok(self.first.saturating_add(u64::from(count)))
+    /// The offset after the chunk's last message.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.address.count))
     }
 }
 
@@ -99,7 +84,7 @@ impl OpenDatabase {
         log: LogId,
         firsts: RangeInclusive<u64>,
     ) -> impl DoubleEndedIterator<Item = Result<ChunkEntry, Unread>> {
-        self.msgs.range(keys::chunks(log, firsts)).map(found)
+        self.spaces.msgs.range(keys::chunks(log, firsts)).map(found)
     }
 
     /// Entries of chunks from the one that holds `from` on. Ends before an unreadable entry.
@@ -147,11 +132,7 @@ impl OpenDatabase {
         let Some(found) = self.find(log, earliest..=from).next_back().transpose()? else {
             return Ok(None);
         };
-        let end = found.end().map_err(|error| Unread::Damaged {
-            first: Some(found.first),
-            reason: error.to_string(),
-        })?;
-        Ok((end > from).then_some(found))
+        Ok((found.end() > from).then_some(found))
     }
 
     /// Handles an unreadable entry in a search from `from` on: returns a readable chunk before it, or else an
@@ -195,7 +176,7 @@ impl OpenDatabase {
     /// The first offset of the next chunk at or after `from` with a readable key; `u64::MAX` without one.
     fn next_readable(&self, log: LogId, from: u64) -> u64 {
         let key_from = |at| {
-            let mut entries = self.msgs.range(keys::chunks(log, at..=u64::MAX));
+            let mut entries = self.spaces.msgs.range(keys::chunks(log, at..=u64::MAX));
             entries.next().map(Guard::key).transpose()
         };
         let (mut damaged, mut readable) = (from, u64::MAX);
@@ -219,30 +200,30 @@ impl OpenDatabase {
     /// Reads the chunks of these entries, without chunks that were removed meanwhile. Ends before an
     /// unreadable one.
     pub(super) fn load(&self, found: Vec<ChunkEntry>) -> Result<Vec<StoredChunk>, StoreError> {
-        let addresses: Vec<ChunkAddress> = found
-            .iter()
-            .filter_map(|found| match &found.source {
-                ChunkSource::InExtent(address) => Some(*address),
-                ChunkSource::Inline(_) => None,
-            })
-            .collect();
-        let mut read = self.extents.read(&addresses)?.into_iter();
+        let addresses: Vec<ChunkAddress> = found.iter().map(|found| found.address).collect();
+        let read = self.extents.read(&addresses)?;
         let mut chunks = Vec::with_capacity(found.len());
-        for ChunkEntry { log, first, source } in found {
-            let (data, count) = match source {
-                ChunkSource::Inline(data) => (Loaded::Data(data), 1),
-                ChunkSource::InExtent(address) => match read.next().flatten() {
-                    Some(data) => (Loaded::Data(data), 1),
-                    None => (self.load_moved(log, first, address)?, address.count.max(1)),
-                },
+        for (
+            ChunkEntry {
+                log,
+                first,
+                address,
+            },
+            data,
+        ) in found.into_iter().zip(read)
+        {
+            let loaded = match data {
+                Some(data) => Loaded::Data(data),
+                None => self.load_moved(log, first, address)?,
             };
-            match data {
+            match loaded {
                 Loaded::Data(data) => chunks.push(StoredChunk { first, data }),
                 Loaded::Gone => {}
                 Loaded::Damaged if !chunks.is_empty() => break,
                 Loaded::Damaged => {
+                    let count = u64::from(address.count.max(1));
                     return Err(StoreError::Unreadable {
-                        offsets: first..first.saturating_add(u64::from(count)),
+                        offsets: first..first.saturating_add(count),
                         reason: "its extent does not hold it".to_owned(),
                     });
                 }
@@ -259,7 +240,7 @@ impl OpenDatabase {
         first: u64,
         mut before: ChunkAddress,
     ) -> Result<Loaded, StoreError> {
-        while let Some((_, now)) = self.find_address(log, first)? {
+        while let Some((_, now)) = self.spaces.address_of(log, first)? {
             if now == before {
                 return Ok(Loaded::Damaged);
             }
@@ -270,49 +251,12 @@ impl OpenDatabase {
         }
         Ok(Loaded::Gone)
     }
-
-    /// The address of a chunk, and the address's generation, if the chunk is in an extent.
-    pub(super) fn address_of(
-        &self,
-        log: LogId,
-        first: u64,
-    ) -> Result<Option<(u8, ChunkAddress)>, StoreError> {
-        if self.extents.is_unused() {
-            return Ok(None);
-        }
-        self.find_address(log, first)
-    }
-
-    /// As [`OpenDatabase::address_of`], even if no extent holds a live chunk.
-    fn find_address(
-        &self,
-        log: LogId,
-        first: u64,
-    ) -> Result<Option<(u8, ChunkAddress)>, StoreError> {
-        for generation in [keys::PUT, keys::MOVED] {
-            let key = keys::chunk_address(log, first, generation);
-            if let Some(value) = self.msgs.get(key).map_err(failed("reading"))? {
-                return Ok(Some((generation, decode_address(log, &value)?)));
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// The next step of a search for a boundary in `left` offsets: doubles the distance covered so far, up to
 /// half of `left`. Boundaries are usually near.
 fn halfway(gone: u64, left: u64) -> u64 {
     gone.saturating_add(1).min(left / 2).max(1)
-}
-
-/// Removes the key of a chunk or of its address. A weak removal cancels a single put that is still in memory,
-/// and neither reaches a table. A key that may have been put several times needs a full removal, or else an
-/// older value would return.
-pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
-    match keys::parse_chunk(key) {
-        Some(ChunkKey::Address(_, _, keys::MOVED)) => writes.remove(msgs, key),
-        _ => writes.remove_weak(msgs, key),
-    }
 }
 
 /// Reads an entry of `msgs`.
@@ -334,19 +278,14 @@ fn found(entry: Guard) -> Result<ChunkEntry, Unread> {
         Err(error) => return Err(Unread::Failed(failed("reading")(error))),
     };
     match key.get() {
-        Some(ChunkKey::Chunk(log, first)) => Ok(ChunkEntry {
-            log,
-            first,
-            source: ChunkSource::Inline(Bytes::from(value)),
-        }),
         Some(ChunkKey::Address(log, first, _)) => match ChunkAddress::decode(&value) {
             Some(address) => Ok(ChunkEntry {
                 log,
                 first,
-                source: ChunkSource::InExtent(address),
+                address,
             }),
             None => Err(damaged("its address makes no sense".to_owned())),
         },
-        None => Err(damaged("its key makes no sense".to_owned())),
+        Some(ChunkKey::Chunk(..)) | None => Err(damaged("its key makes no sense".to_owned())),
     }
 }

@@ -1,53 +1,59 @@
 //! The database as the store and its background threads share it, and its reopening after a failure.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use ::fjall::PersistMode;
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tracing::warn;
 
 use super::error::failed;
-use super::open::OpenDatabase;
+use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
-use super::synced::SyncProgress;
-use super::{journal_repair, keys, manifest};
+use super::{carry_over, manifest};
+use crate::clock;
 use crate::store::{StoreError, dir};
+
+/// How long the last checkpoint may take. Without it the next start reads more of the log.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// Interval of the checks whether memtables have become tables.
+const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
 /// The state that the store shares with its background threads.
 pub(super) struct Core {
     pub(super) dir: PathBuf,
     pub(super) options: FjallOptions,
-    progress: Arc<SyncProgress>,
     /// Whether the manifests are unchanged since they were last copied.
     manifests_copied: AtomicBool,
     open: RwLock<Option<OpenDatabase>>,
+    /// After a failure, the last entry that was durable. What follows it in the log was never reported, and is written
+    /// again.
+    durable: Mutex<Option<u64>>,
     pub(super) removed: Mutex<RemovedLogs>,
 }
 
 impl Core {
-    /// Opens or creates the database in a data directory, after cutting off writes that a power loss has
-    /// torn.
+    /// Opens or creates the database in a data directory.
     pub(super) fn new(dir: &Path, options: FjallOptions) -> Result<Core, StoreError> {
         let core = Core {
             dir: dir.to_owned(),
             options,
-            progress: Arc::new(SyncProgress::new(dir)),
             manifests_copied: AtomicBool::new(false),
             open: RwLock::default(),
+            durable: Mutex::default(),
             removed: Mutex::default(),
         };
         core.open_database()?;
         Ok(core)
     }
 
-    /// Closes the database and opens it again from the disk.
+    /// Closes the database and opens it again from the disk, without the entries that are not durable.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
-        self.close();
-        journal_repair::write_again(&self.db_dir())?;
+        if let Some(closed) = self.open.write().take() {
+            *self.durable.lock() = Some(closed.log.committed());
+        }
         self.open_database()
     }
 
@@ -64,7 +70,7 @@ impl Core {
     #[cfg(test)]
     pub(super) fn unswept(&self) -> usize {
         let removed = self.removed.lock();
-        removed.dead.len() - removed.swept.len()
+        removed.dead.len() - removed.swept.len() - removed.unmarked.len()
     }
 
     pub(super) fn db_dir(&self) -> PathBuf {
@@ -78,35 +84,35 @@ impl Core {
 
     fn open_database(&self) -> Result<(), StoreError> {
         let db_dir = self.db_dir();
-        let on_damage = self.options.on_damage;
-        manifest::check(&self.dir, &db_dir, on_damage)?;
-        if db_dir.exists() {
-            journal_repair::repair(&self.dir, &db_dir, on_damage)?;
+        manifest::check(&self.dir, &db_dir, self.options.on_damage)?;
+        if !dir::exists(&self.dir.join(LOG_DIR))? {
+            carry_over::begin(&self.dir, &db_dir, &self.options)?;
         }
-        let open = OpenDatabase::new(&self.dir, &db_dir, &self.options, &self.progress)?;
-        if let Some((newest, _)) = dir::journals(&db_dir)?.last() {
-            self.progress.saw_journal(*newest);
-        }
+        dir::replace_journals(&db_dir)?;
+        let limit = *self.durable.lock();
+        let open = OpenDatabase::new(&self.dir, &db_dir, &self.options, limit)?;
+        carry_over::finish(&open)?;
         self.copy_manifests_now();
         *self.open.write() = Some(open);
         Ok(())
     }
 
-    /// Makes all commits up to now durable.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
+    /// Makes the log whole and writes everything to tables, for a quick next start.
+    pub(super) fn end(&self) -> Result<(), StoreError> {
         let open = self.open()?;
-        let emptied = open.extents.before_sync();
-        let upto = self.progress.before_sync();
-        let synced = if cfg!(unix) {
-            open.journal.lock().sync().map(Some)
-        } else {
-            open.db
-                .persist(PersistMode::SyncData)
-                .map(|()| None)
-                .map_err(failed("syncing"))
-        };
-        open.extents.after_sync(emptied, synced.is_ok())?;
-        self.progress.after_sync(upto, synced?);
+        open.log.sync()?;
+        open.apply()?;
+        if open.checkpointed.load(Ordering::Relaxed) == open.applied_index() {
+            return Ok(());
+        }
+        open.mark()?;
+        open.apply()?;
+        drop(open);
+        let deadline = clock::monotonic() + END_PATIENCE;
+        self.checkpoint(|| {
+            thread::sleep(FLUSH_LOOK);
+            clock::monotonic() > deadline
+        })?;
         Ok(())
     }
 
@@ -121,7 +127,7 @@ impl Core {
     }
 
     /// Marks the copy of the manifests as stale. Called before they change.
-    fn manifests_change(&self) {
+    pub(super) fn manifests_change(&self) {
         self.manifests_copied.store(false, Ordering::Relaxed);
     }
 
@@ -141,47 +147,21 @@ impl Core {
     /// Copies the manifests if all sealed memtables have become tables.
     pub(super) fn copy_manifests(&self) {
         // After a failure the reopening copies them.
-        if self.is_flushing().is_ok_and(|is_flushing| !is_flushing) {
+        let is_flushing = self.open().map(|open| open.spaces.is_flushing());
+        if is_flushing.is_ok_and(|is_flushing| !is_flushing) {
             self.manifests_copied.store(true, Ordering::Relaxed);
             self.copy_manifests_now();
         }
     }
 
-    /// Seals the memtables of `msgs` and `state`, so that the database writes them to tables.
-    pub(super) fn seal_all(&self) -> Result<(), StoreError> {
-        let open = self.open()?;
-        self.manifests_change();
-        for keyspace in [&open.msgs, &open.state] {
-            keyspace.rotate_memtable().map_err(failed("flushing"))?;
-        }
-        Ok(())
-    }
-
-    /// Whether sealed memtables wait to become tables.
-    pub(super) fn is_flushing(&self) -> Result<bool, StoreError> {
-        let open = self.open()?;
-        Ok([&open.msgs, &open.state]
-            .iter()
-            .any(|keyspace| keyspace.sealed_memtable_count() > 0))
-    }
-
     pub(super) fn memtable_bytes(&self) -> u64 {
-        self.open().map_or(0, |open| open.db.write_buffer_size())
+        self.open()
+            .map_or(0, |open| open.spaces.db.write_buffer_size())
     }
 
     /// Whether the disk has room for the memtables.
     pub(super) fn has_room_to_flush(&self) -> bool {
         dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
-    }
-
-    /// Writes a key without content, so that a flush has something to write.
-    pub(super) fn touch(&self) -> Result<(), StoreError> {
-        let open = self.open()?;
-        let writer = open.extents.writer();
-        let mut writes = open.batch(2);
-        writes.insert(&open.msgs, keys::FLUSH, Bytes::new());
-        open.commit(writes, None, &writer)
-            .map_err(failed("writing"))
     }
 }
 

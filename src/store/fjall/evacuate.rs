@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use ::fjall::Readable;
 use tracing::{debug, error};
 
-use super::chunks::remove;
 use super::core::Core;
 use super::error::{decode_address, failed};
-use super::keys::{self, ChunkKey};
+use super::keyspaces::remove;
 use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::extents::ChunkAddress;
+use crate::store::keys::{self, ChunkKey};
 
 /// Bytes of chunks moved in one batch; commits wait meanwhile.
 const MOVE_BYTES: usize = 1024 * 1024;
@@ -36,7 +36,7 @@ impl Core {
             return Ok(());
         };
         let mut bytes = BTreeMap::new();
-        for entry in snapshot.iter(&open.msgs) {
+        for entry in snapshot.iter(&open.spaces.msgs) {
             if let Some(found) = address_entry(entry)? {
                 *bytes.entry(found.address.extent()).or_default() += found.address.bytes();
             }
@@ -67,7 +67,6 @@ impl Core {
 
     /// Removes the spare extents: all but one, or all if space is short.
     pub(in crate::store) fn trim_extents(&self, all: bool) -> Result<(), StoreError> {
-        self.sync()?; // extents emptied by the last moves become spare only now
         self.open()?
             .extents
             .trim(if all { 0 } else { SPARE_AT_REST })
@@ -85,7 +84,7 @@ impl OpenDatabase {
         let mut moved = 0;
         let mut group = Vec::new();
         let mut group_bytes = 0;
-        for entry in self.msgs.iter() {
+        for entry in self.spaces.msgs.iter() {
             let Some(found) = address_entry(entry)? else {
                 continue;
             };
@@ -113,11 +112,13 @@ impl OpenDatabase {
         Ok(())
     }
 
-    /// Writes chunks to the active extent and replaces their addresses. Skips chunks that were removed
-    /// meanwhile.
+    /// Writes chunks to an extent of moved chunks and replaces their addresses. Skips chunks that were removed
+    /// meanwhile. The log has no entry about it: if a power loss takes the new addresses, the old ones are still true,
+    /// since their extents are used again only after a checkpoint.
     fn relocate(&self, group: Vec<AddressEntry>) -> Result<(), StoreError> {
-        let mut writer = self.extents.writer(); // no chunk is removed while this is held
-        let mut writes = self.batch(2 * group.len());
+        let _changing = self.changing(); // no chunk is removed while this is held
+        let mut writer = self.extents.writer();
+        let mut writes = self.spaces.batch(2 * group.len());
         let mut left = Vec::with_capacity(group.len());
         for AddressEntry {
             log,
@@ -127,7 +128,7 @@ impl OpenDatabase {
         } in group
         {
             let key = keys::chunk_address(log, first, generation);
-            let now = self.msgs.get(key).map_err(failed("reading"))?;
+            let now = self.spaces.msgs.get(key).map_err(failed("reading"))?;
             if now.map(|now| decode_address(log, &now)).transpose()? != Some(address) {
                 continue;
             }
@@ -138,16 +139,14 @@ impl OpenDatabase {
                 continue; // cannot happen, since it had an address before
             };
             if generation != keys::MOVED {
-                remove(&mut writes, &self.msgs, &key);
+                remove(&mut writes, &self.spaces.msgs, &key);
             }
             let key = keys::chunk_address(log, first, keys::MOVED);
-            writes.insert(&self.msgs, key, new.encode());
+            writes.insert(&self.spaces.msgs, key, new.encode());
             left.push(address);
         }
         writer.sync()?;
-        self.note_extents(&mut writes, &writer);
-        self.commit(writes, None, &writer)
-            .map_err(failed("moving chunks"))?;
+        writes.commit().map_err(failed("moving chunks"))?;
         self.extents.released(&left);
         Ok(())
     }

@@ -4,16 +4,17 @@
 //! |---|---|
 //! | 1 | |
 //! | 2 | receives, segments, gone pages, settings in the definitions of queues, chunks in extents |
+//! | 3 | the log: every batch is an entry of it, and the database holds no chunks |
 //!
-//! A directory of format 1 is a valid directory of format 2 without these contents. It only gets the new
-//! marker, so that older releases refuse it.
+//! A directory of format 1 is a valid directory of format 2 without these contents. [`super::carry_over`] makes one of
+//! format 3 of it, which older releases refuse.
 
 use std::path::Path;
 
 use crate::store::StoreError;
 
 /// The format that this release writes.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The oldest format that this release reads.
 const FORMAT_MIN: u32 = 1;
@@ -54,7 +55,7 @@ mod tests {
         let newer = check(dir, Some(&(FORMAT + 1).to_le_bytes())).unwrap_err();
         assert_eq!(
             newer.to_string(),
-            "the data directory /data has format 3, but this release reads formats up to 2: \
+            "the data directory /data has format 4, but this release reads formats up to 3: \
              start it with the release that wrote it, or a later one"
         );
         assert!(matches!(

@@ -1,5 +1,5 @@
-//! The store's background thread. It sweeps removed logs, empties sparse extents and, in quiet times, frees
-//! the disk space of removed chunks and the memory of memtables. It sleeps while it has no work.
+//! The store's background thread. It sweeps removed logs, makes checkpoints, empties sparse extents and, in quiet times,
+//! frees the disk space of removed chunks. It sleeps while it has no work.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::core::Core;
 use super::error::failed;
+use super::open::Progress;
 use super::options::MaintenanceOptions;
 use crate::clock;
 use crate::model::LogId;
@@ -24,6 +25,8 @@ const EVACUATE_AFTER_CHUNKS: u64 = 1024;
 const SWEEP_KEYS: usize = 256;
 /// How long the thread waits after a failure, unless the database is reopened earlier.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Interval of the checks whether memtables have become tables.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
 /// How long a flush may take before the thread postpones its work.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -50,10 +53,10 @@ struct Work {
     removed_since_look: u64,
     /// The chunks of earlier runs in extents are not counted yet.
     uncounted: bool,
-    /// Bytes committed, to tell quiet times.
+    /// Bytes of the log, to tell quiet times.
     written: u64,
-    /// Bytes committed since the last flush in a quiet time.
-    unflushed: u64,
+    /// Bytes of the log since the last checkpoint.
+    uncovered: u64,
     /// While space is short, even little space is freed.
     short: Shortage,
     /// The database was reopened after a failure.
@@ -82,8 +85,10 @@ enum Task {
     ConsiderReclaim {
         written: u64,
     },
-    /// Enough bytes were committed for a flush; `written` as above.
-    ConsiderFlush {
+    /// So much was written that a checkpoint must follow.
+    Checkpoint,
+    /// Enough was written for a checkpoint in a quiet time; `written` as above.
+    ConsiderCheckpoint {
         written: u64,
     },
     Stop,
@@ -120,18 +125,18 @@ impl Maintenance {
         Ok(Maintenance { shared, worker })
     }
 
-    /// Counts a commit, and wakes the thread if it has work now.
-    pub(super) fn committed(&self, bytes: usize, removed_chunks: u64, removed_logs: Vec<LogId>) {
+    /// Counts what was applied, and wakes the thread if it has work now.
+    pub(super) fn applied(&self, progress: Progress) {
         let mut work = self.shared.work.lock();
-        work.written = work.written.wrapping_add(bytes as u64);
-        work.unflushed = work.unflushed.saturating_add(bytes as u64);
-        work.removed_chunks += removed_chunks;
-        work.removed_since_look += removed_chunks;
-        let wanted = !removed_logs.is_empty()
+        work.written = work.written.wrapping_add(progress.bytes);
+        work.uncovered = work.uncovered.saturating_add(progress.bytes);
+        work.removed_chunks += progress.removed_chunks;
+        work.removed_since_look += progress.removed_chunks;
+        let wanted = !progress.removed_logs.is_empty()
             || work.removed_since_look >= EVACUATE_AFTER_CHUNKS
             || self.shared.due(&work)
-            || self.shared.may_flush(&work);
-        work.logs.extend(removed_logs);
+            || self.shared.may_cover(&work);
+        work.logs.extend(progress.removed_logs);
         if wanted && std::mem::take(&mut work.asleep) {
             self.shared.changed.notify_all();
         }
@@ -174,7 +179,8 @@ impl Shared {
                 Task::Evacuate => self.evacuate(self.options.extent_slack_bytes),
                 Task::Sweep(log) => self.sweep(log),
                 Task::ConsiderReclaim { written } => self.consider_reclaim(written),
-                Task::ConsiderFlush { written } => self.consider_flush(written),
+                Task::Checkpoint => self.checkpoint(),
+                Task::ConsiderCheckpoint { written } => self.consider_checkpoint(written),
                 Task::Stop => return,
             }
         }
@@ -189,6 +195,9 @@ impl Shared {
             if std::mem::take(&mut work.uncounted) {
                 return Task::CountExtents;
             }
+            if work.uncovered >= self.core.options.checkpoint_bytes {
+                return Task::Checkpoint;
+            }
             if let Some(log) = work.logs.pop_front() {
                 return Task::Sweep(log);
             }
@@ -201,8 +210,8 @@ impl Shared {
                     written: work.written,
                 };
             }
-            if self.may_flush(&work) {
-                return Task::ConsiderFlush {
+            if self.may_cover(&work) {
+                return Task::ConsiderCheckpoint {
                     written: work.written,
                 };
             }
@@ -215,8 +224,12 @@ impl Shared {
         work.short == Shortage::Told || work.removed_chunks >= self.options.reclaim_after_chunks
     }
 
-    fn may_flush(&self, work: &Work) -> bool {
-        work.unflushed >= self.options.flush_min_bytes
+    fn may_cover(&self, work: &Work) -> bool {
+        work.uncovered
+            >= self
+                .options
+                .flush_min_bytes
+                .min(self.core.options.checkpoint_bytes)
     }
 
     fn count_extents(&self) {
@@ -281,66 +294,76 @@ impl Shared {
             self.options.extent_slack_bytes.min(min_bytes)
         };
         self.evacuate(slack);
+        // Extents that are empty now become spare with the checkpoint.
         let reclaimed = self
-            .core
-            .trim_extents(short)
+            .cover()
+            .and_then(|()| self.core.trim_extents(short))
             .and_then(|()| self.reclaim(min_bytes));
         if let Err(failure) = reclaimed {
             warn!(%failure, "postponed the freeing of disk space");
         }
     }
 
-    /// Flushes memtables if the time since `written` was quiet. That frees memory, and the next start reads
-    /// less from the journal.
-    fn consider_flush(&self, written: u64) {
-        self.rest(self.options.quiet, |work| !work.logs.is_empty());
-        let mut work = self.work.lock();
-        if work.stopping || !work.is_quiet_since(written) {
+    /// Makes a checkpoint if the time since `written` was quiet. That frees memory, and the next start reads less of
+    /// the log.
+    fn consider_checkpoint(&self, written: u64) {
+        let must = |work: &Work| work.uncovered >= self.core.options.checkpoint_bytes;
+        self.rest(self.options.quiet, |work| {
+            !work.logs.is_empty() || must(work)
+        });
+        let work = self.work.lock();
+        if work.stopping || must(&work) || !work.is_quiet_since(written) {
             return; // the next look starts from the bytes written by then
         }
-        work.unflushed = 0;
         drop(work);
-        if self.core.memtable_bytes() < self.options.flush_min_bytes
-            || !self.core.has_room_to_flush()
-        {
+        self.checkpoint();
+    }
+
+    fn checkpoint(&self) {
+        if !self.core.has_room_to_flush() {
+            // A flush would fail and close the database.
+            self.rest(RETRY_AFTER, |work| work.short == Shortage::Told);
             return;
         }
-        if let Err(failure) = self.flush() {
-            warn!(%failure, "postponed a flush");
+        if let Err(failure) = self.cover() {
+            warn!(%failure, "postponed a checkpoint");
+            self.rest(RETRY_AFTER, |work| work.reopened);
         }
     }
 
+    /// A checkpoint: writes the memtables to tables.
+    fn cover(&self) -> Result<(), StoreError> {
+        let covered = std::mem::take(&mut self.work.lock().uncovered);
+        let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
+        let done = self
+            .core
+            .checkpoint(|| self.rest(FLUSH_LOOK, |_| false) || clock::monotonic() > deadline);
+        if matches!(done, Ok(true)) {
+            return Ok(());
+        }
+        self.work.lock().uncovered += covered;
+        done.and(Err(StoreError::Closed))
+    }
+
     /// Compacts twice: one merge finds the files without live chunks, the next one drops them. A merge runs
-    /// only after a write, hence the flushes.
+    /// only after a write, hence the checkpoints.
     fn reclaim(&self, min_bytes: u64) -> Result<(), StoreError> {
-        let before = self.core.open()?.msgs.disk_space();
+        let before = self.core.open()?.spaces.msgs.disk_space();
         if before < min_bytes {
             return Ok(());
         }
         for _ in 0..2 {
-            self.flush()?;
+            self.cover()?;
             self.core
                 .open()?
+                .spaces
                 .msgs
                 .major_compact()
                 .map_err(failed("compacting"))?;
         }
-        self.flush()?; // old versions release their files
-        let after = self.core.open()?.msgs.disk_space();
+        self.cover()?; // old versions release their files
+        let after = self.core.open()?.spaces.msgs.disk_space();
         debug!(before, after, "freed disk space");
-        Ok(())
-    }
-
-    /// Writes the memtables to tables, with at least one key of `msgs`.
-    fn flush(&self) -> Result<(), StoreError> {
-        self.core.touch()?;
-        self.core.seal_all()?;
-        let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
-        while self.core.is_flushing()? {
-            if self.rest(Duration::from_millis(20), |_| false) || clock::monotonic() > deadline {
-                return Err(StoreError::Closed);
-            }
-        }
         Ok(())
     }
 

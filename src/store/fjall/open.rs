@@ -1,132 +1,264 @@
-//! The open database: its keyspaces and the commit of batches.
+//! The open database with its log: appending entries, and applying those that are durable.
+//!
+//! The database is a function of the log. It is never synced when an entry is applied; its tables are, when a
+//! checkpoint writes them. Each keyspace holds the index of the last entry applied to it, written together with the
+//! entry's changes, so its tables tell exactly what they contain. The database's own journals are thrown away at each
+//! start, since a power loss may leave any part of them; the log has everything that the tables lack.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::fjall::{
-    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch,
-    PersistMode, Snapshot,
-};
+use ::fjall::{AbstractTree, Keyspace, Snapshot};
 use parking_lot::Mutex;
+use tracing::info;
 
 use super::error::failed;
-use super::journal_sync::JournalSync;
-use super::options::{FjallOptions, MIB, msgs_keyspace, small_keyspace};
-use super::synced::{BatchNote, SyncProgress};
-use super::{format, keys};
-use crate::model::Ticket;
-use crate::store::StoreError;
-use crate::store::extents::{Extents, Writer};
+use super::format;
+use super::keyspaces::{Keyspaces, remove};
+use super::options::FjallOptions;
+use crate::model::LogId;
+use crate::store::error::{Advice, OnDamage};
+use crate::store::extents::{ChunkAddress, Extents};
+use crate::store::keys::KeyspaceName;
+use crate::store::log::{self, Entry, EntryWrite, Log, LogStart};
+use crate::store::writes::Write;
+use crate::store::{StoreError, keys};
 
 /// The database itself blocks writers, in coarse steps, at four sealed memtables; the store throttles before
 /// that.
 pub(super) const SEALED_MEMTABLES_MAX: usize = 3;
+/// Directory of the log in the data directory.
+pub(super) const LOG_DIR: &str = "log";
+/// Directory of damaged stretches that were kept.
+const DAMAGED_DIR: &str = "damaged";
 
 /// The open database. All users share it; a reopening after a failure replaces it as a whole.
 pub(super) struct OpenDatabase {
-    pub(super) journal: Mutex<JournalSync>,
-    pub(super) msgs: Keyspace,
-    pub(super) state: Keyspace,
-    pub(super) meta: Keyspace,
-    pub(super) extents: Extents,
+    pub(super) spaces: Keyspaces,
+    pub(super) extents: Arc<Extents>,
+    pub(super) log: Log,
+    /// Entries that are appended and not applied, in order.
+    unapplied: Mutex<VecDeque<Entry>>,
+    /// Whoever changes the database holds this. Locked before the log.
+    applied: Mutex<Applied>,
     /// A snapshot from the time of opening, until the extents are counted.
     pub(super) uncounted: Mutex<Option<Snapshot>>,
-    /// The last ticket of this run that was on disk when the database was opened.
-    pub(super) survived: u64,
-    progress: Arc<SyncProgress>,
-    pub(super) db: Database,
+    /// The last checkpoint has everything up to this entry.
+    pub(super) checkpointed: AtomicU64,
+}
+
+/// How far the database is.
+pub(super) struct Applied {
+    /// The last applied entry.
+    pub(super) index: u64,
+    /// The number after the newest extent, as the database knows it.
+    extents: u32,
+}
+
+/// What was applied, for the background work.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes in the log.
+    pub(super) bytes: u64,
+    pub(super) removed_chunks: u64,
+    pub(super) removed_logs: Vec<LogId>,
 }
 
 impl OpenDatabase {
+    /// Opens the database and applies the entries of the log that its tables lack: those up to `limit`, if there is one.
     pub(super) fn new(
         dir: &Path,
         db_dir: &Path,
         options: &FjallOptions,
-        progress: &Arc<SyncProgress>,
+        limit: Option<u64>,
     ) -> Result<OpenDatabase, StoreError> {
-        let db = Database::builder(db_dir)
-            .cache_size(options.cache_bytes)
-            .max_cached_files(Some(options.cached_files))
-            .journal_compression(CompressionType::None)
-            .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
-            // A second worker would spin while the first one works, and there is little to compact.
-            .worker_threads(1)
-            .open()
-            .map_err(failed("opening the database"))?;
-        let keyspace = |name, create: KeyspaceCreateOptions| {
-            db.keyspace(name, || create)
-                .map_err(failed("opening the database"))
-        };
-        let meta = keyspace("meta", small_keyspace())?;
-        let state = keyspace("state", small_keyspace())?;
-        let msgs = keyspace("msgs", msgs_keyspace(options))?;
-        let marker = meta
-            .get(keys::FORMAT)
-            .map_err(failed("reading the format"))?;
-        if format::check(dir, marker.as_deref())? {
-            meta.insert(keys::FORMAT, format::FORMAT.to_le_bytes())
-                .and_then(|()| db.persist(PersistMode::SyncAll))
-                .map_err(failed("writing the format"))?;
-        }
-        let last = msgs.get(keys::LAST_BATCH).map_err(failed("reading"))?;
-        let survived = last
-            .and_then(|last| BatchNote::decode(&last))
-            .filter(|note| note.epoch == progress.epoch())
-            .map_or(0, |note| note.ticket);
-        let used = meta
-            .get(keys::EXTENTS)
-            .map_err(failed("reading"))?
+        let spaces = Keyspaces::open(db_dir, options)?;
+        let marker = spaces.meta.get(keys::FORMAT);
+        format::check(
+            dir,
+            marker.map_err(failed("reading the format"))?.as_deref(),
+        )?;
+        let seed = spaces.meta.get(keys::LOG_SEED).map_err(failed("reading"))?;
+        let seed = seed
+            .and_then(|seed| (*seed).try_into().ok())
+            .map(u64::from_le_bytes)
+            .ok_or_else(|| {
+                StoreError::Corrupt("the database has lost its log's seed".to_owned())
+            })?;
+        let used = spaces.meta.get(keys::EXTENTS).map_err(failed("reading"))?;
+        let used = used
             .and_then(|used| (*used).try_into().ok())
             .map_or(0, u32::from_le_bytes);
-        let extents = Extents::open(&dir.join("extents"), options.extent_bytes, used)?;
-        let uncounted = (!extents.is_unused()).then(|| db.snapshot());
-        Ok(OpenDatabase {
+        let extents = Extents::open(&dir.join(LOG_DIR), options.extent_bytes, used)?;
+        let extents = Arc::new(extents);
+        let have = KeyspaceName::ALL.map(|space| spaces.applied(space));
+        let [msgs, state, meta] = have;
+        let have = [msgs?, state?, meta?];
+        let least = have.into_iter().min().unwrap_or(0);
+        let most = have.into_iter().max().unwrap_or(0);
+        let start = LogStart::find(&extents, seed, least, limit)?;
+        let hurt = start.damages().to_vec();
+        if let Some(damage) = hurt.first() {
+            if options.on_damage == OnDamage::Refuse {
+                return Err(StoreError::Damaged {
+                    what: damage.to_string(),
+                    advice: Advice::Recover,
+                });
+            }
+            log::keep_aside(&hurt, &dir.join(DAMAGED_DIR))?;
+        }
+        let mut replayed = Progress::default();
+        let mut applied = Applied {
+            index: most,
+            extents: used,
+        };
+        let mut entries = 0_u64;
+        for entry in start.entries() {
+            let entry = entry?;
+            let lacks = |space: KeyspaceName| {
+                have.get(usize::from(space.code()))
+                    .is_some_and(|have| *have < entry.index)
+            };
+            apply(
+                &spaces,
+                &extents,
+                &entry,
+                lacks,
+                &mut applied,
+                &mut replayed,
+            )?;
+            entries += 1;
+        }
+        if entries > 0 {
+            info!(
+                entries,
+                bytes = replayed.bytes,
+                "applied the end of the log"
+            );
+        }
+        let log = start.open()?;
+        applied.index = applied.index.max(log.last());
+        let open = OpenDatabase {
+            uncounted: Mutex::new(Some(spaces.db.snapshot())),
+            spaces,
             extents,
-            uncounted: Mutex::new(uncounted),
-            journal: Mutex::new(JournalSync::new(db_dir)),
-            msgs,
-            state,
-            meta,
-            survived,
-            progress: Arc::clone(progress),
-            db,
-        })
+            log,
+            unapplied: Mutex::default(),
+            applied: Mutex::new(applied),
+            checkpointed: AtomicU64::new(least),
+        };
+        if !hurt.is_empty() {
+            open.checkpoint(|| false)?; // the next start does not meet the same damage
+        }
+        Ok(open)
     }
 
-    /// Writes a batch with its note. The caller holds the writer of the extents, so that notes are in order.
-    ///
-    /// The note also puts one key of each batch into `msgs` that nothing removes. So the tables of `msgs`
-    /// record how far they reach, and the database can delete old journals.
-    pub(super) fn commit(
-        &self,
-        mut writes: OwnedWriteBatch,
-        ticket: Option<Ticket>,
-        _writer: &Writer<'_>,
-    ) -> ::fjall::Result<()> {
-        if writes.is_empty() {
-            return Ok(());
+    /// Writes a batch to the log. It is applied when it is durable.
+    pub(super) fn append(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.log
+            .append(writes, |entry| self.unapplied.lock().push_back(entry))
+    }
+
+    /// Writes an entry without changes. It knows that the last batch is on disk, so the next start can tell if that is
+    /// damaged.
+    pub(super) fn mark(&self) -> Result<(), StoreError> {
+        self.log.sync()?;
+        self.append(Vec::new())?;
+        self.log.sync()
+    }
+
+    /// Applies the durable entries, in order.
+    pub(super) fn apply(&self) -> Result<Progress, StoreError> {
+        let mut progress = Progress::default();
+        let mut applied = self.applied.lock();
+        let committed = self.log.committed();
+        loop {
+            let next = {
+                let mut unapplied = self.unapplied.lock();
+                let is_durable = unapplied
+                    .front()
+                    .is_some_and(|entry| entry.index <= committed);
+                if is_durable {
+                    unapplied.pop_front()
+                } else {
+                    None
+                }
+            };
+            let Some(entry) = next else {
+                return Ok(progress);
+            };
+            apply(
+                &self.spaces,
+                &self.extents,
+                &entry,
+                |_| true,
+                &mut applied,
+                &mut progress,
+            )?;
         }
-        let (note, journal) = self.progress.begin(ticket);
-        writes.insert(&self.msgs, keys::LAST_BATCH, note.encode());
-        writes.commit()?;
-        self.progress.committed(note, journal);
+    }
+
+    /// Keeps everybody else from changing the database.
+    pub(super) fn changing(&self) -> parking_lot::MutexGuard<'_, Applied> {
+        self.applied.lock()
+    }
+
+    /// Writes all memtables to tables. Afterwards the entries up to now are in the log only for the chunks in them, and
+    /// the extents that were empty before can be used again. Gives up when `stop` holds.
+    pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
+        let (upto, emptied) = {
+            let mut applied = self.changing();
+            let emptied = self.extents.before_checkpoint(applied.index);
+            let sealed = self.seal(&mut applied);
+            if sealed.is_err() {
+                self.extents.after_checkpoint(emptied, false)?;
+                return sealed.map(|()| false);
+            }
+            (applied.index, emptied)
+        };
+        let mut done = true;
+        while self.spaces.is_flushing() {
+            if stop() {
+                done = false;
+                break;
+            }
+        }
+        self.extents.after_checkpoint(emptied, done)?;
+        if done {
+            self.checkpointed.fetch_max(upto, Ordering::Relaxed);
+        }
+        Ok(done)
+    }
+
+    fn seal(&self, applied: &mut Applied) -> Result<(), StoreError> {
+        let mut writes = self.spaces.batch(4);
+        applied.extents = self.extents.used();
+        let used = applied.extents.to_le_bytes();
+        writes.insert(&self.spaces.meta, keys::EXTENTS, used);
+        for space in KeyspaceName::ALL {
+            self.spaces.note_applied(&mut writes, space, applied.index);
+        }
+        writes.commit().map_err(failed("writing"))?;
+        for keyspace in self.spaces.all() {
+            keyspace.rotate_memtable().map_err(failed("flushing"))?;
+        }
         Ok(())
     }
 
-    /// Adds the number after the newest extent to a batch, if the writer has created an extent.
-    pub(super) fn note_extents(&self, writes: &mut OwnedWriteBatch, writer: &Writer<'_>) {
-        if let Some(used) = writer.used() {
-            writes.insert(&self.meta, keys::EXTENTS, used.to_le_bytes());
-        }
+    /// The last applied entry.
+    pub(super) fn applied_index(&self) -> u64 {
+        self.applied.lock().index
     }
 
     /// The keyspaces whose active memtable exceeds its maximum and can be sealed.
     pub(super) fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
         let state = options.state_memtable_bytes;
         [
-            (&self.msgs, options.msgs_memtable_bytes),
-            (&self.state, state),
-            (&self.meta, state),
+            (&self.spaces.msgs, options.msgs_memtable_bytes),
+            (&self.spaces.state, state),
+            (&self.spaces.meta, state),
         ]
         .into_iter()
         .filter(|(keyspace, max)| {
@@ -135,10 +267,74 @@ impl OpenDatabase {
         })
         .map(|(keyspace, _)| keyspace)
     }
+}
 
-    /// A batch whose commit writes it to the journal without a sync.
-    pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.db.clone(), capacity)
-            .durability(Some(PersistMode::Buffer))
+/// Applies an entry to the keyspaces that lack it.
+fn apply(
+    spaces: &Keyspaces,
+    extents: &Extents,
+    entry: &Entry,
+    lacks: impl Fn(KeyspaceName) -> bool,
+    applied: &mut Applied,
+    progress: &mut Progress,
+) -> Result<(), StoreError> {
+    let mut writes = spaces.batch(entry.writes.len() + 4);
+    let mut changed = [false; KeyspaceName::ALL.len()];
+    let mut change = |space: KeyspaceName| {
+        let lacks = lacks(space);
+        if lacks && let Some(changed) = changed.get_mut(usize::from(space.code())) {
+            *changed = true;
+        }
+        lacks
+    };
+    let mut released: Vec<ChunkAddress> = Vec::new();
+    for write in &entry.writes {
+        match write {
+            EntryWrite::Put { space, key, value } if change(*space) => {
+                if let Some(log) = keys::tomb_of(*space, key) {
+                    progress.removed_logs.push(log);
+                }
+                writes.insert(spaces.of(*space), key.clone(), value.clone());
+            }
+            EntryWrite::Remove { space, key } if change(*space) => {
+                writes.remove(spaces.of(*space), key.clone());
+            }
+            EntryWrite::PutChunk {
+                log,
+                first,
+                address,
+            } if change(KeyspaceName::Msgs) => {
+                let key = keys::chunk_address(*log, *first, keys::PUT);
+                writes.insert(&spaces.msgs, key, address.encode());
+            }
+            EntryWrite::RemoveChunk { log, first } if change(KeyspaceName::Msgs) => {
+                progress.removed_chunks += 1;
+                if let Some((generation, address)) = spaces.address_of(*log, *first)? {
+                    let key = keys::chunk_address(*log, *first, generation);
+                    remove(&mut writes, &spaces.msgs, &key);
+                    released.push(address);
+                }
+            }
+            EntryWrite::Put { .. }
+            | EntryWrite::Remove { .. }
+            | EntryWrite::PutChunk { .. }
+            | EntryWrite::RemoveChunk { .. } => {} // the keyspace has it
+        }
     }
+    let used = extents.used();
+    if used != applied.extents {
+        change(KeyspaceName::Meta);
+        writes.insert(&spaces.meta, keys::EXTENTS, used.to_le_bytes());
+        applied.extents = used;
+    }
+    for (space, changed) in KeyspaceName::ALL.into_iter().zip(changed) {
+        if changed {
+            spaces.note_applied(&mut writes, space, entry.index);
+        }
+    }
+    writes.commit().map_err(failed("applying an entry"))?;
+    extents.released(&released);
+    applied.index = entry.index;
+    progress.bytes += entry.bytes;
+    Ok(())
 }

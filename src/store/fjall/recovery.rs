@@ -6,18 +6,17 @@ use std::collections::BTreeMap;
 use tracing::warn;
 
 use super::error::{corrupt, failed};
-use super::keys;
 use super::open::OpenDatabase;
 use crate::model::LogId;
 use crate::store::{
     LogRecord, LogState, PageBits, RangeSet, ReceiveRecord, ReturnCount, Segment, StoreError,
-    StretchRecord,
+    StretchRecord, keys,
 };
 
 impl OpenDatabase {
     pub(super) fn load_logs(&self) -> Result<BTreeMap<LogId, LogState>, StoreError> {
         let mut logs = BTreeMap::new();
-        for entry in self.state.prefix([keys::RECORD]) {
+        for entry in self.spaces.state.prefix([keys::RECORD]) {
             let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
             if let Some((_, log, _)) = keys::parse_state(&key) {
                 let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
@@ -34,7 +33,7 @@ impl OpenDatabase {
             }
         }
         for prefix in keys::PARTS {
-            for entry in self.state.prefix([prefix]) {
+            for entry in self.spaces.state.prefix([prefix]) {
                 let (key, value) = entry.into_inner().map_err(failed("reading logs"))?;
                 let Some((_, log, Some(part))) = keys::parse_state(&key) else {
                     continue;
@@ -89,7 +88,7 @@ impl OpenDatabase {
         let Some(last) = self.find(log, record.next..=u64::MAX).next_back() else {
             return Ok(());
         };
-        let next = last?.end()?;
+        let next = last?.end();
         warn!(
             log = log.0,
             recorded = record.next,

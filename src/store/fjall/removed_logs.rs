@@ -15,6 +15,8 @@ pub(super) struct RemovedLogs {
     /// Fully swept ones among them, oldest first. They are remembered for a while, so that a change that was
     /// under way during the removal does not bring a log back.
     pub(super) swept: VecDeque<LogId>,
+    /// Swept logs whose tombstones go after the next checkpoint.
+    pub(super) unmarked: Vec<LogId>,
     /// Offset at which the sweep of a log continues. All chunks before it are removed, and skipping the
     /// removed keys would cost time.
     pub(super) cursors: HashMap<LogId, u64>,
@@ -23,6 +25,10 @@ pub(super) struct RemovedLogs {
 impl RemovedLogs {
     pub(super) fn sweep_ended(&mut self, log: LogId) {
         self.cursors.remove(&log);
+        self.unmarked.push(log);
+    }
+
+    pub(super) fn tomb_removed(&mut self, log: LogId) {
         self.swept.push_back(log);
         if self.swept.len() > SWEPT_LOGS_MAX
             && let Some(forgotten) = self.swept.pop_front()

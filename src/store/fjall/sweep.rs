@@ -1,24 +1,24 @@
-//! Sweeps in small batches, in the background: chunks that no read needs again, and all keys of removed logs.
+//! Sweeps in small batches, in the background: chunks that no read needs again, and all keys of removed logs. The log
+//! has no entries about sweeps. What a crash undoes is swept again.
 
 use std::ops::Range;
 
 use ::fjall::{Guard, UserKey};
 
-use super::chunks::remove;
 use super::core::Core;
-use super::error::{corrupt, decode_address, failed, is_damage};
-use super::keys::{self, ChunkKey};
+use super::error::{corrupt, decode_address, failed};
+use super::keyspaces::remove;
 use super::open::OpenDatabase;
 use crate::model::LogId;
-use crate::store::extents::{ChunkAddress, Writer};
-use crate::store::{LogRecord, StoreError, chunk};
+use crate::store::extents::ChunkAddress;
+use crate::store::keys::{self, ChunkKey};
+use crate::store::{LogRecord, StoreError};
 
 impl Core {
-    /// Reads the tombstones. Returns the removed logs that are not fully swept and that memory does not know
-    /// yet.
+    /// Reads the tombstones. Returns the removed logs that are not fully swept.
     pub(super) fn load_tombs(&self) -> Result<Vec<LogId>, StoreError> {
         let mut remains = Vec::new();
-        for entry in self.open()?.state.prefix([keys::TOMB]) {
+        for entry in self.open()?.spaces.state.prefix([keys::TOMB]) {
             let key = entry.key().map_err(failed("reading"))?;
             if let Some((_, log, _)) = keys::parse_state(&key) {
                 remains.push(log);
@@ -26,15 +26,17 @@ impl Core {
         }
         let mut removed = self.removed.lock();
         removed.cursors.clear();
-        remains.retain(|log| removed.dead.insert(*log));
+        removed.unmarked.clear();
+        removed.dead.extend(&remains);
         Ok(remains)
     }
 
     /// See [`Store::sweep`].
     pub(super) fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let writer = open.extents.writer(); // no chunk moves while this is held
+        let changing = open.changing(); // no chunk moves while this is held
         let Some(value) = open
+            .spaces
             .state
             .get(keys::of_log(keys::RECORD, log))
             .map_err(failed("reading"))?
@@ -47,7 +49,7 @@ impl Core {
         let mut gone = Vec::new();
         let mut done = true;
         if from < below {
-            for entry in open.msgs.range(keys::chunks(log, from..=below - 1)) {
+            for entry in open.spaces.msgs.range(keys::chunks(log, from..=below - 1)) {
                 gone.push(Remains::read(entry)?);
                 if gone.len() > max {
                     done = false;
@@ -61,13 +63,13 @@ impl Core {
         let mut cursor = last.as_ref().map(|last| last.first);
         if done
             && let Some(last) = last
-            && open.ends_within(&last, below)?
+            && last.ends_within(below)
         {
             cursor = Some(last.first + 1);
             gone.push(last);
         }
-        open.remove_remains(&gone, &writer)?;
-        drop(writer);
+        open.remove_remains(&gone)?;
+        drop(changing);
         if let Some(cursor) = cursor {
             self.removed.lock().cursors.insert(log, cursor);
         }
@@ -85,10 +87,10 @@ impl Core {
         if range.is_empty() || self.removed.lock().dead.contains(&log) {
             return Ok((None, 0));
         }
-        let writer = open.extents.writer(); // no chunk moves while this is held
+        let changing = open.changing(); // no chunk moves while this is held
         let mut gone = Vec::new();
         let chunks = keys::chunks(log, range.start..=range.end - 1);
-        for entry in open.msgs.range(chunks).take(max.saturating_add(1)) {
+        for entry in open.spaces.msgs.range(chunks).take(max.saturating_add(1)) {
             gone.push(Remains::read(entry)?);
         }
         // Only the last chunk may extend beyond the range, since each of the others ends before the next
@@ -98,12 +100,12 @@ impl Core {
         let next = last.as_ref().map(|last| last.first).filter(|_| more);
         if !more
             && let Some(last) = last
-            && open.ends_within(&last, range.end)?
+            && last.ends_within(range.end)
         {
             gone.push(last);
         }
-        open.remove_remains(&gone, &writer)?;
-        drop(writer);
+        open.remove_remains(&gone)?;
+        drop(changing);
         Ok((next, gone.len() as u64))
     }
 
@@ -111,40 +113,39 @@ impl Core {
         self.removed.lock().cursors.get(&log).copied().unwrap_or(0)
     }
 
-    /// Removes up to `max` keys of a removed log. True when none was left, and the tombstone is removed too.
+    /// Removes up to `max` keys of a removed log. True when none was left. The tombstone goes after a checkpoint: it
+    /// must not be lost before the keys are.
     pub(in crate::store) fn sweep_removed(
         &self,
         log: LogId,
         max: usize,
     ) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let writer = open.extents.writer(); // no chunk moves while this is held
-        let mut writes = open.batch(max);
+        let changing = open.changing(); // no chunk moves while this is held
+        let mut writes = open.spaces.batch(max);
         let mut cursor = self.cursor(log);
         let mut gone = Vec::new();
         for entry in open
+            .spaces
             .msgs
             .range(keys::chunks(log, cursor..=u64::MAX))
             .take(max)
         {
             let remains = Remains::read(entry)?;
             cursor = remains.first;
-            remove(&mut writes, &open.msgs, &remains.key);
+            remove(&mut writes, &open.spaces.msgs, &remains.key);
             gone.push(remains);
         }
         for prefix in keys::PARTS {
-            for entry in open.state.prefix(keys::of_log(prefix, log)).take(max) {
-                writes.remove(&open.state, entry.key().map_err(failed("reading"))?);
+            let state = &open.spaces.state;
+            for entry in state.prefix(keys::of_log(prefix, log)).take(max) {
+                writes.remove(state, entry.key().map_err(failed("reading"))?);
             }
         }
         let done = writes.is_empty();
-        if done {
-            writes.remove(&open.state, keys::of_log(keys::TOMB, log));
-        }
-        open.commit(writes, None, &writer)
-            .map_err(failed("sweeping"))?;
+        writes.commit().map_err(failed("sweeping"))?;
         open.extents.released(&addresses(&gone));
-        drop(writer);
+        drop(changing);
         let mut removed = self.removed.lock();
         if done {
             removed.sweep_ended(log);
@@ -155,11 +156,36 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Writes all memtables to tables, then removes the tombstones of the logs that were swept before. Gives up when
+    /// `stop` holds; false then.
+    pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
+        let open = self.open()?;
+        let swept = std::mem::take(&mut self.removed.lock().unmarked);
+        self.manifests_change();
+        let done = open.checkpoint(stop);
+        if !matches!(done, Ok(true)) {
+            self.removed.lock().unmarked.extend(swept);
+            return done;
+        }
+        let changing = open.changing();
+        let mut writes = open.spaces.batch(swept.len());
+        for log in &swept {
+            writes.remove(&open.spaces.state, keys::of_log(keys::TOMB, *log));
+        }
+        writes.commit().map_err(failed("sweeping"))?;
+        drop(changing);
+        let mut removed = self.removed.lock();
+        swept.into_iter().for_each(|log| removed.tomb_removed(log));
+        Ok(true)
+    }
+}
+
 /// The entry of a chunk that a sweep may remove.
 struct Remains {
     key: UserKey,
     first: u64,
-    /// Its address, if it is in an extent.
+    /// `None` for a chunk of format 2 that is still in the database.
     address: Option<ChunkAddress>,
 }
 
@@ -184,6 +210,14 @@ impl Remains {
     }
 }
 
+impl Remains {
+    /// Whether the chunk ends at or before `end`. False if nothing tells.
+    fn ends_within(&self, end: u64) -> bool {
+        self.address
+            .is_some_and(|address| self.first.saturating_add(u64::from(address.count)) <= end)
+    }
+}
+
 fn addresses(remains: &[Remains]) -> Vec<ChunkAddress> {
     remains
         .iter()
@@ -192,28 +226,13 @@ fn addresses(remains: &[Remains]) -> Vec<ChunkAddress> {
 }
 
 impl OpenDatabase {
-    fn remove_remains(&self, gone: &[Remains], writer: &Writer<'_>) -> Result<(), StoreError> {
-        let mut writes = self.batch(gone.len());
+    fn remove_remains(&self, gone: &[Remains]) -> Result<(), StoreError> {
+        let mut writes = self.spaces.batch(gone.len());
         for remains in gone {
-            remove(&mut writes, &self.msgs, &remains.key);
+            remove(&mut writes, &self.spaces.msgs, &remains.key);
         }
-        self.commit(writes, None, writer)
-            .map_err(failed("sweeping"))?;
+        writes.commit().map_err(failed("sweeping"))?;
         self.extents.released(&addresses(gone));
         Ok(())
-    }
-
-    /// Whether a chunk ends at or before `end`. False for an unreadable chunk, which therefore stays.
-    fn ends_within(&self, remains: &Remains, end: u64) -> Result<bool, StoreError> {
-        let count = match &remains.address {
-            Some(address) => Some(address.count),
-            None => match self.msgs.get(&remains.key) {
-                Ok(None) => Some(0),
-                Ok(Some(data)) => chunk::count(&data).ok(),
-                Err(error) if is_damage(&error) => None,
-                Err(error) => return Err(failed("reading")(error)),
-            },
-        };
-        Ok(count.is_some_and(|count| remains.first.saturating_add(u64::from(count)) <= end))
     }
 }

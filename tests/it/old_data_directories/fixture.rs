@@ -31,17 +31,18 @@ async fn write_fixture() {
     };
     assert!(!root.exists(), "a fixture is never changed");
     let dir = tempfile::tempdir().unwrap();
-    // Small limits, so that the directory gets tables, extents and a journal.
+    // Small limits, so that the directory gets tables and several extents.
     let options = FjallOptions {
         msgs_memtable_bytes: 16 * 1024,
         state_memtable_bytes: 4 * 1024,
-        extent_batch_bytes: 32 * 1024,
+        extent_bytes: 64 * 1024,
+        checkpoint_bytes: 256 * 1024,
         ..FjallOptions::default()
     };
     let broker = open(dir.path(), options).await;
     define(&broker).await;
     fill(&broker).await;
-    eventually("a memtable is flushed", || has_blobs(dir.path())).await;
+    eventually("a checkpoint", || has_tables(dir.path())).await;
     fill_journal(&broker).await;
     fill_what_format_2_added(&broker).await;
     broker.committer().shutdown();
@@ -52,14 +53,14 @@ async fn write_fixture() {
     broker.committer().shutdown();
 }
 
-fn has_blobs(dir: &Path) -> bool {
+fn has_tables(dir: &Path) -> bool {
     let keyspaces = fs::read_dir(dir.join("db/keyspaces")).unwrap();
     keyspaces
-        .filter_map(|entry| fs::read_dir(entry.unwrap().path().join("blobs")).ok())
-        .any(|mut blobs| blobs.next().is_some())
+        .filter_map(|entry| fs::read_dir(entry.unwrap().path().join("tables")).ok())
+        .any(|tables| tables.count() > 1)
 }
 
-/// Copies a directory without the zeroes at the end of journals and extents. Empty directories get a file `.keep`, since
+/// Copies a directory without the zeroes at the end of journals and of the log. Empty directories get a file `.keep`, since
 /// git does not store them otherwise.
 fn freeze(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -77,7 +78,7 @@ fn freeze(from: &Path, to: &Path) {
         let mut bytes = fs::read(&from).unwrap();
         if from
             .extension()
-            .is_some_and(|extension| extension == "jnl" || extension == "ext")
+            .is_some_and(|extension| extension == "jnl" || extension == "log")
         {
             let end = bytes
                 .iter()

@@ -1,6 +1,7 @@
 //! Delayed messages on a store in memory, with a clock that the test sets: when each message leaves, how much
 //! is read for it, and which messages are resident or on disk meanwhile.
 
+use crate::store::Journal as _;
 use proptest::prelude::*;
 
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MAX;
@@ -62,7 +63,7 @@ impl Rig {
             ..Batch::default()
         };
         self.delayed.collect(batch.ticket, &mut batch);
-        self.store.commit(&batch).expect("memory store");
+        self.store.append(&batch).expect("memory store");
     }
 
     fn read(&self, log: LogId, from: u64, max_bytes: usize) -> Vec<StoredChunk> {

@@ -179,14 +179,14 @@ impl Queue {
         })
     }
 
-    /// Calls `act` when everything that was enqueued by now is written.
+    /// Calls `act` when everything that was enqueued by now can be read.
     fn when_written(&self, act: impl FnOnce(&Queue) + Send + 'static) {
         let committer = &self.services.committer;
         let waiter = WhenWritten {
             queue: Weak::clone(&self.me),
             act: Mutex::new(Some(Box::new(act))),
         };
-        committer.when_durable(committer.append(Vec::new()), Arc::new(waiter));
+        committer.when_applied(committer.append(Vec::new()), Arc::new(waiter));
     }
 
     /// Calls `act` after a pause. No thread waits meanwhile, so that a broken disk delays no other queue.
@@ -280,7 +280,7 @@ impl Queue {
         Ok(found.map(|stored| stored.enqueued_ms))
     }
 
-    /// Removes chunks that no read needs again, in steps, when the batch that settles them is durable.
+    /// Removes chunks that no read needs again, in steps, when the batch that settles them is applied.
     pub(in crate::broker::queue) fn start_sweeps(
         &self,
         sweeps: Vec<(LogId, Range<u64>)>,
@@ -293,7 +293,7 @@ impl Queue {
         let is_durable = self.durability() != Durability::Nothing;
         tokio::spawn(async move {
             if let Some(ticket) = ticket
-                && committer.wait(ticket).await.is_err()
+                && committer.wait_applied(ticket).await.is_err()
             {
                 return;
             }
@@ -351,7 +351,7 @@ struct WhenWritten {
 }
 
 impl Waiter for WhenWritten {
-    fn durable(&self, _upto: Ticket) {
+    fn reached(&self, _upto: Ticket) {
         let act = self.act.lock().take();
         if let (Some(queue), Some(act)) = (self.queue.upgrade(), act) {
             act(&queue);

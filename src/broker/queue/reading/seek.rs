@@ -39,6 +39,7 @@ pub(in crate::broker::queue) fn first_at(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Journal as _;
     use std::sync::Arc;
 
     use crate::model::{Body, Message, Origin, QueueId};
@@ -76,7 +77,7 @@ mod tests {
                 chunk: encoder.finish(),
             });
         }
-        store.commit(&batch).unwrap();
+        store.append(&batch).unwrap();
         for (ms, exact) in [(0, 0), (5, 1), (777_777, 77_778), (999_990, 99_999)] {
             let found = first_at(&store, log, 0..100_000, ms).unwrap();
             assert!(found <= exact, "{ms}: {found}");

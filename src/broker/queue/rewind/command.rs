@@ -43,8 +43,9 @@ impl Queue {
             .ok_or(RewindError::Gone)??;
         let committer = &self.services.committer;
         if searches.iter().any(|search| !search.within.is_empty()) {
-            // When this is durable, everything that was enqueued so far can be read.
-            let written = committer.wait(committer.append(Vec::new())).await;
+            // When this is applied, everything that was enqueued so far can be read.
+            let ticket = committer.append(Vec::new());
+            let written = committer.wait_applied(ticket).await;
             written.map_err(|_| StoreError::Closed)?;
         }
         let mut found = Vec::with_capacity(searches.len());

@@ -1,5 +1,6 @@
 //! The store of the simulation: batches that were collected, committed or synced, and what a crash leaves of them.
 
+use crate::store::Journal as _;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -71,7 +72,7 @@ impl Disk {
 
     pub(super) fn commit(&mut self) {
         for batch in std::mem::take(&mut self.collected) {
-            self.store.commit(&batch).expect("a store in memory");
+            self.store.append(&batch).expect("a store in memory");
             self.committed = batch.ticket;
             self.changes.push(Change::Commit(batch));
         }
@@ -98,7 +99,7 @@ impl Disk {
             .retain(|change| !matches!(change, Change::Commit(batch) if batch.ticket > last));
         for change in &self.changes {
             match change {
-                Change::Commit(batch) => self.store.commit(batch).expect("a store in memory"),
+                Change::Commit(batch) => self.store.append(batch).expect("a store in memory"),
                 Change::Sweep(log, range) => sweep(&self.store, *log, range),
             }
         }

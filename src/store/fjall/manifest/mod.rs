@@ -18,7 +18,7 @@ mod copy; // the store's copy of the manifests
 mod files; // the manifest of a keyspace, and the files that it lists
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tracing::warn;
 use xxhash_rust::xxh3::xxh3_128;
@@ -30,8 +30,8 @@ use self::files::{
     Contents, FileFlaw, Flaw, Listed, Manifest, decode_current, encode_current, keyspace_dir,
     keyspaces, listed, read_manifest, write_atomically,
 };
-use super::journal_repair::hold_nothing;
-use super::synced::read_synced;
+use super::open::LOG_DIR;
+use crate::store::dir::{exists, journals};
 use crate::store::error::{Advice, OnDamage, StoreError, io_error};
 
 /// Contents of the database's file `version`.
@@ -40,9 +40,8 @@ const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
 /// Checks the files by which the database opens, and restores them if possible. Removes a database that was
 /// never complete and holds nothing.
 pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
-    let exists = |path: PathBuf| path.try_exists().map_err(|e| io_error("reading", &path, e));
     let copy = read_copy(dir)?;
-    if !exists(db.to_owned())? {
+    if !exists(db)? {
         return match copy {
             None => Ok(()),
             Some(_) => Err(damaged(format!("{} is missing", db.display()))),
@@ -59,7 +58,7 @@ pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), St
         check_keyspace(path, copy.get(id), on_damage)?;
     }
     restore_file(&db.join("version"), &VERSION_MARKER)?;
-    if !exists(db.join("lock"))? {
+    if !exists(&db.join("lock"))? {
         restore_file(&db.join("lock"), b"")?;
     }
     Ok(())
@@ -67,13 +66,24 @@ pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), St
 
 /// Whether the first start was killed before the database was complete. Nothing can have been stored in it.
 fn is_stillborn(dir: &Path, db: &Path) -> Result<bool, StoreError> {
-    let has_synced = read_synced(dir)?.is_some();
-    if has_synced || has_entries(&dir.join("extents"))? || !hold_nothing(db)? {
+    let has_log = has_entries(&dir.join(LOG_DIR))? || has_entries(&dir.join("extents"))?;
+    if has_log || !journals_hold_nothing(db)? {
         return Ok(false);
     }
     for (id, path) in keyspaces(db)? {
         // The first keyspace is the database's own, and describes the others.
         if id != 0 && has_entries(&path.join("tables"))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether nothing was ever written to the database's journals.
+fn journals_hold_nothing(db: &Path) -> Result<bool, StoreError> {
+    for (_, path) in journals(db)? {
+        let content = std::fs::read(&path).map_err(|e| io_error("reading", &path, e))?;
+        if content.iter().any(|byte| *byte != 0) {
             return Ok(false);
         }
     }

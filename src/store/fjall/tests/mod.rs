@@ -3,7 +3,6 @@
 
 mod damage;
 mod extents;
-mod journal;
 mod model;
 mod opening;
 mod sweep;
@@ -13,7 +12,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ::fjall::Database;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -39,8 +37,6 @@ fn small() -> FjallOptions {
     FjallOptions {
         msgs_memtable_bytes: 64 * 1024,
         state_memtable_bytes: 16 * 1024,
-        blob_file_bytes: 256 * 1024,
-        extent_batch_bytes: 8 * 1024,
         extent_bytes: 128 * 1024,
         ..FjallOptions::default()
     }
@@ -130,12 +126,33 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Writes the memtables to tables and merges all tables.
+/// Makes a checkpoint and merges all tables.
 fn settle_down(store: &FjallStore) {
-    store.core.touch().unwrap();
-    let open = store.core.open().unwrap();
-    for space in [&open.msgs, &open.state] {
-        space.rotate_memtable_and_wait().unwrap();
+    checkpoint(store);
+    for space in store.core.open().unwrap().spaces.all() {
         space.major_compact().unwrap();
+    }
+}
+
+fn checkpoint(store: &FjallStore) {
+    let deadline = clock::monotonic() + Duration::from_secs(20);
+    assert!(
+        store
+            .core
+            .checkpoint(|| clock::monotonic() > deadline)
+            .unwrap()
+    );
+}
+
+trait Commit {
+    /// Appends a batch, makes it durable and applies it.
+    fn commit(&self, batch: &Batch);
+}
+
+impl<T: Journal> Commit for T {
+    fn commit(&self, batch: &Batch) {
+        self.append(batch).unwrap();
+        self.sync().unwrap();
+        self.apply().unwrap();
     }
 }

@@ -178,8 +178,8 @@ fn behaves_as_the_store_in_memory() {
             if rng.random() {
                 batch.push(Op::RemoveDefinition { key });
             }
-            disk.commit(&batch).unwrap();
-            model.commit(&batch).unwrap();
+            disk.commit(&batch);
+            model.commit(&batch);
             match rng.random_range(0..40) {
                 0 => disk.reopen().unwrap(),
                 1 => {
@@ -204,8 +204,8 @@ fn behaves_as_the_store_in_memory() {
                         continue;
                     };
                     let remove = self::batch(0, vec![Op::RemoveLog { log }]);
-                    disk.commit(&remove).unwrap();
-                    model.commit(&remove).unwrap();
+                    disk.commit(&remove);
+                    model.commit(&remove);
                     born = log.0 + 1; // its id is never reused
                 }
                 _ => {}

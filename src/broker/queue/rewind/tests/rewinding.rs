@@ -1,5 +1,6 @@
 //! Which messages a rewind brings back, and which it leaves alone.
 
+use crate::store::Journal as _;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -206,7 +207,7 @@ fn a_long_rewind_neither_loads_nor_rewrites_messages() {
     let mut batch = crate::store::Batch::default();
     rig.state.collect(crate::model::Ticket(9_999), &mut batch);
     assert!(batch.bytes < 4_000, "{} bytes", batch.bytes);
-    rig.store.commit(&batch).expect("memory store");
+    rig.store.append(&batch).expect("memory store");
     rig.evict(0);
     assert_eq!(rig.drain().len(), 150 * 200);
 }

@@ -6,6 +6,7 @@ mod positions;
 mod reads;
 mod retention;
 
+use crate::store::Journal as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 
@@ -127,7 +128,7 @@ impl Fixture {
         self.ticket += 1;
         let mut batch = Batch::default();
         self.stream.collect(Ticket(self.ticket), &mut batch);
-        self.store.commit(&batch).unwrap();
+        self.store.append(&batch).unwrap();
     }
 
     fn sync(&mut self) {

@@ -1,6 +1,7 @@
 //! Reads for lagging consumers, and what stays resident.
 
 use super::*;
+use crate::store::Journal as _;
 
 #[test]
 fn memory_does_not_grow_with_the_stream() {
@@ -82,7 +83,7 @@ fn lost_messages_are_skipped() {
     fixture.restart();
     let log = QueueId(1).log(0);
     let gone = Op::RemoveChunk { log, first: 10 };
-    fixture.store.commit(&[gone].into_iter().collect()).unwrap();
+    fixture.store.append(&[gone].into_iter().collect()).unwrap();
     assert!(fixture.stream.expects(log, 10));
     let lost = fixture
         .stream

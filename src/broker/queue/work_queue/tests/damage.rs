@@ -2,7 +2,8 @@
 
 use crate::broker::queue::effects::Acknowledgement;
 use crate::model::Lease;
-use crate::store::{Op, Store};
+use crate::store::Journal as _;
+use crate::store::Op;
 use crate::wire::AMQPValue;
 
 use super::rig::{QUEUE, Rig, message};
@@ -20,7 +21,7 @@ fn damaged_rig(arguments: &[(&str, AMQPValue)]) -> Rig {
     let log = QUEUE.log(0);
     let unreadable = Op::RemoveChunk { log, first: 30 };
     let batch = [unreadable].into_iter().collect();
-    rig.store.commit(&batch).expect("memory store");
+    rig.store.append(&batch).expect("memory store");
     rig.restart();
     let lost = rig.state.lose(rig.now_ms, log, 30..40, &mut rig.fx);
     assert_eq!(lost, 10);

@@ -1,5 +1,6 @@
 //! Commands and exactly their effects. A bug report about a queue's decision becomes a test here.
 
+use crate::store::Journal as _;
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
@@ -198,7 +199,7 @@ fn a_restart_reads_received_messages_before_the_backlog() {
     let store = MemoryStore::new();
     let mut batch = Batch::default();
     queue.collect(Ticket(1), &mut batch);
-    store.commit(&batch).expect("memory store");
+    store.append(&batch).expect("memory store");
     let read = |from| decoded(store.read(QUEUE.log(0), from, 1).expect("memory store"));
 
     let recovered = store.logs().expect("memory store");

@@ -1,5 +1,6 @@
 //! The test rig: a work queue with a store in memory, and a driver that carries out its effects.
 
+use crate::store::Journal as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -245,7 +246,7 @@ impl Rig {
             ..Batch::default()
         };
         self.state.collect(batch.ticket, &mut batch);
-        self.store.commit(&batch).expect("memory store");
+        self.store.append(&batch).expect("memory store");
         self.committed += 1;
         assert!(!self.state.is_dirty());
         for (log, range) in self.sweeps.drain(..) {

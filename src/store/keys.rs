@@ -2,10 +2,9 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `msgs` | log u64, first offset u64 | chunk |
+//! | `msgs` | log u64, first offset u64 | a chunk of a directory of format 2, until it is carried over |
 //! | `msgs` | log u64, first offset u64, generation u8 | address of the chunk in an extent; see [`chunk_address`] |
-//! | `msgs` | 17 bytes 0xff | note of the last batch: epoch u64, ticket u64, number u64, synced u64 |
-//! | `msgs` | 18 bytes 0xff | nothing; see [`FLUSH`] |
+//! | `msgs` | 17 bytes 0xff | last applied entry of the log, u64; in format 2 the note of the last batch |
 //! | `state` | `L`, log u64 | log record |
 //! | `state` | `P`, log u64, page u64 | settled page |
 //! | `state` | `C`, log u64, offset u64 | delivery count |
@@ -14,6 +13,9 @@
 //! | `state` | `G`, log u64, page u64 | gone page, in a log with history |
 //! | `state` | `M`, log u64, first offset u64 | stretch record, in a log with history |
 //! | `state` | `T`, log u64 | tombstone of a removed log that is not fully swept |
+//! | `state`, `meta` | `!applied` | last applied entry of the log, u64 |
+//! | `meta` | `!log` | seed of the log's checksums, u64 |
+//! | `meta` | `!carry` | nothing; chunks of format 2 are left to be carried over |
 //! | `meta` | `!format` | format of the data directory, u32 |
 //! | `meta` | `!extents` | number after the newest extent, u32 |
 //! | `meta` | `m`, any bytes | definition |
@@ -21,6 +23,42 @@
 use std::ops::{Bound, RangeInclusive};
 
 use crate::model::LogId;
+
+/// The keyspace of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum KeyspaceName {
+    /// Chunks.
+    Msgs,
+    /// Records of logs: log record, pages, counts, segments, receives, stretches.
+    State,
+    /// Definitions.
+    Meta,
+}
+
+impl KeyspaceName {
+    /// All, by their numbers.
+    pub(super) const ALL: [KeyspaceName; 3] =
+        [KeyspaceName::Msgs, KeyspaceName::State, KeyspaceName::Meta];
+
+    /// Its number in the log.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            KeyspaceName::Msgs => 0,
+            KeyspaceName::State => 1,
+            KeyspaceName::Meta => 2,
+        }
+    }
+
+    /// The keyspace of a number in the log.
+    pub(super) fn of_code(code: u8) -> Option<KeyspaceName> {
+        match code {
+            0 => Some(KeyspaceName::Msgs),
+            1 => Some(KeyspaceName::State),
+            2 => Some(KeyspaceName::Meta),
+            _ => None,
+        }
+    }
+}
 
 /// Prefix of log records in `state`.
 pub(super) const RECORD: u8 = b'L';
@@ -53,11 +91,31 @@ pub(super) const DEFINITION: u8 = b'm';
 pub(super) const FORMAT: &[u8] = b"!format";
 /// Key in `meta` of the number after the newest extent.
 pub(super) const EXTENTS: &[u8] = b"!extents";
-/// Key in `msgs` of the last batch's note. It sorts after every chunk, since no log has the highest id.
+/// Key in `msgs` of the last applied entry. It sorts after every chunk, since no log has the highest id.
 pub(super) const LAST_BATCH: [u8; 17] = [0xff; 17];
 
-/// Key in `msgs` without content, written so that a flush has something to write.
-pub(super) const FLUSH: [u8; 18] = [0xff; 18];
+/// Key in `state` and `meta` of the last applied entry.
+const APPLIED: &[u8] = b"!applied";
+/// Key in `meta` of the seed of the log's checksums.
+pub(super) const LOG_SEED: &[u8] = b"!log";
+/// Key in `meta` that exists while chunks of format 2 are left.
+pub(super) const CARRY: &[u8] = b"!carry";
+
+/// Key of the last applied entry.
+pub(super) fn applied(space: KeyspaceName) -> &'static [u8] {
+    match space {
+        KeyspaceName::Msgs => &LAST_BATCH,
+        KeyspaceName::State | KeyspaceName::Meta => APPLIED,
+    }
+}
+
+/// The removed log, if this is the key of a tombstone.
+pub(super) fn tomb_of(space: KeyspaceName, key: &[u8]) -> Option<LogId> {
+    match (space, parse_state(key)?) {
+        (KeyspaceName::State, (TOMB, log, None)) => Some(log),
+        _ => None,
+    }
+}
 
 /// Key of a chunk in `msgs`.
 pub(super) fn chunk(log: LogId, first: u64) -> [u8; 16] {
@@ -182,12 +240,7 @@ mod tests {
         assert_eq!(within, [true, true, true, false]);
         assert_eq!(parse_chunk(keys[0]), Some(ChunkKey::Chunk(log, 7)));
         assert_eq!(parse_chunk(keys[2]), Some(ChunkKey::Address(log, 7, 1)));
-        for odd in [
-            &LAST_BATCH[..],
-            &FLUSH,
-            &keys[0][1..],
-            &chunk_address(log, 7, 2),
-        ] {
+        for odd in [&LAST_BATCH[..], &keys[0][1..], &chunk_address(log, 7, 2)] {
             assert_eq!(parse_chunk(odd), None, "{odd:?}");
         }
         assert!(

@@ -6,20 +6,9 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::keys;
+use super::keys::{self, KeyspaceName};
+use super::{Batch, Op};
 use crate::model::LogId;
-use crate::store::{Batch, Op};
-
-/// The keyspace of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum KeyspaceName {
-    /// Chunks.
-    Msgs,
-    /// Records of logs: log record, pages, counts, segments, receives, stretches.
-    State,
-    /// Definitions.
-    Meta,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Write {
@@ -186,8 +175,8 @@ impl KeyWrites {
     }
 
     /// The writes, each key once.
-    pub(super) fn into_writes(self) -> impl Iterator<Item = Write> {
-        self.writes.into_iter().flatten()
+    pub(super) fn into_writes(self) -> Vec<Write> {
+        self.writes.into_iter().flatten().collect()
     }
 
     fn remove_log(&mut self, log: LogId) {
@@ -230,6 +219,7 @@ mod tests {
         let dead = dead.iter().copied().collect();
         KeyWrites::new(&batch, &dead)
             .into_writes()
+            .into_iter()
             .map(|write| (write.space, write.key.to_vec(), write.change))
             .collect()
     }

@@ -1,0 +1,113 @@
+//! The keyspaces of the database: how they open, and what they know of the log.
+
+use std::path::Path;
+
+use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+
+use super::error::{decode_address, failed};
+use super::options::{FjallOptions, MIB, places_keyspace, small_keyspace};
+use crate::model::LogId;
+use crate::store::StoreError;
+use crate::store::extents::ChunkAddress;
+use crate::store::keys::{self, ChunkKey, KeyspaceName};
+
+/// The keyspaces of the database.
+pub(super) struct Keyspaces {
+    pub(super) msgs: Keyspace,
+    pub(super) state: Keyspace,
+    pub(super) meta: Keyspace,
+    pub(super) db: Database,
+}
+
+impl Keyspaces {
+    /// Opens or creates the database.
+    pub(super) fn open(db_dir: &Path, options: &FjallOptions) -> Result<Keyspaces, StoreError> {
+        let db = Database::builder(db_dir)
+            .cache_size(options.cache_bytes)
+            .max_cached_files(Some(options.cached_files))
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(options.journal_bytes_max.max(64 * MIB))
+            // A second worker would spin while the first one works, and there is little to compact.
+            .worker_threads(1)
+            .open()
+            .map_err(failed("opening the database"))?;
+        let keyspace = |name, create: KeyspaceCreateOptions| {
+            db.keyspace(name, || create)
+                .map_err(failed("opening the database"))
+        };
+        Ok(Keyspaces {
+            meta: keyspace("meta", small_keyspace())?,
+            state: keyspace("state", small_keyspace())?,
+            msgs: keyspace("msgs", places_keyspace())?,
+            db,
+        })
+    }
+
+    pub(super) fn all(&self) -> [&Keyspace; 3] {
+        [&self.msgs, &self.state, &self.meta]
+    }
+
+    pub(super) fn of(&self, space: KeyspaceName) -> &Keyspace {
+        match space {
+            KeyspaceName::Msgs => &self.msgs,
+            KeyspaceName::State => &self.state,
+            KeyspaceName::Meta => &self.meta,
+        }
+    }
+
+    /// The last entry that is applied to a keyspace.
+    pub(super) fn applied(&self, space: KeyspaceName) -> Result<u64, StoreError> {
+        let value = self.of(space).get(keys::applied(space));
+        let value = value.map_err(failed("reading"))?;
+        Ok(value
+            .and_then(|value| (*value).try_into().ok())
+            .map_or(0, u64::from_le_bytes))
+    }
+
+    /// Adds the last applied entry to the writes for a keyspace.
+    pub(super) fn note_applied(
+        &self,
+        writes: &mut OwnedWriteBatch,
+        space: KeyspaceName,
+        index: u64,
+    ) {
+        let (space, key) = (self.of(space), keys::applied(space));
+        writes.insert(space, key, index.to_le_bytes());
+    }
+
+    /// A batch that the database does not write to the disk: the log already has its changes, or nothing needs them.
+    pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
+        OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(None)
+    }
+
+    /// Whether sealed memtables wait to become tables.
+    pub(super) fn is_flushing(&self) -> bool {
+        let mut all = self.all().into_iter();
+        all.any(|keyspace| keyspace.sealed_memtable_count() > 0)
+    }
+
+    /// The address of a chunk, and the address's generation.
+    pub(super) fn address_of(
+        &self,
+        log: LogId,
+        first: u64,
+    ) -> Result<Option<(u8, ChunkAddress)>, StoreError> {
+        for generation in [keys::PUT, keys::MOVED] {
+            let key = keys::chunk_address(log, first, generation);
+            if let Some(value) = self.msgs.get(key).map_err(failed("reading"))? {
+                return Ok(Some((generation, decode_address(log, &value)?)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Removes the key of a chunk or of its address. A weak removal cancels a single put that is still in memory,
+/// and neither reaches a table. A key that may have been put several times needs a full removal, or else an
+/// older value would return.
+pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
+    match keys::parse_chunk(key) {
+        Some(ChunkKey::Address(_, _, keys::MOVED)) => writes.remove(msgs, key),
+        _ => writes.remove_weak(msgs, key),
+    }
+}

@@ -1,0 +1,283 @@
+//! The log: every batch is one entry, written once past the page cache and made durable by one sync. What the
+//! database holds follows from it.
+//!
+//! Entries stand one after another in extents, each on pages of its own. When an extent is full the next entry begins
+//! another one. An entry knows the checksum of the one before, and the last entry that was on disk for certain when
+//! it was written (*committed*). So a start can tell an unfinished write from damage: an entry that cannot be read is
+//! damaged if anything after it, or the small file `synced`, knows that it was on disk. Otherwise no sync has covered
+//! it, nobody was told about it, and the log ends before it.
+//!
+//! After a failed write or sync the log takes nothing more. It is opened again, and everything after the last
+//! committed entry is written anew in a new *term*.
+
+mod entry; // the encoding of entries, pure
+mod scan; // what a start finds
+mod synced; // the file `synced`
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+pub(super) use self::entry::EntryWrite;
+use self::entry::{FOOTER_LEN, Header, encode_head, footer, head_len, with_addresses};
+pub(super) use self::scan::{LogStart, keep_aside};
+use self::synced::SyncedFile;
+use super::StoreError;
+use super::error::io_error;
+use super::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};
+use super::writes::{Change, Write};
+
+/// Padding.
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// An entry as it is applied to the database.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) index: u64,
+    pub(super) writes: Vec<EntryWrite>,
+    /// Bytes that it took in the log.
+    pub(super) bytes: u64,
+}
+
+/// The open log.
+#[derive(Debug)]
+pub(super) struct Log {
+    extents: Arc<Extents>,
+    /// Known only to this data directory.
+    seed: u64,
+    end: Mutex<End>,
+    /// At most one sync runs at a time. Locked before `end`.
+    synced: Mutex<SyncedFile>,
+    committed: AtomicU64,
+}
+
+/// The end of the log.
+#[derive(Debug)]
+struct End {
+    active: Option<ActiveExtent>,
+    term: u64,
+    /// Index of the last entry.
+    last: u64,
+    /// Its checksum.
+    last_sum: u64,
+    /// Files with writes since the last sync, besides the active one.
+    unsynced: Vec<Arc<File>>,
+    /// A write or sync has failed.
+    has_failed: bool,
+    pages: Pages,
+    /// The buffer of a head.
+    head: Vec<u8>,
+}
+
+/// The extent that the next entry goes to.
+#[derive(Debug)]
+struct ActiveExtent {
+    number: u32,
+    file: Arc<File>,
+    /// Whether writes go past the page cache.
+    direct: bool,
+    /// Where the next entry begins.
+    at: u64,
+}
+
+impl Log {
+    /// The index of the last entry that is on disk for certain.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The index of the last entry.
+    pub(super) fn last(&self) -> u64 {
+        self.end.lock().last
+    }
+
+    /// Writes a batch as the next entry. A power loss may undo it until [`Log::sync`]. `queue` gets the entry before
+    /// another one can be appended.
+    pub(super) fn append(
+        &self,
+        writes: Vec<Write>,
+        queue: impl FnOnce(Entry),
+    ) -> Result<(), StoreError> {
+        let mut end = self.end.lock();
+        if end.has_failed {
+            return Err(StoreError::Closed);
+        }
+        let entry = self.write(&mut end, writes);
+        end.has_failed |= entry.is_err();
+        queue(entry?);
+        Ok(())
+    }
+
+    /// Makes all entries durable that were appended before this call.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let mut synced = self.synced.lock();
+        let mut end = self.end.lock();
+        if end.has_failed {
+            return Err(StoreError::Closed);
+        }
+        let upto = end.last;
+        if upto <= self.committed() {
+            return Ok(());
+        }
+        let mut files = std::mem::take(&mut end.unsynced);
+        files.extend(end.active.as_ref().map(|active| Arc::clone(&active.file)));
+        drop(end);
+        if let Err(error) = files.iter().try_for_each(|file| file.sync_data()) {
+            self.end.lock().has_failed = true;
+            return Err(StoreError::Io {
+                doing: "syncing the log".to_owned(),
+                source: error,
+            });
+        }
+        self.committed.store(upto, Ordering::Release);
+        synced.record(upto);
+        Ok(())
+    }
+
+    fn write(&self, end: &mut End, writes: Vec<Write>) -> Result<Entry, StoreError> {
+        let head = head_len(&writes);
+        let body: usize = chunks(&writes).map(|chunk| chunk.len()).sum();
+        let total = (head + body + head + FOOTER_LEN).next_multiple_of(PAGE);
+        let mut active = self.extent_for(end, total as u64)?;
+        let begins = u32::try_from(active.at);
+        let fits = u32::try_from(active.at + total as u64);
+        let (Ok(at), Ok(_), Ok(head_len)) = (begins, fits, u32::try_from(head)) else {
+            return Err(self.failed(&active, ErrorKind::FileTooLarge.into()));
+        };
+        let header = Header {
+            head_len,
+            pages: u32::try_from(total / PAGE).unwrap_or(u32::MAX),
+            term: end.term,
+            index: end.last + 1,
+            committed: self.committed(),
+            previous: end.last_sum,
+            sum: 0,
+        };
+        let addresses = addresses(&writes, active.number, at, head)?;
+        let mut head = std::mem::take(&mut end.head);
+        let sum = encode_head(self.seed, header, &writes, &addresses, at, &mut head);
+        let padding = total - 2 * head.len() - body - FOOTER_LEN;
+        let footer = footer(head_len);
+        let parts = std::iter::once(&head[..])
+            .chain(chunks(&writes))
+            .chain(ZEROS.get(..padding))
+            .chain([&head[..], &footer]);
+        self.write_parts(end, &mut active, total, parts)?;
+        if head.capacity() <= IO_BYTES {
+            end.head = head;
+        }
+        self.extents.added(&addresses);
+        active.at += total as u64;
+        end.active = Some(active);
+        end.last += 1;
+        end.last_sum = sum;
+        Ok(Entry {
+            index: header.index,
+            writes: with_addresses(writes, &addresses),
+            bytes: total as u64,
+        })
+    }
+
+    /// Writes the parts of an entry, `left` bytes together.
+    fn write_parts<'a>(
+        &self,
+        end: &mut End,
+        active: &mut ActiveExtent,
+        mut left: usize,
+        mut parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), StoreError> {
+        let mut from = active.at;
+        let mut part: &[u8] = &[];
+        while left > 0 {
+            let len = left.min(IO_BYTES);
+            let mut room = end.pages.room(len);
+            while !room.is_empty() {
+                if part.is_empty() {
+                    part = parts.next().unwrap_or(&ZEROS);
+                }
+                let (now, later) = part.split_at(part.len().min(room.len()));
+                let (filled, empty) = room.split_at_mut(now.len());
+                filled.copy_from_slice(now);
+                room = empty;
+                part = later;
+            }
+            self.write_at(active, end.pages.filled(), from)?;
+            from += len as u64;
+            left -= len;
+        }
+        Ok(())
+    }
+
+    /// The extent for an entry of this length: the active one, if it has room.
+    fn extent_for(&self, end: &mut End, len: u64) -> Result<ActiveExtent, StoreError> {
+        if let Some(active) = end.active.take() {
+            if active.at == 0 || active.at + len <= self.extents.extent_bytes() {
+                return Ok(active);
+            }
+            self.extents.seal_log(active.number, active.at, end.last);
+            end.unsynced.push(active.file);
+        }
+        let number = self.extents.begin_log()?;
+        let (file, direct) = self
+            .extents
+            .open_file(number, OpenOptions::new().write(true))?;
+        Ok(ActiveExtent {
+            number,
+            file: Arc::new(file),
+            direct,
+            at: 0,
+        })
+    }
+
+    fn write_at(&self, active: &mut ActiveExtent, pages: &[u8], at: u64) -> Result<(), StoreError> {
+        match active.file.write_all_at(pages, at) {
+            // Some file systems report only here that they lack direct I/O.
+            Err(e) if active.direct && e.kind() == ErrorKind::InvalidInput => {
+                active.direct = false;
+                let path = self.extents.path(active.number);
+                let file = OpenOptions::new().write(true).open(&path);
+                active.file = Arc::new(file.map_err(|e| io_error("opening", &path, e))?);
+                active.file.write_all_at(pages, at)
+            }
+            outcome => outcome,
+        }
+        .map_err(|e| self.failed(active, e))
+    }
+
+    fn failed(&self, active: &ActiveExtent, error: io::Error) -> StoreError {
+        io_error("writing", &self.extents.path(active.number), error)
+    }
+}
+
+fn chunks(writes: &[Write]) -> impl Iterator<Item = &[u8]> {
+    writes.iter().filter_map(|write| match &write.change {
+        Change::PutChunk(_, _, chunk) => Some(&chunk[..]),
+        Change::Put(_) | Change::Remove | Change::RemoveChunk(..) => None,
+    })
+}
+
+/// The addresses of the chunks of an entry that begins at `at`, whose head has this length.
+fn addresses(
+    writes: &[Write],
+    extent: u32,
+    at: u32,
+    head_len: usize,
+) -> Result<Vec<ChunkAddress>, StoreError> {
+    let mut from = at as usize + head_len;
+    chunks(writes)
+        .map(|chunk| {
+            let address = u32::try_from(from)
+                .ok()
+                .and_then(|from| ChunkAddress::new(extent, from, chunk));
+            from += chunk.len();
+            address.ok_or_else(|| StoreError::Corrupt("a chunk that makes no sense".to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
