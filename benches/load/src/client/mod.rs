@@ -10,3 +10,4 @@ pub(crate) use incoming::FRAME_MAX;
 pub(crate) use incoming::{Delivery, Event, Incoming};
 pub(crate) use link::{CHANNEL, Link, QueueToDeclare, refuse_close, server_name};
 pub(crate) use target::Target;
+pub(crate) use tls_relay::relay_cpu_seconds;

@@ -1,6 +1,7 @@
 //! TLS for a load: two threads per connection carry bytes between a plain socket, which the load uses, and the broker's.
-//! That costs time of the load generator and none of the broker. Certificates are not checked.
+//! That costs time of the load generator, which counts it, and none of the broker. Certificates are not checked.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -12,7 +13,29 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::broker::{thread_cpu_seconds, thread_id};
+
 const PIECE: usize = 64 * 1024;
+
+/// The ids of all threads that carry bytes.
+static THREADS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// CPU seconds so far of each thread that carries bytes now, by its id.
+pub(crate) fn relay_cpu_seconds() -> HashMap<i32, f64> {
+    let used = |&id: &i32| Some((id, thread_cpu_seconds(id)?));
+    THREADS.lock().iter().filter_map(used).collect()
+}
+
+/// Runs a relay in a thread of its own, whose CPU time counts while it runs.
+fn spawn(relay: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    thread::spawn(move || {
+        let id = thread_id();
+        THREADS.lock().push(id);
+        let end = relay();
+        THREADS.lock().retain(|other| *other != id);
+        end
+    });
+}
 
 /// Both directions of a connection.
 struct Relay {
@@ -40,8 +63,8 @@ pub(super) fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         outgoing: Mutex::new(broker.try_clone()?),
     });
     let (to_load, sending) = (plain.try_clone()?, Arc::clone(&relay));
-    thread::spawn(move || sending.send(plain));
-    thread::spawn(move || relay.receive(broker, to_load));
+    spawn(move || sending.send(plain));
+    spawn(move || relay.receive(broker, to_load));
     Ok(load)
 }
 
@@ -158,5 +181,31 @@ impl ServerCertVerifier for Unchecked {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::{relay_cpu_seconds, spawn};
+
+    fn wait_for_relays(count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while relay_cpu_seconds().len() != count {
+            assert!(Instant::now() < deadline, "not {count} relays");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_relay_counts_while_it_runs() {
+        let (end, ended) = mpsc::channel::<()>();
+        spawn(move || ended.recv().map_err(io::Error::other));
+        wait_for_relays(1);
+        drop(end);
+        wait_for_relays(0);
     }
 }
