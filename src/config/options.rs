@@ -111,9 +111,9 @@ options! {
     /// What a confirm waits for: `sync` for the sync to the disk; `write` only for the write, with the sync within 100 ms,
     /// or within N ms as `write:N`. With `write`, a power loss can lose the last confirmed messages.
     durability: Durability = one(parse::durability), "sync|write", "sync";
-    /// What a start does when stored data is damaged: `refuse` to start, and say what is damaged; or `recover`: go on
-    /// without what cannot be read, and move it aside.
-    on_damage: OnDamage = one(parse::on_damage), "refuse|recover", "refuse";
+    /// What a start does when the disk does not return an entry of the log: `recover`: go on without it, keep its bytes in
+    /// the directory `damaged`, and say so in the log and in `status`; or `refuse` to start, and say what is damaged.
+    on_damage: OnDamage = one(parse::on_damage), "refuse|recover", "recover";
     /// Heartbeat interval offered to clients, in seconds; 0 offers none.
     heartbeat: u16 = one(parse::number), "SECONDS", "60", live;
     /// Largest frame offered to clients, in bytes; 4096 at least.

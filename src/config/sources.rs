@@ -142,7 +142,7 @@ mod tests {
             "['127.0.0.1']",
         ),
         ("durability", "write", "write:1", "'write:10000'"),
-        ("on_damage", "recover", "recover", "'recover'"),
+        ("on_damage", "refuse", "refuse", "'refuse'"),
         ("heartbeat", "1", "2", "3"),
         ("frame_max", "5001", "5002", "5003"),
         ("channel_max", "1", "2", "3"),

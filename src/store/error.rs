@@ -32,8 +32,6 @@ impl StoreError {
 pub enum Advice {
     /// The store can go on without the damaged parts, with `--on-damage recover`.
     Recover,
-    /// The store may be able to go on.
-    TryToRecover,
     /// The store cannot go on.
     Restore,
 }
@@ -45,9 +43,6 @@ impl std::fmt::Display for Advice {
             Advice::Recover => f.write_str(
                 ", or start once with --on-damage recover: what is damaged is kept aside, and the rest is served",
             ),
-            Advice::TryToRecover => {
-                f.write_str(", or try a start with --on-damage recover, which may be able to serve the rest")
-            }
             Advice::Restore => Ok(()),
         }
     }
@@ -57,9 +52,9 @@ impl std::fmt::Display for Advice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
     /// It fails, and changes nothing.
-    #[default]
     Refuse,
     /// It goes on without what cannot be read, and keeps a copy of that.
+    #[default]
     Recover,
 }
 

@@ -107,6 +107,11 @@ pub trait Store: Journal {
     /// The definitions whose key starts with `prefix`, in key order.
     fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError>;
 
+    /// What this and earlier starts found damaged and kept aside, for operators: one line each.
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True
     /// when no such chunk is left. Called in the background, after a purge.
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;

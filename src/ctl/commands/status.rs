@@ -24,6 +24,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         .map(|(name, _)| *name)
         .collect();
     let damage = damage(&ctx.broker.vhost_list());
+    let kept = ctx.broker.committer().store().damage();
     let json = json!({
         "pid": node.os_pid,
         "os": std::env::consts::OS,
@@ -38,6 +39,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
             "messages": lost.messages,
             "offsets": lost.offsets,
         })).collect::<Vec<_>>(),
+        "damage_at_starts": kept,
         "memory": { "rss": node.mem_used },
         "vm_memory_high_watermark_limit": node.mem_limit,
         "file_descriptors": {
@@ -58,7 +60,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
             "purpose": listener.purpose(),
         })).collect::<Vec<_>>(),
     });
-    let text = report(&json, &node.listeners, &alarms, &damage);
+    let text = report(&json, &node.listeners, &alarms, &damage, &kept);
     Ok(Reply::Report { text, json })
 }
 
@@ -101,6 +103,7 @@ fn report(
     listeners: &[ListenerView],
     alarms: &[&str],
     damage: &[Lost],
+    kept: &[String],
 ) -> String {
     let field = |path: &str| match json.pointer(path) {
         Some(serde_json::Value::String(text)) => text.clone(),
@@ -161,8 +164,12 @@ fn report(
             ),
         ],
     );
-    if !damage.is_empty() {
+    let is_damaged = !damage.is_empty() || !kept.is_empty();
+    if is_damaged {
         writeln!(text, "Damage\n").unwrap_or_default();
+    }
+    for line in kept {
+        writeln!(text, "{line}").unwrap_or_default();
     }
     for lost in damage {
         writeln!(
@@ -175,7 +182,7 @@ fn report(
         )
         .unwrap_or_default();
     }
-    if !damage.is_empty() {
+    if is_damaged {
         text.push('\n');
     }
     let alarms = if alarms.is_empty() {

@@ -155,6 +155,11 @@ impl Extents {
         self.usage.lock().sparse(slack)
     }
 
+    /// Bytes of the extents that [`Extents::before_checkpoint`] would take.
+    pub(super) fn emptied_bytes(&self, upto: u64) -> u64 {
+        self.usage.lock().emptied(upto) as u64 * self.extent_bytes
+    }
+
     /// Called before a checkpoint that covers the entries up to `upto`. Pass the result to
     /// [`Extents::after_checkpoint`].
     pub(super) fn before_checkpoint(&self, upto: u64) -> Vec<u32> {

@@ -197,19 +197,36 @@ impl ExtentUsage {
         missing
     }
 
+    /// Number of extents that [`ExtentUsage::take_emptied`] would take.
+    pub(super) fn emptied(&self, upto: u64) -> usize {
+        match self.counted {
+            true => self
+                .emptied
+                .iter()
+                .filter(|number| self.is_covered(**number, upto))
+                .count(),
+            false => 0,
+        }
+    }
+
+    /// Whether an extent has no log entry after `upto`.
+    fn is_covered(&self, number: u32, upto: u64) -> bool {
+        let extent = self.extents.get(&number);
+        extent.is_none_or(|extent| extent.last_index <= upto)
+    }
+
     /// Takes the emptied extents without log entries after `upto`. The next checkpoint makes the removal of their
     /// chunks durable.
     pub(super) fn take_emptied(&mut self, upto: u64) -> Vec<u32> {
         if !self.counted {
             return Vec::new();
         }
-        let extents = &self.extents;
-        let is_covered = |number: &mut u32| {
-            extents
-                .get(number)
-                .is_none_or(|extent| extent.last_index <= upto)
-        };
-        self.emptied.extract_if(.., is_covered).collect()
+        let emptied = std::mem::take(&mut self.emptied);
+        let (covered, rest) = emptied
+            .into_iter()
+            .partition(|number| self.is_covered(*number, upto));
+        self.emptied = rest;
+        covered
     }
 
     /// The number of the next new extent. Lower numbers were given out.

@@ -14,10 +14,11 @@ use std::path::Path;
 
 use ::fjall::{Keyspace, Readable};
 use bytes::Bytes;
-use tracing::{error, info};
+use tracing::info;
 
 use super::error::failed;
 use super::format::{FORMAT, check};
+use super::kept;
 use super::keyspaces::Keyspaces;
 use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
@@ -96,9 +97,13 @@ fn without_log(dir: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
             advice: Advice::Recover,
         });
     }
-    error!(log = %log.display(), "the log is missing; continuing with what the tables hold");
     std::fs::create_dir(&log).map_err(|e| io_error("creating", &log, e))?;
-    sync_dir(dir)
+    sync_dir(dir)?;
+    let what = format!(
+        "{} was missing: no message in it can be read",
+        log.display()
+    );
+    kept::note(dir, &what)
 }
 
 /// Step 3.

@@ -1,5 +1,6 @@
 //! The database as the store and its background threads share it, and its reopening after a failure.
 
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,8 +13,9 @@ use super::error::failed;
 use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
-use super::{carry_over, manifest};
+use super::{carry_over, manifest, rebuild};
 use crate::clock;
+use crate::store::error::{Advice, is_lost};
 use crate::store::{StoreError, dir};
 
 /// How long the last checkpoint may take. Without it the next start reads more of the log.
@@ -84,17 +86,37 @@ impl Core {
 
     fn open_database(&self) -> Result<(), StoreError> {
         let db_dir = self.db_dir();
-        manifest::check(&self.dir, &db_dir, self.options.on_damage)?;
-        if !dir::exists(&self.dir.join(LOG_DIR))? {
-            carry_over::begin(&self.dir, &db_dir, &self.options)?;
-        }
-        dir::replace_journals(&db_dir)?;
-        let limit = *self.durable.lock();
-        let open = OpenDatabase::new(&self.dir, &db_dir, &self.options, limit)?;
-        carry_over::finish(&open)?;
+        let opened = self.try_to_open(&db_dir);
+        let open = match opened {
+            Err(reason) if is_damage(&reason) => {
+                rebuild::rebuild(&self.dir, &db_dir, &self.options, reason)?;
+                self.try_to_open(&db_dir)?
+            }
+            opened => opened?,
+        };
         self.copy_manifests_now();
         *self.open.write() = Some(open);
         Ok(())
+    }
+
+    fn try_to_open(&self, db_dir: &Path) -> Result<OpenDatabase, StoreError> {
+        manifest::check(&self.dir, db_dir)?;
+        if !dir::exists(&self.dir.join(LOG_DIR))? {
+            carry_over::begin(&self.dir, db_dir, &self.options)?;
+        }
+        dir::replace_journals(db_dir)?;
+        let limit = *self.durable.lock();
+        // The database may panic on malformed bytes.
+        let (dir, options) = (&self.dir, &self.options);
+        let open = catch_unwind(|| OpenDatabase::new(dir, db_dir, options, limit));
+        let open = open.unwrap_or_else(|_| {
+            Err(StoreError::Database {
+                doing: "opening the database",
+                reason: "it has panicked".to_owned(),
+            })
+        })?;
+        carry_over::finish(&open)?;
+        Ok(open)
     }
 
     /// Makes the log whole and writes everything to tables, for a quick next start.
@@ -162,6 +184,18 @@ impl Core {
     /// Whether the disk has room for the memtables.
     pub(super) fn has_room_to_flush(&self) -> bool {
         dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
+    }
+}
+
+/// Whether the database is damaged, so that building it anew helps. Damage to the log is another matter.
+fn is_damage(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database { .. } | StoreError::Corrupt(_) | StoreError::Unreadable { .. } => {
+            true
+        }
+        StoreError::Damaged { advice, .. } => *advice == Advice::Restore,
+        StoreError::Io { source, .. } => is_lost(source),
+        StoreError::InUse { .. } | StoreError::NewerFormat { .. } | StoreError::Closed => false,
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::{decode_address, failed};
 use super::options::{FjallOptions, MIB, places_keyspace, small_keyspace};
 use crate::model::LogId;
 use crate::store::StoreError;
+use crate::store::dir::sync_dir;
 use crate::store::extents::ChunkAddress;
 use crate::store::keys::{self, ChunkKey, KeyspaceName};
 
@@ -78,6 +79,15 @@ impl Keyspaces {
     /// A batch that the database does not write to the disk: the log already has its changes, or nothing needs them.
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
         OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(None)
+    }
+
+    /// Makes the names of the tables and manifests durable.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
+        for keyspace in self.all() {
+            sync_dir(&keyspace.path().join("tables"))?;
+            sync_dir(keyspace.path())?;
+        }
+        Ok(())
     }
 
     /// Whether sealed memtables wait to become tables.

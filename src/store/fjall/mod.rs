@@ -3,23 +3,25 @@
 //! version of fjall that Cargo.toml pins.
 
 mod carry_over; // a data directory of an earlier format
+mod checkpoint_file; // all keys and values after an entry of the log
 mod chunks; // finding and reading chunks
 mod core; // the database, and its reopening after a failure
 mod error; // the database's errors as the store's
 mod evacuate; // moving chunks out of sparse extents
 mod format; // the format of a data directory
+mod kept; // what a start could not read
 mod keyspaces; // the keyspaces of the database
 mod maintenance; // the background thread: sweeping, and freeing space
 mod manifest; // the database's manifests, checked and copied
 mod memtable_sealer; // the thread that seals memtables
 mod open; // the open database and its log
 mod options;
+mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
 mod sweep; // removing settled chunks and removed logs
 
 use std::ops::Range;
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,17 +57,7 @@ impl FjallStore {
     /// Opens or creates the store in a directory, without the unfinished writes that a power loss has left.
     pub fn open(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
         let lock = dir::lock(dir)?;
-        // The database may panic on malformed bytes.
-        let opened = catch_unwind(|| FjallStore::open_locked(dir, options, lock));
-        match opened {
-            Ok(Err(error)) => Err(error.advised(dir)),
-            Ok(opened) => opened,
-            Err(_) => Err(StoreError::Database {
-                doing: "opening the database",
-                reason: "it has panicked".to_owned(),
-            }
-            .advised(dir)),
-        }
+        FjallStore::open_locked(dir, options, lock).map_err(|error| error.advised(dir))
     }
 
     fn open_locked(
@@ -197,6 +189,10 @@ impl Store for FjallStore {
             found.push((key, value.to_vec()));
         }
         Ok(found)
+    }
+
+    fn damage(&self) -> Vec<String> {
+        kept::report(&self.core.dir)
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {

@@ -6,7 +6,7 @@
 //! start, since a power loss may leave any part of them; the log has everything that the tables lack.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use tracing::info;
 
 use super::error::failed;
-use super::format;
 use super::keyspaces::{Keyspaces, remove};
 use super::options::FjallOptions;
+use super::{checkpoint_file, format, kept};
 use crate::model::LogId;
 use crate::store::error::{Advice, OnDamage};
 use crate::store::extents::{ChunkAddress, Extents};
@@ -31,8 +31,10 @@ use crate::store::{StoreError, keys};
 pub(super) const SEALED_MEMTABLES_MAX: usize = 3;
 /// Directory of the log in the data directory.
 pub(super) const LOG_DIR: &str = "log";
-/// Directory of damaged stretches that were kept.
-const DAMAGED_DIR: &str = "damaged";
+/// A checkpoint file follows when the log has grown by this many times the length of the last one, ...
+const LOG_PER_CHECKPOINT_FILE: u64 = 16;
+/// ... or when it frees this many times its length. So writing it costs little.
+const FREED_PER_CHECKPOINT_FILE: u64 = 4;
 
 /// The open database. All users share it; a reopening after a failure replaces it as a whole.
 pub(super) struct OpenDatabase {
@@ -45,8 +47,13 @@ pub(super) struct OpenDatabase {
     applied: Mutex<Applied>,
     /// A snapshot from the time of opening, until the extents are counted.
     pub(super) uncounted: Mutex<Option<Snapshot>>,
-    /// The last checkpoint has everything up to this entry.
+    /// The tables have everything up to this entry.
     pub(super) checkpointed: AtomicU64,
+    /// Bytes of the log since the last checkpoint file.
+    since_file: AtomicU64,
+    /// Length of that file.
+    file_bytes: AtomicU64,
+    log_dir: PathBuf,
 }
 
 /// How far the database is.
@@ -107,7 +114,10 @@ impl OpenDatabase {
                     advice: Advice::Recover,
                 });
             }
-            log::keep_aside(&hurt, &dir.join(DAMAGED_DIR))?;
+            log::keep_aside(&hurt, &kept::directory(dir))?;
+            for damage in &hurt {
+                kept::note(dir, &damage.to_string())?;
+            }
         }
         let mut replayed = Progress::default();
         let mut applied = Applied {
@@ -140,7 +150,17 @@ impl OpenDatabase {
         }
         let log = start.open()?;
         applied.index = applied.index.max(log.last());
+        let log_dir = dir.join(LOG_DIR);
+        let file = checkpoint_file::find(&log_dir)?;
+        let is_current = file.is_some_and(|file| file.index == least);
         let open = OpenDatabase {
+            since_file: AtomicU64::new(if is_current {
+                replayed.bytes
+            } else {
+                u64::MAX / 2
+            }),
+            file_bytes: AtomicU64::new(file.map_or(0, |file| file.bytes)),
+            log_dir,
             uncounted: Mutex::new(Some(spaces.db.snapshot())),
             spaces,
             extents,
@@ -187,6 +207,7 @@ impl OpenDatabase {
                 }
             };
             let Some(entry) = next else {
+                self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
                 return Ok(progress);
             };
             apply(
@@ -205,31 +226,58 @@ impl OpenDatabase {
         self.applied.lock()
     }
 
-    /// Writes all memtables to tables. Afterwards the entries up to now are in the log only for the chunks in them, and
-    /// the extents that were empty before can be used again. Gives up when `stop` holds.
+    /// Writes all memtables to tables, so that the next start needs no entry up to now, and from time to time the
+    /// checkpoint file, so that nothing needs them but for the chunks in them. Then the extents that were empty before
+    /// can be used again. Gives up when `stop` holds; false then.
     pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
-        let (upto, emptied) = {
+        let since_file = self.since_file.load(Ordering::Relaxed);
+        let file_bytes = self.file_bytes.load(Ordering::Relaxed);
+        let (is_file_due, upto, emptied, snapshot) = {
             let mut applied = self.changing();
-            let emptied = self.extents.before_checkpoint(applied.index);
+            let freed = self.extents.emptied_bytes(applied.index);
+            let is_file_due = since_file >= file_bytes.saturating_mul(LOG_PER_CHECKPOINT_FILE)
+                || (freed > 0 && freed >= file_bytes.saturating_mul(FREED_PER_CHECKPOINT_FILE));
+            let emptied = match is_file_due {
+                true => self.extents.before_checkpoint(applied.index),
+                false => Vec::new(),
+            };
             let sealed = self.seal(&mut applied);
             if sealed.is_err() {
                 self.extents.after_checkpoint(emptied, false)?;
                 return sealed.map(|()| false);
             }
-            (applied.index, emptied)
+            let snapshot = is_file_due.then(|| self.spaces.db.snapshot());
+            (is_file_due, applied.index, emptied, snapshot)
         };
-        let mut done = true;
-        while self.spaces.is_flushing() {
-            if stop() {
-                done = false;
-                break;
+        let done = self.finish_checkpoint(upto, snapshot, &stop);
+        self.extents
+            .after_checkpoint(emptied, matches!(done, Ok(true)))?;
+        if matches!(done, Ok(true)) {
+            self.checkpointed.fetch_max(upto, Ordering::Relaxed);
+            if is_file_due {
+                self.since_file.fetch_sub(since_file, Ordering::Relaxed);
             }
         }
-        self.extents.after_checkpoint(emptied, done)?;
-        if done {
-            self.checkpointed.fetch_max(upto, Ordering::Relaxed);
+        done
+    }
+
+    fn finish_checkpoint(
+        &self,
+        upto: u64,
+        snapshot: Option<Snapshot>,
+        stop: impl Fn() -> bool,
+    ) -> Result<bool, StoreError> {
+        while self.spaces.is_flushing() {
+            if stop() {
+                return Ok(false);
+            }
         }
-        Ok(done)
+        self.spaces.sync_names()?;
+        if let Some(snapshot) = snapshot {
+            let file = checkpoint_file::write(&self.log_dir, &self.spaces, &snapshot, upto)?;
+            self.file_bytes.store(file.bytes, Ordering::Relaxed);
+        }
+        Ok(true)
     }
 
     fn seal(&self, applied: &mut Applied) -> Result<(), StoreError> {

@@ -38,7 +38,7 @@ impl Default for FjallOptions {
             msgs_memtable_bytes: 32 * MIB,
             state_memtable_bytes: 8 * MIB,
             journal_bytes_max: 128 * MIB,
-            on_damage: OnDamage::Refuse,
+            on_damage: OnDamage::default(),
             extent_bytes: 64 * MIB,
             checkpoint_bytes: 256 * MIB,
             cache_bytes: 32 * MIB,

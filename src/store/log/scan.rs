@@ -573,9 +573,7 @@ impl Scan {
             };
             (at < end).then(|| (file.path.clone(), at..end))
         });
-        let damage = Damage { entries, place };
-        warn!("{damage}");
-        self.damages.push(damage);
+        self.damages.push(Damage { entries, place });
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store's copy of the manifests: the file `manifest` in the data directory.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tracing::warn;
@@ -39,6 +40,15 @@ pub(in crate::store::fjall) fn copy(dir: &Path, db: &Path) -> Result<(), StoreEr
     sync_dir(&db.join("keyspaces"))?;
     sync_dir(db)?;
     write_atomically(&dir.join(COPY_FILE), &encode(&manifests))
+}
+
+/// Removes the copy, which does not hold for a database that was built anew.
+pub(in crate::store::fjall) fn forget_copy(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(COPY_FILE);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("removing", &path, e)),
+        _ => sync_dir(dir),
+    }
 }
 
 /// Reads the copy. `None` if it is missing or damaged; then the manifests are checked without it.

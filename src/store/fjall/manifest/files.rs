@@ -12,8 +12,6 @@ use crate::store::error::{StoreError, io_error, is_lost};
 
 /// Length of the file `current`.
 const CURRENT_LEN: usize = 25;
-/// Type of a tree that stores values apart from keys.
-const TREE_WITH_VALUES: u8 = 1;
 /// Bytes of one read.
 const STEP: usize = 256 * 1024;
 
@@ -138,8 +136,6 @@ fn sum_of(path: &Path) -> io::Result<u128> {
 /// The contents of a version's file.
 pub(super) struct Contents {
     pub(super) files: Vec<Listed>,
-    /// Values are stored apart from keys: this is the keyspace of chunks.
-    pub(super) has_values: bool,
 }
 
 pub(super) fn listed(file: &Path) -> io::Result<Contents> {
@@ -154,10 +150,7 @@ pub(super) fn listed(file: &Path) -> io::Result<Contents> {
     let too_short = || io::Error::from(ErrorKind::UnexpectedEof);
     let mut files = tables(&section(b"tables")?).ok_or_else(too_short)?;
     files.extend(blob_files(&section(b"blob_files")?).ok_or_else(too_short)?);
-    Ok(Contents {
-        files,
-        has_values: section(b"tree_type")? == [TREE_WITH_VALUES],
-    })
+    Ok(Contents { files })
 }
 
 fn tables(mut bytes: &[u8]) -> Option<Vec<Listed>> {

@@ -23,7 +23,7 @@ use std::path::Path;
 use tracing::warn;
 use xxhash_rust::xxh3::xxh3_128;
 
-pub(super) use copy::copy;
+pub(super) use copy::{copy, forget_copy};
 
 use self::copy::read_copy;
 use self::files::{
@@ -32,14 +32,14 @@ use self::files::{
 };
 use super::open::LOG_DIR;
 use crate::store::dir::{exists, journals};
-use crate::store::error::{Advice, OnDamage, StoreError, io_error};
+use crate::store::error::{Advice, StoreError, io_error};
 
 /// Contents of the database's file `version`.
 const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
 
 /// Checks the files by which the database opens, and restores them if possible. Removes a database that was
 /// never complete and holds nothing.
-pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), StoreError> {
+pub(super) fn check(dir: &Path, db: &Path) -> Result<(), StoreError> {
     let copy = read_copy(dir)?;
     if !exists(db)? {
         return match copy {
@@ -55,7 +55,7 @@ pub(super) fn check(dir: &Path, db: &Path, on_damage: OnDamage) -> Result<(), St
     let mut keyspaces = keyspaces(db)?;
     keyspaces.extend(copy.keys().map(|id| (*id, keyspace_dir(db, *id))));
     for (id, path) in &keyspaces {
-        check_keyspace(path, copy.get(id), on_damage)?;
+        check_keyspace(path, copy.get(id))?;
     }
     restore_file(&db.join("version"), &VERSION_MARKER)?;
     if !exists(&db.join("lock"))? {
@@ -98,11 +98,7 @@ fn has_entries(dir: &Path) -> Result<bool, StoreError> {
     }
 }
 
-fn check_keyspace(
-    path: &Path,
-    known: Option<&Manifest>,
-    on_damage: OnDamage,
-) -> Result<(), StoreError> {
+fn check_keyspace(path: &Path, known: Option<&Manifest>) -> Result<(), StoreError> {
     let manifest = match read_manifest(path) {
         Ok(manifest) => manifest,
         Err(Flaw::Io(e)) => return Err(io_error("reading the manifest of", path, e)),
@@ -122,19 +118,16 @@ fn check_keyspace(
             current.display()
         )));
     }
-    let Contents { files, has_values } =
-        listed(&path.join(format!("v{}", manifest.id))).map_err(|_| {
-            damaged(format!(
-                "version {} of {} makes no sense",
-                manifest.id,
-                path.display()
-            ))
-        })?;
-    for listed in files {
-        let may_recover = has_values && matches!(listed, Listed::Table(..));
-        check_file(path, listed, may_recover, on_damage)?;
-    }
-    Ok(())
+    let Contents { files } = listed(&path.join(format!("v{}", manifest.id))).map_err(|_| {
+        damaged(format!(
+            "version {} of {} makes no sense",
+            manifest.id,
+            path.display()
+        ))
+    })?;
+    files
+        .into_iter()
+        .try_for_each(|listed| check_file(path, listed))
 }
 
 /// Restores a damaged manifest. `None` if that is impossible.
@@ -177,30 +170,17 @@ fn restore(path: &Path, known: Option<&Manifest>) -> Result<Option<Manifest>, St
     }))
 }
 
-/// Checks a file of a keyspace. Recovery may skip damaged tables of chunks, but none of records.
-fn check_file(
-    path: &Path,
-    listed: Listed,
-    may_recover: bool,
-    on_damage: OnDamage,
-) -> Result<(), StoreError> {
+/// Checks a file of a keyspace.
+fn check_file(path: &Path, listed: Listed) -> Result<(), StoreError> {
     let file = path.join(listed.name());
     match listed.flaw(path) {
         None => Ok(()),
         Some(FileFlaw::Io(e)) => Err(io_error("reading", &file, e)),
         Some(FileFlaw::Missing) => Err(damaged(format!("{} is missing", file.display()))),
-        Some(FileFlaw::Changed) if !may_recover => Err(damaged(format!(
+        Some(FileFlaw::Changed) => Err(damaged(format!(
             "{} is not as it was written",
             file.display()
         ))),
-        Some(FileFlaw::Changed) if on_damage == OnDamage::Recover => {
-            warn!(file = %file.display(), "a table is damaged; continuing without its unreadable parts");
-            Ok(())
-        }
-        Some(FileFlaw::Changed) => Err(StoreError::Damaged {
-            what: format!("{} is not as it was written", file.display()),
-            advice: Advice::TryToRecover,
-        }),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Tests with files that are damaged while no broker runs: either the start refuses with advice, or the store
-//! serves the whole chunks and reports the others. No loss is silent.
+//! Tests with files that are damaged while no broker runs: the store starts, serves the whole chunks and reports the
+//! others. No loss is silent, and nothing is lost that was not on the damaged bytes.
 
 use super::*;
 use crate::store::{Advice, OnDamage};
@@ -126,11 +126,10 @@ impl Harm {
     }
 }
 
-/// Damages one file in each trial. Returns the number of refused starts.
-fn trials(seeds: std::ops::Range<u64>) -> u64 {
+/// Damages one file in each trial. The store must start, serve what is whole, and say what it lacks.
+fn trials(seeds: std::ops::Range<u64>) {
     let image = scratch();
     let expected = built(image.path());
-    let mut refused = 0;
     for seed in seeds {
         let rng = &mut StdRng::seed_from_u64(seed);
         let hurt = scratch();
@@ -154,51 +153,50 @@ fn trials(seeds: std::ops::Range<u64>) -> u64 {
         let harm = Harm::random(rng);
         harm.apply(path, rng);
         let what = format!("seed {seed}: {harm:?} {}", path.display());
-        match open(hurt.path(), OnDamage::Refuse) {
-            Ok(store) => {
-                assert_eq!(silently_gone(&store, &expected), [], "{what}");
-                let nexts: Vec<u64> = store
-                    .logs()
-                    .unwrap()
-                    .iter()
-                    .map(|(_, it)| it.record.next)
-                    .collect();
-                assert_eq!(nexts, [80, 80, 80], "{what}");
-            }
-            Err(StoreError::Damaged { advice, .. }) => {
-                refused += 1;
-                match open(hurt.path(), OnDamage::Recover) {
-                    Ok(store) => drop(silently_gone(&store, &expected)),
-                    Err(StoreError::Damaged { .. }) => {
-                        assert_ne!(advice, Advice::Recover, "{what}")
-                    }
-                    Err(error) => panic!("{what}: {error}"),
-                }
-            }
-            Err(error) => panic!("{what}: {error}"),
+        if let Err(StoreError::Damaged { advice, .. }) = open(hurt.path(), OnDamage::Refuse) {
+            assert_eq!(advice, Advice::Recover, "{what}");
+        }
+        let store = open(hurt.path(), OnDamage::Recover);
+        let store = store.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let gone = silently_gone(&store, &expected);
+        assert!(
+            gone.is_empty() || !store.damage().is_empty(),
+            "{what}: {gone:?}"
+        );
+        let is_of_log = path.extension().is_some_and(|it| it == "log");
+        let most = match harm {
+            _ if !is_of_log => 0,
+            Harm::Flip => 0,
+            Harm::Zero => 3, // of the smallest chunks, which have a page each
+            Harm::Truncate | Harm::Remove => 40,
+        };
+        assert!(gone.len() <= most, "{what}: {gone:?}");
+        if gone.is_empty() {
+            let logs = store.logs().unwrap();
+            let nexts: Vec<u64> = logs.iter().map(|(_, it)| it.record.next).collect();
+            assert_eq!(nexts, [80, 80, 80], "{what}");
         }
     }
-    refused
 }
 
 #[test]
 fn no_loss_is_silent_1() {
-    assert!(trials(0..250) > 0);
+    trials(0..250);
 }
 
 #[test]
 fn no_loss_is_silent_2() {
-    assert!(trials(250..500) > 0);
+    trials(250..500);
 }
 
 #[test]
 fn no_loss_is_silent_3() {
-    assert!(trials(500..750) > 0);
+    trials(500..750);
 }
 
 #[test]
 fn no_loss_is_silent_4() {
-    assert!(trials(750..1000) > 0);
+    trials(750..1000);
 }
 
 #[test]
@@ -259,7 +257,11 @@ fn recovery_goes_on_behind_damage_and_keeps_it() {
     let store = open(image.path(), OnDamage::Recover).unwrap();
     let gone = silently_gone(&store, &expected);
     assert!((1..20).contains(&gone.len()), "{gone:?}");
-    assert_eq!(files(&image.path().join("damaged")).len(), 1);
+    assert_eq!(
+        files(&image.path().join("damaged")).len(),
+        2,
+        "bytes and report"
+    );
     drop(store);
     // The log opens without recovery now.
     let store = open(image.path(), OnDamage::Refuse).unwrap();
