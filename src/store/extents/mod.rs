@@ -18,6 +18,7 @@ mod writer; // appending moved chunks
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
 
+/// First bytes of an extent that was made ready and never used.
+pub(super) const SPARE_MARK: &[u8] = b"leveret spare\0\0\x01";
 /// Suffix of the files that hold entries of the log.
 const LOG_SUFFIX: &str = "log";
 /// Suffix of the files that hold moved chunks.
@@ -207,13 +210,64 @@ impl Extents {
         &self.dir
     }
 
-    /// Makes an extent active for the log. Returns its number.
-    pub(super) fn begin_log(&self) -> Result<u32, StoreError> {
+    /// Makes an extent active for the log. Returns its number, and whether all of its space was written before.
+    pub(super) fn begin_log(&self) -> Result<(u32, bool), StoreError> {
         let (number, exists) = self.usage.lock().take(Content::Entries);
         if !exists {
             self.create(number)?;
         }
-        Ok(number)
+        Ok((number, exists))
+    }
+
+    /// Whether an extent is ready for the log whose space was written before.
+    pub(super) fn has_spare(&self) -> bool {
+        self.usage.lock().has_spare()
+    }
+
+    /// Makes an extent ready for the log: writes all of its space, since the first write to allocated space makes a sync
+    /// wait for the file system's metadata too. `pause` is called between writes; true ends it.
+    pub(super) fn prepare_spare(&self, pause: impl Fn() -> bool) -> Result<(), StoreError> {
+        let number = self.usage.lock().new_number();
+        let path = self.dir.join(format!("{number}.{LOG_SUFFIX}"));
+        let options = &mut OpenOptions::new();
+        let written = open_direct(options.write(true).create_new(true), &path)
+            .and_then(|(file, _)| self.fill(&file, pause));
+        match written {
+            Ok(true) => {
+                sync_dir(&self.dir)?;
+                self.usage.lock().add_spare(number);
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(e) => {
+                tracing::debug!(path = %path.display(), error = %e, "cannot prepare an extent")
+            }
+        }
+        std::fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))
+    }
+
+    /// Fills a file with zeros behind the mark of a spare extent. False if `pause` has ended it.
+    fn fill(&self, file: &File, pause: impl Fn() -> bool) -> io::Result<bool> {
+        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, self.extent_bytes)?;
+        let mut pages = Pages::default();
+        let mut at = 0;
+        while at < self.extent_bytes {
+            let left = usize::try_from(self.extent_bytes - at).unwrap_or(IO_BYTES);
+            let room = pages.room(left.min(IO_BYTES));
+            room.fill(0);
+            if at == 0
+                && let Some(mark) = room.get_mut(..SPARE_MARK.len())
+            {
+                mark.copy_from_slice(SPARE_MARK);
+            }
+            file.write_all_at(pages.filled(), at)?;
+            at += IO_BYTES as u64;
+            if pause() {
+                return Ok(false);
+            }
+        }
+        file.sync_all()?;
+        Ok(true)
     }
 
     /// Goes on with the log in an extent of an earlier run.
@@ -229,7 +283,8 @@ impl Extents {
     /// Ends an extent of the log, whose appends end at `end`.
     pub(super) fn seal_log(&self, number: u32, end: u64, last_index: u64) {
         let size = end.max(self.extent_bytes);
-        self.usage.lock().seal(number, size, last_index);
+        let filled = end >= self.extent_bytes / 4 * 3;
+        self.usage.lock().seal(number, size, last_index, filled);
     }
 
     /// Counts chunks that an entry of the log has put.
@@ -374,7 +429,7 @@ impl Writer<'_> {
         self.sync()?;
         if let Some(active) = self.end.active.take() {
             let size = active.end().max(self.extents.extent_bytes);
-            self.extents.usage.lock().seal(active.number, size, 0);
+            self.extents.usage.lock().seal(active.number, size, 0, true);
             self.end.pages = active.into_pages();
         }
         Ok(())

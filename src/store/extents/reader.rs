@@ -16,6 +16,8 @@ use super::pages::{IO_BYTES, PAGE, Pages, open_direct};
 
 /// Maximum number of files held open for reading.
 const OPEN_FILES_MAX: usize = 32;
+/// Bytes between two chunks up to which one read covers both: the head of an entry lies between.
+const GAP_MAX: u64 = 16 * 1024;
 /// Maximum number of idle buffers.
 const BUFFERS_MAX: usize = 2;
 
@@ -114,7 +116,7 @@ impl Reader {
     }
 }
 
-/// Number of leading addresses that one read can cover: in one extent, ascending, less than a page apart. At
+/// Number of leading addresses that one read can cover: in one extent, ascending, not far apart. At
 /// least one, unless there are no addresses.
 pub(super) fn neighbours(addresses: &[ChunkAddress]) -> usize {
     let Some(first) = addresses.first() else {
@@ -124,7 +126,7 @@ pub(super) fn neighbours(addresses: &[ChunkAddress]) -> usize {
         [before, after] => {
             after.extent == before.extent
                 && u64::from(after.at) >= before.end()
-                && u64::from(after.at) - before.end() < PAGE as u64
+                && u64::from(after.at) - before.end() < GAP_MAX
                 && after.end() - u64::from(first.at) <= (IO_BYTES - PAGE) as u64
         }
         _ => false,
@@ -215,7 +217,10 @@ mod tests {
         ];
         assert_eq!(neighbours(&addresses), 3);
         assert_eq!(neighbours(&[address(1, 0, 100), address(2, 100, 100)]), 1);
-        assert_eq!(neighbours(&[address(1, 0, 100), address(1, 4196, 100)]), 1);
+        assert_eq!(
+            neighbours(&[address(1, 0, 100), address(1, 16_484, 100)]),
+            1
+        );
         assert_eq!(neighbours(&[address(1, 100, 100), address(1, 0, 100)]), 1);
         assert_eq!(
             neighbours(&[address(1, 0, 100), address(1, 100, IO_BYTES)]),

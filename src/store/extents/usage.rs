@@ -47,6 +47,8 @@ struct Extent {
     sealed: bool,
     /// Index of its last log entry; 0 without one.
     last_index: u64,
+    /// All of its space has been written before, so that a sync of new entries writes no metadata.
+    is_written: bool,
 }
 
 /// Whether an emptied extent is reused or removed.
@@ -72,6 +74,7 @@ impl ExtentUsage {
                     size: signed(size),
                     sealed: true,
                     last_index: 0,
+                    is_written: true,
                 };
                 (number, extent)
             })
@@ -97,11 +100,7 @@ impl ExtentUsage {
         };
         let (number, exists) = match spare {
             Some(spare) => (spare, true),
-            None => {
-                let number = self.next;
-                self.next = number.wrapping_add(1);
-                (number, false)
-            }
+            None => (self.new_number(), false),
         };
         let extent = Extent {
             content,
@@ -109,6 +108,7 @@ impl ExtentUsage {
             size: 0,
             sealed: false,
             last_index: 0,
+            is_written: exists,
         };
         self.extents.insert(number, extent);
         (number, exists)
@@ -135,10 +135,12 @@ impl ExtentUsage {
         }
     }
 
-    /// Ends the appends to an extent whose file has `size` bytes, and whose last log entry has this index.
-    pub(super) fn seal(&mut self, number: u32, size: u64, last_index: u64) {
+    /// Ends the appends to an extent whose file has `size` bytes, and whose last log entry has this index. `filled` tells
+    /// whether the appends have written about all of it.
+    pub(super) fn seal(&mut self, number: u32, size: u64, last_index: u64, filled: bool) {
         if let Some(extent) = self.extents.get_mut(&number) {
             extent.sealed = true;
+            extent.is_written |= filled;
             extent.size = signed(size);
             extent.last_index = last_index;
             if extent.live == 0 {
@@ -243,7 +245,9 @@ impl ExtentUsage {
     pub(super) fn finish(&mut self, number: u32, usual_size: u64) -> Fate {
         let extent = self.extents.remove(&number);
         let usual = extent.is_some_and(|extent| {
-            extent.content == Content::Entries && extent.size <= signed(usual_size)
+            extent.content == Content::Entries
+                && extent.is_written
+                && extent.size <= signed(usual_size)
         });
         if usual && self.spare.len() < SPARE_MAX {
             self.spare.push(number);
@@ -251,6 +255,23 @@ impl ExtentUsage {
         } else {
             Fate::Remove
         }
+    }
+
+    /// Whether an extent is ready for the log.
+    pub(super) fn has_spare(&self) -> bool {
+        !self.spare.is_empty()
+    }
+
+    /// The number of an extent that is made ready; [`ExtentUsage::add_spare`] follows.
+    pub(super) fn new_number(&mut self) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
+
+    /// Adds an extent that is ready for the log.
+    pub(super) fn add_spare(&mut self, number: u32) {
+        self.spare.push(number);
     }
 
     /// Takes the spare extents beyond `keep`, for removal.
@@ -293,7 +314,7 @@ mod tests {
         let (number, _) = usage.take(Content::Entries);
         usage.added(number, 100);
         usage.released(number, 100 - live);
-        usage.seal(number, SIZE, 0);
+        usage.seal(number, SIZE, 0, true);
         number
     }
 
@@ -305,7 +326,7 @@ mod tests {
         usage.released(0, 60);
         assert_eq!(usage.take_emptied(9), [0u32; 0], "it is active");
         usage.added(0, 40);
-        usage.seal(0, SIZE, 9);
+        usage.seal(0, SIZE, 9, true);
         assert_eq!(usage.take_emptied(9), [0u32; 0]);
         usage.released(0, 40);
         assert_eq!(usage.take_emptied(8), [0u32; 0], "its last entry is needed");

@@ -18,6 +18,8 @@ use crate::clock;
 use crate::store::error::{Advice, is_lost};
 use crate::store::{StoreError, dir};
 
+/// A spare extent is made ready only while the disk has room for this many.
+const ROOMY_EXTENTS: u64 = 16;
 /// How long the last checkpoint may take. Without it the next start reads more of the log.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Interval of the checks whether memtables have become tables.
@@ -179,6 +181,12 @@ impl Core {
     pub(super) fn memtable_bytes(&self) -> u64 {
         self.open()
             .map_or(0, |open| open.spaces.db.write_buffer_size())
+    }
+
+    /// Whether the disk has no room for a spare extent beside what else it must take soon.
+    pub(super) fn is_short_of_space(&self) -> bool {
+        let needed = self.memtable_bytes() + ROOMY_EXTENTS * self.options.extent_bytes;
+        dir::free_bytes(&self.dir).is_some_and(|free| free < needed)
     }
 
     /// Whether the disk has room for the memtables.

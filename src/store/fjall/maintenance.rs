@@ -25,6 +25,12 @@ const EVACUATE_AFTER_CHUNKS: u64 = 1024;
 const SWEEP_KEYS: usize = 256;
 /// How long the thread waits after a failure, unless the database is reopened earlier.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long the growth of the log is watched before an extent is made ready.
+const SPARE_LOOK: Duration = Duration::from_millis(100);
+/// Growth of the log in that time up to which an extent is made ready.
+const SPARE_GROWTH_MAX: u64 = 2 * 1024 * 1024;
+/// Pause between the writes that make an extent ready.
+const SPARE_PAUSE: Duration = Duration::from_millis(4);
 /// Interval of the checks whether memtables have become tables.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 /// How long a flush may take before the thread postpones its work.
@@ -57,6 +63,8 @@ struct Work {
     written: u64,
     /// Bytes of the log since the last checkpoint.
     uncovered: u64,
+    /// Bytes of the log since the last look for a spare extent.
+    since_spare: u64,
     /// While space is short, even little space is freed.
     short: Shortage,
     /// The database was reopened after a failure.
@@ -87,6 +95,10 @@ enum Task {
     },
     /// So much was written that a checkpoint must follow.
     Checkpoint,
+    /// The log has no spare extent; `written` as above.
+    ConsiderSpare {
+        written: u64,
+    },
     /// Enough was written for a checkpoint in a quiet time; `written` as above.
     ConsiderCheckpoint {
         written: u64,
@@ -130,10 +142,12 @@ impl Maintenance {
         let mut work = self.shared.work.lock();
         work.written = work.written.wrapping_add(progress.bytes);
         work.uncovered = work.uncovered.saturating_add(progress.bytes);
+        work.since_spare = work.since_spare.saturating_add(progress.bytes);
         work.removed_chunks += progress.removed_chunks;
         work.removed_since_look += progress.removed_chunks;
         let wanted = !progress.removed_logs.is_empty()
             || work.removed_since_look >= EVACUATE_AFTER_CHUNKS
+            || work.since_spare >= self.shared.options.spare_after_bytes
             || self.shared.due(&work)
             || self.shared.may_cover(&work);
         work.logs.extend(progress.removed_logs);
@@ -181,6 +195,7 @@ impl Shared {
                 Task::ConsiderReclaim { written } => self.consider_reclaim(written),
                 Task::Checkpoint => self.checkpoint(),
                 Task::ConsiderCheckpoint { written } => self.consider_checkpoint(written),
+                Task::ConsiderSpare { written } => self.consider_spare(written),
                 Task::Stop => return,
             }
         }
@@ -204,6 +219,12 @@ impl Shared {
             if work.removed_since_look >= EVACUATE_AFTER_CHUNKS {
                 work.removed_since_look = 0;
                 return Task::Evacuate;
+            }
+            if work.since_spare >= self.options.spare_after_bytes {
+                work.since_spare = 0;
+                return Task::ConsiderSpare {
+                    written: work.written,
+                };
             }
             if self.due(&work) {
                 return Task::ConsiderReclaim {
@@ -317,6 +338,28 @@ impl Shared {
         }
         drop(work);
         self.checkpoint();
+    }
+
+    /// Makes an extent ready for the log if it has none, and grows so slowly that the extra writes do not matter.
+    fn consider_spare(&self, written: u64) {
+        let has_spare = self
+            .core
+            .open()
+            .map_or(true, |open| open.extents.has_spare());
+        if has_spare || self.core.is_short_of_space() || self.rest(SPARE_LOOK, |_| false) {
+            return;
+        }
+        let grown = self.work.lock().written.wrapping_sub(written);
+        if grown > SPARE_GROWTH_MAX {
+            return; // the next look follows
+        }
+        let Ok(open) = self.core.open() else {
+            return;
+        };
+        let pause = || self.rest(SPARE_PAUSE, |_| false);
+        if let Err(failure) = open.extents.prepare_spare(pause) {
+            warn!(%failure, "cannot prepare an extent");
+        }
     }
 
     fn checkpoint(&self) {

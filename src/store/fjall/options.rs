@@ -60,6 +60,8 @@ pub struct MaintenanceOptions {
     pub extent_slack_bytes: u64,
     /// Bytes of the log since the last checkpoint below which a checkpoint in a quiet time is not worthwhile.
     pub flush_min_bytes: u64,
+    /// Bytes of the log after which the thread makes an extent ready for it, if the log grows slowly.
+    pub spare_after_bytes: u64,
     /// How long few bytes must be committed to count as quiet.
     pub quiet: Duration,
 }
@@ -71,6 +73,7 @@ impl Default for MaintenanceOptions {
             reclaim_min_bytes: 128 * MIB,
             extent_slack_bytes: 256 * MIB,
             flush_min_bytes: 8 * MIB,
+            spare_after_bytes: MIB / 4,
             quiet: Duration::from_secs(3),
         }
     }

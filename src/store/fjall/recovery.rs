@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tracing::warn;
+use tracing::debug;
 
 use super::error::{corrupt, failed};
 use super::open::OpenDatabase;
@@ -82,14 +82,14 @@ impl OpenDatabase {
         Ok(logs)
     }
 
-    /// Raises `next` above all chunks of the log. A record and its chunks are committed together, so no chunk
-    /// should start at or after `next`. If one does nevertheless, its offsets must not be given out again.
+    /// Raises `next` above all chunks of the log, so that their offsets are not given out again. The record of a log whose
+    /// queue does not outlive a restart is not kept up to date.
     pub(super) fn check_tail(&self, log: LogId, record: &mut LogRecord) -> Result<(), StoreError> {
         let Some(last) = self.find(log, record.next..=u64::MAX).next_back() else {
             return Ok(());
         };
         let next = last?.end();
-        warn!(
+        debug!(
             log = log.0,
             recorded = record.next,
             found = next,

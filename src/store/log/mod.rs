@@ -82,6 +82,8 @@ struct ActiveExtent {
     direct: bool,
     /// Where the next entry begins.
     at: u64,
+    /// Whether all of its space was written before.
+    is_written: bool,
 }
 
 impl Log {
@@ -215,13 +217,16 @@ impl Log {
     /// The extent for an entry of this length: the active one, if it has room.
     fn extent_for(&self, end: &mut End, len: u64) -> Result<ActiveExtent, StoreError> {
         if let Some(active) = end.active.take() {
-            if active.at == 0 || active.at + len <= self.extents.extent_bytes() {
+            let has_room = active.at + len <= self.extents.extent_bytes();
+            // Syncs in the other one take less time.
+            let is_slow = !active.is_written && self.extents.has_spare();
+            if active.at == 0 || (has_room && !is_slow) {
                 return Ok(active);
             }
             self.extents.seal_log(active.number, active.at, end.last);
             end.unsynced.push(active.file);
         }
-        let number = self.extents.begin_log()?;
+        let (number, is_written) = self.extents.begin_log()?;
         let (file, direct) = self
             .extents
             .open_file(number, OpenOptions::new().write(true))?;
@@ -230,6 +235,7 @@ impl Log {
             file: Arc::new(file),
             direct,
             at: 0,
+            is_written,
         })
     }
 

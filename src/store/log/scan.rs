@@ -17,7 +17,7 @@ use super::synced::SyncedFile;
 use super::{ActiveExtent, End, Entry, EntryWrite, Log};
 use crate::store::StoreError;
 use crate::store::error::{io_error, is_lost};
-use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};
+use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages, SPARE_MARK};
 
 /// Entries that were on disk and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,7 @@ impl LogStart {
                     file: Arc::new(file),
                     direct,
                     at,
+                    is_written: true,
                 })
             }
             None => None,
@@ -409,6 +410,7 @@ impl Scan {
                         head_at: 0,
                     });
                 }
+                None if file.read(0, SPARE_MARK.len())? == SPARE_MARK => {}
                 None => scan.headless.push(number),
             }
             scan.files.insert(number, file);

@@ -38,6 +38,10 @@ fn small() -> FjallOptions {
         msgs_memtable_bytes: 64 * 1024,
         state_memtable_bytes: 16 * 1024,
         extent_bytes: 128 * 1024,
+        maintenance: MaintenanceOptions {
+            spare_after_bytes: u64::MAX,
+            ..MaintenanceOptions::default()
+        },
         ..FjallOptions::default()
     }
 }
@@ -48,6 +52,7 @@ fn eager() -> FjallOptions {
         reclaim_min_bytes: 0,
         extent_slack_bytes: 0,
         flush_min_bytes: u64::MAX,
+        spare_after_bytes: u64::MAX,
         quiet: Duration::from_millis(30),
     };
     FjallOptions {
