@@ -171,6 +171,7 @@ impl Channel {
             confirm: matches!(self.mode, Mode::Confirm(_)),
             transactional: matches!(self.mode, Mode::Tx(_)),
             message_stats: self.message_stats,
+            active_ms: 0,
         }
     }
 }

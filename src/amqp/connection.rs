@@ -184,7 +184,8 @@ impl Connection {
             }
         };
         let gauges = self.state.shared.outbox.gauges();
-        gauges.set_state(activity, self.channels.status());
+        let now_ms = self.state.clock().now_ms();
+        gauges.set_state(activity, self.channels.status(), now_ms);
     }
 
     /// When the socket closes if the peer does not do its part of closing.

@@ -120,8 +120,17 @@ impl Gauges {
         self.pending.store(pending as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_state(&self, state: ConnectionState, channels: Vec<ChannelStatus>) {
-        *self.state.lock() = (state, channels);
+    pub(crate) fn set_state(
+        &self,
+        state: ConnectionState,
+        mut channels: Vec<ChannelStatus>,
+        now_ms: u64,
+    ) {
+        let mut known = self.state.lock();
+        for channel in &mut channels {
+            channel.seen(&known.1, now_ms);
+        }
+        *known = (state, channels);
     }
 }
 

@@ -96,7 +96,7 @@ impl ConnectionState {
 }
 
 /// One open channel.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChannelStatus {
     pub number: u16,
     pub consumers: usize,
@@ -111,6 +111,22 @@ pub struct ChannelStatus {
     pub confirm: bool,
     pub transactional: bool,
     pub message_stats: MessageStats,
+    /// When any of this was last seen to change, in milliseconds on the broker's time line.
+    pub active_ms: u64,
+}
+
+impl ChannelStatus {
+    /// Notes the time, unless the channel is as it was at one of these earlier looks, which are ordered by number.
+    pub fn seen(&mut self, before: &[ChannelStatus], now_ms: u64) {
+        self.active_ms = now_ms;
+        let known = before.binary_search_by_key(&self.number, |channel| channel.number);
+        if let Some(known) = known.ok().and_then(|index| before.get(index)) {
+            self.active_ms = known.active_ms;
+            if *self != *known {
+                self.active_ms = now_ms;
+            }
+        }
+    }
 }
 
 /// An open connection, as operators control it.
@@ -259,6 +275,30 @@ mod tests {
             heartbeat_secs: 60,
             connected_at_ms: 0,
             tls: None,
+        }
+    }
+
+    #[test]
+    fn a_channel_is_active_when_it_has_changed_since_the_last_look() {
+        let channel = |number, consumers| ChannelStatus {
+            number,
+            consumers,
+            ..ChannelStatus::default()
+        };
+        let mut before = Vec::new();
+        for (now_ms, first, second, active) in [
+            (10, 0, 0, [10, 10]),
+            (20, 0, 1, [10, 20]),
+            (30, 0, 1, [10, 20]),
+            (40, 2, 1, [40, 20]),
+        ] {
+            let mut channels = vec![channel(1, first), channel(7, second)];
+            channels
+                .iter_mut()
+                .for_each(|one| one.seen(&before, now_ms));
+            let seen: Vec<u64> = channels.iter().map(|one| one.active_ms).collect();
+            assert_eq!(seen, active);
+            before = channels;
         }
     }
 

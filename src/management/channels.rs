@@ -14,11 +14,13 @@ use super::api::{Api, Shared};
 use super::caller::Caller;
 use super::connections;
 use super::consumers::ConsumerJson;
+use super::date_time::date_time;
 use super::error::{ApiError, Refusal};
 use super::listing::{self, ListQuery, Listing, Row};
 use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::{self, Look};
+use crate::clock::Moment;
 use crate::views::{ChannelView, ConnectionView, ConsumerView, Depth};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -53,6 +55,9 @@ struct ChannelJson {
     /// Publishes and acks of the open transaction.
     messages_uncommitted: usize,
     acks_uncommitted: usize,
+    /// Since when nothing has happened on the channel; absent if something has just happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_since: Option<String>,
     /// Counters and their rates; absent before the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     message_stats: Option<Map<String, Value>>,
@@ -96,6 +101,11 @@ impl ChannelRow {
         }
     }
 
+    fn idle_since(&self) -> Option<String> {
+        let last_active = Moment::from_ms(self.view.status.active_ms);
+        date_time(self.api.views.idle_since_ms(last_active)?)
+    }
+
     fn json_with(&self, alone: Option<Alone>) -> ChannelJson {
         let ChannelView { connection, status } = &self.view;
         let subject = self.view.subject();
@@ -122,6 +132,7 @@ impl ChannelRow {
             messages_unconfirmed: status.unconfirmed,
             messages_uncommitted: status.uncommitted,
             acks_uncommitted: 0,
+            idle_since: self.idle_since(),
             message_stats: look.message_stats(stats_json::CHANNEL, &status.message_stats),
             alone,
         }

@@ -12,6 +12,7 @@ mod channels; // channels
 mod config; // options
 mod connections; // connections
 mod consumers; // consumers
+mod date_time; // times of day in JSON
 mod definitions; // definitions, exported and imported
 mod entering; // where a caller may act
 mod error; // refusals, as JSON

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::history::Subject;
 use super::sources::Views;
 use crate::broker::connections::{ChannelStatus, Connection, ConnectionInfo, ConnectionStatus};
+use crate::clock::Moment;
 use crate::model::ConnectionId;
 
 /// An open connection.
@@ -20,6 +21,9 @@ pub struct ChannelView {
     pub connection: Arc<ConnectionInfo>,
     pub status: ChannelStatus,
 }
+
+/// A queue or channel is idle when nothing has happened in it for so long.
+const IDLE_AFTER_MS: u64 = 1_000;
 
 /// Names a channel of an open connection.
 #[derive(Clone, Debug)]
@@ -64,6 +68,15 @@ impl ChannelView {
     /// The opaque "process id".
     pub fn pid(&self) -> String {
         self.connection.channel_pid(self.status.number)
+    }
+}
+
+impl Views {
+    /// Since when something is idle that was last active then: Unix milliseconds. `None` if it is not idle.
+    pub fn idle_since_ms(&self, last_active: Moment) -> Option<u64> {
+        let clock = self.broker().clock();
+        let is_idle = clock.now_ms().saturating_sub(last_active.ms()) >= IDLE_AFTER_MS;
+        is_idle.then(|| clock.wall_ms_at(last_active))
     }
 }
 

@@ -28,6 +28,10 @@ pub struct QueueView {
     /// The connection that owns it, if it is exclusive and that connection is still open.
     pub owner: Option<Arc<ConnectionInfo>>,
     pub message_stats: MessageStats,
+    /// Since when nothing has happened in it: Unix milliseconds. `None` if something has just happened.
+    pub idle_since_ms: Option<u64>,
+    /// The `timestamp` property of its first message, if that is in memory.
+    pub head_timestamp: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +144,8 @@ impl Views {
             },
             owner: owner.and_then(|owner| self.connection_info(owner)),
             message_stats: queue.stats().messages(),
+            idle_since_ms: self.idle_since_ms(queue.last_active()),
+            head_timestamp: queue.head_timestamp(),
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::broker::stats::{HandedOut, Protocol};
+use crate::clock::Moment;
 use crate::model::stream::StreamOffset;
 use crate::model::{ConsumerId, Lease, Message, Ticket};
 use crate::store::Op;
+use crate::wire::PropertiesView;
 
 use super::channel_limiter::ChannelLimiter;
 use super::consumer::{ConsumeError, ConsumerInfo, Credit, NewConsumer};
@@ -258,6 +260,18 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         self.lock().machine.counts()
+    }
+
+    /// When a client, a deadline or an operator last made it do something.
+    pub fn last_active(&self) -> Moment {
+        Moment::from_ms(self.lock().active_ms)
+    }
+
+    /// The `timestamp` property of the first message that is ready or unacked, if that is in memory. Streams have no such
+    /// message.
+    pub fn head_timestamp(&self) -> Option<u64> {
+        let head = self.lock().machine.head_message().cloned()?;
+        PropertiesView::parse(&head.properties).ok()?.timestamp()
     }
 
     /// Where a stream begins and ends; `None` for other queues.

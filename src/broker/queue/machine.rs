@@ -140,6 +140,11 @@ pub(super) trait Machine: Stored + Receiving + DeadLettering + Rewinding + Send 
 
     fn consumer_infos(&self) -> Vec<ConsumerInfo>;
 
+    /// The first message that is not settled, if it is in memory.
+    fn head_message(&self) -> Option<&Arc<Message>> {
+        None
+    }
+
     /// The first unsettled message of each lane.
     fn oldest(&self) -> Vec<Oldest> {
         Vec::new()

@@ -100,6 +100,8 @@ pub(super) struct Cell {
     /// The resident bytes that the memory budget knows.
     pub(super) resident_bytes: u64,
     pub(super) deleted: bool,
+    /// When the last command came.
+    pub(super) active_ms: u64,
     pub(super) stats: QueueStats,
     /// A caller is about to publish its dead letters.
     pub(super) lined_up: bool,
@@ -160,6 +162,7 @@ impl Queue {
             deadline_ms: None,
             resident_bytes: 0,
             deleted: false,
+            active_ms: now_ms,
             stats: QueueStats::default(),
             lined_up: false,
             holds_publishers: false,
@@ -276,6 +279,7 @@ impl Queue {
     ) -> Applied<R> {
         let cell = &mut *guard;
         let now_ms = self.services.clock.now_ms();
+        cell.active_ms = now_ms;
         let result = command(cell, now_ms);
         let watched = self.carry_out(cell);
         if cell.holds_publishers && !cell.machine.is_full() {

@@ -34,6 +34,12 @@ pub(in crate::management) struct ExchangeJson {
     /// Counters and their rates; absent before the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     message_stats: Option<Map<String, Value>>,
+    /// Who publishes to it; of one exchange, and always empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incoming: Option<Vec<Value>>,
+    /// Where it leads; of one exchange, and always empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outgoing: Option<Vec<Value>>,
 }
 
 /// An exchange in a list.
@@ -55,6 +61,7 @@ impl Row for ExchangeRow {
             let look = Look::at(&self.api.views, &view.subject(), depth, ranges);
             look.message_stats(stats_json::EXCHANGE, &view.message_stats)
         });
+        let is_alone = matches!(self.stats, Some((Depth::History, _)));
         ExchangeJson {
             name: exchange.name.to_string(),
             vhost: view.vhost.to_string(),
@@ -66,6 +73,8 @@ impl Row for ExchangeRow {
             policies: PoliciesJson::of(&view.policies),
             user_who_performed_action: "rmq-internal",
             message_stats: stats,
+            incoming: is_alone.then(Vec::new),
+            outgoing: is_alone.then(Vec::new),
         }
     }
 

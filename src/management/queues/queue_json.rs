@@ -10,6 +10,7 @@ use crate::broker::queue::Queue;
 use crate::broker::vhost::Vhost;
 use crate::management::api::Shared;
 use crate::management::consumers::ConsumerJson;
+use crate::management::date_time::date_time;
 use crate::management::listing::{ListQuery, Row};
 use crate::management::policies_json::PoliciesJson;
 use crate::management::ranges::Ranges;
@@ -102,6 +103,8 @@ struct Numbers {
     consumer_utilisation: f64,
     #[serde(flatten)]
     policies: PoliciesJson,
+    /// The `timestamp` property of the first message; null without one, and if the message is on disk only.
+    head_message_timestamp: Option<u64>,
     /// Counters and their rates; absent before the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     message_stats: Option<Map<String, Value>>,
@@ -134,6 +137,9 @@ struct Alone {
     consumer_details: Vec<ConsumerJson>,
     exclusive_consumer_tag: Option<String>,
     single_active_consumer_tag: Option<String>,
+    /// Since when nothing has happened in the queue; absent if something has just happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_since: Option<String>,
     /// Publishers and what they publish; always empty.
     incoming: Vec<Value>,
     /// Channels and what they get; always empty.
@@ -223,6 +229,7 @@ impl Numbers {
             consumer_capacity: capacity,
             consumer_utilisation: capacity,
             policies: PoliciesJson::of(view.policies()),
+            head_message_timestamp: view.head_timestamp,
             message_stats: look.message_stats(stats_json::QUEUE, &view.message_stats),
             owner_pid_details: view.owner.as_ref().map(|owner| Owner {
                 name: owner.name(),
@@ -257,6 +264,7 @@ impl Alone {
             consumer_details: consumers.map(|view| ConsumerJson::of(api, &view)).collect(),
             exclusive_consumer_tag: api.views.exclusive_consumer(view).map(tag),
             single_active_consumer_tag: api.views.single_active_consumer(view).map(tag),
+            idle_since: view.idle_since_ms.and_then(date_time),
             incoming: Vec::new(),
             deliveries: Vec::new(),
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::Client;
-use crate::support::{PATIENCE, Peer, TestServer};
+use crate::support::{PATIENCE, Peer, Publish, TestServer};
 
 fn path_of(connection: &Value) -> String {
     let name = connection["name"].as_str().unwrap();
@@ -275,4 +275,58 @@ async fn counters_move_with_messages() {
     .await;
     let reply = client.get("/api/queues?lengths_age=0&lengths_incr=5").await;
     reply.refused(400, "invalid_range_parameters");
+}
+
+/// RabbitMQ's tools find by this what nobody uses.
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_and_channels_tell_since_when_they_are_idle() {
+    let server = TestServer::start().await;
+    let mut client = Client::guest(&server);
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "q").await;
+    let channel = until(&mut client, "/api/channels", |list| {
+        list[0]["idle_since"].is_string()
+    });
+    let first = channel.await[0]["idle_since"].clone();
+    let is_idle = |queue: &Value| queue["idle_since"].is_string();
+    let queue = until(&mut client, "/api/queues/%2F/q", is_idle).await;
+    // To look at a queue is no activity.
+    client.json("/api/leveret/queues/%2F/q").await;
+    assert_eq!(
+        client.json("/api/queues/%2F/q").await["idle_since"],
+        queue["idle_since"]
+    );
+    peer.publish(1, "q", b"1").await;
+    let later = |since: &Value, before: &Value| since.as_str() > before.as_str();
+    until(&mut client, "/api/queues/%2F/q", |again| {
+        later(&again["idle_since"], &queue["idle_since"])
+    })
+    .await;
+    until(&mut client, "/api/channels", |list| {
+        later(&list[0]["idle_since"], &first)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_tells_the_timestamp_of_its_first_message() {
+    let server = TestServer::start().await;
+    let mut client = Client::guest(&server);
+    let mut peer = Peer::new(&server).await;
+    peer.declare(1, "q").await;
+    let path = "/api/queues/%2F/q?columns=head_message_timestamp";
+    let shown = |timestamp: Value| json!({"head_message_timestamp": timestamp});
+    assert_eq!(client.json(path).await, shown(Value::Null));
+    for timestamp in [1_700_000_000, 1_800_000_000] {
+        let publish = Publish::to_queue("q", b"b");
+        let publish = publish.with(|properties| properties.with_timestamp(timestamp));
+        peer.publish_as(1, &publish).await;
+    }
+    peer.publish(1, "q", b"without").await;
+    for expected in [json!(1_700_000_000), json!(1_800_000_000), Value::Null] {
+        let got = peer.get(1, "q").await.unwrap();
+        assert_eq!(client.json(path).await, shown(expected));
+        peer.ack(1, got.delivery_tag()).await;
+        peer.expect_nothing(1).await;
+    }
 }

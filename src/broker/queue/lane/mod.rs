@@ -240,6 +240,12 @@ impl Lane {
         self.next
     }
 
+    /// The first message that is not settled, if it is in memory.
+    pub(super) fn head_message(&self) -> Option<&Arc<Message>> {
+        let offset = self.first_unsettled(0);
+        self.block_at(offset)?.slot(offset)?.message.as_ref()
+    }
+
     /// When the first message that is not settled was enqueued; `None` if all are settled.
     pub(super) fn oldest(&self) -> Option<Oldest> {
         let offset = self.first_unsettled(0);

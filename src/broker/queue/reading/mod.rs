@@ -255,7 +255,8 @@ impl Queue {
     /// # Errors
     /// When it is on disk and cannot be read.
     pub async fn oldest(&self) -> Result<Option<Moment>, StoreError> {
-        let oldest = self.run(|machine, _, _| machine.oldest());
+        let oldest = self.lock_unless_deleted();
+        let oldest = oldest.map(|cell| cell.machine.oldest());
         let mut first_ms = None;
         for oldest in oldest.unwrap_or_default() {
             let enqueued_ms = match oldest {

@@ -310,6 +310,11 @@ impl Machine for WorkQueue {
         self.consumers.infos()
     }
 
+    fn head_message(&self) -> Option<&Arc<Message>> {
+        let mut lanes = self.lanes.iter();
+        lanes.find_map(|(_, lane)| lane.head_message())
+    }
+
     fn oldest(&self) -> Vec<Oldest> {
         let lanes = self.lanes.iter();
         lanes.filter_map(|(_, lane)| lane.oldest()).collect()
