@@ -148,6 +148,7 @@ pub(super) const OPTIONS: &[VerbOption] = &[
     ),
     switch("if-empty", Some('e'), "Only if the queue has no messages"),
     switch("if-unused", Some('u'), "Only if the queue has no consumers"),
+    switch("force", None, "Also if a tool protects it"),
     switch("global", None, "In all virtual hosts or of all users"),
     switch("online", None, "Only queues that are up"),
     switch("offline", None, "Only queues that are down"),

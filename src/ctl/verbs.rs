@@ -174,7 +174,7 @@ verbs! {
         ClearGlobalParameter "clear_global_parameter" (1..=1) [] "<name>" "Clears a global runtime parameter";
         ClearParameter "clear_parameter" (2..=2) ["vhost"] "[--vhost <vhost>] <component_name> <name>" "Clears a runtime parameter.";
         ListGlobalParameters "list_global_parameters" (0..=0) [] "[--no-table-headers]" "Lists global runtime parameters";
-        DeleteShovel "delete_shovel" (1..=1) ["vhost"] "[--vhost <vhost>] <name>" "Deletes a shovel";
+        DeleteShovel "delete_shovel" (1..=1) ["vhost", "force"] "[--vhost <vhost>] [--force] <name>" "Deletes a shovel";
         RestartShovel "restart_shovel" (1..=1) ["vhost"] "[--vhost <vhost>] <name>" "Restarts a shovel";
         ShovelStatus "shovel_status" (0..=0) [] "[--no-table-headers]" "Displays the status of shovels";
         ListParameters "list_parameters" (0..=0) ["vhost"] "[--vhost <vhost>] [--no-table-headers]" "Lists runtime parameters for a virtual host";

@@ -34,6 +34,8 @@ pub(super) enum ApiError {
         reason: String,
     },
     MethodNotAllowed,
+    /// An object that a tool manages.
+    Protected(String),
     PreconditionFailed(String),
     /// A check of the broker's health failed, or it cannot serve the request now.
     Unavailable(String),
@@ -92,6 +94,9 @@ impl ApiError {
             ApiError::InvalidPage { error, reason } => (StatusCode::BAD_REQUEST, error, reason),
             ApiError::MethodNotAllowed => {
                 let reason = "Method Not Allowed".to_owned();
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", reason)
+            }
+            ApiError::Protected(reason) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", reason)
             }
             ApiError::PreconditionFailed(reason) => (

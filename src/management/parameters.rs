@@ -83,6 +83,7 @@ impl From<ParameterError> for ApiError {
         match error {
             ParameterError::NotFound | ParameterError::NoSuchVhost(_) => ApiError::NotFound,
             ParameterError::Store(error) => error.into(),
+            ParameterError::Protected { .. } => ApiError::Protected(error.to_string()),
             error @ (ParameterError::Policy(_)
             | ParameterError::NoSuchComponent(_)
             | ParameterError::Invalid(_)

@@ -17,7 +17,7 @@ use super::listing::{self, ListQuery, Row};
 use super::path::Path;
 use crate::broker::parameters::runtime::SHOVEL;
 use crate::model::shovel::redacted;
-use crate::views::{ShovelState, ShovelStatus};
+use crate::views::{Force, ShovelState, ShovelStatus};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -211,7 +211,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     caller.vhost(&api, &vhost)?;
     // Deleting is idempotent, as in RabbitMQ.
-    api.views.shovels().delete(&vhost, &name).await?;
+    api.views.shovels().delete(&vhost, &name, Force::No).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -12,5 +12,5 @@ mod shovels; // all shovels of a broker
 mod status; // what operators see
 mod worker; // one shovel
 
-pub use shovels::Shovels;
+pub use shovels::{Force, Shovels};
 pub use status::{Ends, ShovelState, ShovelStatus};

@@ -13,7 +13,7 @@ use super::status::ShovelStatus;
 use super::worker::{Outcome, Worker};
 use crate::broker::broker::Broker;
 use crate::broker::parameters::{ParameterError, ShovelKey};
-use crate::model::shovel::ShovelDefinition;
+use crate::model::shovel::{Protection, ShovelDefinition};
 
 pub struct Shovels {
     broker: Arc<Broker>,
@@ -30,6 +30,13 @@ enum Phase {
     Runs,
     /// No shovel starts again.
     Stopped,
+}
+
+/// Whether a deletion overrides the shovel's protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    No,
+    Yes,
 }
 
 struct Running {
@@ -107,8 +114,24 @@ impl Shovels {
     }
 
     /// Removes the definition of a shovel; false if there is none.
-    pub async fn delete(&self, vhost: &str, name: &str) -> Result<bool, ParameterError> {
-        self.broker.shovels().clear(vhost, name, None).await
+    pub async fn delete(
+        &self,
+        vhost: &str,
+        name: &str,
+        force: Force,
+    ) -> Result<bool, ParameterError> {
+        let Some(value) = self.broker.shovels().get(vhost, name) else {
+            return Ok(false);
+        };
+        let definition = ShovelDefinition::parse(name, &value).ok();
+        match (force, definition.map(|definition| definition.protection)) {
+            (Force::No, Some(Protection::Internal(owner))) => Err(ParameterError::Protected {
+                vhost: vhost.into(),
+                name: name.into(),
+                owner,
+            }),
+            (Force::No | Force::Yes, _) => self.broker.shovels().clear(vhost, name, None).await,
+        }
     }
 
     /// Starts, stops and replaces shovels, so that those run that are defined.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::link::{self, Client, Consume, Link, LinkError, LocalDoor, QueueToDeclare};
 use super::progress::Progress;
@@ -150,16 +151,19 @@ impl Worker {
             return Ok(End::Complete);
         };
         self.runs(ends);
-        let mut stop_again = stop.clone();
-        // An error means that the sender is gone, which is a stop too.
-        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+        let duration = self.definition.delete_after_duration;
+        let deadline = duration.map(|duration| Instant::now() + duration);
         let given_up = async {
-            drop(stop_again.wait_for(|stop| *stop).await);
+            stopped(stop.clone(), deadline).await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         let end = tokio::select! {
-            end = pump.run(stopped) => end,
+            end = pump.run(stopped(stop.clone(), deadline)) => end,
             () = given_up => Ok(End::Stopped),
+        };
+        let end = match end {
+            Ok(End::Stopped) if is_over(deadline) && !*stop.borrow() => Ok(End::Complete),
+            end => end,
         };
         if let Some(left) = pump.remaining() {
             self.remaining.store(left, Relaxed);
@@ -274,12 +278,31 @@ impl Worker {
         }
         let consume = Consume {
             queue: &queue,
-            consumer_tag: "",
+            consumer_tag: &definition.consumer_tag,
             no_ack,
             arguments: &definition.consumer_arguments,
         };
         link.consume(&consume).await?;
         Ok(Some(link))
+    }
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// Waits until the shovel is told to stop, or its time is over.
+async fn stopped(mut stop: watch::Receiver<bool>, deadline: Option<Instant>) {
+    let over = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // An error means that the sender is gone, which is a stop too.
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = over => {}
     }
 }
 

@@ -14,7 +14,7 @@ mod queue; // queues
 mod sources; // what views are built from
 mod vhost; // virtual hosts
 
-pub use crate::shovel::{ShovelState, ShovelStatus};
+pub use crate::shovel::{Force, ShovelState, ShovelStatus};
 pub use certificates::{CertificateError, CertificateView, unit_secs};
 pub use connection::{ChannelRef, ChannelView, ConnectionView};
 pub use consumer::{Activity, ConsumerView};

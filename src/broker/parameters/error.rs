@@ -25,10 +25,26 @@ pub enum ParameterError {
     OperatorPolicy(PolicyError),
     #[error("Virtual host '{0}' does not exist")]
     NoSuchVhost(Name),
+    /// A shovel that a tool manages, and what it belongs to.
+    #[error("Cannot delete protected shovel '{name}' in virtual host '{vhost}'.{}", by_force(owner.as_deref()))]
+    Protected {
+        vhost: Name,
+        name: Name,
+        owner: Option<String>,
+    },
     #[error("the name of a parameter has at most {NAME_BYTES_MAX} bytes")]
     NameTooLong,
     #[error("the value of a parameter has at most {VALUE_BYTES_MAX} bytes")]
     ValueTooLong,
     #[error(transparent)]
     Store(#[from] StoreFailed),
+}
+
+fn by_force(owner: Option<&str>) -> String {
+    match owner {
+        Some(owner) => format!(
+            " It was declared as protected, delete it with --force or delete its owner entity instead: {owner}"
+        ),
+        None => String::new(),
+    }
 }

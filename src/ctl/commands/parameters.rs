@@ -15,6 +15,7 @@ impl From<ParameterError> for Failure {
             ParameterError::NoSuchVhost(_) => Failure::plain(EX_DATAERR, error.to_string()),
             ParameterError::Store(error) => error.into(),
             ParameterError::NotFound
+            | ParameterError::Protected { .. }
             | ParameterError::Policy(_)
             | ParameterError::Invalid(_)
             | ParameterError::OperatorPolicy(_)

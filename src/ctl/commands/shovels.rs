@@ -7,7 +7,7 @@ use crate::ctl::exit_code::EX_DATAERR;
 use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
 use crate::ctl::protocol::Request;
 use crate::node;
-use crate::views::{ShovelState, ShovelStatus};
+use crate::views::{Force, ShovelState, ShovelStatus};
 
 /// The columns, by the names of RabbitMQ and in its order.
 const COLUMNS: [&str; 16] = [
@@ -83,7 +83,11 @@ fn last_changed(ms: u64) -> String {
 
 pub(super) async fn delete(ctx: &Context, request: &Request) -> Outcome {
     let (vhost, name) = (request.vhost(), request.arg(0));
-    match ctx.views.shovels().delete(vhost, name).await? {
+    let force = match request.has("force") {
+        true => Force::Yes,
+        false => Force::No,
+    };
+    match ctx.views.shovels().delete(vhost, name, force).await? {
         true => Ok(Reply::Done),
         false => Err(not_found(vhost)),
     }

@@ -59,6 +59,7 @@ pub(super) fn refused_parameter(error: ParameterError, place: &str) -> ImportErr
         ParameterError::Store(failed) => failed.into(),
         ParameterError::NoSuchVhost(vhost) => no_such_vhost(&vhost),
         error @ (ParameterError::NotFound
+        | ParameterError::Protected { .. }
         | ParameterError::Policy(_)
         | ParameterError::NoSuchComponent(_)
         | ParameterError::Invalid(_)

@@ -15,6 +15,8 @@ const DEFAULT_PREFETCH: u16 = 1000;
 const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 /// Maximum number of URIs at each end.
 const URIS_MAX: usize = 64;
+/// Maximum length of a queue's expiry, which bounds the durations of shovels too.
+const DURATION_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 /// The keys with URIs, which may have passwords.
 const URI_KEYS: [&str; 2] = ["src-uri", "dest-uri"];
 
@@ -83,8 +85,12 @@ pub struct ShovelDefinition {
     pub source_uris: Vec<AmqpUri>,
     pub from: ShovelSource,
     pub prefetch: u16,
+    /// Empty: the source generates one.
+    pub consumer_tag: String,
     pub consumer_arguments: FieldTable,
     pub delete_after: DeleteAfter,
+    /// The shovel deletes itself when it has run without a break for so long.
+    pub delete_after_duration: Option<Duration>,
     pub destination_uris: Vec<AmqpUri>,
     pub to: ShovelDestination,
     pub properties: PublishProperties,
@@ -93,6 +99,15 @@ pub struct ShovelDefinition {
     pub ack_mode: AckMode,
     /// `None`: a shovel that fails is not tried again.
     pub reconnect_delay: Option<Duration>,
+    pub protection: Protection,
+}
+
+/// Whether operators delete the shovel like any other. Tools protect shovels that they manage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    Unprotected,
+    /// `internal`: only by force. What it belongs to, if the definition says so.
+    Internal(Option<String>),
 }
 
 /// What is wrong with the value of a parameter, one line each.
@@ -153,19 +168,24 @@ impl ShovelDefinition {
         let add_timestamp_header = terms.boolean("dest-add-timestamp-header").or(old);
         let old = properties(terms, "publish-properties");
         let properties = properties(terms, "dest-publish-properties").or(old);
+        let consumer_tag = terms.short_text("src-consumer-name");
         let consumer_arguments = terms.table("src-consumer-args");
+        let delete_after_duration = delete_after_duration(terms);
         let reconnect_delay = match terms.seconds("reconnect-delay") {
             None => Some(DEFAULT_RECONNECT_DELAY),
             Some(Duration::ZERO) => None,
             Some(delay) => Some(delay),
         };
+        let protection = protection(terms);
         let [source_uris, destination_uris] = URI_KEYS.map(|key| uris(terms, key));
         Some(ShovelDefinition {
             source_uris: source_uris?,
             from: from?,
             prefetch,
+            consumer_tag: consumer_tag.unwrap_or_default(),
             consumer_arguments,
             delete_after,
+            delete_after_duration,
             destination_uris: destination_uris?,
             to: to?,
             properties: properties.unwrap_or_default(),
@@ -173,6 +193,7 @@ impl ShovelDefinition {
             add_timestamp_header: add_timestamp_header.unwrap_or(false),
             ack_mode,
             reconnect_delay,
+            protection,
         })
     }
 }
@@ -251,6 +272,49 @@ fn delete_after(terms: &mut Terms<'_>, key: &'static str) -> Option<DeleteAfter>
         "{key} should be a number greater than or equal to 0, \"never\" or \"queue-length\", actually was {value}"
     ));
     None
+}
+
+fn delete_after_duration(terms: &mut Terms<'_>) -> Option<Duration> {
+    let key = "src-delete-after-duration";
+    let value = terms.take(key)?;
+    match value.as_u64() {
+        Some(0) | None => {
+            let value = super::json_term(value);
+            terms.fault(format!(
+                "{key} should be a positive integer (seconds), actually was {value}"
+            ));
+            None
+        }
+        Some(seconds) if Duration::from_secs(seconds) > DURATION_MAX => {
+            terms.fault(format!(
+                "{key} is {seconds} seconds, which exceeds the maximum supported duration"
+            ));
+            None
+        }
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+    }
+}
+
+fn protection(terms: &mut Terms<'_>) -> Protection {
+    let internal = terms.boolean("internal").unwrap_or(false);
+    let owner = terms.take("internal_owner").and_then(|value| {
+        let Value::Object(object) = value else {
+            let value = super::json_term(value);
+            terms.fault(format!("internal_owner not a list {value}"));
+            return None;
+        };
+        let mut inner = Terms::new(object);
+        let kind = inner.choice("kind", &["exchange", "queue"]);
+        let (name, vhost) = (inner.text("name"), inner.text("virtual_host"));
+        for fault in inner.finish("internal_owner") {
+            terms.fault(fault);
+        }
+        Some(format!("{} '{}' in vhost '{}'", kind?, name?, vhost?))
+    });
+    match internal {
+        true => Protection::Internal(owner),
+        false => Protection::Unprotected,
+    }
 }
 
 fn uris(terms: &mut Terms<'_>, key: &'static str) -> Option<Vec<AmqpUri>> {

@@ -26,6 +26,8 @@ fn a_short_definition_has_the_defaults_of_rabbitmq() {
     assert_eq!(definition.prefetch, 1000);
     assert_eq!(definition.ack_mode, AckMode::OnConfirm);
     assert_eq!(definition.delete_after, DeleteAfter::Never);
+    assert_eq!(definition.delete_after_duration, None);
+    assert_eq!(definition.protection, Protection::Unprotected);
     assert_eq!(definition.reconnect_delay, Some(Duration::from_secs(5)));
     let unchanged = ShovelDestination::Exchange {
         exchange: None,
@@ -45,13 +47,20 @@ fn a_full_definition_is_read() {
         "dest-queue": "q", "dest-queue-args": {"x-queue-type": "quorum"}, "dest-predeclared": true,
         "dest-publish-properties": {"delivery_mode": 2, "type": "t", "timestamp": 5},
         "dest-add-forward-headers": true, "add-forward-headers": false, "add-timestamp-header": true,
-        "ack-mode": "on-publish", "reconnect-delay": 0,
+        "ack-mode": "on-publish", "reconnect-delay": 0, "src-consumer-name": "mover",
+        "src-delete-after-duration": 90, "internal": true,
+        "internal_owner": {"kind": "queue", "name": "q", "virtual_host": "v"},
     });
     let definition = ShovelDefinition::parse("s", &value).unwrap();
     assert_eq!(definition.prefetch, u16::MAX);
     assert_eq!(definition.delete_after, DeleteAfter::Messages(7));
     assert_eq!(definition.ack_mode, AckMode::OnPublish);
     assert_eq!(definition.reconnect_delay, None);
+    assert_eq!(definition.consumer_tag, "mover");
+    let duration = Duration::from_secs(90);
+    assert_eq!(definition.delete_after_duration, Some(duration));
+    let owner = Some("queue 'q' in vhost 'v'".to_owned());
+    assert_eq!(definition.protection, Protection::Internal(owner));
     assert!(definition.add_forward_headers && definition.add_timestamp_header);
     let ShovelSource::Exchange { exchange, key } = &definition.from else {
         panic!("no exchange");
@@ -121,6 +130,21 @@ fn faults_are_named_in_the_words_of_rabbitmq() {
             "src-delete-after",
             json!("soon"),
             "src-delete-after should be a number greater than or equal to 0, \"never\" or \"queue-length\", actually was <<\"soon\">>",
+        ),
+        (
+            "src-delete-after-duration",
+            json!(0),
+            "src-delete-after-duration should be a positive integer (seconds), actually was 0",
+        ),
+        (
+            "src-delete-after-duration",
+            json!(4_294_968),
+            "src-delete-after-duration is 4294968 seconds, which exceeds the maximum supported duration",
+        ),
+        (
+            "internal_owner",
+            json!({"kind": "vhost"}),
+            "kind should be one of [<<\"exchange\">>,<<\"queue\">>], actually was <<\"vhost\">>",
         ),
         (
             "unknown",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leveret::broker::parameters::runtime;
 use leveret::model::shovel::ShovelDefinition;
 use leveret::store::MemoryStore;
-use leveret::views::{ShovelState, ShovelStatus};
+use leveret::views::{Force, ShovelState, ShovelStatus};
 use leveret::wire::AMQPValue;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::management::client::Client;
 use crate::support::{Peer, TestServer, eventually, eventually_eq};
 
 /// A definition from queue `from` of this broker to queue `to` at `uri`.
-fn to(uri: &str, more: Value) -> Value {
+pub(super) fn to(uri: &str, more: Value) -> Value {
     let mut value = json!({
         "src-uri": "amqp://", "src-queue": "from", "dest-uri": uri, "dest-queue": "to", "reconnect-delay": 0.05,
     });
@@ -25,21 +25,21 @@ fn to(uri: &str, more: Value) -> Value {
     value
 }
 
-async fn set(server: &TestServer, name: &str, value: Value) {
+pub(super) async fn set(server: &TestServer, name: &str, value: Value) {
     runtime::set(&server.broker, "/", "shovel", name, &value)
         .await
         .unwrap();
 }
 
-fn status(server: &TestServer, name: &str) -> Option<ShovelStatus> {
+pub(super) fn status(server: &TestServer, name: &str) -> Option<ShovelStatus> {
     server.views.shovels().get("/", name)
 }
 
-fn state(server: &TestServer, name: &str) -> &'static str {
+pub(super) fn state(server: &TestServer, name: &str) -> &'static str {
     status(server, name).map_or("none", |status| status.state_name())
 }
 
-async fn publish(server: &TestServer, numbers: std::ops::Range<u64>) {
+pub(super) async fn publish(server: &TestServer, numbers: std::ops::Range<u64>) {
     let mut peer = Peer::new(server).await;
     peer.declare_durable(1, "from", &[]).await;
     for number in numbers {
@@ -106,6 +106,41 @@ async fn delete_after_moves_exactly_so_many_and_removes_the_parameter() {
         .await;
         assert!(arrived(&server).await.into_iter().eq(0..moved), "{mode}");
     }
+}
+
+#[tokio::test]
+async fn a_shovel_with_a_duration_has_its_consumer_tag_and_then_removes_itself() {
+    let server = TestServer::start().await;
+    publish(&server, 0..5).await;
+    let more = json!({"src-delete-after-duration": 2, "src-consumer-name": "mover"});
+    set(&server, "s", to("amqp://", more)).await;
+    eventually("its consumer has the tag", || {
+        let consumers = server.views.consumers("/");
+        consumers
+            .iter()
+            .any(|consumer| *consumer.info.tag == *"mover")
+    })
+    .await;
+    eventually("all are moved", || server.ready("to") == 5).await;
+    eventually("it is gone", || status(&server, "s").is_none()).await;
+    assert!(server.broker.shovels().list().is_empty());
+    assert_eq!(server.numbers("from"), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_protected_shovel_is_deleted_by_force_only() {
+    let server = TestServer::start().await;
+    let mut api = Client::guest(&server);
+    set(&server, "s", to("amqp://", json!({"internal": true}))).await;
+    let refused = api.delete("/api/shovels/vhost/%2f/s").await;
+    let reason = refused.refused(405, "method_not_allowed");
+    assert_eq!(
+        reason,
+        "Cannot delete protected shovel 's' in virtual host '/'."
+    );
+    assert!(server.broker.shovels().get("/", "s").is_some());
+    let deleted = server.views.shovels().delete("/", "s", Force::Yes).await;
+    assert_eq!(deleted, Ok(true));
 }
 
 #[tokio::test]
