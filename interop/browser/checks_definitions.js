@@ -62,6 +62,37 @@ export const checks = {
     await api("DELETE", "/exchanges/%2F/page.exchange");
   },
 
+  async "add a shovel, see it move messages and fail, restart and delete it"({ page }) {
+    for (const name of [QUEUE, `${QUEUE}.to`]) await removeQueue(name);
+    await declare(QUEUE);
+    await publish(QUEUE, "moved");
+    await logIn(page);
+    await visit(page, "shovels");
+    await page.getByRole("button", { name: "Add a shovel" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name", { exact: true }).fill("page.shovel");
+    await dialog.getByLabel("Source: name").fill(QUEUE);
+    await dialog.getByLabel("Destination: URI").fill("amqp:///%2f");
+    await dialog.getByLabel("Destination: name").fill(`${QUEUE}.to`);
+    await dialog.getByRole("button", { name: "Add the shovel" }).click();
+    const state = page.getByRole("region", { name: "State" }).getByRole("row").filter({ hasText: "page.shovel" });
+    await reads(state, /running/);
+    await reads(state, new RegExp(`${QUEUE}[^]*${QUEUE}\\.to\\s+1\\s`));
+    await state.getByRole("link", { name: `${QUEUE}.to` }).waitFor();
+    await state.getByRole("button", { name: "Restart" }).click();
+    await page.getByText("Restarted: shovel page.shovel.").waitFor();
+    const broken = { "src-uri": "amqp://", "src-queue": QUEUE, "dest-uri": "amqp://user:secret@127.0.0.1:1/%2f", "dest-queue": "q" };
+    await api("PUT", "/parameters/shovel/%2F/page.shovel", { value: broken });
+    await reads(state, /terminated\s+destination: cannot connect/);
+    const defined = page.getByRole("region", { name: "Definitions" }).getByRole("row").filter({ hasText: "page.shovel" });
+    assert.match(await defined.innerText(), /amqp:\/\/127\.0\.0\.1:1\//);
+    assert.doesNotMatch(await page.locator("main").innerText(), /secret/);
+    await defined.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("There is no shovel.").waitFor();
+    await page.getByText("No shovel runs.").waitFor();
+  },
+
   async "export definitions, and import them"({ page }) {
     await removeQueue(QUEUE);
     await declare(QUEUE);

@@ -49,6 +49,7 @@ const TAGS_WITH = {
   administrator: ["administrator"],
   monitoring: ["administrator", "monitoring"],
   policymaker: ["administrator", "policymaker"],
+  "monitoring or policymaker": ["administrator", "monitoring", "policymaker"],
   management: ["administrator", "monitoring", "policymaker", "management"],
 };
 

@@ -12,6 +12,7 @@ import { overview } from "./overview.js";
 import { policies } from "./policies.js";
 import { queue } from "./queue.js";
 import { queues } from "./queues.js";
+import { shovels } from "./shovels.js";
 import { streams } from "./streams.js";
 import { userPage } from "./user.js";
 import { users } from "./users.js";
@@ -26,6 +27,7 @@ export const PAGES = [
   { name: "streams", title: "Streams", right: "management", list: streams },
   { name: "cmq", title: "CMQ", right: "management", list: cmq },
   { name: "policies", title: "Policies", right: "management", list: policies },
+  { name: "shovels", title: "Shovels", right: "monitoring or policymaker", list: shovels },
   { name: "vhosts", title: "Virtual hosts", right: "management", list: vhosts, detail: vhostPage, detailRight: "administrator" },
   { name: "users", title: "Users", right: "administrator", list: users, detail: userPage },
   { name: "definitions", title: "Definitions", right: "administrator", list: definitions },
