@@ -22,7 +22,7 @@ async fn the_certificate_of_the_destination_is_checked_unless_the_uri_says_other
         (format!("cacertfile={}", right.display()), None),
         (
             format!("cacertfile={}", wrong.display()),
-            Some("UnknownIssuer"),
+            Some("invalid peer certificate"),
         ),
         (
             format!("cacertfile={}&{named}", right.display()),
