@@ -10,12 +10,14 @@ use tracing::info;
 
 use super::connections::Connections;
 use super::definitions::policies::{OperatorPolicyRecord, PolicyRecord};
+use super::definitions::proposal::Proposal;
 use super::definitions::queue_ids::QueueIds;
 use super::definitions::record::{DefinitionError, Record};
 use super::definitions::table::Serialised;
 use super::definitions::topology::{BindingRecord, ExchangeRecord, QueueRecord};
 use super::error::BrokerError;
 use super::limits::Limits;
+use super::new_vhosts::NewVhosts;
 use super::parameters::{GlobalParameters, ShovelParameters};
 use super::password::NewPasswords;
 use super::queue::{Letters, MemoryBudget, QueueThreads, Timers};
@@ -28,6 +30,7 @@ use crate::auth::{self, Backends};
 use crate::clock::{self, Clock};
 use crate::model::arguments::QueueKind;
 use crate::model::policy::PolicyKind;
+use crate::model::vhost_defaults::{DefaultLimits, DefaultUsers};
 use crate::model::{ConnectionId, ConsumerId, LogId, Name, QueueId};
 use crate::store::commit::{Committer, StoreFailed};
 use crate::store::{LogState, Op};
@@ -47,6 +50,10 @@ pub struct BrokerConfig {
     pub memory_bytes: u64,
     /// What a new data directory gets. `None` if its definitions come from a file.
     pub defaults: Option<Defaults>,
+    /// Users that get permissions in new virtual hosts.
+    pub default_users: DefaultUsers,
+    /// Limits of new virtual hosts.
+    pub default_limits: DefaultLimits,
     pub new_passwords: NewPasswords,
     /// The backends that logins go through; `None` for the broker's own users.
     pub auth: Option<auth::Settings>,
@@ -81,6 +88,8 @@ impl Default for BrokerConfig {
                 vhost: DEFAULT_VHOST.into(),
                 permissions: [".*", ".*", ".*"].map(str::to_owned),
             }),
+            default_users: DefaultUsers::default(),
+            default_limits: DefaultLimits::default(),
             new_passwords: NewPasswords::Argon2id,
             auth: None,
             cluster_name: "leveret".to_owned(),
@@ -97,7 +106,7 @@ pub enum OpenError {
     Definition(#[from] DefinitionError),
     #[error(transparent)]
     Auth(#[from] auth::OpenError),
-    #[error("cannot create the default user: {0}")]
+    #[error("cannot create the default users: {0}")]
     User(#[from] UserError),
     #[error(transparent)]
     Store(#[from] StoreFailed),
@@ -112,6 +121,7 @@ pub struct Broker {
     vhosts: Serialised<Vhosts>,
     shared: Arc<Shared>,
     timekeeper: Arc<Timekeeper>,
+    new_vhosts: NewVhosts,
     last_connection: AtomicU64,
     last_consumer: AtomicU64,
 }
@@ -130,6 +140,8 @@ impl Broker {
         let connections = Arc::new(Connections::new(Arc::clone(&stats)));
         let timekeeper = Timekeeper::start(Arc::clone(&committer), config.clocks);
         let clock = timekeeper.clock();
+        let new_vhosts = NewVhosts::new(config.default_users, config.default_limits);
+        let new_vhosts = new_vhosts.map_err(UserError::from)?;
         let users = Users::open(
             Arc::clone(&committer),
             Arc::clone(&connections),
@@ -166,6 +178,7 @@ impl Broker {
             vhosts: Serialised::new(vhosts, committer),
             shared,
             timekeeper,
+            new_vhosts,
             last_connection: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
         });
@@ -257,18 +270,37 @@ impl Broker {
 
     /// Adds a virtual host; it is durable when this returns.
     pub async fn add_vhost(&self, name: &str, metadata: VhostMetadata) -> Result<(), VhostError> {
-        self.vhosts
-            .change(|vhosts| vhosts.propose_add(name, metadata))
+        let (proposal, ()) = self
+            .vhosts
+            .propose(|vhosts| vhosts.propose_add(name, metadata))
             .await?;
+        let defaults = self.propose_defaults_of(&[name.into()]).await?;
+        proposal.and(defaults).commit(self.committer()).await?;
         info!(vhost = name, "virtual host added");
         Ok(())
     }
 
     /// Adds virtual hosts, or replaces the metadata of those that exist; all in one commit.
     pub async fn put_vhosts(&self, put: Vec<(Name, VhostMetadata)>) -> Result<(), VhostError> {
-        self.vhosts
-            .change(|vhosts| Ok((vhosts.propose_put(put)?, ())))
-            .await
+        let (proposal, new) = self
+            .vhosts
+            .propose(|vhosts| vhosts.propose_put(put))
+            .await?;
+        let defaults = self.propose_defaults_of(&new).await?;
+        Ok(proposal.and(defaults).commit(self.committer()).await?)
+    }
+
+    /// Proposes the users, permissions and limits of virtual hosts that are being added.
+    async fn propose_defaults_of(&self, new: &[Name]) -> Result<Proposal, StoreFailed> {
+        let (users, limits) = (self.new_vhosts.users(new), self.new_vhosts.limits(new));
+        for (vhost, user) in &users {
+            info!(%vhost, user = %user.name, "the virtual host gets a default user");
+        }
+        for (vhost, limits) in &limits {
+            info!(%vhost, ?limits, "the virtual host gets default limits");
+        }
+        let users = self.users.propose_defaults(users).await?;
+        Ok(users.and(self.shared.limits.propose_put(limits).await))
     }
 
     /// Replaces the metadata of a virtual host.

@@ -15,6 +15,7 @@ pub mod firehose; // copies of publishes and deliveries, for operators
 mod hashing; // fair access to password hashing
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute
+mod new_vhosts; // what new virtual hosts get
 pub mod parameters; // global ones, and those of virtual hosts
 pub mod password; // password hashes
 pub mod permissions; // patterns per user and virtual host

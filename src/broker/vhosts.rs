@@ -1,6 +1,6 @@
 //! The list of virtual hosts, and every change of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::definitions::Kind;
@@ -107,17 +107,22 @@ impl Vhosts {
         }
     }
 
+    /// Adds virtual hosts, or replaces their metadata. Answers with the names of those that are new.
     pub(super) fn propose_put(
         &self,
         put: Vec<(Name, VhostMetadata)>,
-    ) -> Result<Vec<Change>, VhostError> {
+    ) -> Result<(Vec<Change>, Vec<Name>), VhostError> {
         if put.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) {
             return Err(VhostError::NameTooLong);
         }
+        let names = put.iter().map(|(name, _)| name);
+        let new: BTreeSet<&Name> = names
+            .filter(|name| !self.by_name.contains_key(*name))
+            .collect();
+        let new = new.into_iter().cloned().collect();
         let put = put.into_iter();
-        Ok(put
-            .map(|(name, metadata)| Change::Put(name, metadata))
-            .collect())
+        let changes = put.map(|(name, metadata)| Change::Put(name, metadata));
+        Ok((changes.collect(), new))
     }
 
     pub(super) fn propose_update(

@@ -46,7 +46,10 @@ impl OptionSpec {
     pub fn is_secret(&self) -> bool {
         matches!(
             self.field,
-            "default_pass" | "ldap_dn_lookup_bind_password" | "ldap_other_bind_password"
+            "default_pass"
+                | "default_users"
+                | "ldap_dn_lookup_bind_password"
+                | "ldap_other_bind_password"
         )
     }
 }

@@ -21,6 +21,7 @@ use crate::auth::ldap::{Bind, Encryption, Query, TagQueries};
 use crate::auth::oauth2::KeySource;
 use crate::auth::{HttpMethod, Link, Url};
 use crate::model::arguments::QueueKind;
+use crate::model::vhost_defaults::{DefaultLimits, DefaultUsers};
 use crate::model::{IpRange, Name};
 
 /// Makes [`Config`] and [`OPTIONS`] from the rows. `one` takes a single value, `many` a list.
@@ -147,6 +148,12 @@ options! {
     default_read: String = one(parse::pattern), "PATTERN", ".*";
     /// Virtual host created when the data directory is new.
     default_vhost: Name = one(parse::name), "VHOST", "/";
+    /// Users that get permissions in new virtual hosts, and are created with the first of them: a JSON object of users, each
+    /// with `vhost_pattern`, `password`, `tags`, `configure`, `write` and `read`, all of which may be left out.
+    default_users: DefaultUsers = one(parse::default_users), "JSON", "{}";
+    /// Limits of new virtual hosts: a JSON object of entries with `pattern`, `max_connections` and `max_queues`. The first
+    /// entry, by name, whose pattern matches holds.
+    default_limits: DefaultLimits = one(parse::default_limits), "JSON", "{}";
     /// File of definitions, or directory of such files, that each start imports before it accepts clients. A new data
     /// directory then gets no default user and virtual host, as in RabbitMQ. `none` imports nothing.
     load_definitions: Option<PathBuf> = one(parse::path_or_none), "FILE|DIR", "none";

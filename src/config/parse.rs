@@ -13,6 +13,7 @@ use super::values::{
 };
 use crate::auth::{HttpMethod, InvalidChain, Link, Url};
 use crate::model::arguments::QueueKind;
+use crate::model::vhost_defaults::{DefaultLimits, DefaultUsers};
 use crate::model::{IpRange, Name};
 
 /// RabbitMQ's smallest frame-max up to 4.0. Current clients fail with a smaller one.
@@ -224,10 +225,49 @@ pub(super) fn queue_type(text: &str) -> Result<QueueKind, String> {
 
 /// A regular expression as permissions have it.
 pub(super) fn pattern(text: &str) -> Result<String, String> {
-    match regex::Regex::new(text) {
+    match fancy_regex::Regex::new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Users of new virtual hosts, as JSON.
+pub(super) fn default_users(text: &str) -> Result<DefaultUsers, String> {
+    let users: DefaultUsers = json(text)?;
+    for (name, user) in &users {
+        for text in user.patterns() {
+            pattern(text).map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        if user
+            .password
+            .as_ref()
+            .is_some_and(|password| password.is_empty())
+        {
+            return Err(format!("{name}: a password is not empty"));
+        }
+    }
+    Ok(users)
+}
+
+/// Limits of new virtual hosts, as JSON.
+pub(super) fn default_limits(text: &str) -> Result<DefaultLimits, String> {
+    let limits: DefaultLimits = json(text)?;
+    for (name, limits) in &limits {
+        pattern(&limits.pattern).map_err(|reason| format!("{name}: {reason}"))?;
+    }
+    Ok(limits)
+}
+
+/// The error does not show the text: it may hold passwords.
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => error.to_string(),
+        _ => format!(
+            "expected a JSON object; line {} column {} is none",
+            error.line(),
+            error.column()
+        ),
+    })
 }
 
 pub(super) fn name_or_none(text: &str) -> Result<Option<Name>, String> {

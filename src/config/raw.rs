@@ -177,6 +177,10 @@ fn invalid(
         Some(Source::File(path)) => format!("{key} in {}", path.display()),
         None => format!("{key} (default)"),
     };
+    let value = match option.is_secret() {
+        true => "(not shown)",
+        false => value,
+    };
     ConfigError::Invalid {
         origin,
         value: value.to_owned(),

@@ -228,6 +228,32 @@ mod tests {
     }
 
     #[test]
+    fn default_users_and_limits_of_virtual_hosts_are_gathered_by_name() {
+        let (config, warnings) = read(
+            "default_users.b.password = $(SECRET)\ndefault_users.b.tags = monitoring, x\ndefault_users.b.read = ^r\n\
+             default_users.a.vhost_pattern = ^dev\ndefault_limits.vhosts.1.max_queues = 7\n\
+             default_limits.vhosts.1.pattern = ^dev\n",
+            "",
+            &[("SECRET", "a\"b")],
+        )
+        .unwrap();
+        assert_eq!(warnings, [""; 0]);
+        let users: Vec<_> = config.default_users.iter().collect();
+        let [(a, dev), (b, user)] = users[..] else {
+            panic!("{users:?}");
+        };
+        assert_eq!(
+            (&**a, &*dev.vhost_pattern, dev.password.as_deref()),
+            ("a", "^dev", None)
+        );
+        assert_eq!((&**b, user.password.as_deref()), ("b", Some("a\"b")));
+        assert_eq!(user.tags, ["monitoring".into(), "x".into()]);
+        assert_eq!(user.patterns(), [".*", ".*", ".*", "^r"]);
+        let limits = &config.default_limits["1"];
+        assert_eq!((&*limits.pattern, limits.max_queues), ("^dev", Some(7)));
+    }
+
+    #[test]
     fn backends_and_their_settings_are_translated() {
         let (config, warnings) = read(
             "auth_backends.2.authn = ldap\nauth_backends.2.authz = internal\nauth_backends.1 = cache\n\
@@ -405,6 +431,14 @@ mod tests {
             (
                 "auth_backends.one = internal",
                 "invalid value 'internal' for auth_backends.one (FILE line 1): ",
+            ),
+            (
+                "default_users.u.read = (",
+                "invalid value '(' for default_users.u.read (FILE line 1): ",
+            ),
+            (
+                "default_users.u.password = ''",
+                "invalid value '(not shown)' for default_users.u.password in FILE line 1: u: a password is not empty",
             ),
             (
                 "default_pass = $(NO_SUCH)",

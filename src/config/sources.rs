@@ -76,7 +76,13 @@ impl RawConfig {
                     key: key.clone(),
                     near: nearest(&key, OPTIONS.iter().map(OptionSpec::key)),
                 })?;
-            let values = toml_values(&value).ok_or_else(|| ConfigError::Invalid {
+            let values = match &value {
+                toml::Value::Table(table) if option.value == "JSON" => {
+                    serde_json::to_string(table).ok().map(|json| vec![json])
+                }
+                value => toml_values(value),
+            };
+            let values = values.ok_or_else(|| ConfigError::Invalid {
                 origin: format!("{} in {}", key, path.display()),
                 value: value.to_string(),
                 reason: "expected text, a number, or a list of them".to_owned(),
@@ -159,6 +165,18 @@ mod tests {
         ("default_write", "flag", "env", "'file'"),
         ("default_read", "flag", "env", "'file'"),
         ("default_vhost", "flag", "env", "'file'"),
+        (
+            "default_users",
+            r#"{"u":{}}"#,
+            r#"{"u":{"read":"^r"}}"#,
+            r#"{ u = { tags = ["t"] } }"#,
+        ),
+        (
+            "default_limits",
+            r#"{"l":{}}"#,
+            r#"{"l":{"max_queues":1}}"#,
+            r#"'{"l":{"pattern":"^a"}}'"#,
+        ),
         ("load_definitions", "/flag", "/env", "'/file'"),
         ("definitions_skip_if_unchanged", "true", "true", "'true'"),
         (

@@ -17,7 +17,7 @@ use super::caller::{Administrator, Monitor, log_in};
 use super::error::{ApiError, Refusal};
 use super::json::{Answer, Json, RawBody};
 use super::path::Path;
-use crate::broker::users::LoginDoor;
+use crate::broker::users::{LoginAttempts, LoginDoor, LoginSource};
 use crate::http::Peer;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -90,14 +90,37 @@ async fn login(
     }))
 }
 
-/// How many logins of a protocol there were.
+/// How many logins there were, of a protocol or of one of its sources.
 #[derive(Serialize, ToSchema)]
 struct Attempts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
     protocol: &'static str,
     auth_attempts: u64,
     auth_attempts_failed: u64,
     auth_attempts_succeeded: u64,
 }
+
+impl Attempts {
+    fn new(door: LoginDoor, source: Option<LoginSource>, attempts: LoginAttempts) -> Attempts {
+        let (remote_address, username) = source
+            .map(|LoginSource { address, user }| (address.to_string(), user.to_string()))
+            .unzip();
+        Attempts {
+            remote_address,
+            username,
+            protocol: door.protocol(),
+            auth_attempts: attempts.total(),
+            auth_attempts_failed: attempts.failed,
+            auth_attempts_succeeded: attempts.succeeded,
+        }
+    }
+}
+
+/// In RabbitMQ's order.
+const DOORS: [LoginDoor; 2] = [LoginDoor::Management, LoginDoor::Amqp];
 
 fn check_node(api: &Shared, node: &str) -> Result<(), ApiError> {
     match *node == *api.node {
@@ -117,38 +140,12 @@ async fn attempts(
     Path(node): Path<String>,
 ) -> Answer<Vec<Attempts>> {
     check_node(&api, &node)?;
-    let of = |(protocol, door)| {
-        let attempts = api.broker.users().login_attempts(door);
-        Attempts {
-            protocol,
-            auth_attempts: attempts.succeeded + attempts.failed,
-            auth_attempts_failed: attempts.failed,
-            auth_attempts_succeeded: attempts.succeeded,
-        }
-    };
-    let doors = [
-        ("http", LoginDoor::Management),
-        ("amqp091", LoginDoor::Amqp),
-    ];
-    Ok(Json(doors.map(of).into()))
+    let users = api.broker.users();
+    let of = |door| Attempts::new(door, None, users.login_attempts(door));
+    Ok(Json(DOORS.map(of).into()))
 }
 
-/// Begins to count logins anew.
-#[utoipa::path(
-    delete, path = "/api/auth/attempts/{node}", tag = "logins", params(("node" = String, Path)),
-    responses((status = 204, description = "Forgotten."), (status = 401, body = Refusal), (status = 404, body = Refusal))
-)]
-async fn forget_attempts(
-    State(api): State<Shared>,
-    _: Administrator,
-    Path(node): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    check_node(&api, &node)?;
-    api.broker.users().forget_login_attempts();
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// How many logins there were, by address and user: not counted, as in RabbitMQ unless it is configured.
+/// How many logins there were, by address and user: nothing until `enable_auth_attempt_source_tracking`, as in RabbitMQ.
 #[utoipa::path(
     get, path = "/api/auth/attempts/{node}/source", tag = "logins", params(("node" = String, Path)),
     responses((status = 200, body = Vec<Attempts>), (status = 401, body = Refusal), (status = 404, body = Refusal))
@@ -159,10 +156,28 @@ async fn attempts_by_source(
     Path(node): Path<String>,
 ) -> Answer<Vec<Attempts>> {
     check_node(&api, &node)?;
-    Ok(Json(Vec::new()))
+    let users = api.broker.users();
+    let of = |door| {
+        let sources = users.login_sources(door).into_iter();
+        sources.map(move |(source, attempts)| Attempts::new(door, Some(source), attempts))
+    };
+    Ok(Json(DOORS.into_iter().flat_map(of).collect()))
 }
 
-/// Begins to count logins by address anew.
+/// Begins to count logins anew, all of them.
+#[utoipa::path(
+    delete, path = "/api/auth/attempts/{node}", tag = "logins", params(("node" = String, Path)),
+    responses((status = 204, description = "Forgotten."), (status = 401, body = Refusal), (status = 404, body = Refusal))
+)]
+async fn forget_attempts(
+    State(api): State<Shared>,
+    _: Administrator,
+    Path(node): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    forget(&api, &node)
+}
+
+/// The same: RabbitMQ resets both counts at either address.
 #[utoipa::path(
     delete, path = "/api/auth/attempts/{node}/source", tag = "logins", params(("node" = String, Path)),
     responses((status = 204, description = "Forgotten."), (status = 401, body = Refusal), (status = 404, body = Refusal))
@@ -172,6 +187,11 @@ async fn forget_attempts_by_source(
     _: Administrator,
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    check_node(&api, &node)?;
+    forget(&api, &node)
+}
+
+fn forget(api: &Shared, node: &str) -> Result<StatusCode, ApiError> {
+    check_node(api, node)?;
+    api.broker.users().forget_login_attempts();
     Ok(StatusCode::NO_CONTENT)
 }

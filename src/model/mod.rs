@@ -14,6 +14,7 @@ mod provenance; // what a restored message says of itself
 pub mod shovel; // definitions of shovels
 pub mod stream; // arguments of stream consumers
 mod tls_info; // a TLS connection and its client's certificate
+pub mod vhost_defaults; // what new virtual hosts get
 
 pub use compatibility::COMPATIBLE_VERSION;
 pub use id::{ConnectionId, ConsumerId, Lease, LogId, MessageId, QueueId, Ticket};

@@ -11,6 +11,10 @@ pub(super) enum Kind {
     Text,
     /// Text, where nothing within quotes is `none`.
     TextOrNone,
+    /// A regular expression.
+    Pattern,
+    /// Texts with commas between them.
+    Texts,
     /// Text that is not shown in errors.
     Secret,
     /// The path of a file that must be there.
@@ -62,7 +66,11 @@ impl Kind {
                 Err("encrypted values cannot be read: say $(VARIABLE) or $(<FILE)".to_owned())
             }
             Kind::TextOrNone if text.is_empty() => is("none".to_owned()),
-            Kind::Text | Kind::TextOrNone | Kind::Secret => is(text.to_owned()),
+            Kind::Text | Kind::TextOrNone | Kind::Texts | Kind::Secret => is(text.to_owned()),
+            Kind::Pattern => match fancy_regex::Regex::new(text) {
+                Ok(_) => is(text.to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
             Kind::File => match std::fs::metadata(text) {
                 Ok(_) => is(text.to_owned()),
                 Err(error) => Err(format!("the file cannot be read: {error}")),
@@ -124,6 +132,42 @@ impl Kind {
                     Err(format!("expected one of {}", known.join(", ")))
                 }
             },
+        }
+    }
+}
+
+impl Kind {
+    /// A value that was read, as JSON.
+    pub(super) fn json(self, value: String) -> serde_json::Value {
+        match self {
+            Kind::Integer | Kind::Positive => value
+                .parse::<i64>()
+                .map_or(value.into(), serde_json::Value::from),
+            Kind::Texts => {
+                let texts = value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|text| !text.is_empty());
+                texts.collect()
+            }
+            Kind::Text
+            | Kind::TextOrNone
+            | Kind::Pattern
+            | Kind::Secret
+            | Kind::File
+            | Kind::ZeroIsMost(_)
+            | Kind::Infinite
+            | Kind::Float
+            | Kind::Truth
+            | Kind::IfTrue(_)
+            | Kind::Bytes
+            | Kind::ByteSize
+            | Kind::MessageSize
+            | Kind::Listener
+            | Kind::ListenerOrNone
+            | Kind::Port
+            | Kind::Ip
+            | Kind::Words(_) => value.into(),
         }
     }
 }
@@ -193,6 +237,9 @@ mod tests {
             (Kind::Text, "x", Some("x")),
             (Kind::TextOrNone, "", Some("none")),
             (Kind::TextOrNone, "x", Some("x")),
+            (Kind::Pattern, "^(?!amq)", Some("^(?!amq)")),
+            (Kind::Pattern, "(", None),
+            (Kind::Texts, "a, b", Some("a, b")),
             (Kind::Integer, "-1", Some("-1")),
             (Kind::Integer, "1.5", None),
             (Kind::Positive, "0", None),
@@ -244,6 +291,12 @@ mod tests {
             let expected = expected.map(|text| Value::Is(text.to_owned()));
             assert_eq!(read, expected, "{kind:?} {text}");
         }
+        assert_eq!(
+            Kind::Texts.json("a, b".to_owned()),
+            serde_json::json!(["a", "b"])
+        );
+        assert_eq!(Kind::Positive.json("7".to_owned()), 7);
+        assert_eq!(Kind::Text.json("7".to_owned()), "7");
         assert_eq!(
             Kind::IfTrue("tls").read("true"),
             Ok(Value::Is("tls".to_owned()))

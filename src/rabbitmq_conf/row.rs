@@ -18,6 +18,9 @@ pub(super) enum Meaning {
     Marks(&'static str),
     /// With `none`, the mechanism ANONYMOUS is not offered.
     AnonymousUser,
+    /// The last word of the key is a field of the object that the word before it names, in an option that takes a JSON
+    /// object of objects.
+    Field(&'static str),
     /// A part of one item of `oauth2-scope-aliases`; the keys with one number belong together.
     Alias(AliasPart),
     /// A part of the address of an HTTP listener.

@@ -87,6 +87,7 @@ struct Gathered {
     /// With the rank of the row: the first row of the table that sets an option wins.
     single: BTreeMap<&'static str, (usize, String, String)>,
     lists: BTreeMap<&'static str, List>,
+    objects: BTreeMap<&'static str, Object>,
     /// Role and scopes, by number.
     aliases: BTreeMap<String, [Option<String>; 2]>,
     /// The key that forbids anonymous logins.
@@ -102,6 +103,13 @@ struct Gathered {
 struct List {
     /// With what they are ordered by.
     items: Vec<(Order, String)>,
+    origin: String,
+}
+
+/// The objects of an option, and their fields.
+#[derive(Default)]
+struct Object {
+    fields: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     origin: String,
 }
 
@@ -179,6 +187,14 @@ impl Gathered {
                 if value == NONE {
                     self.without_anonymous = Some(origin(setting));
                 }
+            }
+            Meaning::Field(option) => {
+                let mut words = setting.key.0.iter().rev().cloned();
+                let (field, name) = (words.next(), words.next());
+                let object = self.objects.entry(option).or_default();
+                let fields = object.fields.entry(name.unwrap_or_default()).or_default();
+                fields.insert(field.unwrap_or_default(), row.kind.json(value));
+                object.origin = origin(setting);
             }
             Meaning::Alias(part) => {
                 let number = setting.key.0.iter().rev().nth(1).cloned();
@@ -286,6 +302,13 @@ impl Gathered {
                 option,
                 values,
                 origin: list.origin,
+            });
+        }
+        for (option, Object { fields, origin }) in std::mem::take(&mut self.objects) {
+            given.push(Given {
+                option,
+                values: vec![serde_json::json!(fields).to_string()],
+                origin,
             });
         }
         given.extend(self.listeners());
@@ -404,7 +427,8 @@ pub(super) fn options() -> std::collections::BTreeSet<&'static str> {
         | Meaning::Adds(option)
         | Meaning::Spreads(option)
         | Meaning::Pairs(option)
-        | Meaning::Marks(option) => Some(option),
+        | Meaning::Marks(option)
+        | Meaning::Field(option) => Some(option),
         Meaning::Web(door, _) => Some(door.option()),
         Meaning::AnonymousUser => Some(MECHANISMS),
         Meaning::Alias(_) => Some(SCOPE_ALIASES),

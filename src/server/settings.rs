@@ -58,6 +58,8 @@ pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
                 config.default_read.clone(),
             ],
         }),
+        default_users: config.default_users.clone(),
+        default_limits: config.default_limits.clone(),
         new_passwords: match config.password_hashing {
             PasswordHashing::Argon2id => NewPasswords::Argon2id,
             PasswordHashing::RabbitMq => NewPasswords::RabbitSha256,

@@ -31,6 +31,7 @@ mod manual; // man pages and completions
 mod metrics; // numbers for Prometheus
 mod migrate; // moving messages from another broker
 mod net; // sockets: TLS
+mod new_vhosts; // users and limits that new virtual hosts get
 mod old_data_directories; // data directories that earlier builds wrote
 mod permissions; // rights that change, limits of users
 mod policies; // policies of live queues and exchanges

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::support::{Peer, Publish, TestServer, eventually, socketless};
+use crate::support::{Client, Peer, Publish, TestServer, eventually, socketless};
 
 /// A broker with metrics.
 struct Scraped {
@@ -387,4 +387,72 @@ async fn ten_thousand_queues_are_scraped_quickly_and_slow_readers_delay_nobody()
         stream.read_u8().await.unwrap();
     }
     assert_eq!(scraped.value("rabbitmq_queues").await, 10_000.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_are_counted_by_protocol_and_on_request_by_source() {
+    let scraped = Scraped::start().await;
+    let users = scraped.server.broker.users();
+    let log_in = async |user: &str, password: &str| {
+        let address = scraped.server.address;
+        let mut peer = Peer::log_in(address, Client::default(), user, password).await;
+        peer.method().await;
+    };
+    log_in("guest", "guest").await;
+    users.track_login_sources();
+    log_in("guest", "guest").await;
+    log_in("ann", "x").await;
+    let of_logins = async |path: &str| {
+        let text = scraped.get(path).await;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let lines = lines.filter(|line| line.contains("auth_attempts"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let sums = |prefix: &str| {
+        [
+            ("total", [3, 0]),
+            ("succeeded_total", [2, 0]),
+            ("failed_total", [1, 0]),
+        ]
+        .into_iter()
+        .flat_map(|(name, counts)| {
+            let name = format!("{prefix}_auth_attempts_{name}");
+            ["amqp091", "http"]
+                .into_iter()
+                .zip(counts)
+                .map(move |(protocol, count)| format!("{name}{{protocol=\"{protocol}\"}} {count}"))
+        })
+        .collect::<Vec<_>>()
+    };
+    let sources = |prefix: &str| {
+        [
+            ("total", [1, 1]),
+            ("succeeded_total", [0, 1]),
+            ("failed_total", [1, 0]),
+        ]
+        .into_iter()
+        .flat_map(|(name, counts)| {
+            let name = format!("{prefix}_auth_attempts_detailed_{name}");
+            ["ann", "guest"]
+                .into_iter()
+                .zip(counts)
+                .map(move |(user, count)| {
+                    let labels = format!(
+                        "remote_address=\"127.0.0.1\",username=\"{user}\",protocol=\"amqp091\""
+                    );
+                    format!("{name}{{{labels}}} {count}")
+                })
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(of_logins("/metrics").await, sums("rabbitmq"));
+    let both = [sums("rabbitmq"), sources("rabbitmq")].concat();
+    assert_eq!(of_logins("/metrics/per-object").await, both);
+    let families = "?family=auth_attempt_metrics&family=auth_attempt_detailed_metrics";
+    let both = [sums("rabbitmq_detailed"), sources("rabbitmq_detailed")].concat();
+    assert_eq!(
+        of_logins(&format!("/metrics/detailed{families}")).await,
+        both
+    );
+    assert_eq!(of_logins("/metrics/detailed").await, [""; 0]);
 }

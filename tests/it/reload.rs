@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::process::Process;
 use crate::support::{Client, Peer};
 
-fn ctl(dir: &Path, words: &[&str]) -> (bool, String) {
+pub(crate) fn ctl(dir: &Path, words: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     let command = command.arg("ctl").args(words).arg("--data-dir").arg(dir);
     let Output {

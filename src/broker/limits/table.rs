@@ -131,6 +131,18 @@ impl Limits {
             .await
     }
 
+    /// Proposes limits for virtual hosts that are being added.
+    pub(in crate::broker) async fn propose_put(
+        &self,
+        limits: Vec<(Name, VhostLimits)>,
+    ) -> Proposal {
+        let put = |(vhost, limits)| Change::Put(vhost, limits);
+        let changes = limits.into_iter().map(put).collect();
+        let proposed = self.vhosts.propose(|_| Ok::<_, Infallible>((changes, ())));
+        let Ok((proposal, ())) = proposed.await;
+        proposal
+    }
+
     /// Proposes to forget the limits of a virtual host that is being deleted.
     pub(in crate::broker) async fn propose_forget_vhost(&self, vhost: &str) -> Proposal {
         let proposed = self

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::login_gate::{LoginAttempts, LoginGate};
+use super::attempts::{LoginAttempts, LoginSource};
+use super::login_gate::LoginGate;
 use super::registry::Users;
 use super::user::UserError;
 use crate::auth::{
@@ -45,6 +46,18 @@ pub enum LoginDoor {
     Management,
 }
 
+impl LoginDoor {
+    pub const ALL: [LoginDoor; 2] = [LoginDoor::Amqp, LoginDoor::Management];
+
+    /// RabbitMQ's name of the protocol.
+    pub fn protocol(self) -> &'static str {
+        match self {
+            LoginDoor::Amqp => "amqp091",
+            LoginDoor::Management => "http",
+        }
+    }
+}
+
 /// A login on its way through the chain.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
@@ -77,7 +90,7 @@ impl Users {
                 false => Err(LoginError::LoopbackOnly(user.name)),
             });
         let gate = self.gate(door);
-        gate.count(login.is_ok());
+        gate.attempts.count(name, peer, login.is_ok());
         match &login {
             Ok(_) => gate.note(name, peer, true),
             Err(error) if error.is_clients_fault() => gate.note(name, peer, false),
@@ -108,12 +121,32 @@ impl Users {
 
     /// How many logins there were at a front door, since the start or since they were forgotten.
     pub fn login_attempts(&self, door: LoginDoor) -> LoginAttempts {
-        self.gate(door).attempts()
+        self.gate(door).attempts.sum()
     }
 
     pub fn forget_login_attempts(&self) {
-        self.amqp_gate.forget_attempts();
-        self.management_gate.forget_attempts();
+        for door in LoginDoor::ALL {
+            self.gate(door).attempts.forget();
+        }
+    }
+
+    /// The same by address and user, ordered; nothing unless they are tracked.
+    pub fn login_sources(&self, door: LoginDoor) -> Vec<(LoginSource, LoginAttempts)> {
+        self.gate(door).attempts.by_source()
+    }
+
+    /// Counts logins by address and user, too, until the next start.
+    pub fn track_login_sources(&self) {
+        for door in LoginDoor::ALL {
+            self.gate(door).attempts.track_sources();
+        }
+    }
+
+    /// Counts logins by front door only.
+    pub fn ignore_login_sources(&self) {
+        for door in LoginDoor::ALL {
+            self.gate(door).attempts.ignore_sources();
+        }
     }
 
     fn gate(&self, door: LoginDoor) -> &LoginGate {
@@ -225,11 +258,16 @@ impl Users {
         name: &str,
         password: &[u8],
     ) -> Result<PasswordHash, UserError> {
-        let hash = match self.new_passwords {
+        let hash = self.hash(name, password).await;
+        hash.ok_or(UserError::Store(StoreFailed))
+    }
+
+    /// `None` if too many other passwords are hashed.
+    pub(super) async fn hash(&self, name: &str, password: &[u8]) -> Option<PasswordHash> {
+        match self.new_passwords {
             NewPasswords::Argon2id => self.amqp_gate.hash(name, password).await,
             NewPasswords::RabbitSha256 => Some(PasswordHash::rabbit_sha256(password)),
-        };
-        hash.ok_or(UserError::Store(StoreFailed))
+        }
     }
 }
 

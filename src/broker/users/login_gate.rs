@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::attempts::Attempts;
 use super::failures::Failures;
 use super::shared_checks::{CheckKey, SharedChecks};
 use super::user::User;
@@ -25,27 +25,11 @@ pub(super) struct LoginGate {
     logins: Mutex<Logins>,
     checks: SharedChecks,
     hashing: Arc<Hashing>,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
+    pub(super) attempts: Attempts,
     failures: Mutex<Failures>,
 }
 
-/// How many logins there were at a front door.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoginAttempts {
-    pub succeeded: u64,
-    pub failed: u64,
-}
-
 impl LoginGate {
-    pub(super) fn count(&self, has_succeeded: bool) {
-        let counter = match has_succeeded {
-            true => &self.succeeded,
-            false => &self.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// How long an attempt waits because of failures lately, unless it is known to succeed.
     pub(super) fn wait(
         &self,
@@ -67,18 +51,6 @@ impl LoginGate {
             true => failures.succeeded(name, peer, now),
             false => failures.failed(name, peer, now),
         }
-    }
-
-    pub(super) fn attempts(&self) -> LoginAttempts {
-        LoginAttempts {
-            succeeded: self.succeeded.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-        }
-    }
-
-    pub(super) fn forget_attempts(&self) {
-        self.succeeded.store(0, Ordering::Relaxed);
-        self.failed.store(0, Ordering::Relaxed);
     }
 
     /// Whether this is the user's password. Takes tens of milliseconds unless the result is cached. `None` if too many

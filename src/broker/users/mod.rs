@@ -2,7 +2,9 @@
 //! which virtual hosts exist.
 
 mod access; // all users and permissions in memory, and each change of them
+mod attempts; // how many logins there were
 mod authorise; // what users who have logged in may do
+mod defaults; // users that new virtual hosts get
 mod failures; // failed logins, and how long the next one waits
 mod login;
 mod login_gate; // verifies passwords
@@ -14,9 +16,9 @@ mod shared_checks; // password checks that equal logins share
 mod tests;
 mod user;
 
+pub use attempts::{LoginAttempts, LoginSource};
 pub use authorise::{Answer, Permitted, Validity};
 pub use login::{LoginDoor, LoginError};
-pub use login_gate::LoginAttempts;
 pub use registry::Users;
 pub use renewal::RenewalError;
 pub use user::{PutUser, TAG_ADMINISTRATOR, TAG_IMPERSONATOR, User, UserError};

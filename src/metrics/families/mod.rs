@@ -4,6 +4,7 @@ mod channels; // channels
 mod connections; // connections
 mod exchanges; // exchanges
 mod global; // messages by protocol and queue type
+mod logins; // logins by protocol
 mod node; // the process, churn, totals
 mod own; // what only Leveret has
 mod queues; // queues
@@ -38,12 +39,14 @@ fn whole_broker(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
     node::alarms(views, out);
     global::write(views, out);
     shovels::write(views, out);
+    logins::write(views, out, Prefix::Plain);
     own::write(views, overview.queue_totals.unacked, out);
 }
 
 /// The numbers of each object, after those of the whole broker.
 pub(super) fn per_object(views: &Views, out: &mut Exposition) -> Vec<Box<dyn Pieces>> {
     whole_broker(views, Endpoint::PerObject, out);
+    logins::by_source(views, out, Prefix::Plain);
     let every_vhost = Query::default();
     let all = [
         queues::parts(views, &every_vhost, Prefix::Plain, |_| true),
@@ -66,6 +69,12 @@ pub(super) fn detailed(views: &Views, query: &Query, out: &mut Exposition) -> Ve
     }
     if named("node_metrics") {
         node::limits(views, out, Prefix::Detailed);
+    }
+    if named("auth_attempt_metrics") {
+        logins::write(views, out, Prefix::Detailed);
+    }
+    if named("auth_attempt_detailed_metrics") {
+        logins::by_source(views, out, Prefix::Detailed);
     }
     if named("alarm_metrics") {
         node::alarms(views, out);

@@ -2,10 +2,11 @@
 
 use super::listeners::{TLS, VERIFY};
 use crate::rabbitmq_conf::kind::Kind::{
-    File, IfTrue, Infinite, Integer, Secret, Text, TextOrNone, Truth, Words,
+    File, IfTrue, Infinite, Integer, Pattern, Positive, Secret, Text, TextOrNone, Texts, Truth,
+    Words,
 };
 use crate::rabbitmq_conf::row::Meaning::{
-    Adds, Alias, Always, AnonymousUser, Backend, Marks, Pairs, Refused, Sets, Without,
+    Adds, Alias, Always, AnonymousUser, Backend, Field, Marks, Pairs, Refused, Sets, Without,
 };
 use crate::rabbitmq_conf::row::{AliasPart, Row, Step, row};
 
@@ -30,8 +31,6 @@ const HASHINGS: &[(&str, &str)] = &[
     ("rabbit_password_hashing_sha512", "rabbitmq"),
 ];
 const METHODS: &[(&str, &str)] = &[("get", "get"), ("post", "post")];
-const NO_VHOST_DEFAULTS: &str =
-    "virtual hosts get no definitions when they are created; use a definitions file";
 const ONE_SERVER: &str = "one resource server with one provider can be configured";
 
 pub(super) const ROWS: &[Row] = &[
@@ -49,13 +48,37 @@ pub(super) const ROWS: &[Row] = &[
     row("default_permissions.write", Text, Sets("default-write")),
     row("default_permissions.read", Text, Sets("default-read")),
     row(
-        "default_users.$.password",
-        Secret,
-        Without(NO_VHOST_DEFAULTS),
+        "default_users.$.vhost_pattern",
+        Pattern,
+        Field("default-users"),
     ),
-    row("default_users.*", Text, Without(NO_VHOST_DEFAULTS)),
-    row("default_limits.*", Text, Without(NO_VHOST_DEFAULTS)),
-    row("default_policies.*", Text, Without(NO_VHOST_DEFAULTS)),
+    row("default_users.$.password", Secret, Field("default-users")),
+    row("default_users.$.configure", Pattern, Field("default-users")),
+    row("default_users.$.read", Pattern, Field("default-users")),
+    row("default_users.$.write", Pattern, Field("default-users")),
+    row("default_users.$.tags", Texts, Field("default-users")),
+    row(
+        "default_limits.vhosts.$.pattern",
+        Pattern,
+        Field("default-limits"),
+    ),
+    row(
+        "default_limits.vhosts.$.max_connections",
+        Positive,
+        Field("default-limits"),
+    ),
+    row(
+        "default_limits.vhosts.$.max_queues",
+        Positive,
+        Field("default-limits"),
+    ),
+    row(
+        "default_policies.*",
+        Text,
+        Without(
+            "new virtual hosts get no operator policies: use set_operator_policy or a definitions file",
+        ),
+    ),
     row("anonymous_login_user", Words(ANONYMOUS), AnonymousUser),
     row(
         "anonymous_login_pass",

@@ -366,5 +366,20 @@ async fn a_form_logs_in_and_logins_are_counted() {
     );
     assert_eq!(guest.delete(&path).await.status, 204);
     assert_eq!(guest.json(&path).await[0]["auth_attempts_failed"], 0);
-    assert_eq!(guest.json(&format!("{path}/source")).await, json!([]));
+    let by_source = format!("{path}/source");
+    assert_eq!(guest.json(&by_source).await, json!([]));
+    server.broker.users().track_login_sources();
+    let wrong = b"username=nobody&password=x";
+    client.send("POST", "/api/login", wrong).await;
+    let source = |user: &str, failed: u64, succeeded: u64| {
+        json!({
+            "remote_address": "127.0.0.1", "username": user, "protocol": "http",
+            "auth_attempts": failed + succeeded, "auth_attempts_failed": failed,
+            "auth_attempts_succeeded": succeeded,
+        })
+    };
+    let sources = json!([source("guest", 0, 1), source("nobody", 1, 0)]);
+    assert_eq!(guest.json(&by_source).await, sources);
+    assert_eq!(guest.delete(&by_source).await.status, 204);
+    assert_eq!(guest.json(&by_source).await, json!([source("guest", 0, 1)]));
 }
