@@ -32,7 +32,6 @@ const NO_INTERCEPTORS: &str = "Leveret has no channel interceptors.";
 const NO_PLUGINS: &str =
     "Leveret has no plugins; 'list' shows those of RabbitMQ whose function is built in.";
 const DISK_WATCHED: &str = "Leveret always watches the free disk space.";
-const BY_PROTOCOL: &str = "Leveret counts logins by protocol only, and logs those that fail.";
 const DEPRECATED: &str =
     "This command is DEPRECATED and is a no-op. It will be removed in a future version.";
 const NO_MIRRORING: &str = "Classic queue mirroring does not exist: no policy can enable it.";
@@ -73,8 +72,6 @@ pub(super) const ABSENT: &[Absent] = &[
     refused("decrypt_conf_value", NO_ENCRYPTED_VALUES),
     refused("directories", NO_PLUGINS),
     refused("disable", NO_PLUGINS),
-    refused("disable_auth_attempt_source_tracking", BY_PROTOCOL),
-    refused("enable_auth_attempt_source_tracking", BY_PROTOCOL),
     refused("encode", NO_ENCRYPTED_VALUES),
     refused("encrypt_conf_value", NO_ENCRYPTED_VALUES),
     refused("erlang_cookie_hash", NO_ERLANG),

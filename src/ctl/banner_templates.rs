@@ -97,6 +97,30 @@ const TEMPLATES: &[(Verb, &str)] = &[
         Verb::DeleteReplica,
         "Removing a replica of queue {0} on node {1}...",
     ),
+    (
+        Verb::DisableAuthAttemptSourceTracking,
+        "Disabling authentication attempt source tracking ...",
+    ),
+    (
+        Verb::Drain,
+        "Will put node {node} into maintenance mode. The node will no longer serve any client traffic!",
+    ),
+    (
+        Verb::Revive,
+        "Will put node {node} back into regular operating mode. The node will again serve client traffic and host primary queue replicas.",
+    ),
+    (
+        Verb::SuspendListeners,
+        "Will suspend client connection listeners on node {node}. The node will no longer accept client connections!",
+    ),
+    (
+        Verb::ResumeListeners,
+        "Will resume client connection listeners on node {node}. The node will now accept client connections",
+    ),
+    (
+        Verb::EnableAuthAttemptSourceTracking,
+        "Enabling authentication attempt source tracking ...",
+    ),
     (Verb::DiscoverPeers, "Discovering peers nodes ..."),
     (
         Verb::Environment,

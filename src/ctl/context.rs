@@ -20,6 +20,12 @@ pub(crate) enum NodeCommand {
     StopApp(oneshot::Sender<()>),
     /// Open the listeners again. The error of the reply is text for the operator.
     StartApp(oneshot::Sender<Result<(), String>>),
+    /// Close the sockets of the listeners, or open them again; connections stay open. The error is text for the operator.
+    SuspendListeners(oneshot::Sender<Result<(), String>>),
+    ResumeListeners(oneshot::Sender<Result<(), String>>),
+    /// Begin maintenance: suspend the listeners and close the connections of clients; or end it.
+    Drain(oneshot::Sender<Result<(), String>>),
+    Revive(oneshot::Sender<Result<(), String>>),
     /// Set the largest `channel-max` of new connections.
     SetChannelMax(NonZeroU16, oneshot::Sender<()>),
     /// End the process in good order.

@@ -83,6 +83,8 @@ verbs! {
     "Nodes": {
         AwaitStartup "await_startup" (0..=0) [] "" "Waits for the broker to serve clients";
         StartApp "start_app" (0..=0) [] "" "Accepts clients again after stop_app";
+        ResumeListeners "resume_listeners" (0..=0) [] "" "Takes connections of clients again";
+        SuspendListeners "suspend_listeners" (0..=0) [] "" "Takes no further connections, at any port; those that are open stay";
         Stop "stop" (0..=1) [] "" "Stops the broker in good order";
         StopApp "stop_app" (0..=0) [] "" "Closes listeners and connections; the process keeps running";
         Shutdown "shutdown" (0..=0) [] "" "Stops the broker in good order";
@@ -155,7 +157,7 @@ verbs! {
         CipherSuites "cipher_suites" (0..=0) ["format", "all"] "[--format <openssl | iana>] [--all]" "Lists the cipher suites of TLS";
         IsBooting "is_booting" (0..=0) [] "" "Tells whether the broker is still starting";
         IsRunning "is_running" (0..=0) [] "" "Tells whether the broker serves clients";
-        ListNodeAuthAttemptStats "list_node_auth_attempt_stats" (0..=0) ["by-source"] "[--by-source]" "Lists how many logins there were, by protocol";
+        ListNodeAuthAttemptStats "list_node_auth_attempt_stats" (0..=0) ["by-source"] "[--by-source]" "Lists how many logins there were, by protocol, or by address and user";
         ListUnresponsiveQueues "list_unresponsive_queues" (0..=0) ["vhost", "queue-timeout", "local", "all"] "[--vhost <vhost>] [--queue-timeout <milliseconds>]" "Lists queues that do not answer in time";
         Listeners "listeners" (0..=0) [] "" "Lists listeners: interface, port, protocol";
         LogLocation "log_location" (0..=0) ["all"] "[--all]" "Shows where the log goes";
@@ -226,6 +228,8 @@ verbs! {
         SetVmMemoryHighWatermark "set_vm_memory_high_watermark" (1..=2) [] "<fraction> | absolute <value>" "Sets the vm_memory_high_watermark setting";
         Environment "environment" (0..=0) [] "" "Displays the settings that hold, with their sources";
         OsEnv "os_env" (0..=0) [] "" "Lists the broker's environment variables that set options";
+        DisableAuthAttemptSourceTracking "disable_auth_attempt_source_tracking" (0..=0) [] "" "Counts logins by protocol only";
+        EnableAuthAttemptSourceTracking "enable_auth_attempt_source_tracking" (0..=0) [] "" "Counts logins by address and user, too, until the next start";
         ResetNodeAuthAttemptMetrics "reset_node_auth_attempt_metrics" (0..=0) [] "" "Counts logins from 0";
         SetLogLevel "set_log_level" (1..=1) [] "<debug | info | warning | error | critical | none>" "Sets the level of the log until the next start";
     }
@@ -234,6 +238,8 @@ verbs! {
         ImportDefinitions "import_definitions" (0..=1) ["format", "skip-if-unchanged"] "[<file_path | \"-\">] [--format <json>] [--skip-if-unchanged]" "Imports definitions in JSON, from a file or from standard input. They hold when this returns.";
     }
     "Upgrade": {
+        Drain "drain" (0..=0) [] "" "Begins maintenance: closes the listeners and all connections of clients";
+        Revive "revive" (0..=0) [] "" "Ends maintenance: takes connections of clients again";
         AwaitOnlineQuorumPlusOne "await_online_quorum_plus_one" (0..=0) [] "" "Waits until queues keep their quorum without this node; does not apply to one node";
         HasReachedTargetClusterSize "has_reached_target_cluster_size" (0..=0) [] "" "Fails if nodes are missing; there is one node";
         PostUpgrade "post_upgrade" (0..=0) [] "" "Does what an upgrade leaves to do: nothing";

@@ -107,7 +107,7 @@ fn consumer_timeout(api: &Api, view: &ConsumerView) -> u64 {
         queue.arguments().consumer_timeout_ms
     };
     own.or_else(of_queue)
-        .unwrap_or(api.config.consumer_timeout_ms)
+        .unwrap_or(api.views.amqp_limits().consumer_timeout_ms)
 }
 
 struct ConsumerRow {

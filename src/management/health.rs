@@ -338,7 +338,7 @@ async fn ready_to_serve_clients(State(api): State<Shared>) -> Health {
 
 fn connection_limit(api: &Api) -> Health {
     let connections = api.broker.connections().len();
-    let limit = api.config.amqp_connections_max;
+    let limit = api.views.amqp_limits().connections_max;
     match connections < limit {
         true => Health::ok(),
         false => Health {

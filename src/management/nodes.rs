@@ -102,7 +102,7 @@ impl Row for NodeRow {
             name: api.node.clone(),
             r#type: "disc",
             running: true,
-            being_drained: false,
+            being_drained: node.is_under_maintenance,
             rabbitmq_version: COMPATIBLE_VERSION,
             os_pid: node.os_pid.to_string(),
             uptime: u64::try_from(node.uptime.as_millis()).unwrap_or(u64::MAX),

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry, Room};
 use super::listener::Listener;
 use super::proxy_header::{Named, read_header};
+use super::suspension::{Order, Orders};
 use super::tls::Tls;
 use super::transport::Transport;
 use crate::clock::monotonic;
@@ -211,16 +212,21 @@ impl Acceptor {
     /// this future drops all tasks.
     pub async fn serve<F>(
         &self,
-        listener: Listener,
+        mut listener: Listener,
         mut stopped: watch::Receiver<bool>,
         serve_one: impl Fn(Transport, SocketAddr, SocketPermit) -> F + Clone + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
+        let mut orders = listener.orders.take();
         loop {
             let accepted = tokio::select! {
                 _ = stopped.wait_for(|stopped| *stopped) => break,
+                order = next_order(orders.as_mut()) => {
+                    listener.obey(order);
+                    continue;
+                }
                 Some(ended) = tasks.join_next() => {
                     self.log_panic(ended);
                     continue;
@@ -278,7 +284,7 @@ impl Acceptor {
         listener: &Listener,
     ) -> Option<(TcpStream, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
         self.place_for_newcomer().await;
-        let (stream, peer) = match listener.socket.accept().await {
+        let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(unsaid) = self.no_sockets.passes(monotonic()) {
@@ -324,6 +330,18 @@ impl Acceptor {
             tracing::error!(%error, "a connection of {} ended by a panic", self.door.name);
         }
     }
+}
+
+/// Waits for the next order. Without those who give them, none comes.
+async fn next_order(orders: Option<&mut Orders>) -> Order {
+    if let Some(orders) = orders {
+        while orders.changed().await.is_ok() {
+            if let Some(order) = orders.borrow_and_update().clone() {
+                return order;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// What comes before the front door's protocol.

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::suspension::{Order, Orders, Suspension};
 use super::tls::Tls;
 use crate::model::IpRange;
 
@@ -16,7 +17,11 @@ const ACCEPT_BACKLOG: u32 = 4096;
 /// Listens on one address.
 #[derive(Debug)]
 pub struct Listener {
-    pub(super) socket: TcpListener,
+    /// `None` while it is suspended.
+    socket: Option<TcpListener>,
+    address: SocketAddr,
+    /// `None` if nothing suspends it.
+    pub(super) orders: Option<Orders>,
     /// `None` for plain TCP.
     pub(super) tls: Option<Arc<Tls>>,
     /// Peers that begin with a header of the PROXY protocol. Others send none.
@@ -26,20 +31,45 @@ pub struct Listener {
 impl Listener {
     /// Listens on an address; for port 0 the system chooses one.
     pub fn open(address: SocketAddr) -> io::Result<Listener> {
-        let socket = if address.is_ipv6() {
-            TcpSocket::new_v6()?
-        } else {
-            TcpSocket::new_v4()?
-        };
-        // A restarted broker must not wait until the system forgets the old connections.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let socket = socket.listen(ACCEPT_BACKLOG)?;
+        let socket = bind(address)?;
         Ok(Listener {
-            socket,
+            address: socket.local_addr()?,
+            socket: Some(socket),
+            orders: None,
             tls: None,
             proxies: [].into(),
         })
+    }
+
+    /// It closes and opens its socket as it is told.
+    #[must_use]
+    pub fn with_suspension(self, suspension: &Suspension) -> Listener {
+        Listener {
+            orders: Some(suspension.follow()),
+            ..self
+        }
+    }
+
+    /// The next connection; while the listener is suspended, none comes.
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.socket {
+            Some(socket) => socket.accept().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what it is told, and says so.
+    pub(super) fn obey(&mut self, order: Order) {
+        let obeyed = match (order.is_suspended, &self.socket) {
+            (true, _) => {
+                self.socket = None;
+                Ok(())
+            }
+            (false, Some(_)) => Ok(()),
+            (false, None) => bind(self.address).map(|socket| self.socket = Some(socket)),
+        };
+        // There is room for an answer of each listener.
+        order.followed.try_send(obeyed).unwrap_or_default();
     }
 
     /// Connections begin with a TLS handshake.
@@ -62,7 +92,20 @@ impl Listener {
         self.proxies.iter().any(|range| range.contains(ip))
     }
 
+    /// For port 0 the one that the system has chosen.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        Ok(self.address)
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    // A restarted broker must not wait until the system forgets the old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
 }

@@ -9,17 +9,19 @@ mod handshake_turns; // how many handshakes are worked on at a time
 mod listener; // a listening socket, and what its connections begin with
 mod peer_certificate; // what a client's certificate says
 mod proxy_header; // the PROXY protocol
+mod suspension; // closes and opens the sockets of listeners
 mod tls; // certificate and key in use
 mod tls_handshake; // the handshakes of a front door, few at a time
 mod tls_settings; // certificate, key and rules of TLS
 mod tls_stream; // TLS over a socket
-mod transport;
-mod validity; // how long certificates are valid // a connection, plain or TLS
+mod transport; // a connection, plain or TLS
+mod validity; // how long certificates are valid
 
 pub use acceptor::{Acceptor, SocketPermit};
 pub use admission::Capacity;
 pub use listener::Listener;
 pub use peer_certificate::{AlternativeName, LoginFrom, NoName};
+pub use suspension::Suspension;
 pub use tls::Tls;
 pub use tls_settings::{ClientCertificates, TlsError, TlsSettings, TlsVersion};
 pub use transport::Transport;

@@ -1,5 +1,6 @@
 //! Opens and closes the listeners of the front doors.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::error::StartError;
 use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::model::IpRange;
-use crate::net::{Listener, Tls};
+use crate::net::{Listener, Suspension, Tls};
 use crate::views::{ListenerView, Protocol, Security};
 use crate::{amqp, cmq, management, metrics};
 
@@ -92,6 +93,7 @@ impl Addresses {
 /// The open listeners and their connections.
 pub(super) struct Listeners {
     pub(super) addresses: Addresses,
+    suspension: Suspension,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -104,11 +106,13 @@ impl Listeners {
         let (stop, stopped) = watch::channel(false);
         let mut listeners = Listeners {
             addresses: Addresses::default(),
+            suspension: Suspension::default(),
             stop,
             tasks: JoinSet::new(),
         };
         for view in &wanted.0 {
             let (listener, address) = listen(*view, fronts)?;
+            let listener = listener.with_suspension(&listeners.suspension);
             let view = ListenerView { address, ..*view };
             info!("{} listener on {address}", log_name(view));
             listeners.addresses.0.push(view);
@@ -133,6 +137,16 @@ impl Listeners {
             Protocol::Management => tasks.spawn(fronts.management.clone().serve(listener, stopped)),
             Protocol::Prometheus => tasks.spawn(fronts.metrics.clone().serve(listener, stopped)),
         };
+    }
+
+    /// Closes the sockets of all listeners. Connections stay open.
+    pub(super) async fn suspend(&self) -> io::Result<()> {
+        self.suspension.suspend().await
+    }
+
+    /// Opens them again.
+    pub(super) async fn resume(&self) -> io::Result<()> {
+        self.suspension.resume().await
     }
 
     /// Closes the listeners and then the connections. Connections that do not close within the grace are cut

@@ -75,10 +75,14 @@ impl Server {
             error,
         })?;
         let (listening, listeners_shown) = watch::channel([].into());
+        let (under_maintenance, is_under_maintenance) = watch::channel(false);
+        let (amqp_limits, amqp_limits_shown) = watch::channel(settings::amqp_limits(&config));
         let (configuration, configuration_shown) = watch::channel(config.shown.as_str().into());
         let node = NodeInfo {
             listeners: listeners_shown,
             configuration: configuration_shown,
+            under_maintenance: is_under_maintenance,
+            amqp_limits: amqp_limits_shown,
             data_dir: config.data_dir.clone().into(),
             certificate_files: config
                 .tls_cert
@@ -126,6 +130,7 @@ impl Server {
             broker: broker.clone(),
             memory,
             amqp: fronts.amqp.clone(),
+            amqp_limits,
         };
         let door = LocalDoor::new(&fronts.amqp, &broker, running.subscribe());
         background.spawn(shovels.clone().follow(Arc::new(door)));
@@ -135,6 +140,7 @@ impl Server {
             grace: config.shutdown_grace,
             addresses: addresses.clone(),
             running,
+            under_maintenance,
         };
         let command_task = tokio::spawn(command_task.run(listeners, commands_taken, stop_asked));
         advice::warn_of_guest(addresses.views(), &loopback_users, &broker).await;

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{RunningServer, settings};
 use crate::broker::broker::Broker;
 use crate::config::{Change, Config, ConfigError, RawConfig, Reading, Reload, Sources, changes};
 use crate::memory::{self, MemoryMonitor};
+use crate::views::AmqpLimits;
 use crate::{amqp, logging};
 
 /// Knows where the configuration comes from, and what holds.
@@ -23,6 +25,8 @@ pub(super) struct Live {
     pub(super) broker: Arc<Broker>,
     pub(super) memory: Arc<MemoryMonitor>,
     pub(super) amqp: Arc<amqp::Front>,
+    /// What operators see.
+    pub(super) amqp_limits: watch::Sender<AmqpLimits>,
 }
 
 impl Reloader {
@@ -98,6 +102,7 @@ const APPLIES: &[(&str, Apply)] = &[
     ("connection_max", |live, config| {
         live.amqp
             .set_connection_max(settings::connection_max(config));
+        live.amqp_limits.send_replace(settings::amqp_limits(config));
     }),
     ("memory_high_watermark", |live, config| {
         live.memory.set_watermark(config.memory_high_watermark)
@@ -112,7 +117,8 @@ const APPLIES: &[(&str, Apply)] = &[
             .set_loopback_users(config.loopback_users.clone());
     }),
     ("consumer_timeout", |live, config| {
-        live.amqp.set_consumer_timeout(config.consumer_timeout)
+        live.amqp.set_consumer_timeout(config.consumer_timeout);
+        live.amqp_limits.send_replace(settings::amqp_limits(config));
     }),
     ("log_level", |_, config| {
         logging::set_level(Some(config.log_level));

@@ -15,6 +15,7 @@ use crate::files::{self, Shares};
 use crate::model::arguments::QueueKind;
 use crate::net::{AlternativeName, ClientCertificates, LoginFrom, TlsSettings, TlsVersion};
 use crate::store::{FjallOptions, Limits, OnDamage};
+use crate::views::AmqpLimits;
 use crate::{amqp, auth, cmq, management, memory, metrics, node};
 
 /// The backends of logins.
@@ -94,6 +95,14 @@ fn wanted(config: &Config) -> files::Wanted {
     }
 }
 
+/// What operators see of the limits of AMQP clients.
+pub(super) fn amqp_limits(config: &Config) -> AmqpLimits {
+    AmqpLimits {
+        connections_max: connection_max(config),
+        consumer_timeout_ms: u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 /// Maximum number of AMQP connections that the configuration asks for and the limit of file descriptors allows.
 pub(super) fn connection_max(config: &Config) -> usize {
     files::share(files::limit(), wanted(config))
@@ -164,9 +173,7 @@ pub fn management_config(config: &Config, shares: &Shares) -> management::Manage
     management::ManagementConfig {
         connections: shares.management,
         newcomer_timeout: config.handshake_timeout,
-        consumer_timeout_ms: u64::try_from(config.consumer_timeout.as_millis()).unwrap_or(u64::MAX),
         cors_origins: config.management_cors.iter().flatten().cloned().collect(),
-        amqp_connections_max: shares.amqp.authenticated,
         tls: None,
     }
 }

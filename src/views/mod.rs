@@ -25,5 +25,5 @@ pub use listener::{ListenerView, Protocol, Security};
 pub use memory::MemoryView;
 pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
 pub use queue::{QueueState, QueueView};
-pub use sources::{NodeInfo, Views};
+pub use sources::{AmqpLimits, NodeInfo, Views};
 pub use vhost::VhostView;

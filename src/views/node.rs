@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::listener::ListenerView;
-use super::sources::Views;
+use super::sources::{AmqpLimits, Views};
 use crate::broker::alarms::Raised;
 use crate::broker::queue::Queue;
 use crate::broker::stats::{Churn, MessageStats, Totals};
@@ -20,6 +20,8 @@ pub struct NodeView {
     pub uptime: Duration,
     pub data_dir: Arc<Path>,
     pub listeners: Arc<[ListenerView]>,
+    /// It takes no connections, until an operator revives it.
+    pub is_under_maintenance: bool,
     pub alarms: Raised,
     /// Resident bytes.
     pub mem_used: u64,
@@ -93,6 +95,7 @@ impl Views {
             version: env!("CARGO_PKG_VERSION"),
             os_pid: std::process::id(),
             uptime: self.node.started.elapsed(),
+            is_under_maintenance: *self.node.under_maintenance.borrow(),
             data_dir: Arc::clone(&self.node.data_dir),
             listeners: Arc::clone(&self.node.listeners.borrow()),
             alarms: self.alarms.raised(),
@@ -105,6 +108,11 @@ impl Views {
             connections: self.broker.connections().len(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+
+    /// What AMQP clients may do now.
+    pub fn amqp_limits(&self) -> AmqpLimits {
+        *self.node.amqp_limits.borrow()
     }
 
     /// The configuration that holds, as a file with the source of each option. Secrets are not shown.

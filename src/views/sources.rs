@@ -22,10 +22,22 @@ pub struct NodeInfo {
     pub listeners: watch::Receiver<Arc<[ListenerView]>>,
     /// The configuration that holds, as a file with the source of each option. Secrets are not shown.
     pub configuration: watch::Receiver<Arc<str>>,
+    /// Whether an operator has drained the node.
+    pub under_maintenance: watch::Receiver<bool>,
+    pub amqp_limits: watch::Receiver<AmqpLimits>,
     pub data_dir: Arc<Path>,
     /// Files with the certificates of TLS.
     pub certificate_files: Vec<PathBuf>,
     pub started: Instant,
+}
+
+/// What AMQP clients may do, as configured; a reload changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmqpLimits {
+    /// Maximum number of open connections.
+    pub connections_max: usize,
+    /// How long consumers may take to acknowledge a delivery where nothing else says so, in milliseconds; 0 is no limit.
+    pub consumer_timeout_ms: u64,
 }
 
 /// Builds views. Each method takes a snapshot.

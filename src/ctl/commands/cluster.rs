@@ -41,6 +41,10 @@ pub(super) fn status(ctx: &Context) -> Outcome {
     let name = name.as_ref().and_then(|name| name.as_str());
     let name = name.unwrap_or(node).to_owned();
     let alarms = super::checks::alarm_lines(ctx);
+    let maintenance = match view.is_under_maintenance {
+        true => "marked for maintenance",
+        false => "not under maintenance",
+    };
     let flags: Vec<_> = FEATURE_FLAGS
         .iter()
         .map(|(name, _)| json!({"name": name, "state": "enabled"}))
@@ -52,7 +56,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "running_nodes": [node],
         "versions": {node: {"leveret_version": view.version}},
         "cpu_cores": {node: view.processors},
-        "maintenance_status": {node: "not under maintenance"},
+        "maintenance_status": {node: maintenance},
         "alarms": alarms,
         "partitions": {},
         "listeners": {node: listeners_json(&view.listeners)},
@@ -88,7 +92,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         ),
         (
             "Maintenance status",
-            vec![format!("Node: {node}, status: not under maintenance")],
+            vec![format!("Node: {node}, status: {maintenance}")],
         ),
         ("Alarms", alarms),
         ("Network Partitions", Vec::new()),

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::broker::users::LoginDoor;
+use crate::broker::users::{LoginAttempts, LoginDoor};
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
-use crate::ctl::protocol::Request;
+use crate::ctl::protocol::{Cell, Request};
 use crate::node;
 use crate::views::MemoryView;
 
@@ -192,34 +192,67 @@ pub(super) async fn resolve_hostname(request: &Request) -> Outcome {
     }
 }
 
-/// How many logins there were, by protocol. Addresses and users are not kept apart.
+/// How many logins there were, by protocol; `--by-source` by address and user.
 pub(super) fn login_attempts(ctx: &Context, request: &Request) -> Outcome {
-    if request.has("by-source") {
-        return Err(Failure::error(
-            EX_USAGE,
-            "--by-source is not supported: logins are counted by protocol only. Failed ones are in the log.",
-        ));
-    }
-    let doors = [
-        ("amqp091", LoginDoor::Amqp),
-        ("http", LoginDoor::Management),
-    ];
-    let row = |(protocol, door): (&str, LoginDoor)| {
-        let attempts = ctx.users().login_attempts(door);
-        vec![
-            protocol.into(),
-            (attempts.succeeded + attempts.failed).into(),
+    let counts = |attempts: LoginAttempts| -> [Cell; 3] {
+        [
+            attempts.total().into(),
             attempts.failed.into(),
             attempts.succeeded.into(),
         ]
     };
-    let columns = [
-        "protocol",
-        "auth_attempts",
-        "auth_attempts_failed",
-        "auth_attempts_succeeded",
-    ];
-    rows(&columns, doors.into_iter().map(row).collect())
+    if !request.has("by-source") {
+        let row = |door: LoginDoor| {
+            let attempts = ctx.users().login_attempts(door);
+            [vec![door.protocol().into()], counts(attempts).into()].concat()
+        };
+        return rows(
+            &[&["protocol"], &ATTEMPTS[..]].concat(),
+            LoginDoor::ALL.map(row).into(),
+        );
+    }
+    let of_door = |door: LoginDoor| {
+        let sources = ctx.users().login_sources(door).into_iter();
+        sources.map(move |(source, attempts)| {
+            let source = [
+                source.address.to_string().into(),
+                (*source.user).into(),
+                door.protocol().into(),
+            ];
+            [source.to_vec(), counts(attempts).into()].concat()
+        })
+    };
+    let sources: Vec<_> = LoginDoor::ALL.into_iter().flat_map(of_door).collect();
+    if sources.is_empty() {
+        return Ok(Reply::Report {
+            text: format!(
+                "Node {} reported no authentication attempt stats",
+                node::name()
+            ),
+            json: json!([]),
+        });
+    }
+    rows(
+        &[&["remote_address", "username", "protocol"], &ATTEMPTS[..]].concat(),
+        sources,
+    )
+}
+
+/// The columns of counts.
+const ATTEMPTS: [&str; 3] = [
+    "auth_attempts",
+    "auth_attempts_failed",
+    "auth_attempts_succeeded",
+];
+
+pub(super) fn track_login_sources(ctx: &Context) -> Outcome {
+    ctx.users().track_login_sources();
+    Ok(Reply::Done)
+}
+
+pub(super) fn ignore_login_sources(ctx: &Context) -> Outcome {
+    ctx.users().ignore_login_sources();
+    Ok(Reply::Done)
 }
 
 pub(super) fn forget_login_attempts(ctx: &Context) -> Outcome {

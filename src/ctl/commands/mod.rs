@@ -27,7 +27,7 @@ mod vhosts; // virtual hosts
 
 pub(super) use environment::memory_report;
 
-use super::context::Context;
+use super::context::{Context, NodeCommand};
 use super::exit_code::EX_USAGE;
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
@@ -46,9 +46,13 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
     }
     match request.verb {
         Verb::AwaitStartup => node::await_startup(ctx),
-        Verb::StartApp => node::start_app(ctx).await,
+        Verb::StartApp => node::whole(ctx, NodeCommand::StartApp).await,
         Verb::Stop | Verb::Shutdown => node::stop(ctx).await,
         Verb::StopApp => node::stop_app(ctx).await,
+        Verb::Drain => node::whole(ctx, NodeCommand::Drain).await,
+        Verb::Revive => node::whole(ctx, NodeCommand::Revive).await,
+        Verb::ResumeListeners => node::whole(ctx, NodeCommand::ResumeListeners).await,
+        Verb::SuspendListeners => node::whole(ctx, NodeCommand::SuspendListeners).await,
         Verb::Ping => node::ping(),
         Verb::Status => status::status(ctx),
         Verb::SetDiskFreeLimit => node::set_disk_free_limit(ctx, request),
@@ -157,6 +161,8 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::IsRunning => checks::is_running(ctx),
         Verb::CipherSuites => environment::cipher_suites(request),
         Verb::Environment => environment::environment(ctx),
+        Verb::DisableAuthAttemptSourceTracking => environment::ignore_login_sources(ctx),
+        Verb::EnableAuthAttemptSourceTracking => environment::track_login_sources(ctx),
         Verb::ListNodeAuthAttemptStats => environment::login_attempts(ctx, request),
         Verb::MemoryBreakdown => environment::memory_breakdown(ctx, request),
         Verb::OsEnv => environment::os_env(),

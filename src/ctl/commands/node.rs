@@ -36,17 +36,16 @@ pub(super) async fn stop_app(ctx: &Context) -> Outcome {
     Ok(Reply::Done)
 }
 
-pub(super) async fn start_app(ctx: &Context) -> Outcome {
-    let (done, started) = oneshot::channel();
-    ctx.node
-        .commands
-        .send(NodeCommand::StartApp(done))
-        .await
-        .map_err(|_| shutting_down())?;
-    started
-        .await
-        .map_err(|_| shutting_down())?
-        .map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;
+/// Has the server carry out a command that can fail.
+pub(super) async fn whole(
+    ctx: &Context,
+    command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> NodeCommand,
+) -> Outcome {
+    let (done, carried_out) = oneshot::channel();
+    let sent = ctx.node.commands.send(command(done)).await;
+    sent.map_err(|_| shutting_down())?;
+    let carried_out = carried_out.await.map_err(|_| shutting_down())?;
+    carried_out.map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;
     Ok(Reply::Done)
 }
 

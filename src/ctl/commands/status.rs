@@ -31,6 +31,7 @@ pub(super) fn status(ctx: &Context) -> Outcome {
         "uptime": node.uptime.as_secs(),
         "leveret_version": node.version,
         "node": node.name,
+        "is_under_maintenance": node.is_under_maintenance,
         "data_directory": node.data_dir.display().to_string(),
         "alarms": alarms,
         "damage": damage.iter().map(|lost| json!({
@@ -119,6 +120,7 @@ fn report(
                     ("OS PID", "/pid"),
                     ("OS", "/os"),
                     ("Uptime (seconds)", "/uptime"),
+                    ("Is under maintenance?", "/is_under_maintenance"),
                     ("Leveret version", "/leveret_version"),
                     ("Node name", "/node"),
                 ],

@@ -6,6 +6,7 @@ use leveret::wire::AMQPValue;
 
 use super::{Node, ctl};
 use crate::support::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
+use crate::support::reply_code::CONNECTION_FORCED;
 use crate::support::{Client, Peer};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,4 +271,67 @@ async fn rewind_takes_an_offset_or_a_time() {
             "{args:?}: {said}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspended_listeners_refuse_clients_and_maintenance_closes_their_connections() {
+    let node = Node::start().await;
+    let address = node.server.amqp_addr();
+    let addresses = [node.server.amqp_addrs(), node.server.cmq_addrs()].concat();
+    let all_refuse = async || {
+        for address in &addresses {
+            let refused = tokio::net::TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
+    };
+    let mut before = Peer::connect(address, Client::default()).await;
+    before.open(1).await;
+    // Each may come twice.
+    for _ in 0..2 {
+        assert_eq!(node.ok(&["-q", "suspend_listeners"]).await, "");
+        all_refuse().await;
+    }
+    before.declare(1, "q").await;
+    for _ in 0..2 {
+        node.ok(&["resume_listeners"]).await;
+        Peer::connect(address, Client::default()).await;
+    }
+    let state = async || {
+        let status = node.ok(&["status"]).await;
+        let cluster = node.ok(&["cluster_status"]).await;
+        let line = |text: &str, words: &str| {
+            let found = text.lines().find(|line| line.contains(words));
+            found.unwrap().split_once(words).unwrap().1.to_owned()
+        };
+        (
+            line(&status, "Is under maintenance?: "),
+            line(&cluster, ", status: "),
+        )
+    };
+    assert_eq!(
+        state().await,
+        ("false".into(), "not under maintenance".into())
+    );
+    node.ok(&["drain"]).await;
+    all_refuse().await;
+    let reason = "CONNECTION_FORCED - Node was put into maintenance mode".to_owned();
+    assert_eq!(before.closed().await, (CONNECTION_FORCED, reason));
+    assert_eq!(
+        state().await,
+        ("true".into(), "marked for maintenance".into())
+    );
+    node.ok(&["add_user", "ann", "pw"]).await;
+    node.ok(&["revive"]).await;
+    Peer::connect(address, Client::default()).await;
+    assert_eq!(
+        state().await,
+        ("false".into(), "not under maintenance".into())
+    );
+    // So does a start of the application.
+    node.ok(&["drain"]).await;
+    node.ok(&["stop_app"]).await;
+    node.ok(&["start_app"]).await;
+    Peer::connect(address, Client::default()).await;
+    assert_eq!(state().await.0, "false");
+    node.server.shutdown().await;
 }

@@ -159,7 +159,7 @@ async fn a_healthy_broker_passes_all_checks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alarms_and_a_full_node_fail_their_checks() {
-    let server = TestServer::start_with_management(|config| config.amqp_connections_max = 1).await;
+    let server = TestServer::start_with(|settings| settings.connections.authenticated = 1).await;
     let mut guest = Client::guest(&server);
     server.alarms.set_disk(true);
     let node = node::name();

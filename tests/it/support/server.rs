@@ -19,7 +19,7 @@ use leveret::memory::MemoryMonitor;
 use leveret::net::{Listener, LoginFrom};
 use leveret::server::{LocalDoor, auth_config, cmq_config, management_config};
 use leveret::store::{Committer, Limits, MemoryStore, Store};
-use leveret::views::{ListenerView, NodeInfo, Protocol, Security, Views};
+use leveret::views::{AmqpLimits, ListenerView, NodeInfo, Protocol, Security, Views};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -151,6 +151,10 @@ impl TestServer {
         };
         let broker = Broker::open(committer, config).await.unwrap();
         let alarms = Arc::<Alarms>::default();
+        let limits = AmqpLimits {
+            connections_max: settings.connections.authenticated,
+            consumer_timeout_ms: settings.consumer_timeout_ms.unwrap_or(0),
+        };
         let front = Front::new(Arc::clone(&broker), Arc::clone(&alarms), settings);
         let (listener, address) = listen();
         let (management_listener, management) = listen();
@@ -158,7 +162,7 @@ impl TestServer {
             (Protocol::Amqp, address),
             (Protocol::Management, management),
         ];
-        let views = views(&broker, &alarms, &listeners);
+        let views = views(&broker, &alarms, &listeners, limits);
         let (stop, stopped) = watch::channel(false);
         let cmq_front =
             cmq::Front::open(Arc::clone(&broker), Arc::clone(&alarms), cmq_config.clone())
@@ -295,6 +299,7 @@ fn views(
     broker: &Arc<Broker>,
     alarms: &Arc<Alarms>,
     listeners: &[(Protocol, SocketAddr)],
+    limits: AmqpLimits,
 ) -> Arc<Views> {
     let listener = |(protocol, address): &(Protocol, SocketAddr)| ListenerView {
         security: Security::Plain,
@@ -308,6 +313,8 @@ fn views(
     let node = NodeInfo {
         listeners: watch::channel(listeners.into()).1,
         configuration: watch::channel(configuration.into()).1,
+        under_maintenance: watch::channel(false).1,
+        amqp_limits: watch::channel(limits).1,
         certificate_files: Vec::new(),
         data_dir: Path::new("/nowhere").into(),
         started: clock::monotonic(),
