@@ -95,7 +95,7 @@ fn more(status: &ShovelStatus) -> Map<String, Value> {
             put("dest_protocol", "amqp091".into());
             put("dest_uri", ends.destination_uri.as_str().into());
             for (key, name) in ends.names() {
-                put(key, name.into());
+                put(&key, name.into());
             }
             put("blocked_status", status.state_name().into());
             let or_unlimited = |left: Option<u64>| left.map_or("unlimited".into(), Value::from);

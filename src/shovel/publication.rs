@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes};
 use super::link::LinkError;
 use super::pump::{Delivery, Forward, Publication};
 use crate::clock::Clock;
-use crate::model::shovel::{PublishProperties, ShovelDefinition, ShovelDestination, ShovelSource};
+use crate::model::shovel::{PublishProperties, ShovelDefinition, ShovelDestination};
 use crate::wire::table::{find, replace_field};
 use crate::wire::{PropertiesEdit, PropertiesView};
 
@@ -146,7 +146,7 @@ fn set_properties(edit: &mut PropertiesEdit<'_>, properties: &PublishProperties)
 
 /// The table of one shovel in the array of [`FORWARD_HEADER`], with RabbitMQ's fields in its order.
 fn forward_element(definition: &ShovelDefinition, way: &Way<'_>) -> Vec<u8> {
-    let mut fields = vec![
+    let way = [
         ("shovelled-by", way.cluster_name),
         ("shovel-type", "dynamic"),
         ("shovel-name", way.name),
@@ -154,25 +154,8 @@ fn forward_element(definition: &ShovelDefinition, way: &Way<'_>) -> Vec<u8> {
         ("src-uri", &way.source_uri),
         ("dest-uri", &way.destination_uri),
     ];
-    match &definition.from {
-        ShovelSource::Queue(queue) => fields.push(("src-queue", &queue.name)),
-        ShovelSource::Exchange { exchange, key } => {
-            fields.extend([("src-exchange", &**exchange), ("src-exchange-key", key)]);
-        }
-    }
-    match &definition.to {
-        ShovelDestination::Queue(queue) => fields.push(("dest-queue", &queue.name)),
-        ShovelDestination::Exchange { exchange, key } => {
-            fields.extend(
-                exchange
-                    .as_deref()
-                    .map(|exchange| ("dest-exchange", exchange)),
-            );
-            fields.extend(key.as_deref().map(|key| ("dest-exchange-key", key)));
-        }
-    }
     let mut table = Vec::new();
-    for (name, text) in fields {
+    for (name, text) in way.into_iter().chain(definition.ends()) {
         table.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
         table.put_slice(name.as_bytes());
         table.put_u8(LONG_STRING);

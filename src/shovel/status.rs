@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::progress::Numbers;
 use crate::model::Name;
-use crate::model::shovel::{ShovelDefinition, ShovelDestination, ShovelSource};
+use crate::model::shovel::ShovelDefinition;
 
 /// Where a shovel moves messages.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,21 +17,10 @@ pub struct Ends {
 
 impl Ends {
     /// Queue or exchange and key of both ends, by the names of RabbitMQ's API.
-    pub fn names(&self) -> Vec<(&'static str, &str)> {
-        let mut names = match &self.definition.from {
-            ShovelSource::Queue(queue) => vec![("src_queue", &*queue.name)],
-            ShovelSource::Exchange { exchange, key } => {
-                vec![("src_exchange", &**exchange), ("src_exchange_key", key)]
-            }
-        };
-        match &self.definition.to {
-            ShovelDestination::Queue(queue) => names.push(("dest_queue", &queue.name)),
-            ShovelDestination::Exchange { exchange, key } => {
-                names.extend(exchange.as_deref().map(|name| ("dest_exchange", name)));
-                names.extend(key.as_deref().map(|key| ("dest_exchange_key", key)));
-            }
-        }
-        names
+    pub fn names(&self) -> Vec<(String, &str)> {
+        let ends = self.definition.ends().into_iter();
+        ends.map(|(key, text)| (key.replace('-', "_"), text))
+            .collect()
     }
 }
 

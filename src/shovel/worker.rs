@@ -32,7 +32,7 @@ const ENDLESS: u64 = u64::MAX;
 /// Why a worker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It has moved all that it was told to, and is to be deleted.
+    /// It has moved all that it was told to, or its time is over: its definition can be deleted.
     Complete,
     /// It was stopped, or has failed and has no delay.
     Ended,

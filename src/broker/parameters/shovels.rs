@@ -1,4 +1,4 @@
-//! Parameters of the component `shovel`: definitions of dynamic shovels. Whoever runs shovels watches the changes.
+//! Parameters of the component `shovel`: definitions of dynamic shovels. The room `shovel` watches the changes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

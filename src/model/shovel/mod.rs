@@ -138,6 +138,24 @@ impl ShovelDefinition {
             .map(|uri| uri.vhost.as_str())
     }
 
+    /// Queue or exchange and key of both ends, by the names of their keys.
+    pub fn ends(&self) -> Vec<(&'static str, &str)> {
+        let mut ends = match &self.from {
+            ShovelSource::Queue(queue) => vec![("src-queue", &*queue.name)],
+            ShovelSource::Exchange { exchange, key } => {
+                vec![("src-exchange", &**exchange), ("src-exchange-key", key)]
+            }
+        };
+        match &self.to {
+            ShovelDestination::Queue(queue) => ends.push(("dest-queue", &queue.name)),
+            ShovelDestination::Exchange { exchange, key } => {
+                ends.extend(exchange.as_deref().map(|name| ("dest-exchange", name)));
+                ends.extend(key.as_deref().map(|key| ("dest-exchange-key", key)));
+            }
+        }
+        ends
+    }
+
     fn read(terms: &mut Terms<'_>) -> Option<ShovelDefinition> {
         let from = source(terms);
         let to = destination(terms);
