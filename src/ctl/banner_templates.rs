@@ -101,6 +101,8 @@ const TEMPLATES: &[(Verb, &str)] = &[
         Verb::DisableAuthAttemptSourceTracking,
         "Disabling authentication attempt source tracking ...",
     ),
+    (Verb::AddSuperStream, "Adding a super stream..."),
+    (Verb::DeleteSuperStream, "Deleting a super stream..."),
     (
         Verb::Drain,
         "Will put node {node} into maintenance mode. The node will no longer serve any client traffic!",

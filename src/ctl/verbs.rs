@@ -92,6 +92,8 @@ verbs! {
     "Cluster": {
         AddMember "add_member" (2..=2) ["vhost", "membership"] "[--vhost <vhost>] <queue> <node>" "Adds a replica of a quorum queue on a node; this node has it already";
         AddReplica "add_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Adds a replica of a stream on a node; this node has it already";
+        AddSuperStream "add_super_stream" (1..=1) ["vhost", "partitions", "binding-keys", "routing-keys", "max-length-bytes", "max-age", "stream-max-segment-size-bytes", "leader-locator", "initial-cluster-size"] "<name> [--vhost <vhost>] [--partitions <partitions>] [--binding-keys <binding-keys>] [--max-length-bytes <bytes>] [--max-age <duration>] [--stream-max-segment-size-bytes <bytes>]" "Adds a super stream: an exchange, and a stream for each partition";
+        DeleteSuperStream "delete_super_stream" (1..=1) ["vhost"] "<name> [--vhost <vhost>]" "Deletes a super stream with its partitions";
         AwaitOnlineNodes "await_online_nodes" (1..=1) [] "<count>" "Waits for nodes to join the cluster; there is one node";
         ClusterStatus "cluster_status" (0..=0) [] "" "Displays the nodes of the cluster: this one";
         DeleteMember "delete_member" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Removes a replica of a quorum queue; the last one stays";

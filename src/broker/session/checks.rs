@@ -49,6 +49,12 @@ impl Session {
         self.broker.clock()
     }
 
+    /// A session of an operator at the machine, who may do everything.
+    pub fn of_operator(broker: Arc<Broker>, vhost: Arc<Vhost>) -> Session {
+        let connection = broker.next_connection();
+        Session::new(broker, vhost, Arc::new(AuthUser::broker([])), connection)
+    }
+
     /// A session of `user` in `vhost`. The caller has checked that the user may open the virtual host.
     pub fn new(
         broker: Arc<Broker>,

@@ -9,6 +9,7 @@ mod moving; // of messages from queue to queue
 mod publish; // of single messages
 mod queues;
 mod restore; // of messages that come from another broker
+mod super_streams;
 #[cfg(test)]
 mod tests;
 mod traces; // of what operators publish and get
@@ -18,3 +19,4 @@ pub use exchanges::DeclareExchange;
 pub use moving::Moved;
 pub use publish::{PublishError, PublishOne};
 pub use queues::{DeclareQueue, QueueDeclared, generated_name};
+pub use super_streams::{Partition, SuperStreamError};

@@ -22,6 +22,7 @@ mod queues; // queues
 mod secrets; // keys that sign CMQ requests
 mod shovels; // dynamic shovels
 mod status; // the report on the broker
+mod super_streams; // super streams
 mod users; // users
 mod vhosts; // virtual hosts
 
@@ -118,6 +119,8 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::ListExchanges => exchanges::list(ctx, request),
         Verb::ListQueues => queues::list(ctx, request),
         Verb::ListConsumers => consumers::list(ctx, request),
+        Verb::AddSuperStream => super_streams::add(ctx, request).await,
+        Verb::DeleteSuperStream => super_streams::delete(ctx, request).await,
         Verb::DeleteQueue => queues::delete(ctx, request).await,
         Verb::Rewind => queues::rewind(ctx, request).await,
         Verb::PurgeQueue => queues::purge(ctx, request).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use leveret::wire::AMQPValue;
 
 use super::{Node, ctl};
-use crate::support::exit_code::{EX_DATAERR, EX_UNAVAILABLE, EX_USAGE};
+use crate::support::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE};
 use crate::support::reply_code::CONNECTION_FORCED;
 use crate::support::{Client, Peer};
 
@@ -333,5 +333,99 @@ async fn suspended_listeners_refuse_clients_and_maintenance_closes_their_connect
     node.ok(&["start_app"]).await;
     Peer::connect(address, Client::default()).await;
     assert_eq!(state().await.0, "false");
+    node.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn super_streams_are_exchanges_with_a_stream_for_each_partition() {
+    let node = Node::start().await;
+    let add = async |words: &str| {
+        let words: Vec<&str> = ["-q", "add_super_stream"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        node.ctl(&words).await
+    };
+    let created = add("inv").await;
+    assert_eq!(created.stdout, "Super stream inv has been created\n");
+    add("eu --binding-keys a,b --max-length-bytes 1gb --max-age PT1H --leader-locator balanced")
+        .await;
+    let queues = node
+        .ok(&["-s", "list_queues", "name", "type", "arguments"])
+        .await;
+    let of_eu = "[{\"x-max-age\",\"3600s\"},{\"x-max-length-bytes\",1000000000},\
+                 {\"x-queue-leader-locator\",\"balanced\"},{\"x-queue-type\",\"stream\"}]";
+    let plain = "[{\"x-queue-type\",\"stream\"}]";
+    let mut lines: Vec<&str> = queues.lines().collect();
+    lines.sort_unstable();
+    let expected = [
+        format!("eu-a\tstream\t{of_eu}"),
+        format!("eu-b\tstream\t{of_eu}"),
+        format!("inv-0\tstream\t{plain}"),
+        format!("inv-1\tstream\t{plain}"),
+        format!("inv-2\tstream\t{plain}"),
+    ];
+    assert_eq!(lines, expected);
+    let exchanges = node
+        .ok(&[
+            "-s",
+            "list_exchanges",
+            "name",
+            "type",
+            "durable",
+            "arguments",
+        ])
+        .await;
+    assert!(
+        exchanges.contains("inv\tdirect\ttrue\t[{\"x-super-stream\",true}]\n"),
+        "{exchanges}"
+    );
+    let columns = [
+        "source_name",
+        "destination_name",
+        "routing_key",
+        "arguments",
+    ];
+    let bindings = node
+        .ok(&[&["-s", "list_bindings"], &columns[..]].concat())
+        .await;
+    for (stream, key, order) in [("inv-0", "0", 0), ("inv-2", "2", 2)] {
+        let line = format!("inv\t{stream}\t{key}\t[{{\"x-stream-partition-order\",{order}}}]\n");
+        assert!(bindings.contains(&line), "{bindings}");
+    }
+    for (words, code, reason) in [
+        ("inv", EX_SOFTWARE, "there is already an exchange named inv"),
+        (
+            "in --binding-keys v-0",
+            EX_SOFTWARE,
+            "there is already a queue named in-v-0",
+        ),
+        (
+            "x --partitions 0",
+            EX_USAGE,
+            "The partition number must be greater than 0",
+        ),
+        ("x --partitions 2 --binding-keys a", EX_USAGE, "not both."),
+        ("x --binding-keys a,a", EX_USAGE, "unique"),
+        ("x --max-age 10", EX_USAGE, "ISO 8601"),
+        ("x --max-length-bytes much", EX_USAGE, "100gb, 50mb"),
+    ] {
+        if words.starts_with("in ") {
+            let mut peer = Peer::connect(node.server.amqp_addr(), Client::default()).await;
+            peer.open(1).await;
+            peer.declare(1, "in-v-0").await;
+        }
+        let ran = add(words).await;
+        assert_eq!(ran.code, code, "{words}: {}", ran.stderr);
+        assert!(ran.stderr.contains(reason), "{words}: {}", ran.stderr);
+    }
+    let deleted = node.ok(&["-q", "delete_super_stream", "inv"]).await;
+    assert_eq!(deleted, "Super stream inv has been deleted\n");
+    let left = node.ok(&["-s", "list_queues", "name"]).await;
+    assert!(!left.contains("inv-") && left.contains("eu-a"), "{left}");
+    for name in ["inv", "amq.topic"] {
+        let (code, _) = node.fails(&["delete_super_stream", name]).await;
+        assert_eq!(code, EX_SOFTWARE);
+    }
     node.server.shutdown().await;
 }
