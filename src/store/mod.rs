@@ -69,6 +69,11 @@ pub trait Journal: Send + Sync + 'static {
         0
     }
 
+    /// Whether the store works only because it has given up space that it held for a full disk.
+    fn is_on_reserve(&self) -> bool {
+        false
+    }
+
     /// Asks the store to free disk space soon, since it is short. Does not block.
     fn spare(&self) {}
 

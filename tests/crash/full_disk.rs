@@ -330,3 +330,40 @@ fn a_broker_killed_with_a_full_disk_starts_on_it() {
     });
     check_after_kill(&disk, broker, &publisher.oracle);
 }
+
+/// Without a limit the disk fills up to its last byte. Acks must still reach it, or else the queue could never be emptied;
+/// and publishers stay blocked meanwhile.
+#[test]
+fn a_full_disk_can_be_emptied() {
+    let Some(disk) = Disk::mount(DISK_MIB) else {
+        return;
+    };
+    let broker = disk.start_broker("0");
+    declare(&broker);
+    let publisher = Publisher::default();
+    let address = broker.address;
+    let broker = thread::scope(|scope| {
+        scope.spawn(|| drop(publisher.run(address)));
+        publisher.goes_on();
+        disk.fill();
+        eventually("the alarm", || broker.has_logged(&["WARN", "alarm raised"]));
+        eventually("the store to go on", || {
+            broker.has_logged(&["INFO", "the store works again"])
+        });
+        assert_blocks(broker.address);
+        consume(broker.address, &publisher.oracle, 100);
+        publisher.assert_stopped();
+        assert!(
+            !broker.has_logged(&["INFO", "alarm cleared"]),
+            "publishers are let in"
+        );
+        broker.kill();
+        disk.make_room();
+        disk.start_broker("0")
+    });
+    let found = drain(broker.address, QUEUE);
+    check(QUEUE, &publisher.oracle, &found);
+    let acked = publisher.oracle.acked.lock();
+    let again = found.iter().filter(|number| acked.contains(number)).count();
+    assert_eq!(again, 0, "the acks were durable");
+}

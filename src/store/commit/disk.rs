@@ -45,7 +45,8 @@ impl Shared {
             (free.saturating_sub(limit) / DISK_CHECK_SHARE).max(DISK_CHECK_BYTES_MIN)
         });
         self.disk_margin.store(margin, Ordering::Relaxed);
-        let low = free.filter(|free| *free < limit);
+        let is_on_reserve = self.store.is_on_reserve();
+        let low = free.filter(|free| *free < limit || is_on_reserve);
         if low.is_some() {
             self.store.spare();
         }

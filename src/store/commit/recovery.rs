@@ -55,6 +55,7 @@ impl Shared {
                 }
             }
         }
+        self.check_disk(); // before publishers go on: the store may have used its reserve
         self.set_alarms(|alarms| alarms.failed = None);
         info!("the store works again; nothing that was confirmed is lost");
         let last = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket);

@@ -13,6 +13,7 @@ use super::error::failed;
 use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
+use super::reserve::Reserve;
 use super::{carry_over, manifest, rebuild};
 use crate::clock;
 use crate::store::error::{Advice, is_lost};
@@ -36,6 +37,7 @@ pub(super) struct Core {
     /// again.
     durable: Mutex<Option<u64>>,
     pub(super) removed: Mutex<RemovedLogs>,
+    pub(super) reserve: Reserve,
 }
 
 impl Core {
@@ -48,6 +50,7 @@ impl Core {
             open: RwLock::default(),
             durable: Mutex::default(),
             removed: Mutex::default(),
+            reserve: Reserve::new(dir),
         };
         core.open_database()?;
         Ok(core)
@@ -55,6 +58,7 @@ impl Core {
 
     /// Closes the database and opens it again from the disk, without the entries that are not durable.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        self.reserve.spend();
         if let Some(closed) = self.open.write().take() {
             *self.durable.lock() = Some(closed.log.committed());
         }

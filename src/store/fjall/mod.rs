@@ -19,6 +19,7 @@ mod options;
 mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
+mod reserve; // space to empty queues on a full disk
 mod sweep; // removing settled chunks and removed logs
 
 use std::ops::Range;
@@ -68,6 +69,10 @@ impl FjallStore {
         let core = Arc::new(Core::new(dir, options)?);
         let remains = core.load_tombs()?;
         let maintenance = Maintenance::start(core.clone(), options.maintenance, remains)?;
+        maintenance.applied(Progress {
+            bytes: core.open()?.replayed, // the next checkpoint covers it
+            ..Progress::default()
+        });
         let sealer = MemtableSealer::start(core.clone())?;
         Ok(FjallStore {
             core,
@@ -148,6 +153,10 @@ impl Journal for FjallStore {
 
     fn owed_bytes(&self) -> u64 {
         self.core.memtable_bytes()
+    }
+
+    fn is_on_reserve(&self) -> bool {
+        self.core.reserve.is_spent()
     }
 
     fn spare(&self) {

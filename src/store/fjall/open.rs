@@ -51,6 +51,8 @@ pub(super) struct OpenDatabase {
     pub(super) checkpointed: AtomicU64,
     /// Bytes of the log since the last checkpoint file.
     since_file: AtomicU64,
+    /// Bytes of the log that the start has applied.
+    pub(super) replayed: u64,
     /// Length of that file.
     file_bytes: AtomicU64,
     log_dir: PathBuf,
@@ -159,6 +161,7 @@ impl OpenDatabase {
             } else {
                 u64::MAX / 2
             }),
+            replayed: replayed.bytes,
             file_bytes: AtomicU64::new(file.map_or(0, |file| file.bytes)),
             log_dir,
             uncounted: Mutex::new(Some(spaces.db.snapshot())),
