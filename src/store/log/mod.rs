@@ -10,8 +10,11 @@
 //! After a failed write or sync the log takes nothing more. It is opened again, and everything after the last
 //! committed entry is written anew in a new *term*.
 
+mod damage; // entries that cannot be read
 mod entry; // the encoding of entries, pure
-mod scan; // what a start finds
+mod extent_file; // a file of the log, as a start reads it
+mod scan; // the walk over the log at a start
+mod start; // the log as a start finds it
 mod synced; // the file `synced`
 
 use std::fs::{File, OpenOptions};
@@ -22,9 +25,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+pub(super) use self::damage::keep_aside;
 pub(super) use self::entry::EntryWrite;
 use self::entry::{FOOTER_LEN, Header, encode_head, footer, head_len, with_addresses};
-pub(super) use self::scan::{LogStart, keep_aside};
+pub(super) use self::start::LogStart;
 use self::synced::SyncedFile;
 use super::StoreError;
 use super::error::io_error;

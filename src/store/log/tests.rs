@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::scan::Damage;
+use super::damage::Damage;
 use super::*;
 use crate::model::LogId;
 use crate::store::keys;

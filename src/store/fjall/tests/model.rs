@@ -149,8 +149,8 @@ fn compare(disk: &dyn Store, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLo
 
 #[test]
 fn behaves_as_the_store_in_memory() {
-    for seed in 0..4 {
-        let dir = scratch();
+    for seed in 0..8 {
+        let mut dir = scratch();
         let rng = &mut StdRng::seed_from_u64(seed);
         let model = MemoryStore::new();
         let mut logs = BTreeMap::<LogId, ModelLog>::new();
@@ -188,6 +188,25 @@ fn behaves_as_the_store_in_memory() {
                 }
                 2 => settle_down(&disk),
                 11 | 12 => disk.core.evacuate(0, || false).unwrap(),
+                13..16 => checkpoint(&disk),
+                16 | 17 => {
+                    // The process is killed.
+                    let image = scratch();
+                    copy_dir(dir.path(), image.path());
+                    drop(disk);
+                    dir = image;
+                    disk = FjallStore::open(dir.path(), small()).unwrap();
+                }
+                18 => {
+                    // The process is killed, and its database is damaged.
+                    let image = scratch();
+                    copy_dir(dir.path(), image.path());
+                    drop(disk);
+                    dir = image;
+                    fs::write(dir.path().join("db/keyspaces/1/current"), b"no").unwrap();
+                    fs::remove_file(dir.path().join("manifest")).unwrap();
+                    disk = FjallStore::open(dir.path(), small()).unwrap();
+                }
                 3..6 => disk.sync().unwrap(),
                 6..10 => {
                     for (&log, state) in &mut logs {

@@ -1,0 +1,62 @@
+//! Entries that were on disk and cannot be read.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+use crate::store::error::io_error;
+use crate::store::extents::IO_BYTES;
+
+/// Entries that were on disk and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Damage {
+    pub(in crate::store) entries: Range<u64>,
+    /// The file and the bytes in it, if they exist.
+    pub(in crate::store) place: Option<(PathBuf, Range<u64>)>,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Range { start, end } = self.entries;
+        write!(f, "entries {start} to {} of the log ", end - 1)?;
+        match &self.place {
+            Some((path, bytes)) => {
+                let (from, to) = (bytes.start, bytes.end);
+                write!(f, "({}, bytes {from} to {to}) ", path.display())?;
+            }
+            None => f.write_str("(no file holds them) ")?,
+        }
+        f.write_str("cannot be read")
+    }
+}
+
+/// Copies the bytes of damaged stretches to a directory, so that nothing is lost when the log goes on.
+pub(in crate::store) fn keep_aside(damages: &[Damage], dir: &Path) -> Result<(), StoreError> {
+    let copy = |path: &Path, bytes: &Range<u64>| -> io::Result<()> {
+        std::fs::create_dir_all(dir)?;
+        let file = File::open(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut kept = File::create(dir.join(format!("{name}-{}", bytes.start)))?;
+        let mut part = vec![0; IO_BYTES];
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let len = usize::try_from(bytes.end - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
+            let room = part.get_mut(..len).unwrap_or_default();
+            if file.read_exact_at(room, at).is_err() {
+                room.fill(0); // the disk does not return them
+            }
+            kept.write_all(room)?;
+            at += len as u64;
+        }
+        kept.sync_all()
+    };
+    for damage in damages {
+        if let Some((path, bytes)) = &damage.place {
+            copy(path, bytes).map_err(|e| io_error("keeping a copy of", path, e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The log as a start finds it, and its opening.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tracing::info;
+
+use super::damage::Damage;
+use super::entry::decode_writes;
+use super::extent_file::{ExtentFile, Found};
+use super::scan::Scan;
+use super::synced::SyncedFile;
+use super::{ActiveExtent, End, Entry, EntryWrite, Log};
+use crate::store::StoreError;
+use crate::store::error::io_error;
+use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, Pages};
+
+/// The log as a start finds it.
+#[derive(Debug)]
+pub(in crate::store) struct LogStart {
+    extents: Arc<Extents>,
+    seed: u64,
+    /// The entries to apply, in order.
+    entries: Vec<Found>,
+    damages: Vec<Damage>,
+    /// Where the next entry goes; `None` for a new extent.
+    end: Option<(u32, u64)>,
+    last: u64,
+    last_sum: u64,
+    term: u64,
+    committed: u64,
+    /// The last entry of each extent that the scan has passed.
+    last_in: BTreeMap<u32, u64>,
+}
+
+impl LogStart {
+    /// Scans the log for the entries after `applied`. Takes no entry after `limit`, if there is one.
+    pub(in crate::store) fn find(
+        extents: &Arc<Extents>,
+        seed: u64,
+        applied: u64,
+        limit: Option<u64>,
+    ) -> Result<LogStart, StoreError> {
+        let synced = SyncedFile::new(extents.dir(), seed).read();
+        let mut scan = Scan::open(extents, seed, synced)?;
+        scan.walk(applied, limit.unwrap_or(u64::MAX))?;
+        let mut start = LogStart {
+            extents: Arc::clone(extents),
+            seed,
+            entries: scan.entries,
+            damages: scan.damages,
+            end: scan.end,
+            last: scan.last,
+            last_sum: scan.last_sum,
+            term: scan.term + 1,
+            committed: scan.committed,
+            last_in: scan.last_in,
+        };
+        start.cut_torn()?;
+        Ok(start)
+    }
+
+    /// The entries that were on disk and cannot be read.
+    pub(in crate::store) fn damages(&self) -> &[Damage] {
+        &self.damages
+    }
+
+    /// Reads the entries to apply, in order.
+    pub(in crate::store) fn entries(&self) -> impl Iterator<Item = Result<Entry, StoreError>> {
+        let mut file: Option<ExtentFile> = None;
+        self.entries.iter().map(move |found| {
+            if file.as_ref().is_none_or(|file| file.number != found.extent) {
+                file = Some(ExtentFile::open(&self.extents, found.extent)?);
+            }
+            let read = file
+                .as_ref()
+                .map(|file| file.whole_at(found.head_at, self.seed))
+                .transpose()?
+                .flatten();
+            let writes = read
+                .and_then(|(_, head)| {
+                    decode_writes(&head, found.extent, u32::try_from(found.at).ok()?)
+                })
+                .ok_or_else(|| {
+                    StoreError::Corrupt(format!(
+                        "entry {} of the log makes no sense to this release",
+                        found.header.index
+                    ))
+                })?;
+            Ok(Entry {
+                index: found.header.index,
+                writes,
+                bytes: found.end() - found.at,
+            })
+        })
+    }
+
+    /// Opens the log behind the entries found. Those that may not be on disk are written again, since a sync that has
+    /// failed before may have dropped them from the cache.
+    pub(in crate::store) fn open(self) -> Result<Log, StoreError> {
+        for (extent, last) in &self.last_in {
+            self.extents.ends_with(*extent, *last);
+        }
+        for found in &self.entries {
+            if found.header.index > self.committed {
+                self.write_again(found)?;
+            }
+        }
+        let active = match self.end {
+            Some((number, at)) => {
+                self.extents.resume_log(number);
+                let mut options = OpenOptions::new();
+                let (file, direct) = self.extents.open_file(number, options.write(true))?;
+                file.sync_data()
+                    .map_err(|e| io_error("syncing", &self.extents.path(number), e))?;
+                Some(ActiveExtent {
+                    number,
+                    file: Arc::new(file),
+                    direct,
+                    at,
+                    is_written: true,
+                })
+            }
+            None => None,
+        };
+        Ok(Log {
+            synced: Mutex::new(SyncedFile::new(self.extents.dir(), self.seed)),
+            extents: self.extents,
+            seed: self.seed,
+            committed: AtomicU64::new(self.last),
+            end: Mutex::new(End {
+                active,
+                term: self.term,
+                last: self.last,
+                last_sum: self.last_sum,
+                unsynced: Vec::new(),
+                has_failed: false,
+                pages: Pages::default(),
+                head: Vec::new(),
+            }),
+        })
+    }
+
+    fn write_again(&self, found: &Found) -> Result<(), StoreError> {
+        let path = self.extents.path(found.extent);
+        let again = || {
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            let mut at = found.at;
+            while at < found.end() {
+                let len = usize::try_from(found.end() - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
+                let mut bytes = vec![0; len];
+                file.read_exact_at(&mut bytes, at)?;
+                file.write_all_at(&bytes, at)?;
+                at += len as u64;
+            }
+            file.sync_data()
+        };
+        again().map_err(|e| io_error("writing", &path, e))
+    }
+
+    /// Ends the log before the first entry that may be unfinished and has a chunk that is not whole.
+    fn cut_torn(&mut self) -> Result<(), StoreError> {
+        let first = self
+            .entries
+            .partition_point(|found| found.header.index <= self.committed);
+        let mut torn = None;
+        for (at, entry) in self.entries().enumerate().skip(first) {
+            let entry = entry?;
+            let addresses: Vec<ChunkAddress> = entry
+                .writes
+                .iter()
+                .filter_map(|write| match write {
+                    EntryWrite::PutChunk { address, .. } => Some(*address),
+                    EntryWrite::Put { .. }
+                    | EntryWrite::Remove { .. }
+                    | EntryWrite::RemoveChunk { .. } => None,
+                })
+                .collect();
+            if self.extents.read(&addresses)?.contains(&None) {
+                torn = Some(at);
+                break;
+            }
+        }
+        let Some((at, found)) = torn.and_then(|at| Some((at, *self.entries.get(at)?))) else {
+            return Ok(());
+        };
+        info!(
+            entries = self.entries.len() - at,
+            "cut unfinished entries off the log; none of them was confirmed"
+        );
+        self.entries.truncate(at);
+        self.last = found.header.index - 1;
+        self.last_sum = found.header.previous;
+        self.end = Some((found.extent, found.at));
+        self.last_in.retain(|_, last| *last < found.header.index);
+        self.last_in.insert(found.extent, self.last);
+        Ok(())
+    }
+}
