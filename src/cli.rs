@@ -12,6 +12,7 @@ use crate::config::{
     RABBITMQ_VARIABLES_ENV, RawConfig, Reading, Sources,
 };
 use crate::ctl;
+use crate::fsck;
 use crate::migrate;
 
 /// The flag of `check-config`.
@@ -29,6 +30,8 @@ pub enum Command {
     Ctl(Vec<String>),
     /// Move from another broker.
     Migrate(Box<migrate::Options>),
+    /// Verify the data directory of a stopped broker.
+    Fsck(fsck::Options),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print a man page, or write all of them to a directory.
@@ -87,6 +90,7 @@ pub fn parse(
             let options = migrate::Options::parse(inner, environment)?;
             Ok(Command::Migrate(Box::new(options)))
         }
+        Some(("fsck", inner)) => Ok(Command::Fsck(fsck::Options::parse(inner, environment)?)),
         Some(("completions", inner)) => Ok(Command::Completions(
             inner.get_one("shell").copied().unwrap_or(Shell::Bash),
         )),
@@ -150,6 +154,7 @@ pub fn command() -> Clap {
         .subcommand(check_config())
         .subcommand(ctl::command())
         .subcommand(migrate::command())
+        .subcommand(fsck::command())
         .subcommand(completions())
         .subcommand(man())
 }

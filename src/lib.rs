@@ -11,6 +11,7 @@ pub mod config; // options: flag, environment, file, default
 pub mod ctl; // the command line that manages a running broker
 mod definitions_file; // reads, writes, imports and exports definitions files
 pub mod files; // file descriptors and their division
+pub mod fsck; // verifies the data directory of a stopped broker
 pub mod http; // serves HTTP requests on one connection
 pub mod logging; // the log, its last lines and its level
 pub mod management; // the management HTTP API and the web page

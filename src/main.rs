@@ -9,6 +9,7 @@ use std::time::Duration;
 use leveret::cli::{self, CliError, Command, Serve};
 use leveret::config::{CONFIG_ENV, Reading, Setting, changes_to_shown, stray_variables};
 use leveret::ctl;
+use leveret::fsck;
 use leveret::logging;
 use leveret::manual;
 use leveret::migrate;
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
             // The names of queues and users are in its files.
             umask(Mode::RWXG | Mode::RWXO);
             migrate::run(*options)
+        }
+        Ok(Command::Fsck(options)) => {
+            umask(Mode::RWXG | Mode::RWXO);
+            fsck::run(options)
         }
         Ok(Command::Ctl(words)) => ExitCode::from(ctl::client::run(&words, environment)),
         Ok(Command::Completions(shell)) => exit_code(

@@ -138,6 +138,10 @@ const TEMPLATES: &[(Verb, &str)] = &[
         "Checking if target cluster size has been reached on node {node} ...",
     ),
     (
+        Verb::Fsck,
+        "Verifying the data directory of node {node} ...",
+    ),
+    (
         Verb::IsBooting,
         "Asking node {node} for its boot status ...",
     ),

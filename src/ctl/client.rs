@@ -136,6 +136,8 @@ impl Session<'_> {
             (Some(timeout), _) => timeout,
             // It waits for lines that may never come.
             (None, Verb::LogTailStream) => Duration::MAX,
+            // It takes as long as reading the disk, and tells nothing while it counts what is there.
+            (None, Verb::Fsck) => Duration::MAX,
             (None, _) => REPLY_TIMEOUT,
         };
         let request = Request {
@@ -245,6 +247,9 @@ impl Session<'_> {
     ) -> Result<(), CommandError> {
         let mut sink = content::sink(request.verb, invocation)?;
         let mut bar = ProgressBar::new(invocation.style.quiet || invocation.style.silent);
+        if request.verb.counts_bytes() {
+            bar = bar.in_bytes();
+        }
         let lost = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CommandError {
                 exit: EX_TEMPFAIL,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::broker::broker::Broker;
 use crate::broker::connections::Connections;
@@ -55,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) node: Node,
     pub(crate) views: Arc<Views>,
     pub(crate) memory: Arc<MemoryMonitor>,
+    /// One verification of the data directory at a time.
+    pub(crate) verifying: Arc<Semaphore>,
 }
 
 impl Context {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::ProgressStyle;
 
 const BAR: &str = "[{bar:40}] {pos}/{len} {eta}";
+const BAR_OF_BYTES: &str = "[{bar:40}] {bytes}/{total_bytes} {eta}";
 const SPINNER: &str = "{spinner} {elapsed}";
 /// The first sign comes after this time, so verbs that are quick show none.
 const EVERY: Duration = Duration::from_millis(200);
@@ -14,6 +15,7 @@ const EVERY: Duration = Duration::from_millis(200);
 pub(super) struct ProgressBar {
     bar: indicatif::ProgressBar,
     has_length: bool,
+    template: &'static str,
 }
 
 impl ProgressBar {
@@ -26,12 +28,19 @@ impl ProgressBar {
         let bar = ProgressBar {
             bar,
             has_length: false,
+            template: BAR,
         };
         bar.style(SPINNER);
         if is_shown {
             bar.bar.enable_steady_tick(EVERY);
         }
         bar
+    }
+
+    /// Shows bytes in place of steps.
+    pub(super) fn in_bytes(mut self) -> ProgressBar {
+        self.template = BAR_OF_BYTES;
+        self
     }
 
     fn style(&self, template: &str) {
@@ -43,7 +52,7 @@ impl ProgressBar {
     pub(super) fn show(&mut self, done: usize, total: usize) {
         if !self.has_length {
             self.has_length = true;
-            self.style(BAR);
+            self.style(self.template);
         }
         self.bar
             .set_length(u64::try_from(total).unwrap_or(u64::MAX));

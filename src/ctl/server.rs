@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::commands;
 use super::context::Context;
-use super::exit_code::EX_DATAERR;
+use super::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
 use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET, TEXT_BYTES_MAX};
@@ -212,8 +212,10 @@ async fn carry_out(
                 if now != told {
                     told = now;
                     let Progress { done, total } = now;
-                    // A verb is not cut short when its client leaves.
-                    drop(send(write, &[Event::Progress { done, total }]).await);
+                    let sent = send(write, &[Event::Progress { done, total }]).await;
+                    if sent.is_err() && request.verb.ends_with_its_client() {
+                        return Err(Failure::error(EX_UNAVAILABLE, "the client has left"));
+                    }
                 }
             }
         }

@@ -34,6 +34,16 @@ impl Verb {
         matches!(self, Verb::Stop | Verb::Shutdown)
     }
 
+    /// Whether it ends when its client leaves. Others are not cut short.
+    pub(super) fn ends_with_its_client(self) -> bool {
+        matches!(self, Verb::Fsck)
+    }
+
+    /// Whether it tells its progress in bytes.
+    pub(super) fn counts_bytes(self) -> bool {
+        matches!(self, Verb::Fsck)
+    }
+
     /// Whether its table has borders unless another format is asked for, as in RabbitMQ.
     pub(super) fn is_pretty(self) -> bool {
         matches!(
@@ -157,6 +167,7 @@ verbs! {
         CheckRunning "check_running" (0..=0) [] "" "Fails if the broker does not serve clients";
         CheckVirtualHosts "check_virtual_hosts" (0..=0) [] "" "Fails if a virtual host does not run";
         CipherSuites "cipher_suites" (0..=0) ["format", "all"] "[--format <openssl | iana>] [--all]" "Lists the cipher suites of TLS";
+        Fsck "fsck" (0..=0) [] "" "Reads all that is on the disk, and fails if something is damaged";
         IsBooting "is_booting" (0..=0) [] "" "Tells whether the broker is still starting";
         IsRunning "is_running" (0..=0) [] "" "Tells whether the broker serves clients";
         ListNodeAuthAttemptStats "list_node_auth_attempt_stats" (0..=0) ["by-source"] "[--by-source]" "Lists how many logins there were, by protocol, or by address and user";
@@ -289,6 +300,7 @@ pub(super) fn changes(verb: Verb) -> bool {
         Verb::ClusterStatus,
         Verb::DiscoverPeers,
         Verb::Environment,
+        Verb::Fsck,
         Verb::HasReachedTargetClusterSize,
         Verb::ListPlugins,
         Verb::Listeners,

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
@@ -112,6 +112,7 @@ impl Server {
             },
             views: views.clone(),
             memory: memory.clone(),
+            verifying: Arc::new(Semaphore::new(1)),
         });
         let shovels = views.shovels().clone();
         let mut background = JoinSet::new();

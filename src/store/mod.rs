@@ -18,6 +18,7 @@ pub mod memory; // the store without a disk
 mod page; // pages of offsets, the form of offset sets on disk
 mod ranges; // sets of offsets
 mod record; // the small records, pure
+mod verify; // what a verification finds, pure
 mod worker; // a named background thread
 mod writes; // a batch as writes of keys, pure
 
@@ -31,13 +32,17 @@ pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
-pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions};
+pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
 pub use memory::MemoryStore;
 pub use page::{PAGE_OFFSETS, PageBits, page_of};
 pub use ranges::RangeSet;
 pub use record::{
     LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, ReturnDetails, Segment,
     StretchRecord,
+};
+pub use verify::{
+    DamageKind, DamagedMessages, Effect, Finding, Place, Verification, Verified, VerifyProgress,
+    VerifyStep,
 };
 
 /// Takes batches in order and makes them durable: the committer's way to change anything.
@@ -115,6 +120,12 @@ pub trait Store: Journal {
     /// What this and earlier starts found damaged and kept aside, for operators: one line each.
     fn damage(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Reads everything on the disk and verifies its checksums. Changes nothing, and may be called while the store is
+    /// in use.
+    fn verify(&self, _step: &mut VerifyStep<'_>) -> Result<Verified, StoreError> {
+        Ok(Verified::NothingOnDisk)
     }
 
     /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True

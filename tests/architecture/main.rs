@@ -37,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shovel", &["broker", "model", "wire", "clock"]),
     ("net", &["clock", "model", "seldom"]),
     ("migrate", &["shovel", "model", "wire"]),
+    ("fsck", &["broker", "clock", "config", "model", "store"]),
     (
         "amqp",
         &[
@@ -54,6 +55,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "broker",
             "definitions_file",
+            "fsck",
             "views",
             "config",
             "model",

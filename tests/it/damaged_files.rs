@@ -15,11 +15,11 @@ use leveret::wire::AMQPValue;
 use crate::support::socketless::{ack, declare, message, number_of, numbered_body, publish, queue};
 use crate::support::{PATIENCE, eventually_eq, socketless, table};
 
-const QUEUE: &str = "jobs";
+pub(crate) const QUEUE: &str = "jobs";
 /// Three messages are in a chunk.
 const BODY: usize = 20_000;
 const BATCH: u64 = 10;
-const MESSAGES: u64 = 30;
+pub(crate) const MESSAGES: u64 = 30;
 /// This message lies in the chunk that is damaged.
 const DAMAGED: u64 = 12;
 
@@ -27,7 +27,7 @@ async fn open(dir: &Path) -> Arc<Broker> {
     socketless::open_on_disk(dir, BrokerConfig::default()).await
 }
 
-fn numbered(number: u64) -> Message {
+pub(crate) fn numbered(number: u64) -> Message {
     message(QUEUE, numbered_body(number, BODY))
 }
 
@@ -39,7 +39,7 @@ fn delayed(number: u64, delay_ms: u64) -> Message {
 }
 
 /// Fills a directory with messages in three batches.
-async fn fill(dir: &Path, message: impl Fn(u64) -> Message) {
+pub(crate) async fn fill(dir: &Path, message: impl Fn(u64) -> Message) {
     let broker = open(dir).await;
     let arguments = table(&[("x-rewind-seconds", AMQPValue::LongInt(3600))]);
     let jobs = declare(&broker, QUEUE, arguments).await;
@@ -55,7 +55,7 @@ fn damage_chunk(dir: &Path) {
 }
 
 /// Damages each copy of a message on disk, found by its body.
-fn damage_message(dir: &Path, number: u64) {
+pub(crate) fn damage_message(dir: &Path, number: u64) {
     let start_of_body = numbered_body(number, 100);
     let mut found = 0;
     for entry in fs::read_dir(dir.join("log")).unwrap() {
@@ -78,7 +78,7 @@ async fn get(queue: &Queue) -> Option<u64> {
     Some(number_of(&got.message))
 }
 
-async fn drain(queue: &Queue) -> Vec<u64> {
+pub(crate) async fn drain(queue: &Queue) -> Vec<u64> {
     let mut numbers = Vec::new();
     while let Some(number) = get(queue).await {
         numbers.push(number);

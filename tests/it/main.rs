@@ -24,6 +24,7 @@ mod damaged_files; // a disk that does not return all that was written
 mod dead_letters; // dead lettering
 mod delayed_messages; // x-delay
 mod firehose; // copies of publishes and deliveries
+mod fsck; // damage that is found, named and kept aside
 mod leases; // visibility timeouts and receipt handles
 mod limits; // limits of a connection, at and past them
 mod management; // the management HTTP API

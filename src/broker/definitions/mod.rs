@@ -19,6 +19,7 @@ mod kind; // the table of all kinds
 pub(super) mod policies; // policies and operator policies
 pub mod proposal; // from the decision to the change in memory
 pub(super) mod queue_ids; // the counter of queue ids
+mod queue_names; // the names of queues, from their records alone
 pub mod record; // kind, identity and value of a definition
 pub mod table; // definitions in memory
 #[cfg(test)]
@@ -26,3 +27,4 @@ mod tests;
 pub(super) mod topology; // virtual hosts, exchanges, queues, bindings
 
 pub use kind::Kind;
+pub use queue_names::{QueueNames, unreadable_definitions};

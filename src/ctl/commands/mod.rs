@@ -10,6 +10,7 @@ mod definitions; // definitions files
 mod environment; // settings, memory, TLS, the machine
 mod exchanges; // exchanges and bindings
 mod features; // feature flags, deprecated features, plugins
+mod fsck; // the data directory
 mod limits; // limits of users and virtual hosts
 mod listeners; // listeners
 mod logs; // the log
@@ -160,6 +161,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::CheckProtocolListener => checks::protocol_listener(ctx, request),
         Verb::CheckRunning => checks::running(ctx),
         Verb::CheckVirtualHosts => checks::virtual_hosts(),
+        Verb::Fsck => fsck::fsck(ctx, input).await,
         Verb::IsBooting => checks::is_booting(),
         Verb::IsRunning => checks::is_running(ctx),
         Verb::CipherSuites => environment::cipher_suites(request),

@@ -44,6 +44,11 @@ impl ChunkAddress {
         self.extent
     }
 
+    /// Position of its first byte.
+    pub(in crate::store) fn start(&self) -> u64 {
+        u64::from(self.at)
+    }
+
     /// Length of the chunk in bytes.
     pub(in crate::store) fn bytes(&self) -> u64 {
         u64::from(self.len)

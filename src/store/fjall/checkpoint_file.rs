@@ -132,7 +132,8 @@ pub(super) fn restore(log_dir: &Path, spaces: &Keyspaces) -> Result<(), StoreErr
     writes.commit().map_err(failed("restoring"))
 }
 
-fn path(log_dir: &Path) -> PathBuf {
+/// The file's path.
+pub(super) fn path(log_dir: &Path) -> PathBuf {
     log_dir.join(NAME)
 }
 

@@ -7,9 +7,10 @@ use ::fjall::{Guard, UserValue};
 use bytes::Bytes;
 
 use super::error::{failed, is_damage};
+use super::keyspaces::Keyspaces;
 use super::open::OpenDatabase;
 use crate::model::LogId;
-use crate::store::extents::ChunkAddress;
+use crate::store::extents::{ChunkAddress, Extents};
 use crate::store::keys::{self, ChunkKey};
 use crate::store::{StoreError, StoredChunk, chunk};
 
@@ -52,7 +53,7 @@ impl From<Unread> for StoreError {
 }
 
 /// The result of loading one chunk.
-enum Loaded {
+pub(super) enum Loaded {
     Data(Bytes),
     /// The chunk was removed after its entry was found.
     Gone,
@@ -214,7 +215,7 @@ impl OpenDatabase {
         {
             let loaded = match data {
                 Some(data) => Loaded::Data(data),
-                None => self.load_moved(log, first, address)?,
+                None => load_moved(&self.spaces, &self.extents, log, first, address)?,
             };
             match loaded {
                 Loaded::Data(data) => chunks.push(StoredChunk { first, data }),
@@ -231,26 +232,26 @@ impl OpenDatabase {
         }
         Ok(chunks)
     }
+}
 
-    /// Reads a chunk that is not at its address `before`: it was moved or removed meanwhile, or it is
-    /// damaged.
-    fn load_moved(
-        &self,
-        log: LogId,
-        first: u64,
-        mut before: ChunkAddress,
-    ) -> Result<Loaded, StoreError> {
-        while let Some((_, now)) = self.spaces.address_of(log, first)? {
-            if now == before {
-                return Ok(Loaded::Damaged);
-            }
-            if let Some(data) = self.extents.read(&[now])?.pop().flatten() {
-                return Ok(Loaded::Data(data));
-            }
-            before = now;
+/// Reads a chunk that is not at its address `before`: it was moved or removed meanwhile, or it is damaged.
+pub(super) fn load_moved(
+    spaces: &Keyspaces,
+    extents: &Extents,
+    log: LogId,
+    first: u64,
+    mut before: ChunkAddress,
+) -> Result<Loaded, StoreError> {
+    while let Some((_, now)) = spaces.address_of(log, first)? {
+        if now == before {
+            return Ok(Loaded::Damaged);
         }
-        Ok(Loaded::Gone)
+        if let Some(data) = extents.read(&[now])?.pop().flatten() {
+            return Ok(Loaded::Data(data));
+        }
+        before = now;
     }
+    Ok(Loaded::Gone)
 }
 
 /// The next step of a search for a boundary in `left` offsets: doubles the distance covered so far, up to
@@ -260,7 +261,7 @@ fn halfway(gone: u64, left: u64) -> u64 {
 }
 
 /// Reads an entry of `msgs`.
-fn found(entry: Guard) -> Result<ChunkEntry, Unread> {
+pub(super) fn found(entry: Guard) -> Result<ChunkEntry, Unread> {
     let key = Cell::new(None);
     let read = entry.into_inner_if(|found| {
         key.set(keys::parse_chunk(found));

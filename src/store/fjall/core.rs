@@ -200,7 +200,7 @@ impl Core {
 }
 
 /// Whether the database is damaged, so that building it anew helps. Damage to the log is another matter.
-fn is_damage(error: &StoreError) -> bool {
+pub(super) fn is_damage(error: &StoreError) -> bool {
     match error {
         StoreError::Database { .. } | StoreError::Corrupt(_) | StoreError::Unreadable { .. } => {
             true

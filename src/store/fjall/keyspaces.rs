@@ -56,6 +56,22 @@ impl Keyspaces {
         }
     }
 
+    /// The seed of the log's checksums. `None` if it is lost.
+    pub(super) fn log_seed(&self) -> Result<Option<u64>, StoreError> {
+        let seed = self.meta.get(keys::LOG_SEED).map_err(failed("reading"))?;
+        Ok(seed
+            .and_then(|seed| (*seed).try_into().ok())
+            .map(u64::from_le_bytes))
+    }
+
+    /// The number after the newest extent, as the database knows it.
+    pub(super) fn extents_used(&self) -> Result<u32, StoreError> {
+        let used = self.meta.get(keys::EXTENTS).map_err(failed("reading"))?;
+        Ok(used
+            .and_then(|used| (*used).try_into().ok())
+            .map_or(0, u32::from_le_bytes))
+    }
+
     /// The last entry that is applied to a keyspace.
     pub(super) fn applied(&self, space: KeyspaceName) -> Result<u64, StoreError> {
         let value = self.of(space).get(keys::applied(space));

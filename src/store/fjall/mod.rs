@@ -21,12 +21,14 @@ mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
 mod reserve; // space to empty queues on a full disk
 mod sweep; // removing settled chunks and removed logs
+mod verify; // verifying all that is on disk
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{FjallOptions, MaintenanceOptions};
+pub use verify::StoppedStore;
 
 use ::fjall::AbstractTree;
 use tracing::debug;
@@ -37,6 +39,7 @@ use self::maintenance::Maintenance;
 use self::memtable_sealer::MemtableSealer;
 use self::open::{Progress, SEALED_MEMTABLES_MAX};
 use super::dir::{self, DirLock};
+use super::verify::{Verified, VerifyStep};
 use super::writes::KeyWrites;
 use super::{Batch, DefinitionEntry, Journal, LogState, Store, StoreError, StoredChunk, keys};
 use crate::model::LogId;
@@ -202,6 +205,10 @@ impl Store for FjallStore {
 
     fn damage(&self) -> Vec<String> {
         kept::report(&self.core.dir)
+    }
+
+    fn verify(&self, step: &mut VerifyStep<'_>) -> Result<Verified, StoreError> {
+        self.core.verify(step)
     }
 
     fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {

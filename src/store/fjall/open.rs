@@ -63,7 +63,7 @@ pub(super) struct Applied {
     /// The last applied entry.
     pub(super) index: u64,
     /// The number after the newest extent, as the database knows it.
-    extents: u32,
+    pub(super) extents: u32,
 }
 
 /// What was applied, for the background work.
@@ -89,17 +89,10 @@ impl OpenDatabase {
             dir,
             marker.map_err(failed("reading the format"))?.as_deref(),
         )?;
-        let seed = spaces.meta.get(keys::LOG_SEED).map_err(failed("reading"))?;
-        let seed = seed
-            .and_then(|seed| (*seed).try_into().ok())
-            .map(u64::from_le_bytes)
-            .ok_or_else(|| {
-                StoreError::Corrupt("the database has lost its log's seed".to_owned())
-            })?;
-        let used = spaces.meta.get(keys::EXTENTS).map_err(failed("reading"))?;
-        let used = used
-            .and_then(|used| (*used).try_into().ok())
-            .map_or(0, u32::from_le_bytes);
+        let seed = spaces.log_seed()?.ok_or_else(|| {
+            StoreError::Corrupt("the database has lost its log's seed".to_owned())
+        })?;
+        let used = spaces.extents_used()?;
         let extents = Extents::open(&dir.join(LOG_DIR), options.extent_bytes, used)?;
         let extents = Arc::new(extents);
         let have = KeyspaceName::ALL.map(|space| spaces.applied(space));
@@ -321,7 +314,7 @@ impl OpenDatabase {
 }
 
 /// Applies an entry to the keyspaces that lack it.
-fn apply(
+pub(super) fn apply(
     spaces: &Keyspaces,
     extents: &Extents,
     entry: &Entry,

@@ -35,11 +35,28 @@ impl std::fmt::Display for Damage {
 
 /// Copies the bytes of damaged stretches to a directory, so that nothing is lost when the log goes on.
 pub(in crate::store) fn keep_aside(damages: &[Damage], dir: &Path) -> Result<(), StoreError> {
-    let copy = |path: &Path, bytes: &Range<u64>| -> io::Result<()> {
-        std::fs::create_dir_all(dir)?;
+    for damage in damages {
+        if let Some((path, bytes)) = &damage.place {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let target = dir.join(format!("{name}-{}", bytes.start));
+            keep_bytes(path, bytes, &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies bytes of a file. What the disk does not return is zeros in the copy.
+pub(in crate::store) fn keep_bytes(
+    path: &Path,
+    bytes: &Range<u64>,
+    target: &Path,
+) -> Result<(), StoreError> {
+    let copy = || -> io::Result<()> {
+        if let Some(dir) = target.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
         let file = File::open(path)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut kept = File::create(dir.join(format!("{name}-{}", bytes.start)))?;
+        let mut kept = File::create(target)?;
         let mut part = vec![0; IO_BYTES];
         let mut at = bytes.start;
         while at < bytes.end {
@@ -53,10 +70,5 @@ pub(in crate::store) fn keep_aside(damages: &[Damage], dir: &Path) -> Result<(),
         }
         kept.sync_all()
     };
-    for damage in damages {
-        if let Some((path, bytes)) = &damage.place {
-            copy(path, bytes).map_err(|e| io_error("keeping a copy of", path, e))?;
-        }
-    }
-    Ok(())
+    copy().map_err(|e| io_error("keeping a copy of", path, e))
 }

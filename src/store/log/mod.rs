@@ -16,6 +16,7 @@ mod extent_file; // a file of the log, as a start reads it
 mod scan; // the walk over the log at a start
 mod start; // the log as a start finds it
 mod synced; // the file `synced`
+mod verify; // both copies of the heads
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -25,11 +26,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub(super) use self::damage::keep_aside;
+pub(super) use self::damage::{Damage, keep_aside, keep_bytes};
 pub(super) use self::entry::EntryWrite;
 use self::entry::{FOOTER_LEN, Header, encode_head, footer, head_len, with_addresses};
 pub(super) use self::start::LogStart;
 use self::synced::SyncedFile;
+pub(super) use self::verify::{HeadFlaw, head_flaws};
 use super::StoreError;
 use super::error::io_error;
 use super::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};

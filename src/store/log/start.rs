@@ -22,10 +22,10 @@ use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, Pages};
 /// The log as a start finds it.
 #[derive(Debug)]
 pub(in crate::store) struct LogStart {
-    extents: Arc<Extents>,
+    pub(super) extents: Arc<Extents>,
     seed: u64,
     /// The entries to apply, in order.
-    entries: Vec<Found>,
+    pub(super) entries: Vec<Found>,
     damages: Vec<Damage>,
     /// Where the next entry goes; `None` for a new extent.
     end: Option<(u32, u64)>,

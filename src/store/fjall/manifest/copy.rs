@@ -14,7 +14,7 @@ use crate::store::dir::sync_dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 
 /// Name of the copy in the data directory.
-const COPY_FILE: &str = "manifest";
+pub(super) const COPY_FILE: &str = "manifest";
 /// First bytes of the copy; the last one is its version.
 const COPY_MAGIC: [u8; 8] = *b"LVRMNF\0\x01";
 /// Maximum number of tries to read a manifest that the database is replacing.

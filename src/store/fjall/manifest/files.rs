@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::store::dir::sync_dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 
+/// Contents of the database's file `version`.
+pub(super) const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
 /// Length of the file `current`.
 const CURRENT_LEN: usize = 25;
 /// Bytes of one read.

@@ -16,6 +16,7 @@
 
 mod copy; // the store's copy of the manifests
 mod files; // the manifest of a keyspace, and the files that it lists
+mod verify; // all files of the database
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -24,18 +25,16 @@ use tracing::warn;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) use copy::{copy, forget_copy};
+pub(super) use verify::{bytes, verify};
 
 use self::copy::read_copy;
 use self::files::{
-    Contents, FileFlaw, Flaw, Listed, Manifest, decode_current, encode_current, keyspace_dir,
-    keyspaces, listed, read_manifest, write_atomically,
+    Contents, FileFlaw, Flaw, Listed, Manifest, VERSION_MARKER, decode_current, encode_current,
+    keyspace_dir, keyspaces, listed, read_manifest, write_atomically,
 };
 use super::open::LOG_DIR;
 use crate::store::dir::{exists, journals};
 use crate::store::error::{Advice, StoreError, io_error};
-
-/// Contents of the database's file `version`.
-const VERSION_MARKER: [u8; 4] = *b"FJL\x03";
 
 /// Checks the files by which the database opens, and restores them if possible. Removes a database that was
 /// never complete and holds nothing.

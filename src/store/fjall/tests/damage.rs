@@ -4,14 +4,14 @@
 use super::*;
 use crate::store::{Advice, OnDamage};
 
-const SMALL: LogId = LogId(512);
-const LARGE: LogId = LogId(1024);
+pub(super) const SMALL: LogId = LogId(512);
+pub(super) const LARGE: LogId = LogId(1024);
 
 /// The chunks that were put, by log and first offset.
-type Expected = BTreeMap<(LogId, u64), Bytes>;
+pub(super) type Expected = BTreeMap<(LogId, u64), Bytes>;
 
 /// Builds the directory of a killed broker: tables, and a log with further entries.
-fn built(image: &Path) -> Expected {
+pub(super) fn built(image: &Path) -> Expected {
     let dir = scratch();
     // No memtable becomes a table while the files are copied.
     let unhurried = FjallOptions {
@@ -39,7 +39,7 @@ fn built(image: &Path) -> Expected {
     expected
 }
 
-fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(super) fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -52,7 +52,7 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn open(dir: &Path, on_damage: OnDamage) -> Result<FjallStore, StoreError> {
+pub(super) fn open(dir: &Path, on_damage: OnDamage) -> Result<FjallStore, StoreError> {
     FjallStore::open(
         dir,
         FjallOptions {
@@ -91,7 +91,7 @@ fn silently_gone(store: &FjallStore, expected: &Expected) -> Vec<(LogId, u64)> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(super) enum Harm {
     Flip,
     Zero,
     Truncate,
@@ -99,7 +99,7 @@ enum Harm {
 }
 
 impl Harm {
-    fn random(rng: &mut StdRng) -> Harm {
+    pub(super) fn random(rng: &mut StdRng) -> Harm {
         match rng.random_range(0..6) {
             0..3 => Harm::Flip,
             3 => Harm::Zero,
@@ -108,7 +108,7 @@ impl Harm {
         }
     }
 
-    fn apply(self, path: &Path, rng: &mut StdRng) {
+    pub(super) fn apply(self, path: &Path, rng: &mut StdRng) {
         let mut content = fs::read(path).unwrap();
         let len = content.len();
         match self {
@@ -126,6 +126,25 @@ impl Harm {
     }
 }
 
+/// A file in a directory. Chooses each kind of file equally often. The kind is the folder, or the name in upper folders.
+pub(super) fn any_file(dir: &Path, rng: &mut StdRng) -> std::path::PathBuf {
+    let all = files(dir);
+    let kind = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let parent = path.parent().unwrap();
+        let folder = parent.file_name().unwrap().to_string_lossy().into_owned();
+        match folder.parse::<u64>() {
+            Ok(_) => name[..1].to_owned(),
+            Err(_) if folder == "tables" || name.ends_with(".log") => folder,
+            Err(_) => name,
+        }
+    };
+    let kinds: std::collections::BTreeSet<String> = all.iter().map(|path| kind(path)).collect();
+    let chosen = kinds.iter().nth(rng.random_range(0..kinds.len())).unwrap();
+    let of_kind: Vec<_> = all.iter().filter(|path| kind(path) == *chosen).collect();
+    of_kind[rng.random_range(0..of_kind.len())].clone()
+}
+
 /// Damages one file in each trial. The store must start, serve what is whole, and say what it lacks.
 fn trials(seeds: std::ops::Range<u64>) {
     let image = scratch();
@@ -134,22 +153,7 @@ fn trials(seeds: std::ops::Range<u64>) {
         let rng = &mut StdRng::seed_from_u64(seed);
         let hurt = scratch();
         copy_dir(image.path(), hurt.path());
-        let all = files(hurt.path());
-        // Chooses each kind of file equally often. The kind is the folder, or the name in upper folders.
-        let kind = |path: &Path| {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let parent = path.parent().unwrap();
-            let folder = parent.file_name().unwrap().to_string_lossy().into_owned();
-            match folder.parse::<u64>() {
-                Ok(_) => name[..1].to_owned(),
-                Err(_) if folder == "tables" || name.ends_with(".log") => folder,
-                Err(_) => name,
-            }
-        };
-        let kinds: std::collections::BTreeSet<String> = all.iter().map(|path| kind(path)).collect();
-        let chosen = kinds.iter().nth(rng.random_range(0..kinds.len())).unwrap();
-        let of_kind: Vec<_> = all.iter().filter(|path| kind(path) == *chosen).collect();
-        let path = of_kind[rng.random_range(0..of_kind.len())];
+        let path = &any_file(hurt.path(), rng);
         let harm = Harm::random(rng);
         harm.apply(path, rng);
         let what = format!("seed {seed}: {harm:?} {}", path.display());

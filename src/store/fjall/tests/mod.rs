@@ -6,6 +6,7 @@ mod extents;
 mod model;
 mod opening;
 mod sweep;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;

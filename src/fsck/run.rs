@@ -1,0 +1,181 @@
+//! Runs `leveret fsck`.
+
+use std::io::{ErrorKind, Write, stderr, stdout};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::bar::Bar;
+use super::options::{Format, Options, Task};
+use super::report::Report;
+use crate::broker::definitions::{QueueNames, unreadable_definitions};
+use crate::store::{
+    DamageKind, Effect, Finding, FjallOptions, FjallStore, OnDamage, StoppedStore, Store,
+    StoreError, Verification, Verified,
+};
+
+const WHOLE: u8 = 0;
+const DAMAGED: u8 = 1;
+const NOT_VERIFIED: u8 = 2;
+
+/// Runs `leveret fsck`; returns the exit code.
+pub fn run(options: Options) -> ExitCode {
+    let code = match verify(&options) {
+        Ok(verification) => match verification.is_whole() {
+            true => WHOLE,
+            false => DAMAGED,
+        },
+        Err(error) => {
+            // A closed standard error cannot be reported.
+            writeln!(stderr(), "leveret fsck: {error}").unwrap_or_default();
+            NOT_VERIFIED
+        }
+    };
+    ExitCode::from(code)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FsckError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NotTheOwner(#[from] NotTheOwner),
+    #[error("cannot write the report: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Why nothing may be repaired.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "only the owner of {dir} can repair it, or else the broker could not read its new files: run this as the user with the id {owner}"
+)]
+struct NotTheOwner {
+    dir: String,
+    owner: u32,
+}
+
+fn verify(options: &Options) -> Result<Verification, FsckError> {
+    let dir = &options.data_dir;
+    let mut store = StoppedStore::lock(dir)?;
+    if options.task == Task::Repair {
+        check_owner(dir)?;
+    }
+    let bar = Bar::new();
+    let verified = store.verify(&mut |progress| {
+        bar.show(progress);
+        ControlFlow::Continue(())
+    })?;
+    drop(bar);
+    let mut verification = match verified {
+        Verified::Done(verification) => verification,
+        Verified::Interrupted | Verified::NothingOnDisk => Verification::default(),
+    };
+    for key in unreadable_definitions(&store.definitions(b"")?) {
+        verification.findings.push(Finding {
+            kind: DamageKind::Record,
+            effect: Effect::Refused,
+            what: format!("the definition under {key:?} makes no sense"),
+            place: None,
+            messages: None,
+        });
+    }
+    let names = QueueNames::read(|prefix| store.definitions(prefix))?;
+    let report = Report {
+        verification: &verification,
+        names: &names,
+    };
+    let shown = dir.display().to_string();
+    let (mut text, mut json) = (report.text(&shown), report.json(&shown));
+    if options.task == Task::Repair && !verification.is_whole() {
+        let outcome = repair(dir, store, &verification)?;
+        text = format!("{text}\n{}", outcome.text());
+        if let Some(json) = json.as_object_mut() {
+            json.insert("repair".to_owned(), outcome.json());
+        }
+    }
+    print(options.format, &text, &json)?;
+    Ok(verification)
+}
+
+/// What a repair came to.
+struct Repair {
+    kept: Vec<PathBuf>,
+    /// Why the store does not open, if it does not.
+    refusal: Option<String>,
+}
+
+impl Repair {
+    fn text(&self) -> String {
+        let kept: String = self
+            .kept
+            .iter()
+            .map(|path| format!("kept a copy: {}\n", path.display()))
+            .collect();
+        match &self.refusal {
+            None => format!(
+                "{kept}Repaired: the next start goes on behind the damage and serves everything else."
+            ),
+            Some(refusal) => format!("{kept}Not repaired: {refusal}"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let kept: Vec<_> = self
+            .kept
+            .iter()
+            .map(|path| path.to_string_lossy())
+            .collect();
+        json!({"kept": kept, "opens": self.refusal.is_none(), "refusal": self.refusal})
+    }
+}
+
+/// Keeps damaged bytes aside, and opens and closes the store once, which goes on behind them.
+fn repair(
+    dir: &Path,
+    store: StoppedStore,
+    verification: &Verification,
+) -> Result<Repair, StoreError> {
+    let kept = store.keep_aside(&verification.findings)?;
+    drop(store); // with the lock
+    let options = FjallOptions {
+        on_damage: OnDamage::Recover,
+        ..FjallOptions::default()
+    };
+    let opened = FjallStore::open(dir, options).and_then(|store| store.logs().map(drop));
+    let refusal = match opened {
+        Ok(()) => None,
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Corrupt(_))) => {
+            Some(error.to_string())
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Repair { kept, refusal })
+}
+
+/// New files of another user would keep the broker from starting.
+fn check_owner(dir: &Path) -> Result<(), FsckError> {
+    let found = std::fs::metadata(dir)?;
+    match found.uid() == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(NotTheOwner {
+            dir: dir.display().to_string(),
+            owner: found.uid(),
+        }
+        .into()),
+    }
+}
+
+fn print(format: Format, text: &str, json: &Value) -> Result<(), FsckError> {
+    let lines = match format {
+        Format::Text => format!("{text}\n"),
+        Format::Json => format!("{json:#}\n"),
+    };
+    match stdout().write_all(lines.as_bytes()) {
+        // A reader such as `head` has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

@@ -1,0 +1,170 @@
+//! Verifies and repairs a data directory that no broker uses.
+
+use std::path::{Path, PathBuf};
+
+use super::chunks::{self, BEGINNING};
+use super::records;
+use super::shadow::{Cast, Parts, Shadow, cast};
+use super::verifier::{Stop, Verifier};
+use crate::store::dir::{self, DirLock};
+use crate::store::error::{Advice, StoreError, io_error, is_lost};
+use crate::store::fjall::error::failed;
+use crate::store::fjall::manifest;
+use crate::store::fjall::open::LOG_DIR;
+use crate::store::log::head_flaws;
+use crate::store::verify::{DamageKind, Effect, Finding, Place, Verified, VerifyStep};
+use crate::store::{DefinitionEntry, keys};
+
+/// A data directory that no broker uses, and that none can open meanwhile.
+pub struct StoppedStore {
+    dir: PathBuf,
+    shadow: Option<Box<Shadow>>,
+    _lock: DirLock,
+}
+
+impl StoppedStore {
+    /// Locks a data directory. Changes nothing in it, but for the lock's file.
+    pub fn lock(dir: &Path) -> Result<StoppedStore, StoreError> {
+        // A directory that is not there must not be created.
+        std::fs::metadata(dir).map_err(|e| io_error("reading", dir, e))?;
+        Ok(StoppedStore {
+            dir: dir.to_owned(),
+            shadow: None,
+            _lock: dir::lock(dir)?,
+        })
+    }
+
+    /// Reads everything and verifies its checksums.
+    pub fn verify(&mut self, step: &mut VerifyStep<'_>) -> Result<Verified, StoreError> {
+        let db = self.dir.join("db");
+        let total = manifest::bytes(&db) + log_bytes(&self.dir.join(LOG_DIR));
+        let mut verifier = Verifier::new(step, total);
+        let ended = self.verify_all(&mut verifier, &db);
+        verifier.outcome(ended)
+    }
+
+    /// The definitions whose key starts with `prefix`, as the next start finds them. None before [`StoppedStore::verify`],
+    /// and if the database cannot be read.
+    pub fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
+        let Some(shadow) = &self.shadow else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for entry in shadow.parts.spaces.meta.prefix(keys::definition(prefix)) {
+            let (key, value) = entry.into_inner().map_err(failed("reading definitions"))?;
+            found.push((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn verify_all(&mut self, verifier: &mut Verifier<'_, '_>, db: &Path) -> Result<(), Stop> {
+        verifier.database_files(&self.dir, db, Effect::Mended)?;
+        verifier.checkpoint(&self.dir.join(LOG_DIR))?;
+        match cast(&self.dir) {
+            Ok(Cast::Open(shadow)) => self.shadow = Some(shadow),
+            Ok(Cast::Empty) => return Ok(()),
+            Ok(Cast::EarlierFormat) => return Err(earlier_format(&self.dir).into()),
+            Ok(Cast::NoLog) => {
+                verifier.found.add(no_log(self.dir.join(LOG_DIR)));
+                return Ok(());
+            }
+            Err(error) => return unusable(verifier, error),
+        }
+        let Some(shadow) = &self.shadow else {
+            return Ok(());
+        };
+        verify_shadow(verifier, shadow)
+    }
+}
+
+/// Verifies what the database leads to.
+fn verify_shadow(verifier: &mut Verifier<'_, '_>, shadow: &Shadow) -> Result<(), Stop> {
+    let Parts {
+        spaces,
+        extents,
+        start,
+        least,
+    } = &shadow.parts;
+    verifier.entries(start.damages(), *least);
+    let flaws = head_flaws(start, |_, bytes| {
+        verifier.found.entries += 1;
+        verifier.passed(bytes)
+    })?;
+    for flaw in flaws {
+        verifier.head(flaw);
+    }
+    let bytes = records::verify(verifier, spaces)?;
+    verifier.expect(bytes);
+    let mut from = Some(BEGINNING);
+    while let Some(begin) = from {
+        let part = chunks::part(spaces, begin, u32::MAX)?;
+        chunks::verify(verifier, &part, |access| access(spaces, extents))?;
+        from = part.next;
+    }
+    Ok(())
+}
+
+/// The database does not open. If nothing else explains it, that is a finding of its own.
+fn unusable(verifier: &mut Verifier<'_, '_>, error: StoreError) -> Result<(), Stop> {
+    let what = match error {
+        StoreError::Database { .. } | StoreError::Corrupt(_) | StoreError::Unreadable { .. } => {
+            error.to_string()
+        }
+        StoreError::Damaged { what, .. } => what,
+        StoreError::Io { ref source, .. } if is_lost(source) => error.to_string(),
+        StoreError::Io { .. }
+        | StoreError::InUse { .. }
+        | StoreError::NewerFormat { .. }
+        | StoreError::Closed => return Err(error.into()),
+    };
+    for finding in &mut verifier.found.findings {
+        finding.effect = Effect::Refused;
+    }
+    if verifier.found.is_whole() {
+        verifier.found.add(Finding {
+            kind: DamageKind::Database,
+            effect: Effect::Refused,
+            what,
+            place: None,
+            messages: None,
+        });
+    }
+    Ok(())
+}
+
+fn no_log(log: PathBuf) -> Finding {
+    Finding {
+        kind: DamageKind::Entry,
+        effect: Effect::Lost,
+        what: format!("{} is missing, and all messages in it", log.display()),
+        place: Some(Place {
+            file: log,
+            bytes: None,
+        }),
+        messages: None,
+    }
+}
+
+fn earlier_format(dir: &Path) -> StoreError {
+    StoreError::Damaged {
+        what: format!(
+            "{} was written by an earlier release. Start and stop the broker once, which carries it over",
+            dir.display()
+        ),
+        advice: Advice::Restore,
+    }
+}
+
+/// Bytes of all files of the log.
+fn log_bytes(log: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(log) else {
+        return 0;
+    };
+    files
+        .filter_map(|file| Some(file.ok()?.metadata().ok()?.len()))
+        .sum()
+}

@@ -1,0 +1,237 @@
+//! What a verification of a data directory finds. Plain data.
+
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+
+use crate::model::LogId;
+
+/// Findings that are kept one by one; those after them are only counted.
+const FINDINGS_MAX: usize = 10_000;
+
+/// The outcome of a verification.
+#[derive(Debug)]
+pub enum Verified {
+    Done(Verification),
+    /// The caller has stopped it.
+    Interrupted,
+    /// The store has no files.
+    NothingOnDisk,
+}
+
+/// How far a verification has come, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyProgress {
+    pub done: u64,
+    /// An estimate until the chunks are counted.
+    pub total: u64,
+}
+
+/// Hears of the progress after each read. It may take its time, and stop the verification.
+pub type VerifyStep<'a> = dyn FnMut(VerifyProgress) -> ControlFlow<()> + 'a;
+
+/// What was verified and what is damaged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Bytes that were read, or that would have been there to read.
+    pub bytes: u64,
+    /// Files of the database.
+    pub files: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// Definitions, and records of logs.
+    pub records: u64,
+    pub chunks: u64,
+    /// The first 10,000.
+    pub findings: Vec<Finding>,
+    /// Number of findings after those.
+    pub left_off: u64,
+    /// Messages in all findings that cannot be read.
+    pub messages: u64,
+}
+
+/// Something that is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: DamageKind,
+    pub effect: Effect,
+    /// What is wrong, with the file.
+    pub what: String,
+    /// `None` if no file holds what is missing.
+    pub place: Option<Place>,
+    pub messages: Option<DamagedMessages>,
+}
+
+/// What is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// A file of the database.
+    Database,
+    /// An entry of the log.
+    Entry,
+    /// The head of an entry, or its copy; the other one is whole.
+    Head,
+    /// Messages.
+    Chunk,
+    /// Messages that no chunk holds.
+    Missing,
+    /// A record of a log, or a definition.
+    Record,
+}
+
+impl DamageKind {
+    /// The word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            DamageKind::Database => "database",
+            DamageKind::Entry => "entry",
+            DamageKind::Head => "head",
+            DamageKind::Chunk => "chunk",
+            DamageKind::Missing => "missing",
+            DamageKind::Record => "record",
+        }
+    }
+}
+
+/// What damage means for the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Something else holds the same: nothing is lost.
+    Mended,
+    /// The store goes on without it.
+    Lost,
+    /// The store cannot go on.
+    Refused,
+}
+
+impl Effect {
+    /// The word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Effect::Mended => "mended",
+            Effect::Lost => "lost",
+            Effect::Refused => "refused",
+        }
+    }
+}
+
+/// A file, or some bytes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: PathBuf,
+    /// `None` for the whole file.
+    pub bytes: Option<Range<u64>>,
+}
+
+/// Messages that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedMessages {
+    pub log: LogId,
+    pub offsets: Range<u64>,
+    /// How many of these a queue still had.
+    pub count: u64,
+}
+
+impl Verification {
+    /// Whether nothing is damaged.
+    pub fn is_whole(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Adds a finding. Neighbouring chunks of a log become one finding.
+    pub(super) fn add(&mut self, finding: Finding) {
+        let count = finding.messages.as_ref().map_or(0, |it| it.count);
+        self.messages += count;
+        if let Some(last) = self.findings.last_mut()
+            && last.extend(&finding)
+        {
+            return;
+        }
+        match self.findings.len() < FINDINGS_MAX {
+            true => self.findings.push(finding),
+            false => self.left_off += 1,
+        }
+    }
+}
+
+impl Finding {
+    /// Takes in what follows directly. False if it does not.
+    fn extend(&mut self, next: &Finding) -> bool {
+        let (Some(messages), Some(more)) = (&mut self.messages, &next.messages) else {
+            return false;
+        };
+        let (Some(place), Some(beside)) = (&mut self.place, &next.place) else {
+            return false;
+        };
+        let (Some(bytes), Some(further)) = (&mut place.bytes, &beside.bytes) else {
+            return false;
+        };
+        let follows = self.kind == next.kind
+            && self.what == next.what
+            && place.file == beside.file
+            && messages.log == more.log
+            && messages.offsets.end == more.offsets.start;
+        if follows {
+            bytes.end = further.end;
+            messages.offsets.end = more.offsets.end;
+            messages.count += more.count;
+        }
+        follows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(log: u64, first: u64, at: u64) -> Finding {
+        Finding {
+            kind: DamageKind::Chunk,
+            effect: Effect::Lost,
+            what: "hurt".to_owned(),
+            place: Some(Place {
+                file: PathBuf::from("3.log"),
+                bytes: Some(at..at + 10),
+            }),
+            messages: Some(DamagedMessages {
+                log: LogId(log),
+                offsets: first..first + 2,
+                count: 1,
+            }),
+        }
+    }
+
+    #[test]
+    fn neighbouring_chunks_of_a_log_are_one_finding() {
+        let mut found = Verification::default();
+        for finding in [
+            chunk(1, 0, 0),
+            chunk(1, 2, 10),
+            chunk(2, 4, 20),
+            chunk(2, 8, 30),
+        ] {
+            found.add(finding);
+        }
+        let offsets: Vec<_> = found
+            .findings
+            .iter()
+            .filter_map(|it| {
+                Some((
+                    it.messages.as_ref()?.offsets.clone(),
+                    it.place.clone()?.bytes?,
+                ))
+            })
+            .collect();
+        assert_eq!(offsets, [(0..4, 0..20), (4..6, 20..30), (8..10, 30..40)]);
+        assert_eq!(found.messages, 4);
+    }
+
+    #[test]
+    fn findings_have_a_limit() {
+        let mut found = Verification::default();
+        for n in 0..FINDINGS_MAX as u64 + 3 {
+            found.add(chunk(n, 0, n));
+        }
+        assert_eq!((found.findings.len(), found.left_off), (FINDINGS_MAX, 3));
+        assert_eq!(found.messages, FINDINGS_MAX as u64 + 3);
+    }
+}
