@@ -83,6 +83,7 @@ fn verify(options: &Options) -> Result<Verification, FsckError> {
         });
     }
     let names = QueueNames::read(|prefix| store.definitions(prefix))?;
+    verification.keep_missing(|log| names.of(log).is_some());
     let report = Report {
         verification: &verification,
         names: &names,

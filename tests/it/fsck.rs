@@ -10,6 +10,7 @@ use crate::damaged_files::{MESSAGES, QUEUE, damage_message, drain, fill, numbere
 use crate::process::Process;
 use crate::support::exit_code::EX_UNAVAILABLE;
 use crate::support::socketless::{open_on_disk, queue};
+use crate::support::{Client, Peer, eventually};
 
 /// The damaged message, and those in its chunk.
 const DAMAGED: u64 = 12;
@@ -106,6 +107,31 @@ async fn a_running_broker_verifies_its_own_directory() {
     assert_eq!(code, EX_UNAVAILABLE);
     assert_eq!(report["queues"][0]["messages_damaged"], 3);
     drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_transient_queue_is_not_taken_for_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Process::start_by(|command| command, dir.path());
+    let address = broker.address.parse().unwrap();
+    let mut peer = Peer::connect(address, Client::default()).await;
+    peer.open(1).await;
+    peer.declare(1, "transient").await;
+    let chunks = || {
+        let (_, said, error) = leveret(&["ctl", "fsck", "--formatter", "json"], dir.path());
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
+        assert_eq!(report["result"], "whole", "{report}");
+        report["read"]["chunks"].as_u64().unwrap()
+    };
+    // The record of the log stays as it was with its first message.
+    for expected in [1, 0] {
+        if expected == 1 {
+            peer.publish(1, "transient", b"message").await;
+        } else {
+            assert!(peer.get_no_ack(1, "transient").await.is_some());
+        }
+        eventually("the chunk on disk, or its removal", || chunks() == expected).await;
+    }
 }
 
 #[test]

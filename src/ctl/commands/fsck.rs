@@ -44,7 +44,13 @@ pub(super) async fn fsck(ctx: &Context, input: Input<'_>) -> Outcome {
         .await
         .map_err(|error| refused(error.to_string()))?;
     match verified.map_err(|error| refused(error.to_string()))? {
-        Verified::Done(verification) => reply(ctx, &verification),
+        Verified::Done(mut verification) => {
+            let store = ctx.broker.committer().store();
+            let durable = QueueNames::read(|prefix| store.definitions(prefix))
+                .map_err(|error| refused(error.to_string()))?;
+            verification.keep_missing(|log| durable.of(log).is_some());
+            reply(ctx, &verification)
+        }
         Verified::Interrupted => Err(refused("the verification was interrupted".to_owned())),
         Verified::NothingOnDisk => Ok(Reply::Message("There is nothing on disk.".to_owned())),
     }
