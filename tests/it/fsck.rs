@@ -140,4 +140,9 @@ fn what_is_no_data_directory_is_not_verified() {
     let (code, _, said) = leveret(&["fsck"], &dir.path().join("none"));
     assert_eq!(code, NOT_VERIFIED);
     assert!(said.contains("No such file"), "{said}");
+    let (code, _, said) = leveret(&["fsck"], dir.path());
+    assert_eq!(code, NOT_VERIFIED);
+    assert!(said.contains("there are none"), "{said}");
+    let left = std::fs::read_dir(dir.path()).unwrap();
+    assert_eq!(left.count(), 0, "nothing is created");
 }

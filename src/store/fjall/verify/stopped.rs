@@ -1,5 +1,6 @@
 //! Verifies and repairs a data directory that no broker uses.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chunks::{self, BEGINNING};
@@ -25,8 +26,13 @@ pub struct StoppedStore {
 impl StoppedStore {
     /// Locks a data directory. Changes nothing in it, but for the lock's file.
     pub fn lock(dir: &Path) -> Result<StoppedStore, StoreError> {
-        // A directory that is not there must not be created.
+        // A directory that is not there must not be created, and a foreign one gets no lock.
         std::fs::metadata(dir).map_err(|e| io_error("reading", dir, e))?;
+        let has = |name: &str| dir::exists(&dir.join(name));
+        if !(has("db")? || has(LOG_DIR)? || has("manifest")?) {
+            let none = io::Error::new(io::ErrorKind::NotFound, "there are none");
+            return Err(io_error("looking for the files of a broker in", dir, none));
+        }
         Ok(StoppedStore {
             dir: dir.to_owned(),
             shadow: None,
