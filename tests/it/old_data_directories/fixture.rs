@@ -75,6 +75,9 @@ fn freeze(from: &Path, to: &Path) {
             freeze(&from, &to.join(name));
             continue;
         }
+        if name == "reserve" {
+            continue; // 16 MiB of nothing, which each start makes
+        }
         let mut bytes = fs::read(&from).unwrap();
         if from
             .extension()

@@ -1,9 +1,9 @@
 //! Opens data directories that earlier builds wrote: everything in them must be there, and nothing else.
 //!
-//! A fixture in `tests/fixtures` holds a directory's files, without the zeroes at the end of journals and extents, and
+//! A fixture in `tests/fixtures` holds a directory's files, without the zeroes at the end of journals and of the log, and
 //! `inventory.txt`, the list of its content at the time of writing. Fixtures never change. A new format gets a new
 //! fixture, written by
-//! `LEVERET_FIXTURE=tests/fixtures/data-v3 cargo test --test it old_data_directories::fixture -- --ignored`;
+//! `LEVERET_FIXTURE=tests/fixtures/data-v4 cargo test --test it old_data_directories::fixture -- --ignored`;
 //! check the inventory of a new one by eye.
 
 mod fixture;
@@ -38,6 +38,11 @@ async fn a_directory_written_in_format_1_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_written_in_format_2_is_read() {
     check_fixture("data-v2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_written_in_format_3_is_read() {
+    check_fixture("data-v3").await;
 }
 
 async fn check_fixture(fixture: &str) {
