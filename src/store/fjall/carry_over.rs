@@ -16,6 +16,7 @@ use ::fjall::{Keyspace, Readable};
 use bytes::Bytes;
 use tracing::info;
 
+use super::checkpoint_file;
 use super::error::failed;
 use super::format::{FORMAT, check};
 use super::kept;
@@ -77,14 +78,20 @@ pub(super) fn begin(dir: &Path, db_dir: &Path, options: &FjallOptions) -> Result
             .rotate_memtable_and_wait()
             .map_err(failed("writing tables"))?;
     }
-    drop(spaces);
     sync_dir(&db_dir.join("keyspaces"))?;
     let (extents, log) = (dir.join(EXTENTS_DIR), dir.join(LOG_DIR));
-    if exists(&extents)? {
+    if is_new {
+        // The first checkpoint file: with it the database can be built anew from the first entry on.
+        let new = dir.join("log.new");
+        std::fs::create_dir_all(&new).map_err(|e| io_error("creating", &new, e))?;
+        checkpoint_file::write(&new, &spaces, &spaces.db.snapshot(), 0)?;
+        std::fs::rename(&new, &log).map_err(|e| io_error("renaming", &new, e))?;
+    } else if exists(&extents)? {
         std::fs::rename(&extents, &log).map_err(|e| io_error("renaming", &extents, e))?;
     } else {
         std::fs::create_dir(&log).map_err(|e| io_error("creating", &log, e))?;
     }
+    drop(spaces);
     sync_dir(dir)
 }
 

@@ -240,6 +240,21 @@ fn a_manifest_is_restored() {
 }
 
 #[test]
+fn a_young_database_is_built_anew_from_the_log() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    store.commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 10))));
+    store.core.close(); // as a kill leaves it
+    drop(store);
+    for path in files(&dir.path().join("db/keyspaces/1/tables")) {
+        fs::write(path, b"no table").unwrap();
+    }
+    let rebuilt = FjallStore::open(dir.path(), small()).unwrap();
+    assert_eq!(chunks(&rebuilt, LOG), [0]);
+    assert_eq!(rebuilt.damage().len(), 1, "{:?}", rebuilt.damage());
+}
+
+#[test]
 fn recovery_goes_on_behind_damage_and_keeps_it() {
     let image = scratch();
     let expected = built(image.path());
