@@ -74,12 +74,14 @@ def _throughput(given, time):
 
 def _sizes(given, time):
     # A window of 1,000 large bodies would be many megabytes.
-    small = ("--size", "16", "--prefetch", "100", "--ack-batch", "20")
-    large = ("--size", "65536", "--prefetch", "100", "--ack-batch", "20", "--confirm-window", "100")
+    small = ("--size", "16")
+    large = ("--size", "65536", "--confirm-window", "100")
+    consumers = ("--prefetch", "100", "--ack-batch", "20")
     for name, title, words, count in (("16B", "16 B", small, given.drain),
                                       ("64KB", "64 KB", large, max(given.drain // 40, 1_000))):
         for mode, length in (("produce", time), ("consume", ("--count", str(count))), ("both", time)):
-            yield Scenario(f"{mode}-{name}", f"{mode}, {title}", "size", (mode, *words, *length),
+            taking = () if mode == "produce" else consumers
+            yield Scenario(f"{mode}-{name}", f"{mode}, {title}", "size", (mode, *words, *taking, *length),
                            ideal=f"ideal-{name}" if mode == "produce" else None)
 
 
