@@ -38,6 +38,8 @@ pub(super) struct Core {
     durable: Mutex<Option<u64>>,
     pub(super) removed: Mutex<RemovedLogs>,
     pub(super) reserve: Reserve,
+    /// Whether this process has built the database anew.
+    rebuilt: AtomicBool,
 }
 
 impl Core {
@@ -51,6 +53,7 @@ impl Core {
             durable: Mutex::default(),
             removed: Mutex::default(),
             reserve: Reserve::new(dir),
+            rebuilt: AtomicBool::new(false),
         };
         core.open_database()?;
         Ok(core)
@@ -94,7 +97,8 @@ impl Core {
         let db_dir = self.db_dir();
         let opened = self.try_to_open(&db_dir);
         let open = match opened {
-            Err(reason) if is_damage(&reason) => {
+            // Once only: a disk that keeps failing must not fill up with databases that are kept aside.
+            Err(reason) if is_damage(&reason) && !self.rebuilt.swap(true, Ordering::Relaxed) => {
                 rebuild::rebuild(&self.dir, &db_dir, &self.options, reason)?;
                 self.try_to_open(&db_dir)?
             }

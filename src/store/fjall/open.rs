@@ -43,7 +43,7 @@ pub(super) struct OpenDatabase {
     pub(super) log: Log,
     /// Entries that are appended and not applied, in order.
     unapplied: Mutex<VecDeque<Entry>>,
-    /// Whoever changes the database holds this. Locked before the log.
+    /// Held during each change of the database. Locked before the log.
     applied: Mutex<Applied>,
     /// A snapshot from the time of opening, until the extents are counted.
     pub(super) uncounted: Mutex<Option<Snapshot>>,
@@ -73,6 +73,8 @@ pub(super) struct Progress {
     pub(super) bytes: u64,
     pub(super) removed_chunks: u64,
     pub(super) removed_logs: Vec<LogId>,
+    /// Addresses of removed chunks, until they are released.
+    pub(super) released: Vec<ChunkAddress>,
 }
 
 impl OpenDatabase {
@@ -143,6 +145,8 @@ impl OpenDatabase {
                 "applied the end of the log"
             );
         }
+        // The extents are counted from here on, without what the entries have removed.
+        replayed.released.clear();
         let log = start.open()?;
         applied.index = applied.index.max(log.last());
         let log_dir = dir.join(LOG_DIR);
@@ -214,10 +218,12 @@ impl OpenDatabase {
                 &mut applied,
                 &mut progress,
             )?;
+            self.extents.released(&progress.released);
+            progress.released.clear();
         }
     }
 
-    /// Keeps everybody else from changing the database.
+    /// Excludes other changes of the database while it is held.
     pub(super) fn changing(&self) -> parking_lot::MutexGuard<'_, Applied> {
         self.applied.lock()
     }
@@ -377,7 +383,7 @@ pub(super) fn apply(
         }
     }
     writes.commit().map_err(failed("applying an entry"))?;
-    extents.released(&released);
+    progress.released.extend(released);
     applied.index = entry.index;
     progress.bytes += entry.bytes;
     Ok(())

@@ -5,7 +5,7 @@
 //! another one. An entry knows the checksum of the one before, and the last entry that was on disk for certain when
 //! it was written (*committed*). So a start can tell an unfinished write from damage: an entry that cannot be read is
 //! damaged if anything after it, or the small file `synced`, knows that it was on disk. Otherwise no sync has covered
-//! it, nobody was told about it, and the log ends before it.
+//! it, it was never reported, and the log ends before it.
 //!
 //! After a failed write or sync the log takes nothing more. It is opened again, and everything after the last
 //! committed entry is written anew in a new *term*.

@@ -31,7 +31,7 @@ impl StoppedStore {
     }
 }
 
-/// The length of a file; `None` for what is no file.
+/// The length of a file; `None` for a directory and anything else.
 fn length(file: &Path) -> Option<u64> {
     let found = fs::metadata(file).ok()?;
     found.is_file().then_some(found.len())
