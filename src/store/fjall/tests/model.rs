@@ -156,7 +156,7 @@ fn killed(store: FjallStore, dir: &Path) -> FjallStore {
 
 #[test]
 fn behaves_as_the_store_in_memory() {
-    for seed in 0..8 {
+    for seed in 0..24 {
         let dir = scratch();
         let rng = &mut StdRng::seed_from_u64(seed);
         let model = MemoryStore::new();
