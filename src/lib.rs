@@ -6,6 +6,7 @@ pub mod auth; // logins and permissions that other systems decide
 pub mod broker; // virtual hosts, exchanges, queues, users, permissions
 pub mod cli; // the command line
 pub mod clock; // the broker's time line; the only reader of the clocks
+pub mod cluster; // several nodes that hold the whole broker
 pub mod cmq; // the CMQ front door: its HTTP API
 pub mod config; // options: flag, environment, file, default
 pub mod ctl; // the command line that manages a running broker

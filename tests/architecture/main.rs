@@ -37,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shovel", &["broker", "model", "wire", "clock"]),
     ("net", &["clock", "model", "seldom"]),
     ("migrate", &["shovel", "model", "wire"]),
+    ("cluster", &["clock", "model", "net", "seldom", "store"]),
     ("fsck", &["broker", "clock", "config", "model", "store"]),
     (
         "amqp",
