@@ -1,4 +1,5 @@
 //! A *set*: several nodes that hold the whole broker, so that a majority of them has on disk what was confirmed. One
 //! of them leads and runs the broker; the others follow, and one of them takes over.
 
+pub mod link; // connections between the nodes
 pub mod raft; // this node's part in the set's Raft group

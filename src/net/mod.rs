@@ -11,6 +11,7 @@ mod peer_certificate; // what a client's certificate says
 mod proxy_header; // the PROXY protocol
 mod suspension; // closes and opens the sockets of listeners
 mod tls; // certificate and key in use
+mod tls_dial; // TLS towards another node
 mod tls_handshake; // the handshakes of a front door, few at a time
 mod tls_settings; // certificate, key and rules of TLS
 mod tls_stream; // TLS over a socket
@@ -24,5 +25,5 @@ pub use peer_certificate::{AlternativeName, LoginFrom, NoName};
 pub use suspension::Suspension;
 pub use tls::Tls;
 pub use tls_settings::{ClientCertificates, TlsError, TlsSettings, TlsVersion};
-pub use transport::Transport;
+pub use transport::{Transport, watch_peer};
 pub use validity::Validity;

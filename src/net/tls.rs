@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::handshake_turns::Turns;
-use super::tls_settings::{TlsError, TlsSettings};
+use super::tls_settings::{Loaded, TlsError, TlsSettings};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -21,17 +21,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Tls {
     settings: TlsSettings,
-    config: RwLock<Arc<ServerConfig>>,
+    loaded: RwLock<Loaded>,
     pub(super) turns: Turns,
 }
 
 impl Tls {
     /// Reads the files.
     pub fn load(settings: TlsSettings) -> Result<Tls, TlsError> {
-        let config = RwLock::new(Arc::new(settings.load()?));
+        let loaded = RwLock::new(settings.load()?);
         Ok(Tls {
             settings,
-            config,
+            loaded,
             turns: Turns::default(),
         })
     }
@@ -42,15 +42,20 @@ impl Tls {
 
     /// The configuration for a new connection.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config.read())
+        Arc::clone(&self.loaded.read().accepting)
+    }
+
+    /// The configuration for a new connection to another node; `None` if TLS is not mutual.
+    pub(super) fn dialing(&self) -> Option<Arc<ClientConfig>> {
+        self.loaded.read().dialing.clone()
     }
 
     /// Reads the files again, for connections from now on. If they are not valid, the old certificate and key stay.
     pub fn reload(&self) {
         let certificate = self.settings.certificate.display();
         match self.settings.load() {
-            Ok(config) => {
-                *self.config.write() = Arc::new(config);
+            Ok(loaded) => {
+                *self.loaded.write() = loaded;
                 tracing::info!(%certificate, "new TLS certificate and key are in use");
             }
             Err(error) => {

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::chain_depth::LimitedDepth;
 
@@ -26,6 +26,14 @@ pub struct TlsSettings {
     pub depth: usize,
     /// Accepted versions; at least one.
     pub versions: Vec<TlsVersion>,
+}
+
+/// rustls's configurations.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) accepting: Arc<ServerConfig>,
+    /// For connections to other nodes; `None` unless each side has to show a certificate.
+    pub(super) dialing: Option<Arc<ClientConfig>>,
 }
 
 /// What happens to certificates of clients.
@@ -74,7 +82,7 @@ impl TlsSettings {
     }
 
     /// Reads the files.
-    pub(super) fn load(&self) -> Result<ServerConfig, TlsError> {
+    pub(super) fn load(&self) -> Result<Loaded, TlsError> {
         let certificates = certificates(&self.certificate)?;
         let key = private_key(&self.key)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -93,20 +101,31 @@ impl TlsSettings {
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(refused)?;
-        let config = match self.verifier(provider)? {
+        let config = match self.verifier(Arc::clone(&provider))? {
             Some(verifier) => config.with_client_cert_verifier(verifier),
             None => config.with_no_client_auth(),
         };
-        config.with_single_cert(certificates, key).map_err(refused)
+        let dialing = match self.clients {
+            ClientCertificates::Required => {
+                let config = ClientConfig::builder_with_provider(provider)
+                    .with_protocol_versions(&versions)
+                    .map_err(refused)?
+                    .with_root_certificates(self.roots()?)
+                    .with_client_auth_cert(certificates.clone(), key.clone_key())
+                    .map_err(refused)?;
+                Some(Arc::new(config))
+            }
+            ClientCertificates::Ignored | ClientCertificates::Checked => None,
+        };
+        let accepting = config.with_single_cert(certificates, key);
+        Ok(Loaded {
+            accepting: Arc::new(accepting.map_err(refused)?),
+            dialing,
+        })
     }
 
-    fn verifier(
-        &self,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-        if self.clients == ClientCertificates::Ignored {
-            return Ok(None);
-        }
+    /// The certificates of authorities.
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
         let path = self.authorities.as_ref().ok_or(TlsError::NoAuthorities)?;
         let mut roots = RootCertStore::empty();
         for authority in certificates(path)? {
@@ -117,7 +136,17 @@ impl TlsSettings {
                     error,
                 })?;
         }
-        let roots = Arc::new(roots);
+        Ok(roots)
+    }
+
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        if self.clients == ClientCertificates::Ignored {
+            return Ok(None);
+        }
+        let roots = Arc::new(self.roots()?);
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
         let builder = match self.clients {

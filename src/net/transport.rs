@@ -7,14 +7,19 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::peer_certificate::{LoginFrom, NoName, login_name};
 use super::tls_stream::TlsStream;
 use crate::model::TlsInfo;
+
+/// How often the system asks a silent peer again.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -131,12 +136,32 @@ impl Transport {
         self.socket().set_zero_linger()
     }
 
+    /// The system ends the connection when the peer's machine takes no bytes for `silent_max`. Asks a peer that says
+    /// nothing for `asked_after` whether it is there.
+    pub fn watch_peer(&self, silent_max: Duration, asked_after: Duration) -> io::Result<()> {
+        watch_peer(self.socket(), silent_max, asked_after)
+    }
+
     fn socket(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => stream.socket(),
         }
     }
+}
+
+/// As [`Transport::watch_peer`], of a socket.
+pub fn watch_peer(
+    socket: &TcpStream,
+    silent_max: Duration,
+    asked_after: Duration,
+) -> io::Result<()> {
+    let milliseconds = u32::try_from(silent_max.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, milliseconds)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, asked_after)?;
+    sockopt::set_tcp_keepintvl(socket, ASKED_EVERY)?;
+    Ok(())
 }
 
 /// Reads without waiting. `read_buf` remembers when a read has emptied the socket and skips the next system

@@ -1,0 +1,208 @@
+//! The messages of the handshake of a link, as bytes, and what one node has against another. Pure.
+//!
+//! Four messages, from the dialing and the accepting side in turns:
+//! 1. *greeting*: magic, the versions that the node speaks, a nonce;
+//! 2. *greeting* of the same form; the newest version that both speak is spoken from now on;
+//! 3. *account* of the dialing node: who it is, what it wants, its clock; and the proof;
+//! 4. *verdict*; if the proof was right, with the accepting node's account and proof.
+//!
+//! A proof covers all bytes before it. The accepting side says nothing of itself to a stranger, and proves nothing.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut};
+
+use super::limits::{CLOCKS_APART_MAX, NAME_MAX};
+use super::refused::Refused;
+use super::service::Lane;
+
+/// Length of a greeting.
+pub(super) const GREETING: usize = MAGIC.len() + 4 + NONCE;
+const MAGIC: &[u8; 8] = b"leveretL";
+const NONCE: usize = 32;
+
+/// The versions of links that this release speaks.
+pub(super) const VERSIONS: Versions = Versions {
+    oldest: 1,
+    newest: 1,
+};
+
+/// Versions that a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Versions {
+    pub(super) oldest: u16,
+    pub(super) newest: u16,
+}
+
+impl Versions {
+    /// The newest version that both speak.
+    pub(super) fn common(self, other: Versions) -> Option<u16> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest.max(other.oldest)).then_some(newest)
+    }
+}
+
+/// The first message of either side. Without a version in common it is also the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    pub(super) versions: Versions,
+    pub(super) nonce: [u8; NONCE],
+}
+
+impl Greeting {
+    pub(super) fn new(versions: Versions) -> Greeting {
+        Greeting {
+            versions,
+            nonce: rand::random(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(GREETING);
+        out.put_slice(MAGIC);
+        out.put_u16(self.versions.oldest);
+        out.put_u16(self.versions.newest);
+        out.put_slice(&self.nonce);
+        out
+    }
+
+    /// `None` if the peer speaks another protocol.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Greeting> {
+        let mut rest = bytes.strip_prefix(MAGIC)?;
+        let versions = Versions {
+            oldest: rest.try_get_u16().ok()?,
+            newest: rest.try_get_u16().ok()?,
+        };
+        let nonce = rest.try_into().ok()?;
+        Some(Greeting { versions, nonce })
+    }
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) node: u64,
+    /// The set that it belongs to; `None` before it belongs to one.
+    pub(super) set: Option<u64>,
+    pub(super) wall_ms: u64,
+    pub(super) purpose: Purpose,
+    pub(super) name: String,
+}
+
+/// What a connection is for. The accepting side repeats it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Lane(Lane),
+    Stream,
+}
+
+impl Purpose {
+    const ALL: [Purpose; 3] = [
+        Purpose::Lane(Lane::Raft),
+        Purpose::Lane(Lane::Control),
+        Purpose::Stream,
+    ];
+
+    fn code(self) -> u8 {
+        match self {
+            Purpose::Lane(Lane::Raft) => 1,
+            Purpose::Lane(Lane::Control) => 2,
+            Purpose::Stream => 3,
+        }
+    }
+
+    fn of(code: u8) -> Option<Purpose> {
+        Purpose::ALL
+            .into_iter()
+            .find(|purpose| purpose.code() == code)
+    }
+}
+
+impl Account {
+    /// A name that is too long is cut.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.node);
+        out.put_u8(self.set.is_some().into());
+        out.put_u64(self.set.unwrap_or_default());
+        out.put_u64(self.wall_ms);
+        out.put_u8(self.purpose.code());
+        let end = self.name.floor_char_boundary(NAME_MAX);
+        out.put_slice(self.name.get(..end).unwrap_or_default().as_bytes());
+    }
+
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Account> {
+        let node = bytes.try_get_u64().ok()?;
+        let has_set = bytes.try_get_u8().ok()? != 0;
+        let set = bytes.try_get_u64().ok()?;
+        let wall_ms = bytes.try_get_u64().ok()?;
+        let purpose = Purpose::of(bytes.try_get_u8().ok()?)?;
+        let name = std::str::from_utf8(bytes).ok()?;
+        (name.len() <= NAME_MAX).then(|| Account {
+            node,
+            set: has_set.then_some(set),
+            wall_ms,
+            purpose,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// The accepting node's answer to a right proof.
+pub(super) fn encode_verdict(verdict: Result<(), Refused>, out: &mut Vec<u8>) {
+    let (code, detail) = match verdict {
+        Ok(()) => (0, 0),
+        Err(Refused::Secret) => (1, 0),
+        Err(Refused::Set) => (2, 0),
+        Err(Refused::OwnId) => (3, 0),
+        Err(Refused::ClocksApart { ahead_ms }) => (4, ahead_ms),
+    };
+    out.put_u8(code);
+    out.put_i64(detail);
+}
+
+/// Returns the verdict and the bytes after it.
+pub(super) fn decode_verdict(mut bytes: &[u8]) -> Option<(Result<(), Refused>, &[u8])> {
+    let code = bytes.try_get_u8().ok()?;
+    let ahead_ms = bytes.try_get_i64().ok()?;
+    let verdict = match code {
+        0 => Ok(()),
+        1 => Err(Refused::Secret),
+        2 => Err(Refused::Set),
+        3 => Err(Refused::OwnId),
+        4 => Err(Refused::ClocksApart { ahead_ms }),
+        _ => return None,
+    };
+    Some((verdict, bytes))
+}
+
+/// The accepting node's wall clock before and after it waited for the dialing node's account, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waited {
+    pub(super) from_ms: u64,
+    pub(super) to_ms: u64,
+}
+
+/// What the accepting node has against one that has proven itself.
+pub(super) fn judge(mine: &Account, theirs: &Account, waited: Waited) -> Result<(), Refused> {
+    if mine.node == theirs.node {
+        return Err(Refused::OwnId);
+    }
+    if let (Some(mine), Some(theirs)) = (mine.set, theirs.set)
+        && mine != theirs
+    {
+        return Err(Refused::Set);
+    }
+    let ahead_ms = ahead_ms(theirs.wall_ms, waited);
+    match Duration::from_millis(ahead_ms.unsigned_abs()) > CLOCKS_APART_MAX {
+        true => Err(Refused::ClocksApart { ahead_ms }),
+        false => Ok(()),
+    }
+}
+
+/// How far the other clock is ahead at least: it was read at some time of the wait.
+fn ahead_ms(theirs: u64, waited: Waited) -> i64 {
+    let behind = waited.from_ms.saturating_sub(theirs);
+    let ahead = theirs.saturating_sub(waited.to_ms);
+    let signed = |ms| i64::try_from(ms).unwrap_or(i64::MAX);
+    signed(ahead) - signed(behind)
+}
