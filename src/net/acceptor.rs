@@ -262,7 +262,8 @@ impl Acceptor {
                 }
             });
         }
-        drop(listener);
+        listener.orders = orders;
+        listener.give_back();
         while let Some(ended) = tasks.join_next().await {
             self.log_panic(ended);
         }
@@ -448,20 +449,45 @@ mod tests {
         capacity: Capacity,
         patience: Duration,
     ) -> (SocketAddr, watch::Sender<bool>, JoinSet<()>) {
-        // An address of its own, so that no other test takes the port when the listener is closed.
-        let [_, a, b, c] = std::process::id().to_be_bytes();
-        let own = SocketAddr::from(([127, a + 1, b, c], 0));
-        let listener = Listener::open(own).unwrap();
+        let listener = listen();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let mut door = JoinSet::new();
-        door.spawn(async move {
-            let acceptor = Acceptor::new("tests", capacity, patience);
-            acceptor
-                .serve(listener, stopped, |stream, _, permit| greet(stream, permit))
-                .await;
-        });
+        door.spawn(serve(listener, stopped, capacity, patience));
         (address, stop, door)
+    }
+
+    async fn open_lent_door() -> (
+        SocketAddr,
+        watch::Sender<bool>,
+        JoinSet<()>,
+        oneshot::Receiver<Listener>,
+    ) {
+        let (listener, back) = listen().lend();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let mut door = JoinSet::new();
+        door.spawn(serve(listener, stopped, capacity(2, 2), LONG));
+        (address, stop, door, back)
+    }
+
+    /// Listens at an address of its own, so that no other test takes the port when the listener is closed.
+    fn listen() -> Listener {
+        let [_, a, b, c] = std::process::id().to_be_bytes();
+        let own = SocketAddr::from(([127, a + 1, b, c], 0));
+        Listener::open(own).unwrap()
+    }
+
+    async fn serve(
+        listener: Listener,
+        stopped: watch::Receiver<bool>,
+        capacity: Capacity,
+        patience: Duration,
+    ) {
+        let acceptor = Acceptor::new("tests", capacity, patience);
+        acceptor
+            .serve(listener, stopped, |stream, _, permit| greet(stream, permit))
+            .await;
     }
 
     fn capacity(authenticated: usize, newcomers: usize) -> Capacity {
@@ -505,6 +531,26 @@ mod tests {
         stop.send_replace(true);
         assert!(timeout(SHORT, door.join_next()).await.is_err());
         assert!(TcpStream::connect(address).await.is_err());
+        drop(inside);
+        let ended = timeout(LONG, door.join_next()).await.expect("an end");
+        ended.expect("a task").expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn a_lent_listener_comes_back_before_the_last_connection_ends_and_loses_no_client() {
+        let (address, stop, mut door, back) = open_lent_door().await;
+        let inside = known(address, b"known").await;
+        stop.send_replace(true);
+        let listener = timeout(LONG, back)
+            .await
+            .expect("in time")
+            .expect("a listener");
+        let mut between = TcpStream::connect(address).await.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let (listener, _back) = listener.lend();
+        let mut next = JoinSet::new();
+        next.spawn(serve(listener, stopped, capacity(2, 2), LONG));
+        reads(&mut between, b"hello").await;
         drop(inside);
         let ended = timeout(LONG, door.join_next()).await.expect("an end");
         ended.expect("a task").expect("no panic");

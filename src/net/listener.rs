@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 
 use super::suspension::{Order, Orders, Suspension};
 use super::tls::Tls;
@@ -26,6 +27,8 @@ pub struct Listener {
     pub(super) tls: Option<Arc<Tls>>,
     /// Peers that begin with a header of the PROXY protocol. Others send none.
     proxies: Arc<[IpRange]>,
+    /// Where it goes when its server accepts no more.
+    lender: Option<oneshot::Sender<Listener>>,
 }
 
 impl Listener {
@@ -38,7 +41,28 @@ impl Listener {
             orders: None,
             tls: None,
             proxies: [].into(),
+            lender: None,
         })
+    }
+
+    /// The listener for a server, and where it comes back as soon as that server is told to stop: its socket stays open,
+    /// and the next server accepts who has connected meanwhile. Nothing comes back if the server's future is dropped
+    /// before that.
+    pub fn lend(self) -> (Listener, oneshot::Receiver<Listener>) {
+        let (lender, back) = oneshot::channel();
+        let lent = Listener {
+            lender: Some(lender),
+            ..self
+        };
+        (lent, back)
+    }
+
+    /// Accepts no more: the socket goes back to its lender, or is closed.
+    pub(super) fn give_back(mut self) {
+        if let Some(lender) = self.lender.take() {
+            // Without a lender that waits for it, it is closed.
+            drop(lender.send(self));
+        }
     }
 
     /// It closes and opens its socket as it is told.
