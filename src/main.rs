@@ -203,8 +203,7 @@ async fn run(with: Serve) -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    let committer = server.broker().committer().clone();
-    let informed = service_manager::ready(committer, server.alarms().subscribe());
+    let informed = service_manager::ready(server.committer(), server.alarms().subscribe());
     serve_until_asked(&mut server, &mut signals, &mut reloader).await;
     drop(informed);
     service_manager::stopping(grace);

@@ -23,7 +23,11 @@ pub struct Informed {
 }
 
 /// Reports that all listeners are open. From now on feeds the watchdog, if the service manager has one, and shows alarms.
-pub fn ready(committer: Arc<Committer>, alarms: watch::Receiver<Raised>) -> Informed {
+/// `committer` is that of the broker which runs now; without one the watchdog sees that the process itself goes on.
+pub fn ready(
+    committer: impl Fn() -> Option<Arc<Committer>> + Send + 'static,
+    alarms: watch::Receiver<Raised>,
+) -> Informed {
     let status = status(*alarms.borrow());
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     let mut tasks = JoinSet::new();
@@ -31,7 +35,7 @@ pub fn ready(committer: Arc<Committer>, alarms: watch::Receiver<Raised>) -> Info
     if let Some(timeout) = sd_notify::watchdog_enabled() {
         tasks.spawn(async move {
             let feed = || notify(&[NotifyState::Watchdog]);
-            prove_alive(&committer, timeout / 2, feed).await;
+            prove_alive(committer, timeout / 2, feed).await;
         });
     }
     Informed { _tasks: tasks }
@@ -76,15 +80,23 @@ fn status(raised: Raised) -> String {
 }
 
 /// Calls `feed` once in each interval, as long as the runtime runs this task and the committer answers.
-async fn prove_alive(committer: &Committer, every: Duration, feed: impl Fn()) {
+async fn prove_alive(
+    committer: impl Fn() -> Option<Arc<Committer>>,
+    every: Duration,
+    feed: impl Fn(),
+) {
     let mut intervals = interval(every);
     intervals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         intervals.tick().await;
-        if !answers(committer).await {
-            return; // It was shut down.
+        // One that was shut down has a successor, or the process ends.
+        let is_alive = match committer() {
+            Some(committer) => answers(&committer).await,
+            None => true,
+        };
+        if is_alive {
+            feed();
         }
-        feed();
     }
 }
 
@@ -138,7 +150,7 @@ mod tests {
             let feed = || {
                 feeds.fetch_add(1, Ordering::Relaxed);
             };
-            prove_alive(&watched, EVERY, feed).await;
+            prove_alive(|| Some(watched.clone()), EVERY, feed).await;
         });
         Watched {
             store,

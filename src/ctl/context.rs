@@ -37,7 +37,7 @@ pub(crate) enum NodeCommand {
 /// The process, as verbs see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// The server's main task carries them out.
+    /// The supervisor carries them out.
     pub(crate) commands: mpsc::Sender<NodeCommand>,
     /// False between `stop_app` and `start_app`.
     pub(crate) running: watch::Receiver<bool>,
@@ -46,6 +46,27 @@ pub(crate) struct Node {
 impl Node {
     pub(super) fn is_running(&self) -> bool {
         *self.running.borrow()
+    }
+}
+
+/// What the socket serves.
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) node: Node,
+    /// What verbs act on, while this node runs the broker.
+    pub(crate) serving: watch::Receiver<Option<Arc<Context>>>,
+}
+
+impl Host {
+    pub(super) fn context(&self) -> Option<Arc<Context>> {
+        self.serving.borrow().clone()
+    }
+
+    /// Waits until this node does not run the broker any more.
+    pub(super) async fn ended(&self) {
+        let mut serving = self.serving.clone();
+        // Without a sender, the process ends.
+        drop(serving.wait_for(Option::is_none).await);
     }
 }
 

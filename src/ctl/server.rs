@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::commands;
-use super::context::Context;
+use super::context::{Context, Host};
 use super::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
@@ -51,7 +51,7 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves commands until this future is dropped.
-pub(crate) async fn serve(listener: UnixListener, ctx: Arc<Context>) {
+pub(crate) async fn serve(listener: UnixListener, host: Host) {
     let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
     let mut clients = JoinSet::new();
     loop {
@@ -61,9 +61,9 @@ pub(crate) async fn serve(listener: UnixListener, ctx: Arc<Context>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let ctx = Arc::clone(&ctx);
+                let host = host.clone();
                 clients.spawn(async move {
-                    if let Err(error) = converse(stream, &ctx).await {
+                    if let Err(error) = converse(stream, &host).await {
                         warn!(%error, "a ctl command was interrupted");
                     }
                     drop(slot);
@@ -77,7 +77,7 @@ pub(crate) async fn serve(listener: UnixListener, ctx: Arc<Context>) {
     }
 }
 
-async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
+async fn converse(stream: UnixStream, host: &Host) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
@@ -110,7 +110,13 @@ async fn converse(stream: UnixStream, ctx: &Context) -> io::Result<()> {
     if request.verb == Verb::LogTailStream {
         return follow_log(&request, &mut write).await;
     }
-    let outcome = carry_out(ctx, &request, content, &mut write).await;
+    let outcome = match host.context() {
+        Some(ctx) => tokio::select! {
+            outcome = carry_out(&ctx, &request, content, &mut write) => outcome,
+            () = host.ended() => Err(commands::no_broker()),
+        },
+        None => commands::carry_out_alone(&host.node, &request).await,
+    };
     log(&request, outcome.as_ref().err());
     match outcome {
         Ok(Reply::Done) => send(&mut write, &[Event::Done]).await?,

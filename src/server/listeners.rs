@@ -1,36 +1,15 @@
-//! Opens and closes the listeners of the front doors.
+//! The listening sockets of the front doors.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::error::StartError;
-use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::model::IpRange;
 use crate::net::{Listener, Suspension, Tls};
 use crate::views::{ListenerView, Protocol, Security};
-use crate::{amqp, cmq, management, metrics};
-
-/// The reason that clients see when the broker stops, in RabbitMQ's words.
-const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
-
-/// The front doors.
-pub(super) struct Fronts {
-    pub(super) amqp: Arc<amqp::Front>,
-    pub(super) cmq: Arc<cmq::Front>,
-    pub(super) management: Arc<management::Front>,
-    pub(super) metrics: Arc<metrics::Front>,
-    /// For the listeners with TLS.
-    pub(super) tls: Option<Arc<Tls>>,
-    /// Whose connections begin with a header of the PROXY protocol.
-    pub(super) proxies: Arc<[IpRange]>,
-}
 
 /// The listeners of the front doors.
 #[derive(Clone, Debug, Default)]
@@ -90,92 +69,52 @@ impl Addresses {
     }
 }
 
-/// The open listeners and their connections.
-pub(super) struct Listeners {
-    pub(super) addresses: Addresses,
-    suspension: Suspension,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+/// The open sockets, while nothing is behind them: clients that connect wait.
+pub(super) struct Sockets {
+    pub(super) suspension: Suspension,
+    pub(super) open: Vec<(ListenerView, Listener)>,
 }
 
-impl Listeners {
-    pub(super) fn open(wanted: &Addresses, fronts: &Fronts) -> Result<Listeners, StartError> {
+impl Sockets {
+    pub(super) fn open(
+        wanted: &Addresses,
+        tls: Option<&Arc<Tls>>,
+        proxies: &Arc<[IpRange]>,
+    ) -> Result<Sockets, StartError> {
         if !wanted.0.iter().any(|view| view.protocol == Protocol::Amqp) {
             return Err(StartError::NoAddress);
         }
-        let (stop, stopped) = watch::channel(false);
-        let mut listeners = Listeners {
-            addresses: Addresses::default(),
-            suspension: Suspension::default(),
-            stop,
-            tasks: JoinSet::new(),
-        };
+        let suspension = Suspension::default();
+        let mut open = Vec::new();
         for view in &wanted.0 {
-            let (listener, address) = listen(*view, fronts)?;
-            let listener = listener.with_suspension(&listeners.suspension);
+            let (listener, address) = listen(*view, tls, proxies)?;
+            let listener = listener.with_suspension(&suspension);
             let view = ListenerView { address, ..*view };
             info!("{} listener on {address}", log_name(view));
-            listeners.addresses.0.push(view);
-            listeners.serve(view.protocol, listener, fronts, stopped.clone());
+            open.push((view, listener));
         }
-        // Pushes go on until the broker stops, and need no listener.
-        listeners.tasks.spawn(fronts.cmq.clone().push(stopped));
-        Ok(listeners)
+        Ok(Sockets { suspension, open })
     }
 
-    fn serve(
-        &mut self,
-        protocol: Protocol,
-        listener: Listener,
-        fronts: &Fronts,
-        stopped: watch::Receiver<bool>,
-    ) {
-        let tasks = &mut self.tasks;
-        match protocol {
-            Protocol::Amqp => tasks.spawn(fronts.amqp.clone().serve(listener, stopped)),
-            Protocol::Cmq => tasks.spawn(fronts.cmq.clone().serve(listener, stopped)),
-            Protocol::Management => tasks.spawn(fronts.management.clone().serve(listener, stopped)),
-            Protocol::Prometheus => tasks.spawn(fronts.metrics.clone().serve(listener, stopped)),
-        };
-    }
-
-    /// Closes the sockets of all listeners. Connections stay open.
-    pub(super) async fn suspend(&self) -> io::Result<()> {
-        self.suspension.suspend().await
-    }
-
-    /// Opens them again.
-    pub(super) async fn resume(&self) -> io::Result<()> {
-        self.suspension.resume().await
-    }
-
-    /// Closes the listeners and then the connections. Connections that do not close within the grace are cut
-    /// off.
-    pub(super) async fn close(mut self, broker: &Broker, grace: Duration) {
-        self.stop.send_replace(true);
-        let closing = broker.connections().close_where(SHUTDOWN_REASON, |_| true);
-        info!(connections = closing, "closing connections");
-        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all_closed).await.is_err() {
-            warn!(
-                connections = broker.connections().len(),
-                "some connections did not close in time"
-            );
-        }
-        self.tasks.shutdown().await;
+    pub(super) fn addresses(&self) -> Addresses {
+        Addresses(self.open.iter().map(|(view, _)| *view).collect())
     }
 }
 
 /// A listening socket and its address; for port 0 the system chooses one.
-fn listen(wanted: ListenerView, fronts: &Fronts) -> Result<(Listener, SocketAddr), StartError> {
+fn listen(
+    wanted: ListenerView,
+    tls: Option<&Arc<Tls>>,
+    proxies: &Arc<[IpRange]>,
+) -> Result<(Listener, SocketAddr), StartError> {
     let ListenerView {
         address, security, ..
     } = wanted;
     let failed = |error| StartError::Listen { address, error };
     let listener = Listener::open(address).map_err(failed)?;
-    let mut listener = listener.with_proxies(Arc::clone(&fronts.proxies));
+    let mut listener = listener.with_proxies(Arc::clone(proxies));
     if security == Security::Tls {
-        let tls = fronts.tls.clone();
+        let tls = tls.cloned();
         let tls = tls.ok_or(StartError::NoCertificate { address })?;
         listener = listener.with_tls(tls);
     }

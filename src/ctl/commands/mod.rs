@@ -29,8 +29,8 @@ mod vhosts; // virtual hosts
 
 pub(super) use environment::memory_report;
 
-use super::context::{Context, NodeCommand};
-use super::exit_code::EX_USAGE;
+use super::context::{Context, Node, NodeCommand};
+use super::exit_code::{EX_UNAVAILABLE, EX_USAGE};
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
 use super::protocol::Request;
@@ -49,7 +49,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
     match request.verb {
         Verb::AwaitStartup => node::await_startup(ctx),
         Verb::StartApp => node::whole(ctx, NodeCommand::StartApp).await,
-        Verb::Stop | Verb::Shutdown => node::stop(ctx).await,
+        Verb::Stop | Verb::Shutdown => node::stop(&ctx.node).await,
         Verb::StopApp => node::stop_app(ctx).await,
         Verb::Drain => node::whole(ctx, NodeCommand::Drain).await,
         Verb::Revive => node::whole(ctx, NodeCommand::Revive).await,
@@ -194,6 +194,29 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         // The one node needs nothing of these.
         Verb::ForceGc | Verb::PostUpgrade | Verb::ReconcileVhosts => Ok(Reply::Done),
     }
+}
+
+/// Carries out a verb on a node that does not run the broker now.
+pub(super) async fn carry_out_alone(node: &Node, request: &Request) -> Outcome {
+    match request.verb {
+        Verb::Stop | Verb::Shutdown => node::stop(node).await,
+        Verb::Ping => node::ping(),
+        Verb::HashPassword => users::hash_password(request),
+        Verb::IsBooting => checks::is_booting(),
+        Verb::CipherSuites => environment::cipher_suites(request),
+        Verb::OsEnv => environment::os_env(),
+        Verb::ResolveHostname => environment::resolve_hostname(request).await,
+        Verb::ServerVersion => environment::server_version(),
+        Verb::TlsVersions => environment::tls_versions(),
+        Verb::LogLocation => logs::location(),
+        Verb::LogTail => logs::tail(request),
+        Verb::SetLogLevel => logs::set_level(request),
+        _ => Err(no_broker()),
+    }
+}
+
+pub(super) fn no_broker() -> Failure {
+    Failure::error(EX_UNAVAILABLE, "this node does not run the broker now")
 }
 
 /// Whether a verb works between `stop_app` and `start_app`.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::broker::alarms::Resource;
 
 use crate::config::{MemoryWatermark, parse_bytes, parse_fraction};
-use crate::ctl::context::{Context, NodeCommand};
+use crate::ctl::context::{Context, Node, NodeCommand};
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use crate::ctl::outcome::{Failure, Outcome, Reply};
 use crate::ctl::protocol::Request;
@@ -49,9 +49,8 @@ pub(super) async fn whole(
     Ok(Reply::Done)
 }
 
-pub(super) async fn stop(ctx: &Context) -> Outcome {
-    ctx.node
-        .commands
+pub(super) async fn stop(node: &Node) -> Outcome {
+    node.commands
         .send(NodeCommand::Stop)
         .await
         .map_err(|_| shutting_down())?;

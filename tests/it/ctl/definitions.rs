@@ -174,7 +174,7 @@ async fn an_export_brings_passwords_keys_and_overrides_along() {
         .await;
     let queue = json!({"queues": [{"name": "q", "vhost": "v", "arguments": []}]});
     node.import(&queue).await;
-    let vhost = node.server.broker().vhost("v").unwrap();
+    let vhost = node.server.broker().unwrap().vhost("v").unwrap();
     let overrides = leveret::model::QueueOverrides {
         max_length: Some(7),
         ..Default::default()
@@ -208,7 +208,7 @@ async fn an_export_brings_passwords_keys_and_overrides_along() {
         )
     );
     other.ok(&["authenticate_user", "bob", "secret"]).await;
-    let vhost = other.server.broker().vhost("v").unwrap();
+    let vhost = other.server.broker().unwrap().vhost("v").unwrap();
     assert_eq!(vhost.queue("q").unwrap().overrides(), overrides);
     assert_eq!(other.fails(&["delete_vhost", "v"]).await.0, EX_DATAERR);
     assert_eq!(content(&other.export().await), content(&exported));

@@ -105,7 +105,7 @@ async fn global_parameters_have_any_value() {
         node.ok(&["set_cluster_name", "warren"]).await,
         "Setting cluster name to warren ...\n"
     );
-    assert_eq!(node.server.broker().cluster_name(), "warren");
+    assert_eq!(node.server.broker().unwrap().cluster_name(), "warren");
 }
 
 #[tokio::test(flavor = "multi_thread")]

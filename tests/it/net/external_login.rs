@@ -33,7 +33,8 @@ fn identity(node: &Node) -> Identity {
 
 /// Adds a user without a password that anyone knows, who may use the default virtual host.
 async fn add_user(node: &Node, name: &str) {
-    let users = node.server.broker().users();
+    let broker = node.server.broker().unwrap();
+    let users = broker.users();
     users.add(name, b"unknown", Vec::new()).await.unwrap();
     users.set_permissions(name, "/", [".*"; 3]).await.unwrap();
 }
@@ -56,7 +57,7 @@ async fn log_in(node: &Node, identity: Option<Identity>) -> (String, Option<Stri
         other => panic!("{other:?}"),
     }
     peer.open_vhost("/").await;
-    let open = node.server.broker().connections().list();
+    let open = node.server.broker().unwrap().connections().list();
     let user = open
         .iter()
         .map(|connection| connection.info.user.to_string())
@@ -151,7 +152,7 @@ async fn operators_see_the_certificate() {
             assert!(connections.contains(&part), "{part}: {connections}");
         }
         drop(peer);
-        let broker = node.server.broker();
+        let broker = node.server.broker().unwrap();
         crate::support::eventually("the connection has gone", || {
             broker.connections().is_empty()
         })

@@ -1,0 +1,102 @@
+//! The open doors: who serves the connections of each socket. The sockets outlive them.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::listeners::Sockets;
+use super::tenure::Fronts;
+use crate::broker::broker::Broker;
+use crate::net::{Listener, Suspension};
+use crate::views::{ListenerView, Protocol};
+
+/// The sockets of all doors and their connections.
+pub(super) struct Doors {
+    suspension: Suspension,
+    stop: watch::Sender<bool>,
+    lent: Vec<(ListenerView, oneshot::Receiver<Listener>)>,
+    tasks: JoinSet<()>,
+}
+
+impl Doors {
+    /// Lets clients in to the broker.
+    pub(super) fn to_broker(sockets: Sockets, fronts: &Fronts) -> Doors {
+        let mut doors = Doors::lend(sockets, |protocol, listener, stopped, tasks| {
+            match protocol {
+                Protocol::Amqp => tasks.spawn(fronts.amqp.clone().serve(listener, stopped)),
+                Protocol::Cmq => tasks.spawn(fronts.cmq.clone().serve(listener, stopped)),
+                Protocol::Management => {
+                    tasks.spawn(fronts.management.clone().serve(listener, stopped))
+                }
+                Protocol::Prometheus => {
+                    tasks.spawn(fronts.metrics.clone().serve(listener, stopped))
+                }
+            };
+        });
+        // Pushes go on until the doors close, and need no listener.
+        let push = fronts.cmq.clone().push(doors.stop.subscribe());
+        doors.tasks.spawn(push);
+        doors
+    }
+
+    fn lend(
+        sockets: Sockets,
+        serve: impl Fn(Protocol, Listener, watch::Receiver<bool>, &mut JoinSet<()>),
+    ) -> Doors {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut lent = Vec::new();
+        for (view, listener) in sockets.open {
+            let (listener, back) = listener.lend();
+            lent.push((view, back));
+            serve(view.protocol, listener, stopped.clone(), &mut tasks);
+        }
+        Doors {
+            suspension: sockets.suspension,
+            stop,
+            lent,
+            tasks,
+        }
+    }
+
+    /// Closes the sockets of all listeners. Connections stay open.
+    pub(super) async fn suspend(&self) -> io::Result<()> {
+        self.suspension.suspend().await
+    }
+
+    /// Opens them again.
+    pub(super) async fn resume(&self) -> io::Result<()> {
+        self.suspension.resume().await
+    }
+
+    /// Accepts no more, and takes the sockets back. A socket whose server has failed is missing.
+    pub(super) async fn stop(&mut self) -> Sockets {
+        self.stop.send_replace(true);
+        let mut open = Vec::new();
+        for (view, back) in std::mem::take(&mut self.lent) {
+            match back.await {
+                Ok(listener) => open.push((view, listener)),
+                Err(_) => warn!(address = %view.address, "a listener has failed"),
+            }
+        }
+        Sockets {
+            suspension: std::mem::take(&mut self.suspension),
+            open,
+        }
+    }
+
+    /// Closes the connections of clients with a reason. Those that do not close within the grace are cut off.
+    pub(super) async fn close(mut self, broker: &Broker, reason: &str, grace: Duration) {
+        let closing = broker.connections().close_where(reason, |_| true);
+        info!(connections = closing, "closing connections");
+        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_closed).await.is_err() {
+            let connections = broker.connections().len();
+            warn!(connections, "some connections did not close in time");
+        }
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,78 @@
+//! A node begins and ends to serve many times in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::doors::Doors;
+use super::listeners::Addresses;
+use super::process::Process;
+use super::tenure::Tenure;
+use crate::broker::vhost::VhostMetadata;
+use crate::config::{Config, RawConfig};
+use crate::store::{MemoryStore, Store};
+use crate::views::{Protocol, Security};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const CHANGES: usize = 20;
+
+fn process() -> Process {
+    let free = || vec![Some(([127, 0, 0, 1], 0).into())];
+    let mut config = Config::from_raw(&RawConfig::default()).unwrap();
+    config.amqp_listen = free();
+    config.cmq_listen = free();
+    config.management_listen = free();
+    config.prometheus_listen = free();
+    Process::new(config, mpsc::channel(1).0).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_begins_and_ends_to_serve_many_times_and_leaves_nothing_behind() {
+    let process = process();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let mut sockets = process
+        .open_sockets(&Addresses::configured(&process.config()))
+        .unwrap();
+    let address = sockets.addresses().of(Protocol::Amqp, Security::Plain)[0];
+    for change in 0..CHANGES {
+        // It waits at the socket until there is a broker behind it.
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
+        let tenure = Tenure::begin(&process, Arc::clone(&store)).await.unwrap();
+        let mut doors = Doors::to_broker(sockets, &tenure.fronts);
+        let mut start = [0; 7];
+        let answered = timeout(PATIENCE, client.read_exact(&mut start)).await;
+        answered.expect("an answer in time").unwrap();
+        let vhosts = tenure.broker.vhost_list().len();
+        assert_eq!(
+            vhosts,
+            change + 1,
+            "what the one before has stored is there"
+        );
+        let name = format!("vhost {change}");
+        let added = tenure.broker.add_vhost(&name, VhostMetadata::default());
+        added.await.unwrap();
+        let broker = Arc::downgrade(&tenure.broker);
+        let committer = Arc::downgrade(tenure.broker.committer());
+        let front = Arc::downgrade(&tenure.fronts.amqp);
+
+        sockets = doors.stop().await;
+        tenure.stop_shovels().await;
+        doors.close(&tenure.broker, "over", Duration::ZERO).await;
+        tenure.end(&process).await;
+        assert_eq!(broker.strong_count(), 0);
+        assert_eq!(front.strong_count(), 0);
+        assert_eq!(committer.strong_count(), 0);
+        assert_eq!(
+            Arc::strong_count(&store),
+            1,
+            "no thread reads or writes the store"
+        );
+        assert!(process.now().is_none());
+        assert!(process.host().serving.borrow().is_none());
+    }
+}
