@@ -327,25 +327,28 @@ class Summary(NamedTuple):
     confirmed: int
     delivered: int
     redelivered: int
-    # The longest time between two confirms, and when it began.
+    # The longest time between two confirms of one route, which route, and when it began.
     longest_gap_s: float
     gap_at: float
+    gap_route: str
 
     def __str__(self) -> str:
         return (
             f"{self.published} published, {self.confirmed} confirmed, {self.delivered} delivered ({self.redelivered} redelivered), "
-            f"longest time without a confirm {self.longest_gap_s:.2f} s at {self.gap_at:.1f} s"
+            f"longest time without a confirm {self.longest_gap_s:.2f} s ({self.gap_route}, at {self.gap_at:.1f} s)"
         )
 
 
 def summary(events: list[Event]) -> Summary:
     kinds: dict[str, int] = defaultdict(int)
-    redelivered, last, gap, gap_at = 0, None, 0.0, 0.0
+    last: dict[str, float] = {}
+    redelivered, gap, gap_at, gap_route = 0, 0.0, 0.0, ""
     for event in events:
         kinds[event.kind] += 1
         redelivered += event.kind == h.DELIVER and event.flag
         if event.kind == h.CONFIRM:
-            if last is not None and event.at - last > gap:
-                gap, gap_at = event.at - last, last
-            last = event.at
-    return Summary(kinds[h.PUBLISH], kinds[h.CONFIRM], kinds[h.DELIVER], redelivered, gap, gap_at)
+            before = last.get(event.queue, event.at)
+            if event.at - before > gap:
+                gap, gap_at, gap_route = event.at - before, before, event.queue
+            last[event.queue] = event.at
+    return Summary(kinds[h.PUBLISH], kinds[h.CONFIRM], kinds[h.DELIVER], redelivered, gap, gap_at, gap_route)
