@@ -154,7 +154,9 @@ impl Broker {
                 .unwrap_or_default(),
         )?;
         let limits = Arc::new(Limits::open(Arc::clone(&committer))?);
-        let logs = committer.store().logs().map_err(DefinitionError::from)?;
+        let store = committer.store();
+        store.sweep_settled().map_err(DefinitionError::from)?;
+        let logs = store.logs().map_err(DefinitionError::from)?;
         let highest = logs.iter().map(|(log, _)| log.queue()).max();
         let shared = Arc::new(Shared {
             ids: QueueIds::open(Arc::clone(&committer), highest)?,

@@ -1,5 +1,7 @@
 //! Changes, and batches of changes: a crash leaves all of a batch or nothing.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::page::PageBits;
@@ -25,6 +27,9 @@ pub enum Op {
         /// Offset of the chunk's first message.
         first: u64,
     },
+    /// Removes the chunks that lie wholly in a range, in the background: no read needs them again. For chunks that are
+    /// not in memory, so that their queue does not know where they begin.
+    Sweep { log: LogId, offsets: Range<u64> },
     /// Creates or replaces the record of a log.
     PutLog { log: LogId, record: LogRecord },
     /// Removes a log: recovery no longer finds it; its chunks and pages go in the background.
@@ -92,6 +97,7 @@ impl Op {
                 Op::PutSegment { .. } => record::SEGMENT_LEN,
                 Op::PutReceive { receive, .. } => receive.encoded_len(),
                 Op::RemoveChunk { .. }
+                | Op::Sweep { .. }
                 | Op::RemoveLog { .. }
                 | Op::RemoveSettledPage { .. }
                 | Op::PutReturnCount { .. }

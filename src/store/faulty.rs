@@ -1,8 +1,6 @@
 //! A store that fails or loses power on purpose, to test that every confirmed message survives. After a power
 //! loss the synced batches and any number of the following ones survive; after a kill all appended ones do.
 
-use std::ops::Range;
-
 use parking_lot::{Condvar, Mutex};
 
 use super::memory::Tables;
@@ -257,24 +255,11 @@ impl Store for FaultyStore {
         Ok(state.visible.definitions(prefix))
     }
 
-    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
+    fn sweep_settled(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         state.check()?;
-        // A sweep that is repeated after a power loss changes nothing more, so both tables are swept
-        // together.
-        state.synced.sweep(log, below, max);
-        Ok(state.visible.sweep(log, below, max))
-    }
-
-    fn sweep_range(
-        &self,
-        log: LogId,
-        range: Range<u64>,
-        max: usize,
-    ) -> Result<Option<u64>, StoreError> {
-        let mut state = self.state.lock();
-        state.check()?;
-        state.synced.sweep_range(log, range.clone(), max);
-        Ok(state.visible.sweep_range(log, range, max))
+        state.synced.sweep_settled();
+        state.visible.sweep_settled();
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@
 //! | `meta` | `!extents` | number after the newest extent, u32 |
 //! | `meta` | `m`, any bytes | definition |
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::{Bound, Range, RangeInclusive};
 
 use crate::model::LogId;
 
@@ -156,6 +156,11 @@ pub(super) fn parse_chunk(key: &[u8]) -> Option<ChunkKey> {
 /// Whether a key in `msgs` is that of a chunk's address. [`LAST_BATCH`] has the same length, but is none.
 pub(super) fn is_chunk_address(key: &[u8]) -> bool {
     matches!(parse_chunk(key), Some(ChunkKey::Address(..)))
+}
+
+/// What stands for a sweep among the keys of an entry of the log. No keyspace has it.
+pub(super) fn sweep(log: LogId, offsets: &Range<u64>) -> [u8; 24] {
+    join(chunk(log, offsets.start), offsets.end.to_be_bytes())
 }
 
 /// Range of the keys of a log's chunks, and of their addresses, with these first offsets.

@@ -62,17 +62,9 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().definitions(prefix))
     }
 
-    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        Ok(self.tables.lock().sweep(log, below, max))
-    }
-
-    fn sweep_range(
-        &self,
-        log: LogId,
-        range: Range<u64>,
-        max: usize,
-    ) -> Result<Option<u64>, StoreError> {
-        Ok(self.tables.lock().sweep_range(log, range, max))
+    fn sweep_settled(&self) -> Result<(), StoreError> {
+        self.tables.lock().sweep_settled();
+        Ok(())
     }
 }
 
@@ -105,6 +97,7 @@ impl Tables {
             Op::RemoveChunk { log, first } => {
                 self.chunks.remove(&(*log, *first));
             }
+            Op::Sweep { log, offsets } => self.sweep(*log, offsets),
             Op::PutLog { log, record } => {
                 self.logs.insert(*log, *record);
             }
@@ -241,34 +234,25 @@ impl Tables {
         self.meta.contains_key(key)
     }
 
-    pub(super) fn sweep(&mut self, log: LogId, below: u64, max: usize) -> bool {
-        let floor = self.logs.get(&log).map_or(0, |record| record.floor);
-        let below = below.min(floor);
-        let gone: Vec<_> = self
-            .chunks
-            .range((log, 0)..(log, below))
-            .take_while(|((_, first), data)| first + messages_in(data) <= below)
-            .map(|(key, _)| *key)
-            .take(max.saturating_add(1))
-            .collect();
-        for key in gone.iter().take(max) {
-            self.chunks.remove(key);
+    pub(super) fn sweep_settled(&mut self) {
+        for (log, state) in self.logs() {
+            for offsets in state.gone_for_good().iter() {
+                self.sweep(log, &offsets);
+            }
         }
-        gone.len() <= max
     }
 
-    pub(super) fn sweep_range(&mut self, log: LogId, range: Range<u64>, max: usize) -> Option<u64> {
-        let chunks = self.chunks.range((log, range.start)..(log, range.end));
-        let gone: Vec<_> = chunks
-            .filter(|((_, first), data)| first + messages_in(data) <= range.end)
+    /// Removes the chunks that lie wholly in the range.
+    fn sweep(&mut self, log: LogId, offsets: &Range<u64>) {
+        let gone: Vec<_> = self
+            .chunks
+            .range((log, offsets.start)..(log, offsets.end))
+            .filter(|((_, first), data)| first + messages_in(data) <= offsets.end)
             .map(|(key, _)| *key)
-            .take(max)
             .collect();
         for key in &gone {
             self.chunks.remove(key);
         }
-        let last = gone.last().filter(|_| gone.len() == max)?;
-        Some(last.1 + 1)
     }
 }
 

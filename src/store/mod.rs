@@ -22,8 +22,6 @@ mod verify; // what a verification finds, pure
 mod worker; // a named background thread
 mod writes; // a batch as writes of keys, pure
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::model::LogId;
@@ -128,19 +126,10 @@ pub trait Store: Journal {
         Ok(Verified::NothingOnDisk)
     }
 
-    /// Removes up to `max` chunks that lie wholly below `below` and below the log's committed floor. True
-    /// when no such chunk is left. Called in the background, after a purge.
-    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError>;
-
-    /// Removes up to `max` chunks that lie wholly in `range`, also above the floor: the caller has made
-    /// durable that no read needs them again. Returns the offset to continue at, `None` at the end. Called in
-    /// the background.
-    fn sweep_range(
-        &self,
-        log: LogId,
-        range: Range<u64>,
-        max: usize,
-    ) -> Result<Option<u64>, StoreError>;
+    /// Removes, in the background, the chunks in which no start would find a message. Called before queues are
+    /// recovered: a queue in memory also needs those of its transient messages. From then on each batch tells what it
+    /// sweeps ([`Op::Sweep`]).
+    fn sweep_settled(&self) -> Result<(), StoreError>;
 }
 
 /// An encoded chunk, see [`chunk::decode`].
@@ -167,4 +156,17 @@ pub struct LogState {
     pub gone: RangeSet,
     /// Stretches by first offset, ascending, in a log with history.
     pub stretches: Vec<(u64, StretchRecord)>,
+}
+
+impl LogState {
+    /// The offsets that no start and no rewind brings back.
+    fn gone_for_good(&self) -> RangeSet {
+        let (set, floor) = match self.record.history_from {
+            Some(from) => (&self.gone, from),
+            None => (&self.settled, self.record.floor),
+        };
+        let mut gone = set.clone();
+        gone.insert_range(0..floor);
+        gone
+    }
 }

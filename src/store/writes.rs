@@ -2,6 +2,7 @@
 //! number, so only the last write of each key may remain.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
@@ -25,6 +26,8 @@ pub(super) enum Change {
     PutChunk(LogId, u64, Bytes),
     /// Removes a chunk, which was put exactly once: if the put is still in memory, neither reaches a table.
     RemoveChunk(LogId, u64),
+    /// Removes the chunks that lie wholly in a range, in the background.
+    Sweep(LogId, Range<u64>),
 }
 
 /// The writes of a batch, one per key.
@@ -60,6 +63,13 @@ impl KeyWrites {
                         KeyspaceName::Msgs,
                         &keys::chunk(*log, *first),
                         Change::RemoveChunk(*log, *first),
+                    );
+                }
+                Op::Sweep { log, offsets } if alive(log) => {
+                    plan.set(
+                        KeyspaceName::Msgs,
+                        &keys::sweep(*log, offsets),
+                        Change::Sweep(*log, offsets.clone()),
                     );
                 }
                 Op::PutLog { log, record } if alive(log) => {
@@ -156,6 +166,7 @@ impl KeyWrites {
                 }
                 Op::PutChunk { .. }
                 | Op::RemoveChunk { .. }
+                | Op::Sweep { .. }
                 | Op::PutLog { .. }
                 | Op::PutSettledPage { .. }
                 | Op::RemoveSettledPage { .. }

@@ -1,9 +1,7 @@
 //! Carries out the effects of a command, under the queue's lock.
 
-use std::ops::Range;
-
 use crate::broker::stats::{HandedOut, Protocol};
-use crate::model::{LogId, Ticket};
+use crate::model::Ticket;
 
 use super::effects::Effect;
 use super::receive::received::{Answer, Received};
@@ -21,9 +19,8 @@ impl Queue {
             self.count_deaths(&deaths);
         }
         let mut answers = Vec::new();
-        let mut sweeps = Vec::new();
         if !cell.fx.others.is_empty() {
-            self.carry_out_others(cell, &mut answers, &mut sweeps);
+            self.carry_out_others(cell, &mut answers);
         }
         // An eviction may write messages anew, so it comes before the queue is marked dirty.
         self.keep_to_budget(cell);
@@ -37,9 +34,6 @@ impl Queue {
             watched = Some(ticket).filter(|_| cell.machine.awaits_durability());
             cell.ticket = Some(ticket);
         }
-        if !sweeps.is_empty() {
-            self.start_sweeps(sweeps, cell.ticket);
-        }
         for (receive, messages) in answers {
             if let Some(sender) = cell.receives.remove(&receive) {
                 self.count_handed_out(cell, Protocol::Cmq, &received(&messages));
@@ -51,12 +45,7 @@ impl Queue {
         watched
     }
 
-    fn carry_out_others(
-        &self,
-        cell: &mut Cell,
-        answers: &mut Vec<(u64, Vec<Received>)>,
-        sweeps: &mut Vec<(LogId, Range<u64>)>,
-    ) {
+    fn carry_out_others(&self, cell: &mut Cell, answers: &mut Vec<(u64, Vec<Received>)>) {
         let read_bytes = cell.machine.read_bytes();
         for effect in cell.fx.others.drain(..) {
             match effect {
@@ -64,7 +53,6 @@ impl Queue {
                 Effect::Read { log, from } => self.start_load(log, from, read_bytes),
                 Effect::Pick(pick) => self.start_pick(pick),
                 Effect::Seek(seek) => self.start_seek(seek),
-                Effect::Sweep { log, offsets } => sweeps.push((log, offsets)),
                 Effect::AwaitRound(consumer) => cell.outlets.await_round(consumer, self.spec.id),
             }
         }

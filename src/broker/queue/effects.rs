@@ -43,9 +43,6 @@ pub(super) enum Effect {
     Pick(Pick),
     /// Find the place of a consumer in a stream; ends with `sought`.
     Seek(Seek),
-    /// Remove chunks from the store, once it has the changes of this command: no read needs these offsets
-    /// again. Ends with `swept`.
-    Sweep { log: LogId, offsets: Range<u64> },
     /// Wait for the next round of this consumer's limiter: the queue has used its share of the channel's
     /// limit.
     AwaitRound(ConsumerId),

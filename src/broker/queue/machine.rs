@@ -167,9 +167,6 @@ pub(super) trait Stored {
     /// Sets a consumer's place: all messages before `offset` came earlier than it asks for.
     fn sought(&mut self, _now_ms: u64, _consumer: ConsumerId, _offset: u64, _fx: &mut Effects) {}
 
-    /// Notes that a sweep has ended.
-    fn swept(&mut self, _fx: &mut Effects) {}
-
     /// Marks unreadable messages as lost, so that the queue skips them. Returns their number.
     fn lose(&mut self, now_ms: u64, log: LogId, range: Range<u64>, fx: &mut Effects) -> u64;
 

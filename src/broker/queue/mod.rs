@@ -20,7 +20,7 @@ mod lane; // one log with its state in memory
 mod machine; // the interface of the state machines
 mod offsets; // settled and gone offsets, and their records on disk
 mod outlets; // sinks and channel limits of consumers
-mod reading; // reads and sweeps on threads that may block
+mod reading; // reads on threads that may block
 mod receive; // receiving without a consumer
 mod reconfigure; // changes of a live queue's arguments
 mod rewind; // makes acked messages ready again

@@ -21,11 +21,11 @@ const MOVE_BYTES: usize = 1024 * 1024;
 const SPARE_AT_REST: usize = 1;
 
 /// The entry of a chunk in an extent.
-struct AddressEntry {
-    log: LogId,
-    first: u64,
+pub(super) struct AddressEntry {
+    pub(super) log: LogId,
+    pub(super) first: u64,
     generation: u8,
-    address: ChunkAddress,
+    pub(super) address: ChunkAddress,
 }
 
 impl Core {
@@ -153,7 +153,7 @@ impl OpenDatabase {
 }
 
 /// Reads an entry of `msgs` that holds an address; `None` for others. Reads no chunks.
-fn address_entry(entry: ::fjall::Guard) -> Result<Option<AddressEntry>, StoreError> {
+pub(super) fn address_entry(entry: ::fjall::Guard) -> Result<Option<AddressEntry>, StoreError> {
     let (key, value) = entry
         .into_inner_if(|key| keys::is_chunk_address(key))
         .map_err(failed("reading"))?;

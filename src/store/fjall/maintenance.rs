@@ -1,7 +1,8 @@
-//! The store's background thread. It sweeps removed logs, makes checkpoints, empties sparse extents and, in quiet times,
+//! The store's background thread. It sweeps what batches tell it to and removed logs, makes checkpoints, empties sparse extents and, in quiet times,
 //! frees the disk space of removed chunks. It sleeps while it has no work.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,12 @@ struct Shared {
 struct Work {
     /// Removed logs that are not fully swept.
     logs: VecDeque<LogId>,
+    /// Parts of logs to sweep.
+    sweeps: VecDeque<(LogId, Range<u64>)>,
+    /// The chunks that a start would sweep are not known yet.
+    unsettled: bool,
+    /// A sweep is under way.
+    is_sweeping: bool,
     /// Chunks removed since the last reclaim.
     removed_chunks: u64,
     /// Chunks removed since the last look for sparse extents.
@@ -88,7 +95,9 @@ enum Task {
     CountExtents,
     /// Empty sparse extents.
     Evacuate,
-    Sweep(LogId),
+    SweepRemoved(LogId),
+    Sweep(LogId, Range<u64>),
+    FindSettled,
     /// Enough chunks were removed for a reclaim. Comparing `written` later tells whether the time was quiet.
     ConsiderReclaim {
         written: u64,
@@ -108,7 +117,16 @@ enum Task {
 
 impl Work {
     fn is_quiet_since(&self, written: u64) -> bool {
-        self.written.wrapping_sub(written) <= QUIET_BYTES_MAX && self.logs.is_empty()
+        self.written.wrapping_sub(written) <= QUIET_BYTES_MAX && !self.must_sweep()
+    }
+
+    fn must_sweep(&self) -> bool {
+        !self.logs.is_empty() || !self.sweeps.is_empty()
+    }
+
+    fn count_removed(&mut self, chunks: u64) {
+        self.removed_chunks += chunks;
+        self.removed_since_look += chunks;
     }
 }
 
@@ -143,17 +161,33 @@ impl Maintenance {
         work.written = work.written.wrapping_add(progress.bytes);
         work.uncovered = work.uncovered.saturating_add(progress.bytes);
         work.since_spare = work.since_spare.saturating_add(progress.bytes);
-        work.removed_chunks += progress.removed_chunks;
-        work.removed_since_look += progress.removed_chunks;
-        let wanted = !progress.removed_logs.is_empty()
+        work.count_removed(progress.removed_chunks);
+        work.logs.extend(progress.removed_logs);
+        work.sweeps.extend(progress.sweeps);
+        let wanted = work.must_sweep()
             || work.removed_since_look >= EVACUATE_AFTER_CHUNKS
             || work.since_spare >= self.shared.options.spare_after_bytes
             || self.shared.due(&work)
             || self.shared.may_cover(&work);
-        work.logs.extend(progress.removed_logs);
         if wanted && std::mem::take(&mut work.asleep) {
             self.shared.changed.notify_all();
         }
+    }
+
+    /// Tells the thread to look for chunks that a start would sweep.
+    pub(super) fn sweep_settled(&self) {
+        let mut work = self.shared.work.lock();
+        work.unsettled = true;
+        if std::mem::take(&mut work.asleep) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Whether every sweep that was asked for has ended.
+    #[cfg(test)]
+    pub(super) fn has_swept(&self) -> bool {
+        let work = self.shared.work.lock();
+        !work.must_sweep() && !work.unsettled && !work.is_sweeping
     }
 
     /// Tells the thread that free space is below its limit.
@@ -167,12 +201,13 @@ impl Maintenance {
         }
     }
 
-    /// Tells the thread that the database was reopened, and which removed logs it still has.
-    pub(super) fn reopened(&self, remains: Vec<LogId>) {
+    /// Tells the thread that the database was reopened, which removed logs it still has, and which sweeps are undone.
+    pub(super) fn reopened(&self, remains: Vec<LogId>, undone: Vec<(LogId, Range<u64>)>) {
         let mut work = self.shared.work.lock();
         work.reopened = true;
         work.uncounted = true;
         work.logs.extend(remains);
+        work.sweeps.extend(undone);
         drop(work);
         self.shared.changed.notify_all();
     }
@@ -191,7 +226,9 @@ impl Shared {
             match self.next_task() {
                 Task::CountExtents => self.count_extents(),
                 Task::Evacuate => self.evacuate(self.options.extent_slack_bytes),
-                Task::Sweep(log) => self.sweep(log),
+                Task::SweepRemoved(log) => self.sweep_removed(log),
+                Task::Sweep(log, offsets) => self.sweep(log, offsets),
+                Task::FindSettled => self.find_settled(),
                 Task::ConsiderReclaim { written } => self.consider_reclaim(written),
                 Task::Checkpoint => self.checkpoint(),
                 Task::ConsiderCheckpoint { written } => self.consider_checkpoint(written),
@@ -204,6 +241,7 @@ impl Shared {
     fn next_task(&self) -> Task {
         let mut work = self.work.lock();
         loop {
+            work.is_sweeping = false;
             if work.stopping {
                 return Task::Stop;
             }
@@ -214,7 +252,15 @@ impl Shared {
                 return Task::Checkpoint;
             }
             if let Some(log) = work.logs.pop_front() {
-                return Task::Sweep(log);
+                return Task::SweepRemoved(log);
+            }
+            if let Some((log, offsets)) = work.sweeps.pop_front() {
+                work.is_sweeping = true;
+                return Task::Sweep(log, offsets);
+            }
+            if std::mem::take(&mut work.unsettled) {
+                work.is_sweeping = true;
+                return Task::FindSettled;
             }
             if work.removed_since_look >= EVACUATE_AFTER_CHUNKS {
                 work.removed_since_look = 0;
@@ -266,7 +312,36 @@ impl Shared {
         }
     }
 
-    fn sweep(&self, log: LogId) {
+    fn find_settled(&self) {
+        match self.core.settled_chunks() {
+            Ok(found) => self.work.lock().sweeps.extend(found),
+            Err(failure) => warn!(%failure, "cannot look for settled chunks; the next start does"),
+        }
+    }
+
+    fn sweep(&self, log: LogId, mut offsets: Range<u64>) {
+        loop {
+            match self.core.sweep(log, &offsets, SWEEP_KEYS) {
+                Ok((next, removed)) => {
+                    let mut work = self.work.lock();
+                    work.count_removed(removed);
+                    match next {
+                        Some(next) if !work.stopping => offsets.start = next,
+                        // The next start finds what is left.
+                        Some(_) | None => return,
+                    }
+                }
+                Err(failure) => {
+                    debug!(log = log.0, %failure, "postponed a sweep");
+                    self.work.lock().sweeps.push_back((log, offsets));
+                    self.rest(RETRY_AFTER, |work| work.reopened);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sweep_removed(&self, log: LogId) {
         let mut swept = 0;
         loop {
             match self.core.sweep_removed(log, SWEEP_KEYS) {
@@ -289,7 +364,7 @@ impl Shared {
     /// Frees disk space if the time since `written` was quiet and there is enough to free, or if space is
     /// short.
     fn consider_reclaim(&self, written: u64) {
-        self.rest(self.options.quiet, |work| !work.logs.is_empty());
+        self.rest(self.options.quiet, Work::must_sweep);
         let mut work = self.work.lock();
         let quiet = work.is_quiet_since(written);
         let short = work.short == Shortage::Told;
@@ -329,9 +404,7 @@ impl Shared {
     /// the log.
     fn consider_checkpoint(&self, written: u64) {
         let must = |work: &Work| work.uncovered >= self.core.options.checkpoint_bytes;
-        self.rest(self.options.quiet, |work| {
-            !work.logs.is_empty() || must(work)
-        });
+        self.rest(self.options.quiet, |work| work.must_sweep() || must(work));
         let work = self.work.lock();
         if work.stopping || must(&work) || !work.is_quiet_since(written) {
             return; // the next look starts from the bytes written by then

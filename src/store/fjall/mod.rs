@@ -20,10 +20,10 @@ mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
 mod reserve; // space to empty queues on a full disk
+mod settled; // what a start finds to sweep
 mod sweep; // removing settled chunks and removed logs
 mod verify; // verifying all that is on disk
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use self::core::Core;
 use self::error::failed;
 use self::maintenance::Maintenance;
 use self::memtable_sealer::MemtableSealer;
-use self::open::{Progress, SEALED_MEMTABLES_MAX};
+use self::open::SEALED_MEMTABLES_MAX;
 use super::dir::{self, DirLock};
 use super::verify::{Verified, VerifyStep};
 use super::writes::KeyWrites;
@@ -72,17 +72,29 @@ impl FjallStore {
         let core = Arc::new(Core::new(dir, options)?);
         let remains = core.load_tombs()?;
         let maintenance = Maintenance::start(core.clone(), options.maintenance, remains)?;
-        maintenance.applied(Progress {
-            bytes: core.open()?.replayed, // the next checkpoint covers it
-            ..Progress::default()
-        });
         let sealer = MemtableSealer::start(core.clone())?;
-        Ok(FjallStore {
+        let store = FjallStore {
             core,
             maintenance,
             sealer,
             _lock: lock,
-        })
+        };
+        store.count_replayed()?;
+        store.sweep_settled()?;
+        Ok(store)
+    }
+
+    /// Whether every sweep that was asked for has ended.
+    #[cfg(test)]
+    fn has_swept(&self) -> bool {
+        self.maintenance.has_swept()
+    }
+
+    /// Tells the background thread what the opening of the database has applied.
+    fn count_replayed(&self) -> Result<(), StoreError> {
+        let replayed = std::mem::take(&mut *self.core.open()?.replayed.lock());
+        self.maintenance.applied(replayed);
+        Ok(())
     }
 
     /// Bytes on disk, the log included.
@@ -168,8 +180,9 @@ impl Journal for FjallStore {
 
     fn reopen(&self) -> Result<(), StoreError> {
         self.core.reopen()?;
-        self.maintenance.reopened(self.core.load_tombs()?);
-        Ok(())
+        self.maintenance
+            .reopened(self.core.load_tombs()?, self.core.take_undone());
+        self.count_replayed()
     }
 }
 
@@ -211,22 +224,12 @@ impl Store for FjallStore {
         self.core.verify(step)
     }
 
-    fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        self.core.sweep(log, below, max)
-    }
-
-    fn sweep_range(
-        &self,
-        log: LogId,
-        range: Range<u64>,
-        max: usize,
-    ) -> Result<Option<u64>, StoreError> {
-        let (next, removed_chunks) = self.core.sweep_range(log, range, max)?;
-        self.maintenance.applied(Progress {
-            removed_chunks,
-            ..Progress::default()
-        });
-        Ok(next)
+    fn sweep_settled(&self) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        *open.unswept.lock() = Some(open.spaces.db.snapshot());
+        drop(open);
+        self.maintenance.sweep_settled();
+        Ok(())
     }
 }
 

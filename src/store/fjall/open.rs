@@ -6,6 +6,7 @@
 //! start, since a power loss may leave any part of them; the log has everything that the tables lack.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,12 +48,14 @@ pub(super) struct OpenDatabase {
     applied: Mutex<Applied>,
     /// A snapshot from the time of opening, until the extents are counted.
     pub(super) uncounted: Mutex<Option<Snapshot>>,
+    /// A snapshot from when no queue was in memory, until the chunks without a live message in it are swept.
+    pub(super) unswept: Mutex<Option<Snapshot>>,
     /// The tables have everything up to this entry.
     pub(super) checkpointed: AtomicU64,
     /// Bytes of the log since the last checkpoint file.
     since_file: AtomicU64,
-    /// Bytes of the log that the start has applied.
-    pub(super) replayed: u64,
+    /// What the start has applied, until the background thread knows.
+    pub(super) replayed: Mutex<Progress>,
     /// Length of that file.
     file_bytes: AtomicU64,
     log_dir: PathBuf,
@@ -73,6 +76,8 @@ pub(super) struct Progress {
     pub(super) bytes: u64,
     pub(super) removed_chunks: u64,
     pub(super) removed_logs: Vec<LogId>,
+    /// What entries sweep.
+    pub(super) sweeps: Vec<(LogId, Range<u64>)>,
     /// Addresses of removed chunks, until they are released.
     pub(super) released: Vec<ChunkAddress>,
 }
@@ -147,6 +152,7 @@ impl OpenDatabase {
         }
         // The extents are counted from here on, without what the entries have removed.
         replayed.released.clear();
+        replayed.removed_logs.clear(); // the tombstones tell
         let log = start.open()?;
         applied.index = applied.index.max(log.last());
         let log_dir = dir.join(LOG_DIR);
@@ -158,10 +164,11 @@ impl OpenDatabase {
             } else {
                 u64::MAX / 2
             }),
-            replayed: replayed.bytes,
+            replayed: Mutex::new(replayed),
             file_bytes: AtomicU64::new(file.map_or(0, |file| file.bytes)),
             log_dir,
             uncounted: Mutex::new(Some(spaces.db.snapshot())),
+            unswept: Mutex::default(),
             spaces,
             extents,
             log,
@@ -365,6 +372,7 @@ pub(super) fn apply(
                     released.push(address);
                 }
             }
+            EntryWrite::Sweep { log, offsets } => progress.sweeps.push((*log, offsets.clone())),
             EntryWrite::Put { .. }
             | EntryWrite::Remove { .. }
             | EntryWrite::PutChunk { .. }

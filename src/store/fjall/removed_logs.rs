@@ -1,6 +1,7 @@
 //! Removed logs, and the progress of the sweep of each log.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 
 use crate::model::LogId;
 
@@ -20,9 +21,17 @@ pub(super) struct RemovedLogs {
     /// Offset at which the sweep of a log continues. All chunks before it are removed, and skipping the
     /// removed keys would cost time.
     pub(super) cursors: HashMap<LogId, u64>,
+    /// Parts of logs that were swept since the last checkpoint: log, start and end. A reopening undoes that.
+    pub(super) uncovered: HashMap<(LogId, u64), u64>,
 }
 
 impl RemovedLogs {
+    /// Notes that a part of a log was swept.
+    pub(super) fn part_swept(&mut self, log: LogId, offsets: Range<u64>) {
+        let end = self.uncovered.entry((log, offsets.start)).or_default();
+        *end = offsets.end.max(*end);
+    }
+
     pub(super) fn sweep_ended(&mut self, log: LogId) {
         self.cursors.remove(&log);
         self.unmarked.push(log);

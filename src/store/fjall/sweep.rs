@@ -6,13 +6,13 @@ use std::ops::Range;
 use ::fjall::{Guard, UserKey};
 
 use super::core::Core;
-use super::error::{corrupt, decode_address, failed};
+use super::error::{decode_address, failed};
 use super::keyspaces::remove;
 use super::open::OpenDatabase;
 use crate::model::LogId;
+use crate::store::StoreError;
 use crate::store::extents::ChunkAddress;
 use crate::store::keys::{self, ChunkKey};
-use crate::store::{LogRecord, StoreError};
 
 impl Core {
     /// Reads the tombstones. Returns the removed logs that are not fully swept.
@@ -31,82 +31,59 @@ impl Core {
         Ok(remains)
     }
 
-    /// See [`Store::sweep`].
-    pub(super) fn sweep(&self, log: LogId, below: u64, max: usize) -> Result<bool, StoreError> {
-        let open = self.open()?;
-        let changing = open.changing(); // no chunk moves while this is held
-        let Some(value) = open
-            .spaces
-            .state
-            .get(keys::of_log(keys::RECORD, log))
-            .map_err(failed("reading"))?
-        else {
-            return Ok(true); // `sweep_removed` sweeps a removed log
-        };
-        let record = LogRecord::decode(&value).map_err(corrupt("log record", log))?;
-        let below = below.min(record.floor);
-        let from = self.cursor(log);
-        let mut gone = Vec::new();
-        let mut done = true;
-        if from < below {
-            for entry in open.spaces.msgs.range(keys::chunks(log, from..=below - 1)) {
-                gone.push(Remains::read(entry)?);
-                if gone.len() > max {
-                    done = false;
-                    break;
-                }
-            }
-        }
-        // Only the last chunk may extend beyond `below`, since each of the others ends before the next
-        // begins.
-        let last = gone.pop();
-        let mut cursor = last.as_ref().map(|last| last.first);
-        if done
-            && let Some(last) = last
-            && last.ends_within(below)
-        {
-            cursor = Some(last.first + 1);
-            gone.push(last);
-        }
-        open.remove_remains(&gone)?;
-        drop(changing);
-        if let Some(cursor) = cursor {
-            self.removed.lock().cursors.insert(log, cursor);
-        }
-        Ok(done)
+    /// What was swept and a reopening has undone.
+    pub(super) fn take_undone(&self) -> Vec<(LogId, Range<u64>)> {
+        let parts = std::mem::take(&mut self.removed.lock().uncovered);
+        let parts = parts.into_iter();
+        parts.map(|((log, start), end)| (log, start..end)).collect()
     }
 
-    /// See [`Store::sweep_range`]. Also returns the number of removed chunks.
-    pub(super) fn sweep_range(
+    /// Removes up to `max` chunks that lie wholly in `offsets`. Returns where to go on, `None` at the end, and the number of
+    /// removed chunks.
+    pub(super) fn sweep(
         &self,
         log: LogId,
-        range: Range<u64>,
+        offsets: &Range<u64>,
         max: usize,
     ) -> Result<(Option<u64>, u64), StoreError> {
         let open = self.open()?;
-        if range.is_empty() || self.removed.lock().dead.contains(&log) {
-            return Ok((None, 0));
+        if self.removed.lock().dead.contains(&log) {
+            return Ok((None, 0)); // `sweep_removed` sweeps it
         }
         let changing = open.changing(); // no chunk moves while this is held
+        let cursor = self.cursor(log);
+        let from = offsets.start.max(match offsets.start <= cursor {
+            true => cursor,
+            false => 0,
+        });
         let mut gone = Vec::new();
-        let chunks = keys::chunks(log, range.start..=range.end - 1);
-        for entry in open.spaces.msgs.range(chunks).take(max.saturating_add(1)) {
-            gone.push(Remains::read(entry)?);
+        if from < offsets.end {
+            let chunks = keys::chunks(log, from..=offsets.end - 1);
+            for entry in open.spaces.msgs.range(chunks).take(max.saturating_add(1)) {
+                gone.push(Remains::read(entry)?);
+            }
         }
+        let more = gone.len() > max;
         // Only the last chunk may extend beyond the range, since each of the others ends before the next
         // begins.
         let last = gone.pop();
-        let more = gone.len() >= max;
-        let next = last.as_ref().map(|last| last.first).filter(|_| more);
-        if !more
-            && let Some(last) = last
-            && last.ends_within(range.end)
-        {
-            gone.push(last);
+        let mut end = offsets.end;
+        match last {
+            Some(last) if !more && last.ends_within(offsets.end) => gone.push(last),
+            Some(last) => end = last.first,
+            None => {}
         }
         open.remove_remains(&gone)?;
         drop(changing);
-        Ok((next, gone.len() as u64))
+        let mut removed = self.removed.lock();
+        if from == cursor {
+            removed.cursors.insert(log, cursor.max(end));
+        }
+        if !gone.is_empty() {
+            removed.part_swept(log, offsets.start..end);
+        }
+        drop(removed);
+        Ok((more.then_some(end), gone.len() as u64))
     }
 
     fn cursor(&self, log: LogId) -> u64 {
@@ -161,11 +138,19 @@ impl Core {
     /// `stop` holds; false then.
     pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let swept = std::mem::take(&mut self.removed.lock().unmarked);
+        let (swept, parts) = {
+            let mut removed = self.removed.lock();
+            let swept = std::mem::take(&mut removed.unmarked);
+            (swept, std::mem::take(&mut removed.uncovered))
+        };
         self.manifests_change();
         let done = open.checkpoint(stop);
         if !matches!(done, Ok(true)) {
-            self.removed.lock().unmarked.extend(swept);
+            let mut removed = self.removed.lock();
+            removed.unmarked.extend(swept);
+            for ((log, start), end) in parts {
+                removed.part_swept(log, start..end);
+            }
             return done;
         }
         let changing = open.changing();

@@ -5,13 +5,15 @@
 //! head   = header, write *
 //! header = magic u32, version u8, 0 u8 * 3, length of header and writes u32, pages of the entry u32,
 //!          0 u64, term u64, index u64, committed u64, checksum of the entry before u64, checksum u64
-//! write  = kind u8, keyspace u8, key length u32, key,
+//! write  = kind u8, keyspace u8, key length u32, key (sweep: log, first offset, end, u64 big-endian each),
 //!          put: value length u32, value
 //!          put chunk: position in the entry u32, length u32, checksum u64, messages u32, first enqueue time u64
 //! ```
 //! Little-endian. An entry is one batch. Its checksum covers header and writes, and each chunk has one of its own
 //! among the writes, so a replay reads no chunks. The checksum is XXH3 with the log's secret seed: a client cannot
 //! publish bytes that pass for an entry. The copy of the head at the end of the last page stands in for a damaged head.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
@@ -35,6 +37,7 @@ const PUT: u8 = 0;
 const REMOVE: u8 = 1;
 const PUT_CHUNK: u8 = 2;
 const REMOVE_CHUNK: u8 = 3;
+const SWEEP: u8 = 4;
 /// Kind, keyspace and key length of a write.
 const WRITE_FIXED_LEN: usize = 6;
 /// Position, length, checksum, messages and first enqueue time of a chunk.
@@ -145,6 +148,10 @@ pub(in crate::store) enum EntryWrite {
         log: LogId,
         first: u64,
     },
+    Sweep {
+        log: LogId,
+        offsets: Range<u64>,
+    },
 }
 
 /// Length of the head of an entry with these writes.
@@ -153,7 +160,7 @@ pub(super) fn head_len(writes: &[Write]) -> usize {
         let rest = match &write.change {
             Change::Put(value) => 4 + value.len(),
             Change::PutChunk(..) => CHUNK_FIELDS_LEN,
-            Change::Remove | Change::RemoveChunk(..) => 0,
+            Change::Remove | Change::RemoveChunk(..) | Change::Sweep(..) => 0,
         };
         WRITE_FIXED_LEN + write.key.len() + rest
     });
@@ -180,6 +187,7 @@ pub(super) fn encode_head(
             Change::Remove => REMOVE,
             Change::PutChunk(..) => PUT_CHUNK,
             Change::RemoveChunk(..) => REMOVE_CHUNK,
+            Change::Sweep(..) => SWEEP,
         };
         head.extend([kind, space.code()]);
         head.extend(number(key.len()));
@@ -194,7 +202,7 @@ pub(super) fn encode_head(
                     head.extend(address.encode_within(at));
                 }
             }
-            Change::Remove | Change::RemoveChunk(..) => {}
+            Change::Remove | Change::RemoveChunk(..) | Change::Sweep(..) => {}
         }
     }
     header.encode(head);
@@ -218,6 +226,7 @@ pub(super) fn with_addresses(writes: Vec<Write>, addresses: &[ChunkAddress]) -> 
                     address: addresses.next()?,
                 },
                 Change::RemoveChunk(log, first) => EntryWrite::RemoveChunk { log, first },
+                Change::Sweep(log, offsets) => EntryWrite::Sweep { log, offsets },
             })
         });
     applied.collect()
@@ -248,11 +257,7 @@ pub(super) fn decode_writes(head: &[u8], extent: u32, at: u32) -> Option<Vec<Ent
         let [kind, space] = take(rest)?;
         let space = KeyspaceName::of_code(space)?;
         let key = slice(rest)?;
-        let chunk = || {
-            let (log, rest) = key.split_first_chunk()?;
-            let first = rest.try_into().ok()?;
-            Some((LogId(u64::from_be_bytes(*log)), u64::from_be_bytes(first)))
-        };
+        let chunk = || numbers(key).map(|[log, first]| (LogId(log), first));
         writes.push(match kind {
             PUT => EntryWrite::Put {
                 space,
@@ -276,10 +281,24 @@ pub(super) fn decode_writes(head: &[u8], extent: u32, at: u32) -> Option<Vec<Ent
                 let (log, first) = chunk()?;
                 EntryWrite::RemoveChunk { log, first }
             }
+            SWEEP => {
+                let [log, start, end] = numbers(key)?;
+                EntryWrite::Sweep {
+                    log: LogId(log),
+                    offsets: start..end,
+                }
+            }
             _ => return None,
         });
     }
     Some(writes)
+}
+
+/// The big-endian numbers that a key consists of.
+fn numbers<const N: usize>(key: &[u8]) -> Option<[u64; N]> {
+    let (numbers, rest) = key.as_chunks::<8>();
+    let numbers: &[[u8; 8]; N] = numbers.try_into().ok()?;
+    rest.is_empty().then(|| numbers.map(u64::from_be_bytes))
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -325,6 +344,7 @@ mod tests {
                 Change::PutChunk(log, 5, chunk()),
             ),
             write(Msgs, &keys::chunk(log, 2), Change::RemoveChunk(log, 2)),
+            write(Msgs, &keys::sweep(log, &(2..9)), Change::Sweep(log, 2..9)),
         ];
         let len = head_len(&writes);
         let address = ChunkAddress::new(3, 8192 + 500, &chunk()).unwrap();

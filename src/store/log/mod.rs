@@ -268,7 +268,7 @@ impl Log {
 fn chunks(writes: &[Write]) -> impl Iterator<Item = &[u8]> {
     writes.iter().filter_map(|write| match &write.change {
         Change::PutChunk(_, _, chunk) => Some(&chunk[..]),
-        Change::Put(_) | Change::Remove | Change::RemoveChunk(..) => None,
+        Change::Put(_) | Change::Remove | Change::RemoveChunk(..) | Change::Sweep(..) => None,
     })
 }
 

@@ -177,7 +177,8 @@ impl LogStart {
                     EntryWrite::PutChunk { address, .. } => Some(*address),
                     EntryWrite::Put { .. }
                     | EntryWrite::Remove { .. }
-                    | EntryWrite::RemoveChunk { .. } => None,
+                    | EntryWrite::RemoveChunk { .. }
+                    | EntryWrite::Sweep { .. } => None,
                 })
                 .collect();
             if self.extents.read(&addresses)?.contains(&None) {

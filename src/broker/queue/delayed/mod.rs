@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{LogId, Message, Ticket};
-use crate::store::{Batch, LogState, RangeSet};
+use crate::store::{Batch, LogState, Op, RangeSet};
 
 use super::budget::QUEUE_RESIDENT_BYTES_MAX;
 use super::durability::Durability;
@@ -90,8 +90,8 @@ pub(super) struct Delayed {
     is_scanning: bool,
     /// Messages that cannot be read. They never become due, and their chunks stay.
     lost: RangeSet,
-    /// Chunks of transient messages from before the restart, or of purged ones, may lie below.
-    sweep_below: Option<u64>,
+    /// A purge has left chunks below, which the next batch sweeps.
+    purged_below: Option<u64>,
 }
 
 impl Delayed {
@@ -119,7 +119,7 @@ impl Delayed {
             unscanned: 0..0,
             is_scanning: false,
             lost: RangeSet::new(),
-            sweep_below: None,
+            purged_below: None,
         }
     }
 
@@ -134,8 +134,6 @@ impl Delayed {
         let settled = delayed.settled.clone();
         delayed.offsets = Offsets::recover(log, record, settled, RangeSet::new(), record.bytes);
         delayed.unscanned = delayed.settled.first_gap(0)..record.next;
-        let transient = durability == Durability::Persistent && record.next > 0;
-        delayed.sweep_below = transient.then_some(record.next);
         delayed
     }
 
@@ -192,7 +190,7 @@ impl Delayed {
         self.pending_pick = None;
         self.unfit = None;
         self.unscanned = self.next..self.next;
-        self.sweep_below = (purged > 0).then_some(self.next).or(self.sweep_below);
+        self.purged_below = Some(self.next);
         purged
     }
 
@@ -229,20 +227,13 @@ impl Delayed {
                 wrote = true;
             }
         }
+        let log = self.log;
+        if let Some(below) = self.purged_below.take() {
+            let offsets = 0..below;
+            batch.push(Op::Sweep { log, offsets });
+        }
         self.in_flight.push_back((ticket, self.next));
         self.offsets.collect(self.next, wrote, batch);
-    }
-
-    /// The offset below which the store must sweep, once everything up to [`Delayed::sweep_below`] is
-    /// settled.
-    pub(super) fn take_sweep(&mut self) -> Option<u64> {
-        let below = self.sweep_below?;
-        let floor = self.settled.first_gap(0);
-        if floor < below {
-            return None;
-        }
-        self.sweep_below = None;
-        Some(floor)
     }
 
     /// Appends to the log. True if a chunk begins with it.

@@ -1,7 +1,5 @@
-//! Collects the unwritten changes of a lane: chunks, and the changes of `offsets`, `receives` and the
-//! history. Also notes the parts of the log that the store must sweep.
-
-use std::ops::Range;
+//! Collects the unwritten changes of a lane: chunks, what the store must sweep, and the changes of `offsets`,
+//! `receives` and the history.
 
 use crate::broker::queue::chunk_state::ChunkState;
 use crate::model::Ticket;
@@ -10,22 +8,6 @@ use crate::store::{Batch, Op};
 use super::Lane;
 
 impl Lane {
-    /// The offset below which the store must sweep, once everything up to [`Lane::sweep_below`] is gone.
-    pub(in crate::broker::queue) fn take_sweep(&mut self) -> Option<u64> {
-        let below = self.sweep_below?;
-        let floor = self.gone_floor();
-        if floor >= below {
-            self.sweep_below = None;
-        }
-        (floor > 0 && floor >= below).then_some(floor)
-    }
-
-    /// Parts of the log to sweep for chunks whose messages are all gone. The sweep waits until that is
-    /// durable.
-    pub(in crate::broker::queue) fn take_sweeps(&mut self) -> Vec<Range<u64>> {
-        std::mem::take(&mut self.sweeps)
-    }
-
     /// Whether there are changes to write.
     pub(in crate::broker::queue) fn is_dirty(&self) -> bool {
         self.offsets.is_dirty() || self.receives.is_dirty()
@@ -34,6 +16,10 @@ impl Lane {
     /// Moves all unwritten changes into `batch`, which will be committed as `ticket`.
     pub(in crate::broker::queue) fn collect(&mut self, ticket: Ticket, batch: &mut Batch) {
         let wrote = self.collect_chunks(ticket, batch);
+        let log = self.log;
+        for offsets in self.sweeps.drain(..) {
+            batch.push(Op::Sweep { log, offsets });
+        }
         self.receives.collect(batch);
         self.offsets.collect(self.next, wrote, batch);
         if self.offsets.is_durable()

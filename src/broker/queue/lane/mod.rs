@@ -108,9 +108,7 @@ pub(super) struct Lane {
     is_loading: bool,
     /// Settled and gone offsets, with their unwritten changes.
     offsets: Offsets,
-    /// After a purge or a restart, chunks of gone messages may lie below, among chunks of others.
-    sweep_below: Option<u64>,
-    /// Parts of the log that may have chunks in which all messages are gone.
+    /// Parts of the log that may have chunks in which all messages are gone. The next batch tells the store.
     sweeps: Vec<Range<u64>>,
     /// Rewound offsets: their messages were handed out before.
     rewound: RangeSet,
@@ -147,7 +145,6 @@ impl Lane {
             resident_bytes: 0,
             is_loading: false,
             offsets: Offsets::new(log, durability != Durability::Nothing),
-            sweep_below: None,
             sweeps: Vec::new(),
             rewound: RangeSet::new(),
             history: None,
@@ -187,11 +184,6 @@ impl Lane {
             let history = History::recover(gone, &state.stretches, lane.next);
             lane.history = Some(Box::new(history));
         }
-        // Transient messages left chunks among the others. So the log is swept twice: now, and when all its
-        // present messages are gone.
-        let floor = lane.gone_floor();
-        lane.sweeps.extend((floor > 0).then_some(0..floor));
-        lane.sweep_below = (floor < lane.next).then_some(lane.next);
         lane.to_restore = ToRestore::Receives(state.receives);
         lane
     }

@@ -138,7 +138,7 @@ impl Lane {
             .is_none_or(|history| history.gone().first_gap(offsets.start) >= offsets.end)
     }
 
-    /// Messages in `range` are gone: asks for a sweep of chunks in which all messages are.
+    /// Messages in `range` are gone: the next batch sweeps the chunks in which all messages are.
     pub(super) fn sweep_gone(&mut self, range: Range<u64>) {
         let earliest = range.start.saturating_sub(u64::from(CHUNK_MESSAGES_MAX));
         let gone = match &self.history {

@@ -1,10 +1,10 @@
-//! Reads and sweeps of queues, on threads that may block: reads chunks of a backlog, finds a time in a
-//! stream, removes chunks that no read needs again. The state machines make all decisions.
+//! Reads of queues, on threads that may block: reads chunks of a backlog, finds a time in a stream. The state
+//! machines make all decisions.
 
 pub(super) mod damage; // unreadable messages
 pub(super) mod picks; // single messages
 pub(super) mod seek; // a time in a log
-pub(super) mod threads; // the threads for reads and sweeps
+pub(super) mod threads; // the threads for reads
 pub(super) mod tries; // how often a read has failed
 
 use std::cell::Cell;
@@ -18,9 +18,8 @@ use crate::clock::Moment;
 use crate::model::{ConsumerId, LogId, Ticket};
 use crate::pool::PoolError;
 use crate::store::commit::Waiter;
-use crate::store::{ChunkError, Store, StoreError, StoredChunk, StoredMessage, chunk};
+use crate::store::{ChunkError, StoreError, StoredChunk, StoredMessage, chunk};
 
-use super::durability::Durability;
 use super::effects::{Oldest, Pick, Picked, Seek};
 use super::shell::Queue;
 
@@ -28,9 +27,6 @@ use damage::guarded;
 
 /// Pause before another attempt when the threads have too many reads waiting.
 const READ_RETRY: Duration = Duration::from_secs(1);
-
-/// Maximum number of chunks that one step of a sweep removes.
-const SWEEP_CHUNKS: usize = 1024;
 
 /// Whether the store may still lack the wanted messages of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,59 +275,6 @@ impl Queue {
         let mut messages = chunks.into_iter().flat_map(|(_, messages)| messages);
         let found = messages.find(|stored| stored.offset == offset);
         Ok(found.map(|stored| stored.enqueued_ms))
-    }
-
-    /// Removes chunks that no read needs again, in steps, when the batch that settles them is applied.
-    pub(in crate::broker::queue) fn start_sweeps(
-        &self,
-        sweeps: Vec<(LogId, Range<u64>)>,
-        ticket: Option<Ticket>,
-    ) {
-        let committer = Arc::clone(&self.services.committer);
-        let threads = Arc::clone(&self.services.threads);
-        let id = self.spec.id;
-        let queue = Weak::clone(&self.me);
-        let is_durable = self.durability() != Durability::Nothing;
-        tokio::spawn(async move {
-            if let Some(ticket) = ticket
-                && committer.wait_applied(ticket).await.is_err()
-            {
-                return;
-            }
-            for (log, range) in sweeps {
-                let mut from = Some(range.start);
-                while let Some(start) = from {
-                    let store = Arc::clone(committer.store());
-                    let rest = start..range.end;
-                    let step = move || sweep_step(&*store, log, rest, is_durable);
-                    let swept = threads.sweeps.run(id, step).await.map_err(not_read);
-                    from = swept.and_then(|step| step).unwrap_or_else(|error| {
-                        // The next start sweeps the remaining chunks.
-                        tracing::warn!(?log, %error, "cannot remove messages");
-                        None
-                    });
-                }
-            }
-            if let Some(queue) = queue.upgrade() {
-                queue.run(|machine, _, fx| machine.swept(fx));
-            }
-        });
-    }
-}
-
-/// Removes some chunks of a log in `range`, and returns where to go on. The record of a log that is not
-/// durable does not limit how far it may go.
-pub(in crate::broker::queue) fn sweep_step(
-    store: &dyn Store,
-    log: LogId,
-    range: Range<u64>,
-    is_durable: bool,
-) -> Result<Option<u64>, StoreError> {
-    match range.start {
-        0 if is_durable => store
-            .sweep(log, range.end, SWEEP_CHUNKS)
-            .map(|done| (!done).then_some(0)),
-        _ => store.sweep_range(log, range, SWEEP_CHUNKS),
     }
 }
 

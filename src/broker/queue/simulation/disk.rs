@@ -2,22 +2,15 @@
 
 use crate::store::Journal as _;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
-use crate::broker::queue::reading::sweep_step;
 use crate::model::{LogId, Ticket};
 use crate::store::{Batch, LogState, MemoryStore, Store, StoredChunk, StoredMessage, chunk};
-
-/// What was done to the store, in order.
-enum Change {
-    Commit(Batch),
-    Sweep(LogId, Range<u64>),
-}
 
 /// A store in memory that remembers how it came to be.
 pub(super) struct Disk {
     store: MemoryStore,
-    changes: Vec<Change>,
+    /// Batches that the store has, in order.
+    commits: Vec<Batch>,
     /// Batches that the store does not have yet.
     collected: Vec<Batch>,
     next: Ticket,
@@ -31,7 +24,7 @@ impl Disk {
     pub(super) fn new() -> Disk {
         Disk {
             store: MemoryStore::new(),
-            changes: Vec::new(),
+            commits: Vec::new(),
             collected: Vec::new(),
             next: Ticket(1),
             committed: Ticket(0),
@@ -74,7 +67,7 @@ impl Disk {
         for batch in std::mem::take(&mut self.collected) {
             self.store.append(&batch).expect("a store in memory");
             self.committed = batch.ticket;
-            self.changes.push(Change::Commit(batch));
+            self.commits.push(batch);
         }
     }
 
@@ -82,27 +75,18 @@ impl Disk {
         self.synced = self.committed;
     }
 
-    pub(super) fn sweep(&mut self, log: LogId, range: Range<u64>) {
-        sweep(&self.store, log, &range);
-        self.changes.push(Change::Sweep(log, range));
-    }
-
-    /// Loses the batches that are not synced, but for `survivors` of those that were committed. What was swept stays so.
-    /// Returns the last batch that is left.
+    /// Loses the batches that are not synced, but for `survivors` of those that were committed. Returns the last batch that is left.
     pub(super) fn crash(&mut self, survivors: usize) -> Ticket {
         let span = self.committed.0 - self.synced.0 + 1;
         let last = Ticket(self.synced.0 + survivors as u64 % span);
         self.store = MemoryStore::new();
         self.collected.clear();
         self.awaited.clear();
-        self.changes
-            .retain(|change| !matches!(change, Change::Commit(batch) if batch.ticket > last));
-        for change in &self.changes {
-            match change {
-                Change::Commit(batch) => self.store.append(batch).expect("a store in memory"),
-                Change::Sweep(log, range) => sweep(&self.store, *log, range),
-            }
+        self.commits.retain(|batch| batch.ticket <= last);
+        for batch in &self.commits {
+            self.store.append(batch).expect("a store in memory");
         }
+        self.store.sweep_settled().expect("a store in memory");
         self.next = Ticket(last.0 + 1);
         self.committed = last;
         self.synced = last;
@@ -128,14 +112,6 @@ impl Disk {
     pub(super) fn read(&self, log: LogId, from: u64, max_bytes: usize) -> Vec<StoredChunk> {
         let chunks = self.store.read(log, from, max_bytes);
         chunks.expect("a store in memory")
-    }
-}
-
-fn sweep(store: &MemoryStore, log: LogId, range: &Range<u64>) {
-    let mut from = Some(range.start);
-    while let Some(start) = from {
-        // All queues are durable.
-        from = sweep_step(store, log, start..range.end, true).expect("a store in memory");
     }
 }
 

@@ -14,7 +14,7 @@ mod end; // draining what is there at the end
 mod numbers; // what holds after each step
 mod oracle; // what the queues must not do
 mod queues; // which queues there are
-mod reads; // reads and sweeps under way
+mod reads; // reads under way
 mod step; // the steps of a schedule
 mod survival; // what a crash leaves, according to the oracle
 mod world; // the queues, and how their effects are carried out

@@ -1,8 +1,6 @@
-//! Reads and sweeps that are under way: what `reading` does on its threads, cut into pieces between which other things
-//! happen.
+//! Reads that are under way: what `reading` does on its threads, cut into pieces between which other things happen.
 
 use std::cell::Cell;
-use std::ops::Range;
 
 use crate::broker::queue::effects::{Chunks, Effect, Pick, Picked, Seek};
 use crate::broker::queue::reading::{picks, seek};
@@ -42,7 +40,6 @@ pub(super) enum Work {
     Pick(Pick),
     Picked(Vec<Picked>),
     Seek(Seek),
-    Sweep(Vec<(LogId, Range<u64>)>),
     Search(RewindTo, Vec<RewindSearch>),
     Found(RewindTo, Vec<RewindPosition>),
 }
@@ -56,7 +53,6 @@ pub(super) enum Outcome {
     },
     Picked(Vec<Picked>),
     Sought(Seek, u64),
-    Swept,
     Found(RewindTo, Vec<RewindPosition>),
 }
 
@@ -69,13 +65,13 @@ impl UnderWay {
         }
     }
 
-    /// What carries out an effect. Sweeps and answers are not read.
+    /// What carries out an effect. Answers are not read.
     pub(super) fn of(effect: Effect) -> Option<UnderWay> {
         let work = match effect {
             Effect::Read { log, from } => Work::Read { log, from },
             Effect::Pick(pick) => Work::Pick(pick),
             Effect::Seek(seek) => Work::Seek(seek),
-            Effect::Answer { .. } | Effect::Sweep { .. } | Effect::AwaitRound(_) => return None,
+            Effect::Answer { .. } | Effect::AwaitRound(_) => return None,
         };
         Some(UnderWay::new(work, Ticket(0)))
     }
@@ -95,7 +91,6 @@ impl UnderWay {
             Work::Pick(_)
             | Work::Picked(_)
             | Work::Seek(_)
-            | Work::Sweep(_)
             | Work::Search(..)
             | Work::Found(..) => false,
         }
@@ -106,7 +101,7 @@ impl UnderWay {
         match self.work {
             Work::Read { .. } | Work::Loaded { .. } => true,
             Work::Pick(_) | Work::Picked(_) | Work::Seek(_) => true,
-            Work::Sweep(_) | Work::Search(..) | Work::Found(..) => false,
+            Work::Search(..) | Work::Found(..) => false,
         }
     }
 
@@ -148,12 +143,6 @@ impl UnderWay {
                 let offsets = seek.offsets.clone();
                 let found = seek::first_at(disk.store(), seek.log, offsets, seek.ms);
                 Ok(Ok(Outcome::Sought(seek, found.expect("a store in memory"))))
-            }
-            Work::Sweep(sweeps) => {
-                for (log, offsets) in sweeps {
-                    disk.sweep(log, offsets);
-                }
-                Ok(Ok(Outcome::Swept))
             }
             Work::Search(to, searches) => {
                 let find = |search| find_position(disk.store(), search, &is_persistent);

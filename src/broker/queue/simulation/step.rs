@@ -101,7 +101,7 @@ pub(super) enum Step {
     Commit,
     /// The store syncs what it has.
     Sync,
-    /// A read or a sweep that is under way makes progress.
+    /// A read that is under way makes progress.
     Answer {
         read: usize,
     },

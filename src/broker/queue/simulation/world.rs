@@ -19,7 +19,7 @@ use super::contents::Number;
 use super::disk::{Disk, decoded};
 use super::oracle::Oracle;
 use super::queues::{self, QUEUES, REWINDABLE, id_of, letters_of};
-use super::reads::{Outcome, UnderWay, Work};
+use super::reads::{Outcome, UnderWay};
 
 const START_MS: u64 = 1_000;
 
@@ -28,7 +28,7 @@ pub(super) struct Simulated {
     pub(super) machine: Kind,
     pub(super) fx: Effects,
     pub(super) arguments: Arc<QueueArguments>,
-    /// Reads and sweeps that are under way.
+    /// Reads that are under way.
     pub(super) under_way: Vec<UnderWay>,
     /// Receives that wait, by number.
     pub(super) waiting: Vec<u64>,
@@ -94,7 +94,7 @@ impl World {
         result
     }
 
-    /// Carries out what a command wants done: delivers, answers, and begins to read and to sweep.
+    /// Carries out what a command wants done: delivers, answers, and begins to read.
     pub(super) fn carry_out(&mut self, queue: usize) -> Checked {
         let now_ms = self.now_ms;
         let simulated = &mut self.queues[queue];
@@ -107,7 +107,6 @@ impl World {
             self.oracle.delivered(queue, delivery, now_ms)?;
         }
         let simulated = &mut self.queues[queue];
-        let mut sweeps = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Answer { receive, messages } => {
@@ -120,7 +119,6 @@ impl World {
                         self.oracle.received(queue, received, now_ms)?;
                     }
                 }
-                Effect::Sweep { log, offsets } => sweeps.push((log, offsets)),
                 Effect::Read { log, from } => {
                     let mut others = simulated.under_way.iter();
                     let is_read = others.any(|other| other.reads(log, from));
@@ -132,14 +130,6 @@ impl World {
                 }
                 Effect::AwaitRound(_) => return Err(format!("no channel has a limit: {effect:?}")),
             }
-        }
-        if !sweeps.is_empty() {
-            let after = match simulated.machine.is_dirty() {
-                true => self.disk.next(),
-                false => self.disk.synced(),
-            };
-            let sweep = UnderWay::new(Work::Sweep(sweeps), after);
-            simulated.under_way.push(sweep);
         }
         let deadline = simulated.machine.deadline_ms(now_ms);
         simulated.deadline_ms = [simulated.deadline_ms, deadline]
@@ -312,10 +302,6 @@ impl World {
             Outcome::Sought(seek, offset) => self.command(queue, |machine, now_ms, fx| {
                 machine.sought(now_ms, seek.consumer, offset, fx);
             }),
-            Outcome::Swept => {
-                let simulated = &mut self.queues[queue];
-                simulated.machine.swept(&mut simulated.fx);
-            }
             Outcome::Found(to, found) => self.end_rewind(to, &found)?,
         }
         self.carry_out(queue)

@@ -13,7 +13,6 @@ mod reader; // one consumer
 mod segments; // the parts that retention drops
 mod serve; // deliveries, and reading ahead of them
 mod stored; // reads, evictions and changes to write
-mod sweep; // removing chunks below the floor
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +37,6 @@ use super::machine::{DeadLettering, Machine, Receiving, Rewinding, Stored};
 use pages::Pages;
 use reader::Reader;
 use segments::Segments;
-use sweep::Sweep;
 
 /// Bytes of one read: some chunks.
 const RUN_BYTES: usize = 256 * 1024;
@@ -83,7 +81,8 @@ pub(super) struct Stream {
     command: u64,
     /// The stream's own log has unwritten changes.
     is_dirty: bool,
-    sweep: Sweep,
+    /// A batch sweeps the chunks below.
+    swept_below: u64,
 }
 
 impl Stream {
@@ -111,7 +110,7 @@ impl Stream {
             loading: Vec::new(),
             command: 0,
             is_dirty: false,
-            sweep: Sweep::default(),
+            swept_below: 0,
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
@@ -121,7 +120,7 @@ impl Stream {
                 stream.durable = recovered.record.next;
                 stream.floor = recovered.record.floor;
                 stream.segments = Segments::recover(recovered.segments, arguments.segment_bytes);
-                stream.sweep = Sweep::recover(stream.floor);
+                stream.swept_below = stream.floor;
             }
         }
         stream
@@ -152,28 +151,18 @@ impl Stream {
     }
 
     /// What every command ends with: appends due messages, applies retention, serves the readers, reads ahead
-    /// of lagging ones, sweeps and evicts.
+    /// of lagging ones and evicts.
     fn finish(&mut self, now_ms: u64, fx: &mut Effects) {
         self.command += 1;
         self.append_due(now_ms, fx);
         self.apply_retention(now_ms);
         let lagging = self.serve(fx);
-        self.sweep(fx);
         let allowed = match self.readers.len() {
             0 => IDLE_TAIL_BYTES,
             _ => TAIL_BYTES + lagging.saturating_mul(2 * RUN_BYTES as u64),
         };
         let allowed = allowed.min(QUEUE_RESIDENT_BYTES_MAX);
         self.pages.evict(allowed, self.durable_ticket);
-    }
-
-    fn sweep(&mut self, fx: &mut Effects) {
-        if self.sweep.begin(self.durable_ticket) {
-            fx.push(Effect::Sweep {
-                log: self.log,
-                offsets: 0..self.floor,
-            });
-        }
     }
 
     fn append_due(&mut self, now_ms: u64, fx: &mut Effects) {
@@ -199,7 +188,6 @@ impl Stream {
         self.pages.drop_below(floor);
         self.lost.remove_below(floor);
         self.is_dirty = true;
-        self.sweep.floor_has_risen();
     }
 
     /// Sets the position at which a consumer begins. A time may need a search on disk.

@@ -48,11 +48,6 @@ impl Stored for Stream {
         self.finish(now_ms, fx);
     }
 
-    fn swept(&mut self, fx: &mut Effects) {
-        self.sweep.ended();
-        self.sweep(fx);
-    }
-
     fn lose(&mut self, now_ms: u64, log: LogId, range: Range<u64>, fx: &mut Effects) -> u64 {
         let lost = if log.is_delayed() {
             let delayed = self.delayed.as_mut();
@@ -132,8 +127,12 @@ impl Stored for Stream {
             ..LogRecord::default()
         };
         batch.push(Op::PutLog { log, record });
+        if self.floor > self.swept_below {
+            self.swept_below = self.floor;
+            let offsets = 0..self.floor;
+            batch.push(Op::Sweep { log, offsets });
+        }
         self.in_flight.push_back((ticket, self.next));
-        self.sweep.floor_is_in(ticket);
     }
 
     fn awaits_durability(&self) -> bool {

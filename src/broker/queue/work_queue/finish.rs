@@ -1,6 +1,6 @@
-//! The end of each command of a work queue: deliver, expire, trim, read ahead, sweep.
+//! The end of each command of a work queue: deliver, expire, trim, read ahead.
 
-use crate::broker::queue::effects::{Effect, Effects};
+use crate::broker::queue::effects::Effects;
 use crate::broker::queue::lane::Head;
 use crate::broker::queue::lane::resting::Woken;
 
@@ -43,28 +43,8 @@ impl WorkQueue {
                 request_load(lane, offset, fx);
             }
         }
-        self.sweep(fx);
         self.consumers.end_share();
         self.left = 0;
-    }
-
-    /// Asks for the removal of chunks that no read needs again.
-    pub(super) fn sweep(&mut self, fx: &mut Effects) {
-        for (_, lane) in &mut self.lanes {
-            let log = lane.log();
-            let below = lane.take_sweep().map(|below| 0..below);
-            for offsets in below.into_iter().chain(lane.take_sweeps()) {
-                fx.push(Effect::Sweep { log, offsets });
-            }
-        }
-        if let Some(delayed) = &mut self.delayed
-            && let Some(below) = delayed.take_sweep()
-        {
-            fx.push(Effect::Sweep {
-                log: delayed.log(),
-                offsets: 0..below,
-            });
-        }
     }
 
     /// Reads cold heads if messages may expire or become dead letters: expiry looks at the head in memory,

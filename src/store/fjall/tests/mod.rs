@@ -10,6 +10,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::super::{
-    ChunkEncoder, LogRecord, MemoryStore, Op, RangeSet, ReceiveRecord, ReturnCount, Segment,
-    StretchRecord, chunk, page_of,
+    ChunkEncoder, LogRecord, MemoryStore, Op, PageBits, RangeSet, ReceiveRecord, ReturnCount,
+    Segment, StretchRecord, chunk, page_of,
 };
 use super::*;
 use crate::clock;

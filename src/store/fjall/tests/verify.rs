@@ -193,9 +193,12 @@ fn an_open_store_is_verified_while_it_writes_moves_and_removes() {
                             chunk,
                         },
                         Op::PutLog { log: LOG, record },
+                        Op::Sweep {
+                            log: LOG,
+                            offsets: 0..record.floor,
+                        },
                     ],
                 ));
-                store.sweep(LOG, record.floor, 64).unwrap();
                 n += 1;
             }
         });

@@ -1,7 +1,6 @@
 //! The test rig: a work queue with a store in memory, and a driver that carries out its effects.
 
 use crate::store::Journal as _;
-use std::ops::Range;
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
@@ -12,7 +11,7 @@ use crate::broker::queue::death::DeathReason;
 use crate::broker::queue::effects::Effect;
 use crate::broker::queue::effects::{Acknowledgement, Admission, Effects, Get, Pick, Picked};
 use crate::broker::queue::kind::Kind;
-use crate::broker::queue::reading::{picks, sweep_step};
+use crate::broker::queue::reading::picks;
 use crate::broker::queue::receive::received::Received;
 use crate::model::arguments::QueueArguments;
 use crate::model::{
@@ -31,7 +30,6 @@ pub(in crate::broker::queue) struct Rig {
     pub(in crate::broker::queue) fx: Effects,
     pub(in crate::broker::queue) arguments: Arc<QueueArguments>,
     committed: u64,
-    sweeps: Vec<(LogId, Range<u64>)>,
     pub(in crate::broker::queue) now_ms: u64,
     pub(in crate::broker::queue) dead: Vec<(Bytes, DeathReason)>,
     /// The failures of each message in `dead`.
@@ -41,7 +39,6 @@ pub(in crate::broker::queue) struct Rig {
     pub(super) persisted: bool,
     answers: Vec<Vec<Received>>,
     receives: u64,
-    durable: bool,
     /// While set, dead letters are not published.
     pub(super) holds_letters: bool,
 }
@@ -68,14 +65,12 @@ impl Rig {
             arguments,
             committed: 0,
             now_ms: 1_000,
-            sweeps: Vec::new(),
             dead: Vec::new(),
             failures: Vec::new(),
             rejected: 0,
             persisted: false,
             answers: Vec::new(),
             receives: 0,
-            durable,
             holds_letters: false,
         }
     }
@@ -206,7 +201,6 @@ impl Rig {
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
             Effect::Answer { messages, .. } => self.answers.push(messages),
-            Effect::Sweep { log, offsets } => self.sweeps.push((log, offsets)),
             Effect::Pick(pick) => {
                 let picked = self.pick(&pick);
                 self.state.picked(self.now_ms, picked, &mut self.fx);
@@ -249,13 +243,6 @@ impl Rig {
         self.store.append(&batch).expect("memory store");
         self.committed += 1;
         assert!(!self.state.is_dirty());
-        for (log, range) in self.sweeps.drain(..) {
-            let mut from = Some(range.start);
-            while let Some(start) = from {
-                from = sweep_step(&self.store, log, start..range.end, self.durable)
-                    .expect("memory store");
-            }
-        }
     }
 
     pub(in crate::broker::queue) fn evict(&mut self, target: u64) {
@@ -263,10 +250,10 @@ impl Rig {
     }
 
     pub(in crate::broker::queue) fn restart(&mut self) {
+        self.store.sweep_settled().expect("memory store");
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
         self.state = Kind::new(QUEUE, true, self.arguments.clone(), logs, self.now_ms);
         self.fx = Effects::default();
-        self.sweeps.clear();
         while let Some((log, from)) = self.state.next_to_restore(self.now_ms) {
             let chunks = self.store.read(log, from, 1).expect("memory store");
             self.state.restore(log, decoded(chunks));
