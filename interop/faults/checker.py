@@ -8,6 +8,10 @@ import history as h
 from history import Event
 
 
+# Brokers count in whole milliseconds.
+CLOCK_S = 0.002
+
+
 class Fault(NamedTuple):
     """One promise that was broken."""
 
@@ -273,7 +277,7 @@ def early(found: Index, rules: Rules) -> Iterator[Fault]:
         return
     for (queue, message), seen in found.deliveries.items():
         publish = found.published.get(message)
-        if publish and publish.delay_ms > 0 and seen[0].at < publish.at + publish.delay_ms / 1000:
+        if publish and publish.delay_ms > 0 and seen[0].at < publish.at + publish.delay_ms / 1000 - CLOCK_S:
             yield Fault("early", f"{message!r} of {queue} is there {seen[0].at - publish.at:.3f} s after its publish, delay {publish.delay_ms} ms")
 
 
