@@ -43,6 +43,8 @@ def clear() -> None:
     names = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout.split()
     for name in names:
         if name.startswith("n"):
+            # The namespace itself ends later; its link would keep the name.
+            call("ip", "link", "delete", f"v{name[1:]}")
             call("ip", "netns", "delete", name)
 
 
