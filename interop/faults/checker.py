@@ -143,11 +143,12 @@ def _note_outcome(found: Index, event: Event) -> None:
             return
 
 
-def check(events: list[Event], rules: Rules) -> list[Fault]:
-    """All broken promises of a history that is in order of time."""
+def check(events: list[Event], rules: Rules, is_whole: bool = True) -> list[Fault]:
+    """All broken promises of a history that is in order of time. One that is not whole ends before its queues were empty."""
     found = index(events)
-    checks = (lost, lost_from_final_reads, invented, out_of_order, again, streams, transactions, early, leases)
-    faults = [fault for one in checks for fault in one(found, rules)]
+    at_any_time = (invented, out_of_order, again, streams, early, leases)
+    at_the_end = (lost, lost_from_final_reads, transactions) if is_whole else ()
+    faults = [fault for one in (*at_any_time, *at_the_end) for fault in one(found, rules)]
     return faults + list(definitions(events)) + list(noted(events))
 
 

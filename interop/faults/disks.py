@@ -1,6 +1,7 @@
 """A file system for each node, on a loop device: it can be full, stand still, and lose power. Without root it is a tmpfs, which can
 only be full."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -61,17 +62,15 @@ class Disk:
             self.is_frozen = False
 
     def fill(self) -> None:
-        """Takes all free space."""
+        """Takes all free space, although the broker takes some of it meanwhile."""
         free = os.statvfs(self.path)
-        with open(self.path / "ballast", "wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, max(free.f_bavail * free.f_frsize - SPARE_BLOCK, 1))
-            try:
+        with open(self.path / "ballast", "wb", buffering=0) as ballast:
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(ballast.fileno(), 0, max(free.f_bavail * free.f_frsize, 1))
+            ballast.seek(0, os.SEEK_END)
+            with contextlib.suppress(OSError):
                 while True:
-                    ballast.seek(0, os.SEEK_END)
                     ballast.write(bytes(SPARE_BLOCK))
-                    ballast.flush()
-            except OSError:
-                return
 
     def empty(self) -> None:
         (self.path / "ballast").unlink(missing_ok=True)

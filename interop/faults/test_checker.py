@@ -193,6 +193,9 @@ class CheckerTest(unittest.TestCase):
     def test_corrupt_bodies(self) -> None:
         self.expect(Story().corrupt("c/1", "work", "b'\\x00'"), "corrupt")
 
+    def test_nothing_is_lost_from_a_history_that_is_not_whole(self) -> None:
+        self.assertEqual(check(Story().sent("work", 1).events, RULES, is_whole=False), [])
+
     def test_the_longest_gap(self) -> None:
         story = Story().sent("work", 1).wait(3).sent("work", 2)
         self.assertAlmostEqual(summary(story.events).longest_gap_s, 3.2)
