@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// A chunk with this many bytes is finished. A larger message gets a chunk of its own.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Length of a page, the unit of writes past the page cache.
+pub const PAGE: usize = 4096;
 /// Maximum number of messages in a chunk. Readers rely on it to find the chunk of an offset.
 pub const CHUNK_MESSAGES_MAX: u32 = 4096;
 

@@ -17,5 +17,5 @@ mod reader;
 mod tests;
 
 pub use encoder::ChunkEncoder;
-pub use format::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, ChunkError, count, first_enqueued_ms};
+pub use format::{CHUNK_BYTES_MAX, CHUNK_MESSAGES_MAX, ChunkError, PAGE, count, first_enqueued_ms};
 pub use reader::{ChunkReader, StoredMessage, decode};

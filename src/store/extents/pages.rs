@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Every direct read and write is aligned to this in the file and in memory, and its length is a multiple of
 /// it.
-pub(in crate::store) const PAGE: usize = 4096;
+pub(in crate::store) use crate::store::chunk::PAGE;
 /// Maximum bytes of one read or write.
 pub(in crate::store) const IO_BYTES: usize = 1024 * 1024;
 
@@ -39,7 +39,7 @@ pub(in crate::store) struct Pages {
 
 impl Pages {
     /// Copies as many bytes as fit. Returns their number.
-    pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
+    pub(in crate::store) fn fill(&mut self, bytes: &[u8]) -> usize {
         self.allocate();
         let from = self.start + self.len;
         let taken = bytes.len().min(IO_BYTES - self.len);
@@ -80,11 +80,11 @@ impl Pages {
     }
 
     /// Whether it holds [`IO_BYTES`].
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::store) fn is_full(&self) -> bool {
         self.len == IO_BYTES
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::store) fn clear(&mut self) {
         self.len = 0;
     }
 

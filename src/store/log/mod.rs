@@ -13,14 +13,15 @@
 mod damage; // entries that cannot be read
 mod entry; // the encoding of entries, pure
 mod extent_file; // a file of the log, as a start reads it
+mod layout; // where the parts of an entry stand, pure
 mod scan; // the walk over the log at a start
 mod start; // the log as a start finds it
 mod synced; // the file `synced`
 mod verify; // both copies of the heads
+mod writer; // writing the parts of an entry
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,17 +29,16 @@ use parking_lot::Mutex;
 
 pub(super) use self::damage::{Damage, keep_aside, keep_bytes};
 pub(super) use self::entry::EntryWrite;
-use self::entry::{FOOTER_LEN, Header, encode_head, footer, head_len, with_addresses};
+use self::entry::{Header, encode_head, footer, head_len, with_addresses};
+use self::layout::Layout;
 pub(super) use self::start::LogStart;
 use self::synced::SyncedFile;
 pub(super) use self::verify::{HeadFlaw, head_flaws};
+use self::writer::PartsWriter;
 use super::StoreError;
 use super::error::io_error;
 use super::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};
 use super::writes::{Change, Write};
-
-/// Padding.
-static ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// An entry as it is applied to the database.
 #[derive(Debug)]
@@ -148,8 +148,8 @@ impl Log {
 
     fn write(&self, end: &mut End, writes: Vec<Write>) -> Result<Entry, StoreError> {
         let head = head_len(&writes);
-        let body: usize = chunks(&writes).map(|chunk| chunk.len()).sum();
-        let total = (head + body + head + FOOTER_LEN).next_multiple_of(PAGE);
+        let layout = Layout::new(head, chunks(&writes));
+        let total = layout.total;
         let mut active = self.extent_for(end, total as u64)?;
         let begins = u32::try_from(active.at);
         let fits = u32::try_from(active.at + total as u64);
@@ -165,16 +165,16 @@ impl Log {
             previous: end.last_sum,
             sum: 0,
         };
-        let addresses = addresses(&writes, active.number, at, head)?;
+        let addresses = addresses(&writes, active.number, at, &layout)?;
         let mut head = std::mem::take(&mut end.head);
         let sum = encode_head(self.seed, header, &writes, &addresses, at, &mut head);
-        let padding = total - 2 * head.len() - body - FOOTER_LEN;
         let footer = footer(head_len);
-        let parts = std::iter::once(&head[..])
-            .chain(chunks(&writes))
-            .chain(ZEROS.get(..padding))
-            .chain([&head[..], &footer]);
-        self.write_parts(end, &mut active, total, parts)?;
+        let mut writer = PartsWriter::new(&mut end.pages, active.at);
+        let mut write = |pages: &[IoSlice<'_>], at| self.write_at(&mut active, pages, at);
+        for part in layout.parts(&head, chunks(&writes), &footer) {
+            writer.add(part, &mut write)?;
+        }
+        writer.finish(&mut write)?;
         if head.capacity() <= IO_BYTES {
             end.head = head;
         }
@@ -188,36 +188,6 @@ impl Log {
             writes: with_addresses(writes, &addresses),
             bytes: total as u64,
         })
-    }
-
-    /// Writes the parts of an entry, `left` bytes together.
-    fn write_parts<'a>(
-        &self,
-        end: &mut End,
-        active: &mut ActiveExtent,
-        mut left: usize,
-        mut parts: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<(), StoreError> {
-        let mut from = active.at;
-        let mut part: &[u8] = &[];
-        while left > 0 {
-            let len = left.min(IO_BYTES);
-            let mut room = end.pages.room(len);
-            while !room.is_empty() {
-                if part.is_empty() {
-                    part = parts.next().unwrap_or(&ZEROS);
-                }
-                let (now, later) = part.split_at(part.len().min(room.len()));
-                let (filled, empty) = room.split_at_mut(now.len());
-                filled.copy_from_slice(now);
-                room = empty;
-                part = later;
-            }
-            self.write_at(active, end.pages.filled(), from)?;
-            from += len as u64;
-            left -= len;
-        }
-        Ok(())
     }
 
     /// The extent for an entry of this length: the active one, if it has room.
@@ -245,15 +215,20 @@ impl Log {
         })
     }
 
-    fn write_at(&self, active: &mut ActiveExtent, pages: &[u8], at: u64) -> Result<(), StoreError> {
-        match active.file.write_all_at(pages, at) {
+    fn write_at(
+        &self,
+        active: &mut ActiveExtent,
+        pages: &[IoSlice<'_>],
+        at: u64,
+    ) -> Result<(), StoreError> {
+        match writer::write_all_at(&active.file, pages, at) {
             // Some file systems report only here that they lack direct I/O.
             Err(e) if active.direct && e.kind() == ErrorKind::InvalidInput => {
                 active.direct = false;
                 let path = self.extents.path(active.number);
                 let file = OpenOptions::new().write(true).open(&path);
                 active.file = Arc::new(file.map_err(|e| io_error("opening", &path, e))?);
-                active.file.write_all_at(pages, at)
+                writer::write_all_at(&active.file, pages, at)
             }
             outcome => outcome,
         }
@@ -272,20 +247,19 @@ fn chunks(writes: &[Write]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The addresses of the chunks of an entry that begins at `at`, whose head has this length.
+/// The addresses of the chunks of an entry that begins at `at`.
 fn addresses(
     writes: &[Write],
     extent: u32,
     at: u32,
-    head_len: usize,
+    layout: &Layout,
 ) -> Result<Vec<ChunkAddress>, StoreError> {
-    let mut from = at as usize + head_len;
     chunks(writes)
-        .map(|chunk| {
-            let address = u32::try_from(from)
+        .zip(&layout.chunks_at)
+        .map(|(chunk, from)| {
+            let address = u32::try_from(at as usize + from)
                 .ok()
                 .and_then(|from| ChunkAddress::new(extent, from, chunk));
-            from += chunk.len();
             address.ok_or_else(|| StoreError::Corrupt("a chunk that makes no sense".to_owned()))
         })
         .collect()
