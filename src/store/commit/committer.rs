@@ -35,6 +35,7 @@ impl Committer {
         let mut bodies: Vec<(&'static str, ThreadBody)> = vec![
             ("leveret-commit", Shared::commit_loop),
             ("leveret-sync", Shared::sync_loop),
+            ("leveret-apply", Shared::apply_loop),
         ];
         if shared.store.free_bytes().is_some() {
             shared.check_disk();
@@ -109,6 +110,7 @@ impl Committer {
     /// As [`Committer::when_durable`], for reads of the store that must see what was handed to queues by now.
     pub fn when_applied(&self, ticket: Ticket, waiter: Arc<dyn Waiter>) {
         self.shared.applied.when(ticket, waiter);
+        self.shared.want_applied(ticket);
     }
 
     /// Waits until the ticket is durable, also while a failed store is being opened again.
@@ -118,17 +120,20 @@ impl Committer {
 
     /// As [`Committer::wait`], until reads of the store see the ticket.
     pub async fn wait_applied(&self, ticket: Ticket) -> Result<(), StoreFailed> {
+        self.shared.want_applied(ticket);
         self.shared.applied.wait(ticket).await
     }
 
     /// Counts bytes that a publisher has handed to queues. They stop counting when their batch is durable.
     pub fn note_pending(&self, bytes: usize) {
+        self.shared.arrivals.note();
         self.shared.pending.fetch_add(bytes, Ordering::Relaxed);
         let before = self.shared.gathered.fetch_add(bytes, Ordering::AcqRel);
         if before < PIPELINE_BYTES && before + bytes >= PIPELINE_BYTES {
             let mut gate = self.shared.gate.lock();
-            if gate.committer == Pace::AwaitsSync {
-                self.shared.wake_committer(&mut gate);
+            match gate.committer {
+                Pace::AwaitsSync | Pace::Gathers => self.shared.wake_committer(&mut gate),
+                Pace::Works | Pace::AwaitsWork => {}
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Group commit: all changes that wait go into one batch. One thread appends it to the journal, another makes it
-//! durable while the next batch gathers. No work here is per message, and no thread runs while nothing waits.
+//! durable while the next batch gathers, and a third one applies it. No work here is per message, and no thread runs
+//! while nothing waits.
 //!
 //! A batch is what arrived while the disk was busy with the one before. When much arrives
 //! ([`shared::PIPELINE_BYTES`]) the next batch is appended during that sync. When little arrives the committer's
-//! thread syncs itself, which saves a switch of threads for a publisher that waits for each confirm.
+//! thread syncs itself, which saves a switch of threads for a publisher that waits for each confirm. When much arrives
+//! in small pieces it waits a little before the next batch ([`gathering`]).
 //!
 //! A *source* (a queue) with changes marks itself dirty once and learns the ticket of the batch that will hold them.
 //! Batches are appended in ticket order, and each passes two milestones: it is *durable* after a sync, and that is
@@ -21,11 +23,14 @@
 //! Lock order: boundary, a source's own, gate; waiters alone.
 
 mod alarm; // why publishers are stopped
+mod applier; // the thread that applies
+mod applying; // when durable batches are applied, pure
 mod committer; // the handle
 mod disk; // the watch over the free space
 mod figures; // figures for operators
+mod gathering; // whether to wait for more work, pure
 mod milestone; // the last ticket that got somewhere, and who waits
-mod pipeline; // the threads that append, sync and apply
+mod pipeline; // the threads that append and sync
 mod recovery; // after a failure
 mod shared; // what the threads share
 

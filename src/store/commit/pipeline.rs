@@ -1,5 +1,5 @@
-//! The two threads that bring batches to the disk: one gathers and appends, the other syncs and applies while the
-//! next batch gathers. What they do after a failure stands in [`super::recovery`].
+//! The two threads that bring batches to the disk: one gathers and appends, the other syncs while the next batch
+//! gathers. What they do after a failure stands in [`super::recovery`].
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
+use super::gathering::GATHER_TIME;
 use super::shared::{Gate, PIPELINE_BYTES, Pace, Shared, UnsyncedBatch};
 use crate::clock;
 use crate::model::Ticket;
@@ -40,11 +41,18 @@ impl Shared {
                 break;
             }
         }
+        let gate = self.gate.lock();
+        if gate.failure.is_none() {
+            drop(self.apply(gate));
+        } else {
+            drop(gate);
+        }
         self.close();
     }
 
     fn wait_for_work(&self) -> MutexGuard<'_, Gate> {
         let mut gate = self.gate.lock();
+        self.gather(&mut gate);
         loop {
             if gate.closing || gate.closed || gate.failure.is_some() {
                 break;
@@ -62,6 +70,27 @@ impl Shared {
         }
         gate.committer = Pace::Works;
         gate
+    }
+
+    /// Waits a little for more work, if work has come during the last batch and it is worthwhile.
+    fn gather(&self, gate: &mut MutexGuard<'_, Gate>) {
+        let may_pause = gate.has_work()
+            && !gate.closing
+            && gate.failure.is_none()
+            && gate.unsynced.is_empty()
+            && self.limits.sync_within.is_none()
+            && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
+            && gate.gathering.may_pause();
+        if !may_pause {
+            return;
+        }
+        let before = self.arrivals.count();
+        gate.committer = Pace::Gathers;
+        let paused = self.work.wait_for(gate, GATHER_TIME);
+        if paused.timed_out() {
+            let arrived = self.arrivals.count().wrapping_sub(before);
+            gate.gathering.paused(arrived, self.arrivals.quiet());
+        }
     }
 
     /// Closes the batch that gathers, and appends it.
@@ -177,7 +206,7 @@ impl Shared {
         }
     }
 
-    /// Makes durable what is appended, calls the waiters, and applies it. Does not hold the gate meanwhile.
+    /// Makes durable what is appended, and calls the waiters. Does not hold the gate meanwhile.
     fn sync<'a>(&'a self, mut gate: MutexGuard<'a, Gate>) -> MutexGuard<'a, Gate> {
         let Some(upto) = gate.unsynced.back().map(|unsynced| unsynced.batch.ticket) else {
             return gate;
@@ -199,8 +228,7 @@ impl Shared {
         match outcome {
             Ok(()) => {
                 gate = self.retire(gate, upto);
-                // The next sync may begin; applying keeps the order by itself.
-                gate = self.apply(gate, upto);
+                self.may_apply(&mut gate, upto);
             }
             Err(failure) => {
                 gate.failure.get_or_insert(failure.to_string());
@@ -210,20 +238,6 @@ impl Shared {
             self.wake_committer(&mut gate);
         } else if gate.failure.is_some() || gate.closing {
             self.wake_all();
-        }
-        gate
-    }
-
-    /// Applies what is durable, at least up to `upto`.
-    fn apply<'a>(&'a self, gate: MutexGuard<'a, Gate>, upto: Ticket) -> MutexGuard<'a, Gate> {
-        drop(gate);
-        let outcome = self.store.apply();
-        if outcome.is_ok() {
-            self.applied.report(upto);
-        }
-        let mut gate = self.gate.lock();
-        if let Err(failure) = outcome {
-            gate.failure.get_or_insert(failure.to_string());
         }
         gate
     }

@@ -9,7 +9,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::alarm::{Alarm, AlarmCauses};
+use super::applying::Applying;
 use super::figures::Figures;
+use super::gathering::{Arrivals, Gathering};
 use super::milestone::Milestone;
 use super::{Limits, Source};
 use crate::clock;
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub(super) work: Condvar,
     /// The sync thread waits here.
     pub(super) synced: Condvar,
+    /// The applying thread waits here.
+    pub(super) unapplied: Condvar,
     /// The disk thread waits here.
     pub(super) closing: Condvar,
     pub(super) durable: Milestone,
@@ -43,6 +47,7 @@ pub(super) struct Shared {
     pub(super) gathering: AtomicU64,
     /// The part of `pending` that belongs to the batch that gathers.
     pub(super) gathered: AtomicUsize,
+    pub(super) arrivals: Arrivals,
     pub(super) room: Notify,
     /// Bytes that may be appended before the free space is looked at again.
     pub(super) disk_margin: AtomicU64,
@@ -65,6 +70,9 @@ pub(super) struct Gate {
     pub(super) syncing: bool,
     /// With [`Limits::sync_within`], when what is appended must be synced.
     pub(super) sync_due: Option<Instant>,
+    pub(super) gathering: Gathering,
+    /// What the applying thread has to do.
+    pub(super) applying: Applying,
     pub(super) failure: Option<String>,
     pub(super) closing: bool,
     pub(super) closed: bool,
@@ -79,6 +87,8 @@ pub(super) enum Pace {
     AwaitsWork,
     /// It has work but the disk is busy: it waits for the end of the sync, or for much more work.
     AwaitsSync,
+    /// It has work and waits a little for more, see [`Gathering`].
+    Gathers,
 }
 
 impl Gate {
@@ -110,18 +120,22 @@ impl Shared {
                 unsynced: VecDeque::new(),
                 syncing: false,
                 sync_due: None,
+                gathering: Gathering::default(),
+                applying: Applying::default(),
                 failure: None,
                 closing: false,
                 closed: false,
             }),
             work: Condvar::new(),
             synced: Condvar::new(),
+            unapplied: Condvar::new(),
             closing: Condvar::new(),
             durable: Milestone::default(),
             applied: Milestone::default(),
             pending: AtomicUsize::new(0),
             gathering: AtomicU64::new(1),
             gathered: AtomicUsize::new(0),
+            arrivals: Arrivals::default(),
             room: Notify::new(),
             disk_margin: AtomicU64::new(u64::MAX),
             alarms: Mutex::default(),
@@ -161,6 +175,7 @@ impl Shared {
     pub(super) fn wake_all(&self) {
         self.work.notify_all();
         self.synced.notify_all();
+        self.unapplied.notify_all();
         self.closing.notify_all();
     }
 }

@@ -3,6 +3,7 @@
 //! version of fjall that Cargo.toml pins.
 
 mod carry_over; // a data directory of an earlier format
+mod changes; // the changes of several entries as one write
 mod checkpoint_file; // all keys and values after an entry of the log
 mod chunks; // finding and reading chunks
 mod core; // the database, and its reopening after a failure
@@ -47,6 +48,8 @@ use crate::model::LogId;
 /// Appends wait when the active memtable exceeds its size by this factor because the database's worker is
 /// busy.
 const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
+/// Number of appended entries from which appends wait for the database.
+const UNAPPLIED_MAX: usize = 4096;
 
 /// The store in a data directory.
 pub struct FjallStore {
@@ -157,7 +160,8 @@ impl Journal for FjallStore {
         };
         let overgrown = self.core.options.msgs_memtable_bytes * MEMTABLE_OVERSHOOT_MAX;
         let spaces = &open.spaces;
-        spaces.msgs.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
+        open.unapplied() >= UNAPPLIED_MAX
+            || spaces.msgs.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
             || spaces.state.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
             || spaces.msgs.tree.active_memtable().size() > overgrown
     }

@@ -15,8 +15,9 @@ use ::fjall::{AbstractTree, Keyspace, Snapshot};
 use parking_lot::Mutex;
 use tracing::info;
 
+use super::changes::Changes;
 use super::error::failed;
-use super::keyspaces::{Keyspaces, remove};
+use super::keyspaces::Keyspaces;
 use super::options::FjallOptions;
 use super::{checkpoint_file, format, kept};
 use crate::model::LogId;
@@ -60,6 +61,9 @@ pub(super) struct OpenDatabase {
     file_bytes: AtomicU64,
     log_dir: PathBuf,
 }
+
+/// Number of changes after which a write to the database takes no more entries.
+const APPLIED_WRITES: usize = 4096;
 
 /// How far the database is.
 pub(super) struct Applied {
@@ -136,7 +140,7 @@ impl OpenDatabase {
             apply(
                 &spaces,
                 &extents,
-                &entry,
+                std::slice::from_ref(&entry),
                 lacks,
                 &mut applied,
                 &mut replayed,
@@ -196,31 +200,20 @@ impl OpenDatabase {
         self.log.sync()
     }
 
-    /// Applies the durable entries, in order.
+    /// Applies the durable entries, in order, several in one write.
     pub(super) fn apply(&self) -> Result<Progress, StoreError> {
         let mut progress = Progress::default();
-        let mut applied = self.applied.lock();
-        let committed = self.log.committed();
         loop {
-            let next = {
-                let mut unapplied = self.unapplied.lock();
-                let is_durable = unapplied
-                    .front()
-                    .is_some_and(|entry| entry.index <= committed);
-                if is_durable {
-                    unapplied.pop_front()
-                } else {
-                    None
-                }
-            };
-            let Some(entry) = next else {
+            let mut applied = self.applied.lock();
+            let entries = self.next_durable();
+            if entries.is_empty() {
                 self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
                 return Ok(progress);
-            };
+            }
             apply(
                 &self.spaces,
                 &self.extents,
-                &entry,
+                &entries,
                 |_| true,
                 &mut applied,
                 &mut progress,
@@ -228,6 +221,25 @@ impl OpenDatabase {
             self.extents.released(&progress.released);
             progress.released.clear();
         }
+    }
+
+    /// Number of entries that are appended and not applied.
+    pub(super) fn unapplied(&self) -> usize {
+        self.unapplied.lock().len()
+    }
+
+    /// Takes the next durable entries, about [`APPLIED_WRITES`] together.
+    fn next_durable(&self) -> Vec<Entry> {
+        let committed = self.log.committed();
+        let mut unapplied = self.unapplied.lock();
+        let mut writes = 0;
+        let durable = unapplied.iter().take_while(|entry| {
+            let takes = entry.index <= committed && writes < APPLIED_WRITES;
+            writes += entry.writes.len();
+            takes
+        });
+        let durable = durable.count();
+        unapplied.drain(..durable).collect()
     }
 
     /// Excludes other changes of the database while it is held.
@@ -326,50 +338,43 @@ impl OpenDatabase {
     }
 }
 
-/// Applies an entry to the keyspaces that lack it.
+/// Applies entries, in one write, to the keyspaces that lack them.
 pub(super) fn apply(
     spaces: &Keyspaces,
     extents: &Extents,
-    entry: &Entry,
+    entries: &[Entry],
     lacks: impl Fn(KeyspaceName) -> bool,
     applied: &mut Applied,
     progress: &mut Progress,
 ) -> Result<(), StoreError> {
-    let mut writes = spaces.batch(entry.writes.len() + 4);
-    let mut changed = [false; KeyspaceName::ALL.len()];
-    let mut change = |space: KeyspaceName| {
-        let lacks = lacks(space);
-        if lacks && let Some(changed) = changed.get_mut(usize::from(space.code())) {
-            *changed = true;
-        }
-        lacks
+    let Some(last) = entries.last() else {
+        return Ok(());
     };
-    let mut released: Vec<ChunkAddress> = Vec::new();
-    for write in &entry.writes {
+    let writes = entries.iter().map(|entry| entry.writes.len()).sum();
+    let mut changes = Changes::of_entries(entries.len(), writes);
+    for write in entries.iter().flat_map(|entry| &entry.writes) {
         match write {
-            EntryWrite::Put { space, key, value } if change(*space) => {
+            EntryWrite::Put { space, key, value } if lacks(*space) => {
                 if let Some(log) = keys::tomb_of(*space, key) {
                     progress.removed_logs.push(log);
                 }
-                writes.insert(spaces.of(*space), key.clone(), value.clone());
+                changes.put(*space, key.clone(), value.clone());
             }
-            EntryWrite::Remove { space, key } if change(*space) => {
-                writes.remove(spaces.of(*space), key.clone());
+            EntryWrite::Remove { space, key } if lacks(*space) => {
+                changes.remove(*space, key.clone());
             }
             EntryWrite::PutChunk {
                 log,
                 first,
                 address,
-            } if change(KeyspaceName::Msgs) => {
-                let key = keys::chunk_address(*log, *first, keys::PUT);
-                writes.insert(&spaces.msgs, key, address.encode());
-            }
-            EntryWrite::RemoveChunk { log, first } if change(KeyspaceName::Msgs) => {
+            } if lacks(KeyspaceName::Msgs) => changes.put_chunk(*log, *first, *address),
+            EntryWrite::RemoveChunk { log, first } if lacks(KeyspaceName::Msgs) => {
                 progress.removed_chunks += 1;
-                if let Some((generation, address)) = spaces.address_of(*log, *first)? {
-                    let key = keys::chunk_address(*log, *first, generation);
-                    remove(&mut writes, &spaces.msgs, &key);
-                    released.push(address);
+                if let Some(address) = changes.take_chunk(*log, *first) {
+                    progress.released.push(address);
+                } else if let Some((generation, address)) = spaces.address_of(*log, *first)? {
+                    changes.remove_chunk(*log, *first, generation);
+                    progress.released.push(address);
                 }
             }
             EntryWrite::Sweep { log, offsets } => progress.sweeps.push((*log, offsets.clone())),
@@ -380,19 +385,13 @@ pub(super) fn apply(
         }
     }
     let used = extents.used();
-    if used != applied.extents {
-        change(KeyspaceName::Meta);
-        writes.insert(&spaces.meta, keys::EXTENTS, used.to_le_bytes());
-        applied.extents = used;
+    let is_new = used != applied.extents;
+    if is_new && lacks(KeyspaceName::Meta) {
+        changes.touch(KeyspaceName::Meta);
     }
-    for (space, changed) in KeyspaceName::ALL.into_iter().zip(changed) {
-        if changed {
-            spaces.note_applied(&mut writes, space, entry.index);
-        }
-    }
-    writes.commit().map_err(failed("applying an entry"))?;
-    progress.released.extend(released);
-    applied.index = entry.index;
-    progress.bytes += entry.bytes;
+    applied.extents = used;
+    changes.commit(spaces, last.index, is_new.then_some(used))?;
+    applied.index = last.index;
+    progress.bytes += entries.iter().map(|entry| entry.bytes).sum::<u64>();
     Ok(())
 }

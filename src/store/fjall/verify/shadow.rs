@@ -163,11 +163,13 @@ fn replay(
     let mut progress = Progress::default();
     for entry in start.entries() {
         let entry = entry?;
+        let index = entry.index;
         let lacks = |space: KeyspaceName| {
             have.get(usize::from(space.code()))
-                .is_some_and(|have| *have < entry.index)
+                .is_some_and(|have| *have < index)
         };
-        apply(spaces, extents, &entry, lacks, &mut applied, &mut progress)?;
+        let entry = std::slice::from_ref(&entry);
+        apply(spaces, extents, entry, lacks, &mut applied, &mut progress)?;
     }
     Ok((start, least))
 }
