@@ -41,13 +41,21 @@ class Broker:
     tls_uri: str | None = None
     # It runs only scenarios whose names begin with this.
     only: str = ""
+    # Three nodes of one cluster (sets.py), if it is such a set.
+    nodes: "object | None" = None
+
+    def pid_files(self):
+        """The files with the process ids whose CPU and memory are added up."""
+        if self.nodes:
+            return self.nodes.pid_files()
+        return [self.pid_file] if self.pid_file else []
 
 
 def running(name, uri):
     """A broker that runs already. Finds its process if that is on this machine."""
     parts = urllib.parse.urlsplit(uri)
     here = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
-    pid = _pid_listening(parts.port or 5672) if here else None
+    pid = pid_listening(parts.port or 5672) if here else None
     if pid is None:
         return Broker(name, uri)
     pid_file = pathlib.Path(tempfile.gettempdir()) / f"leveret-compare-{os.getpid()}-{pid}.pid"
@@ -59,7 +67,7 @@ def running(name, uri):
 @contextlib.contextmanager
 def leveret(binary, data, options, name="leveret"):
     """Leveret with its defaults, except for ports."""
-    port, tls, cmq, management, metrics = (_free_port() for _ in range(5))
+    port, tls, cmq, management, metrics = (free_port() for _ in range(5))
     certificate, key = _certificate(data)
     # Variables, since an older binary ignores them where it would refuse an unknown flag.
     os.environ["LEVERET_MANAGEMENT_LISTEN"] = f"127.0.0.1:{management}"
@@ -68,7 +76,7 @@ def leveret(binary, data, options, name="leveret"):
     os.environ["LEVERET_TLS_CERT"], os.environ["LEVERET_TLS_KEY"] = str(certificate), str(key)
     command = [str(binary), "serve", "--data-dir", str(data / name), "--amqp-listen", f"127.0.0.1:{port}",
                "--cmq-listen", f"127.0.0.1:{cmq}", *options]
-    with _Process(command, port, data / f"{name}.log") as process:
+    with Process(command, port, data / f"{name}.log") as process:
         ctl = [str(binary), "ctl", "--data-dir", str(data / name), "--quiet"]
         shown = subprocess.run([*ctl, "add_secret_key", "guest"], stdout=subprocess.PIPE, text=True, check=True).stdout
         key = ":".join(shown.splitlines()[-1].split())
@@ -81,7 +89,7 @@ def leveret(binary, data, options, name="leveret"):
 @contextlib.contextmanager
 def rabbitmq_installed(data):
     """RabbitMQ as the system has it, with its default configuration."""
-    server = _server(pathlib.Path("/"))
+    server = server_of(pathlib.Path("/"))
     folder = data / "rabbitmq"
     folder.mkdir()
     with _rabbitmq(["env", "-i"], server, str(folder), folder, data) as broker:
@@ -91,7 +99,7 @@ def rabbitmq_installed(data):
 @contextlib.contextmanager
 def rabbitmq_chrooted(root, data):
     """RabbitMQ of another release, from a folder that holds a whole system."""
-    server = _server(root)
+    server = server_of(root)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="compare-", dir=root / "var" / "tmp"))
     # The mounts are in a namespace that ends with the broker. The hosts file is this machine's, since DNS lookups would
     # cost seconds per connection.
@@ -109,7 +117,7 @@ def rabbitmq_chrooted(root, data):
 def _rabbitmq(enter, server, inside, folder, data):
     """Starts RabbitMQ with its data in a folder, which it sees as `inside`. It has its own Erlang port mapper, which stops
     with it."""
-    port, distribution, mapper, tls = (_free_port() for _ in range(4))
+    port, distribution, mapper, tls = (free_port() for _ in range(4))
     for file in _certificate(data):
         shutil.copy(file, folder)
     (folder / "rabbitmq.conf").write_text(
@@ -126,10 +134,10 @@ def _rabbitmq(enter, server, inside, folder, data):
     command = [*enter, *(f"{key}={value}" for key, value in environment.items()), server]
     version = re.search(r"rabbitmq_server-([\d.]+\d)", server).group(1)
     try:
-        with _Process(command, port, data / f"rabbitmq-{version}.log") as process:
+        with Process(command, port, data / f"rabbitmq-{version}.log") as process:
             yield dataclasses.replace(process.broker(f"RabbitMQ {version}"), tls_uri=_tls_uri(tls))
     finally:
-        epmd = _pid_listening(mapper)
+        epmd = pid_listening(mapper)
         if epmd:
             os.kill(epmd, signal.SIGTERM)
 
@@ -147,7 +155,7 @@ def _certificate(data):
     return certificate, key
 
 
-def _server(root):
+def server_of(root):
     """The path of the server script inside the root."""
     found = glob.glob(str(root / "usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"))
     if not found:
@@ -155,15 +163,15 @@ def _server(root):
     return "/" + str(pathlib.Path(sorted(found)[-1]).relative_to(root))
 
 
-class _Process:
+class Process:
     """A broker's process: runs until the end of the block. A shell command can restart it."""
 
-    def __init__(self, command, port, log):
+    def __init__(self, command, port, log, environment=None):
         self._command, self._port, self._log = command, port, log
         self._process = None
         # A restart finds the variables as they are now, whatever is set for other brokers.
-        self._environment = dict(os.environ)
-        self._pid_file = log.with_suffix(".pid")
+        self._environment = dict(os.environ) if environment is None else environment
+        self.pid_file = log.with_suffix(".pid")
         # Named pipes: after a write to `ask`, a read from `answer` returns when the broker is back.
         self._ask, self._answer = log.with_suffix(".ask"), log.with_suffix(".answer")
 
@@ -175,18 +183,18 @@ class _Process:
         return self
 
     def __exit__(self, *_):
-        self._stop()
+        self.stop()
 
     def broker(self, name):
         ask, answer = shlex.quote(str(self._ask)), shlex.quote(str(self._answer))
-        return Broker(name, f"amqp://guest:guest@127.0.0.1:{self._port}/%2f", self._pid_file,
+        return Broker(name, f"amqp://guest:guest@127.0.0.1:{self._port}/%2f", self.pid_file,
                       f'echo > {ask} && test "$(cat {answer})" = done')
 
     def _serve_restarts(self):
         while True:
             self._ask.read_text()
             try:
-                self._stop()
+                self.stop()
                 self._start()
                 outcome = "done"
             except (SystemExit, OSError, subprocess.TimeoutExpired) as error:
@@ -194,23 +202,35 @@ class _Process:
             self._answer.write_text(outcome)
 
     def _start(self):
+        self.spawn()
+        self.wait()
+
+    def spawn(self):
         with open(self._log, "ab") as out:
             self._process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL,
                                              stdout=out, stderr=out)
-        _until(lambda: _answers(self._port) or self._process.poll() is not None, START_S,
+
+    def wait(self):
+        """Returns when it answers."""
+        until(lambda: answers(self._port) or self._process.poll() is not None, START_S,
                f"{self._command[0]} does not answer")
         if self._process.poll() is not None:
             raise SystemExit(f"{' '.join(map(str, self._command))} has ended:\n{self._log.read_text()[-2000:]}")
-        self._pid_file.write_text(f"{_pid_listening(self._port) or self._process.pid}\n")
+        self.pid_file.write_text(f"{pid_listening(self._port) or self._process.pid}\n")
 
-    def _stop(self):
+    def kill(self):
+        """SIGKILL to the process that listens; returns when it and its parents are gone."""
+        os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
+        self._process.wait(STOP_S)
+
+    def stop(self):
         # The Erlang machine is a child of the started process. The signal goes to it, and its parent follows.
         if self._process.poll() is None:
-            os.kill(int(self._pid_file.read_text()), signal.SIGTERM)
+            os.kill(int(self.pid_file.read_text()), signal.SIGTERM)
         self._process.wait(STOP_S)
 
 
-def _answers(port):
+def answers(port):
     """Whether a protocol header gets a `connection.start`."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
         connection.sendall(b"AMQP\x00\x00\x09\x01")
@@ -218,7 +238,7 @@ def _answers(port):
     return False
 
 
-def _until(condition, seconds, otherwise):
+def until(condition, seconds, otherwise):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -226,13 +246,13 @@ def _until(condition, seconds, otherwise):
         time.sleep(0.01)
 
 
-def _free_port():
+def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def _pid_listening(port):
+def pid_listening(port):
     """The process that listens on a port of this machine, if we may read that."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):

@@ -20,6 +20,8 @@ def of(name, server, arguments=""):
     """The state of a message when its confirm leaves, in the words of the table."""
     text = f"{name} {server}".lower()
     version = re.search(r"rabbitmq (\d+)\.", text)
+    if "3 nodes" in text:
+        return "synced by all mirrors" if "mirrored" in text else "synced by a majority"
     if name == WEAKER:
         return "written, synced within 100 ms"
     if "leveret" in text:

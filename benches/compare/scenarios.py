@@ -29,6 +29,10 @@ class Scenario:
     ours: bool = False
     # The load goes through TLS, on brokers that were started here.
     tls: bool = False
+    # Measured on clusters of three nodes, and on leveret alone.
+    of_set: bool = False
+    # Measured by handover.py and not by `leveret-bench`: `failover` or `handover`, and so many times.
+    waits: int = 0
 
 
 def every(given):
@@ -51,6 +55,7 @@ def every(given):
                           ("churn", "--connections", "4", "--seconds", str(given.seconds))))
     found.extend(_ours(given, time))
     found.extend(_stress(given))
+    found.extend(_sets(given, time))
     return found
 
 
@@ -125,6 +130,17 @@ def _ours(given, time):
     yield Scenario("observed", "1,000 queues; Prometheus and the web page ask each second", "observed",
                    ("observed", "--queues", "1000", *(word for page in pages for word in ("--observe", page)), *time),
                    heavy=True, ours=True)
+
+
+def _sets(given, time):
+    # Memory first, as above.
+    yield Scenario("set-queues", f"{given.queues:,} durable queues", "set-queues", ("queues", "--queues", str(given.queues)),
+                   heavy=True, of_set=True)
+    for mode, length in (("produce", time), ("consume", ("--count", str(given.drain))), ("both", time)):
+        yield Scenario(f"set-{mode}", mode, "set", (mode, *length), of_set=True)
+    yield Scenario("set-latency", "5,000/s offered", "set-latency", ("latency", "--rate", "5000", *time), of_set=True)
+    yield Scenario("set-failover", "kill -9 of the leader", "set-waits", ("failover",), of_set=True, waits=5)
+    yield Scenario("set-handover", "planned handover", "set-waits", ("handover",), of_set=True, waits=5)
 
 
 def _stress(given):

@@ -4,10 +4,12 @@ import datetime
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
 
 import scenarios
-from cells import Cell, ratio, share
+import sets
+from cells import Cell, better, ratio, share
 
 CPU = ("broker", "cpu_seconds_per_million")
 # Notes on the numbers.
@@ -80,6 +82,8 @@ def brief(summary):
     if due:
         late = due["late_ms"]
         parts.append(f"late p99 {late['p99']:.2f} ms, max {late['max']:.2f} ms" if late else "nothing measured")
+    if summary.get("waits"):
+        parts.append("waited " + ", ".join(f"{one:.2f}" for one in summary["waits"]["seconds"]) + " s")
     if summary.get("restart_seconds"):
         parts.append(f"restart {summary['restart_seconds']:.2f} s")
     return "; ".join(parts) + ("" if summary["ok"] else " NOT OK")
@@ -280,6 +284,63 @@ def _observed_table(rows, document):
                     (line(*one) for one in _each(rows, document)))
 
 
+SET_NOTE = ("Three nodes on this machine, one pair, 1 KB, the client at the leader. CPU and memory are sums of all nodes. Queues are quorum "
+            "queues, in RabbitMQ 3.10 classic ones with `ha-mode: all`; leveret alone is the same broker without a set.")
+
+
+def _times(row, document, number, *path, less=False):
+    """How many times better leveret's set is than this broker."""
+    peers = [peer["name"] for peer in document["peers"]]
+    ours = next((name for name in peers if name == sets.LEVERET), None)
+    if ours is None or peers[number] == ours:
+        return ""
+    return better([Cell(document, row["name"], name) for name in (ours, peers[number])], 1, *path, less=less)
+
+
+def _set_table(rows, document):
+    def line(row, number, peer, cells):
+        cell = cells[number]
+        return [row["title"], peer["name"], peer["durability"], cell.show("rate"), cell.spread("rate"),
+                _times(row, document, number, "rate"), cell.show(*CPU, digits=2),
+                _times(row, document, number, *CPU, less=True),
+                " / ".join(cell.show("confirm_ms", key, digits=1) for key in ("p50", "p99")), cell.show("broker", "rss_peak_mb")]
+    columns = ("<scenario", "<broker", "<confirm means", "messages/s", "spread", "the set is better by", "CPU s per million",
+               "the set is better by", "confirm p50 / p99 ms", "peak RSS MB")
+    return _section("Three nodes: throughput", [SET_NOTE], columns, (line(*one) for one in _each(rows, document)))
+
+
+def _set_latency_table(rows, document):
+    def line(row, number, peer, cells):
+        cell = cells[number]
+        return [row["title"], peer["name"], *(cell.show("confirm_ms", key, digits=2) for key in ("p50", "p99")),
+                _times(row, document, number, "confirm_ms", "p99", less=True),
+                *(cell.show("latency_ms", key, digits=2) for key in ("p50", "p99")), cell.show("broker", "cpu_percent")]
+    columns = ("<rate", "<broker", "confirm p50 ms", "p99", "the set is better by", "end to end p50 ms", "p99", "CPU %, all nodes")
+    return _section("Three nodes: confirms at a fixed rate", [], columns, (line(*one) for one in _each(rows, document)))
+
+
+def _set_queues_table(rows, document):
+    def line(row, number, peer, cells):
+        def shown(key, digits=0):
+            return cells[number].show("/", "queues", key, digits=digits)
+        return [row["title"], peer["name"], shown("declared_per_second"), shown("deleted_per_second"), shown("rss_before_mb"),
+                shown("rss_declared_mb"), shown("idle_cpu_percent", 2)]
+    columns = ("<scenario", "<broker", "declared/s", "deleted/s", "RSS MB before, all nodes", "RSS MB, all nodes",
+               "idle CPU % of a core, all nodes")
+    return _section("Three nodes: many idle queues", [], columns, (line(*one) for one in _each(rows, document)))
+
+
+def _set_waits_table(rows, document):
+    def line(row, number, peer, cells):
+        runs = [value for run in cells[number].runs for value in run["waits"]["seconds"]]
+        figures = [f"{value:.2f}" for value in (statistics.median(runs), min(runs), max(runs))] if runs else ["-"] * 3
+        return [row["title"], peer["name"], *figures, str(len(runs))]
+    columns = ("<what", "<broker", "median s", "least", "most", "times")
+    note = ("A publisher that waits for each confirm and connects again to any node. After a kill: from the kill to the first confirm. "
+            "In a handover: the longest time between two confirms. Default timeouts.")
+    return _section("Three nodes: changes of the leader", [note], columns, (line(*one) for one in _each(rows, document)))
+
+
 def _ideal_table(rows, document):
     def line(row):
         cell = Cell(document, row["name"], scenarios.IDEAL)
@@ -295,7 +356,8 @@ MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodie
           "backlog": _backlog_table, "queues": _queues_table, "connections": _connections_table,
           "ours": _rate_table("Features of leveret only"), "rewind": _rewind_table,
           "delayed": _delayed_table, "due": _due_table, "stress": _stress_table,
-          "observed": _observed_table, "ideal": _ideal_table}
+          "observed": _observed_table, "set": _set_table, "set-latency": _set_latency_table,
+          "set-queues": _set_queues_table, "set-waits": _set_waits_table, "ideal": _ideal_table}
 
 
 def _read(path):
