@@ -15,6 +15,7 @@ impl StoreError {
             StoreError::Damaged { .. }
             | StoreError::InUse { .. }
             | StoreError::NewerFormat { .. }
+            | StoreError::InSet { .. }
             | StoreError::Closed => false,
         };
         match is_damage {
@@ -109,6 +110,9 @@ pub enum StoreError {
         /// The newest format that this release knows.
         known: u32,
     },
+    /// The data belong to a member of a set, and the broker was started alone.
+    #[error("the data directory {} belongs to a node of a cluster: start it with --cluster-listen", dir.display())]
+    InSet { dir: PathBuf },
     /// An earlier failure has closed the store; see [`Store::reopen`].
     #[error("the store is closed after a failure")]
     Closed,

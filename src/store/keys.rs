@@ -16,6 +16,9 @@
 //! | `state`, `meta` | `!applied` | last applied entry of the log, u64 |
 //! | `meta` | `!log` | seed of the log's checksums, u64 |
 //! | `meta` | `!carry` | nothing; chunks of format 2 are left to be carried over |
+//! | `meta` | `!base` | in a set: entry before which the log holds nothing, term u64, index u64 |
+//! | `meta` | `!term` | in a set: term of the last applied entry u64, first applied entry of that term u64 |
+//! | `meta` | `!members` | in a set: its members |
 //! | `meta` | `!format` | format of the data directory, u32 |
 //! | `meta` | `!extents` | number after the newest extent, u32 |
 //! | `meta` | `m`, any bytes | definition |
@@ -101,6 +104,13 @@ pub(super) const LOG_SEED: &[u8] = b"!log";
 /// Key in `meta` that exists while chunks of format 2 are left.
 pub(super) const CARRY: &[u8] = b"!carry";
 
+/// Key in `meta` of the entry before which a member's log holds nothing. Only members have it.
+pub(super) const BASE: &[u8] = b"!base";
+/// Key in `meta` of the term of the last applied entry of a member.
+pub(super) const TERM: &[u8] = b"!term";
+/// Key in `meta` of the members of the set.
+pub(super) const MEMBERS: &[u8] = b"!members";
+
 /// Key of the last applied entry.
 pub(super) fn applied(space: KeyspaceName) -> &'static [u8] {
     match space {
@@ -161,6 +171,18 @@ pub(super) fn is_chunk_address(key: &[u8]) -> bool {
 /// What stands for a sweep among the keys of an entry of the log. No keyspace has it.
 pub(super) fn sweep(log: LogId, offsets: &Range<u64>) -> [u8; 24] {
     join(chunk(log, offsets.start), offsets.end.to_be_bytes())
+}
+
+/// Log and offsets of a sweep.
+pub(super) fn parse_sweep(key: &[u8]) -> Option<(LogId, Range<u64>)> {
+    let (numbers, []) = key.as_chunks::<8>() else {
+        return None;
+    };
+    let [log, start, end] = numbers else {
+        return None;
+    };
+    let [log, start, end] = [log, start, end].map(|number| u64::from_be_bytes(*number));
+    Some((LogId(log), start..end))
 }
 
 /// Range of the keys of a log's chunks, and of their addresses, with these first offsets.

@@ -12,12 +12,15 @@ mod error;
 mod extents; // files of the log and of moved chunks
 pub mod faulty; // a store that fails or loses power on purpose
 mod fjall; // the store on disk
+mod identity; // who the node of this data directory is in its set
 mod keys; // every key on disk
 mod log; // the log: one write and one sync per batch
 pub mod memory; // the store without a disk
 mod page; // pages of offsets, the form of offset sets on disk
+mod proposal; // what an entry of a set's log changes, pure
 mod ranges; // sets of offsets
 mod record; // the small records, pure
+mod replica; // the store of a member of a set
 mod verify; // what a verification finds, pure
 mod worker; // a named background thread
 mod writes; // a batch as writes of keys, pure
@@ -31,13 +34,17 @@ pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
 pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
+pub use identity::Identity;
+pub use log::{EntryId, Vote};
 pub use memory::MemoryStore;
 pub use page::{PAGE_OFFSETS, PageBits, page_of};
+pub use proposal::{Parts, Proposal};
 pub use ranges::RangeSet;
 pub use record::{
     LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, ReturnDetails, Segment,
     StretchRecord,
 };
+pub use replica::{Replica, ReplicaState};
 pub use verify::{
     DamageKind, DamagedMessages, Effect, Finding, Place, Verification, Verified, VerifyProgress,
     VerifyStep,

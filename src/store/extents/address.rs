@@ -74,7 +74,7 @@ impl ChunkAddress {
     }
 
     /// Whether length and checksum fit this chunk.
-    pub(super) fn holds(&self, chunk: &[u8]) -> bool {
+    pub(in crate::store) fn holds(&self, chunk: &[u8]) -> bool {
         chunk.len() as u64 == self.bytes() && xxh3_64(chunk) == self.sum
     }
 

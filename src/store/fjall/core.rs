@@ -133,12 +133,17 @@ impl Core {
     pub(super) fn end(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         open.log.sync()?;
-        open.apply()?;
+        let is_member = open.vote.is_some();
+        if !is_member {
+            open.apply()?;
+        }
         if open.checkpointed.load(Ordering::Relaxed) == open.applied_index() {
             return Ok(());
         }
-        open.mark()?;
-        open.apply()?;
+        if !is_member {
+            open.mark()?;
+            open.apply()?;
+        }
         drop(open);
         let deadline = clock::monotonic() + END_PATIENCE;
         self.checkpoint(|| {
@@ -211,7 +216,10 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
         }
         StoreError::Damaged { advice, .. } => *advice == Advice::Restore,
         StoreError::Io { source, .. } => is_lost(source),
-        StoreError::InUse { .. } | StoreError::NewerFormat { .. } | StoreError::Closed => false,
+        StoreError::InUse { .. }
+        | StoreError::NewerFormat { .. }
+        | StoreError::InSet { .. }
+        | StoreError::Closed => false,
     }
 }
 

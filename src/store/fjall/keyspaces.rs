@@ -7,10 +7,10 @@ use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedW
 use super::error::{decode_address, failed};
 use super::options::{FjallOptions, MIB, places_keyspace, small_keyspace};
 use crate::model::LogId;
-use crate::store::StoreError;
 use crate::store::dir::sync_dir;
 use crate::store::extents::ChunkAddress;
 use crate::store::keys::{self, ChunkKey, KeyspaceName};
+use crate::store::{EntryId, StoreError};
 
 /// The keyspaces of the database.
 pub(super) struct Keyspaces {
@@ -62,6 +62,26 @@ impl Keyspaces {
         Ok(seed
             .and_then(|seed| (*seed).try_into().ok())
             .map(u64::from_le_bytes))
+    }
+
+    /// The entry before which the log of a member holds nothing. `None` outside a set.
+    pub(super) fn base(&self) -> Result<Option<EntryId>, StoreError> {
+        self.two_numbers(keys::BASE)
+            .map(|found| found.map(|(term, index)| EntryId { term, index }))
+    }
+
+    /// The term of the last entry that is applied to `meta`, and the first applied entry of that term.
+    pub(super) fn term(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        self.two_numbers(keys::TERM)
+    }
+
+    fn two_numbers(&self, key: &[u8]) -> Result<Option<(u64, u64)>, StoreError> {
+        let value = self.meta.get(key).map_err(failed("reading"))?;
+        Ok(value.and_then(|value| {
+            let (first, second) = value.split_at_checked(8)?;
+            let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_le_bytes);
+            Some((number(first)?, number(second)?))
+        }))
     }
 
     /// The number after the newest extent, as the database knows it.
@@ -126,6 +146,11 @@ impl Keyspaces {
         }
         Ok(None)
     }
+}
+
+/// The value of a key that holds two numbers.
+pub(super) fn two_numbers(first: u64, second: u64) -> Vec<u8> {
+    [first.to_le_bytes(), second.to_le_bytes()].concat()
 }
 
 /// Removes the key of a chunk or of its address. A weak removal cancels a single put that is still in memory,

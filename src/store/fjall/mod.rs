@@ -14,6 +14,7 @@ mod kept; // what a start could not read
 mod keyspaces; // the keyspaces of the database
 mod maintenance; // the background thread: sweeping, and freeing space
 mod manifest; // the database's manifests, checked and copied
+mod member; // the store of a member of a set
 mod memtable_sealer; // the thread that seals memtables
 mod open; // the open database and its log
 mod options;
@@ -42,7 +43,9 @@ use self::open::SEALED_MEMTABLES_MAX;
 use super::dir::{self, DirLock};
 use super::verify::{Verified, VerifyStep};
 use super::writes::KeyWrites;
-use super::{Batch, DefinitionEntry, Journal, LogState, Store, StoreError, StoredChunk, keys};
+use super::{
+    Batch, DefinitionEntry, Identity, Journal, LogState, Store, StoreError, StoredChunk, keys,
+};
 use crate::model::LogId;
 
 /// Appends wait when the active memtable exceeds its size by this factor because the database's worker is
@@ -64,6 +67,11 @@ impl FjallStore {
     /// Opens or creates the store in a directory, without the unfinished writes that a power loss has left.
     pub fn open(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
         let lock = dir::lock(dir)?;
+        if Identity::read(dir)?.is_some() {
+            return Err(StoreError::InSet {
+                dir: dir.to_owned(),
+            });
+        }
         FjallStore::open_locked(dir, options, lock).map_err(|error| error.advised(dir))
     }
 

@@ -12,19 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::fjall::{AbstractTree, Keyspace, Snapshot};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::info;
 
 use super::changes::Changes;
 use super::error::failed;
-use super::keyspaces::Keyspaces;
+use super::keyspaces::{Keyspaces, two_numbers};
 use super::options::FjallOptions;
-use super::{checkpoint_file, format, kept};
+use super::{checkpoint_file, format, kept, member};
 use crate::model::LogId;
 use crate::store::error::{Advice, OnDamage};
 use crate::store::extents::{ChunkAddress, Extents};
 use crate::store::keys::KeyspaceName;
-use crate::store::log::{self, Entry, EntryWrite, Log, LogStart};
+use crate::store::log::{self, Entry, EntryId, EntryWrite, Log, LogStart, VoteFile};
 use crate::store::writes::Write;
 use crate::store::{StoreError, keys};
 
@@ -60,6 +61,8 @@ pub(super) struct OpenDatabase {
     /// Length of that file.
     file_bytes: AtomicU64,
     log_dir: PathBuf,
+    /// This node's vote; `None` outside a set.
+    pub(super) vote: Option<Mutex<VoteFile>>,
 }
 
 /// Number of changes after which a write to the database takes no more entries.
@@ -69,8 +72,20 @@ const APPLIED_WRITES: usize = 4096;
 pub(super) struct Applied {
     /// The last applied entry.
     pub(super) index: u64,
+    /// Its term, in a set; 0 while it is not known.
+    pub(super) term: Option<u64>,
     /// The number after the newest extent, as the database knows it.
     pub(super) extents: u32,
+}
+
+impl Applied {
+    /// In a set, the first of these entries with the term of the last one, if that is a new term.
+    fn first_of_term<'a>(&self, entries: &'a [Entry]) -> Option<&'a Entry> {
+        let last = entries.last()?.term;
+        let is_new = self.term.is_some_and(|term| term != last);
+        let mut of_term = entries.iter().filter(|entry| entry.term == last);
+        if is_new { of_term.next() } else { None }
+    }
 }
 
 /// What was applied, for the background work.
@@ -111,10 +126,17 @@ impl OpenDatabase {
         let have = [msgs?, state?, meta?];
         let least = have.into_iter().min().unwrap_or(0);
         let most = have.into_iter().max().unwrap_or(0);
-        let start = LogStart::find(&extents, seed, least, limit)?;
-        let hurt = start.damages().to_vec();
+        let mut start = find_log(&spaces, &extents, seed, least, limit)?;
+        let is_member = spaces.base()?.is_some();
+        let mut hurt = start.damages().to_vec();
+        let mut upto = u64::MAX;
+        if is_member {
+            hurt.extend(member::reconcile(&mut start, &spaces, least, most)?);
+            upto = start.majority().max(most);
+        }
         if let Some(damage) = hurt.first() {
-            if options.on_damage == OnDamage::Refuse {
+            // A member gets what it lacks from the others.
+            if is_member || options.on_damage == OnDamage::Refuse {
                 return Err(StoreError::Damaged {
                     what: damage.to_string(),
                     advice: Advice::Recover,
@@ -128,11 +150,17 @@ impl OpenDatabase {
         let mut replayed = Progress::default();
         let mut applied = Applied {
             index: most,
+            term: is_member.then_some(spaces.term()?.map_or(0, |(term, _)| term)),
             extents: used,
         };
         let mut entries = 0_u64;
+        let mut unapplied = VecDeque::new();
         for entry in start.entries() {
             let entry = entry?;
+            if entry.index > upto {
+                unapplied.push_back(entry);
+                continue;
+            }
             let lacks = |space: KeyspaceName| {
                 have.get(usize::from(space.code()))
                     .is_some_and(|have| *have < entry.index)
@@ -158,7 +186,15 @@ impl OpenDatabase {
         replayed.released.clear();
         replayed.removed_logs.clear(); // the tombstones tell
         let log = start.open()?;
-        applied.index = applied.index.max(log.last());
+        let vote = match is_member {
+            true => Some(Mutex::new(VoteFile::open(&dir.join(LOG_DIR), seed)?)),
+            false => None,
+        };
+        if is_member {
+            member::complete(&log, &extents, &unapplied, &mut applied);
+        } else {
+            applied.index = applied.index.max(log.last());
+        }
         let log_dir = dir.join(LOG_DIR);
         let file = checkpoint_file::peek(&log_dir);
         let is_current = file.is_some_and(|file| file.index == least);
@@ -176,7 +212,8 @@ impl OpenDatabase {
             spaces,
             extents,
             log,
-            unapplied: Mutex::default(),
+            unapplied: Mutex::new(unapplied),
+            vote,
             applied: Mutex::new(applied),
             checkpointed: AtomicU64::new(least),
         };
@@ -200,12 +237,43 @@ impl OpenDatabase {
         self.log.sync()
     }
 
+    /// Writes the next entry of a set to the log.
+    pub(super) fn append_as(&self, id: EntryId, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.log
+            .append_as(id, writes, |entry| self.unapplied.lock().push_back(entry))
+    }
+
+    /// Forgets the entries after `last`, and their chunks.
+    pub(super) fn truncate(&self, last: u64) -> Result<(), StoreError> {
+        let applied = self.applied.lock();
+        if last < applied.index {
+            return Err(StoreError::Corrupt(format!(
+                "entry {} was applied, and the set has replaced it",
+                applied.index
+            )));
+        }
+        self.log.truncate(last)?;
+        let mut unapplied = self.unapplied.lock();
+        let kept = unapplied.partition_point(|entry| entry.index <= last);
+        let gone = unapplied.split_off(kept);
+        drop(unapplied);
+        for entry in gone {
+            self.extents.released(&member::chunks_of(&entry));
+        }
+        Ok(())
+    }
+
     /// Applies the durable entries, in order, several in one write.
     pub(super) fn apply(&self) -> Result<Progress, StoreError> {
+        self.apply_upto(u64::MAX)
+    }
+
+    /// Applies the durable entries up to `upto`, in order.
+    pub(super) fn apply_upto(&self, upto: u64) -> Result<Progress, StoreError> {
         let mut progress = Progress::default();
         loop {
             let mut applied = self.applied.lock();
-            let entries = self.next_durable();
+            let entries = self.next_durable(upto);
             if entries.is_empty() {
                 self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
                 return Ok(progress);
@@ -229,8 +297,8 @@ impl OpenDatabase {
     }
 
     /// Takes the next durable entries, about [`APPLIED_WRITES`] together.
-    fn next_durable(&self) -> Vec<Entry> {
-        let committed = self.log.committed();
+    fn next_durable(&self, upto: u64) -> Vec<Entry> {
+        let committed = self.log.committed().min(upto);
         let mut unapplied = self.unapplied.lock();
         let mut writes = 0;
         let durable = unapplied.iter().take_while(|entry| {
@@ -255,11 +323,12 @@ impl OpenDatabase {
         let file_bytes = self.file_bytes.load(Ordering::Relaxed);
         let (is_file_due, upto, emptied, snapshot) = {
             let mut applied = self.changing();
-            let freed = self.extents.emptied_bytes(applied.index);
+            let unneeded = applied.index.min(self.log.unneeded());
+            let freed = self.extents.emptied_bytes(unneeded);
             let is_file_due = since_file >= file_bytes.saturating_mul(LOG_PER_CHECKPOINT_FILE)
                 || (freed > 0 && freed >= file_bytes.saturating_mul(FREED_PER_CHECKPOINT_FILE));
             let emptied = match is_file_due {
-                true => self.extents.before_checkpoint(applied.index),
+                true => self.extents.before_checkpoint(unneeded),
                 false => Vec::new(),
             };
             let sealed = self.seal(&mut applied);
@@ -280,6 +349,16 @@ impl OpenDatabase {
             }
         }
         done
+    }
+
+    /// Makes a checkpoint with a checkpoint file, so that a database that is built anew knows what no entry says.
+    pub(super) fn checkpoint_whole(&self) -> Result<(), StoreError> {
+        self.since_file.store(u64::MAX / 2, Ordering::Relaxed);
+        let wait = || {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            false
+        };
+        self.checkpoint(wait).map(drop)
     }
 
     fn finish_checkpoint(
@@ -321,6 +400,15 @@ impl OpenDatabase {
         self.applied.lock().index
     }
 
+    /// The last applied entry, in a set.
+    pub(super) fn applied_id(&self) -> EntryId {
+        let applied = self.applied.lock();
+        EntryId {
+            term: applied.term.unwrap_or(0),
+            index: applied.index,
+        }
+    }
+
     /// The keyspaces whose active memtable exceeds its maximum and can be sealed.
     pub(super) fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
         let state = options.state_memtable_bytes;
@@ -335,6 +423,22 @@ impl OpenDatabase {
                 && keyspace.sealed_memtable_count() < SEALED_MEMTABLES_MAX
         })
         .map(|(keyspace, _)| keyspace)
+    }
+}
+
+/// The log as a start finds it that needs the entries after `from`, up to `limit`.
+pub(super) fn find_log(
+    spaces: &Keyspaces,
+    extents: &Arc<Extents>,
+    seed: u64,
+    from: u64,
+    limit: Option<u64>,
+) -> Result<LogStart, StoreError> {
+    match spaces.base()? {
+        Some(base) => {
+            LogStart::find_kept(extents, seed, &member::known(spaces, base, from)?, limit)
+        }
+        None => LogStart::find(extents, seed, from, limit),
     }
 }
 
@@ -383,6 +487,14 @@ pub(super) fn apply(
             | EntryWrite::PutChunk { .. }
             | EntryWrite::RemoveChunk { .. } => {} // the keyspace has it
         }
+    }
+    if lacks(KeyspaceName::Meta)
+        && let Some(first) = applied.first_of_term(entries)
+    {
+        let term = two_numbers(first.term, first.index);
+        let key = Bytes::from_static(keys::TERM);
+        changes.put(KeyspaceName::Meta, key, term.into());
+        applied.term = Some(first.term);
     }
     let used = extents.used();
     let is_new = used != applied.extents;

@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::LogId;
 use crate::store::extents::ChunkAddress;
-use crate::store::keys::KeyspaceName;
+use crate::store::keys::{self, KeyspaceName};
 use crate::store::writes::{Change, Write};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"LVE\x01");
@@ -301,6 +301,40 @@ fn numbers<const N: usize>(key: &[u8]) -> Option<[u64; N]> {
     rest.is_empty().then(|| numbers.map(u64::from_be_bytes))
 }
 
+/// The writes of a whole entry that begins at `at`, with its chunks. `None` if a chunk is damaged, or if this release
+/// cannot have written the entry.
+pub(super) fn decode_whole(head: &[u8], entry: &Bytes, extent: u32, at: u32) -> Option<Vec<Write>> {
+    let put = |space, key: Bytes, change| Write { space, key, change };
+    let key = |log, first| Bytes::copy_from_slice(&keys::chunk(log, first));
+    let whole = decode_writes(head, extent, at)?.into_iter().map(|write| {
+        Some(match write {
+            EntryWrite::Put { space, key, value } => put(space, key, Change::Put(value)),
+            EntryWrite::Remove { space, key } => put(space, key, Change::Remove),
+            EntryWrite::PutChunk {
+                log,
+                first,
+                address,
+            } => {
+                let from = usize::try_from(address.start().checked_sub(u64::from(at))?).ok()?;
+                let to = from + usize::try_from(address.bytes()).ok()?;
+                let chunk = (to <= entry.len()).then(|| entry.slice(from..to))?;
+                let change = address.holds(&chunk).then_some(chunk)?;
+                let change = Change::PutChunk(log, first, change);
+                put(KeyspaceName::Msgs, key(log, first), change)
+            }
+            EntryWrite::RemoveChunk { log, first } => {
+                let change = Change::RemoveChunk(log, first);
+                put(KeyspaceName::Msgs, key(log, first), change)
+            }
+            EntryWrite::Sweep { log, offsets } => {
+                let key = Bytes::copy_from_slice(&keys::sweep(log, &offsets));
+                put(KeyspaceName::Msgs, key, Change::Sweep(log, offsets))
+            }
+        })
+    });
+    whole.collect()
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (found, left) = rest.split_first_chunk()?;
     *rest = left;
@@ -317,7 +351,6 @@ fn slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::keys;
     use crate::store::keys::KeyspaceName::{Meta, Msgs, State};
 
     fn write(space: KeyspaceName, key: &[u8], change: Change) -> Write {

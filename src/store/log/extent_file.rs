@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::EntryId;
 use super::entry::{FOOTER_LEN, HEADER_LEN, Header, decode_footer, sum_of};
 use crate::store::StoreError;
 use crate::store::error::{io_error, is_lost};
@@ -20,6 +21,13 @@ pub(super) struct Found {
 }
 
 impl Found {
+    pub(super) fn id(&self) -> EntryId {
+        EntryId {
+            term: self.header.term,
+            index: self.header.index,
+        }
+    }
+
     /// Position after its last page.
     pub(super) fn end(&self) -> u64 {
         self.at + u64::from(self.header.pages) * PAGE as u64
@@ -81,6 +89,17 @@ impl ExtentFile {
         Ok(is_whole.then_some((header, head)))
     }
 
+    /// As [`ExtentFile::whole_at`], with its place.
+    pub(super) fn found_at(&self, at: u64, seed: u64) -> Result<Option<Found>, StoreError> {
+        let whole = self.whole_at(at, seed)?;
+        Ok(whole.map(|(header, _)| Found {
+            header,
+            extent: self.number,
+            at,
+            head_at: at,
+        }))
+    }
+
     /// The whole entries from `at` on whose index is at least `from`, wherever they begin.
     pub(super) fn entries_from(
         &self,
@@ -117,6 +136,26 @@ impl ExtentFile {
         index: u64,
         seed: u64,
     ) -> Result<Option<Found>, StoreError> {
+        self.copied_if(at, end, seed, |header| header.index == index)
+    }
+
+    /// The entry that begins at `at` and whose head is damaged, by the copy of its head before `end`.
+    pub(super) fn copied_at(
+        &self,
+        at: u64,
+        end: u64,
+        seed: u64,
+    ) -> Result<Option<Found>, StoreError> {
+        self.copied_if(at, end, seed, |_| true)
+    }
+
+    fn copied_if(
+        &self,
+        at: u64,
+        end: u64,
+        seed: u64,
+        fits: impl Fn(&Header) -> bool,
+    ) -> Result<Option<Found>, StoreError> {
         let mut page = at;
         while page < end {
             let bytes = self.read(page, IO_BYTES)?;
@@ -129,7 +168,7 @@ impl ExtentFile {
                 };
                 let found = self.whole_at(head_at, seed)?;
                 if let Some((header, _)) = found
-                    && header.index == index
+                    && fits(&header)
                     && at + u64::from(header.pages) * PAGE as u64 == start + PAGE as u64
                 {
                     return Ok(Some(Found {

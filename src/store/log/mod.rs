@@ -7,17 +7,24 @@
 //! damaged if anything after it, or the small file `synced`, knows that it was on disk. Otherwise no sync has covered
 //! it, it was never reported, and the log ends before it.
 //!
+//! In a set, terms and indexes are Raft's. Entries that no majority has may be replaced by later ones, and entries are
+//! kept for other members until they are purged; see [`chain`].
+//!
 //! After a failed write or sync the log takes nothing more. It is opened again, and everything after the last
 //! committed entry is written anew in a new *term*.
 
+mod chain; // the walk over a member's log at a start
 mod damage; // entries that cannot be read
 mod entry; // the encoding of entries, pure
 mod extent_file; // a file of the log, as a start reads it
+mod kept; // the entries that a member keeps for others
 mod layout; // where the parts of an entry stand, pure
+mod read; // reading entries for others
 mod scan; // the walk over the log at a start
 mod start; // the log as a start finds it
-mod synced; // the file `synced`
+mod synced; // the files `synced` and `committed`
 mod verify; // both copies of the heads
+mod vote; // the file `vote`
 mod writer; // writing the parts of an entry
 
 use std::fs::{File, OpenOptions};
@@ -27,23 +34,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+pub(super) use self::chain::Known;
 pub(super) use self::damage::{Damage, keep_aside, keep_bytes};
 pub(super) use self::entry::EntryWrite;
 use self::entry::{Header, encode_head, footer, head_len, with_addresses};
+use self::extent_file::Found;
+use self::kept::Kept;
 use self::layout::Layout;
 pub(super) use self::start::LogStart;
 use self::synced::SyncedFile;
 pub(super) use self::verify::{HeadFlaw, head_flaws};
+pub use self::vote::Vote;
+pub(super) use self::vote::VoteFile;
 use self::writer::PartsWriter;
 use super::StoreError;
 use super::error::io_error;
 use super::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};
 use super::writes::{Change, Write};
 
+/// Which entry of the log. The order is that of writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    pub term: u64,
+    pub index: u64,
+}
+
 /// An entry as it is applied to the database.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) index: u64,
+    pub(super) term: u64,
     pub(super) writes: Vec<EntryWrite>,
     /// Bytes that it took in the log.
     pub(super) bytes: u64,
@@ -59,6 +79,8 @@ pub(super) struct Log {
     /// At most one sync runs at a time. Locked before `end`.
     synced: Mutex<SyncedFile>,
     committed: AtomicU64,
+    /// In a set, what a majority has.
+    majority: Mutex<SyncedFile>,
 }
 
 /// The end of the log.
@@ -70,6 +92,8 @@ struct End {
     last: u64,
     /// Its checksum.
     last_sum: u64,
+    /// The entries that are kept for others; `None` outside a set.
+    kept: Option<Kept>,
     /// Files with writes since the last sync, besides the active one.
     unsynced: Vec<Arc<File>>,
     /// A write or sync has failed.
@@ -103,6 +127,11 @@ impl Log {
         self.end.lock().last
     }
 
+    /// The term of the entries that this opening writes, outside a set.
+    pub(super) fn term(&self) -> u64 {
+        self.end.lock().term
+    }
+
     /// Writes a batch as the next entry. A power loss may undo it until [`Log::sync`]. `queue` gets the entry before
     /// another one can be appended.
     pub(super) fn append(
@@ -114,10 +143,105 @@ impl Log {
         if end.has_failed {
             return Err(StoreError::Closed);
         }
-        let entry = self.write(&mut end, writes);
+        let id = EntryId {
+            term: end.term,
+            index: end.last + 1,
+        };
+        let entry = self.write(&mut end, id, writes);
         end.has_failed |= entry.is_err();
         queue(entry?);
         Ok(())
+    }
+
+    /// As [`Log::append`], for the entry of a set that comes next.
+    pub(super) fn append_as(
+        &self,
+        id: EntryId,
+        writes: Vec<Write>,
+        queue: impl FnOnce(Entry),
+    ) -> Result<(), StoreError> {
+        let mut end = self.end.lock();
+        if end.has_failed {
+            return Err(StoreError::Closed);
+        }
+        let last = end.kept.as_ref().map(Kept::last);
+        if !last.is_some_and(|last| id.index == last.index + 1 && id.term >= last.term) {
+            return Err(out_of_order(id, end.last));
+        }
+        let entry = self.write(&mut end, id, writes);
+        end.has_failed |= entry.is_err();
+        queue(entry?);
+        Ok(())
+    }
+
+    /// Forgets the entries after `last`, which no majority has. They stay on disk until later ones replace them.
+    pub(super) fn truncate(&self, last: u64) -> Result<(), StoreError> {
+        let mut end = self.end.lock();
+        if end.has_failed {
+            return Err(StoreError::Closed);
+        }
+        let before = end.last;
+        let kept = end.kept.as_mut().filter(|kept| kept.base().index <= last);
+        let Some(kept) = kept.filter(|_| last <= before) else {
+            return Err(out_of_order(
+                EntryId {
+                    term: 0,
+                    index: last,
+                },
+                before,
+            ));
+        };
+        kept.truncate(last);
+        end.last_sum = kept.last_sum().unwrap_or(0);
+        end.last = last;
+        self.committed.fetch_min(last, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Keeps the entries up to `upto` no longer for others.
+    pub(super) fn purge(&self, upto: u64) {
+        if let Some(kept) = &mut self.end.lock().kept {
+            kept.purge(upto);
+        }
+    }
+
+    /// The entry before the first kept one, and the last entry. `None` outside a set.
+    pub(super) fn bounds(&self) -> Option<(EntryId, EntryId)> {
+        let end = self.end.lock();
+        end.kept.as_ref().map(|kept| (kept.base(), kept.last()))
+    }
+
+    /// Number and bytes of the kept entries.
+    pub(super) fn kept(&self) -> (usize, u64) {
+        let end = self.end.lock();
+        let kept = end.kept.as_ref();
+        kept.map_or((0, 0), |kept| (kept.len(), kept.bytes()))
+    }
+
+    /// The index up to which nothing but chunks is needed of entries that are applied.
+    pub(super) fn unneeded(&self) -> u64 {
+        let end = self.end.lock();
+        end.kept.as_ref().map_or(u64::MAX, |kept| kept.base().index)
+    }
+
+    /// The term of a kept entry.
+    pub(super) fn term_of(&self, index: u64) -> Option<u64> {
+        let end = self.end.lock();
+        let kept = end.kept.as_ref()?;
+        if index == kept.base().index {
+            return Some(kept.base().term);
+        }
+        kept.get(index).map(|found| found.header.term)
+    }
+
+    /// Records that a majority has everything up to this entry.
+    pub(super) fn record_majority(&self, id: EntryId) {
+        self.majority.lock().record(id);
+    }
+
+    /// What was recorded so.
+    pub(super) fn majority(&self) -> EntryId {
+        self.majority.lock().read()
     }
 
     /// Makes all entries durable that were appended before this call.
@@ -128,6 +252,10 @@ impl Log {
             return Err(StoreError::Closed);
         }
         let upto = end.last;
+        let term = match &end.kept {
+            Some(kept) => kept.last().term,
+            None => end.term,
+        };
         if upto <= self.committed() {
             return Ok(());
         }
@@ -142,11 +270,11 @@ impl Log {
             });
         }
         self.committed.store(upto, Ordering::Release);
-        synced.record(upto);
+        synced.record(EntryId { term, index: upto });
         Ok(())
     }
 
-    fn write(&self, end: &mut End, writes: Vec<Write>) -> Result<Entry, StoreError> {
+    fn write(&self, end: &mut End, id: EntryId, writes: Vec<Write>) -> Result<Entry, StoreError> {
         let head = head_len(&writes);
         let layout = Layout::new(head, chunks(&writes));
         let total = layout.total;
@@ -159,8 +287,8 @@ impl Log {
         let header = Header {
             head_len,
             pages: u32::try_from(total / PAGE).unwrap_or(u32::MAX),
-            term: end.term,
-            index: end.last + 1,
+            term: id.term,
+            index: id.index,
             committed: self.committed(),
             previous: end.last_sum,
             sum: 0,
@@ -179,12 +307,21 @@ impl Log {
             end.head = head;
         }
         self.extents.added(&addresses);
+        if let Some(kept) = &mut end.kept {
+            kept.push(Found {
+                header: Header { sum, ..header },
+                extent: active.number,
+                at: active.at,
+                head_at: active.at,
+            });
+        }
         active.at += total as u64;
         end.active = Some(active);
         end.last += 1;
         end.last_sum = sum;
         Ok(Entry {
             index: header.index,
+            term: header.term,
             writes: with_addresses(writes, &addresses),
             bytes: total as u64,
         })
@@ -238,6 +375,13 @@ impl Log {
     fn failed(&self, active: &ActiveExtent, error: io::Error) -> StoreError {
         io_error("writing", &self.extents.path(active.number), error)
     }
+}
+
+fn out_of_order(id: EntryId, last: u64) -> StoreError {
+    let EntryId { term, index } = id;
+    StoreError::Corrupt(format!(
+        "entry {index} of term {term} does not fit behind entry {last} of the log"
+    ))
 }
 
 fn chunks(writes: &[Write]) -> impl Iterator<Item = &[u8]> {

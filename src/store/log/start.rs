@@ -9,11 +9,13 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 use tracing::info;
 
+use super::chain::{Chain, Known};
 use super::damage::Damage;
 use super::entry::decode_writes;
 use super::extent_file::{ExtentFile, Found};
+use super::kept::Kept;
 use super::scan::Scan;
-use super::synced::SyncedFile;
+use super::synced::{COMMITTED, SYNCED, SyncedFile};
 use super::{ActiveExtent, End, Entry, EntryWrite, Log};
 use crate::store::StoreError;
 use crate::store::error::io_error;
@@ -26,6 +28,8 @@ pub(in crate::store) struct LogStart {
     seed: u64,
     /// The entries to apply, in order.
     pub(super) entries: Vec<Found>,
+    /// In a set, what is kept.
+    kept: Option<Kept>,
     damages: Vec<Damage>,
     /// Where the next entry goes; `None` for a new extent.
     end: Option<(u32, u64)>,
@@ -45,13 +49,14 @@ impl LogStart {
         applied: u64,
         limit: Option<u64>,
     ) -> Result<LogStart, StoreError> {
-        let synced = SyncedFile::new(extents.dir(), seed).read();
-        let mut scan = Scan::open(extents, seed, synced)?;
+        let synced = SyncedFile::new(extents.dir(), SYNCED, seed).read();
+        let mut scan = Scan::open(extents, seed, synced.index)?;
         scan.walk(applied, limit.unwrap_or(u64::MAX))?;
         let mut start = LogStart {
             extents: Arc::clone(extents),
             seed,
             entries: scan.entries,
+            kept: None,
             damages: scan.damages,
             end: scan.end,
             last: scan.last,
@@ -62,6 +67,58 @@ impl LogStart {
         };
         start.cut_torn()?;
         Ok(start)
+    }
+
+    /// As [`LogStart::find`], for the log of a member of a set.
+    pub(in crate::store) fn find_kept(
+        extents: &Arc<Extents>,
+        seed: u64,
+        known: &Known,
+        limit: Option<u64>,
+    ) -> Result<LogStart, StoreError> {
+        let synced = SyncedFile::new(extents.dir(), SYNCED, seed).read();
+        let chain = Chain::find(extents, seed, known, synced, limit.unwrap_or(u64::MAX))?;
+        let mut start = LogStart {
+            extents: Arc::clone(extents),
+            seed,
+            entries: chain.kept.iter().copied().collect(),
+            damages: chain.damages,
+            end: chain.end,
+            last: chain.kept.last().index,
+            last_sum: chain.kept.last_sum().unwrap_or(0),
+            kept: Some(chain.kept),
+            term: 0,
+            committed: chain.committed,
+            last_in: chain.last_in,
+        };
+        start.cut_torn()?;
+        if let Some(kept) = &mut start.kept {
+            kept.truncate(start.last);
+        }
+        let needed = |found: &Found| found.header.index > known.applied;
+        start.entries.retain(needed);
+        Ok(start)
+    }
+
+    /// The last entry.
+    pub(in crate::store) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The last entry that a majority is known to have, in a set.
+    pub(in crate::store) fn majority(&self) -> u64 {
+        let recorded = SyncedFile::new(self.extents.dir(), COMMITTED, self.seed).read();
+        let kept = self.kept.as_ref().and_then(|kept| kept.get(recorded.index));
+        let is_there = kept.is_some_and(|found| found.header.term == recorded.term);
+        if is_there { recorded.index } else { 0 }
+    }
+
+    /// In a set, forgets the log before this entry, which the database holds.
+    pub(in crate::store) fn begin_after(&mut self, id: super::EntryId) {
+        self.kept = Some(Kept::after(id, None));
+        self.entries.clear();
+        self.last = id.index;
+        self.last_sum = 0;
     }
 
     /// The entries that were on disk and cannot be read.
@@ -93,6 +150,7 @@ impl LogStart {
                 })?;
             Ok(Entry {
                 index: found.header.index,
+                term: found.header.term,
                 writes,
                 bytes: found.end() - found.at,
             })
@@ -128,7 +186,8 @@ impl LogStart {
             None => None,
         };
         Ok(Log {
-            synced: Mutex::new(SyncedFile::new(self.extents.dir(), self.seed)),
+            synced: Mutex::new(SyncedFile::new(self.extents.dir(), SYNCED, self.seed)),
+            majority: Mutex::new(SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)),
             extents: self.extents,
             seed: self.seed,
             committed: AtomicU64::new(self.last),
@@ -137,6 +196,7 @@ impl LogStart {
                 term: self.term,
                 last: self.last,
                 last_sum: self.last_sum,
+                kept: self.kept,
                 unsynced: Vec::new(),
                 has_failed: false,
                 pages: Pages::default(),

@@ -3,6 +3,7 @@
 
 mod damage;
 mod extents;
+mod member;
 mod model;
 mod opening;
 mod sweep;

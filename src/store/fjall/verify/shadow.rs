@@ -18,7 +18,7 @@ use crate::store::fjall::core::is_damage;
 use crate::store::fjall::error::failed;
 use crate::store::fjall::format::{self, FORMAT};
 use crate::store::fjall::keyspaces::Keyspaces;
-use crate::store::fjall::open::{Applied, LOG_DIR, Progress, apply};
+use crate::store::fjall::open::{Applied, LOG_DIR, Progress, apply, find_log};
 use crate::store::fjall::options::FjallOptions;
 use crate::store::fjall::{checkpoint_file, manifest, rebuild};
 use crate::store::keys::{self, KeyspaceName};
@@ -155,9 +155,10 @@ fn replay(
     // With the checkpoint file and the entries after it the database can be built anew.
     let file = checkpoint_file::find(extents.dir())?;
     let from = file.map_or(least, |file| file.index.min(least));
-    let start = LogStart::find(extents, seed, from, None)?;
+    let start = find_log(spaces, extents, seed, from, None)?;
     let mut applied = Applied {
         index: least,
+        term: None,
         extents: used,
     };
     let mut progress = Progress::default();

@@ -125,6 +125,7 @@ fn unusable(verifier: &mut Verifier<'_, '_>, error: StoreError) -> Result<(), St
         StoreError::Io { .. }
         | StoreError::InUse { .. }
         | StoreError::NewerFormat { .. }
+        | StoreError::InSet { .. }
         | StoreError::Closed => return Err(error.into()),
     };
     for finding in &mut verifier.found.findings {

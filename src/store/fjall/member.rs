@@ -1,0 +1,259 @@
+//! The store of a member of a set: a data directory enters a set, and the set's replication drives its log.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::error::failed;
+use super::keyspaces::{Keyspaces, two_numbers};
+use super::open::{Applied, LOG_DIR};
+use super::options::FjallOptions;
+use super::{FjallStore, dir};
+use crate::store::extents::{ChunkAddress, Extents};
+use crate::store::log::{Damage, Entry, EntryId, EntryWrite, Known, Log, LogStart, Vote, VoteFile};
+use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
+
+impl FjallStore {
+    /// Opens or creates the store of a member of a set. What a broker that ran alone has left is what the set begins
+    /// with.
+    pub fn open_member(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
+        let lock = dir::lock(dir)?;
+        let open = || {
+            if Identity::read(dir)?.is_none() {
+                enter_set(dir, options)?;
+            }
+            FjallStore::open_locked(dir, options, lock)
+        };
+        open().map_err(|error| error.advised(dir))
+    }
+
+    /// Who this node is in its set. `None` outside a set.
+    pub fn identity(&self) -> Result<Option<Identity>, StoreError> {
+        Identity::read(&self.core.dir)
+    }
+
+    /// Notes which set this node belongs to.
+    pub fn note_set(&self, set: u64) -> Result<(), StoreError> {
+        let identity = self.identity()?.ok_or(StoreError::Closed)?;
+        let set = Some(set);
+        Identity { set, ..identity }.write(&self.core.dir)
+    }
+
+    /// Makes this record of members the one that holds, where there is none: the broker that ran alone becomes the
+    /// first member. Called before the replication starts.
+    pub fn begin_set(&self, members: &[u8]) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        let applied = open.changing();
+        let mut writes = open.spaces.batch(1);
+        writes.insert(&open.spaces.meta, keys::MEMBERS, members);
+        writes.commit().map_err(failed("writing"))?;
+        drop(applied);
+        open.checkpoint_whole()
+    }
+
+    /// The changes of a batch, as the set is asked to make them.
+    pub fn propose(&self, batch: &Batch) -> Proposal {
+        let mut removed = self.core.removed.lock();
+        let (proposal, removed_logs) = Proposal::of(batch, &removed.dead);
+        removed.dead.extend(removed_logs);
+        proposal
+    }
+
+    /// Number and bytes of the entries that are kept for others.
+    pub fn kept_entries(&self) -> Result<(usize, u64), StoreError> {
+        Ok(self.core.open()?.log.kept())
+    }
+}
+
+impl Replica for FjallStore {
+    fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        open.append_as(id, proposal.writes().to_vec())
+    }
+
+    fn sync_log(&self) -> Result<(), StoreError> {
+        self.core.open()?.log.sync()
+    }
+
+    fn truncate_log(&self, last: u64) -> Result<(), StoreError> {
+        self.core.open()?.truncate(last)
+    }
+
+    fn purge_log(&self, upto: u64) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        open.log.purge(upto.min(open.applied_index()));
+        Ok(())
+    }
+
+    fn read_entries(
+        &self,
+        range: Range<u64>,
+        max_bytes: u64,
+    ) -> Result<Vec<(EntryId, Proposal)>, StoreError> {
+        let entries = self
+            .core
+            .open()?
+            .log
+            .read(range.start, range.end, max_bytes)?;
+        let proposals = entries
+            .into_iter()
+            .map(|(id, writes)| (id, Proposal::from_writes(writes)));
+        Ok(proposals.collect())
+    }
+
+    fn term_of(&self, index: u64) -> Option<u64> {
+        self.core.open().ok()?.log.term_of(index)
+    }
+
+    fn replica_state(&self) -> Result<ReplicaState, StoreError> {
+        let open = self.core.open()?;
+        let (purged, last) = open.log.bounds().ok_or(StoreError::Closed)?;
+        let vote = open.vote.as_ref().and_then(|vote| vote.lock().vote());
+        let members = open.spaces.meta.get(keys::MEMBERS);
+        let members = members.map_err(failed("reading"))?;
+        let applied = open.applied_id();
+        let majority = open.log.majority();
+        let is_there = open.log.term_of(majority.index) == Some(majority.term);
+        Ok(ReplicaState {
+            purged,
+            last,
+            applied,
+            majority: if is_there { majority.index } else { 0 }.max(applied.index),
+            vote: vote.ok_or(StoreError::Closed)?,
+            members: members.map(|members| members.to_vec()),
+        })
+    }
+
+    fn save_vote(&self, vote: Vote) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        let file = open.vote.as_ref().ok_or(StoreError::Closed)?;
+        let mut file = file.lock();
+        if file.vote().is_none() {
+            return Err(StoreError::Closed);
+        }
+        file.save(vote)
+    }
+
+    fn note_majority(&self, id: EntryId) {
+        if let Ok(open) = self.core.open() {
+            open.log.record_majority(id);
+        }
+    }
+
+    fn apply_entries(&self, upto: u64) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        let progress = open.apply_upto(upto)?;
+        if open.applied_index() < upto {
+            return Err(StoreError::Corrupt(format!(
+                "entry {upto} must be applied, and the log ends before it"
+            )));
+        }
+        let overgrown = open.overgrown(&self.core.options).next().is_some();
+        drop(open);
+        if !progress.removed_logs.is_empty() {
+            let mut removed = self.core.removed.lock();
+            removed.dead.extend(&progress.removed_logs);
+        }
+        if overgrown {
+            self.sealer.wake();
+        }
+        self.maintenance.applied(progress);
+        Ok(())
+    }
+}
+
+/// Makes a data directory that of a member. The identity is written last: a crash before it leaves a directory that
+/// enters anew.
+fn enter_set(dir: &Path, options: FjallOptions) -> Result<(), StoreError> {
+    let core = Core::new(dir, options)?;
+    core.end()?;
+    let (seed, vote) = {
+        let open = core.open()?;
+        let mut writes = open.spaces.batch(1);
+        writes.insert(&open.spaces.meta, keys::BASE, two_numbers(0, 0));
+        writes.commit().map_err(failed("writing"))?;
+        open.checkpoint_whole()?;
+        let term = match open.log.last() {
+            0 => 0, // nothing was ever written
+            _ => open.log.term(),
+        };
+        let vote = Vote {
+            term,
+            ..Vote::default()
+        };
+        (open.spaces.log_seed()?.unwrap_or(0), vote)
+    };
+    core.close();
+    VoteFile::create(&dir.join(LOG_DIR), seed, vote)?;
+    let node = rand::random::<u64>().max(1);
+    Identity { node, set: None }.write(dir)
+}
+
+/// What the database tells of the log, to a start that needs the entries after `from`.
+pub(super) fn known(spaces: &Keyspaces, base: EntryId, from: u64) -> Result<Known, StoreError> {
+    let mut entries = vec![base];
+    entries.retain(|base| base.index > 0);
+    if let Some((term, first)) = spaces.term()?
+        && first <= from
+    {
+        entries.push(EntryId { term, index: from });
+    }
+    Ok(Known {
+        applied: from,
+        entries,
+    })
+}
+
+/// Compares the end of the log with what the database holds, whose keyspaces have everything up to `least`, and some up
+/// to `most`. Returns what is missing between the log and the database.
+pub(super) fn reconcile(
+    start: &mut LogStart,
+    spaces: &Keyspaces,
+    least: u64,
+    most: u64,
+) -> Result<Option<Damage>, StoreError> {
+    if start.last() >= most {
+        return Ok(None);
+    }
+    let term = spaces.term()?.filter(|(_, first)| *first <= most);
+    if least == most
+        && start.damages().is_empty()
+        && let Some((term, _)) = term
+    {
+        start.begin_after(EntryId { term, index: most });
+        return Ok(None);
+    }
+    Ok(Some(Damage {
+        entries: start.last().max(least) + 1..most + 1,
+        place: None,
+    }))
+}
+
+/// Counts the chunks of entries that no majority may have, and completes what is applied.
+pub(super) fn complete(
+    log: &Log,
+    extents: &Arc<Extents>,
+    unapplied: &VecDeque<Entry>,
+    applied: &mut Applied,
+) {
+    for entry in unapplied {
+        extents.added(&chunks_of(entry));
+    }
+    if applied.term == Some(0) {
+        applied.term = log.term_of(applied.index);
+    }
+}
+
+/// The addresses of the chunks that an entry puts.
+pub(super) fn chunks_of(entry: &Entry) -> Vec<ChunkAddress> {
+    let puts = entry.writes.iter().filter_map(|write| match write {
+        EntryWrite::PutChunk { address, .. } => Some(*address),
+        EntryWrite::Put { .. }
+        | EntryWrite::Remove { .. }
+        | EntryWrite::RemoveChunk { .. }
+        | EntryWrite::Sweep { .. } => None,
+    });
+    puts.collect()
+}

@@ -1,0 +1,257 @@
+//! The walk over the log of a member of a set at a start: finds all entries that are kept, the end, and damage.
+//!
+//! In a set, entries are replaced: one that no majority has may give way to one with the same index and a higher term,
+//! which stands behind it. So term and index together grow in the order of writing, and a later entry that follows on
+//! an earlier one replaces what stands between them. What is smaller than the entry before it was left behind by an
+//! earlier use of the extent.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tracing::warn;
+
+use super::EntryId;
+use super::damage::Damage;
+use super::extent_file::{ExtentFile, Found};
+use super::kept::Kept;
+use crate::store::StoreError;
+use crate::store::extents::{Extents, PAGE, SPARE_MARK};
+
+/// What the database of a member tells of the log.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct Known {
+    /// All keyspaces hold everything up to here, so entries up to here are only for others.
+    pub(in crate::store) applied: u64,
+    /// Entries whose terms are known. The log may begin behind one of them.
+    pub(in crate::store) entries: Vec<EntryId>,
+}
+
+/// The walk over the entries.
+pub(super) struct Chain<'a> {
+    seed: u64,
+    known: &'a Known,
+    files: BTreeMap<u32, ExtentFile>,
+    pub(super) kept: Kept,
+    has_begun: bool,
+    pub(super) damages: Vec<Damage>,
+    /// Where the next entry goes.
+    pub(super) end: Option<(u32, u64)>,
+    /// The last entry that is on disk for certain.
+    pub(super) committed: u64,
+    /// The greatest index in each extent that the walk has passed.
+    pub(super) last_in: BTreeMap<u32, u64>,
+}
+
+impl<'a> Chain<'a> {
+    /// Walks over all entries, up to `limit`. `synced` is what the file says.
+    pub(super) fn find(
+        extents: &Extents,
+        seed: u64,
+        known: &'a Known,
+        synced: EntryId,
+        limit: u64,
+    ) -> Result<Chain<'a>, StoreError> {
+        let mut chain = Chain {
+            seed,
+            known,
+            files: BTreeMap::new(),
+            kept: Kept::default(),
+            has_begun: false,
+            damages: Vec::new(),
+            end: None,
+            committed: 0,
+            last_in: BTreeMap::new(),
+        };
+        let heads = chain.open(extents)?;
+        for (at, head) in heads.iter().enumerate() {
+            if chain.has_begun && head.id() <= chain.kept.last() {
+                continue; // from an earlier use of the extent
+            }
+            let end = chain.walk(*head)?;
+            let next = heads.get(at + 1..).and_then(|later| {
+                let mut later = later.iter();
+                later.find(|later| later.id() > chain.kept.last())
+            });
+            if next.is_none_or(|next| !chain.fits(next)) {
+                chain.look_behind(head.extent, end, next)?;
+            }
+            let is_unfinished = |next: &Found| {
+                !chain.fits(next) && !chain.knows(next) && next.header.index > known.applied + 1
+            };
+            if next.is_some_and(is_unfinished) {
+                break;
+            }
+        }
+        if !chain.has_begun {
+            let base = known.entries.iter().max_by_key(|id| id.index);
+            chain.kept = Kept::after(base.copied().unwrap_or_default(), None);
+        }
+        chain.finish(synced, limit);
+        Ok(chain)
+    }
+
+    /// Opens the files. Returns the first entries of the extents, in the order of writing.
+    fn open(&mut self, extents: &Extents) -> Result<Vec<Found>, StoreError> {
+        let mut heads = Vec::new();
+        for number in extents.found_log() {
+            let file = ExtentFile::open(extents, number)?;
+            let first = file.read(0, PAGE)?;
+            let found = file.found_at(0, self.seed)?;
+            let is_unused = first.starts_with(SPARE_MARK) || first.iter().all(|byte| *byte == 0);
+            match found {
+                None if !is_unused => heads.extend(file.copied_at(0, file.len, self.seed)?),
+                found => heads.extend(found),
+            }
+            self.files.insert(number, file);
+        }
+        heads.sort_unstable_by_key(Found::id);
+        Ok(heads)
+    }
+
+    /// Takes the entries of an extent from this one on. Returns the position behind the last one.
+    fn walk(&mut self, first: Found) -> Result<u64, StoreError> {
+        let mut next = Some(first);
+        let mut end = first.at;
+        while let Some(found) = next {
+            self.take(found);
+            end = found.end();
+            self.end = Some((found.extent, end));
+            let Some(file) = self.files.get(&found.extent) else {
+                break;
+            };
+            let behind = file.found_at(end, self.seed)?;
+            next = behind.filter(|next| next.id() > found.id() && self.fits(next));
+        }
+        Ok(end)
+    }
+
+    /// Whether this entry follows on what was found, or replaces the last of it.
+    fn fits(&self, found: &Found) -> bool {
+        let before = found.header.index - 1;
+        let last = self.kept.last();
+        let is_next = before == last.index && found.header.term >= last.term;
+        let replaces = before < last.index && found.header.term > last.term;
+        (is_next || replaces)
+            && before >= self.kept.base().index
+            && self
+                .kept
+                .sum_at(before)
+                .is_none_or(|sum| sum == found.header.previous)
+    }
+
+    /// Whether this later entry, which does not fit, knows that one before it was on disk that is missing.
+    fn knows(&self, found: &Found) -> bool {
+        let last = self.kept.last();
+        let committed = found.header.committed;
+        committed > last.index
+            || (found.header.term > last.term && committed + 1 >= found.header.index)
+    }
+
+    /// Adds an entry. Before it some may be missing.
+    fn take(&mut self, found: Found) {
+        let last_in = self.last_in.entry(found.extent).or_default();
+        *last_in = found.header.index.max(*last_in);
+        if self.has_begun && self.fits(&found) {
+            self.kept.truncate(found.header.index - 1);
+            self.committed = self.committed.min(found.header.index - 1);
+        } else if !self.begin(&found) {
+            return;
+        }
+        self.committed = self.committed.max(found.header.committed);
+        self.kept.push(found);
+    }
+
+    /// Begins anew with this entry. What the database does not hold before it is damaged. Returns whether the entry
+    /// itself can be kept: the term of the entry before it must be known.
+    fn begin(&mut self, found: &Found) -> bool {
+        let index = found.header.index;
+        let last = self.kept.last().index;
+        let from = (last + 1).min(index - 1).max(self.known.applied + 1);
+        if from < index {
+            self.damaged(from..index, Some(found));
+        }
+        self.has_begun = true;
+        self.committed = self.committed.max(found.header.committed);
+        let mut known = self.known.entries.iter();
+        let before = match known.find(|id| id.index + 1 == index) {
+            Some(id) => Some(*id),
+            None if index == 1 => Some(EntryId::default()),
+            // Only a directory that has just come into a set does not know it. No other member does.
+            None if index > self.known.applied => Some(EntryId {
+                term: found.header.term,
+                index: index - 1,
+            }),
+            None => None,
+        };
+        self.kept = match before {
+            Some(before) => Kept::after(before, Some(found.header.previous)),
+            None => Kept::after(found.id(), Some(found.header.sum)),
+        };
+        before.is_some()
+    }
+
+    /// Looks behind an entry that cannot be read, at `at`, for the copy of its head and for whole entries.
+    fn look_behind(
+        &mut self,
+        extent: u32,
+        mut at: u64,
+        next: Option<&Found>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let last = self.kept.last();
+            let Some(file) = self.files.get(&extent) else {
+                return Ok(());
+            };
+            let later = file.entries_from(at, 1, self.seed)?;
+            let later: Vec<Found> = later.into_iter().filter(|it| it.id() > last).collect();
+            let is_needed = later.iter().chain(next).any(|found| self.knows(found));
+            if !is_needed {
+                return Ok(()); // the last entry was never finished
+            }
+            let end = later.first().map_or(file.len, |found| found.at);
+            let copied = file
+                .copied_at(at, end, self.seed)?
+                .filter(|found| found.id() > last && self.fits(found));
+            if let Some(found) = &copied {
+                let (entry, file) = (found.header.index, file.path.display());
+                warn!(entry, %file, "a head is damaged; its copy is whole");
+            }
+            let Some(found) = copied.or(later.first().copied()) else {
+                return Ok(());
+            };
+            at = self.walk(found)?;
+        }
+    }
+
+    fn damaged(&mut self, entries: Range<u64>, next: Option<&Found>) {
+        let place = self.end.and_then(|(extent, at)| {
+            let file = self.files.get(&extent)?;
+            let end = match next {
+                Some(next) if next.extent == extent => next.at,
+                _ => file.len,
+            };
+            (at < end).then(|| (file.path.clone(), at..end))
+        });
+        self.damages.push(Damage { entries, place });
+    }
+
+    /// Compares the end with what the file `synced` says, and cuts off what is behind `limit`.
+    fn finish(&mut self, synced: EntryId, limit: u64) {
+        let last = self.kept.last();
+        if last >= synced || (synced.term == 0 && last.index >= synced.index) {
+            let mut kept = self.kept.iter();
+            // Entries of a later term may have replaced some that were synced.
+            let later = kept.find(|found| found.header.term > synced.term && synced.term > 0);
+            let upto = later.map_or(synced.index, |found| found.header.index - 1);
+            self.committed = self.committed.max(upto.min(synced.index));
+        } else if synced.index > self.known.applied {
+            let from = (last.index + 1).min(synced.index);
+            self.damaged(from.max(self.known.applied + 1)..synced.index + 1, None);
+        }
+        if let Some(first) = self.kept.get(limit.saturating_add(1)) {
+            self.end = Some((first.extent, first.at));
+        }
+        self.kept.truncate(limit);
+        self.committed = self.committed.min(self.kept.last().index);
+    }
+}

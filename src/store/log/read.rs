@@ -1,0 +1,72 @@
+//! Reads entries for other members, with their chunks, and verifies them.
+
+use bytes::Bytes;
+
+use super::entry::decode_whole;
+use super::extent_file::{ExtentFile, Found};
+use super::{EntryId, Log};
+use crate::store::StoreError;
+use crate::store::writes::Write;
+
+impl Log {
+    /// Reads entries from `from` on, up to `end` and up to `max_bytes`, but at least one. Ends before an entry that is
+    /// not kept.
+    pub(in crate::store) fn read(
+        &self,
+        from: u64,
+        end: u64,
+        max_bytes: u64,
+    ) -> Result<Vec<(EntryId, Vec<Write>)>, StoreError> {
+        let found: Vec<Found> = {
+            let end_of_log = self.end.lock();
+            let kept = end_of_log.kept.as_ref();
+            let found = (from..end).map_while(|index| kept?.get(index).copied());
+            let mut bytes = 0;
+            found
+                .take_while(|found| {
+                    let is_first = bytes == 0;
+                    bytes += found.end() - found.at;
+                    is_first || bytes <= max_bytes
+                })
+                .collect()
+        };
+        let mut entries = Vec::with_capacity(found.len());
+        let mut file: Option<ExtentFile> = None;
+        for found in found {
+            let file = match file.take() {
+                Some(open) if open.number == found.extent => file.insert(open),
+                _ => file.insert(ExtentFile::open(&self.extents, found.extent)?),
+            };
+            let Some(writes) = self.read_entry(file, &found)? else {
+                let index = found.header.index;
+                if self.unneeded() >= index {
+                    break; // it was purged meanwhile, and its extent is used again
+                }
+                return Err(StoreError::Corrupt(format!(
+                    "entry {index} of the log ({}, from byte {}) cannot be read",
+                    file.path.display(),
+                    found.at
+                )));
+            };
+            entries.push((found.id(), writes));
+        }
+        Ok(entries)
+    }
+
+    fn read_entry(
+        &self,
+        file: &ExtentFile,
+        found: &Found,
+    ) -> Result<Option<Vec<Write>>, StoreError> {
+        let len = usize::try_from(found.end() - found.at).unwrap_or(usize::MAX);
+        let bytes = Bytes::from(file.read(found.at, len)?);
+        let Some((header, head)) = file.whole_at(found.head_at, self.seed)? else {
+            return Ok(None);
+        };
+        if bytes.len() < len || header != found.header {
+            return Ok(None);
+        }
+        let at = u32::try_from(found.at).ok();
+        Ok(at.and_then(|at| decode_whole(&head, &bytes, found.extent, at)))
+    }
+}
