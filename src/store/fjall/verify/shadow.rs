@@ -47,7 +47,7 @@ pub(super) struct Parts {
 
 /// What opening comes to.
 enum Opened {
-    Whole(Parts),
+    Whole(Box<Parts>),
     Empty,
     EarlierFormat,
     NoLog,
@@ -82,7 +82,7 @@ pub(super) fn cast(dir: &Path) -> Result<Cast, StoreError> {
     };
     Ok(match opened {
         Opened::Whole(parts) => Cast::Open(Box::new(Shadow {
-            parts,
+            parts: *parts,
             _dir: shadow,
         })),
         Opened::Empty => Cast::Empty,
@@ -134,12 +134,12 @@ fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, StoreError> {
     let used = spaces.extents_used()?;
     let extents = Arc::new(Extents::open(&log_dir, options.extent_bytes, used)?);
     let (start, least) = replay(&spaces, &extents, seed, used)?;
-    Ok(Opened::Whole(Parts {
+    Ok(Opened::Whole(Box::new(Parts {
         spaces,
         extents,
         start,
         least,
-    }))
+    })))
 }
 
 /// Applies the end of the log, as a start does that goes on behind damage.
