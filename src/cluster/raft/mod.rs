@@ -1,7 +1,20 @@
 //! This node's part in the Raft group of its set, over the log of the store.
 
+mod log; // the log of the store as Raft's, with its thread
+mod machine; // the database as Raft's state machine
+mod member; // this node's part, as the node uses it
+mod message; // messages between members as bytes, pure
+mod network; // Raft's calls to the others
 mod peers; // how this node calls the others
+mod replicated; // the store on which the leader runs the broker
+mod set_id; // the id of the set
 mod standing; // who leads, as this node knows it
+mod tracker; // how far proposals are
+mod types; // Raft's types and the store's
 
+pub use member::{Member, MemberError, MemberOptions, NotLeading};
 pub use peers::{Lane, PeerError, PeerStream, Peers};
 pub use standing::{ClusterStatus, MemberInfo, MemberRole, MemberStatus, Standing};
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,66 @@ pub struct ClusterStatus {
     /// This node too.
     pub members: Vec<MemberStatus>,
 }
+
+/// What tells this node's standing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// Whether it was elected in its term, and no later one is known.
+    pub(super) leads: bool,
+    pub(super) term: u64,
+    pub(super) leader: Option<MemberInfo>,
+    /// Time since a leader has heard a majority, or a follower its leader.
+    pub(super) unheard: Option<Duration>,
+}
+
+/// This node's standing. Followers elect no other leader while they have heard theirs within the election timeout, so
+/// a leader that has not heard a majority for so long does not lead for certain.
+pub(super) fn standing_of(evidence: Evidence, election_timeout: Duration) -> Standing {
+    let is_heard = evidence.unheard.is_some_and(|it| it < election_timeout);
+    let term = evidence.term;
+    match (evidence.leads, evidence.leader) {
+        (true, _) if is_heard => Standing::Leads { term },
+        (false, Some(leader)) if is_heard => Standing::Follows { leader, term },
+        _ => Standing::NoMajority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_stands_by_what_it_has_heard_lately() {
+        let timeout = Duration::from_millis(500);
+        let leader = MemberInfo {
+            id: 7,
+            ..MemberInfo::default()
+        };
+        let standing = |leads, leader: Option<&MemberInfo>, unheard: Option<u64>| {
+            let evidence = Evidence {
+                leads,
+                term: 3,
+                leader: leader.cloned(),
+                unheard: unheard.map(Duration::from_millis),
+            };
+            standing_of(evidence, timeout)
+        };
+        let follows = Standing::Follows {
+            leader: leader.clone(),
+            term: 3,
+        };
+        let leads = Standing::Leads { term: 3 };
+        assert_eq!(standing(true, Some(&leader), Some(499)), leads);
+        assert_eq!(
+            standing(true, Some(&leader), Some(500)),
+            Standing::NoMajority
+        );
+        assert_eq!(standing(true, None, None), Standing::NoMajority);
+        assert_eq!(standing(false, Some(&leader), Some(0)), follows);
+        assert_eq!(
+            standing(false, Some(&leader), Some(501)),
+            Standing::NoMajority
+        );
+        assert_eq!(standing(false, None, Some(0)), Standing::NoMajority);
+    }
+}

@@ -1,0 +1,120 @@
+//! The database of a member as Raft's state machine. An entry that a majority has is applied when it is durable here
+//! too. The writes come from this node's own log, so Raft's copy of them is not needed.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+
+use super::log::Durability;
+use super::types::{Group, entry_id, log_id, members_of};
+use crate::store::Replica;
+
+/// Entries that are applied together.
+const TOGETHER_MAX: usize = 64;
+
+/// The database of a member.
+pub(super) struct Machine<R> {
+    store: Arc<R>,
+    durability: Arc<Durability<R>>,
+}
+
+/// The state of the database at one entry, for a member that lags behind the log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image;
+
+impl<R: Replica> Machine<R> {
+    pub(super) fn new(store: Arc<R>, durability: Durability<R>) -> Machine<R> {
+        Machine {
+            store,
+            durability: Arc::new(durability),
+        }
+    }
+
+    /// Applies everything up to this index of the store, on a thread that may block.
+    async fn apply_upto(&self, upto: u64) -> io::Result<()> {
+        let (store, durability) = (self.store.clone(), self.durability.clone());
+        let applied = tokio::task::spawn_blocking(move || {
+            durability.wait(upto)?;
+            store.apply_entries(upto).map_err(io::Error::other)
+        });
+        applied.await.map_err(io::Error::other)?
+    }
+
+    fn meta(&self) -> io::Result<SnapshotMetaOf<Group>> {
+        let state = self.store.replica_state().map_err(io::Error::other)?;
+        Ok(SnapshotMetaOf::<Group> {
+            last_log_id: log_id(state.applied),
+            last_membership: members_of(&state)?,
+        })
+    }
+}
+
+impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Machine<R>;
+
+    async fn applied_state(
+        &mut self,
+    ) -> Result<(Option<LogIdOf<Group>>, StoredMembershipOf<Group>), io::Error> {
+        let meta = self.meta()?;
+        Ok((meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Group>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut pieces = entries.ready_chunks(TOGETHER_MAX);
+        while let Some(piece) = pieces.next().await {
+            let mut responders = Vec::with_capacity(piece.len());
+            let mut upto = 0;
+            for item in piece {
+                let (entry, responder) = item?;
+                upto = entry_id(&entry.log_id()).index;
+                responders.extend(responder);
+            }
+            self.apply_upto(upto).await?;
+            for responder in responders {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Machine<R> {
+        Machine {
+            store: self.store.clone(),
+            durability: self.durability.clone(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _: &SnapshotMetaOf<Group>,
+        _: Image,
+    ) -> Result<(), io::Error> {
+        Err(io::Error::other("snapshots are not received yet"))
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<Group, Image>>, io::Error> {
+        Ok(None)
+    }
+}
+
+impl<R: Replica> RaftSnapshotBuilder<Group> for Machine<R> {
+    type SnapshotData = Image;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Group, Image>, io::Error> {
+        Ok(SnapshotOf::<Group, Image> {
+            meta: self.meta()?,
+            snapshot: Image,
+        })
+    }
+}

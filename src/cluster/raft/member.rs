@@ -1,0 +1,667 @@
+//! This node's part in the Raft group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::alias::{InstantOf, VoteOf};
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::raft::{TransferLeaderRequest, VoteRequest};
+use openraft::type_config::TypeConfigExt;
+use openraft::{
+    ChangeMembers, Config, Instant, Membership, Raft, RaftMetrics, ServerState, SnapshotPolicy,
+};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::log::{Durability, LogStore};
+use super::machine::Machine;
+use super::message::{self, Envelope, MessageError, kind};
+use super::network::Network;
+use super::peers::{PeerStream, Peers};
+use super::replicated::Replicated;
+use super::set_id::SetId;
+use super::standing::{
+    ClusterStatus, Evidence, MemberInfo, MemberRole, MemberStatus, Standing, standing_of,
+};
+use super::tracker::Proposals;
+use super::types::{Group, Members, NodeFacts, log_id};
+use crate::store::{FjallStore, Journal, Replica, Store, StoreError};
+
+/// How long a member that is added may take to get everything the set has.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
+/// How long a handover may take.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
+/// A leader whose disk syncs nothing for this long hands over.
+const STALL_MAX: Duration = Duration::from_secs(2);
+/// Pause before a member that has failed starts again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// How a member runs.
+#[derive(Clone, Debug)]
+pub struct MemberOptions {
+    /// This node. Its id is the one in its data directory.
+    pub this: MemberInfo,
+    pub heartbeat: Duration,
+    /// An election begins after this time without a leader, or up to twice of it.
+    pub election_timeout: Duration,
+}
+
+/// Why a member does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Raft(String),
+    #[error("this node belongs to a cluster already")]
+    Formed,
+    #[error("{0} is a member already")]
+    Known(String),
+    #[error("no member has the id {0}")]
+    Unknown(u64),
+    #[error("there is no other member to hand over to")]
+    Alone,
+    #[error("no other node has taken over in time")]
+    NotTransferred,
+}
+
+/// This node does not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node does not lead its cluster")]
+pub struct NotLeading;
+
+type Core = Raft<Group, Machine<FjallStore>>;
+type Moment = InstantOf<Group>;
+
+/// This node's part in the Raft group of its set.
+pub struct Member {
+    options: MemberOptions,
+    store: Arc<FjallStore>,
+    peers: Arc<dyn Peers>,
+    set: Arc<SetId>,
+    running: Mutex<Option<Running>>,
+    standing: watch::Sender<Standing>,
+    /// When the leader was heard last, and which it is.
+    heard: Mutex<Option<(u64, Moment)>>,
+    /// The leadership that a broker uses.
+    leadership: Mutex<Option<(u64, Arc<Proposals>)>>,
+    elections: AtomicU64,
+    /// How often Raft was started.
+    starts: AtomicU64,
+    stopped: watch::Sender<bool>,
+    /// One change of members at a time.
+    changes: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Running {
+    /// Tells it from earlier ones.
+    number: u64,
+    raft: Core,
+    durability: Arc<Durability<FjallStore>>,
+}
+
+fn raft_error(error: impl std::fmt::Display) -> MemberError {
+    MemberError::Raft(error.to_string())
+}
+
+impl Member {
+    /// Starts the member over the store of its data directory.
+    pub async fn start(
+        options: MemberOptions,
+        store: Arc<FjallStore>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Arc<Member>, MemberError> {
+        let identity = store.identity()?.ok_or(StoreError::Closed)?;
+        let set = Arc::new(SetId::new(identity.set));
+        let member = Arc::new(Member {
+            options: MemberOptions {
+                this: MemberInfo {
+                    id: identity.node,
+                    ..options.this
+                },
+                ..options
+            },
+            store,
+            peers,
+            set,
+            running: Mutex::default(),
+            standing: watch::Sender::new(Standing::NoMajority),
+            heard: Mutex::default(),
+            leadership: Mutex::default(),
+            elections: AtomicU64::new(0),
+            starts: AtomicU64::new(0),
+            stopped: watch::Sender::new(false),
+            changes: tokio::sync::Mutex::default(),
+        });
+        member.run().await?;
+        tokio::spawn(Arc::clone(&member).watch());
+        Ok(member)
+    }
+
+    async fn run(&self) -> Result<(), MemberError> {
+        let log = LogStore::open(self.store.clone(), self.options.this.id)?;
+        let durability = Arc::new(log.durability());
+        let machine = Machine::new(self.store.clone(), log.durability());
+        let network = Network {
+            peers: self.peers.clone(),
+            me: self.options.this.id,
+            set: self.set.clone(),
+        };
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            cluster_name: "leveret".to_owned(),
+            heartbeat_interval: millis(self.options.heartbeat),
+            election_timeout_min: millis(self.options.election_timeout),
+            election_timeout_max: millis(self.options.election_timeout) * 2,
+            enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false),
+            snapshot_policy: SnapshotPolicy::Never,
+            replication_lag_threshold: u64::MAX,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            backoff: "50ms 100ms 200ms ...1s".to_owned(),
+            ..Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(raft_error)?);
+        let raft = Raft::new(self.options.this.id, config, network, log, machine).await;
+        let raft = raft.map_err(raft_error)?;
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        *self.running.lock() = Some(Running {
+            number,
+            raft,
+            durability,
+        });
+        Ok(())
+    }
+
+    fn running(&self) -> Result<Running, MemberError> {
+        let running = self.running.lock().clone();
+        running
+            .ok_or_else(|| MemberError::Raft("this node has failed, and starts again".to_owned()))
+    }
+
+    /// This node, with the id of its data directory.
+    pub fn this(&self) -> &MemberInfo {
+        &self.options.this
+    }
+
+    /// Who leads, as it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Begins a set with these members, of which this node is one. What a broker that ran alone has left here is what
+    /// the set begins with; then the others are added.
+    pub async fn form(&self, members: Vec<MemberInfo>) -> Result<(), MemberError> {
+        let change = self.changes.lock().await;
+        let state = self.store.replica_state()?;
+        let raft = self.running()?.raft;
+        if state.members.is_some()
+            || raft.is_initialized().await.map_err(raft_error)? && state.last.index == 0
+        {
+            return Err(MemberError::Formed);
+        }
+        let set = rand::random::<u64>().max(1);
+        self.store.note_set(set)?;
+        self.set.put(set);
+        if state.last.index == 0 {
+            let nodes: BTreeMap<u64, NodeFacts> = members
+                .iter()
+                .map(|member| (member.id, NodeFacts::of(member)))
+                .collect();
+            return raft.initialize(nodes).await.map_err(raft_error);
+        }
+        let me = &self.options.this;
+        self.shut_down().await;
+        let nodes = BTreeMap::from([(me.id, NodeFacts::of(me))]);
+        let alone = Membership::new(vec![BTreeSet::from([me.id])], nodes).map_err(raft_error)?;
+        let stored = Members::new(log_id(state.applied), alone);
+        let stored = serde_json::to_vec(&stored).map_err(raft_error)?;
+        self.store.begin_set(&stored)?;
+        self.run().await?;
+        drop(change);
+        self.until_leading().await?;
+        for member in members {
+            if member.id != me.id {
+                self.add(member).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn until_leading(&self) -> Result<(), MemberError> {
+        let mut standing = self.standing();
+        let leads = standing.wait_for(|standing| matches!(standing, Standing::Leads { .. }));
+        let leads = tokio::time::timeout(CATCH_UP_WITHIN, leads).await;
+        leads.map_err(raft_error)?.map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// The store on which the leader runs the broker, when everything that was committed before is applied to it. It
+    /// takes nothing any more once the leadership is lost.
+    pub async fn lead(&self) -> Result<Arc<dyn Store>, NotLeading> {
+        let raft = self.running().map_err(|_| NotLeading)?.raft;
+        let mut metrics = raft.metrics();
+        let mut standing = self.standing();
+        loop {
+            let Standing::Leads { term } = *standing.borrow_and_update() else {
+                return Err(NotLeading);
+            };
+            let applied = metrics.borrow_watched().last_applied;
+            if let Some(own) = applied.filter(|id| leader_term(id) == term) {
+                let proposals = Arc::new(Proposals::default());
+                let before = self.leadership.lock().replace((term, proposals.clone()));
+                if let Some((_, before)) = before {
+                    before.lose();
+                }
+                self.check_leadership(&self.standing.borrow());
+                return Ok(Arc::new(Replicated {
+                    store: self.store.clone(),
+                    raft,
+                    own,
+                    proposals,
+                    runtime: Handle::current(),
+                }));
+            }
+            tokio::select! {
+                changed = metrics.changed() => changed.map_err(|_| NotLeading)?,
+                changed = standing.changed() => changed.map_err(|_| NotLeading)?,
+            }
+        }
+    }
+
+    /// Adds a node. It has what the set has, and votes, when this returns.
+    pub async fn add(&self, new: MemberInfo) -> Result<(), MemberError> {
+        let _change = self.changes.lock().await;
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        let clash = members.nodes().find(|(id, node)| {
+            let (id, is_voter) = (**id, members.voter_ids().any(|voter| voter == **id));
+            match id == new.id {
+                true => is_voter || **node != NodeFacts::of(&new),
+                false => node.name == new.name || node.address == new.address,
+            }
+        });
+        if let Some((_, node)) = clash {
+            return Err(MemberError::Known(node.name.clone()));
+        }
+        let learner = raft.add_learner(new.id, NodeFacts::of(&new), true);
+        let learner = tokio::time::timeout(CATCH_UP_WITHIN, learner).await;
+        learner.map_err(raft_error)?.map_err(raft_error)?;
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([new.id]));
+        raft.change_membership(change, true)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// Removes a member for good.
+    pub async fn remove(&self, id: u64) -> Result<(), MemberError> {
+        let _change = self.changes.lock().await;
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        let ids = BTreeSet::from([id]);
+        let change = if members.voter_ids().any(|voter| voter == id) {
+            ChangeMembers::RemoveVoters(ids)
+        } else if members.nodes().any(|(known, _)| *known == id) {
+            ChangeMembers::RemoveNodes(ids)
+        } else {
+            return Err(MemberError::Unknown(id));
+        };
+        raft.change_membership(change, false)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// Hands the leadership over: to this member, or to the one that has most. Returns when this node has ceased to
+    /// lead.
+    pub async fn transfer(&self, to: Option<u64>) -> Result<(), MemberError> {
+        let raft = self.running()?.raft;
+        let to = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let me = self.options.this.id;
+            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+            let matched = metrics.replication.as_ref();
+            let others = matched.into_iter().flatten();
+            let others = others.filter(|(id, _)| **id != me && voters.contains(id));
+            match to {
+                Some(to) if !voters.contains(&to) => return Err(MemberError::Unknown(to)),
+                Some(to) => to,
+                None => match others.max_by_key(|(_, matched)| **matched) {
+                    Some((id, _)) => *id,
+                    None => return Err(MemberError::Alone),
+                },
+            }
+        };
+        if to == self.options.this.id {
+            return Ok(());
+        }
+        raft.trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(raft_error)?;
+        let mut standing = self.standing();
+        let ceased = standing.wait_for(|it| !matches!(it, Standing::Leads { .. }));
+        let ceased = tokio::time::timeout(TRANSFER_WITHIN, ceased).await;
+        ceased
+            .map_err(|_| MemberError::NotTransferred)?
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// The set as this node knows it.
+    pub fn status(&self) -> ClusterStatus {
+        let state = self.store.replica_state().unwrap_or_default();
+        let mut status = ClusterStatus {
+            this: self.options.this.clone(),
+            set: self.set.get(),
+            standing: self.standing.borrow().clone(),
+            term: state.vote.term,
+            last_index: Some(state.last.index),
+            committed: Some(state.majority),
+            applied: Some(state.applied.index),
+            purged: Some(state.purged.index),
+            elections: self.elections.load(Ordering::Relaxed),
+            members: Vec::new(),
+        };
+        let Ok(running) = self.running() else {
+            return status;
+        };
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        status.term = metrics.current_term;
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let heard = *self.heard.lock();
+        for (id, node) in metrics.membership_config.nodes() {
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+            let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(id)?);
+            let heard = heard.filter(|(leader, _)| leader == id);
+            let unheard = match answered {
+                Some(at) => Some(at.elapsed()),
+                None => heard.map(|(_, at)| at.elapsed()),
+            };
+            status.members.push(MemberStatus {
+                member: node.member(*id),
+                role: match voters.contains(id) {
+                    true => MemberRole::Voter,
+                    false => MemberRole::Learner,
+                },
+                matched: matched.map(|id| id.index() + 1),
+                unheard: if *id == self.options.this.id {
+                    None
+                } else {
+                    unheard
+                },
+            });
+        }
+        status
+    }
+
+    /// Answers a call of another member.
+    pub async fn handle(&self, kind: u8, request: Bytes) -> Bytes {
+        message::answer(self.try_handle(kind, request).await)
+    }
+
+    async fn try_handle(&self, kind: u8, request: Bytes) -> Result<Vec<u8>, MessageError> {
+        let (envelope, body) = message::open(request)?;
+        self.check(envelope)?;
+        let refused = |error: String| MessageError::Refused(error);
+        let raft = self.running().map_err(|e| refused(e.to_string()))?.raft;
+        let fatal = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
+        Ok(match kind {
+            kind::APPEND => {
+                let append = message::append_body(body)?;
+                let vote = append.vote;
+                let answer = raft.append_entries(append).await.map_err(|e| fatal(&e))?;
+                self.hear(&vote, &answer);
+                serde_json::to_vec(&answer)?
+            }
+            kind::VOTE => {
+                let vote: VoteRequest<Group> = message::body(&body)?;
+                serde_json::to_vec(&raft.vote(vote).await.map_err(|e| fatal(&e))?)?
+            }
+            kind::PRE_VOTE => {
+                let vote: VoteRequest<Group> = message::body(&body)?;
+                serde_json::to_vec(&raft.pre_vote(vote).await.map_err(|e| fatal(&e))?)?
+            }
+            kind::TRANSFER => {
+                let transfer: TransferLeaderRequest<Group> = message::body(&body)?;
+                let outcome = raft.handle_transfer_leader(transfer).await;
+                serde_json::to_vec(&outcome.map_err(|e| fatal(&e))?)?
+            }
+            other => return Err(refused(format!("no request of kind {other}"))),
+        })
+    }
+
+    /// Takes a stream of another member.
+    pub async fn receive(&self, _header: Bytes, _stream: Box<dyn PeerStream>) {
+        warn!("a snapshot came, which this release does not take");
+    }
+
+    /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
+    fn check(&self, envelope: Envelope) -> Result<(), MessageError> {
+        let refused = |text: &str| Err(MessageError::Refused(text.to_owned()));
+        if envelope.to != self.options.this.id {
+            return refused("another node had this address: its data are not here");
+        }
+        match self.set.get() {
+            Some(set) if set == envelope.set => Ok(()),
+            Some(_) => refused("this node belongs to another cluster"),
+            None if envelope.set == 0 => refused("this node belongs to no cluster yet"),
+            None => {
+                let noted = self.store.note_set(envelope.set);
+                noted.map_err(|e| MessageError::Refused(e.to_string()))?;
+                self.set.put(envelope.set);
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that a leader was heard.
+    fn hear(&self, vote: &VoteOf<Group>, answer: &openraft::raft::AppendEntriesResponse<Group>) {
+        if !matches!(answer, openraft::raft::AppendEntriesResponse::HigherVote(_)) {
+            let leader = vote.leader_id().voted_for;
+            *self.heard.lock() = Some((leader, Group::now()));
+        }
+    }
+
+    /// Takes no part any more.
+    pub async fn stop(&self) {
+        self.stopped.send_replace(true);
+        self.shut_down().await;
+        self.stand(Standing::NoMajority);
+    }
+
+    async fn shut_down(&self) {
+        let running = self.running.lock().take();
+        Member::end(running).await;
+    }
+
+    /// As [`Member::shut_down`], unless another one runs already.
+    async fn shut_down_only(&self, number: u64) {
+        let running = {
+            let mut running = self.running.lock();
+            let is_same = running.as_ref().is_some_and(|it| it.number == number);
+            if is_same { running.take() } else { None }
+        };
+        Member::end(running).await;
+    }
+
+    async fn end(running: Option<Running>) {
+        if let Some(running) = running
+            && let Err(failure) = running.raft.shutdown().await
+        {
+            warn!(%failure, "the member did not end as it should");
+        }
+    }
+
+    /// Keeps the standing up to date, and starts the member again when it has failed.
+    async fn watch(self: Arc<Member>) {
+        let mut stopped = self.stopped.subscribe();
+        while !*stopped.borrow_and_update() {
+            let running = self.running.lock().clone();
+            match running {
+                Some(running) => self.follow(&running, &mut stopped).await,
+                None => self.restart(&mut stopped).await,
+            }
+        }
+    }
+
+    /// Follows Raft's metrics until it ends.
+    async fn follow(&self, running: &Running, stopped: &mut watch::Receiver<bool>) {
+        let mut changes = running.raft.metrics();
+        let mut stall = Stall::default();
+        loop {
+            let metrics = changes.borrow_watched().clone();
+            if let Err(failure) = &metrics.running_state {
+                if !matches!(failure, Fatal::Stopped) {
+                    error!(%failure, "this node takes no part in the cluster until its store works again");
+                }
+                self.stand(Standing::NoMajority);
+                self.shut_down_only(running.number).await;
+                return;
+            }
+            self.stand(self.judge(&metrics));
+            self.look_at_disk(&mut stall, &running.durability).await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() {
+                    self.stand(Standing::NoMajority);
+                    self.shut_down_only(running.number).await;
+                    return;
+                },
+                () = tokio::time::sleep(self.options.heartbeat) => {}
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+
+    /// Starts the member again after a pause, unless a change of members does so.
+    async fn restart(&self, stopped: &mut watch::Receiver<bool>) {
+        self.stand(Standing::NoMajority);
+        tokio::select! {
+            () = tokio::time::sleep(RESTART_AFTER) => {}
+            _ = stopped.changed() => return,
+        }
+        let Ok(_change) = self.changes.try_lock() else {
+            return;
+        };
+        if self.running.lock().is_some() {
+            return;
+        }
+        let store = self.store.clone();
+        let reopened = tokio::task::spawn_blocking(move || store.reopen()).await;
+        let restarted = match reopened {
+            Ok(Ok(())) => self.run().await.map_err(|e| e.to_string()),
+            Ok(Err(failure)) => Err(failure.to_string()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        match restarted {
+            Ok(()) => info!("this node takes part in the cluster again"),
+            Err(failure) => warn!(failure, "this node cannot take part in the cluster yet"),
+        }
+    }
+
+    fn judge(&self, metrics: &RaftMetrics<Group>) -> Standing {
+        let heard = *self.heard.lock();
+        let leader = metrics.current_leader.and_then(|leader| {
+            let node = metrics.membership_config.membership().get_node(&leader)?;
+            Some(node.member(leader))
+        });
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let is_alone = voters == [self.options.this.id];
+        let unheard = match metrics.state {
+            ServerState::Leader if is_alone => Some(Duration::ZERO),
+            ServerState::Leader => metrics.last_quorum_acked.map(|at| at.elapsed()),
+            _ => heard
+                .filter(|(id, _)| leader.as_ref().is_some_and(|leader| leader.id == *id))
+                .map(|(_, at)| at.elapsed()),
+        };
+        let evidence = Evidence {
+            leads: metrics.state == ServerState::Leader,
+            term: metrics.current_term,
+            leader,
+            unheard,
+        };
+        standing_of(evidence, self.options.election_timeout)
+    }
+
+    fn stand(&self, new: Standing) {
+        self.check_leadership(&new);
+        self.standing.send_if_modified(|standing| {
+            let is_new = *standing != new;
+            let has_leader = !matches!(new, Standing::NoMajority);
+            if is_new && has_leader {
+                self.elections.fetch_add(1, Ordering::Relaxed);
+            }
+            if is_new {
+                *standing = new;
+            }
+            is_new
+        });
+    }
+
+    /// Ends the leadership that a broker uses, unless it is this one.
+    fn check_leadership(&self, standing: &Standing) {
+        let mut leadership = self.leadership.lock();
+        let holds = match (&*leadership, standing) {
+            (Some((term, _)), Standing::Leads { term: now }) => term == now,
+            (None, _) => true,
+            (Some(_), Standing::Follows { .. } | Standing::NoMajority) => false,
+        };
+        if !holds && let Some((_, proposals)) = leadership.take() {
+            proposals.lose();
+        }
+    }
+
+    /// Hands over when this leader's disk has stalled.
+    async fn look_at_disk(&self, stall: &mut Stall, durability: &Durability<FjallStore>) {
+        let leads = matches!(*self.standing.borrow(), Standing::Leads { .. });
+        let is_due = stall.is_due(durability.progress(), Group::now());
+        if leads && is_due {
+            warn!("the disk of this leader has stalled: it hands over");
+            let handed = self.transfer(None).await;
+            if let Err(failure) = handed {
+                warn!(%failure, "cannot hand over");
+            }
+        }
+    }
+}
+
+fn leader_term(id: &super::types::LogId) -> u64 {
+    id.committed_leader_id().term
+}
+
+/// Watches whether the disk goes on.
+#[derive(Default)]
+struct Stall {
+    /// What was durable, and since when nothing more is although more is written.
+    since: Option<(u64, Moment)>,
+}
+
+impl Stall {
+    /// Whether it has stalled for too long; then it counts anew. `progress` is what is durable, and whether more waits.
+    fn is_due(&mut self, progress: (u64, bool), now: Moment) -> bool {
+        let (durable, waits) = progress;
+        match self.since {
+            Some((before, since)) if waits && before == durable => {
+                if now.saturating_duration_since(since) < STALL_MAX {
+                    return false;
+                }
+                self.since = None;
+                true
+            }
+            _ => {
+                self.since = waits.then_some((durable, now));
+                false
+            }
+        }
+    }
+}

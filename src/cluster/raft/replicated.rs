@@ -1,0 +1,120 @@
+//! The store on which the leader runs the broker: what it writes is proposed to the set, is durable when a majority has
+//! it, and is read from this node's own database.
+
+use std::sync::Arc;
+
+use openraft::Raft;
+use tokio::runtime::Handle;
+
+use super::machine::Machine;
+use super::tracker::{Lost, Proposals};
+use super::types::{Changes, Group, LogId};
+use crate::model::LogId as QueueLog;
+use crate::store::{
+    Batch, DefinitionEntry, FjallStore, Journal, LogState, Store, StoreError, StoredChunk,
+    Verified, VerifyStep,
+};
+
+/// The store of one leadership.
+pub(super) struct Replicated {
+    pub(super) store: Arc<FjallStore>,
+    pub(super) raft: Raft<Group, Machine<FjallStore>>,
+    /// An entry of this leadership.
+    pub(super) own: LogId,
+    pub(super) proposals: Arc<Proposals>,
+    pub(super) runtime: Handle,
+}
+
+fn not_leading() -> StoreError {
+    StoreError::Database {
+        doing: "replicating",
+        reason: "this node no longer leads its cluster".to_owned(),
+    }
+}
+
+impl From<Lost> for StoreError {
+    fn from(Lost: Lost) -> StoreError {
+        not_leading()
+    }
+}
+
+impl Journal for Replicated {
+    fn append(&self, batch: &Batch) -> Result<(), StoreError> {
+        let proposal = self.store.propose(batch);
+        if proposal.is_empty() {
+            return Ok(());
+        }
+        let tracker = self.proposals.next()?;
+        let write = self
+            .raft
+            .write(Changes(proposal))
+            .with_leader(*self.own.committed_leader_id())
+            .responder(tracker);
+        let sent = self.runtime.block_on(async move { write.await });
+        sent.map_err(|_| not_leading())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.proposals.wait_committed()?)
+    }
+
+    fn apply(&self) -> Result<(), StoreError> {
+        Ok(self.proposals.wait_applied()?)
+    }
+
+    fn throttled(&self) -> bool {
+        self.store.throttled()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.store.free_bytes()
+    }
+
+    fn owed_bytes(&self) -> u64 {
+        self.store.owed_bytes()
+    }
+
+    fn is_on_reserve(&self) -> bool {
+        self.store.is_on_reserve()
+    }
+
+    fn spare(&self) {
+        self.store.spare();
+    }
+
+    /// What was proposed cannot be taken back, and whether it is committed only the next leader knows.
+    fn reopen(&self) -> Result<(), StoreError> {
+        Err(not_leading())
+    }
+}
+
+impl Store for Replicated {
+    fn read(
+        &self,
+        log: QueueLog,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredChunk>, StoreError> {
+        self.store.read(log, from, max_bytes)
+    }
+
+    fn logs(&self) -> Result<Vec<(QueueLog, LogState)>, StoreError> {
+        self.store.logs()
+    }
+
+    fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
+        self.store.definitions(prefix)
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.store.damage()
+    }
+
+    fn verify(&self, step: &mut VerifyStep<'_>) -> Result<Verified, StoreError> {
+        self.store.verify(step)
+    }
+
+    fn sweep_settled(&self) -> Result<(), StoreError> {
+        self.store.sweep_settled()
+    }
+}

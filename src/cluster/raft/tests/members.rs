@@ -1,0 +1,119 @@
+//! Three members: they agree, elect, catch up, and a broker that ran alone grows to three.
+
+use super::*;
+
+async fn three(dir: &Path, network: &Arc<Network>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(dir, name, network).await);
+    }
+    nodes
+}
+
+fn infos(nodes: &[Node]) -> Vec<MemberInfo> {
+    nodes.iter().map(Node::info).collect()
+}
+
+async fn agree(nodes: &[Node], upto: u8) {
+    let expected: Vec<u8> = (1..=upto).collect();
+    for node in nodes.iter().filter(|node| node.running.is_some()) {
+        let holds = || node.values() == expected;
+        eventually("all have the same", holds).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_agree_elect_and_catch_up() {
+    let (dir, network) = (scratch(), Arc::default());
+    let mut nodes = three(dir.path(), &network).await;
+    nodes[0].member().form(infos(&nodes)).await.unwrap();
+    assert!(nodes[0].member().form(infos(&nodes)).await.is_err());
+    let first = leader(&nodes).await;
+    let store = nodes[first].member().lead().await.unwrap();
+    assert!(write(store, 1..20).await);
+    agree(&nodes, 19).await;
+    // The leader ends. What it confirmed is there, and another one leads.
+    nodes[first].stop().await;
+    let second = leader(&nodes).await;
+    assert_ne!(first, second);
+    let store = nodes[second].member().lead().await.unwrap();
+    assert!(write(store.clone(), 20..30).await);
+    agree(&nodes, 29).await;
+    nodes[first].restart().await;
+    agree(&nodes, 29).await;
+    let status = nodes[second].member().status();
+    assert_eq!(status.members.len(), 3);
+    assert!(status.set.is_some() && status.set == nodes[first].member().status().set);
+    // Handed over, the old leader follows.
+    nodes[second].member().transfer(None).await.unwrap();
+    let third = leader(&nodes).await;
+    assert_ne!(second, third);
+    assert!(!write(store, 99..100).await, "the leadership is over");
+    let follows = || matches!(nodes[second].standing(), Standing::Follows { .. });
+    eventually("it follows", follows).await;
+    for node in &mut nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_confirms_nothing_and_another_leads() {
+    let (dir, network) = (scratch(), Arc::default());
+    let mut nodes = three(dir.path(), &network).await;
+    nodes[0].member().form(infos(&nodes)).await.unwrap();
+    let first = leader(&nodes).await;
+    let store = nodes[first].member().lead().await.unwrap();
+    assert!(write(store.clone(), 1..5).await);
+    network.cut.lock().insert(nodes[first].info().id);
+    assert!(!write(store, 90..95).await);
+    let lost = || nodes[first].standing() == Standing::NoMajority;
+    eventually("it knows that it has no majority", lost).await;
+    let second = leader(&nodes).await;
+    assert_ne!(first, second);
+    let store = nodes[second].member().lead().await.unwrap();
+    assert!(write(store, 5..10).await);
+    network.cut.lock().clear();
+    agree(&nodes, 9).await;
+    for node in &mut nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_ran_alone_grows_to_three_and_a_member_leaves() {
+    let (dir, network) = (scratch(), Arc::default());
+    let mut node = Node::start(dir.path(), "a", &network).await;
+    node.stop().await;
+    // As a broker that runs alone leaves it.
+    std::fs::remove_dir_all(&node.dir).unwrap();
+    let alone = FjallStore::open(&node.dir, small()).unwrap();
+    for value in 1..4 {
+        use crate::store::Journal;
+        alone.append(&put(value)).unwrap();
+        alone.sync().unwrap();
+        alone.apply().unwrap();
+    }
+    drop(alone);
+    node.restart().await;
+    let mut nodes = vec![node];
+    nodes[0].member().form(infos(&nodes)).await.unwrap();
+    assert_eq!(leader(&nodes).await, 0);
+    let store = nodes[0].member().lead().await.unwrap();
+    assert!(write(store.clone(), 4..8).await);
+    for name in ["b", "c"] {
+        let node = Node::start(dir.path(), name, &network).await;
+        nodes[0].member().add(node.info()).await.unwrap();
+        assert!(nodes[0].member().add(node.info()).await.is_err());
+        nodes.push(node);
+    }
+    agree(&nodes, 7).await;
+    assert!(write(store, 8..10).await);
+    agree(&nodes, 9).await;
+    let gone = nodes[2].info().id;
+    nodes[0].member().remove(gone).await.unwrap();
+    assert!(nodes[0].member().remove(gone).await.is_err());
+    assert_eq!(nodes[0].member().status().members.len(), 2);
+    for node in &mut nodes {
+        node.stop().await;
+    }
+}

@@ -1,0 +1,160 @@
+//! How far the proposals of one leadership are: each is committed when a majority has it, then applied.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openraft::alias::LogIdOf;
+use openraft::raft::responder::Responder;
+use parking_lot::{Condvar, Mutex};
+
+use super::types::Group;
+
+/// The proposals of one leadership, numbered from 1 on.
+#[derive(Debug, Default)]
+pub(super) struct Proposals {
+    reached: Mutex<Reached>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Reached {
+    proposed: u64,
+    committed: u64,
+    applied: u64,
+    /// The leadership is lost: nothing more is known of what is not committed.
+    lost: bool,
+}
+
+/// The leadership is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost;
+
+impl Proposals {
+    /// The tracker of the next proposal.
+    pub(super) fn next<T>(self: &Arc<Self>) -> Result<Tracker<T>, Lost> {
+        let mut reached = self.reached.lock();
+        if reached.lost {
+            return Err(Lost);
+        }
+        reached.proposed += 1;
+        Ok(Tracker {
+            proposals: Arc::clone(self),
+            number: reached.proposed,
+            is_committed: false,
+            is_complete: false,
+            result: PhantomData,
+        })
+    }
+
+    /// Ends the leadership: everything that waits fails, and nothing more is taken.
+    pub(super) fn lose(&self) {
+        self.reached.lock().lost = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything is committed that was proposed before.
+    pub(super) fn wait_committed(&self) -> Result<(), Lost> {
+        self.wait(|reached, upto| reached.committed >= upto)
+    }
+
+    /// Waits until everything is applied that is committed now.
+    pub(super) fn wait_applied(&self) -> Result<(), Lost> {
+        let mut reached = self.reached.lock();
+        let upto = reached.committed;
+        while reached.applied < upto {
+            if reached.lost {
+                return Err(Lost);
+            }
+            self.changed.wait(&mut reached);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, holds: impl Fn(&Reached, u64) -> bool) -> Result<(), Lost> {
+        let mut reached = self.reached.lock();
+        let upto = reached.proposed;
+        loop {
+            // What is committed is so for good. But the broker that reports it must end first.
+            if reached.lost {
+                return Err(Lost);
+            }
+            if holds(&reached, upto) {
+                return Ok(());
+            }
+            self.changed.wait(&mut reached);
+        }
+    }
+}
+
+/// Follows one proposal.
+#[derive(Debug)]
+pub(super) struct Tracker<T> {
+    proposals: Arc<Proposals>,
+    number: u64,
+    is_committed: bool,
+    is_complete: bool,
+    result: PhantomData<fn(T)>,
+}
+
+impl<T: Send + 'static> Responder<Group, T> for Tracker<T> {
+    fn on_commit(&mut self, _: LogIdOf<Group>) {
+        self.is_committed = true;
+        let mut reached = self.proposals.reached.lock();
+        reached.committed = reached.committed.max(self.number);
+        drop(reached);
+        self.proposals.changed.notify_all();
+    }
+
+    fn on_complete(mut self, _: T) {
+        if self.is_committed {
+            self.is_complete = true;
+            let mut reached = self.proposals.reached.lock();
+            reached.applied = reached.applied.max(self.number);
+            drop(reached);
+            self.proposals.changed.notify_all();
+        }
+    }
+}
+
+impl<T> Drop for Tracker<T> {
+    /// Whoever drops a proposal that is not complete has lost the leadership, or has ended.
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.proposals.lose();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId;
+
+    use super::*;
+    use crate::cluster::raft::types::LogId;
+
+    fn some_id() -> LogId {
+        let leader = openraft::impls::leader_id_std::LeaderId {
+            term: 1_u64,
+            voted_for: 1_u64,
+        };
+        LogId::new(leader.to_committed(), 1)
+    }
+
+    #[test]
+    fn proposals_are_committed_then_applied_and_fail_when_one_is_dropped() {
+        let proposals = Arc::new(Proposals::default());
+        assert_eq!(proposals.wait_committed(), Ok(()));
+        let mut first: Tracker<u8> = proposals.next().unwrap();
+        let mut second: Tracker<u8> = proposals.next().unwrap();
+        first.on_commit(some_id());
+        second.on_commit(some_id());
+        assert_eq!(proposals.wait_committed(), Ok(()));
+        first.on_complete(1);
+        second.on_complete(1);
+        assert_eq!(proposals.wait_applied(), Ok(()));
+        let third: Tracker<u8> = proposals.next().unwrap();
+        third.on_complete(1); // refused: it was never committed
+        assert_eq!(proposals.wait_committed(), Err(Lost));
+        assert!(proposals.next::<u8>().is_err());
+    }
+}
