@@ -57,8 +57,6 @@ class LeveretSet(Set):
         numbers = range(1, size + 1)
         self.peers = ",".join(f"n{number}={nodes.network.address(number)}:{CLUSTER_PORT}" for number in numbers) if size > 1 else ""
         super().__init__(folder, size)
-        if size == 1:
-            self.lacks = frozenset({"cut", "one-way", "halves", "flap", "transfer", "member", "corrupt", "isolate-leader"})
 
     def node(self, number: int) -> Node:
         # A node that joins later knows itself only.
