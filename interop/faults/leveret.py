@@ -72,7 +72,7 @@ class LeveretSet(Set):
         return None
 
     def transfer(self, to: Node) -> None:
-        to.ctl("transfer_leadership", to.name)
+        to.ctl("transfer_leadership", f"leveret@{to.name}")
 
     def join(self) -> Node:
         node = self.node(len(self.every) + 1)
@@ -85,4 +85,4 @@ class LeveretSet(Set):
 
     def forget(self, node: Node) -> None:
         self.members.remove(node)
-        self.wait_leader().ctl("forget_cluster_node", node.name)
+        self.wait_leader().ctl("forget_cluster_node", f"leveret@{node.name}")
