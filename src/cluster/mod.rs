@@ -2,4 +2,5 @@
 //! of them leads and runs the broker; the others follow, and one of them takes over.
 
 pub mod link; // connections between the nodes
+pub mod node; // the life of this node in its set
 pub mod raft; // this node's part in the set's Raft group

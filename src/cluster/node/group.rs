@@ -1,0 +1,94 @@
+//! What a node needs of its member of the Raft group. Tests bring a group without Raft.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
+use tokio::sync::watch;
+
+use crate::cluster::raft::{ClusterStatus, Member, MemberInfo, PeerStream, Standing};
+use crate::store::Store;
+
+/// Why the group does not do what it is asked: a text for operators.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GroupError(pub String);
+
+/// This node's member of the Raft group.
+pub trait Group: Send + Sync + 'static {
+    /// Who leads, as it changes.
+    fn standing(&self) -> watch::Receiver<Standing>;
+
+    fn status(&self) -> ClusterStatus;
+
+    /// Begins a set with these members, this node among them.
+    fn form(&self, members: Vec<MemberInfo>) -> BoxFuture<'_, Result<(), GroupError>>;
+
+    /// The store on which the leader runs the broker, when all that was committed before is applied to it. It takes
+    /// nothing any more once the leadership is lost.
+    fn lead(&self) -> BoxFuture<'_, Result<Arc<dyn Store>, GroupError>>;
+
+    /// As the leader: adds a node. It has what the set has, and votes, when this returns.
+    fn add(&self, new: MemberInfo) -> BoxFuture<'_, Result<(), GroupError>>;
+
+    /// As the leader: removes a member for good.
+    fn remove(&self, id: u64) -> BoxFuture<'_, Result<(), GroupError>>;
+
+    /// As the leader: hands over to a member, or to the one that is furthest.
+    fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>>;
+
+    /// Answers a call of another member.
+    fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes>;
+
+    /// Takes a stream of another member.
+    fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()>;
+
+    /// Takes no part any more.
+    fn stop(&self) -> BoxFuture<'_, ()>;
+}
+
+impl Group for Member {
+    fn standing(&self) -> watch::Receiver<Standing> {
+        Member::standing(self)
+    }
+
+    fn status(&self) -> ClusterStatus {
+        Member::status(self)
+    }
+
+    fn form(&self, members: Vec<MemberInfo>) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::form(self, members).map_err(group_error).boxed()
+    }
+
+    fn lead(&self) -> BoxFuture<'_, Result<Arc<dyn Store>, GroupError>> {
+        Member::lead(self).map_err(group_error).boxed()
+    }
+
+    fn add(&self, new: MemberInfo) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::add(self, new).map_err(group_error).boxed()
+    }
+
+    fn remove(&self, id: u64) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::remove(self, id).map_err(group_error).boxed()
+    }
+
+    fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::transfer(self, to).map_err(group_error).boxed()
+    }
+
+    fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes> {
+        Member::handle(self, kind, request).boxed()
+    }
+
+    fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()> {
+        Member::receive(self, header, stream).boxed()
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Member::stop(self).boxed()
+    }
+}
+
+fn group_error(error: impl ToString) -> GroupError {
+    GroupError(error.to_string())
+}

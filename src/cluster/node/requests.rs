@@ -1,0 +1,67 @@
+//! What other nodes ask of this one.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use super::error::SetError;
+use super::kinds::{FACTS, FORGET, JOIN, RAFT_BELOW, TRANSFER};
+use super::set_node::SetNode;
+use crate::cluster::link::{Answering, Caller, LinkStream, Refusal, Service};
+use crate::cluster::raft::MemberInfo;
+
+/// Answers other nodes as long as this one takes part in its set.
+pub(super) struct Requests(pub(super) Weak<SetNode>);
+
+impl Service for Requests {
+    fn call(&self, from: &Caller, kind: u8, request: Bytes) -> Answering {
+        let set = self.0.upgrade();
+        let from = from.clone();
+        Box::pin(async move {
+            let set = set.ok_or_else(|| Refusal("the node stops".to_owned()))?;
+            match kind {
+                raft if raft < RAFT_BELOW => Ok(set.group().handle(raft, request).await),
+                FACTS => Ok(set.facts().encode()),
+                JOIN => {
+                    let new: MemberInfo = serde_json::from_slice(&request).map_err(refusal)?;
+                    if new.id != from.node {
+                        return Err(Refusal("a node joins with its own id".to_owned()));
+                    }
+                    done(set.admit(new).await)
+                }
+                FORGET => done(set.dismiss(text(&request)?).await),
+                TRANSFER => {
+                    let name = text(&request)?;
+                    done(set.hand_over((!name.is_empty()).then_some(name)).await)
+                }
+                unknown => Err(Refusal(format!(
+                    "this node does not know requests of kind {unknown}: it is of an earlier release"
+                ))),
+            }
+        })
+    }
+
+    fn stream(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {
+        let Some(set) = self.0.upgrade() else {
+            return;
+        };
+        if kind < RAFT_BELOW {
+            let group = Arc::clone(set.group());
+            tokio::spawn(async move { group.receive(header, Box::new(stream)).await });
+        } else {
+            set.node().take(from, kind, header, stream);
+        }
+    }
+}
+
+fn text(request: &Bytes) -> Result<&str, Refusal> {
+    std::str::from_utf8(request).map_err(refusal)
+}
+
+fn refusal(error: impl ToString) -> Refusal {
+    Refusal(error.to_string())
+}
+
+fn done(outcome: Result<(), SetError>) -> Result<Bytes, Refusal> {
+    outcome.map(|()| Bytes::new()).map_err(refusal)
+}
