@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry, Room};
 use super::listener::Listener;
 use super::proxy_header::{Named, read_header};
-use super::suspension::{Order, Orders};
+use super::suspension::next_order;
 use super::tls::Tls;
 use super::transport::Transport;
 use crate::clock::monotonic;
@@ -331,18 +331,6 @@ impl Acceptor {
             tracing::error!(%error, "a connection of {} ended by a panic", self.door.name);
         }
     }
-}
-
-/// Waits for the next order. Without those who give them, none comes.
-async fn next_order(orders: Option<&mut Orders>) -> Order {
-    if let Some(orders) = orders {
-        while orders.changed().await.is_ok() {
-            if let Some(order) = orders.borrow_and_update().clone() {
-                return order;
-            }
-        }
-    }
-    std::future::pending().await
 }
 
 /// What comes before the front door's protocol.

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::suspension::{Order, Orders, Suspension};
+use super::suspension::{Order, Orders, Suspension, next_order};
 use super::tls::Tls;
 use crate::model::IpRange;
 
@@ -55,6 +55,19 @@ impl Listener {
             ..self
         };
         (lent, back)
+    }
+
+    /// Lets clients wait at the socket until `stopped` is true or its sender is gone, and goes back then.
+    pub async fn idle(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut orders = self.orders.take();
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                order = next_order(orders.as_mut()) => self.obey(order),
+            }
+        }
+        self.orders = orders;
+        self.give_back();
     }
 
     /// Accepts no more: the socket goes back to its lender, or is closed.

@@ -57,3 +57,15 @@ impl Suspension {
         result
     }
 }
+
+/// Waits for the next order. Without those who give them, none comes.
+pub(super) async fn next_order(orders: Option<&mut Orders>) -> Order {
+    if let Some(orders) = orders {
+        while orders.changed().await.is_ok() {
+            if let Some(order) = orders.borrow_and_update().clone() {
+                return order;
+            }
+        }
+    }
+    std::future::pending().await
+}
