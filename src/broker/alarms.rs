@@ -2,6 +2,7 @@
 //! it too: it is on while either wants it. Connections subscribe.
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// A resource with an alarm.
@@ -12,7 +13,7 @@ pub enum Resource {
 }
 
 /// Which alarms are on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Raised {
     /// Resident memory is above its watermark.
     pub memory: bool,

@@ -6,6 +6,7 @@ mod changes; // what a reload changes
 mod option; // what is known of one option
 mod options; // the table of all options
 mod parse; // from text to values
+mod parse_cluster; // of options about a set of nodes
 mod parse_logins;
 mod raw; // values as text, and their sources
 mod reading; // all sources together
@@ -25,6 +26,6 @@ pub use settings::{
     CONFIG_ENV, RABBITMQ_CONF_ENV, RABBITMQ_VARIABLES_ENV, Setting, stray_variables,
 };
 pub use values::{
-    AuthMechanism, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage,
-    PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
+    AuthMechanism, ClusterPeer, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark,
+    OnDamage, PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
 };

@@ -46,7 +46,8 @@ impl OptionSpec {
     pub fn is_secret(&self) -> bool {
         matches!(
             self.field,
-            "default_pass"
+            "cluster_secret"
+                | "default_pass"
                 | "default_users"
                 | "ldap_dn_lookup_bind_password"
                 | "ldap_other_bind_password"

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use super::option::{OptionSpec, Reload};
 use super::parse;
+use super::parse_cluster::{election_timeout, node_name_or_none, peers, secret_or_none};
 use super::parse_logins::{
     algorithm_or_none, alias_or_none, attribute_or_none, bind, encryption, jwks_or_none,
     key_file_or_none, query, safe_url_or_none, scope_prefix, tag_queries, text, text_or_none,
 };
 use super::raw::{ConfigError, RawConfig};
 use super::values::{
-    AuthMechanism, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark, OnDamage,
-    PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
+    AuthMechanism, ClusterPeer, DiskFreeLimit, Durability, LogFormat, LogLevel, MemoryWatermark,
+    OnDamage, PasswordHashing, TlsLoginFrom, TlsSanType, TlsVerify, TlsVersion,
 };
 use crate::auth::ldap::{Bind, Encryption, Query, TagQueries};
 use crate::auth::oauth2::KeySource;
@@ -257,6 +258,30 @@ options! {
     ldap_topic_access_query: Query = one(query), "QUERY", "{constant, true}";
     /// Queries which users have a tag.
     ldap_tag_queries: TagQueries = one(tag_queries), "[{TAG, QUERY}, …]", "[{administrator, {constant, false}}]";
+    /// Address and port that accept connections of the other nodes of a set; `none` runs this node by itself. Needs
+    /// --cluster-secret, --cluster-secret-file or --cluster-tls-cert.
+    cluster_listen: Option<SocketAddr> = one(parse::address_or_none), "ADDRESS:PORT", "none";
+    /// All members of a new set with the addresses at which the others reach them, this node too; they form it when they
+    /// start together for the first time: three or five, with commas between them. `none` makes this node a set of one, which
+    /// other nodes can join.
+    cluster_peers: Vec<ClusterPeer> = one(peers), "NAME=HOST:PORT,…", "none";
+    /// Name of this node, shown as leveret@NAME; `none` takes this machine's host name.
+    node_name: Option<Name> = one(node_name_or_none), "NAME", "none";
+    /// Secret that all nodes of a set share, 16 bytes at least.
+    cluster_secret: Option<Name> = one(secret_or_none), "SECRET", "none";
+    /// File with the secret that all nodes of a set share; a line feed at its end does not count.
+    cluster_secret_file: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// File with this node's certificate in PEM for connections between the nodes of a set; each node checks the other's.
+    cluster_tls_cert: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// File with the private key of that certificate.
+    cluster_tls_key: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// File with the certificates of the authorities that issue the certificates of nodes, and nothing else.
+    cluster_tls_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
+    /// How often the leader of a set tells the others that it leads.
+    cluster_heartbeat: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "100";
+    /// How long the nodes of a set hear nothing from their leader until they elect another, at least; up to twice as long.
+    /// Three heartbeats at least.
+    cluster_election_timeout: Duration = one(election_timeout), "MILLISECONDS", "500";
     /// Name of the cluster that each start sets; `none` leaves what `set_cluster_name` has set.
     cluster_name: Option<Name> = one(parse::name_or_none), "NAME", "none";
     /// Type of the queues whose arguments name none, in virtual hosts that have no default of their own: `classic`, `quorum`

@@ -28,7 +28,7 @@ impl RawConfig {
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(), ConfigError> {
         for option in OPTIONS {
-            let value = match option.is_secret() {
+            let value = match option.is_secret() && !has_file_option(option) {
                 true => secret_file::value(&option.env(), variable)?,
                 false => variable(&option.env()).filter(|value| !value.is_empty()),
             };
@@ -105,6 +105,12 @@ fn toml_values(value: &toml::Value) -> Option<Vec<String>> {
         toml::Value::Array(values) => values.iter().map(scalar).collect(),
         single => scalar(single).map(|value| vec![value]),
     }
+}
+
+/// Whether another option names the file with this secret, so that its variable has that name.
+fn has_file_option(secret: &OptionSpec) -> bool {
+    let name = secret_file::name(&secret.env());
+    OPTIONS.iter().any(|option| option.env() == name)
 }
 
 #[cfg(test)]
@@ -256,6 +262,26 @@ mod tests {
             "'{constant, false}'",
         ),
         ("ldap_tag_queries", "[]", "[{a, {constant, true}}]", "'[]'"),
+        (
+            "cluster_listen",
+            "127.0.0.1:1",
+            "127.0.0.1:2",
+            "'127.0.0.1:3'",
+        ),
+        ("cluster_peers", "a=h:1", "a=h:2", "'a=h:3,b=h:4'"),
+        ("node_name", "flag", "env", "'file'"),
+        (
+            "cluster_secret",
+            "a secret of a flag",
+            "a secret of the environment",
+            "'a secret of a file'",
+        ),
+        ("cluster_secret_file", "/flag", "/env", "'/file'"),
+        ("cluster_tls_cert", "/flag", "/env", "'/file'"),
+        ("cluster_tls_key", "/flag", "/env", "'/file'"),
+        ("cluster_tls_ca", "/flag", "/env", "'/file'"),
+        ("cluster_heartbeat", "1", "2", "3"),
+        ("cluster_election_timeout", "51", "52", "53"),
         ("cluster_name", "flag", "env", "'file'"),
         ("default_queue_type", "quorum", "stream", "'stream'"),
         ("password_hashing", "rabbitmq", "rabbitmq", "'rabbitmq'"),

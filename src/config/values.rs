@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::Name;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     /// Data at risk.
@@ -14,6 +16,14 @@ pub enum LogLevel {
     Debug,
     /// Per frame.
     Trace,
+}
+
+/// A member of a new set, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterPeer {
+    pub name: Name,
+    /// `HOST:PORT` where the other members reach it.
+    pub address: Name,
 }
 
 /// The form of log lines.

@@ -23,7 +23,8 @@ enum Meaning {
     Removed,
 }
 
-const ONE_NODE: &str = "Leveret runs as one node";
+const SECRET: &str = "the nodes of a set share --cluster-secret";
+const LISTENER: &str = "the nodes of a set connect at --cluster-listen";
 const NO_ERLANG: &str = "there is no Erlang";
 const NO_PLUGINS: &str = "what plugins do is built in or not there";
 const STDERR: &str = "the log goes to standard error";
@@ -74,14 +75,14 @@ const VARIABLES: &[(&str, Meaning)] = &[
     ),
     (
         "RABBITMQ_NODENAME",
-        Meaning::Without("", "the node's name follows from the host's"),
+        Meaning::Without("", "the node's name is --node-name"),
     ),
     (
         "RABBITMQ_USE_LONGNAME",
-        Meaning::Without("", "the node's name follows from the host's"),
+        Meaning::Without("", "the node's name is --node-name"),
     ),
-    ("RABBITMQ_ERLANG_COOKIE", Meaning::Without("", ONE_NODE)),
-    ("RABBITMQ_DIST_PORT", Meaning::Without("", ONE_NODE)),
+    ("RABBITMQ_ERLANG_COOKIE", Meaning::Without("", SECRET)),
+    ("RABBITMQ_DIST_PORT", Meaning::Without("", LISTENER)),
     ("RABBITMQ_SERVER_ERL_ARGS", Meaning::Without("", NO_ERLANG)),
     (
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",

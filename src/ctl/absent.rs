@@ -22,10 +22,12 @@ pub(super) enum Answer {
 }
 
 /// Reasons that several commands share.
-const ONE_NODE: &str = "Leveret runs as one node and joins no cluster.";
+const ONE_NODE: &str =
+    "Every node of a set holds the whole broker, and a majority of them decides.";
 const NO_ERLANG: &str = "Leveret is no Erlang program.";
 const NO_ENCRYPTED_VALUES: &str = "Leveret's configuration has no encrypted values; it reads secrets from the environment or from files.";
-const NO_RAFT: &str = "Leveret's queues and definitions have no log of Raft.";
+const NO_RAFT: &str =
+    "Leveret's queues and definitions have one log, whose checkpoints need no operator.";
 const NO_STREAM_PROTOCOL: &str =
     "Leveret speaks no stream protocol; 'list_consumers' shows AMQP consumers of streams.";
 const NO_INTERCEPTORS: &str = "Leveret has no channel interceptors.";
@@ -87,9 +89,7 @@ pub(super) const ABSENT: &[Absent] = &[
         "To begin anew, stop the broker and move its data directory away.",
     ),
     refused("force_standalone_khepri_boot", ONE_NODE),
-    refused("forget_cluster_node", ONE_NODE),
     refused("grow_to_count", ONE_NODE),
-    refused("join_cluster", ONE_NODE),
     refused("list_channel_interceptors", NO_INTERCEPTORS),
     refused("list_ciphers", NO_ENCRYPTED_VALUES),
     refused("list_hashes", NO_ENCRYPTED_VALUES),

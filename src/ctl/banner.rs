@@ -23,6 +23,15 @@ pub(super) fn banner(verb: Verb, invocation: &Invocation, node: &str) -> Option<
     }
     Some(match verb {
         Verb::AwaitStartup => return None,
+        Verb::TransferLeadership => match invocation.args.len() {
+            0 => "Transferring leadership of the set to another node...".to_owned(),
+            1 => format!("Transferring leadership of the set to node {}...", arg(0)),
+            _ => format!(
+                "Transferring leadership of queue {} to node {}...",
+                arg(0),
+                arg(1)
+            ),
+        },
         Verb::ExportDefinitions | Verb::ImportDefinitions if arg(0) == "-" => return None,
         Verb::ExportDefinitions => format!(
             "Exporting definitions in JSON to a file at \"{}\" ...",

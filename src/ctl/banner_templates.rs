@@ -129,6 +129,11 @@ const TEMPLATES: &[(Verb, &str)] = &[
         "Application environment of node {node} ...",
     ),
     (
+        Verb::ForgetClusterNode,
+        "Removing node {0} from the cluster",
+    ),
+    (Verb::JoinCluster, "Clustering node {node} with {0}"),
+    (
         Verb::ForceGc,
         "Will ask all processes on node {node} to schedule a full sweep GC",
     ),
@@ -198,10 +203,6 @@ const TEMPLATES: &[(Verb, &str)] = &[
     (Verb::TlsVersions, "Listing all TLS versions supported ..."),
     (Verb::TraceOff, "Stopping tracing for vhost \"{vhost}\" ..."),
     (Verb::TraceOn, "Starting tracing for vhost \"{vhost}\" ..."),
-    (
-        Verb::TransferLeadership,
-        "Transferring leadership of queue {0} to node {1}...",
-    ),
 ];
 
 /// Fills in what the command names.

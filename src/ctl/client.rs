@@ -138,6 +138,8 @@ impl Session<'_> {
             (None, Verb::LogTailStream) => Duration::MAX,
             // It takes as long as reading the disk, and tells nothing while it counts what is there.
             (None, Verb::Fsck) => Duration::MAX,
+            // They wait for nodes, and a new node first gets what the set has.
+            (None, Verb::AwaitOnlineNodes | Verb::JoinCluster) => Duration::MAX,
             (None, _) => REPLY_TIMEOUT,
         };
         let request = Request {

@@ -9,9 +9,10 @@ use crate::broker::broker::Broker;
 use crate::broker::connections::Connections;
 use crate::broker::limits::Limits;
 use crate::broker::users::Users;
+use crate::cluster::node::Current;
 use crate::memory::MemoryMonitor;
 use crate::model::Name;
-use crate::views::Views;
+use crate::views::{NodeView, SetSource, Views};
 
 /// A command to the process as a whole.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) enum NodeCommand {
     Revive(oneshot::Sender<Result<(), String>>),
     /// Set the largest `channel-max` of new connections.
     SetChannelMax(NonZeroU16, oneshot::Sender<()>),
+    /// Leave the set of this node alone, and become a member of the set of this node. The error is text for the operator.
+    Join(String, oneshot::Sender<Result<(), String>>),
     /// End the process in good order.
     Stop,
     /// Close listeners and connections because the process ends.
@@ -55,6 +58,17 @@ pub(crate) struct Host {
     pub(crate) node: Node,
     /// What verbs act on, while this node runs the broker.
     pub(crate) serving: watch::Receiver<Option<Arc<Context>>>,
+    /// `None` for a node by itself.
+    pub(crate) set: Option<InSet>,
+    /// What operators see of the process; `None` when it ends.
+    pub(crate) view: Arc<dyn Fn() -> Option<NodeView> + Send + Sync>,
+}
+
+/// This node in its set, as verbs see it.
+#[derive(Clone)]
+pub(crate) struct InSet {
+    pub(crate) views: SetSource,
+    pub(crate) current: Current,
 }
 
 impl Host {

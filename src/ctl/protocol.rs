@@ -13,6 +13,8 @@ pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
 pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// The name of the socket in the data directory.
 pub(crate) const SOCKET: &str = "ctl.sock";
+/// The kind of the links' streams between nodes that carry a conversation with the leader.
+pub(crate) const CTL_STREAM: u8 = 33;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {

@@ -8,18 +8,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Take};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Take,
+};
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::commands;
-use super::context::{Context, Host};
+use super::context::{Context, Host, InSet};
 use super::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
-use super::protocol::{Event, LINE_BYTES_MAX, Request, SOCKET, TEXT_BYTES_MAX};
+use super::protocol::{CTL_STREAM, Event, LINE_BYTES_MAX, Request, SOCKET, TEXT_BYTES_MAX};
 use super::verbs::{VERBS, Verb, changes};
 use crate::definitions_file::{DOCUMENT_BYTES_MAX, Progress};
 use crate::logging;
@@ -77,8 +79,15 @@ pub(crate) async fn serve(listener: UnixListener, host: Host) {
     }
 }
 
-async fn converse(stream: UnixStream, host: &Host) -> io::Result<()> {
-    let (read, mut write) = stream.into_split();
+/// Serves one command that another node of the set has passed on.
+pub(crate) async fn serve_passed(stream: impl AsyncRead + AsyncWrite + Send + 'static, host: Host) {
+    if let Err(error) = converse(stream, &host).await {
+        debug!(%error, "a ctl command of another node was interrupted");
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite, host: &Host) -> io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
     let mut line = Vec::new();
     let bound = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut read = BufReader::new(read.take(bound));
@@ -110,12 +119,23 @@ async fn converse(stream: UnixStream, host: &Host) -> io::Result<()> {
     if request.verb == Verb::LogTailStream {
         return follow_log(&request, &mut write).await;
     }
-    let outcome = match host.context() {
-        Some(ctx) => tokio::select! {
+    if let Some(in_set) = &host.set
+        && host.context().is_none()
+        && !commands::is_for_each_node(&request)
+    {
+        line.extend_from_slice(&content);
+        return pass_on(in_set, &line, &mut write).await;
+    }
+    let outcome = if host.set.is_some() && commands::is_about_the_set(&request) {
+        // Without the broker, which may end meanwhile.
+        commands::carry_out_in_set(host, &request).await
+    } else if let Some(ctx) = host.context() {
+        tokio::select! {
             outcome = carry_out(&ctx, &request, content, &mut write) => outcome,
             () = host.ended() => Err(commands::no_broker()),
-        },
-        None => commands::carry_out_alone(&host.node, &request).await,
+        }
+    } else {
+        commands::carry_out_alone(host, &request).await
     };
     log(&request, outcome.as_ref().err());
     match outcome {
@@ -144,6 +164,32 @@ async fn converse(stream: UnixStream, host: &Host) -> io::Result<()> {
         // The client waits for the end of the process, which closes the socket.
         std::future::pending::<()>().await;
     }
+    Ok(())
+}
+
+/// Has the leader of the set carry out a command, and passes on what it says.
+async fn pass_on(
+    in_set: &InSet,
+    request: &[u8],
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> io::Result<()> {
+    let leader = match in_set.current.get() {
+        Some(set) => set
+            .open_to_leader(CTL_STREAM)
+            .await
+            .map_err(|error| error.to_string()),
+        None => Err("this node takes no part in its set now".to_owned()),
+    };
+    let mut leader = match leader {
+        Ok(leader) => leader,
+        Err(text) => {
+            let failure = Failure::error(EX_UNAVAILABLE, text);
+            return send(write, &[failed(failure)]).await;
+        }
+    };
+    leader.write_all(request).await?;
+    leader.flush().await?;
+    tokio::io::copy(&mut leader, write).await?;
     Ok(())
 }
 

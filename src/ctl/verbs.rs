@@ -104,16 +104,18 @@ verbs! {
         AddReplica "add_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Adds a replica of a stream on a node; this node has it already";
         AddSuperStream "add_super_stream" (1..=1) ["vhost", "partitions", "binding-keys", "routing-keys", "max-length-bytes", "max-age", "stream-max-segment-size-bytes", "leader-locator", "initial-cluster-size"] "<name> [--vhost <vhost>] [--partitions <partitions>] [--binding-keys <binding-keys>] [--max-length-bytes <bytes>] [--max-age <duration>] [--stream-max-segment-size-bytes <bytes>]" "Adds a super stream: an exchange, and a stream for each partition";
         DeleteSuperStream "delete_super_stream" (1..=1) ["vhost"] "<name> [--vhost <vhost>]" "Deletes a super stream with its partitions";
-        AwaitOnlineNodes "await_online_nodes" (1..=1) [] "<count>" "Waits for nodes to join the cluster; there is one node";
-        ClusterStatus "cluster_status" (0..=0) [] "" "Displays the nodes of the cluster: this one";
+        AwaitOnlineNodes "await_online_nodes" (1..=1) [] "<count>" "Waits until so many nodes of the set are there, for five minutes";
+        ClusterStatus "cluster_status" (0..=0) [] "" "Displays the nodes of the cluster, who leads, and what is missing";
         DeleteMember "delete_member" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Removes a replica of a quorum queue; the last one stays";
         DeleteReplica "delete_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Removes a replica of a stream; the last one stays";
-        DiscoverPeers "discover_peers" (0..=0) [] "" "Lists the nodes that this one finds: itself";
+        DiscoverPeers "discover_peers" (0..=0) [] "" "Lists the nodes of the set";
+        ForgetClusterNode "forget_cluster_node" (1..=1) [] "<node>" "Removes a node that is gone from the set, for good";
         Grow "grow" (2..=2) ["vhost-pattern", "queue-pattern", "membership", "errors-only"] "<node> <all | even>" "Adds replicas of all quorum queues on a node; this node has them already";
+        JoinCluster "join_cluster" (1..=1) [] "<node | host:port>" "Makes this node a member of the set that a node belongs to";
         Rebalance "rebalance" (1..=1) ["vhost-pattern", "queue-pattern"] "<all | classic | quorum | stream>" "Spreads leaders over the nodes, and shows how many each has";
         RestartStream "restart_stream" (1..=1) ["vhost"] "[--vhost <vhost>] <stream>" "Chooses the writer of a stream anew: this node";
         Shrink "shrink" (1..=1) ["errors-only"] "<node>" "Removes replicas of all quorum queues from a node; the last ones stay";
-        TransferLeadership "transfer_leadership" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Makes a node the leader of a queue; this node is";
+        TransferLeadership "transfer_leadership" (0..=2) ["vhost"] "[<node>] | [--vhost <vhost>] <queue> <node>" "Makes a node the leader of the set: the given one, or the one that is furthest";
     }
     "Users": {
         AddUser "add_user" (1..=2) ["pre-hashed-password"] "<username> [<password>] [<password_hash> --pre-hashed-password]" "Creates a new user, without permissions for any virtual host";
@@ -159,7 +161,7 @@ verbs! {
         CheckIfMetadataStoreIsInitialized "check_if_metadata_store_is_initialized" (0..=0) [] "" "Fails if the definitions are not read yet";
         CheckIfMetadataStoreIsInitializedWithData "check_if_metadata_store_is_initialized_with_data" (0..=0) [] "" "Fails if there is no virtual host or no user";
         CheckIfNewQuorumQueueReplicasHaveFinishedInitialSync "check_if_new_quorum_queue_replicas_have_finished_initial_sync" (0..=0) [] "" "Fails if a replica has not caught up; on one node none is behind";
-        CheckIfNodeIsQuorumCritical "check_if_node_is_quorum_critical" (0..=0) [] "" "Fails if queues would lose their quorum without this node; does not apply to one node";
+        CheckIfNodeIsQuorumCritical "check_if_node_is_quorum_critical" (0..=0) [] "" "Fails if the set would lose its majority without this node; does not apply to one node";
         CheckLocalAlarms "check_local_alarms" (0..=0) [] "" "Fails if a resource alarm is on";
         CheckPortConnectivity "check_port_connectivity" (0..=0) ["address"] "[--address <address>]" "Fails if the broker cannot connect to one of its own listeners";
         CheckPortListener "check_port_listener" (1..=1) [] "<port>" "Fails if nothing listens on the port";

@@ -33,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(vhost_leaders_elected))
         .routes(routes!(matching_vhost_leaders_elected))
         .routes(routes!(node_is_quorum_critical))
+        .routes(routes!(is_leader))
         .routes(routes!(is_in_service))
         .routes(routes!(below_node_connection_limit))
         .routes(routes!(ready_to_serve_clients))
@@ -49,6 +50,9 @@ struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// The node that leads the set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<String>,
     /// Alarms that are on.
     #[serde(skip_serializing_if = "Option::is_none")]
     alarms: Option<Vec<AlarmJson>>,
@@ -297,15 +301,40 @@ async fn matching_vhost_leaders_elected(_: Caller, _: Path<(String, String)>) ->
     Health::ok()
 }
 
-/// Queues would stay available if this node stopped. A single node is not asked that.
+/// The set keeps its majority if this node stops. A node by itself is not asked that.
 #[utoipa::path(
     get, path = "/api/health/checks/node-is-quorum-critical", tag = "health",
-    responses((status = 200, body = Health), (status = 401, body = Refusal))
+    responses((status = 200, body = Health), (status = 401, body = Refusal), (status = 503, body = Health))
 )]
-async fn node_is_quorum_critical(_: Caller) -> Health {
+async fn node_is_quorum_critical(State(api): State<Shared>, _: Caller) -> Health {
+    match api.views.set() {
+        Some(set) if set.members.len() > 1 => match set.is_critical {
+            true => Health::failed("the set loses its majority without this node"),
+            false => Health::ok(),
+        },
+        Some(_) | None => Health {
+            reason: Some("single node cluster"),
+            ..Health::ok()
+        },
+    }
+}
+
+/// This node leads its set: clients that connect to it are not passed on to another node. Needs no login.
+#[utoipa::path(
+    get, path = "/api/health/checks/is-leader", tag = "health", security(()),
+    responses((status = 200, body = Health), (status = 503, body = Health))
+)]
+async fn is_leader(State(api): State<Shared>) -> Health {
+    let Some(set) = api.views.set() else {
+        return Health::ok();
+    };
+    let health = match set.leads() {
+        true => Health::ok(),
+        false => Health::failed("another node leads the set"),
+    };
     Health {
-        reason: Some("single node cluster"),
-        ..Health::ok()
+        leader: set.leader,
+        ..health
     }
 }
 

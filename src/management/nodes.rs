@@ -1,4 +1,6 @@
-//! The node and its memory.
+//! The nodes, and the memory of the one that answers.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -19,7 +21,7 @@ use super::path::Path;
 use super::ranges::{RangeQuery, Ranges};
 use super::stats_json::Look;
 use crate::model::COMPATIBLE_VERSION;
-use crate::views::{Depth, MemoryView, Subject, Values};
+use crate::views::{Depth, MemberView, MemoryView, NodeView, Subject, Values};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -63,7 +65,7 @@ struct NodeJson {
     proc_used: u64,
     proc_used_details: Value,
     proc_total: u64,
-    /// Always empty: there is one node.
+    /// Always empty: a set serves where a majority of its nodes is.
     partitions: Vec<String>,
     cluster_links: Vec<Value>,
     db_dir: String,
@@ -79,27 +81,107 @@ struct NodeJson {
     churn: Map<String, Value>,
 }
 
+/// A member of the set that does not run.
+#[derive(Serialize, ToSchema)]
+struct DownJson {
+    name: String,
+    r#type: &'static str,
+    running: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum NodeEntry {
+    Running(Box<NodeJson>),
+    Down(DownJson),
+}
+
+/// Which node a row shows.
+enum Which {
+    /// The one that answers, with its rates.
+    This,
+    /// Another member of the set, by what it has said of itself.
+    Other(Box<NodeView>),
+    Down(String),
+}
+
 struct NodeRow {
     api: Shared,
     ranges: Ranges,
+    which: Which,
+}
+
+/// The nodes in the order of their names.
+fn rows(api: &Shared, ranges: Ranges) -> Vec<NodeRow> {
+    let row = |which| NodeRow {
+        api: Arc::clone(api),
+        ranges,
+        which,
+    };
+    let members = api.views.set().map(|set| set.members).unwrap_or_default();
+    if members.is_empty() {
+        return vec![row(Which::This)];
+    }
+    let which = |member: MemberView| match member.node {
+        _ if member.is_this => Which::This,
+        Some(node) if member.is_running => Which::Other(Box::new(node)),
+        Some(_) | None => Which::Down(member.name),
+    };
+    members.into_iter().map(which).map(row).collect()
 }
 
 impl Row for NodeRow {
-    type Json = NodeJson;
+    type Json = NodeEntry;
 
-    fn json(&self) -> NodeJson {
+    fn json(&self) -> NodeEntry {
         let api = &self.api;
-        let node = api.views.node();
-        let look = Look::at(&api.views, &Subject::Node, Depth::History, self.ranges);
-        let now = Values {
-            churn: api.broker.stats().churn(),
-            ..Values::default()
-        };
+        match &self.which {
+            Which::This => {
+                let look = Look::at(&api.views, &Subject::Node, Depth::History, self.ranges);
+                let now = Values {
+                    churn: api.broker.stats().churn(),
+                    ..Values::default()
+                };
+                let node = api.views.node();
+                let mut json = NodeJson::of(&node);
+                json.mem_used_details = look.node(|values| values.mem_used);
+                json.disk_free_details = look.node(|values| values.disk_free);
+                json.fd_used_details = look.node(|values| values.fd_used);
+                json.sockets_used_details = look.node(|values| values.connections);
+                json.churn = overview::churn(&look, &now);
+                NodeEntry::Running(Box::new(json))
+            }
+            Which::Other(node) => NodeEntry::Running(Box::new(NodeJson::of(node))),
+            Which::Down(name) => NodeEntry::Down(DownJson {
+                name: name.clone(),
+                r#type: "disc",
+                running: false,
+            }),
+        }
+    }
+
+    fn vhost(&self) -> &str {
+        ""
+    }
+
+    fn name(&self) -> &str {
+        match &self.which {
+            Which::This => &self.api.node,
+            Which::Other(node) => &node.name,
+            Which::Down(name) => name,
+        }
+    }
+}
+
+impl NodeJson {
+    /// What a node says of itself, without rates.
+    fn of(node: &NodeView) -> NodeJson {
         let mechanism = |name: &str| json!({"name": name, "description": format!("SASL {name}"), "enabled": true});
+        let no_rate = || json!({"rate": 0.0});
         let sockets = u64::try_from(node.connections).unwrap_or(u64::MAX);
         let descriptors = node.fd_limit.unwrap_or(u64::MAX);
         NodeJson {
-            name: api.node.clone(),
+            name: node.name.clone(),
             r#type: "disc",
             running: true,
             being_drained: node.is_under_maintenance,
@@ -110,22 +192,22 @@ impl Row for NodeRow {
             run_queue: 0,
             rates_mode: "basic",
             mem_used: node.mem_used,
-            mem_used_details: look.node(|values| values.mem_used),
+            mem_used_details: no_rate(),
             mem_limit: node.mem_limit,
             mem_alarm: node.alarms.memory,
             mem_calculation_strategy: "rss",
             disk_free: node.disk_free.unwrap_or(0),
-            disk_free_details: look.node(|values| values.disk_free),
+            disk_free_details: no_rate(),
             disk_free_limit: node.disk_free_limit,
             disk_free_alarm: node.alarms.disk,
             fd_used: node.fd_used.unwrap_or(0),
-            fd_used_details: look.node(|values| values.fd_used),
+            fd_used_details: no_rate(),
             fd_total: descriptors,
             sockets_used: sockets,
-            sockets_used_details: look.node(|values| values.connections),
+            sockets_used_details: no_rate(),
             sockets_total: descriptors,
             proc_used: 0,
-            proc_used_details: json!({"rate": 0.0}),
+            proc_used_details: no_rate(),
             proc_total: 0,
             partitions: Vec::new(),
             cluster_links: Vec::new(),
@@ -138,25 +220,17 @@ impl Row for NodeRow {
             })],
             exchange_types: exchange_types(),
             auth_mechanisms: ["PLAIN", "AMQPLAIN", "ANONYMOUS"].map(mechanism).into(),
-            contexts: overview::contexts(api, &node.listeners),
+            contexts: overview::contexts(&node.name, &node.listeners),
             net_ticktime: 60,
-            churn: overview::churn(&look, &now),
+            churn: Map::new(),
         }
-    }
-
-    fn vhost(&self) -> &str {
-        ""
-    }
-
-    fn name(&self) -> &str {
-        &self.api.node
     }
 }
 
-/// The nodes: this one.
+/// The nodes.
 #[utoipa::path(
     get, path = "/api/nodes", tag = "nodes", params(ListQuery, RangeQuery),
-    responses((status = 200, body = Listing<NodeJson>), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = Listing<NodeEntry>), (status = 400, body = Refusal), (status = 401, body = Refusal))
 )]
 async fn list(
     State(api): State<Shared>,
@@ -164,7 +238,7 @@ async fn list(
     query: ListQuery,
     ranges: Ranges,
 ) -> Result<Response, ApiError> {
-    listing::list(&query, vec![NodeRow { api, ranges }]).await
+    listing::list(&query, rows(&api, ranges)).await
 }
 
 /// One node.
@@ -174,7 +248,7 @@ async fn list(
         ("name" = String, Path), ("columns" = Option<String>, Query), ("memory" = Option<String>, Query), RangeQuery
     ),
     responses(
-        (status = 200, body = NodeJson), (status = 400, body = Refusal), (status = 401, body = Refusal),
+        (status = 200, body = NodeEntry), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 404, body = Refusal)
     )
 )]
@@ -185,8 +259,11 @@ async fn get(
     query: ListQuery,
     ranges: Ranges,
 ) -> Result<Response, ApiError> {
-    check_name(&api, &name)?;
-    listing::object(&query, &NodeRow { api, ranges }.json())
+    let mut rows = rows(&api, ranges).into_iter();
+    let row = rows
+        .find(|row| *row.name() == *name)
+        .ok_or(ApiError::NotFound)?;
+    listing::object(&query, &row.json())
 }
 
 fn check_name(api: &Shared, name: &str) -> Result<(), ApiError> {

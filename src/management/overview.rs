@@ -141,10 +141,10 @@ impl ListenerJson {
 }
 
 /// The listeners of the management API.
-pub(super) fn contexts(api: &Api, listeners: &[ListenerView]) -> Vec<ContextJson> {
+pub(super) fn contexts(node: &str, listeners: &[ListenerView]) -> Vec<ContextJson> {
     let is_management = |listener: &&ListenerView| listener.protocol == Protocol::Management;
     let context = |address: SocketAddr| ContextJson {
-        node: api.node.clone(),
+        node: node.to_owned(),
         description: "Management",
         path: "/",
         ip: address.ip().to_string(),
@@ -194,7 +194,7 @@ async fn get(
     let listeners = node.listeners.iter();
     let json = Overview {
         product_name: "Leveret",
-        product_version: node.version,
+        product_version: env!("CARGO_PKG_VERSION"),
         rabbitmq_version: COMPATIBLE_VERSION,
         management_version: COMPATIBLE_VERSION,
         erlang_version: "",
@@ -229,7 +229,7 @@ async fn get(
         statistics_db_event_queue: 0,
         node: is_monitor.then(|| api.node.clone()),
         listeners: is_monitor.then(|| listeners.map(|of| ListenerJson::of(&api, of)).collect()),
-        contexts: is_monitor.then(|| contexts(&api, &node.listeners)),
+        contexts: is_monitor.then(|| contexts(&api.node, &node.listeners)),
     };
     listing::object(&query, &json)
 }

@@ -47,12 +47,16 @@ pub(super) fn router(views: Arc<Views>) -> Router {
 }
 
 /// There is no log-in: every client that sends a request is a known one.
-async fn admit(Extension(peer): Extension<Arc<Peer>>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(
+    Extension(peer): Extension<Arc<Peer>>,
+    request: Request,
+    next: Next,
+) -> Response {
     peer.admit();
     next.run(request).await
 }
 
-async fn not_found(uri: Uri) -> Response {
+pub(super) async fn not_found(uri: Uri) -> Response {
     let text = format!(
         "There is nothing at {}; metrics are at /metrics\n",
         uri.path()
@@ -114,13 +118,13 @@ impl Metrics {
     }
 }
 
-fn accepted(headers: &HeaderMap) -> Option<Format> {
+pub(super) fn accepted(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get(ACCEPT).map(|accept| accept.to_str());
     format_for(accept.and_then(Result::ok))
 }
 
 /// Sends a short response.
-fn whole(format: Format, mut out: Exposition) -> Response {
+pub(super) fn whole(format: Format, mut out: Exposition) -> Response {
     out.end();
     ([(CONTENT_TYPE, format.content_type())], out.take()).into_response()
 }

@@ -10,5 +10,7 @@ mod handlers; // the paths
 mod negotiation; // which format a client gets
 mod pieces; // a response, piece by piece
 mod query; // the parameters of a request
+mod standby; // a node that does not run the broker
 
 pub use front::{Front, MetricsConfig};
+pub use standby::{Standby, StandbySource};

@@ -1,9 +1,10 @@
 //! Prepares the data directory before the store opens it: it must be the broker's own, and closed to other
 //! users.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
@@ -11,7 +12,10 @@ use super::error::StartError;
 use crate::ctl::protocol::SOCKET;
 
 /// A used data directory has at least one of these entries.
-const OWN_ENTRIES: [&str; 3] = ["leveret.lock", "db", SOCKET];
+const OWN_ENTRIES: [&str; 3] = [LOCK, "db", SOCKET];
+const LOCK: &str = "leveret.lock";
+/// What a node had before it joined a set, with a number behind.
+const SET_ASIDE: &str = "before-join-";
 /// The root of a file system may have this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -52,6 +56,28 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
         warn!(dir = %dir.display(), %error, "the data directory is open to other users");
     }
     Ok(())
+}
+
+/// Moves everything that a store has written into a directory beside it, and returns that.
+pub(super) fn set_aside(dir: &Path) -> io::Result<PathBuf> {
+    let stays = |name: &OsStr| {
+        [LOCK, SOCKET].iter().any(|own| name == *own)
+            || name.to_string_lossy().starts_with(SET_ASIDE)
+    };
+    let taken = std::fs::read_dir(dir)?;
+    let taken: io::Result<Vec<_>> = taken.map(|entry| Ok(entry?.file_name())).collect();
+    let taken = taken?;
+    let count = taken
+        .iter()
+        .filter(|name| name.to_string_lossy().starts_with(SET_ASIDE))
+        .count();
+    let aside = dir.join(format!("{SET_ASIDE}{}", count + 1));
+    std::fs::DirBuilder::new().mode(0o700).create(&aside)?;
+    for name in taken.iter().filter(|name| !stays(name)) {
+        std::fs::rename(dir.join(name), aside.join(name))?;
+    }
+    std::fs::File::open(dir)?.sync_all()?;
+    Ok(aside)
 }
 
 /// An entry that does not belong to a broker, if the directory has no entry of a broker.

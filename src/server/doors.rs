@@ -1,6 +1,7 @@
 //! The open doors: who serves the connections of each socket. The sockets outlive them.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -10,6 +11,7 @@ use tracing::{info, warn};
 use super::listeners::Sockets;
 use super::tenure::Fronts;
 use crate::broker::broker::Broker;
+use crate::metrics::Standby;
 use crate::net::{Listener, Suspension};
 use crate::views::{ListenerView, Protocol};
 
@@ -40,6 +42,18 @@ impl Doors {
         let push = fronts.cmq.clone().push(doors.stop.subscribe());
         doors.tasks.spawn(push);
         doors
+    }
+
+    /// Lets scrapers in to a node that does not run the broker. Other clients wait at their sockets.
+    pub(super) fn to_standby(sockets: Sockets, metrics: &Arc<Standby>) -> Doors {
+        Doors::lend(sockets, |protocol, listener, stopped, tasks| {
+            match protocol {
+                Protocol::Prometheus => tasks.spawn(Arc::clone(metrics).serve(listener, stopped)),
+                Protocol::Amqp | Protocol::Cmq | Protocol::Management => {
+                    tasks.spawn(listener.idle(stopped))
+                }
+            };
+        })
     }
 
     fn lend(
@@ -86,6 +100,13 @@ impl Doors {
             suspension: std::mem::take(&mut self.suspension),
             open,
         }
+    }
+
+    /// Accepts no more, cuts connections off, and returns the sockets.
+    pub(super) async fn cut(mut self) -> Sockets {
+        let sockets = self.stop().await;
+        self.tasks.shutdown().await;
+        sockets
     }
 
     /// Closes the connections of clients with a reason. Those that do not close within the grace are cut off.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::broker::broker::OpenError;
 use crate::broker::parameters::ParameterError;
+use crate::cluster::node::SetError;
 use crate::net::TlsError;
 use crate::store::StoreError;
 
@@ -38,6 +39,12 @@ pub enum StartError {
     /// No address was configured.
     #[error("there is no address to listen on: set amqp-listen")]
     NoAddress,
+    /// The options about a set of nodes do not fit together.
+    #[error("{0}")]
+    Cluster(String),
+    /// This node cannot take part in its set.
+    #[error("cannot take part in the set: {0}")]
+    Set(#[from] SetError),
     /// An option needs another one.
     #[error("{0}")]
     Missing(&'static str),
@@ -70,6 +77,7 @@ impl StartError {
             StartError::Listen { .. } => 69,
             StartError::NoAddress
             | StartError::Missing(_)
+            | StartError::Cluster(_)
             | StartError::NoCertificate { .. }
             | StartError::Tls(_)
             | StartError::NotOurs { .. }
@@ -78,6 +86,7 @@ impl StartError {
             | StartError::Broker(OpenError::Auth(_)) => 78,
             StartError::DataDir { .. }
             | StartError::Store(_)
+            | StartError::Set(_)
             | StartError::Broker(_)
             | StartError::ClusterName(_)
             | StartError::CtlSocket { .. } => 74,

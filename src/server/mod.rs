@@ -4,6 +4,7 @@
 mod advice; // what a start warns of
 mod data_dir; // prepares the data directory
 mod definitions; // imports definitions at the start
+mod disk_room; // which node leads when disks are full
 mod doors; // who serves the connections of each socket
 mod error;
 mod listeners; // listening sockets
@@ -11,8 +12,12 @@ mod local_door; // connections of the broker to itself
 mod logins;
 mod process; // what lives as long as the process
 mod reload; // reads the configuration again
+mod set_options; // options about a set of nodes
+mod set_start; // begins this node's part in its set
+mod set_view; // the set as operators see it
 mod settings; // translates the configuration for each room
-mod supervisor; // commands for the whole node
+mod stage; // what clients are served with now
+mod supervisor; // commands for the whole node, and its role
 mod tenure; // what runs while this node serves clients
 #[cfg(test)]
 mod tests;
@@ -30,19 +35,21 @@ pub use local_door::LocalDoor;
 pub use reload::Reloader;
 pub use settings::{auth_config, cmq_config, management_config, metrics_config};
 
-use self::doors::Doors;
 use self::listeners::Addresses;
 use self::process::Process;
-use self::supervisor::Supervisor;
+use self::set_options::SetSettings;
+use self::stage::Stage;
+use self::supervisor::{Role, Supervisor};
 use self::tenure::Tenure;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
+use crate::cluster::node::Beginning;
 use crate::config::Config;
-use crate::ctl;
 use crate::ctl::context::NodeCommand;
 use crate::ctl::protocol::SOCKET;
-use crate::store::{Committer, FjallOptions, FjallStore, Store, StoreError};
+use crate::store::{Committer, FjallStore};
 use crate::views::{Protocol, Security};
+use crate::{ctl, metrics, node};
 
 /// Maximum number of commands that wait for the supervisor.
 const COMMANDS_MAX: usize = 16;
@@ -52,15 +59,18 @@ const COMMANDS_MAX: usize = 16;
 pub struct Server;
 
 impl Server {
-    /// Starts a broker. It accepts connections when this returns.
+    /// Starts a broker. It accepts connections when this returns; in a set, clients may wait for a leader then.
     pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         data_dir::prepare(&config.data_dir)?;
+        let settings = set_options::set_settings(&config)?;
+        node::set_name(&set_options::node_name(&config));
         let (commands, commands_taken) = mpsc::channel(COMMANDS_MAX);
         let process = Arc::new(Process::new(config, commands)?);
+        let begun = match settings {
+            None => Begun::alone(&process).await?,
+            Some(settings) => Begun::in_set(&process, settings).await?,
+        };
         let config = process.config();
-        let options = settings::store(&config, &process.shares);
-        let store = open_store(config.data_dir.clone(), options).await?;
-        let tenure = Tenure::begin(&process, store).await?;
         // Before the listeners: an operator who sees a listener in the log may give commands.
         let ctl_socket = config.data_dir.join(SOCKET);
         let ctl = ctl::server::bind(&config.data_dir).map_err(|error| StartError::CtlSocket {
@@ -71,7 +81,14 @@ impl Server {
         let addresses = Arc::new(sockets.addresses());
         let views = addresses.views().into();
         process.shown.listeners.send_replace(views);
-        let doors = Doors::to_broker(sockets, &tenure.fronts);
+        let stage = Stage::new(Arc::clone(&process), Arc::clone(&addresses), sockets);
+        let supervisor = match begun {
+            Begun::Alone(tenure) => Supervisor::alone(stage.with(tenure)),
+            Begun::InSet(role) => {
+                let stage = stage.with_standby(standby(&process));
+                Supervisor::in_set(stage, role)
+            }
+        };
 
         let (stop_asked, stop_seen) = watch::channel(false);
         let mut background = JoinSet::new();
@@ -81,15 +98,11 @@ impl Server {
         if let Some(tls) = process.tls.clone() {
             background.spawn(tls.watch());
         }
-        let broker = Arc::clone(&tenure.broker);
-        let supervisor = Supervisor {
-            process: Arc::clone(&process),
-            addresses: Arc::clone(&addresses),
-            tenure,
-            doors: Some(doors),
-        };
+        if let Some(now) = process.now() {
+            let users = &config.loopback_users;
+            advice::warn_of_guest(addresses.views(), users, &now.broker).await;
+        }
         let supervisor = tokio::spawn(supervisor.run(commands_taken, stop_asked));
-        advice::warn_of_guest(addresses.views(), &config.loopback_users, &broker).await;
         info!(version = env!("CARGO_PKG_VERSION"), "leveret is ready");
         Ok(RunningServer {
             process,
@@ -102,10 +115,50 @@ impl Server {
     }
 }
 
-async fn open_store(dir: PathBuf, options: FjallOptions) -> Result<Arc<dyn Store>, StoreError> {
-    let opened = tokio::task::spawn_blocking(move || FjallStore::open(&dir, options)).await;
-    match opened {
-        Ok(store) => Ok(Arc::new(store?)),
+/// The metrics of a node while it does not run the broker.
+fn standby(process: &Arc<Process>) -> Arc<metrics::Standby> {
+    let weak = Arc::downgrade(process);
+    let source = move || {
+        let process = weak.upgrade()?;
+        let set = process.info.set.as_ref()?.view();
+        Some((process.view(), set))
+    };
+    let config = metrics_config(&process.config());
+    metrics::Standby::new(Arc::new(source), &config)
+}
+
+/// What a node runs before its sockets are open.
+enum Begun {
+    Alone(Tenure),
+    InSet(Role),
+}
+
+impl Begun {
+    async fn alone(process: &Process) -> Result<Begun, StartError> {
+        let config = process.config();
+        let options = settings::store(&config, &process.shares);
+        let dir = config.data_dir.clone();
+        let store = blocking(move || FjallStore::open(&dir, options)).await?;
+        let committer = Committer::start(Arc::new(store), settings::commit_limits(&config))?;
+        match Tenure::begin(process, Arc::clone(&committer)).await {
+            Ok(tenure) => Ok(Begun::Alone(tenure)),
+            Err(error) => {
+                tenure::shut_down(committer).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn in_set(process: &Arc<Process>, settings: SetSettings) -> Result<Begun, StartError> {
+        let (set, store) = set_start::start(process, settings.clone(), Beginning::Forms).await?;
+        Ok(Begun::InSet(Role::new(set, store, settings)))
+    }
+}
+
+/// Opens a store on a thread of its own.
+async fn blocking<T: Send + 'static>(open: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(open).await {
+        Ok(opened) => opened,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

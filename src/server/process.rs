@@ -1,5 +1,6 @@
 //! What lives as long as the process, whether this node runs the broker or not.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -7,17 +8,18 @@ use tokio::sync::{mpsc, watch};
 
 use super::error::StartError;
 use super::listeners::{Addresses, Sockets};
-use super::settings;
+use super::{set_view, settings};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
+use crate::cluster::node::Current;
 use crate::config::Config;
-use crate::ctl::context::{Context, Host, Node, NodeCommand};
+use crate::ctl::context::{Context, Host, InSet, Node, NodeCommand};
 use crate::files::Shares;
 use crate::memory::MemoryMonitor;
 use crate::model::IpRange;
 use crate::net::Tls;
-use crate::views::{AmqpLimits, ListenerView, NodeInfo};
-use crate::{amqp, clock};
+use crate::views::{AmqpLimits, ListenerView, NodeInfo, NodeView, Usage};
+use crate::{amqp, clock, memory};
 
 /// The process: its configuration, alarms, certificates, and what operators see of it.
 pub(super) struct Process {
@@ -32,6 +34,8 @@ pub(super) struct Process {
     pub(super) proxies: Arc<[IpRange]>,
     pub(super) info: NodeInfo,
     pub(super) shown: Shown,
+    /// This node in its set, once it takes part in one.
+    pub(super) set: Current,
     /// Whether clients are served; not between `stop_app` and `start_app`.
     pub(super) running: watch::Sender<bool>,
     /// The supervisor carries them out.
@@ -64,6 +68,7 @@ impl Process {
         commands: mpsc::Sender<NodeCommand>,
     ) -> Result<Process, StartError> {
         let started = clock::monotonic();
+        let set = Current::default();
         let alarms = Arc::new(Alarms::default());
         let memory = MemoryMonitor::new(Arc::clone(&alarms), config.memory_high_watermark);
         let tls = settings::tls(&config)?.map(Tls::load).transpose()?;
@@ -80,6 +85,7 @@ impl Process {
             data_dir: config.data_dir.clone().into(),
             certificate_files: files.cloned().collect(),
             started,
+            set: config.cluster_listen.map(|_| set_view::source(&set)),
         };
         Ok(Process {
             shares: settings::share_files(&config),
@@ -99,6 +105,7 @@ impl Process {
                 under_maintenance,
                 amqp_limits,
             },
+            set,
             running: watch::channel(true).0,
             commands,
             now: RwLock::default(),
@@ -140,15 +147,44 @@ impl Process {
     }
 
     /// What the socket of the command line serves.
-    pub(super) fn host(&self) -> Host {
+    pub(super) fn host(self: &Arc<Process>) -> Host {
+        let process = Arc::downgrade(self);
         Host {
             node: self.node(),
             serving: self.serving.subscribe(),
+            set: self.info.set.clone().map(|views| InSet {
+                views,
+                current: self.set.clone(),
+            }),
+            view: Arc::new(move || process.upgrade().map(|process| process.view())),
         }
+    }
+
+    /// What operators see of the process, whether it runs the broker or not.
+    pub(super) fn view(&self) -> NodeView {
+        let now = self.now();
+        let committer = now.as_ref().map(|now| now.broker.committer());
+        let config = self.config();
+        let usage = Usage {
+            disk_free: free_bytes(&config.data_dir),
+            disk_free_limit: match committer {
+                Some(committer) => committer.disk_free_min(),
+                None => config.disk_free_limit.bytes(memory::total_bytes()),
+            },
+            cluster_name: now.as_ref().map(|now| now.broker.cluster_name()),
+            connections: now.as_ref().map_or(0, |now| now.broker.connections().len()),
+        };
+        self.info.view(self.alarms.raised(), &self.memory, usage)
     }
 
     /// Listens on the addresses.
     pub(super) fn open_sockets(&self, wanted: &Addresses) -> Result<Sockets, StartError> {
         Sockets::open(wanted, self.tls.as_ref(), &self.proxies)
     }
+}
+
+/// Free bytes on the file system of a directory.
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(dir).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
 }

@@ -1,137 +1,319 @@
-//! Carries out what concerns the whole node, one thing after another: `stop_app`, `start_app`, maintenance, `stop`, and the
-//! end of the process.
+//! Carries out what concerns the whole node, one thing after another: commands of operators, changes of its role in a set,
+//! and the end of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{error, info, warn};
 
-use super::doors::Doors;
-use super::listeners::Addresses;
-use super::process::Process;
-use super::tenure::Tenure;
+use super::set_options::SetSettings;
+use super::stage::Stage;
+use super::{data_dir, disk_room, set_start};
+use crate::cluster::node::roles::{self, Next, Runs};
+use crate::cluster::node::{Beginning, RunningSet, SetNode};
+use crate::cluster::raft::Standing;
 use crate::ctl::context::NodeCommand;
+use crate::store::FjallStore;
 
-/// The reason that clients see when the broker stops, in RabbitMQ's words.
-const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
-/// The reason that clients see when maintenance begins, in RabbitMQ's words.
-const MAINTENANCE_REASON: &str = "Node was put into maintenance mode";
+/// Pause after a leader could not start the broker.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
+/// How often a leader looks at its disk.
+const LOOK_AT_DISK: Duration = Duration::from_secs(2);
+/// How long a stop waits until another node has taken over.
+const HANDOVER_WAIT: Duration = Duration::from_secs(3);
 
-/// The task that carries out commands.
+/// How long it may take until nothing uses the store of a set that was left.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+const RELEASE_POLL: Duration = Duration::from_millis(5);
+
+/// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
-    pub(super) process: Arc<Process>,
-    /// The addresses of the start: `start_app` listens on the same ports again.
-    pub(super) addresses: Arc<Addresses>,
-    pub(super) tenure: Tenure,
-    /// `None` between `stop_app` and `start_app`.
-    pub(super) doors: Option<Doors>,
+    stage: Stage,
+    /// `None` for a node by itself.
+    role: Option<Role>,
+}
+
+/// The role of this node in its set.
+pub(super) struct Role {
+    settings: SetSettings,
+    set: RunningSet,
+    store: Weak<FjallStore>,
+    standing: watch::Receiver<Standing>,
+    runs: Runs,
+}
+
+impl Role {
+    pub(super) fn new(set: RunningSet, store: Weak<FjallStore>, settings: SetSettings) -> Role {
+        Role {
+            store,
+            standing: set.set().standing(),
+            runs: Runs::Waiting,
+            set,
+            settings,
+        }
+    }
 }
 
 impl Supervisor {
+    /// A node by itself runs the broker already.
+    pub(super) fn alone(stage: Stage) -> Supervisor {
+        Supervisor { stage, role: None }
+    }
+
+    pub(super) fn in_set(stage: Stage, role: Role) -> Supervisor {
+        Supervisor {
+            stage,
+            role: Some(role),
+        }
+    }
+
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<NodeCommand>,
         stop_asked: watch::Sender<bool>,
     ) {
-        while let Some(command) = commands.recv().await {
-            match command {
-                NodeCommand::StopApp(done) => {
-                    self.close().await;
-                    // Fails only if the operator has disconnected.
-                    done.send(()).unwrap_or_default();
-                }
-                NodeCommand::StartApp(done) => {
-                    let outcome = self.start_app();
-                    done.send(outcome).unwrap_or_default();
-                }
-                NodeCommand::SuspendListeners(done) => {
-                    done.send(self.suspend().await).unwrap_or_default();
-                }
-                NodeCommand::ResumeListeners(done) => {
-                    done.send(self.resume().await).unwrap_or_default();
-                }
-                NodeCommand::Drain(done) => {
-                    done.send(self.drain().await).unwrap_or_default();
-                }
-                NodeCommand::Revive(done) => {
-                    done.send(self.revive().await).unwrap_or_default();
-                }
-                NodeCommand::SetChannelMax(channel_max, done) => {
-                    self.tenure.fronts.amqp.set_channel_max(channel_max);
-                    done.send(()).unwrap_or_default();
-                }
-                NodeCommand::Stop => {
-                    stop_asked.send_replace(true);
-                }
-                NodeCommand::End(done) => {
-                    self.end().await;
-                    done.send(()).unwrap_or_default();
-                    return;
-                }
+        loop {
+            let again = self.settle().await;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(NodeCommand::End(done)) => {
+                        self.end().await;
+                        done.send(()).unwrap_or_default();
+                        return;
+                    }
+                    Some(command) => self.carry_out(command, &stop_asked).await,
+                    None => return,
+                },
+                () = changed(self.role.as_mut()) => {}
+                () = tokio::time::sleep(BEGIN_AGAIN), if again => {}
+                () = tokio::time::sleep(LOOK_AT_DISK), if self.leads() => self.look_at_disk().await,
             }
         }
     }
 
-    /// Begins maintenance, as RabbitMQ does. The node stays up: an operator revives it.
-    async fn drain(&self) -> Result<(), String> {
-        self.process.shown.under_maintenance.send_replace(true);
-        self.suspend().await?;
-        let connections = self.tenure.broker.connections();
-        let closing = connections.close_where(MAINTENANCE_REASON, |_| true);
-        info!(connections = closing, "the node is under maintenance");
-        Ok(())
-    }
-
-    async fn revive(&self) -> Result<(), String> {
-        self.resume().await?;
-        if self.process.shown.under_maintenance.send_replace(false) {
-            info!("the node is in service again");
+    async fn carry_out(&mut self, command: NodeCommand, stop_asked: &watch::Sender<bool>) {
+        let stage = &mut self.stage;
+        // An answer fails only if the operator has disconnected.
+        match command {
+            NodeCommand::StopApp(done) => {
+                stage.close().await;
+                done.send(()).unwrap_or_default();
+            }
+            NodeCommand::StartApp(done) => done.send(stage.reopen()).unwrap_or_default(),
+            NodeCommand::SuspendListeners(done) => {
+                done.send(stage.suspend().await).unwrap_or_default();
+            }
+            NodeCommand::ResumeListeners(done) => {
+                done.send(stage.resume().await).unwrap_or_default();
+            }
+            NodeCommand::Drain(done) => done.send(stage.drain().await).unwrap_or_default(),
+            NodeCommand::Revive(done) => done.send(stage.revive().await).unwrap_or_default(),
+            NodeCommand::SetChannelMax(channel_max, done) => {
+                if let Some(tenure) = stage.tenure() {
+                    tenure.fronts.amqp.set_channel_max(channel_max);
+                }
+                done.send(()).unwrap_or_default();
+            }
+            NodeCommand::Join(target, done) => match self.prepare_to_join(&target).await {
+                Ok(set) => {
+                    // It may take long, and meanwhile this node may be stopped.
+                    tokio::spawn(async move {
+                        let joined = set.join(&target).await;
+                        let joined = joined.map_err(|error| error.to_string());
+                        done.send(joined).unwrap_or_default();
+                    });
+                }
+                Err(refusal) => done.send(Err(refusal)).unwrap_or_default(),
+            },
+            NodeCommand::Stop => {
+                stop_asked.send_replace(true);
+            }
+            // The loop takes it.
+            NodeCommand::End(done) => done.send(()).unwrap_or_default(),
         }
-        Ok(())
     }
 
-    /// Closes listeners and connections.
-    async fn close(&mut self) {
-        self.process.running.send_replace(false);
-        if let Some(mut doors) = self.doors.take() {
-            drop(doors.stop().await);
-            let grace = self.process.config().shutdown_grace;
-            doors
-                .close(&self.tenure.broker, SHUTDOWN_REASON, grace)
-                .await;
+    /// Makes this node a new one, without a set: one that it is alone in is left behind.
+    async fn prepare_to_join(&mut self, target: &str) -> Result<Arc<SetNode>, String> {
+        let Some(role) = &self.role else {
+            return Err("this node runs by itself: start it with --cluster-listen".to_owned());
+        };
+        let set = role.set.set();
+        let overview = set.overview();
+        if overview.status.set.is_none() {
+            return Ok(Arc::clone(set));
+        }
+        if overview.members.len() > 1 {
+            return Err("this node is a member of a set with other nodes: stop it, have one of them forget it, and start it \
+                        with a new data directory"
+                .to_owned());
+        }
+        if self.stage.has_data() {
+            return Err("this node has queues or virtual hosts of its own, which it would lose: a node joins with a new data \
+                        directory"
+                .to_owned());
+        }
+        let settings = role.settings.clone();
+        let (name, trust) = (&settings.name, settings.trust.clone());
+        let probed = RunningSet::probe(name, trust, &settings.peers, target).await;
+        probed.map_err(|error| error.to_string())?;
+        let store = Weak::clone(&role.store);
+        self.stage.lose().await;
+        if let Some(role) = self.role.take() {
+            role.set.stop().await;
+        }
+        if !is_released(&store).await {
+            return Err(
+                "this node still uses its data: start it again, and try once more".to_owned(),
+            );
+        }
+        let process = self.stage.process();
+        let dir = process.config().data_dir.clone();
+        let kept = data_dir::set_aside(&dir).map_err(|error| error.to_string())?;
+        info!(kept = %kept.display(), "this node begins anew to join another set");
+        let started = set_start::start(process, settings.clone(), Beginning::Joins).await;
+        let (set, store) = started.map_err(|error| format!("{error}: start this node again"))?;
+        let node = Arc::clone(set.set());
+        self.role = Some(Role::new(set, store, settings));
+        Ok(node)
+    }
+
+    /// Does what the role asks for until it asks for nothing more. True if it must be tried again.
+    async fn settle(&mut self) -> bool {
+        let Some(role) = &mut self.role else {
+            return false;
+        };
+        loop {
+            let standing = role.standing.borrow_and_update().clone();
+            match roles::next(&standing, &role.runs) {
+                Next::Stay => return false,
+                Next::Begin { term } => {
+                    if !begin(&mut self.stage, role, term).await {
+                        return true;
+                    }
+                }
+                Next::End => {
+                    warn!("this node does not lead its set any more");
+                    self.stage.lose().await;
+                    role.runs = Runs::Waiting;
+                }
+                Next::PassOn { leader } => {
+                    info!(leader = leader.name, "this node follows");
+                    role.runs = Runs::Passing { leader };
+                }
+                Next::Wait => role.runs = Runs::Waiting,
+            }
         }
     }
 
-    fn start_app(&mut self) -> Result<(), String> {
-        if self.doors.is_none() {
-            let sockets = self.process.open_sockets(&self.addresses);
-            let sockets = sockets.map_err(|error| error.to_string())?;
-            self.doors = Some(Doors::to_broker(sockets, &self.tenure.fronts));
-        }
-        self.process.shown.under_maintenance.send_replace(false);
-        self.process.running.send_replace(true);
-        Ok(())
+    fn leads(&self) -> bool {
+        let runs = self.role.as_ref().map(|role| &role.runs);
+        matches!(runs, Some(Runs::Broker { .. }))
     }
 
-    /// Ends everything in good order.
+    /// Hands over if this node's disk is full and another's is not.
+    async fn look_at_disk(&self) {
+        let process = self.stage.process();
+        let (Some(role), Some(views)) = (&self.role, &process.info.set) else {
+            return;
+        };
+        let set = views.view();
+        let Some(name) = disk_room::successor(&process.view(), &set) else {
+            return;
+        };
+        warn!(to = name, "the disk is full: another member takes over");
+        if let Err(error) = role.set.set().transfer(Some(name)).await {
+            warn!("no other member takes over: {error}");
+        }
+    }
+
+    /// Hands over if this node leads, and ends everything in good order.
     async fn end(mut self) {
-        self.tenure.stop_shovels().await;
-        self.close().await;
-        self.tenure.end(&self.process).await;
-    }
-
-    /// Without doors, no listener is open.
-    async fn suspend(&self) -> Result<(), String> {
-        match &self.doors {
-            Some(doors) => doors.suspend().await.map_err(|error| error.to_string()),
-            None => Ok(()),
+        if let Some(mut role) = self.role.take() {
+            if let Runs::Broker { .. } = role.runs
+                && hand_over(&mut role).await
+            {
+                self.stage.lose().await;
+            }
+            self.stage.end().await;
+            role.set.stop().await;
+        } else {
+            self.stage.end().await;
         }
     }
+}
 
-    async fn resume(&self) -> Result<(), String> {
-        match &self.doors {
-            Some(doors) => doors.resume().await.map_err(|error| error.to_string()),
-            None => Ok(()),
+/// Waits until nothing uses a store.
+async fn is_released(store: &Weak<FjallStore>) -> bool {
+    let released = async {
+        while store.strong_count() > 0 {
+            tokio::time::sleep(RELEASE_POLL).await;
+        }
+    };
+    tokio::time::timeout(RELEASE_WAIT, released).await.is_ok()
+}
+
+/// Waits until the standing of this node changes.
+async fn changed(role: Option<&mut Role>) {
+    if let Some(role) = role
+        && role.standing.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Starts the broker for a term of leadership. False if that must be tried again.
+async fn begin(stage: &mut Stage, role: &mut Role, term: u64) -> bool {
+    let leads = Standing::Leads { term };
+    let mut standing = role.standing.clone();
+    let over = async move {
+        // Without a sender, the group has ended.
+        drop(standing.wait_for(|standing| *standing != leads).await);
+    };
+    let mut over = std::pin::pin!(over);
+    let led = tokio::select! {
+        led = role.set.set().lead() => led,
+        () = &mut over => return true,
+    };
+    let begun = match led {
+        Ok(store) => stage
+            .begin(store, over)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match begun {
+        Ok(true) => {
+            info!(term, "this node leads its set and serves clients");
+            role.runs = Runs::Broker { term };
+            true
+        }
+        Ok(false) => true,
+        Err(error) => {
+            error!("this node leads its set and cannot run the broker: {error}");
+            // Another member may be able to.
+            if let Err(error) = role.set.set().hand_over(None).await {
+                warn!("no other member takes over: {error}");
+            }
+            false
         }
     }
+}
+
+/// Hands over to another member. False if there is none, or if it does not take over in time.
+async fn hand_over(role: &mut Role) -> bool {
+    let set: &SetNode = role.set.set();
+    if set.overview().members.len() < 2 {
+        return false;
+    }
+    if let Err(error) = set.hand_over(None).await {
+        warn!("no other member takes over before this node stops: {error}");
+        return false;
+    }
+    let left = role
+        .standing
+        .wait_for(|standing| !matches!(standing, Standing::Leads { .. }));
+    tokio::time::timeout(HANDOVER_WAIT, left).await.is_ok()
 }

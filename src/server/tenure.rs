@@ -18,7 +18,7 @@ use crate::broker::parameters::CLUSTER_NAME;
 use crate::config::Config;
 use crate::ctl::context::Context;
 use crate::model::Name;
-use crate::store::{Committer, Store};
+use crate::store::Committer;
 use crate::views::Views;
 use crate::{amqp, cmq, management, metrics};
 
@@ -45,25 +45,13 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// Starts the broker on a store. The doors are still closed.
+    /// Starts the broker on a committer, which the caller shuts down if this fails or is dropped. The doors are still
+    /// closed.
     pub(super) async fn begin(
         process: &Process,
-        store: Arc<dyn Store>,
-    ) -> Result<Tenure, StartError> {
-        let config = process.config();
-        let committer = Committer::start(store, settings::commit_limits(&config))?;
-        let begun = Tenure::on(process, &config, Arc::clone(&committer)).await;
-        if begun.is_err() {
-            shut_down(committer).await;
-        }
-        begun
-    }
-
-    async fn on(
-        process: &Process,
-        config: &Config,
         committer: Arc<Committer>,
     ) -> Result<Tenure, StartError> {
+        let config = &*process.config();
         let auth = settings::auth_config(config)?;
         let broker = Broker::open(committer, settings::broker(config, auth)).await?;
         definitions::load(config, &broker).await?;
@@ -121,7 +109,7 @@ impl Tenure {
     }
 
     /// Drops everything. What is not durable yet is lost, as in a crash, if the store takes nothing more.
-    async fn release(mut self, process: &Process) {
+    pub(super) async fn release(mut self, process: &Process) {
         process.ends();
         shut_down(Arc::clone(self.broker.committer())).await;
         self.background.shutdown().await;
@@ -139,15 +127,23 @@ impl Tenure {
     }
 }
 
-async fn shut_down(committer: Arc<Committer>) {
+/// Writes what waits, if the store takes it, and ends the threads.
+pub(super) async fn shut_down(committer: Arc<Committer>) {
     let ended = tokio::task::spawn_blocking(move || committer.shutdown());
     if ended.await.is_err() {
         error!("the store did not close in good order");
     }
 }
 
-/// Sets the configured name of the cluster, as RabbitMQ does at each start.
+/// Sets the configured name of the cluster, as RabbitMQ does at each start. A set keeps the name of the node that served
+/// first.
 async fn name_cluster(config: &Config, broker: &Broker) -> Result<(), StartError> {
+    let parameters = broker.global_parameters();
+    let is_in_set = config.cluster_listen.is_some();
+    if is_in_set && config.cluster_name.is_none() && parameters.get(CLUSTER_NAME).is_none() {
+        let name = broker.cluster_name().into();
+        parameters.set(CLUSTER_NAME, name).await?;
+    }
     let is_new = |name: &&Name| broker.cluster_name() != ***name;
     if let Some(name) = config.cluster_name.as_ref().filter(is_new) {
         let name = name.to_string().into();

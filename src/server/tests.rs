@@ -14,20 +14,20 @@ use super::process::Process;
 use super::tenure::Tenure;
 use crate::broker::vhost::VhostMetadata;
 use crate::config::{Config, RawConfig};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Committer, Limits, MemoryStore, Store};
 use crate::views::{Protocol, Security};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANGES: usize = 20;
 
-fn process() -> Process {
+fn process() -> Arc<Process> {
     let free = || vec![Some(([127, 0, 0, 1], 0).into())];
     let mut config = Config::from_raw(&RawConfig::default()).unwrap();
     config.amqp_listen = free();
     config.cmq_listen = free();
     config.management_listen = free();
     config.prometheus_listen = free();
-    Process::new(config, mpsc::channel(1).0).unwrap()
+    Arc::new(Process::new(config, mpsc::channel(1).0).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +42,8 @@ async fn a_node_begins_and_ends_to_serve_many_times_and_leaves_nothing_behind() 
         // It waits at the socket until there is a broker behind it.
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
-        let tenure = Tenure::begin(&process, Arc::clone(&store)).await.unwrap();
+        let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
+        let tenure = Tenure::begin(&process, committer).await.unwrap();
         let mut doors = Doors::to_broker(sockets, &tenure.fronts);
         let mut start = [0; 7];
         let answered = timeout(PATIENCE, client.read_exact(&mut start)).await;

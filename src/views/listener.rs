@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// What a listener speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Protocol {
     Amqp,
     /// CMQ's HTTP API.
@@ -15,7 +18,8 @@ pub enum Protocol {
 }
 
 /// How the bytes of a listener's connections travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Security {
     Plain,
     Tls,
@@ -33,7 +37,7 @@ impl Protocol {
 }
 
 /// An address that clients can connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerView {
     pub protocol: Protocol,
     pub security: Security,

@@ -10,7 +10,9 @@ mod history; // samples and rates
 mod listener; // listeners
 mod memory; // what memory is used for
 mod node; // the process, and totals of the broker
+mod node_view; // the process, plain data
 mod queue; // queues
+mod set; // the set of nodes
 mod sources; // what views are built from
 mod vhost; // virtual hosts
 
@@ -23,7 +25,9 @@ pub use features::{DeprecatedFeature, FEATURE_FLAGS};
 pub use history::{Depth, History, Rated, Subject, Values, Window};
 pub use listener::{ListenerView, Protocol, Security};
 pub use memory::MemoryView;
-pub use node::{NodeView, ObjectTotals, OverviewView, QueueTotals};
+pub use node::{ObjectTotals, OverviewView, QueueTotals};
+pub use node_view::{NodeView, Usage};
 pub use queue::{QueueState, QueueView};
+pub use set::{MemberView, SetSource, SetView};
 pub use sources::{AmqpLimits, NodeInfo, Views};
 pub use vhost::VhostView;

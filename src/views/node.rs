@@ -1,40 +1,15 @@
 //! The process, and totals of the whole broker.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::listener::ListenerView;
-use super::sources::{AmqpLimits, Views};
+use super::node_view::{NodeView, Usage};
+use super::set::SetView;
+use super::sources::{AmqpLimits, NodeInfo, Views};
 use crate::broker::alarms::Raised;
 use crate::broker::queue::Queue;
 use crate::broker::stats::{Churn, MessageStats, Totals};
+use crate::memory::MemoryMonitor;
 use crate::{files, memory, node};
-
-/// The process.
-#[derive(Clone, Debug)]
-pub struct NodeView {
-    pub name: String,
-    pub version: &'static str,
-    pub os_pid: u32,
-    pub uptime: Duration,
-    pub data_dir: Arc<Path>,
-    pub listeners: Arc<[ListenerView]>,
-    /// It takes no connections, until an operator revives it.
-    pub is_under_maintenance: bool,
-    pub alarms: Raised,
-    /// Resident bytes.
-    pub mem_used: u64,
-    pub mem_limit: u64,
-    /// Unknown for stores without a disk.
-    pub disk_free: Option<u64>,
-    pub disk_free_limit: u64,
-    pub fd_used: Option<u64>,
-    pub fd_limit: Option<u64>,
-    /// Open connections of AMQP clients.
-    pub connections: usize,
-    pub processors: usize,
-}
 
 /// Totals of the whole broker.
 #[derive(Clone, Debug)]
@@ -87,27 +62,46 @@ impl QueueTotals {
     }
 }
 
+impl NodeInfo {
+    /// The process as it is now.
+    pub fn view(&self, alarms: Raised, memory: &MemoryMonitor, usage: Usage) -> NodeView {
+        NodeView {
+            name: node::name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            os_pid: std::process::id(),
+            uptime: self.started.elapsed(),
+            is_under_maintenance: *self.under_maintenance.borrow(),
+            data_dir: self.data_dir.to_path_buf(),
+            listeners: self.listeners.borrow().to_vec(),
+            alarms,
+            mem_used: memory::resident_bytes(),
+            mem_limit: memory.limit_bytes(),
+            disk_free: usage.disk_free,
+            disk_free_limit: usage.disk_free_limit,
+            fd_used: files::used(),
+            fd_limit: files::limit(),
+            connections: usage.connections,
+            cluster_name: usage.cluster_name,
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
 impl Views {
     pub fn node(&self) -> NodeView {
         let committer = self.broker.committer();
-        NodeView {
-            name: node::name(),
-            version: env!("CARGO_PKG_VERSION"),
-            os_pid: std::process::id(),
-            uptime: self.node.started.elapsed(),
-            is_under_maintenance: *self.node.under_maintenance.borrow(),
-            data_dir: Arc::clone(&self.node.data_dir),
-            listeners: Arc::clone(&self.node.listeners.borrow()),
-            alarms: self.alarms.raised(),
-            mem_used: memory::resident_bytes(),
-            mem_limit: self.memory.limit_bytes(),
+        let usage = Usage {
             disk_free: committer.store().free_bytes(),
             disk_free_limit: committer.disk_free_min(),
-            fd_used: files::used(),
-            fd_limit: files::limit(),
             connections: self.broker.connections().len(),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
-        }
+            cluster_name: Some(self.broker.cluster_name()),
+        };
+        self.node.view(self.alarms.raised(), &self.memory, usage)
+    }
+
+    /// The set of this node; `None` if it runs by itself.
+    pub fn set(&self) -> Option<SetView> {
+        self.node.set.as_ref().map(|set| set.view())
     }
 
     /// What AMQP clients may do now.

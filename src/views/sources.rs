@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::history::Watched;
 use super::listener::ListenerView;
+use super::set::SetSource;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::vhost::Vhost;
@@ -29,6 +30,8 @@ pub struct NodeInfo {
     /// Files with the certificates of TLS.
     pub certificate_files: Vec<PathBuf>,
     pub started: Instant,
+    /// `None` for a node by itself.
+    pub set: Option<SetSource>,
 }
 
 /// What AMQP clients may do, as configured; a reload changes it.

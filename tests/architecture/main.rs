@@ -55,6 +55,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "ctl",
         &[
             "broker",
+            "cluster",
             "definitions_file",
             "fsck",
             "views",

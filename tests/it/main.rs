@@ -12,6 +12,7 @@ mod backlog; // more messages than memory
 mod blocked_publishers; // alarms, a slow disk and full queues hold publishers back
 mod clock_changes; // a wall clock that jumps while the broker runs
 mod closing; // which side closes a connection, when, and how
+mod cluster; // sets of nodes
 mod cmq; // CMQ's HTTP API
 mod config; // every option is used
 mod confirms; // publishing: confirms, returns, queues that refuse messages

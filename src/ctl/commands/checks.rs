@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::listeners::{listener_json, listeners_json, port_numbers, protocol_names};
-use crate::ctl::context::Context;
+use crate::ctl::context::{Context, Node};
 use crate::ctl::exit_code::{EX_DATAERR, EX_UNAVAILABLE};
 use crate::ctl::outcome::{Failure, Outcome, Reply};
 use crate::ctl::protocol::Request;
 use crate::node;
-use crate::views::ListenerView;
+use crate::views::{ListenerView, NodeView};
 
 /// How long a connection to an own listener may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn running(ctx: &Context) -> Outcome {
-    match ctx.node.is_running() {
+pub(super) fn running(node: &Node) -> Outcome {
+    match node.is_running() {
         true => Ok(Reply::Message(is_up())),
         false => Err(Failure::error(EX_UNAVAILABLE, is_down())),
     }
 }
 
 /// As the check, but an answer of no is no failure.
-pub(super) fn is_running(ctx: &Context) -> Outcome {
-    let result = ctx.node.is_running();
+pub(super) fn is_running(node: &Node) -> Outcome {
+    let result = node.is_running();
     let text = if result { is_up() } else { is_down() };
     let json = json!({"result": result, "message": text});
     Ok(Reply::Report { text, json })
@@ -58,9 +58,8 @@ fn is_down() -> String {
 }
 
 /// A sentence for each alarm that is on.
-pub(super) fn alarm_lines(ctx: &Context) -> Vec<String> {
-    let raised = ctx.views.node().alarms;
-    let node = node::name();
+pub(super) fn alarm_lines(node: &NodeView) -> Vec<String> {
+    let (raised, node) = (node.alarms, &node.name);
     [
         ("Memory alarm", raised.memory),
         ("Free disk space alarm", raised.disk),
@@ -83,7 +82,7 @@ fn alarms_json(lines: &[String], result: &str) -> Value {
 }
 
 pub(super) fn alarms(ctx: &Context) -> Outcome {
-    let lines = alarm_lines(ctx);
+    let lines = alarm_lines(&ctx.views.node());
     let json = alarms_json(&lines, "ok");
     let text = match lines.is_empty() {
         true => no_alarms(),
@@ -93,7 +92,7 @@ pub(super) fn alarms(ctx: &Context) -> Outcome {
 }
 
 pub(super) fn check_alarms(ctx: &Context) -> Outcome {
-    let lines = alarm_lines(ctx);
+    let lines = alarm_lines(&ctx.views.node());
     match lines.is_empty() {
         true => Ok(Reply::Report {
             text: no_alarms(),
@@ -122,7 +121,7 @@ pub(super) fn virtual_hosts() -> Outcome {
 }
 
 /// A check that held.
-fn ok(text: String) -> Reply {
+pub(super) fn ok(text: String) -> Reply {
     Reply::Report {
         text,
         json: json!({"result": "ok"}),
@@ -146,7 +145,7 @@ pub(super) fn port_listener(ctx: &Context, request: &Request) -> Outcome {
     );
     Err(Failure {
         json: Some(json!({
-            "result": "error", "missing": wanted, "ports": ports, "listeners": listeners_json(&listeners),
+            "result": "error", "missing": wanted, "ports": ports, "listeners": listeners_json(&node, &listeners),
         })),
         ..Failure::plain(EX_UNAVAILABLE, text)
     })
@@ -169,7 +168,7 @@ pub(super) fn protocol_listener(ctx: &Context, request: &Request) -> Outcome {
     );
     Err(Failure {
         json: Some(json!({
-            "result": "error", "missing": wanted, "protocols": protocols, "listeners": listeners_json(&listeners),
+            "result": "error", "missing": wanted, "protocols": protocols, "listeners": listeners_json(&node, &listeners),
         })),
         ..Failure::error(EX_UNAVAILABLE, text)
     })
@@ -213,7 +212,8 @@ pub(super) async fn port_connectivity(ctx: &Context, request: &Request) -> Outco
             "Successfully connected to ports {} on node {node}",
             ports.join(", ")
         );
-        let json = json!({"node": node, "result": "ok", "listeners": listeners_json(&listeners)});
+        let json =
+            json!({"node": node, "result": "ok", "listeners": listeners_json(&node, &listeners)});
         return Ok(Reply::Report { text, json });
     }
     let lines: Vec<String> = unreachable
@@ -222,7 +222,7 @@ pub(super) async fn port_connectivity(ctx: &Context, request: &Request) -> Outco
         .collect();
     let failures: Vec<Value> = unreachable
         .iter()
-        .map(|listener| listener_json(listener))
+        .map(|listener| listener_json(&node, listener))
         .collect();
     let text = format!(
         "Connection to ports of the following listeners on node {node} failed:\n{}",

@@ -1,19 +1,15 @@
 //! The cluster, which is this node, and replicas of queues, which are on it. What RabbitMQ does on a single node.
 
-use std::fmt::Write;
-
 use serde_json::json;
 
-use super::listeners::{line, listeners_json};
-use super::lookup;
-use crate::broker::parameters::CLUSTER_NAME;
+use super::{cluster_status, lookup};
 use crate::ctl::context::Context;
 use crate::ctl::exit_code::{EX_DATAERR, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE};
 use crate::ctl::outcome::{Failure, Outcome, Reply, rows};
 use crate::ctl::protocol::{Cell, Request};
 use crate::model::arguments::QueueKind;
 use crate::node;
-use crate::views::{FEATURE_FLAGS, QueueView};
+use crate::views::QueueView;
 
 const LEADERS_OF_QUORUM: (QueueKind, &str) = (QueueKind::Quorum, "Number of quorum queues");
 const LEADERS_OF_STREAMS: (QueueKind, &str) = (QueueKind::Stream, "Number of streams");
@@ -34,82 +30,7 @@ pub(super) fn await_online_nodes(request: &Request) -> Outcome {
 }
 
 pub(super) fn status(ctx: &Context) -> Outcome {
-    let view = ctx.views.node();
-    let node = &view.name;
-    let parameters = ctx.broker.global_parameters();
-    let name = parameters.get(CLUSTER_NAME);
-    let name = name.as_ref().and_then(|name| name.as_str());
-    let name = name.unwrap_or(node).to_owned();
-    let alarms = super::checks::alarm_lines(ctx);
-    let maintenance = match view.is_under_maintenance {
-        true => "marked for maintenance",
-        false => "not under maintenance",
-    };
-    let flags: Vec<_> = FEATURE_FLAGS
-        .iter()
-        .map(|(name, _)| json!({"name": name, "state": "enabled"}))
-        .collect();
-    let json = json!({
-        "cluster_name": name,
-        "cluster_tags": [],
-        "disk_nodes": [node],
-        "running_nodes": [node],
-        "versions": {node: {"leveret_version": view.version}},
-        "cpu_cores": {node: view.processors},
-        "maintenance_status": {node: maintenance},
-        "alarms": alarms,
-        "partitions": {},
-        "listeners": {node: listeners_json(&view.listeners)},
-        "feature_flags": flags,
-    });
-    let mut text = format!(
-        "Basics\n\nCluster name: {name}\nTotal CPU cores available cluster-wide: {}\n",
-        view.processors
-    );
-    let lines: Vec<String> = view.listeners.iter().map(line).collect();
-    let listeners: Vec<String> = lines
-        .iter()
-        .map(|line| format!("Node: {node}, {}", line.replacen('I', "i", 1)))
-        .collect();
-    let flags: Vec<String> = FEATURE_FLAGS
-        .iter()
-        .map(|(name, _)| format!("Flag: {name}, state: enabled"))
-        .collect();
-    for (heading, lines) in [
-        ("Cluster Tags", Vec::new()),
-        ("Disk Nodes", vec![node.clone()]),
-        ("Running Nodes", vec![node.clone()]),
-        (
-            "Versions",
-            vec![format!("{node}: Leveret {}", view.version)],
-        ),
-        (
-            "CPU Cores",
-            vec![format!(
-                "Node: {node}, available CPU cores: {}",
-                view.processors
-            )],
-        ),
-        (
-            "Maintenance status",
-            vec![format!("Node: {node}, status: {maintenance}")],
-        ),
-        ("Alarms", alarms),
-        ("Network Partitions", Vec::new()),
-        ("Listeners", listeners),
-        ("Feature flags", flags),
-    ] {
-        let body = match lines.is_empty() {
-            true => "(none)".to_owned(),
-            false => lines.join("\n"),
-        };
-        // Writing to a String does not fail.
-        write!(text, "\n{heading}\n\n{body}\n").unwrap_or_default();
-    }
-    Ok(Reply::Report {
-        text: text.trim_end().to_owned(),
-        json,
-    })
+    Ok(cluster_status::report(ctx.views.node(), None))
 }
 
 pub(super) fn discover_peers() -> Outcome {

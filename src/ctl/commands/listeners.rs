@@ -12,8 +12,9 @@ use crate::views::ListenerView;
 pub(super) fn listeners(ctx: &Context) -> Outcome {
     let listeners = ctx.views.node().listeners;
     let lines: Vec<String> = listeners.iter().map(line).collect();
+    let node = node::name();
     let json =
-        json!({"node": node::name(), "result": "ok", "listeners": listeners_json(&listeners)});
+        json!({"node": node, "result": "ok", "listeners": listeners_json(&node, &listeners)});
     Ok(Reply::Report {
         text: lines.join("\n"),
         json,
@@ -38,9 +39,9 @@ fn interface(listener: &ListenerView) -> String {
     }
 }
 
-pub(super) fn listener_json(listener: &ListenerView) -> Value {
+pub(super) fn listener_json(node: &str, listener: &ListenerView) -> Value {
     json!({
-        "node": node::name(),
+        "node": node,
         "interface": interface(listener),
         "port": listener.address.port(),
         "protocol": listener.protocol_name(),
@@ -48,8 +49,9 @@ pub(super) fn listener_json(listener: &ListenerView) -> Value {
     })
 }
 
-pub(super) fn listeners_json(listeners: &[ListenerView]) -> Vec<Value> {
-    listeners.iter().map(listener_json).collect()
+pub(super) fn listeners_json(node: &str, listeners: &[ListenerView]) -> Vec<Value> {
+    let json = |listener| listener_json(node, listener);
+    listeners.iter().map(json).collect()
 }
 
 /// The ports on which something listens, in order.

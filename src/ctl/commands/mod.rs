@@ -3,7 +3,8 @@
 mod amqp_values; // AMQP tables as cells
 mod certificates; // certificates of TLS
 mod checks; // health checks
-mod cluster; // the one node, and replicas on it
+mod cluster; // replicas of queues
+mod cluster_status; // the report on the cluster
 mod connections; // connections and channels
 mod consumers; // consumers
 mod definitions; // definitions files
@@ -21,6 +22,7 @@ mod permissions; // permissions and topic permissions
 mod policies; // policies and operator policies
 mod queues; // queues
 mod secrets; // keys that sign CMQ requests
+mod set; // the set of nodes
 mod shovels; // dynamic shovels
 mod status; // the report on the broker
 mod super_streams; // super streams
@@ -29,7 +31,7 @@ mod vhosts; // virtual hosts
 
 pub(super) use environment::memory_report;
 
-use super::context::{Context, Node, NodeCommand};
+use super::context::{Context, Host, NodeCommand};
 use super::exit_code::{EX_UNAVAILABLE, EX_USAGE};
 use super::input::Input;
 use super::outcome::{Failure, Outcome, Reply};
@@ -47,14 +49,14 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         ));
     }
     match request.verb {
-        Verb::AwaitStartup => node::await_startup(ctx),
-        Verb::StartApp => node::whole(ctx, NodeCommand::StartApp).await,
+        Verb::AwaitStartup => node::await_startup(&ctx.node),
+        Verb::StartApp => node::whole(&ctx.node, NodeCommand::StartApp).await,
         Verb::Stop | Verb::Shutdown => node::stop(&ctx.node).await,
-        Verb::StopApp => node::stop_app(ctx).await,
-        Verb::Drain => node::whole(ctx, NodeCommand::Drain).await,
-        Verb::Revive => node::whole(ctx, NodeCommand::Revive).await,
-        Verb::ResumeListeners => node::whole(ctx, NodeCommand::ResumeListeners).await,
-        Verb::SuspendListeners => node::whole(ctx, NodeCommand::SuspendListeners).await,
+        Verb::StopApp => node::stop_app(&ctx.node).await,
+        Verb::Drain => node::whole(&ctx.node, NodeCommand::Drain).await,
+        Verb::Revive => node::whole(&ctx.node, NodeCommand::Revive).await,
+        Verb::ResumeListeners => node::whole(&ctx.node, NodeCommand::ResumeListeners).await,
+        Verb::SuspendListeners => node::whole(&ctx.node, NodeCommand::SuspendListeners).await,
         Verb::Ping => node::ping(),
         Verb::Status => status::status(ctx),
         Verb::SetDiskFreeLimit => node::set_disk_free_limit(ctx, request),
@@ -133,6 +135,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::AddMember => cluster::add_member(ctx, request),
         Verb::AddReplica => cluster::add_replica(ctx, request),
         Verb::AwaitOnlineNodes => cluster::await_online_nodes(request),
+        Verb::ForgetClusterNode | Verb::JoinCluster => Err(no_set()),
         Verb::AwaitOnlineQuorumPlusOne => cluster::await_quorum_plus_one(),
         Verb::ClusterStatus => cluster::status(ctx),
         Verb::DeleteMember => cluster::delete_member(ctx, request),
@@ -145,6 +148,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::RestartStream => cluster::restart_stream(ctx, request),
         Verb::Shrink => cluster::shrink(ctx, request),
         Verb::StreamStatus => cluster::stream_status(ctx, request),
+        Verb::TransferLeadership if is_about_the_set(request) => Err(no_set()),
         Verb::TransferLeadership => cluster::transfer_leadership(ctx, request),
         Verb::Alarms => checks::alarms(ctx),
         Verb::CheckAlarms | Verb::CheckLocalAlarms => checks::check_alarms(ctx),
@@ -159,11 +163,11 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::CheckPortConnectivity => checks::port_connectivity(ctx, request).await,
         Verb::CheckPortListener => checks::port_listener(ctx, request),
         Verb::CheckProtocolListener => checks::protocol_listener(ctx, request),
-        Verb::CheckRunning => checks::running(ctx),
+        Verb::CheckRunning => checks::running(&ctx.node),
         Verb::CheckVirtualHosts => checks::virtual_hosts(),
         Verb::Fsck => fsck::fsck(ctx, input).await,
         Verb::IsBooting => checks::is_booting(),
-        Verb::IsRunning => checks::is_running(ctx),
+        Verb::IsRunning => checks::is_running(&ctx.node),
         Verb::CipherSuites => environment::cipher_suites(request),
         Verb::Environment => environment::environment(ctx),
         Verb::DisableAuthAttemptSourceTracking => environment::ignore_login_sources(ctx),
@@ -197,11 +201,21 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
 }
 
 /// Carries out a verb on a node that does not run the broker now.
-pub(super) async fn carry_out_alone(node: &Node, request: &Request) -> Outcome {
+pub(super) async fn carry_out_alone(host: &Host, request: &Request) -> Outcome {
+    let node = &host.node;
     match request.verb {
+        Verb::AwaitStartup => node::await_startup(node),
+        Verb::StartApp => node::whole(node, NodeCommand::StartApp).await,
         Verb::Stop | Verb::Shutdown => node::stop(node).await,
+        Verb::StopApp => node::stop_app(node).await,
+        Verb::Drain => node::whole(node, NodeCommand::Drain).await,
+        Verb::Revive => node::whole(node, NodeCommand::Revive).await,
+        Verb::ResumeListeners => node::whole(node, NodeCommand::ResumeListeners).await,
+        Verb::SuspendListeners => node::whole(node, NodeCommand::SuspendListeners).await,
         Verb::Ping => node::ping(),
         Verb::HashPassword => users::hash_password(request),
+        Verb::CheckRunning => checks::running(node),
+        Verb::IsRunning => checks::is_running(node),
         Verb::IsBooting => checks::is_booting(),
         Verb::CipherSuites => environment::cipher_suites(request),
         Verb::OsEnv => environment::os_env(),
@@ -213,6 +227,54 @@ pub(super) async fn carry_out_alone(node: &Node, request: &Request) -> Outcome {
         Verb::SetLogLevel => logs::set_level(request),
         _ => Err(no_broker()),
     }
+}
+
+/// Carries out a verb about the set, on any of its nodes.
+pub(super) async fn carry_out_in_set(host: &Host, request: &Request) -> Outcome {
+    match request.verb {
+        Verb::AwaitOnlineNodes => set::await_online_nodes(host, request).await,
+        Verb::CheckIfNodeIsQuorumCritical => set::quorum_critical(host),
+        Verb::ClusterStatus => set::status(host),
+        Verb::DiscoverPeers => set::discover_peers(host),
+        Verb::ForgetClusterNode => set::forget(host, request).await,
+        Verb::JoinCluster => set::join(host, request).await,
+        Verb::TransferLeadership => set::transfer_leadership(host, request).await,
+        _ => Err(no_broker()),
+    }
+}
+
+/// Whether a verb is about the set of nodes. Leadership of a queue is another matter.
+pub(super) fn is_about_the_set(request: &Request) -> bool {
+    match request.verb {
+        Verb::TransferLeadership => request.args.len() < 2,
+        verb => matches!(
+            verb,
+            Verb::AwaitOnlineNodes
+                | Verb::CheckIfNodeIsQuorumCritical
+                | Verb::ClusterStatus
+                | Verb::DiscoverPeers
+                | Verb::ForgetClusterNode
+                | Verb::JoinCluster
+        ),
+    }
+}
+
+/// Whether each node of a set carries a verb out by itself. The leader does the others.
+pub(super) fn is_for_each_node(request: &Request) -> bool {
+    let verb = request.verb;
+    is_about_the_set(request)
+        || matches!(
+            verb,
+            Verb::Drain | Verb::Revive | Verb::ResumeListeners | Verb::SuspendListeners
+        )
+        || (works_while_stopped(verb) && verb != Verb::Environment)
+}
+
+fn no_set() -> Failure {
+    Failure::error(
+        EX_UNAVAILABLE,
+        "this node runs by itself: start it with --cluster-listen",
+    )
 }
 
 pub(super) fn no_broker() -> Failure {

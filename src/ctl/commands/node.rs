@@ -17,18 +17,17 @@ fn shutting_down() -> Failure {
 }
 
 /// The socket exists only while the broker is up, so only `stop_app` can be in the way.
-pub(super) fn await_startup(ctx: &Context) -> Outcome {
-    if ctx.node.is_running() {
+pub(super) fn await_startup(node: &Node) -> Outcome {
+    if node.is_running() {
         Ok(Reply::Done)
     } else {
         Err(Failure::error(EX_UNAVAILABLE, "rabbit_is_not_running"))
     }
 }
 
-pub(super) async fn stop_app(ctx: &Context) -> Outcome {
+pub(super) async fn stop_app(node: &Node) -> Outcome {
     let (done, stopped) = oneshot::channel();
-    ctx.node
-        .commands
+    node.commands
         .send(NodeCommand::StopApp(done))
         .await
         .map_err(|_| shutting_down())?;
@@ -38,11 +37,11 @@ pub(super) async fn stop_app(ctx: &Context) -> Outcome {
 
 /// Has the server carry out a command that can fail.
 pub(super) async fn whole(
-    ctx: &Context,
+    node: &Node,
     command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> NodeCommand,
 ) -> Outcome {
     let (done, carried_out) = oneshot::channel();
-    let sent = ctx.node.commands.send(command(done)).await;
+    let sent = node.commands.send(command(done)).await;
     sent.map_err(|_| shutting_down())?;
     let carried_out = carried_out.await.map_err(|_| shutting_down())?;
     carried_out.map_err(|error| Failure::error(EX_UNAVAILABLE, error))?;

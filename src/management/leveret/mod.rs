@@ -5,6 +5,7 @@ mod moving; // moves messages to another queue
 mod queues; // leases, delayed and rewindable messages, sources of settings
 mod rewind; // makes acked messages ready again
 mod secret_keys; // keys that sign CMQ requests
+mod set; // the set of nodes
 mod streams; // streams
 
 use utoipa_axum::router::OpenApiRouter;
@@ -19,4 +20,5 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .merge(streams::routes())
         .merge(cmq::routes())
         .merge(secret_keys::routes())
+        .merge(set::routes())
 }

@@ -8,13 +8,14 @@ mod logins; // logins by protocol
 mod node; // the process, churn, totals
 mod own; // what only Leveret has
 mod queues; // queues
+mod set; // the set of nodes
 mod shovels; // shovels
 
 use super::exposition::Exposition;
 use super::family::Prefix;
 use super::pieces::Pieces;
 use super::query::Query;
-use crate::views::Views;
+use crate::views::{NodeView, SetView, Views};
 use node::Endpoint;
 
 pub(super) use node::memory;
@@ -41,6 +42,15 @@ fn whole_broker(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
     shovels::write(views, out);
     logins::write(views, out, Prefix::Plain);
     own::write(views, overview.queue_totals.unacked, out);
+    if let Some(set) = views.set() {
+        set::write(&set, out);
+    }
+}
+
+/// What a node tells that does not run the broker.
+pub(super) fn standby(node: &NodeView, set: &SetView, out: &mut Exposition) {
+    node::standby(node, out);
+    set::write(set, out);
 }
 
 /// The numbers of each object, after those of the whole broker.

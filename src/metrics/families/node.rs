@@ -59,17 +59,7 @@ impl Endpoint {
 /// Which broker this is. Dashboards join all other metrics with the second family.
 pub(in crate::metrics) fn identity(views: &Views, endpoint: Endpoint, out: &mut Exposition) {
     let node = views.node();
-    let name = "rabbitmq_build_info";
-    out.family(name, Kind::Untyped, "Versions");
-    let product = format!("leveret {}", node.version);
-    let versions = [
-        ("rabbitmq_version", COMPATIBLE_VERSION),
-        ("prometheus_plugin_version", node.version),
-        ("prometheus_client_version", node.version),
-        ("erlang_version", "none"),
-        ("product", &product),
-    ];
-    out.sample(name, &versions, 1);
+    build(&node, out);
     let name = "rabbitmq_identity_info";
     out.family(name, Kind::Untyped, "Names of the node and its cluster");
     let cluster_id = views.broker().global_parameters().cluster_id();
@@ -80,6 +70,30 @@ pub(in crate::metrics) fn identity(views: &Views, endpoint: Endpoint, out: &mut 
         ("rabbitmq_endpoint", endpoint.as_str()),
     ];
     out.sample(name, &names, 1);
+}
+
+fn build(node: &NodeView, out: &mut Exposition) {
+    let name = "rabbitmq_build_info";
+    out.family(name, Kind::Untyped, "Versions");
+    let product = format!("leveret {}", node.version);
+    let versions = [
+        ("rabbitmq_version", COMPATIBLE_VERSION),
+        ("prometheus_plugin_version", &node.version),
+        ("prometheus_client_version", &node.version),
+        ("erlang_version", "none"),
+        ("product", &product),
+    ];
+    out.sample(name, &versions, 1);
+}
+
+/// A node that does not run the broker: it knows no name of a cluster.
+pub(super) fn standby(node: &NodeView, out: &mut Exposition) {
+    build(node, out);
+    let name = "rabbitmq_identity_info";
+    out.family(name, Kind::Untyped, "Names of the node and its cluster");
+    out.sample(name, &[("rabbitmq_node", &node.name)], 1);
+    write(COARSE, node, out, Prefix::Plain);
+    write(LIMITS, node, out, Prefix::Plain);
 }
 
 pub(super) fn churn(views: &Views, out: &mut Exposition, prefix: Prefix) {

@@ -4,7 +4,10 @@ use crate::rabbitmq_conf::kind::Kind::{Secret, Text, Truth};
 use crate::rabbitmq_conf::row::Meaning::{Always, Without};
 use crate::rabbitmq_conf::row::{Row, row};
 
-const ONE_NODE: &str = "Leveret runs as one node";
+const WHOLE: &str = "every node of a set holds the whole broker";
+const OWN_SETS: &str = "a set of nodes is formed by --cluster-listen and --cluster-peers";
+const NO_PARTITIONS: &str = "a set serves where a majority of its nodes is, always";
+const SECRET: &str = "the nodes of a set share --cluster-secret";
 const NO_ERLANG: &str = "there is no Erlang";
 const STORE: &str = "the store has limits of its own";
 const NO_MQTT: &str = "MQTT is not spoken";
@@ -15,34 +18,30 @@ const TYPES: &str = "all types are there";
 const PERMITTED: &str = "the feature stays permitted";
 
 pub(super) const ROWS: &[Row] = &[
-    row("cluster_formation.etcd.password", Secret, Without(ONE_NODE)),
-    row("cluster_formation.*", Text, Without(ONE_NODE)),
-    row("cluster_partition_handling", Text, Without(ONE_NODE)),
-    row("cluster_partition_handling.*", Text, Without(ONE_NODE)),
-    row("cluster_keepalive_interval", Text, Without(ONE_NODE)),
+    row("cluster_formation.etcd.password", Secret, Without(OWN_SETS)),
+    row("cluster_formation.*", Text, Without(OWN_SETS)),
+    row("cluster_partition_handling", Text, Without(NO_PARTITIONS)),
+    row("cluster_partition_handling.*", Text, Without(NO_PARTITIONS)),
+    row(
+        "cluster_keepalive_interval",
+        Text,
+        Without("nodes say every --cluster-heartbeat that they are there"),
+    ),
     row("cluster_tags.$", Text, Without("clients see no tags")),
     row("node_tags.$", Text, Without("clients see no tags")),
-    row(
-        "nodename",
-        Text,
-        Without("the node's name follows from the host's"),
-    ),
-    row("distributed_cookie", Secret, Without(ONE_NODE)),
-    row("distribution.*", Text, Without(ONE_NODE)),
-    row("net_ticktime", Text, Without(ONE_NODE)),
-    row("delegate_count", Text, Without(ONE_NODE)),
-    row("queue_master_locator", Text, Without(ONE_NODE)),
-    row("queue_leader_locator", Text, Without(ONE_NODE)),
-    row("metadata_store.*", Text, Without(ONE_NODE)),
-    row(
-        "mnesia_table_loading_retry_timeout",
-        Text,
-        Without(ONE_NODE),
-    ),
-    row("mnesia_table_loading_retry_limit", Text, Without(ONE_NODE)),
-    row("mirroring_sync_batch_size", Text, Without(ONE_NODE)),
-    row("mirroring_sync_max_throughput", Text, Without(ONE_NODE)),
-    row("prevent_startup_if_node_was_reset", Text, Without(ONE_NODE)),
+    row("nodename", Text, Without("the node's name is --node-name")),
+    row("distributed_cookie", Secret, Without(SECRET)),
+    row("distribution.*", Text, Without(WHOLE)),
+    row("net_ticktime", Text, Without(WHOLE)),
+    row("delegate_count", Text, Without(WHOLE)),
+    row("queue_master_locator", Text, Without(WHOLE)),
+    row("queue_leader_locator", Text, Without(WHOLE)),
+    row("metadata_store.*", Text, Without(WHOLE)),
+    row("mnesia_table_loading_retry_timeout", Text, Without(WHOLE)),
+    row("mnesia_table_loading_retry_limit", Text, Without(WHOLE)),
+    row("mirroring_sync_batch_size", Text, Without(WHOLE)),
+    row("mirroring_sync_max_throughput", Text, Without(WHOLE)),
+    row("prevent_startup_if_node_was_reset", Text, Without(WHOLE)),
     row(
         "vhost_restart_strategy",
         Text,

@@ -173,7 +173,7 @@ async fn checks_that_fail_say_why_as_text_and_json() {
         (
             "join_cluster other@host",
             EX_UNAVAILABLE,
-            "Error: 'join_cluster' is not supported.",
+            "Error:\nthis node runs by itself: start it with --cluster-listen",
         ),
         (
             "is_enabled rabbitmq_mqtt",

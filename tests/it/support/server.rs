@@ -318,6 +318,7 @@ fn views(
         certificate_files: Vec::new(),
         data_dir: Path::new("/nowhere").into(),
         started: clock::monotonic(),
+        set: None,
     };
     let views = Views::new(Arc::clone(broker), Arc::clone(alarms), memory, node);
     Arc::new(views)

@@ -1,0 +1,100 @@
+//! Begins this node's part in its set.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use super::error::StartError;
+use super::process::Process;
+use super::set_options::SetSettings;
+use super::{blocking, settings};
+use crate::cluster::link::{Caller, LinkStream};
+use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetOptions};
+use crate::cluster::raft::{Member, MemberOptions};
+use crate::ctl;
+use crate::ctl::protocol::CTL_STREAM;
+use crate::net::Listener;
+use crate::store::{FjallOptions, FjallStore, StoreError};
+
+/// Opens the store as a member's, and takes part in the set. The store is in use until the set has stopped.
+pub(super) async fn start(
+    process: &Arc<Process>,
+    set: SetSettings,
+    beginning: Beginning,
+) -> Result<(RunningSet, Weak<FjallStore>), StartError> {
+    let config = process.config();
+    let listener = Listener::open(set.listen).map_err(|error| StartError::Listen {
+        address: set.listen,
+        error,
+    })?;
+    let options = settings::store(&config, &process.shares);
+    let dir = config.data_dir.clone();
+    let opened = blocking(move || open(&dir, options));
+    let (store, id, of_set) = opened.await?;
+    let store = Arc::new(store);
+    let opened = Arc::downgrade(&store);
+    let options = SetOptions {
+        name: set.name,
+        address: set.address,
+        peers: set.peers,
+        trust: set.trust,
+        id,
+        set: of_set,
+        beginning,
+    };
+    let node = Arc::new(ThisNode(Arc::downgrade(process)));
+    let join = |this, peers| async move {
+        let options = MemberOptions {
+            heartbeat: config.cluster_heartbeat,
+            election_timeout: config.cluster_election_timeout,
+            this,
+        };
+        match Member::start(options, store, peers).await {
+            Ok(member) => Ok(member as Arc<dyn Group>),
+            Err(error) => Err(GroupError(error.to_string())),
+        }
+    };
+    let running = RunningSet::start(options, listener, node, join).await?;
+    process.set.set(running.set());
+    Ok((running, opened))
+}
+
+/// The store, the id of this node, and the set that it belongs to.
+fn open(dir: &Path, options: FjallOptions) -> Result<(FjallStore, u64, Option<u64>), StoreError> {
+    let store = FjallStore::open_member(dir, options)?;
+    let identity = store.identity()?.ok_or(StoreError::Closed)?;
+    Ok((store, identity.node, identity.set))
+}
+
+/// What the process does for its set.
+struct ThisNode(Weak<Process>);
+
+impl Node for ThisNode {
+    fn report(&self) -> String {
+        let view = self.0.upgrade().map(|process| process.view());
+        // Plain data is always JSON.
+        view.and_then(|view| serde_json::to_string(&view).ok())
+            .unwrap_or_default()
+    }
+
+    fn take(&self, from: &Caller, kind: u8, _header: Bytes, stream: LinkStream) {
+        let Some(process) = self.0.upgrade() else {
+            return;
+        };
+        match kind {
+            CTL_STREAM => {
+                let host = process.host();
+                tokio::spawn(ctl::server::serve_passed(stream, host));
+            }
+            unknown => {
+                let node = &from.name;
+                tracing::warn!(
+                    node,
+                    unknown,
+                    "a stream of a kind that this release does not know"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What this node serves clients with now: the broker, if it runs here, and who is behind the sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::join;
+use tracing::info;
+
+use super::doors::Doors;
+use super::error::StartError;
+use super::listeners::{Addresses, Sockets};
+use super::process::Process;
+use super::settings;
+use super::tenure::{Tenure, shut_down};
+use crate::broker::vhost::Vhost;
+use crate::metrics::Standby;
+use crate::store::{Committer, Store};
+
+/// The reason that clients see when the broker stops, in RabbitMQ's words.
+const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
+/// The reason that clients see when maintenance begins, in RabbitMQ's words.
+const MAINTENANCE_REASON: &str = "Node was put into maintenance mode";
+/// The reason that clients see when another node takes over.
+const LOST_REASON: &str = "this node does not lead its set any more: reconnect";
+/// Time that clients have to answer when another node takes over. Nothing that they wait for can come any more.
+const LOST_GRACE: Duration = Duration::from_millis(500);
+
+/// The broker and the sockets of this node.
+pub(super) struct Stage {
+    process: Arc<Process>,
+    /// The addresses of the start: `start_app` listens on the same ports again.
+    addresses: Arc<Addresses>,
+    tenure: Option<Tenure>,
+    sockets: Place,
+    /// For scrapers of a node that does not run the broker; a node by itself always does.
+    standby: Option<Arc<Standby>>,
+}
+
+/// Where the sockets are.
+enum Place {
+    /// Closed, between `stop_app` and `start_app`.
+    Closed,
+    /// Open with nothing behind them: clients wait.
+    Waiting(Sockets),
+    /// This node does not run the broker.
+    Standby(Doors),
+    Served(Doors),
+}
+
+impl Stage {
+    /// With open sockets and nothing behind them.
+    pub(super) fn new(process: Arc<Process>, addresses: Arc<Addresses>, sockets: Sockets) -> Stage {
+        Stage {
+            process,
+            addresses,
+            tenure: None,
+            sockets: Place::Waiting(sockets),
+            standby: None,
+        }
+    }
+
+    /// For a node of a set, which does not run the broker yet.
+    #[must_use]
+    pub(super) fn with_standby(mut self, standby: Arc<Standby>) -> Stage {
+        self.standby = Some(standby);
+        self.stand_by();
+        self
+    }
+
+    /// Lets clients in to a broker that runs already.
+    #[must_use]
+    pub(super) fn with(mut self, tenure: Tenure) -> Stage {
+        self.tenure = Some(tenure);
+        self.serve();
+        self
+    }
+
+    pub(super) fn tenure(&self) -> Option<&Tenure> {
+        self.tenure.as_ref()
+    }
+
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Whether the broker has queues or virtual hosts that someone has declared.
+    pub(super) fn has_data(&self) -> bool {
+        self.tenure.as_ref().is_some_and(|tenure| {
+            let vhosts = tenure.broker.vhost_list();
+            let has_queues = |vhost: &Arc<Vhost>| !vhost.unordered_queues().is_empty();
+            vhosts.len() > 1 || vhosts.iter().any(has_queues)
+        })
+    }
+
+    /// Starts the broker on a store, unless `over` comes first. False if it came.
+    pub(super) async fn begin(
+        &mut self,
+        store: Arc<dyn Store>,
+        over: impl Future<Output = ()>,
+    ) -> Result<bool, StartError> {
+        let limits = settings::commit_limits(&self.process.config());
+        let committer = Committer::start(store, limits)?;
+        let begun = tokio::select! {
+            begun = Tenure::begin(&self.process, Arc::clone(&committer)) => begun.map(Some),
+            () = over => Ok(None),
+        };
+        match begun {
+            Ok(Some(tenure)) => {
+                self.tenure = Some(tenure);
+                self.take_sockets_back().await;
+                self.serve();
+                Ok(true)
+            }
+            Ok(None) => {
+                self.process.ends();
+                shut_down(committer).await;
+                Ok(false)
+            }
+            Err(error) => {
+                self.process.ends();
+                shut_down(committer).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets scrapers in, while this node does not run the broker.
+    fn stand_by(&mut self) {
+        let Some(standby) = &self.standby else {
+            return;
+        };
+        self.sockets = match std::mem::replace(&mut self.sockets, Place::Closed) {
+            Place::Waiting(sockets) => Place::Standby(Doors::to_standby(sockets, standby)),
+            other @ (Place::Closed | Place::Standby(_) | Place::Served(_)) => other,
+        };
+    }
+
+    async fn take_sockets_back(&mut self) {
+        self.sockets = match std::mem::replace(&mut self.sockets, Place::Closed) {
+            Place::Standby(doors) => Place::Waiting(doors.cut().await),
+            other @ (Place::Closed | Place::Waiting(_) | Place::Served(_)) => other,
+        };
+    }
+
+    /// Lets the clients of open sockets in to the broker.
+    fn serve(&mut self) {
+        let Some(tenure) = &self.tenure else {
+            return;
+        };
+        self.sockets = match std::mem::replace(&mut self.sockets, Place::Closed) {
+            Place::Waiting(sockets) => Place::Served(Doors::to_broker(sockets, &tenure.fronts)),
+            other @ (Place::Closed | Place::Standby(_) | Place::Served(_)) => other,
+        };
+    }
+
+    /// Another node leads: nothing is delivered or confirmed any more, and clients are told to reconnect.
+    pub(super) async fn lose(&mut self) {
+        let Some(tenure) = self.tenure.take() else {
+            return;
+        };
+        self.process.ends();
+        let committer = Arc::clone(tenure.broker.committer());
+        if let Place::Served(mut doors) = std::mem::replace(&mut self.sockets, Place::Closed) {
+            let sockets = doors.stop().await;
+            // Clients that wait for a confirm hear that it does not come.
+            join!(
+                doors.close(&tenure.broker, LOST_REASON, LOST_GRACE),
+                shut_down(committer)
+            );
+            self.sockets = Place::Waiting(sockets);
+            self.stand_by();
+        }
+        tenure.release(&self.process).await;
+    }
+
+    /// Closes listeners and connections.
+    pub(super) async fn close(&mut self) {
+        self.process.running.send_replace(false);
+        let sockets = std::mem::replace(&mut self.sockets, Place::Closed);
+        if let (Place::Served(mut doors), Some(tenure)) = (sockets, &self.tenure) {
+            drop(doors.stop().await);
+            let grace = self.process.config().shutdown_grace;
+            doors.close(&tenure.broker, SHUTDOWN_REASON, grace).await;
+        }
+    }
+
+    /// Listens again after [`Stage::close`].
+    pub(super) fn reopen(&mut self) -> Result<(), String> {
+        if let Place::Closed = self.sockets {
+            let sockets = self.process.open_sockets(&self.addresses);
+            self.sockets = Place::Waiting(sockets.map_err(|error| error.to_string())?);
+            match self.tenure {
+                Some(_) => self.serve(),
+                None => self.stand_by(),
+            }
+        }
+        self.process.shown.under_maintenance.send_replace(false);
+        self.process.running.send_replace(true);
+        Ok(())
+    }
+
+    /// Ends everything in good order.
+    pub(super) async fn end(mut self) {
+        if let Some(tenure) = &self.tenure {
+            tenure.stop_shovels().await;
+        }
+        self.close().await;
+        if let Some(tenure) = self.tenure.take() {
+            tenure.end(&self.process).await;
+        }
+    }
+
+    /// Begins maintenance, as RabbitMQ does. The node stays up: an operator revives it.
+    pub(super) async fn drain(&self) -> Result<(), String> {
+        self.process.shown.under_maintenance.send_replace(true);
+        self.suspend().await?;
+        let closing = self.tenure.as_ref().map_or(0, |tenure| {
+            let connections = tenure.broker.connections();
+            connections.close_where(MAINTENANCE_REASON, |_| true)
+        });
+        info!(connections = closing, "the node is under maintenance");
+        Ok(())
+    }
+
+    pub(super) async fn revive(&self) -> Result<(), String> {
+        self.resume().await?;
+        if self.process.shown.under_maintenance.send_replace(false) {
+            info!("the node is in service again");
+        }
+        Ok(())
+    }
+
+    /// Closes the sockets. Connections stay open.
+    pub(super) async fn suspend(&self) -> Result<(), String> {
+        match &self.sockets {
+            Place::Served(doors) | Place::Standby(doors) => {
+                doors.suspend().await.map_err(|error| error.to_string())
+            }
+            Place::Closed | Place::Waiting(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn resume(&self) -> Result<(), String> {
+        match &self.sockets {
+            Place::Served(doors) | Place::Standby(doors) => {
+                doors.resume().await.map_err(|error| error.to_string())
+            }
+            Place::Closed | Place::Waiting(_) => Ok(()),
+        }
+    }
+}

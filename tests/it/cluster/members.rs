@@ -1,0 +1,135 @@
+//! How a set is formed, led and changed.
+
+use super::nodes::{Node, agreed_leader, eventually, nodes};
+
+const THREE: [&str; 3] = ["a", "b", "c"];
+
+#[test]
+fn three_nodes_form_a_set_and_hand_over_without_losing_a_definition() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    for node in [a, b, c] {
+        node.ok(&["await_online_nodes", "3"]);
+    }
+    let leader = agreed_leader(&[a, b, c]);
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    // A node that follows has the leader carry it out.
+    nodes[first].ok(&["add_vhost", "orders"]);
+    assert!(nodes[second].ok(&["list_vhosts"]).contains("orders"));
+
+    nodes[second].ok(&["transfer_leadership", nodes[first].name]);
+    let [a, b, c] = &nodes;
+    eventually("another leader", || match agreed_leader(&[a, b, c]) {
+        leader if leader == first => Ok(()),
+        other => Err(format!("{other}")),
+    });
+    assert!(nodes[leader].ok(&["list_vhosts"]).contains("orders"));
+    for (index, node) in nodes.iter().enumerate() {
+        let leads = format!("leveret_set_leads {}", u8::from(index == first));
+        eventually("the metrics say who leads", || {
+            let metrics = node.metrics();
+            metrics.contains(&leads).then_some(()).ok_or(metrics)
+        });
+    }
+
+    nodes[first].stop();
+    let rest = [&nodes[leader], &nodes[second]];
+    agreed_leader(&rest);
+    assert!(rest[0].ok(&["list_vhosts"]).contains("orders"));
+    eventually("the stopped node is missing", || match rest[0].running() {
+        2 => Ok(()),
+        other => Err(format!("{other}")),
+    });
+}
+
+#[test]
+fn without_a_majority_the_survivor_says_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let leader = agreed_leader(&[a, b, c]);
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    nodes[leader].kill();
+    nodes[first].kill();
+    let survivor = &nodes[second];
+    eventually("the advice", || {
+        let advice = survivor.status()["set"]["advice"].clone();
+        match advice.as_str() {
+            Some(text) if text.starts_with("1 of 3 voting members are there") => Ok(()),
+            _ => Err(advice.to_string()),
+        }
+    });
+    let refused = survivor.try_ctl(&["list_vhosts"]).unwrap_err();
+    assert!(
+        refused.contains("1 of 3 voting members are there"),
+        "{refused}"
+    );
+    nodes[first].start();
+    let rest = [&nodes[first], &nodes[second]];
+    agreed_leader(&rest);
+    assert!(rest[0].ok(&["list_vhosts"]).contains('/'));
+}
+
+#[test]
+fn a_single_node_grows_to_three_and_a_dead_one_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Node::alone(dir.path(), "a");
+    first.start();
+    first.ok(&["add_vhost", "orders"]);
+    let mut others = ["b", "c"].map(|name| Node::alone(dir.path(), name));
+    for node in &mut others {
+        node.start();
+        node.ok(&["list_vhosts"]);
+        node.ok(&["join_cluster", &first.address]);
+    }
+    let [b, c] = &others;
+    c.ok(&["await_online_nodes", "3"]);
+    assert_eq!(agreed_leader(&[&first, b, c]), 0);
+    assert!(c.ok(&["list_vhosts"]).contains("orders"));
+    let refused = b.try_ctl(&["forget_cluster_node", "c"]).unwrap_err();
+    assert!(refused.contains("leveret@c runs"), "{refused}");
+    let refused = b.try_ctl(&["join_cluster", &first.address]).unwrap_err();
+    assert!(
+        refused.contains("is a member of a set with other nodes"),
+        "{refused}"
+    );
+
+    others[1].kill();
+    others[0].ok(&["forget_cluster_node", "leveret@c"]);
+    let mut last = Node::alone(dir.path(), "d");
+    last.start();
+    last.ok(&["list_vhosts"]);
+    last.ok(&["join_cluster", &others[0].address]);
+    last.ok(&["await_online_nodes", "3"]);
+    assert!(last.ok(&["list_vhosts"]).contains("orders"));
+}
+
+#[test]
+fn many_changes_of_the_leader_leave_no_thread_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let mut threads = Vec::new();
+    for change in 0..20 {
+        let to = &nodes[change % 3];
+        a.ok(&["transfer_leadership", to.name]);
+        eventually("the change of the leader", || {
+            match agreed_leader(&[a, b, c]) {
+                leader if leader == change % 3 => Ok(()),
+                other => Err(format!("{other}")),
+            }
+        });
+        to.ok(&["list_vhosts"]);
+        if change >= 3 {
+            threads.push(to.threads());
+        }
+    }
+    let (early, late) = (threads[0], *threads.last().unwrap());
+    assert!(late <= early + 8, "{threads:?}");
+}

@@ -1,0 +1,4 @@
+//! Sets of nodes, each a process of its own.
+
+mod members; // how a set is formed and changed
+mod nodes; // processes

@@ -1,0 +1,190 @@
+//! The nodes of a set as processes.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A node that has not done what is asked after this time does not do it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+const SECRET: &str = "a secret of the tests";
+
+/// Addresses that are free now.
+fn free_addresses<const COUNT: usize>() -> [String; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+/// One node, killed when dropped.
+pub(super) struct Node {
+    pub(super) name: &'static str,
+    /// Where other nodes reach it.
+    pub(super) address: String,
+    metrics: String,
+    dir: PathBuf,
+    peers: String,
+    process: Option<Child>,
+}
+
+/// Nodes that form a set together. Not started yet.
+pub(super) fn nodes<const COUNT: usize>(dir: &Path, names: [&'static str; COUNT]) -> [Node; COUNT] {
+    let addresses = free_addresses::<COUNT>();
+    let peers: Vec<String> = names
+        .iter()
+        .zip(&addresses)
+        .map(|(name, address)| format!("{name}={address}"))
+        .collect();
+    let peers = peers.join(",");
+    let mut addresses = addresses.into_iter();
+    names.map(|name| Node {
+        name,
+        address: addresses.next().unwrap(),
+        metrics: free_addresses::<1>()[0].clone(),
+        dir: dir.join(name),
+        peers: peers.clone(),
+        process: None,
+    })
+}
+
+impl Node {
+    /// A node that knows no other.
+    pub(super) fn alone(dir: &Path, name: &'static str) -> Node {
+        let [mut node] = nodes(dir, [name]);
+        node.peers = "none".to_owned();
+        node
+    }
+
+    pub(super) fn start(&mut self) {
+        let process = Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .env("LEVERET_CLUSTER_SECRET", SECRET)
+            .env("LEVERET_CLUSTER_PEERS", &self.peers)
+            .args(["--node-name", self.name, "--cluster-listen", &self.address])
+            .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"])
+            .args(["--management-listen", "none"])
+            .args(["--prometheus-listen", &self.metrics])
+            .arg("--data-dir")
+            .arg(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    fn ctl(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_leveret"))
+            .arg("ctl")
+            .args(words)
+            .arg("--data-dir")
+            .arg(&self.dir)
+            .output()
+            .unwrap()
+    }
+
+    /// Carries out a verb; returns what it prints, or its error.
+    pub(super) fn try_ctl(&self, words: &[&str]) -> Result<String, String> {
+        let output = self.ctl(words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
+    /// Carries out a verb as soon as the node does it.
+    pub(super) fn ok(&self, words: &[&str]) -> String {
+        eventually(&format!("{} does {words:?}", self.name), || {
+            self.try_ctl(words)
+        })
+    }
+
+    /// The set as this node reports it.
+    pub(super) fn status(&self) -> Value {
+        let text = self.ok(&["cluster_status", "--formatter", "json", "--quiet"]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The leader that this node knows, without `leveret@`.
+    pub(super) fn leader(&self) -> Option<String> {
+        let status = self.status();
+        let leader = status["set"]["leader"].as_str()?;
+        leader.strip_prefix("leveret@").map(str::to_owned)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.status()["running_nodes"].as_array().unwrap().len()
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        use std::io::{Read, Write};
+        let mut socket = std::net::TcpStream::connect(&self.metrics).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        socket.write_all(request).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Number of threads of the process.
+    pub(super) fn threads(&self) -> usize {
+        let process = self.process.as_ref().unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+        tasks.count()
+    }
+
+    /// Asks the process to end, and waits for that.
+    pub(super) fn stop(&mut self) {
+        let mut process = self.process.take().unwrap();
+        let pid = Pid::from_child(&process);
+        kill_process(pid, Signal::TERM).unwrap();
+        let ended = process.wait().unwrap();
+        assert!(ended.success(), "{}: {ended}", self.name);
+    }
+
+    pub(super) fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// Tries until it works.
+pub(super) fn eventually<T>(what: &str, attempt: impl Fn() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) if Instant::now() >= deadline => panic!("{what}: {error}"),
+            Err(_) => std::thread::sleep(POLL),
+        }
+    }
+}
+
+/// Waits until all these nodes know the same leader; returns its index.
+pub(super) fn agreed_leader(nodes: &[&Node]) -> usize {
+    eventually("the nodes agree on a leader", || {
+        let known: Vec<Option<String>> = nodes.iter().map(|node| node.leader()).collect();
+        let first = known.first().cloned().flatten();
+        let index = nodes
+            .iter()
+            .position(|node| first.as_deref() == Some(node.name));
+        match known.windows(2).all(|pair| pair[0] == pair[1]) {
+            true => index.ok_or_else(|| format!("{known:?}")),
+            false => Err(format!("{known:?}")),
+        }
+    })
+}
