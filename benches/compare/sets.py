@@ -81,7 +81,7 @@ class LeveretNodes(Nodes):
 
     def hand_over(self, queue):
         to = (self.leader() + 1) % SIZE
-        subprocess.run([*self.ctl[to], "transfer_leadership", f"n{to + 1}"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*self.ctl[to], "transfer_leadership", f"leveret@n{to + 1}"], check=True, stdout=subprocess.DEVNULL)
 
 
 def _is_well(port, check):

@@ -340,4 +340,7 @@ NEEDS_ROOT = {"disk", "power"}
 def possible(name: str, brokers: Set) -> bool:
     """Whether this set, with these rights, can have the fault."""
     kind = FAULTS[name][1]
-    return kind not in brokers.lacks and (network.is_root() or kind not in NEEDS_ROOT) and not (len(brokers.members) == 1 and "follower" in name)
+    needs_others = "follower" in name or "beside" in name or kind in ("cut", "damage", "transfer", "member")
+    if kind in brokers.lacks or (needs_others and len(brokers.members) == 1):
+        return False
+    return network.is_root() or kind not in NEEDS_ROOT

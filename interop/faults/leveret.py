@@ -57,8 +57,6 @@ class LeveretSet(Set):
         numbers = range(1, size + 1)
         self.peers = ",".join(f"n{number}={nodes.network.address(number)}:{CLUSTER_PORT}" for number in numbers) if size > 1 else ""
         super().__init__(folder, size)
-        if size == 1:
-            self.lacks = frozenset({"cut", "one-way", "halves", "flap", "transfer", "member", "corrupt", "isolate-leader"})
 
     def node(self, number: int) -> Node:
         # A node that joins later knows itself only.
@@ -74,7 +72,7 @@ class LeveretSet(Set):
         return None
 
     def transfer(self, to: Node) -> None:
-        to.ctl("transfer_leadership", to.name)
+        to.ctl("transfer_leadership", f"leveret@{to.name}")
 
     def join(self) -> Node:
         node = self.node(len(self.every) + 1)
@@ -87,4 +85,4 @@ class LeveretSet(Set):
 
     def forget(self, node: Node) -> None:
         self.members.remove(node)
-        self.wait_leader().ctl("forget_cluster_node", node.name)
+        self.wait_leader().ctl("forget_cluster_node", f"leveret@{node.name}")

@@ -169,7 +169,7 @@ class Set:
 
     # Whether it has the queues, headers and APIs of Leveret.
     is_leveret = False
-    # The names of faults that it cannot have.
+    # The kinds of faults that it cannot have.
     lacks: frozenset[str] = frozenset()
 
     def __init__(self, folder: pathlib.Path, size: int):

@@ -73,8 +73,8 @@ class RabbitNode(Node):
 class RabbitSet(Set):
     """A cluster."""
 
-    # Delays, clocks and files of its own: what it lacks is not its fault.
-    lacks = frozenset({"clock", "corrupt", "member"})
+    # It runs without the shim, is no subject for damage, and a new member would get no replicas by itself.
+    lacks = frozenset({"clock", "damage", "member"})
 
     def __init__(self, folder: pathlib.Path, size: int):
         reference.ensure(RabbitNode.which)
