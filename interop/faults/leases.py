@@ -74,7 +74,7 @@ class Sender(Worker):
         self.key, self.rate = key, rate
 
     def attempt(self, session: str) -> None:
-        api, number = Api(self.chance.choice(self.brokers.members), self.key), 0
+        api, number = Api(self.brokers.entrance(self.chance), self.key), 0
         while not self.stopping.wait(1 / self.rate):
             number += 1
             message = f"{session} {number}"
@@ -94,7 +94,7 @@ class Receiver(Worker):
 
     def attempt(self, session: str) -> None:
         while not self.stopping.is_set():
-            api = Api(self.chance.choice(self.brokers.members), self.key)
+            api = Api(self.brokers.entrance(self.chance), self.key)
             self._delete_due(api)
             self._receive(api, session)
 

@@ -174,6 +174,8 @@ class Set:
 
     def __init__(self, folder: pathlib.Path, size: int):
         self.folder, self.size = folder, size
+        # Clients connect to the leader only, and not to any node.
+        self.at_leader = False
         self.members: list[Node] = [self.node(number) for number in range(1, size + 1)]
         self.every = list(self.members)
 
@@ -187,7 +189,10 @@ class Set:
         self.wait()
 
     def wait(self, seconds: float = READY_S) -> None:
-        """Returns when clients can log in on every member."""
+        """Returns when clients can log in where they connect: on every member, or on the leader."""
+        if self.at_leader:
+            eventually("a login on the leader", lambda: (leader := self.leader()) and leader.serves(), seconds)
+            return
         for node in self.members:
 
             def ready(node: Node = node) -> bool:
@@ -204,8 +209,13 @@ class Set:
     def wait_leader(self, seconds: float = 60.0) -> Node:
         return eventually("a leader", self.leader, seconds)
 
-    def majority(self) -> int:
-        return len(self.members) // 2 + 1
+    def entrance(self, chance: random.Random) -> Node:
+        """The node that a client connects to now."""
+        if not self.at_leader:
+            return chance.choice(self.members)
+        if (leader := self.leader()) is None:
+            raise ConnectionRefusedError("no node leads")
+        return leader
 
     def followers(self, chance: random.Random) -> list[Node]:
         leader = self.leader()

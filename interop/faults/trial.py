@@ -44,6 +44,7 @@ class Trial:
             network.clear()
         self.history = History()
         self.brokers: Set = ENDS[options.broker](folder, options.nodes)
+        self.brokers.at_leader = options.at == "leader"
         self.publishers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.problems: list[str] = []

@@ -60,7 +60,7 @@ class Worker(threading.Thread):
             self.stopping.wait(PAUSE_S)
 
     def attempt(self, session: str) -> None:
-        node = self.chance.choice(self.brokers.members)
+        node = self.brokers.entrance(self.chance)
         client = Client(node.address)
         try:
             self.work(client, session)
@@ -216,7 +216,7 @@ class Definer(Worker):
             client.pump(0)
 
     def _policy(self, session: str, name: str) -> None:
-        node = self.chance.choice(self.brokers.members)
+        node = self.brokers.entrance(self.chance)
         policy = {"pattern": "^none$", "definition": {"max-length": 10}, "priority": 1}
         self._step(h.DEFINE, h.DEFINED, session, "policy", name, lambda: node.api("PUT", f"policies/%2f/{name}", policy))
         if self.chance.random() < 0.5:
