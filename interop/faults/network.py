@@ -31,6 +31,8 @@ def call(*words: str) -> None:
 
 
 def _prepare() -> None:
+    # A file system that is unmounted here goes from the nodes' mount namespaces too, else it would live on.
+    call("mount", "--make-rshared", "/")
     call("mount", "-t", "tmpfs", "tmpfs", "/run")
     call("ip", "link", "set", "lo", "up")
     call("ip", "link", "add", "br0", "type", "bridge")

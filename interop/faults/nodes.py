@@ -192,6 +192,8 @@ class Set:
         """Returns when clients can log in where they connect: on every member, or on the leader."""
         if self.at_leader:
             eventually("a login on the leader", lambda: (leader := self.leader()) and leader.serves(), seconds)
+            if ended := [node.name for node in self.members if not node.runs]:
+                raise NotReady(f"{', '.join(ended)} has ended; see the log in {self.folder}")
             return
         for node in self.members:
 

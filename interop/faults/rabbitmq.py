@@ -55,7 +55,7 @@ class RabbitNode(Node):
             RABBITMQ_ENABLED_PLUGINS_FILE="/tmp/faults/enabled_plugins", RABBITMQ_MNESIA_BASE="/tmp/faults/data",
             RABBITMQ_LOG_BASE="/tmp/faults/log",
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none")  # fmt: skip
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, str(self.which.root()),
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", SCRIPT, str(self.which.root()),
                 str(self.hosts), str(self.disk.path), *environment]  # fmt: skip
 
     def command(self) -> list[str]:
