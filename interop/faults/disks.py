@@ -74,3 +74,7 @@ class Disk:
 
     def empty(self) -> None:
         (self.path / "ballast").unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Unmounts, so that the folder can be removed."""
+        subprocess.run(["umount", "--lazy", self.path], check=False)

@@ -258,6 +258,7 @@ class Set:
     def stop(self) -> None:
         for node in self.every:
             node.kill()
+            node.disk.end()
 
 
 def asked(node: Node, path: str, seconds: float = 2.0):
