@@ -202,9 +202,11 @@ impl Member {
         let change = self.changes.lock().await;
         let state = self.store.replica_state()?;
         let raft = self.running()?.raft;
-        if state.members.is_some()
-            || raft.is_initialized().await.map_err(raft_error)? && state.last.index == 0
-        {
+        let has_members = raft.with_raft_state(|state| {
+            let members = state.membership_state.effective();
+            members.nodes().next().is_some()
+        });
+        if state.members.is_some() || has_members.await.map_err(raft_error)? {
             return Err(MemberError::Formed);
         }
         let set = rand::random::<u64>().max(1);

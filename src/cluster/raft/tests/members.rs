@@ -18,7 +18,13 @@ async fn agree(nodes: &[Node], upto: u8) {
     let expected: Vec<u8> = (1..=upto).collect();
     for node in nodes.iter().filter(|node| node.running.is_some()) {
         let holds = || node.values() == expected;
-        eventually("all have the same", holds).await;
+        let statuses = || {
+            let running = nodes.iter().filter_map(|node| node.running.as_ref());
+            let status = running.map(|(member, _)| member.status());
+            status.collect::<Vec<_>>()
+        };
+        let (agrees, has) = (soon(holds).await, node.values());
+        assert!(agrees, "{} has {has:?}: {:#?}", node.name, statuses());
     }
 }
 

@@ -106,6 +106,10 @@ struct Node {
 
 impl Node {
     async fn start(dir: &Path, name: &'static str, network: &Arc<Network>) -> Node {
+        // Logs of a failed test tell what happened; RUST_LOG says how much.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+        drop(subscriber.with_test_writer().try_init());
         let mut node = Node {
             dir: dir.join(name),
             name,
@@ -170,16 +174,24 @@ impl Node {
     }
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+async fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    assert!(soon(holds).await, "not in time: {what}");
+}
+
+/// Whether it holds before the deadline.
+async fn soon(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = tokio::time::sleep(Duration::from_secs(30));
     tokio::pin!(deadline);
     while !holds() {
-        assert!(!deadline.is_elapsed(), "not in time: {what}");
+        if deadline.is_elapsed() {
+            return false;
+        }
         tokio::select! {
             () = &mut deadline => {}
             () = tokio::time::sleep(Duration::from_millis(10)) => {}
         }
     }
+    true
 }
 
 /// Waits until one of the nodes leads, and returns which.
