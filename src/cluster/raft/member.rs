@@ -89,6 +89,9 @@ pub struct Member {
     standing: watch::Sender<Standing>,
     /// When the leader was heard last, and which it is.
     heard: Mutex<Option<(u64, Moment)>>,
+    /// When this node led as the only voter last, and in which term. It was a majority then, and the first other voters
+    /// have heard it since.
+    alone: Mutex<Option<(u64, Moment)>>,
     /// The leadership that a broker uses.
     leadership: Mutex<Option<(u64, Arc<Proposals>)>>,
     elections: AtomicU64,
@@ -134,6 +137,7 @@ impl Member {
             running: Mutex::default(),
             standing: watch::Sender::new(Standing::NoMajority),
             heard: Mutex::default(),
+            alone: Mutex::default(),
             leadership: Mutex::default(),
             elections: AtomicU64::new(0),
             starts: AtomicU64::new(0),
@@ -580,8 +584,18 @@ impl Member {
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
         let is_alone = voters == [self.options.this.id];
         let unheard = match metrics.state {
-            ServerState::Leader if is_alone => Some(Duration::ZERO),
-            ServerState::Leader => metrics.last_quorum_acked.map(|at| at.elapsed()),
+            ServerState::Leader if is_alone => {
+                *self.alone.lock() = Some((metrics.current_term, Group::now()));
+                Some(Duration::ZERO)
+            }
+            ServerState::Leader => {
+                let acked = metrics.last_quorum_acked.map(|at| at.elapsed());
+                let alone = self.alone.lock().filter(|it| it.0 == metrics.current_term);
+                acked
+                    .into_iter()
+                    .chain(alone.map(|it| it.1.elapsed()))
+                    .min()
+            }
             _ => heard
                 .filter(|(id, _)| leader.as_ref().is_some_and(|leader| leader.id == *id))
                 .map(|(_, at)| at.elapsed()),
